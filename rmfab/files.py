@@ -1,0 +1,140 @@
+"""Files that rmfab writes and files that it ships.
+
+A target that is absent appears whole or not at all: a temporary file beside it, fsync, then a link that
+fails if somebody was faster. Present and equal is fine; present and different is refused without `force`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from rmfab.errors import InputError
+
+_SAFE_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
+_CHUNK = 1 << 20
+
+
+def is_safe_name(name: str) -> bool:
+    """Whether *name* may become a file name: `[A-Za-z0-9._-]{1,64}`, no leading dot."""
+    return _SAFE_NAME.fullmatch(name) is not None
+
+
+def shipped(folder: str, name: str) -> Path:
+    """The path of a file of `templates/` or `csv/`, in a wheel, an editable install or a checkout.
+
+    Raises FileNotFoundError, naming the places looked at: the installation is incomplete.
+    """
+    package = Path(__file__).parent
+    places = (package / folder / name, package.parent / folder / name)
+    for place in places:
+        if place.is_file():
+            return place
+    raise FileNotFoundError(f"{folder}/{name} is not installed; looked at {', '.join(map(str, places))}")
+
+
+def read_input(path: Path, what: str = "file") -> bytes:
+    """The bytes of an input file. Raises InputError where it is missing or unreadable."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"cannot read this {what}: {error.strerror or error}", where=str(path)) from error
+
+
+def make_folder(path: Path, *, secret: bool = False) -> Path:
+    """Makes *path* and its parents; with *secret* the last one is 0700. Raises InputError."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.mkdir(mode=0o700 if secret else 0o777, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot make this folder: {error.strerror or error}", where=str(path)) from error
+    return path
+
+
+def write_file(path: Path, data: bytes, *, secret: bool = False, force: bool = False, sync: bool = True) -> bool:
+    """Writes *data* to *path*, whole or not at all; returns False where the same bytes already stand there.
+
+    Raises InputError where other bytes stand there and *force* is not given, or the file cannot be written.
+    """
+    if not force and _holds(path, data):
+        return False
+    with output_file(path, secret=secret, force=force, sync=sync) as stream:
+        stream.write(data)
+    return True
+
+
+@contextmanager
+def output_file(path: Path, *, secret: bool = False, force: bool = False, sync: bool = True) -> Iterator[BinaryIO]:
+    """A stream whose content becomes *path* when the block ends well, and nothing when it does not.
+
+    An equal file that is already there is left alone. Raises InputError as `write_file` does.
+    """
+    temporary = path.with_name(f".{path.name[:80]}.{secrets.token_hex(4)}.tmp")
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600 if secret else 0o666)
+        try:
+            with os.fdopen(descriptor, "wb") as stream:
+                yield stream
+                stream.flush()
+                if sync:
+                    os.fsync(stream.fileno())
+            _put_in_place(temporary, path, force)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        if error.filename is not None and str(error.filename) not in (str(temporary), str(path)):
+            raise
+        raise InputError(f"cannot write this file: {error.strerror or error}", where=str(path)) from error
+    if sync:
+        _sync_folder(path.parent)
+
+
+def _put_in_place(temporary: Path, path: Path, force: bool) -> None:
+    if force:
+        os.replace(temporary, path)
+        return
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        if not _same(temporary, path):
+            raise InputError(
+                "this file exists with other content", where=str(path), hint="--force replaces it", cause="exists"
+            ) from None
+    except OSError:  # a file system without hard links (exFAT, some network shares)
+        if path.exists() and not _same(temporary, path):
+            raise InputError(
+                "this file exists with other content", where=str(path), hint="--force replaces it", cause="exists"
+            ) from None
+        os.replace(temporary, path)
+
+
+def _holds(path: Path, data: bytes) -> bool:
+    try:
+        return path.stat().st_size == len(data) and path.read_bytes() == data
+    except OSError:
+        return False
+
+
+def _same(left: Path, right: Path) -> bool:
+    if left.stat().st_size != right.stat().st_size:
+        return False
+    with left.open("rb") as one, right.open("rb") as other:
+        while chunk := one.read(_CHUNK):
+            if chunk != other.read(_CHUNK):
+                return False
+    return True
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

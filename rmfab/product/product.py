@@ -1,0 +1,111 @@
+"""What is being made: product.toml as frozen values, each table a dataclass.
+
+The values are what the lower rooms judge by; where each stands in the file is its key path, `[table] key`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from rmfab.product.serial import SerialPattern
+from rmfab.product.vocabulary import (
+    CertificateProfile,
+    Chip,
+    Credentials,
+    KeyKind,
+    NodeIdKind,
+    QrForm,
+    Security,
+    Transport,
+)
+
+MQTT_HOST_PLACEHOLDER = "mqtt.example.invalid"
+
+
+@dataclass(frozen=True)
+class IdentityPolicy:
+    """`[identity]`: who makes the credentials, and of what kind."""
+
+    credentials: Credentials = Credentials.CERTIFICATE
+    node_id: NodeIdKind = NodeIdKind.SHORTUUID
+    key: KeyKind = KeyKind.ECDSA_P256
+    mqtt_host: str = MQTT_HOST_PLACEHOLDER
+    mqtt_cred_host: str = ""
+
+
+@dataclass(frozen=True)
+class CertificatePolicy:
+    """`[certificate]`: the profile, and how many days a certificate lasts (None: no well-defined expiry)."""
+
+    profile: CertificateProfile = CertificateProfile.STRICT
+    validity_days: int | None = None
+
+
+@dataclass(frozen=True)
+class Provisioning:
+    """`[provisioning]`: how the firmware offers itself to a phone; must match how it was built."""
+
+    security: Security = Security.SRP6A
+    username: str = "wifiprov"
+    transport: Transport = Transport.BLE
+    name_prefix: str = "PROV"
+    qr: QrForm = QrForm.JSON
+
+
+@dataclass(frozen=True)
+class Factory:
+    """`[factory]`: the NVS partition that carries the identity. *size* in bytes, *config* a mass_mfg config CSV."""
+
+    partition: str = "fctry"
+    size: int = 0x6000
+    namespace: str = "rmaker_creds"
+    config: Path | None = None
+    erase: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ReleaseSource:
+    """`[release]`: the bundle or ESP-IDF build folder that `flash` and `run` use when no --release is given."""
+
+    path: Path | None = None
+
+
+@dataclass(frozen=True)
+class LabelPolicy:
+    """`[label]`: the sheet of `rmfab label`, and the resolution in dots per inch at which it is read back."""
+
+    sheet: str = "L7651"
+    dpi: int = 300
+
+
+@dataclass(frozen=True)
+class VerifyPolicy:
+    """`[verify]`: how long a unit may take, in seconds, and whether its UART console is asked.
+
+    *boot_timeout* runs from the restart to the last expected line; after it the console must stay free of panics
+    and restarts for *settle*.
+    """
+
+    boot_timeout: float = 20.0
+    settle: float = 0.5
+    console: bool = True
+
+
+@dataclass(frozen=True)
+class Product:
+    """A product as product.toml defines it. *root* is the folder of the file; paths in it are resolved against it."""
+
+    root: Path
+    name: str
+    chip: Chip
+    serial: SerialPattern
+    identity: IdentityPolicy
+    certificate: CertificatePolicy
+    provisioning: Provisioning
+    factory: Factory
+    release: ReleaseSource
+    label: LabelPolicy
+    verify: VerifyPolicy
+    recipients: Mapping[str, str]

@@ -1,0 +1,72 @@
+"""Secrets that cannot be printed by accident, and console text without them.
+
+A `Secret` shows itself as `Secret(...)` everywhere; `reveal()` is the one greppable way out.
+`redact` blanks in console text whatever firmware prints of the PoP or of Wi-Fi credentials.
+"""
+
+from __future__ import annotations
+
+import hmac
+import re
+from typing import Generic, NoReturn, TypeVar
+
+REDACTED = "<redacted>"
+
+T = TypeVar("T", bytes, str)
+
+
+class Secret(Generic[T]):
+    """A `bytes` or `str` value that stays out of `repr`, logs, pickles and comparisons by `==` that leak time."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: T) -> None:
+        self._value = value
+
+    def reveal(self) -> T:
+        """The value itself. Grep for this name to audit where secrets leave their wrapping."""
+        return self._value
+
+    def __eq__(self, other: object) -> bool:
+        """Constant-time comparison; a Secret equals only a Secret of the same type of value."""
+        if not isinstance(other, Secret) or type(self._value) is not type(other._value):
+            return NotImplemented
+        return hmac.compare_digest(_octets(self._value), _octets(other._value))
+
+    def __hash__(self) -> int:
+        return hash((type(self), self._value))
+
+    def __repr__(self) -> str:
+        return "Secret(...)"
+
+    __str__ = __repr__
+
+    def __format__(self, spec: str) -> str:
+        return repr(self)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a Secret is not pickled; seal it instead")
+
+
+def _octets(value: bytes | str) -> bytes:
+    return value.encode() if isinstance(value, str) else value
+
+
+# What stock RainMaker firmware prints (app_network.c: QR payload and URL; app_wifi_internal.c: received credentials).
+_TELLTALES = (
+    re.compile(r'("pop"\s*:\s*")[^"]*(")'),
+    re.compile(r"(%22pop%22%3A%22)(?:(?!%22).)*(%22)"),
+    re.compile(r"(\bNP:[^|\s]*\|)[^|\s]*(\|)"),
+    re.compile(r"(\b(?:Password|Passphrase|PoP)[ \t]*:[ \t]*)\S.*?()(?=\x1b|\r|\n|$)", re.IGNORECASE),
+)
+
+
+def redact(text: str, *known: Secret[str]) -> str:
+    """*text* with every *known* secret, and everything firmware prints of a PoP or password, replaced by `<redacted>`."""
+    for secret in known:
+        value = secret.reveal()
+        if value:
+            text = re.sub(re.escape(value), REDACTED, text, flags=re.IGNORECASE)
+    for pattern in _TELLTALES:
+        text = pattern.sub(rf"\g<1>{REDACTED}\g<2>", text)
+    return text
