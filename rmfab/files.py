@@ -96,10 +96,10 @@ def output_file(path: Path, *, secret: bool = False, force: bool = False, sync: 
 
 def _put_in_place(temporary: Path, path: Path, force: bool) -> None:
     if force:
-        os.replace(temporary, path)
+        temporary.replace(path)
         return
     try:
-        os.link(temporary, path)
+        path.hardlink_to(temporary)
     except FileExistsError:
         if not _same(temporary, path):
             raise InputError(
@@ -110,7 +110,7 @@ def _put_in_place(temporary: Path, path: Path, force: bool) -> None:
             raise InputError(
                 "this file exists with other content", where=str(path), hint="--force replaces it", cause="exists"
             ) from None
-        os.replace(temporary, path)
+        temporary.replace(path)
 
 
 def _holds(path: Path, data: bytes) -> bool:

@@ -62,7 +62,7 @@ _TELLTALES = (
 
 
 def redact(text: str, *known: Secret[str]) -> str:
-    """*text* with every *known* secret, and everything firmware prints of a PoP or password, replaced by `<redacted>`."""
+    """*text* without the *known* secrets and without any PoP or password that firmware prints."""
     for secret in known:
         value = secret.reveal()
         if value:

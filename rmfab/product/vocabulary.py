@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum, IntEnum, unique
+from typing import Self
 
 
 @unique
@@ -26,7 +27,7 @@ class Chip(Enum):
     image_id: int
     bootloader_offset: int
 
-    def __new__(cls, value: str, image_id: int, bootloader_offset: int) -> Chip:
+    def __new__(cls, value: str, image_id: int, bootloader_offset: int) -> Self:
         member = object.__new__(cls)
         member._value_ = value
         member.image_id = image_id

@@ -1,0 +1,1 @@
+"""rmfab: the manufacturing line for ESP RainMaker devices."""
