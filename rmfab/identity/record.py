@@ -1,0 +1,42 @@
+"""One identity as the ledger keeps it: what is public in the clear, what is secret sealed.
+
+The sealed fields open with the data key of the chunk that the identity was made in (`rmfab.identity.sealing`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rmfab.files import is_safe_name
+
+
+@dataclass(frozen=True)
+class SealedRecord:
+    """An identity at rest.
+
+    *node_id*, *certificate_serial* (lower-case hex, no leading zeros), *certificate* (DER) and *sealed_key* are None
+    where the device claims its credentials itself. *pop_tag* is the PoP under the workspace's uniqueness key,
+    *random_sha256* the digest of the 64 bytes of `random`, both lower-case hex. *sealed_sec2* is None unless the
+    product uses security 2, *sealed_extra* unless it has an extra mass_mfg config.
+    """
+
+    serial: str
+    node_id: str | None
+    certificate_serial: str | None
+    certificate: bytes | None
+    pop_tag: str
+    random_sha256: str
+    service_name: str
+    sealed_key: bytes | None
+    sealed_random: bytes
+    sealed_sec2: bytes | None
+    sealed_extra: bytes | None
+
+    def __post_init__(self) -> None:
+        if not is_safe_name(self.serial):
+            raise ValueError(f"serial {self.serial!r} cannot be a file name")
+        if len(self.pop_tag) != 64 or len(self.random_sha256) != 64:
+            raise ValueError("pop_tag and random_sha256 are SHA-256 in hex")
+        credentials = (self.node_id, self.certificate_serial, self.certificate, self.sealed_key)
+        if len({value is None for value in credentials}) != 1:
+            raise ValueError("node_id, certificate and key come together or not at all")
