@@ -19,6 +19,7 @@ class Secret(Generic[T]):
     """A `bytes` or `str` value that stays out of `repr`, logs, pickles and comparisons by `==` that leak time."""
 
     __slots__ = ("_value",)
+    _value: T
 
     def __init__(self, value: T) -> None:
         self._value = value

@@ -1,0 +1,197 @@
+"""Reads a TOML file into values, table by table, and collects every complaint with its key path.
+
+A misspelt table or key gets a suggestion. Nothing is raised before the end: `Walker.finish` reports all at once.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Callable, Iterable, Mapping
+from enum import Enum
+from pathlib import Path
+from typing import Any, TypeVar
+
+from rmfab.errors import ComplaintsError, InputError
+from rmfab.files import read_input
+
+E = TypeVar("E", bound=Enum)
+V = TypeVar("V")
+
+_REQUIRED: Any = object()
+
+
+def load_toml(path: Path, what: str) -> dict[str, Any]:
+    """The parsed file. Raises InputError with line and column where it is no TOML."""
+    try:
+        text = read_input(path, what).decode("utf-8-sig")
+        return tomllib.loads(text)
+    except UnicodeDecodeError as error:
+        raise InputError("this file is not UTF-8", where=str(path)) from error
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"this is not TOML: {error}", where=str(path)) from error
+
+
+def suggestion(word: str, known: Iterable[str]) -> str | None:
+    """`did you mean "…"?` where *known* has a word close to *word*."""
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f'did you mean "{close[0]}"?' if close else None
+
+
+class Walker:
+    """One walk over a parsed file; *where* names the file in complaints."""
+
+    def __init__(self, where: str, data: Mapping[str, Any]) -> None:
+        self._where = where
+        self._data = data
+        self._known: list[str] = []
+        self.complaints: list[InputError] = []
+
+    def complain(self, path: str, what: str, hint: str | None = None) -> None:
+        """Notes one complaint about the key *path*."""
+        self.complaints.append(InputError(what, where=f"{self._where}: {path}", hint=hint))
+
+    def table(self, name: str) -> Table:
+        """The table *name*, empty where the file has none."""
+        self._known.append(name)
+        value = self._data.get(name, {})
+        if not isinstance(value, Mapping):
+            self.complain(f"[{name}]", "this is a table, not a single value", f"write [{name}] on a line of its own")
+            value = {}
+        return Table(self, f"[{name}]", value)
+
+    def tables(self, name: str) -> list[Table]:
+        """The tables of an array of tables `[[name]]`, in order."""
+        self._known.append(name)
+        value = self._data.get(name, [])
+        if not isinstance(value, list) or not all(isinstance(item, Mapping) for item in value):
+            self.complain(f"[[{name}]]", f"this is a list of tables, each under its own [[{name}]]")
+            return []
+        return [Table(self, f"[[{name}]] no. {number}", item) for number, item in enumerate(value, 1)]
+
+    def finish(self) -> None:
+        """Complains about unknown tables, then raises ComplaintsError where there is any complaint."""
+        for name in self._data:
+            if name not in self._known:
+                kind = "table" if isinstance(self._data[name], (Mapping, list)) else "key outside any table"
+                self.complain(
+                    f"[{name}]" if kind == "table" else name,
+                    f"unknown {kind}",
+                    suggestion(name, self._known) or f"the tables are {', '.join(self._known)}",
+                )
+        if self.complaints:
+            raise ComplaintsError(self.complaints)
+
+
+class Table:
+    """One table of the walk. Each reader returns a value of the right type, the default where a complaint was made."""
+
+    def __init__(self, walker: Walker, path: str, data: Mapping[str, Any]) -> None:
+        self._walker = walker
+        self._path = path
+        self._data = data
+        self._known: list[str] = []
+
+    def complain(self, key: str, what: str, hint: str | None = None) -> None:
+        """Notes a complaint about *key* of this table."""
+        self._walker.complain(f"{self._path} {key}", what, hint)
+
+    def _value(self, key: str, kind: type | tuple[type, ...], kind_name: str, default: V) -> tuple[Any, bool]:
+        self._known.append(key)
+        if key not in self._data:
+            if default is _REQUIRED:
+                self.complain(key, "this key is required")
+            return default, False
+        value = self._data[key]
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+            self.complain(key, f"expected {kind_name}, found {value!r}")
+            return default, False
+        return value, True
+
+    def text(
+        self, key: str, default: str = _REQUIRED, *, check: Callable[[str], str | None] | None = None, hint: str = ""
+    ) -> str:
+        """A string; *check* returns what is wrong with it, or None."""
+        value, given = self._value(key, str, "a string", default)
+        if given and check is not None and (wrong := check(value)):
+            self.complain(key, wrong, hint or None)
+        return value if isinstance(value, str) else ""
+
+    def parsed(self, key: str, parse: Callable[[str], V], fallback: V) -> V:
+        """A required string that *parse* turns into a value; its InputError becomes a complaint."""
+        value, given = self._value(key, str, "a string", _REQUIRED)
+        if not given:
+            return fallback
+        try:
+            return parse(value)
+        except InputError as error:
+            self.complain(key, error.what, error.hint)
+            return fallback
+
+    def integer(self, key: str, default: int, minimum: int, maximum: int) -> int:
+        """An integer from *minimum* to *maximum*."""
+        value, given = self._value(key, int, "a whole number", default)
+        return self._within(key, int(value), default, minimum, maximum) if given else default
+
+    def number(self, key: str, default: float, minimum: float, maximum: float) -> float:
+        """A number, in the unit that the key documents."""
+        value, given = self._value(key, (int, float), "a number", default)
+        return self._within(key, float(value), default, minimum, maximum) if given else default
+
+    def _within(self, key: str, value: Any, default: Any, minimum: Any, maximum: Any) -> Any:
+        if minimum <= value <= maximum:
+            return value
+        self.complain(key, f"{value} is not from {minimum} to {maximum}")
+        return default
+
+    def boolean(self, key: str, default: bool) -> bool:
+        """true or false."""
+        value, given = self._value(key, bool, "true or false", default)
+        return bool(value) if given else default
+
+    def choice(self, key: str, kind: type[E], default: E) -> E:
+        """A member of *kind* by its value."""
+        self._known.append(key)
+        if key not in self._data:
+            return default
+        value = self._data[key]
+        if not isinstance(value, bool):
+            for member in kind:
+                if member.value == value:
+                    return member
+        words = [str(member.value) for member in kind]
+        self.complain(key, f"{value!r} is none of {', '.join(words)}", suggestion(str(value), words))
+        return default
+
+    def required_choice(self, key: str, kind: type[E]) -> E:
+        """As `choice`, of a key that must stand there."""
+        first = next(iter(kind))
+        if key not in self._data:
+            self._known.append(key)
+            self.complain(key, "this key is required", f"one of {', '.join(str(member.value) for member in kind)}")
+            return first
+        return self.choice(key, kind, first)
+
+    def strings(self, key: str) -> tuple[str, ...]:
+        """A list of strings, empty where it is absent."""
+        value, given = self._value(key, list, "a list of strings", ())
+        if given and not all(isinstance(item, str) for item in value):
+            self.complain(key, "expected a list of strings")
+            return ()
+        return tuple(value) if given else ()
+
+    def raw(self, key: str) -> Any:
+        """The value as TOML gave it, None where it is absent; for keys that take several shapes."""
+        self._known.append(key)
+        return self._data.get(key)
+
+    def everything(self) -> dict[str, Any]:
+        """All keys of a table whose keys are names chosen by the user."""
+        self._known.extend(self._data)
+        return dict(self._data)
+
+    def finish(self) -> None:
+        """Complains about keys that nobody asked for."""
+        for key in self._data:
+            if key not in self._known:
+                self.complain(key, "unknown key", suggestion(key, self._known) or f"known: {', '.join(self._known)}")
