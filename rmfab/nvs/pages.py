@@ -1,0 +1,225 @@
+"""One page of an NVS image as firmware loads it: header, entry states, items with both of their CRCs.
+
+Nothing here raises: whatever is wrong becomes a Finding, and what firmware would not see is left out.
+Source: ESP-IDF, API reference "Non-Volatile Storage Library", sections "Structure of a Page" and "Structure of Entry";
+components/nvs_flash/src/nvs_page.cpp (`Page::load`, `Page::mLoadEntryTable`), nvs_types.hpp (`Item`).
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass, field
+from enum import Enum, unique
+from typing import NamedTuple
+from zlib import crc32
+
+from rmfab.nvs.table import (
+    ENTRIES_OFFSET,
+    ENTRIES_PER_PAGE,
+    ENTRY_SIZE,
+    PAGE_SIZE,
+    ItemType,
+    PageState,
+    PageVersion,
+)
+
+CRC_SEED = 0xFFFFFFFF
+CHUNK_ANY = 0xFF
+
+_BLANK_PAGE = b"\xff" * PAGE_SIZE
+_BLANK_ENTRY_HEAD = b"\xff\xff\xff\xff"
+_HEADER = struct.Struct("<IIB19xI")
+_ITEM = struct.Struct("<BBBBI16s8s")
+_LENGTH_AND_CRC = struct.Struct("<H2xI")
+
+_EMPTY, _WRITTEN, _ERASED = 0b11, 0b10, 0b00
+_WRITTEN_RUN = tuple(int("0" + "10" * count, 2) for count in range(ENTRIES_PER_PAGE + 1))
+
+_TYPES = {int(item_type) for item_type in ItemType}
+_WITH_PAYLOAD = {int(ItemType.STRING), int(ItemType.BLOB_V1), int(ItemType.BLOB_DATA)}
+_STATES = {int(state): state for state in PageState}
+_LOADED = {PageState.ACTIVE, PageState.FULL, PageState.FREEING}
+
+
+@unique
+class Severity(Enum):
+    """An error means that firmware loses or confuses data; a warning is odd but lives."""
+
+    ERROR = "error"
+    WARNING = "warning"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something about an image that a person should know: where (page and entry as they lie in flash), and what.
+
+    *kind* is a stable name such as `data-crc`.
+    """
+
+    severity: Severity
+    kind: str
+    text: str
+    page: int | None = None
+    entry: int | None = None
+
+    @property
+    def place(self) -> str:
+        """`page N entry M`, as far as known; empty for the whole image."""
+        parts = [] if self.page is None else [f"page {self.page}"]
+        if self.entry is not None:
+            parts.append(f"entry {self.entry}")
+        return " ".join(parts)
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.text}" if self.place else self.text
+
+
+class Item(NamedTuple):
+    """One item of a page. *payload* is the text or chunk behind it, None where there is none or its CRC is wrong."""
+
+    page: int
+    entry: int
+    namespace: int
+    type: int
+    chunk: int
+    key: bytes
+    data: bytes
+    payload: bytes | None
+
+
+@dataclass(slots=True)
+class Page:
+    """A page and what it holds. *state* is CORRUPT where firmware would throw the page away."""
+
+    number: int
+    state: PageState
+    sequence: int = 0
+    version: int = int(PageVersion.V2)
+    items: list[Item] = field(default_factory=list)
+    written: int = 0
+    erased: int = 0
+
+
+class PageReader:
+    """Loads pages and collects findings."""
+
+    def __init__(self) -> None:
+        self.findings: list[Finding] = []
+
+    def load(self, number: int, data: bytes) -> Page:
+        """The page with this *number* in flash, from its 4096 bytes."""
+        if data == _BLANK_PAGE:
+            return Page(number, PageState.UNINITIALIZED)
+        word, sequence, version, crc = _HEADER.unpack_from(data)
+        page = Page(number, _STATES.get(word, PageState.INVALID), sequence, version)
+        if word == PageState.UNINITIALIZED:
+            self._corrupt(page, "page-not-blank", "has no header but is not blank; firmware will erase it")
+        elif crc32(data[4:28], CRC_SEED) != crc:
+            self._corrupt(page, "page-crc", "has a wrong header CRC; firmware ignores it and will erase it")
+        elif page.state not in _LOADED:
+            self._corrupt(page, "page-state", f"has the unknown state {word:#010x}; firmware will erase it")
+        elif version not in (PageVersion.V1, PageVersion.V2):
+            self.error("page-version", f"has format version {version:#04x}; firmware refuses the partition", number)
+        else:
+            self._load_items(page, data)
+        return page
+
+    def _corrupt(self, page: Page, kind: str, text: str) -> None:
+        page.state = PageState.CORRUPT
+        self.error(kind, text, page.number)
+
+    def _load_items(self, page: Page, data: bytes) -> None:
+        states = int.from_bytes(data[32:64], "little")
+        end = self._end(page, data, states)
+        index = 0
+        while index < end:
+            state = states >> 2 * index & 3
+            if state == _WRITTEN:
+                step = self._load_item(page, data, states, index)
+                page.written += step
+                index += step
+                continue
+            if state == _ERASED:
+                page.erased += 1
+            elif state != _EMPTY:
+                self.error("entry-state", "has an impossible state", page.number, index)
+            index += 1
+
+    def _end(self, page: Page, data: bytes, states: int) -> int:
+        """Where the items of the page end: firmware takes an active page's first empty entry for the end."""
+        if page.state is not PageState.ACTIVE:
+            return ENTRIES_PER_PAGE
+        end = 0
+        while end < ENTRIES_PER_PAGE and states >> 2 * end & 3 != _EMPTY:
+            end += 1
+        if end < ENTRIES_PER_PAGE:
+            start = ENTRIES_OFFSET + end * ENTRY_SIZE
+            if data[start : start + 4] != _BLANK_ENTRY_HEAD:
+                self.warn("half-written", "was half written when power failed; firmware drops it", page.number, end)
+            self._look_behind(page, states, end)
+        return end
+
+    def _look_behind(self, page: Page, states: int, end: int) -> None:
+        rest = states >> 2 * end
+        left = ENTRIES_PER_PAGE - end
+        if rest & ((1 << 2 * left) - 1) == (1 << 2 * left) - 1:
+            return
+        for index in range(end, ENTRIES_PER_PAGE):
+            if states >> 2 * index & 3 == _WRITTEN:
+                self.error(
+                    "entry-after-end", "stands behind the end of the page; firmware misses it", page.number, index
+                )
+                return
+
+    def _load_item(self, page: Page, data: bytes, states: int, index: int) -> int:
+        """Takes in the item at *index*; returns how many entries it takes, 1 where it is wrong."""
+        start = ENTRIES_OFFSET + index * ENTRY_SIZE
+        span: int
+        namespace, kind, span, chunk, crc, key, value = _ITEM.unpack_from(data, start)
+        if crc32(data[start + 8 : start + 32], crc32(data[start : start + 4], CRC_SEED)) != crc:
+            self.error("entry-crc", "has a wrong CRC; firmware drops it", page.number, index)
+            return 1
+        complaint = _shape_complaint(kind, span, index, states)
+        if complaint is not None:
+            self.error("entry-shape", complaint, page.number, index)
+            return 1
+        payload = None
+        if kind in _WITH_PAYLOAD:
+            payload = self._payload(page, data, index, span, value)
+        name = key.rstrip(b"\0")
+        if b"\0" in name or len(name) > 15:
+            name = key[:15].partition(b"\0")[0]
+        page.items.append(Item(page.number, index, namespace, kind, chunk, name, value, payload))
+        return span
+
+    def _payload(self, page: Page, data: bytes, index: int, span: int, value: bytes) -> bytes | None:
+        length, crc = _LENGTH_AND_CRC.unpack(value)
+        if length > (span - 1) * ENTRY_SIZE:
+            self.error("entry-shape", f"says {length} bytes but spans {span} entries", page.number, index)
+            return None
+        start = ENTRIES_OFFSET + (index + 1) * ENTRY_SIZE
+        payload = data[start : start + length]
+        if crc32(payload, CRC_SEED) != crc:
+            self.error("data-crc", "has data with a wrong CRC; firmware drops it", page.number, index)
+            return None
+        return payload
+
+    def error(self, kind: str, text: str, page: int | None = None, entry: int | None = None) -> None:
+        """Notes something by which firmware loses or confuses data."""
+        self.findings.append(Finding(Severity.ERROR, kind, text, page, entry))
+
+    def warn(self, kind: str, text: str, page: int | None = None, entry: int | None = None) -> None:
+        """Notes something that is odd but lives."""
+        self.findings.append(Finding(Severity.WARNING, kind, text, page, entry))
+
+
+def _shape_complaint(kind: int, span: int, index: int, states: int) -> str | None:
+    if kind not in _TYPES:
+        return f"has the unknown type {kind:#04x}; firmware drops it"
+    if kind not in _WITH_PAYLOAD:
+        return None if span == 1 else f"spans {span} entries where its type takes one"
+    if not 1 <= span <= ENTRIES_PER_PAGE - index:
+        return f"spans {span} entries, past the end of its page"
+    if states >> 2 * (index + 1) & ((1 << 2 * (span - 1)) - 1) != _WRITTEN_RUN[span - 1]:
+        return "was written only in part; firmware drops it"
+    return None

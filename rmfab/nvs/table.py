@@ -1,0 +1,194 @@
+"""The table of an NVS image: namespaces, entries, and the numbers of the format.
+
+Source of every number: ESP-IDF, API reference "Non-Volatile Storage Library", section "Internals", and
+components/nvs_flash/src/nvs_page.hpp, nvs_types.hpp, nvs_constants.h.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum, IntEnum, unique
+from typing import Self
+
+from rmfab.errors import InputError
+
+PAGE_SIZE = 0x1000
+MIN_PARTITION_SIZE = 3 * PAGE_SIZE
+"""Below three pages firmware can open a partition for reading only (nvs_partition_gen, `check_size`)."""
+
+ENTRY_SIZE = 32
+ENTRIES_OFFSET = 64
+ENTRIES_PER_PAGE = 126
+
+MAX_NAME_LENGTH = 15
+MAX_STRING_BYTES = 3999
+"""A string and its closing NUL take at most 4000 bytes (NVS_CONST_STR_LEN_MAX_SIZE)."""
+
+MAX_BLOB_BYTES_V1 = 1984
+MAX_BLOB_BYTES = 508_000
+"""127 chunks of 4000 bytes (API reference, "Keys and Values": blob values)."""
+
+MAX_NAMESPACES = 254
+"""Namespace 0 is the table of namespaces, 255 is "any"."""
+
+
+@unique
+class PageVersion(IntEnum):
+    """The version byte of a page header; version 2 knows blobs that span pages."""
+
+    V1 = 0xFF
+    V2 = 0xFE
+
+
+@unique
+class PageState(IntEnum):
+    """The state word of a page header; each step clears one more bit."""
+
+    UNINITIALIZED = 0xFFFFFFFF
+    ACTIVE = 0xFFFFFFFE
+    FULL = 0xFFFFFFFC
+    FREEING = 0xFFFFFFF8
+    CORRUPT = 0xFFFFFFF0
+    INVALID = 0
+
+
+@unique
+class ItemType(IntEnum):
+    """The type byte of an item on a page."""
+
+    U8 = 0x01
+    U16 = 0x02
+    U32 = 0x04
+    U64 = 0x08
+    I8 = 0x11
+    I16 = 0x12
+    I32 = 0x14
+    I64 = 0x18
+    STRING = 0x21
+    BLOB_V1 = 0x41
+    BLOB_DATA = 0x42
+    BLOB_INDEX = 0x48
+
+
+@unique
+class Kind(Enum):
+    """What an entry holds. *width* is the size of an integer in bytes, 0 for text and blobs."""
+
+    U8 = "u8", 1, False
+    I8 = "i8", 1, True
+    U16 = "u16", 2, False
+    I16 = "i16", 2, True
+    U32 = "u32", 4, False
+    I32 = "i32", 4, True
+    U64 = "u64", 8, False
+    I64 = "i64", 8, True
+    STRING = "string", 0, False
+    BLOB = "blob", 0, False
+
+    width: int
+    signed: bool
+
+    def __new__(cls, value: str, width: int, signed: bool) -> Self:
+        member = object.__new__(cls)
+        member._value_ = value
+        member.width = width
+        member.signed = signed
+        return member
+
+    @property
+    def lowest(self) -> int:
+        """The smallest integer of this kind."""
+        return -(1 << (8 * self.width - 1)) if self.signed else 0
+
+    @property
+    def highest(self) -> int:
+        """The largest integer of this kind."""
+        return (1 << (8 * self.width - self.signed)) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Namespace:
+    """A namespace that is declared, with or without entries. Raises InputError on a name that NVS cannot hold."""
+
+    name: str
+
+    def __post_init__(self) -> None:
+        _check_name("namespace", self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One value under its namespace and key: int for the integer kinds, str for STRING, bytes for BLOB.
+
+    Raises InputError on a name or value that NVS cannot hold.
+    """
+
+    namespace: str
+    key: str
+    kind: Kind
+    value: int | str | bytes = field(repr=False)
+
+    def __post_init__(self) -> None:
+        _check_name("namespace", self.namespace)
+        _check_name("key", self.key)
+        _check_value(self.key, self.kind, self.value)
+
+    @property
+    def size(self) -> int:
+        """Bytes of the value as firmware counts them; a string includes its closing NUL."""
+        if isinstance(self.value, int):
+            return self.kind.width
+        return len(self.value) if isinstance(self.value, bytes) else len(self.value.encode()) + 1
+
+
+def name_complaint(name: str) -> str | None:
+    """Why *name* cannot be a key or namespace, None where it can: 1 to 15 printable ASCII characters."""
+    if not name:
+        return "is empty"
+    if not name.isascii() or not name.isprintable():
+        return f"{name!r} has a character that is not printable ASCII"
+    if len(name) > MAX_NAME_LENGTH:
+        return f'"{name}" has {len(name)} characters, NVS takes at most {MAX_NAME_LENGTH}'
+    return None
+
+
+_known_names: set[str] = set()
+
+
+def _check_name(what: str, name: str) -> None:
+    if name in _known_names:
+        return
+    complaint = name_complaint(name)
+    if complaint is not None:
+        raise InputError(f"this {what} {complaint}", cause="nvs-name")
+    if len(_known_names) < 4096:  # names repeat from image to image; judged once
+        _known_names.add(name)
+
+
+def _check_value(key: str, kind: Kind, value: int | str | bytes) -> None:
+    if kind is Kind.BLOB:
+        if not isinstance(value, bytes):
+            raise InputError(f'"{key}" is a blob and takes bytes', cause="nvs-value")
+    elif kind is Kind.STRING:
+        _check_string(key, value)
+    elif not isinstance(value, int) or isinstance(value, bool):
+        raise InputError(f'"{key}" is a {kind.value} and takes an integer', cause="nvs-value")
+    elif not kind.lowest <= value <= kind.highest:
+        raise InputError(
+            f'"{key}" is a {kind.value}: its value must lie in {kind.lowest} … {kind.highest}', cause="nvs-range"
+        )
+
+
+def _check_string(key: str, value: int | str | bytes) -> None:
+    if not isinstance(value, str):
+        raise InputError(f'"{key}" is a string and takes text', cause="nvs-value")
+    if "\0" in value:
+        raise InputError(f'"{key}" is a string and has a NUL inside; make it a blob', cause="nvs-value")
+    try:
+        length = len(value.encode())
+    except UnicodeEncodeError:
+        raise InputError(f'"{key}" is a string that cannot be written as UTF-8', cause="nvs-value") from None
+    if length > MAX_STRING_BYTES:
+        raise InputError(
+            f'"{key}" is a string of {length} bytes, NVS takes at most {MAX_STRING_BYTES}', cause="nvs-value"
+        )
