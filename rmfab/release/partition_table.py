@@ -1,0 +1,360 @@
+"""The partition table: what lies where in a board's flash, as binary and as CSV.
+
+Format: ESP-IDF `components/partition_table/gen_esp32part.py` (rows `<2sBBLL16sL`, MD5 row, end of 0xFF) and the
+programming guide, "Partition Tables". The bootloader's names of what a partition is for: `bootloader_utility.c`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import IntEnum, unique
+from functools import cached_property
+from itertools import pairwise
+
+from rmfab.errors import InputError
+
+SECTOR = 0x1000
+TABLE_SIZE = 0xC00
+"""The bytes that rows, MD5 row and end marker fill; the table's flash sector is `SECTOR` long."""
+
+_ROW = struct.Struct("<2sBBLL16sL")
+_MAGIC = b"\xaa\x50"
+_MD5_MAGIC = b"\xeb\xeb"
+_MD5_BEGIN = _MD5_MAGIC + b"\xff" * 14
+_END = b"\xff" * _ROW.size
+_MOST_ROWS = TABLE_SIZE // _ROW.size - 2
+_ENCRYPTED, _READONLY = 1, 2
+
+
+@unique
+class PartitionType(IntEnum):
+    """The type byte; 0x40 to 0xFE are the application's own."""
+
+    APP = 0
+    DATA = 1
+    BOOTLOADER = 2
+    PARTITION_TABLE = 3
+
+
+@unique
+class AppSubtype(IntEnum):
+    """The subtype byte of an app partition; OTA slot n is OTA_0 + n, n up to 15."""
+
+    FACTORY = 0x00
+    OTA_0 = 0x10
+    OTA_15 = 0x1F
+    TEST = 0x20
+    TEE_0 = 0x30
+    TEE_1 = 0x31
+
+
+@unique
+class DataSubtype(IntEnum):
+    """The subtype byte of a data partition."""
+
+    OTA = 0x00
+    PHY = 0x01
+    NVS = 0x02
+    COREDUMP = 0x03
+    NVS_KEYS = 0x04
+    EFUSE = 0x05
+    UNDEFINED = 0x06
+    ESPHTTPD = 0x80
+    FAT = 0x81
+    SPIFFS = 0x82
+    LITTLEFS = 0x83
+    TEE_OTA = 0x90
+
+
+_TYPE_NAMES = {kind.name.lower(): int(kind) for kind in PartitionType}
+_SUBTYPE_NAMES: dict[int, dict[str, int]] = {
+    PartitionType.APP: {
+        "factory": AppSubtype.FACTORY,
+        "test": AppSubtype.TEST,
+        "tee_0": AppSubtype.TEE_0,
+        "tee_1": AppSubtype.TEE_1,
+        **{f"ota_{n}": AppSubtype.OTA_0 + n for n in range(16)},
+    },
+    PartitionType.DATA: {kind.name.lower(): int(kind) for kind in DataSubtype},
+    PartitionType.BOOTLOADER: {"primary": 0, "ota": 1, "recovery": 2},
+    PartitionType.PARTITION_TABLE: {"primary": 0, "ota": 1},
+}
+_USAGES: dict[tuple[int, int], str] = {
+    (PartitionType.APP, AppSubtype.FACTORY): "factory app",
+    (PartitionType.APP, AppSubtype.TEST): "test app",
+    (PartitionType.DATA, DataSubtype.OTA): "OTA data",
+    (PartitionType.DATA, DataSubtype.PHY): "RF data",
+    (PartitionType.DATA, DataSubtype.NVS): "WiFi data",
+    (PartitionType.DATA, DataSubtype.NVS_KEYS): "NVS keys",
+    (PartitionType.DATA, DataSubtype.EFUSE): "efuse",
+}
+_OTHER_USAGES: dict[int, str] = {PartitionType.APP: "Unknown app", PartitionType.DATA: "Unknown data"}
+
+
+@dataclass(frozen=True)
+class Partition:
+    """One row: *offset* and *size* in bytes. Raises InputError where the row cannot stand in a table."""
+
+    label: str
+    type: int
+    subtype: int
+    offset: int
+    size: int
+    encrypted: bool = False
+    readonly: bool = False
+
+    def __post_init__(self) -> None:
+        reason = _row_fault(self)
+        if reason:
+            raise InputError(f'partition "{self.label}": {reason}', cause="table-row")
+
+    @property
+    def end(self) -> int:
+        """The first offset after the partition."""
+        return self.offset + self.size
+
+    @property
+    def usage(self) -> str:
+        """What the partition is for, in the words that the second-stage bootloader prints."""
+        if self.is_ota_app:
+            return "OTA app"
+        return _USAGES.get((self.type, self.subtype)) or _OTHER_USAGES.get(self.type, "unknown")
+
+    @property
+    def is_app(self) -> bool:
+        """Whether an app image may lie here."""
+        return self.type == PartitionType.APP
+
+    @property
+    def is_ota_app(self) -> bool:
+        """Whether this is one of the slots ota_0 to ota_15."""
+        return self.is_app and AppSubtype.OTA_0 <= self.subtype <= AppSubtype.OTA_15
+
+    def is_data(self, subtype: DataSubtype) -> bool:
+        """Whether this is a data partition of this subtype."""
+        return self.type == PartitionType.DATA and self.subtype == subtype
+
+    def contains(self, offset: int, size: int) -> bool:
+        """Whether *size* bytes at *offset* lie inside."""
+        return self.offset <= offset and offset + size <= self.end
+
+    def overlaps(self, offset: int, size: int) -> bool:
+        """Whether *size* bytes at *offset* share a byte with the partition."""
+        return offset < self.end and self.offset < offset + size
+
+    def encode(self) -> bytes:
+        """The 32 bytes of the row."""
+        flags = _ENCRYPTED * self.encrypted | _READONLY * self.readonly
+        return _ROW.pack(_MAGIC, self.type, self.subtype, self.offset, self.size, self.label.encode(), flags)
+
+
+@dataclass(frozen=True)
+class PartitionTable:
+    """The rows in the order of the table. Raises InputError on overlaps, labels that stand twice, too many rows."""
+
+    partitions: tuple[Partition, ...]
+
+    def __post_init__(self) -> None:
+        reason = _table_fault(self.partitions)
+        if reason:
+            raise InputError(reason, cause="table-layout")
+
+    @classmethod
+    def parse(cls, data: bytes, where: str) -> PartitionTable:
+        """Reads a binary table; bytes after its end marker (a signature, the rest of the sector) are not looked at.
+
+        Raises InputError with the `cause` table-magic, table-md5, table-end, table-row or table-layout.
+        """
+        try:
+            return cls(tuple(_parse_rows(data[:TABLE_SIZE])))
+        except InputError as error:
+            raise InputError(error.what, where=where, hint=error.hint, cause=error.cause) from error
+
+    @classmethod
+    def from_csv(cls, text: str, table_offset: int, where: str) -> PartitionTable:
+        """Reads a table's CSV and fills in offsets that are left out, as gen_esp32part.py does.
+
+        *table_offset* is where the table itself lies. Raises InputError with *where* and the line.
+        """
+        rows: list[Partition] = []
+        free = table_offset + SECTOR
+        for number, line in enumerate(text.splitlines(), 1):
+            if not line.strip() or line.strip().startswith("#"):
+                continue
+            try:
+                partition = _from_csv_line(line, free)
+                if partition.offset < free and not _is_primary(partition):
+                    raise InputError(
+                        f'partition "{partition.label}" at 0x{partition.offset:x} begins before 0x{free:x}, '
+                        "where the partition table and the rows above it end"
+                    )
+            except InputError as error:
+                raise InputError(error.what, where=f"{where}:{number}", hint=error.hint, cause="table-row") from error
+            rows.append(partition)
+            if not _is_primary(partition):
+                free = partition.end
+        try:
+            return cls(tuple(rows))
+        except InputError as error:
+            raise InputError(error.what, where=where, hint=error.hint, cause=error.cause) from error
+
+    def encode(self) -> bytes:
+        """The 0xC00 bytes that gen_esp32part.py writes: rows, MD5 row, 0xFF to the end."""
+        rows = b"".join(partition.encode() for partition in self.partitions)
+        md5 = hashlib.md5(rows, usedforsecurity=False).digest()
+        return (rows + _MD5_BEGIN + md5).ljust(TABLE_SIZE, b"\xff")
+
+    @property
+    def end(self) -> int:
+        """The highest end of a partition: the flash must be at least this large. 0 for a table without rows."""
+        return max((partition.end for partition in self.partitions), default=0)
+
+    @cached_property
+    def _by_label(self) -> dict[str, Partition]:
+        return {partition.label: partition for partition in self.partitions}
+
+    def find(self, label: str) -> Partition | None:
+        """The partition of this label, None where there is none."""
+        return self._by_label.get(label)
+
+    def required(self, label: str) -> Partition:
+        """The partition of this label. Raises InputError that names those there are."""
+        partition = self.find(label)
+        if partition is None:
+            labels = ", ".join(p.label for p in self.partitions)
+            raise InputError(
+                f'the partition table has no partition "{label}"',
+                hint=f"it has: {labels}" if labels else "it has no partition at all",
+                cause="no-partition",
+            )
+        return partition
+
+    def apps(self) -> tuple[Partition, ...]:
+        """The app partitions, in table order."""
+        return tuple(partition for partition in self.partitions if partition.is_app)
+
+    def data(self, subtype: DataSubtype) -> tuple[Partition, ...]:
+        """The data partitions of this subtype, in table order."""
+        return tuple(partition for partition in self.partitions if partition.is_data(subtype))
+
+
+def _row_fault(row: Partition) -> str | None:
+    octets = row.label.encode()
+    if not 1 <= len(octets) <= 16 or "\0" in row.label or not row.label.isprintable():
+        return "a label is 1 to 16 printable bytes"
+    if not (0 <= row.type <= 0xFE and 0 <= row.subtype <= 0xFE):
+        return f"type 0x{row.type:x} and subtype 0x{row.subtype:x} must lie in 0x00 to 0xFE"
+    if row.size <= 0 or row.offset < 0 or row.end > 1 << 32:
+        return f"offset 0x{row.offset:x} and size 0x{row.size:x} are not a range of flash"
+    alignment = _alignment(row.type)
+    if row.offset % alignment:
+        return f"offset 0x{row.offset:x} is not a multiple of 0x{alignment:x}"
+    if row.type == PartitionType.APP and row.size % SECTOR:
+        return f"size 0x{row.size:x} of an app partition is not a multiple of 0x{SECTOR:x}"
+    return None
+
+
+def _table_fault(rows: tuple[Partition, ...]) -> str | None:
+    if len(rows) > _MOST_ROWS:
+        return f"{len(rows)} partitions do not fit a table of {_MOST_ROWS}"
+    labels = [row.label for row in rows]
+    doubled = sorted({label for label in labels if labels.count(label) > 1})
+    if doubled:
+        return f'the label "{doubled[0]}" stands twice in the partition table'
+    in_order = sorted(rows, key=lambda row: row.offset)
+    for left, right in pairwise(in_order):
+        if right.offset < left.end:
+            return (
+                f'partition "{right.label}" at 0x{right.offset:x} overlaps "{left.label}", '
+                f"0x{left.offset:x} to 0x{left.end - 1:x}"
+            )
+    return _otadata_fault([row for row in rows if row.is_data(DataSubtype.OTA)])
+
+
+def _otadata_fault(otadata: list[Partition]) -> str | None:
+    if len(otadata) > 1:
+        return f'"{otadata[0].label}" and "{otadata[1].label}" are both OTA data; there can be one'
+    if otadata and otadata[0].size != 2 * SECTOR:
+        return f'OTA data "{otadata[0].label}" is 0x{otadata[0].size:x} long and must be 0x{2 * SECTOR:x}'
+    return None
+
+
+def _parse_rows(data: bytes) -> Iterable[Partition]:
+    rows, seen_md5 = hashlib.md5(usedforsecurity=False), False
+    for at in range(0, len(data) - _ROW.size + 1, _ROW.size):
+        row = data[at : at + _ROW.size]
+        if row == _END:
+            if not seen_md5:
+                raise InputError(
+                    "no partition table here: it is blank" if at == 0 else "the partition table has no MD5 row",
+                    cause="table-md5",
+                )
+            return
+        if row[:2] == _MD5_MAGIC:
+            if seen_md5 or row != _MD5_BEGIN + rows.digest():
+                raise InputError("the MD5 row does not match the partition table", cause="table-md5")
+            seen_md5 = True
+        elif row[:2] != _MAGIC or seen_md5:
+            raise InputError(
+                f"row {at // _ROW.size} of the partition table begins with 0x{row[:2].hex()}, not 0xaa50",
+                cause="table-magic",
+            )
+        else:
+            rows.update(row)
+            yield _parse_row(row)
+    raise InputError("the partition table has no end marker", hint="it may be cut short", cause="table-end")
+
+
+def _parse_row(row: bytes) -> Partition:
+    _, kind, subtype, offset, size, label, flags = _ROW.unpack(row)
+    if flags & ~(_ENCRYPTED | _READONLY):
+        raise InputError(f"unknown partition flags 0x{flags:x}", cause="table-row")
+    try:
+        text = label.rstrip(b"\0").decode()
+    except UnicodeDecodeError as error:
+        raise InputError(f"the label {label!r} is not text", cause="table-row") from error
+    return Partition(text, kind, subtype, offset, size, bool(flags & _ENCRYPTED), bool(flags & _READONLY))
+
+
+def _alignment(kind: int) -> int:
+    return 0x10000 if kind == PartitionType.APP else SECTOR
+
+
+def _is_primary(row: Partition) -> bool:
+    """Rows that describe what lies before the table: the bootloader and the table itself."""
+    return row.type in (PartitionType.BOOTLOADER, PartitionType.PARTITION_TABLE) and row.subtype == 0
+
+
+def _from_csv_line(line: str, free: int) -> Partition:
+    name, kind_text, subtype_text, offset_text, size_text, flags_text = (
+        [f.strip() for f in line.split(",")] + [""] * 6
+    )[:6]
+    kind = _number(kind_text, _TYPE_NAMES, "type")
+    if not subtype_text and kind == PartitionType.APP:
+        raise InputError(f'app partition "{name}" needs a subtype')
+    names = _SUBTYPE_NAMES.get(kind, {})
+    subtype = _number(subtype_text, names, "subtype") if subtype_text else int(DataSubtype.UNDEFINED)
+    alignment = _alignment(kind)
+    offset = _number(offset_text, {}, "offset") if offset_text else -(-free // alignment) * alignment
+    size = _number(size_text, {}, "size")
+    if size < 0:  # "up to this offset"
+        size = -size - offset
+    flags = {flag for flag in flags_text.split(":") if flag}
+    if flags - {"encrypted", "readonly"}:
+        raise InputError(f'unknown flag "{min(flags - {"encrypted", "readonly"})}"', hint="encrypted, readonly")
+    return Partition(name, kind, subtype, offset, size, "encrypted" in flags, "readonly" in flags)
+
+
+def _number(text: str, names: dict[str, int], what: str) -> int:
+    """A name, or a number as gen_esp32part.py reads it: decimal, 0x…, with K or M behind it."""
+    if text.lower() in names:
+        return names[text.lower()]
+    unit = {"k": 1024, "m": 1024 * 1024}.get(text[-1:].lower(), 1)
+    try:
+        return int(text[:-1] if unit > 1 else text, 0) * unit
+    except ValueError as error:
+        known = f"a number, or one of {', '.join(names)}" if names else "a number such as 0x6000, 24K or 1M"
+        raise InputError(f'"{text}" is not a {what}' if text else f"the {what} is empty", hint=known) from error
