@@ -1,0 +1,133 @@
+"""Reading back what was made: the finished page is rasterised and every code on it decoded, before anything is kept.
+
+pypdfium2 rasterises and zxing-cpp decodes; neither shares code with what drew the page. The judges compare bytes with
+bytes and place with place, and name serial and page, never the payload.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+
+import pypdfium2
+import zxingcpp
+from PIL import Image
+
+from rmfab.errors import InputError, IntegrityError
+from rmfab.label.sheets import Cell, Sheet
+from rmfab.secret import Secret
+
+_FEWEST_DOTS = 2.0
+_EDGE = 0.3
+_BLANK = 250
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What is on one place of a page: the payloads of its codes, and whether the place is unprinted."""
+
+    codes: tuple[bytes, ...] = field(repr=False)
+    blank: bool
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What one place of a page must carry."""
+
+    serial: str
+    payload: Secret[str]
+
+
+def codes_in(image: Image.Image) -> tuple[bytes, ...]:
+    """The payloads of the upright QR codes in *image*."""
+    found = zxingcpp.read_barcodes(
+        image, formats=zxingcpp.BarcodeFormat.QRCode, try_rotate=False, try_downscale=False, try_invert=False
+    )
+    return tuple(bytes(code.bytes) for code in found)
+
+
+def page_images(pdf: bytes, dpi: int, pages: Sequence[int] | None = None) -> Iterator[Image.Image]:
+    """The pages (from 0; all if not given) as grey images of *dpi* dots per inch."""
+    with closing(pypdfium2.PdfDocument(pdf)) as document:
+        for number in range(len(document)) if pages is None else pages:
+            bitmap = document[number].render(scale=dpi / 72, grayscale=True)
+            yield bitmap.to_pil()
+
+
+def read_page(image: Image.Image, sheet: Sheet, dpi: int) -> list[Reading]:
+    """What *image*, a page of *sheet*, carries on each of its places."""
+    return [_read_cell(image, cell, dpi) for cell in sheet.cells()]
+
+
+def judge_page(
+    readings: Sequence[Reading], expected: Sequence[Expected | None], page: int, serials: Mapping[bytes, str]
+) -> None:
+    """Compares a page with what it must carry, place by place; None is a place that must be blank.
+
+    *page* counts from 1; *serials* names the label of a payload, to say which was swapped. Raises IntegrityError.
+    """
+    for place, (reading, wanted) in enumerate(zip(readings, expected, strict=True), start=1):
+        where = f"page {page}, label {place}"
+        if wanted is not None:
+            judge_code(reading.codes, wanted, where, serials)
+        elif not reading.blank:
+            raise IntegrityError("a place that should be blank is printed on", where=where, cause="label-misplaced")
+
+
+def judge_code(
+    codes: Sequence[bytes], wanted: Expected, where: str, serials: Mapping[bytes, str] | None = None
+) -> None:
+    """Compares the codes of one place with the one that belongs there. Raises IntegrityError."""
+    payload = wanted.payload.reveal().encode()
+    if len(codes) == 1 and codes[0] == payload:
+        return
+    if not codes:
+        raise IntegrityError(
+            f"the code of {wanted.serial} cannot be read back", where=where, hint=_HINT, cause="label-unreadable"
+        )
+    other = (serials or {}).get(next((code for code in codes if code != payload), b""))
+    held = f"the code of {other}" if other else "another code"
+    raise IntegrityError(
+        f"the label of {wanted.serial} carries {held}", where=where, hint=_HINT, cause="label-mismatch"
+    )
+
+
+_HINT = (
+    "nothing was written; choose larger labels or a higher [label] dpi, and report a label that carries another code"
+)
+
+
+def check_resolution(module: float, dpi: int) -> None:
+    """Raises InputError where modules of so many mm cannot be told apart at *dpi*."""
+    if module * dpi / 25.4 < _FEWEST_DOTS:
+        least = int(_FEWEST_DOTS * 25.4 / module) + 1
+        raise InputError(
+            f"modules of {module:.2f} mm cannot be read back at {dpi} dots per inch",
+            hint=f"set [label] dpi to {least} or more",
+        )
+
+
+def read_png(data: bytes) -> tuple[bytes, ...]:
+    """The codes of a PNG file."""
+    with Image.open(io.BytesIO(data)) as image:
+        return codes_in(image.convert("L"))
+
+
+def _read_cell(image: Image.Image, cell: Cell, dpi: int) -> Reading:
+    cut = image.crop(_pixels(cell, dpi, 0.0))
+    darkest = image.crop(_pixels(cell, dpi, _EDGE)).getextrema()[0]
+    blank = isinstance(darkest, int | float) and darkest >= _BLANK
+    return Reading(() if blank else codes_in(cut), blank)
+
+
+def _pixels(cell: Cell, dpi: int, inset: float) -> tuple[int, int, int, int]:
+    """The pixels of a cell: left, top, right, bottom; *inset* mm are left off on each side."""
+    scale = dpi / 25.4
+    return (
+        round((cell.x + inset) * scale),
+        round((cell.y + inset) * scale),
+        round((cell.x + cell.width - inset) * scale),
+        round((cell.y + cell.height - inset) * scale),
+    )

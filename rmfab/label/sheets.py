@@ -1,0 +1,99 @@
+"""The label sheets rmfab knows, as values in millimetres.
+
+Geometry: the page, the size of a label, columns and rows, the left and top edge of the first label, and the pitch from
+one label to the next. Sources: LibreOffice labels.xml, glabels templates; a sheet stands here only where its sources
+agree and its labels sit in the middle of the page.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from rmfab.errors import InputError
+
+A4 = (210.0, 297.0)
+LETTER = (215.9, 279.4)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Where one label lies on its page: left and top edge from the page's top left corner, width, height, in mm."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """The geometry of a label sheet in mm; labels are counted from 1, row by row."""
+
+    name: str
+    page: tuple[float, float]
+    label: tuple[float, float]
+    columns: int
+    rows: int
+    first: tuple[float, float]
+    pitch: tuple[float, float]
+
+    def __post_init__(self) -> None:
+        for start, pitch, count, size, page in zip(
+            self.first, self.pitch, (self.columns, self.rows), self.label, self.page, strict=True
+        ):
+            if count < 1 or size <= 0 or start < 0 or (count > 1 and pitch < size):
+                raise InputError(f"sheet {self.name} has overlapping or empty labels")
+            if start + (count - 1) * pitch + size > page + 0.01:
+                raise InputError(f"sheet {self.name} has labels beyond the edge of its page")
+
+    @property
+    def per_page(self) -> int:
+        """Labels on one page."""
+        return self.columns * self.rows
+
+    def cells(self) -> Iterator[Cell]:
+        """The places of a page in their order."""
+        for row in range(self.rows):
+            for column in range(self.columns):
+                x, y = self.first[0] + column * self.pitch[0], self.first[1] + row * self.pitch[1]
+                yield Cell(x, y, *self.label)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+SHEETS = (
+    Sheet("L7651", A4, (38.10, 21.17), 5, 13, (4.67, 10.90), (40.64, 21.17)),
+    Sheet("L7160", A4, (63.50, 38.10), 3, 7, (7.20, 15.15), (66.04, 38.10)),
+    Sheet("L7159", A4, (64.00, 33.86), 3, 8, (6.46, 13.06), (66.54, 33.86)),
+    Sheet("L7163", A4, (99.06, 38.10), 2, 7, (4.67, 15.15), (101.60, 38.10)),
+    Sheet("L4731", A4, (25.40, 10.00), 7, 27, (8.48, 13.50), (27.94, 10.00)),
+    Sheet("L7658", A4, (25.40, 10.00), 7, 27, (8.48, 13.50), (27.94, 10.00)),
+    Sheet("L4730", A4, (17.78, 10.00), 10, 27, (4.67, 13.50), (20.32, 10.00)),
+    Sheet("L7657", A4, (17.78, 10.00), 10, 27, (4.67, 13.50), (20.32, 10.00)),
+    Sheet("5160", LETTER, (66.68, 25.40), 3, 10, (4.76, 12.70), (69.85, 25.40)),
+    Sheet("8160", LETTER, (66.68, 25.40), 3, 10, (4.76, 12.70), (69.85, 25.40)),
+    Sheet("5167", LETTER, (44.45, 12.70), 4, 20, (7.14, 12.70), (52.40, 12.70)),
+    Sheet("8167", LETTER, (44.45, 12.70), 4, 20, (7.14, 12.70), (52.40, 12.70)),
+    Sheet("94103", LETTER, (25.40, 25.40), 6, 8, (15.875, 15.875), (31.75, 31.75)),
+    Sheet("OL5425", LETTER, (25.40, 25.40), 8, 10, (6.35, 12.70), (25.40, 25.40)),
+)
+
+
+def sheet(name: str) -> Sheet:
+    """The sheet of this name; case, spaces and the maker's name do not matter. Raises InputError with a suggestion."""
+    wanted = _plain(name)
+    known = {_plain(each.name): each for each in SHEETS}
+    if wanted in known:
+        return known[wanted]
+    near = difflib.get_close_matches(wanted, known, n=1, cutoff=0.6)
+    names = ", ".join(each.name for each in SHEETS)
+    hint = f"did you mean {known[near[0]].name}? known sheets: {names}" if near else f"known sheets: {names}"
+    raise InputError(f'"{name}" is no label sheet that rmfab knows', hint=hint, cause="unknown-sheet")
+
+
+def _plain(name: str) -> str:
+    letters = "".join(letter for letter in name.upper() if letter.isalnum())
+    return letters.removeprefix("AVERY").removeprefix("ZWECKFORM").removeprefix("ONLINELABELS")

@@ -1,0 +1,111 @@
+"""The QR symbol of a payload: its modules, version and error-correction level.
+
+The qrcode library stands behind this door. The symbol is the smallest that holds the payload, at the highest level
+that does not make it larger (ISO/IEC 18004: levels L, M, Q, H restore about 7, 15, 25 and 30 % of the codewords).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import Enum, unique
+from functools import lru_cache
+
+from qrcode.constants import ERROR_CORRECT_H, ERROR_CORRECT_L, ERROR_CORRECT_M, ERROR_CORRECT_Q
+from qrcode.exceptions import DataOverflowError
+from qrcode.main import QRCode
+from qrcode.util import MODE_8BIT_BYTE, QRData
+
+from rmfab.errors import InputError
+from rmfab.secret import Secret
+
+QUIET_ZONE = 4
+"""Light modules that must surround a symbol on each side (ISO/IEC 18004, 6.3.8)."""
+
+
+@unique
+class Level(Enum):
+    """An error-correction level, weakest first, with qrcode's number for it."""
+
+    L = ERROR_CORRECT_L
+    M = ERROR_CORRECT_M
+    Q = ERROR_CORRECT_Q
+    H = ERROR_CORRECT_H
+
+
+@dataclass(frozen=True)
+class Symbol:
+    """A QR symbol without its quiet zone. `modules[row][column]` is 1 where dark, 0 where light."""
+
+    version: int
+    level: Level
+    modules: tuple[bytes, ...] = field(repr=False)
+
+    @property
+    def side(self) -> int:
+        """Modules along one side, without the quiet zone."""
+        return len(self.modules)
+
+    def rectangles(self) -> Iterator[tuple[int, int, int, int]]:
+        """The dark modules as few disjoint rectangles (column, row, columns, rows), row 0 on top.
+
+        A run of a row grows downwards for as long as the rows below hold the same run.
+        """
+        growing: dict[tuple[int, int], int] = {}
+        for row, modules in enumerate((*self.modules, b"")):
+            here = set(_runs(modules))
+            for run in [run for run in growing if run not in here]:
+                top = growing.pop(run)
+                yield run[0], top, run[1], row - top
+            for run in sorted(here):
+                growing.setdefault(run, row)
+
+
+def encode(payload: Secret[str], at_least: Level = Level.L) -> Symbol:
+    """The symbol of *payload* as UTF-8 bytes, of level *at_least* or better. Raises InputError where none holds it."""
+    data = payload.reveal().encode()
+    version, level = _fit(len(data), at_least)
+    code: QRCode[object] = QRCode(version=version, error_correction=level.value, border=0)
+    code.add_data(QRData(data, mode=MODE_8BIT_BYTE), optimize=0)
+    code.make(fit=False)
+    return Symbol(version, level, tuple(bytes(map(bool, row)) for row in code.modules))
+
+
+def side_of(payload: Secret[str], at_least: Level = Level.L) -> int:
+    """Modules along one side of the symbol that `encode` would make. Raises InputError as it does."""
+    return 17 + 4 * _fit(len(payload.reveal().encode()), at_least)[0]
+
+
+@lru_cache(maxsize=256)
+def _fit(octets: int, at_least: Level) -> tuple[int, Level]:
+    """The smallest version for so many bytes at *at_least*, and the best level that fits it. Keeps lengths only."""
+    levels = list(Level)[list(Level).index(at_least) :]
+    version = _smallest_version(octets, at_least)
+    return version, max((level for level in levels if _fits(octets, level, version)), key=levels.index)
+
+
+def _fits(octets: int, level: Level, version: int) -> bool:
+    try:
+        return _smallest_version(octets, level) <= version
+    except InputError:
+        return False
+
+
+def _smallest_version(octets: int, level: Level) -> int:
+    code: QRCode[object] = QRCode(error_correction=level.value)
+    code.add_data(QRData(bytes(octets), mode=MODE_8BIT_BYTE), optimize=0)
+    try:
+        code.best_fit()
+    except (DataOverflowError, ValueError) as error:
+        raise InputError(f"a payload of {octets} bytes does not fit a QR code") from error
+    return code.version
+
+
+def _runs(modules: bytes) -> Iterator[tuple[int, int]]:
+    """The dark runs of one row as (first column, columns)."""
+    start = modules.find(1)
+    while start >= 0:
+        end = modules.find(0, start)
+        end = len(modules) if end < 0 else end
+        yield start, end - start
+        start = modules.find(1, end)
