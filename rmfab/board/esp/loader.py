@@ -1,0 +1,245 @@
+"""A conversation with the loader of the board on one port, through esptool 5.6.
+
+esptool's own write_flash is not used: it compresses anew for every board and reconnects silently, perhaps to another
+board. Its guards are kept by `rmfab.board.esp.facts` (security, chip, revision, flash size) and by the release's
+preflight (regions, images); what is touched below its public functions is named in tests/board/test_esptool_internals.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeVar
+
+import serial
+
+from rmfab.board.esp.door import esptool, forget_said
+from rmfab.board.esp.facts import BoardFacts, SecurityState
+from rmfab.board.esp.payload import Region, blank_md5
+from rmfab.board.port import ROM_BAUD, SerialPort, gone
+from rmfab.board.restart import Auto, FixtureCommand, Restart, Unwired
+from rmfab.errors import PortError
+
+SLOWER = (921600, 460800, 230400, ROM_BAUD)
+_CONNECT_ATTEMPTS = 3
+
+R = TypeVar("R")
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Link:
+    """How a slot is reached: its address, baud in the stub, and restart kind."""
+
+    address: str
+    baud: int
+    restart: Restart
+
+
+class Loader:
+    """The loader of one board. Every method raises PortError where the conversation fails."""
+
+    def __init__(self, port: SerialPort, link: Link) -> None:
+        self._port = port
+        self._link = link
+        self._esp: Any = None
+        self._stub = False
+        self.baud = ROM_BAUD
+
+    def connect(self) -> BoardFacts:
+        """Brings the board into its ROM loader and asks what it is, before anything is uploaded."""
+        forget_said()
+        self._esp = self._guarded(self._detect)
+        self._stub = False
+        self.baud = ROM_BAUD
+        return self._guarded(self._ask)
+
+    def prepare(self) -> BoardFacts:
+        """Uploads the stub at the fastest baud that works and attaches the flash; says again what the board is."""
+        for baud in self._bauds():
+            try:
+                return self._guarded(partial(self._start_stub, baud))
+            except PortError as error:
+                if baud == ROM_BAUD or error.cause == "port-gone" or isinstance(self._link.restart, Unwired):
+                    raise
+            self._reopen()
+            self.connect()
+        raise AssertionError("the last baud either works or raises")
+
+    def _bauds(self) -> list[int]:
+        slower = [baud for baud in SLOWER if baud < self._link.baud]
+        return [self._link.baud, *slower] if not isinstance(self._link.restart, Unwired) else [self._link.baud]
+
+    def _reopen(self) -> None:
+        self._port.close()
+        self._port.baudrate = ROM_BAUD
+        try:
+            self._port.open()
+        except (serial.SerialException, OSError) as error:
+            raise gone(self._link.address, error) from error
+
+    def _detect(self) -> Any:
+        mode = "default-reset"
+        if isinstance(self._link.restart, FixtureCommand):
+            self._link.restart.run("download")
+        if not isinstance(self._link.restart, Auto):
+            mode = "no-reset"
+        esp = esptool().detect_chip(self._port, ROM_BAUD, mode, False, _CONNECT_ATTEMPTS)
+        esp.WRITE_FLASH_ATTEMPTS = 1
+        return esp
+
+    def _ask(self) -> BoardFacts:
+        esp = self._esp
+        if esp.secure_download_mode:
+            return BoardFacts(esp.CHIP_NAME, None, None, None, SecurityState(secure_download=True))
+        security = SecurityState(
+            secure_boot_v1=bool(esp.get_secure_boot_v1_enabled()),
+            secure_boot_v2=bool(esp.get_secure_boot_enabled()) and not esp.get_secure_boot_v1_enabled(),
+            flash_encryption=bool(esp.get_flash_encryption_enabled()),
+        )
+        return BoardFacts(esp.CHIP_NAME, esp.get_chip_revision(), self._mac(), None, security)
+
+    def _start_stub(self, baud: int) -> BoardFacts:
+        cmds = esptool()
+        if self._esp.sync_stub_detected:
+            self._esp = cmds.run_stub(self._esp)
+            if baud != ROM_BAUD:
+                self._esp.change_baud(baud)
+        else:
+            if baud != ROM_BAUD:
+                self._esp.change_baud(baud)
+            self._esp = cmds.run_stub(self._esp)
+        self.baud = baud
+        self._stub = True
+        cmds.attach_flash(self._esp)
+        named = cmds.detect_flash_size(self._esp)
+        size = cmds.flash_size_bytes(named) if named else None
+        if size:
+            self._esp.flash_set_parameters(size)
+        facts = self._ask()
+        return BoardFacts(facts.chip_name, facts.revision, facts.mac, size, facts.security)
+
+    def _mac(self) -> str:
+        return ":".join(f"{octet:02x}" for octet in self._esp.read_mac("BASE_MAC"))
+
+    def mac(self) -> str:
+        """The base MAC, read again from the board, lower-case with colons."""
+        return self._guarded(self._mac)
+
+    def md5(self, offset: int, size: int) -> str:
+        """The MD5 in hex of *size* flash bytes, computed on the board."""
+        return self._guarded(lambda: str(self._esp.flash_md5sum(offset, size)))
+
+    def is_blank(self, offset: int, size: int) -> bool:
+        """Whether *size* flash bytes are all 0xFF."""
+        return self.md5(offset, size) == blank_md5(size)
+
+    def read(self, offset: int, size: int) -> bytes:
+        """*size* flash bytes."""
+        return self._guarded(lambda: bytes(self._esp.read_flash(offset, size)))
+
+    def erase(self, offset: int, size: int) -> None:
+        """Erases whole sectors; a region that is blank already is left alone."""
+        if not self.is_blank(offset, size):
+            self._guarded(lambda: self._esp.erase_region(offset, size))
+
+    def write(self, region: Region, progress: Progress) -> None:
+        """Writes *region*; *progress* hears compressed bytes done and in all."""
+        self._guarded(lambda: self._write(region, progress))
+
+    def _write(self, region: Region, progress: Progress) -> None:
+        esp, cmds = self._esp, esptool()
+        esp.flash_defl_begin(region.size, region.compressed, region.offset)
+        timeout = cmds.DEFAULT_TIMEOUT
+        done, total = 0, region.compressed
+        for sequence, block in enumerate(region.blocks):
+            header = struct.pack("<IIII", len(block.data), sequence, 0, 0)
+            esp.check_command(
+                f"write {region.name} after block {sequence}",
+                esp.ESP_CMDS["FLASH_DEFL_DATA"],
+                header + block.data,
+                block.checksum,
+                timeout=timeout,
+            )
+            # the stub acknowledges a block before it writes it: the wait for this one falls to the next command
+            timeout = cmds._get_flash_defl_block_timeout(esp, block.inflated)
+            done += len(block.data)
+            progress(done, total)
+        # not acknowledged before the last block stands in the flash
+        esp.flash_defl_finish(reboot=False, timeout=timeout)
+
+    def leave(self) -> None:
+        """Hands the port back at the ROM's baud; the board stays in its loader until it is restarted."""
+
+        def lower() -> None:
+            self._port.baudrate = ROM_BAUD
+
+        if isinstance(self._link.restart, Unwired) and self._stub and self.baud != ROM_BAUD:
+            self._guarded(lambda: self._esp.change_baud(ROM_BAUD))
+        self._guarded(lower)
+
+    def _guarded(self, work: Callable[[], R]) -> R:
+        try:
+            return work()
+        except (serial.SerialException, OSError) as error:
+            raise gone(self._link.address, error) from error
+        except (RuntimeError, ValueError, IndexError, struct.error) as error:
+            # esptool's FatalError is a RuntimeError; the others are what a garbled answer makes of its parsers
+            raise _explain(self._link.address, error) from error
+
+
+def _explain(address: str, error: Exception) -> PortError:
+    """The PortError that tells an operator what esptool's words mean at the bench."""
+    text = str(error).split("\nFor troubleshooting", maxsplit=1)[0].strip().replace("\n", " ")
+    for phrase, what, hint, cause in _DIAGNOSES:
+        if phrase in text:
+            return PortError(what, where=address, hint=hint, cause=cause)
+    return PortError(f"the loader refused: {text}", where=address, cause="loader-failed")
+
+
+_DIAGNOSES = (
+    (
+        "Wrong boot mode detected",
+        "the board restarts into its firmware, not into its loader",
+        "IO0 (GPIO9 on C3/C6) is not pulled low: check the DTR line, the fixture's needle, a loaded strapping pin",
+        "boot-mode",
+    ),
+    (
+        "TX path seems to be down",
+        "the board waits in its loader but does not hear us",
+        "check the line from the adapter's TX to the board's RX",
+        "tx-path",
+    ),
+    (
+        "No serial data received",
+        "the board answers nothing",
+        "no board, no power, no contact, or RX and TX are swapped",
+        "no-answer",
+    ),
+    (
+        "Serial data stream stopped",
+        "the board stopped answering",
+        "check power and contact; a lower baud may help",
+        "answer-stopped",
+    ),
+    (
+        "Packet content transfer stopped",
+        "the board stopped in the middle of an answer",
+        "check power and contact; a lower baud may help",
+        "answer-stopped",
+    ),
+    (
+        "Invalid head of packet",
+        "the line garbles data",
+        "a lower baud, a shorter cable, or something else that speaks on the line",
+        "noise",
+    ),
+    (
+        "Failed to autodetect chip type",
+        "this chip is none that esptool knows",
+        "another chip, or a line that garbles data",
+        "chip-unknown",
+    ),
+)

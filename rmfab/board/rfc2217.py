@@ -1,0 +1,199 @@
+"""A lean RFC 2217 client port, for remote stations and virtual boards.
+
+pyserial's own client renegotiates every setting when esptool touches a timeout and waits 50 ms for each answer, which
+costs 240 ms a command. This one sends what changed and does not wait: TCP keeps the order.
+Source: RFC 2217 §3, RFC 854.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import struct
+import time
+from urllib.parse import urlsplit
+
+import serial
+
+_IAC, _DONT, _DO, _WONT, _WILL, _SB, _SE = 255, 254, 253, 252, 251, 250, 240
+_BINARY, _SGA, _COM_PORT = 0, 3, 44
+_SET_BAUDRATE, _SET_DATASIZE, _SET_PARITY, _SET_STOPSIZE, _SET_CONTROL, _PURGE_DATA = 1, 2, 3, 4, 5, 12
+_CONTROL_NO_FLOW, _CONTROL_DTR_ON, _CONTROL_DTR_OFF, _CONTROL_RTS_ON, _CONTROL_RTS_OFF = 1, 8, 9, 11, 12
+_PURGE_RECEIVED = 1
+_CONNECT_SECONDS = 5.0
+_AGREE_SECONDS = 3.0
+_SEND_SECONDS = 10.0
+
+
+class Rfc2217Port(serial.SerialBase):
+    """A `rfc2217://host:port` URL as a pyserial port: 8N1, no flow control, DTR and RTS as control lines.
+
+    Raises serial.SerialException as every pyserial port does: on open where nothing listens or another client holds
+    the port, later when the connection goes away.
+    """
+
+    def open(self) -> None:
+        """Connects, agrees on RFC 2217 and binary transmission, and sets baud and control lines."""
+        parts = urlsplit(self.portstr or "")
+        if parts.scheme != "rfc2217" or not parts.hostname or parts.port is None:
+            raise serial.SerialException(f"{self.portstr!r} is not of the form rfc2217://host:port")
+        try:
+            self._socket = socket.create_connection((parts.hostname, parts.port), timeout=_CONNECT_SECONDS)
+        except OSError as error:
+            raise serial.SerialException(error.errno, f"could not open {self.portstr}: {error}") from error
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._socket.settimeout(_SEND_SECONDS)
+        self._received = bytearray()
+        self._undecoded = b""
+        self._agreed = False
+        self._sent_baud: int | None = None
+        self.is_open = True
+        try:
+            self._agree()
+            self._reconfigure_port()
+            self._control(_CONTROL_NO_FLOW)
+            self._update_dtr_state()
+            self._update_rts_state()
+        except BaseException:
+            self.close()
+            raise
+
+    def _agree(self) -> None:
+        offers = ((_WILL, _COM_PORT), (_WILL, _BINARY), (_DO, _BINARY), (_WILL, _SGA), (_DO, _SGA))
+        self._send(b"".join(bytes((_IAC, verb, option)) for verb, option in offers))
+        deadline = time.monotonic() + _AGREE_SECONDS
+        while not self._agreed:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise serial.SerialException(f"{self.portstr} does not speak RFC 2217")
+            self._pull(left)
+
+    def close(self) -> None:
+        """Closes the connection; a second call does nothing."""
+        if self.is_open:
+            self.is_open = False
+            self._socket.close()
+
+    def _send(self, data: bytes) -> None:
+        if not self.is_open:
+            raise serial.PortNotOpenError
+        try:
+            self._socket.sendall(data)
+        except OSError as error:
+            raise serial.SerialException(f"{self.portstr} went away: {error}") from error
+
+    def _com_port(self, command: int, value: bytes) -> None:
+        body = bytes((_COM_PORT, command)) + value.replace(b"\xff", b"\xff\xff")
+        self._send(bytes((_IAC, _SB)) + body + bytes((_IAC, _SE)))
+
+    def _control(self, value: int) -> None:
+        self._com_port(_SET_CONTROL, bytes((value,)))
+
+    def _reconfigure_port(self) -> None:
+        # pyserial calls this for every property, timeouts included; only the baud concerns the other end
+        if not self.is_open or self._sent_baud == self.baudrate:
+            return
+        if self._sent_baud is None:
+            for command in (_SET_DATASIZE, _SET_PARITY, _SET_STOPSIZE):
+                self._com_port(command, b"\x08" if command == _SET_DATASIZE else b"\x01")
+        self._com_port(_SET_BAUDRATE, struct.pack("!I", self.baudrate))
+        self._sent_baud = self.baudrate
+
+    def _update_dtr_state(self) -> None:
+        self._control(_CONTROL_DTR_ON if self.dtr else _CONTROL_DTR_OFF)
+
+    def _update_rts_state(self) -> None:
+        self._control(_CONTROL_RTS_ON if self.rts else _CONTROL_RTS_OFF)
+
+    @property
+    def in_waiting(self) -> int:
+        """Bytes that `read` would return at once."""
+        self._pull(0)
+        return len(self._received)
+
+    def read(self, size: int = 1, /) -> bytes:
+        """Up to *size* bytes, fewer when the timeout ends."""
+        deadline = None if self.timeout is None else time.monotonic() + self.timeout
+        while len(self._received) < size:
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            if not self._pull(left) and deadline is not None and time.monotonic() >= deadline:
+                break
+        data = bytes(self._received[:size])
+        del self._received[:size]
+        return data
+
+    def write(self, data: bytes, /) -> int:  # type: ignore[override]
+        """Sends *data*; returns its length."""
+        self._send(bytes(data).replace(b"\xff", b"\xff\xff"))
+        return len(data)
+
+    def flush(self) -> None:
+        """Nothing to do: TCP_NODELAY is on."""
+
+    def reset_input_buffer(self) -> None:
+        """Discards what was received, here and at the other end."""
+        self._com_port(_PURGE_DATA, bytes((_PURGE_RECEIVED,)))
+        self._pull(0)
+        self._received.clear()
+
+    def reset_output_buffer(self) -> None:
+        """Nothing to do: nothing is kept back here."""
+
+    def _pull(self, seconds: float | None) -> bool:
+        """Takes in what arrives within *seconds* (None: for ever); False where nothing did."""
+        if not self.is_open:
+            raise serial.PortNotOpenError
+        try:
+            ready, _, _ = select.select([self._socket], [], [], seconds)
+            if not ready:
+                return False
+            data = self._socket.recv(65536)
+        except (OSError, ValueError) as error:
+            raise serial.SerialException(f"{self.portstr} went away: {error}") from error
+        if not data:
+            raise serial.SerialException(f"{self.portstr} was closed by the other end: gone, or held by another client")
+        self._decode(self._undecoded + data)
+        return True
+
+    def _decode(self, data: bytes) -> None:
+        """Splits data from telnet commands; an unfinished command waits for its rest."""
+        self._undecoded = b""
+        while (at := data.find(_IAC)) >= 0:
+            self._received += data[:at]
+            data = data[at:]
+            length = _command_length(data)
+            if length is None:
+                self._undecoded = data
+                return
+            self._obey(data[:length])
+            data = data[length:]
+        self._received += data
+
+    def _obey(self, command: bytes) -> None:
+        verb = command[1]
+        if verb == _IAC:
+            self._received.append(_IAC)
+        elif verb in (_DO, _WILL) and command[2] == _COM_PORT:
+            self._agreed = True
+        elif verb == _DO and command[2] not in (_BINARY, _SGA):
+            self._send(bytes((_IAC, _WONT, command[2])))
+        elif verb == _WILL and command[2] not in (_BINARY, _SGA):
+            self._send(bytes((_IAC, _DONT, command[2])))
+
+
+def _command_length(data: bytes) -> int | None:
+    """The length of the telnet command that *data* begins with, None where its end has not arrived."""
+    if len(data) < 2:
+        return None
+    if data[1] in (_DO, _DONT, _WILL, _WONT):
+        return 3 if len(data) >= 3 else None
+    if data[1] != _SB:
+        return 2
+    at = 2
+    while (at := data.find(_IAC, at)) >= 0:
+        if len(data) < at + 2:
+            return None
+        if data[at + 1] == _SE:
+            return at + 2
+        at += 2
+    return None
