@@ -1,0 +1,280 @@
+"""The grammar of mass_mfg: a config CSV that names keys and their encodings, a values CSV with a row per device.
+
+Config, without a header: `NAME,namespace,` then `KEY,data|file,ENCODING[,REPEAT]`. Values: a header of keys and of
+further columns that no key uses, then a row per device; a REPEAT column is filled from the first row.
+Source: ESP-IDF, "Manufacturing Utility" (tools/mass_mfg/docs/README.rst), sections "Configuration File" and
+"Master Values CSV File". Columns may stand in any order here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from enum import Enum, unique
+from pathlib import Path
+from typing import NamedTuple, Self
+
+from rmfab.errors import InputError
+from rmfab.nvs.sheet import Complaints, Record, records, wrong_delimiter
+from rmfab.nvs.table import Kind, Namespace, name_complaint
+
+REPEAT = "REPEAT"
+NAMESPACE = "namespace"
+
+
+@unique
+class Source(Enum):
+    """Where a value comes from: the cell itself, or the file that it names, relative to the working folder."""
+
+    DATA = "data"
+    FILE = "file"
+
+
+@unique
+class Encoding(Enum):
+    """How a cell or file spells a value, and what that becomes in NVS."""
+
+    STRING = "string", Kind.STRING
+    BINARY = "binary", Kind.BLOB
+    HEX2BIN = "hex2bin", Kind.BLOB
+    BASE64 = "base64", Kind.BLOB
+    U8 = "u8", Kind.U8
+    I8 = "i8", Kind.I8
+    U16 = "u16", Kind.U16
+    I16 = "i16", Kind.I16
+    U32 = "u32", Kind.U32
+    I32 = "i32", Kind.I32
+    U64 = "u64", Kind.U64
+    I64 = "i64", Kind.I64
+
+    kind: Kind
+
+    def __new__(cls, value: str, kind: Kind) -> Self:
+        member = object.__new__(cls)
+        member._value_ = value
+        member.kind = kind
+        return member
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One key of a config and how its values are written. *line* is its place in the config."""
+
+    namespace: str
+    key: str
+    source: Source
+    encoding: Encoding
+    repeat: bool
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """A config: its namespaces and columns in their order."""
+
+    path: Path
+    rows: tuple[Namespace | Column, ...]
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """The columns alone."""
+        return tuple(row for row in self.rows if isinstance(row, Column))
+
+
+class Row(NamedTuple):
+    """One device of a values file: *cells* in the order of the config's columns (REPEAT filled in), and the
+    *record* as it stands in the file, in the order of its header."""
+
+    line: int
+    cells: tuple[str, ...]
+    record: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Values:
+    """A values file: its *header*, and where in it each column of the config stands. Iterating reads it anew."""
+
+    config: Config
+    path: Path
+    header: tuple[str, ...]
+    places: tuple[int, ...]
+
+    def __iter__(self) -> Iterator[Row]:
+        """The rows, streamed. Raises ComplaintsError after the last row, or after 20 complaints."""
+        complaints = Complaints(self.path)
+        source = records(self.path, "values file")
+        next(source, None)
+        repeated: list[str] | None = None
+        for record in source:
+            if len(record.cells) != len(self.header):
+                self._complain_of_width(record, complaints)
+                continue
+            cells = [record.cells[place] for place in self.places]
+            if repeated is None:
+                repeated = cells
+            else:
+                self._fill(cells, repeated, record, complaints)
+            if not complaints.found:
+                yield Row(record.line, tuple(cells), tuple(record.cells))
+        if repeated is None and not complaints.found:
+            complaints.add(1, "this values file has no row of values")
+        complaints.settle()
+
+    def _fill(self, cells: list[str], first: Sequence[str], record: Record, complaints: Complaints) -> None:
+        for place, column in enumerate(self.config.columns):
+            if not column.repeat or cells[place] == first[place]:
+                continue
+            if cells[place]:
+                complaints.add(
+                    record.line,
+                    "this column repeats its first value, but another one stands here",
+                    column=column.key,
+                    hint=f"leave the cell blank, or take {REPEAT} from line {column.line} of {self.config.path}",
+                )
+            cells[place] = first[place]
+
+    def _complain_of_width(self, record: Record, complaints: Complaints) -> None:
+        delimiter = wrong_delimiter(record.cells)
+        hint = f"its cells seem to be divided by {delimiter}" if delimiter else None
+        complaints.add(
+            record.line, f"this row has {len(record.cells)} cells, the header has {len(self.header)}", hint=hint
+        )
+
+    def place(self, name: str) -> int:
+        """Where the column *name* stands in a record. Raises InputError where there is none."""
+        if name not in self.header:
+            raise InputError(
+                f'there is no column "{name}"', where=f"{self.path}:1", hint=_suggestion(name, self.header, "columns")
+            )
+        return self.header.index(name)
+
+
+def parse_config(path: Path) -> Config:
+    """Reads a config. Raises ComplaintsError (an InputError) with everything that is wrong in it."""
+    complaints = Complaints(path)
+    reader = _ConfigReader(complaints)
+    for record in records(path, "config"):
+        reader.take(record)
+    if not reader.columns and not complaints.found:
+        complaints.add(1, "this config names no key", hint="NAME,namespace, and then lines such as KEY,data,u8")
+    complaints.settle()
+    return Config(path, tuple(reader.rows))
+
+
+class _ConfigReader:
+    def __init__(self, complaints: Complaints) -> None:
+        self._complaints = complaints
+        self._namespace: str | None = None
+        self._lines: dict[tuple[str, str], int] = {}
+        self.rows: list[Namespace | Column] = []
+        self.columns = 0
+
+    def take(self, record: Record) -> None:
+        """Adds one line of the config."""
+        cells = [cell.strip() for cell in record.cells]
+        while len(cells) > 3 and not cells[-1]:
+            cells.pop()
+        delimiter = wrong_delimiter(cells)
+        if delimiter is not None:
+            self._complaints.add(record.line, f"cells are divided by {delimiter}", hint="save it with commas")
+        elif len(cells) < 2 or len(cells) > 4:
+            self._complaints.add(
+                record.line, f"{len(cells)} cells; a line is key,type,encoding with or without {REPEAT}"
+            )
+        elif cells[1] == NAMESPACE:
+            self._take_namespace(record.line, cells)
+        else:
+            self._take_column(record.line, [*cells, "", ""][:4])
+
+    def _take_namespace(self, line: int, cells: Sequence[str]) -> None:
+        self._namespace = cells[0]
+        complaint = name_complaint(cells[0])
+        if complaint is not None:
+            self._complaints.add(line, f"this namespace {complaint}")
+        elif any(cells[2:]):
+            self._complaints.add(line, "a namespace has neither encoding nor value", hint=f"{cells[0]},{NAMESPACE},")
+        else:
+            self.rows.append(Namespace(cells[0]))
+
+    def _take_column(self, line: int, cells: Sequence[str]) -> None:
+        self.columns += 1
+        key, source, encoding, repeat = cells
+        before = len(self._complaints.found)
+        complaint = name_complaint(key)
+        if complaint is not None:
+            self._complaints.add(line, f"this key {complaint}")
+        if source not in _SOURCES:
+            self._complain_of_type(line, cells)
+        elif encoding not in _ENCODINGS:
+            hint = _suggestion(encoding, tuple(_ENCODINGS), "encodings")
+            self._complaints.add(line, f'"{encoding}" is not an encoding', column=key, hint=hint)
+        if repeat not in ("", REPEAT):
+            self._complaints.add(line, f'"{repeat}" stands where only {REPEAT} may', column=key)
+        if self._namespace is None:
+            self._complaints.add(line, f'"{key}" stands before any namespace', hint=f"begin with NAME,{NAMESPACE},")
+        earlier = self._lines.setdefault((self._namespace or "", key), line)
+        if earlier != line:
+            self._complaints.add(line, f'"{key}" stands already in this namespace, on line {earlier}')
+        if len(self._complaints.found) == before:
+            namespace = self._namespace or ""
+            self.rows.append(Column(namespace, key, Source(source), _ENCODINGS[encoding], bool(repeat), line))
+
+    def _complain_of_type(self, line: int, cells: Sequence[str]) -> None:
+        if list(cells[:3]) == ["key", "type", "encoding"]:
+            self._complaints.add(line, "this is a header", hint="a config has none: its first line is a namespace")
+            return
+        hint = _suggestion(cells[1], (*_SOURCES, NAMESPACE), "types")
+        self._complaints.add(line, f'"{cells[1]}" is not a type', column=cells[0], hint=hint)
+
+
+_SOURCES = tuple(source.value for source in Source)
+_ENCODINGS = {encoding.value: encoding for encoding in Encoding}
+
+
+def read_values(config: Config, path: Path) -> Values:
+    """Opens a values file and finds the columns of the *config* in its header.
+
+    A key of two namespaces has two columns, taken in their order. Raises ComplaintsError (an InputError).
+    """
+    header = next(records(path, "values file"), None)
+    if header is None:
+        raise InputError("this values file is empty", where=str(path), hint="it begins with a header of keys")
+    names = tuple(cell.strip() for cell in header.cells)
+    complaints = Complaints(path)
+    delimiter = wrong_delimiter(names)
+    if delimiter is not None:
+        complaints.add(header.line, f"cells are divided by {delimiter}", hint="save it with commas")
+        complaints.settle()
+    places: dict[str, list[int]] = {}
+    for place, name in enumerate(names):
+        places.setdefault(name, []).append(place)
+    return Values(config, path, names, _match(config, header.line, places, complaints))
+
+
+def _match(config: Config, line: int, places: dict[str, list[int]], complaints: Complaints) -> tuple[int, ...]:
+    matched = []
+    wanted: dict[str, int] = {}
+    for column in config.columns:
+        number = wanted[column.key] = wanted.get(column.key, 0) + 1
+        if number <= len(places.get(column.key, ())):
+            matched.append(places[column.key][number - 1])
+        elif number == 1:
+            hint = _suggestion(column.key, tuple(places), "columns")
+            complaints.add(line, f'there is no column for key "{column.key}"', hint=hint)
+        else:
+            complaints.add(line, f'key "{column.key}" stands in {number} namespaces and needs as many columns')
+    for key, number in wanted.items():
+        if len(places.get(key, ())) > number:
+            complaints.add(line, f'column "{key}" stands {len(places[key])} times, the config has it {number} times')
+    complaints.settle()
+    return tuple(matched)
+
+
+def _suggestion(word: str, known: Sequence[str], what: str) -> str:
+    by_lower = {name.lower(): name for name in known}
+    close = get_close_matches(word.lower(), by_lower, n=1)
+    if close:
+        return f'did you mean "{by_lower[close[0]]}"?'
+    names = ", ".join(known[:12])
+    return f"{what}: {names}" if names else f"there are no {what}"
