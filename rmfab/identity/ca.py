@@ -1,0 +1,272 @@
+"""The certificate authority that signs device certificates: made here, or brought along and judged.
+
+It lives in the workspace as `ca/ca.crt` (0644) and `ca/ca.key` (0600, in a 0700 folder) and is never replaced.
+Source of what makes a CA: RFC 5280, sections 4.2.1.3 and 4.2.1.9.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import Enum, unique
+from functools import cached_property
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+from cryptography.x509.oid import NameOID
+
+from rmfab.errors import InputError
+from rmfab.files import make_folder, read_input, write_file
+from rmfab.identity.keypair import PrivateKey
+from rmfab.secret import Secret
+from rmfab.signing.keyfile import PassphraseSource, load_private_key, write_private_key
+
+CERTIFICATE_FILE = "ca.crt"
+KEY_FILE = "ca.key"
+DEFAULT_VALIDITY = timedelta(days=36525)
+MAX_NAME_LENGTH = 64
+
+_LAST_MOMENT = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
+_MIN_RSA_BITS = 2048
+_CURVES = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
+
+
+@unique
+class CaKeyKind(Enum):
+    """The key pair of a CA that rmfab makes."""
+
+    ECDSA_P256 = "ecdsa-p256"
+    ECDSA_P384 = "ecdsa-p384"
+    RSA_2048 = "rsa-2048"
+    RSA_3072 = "rsa-3072"
+
+
+@dataclass(frozen=True)
+class CertificateAuthority:
+    """A CA certificate and its private key, which belong together. Neither is checked against a clock."""
+
+    certificate: x509.Certificate
+    key: PrivateKey
+
+    def __post_init__(self) -> None:
+        _check_authority(self.certificate)
+        _check_match(self.certificate, self.key)
+
+    @classmethod
+    def create(
+        cls, name: str, kind: CaKeyKind, now: datetime, validity: timedelta = DEFAULT_VALIDITY
+    ) -> CertificateAuthority:
+        """A new self-signed CA with *name* as its common name, path length 0, valid from *now*.
+
+        Raises InputError where the name is empty or has over 64 characters.
+        """
+        if not 1 <= len(name) <= MAX_NAME_LENGTH:
+            raise InputError(f"a CA's common name has 1 to {MAX_NAME_LENGTH} characters, this one has {len(name)}")
+        key = _draw(kind)
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        start = utc(now).replace(microsecond=0)
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(subject)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(start)
+            .not_valid_after(start + min(validity, _LAST_MOMENT - start))
+            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+            .add_extension(_CA_USAGE, critical=True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        )
+        return cls(builder.sign(key, signature_hash(key)), key)
+
+    @classmethod
+    def load(cls, folder: Path, passphrase: PassphraseSource, now: datetime) -> CertificateAuthority:
+        """The CA of a workspace from its `ca` *folder*, judged at *now*. Raises InputError."""
+        if not (folder / CERTIFICATE_FILE).exists():
+            raise InputError("there is no CA yet", where=str(folder), hint="rmfab ca create, or rmfab ca import")
+        return cls.read(folder / CERTIFICATE_FILE, folder / KEY_FILE, passphrase, now)
+
+    @classmethod
+    def read(cls, certificate: Path, key: Path, passphrase: PassphraseSource, now: datetime) -> CertificateAuthority:
+        """A CA from a certificate file (PEM or DER) and a PEM key file, judged at *now*.
+
+        Raises InputError where a file is missing or wrong, the certificate is no CA, the key is not its key, or it
+        is expired or not yet valid.
+        """
+        authority = load_certificate(certificate)
+        try:
+            _check_authority(authority)
+            check_validity(authority, now)
+        except InputError as error:
+            raise InputError(error.what, where=str(certificate), hint=error.hint, cause=error.cause) from None
+        private = load_private_key(key, passphrase)
+        try:
+            return cls(authority, _ca_key(private))
+        except InputError as error:
+            raise InputError(error.what, where=str(key), hint=error.hint, cause=error.cause) from None
+
+    def save(self, folder: Path, passphrase: Secret[str] | None) -> None:
+        """Writes the CA into *folder*, its key encrypted unless *passphrase* is None. Raises InputError, also where
+        a CA already stands there."""
+        refuse_existing(folder)
+        make_folder(folder, secret=True)
+        key = folder / KEY_FILE
+        write_private_key(key, self.key, passphrase)
+        try:
+            write_file(folder / CERTIFICATE_FILE, self.certificate.public_bytes(serialization.Encoding.PEM))
+        except BaseException:
+            key.unlink(missing_ok=True)
+            raise
+
+    @property
+    def name(self) -> str:
+        """The subject, as RFC 4514 writes it."""
+        return self.certificate.subject.rfc4514_string()
+
+    @property
+    def certificate_der(self) -> bytes:
+        """The certificate as DER."""
+        return self.certificate.public_bytes(serialization.Encoding.DER)
+
+    @property
+    def key_der(self) -> Secret[bytes]:
+        """The private key as unencrypted PKCS #8 DER."""
+        return Secret(
+            self.key.private_bytes(
+                serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+            )
+        )
+
+    @cached_property
+    def key_identifier(self) -> x509.AuthorityKeyIdentifier:
+        """What a certificate of this CA names as its authority: the CA's own SKI, or the digest of its key."""
+        try:
+            extension = self.certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier)
+        except x509.ExtensionNotFound:
+            return x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key())
+        return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(extension.value)
+
+    @classmethod
+    def from_der(cls, certificate: bytes, key: bytes) -> CertificateAuthority:
+        """The inverse of `certificate_der` and `key_der`."""
+        private = serialization.load_der_private_key(key, None)
+        return cls(x509.load_der_x509_certificate(certificate), _ca_key(private))
+
+
+def load_certificate(path: Path) -> x509.Certificate:
+    """The first certificate of a PEM or DER file. Raises InputError."""
+    data = read_input(path, "certificate")
+    try:
+        if b"-----BEGIN" in data:
+            return x509.load_pem_x509_certificate(data)
+        return x509.load_der_x509_certificate(data)
+    except ValueError:
+        raise InputError("this is no X.509 certificate", where=str(path), cause="ca-certificate") from None
+
+
+def refuse_existing(folder: Path) -> None:
+    """Raises InputError where *folder* already holds a CA, or half of one."""
+    for name in (CERTIFICATE_FILE, KEY_FILE):
+        if (folder / name).exists():
+            raise InputError(
+                "there is a CA already; rmfab never replaces one",
+                where=str(folder / name),
+                hint="a device trusts by its CA: move the folder away only if no unit was ever made with it",
+                cause="exists",
+            )
+
+
+def check_validity(certificate: x509.Certificate, now: datetime) -> None:
+    """Raises InputError, with both dates, where *now* lies before or after the validity of *certificate*."""
+    if utc(now) < certificate.not_valid_before_utc:
+        raise InputError(
+            f"the CA is valid from {_day(certificate.not_valid_before_utc)}, this host's clock says {_day(now)}",
+            hint="set the clock, then try again",
+            cause="clock",
+        )
+    if utc(now) > certificate.not_valid_after_utc:
+        raise InputError(
+            f"the CA expired on {_day(certificate.not_valid_after_utc)}, this host's clock says {_day(now)}",
+            cause="ca-expired",
+        )
+
+
+def signature_hash(key: PrivateKey) -> hashes.SHA256 | hashes.SHA384 | hashes.SHA512:
+    """The hash that fits the strength of a signing *key*."""
+    if isinstance(key, ec.EllipticCurvePrivateKey) and key.curve.key_size > 256:
+        return hashes.SHA384() if key.curve.key_size == 384 else hashes.SHA512()
+    return hashes.SHA256()
+
+
+def utc(moment: datetime) -> datetime:
+    """*moment* in UTC. Raises ValueError where it has no time zone."""
+    if moment.tzinfo is None:
+        raise ValueError("a moment needs a time zone")
+    return moment.astimezone(UTC)
+
+
+_CA_USAGE = x509.KeyUsage(
+    digital_signature=False,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    key_cert_sign=True,
+    crl_sign=True,
+    encipher_only=False,
+    decipher_only=False,
+)
+
+
+def _draw(kind: CaKeyKind) -> PrivateKey:
+    match kind:
+        case CaKeyKind.ECDSA_P256:
+            return ec.generate_private_key(ec.SECP256R1())
+        case CaKeyKind.ECDSA_P384:
+            return ec.generate_private_key(ec.SECP384R1())
+        case CaKeyKind.RSA_2048:
+            return rsa.generate_private_key(65537, 2048)
+        case CaKeyKind.RSA_3072:
+            return rsa.generate_private_key(65537, 3072)
+
+
+def _check_authority(certificate: x509.Certificate) -> None:
+    try:
+        extensions = certificate.extensions
+        constraints = extensions.get_extension_for_class(x509.BasicConstraints).value
+    except x509.ExtensionNotFound:
+        raise InputError("this certificate is no CA: it has no BasicConstraints", cause="ca-certificate") from None
+    except ValueError:
+        raise InputError("this certificate has extensions that cannot be read", cause="ca-certificate") from None
+    if not constraints.ca:
+        raise InputError("this certificate is no CA: its BasicConstraints say CA:FALSE", cause="ca-certificate")
+    try:
+        usage = extensions.get_extension_for_class(x509.KeyUsage).value
+    except x509.ExtensionNotFound:
+        return
+    if not usage.key_cert_sign:
+        raise InputError("this CA may not sign certificates: its KeyUsage lacks keyCertSign", cause="ca-certificate")
+
+
+def _ca_key(key: PrivateKeyTypes) -> PrivateKey:
+    if isinstance(key, rsa.RSAPrivateKey) and key.key_size >= _MIN_RSA_BITS:
+        return key
+    if isinstance(key, ec.EllipticCurvePrivateKey) and isinstance(key.curve, _CURVES):
+        return key
+    raise InputError(
+        "a key of this kind cannot sign device certificates",
+        hint=f"EC P-256, P-384 or P-521, or RSA of at least {_MIN_RSA_BITS} bits",
+        cause="ca-key",
+    )
+
+
+def _check_match(certificate: x509.Certificate, key: PrivateKey) -> None:
+    if certificate.public_key() != key.public_key():
+        raise InputError("this key is not the key of the CA certificate", cause="ca-key")
+
+
+def _day(moment: datetime) -> str:
+    return f"{utc(moment):%Y-%m-%d %H:%M:%S} UTC"

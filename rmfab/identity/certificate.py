@@ -1,0 +1,103 @@
+"""Device certificates in two profiles.
+
+`strict` carries SKI, AKI, BasicConstraints, KeyUsage and EKU clientAuth; `rainmaker` is what the official admin CLI
+issues: CN = node id and a critical BasicConstraints. A leaf may outlive its CA, and by default does: RainMaker
+registers each certificate by itself, and a device in the field cannot be given another.
+Source: RFC 5280, sections 4.1.2.5 (9999-12-31 for no well-defined expiry) and 4.2.1.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from rmfab.errors import InputError, IntegrityError
+from rmfab.identity.ca import CertificateAuthority, check_validity, signature_hash, utc
+from rmfab.identity.keypair import PublicKey
+from rmfab.product.product import CertificatePolicy
+from rmfab.product.vocabulary import CertificateProfile
+
+NO_EXPIRY = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
+MAX_NAME_LENGTH = 64
+
+_BACKDATED = timedelta(days=1)
+_NO_CA = x509.BasicConstraints(ca=False, path_length=None)
+_CLIENT_AUTH = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH])
+_DIGITAL_SIGNATURE = x509.KeyUsage(
+    digital_signature=True,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    key_cert_sign=False,
+    crl_sign=False,
+    encipher_only=False,
+    decipher_only=False,
+)
+
+
+def issue(
+    ca: CertificateAuthority, node_id: str, public_key: PublicKey, policy: CertificatePolicy, now: datetime
+) -> bytes:
+    """A device certificate in PEM; see `certify`."""
+    return certify(ca, node_id, public_key, policy, now).public_bytes(serialization.Encoding.PEM)
+
+
+def certify(
+    ca: CertificateAuthority, node_id: str, public_key: PublicKey, policy: CertificatePolicy, now: datetime
+) -> x509.Certificate:
+    """A certificate of *ca* for the device *node_id*, valid from a day before *now* but not from before the CA.
+
+    Raises InputError where the node id has over 64 characters (RFC 5280, ub-common-name) or *now* lies outside the
+    validity of the CA; IntegrityError where what was signed is not what was asked for.
+    """
+    check_validity(ca.certificate, now)
+    start, end = validity(ca, policy, now)
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(_name(node_id))
+        .issuer_name(ca.certificate.subject)
+        .public_key(public_key)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(start)
+        .not_valid_after(end)
+        .add_extension(_NO_CA, critical=True)
+    )
+    if policy.profile is CertificateProfile.STRICT:
+        builder = (
+            builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
+            .add_extension(ca.key_identifier, critical=False)
+            .add_extension(_DIGITAL_SIGNATURE, critical=True)
+            .add_extension(_CLIENT_AUTH, critical=False)
+        )
+    certificate = builder.sign(ca.key, signature_hash(ca.key))
+    _check(certificate, node_id, public_key)
+    return certificate
+
+
+def validity(ca: CertificateAuthority, policy: CertificatePolicy, now: datetime) -> tuple[datetime, datetime]:
+    """From when to when a certificate made *now* is valid: whole seconds, UTC."""
+    start = max(utc(now).replace(microsecond=0) - _BACKDATED, ca.certificate.not_valid_before_utc)
+    if policy.validity_days is None:
+        return start, NO_EXPIRY
+    moment = utc(now).replace(microsecond=0)
+    return start, moment + min(timedelta(days=policy.validity_days), NO_EXPIRY - moment)
+
+
+def _name(node_id: str) -> x509.Name:
+    if not 1 <= len(node_id) <= MAX_NAME_LENGTH:
+        raise InputError(
+            f'node id "{node_id[:80]}" has {len(node_id)} characters',
+            hint=f"a certificate's common name has 1 to {MAX_NAME_LENGTH}",
+            cause="node-id",
+        )
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, node_id)])
+
+
+def _check(certificate: x509.Certificate, node_id: str, public_key: PublicKey) -> None:
+    names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    if certificate.public_key() != public_key or [name.value for name in names] != [node_id]:
+        raise IntegrityError("a certificate was signed for another name or key", where=node_id, cause="certificate")

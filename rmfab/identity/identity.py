@@ -1,0 +1,98 @@
+"""The identity of one device: its names, its credentials and what its provisioning is protected with.
+
+Proof of possession and service name follow from `random` as stock firmware derives them.
+Source: esp-rainmaker, examples/common/rmaker_app_network/app_network.c (get_device_service_name, get_device_pop).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from rmfab.files import is_safe_name
+from rmfab.identity import node_id as node_ids
+from rmfab.identity import sec2
+from rmfab.product.product import Provisioning
+from rmfab.product.vocabulary import Security
+from rmfab.secret import Secret
+
+RANDOM_BYTES = 64
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Who a unit is.
+
+    *node_id*, *certificate_pem* and *private_key_pem* are None where the device claims its credentials itself; the
+    key is PEM as SEC1 or PKCS #1. *random* has 64 bytes; *sec2_salt* (16 bytes) and *sec2_verifier* (big-endian, at
+    most 384 bytes) are there for security 2. *extra* holds the values of the product's own mass_mfg columns.
+    """
+
+    serial: str
+    node_id: str | None
+    certificate_pem: bytes | None
+    private_key_pem: Secret[bytes] | None
+    random: Secret[bytes]
+    sec2_salt: bytes | None
+    sec2_verifier: Secret[bytes] | None
+    service_name: str
+    extra: Mapping[str, Secret[str]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not is_safe_name(self.serial):
+            raise ValueError(f"serial {self.serial!r} cannot be a file name")
+        credentials = (self.node_id, self.certificate_pem, self.private_key_pem)
+        if len({value is None for value in credentials}) != 1:
+            raise ValueError("node id, certificate and key come together or not at all")
+        if self.node_id is not None:
+            node_ids.check(self.node_id)
+        if (self.sec2_salt is None) != (self.sec2_verifier is None):
+            raise ValueError("sec2 salt and verifier come together or not at all")
+        prefix = self.service_name.rpartition("_")[0]
+        if len(self.random.reveal()) != RANDOM_BYTES or self.service_name != service_name(prefix, self.random):
+            raise ValueError("random has 64 bytes, and the service name follows from it")
+
+    @property
+    def pop(self) -> Secret[str]:
+        """The proof of possession: what a phone has to know to provision the unit."""
+        return pop_of(self.random)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What chance gives to an identity."""
+
+    random: Secret[bytes]
+    sec2_salt: bytes | None
+    sec2_verifier: Secret[bytes] | None
+    service_name: str
+
+    @property
+    def pop(self) -> Secret[str]:
+        """The proof of possession."""
+        return pop_of(self.random)
+
+
+def draw(source: Callable[[int], bytes], provisioning: Provisioning) -> Drawn:
+    """A new `random` and what follows from it; *source* gives as many random bytes as asked for.
+
+    `random` is drawn again where no stock Python client could verify its PoP.
+    """
+    random = Secret(source(RANDOM_BYTES))
+    while not sec2.is_usable(provisioning.username, pop_of(random)):
+        random = Secret(source(RANDOM_BYTES))
+    salt = verifier = None
+    if provisioning.security is Security.SRP6A:
+        salt = sec2.draw_salt(source)
+        verifier = sec2.verifier(provisioning.username, pop_of(random), salt)
+    return Drawn(random, salt, verifier, service_name(provisioning.name_prefix, random))
+
+
+def pop_of(random: Secret[bytes]) -> Secret[str]:
+    """The first four bytes of *random* in lower-case hex."""
+    return Secret(random.reveal()[:4].hex())
+
+
+def service_name(prefix: str, random: Secret[bytes]) -> str:
+    """The BLE or SoftAP name of an unprovisioned unit: *prefix*, `_` and the last three bytes of *random* in hex."""
+    return f"{prefix}_{random.reveal()[-3:].hex()}"

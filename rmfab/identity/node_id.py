@@ -1,0 +1,56 @@
+"""Node ids: how a unit is called in the cloud, as MQTT client id and thing name.
+
+A shortuuid is a UUID4 as a number of base 57, 22 digits, most significant first, in the alphabet of the Python
+library shortuuid, which the official admin CLI uses. Firmware copes with about 60 characters at most
+(esp_rainmaker, user_mapping.c: a JSON buffer of 200 bytes).
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Callable
+
+from rmfab.errors import InputError
+from rmfab.product.vocabulary import NodeIdKind
+
+MAX_LENGTH = 60
+
+_ALPHABET = "23456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
+_SHORT_LENGTH = 22
+_ALLOWED = re.compile(r"[A-Za-z0-9._:-]+")
+
+
+def draw(kind: NodeIdKind, source: Callable[[int], bytes]) -> str:
+    """A new node id from 16 bytes of *source*. Raises ValueError for `values`, where ids are given, not drawn."""
+    if kind is NodeIdKind.VALUES:
+        raise ValueError("node ids of kind `values` come from a CSV")
+    number = uuid.UUID(bytes=source(16), version=4)
+    return shortuuid(number) if kind is NodeIdKind.SHORTUUID else str(number)
+
+
+def shortuuid(number: uuid.UUID) -> str:
+    """*number* in 22 characters of the shortuuid alphabet."""
+    digits = []
+    rest = number.int
+    for _ in range(_SHORT_LENGTH):
+        rest, digit = divmod(rest, len(_ALPHABET))
+        digits.append(_ALPHABET[digit])
+    return "".join(reversed(digits))
+
+
+def check(node_id: str) -> str:
+    """*node_id* itself. Raises InputError where firmware or cloud could not live with it."""
+    if not 1 <= len(node_id) <= MAX_LENGTH:
+        raise InputError(
+            f'node id "{node_id[:80]}" has {len(node_id)} characters',
+            hint=f"a node id has 1 to {MAX_LENGTH} characters: firmware truncates longer ones",
+            cause="node-id",
+        )
+    if not _ALLOWED.fullmatch(node_id):
+        raise InputError(
+            f'node id "{node_id}" has characters that are no part of an MQTT client id or thing name',
+            hint="letters, digits, . _ : and - only",
+            cause="node-id",
+        )
+    return node_id
