@@ -21,6 +21,7 @@ TOO_SMALL = 0.20
 _LARGEST_CODE = 30.0
 _SMALLEST_CODE = 12.0
 _WIDE = 1.5
+_CODE_SHARE = 0.64
 COMPACT_HINT = (
     'set qr = "compact" in [provisioning] (the firmware must offer the same: CONFIG_APP_NETWORK_PROV_COMPACT_QR), '
     "or choose a sheet with larger labels"
@@ -41,6 +42,15 @@ class Label:
     def __post_init__(self) -> None:
         if not self.serial or not self.payload.reveal():
             raise InputError("a label needs a serial and a payload for its code", where=self.serial or None)
+
+    def texts(self) -> dict[Field, Secret[str]]:
+        """What each line says."""
+        return {
+            Field.PRODUCT: Secret(self.product),
+            Field.SERIAL: Secret(self.serial),
+            Field.NAME: Secret(self.service_name),
+            Field.POP: self.pop,
+        }
 
 
 @dataclass(frozen=True)
@@ -95,8 +105,8 @@ def lay_out(label: Label, modules: int, width: float, height: float, dot: float 
     side = code_side(width, height)
     module = _module(side, modules + 2 * QUIET_ZONE, dot)
     _refuse_too_small(label, module, width, height)
-    area, centred = (_beside(side, width, height), False) if beside else (_below(side, width, height), True)
-    text = set_text(label.product, label.serial, label.service_name, label.pop, area.width, area.height, centred)
+    area = _beside(side, width, height, module * modules) if beside else _below(side, width, height)
+    text = set_text(label.texts(), area.width, area.height, centred=not beside)
     corner = _corner(side, text, beside, width, height)
     if not beside:
         area = Box(area.x, corner[1] + side, area.width, text.height)
@@ -116,7 +126,7 @@ def code_side(width: float, height: float) -> float:
     """The side in mm of the square that a label gives its code, quiet zone included."""
     if width >= _WIDE * height:
         return min(height, max(width / 2, _SMALLEST_CODE), _LARGEST_CODE)
-    return min(width, height * 0.68, _LARGEST_CODE)
+    return min(width, height * _CODE_SHARE, _LARGEST_CODE)
 
 
 def small_module(label: Label, layout: Layout) -> tuple[str, str] | None:
@@ -161,10 +171,10 @@ def _margin(width: float, height: float) -> float:
     return max(0.8, min(2.5, 0.06 * min(width, height)))
 
 
-def _beside(side: float, width: float, height: float) -> Box:
-    margin = _margin(width, height)
+def _beside(side: float, width: float, height: float, dark: float) -> Box:
+    """Right of the code, no higher than its dark modules, so that text and code line up."""
     left = side + _left(side, height)
-    return Box(left, margin, width - left - margin, height - 2 * margin)
+    return Box(left, (height - dark) / 2, width - left - _margin(width, height), dark)
 
 
 def _below(side: float, width: float, height: float) -> Box:

@@ -83,7 +83,7 @@ def verify_sheet(pdf: bytes, labels: Sequence[Label], sheet: Sheet, dpi: int = 3
     serials = {label.payload.reveal().encode(): label.serial for label in labels}
     pages = range(_pages(len(labels), sheet, start_at))
     if len(labels) >= _WORTH_SPREADING and len(pages) > 1:
-        read = spread(partial(_read_held, sheet, dpi), pages, 1, _hold, pdf)
+        read = spread(partial(_read_held, sheet, dpi), pages, 1, pdf)
     else:
         read = map(partial(_read, pdf, sheet, dpi), pages)
     for number, readings in zip(pages, read, strict=True):
@@ -117,34 +117,30 @@ def remarks(label: Label, layout: Layout) -> Iterator[Notice]:
         yield Notice("the product's name has letters that the label's typeface lacks; the nearest stand there")
 
 
-def spread(
-    function: Callable[[T], R],
-    items: Sequence[T],
-    at_once: int,
-    prepare: Callable[[bytes], None] | None = None,
-    document: bytes = b"",
-) -> Iterator[R]:
-    """*function* of each item in their order, over all cores; each worker first calls *prepare* with *document*."""
+def spread(function: Callable[[T], R], items: Sequence[T], at_once: int, document: bytes = b"") -> Iterator[R]:
+    """*function* of each item in their order, over all cores; each worker holds *document*."""
     # Forking is quick and needs no importable main module, but is only safe while there is a single thread.
     method = "fork" if sys.platform == "linux" and threading.active_count() == 1 else "spawn"
-    crew = ProcessPoolExecutor(_cores(), multiprocessing.get_context(method), prepare, (document,) if prepare else ())
+    context = multiprocessing.get_context(method)
+    crew = ProcessPoolExecutor(_cores(), context, initializer=_hold, initargs=(document,))
     try:
         yield from crew.map(function, items, chunksize=at_once)
     finally:
         crew.shutdown(cancel_futures=True)
 
 
-_held = b""
+class _Held:
+    """The document in a worker process, which receives it once and not with every page."""
+
+    document = b""
 
 
 def _hold(document: bytes) -> None:
-    """Keeps the document in a worker process, which receives it once and not with every page."""
-    global _held
-    _held = document
+    _Held.document = document
 
 
 def _read_held(sheet: Sheet, dpi: int, number: int) -> list[Reading]:
-    return _read(_held, sheet, dpi, number)
+    return _read(_Held.document, sheet, dpi, number)
 
 
 def _read(pdf: bytes, sheet: Sheet, dpi: int, number: int) -> list[Reading]:
@@ -176,8 +172,7 @@ def _expected(labels: Sequence[Label], sheet: Sheet, start_at: int, number: int)
 
 
 def _writable(each: Field, label: Label) -> bool:
-    texts = {Field.PRODUCT: label.product, Field.SERIAL: label.serial, Field.NAME: label.service_name}
-    return is_writable(texts.get(each, label.pop.reveal()))
+    return is_writable(label.texts()[each].reveal())
 
 
 def _cores() -> int:

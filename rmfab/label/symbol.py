@@ -10,17 +10,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum, unique
 from functools import lru_cache
+from typing import Literal
 
 from qrcode.constants import ERROR_CORRECT_H, ERROR_CORRECT_L, ERROR_CORRECT_M, ERROR_CORRECT_Q
 from qrcode.exceptions import DataOverflowError
 from qrcode.main import QRCode
-from qrcode.util import MODE_8BIT_BYTE, QRData
+from qrcode.util import QRData
 
 from rmfab.errors import InputError
 from rmfab.secret import Secret
 
 QUIET_ZONE = 4
 """Light modules that must surround a symbol on each side (ISO/IEC 18004, 6.3.8)."""
+_BYTE_MODE: Literal[4] = 4
 
 
 @unique
@@ -65,8 +67,8 @@ def encode(payload: Secret[str], at_least: Level = Level.L) -> Symbol:
     """The symbol of *payload* as UTF-8 bytes, of level *at_least* or better. Raises InputError where none holds it."""
     data = payload.reveal().encode()
     version, level = _fit(len(data), at_least)
-    code: QRCode[object] = QRCode(version=version, error_correction=level.value, border=0)
-    code.add_data(QRData(data, mode=MODE_8BIT_BYTE), optimize=0)
+    code = QRCode(version=version, error_correction=level.value, border=0)
+    code.add_data(QRData(data, mode=_BYTE_MODE), optimize=0)
     code.make(fit=False)
     return Symbol(version, level, tuple(bytes(map(bool, row)) for row in code.modules))
 
@@ -92,8 +94,8 @@ def _fits(octets: int, level: Level, version: int) -> bool:
 
 
 def _smallest_version(octets: int, level: Level) -> int:
-    code: QRCode[object] = QRCode(error_correction=level.value)
-    code.add_data(QRData(bytes(octets), mode=MODE_8BIT_BYTE), optimize=0)
+    code = QRCode(error_correction=level.value)
+    code.add_data(QRData(bytes(octets), mode=_BYTE_MODE), optimize=0)
     try:
         code.best_fit()
     except (DataOverflowError, ValueError) as error:

@@ -1,16 +1,17 @@
 """The text of a label set into a rectangle: product, serial, service name and PoP in a clear order.
 
-The largest type that fits is chosen, with as many captions and lines as there is room for at 5 pt or more. Sizes are in
-points (1/72 inch), positions in mm. All labels of a batch come out in the same size, because digits and hexadecimal
-letters are measured as equally wide.
+The largest type that fits is chosen, with as many lines and captions as there is room for at 5 pt or more. Sizes are in
+points (1/72 inch), positions in mm. The labels of a batch come out alike, because digits and hexadecimal letters are
+measured as equally wide.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum, unique
 from itertools import product as combinations
+from typing import Self
 
 from rmfab.label.typeface import CAP_HEIGHT, Face, is_writable, shorten, steady, width_of, writable
 from rmfab.secret import Secret
@@ -18,12 +19,9 @@ from rmfab.secret import Secret
 MM = 25.4 / 72
 """One point in mm."""
 SMALLEST = 5.0
-LARGEST = 9.0
+LARGEST = 11.0
 _STEP = 0.25
-_PITCH = 1.28
-_HEAD_GAP = 0.25
-_CAPTION = 0.8
-_CAPTION_GAP = 0.45
+_CAPTION_GAP = 0.4
 _GROUP = 4
 _GROUP_GAP = 0.3
 _FEWEST_LETTERS = 5
@@ -42,7 +40,7 @@ class Field(Enum):
     face: Face
     scale: float
 
-    def __new__(cls, value: str, caption: str, face: Face, scale: float) -> Field:
+    def __new__(cls, value: str, caption: str, face: Face, scale: float) -> Self:
         member = object.__new__(cls)
         member._value_ = value
         member.caption = caption
@@ -51,43 +49,11 @@ class Field(Enum):
         return member
 
 
-@unique
-class Captions(Enum):
-    """Which lines say what they are, with the smallest body that allows it."""
-
-    ALL = (Field.SERIAL, Field.NAME, Field.POP), 6.5
-    POP = (Field.POP,), 6.25
-    NONE = (), SMALLEST
-
-    @property
-    def fields(self) -> tuple[Field, ...]:
-        """The lines that have a caption."""
-        return self.value[0]
-
-    @property
-    def smallest(self) -> float:
-        """The smallest body in points."""
-        return self.value[1]
-
-
-_WHOLE = (Field.SERIAL, Field.POP)
-_CHOICES: tuple[tuple[Field, ...], ...] = (
-    (Field.PRODUCT, Field.SERIAL, Field.NAME, Field.POP),
-    (Field.SERIAL, Field.NAME, Field.POP),
-    (Field.PRODUCT, Field.NAME, Field.POP),
-    (Field.NAME, Field.POP),
-    (Field.SERIAL, Field.POP),
-    (Field.POP,),
-    (Field.PRODUCT, Field.SERIAL),
-    (Field.SERIAL,),
-)
-
-
 @dataclass(frozen=True)
 class Run:
     """Letters in one typeface: left end and baseline in mm, size in points. The letters may be secret."""
 
-    field: Field
+    line: Field
     text: str = field(repr=False)
     x: float
     baseline: float
@@ -110,89 +76,148 @@ class TextBlock:
 
 
 @dataclass(frozen=True)
-class _Plan:
-    texts: dict[Field, str]
-    captions: Captions
-    body: float
+class Style:
+    """A way to set the lines: which have captions, and sizes relative to a body of at least *smallest* points."""
+
+    captions: tuple[Field, ...]
+    caption: float
+    smallest: float
+    pitch: float
+    head: float
+    head_gap: float
+
+    @property
+    def indent(self) -> float:
+        """How far captions push their lines to the right."""
+        widths = [width_of(each.caption, Face.REGULAR, self.caption) for each in self.captions]
+        return max(widths) + _CAPTION_GAP if widths else 0.0
+
+    def indent_of(self, each: Field) -> float:
+        """How far this line starts from the left."""
+        return self.indent if each in self.captions else 0.0
+
+
+_STYLES = (
+    Style((Field.SERIAL, Field.NAME, Field.POP), 0.8, 6.5, pitch=1.3, head=1.2, head_gap=0.25),
+    Style((Field.POP,), 0.8, 6.25, pitch=1.3, head=1.2, head_gap=0.25),
+    Style((Field.POP,), 1.0, SMALLEST, pitch=1.12, head=1.0, head_gap=0.1),
+    Style((), 1.0, SMALLEST, pitch=1.12, head=1.0, head_gap=0.1),
+)
+_CENTRED_STYLES = _STYLES[1:]
+_UNCUT = (Field.SERIAL, Field.POP)
+_CHOICES: tuple[tuple[Field, ...], ...] = (
+    (Field.PRODUCT, Field.SERIAL, Field.NAME, Field.POP),
+    (Field.SERIAL, Field.NAME, Field.POP),
+    (Field.PRODUCT, Field.NAME, Field.POP),
+    (Field.NAME, Field.POP),
+    (Field.SERIAL, Field.POP),
+    (Field.POP,),
+    (Field.PRODUCT, Field.SERIAL),
+    (Field.SERIAL,),
+)
+
+
+def set_text(texts: Mapping[Field, Secret[str]], width: float, height: float, centred: bool = False) -> TextBlock:
+    """Sets the fields into *width* x *height* mm, flush left or *centred*. An empty field is no field."""
+    present = [each for each in Field if texts[each].reveal()]
+    letters = {each: _letters(each, texts[each].reveal()) for each in present}
+    draft = _choose(letters, width / MM, height / MM, centred)
+    if draft is None:
+        return TextBlock((), 0.0, tuple(present), ())
+    runs = tuple(run for run in draft.runs() if run.text)
+    omitted = tuple(each for each in present if each not in draft.texts)
+    return TextBlock(runs, draft.height * draft.body * MM, omitted, draft.shortened())
+
+
+@dataclass(frozen=True)
+class _Draft:
+    """Lines of one style at one size; *width* in points, everything else in units of the body."""
+
+    texts: Mapping[Field, str]
+    style: Style
     width: float
-    centred: bool
+    centred: bool = False
+    body: float = 1.0
+
+    @property
+    def height(self) -> float:
+        """From the top of the first capitals to the last baseline."""
+        first = self.style.head if Field.PRODUCT in self.texts else 1.0
+        gap = self.style.head_gap if Field.PRODUCT in self.texts and len(self.texts) > 1 else 0.0
+        return CAP_HEIGHT * first + gap + self.style.pitch * (len(self.texts) - 1)
+
+    def widest(self, uncut: tuple[Field, ...]) -> float:
+        """The width of the widest line that may not be shortened."""
+        lines = [
+            self.style.indent_of(each) + _width(each, steady(text)) * each.scale
+            for each, text in self.texts.items()
+            if each in uncut
+        ]
+        return max(lines, default=0.0)
+
+    def scale(self, each: Field) -> float:
+        """A product name becomes smaller, down to 5 pt, before it is shortened."""
+        if each is not Field.PRODUCT:
+            return each.scale
+        fitting = self.width / self.body / width_of(self.texts[each], each.face)
+        return max(SMALLEST / self.body, min(self.style.head, fitting * 0.999))
+
+    def short(self, each: Field) -> str:
+        """The text of a line, with an ellipsis where it has to be cut."""
+        room = (self.width / self.body - self.style.indent_of(each)) / self.scale(each)
+        return self.texts[each] if each in _UNCUT else shorten(self.texts[each], each.face, room)
+
+    def shortened(self) -> tuple[Field, ...]:
+        """The fields that are cut."""
+        return tuple(each for each, text in self.texts.items() if self.short(each) != text)
+
+    def is_legible(self) -> bool:
+        """Whether every line that is cut keeps some letters."""
+        return all(len(self.short(each)) >= min(_FEWEST_LETTERS, len(text)) for each, text in self.texts.items())
+
+    def runs(self) -> Iterator[Run]:
+        """The letters in their places, in mm and points, from the top left corner."""
+        baseline = 0.0
+        for each in self.texts:
+            first = CAP_HEIGHT * (self.style.head if each is Field.PRODUCT else 1.0)
+            baseline = baseline + self.style.pitch if baseline else first
+            for run in self._line(each, self.short(each), baseline):
+                x, y = run.x * self.body * MM, run.baseline * self.body * MM
+                yield replace(run, x=x, baseline=y, size=round(run.size * self.body, 2))
+            baseline += self.style.head_gap if each is Field.PRODUCT else 0.0
+
+    def _line(self, each: Field, text: str, baseline: float) -> Iterator[Run]:
+        scale, indent = self.scale(each), self.style.indent_of(each)
+        spare = self.width / self.body - indent - _width(each, text) * scale
+        x = max(0.0, spare / 2) if self.centred else 0.0
+        yield Run(each, each.caption if indent else "", x, baseline, Face.REGULAR, self.style.caption)
+        x += indent
+        for group in _groups(each, text):
+            yield Run(each, group, x, baseline, each.face, scale)
+            x += (width_of(group, each.face) + _GROUP_GAP) * scale
 
 
-def set_text(
-    product: str, serial: str, name: str, pop: Secret[str], width: float, height: float, centred: bool = False
-) -> TextBlock:
-    """Sets the four fields into *width* x *height* mm, flush left or *centred*. An empty field is no field."""
-    wanted = {Field.PRODUCT: product, Field.SERIAL: serial, Field.NAME: name, Field.POP: pop.reveal()}
-    texts = {field: _letters(field, text) for field, text in wanted.items()}
-    plan = _choose(texts, width / MM, height / MM, centred)
-    kept = plan.texts if plan else {}
-    omitted = tuple(field for field, text in wanted.items() if text and field not in kept)
-    if plan is None:
-        return TextBlock((), 0.0, omitted, ())
-    runs, shortened = _set(plan)
-    return TextBlock(tuple(runs), _height(tuple(kept), plan.body) * MM, omitted, shortened)
-
-
-def _letters(field: Field, text: str) -> str:
+def _letters(each: Field, text: str) -> str:
     """What can be written of a field: a product name as near as possible, the others exactly or not at all."""
-    if field is Field.PRODUCT:
+    if each is Field.PRODUCT:
         return writable(text)
     return text if is_writable(text) else ""
 
 
-def _choose(texts: dict[Field, str], width: float, height: float, centred: bool) -> _Plan | None:
-    """The first choice of lines and captions that fits; lines count more than captions, whole names more than both."""
-    present = {field for field, text in texts.items() if text}
-    for choice, name_whole, captions in _candidates(centred):
-        fields = tuple(field for field in choice if field in present)
-        whole = (*_WHOLE, Field.NAME) if name_whole else _WHOLE
-        kept = {field: texts[field] for field in fields}
-        if not fields:
+def _choose(texts: Mapping[Field, str], width: float, height: float, centred: bool) -> _Draft | None:
+    """The first that fits, in points: all lines before fewer, whole names before cut ones, captions before none."""
+    for choice, uncut, style in combinations(
+        _CHOICES, ((*_UNCUT, Field.NAME), _UNCUT), _CENTRED_STYLES if centred else _STYLES
+    ):
+        kept = {each: texts[each] for each in choice if texts.get(each)}
+        if not kept:
             continue
-        body = _body(kept, whole, captions, width, height)
-        if body >= captions.smallest and _legible(kept, captions, body, width):
-            return _Plan(kept, captions, body, width, centred)
+        draft = _Draft(kept, style, width, centred)
+        limits = (LARGEST, height / draft.height, width / (draft.widest(uncut) or 1.0))
+        draft = replace(draft, body=int(min(limits) / _STEP) * _STEP)
+        if draft.body >= style.smallest and draft.is_legible():
+            return draft
     return None
-
-
-def _candidates(centred: bool) -> Iterator[tuple[tuple[Field, ...], bool, Captions]]:
-    captions = (Captions.POP, Captions.NONE) if centred else tuple(Captions)
-    for choice in _CHOICES:
-        yield from combinations((choice,), (True, False), captions)
-
-
-def _body(texts: dict[Field, str], whole: Sequence[Field], captions: Captions, width: float, height: float) -> float:
-    """The largest body size in points at which every line of *whole* and all lines' height fit."""
-    indent = _indent(captions)
-    sizes = [LARGEST, height / _height(tuple(texts), 1.0)]
-    for each, text in texts.items():
-        if each in whole:
-            sizes.append(width / (_indent_of(each, captions, indent) + _width(each, steady(text)) * each.scale))
-    return int(min(sizes) / _STEP) * _STEP
-
-
-def _legible(texts: dict[Field, str], captions: Captions, body: float, width: float) -> bool:
-    """Whether lines that may be shortened keep some letters."""
-    indent = _indent(captions)
-    return all(
-        len(shorten(text, each.face, (width / body - _indent_of(each, captions, indent)) / each.scale))
-        >= min(_FEWEST_LETTERS, len(text))
-        for each, text in texts.items()
-    )
-
-
-def _height(fields: Sequence[Field], body: float) -> float:
-    """From the top of the first capitals to the last baseline, in the unit of *body*."""
-    gap = _HEAD_GAP if Field.PRODUCT in fields and len(fields) > 1 else 0.0
-    return (CAP_HEIGHT * fields[0].scale + gap + sum(_PITCH for _ in fields[1:])) * body
-
-
-def _indent(captions: Captions) -> float:
-    return max((width_of(each.caption, Face.REGULAR, _CAPTION) for each in captions.fields), default=0.0)
-
-
-def _indent_of(each: Field, captions: Captions, indent: float) -> float:
-    return indent + _CAPTION_GAP if each in captions.fields else 0.0
 
 
 def _groups(each: Field, text: str) -> tuple[str, ...]:
@@ -205,41 +230,3 @@ def _groups(each: Field, text: str) -> tuple[str, ...]:
 def _width(each: Field, text: str) -> float:
     groups = _groups(each, text)
     return sum(width_of(group, each.face) for group in groups) + (len(groups) - 1) * _GROUP_GAP
-
-
-def _set(plan: _Plan) -> tuple[list[Run], tuple[Field, ...]]:
-    """The runs of every line from the top, and the fields that had to be shortened."""
-    runs: list[Run] = []
-    shortened: list[Field] = []
-    baseline = 0.0
-    for each, text in plan.texts.items():
-        first = not runs
-        baseline += CAP_HEIGHT * each.scale if first else _PITCH
-        short = _shortened(plan, each, text)
-        if short != text:
-            shortened.append(each)
-        runs += _line(plan, each, short, baseline)
-        baseline += _HEAD_GAP if each is Field.PRODUCT else 0.0
-    return [_scaled(run, plan.body) for run in runs], tuple(shortened)
-
-
-def _shortened(plan: _Plan, each: Field, text: str) -> str:
-    indent = _indent_of(each, plan.captions, _indent(plan.captions))
-    return text if each in _WHOLE else shorten(text, each.face, (plan.width / plan.body - indent) / each.scale)
-
-
-def _line(plan: _Plan, each: Field, text: str, baseline: float) -> Iterator[Run]:
-    """One line in units of the body, flush left or centred."""
-    indent = _indent_of(each, plan.captions, _indent(plan.captions))
-    spare = plan.width / plan.body - indent - _width(each, text) * each.scale
-    x = max(0.0, spare / 2) if plan.centred else 0.0
-    if indent:
-        yield Run(each, each.caption, x, baseline, Face.REGULAR, _CAPTION)
-        x += indent
-    for group in _groups(each, text):
-        yield Run(each, group, x, baseline, each.face, each.scale)
-        x += (width_of(group, each.face) + _GROUP_GAP) * each.scale
-
-
-def _scaled(run: Run, body: float) -> Run:
-    return replace(run, x=run.x * body * MM, baseline=run.baseline * body * MM, size=round(run.size * body, 2))
