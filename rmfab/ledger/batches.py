@@ -1,0 +1,345 @@
+"""Making a batch: begun, written in chunks, closed.
+
+An open batch is invisible to claims. Cut short, it is continued: what `missing` names is made again, what stands
+stands. Two makers of one batch do no harm: the first to write a chunk wins, the other's chunk is dropped unseen.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from sqlalchemy import Connection, insert, select, update
+
+from rmfab.errors import InputError, IntegrityError
+from rmfab.files import is_safe_name
+from rmfab.identity.record import SealedRecord
+from rmfab.ledger import schema
+from rmfab.ledger.events import Event, Kind, append, canonical
+from rmfab.ledger.records import (
+    PAGE,
+    Batch,
+    ChunkPlan,
+    batch_named,
+    batch_value,
+    chunk_digest,
+    record_columns,
+)
+from rmfab.ledger.states import State
+
+
+@dataclass(frozen=True)
+class BatchOrder:
+    """What a batch is asked to be.
+
+    *name* None: `<prefix>-0001` and so on, or an open batch of the same kind that was named so. *policy* is JSON: all
+    that decides what the identities are, so that a continued batch is of one piece. *serial_of* gives the serial of a
+    number (counted from 1 over all batches of the product); None where serials are given from outside.
+    *unique_key* is the fingerprint of the key under which PoPs are compared.
+    """
+
+    name: str | None
+    prefix: str
+    product: str
+    size: int
+    policy: Mapping[str, Any]
+    unique_key: str
+    serial_of: Callable[[int], str] | None
+    chunk_size: int = 1000
+
+    def __post_init__(self) -> None:
+        if self.size < 1 or self.chunk_size < 1:
+            raise InputError("a batch needs at least one identity")
+        if self.name is not None and not is_safe_name(self.name):
+            raise InputError(
+                f'"{self.name}" is not a batch name', hint="at most 64 of A-Z a-z 0-9 . _ -, no leading dot"
+            )
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A *value* that a batch has already: *column* is `serial` or `node_id`."""
+
+    column: str
+    value: str
+    batch: str
+
+
+def begin(connection: Connection, order: BatchOrder, ts: str) -> Batch:
+    """The batch of this order: a new one, an open one to go on with, or the closed one that it already became.
+
+    Raises InputError where the name stands for something else or the workspace's uniqueness key is another one.
+    """
+    _keep_unique_key(connection, order.unique_key)
+    policy = canonical(dict(order.policy))
+    standing = _standing(connection, order, policy)
+    if standing is not None:
+        return standing
+    first_n = None if order.serial_of is None else _free_numbers(connection, order, order.serial_of)
+    name = order.name or _next_name(connection, order.prefix)
+    connection.execute(
+        insert(schema.batch).values(
+            name=name,
+            auto_named=order.name is None,
+            product=order.product,
+            policy=policy,
+            size=order.size,
+            chunk_size=order.chunk_size,
+            first_n=first_n,
+            state="open",
+            created_ts=ts,
+        )
+    )
+    return batch_named(connection, name)
+
+
+def missing(connection: Connection, batch: Batch) -> Iterator[ChunkPlan]:
+    """The chunks that *batch* still needs, in order."""
+    table = schema.chunk
+    there = set(connection.execute(select(table.c.number).where(table.c.batch_id == batch.id)).scalars())
+    plans = (plan(batch, number) for number in range(-(-batch.size // batch.chunk_size)))
+    return (chunk for chunk in plans if chunk.number not in there)
+
+
+def plan(batch: Batch, number: int) -> ChunkPlan:
+    """Chunk *number* of *batch*."""
+    first = number * batch.chunk_size
+    return ChunkPlan(number, first, min(batch.chunk_size, batch.size - first))
+
+
+def add(
+    connection: Connection, batch: Batch, number: int, wrapped_key: bytes, records: Sequence[SealedRecord]
+) -> tuple[int, ...]:
+    """Writes chunk *number*, or returns the indices in *records* that must be drawn again, and writes nothing.
+
+    A chunk that stands already is left as it is: the records are dropped. Drawn again are records whose PoP is taken
+    in any batch, or whose service name is taken in this one. Raises InputError for a serial, node id or certificate
+    serial that is taken, IntegrityError where the source of randomness repeated itself, ValueError for a chunk of
+    another size than planned.
+    """
+    place = plan(batch, number)
+    if len(records) != place.count:
+        raise ValueError(f"chunk {number} of batch {batch.name} holds {place.count} identities, not {len(records)}")
+    where = (schema.chunk.c.batch_id == batch.id, schema.chunk.c.number == number)
+    if connection.execute(select(schema.chunk.c.id).where(*where)).one_or_none() is not None:
+        return ()
+    _refuse_taken(connection, records)
+    again = _colliding(connection, batch, records)
+    if again:
+        return again
+    rows = [record_columns(record) for record in records]
+    chunk_id = connection.execute(
+        insert(schema.chunk)
+        .values(
+            batch_id=batch.id,
+            number=number,
+            first=place.first,
+            size=place.count,
+            wrapped_key=wrapped_key,
+            digest=chunk_digest(batch.name, number, place.first, rows),
+        )
+        .returning(schema.chunk.c.id)
+    ).scalar_one()
+    for position, row in enumerate(rows, place.first):
+        row |= {"batch_id": batch.id, "chunk_id": chunk_id, "position": position, "state": State.GENERATED.value}
+    connection.execute(insert(schema.identity), rows)
+    return ()
+
+
+def close(connection: Connection, ledger_id: str, batch: Batch, station: str, ts: str) -> Batch:
+    """Closes *batch*, with one event that carries its digest. A closed batch is returned as it is.
+
+    Raises InputError where chunks are missing.
+    """
+    batch = batch_named(connection, batch.name)
+    if batch.closed:
+        return batch
+    lacking = next(missing(connection, batch), None)
+    if lacking is not None:
+        raise InputError(f"batch {batch.name} still lacks identities from position {lacking.first}", cause="open-batch")
+    digest = batch_digest(connection, batch)
+    connection.execute(update(schema.batch).where(schema.batch.c.id == batch.id).values(state="closed", digest=digest))
+    details = {"product": batch.product, "size": batch.size, "digest": digest, "keys": keys_digest(connection, batch)}
+    append(connection, ledger_id, station, [Event(ts, Kind.BATCH, batch=batch.name, details=details)])
+    return batch_named(connection, batch.name)
+
+
+def batch_digest(connection: Connection, batch: Batch) -> str:
+    """SHA-256 over the head of *batch* and the digests of its chunks in order."""
+    head = {
+        "name": batch.name,
+        "product": batch.product,
+        "policy": batch.policy,
+        "size": batch.size,
+        "chunk_size": batch.chunk_size,
+        "first_n": batch.first_n,
+    }
+    digest = hashlib.sha256(canonical(head).encode())
+    for value in _of_chunks(connection, batch, schema.chunk.c.digest):
+        digest.update(value.encode())
+    return digest.hexdigest()
+
+
+def keys_digest(connection: Connection, batch: Batch) -> str:
+    """SHA-256 over the wrapped data keys of *batch* in order; changes when a station is admitted."""
+    digest = hashlib.sha256()
+    for value in _of_chunks(connection, batch, schema.chunk.c.wrapped_key):
+        digest.update(len(value).to_bytes(8, "big") + value)
+    return digest.hexdigest()
+
+
+def find_taken(connection: Connection, serials: Iterable[str], node_ids: Iterable[str]) -> Iterator[Taken]:
+    """The serials and node ids that are in the ledger already, with their batch."""
+    for column, values in ((schema.identity.c.serial, serials), (schema.identity.c.node_id, node_ids)):
+        for some in _groups(values):
+            query = select(column, schema.batch.c.name).select_from(schema.identity.join(schema.batch))
+            for value, batch in connection.execute(query.where(column.in_(some))):
+                yield Taken(column.name, value, batch)
+
+
+def _of_chunks(connection: Connection, batch: Batch, column: Any) -> Iterator[Any]:
+    query = select(column).where(schema.chunk.c.batch_id == batch.id).order_by(schema.chunk.c.number)
+    return iter(connection.execute(query).scalars())
+
+
+def _keep_unique_key(connection: Connection, fingerprint: str) -> None:
+    query = select(schema.meta.c.value).where(schema.meta.c.name == "unique_key")
+    known = connection.execute(query).scalar_one_or_none()
+    if known is None:
+        connection.execute(insert(schema.meta).values(name="unique_key", value=fingerprint))
+    elif known != fingerprint:
+        raise InputError(
+            "this is not the uniqueness key that the ledger was begun with",
+            where="keys/unique.key",
+            hint="put the original key back: under another one equal PoPs would not be noticed",
+            cause="unique-key",
+        )
+
+
+def _standing(connection: Connection, order: BatchOrder, policy: str) -> Batch | None:
+    """The batch that the order means, where it is there already."""
+    table = schema.batch
+    if order.name is None:
+        query = select(table).where(
+            table.c.auto_named,
+            table.c.state == "open",
+            table.c.product == order.product,
+            table.c.policy == policy,
+            table.c.size == order.size,
+        )
+        row = connection.execute(query.order_by(table.c.id).limit(1)).one_or_none()
+        return None if row is None else batch_value(row)
+    row = connection.execute(select(table).where(table.c.name == order.name)).one_or_none()
+    if row is None:
+        return None
+    batch = batch_value(row)
+    for what, ours, theirs in (
+        ("product", order.product, batch.product),
+        ("size", order.size, batch.size),
+        ("policy", policy, batch.policy),
+    ):
+        if ours != theirs:
+            raise InputError(
+                f"there is already a batch {batch.name} {_difference(what, ours, theirs)}",
+                hint="choose another name, or leave it out",
+                cause="batch-exists",
+            )
+    return batch
+
+
+def _difference(what: str, ours: Any, theirs: Any) -> str:
+    if what == "size":
+        return f"of {theirs} identities, not {ours}"
+    if what == "product":
+        return f'of product "{theirs}"'
+    new, old = json.loads(ours), json.loads(theirs)
+    keys = sorted(key for key in new.keys() | old.keys() if new.get(key) != old.get(key))
+    return f"made with another {', '.join(keys)}"
+
+
+def _next_name(connection: Connection, prefix: str) -> str:
+    names = connection.execute(
+        select(schema.batch.c.name).where(schema.batch.c.name.startswith(f"{prefix}-"))
+    ).scalars()
+    numbers = (name.removeprefix(f"{prefix}-") for name in names)
+    last = max((int(number) for number in numbers if number.isascii() and number.isdigit()), default=0)
+    name = f"{prefix}-{last + 1:04d}"
+    if not is_safe_name(name):
+        raise InputError(f'"{name}" is not a batch name', hint="name the batch with --batch")
+    return name
+
+
+def _free_numbers(connection: Connection, order: BatchOrder, serial_of: Callable[[int], str]) -> int:
+    """The first of *size* numbers in a row after all that were counted, none of whose serials is taken."""
+    table = schema.batch
+    query = select(table.c.first_n, table.c.size).where(table.c.product == order.product, table.c.first_n.is_not(None))
+    first = max((row.first_n + row.size for row in connection.execute(query)), default=1)
+    serial_of(first + order.size - 1)
+    n = first
+    while n < first + order.size:
+        numbers = range(n, min(n + PAGE, first + order.size))
+        of_number = {serial_of(number): number for number in numbers}
+        hits = [of_number[taken.value] for taken in find_taken(connection, of_number, ())]
+        if hits:
+            first = n = max(hits) + 1
+        else:
+            n = numbers.stop
+    serial_of(first + order.size - 1)
+    return first
+
+
+def _refuse_taken(connection: Connection, records: Sequence[SealedRecord]) -> None:
+    """Raises InputError for what may not be drawn again: the caller gave it, or a certificate carries it."""
+    for name in ("serial", "node_id", "certificate_serial"):
+        values = [value for record in records if (value := getattr(record, name)) is not None]
+        word = name.replace("_", " ")
+        if len(set(values)) != len(values):
+            twice = next(value for value in values if values.count(value) > 1)
+            raise InputError(f'{word} "{twice}" is there twice', cause="taken")
+        for value, batch in _taken(connection, schema.identity.c[name], values):
+            raise InputError(
+                f'{word} "{value}" is already in batch {batch}',
+                hint=f"a {word} is given once",
+                cause="taken",
+            )
+
+
+def _colliding(connection: Connection, batch: Batch, records: Sequence[SealedRecord]) -> tuple[int, ...]:
+    """The indices of the records whose PoP or service name is taken, by the ledger or by an earlier record."""
+    table = schema.identity
+    randoms = [record.random_sha256 for record in records]
+    if len(set(randoms)) != len(randoms) or any(_taken(connection, table.c.random_sha256, randoms)):
+        raise IntegrityError(
+            "64 random bytes came up a second time: the source of randomness repeats itself",
+            hint="stop making identities on this host",
+            cause="randomness",
+        )
+    pops = {value for value, _ in _taken(connection, table.c.pop_tag, [r.pop_tag for r in records])}
+    names = [record.service_name for record in records]
+    used = {value for value, _ in _taken(connection, table.c.service_name, names, table.c.batch_id == batch.id)}
+    again = []
+    for index, record in enumerate(records):
+        if record.pop_tag in pops or record.service_name in used:
+            again.append(index)
+        else:
+            pops.add(record.pop_tag)
+            used.add(record.service_name)
+    return tuple(again)
+
+
+def _taken(connection: Connection, column: Any, values: Sequence[str], *where: Any) -> Iterator[tuple[str, str]]:
+    """Which of *values* stand in *column* of the identity table, with the name of their batch."""
+    for some in _groups(values):
+        query = select(column, schema.batch.c.name).select_from(schema.identity.join(schema.batch))
+        yield from connection.execute(query.where(column.in_(some), *where)).tuples()
+
+
+def _groups(values: Iterable[str]) -> Iterator[list[str]]:
+    """*values* in lists short enough for one IN."""
+    iterator = iter(values)
+    while some := list(islice(iterator, PAGE)):
+        yield some

@@ -1,0 +1,207 @@
+"""History: append-only events, one hash chain per station.
+
+An `Event` is what somebody says; stored, it gets a number in the chain of its station and
+`hash = SHA-256(prev_hash as hex text ‖ canonical JSON of station, seq and the event)`. The first `prev_hash` of a
+chain is SHA-256 of `rmfab ledger <ledger id> station <name>`, so that a chain cannot move to another ledger.
+Canonical JSON: keys sorted, no spaces, ASCII; `details` enters as the text that is stored.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum, unique
+from typing import Any
+
+from sqlalchemy import Connection, Row, RowMapping, insert, select, update
+
+from rmfab.errors import InputError
+from rmfab.files import is_safe_name
+from rmfab.ledger import schema
+from rmfab.ledger.states import State
+
+_TIMESTAMP = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z")
+_MAC = re.compile(r"[0-9a-f]{2}(?::[0-9a-f]{2}){5}(?:(?::[0-9a-f]{2}){2})?")
+
+
+@unique
+class Kind(StrEnum):
+    """What an event is about."""
+
+    BATCH = "batch"
+    CLAIM = "claim"
+    STEP = "step"
+    UNIT = "unit"
+    VOID = "void"
+    LABEL = "label"
+    ADMIT = "admit"
+
+
+@unique
+class Outcome(StrEnum):
+    """How a step ended: FAIL blames the unit, ERROR the station or its cable. No verdict is MARGINAL or SKIP."""
+
+    PASS = "PASS"  # noqa: S105
+    MARGINAL = "MARGINAL"
+    FAIL = "FAIL"
+    ERROR = "ERROR"
+    ABORTED = "ABORTED"
+    SKIP = "SKIP"
+
+
+def timestamp(moment: datetime) -> str:
+    """*moment*, which must know its zone, as the ledger writes times: `2026-01-31T12:00:00.000Z`."""
+    if moment.tzinfo is None:
+        raise ValueError("a time without a zone")
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+
+
+def normal_mac(text: str) -> str:
+    """A MAC in lower case with colons. Raises InputError where *text* is no MAC of 6 (or 8) bytes."""
+    mac = text.strip().lower().replace("-", ":")
+    if _MAC.fullmatch(mac) is None:
+        raise InputError(f'"{text}" is not a MAC', hint="six bytes such as 24:0a:c4:00:01:10")
+    return mac
+
+
+@dataclass(frozen=True)
+class Event:
+    """One fact with its time. Never carries a secret.
+
+    *state* is the state that the unit has from here on, None where it stays; *cause* the stable name of the reason
+    (`class` in the JSON of line commands); *details* anything JSON: measurements, versions.
+    Raises ValueError where the time is not `YYYY-MM-DDTHH:MM:SS.mmmZ`.
+    """
+
+    ts: str
+    kind: Kind
+    batch: str | None = None
+    serial: str | None = None
+    mac: str | None = None
+    slot: str | None = None
+    step: str | None = None
+    outcome: Outcome | None = None
+    state: State | None = None
+    cause: str | None = None
+    reason: str | None = None
+    seconds: float | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if _TIMESTAMP.fullmatch(self.ts) is None:
+            raise ValueError(f"{self.ts!r} is not a time of the ledger; see timestamp()")
+        if self.mac is not None:
+            object.__setattr__(self, "mac", normal_mac(self.mac))
+        for name in ("slot", "cause", "reason"):
+            value = getattr(self, name)
+            if value is not None:
+                object.__setattr__(self, name, _storable(value))
+        if self.seconds is not None:
+            object.__setattr__(self, "seconds", round(float(self.seconds), 3))
+
+
+@dataclass(frozen=True)
+class StoredEvent:
+    """An event in its chain; *order* is where it stands among the events of all stations."""
+
+    order: int
+    station: str
+    seq: int
+    event: Event
+    prev_hash: str
+    hash: str
+
+
+def canonical(value: object) -> str:
+    """JSON with one spelling per value: sorted keys, no spaces, ASCII. Raises ValueError for NaN and infinities."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def genesis(ledger_id: str, station: str) -> str:
+    """The `prev_hash` of the first event of a station."""
+    return hashlib.sha256(f"rmfab ledger {ledger_id} station {station}".encode()).hexdigest()
+
+
+def chain_hash(prev_hash: str, columns: Mapping[str, Any] | RowMapping) -> str:
+    """The hash of an event with these *columns* (see `CHAINED`) after *prev_hash*."""
+    return hashlib.sha256((prev_hash + canonical({name: columns[name] for name in CHAINED})).encode()).hexdigest()
+
+
+_FIELDS = (
+    "ts",
+    "kind",
+    "batch",
+    "serial",
+    "mac",
+    "slot",
+    "step",
+    "outcome",
+    "state",
+    "cause",
+    "reason",
+    "seconds",
+    "details",
+)
+CHAINED = ("station", "seq", *_FIELDS)
+"""The columns that a hash covers: everything but the order and the hashes themselves."""
+
+
+def append(connection: Connection, ledger_id: str, station: str, events: Iterable[Event]) -> None:
+    """Adds *events* to the chain of *station*, in this transaction. Raises InputError for a bad station name."""
+    seq, prev_hash = _head(connection, ledger_id, station)
+    rows = []
+    for event in events:
+        seq += 1
+        row = _columns(event) | {"station": station, "seq": seq, "prev_hash": prev_hash}
+        prev_hash = row["hash"] = chain_hash(prev_hash, row)
+        rows.append(row)
+    if rows:
+        connection.execute(insert(schema.event), rows)
+        connection.execute(
+            update(schema.station).where(schema.station.c.name == station).values(last_seq=seq, last_hash=prev_hash)
+        )
+
+
+def stored(row: Row[Any]) -> StoredEvent:
+    """The event of a row of the event table. Raises ValueError where an edited row holds no event any more."""
+    columns = row._mapping
+    values = {name: columns[name] for name in _FIELDS}
+    values["kind"] = Kind(values["kind"])
+    values["outcome"] = None if values["outcome"] is None else Outcome(values["outcome"])
+    values["state"] = None if values["state"] is None else State(values["state"])
+    values["details"] = json.loads(values["details"])
+    return StoredEvent(
+        columns["id"], columns["station"], columns["seq"], Event(**values), columns["prev_hash"], columns["hash"]
+    )
+
+
+def _head(connection: Connection, ledger_id: str, station: str) -> tuple[int, str]:
+    table = schema.station
+    row = connection.execute(
+        select(table.c.last_seq, table.c.last_hash).where(table.c.name == station).with_for_update()
+    ).one_or_none()
+    if row is not None:
+        return row.last_seq, row.last_hash
+    if not is_safe_name(station):
+        raise InputError(f'"{station}" is not a station name', hint="at most 64 of A-Z a-z 0-9 . _ -")
+    first = genesis(ledger_id, station)
+    connection.execute(insert(table).values(name=station, last_seq=0, last_hash=first))
+    return 0, first
+
+
+def _columns(event: Event) -> dict[str, Any]:
+    row = {name: getattr(event, name) for name in _FIELDS}
+    row["kind"] = event.kind.value
+    row["outcome"] = None if event.outcome is None else event.outcome.value
+    row["state"] = None if event.state is None else event.state.value
+    row["details"] = canonical(dict(event.details))
+    return row
+
+
+def _storable(text: str) -> str:
+    """*text* as every database takes it: no NUL, no lone surrogates (a console's bytes may have left some)."""
+    return text.replace("\0", "\\x00").encode("utf-8", "backslashreplace").decode()

@@ -1,0 +1,45 @@
+"""The ledger's schema, step by step: Alembic scripts in `versions/`, run by `upgrade` in one transaction.
+
+Imported only where a ledger's revision differs from `rmfab.ledger.schema.HEAD`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
+from sqlalchemy import Connection
+
+
+def upgrade(connection: Connection) -> None:
+    """Brings the schema to the newest revision, in the transaction that *connection* is in."""
+    config = _config()
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+
+
+def knows(revision: str) -> bool:
+    """Whether *revision* is one of ours, rather than a newer rmfab's."""
+    try:
+        return _scripts().get_revision(revision) is not None
+    except CommandError:
+        return False
+
+
+def head() -> str | None:
+    """The newest revision there is a script for."""
+    return _scripts().get_current_head()
+
+
+def _scripts() -> ScriptDirectory:
+    return ScriptDirectory.from_config(_config())
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    return config

@@ -1,0 +1,1 @@
+"""One script per revision, named by its number."""

@@ -1,0 +1,139 @@
+"""What happened to units: steps and verdicts, voids, labels; each event with the standing that follows from it.
+
+An event and the change that it makes are one transaction: history and current state cannot part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from itertools import islice
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, select, update
+
+from rmfab.errors import InputError
+from rmfab.ledger import schema
+from rmfab.ledger.batches import keys_digest
+from rmfab.ledger.events import Event, Kind, append
+from rmfab.ledger.records import PAGE, Identity, batch_value, by_serial, find, standing_columns, standing_value
+from rmfab.ledger.states import Standing, State, project
+
+_RECORDED = (Kind.STEP, Kind.UNIT)
+
+
+def record(connection: Connection, ledger_id: str, station: str, events: Iterable[Event]) -> None:
+    """Adds steps and verdicts, and moves their units where an event names a state.
+
+    Raises InputError for an unknown serial or a state that may not follow, IntegrityError (cause `mac-mismatch`) for
+    an event that would move a unit under another MAC, ValueError for events that have a verb of their own.
+    """
+    said = list(events)
+    if any(event.kind not in _RECORDED for event in said):
+        raise ValueError("only steps and verdicts are recorded; claims, voids and labels have verbs of their own")
+    if any(event.state in (State.GENERATED, State.CLAIMED, State.VOID) for event in said):
+        raise ValueError("a step moves a unit to flashed, verified or failed only")
+    _take(connection, ledger_id, station, said)
+
+
+def void(connection: Connection, ledger_id: str, station: str, term: str, reason: str, ts: str) -> Identity:
+    """Makes an identity void for ever: that of serial or node id *term*, or of the live unit with MAC *term*.
+
+    A void one is returned as it is. Raises InputError where nothing, or no live unit, is named so.
+    """
+    named = find(connection, term)
+    live = [identity for identity in named if identity.state is not State.VOID]
+    if not named:
+        raise InputError(f'nothing in the ledger is called "{term}"', hint="give a serial, a node id or a MAC")
+    if not live:
+        return named[-1]
+    identity = live[0]
+    event = Event(
+        ts,
+        Kind.VOID,
+        batch=identity.batch,
+        serial=identity.serial,
+        mac=identity.mac,
+        state=State.VOID,
+        cause="void",
+        reason=reason,
+    )
+    _take(connection, ledger_id, station, [event])
+    return by_serial(connection, identity.serial) or identity
+
+
+def labelled(
+    connection: Connection, ledger_id: str, station: str, serials: Iterable[str], ts: str, details: Mapping[str, Any]
+) -> None:
+    """Notes that labels were printed, or printed again. Raises InputError for an unknown serial."""
+    remaining = iter(serials)
+    while some := list(islice(remaining, PAGE)):
+        events = [Event(ts, Kind.LABEL, serial=serial, details=details) for serial in some]
+        _take(connection, ledger_id, station, events)
+
+
+def rewrap(
+    connection: Connection,
+    ledger_id: str,
+    station: str,
+    wrapped: Mapping[int, bytes],
+    ts: str,
+    recipients: Iterable[str],
+) -> None:
+    """Replaces wrapped data keys by chunk id, with one event per batch. Raises KeyError for an unknown chunk."""
+    table = schema.chunk
+    touched = set()
+    for chunk_id, key in wrapped.items():
+        batch_id = connection.execute(select(table.c.batch_id).where(table.c.id == chunk_id)).scalar_one_or_none()
+        if batch_id is None:
+            raise KeyError(chunk_id)
+        connection.execute(update(table).where(table.c.id == chunk_id).values(wrapped_key=key))
+        touched.add(batch_id)
+    names = list(recipients)
+    events = []
+    for batch_id in sorted(touched):
+        batch = batch_value(connection.execute(select(schema.batch).where(schema.batch.c.id == batch_id)).one())
+        details = {"recipients": names, "keys": keys_digest(connection, batch)}
+        events.append(Event(ts, Kind.ADMIT, batch=batch.name, details=details))
+    append(connection, ledger_id, station, events)
+
+
+def _take(connection: Connection, ledger_id: str, station: str, events: list[Event]) -> None:
+    """Appends *events*, filled in with batch and MAC of their unit, and writes the standings that follow."""
+    known = dict(_standings(connection, {event.serial for event in events if event.serial is not None}))
+    changed: dict[str, Standing] = {}
+    said = []
+    for event in events:
+        serial = event.serial
+        if serial is not None:
+            if serial not in known:
+                raise InputError(f"there is no identity {serial}", cause="no-serial")
+            batch, standing = known[serial]
+            event = _filled(event, batch, standing)
+            after = project(standing, event)
+            known[serial] = batch, after
+            if after != standing:
+                changed[serial] = after
+        said.append(event)
+    append(connection, ledger_id, station, said)
+    _write(connection, changed)
+
+
+def _filled(event: Event, batch: str, standing: Standing) -> Event:
+    return replace(event, batch=event.batch or batch, mac=event.mac or standing.mac)
+
+
+def _standings(connection: Connection, serials: set[str]) -> Iterator[tuple[str, tuple[str, Standing]]]:
+    table = schema.identity
+    query = select(table, schema.batch.c.name.label("batch_name")).join(schema.batch)
+    remaining = iter(sorted(serials))
+    while some := list(islice(remaining, PAGE)):
+        for row in connection.execute(query.where(table.c.serial.in_(some)).with_for_update(of=table)):
+            yield row.serial, (row.batch_name, standing_value(row))
+
+
+def _write(connection: Connection, standings: Mapping[str, Standing]) -> None:
+    if standings:
+        table = schema.identity
+        rows = [standing_columns(standing) | {"of_serial": serial} for serial, standing in standings.items()]
+        connection.execute(update(table).where(table.c.serial == bindparam("of_serial")), rows)

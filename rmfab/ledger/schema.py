@@ -1,0 +1,166 @@
+"""The ledger's tables, as the newest revision of the migrations makes them.
+
+SQLAlchemy Core, no ORM, and nothing that only SQLite understands: uniqueness, foreign keys and the states are
+constraints of the database. Times are text, ISO 8601 in UTC with milliseconds; digests and ids are lower-case hex.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    Boolean,
+    CheckConstraint,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+HEAD = "0001"
+"""The newest revision of `rmfab.ledger.migrations`."""
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+meta = Table(
+    "meta",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("value", Text, nullable=False),
+)
+"""`ledger_id` (uuid4 hex) and `unique_key` (fingerprint of the key under which PoPs are compared)."""
+
+batch = Table(
+    "batch",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("name", String(64), nullable=False, unique=True),
+    Column("auto_named", Boolean(create_constraint=False), nullable=False),
+    Column("product", Text, nullable=False),
+    Column("policy", Text, nullable=False),
+    Column("size", Integer, nullable=False),
+    Column("chunk_size", Integer, nullable=False),
+    Column("first_n", Integer),
+    Column("state", String(8), CheckConstraint("state IN ('open', 'closed')", name="state"), nullable=False),
+    Column("digest", String(64)),
+    Column("created_ts", String(32), nullable=False),
+)
+"""`policy` is canonical JSON: what the identities were made for. `first_n` is NULL where serials were given."""
+
+chunk = Table(
+    "chunk",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("batch_id", Integer, ForeignKey("batch.id"), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("first", Integer, nullable=False),
+    Column("size", Integer, nullable=False),
+    Column("wrapped_key", LargeBinary, nullable=False),
+    Column("digest", String(64), nullable=False),
+    UniqueConstraint("batch_id", "number"),
+)
+"""Identities that were written together, sealed under one data key; `first` is the position of the first."""
+
+identity = Table(
+    "identity",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("batch_id", Integer, ForeignKey("batch.id"), nullable=False),
+    Column("chunk_id", Integer, ForeignKey("chunk.id"), nullable=False),
+    Column("position", Integer, nullable=False),
+    # What was made, never changed after: the fields of SealedRecord.
+    Column("serial", String(64), nullable=False, unique=True),
+    Column("node_id", Text, unique=True),
+    Column("certificate_serial", String(64), unique=True),
+    Column("certificate", LargeBinary),
+    Column("pop_tag", String(64), nullable=False, unique=True),
+    Column("random_sha256", String(64), nullable=False, unique=True),
+    Column("service_name", Text, nullable=False),
+    Column("sealed_key", LargeBinary),
+    Column("sealed_random", LargeBinary, nullable=False),
+    Column("sealed_sec2", LargeBinary),
+    Column("sealed_extra", LargeBinary),
+    # Where the unit stands: a projection of the events, the fields of Standing.
+    Column(
+        "state",
+        String(9),
+        CheckConstraint(
+            "state IN ('generated', 'claimed', 'flashed', 'verified', 'failed', 'void')",
+            name="state",
+        ),
+        nullable=False,
+    ),
+    Column("mac", String(23)),
+    Column("attempts", Integer, nullable=False, default=0),
+    Column("claimed_ts", String(32)),
+    Column("flashed_ts", String(32)),
+    Column("verified_ts", String(32)),
+    Column("void_ts", String(32)),
+    Column("labelled_count", Integer, nullable=False, default=0),
+    Column("labelled_ts", String(32)),
+    Column("cause", Text),
+    Column("reason", Text),
+    CheckConstraint("state IN ('generated', 'void') OR mac IS NOT NULL", name="bound"),
+    CheckConstraint("state <> 'generated' OR mac IS NULL", name="free"),
+    UniqueConstraint("batch_id", "position"),
+    UniqueConstraint("batch_id", "service_name"),
+)
+Index("ix_identity_claim", identity.c.batch_id, identity.c.state, identity.c.position)
+Index(
+    "uq_identity_live_mac",
+    identity.c.mac,
+    unique=True,
+    sqlite_where=identity.c.state != "void",
+    postgresql_where=identity.c.state != "void",
+)
+Index("ix_identity_mac", identity.c.mac)
+
+station = Table(
+    "station",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("last_seq", Integer, nullable=False),
+    Column("last_hash", String(64), nullable=False),
+)
+"""The head of each station's chain of events."""
+
+event = Table(
+    "event",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("station", String(64), ForeignKey("station.name"), nullable=False),
+    Column("seq", Integer, nullable=False),
+    Column("ts", String(32), nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("batch", String(64)),
+    Column("serial", String(64)),
+    Column("mac", String(23)),
+    Column("slot", Text),
+    Column("step", String(32)),
+    Column("outcome", String(16)),
+    Column("state", String(9)),
+    Column("cause", Text),
+    Column("reason", Text),
+    Column("seconds", Float(53)),
+    Column("details", Text, nullable=False),
+    Column("prev_hash", String(64), nullable=False),
+    Column("hash", String(64), nullable=False),
+    UniqueConstraint("station", "seq"),
+)
+"""Append-only history. `id` is the order in which the ledger took the events; `details` is canonical JSON."""
+Index("ix_event_serial", event.c.serial, event.c.id)
+Index("ix_event_mac", event.c.mac, event.c.id)
+Index("ix_event_batch_kind", event.c.batch, event.c.kind)

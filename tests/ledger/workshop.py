@@ -1,0 +1,84 @@
+"""Identities without cryptography, for tests of the ledger: every field is drawn from the number of the identity."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from rmfab.identity.record import SealedRecord
+from rmfab.ledger.batches import BatchOrder
+from rmfab.ledger.records import Batch
+from rmfab.ledger.store import Ledger
+
+STATION = "bench"
+UNIQUE_KEY = "ab" * 32
+
+
+def now(second: int = 0) -> str:
+    """A time of the ledger."""
+    return f"2026-01-31T{second // 3600 % 24:02d}:{second // 60 % 60:02d}:{second % 60:02d}.000Z"
+
+
+def mac(number: int) -> str:
+    """The MAC of board *number*."""
+    return "24:0a:c4:" + ":".join(f"{byte:02x}" for byte in number.to_bytes(3, "big"))
+
+
+def digest(text: str) -> str:
+    """64 hex digits."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def record(serial: str, **changes: object) -> SealedRecord:
+    """A record whose every unique field follows from its serial."""
+    fields: dict[str, object] = {
+        "serial": serial,
+        "node_id": f"node-{serial}",
+        "certificate_serial": digest(f"certificate {serial}")[:40],
+        "certificate": f"DER of {serial}".encode() * 8,
+        "pop_tag": digest(f"pop {serial}"),
+        "random_sha256": digest(f"random {serial}"),
+        "service_name": f"PROV_{digest(serial)[:10]}",
+        "sealed_key": b"\x01key",
+        "sealed_random": b"\x00random",
+        "sealed_sec2": None,
+        "sealed_extra": None,
+    }
+    return SealedRecord(**(fields | changes))  # type: ignore[arg-type]
+
+
+def order(name: str | None = "lamp-0001", size: int = 10, **changes: object) -> BatchOrder:
+    """What a batch is asked to be."""
+    fields: dict[str, object] = {
+        "name": name,
+        "prefix": "lamp",
+        "product": "lamp",
+        "size": size,
+        "policy": {"key": "ecdsa-p256"},
+        "unique_key": UNIQUE_KEY,
+        "serial_of": lambda n: f"LMP-{n:06d}",
+        "chunk_size": 4,
+    }
+    return BatchOrder(**(fields | changes))  # type: ignore[arg-type]
+
+
+def fill(ledger: Ledger, batch: Batch, prefix: str = "LMP-") -> None:
+    """Writes all missing chunks of *batch*."""
+    for plan in ledger.missing_chunks(batch):
+        numbers = range((batch.first_n or 1) + plan.first, (batch.first_n or 1) + plan.first + plan.count)
+        records = [record(f"{prefix}{n:06d}") for n in numbers]
+        assert ledger.add_chunk(batch, plan.number, f"key {plan.number}".encode(), records) == ()
+
+
+def make(ledger: Ledger, name: str | None = "lamp-0001", size: int = 10, **changes: object) -> Batch:
+    """A closed batch."""
+    batch = ledger.begin_batch(order(name, size, **changes), now())
+    fill(ledger, batch)
+    return ledger.close_batch(batch, STATION, now())
+
+
+def fresh(folder: Path, size: int = 10) -> Ledger:
+    """A new ledger with one closed batch."""
+    ledger = Ledger.open(folder / "ledger.sqlite", create=True)
+    make(ledger, size=size)
+    return ledger
