@@ -1,0 +1,142 @@
+"""A bench of virtual boards in one process: boards, their ports, and a control socket for each that plays the fixture."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from rmfab.virtual.board import Board
+from rmfab.virtual.faults import FaultCall
+from rmfab.errors import InputError
+from rmfab.virtual.ports import LOOPBACK, Port, make_port
+from rmfab.virtual.spec import BoardSpec, Strap
+
+_SWAP_SECONDS = 1.5
+
+
+class Place:
+    """One place of the bench: a port, the board in it, and the control socket."""
+
+    def __init__(self, spec: BoardSpec, folder: Path) -> None:
+        self.port: Port = make_port(spec.link, folder / f"{spec.chip.value}-{spec.index}")
+        self.control = ""
+        self._there = True
+        self._server: asyncio.Server | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.board = self._seat(spec)
+
+    async def open(self) -> None:
+        """Opens both sockets and switches the board on."""
+        self._server = await asyncio.start_server(self._converse, LOOPBACK, 0)
+        self.control = f"{LOOPBACK}:{self._server.sockets[0].getsockname()[1]}"
+        await self.port.open()
+        self.board.power(True)
+
+    def close(self) -> None:
+        """Closes everything."""
+        self.port.close()
+        self.board.power(False)
+        self.board.flash.sync()
+        if self._server is not None:
+            self._server.close()
+
+    @property
+    def line(self) -> dict[str, str]:
+        """What a host must know: chip, MAC, URL, control address."""
+        spec = self.board.spec
+        mac = spec.base_mac.hex(":")
+        return {"chip": spec.chip.value, "mac": mac, "url": self.port.url, "control": self.control}
+
+    def _seat(self, spec: BoardSpec) -> Board:
+        board = Board(spec, asyncio.get_running_loop(), self._vanish)
+        self.port.attach(board)
+        return board
+
+    def _vanish(self, swap: bool) -> None:
+        self._there = False
+        loop = asyncio.get_running_loop()
+        loop.call_soon(self.port.close)
+        if swap:
+            loop.call_later(_SWAP_SECONDS, self._come_back_as_another)
+
+    def _come_back_as_another(self) -> None:
+        self.board.power(False)
+        self.board = self._seat(self.board.spec.swapped())
+        self._spawn_return()
+
+    def _spawn_return(self) -> None:
+        task = asyncio.get_running_loop().create_task(self._come_back())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _come_back(self) -> None:
+        if not self._there:
+            await self.port.open()
+            self._there = True
+        self.board.power(False)
+        self.board.power(True)
+
+    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError, asyncio.CancelledError):
+            while line := await reader.readline():
+                writer.write((await self.obey(line.decode(errors="replace").split()) + "\n").encode())
+                await writer.drain()
+        writer.close()
+
+    async def obey(self, words: Sequence[str]) -> str:
+        """Does what a control command says; returns `ok`, the state as JSON, or `error: …`."""
+        match list(words):
+            case ["restart"]:
+                self.board.restart()
+            case ["strap", ("download" | "run") as strap]:
+                self.board.strap = Strap(strap)
+            case ["power", ("on" | "off") as state]:
+                self.board.power(state == "on")
+            case ["vanish"]:
+                self._vanish(False)
+            case ["return"]:
+                await self._come_back()
+            case ["swap"]:
+                self._come_back_as_another()
+            case ["fault", "none"]:
+                self._give_faults(())
+            case ["fault", name]:
+                try:
+                    self._give_faults((*self.board.spec.faults, FaultCall.parse(name)))
+                except InputError as error:
+                    return f"error: {error}"
+            case ["state"]:
+                board = self.board
+                state = {"mode": board.mode.value, "commands": board.commands, "restarts": board.restarts}
+                return json.dumps(self.line | state)
+            case _:
+                return "error: restart | strap download|run | power on|off | vanish | return | swap | fault NAME | state"
+        return "ok"
+
+    def _give_faults(self, faults: tuple[FaultCall, ...]) -> None:
+        self.board.spec = replace(self.board.spec, faults=faults)
+
+
+class Bench:
+    """All places of one process."""
+
+    def __init__(self, specs: Sequence[BoardSpec], folder: Path) -> None:
+        self._specs = specs
+        self._folder = folder
+        self.places: list[Place] = []
+
+    async def __aenter__(self) -> Bench:
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for spec in self._specs:
+            place = Place(spec, self._folder)
+            await place.open()
+            self.places.append(place)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for place in self.places:
+            place.close()

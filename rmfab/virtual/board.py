@@ -1,0 +1,254 @@
+"""A virtual board: one chip, its flash, its straps, and what it does with the bytes on its UART."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections import deque
+from collections.abc import Callable, Iterator
+from enum import Enum, unique
+
+from rmfab.product.vocabulary import Chip
+from rmfab.virtual import loader, slip, stub
+from rmfab.virtual.boot import boot, download_banner
+from rmfab.virtual.command import DATA_OPS, Effect, Op, Reaction
+from rmfab.virtual.efuse import efuse_words
+from rmfab.virtual.faults import Fault
+from rmfab.virtual.flash import Flash
+from rmfab.virtual.loader import RomLoader
+from rmfab.virtual.registers import Registers
+from rmfab.virtual.reset import ResetCircuit
+from rmfab.virtual.rainmaker import leave_stale_identity
+from rmfab.virtual.script import Listen, Pause, Reset, ResetReason, Script, Step
+from rmfab.virtual.spec import BoardSpec, Strap
+from rmfab.virtual.stub import Stub
+from rmfab.virtual.uart import ROM_BAUD, Cancellable, Timeline, Uart
+
+_FAULT_AT_DATA = 3
+_WATCHDOG_SECONDS = 0.05
+_LEAST_WAIT = 0.0005
+_NO_FLASH = (Op.FLASH_DATA, Op.DEFL_DATA)
+
+
+@unique
+class Mode(Enum):
+    """What the chip is doing."""
+
+    OFF = "off"
+    HELD = "held in reset"
+    DOWNLOAD = "download"
+    RUNNING = "running"
+    CRASHED = "crashed"
+
+
+class Board:
+    """One board on one line. `power(True)` starts it.
+
+    *on_vanish* is called when the port is to go away, with whether another board shall come back in its place.
+    """
+
+    def __init__(
+        self,
+        spec: BoardSpec,
+        timeline: Timeline,
+        on_vanish: Callable[[bool], None] = lambda swap: None,
+    ) -> None:
+        self.spec = spec
+        self.model = spec.model
+        self.flash = Flash(spec.real_flash_size, spec.flash_file)
+        self.uart = Uart(timeline, paced=spec.paced)
+        self.circuit = ResetCircuit(timeline, self._hold, self._released)
+        self.strap = spec.boot_strap
+        self.mode = Mode.OFF
+        self.commands = 0
+        self.restarts = 0
+        self._timeline = timeline
+        self._on_vanish = on_vanish
+        self._fixed = efuse_words(self.model, spec.base_mac, spec.chip_revision, spec.security)
+        self._latched = self.strap
+        self._decoder = slip.Decoder(loader.FRAME_LIMIT)
+        self._loader: RomLoader | Stub | None = None
+        self._registers: Registers | None = None
+        self._frames: deque[bytes] = deque()
+        self._busy_until = 0.0
+        self._waiting: list[Cancellable] = []
+        self._answer: Callable[[bytes], Iterator[Step]] | None = None
+        self._data_commands = 0
+        self._spent: set[Fault] = set()
+        self.uart.to_board = self.receive
+        self.flash.flawed = spec.has(Fault.BAD_FLASH)
+        if spec.has(Fault.STALE_NVS):
+            leave_stale_identity(self.flash)
+
+    # What a host, a fixture or a hand does to the board.
+
+    def power(self, on: bool) -> None:
+        """Switches the supply."""
+        if not on:
+            self._stop(Mode.OFF)
+        elif self.mode is Mode.OFF:
+            self._start(ResetReason.POWER_ON, self._strapped())
+
+    def restart(self) -> None:
+        """Pulls EN for a moment, as a fixture does; without power nothing happens."""
+        if self.mode is not Mode.OFF:
+            self._start(ResetReason.POWER_ON, self._strapped())
+
+    def receive(self, data: bytes, at: float) -> None:
+        """Bytes that reached the chip's UART at time *at*."""
+        if self.mode is Mode.RUNNING and self._answer is not None:
+            self._play(self._answer(data))
+        elif self.mode is Mode.DOWNLOAD:
+            self._frames.extend(self._decoder.feed(self._thinned(data)))
+            self._pump(at)
+
+    # Straps and resets.
+
+    def _strapped(self) -> Strap:
+        return Strap.DOWNLOAD if self.circuit.boot_pin_low else self.strap
+
+    def _hold(self) -> None:
+        if self.mode is not Mode.OFF:
+            self._stop(Mode.HELD)
+
+    def _released(self, _boot_pin_low: bool) -> None:
+        if self.mode is Mode.HELD:
+            self._start(ResetReason.POWER_ON, self._strapped())
+
+    def _stop(self, mode: Mode) -> None:
+        for handle in self._waiting:
+            handle.cancel()
+        self._waiting.clear()
+        self._frames.clear()
+        self._busy_until = 0.0
+        self._loader = None
+        self._answer = None
+        self.uart.drop_output()
+        self.mode = mode
+
+    def _start(self, reason: ResetReason, strap: Strap) -> None:
+        self._stop(Mode.DOWNLOAD if strap is Strap.DOWNLOAD else Mode.RUNNING)
+        self._latched = strap
+        self.restarts += 1
+        self.uart.chip_baud = ROM_BAUD
+        self.uart.autobaud = strap is Strap.DOWNLOAD
+        self._registers = Registers(
+            self.model, self.flash, self._fixed, lambda: self.uart.chip_baud, self._watchdog_armed
+        )
+        self._decoder = slip.Decoder(loader.FRAME_LIMIT)
+        if strap is Strap.DOWNLOAD:
+            self._loader = RomLoader(
+                self.model, self.flash, self._registers, self.spec.security, self.spec.chip_revision
+            )
+            self._play(download_banner(self.model, reason))
+        else:
+            self._play(boot(self.spec, self.flash, reason))
+
+    def _watchdog_armed(self) -> None:
+        self._later(_WATCHDOG_SECONDS, lambda: self._start(ResetReason.RTC_WATCHDOG, self._strapped()))
+
+    # Firmware at work.
+
+    def _play(self, script: Script) -> None:
+        """Runs *script* until it pauses, resets or ends."""
+        for step in script:
+            if isinstance(step, str):
+                if not self.spec.has(Fault.SILENT):
+                    self.uart.from_board(step.encode(), self._timeline.time())
+            elif isinstance(step, Pause):
+                self._later(step.seconds, lambda: self._play(script))
+                return
+            elif isinstance(step, Reset):
+                self._start(step.reason, self._latched)
+                return
+            else:
+                self._listen(step)
+
+    def _listen(self, step: Listen) -> None:
+        self._answer = step.answer
+
+    def _later(self, seconds: float, callback: Callable[[], None]) -> None:
+        self._waiting.append(self._timeline.call_at(self._timeline.time() + seconds, callback))
+        del self._waiting[:-8]
+
+    # The loader at work.
+
+    @property
+    def _deaf(self) -> bool:
+        """Whether nothing is answered: by fault, or because the ESP32's only secure mode is no download mode at all."""
+        locked = self.spec.security.secure_download and self.model.chip is Chip.ESP32
+        stalled = self.spec.has(Fault.STALL_AT) and self.commands >= self.spec.number(Fault.STALL_AT)
+        return locked or stalled or self.spec.has(Fault.NO_SYNC)
+
+    def _pump(self, at: float) -> None:
+        while self._frames and self._loader is not None:
+            start = max(at, self._busy_until)
+            if self.spec.paced and start > self._timeline.time() + _LEAST_WAIT:
+                self._later(start - self._timeline.time(), lambda start=start: self._pump(start))  # type: ignore[misc]
+                return
+            self._execute(self._frames.popleft(), start)
+
+    def _execute(self, frame: bytes, start: float) -> None:
+        assert self._loader is not None
+        self.commands += 1
+        self._count_data(frame)
+        if self.spec.has(Fault.KILL_AT) and self.commands == self.spec.number(Fault.KILL_AT):
+            self._kill_host()
+        if self._deaf or self.mode is not Mode.DOWNLOAD:
+            return
+        reaction = self._loader.handle(frame)
+        self.uart.autobaud = self.uart.autobaud and not reaction.replies
+        sending = start + reaction.before if self.spec.paced else start
+        if reaction.replies:
+            self.uart.from_board(b"".join(map(slip.encode, reaction.replies)), sending)
+        self._busy_until = sending + reaction.after if self.spec.paced else 0.0
+        if reaction.effect is not None:
+            self._apply(reaction, sending)
+
+    def _apply(self, reaction: Reaction, at: float) -> None:
+        match reaction.effect:
+            case Effect.BAUD:
+                self.uart.chip_baud = max(reaction.value, 1)
+            case Effect.STUB:
+                self._run_stub(at)
+            case Effect.CRASH:
+                self._stop_answering()
+            case Effect.RUN:
+                self._start(ResetReason.CPU_SOFTWARE, Strap.RUN)
+            case Effect.RESTART:
+                self._start(ResetReason.SOFTWARE, self._latched)
+
+    def _run_stub(self, at: float) -> None:
+        assert self._registers is not None
+        self._decoder = slip.Decoder(stub.FRAME_LIMIT)
+        self._loader = Stub(self.model, self.flash, self._registers, self.spec.security, self.spec.chip_revision)
+        self.uart.from_board(slip.encode(stub.GREETING), at)
+
+    def _stop_answering(self) -> None:
+        self._frames.clear()
+        self._loader = None
+        self.mode = Mode.CRASHED
+
+    # Faults of the line.
+
+    def _thinned(self, data: bytes) -> bytes:
+        """*data* without the bytes that the fault `drop-bytes` loses."""
+        if not self._due(Fault.DROP_BYTES) or len(data) < 256:
+            return data
+        self._spent.add(Fault.DROP_BYTES)
+        return data[:100] + data[116:]
+
+    def _count_data(self, frame: bytes) -> None:
+        self._data_commands += len(frame) > 1 and frame[1] in DATA_OPS and frame[1] in _NO_FLASH
+        for fault in (Fault.VANISH, Fault.VANISH_AND_SWAP):
+            if self._due(fault):
+                self._spent.add(fault)
+                self._stop_answering()
+                self._on_vanish(fault is Fault.VANISH_AND_SWAP)
+
+    def _due(self, fault: Fault) -> bool:
+        return self.spec.has(fault) and fault not in self._spent and self._data_commands >= _FAULT_AT_DATA
+
+    def _kill_host(self) -> None:
+        if self.spec.kill_pid is not None:
+            os.kill(self.spec.kill_pid, signal.SIGKILL)

@@ -1,0 +1,76 @@
+"""The eFuse words of a virtual board: MAC, chip revision and security bits where each chip keeps them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from rmfab.product.vocabulary import Chip
+from rmfab.virtual.chips import ChipModel, Field
+
+_ESP32_MAJOR = {0: 0, 1: 1, 2: 3, 3: 7}
+_XTS_AES_128 = 4
+
+
+@dataclass(frozen=True)
+class Security:
+    """What has been burnt: *secure_boot* is version 2, *secure_download* leaves the ROM half its commands."""
+
+    secure_boot: bool = False
+    flash_encryption: bool = False
+    secure_download: bool = False
+
+    @property
+    def flags(self) -> int:
+        """The flags word of GET_SECURITY_INFO."""
+        return self.secure_boot << 0 | self.secure_download << 2
+
+
+def efuse_words(model: ChipModel, mac: bytes, revision: int, security: Security) -> dict[int, int]:
+    """Register words by address, as burnt in a board with this *mac* (6 bytes) and *revision* (major*100 + minor)."""
+    words = dict(model.extra)
+    _set(words, Field(model.mac, 0, 32), int.from_bytes(mac[2:], "big"))
+    _set(words, Field(model.mac + 4, 0, 16), int.from_bytes(mac[:2], "big"))
+    if model.chip in (Chip.ESP32C6, Chip.ESP32H2, Chip.ESP32C5):
+        _set(words, Field(model.mac + 4, 16, 16), 0xFFFE)
+    if model.chip is Chip.ESP32:
+        _set(words, Field(model.mac + 4, 16, 8), _mac_crc(mac))
+    major, minor = divmod(revision, 100)
+    _spread(words, model.major, _ESP32_MAJOR[major] if model.chip is Chip.ESP32 else major)
+    _spread(words, model.minor, minor)
+    if security.secure_boot:
+        _set(words, model.secure_boot, 1)
+    if security.flash_encryption:
+        _set(words, model.crypt_count, 1)
+        if model.key_purpose is not None:
+            _set(words, model.key_purpose, _XTS_AES_128)
+    return words
+
+
+def security_info(model: ChipModel, security: Security, revision: int) -> bytes:
+    """The payload of GET_SECURITY_INFO: flags, crypt count, seven key purposes and, newer chips, chip id and API."""
+    purposes = bytes([_XTS_AES_128 if security.flash_encryption else 0, 0, 0, 0, 0, 0, 0])
+    head = security.flags.to_bytes(4, "little") + bytes([security.flash_encryption]) + purposes
+    tail = model.chip.image_id.to_bytes(4, "little") + (revision % 100).to_bytes(4, "little")
+    return (head + tail)[: model.security_info]
+
+
+def _spread(words: dict[int, int], fields: Iterable[Field], value: int) -> None:
+    for field in fields:
+        _set(words, field, value & ((1 << field.width) - 1))
+        value >>= field.width
+
+
+def _set(words: dict[int, int], field: Field, value: int) -> None:
+    mask = ((1 << field.width) - 1) << field.shift
+    words[field.address] = words.get(field.address, 0) & ~mask | value << field.shift
+
+
+def _mac_crc(mac: bytes) -> int:
+    """CRC-8 (Dallas/Maxim) of the MAC, which the ESP32 keeps beside it."""
+    crc = 0
+    for byte in mac:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x8C if crc & 1 else 0)
+    return crc

@@ -1,0 +1,82 @@
+"""What can be wrong with a virtual board, by stable names."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import Enum, unique
+from typing import Self
+
+from rmfab.errors import InputError
+
+
+@unique
+class Fault(Enum):
+    """A fault and, in one line, what it does. Those whose name ends in `=N` take a number."""
+
+    DROP_BYTES = "drop-bytes", "loses bytes that the host sends, once, in the middle of a write"
+    VANISH = "vanish", "the port goes away in mid-write and stays away until the control command `return`"
+    VANISH_AND_SWAP = "vanish-and-swap", "the port goes away in mid-write and comes back as another, blank board"
+    BROWNOUT = "brownout", "the supply sags when the app starts: brownout detector, reset, and again"
+    PANIC = "panic", "the app panics after its start, again and again"
+    SILENT = "silent", "prints nothing after a restart"
+    NO_SYNC = "no-sync", "enters download mode but never answers there"
+    WRONG_CHIP = "wrong-chip", "is another chip than the one asked for"
+    SMALL_FLASH = "small-flash", "has a flash of 2 MB"
+    SECURE_BOOT = "secure-boot", "has secure boot burnt in"
+    FLASH_ENCRYPTION = "flash-encryption", "has flash encryption burnt in"
+    SECURE_DOWNLOAD = "secure-download", "is in secure download mode"
+    OLD_REVISION = "old-revision", "is revision v0.0 of the chip"
+    STALE_NVS = "stale-nvs", "carries NVS pages with another identity in the whole flash before it is first written"
+    OTHER_IDENTITY = "other-identity", "its console names another board's node id"
+    BAD_FLASH = "bad-flash", "one bit of its flash reads 0 whatever is written"
+    WRONG_KEY = "wrong-key", "signs with a key that is not the one of its certificate"
+    KILL_AT = "kill-at", "=N: kills the process named by --kill-pid when the N-th command arrives"
+    STALL_AT = "stall-at", "=N: answers nothing from the N-th command on"
+
+    summary: str
+
+    def __new__(cls, value: str, summary: str) -> Self:
+        member = object.__new__(cls)
+        member._value_ = value
+        member.summary = summary
+        return member
+
+    @property
+    def takes_number(self) -> bool:
+        """Whether the fault needs `=N`."""
+        return self.summary.startswith("=N")
+
+
+_CALL = re.compile(r"(?P<name>[a-z-]+)(=(?P<number>\d+))?(@(?P<index>\d+))?")
+
+
+@dataclass(frozen=True)
+class FaultCall:
+    """A fault as it is asked for: `NAME`, `NAME=N`, either with `@INDEX` for one of several boards (from 0)."""
+
+    fault: Fault
+    number: int = 0
+    index: int | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> FaultCall:
+        """Reads the form above. Raises InputError, which lists the names."""
+        match = _CALL.fullmatch(text)
+        names = ", ".join(fault.value for fault in Fault)
+        if match is None or match["name"] not in {fault.value for fault in Fault}:
+            raise InputError(f'"{text}" is no fault of a virtual board', hint=f"one of {names}", cause="fault")
+        fault = Fault(match["name"])
+        if fault.takes_number != bool(match["number"] and int(match["number"])):
+            need = f"{fault.value}=N with N from 1 on" if fault.takes_number else f"{fault.value} without a number"
+            raise InputError(f'"{text}" is no fault of a virtual board', hint=need, cause="fault")
+        index = None if match["index"] is None else int(match["index"])
+        return cls(fault, int(match["number"] or 0), index)
+
+    def hits(self, index: int) -> bool:
+        """Whether the board number *index* has this fault."""
+        return self.index is None or self.index == index
+
+    def __str__(self) -> str:
+        number = f"={self.number}" if self.fault.takes_number else ""
+        return f"{self.fault.value}{number}" + ("" if self.index is None else f"@{self.index}")

@@ -1,0 +1,125 @@
+"""The NOR flash of a virtual board: programming clears bits, erasing sets them, a file keeps them.
+
+The file is mapped, so what was written survives the end of the process at any moment, as in the chip.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import mmap
+import os
+from pathlib import Path
+
+SECTOR = 0x1000
+BLOCK = 0x10000
+PAGE = 0x100
+
+_BLANK = b"\xff" * BLOCK
+_PROTECTED = 0x1C  # BP0..BP2 of status register 1
+
+
+class FlashError(Exception):
+    """The flash chip cannot do this: an address beyond its end."""
+
+
+class Flash:
+    """*size* bytes of NOR flash, in *path* where one is given, blank where the file is absent.
+
+    A *flawed* one has a bit that reads 0 whatever is written: it lies where the first larger write goes.
+    """
+
+    def __init__(self, size: int, path: Path | None = None) -> None:
+        self.size = size
+        self.status = [0, 0, 0]
+        self.flawed = False
+        self._stuck: tuple[int, int] | None = None
+        self._cells: bytearray | mmap.mmap = (
+            bytearray(_BLANK) * (size // BLOCK) if path is None else _mapped(path, size)
+        )
+
+    @property
+    def rdid(self) -> int:
+        """Manufacturer, type and capacity as RDID returns them: byte 0 lowest."""
+        return 0xC8 | 0x40 << 8 | (self.size.bit_length() - 1) << 16
+
+    @property
+    def protected(self) -> bool:
+        """Whether the block protection bits make the chip ignore programming and erasing."""
+        return bool(self.status[0] & _PROTECTED)
+
+    def read(self, address: int, length: int) -> bytes:
+        """Raises FlashError beyond the end."""
+        self._check(address, length)
+        return self._cells[address : address + length]
+
+    def md5(self, address: int, length: int) -> bytes:
+        """Raises FlashError beyond the end."""
+        self._check(address, length)
+        with memoryview(self._cells) as view, view[address : address + length] as part:
+            return hashlib.md5(part, usedforsecurity=False).digest()
+
+    def is_blank(self, address: int, length: int) -> bool:
+        """Whether everything there reads FF."""
+        return self.read(address, length).count(0xFF) == length
+
+    def program(self, address: int, data: bytes) -> None:
+        """Clears the bits that are 0 in *data*. Raises FlashError beyond the end."""
+        self._check(address, len(data))
+        if self.protected or not data:
+            return
+        old = self._cells[address : address + len(data)]
+        if old.count(0xFF) != len(old):
+            merged = int.from_bytes(old, "little") & int.from_bytes(data, "little")
+            data = merged.to_bytes(len(data), "little")
+        self._cells[address : address + len(data)] = data
+        if self.flawed and self._stuck is None and len(data) >= SECTOR:
+            self._stuck = next(((address + n, byte & -byte) for n, byte in enumerate(data) if n > PAGE and byte), None)
+        self._stick()
+
+    def erase(self, address: int, length: int) -> int:
+        """Erases the sectors that the range touches; returns how many were not blank. Raises FlashError."""
+        start = address - address % SECTOR
+        end = -(-(address + length) // SECTOR) * SECTOR
+        self._check(start, end - start)
+        if self.protected:
+            return 0
+        dirty = 0
+        for at in range(start, end, BLOCK):
+            piece = min(BLOCK, end - at)
+            if self._cells[at : at + piece].count(0xFF) != piece:
+                dirty += self._dirty_sectors(at, piece)
+                self._cells[at : at + piece] = _BLANK[:piece]
+        self._stick()
+        return dirty
+
+    def sync(self) -> None:
+        """Writes the file's pages out."""
+        if isinstance(self._cells, mmap.mmap):
+            self._cells.flush()
+
+    def _dirty_sectors(self, address: int, length: int) -> int:
+        cells = self._cells
+        return sum(cells[at : at + SECTOR].count(0xFF) != SECTOR for at in range(address, address + length, SECTOR))
+
+    def _stick(self) -> None:
+        if self._stuck is not None:
+            address, mask = self._stuck
+            self._cells[address] &= ~mask & 0xFF
+
+    def _check(self, address: int, length: int) -> None:
+        if address < 0 or length < 0 or address + length > self.size:
+            raise FlashError(f"0x{address:x}+0x{length:x} is beyond the flash of 0x{self.size:x} bytes")
+
+
+def _mapped(path: Path, size: int) -> mmap.mmap:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        held = os.fstat(descriptor).st_size
+        while held < size:
+            piece = min(BLOCK, size - held)
+            os.pwrite(descriptor, _BLANK[:piece], held)
+            held += piece
+        return mmap.mmap(descriptor, size)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,164 @@
+"""Where a host plugs in: the port of a virtual board over RFC 2217, a raw TCP socket, or a pseudo-terminal.
+
+One host at a time: a second connection is closed at once. What the board sends while nobody listens is lost, as on a
+real adapter.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from rmfab.virtual.board import Board
+from rmfab.virtual.rfc2217 import Line, TelnetPort
+from rmfab.virtual.spec import Link
+
+LOOPBACK = "127.0.0.1"
+
+
+class Port(Protocol):
+    """A place to plug in. `url` is what pyserial opens."""
+
+    url: str
+
+    async def open(self) -> None:
+        """Begins to take hosts."""
+
+    def attach(self, board: Board) -> None:
+        """Puts *board* behind the port."""
+
+    def close(self) -> None:
+        """The port goes away, with the host that is on it; `open` brings it back under the same name."""
+
+
+class TcpPort:
+    """A listening socket on loopback; the number that the system chose is kept over `close` and `open`."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._number = 0
+        self._server: asyncio.Server | None = None
+        self._host: _Host | None = None
+        self._board: Board | None = None
+        self.url = ""
+
+    def attach(self, board: Board) -> None:
+        """Puts *board* behind the port."""
+        self._board = board
+        board.uart.to_host = self._send
+
+    async def open(self) -> None:
+        """Begins to take hosts."""
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(self._accept, LOOPBACK, self._number, reuse_address=True, backlog=1)
+        self._number = self._server.sockets[0].getsockname()[1]
+        self.url = f"{self._link.value}://{LOOPBACK}:{self._number}"
+
+    def close(self) -> None:
+        """The port goes away."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        if self._host is not None:
+            self._host.cut()
+            self._host = None
+
+    def _accept(self) -> asyncio.Protocol:
+        assert self._board is not None
+        host = _Host(self._board, self._link, self._admit, self._left)
+        return host
+
+    def _admit(self, host: _Host) -> bool:
+        if self._host is not None:
+            return False
+        self._host = host
+        return True
+
+    def _left(self, host: _Host) -> None:
+        if self._host is host:
+            self._host = None
+            if self._board is not None:
+                self._board.circuit.drop()
+
+    def _send(self, data: bytes) -> None:
+        if self._host is not None:
+            self._host.send(data)
+
+
+class _Host(asyncio.Protocol):
+    """One connection."""
+
+    def __init__(
+        self, board: Board, link: Link, admit: Callable[[_Host], bool], left: Callable[[_Host], None]
+    ) -> None:
+        self._board = board
+        self._admit = admit
+        self._left = left
+        self._transport: asyncio.Transport | None = None
+        self._telnet = None if link is Link.SOCKET else TelnetPort(self._line())
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        if not self._admit(self):
+            transport.abort()
+            return
+        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        if self._transport is None:
+            return
+        if self._telnet is not None:
+            self._telnet.feed(data)
+        else:
+            uart = self._board.uart
+            uart.host_baud = uart.chip_baud  # a raw port's rate is set by whoever configured it
+            uart.from_host(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+        self._left(self)
+
+    def send(self, data: bytes) -> None:
+        if self._transport is not None:
+            self._transport.write(data if self._telnet is None else TelnetPort.escape(data))
+
+    def cut(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+            self._transport = None
+
+    def _raw(self, data: bytes) -> None:
+        if self._transport is not None:
+            self._transport.write(data)
+
+    def _line(self) -> Line:
+        board = self._board
+        uart = board.uart
+
+        def set_baud(baud: int) -> None:
+            uart.host_baud = baud
+
+        return Line(
+            send=self._raw,
+            on_data=uart.from_host,
+            on_baud=set_baud,
+            on_dtr=board.circuit.set_dtr,
+            on_rts=board.circuit.set_rts,
+            on_purge=lambda: None,
+            baud=lambda: uart.host_baud,
+            dtr=lambda: board.circuit.dtr,
+            rts=lambda: board.circuit.rts,
+        )
+
+
+def make_port(link: Link, name: Path) -> Port:
+    """A port of the kind *link*; a pseudo-terminal gets the stable *name*, a symbolic link."""
+    if link is not Link.PTY:
+        return TcpPort(link)
+    from rmfab.virtual.pty import PtyPort
+
+    return PtyPort(name)

@@ -1,0 +1,1 @@
+def leave_stale_identity(flash): pass

@@ -1,0 +1,56 @@
+"""What firmware does over time, as steps: it prints, pauses, resets, listens on its console."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import Enum, unique
+
+
+@unique
+class ResetReason(Enum):
+    """Why the chip started anew: the number that the ROM prints and its words on the ESP32 and on newer chips.
+
+    Source: ESP-IDF `components/esp_rom/<chip>/include/<chip>/rom/rtc.h`.
+    """
+
+    POWER_ON = 1, "POWERON_RESET", "POWERON"
+    SOFTWARE = 3, "SW_RESET", "RTC_SW_SYS_RST"
+    TIMER_WATCHDOG = 7, "TG0WDT_SYS_RESET", "TG0WDT_SYS_RST"
+    CPU_SOFTWARE = 12, "SW_CPU_RESET", "RTC_SW_CPU_RST"
+    BROWNOUT = 15, "RTCWDT_BROWN_OUT_RESET", "BROWNOUT_RST"
+    RTC_WATCHDOG = 16, "RTCWDT_RTC_RESET", "RTCWDT_RTC_RST"
+
+    code: int
+    old_words: str
+    words: str
+
+    def __init__(self, code: int, old_words: str, words: str) -> None:
+        self.code = code
+        self.old_words = old_words
+        self.words = words
+
+
+@dataclass(frozen=True)
+class Pause:
+    """Nothing happens for *seconds*."""
+
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Reset:
+    """The chip starts anew, in the mode that the straps chose last."""
+
+    reason: ResetReason
+
+
+@dataclass(frozen=True)
+class Listen:
+    """From here on *answer* is given what the host types and returns the steps it leads to."""
+
+    answer: Callable[[bytes], Iterator[Step]]
+
+
+Step = str | Pause | Reset | Listen
+Script = Iterator[Step]
