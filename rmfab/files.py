@@ -91,7 +91,7 @@ def output_file(path: Path, *, secret: bool = False, force: bool = False, sync: 
             raise
         raise InputError(f"cannot write this file: {error.strerror or error}", where=str(path)) from error
     if sync:
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
 
 
 def _put_in_place(temporary: Path, path: Path, force: bool) -> None:
@@ -130,7 +130,8 @@ def _same(left: Path, right: Path) -> bool:
     return True
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Makes the names in *folder* survive a power cut; nothing to do where the system has no such call."""
     if os.name != "posix":
         return
     descriptor = os.open(folder, os.O_RDONLY)

@@ -45,7 +45,12 @@ class Complaints:
     def settle(self) -> None:
         """Raises ComplaintsError where anything was noted."""
         if self.found:
-            raise ComplaintsError(self.found[:MAX_COMPLAINTS])
+            raise ComplaintsError(sorted(self.found, key=_line)[:MAX_COMPLAINTS])
+
+
+def _line(complaint: InputError) -> int:
+    digits = (complaint.where or "").rpartition(":")[2]
+    return int(digits) if digits.isdecimal() else 0
 
 
 class _Lines(Iterator[str]):
