@@ -93,30 +93,34 @@ def make_artwork(label: Label, width: float, height: float, dot: float | None = 
 
     Raises InputError where a module would be under 0.20 mm.
     """
-    room = code_side(width, height)
-    level = _level(label.payload, room)
+    level = _level(label.payload, code_side(width, height), dot)
     layout = lay_out(label, side_of(label.payload, level), width, height, dot)
     return Artwork(layout, encode(label.payload, level))
 
 
 def lay_out(label: Label, modules: int, width: float, height: float, dot: float | None = None) -> Layout:
-    """Judges where a symbol of *modules* a side and the text go. Raises InputError where a module is under 0.20 mm."""
-    beside = width >= _WIDE * height
+    """Judges where a symbol of *modules* a side and the text go; without room for text the code takes all there is.
+
+    Raises InputError where a module would be under 0.20 mm.
+    """
     side = code_side(width, height)
-    module = _module(side, modules + 2 * QUIET_ZONE, dot)
-    _refuse_too_small(label, module, width, height)
-    area = _beside(side, width, height, module * modules) if beside else _below(side, width, height)
+    beside = width >= _WIDE * height
+    dark = _module(side, modules, dot) * modules
+    area = _beside(side, width, height, dark) if beside else _below(side, width, height)
     text = set_text(label.texts(), area.width, area.height, centred=not beside)
+    if not text.runs:
+        side = min(width, height, _LARGEST_CODE)
+    module = _module(side, modules, dot)
+    _refuse_too_small(label, module, width, height)
     corner = _corner(side, text, beside, width, height)
-    if not beside:
-        area = Box(area.x, corner[1] + side, area.width, text.height)
+    top = (height - text.height) / 2 if beside else corner[1] + side
     inset = (side - module * modules) / 2
     return Layout(
         width,
         height,
         (_snap(corner[0] + inset, dot), _snap(corner[1] + inset, dot)),
         module,
-        tuple(run.moved(area.x, area.y + (area.height - text.height) / 2) for run in text.runs),
+        tuple(run.moved(area.x, top) for run in text.runs),
         text.omitted,
         text.shortened,
     )
@@ -126,7 +130,7 @@ def code_side(width: float, height: float) -> float:
     """The side in mm of the square that a label gives its code, quiet zone included."""
     if width >= _WIDE * height:
         return min(height, max(width / 2, _SMALLEST_CODE), _LARGEST_CODE)
-    return min(width, height * _CODE_SHARE, _LARGEST_CODE)
+    return min(width, max(height * _CODE_SHARE, min(height, _SMALLEST_CODE)), _LARGEST_CODE)
 
 
 def small_module(label: Label, layout: Layout) -> tuple[str, str] | None:
@@ -137,15 +141,15 @@ def small_module(label: Label, layout: Layout) -> tuple[str, str] | None:
     return what, _hint(label)
 
 
-def _level(payload: Secret[str], room: float) -> Level:
+def _level(payload: Secret[str], side: float, dot: float | None) -> Level:
     """M where its modules are still safe for phones, else L, whose symbol may be smaller."""
-    return Level.M if room / (side_of(payload, Level.M) + 2 * QUIET_ZONE) >= PHONE_SAFE else Level.L
+    return Level.M if _module(side, side_of(payload, Level.M), dot) >= PHONE_SAFE else Level.L
 
 
 def _module(side: float, modules: int, dot: float | None) -> float:
-    if dot is None:
-        return side / modules
-    return int(side / modules / dot + 1e-6) * dot
+    """The side of a module in mm where the symbol and its quiet zone fill *side*."""
+    module = side / (modules + 2 * QUIET_ZONE)
+    return module if dot is None else int(module / dot + 1e-6) * dot
 
 
 def _snap(position: float, dot: float | None) -> float:

@@ -16,12 +16,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 
-from rmfab.label.layout import LARGER_HINT, Artwork, Label, Layout, make_artwork, small_module
+from rmfab.label.layout import Artwork, Label, Layout, make_artwork
+from rmfab.label.notices import Notice, notices
 from rmfab.label.pdf import check_start, sheet_pdf
 from rmfab.label.readback import Expected, Reading, check_resolution, judge_page, page_images, read_page
 from rmfab.label.sheets import Sheet
-from rmfab.label.text import SMALLEST, Field
-from rmfab.label.typeface import is_writable
 from rmfab.secret import Secret
 
 T = TypeVar("T")
@@ -30,14 +29,6 @@ Plain = tuple[str, str, str, str, str]
 
 _WORTH_SPREADING = 200
 _LABELS_AT_ONCE = 16
-
-
-@dataclass(frozen=True)
-class Notice:
-    """Something the operator should know about the labels: what, and how to mend it."""
-
-    what: str
-    hint: str | None = None
 
 
 @dataclass(frozen=True)
@@ -88,33 +79,6 @@ def verify_sheet(pdf: bytes, labels: Sequence[Label], sheet: Sheet, dpi: int = 3
         read = map(partial(_read, pdf, sheet, dpi), pages)
     for number, readings in zip(pages, read, strict=True):
         judge_page(readings, _expected(labels, sheet, start_at, number), number + 1, serials)
-
-
-def notices(labels: Sequence[Label], layouts: Sequence[Layout]) -> tuple[Notice, ...]:
-    """What to warn of, each once, with how many labels it concerns."""
-    found: dict[Notice, int] = {}
-    for label, layout in zip(labels, layouts, strict=True):
-        for notice in remarks(label, layout):
-            found[notice] = found.get(notice, 0) + 1
-    return tuple(
-        Notice(f"{notice.what} ({number} label{'s' if number > 1 else ''})", notice.hint)
-        for notice, number in found.items()
-    )
-
-
-def remarks(label: Label, layout: Layout) -> Iterator[Notice]:
-    """What to warn of on one label: small modules, text left out, text shortened. Never a secret."""
-    if small := small_module(label, layout):
-        yield Notice(*small)
-    for each in layout.omitted:
-        if _writable(each, label):
-            yield Notice(f"there is no room for the {each.value} at {SMALLEST:g} pt", LARGER_HINT)
-        else:
-            yield Notice(f"the {each.value} has letters that the label's typeface lacks and is left out")
-    for each in layout.shortened:
-        yield Notice(f"the {each.value} is shortened", LARGER_HINT)
-    if label.product and Field.PRODUCT not in layout.omitted and not _writable(Field.PRODUCT, label):
-        yield Notice("the product's name has letters that the label's typeface lacks; the nearest stand there")
 
 
 def spread(function: Callable[[T], R], items: Sequence[T], at_once: int, document: bytes = b"") -> Iterator[R]:
@@ -169,10 +133,6 @@ def _expected(labels: Sequence[Label], sheet: Sheet, start_at: int, number: int)
     first = number * sheet.per_page - (start_at - 1)
     places = range(first, first + sheet.per_page)
     return [Expected(labels[n].serial, labels[n].payload) if 0 <= n < len(labels) else None for n in places]
-
-
-def _writable(each: Field, label: Label) -> bool:
-    return is_writable(label.texts()[each].reveal())
 
 
 def _cores() -> int:

@@ -7,13 +7,14 @@ bytes and place with place, and name serial and page, never the payload.
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 
 import pypdfium2
 import zxingcpp
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from rmfab.errors import InputError, IntegrityError
 from rmfab.label.sheets import Cell, Sheet
@@ -113,6 +114,37 @@ def read_png(data: bytes) -> tuple[bytes, ...]:
     """The codes of a PNG file."""
     with Image.open(io.BytesIO(data)) as image:
         return codes_in(image.convert("L"))
+
+
+def read_svg(data: bytes) -> tuple[bytes, ...]:
+    """The codes of an SVG file that `picture.svg` wrote: its paths are read from the bytes and rasterised on their own.
+
+    Not a renderer of any SVG: it knows white ground, and paths of rectangles that are moved and scaled.
+    """
+    text = data.decode()
+    box = re.search(r"viewBox='0 0 ([\d.]+) ([\d.]+)'", text)
+    if box is None:
+        return ()
+    image = Image.new("L", (round(float(box[1]) * _SVG_DOTS), round(float(box[2]) * _SVG_DOTS)), 255)
+    for path in _SVG_PATH.finditer(text):
+        _fill_rectangles(image, float(path["x"]), float(path["y"]), float(path["scale"]), path["d"])
+    return codes_in(image)
+
+
+_SVG_DOTS = 24.0
+_SVG_PATH = re.compile(
+    r"<path transform='translate\((?P<x>[\d.]+) (?P<y>[\d.]+)\) scale\((?P<scale>[\d.]+)\)'[^>]* d='(?P<d>[^']*)'"
+)
+_SVG_RECTANGLE = re.compile(r"M(\d+) (\d+)h(\d+)v(\d+)h-\3z")
+
+
+def _fill_rectangles(image: Image.Image, x: float, y: float, scale: float, path: str) -> None:
+    draw = ImageDraw.Draw(image)
+    for rectangle in _SVG_RECTANGLE.finditer(path):
+        column, row, columns, rows = map(int, rectangle.groups())
+        left, top = (x + column * scale) * _SVG_DOTS, (y + row * scale) * _SVG_DOTS
+        right, bottom = left + columns * scale * _SVG_DOTS, top + rows * scale * _SVG_DOTS
+        draw.rectangle((round(left), round(top), round(right) - 1, round(bottom) - 1), fill=0)
 
 
 def _read_cell(image: Image.Image, cell: Cell, dpi: int) -> Reading:

@@ -1,0 +1,84 @@
+"""One label as a picture: a PNG of whole dots for label printers, or an SVG for anything that scales.
+
+The PNG is the label's own PDF page rasterised, with every module a whole number of dots. The SVG is drawn here from the
+same layout. Both are read back before they are returned.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from xml.sax.saxutils import escape
+
+from rmfab.label.layout import Artwork, Label, make_artwork
+from rmfab.label.notices import Notice, notices
+from rmfab.label.pdf import single_pdf
+from rmfab.label.readback import Expected, check_resolution, judge_code, page_images, read_png, read_svg
+from rmfab.label.text import MM, Run
+from rmfab.label.typeface import Face, width_of
+
+_FAMILIES = {
+    Face.REGULAR: "font-family='Helvetica, Arial, sans-serif'",
+    Face.BOLD: "font-family='Helvetica, Arial, sans-serif' font-weight='bold'",
+    Face.MONO: "font-family=\"Courier, 'Courier New', monospace\" font-weight='bold'",
+}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture that was read back: the bytes of the file, and what to warn of."""
+
+    data: bytes = field(repr=False)
+    warnings: tuple[Notice, ...]
+
+
+def make_png(label: Label, width: float, height: float, dpi: int = 300) -> Picture:
+    """*label* on *width* x *height* mm as a grey PNG of *dpi* dots per inch.
+
+    Raises InputError where a module would be under 0.20 mm or two dots, IntegrityError where it does not read back.
+    """
+    dot = 25.4 / dpi
+    columns, rows = round(width / dot), round(height / dot)
+    artwork = make_artwork(label, columns * dot, rows * dot, dot)
+    check_resolution(artwork.layout.module, dpi)
+    (page,) = page_images(single_pdf(artwork), dpi)
+    stream = io.BytesIO()
+    page.crop((0, 0, columns, rows)).save(stream, "PNG", dpi=(dpi, dpi), optimize=True)
+    judge_code(read_png(stream.getvalue()), Expected(label.serial, label.payload), "PNG")
+    return Picture(stream.getvalue(), notices([label], [artwork.layout]))
+
+
+def make_svg(label: Label, width: float, height: float) -> Picture:
+    """*label* on *width* x *height* mm as SVG 1.1, in mm.
+
+    Raises InputError where a module would be under 0.20 mm, IntegrityError where the code does not read back.
+    """
+    artwork = make_artwork(label, width, height)
+    data = svg(artwork)
+    judge_code(read_svg(data), Expected(label.serial, label.payload), "SVG")
+    return Picture(data, notices([label], [artwork.layout]))
+
+
+def svg(artwork: Artwork) -> bytes:
+    """The SVG document of a drawing."""
+    return ("\n".join(_elements(artwork)) + "\n").encode()
+
+
+def _elements(artwork: Artwork) -> Iterator[str]:
+    layout = artwork.layout
+    size = f"width='{layout.width:g}mm' height='{layout.height:g}mm' viewBox='0 0 {layout.width:g} {layout.height:g}'"
+    yield f"<svg xmlns='http://www.w3.org/2000/svg' version='1.1' {size}>"
+    yield "<rect width='100%' height='100%' fill='#fff'/>"
+    path = "".join(f"M{x} {y}h{w}v{h}h-{w}z" for x, y, w, h in artwork.symbol.rectangles())
+    place = f"translate({layout.code[0]:.5f} {layout.code[1]:.5f}) scale({layout.module:.6f})"
+    yield f"<path transform='{place}' shape-rendering='crispEdges' fill='#000' d='{path}'/>"
+    yield from map(_text, layout.runs)
+    yield "</svg>"
+
+
+def _text(run: Run) -> str:
+    """A run as wide as it was judged to be, whatever font the viewer has."""
+    place = f"x='{run.x:.3f}' y='{run.baseline:.3f}' font-size='{run.size * MM:.4f}'"
+    length = f"textLength='{width_of(run.text, run.face, run.size) * MM:.3f}' lengthAdjust='spacingAndGlyphs'"
+    return f"<text {place} {_FAMILIES[run.face]} {length} xml:space='preserve'>{escape(run.text)}</text>"

@@ -1,0 +1,29 @@
+"""A QR code in a terminal: two rows of modules in a line of text, as half blocks, with the quiet zone around.
+
+With colours the code is black on white whatever the terminal's own are. Without them dark modules are the letters' ink,
+as on paper; *inverse* is for text that will be seen light on dark.
+"""
+
+from __future__ import annotations
+
+from rmfab.label.symbol import QUIET_ZONE, Symbol
+
+_BLOCKS = {(0, 0): " ", (1, 0): "\N{UPPER HALF BLOCK}", (0, 1): "\N{LOWER HALF BLOCK}", (1, 1): "\N{FULL BLOCK}"}
+# Colours 16 and 231 of the 256-colour palette: the eight basic ones are what a theme makes of them.
+_BLACK_ON_WHITE = "\x1b[38;5;16;48;5;231m"
+_PLAIN = "\x1b[0m"
+
+
+def terminal_code(symbol: Symbol, *, colour: bool, inverse: bool = False) -> str:
+    """The code as lines of text. *colour* (a terminal that has them) sets black on white and outweighs *inverse*."""
+    swap = int(inverse and not colour)
+    margin = bytes(QUIET_ZONE)
+    empty = bytes(symbol.side + 2 * QUIET_ZONE)
+    rows = [empty] * QUIET_ZONE + [margin + row + margin for row in symbol.modules] + [empty] * QUIET_ZONE
+    if len(rows) % 2:
+        rows.append(empty)
+    lines = (
+        "".join(_BLOCKS[upper ^ swap, lower ^ swap] for upper, lower in zip(top, bottom, strict=True))
+        for top, bottom in zip(rows[::2], rows[1::2], strict=True)
+    )
+    return "".join(f"{_BLACK_ON_WHITE}{line}{_PLAIN}\n" if colour else f"{line}\n" for line in lines)
