@@ -255,12 +255,14 @@ def read_values(config: Config, path: Path) -> Values:
 def _match(config: Config, line: int, places: dict[str, list[int]], complaints: Complaints) -> tuple[int, ...]:
     matched = []
     wanted: dict[str, int] = {}
+    keys = {column.key for column in config.columns}
+    spare = tuple(name for name in places if name not in keys)
     for column in config.columns:
         number = wanted[column.key] = wanted.get(column.key, 0) + 1
         if number <= len(places.get(column.key, ())):
             matched.append(places[column.key][number - 1])
         elif number == 1:
-            hint = _suggestion(column.key, tuple(places), "columns")
+            hint = _suggestion(column.key, spare, "columns")
             complaints.add(line, f'there is no column for key "{column.key}"', hint=hint)
         else:
             complaints.add(line, f'key "{column.key}" stands in {number} namespaces and needs as many columns')
@@ -277,4 +279,4 @@ def _suggestion(word: str, known: Sequence[str], what: str) -> str:
     if close:
         return f'did you mean "{by_lower[close[0]]}"?'
     names = ", ".join(known[:12])
-    return f"{what}: {names}" if names else f"there are no {what}"
+    return f"{what}: {names}" if names else f"there are no other {what}"

@@ -101,6 +101,14 @@ class _Device(NamedTuple):
     row: Row
 
 
+def parse_size(text: str) -> int:
+    """The size of a partition as people write it, `0x6000` or `24576`. Raises InputError."""
+    try:
+        return int(text, 0)
+    except ValueError:
+        raise InputError(f'"{text}" is not a size', hint="write 0x6000, or 24576") from None
+
+
 def read_order(
     config: Path,
     values: Path,
