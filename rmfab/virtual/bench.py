@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from rmfab.errors import InputError
 from rmfab.virtual.board import Board
 from rmfab.virtual.faults import FaultCall
-from rmfab.errors import InputError
 from rmfab.virtual.ports import LOOPBACK, Port, make_port
 from rmfab.virtual.spec import BoardSpec, Strap
 
@@ -46,10 +46,11 @@ class Place:
 
     @property
     def line(self) -> dict[str, str]:
-        """What a host must know: chip, MAC, URL, control address."""
+        """What a host must know: chip, MAC, URL, control address, flash file."""
         spec = self.board.spec
         mac = spec.base_mac.hex(":")
-        return {"chip": spec.chip.value, "mac": mac, "url": self.port.url, "control": self.control}
+        flash = "" if spec.flash_file is None else str(spec.flash_file)
+        return {"chip": spec.chip.value, "mac": mac, "url": self.port.url, "control": self.control, "flash": flash}
 
     def _seat(self, spec: BoardSpec) -> Board:
         board = Board(spec, asyncio.get_running_loop(), self._vanish)
@@ -114,7 +115,9 @@ class Place:
                 state = {"mode": board.mode.value, "commands": board.commands, "restarts": board.restarts}
                 return json.dumps(self.line | state)
             case _:
-                return "error: restart | strap download|run | power on|off | vanish | return | swap | fault NAME | state"
+                return (
+                    "error: restart | strap download|run | power on|off | vanish | return | swap | fault NAME | state"
+                )
         return "ok"
 
     def _give_faults(self, faults: tuple[FaultCall, ...]) -> None:

@@ -16,9 +16,9 @@ from rmfab.virtual.efuse import efuse_words
 from rmfab.virtual.faults import Fault
 from rmfab.virtual.flash import Flash
 from rmfab.virtual.loader import RomLoader
+from rmfab.virtual.rainmaker import leave_stale_identity
 from rmfab.virtual.registers import Registers
 from rmfab.virtual.reset import ResetCircuit
-from rmfab.virtual.rainmaker import leave_stale_identity
 from rmfab.virtual.script import Listen, Pause, Reset, ResetReason, Script, Step
 from rmfab.virtual.spec import BoardSpec, Strap
 from rmfab.virtual.stub import Stub
@@ -56,12 +56,13 @@ class Board:
         self.spec = spec
         self.model = spec.model
         self.flash = Flash(spec.real_flash_size, spec.flash_file)
-        self.uart = Uart(timeline, paced=spec.paced)
+        self.uart = Uart(timeline, spec.paced)
         self.circuit = ResetCircuit(timeline, self._hold, self._released)
         self.strap = spec.boot_strap
         self.mode = Mode.OFF
         self.commands = 0
         self.restarts = 0
+        self._paced = spec.paced is not None
         self._timeline = timeline
         self._on_vanish = on_vanish
         self._fixed = efuse_words(self.model, spec.base_mac, spec.chip_revision, spec.security)
@@ -183,7 +184,7 @@ class Board:
     def _pump(self, at: float) -> None:
         while self._frames and self._loader is not None:
             start = max(at, self._busy_until)
-            if self.spec.paced and start > self._timeline.time() + _LEAST_WAIT:
+            if self._paced and start > self._timeline.time() + _LEAST_WAIT:
                 self._later(start - self._timeline.time(), lambda start=start: self._pump(start))  # type: ignore[misc]
                 return
             self._execute(self._frames.popleft(), start)
@@ -198,10 +199,10 @@ class Board:
             return
         reaction = self._loader.handle(frame)
         self.uart.autobaud = self.uart.autobaud and not reaction.replies
-        sending = start + reaction.before if self.spec.paced else start
+        sending = start + reaction.before if self._paced else start
         if reaction.replies:
             self.uart.from_board(b"".join(map(slip.encode, reaction.replies)), sending)
-        self._busy_until = sending + reaction.after if self.spec.paced else 0.0
+        self._busy_until = sending + reaction.after if self._paced else 0.0
         if reaction.effect is not None:
             self._apply(reaction, sending)
 

@@ -91,9 +91,7 @@ class TcpPort:
 class _Host(asyncio.Protocol):
     """One connection."""
 
-    def __init__(
-        self, board: Board, link: Link, admit: Callable[[_Host], bool], left: Callable[[_Host], None]
-    ) -> None:
+    def __init__(self, board: Board, link: Link, admit: Callable[[_Host], bool], left: Callable[[_Host], None]) -> None:
         self._board = board
         self._admit = admit
         self._left = left

@@ -1,1 +1,2 @@
-def leave_stale_identity(flash): pass
+def leave_stale_identity(flash):
+    pass

@@ -37,8 +37,9 @@ class Link(Enum):
 class BoardSpec:
     """One board. *mac* None takes one made of chip and *index*; *flash_file* None keeps the flash in memory.
 
-    *strap* None is `run` where the host has reset lines and `download` where it has none. *paced* lets bytes and
-    flash take their time; *kill_pid* is the process that the fault `kill-at` ends.
+    *strap* None is `run` where the host has reset lines and `download` where it has none. *paced* None is as fast as
+    can be, otherwise bytes and flash take their time: at the negotiated rate, and at most at *paced* baud where that is
+    not 0. *kill_pid* is the process that the fault `kill-at` ends.
     """
 
     chip: Chip
@@ -49,7 +50,7 @@ class BoardSpec:
     revision: int | None = None
     link: Link = Link.RFC2217
     strap: Strap | None = None
-    paced: bool = False
+    paced: int | None = None
     faults: tuple[FaultCall, ...] = ()
     kill_pid: int | None = None
 

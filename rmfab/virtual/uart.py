@@ -34,12 +34,13 @@ class Timeline(Protocol):
 class Uart:
     """One line. *to_board* takes bytes and the time of their arrival, *to_host* bytes for the transport.
 
-    With *autobaud* the chip takes over the host's rate from what it receives, as the ROM does until it has heard SYNC.
+    *paced* None takes no time, 0 that of the rate in force, another number that of at most so many baud. With *autobaud* the chip takes over the host's rate from what it receives, as the ROM does until it has heard SYNC.
     """
 
-    def __init__(self, timeline: Timeline, *, paced: bool) -> None:
+    def __init__(self, timeline: Timeline, paced: int | None) -> None:
         self._timeline = timeline
-        self._paced = paced
+        self._paced = paced is not None
+        self._ceiling = paced or 1 << 30
         self._pending: set[Cancellable] = set()
         self._received = 0.0
         self._sent = 0.0
@@ -59,7 +60,9 @@ class Uart:
         if not self._paced:
             self._arrive(data, self._timeline.time())
             return
-        self._received = max(self._timeline.time(), self._received) + len(data) * 10 / self.host_baud
+        self._received = max(self._timeline.time(), self._received) + len(data) * 10 / min(
+            self.host_baud, self._ceiling
+        )
         self._timeline.call_at(self._received, self._arrive, data, self._received)
 
     def from_board(self, data: bytes, at: float) -> None:
@@ -68,7 +71,7 @@ class Uart:
         if not self._paced:
             self.to_host(data)
             return
-        self._sent = max(at, self._sent) + len(data) * 10 / self.chip_baud
+        self._sent = max(at, self._sent) + len(data) * 10 / min(self.chip_baud, self._ceiling)
         if self._sent <= self._timeline.time() and not self._pending:
             self.to_host(data)
             return

@@ -1,0 +1,104 @@
+"""`rmfab board`: serve virtual boards."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import click
+
+from rmfab.product.vocabulary import Chip
+from rmfab.virtual.faults import Fault, FaultCall
+from rmfab.virtual.spec import BoardSpec, Link, Strap
+
+_SIZES = [f"{1 << n}MB" for n in range(8)]
+_FAULTS = "\n".join(f"  {fault.value + ('=N' if fault.takes_number else ''):<18}{fault.summary}" for fault in Fault)
+
+
+class _FaultType(click.ParamType):
+    name = "name"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> FaultCall:
+        from rmfab.errors import InputError
+
+        if isinstance(value, FaultCall):
+            return value
+        try:
+            return FaultCall.parse(value)
+        except InputError as error:
+            self.fail(f"{error.what}: {error.hint}", param, ctx)
+
+
+@click.command("board", epilog=f"\b\nFaults; NAME@2 hits only the board number 2, counted from 0:\n{_FAULTS}")
+@click.option("--chip", type=click.Choice([chip.value for chip in Chip]), default="esp32c3", show_default=True)
+@click.option("--count", type=click.IntRange(1, 256), default=1, show_default=True, help="How many boards.")
+@click.option(
+    "--transport", type=click.Choice([link.value for link in Link]), default="rfc2217", show_default=True,
+    help="How a host reaches them; only rfc2217 has reset lines.",
+)  # fmt: skip
+@click.option(
+    "--strap", type=click.Choice([strap.value for strap in Strap]), help="The boot pin while no host pulls it."
+)
+@click.option("--paced", metavar="BAUD|on", help="Let bytes and flash take their time, at most at BAUD.")
+@click.option("--fault", "faults", type=_FaultType(), multiple=True, metavar="NAME", help="What is wrong with a board.")
+@click.option("--state", type=click.Path(file_okay=False, path_type=Path), help="Folder that keeps the boards' flash.")
+@click.option("--mac", metavar="MAC", help="MAC of the first board; the others count on from it.")
+@click.option("--flash-size", type=click.Choice(_SIZES), default="4MB", show_default=True)
+@click.option("--kill-pid", type=int, help="The process that the fault kill-at ends.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a board.")
+@click.option("--with-parent", is_flag=True, hidden=True, help="End when stdin is closed.")
+def command(
+    chip: str, count: int, transport: str, strap: str | None, paced: str | None, faults: tuple[FaultCall, ...],
+    state: Path | None, mac: str | None, flash_size: str, kill_pid: int | None, as_json: bool, with_parent: bool,
+) -> None:  # fmt: skip
+    """Serve virtual boards that esptool can flash and that boot what was written.
+
+    Prints one line a board (chip, MAC, port) and stays until interrupted.
+    """
+    from rmfab.virtual.serving import run
+
+    specs = [
+        BoardSpec(
+            chip=Chip(chip),
+            index=index,
+            mac=_mac(mac, index),
+            flash_size=int(flash_size.removesuffix("MB")) << 20,
+            link=Link(transport),
+            strap=Strap(strap) if strap else None,
+            paced=_paced(paced),
+            faults=faults,
+            kill_pid=kill_pid,
+        )
+        for index in range(count)
+    ]
+    if Link(transport) is Link.PTY and os.name != "posix":
+        raise click.UsageError("pty boards need Linux; use --transport rfc2217")
+
+    def announce(line: Mapping[str, str]) -> None:
+        click.echo(json.dumps(dict(line)) if as_json else f"{line['chip']}  {line['mac']}  {line['url']}")
+
+    run(specs, announce, state=state, with_parent=with_parent)
+
+
+def _mac(text: str | None, index: int) -> bytes | None:
+    if text is None:
+        return None
+    try:
+        first = bytes.fromhex(text.replace(":", "").replace("-", ""))
+    except ValueError:
+        first = b""
+    if len(first) != 6 or first[0] & 1:
+        raise click.BadParameter(f'"{text}" is no MAC of a board, such as 24:0a:c4:00:00:01', param_hint="--mac")
+    return ((int.from_bytes(first, "big") + index) & (1 << 48) - 1).to_bytes(6, "big")
+
+
+def _paced(text: str | None) -> int | None:
+    if text is None or text == "off":
+        return None
+    if text == "on":
+        return 0
+    if not text.isdecimal() or not 1200 <= int(text) <= 5_000_000:
+        raise click.BadParameter(f'"{text}" is no rate: on, or a number of baud', param_hint="--paced")
+    return int(text)
