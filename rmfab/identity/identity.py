@@ -6,12 +6,13 @@ Source: esp-rainmaker, examples/common/rmaker_app_network/app_network.c (get_dev
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from rmfab.files import is_safe_name
 from rmfab.identity import node_id as node_ids
 from rmfab.identity import sec2
+from rmfab.identity.extra import Extra
 from rmfab.product.product import Provisioning
 from rmfab.product.vocabulary import Security
 from rmfab.secret import Secret
@@ -25,7 +26,8 @@ class Identity:
 
     *node_id*, *certificate_pem* and *private_key_pem* are None where the device claims its credentials itself; the
     key is PEM as SEC1 or PKCS #1. *random* has 64 bytes; *sec2_salt* (16 bytes) and *sec2_verifier* (big-endian, at
-    most 384 bytes) are there for security 2. *extra* holds the values of the product's own mass_mfg columns.
+    most 384 bytes) are there for security 2. *extra* holds the cells of the product's own mass_mfg columns, by
+    namespace and key.
     """
 
     serial: str
@@ -36,7 +38,7 @@ class Identity:
     sec2_salt: bytes | None
     sec2_verifier: Secret[bytes] | None
     service_name: str
-    extra: Mapping[str, Secret[str]] = field(default_factory=dict)
+    extra: Extra = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not is_safe_name(self.serial):

@@ -1,0 +1,100 @@
+"""The product's own mass_mfg columns: what a factory image carries beside RainMaker's keys.
+
+`[factory] config` names a mass_mfg config. What its `file` rows name, relative to the folder of the config, is taken
+in when identities are generated, so that an identity in the ledger is complete and needs no file any more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+
+from rmfab.errors import ComplaintsError, InputError
+from rmfab.files import read_input
+from rmfab.nvs.grammar import Column, Config, Encoding, Source, parse_config
+from rmfab.product.product import Factory
+from rmfab.secret import Secret
+
+RAINMAKER_KEYS = (
+    "node_id",
+    "mqtt_host",
+    "mqtt_cred_host",
+    "client_cert",
+    "client_key",
+    "random",
+    "sec2_salt",
+    "sec2_verifier",
+)
+
+Extra = Mapping[tuple[str, str], Secret[str]]
+"""The cell of each column of the extra config, by namespace and key."""
+
+
+@lru_cache(maxsize=8)
+def load_extra(factory: Factory) -> Config | None:
+    """The extra config of a product, None where it has none.
+
+    Raises InputError where it cannot be read, or ComplaintsError with all that is wrong, also a key that is
+    RainMaker's own.
+    """
+    if factory.config is None:
+        return None
+    config = parse_config(factory.config)
+    complaints = [
+        InputError(
+            f'"{column.key}" in namespace "{column.namespace}" is RainMaker\'s own key, which rmfab writes itself',
+            where=f"{config.path}:{column.line}",
+            hint="take this line out",
+        )
+        for column in config.columns
+        if column.namespace == factory.namespace and column.key in RAINMAKER_KEYS
+    ]
+    if complaints:
+        raise ComplaintsError(complaints)
+    return config
+
+
+def as_data(config: Config) -> Config:
+    """*config* for cells that `inline` made: without `file` rows."""
+    rows = tuple(_data_column(row) if isinstance(row, Column) else row for row in config.rows)
+    return Config(config.path, rows)
+
+
+def inline(column: Column, cell: str, folder: Path) -> str:
+    """The *cell* itself, or what stands in the file that it names: as text, `binary` as hex digits.
+
+    Raises InputError where the file is missing, or cannot be text in a mass_mfg CSV although its encoding asks for it.
+    """
+    if column.source is Source.DATA:
+        return cell
+    if not cell or "\0" in cell:
+        raise InputError("a file is to be named here", hint="its path, relative to the folder of the config")
+    data = _content(folder / cell)
+    if column.encoding is Encoding.BINARY:
+        return data.hex()
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        raise InputError(f'this file is not UTF-8 text ("{cell}")', hint=_AS_BINARY) from None
+    if column.encoding is not Encoding.STRING:
+        return "".join(text.split())
+    if "\r" in text:
+        raise InputError(f'this text has CR line ends ("{cell}"), which no mass_mfg CSV can carry', hint=_AS_BINARY)
+    return text
+
+
+_AS_BINARY = 'in the config its encoding may be "binary"'
+
+
+def _data_column(column: Column) -> Column:
+    if column.source is Source.DATA:
+        return column
+    encoding = Encoding.HEX2BIN if column.encoding is Encoding.BINARY else column.encoding
+    return replace(column, source=Source.DATA, encoding=encoding)
+
+
+@lru_cache(maxsize=16)
+def _content(path: Path) -> bytes:
+    return read_input(path)

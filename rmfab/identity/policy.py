@@ -1,0 +1,46 @@
+"""What a batch was made for: the part of product.toml that identities depend on, as values for the ledger.
+
+A batch keeps its policy; identities of another policy would not fit firmware, label or certificate that the product
+now speaks of.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+from rmfab.files import read_input
+from rmfab.product.product import Product
+
+
+def policy(product: Product) -> dict[str, str | int]:
+    """Key paths of product.toml to what stands there. The extra mass_mfg config enters by the SHA-256 of its file."""
+    config = product.factory.config
+    return {
+        "[identity] credentials": product.identity.credentials.value,
+        "[identity] node_id": product.identity.node_id.value,
+        "[identity] key": product.identity.key.value,
+        "[identity] mqtt_host": product.identity.mqtt_host,
+        "[identity] mqtt_cred_host": product.identity.mqtt_cred_host,
+        "[certificate] profile": product.certificate.profile.value,
+        "[certificate] validity": product.certificate.validity_days or "9999-12-31",
+        "[provisioning] security": int(product.provisioning.security),
+        "[provisioning] username": product.provisioning.username,
+        "[provisioning] transport": product.provisioning.transport.value,
+        "[provisioning] name_prefix": product.provisioning.name_prefix,
+        "[provisioning] qr": product.provisioning.qr.value,
+        "[factory] size": product.factory.size,
+        "[factory] namespace": product.factory.namespace,
+        "[factory] config": hashlib.sha256(read_input(config, "extra config")).hexdigest() if config else "",
+    }
+
+
+def differences(stored: str, product: Product) -> list[str]:
+    """The key paths that differ between a batch's policy (JSON, as `policy` gives it) and *product*."""
+    made_for = json.loads(stored)
+    current = policy(product)
+    return [
+        f"{path} was {made_for.get(path)!r}, is {current.get(path)!r}"
+        for path in sorted(made_for.keys() | current.keys())
+        if path.startswith("[") and made_for.get(path) != current.get(path)
+    ]

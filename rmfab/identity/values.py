@@ -1,0 +1,215 @@
+"""The CSV of `rmfab generate --values`: what is given for each identity instead of drawn.
+
+Columns: `serial`, `node_id`, and every column of the extra mass_mfg config, in any order. The file is judged as a
+whole before anything is made; its rows then keep their order and their pairing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+
+from rmfab.errors import ComplaintsError, InputError
+from rmfab.files import is_safe_name
+from rmfab.identity import node_id as node_ids
+from rmfab.identity.extra import as_data, inline, load_extra
+from rmfab.nvs.cells import RowEncoder
+from rmfab.nvs.grammar import Config, Row, Values, read_values
+from rmfab.nvs.sheet import Complaints
+from rmfab.product.product import Product
+from rmfab.product.vocabulary import Credentials, NodeIdKind
+
+SERIAL = "serial"
+NODE_ID = "node_id"
+
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True)
+class ValuesRow:
+    """What is given for one identity. *extra*: namespace, key and cell of each column of the extra config."""
+
+    line: int
+    serial: str | None
+    node_id: str | None
+    extra: tuple[tuple[str, str, str], ...] = field(default=(), repr=False)
+
+
+@dataclass(frozen=True)
+class ValuesFile:
+    """A values file that was found good. *count* rows; *sha256* is the digest of the file, in hex."""
+
+    path: Path
+    count: int
+    sha256: str
+    serials: bool
+    node_ids: bool
+    _values: Values = field(repr=False)
+    _config: Config = field(repr=False)
+
+    def rows(self) -> Iterator[ValuesRow]:
+        """The rows, streamed in their order. Raises InputError where the file has changed since it was judged."""
+        if _digest(self.path) != self.sha256:
+            raise InputError("this file has changed while it was being used", where=str(self.path))
+        serial, node_id = (_place(self._values, name) for name in (SERIAL, NODE_ID))
+        for row in self._values:
+            cells = zip(self._config.columns, _inlined(self._config, row), strict=True)
+            yield ValuesRow(
+                row.line,
+                None if serial is None else row.record[serial],
+                None if node_id is None else row.record[node_id],
+                tuple((column.namespace, column.key, cell) for column, cell in cells),
+            )
+
+
+def open_values(path: Path, product: Product) -> ValuesFile:
+    """Judges a values file for *product*. Raises InputError, or ComplaintsError with file, line and column of each."""
+    extra = load_extra(product.factory)
+    config = Config(path, ()) if extra is None else extra
+    digest = _digest(path)
+    values = read_values(config, path)
+    complaints = Complaints(path)
+    _check_header(values, product, complaints)
+    complaints.settle()
+    checker = _Checker(values, config, complaints)
+    try:
+        for row in values:
+            checker.check(row)
+    except ComplaintsError as error:
+        if checker.settled:
+            raise
+        complaints.take(*error.complaints)
+    finally:
+        checker.close()
+    complaints.settle()
+    given = (SERIAL in values.header, NODE_ID in values.header)
+    return ValuesFile(path, checker.count, digest, *given, values, config)
+
+
+def check_not_needed(product: Product) -> None:
+    """Raises InputError where identities of *product* cannot be made without a values file."""
+    if product.identity.node_id is NodeIdKind.VALUES:
+        raise InputError(
+            "the node ids of this product are given, not drawn",
+            where="[identity] node_id",
+            hint="rmfab generate --values FILE, with a column node_id",
+        )
+    extra = load_extra(product.factory)
+    if extra is not None and extra.columns:
+        names = ", ".join(dict.fromkeys(column.key for column in extra.columns))
+        raise InputError(
+            "the extra config of this product needs a value for each identity",
+            where="[factory] config",
+            hint=f"rmfab generate --values FILE, with columns {names}",
+        )
+
+
+class _Checker:
+    """Judges row after row; what must be unique is remembered in a temporary database on disk."""
+
+    def __init__(self, values: Values, config: Config, complaints: Complaints) -> None:
+        self._places = {name: _place(values, name) for name in (SERIAL, NODE_ID)}
+        self._complaints = complaints
+        self._config = config
+        self._encoder = RowEncoder(as_data(config), values.path)
+        self._seen = sqlite3.connect("")
+        self._seen.execute("CREATE TABLE seen (name TEXT, value TEXT, line INTEGER, PRIMARY KEY (name, value))")
+        self.settled = False
+        self.count = 0
+
+    def close(self) -> None:
+        self._seen.close()
+
+    def check(self, row: Row) -> None:
+        self.count += 1
+        try:
+            for name, place in self._places.items():
+                if place is not None:
+                    self._check_name(name, row.record[place], row.line)
+            self._check_extra(row)
+        except ComplaintsError:
+            self.settled = True
+            raise
+
+    def _check_name(self, name: str, value: str, line: int) -> None:
+        if not value:
+            self._complaints.add(line, "this cell is blank", column=name)
+            return
+        if name == SERIAL and not is_safe_name(value):
+            hint = "at most 64 of A-Z a-z 0-9 . _ - and no leading dot: a serial becomes a file name"
+            self._complaints.add(line, f'"{value[:80]}" cannot be a serial', column=name, hint=hint)
+            return
+        if name == NODE_ID:
+            try:
+                node_ids.check(value)
+            except InputError as error:
+                self._complaints.add(line, error.what, column=name, hint=error.hint)
+                return
+        self._check_unique(name, value, line)
+
+    def _check_unique(self, name: str, value: str, line: int) -> None:
+        try:
+            self._seen.execute("INSERT INTO seen VALUES (?, ?, ?)", (name, value, line))
+        except sqlite3.IntegrityError:
+            query = "SELECT line FROM seen WHERE name = ? AND value = ?"
+            earlier = self._seen.execute(query, (name, value)).fetchone()[0]
+            self._complaints.add(line, f'"{value}" stands already on line {earlier}', column=name)
+
+    def _check_extra(self, row: Row) -> None:
+        if not self._config.columns:
+            return
+        try:
+            cells = _inlined(self._config, row)
+        except InputError as error:
+            self._complaints.add(row.line, error.what, hint=error.hint)
+            return
+        self._complaints.take(*self._encoder.complaints(row._replace(cells=cells)))
+
+
+def _check_header(values: Values, product: Product, complaints: Complaints) -> None:
+    known = list(dict.fromkeys([SERIAL, NODE_ID, *(column.key for column in values.config.columns)]))
+    for name in values.header:
+        if name not in known:
+            close = get_close_matches(name.lower(), known, n=1)
+            hint = f'did you mean "{close[0]}"?' if close else f"columns: {', '.join(known)}"
+            complaints.add(1, f'there is no column "{name}" here', hint=hint)
+    of_config = [column.key for column in values.config.columns]
+    for name in (SERIAL, NODE_ID):
+        if values.header.count(name) > max(1, of_config.count(name)):
+            complaints.add(1, f'column "{name}" stands {values.header.count(name)} times')
+    if NODE_ID in values.header:
+        if product.identity.credentials is Credentials.CLAIM and NODE_ID not in of_config:
+            hint = 'take the column out, or set [identity] credentials = "certificate"'
+            complaints.add(1, "a column of node ids, but claiming makes them", hint=hint)
+    elif product.identity.node_id is NodeIdKind.VALUES:
+        hint = 'add the column, or set [identity] node_id = "shortuuid"'
+        complaints.add(1, 'there is no column "node_id"', hint=hint)
+
+
+def _inlined(config: Config, row: Row) -> tuple[str, ...]:
+    cells = []
+    for column, cell in zip(config.columns, row.cells, strict=True):
+        try:
+            cells.append(inline(column, cell, config.path.parent))
+        except InputError as error:
+            raise InputError(f'column "{column.key}": {error}', hint=error.hint, cause=error.cause) from None
+    return tuple(cells)
+
+
+def _place(values: Values, name: str) -> int | None:
+    return values.header.index(name) if name in values.header else None
+
+
+def _digest(path: Path) -> str:
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as stream:
+            while piece := stream.read(_CHUNK):
+                digest.update(piece)
+    except OSError as error:
+        raise InputError(f"cannot read this values file: {error.strerror or error}", where=str(path)) from error
+    return digest.hexdigest()
