@@ -24,6 +24,7 @@ APP_DESCRIPTOR_MAGIC = 0xABCD5432
 BOOTLOADER_DESCRIPTOR = struct.Struct("<B3sI32s24s16s")
 BOOTLOADER_DESCRIPTOR_MAGIC = 0x50
 DIGEST_SIZE = 32
+NO_MAX_REVISION = 0xFFFF
 
 _MIB = 1 << 20
 _MODES = {0: "qio", 1: "qout", 2: "dio", 3: "dout", 4: "fast_read", 5: "slow_read"}
@@ -69,7 +70,10 @@ class BootloaderDescriptor:
 
 @dataclass(frozen=True)
 class AppImage:
-    """An image whose checksum and digest hold. Revisions are major * 100 + minor; *length* in bytes."""
+    """An image whose checksum and digest hold; *length* in bytes.
+
+    Revisions of the chip are major * 100 + minor; *max_revision* is 0xFFFF where the image sets none.
+    """
 
     chip_id: int
     entry: int
@@ -108,7 +112,7 @@ class AppImage:
             spi_speed=speed_size & 0xF,
             spi_size=speed_size >> 4,
             min_revision=low,
-            max_revision=high,
+            max_revision=high or NO_MAX_REVISION,
             hash_appended=bool(hashed),
             segments=segments,
             length=length + (DIGEST_SIZE if hashed else 0),

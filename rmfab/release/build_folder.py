@@ -1,0 +1,195 @@
+"""The build folder that `idf.py build` leaves, read as a release.
+
+Format: ESP-IDF `components/esptool_py/flasher_args.json.in` and `project_description.json`; `config/sdkconfig.json`
+where the folder has it. Flash settings are read from the bootloader's header, not from `write_flash_args`, so that it
+does not matter whether those are spelt `--flash_mode` or `--flash-mode`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NoReturn
+
+from rmfab.errors import InputError
+from rmfab.files import is_safe_name, read_input
+from rmfab.product.vocabulary import Chip
+from rmfab.release.release import APP, BOOTLOADER, TABLE, Part, Release
+
+FLASHER_ARGS = "flasher_args.json"
+_MOST_BYTES = 128 << 20  # the largest flash that an image header can state
+
+
+def read_build_folder(folder: Path) -> Release:
+    """The release that *folder* holds. Raises InputError, which names the file and the key in it."""
+    where = folder / FLASHER_ARGS
+    if not where.is_file():
+        raise InputError(
+            f"there is no {FLASHER_ARGS} in this folder",
+            where=str(folder),
+            hint="name the folder `build` that `idf.py build` makes, or a bundle file",
+            cause="no-flasher-args",
+        )
+    args = _read_json(where)
+    chip = _chip(args, where)
+    _check_project(folder, chip)
+    parts = _parts(args, folder, where)
+    release = Release.assemble(chip, parts, str(folder))
+    _check_sdkconfig(folder, release.table_offset)
+    return release
+
+
+def _read_json(path: Path) -> Mapping[str, object]:
+    """The object in a JSON file. Raises InputError with line and column; a key that stands twice is an error."""
+    try:
+        value = json.loads(read_input(path).decode("utf-8-sig"), object_pairs_hook=_unique)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"this is not the JSON of a build: {error}", where=str(path)) from error
+    if not isinstance(value, dict):
+        raise InputError("this is not the JSON of a build: it is no object", where=str(path))
+    return value
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f'the key "{next(name for name in names if names.count(name) > 1)}" stands twice')
+    return value
+
+
+def _wrong(what: str, where: Path, key: str, *, hint: str | None = None, cause: str | None = None) -> NoReturn:
+    raise InputError(what, where=f"{where}: {key}", hint=hint, cause=cause)
+
+
+def _chip(args: Mapping[str, object], where: Path) -> Chip:
+    extra = args.get("extra_esptool_args")
+    name = extra.get("chip") if isinstance(extra, dict) else None
+    if not isinstance(name, str):
+        _wrong("the build does not say which chip it is for", where, "extra_esptool_args.chip")
+    chip = next((chip for chip in Chip if chip.value == name), None)
+    if chip is None:
+        known = ", ".join(known.value for known in Chip)
+        _wrong(
+            f'rmfab does not know the chip "{name}"',
+            where,
+            "extra_esptool_args.chip",
+            hint=f"it knows {known}",
+            cause="chip-unknown",
+        )
+    return chip
+
+
+def _check_project(folder: Path, chip: Chip) -> None:
+    """project_description.json, where there is one, must be of the same chip."""
+    path = folder / "project_description.json"
+    if not path.is_file():
+        return
+    target = _read_json(path).get("target", chip.value)
+    if target != chip.value:
+        _wrong(
+            f"the project is for {target}, {FLASHER_ARGS} for {chip.value}",
+            path,
+            "target",
+            hint="the folder holds the remains of another build: `idf.py fullclean`, then build again",
+            cause="chip-mismatch",
+        )
+
+
+def _check_sdkconfig(folder: Path, table_offset: int) -> None:
+    """The bootloader was compiled to look for the table where the configuration says."""
+    path = folder / "config" / "sdkconfig.json"
+    if not path.is_file():
+        return
+    configured = _read_json(path).get("PARTITION_TABLE_OFFSET", table_offset)
+    if configured != table_offset:
+        said = hex(configured) if isinstance(configured, int) else repr(configured)
+        _wrong(
+            f"the bootloader looks for the partition table at {said}, {FLASHER_ARGS} puts it at 0x{table_offset:x}",
+            path,
+            "PARTITION_TABLE_OFFSET",
+            hint="the folder holds the remains of another build: `idf.py fullclean`, then build again",
+            cause="table-offset",
+        )
+
+
+def _parts(args: Mapping[str, object], folder: Path, where: Path) -> list[Part]:
+    """The named images, and what `flash_files` lists beside them under the stem of its file's name."""
+    files = _flash_files(args, where)
+    parts = []
+    for name, entry in args.items():
+        if not (isinstance(entry, dict) and "offset" in entry and "file" in entry):
+            continue
+        offset = _offset(entry["offset"], where, f"{name}.offset")
+        listed = files.pop(offset, entry["file"])
+        if listed != entry["file"]:
+            _wrong(f'"{name}" is {entry["file"]}, but flash_files has {listed} there', where, f"{name}.file")
+        encrypted = _flag(entry.get("encrypted", "false"), where, f"{name}.encrypted")
+        parts.append(_part(name, offset, entry["file"], encrypted, folder, where, f"{name}.file"))
+    for name in (BOOTLOADER, TABLE, APP):
+        if all(part.name != name for part in parts):
+            _wrong(
+                f"the build has no image {name}",
+                where,
+                name,
+                hint="`idf.py build` makes all three; a build of the app alone is no release",
+                cause="part-missing",
+            )
+    for offset, file in files.items():
+        key = f"flash_files.{offset:#x}"
+        parts.append(_part(Path(str(file)).stem, offset, file, False, folder, where, key))
+    return parts
+
+
+def _flash_files(args: Mapping[str, object], where: Path) -> dict[int, object]:
+    files = args.get("flash_files", {})
+    if not isinstance(files, dict):
+        _wrong("this must be an object of offset and file", where, "flash_files")
+    found: dict[int, object] = {}
+    for text, file in files.items():
+        offset = _offset(text, where, f"flash_files.{text}")
+        if offset in found:
+            _wrong(f"two files go to 0x{offset:x}", where, f"flash_files.{text}")
+        found[offset] = file
+    return found
+
+
+def _offset(value: object, where: Path, key: str) -> int:
+    try:
+        offset = int(value, 0) if isinstance(value, str) else None
+    except ValueError:
+        offset = None
+    if offset is None or not 0 <= offset < 1 << 32:
+        _wrong(f"{value!r} is not an offset such as 0x20000", where, key)
+    return offset
+
+
+def _flag(value: object, where: Path, key: str) -> bool:
+    flags: dict[object, bool] = {"true": True, "false": False}
+    if isinstance(value, bool):
+        return value
+    if not isinstance(value, str) or value not in flags:
+        _wrong(f'{value!r} is neither "true" nor "false"', where, key)
+    return flags[value]
+
+
+def _part(name: str, offset: int, file: object, encrypted: bool, folder: Path, where: Path, key: str) -> Part:
+    if not isinstance(file, str) or not file:
+        _wrong(f"{file!r} is not the name of a file", where, key)
+    if not is_safe_name(name):
+        _wrong(f'"{name}" cannot be the name of a part', where, key)
+    path = folder / file
+    if not path.resolve().is_relative_to(folder.resolve()):
+        _wrong(f"{file} lies outside of the build folder", where, key, cause="path-escape")
+    if not path.is_file():
+        _wrong(
+            f"{file} is missing",
+            where,
+            key,
+            hint="run `idf.py build` again, or copy the whole folder",
+            cause="part-missing",
+        )
+    if not 0 < path.stat().st_size <= _MOST_BYTES:
+        _wrong(f"{file} has {path.stat().st_size} bytes", where, key, cause="part-size")
+    return Part(name, offset, read_input(path, "part of the build"), encrypted=encrypted)

@@ -1,0 +1,188 @@
+"""Preflight: whatever in a release would brick or confuse a board, found before any board is touched."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+from rmfab.errors import ComplaintsError, InputError
+from rmfab.product.product import Product
+from rmfab.release.app_image import AppImage
+from rmfab.release.partition_table import SECTOR, Partition, PartitionType
+from rmfab.release.plan import SIZE_KEY, erased_partitions, factory_partition, is_protected
+from rmfab.release.release import APP, BOOTLOADER, TABLE, Part, Release
+
+
+def preflight(release: Release, product: Product) -> None:
+    """Passes, or raises ComplaintsError with all that is wrong with *release* for *product*."""
+    complaints = [*inspect_release(release), *inspect_for_product(release, product)]
+    if complaints:
+        raise ComplaintsError(complaints)
+
+
+def inspect_release(release: Release) -> list[InputError]:
+    """What is wrong with a release for any product."""
+    judges = (_images, _chips, _places, _overlaps, _bootloader, _table, _partitions, _encrypted)
+    return [complaint for judge in judges for complaint in judge(release)]
+
+
+def inspect_for_product(release: Release, product: Product) -> list[InputError]:
+    """What is wrong with a release for this product: chip, factory partition, what is to be erased."""
+    complaints = []
+    if product.chip is not release.chip:
+        complaints.append(
+            InputError(
+                f"the release is for {release.chip.value}, the product for {product.chip.value}",
+                where=release.source,
+                hint="[product] chip in product.toml, or another release",
+                cause="chip-mismatch",
+            )
+        )
+    try:
+        complaints += _factory(release, product, factory_partition(release.table, product.factory))
+    except InputError as error:
+        complaints.append(error)
+    try:
+        erased_partitions(release, product.factory)
+    except InputError as error:
+        complaints.append(error)
+    return complaints
+
+
+def _complaint(release: Release, name: str, what: str, cause: str, hint: str | None = None) -> InputError:
+    return InputError(what, where=f"{release.source}: {name}", hint=hint, cause=cause)
+
+
+def _factory(release: Release, product: Product, partition: Partition) -> Iterator[InputError]:
+    if partition.size != product.factory.size:
+        yield InputError(
+            f'the partition "{partition.label}" has 0x{partition.size:x} bytes, the product\'s factory images '
+            f"0x{product.factory.size:x}",
+            where=SIZE_KEY,
+            hint=f"size = 0x{partition.size:x}",
+            cause="factory-size",
+        )
+    for part in release.parts:
+        if partition.overlaps(part.offset, part.size):
+            what = f'the part lies on the factory partition "{partition.label}"'
+            yield _complaint(release, part.name, what, "part-on-factory")
+
+
+def _images(release: Release) -> Iterator[InputError]:
+    """Whatever lies where an app or the bootloader lies must be a whole image."""
+    for part in release.parts:
+        partition = _partition_at(release, part.offset)
+        if part.name in (BOOTLOADER, APP) or (partition is not None and partition.is_app):
+            try:
+                AppImage.parse(part.data, f"{release.source}: {part.name}")
+            except InputError as error:
+                yield error
+
+
+def _chips(release: Release) -> Iterator[InputError]:
+    for name, image in ((BOOTLOADER, release.bootloader_image), (APP, release.app_image)):
+        if image.chip is not release.chip:
+            other = image.chip.value if image.chip else f"a chip of id {image.chip_id}"
+            what = f"the image is for {other}, the release for {release.chip.value}"
+            yield _complaint(release, name, what, "chip-mismatch")
+
+
+def _places(release: Release) -> Iterator[InputError]:
+    """Each part lies at the start of its partition and ends in it; the app in one for apps, none on keys."""
+    for part in release.parts:
+        if part.offset % SECTOR:
+            what = f"its offset 0x{part.offset:x} is not a multiple of 0x{SECTOR:x}"
+            yield _complaint(release, part.name, what, "part-alignment")
+        if part.name in (BOOTLOADER, TABLE):
+            continue
+        partition = _partition_at(release, part.offset)
+        if partition is None:
+            what = f"0x{part.offset:x} to 0x{part.end - 1:x} lies in no partition"
+            yield _complaint(release, part.name, what, "part-nowhere")
+        else:
+            yield from _place(release, part, partition)
+    for part in release.parts:
+        for row in release.table.partitions:
+            if is_protected(row) and row.overlaps(part.offset, part.size):
+                what = f'the part lies on "{row.label}", which holds keys and is never written'
+                yield _complaint(release, part.name, what, "part-on-protected")
+
+
+def _place(release: Release, part: Part, partition: Partition) -> Iterator[InputError]:
+    if part.name == APP and not partition.is_app:
+        what = f'the app lies in "{partition.label}" ({partition.usage}), which is no app partition'
+        yield _complaint(release, part.name, what, "app-partition")
+    elif part.offset != partition.offset:
+        what = f'it begins at 0x{part.offset:x}, inside "{partition.label}", which begins at 0x{partition.offset:x}'
+        yield _complaint(release, part.name, what, "part-start")
+    if part.end > partition.end:
+        what = f'0x{part.size:x} bytes do not fit "{partition.label}", which has 0x{partition.size:x}'
+        hint = "make the app smaller or the partition larger" if part.name == APP else None
+        yield _complaint(release, part.name, what, "part-size", hint)
+
+
+def _overlaps(release: Release) -> Iterator[InputError]:
+    for left, right in pairwise(sorted(release.parts, key=lambda part: part.offset)):
+        if right.offset < left.end:
+            what = f"it ends at 0x{left.end - 1:x}, after {right.name} begins at 0x{right.offset:x}"
+            yield _complaint(release, left.name, what, "part-overlap")
+        elif right.offset < -(-left.end // SECTOR) * SECTOR and right.name != TABLE:
+            what = f"it shares a flash sector with {right.name} at 0x{right.offset:x}"
+            yield _complaint(release, left.name, what, "part-overlap")
+
+
+def _bootloader(release: Release) -> Iterator[InputError]:
+    part = release.part(BOOTLOADER)
+    expected = release.chip.bootloader_offset
+    if part.offset != expected:
+        what = f"it lies at 0x{part.offset:x}; the ROM of {release.chip.value} looks for it at 0x{expected:x}"
+        yield _complaint(release, BOOTLOADER, what, "bootloader-offset")
+
+
+def _table(release: Release) -> Iterator[InputError]:
+    part, start, end = release.part(TABLE), release.table_offset, release.table_offset + SECTOR
+    if part.offset != start:
+        what = f"it lies at 0x{part.offset:x}; the build says 0x{start:x}"
+        yield _complaint(release, TABLE, what, "table-offset")
+    if part.size > SECTOR:
+        yield _complaint(release, TABLE, f"0x{part.size:x} bytes are more than its sector", "table-size")
+    for other in release.parts:
+        if other.name != TABLE and other.offset < end and start < other.end:
+            what = f"it runs into the partition table at 0x{start:x}"
+            hint = (
+                "a smaller bootloader (log level), or CONFIG_PARTITION_TABLE_OFFSET"
+                if other.name == BOOTLOADER
+                else None
+            )
+            yield _complaint(release, other.name, what, "part-on-table", hint)
+
+
+def _partitions(release: Release) -> Iterator[InputError]:
+    """The table must lie below its partitions, and all of them in the flash that the bootloader believes in."""
+    described = (PartitionType.BOOTLOADER, PartitionType.PARTITION_TABLE)
+    for row in release.table.partitions:
+        if row.offset < release.table_offset + SECTOR and row.type not in described:
+            what = f'partition "{row.label}" at 0x{row.offset:x} lies on or before the table'
+            yield _complaint(release, TABLE, what, "table-layout")
+    if release.table.end > release.flash_size:
+        yield _complaint(
+            release,
+            TABLE,
+            f"the partitions end at 0x{release.table.end:x}; the bootloader's header says that the flash has "
+            f"0x{release.flash_size:x} bytes ({release.flash_size >> 20} MB)",
+            "table-exceeds-flash",
+            "CONFIG_ESPTOOLPY_FLASHSIZE, then build again",
+        )
+    if not release.table.apps():
+        yield _complaint(release, TABLE, "there is no app partition", "no-app-partition")
+
+
+def _encrypted(release: Release) -> Iterator[InputError]:
+    for part in release.parts:
+        if part.encrypted:
+            what = "the build wants it encrypted, and rmfab cannot set up flash encryption yet"
+            yield _complaint(release, part.name, what, "encrypted")
+
+
+def _partition_at(release: Release, offset: int) -> Partition | None:
+    return next((row for row in release.table.partitions if row.contains(offset, 1)), None)

@@ -1,0 +1,289 @@
+"""The bundle: canonical, reproducible, and refused when a byte differs."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from rmfab.errors import InputError, IntegrityError
+from rmfab.release import bundle
+from rmfab.release.bundle import build_bundle, read_bundle
+from rmfab.release.release import Part, Release, open_release
+
+from .conftest import with_part
+
+
+def test_a_bundle_reads_back_as_the_release(release: Release, tmp_path: Path):
+    """Build folder and bundle are the same release with the same digest, from memory and from a file."""
+    data = build_bundle(release)
+    path = tmp_path / "lamp.rmfab"
+    path.write_bytes(data)
+    for read in (read_bundle(data, "lamp.rmfab"), open_release(path)):
+        assert read == release
+        assert read.digest == release.digest
+        assert build_bundle(read) == data
+
+
+def test_tar_reads_it(release: Release):
+    """Python's tarfile finds the members, their order and the fixed fields."""
+    with tarfile.open(fileobj=io.BytesIO(build_bundle(release)), mode="r:") as archive:
+        members = archive.getmembers()
+        assert [m.name for m in members] == [
+            "manifest.json",
+            "manifest.sha256",
+            "parts/app.bin",
+            "parts/bootloader.bin",
+            "parts/otadata.bin",
+            "parts/partition-table.bin",
+        ]
+        assert {(m.mode, m.uid, m.gid, m.mtime, m.uname, m.gname, m.type) for m in members} == {
+            (0o644, 0, 0, 0, "", "", tarfile.REGTYPE)
+        }
+        manifest = archive.extractfile(members[0]).read()
+        assert archive.extractfile(members[2]).read() == release.part("app").data
+    assert hashlib.sha256(manifest).hexdigest() == release.digest
+    assert json.loads(manifest)["app"]["project"] == "rmfab-demo"
+    assert json.loads(manifest)["table_offset"] == 0xC000
+
+
+@pytest.mark.skipif(shutil.which("tar") is None or shutil.which("sha256sum") is None, reason="no tar or sha256sum here")
+def test_the_systems_tools_read_and_check_it(release: Release, tmp_path: Path):
+    """tar unpacks it without a word, and sha256sum checks the manifest."""
+    (tmp_path / "b").write_bytes(build_bundle(release))
+    done = subprocess.run(["tar", "xf", "b"], cwd=tmp_path, capture_output=True, check=True)
+    assert done.stderr == b""
+    subprocess.run(["sha256sum", "-c", "manifest.sha256"], cwd=tmp_path, capture_output=True, check=True)
+    assert (tmp_path / "parts" / "app.bin").read_bytes() == release.part("app").data
+
+
+def test_every_changed_byte_is_refused(tiny_release: Release):
+    """Each byte of a small bundle, changed in one bit and in all: none is taken."""
+    data = build_bundle(tiny_release)
+    for at in range(len(data)):
+        for flip in (1 << at % 8, 0xFF):
+            changed = bytearray(data)
+            changed[at] ^= flip
+            with pytest.raises(IntegrityError):
+                read_bundle(bytes(changed), "changed")
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200)
+@given(st.data())
+def test_inserted_removed_and_moved_bytes_are_refused(tiny_release: Release, data: st.DataObject):
+    """No cut, insertion or swap of pieces gives another file that is taken."""
+    whole = build_bundle(tiny_release)
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(whole)), min_size=2, max_size=2)))
+    a, b, c = whole[: cuts[0]], whole[cuts[0] : cuts[1]], whole[cuts[1] :]
+    changed = data.draw(st.sampled_from([a, a + c, a + b, b + a + c, a + b + b + c, whole + b, a + bytes(512) + b + c]))
+    if changed == whole:
+        return
+    with pytest.raises((IntegrityError, InputError)):
+        read_bundle(changed, "changed")
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Kathmandu"])
+@pytest.mark.parametrize("umask", [0o000, 0o077])
+def test_the_same_input_gives_the_same_bytes(
+    build_folder: Path, release: Release, tmp_path: Path, zone: str, umask: int, monkeypatch: pytest.MonkeyPatch
+):
+    """Time zone, umask, modes, times and order of files leave no trace."""
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    before = os.umask(umask)
+    try:
+        copy = tmp_path / "copy"
+        for path in sorted(build_folder.rglob("*.*"), reverse=True):
+            target = copy / path.relative_to(build_folder)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(path.read_bytes())
+        assert build_bundle(open_release(copy)) == build_bundle(release)
+    finally:
+        os.umask(before)
+        monkeypatch.undo()
+        time.tzset()
+
+
+def test_hash_seed_and_locale_leave_no_trace(build_folder: Path, release: Release):
+    """Another process with another hash seed and locale writes the same bytes."""
+    code = (
+        "import hashlib, pathlib, sys; from rmfab.release.release import open_release;"
+        "from rmfab.release.bundle import build_bundle;"
+        "print(hashlib.sha256(build_bundle(open_release(pathlib.Path(sys.argv[1])))).hexdigest())"
+    )
+    env = dict(os.environ, PYTHONHASHSEED="4711", LC_ALL="tr_TR.UTF-8", PYTHONPATH=os.pathsep.join(sys.path))
+    done = subprocess.run(
+        [sys.executable, "-c", code, build_folder], env=env, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == hashlib.sha256(build_bundle(release)).hexdigest()
+
+
+def _pack(members: list[tuple[str, bytes]]) -> bytes:
+    """A bundle of any members, headers and checksum line as they should be."""
+    manifest = dict(members)["manifest.json"]
+    line = f"{hashlib.sha256(manifest).hexdigest()}  manifest.json\n".encode()
+    packed = [(name, line if name == "manifest.sha256" else data) for name, data in members]
+    return b"".join(bundle._encode_member(name, data) for name, data in packed) + bytes(1024)
+
+
+def _members(release: Release) -> list[tuple[str, bytes]]:
+    return list(bundle._decode_members(build_bundle(release), "x"))
+
+
+def _with_manifest(release: Release, change: Callable[[dict], object]) -> bytes:
+    manifest = json.loads(release.manifest)
+    change(manifest)
+    text = json.dumps(manifest, sort_keys=True, indent=2, ensure_ascii=False) + "\n"
+    return _pack([("manifest.json", text.encode()), *_members(release)[1:]])
+
+
+def test_the_packer_of_these_tests_is_right(tiny_release: Release):
+    """Unchanged, what these tests pack is the bundle: so the refusals below are for the change alone."""
+    assert _with_manifest(tiny_release, lambda m: None) == build_bundle(tiny_release)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda m: m["app"].update(version="1.5.0"),
+        lambda m: m["flash"].update(size=8 << 20),
+        lambda m: m.update(idf_version="v6.0"),
+        lambda m: m.update(table_offset=0x8000),
+        lambda m: m.update(more=1),
+        lambda m: m.pop("flash"),
+        lambda m: m.pop("chip"),
+        lambda m: m.update(chip="esp8266"),
+        lambda m: m.update(format="other"),
+        lambda m: m.update(parts=[]),
+        lambda m: m.update(parts={}),
+        lambda m: m["parts"].append(m["parts"][0]),
+        lambda m: m["parts"].reverse(),
+        lambda m: m["parts"].pop(),
+        lambda m: m["parts"][0].update(sha256=m["parts"][1]["sha256"]),
+        lambda m: m["parts"][0].update(sha256=""),
+        lambda m: m["parts"][0].update(size=1),
+        lambda m: m["parts"][0].update(offset=0.0),
+        lambda m: m["parts"][0].update(offset=-4096),
+        lambda m: m["parts"][0].update(name="../bootloader"),
+        lambda m: m["parts"][0].update(name=None),
+        lambda m: m["partitions"][0].update(size=0x5000),
+        lambda m: m["partitions"].reverse(),
+    ],
+)
+def test_a_manifest_that_says_something_else_is_refused(tiny_release: Release, change: Callable[[dict], object]):
+    """With a right checksum line, too: the manifest must be what follows from the parts."""
+    with pytest.raises(IntegrityError):
+        read_bundle(_with_manifest(tiny_release, change), "changed")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        b"null\n",
+        b"[]\n",
+        b"{}\n",
+        b"NaN\n",
+        b"\xff\n",
+        b"[" * 100_000,
+        b'{"format": "rmfab-release", "format_version": 1, "chip": "esp32c3", "parts": 5}\n',
+    ],
+)
+def test_a_manifest_that_is_none(tiny_release: Release, text: bytes):
+    """No JSON, or JSON of another kind."""
+    with pytest.raises(IntegrityError):
+        read_bundle(_pack([("manifest.json", text), *_members(tiny_release)[1:]]), "changed")
+
+
+def test_a_manifest_in_other_words_is_refused(tiny_release: Release):
+    """The same values, written with other spaces or a key twice, are other bytes."""
+    compact = json.dumps(json.loads(tiny_release.manifest), sort_keys=True).encode() + b"\n"
+    doubled = tiny_release.manifest.replace(b'"chip"', b'"chip": "esp32c3",\n  "chip"', 1)
+    for text in (compact, doubled, tiny_release.manifest + b"\n"):
+        with pytest.raises(IntegrityError, match="not the bytes that rmfab writes"):
+            read_bundle(_pack([("manifest.json", text), *_members(tiny_release)[1:]]), "changed")
+
+
+def test_a_later_format_asks_for_a_newer_rmfab(tiny_release: Release):
+    """A format number that this rmfab does not know is no damage."""
+    with pytest.raises(InputError, match="format 2") as caught:
+        read_bundle(_with_manifest(tiny_release, lambda m: m.update(format_version=2)), "new")
+    assert "newer rmfab" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda m: [*m, ("parts/more.bin", b"x")],
+        lambda m: [*m, m[-1]],
+        lambda m: m[:-1],
+        lambda m: [*m[:2], m[3], m[2], *m[4:]],
+        lambda m: [m[0], *m[2:], m[1]],
+        lambda m: [m[0], *m[2:]],
+        lambda m: [*m[:-1], ("parts/renamed.bin", m[-1][1])],
+        lambda m: [*m[:-1], ("../" + m[-1][0], m[-1][1])],
+        lambda m: [*m[:-1], ("/" + m[-1][0], m[-1][1])],
+        lambda m: [*m[:-1], (m[-1][0], m[-1][1][:-32])],
+        lambda m: [*m, ("signatures/owner.dsse", b"{}")],
+    ],
+)
+def test_members_added_missing_renamed_or_swapped(tiny_release: Release, change: Callable[[list], list]):
+    """The members are exactly those of the manifest, in their order, once each."""
+    with pytest.raises(IntegrityError):
+        read_bundle(_pack(change(_members(tiny_release))), "changed")
+
+
+def test_parts_may_not_be_swapped_between_bundles(tiny_release: Release):
+    """The part of another bundle does not match the manifest's digest."""
+    members = _members(tiny_release)
+    other = dict(members)["parts/bootloader.bin"] + b"\xff" * 16
+    swapped = [(name, other if name == "parts/bootloader.bin" else data) for name, data in members]
+    with pytest.raises(IntegrityError, match="SHA-256"):
+        read_bundle(_pack(swapped), "swapped")
+
+
+def test_a_size_that_is_not_there_takes_no_memory(tiny_release: Release):
+    """A header that promises eight gigabytes is refused by what the file holds."""
+    data = build_bundle(tiny_release)
+    bomb = bundle._header("parts/app.bin", 0o77777777777) + bytes(1024)
+    with pytest.raises(IntegrityError, match="cut short"):
+        read_bundle(data[:-1024] + bomb, "bomb")
+
+
+@pytest.mark.parametrize("data", [b"", b"PK\x03\x04" + bytes(600), b"\xe9" * 4096, bytes(10240)])
+def test_what_is_no_bundle_is_bad_input(data: bytes):
+    """Another kind of file is no attack: bad input, with a word how bundles are made."""
+    with pytest.raises(InputError, match="no release bundle"):
+        read_bundle(data, "firmware.bin")
+
+
+def test_a_missing_file(tmp_path: Path):
+    """A path to nothing names the path."""
+    with pytest.raises(InputError, match="No such file") as caught:
+        open_release(tmp_path / "none.rmfab")
+    assert caught.value.where == str(tmp_path / "none.rmfab")
+
+
+def test_encrypted_parts_cannot_be_bundled(tiny_release: Release):
+    """A bundle would lose what the build asked for."""
+    with pytest.raises(InputError, match="flash encryption"):
+        build_bundle(with_part(tiny_release, "app", encrypted=True))
+
+
+def test_part_digest_is_its_own():
+    """A part given with another digest is an integrity error; its bytes never show in repr."""
+    with pytest.raises(IntegrityError):
+        Part("app", 0, b"data", "0" * 64)
+    assert "data" not in repr(Part("app", 0, b"data"))

@@ -1,0 +1,174 @@
+"""Preflight: one row for each way in which a release would brick or confuse a board."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from rmfab.errors import ComplaintsError, InputError
+from rmfab.product.product import Factory, Product
+from rmfab.product.vocabulary import Chip
+from rmfab.release.preflight import inspect_release, preflight
+from rmfab.release.release import Part, Release
+from rmfab.virtual.firmware import FirmwareFacts, make_app, make_bootloader
+
+from .conftest import tiny_app, with_part, with_table
+
+
+def test_a_good_release_passes(release: Release, tiny_release: Release, product: Product):
+    """The demo's firmware, and the smallest one."""
+    preflight(release, product)
+    preflight(tiny_release, product)
+
+
+def _add(name: str, offset: int, size: int) -> Callable[[Release], Release]:
+    def change(release: Release) -> Release:
+        parts = (*release.parts, Part(name, offset, b"\x55" * size))
+        return replace(release, parts=tuple(sorted(parts, key=lambda part: part.offset)))
+
+    return change
+
+
+def _other_app(release: Release) -> Release:
+    data = make_app(Chip.ESP32C6, "p", "1", FirmwareFacts(), app_size=0x20000)
+    return Release.assemble(
+        release.chip, [Part("app", 0x20000, data), *(p for p in release.parts if p.name != "app")], "x"
+    )
+
+
+def _other_bootloader(release: Release) -> Release:
+    data = make_bootloader(Chip.ESP32S3, 4 << 20)
+    return Release.assemble(
+        release.chip, [Part("bootloader", 0, data), *(p for p in release.parts if p.name != "bootloader")], "x"
+    )
+
+
+def _small_flash(release: Release) -> Release:
+    data = make_bootloader(release.chip, 2 << 20)
+    return Release.assemble(
+        release.chip, [Part("bootloader", 0, data), *(p for p in release.parts if p.name != "bootloader")], "x"
+    )
+
+
+def _flip(name: str, at: int) -> Callable[[Release], Release]:
+    def change(release: Release) -> Release:
+        data = bytearray(release.part(name).data)
+        data[at] ^= 1
+        return with_part(release, name, data=bytes(data))
+
+    return change
+
+
+def _grown(name: str, by: int) -> Callable[[Release], Release]:
+    return lambda release: with_part(release, name, data=release.part(name).data + bytes(by))
+
+
+def _changed(name: str, **changes: object) -> Callable[[Release], Release]:
+    return lambda release: with_part(release, name, **changes)
+
+
+def _table(*rows: str) -> Callable[[Release], Release]:
+    csv = ["nvs,data,nvs,0x10000,24K", "otadata,data,ota,0x16000,8K", *rows, "fctry,data,nvs,0x3FA000,24K"]
+    return lambda release: with_table(release, "\n".join(csv))
+
+
+def _table_behind_its_partitions(release: Release) -> Release:
+    return with_part(replace(release, table_offset=0xF000), "partition-table", offset=0xF000)
+
+
+def _beside_the_partitions(release: Release) -> Release:
+    return _add("more", 0x3E0000, 16)(_table("ota_0,app,ota_0,0x20000,1M")(release))
+
+
+RELEASE_FAULTS = [
+    ("parts overlap", _add("more", 0x22000, 16), "part-overlap", "0x3ffff, after more begins"),
+    ("app too large", _table("ota_0,app,ota_0,0x20000,64K"), "part-size", 'do not fit "ota_0"'),
+    ("part too large", _grown("otadata", 0x1000), "part-size", "0x3000 bytes do not fit"),
+    ("part in no partition", _beside_the_partitions, "part-nowhere", "lies in no partition"),
+    ("part inside a partition", _add("more", 0x3E1000, 16), "part-start", 'inside "reserved"'),
+    ("part not at a sector", _add("more", 0x3E0010, 16), "part-alignment", "not a multiple"),
+    ("bootloader too large", _grown("bootloader", 0xC000), "part-on-table", "runs into the partition table"),
+    ("part crosses the table", _add("more", 0xB000, 0x1800), "part-on-table", "runs into the partition table"),
+    ("table too large", _grown("partition-table", 0x800), "table-size", "more than its sector"),
+    ("table elsewhere", lambda r: replace(r, table_offset=0x8000), "table-offset", "the build says 0x8000"),
+    ("partition before the table", _table_behind_its_partitions, "table-layout", "lies on or before the table"),
+    ("part on esp_secure_cert", _add("more", 0xD000, 16), "part-on-protected", '"esp_secure_cert"'),
+    ("part on nvs_key", _add("more", 0xF000, 16), "part-on-protected", '"nvs_key"'),
+    ("part runs into keys", _grown("partition-table", 0x2000), "part-on-protected", '"esp_secure_cert"'),
+    ("app for another chip", _other_app, "chip-mismatch", "image is for esp32c6, the release for esp32c3"),
+    ("bootloader for another chip", _other_bootloader, "chip-mismatch", "image is for esp32s3"),
+    ("bad checksum of the app", _flip("app", 0x1000), "image-checksum", "checksum"),
+    ("bad digest of the app", _flip("app", -1), "image-digest", "SHA-256"),
+    ("bad checksum of the bootloader", _flip("bootloader", 0x1000), "image-checksum", "checksum"),
+    ("bad digest of the bootloader", _flip("bootloader", -1), "image-digest", "SHA-256"),
+    ("no image in an app partition", _add("more", 0x200000, 16), "image-magic", "no app or bootloader image"),
+    ("table exceeds the flash", _small_flash, "table-exceeds-flash", r"end at 0x400000; .* 0x200000 bytes \(2 MB\)"),
+    ("app in no app partition", _changed("app", offset=0x3E0000), "app-partition", "no app partition"),
+    ("app inside an app partition", _changed("app", offset=0x30000), "part-start", 'inside "ota_0"'),
+    ("no app partition", _table(), "no-app-partition", "no app partition"),
+    ("bootloader elsewhere", _changed("bootloader", offset=0x1000), "bootloader-offset", "looks for it at 0x0"),
+    ("encrypted part", _changed("app", encrypted=True), "encrypted", "flash encryption"),
+]
+
+
+@pytest.mark.parametrize(
+    ("change", "cause", "reason"), [row[1:] for row in RELEASE_FAULTS], ids=[row[0] for row in RELEASE_FAULTS]
+)
+def test_release_faults(
+    release: Release, product: Product, change: Callable[[Release], Release], cause: str, reason: str
+):
+    """Each fault of a release is found, named, and stops preflight."""
+    faulty = change(release)
+    with pytest.raises(InputError, match=reason) as caught:
+        raise next(complaint for complaint in inspect_release(faulty) if complaint.cause == cause)
+    assert str(caught.value.where).startswith(faulty.source)
+    with pytest.raises(ComplaintsError):
+        preflight(faulty, product)
+
+
+@pytest.mark.parametrize(
+    ("changes", "where", "reason"),
+    [
+        ({"factory": Factory(partition="factory_data")}, "[factory] partition", 'has no "factory_data"'),
+        ({"factory": Factory(partition="otadata", size=0x2000)}, "[factory] partition", "is no NVS"),
+        ({"factory": Factory(partition="ota_0", size=0x1E0000)}, "[factory] partition", "is no NVS"),
+        ({"factory": Factory(size=0x3000)}, "[factory] size", '"fctry" has 0x6000 bytes.*images 0x3000'),
+        ({"factory": Factory(erase=("nvs_key",))}, "[factory] erase", "never erased"),
+        ({"factory": Factory(erase=("nvs", "storge"))}, "[factory] erase", 'has no "storge"'),
+    ],
+)
+def test_product_faults(release: Release, product: Product, changes: dict, where: str, reason: str):
+    """Where product and release do not agree, the error names the key of product.toml."""
+    with pytest.raises(ComplaintsError, match=reason) as caught:
+        preflight(release, replace(product, **changes))
+    assert caught.value.where == f"product.toml: {where}"
+
+
+def test_a_release_for_another_chip(release: Release, product: Product):
+    """The product's chip decides."""
+    with pytest.raises(ComplaintsError, match="release is for esp32c3, the product for esp32"):
+        preflight(release, replace(product, chip=Chip.ESP32))
+
+
+def test_part_on_the_factory_partition(release: Release, product: Product):
+    """The unit's own image would overwrite it."""
+    with pytest.raises(ComplaintsError, match='factory partition "fctry"'):
+        preflight(_add("more", 0x3FA000, 16)(release), product)
+
+
+def test_all_complaints_at_once(tiny_release: Release, product: Product):
+    """One run names all that is wrong."""
+    faulty = with_part(with_part(tiny_release, "app", encrypted=True), "bootloader", offset=0x1000)
+    with pytest.raises(ComplaintsError) as caught:
+        preflight(faulty, replace(product, chip=Chip.ESP32, factory=Factory(size=0x1000)))
+    causes = {complaint.cause for complaint in caught.value.complaints}
+    assert causes == {"encrypted", "bootloader-offset", "chip-mismatch", "factory-size"}
+
+
+def test_sectors_are_not_shared(tiny_release: Release):
+    """A write erases whole sectors: two parts in one would destroy each other."""
+    parts = (*tiny_release.parts, Part("more", 0x20800, tiny_app()))
+    causes = {complaint.cause for complaint in inspect_release(replace(tiny_release, parts=parts))}
+    assert "part-overlap" in causes
