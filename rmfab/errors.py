@@ -7,6 +7,7 @@
     ├── StationError          port, cable, printer, ledger               exit 4
     │   ├── PortError         a port that is absent, busy, silent or gone
     │   └── LedgerError       a ledger that is locked, read-only, full or newer
+    ├── UnitsFailed           the line ended with units that FAILed       exit 1
     └── IntegrityError        signature, chain, identity                 exit 5
         └── CloneError        an identity of this ledger on another board
 
@@ -84,6 +85,12 @@ class LedgerError(StationError):
     """The ledger cannot be opened, read or written."""
 
     cause = "ledger"
+
+
+class UnitsFailed(RmfabError):
+    """The line is done, and at least one unit is bad."""
+
+    cause = "units-failed"
 
 
 class IntegrityError(RmfabError):

@@ -23,6 +23,18 @@ _SERVICE = re.compile(r"Provisioning started with service name : (?P<name>\S+)")
 
 CLAIMING = "claiming"
 NO_CREDENTIALS = "no-credentials"
+FACTORY_CAUSES = frozenset(
+    {
+        CLAIMING,
+        NO_CREDENTIALS,
+        "no-node-id",
+        "no-random",
+        "factory-unreadable",
+        "sec2-generated",
+        "already-provisioned",
+    }
+)
+"""Symptoms of the factory partition, not of the boot: the judge of the identity names them."""
 
 
 @dataclass(frozen=True)

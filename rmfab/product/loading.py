@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 from rmfab.product.product import (
     MQTT_HOST_PLACEHOLDER,
@@ -27,7 +28,7 @@ from rmfab.product.vocabulary import (
     Security,
     Transport,
 )
-from rmfab.product.walker import Table, Walker, load_toml
+from rmfab.product.walker import Table, Walker, load_toml, parse_toml
 
 FILE_NAME = "product.toml"
 NO_EXPIRY = "9999-12-31"
@@ -42,7 +43,15 @@ _NAME = re.compile(r"[^\x00-\x1f\x7f]{1,64}")
 
 def load_product(path: Path) -> Product:
     """Reads product.toml. Raises InputError, or ComplaintsError with all that is wrong and where."""
-    data = load_toml(path, "product")
+    return _product(load_toml(path, "product"), path)
+
+
+def parse_product(text: str, path: Path) -> Product:
+    """The product that *text* would be in the file *path*. Raises as `load_product` does."""
+    return _product(parse_toml(text, path), path)
+
+
+def _product(data: dict[str, Any], path: Path) -> Product:
     walker = Walker(path.name, data)
     root = path.resolve().parent
     product = _read(walker, root)

@@ -24,10 +24,15 @@ _REQUIRED: Any = object()
 def load_toml(path: Path, what: str) -> dict[str, Any]:
     """The parsed file. Raises InputError with line and column where it is no TOML."""
     try:
-        text = read_input(path, what).decode("utf-8-sig")
-        return tomllib.loads(text)
+        return parse_toml(read_input(path, what).decode("utf-8-sig"), path)
     except UnicodeDecodeError as error:
         raise InputError("this file is not UTF-8", where=str(path)) from error
+
+
+def parse_toml(text: str, path: Path) -> dict[str, Any]:
+    """*text* parsed; *path* names it in the InputError of a syntax error."""
+    try:
+        return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"this is not TOML: {error}", where=str(path)) from error
 

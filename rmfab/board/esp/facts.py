@@ -77,22 +77,17 @@ def refuse_chip(facts: BoardFacts, chip: Chip) -> None:
 
 def refuse_release(facts: BoardFacts, release: Release) -> None:
     """Refuses a board that is too old, too new, or whose flash ends before the partition table. Raises Refused."""
-    for part in release.parts:
-        image = part.image
-        if image is None or facts.revision is None:
-            continue
-        if facts.revision < image.min_revision:
-            raise Refused(
-                f"chip revision {_version(facts.revision)} is too old: {part.name} needs "
-                f"{_version(image.min_revision)}",
-                cause="revision-too-old",
-            )
-        if facts.revision > image.max_revision:
-            raise Refused(
-                f"chip revision {_version(facts.revision)} is too new: {part.name} is for at most "
-                f"{_version(image.max_revision)}",
-                cause="revision-too-new",
-            )
+    if facts.revision is not None and facts.revision < release.min_revision:
+        raise Refused(
+            f"chip revision {_version(facts.revision)} is too old: the release needs {_version(release.min_revision)}",
+            cause="revision-too-old",
+        )
+    if facts.revision is not None and facts.revision > release.max_revision:
+        raise Refused(
+            f"chip revision {_version(facts.revision)} is too new: the release is for at most "
+            f"{_version(release.max_revision)}",
+            cause="revision-too-new",
+        )
     if facts.flash_size is None:
         raise Refused(
             "the flash chip does not say how large it is",

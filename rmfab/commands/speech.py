@@ -1,0 +1,54 @@
+"""What commands say: speech on stderr, data on stdout, JSON where it is asked for."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+import click
+
+
+def quiet() -> bool:
+    """Whether -q was given."""
+    context = click.get_current_context(silent=True)
+    return bool(context and getattr(context.find_root().obj, "quiet", False))
+
+
+def say(text: str) -> None:
+    """One line of speech, unless -q was given."""
+    if not quiet():
+        click.echo(f"rmfab: {text}", err=True)
+
+
+def warn(text: str) -> None:
+    """One line of warning, -q or not."""
+    click.echo(f"rmfab: warning: {text}", err=True)
+
+
+def data(text: str) -> None:
+    """One line of data."""
+    click.echo(text)
+
+
+def document(value: Any) -> None:
+    """One JSON document."""
+    json.dump(value, sys.stdout, indent=2, ensure_ascii=False)
+    sys.stdout.write("\n")
+
+
+def table(head: tuple[str, ...], rows: list[tuple[object, ...]]) -> None:
+    """A plain table on stdout: columns two spaces apart, numbers to the right, no trailing spaces."""
+    cells = [tuple("" if cell is None else str(cell) for cell in row) for row in rows]
+    widths = [max(len(head[i]), *(len(row[i]) for row in cells)) if cells else len(head[i]) for i in range(len(head))]
+    right = [bool(rows) and all(isinstance(row[i], int) for row in rows) for i in range(len(head))]
+    for line in (head, *cells):
+        padded = (
+            cell.rjust(width) if r else cell.ljust(width) for cell, width, r in zip(line, widths, right, strict=True)
+        )
+        click.echo("  ".join(padded).rstrip())
+
+
+def folder() -> Any:
+    """The -C folder of this command line, None where it was not given."""
+    return click.get_current_context().find_root().obj.folder

@@ -1,0 +1,128 @@
+"""The floor: every slot at work at once, one thread each, and one stream of what happens.
+
+`stop` ends every unit as ABORTED at the next place where its step waits; `drain` lets units end and starts no other.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterator
+
+from rmfab.board.restart import Unwired
+from rmfab.errors import BatchUsedUp, InputError, IntegrityError, RmfabError
+from rmfab.ledger.events import Outcome, timestamp
+from rmfab.line.happening import Happening, Step, StepEnded, Word
+from rmfab.line.job import Job
+from rmfab.line.station import Slot
+from rmfab.line.work import Worker, probe
+
+_POLL_SECONDS = 1.0
+
+
+class Floor:
+    """All slots of one run. `happenings` starts the work and yields until every slot is done."""
+
+    def __init__(self, job: Job, slots: tuple[Slot, ...], *, loop: bool = False) -> None:
+        if loop and any(isinstance(slot.link.restart, Unwired) for slot in slots):
+            raise InputError(
+                "--loop needs slots that rmfab can restart", hint='restart = "auto" or a fixture\'s command'
+            )
+        self._job = job
+        self._slots = slots
+        self._loop = loop
+        self._stop = threading.Event()
+        self._drain = threading.Event()
+        self._queue: queue.SimpleQueue[Happening | None] = queue.SimpleQueue()
+        self._bugs: list[BaseException] = []
+        self._warned_at: int | None = None
+        self._warn_lock = threading.Lock()
+        self.stopped_by: RmfabError | None = None
+
+    def stop(self) -> None:
+        """Aborts every unit at the next place where its step waits."""
+        self._stop.set()
+        self._drain.set()
+
+    @property
+    def stopped(self) -> bool:
+        """Whether somebody called `stop`."""
+        return self._stop.is_set()
+
+    def happenings(self) -> Iterator[Happening]:
+        """Everything that happens, as it happens. Raises a bug of rmfab after all slots have ended."""
+        threads = [
+            threading.Thread(target=self._work, args=(slot,), name=f"slot {slot.name}", daemon=True)
+            for slot in self._slots
+        ]
+        for thread in threads:
+            thread.start()
+        running = len(threads)
+        try:
+            while running:
+                happening = self._queue.get()
+                if happening is None:
+                    running -= 1
+                else:
+                    yield happening
+        finally:
+            self.stop()
+            for thread in threads:
+                thread.join(timeout=30)
+        if self._bugs:
+            raise self._bugs[0]
+
+    def _work(self, slot: Slot) -> None:
+        try:
+            self._work_slot(slot)
+        except Exception as bug:  # noqa: BLE001 - handed to the thread that reads the happenings
+            self._bugs.append(bug)
+            self._drain.set()
+        finally:
+            self._queue.put(None)
+
+    def _work_slot(self, slot: Slot) -> None:
+        mac: str | None = None
+        while not self._loop or self._wait_for_board(slot, mac):
+            ended = Worker(self._job, slot, self._tell, self._stop).run()
+            mac = ended.mac
+            if isinstance(ended.error, (IntegrityError, BatchUsedUp)):
+                self.stopped_by = self.stopped_by or ended.error
+                self._drain.set()
+            if not self._loop:
+                return
+
+    def _tell(self, happening: Happening) -> None:
+        self._queue.put(happening)
+        if isinstance(happening, StepEnded) and happening.step is Step.CLAIM and happening.outcome is Outcome.PASS:
+            self._warn_of_the_end(happening)
+
+    def _warn_of_the_end(self, claimed: StepEnded) -> None:
+        """Warns once where few identities are left, and once where none is."""
+        free = self._job.ledger.free(self._job.product.name, self._job.batch)
+        few = max(10, 2 * len(self._slots))
+        level = 0 if free == 0 else 1 if free <= few else 2
+        with self._warn_lock:
+            if level == 2 or (self._warned_at is not None and self._warned_at <= level):
+                return
+            self._warned_at = level
+        left = "no identity is" if free == 0 else f"{free} identities are" if free > 1 else "one identity is"
+        text = f"{left} left in {f'batch {self._job.batch}' if self._job.batch else 'the batches of this product'}"
+        self._queue.put(
+            Word(claimed.ts, claimed.station, claimed.slot, None, None, "warning" if free == 0 else "info", text)
+        )
+
+    def _wait_for_board(self, slot: Slot, mac: str | None) -> bool:
+        """Waits until a board other than *mac* is there, or that one after it was away; False at the end of the run."""
+        self._say(slot, "take the board out and put the next one in" if mac else "put a board in")
+        away = mac is None
+        while not self._drain.wait(_POLL_SECONDS):
+            there = probe(slot)
+            if there is None:
+                away = True
+            elif away or there != mac:
+                return True
+        return False
+
+    def _say(self, slot: Slot, text: str) -> None:
+        self._queue.put(Word(timestamp(self._job.now()), self._job.station, slot.name, None, None, "info", text))

@@ -1,0 +1,57 @@
+"""What all slots of one run work on: product, release, ledger, and what was asked for.
+
+The common firmware is compressed here once, however many boards get it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from rmfab.board.esp.payload import Region, compress
+from rmfab.identity.identity import Identity
+from rmfab.ledger.records import Identity as LedgerIdentity
+from rmfab.ledger.store import Ledger
+from rmfab.line.happening import Step
+from rmfab.product.product import Product
+from rmfab.release.release import Release
+
+FLASH_STEPS = (Step.DETECT, Step.CLAIM, Step.FLASH, Step.READBACK)
+VERIFY_STEPS = (Step.DETECT, Step.BOOT, Step.IDENTIFY)
+RUN_STEPS = (*FLASH_STEPS, Step.BOOT, Step.IDENTIFY, Step.LABEL)
+
+
+@dataclass(frozen=True)
+class Firmware:
+    """A release with its parts compressed, in the order in which they are written."""
+
+    release: Release
+    regions: tuple[Region, ...]
+
+    @classmethod
+    def prepare(cls, release: Release) -> Firmware:
+        """Compresses every part of *release*."""
+        return cls(release, tuple(compress(part.name, part.offset, part.data) for part in release.parts))
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of the line.
+
+    *open_identity* opens a sealed identity with the station's key; *now* is the clock, *logs* the folder of console
+    logs. *batch* and *serial* narrow what is claimed. *aborted* is asked wherever a step waits.
+    """
+
+    product: Product
+    firmware: Firmware | None
+    ledger: Ledger
+    open_identity: Callable[[LedgerIdentity], Identity]
+    station: str
+    steps: tuple[Step, ...]
+    logs: Path
+    now: Callable[[], datetime]
+    challenge: Callable[[], str]
+    batch: str | None = None
+    serial: str | None = None

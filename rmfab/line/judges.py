@@ -1,0 +1,96 @@
+"""Judges of a boot log and of what the unit says it is. They take values and raise `Fault`, nothing else."""
+
+from __future__ import annotations
+
+from rmfab.board.bootlog import FACTORY_CAUSES, BootLog
+from rmfab.errors import RmfabError
+from rmfab.identity.qr import same_payload
+from rmfab.product.vocabulary import Credentials
+from rmfab.release.release import Release
+from rmfab.secret import Secret, redact
+
+
+class Fault(RmfabError):
+    """The unit is bad: its step FAILs. *cause* is the stable name, *what* the reason for the operator."""
+
+    cause = "fault"
+
+
+def judge_boot(log: BootLog, release: Release | None) -> dict[str, object]:
+    """The measurements of a good boot. Raises Fault where it is none, or where another release booted.
+
+    Without a *release* (verify of a unit whose release is not at hand) only the health of the boot is judged.
+    """
+    if log.symptom is not None and log.symptom.cause not in FACTORY_CAUSES:
+        raise Fault(log.symptom.reason, cause=log.symptom.cause)
+    if log.lines == 0:
+        raise Fault(
+            "the board prints nothing after its restart",
+            hint="console line, baud of the console, or a firmware without console output",
+            cause="silent",
+        )
+    if not log.app_started and log.symptom is None:
+        raise Fault(
+            "the boot log ends before the app has said what it is",
+            hint="the console log shows where; a longer [verify] boot_timeout may help",
+            cause="boot-incomplete",
+        )
+    if release is not None and log.app_started:
+        _same_app(log, release)
+        _same_partitions(log, release)
+    return {"project": log.app.get("Project name"), "version": log.app.get("App version")}
+
+
+def _same_app(log: BootLog, release: Release) -> None:
+    told = log.app
+    for key, expected, cause in (
+        ("Project name", release.app.project, "project-mismatch"),
+        ("App version", release.app.version, "version-mismatch"),
+    ):
+        if told[key] != expected:
+            raise Fault(
+                f'another app boots: {key.lower()} is "{told[key]}", the release says "{expected}"', cause=cause
+            )
+    digest = told["ELF file SHA256"].rstrip(".").lower()
+    if not digest or not release.app.elf_sha256.startswith(digest):
+        raise Fault(
+            f"another build of the app boots: ELF SHA-256 {digest}…, the release says {release.app.elf_sha256[:16]}…",
+            cause="elf-mismatch",
+        )
+
+
+def _same_partitions(log: BootLog, release: Release) -> None:
+    if not log.partitions:  # a bootloader built with a quieter log level does not print the table
+        return
+    expected = [(row.label, row.type, row.subtype, row.offset, row.size) for row in release.table.partitions]
+    if log.partitions != expected:
+        odd = next(
+            (label for (label, *rest), row in zip(log.partitions, expected, strict=False) if (label, *rest) != row),
+            "its length",
+        )
+        raise Fault(f"the bootloader found another partition table than the release's: {odd}", cause="table-mismatch")
+
+
+def judge_identity(log: BootLog, node_id: str | None, payload: Secret[str], credentials: Credentials) -> None:
+    """Raises Fault where the unit names another node id or QR payload than the ledger gave it."""
+    if log.symptom is not None:
+        raise Fault(log.symptom.reason, cause=log.symptom.cause)
+    if credentials is Credentials.CERTIFICATE:
+        if log.node_id is None:
+            raise Fault("the unit does not print its node id", cause="no-node-id")
+        if log.node_id != node_id:
+            raise Fault(
+                f'the unit says that it is node "{log.node_id}", the ledger says "{node_id}"', cause="other-identity"
+            )
+    if log.qr_payload is None:
+        raise Fault(
+            "the unit does not print its QR payload",
+            hint="is provisioning started, and APP_NETWORK_PROV_SHOW_QR on in the firmware?",
+            cause="no-qr",
+        )
+    if not same_payload(log.qr_payload, payload.reveal()):
+        raise Fault(
+            f"the unit prints another QR payload than its label will carry: {redact(log.qr_payload)}",
+            hint="compare [provisioning] in product.toml with the firmware's configuration",
+            cause="qr-mismatch",
+        )

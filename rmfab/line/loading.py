@@ -1,0 +1,210 @@
+"""The steps in the loader: detect, claim, flash, readback.
+
+Each returns its measurements, or raises why it did not pass.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from rmfab.board.esp.facts import BoardFacts, Refused, refuse_chip, refuse_release, refuse_security
+from rmfab.board.esp.loader import Loader
+from rmfab.board.esp.payload import Region, blank_md5, compress
+from rmfab.errors import InputError, PortError
+from rmfab.identity.factory_image import factory_image
+from rmfab.ledger.claims import Carried
+from rmfab.ledger.events import timestamp
+from rmfab.line.happening import Step, StepProgress, Word
+from rmfab.line.job import Firmware
+from rmfab.line.judges import Fault
+from rmfab.line.unit import Unit
+from rmfab.nvs.reader import read
+from rmfab.release.partition_table import Partition
+from rmfab.release.plan import make_plan
+from rmfab.release.release import BOOTLOADER, TABLE
+
+_SECURE_CERT = "esp_secure_cert"
+
+
+def detect(unit: Unit) -> dict[str, Any]:
+    """Asks the board what it is and refuses what must not be written to, before anything is given to it."""
+    loader = unit.loader = Loader(unit.port, unit.slot.link)
+    unit.facts = loader.connect()
+    refuse_security(unit.facts)
+    refuse_chip(unit.facts, unit.job.product.chip)
+    found: dict[str, Any] = {}
+    if Step.FLASH in unit.job.steps:
+        firmware = _firmware(unit)
+        unit.facts = loader.prepare()
+        refuse_release(unit.facts, firmware.release)
+        found["baud"] = loader.baud
+        secure_cert = firmware.release.table.find(_SECURE_CERT)
+        if secure_cert is not None and not loader.is_blank(secure_cert.offset, secure_cert.size):
+            found[_SECURE_CERT] = "not blank"
+            _say(unit, f"the partition {_SECURE_CERT} of this board is not blank; it is left as it is")
+    return found | _described(unit.facts)
+
+
+def _described(facts: BoardFacts) -> dict[str, Any]:
+    described: dict[str, Any] = {"chip": facts.chip_name, "mac": facts.mac}
+    if facts.revision is not None:
+        described["revision"] = f"v{facts.revision // 100}.{facts.revision % 100}"
+    if facts.flash_size is not None:
+        described["flash_size"] = facts.flash_size
+    return described
+
+
+def claim(unit: Unit) -> dict[str, Any]:
+    """Binds an identity to this board, durably, before the first byte is written."""
+    job, loader, mac = unit.job, _loader(unit), _mac(unit)
+    held = job.ledger.identity_by_mac(mac)
+    if held is not None:
+        unit.identity = job.open_identity(held)
+        unit.image = factory_image(unit.identity, job.product)
+    carried = _carried(loader, _factory_partition(unit), unit.image)
+    claimed = job.ledger.claim(
+        mac,
+        product=job.product.name,
+        batch=job.batch,
+        serial=job.serial,
+        station=job.station,
+        slot=unit.slot.name,
+        ts=timestamp(job.now()),
+        carried=carried,
+    )
+    unit.binding = claimed.identity
+    if held is None:
+        unit.identity = job.open_identity(claimed.identity)
+        unit.image = factory_image(unit.identity, job.product)
+    if claimed.other_batch:
+        _say(unit, f"this board is {claimed.identity.serial} of batch {claimed.identity.batch}; it keeps that identity")
+    return {"again": claimed.again, "restored": claimed.restored, "batch": claimed.identity.batch}
+
+
+def _carried(loader: Loader, partition: Partition, own: bytes | None) -> Carried | None:
+    """What the board's factory partition carries; its own image need not be read."""
+    digest = loader.md5(partition.offset, partition.size)
+    own_digest = hashlib.md5(own, usedforsecurity=False).hexdigest() if own else None
+    if digest in (blank_md5(partition.size), own_digest):
+        return None
+    return carried_by(loader.read(partition.offset, partition.size))
+
+
+def carried_by(image: bytes) -> Carried | None:
+    """Whose identity an NVS image carries, in whatever namespace its firmware kept it; None where it carries none."""
+    node_id = random = None
+    for entry in read(image).entries:
+        if entry.key == "node_id" and isinstance(entry.value, (bytes, str)):
+            raw = entry.value if isinstance(entry.value, bytes) else entry.value.encode()
+            node_id = raw.rstrip(b"\0").decode("utf-8", "replace")
+        elif entry.key == "random" and isinstance(entry.value, bytes):
+            random = hashlib.sha256(entry.value).hexdigest()
+    return Carried(node_id, random) if node_id or random else None
+
+
+def flash(unit: Unit) -> dict[str, Any]:
+    """Writes what differs: the common parts, the blanks, and the whole factory partition last."""
+    loader, firmware = _loader(unit), _firmware(unit)
+    image = unit.image
+    if image is None:
+        raise ValueError("flash follows claim")
+    plan = make_plan(firmware.release, unit.job.product.factory, image)
+    factory = compress(plan.writes[-1].name, plan.writes[-1].offset, image)
+    unit.regions = (*firmware.regions, factory)
+    unit.erased = tuple((erase.name, erase.offset, erase.size) for erase in plan.erases)
+    wanted = _differing(unit, loader, firmware, factory)
+    total = sum(region.compressed for region in wanted)
+    done = 0
+    for region in wanted:
+        if region is factory:
+            _erase(unit, loader)
+        _write(unit, loader, region, done, total)
+        done += region.compressed
+    if factory not in wanted:
+        _erase(unit, loader)
+    return {"written": sum(region.size for region in wanted), "sent": total, "kept": len(unit.proven)}
+
+
+def _differing(unit: Unit, loader: Loader, firmware: Firmware, factory: Region) -> list[Region]:
+    """The regions that the board does not hold yet. The small ones tell whether asking for the large ones pays."""
+    unit.proven.clear()
+    by_size = sorted((*firmware.regions, factory), key=lambda region: region.size)
+    for region in by_size:
+        unit.keep_going()
+        if loader.md5(region.offset, region.size) == region.md5:
+            unit.proven.add(region.name)
+        elif region.name in (BOOTLOADER, TABLE):  # another release or none; otadata changes at the first boot
+            break
+    return [region for region in unit.regions if region.name not in unit.proven]
+
+
+def _erase(unit: Unit, loader: Loader) -> None:
+    for _, offset, size in unit.erased:
+        unit.keep_going()
+        loader.erase(offset, size)
+
+
+def _write(unit: Unit, loader: Loader, region: Region, before: int, total: int) -> None:
+    def progress(done: int, _: int) -> None:
+        unit.keep_going()
+        moment = timestamp(unit.job.now())
+        unit.tell(
+            StepProgress(
+                moment, unit.job.station, unit.slot.name, unit.serial, unit.mac, Step.FLASH, before + done, total
+            )
+        )
+
+    loader.write(region, progress)
+
+
+def readback(unit: Unit) -> dict[str, Any]:
+    """Proves, before the first boot, that every region holds what was meant, and that it is still the same board."""
+    loader = _loader(unit)
+    for region in unit.regions:
+        unit.keep_going()
+        if region.name not in unit.proven and loader.md5(region.offset, region.size) != region.md5:
+            raise Fault(
+                f"{region.name} reads back differently than it was written",
+                hint="power, baud, or a bad flash chip; try a lower --baud once, then set the board aside",
+                cause="readback-mismatch",
+            )
+    for name, offset, size in unit.erased:
+        if not loader.is_blank(offset, size):
+            raise Fault(f"{name} is not blank after its erasure", hint="a bad flash chip", cause="erase-failed")
+    mac = loader.mac()
+    if mac != unit.mac:
+        raise PortError(
+            f"another board answers now: {mac} instead of {unit.mac}",
+            where=unit.slot.link.address,
+            hint="do not change boards while the line works on a slot; run both again",
+            cause="board-swapped",
+        )
+    return {"regions": len(unit.regions), "md5": unit.regions[-1].md5}
+
+
+def _firmware(unit: Unit) -> Firmware:
+    if unit.job.firmware is None:
+        raise InputError("no release given", hint="--release FILE, or path in product.toml ([release])")
+    return unit.job.firmware
+
+
+def _factory_partition(unit: Unit) -> Partition:
+    return _firmware(unit).release.table.required(unit.job.product.factory.partition)
+
+
+def _loader(unit: Unit) -> Loader:
+    if unit.loader is None:
+        raise ValueError("the loader was not reached")
+    return unit.loader
+
+
+def _mac(unit: Unit) -> str:
+    if unit.mac is None:
+        raise Refused("the board does not tell its MAC", cause="no-mac")
+    return unit.mac
+
+
+def _say(unit: Unit, text: str) -> None:
+    moment = timestamp(unit.job.now())
+    unit.tell(Word(moment, unit.job.station, unit.slot.name, unit.serial, unit.mac, "warning", text))

@@ -1,0 +1,116 @@
+"""A station: a host with slots. station.toml belongs to the host, not to the product.
+
+[station]
+name = "bench-1"
+
+[[slot]]
+name = "A1"
+port = "/dev/serial/by-path/pci-0000:00:14.0-usb-0:2:1.0-port0"
+baud = 921600                       # falls back by itself where the line cannot carry it
+restart = "auto"                    # "auto", "none", or a fixture's command with {mode}: download or run
+"""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+from rmfab.board.esp.loader import Link
+from rmfab.board.restart import Auto, FixtureCommand, Restart, Unwired
+from rmfab.errors import InputError
+from rmfab.files import is_safe_name
+from rmfab.product.walker import Table, Walker, load_toml
+
+FILE_NAME = "station.toml"
+DEFAULT_BAUD = 921600
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One position of a station: its name for people, and how its board is reached."""
+
+    name: str
+    link: Link
+
+
+@dataclass(frozen=True)
+class Station:
+    """The host's name in the ledger, and its slots in the order of the file."""
+
+    name: str
+    slots: tuple[Slot, ...] = ()
+
+
+def host_station() -> Station:
+    """A station without a station.toml: named after the host, no slots."""
+    name = socket.gethostname().split(".")[0]
+    return Station(name if is_safe_name(name) else "station")
+
+
+def load_station(path: Path) -> Station:
+    """Reads station.toml. Raises InputError, or ComplaintsError with all that is wrong and where."""
+    walker = Walker(path.name, load_toml(path, "station"))
+    table = walker.table("station")
+    name = table.text("name", host_station().name, check=_bad_name)
+    table.finish()
+    slots = tuple(_slot(slot) for slot in walker.tables("slot"))
+    for what, values in (("name", [slot.name for slot in slots]), ("port", [slot.link.address for slot in slots])):
+        for value in sorted({value for value in values if values.count(value) > 1}):
+            walker.complain("[[slot]]", f'two slots have the {what} "{value}"')
+    walker.finish()
+    return Station(name, slots)
+
+
+def _slot(table: Table) -> Slot:
+    name = table.text("name", check=_bad_name)
+    address = table.text("port")
+    baud = table.integer("baud", DEFAULT_BAUD, 9600, 4_000_000)
+    restart = _restart(table)
+    table.finish()
+    return Slot(name, Link(address, baud, restart))
+
+
+def _restart(table: Table) -> Restart:
+    value = table.raw("restart")
+    if value is None or value == "auto":
+        return Auto()
+    if value == "none":
+        return Unwired()
+    if isinstance(value, list) and all(isinstance(word, str) for word in value):
+        try:
+            return FixtureCommand(tuple(value))
+        except InputError as error:
+            table.complain("restart", error.what, error.hint)
+            return Auto()
+    table.complain("restart", f"{value!r} is no restart kind", '"auto", "none", or ["program", …, "{mode}"]')
+    return Auto()
+
+
+def _bad_name(name: str) -> str | None:
+    return None if is_safe_name(name) else "a name has 1 to 64 of A-Z a-z 0-9 . _ - and no leading dot"
+
+
+def slots_for(addresses: tuple[str, ...], station: Station, baud: int | None) -> tuple[Slot, ...]:
+    """The slots that --port names: by slot name or by address, of station.toml or made up for a lone port.
+
+    A `socket://` port has no reset lines, so that its restart is `none`. *baud* overrides. Raises InputError.
+    """
+    chosen = []
+    for address in addresses:
+        known = next((slot for slot in station.slots if address in (slot.name, slot.link.address)), None)
+        restart: Restart = Unwired() if address.startswith("socket://") else Auto()
+        slot = known or Slot(address, Link(address, DEFAULT_BAUD, restart))
+        chosen.append(slot if baud is None else Slot(slot.name, Link(slot.link.address, baud, slot.link.restart)))
+    if not addresses:
+        chosen = [
+            slot if baud is None else Slot(slot.name, Link(slot.link.address, baud, slot.link.restart))
+            for slot in station.slots
+        ]
+    if not chosen:
+        raise InputError("no port given", hint="--port PORT, or slots in station.toml; `rmfab ports` shows both")
+    addresses_used = [slot.link.address for slot in chosen]
+    for address in addresses_used:
+        if addresses_used.count(address) > 1:
+            raise InputError("this port is given twice", where=address)
+    return tuple(chosen)

@@ -1,0 +1,59 @@
+"""The board on a slot while the line works on it: what is open, what is known, and who is told."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from rmfab.board.bootlog import BootLog
+from rmfab.board.console import Console
+from rmfab.board.esp.facts import BoardFacts
+from rmfab.board.esp.loader import Loader
+from rmfab.board.esp.payload import Region
+from rmfab.board.port import SerialPort
+from rmfab.identity.identity import Identity
+from rmfab.ledger.records import Identity as LedgerIdentity
+from rmfab.line.happening import Happening
+from rmfab.line.job import Job
+from rmfab.line.station import Slot
+
+
+class Aborted(Exception):
+    """The operator stops the line; raised where a step waits, and caught at the slot."""
+
+
+@dataclass
+class Unit:
+    """One board on one slot. Everything None until the step that finds it out."""
+
+    job: Job
+    slot: Slot
+    tell: Callable[[Happening], None]
+    stop: threading.Event
+    port: SerialPort
+    loader: Loader | None = None
+    facts: BoardFacts | None = None
+    binding: LedgerIdentity | None = None
+    identity: Identity | None = None
+    image: bytes | None = None
+    proven: set[str] = field(default_factory=set)
+    regions: tuple[Region, ...] = ()
+    erased: tuple[tuple[str, int, int], ...] = ()
+    boot_log: BootLog | None = None
+    console: Console | None = None
+
+    def keep_going(self) -> None:
+        """Raises Aborted where the operator stops the line."""
+        if self.stop.is_set():
+            raise Aborted
+
+    @property
+    def mac(self) -> str | None:
+        """The board's MAC, once it was read in the loader."""
+        return self.facts.mac if self.facts else None
+
+    @property
+    def serial(self) -> str | None:
+        """The unit's serial, once it is bound."""
+        return self.binding.serial if self.binding else None

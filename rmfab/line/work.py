@@ -1,0 +1,261 @@
+"""Works on the board of one slot: runs the steps in order, tells what happens, and keeps the ledger.
+
+A step passes, or its exception says who is to blame: `Fault` and `Refused` the unit (FAIL), every other expected
+error the station (ERROR), `Aborted` the operator. What is unexpected is a bug and ends as ERROR as well.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rmfab.board.esp.door import said
+from rmfab.board.esp.facts import Refused
+from rmfab.board.port import SerialPort, open_port
+from rmfab.errors import IntegrityError, RmfabError
+from rmfab.files import write_file
+from rmfab.ledger.events import Event, Kind, Outcome, timestamp
+from rmfab.ledger.states import State, allowed
+from rmfab.line import loading, proving
+from rmfab.line.happening import Happening, Step, StepEnded, StepStarted, UnitEnded, Word
+from rmfab.line.job import Job
+from rmfab.line.judges import Fault
+from rmfab.line.station import Slot
+from rmfab.line.unit import Aborted, Unit
+from rmfab.secret import redact
+
+Tell = Callable[[Happening], None]
+
+
+class Skipped(Exception):
+    """The step has nothing to do here; the text says why."""
+
+
+def label(_: Unit) -> dict[str, Any]:
+    """Prints the unit's label."""
+    raise Skipped("no printer is configured; `rmfab label` makes sheets and pictures")
+
+
+STEPS: Mapping[Step, Callable[[Unit], dict[str, Any]]] = {
+    Step.DETECT: loading.detect,
+    Step.CLAIM: loading.claim,
+    Step.FLASH: loading.flash,
+    Step.READBACK: loading.readback,
+    Step.BOOT: proving.boot,
+    Step.IDENTIFY: proving.identify,
+    Step.LABEL: label,
+}
+_REACHES = {Step.READBACK: State.FLASHED, Step.IDENTIFY: State.VERIFIED}
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a step ended: its outcome, the cause and reason where it did not pass, and the error behind them."""
+
+    outcome: Outcome
+    cause: str | None = None
+    reason: str | None = None
+    measurements: Mapping[str, Any] | None = None
+    error: Exception | None = None
+
+
+def judge_error(error: Exception) -> Ending:
+    """Who is to blame for *error*. Pure."""
+    if isinstance(error, Aborted):
+        return Ending(Outcome.ABORTED, "aborted", "stopped by the operator", error=error)
+    if isinstance(error, Skipped):
+        return Ending(Outcome.SKIP, None, str(error))
+    if isinstance(error, RmfabError):
+        unit_is_bad = isinstance(error, (Fault, Refused, IntegrityError))
+        reason = f"{error.what}; {error.hint}" if error.hint else error.what
+        return Ending(Outcome.FAIL if unit_is_bad else Outcome.ERROR, error.cause, reason, error=error)
+    return Ending(Outcome.ERROR, "bug", f"a bug in rmfab: {type(error).__name__}", error=error)
+
+
+class Worker:
+    """Works on one board of *slot*; told to `run` once."""
+
+    def __init__(self, job: Job, slot: Slot, tell: Tell, stop: threading.Event) -> None:
+        self._job = job
+        self._slot = slot
+        self._tell = tell
+        self._stop = stop
+        self._unit: Unit | None = None
+        self._state: State | None = None
+        self._started = time.monotonic()
+
+    def run(self) -> UnitEnded:
+        """Runs every step until one does not pass, and tells the verdict."""
+        try:
+            port = open_port(self._slot.link.address)
+        except RmfabError as error:
+            return self._end(judge_error(error), None)
+        self._unit = unit = Unit(self._job, self._slot, self._tell, self._stop, port)
+        worst = Ending(Outcome.PASS)
+        try:
+            for step in self._job.steps:
+                ending = self._step(step)
+                if ending.outcome not in (Outcome.PASS, Outcome.SKIP):
+                    worst = ending
+                    break
+            self._leave_running(unit)
+        finally:
+            port.close()
+        return self._end(worst, self._write_log(unit))
+
+    def _step(self, step: Step) -> Ending:
+        unit = self._unit
+        if unit is None:
+            raise ValueError("the port is not open")
+        self._tell(StepStarted(*self._where(), step))
+        began = time.monotonic()
+        try:
+            unit.keep_going()
+            ending = Ending(Outcome.PASS, measurements=STEPS[step](unit))
+        except Exception as error:  # noqa: BLE001 - judged below, recorded and told; a bug is raised again by the floor
+            ending = judge_error(error)
+        seconds = time.monotonic() - began
+        ending = self._record(step, ending, seconds)
+        self._tell(
+            StepEnded(
+                *self._where(),
+                step,
+                ending.outcome,
+                ending.cause,
+                ending.reason,
+                seconds,
+                ending.measurements or {},
+            )
+        )
+        return ending
+
+    def _record(self, step: Step, ending: Ending, seconds: float) -> Ending:
+        """Puts the step into the ledger; where that fails, the step has failed with it."""
+        event = Event(
+            timestamp(self._job.now()),
+            Kind.STEP,
+            serial=self._unit.serial if self._unit else None,
+            mac=self._unit.mac if self._unit else None,
+            slot=self._slot.name,
+            step=step.value,
+            outcome=ending.outcome,
+            state=self._next_state(step, ending),
+            cause=ending.cause,
+            reason=self._redacted(ending.reason),
+            seconds=seconds,
+            details=dict(ending.measurements or {}),
+        )
+        try:
+            self._job.ledger.record(self._job.station, [event])
+        except RmfabError as error:
+            return judge_error(error)
+        if event.state is not None:
+            self._state = event.state
+        return ending
+
+    def _next_state(self, step: Step, ending: Ending) -> State | None:
+        unit = self._unit
+        if unit is None or unit.binding is None:
+            return None
+        current = self._state or unit.binding.state
+        wanted = State.FAILED if ending.outcome is Outcome.FAIL else None
+        if ending.outcome is Outcome.PASS:
+            wanted = _REACHES.get(step)
+        if wanted is None or (wanted is current and wanted is not State.FLASHED):
+            return None
+        if not allowed(current, wanted):
+            if wanted is State.VERIFIED:
+                self._warn(f"{unit.serial} stays {current}: only `rmfab run` brings it back")
+            return None
+        return wanted
+
+    def _leave_running(self, unit: Unit) -> None:
+        """A board that is left in its loader would look dead: restarts it, unless it was refused or is gone."""
+        if unit.loader is None or unit.facts is None or Step.BOOT in self._job.steps:
+            return
+        try:
+            proving.restart(unit)
+        except RmfabError as error:
+            self._warn(f"the board was not restarted: {error}")
+
+    def _write_log(self, unit: Unit) -> str | None:
+        """Keeps the console's text without the PoP, or what the loader said; returns where."""
+        text = unit.console.text if unit.console else "".join(f"{line}\n" for line in said())
+        if not text.strip():
+            return None
+        name = unit.serial or (unit.mac or self._slot.name).replace(":", "")
+        moment = timestamp(self._job.now()).replace(":", "").replace("-", "")
+        safe = "".join(char if char.isalnum() or char in "._-" else "_" for char in name).lstrip(".")[:40]
+        path = self._job.logs / f"{safe}-{moment}.log"
+        try:
+            write_file(path, (self._redacted(text) or "").encode(), secret=True, force=True, sync=False)
+        except RmfabError as error:
+            self._warn(f"the console log was not kept: {error}")
+            return None
+        return str(path)
+
+    def _redacted(self, text: str | None) -> str | None:
+        if text is None:
+            return None
+        identity = self._unit.identity if self._unit else None
+        return redact(text, identity.pop) if identity else redact(text)
+
+    def _end(self, worst: Ending, log: str | None) -> UnitEnded:
+        error = worst.error if isinstance(worst.error, RmfabError) else None
+        ended = UnitEnded(
+            *self._where(),
+            worst.outcome,
+            worst.cause,
+            self._redacted(worst.reason),
+            time.monotonic() - self._started,
+            log,
+            error,
+        )
+        details = {"log": log} if log else {}
+        event = Event(
+            ended.ts,
+            Kind.UNIT,
+            serial=ended.serial,
+            mac=ended.mac,
+            slot=self._slot.name,
+            outcome=worst.outcome,
+            cause=worst.cause,
+            reason=ended.reason,
+            seconds=ended.seconds,
+            details=details,
+        )
+        try:
+            self._job.ledger.record(self._job.station, [event])
+        except RmfabError as refused:
+            self._warn(f"the verdict is not in the ledger: {refused}")
+        self._tell(ended)
+        if worst.error is not None and not isinstance(worst.error, (RmfabError, Aborted)):
+            raise worst.error
+        return ended
+
+    def _where(self) -> tuple[str, str, str, str | None, str | None]:
+        unit = self._unit
+        moment = timestamp(self._job.now())
+        serial, mac = (unit.serial, unit.mac) if unit else (None, None)
+        return moment, self._job.station, self._slot.name, serial, mac
+
+    def _warn(self, text: str) -> None:
+        self._tell(Word(*self._where(), "warning", text))
+
+
+def probe(slot: Slot) -> str | None:
+    """The MAC of the board on *slot* right now, None where none answers. Leaves it in its loader."""
+    from rmfab.board.esp.loader import Loader
+
+    port: SerialPort | None = None
+    try:
+        port = open_port(slot.link.address)
+        return Loader(port, slot.link).connect().mac
+    except RmfabError:
+        return None
+    finally:
+        if port is not None:
+            port.close()
