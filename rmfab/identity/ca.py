@@ -85,8 +85,7 @@ class CertificateAuthority:
     @classmethod
     def load(cls, folder: Path, passphrase: PassphraseSource, now: datetime) -> CertificateAuthority:
         """The CA of a workspace from its `ca` *folder*, judged at *now*. Raises InputError."""
-        if not (folder / CERTIFICATE_FILE).exists():
-            raise InputError("there is no CA yet", where=str(folder), hint="rmfab ca create, or rmfab ca import")
+        _check_there(folder)
         return cls.read(folder / CERTIFICATE_FILE, folder / KEY_FILE, passphrase, now)
 
     @classmethod
@@ -167,6 +166,28 @@ def load_certificate(path: Path) -> x509.Certificate:
         raise InputError("this is no X.509 certificate", where=str(path), cause="ca-certificate") from None
 
 
+def load_workspace_certificate(folder: Path) -> x509.Certificate:
+    """The certificate of the CA in a workspace's `ca` *folder*. Raises InputError."""
+    _check_there(folder)
+    return load_certificate(folder / CERTIFICATE_FILE)
+
+
+def key_description(certificate: x509.Certificate) -> str:
+    """The kind of the public key in words: `ecdsa-p256`, `rsa-3072` …"""
+    key = certificate.public_key()
+    if isinstance(key, rsa.RSAPublicKey):
+        return f"rsa-{key.key_size}"
+    return f"ecdsa-p{key.key_size}" if isinstance(key, ec.EllipticCurvePublicKey) else type(key).__name__
+
+
+def path_length(certificate: x509.Certificate) -> int | None:
+    """How many CAs may stand below this one, None where there is no limit or it is no CA."""
+    try:
+        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.path_length
+    except x509.ExtensionNotFound:
+        return None
+
+
 def refuse_existing(folder: Path) -> None:
     """Raises InputError where *folder* already holds a CA, or half of one."""
     for name in (CERTIFICATE_FILE, KEY_FILE):
@@ -231,6 +252,11 @@ def _draw(kind: CaKeyKind) -> PrivateKey:
             return rsa.generate_private_key(65537, 2048)
         case CaKeyKind.RSA_3072:
             return rsa.generate_private_key(65537, 3072)
+
+
+def _check_there(folder: Path) -> None:
+    if not (folder / CERTIFICATE_FILE).exists():
+        raise InputError("there is no CA yet", where=str(folder), hint="rmfab ca create, or rmfab ca import")
 
 
 def _check_authority(certificate: x509.Certificate) -> None:

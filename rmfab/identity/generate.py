@@ -28,9 +28,8 @@ from rmfab.identity import keypair, node_id, sec2
 from rmfab.identity.ca import CertificateAuthority
 from rmfab.identity.certificate import certify
 from rmfab.identity.identity import Drawn, Identity, draw
-from rmfab.identity.record import SealedRecord
+from rmfab.identity.record import SealedRecord, pop_tag
 from rmfab.identity.sealing import DATA_KEY_BYTES, Sealer, wrap
-from rmfab.identity.unique import pop_tag
 from rmfab.identity.values import ValuesRow
 from rmfab.product.product import (
     MQTT_HOST_PLACEHOLDER,
@@ -203,7 +202,7 @@ def remake(
     return replace(chunk, records=tuple(records))
 
 
-def open_identity(record: SealedRecord, data_key: Secret[bytes], *, ledger: str, batch: str) -> Identity:
+def open_identity(record: SealedRecord, data_key: Secret[bytes], ledger: str, batch: str) -> Identity:
     """The identity in *record*. Raises IntegrityError where a field was changed or belongs elsewhere."""
     sealer = Sealer(data_key, ledger, batch)
     random = sealer.open(record.serial, RANDOM, record.sealed_random)

@@ -5,9 +5,12 @@ The sealed fields open with the data key of the chunk that the identity was made
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 from dataclasses import dataclass
 
 from rmfab.files import is_safe_name
+from rmfab.secret import Secret
 
 
 @dataclass(frozen=True)
@@ -40,3 +43,11 @@ class SealedRecord:
         credentials = (self.node_id, self.certificate_serial, self.certificate, self.sealed_key)
         if len({value is None for value in credentials}) != 1:
             raise ValueError("node_id, certificate and key come together or not at all")
+
+
+def pop_tag(unique_key: Secret[bytes], pop: Secret[str]) -> str:
+    """What stands in the ledger for *pop*: HMAC-SHA256 of "pop" and the PoP under the uniqueness key, in hex.
+
+    A PoP has 32 bits, so that behind a plain hash it would be no secret.
+    """
+    return hmac.digest(unique_key.reveal(), b"pop" + pop.reveal().encode(), hashlib.sha256).hex()
