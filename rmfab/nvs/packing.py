@@ -11,12 +11,12 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable, Sequence
 from functools import cache
-from types import ModuleType
+from typing import Any
 
 from rmfab.errors import IntegrityError
 from rmfab.nvs.layout import check_fit
 from rmfab.nvs.reader import read
-from rmfab.nvs.table import PAGE_SIZE, Entry, Kind, Namespace, PageVersion
+from rmfab.nvs.table import ENTRIES_OFFSET, ENTRIES_PER_PAGE, ENTRY_SIZE, PAGE_SIZE, Entry, Kind, Namespace, PageVersion
 
 _ENCODINGS = {kind: "binary" if kind is Kind.BLOB else kind.value for kind in Kind}
 
@@ -35,10 +35,9 @@ def pack(items: Sequence[Entry | Namespace], size: int, version: PageVersion = P
 
 
 def _pack(items: Iterable[Entry | Namespace], size: int, version: PageVersion) -> bytes:
-    generator = _generator()
     stream = io.BytesIO()
     # The generator keeps one page in reserve beside the size that it is given.
-    nvs = generator.nvs_open(stream, size - PAGE_SIZE, version=int(version))
+    nvs = _generator()(stream, size - PAGE_SIZE, int(version))
     indexes: dict[str, int] = {}
     for item in items:
         name = item.name if isinstance(item, Namespace) else item.namespace
@@ -49,7 +48,7 @@ def _pack(items: Iterable[Entry | Namespace], size: int, version: PageVersion) -
         if isinstance(item, Entry):
             # The class's own method: the function of this name would add entries to Wi-Fi credentials.
             nvs.write_entry(item.key, item.value, _ENCODINGS[item.kind], index)
-    generator.nvs_close(nvs)
+    nvs.__exit__(None, None, None)
     return stream.getvalue()
 
 
@@ -64,7 +63,30 @@ def _check_image(image: bytes, items: Iterable[Entry | Namespace], size: int) ->
 
 
 @cache
-def _generator() -> ModuleType:
+def _generator() -> Any:
+    """The generator's class NVS, with pages that mark entries as written all at once instead of bit by bit."""
     from esp_idf_nvs_partition_gen import nvs_partition_gen  # slow: it brings its command line
 
-    return nvs_partition_gen  # type: ignore[no-any-return, unused-ignore]
+    class Page(nvs_partition_gen.Page):  # type: ignore[misc, unused-ignore]
+        def write_entry_to_buf(self, data: bytes, entrycount: int, nvs_obj: Any) -> None:
+            if nvs_obj.encrypt:
+                super().write_entry_to_buf(data, entrycount, nvs_obj)
+                return
+            start = ENTRIES_OFFSET + self.entry_num * ENTRY_SIZE
+            self.page_buf[start : start + len(data)] = data
+            self.entry_num += entrycount
+            self.page_buf[ENTRY_SIZE:ENTRIES_OFFSET] = _BITMAPS[self.entry_num]
+
+    class NVS(nvs_partition_gen.NVS):  # type: ignore[misc, unused-ignore]
+        def create_new_page(self, *args: Any, **options: Any) -> Any:
+            page = super().create_new_page(*args, **options)
+            page.__class__ = Page
+            return page
+
+    return NVS
+
+
+_BITMAPS = tuple(
+    int("11" * (128 - written) + "10" * written, 2).to_bytes(ENTRY_SIZE, "little")
+    for written in range(ENTRIES_PER_PAGE + 1)
+)

@@ -17,6 +17,7 @@ from rmfab.nvs.table import (
     ENTRIES_OFFSET,
     ENTRIES_PER_PAGE,
     ENTRY_SIZE,
+    MAX_NAME_LENGTH,
     PAGE_SIZE,
     ItemType,
     PageState,
@@ -35,10 +36,15 @@ _LENGTH_AND_CRC = struct.Struct("<H2xI")
 _EMPTY, _WRITTEN, _ERASED = 0b11, 0b10, 0b00
 _WRITTEN_RUN = tuple(int("0" + "10" * count, 2) for count in range(ENTRIES_PER_PAGE + 1))
 
+_LOW_BITS = int("01" * ENTRIES_PER_PAGE, 2)
+
 _TYPES = {int(item_type) for item_type in ItemType}
+_make = tuple.__new__
+_SINGLE = _TYPES - {ItemType.STRING, ItemType.BLOB_V1, ItemType.BLOB_DATA}
 _WITH_PAYLOAD = {int(ItemType.STRING), int(ItemType.BLOB_V1), int(ItemType.BLOB_DATA)}
 _STATES = {int(state): state for state in PageState}
-_LOADED = {PageState.ACTIVE, PageState.FULL, PageState.FREEING}
+LOADED = (PageState.ACTIVE, PageState.FULL, PageState.FREEING)
+"""States of a page whose items count."""
 
 
 @unique
@@ -116,7 +122,7 @@ class PageReader:
             self._corrupt(page, "page-not-blank", "has no header but is not blank; firmware will erase it")
         elif crc32(data[4:28], CRC_SEED) != crc:
             self._corrupt(page, "page-crc", "has a wrong header CRC; firmware ignores it and will erase it")
-        elif page.state not in _LOADED:
+        elif page.state not in LOADED:
             self._corrupt(page, "page-state", f"has the unknown state {word:#010x}; firmware will erase it")
         elif version not in (PageVersion.V1, PageVersion.V2):
             self.error("page-version", f"has format version {version:#04x}; firmware refuses the partition", number)
@@ -149,9 +155,8 @@ class PageReader:
         """Where the items of the page end: firmware takes an active page's first empty entry for the end."""
         if page.state is not PageState.ACTIVE:
             return ENTRIES_PER_PAGE
-        end = 0
-        while end < ENTRIES_PER_PAGE and states >> 2 * end & 3 != _EMPTY:
-            end += 1
+        empty = states & states >> 1 & _LOW_BITS
+        end = ((empty & -empty).bit_length() - 1) // 2 if empty else ENTRIES_PER_PAGE
         if end < ENTRIES_PER_PAGE:
             start = ENTRIES_OFFSET + end * ENTRY_SIZE
             if data[start : start + 4] != _BLANK_ENTRY_HEAD:
@@ -179,17 +184,18 @@ class PageReader:
         if crc32(data[start + 8 : start + 32], crc32(data[start : start + 4], CRC_SEED)) != crc:
             self.error("entry-crc", "has a wrong CRC; firmware drops it", page.number, index)
             return 1
-        complaint = _shape_complaint(kind, span, index, states)
+        complaint = None
+        if kind not in _SINGLE or span != 1:
+            complaint = _shape_complaint(kind, span, index, states)
         if complaint is not None:
             self.error("entry-shape", complaint, page.number, index)
             return 1
-        payload = None
-        if kind in _WITH_PAYLOAD:
-            payload = self._payload(page, data, index, span, value)
+        payload = self._payload(page, data, index, span, value) if kind in _WITH_PAYLOAD else None
         name = key.rstrip(b"\0")
-        if b"\0" in name or len(name) > 15:
-            name = key[:15].partition(b"\0")[0]
-        page.items.append(Item(page.number, index, namespace, kind, chunk, name, value, payload))
+        if b"\0" in name or len(name) > MAX_NAME_LENGTH:
+            name = key[:MAX_NAME_LENGTH].partition(b"\0")[0]
+        item = (page.number, index, namespace, kind, chunk, name, value, payload)
+        page.items.append(_make(Item, item))
         return span
 
     def _payload(self, page: Page, data: bytes, index: int, span: int, value: bytes) -> bytes | None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from rmfab.errors import InputError
-from rmfab.nvs.pages import Finding, Item, Page, PageReader, Severity
+from rmfab.nvs.pages import LOADED, Finding, Item, Page, PageReader, Severity
 from rmfab.nvs.table import PAGE_SIZE, Entry, ItemType, Kind, PageState, PageVersion, name_complaint
 
 __all__ = ["Finding", "Image", "PageSummary", "Severity", "read"]
@@ -31,6 +31,7 @@ _INTEGERS = {
 }
 _STRING, _BLOB_V1 = int(ItemType.STRING), int(ItemType.BLOB_V1)
 _BLOB_DATA, _BLOB_INDEX, _NAMESPACE = int(ItemType.BLOB_DATA), int(ItemType.BLOB_INDEX), int(ItemType.U8)
+_VERSIONS = {int(PageVersion.V1): 1, int(PageVersion.V2): 2}
 _INDEX = struct.Struct("<IBB")
 _NAMESPACE_TABLE, _ANY_NAMESPACE = 0, 255
 
@@ -94,16 +95,14 @@ def read(image: bytes) -> Image:
 
 
 def _summary(page: Page) -> PageSummary:
-    known = page.state in (PageState.ACTIVE, PageState.FULL, PageState.FREEING)
-    version = {PageVersion.V1: 1, PageVersion.V2: 2}.get(page.version, 0) if known else 0  # type: ignore[call-overload]
+    version = _VERSIONS.get(page.version, 0) if page.state in LOADED else 0
     return PageSummary(page.number, page.state, page.sequence, version, page.written, page.erased)
 
 
 def _mount(pages: Sequence[Page], reader: PageReader) -> tuple[list[Page], bool]:
     """The pages that firmware works with, in its order, and whether it opens the partition."""
-    unusable = (PageState.UNINITIALIZED, PageState.CORRUPT)
-    used = sorted((page for page in pages if page.state not in unusable), key=lambda page: page.sequence)
-    mountable = all(page.version in (PageVersion.V1, PageVersion.V2) for page in used)
+    used = sorted((page for page in pages if page.state in LOADED), key=lambda page: page.sequence)
+    mountable = all(page.version in _VERSIONS for page in used)
     for earlier, later in pairwise(used):
         if earlier.sequence == later.sequence:
             text = f"has the sequence number {later.sequence} of page {earlier.number}; one is left from another image"
