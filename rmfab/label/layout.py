@@ -22,6 +22,7 @@ _LARGEST_CODE = 30.0
 _SMALLEST_CODE = 12.0
 _WIDE = 1.5
 _CODE_SHARE = 0.64
+_GAP = 0.3
 COMPACT_HINT = (
     'set qr = "compact" in [provisioning] (the firmware must offer the same: CONFIG_APP_NETWORK_PROV_COMPACT_QR), '
     "or choose a sheet with larger labels"
@@ -113,7 +114,7 @@ def lay_out(label: Label, modules: int, width: float, height: float, dot: float 
     module = _module(side, modules, dot)
     _refuse_too_small(label, module, width, height)
     corner = _corner(side, text, beside, width, height)
-    top = (height - text.height) / 2 if beside else corner[1] + side
+    top = (height - text.height) / 2 if beside else corner[1] + side + _GAP
     inset = (side - module * modules) / 2
     return Layout(
         width,
@@ -172,7 +173,7 @@ def _hint(label: Label) -> str:
 
 
 def _margin(width: float, height: float) -> float:
-    return max(0.8, min(2.5, 0.06 * min(width, height)))
+    return max(0.8, min(2.5, 0.05 * min(width, height)))
 
 
 def _beside(side: float, width: float, height: float, dark: float) -> Box:
@@ -183,7 +184,7 @@ def _beside(side: float, width: float, height: float, dark: float) -> Box:
 
 def _below(side: float, width: float, height: float) -> Box:
     margin = _margin(width, height)
-    return Box(margin, side, width - 2 * margin, height - side - margin)
+    return Box(margin, side + _GAP, width - 2 * margin, height - side - _GAP - margin)
 
 
 def _left(side: float, height: float) -> float:
@@ -196,4 +197,4 @@ def _corner(side: float, text: TextBlock, beside: bool, width: float, height: fl
         return (width - side) / 2, (height - side) / 2
     if beside:
         return _left(side, height), (height - side) / 2
-    return (width - side) / 2, max(0.0, (height - side - text.height - _margin(width, height)) / 2)
+    return (width - side) / 2, max(0.0, (height - side - _GAP - text.height - _margin(width, height)) / 2)

@@ -18,6 +18,8 @@ from rmfab.label.readback import Expected, check_resolution, judge_code, page_im
 from rmfab.label.text import MM, Run
 from rmfab.label.typeface import Face, width_of
 
+# Edges that fall on whole dots come out of the rasteriser as 1 or 254 where a coordinate was rounded.
+_CLEAN = [0] * 4 + list(range(4, 252)) + [255] * 4
 _FAMILIES = {
     Face.REGULAR: "font-family='Helvetica, Arial, sans-serif'",
     Face.BOLD: "font-family='Helvetica, Arial, sans-serif' font-weight='bold'",
@@ -44,7 +46,7 @@ def make_png(label: Label, width: float, height: float, dpi: int = 300) -> Pictu
     check_resolution(artwork.layout.module, dpi)
     (page,) = page_images(single_pdf(artwork), dpi)
     stream = io.BytesIO()
-    page.crop((0, 0, columns, rows)).save(stream, "PNG", dpi=(dpi, dpi), optimize=True)
+    page.crop((0, 0, columns, rows)).point(_CLEAN).save(stream, "PNG", dpi=(dpi, dpi), optimize=True)
     judge_code(read_png(stream.getvalue()), Expected(label.serial, label.payload), "PNG")
     return Picture(stream.getvalue(), notices([label], [artwork.layout]))
 

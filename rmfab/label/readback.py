@@ -53,7 +53,8 @@ def page_images(pdf: bytes, dpi: int, pages: Sequence[int] | None = None) -> Ite
     """The pages (from 0; all if not given) as grey images of *dpi* dots per inch."""
     with closing(pypdfium2.PdfDocument(pdf)) as document:
         for number in range(len(document)) if pages is None else pages:
-            bitmap = document[number].render(scale=dpi / 72, grayscale=True)
+            # A hair less, because pdfium rounds the page up to whole dots and a page of 590.0000004 would become 591.
+            bitmap = document[number].render(scale=dpi / 72 * (1 - 1e-6), grayscale=True)
             yield bitmap.to_pil()
 
 

@@ -88,10 +88,12 @@ def sheet(name: str) -> Sheet:
     known = {_plain(each.name): each for each in SHEETS}
     if wanted in known:
         return known[wanted]
-    near = difflib.get_close_matches(wanted, known, n=1, cutoff=0.6)
+    near = difflib.get_close_matches(wanted, known, n=3, cutoff=0.6)
     names = ", ".join(each.name for each in SHEETS)
-    hint = f"did you mean {known[near[0]].name}? known sheets: {names}" if near else f"known sheets: {names}"
-    raise InputError(f'"{name}" is no label sheet that rmfab knows', hint=hint, cause="unknown-sheet")
+    hint = f"did you mean {' or '.join(known[each].name for each in near)}? " if near else ""
+    raise InputError(
+        f'"{name}" is no label sheet that rmfab knows', hint=f"{hint}known sheets: {names}", cause="unknown-sheet"
+    )
 
 
 def _plain(name: str) -> str:

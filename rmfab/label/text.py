@@ -142,9 +142,8 @@ class _Draft:
     @property
     def height(self) -> float:
         """From the top of the first capitals to the last baseline."""
-        first = self.style.head if Field.PRODUCT in self.texts else 1.0
         gap = self.style.head_gap if Field.PRODUCT in self.texts and len(self.texts) > 1 else 0.0
-        return CAP_HEIGHT * first + gap + self.style.pitch * (len(self.texts) - 1)
+        return self._first() + gap + self.style.pitch * (len(self.texts) - 1)
 
     def widest(self, uncut: tuple[Field, ...]) -> float:
         """The width of the widest line that may not be shortened."""
@@ -179,12 +178,16 @@ class _Draft:
         """The letters in their places, in mm and points, from the top left corner."""
         baseline = 0.0
         for each in self.texts:
-            first = CAP_HEIGHT * (self.style.head if each is Field.PRODUCT else 1.0)
-            baseline = baseline + self.style.pitch if baseline else first
+            baseline = baseline + self.style.pitch if baseline else self._first()
             for run in self._line(each, self.short(each), baseline):
                 x, y = run.x * self.body * MM, run.baseline * self.body * MM
                 yield replace(run, x=x, baseline=y, size=round(run.size * self.body, 2))
             baseline += self.style.head_gap if each is Field.PRODUCT else 0.0
+
+    def _first(self) -> float:
+        """The first baseline: its capitals touch the top."""
+        first = next(iter(self.texts))
+        return CAP_HEIGHT * (self.style.head if first is Field.PRODUCT else first.scale)
 
     def _line(self, each: Field, text: str, baseline: float) -> Iterator[Run]:
         scale, indent = self.scale(each), self.style.indent_of(each)

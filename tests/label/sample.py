@@ -1,0 +1,29 @@
+"""Labels as stock firmware would have them."""
+
+from __future__ import annotations
+
+import json
+
+from rmfab.label.layout import Label
+from rmfab.secret import Secret
+
+POP = 0x5EC2E700
+
+
+def label(number: int = 1, form: str = "json", product: str = "Desk Lamp", serial: str | None = None) -> Label:
+    """Label *number*; its PoP begins with 5ec2e7, its payload is of *form*: json (security 2), json1 or compact."""
+    name, pop = f"PROV_{number:06x}", f"{POP + number:08x}"
+    return Label(product, serial or f"LMP-{number:06d}", name, Secret(pop), Secret(_payload(form, name, pop)))
+
+
+def labels(count: int, form: str = "json") -> list[Label]:
+    """Labels 1 to *count*."""
+    return [label(number, form) for number in range(1, count + 1)]
+
+
+def _payload(form: str, name: str, pop: str) -> str:
+    if form == "compact":
+        return f"NP:{name}|{pop}|b"
+    user = {"username": "wifiprov"} if form == "json" else {}
+    fields = {"ver": "v1", "name": name, **user, "pop": pop, "transport": "ble"}
+    return json.dumps(fields, separators=(",", ":"))

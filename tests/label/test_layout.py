@@ -1,0 +1,226 @@
+"""The layout of a label: module sizes, order and legibility of its text, and what is left out."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from rmfab.errors import InputError
+from rmfab.label.layout import Label, Layout, code_side, lay_out, make_artwork, small_module
+from rmfab.label.notices import remarks
+from rmfab.label.sheets import SHEETS, Sheet, sheet
+from rmfab.label.symbol import QUIET_ZONE, Level
+from rmfab.label.text import MM, Field
+from rmfab.label.typeface import width_of
+from rmfab.secret import Secret
+from tests.label.sample import label
+
+
+def shown(layout: Layout, field: Field) -> str:
+    """The letters of one line, its caption left out."""
+    return "".join(run.text for run in layout.runs if run.line is field and run.text != field.caption)
+
+
+def check_placement(layout: Layout, modules: int) -> None:
+    """Everything lies inside the label, text of 5 pt or more, and the quiet zone is empty."""
+    quiet = QUIET_ZONE * layout.module
+    left, top = layout.code[0] - quiet, layout.code[1] - quiet
+    right, bottom = left + (modules + 8) * layout.module, top + (modules + 8) * layout.module
+    assert left >= -1e-6
+    assert top >= -1e-6
+    assert right <= layout.width + 1e-6
+    assert bottom <= layout.height + 1e-6
+    for run in layout.runs:
+        end = run.x + width_of(run.text, run.face, run.size) * MM
+        assert run.size >= 5.0
+        assert run.x >= 0
+        assert end <= layout.width - 0.5
+        assert run.baseline <= layout.height - 0.5
+        assert run.x >= right - 1e-6 or run.baseline - 0.72 * run.size * MM >= bottom + 0.25
+
+
+@pytest.mark.parametrize(
+    ("modules", "sides"),
+    [
+        (25, (0.303, 0.364, 0.455, 0.606)),
+        (29, (0.270, 0.324, 0.405, 0.541)),
+        (33, (0.244, 0.293, 0.366, 0.488)),
+        (37, (0.222, 0.267, 0.333, 0.444)),
+        (41, (0.204, 0.245, 0.306, 0.408)),
+    ],
+)
+def test_module_sizes_on_square_codes(modules: int, sides: tuple[float, ...]) -> None:
+    """The code and its quiet zone of four modules a side fill 10, 12, 15 and 20 mm."""
+    for height, side in zip((10.0, 12.0, 15.0, 20.0), sides, strict=True):
+        layout = lay_out(label(), modules, 3 * height, height)
+        assert layout.module == pytest.approx(side, abs=0.0006)
+        check_placement(layout, modules)
+
+
+@pytest.mark.parametrize(
+    ("name", "form", "warned"),
+    [
+        ("L7651", "json", False),
+        ("L7160", "json", False),
+        ("5160", "json", False),
+        ("94103", "json", False),
+        ("5167", "json1", False),
+        ("5167", "json", True),
+        ("L4731", "compact", False),
+        ("L4731", "json1", True),
+        ("L4731", "json", True),
+        ("L7657", "compact", False),
+    ],
+)
+def test_which_sheets_suit_which_payload(name: str, form: str, warned: bool) -> None:
+    """Modules under 0.30 mm are warned of; on JSON the hint names the compact form."""
+    each = label(form=form)
+    small = small_module(each, make_artwork(each, *sheet(name).label).layout)
+    assert (small is not None) == warned
+    if small:
+        assert 'qr = "compact"' in small[1]
+
+
+@pytest.mark.parametrize("form", ["json", "compact"])
+def test_modules_under_a_fifth_of_a_millimetre_are_refused(form: str) -> None:
+    """The error names the serial and the size; only JSON can be made smaller by the compact form."""
+    with pytest.raises(InputError) as refused:
+        make_artwork(label(form=form), 40.0, 6.0)
+    assert refused.value.where == "LMP-000001"
+    assert ("compact" in str(refused.value.hint)) == (form == "json")
+    assert "5ec2e7" not in f"{refused.value!r} {refused.value} {refused.value.hint}"
+
+
+def test_a_large_label_has_level_m_and_a_small_one_the_smallest_symbol() -> None:
+    """Where modules stay safe for phones the code is M or better, else the smallest symbol is taken."""
+    assert make_artwork(label(form="json1"), *sheet("L7160").label).symbol.level is Level.M
+    assert make_artwork(label(form="json1"), *sheet("L4731").label).symbol.level is Level.L
+
+
+@pytest.mark.parametrize("each", SHEETS, ids=str)
+@pytest.mark.parametrize("form", ["json", "json1", "compact"])
+def test_every_sheet_takes_every_payload(each: Sheet, form: str) -> None:
+    """Nothing leaves the label or enters the quiet zone, on any sheet."""
+    artwork = make_artwork(label(form=form), *each.label)
+    check_placement(artwork.layout, artwork.symbol.side)
+
+
+@pytest.mark.parametrize("each", [each for each in SHEETS if each.label[0] > 20], ids=str)
+def test_a_usual_label_shows_all_four_lines(each: Sheet) -> None:
+    """Product, serial, service name and PoP stand whole on every sheet but the one of 17.8 x 10 mm."""
+    layout = make_artwork(label(form="compact"), *each.label).layout
+    assert [shown(layout, field) for field in Field] == ["Desk Lamp", "LMP-000001", "PROV_000001", "5ec2e701"]
+    assert not layout.omitted
+    assert not layout.shortened
+
+
+def test_a_tiny_label_is_code_only_and_says_so() -> None:
+    """Where no line fits, the code stands in the middle and the text is reported as left out."""
+    layout = make_artwork(label(form="compact"), *sheet("L7657").label).layout
+    assert layout.runs == ()
+    assert layout.omitted == tuple(Field)
+    assert layout.code[0] - 4 * layout.module == pytest.approx((17.78 - 10) / 2)
+    (notice,) = remarks(label(form="compact"), layout)
+    assert "product, serial, service name, PoP left out" in notice.what
+
+
+def test_the_pop_is_grouped_by_a_gap_that_is_no_space() -> None:
+    """Eight digits come as two runs of four, without a space that could be typed."""
+    layout = make_artwork(label(), *sheet("L7160").label).layout
+    assert [run.text for run in layout.runs if run.line is Field.POP] == ["PoP", "5ec2", "e701"]
+
+
+def test_a_long_product_becomes_smaller_and_then_shorter() -> None:
+    """A product name shrinks before it is cut, and the cut shows as an ellipsis."""
+    short = make_artwork(label(product="Desk Lamp"), *sheet("L7651").label).layout
+    long = make_artwork(label(product="Desk Lamp of Many Colours and Words"), *sheet("L7651").label).layout
+    assert long.runs[0].size < short.runs[0].size
+    assert shown(long, Field.PRODUCT).endswith("…")
+    assert long.shortened == (Field.PRODUCT,)
+
+
+@pytest.mark.parametrize(
+    ("product", "printed"),
+    [
+        ("Lámpara Größe 2", "Lámpara Größe 2"),
+        ("Lampă ﬁne", "Lampa fine"),
+        ("Lamp 智能", "Lamp ?"),
+        ("智能灯", ""),
+        ("tab\there", "tab here"),
+    ],
+)
+def test_letters_without_a_glyph_are_never_silent(product: str, printed: str) -> None:
+    """The nearest letters stand there, or the line is left out, with a warning."""
+    each = label(product=product)
+    layout = make_artwork(each, *sheet("L7160").label).layout
+    assert shown(layout, Field.PRODUCT) == printed
+    assert bool(list(remarks(each, layout))) == (product != printed)
+
+
+def test_a_pop_that_cannot_be_written_is_left_out_not_altered() -> None:
+    """A PoP with letters outside the typeface is on the code only, and the warning does not show it."""
+    each = Label("Lamp", "A1", "PROV_000001", Secret("пароль"), Secret("NP:PROV_000001|пароль|b"))
+    layout = make_artwork(each, *sheet("L7160").label).layout
+    assert layout.omitted == (Field.POP,)
+    assert "пароль" not in str(list(remarks(each, layout)))
+
+
+def test_firmware_without_a_pop_has_no_pop_line() -> None:
+    """An empty PoP is no field: neither printed nor missed."""
+    each = Label("Lamp", "A1", "PROV_000001", Secret(""), Secret("NP:PROV_000001||b"))
+    layout = make_artwork(each, *sheet("L7160").label).layout
+    assert not any(run.line is Field.POP for run in layout.runs)
+    assert not layout.omitted
+
+
+def test_labels_of_a_batch_are_set_alike() -> None:
+    """Narrow and wide digits give the same sizes and baselines."""
+    one, two = (
+        make_artwork(Label("Lamp", serial, name, Secret(pop), Secret("x" * 68)), *sheet("L7651").label).layout
+        for serial, name, pop in (("LMP-000001", "PROV_ffffff", "11111111"), ("LMP-888888", "PROV_dddddd", "abcdabcd"))
+    )
+    assert [(run.line, run.size, run.baseline) for run in one.runs] == [
+        (run.line, run.size, run.baseline) for run in two.runs
+    ]
+
+
+def test_nothing_of_a_label_shows_its_secrets() -> None:
+    """Neither the label nor its drawing repeats the PoP or the payload in repr."""
+    each = label()
+    assert "5ec2" not in repr(each)
+    assert "5ec2" not in repr(make_artwork(each, *sheet("L7160").label))
+
+
+@pytest.mark.parametrize(("serial", "payload"), [("", "x"), ("A1", "")])
+def test_a_label_without_serial_or_payload_is_refused(serial: str, payload: str) -> None:
+    """A label is validated when it is made."""
+    with pytest.raises(InputError):
+        Label("Lamp", serial, "PROV_000001", Secret("x"), Secret(payload))
+
+
+SAFE = st.text("ABCXYZabcxyz0189._-", min_size=1, max_size=64)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.text(max_size=60),
+    SAFE,
+    st.text("abcdefPROV_0123 ", max_size=22),
+    st.text("0123456789abcdef", max_size=32),
+    st.floats(9, 120),
+    st.floats(9, 120),
+    st.sampled_from([25, 33, 37, 49]),
+)
+def test_any_text_on_any_label_is_placed_or_reported(
+    product: str, serial: str, name: str, pop: str, width: float, height: float, modules: int
+) -> None:
+    """Whatever the lengths: inside the label, clear of the code, at 5 pt or more; serial and PoP whole or left out."""
+    each = Label(product, serial, name, Secret(pop), Secret("x"))
+    assume(min(width, height, code_side(width, height)) / (modules + 8) >= 0.2)
+    layout = lay_out(each, modules, width, height)
+    check_placement(layout, modules)
+    for field, text in ((Field.SERIAL, serial), (Field.POP, pop)):
+        assert shown(layout, field) == ("" if field in layout.omitted else text)
+    for field in (Field.PRODUCT, Field.NAME):
+        assert shown(layout, field) or field in layout.omitted or not each.texts()[field].reveal()
