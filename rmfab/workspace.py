@@ -205,6 +205,12 @@ def _as_path(location: str) -> Path | str:
     return location if "://" in location else Path(location)
 
 
+def batch_prefix(product: str) -> str:
+    """What the batches of *product* are called before their number: its name as a file name, at most 50 characters."""
+    slug = re.sub(r"[^A-Za-z0-9]+", "-", product).strip("-").lower()[:50].strip("-")
+    return slug or "batch"
+
+
 def make_keys(folder: Path, source: Callable[[int], bytes] = secrets.token_bytes) -> str:
     """Makes the station's key and the uniqueness key in *folder*, where they are missing; returns the recipient."""
     from rmfab.identity.sealing import create_station_key, load_station_key

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -52,3 +54,17 @@ def table(head: tuple[str, ...], rows: list[tuple[object, ...]]) -> None:
 def folder() -> Any:
     """The -C folder of this command line, None where it was not given."""
     return click.get_current_context().find_root().obj.folder
+
+
+@contextmanager
+def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A progress bar on a terminal; the yielded function takes how many of *total* are done."""
+    if quiet() or not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda done: bar.update(task, completed=done)

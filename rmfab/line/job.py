@@ -18,9 +18,9 @@ from rmfab.line.happening import Step
 from rmfab.product.product import Product
 from rmfab.release.release import Release
 
-FLASH_STEPS = (Step.DETECT, Step.CLAIM, Step.FLASH, Step.READBACK)
-VERIFY_STEPS = (Step.DETECT, Step.BOOT, Step.IDENTIFY)
-RUN_STEPS = (*FLASH_STEPS, Step.BOOT, Step.IDENTIFY, Step.LABEL)
+FLASH_STEPS: tuple[Step, ...] = (Step.DETECT, Step.CLAIM, Step.FLASH, Step.READBACK)
+VERIFY_STEPS: tuple[Step, ...] = (Step.DETECT, Step.BOOT, Step.IDENTIFY)
+RUN_STEPS: tuple[Step, ...] = (*FLASH_STEPS, Step.BOOT, Step.IDENTIFY, Step.LABEL)
 
 
 @dataclass(frozen=True)

@@ -3,41 +3,53 @@
 from __future__ import annotations
 
 from enum import Enum, IntEnum, unique
-from typing import Self
 
 
 @unique
 class Chip(Enum):
-    """A chip as esptool spells it, with its image id and where its ROM looks for the bootloader.
+    """A chip as esptool spells it."""
 
-    Source: esptool 5.6 `targets/*.py` (IMAGE_CHIP_ID, BOOTLOADER_FLASH_OFFSET); esp_image_header_t.chip_id.
-    """
+    ESP32 = "esp32"
+    ESP32S2 = "esp32s2"
+    ESP32S3 = "esp32s3"
+    ESP32C2 = "esp32c2"
+    ESP32C3 = "esp32c3"
+    ESP32C5 = "esp32c5"
+    ESP32C6 = "esp32c6"
+    ESP32C61 = "esp32c61"
+    ESP32H2 = "esp32h2"
+    ESP32P4 = "esp32p4"
 
-    ESP32 = "esp32", 0, 0x1000
-    ESP32S2 = "esp32s2", 2, 0x1000
-    ESP32S3 = "esp32s3", 9, 0x0
-    ESP32C2 = "esp32c2", 12, 0x0
-    ESP32C3 = "esp32c3", 5, 0x0
-    ESP32C5 = "esp32c5", 23, 0x2000
-    ESP32C6 = "esp32c6", 13, 0x0
-    ESP32C61 = "esp32c61", 20, 0x0
-    ESP32H2 = "esp32h2", 16, 0x0
-    ESP32P4 = "esp32p4", 18, 0x2000
+    @property
+    def image_id(self) -> int:
+        """esp_image_header_t.chip_id of images for this chip."""
+        return _IMAGE_IDS[self]
 
-    image_id: int
-    bootloader_offset: int
-
-    def __new__(cls, value: str, image_id: int, bootloader_offset: int) -> Self:
-        member = object.__new__(cls)
-        member._value_ = value
-        member.image_id = image_id
-        member.bootloader_offset = bootloader_offset
-        return member
+    @property
+    def bootloader_offset(self) -> int:
+        """Where in the flash the ROM looks for the bootloader."""
+        return _BOOTLOADER_OFFSETS.get(self, 0)
 
     @classmethod
     def from_image_id(cls, image_id: int) -> Chip | None:
         """The chip with this esp_image_header_t.chip_id, None where rmfab knows none."""
         return next((chip for chip in cls if chip.image_id == image_id), None)
+
+
+# Source: esptool 5.6 targets/*.py, IMAGE_CHIP_ID and BOOTLOADER_FLASH_OFFSET.
+_IMAGE_IDS = {
+    Chip.ESP32: 0,
+    Chip.ESP32S2: 2,
+    Chip.ESP32S3: 9,
+    Chip.ESP32C2: 12,
+    Chip.ESP32C3: 5,
+    Chip.ESP32C5: 23,
+    Chip.ESP32C6: 13,
+    Chip.ESP32C61: 20,
+    Chip.ESP32H2: 16,
+    Chip.ESP32P4: 18,
+}
+_BOOTLOADER_OFFSETS = {Chip.ESP32: 0x1000, Chip.ESP32S2: 0x1000, Chip.ESP32C5: 0x2000, Chip.ESP32P4: 0x2000}
 
 
 @unique

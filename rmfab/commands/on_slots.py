@@ -1,0 +1,148 @@
+"""What `flash`, `verify`, `run` and `demo` share: their options, and running the line with a view."""
+
+from __future__ import annotations
+
+import secrets
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from rmfab.errors import InputError, IntegrityError, StationError, UnitsFailed
+
+if TYPE_CHECKING:
+    from rmfab.line.floor import Floor
+    from rmfab.line.happening import Step, Summary, UnitEnded
+    from rmfab.line.station import Slot
+    from rmfab.workspace import Workspace
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+json_option = click.option("--json", "json_wanted", is_flag=True, help="Print JSON events, one a line.")
+
+
+def port_options(function: F) -> F:
+    """--port, --baud and --json."""
+    for option in (
+        json_option,
+        click.option(
+            "--baud", type=click.IntRange(9600, 4_000_000), help="Baud in the stub (default: the slot's, 921600)."
+        ),
+        click.option(
+            "-p",
+            "--port",
+            "ports",
+            multiple=True,
+            metavar="PORT",
+            help="A port or slot name; again for more (default: all slots).",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+release_option = click.option(
+    "--release", type=click.Path(path_type=Path), help="A bundle or ESP-IDF build folder (default: product.toml)."
+)
+batch_option = click.option("--batch", help="Claim from this batch only.")
+
+
+def run_line(
+    workspace: Workspace,
+    slots: tuple[Slot, ...],
+    steps: tuple[Step, ...],
+    *,
+    json_wanted: bool,
+    release: Path | None = None,
+    batch: str | None = None,
+    serial: str | None = None,
+    loop: bool = False,
+    on_unit: Callable[[UnitEnded], None] | None = None,
+) -> Summary:
+    """Runs *steps* on *slots* and shows it. Raises what the exit code is made of: UnitsFailed, StationError …"""
+    from rmfab.commands.view import make_view
+    from rmfab.line.floor import Floor
+    from rmfab.line.happening import Step, Summary, UnitEnded
+    from rmfab.line.job import Firmware, Job
+    from rmfab.release.preflight import preflight
+    from rmfab.workspace import now
+
+    if serial is not None and len(slots) != 1:
+        raise InputError("--serial names one unit, so that it goes with one port", where=serial)
+    firmware = None
+    if Step.FLASH in steps or release is not None or workspace.product.release.path is not None:
+        opened = workspace.release(release)
+        preflight(opened, workspace.product)
+        firmware = Firmware.prepare(opened)
+    if batch is not None:
+        workspace.check_policy(batch)
+    job = Job(
+        product=workspace.product,
+        firmware=firmware,
+        ledger=workspace.ledger,
+        open_identity=workspace.open_identity,
+        station=workspace.station.name,
+        steps=steps,
+        logs=workspace.logs_folder,
+        now=now,
+        challenge=lambda: secrets.token_hex(16),
+        batch=batch,
+        serial=serial,
+    )
+    floor = Floor(job, slots, loop=loop)
+    view = make_view(json_wanted, tuple(slot.name for slot in slots))
+    summary = Summary()
+    ended: list[UnitEnded] = []
+    try:
+        with _stoppable(floor):
+            for happening in floor.happenings():
+                view.show(happening)
+                if isinstance(happening, UnitEnded):
+                    summary.count(happening)
+                    ended.append(happening)
+                    if on_unit is not None:
+                        on_unit(happening)
+    finally:
+        view.close(summary)
+    _raise_worst(floor, summary, ended)
+    return summary
+
+
+@contextmanager
+def _stoppable(floor: Floor) -> Iterator[None]:
+    """The first ^C (or SIGTERM) stops the floor in order; the second is the usual one."""
+
+    def stop(number: int, _: FrameType | None) -> None:
+        signal.signal(number, previous[signal.Signals(number)])
+        floor.stop()
+
+    previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number in previous:
+        signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def _raise_worst(floor: Floor, summary: Summary, ended: list[UnitEnded]) -> None:
+    """Raises the error that the exit code is made of: integrity, interruption, a failed unit, the station, input."""
+    units = summary.passed + summary.failed + summary.errors + summary.aborted
+    if isinstance(floor.stopped_by, IntegrityError):
+        raise floor.stopped_by
+    if floor.stopped:
+        raise KeyboardInterrupt
+    if summary.failed:
+        named = next((unit.serial or unit.mac for unit in ended if unit.outcome.value == "FAIL"), None)
+        tail = f"; see `rmfab trace {named}`" if named else ""
+        raise UnitsFailed(f"{summary.failed} of {units} units failed{tail}")
+    errors = [unit.error for unit in ended if unit.error is not None]
+    for kind in (StationError, InputError):
+        chosen = next((error for error in errors if isinstance(error, kind)), None)
+        if chosen is not None:
+            raise chosen

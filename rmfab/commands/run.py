@@ -1,0 +1,49 @@
+"""`rmfab run`: the line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from rmfab.commands.on_slots import batch_option, port_options, release_option, run_line
+
+
+@click.command("run")
+@port_options
+@release_option
+@batch_option
+@click.option("--serial", help="Give the board this identity, or see that it has it.")
+@click.option("--loop", is_flag=True, help="Wait for the next board on every slot, until ^C or the batch is used up.")
+def command(
+    ports: tuple[str, ...],
+    baud: int | None,
+    json_wanted: bool,
+    release: Path | None,
+    batch: str | None,
+    serial: str | None,
+    loop: bool,
+) -> None:
+    """Run the line: detect, claim, flash, read back, boot, identify and label, on all slots at once.
+
+    \b
+    rmfab run --batch lamp-0001 --port /dev/ttyUSB0 --port /dev/ttyUSB1
+    rmfab run --loop                      all slots of station.toml, board after board
+    """
+    from rmfab.commands.speech import folder
+    from rmfab.line.job import RUN_STEPS
+    from rmfab.line.station import slots_for
+    from rmfab.workspace import open_workspace
+
+    workspace = open_workspace(folder())
+    slots = slots_for(ports, workspace.station, baud)
+    run_line(
+        workspace,
+        slots,
+        RUN_STEPS,
+        json_wanted=json_wanted,
+        release=release,
+        batch=batch,
+        serial=serial,
+        loop=loop,
+    )

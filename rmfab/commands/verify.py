@@ -1,0 +1,36 @@
+"""`rmfab verify`: the checks of a flashed unit, nothing written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from rmfab.commands.on_slots import port_options, release_option, run_line
+
+
+@click.command("verify")
+@port_options
+@release_option
+@click.option("--serial", help="Which unit it ought to be, where the MAC cannot be read (socket ports).")
+def command(
+    ports: tuple[str, ...], baud: int | None, json_wanted: bool, release: Path | None, serial: str | None
+) -> None:
+    """Prove that flashed units boot and are who they ought to be: boot log, node id, QR payload, signature.
+
+    \b
+    rmfab verify --port /dev/ttyUSB0
+    """
+    from rmfab.board.restart import Unwired
+    from rmfab.commands.speech import folder
+    from rmfab.line.happening import Step
+    from rmfab.line.job import VERIFY_STEPS
+    from rmfab.line.station import slots_for
+    from rmfab.workspace import open_workspace
+
+    workspace = open_workspace(folder())
+    slots = slots_for(ports, workspace.station, baud)
+    steps = VERIFY_STEPS
+    if all(isinstance(slot.link.restart, Unwired) for slot in slots):
+        steps = tuple(step for step in steps if step is not Step.DETECT)
+    run_line(workspace, slots, steps, json_wanted=json_wanted, release=release, serial=serial)

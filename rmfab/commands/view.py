@@ -1,0 +1,151 @@
+"""How people see the line: one line a unit, a live table on a terminal, or JSON events for programs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Protocol
+
+import click
+
+from rmfab.commands.speech import quiet, warn
+from rmfab.ledger.events import Outcome
+from rmfab.line.happening import (
+    Happening,
+    Step,
+    StepEnded,
+    Summary,
+    UnitEnded,
+    Word,
+    to_json,
+)
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+COLOURS = {
+    Outcome.PASS: "green",
+    Outcome.MARGINAL: "yellow",
+    Outcome.FAIL: "red",
+    Outcome.ERROR: "magenta",
+    Outcome.ABORTED: "yellow",
+    Outcome.SKIP: "bright_black",
+}
+_SHOWN = (Step.FLASH, Step.BOOT, Step.IDENTIFY)
+
+
+class View(Protocol):
+    """Shows happenings as they come."""
+
+    def show(self, happening: Happening) -> None:
+        """Shows one."""
+
+    def close(self, summary: Summary, /) -> None:
+        """Ends the view, after the last one."""
+
+
+def make_view(json_wanted: bool, slots: tuple[str, ...]) -> View:
+    """The view for this call: JSON, live where stderr is a terminal, plain otherwise."""
+    if json_wanted:
+        return JsonView()
+    if sys.stderr.isatty() and not quiet():
+        return LiveView(slots)
+    return PlainView()
+
+
+class JsonView:
+    """One object a line on stdout; the last is the summary."""
+
+    def show(self, happening: Happening) -> None:
+        """Prints the happening where it has a JSON form."""
+        if (value := to_json(happening)) is not None:
+            self._print(value)
+
+    def close(self, summary: Summary, /) -> None:
+        """Prints the summary."""
+        self._print(summary.to_json())
+
+    def _print(self, value: object) -> None:
+        sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+        sys.stdout.flush()
+
+
+class UnitLines:
+    """Collects the steps of each slot's unit into the line that is printed when it ends."""
+
+    def __init__(self) -> None:
+        self._steps: dict[str, list[StepEnded]] = {}
+
+    def note(self, happening: Happening) -> None:
+        """Takes in a step that ended."""
+        if isinstance(happening, StepEnded):
+            self._steps.setdefault(happening.slot, []).append(happening)
+
+    def line(self, ended: UnitEnded) -> list[tuple[str, str | None]]:
+        """The unit's line as pieces of text with a colour each."""
+        pieces: list[tuple[str, str | None]] = [(f"{ended.serial or ended.mac or ended.slot:<20}", "bold")]
+        for step in self._steps.pop(ended.slot, []):
+            bad = step.outcome not in (Outcome.PASS, Outcome.SKIP)
+            if step.step not in _SHOWN and not bad:
+                continue
+            pieces.append((f"  {step.step} ", None))
+            pieces.append((step.outcome.value, COLOURS[step.outcome]))
+            pieces.append((f" {step.seconds:.1f}s" if not bad else f" ({step.reason})", None))
+        pieces.append(("   ", None))
+        pieces.append((ended.outcome.value, COLOURS[ended.outcome]))
+        if not any(text.startswith("  ") for text, _ in pieces[1:-2]) and ended.reason:
+            pieces.append((f" ({ended.reason})", None))
+        return pieces
+
+
+class PlainView:
+    """One line a unit on stdout, words on stderr."""
+
+    def __init__(self) -> None:
+        self._lines = UnitLines()
+
+    def show(self, happening: Happening) -> None:
+        """Prints a unit that ended, or a word."""
+        self._lines.note(happening)
+        if isinstance(happening, UnitEnded):
+            click.echo("".join(click.style(text, fg=_plain(colour)) for text, colour in self._lines.line(happening)))
+        elif isinstance(happening, Word):
+            speak(happening)
+
+    def close(self, _: Summary, /) -> None:
+        """Nothing is open."""
+
+
+def _plain(colour: str | None) -> str | None:
+    return None if colour == "bold" else colour
+
+
+def speak(word: Word) -> None:
+    """A word on stderr, with its slot."""
+    if word.level == "warning":
+        warn(f"{word.slot}: {word.text}")
+    elif not quiet():
+        click.echo(f"rmfab: {word.slot}: {word.text}", err=True)
+
+
+class LiveView:
+    """A table with a row a slot that redraws itself; ended units scroll away above it."""
+
+    def __init__(self, slots: tuple[str, ...]) -> None:
+        from rich.console import Console
+        from rich.live import Live
+
+        self._lines = UnitLines()
+        self._rows: dict[str, tuple[str, str, float | None]] = dict.fromkeys(slots, ("", "waiting", None))
+        self._console = Console(stderr=True, highlight=False)
+        self._live = Live(console=self._console, refresh_per_second=10, transient=True, get_renderable=self._table)
+        self._live.start()
+
+    def _table(self) -> Table:
+        from rich.table import Table
+
+        table = Table.grid(padding=(0, 2))
+        table.add_column(style="bold", no_wrap=True)
+        table.add_column(no_wrap=True)
+        table.add_column(width=10)
+        table.add_column(width=26)

@@ -1,0 +1,78 @@
+"""Everything that happened to a unit: its identity's public side and its events, as text lines and as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from rmfab.ledger.events import StoredEvent
+from rmfab.ledger.records import Identity
+
+
+def as_lines(identities: Sequence[Identity], events: Sequence[StoredEvent]) -> Iterator[str]:
+    """The text of `rmfab trace`."""
+    for identity in identities:
+        yield f"{identity.serial}  {identity.state}  batch {identity.batch}"
+        if identity.node_id:
+            yield f"  node id       {identity.node_id}"
+        yield f"  service name  {identity.record.service_name}"
+        if identity.mac:
+            yield f"  board         {identity.mac}"
+        if identity.standing.labelled_count:
+            yield f"  labelled      {identity.standing.labelled_count} times, last {identity.standing.labelled_ts}"
+    for stored in events:
+        yield _line(stored)
+
+
+def _line(stored: StoredEvent) -> str:
+    event = stored.event
+    where = f"{stored.station}/{event.slot}" if event.slot else stored.station
+    what = event.step or event.kind.value
+    outcome = event.outcome.value if event.outcome else ""
+    seconds = f"{event.seconds:.1f}s" if event.seconds is not None else ""
+    reason = f"({event.cause}: {event.reason})" if event.reason else ""
+    log = f"log {event.details['log']}" if event.details.get("log") else ""
+    parts = (event.ts, f"{what:<9}", f"{outcome:<7}", f"{seconds:>6}", where, reason, log)
+    return "  ".join(part for part in parts if part).rstrip()
+
+
+def as_json(identities: Sequence[Identity], events: Sequence[StoredEvent]) -> dict[str, Any]:
+    """The same for programs; nothing sealed."""
+    return {"identities": [_identity(identity) for identity in identities], "events": [_event(e) for e in events]}
+
+
+def _identity(identity: Identity) -> dict[str, Any]:
+    standing = identity.standing
+    return {
+        "serial": identity.serial,
+        "node_id": identity.node_id,
+        "service_name": identity.record.service_name,
+        "certificate_serial": identity.record.certificate_serial,
+        "batch": identity.batch,
+        "product": identity.product,
+        "state": standing.state.value,
+        "mac": standing.mac,
+        "claims": standing.attempts,
+        "flashed": standing.flashed_ts,
+        "verified": standing.verified_ts,
+        "labelled": standing.labelled_count,
+    }
+
+
+def _event(stored: StoredEvent) -> dict[str, Any]:
+    event = stored.event
+    return {
+        "ts": event.ts,
+        "station": stored.station,
+        "slot": event.slot,
+        "kind": event.kind.value,
+        "serial": event.serial,
+        "mac": event.mac,
+        "step": event.step,
+        "outcome": event.outcome.value if event.outcome else None,
+        "state": event.state.value if event.state else None,
+        "class": event.cause,
+        "reason": event.reason,
+        "seconds": event.seconds,
+        "details": dict(event.details),
+    }
