@@ -335,7 +335,7 @@ def _taken(connection: Connection, column: Any, values: Sequence[str], *where: A
     """Which of *values* stand in *column* of the identity table, with the name of their batch."""
     for some in _groups(values):
         query = select(column, schema.batch.c.name).select_from(schema.identity.join(schema.batch))
-        yield from connection.execute(query.where(column.in_(some), *where)).tuples()
+        yield from ((row[0], row[1]) for row in connection.execute(query.where(column.in_(some), *where)))
 
 
 def _groups(values: Iterable[str]) -> Iterator[list[str]]:

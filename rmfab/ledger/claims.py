@@ -79,6 +79,8 @@ def claim(
     """
     if event.mac is None:
         raise ValueError("a claim needs a MAC")
+    if wish.batch is not None:
+        closed_batch(connection, wish.batch)
     held = by_mac(connection, event.mac)
     found = _carried(connection, carried or Carried(), event.mac)
     if held is not None and found is not None and held.serial != found.serial:

@@ -19,7 +19,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, RowMapping, insert, select, update
 
-from rmfab.errors import InputError
+from rmfab.errors import InputError, IntegrityError
 from rmfab.files import is_safe_name
 from rmfab.ledger import schema
 from rmfab.ledger.states import State
@@ -167,16 +167,26 @@ def append(connection: Connection, ledger_id: str, station: str, events: Iterabl
 
 
 def stored(row: Row[Any]) -> StoredEvent:
-    """The event of a row of the event table. Raises ValueError where an edited row holds no event any more."""
+    """The event of a row of the event table. Raises IntegrityError where an edited row holds no event any more."""
     columns = row._mapping
-    values = {name: columns[name] for name in _FIELDS}
+    try:
+        event = _event({name: columns[name] for name in _FIELDS})
+    except (ValueError, InputError) as error:
+        raise IntegrityError(
+            "the event was changed after it was written",
+            where=f"station {columns['station']}, event {columns['seq']}",
+            hint="`rmfab ledger check` says what else does not hold",
+            cause="chain",
+        ) from error
+    return StoredEvent(columns["id"], columns["station"], columns["seq"], event, columns["prev_hash"], columns["hash"])
+
+
+def _event(values: dict[str, Any]) -> Event:
     values["kind"] = Kind(values["kind"])
     values["outcome"] = None if values["outcome"] is None else Outcome(values["outcome"])
     values["state"] = None if values["state"] is None else State(values["state"])
     values["details"] = json.loads(values["details"])
-    return StoredEvent(
-        columns["id"], columns["station"], columns["seq"], Event(**values), columns["prev_hash"], columns["hash"]
-    )
+    return Event(**values)
 
 
 def _head(connection: Connection, ledger_id: str, station: str) -> tuple[int, str]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, func, or_, select
 
-from rmfab.errors import InputError
+from rmfab.errors import InputError, IntegrityError
 from rmfab.identity.record import SealedRecord
 from rmfab.ledger import schema
 from rmfab.ledger.events import StoredEvent, normal_mac, stored
@@ -169,8 +169,17 @@ def identities_query() -> Select[Any]:
 
 
 def identity_value(row: Row[Any]) -> Identity:
-    """The identity of a row of `identities_query`."""
-    return Identity(record_value(row), standing_value(row), row.batch_name, row.product, row.position, row.chunk_id)
+    """The identity of a row of `identities_query`. Raises IntegrityError where an edited row holds none any more."""
+    try:
+        record = record_value(row)
+    except ValueError as error:
+        raise IntegrityError(
+            f"the identity was changed after it was made: {error}",
+            where=row.serial,
+            hint="`rmfab ledger check` says what else does not hold",
+            cause="record",
+        ) from error
+    return Identity(record, standing_value(row), row.batch_name, row.product, row.position, row.chunk_id)
 
 
 def one(connection: Connection, where: ColumnElement[bool]) -> Identity | None:
@@ -180,10 +189,12 @@ def one(connection: Connection, where: ColumnElement[bool]) -> Identity | None:
 
 
 def by_serial(connection: Connection, serial: str) -> Identity | None:
+    """The identity with this serial."""
     return one(connection, schema.identity.c.serial == serial)
 
 
 def by_node_id(connection: Connection, node_id: str) -> Identity | None:
+    """The identity with this node id."""
     return one(connection, schema.identity.c.node_id == node_id)
 
 

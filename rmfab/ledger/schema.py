@@ -54,9 +54,10 @@ batch = Table(
     Column("size", Integer, nullable=False),
     Column("chunk_size", Integer, nullable=False),
     Column("first_n", Integer),
-    Column("state", String(8), CheckConstraint("state IN ('open', 'closed')", name="state"), nullable=False),
+    Column("state", String(8), nullable=False),
     Column("digest", String(64)),
     Column("created_ts", String(32), nullable=False),
+    CheckConstraint("state IN ('open', 'closed')", name="state"),
 )
 """`policy` is canonical JSON: what the identities were made for. `first_n` is NULL where serials were given."""
 
@@ -94,15 +95,7 @@ identity = Table(
     Column("sealed_sec2", LargeBinary),
     Column("sealed_extra", LargeBinary),
     # Where the unit stands: a projection of the events, the fields of Standing.
-    Column(
-        "state",
-        String(9),
-        CheckConstraint(
-            "state IN ('generated', 'claimed', 'flashed', 'verified', 'failed', 'void')",
-            name="state",
-        ),
-        nullable=False,
-    ),
+    Column("state", String(9), nullable=False),
     Column("mac", String(23)),
     Column("attempts", Integer, nullable=False, default=0),
     Column("claimed_ts", String(32)),
@@ -113,6 +106,7 @@ identity = Table(
     Column("labelled_ts", String(32)),
     Column("cause", Text),
     Column("reason", Text),
+    CheckConstraint("state IN ('generated', 'claimed', 'flashed', 'verified', 'failed', 'void')", name="state"),
     CheckConstraint("state IN ('generated', 'void') OR mac IS NOT NULL", name="bound"),
     CheckConstraint("state <> 'generated' OR mac IS NULL", name="free"),
     UniqueConstraint("batch_id", "position"),

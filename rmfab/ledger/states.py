@@ -4,6 +4,8 @@
                     ▲  └───────┴──────────┴──► failed      any of them ──► void, for ever
                     └── every live state, by another claim of the same board
 
+A unit that failed after it was flashed may be verified again without a claim; one that failed before may not.
+
 Pure: the ledger keeps a `Standing` per identity while it writes, `check` and `rebuild` compute it from the events.
 """
 
@@ -41,17 +43,20 @@ _FOLLOWS = {
 }
 
 
-def allowed(before: State, after: State) -> bool:
-    """Whether *after* may follow *before*. A failed unit comes back through a claim; nothing follows void."""
-    return after in _FOLLOWS[before]
+def allowed(before: State, after: State, *, flashed: bool = False) -> bool:
+    """Whether *after* may follow *before*; *flashed*: the unit was flashed, and read back, since its last claim.
+
+    A failed unit comes back through a claim, or, where it was flashed, through another verification.
+    """
+    return after in _FOLLOWS[before] or (flashed and (before, after) == (State.FAILED, State.VERIFIED))
 
 
 @dataclass(frozen=True)
 class Standing:
-    """What the events of one identity add up to. Times are those of the last event of their kind.
+    """What the events of one identity add up to.
 
-    *attempts* counts claims; *cause* and *reason* are those of the last FAIL or ERROR since the last claim, or of
-    the void.
+    *attempts* counts claims. *flashed_ts*, *verified_ts*, *cause* and *reason* (of the last FAIL or ERROR, or of the
+    void) tell what happened since the last claim; *labelled_ts* is the time of the last label.
     """
 
     state: State = State.GENERATED
@@ -89,6 +94,8 @@ def project(standing: Standing, event: Event) -> Standing:
             mac=event.mac,
             attempts=standing.attempts + 1,
             claimed_ts=event.ts,
+            flashed_ts=None,
+            verified_ts=None,
             cause=None,
             reason=None,
         )
@@ -114,7 +121,7 @@ def _judge(standing: Standing, event: Event) -> None:
     state = event.state
     if state is None:
         return
-    if not allowed(standing.state, state):
+    if not allowed(standing.state, state, flashed=standing.flashed_ts is not None):
         raise InputError(
             f"a {standing.state} unit cannot become {state}",
             where=event.serial,

@@ -22,6 +22,7 @@ import threading
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -68,7 +69,7 @@ class Ledger:
         engine = sqlite.open_engine(path, patience)
         try:
             with sqlite.explained(path):
-                ledger_id = _ready(engine, path, patience)
+                ledger_id = _ready(engine, path, patience, create)
         except BaseException:
             engine.dispose()
             raise
@@ -234,10 +235,10 @@ class Ledger:
 
     # Keeping
 
-    def check(self) -> tuple[Finding, ...]:
-        """See `checking.check`: everything that does not hold; empty for a sound ledger."""
+    def check(self, limit: int = 1000) -> tuple[Finding, ...]:
+        """See `checking.check`: what does not hold, the first *limit* of it; empty for a sound ledger."""
         with self._reading() as connection:
-            return tuple(checking.check(connection, self.id))
+            return tuple(islice(checking.check(connection, self.id), limit))
 
     def rebuild(self) -> int:
         """See `checking.rebuild`: makes current state from history; returns how many identities it mended."""
@@ -246,7 +247,7 @@ class Ledger:
 
     def backup(self, target: Path) -> None:
         """See `backup.backup`: a consistent copy in the new file *target*, while stations go on working."""
-        with sqlite.explained(self.path):
+        with sqlite.explained(target):
             backup.backup(self._engine, target)
 
     @contextmanager
@@ -268,18 +269,16 @@ def _find(path: Path, create: bool) -> None:
     if create:
         sqlite.make_file(path)
         return
-    try:
-        empty = path.stat().st_size == 0
-    except OSError as error:
-        raise LedgerError("there is no ledger here", where=str(path), cause="ledger-missing") from error
-    if empty:
-        raise LedgerError("the ledger is empty", where=str(path), cause="ledger-missing")
+    if not path.is_file():
+        raise LedgerError("there is no ledger here", where=str(path), cause="ledger-missing")
 
 
-def _ready(engine: Engine, path: Path, patience: float) -> str:
+def _ready(engine: Engine, path: Path, patience: float, create: bool) -> str:
     """Brings the schema up to date where it is not; returns the ledger's id."""
     with engine.connect() as connection, connection.begin():
         revision = _revision(connection, path)
+    if revision is None and not create:
+        raise LedgerError("the ledger is empty", where=str(path), cause="ledger-missing")
     if revision != schema.HEAD:
         _migrate(engine, path, patience)
     with engine.connect() as connection, connection.begin():

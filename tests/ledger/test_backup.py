@@ -1,0 +1,76 @@
+"""Backups: whole, consistent, private, and never over another file."""
+
+import os
+import sqlite3
+import threading
+
+import pytest
+
+from rmfab.errors import InputError, LedgerError
+from rmfab.ledger.store import Ledger
+from tests.ledger.workshop import STATION, fresh, mac, now
+
+
+def test_a_backup_is_a_ledger(tmp_path):
+    """The copy opens, holds everything and goes on by itself, in WAL mode and for its owner alone."""
+    with fresh(tmp_path) as ledger:
+        ledger.claim(mac(1), product="lamp", station=STATION, ts=now())
+        ledger.backup(tmp_path / "copy")
+        there = list(ledger.identities("lamp-0001"))
+    assert os.name != "posix" or (tmp_path / "copy").stat().st_mode & 0o777 == 0o600
+    with Ledger.open(tmp_path / "copy", create=False) as copy:
+        assert copy.id == ledger.id
+        assert list(copy.identities("lamp-0001")) == there
+        assert copy.claim(mac(1), product="lamp", station=STATION, ts=now()).again
+        assert copy.check() == ()
+    with sqlite3.connect(tmp_path / "copy") as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    connection.close()
+
+
+def test_a_backup_while_stations_work(tmp_path):
+    """Claims go on while the copy is made, and the copy holds one moment of them, sound and complete."""
+    with fresh(tmp_path, size=400) as ledger:
+        started, enough = threading.Event(), threading.Event()
+
+        def work():
+            for board in range(400):
+                ledger.claim(mac(board), product="lamp", station=STATION, ts=now())
+                if board == 20:
+                    started.set()
+                if enough.is_set() and board > 60:
+                    return
+
+        worker = threading.Thread(target=work)
+        worker.start()
+        started.wait(30)
+        for number in range(3):
+            ledger.backup(tmp_path / f"copy{number}")
+        enough.set()
+        worker.join()
+        for number in range(3):
+            with Ledger.open(tmp_path / f"copy{number}", create=False) as copy:
+                assert copy.check() == ()
+                claimed = [identity for identity in copy.identities("lamp-0001") if identity.mac]
+                assert len(claimed) >= 20
+                assert [identity.position for identity in claimed] == list(range(len(claimed)))
+
+
+def test_a_backup_replaces_nothing(tmp_path):
+    """A file that is there stays as it is, whatever it is."""
+    with fresh(tmp_path) as ledger:
+        target = tmp_path / "copy"
+        target.write_bytes(b"precious")
+        with pytest.raises(InputError) as caught:
+            ledger.backup(target)
+        assert caught.value.cause == "exists"
+        assert target.read_bytes() == b"precious"
+
+
+def test_a_backup_that_fails_leaves_nothing(tmp_path):
+    """Where the copy cannot be written there is an error and no file."""
+    with fresh(tmp_path) as ledger:
+        before = sorted(tmp_path.iterdir())
+        with pytest.raises((InputError, LedgerError)):
+            ledger.backup(tmp_path / "no such folder" / "copy")
+        assert sorted(tmp_path.iterdir()) == before

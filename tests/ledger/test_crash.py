@@ -1,0 +1,116 @@
+"""Two processes at once, and processes that are killed: nothing doubled, nothing lost."""
+
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rmfab.ledger.store import Ledger
+from tests.ledger.workshop import STATION, fresh, mac, now
+
+ROOT = str(Path(__file__).parents[2])
+
+_CLAIM = """
+import sys
+from pathlib import Path
+sys.path.insert(0, {root!r})
+from rmfab.ledger.events import Event, Kind
+from rmfab.ledger.states import State
+from rmfab.ledger.store import Ledger
+from tests.ledger.workshop import mac, now
+ledger = Ledger.open(Path({path!r}), create={create})
+print("ready", flush=True)
+sys.stdin.readline()
+for board in range({first}, {last}):
+    serial = ledger.claim(mac(board), product="lamp", station={station!r}, ts=now()).identity.serial
+    print(board, serial, flush=True)
+    ledger.record({station!r}, [Event(now(), Kind.STEP, serial=serial, step="flash", state=State.FLASHED)])
+"""
+
+
+def start(path, first, last, station, *, create=False):
+    code = _CLAIM.format(root=ROOT, path=str(path), first=first, last=last, station=station, create=create)
+    worker = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert worker.stdin is not None
+    assert worker.stdout is not None
+    return worker
+
+
+def go(*workers):
+    for worker in workers:
+        assert worker.stdout.readline() == "ready\n"
+    for worker in workers:
+        worker.stdin.write("\n")
+        worker.stdin.flush()
+
+
+def answers(worker):
+    text, _ = worker.communicate()
+    return dict(re.findall(r"^(\d+) (LMP-\d{6})$", text, re.MULTILINE))
+
+
+@pytest.mark.parametrize("same_station", [True, False])
+def test_two_stations_on_one_ledger(tmp_path, same_station):
+    """Two processes that claim at once give no identity twice and lose none, under one station's name or two."""
+    with fresh(tmp_path, size=100) as ledger:
+        pass
+    workers = [start(ledger.path, n, n + 50, "bench" if same_station else f"bench{n}") for n in (0, 50)]
+    go(*workers)
+    given = {}
+    for worker in workers:
+        given |= answers(worker)
+        assert worker.returncode == 0
+    assert len(given) == 100
+    assert sorted(given.values()) == [f"LMP-{n:06d}" for n in range(1, 101)]
+    with Ledger.open(ledger.path, create=False) as ledger:
+        assert {i.mac: i.serial for i in ledger.identities("lamp-0001")} == {mac(int(b)): s for b, s in given.items()}
+        assert ledger.free("lamp") == 0
+        assert ledger.check() == ()
+
+
+def test_two_processes_make_one_ledger(tmp_path):
+    """Where two processes make the ledger at once, there is one, and both have it."""
+    path = tmp_path / "ledger.sqlite"
+    workers = [start(path, 0, 0, "bench", create=True) for _ in range(3)]
+    go(*workers)
+    for worker in workers:
+        worker.communicate()
+        assert worker.returncode == 0
+    with Ledger.open(path, create=False) as ledger:
+        assert ledger.check() == ()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
+def test_kill_at_any_moment(tmp_path):
+    """A line that is killed again and again: what it was told stands, and each board comes back as itself."""
+    with fresh(tmp_path, size=60) as ledger:
+        path = ledger.path
+    chance = random.Random(5)
+    told: dict[str, str] = {}
+    for _ in range(7):
+        worker = start(path, 0, 60, "bench")
+        go(worker)
+        for _ in range(chance.randrange(1, 12)):
+            board, serial = worker.stdout.readline().split()
+            assert told.setdefault(board, serial) == serial
+        worker.send_signal(signal.SIGKILL)
+        told |= {board: told.get(board, serial) for board, serial in answers(worker).items()}
+        with Ledger.open(path, create=False) as ledger:
+            held = {identity.mac: identity.serial for identity in ledger.identities("lamp-0001") if identity.mac}
+            assert {mac(int(board)): serial for board, serial in told.items()}.items() <= held.items()
+            assert len(held) <= len(told) + 1
+            assert ledger.check() == ()
+    worker = start(path, 0, 60, "bench")
+    go(worker)
+    last = answers(worker)
+    assert len(set(last.values())) == 60
+    assert told.items() <= last.items()
+    with Ledger.open(path, create=False) as ledger:
+        assert ledger.check() == ()
+        assert ledger.rebuild() == 0
+        ledger.claim(mac(0), product="lamp", station=STATION, ts=now())
