@@ -14,6 +14,8 @@ from rmfab.line.happening import (
     Happening,
     Step,
     StepEnded,
+    StepProgress,
+    StepStarted,
     Summary,
     UnitEnded,
     Word,
@@ -142,6 +144,7 @@ class LiveView:
         self._live.start()
 
     def _table(self) -> Table:
+        from rich.progress_bar import ProgressBar
         from rich.table import Table
 
         table = Table.grid(padding=(0, 2))
@@ -149,3 +152,38 @@ class LiveView:
         table.add_column(no_wrap=True)
         table.add_column(width=10)
         table.add_column(width=26)
+        for slot, (serial, doing, part) in self._rows.items():
+            bar = ProgressBar(total=1.0, completed=part, width=26) if part is not None else ""
+            table.add_row(slot[-28:], serial, doing, bar)
+        return table
+
+    def show(self, happening: Happening) -> None:
+        """Redraws the slot's row, and prints a unit that ended above the table."""
+        self._lines.note(happening)
+        name = happening.serial or happening.mac or ""
+        match happening:
+            case StepStarted():
+                self._rows[happening.slot] = (name, happening.step.value, None)
+            case StepProgress():
+                self._rows[happening.slot] = (name, happening.step.value, happening.done / max(1, happening.total))
+            case UnitEnded():
+                self._rows[happening.slot] = (name, happening.outcome.value, None)
+                self._print(happening)
+            case Word():
+                self._console.print(f"rmfab: {happening.slot}: {happening.text}", markup=False)
+
+    def _print(self, ended: UnitEnded) -> None:
+        pieces = self._lines.line(ended)
+        if not sys.stdout.isatty():
+            click.echo("".join(text for text, _ in pieces))
+            return
+        from rich.text import Text
+
+        styled = Text()
+        for text, colour in pieces:
+            styled.append(text, style=colour or "")
+        self._console.print(styled, soft_wrap=True)
+
+    def close(self, _: Summary, /) -> None:
+        """Takes the table away."""
+        self._live.stop()

@@ -35,19 +35,16 @@ class Floor:
         self._drain = threading.Event()
         self._queue: queue.SimpleQueue[Happening | None] = queue.SimpleQueue()
         self._bugs: list[BaseException] = []
+        self.stopped = False
         self._warned_at: int | None = None
         self._warn_lock = threading.Lock()
         self.stopped_by: RmfabError | None = None
 
     def stop(self) -> None:
         """Aborts every unit at the next place where its step waits."""
+        self.stopped = True
         self._stop.set()
         self._drain.set()
-
-    @property
-    def stopped(self) -> bool:
-        """Whether somebody called `stop`."""
-        return self._stop.is_set()
 
     def happenings(self) -> Iterator[Happening]:
         """Everything that happens, as it happens. Raises a bug of rmfab after all slots have ended."""
@@ -66,7 +63,8 @@ class Floor:
                 else:
                     yield happening
         finally:
-            self.stop()
+            self._stop.set()  # whoever reads no further wants no further work
+            self._drain.set()
             for thread in threads:
                 thread.join(timeout=30)
         if self._bugs:

@@ -1,0 +1,52 @@
+"""`rmfab build`: a batch as files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from rmfab.identity.identity import Identity
+
+
+@click.command("build")
+@click.argument("batch")
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, metavar="DIR", help="Where to.")
+@click.option("--force", is_flag=True, help="Replace files of other content.")
+def command(batch: str, output: Path, force: bool) -> None:
+    """Write BATCH as bin/SERIAL.bin, and csv/config.csv with csv/values.csv from which `nvs generate` makes the same.
+
+    The files hold every secret of the units in the clear: 0600 in 0700 folders. The line does not need them.
+
+    \b
+    rmfab build lamp-0001 -o out
+    rmfab nvs generate out/csv/config.csv out/csv/values.csv node 0x6000 --fileid serial --outdir again
+    """
+    from rmfab.commands import speech
+    from rmfab.files import make_folder, output_file, write_file
+    from rmfab.identity.factory_image import factory_image
+    from rmfab.identity.mass_mfg import config_csv, values_csv
+    from rmfab.workspace import open_workspace
+
+    workspace = open_workspace(speech.folder())
+    size = workspace.ledger.batch(batch).size
+    make_folder(output, secret=True)
+    images, sheets = make_folder(output / "bin", secret=True), make_folder(output / "csv", secret=True)
+    opened = (workspace.open_identity(bound) for bound in workspace.ledger.identities(batch))
+    with speech.progress(f"batch {batch}", size) as advance:
+
+        def pack() -> Iterator[Identity]:
+            for done, identity in enumerate(opened, 1):
+                image = factory_image(identity, workspace.product)
+                write_file(images / f"{identity.serial}.bin", image, secret=True, force=force, sync=False)
+                advance(done)
+                yield identity
+
+        write_file(sheets / "config.csv", config_csv(workspace.product), secret=True, force=force)
+        with output_file(sheets / "values.csv", secret=True, force=force) as stream:
+            for line in values_csv(pack(), workspace.product):
+                stream.write(line)
+    speech.say(f"{size} factory images in {images}; keep them as you would keep keys")
