@@ -17,7 +17,7 @@ _SIZES = [f"{1 << n}MB" for n in range(8)]
 _FAULTS = "\n".join(f"  {fault.value + ('=N' if fault.takes_number else ''):<18}{fault.summary}" for fault in Fault)
 
 
-class _FaultType(click.ParamType):
+class _FaultType(click.ParamType):  # type: ignore[type-arg]
     name = "name"
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> FaultCall:

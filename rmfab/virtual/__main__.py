@@ -17,7 +17,8 @@ def _announce(line: Mapping[str, str]) -> None:
 
 def main() -> None:
     """Serves what the first line asks for."""
-    first = sys.stdin.buffer.raw.readline()  # type: ignore[attr-defined]
+    with open(0, "rb", buffering=0, closefd=False) as stdin:  # unbuffered: what follows is waited for, not read
+        first = stdin.readline()
     if not first:
         return
     request = json.loads(first)

@@ -1,4 +1,4 @@
-"""A bench of virtual boards in one process: boards, their ports, and a control socket for each that plays the fixture."""
+"""A bench of virtual boards in one process: boards, ports, and a control socket for each, which plays the fixture."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Self
 
 from rmfab.errors import InputError
 from rmfab.virtual.board import Board
@@ -95,8 +96,8 @@ class Place:
                 self.board.restart()
             case ["strap", ("download" | "run") as strap]:
                 self.board.strap = Strap(strap)
-            case ["power", ("on" | "off") as state]:
-                self.board.power(state == "on")
+            case ["power", ("on" | "off") as power]:
+                self.board.power(power == "on")
             case ["vanish"]:
                 self._vanish(False)
             case ["return"]:
@@ -132,7 +133,7 @@ class Bench:
         self._folder = folder
         self.places: list[Place] = []
 
-    async def __aenter__(self) -> Bench:
+    async def __aenter__(self) -> Self:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for spec in self._specs:
             place = Place(spec, self._folder)

@@ -51,7 +51,7 @@ class Board:
         self,
         spec: BoardSpec,
         timeline: Timeline,
-        on_vanish: Callable[[bool], None] = lambda swap: None,
+        on_vanish: Callable[[bool], None] = lambda _swap: None,
     ) -> None:
         self.spec = spec
         self.model = spec.model
@@ -69,7 +69,7 @@ class Board:
         self._latched = self.strap
         self._decoder = slip.Decoder(loader.FRAME_LIMIT)
         self._loader: RomLoader | Stub | None = None
-        self._registers: Registers | None = None
+        self._registers = self._fresh_registers()
         self._frames: deque[bytes] = deque()
         self._busy_until = 0.0
         self._waiting: list[Cancellable] = []
@@ -133,9 +133,7 @@ class Board:
         self.restarts += 1
         self.uart.chip_baud = ROM_BAUD
         self.uart.autobaud = strap is Strap.DOWNLOAD
-        self._registers = Registers(
-            self.model, self.flash, self._fixed, lambda: self.uart.chip_baud, self._watchdog_armed
-        )
+        self._registers = self._fresh_registers()
         self._decoder = slip.Decoder(loader.FRAME_LIMIT)
         if strap is Strap.DOWNLOAD:
             self._loader = RomLoader(
@@ -144,6 +142,9 @@ class Board:
             self._play(download_banner(self.model, reason))
         else:
             self._play(boot(self.spec, self.flash, reason))
+
+    def _fresh_registers(self) -> Registers:
+        return Registers(self.model, self.flash, self._fixed, lambda: self.uart.chip_baud, self._watchdog_armed)
 
     def _watchdog_armed(self) -> None:
         self._later(_WATCHDOG_SECONDS, lambda: self._start(ResetReason.RTC_WATCHDOG, self._strapped()))
@@ -157,16 +158,29 @@ class Board:
                 if not self.spec.has(Fault.SILENT):
                     self.uart.from_board(step.encode(), self._timeline.time())
             elif isinstance(step, Pause):
-                self._later(step.seconds, lambda: self._play(script))
+                self._later(self._draining + step.seconds, lambda: self._play(script))
                 return
             elif isinstance(step, Reset):
-                self._start(step.reason, self._latched)
+                self._reset(step.reason, self._latched)
                 return
             else:
                 self._listen(step)
 
     def _listen(self, step: Listen) -> None:
         self._answer = step.answer
+
+    @property
+    def _draining(self) -> float:
+        """Seconds until the UART has sent what was printed; the chip waits for that before it resets itself."""
+        return max(0.0, self.uart.drained - self._timeline.time())
+
+    def _reset(self, reason: ResetReason, strap: Strap) -> None:
+        if self._draining:
+            self._answer = None
+            self._frames.clear()
+            self._later(self._draining, lambda: self._start(reason, strap))
+        else:
+            self._start(reason, strap)
 
     def _later(self, seconds: float, callback: Callable[[], None]) -> None:
         self._waiting.append(self._timeline.call_at(self._timeline.time() + seconds, callback))
@@ -190,12 +204,11 @@ class Board:
             self._execute(self._frames.popleft(), start)
 
     def _execute(self, frame: bytes, start: float) -> None:
-        assert self._loader is not None
         self.commands += 1
         self._count_data(frame)
         if self.spec.has(Fault.KILL_AT) and self.commands == self.spec.number(Fault.KILL_AT):
             self._kill_host()
-        if self._deaf or self.mode is not Mode.DOWNLOAD:
+        if self._loader is None or self._deaf or self.mode is not Mode.DOWNLOAD:
             return
         reaction = self._loader.handle(frame)
         self.uart.autobaud = self.uart.autobaud and not reaction.replies
@@ -215,12 +228,11 @@ class Board:
             case Effect.CRASH:
                 self._stop_answering()
             case Effect.RUN:
-                self._start(ResetReason.CPU_SOFTWARE, Strap.RUN)
+                self._reset(ResetReason.CPU_SOFTWARE, Strap.RUN)
             case Effect.RESTART:
-                self._start(ResetReason.SOFTWARE, self._latched)
+                self._reset(ResetReason.SOFTWARE, self._latched)
 
     def _run_stub(self, at: float) -> None:
-        assert self._registers is not None
         self._decoder = slip.Decoder(stub.FRAME_LIMIT)
         self._loader = Stub(self.model, self.flash, self._registers, self.spec.security, self.spec.chip_revision)
         self.uart.from_board(slip.encode(stub.GREETING), at)

@@ -64,9 +64,9 @@ class FaultCall:
         """Reads the form above. Raises InputError, which lists the names."""
         match = _CALL.fullmatch(text)
         names = ", ".join(fault.value for fault in Fault)
-        if match is None or match["name"] not in {fault.value for fault in Fault}:
+        fault = None if match is None else next((f for f in Fault if f.value == match["name"]), None)
+        if match is None or fault is None:
             raise InputError(f'"{text}" is no fault of a virtual board', hint=f"one of {names}", cause="fault")
-        fault = Fault(match["name"])
         if fault.takes_number != bool(match["number"] and int(match["number"])):
             need = f"{fault.value}=N with N from 1 on" if fault.takes_number else f"{fault.value} without a number"
             raise InputError(f'"{text}" is no fault of a virtual board', hint=need, cause="fault")

@@ -50,7 +50,14 @@ class Flash:
     def read(self, address: int, length: int) -> bytes:
         """Raises FlashError beyond the end."""
         self._check(address, length)
-        return self._cells[address : address + length]
+        return bytes(self._cells[address : address + length])
+
+    def seen(self, address: int, length: int) -> bytes:
+        """What the CPU reads there: beyond the end the flash begins again, as address lines that are not there do."""
+        if address + length <= self.size:
+            return self.read(address, length)
+        first = self.read(address % self.size, min(length, self.size - address % self.size))
+        return first + (self.seen(0, length - len(first)) if length > len(first) else b"")
 
     def md5(self, address: int, length: int) -> bytes:
         """Raises FlashError beyond the end."""

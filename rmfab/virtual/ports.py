@@ -37,12 +37,13 @@ class Port(Protocol):
 class TcpPort:
     """A listening socket on loopback; the number that the system chose is kept over `close` and `open`."""
 
+    _board: Board
+
     def __init__(self, link: Link) -> None:
         self._link = link
         self._number = 0
         self._server: asyncio.Server | None = None
         self._host: _Host | None = None
-        self._board: Board | None = None
         self.url = ""
 
     def attach(self, board: Board) -> None:
@@ -67,9 +68,7 @@ class TcpPort:
             self._host = None
 
     def _accept(self) -> asyncio.Protocol:
-        assert self._board is not None
-        host = _Host(self._board, self._link, self._admit, self._left)
-        return host
+        return _Host(self._board, self._link, self._admit, self._left)
 
     def _admit(self, host: _Host) -> bool:
         if self._host is not None:
@@ -80,8 +79,7 @@ class TcpPort:
     def _left(self, host: _Host) -> None:
         if self._host is host:
             self._host = None
-            if self._board is not None:
-                self._board.circuit.drop()
+            self._board.circuit.drop()
 
     def _send(self, data: bytes) -> None:
         if self._host is not None:
@@ -99,7 +97,8 @@ class _Host(asyncio.Protocol):
         self._telnet = None if link is Link.SOCKET else TelnetPort(self._line())
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
+        if not isinstance(transport, asyncio.Transport):
+            return
         if not self._admit(self):
             transport.abort()
             return
@@ -116,7 +115,7 @@ class _Host(asyncio.Protocol):
             uart.host_baud = uart.chip_baud  # a raw port's rate is set by whoever configured it
             uart.from_host(data)
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, _exc: Exception | None) -> None:
         self._transport = None
         self._left(self)
 

@@ -26,12 +26,13 @@ _READ = 1 << 16
 class PtyPort:
     """A terminal under the symbolic link *name*."""
 
+    _board: Board
+
     def __init__(self, name: Path) -> None:
         self.url = str(name)
         self._name = name
         self._master = -1
         self._slave = -1
-        self._board: Board | None = None
 
     def attach(self, board: Board) -> None:
         """Puts *board* behind the port."""
@@ -58,7 +59,6 @@ class PtyPort:
         self._master = self._slave = -1
 
     def _readable(self) -> None:
-        assert self._board is not None
         with contextlib.suppress(BlockingIOError):
             data = os.read(self._master, _READ)
             self._board.uart.host_baud = self._baud()
@@ -68,15 +68,11 @@ class PtyPort:
         """What does not fit into the terminal's queue is lost: nobody reads."""
         if self._master < 0:
             return
-        self._board_baud()
+        self._board.uart.host_baud = self._baud()
         view = memoryview(data)
         with contextlib.suppress(BlockingIOError):
             while view:
                 view = view[os.write(self._master, view) :]
-
-    def _board_baud(self) -> None:
-        assert self._board is not None
-        self._board.uart.host_baud = self._baud()
 
     def _baud(self) -> int:
         words = array.array("I", bytes(64))

@@ -1,2 +1,153 @@
-def leave_stale_identity(flash):
-    pass
+"""RainMaker firmware on a virtual board: what it reads from `fctry`, prints, writes and answers.
+
+Sources: espressif/esp-rainmaker 1.16 (esp_rmaker_core.c, app_network.c, app_wifi_internal.c, esp_rmaker_commands.c),
+idf-extra-components network_provisioning 1.2 (manager.c), by facts.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Generator, Iterator
+
+from rmfab.nvs.table import Kind
+from rmfab.product.vocabulary import Security
+from rmfab.virtual import sec2
+from rmfab.virtual.console import Console
+from rmfab.virtual.flash import Flash
+from rmfab.virtual.log import EOL
+from rmfab.virtual.node import FACTORY_PARTITION, NAMESPACE, WIFI_NAMESPACE, Firmware
+from rmfab.virtual.nvs_writer import NvsFull, NvsWriter
+from rmfab.virtual.panic import abort
+from rmfab.virtual.script import Listen, Pause, Script, Step
+
+_URL = "https://rainmaker.espressif.com/qrcode.html?data="
+_ABORT_SECONDS = 5.0
+_PHY_DATA_SIZE = 1904
+_PHY_VERSION = 8310
+_CLAIM = 'Please perform "claiming" using RainMaker CLI.'
+
+
+def app_main(firmware: Firmware) -> Script:
+    """What app_main() of the examples does: console, network, node, provisioning."""
+    if firmware.facts.console:
+        yield f"{EOL}>> "
+        yield Listen(Console(firmware).answer)
+    yield from _start_network(firmware)
+    ready = yield from _start_node(firmware)
+    if not ready:
+        yield firmware.log.failure("app_main", "Could not initialise node. Aborting!!!")
+        yield Pause(_ABORT_SECONDS)
+        yield from abort(firmware.spec.model, firmware.descriptor)
+        return
+    yield firmware.log("esp_rmaker_core", "Starting RainMaker Work Queue task")
+    if firmware.provisioned:
+        yield firmware.log("app_wifi", "Already provisioned, starting Wi-Fi STA")
+    else:
+        yield from _start_provisioning(firmware)
+
+
+def _start_network(firmware: Firmware) -> Iterator[Step]:
+    """Brings up the radio, which leaves its traces in `nvs` at every boot."""
+    log = firmware.log
+    yield log("pp", "pp rom version: 9387209", after=20)
+    yield f"I (312) wifi:wifi driver task: 3fca3f0c, prio:23, stack:6656, core=0{EOL}"
+    yield f"I (318) wifi:wifi firmware version: 14da9b7{EOL}"
+    yield f"I (318) wifi:config NVS flash: enabled{EOL}"
+    nvs = firmware.nvs("nvs")
+    if nvs is not None:
+        try:
+            nvs.set_integer("phy", "cal_version", Kind.U32, _PHY_VERSION)
+            nvs.set_blob("phy", "cal_mac", firmware.spec.base_mac)
+            nvs.set_blob("phy", "cal_data", secrets.token_bytes(_PHY_DATA_SIZE))
+            nvs.set_integer(WIFI_NAMESPACE, "opmode", Kind.U8, 1)
+        except NvsFull:
+            yield log.failure("phy_init", "store_cal_data_to_nvs_handle: store calibration data failed(0x1105)")
+    yield log("phy_init", "phy_version 1180,01f2a49,Jun  4 2024,16:34:25", after=40)
+    yield log("phy_init", "Saving new calibration data due to checksum failure or outdated calibration data, mode(0)")
+    mac = firmware.spec.base_mac.hex(":")
+    yield f"I (420) wifi:mode : sta ({mac}){EOL}"
+
+
+def _start_node(firmware: Firmware) -> Generator[Step, None, bool]:
+    """esp_rmaker_node_init(); the generator returns whether it went well."""
+    log = firmware.log
+    if firmware.factory is None:
+        yield log.failure("esp_rmaker_fctry", "NVS Flash init failed")
+        yield log.failure("esp_rmaker_core", "Failed to initialise storage")
+        return False
+    node_id = firmware.node_id
+    if node_id is None:
+        yield log.failure("esp_rmaker_core", f"Failed to initialise Node Id. {_CLAIM}")
+        return False
+    if firmware.claims:
+        yield log("esp_claim", "Initialising Assisted Claiming. This may take time.")
+    elif (missing := _missing_credential(firmware)) is not None:
+        yield log.failure("esp_rmaker_client_data", f"Failed to get {missing}")
+        yield log.failure("esp_rmaker_core", f"Failed to initialise MQTT Params. {_CLAIM}")
+        return False
+    yield log("esp_rmaker_node", f"Node ID ----- {node_id}")
+    return True
+
+
+def _missing_credential(firmware: Firmware) -> str | None:
+    words = {"mqtt_host": "mqtt host", "client_cert": "client cert", "client_key": "client key"}
+    return next((text for key, text in words.items() if not firmware.factory_value(key)), None)
+
+
+def _start_provisioning(firmware: Firmware) -> Iterator[Step]:
+    log, facts = firmware.log, firmware.facts
+    if firmware.pop is None:
+        yield log.failure("app_network", "Failed to read random bytes from NVS to generate PoP.")
+        yield log.failure("app_main", "Could not start network. Aborting!!!")
+        yield Pause(_ABORT_SECONDS)
+        yield from abort(firmware.spec.model, firmware.descriptor)
+        return
+    yield log("app_wifi", "Starting provisioning", after=30)
+    if facts.security is Security.SRP6A:
+        yield from _sec2_pair(firmware, firmware.pop)
+    yield log("app_wifi", "Provisioning started")
+    yield log("network_prov_mgr", f"Provisioning started with service name : {firmware.service_name} ")
+    yield log("app_network", "Scan this QR code from the ESP RainMaker phone app for Provisioning.")
+    yield log(
+        "app_network",
+        f"If QR code is not visible, copy paste the below URL in a browser.\n{_URL}{firmware.qr_payload}",
+    )
+    yield log("app_network", "Provisioning will auto stop after 30 minute(s).")
+
+
+def _sec2_pair(firmware: Firmware, pop: str) -> Iterator[Step]:
+    """Takes the pair from `fctry` as it is, or makes one and leaves it there; it is not checked against the PoP."""
+    log = firmware.log
+    if firmware.factory_value(sec2.SALT_KEY) and firmware.factory_value(sec2.VERIFIER_KEY):
+        yield log("app_network", "Reusing cached sec2 salt-verifier from NVS")
+        return
+    yield log("app_network", f"Generating sec2 salt-verifier for username '{sec2.USERNAME}'")
+    salt, verifier = sec2.make_pair(pop)
+    factory = firmware.nvs(FACTORY_PARTITION)
+    try:
+        if factory is not None:
+            factory.set_blob(NAMESPACE, sec2.SALT_KEY, salt)
+            factory.set_blob(NAMESPACE, sec2.VERIFIER_KEY, verifier)
+            firmware.forget_factory()
+            yield log("app_network", "Stored sec2 salt-verifier to NVS for later use", after=900)
+    except NvsFull:
+        yield log.failure("app_network", "Failed to store sec2 salt-verifier to NVS")
+
+
+_STALE_PLACES = (0x9000, 0x10000, 0x340000, 0x3F9000, 0x3FA000)
+
+
+def leave_stale_identity(flash: Flash) -> None:
+    """Fills the places where `nvs` and `fctry` often lie with the pages of an earlier life. Only a blank flash is
+    touched, so that a board which has been written since keeps what it has."""
+    if not flash.is_blank(0, flash.size):
+        return
+    for place in _STALE_PLACES:
+        if place + 0x6000 > flash.size or not flash.is_blank(place, 0x6000):
+            continue
+        writer = NvsWriter(flash, place, 0x6000)
+        for _ in range(4):
+            writer.set_blob(NAMESPACE, "node_id", b"StaleNodeOfAnEarlierLife")
+            writer.set_blob(NAMESPACE, "random", secrets.token_bytes(64))
+            writer.set_blob(NAMESPACE, "client_cert", secrets.token_bytes(1800))
+        writer.set_blob(WIFI_NAMESPACE, "sta.ssid", (7).to_bytes(4, "little") + b"bakery!".ljust(32, b"\0"))

@@ -1,4 +1,4 @@
-"""Virtual boards in a process of their own: `serve` starts it, `BoardHandle` is what a test or a host sees of a board."""
+"""Virtual boards in a process of their own: `serve` starts it, a `BoardHandle` is what a host sees of a board."""
 
 from __future__ import annotations
 
@@ -62,7 +62,8 @@ def serve(specs: Sequence[BoardSpec], *, state: Path | None = None) -> Iterator[
     child = subprocess.Popen(
         [sys.executable, "-m", "rmfab.virtual"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=_environment()
     )
-    assert child.stdin is not None and child.stdout is not None
+    if child.stdin is None or child.stdout is None:
+        raise AssertionError("both are pipes")
     try:
         request = {"state": None if state is None else str(state), "boards": [spec_to_json(spec) for spec in specs]}
         child.stdin.write(json.dumps(request).encode() + b"\n")

@@ -34,7 +34,8 @@ class Timeline(Protocol):
 class Uart:
     """One line. *to_board* takes bytes and the time of their arrival, *to_host* bytes for the transport.
 
-    *paced* None takes no time, 0 that of the rate in force, another number that of at most so many baud. With *autobaud* the chip takes over the host's rate from what it receives, as the ROM does until it has heard SYNC.
+    *paced* None takes no time, 0 that of the rate in force, another number that of at most so many baud. With
+    *autobaud* the chip takes over the host's rate from what it receives, as the ROM does until it has heard SYNC.
     """
 
     def __init__(self, timeline: Timeline, paced: int | None) -> None:
@@ -47,8 +48,8 @@ class Uart:
         self.host_baud = ROM_BAUD
         self.chip_baud = ROM_BAUD
         self.autobaud = False
-        self.to_board: Callable[[bytes, float], None] = lambda data, at: None
-        self.to_host: Callable[[bytes], None] = lambda data: None
+        self.to_board: Callable[[bytes, float], None] = lambda _data, _at: None
+        self.to_host: Callable[[bytes], None] = lambda _data: None
 
     @property
     def fits(self) -> bool:
@@ -78,6 +79,11 @@ class Uart:
         handle: list[Cancellable] = []
         handle.append(self._timeline.call_at(self._sent, self._deliver, data, handle))
         self._pending.add(handle[0])
+
+    @property
+    def drained(self) -> float:
+        """When everything that was printed will have been sent."""
+        return self._sent
 
     def drop_output(self) -> None:
         """Forgets what the chip has not sent yet: it was reset or lost its power."""
