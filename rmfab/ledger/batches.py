@@ -19,7 +19,7 @@ from rmfab.errors import InputError, IntegrityError
 from rmfab.files import is_safe_name
 from rmfab.identity.record import SealedRecord
 from rmfab.ledger import schema
-from rmfab.ledger.events import Event, Kind, append, canonical
+from rmfab.ledger.events import Event, Kind, append, canonical, refuse_other_times
 from rmfab.ledger.records import (
     PAGE,
     Batch,
@@ -74,6 +74,7 @@ def begin(connection: Connection, order: BatchOrder, ts: str) -> Batch:
 
     Raises InputError where the name stands for something else or the workspace's uniqueness key is another one.
     """
+    refuse_other_times(ts)
     _keep_unique_key(connection, order.unique_key)
     policy = canonical(dict(order.policy))
     standing = _standing(connection, order, policy)
@@ -263,7 +264,7 @@ def _difference(what: str, ours: Any, theirs: Any) -> str:
 
 def _next_name(connection: Connection, prefix: str) -> str:
     names = connection.execute(
-        select(schema.batch.c.name).where(schema.batch.c.name.startswith(f"{prefix}-"))
+        select(schema.batch.c.name).where(schema.batch.c.name.startswith(f"{prefix}-", autoescape=True))
     ).scalars()
     numbers = (name.removeprefix(f"{prefix}-") for name in names)
     last = max((int(number) for number in numbers if number.isascii() and number.isdigit()), default=0)

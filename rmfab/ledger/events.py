@@ -60,6 +60,12 @@ def timestamp(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
 
 
+def refuse_other_times(ts: str) -> None:
+    """Raises ValueError where *ts* is not as `timestamp` writes it."""
+    if _TIMESTAMP.fullmatch(ts) is None:
+        raise ValueError(f"{ts!r} is not a time of the ledger; see timestamp()")
+
+
 def normal_mac(text: str) -> str:
     """A MAC in lower case with colons. Raises InputError where *text* is no MAC of 6 (or 8) bytes."""
     mac = text.strip().lower().replace("-", ":")
@@ -92,8 +98,7 @@ class Event:
     details: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if _TIMESTAMP.fullmatch(self.ts) is None:
-            raise ValueError(f"{self.ts!r} is not a time of the ledger; see timestamp()")
+        refuse_other_times(self.ts)
         if self.mac is not None:
             object.__setattr__(self, "mac", normal_mac(self.mac))
         for name in ("slot", "cause", "reason"):

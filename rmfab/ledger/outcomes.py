@@ -39,7 +39,7 @@ def record(connection: Connection, ledger_id: str, station: str, events: Iterabl
 def void(connection: Connection, ledger_id: str, station: str, term: str, reason: str, ts: str) -> Identity:
     """Makes an identity void for ever: that of serial or node id *term*, or of the live unit with MAC *term*.
 
-    A void one is returned as it is. Raises InputError where nothing, or no live unit, is named so.
+    A void one is returned as it is. Raises InputError where nothing, or more than one, is named so.
     """
     named = find(connection, term)
     live = [identity for identity in named if identity.state is not State.VOID]
@@ -47,6 +47,11 @@ def void(connection: Connection, ledger_id: str, station: str, term: str, reason
         raise InputError(f'nothing in the ledger is called "{term}"', hint="give a serial, a node id or a MAC")
     if not live:
         return named[-1]
+    if len(live) > 1:
+        raise InputError(
+            f'"{term}" names {" and ".join(identity.serial for identity in live)}',
+            hint="give the serial or the node id of one that no other has, or its MAC",
+        )
     identity = live[0]
     event = Event(
         ts,

@@ -277,19 +277,21 @@ def _ready(engine: Engine, path: Path, patience: float, create: bool) -> str:
     """Brings the schema up to date where it is not; returns the ledger's id."""
     with engine.connect() as connection, connection.begin():
         revision = _revision(connection, path)
+        journal = connection.exec_driver_sql("PRAGMA journal_mode").scalar()
     if revision is None and not create:
         raise LedgerError("the ledger is empty", where=str(path), cause="ledger-missing")
+    if journal != "wal":
+        sqlite.use_wal(engine, patience)
     if revision != schema.HEAD:
-        _migrate(engine, path, patience)
+        _migrate(engine, path)
     with engine.connect() as connection, connection.begin():
         query = select(schema.meta.c.value).where(schema.meta.c.name == "ledger_id")
         return str(connection.execute(query).scalar_one())
 
 
-def _migrate(engine: Engine, path: Path, patience: float) -> None:
+def _migrate(engine: Engine, path: Path) -> None:
     from rmfab.ledger import migrations
 
-    sqlite.use_wal(engine, patience)
     with _exclusive(engine) as connection:
         revision = _revision(connection, path)  # another process may have been faster
         if revision == schema.HEAD:

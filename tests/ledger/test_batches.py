@@ -104,6 +104,12 @@ def test_names_count_up_and_a_cut_short_one_is_taken_up(ledger):
     assert ledger.begin_batch(order(None, size=1), now()).name == "lamp-0010"
 
 
+def test_a_prefix_is_taken_literally(ledger):
+    """Characters that mean something to a database's LIKE do not, in the prefix of a name."""
+    make(ledger, "laXp-0005", size=1)
+    assert ledger.begin_batch(order(None, prefix="la_p"), now()).name == "la_p-0001"
+
+
 def test_serials_count_over_all_batches_of_a_product(ledger):
     """Numbers are given when a batch begins, so that two batches being made at once do not share any."""
     one = ledger.begin_batch(order("a", size=10), now())

@@ -5,7 +5,7 @@ import pytest
 from rmfab.errors import InputError, IntegrityError
 from rmfab.ledger.events import Event, Kind, Outcome
 from rmfab.ledger.states import State
-from tests.ledger.workshop import STATION, fresh, mac, make, now
+from tests.ledger.workshop import STATION, fresh, mac, make, now, order, record
 
 
 @pytest.fixture
@@ -86,6 +86,15 @@ def test_nothing_is_voided_by_a_wrong_name(ledger):
     """A name that nobody has is an error, not silence."""
     with pytest.raises(InputError, match="LMP-1"):
         ledger.void("LMP-1", reason="typo", station=STATION, ts=now())
+
+
+def test_a_name_of_two_units_voids_neither(ledger):
+    """Where a serial of one unit is the node id of another, nothing is voided by that word."""
+    batch = ledger.begin_batch(order("odd", size=1, serial_of=None), now())
+    ledger.add_chunk(batch, 0, b"key", [record("node-LMP-000001")])
+    ledger.close_batch(batch, STATION, now())
+    with pytest.raises(InputError, match="LMP-000001 and node-LMP-000001"):
+        ledger.void("node-LMP-000001", reason="x", station=STATION, ts=now())
 
 
 def test_labels_and_reprints_are_events(ledger):

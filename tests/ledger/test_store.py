@@ -60,6 +60,15 @@ def test_commits_are_durable(tmp_path):
     assert settings == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
 
 
+def test_a_copy_without_wal_gets_it_again(tmp_path):
+    """A ledger that came through another tool, and lost WAL on the way, is durable and shared again once opened."""
+    with fresh(tmp_path) as ledger, sqlite3.connect(ledger.path) as connection:
+        connection.execute("VACUUM INTO ?", (str(tmp_path / "copy"),))
+    connection.close()
+    with Ledger.open(tmp_path / "copy", create=False) as copy, copy._engine.connect() as opened:
+        assert opened.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+
+
 def test_no_ledger_where_none_is(tmp_path):
     """A ledger is made only on request, and an empty file is none."""
     assert cause_of(Ledger.open, tmp_path / "l", create=False) == "ledger-missing"
