@@ -29,6 +29,7 @@ class RowEncoder:
         self._plain = all(isinstance(row, Column) for row in config.rows[1:])
         self._companions = any(column.key in COMPANIONED for column in self._columns)
         self._values = values
+        self._file = lru_cache(maxsize=64)(_file)  # files that alternate from row to row are read once in a run
         self._above: list[tuple[str, Entry] | None] = [None] * len(self._columns)
 
     def items(self, row: Row) -> list[Entry | Namespace]:
@@ -66,7 +67,7 @@ class RowEncoder:
 
     def _entry(self, column: Column, cell: str, line: int) -> Entry:
         try:
-            raw = cell if column.source is Source.DATA else _file(cell)
+            raw = cell if column.source is Source.DATA else self._file(cell)
             return Entry(column.namespace, column.key, column.encoding.kind, _DECODERS[column.encoding](raw))
         except InputError as error:
             raise InputError(
@@ -83,16 +84,11 @@ def _file(name: str) -> bytes:
     if "\0" in name:
         raise InputError("a file name with a NUL character")
     try:
-        return _file_content(name)
+        return read_input(Path(name))
     except InputError as error:
         raise InputError(
             f'{error.what} ("{name}")', hint="a file is named relative to the folder where rmfab is started"
         ) from None
-
-
-@lru_cache(maxsize=64)
-def _file_content(name: str) -> bytes:
-    return read_input(Path(name))
 
 
 def _integer(raw: str | bytes) -> int:

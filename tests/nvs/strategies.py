@@ -1,0 +1,32 @@
+"""Random NVS tables for hypothesis."""
+
+from __future__ import annotations
+
+import string
+
+from hypothesis import strategies as st
+
+from rmfab.nvs.table import Entry, Kind
+
+NAMES = st.text(string.ascii_letters + string.digits + "_.-", min_size=1, max_size=15)
+TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=120)
+
+
+def _value(kind: Kind, blob: int) -> st.SearchStrategy[int | str | bytes]:
+    if kind is Kind.STRING:
+        return TEXTS
+    if kind is Kind.BLOB:
+        return st.binary(max_size=64) | st.integers(0, blob).map(lambda size: bytes(i * 7 & 255 for i in range(size)))
+    return st.integers(kind.lowest, kind.highest)
+
+
+@st.composite
+def tables(draw: st.DrawFn, blob: int = 9000) -> list[Entry]:
+    """Entries of up to three namespaces, interleaved at random, each key once in its namespace."""
+    spaces = draw(st.lists(NAMES, min_size=1, max_size=3, unique=True))
+    names = st.tuples(st.sampled_from(spaces), NAMES)
+    entries = []
+    for namespace, key in draw(st.lists(names, max_size=40, unique=True)):
+        kind = draw(st.sampled_from(Kind))
+        entries.append(Entry(namespace, key, kind, draw(_value(kind, blob))))
+    return entries

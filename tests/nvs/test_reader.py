@@ -1,0 +1,416 @@
+"""The reader sees what firmware sees, names what is wrong, and never falls over."""
+
+import random
+import struct
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rmfab.errors import InputError
+from rmfab.nvs.packing import pack
+from rmfab.nvs.reader import Image, Severity, read
+from rmfab.nvs.table import Entry, Kind, PageState, PageVersion
+
+from .handmade import ACTIVE, BLANK, FREEING, FULL, HandPage, image
+
+
+def kinds(decoded: Image) -> list[str]:
+    return [finding.kind for finding in decoded.findings]
+
+
+def page(sequence: int = 0, state: int = ACTIVE, *, named: bool = True, version: int = 0xFE) -> HandPage:
+    made = HandPage(sequence, state, version)
+    if named:
+        made.u8(0, b"ns", 1)
+    return made
+
+
+def test_sizes():
+    """Only a size that is no multiple of a page is refused."""
+    for size in (0, 1, 4095, 4097):
+        with pytest.raises(InputError):
+            read(bytes(size))
+
+
+def test_blank_image():
+    """A blank partition has no entries and no findings."""
+    decoded = read(BLANK * 6)
+    assert (decoded.entries, decoded.findings) == ((), ())
+    assert {summary.state for summary in decoded.pages} == {PageState.UNINITIALIZED}
+
+
+def test_sound_image_by_hand():
+    """A page written by hand from the description of the format is read without findings."""
+    made = page()
+    made.put(1, 0x12, b"i16", struct.pack("<h", -5))
+    made.put(1, 0x08, b"u64", struct.pack("<Q", 2**64 - 1))
+    made.long(1, 0x21, b"text", b"h\xc3\xa9\0")
+    made.long(1, 0x42, b"blob", b"x" * 40, chunk=0)
+    made.index(1, b"blob", 40, 1)
+    decoded = read(image(made, BLANK, BLANK))
+    assert decoded.findings == ()
+    assert [(entry.key, entry.value) for entry in decoded.entries] == [
+        ("i16", -5),
+        ("u64", 2**64 - 1),
+        ("text", "hé"),
+        ("blob", b"x" * 40),
+    ]
+    assert decoded.value("ns", "text") == "hé"
+    assert decoded.value("ns", "nothing") is None
+    assert decoded.pages[0].written == made.used
+
+
+@pytest.mark.parametrize("start", [0x00, 0x80])
+def test_blob_over_pages(start):
+    """A blob's chunks are found on other pages, in either range of chunk numbers."""
+    first, second = page(0, FULL), page(1, named=False)
+    first.long(1, 0x42, b"blob", b"a" * 100, chunk=start)
+    second.long(1, 0x42, b"blob", b"b" * 50, chunk=start + 1)
+    second.index(1, b"blob", 150, 2, start)
+    assert read(image(second, first, BLANK)).value("ns", "blob") == b"a" * 100 + b"b" * 50
+
+
+def test_version_1_blob():
+    """Blobs of version 1 pages are read."""
+    made = page(version=0xFF)
+    made.long(1, 0x41, b"old", b"y" * 70)
+    decoded = read(image(made, BLANK, BLANK))
+    assert decoded.value("ns", "old") == b"y" * 70
+    assert decoded.pages[0].version == 1
+
+
+def test_erased_entries_are_skipped():
+    """An erased entry is not there, whatever bytes it left."""
+    made = page()
+    made.mark(made.u8(1, b"gone", 7), 0b00)
+    made.u8(1, b"here", 8)
+    decoded = read(image(made, BLANK, BLANK))
+    assert [entry.key for entry in decoded.entries] == ["here"]
+    assert decoded.pages[0].erased == 1
+    assert decoded.findings == ()
+
+
+def test_page_order_is_by_sequence():
+    """Pages count in the order of their sequence numbers, not as they lie in flash."""
+    old, new = page(3, FULL), page(4, named=False)
+    old.u8(1, b"k", 1)
+    new.u8(1, b"other", 2)
+    assert [entry.key for entry in read(image(new, old, BLANK)).entries] == ["k", "other"]
+
+
+def test_newest_item_replaces_the_older():
+    """After a power cut the last item of the last page erases the older one, as firmware does."""
+    old, new = page(0, FULL), page(1, named=False)
+    old.u8(1, b"k", 1)
+    new.u8(1, b"k", 2)
+    decoded = read(image(old, new, BLANK))
+    assert decoded.value("ns", "k") == 2
+    assert kinds(decoded) == ["superseded"]
+    assert decoded.sound
+
+
+def test_stale_page():
+    """A page left from another image is named, and the first hit counts."""
+    new, stale = page(0), page(1)
+    for key in (b"k", b"l"):
+        new.u8(1, key, 1)
+        stale.u8(1, key, 2)
+    stale.u8(1, b"z", 3)
+    decoded = read(image(new, stale, BLANK))
+    assert decoded.value("ns", "k") == 1
+    assert {"active-page", "stale-page", "duplicate-item", "duplicate-namespace"} <= set(kinds(decoded))
+    assert not decoded.sound
+
+
+def test_equal_sequence_numbers():
+    """Two pages with one sequence number are an error."""
+    assert "stale-page" in kinds(read(image(page(5), page(5, named=False), BLANK)))
+
+
+def test_page_that_was_being_freed():
+    """A page caught while it was freed gives its items, and the half-made copy goes."""
+    freeing, copy = page(0, FREEING), page(1, named=False)
+    freeing.u8(1, b"k", 1)
+    copy.u8(1, b"half", 2)
+    decoded = read(image(freeing, copy, BLANK))
+    assert [entry.key for entry in decoded.entries] == ["k"]
+    assert kinds(decoded)[-1] == "freeing-page"
+
+
+def test_same_key_twice_on_the_active_page():
+    """On the active page the later of two counts, as in firmware; it is an error nevertheless."""
+    made = page()
+    made.u8(1, b"k", 1)
+    made.u8(1, b"k", 2)
+    decoded = read(image(made, BLANK, BLANK))
+    assert decoded.value("ns", "k") == 2
+    assert kinds(decoded) == ["duplicate-item"]
+
+
+def test_same_key_twice_on_a_full_page():
+    """On a full page the first of two counts."""
+    made, last = page(0, FULL), page(1, named=False)
+    made.u8(1, b"k", 1)
+    made.u8(1, b"k", 2)
+    last.u8(1, b"x", 1)
+    decoded = read(image(made, last, BLANK))
+    assert decoded.value("ns", "k") == 1
+    assert kinds(decoded) == ["duplicate-item"]
+
+
+def bad_header(made):
+    made.data[28] ^= 1
+
+
+def not_blank(made):
+    made.data[0:4] = b"\xff\xff\xff\xff"
+
+
+def odd_state(made):
+    made.data[0:4] = b"\x12\x34\x56\x78"
+
+
+def new_version(made):
+    fresh = HandPage(0, ACTIVE, 0xFD)
+    made.data[:32] = fresh.data[:32]
+
+
+def bad_entry(made):
+    made.data[64 + 32 + 24] ^= 1
+
+
+def impossible_state(made):
+    made.data[32] = made.data[32] & ~0b1100 | 0b0100
+
+
+def after_the_end(made):
+    made.mark(made.used + 3, 0b10)
+
+
+def half_written(made):
+    made.data[64 + 32 * made.used] = 0
+
+
+def no_namespace(made):
+    made.u8(9, b"lost", 1)
+
+
+def two_names(made):
+    made.u8(0, b"twin", 1)
+
+
+def odd_namespace(made):
+    made.u8(0, b"any", 255)
+
+
+def unknown_type(made):
+    made.put(1, 0x77, b"what", b"")
+
+
+def span_of_integer(made):
+    made.put(1, 0x01, b"wide", b"\x01", span=3)
+
+
+def span_past_the_page(made):
+    made.put(1, 0x21, b"long", struct.pack("<HHI", 5, 0xFFFF, 0), span=200)
+
+
+def span_zero(made):
+    made.put(1, 0x21, b"zero", struct.pack("<HHI", 5, 0xFFFF, 0), span=0)
+
+
+def partly_written(made):
+    index = made.long(1, 0x21, b"part", b"x" * 40 + b"\0")
+    made.mark(index + 1, 0b00)
+
+
+def longer_than_span(made):
+    made.put(1, 0x21, b"lies", struct.pack("<HHI", 500, 0xFFFF, 0), span=1)
+
+
+def bad_data(made):
+    index = made.long(1, 0x21, b"text", b"abc\0")
+    made.data[64 + 32 * (index + 1)] ^= 1
+
+
+def no_nul(made):
+    made.long(1, 0x21, b"text", b"abc")
+
+
+def not_utf8(made):
+    made.long(1, 0x21, b"text", b"\xff\xfe\0")
+
+
+def odd_key(made):
+    made.u8(1, b"k\x01", 1)
+
+
+def orphan(made):
+    made.long(1, 0x42, b"blob", b"abc", chunk=0)
+
+
+def missing_chunk(made):
+    made.long(1, 0x42, b"blob", b"abc", chunk=0)
+    made.index(1, b"blob", 6, 2)
+
+
+def wrong_size(made):
+    made.long(1, 0x42, b"blob", b"abc", chunk=0)
+    made.index(1, b"blob", 4, 1)
+
+
+DAMAGES = [
+    (bad_header, "page-crc", "error"),
+    (not_blank, "page-not-blank", "error"),
+    (odd_state, "page-state", "error"),
+    (new_version, "page-version", "error"),
+    (bad_entry, "entry-crc", "error"),
+    (impossible_state, "entry-state", "error"),
+    (after_the_end, "entry-after-end", "error"),
+    (half_written, "half-written", "warning"),
+    (no_namespace, "no-namespace", "error"),
+    (two_names, "duplicate-namespace", "error"),
+    (odd_namespace, "namespace-entry", "error"),
+    (unknown_type, "entry-shape", "error"),
+    (span_of_integer, "entry-shape", "error"),
+    (span_past_the_page, "entry-shape", "error"),
+    (span_zero, "entry-shape", "error"),
+    (partly_written, "entry-shape", "error"),
+    (longer_than_span, "entry-shape", "error"),
+    (bad_data, "data-crc", "error"),
+    (no_nul, "string-end", "error"),
+    (not_utf8, "string-utf8", "warning"),
+    (odd_key, "odd-entry", "warning"),
+    (orphan, "orphan-chunk", "warning"),
+    (missing_chunk, "blob-chunk", "error"),
+    (wrong_size, "blob-size", "error"),
+]
+
+
+@pytest.mark.parametrize(("damage", "kind", "severity"), DAMAGES, ids=lambda value: getattr(value, "__name__", value))
+def test_damage_is_named(damage, kind, severity):
+    """Each damage has its own name, its severity and its page."""
+    made = page()
+    made.u8(1, b"first", 1)
+    damage(made)
+    finding = next(finding for finding in read(image(made, BLANK, BLANK)).findings if finding.kind == kind)
+    assert finding.severity is Severity(severity)
+    assert finding.page == 0
+    assert str(finding).startswith("page 0")
+
+
+def test_no_free_page():
+    """Without a free page firmware refuses the partition; small ones can still be read."""
+    refused = read(image(page(0, FULL), page(1, FULL, named=False), page(2, named=False)))
+    assert kinds(refused) == ["no-free-page"]
+    assert not refused.mountable
+    small = page()
+    small.u8(1, b"k", 1)
+    readable = read(image(small))
+    assert readable.mountable
+    assert readable.sound
+    assert readable.value("ns", "k") == 1
+
+
+def test_unmountable_image_gives_no_values():
+    """Where firmware refuses the partition, no value is read, though its entries can be shown."""
+    made, strange = page(0, FULL), HandPage(1, ACTIVE, 0xFD)
+    made.u8(1, b"k", 1)
+    decoded = read(image(made, strange, BLANK))
+    assert decoded.entries
+    assert not decoded.mountable
+    assert decoded.value("ns", "k") is None
+
+
+def test_wrong_chunk_data_loses_the_blob():
+    """A blob with a damaged chunk is not there, and the chunk is named."""
+    entries = [Entry("a", "b", Kind.BLOB, b"z" * 64)]
+    damaged = bytearray(pack(entries, 0x3000))
+    damaged[64 + 64 + 5] ^= 0x10
+    decoded = read(bytes(damaged))
+    assert decoded.entries == ()
+    assert kinds(decoded) == ["data-crc"]
+
+
+def test_namespace_without_a_reachable_index():
+    """Of two namespaces with one name firmware takes the first; the other's entries are out of reach."""
+    made, second = page(0, FULL), page(1, named=False)
+    made.u8(1, b"k", 1)
+    second.u8(0, b"ns", 2)
+    second.u8(2, b"k", 5)
+    second.u8(2, b"last", 5)
+    decoded = read(image(made, second, BLANK))
+    assert decoded.value("ns", "k") == 1
+    assert {"duplicate-namespace", "no-namespace"} <= set(kinds(decoded))
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.binary(min_size=0, max_size=300), st.integers(1, 4), st.randoms(use_true_random=False))
+def test_arbitrary_bytes(head, pages, rng):
+    """No bytes whatsoever make the reader fall over."""
+    noise = bytes(rng.getrandbits(8) for _ in range(200))
+    body = (head + noise * 100)[: pages * 4096].ljust(pages * 4096, b"\xff")
+    read(body)
+
+
+SOUND = pack(
+    [
+        Entry("creds", "id", Kind.BLOB, b"node"),
+        Entry("creds", "cert", Kind.BLOB, bytes(range(256)) * 20),
+        Entry("creds", "n", Kind.I32, -1),
+        Entry("other", "text", Kind.STRING, "hello"),
+    ],
+    0x5000,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.integers(0, len(SOUND) - 1), st.sampled_from(["flip", "zero", "ff", "noise"]), st.integers(1, 64)),
+        min_size=1,
+        max_size=8,
+    ),
+    st.integers(),
+)
+def test_mutated_images(mutations, seed):
+    """Damage at any place never makes the reader fall over nor changes a value silently."""
+    rng = random.Random(seed)
+    data = bytearray(SOUND)
+    for place, how, length in mutations:
+        end = min(place + length, len(data))
+        if how == "flip":
+            data[place] ^= 1 << rng.randrange(8)
+        elif how == "noise":
+            data[place:end] = rng.randbytes(end - place)
+        else:
+            data[place:end] = (b"\0" if how == "zero" else b"\xff") * (end - place)
+    decoded = read(bytes(data))
+    sound = {(entry.namespace, entry.key): entry.value for entry in read(SOUND).entries}
+    for entry in decoded.entries:
+        assert sound.get((entry.namespace, entry.key)) == entry.value
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.integers(0, 4), st.binary(min_size=32, max_size=32), st.integers(0, 125), st.sampled_from([ACTIVE, FULL]))
+def test_mutated_entries_with_right_crc(kind, entry, index, state):
+    """Entries with a right CRC but absurd content never make the reader fall over."""
+    made = page(0, state)
+    made.long(1, 0x42, b"blob", b"abc", chunk=0)
+    types = (0x01, 0x21, 0x41, 0x42, 0x48)
+    made.used = max(made.used, index)
+    if made.used < 126:
+        made.put(entry[0], types[kind], entry[8:24], entry[24:32], span=entry[2], chunk=entry[3])
+        for before in range(made.used):
+            made.mark(before, 0b10)
+    read(image(made, BLANK, BLANK))
+
+
+@pytest.mark.parametrize("version", PageVersion)
+def test_packed_pages_are_summarised(version):
+    """The summary tells versions, states and how full pages are."""
+    packed = read(pack([Entry("a", f"k{number}", Kind.U8, 1) for number in range(130)], 0x5000, version))
+    assert [summary.written for summary in packed.pages] == [126, 5, 0, 0, 0]
+    assert [summary.state for summary in packed.pages[:2]] == [PageState.FULL, PageState.ACTIVE]
+    assert packed.pages[0].version == (2 if version is PageVersion.V2 else 1)
