@@ -1,0 +1,162 @@
+"""`rmfab nvs`: stdout is data, stderr speech, errors are rmfab's own."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from rmfab.commands.nvs import command
+from rmfab.errors import InputError, IntegrityError
+from rmfab.nvs.packing import pack
+from rmfab.nvs.reader import read
+from rmfab.nvs.table import Entry, Kind, PageVersion
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("config.csv").write_text("ns,namespace,\nid,data,string\nn,data,u8\n")
+    Path("values.csv").write_text("serial,id,n\nA-1,x,1\nA-2,y,2\n")
+    return tmp_path
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(command, arguments, catch_exceptions=True)
+
+
+def generate(*options: str) -> Result:
+    return run("generate", "config.csv", "values.csv", "Fan", "0x3000", *options)
+
+
+def test_generate(folder):
+    """Images are made, the folder is data, the count is speech."""
+    result = generate("--outdir", "out")
+    assert result.exit_code == 0
+    assert result.stdout == f"{Path('out/bin')}\n"
+    assert result.stderr == "rmfab: 2 images\n"
+    assert read(Path("out/bin/Fan-2.bin").read_bytes()).value("ns", "id") == "y"
+
+
+def test_generate_here(folder):
+    """Without --outdir the folders are made here, as mfg_gen.py does."""
+    assert generate().exit_code == 0
+    assert Path("bin/Fan-1.bin").exists()
+    assert Path("csv/Fan-1.csv").exists()
+
+
+@pytest.mark.parametrize("spelling", ["--prefix_num", "--prefix-num"])
+def test_names(folder, spelling):
+    """Both spellings of the running number work, with the fileid column."""
+    assert generate(spelling, "7", "3", "--fileid", "serial").exit_code == 0
+    assert sorted(path.name for path in Path("bin").iterdir()) == ["Fan-007-A-1.bin", "Fan-008-A-2.bin"]
+
+
+def test_version(folder):
+    """--version 1 makes pages of format 1."""
+    assert generate("--version", "1").exit_code == 0
+    assert Path("bin/Fan-1.bin").read_bytes()[8] == PageVersion.V1
+
+
+def test_force(folder):
+    """A different file is refused; --force replaces it."""
+    generate()
+    Path("bin/Fan-1.bin").write_bytes(b"other")
+    assert isinstance(generate().exception, InputError)
+    assert generate("--force").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--keygen"],
+        ["--keyfile", "k"],
+        ["--inputkey", "k"],
+        ["--key_protect_hmac"],
+        ["--kp_hmac_keygen"],
+        ["--kp_hmac_keyfile", "k"],
+        ["--kp_hmac_inputkey", "k"],
+    ],
+)
+def test_encryption_is_refused(folder, options):
+    """mfg_gen.py's options for encryption are known and refused with a word."""
+    error = generate(*options).exception
+    assert isinstance(error, InputError)
+    assert "later version" in str(error)
+    assert not Path("bin").exists()
+
+
+def test_bad_size(folder):
+    """A size that is no number is an input error, not exit 0."""
+    assert isinstance(run("generate", "config.csv", "values.csv", "Fan", "big").exception, InputError)
+
+
+def test_missing_config(folder):
+    """A missing config is an input error, not exit 0."""
+    error = run("generate", "absent.csv", "values.csv", "Fan", "0x3000").exception
+    assert isinstance(error, InputError)
+    assert error.where == "absent.csv"
+
+
+@pytest.fixture
+def image(folder):
+    path = Path("image.bin")
+    path.write_bytes(pack([Entry("ns", "pop", Kind.STRING, "hunter2"), Entry("ns", "n", Kind.U8, 7)], 0x3000))
+    return path
+
+
+def test_show(image):
+    """show prints a table without secrets, --reveal prints them."""
+    result = run("show", str(image))
+    assert result.exit_code == 0
+    assert "<redacted, 8 bytes>" in result.stdout
+    assert "hunter2" not in result.output
+    assert "hunter2" in run("show", "--reveal", str(image)).stdout
+
+
+def test_show_json(image):
+    """show --json prints one document, without secrets."""
+    result = run("show", "--json", str(image))
+    assert [entry["key"] for entry in json.loads(result.stdout)["entries"]] == ["pop", "n"]
+    assert "hunter2" not in result.output
+
+
+def test_show_findings(image):
+    """show names what is wrong on stderr."""
+    data = bytearray(image.read_bytes())
+    data[64 + 96] ^= 1
+    image.write_bytes(data)
+    result = run("show", str(image))
+    assert result.exit_code == 0
+    assert result.stderr.startswith("rmfab: error: page 0 entry ")
+
+
+def test_check(image):
+    """check is silent on stdout about a sound image, and an integrity error for a damaged one."""
+    assert run("check", str(image)).stdout == ""
+    Path("bad.bin").write_bytes(image.read_bytes()[:4095] + b"\0" + b"\xff" * 8191 + b"\0")
+    result = run("check", str(image), "bad.bin")
+    assert isinstance(result.exception, IntegrityError)
+    assert "1 of 2 images" in str(result.exception)
+    assert result.stdout.startswith("bad.bin: page 2: error: ")
+
+
+def test_warnings_are_no_failure(image):
+    """Warnings are printed, but only errors make check fail."""
+    data = bytearray(image.read_bytes())
+    used = read(bytes(data)).pages[0].written
+    data[64 + 32 * used] = 0
+    image.write_bytes(data)
+    result = run("check", str(image))
+    assert result.exit_code == 0
+    assert "warning: was half written" in result.stdout
+
+
+@pytest.mark.parametrize("content", [b"", b"short", bytes(5000)])
+def test_not_an_image(folder, content):
+    """A file whose size is no image's is an input error that names it."""
+    Path("odd.bin").write_bytes(content)
+    for verb in ("show", "check"):
+        error = run(verb, "odd.bin").exception
+        assert isinstance(error, InputError)
+        assert error.where == "odd.bin"
