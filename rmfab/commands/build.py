@@ -10,6 +10,7 @@ import click
 
 if TYPE_CHECKING:
     from rmfab.identity.identity import Identity
+    from rmfab.workspace import Workspace
 
 
 @click.command("build")
@@ -26,12 +27,18 @@ def command(batch: str, output: Path, force: bool) -> None:
     rmfab nvs generate out/csv/config.csv out/csv/values.csv node 0x6000 --fileid serial --outdir again
     """
     from rmfab.commands import speech
+    from rmfab.workspace import open_workspace
+
+    write_files(open_workspace(speech.folder()), batch, output, force=force)
+
+
+def write_files(workspace: Workspace, batch: str, output: Path, *, force: bool) -> None:
+    """Writes the images and CSVs of *batch* into *output*. Raises InputError where a file of other content is there."""
+    from rmfab.commands import speech
     from rmfab.files import make_folder, output_file, write_file
     from rmfab.identity.factory_image import factory_image
     from rmfab.identity.mass_mfg import config_csv, values_csv
-    from rmfab.workspace import open_workspace
 
-    workspace = open_workspace(speech.folder())
     size = workspace.ledger.batch(batch).size
     make_folder(output, secret=True)
     images, sheets = make_folder(output / "bin", secret=True), make_folder(output / "csv", secret=True)
@@ -49,4 +56,4 @@ def command(batch: str, output: Path, force: bool) -> None:
         with output_file(sheets / "values.csv", secret=True, force=force) as stream:
             for line in values_csv(pack(), workspace.product):
                 stream.write(line)
-    speech.say(f"{size} factory images in {images}; keep them as you would keep keys")
+    speech.say(f"{speech.counted(size, 'factory image')} in {images}; keep them as you would keep keys")

@@ -113,7 +113,7 @@ def generate(workspace: Workspace, count: int, name: str | None, values: ValuesF
     with speech.progress(f"batch {batch.name}", batch.size) as advance:
         for standing in made:
             advance(standing)
-    speech.say(f"batch {batch.name}: {batch.size} identities made")
+    speech.say(f"batch {batch.name}: {speech.counted(batch.size, 'identity', 'identities')} made")
     return batch.name
 
 

@@ -120,7 +120,7 @@ def print_labels(
     serials = [one.serial for one in bound]
     workspace.ledger.labelled(serials, station=workspace.station.name, ts=timestamp(now()), details=details)
     if output is not None:
-        speech.say(f"{len(labels)} labels in {output}, every code read back; they show the PoP")
+        speech.say(f"{speech.counted(len(labels), 'label')} in {output}, every code read back; they show the PoP")
 
 
 def _as_sheet(

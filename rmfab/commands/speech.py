@@ -33,6 +33,11 @@ def data(text: str) -> None:
     click.echo(text)
 
 
+def counted(number: int, noun: str, plural: str | None = None) -> str:
+    """*number* and *noun*: `1 label`, `2 labels`."""
+    return f"{number} {noun if number == 1 else plural or noun + 's'}"
+
+
 def document(value: Any) -> None:
     """One JSON document."""
     json.dump(value, sys.stdout, indent=2, ensure_ascii=False)

@@ -72,6 +72,9 @@ class JsonView:
         sys.stdout.flush()
 
 
+Pieces = list[tuple[str, str | None]]
+
+
 class UnitLines:
     """Collects the steps of each slot's unit into the line that is printed when it ends."""
 
@@ -83,21 +86,21 @@ class UnitLines:
         if isinstance(happening, StepEnded):
             self._steps.setdefault(happening.slot, []).append(happening)
 
-    def line(self, ended: UnitEnded) -> list[tuple[str, str | None]]:
-        """The unit's line as pieces of text with a colour each."""
-        pieces: list[tuple[str, str | None]] = [(f"{ended.serial or ended.mac or ended.slot:<20}", "bold")]
+    def line(self, ended: UnitEnded) -> Pieces:
+        """The unit's line, and below it why a step did not pass, as pieces of text with a colour each."""
+        pieces: Pieces = [(f"{ended.serial or ended.mac or ended.slot:<20}", "bold")]
+        reasons: Pieces = []
         for step in self._steps.pop(ended.slot, []):
             bad = step.outcome not in (Outcome.PASS, Outcome.SKIP)
             if step.step not in _SHOWN and not bad:
                 continue
-            pieces.append((f"  {step.step} ", None))
-            pieces.append((step.outcome.value, COLOURS[step.outcome]))
-            pieces.append((f" {step.seconds:.1f}s" if not bad else f" ({step.reason})", None))
-        pieces.append(("   ", None))
-        pieces.append((ended.outcome.value, COLOURS[ended.outcome]))
-        if not any(text.startswith("  ") for text, _ in pieces[1:-2]) and ended.reason:
-            pieces.append((f" ({ended.reason})", None))
-        return pieces
+            pieces += [(f"  {step.step} ", None), (step.outcome.value, COLOURS[step.outcome])]
+            pieces.append((f" {step.seconds:.1f}s", None))
+            if bad:
+                reasons.append((f"\n    {step.step}: {step.reason}", None))
+        if not reasons and ended.reason:
+            reasons.append((f"\n    {ended.reason}", None))
+        return [*pieces, ("   ", None), (ended.outcome.value, COLOURS[ended.outcome]), *reasons]
 
 
 class PlainView:

@@ -13,10 +13,11 @@ restart = "auto"                    # "auto", "none", or a fixture's command wit
 from __future__ import annotations
 
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rmfab.board.esp.loader import Link
+from rmfab.board.port import ROM_BAUD
 from rmfab.board.restart import Auto, FixtureCommand, Restart, Unwired
 from rmfab.errors import InputError
 from rmfab.files import is_safe_name
@@ -92,25 +93,25 @@ def _bad_name(name: str) -> str | None:
 
 
 def slots_for(addresses: tuple[str, ...], station: Station, baud: int | None) -> tuple[Slot, ...]:
-    """The slots that --port names: by slot name or by address, of station.toml or made up for a lone port.
+    """The slots that --port names, by slot name or address; all of station.toml where none is named.
 
-    A `socket://` port has no reset lines, so that its restart is `none`. *baud* overrides. Raises InputError.
+    *baud* overrides. Raises InputError where there is no slot, or one is named twice.
     """
-    chosen = []
-    for address in addresses:
-        known = next((slot for slot in station.slots if address in (slot.name, slot.link.address)), None)
-        restart: Restart = Unwired() if address.startswith("socket://") else Auto()
-        slot = known or Slot(address, Link(address, DEFAULT_BAUD, restart))
-        chosen.append(slot if baud is None else Slot(slot.name, Link(slot.link.address, baud, slot.link.restart)))
-    if not addresses:
-        chosen = [
-            slot if baud is None else Slot(slot.name, Link(slot.link.address, baud, slot.link.restart))
-            for slot in station.slots
-        ]
+    by_name = {slot.name: slot for slot in station.slots} | {slot.link.address: slot for slot in station.slots}
+    chosen = [by_name.get(address) or _lone_slot(address) for address in addresses] or list(station.slots)
     if not chosen:
         raise InputError("no port given", hint="--port PORT, or slots in station.toml; `rmfab ports` shows both")
-    addresses_used = [slot.link.address for slot in chosen]
-    for address in addresses_used:
-        if addresses_used.count(address) > 1:
+    used = [slot.link.address for slot in chosen]
+    for address in used:
+        if used.count(address) > 1:
             raise InputError("this port is given twice", where=address)
-    return tuple(chosen)
+    if baud is None:
+        return tuple(chosen)
+    return tuple(replace(slot, link=replace(slot.link, baud=baud)) for slot in chosen)
+
+
+def _lone_slot(address: str) -> Slot:
+    """A port that no station.toml knows. A `socket://` port carries neither reset lines nor a baud."""
+    if address.startswith("socket://"):
+        return Slot(address, Link(address, ROM_BAUD, Unwired()))
+    return Slot(address, Link(address, DEFAULT_BAUD, Auto()))

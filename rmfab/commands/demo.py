@@ -1,0 +1,162 @@
+"""`rmfab demo`: the whole line on virtual boards."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from rmfab.commands.on_slots import json_option
+from rmfab.errors import InputError, RmfabError
+from rmfab.product.vocabulary import Chip, Credentials
+
+if TYPE_CHECKING:
+    from rmfab.virtual.faults import FaultCall
+    from rmfab.workspace import Workspace
+
+MARKER = ".rmfab-demo"
+
+
+@click.command("demo")
+@click.option("--units", type=click.IntRange(1, 64), default=4, show_default=True, help="How many boards.")
+@click.option("--chip", type=click.Choice([chip.value for chip in Chip]), default="esp32c3", show_default=True)
+@click.option("--fault", metavar="NAME", help="Break the first board (NAME@2: the third); `rmfab board --help` lists.")
+@click.option("--dir", "folder", type=click.Path(path_type=Path), default=Path("rmfab-demo"), show_default=True)
+@json_option
+def command(units: int, chip: str, fault: str | None, folder: Path, json_wanted: bool) -> None:
+    """Run the whole line on virtual boards, from nothing: workspace, CA, identities, firmware, boards, labels.
+
+    No hardware is needed. Everything stays in the folder, to be looked at and played with; an earlier demo there is
+    replaced.
+
+    \b
+    rmfab demo
+    rmfab demo --fault brownout           what a bad board looks like
+    """
+    from rmfab.commands import speech
+    from rmfab.commands.build import write_files
+    from rmfab.commands.generate import generate
+
+    call = _fault(fault)
+    workspace = _workspace(folder, Chip(chip))
+    batch = generate(workspace, units, None, None, 1)
+    release = _release(workspace)
+    failure: RmfabError | None = None
+    try:
+        _run(workspace, units, call, release, batch, json_wanted=json_wanted)
+    except RmfabError as error:
+        failure = error
+    _labels(workspace, batch, folder / "labels.pdf")
+    write_files(workspace, batch, folder / "images", force=False)
+    if not json_wanted:
+        _tell(workspace, batch, folder)
+    if failure is not None:
+        raise failure
+    speech.say(f"play on with `rmfab -C {folder} …`, for example `rmfab -C {folder} trace` and a serial")
+
+
+def _fault(text: str | None) -> FaultCall | None:
+    from dataclasses import replace
+
+    from rmfab.virtual.faults import FaultCall
+
+    if text is None:
+        return None
+    call = FaultCall.parse(text)
+    return call if call.index is not None else replace(call, index=0)
+
+
+def _workspace(folder: Path, chip: Chip) -> Workspace:
+    """A fresh workspace with a CA. Raises InputError where *folder* holds anything but an earlier demo."""
+    from rmfab.identity.ca import CaKeyKind, CertificateAuthority
+    from rmfab.product.loading import FILE_NAME
+    from rmfab.workspace import create_workspace, now, open_workspace
+
+    if folder.exists() and any(folder.iterdir()):
+        if not (folder / MARKER).is_file():
+            raise InputError("this folder is not empty and no demo", where=str(folder), hint="--dir names another one")
+        shutil.rmtree(folder)
+    workspace = create_workspace(
+        folder,
+        chip=chip,
+        name="Demo Lamp",
+        serial="LMP-{n:06d}",
+        mqtt_host="mqtt.demo.example.com",
+        credentials=Credentials.CERTIFICATE,
+        force=False,
+    )
+    (folder / MARKER).touch()
+    text = (folder / FILE_NAME).read_text(encoding="utf-8").replace('# path = "build" ', 'path = "build"   ')
+    (folder / FILE_NAME).write_text(text, encoding="utf-8")
+    authority = CertificateAuthority.create("Demo Lamp Device CA", CaKeyKind.ECDSA_P256, now())
+    authority.save(workspace.ca_folder, None)
+    return open_workspace(folder)
+
+
+def _release(workspace: Workspace) -> Path:
+    """The demo's firmware: a build folder as ESP-IDF leaves one, and the bundle made of it."""
+    from rmfab.files import write_file
+    from rmfab.release.build_folder import read_build_folder
+    from rmfab.release.bundle import build_bundle
+    from rmfab.virtual.firmware import make_build_folder
+
+    make_build_folder(workspace.root / "build", workspace.product.chip)
+    release = read_build_folder(workspace.root / "build")
+    bundle = workspace.root / f"{release.app.project}-{release.app.version}.rmfab"
+    write_file(bundle, build_bundle(release))
+    return bundle
+
+
+def _run(
+    workspace: Workspace, units: int, fault: FaultCall | None, release: Path, batch: str, *, json_wanted: bool
+) -> None:
+    from rmfab.board.esp.loader import Link
+    from rmfab.board.restart import Auto
+    from rmfab.commands.on_slots import run_line
+    from rmfab.line.job import RUN_STEPS
+    from rmfab.line.station import DEFAULT_BAUD, Slot
+    from rmfab.virtual.serving import serve
+    from rmfab.virtual.spec import BoardSpec
+
+    faults = (fault,) if fault is not None else ()
+    specs = [BoardSpec(chip=workspace.product.chip, index=index, faults=faults, paced=0) for index in range(units)]
+    with serve(specs, state=workspace.root / "boards") as boards:
+        slots = tuple(
+            Slot(f"virtual-{number}", Link(board.url, DEFAULT_BAUD, Auto())) for number, board in enumerate(boards, 1)
+        )
+        run_line(workspace, slots, RUN_STEPS, json_wanted=json_wanted, release=release, batch=batch)
+
+
+def _labels(workspace: Workspace, batch: str, target: Path) -> None:
+    """Labels for the units that passed; the others get none."""
+    from rmfab.commands.label import print_labels
+    from rmfab.label.sheets import sheet
+    from rmfab.ledger.states import State
+
+    good = [one for one in workspace.ledger.identities(batch) if one.state is State.VERIFIED]
+    if good:
+        print_labels(workspace, good, "pdf", sheet(workspace.product.label.sheet), target)
+
+
+def _tell(workspace: Workspace, batch: str, folder: Path) -> None:
+    from rmfab.commands import speech
+
+    rows: list[tuple[object, ...]] = [
+        (one.serial, one.state.value, one.mac or "", one.node_id or "", one.record.service_name)
+        for one in workspace.ledger.identities(batch)
+    ]
+    speech.data("")
+    speech.table(("serial", "state", "board", "node id", "service name"), rows)
+    speech.data("")
+    for what, where in (
+        ("labels", "labels.pdf"),
+        ("factory images", "images/"),
+        ("ledger", "ledger.db"),
+        ("console logs", "logs/"),
+        ("firmware", "build/"),
+        ("boards' flash", "boards/"),
+    ):
+        if (folder / where).exists():
+            speech.data(f"{what:<15} {folder / where}")
