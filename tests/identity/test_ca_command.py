@@ -1,0 +1,177 @@
+"""`rmfab ca`."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rmfab.cli import main
+from rmfab.commands.ca import KINDS
+from rmfab.commands.passphrase import ENVIRONMENT
+from rmfab.identity.ca import CaKeyKind
+
+PRODUCT = """
+[product]
+name = "Lamp"
+chip = "esp32c3"
+serial = "LMP-{n:06d}"
+[identity]
+mqtt_host = "mqtt.example.com"
+"""
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.delenv(ENVIRONMENT, raising=False)
+    folder = tmp_path / "work"
+    folder.mkdir()
+    (folder / "product.toml").write_text(PRODUCT)
+    return folder
+
+
+@pytest.fixture
+def secret_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    path = tmp_path / "passphrase"
+    path.write_text("s3cret-words\n")
+    path.chmod(0o600)
+    monkeypatch.setenv(ENVIRONMENT, str(path))
+    return path
+
+
+def ca(workspace: Path, *arguments: str) -> int:
+    return main(["-C", str(workspace), "ca", *arguments])
+
+
+def openssl(*arguments: str) -> str:
+    return subprocess.run(["openssl", *arguments], check=True, capture_output=True, text=True).stdout
+
+
+def test_the_kinds_are_those_of_the_room() -> None:
+    """The command offers what the room makes; it spells them itself so that help loads no cryptography."""
+    assert list(KINDS) == [kind.value for kind in CaKeyKind]
+
+
+def test_create_with_a_passphrase_file(workspace: Path, secret_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The key is encrypted under the words of the file without its line end; the path goes to stdout, no secret."""
+    assert ca(workspace, "create", "--kind", "rsa-2048", "--cn", "My CA") == 0
+    out, err = capsys.readouterr()
+    assert out == f"{workspace}/ca/ca.crt\n"
+    assert "s3cret" not in out + err
+    openssl("pkey", "-in", f"{workspace}/ca/ca.key", "-passin", "pass:s3cret-words", "-noout")
+    assert "CN = My CA" in openssl("x509", "-in", f"{workspace}/ca/ca.crt", "-noout", "-subject")
+
+
+def test_no_passphrase_must_be_asked_for(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without terminal and file a passphrase cannot be had: exit 3, both ways named, nothing made."""
+    assert ca(workspace, "create") == 3
+    err = capsys.readouterr().err
+    assert ENVIRONMENT in err
+    assert "--no-passphrase" in err
+    assert not (workspace / "ca").exists()
+    assert ca(workspace, "create", "--no-passphrase") == 0
+
+
+def test_an_existing_ca_is_refused(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A second create, or an import over it, is exit 3 and changes nothing."""
+    assert ca(workspace, "create", "--no-passphrase") == 0
+    before = (workspace / "ca" / "ca.key").read_bytes()
+    assert ca(workspace, "create", "--no-passphrase") == 3
+    assert ca(workspace, "import", "a.crt", "a.key") == 3
+    assert "never replaces" in capsys.readouterr().err
+    assert (workspace / "ca" / "ca.key").read_bytes() == before
+
+
+def test_show(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`show` tells who the CA is, as text and as JSON, and asks for no passphrase; without a CA it is exit 3."""
+    assert ca(workspace, "show") == 3
+    assert ca(workspace, "create", "--no-passphrase") == 0
+    capsys.readouterr()
+    assert ca(workspace, "show", "--json") == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["subject"] == "CN=Lamp Device CA"
+    assert (document["key"], document["path_length"], document["key_encrypted"]) == ("ecdsa-p256", 0, False)
+    shown = openssl("x509", "-in", f"{workspace}/ca/ca.crt", "-noout", "-fingerprint", "-sha256")
+    assert document["sha256"] == shown.strip().rpartition("=")[2].replace(":", "").lower()
+    assert ca(workspace, "show") == 0
+    out = capsys.readouterr().out
+    assert "CN=Lamp Device CA" in out
+    assert "key encrypted  no\n" in out
+
+
+@pytest.mark.parametrize("encrypted", [True, False])
+def test_import(workspace: Path, secret_file: Path, tmp_path: Path, encrypted: bool) -> None:
+    """A CA of openssl is taken over; its key is stored encrypted whether it came so or not."""
+    key, certificate = tmp_path / "k.pem", tmp_path / "c.pem"
+    protection = ["-passout", "pass:s3cret-words"] if encrypted else ["-nodes"]
+    files = ["-keyout", str(key), "-out", str(certificate)]
+    openssl("req", "-x509", "-newkey", "rsa:2048", "-subj", "/CN=Theirs", "-days", "99", *protection, *files)
+    key.chmod(0o600)
+    assert ca(workspace, "import", str(certificate), str(key)) == 0
+    openssl("pkey", "-in", f"{workspace}/ca/ca.key", "-passin", "pass:s3cret-words", "-noout")
+    assert b"ENCRYPTED" in (workspace / "ca" / "ca.key").read_bytes()
+
+
+def test_a_wrong_import_leaves_nothing(workspace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A key that is not the certificate's is exit 3, names the file, and leaves no CA behind."""
+    for name in ("a", "b"):
+        files = ["-keyout", str(tmp_path / f"{name}.key"), "-out", str(tmp_path / f"{name}.crt")]
+        openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", f"/CN={name}", *files)
+        (tmp_path / f"{name}.key").chmod(0o600)
+    assert ca(workspace, "import", str(tmp_path / "a.crt"), str(tmp_path / "b.key"), "--no-passphrase") == 3
+    assert f"{tmp_path}/b.key: this key is not the key" in capsys.readouterr().err
+    assert not (workspace / "ca").exists()
+
+
+@pytest.mark.parametrize(("content", "words"), [("", "empty"), ("\n", "empty"), (None, "cannot read")])
+def test_a_bad_passphrase_file(
+    workspace: Path, secret_file: Path, capsys: pytest.CaptureFixture[str], content: str | None, words: str
+) -> None:
+    """A passphrase file that is missing or empty is exit 3."""
+    secret_file.unlink() if content is None else secret_file.write_text(content)
+    assert ca(workspace, "create") == 3
+    assert words in capsys.readouterr().err
+
+
+def test_an_open_passphrase_file_is_warned_of(
+    workspace: Path, secret_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A passphrase that everybody can read is a warning: secrets of containers are mounted so."""
+    secret_file.chmod(0o644)
+    assert ca(workspace, "create") == 0
+    assert "every user of this host can read" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pseudo-terminals")
+def test_the_terminal_is_asked_twice(workspace: Path) -> None:
+    """On a terminal the passphrase is asked for twice, not shown, and prompts do not go to stdout."""
+    import pty
+
+    child, terminal = pty.fork()
+    if child == 0:
+        out = os.open(workspace / "stdout", os.O_WRONLY | os.O_CREAT)
+        os.dup2(out, 1)
+        os.execv(sys.executable, [sys.executable, "-m", "rmfab", "-C", str(workspace), "ca", "create"])
+    heard = b""
+    for prompt in (b"New passphrase", b"Repeat"):
+        while prompt not in heard:
+            heard += os.read(terminal, 1024)
+        heard = heard.partition(prompt)[2]
+        while b": " not in heard:
+            heard += os.read(terminal, 1024)
+        os.write(terminal, b"typed-words\n")
+    rest = b""
+    try:
+        while more := os.read(terminal, 1024):
+            rest += more
+    except OSError:  # the child has closed its side
+        pass
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0, rest
+    assert b"typed-words" not in heard + rest
+    assert (workspace / "stdout").read_text() == f"{workspace}/ca/ca.crt\n"
+    openssl("pkey", "-in", f"{workspace}/ca/ca.key", "-passin", "pass:typed-words", "-noout")

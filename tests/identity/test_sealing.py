@@ -1,0 +1,184 @@
+"""Sealing."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pyrage
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rmfab.errors import InputError, IntegrityError, StationError
+from rmfab.identity.sealing import (
+    Sealer,
+    StationKey,
+    associated_data,
+    create_station_key,
+    load_station_key,
+    unwrap,
+    wrap,
+)
+from rmfab.secret import Secret
+
+KEY = Secret(b"k" * 32)
+
+
+def sealer(ledger: str = "L", batch: str = "B", key: Secret[bytes] = KEY) -> Sealer:
+    return Sealer(key, ledger, batch, secrets.token_bytes)
+
+
+@given(st.binary(max_size=600), st.text(max_size=12), st.text(max_size=12))
+def test_what_is_sealed_opens(plain: bytes, serial: str, field: str) -> None:
+    """Any bytes come back at the place that they were sealed for."""
+    sealed = sealer().seal(serial, field, Secret(plain))
+    assert Sealer(KEY, "L", "B").open(serial, field, sealed) == Secret(plain)
+
+
+@pytest.mark.parametrize(
+    ("other", "serial", "field"),
+    [
+        (sealer(ledger="M"), "S", "key"),
+        (sealer(batch="C"), "S", "key"),
+        (sealer(key=Secret(b"j" * 32)), "S", "key"),
+        (sealer(), "T", "key"),
+        (sealer(), "S", "random"),
+        (sealer(), "Sk", "ey"),
+        (sealer(ledger="LB", batch=""), "S", "key"),
+    ],
+)
+def test_it_opens_nowhere_else(other: Sealer, serial: str, field: str) -> None:
+    """Another ledger, batch, serial, field or key, or parts that shift, is an integrity error that names the serial."""
+    sealed = sealer().seal("S", "key", Secret(b"plain"))
+    with pytest.raises(IntegrityError) as caught:
+        other.open(serial, field, sealed)
+    assert caught.value.where == serial
+
+
+@pytest.mark.parametrize("position", [0, 1, 12, 13, -1])
+def test_a_changed_byte_is_noticed(position: int) -> None:
+    """No byte of a sealed field can be changed: version, nonce, ciphertext, tag."""
+    sealed = bytearray(sealer().seal("S", "key", Secret(b"plain")))
+    sealed[position] ^= 1
+    with pytest.raises(IntegrityError):
+        sealer().open("S", "key", bytes(sealed))
+    with pytest.raises(IntegrityError):
+        sealer().open("S", "key", b"")
+
+
+def test_nonces_differ() -> None:
+    """The same bytes sealed twice look different."""
+    assert sealer().seal("S", "key", Secret(b"x")) != sealer().seal("S", "key", Secret(b"x"))
+
+
+@given(st.lists(st.text(max_size=4), min_size=4, max_size=4), st.lists(st.text(max_size=4), min_size=4, max_size=4))
+def test_places_are_told_apart(left: list[str], right: list[str]) -> None:
+    """Two places are bound to the same bytes only where they are the same place."""
+    assert (associated_data(*left) == associated_data(*right)) is (left == right)
+
+
+def age_keygen(path: Path) -> None:
+    """A key file as age-keygen makes it, by age-keygen where there is one."""
+    if shutil.which("age-keygen"):
+        subprocess.run(["age-keygen", "-o", str(path)], check=True, capture_output=True)
+        return
+    path.write_text(f"# created: 2026-03-01T12:00:00Z\n{pyrage.x25519.Identity.generate()}\n")
+    path.chmod(0o600)
+
+
+def age_decrypt(key: Path, wrapped: Path) -> bytes:
+    """What age makes of a wrapped key, or pyrage where the program is not installed."""
+    if shutil.which("age"):
+        command = ["age", "-d", "-i", str(key), str(wrapped)]
+        return subprocess.run(command, check=True, capture_output=True).stdout
+    identity = key.read_text().splitlines()[-1]
+    return pyrage.decrypt(wrapped.read_bytes(), [pyrage.x25519.Identity.from_str(identity)])
+
+
+def age_encrypt(recipient: str, plain: bytes) -> bytes:
+    """*plain* as age encrypts it, or pyrage where the program is not installed."""
+    if shutil.which("age"):
+        return subprocess.run(["age", "-r", recipient], input=plain, check=True, capture_output=True).stdout
+    return pyrage.encrypt(plain, [pyrage.x25519.Recipient.from_str(recipient)])
+
+
+def test_age_opens_a_wrapped_data_key(tmp_path: Path) -> None:
+    """The age program opens a wrapped data key with the station's key file, and with a recipient's beside it."""
+    station = create_station_key(tmp_path / "station.key")
+    escrow = tmp_path / "escrow.key"
+    age_keygen(escrow)
+    wrapped = tmp_path / "wrapped.age"
+    wrapped.write_bytes(wrap(KEY, [station.recipient, load_station_key(escrow).recipient]))
+    for path in (tmp_path / "station.key", escrow):
+        assert age_decrypt(path, wrapped) == KEY.reveal()
+        assert unwrap(wrapped.read_bytes(), load_station_key(path)) == KEY
+
+
+def test_what_age_wrapped_is_unwrapped(tmp_path: Path) -> None:
+    """A data key that the age program wrapped for the station opens."""
+    station = create_station_key(tmp_path / "station.key")
+    assert unwrap(age_encrypt(station.recipient, KEY.reveal()), station) == KEY
+
+
+def test_a_station_that_was_not_admitted(station_key: StationKey) -> None:
+    """A data key for other stations is the station's trouble, with the way to be admitted; not an integrity error."""
+    other = str(pyrage.x25519.Identity.generate().to_public())
+    with pytest.raises(StationError, match="does not open") as caught:
+        unwrap(wrap(KEY, [other]), station_key)
+    assert caught.value.cause == "not-admitted"
+
+
+@pytest.mark.parametrize("damage", [lambda data: data[:-1], lambda data: data[:-1] + b"?", lambda data: b"junk"])
+def test_a_damaged_data_key(station_key: StationKey, damage: Callable[[bytes], bytes]) -> None:
+    """A damaged wrapped key is an integrity error."""
+    with pytest.raises(IntegrityError):
+        unwrap(damage(wrap(KEY, [station_key.recipient])), station_key)
+
+
+def test_a_data_key_of_another_length(station_key: StationKey) -> None:
+    """What unwraps to anything but 32 bytes is no data key."""
+    with pytest.raises(IntegrityError, match="16 bytes"):
+        unwrap(wrap(Secret(b"x" * 16), [station_key.recipient]), station_key)
+
+
+def test_bad_recipients_are_refused() -> None:
+    """No recipient, or text that is none, is refused before anything is sealed."""
+    with pytest.raises(InputError, match="no recipient"):
+        wrap(KEY, [])
+    with pytest.raises(InputError, match="no age recipient"):
+        wrap(KEY, ["age1nonsense"])
+
+
+def test_a_station_key_is_made_once(tmp_path: Path) -> None:
+    """A station key is 0600, comes back, is not shown by repr, and is not replaced."""
+    path = tmp_path / "station.key"
+    key = create_station_key(path)
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert load_station_key(path) == key
+    assert key.identity.reveal() not in repr(key)
+    with pytest.raises(InputError, match="exists"):
+        create_station_key(path)
+    assert load_station_key(path) == key
+
+
+@pytest.mark.parametrize("text", ["", "hello", "AGE-SECRET-KEY-1QQQQ", "age1abc"])
+def test_what_is_no_station_key(tmp_path: Path, text: str) -> None:
+    """A file without exactly one age identity is refused, without showing what it holds."""
+    path = tmp_path / "station.key"
+    path.write_text(text)
+    path.chmod(0o600)
+    with pytest.raises(InputError, match="no station key"):
+        load_station_key(path)
+
+
+def test_an_open_station_key_is_refused(tmp_path: Path) -> None:
+    """A station key that everybody can read is refused."""
+    path = tmp_path / "station.key"
+    create_station_key(path)
+    path.chmod(0o644)
+    with pytest.raises(InputError, match="open to every user"):
+        load_station_key(path)

@@ -1,0 +1,158 @@
+"""The CSV of `generate --values`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from rmfab.errors import ComplaintsError, InputError
+from rmfab.identity.values import ValuesFile, check_not_needed, open_values
+from rmfab.product.product import Product
+from rmfab.product.vocabulary import Credentials, NodeIdKind
+
+CONFIG = "app,namespace,\nbrightness,data,u8\ngreeting,data,string\nlogo,file,binary\n"
+
+
+NO_NAME = (
+    'values.csv:2: column "node_id": node id "a/b" has characters that are no part of an MQTT client id or thing name'
+)
+
+
+@pytest.fixture
+def given(product: Product) -> Product:
+    return replace(product, identity=replace(product.identity, node_id=NodeIdKind.VALUES))
+
+
+def opened(product: Product, content: str | bytes) -> ValuesFile:
+    path = product.root / "values.csv"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return open_values(path, product)
+
+
+def complaints(product: Product, content: str | bytes) -> list[str]:
+    with pytest.raises(InputError) as caught:
+        opened(product, content)
+    error = caught.value
+    every = error.complaints if isinstance(error, ComplaintsError) else (error,)
+    return [str(one).replace(f"{product.root}/", "") for one in every]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "node_id,serial\nn-1,S1\nn-2,S2\n",
+        b"\xef\xbb\xbfnode_id,serial\r\nn-1,S1\r\nn-2,S2\r\n",
+        'node_id,serial\n"n-1",S1\n\n# a comment\nn-2,"S2"',
+        " node_id , serial \nn-1,S1\nn-2,S2\n",
+    ],
+)
+def test_rows_keep_their_order_and_pairing(given: Product, content: str | bytes) -> None:
+    """BOM, CRLF, quotes, blank lines and comments make no difference: row by row as they stand."""
+    values = opened(given, content)
+    assert (values.count, values.serials, values.node_ids) == (2, True, True)
+    assert [(row.serial, row.node_id) for row in values.rows()] == [("S1", "n-1"), ("S2", "n-2")]
+
+
+def test_columns_in_any_order_with_extra(product: Product, with_extra: Callable[[str], Product]) -> None:
+    """Extra columns may stand anywhere; quoted commas stay in their cell; `file` cells are read beside the config."""
+    extra = with_extra(CONFIG)
+    (product.root / "csv" / "a.bin").write_bytes(b"\x01\x02")
+    values = opened(extra, 'greeting,logo,serial,brightness\n"hello, world",a.bin,S1,200\n')
+    row = next(values.rows())
+    assert (row.serial, row.node_id) == ("S1", None)
+    assert row.extra == (
+        ("app", "brightness", "200"),
+        ("app", "greeting", "hello, world"),
+        ("app", "logo", "0102"),
+    )
+    assert "hello" not in repr(row)
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("", ["values.csv: this values file is empty"]),
+        ("node_id\n", ["values.csv:1: this values file has no row of values"]),
+        ("node_id;serial\nn;S\n", ["values.csv:1: cells are divided by semicolons"]),
+        ("serial\nS1\n", ['values.csv:1: there is no column "node_id"']),
+        ("node_id,serail\nn,S\n", ['values.csv:1: there is no column "serail" here']),
+        ("node_id,node_id\nn,m\n", ['values.csv:1: column "node_id" stands 2 times']),
+        ("node_id\nn\nm\nn\n", ['values.csv:4: column "node_id": "n" stands already on line 2']),
+        ("node_id,serial\nn,S\nm,S\n", ['values.csv:3: column "serial": "S" stands already on line 2']),
+        ("node_id,serial\nn\n", ["values.csv:2: this row has 1 cells, the header has 2"]),
+        ("node_id,serial\n,S\nm,\n", ['values.csv:2: column "node_id": this cell is blank',
+                                      'values.csv:3: column "serial": this cell is blank']),
+        ("node_id,serial\nn,../../x\n", ['values.csv:2: column "serial": "../../x" cannot be a serial']),
+        ("node_id,serial\nn,.x\n", ['values.csv:2: column "serial": ".x" cannot be a serial']),
+        (f"node_id\n{'x' * 61}\n", [f'values.csv:2: column "node_id": node id "{"x" * 61}" has 61 characters']),
+        ("node_id\na/b\n", [NO_NAME]),
+        (b"node_id\nn\xff\n", ["values.csv:1: this values file is not UTF-8"]),
+    ],
+)  # fmt: skip
+def test_each_fault_is_named(given: Product, content: str | bytes, expected: list[str]) -> None:
+    """Every fault names file, line and column."""
+    assert complaints(given, content) == expected
+
+
+def test_a_misspelt_column_is_suggested(given: Product) -> None:
+    """An unknown column gets the nearest known one as its hint."""
+    with pytest.raises(ComplaintsError) as caught:
+        opened(given, "node_id,Serail\nn,S\n")
+    assert caught.value.complaints[0].hint == 'did you mean "serial"?'
+
+
+def test_all_faults_of_extra_columns(product: Product, with_extra: Callable[[str], Product]) -> None:
+    """Values that NVS cannot hold and files that are missing are found before anything is made, several at once."""
+    extra = with_extra(CONFIG)
+    (product.root / "csv" / "a.bin").write_bytes(b"\x01\x02")
+    content = "serial,brightness,greeting,logo\nS1,300,hi,a.bin\nS2,12,hi,gone.bin\nS3,x,hi,a.bin\nS4,1,hi,\n"
+    found = complaints(extra, content)
+    assert [line.split(": ")[0] for line in found] == [f"values.csv:{n}" for n in (2, 3, 4, 5)]
+    assert [line.split('"')[1] for line in found] == ["brightness", "logo", "brightness", "logo"]
+    assert "gone.bin" in found[1]
+
+
+def test_a_missing_extra_column(with_extra: Callable[[str], Product]) -> None:
+    """Every column of the extra config has to be there."""
+    found = complaints(with_extra(CONFIG), "serial,brightness,greeting\nS1,3,hi\n")
+    assert found == ['values.csv:1: there is no column for key "logo"']
+
+
+def test_a_missing_file(given: Product) -> None:
+    """A values file that is not there is an InputError that names it."""
+    with pytest.raises(InputError, match="cannot read this values file"):
+        open_values(given.root / "none.csv", given)
+
+
+def test_a_file_that_changes_is_noticed(given: Product) -> None:
+    """Rows of a file that changed after it was judged are not used."""
+    values = opened(given, "node_id\nn\n")
+    values.path.write_text("node_id\nm\n")
+    with pytest.raises(InputError, match="has changed"):
+        next(values.rows())
+
+
+def test_too_many_faults_stop_early(given: Product) -> None:
+    """After 20 complaints reading stops, so that a wrong file of a million rows is refused at once."""
+    assert len(complaints(given, "node_id\n" + "a/b\n" * 1000)) == 20
+
+
+def test_claimed_units_have_no_given_node_id(product: Product) -> None:
+    """Node ids for units that claim theirs are refused."""
+    claim = replace(product, identity=replace(product.identity, credentials=Credentials.CLAIM))
+    assert complaints(claim, "node_id\nn\n") == ["values.csv:1: a column of node ids, but claiming makes them"]
+
+
+def test_when_a_values_file_is_needed(
+    product: Product, given: Product, with_extra: Callable[[str], Product], tmp_path: Path
+) -> None:
+    """Given node ids, and an extra config with columns, ask for a values file; a plain product does not."""
+    check_not_needed(product)
+    with pytest.raises(InputError, match="node ids"):
+        check_not_needed(given)
+    with pytest.raises(InputError, match="extra config") as caught:
+        check_not_needed(with_extra(CONFIG))
+    assert "brightness, greeting, logo" in str(caught.value.hint)
