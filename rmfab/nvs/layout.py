@@ -92,10 +92,12 @@ class _Filling:
 
     def _add_string(self, entry: Entry) -> None:
         size = entry.size
-        if size - 1 > LARGEST_STRING:
+        largest = LARGEST_STRING if self._version is PageVersion.V2 else MAX_BLOB_BYTES_V1 - 1
+        if size - 1 > largest:
             raise InputError(
-                f'"{entry.key}" is a string of {size - 1} bytes, the generator packs at most {LARGEST_STRING}',
-                hint="a longer value can be a blob",
+                f'"{entry.key}" is a string of {size - 1} bytes, '
+                f"the generator packs at most {largest} on pages of format {self._version.name}",
+                hint="a longer value can be a blob on pages of format V2",
                 cause="nvs-value",
             )
         self._place(1 + _entries(size), ENTRIES_PER_PAGE - 1)

@@ -114,11 +114,12 @@ def test_too_big_names_both_sizes():
     assert read(pack(entries, 0x4000)).entries == tuple(entries)
 
 
-def test_longest_string():
+@pytest.mark.parametrize(("version", "longest"), [(PageVersion.V2, LARGEST_STRING), (PageVersion.V1, 1983)])
+def test_longest_string(version, longest):
     """The longest string that the generator packs is packed, one byte more is refused with a reason."""
-    assert read(pack([Entry("a", "s", Kind.STRING, "x" * LARGEST_STRING)], 0x4000)).value("a", "s")
-    with pytest.raises(InputError, match="at most 3967"):
-        pack([Entry("a", "s", Kind.STRING, "x" * (LARGEST_STRING + 1))], 0x6000)
+    assert read(pack([Entry("a", "s", Kind.STRING, "x" * longest)], 0x4000, version)).value("a", "s")
+    with pytest.raises(InputError, match=f"at most {longest}"):
+        pack([Entry("a", "s", Kind.STRING, "x" * (longest + 1))], 0x6000, version)
 
 
 def test_blob_limits_of_the_versions():
