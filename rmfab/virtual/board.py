@@ -22,7 +22,7 @@ from rmfab.virtual.reset import ResetCircuit
 from rmfab.virtual.script import Listen, Pause, Reset, ResetReason, Script, Step
 from rmfab.virtual.spec import BoardSpec, Strap
 from rmfab.virtual.stub import Stub
-from rmfab.virtual.uart import ROM_BAUD, Cancellable, Timeline, Uart
+from rmfab.virtual.uart import ROM_BAUD, Timeline, Uart
 
 _FAULT_AT_DATA = 3
 _WATCHDOG_SECONDS = 0.05
@@ -72,7 +72,7 @@ class Board:
         self._registers = self._fresh_registers()
         self._frames: deque[bytes] = deque()
         self._busy_until = 0.0
-        self._waiting: list[Cancellable] = []
+        self._life = 0
         self._answer: Callable[[bytes], Iterator[Step]] | None = None
         self._data_commands = 0
         self._spent: set[Fault] = set()
@@ -117,9 +117,7 @@ class Board:
             self._start(ResetReason.POWER_ON, self._strapped())
 
     def _stop(self, mode: Mode) -> None:
-        for handle in self._waiting:
-            handle.cancel()
-        self._waiting.clear()
+        self._life += 1
         self._frames.clear()
         self._busy_until = 0.0
         self._loader = None
@@ -183,8 +181,12 @@ class Board:
             self._start(reason, strap)
 
     def _later(self, seconds: float, callback: Callable[[], None]) -> None:
-        self._waiting.append(self._timeline.call_at(self._timeline.time() + seconds, callback))
-        del self._waiting[:-8]
+        """Calls *callback* unless the chip was reset or lost its power meanwhile."""
+        self._timeline.call_at(self._timeline.time() + seconds, self._if_alive, self._life, callback)
+
+    def _if_alive(self, life: int, callback: Callable[[], None]) -> None:
+        if life == self._life:
+            callback()
 
     # The loader at work.
 

@@ -120,13 +120,9 @@ class Flash:
 
 def _mapped(path: Path, size: int) -> mmap.mmap:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        held = os.fstat(descriptor).st_size
+    with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+b") as file:
+        held = file.seek(0, os.SEEK_END)
         while held < size:
-            piece = min(BLOCK, size - held)
-            os.pwrite(descriptor, _BLANK[:piece], held)
-            held += piece
-        return mmap.mmap(descriptor, size)
-    finally:
-        os.close(descriptor)
+            held += file.write(_BLANK[: min(BLOCK, size - held)])
+        file.flush()
+        return mmap.mmap(file.fileno(), size)

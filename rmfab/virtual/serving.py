@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -114,11 +115,20 @@ async def _run(
             ignored = with_parent and number == signal.SIGINT
             loop.add_signal_handler(number, (lambda: None) if ignored else done.set)
     if with_parent:
-        loop.add_reader(sys.stdin.fileno(), lambda: None if os.read(sys.stdin.fileno(), 4096) else done.set())
+        threading.Thread(target=_wait_for_parent, args=(loop, done), daemon=True).start()
     async with Bench(specs, folder) as bench:
         for place in bench.places:
             announce(place.line)
         await done.wait()
+
+
+def _wait_for_parent(loop: asyncio.AbstractEventLoop, done: asyncio.Event) -> None:
+    """Ends with the process that holds the other end of stdin. A thread, because Windows can wait in no other way."""
+    with contextlib.suppress(OSError):
+        while os.read(0, 4096):
+            pass
+    with contextlib.suppress(RuntimeError):  # the loop is closed already
+        loop.call_soon_threadsafe(done.set)
 
 
 def _kept(spec: BoardSpec, state: Path) -> BoardSpec:

@@ -73,9 +73,6 @@ class Uart:
             self.to_host(data)
             return
         self._sent = max(at, self._sent) + len(data) * 10 / min(self.chip_baud, self._ceiling)
-        if self._sent <= self._timeline.time() and not self._pending:
-            self.to_host(data)
-            return
         handle: list[Cancellable] = []
         handle.append(self._timeline.call_at(self._sent, self._deliver, data, handle))
         self._pending.add(handle[0])

@@ -1,0 +1,143 @@
+"""Unmodified esptool, from its own command line, flashes virtual boards over a pseudo-terminal."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from rmfab.product.vocabulary import Chip
+from rmfab.virtual import BoardSpec, Link, serve
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="pty boards need Linux")
+
+# One interpreter runs several command lines: starting esptool takes longer than what it does here.
+_DRIVER = """
+import contextlib, io, json, sys
+import esptool
+results = []
+for line in json.load(sys.stdin):
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
+        try:
+            esptool.main(line)
+            code = 0
+        except SystemExit as exit:
+            code = exit.code or 0
+        except esptool.FatalError as error:
+            code, _ = 2, out.write(str(error))
+    results.append([code, out.getvalue()])
+sys.stdout.write(json.dumps(results))
+"""
+
+
+def _esptool(lines, cwd):
+    environment = os.environ | {"NO_COLOR": "1", "COLUMNS": "200"}
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", _DRIVER], input=json.dumps(lines), cwd=cwd, env=environment,
+        capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def _session(board, cwd, *commands, stub=True):
+    head = ["--port", board.url, "--before", "no-reset", "--after", "no-reset"] + ([] if stub else ["--no-stub"])
+    return _esptool([[*head, *command] for command in commands], cwd)
+
+
+def _pattern(size):
+    return b"".join((n * 2654435761 & 0xFFFFFFFF).to_bytes(4, "little") for n in range(size // 4))
+
+
+_TABLE = [chip for chip in Chip]
+
+
+@pytest.fixture(scope="module")
+def boards(tmp_path_factory):
+    state = tmp_path_factory.mktemp("boards")
+    specs = [BoardSpec(chip, index, link=Link.PTY) for index, chip in enumerate(_TABLE)]
+    with serve(specs, state=state) as handles:
+        yield {handle.chip: handle for handle in handles}
+
+
+@pytest.mark.parametrize("chip", _TABLE, ids=lambda chip: chip.value)
+def test_stub_session(boards, chip, tmp_path):
+    """With the stub, every command that a line or a maker needs works on every chip, and the flash file holds it."""
+    board = boards[chip]
+    data = _pattern(100_000)
+    (tmp_path / "data.bin").write_bytes(data)
+    (tmp_path / "noise.bin").write_bytes(noise := os.urandom(20_000))
+    results = _session(
+        board, tmp_path,
+        ["--baud", "921600", "write-flash", "0x20000", "data.bin"],
+        ["write-flash", "--no-compress", "0x60000", "noise.bin"],
+        ["verify-flash", "0x20000", "data.bin"],
+        ["read-flash", "0x20000", "100000", "back.bin"],
+        ["read-mac"], ["flash-id"], ["chip-id"], ["read-flash-status", "--bytes", "2"], ["get-security-info"],
+        ["erase-region", "0x20000", "0x1000"],
+        ["verify-flash", "0x20000", "data.bin"],
+    )  # fmt: skip
+    codes = [code for code, _ in results]
+    texts = [text for _, text in results]
+    refused = 2 if chip is Chip.ESP32 else 0
+    assert [0, 0, 0, 0, 0, 0, 0, 0, refused, 0, 2] == codes, texts[codes.index(2)] if 2 in codes else texts
+    assert data == (tmp_path / "back.bin").read_bytes()
+    assert "Hash of data verified" in texts[0]
+    assert "Hash of data verified" in texts[1]
+    assert board.mac in texts[4].replace("ff:fe:", "")
+    assert "Detected flash size: 4MB" in texts[5]
+    flash = board.flash_file.read_bytes()
+    assert b"\xff" * 0x1000 + data[0x1000:] == flash[0x20000 : 0x20000 + len(data)]
+    assert noise == flash[0x60000 : 0x60000 + len(noise)]
+
+
+@pytest.mark.parametrize("chip", [Chip.ESP32, Chip.ESP32S3, Chip.ESP32C3, Chip.ESP32C6], ids=lambda chip: chip.value)
+def test_rom_session(boards, chip, tmp_path):
+    """Without a stub the ROM itself writes, verifies and reads, and refuses what only a stub can."""
+    board = boards[chip]
+    board.control("restart")
+    data = _pattern(9_000)
+    (tmp_path / "data.bin").write_bytes(data)
+    results = _session(
+        board, tmp_path,
+        ["write-flash", "0x1000", "data.bin"],
+        ["write-flash", "--no-compress", "0x8000", "data.bin"],
+        ["verify-flash", "0x1000", "data.bin"],
+        ["read-flash", "0x1000", "256", "back.bin"],
+        ["get-security-info"],
+        ["erase-flash"],
+        stub=False,
+    )  # fmt: skip
+    codes = [code for code, _ in results]
+    refused = 2 if chip is Chip.ESP32 else 0
+    assert [0, 0, 0, 0, refused, 2] == codes, [text for _, text in results]
+    assert data[:256] == (tmp_path / "back.bin").read_bytes()
+    flash = board.flash_file.read_bytes()
+    assert data == flash[0x1000 : 0x1000 + len(data)] == flash[0x8000 : 0x8000 + len(data)]
+
+
+def test_erase_flash_and_wrong_chip(boards, tmp_path):
+    """`erase-flash` blanks the flash; another `--chip` than the board's is refused by what the board answers."""
+    board = boards[Chip.ESP32C3]
+    results = _session(board, tmp_path, ["erase-flash"], ["--chip", "esp32", "read-mac"])
+    assert [0, 2] == [code for code, _ in results]
+    assert board.flash_file.read_bytes().count(0xFF) == 4 << 20
+
+
+def test_command_line_over_rfc2217(tmp_path):
+    """`python -m esptool` over stock rfc2217:// resets the board into its loader with DTR and RTS and out of it."""
+    with serve([BoardSpec(Chip.ESP32C3)]) as (board,):
+        assert "running" == board.state()["mode"]
+        line = ["--port", board.url, "--chip", "esp32c3", "--no-stub", "read-mac"]
+        done = subprocess.run(
+            [sys.executable, "-m", "esptool", *line], cwd=tmp_path, capture_output=True, text=True, timeout=120
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert board.mac in done.stdout
+        state = board.state()
+        assert "running" == state["mode"]
+        assert 3 <= state["restarts"]
