@@ -1,7 +1,7 @@
 """Generating identities against the raw primitives: key, certificate, PEM and verifier in a plain loop.
 
 Both run in one process on one core, in turns, and both use the fixed-base exponentiation of `rmfab.identity.sec2`.
-The last figure is `rmfab.identity.generate` on all cores, its processes' start included.
+The last figure is five times as many identities on all cores.
 """
 
 from __future__ import annotations
@@ -52,8 +52,9 @@ def main(argv: list[str] | None = None) -> int:
     print(f"floor: key, certificate, PEM, verifier   {floor * 1e3:7.3f} ms a unit and core")
     print(f"rmfab generate, sealed                   {mine * 1e3:7.3f} ms a unit and core")
     print(f"ratio                                    {mine / floor:7.2f}x (target {TARGET}x)")
-    every = timed(lambda: list_nothing(recipe, options.count, options.jobs)) / options.count
-    print(f"all cores ({options.jobs} processes, with their start) {every * 1e3:7.3f} ms a unit")
+    many = 5 * options.count
+    every = timed(lambda: make_and_forget(recipe, many, options.jobs)) / many
+    print(f"{many} on {options.jobs} processes".ljust(40) + f" {every * 1e3:7.3f} ms a unit, their start included")
     return 0 if mine / floor <= TARGET else 1
 
 
@@ -111,7 +112,7 @@ def chunk(recipe: Recipe, count: int) -> None:
     make_chunk(recipe, ChunkSpec(0, 0, count, data_key=secrets.token_bytes(DATA_KEY_BYTES)))
 
 
-def list_nothing(recipe: Recipe, count: int, jobs: int) -> None:
+def make_and_forget(recipe: Recipe, count: int, jobs: int) -> None:
     """Makes *count* identities with *jobs* processes and throws them away."""
     for _ in generate(recipe, plan_chunks(count, chunk_size(recipe.identity)), jobs):
         pass
