@@ -24,6 +24,8 @@ from rmfab.errors import PortError
 
 SLOWER = (921600, 460800, 230400, ROM_BAUD)
 _CONNECT_ATTEMPTS = 3
+_SECTOR = 0x1000
+_WORTH_ASKING = 16 * _SECTOR
 
 R = TypeVar("R")
 Progress = Callable[[int, int], None]
@@ -141,9 +143,14 @@ class Loader:
         return self._guarded(lambda: bytes(self._esp.read_flash(offset, size)))
 
     def erase(self, offset: int, size: int) -> None:
-        """Erases whole sectors; a region that is blank already is left alone."""
-        if not self.is_blank(offset, size):
-            self._guarded(lambda: self._esp.erase_region(offset, size))
+        """Erases whole sectors; those that are blank already are left alone: asking takes less time than erasing."""
+        if self.is_blank(offset, size):
+            return
+        pieces = range(offset, offset + size, _SECTOR) if size <= _WORTH_ASKING else (offset,)
+        step = _SECTOR if size <= _WORTH_ASKING else size
+        for start in pieces:
+            if step == size or not self.is_blank(start, step):
+                self._guarded(partial(self._esp.erase_region, start, step))
 
     def write(self, region: Region, progress: Progress) -> None:
         """Writes *region*; *progress* hears compressed bytes done and in all."""
