@@ -1,0 +1,24 @@
+"""`python -m benchmarks [NAME [OPTIONS]]`: all benchmarks, or one of them; exit code 1 where a target is missed."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+NAMES = ("startup", "generate", "nvs_generate", "labels", "flash")
+
+
+def main(argv: list[str]) -> int:
+    """Runs the named benchmark with its options, or all with their defaults."""
+    if argv and argv[0] not in NAMES:
+        print(f"benchmarks: {argv[0]} is none of {', '.join(NAMES)}", file=sys.stderr)
+        return 2
+    missed = 0
+    for name in argv[:1] or NAMES:
+        print(f"== {name}", flush=True)
+        missed |= importlib.import_module(f"benchmarks.{name}").main(argv[1:])
+    return missed
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

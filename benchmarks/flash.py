@@ -1,0 +1,132 @@
+"""Flashing paced virtual boards: one against the bytes on the wire, many against one, a second time against the first.
+
+The boards run in a process of their own and take the time that a UART and a NOR flash would: ten bit times a byte at
+the negotiated rate, 0.2 s a 64 KB erase of dirty flash, 0.5 ms a page. What is timed is `rmfab flash`: from opening the
+port over detect, claim, write and readback to the restart.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from rmfab.board.esp.loader import Link
+from rmfab.board.restart import Auto
+from rmfab.commands.generate import generate
+from rmfab.identity.ca import CaKeyKind, CertificateAuthority
+from rmfab.ledger.events import Outcome
+from rmfab.line.floor import Floor
+from rmfab.line.happening import UnitEnded
+from rmfab.line.job import FLASH_STEPS, Firmware, Job
+from rmfab.line.station import Slot
+from rmfab.product.vocabulary import Chip, Credentials
+from rmfab.release.release import open_release
+from rmfab.virtual.firmware import make_build_folder
+from rmfab.virtual.serving import serve
+from rmfab.virtual.spec import BoardSpec
+from rmfab.workspace import Workspace, create_workspace, now
+
+APP_SIZE = 1_750_000
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One run: seconds for all boards, and CPU seconds of this process a board."""
+
+    wall: float
+    cpu: float
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Prints the table; exit code 1 where a target is missed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--many", type=int, nargs="*", default=[8, 16], help="how many at once (8 16)")
+    options = parser.parse_args(argv)
+    missed = 0
+    with tempfile.TemporaryDirectory(prefix="rmfab-bench-") as folder:
+        workspace, firmware = make_line(Path(folder) / "ws")
+        sent = sum(region.compressed for region in firmware.regions)
+        print(f"{sent:,} compressed bytes a board")
+        floor = sent * 10 / 921600
+        one, again = flash(workspace, firmware, 1, 921600)
+        missed |= report("one board, 921600 baud", one, floor, "the wire", 1.15)
+        missed |= report("the same board again", again, one.wall, "the first time", 0.10)
+        alone, _ = flash(workspace, firmware, 1, 460800)
+        missed |= report("one board, 460800 baud", alone, sent * 10 / 460800, "the wire", 1.15)
+        for count in options.many:
+            many, _ = flash(workspace, firmware, count, 460800)
+            missed |= report(
+                f"{count} at once, 460800 baud", many, alone.wall, "one board", 1.10 if count <= 8 else 1.25
+            )
+    return missed
+
+
+def make_line(root: Path) -> tuple[Workspace, Firmware]:
+    """A workspace with a CA, identities enough, and a release of more than 1 MB compressed."""
+    workspace = create_workspace(
+        root,
+        chip=Chip.ESP32C3,
+        name="bench",
+        serial=None,
+        mqtt_host="mqtt.example.com",
+        credentials=Credentials.CERTIFICATE,
+        force=False,
+    )
+    CertificateAuthority.create("bench", CaKeyKind.ECDSA_P256, now()).save(workspace.ca_folder, None)
+    generate(workspace, 100, "bench", None, 1)
+    release = open_release(make_build_folder(root / "build", Chip.ESP32C3, app_size=APP_SIZE))
+    return workspace, Firmware.prepare(release)
+
+
+_boards = iter(range(1000))
+
+
+def flash(workspace: Workspace, firmware: Firmware, count: int, baud: int) -> tuple[Measured, Measured]:
+    """Flashes *count* blank boards at once, and then again."""
+    specs = [BoardSpec(chip=Chip.ESP32C3, index=next(_boards), paced=0) for _ in range(count)]
+    with serve(specs) as boards:
+        slots = tuple(Slot(f"b{n}", Link(board.url, baud, Auto())) for n, board in enumerate(boards))
+        return run(workspace, firmware, slots), run(workspace, firmware, slots)
+
+
+def run(workspace: Workspace, firmware: Firmware, slots: tuple[Slot, ...]) -> Measured:
+    """One pass of `rmfab flash` over *slots*."""
+    job = Job(
+        product=workspace.product,
+        firmware=firmware,
+        ledger=workspace.ledger,
+        open_identity=workspace.open_identity,
+        station="bench",
+        steps=FLASH_STEPS,
+        logs=workspace.logs_folder,
+        now=now,
+        challenge=str,
+    )
+    began, cpu = time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF)
+    ended = [happening for happening in Floor(job, slots).happenings() if isinstance(happening, UnitEnded)]
+    wall, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_SELF)
+    bad = [unit for unit in ended if unit.outcome is not Outcome.PASS]
+    if bad:
+        raise SystemExit(f"benchmark spoilt: {bad[0].slot} {bad[0].reason}")
+    used = after.ru_utime + after.ru_stime - cpu.ru_utime - cpu.ru_stime
+    return Measured(wall, used / len(slots))
+
+
+def report(what: str, measured: Measured, floor: float, of: str, target: float) -> int:
+    """Prints one row; 1 where the target is missed."""
+    ratio = measured.wall / floor
+    print(
+        f"{what:<26} {measured.wall:7.2f} s  {ratio:5.2f}x {of} ({floor:.2f} s; target {target}x)  "
+        f"{measured.cpu:.2f} CPU s a board",
+        flush=True,
+    )
+    return int(ratio > target)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

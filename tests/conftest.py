@@ -1,0 +1,37 @@
+"""What holds for every test: in CI a skipped test fails the run, unless its reason is on a short list."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+GOOD_REASONS = ("no radio", "no real board")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Names the tests that were skipped for a reason that CI does not accept."""
+    for report in _bad_skips(terminalreporter) if os.environ.get("CI") else ():
+        terminalreporter.write_line(f"not accepted in CI: {report.nodeid} was skipped: {_reason(report)}")
+
+
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
+    """Makes a run with such a skip fail."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if os.environ.get("CI") and reporter is not None and not hasattr(session.config, "workerinput"):
+        if list(_bad_skips(reporter)):
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    return (yield)
+
+
+def _bad_skips(reporter: pytest.TerminalReporter) -> Iterator[pytest.TestReport]:
+    for report in reporter.stats.get("skipped", []):
+        if not _reason(report).startswith(GOOD_REASONS):
+            yield report
+
+
+def _reason(report: pytest.TestReport) -> str:
+    text = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    return str(text).removeprefix("Skipped: ")
