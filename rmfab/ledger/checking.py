@@ -115,11 +115,15 @@ def _batch(connection: Connection, batch: Batch) -> Iterator[Finding]:
     """The records of *batch* against its digests, and those against the event that closed it."""
     where, table = f"batch {batch.name}", schema.identity
     for chunk in _all_chunks(connection, batch):
-        query = select(table).where(table.c.chunk_id == chunk.id).order_by(table.c.position)
+        last = chunk.first + chunk.count - 1
+        here = table.c.position.between(chunk.first, last) & (table.c.chunk_id == chunk.id)
+        query = select(table).where(table.c.batch_id == batch.id, here).order_by(table.c.position)
         rows = (row._mapping for row in _stream(connection, query))
         if chunk_digest(batch.name, chunk.number, chunk.first, rows) != chunk.digest:
-            last = chunk.first + chunk.count - 1
             yield Finding("batch", where, f"identities at positions {chunk.first} to {last} are not as they were made")
+    number = connection.execute(select(func.count()).where(table.c.batch_id == batch.id)).scalar_one()
+    if number > batch.size:
+        yield Finding("batch", where, f"holds {number} identities, {batch.size} were made")
     events = _batch_events(connection, batch.name)
     closings = [event for event in events if event.kind is Kind.BATCH]
     if len(closings) != (1 if batch.closed else 0):

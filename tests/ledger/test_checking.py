@@ -26,6 +26,13 @@ def ledger(tmp_path):
         yield opened
 
 
+_ONE_MORE = """
+INSERT INTO identity (batch_id, chunk_id, position, serial, pop_tag, random_sha256, service_name, sealed_random, state,
+ attempts, labelled_count)
+VALUES (1, 1, 77, 'LMP-77', hex(randomblob(32)), hex(randomblob(32)), 'x', x'00', 'generated', 0, 0)
+"""
+
+
 def tamper(ledger, *statements):
     """What somebody with a SQLite shell can do."""
     with sqlite3.connect(ledger.path) as connection:
@@ -68,6 +75,8 @@ def test_a_sound_ledger_has_no_findings(ledger):
         ("UPDATE identity SET serial = 'LMP-7' WHERE serial = 'LMP-000007'", "batch"),
         ("UPDATE identity SET position = 99 WHERE position = 0", "batch"),
         ("DELETE FROM identity WHERE serial = 'LMP-000010'", "batch"),
+        ("UPDATE identity SET chunk_id = 1 WHERE serial = 'LMP-000010'", "batch"),
+        (_ONE_MORE, "batch"),
         ("DELETE FROM identity WHERE serial = 'LMP-000002'", "standing"),
         ("UPDATE chunk SET digest = hex(zeroblob(32)) WHERE number = 1", "batch"),
         ("UPDATE batch SET digest = hex(zeroblob(32))", "batch"),

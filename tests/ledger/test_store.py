@@ -4,6 +4,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 
@@ -204,7 +205,9 @@ import os, sys
 from pathlib import Path
 sys.path.insert(0, {root!r})
 from rmfab.errors import LedgerError
-from tests.ledger.test_store import Ledger, claim
+from tests.ledger.test_store import Ledger, claim, fresh
+with fresh(Path({warm!r})) as ledger:  # imports all that a claim needs, while it may still be read
+    claim(ledger, 1)
 if os.geteuid() == 0:
     os.setgid(65534)
     os.setuid(65534)
@@ -221,19 +224,15 @@ except LedgerError as error:
 @pytest.mark.parametrize(("folder_mode", "told"), [(0o777, ["10", "ledger-read-only"]), (0o555, ["ledger-read-only"])])
 def test_a_read_only_ledger(tmp_path, folder_mode, told):
     """Who may only read gets a clear word: at the first write, or at once where even reading needs a file beside."""
-    folder = tmp_path / "f"
-    folder.mkdir()
-    with fresh(folder) as ledger:
-        pass
-    ledger.path.chmod(0o444)
-    folder.chmod(folder_mode)
-    for parent in tmp_path.parents:
-        if parent.stat().st_uid == os.geteuid() and str(parent).startswith("/tmp/pytest"):
-            parent.chmod(0o755)
-    tmp_path.chmod(0o755)
-    code = _READ_ONLY.format(root=str(Path(__file__).parents[2]), path=str(ledger.path))
-    done = subprocess.run([sys.executable, "-B", "-c", code], capture_output=True, text=True, check=False)
-    folder.chmod(0o777)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        with fresh(folder) as ledger:
+            pass
+        ledger.path.chmod(0o444)
+        folder.chmod(folder_mode)
+        code = _READ_ONLY.format(root=str(Path(__file__).parents[2]), path=str(ledger.path), warm=str(tmp_path))
+        done = subprocess.run([sys.executable, "-B", "-c", code], capture_output=True, text=True, check=False)
+        folder.chmod(0o700)
     assert done.stdout.split() == told, done.stderr
 
 
