@@ -33,7 +33,7 @@ TARGET = 1.5
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Prints the floor, our time and the ratio; exit code 1 where the target of DESIGN.md §9 is missed."""
+    """Prints the floor, our time and the ratio; exit code 1 where the target is missed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=2000, help="identities for each side (2000)")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes of the last figure")

@@ -8,11 +8,9 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-import tempfile
-import traceback
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import click
 
@@ -51,8 +49,7 @@ EXIT_CODES: tuple[tuple[type[BaseException], int], ...] = (
 )
 
 
-@dataclass(frozen=True)
-class Globals:
+class Globals(NamedTuple):
     """The global options: *folder* of -C, *quiet* for no progress and no chatter."""
 
     folder: Path | None = None
@@ -152,6 +149,9 @@ def explain(error: BaseException) -> None:
 
 
 def _confess() -> int:
+    import tempfile
+    import traceback
+
     descriptor, path = tempfile.mkstemp(prefix="rmfab-", suffix=".log")
     with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
         traceback.print_exc(file=stream)

@@ -87,7 +87,7 @@ class Word(Happening):
 
 
 def to_json(happening: Happening) -> dict[str, Any] | None:
-    """The JSON object of a happening (DESIGN.md: `event`, `ts`, `station`, `slot`, `serial` …), None for progress."""
+    """The JSON object of a happening (`event`, `ts`, `station`, `slot`, `serial` …), None for progress."""
     base: dict[str, Any] = {
         "ts": happening.ts,
         "station": happening.station,
