@@ -92,7 +92,9 @@ class Floor:
 
     def _tell(self, happening: Happening) -> None:
         self._queue.put(happening)
-        if isinstance(happening, StepEnded) and happening.step is Step.CLAIM and happening.outcome is Outcome.PASS:
+        if not self._loop or not isinstance(happening, StepEnded):
+            return
+        if happening.step is Step.CLAIM and happening.outcome is Outcome.PASS:
             self._warn_of_the_end(happening)
 
     def _warn_of_the_end(self, claimed: StepEnded) -> None:
