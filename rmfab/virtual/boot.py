@@ -6,6 +6,7 @@ bootloader_common.c).
 
 from __future__ import annotations
 
+import hashlib
 import struct
 import zlib
 from collections.abc import Generator, Iterator
@@ -98,11 +99,11 @@ class _Bootloader:
         """The table and "", or None and what is wrong with it. It is looked for where bootloaders are built for."""
         at = next((at for at in _TABLE_OFFSETS if self._flash.seen(at, 2) == b"\xaa\x50"), _TABLE_OFFSETS[0])
         data = self._flash.seen(at, _TABLE_SIZE)
+        if not _md5_holds(data):
+            return None, self._log.failure("flash_parts", "Incorrect MD5 checksum")
         try:
             table = PartitionTable.parse(data, "partition table")
-        except InputError as error:
-            if error.cause == "table-md5" and data[:2] == b"\xaa\x50":
-                return None, self._log.failure("flash_parts", "Incorrect MD5 checksum")
+        except InputError:
             row = next((n for n in range(0, _TABLE_SIZE, 32) if data[n : n + 2] not in (b"\xaa\x50", b"\xeb\xeb")), 0)
             magic = int.from_bytes(data[row : row + 2], "little")
             return None, self._log.failure("flash_parts", f"partition {row // 32} invalid magic number 0x{magic:x}")
@@ -215,6 +216,12 @@ class _Bootloader:
         yield EOL
         yield Pause(_RETRY_SECONDS)
         yield Reset(ResetReason.SOFTWARE)
+
+
+def _md5_holds(table: bytes) -> bool:
+    """Whether the MD5 row, where there is one, is that of the rows before it."""
+    row = next((at for at in range(0, _TABLE_SIZE, 32) if table[at : at + 2] == b"\xeb\xeb"), None)
+    return row is None or table[row + 16 : row + 32] == hashlib.md5(table[:row], usedforsecurity=False).digest()
 
 
 def _image_complaint(cause: str, part: Partition) -> str:

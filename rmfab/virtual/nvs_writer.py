@@ -124,13 +124,17 @@ class NvsWriter:
         raise NvsFull
 
     def _open_page(self) -> int:
-        """A new active page; with only one blank page left a full one is emptied into it first, as firmware does."""
+        """A new active page. The last blank one is only taken to empty a full one into it, which is then erased."""
         blank = [page for page in range(self._pages) if self._flash.is_blank(self._at(page), PAGE_SIZE)]
-        if not blank:
+        used = [page for page in range(self._pages) if self._used(page)]
+        if len(blank) > 1:
+            self._begin_page(blank[0])
+            return blank[0]
+        worst = max(used, key=lambda page: self._states(page).count(_ERASED), default=None)
+        if not blank or worst is None or not self._states(worst).count(_ERASED):
             raise NvsFull
         self._begin_page(blank[0])
-        if len(blank) == 1:
-            self._collect(blank[0])
+        self._move(worst, blank[0])
         return blank[0]
 
     def _begin_page(self, page: int) -> None:
@@ -138,20 +142,16 @@ class NvsWriter:
         body = struct.pack("<IB19s", sequence, PageVersion.V2, b"\xff" * 19)
         self._flash.program(self._at(page), PageState.ACTIVE.to_bytes(4, "little") + body + _crc_bytes(body))
 
-    def _collect(self, target: int) -> None:
-        """Moves what lives on the emptiest full page to *target* and erases that page."""
-        full = [n for n in range(self._pages) if n != target and self._used(n)]
-        worst = max(full, key=lambda n: self._states(n).count(_ERASED))
-        if not self._states(worst).count(_ERASED):
-            raise NvsFull
+    def _move(self, source: int, target: int) -> None:
+        """Moves what lives on one page to another, which is blank, and erases the first."""
         index = 0
-        for item in self._items_of(worst):
-            source = self._at(worst) + ENTRIES_OFFSET + item.index * ENTRY_SIZE
+        for item in self._items_of(source):
+            start = self._at(source) + ENTRIES_OFFSET + item.index * ENTRY_SIZE
             at = self._at(target) + ENTRIES_OFFSET + index * ENTRY_SIZE
-            self._flash.program(at, self._flash.read(source, item.span * ENTRY_SIZE))
+            self._flash.program(at, self._flash.read(start, item.span * ENTRY_SIZE))
             self._mark(target, index, item.span, _WRITTEN)
             index += item.span
-        self._flash.erase(self._at(worst), PAGE_SIZE)
+        self._flash.erase(self._at(source), PAGE_SIZE)
 
     def _active(self) -> int | None:
         """The active page with the highest number."""

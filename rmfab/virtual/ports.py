@@ -15,6 +15,7 @@ from typing import Protocol
 from rmfab.virtual.board import Board
 from rmfab.virtual.rfc2217 import Line, TelnetPort
 from rmfab.virtual.spec import Link
+from rmfab.virtual.uart import ROM_BAUD
 
 LOOPBACK = "127.0.0.1"
 
@@ -74,6 +75,7 @@ class TcpPort:
         if self._host is not None:
             return False
         self._host = host
+        self._board.uart.host_baud = ROM_BAUD
         return True
 
     def _left(self, host: _Host) -> None:

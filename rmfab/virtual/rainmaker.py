@@ -134,7 +134,7 @@ def _sec2_pair(firmware: Firmware, pop: str) -> Iterator[Step]:
         yield log.failure("app_network", "Failed to store sec2 salt-verifier to NVS")
 
 
-_STALE_PLACES = (0x9000, 0x10000, 0x340000, 0x3F9000, 0x3FA000)
+_STALE_PLACES = (0x9000, 0x10000, 0x340000, 0x3FA000)
 
 
 def leave_stale_identity(flash: Flash) -> None:

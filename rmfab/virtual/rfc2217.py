@@ -117,6 +117,8 @@ class TelnetPort:
         elif wanted and option not in active:
             active.add(option)
             self._line.send(bytes([_IAC, yes, option]))
+            if option == _COM_PORT and yes == _DO:
+                self._answer(_Sub.NOTIFY_MODEMSTATE, _MODEM_STATE)
         elif not wanted and option in active:
             active.discard(option)
             self._line.send(bytes([_IAC, no, option]))
