@@ -59,6 +59,8 @@ def command(
     """
     from rmfab.virtual.serving import run
 
+    if any(call.fault is Fault.KILL_AT for call in faults) and kill_pid is None:
+        raise click.UsageError("the fault kill-at needs --kill-pid")
     specs = [
         BoardSpec(
             chip=Chip(chip),

@@ -98,7 +98,10 @@ class Board:
     def receive(self, data: bytes, at: float) -> None:
         """Bytes that reached the chip's UART at time *at*."""
         if self.mode is Mode.RUNNING and self._answer is not None:
-            self._play(self._answer(data))
+            for _ in range(data.count(b"\n") or data.count(b"\r")):
+                self._count_command()
+            if not self._stalled:
+                self._play(self._answer(data))
         elif self.mode is Mode.DOWNLOAD:
             self._frames.extend(self._decoder.feed(self._thinned(data)))
             self._pump(at)
@@ -194,8 +197,7 @@ class Board:
     def _deaf(self) -> bool:
         """Whether nothing is answered: by fault, or because the ESP32's only secure mode is no download mode at all."""
         locked = self.spec.security.secure_download and self.model.chip is Chip.ESP32
-        stalled = self.spec.has(Fault.STALL_AT) and self.commands >= self.spec.number(Fault.STALL_AT)
-        return locked or stalled or self.spec.has(Fault.NO_SYNC)
+        return locked or self._stalled or self.spec.has(Fault.NO_SYNC)
 
     def _pump(self, at: float) -> None:
         while self._frames and self._loader is not None:
@@ -206,10 +208,8 @@ class Board:
             self._execute(self._frames.popleft(), start)
 
     def _execute(self, frame: bytes, start: float) -> None:
-        self.commands += 1
+        self._count_command()
         self._count_data(frame)
-        if self.spec.has(Fault.KILL_AT) and self.commands == self.spec.number(Fault.KILL_AT):
-            self._kill_host()
         if self._loader is None or self._deaf or self.mode is not Mode.DOWNLOAD:
             return
         reaction = self._loader.handle(frame)
@@ -264,6 +264,13 @@ class Board:
     def _due(self, fault: Fault) -> bool:
         return self.spec.has(fault) and fault not in self._spent and self._data_commands >= _FAULT_AT_DATA
 
-    def _kill_host(self) -> None:
-        if self.spec.kill_pid is not None:
+    def _count_command(self) -> None:
+        """Counts a loader's request or a console's line, and kills the host at the one that was asked for."""
+        self.commands += 1
+        due = self.spec.has(Fault.KILL_AT) and self.commands == self.spec.number(Fault.KILL_AT)
+        if due and self.spec.kill_pid is not None:
             os.kill(self.spec.kill_pid, signal.SIGKILL)
+
+    @property
+    def _stalled(self) -> bool:
+        return self.spec.has(Fault.STALL_AT) and self.commands >= self.spec.number(Fault.STALL_AT)

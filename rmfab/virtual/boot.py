@@ -26,6 +26,7 @@ _OTADATA = struct.Struct("<I20sII")
 _UNDEFINED = 0xFFFFFFFF
 _UNUSABLE_STATES = (3, 4)  # invalid, aborted
 _RETRY_SECONDS = 0.5
+_EN_SECONDS = 0.01  # from EN to the first character
 _WATCHDOG_WORDS = ("PRO CPU has been reset by WDT.", "WDT reset info: PRO CPU PC=0x4037c6f2")
 _MODES = {"qio": "QIO", "qout": "QOUT", "dio": "DIO", "dout": "DOUT"}
 
@@ -43,6 +44,7 @@ class NotBootable(Exception):
 
 def boot(spec: BoardSpec, flash: Flash, reason: ResetReason) -> Script:
     """What a board prints and does from a reset in run mode on."""
+    yield Pause(_EN_SECONDS)
     for step in rom.start(spec, flash, reason):
         yield step
         if isinstance(step, Reset):

@@ -27,7 +27,7 @@ class Fault(Enum):
     FLASH_ENCRYPTION = "flash-encryption", "has flash encryption burnt in"
     SECURE_DOWNLOAD = "secure-download", "is in secure download mode"
     OLD_REVISION = "old-revision", "is revision v0.0 of the chip"
-    STALE_NVS = "stale-nvs", "carries NVS pages with another identity in the whole flash before it is first written"
+    STALE_NVS = "stale-nvs", "its blank flash carries NVS pages of another identity where nvs and fctry lie"
     OTHER_IDENTITY = "other-identity", "its console names another board's node id"
     BAD_FLASH = "bad-flash", "one bit of its flash reads 0 whatever is written"
     WRONG_KEY = "wrong-key", "signs with a key that is not the one of its certificate"

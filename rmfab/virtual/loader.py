@@ -181,8 +181,10 @@ class RomLoader:
     def _flash_begin(self, command: Command) -> Reaction:
         if len(command.data) != (20 if self._model.has_security_info else 16):
             raise CommandError(_INVALID)
-        size, _blocks, _block, offset = command.words()[:4]
+        size, _blocks, _block, offset, *encrypted = command.words()
         self._need_flash(offset, size)
+        if any(encrypted):  # there is no key to encrypt with
+            raise CommandError(_FAILED)
         self._flash.erase(offset, size)
         self._writing = FlashWriting(
             self._flash, offset, size, compressed=command.op == Op.DEFL_BEGIN, erase_ahead=False

@@ -22,6 +22,8 @@ from rmfab.virtual.script import Listen, Pause, Script, Step
 
 _URL = "https://rainmaker.espressif.com/qrcode.html?data="
 _ABORT_SECONDS = 5.0
+_RADIO_SECONDS = 0.3
+_SEC2_SECONDS = 2.5
 _PHY_DATA_SIZE = 1904
 _PHY_VERSION = 8310
 _CLAIM = 'Please perform "claiming" using RainMaker CLI.'
@@ -50,6 +52,7 @@ def _start_network(firmware: Firmware) -> Iterator[Step]:
     """Brings up the radio, which leaves its traces in `nvs` at every boot."""
     log = firmware.log
     yield log("pp", "pp rom version: 9387209", after=20)
+    yield from _take(firmware, _RADIO_SECONDS)
     yield f"I (312) wifi:wifi driver task: 3fca3f0c, prio:23, stack:6656, core=0{EOL}"
     yield f"I (318) wifi:wifi firmware version: 14da9b7{EOL}"
     yield f"I (318) wifi:config NVS flash: enabled{EOL}"
@@ -66,6 +69,12 @@ def _start_network(firmware: Firmware) -> Iterator[Step]:
     yield log("phy_init", "Saving new calibration data due to checksum failure or outdated calibration data, mode(0)")
     mac = firmware.spec.base_mac.hex(":")
     yield f"I (420) wifi:mode : sta ({mac}){EOL}"
+
+
+def _take(firmware: Firmware, seconds: float) -> Iterator[Step]:
+    """Lets a paced board be busy."""
+    if firmware.spec.paced is not None:
+        yield Pause(seconds)
 
 
 def _start_node(firmware: Firmware) -> Generator[Step, None, bool]:
@@ -122,6 +131,7 @@ def _sec2_pair(firmware: Firmware, pop: str) -> Iterator[Step]:
         yield log("app_network", "Reusing cached sec2 salt-verifier from NVS")
         return
     yield log("app_network", f"Generating sec2 salt-verifier for username '{sec2.USERNAME}'")
+    yield from _take(firmware, _SEC2_SECONDS)
     salt, verifier = sec2.make_pair(pop)
     factory = firmware.nvs(FACTORY_PARTITION)
     try:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from rmfab.errors import StationError
+from rmfab.files import make_folder
 from rmfab.product.vocabulary import Chip
 from rmfab.virtual.faults import FaultCall
 from rmfab.virtual.spec import BoardSpec, Link, Strap
@@ -96,11 +97,31 @@ def run(
     with contextlib.ExitStack() as stack:
         folder = state or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rmfab-boards-")))
         if state is not None:
+            stack.enter_context(_alone(state))
             specs = [_kept(spec, state) for spec in specs]
         try:
             asyncio.run(_run(specs, folder, announce, with_parent))
         except OSError as error:
             raise StationError(f"cannot serve virtual boards: {error}", cause="virtual-boards") from error
+
+
+@contextmanager
+def _alone(state: Path) -> Iterator[None]:
+    """Holds *state* against a second process. Raises StationError where one is there already."""
+    make_folder(state, secret=True)
+    if os.name != "posix":
+        yield
+        return
+    import fcntl
+
+    with (state / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise StationError(
+                "other virtual boards are served from this folder", where=str(state), cause="virtual-boards"
+            ) from None
+        yield
 
 
 async def _run(

@@ -143,10 +143,10 @@ class Stub:
         return reaction
 
     def _flash_begin(self, command: Command) -> Reaction:
-        size, _blocks, block, offset = command.words()[:4]
+        size, _blocks, block, offset, *encrypted = command.words()
         if block > _MAX_BLOCK:
             raise CommandError(_BLOCK_SIZE)
-        if offset + size > self._flash.size:
+        if offset + size > self._flash.size or any(encrypted):  # there is no key to encrypt with
             raise CommandError(_SPI)
         self._writing = FlashWriting(
             self._flash, offset, size, compressed=command.op == Op.DEFL_BEGIN, erase_ahead=True

@@ -243,3 +243,44 @@ def test_checksum_is_that_of_a_loop(data):
     for byte in data:
         value ^= byte
     assert value == checksum(data)
+
+
+def test_watchdog_restarts_the_chip():
+    """The RTC watchdog, unlocked and armed, restarts the chip (esptool's watchdog-reset); locked it does not."""
+    rig = Rig()
+    rig.sync()
+    rig.words(0x09, 0x60008090, 1 << 31, 0xFFFFFFFF, 0)
+    rig.timeline.run(1)
+    assert rig.board.restarts == 1
+    rig.words(0x09, 0x600080A8, 0x50D83AA1, 0xFFFFFFFF, 0)
+    rig.words(0x09, 0x60008090, 1 << 31, 0xFFFFFFFF, 0)
+    rig.timeline.run(1)
+    assert rig.board.restarts == 2
+    assert "rst:0x10 (RTCWDT_RTC_RST)" in rig.text
+
+
+def test_reboot_from_the_stub_goes_back_to_the_rom():
+    """FLASH_END with reboot leaves the stub; the straps were not sampled anew, so the ROM's loader answers."""
+    rig = _stub()
+    rig.words(0x02, 0, 0, 0x4000, 0, 0)
+    rig.words(0x04, 0)
+    assert rig.sync()[0][1] == 0x20120707
+
+
+def test_run_from_the_rom_starts_the_app():
+    """FLASH_END with 1 leaves the ROM's loader for what is in the flash."""
+    rig = Rig()
+    rig.sync()
+    rig.words(0x02, 0, 0, 0x400, 0, 0)
+    rig.words(0x04, 1)
+    rig.timeline.run(0.1)
+    assert "invalid header: 0xffffffff" in rig.text
+
+
+def test_encrypted_writes_need_a_key():
+    """A write that asks for encryption is refused by a chip without a key."""
+    rig = Rig()
+    rig.sync()
+    rig.words(0x0D, 0, 0)
+    assert _rom_error(rig.words(0x02, 0x400, 1, 0x400, 0, 1)) == 6
+    assert _code(_stub().words(0x10, 0x400, 1, 0x4000, 0, 1)) == "c400"

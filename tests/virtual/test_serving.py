@@ -229,7 +229,7 @@ def test_command_serves_until_it_is_told_to_end(tmp_path):
     assert running.returncode == 0
     assert [line["mac"] for line in lines] == ["24:0a:c4:00:00:ff", "24:0a:c4:00:01:00"]
     assert all(line["url"].startswith("rfc2217://127.0.0.1:") for line in lines)
-    assert {"esp32s3-0.bin", "esp32s3-1.bin"} == {path.name for path in tmp_path.iterdir()}
+    assert {".lock", "esp32s3-0.bin", "esp32s3-1.bin"} == {path.name for path in tmp_path.iterdir()}
 
 
 def test_command_in_plain_words():
@@ -250,3 +250,15 @@ def test_command_refuses_nonsense(arguments):
     _, said = refused.communicate(timeout=10)
     assert refused.returncode == 2
     assert arguments[1] in said
+
+
+def test_state_folder_has_one_user(tmp_path):
+    """A second process on the same state folder is refused."""
+    with serve([_spec()], state=tmp_path), pytest.raises(StationError), serve([_spec()], state=tmp_path):
+        pass
+
+
+def test_kill_at_needs_a_process():
+    """`--fault kill-at` without --kill-pid is a usage error."""
+    refused = _command("--fault", "kill-at=1")
+    assert "--kill-pid" in refused.communicate(timeout=10)[1]
