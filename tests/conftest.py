@@ -20,9 +20,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
     """Makes a run with such a skip fail."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
-    if os.environ.get("CI") and reporter is not None and not hasattr(session.config, "workerinput"):
-        if list(_bad_skips(reporter)):
-            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    if os.environ.get("CI") and reporter is not None and any(_bad_skips(reporter)):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
     return (yield)
 
 
