@@ -134,6 +134,16 @@ def gone(address: str, error: Exception) -> PortError:
     )
 
 
+def swapped(address: str) -> PortError:
+    """The PortError of a slot on which another board answers than the one that the line worked on."""
+    return PortError(
+        "another board answers now than before",
+        where=address,
+        hint="do not change boards while the line works on a slot; run both again",
+        cause="board-swapped",
+    )
+
+
 def guarded(address: str, work: Callable[[], R]) -> R:
     """The result of *work*; a serial or socket failure in it becomes the PortError of a port that went away."""
     try:

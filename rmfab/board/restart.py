@@ -16,6 +16,7 @@ from rmfab.errors import InputError, StationError
 Mode = Literal["download", "run"]
 
 _HOLD_SECONDS = 0.1
+_OWN_USB_HOLD_SECONDS = 0.2  # a chip's own USB sees the lines as messages, and takes its time
 _COMMAND_SECONDS = 30.0
 
 
@@ -60,8 +61,11 @@ class FixtureCommand:
 Restart = Auto | Unwired | FixtureCommand
 
 
-def restart_into_run(port: SerialPort, restart: Restart) -> None:
-    """Restarts the board into its firmware, with nothing of before left in the input. Not for `Unwired`."""
+def restart_into_run(port: SerialPort, restart: Restart, *, own_usb: bool = False) -> None:
+    """Restarts the board into its firmware, with nothing of before left in the input. Not for `Unwired`.
+
+    *own_usb*: the port is the chip's own USB, which may go away by it.
+    """
     match restart:
         case FixtureCommand():
             port.reset_input_buffer()
@@ -69,7 +73,7 @@ def restart_into_run(port: SerialPort, restart: Restart) -> None:
         case Auto():
             port.dtr = False
             port.rts = True
-            time.sleep(_HOLD_SECONDS)
+            time.sleep(_OWN_USB_HOLD_SECONDS if own_usb else _HOLD_SECONDS)
             port.reset_input_buffer()
             port.rts = False
         case Unwired():

@@ -21,16 +21,11 @@ def command(
     \b
     rmfab verify --port /dev/ttyUSB0
     """
-    from rmfab.board.restart import Unwired
     from rmfab.commands.speech import folder
-    from rmfab.line.happening import Step
     from rmfab.line.job import VERIFY_STEPS
     from rmfab.line.station import slots_for
     from rmfab.workspace import open_workspace
 
     workspace = open_workspace(folder())
     slots = slots_for(ports, workspace.station, baud)
-    steps = VERIFY_STEPS
-    if all(isinstance(slot.link.restart, Unwired) for slot in slots):
-        steps = tuple(step for step in steps if step is not Step.DETECT)
-    run_line(workspace, slots, steps, json_wanted=json_wanted, release=release, serial=serial)
+    run_line(workspace, slots, VERIFY_STEPS, json_wanted=json_wanted, release=release, serial=serial)

@@ -80,10 +80,9 @@ class Floor:
             self._queue.put(None)
 
     def _work_slot(self, slot: Slot) -> None:
-        mac: str | None = None
-        while not self._loop or self._wait_for_board(slot, mac):
+        board: str | None = None
+        while not self._loop or (board := self._next_board(slot, board)):
             ended = Worker(self._job, slot, self._tell, self._stop).run()
-            mac = ended.mac
             if isinstance(ended.error, (IntegrityError, BatchUsedUp)):
                 self.stopped_by = self.stopped_by or ended.error
                 self._drain.set()
@@ -99,7 +98,10 @@ class Floor:
 
     def _warn_of_the_end(self, claimed: StepEnded) -> None:
         """Warns once where few identities are left, and once where none is."""
-        free = self._job.ledger.free(self._job.product.name, self._job.batch)
+        try:
+            free = self._job.ledger.free(self._job.product.name, self._job.batch)
+        except RmfabError:  # the step that needs the ledger next says what is wrong with it
+            return
         few = max(10, 2 * len(self._slots))
         level = 0 if free == 0 else 1 if free <= few else 2
         with self._warn_lock:
@@ -112,17 +114,22 @@ class Floor:
             Word(claimed.ts, claimed.station, claimed.slot, None, None, "warning" if free == 0 else "info", text)
         )
 
-    def _wait_for_board(self, slot: Slot, mac: str | None) -> bool:
-        """Waits until a board other than *mac* is there, or that one after it was away; False at the end of the run."""
-        self._say(slot, "take the board out and put the next one in" if mac else "put a board in")
-        away = mac is None
+    def _next_board(self, slot: Slot, last: str | None) -> str | None:
+        """Waits until a board other than *last* is there, or that one after it was away; None at the end of the run."""
+        self._say(slot, "take the board out and put the next one in" if last else "put a board in")
+        away = last is None
+        told: str | None = None
         while not self._drain.wait(_POLL_SECONDS):
-            there = probe(slot)
-            if there is None:
+            seen = probe(slot)
+            if seen.board is None:
                 away = True
-            elif away or there != mac:
-                return True
-        return False
+            elif away or seen.board != last:
+                return seen.board
+            if seen.trouble is not None and seen.trouble.cause != told:
+                told = seen.trouble.cause
+                hint = f"; {seen.trouble.hint}" if seen.trouble.hint else ""
+                self._say(slot, f"{seen.trouble.what}{hint}", "warning")
+        return None
 
-    def _say(self, slot: Slot, text: str) -> None:
-        self._queue.put(Word(timestamp(self._job.now()), self._job.station, slot.name, None, None, "info", text))
+    def _say(self, slot: Slot, text: str, level: str = "info") -> None:
+        self._queue.put(Word(timestamp(self._job.now()), self._job.station, slot.name, None, None, level, text))

@@ -11,14 +11,16 @@ from typing import Any
 from rmfab.board.esp.facts import BoardFacts, Refused, refuse_chip, refuse_release, refuse_security
 from rmfab.board.esp.loader import Loader
 from rmfab.board.esp.payload import Region, blank_md5, compress
-from rmfab.errors import InputError, PortError
+from rmfab.board.port import swapped
+from rmfab.board.restart import Unwired
+from rmfab.errors import InputError
 from rmfab.identity.factory_image import factory_image
 from rmfab.ledger.claims import Carried
 from rmfab.ledger.events import timestamp
-from rmfab.line.happening import Step, StepProgress, Word
+from rmfab.line.happening import Step, StepProgress
 from rmfab.line.job import Firmware
 from rmfab.line.judges import Fault
-from rmfab.line.unit import Unit
+from rmfab.line.unit import Skipped, Unit
 from rmfab.nvs.reader import read
 from rmfab.release.partition_table import Partition
 from rmfab.release.plan import make_plan
@@ -29,6 +31,8 @@ _SECURE_CERT = "esp_secure_cert"
 
 def detect(unit: Unit) -> dict[str, Any]:
     """Asks the board what it is and refuses what must not be written to, before anything is given to it."""
+    if Step.FLASH not in unit.job.steps and isinstance(unit.slot.link.restart, Unwired):
+        raise Skipped("nothing here can bring the board into its loader; --serial says which unit it ought to be")
     loader = unit.loader = Loader(unit.port, unit.slot.link)
     unit.facts = loader.connect()
     refuse_security(unit.facts)
@@ -36,13 +40,13 @@ def detect(unit: Unit) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if Step.FLASH in unit.job.steps:
         firmware = _firmware(unit)
-        unit.facts = loader.prepare()
+        unit.facts = loader.prepare(unit.keep_going)
         refuse_release(unit.facts, firmware.release)
         found["baud"] = loader.baud
         secure_cert = firmware.release.table.find(_SECURE_CERT)
         if secure_cert is not None and not loader.is_blank(secure_cert.offset, secure_cert.size):
             found[_SECURE_CERT] = "not blank"
-            _say(unit, f"the partition {_SECURE_CERT} of this board is not blank; it is left as it is")
+            unit.say("warning", f"the partition {_SECURE_CERT} of this board is not blank; it is left as it is")
     return found | _described(unit.facts)
 
 
@@ -78,7 +82,8 @@ def claim(unit: Unit) -> dict[str, Any]:
         unit.identity = job.open_identity(claimed.identity)
         unit.image = factory_image(unit.identity, job.product)
     if claimed.other_batch:
-        _say(unit, f"this board is {claimed.identity.serial} of batch {claimed.identity.batch}; it keeps that identity")
+        other = claimed.identity
+        unit.say("warning", f"this board is {other.serial} of batch {other.batch}; it keeps that identity")
     return {"again": claimed.again, "restored": claimed.restored, "batch": claimed.identity.batch}
 
 
@@ -172,14 +177,8 @@ def readback(unit: Unit) -> dict[str, Any]:
     for name, offset, size in unit.erased:
         if not loader.is_blank(offset, size):
             raise Fault(f"{name} is not blank after its erasure", hint="a bad flash chip", cause="erase-failed")
-    mac = loader.mac()
-    if mac != unit.mac:
-        raise PortError(
-            f"another board answers now: {mac} instead of {unit.mac}",
-            where=unit.slot.link.address,
-            hint="do not change boards while the line works on a slot; run both again",
-            cause="board-swapped",
-        )
+    if loader.mac() != unit.mac:
+        raise swapped(unit.slot.link.address)
     return {"regions": len(unit.regions), "md5": unit.regions[-1].md5}
 
 
@@ -203,8 +202,3 @@ def _mac(unit: Unit) -> str:
     if unit.mac is None:
         raise Refused("the board does not tell its MAC", cause="no-mac")
     return unit.mac
-
-
-def _say(unit: Unit, text: str) -> None:
-    moment = timestamp(unit.job.now())
-    unit.tell(Word(moment, unit.job.station, unit.slot.name, unit.serial, unit.mac, "warning", text))

@@ -12,11 +12,13 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 
 from rmfab.board.bootlog import CLAIMING, NO_CREDENTIALS, BootLog
 from rmfab.board.console import Console
+from rmfab.board.own_usb import returned, usb_number
 from rmfab.board.port import guarded
-from rmfab.board.restart import Unwired, restart_into_run
-from rmfab.errors import InputError
+from rmfab.board.restart import Auto, Unwired, restart_into_run
+from rmfab.errors import InputError, StationError
 from rmfab.identity.identity import Identity
 from rmfab.identity.qr import payload
+from rmfab.ledger.events import Outcome
 from rmfab.line.judges import Fault, judge_boot, judge_identity
 from rmfab.line.unit import Unit
 from rmfab.product.vocabulary import Credentials
@@ -31,6 +33,8 @@ def boot(unit: Unit) -> dict[str, Any]:
     """Restarts the unit into its firmware and judges its boot log."""
     _bind_known(unit)
     restart(unit)
+    if isinstance(unit.slot.link.restart, Unwired):
+        unit.say("info", "restart the board now: nothing here can")
     console = unit.console = Console(unit.port, unit.slot.link.address, unit.keep_going)
     claims = unit.job.product.identity.credentials is Credentials.CLAIM
     log = unit.boot_log = BootLog(frozenset({CLAIMING, NO_CREDENTIALS, "no-node-id"}) if claims else frozenset())
@@ -41,17 +45,29 @@ def boot(unit: Unit) -> dict[str, Any]:
             break
     for line in console.lines(policy.settle):
         log.feed(line)
+    if isinstance(unit.slot.link.restart, Unwired) and not (log.starts or log.app_started or log.symptom):
+        raise StationError(
+            "nobody restarted the board while its console was read",
+            where=unit.slot.link.address,
+            hint=f"restart it within [verify] boot_timeout ({policy.boot_timeout:g} s) of this step's beginning",
+            cause="not-restarted",
+        )
     firmware = unit.job.firmware
     return judge_boot(log, firmware.release if firmware else None)
 
 
 def restart(unit: Unit) -> None:
     """Leaves the loader and restarts into the firmware, unless somebody else restarts this slot."""
+    link = unit.slot.link
     if unit.loader is not None:
         unit.loader.leave()
         unit.loader = None
-    if not isinstance(unit.slot.link.restart, Unwired):
-        guarded(unit.slot.link.address, lambda: restart_into_run(unit.port, unit.slot.link.restart))
+    if isinstance(link.restart, Unwired):
+        return
+    own_usb = usb_number(link.address) if isinstance(link.restart, Auto) else None
+    guarded(link.address, lambda: restart_into_run(unit.port, link.restart, own_usb=own_usb is not None))
+    if own_usb is not None:
+        unit.port = returned(unit.port, link.address, own_usb)
 
 
 def _bind_known(unit: Unit) -> None:
@@ -67,6 +83,12 @@ def _bind_known(unit: Unit) -> None:
         unit.binding = job.ledger.identity_by_serial(job.serial)
         if unit.binding is None:
             raise InputError(f"there is no unit {job.serial} in the ledger", cause="no-serial")
+        if not unit.binding.standing.live:
+            raise InputError(
+                f"no board has the identity {job.serial}: it is {unit.binding.state}",
+                hint="`rmfab flash` gives a board its identity before it can be verified",
+                cause="not-claimed",
+            )
     if unit.binding is not None and unit.identity is None:
         unit.identity = job.open_identity(unit.binding)
 
@@ -85,12 +107,15 @@ def identify(unit: Unit) -> dict[str, Any]:
         )
     product = unit.job.product
     expected = payload(identity.service_name, identity.pop, product.provisioning)
+    certificate = product.identity.credentials is Credentials.CERTIFICATE
     judge_identity(log, identity.node_id, expected, product.identity.credentials)
-    if not product.verify.console or product.identity.credentials is Credentials.CLAIM:
-        return {"node_id": identity.node_id, "console": "not asked"}
-    _ask_node_id(unit, identity)
-    _ask_signature(unit, identity)
-    return {"node_id": identity.node_id, "console": "node id and signature"}
+    asked = certificate and product.verify.console
+    if asked:
+        _ask_node_id(unit, identity)
+        _ask_signature(unit, identity)
+    done = {True: Outcome.PASS.value, False: Outcome.SKIP.value}
+    checks = {"qr": done[True], "node_id": done[certificate], "console": done[asked], "signature": done[asked]}
+    return {"node_id": identity.node_id, "checks": checks}
 
 
 def _ask(unit: Unit, command: str, answer: re.Pattern[str]) -> str | None:

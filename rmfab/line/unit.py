@@ -13,14 +13,19 @@ from rmfab.board.esp.loader import Loader
 from rmfab.board.esp.payload import Region
 from rmfab.board.port import SerialPort
 from rmfab.identity.identity import Identity
+from rmfab.ledger.events import timestamp
 from rmfab.ledger.records import Identity as LedgerIdentity
-from rmfab.line.happening import Happening
+from rmfab.line.happening import Happening, Word
 from rmfab.line.job import Job
 from rmfab.line.station import Slot
 
 
 class Aborted(Exception):
     """The operator stops the line; raised where a step waits, and caught at the slot."""
+
+
+class Skipped(Exception):
+    """The step has nothing to do here; the text says why."""
 
 
 @dataclass
@@ -47,6 +52,11 @@ class Unit:
         """Raises Aborted where the operator stops the line."""
         if self.stop.is_set():
             raise Aborted
+
+    def say(self, level: str, text: str) -> None:
+        """Tells the operator a word: *level* is `info` or `warning`."""
+        moment = timestamp(self.job.now())
+        self.tell(Word(moment, self.job.station, self.slot.name, self.serial, self.mac, level, text))
 
     @property
     def mac(self) -> str | None:

@@ -14,6 +14,7 @@ from typing import Any
 
 from rmfab.board.esp.door import said
 from rmfab.board.esp.facts import Refused
+from rmfab.board.esp.loader import Loader
 from rmfab.board.port import SerialPort, open_port
 from rmfab.errors import IntegrityError, RmfabError
 from rmfab.files import write_file
@@ -24,14 +25,10 @@ from rmfab.line.happening import Happening, Step, StepEnded, StepStarted, UnitEn
 from rmfab.line.job import Job
 from rmfab.line.judges import Fault
 from rmfab.line.station import Slot
-from rmfab.line.unit import Aborted, Unit
+from rmfab.line.unit import Aborted, Skipped, Unit
 from rmfab.secret import redact
 
 Tell = Callable[[Happening], None]
-
-
-class Skipped(Exception):
-    """The step has nothing to do here; the text says why."""
 
 
 def label(_: Unit) -> dict[str, Any]:
@@ -166,14 +163,14 @@ class Worker:
             wanted = _REACHES.get(step)
         if wanted is None or (wanted is current and wanted is not State.FLASHED):
             return None
-        if not allowed(current, wanted):
+        if not allowed(current, wanted, flashed=unit.binding.standing.flashed_ts is not None):
             if wanted is State.VERIFIED:
-                self._warn(f"{unit.serial} stays {current}: only `rmfab run` brings it back")
+                self._warn(f"{unit.serial} stays {current}: it was not flashed since; `rmfab run` brings it back")
             return None
         return wanted
 
     def _leave_running(self, unit: Unit) -> None:
-        """A board that is left in its loader would look dead: restarts it, unless it was refused or is gone."""
+        """Restarts a board that only the loader was asked to work on: left there it would look dead."""
         if unit.loader is None or unit.facts is None or Step.BOOT in self._job.steps:
             return
         try:
@@ -246,16 +243,29 @@ class Worker:
         self._tell(Word(*self._where(), "warning", text))
 
 
-def probe(slot: Slot) -> str | None:
-    """The MAC of the board on *slot* right now, None where none answers. Leaves it in its loader."""
-    from rmfab.board.esp.loader import Loader
+@dataclass(frozen=True)
+class Probe:
+    """What is on a slot: the *board* by its MAC (by its chip where it does not tell one), None where none answers.
 
+    *trouble* is what keeps the slot from being looked at, and does not go away by putting a board in.
+    """
+
+    board: str | None = None
+    trouble: RmfabError | None = None
+
+
+def probe(slot: Slot) -> Probe:
+    """Looks which board is on *slot*, and leaves it in its loader."""
     port: SerialPort | None = None
     try:
         port = open_port(slot.link.address)
-        return Loader(port, slot.link).connect().mac
-    except RmfabError:
-        return None
+        facts = Loader(port, slot.link).connect()
+        return Probe(facts.mac or facts.chip_name)
+    except RmfabError as error:
+        return Probe(trouble=error if error.cause in _LASTING else None)
     finally:
         if port is not None:
             port.close()
+
+
+_LASTING = ("port-busy", "port-denied", "port-failed", "fixture", "esptool-version")

@@ -17,13 +17,16 @@ import serial
 
 from rmfab.board.esp.door import esptool, forget_said
 from rmfab.board.esp.facts import BoardFacts, SecurityState
-from rmfab.board.esp.payload import Region, blank_md5
-from rmfab.board.port import ROM_BAUD, SerialPort, gone
+from rmfab.board.esp.payload import Block, Region, blank_md5
+from rmfab.board.port import ROM_BAUD, SerialPort, gone, swapped
 from rmfab.board.restart import Auto, FixtureCommand, Restart, Unwired
 from rmfab.errors import PortError
 
 SLOWER = (921600, 460800, 230400, ROM_BAUD)
 _CONNECT_ATTEMPTS = 3
+_WRITE_ATTEMPTS = 3
+_BLOCK_ATTEMPTS = 3
+_DAMAGED = ("result was C000", "result was C100")  # the stub: bad length, bad checksum; the block was not taken
 _SECTOR = 0x1000
 _WORTH_ASKING = 16 * _SECTOR
 
@@ -58,19 +61,26 @@ class Loader:
         self.baud = ROM_BAUD
         return self._guarded(self._ask)
 
-    def prepare(self) -> BoardFacts:
-        """Uploads the stub at the fastest baud that works and attaches the flash; says again what the board is."""
+    def prepare(self, keep_going: Callable[[], None] = lambda: None) -> BoardFacts:
+        """Uploads the stub at the fastest baud that works and attaches the flash; says again what the board is.
+
+        *keep_going* is asked before each slower baud, and raises where the line is aborted.
+        """
+        mac = self.mac()
         for baud in self._bauds():
             try:
                 return self._guarded(partial(self._start_stub, baud))
             except PortError as error:
-                if baud == ROM_BAUD or error.cause == "port-gone" or isinstance(self._link.restart, Unwired):
+                if baud == self._bauds()[-1] or error.cause == "port-gone":
                     raise
+            keep_going()
             self._reopen()
-            self.connect()
+            if self.connect().mac != mac:
+                raise swapped(self._link.address)
         raise AssertionError("the last baud either works or raises")
 
     def _bauds(self) -> list[int]:
+        """The bauds to try; without a way to restart the board there is no second attempt."""
         slower = [baud for baud in SLOWER if baud < self._link.baud]
         return [self._link.baud, *slower] if not isinstance(self._link.restart, Unwired) else [self._link.baud]
 
@@ -153,8 +163,15 @@ class Loader:
                 self._guarded(partial(self._esp.erase_region, start, step))
 
     def write(self, region: Region, progress: Progress) -> None:
-        """Writes *region*; *progress* hears compressed bytes done and in all."""
-        self._guarded(lambda: self._write(region, progress))
+        """Writes *region*, anew where the line lost a block; *progress* hears compressed bytes done and in all."""
+        for attempts_left in reversed(range(_WRITE_ATTEMPTS)):
+            try:
+                self._guarded(lambda: self._write(region, progress))
+            except PortError as error:
+                if not attempts_left or error.cause == "port-gone" or not self._listens():
+                    raise
+            else:
+                return
 
     def _write(self, region: Region, progress: Progress) -> None:
         esp, cmds = self._esp, esptool()
@@ -162,20 +179,49 @@ class Loader:
         timeout = cmds.DEFAULT_TIMEOUT
         done, total = 0, region.compressed
         for sequence, block in enumerate(region.blocks):
-            header = struct.pack("<IIII", len(block.data), sequence, 0, 0)
-            esp.check_command(
-                f"write {region.name} after block {sequence}",
-                esp.ESP_CMDS["FLASH_DEFL_DATA"],
-                header + block.data,
-                block.checksum,
-                timeout=timeout,
-            )
+            self._send_block(region.name, sequence, block, timeout)
             # the stub acknowledges a block before it writes it: the wait for this one falls to the next command
             timeout = cmds._get_flash_defl_block_timeout(esp, block.inflated)
             done += len(block.data)
             progress(done, total)
         # not acknowledged before the last block stands in the flash
         esp.flash_defl_finish(reboot=False, timeout=timeout)
+
+    def _send_block(self, name: str, sequence: int, block: Block, timeout: float) -> None:
+        """Sends a block, again where the stub says that it arrived damaged and was not taken."""
+        esp = self._esp
+        header = struct.pack("<IIII", len(block.data), sequence, 0, 0)
+        for attempts_left in reversed(range(_BLOCK_ATTEMPTS)):
+            try:
+                esp.check_command(
+                    f"write {name} after block {sequence}",
+                    esp.ESP_CMDS["FLASH_DEFL_DATA"],
+                    header + block.data,
+                    block.checksum,
+                    timeout=timeout,
+                )
+            except RuntimeError as error:
+                # no answer leaves open whether the block was taken: then the whole region is begun anew
+                if not attempts_left or not any(code in str(error) for code in _DAMAGED):
+                    raise
+            else:
+                return
+
+    def _listens(self) -> bool:
+        """Whether the same stub still answers, with nothing of an earlier conversation left in the line.
+
+        A ROM that answers instead is that of a board which was restarted, or of another one.
+        """
+        for _ in range(_BLOCK_ATTEMPTS):
+            try:
+                self._esp.flush_input()
+                self._esp.sync()
+            except (serial.SerialException, OSError):
+                return False
+            except RuntimeError:  # the answer was the error of a write that was acknowledged before
+                continue
+            return bool(self._esp.sync_stub_detected)
+        return False
 
     def leave(self) -> None:
         """Hands the port back at the ROM's baud; the board stays in its loader until it is restarted."""
