@@ -262,7 +262,7 @@ def _match(config: Config, line: int, places: dict[str, list[int]], complaints: 
         if number <= len(places.get(column.key, ())):
             matched.append(places[column.key][number - 1])
         elif number == 1:
-            hint = _suggestion(column.key, spare, "columns")
+            hint = _suggestion(column.key, spare, "columns without a key")
             complaints.add(line, f'there is no column for key "{column.key}"', hint=hint)
         else:
             complaints.add(line, f'key "{column.key}" stands in {number} namespaces and needs as many columns')
@@ -279,4 +279,4 @@ def _suggestion(word: str, known: Sequence[str], what: str) -> str:
     if close:
         return f'did you mean "{by_lower[close[0]]}"?'
     names = ", ".join(known[:12])
-    return f"{what}: {names}" if names else f"there are no other {what}"
+    return f"{what}: {names}" if names else f"there are no {what}"
