@@ -79,7 +79,10 @@ def command(
         raise click.UsageError("pty boards need Linux; use --transport rfc2217")
 
     def announce(line: Mapping[str, str]) -> None:
-        click.echo(json.dumps(dict(line)) if as_json else f"{line['chip']}  {line['mac']}  {line['url']}")
+        plain = [line["chip"], line["mac"], line["url"]]
+        if Link(transport) is not Link.RFC2217:  # no reset lines: the fixture's commands go to this socket
+            plain.append(f"control {line['control']}")
+        click.echo(json.dumps(dict(line)) if as_json else "  ".join(plain))
 
     run(specs, announce, state=state, with_parent=with_parent)
 

@@ -140,7 +140,7 @@ class Board:
             self._loader = RomLoader(
                 self.model, self.flash, self._registers, self.spec.security, self.spec.chip_revision
             )
-            self._play(download_banner(self.model, reason))
+            self._play(download_banner(self.model, reason, disabled=self._locked))
         else:
             self._play(boot(self.spec, self.flash, reason))
 
@@ -194,10 +194,14 @@ class Board:
     # The loader at work.
 
     @property
+    def _locked(self) -> bool:
+        """Whether the loader is switched off: the ESP32 knows no other secure download mode."""
+        return self.spec.security.secure_download and self.model.chip is Chip.ESP32
+
+    @property
     def _deaf(self) -> bool:
-        """Whether nothing is answered: by fault, or because the ESP32's only secure mode is no download mode at all."""
-        locked = self.spec.security.secure_download and self.model.chip is Chip.ESP32
-        return locked or self._stalled or self.spec.has(Fault.NO_SYNC)
+        """Whether requests stay without an answer."""
+        return self._locked or self._stalled or self.spec.has(Fault.NO_SYNC)
 
     def _pump(self, at: float) -> None:
         while self._frames and self._loader is not None:

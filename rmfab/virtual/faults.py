@@ -12,7 +12,7 @@ from rmfab.errors import InputError
 
 @unique
 class Fault(Enum):
-    """A fault and, in one line, what it does. Those whose name ends in `=N` take a number."""
+    """A fault and, in one line, what it does. Two of them take a number: `kill-at=N`, `stall-at=N`."""
 
     DROP_BYTES = "drop-bytes", "loses bytes that the host sends, once, in the middle of a write"
     VANISH = "vanish", "the port goes away in mid-write and stays away until the control command `return`"
@@ -31,8 +31,8 @@ class Fault(Enum):
     OTHER_IDENTITY = "other-identity", "its console names another board's node id"
     BAD_FLASH = "bad-flash", "one bit of its flash reads 0 whatever is written"
     WRONG_KEY = "wrong-key", "signs with a key that is not the one of its certificate"
-    KILL_AT = "kill-at", "=N: kills the process named by --kill-pid when the N-th command arrives"
-    STALL_AT = "stall-at", "=N: answers nothing from the N-th command on"
+    KILL_AT = "kill-at", "kills the process named by --kill-pid when the N-th command arrives"
+    STALL_AT = "stall-at", "answers nothing from the N-th command on"
 
     summary: str
 
@@ -45,7 +45,7 @@ class Fault(Enum):
     @property
     def takes_number(self) -> bool:
         """Whether the fault needs `=N`."""
-        return self.summary.startswith("=N")
+        return self in (Fault.KILL_AT, Fault.STALL_AT)
 
 
 _CALL = re.compile(r"(?P<name>[a-z-]+)(=(?P<number>\d+))?(@(?P<index>\d+))?")

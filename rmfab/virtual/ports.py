@@ -122,8 +122,7 @@ class _Host(asyncio.Protocol):
         self._left(self)
 
     def send(self, data: bytes) -> None:
-        if self._transport is not None:
-            self._transport.write(data if self._telnet is None else TelnetPort.escape(data))
+        self._raw(data if self._telnet is None else TelnetPort.escape(data))
 
     def cut(self) -> None:
         if self._transport is not None:
@@ -131,7 +130,7 @@ class _Host(asyncio.Protocol):
             self._transport = None
 
     def _raw(self, data: bytes) -> None:
-        if self._transport is not None:
+        if self._transport is not None and not self._transport.is_closing():
             self._transport.write(data)
 
     def _line(self) -> Line:

@@ -24,12 +24,11 @@ _CLOCK_DIVIDERS = {"80m": 1, "60m": 1, "48m": 1, "40m": 2, "30m": 2, "24m": 2}
 _CIPHERTEXT = 0xA6C1E49B  # what an encrypted flash makes of a plain image header
 
 
-def download_banner(model: ChipModel, reason: ResetReason) -> Script:
-    """What the ROM prints when it enters its loader."""
+def download_banner(model: ChipModel, reason: ResetReason, *, disabled: bool) -> Script:
+    """What the ROM prints when it enters its loader, or would if that were not *disabled* for ever."""
     yield from _banner(model, reason, download=True)
-    if model.chip is not Chip.ESP32:
-        yield "SPIWP:0xee" + EOL if model.chip in (Chip.ESP32C2,) else ""
-    yield "waiting for download" + EOL
+    if not disabled:
+        yield f"waiting for download{EOL}"
 
 
 def start(spec: BoardSpec, flash: Flash, reason: ResetReason) -> Iterator[Step]:

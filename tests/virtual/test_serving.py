@@ -233,12 +233,14 @@ def test_command_serves_until_it_is_told_to_end(tmp_path):
 
 
 def test_command_in_plain_words():
-    """Without --json a line is chip, MAC and port."""
+    """Without --json a line is chip, MAC and port, and where no reset lines exist the control socket."""
     running = _command("--transport", "socket", "--paced", "460800")
     line = running.stdout.readline()
     running.send_signal(signal.SIGINT)
     running.communicate(timeout=10)
-    assert re.fullmatch(r"esp32c3  24:0a:c4(:[0-9a-f]{2}){3}  socket://127\.0\.0\.1:\d+\n", line)
+    assert re.fullmatch(
+        r"esp32c3  24:0a:c4(:[0-9a-f]{2}){3}  socket://127\.0\.0\.1:\d+  control 127\.0\.0\.1:\d+\n", line
+    )
 
 
 @pytest.mark.parametrize(
