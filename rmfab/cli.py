@@ -5,16 +5,22 @@ Commands are imported when they are called, so that `rmfab --help` loads nothing
 
 from __future__ import annotations
 
+import errno
 import importlib
+import io
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
 from rmfab.errors import ComplaintsError, InputError, IntegrityError, RmfabError, StationError, UnitsFailed
+
+if TYPE_CHECKING:
+    from types import FrameType
 
 COMMANDS = {
     "init": "make a workspace: product.toml, keys, .gitignore",
@@ -46,6 +52,11 @@ EXIT_CODES: tuple[tuple[type[BaseException], int], ...] = (
     (InputError, 3),
     (KeyboardInterrupt, EXIT_INTERRUPTED),
     (click.Abort, EXIT_INTERRUPTED),
+)
+
+# What the operating system refuses for reasons that lie in the station, not in rmfab.
+TROUBLES = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM, errno.EMFILE}
 )
 
 
@@ -96,7 +107,10 @@ class LazyGroup(click.Group):
     "-C", "folder", type=click.Path(path_type=Path), help="The workspace (default: the nearest product.toml)."
 )
 @click.option("-q", "--quiet", is_flag=True, help="No progress and no chatter on stderr; errors and warnings stay.")
-@click.version_option(package_name="rmfab", message="%(prog)s %(version)s")
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, help="Show the version and exit.",
+    callback=lambda ctx, _, wanted: _tell_version(ctx) if wanted else None,
+)  # fmt: skip
 @click.pass_context
 def group(ctx: click.Context, folder: Path | None, quiet: bool) -> None:
     """The manufacturing line for ESP RainMaker devices.
@@ -107,25 +121,47 @@ def group(ctx: click.Context, folder: Path | None, quiet: bool) -> None:
     ctx.obj = Globals(folder, quiet)
 
 
+def _tell_version(ctx: click.Context) -> None:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        click.echo(f"rmfab {version('rmfab')}")
+    except PackageNotFoundError:
+        click.echo("rmfab (a checkout that is not installed)")
+    ctx.exit()
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code. The only place where an exception becomes one."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
-        result = group.main(args=arguments, prog_name="rmfab", standalone_mode=False)
+        _call(arguments)
+        sys.stdout.flush()
     except click.exceptions.Exit as done:
         return done.exit_code
     except click.ClickException as error:
-        error.show()
-        return error.exit_code
-    except BrokenPipeError:
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123 - the reader of our stdout has left
-        return 0
+        return _refuse(error)
     except (RmfabError, KeyboardInterrupt, click.Abort) as error:
         explain(error)
         return exit_code(error)
+    except BrokenPipeError:
+        return _unread()
+    except OSError as error:
+        if error.errno not in TROUBLES:
+            return _confess()
+        named = None if error.filename is None else str(error.filename)
+        return _end(StationError(os.strerror(error.errno or 0).lower(), where=named, hint="mend it, then repeat this"))
     except Exception:  # noqa: BLE001 - a bug: the traceback goes to a file, a short letter to the user
         return _confess()
-    return result if isinstance(result, int) else 0
+    return 0
+
+
+def _call(arguments: list[str]) -> None:
+    """Runs the command. Not by click's `main`, which has exit codes of its own for ^C and for an unread stdout."""
+    if "_RMFAB_COMPLETE" in os.environ:
+        group.main(args=arguments, prog_name="rmfab")  # a shell asks what could stand here; ends the process
+    with group.make_context("rmfab", arguments) as context:
+        group.invoke(context)
 
 
 def exit_code(error: BaseException) -> int:
@@ -137,15 +173,40 @@ def exit_code(error: BaseException) -> int:
 
 
 def explain(error: BaseException) -> None:
-    """Says on stderr what went wrong, where, and how to mend it."""
+    """Says on stderr what went wrong, where, and how to mend it; a hint that several complaints share once."""
     if isinstance(error, (KeyboardInterrupt, click.Abort)):
         click.echo("rmfab: interrupted; the same command goes on where this one stopped", err=True)
         return
-    for complaint in error.complaints if isinstance(error, ComplaintsError) else (error,):
+    complaints = error.complaints if isinstance(error, ComplaintsError) else (error,)
+    hints = [complaint.hint if isinstance(complaint, RmfabError) else None for complaint in complaints]
+    for complaint, hint, following in zip(complaints, hints, [*hints[1:], None], strict=True):
         lead = "rmfab: " if isinstance(complaint, UnitsFailed) else "rmfab: error: "
         click.echo(f"{lead}{complaint}", err=True)
-        if isinstance(complaint, RmfabError) and complaint.hint:
-            click.echo(f"rmfab: hint: {complaint.hint}", err=True)
+        if hint and hint != following:
+            click.echo(f"rmfab: hint: {hint}", err=True)
+
+
+def _end(error: RmfabError) -> int:
+    explain(error)
+    return exit_code(error)
+
+
+def _refuse(error: click.ClickException) -> int:
+    """Says what is wrong with the command line, as every other error is said."""
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        click.echo(error.format_message(), err=True)
+        return error.exit_code
+    click.echo(f"rmfab: error: {error.format_message()}", err=True)
+    if context is not None:
+        click.echo(f"rmfab: hint: `{context.command_path} --help`", err=True)
+    return error.exit_code
+
+
+def _unread() -> int:
+    """Nobody reads our stdout any more: what was under way has ended as after ^C, and nothing is left to say."""
+    sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123 - what is still buffered goes there
+    return EXIT_INTERRUPTED
 
 
 def _confess() -> int:
@@ -162,5 +223,16 @@ def _confess() -> int:
 
 
 def run() -> None:
-    """The console script."""
+    """The console script. SIGTERM and a terminal that goes away end a command as ^C does."""
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, _interrupt)
+    for stream in (sys.stdout, sys.stderr):  # a terminal that cannot show a letter must not end a command
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     sys.exit(main())
+
+
+def _interrupt(_: int, __: FrameType | None) -> None:
+    raise KeyboardInterrupt
