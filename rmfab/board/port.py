@@ -7,6 +7,7 @@ byte to the last line of the boot log, so that no other program and no other rmf
 from __future__ import annotations
 
 import errno
+import socket
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -96,9 +97,10 @@ def _unopened(address: str) -> SerialPort:
 
 
 def _opening_error(address: str, error: Exception) -> PortError:
-    number = getattr(error, "errno", None)
+    cause = error.__context__  # pyserial's socket:// keeps the number of the error to itself
+    number = getattr(error, "errno", None) or getattr(cause, "errno", None)
     text = str(error)
-    if number in (errno.ENOENT, errno.ENXIO, errno.ENODEV) or "FileNotFoundError" in text:
+    if number in _ABSENT or "FileNotFoundError" in text:
         return PortError(
             "this port does not exist", where=address, hint="`rmfab ports` lists the ports", cause="port-absent"
         )
@@ -111,11 +113,23 @@ def _opening_error(address: str, error: Exception) -> PortError:
             hint="add yourself to the group dialout (Debian) or uucp (Arch) and log in again",
             cause="port-denied",
         )
-    if number == errno.ECONNREFUSED:
-        return PortError("nothing listens there", where=address, cause="port-absent")
-    if "closed by the other end" in text:
-        return _busy(address)
-    return PortError(f"cannot open this port: {text}", where=address, cause="port-failed")
+    if number in _UNREACHABLE or isinstance(cause, socket.gaierror):
+        return PortError(
+            "nothing listens there",
+            where=address,
+            hint="is the station's serial server running, and host and port right?",
+            cause="port-absent",
+        )
+    return PortError(
+        f"cannot open this port: {text}",
+        where=address,
+        hint="a port is a device such as /dev/ttyUSB0 or COM7, rfc2217://host:port or socket://host:port",
+        cause="port-failed",
+    )
+
+
+_ABSENT = (errno.ENOENT, errno.ENXIO, errno.ENODEV)
+_UNREACHABLE = (errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ETIMEDOUT)
 
 
 def _busy(address: str) -> PortError:
@@ -129,9 +143,10 @@ def _busy(address: str) -> PortError:
 
 def gone(address: str, error: Exception) -> PortError:
     """The PortError of a port that went away in the middle of a conversation."""
-    return PortError(
-        f"the port went away: {error}", where=address, hint="check the cable and the board's power", cause="port-gone"
-    )
+    hint = "check the cable and the board's power"
+    if "://" in address:
+        hint += "; is the serial server running, and no other client on this port?"
+    return PortError(f"the port went away: {error}", where=address, hint=hint, cause="port-gone")
 
 
 def swapped(address: str) -> PortError:

@@ -7,6 +7,7 @@ Source: RFC 2217 §3, RFC 854.
 
 from __future__ import annotations
 
+import errno
 import select
 import socket
 import struct
@@ -54,6 +55,11 @@ class Rfc2217Port(serial.SerialBase):
             self._control(_CONTROL_NO_FLOW)
             self._update_dtr_state()
             self._update_rts_state()
+        except serial.SerialException as error:
+            self.close()
+            if error.errno == errno.ECONNRESET:  # a server that has a client hangs up on the next one
+                raise serial.SerialException(errno.EBUSY, f"{self.portstr} hangs up at once") from error
+            raise
         except BaseException:
             self.close()
             raise
@@ -80,7 +86,10 @@ class Rfc2217Port(serial.SerialBase):
         try:
             self._socket.sendall(data)
         except OSError as error:
-            raise serial.SerialException(f"{self.portstr} went away: {error}") from error
+            raise self._lost(error) from error
+
+    def _lost(self, why: object) -> serial.SerialException:
+        return serial.SerialException(errno.ECONNRESET, f"{self.portstr} went away: {why}")
 
     def _com_port(self, command: int, value: bytes) -> None:
         body = bytes((_COM_PORT, command)) + value.replace(b"\xff", b"\xff\xff")
@@ -149,9 +158,9 @@ class Rfc2217Port(serial.SerialBase):
                 return False
             data = self._socket.recv(65536)
         except (OSError, ValueError) as error:
-            raise serial.SerialException(f"{self.portstr} went away: {error}") from error
+            raise self._lost(error) from error
         if not data:
-            raise serial.SerialException(f"{self.portstr} was closed by the other end: gone, or held by another client")
+            raise self._lost("closed by the other end")
         self._decode(self._undecoded + data)
         return True
 

@@ -1,0 +1,263 @@
+"""The boot log: every symptom has its cause, and no text is too odd."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rmfab.board.bootlog import _SYMPTOMS, CLAIMING, FACTORY_CAUSES, NO_CREDENTIALS, BootLog
+from rmfab.board.console import Console
+
+LINES = {
+    "invalid header: 0xffffffff": "blank-flash",
+    "invalid header: 0x6d6d6d6d": "no-bootloader",
+    "flash read err, 1000": "flash-read",
+    "csum err:0x5a!=0x3c": "bootloader-checksum",
+    "E (88) secure_boot_v2: Secure boot V2 verification failed.": "secure-boot",
+    "ESP-ROM: secure boot check fail": "secure-boot",
+    "E (88) boot: Secure boot signature verification failed": "secure-boot",
+    "E (887) flash_parts: partition 4 invalid - offset 0x1a0000 size 0x180000 exceeds flash chip size 0x200000": (
+        "table-beyond-flash"
+    ),
+    "E (75) flash_parts: Incorrect MD5 checksum": "partition-table",
+    "E (76) boot: Failed to verify partition table": "partition-table",
+    "E (77) boot: load partition table error!": "partition-table",
+    "E (340) esp_image: Image hash failed - image is corrupt": "image-hash",
+    "E (340) esp_image: Checksum failed. Calculated 0x5a read 0xa5": "image-hash",
+    "E (52) boot_comm: mismatch chip ID, expected 5, found 9": "chip-mismatch",
+    "E (52) boot_comm: chip revision check failed. Required >= v3.0, found v1.0.": "chip-revision",
+    "E (52) boot_comm: Image requires chip rev >= v0.3, but chip is v0.2": "chip-revision",
+    "E (90) boot: No bootable app partitions in the partition table": "no-app",
+    "E (90) boot: Factory app partition is not bootable": "no-app",
+    "E (280) spi_flash: Detected size(2048k) smaller than the size in the binary image header(4096k). Probe failed.": (
+        "flash-too-small"
+    ),
+    "Guru Meditation Error: Core  0 panic'ed (LoadProhibited). Exception was unhandled.": "panic",
+    "abort() was called at PC 0x42008a3b on core 0": "panic",
+    "***ERROR*** A stack overflow in task main has been detected.": "panic",
+    "Brownout detector was triggered": "brownout",
+    "E (5012) task_wdt: Task watchdog got triggered. The following tasks did not reset the watchdog in time:": "watchdog",
+    "Guru Meditation Error: Core  0 panic'ed (Interrupt wdt timeout on CPU0).": "panic",
+    "Interrupt wdt timeout on CPU0": "watchdog",
+    "waiting for download": "download-mode",
+    "E (400) esp_rmaker_core: Failed to initialise Node Id. Please perform \"claiming\" using RainMaker CLI.": "no-node-id",
+    "E (400) esp_rmaker_fctry: NVS Flash init failed": "factory-unreadable",
+    "E (400) esp_rmaker_core: Failed to initialise storage": "factory-unreadable",
+    "E (400) esp_rmaker_client_data: Failed to get client key": NO_CREDENTIALS,
+    "E (400) esp_rmaker_core: Failed to initialise MQTT Params. Please": NO_CREDENTIALS,
+    "I (400) esp_claim: Initialising Assisted Claiming. This may take time.": CLAIMING,
+    "E (400) app_network: Failed to read random bytes from NVS to generate PoP.": "no-random",
+    "I (400) app_network: Generating sec2 salt-verifier for username 'wifiprov'": "sec2-generated",
+    "I (400) app_wifi: Already provisioned, starting Wi-Fi STA": "already-provisioned",
+    "E (400) app_main: Could not start network. Aborting!!!": "firmware-aborts",
+}
+
+ESP32_PANIC = """ets Jul 29 2019 12:21:46
+
+rst:0x1 (POWERON_RESET),boot:0x13 (SPI_FAST_FLASH_BOOT)
+configsip: 0, SPIWP:0xee
+mode:DIO, clock div:2
+load:0x3fff0030,len:7176
+entry 0x400805e4
+\x1b[0;32mI (29) boot: ESP-IDF v4.4.6 2nd stage bootloader\x1b[0m
+\x1b[0;32mI (60) boot: Partition Table:\x1b[0m
+\x1b[0;32mI (63) boot: ## Label            Usage          Type ST Offset   Length\x1b[0m
+\x1b[0;32mI (71) boot:  0 nvs              WiFi data        01 02 00009000 00006000\x1b[0m
+\x1b[0;32mI (78) boot:  1 otadata          OTA data         01 00 0000f000 00002000\x1b[0m
+\x1b[0;32mI (86) boot:  2 ota_0            OTA app          00 10 00020000 00180000\x1b[0m
+\x1b[0;32mI (93) boot:  3 fctry            WiFi data        01 02 00340000 00006000\x1b[0m
+\x1b[0;32mI (101) boot: End of partition table\x1b[0m
+\x1b[0;32mI (105) boot: Loaded app from partition at offset 0x20000\x1b[0m
+\x1b[0;32mI (312) cpu_start: Application information:\x1b[0m
+\x1b[0;32mI (317) cpu_start: Project name:     bread-slicer\x1b[0m
+\x1b[0;32mI (322) cpu_start: App version:      2.1-rc3 (dirty)\x1b[0m
+\x1b[0;32mI (327) cpu_start: Compile time:     Mar  3 2024 09:10:11\x1b[0m
+\x1b[0;32mI (333) cpu_start: ELF file SHA256:  0123456789abcdef...\x1b[0m
+\x1b[0;32mI (339) cpu_start: ESP-IDF:          v4.4.6\x1b[0m
+Guru Meditation Error: Core  0 panic'ed (StoreProhibited). Exception was unhandled.
+Core 0 register dump:
+PC      : 0x400d1f2a  PS      : 0x00060330  A0      : 0x800d0ce0  A1      : 0x3ffb5d50
+
+ELF file SHA256: 0123456789abcdef
+
+Rebooting...
+ets Jul 29 2019 12:21:46
+
+rst:0xc (SW_CPU_RESET),boot:0x13 (SPI_FAST_FLASH_BOOT)
+"""
+
+C3_TABLE_BEYOND_FLASH = """ESP-ROM:esp32c3-api1-20210207
+Build:Feb  7 2021
+rst:0x1 (POWERON),boot:0xc (SPI_FAST_FLASH_BOOT)
+SPIWP:0xee
+mode:DIO, clock div:1
+load:0x3fcd5820,len:0x1714
+entry 0x403cc710
+I (24) boot: ESP-IDF v5.2 2nd stage bootloader
+I (38) boot.esp32c3: SPI Flash Size : 2MB
+E (52) flash_parts: partition 6 invalid - offset 0x200000 size 0x1e0000 exceeds flash chip size 0x200000
+E (60) boot: Failed to verify partition table
+E (66) boot: load partition table error!
+ESP-ROM:esp32c3-api1-20210207
+rst:0x3 (RTC_SW_SYS_RST),boot:0xc (SPI_FAST_FLASH_BOOT)
+"""
+
+
+class Loopback:
+    """A port that holds *data*, for a console."""
+
+    def __init__(self, data):
+        self._data = data
+        self.timeout = None
+
+    @property
+    def in_waiting(self):
+        return len(self._data)
+
+    def read(self, size=1):
+        piece, self._data = self._data[:size], self._data[size:]
+        return piece
+
+
+def fed(text, expected=frozenset()):
+    """A log after *text*, as the console hands it over."""
+    log = BootLog(expected)
+    for line in Console(Loopback(text.encode() + b"\n"), "loopback", lambda: None).lines(0.02):
+        log.feed(line)
+    return log
+
+
+@pytest.mark.parametrize(("line", "cause"), LINES.items())
+def test_symptoms(line, cause):
+    """Each bad line has its stable cause, and a reason without a placeholder."""
+    log = BootLog()
+    log.feed(line)
+    assert log.symptom is not None
+    assert log.symptom.cause == cause
+    assert "{" not in log.symptom.reason
+
+
+def test_every_symptom_has_a_row():
+    """No cause of the table is left without a line in this test."""
+    assert {cause for _, cause, _ in _SYMPTOMS} == set(LINES.values())
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_expected_causes_are_no_symptoms(line):
+    """What a product expects (claiming) is passed over."""
+    log = BootLog(frozenset(LINES.values()))
+    log.feed(line)
+    assert log.symptom is None
+
+
+def test_the_first_symptom_stands():
+    """What comes first is the cause; what follows from it is not."""
+    log = fed(ESP32_PANIC)
+    assert log.symptom is not None
+    assert (log.symptom.cause, log.symptom.reason) == ("panic", "the firmware panics: StoreProhibited")
+
+
+def test_esp32_boot_with_colours_and_the_old_tag():
+    """ANSI colours are no part of a line, and IDF before 5.2 says what the app is under cpu_start."""
+    log = fed(ESP32_PANIC)
+    assert log.starts == ["POWERON_RESET", "SW_CPU_RESET"]
+    assert log.partitions == [
+        ("nvs", 1, 2, 0x9000, 0x6000),
+        ("otadata", 1, 0, 0xF000, 0x2000),
+        ("ota_0", 0, 0x10, 0x20000, 0x180000),
+        ("fctry", 1, 2, 0x340000, 0x6000),
+    ]
+    assert log.app == {
+        "Project name": "bread-slicer",
+        "App version": "2.1-rc3 (dirty)",
+        "ELF file SHA256": "0123456789abcdef...",
+        "ESP-IDF": "v4.4.6",
+    }
+    assert log.app_started
+
+
+def test_app_init_tag():
+    """IDF from 5.2 on says what the app is under app_init."""
+    log = fed("I (1) app_init: Project name:     a\nI (1) app_init: App version:      1\nI (1) app_init: ELF file SHA256:  0a1b2c3d4...\n")
+    assert log.app_started
+    assert log.symptom is None
+
+
+def test_table_beyond_flash():
+    """A table that ends beyond the flash is named so, not as the restart that follows."""
+    log = fed(C3_TABLE_BEYOND_FLASH)
+    assert log.symptom is not None
+    assert log.symptom.cause == "table-beyond-flash"
+    assert not log.app_started
+    assert log.partitions == []
+
+
+def test_second_reset():
+    """A board that starts twice without a word of why restarts by itself."""
+    log = fed("rst:0x1 (POWERON),boot:0xc (SPI_FAST_FLASH_BOOT)\nentry\nrst:0x7 (TG0WDT_SYS_RESET),boot:0xc (SPI_FAST_FLASH_BOOT)\n")
+    assert log.symptom is not None
+    assert (log.symptom.cause, "TG0WDT_SYS_RESET" in log.symptom.reason) == ("restart", True)
+
+
+@pytest.mark.parametrize("reason", ["RTCWDT_BROWN_OUT_RESET", "BROWN_OUT_RST"])
+def test_first_start_after_a_brownout(reason):
+    """A start whose reason is a brownout is one, although nothing was printed before it."""
+    log = fed(f"rst:0xf ({reason}),boot:0xc (SPI_FAST_FLASH_BOOT)\n")
+    assert log.symptom is not None
+    assert log.symptom.cause == "brownout"
+
+
+def test_identity_lines():
+    """Node id, QR payload and service name are taken as the unit prints them."""
+    payload = '{"ver":"v1","name":"PROV_0a1b2c","username":"wifiprov","pop":"abcd1234","transport":"ble"}'
+    log = fed(
+        "I (420) esp_rmaker_node: Node ID ----- Abc123\n"
+        "I (500) network_prov_mgr: Provisioning started with service name : PROV_0a1b2c \n"
+        f"https://rainmaker.espressif.com/qrcode.html?data={payload}\r\n"
+    )
+    assert (log.node_id, log.service_name, log.qr_payload) == ("Abc123", "PROV_0a1b2c", payload)
+    assert log.symptom is None
+
+
+def test_quiet_boots_are_no_symptom():
+    """Words of a healthy boot are not taken for a failure."""
+    log = fed(
+        "E (1) nothing: of the kind\nW (2) wifi: secure boot is off\n"
+        "I (3) boot: No factory image, trying OTA 0\nI (4) boot: Set actual ota_seq=1 in otadata[0]\n"
+        "I (5) app_network: Reusing cached sec2 salt-verifier from NVS\n"
+    )
+    assert log.symptom is None
+
+
+def test_factory_causes_are_causes():
+    """The symptoms left to the judge of the identity are symptoms."""
+    assert set(LINES.values()) >= FACTORY_CAUSES
+
+
+@given(st.lists(st.text()))
+def test_any_text(lines):
+    """No text makes it raise."""
+    log = BootLog()
+    for line in lines:
+        log.feed(line)
+
+
+_PIECES = st.sampled_from(
+    [*LINES, "rst:0x", " (X),boot:0x1 (", "boot:  1 a b 00 00 00000000 0000000", "app_init: Project name: ", "\x1b[0m", "{}"]
+)
+
+
+@given(st.lists(st.lists(_PIECES).map("".join)))
+def test_any_mixture_of_known_words(lines):
+    """Nor do lines that were cut and joined."""
+    log = BootLog()
+    for line in lines:
+        log.feed(line)
+
+
+@given(st.binary(max_size=9000))
+def test_any_bytes_through_the_console(data):
+    """Nor do bytes that are no text: the console hands over whole lines, none longer than it keeps."""
+    console = Console(Loopback(data), "loopback", lambda: None)
+    lines = list(console.lines(0.002))
+    assert all("\n" not in line for line in lines)
+    console.text.encode()

@@ -1,0 +1,188 @@
+"""Opening ports: what is busy, absent or forbidden says so; a chip's own USB comes back after a restart."""
+
+import errno
+import os
+import socket
+import threading
+
+import pytest
+import serial
+
+from rmfab.board.own_usb import returned, usb_number
+from rmfab.board.port import _opening_error, open_port, plugged_in
+from rmfab.errors import PortError
+from rmfab.product.vocabulary import Chip
+from rmfab.virtual.serving import serve
+from rmfab.virtual.spec import BoardSpec, Link
+
+
+@pytest.fixture
+def pty(tmp_path):
+    """A stable name of a pseudo-terminal, and what hangs on its other end."""
+    return Terminal(tmp_path / "tty")
+
+
+class Terminal:
+    """A pty behind a symbolic link; `plug` makes it anew, `pull` takes it away."""
+
+    def __init__(self, link):
+        self.link = link
+        self.master = -1
+        self.plug()
+
+    @property
+    def name(self):
+        return str(self.link)
+
+    def plug(self):
+        self.master, slave = os.openpty()
+        self.link.unlink(missing_ok=True)
+        self.link.symlink_to(os.ttyname(slave))
+        os.set_blocking(self.master, False)
+        self.slave = slave
+
+    def pull(self):
+        os.close(self.slave)
+        os.close(self.master)
+        self.link.unlink()
+
+
+def test_opens_with_lines_released(pty):
+    """A port opens at the ROM's baud, with DTR and RTS released and exclusively."""
+    port = open_port(pty.name)
+    assert (port.baudrate, port.dtr, port.rts, port.is_open) == (115200, False, False, True)
+    with pytest.raises(PortError) as caught:
+        open_port(pty.name)
+    assert caught.value.cause == "port-busy"
+    port.close()
+    open_port(pty.name).close()
+
+
+def test_absent_port(tmp_path):
+    """A device that is not there is absent, with a word on how to list ports."""
+    with pytest.raises(PortError) as caught:
+        open_port(str(tmp_path / "ttyUSB7"))
+    assert caught.value.cause == "port-absent"
+    assert "rmfab ports" in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize("scheme", ["rfc2217", "socket"])
+def test_nothing_listens(scheme):
+    """A network port where nothing listens is absent."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        number = server.getsockname()[1]
+    with pytest.raises(PortError) as caught:
+        open_port(f"{scheme}://127.0.0.1:{number}")
+    assert caught.value.cause == "port-absent"
+
+
+@pytest.mark.parametrize("scheme", ["rfc2217", "socket"])
+def test_unknown_host(scheme):
+    """A host that cannot be found is as absent as a device."""
+    with pytest.raises(PortError) as caught:
+        open_port(f"{scheme}://no-such-host.invalid:4000")
+    assert caught.value.cause == "port-absent"
+
+
+@pytest.mark.parametrize("address", ["rfc2217://", "rfc2217://host", "rfc2217://:x", "socket://", "socket://h:p", ""])
+def test_malformed_addresses(address):
+    """An address that cannot be one is a PortError, not a crash."""
+    with pytest.raises(PortError):
+        open_port(address)
+
+
+@pytest.mark.parametrize(
+    ("error", "cause"),
+    [
+        (serial.SerialException(errno.ENOENT, "no such file"), "port-absent"),
+        (serial.SerialException(errno.ENODEV, "no such device"), "port-absent"),
+        (serial.SerialException(errno.EACCES, "Permission denied: '/dev/ttyUSB0'"), "port-denied"),
+        (serial.SerialException(errno.EAGAIN, "Could not exclusively lock port"), "port-busy"),
+        (serial.SerialException(errno.EBUSY, "Device or resource busy"), "port-busy"),
+        (serial.SerialException("could not open port 'COM7': PermissionError(13, 'Access is denied.')"), "port-busy"),
+        (serial.SerialException("could not open port 'COM7': FileNotFoundError(2, 'no')"), "port-absent"),
+        (serial.SerialException("something else"), "port-failed"),
+        (OSError(errno.EIO, "Input/output error"), "port-failed"),
+        (ValueError("bad url"), "port-failed"),
+    ],
+)
+def test_causes_of_opening(error, cause):
+    """What pyserial raises on Linux and Windows is told apart, and says what to do."""
+    told = _opening_error("/dev/ttyUSB0", error)
+    assert told.cause == cause
+    assert told.where == "/dev/ttyUSB0"
+    assert told.hint
+
+
+@pytest.mark.parametrize("link", [Link.RFC2217, Link.SOCKET])
+def test_second_client(link):
+    """A board's port takes one client; over RFC 2217 the second is told that it is busy."""
+    with serve([BoardSpec(Chip.ESP32C3, link=link)]) as (board,):
+        first = open_port(board.url)
+        if link is Link.RFC2217:
+            with pytest.raises(PortError) as caught:
+                open_port(board.url)
+            assert caught.value.cause == "port-busy"
+        else:
+            second = open_port(board.url)
+            second.timeout = 1.0
+            with pytest.raises(serial.SerialException):
+                second.read(1)
+            second.close()
+        first.close()
+        open_port(board.url).close()
+
+
+def test_plugged_in():
+    """Listing ports works on any host, and names each by an address that can be opened."""
+    for port in plugged_in():
+        assert port.address
+
+
+def test_own_usb_of_no_usb_port(pty):
+    """A pty, a URL and a missing device are no chip's own USB."""
+    assert usb_number(pty.name) is None
+    assert usb_number("rfc2217://127.0.0.1:1") is None
+    assert usb_number("/dev/not-there") is None
+
+
+class TestReturned:
+    """A chip's own USB over a restart; a pty that is pulled and plugged again stands for it."""
+
+    def test_stays(self, pty):
+        """A port that stays is kept open."""
+        port = open_port(pty.name)
+        os.write(pty.master, b"rst:0x1\r\n")
+        assert returned(port, pty.name, "24:0A", lambda _: "24:0A") is port
+        port.close()
+
+    def test_comes_back(self, pty):
+        """A port that goes away and comes back is opened again, and is read from."""
+        port = open_port(pty.name)
+        pty.pull()
+        timer = threading.Timer(0.3, pty.plug)
+        timer.start()
+        again = returned(port, pty.name, "24:0A", lambda _: "24:0A" if pty.link.exists() else None)
+        timer.join()
+        assert again is not port
+        os.write(pty.master, b"hello\n")
+        assert again.read(5) == b"hello"
+        again.close()
+
+    def test_another_board(self, pty):
+        """Another USB serial number is another board."""
+        port = open_port(pty.name)
+        pty.pull()
+        pty.plug()
+        with pytest.raises(PortError) as caught:
+            returned(port, pty.name, "24:0A", lambda _: "24:0B")
+        assert caught.value.cause == "board-swapped"
+
+    def test_stays_away(self, pty, monkeypatch):
+        """A port that stays away is gone."""
+        monkeypatch.setattr("rmfab.board.own_usb._RETURN_SECONDS", 0.2)
+        port = open_port(pty.name)
+        pty.pull()
+        with pytest.raises(PortError) as caught:
+            returned(port, pty.name, "24:0A", lambda _: None)
+        assert caught.value.cause == "port-gone"
