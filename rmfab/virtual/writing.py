@@ -48,7 +48,7 @@ class FlashWriting:
         """Takes one block. Raises Inflation, Overrun or FlashError."""
         if self._inflate is not None:
             try:
-                data = self._inflate.decompress(data)
+                data = self._inflate.decompress(data, self.remaining + 1)
             except zlib.error as error:
                 raise Inflation from error
             if len(data) > self.remaining:
