@@ -195,9 +195,9 @@ def test_foreign_options_are_declined():
 _TELNET = st.lists(
     st.one_of(
         st.binary(min_size=1, max_size=8).map(lambda data: (data, data.replace(b"\xff", b"\xff\xff"))),
-        st.sampled_from([b"\xff\xfb\x00", b"\xff\xfd\x03", b"\xff\xf1", b"\xff\xfa\x2c\x65\x00\x01\xff\xff\x00\xff\xf0"]).map(
-            lambda command: (b"", command)
-        ),
+        st.sampled_from(
+            [b"\xff\xfb\x00", b"\xff\xfd\x03", b"\xff\xf1", b"\xff\xfa\x2c\x65\x00\x01\xff\xff\x00\xff\xf0"]
+        ).map(lambda command: (b"", command)),
     )
 )
 

@@ -1,0 +1,165 @@
+"""Everything of esptool that rmfab touches, by name: an esptool that moves one of them fails here."""
+
+import inspect
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import esptool
+import pytest
+from esp_pylib.logger import EspLog, EspLogBase
+from esptool import cmds, loader
+from esptool.targets import CHIP_DEFS
+
+from rmfab.board.esp import door
+from rmfab.errors import RmfabError
+from rmfab.product.vocabulary import Chip
+
+ROOT = Path(__file__).parents[2]
+
+
+def parameters(function):
+    """The names of its parameters."""
+    return list(inspect.signature(function).parameters)
+
+
+@pytest.mark.parametrize(
+    ("function", "names"),
+    [
+        (cmds.detect_chip, ["port", "baud", "connect_mode", "trace_enabled", "connect_attempts"]),
+        (cmds.run_stub, ["esp", "plugins"]),
+        (cmds.attach_flash, ["esp", "spi_connection", "flash_type"]),
+        (cmds.detect_flash_size, ["esp"]),
+        (cmds.flash_size_bytes, ["size"]),
+        (cmds._get_flash_defl_block_timeout, ["esp", "uncompressed_size"]),
+        (loader.ESPLoader.flash_defl_begin, ["self", "size", "compsize", "offset", "encrypted_write"]),
+        (loader.ESPLoader.flash_defl_finish, ["self", "reboot", "timeout"]),
+        (loader.ESPLoader.check_command, ["self", "op_description", "op", "data", "chk", "resp_data_len", "timeout"]),
+        (loader.ESPLoader.flash_md5sum, ["self", "addr", "size"]),
+        (loader.ESPLoader.erase_region, ["self", "offset", "size"]),
+        (loader.ESPLoader.read_flash, ["self", "offset", "length", "progress_fn"]),
+        (loader.ESPLoader.change_baud, ["self", "baud"]),
+        (loader.ESPLoader.flash_set_parameters, ["self", "size"]),
+        (loader.ESPLoader.flush_input, ["self"]),
+        (loader.ESPLoader.sync, ["self"]),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_signatures(function, names):
+    """Each function takes what it is given. (Decorators of esptool may hide a signature behind *args.)"""
+    found = parameters(inspect.unwrap(function))
+    assert found == names or found == ["self", "args", "kwargs"] or found == ["args", "kwargs"], found
+
+
+@pytest.mark.parametrize("name", ["flash_size_bytes", "DEFAULT_TIMEOUT", "_get_flash_defl_block_timeout"])
+def test_names_in_cmds(name):
+    """These are taken from esptool.cmds, wherever they are defined."""
+    assert hasattr(cmds, name)
+
+
+@pytest.mark.parametrize("chip", Chip)
+def test_methods_of_every_chip(chip):
+    """Each chip that rmfab knows has its class in esptool, with the methods that detection asks."""
+    rom = CHIP_DEFS[chip.value]
+    assert rom.CHIP_NAME.lower().replace("-", "") == chip.value
+    assert chip.bootloader_offset == rom.BOOTLOADER_FLASH_OFFSET
+    assert chip.image_id == rom.IMAGE_CHIP_ID
+    for name in (
+        "get_secure_boot_v1_enabled",
+        "get_secure_boot_enabled",
+        "get_flash_encryption_enabled",
+        "get_chip_revision",
+        "read_mac",
+    ):
+        assert callable(getattr(rom, name))
+    assert {"secure_download_mode", "sync_stub_detected"} <= set(vars(rom)) | _set_in_init()
+
+
+def _set_in_init():
+    source = inspect.getsource(loader.ESPLoader)
+    return {name for name in ("secure_download_mode", "sync_stub_detected") if f"self.{name}" in source}
+
+
+def test_constants():
+    """The numbers that the write loop stands on."""
+    assert loader.ESPLoader.ESP_CMDS["FLASH_DEFL_DATA"] == 0x11
+    assert loader.ESPLoader.WRITE_FLASH_ATTEMPTS >= 1
+    assert cmds.DEFAULT_TIMEOUT == 3
+    assert loader.StubMixin.FLASH_WRITE_SIZE == 0x4000
+    assert "BASE_MAC" in inspect.getsource(loader.ESPLoader.read_mac) + inspect.getsource(CHIP_DEFS["esp32c3"].read_mac)
+
+
+def test_words_of_failures():
+    """The phrases by which failures are told apart stand in esptool's source."""
+    source = inspect.getsource(loader)
+    for phrase in (
+        "Wrong boot mode detected",
+        "TX path seems to be down",
+        "No serial data received",
+        "Serial data stream stopped",
+        "Packet content transfer stopped",
+        "Invalid head of packet",
+    ):
+        assert phrase in source
+    assert "Failed to autodetect chip type" in inspect.getsource(cmds) + source
+    error = esptool.FatalError.WithResult("Failed to write", b"\xc1\x00")
+    assert "(result was C100:" in str(error)
+    assert isinstance(error, RuntimeError)
+
+
+def test_trace_formatter():
+    """loader.HexFormatter is looked up at each use, so that replacing it silences it."""
+    assert inspect.isclass(loader.HexFormatter)
+    assert "HexFormatter(" in inspect.getsource(loader.ESPLoader)
+    door.esptool()
+    assert str(loader.HexFormatter(b"\x00" * 100)) == ""
+
+
+def test_logger_is_replaced_and_quiet(capsys):
+    """What esptool says goes to the record of the calling thread, and nowhere else."""
+    door.esptool()
+    from esptool.logger import log
+
+    assert isinstance(EspLog.instance, EspLogBase)
+    door.forget_said()
+    log.print("one", 2)
+    log.warning("three")
+    log.error("four")
+    log.note("[bold]five[/bold]")
+    assert door.said() == ("one 2", "three", "four", "[bold]five[/bold]")
+    with log.progress(total=3, disable=False, unit="B") as progress:
+        progress.update(advance=1, description="six")
+    captured = capsys.readouterr()
+    assert captured.out + captured.err == ""
+
+
+def test_version_is_pinned(monkeypatch):
+    """Another release of esptool is refused by name, with what to install."""
+    door.esptool.cache_clear()
+    monkeypatch.setattr(esptool, "__version__", "5.7.0")
+    with pytest.raises(RmfabError) as caught:
+        door.esptool()
+    assert caught.value.cause == "esptool-version"
+    monkeypatch.undo()
+    door.esptool.cache_clear()
+    door.esptool()
+
+
+@pytest.mark.parametrize("name", ["esptool.cfg", "setup.cfg", "tox.ini"])
+def test_no_configuration_is_picked_up(tmp_path, name):
+    """A configuration of esptool in the working directory changes nothing, and nothing is printed by the import."""
+    (tmp_path / name).write_text("[esptool]\ntimeout = 99\nconnect_attempts = 1\ncustom_reset_sequence = R1|D1\n")
+    code = (
+        "import json; from rmfab.board.esp.door import esptool; cmds = esptool(); from esptool import loader;"
+        "print(json.dumps([cmds.DEFAULT_TIMEOUT, loader.DEFAULT_CONNECT_ATTEMPTS, "
+        "loader.cfg.get('custom_reset_sequence')]))"
+    )
+    environment = {key: value for key, value in os.environ.items() if key != "ESPTOOL_CFGFILE"}
+    environment["PYTHONPATH"] = str(ROOT)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+    )
+    assert json.loads(done.stdout) == [3, 7, None]
+    assert done.stderr == ""
