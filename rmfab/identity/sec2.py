@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from functools import cache
 
-from gmpy2 import mpz
+from gmpy2 import mpz, powmod
 
 from rmfab.secret import Secret
 
@@ -56,6 +56,11 @@ def draw_salt(source: Callable[[int], bytes]) -> bytes:
 def is_usable(username: str, pop: Secret[str]) -> bool:
     """Whether every known client can verify *pop*: Espressif's Python clients drop a leading zero of the inner hash."""
     return hashlib.sha512(f"{username}:{pop.reveal()}".encode()).digest()[0] != 0
+
+
+def power(base: int, exponent: int) -> int:
+    """*base* to the power of *exponent* mod PRIME, by gmpy2: a tenth of the time of Python's own `pow`."""
+    return int(powmod(base, exponent, PRIME))
 
 
 def _power_of_generator(exponent: bytes) -> int:

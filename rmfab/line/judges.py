@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 from rmfab.board.bootlog import FACTORY_CAUSES, BootLog
-from rmfab.errors import RmfabError
+from rmfab.errors import Fault
 from rmfab.identity.qr import same_payload
 from rmfab.product.vocabulary import Credentials
 from rmfab.release.release import Release
 from rmfab.secret import Secret, redact
-
-
-class Fault(RmfabError):
-    """The unit is bad: its step FAILs. *cause* is the stable name, *what* the reason for the operator."""
-
-    cause = "fault"
 
 
 def judge_boot(log: BootLog, release: Release | None) -> dict[str, object]:

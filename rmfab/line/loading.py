@@ -13,13 +13,12 @@ from rmfab.board.esp.loader import Loader
 from rmfab.board.esp.payload import Region, blank_md5, compress
 from rmfab.board.port import swapped
 from rmfab.board.restart import Unwired
-from rmfab.errors import InputError
+from rmfab.errors import Fault, InputError
 from rmfab.identity.factory_image import factory_image
 from rmfab.ledger.claims import Carried
 from rmfab.ledger.events import timestamp
 from rmfab.line.happening import Step, StepProgress
 from rmfab.line.job import Firmware
-from rmfab.line.judges import Fault
 from rmfab.line.unit import Skipped, Unit
 from rmfab.nvs.reader import read
 from rmfab.release.partition_table import Partition

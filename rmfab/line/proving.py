@@ -5,21 +5,17 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from cryptography import x509
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
-
 from rmfab.board.bootlog import CLAIMING, NO_CREDENTIALS, BootLog
 from rmfab.board.console import Console
 from rmfab.board.own_usb import returned, usb_number
 from rmfab.board.port import guarded
 from rmfab.board.restart import Auto, Unwired, restart_into_run
-from rmfab.errors import InputError, StationError
+from rmfab.errors import Fault, InputError, StationError
 from rmfab.identity.identity import Identity
 from rmfab.identity.qr import payload
+from rmfab.identity.signature import signed_by
 from rmfab.ledger.events import Outcome
-from rmfab.line.judges import Fault, judge_boot, judge_identity
+from rmfab.line.judges import judge_boot, judge_identity
 from rmfab.line.unit import Unit
 from rmfab.product.vocabulary import Credentials
 
@@ -145,7 +141,7 @@ def _ask_signature(unit: Unit, identity: Identity) -> None:
     told = _ask(unit, f"sign-data {challenge}", _SIGNATURE)
     if told is None:
         raise Fault("the console does not answer sign-data", cause="no-console")
-    if identity.certificate_pem is None or not signed_by(identity.certificate_pem, challenge.encode(), told):
+    if identity.certificate_pem is None or not signed_by(identity.certificate_pem, challenge.encode(), _octets(told)):
         raise Fault(
             "the key in the unit does not belong to its certificate",
             hint="void the unit; its factory partition holds another key",
@@ -153,21 +149,6 @@ def _ask_signature(unit: Unit, identity: Identity) -> None:
         )
 
 
-def signed_by(certificate_pem: bytes, message: bytes, signature_hex: str) -> bool:
-    """Whether the hex signature over SHA-256 of *message* was made with the certificate's key.
-
-    ECDSA in DER, or RSA-PSS with MGF1-SHA-256. Source: esp-rainmaker, src/console/esp_rmaker_commands.c (sign-data).
-    """
-    key = x509.load_pem_x509_certificate(certificate_pem).public_key()
-    try:
-        signature = bytes.fromhex(signature_hex)
-        if isinstance(key, ec.EllipticCurvePublicKey):
-            key.verify(signature, message, ec.ECDSA(hashes.SHA256()))
-        elif isinstance(key, rsa.RSAPublicKey):
-            pss = padding.PSS(padding.MGF1(hashes.SHA256()), padding.PSS.AUTO)
-            key.verify(signature, message, pss, hashes.SHA256())
-        else:
-            return False
-    except (InvalidSignature, ValueError):
-        return False
-    return True
+def _octets(told: str) -> bytes:
+    """The octets of a signature in hex; none where a digit is missing, which is no signature either."""
+    return bytes.fromhex(told) if len(told) % 2 == 0 else b""

@@ -16,14 +16,13 @@ from rmfab.board.esp.door import said
 from rmfab.board.esp.facts import Refused
 from rmfab.board.esp.loader import Loader
 from rmfab.board.port import SerialPort, open_port
-from rmfab.errors import IntegrityError, RmfabError
+from rmfab.errors import Fault, IntegrityError, RmfabError
 from rmfab.files import write_file
 from rmfab.ledger.events import Event, Kind, Outcome, timestamp
 from rmfab.ledger.states import State, allowed
 from rmfab.line import loading, proving
 from rmfab.line.happening import Happening, Step, StepEnded, StepStarted, UnitEnded, Word
 from rmfab.line.job import Job
-from rmfab.line.judges import Fault
 from rmfab.line.station import Slot
 from rmfab.line.unit import Aborted, Skipped, Unit
 from rmfab.secret import redact

@@ -1,0 +1,31 @@
+"""Security 0: everything in the clear, no proof of possession."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rmfab.provisioning.handshakes import plain_hello, read_plain_welcome
+from rmfab.provisioning.security.scheme import Session
+from rmfab.provisioning.transport import SESSION, Transport
+
+
+@dataclass(frozen=True)
+class Plain:
+    """Security 0."""
+
+    def handshake(self, transport: Transport) -> Session:
+        """One round trip. Raises what `Scheme.handshake` says, WrongPop aside."""
+        read_plain_welcome(transport.exchange(SESSION, plain_hello()))
+        return Unencrypted()
+
+
+class Unencrypted:
+    """The session of security 0."""
+
+    def encrypt(self, data: bytes) -> bytes:
+        """The same bytes."""
+        return data
+
+    def decrypt(self, data: bytes) -> bytes:
+        """The same bytes."""
+        return data

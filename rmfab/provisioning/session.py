@@ -1,0 +1,91 @@
+"""A session with one unit: what may be asked of it once the handshake is done, and nothing else is ever sent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from rmfab.product.vocabulary import Security
+from rmfab.provisioning import challenge, wifi
+from rmfab.provisioning.capabilities import Capabilities, read_capabilities
+from rmfab.provisioning.faults import ProtocolError
+from rmfab.provisioning.security import X25519, Plain, Scheme, Session, Srp6a
+from rmfab.provisioning.transport import CHALLENGE, CONFIG, SCAN, Transport
+from rmfab.secret import Secret
+
+_NETWORKS_AT_ONCE = 4
+_MOST_NETWORKS = 256
+
+
+class ProvisioningSession:
+    """An open session. Each method is one or a few round trips and raises Fault or StationError as the link does."""
+
+    def __init__(self, transport: Transport, capabilities: Capabilities, session: Session) -> None:
+        self.capabilities = capabilities
+        self._transport = transport
+        self._session = session
+
+    def node_id(self) -> str:
+        """The node id that the unit names."""
+        return challenge.read_node_id(self._ask(CHALLENGE, challenge.ask_node_id()))
+
+    def challenge(self, nonce: bytes) -> tuple[str, bytes]:
+        """The node id, and a signature over SHA-256 of *nonce*: ECDSA in DER, or RSA-PSS."""
+        return challenge.read_signature(self._ask(CHALLENGE, challenge.sign(nonce)))
+
+    def scan(self, *, passive: bool = False, period_ms: int = 120) -> tuple[wifi.Network, ...]:
+        """The networks that the unit hears, in its order; a network may stand there once for each access point."""
+        request = wifi.scan_start(passive=passive, period_ms=period_ms)
+        wifi.read_scan_started(self._ask(SCAN, request))
+        finished, count = wifi.read_scan_status(self._ask(SCAN, wifi.scan_ask_status()))
+        if not finished or count > _MOST_NETWORKS:
+            raise ProtocolError(f"the unit says that its scan found {count} networks, finished: {finished}")
+        heard: list[wifi.Network] = []
+        while len(heard) < count:
+            some = wifi.scan_ask_result(len(heard), min(_NETWORKS_AT_ONCE, count - len(heard)))
+            found = wifi.read_scan_result(self._ask(SCAN, some))
+            if not found:
+                raise ProtocolError(f"the unit tells {len(heard)} of the {count} networks that it found")
+            heard += found
+        return tuple(heard)
+
+    def configure(self, ssid: str, passphrase: Secret[str]) -> None:
+        """Hands over a network's credentials. From here on the unit is no longer as it left the factory."""
+        wifi.read_config_set(self._ask(CONFIG, wifi.config_set(wifi.Credentials(ssid, passphrase))))
+
+    def apply(self) -> None:
+        """Tells the unit to join that network."""
+        wifi.read_config_applied(self._ask(CONFIG, wifi.config_apply()))
+
+    def status(self) -> wifi.Joining:
+        """How joining stands."""
+        return wifi.read_config_status(self._ask(CONFIG, wifi.config_ask_status()))
+
+    def _ask(self, endpoint: str, request: bytes) -> bytes:
+        answer = self._transport.exchange(endpoint, self._session.encrypt(request))
+        return self._session.decrypt(answer)
+
+
+def open_session(
+    transport: Transport,
+    capabilities: Capabilities | None,
+    pop: Secret[str],
+    username: str,
+    random: Callable[[int], bytes],
+) -> ProvisioningSession:
+    """Opens a session in exactly one handshake, by the scheme that the unit offers.
+
+    *capabilities* are asked for where they are None. Raises what `Scheme.handshake` and `read_capabilities` raise.
+    """
+    if capabilities is None:
+        capabilities = read_capabilities(transport)
+    session = scheme_for(capabilities, pop, username, random).handshake(transport)
+    return ProvisioningSession(transport, capabilities, session)
+
+
+def scheme_for(capabilities: Capabilities, pop: Secret[str], username: str, random: Callable[[int], bytes]) -> Scheme:
+    """The scheme that *capabilities* name, ready to shake hands."""
+    if capabilities.sec_ver is Security.SRP6A:
+        return Srp6a(username, pop, capabilities.sec_patch_ver, random)
+    if capabilities.sec_ver is Security.X25519:
+        return X25519(pop if capabilities.pop else Secret(""), random)
+    return Plain()
