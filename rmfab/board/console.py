@@ -54,9 +54,13 @@ class Console:
         self._text.extend(lines)
         return lines
 
+    def send(self, command: str) -> None:
+        """Types *command* and does not wait for an answer."""
+        guarded(self._address, lambda: self._port.write(command.encode() + b"\r\n"))
+
     def ask(self, command: str, answer: re.Pattern[str], seconds: float) -> re.Match[str] | None:
         """Types *command* and returns the first line that *answer* finds, None where none came in *seconds*."""
-        guarded(self._address, lambda: self._port.write(command.encode() + b"\r\n"))
+        self.send(command)
         for line in self.lines(seconds):
             if match := answer.search(line):
                 return match

@@ -24,6 +24,8 @@ class Step(StrEnum):
     READBACK = "readback"
     BOOT = "boot"
     IDENTIFY = "identify"
+    PROVISION = "provision"
+    RESET = "reset"
     LABEL = "label"
 
 

@@ -15,12 +15,14 @@ from rmfab.identity.identity import Identity
 from rmfab.ledger.records import Identity as LedgerIdentity
 from rmfab.ledger.store import Ledger
 from rmfab.line.happening import Step
+from rmfab.line.reach import Air
 from rmfab.product.product import Product
 from rmfab.release.release import Release
 
 FLASH_STEPS: tuple[Step, ...] = (Step.DETECT, Step.CLAIM, Step.FLASH, Step.READBACK)
-VERIFY_STEPS: tuple[Step, ...] = (Step.DETECT, Step.BOOT, Step.IDENTIFY)
-RUN_STEPS: tuple[Step, ...] = (*FLASH_STEPS, Step.BOOT, Step.IDENTIFY, Step.LABEL)
+VERIFY_STEPS: tuple[Step, ...] = (Step.DETECT, Step.BOOT, Step.IDENTIFY, Step.PROVISION)
+RUN_STEPS: tuple[Step, ...] = (*FLASH_STEPS, Step.BOOT, Step.IDENTIFY, Step.PROVISION, Step.RESET, Step.LABEL)
+RESET_STEPS: tuple[Step, ...] = (Step.RESET,)
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,9 @@ class Job:
     """One run of the line.
 
     *open_identity* opens a sealed identity with the station's key; *now* is the clock, *logs* the folder of console
-    logs. *batch* and *serial* narrow what is claimed. *aborted* is asked wherever a step waits.
+    logs. *air* is the radio that slots share.
+    *batch* and *serial* narrow what is claimed; *console_reset*: the factory reset
+    is the firmware's own. *aborted* is asked wherever a step waits.
     """
 
     product: Product
@@ -53,5 +57,7 @@ class Job:
     logs: Path
     now: Callable[[], datetime]
     challenge: Callable[[], str]
+    air: Air
     batch: str | None = None
     serial: str | None = None
+    console_reset: bool = False

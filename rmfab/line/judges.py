@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rmfab.board.bootlog import FACTORY_CAUSES, BootLog
 from rmfab.errors import Fault
+from rmfab.identity.identity import Identity
 from rmfab.identity.qr import same_payload
 from rmfab.product.vocabulary import Credentials
 from rmfab.release.release import Release
@@ -88,3 +89,22 @@ def judge_identity(log: BootLog, node_id: str | None, payload: Secret[str], cred
             hint="compare [provisioning] in product.toml with the firmware's configuration",
             cause="qr-mismatch",
         )
+
+
+def judge_unprovisioned(log: BootLog, identity: Identity | None) -> None:
+    """Raises Fault unless the unit boots, offers provisioning under the name of *identity*, and is the same node."""
+    if log.symptom is not None:
+        raise Fault(log.symptom.reason, cause=log.symptom.cause)
+    if log.service_name is None:
+        raise Fault(
+            "the unit does not offer provisioning after its restart",
+            hint="the console log shows how far it came; a longer [verify] boot_timeout may help",
+            cause="no-provisioning",
+        )
+    if identity is not None and log.service_name != identity.service_name:
+        raise Fault(
+            f'the unit offers itself as "{log.service_name}", its label says "{identity.service_name}"',
+            cause="name-mismatch",
+        )
+    if identity is not None and None not in (log.node_id, identity.node_id) and log.node_id != identity.node_id:
+        raise Fault(f'the unit says that it is node "{log.node_id}"', cause="other-identity")

@@ -1,8 +1,9 @@
-"""The steps on the running unit: boot and identify. They restart it, listen, and ask its console."""
+"""The steps on the running unit's console: boot and identify. They restart it, listen, and ask."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 from rmfab.board.bootlog import CLAIMING, NO_CREDENTIALS, BootLog
@@ -15,7 +16,7 @@ from rmfab.identity.identity import Identity
 from rmfab.identity.qr import payload
 from rmfab.identity.signature import signed_by
 from rmfab.ledger.events import Outcome
-from rmfab.line.judges import judge_boot, judge_identity
+from rmfab.line.judges import judge_boot, judge_identity, judge_unprovisioned
 from rmfab.line.unit import Unit
 from rmfab.product.vocabulary import Credentials
 
@@ -27,20 +28,15 @@ _ASKS = 2
 
 def boot(unit: Unit) -> dict[str, Any]:
     """Restarts the unit into its firmware and judges its boot log."""
-    _bind_known(unit)
+    bind_known(unit)
     restart(unit)
     if isinstance(unit.slot.link.restart, Unwired):
         unit.say("info", "restart the board now: nothing here can")
-    console = unit.console = Console(unit.port, unit.slot.link.address, unit.keep_going)
     claims = unit.job.product.identity.credentials is Credentials.CLAIM
-    log = unit.boot_log = BootLog(frozenset({CLAIMING, NO_CREDENTIALS, "no-node-id"}) if claims else frozenset())
     policy = unit.job.product.verify
-    for line in console.lines(policy.boot_timeout):
-        log.feed(line)
-        if log.symptom or (log.app_started and log.qr_payload and (log.node_id or claims)):
-            break
-    for line in console.lines(policy.settle):
-        log.feed(line)
+    log = unit.boot_log = listen(
+        unit, lambda log: bool(log.app_started and log.qr_payload and (log.node_id or claims)), policy.settle
+    )
     if isinstance(unit.slot.link.restart, Unwired) and not (log.starts or log.app_started or log.symptom):
         raise StationError(
             "nobody restarted the board while its console was read",
@@ -50,6 +46,40 @@ def boot(unit: Unit) -> dict[str, Any]:
         )
     firmware = unit.job.firmware
     return judge_boot(log, firmware.release if firmware else None)
+
+
+def listen(unit: Unit, complete: Callable[[BootLog], bool], settle: float) -> BootLog:
+    """Reads the console until the log is *complete* or shows a symptom, and *settle* seconds more."""
+    if unit.console is not None:
+        unit.transcript.append(unit.console.text)
+    console = unit.console = Console(unit.port, unit.slot.link.address, unit.keep_going)
+    claims = unit.job.product.identity.credentials is Credentials.CLAIM
+    log = BootLog(frozenset({CLAIMING, NO_CREDENTIALS, "no-node-id"}) if claims else frozenset())
+    for line in console.lines(unit.job.product.verify.boot_timeout):
+        log.feed(line)
+        if log.symptom or complete(log):
+            break
+    for line in console.lines(settle):
+        log.feed(line)
+    return log
+
+
+def listen_until(unit: Unit, heard: Callable[[str], bool], seconds: float) -> bool:
+    """Reads the console until *heard* likes a line; False where none came in *seconds*."""
+    if unit.console is None:
+        raise ValueError("the console is not open")
+    return any(heard(line) for line in unit.console.lines(seconds))
+
+
+def await_provisioning(unit: Unit, *, by_itself: bool = False) -> None:
+    """Restarts the unit (or lets it restart *by_itself*) and proves that it offers provisioning under its own name.
+
+    Raises Fault where it does not: it then is provisioned, another unit, or does not boot.
+    """
+    if not by_itself:
+        restart(unit)
+    log = listen(unit, lambda log: log.service_name is not None, 0.0)
+    judge_unprovisioned(log, unit.identity)
 
 
 def restart(unit: Unit) -> None:
@@ -66,7 +96,7 @@ def restart(unit: Unit) -> None:
         unit.port = returned(unit.port, link.address, own_usb)
 
 
-def _bind_known(unit: Unit) -> None:
+def bind_known(unit: Unit) -> None:
     """Which unit it ought to be: by the MAC that the loader told, or by the serial that the operator gave."""
     job = unit.job
     if unit.binding is None and unit.mac is not None:

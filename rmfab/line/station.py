@@ -25,22 +25,41 @@ from rmfab.product.walker import Table, Walker, load_toml
 
 FILE_NAME = "station.toml"
 DEFAULT_BAUD = 921600
+NMCLI, JOINED = "nmcli", "joined"
 
 
 @dataclass(frozen=True)
 class Slot:
-    """One position of a station: its name for people, and how its board is reached."""
+    """One position of a station: its name for people, and how its board is reached.
+
+    *unit* is the URL at which its running unit answers provisioning, None where the station has to find it.
+    """
 
     name: str
     link: Link
+    unit: str | None = None
+
+
+@dataclass(frozen=True)
+class Radio:
+    """How a station reaches unprovisioned units.
+
+    *softap* is `nmcli`, `joined`, or a command with `{ssid}`; *network* a file with the factory network's credentials.
+    """
+
+    adapter: str | None = None
+    softap: tuple[str, ...] = (NMCLI,)
+    interface: str | None = None
+    network: Path | None = None
 
 
 @dataclass(frozen=True)
 class Station:
-    """The host's name in the ledger, and its slots in the order of the file."""
+    """The host's name in the ledger, its slots in the order of the file, and its radio."""
 
     name: str
     slots: tuple[Slot, ...] = ()
+    radio: Radio = Radio()
 
 
 def host_station() -> Station:
@@ -55,12 +74,13 @@ def load_station(path: Path) -> Station:
     table = walker.table("station")
     name = table.text("name", host_station().name, check=_bad_name)
     table.finish()
+    radio = _radio(walker.table("provisioning"), path.resolve().parent)
     slots = tuple(_slot(slot) for slot in walker.tables("slot"))
     for what, values in (("name", [slot.name for slot in slots]), ("port", [slot.link.address for slot in slots])):
         for value in sorted({value for value in values if values.count(value) > 1}):
             walker.complain("[[slot]]", f'two slots have the {what} "{value}"')
     walker.finish()
-    return Station(name, slots)
+    return Station(name, slots, radio)
 
 
 def _slot(table: Table) -> Slot:
@@ -68,8 +88,27 @@ def _slot(table: Table) -> Slot:
     address = table.text("port")
     baud = table.integer("baud", DEFAULT_BAUD, 9600, 4_000_000)
     restart = _restart(table)
+    unit = table.text("unit", "", check=_bad_url)
     table.finish()
-    return Slot(name, Link(address, baud, restart))
+    return Slot(name, Link(address, baud, restart), unit or None)
+
+
+def _radio(table: Table, root: Path) -> Radio:
+    adapter, interface, network = (table.text(key, "") for key in ("adapter", "interface", "network"))
+    softap = _softap(table)
+    table.finish()
+    return Radio(adapter or None, softap, interface or None, root / network if network else None)
+
+
+def _softap(table: Table) -> tuple[str, ...]:
+    value = table.raw("softap")
+    if value is None or value in (NMCLI, JOINED):
+        return (value or NMCLI,)
+    words = value if isinstance(value, list) and all(isinstance(word, str) for word in value) else []
+    if any("{ssid}" in word for word in words):
+        return tuple(words)
+    table.complain("softap", f"{value!r} is no way to join", '"nmcli", "joined", or ["program", …, "{ssid}"]')
+    return (NMCLI,)
 
 
 def _restart(table: Table) -> Restart:
@@ -86,6 +125,10 @@ def _restart(table: Table) -> Restart:
             return Auto()
     table.complain("restart", f"{value!r} is no restart kind", '"auto", "none", or ["program", …, "{mode}"]')
     return Auto()
+
+
+def _bad_url(url: str) -> str | None:
+    return None if not url or url.startswith("http://") else f'"{url}" is no URL of a unit: http://host[:port]'
 
 
 def _bad_name(name: str) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from rmfab.board.bootlog import BootLog
 from rmfab.board.console import Console
@@ -18,6 +19,7 @@ from rmfab.ledger.records import Identity as LedgerIdentity
 from rmfab.line.happening import Happening, Word
 from rmfab.line.job import Job
 from rmfab.line.station import Slot
+from rmfab.secret import Secret
 
 
 class Aborted(Exception):
@@ -28,9 +30,21 @@ class Skipped(Exception):
     """The step has nothing to do here; the text says why."""
 
 
+@dataclass(frozen=True)
+class Marginal:
+    """What a step returns that passed, but only just: the cause and reason beside its *measurements*."""
+
+    cause: str
+    reason: str
+    measurements: dict[str, Any]
+
+
 @dataclass
 class Unit:
-    """One board on one slot. Everything None until the step that finds it out."""
+    """One board on one slot. Everything None until the step that finds it out.
+
+    *transcript* is the console's text before its last restart; *secrets* are blanked in it beside the PoP.
+    """
 
     job: Job
     slot: Slot
@@ -47,6 +61,8 @@ class Unit:
     erased: tuple[tuple[str, int, int], ...] = ()
     boot_log: BootLog | None = None
     console: Console | None = None
+    transcript: list[str] = field(default_factory=list)
+    secrets: list[Secret[str]] = field(default_factory=list)
 
     def keep_going(self) -> None:
         """Raises Aborted where the operator stops the line."""

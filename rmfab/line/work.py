@@ -20,11 +20,11 @@ from rmfab.errors import Fault, IntegrityError, RmfabError
 from rmfab.files import write_file
 from rmfab.ledger.events import Event, Kind, Outcome, timestamp
 from rmfab.ledger.states import State, allowed
-from rmfab.line import loading, proving
+from rmfab.line import clearing, loading, owning, proving
 from rmfab.line.happening import Happening, Step, StepEnded, StepStarted, UnitEnded, Word
 from rmfab.line.job import Job
 from rmfab.line.station import Slot
-from rmfab.line.unit import Aborted, Skipped, Unit
+from rmfab.line.unit import Aborted, Marginal, Skipped, Unit
 from rmfab.secret import redact
 
 Tell = Callable[[Happening], None]
@@ -35,16 +35,18 @@ def label(_: Unit) -> dict[str, Any]:
     raise Skipped("no printer is configured; `rmfab label` makes sheets and pictures")
 
 
-STEPS: Mapping[Step, Callable[[Unit], dict[str, Any]]] = {
+STEPS: Mapping[Step, Callable[[Unit], dict[str, Any] | Marginal]] = {
     Step.DETECT: loading.detect,
     Step.CLAIM: loading.claim,
     Step.FLASH: loading.flash,
     Step.READBACK: loading.readback,
     Step.BOOT: proving.boot,
     Step.IDENTIFY: proving.identify,
+    Step.PROVISION: owning.provision,
+    Step.RESET: clearing.reset,
     Step.LABEL: label,
 }
-_REACHES = {Step.READBACK: State.FLASHED, Step.IDENTIFY: State.VERIFIED}
+_GOOD = (Outcome.PASS, Outcome.MARGINAL, Outcome.SKIP)
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,12 @@ def judge_error(error: Exception) -> Ending:
     return Ending(Outcome.ERROR, "bug", f"a bug in rmfab: {type(error).__name__}", error=error)
 
 
+def _ended(result: dict[str, Any] | Marginal) -> Ending:
+    if isinstance(result, Marginal):
+        return Ending(Outcome.MARGINAL, result.cause, result.reason, result.measurements)
+    return Ending(Outcome.PASS, measurements=result)
+
+
 class Worker:
     """Works on one board of *slot*; told to `run` once."""
 
@@ -94,7 +102,7 @@ class Worker:
         try:
             for step in self._job.steps:
                 ending = self._step(step)
-                if ending.outcome not in (Outcome.PASS, Outcome.SKIP):
+                if ending.outcome not in _GOOD:
                     worst = ending
                     break
             self._leave_running(unit)
@@ -110,7 +118,7 @@ class Worker:
         began = time.monotonic()
         try:
             unit.keep_going()
-            ending = Ending(Outcome.PASS, measurements=STEPS[step](unit))
+            ending = _ended(STEPS[step](unit))
         except Exception as error:  # noqa: BLE001 - judged below, recorded and told; a bug is raised again by the floor
             ending = judge_error(error)
         seconds = time.monotonic() - began
@@ -158,8 +166,8 @@ class Worker:
             return None
         current = self._state or unit.binding.state
         wanted = State.FAILED if ending.outcome is Outcome.FAIL else None
-        if ending.outcome is Outcome.PASS:
-            wanted = _REACHES.get(step)
+        if ending.outcome in _GOOD:
+            wanted = self._reaches(step)
         if wanted is None or (wanted is current and wanted is not State.FLASHED):
             return None
         if not allowed(current, wanted, flashed=unit.binding.standing.flashed_ts is not None):
@@ -167,6 +175,13 @@ class Worker:
                 self._warn(f"{unit.serial} stays {current}: it was not flashed since; `rmfab run` brings it back")
             return None
         return wanted
+
+    def _reaches(self, step: Step) -> State | None:
+        """The state of a unit that has come through *step*: verified by the last of the proofs that are asked for."""
+        if step is Step.READBACK:
+            return State.FLASHED
+        proofs = [one for one in self._job.steps if one in (Step.IDENTIFY, Step.PROVISION)]
+        return State.VERIFIED if proofs and step is proofs[-1] else None
 
     def _leave_running(self, unit: Unit) -> None:
         """Restarts a board that only the loader was asked to work on: left there it would look dead."""
@@ -179,7 +194,8 @@ class Worker:
 
     def _write_log(self, unit: Unit) -> str | None:
         """Keeps the console's text without the PoP, or what the loader said; returns where."""
-        text = unit.console.text if unit.console else "".join(f"{line}\n" for line in said())
+        text = "".join(unit.transcript) + (unit.console.text if unit.console else "")
+        text = text or "".join(f"{line}\n" for line in said())
         if not text.strip():
             return None
         name = unit.serial or (unit.mac or self._slot.name).replace(":", "")
@@ -196,8 +212,9 @@ class Worker:
     def _redacted(self, text: str | None) -> str | None:
         if text is None:
             return None
-        identity = self._unit.identity if self._unit else None
-        return redact(text, identity.pop) if identity else redact(text)
+        unit = self._unit
+        own = [unit.identity.pop] if unit and unit.identity else []
+        return redact(text, *own, *(unit.secrets if unit else ()))
 
     def _end(self, worst: Ending, log: str | None) -> UnitEnded:
         error = worst.error if isinstance(worst.error, RmfabError) else None

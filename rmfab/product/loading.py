@@ -15,6 +15,7 @@ from rmfab.product.product import (
     Product,
     Provisioning,
     ReleaseSource,
+    ScanPolicy,
     VerifyPolicy,
 )
 from rmfab.product.serial import SerialPattern
@@ -156,8 +157,28 @@ def _verify(table: Table) -> VerifyPolicy:
         boot_timeout=table.number("boot_timeout", 20.0, 1.0, 600.0),
         settle=table.number("settle", 0.5, 0.0, 60.0),
         console=table.boolean("console", True),
+        provision=table.boolean("provision", True),
+        answer_timeout=table.number("answer_timeout", 10.0, 0.5, 120.0),
+        wrong_pop_every=table.integer("wrong_pop_every", 50, 0, 1_000_000),
+        scan=_scan(table),
+        join=table.boolean("join", False),
+        join_timeout=table.number("join_timeout", 30.0, 1.0, 600.0),
+        mqtt=table.boolean("mqtt", False),
     )
+    if policy.mqtt and not policy.join:
+        table.complain("mqtt", "a unit that joins no network reaches no MQTT", "join = true, or leave mqtt out")
     table.finish()
+    return policy
+
+
+def _scan(table: Table) -> ScanPolicy:
+    policy = ScanPolicy(
+        ssid=table.text("scan_ssid", "", check=_bad_ssid),
+        marginal=table.integer("scan_marginal", -70, -120, 0),
+        fail=table.integer("scan_fail", -80, -120, 0),
+    )
+    if policy.fail > policy.marginal:
+        table.complain("scan_fail", f"{policy.fail} dBm is louder than scan_marginal ({policy.marginal} dBm)")
     return policy
 
 
@@ -187,6 +208,10 @@ def _bad_name(name: str) -> str | None:
 
 def _bad_host(host: str) -> str | None:
     return None if _HOST.fullmatch(host) else f'"{host}" is no host name (no scheme, no port, no path)'
+
+
+def _bad_ssid(ssid: str) -> str | None:
+    return None if len(ssid.encode()) <= 32 else "an SSID has at most 32 bytes"
 
 
 def _bad_label(label: str) -> str | None:

@@ -81,16 +81,37 @@ class LabelPolicy:
 
 
 @dataclass(frozen=True)
+class ScanPolicy:
+    """`[verify] scan_*`: the network that a unit's own scan must hear, and how loud, in dBm.
+
+    Under *marginal* the unit passes as MARGINAL, under *fail* it fails. An empty *ssid* leaves the scan out.
+    """
+
+    ssid: str = ""
+    marginal: int = -70
+    fail: int = -80
+
+
+@dataclass(frozen=True)
 class VerifyPolicy:
-    """`[verify]`: how long a unit may take, in seconds, and whether its UART console is asked.
+    """`[verify]`: how long a unit may take, in seconds, and what it is asked.
 
     *boot_timeout* runs from the restart to the last expected line; after it the console must stay free of panics
-    and restarts for *settle*.
+    and restarts for *settle*. *console*: get-node-id and sign-data. *provision*: the provisioning protocol, each
+    answer within *answer_timeout*; a wrong PoP is tried on the first unit of a batch and every *wrong_pop_every*-th
+    (0: never). *join*: hand over the factory network and wait for *join_timeout*, *mqtt*: also for MQTT.
     """
 
     boot_timeout: float = 20.0
     settle: float = 0.5
     console: bool = True
+    provision: bool = True
+    answer_timeout: float = 10.0
+    wrong_pop_every: int = 50
+    scan: ScanPolicy = ScanPolicy()
+    join: bool = False
+    join_timeout: float = 30.0
+    mqtt: bool = False
 
 
 @dataclass(frozen=True)
