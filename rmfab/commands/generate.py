@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -110,7 +111,7 @@ def generate(workspace: Workspace, count: int, name: str | None, values: ValuesF
     made = make_batch(
         workspace.ledger, batch, recipe, values=values, jobs=jobs, station=workspace.station.name, now=now
     )
-    with speech.progress(f"batch {batch.name}", batch.size) as advance:
+    with speech.progress(f"batch {batch.name}", batch.size) as advance, closing(made):
         for standing in made:
             advance(standing)
     speech.say(f"batch {batch.name}: {speech.counted(batch.size, 'identity', 'identities')} made")
