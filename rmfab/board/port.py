@@ -146,7 +146,8 @@ def gone(address: str, error: Exception) -> PortError:
     hint = "check the cable and the board's power"
     if "://" in address:
         hint += "; is the serial server running, and no other client on this port?"
-    return PortError(f"the port went away: {error}", where=address, hint=hint, cause="port-gone")
+    why = getattr(error, "strerror", None) or error
+    return PortError(f"the port went away: {why}", where=address, hint=hint, cause="port-gone")
 
 
 def swapped(address: str) -> PortError:
