@@ -317,6 +317,9 @@ _GITIGNORE = """# secret, or of this host only
 /logs/
 /station.toml
 /out/
+/images/
+/boards/
+/labels*
 """
 
 
