@@ -57,7 +57,17 @@ class Loader:
         """Brings the board into its ROM loader and asks what it is, before anything is uploaded."""
         forget_said()
         self._guarded(self._lower)
-        self._esp = self._guarded(self._detect)
+        try:
+            self._esp = self._guarded(self._detect)
+        except PortError as error:
+            if error.cause == "port-gone" or not isinstance(self._link.restart, Unwired):
+                raise
+            raise PortError(
+                f"no board waits in its loader here: {error.what}",
+                where=self._link.address,
+                hint="restart it with its boot pin (IO0, GPIO9 on C3/C6) low, then repeat this",
+                cause="not-in-loader",
+            ) from error
         self._stub = False
         self.baud = ROM_BAUD
         return self._guarded(self._ask)
