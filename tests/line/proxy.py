@@ -14,14 +14,22 @@ _SET_BAUD = re.compile(rb"\xff\xfa\x2c\x01(....)\xff\xf0", re.DOTALL)
 _NOISE = bytes(0x7E if 0x20 <= byte < 0xF0 else byte for byte in range(256))
 
 
-class GarblingProxy:
-    """Listens on loopback and passes everything on to *url*; data from the board is noise above *limit* baud."""
+_DATA_BLOCK = b"\xc0\x00\x11"
 
-    def __init__(self, url: str, limit: int) -> None:
+
+class GarblingProxy:
+    """Listens on loopback and passes everything on to *url*; data from the board is noise above *limit* baud.
+
+    *lose*: so many answers to blocks of compressed data are lost, from the first one on.
+    """
+
+    def __init__(self, url: str, limit: int = 1 << 30, lose: int = 0) -> None:
         parts = urlsplit(url)
         self._target = (parts.hostname, parts.port)
         self._limit = limit
         self._baud = 0
+        self._lose = lose
+        self._losing = False
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._thread = threading.Thread(target=self._serve, daemon=True)
 
@@ -44,6 +52,11 @@ class GarblingProxy:
                     if ready is client:
                         for value in _SET_BAUD.findall(data):
                             self._baud = int.from_bytes(value, "big")
+                        if self._lose and _DATA_BLOCK in data:
+                            self._lose -= 1
+                            self._losing = True
                         board.sendall(data)
+                    elif self._losing:
+                        self._losing = False
                     else:
                         client.sendall(data.translate(_NOISE) if self._baud > self._limit else data)
