@@ -25,8 +25,8 @@ from rmfab.secret import Secret
 DOTS = 3
 
 
-def main(argv: Sequence[str] | None = None) -> float:
-    """Runs the benchmark on *argv* (number of labels, sheet); returns the ratio to the floor."""
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the benchmark on *argv* (number of labels, sheet); 1 where 10,000 labels would take over two minutes."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     count = int(arguments[0]) if arguments else 1000
     chosen = sheet(arguments[1] if len(arguments) > 1 else "L7651")
@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> float:
     print(f"qrcode encoding and reading back   {count} labels  {floor:7.2f} s  {count / floor:7.0f} labels/s")
     print(f"sheets of {chosen}, read back       {count} labels  {ours:7.2f} s  {count / ours:7.0f} labels/s")
     print(f"ratio to the floor {ours / floor:.2f}")
-    return ours / floor
+    return int(ours / count * 10_000 > 120)
 
 
 def label(number: int) -> Label:

@@ -205,7 +205,13 @@ def _refuse(error: click.ClickException) -> int:
 
 def _unread() -> int:
     """Nobody reads our stdout any more: what was under way has ended as after ^C, and nothing is left to say."""
-    sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123 - what is still buffered goes there
+    try:
+        number = sys.stdout.fileno()
+    except OSError:  # a stream in memory
+        return EXIT_INTERRUPTED
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, number)  # what is still buffered goes there
+    os.close(nowhere)
     return EXIT_INTERRUPTED
 
 

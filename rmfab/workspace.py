@@ -18,7 +18,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rmfab.errors import InputError, StationError
+from rmfab.errors import InputError, LedgerError, StationError
 from rmfab.files import make_folder, read_input, shipped, write_file
 from rmfab.product.loading import FILE_NAME, load_product, parse_product
 from rmfab.product.product import MQTT_HOST_PLACEHOLDER, Product
@@ -49,7 +49,10 @@ def find_workspace(folder: Path | None) -> Path:
         if (chosen / FILE_NAME).is_file():
             return chosen.resolve()
         raise InputError(f"there is no {FILE_NAME} here", where=str(chosen), hint="`rmfab init DIR` makes a workspace")
-    here = Path.cwd()
+    try:
+        here = Path.cwd()
+    except OSError as error:
+        raise InputError(f"the current folder is gone: {error.strerror}", hint="-C DIR chooses a workspace") from error
     for place in (here, *here.parents):
         if (place / FILE_NAME).is_file():
             return place
@@ -101,11 +104,34 @@ class Workspace:
 
     @cached_property
     def ledger(self) -> Ledger:
-        """The ledger. Raises LedgerError."""
+        """The ledger. Raises LedgerError, also where there is none: only `make_ledger` begins one."""
         from rmfab.ledger.store import Ledger
 
-        location = self.ledger_path
-        return Ledger.open(location if isinstance(location, Path) else _as_path(location), create=True)
+        location = _as_path(self.ledger_path)
+        if isinstance(location, Path) and not location.exists():
+            raise LedgerError(
+                "there is no ledger here",
+                where=str(location),
+                hint=f"`rmfab generate` begins one with the first batch; {LEDGER_ENVIRONMENT} names another",
+                cause="ledger-missing",
+            )
+        return Ledger.open(location, create=False)
+
+    @property
+    def has_ledger(self) -> bool:
+        """Whether a ledger was begun; a database elsewhere is taken to be."""
+        location = _as_path(self.ledger_path)
+        return not isinstance(location, Path) or (location.exists() and location.stat().st_size > 0)
+
+    def make_ledger(self) -> bool:
+        """Begins a ledger where there is none, for the first batch; returns whether it did. Raises LedgerError."""
+        from rmfab.ledger.store import Ledger
+
+        location = _as_path(self.ledger_path)
+        if self.has_ledger:
+            return False
+        Ledger.open(location, create=True).close()
+        return True
 
     @cached_property
     def station(self) -> Station:
@@ -201,8 +227,8 @@ class Workspace:
         return open_release(path)
 
 
-def _as_path(location: str) -> Path | str:
-    return location if "://" in location else Path(location)
+def _as_path(location: Path | str) -> Path | str:
+    return location if "://" in str(location) else Path(location)
 
 
 def batch_prefix(product: str) -> str:
@@ -257,6 +283,8 @@ def create_workspace(
     for key, value in values.items():
         text = text.replace(f"@{key}@", _escaped(value))
     parse_product(text.replace("@RECIPIENT@", _NOBODY), folder / FILE_NAME)
+    if not force:
+        _refuse_other(folder, text)
     make_folder(folder)
     recipient = make_keys(folder / "keys")
     write_file(folder / FILE_NAME, text.replace("@RECIPIENT@", recipient).encode(), force=force)
@@ -269,6 +297,18 @@ def create_workspace(
     return open_workspace(folder)
 
 
+def _refuse_other(folder: Path, text: str) -> None:
+    """Raises InputError where *folder* is a workspace already, and not the one that *text* would make."""
+    there = folder / FILE_NAME
+    if there.exists() and text.split("@RECIPIENT@")[0].encode() != read_input(there).split(b"age1")[0]:
+        raise InputError(
+            "there is a workspace already, with another product.toml",
+            where=str(there),
+            hint="edit it; `rmfab station key` makes the keys of this host; --force replaces the file",
+            cause="exists",
+        )
+
+
 _NOBODY = "age1" + "q" * 58
 _GITIGNORE = """# secret, or of this host only
 /keys/
@@ -277,6 +317,9 @@ _GITIGNORE = """# secret, or of this host only
 /logs/
 /station.toml
 /out/
+/images/
+/boards/
+/labels*
 """
 
 
@@ -297,16 +340,22 @@ def _serial_pattern(name: str) -> str:
 
 def admit(product_toml: Path, name: str, recipient: str) -> None:
     """Adds *recipient* to the table `[recipients]` of *product_toml*, keeping every other byte. Raises InputError."""
-    text = product_toml.read_text(encoding="utf-8")
-    line = f'{_bare_key(name)} = "{recipient}"\n'
-    lines = text.splitlines(keepends=True)
-    at = next((i for i, row in enumerate(lines) if row.split("#")[0].strip() == "[recipients]"), None)
+    known = load_product(product_toml).recipients
+    key = _bare_key(name)
+    if key in known:
+        raise InputError(
+            f'there is another recipient called "{key}"', where=f"{FILE_NAME}: [recipients]", hint="--name NAME"
+        )
+    lines = read_input(product_toml, "product").splitlines(keepends=True)
+    end = b"\r\n" if lines[0].endswith(b"\r\n") else b"\n"
+    line = f'{key} = "{recipient}"'.encode() + end
+    at = next((i for i, row in enumerate(lines) if row.split(b"#")[0].strip() == b"[recipients]"), None)
+    if not lines[-1].endswith(b"\n"):
+        lines[-1] += end
     if at is None:
-        lines += ["\n[recipients]\n", line]
+        lines += [end, b"[recipients]" + end, line]
     else:
-        if not lines[at].endswith("\n"):
-            lines[at] += "\n"
         lines.insert(at + 1, line)
-    changed = "".join(lines)
-    parse_product(changed, product_toml)
-    write_file(product_toml, changed.encode(), force=True)
+    changed = b"".join(lines)
+    parse_product(changed.decode("utf-8-sig"), product_toml)
+    write_file(product_toml, changed, force=True)

@@ -1,7 +1,7 @@
 """Serial ports: opening one without resetting the board on it, and listing what is plugged in.
 
-pyserial opens everything but `rfc2217://`, which `rmfab.board.rfc2217` does. A port is held exclusively from the first
-byte to the last line of the boot log, so that no other program and no other rmfab talks to the same board.
+pyserial opens devices and its other URLs; `rfc2217://` and `socket://` are ours. A port is held exclusively from the
+first byte to the last line of the boot log, so that no other program and no other rmfab talks to the same board.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ from typing import Protocol, TypeVar
 import serial
 from serial.tools import list_ports
 
+from rmfab.board.raw_socket import RawSocketPort
 from rmfab.board.rfc2217 import Rfc2217Port
 from rmfab.errors import PortError
 
 ROM_BAUD = 115200
-_URL_PREFIXES = ("rfc2217://", "socket://", "loop://", "spy://")
+_URL_PREFIXES = ("loop://", "spy://")
 _BY_PATH = Path("/dev/serial/by-path")
 
 R = TypeVar("R")
@@ -86,6 +87,10 @@ def _unopened(address: str) -> SerialPort:
         remote: SerialPort = Rfc2217Port()
         remote.port = address
         return remote
+    if address.startswith("socket://"):
+        raw: SerialPort = RawSocketPort()
+        raw.port = address
+        return raw
     if address.startswith(_URL_PREFIXES):
         url_port: SerialPort = serial.serial_for_url(address, do_not_open=True)
         return url_port
@@ -146,7 +151,8 @@ def gone(address: str, error: Exception) -> PortError:
     hint = "check the cable and the board's power"
     if "://" in address:
         hint += "; is the serial server running, and no other client on this port?"
-    return PortError(f"the port went away: {error}", where=address, hint=hint, cause="port-gone")
+    why = getattr(error, "strerror", None) or error
+    return PortError(f"the port went away: {why}", where=address, hint=hint, cause="port-gone")
 
 
 def swapped(address: str) -> PortError:

@@ -5,13 +5,14 @@ Restart means pulling EN. The factory reset is another thing and is called reset
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import time
 from dataclasses import dataclass
 from typing import Literal
 
 from rmfab.board.port import SerialPort
-from rmfab.errors import InputError, StationError
+from rmfab.errors import InputError, PortError, StationError
 
 Mode = Literal["download", "run"]
 
@@ -64,17 +65,34 @@ Restart = Auto | Unwired | FixtureCommand
 def restart_into_run(port: SerialPort, restart: Restart, *, own_usb: bool = False) -> None:
     """Restarts the board into its firmware, with nothing of before left in the input. Not for `Unwired`.
 
-    *own_usb*: the port is the chip's own USB, which may go away by it.
+    *own_usb*: the port is the chip's own USB, which may go away by it. Raises PortError for a port without reset
+    lines (a pseudo-terminal), StationError where a fixture's command fails.
     """
     match restart:
         case FixtureCommand():
             port.reset_input_buffer()
             restart.run("run")
         case Auto():
-            port.dtr = False
-            port.rts = True
-            time.sleep(_OWN_USB_HOLD_SECONDS if own_usb else _HOLD_SECONDS)
-            port.reset_input_buffer()
-            port.rts = False
+            try:
+                _pulse(port, _OWN_USB_HOLD_SECONDS if own_usb else _HOLD_SECONDS)
+            except OSError as error:
+                if error.errno not in (errno.ENOTTY, errno.EINVAL):
+                    raise
+                raise PortError(
+                    "this port has no reset lines",
+                    where=port.port,
+                    hint='a slot in station.toml with restart = "none", or with a fixture\'s command',
+                    cause="no-reset-lines",
+                ) from error
         case Unwired():
             raise ValueError("an unwired board cannot be restarted from here")
+
+
+def _pulse(port: SerialPort, seconds: float) -> None:
+    """Pulls EN for *seconds* with the boot pin released."""
+    for asserted in (True, False):
+        port.rts = asserted
+        port.dtr = False  # Windows' driver for USB serial passes RTS on only when DTR is written
+        if asserted:
+            time.sleep(seconds)
+            port.reset_input_buffer()

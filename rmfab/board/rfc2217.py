@@ -89,7 +89,7 @@ class Rfc2217Port(serial.SerialBase):
             raise self._lost(error) from error
 
     def _lost(self, why: object) -> serial.SerialException:
-        return serial.SerialException(errno.ECONNRESET, f"{self.portstr} went away: {why}")
+        return serial.SerialException(errno.ECONNRESET, str(getattr(why, "strerror", None) or why))
 
     def _com_port(self, command: int, value: bytes) -> None:
         body = bytes((_COM_PORT, command)) + value.replace(b"\xff", b"\xff\xff")

@@ -38,22 +38,29 @@ def write_files(workspace: Workspace, batch: str, output: Path, *, force: bool) 
     from rmfab.files import make_folder, output_file, write_file
     from rmfab.identity.factory_image import factory_image
     from rmfab.identity.mass_mfg import config_csv, values_csv
+    from rmfab.ledger.states import State
 
     size = workspace.ledger.batch(batch).size
+    workspace.check_policy(batch)
+    packed = 0
     make_folder(output, secret=True)
     images, sheets = make_folder(output / "bin", secret=True), make_folder(output / "csv", secret=True)
-    opened = (workspace.open_identity(bound) for bound in workspace.ledger.identities(batch))
+    bound = (one for one in workspace.ledger.identities(batch) if one.state is not State.VOID)
+    opened = (workspace.open_identity(one) for one in bound)
     with speech.progress(f"batch {batch}", size) as advance:
 
         def pack() -> Iterator[Identity]:
-            for done, identity in enumerate(opened, 1):
+            nonlocal packed
+            for packed, identity in enumerate(opened, 1):
                 image = factory_image(identity, workspace.product)
                 write_file(images / f"{identity.serial}.bin", image, secret=True, force=force, sync=False)
-                advance(done)
+                advance(packed)
                 yield identity
 
         write_file(sheets / "config.csv", config_csv(workspace.product), secret=True, force=force)
         with output_file(sheets / "values.csv", secret=True, force=force) as stream:
             for line in values_csv(pack(), workspace.product):
                 stream.write(line)
-    speech.say(f"{speech.counted(size, 'factory image')} in {images}; keep them as you would keep keys")
+    speech.say(f"{speech.counted(packed, 'factory image')} in {images}; keep them as you would keep keys")
+    if packed < size:
+        speech.say(f"{speech.counted(size - packed, 'identity', 'identities')} of the batch void, and left out")

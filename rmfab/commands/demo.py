@@ -39,7 +39,7 @@ def command(units: int, chip: str, fault: str | None, folder: Path, json_wanted:
     from rmfab.commands.build import write_files
     from rmfab.commands.generate import generate
 
-    call = _fault(fault)
+    call = _fault(fault, units)
     workspace = _workspace(folder, Chip(chip))
     batch = generate(workspace, units, None, None, 1)
     release = _release(workspace)
@@ -57,14 +57,19 @@ def command(units: int, chip: str, fault: str | None, folder: Path, json_wanted:
     speech.say(f"play on with `rmfab -C {folder} …`, for example `rmfab -C {folder} trace` and a serial")
 
 
-def _fault(text: str | None) -> FaultCall | None:
+def _fault(text: str | None, units: int) -> FaultCall | None:
+    """The fault of the first board, or of the one that it names. Raises InputError where there is none such."""
     from dataclasses import replace
 
-    from rmfab.virtual.faults import FaultCall
+    from rmfab.virtual.faults import Fault, FaultCall
 
     if text is None:
         return None
     call = FaultCall.parse(text)
+    if call.fault is Fault.KILL_AT:
+        raise InputError(f'"{text}" is no fault for a demo', hint="`rmfab board --fault kill-at=N --kill-pid PID`")
+    if call.index is not None and call.index >= units:
+        raise InputError(f'"{text}" names a board that is not there', hint=f"0 to {units - 1} with --units {units}")
     return call if call.index is not None else replace(call, index=0)
 
 
@@ -74,6 +79,8 @@ def _workspace(folder: Path, chip: Chip) -> Workspace:
     from rmfab.product.loading import FILE_NAME
     from rmfab.workspace import create_workspace, now, open_workspace
 
+    if folder.exists() and not folder.is_dir():
+        raise InputError("this is a file, not a folder", where=str(folder), hint="--dir names another one")
     if folder.exists() and any(folder.iterdir()):
         if not (folder / MARKER).is_file():
             raise InputError("this folder is not empty and no demo", where=str(folder), hint="--dir names another one")
@@ -92,6 +99,7 @@ def _workspace(folder: Path, chip: Chip) -> Workspace:
     (folder / FILE_NAME).write_text(text, encoding="utf-8")
     authority = CertificateAuthority.create("Demo Lamp Device CA", CaKeyKind.ECDSA_P256, now())
     authority.save(workspace.ca_folder, None)
+    workspace.make_ledger()
     return open_workspace(folder)
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from rmfab.errors import ComplaintsError, InputError
+from rmfab.errors import InputError
 
 if TYPE_CHECKING:
     from rmfab.identity.ca import CertificateAuthority
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
 MAX_COUNT = 2_000_000
 _GROUP = 500
-_MOST_COMPLAINTS = 20
 
 
 @click.command("generate")
@@ -48,7 +48,8 @@ def command(count: int | None, batch: str | None, values: Path | None, jobs: int
         opened = open_values(values, workspace.product)
         if count is not None and count != opened.count:
             raise InputError(f"--count {count}, but the file has {opened.count} rows", where=str(values))
-        _refuse_taken(workspace.ledger, opened, batch)
+        if workspace.has_ledger:
+            _refuse_taken(workspace.ledger, opened, batch)
     elif count is None:
         raise click.UsageError("how many? --count N, or --values FILE")
     else:
@@ -93,6 +94,8 @@ def generate(workspace: Workspace, count: int, name: str | None, values: ValuesF
         serial_of=None if values is not None and values.serials else product.serial.serial,
         chunk_size=chunk_size(product.identity),
     )
+    if workspace.make_ledger():
+        speech.say(f"a new ledger: {workspace.ledger_path}")
     batch = workspace.ledger.begin_batch(order, timestamp(now()))
     if batch.closed:
         speech.say(f"batch {batch.name}: its {batch.size} identities were made before")
@@ -110,7 +113,7 @@ def generate(workspace: Workspace, count: int, name: str | None, values: ValuesF
     made = make_batch(
         workspace.ledger, batch, recipe, values=values, jobs=jobs, station=workspace.station.name, now=now
     )
-    with speech.progress(f"batch {batch.name}", batch.size) as advance:
+    with speech.progress(f"batch {batch.name}", batch.size) as advance, closing(made):
         for standing in made:
             advance(standing)
     speech.say(f"batch {batch.name}: {speech.counted(batch.size, 'identity', 'identities')} made")
@@ -127,12 +130,15 @@ def _open_ca(workspace: Workspace) -> CertificateAuthority:
 
 def _refuse_taken(ledger: Ledger, values: ValuesFile, name: str | None) -> None:
     """Raises ComplaintsError for serials and node ids of *values* that another batch has, each with its line."""
+    from rmfab.nvs.sheet import Complaints
+
     own = {
         batch.name
         for batch in ledger.batches()
-        if json.loads(batch.policy).get("values") == values.sha256 and name in (None, batch.name)
+        if json.loads(batch.policy).get("values") == values.sha256
+        and (batch.name == name if name is not None else not batch.closed)
     }
-    complaints: list[InputError] = []
+    complaints = Complaints(values.path)
     group: dict[tuple[str, str], int] = {}
 
     def judge() -> None:
@@ -142,14 +148,8 @@ def _refuse_taken(ledger: Ledger, values: ValuesFile, name: str | None) -> None:
             if taken.batch in own:
                 continue
             line = group[taken.column, taken.value]
-            complaints.append(
-                InputError(
-                    f'{taken.column} "{taken.value}" is already in batch {taken.batch}',
-                    where=f"{values.path}:{line}",
-                    hint=f"a {taken.column} is given once; remove line {line}, or leave the column out",
-                    cause="taken",
-                )
-            )
+            hint = f"a {taken.column} is given once; remove the line, or leave the column out"
+            complaints.add(line, f'{taken.column} "{taken.value}" is already in batch {taken.batch}', hint=hint)
         group.clear()
 
     for row in values.rows():
@@ -159,8 +159,5 @@ def _refuse_taken(ledger: Ledger, values: ValuesFile, name: str | None) -> None:
             group["node_id", row.node_id] = row.line
         if len(group) >= _GROUP:
             judge()
-        if len(complaints) >= _MOST_COMPLAINTS:
-            break
     judge()
-    if complaints:
-        raise ComplaintsError(complaints[:_MOST_COMPLAINTS])
+    complaints.settle()

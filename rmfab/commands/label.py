@@ -54,7 +54,11 @@ def command(
     from rmfab.workspace import open_workspace
 
     workspace = open_workspace(speech.folder())
-    paper = sheet(sheet_name or workspace.product.label.sheet)
+    try:
+        paper = sheet(sheet_name or workspace.product.label.sheet)
+    except InputError as error:
+        place = "--sheet" if sheet_name else "product.toml: [label] sheet"
+        raise InputError(error.what, where=place, hint=error.hint, cause=error.cause) from None
     form = form or _form_of(output)
     if (output is None) != (form == "terminal"):
         raise click.UsageError("where to? -o FILE, or --format terminal without -o")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from rmfab.errors import InputError, IntegrityError, StationError, UnitsFailed
+from rmfab.errors import InputError, IntegrityError, RmfabError, StationError, UnitsFailed
 
 if TYPE_CHECKING:
     from rmfab.line.floor import Floor
@@ -78,8 +78,7 @@ def run_line(
         opened = workspace.release(release)
         preflight(opened, workspace.product)
         firmware = Firmware.prepare(opened)
-    if batch is not None:
-        workspace.check_policy(batch)
+    _check_batches(workspace, batch, claims=Step.CLAIM in steps)
     job = Job(
         product=workspace.product,
         firmware=firmware,
@@ -97,6 +96,7 @@ def run_line(
     view = make_view(json_wanted, tuple(slot.name for slot in slots))
     summary = Summary()
     ended: list[UnitEnded] = []
+    bug: Exception | None = None
     try:
         with _stoppable(floor):
             for happening in floor.happenings():
@@ -106,10 +106,28 @@ def run_line(
                     ended.append(happening)
                     if on_unit is not None:
                         on_unit(happening)
+    except BrokenPipeError:
+        raise
+    except Exception as error:  # noqa: BLE001 - weighed against what the units say, and raised there
+        bug = error
     finally:
         view.close(summary)
-    _raise_worst(floor, summary, ended)
+    _raise_worst(floor, summary, ended, bug)
     return summary
+
+
+def _check_batches(workspace: Workspace, batch: str | None, *, claims: bool) -> None:
+    """Raises InputError where an identity that could be claimed was made for another product.toml."""
+    ledger = workspace.ledger
+    if batch is not None:
+        names = [batch]
+    elif claims:
+        closed = [one.name for one in ledger.batches() if one.closed and one.product == workspace.product.name]
+        names = [name for name in closed if ledger.free(workspace.product.name, name)]
+    else:
+        names = []
+    for name in names:
+        workspace.check_policy(name)
 
 
 @contextmanager
@@ -130,19 +148,30 @@ def _stoppable(floor: Floor) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _raise_worst(floor: Floor, summary: Summary, ended: list[UnitEnded]) -> None:
-    """Raises the error that the exit code is made of: integrity, interruption, a failed unit, the station, input."""
-    units = summary.passed + summary.failed + summary.errors + summary.aborted
-    if isinstance(floor.stopped_by, IntegrityError):
-        raise floor.stopped_by
+def _raise_worst(floor: Floor, summary: Summary, ended: list[UnitEnded], bug: Exception | None) -> None:
+    """Raises the error that the exit code is made of: integrity, a bug, ^C, a failed unit, the station, input."""
+    from rmfab.ledger.events import Outcome
+
+    errors = [error for error in (floor.stopped_by, *(unit.error for unit in ended)) if error is not None]
+    integrity = _first(errors, IntegrityError)
+    if integrity is not None:
+        raise integrity
+    if bug is not None:
+        raise bug
     if floor.stopped:
         raise KeyboardInterrupt
+    units = summary.passed + summary.failed + summary.errors + summary.aborted
     if summary.failed:
-        named = next((unit.serial or unit.mac for unit in ended if unit.outcome.value == "FAIL"), None)
+        named = next((unit.serial or unit.mac for unit in ended if unit.outcome is Outcome.FAIL), None)
         tail = f"; see `rmfab trace {named}`" if named else ""
         raise UnitsFailed(f"{summary.failed} of {units} units failed{tail}")
-    errors = [unit.error for unit in ended if unit.error is not None]
     for kind in (StationError, InputError):
-        chosen = next((error for error in errors if isinstance(error, kind)), None)
+        chosen = _first(errors, kind)
         if chosen is not None:
             raise chosen
+    if summary.errors + summary.aborted:
+        raise StationError(f"{summary.errors + summary.aborted} of {units} units did not get to a verdict")
+
+
+def _first(errors: list[RmfabError], kind: type[RmfabError]) -> RmfabError | None:
+    return next((error for error in errors if isinstance(error, kind)), None)

@@ -51,13 +51,12 @@ def admit_(recipient: str, name: str | None) -> None:
 
     workspace = open_workspace(speech.folder())
     check_recipient(recipient)
+    recipients = sorted({*workspace.product.recipients.values(), recipient})
+    chunks = workspace.ledger.chunks() if workspace.has_ledger else iter(())
+    wrapped = {chunk.id: wrap(unwrap(chunk.wrapped_key, workspace.station_key), recipients) for chunk in chunks}
     if recipient not in workspace.product.recipients.values():
         admit(workspace.root / "product.toml", name or f"station-{recipient[-6:]}", recipient)
-    recipients = sorted({*workspace.product.recipients.values(), recipient})
-    wrapped = {
-        chunk.id: wrap(unwrap(chunk.wrapped_key, workspace.station_key), recipients)
-        for chunk in workspace.ledger.chunks()
-    }
-    ledger = workspace.ledger
-    ledger.rewrap(wrapped, recipients=recipients, station=workspace.station.name, ts=timestamp(now()))
-    speech.say(f"admitted; {len(wrapped)} data keys wrapped anew for {len(recipients)} recipients")
+    if wrapped:
+        workspace.ledger.rewrap(wrapped, recipients=recipients, station=workspace.station.name, ts=timestamp(now()))
+    keys = speech.counted(len(wrapped), "data key")
+    speech.say(f"admitted; {keys} wrapped anew for {speech.counted(len(recipients), 'recipient')}")

@@ -10,9 +10,8 @@ import hashlib
 import json
 import multiprocessing
 import secrets
-import signal
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
@@ -31,6 +30,7 @@ from rmfab.identity.identity import Drawn, Identity, draw
 from rmfab.identity.record import SealedRecord, pop_tag
 from rmfab.identity.sealing import DATA_KEY_BYTES, Sealer, wrap
 from rmfab.identity.values import ValuesRow
+from rmfab.nvs.crew import serve_parent, undisturbed
 from rmfab.product.product import (
     MQTT_HOST_PLACEHOLDER,
     CertificatePolicy,
@@ -168,7 +168,7 @@ def with_rows(specs: Iterable[ChunkSpec], rows: Iterable[ValuesRow]) -> Iterator
 
 def generate(
     recipe: Recipe, chunks: Iterable[ChunkSpec], jobs: int, source: Source = secrets.token_bytes
-) -> Iterator[ChunkResult]:
+) -> Generator[ChunkResult, None, None]:
     """Makes *chunks*, in their order, in this process or, where it pays, in *jobs* others.
 
     Close the iterator to stop early. Raises InputError as `make_chunk` does, StationError where a process died.
@@ -317,26 +317,29 @@ def _check_pair(record: SealedRecord, certificate: bytes, key_der: Secret[bytes]
         raise IntegrityError("the certificate does not belong to the key", where=record.serial, cause="sealed")
 
 
-def _in_processes(recipe: Recipe, specs: Iterator[ChunkSpec], jobs: int) -> Iterator[ChunkResult]:
+def _in_processes(recipe: Recipe, specs: Iterator[ChunkSpec], jobs: int) -> Generator[ChunkResult, None, None]:
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_start_worker, initargs=(recipe,))
     waiting: deque[Future[ChunkResult]] = deque()
     try:
-        waiting.extend(pool.submit(_work, spec) for spec in islice(specs, 2 * jobs))
+        with undisturbed():
+            waiting.extend(pool.submit(_work, spec) for spec in islice(specs, 2 * jobs))
         while waiting:
             yield waiting.popleft().result()
-            waiting.extend(pool.submit(_work, spec) for spec in islice(specs, 1))
+            with undisturbed():
+                waiting.extend(pool.submit(_work, spec) for spec in islice(specs, 1))
     except BrokenProcessPool:
         raise StationError("a process that made identities died", hint="out of memory? try again") from None
     finally:
-        pool.shutdown(cancel_futures=True)
+        with undisturbed():
+            pool.shutdown(cancel_futures=True)
 
 
 _recipes: list[Recipe] = []
 
 
 def _start_worker(recipe: Recipe) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # ^C goes to the parent, which ends the pool
+    serve_parent()
     _recipes[:] = [recipe]
 
 

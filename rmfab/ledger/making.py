@@ -6,7 +6,8 @@ service name) is drawn again before it is written.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from datetime import datetime
 
 from rmfab.errors import IntegrityError
@@ -15,6 +16,7 @@ from rmfab.identity.values import ValuesFile
 from rmfab.ledger.events import timestamp
 from rmfab.ledger.records import Batch
 from rmfab.ledger.store import Ledger
+from rmfab.nvs.crew import undisturbed
 
 _REDRAWS = 100
 
@@ -28,7 +30,7 @@ def make_batch(
     jobs: int,
     station: str,
     now: Callable[[], datetime],
-) -> Iterator[int]:
+) -> Generator[int, None, None]:
     """Makes what *batch* still lacks and closes it; yields how many identities stand after each chunk.
 
     Raises InputError for an identifier that is taken, LedgerError where the ledger cannot be written, IntegrityError
@@ -39,11 +41,14 @@ def make_batch(
     specs: Iterator[ChunkSpec] = (ChunkSpec(plan.number, plan.first, plan.count) for plan in plans)
     if values is not None:
         specs = with_rows(specs, values.rows())
-    for result in generate(recipe, specs, jobs):
-        _write(ledger, batch, recipe, result)
-        standing += result.spec.count
-        yield standing
-    ledger.close_batch(batch, station, timestamp(now()))
+    with closing(generate(recipe, specs, jobs)) as results:
+        for result in results:
+            with undisturbed():
+                _write(ledger, batch, recipe, result)
+            standing += result.spec.count
+            yield standing
+    with undisturbed():
+        ledger.close_batch(batch, station, timestamp(now()))
 
 
 def _write(ledger: Ledger, batch: Batch, recipe: Recipe, result: ChunkResult) -> None:

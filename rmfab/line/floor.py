@@ -57,7 +57,10 @@ class Floor:
         running = len(threads)
         try:
             while running:
-                happening = self._queue.get()
+                try:
+                    happening = self._queue.get(timeout=_POLL_SECONDS)  # Windows hears no ^C while it waits for ever
+                except queue.Empty:
+                    continue
                 if happening is None:
                     running -= 1
                 else:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+from contextlib import contextmanager
+from multiprocessing import connection, get_context, parent_process
 from typing import Any, Protocol
 
 from rmfab.errors import StationError
@@ -25,6 +28,46 @@ class Crew(Protocol):
     def close(self) -> None:
         """Ends the workers; chunks that have not begun are dropped."""
         ...
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """^C and its like wait until the block has ended; processes started inside never see ^C, from their first breath.
+
+    A pool that is interrupted while it starts or ends a process may wait for ever.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    before = {number: signal.signal(number, lambda number, _: came.append(number)) for number in numbers}
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}) if os.name == "posix" else None
+    try:
+        yield
+    finally:
+        if mask is not None:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    for number in came[:1]:
+        signal.raise_signal(number)
+
+
+def serve_parent() -> None:
+    """Makes this process a worker: ^C, which reaches the whole terminal, is the parent's; it dies with the parent."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for name in ("SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_DFL)
+    parent = parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+
+
+def _end_with(sentinel: int) -> None:
+    connection.wait([sentinel])
+    os._exit(1)
 
 
 class Inline:
@@ -69,13 +112,15 @@ class Processes:
 
     def _submit(self, method: str, chunk: list[Any]) -> Future[Any]:
         try:
-            return self._pool.submit(_work, method, chunk)
+            with undisturbed():
+                return self._pool.submit(_work, method, chunk)
         except BrokenProcessPool as error:
             raise _dead() from error
 
     def close(self) -> None:
         """Ends the processes once the chunks that they are at are done."""
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        with undisturbed():
+            self._pool.shutdown(wait=True, cancel_futures=True)
 
 
 _worker: Any = None
@@ -83,7 +128,7 @@ _worker: Any = None
 
 def _begin(worker: Callable[[Any], Any], order: object) -> None:
     global _worker  # noqa: PLW0603  a process of the pool has no other place that lasts from chunk to chunk
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # ^C reaches the whole terminal; the parent ends its workers
+    serve_parent()
     _worker = worker(order)
 
 

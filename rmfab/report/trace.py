@@ -19,7 +19,9 @@ def as_lines(identities: Sequence[Identity], events: Sequence[StoredEvent]) -> I
         if identity.mac:
             yield f"  board         {identity.mac}"
         if identity.standing.labelled_count:
-            yield f"  labelled      {identity.standing.labelled_count} times, last {identity.standing.labelled_ts}"
+            count = identity.standing.labelled_count
+            often = "once" if count == 1 else f"{count} times, last"
+            yield f"  labelled      {often} {identity.standing.labelled_ts}"
     for stored in events:
         yield _line(stored)
 
@@ -30,7 +32,7 @@ def _line(stored: StoredEvent) -> str:
     what = event.step or event.kind.value
     outcome = event.outcome.value if event.outcome else ""
     seconds = f"{event.seconds:.1f}s" if event.seconds is not None else ""
-    reason = f"({event.cause}: {event.reason})" if event.reason else ""
+    reason = f"({': '.join(filter(None, (event.cause, event.reason)))})" if event.reason else ""
     log = f"log {event.details['log']}" if event.details.get("log") else ""
     parts = (event.ts, f"{what:<9}", f"{outcome:<7}", f"{seconds:>6}", where, reason, log)
     return "  ".join(part for part in parts if part).rstrip()

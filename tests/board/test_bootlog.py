@@ -35,11 +35,11 @@ LINES = {
     "abort() was called at PC 0x42008a3b on core 0": "panic",
     "***ERROR*** A stack overflow in task main has been detected.": "panic",
     "Brownout detector was triggered": "brownout",
-    "E (5012) task_wdt: Task watchdog got triggered. The following tasks did not reset the watchdog in time:": "watchdog",
+    "E (5012) task_wdt: Task watchdog got triggered. The following tasks did not reset it in time:": "watchdog",
     "Guru Meditation Error: Core  0 panic'ed (Interrupt wdt timeout on CPU0).": "panic",
     "Interrupt wdt timeout on CPU0": "watchdog",
     "waiting for download": "download-mode",
-    'E (400) esp_rmaker_core: Failed to initialise Node Id. Please perform "claiming" using RainMaker CLI.': "no-node-id",
+    'E (400) esp_rmaker_core: Failed to initialise Node Id. Please perform "claiming" first.': "no-node-id",
     "E (400) esp_rmaker_fctry: NVS Flash init failed": "factory-unreadable",
     "E (400) esp_rmaker_core: Failed to initialise storage": "factory-unreadable",
     "E (400) esp_rmaker_client_data: Failed to get client key": NO_CREDENTIALS,
@@ -178,7 +178,8 @@ def test_esp32_boot_with_colours_and_the_old_tag():
 def test_app_init_tag():
     """IDF from 5.2 on says what the app is under app_init."""
     log = fed(
-        "I (1) app_init: Project name:     a\nI (1) app_init: App version:      1\nI (1) app_init: ELF file SHA256:  0a1b2c3d4...\n"
+        "I (1) app_init: Project name:     a\nI (1) app_init: App version:      1\n"
+        "I (1) app_init: ELF file SHA256:  0a1b2c3d4...\n"
     )
     assert log.app_started
     assert log.symptom is None
@@ -196,7 +197,8 @@ def test_table_beyond_flash():
 def test_second_reset():
     """A board that starts twice without a word of why restarts by itself."""
     log = fed(
-        "rst:0x1 (POWERON),boot:0xc (SPI_FAST_FLASH_BOOT)\nentry\nrst:0x7 (TG0WDT_SYS_RESET),boot:0xc (SPI_FAST_FLASH_BOOT)\n"
+        "rst:0x1 (POWERON),boot:0xc (SPI_FAST_FLASH_BOOT)\nentry\n"
+        "rst:0x7 (TG0WDT_SYS_RESET),boot:0xc (SPI_FAST_FLASH_BOOT)\n"
     )
     assert log.symptom is not None
     assert (log.symptom.cause, "TG0WDT_SYS_RESET" in log.symptom.reason) == ("restart", True)

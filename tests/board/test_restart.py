@@ -28,7 +28,7 @@ def test_auto(own_usb, monkeypatch):
     monkeypatch.setattr("rmfab.board.restart.time.sleep", held.append)
     port = Lines()
     restart_into_run(port, Auto(), own_usb=own_usb)
-    assert port.done == [("dtr", False), ("rts", True), "purge", ("rts", False)]
+    assert port.done == [("rts", True), ("dtr", False), "purge", ("rts", False), ("dtr", False)]
     assert held == [0.2 if own_usb else 0.1]
 
 

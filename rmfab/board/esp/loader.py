@@ -56,7 +56,18 @@ class Loader:
     def connect(self) -> BoardFacts:
         """Brings the board into its ROM loader and asks what it is, before anything is uploaded."""
         forget_said()
-        self._esp = self._guarded(self._detect)
+        self._guarded(self._lower)
+        try:
+            self._esp = self._guarded(self._detect)
+        except PortError as error:
+            if error.cause == "port-gone" or not isinstance(self._link.restart, Unwired):
+                raise
+            raise PortError(
+                f"no board waits in its loader here: {error.what}",
+                where=self._link.address,
+                hint="restart it with its boot pin (IO0, GPIO9 on C3/C6) low, then repeat this",
+                cause="not-in-loader",
+            ) from error
         self._stub = False
         self.baud = ROM_BAUD
         return self._guarded(self._ask)
@@ -74,7 +85,6 @@ class Loader:
                 if baud == self._bauds()[-1] or error.cause == "port-gone":
                     raise
             keep_going()
-            self._reopen()
             if self.connect().mac != mac:
                 raise swapped(self._link.address)
         raise AssertionError("the last baud either works or raises")
@@ -83,14 +93,6 @@ class Loader:
         """The bauds to try; without a way to restart the board there is no second attempt."""
         slower = [baud for baud in SLOWER if baud < self._link.baud]
         return [self._link.baud, *slower] if not isinstance(self._link.restart, Unwired) else [self._link.baud]
-
-    def _reopen(self) -> None:
-        self._port.close()
-        self._port.baudrate = ROM_BAUD
-        try:
-            self._port.open()
-        except (serial.SerialException, OSError) as error:
-            raise gone(self._link.address, error) from error
 
     def _detect(self) -> Any:
         mode = "default-reset"
@@ -226,12 +228,12 @@ class Loader:
     def leave(self) -> None:
         """Hands the port back at the ROM's baud; the board stays in its loader until it is restarted."""
 
-        def lower() -> None:
-            self._port.baudrate = ROM_BAUD
-
         if isinstance(self._link.restart, Unwired) and self._stub and self.baud != ROM_BAUD:
             self._guarded(lambda: self._esp.change_baud(ROM_BAUD))
-        self._guarded(lower)
+        self._guarded(self._lower)
+
+    def _lower(self) -> None:
+        self._port.baudrate = ROM_BAUD
 
     def _guarded(self, work: Callable[[], R]) -> R:
         try:

@@ -1,0 +1,174 @@
+"""A factory floor for tests: a workspace with identities and a release, boards on it, and what the line says."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rmfab.cli import main
+from rmfab.commands.generate import generate
+from rmfab.identity.ca import CaKeyKind, CertificateAuthority
+from rmfab.ledger.store import Ledger
+from rmfab.product.vocabulary import Chip, Credentials
+from rmfab.virtual.faults import FaultCall
+from rmfab.virtual.firmware import make_build_folder
+from rmfab.virtual.spec import BoardSpec
+from rmfab.workspace import Workspace, create_workspace, now, open_workspace
+
+FCTRY = 0x3FA000
+NVS, NVS_KEY, SECURE_CERT, OTADATA, PHY = 0x10000, 0xF000, 0xD000, 0x16000, 0x18000
+APP_SIZE = 128 * 1024
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a command ended with: its exit code, its events and its words."""
+
+    code: int
+    events: list[dict[str, Any]]
+    words: str
+
+    @property
+    def units(self) -> list[dict[str, Any]]:
+        """The verdicts."""
+        return [event for event in self.events if event["event"] == "unit"]
+
+    @property
+    def unit(self) -> dict[str, Any]:
+        """The one verdict."""
+        (only,) = self.units
+        return only
+
+    @property
+    def verdict(self) -> tuple[str, str | None]:
+        """Outcome and cause of the one unit."""
+        return self.unit["outcome"], self.unit["class"]
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """The last event."""
+        assert self.events[-1]["event"] == "summary"
+        return self.events[-1]
+
+    def steps(self, slot: str | None = None) -> dict[str, str]:
+        """Step to outcome, of one slot or of all."""
+        chosen = (e for e in self.events if e["event"] == "step" and slot in (None, e["slot"]))
+        return {event["step"]: event["outcome"] for event in chosen}
+
+    def step(self, name: str) -> dict[str, Any]:
+        """The event of a step that ran once."""
+        (only,) = [e for e in self.events if e["event"] == "step" and e["step"] == name]
+        return only
+
+    @property
+    def logs(self) -> list[str]:
+        """The line's words to the operator."""
+        return [event["text"] for event in self.events if event["event"] == "log"]
+
+
+class Factory:
+    """A workspace and its verbs."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    @property
+    def workspace(self) -> Workspace:
+        return open_workspace(self.root)
+
+    @contextlib.contextmanager
+    def ledger(self):
+        with Ledger.open(self.root / "ledger.db", create=False) as ledger:
+            yield ledger
+
+    def do(self, *argv: str) -> Said:
+        """Runs a line command with --json in this process."""
+        out, err = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            code = main(["-C", str(self.root), argv[0], "--json", *argv[1:]])
+        return Said(code, [json.loads(line) for line in out.getvalue().splitlines()], err.getvalue())
+
+    def run(self, *urls: str, extra: tuple[str, ...] = (), command: str = "run") -> Said:
+        """`rmfab run` on *urls*."""
+        ports = [word for url in urls for word in ("--port", url)]
+        return self.do(command, *ports, *extra)
+
+    def bindings(self) -> dict[str, str]:
+        """MAC to serial of every live unit."""
+        with self.ledger() as ledger:
+            rows = [one for batch in ledger.batches() for one in ledger.identities(batch.name)]
+        return {one.mac: one.serial for one in rows if one.mac is not None}
+
+    def states(self) -> dict[str, str]:
+        """Serial to state, of every identity that was given."""
+        with self.ledger() as ledger:
+            rows = [one for batch in ledger.batches() for one in ledger.identities(batch.name)]
+        return {one.serial: one.state.value for one in rows if one.mac is not None}
+
+    def check(self) -> None:
+        """Nothing in the ledger contradicts itself."""
+        with self.ledger() as ledger:
+            assert ledger.check() == ()
+
+    def identity(self, serial: str):
+        """The opened identity."""
+        workspace = self.workspace
+        bound = workspace.ledger.identity_by_serial(serial)
+        assert bound is not None
+        return workspace.open_identity(bound)
+
+    def edit(self, old: str, new: str) -> None:
+        """Changes product.toml."""
+        path = self.root / "product.toml"
+        text = path.read_text()
+        assert old in text
+        path.write_text(text.replace(old, new))
+
+
+def found(
+    root: Path,
+    chip: Chip = Chip.ESP32C3,
+    *,
+    units: int = 8,
+    credentials: Credentials = Credentials.CERTIFICATE,
+    edits: tuple[tuple[str, str], ...] = (),
+    **firmware: Any,
+) -> Factory:
+    """A workspace for *chip* with a batch of *units* identities and the demo's firmware in `build`."""
+    workspace = create_workspace(
+        root,
+        chip=chip,
+        name="Lamp",
+        serial="LMP-{n:06d}",
+        mqtt_host="mqtt.example.org",
+        credentials=credentials,
+        force=False,
+    )
+    factory = Factory(root)
+    factory.edit('# path = "build"', 'path = "build"')
+    factory.edit("settle = 0.5", "settle = 0.15")
+    factory.edit("boot_timeout = 20.0", "boot_timeout = 4.0")
+    for old, new in edits:
+        factory.edit(old, new)
+    if credentials is Credentials.CERTIFICATE:
+        CertificateAuthority.create("Lamp CA", CaKeyKind.ECDSA_P256, now()).save(workspace.ca_folder, None)
+    make_build_folder(root / "build", chip, **({"app_size": APP_SIZE} | firmware))
+    with contextlib.redirect_stderr(io.StringIO()):
+        generate(open_workspace(root), units, None, None, 1)
+    return factory
+
+
+def copied(factory: Factory, root: Path) -> Factory:
+    """The same factory in another folder."""
+    shutil.copytree(factory.root, root)
+    return Factory(root)
+
+
+def spec(chip: Chip = Chip.ESP32C3, index: int = 0, faults: tuple[str, ...] = (), **fields: Any) -> BoardSpec:
+    """A board with *faults* by name."""
+    return BoardSpec(chip, index, faults=tuple(map(FaultCall.parse, faults)), **fields)

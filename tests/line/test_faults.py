@@ -1,0 +1,156 @@
+"""Bad boards and bad cables: the right outcome, the right cause, an identity only where one was due, no harm beside."""
+
+from __future__ import annotations
+
+import pytest
+
+from rmfab.product.vocabulary import Chip
+from rmfab.virtual.faults import Fault
+from rmfab.virtual.serving import serve
+from rmfab.virtual.spec import BoardSpec
+from tests.line.floor import copied, found, spec
+
+DETECTED = ("detect",)
+FLASHED = ("detect", "claim", "flash")
+READ_BACK = (*FLASHED, "readback")
+BOOTED = (*READ_BACK, "boot")
+IDENTIFIED = (*BOOTED, "identify")
+
+# fault: outcome, cause, the steps that were reached, whether the board has an identity afterwards
+FAULTS = {
+    "drop-bytes": ("PASS", None, (*IDENTIFIED, "label"), True),
+    "vanish": ("ERROR", "port-gone", FLASHED, True),
+    "vanish-and-swap": ("ERROR", "port-gone", FLASHED, True),
+    "brownout": ("FAIL", "brownout", BOOTED, True),
+    "panic": ("FAIL", "panic", BOOTED, True),
+    "silent": ("FAIL", "silent", BOOTED, True),
+    "no-sync": ("ERROR", "tx-path", DETECTED, False),
+    "wrong-chip": ("FAIL", "chip-mismatch", DETECTED, False),
+    "small-flash": ("FAIL", "flash-too-small", DETECTED, False),
+    "secure-boot": ("FAIL", "secure-boot-v2", DETECTED, False),
+    "flash-encryption": ("FAIL", "flash-encryption", DETECTED, False),
+    "secure-download": ("FAIL", "secure-download-mode", DETECTED, False),
+    "old-revision": ("FAIL", "revision-too-old", DETECTED, False),
+    "stale-nvs": ("PASS", None, (*IDENTIFIED, "label"), True),
+    "other-identity": ("FAIL", "other-identity", IDENTIFIED, True),
+    "bad-flash": ("FAIL", "readback-mismatch", READ_BACK, True),
+    "wrong-key": ("FAIL", "wrong-key", IDENTIFIED, True),
+    "stall-at=3": ("ERROR", "tx-path", DETECTED, False),
+    "stall-at=60": ("ERROR", "tx-path", DETECTED, False),
+    "stall-at=95": ("ERROR", "answer-stopped", FLASHED, True),
+    "healthy": ("PASS", None, (*IDENTIFIED, "label"), True),
+}
+
+
+@pytest.fixture(scope="module")
+def batch(tmp_path_factory):
+    """All faulty boards and a healthy one, on one floor at once: what was said, the bindings, the ledger's word."""
+    factory = found(tmp_path_factory.mktemp("faults") / "ws", units=len(FAULTS))
+    specs = [spec(index=n, faults=() if name == "healthy" else (name,)) for n, name in enumerate(FAULTS)]
+    with serve(specs) as boards:
+        said = factory.run(*(board.url for board in boards))
+        return factory, said, dict(zip(FAULTS, boards, strict=True))
+
+
+def test_every_fault_has_a_row():
+    """No fault of the virtual board is left out (the one that kills the line has a test of its own)."""
+    assert {name.split("=")[0] for name in FAULTS} - {"healthy"} == {fault.value for fault in Fault} - {"kill-at"}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_verdict(batch, name):
+    """Outcome, cause, and how far the line went."""
+    _, said, boards = batch
+    outcome, cause, steps, _ = FAULTS[name]
+    (unit,) = [unit for unit in said.units if unit["slot"] == boards[name].url]
+    assert (unit["outcome"], unit["class"]) == (outcome, cause), unit["reason"]
+    told = said.steps(boards[name].url)
+    assert tuple(told) == steps
+    assert [value for value in told.values() if value not in ("PASS", "SKIP")] == ([] if cause is None else [outcome])
+    assert unit["reason"] or outcome == "PASS"
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_identity(batch, name):
+    """A refused board gets no identity; one that broke later keeps its own."""
+    factory, said, boards = batch
+    (unit,) = [unit for unit in said.units if unit["slot"] == boards[name].url]
+    assert (unit["serial"] is not None) == FAULTS[name][3]
+    states = factory.states()
+    if unit["serial"] is not None:
+        assert factory.bindings()[unit["mac"]] == unit["serial"]
+        expected = {"PASS": {"verified"}, "FAIL": {"failed"}, "ERROR": {"claimed"}}[unit["outcome"]]
+        assert states[unit["serial"]] in expected
+
+
+def test_nothing_else(batch):
+    """Every unit has one verdict, no serial twice; a failed unit makes the exit code 1; the ledger holds together."""
+    factory, said, _ = batch
+    serials = [unit["serial"] for unit in said.units if unit["serial"]]
+    assert len(said.units) == len(FAULTS)
+    assert len(set(serials)) == len(serials)
+    assert said.code == 1
+    counts = [row[0] for row in FAULTS.values()]
+    assert said.summary == {
+        "event": "summary",
+        "passed": counts.count("PASS"),
+        "failed": counts.count("FAIL"),
+        "errors": counts.count("ERROR"),
+        "aborted": 0,
+    }
+    factory.check()
+
+
+def test_mended_boards_keep_their_identity(founded, tmp_path):
+    """A board that failed, or whose port went away, comes back by another run, with the identity that it had."""
+    factory = copied(founded, tmp_path / "ws")
+    with serve([spec(faults=("brownout",)), spec(index=1, faults=("vanish",))]) as (sagging, leaving):
+        first = factory.run(sagging.url, leaving.url)
+        assert {unit["outcome"] for unit in first.units} == {"FAIL", "ERROR"}
+        before = factory.bindings()
+        for board in (sagging, leaving):
+            board.control("fault none")
+        leaving.control("return")
+        second = factory.run(sagging.url, leaving.url)
+        assert (second.code, {unit["outcome"] for unit in second.units}) == (0, {"PASS"})
+        assert factory.bindings() == before
+    factory.check()
+
+
+def test_swapped_board_is_another_unit(factory):
+    """A port that comes back with another board ends as ERROR; the other board gets another identity."""
+    with serve([spec(faults=("vanish-and-swap",))]) as (board,):
+        first = factory.run(board.url)
+        assert first.verdict == ("ERROR", "port-gone")
+        board.control("swap")
+        second = factory.run(board.url)
+        assert second.verdict[0] == "PASS"
+    assert second.unit["mac"] != first.unit["mac"]
+    assert second.unit["serial"] != first.unit["serial"]
+    assert factory.bindings() == {first.unit["mac"]: first.unit["serial"], second.unit["mac"]: second.unit["serial"]}
+
+
+@pytest.mark.parametrize("chip", [Chip.ESP32, Chip.ESP32S3, Chip.ESP32C3, Chip.ESP32C6])
+def test_refusals_of_every_chip(tmp_path, chip):
+    """Security and size are read on every chip; none of these boards gets an identity."""
+    factory = found(tmp_path / "ws", chip, units=3)
+    faults = ["secure-boot", "flash-encryption", "small-flash", "wrong-chip"]
+    with serve([spec(chip, n, (name,)) for n, name in enumerate(faults)]) as boards:
+        said = factory.run(*(board.url for board in boards), command="flash")
+        causes = {unit["slot"]: unit["class"] for unit in said.units}
+        assert [causes[board.url] for board in boards] == [
+            "secure-boot-v1" if chip is Chip.ESP32 and causes[boards[0].url] == "secure-boot-v1" else "secure-boot-v2",
+            "flash-encryption",
+            "flash-too-small",
+            "chip-mismatch",
+        ]
+    assert said.code == 1
+    assert factory.bindings() == {}
+
+
+def test_too_new(factory):
+    """A chip newer than the release allows is refused."""
+    with serve([BoardSpec(Chip.ESP32C3, revision=250)]) as (board,):
+        said = factory.run(board.url)
+    assert said.verdict == ("FAIL", "revision-too-new")
+    assert factory.bindings() == {}

@@ -1,0 +1,354 @@
+"""What stands in a board's flash after the line, whatever stood there before, and who it belongs to."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from rmfab.nvs.packing import pack
+from rmfab.nvs.reader import read
+from rmfab.nvs.table import Entry, Kind, Namespace
+from rmfab.product.vocabulary import Chip, Credentials
+from rmfab.release.build_folder import read_build_folder
+from rmfab.virtual.serving import serve
+from rmfab.virtual.spec import BoardSpec, Link
+from tests.line.floor import FCTRY, NVS, NVS_KEY, OTADATA, PHY, SECURE_CERT, copied, found, spec
+
+SIZE = 4 << 20
+
+
+def leftovers(path, pieces, blank=True):
+    """A flash file that holds *pieces*, {offset: bytes}, and nothing or noise beside them."""
+    data = bytearray(b"\xff" * SIZE) if blank else bytearray(random.Random(7).randbytes(SIZE))
+    for offset, piece in pieces.items():
+        data[offset : offset + len(piece)] = piece
+    path.write_bytes(data)
+    return path
+
+
+def foreign_image(namespace="rmaker_creds", **values):
+    """A factory image of somebody else's product."""
+    given = {"node_id": b"NodeOfAnotherProduct", "random": bytes(range(64))} | values
+    return pack(
+        [Namespace(namespace), *(Entry(namespace, key, Kind.BLOB, value) for key, value in given.items())], 0x6000
+    )
+
+
+def flashed(factory, board_spec, *extra, command="flash"):
+    """What was said, and the flash file's bytes after the boards went away."""
+    with serve([board_spec]) as (board,):
+        said = factory.run(board.url, extra=extra, command=command)
+        # the firmware changes nvs when it boots: it must not have booted when the flash is looked at
+    return said, board_spec.flash_file.read_bytes()
+
+
+@pytest.mark.parametrize("chip", [Chip.ESP32, Chip.ESP32S3, Chip.ESP32C3, Chip.ESP32C6])
+def test_happy_run(tmp_path, chip):
+    """On every chip a blank board passes every step, and its factory partition is the ledger's image."""
+    factory = found(tmp_path / "ws", chip, units=1)
+    board_spec = spec(chip, flash_file=tmp_path / "flash.bin")
+    said, flash = flashed(factory, board_spec, command="run")
+    assert said.code == 0, said.unit["reason"]
+    assert said.steps() == dict.fromkeys(("detect", "claim", "flash", "readback", "boot", "identify"), "PASS") | {
+        "label": "SKIP"
+    }
+    identity = factory.identity(said.unit["serial"])
+    image = read(flash[FCTRY : FCTRY + 0x6000])
+    assert image.value("rmaker_creds", "node_id") == identity.node_id.encode()
+    assert image.value("rmaker_creds", "random") == identity.random.reveal()
+    release = read_build_folder(factory.root / "build")
+    for part in release.parts:
+        if part.offset != OTADATA:  # the bootloader writes it at the first boot
+            assert flash[part.offset : part.end] == part.data
+    assert said.step("identify")["measurements"]["checks"] == dict.fromkeys(
+        ("qr", "node_id", "console", "signature"), "PASS"
+    )
+    factory.check()
+
+
+class TestLeftovers:
+    """Blank boards and boards with leftovers end the same; keys are never touched."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def result(cls, founded, tmp_path_factory):
+        """Boards with one MAC each run in a ledger of their own, so that all get the same identity."""
+        folder = tmp_path_factory.mktemp("leftovers")
+        wifi = pack([Namespace("nvs.net80211"), Entry("nvs.net80211", "sta.ssid", Kind.BLOB, b"bakery")], 0x6000)
+        kinds = {
+            "blank": ({}, True),
+            "old nvs": ({NVS: wifi, OTADATA: b"\x01\0\0\0" + bytes(28)}, True),
+            "old namespace": ({FCTRY: foreign_image("other_creds")}, True),
+            "foreign product": ({FCTRY: foreign_image(), NVS: wifi}, True),
+            "noise": ({}, False),
+            "garbage in fctry": ({FCTRY: random.Random(3).randbytes(0x6000)}, True),
+        }
+        results = {}
+        for number, (name, (pieces, blank)) in enumerate(kinds.items()):
+            factory = copied(founded, folder / f"ws{number}")
+            board_spec = spec(flash_file=leftovers(folder / f"{number}.bin", pieces, blank), link=Link.SOCKET)
+            results[name] = flashed(factory, board_spec)
+        return results
+
+    @pytest.mark.parametrize("name", ["old nvs", "old namespace", "foreign product", "noise", "garbage in fctry"])
+    def test_same_as_blank(self, result, name):
+        """Every region that the line writes or blanks holds the same bytes as on a blank board."""
+        blank_said, blank = result["blank"]
+        said, flash = result[name]
+        assert said.verdict == blank_said.verdict == ("PASS", None), said.unit["reason"]
+        assert said.unit["serial"] == blank_said.unit["serial"]
+        if name != "noise":
+            assert flash == blank
+        for start, end in ((0, 0x6000), (0xC000, 0xCC00), (NVS, PHY), (0x20000, 0x40000), (FCTRY, FCTRY + 0x6000)):
+            assert flash[start:end] == blank[start:end]
+
+    def test_blanks(self, result):
+        """`nvs` is blank after the line."""
+        for said, flash in result.values():
+            assert said.code == 0
+            assert flash[NVS : NVS + 0x6000] == b"\xff" * 0x6000
+
+    def test_keys_are_never_touched(self, result):
+        """Noise in nvs_key and esp_secure_cert stays as it was, and the certificate partition is reported."""
+        noise = random.Random(7).randbytes(SIZE)
+        said, flash = result["noise"]
+        assert flash[NVS_KEY : NVS_KEY + 0x1000] == noise[NVS_KEY : NVS_KEY + 0x1000]
+        assert flash[SECURE_CERT : SECURE_CERT + 0x2000] == noise[SECURE_CERT : SECURE_CERT + 0x2000]
+        assert said.step("detect")["measurements"]["esp_secure_cert"] == "not blank"
+        assert any("esp_secure_cert" in word for word in said.logs)
+        assert flash[0x3E0000:FCTRY] == noise[0x3E0000:FCTRY], "what no part and no erase names stays"
+
+    def test_a_blank_certificate_partition_is_not_reported(self, result):
+        """Nothing is said of a blank esp_secure_cert."""
+        said, _ = result["blank"]
+        assert "esp_secure_cert" not in said.step("detect")["measurements"]
+
+
+def test_further_partitions_to_blank(factory, tmp_path):
+    """`[factory] erase` blanks what it names, and nothing else."""
+    factory.edit('# erase = ["coredump"]', 'erase = ["phy_init", "reserved"]')
+    path = leftovers(tmp_path / "flash.bin", {PHY: b"calibration", 0x3E0000: b"reserved", 0x200000: b"an old app"})
+    said, flash = flashed(factory, spec(flash_file=path, link=Link.SOCKET))
+    assert said.code == 0
+    assert flash[PHY : PHY + 0x1000] == b"\xff" * 0x1000
+    assert flash[0x3E0000:FCTRY] == b"\xff" * 0x1A000
+    assert flash[0x200000 : 0x200000 + 10] == b"an old app"
+
+
+def test_second_run_keeps_the_common_parts(factory):
+    """A board that holds the release gets only what the boot has changed; the firmware is not sent again."""
+    with serve([spec()]) as (board,):
+        first = factory.run(board.url)
+        second = factory.run(board.url)
+    assert first.step("flash")["measurements"]["kept"] == 0
+    measured = second.step("flash")["measurements"]
+    assert measured["kept"] == 4
+    assert measured["sent"] < 1000
+    assert (second.code, second.unit["serial"]) == (0, first.unit["serial"])
+    assert second.step("claim")["measurements"]["again"] is True
+
+
+def test_same_board_same_identity(factory):
+    """However often a board comes back, it has the same identity, and no other is used up."""
+    with serve([spec()]) as (board,):
+        serials = {factory.run(board.url, command="flash").unit["serial"] for _ in range(3)}
+    assert len(serials) == 1
+    with factory.ledger() as ledger:
+        assert ledger.free("Lamp") == 7
+
+
+class TestClone:
+    """A board that carries the identity of another board stops the line, before any claim."""
+
+    def test_copied_flash(self, factory, tmp_path):
+        """The flash of one board copied to another: integrity error, exit 5, no identity, nothing written."""
+        one = spec(flash_file=tmp_path / "one.bin")
+        first, flash = flashed(factory, one, command="run")
+        other = spec(index=1, flash_file=tmp_path / "other.bin")
+        other.flash_file.write_bytes(flash)
+        said, after = flashed(factory, other, command="run")
+        assert said.code == 5
+        assert said.verdict == ("FAIL", "clone")
+        assert said.steps() == {"detect": "PASS", "claim": "FAIL"}
+        assert factory.bindings() == {first.unit["mac"]: first.unit["serial"]}
+        assert factory.states() == {first.unit["serial"]: "verified"}
+        for start, end in ((0, NVS), (PHY, SIZE)):  # it booted in between, which changes nvs and otadata
+            assert after[start:end] == flash[start:end]
+
+    def test_random_alone_is_enough(self, factory, tmp_path):
+        """A copied `random` under another node id and namespace is a clone as well: two units would share a PoP."""
+        with serve([spec()]) as (board,):
+            first = factory.run(board.url, command="flash")
+        random_bytes = factory.identity(first.unit["serial"]).random.reveal()
+        image = foreign_image("my_creds", random=random_bytes)
+        path = leftovers(tmp_path / "flash.bin", {FCTRY: image})
+        said, _ = flashed(factory, spec(index=1, flash_file=path))
+        assert (said.code, said.verdict) == (5, ("FAIL", "clone"))
+
+    def test_restored_ledger_trusts_the_board(self, founded, tmp_path):
+        """A ledger from before the claim takes over what the board carries, and gives that identity to no other."""
+        later = copied(founded, tmp_path / "later")
+        with serve([spec(), spec(index=1)]) as boards:
+            said = later.run(*(board.url for board in boards), command="flash")
+            bindings = later.bindings()
+            restored = copied(founded, tmp_path / "restored")
+            again = restored.run(boards[1].url, command="flash")
+            assert again.code == 0
+            assert again.step("claim")["measurements"]["restored"] is True
+            restored.run(boards[0].url, command="flash")
+        assert said.code == 0
+        assert restored.bindings() == bindings
+        restored.check()
+
+
+class TestSerial:
+    """--serial gives a board this identity, or sees that it has it."""
+
+    def test_right_and_wrong(self, factory):
+        """The serial asked for is given; asked for another one later, the board is refused, and nothing changes."""
+        with serve([spec()]) as (board,):
+            given = factory.run(board.url, extra=("--serial", "LMP-000005"), command="flash")
+            assert given.unit["serial"] == "LMP-000005"
+            same = factory.run(board.url, extra=("--serial", "LMP-000005"), command="flash")
+            assert same.code == 0
+            wrong = factory.run(board.url, extra=("--serial", "LMP-000006"), command="flash")
+            assert (wrong.code, wrong.verdict) == (3, ("ERROR", "serial-mismatch"))
+            verified = factory.run(board.url, extra=("--serial", "LMP-000006"), command="verify")
+            assert (verified.code, verified.verdict) == (3, ("ERROR", "serial-mismatch"))
+        assert list(factory.bindings().values()) == ["LMP-000005"]
+
+    @pytest.mark.parametrize(("serial", "cause"), [("LMP-999999", "no-serial"), ("LMP-000001", "serial-taken")])
+    def test_unknown_and_taken(self, factory, serial, cause):
+        """A serial that does not exist, or that another board has, is not given."""
+        with serve([spec(), spec(index=1)]) as (one, other):
+            factory.run(one.url, command="flash")
+            said = factory.run(other.url, extra=("--serial", serial), command="flash")
+        assert (said.code, said.verdict) == (3, ("ERROR", cause))
+        assert len(factory.bindings()) == 1
+
+    def test_one_serial_for_two_ports(self, factory):
+        """One serial cannot be two boards."""
+        assert factory.run("rfc2217://127.0.0.1:1", "rfc2217://127.0.0.1:2", extra=("--serial", "LMP-000001")).code == 3
+
+
+def test_void_unit_gets_a_new_identity(factory):
+    """A board whose identity was made void gets another one; the void one is never given again."""
+    with serve([spec()]) as (board,):
+        first = factory.run(board.url, command="flash").unit["serial"]
+        workspace = factory.workspace
+        workspace.ledger.void(first, reason="label lost", station="bench", ts="2026-01-31T12:00:00.000Z")
+        verified = factory.run(board.url, command="verify")
+        assert verified.verdict == ("FAIL", "unbound")
+        second = factory.run(board.url)
+        assert second.code == 0, second.unit["reason"]
+    assert second.unit["serial"] != first
+    assert list(factory.bindings().values()).count(second.unit["serial"]) == 1
+    factory.check()
+
+
+class TestClaiming:
+    """credentials = "claim": claiming makes node id, key and certificate; those checks are SKIP."""
+
+    def test_run(self, tmp_path):
+        """A unit passes on its boot and its QR payload; what claiming makes is said to be skipped."""
+        factory = found(tmp_path / "ws", units=2, credentials=Credentials.CLAIM)
+        path = tmp_path / "flash.bin"
+        said, flash = flashed(factory, spec(flash_file=path), command="run")
+        assert said.code == 0, said.unit["reason"]
+        assert said.step("identify")["measurements"]["checks"] == {
+            "qr": "PASS",
+            "node_id": "SKIP",
+            "console": "SKIP",
+            "signature": "SKIP",
+        }
+        image = read(flash[FCTRY : FCTRY + 0x6000])
+        assert {entry.key for entry in image.entries if entry.namespace == "rmaker_creds"} == {
+            "random",
+            "sec2_salt",
+            "sec2_verifier",
+        }
+
+    def test_clone_by_random(self, tmp_path):
+        """Without a node id the copied `random` still shows a clone."""
+        factory = found(tmp_path / "ws", units=2, credentials=Credentials.CLAIM)
+        _, flash = flashed(factory, spec(flash_file=tmp_path / "one.bin"), command="run")
+        other = spec(index=1, flash_file=tmp_path / "other.bin")
+        other.flash_file.write_bytes(flash)
+        said, _ = flashed(factory, other, command="run")
+        assert (said.code, said.verdict) == (5, ("FAIL", "clone"))
+
+
+@pytest.mark.parametrize(("old", "new"), [("security = 2", "security = 1"), ("security = 2", "security = 0")])
+def test_product_that_does_not_match_the_firmware(tmp_path, old, new):
+    """A QR payload of another security than the product's is the firmware's or the product's fault, and is named."""
+    factory = found(tmp_path / "ws", units=1, edits=((old, new),))
+    with serve([spec()]) as (board,):
+        said = factory.run(board.url)
+    assert said.unit["outcome"] == "FAIL"
+    assert said.unit["class"] in ("qr-mismatch", "sec2-generated")
+    assert said.code == 1
+
+
+def test_firmware_without_a_console(tmp_path):
+    """Without console commands the unit fails with a hint, and passes once the product says so."""
+    factory = found(tmp_path / "ws", units=1, console=False)
+    with serve([spec()]) as (board,), pytest.MonkeyPatch.context() as patch:
+        patch.setattr("rmfab.line.proving._ANSWER_SECONDS", 0.3)
+        said = factory.run(board.url)
+        assert said.verdict == ("FAIL", "no-console")
+        assert "console = false" in said.unit["reason"]
+        factory.edit("console = true", "console = false")
+        said = factory.run(board.url, command="verify")
+    assert said.code == 0
+    assert said.step("identify")["measurements"]["checks"]["signature"] == "SKIP"
+
+
+def test_batch_is_used_up(tmp_path):
+    """When no identity is left the board stays without one, and the exit code is 3."""
+    factory = found(tmp_path / "ws", units=1)
+    with serve([spec(), spec(index=1), spec(index=2)]) as boards:
+        said = factory.run(*(board.url for board in boards))
+        assert said.code == 3
+        assert sorted((unit["outcome"], unit["class"] or "") for unit in said.units) == [
+            ("ERROR", "batch-used-up"),
+            ("ERROR", "batch-used-up"),
+            ("PASS", ""),
+        ]
+    assert len(factory.bindings()) == 1
+    assert list((factory.root / "logs").iterdir())
+
+
+def test_another_batch(factory):
+    """--batch claims from that batch only; a board of another batch keeps its identity, with a word."""
+    from rmfab.commands.generate import generate
+
+    generate(factory.workspace, 2, "second", None, 1)
+    with serve([spec(), spec(index=1)]) as (one, other):
+        factory.run(one.url, command="flash")
+        said = factory.run(one.url, other.url, extra=("--batch", "second"), command="flash")
+    assert said.code == 0
+    assert any("keeps that identity" in word for word in said.logs)
+    with factory.ledger() as ledger:
+        assert ledger.free("Lamp", "second") == 1
+        assert ledger.free("Lamp", "lamp-0001") == 7
+
+
+def test_no_such_batch(factory):
+    """A batch that does not exist is bad input, before any board is touched."""
+    assert factory.run("/dev/not-there", extra=("--batch", "nope")).code == 3
+
+
+@pytest.mark.parametrize("link", [Link.RFC2217, Link.SOCKET])
+def test_board_that_is_busy(factory, link):
+    """A port that somebody else holds is a station error, and the board beside it passes."""
+    from rmfab.board.port import open_port
+
+    with serve([BoardSpec(Chip.ESP32C3, link=link), spec(index=1)]) as (busy, free):
+        held = open_port(busy.url)
+        said = factory.run(busy.url, free.url, command="flash")
+        held.close()
+    outcomes = {unit["slot"]: (unit["outcome"], unit["class"]) for unit in said.units}
+    assert outcomes[free.url] == ("PASS", None)
+    assert outcomes[busy.url] == ("ERROR", "port-busy" if link is Link.RFC2217 else "port-gone")
+    assert said.code == 4

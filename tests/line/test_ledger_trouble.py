@@ -1,0 +1,137 @@
+"""A ledger, or a disk, that fails in the middle of a run."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from rmfab.errors import InputError, LedgerError
+from rmfab.ledger.store import Ledger
+from rmfab.product.vocabulary import Chip
+from rmfab.virtual.serving import serve
+from rmfab.virtual.spec import BoardSpec
+from tests.line.floor import copied, spec
+
+
+def stopped_after_a_unit(factory, board):
+    """`rmfab run --loop` in this process, interrupted when the first unit has its verdict."""
+
+    def interrupt():
+        while "verified" not in factory.states().values():
+            time.sleep(0.05)
+        time.sleep(0.3)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    hand = threading.Thread(target=interrupt)
+    hand.start()
+    said = factory.run(board.url, extra=("--loop",))
+    hand.join()
+    return said
+
+
+class TestLedgerTrouble:
+    """A ledger that fails during a run: the unit ends ERROR with a clear word, and nothing is lost."""
+
+    def trouble(self, founded, tmp_path, method, number, cause):
+        """A run whose ledger fails at the *number*-th call of *method* and from then on."""
+
+        factory = copied(founded, tmp_path / "ws")
+        original = getattr(Ledger, method)
+        calls = 0
+
+        def failing(*args, **options):
+            nonlocal calls
+            calls += 1
+            if calls >= number:
+                raise LedgerError("the disk is full; nothing was written", cause=cause, hint="make room")
+            return original(*args, **options)
+
+        with serve([spec()]) as (board,):
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(Ledger, method, failing)
+                said = factory.run(board.url)
+            bound = factory.bindings()
+            again = factory.run(board.url)
+        return factory, said, bound, again
+
+    @pytest.mark.parametrize(
+        ("method", "number"),
+        [("claim", 1), ("identity_by_mac", 1), *(("record", n) for n in range(1, 9))],
+    )
+    def test_full_disk(self, founded, tmp_path, method, number):
+        """Wherever it happens, the verdict is ERROR ledger-full, and another run ends well with the same identity."""
+        factory, said, bound, again = self.trouble(founded, tmp_path, method, number, "ledger-full")
+        assert len(said.units) == 1
+        if (method, number) != ("record", 8):
+            assert (said.code, said.verdict) == (4, ("ERROR", "ledger-full"))
+            assert "make room" in said.unit["reason"]
+        else:
+            assert any("verdict is not in the ledger" in word for word in said.logs)
+        assert again.code == 0
+        assert len(bound) == (0 if method in ("claim", "identity_by_mac") or (method, number) == ("record", 1) else 1)
+        assert set(bound.items()) <= set(factory.bindings().items())
+        assert len(factory.bindings()) == 1
+        factory.check()
+
+    def test_read_only(self, founded, tmp_path):
+        """A ledger that became read-only is named as such."""
+        factory, said, _, again = self.trouble(founded, tmp_path, "claim", 1, "ledger-read-only")
+        assert (said.code, said.verdict) == (4, ("ERROR", "ledger-read-only"))
+        assert again.code == 0
+        factory.check()
+
+    def test_end_of_batch_cannot_be_asked(self, factory, monkeypatch):
+        """A ledger that cannot say how many identities are left does not cost a unit its verdict."""
+
+        original = Ledger.claim
+
+        def free(*_: object, **__: object) -> int:
+            raise LedgerError("locked", cause="ledger-locked")
+
+        def claim(*args, **options):
+            monkeypatch.setattr(Ledger, "free", free)
+            return original(*args, **options)
+
+        monkeypatch.setattr(Ledger, "claim", claim)
+        monkeypatch.setattr("rmfab.line.floor._POLL_SECONDS", 0.05)
+        with serve([spec()]) as (board,):
+            said = stopped_after_a_unit(factory, board)
+        assert [unit["outcome"] for unit in said.units] == ["PASS"]
+        assert said.code == 130
+
+    def test_locked(self, founded, tmp_path):
+        """A ledger that another program holds is waited for, then named; nothing is given."""
+        factory = copied(founded, tmp_path / "ws")
+        with serve([spec()]) as (board,), pytest.MonkeyPatch.context() as patch:
+            patch.setattr("rmfab.ledger.store.PATIENCE", 0.2)
+            patch.setattr("rmfab.ledger.store.Ledger.open.__func__.__kwdefaults__", {"patience": 0.2})
+            workspace = factory.workspace
+            assert workspace.ledger.free("Lamp") == 8
+            holder = sqlite3.connect(factory.root / "ledger.db")
+            holder.execute("BEGIN IMMEDIATE")
+            said = factory.run(board.url)
+            holder.rollback()
+            holder.close()
+            assert said.code == 4
+            assert factory.bindings() == {}
+            assert factory.run(board.url).code == 0
+
+
+def test_logs_folder_that_cannot_be_written(factory, monkeypatch):
+    """A console log that cannot be kept is a warning; the unit passes."""
+
+    def full(path: Path, *_: object, **__: object) -> bool:
+        raise InputError("cannot write this file: No space left on device", where=str(path))
+
+    monkeypatch.setattr("rmfab.line.work.write_file", full)
+    with serve([BoardSpec(Chip.ESP32C3)]) as (board,):
+        said = factory.run(board.url)
+    assert said.code == 0
+    assert said.unit["log"] is None
+    assert any("No space left" in word for word in said.logs)

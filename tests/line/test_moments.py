@@ -1,0 +1,142 @@
+"""Ports that go away, and boards that are changed, at every moment; answers that get lost."""
+
+from __future__ import annotations
+
+import pytest
+
+from rmfab.board.esp.loader import Loader
+from rmfab.line import work
+from rmfab.line.happening import Step
+from rmfab.product.vocabulary import Chip
+from rmfab.virtual.serving import serve
+from rmfab.virtual.spec import BoardSpec, Link, Strap
+from tests.line.floor import spec
+from tests.line.proxy import GarblingProxy
+
+STEPS = (Step.DETECT, Step.CLAIM, Step.FLASH, Step.READBACK, Step.BOOT, Step.IDENTIFY)
+
+
+def before_step(monkeypatch, wanted, slot, deed):
+    """Does *deed* right before *wanted* begins on *slot*."""
+    original = work.STEPS[wanted]
+
+    def step(unit):
+        if unit.slot.name == slot:
+            deed()
+        return original(unit)
+
+    monkeypatch.setattr(work, "STEPS", {**work.STEPS, wanted: step})
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_port_goes_away(factory, monkeypatch, step):
+    """The port goes away before a step: ERROR on this slot, the other one passes; the next run goes on."""
+    with serve([spec(), spec(index=1)]) as (board, other):
+        before_step(monkeypatch, step, board.url, lambda: board.control("vanish"))
+        said = factory.run(board.url, other.url)
+        verdicts = {unit["slot"]: unit for unit in said.units}
+        assert verdicts[board.url]["outcome"] == "ERROR"
+        assert verdicts[board.url]["class"] == "port-gone"
+        assert verdicts[other.url]["outcome"] == "PASS"
+        assert said.code == 4
+        before = factory.bindings()
+        monkeypatch.undo()
+        board.control("return")
+        again = factory.run(board.url)
+    assert again.code == 0
+    assert set(before.items()) <= set(factory.bindings().items())
+    assert len(factory.bindings()) == 2
+    factory.check()
+
+
+@pytest.mark.parametrize("step", STEPS[1:])
+def test_port_comes_back_as_another_board(factory, monkeypatch, step):
+    """The board is changed before a step: ERROR, nothing is written to the other board, nothing is given to it."""
+    with serve([spec()]) as (board,):
+
+        def swap():
+            board.control("vanish")
+            board.control("swap")
+            while board.state()["mode"] != "running":
+                pass
+
+        before_step(monkeypatch, step, board.url, swap)
+        said = factory.run(board.url)
+        assert said.verdict == ("ERROR", "port-gone")
+        assert board.state()["mac"] != said.unit["mac"]
+        assert board.state()["commands"] == 0
+        assert board.state()["mac"] not in factory.bindings()
+
+
+def test_mac_is_read_again(factory, monkeypatch):
+    """Another MAC after the write is another board: ERROR, and the unit is not flashed."""
+    with serve([spec()]) as (board,):
+        monkeypatch.setattr(Loader, "mac", lambda _: "24:0a:c4:ff:ff:ff")
+        said = factory.run(board.url)
+    assert said.steps()["readback"] == "ERROR"
+    assert said.verdict == ("ERROR", "board-swapped")
+    assert list(factory.states().values()) == ["claimed"]
+
+
+def test_another_board_at_a_slower_baud(factory, monkeypatch):
+    """A board that is changed while the line looks for a baud that works is not continued."""
+    original = Loader.connect
+    seen = []
+
+    def connect(loader):
+        facts = original(loader)
+        seen.append(facts)
+        return (
+            facts
+            if len(seen) == 1
+            else type(facts)(facts.chip_name, facts.revision, "24:0a:c4:00:00:00", None, facts.security)
+        )
+
+    with serve([spec()]) as (board,), GarblingProxy(board.url, 115200) as url:
+        monkeypatch.setattr(Loader, "connect", connect)
+        said = factory.run(url)
+    assert said.verdict == ("ERROR", "board-swapped")
+    assert factory.bindings() == {}
+
+
+@pytest.mark.parametrize(("lost", "outcome"), [(1, "PASS"), (3, "ERROR")])
+def test_lost_answers(factory, monkeypatch, lost, outcome):
+    """An answer that is lost leaves open whether its block was taken: the region is begun anew, three times at most."""
+    monkeypatch.setattr("esptool.cmds.DEFAULT_TIMEOUT", 0.3)
+    monkeypatch.setattr("esptool.cmds._get_flash_defl_block_timeout", lambda *_: 0.3)
+    with serve([spec()]) as (board,), GarblingProxy(board.url, lose=lost) as url:
+        said = factory.run(url, command="flash")
+        state = board.state()
+    assert said.unit["outcome"] == outcome, said.unit["reason"]
+    assert state["mac"] in factory.bindings()
+    if outcome == "PASS":
+        assert said.steps()["readback"] == "PASS"
+
+
+def test_port_without_reset_lines(factory, tmp_path):
+    """A pseudo-terminal has no reset lines: the line says so, and what to write into station.toml."""
+    with serve([BoardSpec(Chip.ESP32C3, link=Link.PTY, strap=Strap.DOWNLOAD)], state=tmp_path) as (board,):
+        said = factory.run(board.url)
+        assert said.verdict == ("ERROR", "no-reset-lines")
+        assert 'restart = "none"' in said.unit["reason"]
+        assert said.steps()["readback"] == "PASS"
+        board.control("restart")
+        flashed = factory.run(board.url, command="flash")
+    assert flashed.code == 0
+    assert any("no reset lines" in word for word in flashed.logs)
+
+
+@pytest.mark.parametrize("own_number", ["24:0A:C4:1F:67:7D", None])
+def test_own_usb(factory, monkeypatch, own_number):
+    """A chip's own USB is asked for its number before the restart; where it is none, nothing is opened again."""
+    asked = []
+
+    def returned(port, address, before):
+        asked.append(before)
+        return port
+
+    monkeypatch.setattr("rmfab.line.proving.usb_number", lambda _: own_number)
+    monkeypatch.setattr("rmfab.line.proving.returned", returned)
+    with serve([spec()]) as (board,):
+        assert factory.run(board.url).code == 0
+    assert asked == ([own_number] if own_number else [])

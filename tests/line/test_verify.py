@@ -1,0 +1,287 @@
+"""Verifying, ports without reset lines, fixtures, slower bauds, and what is kept of a console."""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import time
+
+import pytest
+
+from rmfab.product.vocabulary import Chip
+from rmfab.virtual.serving import serve
+from rmfab.virtual.spec import BoardSpec, Link, Strap
+from tests.line.floor import FCTRY, copied, found, spec
+from tests.line.proxy import GarblingProxy
+
+SOCKET_RUN = {"link": Link.SOCKET, "strap": Strap.RUN}
+
+
+def station(factory, port, restart, baud=921600):
+    """A station.toml with one slot."""
+    (factory.root / "station.toml").write_text(
+        f'[station]\nname = "bench-7"\n\n[[slot]]\nname = "A1"\nport = "{port}"\nbaud = {baud}\nrestart = {restart}\n'
+    )
+
+
+def restarting(board, *commands):
+    """Says *commands* to the board's control socket once the line has connected."""
+
+    def play():
+        for command in commands:
+            time.sleep(0.25)
+            board.control(command)
+
+    thread = threading.Thread(target=play)
+    thread.start()
+    return thread
+
+
+class TestVerify:
+    """`rmfab verify` writes nothing, and passes no unit that it cannot name."""
+
+    def test_flashed_unit(self, factory):
+        """A unit that was flashed passes, and is verified from then on."""
+        with serve([spec()]) as (board,):
+            flashed = factory.run(board.url, command="flash")
+            assert factory.states() == {flashed.unit["serial"]: "flashed"}
+            said = factory.run(board.url, command="verify")
+        assert said.code == 0
+        assert said.steps() == {"detect": "PASS", "boot": "PASS", "identify": "PASS"}
+        assert factory.states() == {flashed.unit["serial"]: "verified"}
+
+    def test_unknown_board(self, founded, tmp_path):
+        """A board that another ledger flashed is unbound here, whatever its console says."""
+        elsewhere, here = copied(founded, tmp_path / "elsewhere"), copied(founded, tmp_path / "here")
+        with serve([spec()]) as (board,):
+            elsewhere.run(board.url, command="flash")
+            said = here.run(board.url, command="verify")
+        assert (said.code, said.verdict) == (1, ("FAIL", "unbound"))
+        assert "proves nothing" in said.unit["reason"]
+        assert here.bindings() == {}
+
+    def test_failed_unit_is_verified_again(self, factory):
+        """A unit that failed after it was flashed may be verified again; one that was not flashed may not."""
+        with serve([spec(faults=("panic",))]) as (board,):
+            assert factory.run(board.url).verdict == ("FAIL", "panic")
+            board.control("fault none")
+            assert factory.run(board.url, command="verify").code == 0
+        assert list(factory.states().values()) == ["verified"]
+        factory.check()
+
+    def test_other_firmware(self, factory, tmp_path):
+        """Another version, project or build of the app than the release's fails by name."""
+        others = {
+            "version-mismatch": found(tmp_path / "a", units=1, version="0.9"),
+            "project-mismatch": found(tmp_path / "b", units=1, project="other"),
+            "elf-mismatch": found(tmp_path / "c", units=1, seed=5),
+        }
+        with serve([spec()]) as (board,):
+            factory.run(board.url, command="flash")
+            for cause, other in others.items():
+                said = factory.run(board.url, extra=("--release", str(other.root / "build")), command="verify")
+                assert (said.code, said.verdict) == (1, ("FAIL", cause))
+
+    def test_without_a_release(self, factory):
+        """Where no release is at hand, the health of the boot and the identity are judged."""
+        with serve([spec()]) as (board,):
+            factory.run(board.url, command="flash")
+            factory.edit('path = "build"', '# path = "build"')
+            assert factory.run(board.url, command="verify").code == 0
+
+    def test_damaged_flash(self, factory, tmp_path):
+        """What the bootloader finds wrong is the reason, not the restart that follows it."""
+        one = spec(flash_file=tmp_path / "flash.bin")
+        with serve([one]) as (board,):
+            serial = factory.run(board.url, command="flash").unit["serial"]
+        good = one.flash_file.read_bytes()
+        for offset, cause in ((0x30000, "image-hash"), (0xC004, "partition-table"), (0, "no-bootloader")):
+            one.flash_file.write_bytes(good[:offset] + b"\x00\x11\x22\x33" * 4 + good[offset + 16 :])
+            with serve([one]) as (board,):
+                said = factory.run(board.url, command="verify")
+            assert said.verdict == ("FAIL", cause), said.unit["reason"]
+            assert factory.states() == {serial: "failed"}
+
+    def test_erased_factory_partition(self, factory, tmp_path):
+        """A factory partition that lost its content fails in identify, not in boot."""
+        one = spec(flash_file=tmp_path / "flash.bin")
+        with serve([one]) as (board,):
+            factory.run(board.url, command="flash")
+        data = one.flash_file.read_bytes()
+        one.flash_file.write_bytes(data[:FCTRY] + b"\xff" * 0x6000 + data[FCTRY + 0x6000 :])
+        with serve([one]) as (board,):
+            said = factory.run(board.url, command="verify")
+        assert said.unit["outcome"] == "FAIL"
+        assert said.unit["class"] in ("no-node-id", "factory-unreadable")
+        assert said.steps()["boot"] == "PASS"
+
+
+class TestSocket:
+    """`socket://` ports carry no reset lines: somebody else restarts the board."""
+
+    def test_flash_leaves_the_board_in_its_loader(self, factory):
+        """A board that waits in its loader is flashed and stays there."""
+        with serve([BoardSpec(Chip.ESP32C3, link=Link.SOCKET)]) as (board,):
+            said = factory.run(board.url, command="flash")
+            state = board.state()
+            again = factory.run(board.url, command="flash")
+        assert said.code == again.code == 0
+        assert (state["mode"], state["restarts"]) == ("download", 1)
+        assert again.step("flash")["measurements"]["kept"] == 5
+
+    def test_a_board_that_runs(self, factory):
+        """A board that is not in its loader is a station error that says what to do."""
+        with serve([BoardSpec(Chip.ESP32C3, **SOCKET_RUN)]) as (board,):
+            said = factory.run(board.url, command="flash")
+        assert (said.code, said.verdict) == (4, ("ERROR", "not-in-loader"))
+        assert factory.bindings() == {}
+
+    @pytest.fixture
+    def flashed(self, factory, tmp_path):
+        """A unit that was flashed, and its board behind a socket."""
+        one = BoardSpec(Chip.ESP32C3, flash_file=tmp_path / "flash.bin")
+        with serve([one]) as (board,):
+            serial = factory.run(board.url, command="flash").unit["serial"]
+        return factory, serial, BoardSpec(Chip.ESP32C3, flash_file=one.flash_file, **SOCKET_RUN)
+
+    def test_verify_by_serial(self, flashed):
+        """With --serial the console of a board that somebody restarts is judged, and passes."""
+        factory, serial, behind_socket = flashed
+        with serve([behind_socket]) as (board,):
+            hand = restarting(board, "restart")
+            said = factory.run(board.url, extra=("--serial", serial), command="verify")
+            hand.join()
+        assert said.code == 0, said.unit["reason"]
+        assert said.steps() == {"detect": "SKIP", "boot": "PASS", "identify": "PASS"}
+        assert said.unit["serial"] == serial
+        assert any("restart the board now" in word for word in said.logs)
+        assert factory.states() == {serial: "verified"}
+
+    def test_verify_without_serial(self, flashed):
+        """Without --serial the unit is unbound, although its console names it."""
+        factory, serial, behind_socket = flashed
+        with serve([behind_socket]) as (board,):
+            hand = restarting(board, "restart")
+            said = factory.run(board.url, command="verify")
+            hand.join()
+        assert (said.code, said.verdict) == (1, ("FAIL", "unbound"))
+        assert factory.states() == {serial: "flashed"}
+
+    def test_verify_of_another_unit(self, flashed):
+        """A console that names another unit than --serial is another unit."""
+        factory, _, behind_socket = flashed
+        with serve([spec(index=4)]) as (board,):
+            other = factory.run(board.url, command="flash").unit["serial"]
+        with serve([behind_socket]) as (board,):
+            hand = restarting(board, "restart")
+            said = factory.run(board.url, extra=("--serial", other), command="verify")
+            hand.join()
+        assert (said.code, said.verdict) == (1, ("FAIL", "other-identity"))
+
+    def test_nobody_restarts_it(self, flashed):
+        """Where nobody restarts the board, the station is to blame, not the unit."""
+        factory, serial, behind_socket = flashed
+        factory.edit("boot_timeout = 4.0", "boot_timeout = 1.0")
+        with serve([behind_socket]) as (board,):
+            said = factory.run(board.url, extra=("--serial", serial), command="verify")
+        assert (said.code, said.verdict) == (4, ("ERROR", "not-restarted"))
+        assert factory.states() == {serial: "flashed"}
+
+    @pytest.mark.parametrize(("serial", "cause"), [("LMP-000008", "not-claimed"), ("LMP-99", "no-serial")])
+    def test_serial_that_no_board_has(self, flashed, serial, cause):
+        """A serial that no board has cannot be verified."""
+        factory, _, behind_socket = flashed
+        with serve([behind_socket]) as (board,):
+            said = factory.run(board.url, extra=("--serial", serial), command="verify")
+        assert (said.code, said.verdict) == (3, ("ERROR", cause))
+
+    def test_loop_needs_restarts(self, factory):
+        """--loop on a port without reset lines is refused."""
+        assert factory.run("socket://127.0.0.1:1", extra=("--loop",)).code == 3
+
+
+FIXTURE = """
+import socket, sys
+host, port, mode = sys.argv[1:]
+with socket.create_connection((host, int(port))) as control:
+    for command in ("strap " + mode, "restart"):
+        control.sendall(command.encode() + b"\\n")
+        assert control.makefile().readline() == "ok\\n"
+"""
+
+
+class TestFixture:
+    """A fixture's command restarts the board of a pty, which has no reset lines of its own."""
+
+    def test_run(self, factory, tmp_path):
+        """The whole line through a fixture, by the slot's name."""
+        script = tmp_path / "fixture.py"
+        script.write_text(FIXTURE)
+        with serve([BoardSpec(Chip.ESP32C3, link=Link.PTY, strap=Strap.RUN)], state=tmp_path) as (board,):
+            words = [sys.executable, str(script), *board.address.split(":"), "{mode}"]
+            station(factory, board.url, json.dumps(words))
+            said = factory.run("A1")
+        assert said.code == 0, said.unit["reason"]
+        assert said.unit["slot"] == "A1"
+        assert said.unit["station"] == "bench-7"
+
+    def test_failing_command(self, factory, tmp_path):
+        """A fixture that fails is a station error with its last word."""
+        with serve([BoardSpec(Chip.ESP32C3, link=Link.PTY)], state=tmp_path) as (board,):
+            station(factory, board.url, json.dumps([sys.executable, "-c", "import sys; sys.exit('no air')", "{mode}"]))
+            said = factory.run()
+        assert (said.code, said.verdict) == (4, ("ERROR", "fixture"))
+        assert "no air" in said.unit["reason"]
+
+
+class TestPorts:
+    """Which ports are worked on."""
+
+    def test_same_port_twice(self, factory):
+        """One port cannot be two slots."""
+        assert factory.run("/dev/ttyUSB0", "/dev/ttyUSB0").code == 3
+
+    def test_no_port(self, factory):
+        """Without --port and station.toml there is nothing to do."""
+        assert factory.run().code == 3
+
+    def test_absent_port(self, factory):
+        """A port that does not exist is recorded as ERROR, with exit code 4."""
+        said = factory.run("/dev/not-there")
+        assert (said.code, said.verdict) == (4, ("ERROR", "port-absent"))
+        assert said.summary["errors"] == 1
+        factory.check()
+
+
+@pytest.mark.parametrize(("limit", "baud"), [(460800, 460800), (230400, 230400), (115200, 115200)])
+def test_slower_baud(factory, limit, baud):
+    """Where the line garbles above a rate, the line falls back to the fastest that works, and passes."""
+    with serve([spec()]) as (board,), GarblingProxy(board.url, limit) as url:
+        said = factory.run(url, command="flash")
+    assert said.code == 0, said.unit["reason"]
+    assert said.step("detect")["measurements"]["baud"] == baud
+
+
+def test_console_log_is_kept_without_secrets(factory):
+    """Nothing that the line writes holds a PoP, `random` or key: not logs, events, output or the ledger's file."""
+    with serve([spec(), spec(index=1, faults=("other-identity",)), spec(index=2, faults=("panic",))]) as boards:
+        said = factory.run(*(board.url for board in boards))
+    logs = list((factory.root / "logs").iterdir())
+    assert len(logs) == 3
+    assert all(unit["log"] for unit in said.units)
+    texts = [path.read_text() for path in logs]
+    assert sum("Project name" in text for text in texts) == 3
+    assert any("<redacted>" in text for text in texts)
+    haystack = [path.read_bytes() for path in logs]
+    haystack += [json.dumps(said.events).encode(), said.words.encode()]
+    haystack += [path.read_bytes() for path in factory.root.glob("ledger.db*")]
+    for serial in factory.states():
+        identity = factory.identity(serial)
+        secrets = [identity.pop.reveal().encode(), identity.random.reveal(), identity.random.reveal().hex().encode()]
+        for secret in secrets:
+            for hay in haystack:
+                assert secret.lower() not in hay.lower()
+    for path in logs:
+        assert path.stat().st_mode & 0o077 == 0
+    assert (factory.root / "logs").stat().st_mode & 0o077 == 0

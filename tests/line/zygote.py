@@ -1,0 +1,136 @@
+"""Many `rmfab` processes, cheaply: a process that has imported everything forks one for each command line.
+
+The children are real processes of their own, known by their pid before they begin, so that a board can kill them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Self
+
+ROOT = Path(__file__).parents[2]
+
+
+class Zygote:
+    """Forks children that wait; `go` gives one its command line, `wait` returns how it ended."""
+
+    def __enter__(self) -> Self:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.line.zygote"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+            env=dict(os.environ) | {"PYTHONPATH": str(ROOT)},
+        )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        self._process.wait(20)
+        self._process.stdout.close()
+
+    def _ask(self, **request: Any) -> Any:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(request) + "\n")
+        self._process.stdin.flush()
+        return json.loads(self._process.stdout.readline())
+
+    def spawn(self) -> int:
+        """A child that waits; its pid."""
+        return int(self._ask(do="spawn"))
+
+    def go(self, pid: int, argv: list[str], out: Path, die: tuple[str, str, int] | None = None) -> None:
+        """Lets the child run `rmfab` *argv*, its stdout going to *out*.
+
+        *die* kills it at a moment of its own: ("claim" or "record", "before" or "after", the n-th call from 1 on).
+        """
+        self._ask(do="go", pid=pid, argv=argv, out=str(out), die=die)
+
+    def wait(self, pid: int) -> int:
+        """The exit code; negative: the signal that ended it."""
+        return int(self._ask(do="wait", pid=pid))
+
+
+def _kill_at(method: str, when: str, number: int) -> None:
+    """This process dies before or after the *number*-th call of a method of the ledger."""
+    from rmfab.ledger.store import Ledger
+
+    original = getattr(Ledger, method)
+    calls = 0
+
+    def replacement(*args: Any, **options: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == number and when == "before":
+            os.kill(os.getpid(), signal.SIGKILL)
+        result = original(*args, **options)
+        if calls == number:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return result
+
+    setattr(Ledger, method, replacement)
+
+
+def _live(reader: int) -> None:
+    """The child: waits for its command line, runs it, ends."""
+    with os.fdopen(reader) as stream:
+        text = stream.readline()
+    if not text:
+        os._exit(0)
+    request = json.loads(text)
+    out = os.open(request["out"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    os.dup2(out, 1)
+    os.dup2(out, 2)
+    if request["die"] is not None:
+        _kill_at(*request["die"])
+    from rmfab.cli import main
+
+    code = main(request["argv"])
+    sys.stdout.flush()
+    os._exit(code)
+
+
+def serve() -> None:
+    """The zygote's own life: imports, then forks as it is told to."""
+    import rmfab.commands.run
+    import rmfab.identity.generate
+    import rmfab.ledger.store
+    import rmfab.line.floor
+    import rmfab.release.bundle
+    import rmfab.release.preflight  # noqa: F401
+    from rmfab.board.esp.door import esptool
+
+    esptool()
+    writers: dict[int, int] = {}
+    for line in sys.stdin:
+        request = json.loads(line)
+        answer: Any = None
+        if request["do"] == "spawn":
+            reader, writer = os.pipe()
+            answer = os.fork()
+            if answer == 0:
+                for other in (writer, *writers.values()):
+                    os.close(other)
+                _live(reader)
+            os.close(reader)
+            writers[answer] = writer
+        elif request["do"] == "go":
+            os.write(writers[request["pid"]], line.encode())
+        else:
+            _, status = os.waitpid(request["pid"], 0)
+            answer = os.waitstatus_to_exitcode(status)
+        sys.stdout.write(json.dumps(answer) + "\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    serve()

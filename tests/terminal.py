@@ -1,0 +1,86 @@
+"""A terminal for tests: rmfab's own entry point in this process, or as a process of its own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from rmfab.cli import main
+
+ROOT = Path(__file__).parent.parent
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a command ended with."""
+
+    code: int
+    out: str
+    err: str
+
+    def refused(self, code: int, *words: str) -> None:
+        """It ended with *code*, told every one of *words*, named no bug and gave no traceback."""
+        assert self.code == code, self.err
+        for word in words:
+            assert word in self.err, (word, self.err)
+        assert "Traceback" not in self.err + self.out
+        assert "a bug in rmfab" not in self.err
+        assert self.err.startswith("rmfab: "), self.err
+
+
+class Terminal:
+    """Runs rmfab in *folder*, in this process."""
+
+    def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+        self.folder = folder
+        self._capsys = capsys
+        monkeypatch.chdir(folder)
+        for name in ("RMFAB_WORKSPACE", "RMFAB_STATION", "RMFAB_LEDGER", "RMFAB_CA_PASSPHRASE_FILE"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv("HOME", str(folder))
+
+    def __call__(self, *argv: str | Path) -> Said:
+        """The command of these arguments."""
+        self._capsys.readouterr()
+        code = main([str(word) for word in argv])
+        out, err = self._capsys.readouterr()
+        return Said(code, out, err)
+
+    def well(self, *argv: str | Path) -> str:
+        """What a command that must succeed says on stdout."""
+        said = self(*argv)
+        assert said.code == 0, said.err
+        return said.out
+
+
+def environment(**more: str) -> dict[str, str]:
+    """The environment of a process that finds this rmfab, without its settings."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("RMFAB_")}
+    return kept | {"PYTHONPATH": str(ROOT)} | more
+
+
+def words(*argv: str | Path) -> list[str]:
+    """The command line of a rmfab process."""
+    return [sys.executable, "-m", "rmfab", *map(str, argv)]
+
+
+def process(*argv: str | Path, cwd: Path, **more: str) -> Said:
+    """Runs rmfab as a process of its own; *more* goes into its environment."""
+    done = subprocess.run(words(*argv), cwd=cwd, env=environment(**more), capture_output=True, text=True, timeout=60)
+    return Said(done.returncode, done.stdout, done.stderr)
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """Every file below *folder* with its content: nothing lost, nothing half-written."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def copied(source: Path, target: Path) -> Path:
+    """A copy of the workspace *source*."""
+    return Path(shutil.copytree(source, target))

@@ -1,0 +1,293 @@
+"""The entry point: help, lazy commands, exit codes, streams, signals' codes, completion."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+from rmfab import cli
+from rmfab.errors import (
+    BatchUsedUp,
+    CloneError,
+    ComplaintsError,
+    InputError,
+    IntegrityError,
+    LedgerError,
+    PortError,
+    StationError,
+    UnitsFailed,
+)
+from tests.terminal import ROOT, Terminal, environment, process, words
+
+HEAVY = ("esptool", "cryptography", "reportlab", "sqlalchemy", "PIL", "pypdfium2", "zxingcpp", "rich", "serial")
+
+
+def commands() -> Iterator[tuple[str, ...]]:
+    """Every command of the line, subcommands too."""
+    for name in cli.COMMANDS:
+        command = importlib.import_module(f"rmfab.commands.{name}").command
+        yield (name,)
+        if isinstance(command, click.Group):
+            yield from ((name, sub) for sub in command.commands)
+
+
+COMMANDS = tuple(commands())
+
+
+@pytest.fixture
+def terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Terminal:
+    return Terminal(tmp_path, capsys, monkeypatch)
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_every_command_has_help(terminal: Terminal, command: tuple[str, ...]) -> None:
+    """`--help` of every command says what it does, on stdout, wherever one stands."""
+    said = terminal(*command, "--help")
+    assert said.code == 0
+    assert said.err == ""
+    assert said.out.startswith(f"Usage: rmfab {' '.join(command)}")
+    paragraphs = said.out.split("\n\n")
+    assert paragraphs[1].strip(), "no sentence about the command"
+
+
+def test_the_table_is_the_folder() -> None:
+    """Every file of commands/ that has a command is in the table, and the other way round."""
+    there = {
+        path.stem
+        for path in (ROOT / "rmfab" / "commands").glob("*.py")
+        if re.search(r"^def command\(", path.read_text(), re.MULTILINE)
+    }
+    assert there == set(cli.COMMANDS)
+
+
+def test_help_lists_the_table(terminal: Terminal) -> None:
+    """`rmfab --help` lists every command with its line, in the order of a unit's life."""
+    out = terminal.well("--help")
+    listed = re.findall(r"^  (\w+)  +\S", out.split("Commands:")[1], re.MULTILINE)
+    assert listed == list(cli.COMMANDS)
+
+
+def loaded(*argv: str) -> list[str]:
+    """The heavy libraries that a command line loads."""
+    code = (
+        "import sys, io, contextlib; from rmfab.cli import main\n"
+        "with contextlib.redirect_stdout(io.StringIO()): assert main(sys.argv[1:]) == 0\n"
+        f"print(sorted(set(sys.modules) & set({HEAVY!r})))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *argv], capture_output=True, text=True, env=environment())
+    assert done.returncode == 0, done.stderr
+    found: list[str] = json.loads(done.stdout.replace("'", '"'))
+    return found
+
+
+def test_help_loads_nothing_heavy() -> None:
+    """`rmfab --help` loads no library but click, and not one of rmfab's rooms."""
+    assert loaded("--help") == []
+
+
+def test_help_of_all_commands_loads_nothing_heavy() -> None:
+    """`rmfab COMMAND --help` loads no esptool, cryptography, reportlab or SQLAlchemy for any command."""
+    code = "import sys\nfrom rmfab.cli import COMMANDS, main\n"
+    code += "for name in COMMANDS:\n    main([name, '--help'])\n"
+    code += f"    assert not set(sys.modules) & set({HEAVY[:4]!r}), name"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment())
+    assert done.returncode == 0, done.stderr
+
+
+def mentions() -> Iterator[tuple[str, int, str]]:
+    """Every `rmfab xyz` in a string or comment of the sources and templates: file, line, what follows `rmfab `."""
+    places = [*(ROOT / "rmfab").rglob("*.py"), *(ROOT / "templates").iterdir(), *(ROOT / "csv").iterdir()]
+    for place in places:
+        for number, line in enumerate(place.read_text(encoding="utf-8").splitlines(), 1):
+            if line.lstrip().startswith(("from ", "import ")):
+                continue
+            for match in re.finditer(r"(?:`|^\s+|: )rmfab ((?:-C \S+ )?[a-z]\w*(?: [a-z]+)?)", line):
+                yield str(place.relative_to(ROOT)), number, match[1]
+
+
+def test_no_hint_names_a_command_that_is_not() -> None:
+    """Every `rmfab xyz` that a source string mentions is a command, subcommands included."""
+    groups = {command[0] for command in COMMANDS if len(command) == 2}
+    found = list(mentions())
+    assert len(found) > 40, "the search finds nothing any more"
+    for place, line, text in found:
+        first, *rest = re.sub(r"^-C \S+ ", "", text).split()
+        assert first in cli.COMMANDS, f"{place}:{line}: rmfab {text}"
+        if first in groups and rest:
+            assert (first, rest[0]) in COMMANDS, f"{place}:{line}: rmfab {text}"
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (UnitsFailed("1 of 2 units failed"), 1),
+        (click.UsageError("no such option"), 2),
+        (InputError("bad"), 3),
+        (ComplaintsError([InputError("bad")]), 3),
+        (BatchUsedUp("none left"), 3),
+        (StationError("no printer"), 4),
+        (PortError("absent"), 4),
+        (LedgerError("locked"), 4),
+        (OSError(28, "No space left on device"), 4),
+        (OSError(30, "Read-only file system", "/x/y"), 4),
+        (IntegrityError("chain"), 5),
+        (CloneError("clone"), 5),
+        (RuntimeError("oops"), 70),
+        (OSError(9, "Bad file descriptor"), 70),
+        (KeyboardInterrupt(), 130),
+        (click.Abort(), 130),
+        (BrokenPipeError(), 130),
+        (click.exceptions.Exit(0), 0),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else str(value),
+)
+def test_exit_codes(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int, tmp_path: Path
+) -> None:
+    """The one table from exceptions to exit codes, row by row."""
+
+    @click.command("status")
+    def fails() -> None:
+        raise error
+
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    monkeypatch.setattr("rmfab.commands.status.command", fails)
+    said = terminal("status")
+    assert said.code == code
+    assert "Traceback" not in said.err
+    if code not in (0, 130):
+        assert said.err.startswith("rmfab: ")
+
+
+def test_a_bug_writes_its_traceback_to_a_file(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A bug ends as a short letter; the traceback is in the file that the letter names, readable for its owner only."""
+
+    @click.command("status")
+    def fails() -> None:
+        raise ZeroDivisionError("a very particular bug")
+
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr("rmfab.commands.status.command", fails)
+    said = terminal("status")
+    assert said.code == 70
+    assert said.err.splitlines()[0] == "rmfab: error: a bug in rmfab: ZeroDivisionError"
+    (path,) = tmp_path.glob("rmfab-*.log")
+    assert str(path) in said.err
+    assert "a very particular bug" in path.read_text()
+    assert path.stat().st_mode & 0o077 == 0
+
+
+def test_complaints_share_a_hint(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hint that complaints in a row share is said once, after the last of them."""
+
+    @click.command("status")
+    def fails() -> None:
+        raise ComplaintsError([InputError("a", hint="x"), InputError("b", hint="x"), InputError("c", hint="y")])
+
+    monkeypatch.setattr("rmfab.commands.status.command", fails)
+    assert terminal("status").err.splitlines() == [
+        "rmfab: error: a",
+        "rmfab: error: b",
+        "rmfab: hint: x",
+        "rmfab: error: c",
+        "rmfab: hint: y",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("argv", "told"),
+    [
+        (["genrate"], "Did you mean 'generate'?"),
+        (["nvs", "shw"], "`rmfab nvs --help`"),
+        (["status", "--jsn"], "--json"),
+        (["void", "X"], "--reason"),
+        (["generate", "--count", "0"], "--count"),
+        (["generate", "--count", "many"], "--count"),
+        (["flash", "--baud", "300"], "--baud"),
+        (["demo", "--chip", "esp8266"], "esp32c3"),
+        (["init"], "DIR"),
+        (["-C"], "-C"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_usage_errors(terminal: Terminal, argv: list[str], told: str) -> None:
+    """A wrong command line ends with 2, on stderr, in the voice of every other error."""
+    said = terminal(*argv)
+    said.refused(2, "rmfab: error: ", told)
+    assert said.out == ""
+
+
+def test_no_arguments_show_help(terminal: Terminal) -> None:
+    """`rmfab` alone shows its help on stderr and ends with 2."""
+    said = terminal()
+    assert (said.code, said.out) == (2, "")
+    assert "Commands:" in said.err
+
+
+def test_version(terminal: Terminal) -> None:
+    """`rmfab --version` answers, installed or not."""
+    assert terminal.well("--version").startswith("rmfab ")
+
+
+@pytest.mark.parametrize("argv", [("--help",), ("ports", "--json"), ("release", "--help")], ids=" ".join)
+def test_an_unread_stdout_ends_quietly(tmp_path: Path, argv: tuple[str, ...]) -> None:
+    """Where the reader of stdout has left, rmfab ends with 130 and says nothing."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(words(*argv), cwd=tmp_path, env=environment(), stdout=writing, stderr=subprocess.PIPE)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (130, b"")
+
+
+def test_a_full_stdout_is_told(tmp_path: Path) -> None:
+    """A stdout that takes nothing more is an error of the station."""
+    full = Path("/dev/full")
+    if not full.exists():
+        pytest.skip("no /dev/full on this system")
+    with full.open("w") as stream:
+        done = subprocess.run(words("--help"), cwd=tmp_path, env=environment(), stdout=stream, stderr=subprocess.PIPE)
+    assert done.returncode == 4
+    assert b"no space left on device" in done.stderr
+
+
+def test_a_terminal_that_cannot_show_a_letter(tmp_path: Path) -> None:
+    """A letter that the terminal's encoding lacks is written another way; the command goes on."""
+    product = '[product]\nname = "Lämpchen ☀"\nchip = "esp32"\nserial = "L-{n}"\n'
+    (tmp_path / "product.toml").write_text(product, encoding="utf-8")
+    said = process("ca", "show", cwd=tmp_path / ".", PYTHONIOENCODING="ascii", PYTHONUTF8="0")
+    assert said.code == 3
+    said = process("init", "L\u00e4mpchen", cwd=tmp_path, PYTHONIOENCODING="ascii", PYTHONUTF8="0")
+    assert said.code == 0, said.err
+
+
+def test_completion(tmp_path: Path) -> None:
+    """Shell completion offers commands, subcommands and options."""
+    for line, number, offered in (("rmfab la", "1", "label"), ("rmfab ledger ", "2", "rebuild")):
+        said = process(cwd=tmp_path, _RMFAB_COMPLETE="bash_complete", COMP_WORDS=line, COMP_CWORD=number)
+        assert f"plain,{offered}" in said.out.splitlines()
+    assert "rmfab" in process(cwd=tmp_path, _RMFAB_COMPLETE="zsh_source").out
+
+
+def test_quiet_and_speech(terminal: Terminal) -> None:
+    """`-q` silences chatter on stderr, never an error."""
+    assert "workspace a" in terminal("init", "a").err
+    assert terminal("-q", "init", "b").err == ""
+    terminal("-q", "-C", "nowhere", "status").refused(3, "nowhere")
+
+
+def test_no_colour_in_a_pipe(tmp_path: Path) -> None:
+    """Nothing is coloured where stdout is no terminal."""
+    said = process("demo", "--dir", "x.txt", "--units", "0", cwd=tmp_path, FORCE_COLOR="")
+    assert "\x1b" not in said.out + said.err
