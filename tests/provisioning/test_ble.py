@@ -1,0 +1,194 @@
+"""Bluetooth through bleak, against a GATT server in memory below bleak's own scanner and client."""
+
+from __future__ import annotations
+
+import builtins
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from rmfab.errors import Fault, RmfabError, StationError
+from rmfab.provisioning.ble import BleTransport
+from rmfab.provisioning.faults import LinkError, Refused, Stalled, WrongPop
+from rmfab.provisioning.session import open_session
+from rmfab.secret import Secret
+from tests.provisioning.device import Device
+from tests.provisioning.gatt_server import World
+
+POP = Secret("abcd1234")
+
+
+@contextmanager
+def link(world: World, **options: Any) -> Iterator[BleTransport]:
+    settings = {"timeout": 3.0, "scan_timeout": 0.2, "backends": world.backends(), **options}
+    transport = BleTransport("PROV_ab12cd", **settings)
+    try:
+        yield transport
+    finally:
+        transport.close()
+
+
+@pytest.mark.parametrize("security", [0, 1, 2])
+def test_a_session_over_bluetooth(security: int) -> None:
+    """Every scheme works over GATT, found by the exact name among neighbours, with RSSI and MTU kept."""
+    world = World(Device(security=security))
+    with link(world) as transport:
+        assert open_session(transport, None, POP, "wifiprov", os.urandom).node_id() == "node-1"
+        assert (transport.rssi, transport.mtu) == (-61, 512)
+    assert world.connected == 0
+    assert all(response for _, response in world.writes)
+
+
+def test_the_adapter_is_passed_on() -> None:
+    """A named adapter scans and connects."""
+    world = World(Device())
+    with link(world, adapter="hci1") as transport:
+        transport.exchange("proto-ver", b"")
+    assert world.adapters == ["hci1", "hci1"]
+
+
+def test_endpoints_are_found_by_description() -> None:
+    """The order of characteristics says nothing: the 0x2901 descriptor names the endpoint."""
+    world = World(Device(), endpoints=("proto-ver", "ch_resp", "prov-session"))
+    with link(world) as transport:
+        session = open_session(transport, None, POP, "wifiprov", os.urandom)
+        assert session.node_id() == "node-1"
+        with pytest.raises(Fault) as caught:
+            session.scan()
+    assert caught.value.cause == "no-endpoint"
+
+
+def test_a_server_without_provisioning() -> None:
+    """A GATT server that names no proto-ver is the unit's fault."""
+    with link(World(Device(), endpoints=("prov-ctrl",))) as transport, pytest.raises(Fault) as caught:
+        transport.exchange("proto-ver", b"")
+    assert caught.value.cause == "no-endpoint"
+
+
+def test_nobody_advertises() -> None:
+    """A unit that is not heard is a station's error that counts who was."""
+    world = World(Device())
+    world.advertises = False
+    with link(world) as transport, pytest.raises(LinkError, match="3 other devices") as caught:
+        transport.exchange("proto-ver", b"")
+    assert caught.value.cause == "not-advertising"
+
+
+@pytest.mark.parametrize(("times", "works"), [(1, True), (2, False)])
+def test_connects_once_more(times: int, works: bool) -> None:
+    """A failed connection is tried a second time and no third."""
+    world = World(Device())
+    world.refuse_connects = times
+    with link(world) as transport:
+        if works:
+            transport.exchange("proto-ver", b"")
+        else:
+            with pytest.raises(LinkError) as caught:
+                transport.exchange("proto-ver", b"")
+            assert caught.value.cause == "unreachable"
+    assert world.connects == 2
+
+
+def test_a_drop_at_proto_ver_is_tried_again() -> None:
+    """proto-ver has no state: a connection that drops there is made once more, not twice."""
+    world = World(Device())
+    world.drop_at = {0}
+    with link(world) as transport:
+        open_session(transport, None, POP, "wifiprov", os.urandom)
+    assert world.connects == 2
+    world = World(Device())
+    world.drop_at = {0, 1}
+    with link(world) as transport, pytest.raises(Refused):
+        transport.exchange("proto-ver", b"")
+    assert world.connects == 2
+
+
+def test_a_handshake_is_never_repeated() -> None:
+    """A wrong PoP drops the connection; the unit is still there, so it refused. It counts once."""
+    world = World(Device())
+    with link(world) as transport, pytest.raises(WrongPop):
+        open_session(transport, None, Secret("ffff0000"), "wifiprov", os.urandom)
+    assert (world.device.mismatches, world.connects) == (1, 1)
+
+
+def test_a_lost_unit_is_not_a_wrong_pop() -> None:
+    """A unit that drops and advertises no more is lost, wherever the handshake was."""
+    world = World(Device())
+    world.vanish_at = 2
+    with link(world) as transport, pytest.raises(LinkError) as caught:
+        open_session(transport, None, POP, "wifiprov", os.urandom)
+    assert caught.value.cause == "link-lost"
+
+
+def test_a_stalled_unit() -> None:
+    """A connected unit that does not answer has stalled: its fault."""
+    world = World(Device())
+    world.stall_at = 1
+    with link(world, timeout=0.2) as transport, pytest.raises(Stalled):
+        open_session(transport, None, POP, "wifiprov", os.urandom)
+    assert world.connected == 0
+
+
+def test_an_att_error_refuses() -> None:
+    """Firmware on NimBLE answers with an ATT error and keeps the connection: refused all the same."""
+    world = World(Device())
+    world.att_error_at = 2
+    with link(world) as transport, pytest.raises(WrongPop):
+        open_session(transport, None, POP, "wifiprov", os.urandom)
+
+
+def test_one_connection_at_a_time() -> None:
+    """Slots that share an adapter take turns."""
+    world = World(Device(security=0))
+
+    def work() -> None:
+        with link(world) as transport:
+            transport.exchange("proto-ver", b"")
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert (world.connects, world.most_connected) == (4, 1)
+
+
+def test_a_busy_adapter_is_not_waited_for_for_ever() -> None:
+    """The wait for the adapter has a limit."""
+    world = World(Device())
+    with link(world) as first:
+        first.exchange("proto-ver", b"")
+        with link(world, patience=0.05) as second, pytest.raises(StationError) as caught:
+            second.exchange("proto-ver", b"")
+    assert caught.value.cause == "adapter-busy"
+
+
+def test_bleak_is_missed_only_on_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the extra `ble`, making a transport works; using it says what to install."""
+    real = builtins.__import__
+
+    def without_bleak(name: str, *rest: Any) -> Any:
+        if name == "bleak":
+            raise ImportError(name)
+        return real(name, *rest)
+
+    monkeypatch.delitem(sys.modules, "bleak", raising=False)
+    monkeypatch.setattr(builtins, "__import__", without_bleak)
+    transport = BleTransport("PROV_ab12cd")
+    with pytest.raises(RmfabError) as caught:
+        transport.exchange("proto-ver", b"")
+    assert (caught.value.cause, isinstance(caught.value, StationError)) == ("no-bleak", True)
+
+
+def test_a_host_without_bluetooth() -> None:
+    """No Bluetooth on this host is the station's error; where there is some, nobody of this name advertises."""
+    transport = BleTransport("PROV_nobody", scan_timeout=0.2)
+    with pytest.raises(LinkError) as caught:
+        transport.exchange("proto-ver", b"")
+    transport.close()
+    assert caught.value.cause in ("no-bluetooth", "not-advertising", "unreachable")
