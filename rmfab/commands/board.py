@@ -55,7 +55,7 @@ def command(
 ) -> None:  # fmt: skip
     """Serve virtual boards that esptool can flash and that boot what was written.
 
-    Prints one line a board (chip, MAC, port) and stays until interrupted.
+    Prints one line a board (chip, MAC, port, address of its provisioning service) and stays until interrupted.
     """
     from rmfab.virtual.serving import run
 
@@ -79,7 +79,7 @@ def command(
         raise click.UsageError("pty boards need Linux; use --transport rfc2217")
 
     def announce(line: Mapping[str, str]) -> None:
-        plain = [line["chip"], line["mac"], line["url"]]
+        plain = [line["chip"], line["mac"], line["url"], line["provisioning"]]
         if Link(transport) is not Link.RFC2217:  # no reset lines: the fixture's commands go to this socket
             plain.append(f"control {line['control']}")
         click.echo(json.dumps(dict(line)) if as_json else "  ".join(plain))

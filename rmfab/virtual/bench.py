@@ -13,10 +13,16 @@ from typing import Self
 from rmfab.errors import InputError
 from rmfab.virtual.board import Board
 from rmfab.virtual.faults import FaultCall
+from rmfab.virtual.httpd import ProvisioningPort
+from rmfab.virtual.network import Network
 from rmfab.virtual.ports import LOOPBACK, Port, make_port
 from rmfab.virtual.spec import BoardSpec, Strap
 
 _SWAP_SECONDS = 1.5
+_COMMANDS = (
+    "restart | strap download|run | power on|off | vanish | return | swap | fault NAME|none | "
+    "network none | network SSID RSSI [PASSWORD] | state"
+)
 
 
 class Place:
@@ -24,6 +30,7 @@ class Place:
 
     def __init__(self, spec: BoardSpec, folder: Path) -> None:
         self.port: Port = make_port(spec.link, folder / f"{spec.chip.value}-{spec.index}")
+        self.provisioning = ProvisioningPort()
         self.control = ""
         self._there = True
         self._server: asyncio.Server | None = None
@@ -34,6 +41,7 @@ class Place:
         """Opens both sockets and switches the board on."""
         self._server = await asyncio.start_server(self._converse, LOOPBACK, 0)
         self.control = f"{LOOPBACK}:{self._server.sockets[0].getsockname()[1]}"
+        self.provisioning.open()
         await self.port.open()
         self.board.power(True)
 
@@ -41,21 +49,30 @@ class Place:
         """Closes everything."""
         self.port.close()
         self.board.power(False)
+        self.provisioning.close()
         self.board.flash.sync()
         if self._server is not None:
             self._server.close()
 
     @property
     def line(self) -> dict[str, str]:
-        """What a host must know: chip, MAC, URL, control address, flash file."""
+        """What a host must know: chip, MAC, URL, where provisioning is served, control address, flash file."""
         spec = self.board.spec
         mac = spec.base_mac.hex(":")
         flash = "" if spec.flash_file is None else str(spec.flash_file)
-        return {"chip": spec.chip.value, "mac": mac, "url": self.port.url, "control": self.control, "flash": flash}
+        return {
+            "chip": spec.chip.value,
+            "mac": mac,
+            "url": self.port.url,
+            "provisioning": self.provisioning.url,
+            "control": self.control,
+            "flash": flash,
+        }
 
     def _seat(self, spec: BoardSpec) -> Board:
         board = Board(spec, asyncio.get_running_loop(), self._vanish)
         self.port.attach(board)
+        self.provisioning.attach(board)
         return board
 
     def _vanish(self, swap: bool) -> None:
@@ -111,14 +128,32 @@ class Place:
                     self._give_faults((*self.board.spec.faults, FaultCall.parse(name)))
                 except InputError as error:
                     return f"error: {error}"
+            case ["network", *network]:
+                return self._hear(network)
             case ["state"]:
-                board = self.board
-                state = {"mode": board.mode.value, "commands": board.commands, "restarts": board.restarts}
-                return json.dumps(self.line | state)
+                return json.dumps(self._state)
             case _:
-                return (
-                    "error: restart | strap download|run | power on|off | vanish | return | swap | fault NAME | state"
-                )
+                return f"error: {_COMMANDS}"
+        return "ok"
+
+    @property
+    def _state(self) -> dict[str, object]:
+        board = self.board
+        counts = {"commands": board.commands, "restarts": board.restarts}
+        return {**self.line, "mode": board.mode.value, "serving": board.service is not None, **counts}
+
+    def _hear(self, words: Sequence[str]) -> str:
+        """`none`, or SSID RSSI [PASSWORD]: adds a network, or changes the one of that name."""
+        heard: tuple[Network, ...] = ()
+        if list(words) != ["none"]:
+            if not 2 <= len(words) <= 3:
+                return f"error: {_COMMANDS}"
+            try:
+                network = Network(words[0], int(words[1]), password="".join(words[2:]))
+            except ValueError as error:
+                return f"error: {error}"
+            heard = (*(n for n in self.board.spec.networks if n.ssid != network.ssid), network)
+        self.board.hear(heard)
         return "ok"
 
     def _give_faults(self, faults: tuple[FaultCall, ...]) -> None:

@@ -6,6 +6,7 @@ import os
 import signal
 from collections import deque
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from enum import Enum, unique
 
 from rmfab.product.vocabulary import Chip
@@ -16,10 +17,11 @@ from rmfab.virtual.efuse import efuse_words
 from rmfab.virtual.faults import Fault
 from rmfab.virtual.flash import Flash
 from rmfab.virtual.loader import RomLoader
+from rmfab.virtual.network import Network
 from rmfab.virtual.rainmaker import leave_stale_identity
 from rmfab.virtual.registers import Registers
 from rmfab.virtual.reset import ResetCircuit
-from rmfab.virtual.script import Listen, Pause, Reset, ResetReason, Script, Step
+from rmfab.virtual.script import Answer, Pause, Reset, ResetReason, Script, Serve, Service, Step
 from rmfab.virtual.spec import BoardSpec, Strap
 from rmfab.virtual.stub import Stub
 from rmfab.virtual.uart import ROM_BAUD, Timeline, Uart
@@ -74,6 +76,8 @@ class Board:
         self._busy_until = 0.0
         self._life = 0
         self._answer: Callable[[bytes], Iterator[Step]] | None = None
+        self.service: Service | None = None
+        self.on_service: Callable[[bool], None] = lambda _serving: None
         self._data_commands = 0
         self._spent: set[Fault] = set()
         self.uart.to_board = self.receive
@@ -106,6 +110,25 @@ class Board:
             self._frames.extend(self._decoder.feed(self._thinned(data)))
             self._pump(at)
 
+    def provision(self, endpoint: str, request: bytes) -> Answer:
+        """A request that reached the provisioning service; its steps are on their way. No reply: it is closed."""
+        if self.service is None:
+            return Answer(None, iter(()))
+        answer = self.service.answer(endpoint, request)
+        self._play(answer.steps)
+        return answer
+
+    def note_request(self) -> bool:
+        """Counts a request to the provisioning service as a command; whether it is to be answered at all."""
+        self._count_command()
+        return not self._stalled
+
+    def hear(self, networks: tuple[Network, ...]) -> None:
+        """Changes the Wi-Fi networks around the board."""
+        self.spec = replace(self.spec, networks=networks)
+        if self.service is not None:
+            self.service.hear(networks)
+
     # Straps and resets.
 
     def _strapped(self) -> Strap:
@@ -125,6 +148,7 @@ class Board:
         self._busy_until = 0.0
         self._loader = None
         self._answer = None
+        self._serve(None)
         self.uart.drop_output()
         self.mode = mode
 
@@ -164,11 +188,14 @@ class Board:
             elif isinstance(step, Reset):
                 self._reset(step.reason, self._latched)
                 return
+            elif isinstance(step, Serve):
+                self._serve(step.service)
             else:
-                self._listen(step)
+                self._answer = step.answer
 
-    def _listen(self, step: Listen) -> None:
-        self._answer = step.answer
+    def _serve(self, service: Service | None) -> None:
+        self.service = service
+        self.on_service(service is not None)
 
     @property
     def _draining(self) -> float:
@@ -178,6 +205,7 @@ class Board:
     def _reset(self, reason: ResetReason, strap: Strap) -> None:
         if self._draining:
             self._answer = None
+            self._serve(None)
             self._frames.clear()
             self._later(self._draining, lambda: self._start(reason, strap))
         else:
@@ -246,6 +274,7 @@ class Board:
     def _stop_answering(self) -> None:
         self._frames.clear()
         self._loader = None
+        self._serve(None)
         self.mode = Mode.CRASHED
 
     # Faults of the line.

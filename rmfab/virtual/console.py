@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
-from rmfab.virtual.faults import Fault
 from rmfab.virtual.log import EOL
-from rmfab.virtual.node import Firmware
+from rmfab.virtual.node import FACTORY_PARTITION, Firmware
 from rmfab.virtual.script import Pause, Reset, ResetReason, Step
+from rmfab.virtual.station import Station
 
 _TAG = "esp_rmaker_commands"
 _LONGEST_LINE = 256
@@ -17,6 +18,10 @@ _HELP = {
     "up-time": "Get the device up time in milliseconds.",
     "get-node-id": "Get the Node ID for this board",
     "sign-data": "Sign some data",
+    "wifi-prov": "Wi-Fi Provision",
+    "add-user": "Add user-node mapping",
+    "mem-dump": "Get the available memory.",
+    "clear-claim-data": "Erase the claim data of the node",
     "reset-to-factory": "Reset the board to factory defaults",
     "reboot": "Reboots the device (soft reset)",
 }
@@ -25,8 +30,9 @@ _HELP = {
 class Console:
     """Gathers what the host types into lines, echoes it, and runs each line."""
 
-    def __init__(self, firmware: Firmware) -> None:
+    def __init__(self, firmware: Firmware, station: Station) -> None:
         self._firmware = firmware
+        self._station = station
         self._line = bytearray()
 
     def answer(self, data: bytes) -> Iterator[Step]:
@@ -62,12 +68,26 @@ class Console:
             case "reset-to-factory":
                 yield from self._reset()
             case _:
+                yield from self._run_rare(name, _words(argument))
+
+    def _run_rare(self, name: str, words: list[str]) -> Iterator[Step]:
+        match name:
+            case "wifi-prov":
+                yield from self._join(words)
+            case "add-user":
+                if len(words) != 2:
+                    yield self._firmware.log.failure(_TAG, "Invalid Usage.")
+            case "mem-dump":
+                yield from self._memory()
+            case "clear-claim-data":
+                self._erase(FACTORY_PARTITION)
+                self._firmware.forget_factory()
+            case _:
                 yield f"Unrecognized command{EOL}"
 
     def _sign(self, text: str) -> Iterator[Step]:
         log = self._firmware.log
-        key = self._firmware.factory_value("client_key")
-        signature = None if key is None else _signature(key, text.encode(), self._firmware.spec.has(Fault.WRONG_KEY))
+        signature = self._firmware.sign(text.encode())
         if signature is None:
             yield log.failure(_TAG, "Failed to sign message.")
         else:
@@ -75,10 +95,28 @@ class Console:
 
     def _reset(self) -> Iterator[Step]:
         """Erases `nvs` and nothing else, then starts anew."""
-        nvs = self._firmware.nvs("nvs")
+        self._erase("nvs")
+        yield from _reboot()
+
+    def _erase(self, label: str) -> None:
+        nvs = self._firmware.nvs(label)
         if nvs is not None:
             nvs.erase_all()
-        yield from _reboot()
+
+    def _join(self, words: list[str]) -> Iterator[Step]:
+        """Keeps a network and joins it, provisioning or not."""
+        ssid, password = (*(word.encode() for word in words), b"", b"")[:2]
+        if not 1 <= len(words) <= 2 or not 0 < len(ssid) <= 32 or len(password) > 63:
+            yield self._firmware.log.failure(_TAG, "Invalid Usage.")
+        elif self._station.keep(ssid, password):
+            yield from self._station.start()
+
+    def _memory(self) -> Iterator[Step]:
+        log = self._firmware.log
+        yield log(_TAG, "\tDescription\tInternal\tSPIRAM")
+        yield log(_TAG, "Current Free Memory\t141532\t\t0", after=0)
+        yield log(_TAG, "Largest Free Block\t110592\t\t0", after=0)
+        yield log(_TAG, "Min. Ever Free Size\t128764\t\t0", after=0)
 
 
 def _reboot() -> Iterator[Step]:
@@ -86,25 +124,10 @@ def _reboot() -> Iterator[Step]:
     yield Reset(ResetReason.CPU_SOFTWARE)
 
 
+def _words(text: str) -> list[str]:
+    """Words as the console splits them: blanks between, quotes around."""
+    return [_unquoted(word) for word in re.findall(r'"[^"]*"|\S+', text)]
+
+
 def _unquoted(text: str) -> str:
     return text[1:-1] if len(text) > 1 and text[0] == text[-1] == '"' else text
-
-
-def _signature(pem: bytes, data: bytes, wrong: bool) -> bytes | None:
-    """ECDSA in DER or RSA-PSS over SHA-256, None where the key cannot be read; *wrong* signs with another key."""
-    from cryptography.hazmat.primitives import hashes
-    from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
-    from cryptography.hazmat.primitives.serialization import load_pem_private_key
-
-    try:
-        key = load_pem_private_key(pem, None)
-    except ValueError:
-        return None
-    if isinstance(key, ec.EllipticCurvePrivateKey):
-        signer = ec.generate_private_key(key.curve) if wrong else key
-        return signer.sign(data, ec.ECDSA(hashes.SHA256()))
-    if isinstance(key, rsa.RSAPrivateKey):
-        other = rsa.generate_private_key(65537, key.key_size) if wrong else key
-        pss = padding.PSS(padding.MGF1(hashes.SHA256()), padding.PSS.DIGEST_LENGTH)
-        return other.sign(data, pss, hashes.SHA256())
-    return None

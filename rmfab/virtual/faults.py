@@ -31,6 +31,12 @@ class Fault(Enum):
     OTHER_IDENTITY = "other-identity", "its console names another board's node id"
     BAD_FLASH = "bad-flash", "one bit of its flash reads 0 whatever is written"
     WRONG_KEY = "wrong-key", "signs with a key that is not the one of its certificate"
+    WRONG_POP = "wrong-pop", "its PoP is another one than `random` in its flash gives, and so is its sec2 verifier"
+    WRONG_VERIFIER = "wrong-verifier", "checks PoPs against a sec2 verifier of another PoP"
+    PLAIN_SECURITY = "plain-security", "its firmware offers nothing but security 0"
+    OTHER_COOKIE = "other-cookie", "hands out session cookies that it does not know again"
+    STALLED_SESSION = "stalled-session", "accepts the handshake of a provisioning session and never answers it"
+    SHORT_REPLY = "short-reply", "closes the connection in the middle of each provisioning reply"
     KILL_AT = "kill-at", "kills the process named by --kill-pid when the N-th command arrives"
     STALL_AT = "stall-at", "answers nothing from the N-th command on"
 

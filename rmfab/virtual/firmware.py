@@ -45,13 +45,22 @@ _LEAST_APP = 0x20000
 
 @dataclass(frozen=True)
 class FirmwareFacts:
-    """How a firmware was compiled, as far as a virtual board plays it; defaults are stock RainMaker firmware."""
+    """How a firmware was compiled, as far as a virtual board plays it; defaults are stock RainMaker firmware.
+
+    *claim*: assisted claiming is compiled in, and used where key or certificate are missing. *sec_patch_ver*: 1, or 0
+    for firmware from before the counting nonce of security 2. *ch_resp*: the challenge-response endpoint. *show_qr*:
+    the console prints the QR payload.
+    """
 
     security: Security = Security.SRP6A
     transport: Transport = Transport.BLE
     name_prefix: str = "PROV"
     qr: QrForm = QrForm.JSON
     console: bool = True
+    claim: bool = True
+    sec_patch_ver: int = 1
+    ch_resp: bool = True
+    show_qr: bool = True
 
 
 @dataclass(frozen=True)
@@ -113,6 +122,10 @@ def make_build_folder(
     app_size: int = 256 * 1024,
     flash_size: int = 4 << 20,
     console: bool = True,
+    claim: bool = True,
+    sec_patch_ver: int = 1,
+    ch_resp: bool = True,
+    show_qr: bool = True,
     seed: int = 0,
 ) -> Path:
     """Writes a build folder as `idf.py build` leaves it and returns *folder*; the same arguments give the same bytes.
@@ -120,7 +133,7 @@ def make_build_folder(
     *app_size* and *flash_size* in bytes; *seed* chooses the app's filling. Raises InputError where *folder* holds
     another firmware or a size cannot be had.
     """
-    facts = FirmwareFacts(security, transport, name_prefix, qr, console)
+    facts = FirmwareFacts(security, transport, name_prefix, qr, console, claim, sec_patch_ver, ch_resp, show_qr)
     files = {
         "bootloader/bootloader.bin": make_bootloader(chip, flash_size, seed=seed),
         "partition_table/partition-table.bin": rainmaker_table().encode(),
@@ -192,10 +205,14 @@ def make_app(
 def marker_block(facts: FirmwareFacts) -> bytes:
     """The marker block that `read_facts` finds, padded to 4 bytes."""
     values = {
+        "ch_resp": facts.ch_resp,
+        "claim": facts.claim,
         "console": facts.console,
         "name_prefix": facts.name_prefix,
         "qr": facts.qr.value,
+        "sec_patch_ver": facts.sec_patch_ver,
         "security": int(facts.security),
+        "show_qr": facts.show_qr,
         "transport": facts.transport.value,
     }
     body = json.dumps(values, sort_keys=True, separators=(",", ":")).encode()
@@ -223,6 +240,10 @@ def read_facts(app: bytes) -> FirmwareFacts:
             str(values["name_prefix"]),
             QrForm(values["qr"]),
             bool(values["console"]),
+            bool(values["claim"]),
+            int(values["sec_patch_ver"]),
+            bool(values["ch_resp"]),
+            bool(values["show_qr"]),
         )
     except (struct.error, ValueError, TypeError) as error:
         raise InputError(

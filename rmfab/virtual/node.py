@@ -18,11 +18,16 @@ from rmfab.virtual.firmware import FirmwareFacts
 from rmfab.virtual.flash import Flash
 from rmfab.virtual.log import Log
 from rmfab.virtual.nvs_writer import NvsWriter
+from rmfab.virtual.signature import signed
 from rmfab.virtual.spec import BoardSpec
 
 FACTORY_PARTITION = "fctry"
 NAMESPACE = "rmaker_creds"
 WIFI_NAMESPACE = "nvs.net80211"
+_SSID_KEY = "sta.ssid"
+_PASSWORD_KEY = "sta.pswd"  # noqa: S105 (a name, no password)
+_CLAIMED_HOST = b"mqtt.rainmaker.espressif.com"
+_LENGTH = 4  # bytes of the length before an SSID
 
 
 @dataclass
@@ -60,21 +65,36 @@ class Firmware:
         value = self.factory_value("node_id")
         if self.spec.has(Fault.OTHER_IDENTITY) and value is not None:
             return value.decode("ascii", "replace")[::-1]
-        if value is None and self.claims:
+        if value is None and self.facts.claim:
             return self.spec.base_mac.hex().upper()
         return None if value is None else value.decode("ascii", "replace")
 
     @property
     def claims(self) -> bool:
-        """Whether node id, key and certificate are left to claiming: none is there, but `random` is."""
-        credentials = ("node_id", "client_cert", "client_key")
-        return self.factory_value("random") is not None and not any(map(self.factory_value, credentials))
+        """Whether the firmware claims: it can, and key or certificate are missing."""
+        return self.facts.claim and not (self.factory_value("client_cert") and self.factory_value("client_key"))
+
+    @property
+    def security(self) -> Security:
+        """The security scheme that provisioning is offered with."""
+        return Security.PLAIN if self.spec.has(Fault.PLAIN_SECURITY) else self.facts.security
 
     @property
     def pop(self) -> str | None:
-        """Hex of the first four bytes of `random`."""
+        """Hex of the first four bytes of `random`; of the four behind them with the fault `wrong-pop`."""
         random = self.factory_value("random")
-        return None if random is None or len(random) < 4 else random[:4].hex()
+        at = 4 if self.spec.has(Fault.WRONG_POP) else 0
+        return None if random is None or len(random) < at + 4 else random[at : at + 4].hex()
+
+    @property
+    def mqtt_host(self) -> bytes | None:
+        """The broker; where claiming is compiled in, so is one to fall back to."""
+        return self.factory_value("mqtt_host") or (_CLAIMED_HOST if self.facts.claim else None)
+
+    def sign(self, data: bytes) -> bytes | None:
+        """The node's signature over *data*, None where there is no key that can be read."""
+        key = self.factory_value("client_key")
+        return None if key is None else signed(key, data, wrong=self.spec.has(Fault.WRONG_KEY))
 
     @property
     def service_name(self) -> str:
@@ -89,7 +109,7 @@ class Firmware:
         name, pop, transport = self.service_name, self.pop, self.facts.transport.value
         if self.facts.qr is QrForm.COMPACT:
             return f"NP:{name}|{pop or ''}|{transport[0]}"
-        user = f'"username":"{sec2.USERNAME}",' if self.facts.security is Security.SRP6A else ""
+        user = f'"username":"{sec2.USERNAME}",' if self.security is Security.SRP6A else ""
         secret = f'{user}"pop":"{pop}",' if pop is not None else ""
         return f'{{"ver":"v1","name":"{name}",{secret}"transport":"{transport}"}}'
 
@@ -98,12 +118,23 @@ class Firmware:
         part = self.table.find(label)
         return None if part is None else NvsWriter(self.flash, part.offset, part.size)
 
-    @property
-    def provisioned(self) -> bool:
-        """Whether `nvs` holds a station's network."""
+    def nvs_value(self, namespace: str, key: str) -> int | str | bytes | None:
+        """A value of the partition `nvs` as it is now."""
         part = self.table.find("nvs")
-        if part is None:
-            return False
-        ssid = reader.read(self.flash.seen(part.offset, part.size)).value(WIFI_NAMESPACE, "sta.ssid")
-        text = ssid[4:] if isinstance(ssid, bytes) else ssid
-        return isinstance(text, bytes) and bool(text.strip(b"\0\xff"))
+        return None if part is None else reader.read(self.flash.seen(part.offset, part.size)).value(namespace, key)
+
+    @property
+    def station(self) -> tuple[bytes, bytes] | None:
+        """Name and password of the network that `nvs` holds, None where it holds none."""
+        ssid, password = (self.nvs_value(WIFI_NAMESPACE, key) for key in (_SSID_KEY, _PASSWORD_KEY))
+        if not isinstance(ssid, bytes) or not ssid[_LENGTH:].strip(b"\0\xff"):
+            return None
+        length = int.from_bytes(ssid[:_LENGTH], "little")
+        secret = password.split(b"\0")[0] if isinstance(password, bytes) else b""
+        return ssid[_LENGTH : _LENGTH + length], secret
+
+    def keep_station(self, nvs: NvsWriter, ssid: bytes, password: bytes) -> None:
+        """Writes the station's network as the Wi-Fi driver does; both are padded already. Raises NvsFull."""
+        length = len(ssid.rstrip(b"\0"))
+        nvs.set_blob(WIFI_NAMESPACE, _SSID_KEY, length.to_bytes(_LENGTH, "little") + ssid)
+        nvs.set_blob(WIFI_NAMESPACE, _PASSWORD_KEY, password)

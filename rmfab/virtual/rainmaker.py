@@ -6,6 +6,7 @@ idf-extra-components network_provisioning 1.2 (manager.c), by facts.
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 from collections.abc import Generator, Iterator
 
@@ -13,12 +14,15 @@ from rmfab.nvs.table import Kind
 from rmfab.product.vocabulary import Security
 from rmfab.virtual import sec2
 from rmfab.virtual.console import Console
+from rmfab.virtual.faults import Fault
 from rmfab.virtual.flash import Flash
 from rmfab.virtual.log import EOL
 from rmfab.virtual.node import FACTORY_PARTITION, NAMESPACE, WIFI_NAMESPACE, Firmware
 from rmfab.virtual.nvs_writer import NvsFull, NvsWriter
 from rmfab.virtual.panic import abort
-from rmfab.virtual.script import Listen, Pause, Script, Step
+from rmfab.virtual.protocomm.service import ProvisioningService
+from rmfab.virtual.script import Listen, Pause, Script, Serve, Step
+from rmfab.virtual.station import Station
 
 _URL = "https://rainmaker.espressif.com/qrcode.html?data="
 _ABORT_SECONDS = 5.0
@@ -26,14 +30,16 @@ _RADIO_SECONDS = 0.3
 _SEC2_SECONDS = 2.5
 _PHY_DATA_SIZE = 1904
 _PHY_VERSION = 8310
+_RANDOM_SIZE = 64
 _CLAIM = 'Please perform "claiming" using RainMaker CLI.'
 
 
 def app_main(firmware: Firmware) -> Script:
     """What app_main() of the examples does: console, network, node, provisioning."""
+    station = Station(firmware)
     if firmware.facts.console:
         yield f"{EOL}>> "
-        yield Listen(Console(firmware).answer)
+        yield Listen(Console(firmware, station).answer)
     yield from _start_network(firmware)
     ready = yield from _start_node(firmware)
     if not ready:
@@ -42,10 +48,11 @@ def app_main(firmware: Firmware) -> Script:
         yield from abort(firmware.spec.model, firmware.descriptor)
         return
     yield firmware.log("esp_rmaker_core", "Starting RainMaker Work Queue task")
-    if firmware.provisioned:
+    if firmware.station is not None:
         yield firmware.log("app_wifi", "Already provisioned, starting Wi-Fi STA")
+        yield from station.start()
     else:
-        yield from _start_provisioning(firmware)
+        yield from _start_provisioning(firmware, station)
 
 
 def _start_network(firmware: Firmware) -> Iterator[Step]:
@@ -90,6 +97,7 @@ def _start_node(firmware: Firmware) -> Generator[Step, None, bool]:
         return False
     if firmware.claims:
         yield log("esp_claim", "Initialising Assisted Claiming. This may take time.")
+        _draw_random(firmware)
     elif (missing := _missing_credential(firmware)) is not None:
         yield log.failure("esp_rmaker_client_data", f"Failed to get {missing}")
         yield log.failure("esp_rmaker_core", f"Failed to initialise MQTT Params. {_CLAIM}")
@@ -98,12 +106,24 @@ def _start_node(firmware: Firmware) -> Generator[Step, None, bool]:
     return True
 
 
+def _draw_random(firmware: Firmware) -> None:
+    """Claiming leaves `random` in `fctry` where the factory has not."""
+    factory = firmware.nvs(FACTORY_PARTITION)
+    if factory is None or firmware.factory_value("random") is not None:
+        return
+    with contextlib.suppress(NvsFull):  # the PoP is missed later, with the firmware's own words
+        factory.set_blob(NAMESPACE, "random", secrets.token_bytes(_RANDOM_SIZE))
+        firmware.forget_factory()
+
+
 def _missing_credential(firmware: Firmware) -> str | None:
-    words = {"mqtt_host": "mqtt host", "client_cert": "client cert", "client_key": "client key"}
+    if not firmware.mqtt_host:
+        return "mqtt host"
+    words = {"client_cert": "client cert", "client_key": "client key"}
     return next((text for key, text in words.items() if not firmware.factory_value(key)), None)
 
 
-def _start_provisioning(firmware: Firmware) -> Iterator[Step]:
+def _start_provisioning(firmware: Firmware, station: Station) -> Iterator[Step]:
     log, facts = firmware.log, firmware.facts
     if firmware.pop is None:
         yield log.failure("app_network", "Failed to read random bytes from NVS to generate PoP.")
@@ -112,24 +132,38 @@ def _start_provisioning(firmware: Firmware) -> Iterator[Step]:
         yield from abort(firmware.spec.model, firmware.descriptor)
         return
     yield log("app_wifi", "Starting provisioning", after=30)
-    if facts.security is Security.SRP6A:
-        yield from _sec2_pair(firmware, firmware.pop)
+    pair = b"", b""
+    if firmware.security is Security.SRP6A:
+        pair = yield from _sec2_pair(firmware, firmware.pop)
+    yield Serve(ProvisioningService(firmware, station, pair))
     yield log("app_wifi", "Provisioning started")
     yield log("network_prov_mgr", f"Provisioning started with service name : {firmware.service_name} ")
-    yield log("app_network", "Scan this QR code from the ESP RainMaker phone app for Provisioning.")
-    yield log(
-        "app_network",
-        f"If QR code is not visible, copy paste the below URL in a browser.\n{_URL}{firmware.qr_payload}",
-    )
+    if facts.show_qr:
+        yield log("app_network", "Scan this QR code from the ESP RainMaker phone app for Provisioning.")
+        yield log(
+            "app_network",
+            f"If QR code is not visible, copy paste the below URL in a browser.\n{_URL}{firmware.qr_payload}",
+        )
     yield log("app_network", "Provisioning will auto stop after 30 minute(s).")
 
 
-def _sec2_pair(firmware: Firmware, pop: str) -> Iterator[Step]:
-    """Takes the pair from `fctry` as it is, or makes one and leaves it there; it is not checked against the PoP."""
+def _sec2_pair(firmware: Firmware, pop: str) -> Generator[Step, None, tuple[bytes, bytes]]:
+    """Takes the pair from `fctry` as it is, or makes one and leaves it there; it is not checked against the PoP.
+
+    Two faults put another pair in force, of which the flash knows nothing.
+    """
+    salt, verifier = yield from _kept_pair(firmware, pop)
+    if firmware.spec.has(Fault.WRONG_VERIFIER):
+        return sec2.make_pair(pop[::-1] + "-")
+    return sec2.make_pair(pop) if firmware.spec.has(Fault.WRONG_POP) else (salt, verifier)
+
+
+def _kept_pair(firmware: Firmware, pop: str) -> Generator[Step, None, tuple[bytes, bytes]]:
     log = firmware.log
-    if firmware.factory_value(sec2.SALT_KEY) and firmware.factory_value(sec2.VERIFIER_KEY):
+    kept = firmware.factory_value(sec2.SALT_KEY), firmware.factory_value(sec2.VERIFIER_KEY)
+    if kept[0] and kept[1]:
         yield log("app_network", "Reusing cached sec2 salt-verifier from NVS")
-        return
+        return kept[0], kept[1]
     yield log("app_network", f"Generating sec2 salt-verifier for username '{sec2.USERNAME}'")
     yield from _take(firmware, _SEC2_SECONDS)
     salt, verifier = sec2.make_pair(pop)
@@ -142,6 +176,7 @@ def _sec2_pair(firmware: Firmware, pop: str) -> Iterator[Step]:
             yield log("app_network", "Stored sec2 salt-verifier to NVS for later use", after=900)
     except NvsFull:
         yield log.failure("app_network", "Failed to store sec2 salt-verifier to NVS")
+    return salt, verifier
 
 
 _STALE_PLACES = (0x9000, 0x10000, 0x340000, 0x3FA000)

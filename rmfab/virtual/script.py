@@ -1,10 +1,13 @@
-"""What firmware does over time, as steps: it prints, pauses, resets, listens on its console."""
+"""What firmware does over time, as steps: it prints, pauses, resets, listens on its console, offers provisioning."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum, unique
+from typing import Protocol
+
+from rmfab.virtual.network import Network
 
 
 @unique
@@ -52,5 +55,38 @@ class Listen:
     answer: Callable[[bytes], Iterator[Step]]
 
 
-Step = str | Pause | Reset | Listen
+@dataclass(frozen=True)
+class Answer:
+    """What a service makes of a request: the *reply*, None where the connection is closed without one, the *steps* it
+    leads to, and how many seconds the reply takes."""
+
+    reply: bytes | None
+    steps: Iterator[Step]
+    after: float = 0.0
+
+
+class Service(Protocol):
+    """Endpoints that answer requests, in one session at a time."""
+
+    def has(self, endpoint: str) -> bool:
+        """Whether there is such an endpoint."""
+
+    def open_session(self) -> None:
+        """A new session; the one before it is closed."""
+
+    def hear(self, networks: tuple[Network, ...]) -> None:
+        """Changes the networks around the board."""
+
+    def answer(self, endpoint: str, request: bytes) -> Answer:
+        """Handles a request."""
+
+
+@dataclass(frozen=True)
+class Serve:
+    """From here on *service* answers requests; None ends that."""
+
+    service: Service | None
+
+
+Step = str | Pause | Reset | Listen | Serve
 Script = Iterator[Step]

@@ -12,9 +12,9 @@ import secrets
 USERNAME = "wifiprov"
 SALT_KEY = "sec2_salt"
 VERIFIER_KEY = "sec2_verifier"
-_GENERATOR = 5
+GENERATOR = 5
 _SALT_SIZE = 16
-_PRIME = int(
+PRIME = int(
     "ffffffffffffffffc90fdaa22168c234c4c6628b80dc1cd129024e088a67cc74020bbea63b139b22514a08798e3404dd"
     "ef9519b3cd3a431b302b0a6df25f14374fe1356d6d51c245e485b576625e7ec6f44c42e9a637ed6b0bff5cb6f406b7ed"
     "ee386bfb5a899fa5ae9f24117c4b1fe649286651ece45b3dc2007cb8a163bf0598da48361c55d39a69163fa8fd24cf5f"
@@ -44,5 +44,5 @@ def verifier(salt: bytes, pop: str) -> bytes:
     """g to the power of H(salt, H(user name : PoP)), big-endian without leading zeroes."""
     inner = hashlib.sha512(f"{USERNAME}:{pop}".encode()).digest()
     exponent = int.from_bytes(hashlib.sha512(salt + inner).digest(), "big")
-    value = pow(_GENERATOR, exponent, _PRIME)
+    value = pow(GENERATOR, exponent, PRIME)
     return value.to_bytes((value.bit_length() + 7) // 8, "big")

@@ -22,6 +22,7 @@ from rmfab.errors import StationError
 from rmfab.files import make_folder
 from rmfab.product.vocabulary import Chip
 from rmfab.virtual.faults import FaultCall
+from rmfab.virtual.network import Network
 from rmfab.virtual.spec import BoardSpec, Link, Strap
 
 _START_SECONDS = 20.0
@@ -31,13 +32,17 @@ _CONTROL_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class BoardHandle:
-    """A board that is being served. *mac* is written 24:0a:c4:…, *address* is `host:port` of its control socket."""
+    """A board that is being served. *mac* is written 24:0a:c4:…, *address* is `host:port` of its control socket.
+
+    *provisioning_url* is where its firmware answers protocomm over HTTP, while it runs and is not provisioned.
+    """
 
     chip: Chip
     mac: str
     url: str
     address: str
     flash_file: Path | None = None
+    provisioning_url: str = ""
 
     def control(self, command: str) -> str:
         """Sends one control command and returns its answer. Raises StationError where it is refused."""
@@ -50,7 +55,7 @@ class BoardHandle:
         return answer
 
     def state(self) -> dict[str, Any]:
-        """Mode, commands and restarts so far, MAC and URL."""
+        """Mode, whether it serves provisioning, commands and restarts so far, MAC and addresses."""
         state: dict[str, Any] = json.loads(self.control("state"))
         return state
 
@@ -91,8 +96,8 @@ def run(
 ) -> None:
     """Serves boards in this process until SIGINT or SIGTERM; *with_parent* until stdin is closed.
 
-    *announce* is called once a board with chip, mac, url, control and flash. Raises StationError where a port cannot
-    be opened or a flash file cannot be kept.
+    *announce* is called once a board with chip, mac, url, provisioning, control and flash. Raises StationError where a
+    port cannot be opened or a flash file cannot be kept.
     """
     with contextlib.ExitStack() as stack:
         folder = state or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rmfab-boards-")))
@@ -163,7 +168,7 @@ def _handle(line: bytes) -> BoardHandle:
         raise StationError("the virtual boards did not come up", cause="virtual-boards")
     told = json.loads(line)
     flash = Path(told["flash"]) if told.get("flash") else None
-    return BoardHandle(Chip(told["chip"]), told["mac"], told["url"], told["control"], flash)
+    return BoardHandle(Chip(told["chip"]), told["mac"], told["url"], told["control"], flash, told["provisioning"])
 
 
 def _environment() -> dict[str, str]:
@@ -187,6 +192,7 @@ def spec_to_json(spec: BoardSpec) -> dict[str, object]:
         "paced": spec.paced,
         "faults": [str(call) for call in spec.faults],
         "kill_pid": spec.kill_pid,
+        "networks": [network.to_json() for network in spec.networks],
     }
 
 
@@ -204,4 +210,5 @@ def spec_from_json(values: Mapping[str, Any]) -> BoardSpec:
         paced=values["paced"],
         faults=tuple(map(FaultCall.parse, values["faults"])),
         kill_pid=values["kill_pid"],
+        networks=tuple(map(Network.from_json, values["networks"])),
     )

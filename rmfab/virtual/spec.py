@@ -11,6 +11,7 @@ from rmfab.product.vocabulary import Chip
 from rmfab.virtual.chips import MODELS, ChipModel
 from rmfab.virtual.efuse import Security
 from rmfab.virtual.faults import Fault, FaultCall
+from rmfab.virtual.network import NEIGHBOURS, Network
 
 DEFAULT_FLASH_SIZE = 4 << 20
 _OUI = bytes.fromhex("240ac4")
@@ -39,7 +40,7 @@ class BoardSpec:
 
     *strap* None is `run` where the host has reset lines and `download` where it has none. *paced* None is as fast as
     can be, otherwise bytes and flash take their time: at the negotiated rate, and at most at *paced* baud where that is
-    not 0. *kill_pid* is the process that the fault `kill-at` ends.
+    not 0. *kill_pid* is the process that the fault `kill-at` ends. *networks* are the Wi-Fi networks around it.
     """
 
     chip: Chip
@@ -53,6 +54,7 @@ class BoardSpec:
     paced: int | None = None
     faults: tuple[FaultCall, ...] = ()
     kill_pid: int | None = None
+    networks: tuple[Network, ...] = NEIGHBOURS
 
     def __post_init__(self) -> None:
         if self.mac is not None and (len(self.mac) != 6 or self.mac[0] & 1):

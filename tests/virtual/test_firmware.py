@@ -136,6 +136,7 @@ FACTS = [
     FirmwareFacts(),
     FirmwareFacts(Security.PLAIN, Transport.SOFTAP, "LÄMP", QrForm.COMPACT, console=False),
     FirmwareFacts(security=Security.X25519),
+    FirmwareFacts(claim=False, sec_patch_ver=0, ch_resp=False, show_qr=False),
 ]
 
 

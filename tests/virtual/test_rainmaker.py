@@ -69,8 +69,8 @@ MISSING = {
 
 @pytest.mark.parametrize("key", MISSING)
 def test_missing_values_abort(key):
-    """Each value that the factory must give is missed with the firmware's words, and the app aborts and restarts."""
-    _, text = _boot(factory_image(**{key: None}), seconds=7.0)
+    """Firmware that cannot claim misses each value of the factory with its own words, aborts and restarts."""
+    _, text = _boot(factory_image(**{key: None}), seconds=7.0, claim=False)
     for line in MISSING[key]:
         assert line in text
     assert "abort() was called at PC" in text
@@ -84,14 +84,37 @@ def test_values_must_be_blobs():
         Entry("rmaker_creds", "node_id", Kind.STRING, "visible?"),
         Entry("rmaker_creds", "client_cert", Kind.BLOB, b"x"),
     ]
-    _, text = _boot(pack(entries, 0x6000))
+    _, text = _boot(pack(entries, 0x6000), claim=False)
     assert "Failed to initialise Node Id." in text
 
 
 def test_blank_factory_partition():
     """A blank `fctry` mounts and holds nothing."""
-    _, text = _boot(b"\xff" * 0x6000)
+    _, text = _boot(b"\xff" * 0x6000, claim=False)
     assert "Failed to initialise Node Id." in text
+
+
+def test_blank_factory_partition_of_firmware_that_claims():
+    """Firmware that can claim draws `random` itself, keeps it in `fctry`, and is provisioned by it from then on."""
+    rig, text = _boot(b"\xff" * 0x6000)
+    random = read(rig.board.flash.read(FCTRY, 0x6000)).value("rmaker_creds", "random")
+    assert len(random) == 64
+    assert f"service name : PROV_{random[-3:].hex()} " in text
+    assert f'"pop":"{random[:4].hex()}"' in _payload(rig.boot())
+
+
+def test_firmware_that_could_claim_uses_what_the_factory_gave():
+    """Certificate and key in `fctry` make claiming needless; without a host there is the one compiled in."""
+    _, text = _boot(factory_image(mqtt_host=None))
+    assert "esp_claim" not in text
+    assert "Provisioning started with service name" in text
+
+
+def test_firmware_that_shows_no_qr():
+    """The QR payload is printed only where that was compiled in."""
+    _, text = _boot(factory_image(), show_qr=False)
+    assert "qrcode.html" not in text
+    assert "Provisioning started with service name" in text
 
 
 def test_claiming_takes_the_mac():
@@ -128,13 +151,13 @@ def test_verifier_of_rfc5054_group():
     """The verifier is g^H(salt|H(user:pop)) modulo a safe prime of 3072 bits."""
     import gmpy2
 
-    from rmfab.virtual.sec2 import _PRIME
+    from rmfab.virtual.sec2 import PRIME
 
-    assert _PRIME.bit_length() == 3072
-    assert gmpy2.is_prime(_PRIME)
+    assert PRIME.bit_length() == 3072
+    assert gmpy2.is_prime(PRIME)
     inner = hashlib.sha512(b"wifiprov:abcd1234").digest()
     exponent = int.from_bytes(hashlib.sha512(b"s" * 16 + inner).digest(), "big")
-    assert gmpy2.powmod(5, exponent, _PRIME) == int.from_bytes(verifier(b"s" * 16, "abcd1234"), "big")
+    assert gmpy2.powmod(5, exponent, PRIME) == int.from_bytes(verifier(b"s" * 16, "abcd1234"), "big")
 
 
 def test_provisioned_board_says_so():

@@ -239,7 +239,9 @@ def test_command_in_plain_words():
     running.send_signal(signal.SIGINT)
     running.communicate(timeout=10)
     assert re.fullmatch(
-        r"esp32c3  24:0a:c4(:[0-9a-f]{2}){3}  socket://127\.0\.0\.1:\d+  control 127\.0\.0\.1:\d+\n", line
+        r"esp32c3  24:0a:c4(:[0-9a-f]{2}){3}  socket://127\.0\.0\.1:\d+"
+        r"  http://127\.0\.0\.1:\d+  control 127\.0\.0\.1:\d+\n",
+        line,
     )
 
 

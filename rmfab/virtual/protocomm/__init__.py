@@ -1,0 +1,1 @@
+"""The provisioning protocol as firmware speaks it, written apart from any client: wire, security, endpoints."""
