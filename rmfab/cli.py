@@ -34,6 +34,7 @@ COMMANDS = {
     "flash": "give boards their identity and write their flash",
     "verify": "prove that flashed units boot and are who they ought to be",
     "run": "the line: every step on every slot",
+    "reset": "factory reset: erase nvs, prove that the identity is untouched",
     "void": "retire an identity for ever",
     "label": "print labels as PDF sheets, pictures or on the terminal",
     "status": "count the units of batches",
@@ -41,6 +42,7 @@ COMMANDS = {
     "ledger": "check, rebuild or back up the ledger",
     "station": "show this station, or admit another one",
     "board": "serve virtual boards",
+    "doctor": "say what is missing on this host, and how to mend it",
 }
 
 EXIT_BUG = 70

@@ -17,6 +17,7 @@ from rmfab.errors import InputError, IntegrityError, RmfabError, StationError, U
 if TYPE_CHECKING:
     from rmfab.line.floor import Floor
     from rmfab.line.happening import Step, Summary, UnitEnded
+    from rmfab.line.reach import Air
     from rmfab.line.station import Slot
     from rmfab.workspace import Workspace
 
@@ -61,7 +62,7 @@ def run_line(
     batch: str | None = None,
     serial: str | None = None,
     loop: bool = False,
-    on_unit: Callable[[UnitEnded], None] | None = None,
+    console_reset: bool = False,
 ) -> Summary:
     """Runs *steps* on *slots* and shows it. Raises what the exit code is made of: UnitsFailed, StationError …"""
     from rmfab.commands.view import make_view
@@ -74,7 +75,7 @@ def run_line(
     if serial is not None and len(slots) != 1:
         raise InputError("--serial names one unit, so that it goes with one port", where=serial)
     firmware = None
-    if Step.FLASH in steps or release is not None or workspace.product.release.path is not None:
+    if {Step.FLASH, Step.RESET} & set(steps) or release is not None or workspace.product.release.path is not None:
         opened = workspace.release(release)
         preflight(opened, workspace.product)
         firmware = Firmware.prepare(opened)
@@ -89,8 +90,10 @@ def run_line(
         logs=workspace.logs_folder,
         now=now,
         challenge=lambda: secrets.token_hex(16),
+        air=_air(workspace),
         batch=batch,
         serial=serial,
+        console_reset=console_reset,
     )
     floor = Floor(job, slots, loop=loop)
     view = make_view(json_wanted, tuple(slot.name for slot in slots))
@@ -104,8 +107,6 @@ def run_line(
                 if isinstance(happening, UnitEnded):
                     summary.count(happening)
                     ended.append(happening)
-                    if on_unit is not None:
-                        on_unit(happening)
     except BrokenPipeError:
         raise
     except Exception as error:  # noqa: BLE001 - weighed against what the units say, and raised there
@@ -114,6 +115,17 @@ def run_line(
         view.close(summary)
     _raise_worst(floor, summary, ended, bug)
     return summary
+
+
+def _air(workspace: Workspace) -> Air:
+    """The station's radio, back in the network that an earlier run may have left."""
+    from rmfab.commands.speech import warn
+    from rmfab.line.reach import Air
+
+    air = Air(workspace.station.radio, workspace.root / ".wifi-to-go-back-to")
+    if (wrong := air.come_back()) is not None:
+        warn(f"this host is not back in its Wi-Fi network: {wrong}")
+    return air
 
 
 def _check_batches(workspace: Workspace, batch: str | None, *, claims: bool) -> None:

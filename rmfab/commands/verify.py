@@ -16,16 +16,19 @@ from rmfab.commands.on_slots import port_options, release_option, run_line
 def command(
     ports: tuple[str, ...], baud: int | None, json_wanted: bool, release: Path | None, serial: str | None
 ) -> None:
-    """Prove that flashed units boot and are who they ought to be: boot log, node id, QR payload, signature.
+    """Prove that flashed units boot, are who they ought to be, and can be provisioned by the owner of the label only.
 
     \b
     rmfab verify --port /dev/ttyUSB0
     """
     from rmfab.commands.speech import folder
+    from rmfab.line.happening import Step
     from rmfab.line.job import VERIFY_STEPS
     from rmfab.line.station import slots_for
     from rmfab.workspace import open_workspace
 
     workspace = open_workspace(folder())
     slots = slots_for(ports, workspace.station, baud)
-    run_line(workspace, slots, VERIFY_STEPS, json_wanted=json_wanted, release=release, serial=serial)
+    # a unit that has joined a network must not leave with it
+    steps = (*VERIFY_STEPS, Step.RESET) if workspace.product.verify.join else VERIFY_STEPS
+    run_line(workspace, slots, steps, json_wanted=json_wanted, release=release, serial=serial)

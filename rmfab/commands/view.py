@@ -33,7 +33,7 @@ COLOURS = {
     Outcome.ABORTED: "yellow",
     Outcome.SKIP: "bright_black",
 }
-_SHOWN = (Step.FLASH, Step.BOOT, Step.IDENTIFY)
+_SHOWN = (Step.FLASH, Step.BOOT, Step.IDENTIFY, Step.PROVISION, Step.RESET)
 
 
 class View(Protocol):

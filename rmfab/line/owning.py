@@ -134,9 +134,12 @@ def _join(unit: Unit, identity: Identity) -> None:
         session.configure(ssid, passphrase)
         session.apply()
         _await_ip(unit, session)
-    if job.product.verify.mqtt and job.product.identity.credentials is Credentials.CERTIFICATE:
-        if not listen_until(unit, lambda line: _MQTT in line, job.product.verify.join_timeout):
-            raise Fault("the unit does not reach MQTT", hint="mqtt_host, the certificate's registration", cause="no-mqtt")
+    if not job.product.verify.mqtt or job.product.identity.credentials is Credentials.CLAIM:
+        return
+    if not listen_until(unit, lambda line: _MQTT in line, job.product.verify.join_timeout):
+        raise Fault(
+            "the unit does not reach MQTT", hint="mqtt_host, or the certificate's registration", cause="no-mqtt"
+        )
 
 
 def _await_ip(unit: Unit, session: ProvisioningSession) -> None:

@@ -105,4 +105,4 @@ def _run(argv: Sequence[str], what: str) -> str:
     return done.stdout
 
 
-_HINT = 'how this host joins a unit\'s network stands in station.toml ([provisioning] softap)'
+_HINT = "how this host joins a unit's network stands in station.toml ([provisioning] softap)"

@@ -1,0 +1,35 @@
+"""`rmfab doctor`: what is missing on this host."""
+
+from __future__ import annotations
+
+import click
+
+from rmfab.errors import StationError
+
+
+@click.command("doctor")
+def command() -> None:
+    """Look at this host and say what the line lacks: ports and permissions, Bluetooth or Wi-Fi, keys, ledger.
+
+    Exit code 4 where something is missing.
+    """
+    from rmfab.commands import speech
+    from rmfab.line.doctor import Diagnosis, diagnose, examine
+    from rmfab.workspace import open_workspace
+
+    workspace = open_workspace(speech.folder())
+    policy = workspace.product
+    found = list(
+        diagnose(examine(), workspace.station, policy.provisioning.transport, provisions=policy.verify.provision)
+    )
+    key = workspace.keys_folder / "station.key"
+    found.append(
+        Diagnosis("this station's key", key.exists(), "`rmfab station key`, then `rmfab station admit` elsewhere")
+    )
+    for diagnosis in found:
+        speech.data(f"{'ok     ' if diagnosis.good else 'MISSING'}  {diagnosis.what}")
+        if not diagnosis.good and diagnosis.hint:
+            speech.data(f"         {diagnosis.hint}")
+    missing = sum(not diagnosis.good for diagnosis in found)
+    if missing:
+        raise StationError(f"{speech.counted(missing, 'thing')} to mend on this host", cause="doctor")
