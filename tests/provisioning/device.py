@@ -191,6 +191,7 @@ class Device:
         u = int.from_bytes(sha512(a, b_bytes.rjust(384, b"\0")), "big")
         s = pow(int.from_bytes(a, "big") * pow(self.state["v"], u, N), self.state["b"], N)
         key = sha512(minimal(s))
+        self.state |= {"u": u, "S": s, "K": key}
         group = int.from_bytes(sha512(N.to_bytes(384, "big")), "big")
         group ^= int.from_bytes(sha512(G.to_bytes(384, "big")), "big")
         m1 = sha512(group.to_bytes(64, "big"), sha512(self.username.encode()), self.salt, a, b_bytes, key)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 
 from rmfab.provisioning.faults import Refused
 from tests.provisioning.device import Device
@@ -68,8 +68,10 @@ class SoftAp:
                 return
             if isinstance(act, bytes):
                 connection.sendall(act)
-                connection.close()
-                return
+                if not act.endswith(b"{}") or b"Content-Length: 2\r" not in act:
+                    connection.close()
+                    return
+                continue
             self._answer(connection, request, wrong_cookie=act == "cookie")
 
     def _answer(self, connection: socket.socket, request: bytes, *, wrong_cookie: bool) -> None:
@@ -121,3 +123,8 @@ def soft_ap(device: Device, script: dict[int, bytes | str] | None = None) -> Ite
         yield server
     finally:
         server.close()
+
+
+def answering(*answers: bytes) -> AbstractContextManager[SoftAp]:
+    """A server that gives these answers in turn, and closes after one that is not whole."""
+    return soft_ap(Device(), dict(enumerate(answers)))

@@ -1,0 +1,215 @@
+"""Messages: encoded as an independent wire codec reads them, and any bytes decode to a value or a ProtocolError."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rmfab.errors import Fault
+from rmfab.product.vocabulary import Security
+from rmfab.provisioning import challenge, handshakes, wifi
+from rmfab.provisioning.capabilities import Capabilities, parse_capabilities
+from rmfab.provisioning.faults import ProtocolError, Refused
+from rmfab.secret import Secret
+from tests.provisioning.device import fields, num, raw
+
+ROOT = Path(__file__).parents[2]
+TOLD = (
+    b'{"prov":{"ver":"netprov-v1.2","sec_ver":2,"sec_patch_ver":1,"cap":["wifi_prov","wifi_scan"]},'
+    b'"rmaker":{"ver":"1.0","cap":["claim"]},"rmaker_extra":{"ver":"1.0","cap":["ch_resp","local_ctrl"]}}'
+)
+READERS = [
+    handshakes.read_plain_welcome,
+    handshakes.read_x25519_key,
+    handshakes.read_x25519_proof,
+    handshakes.read_srp6a_key,
+    handshakes.read_srp6a_proof,
+    wifi.read_scan_started,
+    wifi.read_scan_status,
+    wifi.read_scan_result,
+    wifi.read_config_set,
+    wifi.read_config_applied,
+    wifi.read_config_status,
+    challenge.read_node_id,
+    challenge.read_signature,
+    parse_capabilities,
+]
+
+bodies = st.recursive(
+    st.binary(max_size=40),
+    lambda inner: st.lists(
+        st.one_of(
+            st.builds(num, st.integers(1, 24), st.integers(0, 2**64 - 1)),
+            st.builds(raw, st.integers(1, 24), inner),
+        ),
+        max_size=4,
+    ).map(b"".join),
+    max_leaves=8,
+)
+
+
+def caught(work: Callable[[], object]) -> Fault | None:
+    """The Fault that *work* raises, if any; anything else passes through."""
+    try:
+        work()
+    except Fault as error:
+        return error
+    return None
+
+
+@pytest.mark.parametrize("read", READERS, ids=lambda read: read.__name__)
+@given(data=bodies)
+def test_any_bytes(read: Callable[[bytes], object], data: bytes) -> None:
+    """A reader returns a value, or raises ProtocolError or Refused, and nothing else."""
+    error = caught(lambda: read(data))
+    assert (
+        error is None
+        or error.cause in ("protocol", "unknown-security")
+        or (isinstance(error, Refused) and error.status)
+    )
+
+
+@pytest.mark.parametrize(
+    ("sent", "wire"),
+    [
+        (handshakes.plain_hello(), raw(10, raw(20, b""))),
+        (handshakes.x25519_key(b"k" * 32), num(2, 1) + raw(11, raw(20, raw(1, b"k" * 32)))),
+        (handshakes.x25519_proof(b"p" * 32), num(2, 1) + raw(11, num(1, 2) + raw(22, raw(2, b"p" * 32)))),
+        (handshakes.srp6a_key("u", b"A"), num(2, 2) + raw(12, raw(20, raw(1, b"u") + raw(2, b"A")))),
+        (handshakes.srp6a_proof(b"M"), num(2, 2) + raw(12, num(1, 2) + raw(22, raw(1, b"M")))),
+        (wifi.scan_start(), raw(10, num(1, 1) + num(4, 120))),
+        (wifi.scan_ask_status(), num(1, 2) + raw(12, b"")),
+        (wifi.scan_ask_result(4, 2), num(1, 4) + raw(14, num(1, 4) + num(2, 2))),
+        (wifi.config_ask_status(), raw(10, b"")),
+        (
+            wifi.config_set(wifi.Credentials("net", Secret("word"))),
+            num(1, 2) + raw(12, raw(1, b"net") + raw(2, b"word")),
+        ),
+        (wifi.config_apply(), num(1, 4) + raw(14, b"")),
+        (challenge.ask_node_id(), num(1, 2) + raw(12, b"")),
+        (challenge.sign(b"nonce"), raw(10, raw(1, b"nonce"))),
+    ],
+)
+def test_requests_on_the_wire(sent: bytes, wire: bytes) -> None:
+    """Field numbers and order are those of protocomm, byte for byte."""
+    assert sent == wire
+
+
+def test_a_status_refuses_by_name() -> None:
+    """A status that is not success is a refusal that names it, known or not."""
+    for status, name in ((6, "crypto error"), (7, "invalid session"), (99, "status 99")):
+        answer = num(2, 2) + raw(12, num(1, 1) + raw(21, num(1, status)))
+        with pytest.raises(Refused, match=name) as caught:
+            handshakes.read_srp6a_key(answer)
+        assert caught.value.status == status
+
+
+def test_a_scan_result() -> None:
+    """Networks come with a negative RSSI, in ten bytes as protobuf has it."""
+    entry = raw(1, b"\xffnet") + num(2, 6) + num(3, -67) + raw(4, b"abcdef") + num(5, 3)
+    told = wifi.read_scan_result(num(1, 5) + raw(15, raw(1, entry)))
+    assert told == (wifi.Network(b"\xffnet", -67, 6, b"abcdef", 3),)
+
+
+@pytest.mark.parametrize(
+    ("body", "joining"),
+    [
+        (b"", wifi.Joining(wifi.Station.CONNECTED)),
+        (num(2, 1), wifi.Joining(wifi.Station.CONNECTING)),
+        (num(2, 1) + raw(12, num(1, 3)), wifi.Joining(wifi.Station.CONNECTING, remaining=3)),
+        (num(2, 3) + num(10, 0), wifi.Joining(wifi.Station.FAILED, failure=wifi.Failure.AUTHENTICATION)),
+        (num(2, 3) + num(10, 1), wifi.Joining(wifi.Station.FAILED, failure=wifi.Failure.NOT_FOUND)),
+        (
+            raw(11, raw(1, b"10.0.0.7") + raw(3, b"net")),
+            wifi.Joining(wifi.Station.CONNECTED, ip4="10.0.0.7", ssid=b"net"),
+        ),
+    ],
+)
+def test_how_joining_stands(body: bytes, joining: wifi.Joining) -> None:
+    """Each state of joining is told apart, with its detail."""
+    assert wifi.read_config_status(num(1, 1) + raw(11, body)) == joining
+
+
+def test_no_passphrase_in_repr() -> None:
+    """Credentials show their network alone."""
+    assert "word" not in repr(wifi.Credentials("net", Secret("word")))
+
+
+@pytest.mark.parametrize(
+    ("told", "known"),
+    [
+        (
+            TOLD,
+            Capabilities(Security.SRP6A, 1, wifi_scan=True, claims=True, challenge_response=True),
+        ),
+        (b'{"prov":{"ver":"v1.1","sec_ver":1,"cap":["wifi_scan"]}}', Capabilities(Security.X25519, wifi_scan=True)),
+        (b'{"prov":{"ver":"v9","sec_ver":2,"new":[{}]},"x":1}', Capabilities(Security.SRP6A)),
+        (b'{"prov":{"ver":"v1.0","cap":["no_sec"]}}', Capabilities(Security.PLAIN, pop=False)),
+        (b'{"prov":{"ver":"v1.0","cap":["no_pop"]}}', Capabilities(Security.X25519, pop=False)),
+        (b'{"prov":{"ver":"v1.0","cap":["wifi_scan", 7]}}', Capabilities(Security.X25519, wifi_scan=True)),
+        (b'{"prov":{"sec_ver":2},"rmaker":{"cap":["camera_claim"]}}', Capabilities(Security.SRP6A, claims=True)),
+        (b'{"prov":{"sec_ver":2},"rmaker":[],"rmaker_extra":{"cap":"ch_resp"}}', Capabilities(Security.SRP6A)),
+    ],
+)
+def test_capabilities(told: bytes, known: Capabilities) -> None:
+    """proto-ver of firmware old and new; the version is not looked at, unknown keys are ignored."""
+    assert parse_capabilities(told) == known
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        b"",
+        b"[]",
+        b"{}",
+        b'{"prov":7}',
+        b'{"prov":{"sec_ver":3}}',
+        b'{"prov":{"sec_ver":true}}',
+        b'{"prov":{"sec_ver":"2"}}',
+        b'{"prov":{"sec_ver":2,"sec_patch_ver":2}}',
+        b"\xff",
+        b'{"a":' * 100000,
+    ],
+)
+def test_no_capabilities(told: bytes) -> None:
+    """What is no proto-ver is the unit's fault."""
+    with pytest.raises(ProtocolError):
+        parse_capabilities(told)
+
+
+def test_the_generated_code_is_what_protoc_makes(tmp_path: Path) -> None:
+    """The committed modules are those that protoc makes of the .proto files, lines that name its version aside."""
+    protos = sorted((ROOT / "rmfab/provisioning/proto").glob("*.proto"))
+    command = [
+        sys.executable,
+        "-m",
+        "grpc_tools.protoc",
+        f"-I{ROOT}",
+        f"--python_out={tmp_path}",
+        f"--pyi_out={tmp_path}",
+    ]
+    subprocess.run([*command, *map(str, protos)], check=True, timeout=60)
+    made = sorted(tmp_path.rglob("*_pb2.py*"))
+    assert len(made) == 2 * len(protos)
+    for file in made:
+        assert _unversioned(file) == _unversioned(ROOT / file.relative_to(tmp_path)), file.name
+
+
+def _unversioned(file: Path) -> list[str]:
+    """The lines of a generated file without the version of protoc: its comment and the call that checks it."""
+    lines = file.read_text().splitlines()
+    if "_runtime_version.ValidateProtobufRuntimeVersion(" in lines:
+        start = lines.index("_runtime_version.ValidateProtobufRuntimeVersion(")
+        del lines[start : lines.index(")", start) + 1]
+    return [line for line in lines if not line.startswith("# Protobuf Python Version:")]
+
+
+def test_the_independent_codec() -> None:
+    """The codec of these tests reads back what it writes."""
+    assert fields(num(1, 300) + raw(16, b"ab")) == {1: 300, 16: b"ab"}
