@@ -1,0 +1,212 @@
+"""The client meets virtual boards, whose side of the protocol was written apart from it, over their real HTTP port."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.x509.oid import NameOID
+
+from rmfab.errors import Fault
+from rmfab.identity import sec2
+from rmfab.product.product import Provisioning
+from rmfab.product.vocabulary import Chip, Credentials, Security
+from rmfab.provisioning.check import check_key, check_scan, check_session, check_wrong_pop
+from rmfab.provisioning.faults import LinkError
+from rmfab.provisioning.http import HttpTransport
+from rmfab.provisioning.session import ProvisioningSession
+from rmfab.provisioning.wifi import Failure, Station
+from rmfab.secret import Secret
+from rmfab.virtual.faults import FaultCall
+from rmfab.virtual.network import FACTORY_NETWORK
+from rmfab.virtual.serving import BoardHandle, serve
+from rmfab.virtual.spec import BoardSpec, Strap
+from tests.virtual.rig import factory_image, parts
+
+RANDOM = bytes(range(64))
+POP = Secret(RANDOM[:4].hex())
+NODE = "NodeOfThisVeryTest"
+KEYS = {"ecdsa": ec.generate_private_key(ec.SECP256R1()), "rsa": rsa.generate_private_key(65537, 2048)}
+
+
+def pem(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> tuple[bytes, bytes]:
+    """Certificate and key in PEM."""
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, NODE)])
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+    builder = builder.serial_number(1).not_valid_before(now).not_valid_after(now + timedelta(days=1))
+    encoding, form = serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL
+    private = key.private_bytes(encoding, form, serialization.NoEncryption())
+    return builder.sign(key, hashes.SHA256()).public_bytes(encoding), private
+
+
+CERTIFICATES = {kind: pem(key) for kind, key in KEYS.items()}
+
+
+SALT = bytes(range(1, 17))
+VERIFIER = sec2.verifier("wifiprov", POP, SALT).reveal()
+
+# What each board is: its firmware's security, its key, what its factory image says otherwise, its fault.
+BOARDS: dict[str, tuple[int, str, dict[str, object], str]] = {
+    "plain": (0, "ecdsa", {}, ""),
+    "sec1": (1, "ecdsa", {}, ""),
+    "sec2": (2, "ecdsa", {}, ""),
+    "rsa": (2, "rsa", {}, ""),
+    "own pair": (2, "ecdsa", {"sec2_salt": None, "sec2_verifier": None}, ""),
+    "zero salt": (2, "ecdsa", {"sec2_salt": bytes(2) + SALT[2:]}, ""),
+    "other random": (2, "ecdsa", {"random": bytes(64), "sec2_salt": None, "sec2_verifier": None}, ""),
+    "counts": (2, "ecdsa", {}, ""),
+    "lost": (2, "ecdsa", {}, ""),
+    "joins": (2, "ecdsa", {}, ""),
+    "fails to join": (2, "ecdsa", {}, ""),
+    "wrong-pop": (2, "ecdsa", {}, "wrong-pop"),
+    "wrong-verifier": (2, "ecdsa", {}, "wrong-verifier"),
+    "wrong-key": (2, "ecdsa", {}, "wrong-key"),
+    "plain-security": (2, "ecdsa", {}, "plain-security"),
+    "other-cookie": (2, "ecdsa", {}, "other-cookie"),
+    "stalled-session": (2, "ecdsa", {}, "stalled-session"),
+    "short-reply": (2, "ecdsa", {}, "short-reply"),
+}
+
+
+def spec(folder: Path, number: int, name: str) -> BoardSpec:
+    """The board called *name*, with the flash that a line would have written."""
+    security, key, changes, fault = BOARDS[name]
+    certificate, private = CERTIFICATES[key]
+    told = {
+        "client_cert": certificate,
+        "client_key": private,
+        "random": RANDOM,
+        "sec2_salt": SALT,
+        "sec2_verifier": VERIFIER,
+    } | changes
+    if name == "zero salt":
+        told["sec2_verifier"] = sec2.verifier("wifiprov", POP, bytes(2) + SALT[2:]).reveal()
+    flash = bytearray(b"\xff" * (4 << 20))
+    for offset, data in parts(factory=factory_image(**told), security=Security(security)):
+        flash[offset : offset + len(data)] = data
+    file = folder / f"{number}.bin"
+    file.write_bytes(flash)
+    faults = (FaultCall.parse(fault),) if fault else ()
+    return BoardSpec(Chip.ESP32C3, number, flash_file=file, strap=Strap.RUN, faults=faults)
+
+
+@pytest.fixture(scope="module")
+def boards(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, BoardHandle]]:
+    """All of BOARDS, booted from their flash and offering provisioning, by name."""
+    folder = tmp_path_factory.mktemp("boards")
+    specs = [spec(folder, number, name) for number, name in enumerate(BOARDS)]
+    with serve(specs) as handles:
+        ending = time.monotonic() + 30
+        while not all(handle.state()["serving"] for handle in handles):
+            assert time.monotonic() < ending
+            time.sleep(0.1)
+        yield dict(zip(BOARDS, handles, strict=True))
+
+
+def link(handle: BoardHandle, timeout: float = 10.0) -> closing[HttpTransport]:
+    """A transport to the board, closed at the end of the block."""
+    return closing(HttpTransport(handle.provisioning_url, timeout=timeout))
+
+
+def opened(transport: HttpTransport, security: int = 2) -> ProvisioningSession:
+    """A session by the check."""
+    policy = Provisioning(security=Security(security))
+    return check_session(transport, policy, Credentials.CERTIFICATE, POP, os.urandom)
+
+
+@pytest.mark.parametrize("name", ["plain", "sec1", "sec2", "rsa", "own pair", "zero salt"])
+def test_good_boards(boards: dict[str, BoardHandle], name: str) -> None:
+    """Session, key and scan pass for every scheme, key and origin of the sec2 pair; several sessions in a row do."""
+    security, key, *_ = BOARDS[name]
+    for _ in range(2):
+        with link(boards[name]) as transport:
+            session = opened(transport, security)
+            check_key(session, NODE, CERTIFICATES[key][0], os.urandom)
+            assert check_scan(session, FACTORY_NETWORK.ssid).networks > 1
+
+
+@pytest.mark.parametrize("name", ["sec1", "sec2"])
+def test_a_wrong_pop_is_refused(boards: dict[str, BoardHandle], name: str) -> None:
+    """Another PoP is refused by the board, and the right one still opens a session afterwards."""
+    policy = Provisioning(security=Security(BOARDS[name][0]))
+    with link(boards[name]) as transport:
+        check_wrong_pop(transport, policy, POP, os.urandom)
+    with link(boards[name]) as transport:
+        opened(transport, BOARDS[name][0])
+
+
+@pytest.mark.parametrize(
+    ("name", "cause"),
+    [
+        ("other random", "wrong-pop-in-unit"),
+        ("wrong-pop", "wrong-pop-in-unit"),
+        ("wrong-verifier", "wrong-pop-in-unit"),
+        ("plain-security", "sec0-offered"),
+        ("other-cookie", "cookie-mismatch"),
+        ("stalled-session", "stalled"),
+        ("short-reply", "cut-short"),
+    ],
+)
+def test_bad_boards(boards: dict[str, BoardHandle], name: str, cause: str) -> None:
+    """Each fault of a board FAILs it, with a cause that says which."""
+    with link(boards[name], timeout=1.0) as transport, pytest.raises(Fault) as caught:
+        opened(transport)
+    assert caught.value.cause == cause
+
+
+def test_a_key_of_another_certificate(boards: dict[str, BoardHandle]) -> None:
+    """A board that signs with another key is found by the challenge."""
+    with link(boards["wrong-key"]) as transport, pytest.raises(Fault) as caught:
+        check_key(opened(transport), NODE, CERTIFICATES["ecdsa"][0], os.urandom)
+    assert caught.value.cause == "key-mismatch"
+
+
+def test_five_wrong_pops_stop_provisioning(boards: dict[str, BoardHandle]) -> None:
+    """The board counts every wrong PoP once; after five it is no longer there: a station's error until its restart."""
+    for _ in range(5):
+        with link(boards["counts"]) as transport:
+            check_wrong_pop(transport, Provisioning(), POP, os.urandom)
+    ending = time.monotonic() + 10
+    while boards["counts"].state()["serving"]:
+        assert time.monotonic() < ending
+        time.sleep(0.05)
+    with link(boards["counts"]) as transport, pytest.raises(LinkError) as caught:
+        opened(transport)
+    assert caught.value.cause == "unreachable"
+
+
+def test_a_board_that_loses_power(boards: dict[str, BoardHandle]) -> None:
+    """A board whose power goes in the middle of a session is lost, which says nothing about the unit."""
+    with link(boards["lost"]) as transport:
+        session = opened(transport)
+        boards["lost"].control("power off")
+        with pytest.raises(LinkError) as caught:
+            session.node_id()
+    assert caught.value.cause == "link-lost"
+
+
+@pytest.mark.parametrize("name", ["joins", "fails to join"])
+def test_joining(boards: dict[str, BoardHandle], name: str) -> None:
+    """Handing over a network works to the IP address; a wrong passphrase is told as such."""
+    passphrase = Secret(FACTORY_NETWORK.password if name == "joins" else "not the password")
+    with link(boards[name]) as transport:
+        session = opened(transport)
+        session.configure(FACTORY_NETWORK.ssid, passphrase)
+        session.apply()
+        ending = time.monotonic() + 20
+        while (told := session.status()).state is Station.CONNECTING:
+            assert time.monotonic() < ending
+            time.sleep(0.05)
+    if name == "joins":
+        assert (told.state, bool(told.ip4)) == (Station.CONNECTED, True)
+    else:
+        assert (told.state, told.failure) == (Station.FAILED, Failure.AUTHENTICATION)
