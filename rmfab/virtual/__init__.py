@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rmfab.virtual.faults import Fault, FaultCall
+    from rmfab.virtual.network import Network
     from rmfab.virtual.serving import BoardHandle, serve
     from rmfab.virtual.spec import BoardSpec, Link, Strap
 
@@ -15,11 +16,12 @@ _HOMES = {
     "Fault": "faults",
     "FaultCall": "faults",
     "Link": "spec",
+    "Network": "network",
     "Strap": "spec",
     "serve": "serving",
 }
 
-__all__ = ["BoardHandle", "BoardSpec", "Fault", "FaultCall", "Link", "Strap", "serve"]
+__all__ = ["BoardHandle", "BoardSpec", "Fault", "FaultCall", "Link", "Network", "Strap", "serve"]
 
 
 def __getattr__(name: str) -> Any:

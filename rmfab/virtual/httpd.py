@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import re
 import secrets
 import socket
@@ -50,7 +51,8 @@ class ProvisioningPort:
         """Takes a number. Raises OSError."""
         self._socket = socket.socket()
         self._socket.setblocking(False)
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if os.name == "posix":  # elsewhere it would let others in
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._socket.bind((_LOOPBACK, self._number))
         self._number = self._socket.getsockname()[1]
         self.url = f"http://{_LOOPBACK}:{self._number}"

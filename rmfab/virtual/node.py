@@ -118,15 +118,18 @@ class Firmware:
         part = self.table.find(label)
         return None if part is None else NvsWriter(self.flash, part.offset, part.size)
 
-    def nvs_value(self, namespace: str, key: str) -> int | str | bytes | None:
-        """A value of the partition `nvs` as it is now."""
+    def nvs_values(self, namespace: str, *keys: str) -> tuple[int | str | bytes | None, ...]:
+        """Values of the partition `nvs` as it is now, None for each that is not there."""
         part = self.table.find("nvs")
-        return None if part is None else reader.read(self.flash.seen(part.offset, part.size)).value(namespace, key)
+        if part is None:
+            return (None,) * len(keys)
+        image = reader.read(self.flash.seen(part.offset, part.size))
+        return tuple(image.value(namespace, key) for key in keys)
 
     @property
     def station(self) -> tuple[bytes, bytes] | None:
         """Name and password of the network that `nvs` holds, None where it holds none."""
-        ssid, password = (self.nvs_value(WIFI_NAMESPACE, key) for key in (_SSID_KEY, _PASSWORD_KEY))
+        ssid, password = self.nvs_values(WIFI_NAMESPACE, _SSID_KEY, _PASSWORD_KEY)
         if not isinstance(ssid, bytes) or not ssid[_LENGTH:].strip(b"\0\xff"):
             return None
         length = int.from_bytes(ssid[:_LENGTH], "little")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import http.client
 import json
@@ -304,7 +305,11 @@ class Http:
         with socket.create_connection(self.address, timeout=self.seconds) as connection:
             connection.sendall(data)
             connection.shutdown(socket.SHUT_WR)
-            return b"".join(iter(lambda: connection.recv(4096), b""))
+            answer = bytearray()
+            with contextlib.suppress(ConnectionResetError):
+                while part := connection.recv(4096):
+                    answer += part
+            return bytes(answer)
 
 
 def capabilities(call):

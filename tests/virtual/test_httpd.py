@@ -7,6 +7,8 @@ import time
 from contextlib import contextmanager
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from rmfab.errors import StationError
 from rmfab.product.vocabulary import Chip, Security
@@ -17,6 +19,21 @@ from tests.virtual.rig import FCTRY, factory_image, parts
 
 POP = bytes(range(4)).hex()
 SALT, VERIFIER = pair(POP)
+_LINES = st.one_of(
+    st.binary(max_size=60),
+    st.sampled_from(
+        [
+            b"POST /proto-ver HTTP/1.1\r\n",
+            b"POST /prov-session HTTP/1.1\r\n",
+            b"POST /proto-ver?x HTTP/1.1\r\n",
+            b"Content-Length: 3\r\n",
+            b"Content-Length: x\r\n",
+            b"Cookie: session=0\r\n",
+            b"\r\n",
+            b"abc",
+        ]
+    ),
+)
 
 
 @contextmanager
@@ -290,6 +307,19 @@ def test_requests_wait_for_their_turn(tmp_path):
                 assert b" 200 OK" in slow.recv(100)
                 later.settimeout(5)
                 assert b" 200 OK" in later.recv(100)
+
+
+def test_any_bytes_are_survived(dial, tmp_path):
+    """Whatever comes to the port, the next client is served."""
+    with _served(tmp_path) as board:
+
+        @settings(max_examples=80, deadline=None)
+        @given(st.lists(_LINES, max_size=4))
+        def throw(lines):
+            dial(board).raw(b"".join(lines))
+
+        throw()
+        assert Phone(dial(board), Sec2(POP)).node_id()
 
 
 def test_requests_count_as_commands(dial, tmp_path):

@@ -77,16 +77,13 @@ class ProvisioningService:
         except (Failure, WireError) as failure:
             return Answer(None, iter(self._failed(failure)))
         steps: Iterator[Step] = self._manager.steps
-        if endpoint == "prov-session" and self._set_up(was_established):
+        if self._scheme.established and not was_established:
             steps = iter([self._firmware.log("app_network", "Secured session established!", after=60)])
         elif self._manager.told and not told_before:
             steps = self._stop(_CLEANUP_SECONDS)
         elif self._manager.stage is Stage.RECEIVED:
             steps = chain(steps, self._stop_by_itself())
         return Answer(reply, steps, self._manager.delay)
-
-    def _set_up(self, was_established: bool) -> bool:
-        return self._scheme.established and not was_established
 
     def _handle(self, endpoint: str, request: bytes) -> bytes:
         if endpoint == "proto-ver":
@@ -185,7 +182,7 @@ class ProvisioningService:
 
     @property
     def _challenges_disabled(self) -> bool:
-        return bool(self._firmware.nvs_value(_CHALLENGES, _DISABLED_KEY))
+        return any(self._firmware.nvs_values(_CHALLENGES, _DISABLED_KEY))
 
     def _disable_challenges(self) -> int:
         """Holds over restarts, until the factory reset."""
