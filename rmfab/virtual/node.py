@@ -5,6 +5,7 @@ Sources: espressif/esp-rainmaker-common `factory.c`, rmaker_app_network `app_net
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -26,6 +27,8 @@ NAMESPACE = "rmaker_creds"
 WIFI_NAMESPACE = "nvs.net80211"
 _SSID_KEY = "sta.ssid"
 _PASSWORD_KEY = "sta.pswd"  # noqa: S105 (a name, no password)
+_WPA_KEY = "sta.pmk"
+_SSID_SIZE, _PASSWORD_SIZE, _KEY_SIZE = 32, 65, 32
 _CLAIMED_HOST = b"mqtt.rainmaker.espressif.com"
 _LENGTH = 4  # bytes of the length before an SSID
 
@@ -137,7 +140,15 @@ class Firmware:
         return ssid[_LENGTH : _LENGTH + length], secret
 
     def keep_station(self, nvs: NvsWriter, ssid: bytes, password: bytes) -> None:
-        """Writes the station's network as the Wi-Fi driver does; both are padded already. Raises NvsFull."""
-        length = len(ssid.rstrip(b"\0"))
-        nvs.set_blob(WIFI_NAMESPACE, _SSID_KEY, length.to_bytes(_LENGTH, "little") + ssid)
-        nvs.set_blob(WIFI_NAMESPACE, _PASSWORD_KEY, password)
+        """Writes the station's network, the key of WPA too, as the Wi-Fi driver does. Raises NvsFull."""
+        key = hashlib.pbkdf2_hmac("sha1", password, ssid, 4096, _KEY_SIZE) if password else b"\xff" * _KEY_SIZE
+        nvs.set_blob(WIFI_NAMESPACE, _SSID_KEY, len(ssid).to_bytes(_LENGTH, "little") + ssid.ljust(_SSID_SIZE, b"\0"))
+        nvs.set_blob(WIFI_NAMESPACE, _PASSWORD_KEY, password.ljust(_PASSWORD_SIZE, b"\0"))
+        nvs.set_blob(WIFI_NAMESPACE, _WPA_KEY, key)
+
+    def keep_no_station(self, nvs: NvsWriter) -> None:
+        """The keys that the Wi-Fi driver leaves where there are none yet: blank, and no network. Raises NvsFull."""
+        sizes = {_SSID_KEY: _LENGTH + _SSID_SIZE, _PASSWORD_KEY: _PASSWORD_SIZE, _WPA_KEY: _KEY_SIZE}
+        for (key, size), value in zip(sizes.items(), self.nvs_values(WIFI_NAMESPACE, *sizes), strict=True):
+            if value is None:
+                nvs.set_blob(WIFI_NAMESPACE, key, b"\xff" * size)

@@ -70,6 +70,7 @@ def _start_network(firmware: Firmware) -> Iterator[Step]:
             nvs.set_blob("phy", "cal_mac", firmware.spec.base_mac)
             nvs.set_blob("phy", "cal_data", secrets.token_bytes(_PHY_DATA_SIZE))
             nvs.set_integer(WIFI_NAMESPACE, "opmode", Kind.U8, 1)
+            firmware.keep_no_station(nvs)
         except NvsFull:
             yield log.failure("phy_init", "store_cal_data_to_nvs_handle: store calibration data failed(0x1105)")
     yield log("phy_init", "phy_version 1180,01f2a49,Jun  4 2024,16:34:25", after=40)

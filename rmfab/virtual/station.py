@@ -15,8 +15,6 @@ from rmfab.virtual.node import Firmware
 from rmfab.virtual.nvs_writer import NvsFull
 from rmfab.virtual.script import Pause, Step
 
-_SSID_SIZE = 32
-_PASSWORD_SIZE = 65
 _CONNECT_SECONDS = 1.0  # the manager waits, so that the answer gets out before the channel changes
 _ASSOCIATE_SECONDS = 0.8
 _MQTT_SECONDS = 1.5
@@ -44,7 +42,7 @@ class Station:
         nvs = self._firmware.nvs("nvs")
         try:
             if nvs is not None:
-                self._firmware.keep_station(nvs, ssid.ljust(_SSID_SIZE, b"\0"), password.ljust(_PASSWORD_SIZE, b"\0"))
+                self._firmware.keep_station(nvs, ssid, password)
         except NvsFull:
             return False
         return nvs is not None
