@@ -23,6 +23,7 @@ from rmfab.secret import Secret
 
 NONCE_BYTES = 32
 _LETTERS = "0123456789abcdef"
+_SHOWN = 64
 
 
 @dataclass(frozen=True)
@@ -137,7 +138,14 @@ def check_key(
 def judge_node_id(told: str, node_id: str) -> None:
     """Raises Fault (`other-identity`) where the unit is another node."""
     if told != node_id:
-        raise Fault(f'the unit says that it is node "{told}", the ledger says "{node_id}"', cause="other-identity")
+        raise Fault(
+            f'the unit says that it is node "{_shown(told)}", the ledger says "{node_id}"', cause="other-identity"
+        )
+
+
+def _shown(told: str) -> str:
+    """Text of a unit as it may stand in a message: printable and short."""
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in told[:_SHOWN])
 
 
 def judge_signature(certificate_pem: bytes, nonce: bytes, signature: bytes) -> None:

@@ -130,6 +130,10 @@ def test_bad_keys() -> None:
         with pytest.raises(Fault) as caught:
             check_key(opened(device), node, certificate(KEY), os.urandom)
         assert caught.value.cause == cause
+    with pytest.raises(Fault) as caught:
+        check_key(opened(Device(node_id="\x1b[2J" + "x" * 500)), "node-1", certificate(KEY), os.urandom)
+    assert "\x1b" not in caught.value.what
+    assert len(caught.value.what) < 200
     mute = Device(capabilities={"prov": {"sec_ver": 2, "sec_patch_ver": 1}})
     with pytest.raises(Fault) as caught:
         check_key(opened(mute), "node-1", certificate(KEY), os.urandom)

@@ -1,0 +1,1 @@
+"""Fuzz targets for atheris; README.md says how to run them."""

@@ -1,0 +1,102 @@
+"""Any bytes from a unit end in a value or an error of rmfab's own: messages, HTTP answers, whole conversations.
+
+    python -m fuzz.provisioning fuzz/corpus/provisioning -max_total_time=60
+
+The first byte of an input chooses what reads the rest.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable
+
+from rmfab.errors import RmfabError
+from rmfab.provisioning import challenge, handshakes, wifi
+from rmfab.provisioning.capabilities import parse_capabilities
+from rmfab.provisioning.http import read_reply
+from rmfab.provisioning.session import open_session
+from rmfab.secret import Secret
+
+_MOST_ANSWERS = 32
+
+
+class Echo:
+    """A unit whose answers are pieces of the input: two bytes of length, then the answer."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._answers = 0
+
+    def exchange(self, endpoint: str, data: bytes) -> bytes:
+        """The next piece; an empty one once the input is used up."""
+        self._answers += 1
+        if self._answers > _MOST_ANSWERS:
+            raise AssertionError(f"{endpoint} was asked without end")
+        size = int.from_bytes(self._data[:2], "big")
+        answer, self._data = self._data[2 : 2 + size], self._data[2 + size :]
+        return answer
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
+def conversation(data: bytes) -> None:
+    """Capabilities, handshake and every question, answered by the input."""
+    session = open_session(Echo(data), None, Secret("abcd1234"), "wifiprov", lambda size: bytes(range(1, size + 1)))
+    for ask in (session.node_id, lambda: session.challenge(b"nonce"), session.scan, session.apply, session.status):
+        with contextlib.suppress(RmfabError):
+            ask()
+
+
+def http_answer(data: bytes) -> None:
+    """One HTTP answer, in pieces as long as the reader asks for and at most 100 bytes."""
+    rest = bytearray(data)
+
+    def receive(size: int) -> bytes:
+        taken = bytes(rest[: min(size, 100)])
+        del rest[: len(taken)]
+        return taken
+
+    with contextlib.suppress(EOFError):
+        read_reply(receive)
+
+
+TARGETS: tuple[Callable[[bytes], object], ...] = (
+    conversation,
+    http_answer,
+    parse_capabilities,
+    handshakes.read_plain_welcome,
+    handshakes.read_x25519_key,
+    handshakes.read_x25519_proof,
+    handshakes.read_srp6a_key,
+    handshakes.read_srp6a_proof,
+    wifi.read_scan_started,
+    wifi.read_scan_status,
+    wifi.read_scan_result,
+    wifi.read_config_set,
+    wifi.read_config_applied,
+    wifi.read_config_status,
+    challenge.read_node_id,
+    challenge.read_signature,
+)
+
+
+def one_input(data: bytes) -> None:
+    """Reads *data* by the target that its first byte names. Raises what rmfab does not expect: a finding."""
+    if data:
+        with contextlib.suppress(RmfabError):
+            TARGETS[data[0] % len(TARGETS)](data[1:])
+
+
+def main() -> None:
+    """Fuzzes until libFuzzer's arguments say that it is enough."""
+    import atheris
+
+    atheris.instrument_all()
+    atheris.Setup(sys.argv, one_input)
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main()
