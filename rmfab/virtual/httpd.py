@@ -85,13 +85,16 @@ class ProvisioningPort:
         self._listening = False
         for task in self._tasks:
             task.cancel()
+        if self._socket is not None:  # at once, since its descriptor may be another socket's the next moment
+            with contextlib.suppress(NotImplementedError):
+                asyncio.get_running_loop().remove_reader(self._socket)
 
     async def _accept(self, listener: socket.socket, server: _Server) -> None:
         loop = asyncio.get_running_loop()
         for number in range(1 << 62):
-            connection, _ = await loop.sock_accept(listener)
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._spawn(server.talk(connection, number))
+            with contextlib.suppress(ConnectionAbortedError):
+                connection, _ = await loop.sock_accept(listener)
+                self._spawn(server.talk(connection, number))
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -135,6 +138,8 @@ class _Server:
 
     async def talk(self, connection: socket.socket, number: int) -> None:
         """Serves one connection; the one before it is closed, once its request is answered."""
+        with contextlib.suppress(OSError):  # gone again
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         reader, writer = await asyncio.open_connection(sock=connection, limit=_MOST_HEADERS)
         try:
             async with self._turn:

@@ -65,7 +65,14 @@ def test_any_flash_boots_or_says_why(changes):
 
 @settings(max_examples=50, deadline=None)
 @given(
-    st.lists(st.one_of(st.binary(max_size=20), st.sampled_from([b"help\r\n", b"sign-data \r\n", b"sign-data \xff\n"])))
+    st.lists(
+        st.one_of(
+            st.binary(max_size=20),
+            st.sampled_from(
+                [b"help\r\n", b"sign-data \r\n", b"sign-data \xff\n", b'wifi-prov "\xff\n', b"wifi-prov a b\n"]
+            ),
+        )
+    )
 )
 def test_any_typing_is_survived(pieces):
     """Whatever is typed, the console knows its node id afterwards."""
