@@ -60,18 +60,19 @@ class HttpTransport:
 
     def exchange(self, endpoint: str, data: bytes) -> bytes:
         """See `Transport.exchange`; a missing endpoint is a Fault (`no-endpoint`)."""
+        request = self._request(endpoint, data)
         connection = self._socket or self._connect(self._connect_timeout)
         self._socket = connection
         ending = time.monotonic() + self._timeout
         try:
             _limit(connection, ending)
-            connection.sendall(self._request(endpoint, data))
+            connection.sendall(request)
             reply = read_reply(lambda size: _receive(connection, size, ending))
         except TimeoutError:
             self._judge_silence()
         except (ConnectionError, EOFError):
             self._judge_closing()
-        except (OSError, ValueError) as error:
+        except OSError as error:
             self.close()
             raise LinkError(f"the link broke: {error}", where=self.url, cause="link-lost") from error
         except ProtocolError as error:

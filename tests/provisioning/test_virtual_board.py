@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -63,6 +64,9 @@ BOARDS: dict[str, tuple[int, str, dict[str, object], str]] = {
     "own pair": (2, "ecdsa", {"sec2_salt": None, "sec2_verifier": None}, ""),
     "zero salt": (2, "ecdsa", {"sec2_salt": bytes(2) + SALT[2:]}, ""),
     "other random": (2, "ecdsa", {"random": bytes(64), "sec2_salt": None, "sec2_verifier": None}, ""),
+    "old nonce": (2, "ecdsa", {}, ""),
+    "no challenge": (2, "ecdsa", {}, ""),
+    "claims": (2, "ecdsa", {"client_cert": None, "client_key": None}, ""),
     "counts": (2, "ecdsa", {}, ""),
     "lost": (2, "ecdsa", {}, ""),
     "joins": (2, "ecdsa", {}, ""),
@@ -75,6 +79,8 @@ BOARDS: dict[str, tuple[int, str, dict[str, object], str]] = {
     "stalled-session": (2, "ecdsa", {}, "stalled-session"),
     "short-reply": (2, "ecdsa", {}, "short-reply"),
 }
+
+FIRMWARE: dict[str, dict[str, object]] = {"old nonce": {"sec_patch_ver": 0}, "no challenge": {"ch_resp": False}}
 
 
 def spec(folder: Path, number: int, name: str) -> BoardSpec:
@@ -91,7 +97,7 @@ def spec(folder: Path, number: int, name: str) -> BoardSpec:
     if name == "zero salt":
         told["sec2_verifier"] = sec2.verifier("wifiprov", POP, bytes(2) + SALT[2:]).reveal()
     flash = bytearray(b"\xff" * (4 << 20))
-    for offset, data in parts(factory=factory_image(**told), security=Security(security)):
+    for offset, data in parts(factory=factory_image(**told), security=Security(security), **FIRMWARE.get(name, {})):
         flash[offset : offset + len(data)] = data
     file = folder / f"{number}.bin"
     file.write_bytes(flash)
@@ -123,7 +129,7 @@ def opened(transport: HttpTransport, security: int = 2) -> ProvisioningSession:
     return check_session(transport, policy, Credentials.CERTIFICATE, POP, os.urandom)
 
 
-@pytest.mark.parametrize("name", ["plain", "sec1", "sec2", "rsa", "own pair", "zero salt"])
+@pytest.mark.parametrize("name", ["plain", "sec1", "sec2", "rsa", "own pair", "zero salt", "old nonce"])
 def test_good_boards(boards: dict[str, BoardHandle], name: str) -> None:
     """Session, key and scan pass for every scheme, key and origin of the sec2 pair; several sessions in a row do."""
     security, key, *_ = BOARDS[name]
@@ -154,6 +160,7 @@ def test_a_wrong_pop_is_refused(boards: dict[str, BoardHandle], name: str) -> No
         ("other-cookie", "cookie-mismatch"),
         ("stalled-session", "stalled"),
         ("short-reply", "cut-short"),
+        ("claims", "claims"),
     ],
 )
 def test_bad_boards(boards: dict[str, BoardHandle], name: str, cause: str) -> None:
@@ -168,6 +175,27 @@ def test_a_key_of_another_certificate(boards: dict[str, BoardHandle]) -> None:
     with link(boards["wrong-key"]) as transport, pytest.raises(Fault) as caught:
         check_key(opened(transport), NODE, CERTIFICATES["ecdsa"][0], os.urandom)
     assert caught.value.cause == "key-mismatch"
+
+
+def test_a_firmware_without_challenges(boards: dict[str, BoardHandle]) -> None:
+    """A firmware that was built without challenge and response says so itself; its session is good."""
+    with link(boards["no challenge"]) as transport:
+        session = opened(transport)
+        with pytest.raises(Fault) as caught:
+            check_key(session, NODE, CERTIFICATES["ecdsa"][0], os.urandom)
+    assert caught.value.cause == "no-challenge-response"
+
+
+def test_boards_at_once(boards: dict[str, BoardHandle]) -> None:
+    """Over HTTP boards are checked side by side."""
+
+    def work(name: str) -> None:
+        with link(boards[name]) as transport:
+            check_key(opened(transport, BOARDS[name][0]), NODE, CERTIFICATES[BOARDS[name][1]][0], os.urandom)
+
+    names = ["sec1", "sec2", "rsa", "own pair", "zero salt", "old nonce"]
+    with ThreadPoolExecutor(len(names)) as pool:
+        assert list(pool.map(work, names)) == [None] * len(names)
 
 
 def test_five_wrong_pops_stop_provisioning(boards: dict[str, BoardHandle]) -> None:
