@@ -48,6 +48,20 @@ def pss(salt: int) -> bytes:
         (RSA, b"", False),
         (ed25519.Ed25519PrivateKey.generate(), bytes(64), False),
     ],
+    ids=[
+        "ecdsa",
+        "another text",
+        "another key",
+        "another hash",
+        "nothing",
+        "zeros in DER",
+        "pss",
+        "pss with a long salt",
+        "pkcs1",
+        "zeros",
+        "nothing for rsa",
+        "ed25519",
+    ],
 )
 def test_signed_by(key: ec.EllipticCurvePrivateKey, signature: bytes, good: bool) -> None:
     """ECDSA in DER and RSA-PSS with any salt are accepted over SHA-256 of the text, by this key, and nothing else."""
