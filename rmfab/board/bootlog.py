@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 
 _RESET = re.compile(r"^rst:0x(?P<code>[0-9a-f]+) \((?P<reason>\w+)\),boot:0x[0-9a-f]+ \((?P<mode>[^)]*)")
+_START = re.compile(r"^ESP-ROM:|^ets |^rst:0x[0-9a-f]+ |2nd stage bootloader|Project name: ")
 _PARTITION = re.compile(
     r"boot: +\d+ (?P<label>\S+) +(?P<usage>\S.*?) +(?P<type>[0-9a-f]{2}) (?P<subtype>[0-9a-f]{2})"
     r" (?P<offset>[0-9a-f]{8}) (?P<size>[0-9a-f]{8})$"
@@ -125,6 +126,11 @@ _SYMPTOMS: tuple[tuple[re.Pattern[str], str, str], ...] = tuple(
         ),
     )
 )
+
+
+def is_start(line: str) -> bool:
+    """Whether *line* is one of the first that a chip prints after a reset, of its ROM or of its bootloader."""
+    return _START.search(line) is not None
 
 
 class BootLog:

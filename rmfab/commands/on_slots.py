@@ -50,6 +50,13 @@ release_option = click.option(
     "--release", type=click.Path(path_type=Path), help="A bundle or ESP-IDF build folder (default: product.toml)."
 )
 batch_option = click.option("--batch", help="Claim from this batch only.")
+unit_option = click.option(
+    "--unit",
+    "units",
+    multiple=True,
+    metavar="URL",
+    help="Where the running unit answers provisioning (default: station.toml, or its radio); one for each --port.",
+)
 
 
 def run_line(
@@ -80,6 +87,7 @@ def run_line(
         preflight(opened, workspace.product)
         firmware = Firmware.prepare(opened)
     _check_batches(workspace, batch, claims=Step.CLAIM in steps)
+    air = _air(workspace, joins=workspace.product.verify.join and Step.PROVISION in steps)
     job = Job(
         product=workspace.product,
         firmware=firmware,
@@ -90,7 +98,7 @@ def run_line(
         logs=workspace.logs_folder,
         now=now,
         challenge=lambda: secrets.token_hex(16),
-        air=_air(workspace),
+        air=air,
         batch=batch,
         serial=serial,
         console_reset=console_reset,
@@ -117,12 +125,18 @@ def run_line(
     return summary
 
 
-def _air(workspace: Workspace) -> Air:
-    """The station's radio, back in the network that an earlier run may have left."""
+def _air(workspace: Workspace, *, joins: bool) -> Air:
+    """The station's radio, back in the network that an earlier run may have left; knows the network that units join.
+
+    Raises InputError where that is asked for and not to be had.
+    """
+    from rmfab.commands.factory_network import ask
     from rmfab.commands.speech import warn
     from rmfab.line.reach import Air
 
-    air = Air(workspace.station.radio, workspace.root / ".wifi-to-go-back-to")
+    radio = workspace.station.radio
+    network = ask(radio.network) if joins and workspace.product.verify.provision else None
+    air = Air(radio, workspace.root / ".wifi-to-go-back-to", network)
     if (wrong := air.come_back()) is not None:
         warn(f"this host is not back in its Wi-Fi network: {wrong}")
     return air

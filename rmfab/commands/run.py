@@ -6,11 +6,12 @@ from pathlib import Path
 
 import click
 
-from rmfab.commands.on_slots import batch_option, port_options, release_option, run_line
+from rmfab.commands.on_slots import batch_option, port_options, release_option, run_line, unit_option
 
 
 @click.command("run")
 @port_options
+@unit_option
 @release_option
 @batch_option
 @click.option("--serial", help="Give the board this identity, or see that it has it.")
@@ -18,13 +19,14 @@ from rmfab.commands.on_slots import batch_option, port_options, release_option, 
 def command(
     ports: tuple[str, ...],
     baud: int | None,
+    units: tuple[str, ...],
     json_wanted: bool,
     release: Path | None,
     batch: str | None,
     serial: str | None,
     loop: bool,
 ) -> None:
-    """Run the line: detect, claim, flash, read back, boot, identify and label, on all slots at once.
+    """Run the line: detect, claim, flash, read back, boot, identify, provision, reset and label, on all slots.
 
     \b
     rmfab run --batch lamp-0001 --port /dev/ttyUSB0 --port /dev/ttyUSB1
@@ -36,7 +38,7 @@ def command(
     from rmfab.workspace import open_workspace
 
     workspace = open_workspace(folder())
-    slots = slots_for(ports, workspace.station, baud)
+    slots = slots_for(ports, workspace.station, baud, units)
     run_line(
         workspace,
         slots,

@@ -6,15 +6,21 @@ from pathlib import Path
 
 import click
 
-from rmfab.commands.on_slots import port_options, release_option, run_line
+from rmfab.commands.on_slots import port_options, release_option, run_line, unit_option
 
 
 @click.command("verify")
 @port_options
+@unit_option
 @release_option
 @click.option("--serial", help="Which unit it ought to be, where the MAC cannot be read (socket ports).")
 def command(
-    ports: tuple[str, ...], baud: int | None, json_wanted: bool, release: Path | None, serial: str | None
+    ports: tuple[str, ...],
+    baud: int | None,
+    units: tuple[str, ...],
+    json_wanted: bool,
+    release: Path | None,
+    serial: str | None,
 ) -> None:
     """Prove that flashed units boot, are who they ought to be, and can be provisioned by the owner of the label only.
 
@@ -28,7 +34,7 @@ def command(
     from rmfab.workspace import open_workspace
 
     workspace = open_workspace(folder())
-    slots = slots_for(ports, workspace.station, baud)
+    slots = slots_for(ports, workspace.station, baud, units)
     # a unit that has joined a network must not leave with it
     steps = (*VERIFY_STEPS, Step.RESET) if workspace.product.verify.join else VERIFY_STEPS
     run_line(workspace, slots, steps, json_wanted=json_wanted, release=release, serial=serial)

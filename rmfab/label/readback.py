@@ -18,6 +18,7 @@ from PIL import Image, ImageDraw
 
 from rmfab.errors import InputError, IntegrityError
 from rmfab.label.sheets import Cell, Sheet
+from rmfab.label.symbol import QUIET_ZONE, Symbol
 from rmfab.secret import Secret
 
 _FEWEST_DOTS = 2.0
@@ -47,6 +48,16 @@ def codes_in(image: Image.Image) -> tuple[bytes, ...]:
         image, formats=zxingcpp.BarcodeFormat.QRCode, try_rotate=False, try_downscale=False, try_invert=False
     )
     return tuple(bytes(code.bytes) for code in found)
+
+
+def picture(symbol: Symbol, dots: int = 4) -> Image.Image:
+    """*symbol* with its quiet zone as a grey image, so many *dots* to a module: what a printer would put on paper."""
+    image = Image.new("L", ((symbol.side + 2 * QUIET_ZONE) * dots,) * 2, 255)
+    draw = ImageDraw.Draw(image)
+    for column, row, columns, rows in symbol.rectangles():
+        left, top = (column + QUIET_ZONE) * dots, (row + QUIET_ZONE) * dots
+        draw.rectangle((left, top, left + columns * dots - 1, top + rows * dots - 1), fill=0)
+    return image
 
 
 def page_images(pdf: bytes, dpi: int, pages: Sequence[int] | None = None) -> Iterator[Image.Image]:

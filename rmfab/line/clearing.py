@@ -19,9 +19,11 @@ from rmfab.line.job import Job
 from rmfab.line.proving import await_provisioning, bind_known, listen, restart
 from rmfab.line.unit import Skipped, Unit
 from rmfab.nvs.reader import read
+from rmfab.product.vocabulary import Credentials
 from rmfab.release.partition_table import DataSubtype
 from rmfab.release.plan import erased_partitions, factory_partition
 from rmfab.release.release import Release
+from rmfab.secret import Secret
 
 _RESET = "reset-to-factory"
 _STATION_KEYS = ("sta.ssid", "sta.pswd")
@@ -33,21 +35,27 @@ def reset(unit: Unit) -> dict[str, Any]:
         raise Skipped("nothing here can bring the board into its loader")
     release = release_of(unit.job)
     loader = _into_loader(unit)
-    _untouched(unit, loader, release)
+    digest = _own_factory(unit, loader, release)
     if unit.job.console_reset:
         erased = _by_console(unit)
         loader = _into_loader(unit)
         _no_station_credentials(loader, release)
     else:
         erased = _by_loader(unit, loader, release)
-    digest = _untouched(unit, loader, release)
+    _untouched(unit, loader, release, digest)
+    unit.holds_network = False
     await_provisioning(unit)
     return {"erased": erased, "factory": digest}
 
 
 def _by_loader(unit: Unit, loader: Loader, release: Release) -> list[str]:
     """Erases `nvs` and what `[factory] erase` names; the OTA data stays, since it says which app to boot."""
-    rows = [row for row in erased_partitions(release, unit.job.product.factory) if not row.is_data(DataSubtype.OTA)]
+    factory = unit.job.product.factory
+    rows = [
+        row
+        for row in erased_partitions(release, factory)
+        if not row.is_data(DataSubtype.OTA) and row.label != factory.partition
+    ]
     for row in rows:
         unit.keep_going()
         loader.erase(row.offset, row.size)
@@ -80,6 +88,7 @@ def _into_loader(unit: Unit) -> Loader:
     facts = loader.connect()
     if unit.facts is not None and unit.facts.mac is not None and facts.mac != unit.mac:
         raise swapped(unit.slot.link.address)
+    unit.facts = facts
     refuse_security(facts)
     refuse_chip(facts, unit.job.product.chip)
     unit.facts = loader.prepare(unit.keep_going)
@@ -87,20 +96,38 @@ def _into_loader(unit: Unit) -> Loader:
     return loader
 
 
-def _untouched(unit: Unit, loader: Loader, release: Release) -> str:
-    """The MD5 of the factory partition. Raises Fault where it is not the one of the unit's identity."""
-    if unit.identity is None:
+def _own_factory(unit: Unit, loader: Loader, release: Release) -> str:
+    """The MD5 of the factory partition. Raises Fault where it is not the one of the unit's identity.
+
+    A unit that was claimed keeps there what claiming has made: it only has to be the unit's own `random`.
+    """
+    product, identity = unit.job.product, unit.identity
+    if identity is None:
         raise Fault("this board has no identity in the ledger", hint="`rmfab flash` gives it one", cause="unbound")
+    partition = factory_partition(release.table, product.factory)
+    found = loader.md5(partition.offset, partition.size)
+    if found == hashlib.md5(factory_image(identity, product), usedforsecurity=False).hexdigest():
+        return found
+    if product.identity.credentials is Credentials.CLAIM:
+        held = read(loader.read(partition.offset, partition.size)).value(product.factory.namespace, "random")
+        if isinstance(held, bytes) and Secret(held) == identity.random:
+            return found
+    raise _changed()
+
+
+def _untouched(unit: Unit, loader: Loader, release: Release, digest: str) -> None:
+    """Raises Fault unless the factory partition still has the MD5 *digest*."""
     partition = factory_partition(release.table, unit.job.product.factory)
-    image = factory_image(unit.identity, unit.job.product)
-    expected = hashlib.md5(image, usedforsecurity=False).hexdigest()
-    if loader.md5(partition.offset, partition.size) != expected:
-        raise Fault(
-            "the factory partition is no longer what was flashed",
-            hint="run the unit again; where it comes back so, void it",
-            cause="factory-changed",
-        )
-    return expected
+    if loader.md5(partition.offset, partition.size) != digest:
+        raise _changed()
+
+
+def _changed() -> Fault:
+    return Fault(
+        "the factory partition is no longer what was flashed",
+        hint="`rmfab run` writes it anew; where it comes back so, void the unit",
+        cause="factory-changed",
+    )
 
 
 def _no_station_credentials(loader: Loader, release: Release) -> None:

@@ -1,7 +1,8 @@
-"""The factory network's credentials: a TOML file with `ssid` and `passphrase`, readable by its owner only."""
+"""The factory network that units join where `[verify] join` says so, from a TOML file with `ssid` and `passphrase`."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from rmfab.errors import InputError
@@ -10,13 +11,30 @@ from rmfab.secret import Secret
 from rmfab.signing.keyfile import check_private
 
 
-def load_network(path: Path) -> tuple[str, Secret[str]]:
-    """SSID and passphrase. Raises InputError where the file is missing, open to others, or holds anything else."""
+@dataclass(frozen=True)
+class FactoryNetwork:
+    """A network and its passphrase, empty where it is open. Raises InputError where no unit could be told so."""
+
+    ssid: str
+    passphrase: Secret[str]
+
+    def __post_init__(self) -> None:
+        octets = len(self.passphrase.reveal().encode())
+        if not 1 <= len(self.ssid.encode()) <= 32 or not (octets == 0 or 8 <= octets <= 63):
+            raise InputError("an SSID has 1 to 32 bytes, a passphrase 8 to 63 or none", cause="bad-network")
+
+
+def load_network(path: Path) -> FactoryNetwork:
+    """The network in *path*. Raises InputError where the file is missing, open to others, or holds anything else."""
     told = load_toml(path, "network")
     check_private(path)
     ssid, passphrase = told.get("ssid"), told.get("passphrase", "")
     if set(told) - {"ssid", "passphrase"} or not isinstance(ssid, str) or not isinstance(passphrase, str):
-        raise InputError("this file holds ssid and passphrase, two strings, and nothing else", where=str(path))
-    if not 1 <= len(ssid.encode()) <= 32 or not (passphrase == "" or 8 <= len(passphrase) <= 64):
-        raise InputError("an SSID has 1 to 32 bytes, a passphrase 8 to 64 characters or none", where=str(path))
-    return ssid, Secret(passphrase)
+        raise InputError(
+            "this file holds ssid and passphrase, two strings, and nothing else", where=str(path), cause="bad-network"
+        )
+    try:
+        return FactoryNetwork(ssid, Secret(passphrase))
+    except InputError as error:
+        error.where = str(path)
+        raise

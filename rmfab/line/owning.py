@@ -13,26 +13,45 @@ from __future__ import annotations
 
 import secrets
 import time
-from dataclasses import replace
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rmfab.board.restart import Unwired
 from rmfab.errors import Fault, InputError
 from rmfab.identity.identity import Identity
 from rmfab.identity.qr import parse_payload, payload
+from rmfab.label.readback import codes_in, picture
+from rmfab.label.symbol import encode
 from rmfab.ledger.events import Outcome
-from rmfab.line.network import load_network
 from rmfab.line.proving import await_provisioning, listen_until
 from rmfab.line.unit import Marginal, Skipped, Unit
 from rmfab.product.product import Provisioning
 from rmfab.product.vocabulary import Credentials, Security
-from rmfab.provisioning.check import SignalLimits, check_key, check_scan, check_session, check_wrong_pop
+from rmfab.provisioning.check import (
+    SignalLimits,
+    WeakSignal,
+    check_key,
+    check_scan,
+    check_session,
+    check_wrong_pop,
+)
 from rmfab.provisioning.session import ProvisioningSession
+from rmfab.provisioning.transport import Transport
 from rmfab.provisioning.wifi import Station
 from rmfab.secret import Secret
 
 _ASK_AGAIN_SECONDS = 0.5
 _MQTT = "MQTT Connected"
+
+
+@dataclass(frozen=True)
+class Printed:
+    """What a phone learns from the label's code: the name to look for, the PoP, and how to shake hands."""
+
+    name: str
+    pop: Secret[str]
+    provisioning: Provisioning
 
 
 def provision(unit: Unit) -> dict[str, Any] | Marginal:
@@ -44,48 +63,51 @@ def provision(unit: Unit) -> dict[str, Any] | Marginal:
     if identity is None or unit.boot_log is None:
         raise ValueError("provision follows identify")
     checks: dict[str, Any] = {}
-    heard = _prove(unit, identity, checks)
+    unit.measured["checks"] = checks
+    told = printed(identity, unit.job.product.provisioning)
+    weak = _prove(unit, identity, told, checks)
     if _tries_wrong_pop(unit):
-        with unit.job.air.reach(unit.slot, identity, unit.job.product) as transport:
-            check_wrong_pop(transport, unit.job.product.provisioning, identity.pop, secrets.token_bytes)
-        checks["wrong-pop"] = Outcome.PASS.value
-        await_provisioning(unit)
+        checks["wrong-pop"] = _try_wrong_pop(unit, told)
     if policy.join:
-        _join(unit, identity)
-        checks["join"] = Outcome.PASS.value
-    measured = checks.pop("measured") | {"checks": checks}
-    return measured if heard is None else Marginal("weak-signal", heard, measured)
+        checks["join"] = _join(unit, told)
+    return unit.measured if weak is None else Marginal("weak-signal", weak, unit.measured)
 
 
-def _prove(unit: Unit, identity: Identity, checks: dict[str, Any]) -> str | None:
+def printed(identity: Identity, provisioning: Provisioning) -> Printed:
+    """What the label of *identity* says: its code is drawn and read back, and what was read is what counts.
+
+    Raises Fault where the code does not say what the unit needs.
+    """
+    read = codes_in(picture(encode(payload(identity.service_name, identity.pop, provisioning))))
+    if len(read) != 1:
+        raise Fault("the label's code cannot be read back", cause="label-unreadable")
+    told = parse_payload(read[0].decode())
+    pop = told.pop or Secret("")
+    wanted = Secret("") if provisioning.security is Security.PLAIN else identity.pop
+    if told.name != identity.service_name or pop != wanted or told.transport != provisioning.transport.value:
+        raise Fault("the label's code says something else than the unit has", cause="label-mismatch")
+    return Printed(told.name, pop, replace(provisioning, username=told.username or provisioning.username))
+
+
+def _reach(unit: Unit, told: Printed) -> AbstractContextManager[Transport]:
+    job = unit.job
+    return job.air.reach(unit.slot, told.name, job.product, unit.keep_going, lambda text: unit.say("warning", text))
+
+
+def _session(unit: Unit, transport: Transport, told: Printed) -> ProvisioningSession:
+    credentials = unit.job.product.identity.credentials
+    return check_session(transport, told.provisioning, credentials, told.pop, secrets.token_bytes)
+
+
+def _prove(unit: Unit, identity: Identity, told: Printed, checks: dict[str, Any]) -> str | None:
     """Session, key and scan in one conversation; returns the reason where the scan is marginal."""
-    product = unit.job.product
-    with unit.job.air.reach(unit.slot, identity, product) as transport:
+    with _reach(unit, told) as transport:
         began = time.monotonic()
-        session = check_session(
-            transport,
-            printed(unit, identity),
-            product.identity.credentials,
-            identity.pop,
-            secrets.token_bytes,
-        )
+        session = _session(unit, transport, told)
         checks["session"] = Outcome.PASS.value
-        checks["measured"] = {"handshake": round(time.monotonic() - began, 3)}
+        unit.measured["handshake"] = round(time.monotonic() - began, 3)
         checks["key"] = _key(session, identity)
         return _scan(unit, session, checks)
-
-
-def printed(unit: Unit, identity: Identity) -> Provisioning:
-    """How the label's own code says that the unit is provisioned: what a phone would go by, read back from it.
-
-    Raises Fault where the code and product.toml disagree.
-    """
-    policy = unit.job.product.provisioning
-    told = parse_payload(payload(identity.service_name, identity.pop, policy).reveal())
-    pop = told.pop or Secret("")
-    if policy.security is not Security.PLAIN and pop != identity.pop:
-        raise Fault("the label's code carries another PoP than the unit has", cause="label-mismatch")
-    return replace(policy, username=told.username or policy.username)
 
 
 def _key(session: ProvisioningSession, identity: Identity) -> str:
@@ -99,9 +121,14 @@ def _scan(unit: Unit, session: ProvisioningSession, checks: dict[str, Any]) -> s
     limits = unit.job.product.verify.scan
     if not limits.ssid:
         return None
-    heard = check_scan(session, limits.ssid, SignalLimits(limits.fail, limits.marginal))
+    unit.measured["rssi_limits"] = [limits.fail, limits.marginal]
+    try:
+        heard = check_scan(session, limits.ssid, SignalLimits(limits.fail, limits.marginal))
+    except WeakSignal as weak:
+        unit.measured["rssi"] = weak.rssi
+        raise
+    unit.measured["rssi"] = heard.rssi
     checks["scan"] = (Outcome.MARGINAL if heard.marginal else Outcome.PASS).value
-    checks["measured"] |= {"rssi": heard.rssi, "rssi_limits": [limits.fail, limits.marginal]}
     if not heard.marginal:
         return None
     return f'the unit hears "{heard.ssid}" at {heard.rssi} dBm, under {limits.marginal} dBm: look at its antenna'
@@ -113,30 +140,43 @@ def _tries_wrong_pop(unit: Unit) -> bool:
     every = product.verify.wrong_pop_every
     if unit.binding is None or every == 0 or product.provisioning.security is Security.PLAIN:
         return False
-    return unit.binding.position % every == 0 and not isinstance(unit.slot.link.restart, Unwired)
+    return unit.binding.position % every == 0
 
 
-def _join(unit: Unit, identity: Identity) -> None:
+def _try_wrong_pop(unit: Unit, told: Printed) -> str:
+    """One attempt, and a restart after it, since what has counted in the unit would in the end stop its owner."""
+    if isinstance(unit.slot.link.restart, Unwired):
+        return Outcome.SKIP.value
+    with _reach(unit, told) as transport:
+        check_wrong_pop(transport, told.provisioning, told.pop, secrets.token_bytes)
+    await_provisioning(unit)
+    return Outcome.PASS.value
+
+
+def _join(unit: Unit, told: Printed) -> str:
     """Hands over the factory network and waits for the IP address, and for MQTT where the product asks for it."""
-    job = unit.job
-    if job.air.network is None:
-        raise InputError(
-            "[verify] join needs the factory network",
-            hint='network = "factory-wifi.toml" in station.toml ([provisioning]), with ssid and passphrase',
-            cause="no-network",
-        )
-    ssid, passphrase = load_network(job.air.network)
-    unit.secrets.append(passphrase)
-    with job.air.reach(unit.slot, identity, job.product) as transport:
-        session = check_session(
-            transport, job.product.provisioning, job.product.identity.credentials, identity.pop, secrets.token_bytes
-        )
-        session.configure(ssid, passphrase)
+    product, network = unit.job.product, unit.job.air.network
+    if network is None:
+        raise InputError("[verify] join needs the factory network", cause="no-network")
+    if isinstance(unit.slot.link.restart, Unwired):
+        unit.say("warning", "no network was joined: nothing here could reset the unit after that")
+        return Outcome.SKIP.value
+    unit.secrets.append(network.passphrase)
+    with _reach(unit, told) as transport:
+        session = _session(unit, transport, told)
+        unit.holds_network = True
+        session.configure(network.ssid, network.passphrase)
         session.apply()
+        began = time.monotonic()
         _await_ip(unit, session)
-    if not job.product.verify.mqtt or job.product.identity.credentials is Credentials.CLAIM:
-        return
-    if not listen_until(unit, lambda line: _MQTT in line, job.product.verify.join_timeout):
+        unit.measured["join"] = round(time.monotonic() - began, 3)
+    if product.verify.mqtt and product.identity.credentials is Credentials.CERTIFICATE:
+        _await_mqtt(unit)
+    return Outcome.PASS.value
+
+
+def _await_mqtt(unit: Unit) -> None:
+    if not listen_until(unit, lambda line: _MQTT in line, unit.job.product.verify.join_timeout):
         raise Fault(
             "the unit does not reach MQTT", hint="mqtt_host, or the certificate's registration", cause="no-mqtt"
         )

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from rmfab.board.bootlog import CLAIMING, NO_CREDENTIALS, BootLog
+from rmfab.board.bootlog import CLAIMING, NO_CREDENTIALS, BootLog, is_start
 from rmfab.board.console import Console
 from rmfab.board.own_usb import returned, usb_number
 from rmfab.board.port import guarded
@@ -23,6 +23,7 @@ from rmfab.product.vocabulary import Credentials
 _NODE_ID = re.compile(r"Node ID: (\S+)")
 _SIGNATURE = re.compile(r"hex signature\(len \d+\): ([0-9a-fA-F]+)")
 _ANSWER_SECONDS = 5.0
+_HEAR_OUT_SECONDS = 0.05
 _ASKS = 2
 
 
@@ -48,14 +49,20 @@ def boot(unit: Unit) -> dict[str, Any]:
     return judge_boot(log, firmware.release if firmware else None)
 
 
-def listen(unit: Unit, complete: Callable[[BootLog], bool], settle: float) -> BootLog:
-    """Reads the console until the log is *complete* or shows a symptom, and *settle* seconds more."""
+def listen(unit: Unit, complete: Callable[[BootLog], bool], settle: float, *, from_restart: bool = False) -> BootLog:
+    """Reads the console until the log is *complete* or shows a symptom, and *settle* seconds more.
+
+    *from_restart*: what comes before the first sign of a restart belongs to the life before, and is not looked at.
+    """
     if unit.console is not None:
         unit.transcript.append(unit.console.text)
     console = unit.console = Console(unit.port, unit.slot.link.address, unit.keep_going)
     claims = unit.job.product.identity.credentials is Credentials.CLAIM
     log = BootLog(frozenset({CLAIMING, NO_CREDENTIALS, "no-node-id"}) if claims else frozenset())
     for line in console.lines(unit.job.product.verify.boot_timeout):
+        if from_restart and not is_start(line):
+            continue
+        from_restart = False
         log.feed(line)
         if log.symptom or complete(log):
             break
@@ -77,9 +84,23 @@ def await_provisioning(unit: Unit, *, by_itself: bool = False) -> None:
     Raises Fault where it does not: it then is provisioned, another unit, or does not boot.
     """
     if not by_itself:
+        _hear_out(unit)
         restart(unit)
-    log = listen(unit, lambda log: log.service_name is not None, 0.0)
+    log = listen(unit, lambda log: log.service_name is not None, 0.0, from_restart=by_itself)
+    if by_itself and not log.lines:
+        raise Fault(
+            "the unit does not restart when its console is asked for a factory reset",
+            hint="a firmware without console commands; without --via console the loader does it",
+            cause="no-console",
+        )
     judge_unprovisioned(log, unit.identity)
+
+
+def _hear_out(unit: Unit) -> None:
+    """Reads what the unit has printed until now, so that it is not taken for what it prints after its restart."""
+    if unit.console is not None and unit.loader is None:
+        for _ in unit.console.lines(_HEAR_OUT_SECONDS):
+            pass
 
 
 def restart(unit: Unit) -> None:

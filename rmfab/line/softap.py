@@ -1,28 +1,40 @@
 """Joins a unit's own Wi-Fi network and comes back: through NetworkManager, a command of the station, or not at all.
 
 What this host was connected to is written down before it is left, so that a later run brings it back after a crash.
+Source: nmcli(1), terse output and its escaping.
 """
 
 from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from rmfab.errors import StationError
+from rmfab.errors import InputError, StationError
 from rmfab.files import write_file
 from rmfab.line.station import JOINED, NMCLI, Radio
 
 _SECONDS = 45.0
+_LOOKS = 3
+
+
+@dataclass(frozen=True)
+class Leave:
+    """What is written down: the unit's network *ssid*, and the connection *before* it on *interface*."""
+
+    ssid: str
+    before: str | None
+    interface: str | None
 
 
 @contextmanager
-def joined(ssid: str, radio: Radio, memory: Path) -> Iterator[None]:
+def joined(ssid: str, radio: Radio, memory: Path, warn: Callable[[str], None]) -> Iterator[None]:
     """Within the block this host is in the network *ssid*. *memory* is the file that survives a crash.
 
-    Raises StationError where it cannot join; what it was connected to is brought back in any case.
+    Raises StationError where it cannot join. What it was connected to is brought back in any case; *warn* hears if not.
     """
     if radio.softap == (JOINED,):
         yield
@@ -31,38 +43,70 @@ def joined(ssid: str, radio: Radio, memory: Path) -> Iterator[None]:
         _run([word.replace("{ssid}", ssid) for word in radio.softap], f"cannot join {ssid}")
         yield
         return
-    before = _active(radio.interface)
-    note = json.dumps({"ssid": ssid, "before": before, "interface": radio.interface})
-    write_file(memory, note.encode(), force=True)
+    leave = Leave(ssid, _before(ssid, radio.interface, memory), radio.interface)
+    write_file(memory, json.dumps(asdict(leave)).encode(), force=True)
     try:
-        where = ["ifname", radio.interface] if radio.interface else []
+        where = _on(radio.interface)
+        _look_for(ssid, where)
         _run([NMCLI, "--wait", "30", "device", "wifi", "connect", ssid, *where], f"cannot join {ssid}")
         yield
     finally:
-        come_back(memory)
+        if (wrong := come_back(memory)) is not None:
+            warn(f"this host is not back in its Wi-Fi network: {wrong}")
 
 
 def come_back(memory: Path) -> str | None:
     """Leaves the unit's network that *memory* names, for the one before; returns what went wrong, if anything."""
     try:
-        note = json.loads(memory.read_text(encoding="utf-8"))
-        ssid, before, interface = str(note["ssid"]), note["before"], note["interface"]
+        leave = _remembered(memory)
+        if leave is None:
+            return None
+        if leave.ssid in _names():
+            _run([NMCLI, "connection", "delete", "id", leave.ssid], f"cannot forget {leave.ssid}")
+        if leave.before:
+            back = [NMCLI, "--wait", "30", "connection", "up", "id", leave.before, *_on(leave.interface)]
+            _run(back, f"cannot go back to {leave.before}")
+        memory.unlink(missing_ok=True)
+    except (InputError, StationError) as error:
+        return str(error)
+    return None
+
+
+def _remembered(memory: Path) -> Leave | None:
+    """What *memory* says, None where there is no such file. Raises InputError where it cannot be read."""
+    try:
+        told = json.loads(memory.read_text(encoding="utf-8"))
+        before, interface = told["before"], told["interface"]
+        return Leave(str(told["ssid"]), before and str(before), interface and str(interface))
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:
-        return f"{memory} cannot be read: {error}"
-    wrong = None
+        raise InputError(f"this note cannot be read: {error}", where=str(memory), hint="remove it") from error
+
+
+def _before(ssid: str, interface: str | None, memory: Path) -> str | None:
+    """What to go back to: what an earlier run has not gone back to yet, else the connection that is up."""
     try:
-        if ssid in _names():
-            _run([NMCLI, "connection", "delete", "id", ssid], f"cannot forget {ssid}")
-        if before:
-            where = ["ifname", str(interface)] if interface else []
-            _run([NMCLI, "--wait", "30", "connection", "up", "id", str(before), *where], f"cannot go back to {before}")
-    except StationError as error:
-        wrong = str(error)
-    else:
-        memory.unlink(missing_ok=True)
-    return wrong
+        earlier = _remembered(memory)
+    except InputError:
+        earlier = None
+    if earlier is not None and earlier.before:
+        return earlier.before
+    active = _active(interface)
+    return None if active == ssid else active
+
+
+def _look_for(ssid: str, where: Sequence[str]) -> None:
+    """Lets NetworkManager scan until it hears *ssid*: it joins no network that is not in its last scan."""
+    for _ in range(_LOOKS):
+        heard = _run([NMCLI, "-t", "-f", "SSID", "device", "wifi", "list", *where, "--rescan", "yes"], "cannot scan")
+        if any(_fields(line)[0] == ssid for line in heard.splitlines()):
+            return
+    raise StationError(f"this host does not hear the unit's network {ssid}", hint="distance and antennas", cause="wifi")
+
+
+def _on(interface: str | None) -> list[str]:
+    return ["ifname", interface] if interface else []
 
 
 def _active(interface: str | None) -> str | None:
@@ -96,7 +140,9 @@ def _fields(line: str) -> list[str]:
 
 def _run(argv: Sequence[str], what: str) -> str:
     try:
-        done = subprocess.run(list(argv), capture_output=True, timeout=_SECONDS, check=False, text=True)
+        done = subprocess.run(
+            list(argv), capture_output=True, timeout=_SECONDS, check=False, text=True, errors="replace"
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise StationError(f"{what}: {error}", where=argv[0], hint=_HINT, cause="wifi") from error
     if done.returncode:

@@ -8,10 +8,18 @@ name = "A1"
 port = "/dev/serial/by-path/pci-0000:00:14.0-usb-0:2:1.0-port0"
 baud = 921600                       # falls back by itself where the line cannot carry it
 restart = "auto"                    # "auto", "none", or a fixture's command with {mode}: download or run
+unit = "http://10.0.0.7"            # where the running unit answers provisioning; left out where a radio finds it
+
+[provisioning]                      # how this host reaches unprovisioned units
+adapter = "hci1"                    # BLE; left out: the host's first
+softap = "nmcli"                    # "nmcli", "joined", or a command with {ssid}
+interface = "wlan1"                 # for nmcli; left out: the one that NetworkManager chooses
+network = "factory-wifi.toml"       # ssid and passphrase of the factory network, for [verify] join
 """
 
 from __future__ import annotations
 
+import re
 import socket
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,6 +34,7 @@ from rmfab.product.walker import Table, Walker, load_toml
 FILE_NAME = "station.toml"
 DEFAULT_BAUD = 921600
 NMCLI, JOINED = "nmcli", "joined"
+_URL = re.compile(r"http://(?:\[[0-9A-Fa-f:.]+\]|[^\s/:@?#\[\]]+)(?::[0-9]{1,5})?/?")
 
 
 @dataclass(frozen=True)
@@ -128,17 +137,20 @@ def _restart(table: Table) -> Restart:
 
 
 def _bad_url(url: str) -> str | None:
-    return None if not url or url.startswith("http://") else f'"{url}" is no URL of a unit: http://host[:port]'
+    return None if not url or _URL.fullmatch(url) else f'"{url}" is no URL of a unit: http://host[:port]'
 
 
 def _bad_name(name: str) -> str | None:
     return None if is_safe_name(name) else "a name has 1 to 64 of A-Z a-z 0-9 . _ - and no leading dot"
 
 
-def slots_for(addresses: tuple[str, ...], station: Station, baud: int | None) -> tuple[Slot, ...]:
+def slots_for(
+    addresses: tuple[str, ...], station: Station, baud: int | None, units: tuple[str, ...] = ()
+) -> tuple[Slot, ...]:
     """The slots that --port names, by slot name or address; all of station.toml where none is named.
 
-    *baud* overrides. Raises InputError where there is no slot, or one is named twice.
+    *baud* overrides; *units* are the URLs of --unit, one for each slot in their order. Raises InputError where there
+    is no slot, one is named twice, or the URLs are not as many as the slots.
     """
     by_name = {slot.name: slot for slot in station.slots} | {slot.link.address: slot for slot in station.slots}
     chosen = [by_name.get(address) or _lone_slot(address) for address in addresses] or list(station.slots)
@@ -148,9 +160,21 @@ def slots_for(addresses: tuple[str, ...], station: Station, baud: int | None) ->
     for address in used:
         if used.count(address) > 1:
             raise InputError("this port is given twice", where=address)
-    if baud is None:
-        return tuple(chosen)
-    return tuple(replace(slot, link=replace(slot.link, baud=baud)) for slot in chosen)
+    if baud is not None:
+        chosen = [replace(slot, link=replace(slot.link, baud=baud)) for slot in chosen]
+    return _with_units(chosen, units) if units else tuple(chosen)
+
+
+def _with_units(slots: list[Slot], units: tuple[str, ...]) -> tuple[Slot, ...]:
+    """*slots* with the URLs of --unit. Raises InputError."""
+    if len(units) != len(slots):
+        raise InputError(
+            f"{len(slots)} slots and {len(units)} --unit", hint="one --unit for each --port, in their order"
+        )
+    for url in units:
+        if wrong := _bad_url(url):
+            raise InputError(wrong)
+    return tuple(replace(slot, unit=url) for slot, url in zip(slots, units, strict=True))
 
 
 def _lone_slot(address: str) -> Slot:

@@ -43,7 +43,8 @@ class Marginal:
 class Unit:
     """One board on one slot. Everything None until the step that finds it out.
 
-    *transcript* is the console's text before its last restart; *secrets* are blanked in it beside the PoP.
+    *transcript* is the console's text before its last restart; *secrets* are blanked in it beside the PoP. *measured*
+    is what the step at work has measured, told also where it fails; *holds_network*: it was given Wi-Fi credentials.
     """
 
     job: Job
@@ -63,6 +64,8 @@ class Unit:
     console: Console | None = None
     transcript: list[str] = field(default_factory=list)
     secrets: list[Secret[str]] = field(default_factory=list)
+    measured: dict[str, Any] = field(default_factory=dict)
+    holds_network: bool = False
 
     def keep_going(self) -> None:
         """Raises Aborted where the operator stops the line."""

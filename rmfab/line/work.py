@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rmfab.board.esp.door import said
@@ -105,6 +105,7 @@ class Worker:
                 if ending.outcome not in _GOOD:
                     worst = ending
                     break
+            self._take_network_back(unit)
             self._leave_running(unit)
         finally:
             port.close()
@@ -116,11 +117,12 @@ class Worker:
             raise ValueError("the port is not open")
         self._tell(StepStarted(*self._where(), step))
         began = time.monotonic()
+        unit.measured = {}
         try:
             unit.keep_going()
             ending = _ended(STEPS[step](unit))
         except Exception as error:  # noqa: BLE001 - judged below, recorded and told; a bug is raised again by the floor
-            ending = judge_error(error)
+            ending = replace(judge_error(error), measurements=unit.measured)
         seconds = time.monotonic() - began
         ending = self._record(step, ending, seconds)
         self._tell(
@@ -129,7 +131,7 @@ class Worker:
                 step,
                 ending.outcome,
                 ending.cause,
-                ending.reason,
+                self._redacted(ending.reason),
                 seconds,
                 ending.measurements or {},
             )
@@ -183,9 +185,19 @@ class Worker:
         proofs = [one for one in self._job.steps if one in (Step.IDENTIFY, Step.PROVISION)]
         return State.VERIFIED if proofs and step is proofs[-1] else None
 
+    def _take_network_back(self, unit: Unit) -> None:
+        """Resets a unit that was given the factory network and then did not come as far as its reset."""
+        if not unit.holds_network:
+            return
+        try:
+            clearing.reset(unit)
+        except (RmfabError, Aborted) as error:
+            why = str(error) or "stopped by the operator"
+            self._warn(f"the unit still holds the factory network ({why}); `rmfab reset` takes it away")
+
     def _leave_running(self, unit: Unit) -> None:
-        """Restarts a board that only the loader was asked to work on: left there it would look dead."""
-        if unit.loader is None or unit.facts is None or Step.BOOT in self._job.steps:
+        """Restarts a board that only the loader was asked to work on, or after its boot: left there it looks dead."""
+        if unit.loader is None or unit.facts is None or (Step.BOOT in self._job.steps and unit.boot_log is None):
             return
         try:
             proving.restart(unit)

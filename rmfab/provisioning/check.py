@@ -45,6 +45,18 @@ class Heard:
     marginal: bool
 
 
+class WeakSignal(Fault):
+    """The unit hears the network, at *rssi* dBm, but not loud enough."""
+
+    cause = "weak-signal"
+
+    def __init__(self, ssid: str, rssi: int, limit: int) -> None:
+        super().__init__(
+            f'the unit hears "{ssid}" at {rssi} dBm, under the limit of {limit} dBm', hint="antenna and its connector"
+        )
+        self.rssi = rssi
+
+
 def check_session(
     transport: Transport,
     provisioning: Provisioning,
@@ -177,11 +189,7 @@ def judge_networks(networks: Iterable[Network], ssid: str, limits: SignalLimits)
         )
     best = max(own, key=lambda network: network.rssi)
     if best.rssi < limits.fail_below:
-        raise Fault(
-            f'the unit hears "{ssid}" at {best.rssi} dBm, under the limit of {limits.fail_below} dBm',
-            hint="antenna and its connector",
-            cause="weak-signal",
-        )
+        raise WeakSignal(ssid, best.rssi, limits.fail_below)
     return Heard(ssid, best.rssi, best.channel, len(heard), best.rssi < limits.marginal_below)
 
 

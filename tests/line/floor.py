@@ -15,6 +15,7 @@ from rmfab.commands.generate import generate
 from rmfab.identity.ca import CaKeyKind, CertificateAuthority
 from rmfab.ledger.store import Ledger
 from rmfab.product.vocabulary import Chip, Credentials
+from rmfab.virtual import serving
 from rmfab.virtual.faults import FaultCall
 from rmfab.virtual.firmware import make_build_folder
 from rmfab.virtual.spec import BoardSpec
@@ -23,6 +24,26 @@ from rmfab.workspace import Workspace, create_workspace, now, open_workspace
 FCTRY = 0x3FA000
 NVS, NVS_KEY, SECURE_CERT, OTADATA, PHY = 0x10000, 0xF000, 0xD000, 0x16000, 0x18000
 APP_SIZE = 128 * 1024
+
+
+# Where the units of the boards that were served answer, by the URLs of their ports.
+UNITS: dict[str, str] = {}
+
+
+@contextlib.contextmanager
+def serve(specs, **options):
+    """Virtual boards, of which `ports` knows where their units answer."""
+    with serving.serve(specs, **options) as boards:
+        UNITS.update({board.url: board.provisioning_url for board in boards})
+        yield boards
+
+
+def ports(*urls: str, command: str = "run") -> list[str]:
+    """--port for each URL, and --unit where the command speaks with units and all of them are known."""
+    words = [word for url in urls for word in ("--port", url)]
+    if command in ("run", "verify") and all(url in UNITS for url in urls):
+        words += [word for url in urls for word in ("--unit", UNITS[url])]
+    return words
 
 
 @dataclass(frozen=True)
@@ -95,8 +116,7 @@ class Factory:
 
     def run(self, *urls: str, extra: tuple[str, ...] = (), command: str = "run") -> Said:
         """`rmfab run` on *urls*."""
-        ports = [word for url in urls for word in ("--port", url)]
-        return self.do(command, *ports, *extra)
+        return self.do(command, *ports(*urls, command=command), *extra)
 
     def bindings(self) -> dict[str, str]:
         """MAC to serial of every live unit."""

@@ -8,9 +8,8 @@ import time
 
 import pytest
 
-from rmfab.virtual.serving import serve
 from rmfab.virtual.spec import BoardSpec
-from tests.line.floor import copied, found, spec
+from tests.line.floor import copied, found, ports, serve, spec
 from tests.line.process import line, read_until
 from tests.line.zygote import Zygote
 
@@ -43,7 +42,7 @@ def killed_lines(zygote, factory, tmp_path, specs, dies):
         for start in range(0, len(lines), AT_ONCE):
             some = lines[start : start + AT_ONCE]
             for pid, board, die in some:
-                argv = ["-C", str(factory.root), "run", "--json", "--port", board.url]
+                argv = ["-C", str(factory.root), "run", "--json", *ports(board.url)]
                 zygote.go(pid, argv, tmp_path / f"{pid}.out", die)
             for pid, _, _ in some:
                 codes[pid] = zygote.wait(pid)
@@ -97,7 +96,7 @@ def test_killed_again_and_again(zygote, factory, tmp_path):
         pid = zygote.spawn()
         one = spec(faults=(f"kill-at={number}",), flash_file=tmp_path / "flash.bin")
         with serve([BoardSpec(one.chip, faults=one.faults, flash_file=one.flash_file, kill_pid=pid)]) as (board,):
-            zygote.go(pid, ["-C", str(factory.root), "run", "--port", board.url], tmp_path / "out")
+            zygote.go(pid, ["-C", str(factory.root), "run", *ports(board.url)], tmp_path / "out")
             zygote.wait(pid)
         serials |= set(factory.bindings().values())
     with serve([spec(flash_file=tmp_path / "flash.bin")]) as (board,):
@@ -114,8 +113,8 @@ def test_two_lines_on_one_ledger(zygote, tmp_path):
     with serve([spec(index=n) for n in range(6)]) as boards:
         pids = [zygote.spawn(), zygote.spawn()]
         for pid, some in zip(pids, (boards[:3], boards[3:]), strict=True):
-            ports = [word for board in some for word in ("--port", board.url)]
-            zygote.go(pid, ["-C", str(factory.root), "run", "--json", *ports], tmp_path / f"{pid}.out")
+            words = ports(*(board.url for board in some))
+            zygote.go(pid, ["-C", str(factory.root), "run", "--json", *words], tmp_path / f"{pid}.out")
         assert [zygote.wait(pid) for pid in pids] == [0, 0]
     assert sorted(factory.bindings().values()) == [f"LMP-{n:06d}" for n in range(1, 7)]
     factory.check()
@@ -124,7 +123,7 @@ def test_two_lines_on_one_ledger(zygote, tmp_path):
 def test_two_lines_on_one_port(factory):
     """The second `rmfab run` on a port is refused with exit code 4; the first one ends well."""
     with serve([spec(paced=0)]) as (board,):
-        first = line(factory, "--port", board.url)
+        first = line(factory, *ports(board.url))
         read_until(first, lambda event: event.get("step") == "claim")
         said = factory.run(board.url)
         out, _ = first.communicate(timeout=30)
@@ -138,7 +137,7 @@ def test_two_lines_on_one_port(factory):
 def test_interrupted_while_flashing(factory, number):
     """^C during flash: the unit is ABORTED, exit code 130; the next run goes on with the same identity."""
     with serve([spec(paced=115200)]) as (board,):
-        process = line(factory, "--port", board.url)
+        process = line(factory, *ports(board.url))
         read_until(process, lambda event: event.get("step") == "claim")
         time.sleep(0.3)
         process.send_signal(number)

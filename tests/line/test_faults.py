@@ -6,9 +6,8 @@ import pytest
 
 from rmfab.product.vocabulary import Chip
 from rmfab.virtual.faults import Fault
-from rmfab.virtual.serving import serve
 from rmfab.virtual.spec import BoardSpec
-from tests.line.floor import copied, found, spec
+from tests.line.floor import copied, found, serve, spec
 
 DETECTED = ("detect",)
 FLASHED = ("detect", "claim", "flash")

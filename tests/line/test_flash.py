@@ -11,9 +11,8 @@ from rmfab.nvs.reader import read
 from rmfab.nvs.table import Entry, Kind, Namespace
 from rmfab.product.vocabulary import Chip, Credentials
 from rmfab.release.build_folder import read_build_folder
-from rmfab.virtual.serving import serve
 from rmfab.virtual.spec import BoardSpec, Link
-from tests.line.floor import FCTRY, NVS, NVS_KEY, OTADATA, PHY, SECURE_CERT, copied, found, spec
+from tests.line.floor import FCTRY, NVS, NVS_KEY, OTADATA, PHY, SECURE_CERT, copied, found, serve, spec
 
 SIZE = 4 << 20
 

@@ -14,9 +14,8 @@ import pytest
 from rmfab.errors import InputError, LedgerError
 from rmfab.ledger.store import Ledger
 from rmfab.product.vocabulary import Chip
-from rmfab.virtual.serving import serve
 from rmfab.virtual.spec import BoardSpec
-from tests.line.floor import copied, spec
+from tests.line.floor import copied, serve, spec
 
 
 def stopped_after_a_unit(factory, board):

@@ -11,8 +11,7 @@ from contextlib import ExitStack
 import pytest
 
 from rmfab.board.port import open_port
-from rmfab.virtual.serving import serve
-from tests.line.floor import found, spec
+from tests.line.floor import found, ports, serve, spec
 from tests.line.process import line, read_until
 
 
@@ -46,7 +45,7 @@ class TestLoop:
     def test_same_board_is_not_run_twice(self, factory):
         """A board that stays is not worked on again; taken out and put back in, it is, with the same identity."""
         with serve([spec()]) as (board,):
-            process = line(factory, "--loop", "--port", board.url)
+            process = line(factory, "--loop", *ports(board.url))
             read_until(process, lambda event: event["event"] == "unit")
             restarts = board.state()["restarts"]
             while board.state()["restarts"] < restarts + 2:  # it was looked at twice
@@ -65,7 +64,7 @@ class TestLoop:
     def test_board_without_a_mac_is_told_once(self, factory):
         """A board in secure download mode, which tells no MAC, is refused once, not for ever again."""
         with serve([spec(faults=("secure-download",))]) as (board,):
-            process = line(factory, "--loop", "--port", board.url)
+            process = line(factory, "--loop", *ports(board.url))
             read_until(process, lambda event: event["event"] == "unit")
             restarts = board.state()["restarts"]
             while board.state()["restarts"] < restarts + 3:
@@ -78,7 +77,7 @@ class TestLoop:
         """A port that somebody else holds is not silently waited for."""
         with serve([spec()]) as (board,):
             held = open_port(board.url)
-            process = line(factory, "--loop", "--port", board.url)
+            process = line(factory, "--loop", *ports(board.url))
             events = read_until(process, lambda event: "in use by another program" in event.get("text", ""))
             held.close()
             read_until(process, lambda event: event["event"] == "unit")

@@ -8,9 +8,8 @@ from rmfab.board.esp.loader import Loader
 from rmfab.line import work
 from rmfab.line.happening import Step
 from rmfab.product.vocabulary import Chip
-from rmfab.virtual.serving import serve
 from rmfab.virtual.spec import BoardSpec, Link, Strap
-from tests.line.floor import spec
+from tests.line.floor import serve, spec
 from tests.line.proxy import GarblingProxy
 
 STEPS = (Step.DETECT, Step.CLAIM, Step.FLASH, Step.READBACK, Step.BOOT, Step.IDENTIFY)

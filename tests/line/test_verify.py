@@ -10,9 +10,8 @@ import time
 import pytest
 
 from rmfab.product.vocabulary import Chip
-from rmfab.virtual.serving import serve
 from rmfab.virtual.spec import BoardSpec, Link, Strap
-from tests.line.floor import FCTRY, copied, found, spec
+from tests.line.floor import FCTRY, copied, found, serve, spec
 from tests.line.proxy import GarblingProxy
 
 SOCKET_RUN = {"link": Link.SOCKET, "strap": Strap.RUN}
