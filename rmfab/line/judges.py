@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from rmfab.board.bootlog import FACTORY_CAUSES, BootLog
-from rmfab.errors import Fault
+from rmfab.errors import Fault, InputError
 from rmfab.identity.identity import Identity
-from rmfab.identity.qr import same_payload
+from rmfab.identity.qr import parse_payload, same_payload
 from rmfab.product.vocabulary import Credentials
 from rmfab.release.release import Release
 from rmfab.secret import Secret, redact
@@ -84,11 +84,31 @@ def judge_identity(log: BootLog, node_id: str | None, payload: Secret[str], cred
             cause="no-qr",
         )
     if not same_payload(log.qr_payload, payload.reveal()):
-        raise Fault(
-            f"the unit prints another QR payload than its label will carry: {redact(log.qr_payload)}",
-            hint="compare [provisioning] in product.toml with the firmware's configuration",
-            cause="qr-mismatch",
+        raise _other_payload(log.qr_payload, payload.reveal())
+
+
+def _other_payload(told: str, expected: str) -> Fault:
+    if _without_pop(told) == _without_pop(expected) is not None:
+        return Fault(
+            "the unit prints another PoP than its label will carry",
+            hint="the firmware makes the PoP of something else than the first four bytes of `random`",
+            cause="pop-mismatch",
         )
+    return Fault(
+        f"the unit prints another QR payload than its label will carry: {redact(told)}",
+        hint="compare [provisioning] in product.toml with the firmware's configuration",
+        cause="qr-mismatch",
+    )
+
+
+def _without_pop(text: str) -> dict[str, object] | None:
+    """The fields of a payload but its PoP, with its form; None where it is no payload, or one without a PoP."""
+    try:
+        payload = parse_payload(text)
+    except InputError:
+        return None
+    rest = {key: value for key, value in payload.fields.items() if key != "pop"}
+    return None if payload.pop is None else rest | {"form": payload.form}
 
 
 def judge_unprovisioned(log: BootLog, identity: Identity | None) -> None:

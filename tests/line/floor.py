@@ -173,6 +173,7 @@ def found(
     factory.edit('# path = "build"', 'path = "build"')
     factory.edit("settle = 0.5", "settle = 0.15")
     factory.edit("boot_timeout = 20.0", "boot_timeout = 4.0")
+    factory.edit("answer_timeout = 10.0", "answer_timeout = 2.0")
     for old, new in edits:
         factory.edit(old, new)
     if credentials is Credentials.CERTIFICATE:

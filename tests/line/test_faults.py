@@ -14,10 +14,12 @@ FLASHED = ("detect", "claim", "flash")
 READ_BACK = (*FLASHED, "readback")
 BOOTED = (*READ_BACK, "boot")
 IDENTIFIED = (*BOOTED, "identify")
+PROVISIONED = (*IDENTIFIED, "provision")
+DONE = (*PROVISIONED, "reset", "label")
 
 # fault: outcome, cause, the steps that were reached, whether the board has an identity afterwards
 FAULTS = {
-    "drop-bytes": ("PASS", None, (*IDENTIFIED, "label"), True),
+    "drop-bytes": ("PASS", None, DONE, True),
     "vanish": ("ERROR", "port-gone", FLASHED, True),
     "vanish-and-swap": ("ERROR", "port-gone", FLASHED, True),
     "brownout": ("FAIL", "brownout", BOOTED, True),
@@ -30,14 +32,20 @@ FAULTS = {
     "flash-encryption": ("FAIL", "flash-encryption", DETECTED, False),
     "secure-download": ("FAIL", "secure-download-mode", DETECTED, False),
     "old-revision": ("FAIL", "revision-too-old", DETECTED, False),
-    "stale-nvs": ("PASS", None, (*IDENTIFIED, "label"), True),
+    "stale-nvs": ("PASS", None, DONE, True),
     "other-identity": ("FAIL", "other-identity", IDENTIFIED, True),
     "bad-flash": ("FAIL", "readback-mismatch", READ_BACK, True),
     "wrong-key": ("FAIL", "wrong-key", IDENTIFIED, True),
+    "wrong-pop": ("FAIL", "pop-mismatch", IDENTIFIED, True),
+    "wrong-verifier": ("FAIL", "wrong-pop-in-unit", PROVISIONED, True),
+    "plain-security": ("FAIL", "qr-mismatch", IDENTIFIED, True),
+    "other-cookie": ("FAIL", "cookie-mismatch", PROVISIONED, True),
+    "stalled-session": ("FAIL", "stalled", PROVISIONED, True),
+    "short-reply": ("FAIL", "cut-short", PROVISIONED, True),
     "stall-at=3": ("ERROR", "tx-path", DETECTED, False),
     "stall-at=60": ("ERROR", "tx-path", DETECTED, False),
     "stall-at=95": ("ERROR", "answer-stopped", FLASHED, True),
-    "healthy": ("PASS", None, (*IDENTIFIED, "label"), True),
+    "healthy": ("PASS", None, DONE, True),
 }
 
 

@@ -49,9 +49,9 @@ def test_happy_run(tmp_path, chip):
     board_spec = spec(chip, flash_file=tmp_path / "flash.bin")
     said, flash = flashed(factory, board_spec, command="run")
     assert said.code == 0, said.unit["reason"]
-    assert said.steps() == dict.fromkeys(("detect", "claim", "flash", "readback", "boot", "identify"), "PASS") | {
-        "label": "SKIP"
-    }
+    assert said.steps() == dict.fromkeys(
+        ("detect", "claim", "flash", "readback", "boot", "identify", "provision", "reset"), "PASS"
+    ) | {"label": "SKIP"}
     identity = factory.identity(said.unit["serial"])
     image = read(flash[FCTRY : FCTRY + 0x6000])
     assert image.value("rmaker_creds", "node_id") == identity.node_id.encode()

@@ -11,16 +11,17 @@ import pytest
 
 from rmfab.product.vocabulary import Chip
 from rmfab.virtual.spec import BoardSpec, Link, Strap
-from tests.line.floor import FCTRY, copied, found, serve, spec
+from tests.line.floor import FCTRY, UNITS, copied, found, serve, spec
 from tests.line.proxy import GarblingProxy
 
 SOCKET_RUN = {"link": Link.SOCKET, "strap": Strap.RUN}
 
 
 def station(factory, port, restart, baud=921600):
-    """A station.toml with one slot."""
+    """A station.toml with one slot, whose unit answers where the board says."""
     (factory.root / "station.toml").write_text(
         f'[station]\nname = "bench-7"\n\n[[slot]]\nname = "A1"\nport = "{port}"\nbaud = {baud}\nrestart = {restart}\n'
+        f'unit = "{UNITS[port]}"\n'
     )
 
 
@@ -47,7 +48,7 @@ class TestVerify:
             assert factory.states() == {flashed.unit["serial"]: "flashed"}
             said = factory.run(board.url, command="verify")
         assert said.code == 0
-        assert said.steps() == {"detect": "PASS", "boot": "PASS", "identify": "PASS"}
+        assert said.steps() == dict.fromkeys(("detect", "boot", "identify", "provision"), "PASS")
         assert factory.states() == {flashed.unit["serial"]: "verified"}
 
     def test_unknown_board(self, founded, tmp_path):
@@ -112,7 +113,7 @@ class TestVerify:
         with serve([one]) as (board,):
             said = factory.run(board.url, command="verify")
         assert said.unit["outcome"] == "FAIL"
-        assert said.unit["class"] in ("no-node-id", "factory-unreadable")
+        assert said.unit["class"] in ("no-node-id", "factory-unreadable", "claiming")
         assert said.steps()["boot"] == "PASS"
 
 
@@ -152,7 +153,8 @@ class TestSocket:
             said = factory.run(board.url, extra=("--serial", serial), command="verify")
             hand.join()
         assert said.code == 0, said.unit["reason"]
-        assert said.steps() == {"detect": "SKIP", "boot": "PASS", "identify": "PASS"}
+        assert said.steps() == {"detect": "SKIP", "boot": "PASS", "identify": "PASS", "provision": "PASS"}
+        assert said.step("provision")["measurements"]["checks"]["wrong-pop"] == "SKIP"
         assert said.unit["serial"] == serial
         assert any("restart the board now" in word for word in said.logs)
         assert factory.states() == {serial: "verified"}
