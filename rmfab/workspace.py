@@ -280,8 +280,7 @@ def create_workspace(
         "MQTT_NOTE": "" if mqtt_host or credentials is Credentials.CLAIM else "   # your deployment's host; required",
         "RECIPIENT_NAME": _bare_key(socket.gethostname().split(".")[0]),
     }
-    for key, value in values.items():
-        text = text.replace(f"@{key}@", _escaped(value))
+    text = re.sub("@(\\w+)@", lambda match: _escaped(values.get(match[1], match[0])), text)
     parse_product(text.replace("@RECIPIENT@", _NOBODY), folder / FILE_NAME)
     if not force:
         _refuse_other(folder, text)

@@ -18,7 +18,14 @@ from rmfab.secret import REDACTED, Secret, redact
 def test_a_secret_shows_nowhere(value: str) -> None:
     """repr, str, format, f-strings, containers, exceptions and logging show nothing of the value."""
     for secret in (Secret(value), Secret(value.encode())):
-        shown = [repr(secret), str(secret), f"{secret}", f"{secret:>40}", "%s %r" % (secret, secret), repr([secret])]
+        shown = [
+            repr(secret),
+            str(secret),
+            f"{secret}",
+            f"{secret:>40}",
+            "{} {!r}".format(*(secret, secret)),
+            repr([secret]),
+        ]
         shown += [
             repr({"k": secret}),
             repr(ValueError(secret)),
