@@ -251,7 +251,12 @@ def _explain(address: str, error: Exception) -> PortError:
     for phrase, what, hint, cause in _DIAGNOSES:
         if phrase in text:
             return PortError(what, where=address, hint=hint, cause=cause)
-    return PortError(f"the loader refused: {text}", where=address, cause="loader-failed")
+    return PortError(
+        f"the loader refused: {text}",
+        where=address,
+        hint="power, contact, or a baud that is too high; the log of the unit holds what esptool said",
+        cause="loader-failed",
+    )
 
 
 _DIAGNOSES = (
