@@ -8,6 +8,7 @@ ca/            ca.crt, ca.key (0600)               logs/         console logs, w
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import secrets
@@ -323,7 +324,7 @@ _GITIGNORE = """# secret, or of this host only
 
 
 def _escaped(text: str) -> str:
-    return text.replace("\\", "\\\\").replace('"', '\\"')
+    return json.dumps(text, ensure_ascii=False)[1:-1].replace("\x7f", "\\u007f")  # what TOML escapes, JSON does so too
 
 
 def _bare_key(text: str) -> str:

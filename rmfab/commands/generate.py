@@ -144,10 +144,10 @@ def _refuse_taken(ledger: Ledger, values: ValuesFile, name: str | None) -> None:
     def judge() -> None:
         serials = [value for column, value in group if column == "serial"]
         node_ids = [value for column, value in group if column == "node_id"]
-        for taken in ledger.find_taken(serials, node_ids):
+        lines = ((group[taken.column, taken.value], taken) for taken in ledger.find_taken(serials, node_ids))
+        for line, taken in sorted(lines, key=lambda found: found[0]):
             if taken.batch in own:
                 continue
-            line = group[taken.column, taken.value]
             hint = f"a {taken.column} is given once; remove the line, or leave the column out"
             complaints.add(line, f'{taken.column} "{taken.value}" is already in batch {taken.batch}', hint=hint)
         group.clear()
