@@ -72,9 +72,12 @@ def test_methods_of_every_chip(chip):
         "get_flash_encryption_enabled",
         "get_chip_revision",
         "read_mac",
+        "hard_reset",
     ):
         assert callable(getattr(rom, name))
     assert {"secure_download_mode", "sync_stub_detected"} <= set(vars(rom)) | _set_in_init()
+
+    inspect.signature(rom.hard_reset).bind(None)
 
 
 def _set_in_init():

@@ -227,9 +227,13 @@ class Loader:
 
     def leave(self) -> None:
         """Hands the port back at the ROM's baud; the board stays in its loader until it is restarted."""
-
         if isinstance(self._link.restart, Unwired) and self._stub and self.baud != ROM_BAUD:
             self._guarded(lambda: self._esp.change_baud(ROM_BAUD))
+        self._guarded(self._lower)
+
+    def restart(self) -> None:
+        """Restarts a chip whose own USB is the port: some need more than reset lines to leave their loader."""
+        self._guarded(self._esp.hard_reset)
         self._guarded(self._lower)
 
     def _lower(self) -> None:
