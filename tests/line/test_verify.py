@@ -182,7 +182,7 @@ class TestSocket:
     def test_nobody_restarts_it(self, flashed):
         """Where nobody restarts the board, the station is to blame, not the unit."""
         factory, serial, behind_socket = flashed
-        factory.edit("boot_timeout = 4.0", "boot_timeout = 1.0")
+        factory.edit("boot_timeout = 3.0", "boot_timeout = 1.0")
         with serve([behind_socket]) as (board,):
             said = factory.run(board.url, extra=("--serial", serial), command="verify")
         assert (said.code, said.verdict) == (4, ("ERROR", "not-restarted"))
