@@ -197,6 +197,14 @@ class Workspace:
             key = self._data_keys[bound.chunk] = unwrap(self.ledger.wrapped_key(bound.chunk), self.station_key)
         return open_identity(bound.record, key, self.ledger.id, bound.batch)
 
+    def check_key(self, batch: str) -> None:
+        """Raises StationError where this station cannot open the identities of *batch*: none is given in vain."""
+        from rmfab.identity.sealing import unwrap
+
+        for chunk in self.ledger.chunks(batch):
+            self._data_keys[chunk.id] = unwrap(chunk.wrapped_key, self.station_key)
+            return
+
     def check_policy(self, batch: str) -> None:
         """Raises InputError where product.toml and what *batch* was made for differ, naming the keys."""
         from rmfab.identity.policy import differences

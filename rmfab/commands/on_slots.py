@@ -117,7 +117,8 @@ def run_line(
 
 
 def _check_batches(workspace: Workspace, batch: str | None, *, claims: bool) -> None:
-    """Raises InputError where an identity that could be claimed was made for another product.toml."""
+    """Raises where an identity that could be claimed cannot be used here: InputError for another product.toml, and
+    StationError for a station that was not admitted to it."""
     ledger = workspace.ledger
     if batch is not None:
         names = [batch]
@@ -128,6 +129,7 @@ def _check_batches(workspace: Workspace, batch: str | None, *, claims: bool) -> 
         names = []
     for name in names:
         workspace.check_policy(name)
+        workspace.check_key(name)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rmfab.board.esp.loader import Loader
+from rmfab.identity.sealing import create_station_key
 from rmfab.line import work
 from rmfab.line.happening import Step
 from rmfab.product.vocabulary import Chip
@@ -158,3 +159,30 @@ def test_own_usb_that_comes_back_as_another_board(factory, monkeypatch):
         said = factory.run(board.url)
     assert said.verdict == ("ERROR", "board-swapped")
     assert list(factory.states().values()) == ["flashed"]
+
+
+def test_bug_of_rmfab(factory, monkeypatch):
+    """A bug on one slot ends its unit as ERROR and the command with 70; the other slot ends its unit well."""
+    with serve([spec(), spec(index=1)]) as (board, other):
+        before_step(monkeypatch, Step.FLASH, board.url, lambda: 1 // 0)
+        said = factory.run(board.url, other.url)
+    verdicts = {unit["slot"]: (unit["outcome"], unit["class"]) for unit in said.units}
+    assert verdicts == {board.url: ("ERROR", "bug"), other.url: ("PASS", None)}
+    assert said.code == 70
+    assert "a bug in rmfab" in said.words
+    assert said.summary["passed"] == said.summary["errors"] == 1
+    factory.check()
+
+
+@pytest.mark.parametrize("other_key", [False, True])
+def test_station_that_opens_nothing(factory, other_key):
+    """A station without its key, or one that was not admitted, gives no identity."""
+    key = factory.root / "keys" / "station.key"
+    key.unlink()
+    if other_key:
+        create_station_key(key)
+    with serve([spec()]) as (board,):
+        said = factory.run(board.url)
+    assert said.code == 4
+    assert "station" in said.words
+    assert factory.bindings() == {}
