@@ -15,6 +15,7 @@ import click
 from rmfab.errors import InputError, IntegrityError, RmfabError, StationError, UnitsFailed
 
 if TYPE_CHECKING:
+    from rmfab.commands.view import View
     from rmfab.line.floor import Floor
     from rmfab.line.happening import Step, Summary, UnitEnded
     from rmfab.line.station import Slot
@@ -66,7 +67,7 @@ def run_line(
     """Runs *steps* on *slots* and shows it. Raises what the exit code is made of: UnitsFailed, StationError …"""
     from rmfab.commands.view import make_view
     from rmfab.line.floor import Floor
-    from rmfab.line.happening import Step, Summary, UnitEnded
+    from rmfab.line.happening import Step
     from rmfab.line.job import Firmware, Job
     from rmfab.release.preflight import preflight
     from rmfab.workspace import now
@@ -92,8 +93,13 @@ def run_line(
         batch=batch,
         serial=serial,
     )
-    floor = Floor(job, slots, loop=loop)
-    view = make_view(json_wanted, tuple(slot.name for slot in slots))
+    return _watched(Floor(job, slots, loop=loop), make_view(json_wanted, tuple(slot.name for slot in slots)), on_unit)
+
+
+def _watched(floor: Floor, view: View, on_unit: Callable[[UnitEnded], None] | None) -> Summary:
+    """Shows all that happens on *floor* until its end, then raises the worst of it."""
+    from rmfab.line.happening import Summary, UnitEnded
+
     summary = Summary()
     ended: list[UnitEnded] = []
     bug: Exception | None = None
