@@ -170,7 +170,7 @@ def found(
     factory = Factory(root)
     factory.edit('# path = "build"', 'path = "build"')
     factory.edit("settle = 0.5", "settle = 0.15")
-    factory.edit("boot_timeout = 20.0", "boot_timeout = 3.0")
+    factory.edit("boot_timeout = 20.0", "boot_timeout = 6.0")
     for old, new in edits:
         factory.edit(old, new)
     if credentials is Credentials.CERTIFICATE:
