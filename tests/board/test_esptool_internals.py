@@ -166,3 +166,14 @@ def test_no_configuration_is_picked_up(tmp_path, name):
     )
     assert json.loads(done.stdout) == [3, 7, None]
     assert done.stderr == ""
+
+
+def test_the_reset_warning_is_ours():
+    """esptool binds its reset warning to the logger at import and says it once; the door takes it over for every slot."""
+    from esptool.reset import ResetStrategy
+
+    door.esptool()
+    for _ in range(2):
+        door.forget_said()
+        ResetStrategy(None).print_once("Chip was NOT reset")
+        assert door.said() == ("Chip was NOT reset",)
