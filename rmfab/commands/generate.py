@@ -113,6 +113,9 @@ def _order(
     extra = {"ca": hashlib.sha256(authority.certificate_der).hexdigest()} if authority else {}
     if values is not None:
         extra["values"] = values.sha256
+    counted = values is None or not values.serials
+    if counted:
+        extra["serials"] = str(product.serial)
     return BatchOrder(
         name=name,
         prefix=batch_prefix(product.name),
@@ -120,7 +123,7 @@ def _order(
         size=count,
         policy=policy(product) | extra,
         unique_key=fingerprint(workspace.unique_key),
-        serial_of=None if values is not None and values.serials else product.serial.serial,
+        serial_of=product.serial.serial if counted else None,
         chunk_size=chunk_size(product.identity),
     )
 

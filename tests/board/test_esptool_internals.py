@@ -169,7 +169,7 @@ def test_no_configuration_is_picked_up(tmp_path, name):
 
 
 def test_the_reset_warning_is_ours():
-    """esptool binds its reset warning to the logger at import and says it once; the door takes it over for every slot."""
+    """The reset warning that esptool binds at import, and says once a process, reaches the record of every slot."""
     from esptool.reset import ResetStrategy
 
     door.esptool()
