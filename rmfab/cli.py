@@ -152,7 +152,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         if error.errno not in TROUBLES:
             return _confess()
         named = None if error.filename is None else str(error.filename)
-        return _end(StationError(os.strerror(error.errno or 0).lower(), where=named, hint="mend it, then repeat this"))
+        return _end(
+            StationError(
+                os.strerror(error.errno or 0).lower(),
+                where=named,
+                hint="look at the disk and its permissions, then repeat this",
+            )
+        )
     except Exception:  # noqa: BLE001 - a bug: the traceback goes to a file, a short letter to the user
         return _confess()
     return 0

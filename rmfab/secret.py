@@ -54,10 +54,11 @@ def _octets(value: bytes | str) -> bytes:
 
 
 # What stock RainMaker firmware prints (app_network.c: QR payload and URL; app_wifi_internal.c: received credentials).
+# A console that was cut off in the middle leaves the value without its end.
 _TELLTALES = (
-    re.compile(r'("pop"\s*:\s*")[^"]*(")'),
-    re.compile(r"(%22pop%22%3A%22)(?:(?!%22).)*(%22)"),
-    re.compile(r"(\bNP:[^|\s]*\|)[^|\s]*(\|)"),
+    re.compile(r'("pop"\s*:\s*")[^"\r\n]*("|(?=[\r\n]|\Z))'),
+    re.compile(r"(%22pop%22%3A%22)(?:(?!%22)[^\r\n])*(%22|(?=[\r\n]|\Z))"),
+    re.compile(r"(\bNP:[^|\s]*\|)[^|\s]*(\||(?=\s|\Z))"),
     re.compile(r"(\b(?:Password|Passphrase|PoP)[ \t]*:[ \t]*)\S.*?()(?=\x1b|\r|\n|$)", re.IGNORECASE),
 )
 

@@ -8,6 +8,7 @@ ca/            ca.crt, ca.key (0600)               logs/         console logs, w
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import secrets
@@ -196,6 +197,14 @@ class Workspace:
             key = self._data_keys[bound.chunk] = unwrap(self.ledger.wrapped_key(bound.chunk), self.station_key)
         return open_identity(bound.record, key, self.ledger.id, bound.batch)
 
+    def check_key(self, batch: str) -> None:
+        """Raises StationError where this station cannot open the identities of *batch*: none is given in vain."""
+        from rmfab.identity.sealing import unwrap
+
+        for chunk in self.ledger.chunks(batch):
+            self._data_keys[chunk.id] = unwrap(chunk.wrapped_key, self.station_key)
+            return
+
     def check_policy(self, batch: str) -> None:
         """Raises InputError where product.toml and what *batch* was made for differ, naming the keys."""
         from rmfab.identity.policy import differences
@@ -280,8 +289,7 @@ def create_workspace(
         "MQTT_NOTE": "" if mqtt_host or credentials is Credentials.CLAIM else "   # your deployment's host; required",
         "RECIPIENT_NAME": _bare_key(socket.gethostname().split(".")[0]),
     }
-    for key, value in values.items():
-        text = text.replace(f"@{key}@", _escaped(value))
+    text = re.sub("@(\\w+)@", lambda match: _escaped(values.get(match[1], match[0])), text)
     parse_product(text.replace("@RECIPIENT@", _NOBODY), folder / FILE_NAME)
     if not force:
         _refuse_other(folder, text)
@@ -324,7 +332,7 @@ _GITIGNORE = """# secret, or of this host only
 
 
 def _escaped(text: str) -> str:
-    return text.replace("\\", "\\\\").replace('"', '\\"')
+    return json.dumps(text, ensure_ascii=False)[1:-1].replace("\x7f", "\\u007f")  # what TOML escapes, JSON does so too
 
 
 def _bare_key(text: str) -> str:

@@ -43,6 +43,8 @@ def returned(port: SerialPort, address: str, before: str, number: UsbNumber = us
     back with another number.
     """
     if _stays(port):
+        if number(address) not in (None, before):  # esptool, too, opens a port again that goes away for a moment
+            raise swapped(address)
         return port
     port.close()
     deadline = time.monotonic() + _RETURN_SECONDS

@@ -17,7 +17,6 @@ from rmfab.errors import InputError, PortError, StationError
 Mode = Literal["download", "run"]
 
 _HOLD_SECONDS = 0.1
-_OWN_USB_HOLD_SECONDS = 0.2  # a chip's own USB sees the lines as messages, and takes its time
 _COMMAND_SECONDS = 30.0
 
 
@@ -62,11 +61,10 @@ class FixtureCommand:
 Restart = Auto | Unwired | FixtureCommand
 
 
-def restart_into_run(port: SerialPort, restart: Restart, *, own_usb: bool = False) -> None:
+def restart_into_run(port: SerialPort, restart: Restart) -> None:
     """Restarts the board into its firmware, with nothing of before left in the input. Not for `Unwired`.
 
-    *own_usb*: the port is the chip's own USB, which may go away by it. Raises PortError for a port without reset
-    lines (a pseudo-terminal), StationError where a fixture's command fails.
+    Raises PortError for a port without reset lines (a pseudo-terminal), StationError where a fixture's command fails.
     """
     match restart:
         case FixtureCommand():
@@ -74,7 +72,7 @@ def restart_into_run(port: SerialPort, restart: Restart, *, own_usb: bool = Fals
             restart.run("run")
         case Auto():
             try:
-                _pulse(port, _OWN_USB_HOLD_SECONDS if own_usb else _HOLD_SECONDS)
+                _pulse(port)
             except OSError as error:
                 if error.errno not in (errno.ENOTTY, errno.EINVAL):
                     raise
@@ -88,11 +86,11 @@ def restart_into_run(port: SerialPort, restart: Restart, *, own_usb: bool = Fals
             raise ValueError("an unwired board cannot be restarted from here")
 
 
-def _pulse(port: SerialPort, seconds: float) -> None:
-    """Pulls EN for *seconds* with the boot pin released."""
+def _pulse(port: SerialPort) -> None:
+    """Pulls EN for a moment with the boot pin released."""
     for asserted in (True, False):
         port.rts = asserted
         port.dtr = False  # Windows' driver for USB serial passes RTS on only when DTR is written
         if asserted:
-            time.sleep(seconds)
+            time.sleep(_HOLD_SECONDS)
             port.reset_input_buffer()

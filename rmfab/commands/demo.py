@@ -75,6 +75,7 @@ def _fault(text: str | None, units: int) -> FaultCall | None:
 
 def _workspace(folder: Path, chip: Chip) -> Workspace:
     """A fresh workspace with a CA. Raises InputError where *folder* holds anything but an earlier demo."""
+    from rmfab.files import make_folder
     from rmfab.identity.ca import CaKeyKind, CertificateAuthority
     from rmfab.product.loading import FILE_NAME
     from rmfab.workspace import create_workspace, now, open_workspace
@@ -84,7 +85,9 @@ def _workspace(folder: Path, chip: Chip) -> Workspace:
     if folder.exists() and any(folder.iterdir()):
         if not (folder / MARKER).is_file():
             raise InputError("this folder is not empty and no demo", where=str(folder), hint="--dir names another one")
-        shutil.rmtree(folder)
+        _clear(folder)
+    make_folder(folder)
+    (folder / MARKER).touch()
     workspace = create_workspace(
         folder,
         chip=chip,
@@ -94,13 +97,21 @@ def _workspace(folder: Path, chip: Chip) -> Workspace:
         credentials=Credentials.CERTIFICATE,
         force=False,
     )
-    (folder / MARKER).touch()
     text = (folder / FILE_NAME).read_text(encoding="utf-8").replace('# path = "build" ', 'path = "build"   ')
     (folder / FILE_NAME).write_text(text, encoding="utf-8")
     authority = CertificateAuthority.create("Demo Lamp Device CA", CaKeyKind.ECDSA_P256, now())
     authority.save(workspace.ca_folder, None)
     workspace.make_ledger()
     return open_workspace(folder)
+
+
+def _clear(folder: Path) -> None:
+    """Empties an earlier demo's folder. Its marker stays, so that a demo that is cut short can be run again."""
+    for path in folder.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        elif path.name != MARKER:
+            path.unlink()
 
 
 def _release(workspace: Workspace) -> Path:

@@ -15,6 +15,7 @@ from rmfab.errors import InputError
 if TYPE_CHECKING:
     from rmfab.identity.ca import CertificateAuthority
     from rmfab.identity.values import ValuesFile
+    from rmfab.ledger.batches import BatchOrder
     from rmfab.ledger.store import Ledger
     from rmfab.workspace import Workspace
 
@@ -62,41 +63,16 @@ def command(count: int | None, batch: str | None, values: Path | None, jobs: int
 def generate(workspace: Workspace, count: int, name: str | None, values: ValuesFile | None, jobs: int) -> str:
     """Makes a batch of *count* identities, or continues one; returns its name."""
     from rmfab.commands import speech
-    from rmfab.identity.generate import Recipe, check_mqtt_host, chunk_size
-    from rmfab.identity.policy import policy
-    from rmfab.ledger.batches import BatchOrder
+    from rmfab.identity.generate import Recipe
     from rmfab.ledger.events import timestamp
     from rmfab.ledger.making import make_batch
-    from rmfab.product.vocabulary import Credentials
-    from rmfab.workspace import batch_prefix, fingerprint, now
+    from rmfab.workspace import now
 
     product = workspace.product
-    if not product.recipients:
-        raise InputError(
-            "nobody could open the identities",
-            where="product.toml: [recipients]",
-            hint="`rmfab station key` prints one",
-        )
-    claims = product.identity.credentials is Credentials.CLAIM
-    if not claims:
-        check_mqtt_host(product.identity)
-    authority = None if claims else _open_ca(workspace)
-    extra = {"ca": hashlib.sha256(authority.certificate_der).hexdigest()} if authority else {}
-    if values is not None:
-        extra["values"] = values.sha256
-    order = BatchOrder(
-        name=name,
-        prefix=batch_prefix(product.name),
-        product=product.name,
-        size=count,
-        policy=policy(product) | extra,
-        unique_key=fingerprint(workspace.unique_key),
-        serial_of=None if values is not None and values.serials else product.serial.serial,
-        chunk_size=chunk_size(product.identity),
-    )
+    authority = _authority(workspace)
     if workspace.make_ledger():
         speech.say(f"a new ledger: {workspace.ledger_path}")
-    batch = workspace.ledger.begin_batch(order, timestamp(now()))
+    batch = workspace.ledger.begin_batch(_order(workspace, count, name, values, authority), timestamp(now()))
     if batch.closed:
         speech.say(f"batch {batch.name}: its {batch.size} identities were made before")
         return batch.name
@@ -118,6 +94,55 @@ def generate(workspace: Workspace, count: int, name: str | None, values: ValuesF
             advance(standing)
     speech.say(f"batch {batch.name}: {speech.counted(batch.size, 'identity', 'identities')} made")
     return batch.name
+
+
+def _order(
+    workspace: Workspace,
+    count: int,
+    name: str | None,
+    values: ValuesFile | None,
+    authority: CertificateAuthority | None,
+) -> BatchOrder:
+    """What the ledger is asked for: identities of this product, CA and values file, and of no other."""
+    from rmfab.identity.generate import chunk_size
+    from rmfab.identity.policy import policy
+    from rmfab.ledger.batches import BatchOrder
+    from rmfab.workspace import batch_prefix, fingerprint
+
+    product = workspace.product
+    extra = {"ca": hashlib.sha256(authority.certificate_der).hexdigest()} if authority else {}
+    if values is not None:
+        extra["values"] = values.sha256
+    counted = values is None or not values.serials
+    if counted:
+        extra["serials"] = str(product.serial)
+    return BatchOrder(
+        name=name,
+        prefix=batch_prefix(product.name),
+        product=product.name,
+        size=count,
+        policy=policy(product) | extra,
+        unique_key=fingerprint(workspace.unique_key),
+        serial_of=product.serial.serial if counted else None,
+        chunk_size=chunk_size(product.identity),
+    )
+
+
+def _authority(workspace: Workspace) -> CertificateAuthority | None:
+    """The CA, None where devices claim. Raises InputError where identities would be opened or reached by nobody."""
+    from rmfab.identity.generate import check_mqtt_host
+    from rmfab.product.vocabulary import Credentials
+
+    if not workspace.product.recipients:
+        raise InputError(
+            "nobody could open the identities",
+            where="product.toml: [recipients]",
+            hint="`rmfab station key` prints one",
+        )
+    if workspace.product.identity.credentials is Credentials.CLAIM:
+        return None
+    check_mqtt_host(workspace.product.identity)
+    return _open_ca(workspace)
 
 
 def _open_ca(workspace: Workspace) -> CertificateAuthority:
@@ -144,10 +169,10 @@ def _refuse_taken(ledger: Ledger, values: ValuesFile, name: str | None) -> None:
     def judge() -> None:
         serials = [value for column, value in group if column == "serial"]
         node_ids = [value for column, value in group if column == "node_id"]
-        for taken in ledger.find_taken(serials, node_ids):
+        lines = ((group[taken.column, taken.value], taken) for taken in ledger.find_taken(serials, node_ids))
+        for line, taken in sorted(lines, key=lambda found: found[0]):
             if taken.batch in own:
                 continue
-            line = group[taken.column, taken.value]
             hint = f"a {taken.column} is given once; remove the line, or leave the column out"
             complaints.add(line, f'{taken.column} "{taken.value}" is already in batch {taken.batch}', hint=hint)
         group.clear()

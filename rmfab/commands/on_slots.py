@@ -15,6 +15,7 @@ import click
 from rmfab.errors import InputError, IntegrityError, RmfabError, StationError, UnitsFailed
 
 if TYPE_CHECKING:
+    from rmfab.commands.view import View
     from rmfab.line.floor import Floor
     from rmfab.line.happening import Step, Summary, UnitEnded
     from rmfab.line.reach import Air
@@ -74,7 +75,7 @@ def run_line(
     """Runs *steps* on *slots* and shows it. Raises what the exit code is made of: UnitsFailed, StationError …"""
     from rmfab.commands.view import make_view
     from rmfab.line.floor import Floor
-    from rmfab.line.happening import Step, Summary, UnitEnded
+    from rmfab.line.happening import Step
     from rmfab.line.job import Firmware, Job
     from rmfab.release.preflight import preflight
     from rmfab.workspace import now
@@ -103,8 +104,13 @@ def run_line(
         serial=serial,
         console_reset=console_reset,
     )
-    floor = Floor(job, slots, loop=loop)
-    view = make_view(json_wanted, tuple(slot.name for slot in slots))
+    return _watched(Floor(job, slots, loop=loop), make_view(json_wanted, tuple(slot.name for slot in slots)), on_unit)
+
+
+def _watched(floor: Floor, view: View, on_unit: Callable[[UnitEnded], None] | None) -> Summary:
+    """Shows all that happens on *floor* until its end, then raises the worst of it."""
+    from rmfab.line.happening import Summary, UnitEnded
+
     summary = Summary()
     ended: list[UnitEnded] = []
     bug: Exception | None = None
@@ -143,7 +149,8 @@ def _air(workspace: Workspace, *, joins: bool) -> Air:
 
 
 def _check_batches(workspace: Workspace, batch: str | None, *, claims: bool) -> None:
-    """Raises InputError where an identity that could be claimed was made for another product.toml."""
+    """Raises where an identity that could be claimed cannot be used here: InputError for another product.toml, and
+    StationError for a station that was not admitted to it."""
     ledger = workspace.ledger
     if batch is not None:
         names = [batch]
@@ -154,6 +161,7 @@ def _check_batches(workspace: Workspace, batch: str | None, *, claims: bool) -> 
         names = []
     for name in names:
         workspace.check_policy(name)
+        workspace.check_key(name)
 
 
 @contextmanager

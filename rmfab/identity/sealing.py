@@ -91,7 +91,11 @@ def wrap(data_key: Secret[bytes], recipients: Sequence[str]) -> bytes:
 
 
 def check_recipient(text: str) -> str:
-    """*text* itself. Raises InputError where it is no age X25519 recipient."""
+    """*text* itself. Raises InputError where it is no age X25519 recipient; a private key is never repeated."""
+    if text.strip().upper().startswith("AGE-SECRET-KEY-"):
+        raise InputError(
+            "this is a station's private key, not its recipient", hint="age1…, as rmfab station key prints"
+        )
     _recipient(text)
     return text
 

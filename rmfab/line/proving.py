@@ -105,14 +105,16 @@ def _hear_out(unit: Unit) -> None:
 
 def restart(unit: Unit) -> None:
     """Leaves the loader and restarts into the firmware, unless somebody else restarts this slot."""
-    link = unit.slot.link
-    if unit.loader is not None:
-        unit.loader.leave()
-        unit.loader = None
-    if isinstance(link.restart, Unwired):
-        return
+    link, loader = unit.slot.link, unit.loader
+    unit.loader = None
     own_usb = usb_number(link.address) if isinstance(link.restart, Auto) else None
-    guarded(link.address, lambda: restart_into_run(unit.port, link.restart, own_usb=own_usb is not None))
+    if own_usb is not None and loader is not None:
+        loader.restart()
+    else:
+        if loader is not None:
+            loader.leave()
+        if not isinstance(link.restart, Unwired):
+            guarded(link.address, lambda: restart_into_run(unit.port, link.restart))
     if own_usb is not None:
         unit.port = returned(unit.port, link.address, own_usb)
 

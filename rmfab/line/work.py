@@ -179,11 +179,16 @@ class Worker:
         return wanted
 
     def _reaches(self, step: Step) -> State | None:
-        """The state of a unit that has come through *step*: verified by the last of the proofs that are asked for."""
+        """The state of a unit that has come through *step*: verified by the last of the proofs that are asked for.
+
+        A factory reset after the proofs is one of them: a unit that did not leave clean is not done.
+        """
         if step is Step.READBACK:
             return State.FLASHED
-        proofs = [one for one in self._job.steps if one in (Step.IDENTIFY, Step.PROVISION)]
-        return State.VERIFIED if proofs and step is proofs[-1] else None
+        if Step.IDENTIFY not in self._job.steps:
+            return None
+        proofs = [one for one in self._job.steps if one in (Step.IDENTIFY, Step.PROVISION, Step.RESET)]
+        return State.VERIFIED if step is proofs[-1] else None
 
     def _take_network_back(self, unit: Unit) -> None:
         """Resets a unit that was given the factory network and then did not come as far as its reset."""

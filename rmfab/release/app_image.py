@@ -95,7 +95,7 @@ class AppImage:
 
         Raises InputError, its `cause` one of image-magic, image-short, image-checksum, image-digest.
         """
-        (magic, count, mode, speed_size, entry, _, _, chip_id, _, low, high, _, hashed) = _header(data, where)
+        (magic, count, mode, speed_size, entry, _, _, chip_id, old_low, low, high, _, hashed) = _header(data, where)
         if magic != IMAGE_MAGIC or not 1 <= count <= MOST_SEGMENTS or hashed > 1:
             raise InputError(
                 "this is no app or bootloader image: it does not begin with an image header",
@@ -111,7 +111,7 @@ class AppImage:
             spi_mode=mode,
             spi_speed=speed_size & 0xF,
             spi_size=speed_size >> 4,
-            min_revision=low,
+            min_revision=_min_revision(chip_id, old_low, low, high),
             max_revision=high or NO_MAX_REVISION,
             hash_appended=bool(hashed),
             segments=segments,
@@ -166,6 +166,17 @@ def _short(where: str) -> InputError:
     return InputError(
         "the image is cut short", where=where, hint="build it again, or copy the whole file", cause="image-short"
     )
+
+
+def _min_revision(chip_id: int, old: int, full: int, high: int) -> int:
+    """The oldest revision, also of an image from before ESP-IDF 5.0, which knows the field *old* only.
+
+    That one holds the minor revision on the ESP32-C3, the major one on every other chip.
+    Source: esptool 5.6, cmds.py (_get_image_incompatibility).
+    """
+    if high not in (0, NO_MAX_REVISION) or full or not old:
+        return full
+    return old if chip_id == Chip.ESP32C3.image_id else old * 100
 
 
 def _header(data: bytes, where: str) -> tuple[int, ...]:

@@ -20,6 +20,7 @@ from typing import Any
 
 from rmfab.errors import StationError
 from rmfab.files import make_folder
+from rmfab.nvs.crew import undisturbed
 from rmfab.product.vocabulary import Chip
 from rmfab.virtual.faults import FaultCall
 from rmfab.virtual.network import Network
@@ -66,9 +67,9 @@ def serve(specs: Sequence[BoardSpec], *, state: Path | None = None) -> Iterator[
 
     With *state* the flash of each board is kept in that folder. Raises StationError where they do not come up.
     """
-    child = subprocess.Popen(
-        [sys.executable, "-m", "rmfab.virtual"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=_environment()
-    )
+    command = [sys.executable, "-m", "rmfab.virtual"]
+    with undisturbed():  # ^C on the terminal is ours; the child ends when its stdin does
+        child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=_environment())
     if child.stdin is None or child.stdout is None:
         raise AssertionError("both are pipes")
     try:

@@ -72,9 +72,12 @@ def test_methods_of_every_chip(chip):
         "get_flash_encryption_enabled",
         "get_chip_revision",
         "read_mac",
+        "hard_reset",
     ):
         assert callable(getattr(rom, name))
     assert {"secure_download_mode", "sync_stub_detected"} <= set(vars(rom)) | _set_in_init()
+
+    inspect.signature(rom.hard_reset).bind(None)
 
 
 def _set_in_init():
@@ -163,3 +166,14 @@ def test_no_configuration_is_picked_up(tmp_path, name):
     )
     assert json.loads(done.stdout) == [3, 7, None]
     assert done.stderr == ""
+
+
+def test_the_reset_warning_is_ours():
+    """The reset warning that esptool binds at import, and says once a process, reaches the record of every slot."""
+    from esptool.reset import ResetStrategy
+
+    door.esptool()
+    for _ in range(2):
+        door.forget_said()
+        ResetStrategy(None).print_once("Chip was NOT reset")
+        assert door.said() == ("Chip was NOT reset",)

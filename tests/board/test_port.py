@@ -156,6 +156,15 @@ class TestReturned:
         assert returned(port, pty.name, "24:0A", lambda _: "24:0A") is port
         port.close()
 
+    def test_changed_without_a_word(self, pty):
+        """A port that seems to stay but has another number now is another board."""
+        port = open_port(pty.name)
+        os.write(pty.master, b"rst:0x1\r\n")
+        with pytest.raises(PortError) as caught:
+            returned(port, pty.name, "24:0A", lambda _: "24:0B")
+        assert caught.value.cause == "board-swapped"
+        port.close()
+
     def test_comes_back(self, pty):
         """A port that goes away and comes back is opened again, and is read from."""
         port = open_port(pty.name)

@@ -21,15 +21,14 @@ class Lines:
         self.done.append("purge")
 
 
-@pytest.mark.parametrize("own_usb", [False, True])
-def test_auto(own_usb, monkeypatch):
-    """EN is held with IO0 released, 0.1 s, or 0.2 s on a chip's own USB; what came before is dropped."""
+def test_auto(monkeypatch):
+    """EN is held for 0.1 s with IO0 released; what came before is dropped."""
     held = []
     monkeypatch.setattr("rmfab.board.restart.time.sleep", held.append)
     port = Lines()
-    restart_into_run(port, Auto(), own_usb=own_usb)
+    restart_into_run(port, Auto())
     assert port.done == [("rts", True), ("dtr", False), "purge", ("rts", False), ("dtr", False)]
-    assert held == [0.2 if own_usb else 0.1]
+    assert held == [0.1]
 
 
 def test_unwired():

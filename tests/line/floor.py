@@ -5,7 +5,12 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
 import shutil
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -97,6 +102,7 @@ class Factory:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._out = io.StringIO()
 
     @property
     def workspace(self) -> Workspace:
@@ -110,9 +116,21 @@ class Factory:
     def do(self, *argv: str) -> Said:
         """Runs a line command with --json in this process."""
         out, err = io.StringIO(), io.StringIO()
+        self._out = out
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             code = main(["-C", str(self.root), argv[0], "--json", *argv[1:]])
         return Said(code, [json.loads(line) for line in out.getvalue().splitlines()], err.getvalue())
+
+    def wait_for(self, fits: Callable[[dict[str, Any]], bool], count: int = 1) -> None:
+        """Waits, in another thread than the command's, until *count* events of it fit."""
+        end = time.monotonic() + 30
+        while True:
+            text = self._out.getvalue()
+            events = [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+            if sum(map(fits, events)) >= count:
+                return
+            assert time.monotonic() < end, events
+            time.sleep(0.02)
 
     def run(self, *urls: str, extra: tuple[str, ...] = (), command: str = "run") -> Said:
         """`rmfab run` on *urls*."""
@@ -172,7 +190,7 @@ def found(
     factory = Factory(root)
     factory.edit('# path = "build"', 'path = "build"')
     factory.edit("settle = 0.5", "settle = 0.15")
-    factory.edit("boot_timeout = 20.0", "boot_timeout = 4.0")
+    factory.edit("boot_timeout = 20.0", "boot_timeout = 6.0")
     factory.edit("answer_timeout = 10.0", "answer_timeout = 2.0")
     for old, new in edits:
         factory.edit(old, new)
@@ -193,3 +211,23 @@ def copied(factory: Factory, root: Path) -> Factory:
 def spec(chip: Chip = Chip.ESP32C3, index: int = 0, faults: tuple[str, ...] = (), **fields: Any) -> BoardSpec:
     """A board with *faults* by name."""
     return BoardSpec(chip, index, faults=tuple(map(FaultCall.parse, faults)), **fields)
+
+
+@contextlib.contextmanager
+def interrupting(play: Callable[[], object]) -> Iterator[None]:
+    """While the block runs, a hand does *play* beside it, and then presses ^C."""
+    failures: list[BaseException] = []
+
+    def hand() -> None:
+        try:
+            play()
+        except BaseException as failure:  # noqa: BLE001 - raised again below
+            failures.append(failure)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=hand)
+    thread.start()
+    yield
+    thread.join()
+    if failures:
+        raise failures[0]

@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 
 from rmfab.board.esp.loader import Loader
+from rmfab.identity.sealing import create_station_key
 from rmfab.line import work
 from rmfab.line.happening import Step
 from rmfab.product.vocabulary import Chip
 from rmfab.virtual.spec import BoardSpec, Link, Strap
-from tests.line.floor import serve, spec
+from tests.line.floor import found, serve, spec
 from tests.line.proxy import GarblingProxy
 
 STEPS = (Step.DETECT, Step.CLAIM, Step.FLASH, Step.READBACK, Step.BOOT, Step.IDENTIFY)
@@ -125,17 +126,62 @@ def test_port_without_reset_lines(factory, tmp_path):
     assert any("no reset lines" in word for word in flashed.logs)
 
 
-@pytest.mark.parametrize("own_number", ["24:0A:C4:1F:67:7D", None])
-def test_own_usb(factory, monkeypatch, own_number):
-    """A chip's own USB is asked for its number before the restart; where it is none, nothing is opened again."""
+@pytest.mark.parametrize(("chip", "otg"), [(Chip.ESP32C3, False), (Chip.ESP32S3, False), (Chip.ESP32S3, True)])
+def test_own_usb(tmp_path, monkeypatch, chip, otg):
+    """A chip whose own USB is the port is restarted as esptool does it, by its watchdog where USB-OTG hears no lines.
+
+    The USB numbers are made up: a network port stands for the USB port, at one baud only since USB has none.
+    """
+    factory = found(tmp_path / "ws", chip, units=1)
     asked = []
 
-    def returned(port, address, before):
-        asked.append(before)
-        return port
+    def number(address):
+        asked.append(address)
+        return "24:0A:C4:1F:67:7D"
 
-    monkeypatch.setattr("rmfab.line.proving.usb_number", lambda _: own_number)
-    monkeypatch.setattr("rmfab.line.proving.returned", returned)
+    monkeypatch.setattr("rmfab.line.proving.usb_number", number)
+    monkeypatch.setattr("rmfab.board.own_usb.usb_number", number)
+    if otg:
+        monkeypatch.setattr("esptool.targets.esp32s3.ESP32S3ROM.uses_usb_otg", lambda _: True)
+    with serve([spec(chip)]) as (board,):
+        said = factory.run(board.url, extra=("--baud", "115200"))
+    assert said.code == 0, said.unit["reason"]
+    assert asked
+
+
+def test_own_usb_that_comes_back_as_another_board(factory, monkeypatch):
+    """Another USB number after the restart is another board: ERROR, and the unit is not blamed."""
+    numbers = iter(["24:0A:C4:00:00:01", "24:0A:C4:00:00:02"])
+    monkeypatch.setattr("rmfab.line.proving.usb_number", lambda _: next(numbers))
+    monkeypatch.setattr("rmfab.board.own_usb.returned.__defaults__", (lambda _: next(numbers),))
     with serve([spec()]) as (board,):
-        assert factory.run(board.url).code == 0
-    assert asked == ([own_number] if own_number else [])
+        said = factory.run(board.url)
+    assert said.verdict == ("ERROR", "board-swapped")
+    assert list(factory.states().values()) == ["flashed"]
+
+
+def test_bug_of_rmfab(factory, monkeypatch):
+    """A bug on one slot ends its unit as ERROR and the command with 70; the other slot ends its unit well."""
+    with serve([spec(), spec(index=1)]) as (board, other):
+        before_step(monkeypatch, Step.FLASH, board.url, lambda: 1 // 0)
+        said = factory.run(board.url, other.url)
+    verdicts = {unit["slot"]: (unit["outcome"], unit["class"]) for unit in said.units}
+    assert verdicts == {board.url: ("ERROR", "bug"), other.url: ("PASS", None)}
+    assert said.code == 70
+    assert "a bug in rmfab" in said.words
+    assert said.summary["passed"] == said.summary["errors"] == 1
+    factory.check()
+
+
+@pytest.mark.parametrize("other_key", [False, True])
+def test_station_that_opens_nothing(factory, other_key):
+    """A station without its key, or one that was not admitted, gives no identity."""
+    key = factory.root / "keys" / "station.key"
+    key.unlink()
+    if other_key:
+        create_station_key(key)
+    with serve([spec()]) as (board,):
+        said = factory.run(board.url)
+    assert said.code == 4
+    assert "station" in said.words
+    assert factory.bindings() == {}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 import threading
-import time
 
 import pytest
 
@@ -25,13 +24,12 @@ def station(factory, port, restart, baud=921600):
     )
 
 
-def restarting(board, *commands):
-    """Says *commands* to the board's control socket once the line has connected."""
+def restarting(factory, board):
+    """Restarts the board by its control socket when the line asks for it."""
 
     def play():
-        for command in commands:
-            time.sleep(0.25)
-            board.control(command)
+        factory.wait_for(lambda event: "restart the board now" in event.get("text", ""))
+        board.control("restart")
 
     thread = threading.Thread(target=play)
     thread.start()
@@ -149,7 +147,7 @@ class TestSocket:
         """With --serial the console of a board that somebody restarts is judged, and passes."""
         factory, serial, behind_socket = flashed
         with serve([behind_socket]) as (board,):
-            hand = restarting(board, "restart")
+            hand = restarting(factory, board)
             said = factory.run(board.url, extra=("--serial", serial), command="verify")
             hand.join()
         assert said.code == 0, said.unit["reason"]
@@ -163,7 +161,7 @@ class TestSocket:
         """Without --serial the unit is unbound, although its console names it."""
         factory, serial, behind_socket = flashed
         with serve([behind_socket]) as (board,):
-            hand = restarting(board, "restart")
+            hand = restarting(factory, board)
             said = factory.run(board.url, command="verify")
             hand.join()
         assert (said.code, said.verdict) == (1, ("FAIL", "unbound"))
@@ -175,7 +173,7 @@ class TestSocket:
         with serve([spec(index=4)]) as (board,):
             other = factory.run(board.url, command="flash").unit["serial"]
         with serve([behind_socket]) as (board,):
-            hand = restarting(board, "restart")
+            hand = restarting(factory, board)
             said = factory.run(board.url, extra=("--serial", other), command="verify")
             hand.join()
         assert (said.code, said.verdict) == (1, ("FAIL", "other-identity"))
@@ -183,7 +181,7 @@ class TestSocket:
     def test_nobody_restarts_it(self, flashed):
         """Where nobody restarts the board, the station is to blame, not the unit."""
         factory, serial, behind_socket = flashed
-        factory.edit("boot_timeout = 4.0", "boot_timeout = 1.0")
+        factory.edit("boot_timeout = 6.0", "boot_timeout = 1.0")
         with serve([behind_socket]) as (board,):
             said = factory.run(board.url, extra=("--serial", serial), command="verify")
         assert (said.code, said.verdict) == (4, ("ERROR", "not-restarted"))

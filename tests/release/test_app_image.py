@@ -91,6 +91,25 @@ def test_each_damage_has_its_cause(data: bytes, cause: str):
     assert (caught.value.cause, caught.value.where) == (cause, "app.bin")
 
 
+@pytest.mark.parametrize(
+    ("chip_id", "old", "low", "high", "least"),
+    [
+        (0, 3, 0, 0, 300),
+        (0, 1, 0, 0xFFFF, 100),
+        (5, 3, 0, 0, 3),
+        (5, 3, 4, 199, 4),
+        (0, 1, 300, 399, 300),
+        (0, 0, 0, 0, 0),
+    ],
+)
+def test_least_revision_of_old_images(chip_id: int, old: int, low: int, high: int, least: int):
+    """Images from before ESP-IDF 5.0 name a major revision, on the ESP32-C3 a minor one; later ones both."""
+    data = bytearray(tiny_image(b"x" * 4, chip_id=chip_id, hashed=False))
+    data[14] = old
+    data[15:19] = low.to_bytes(2, "little") + high.to_bytes(2, "little")
+    assert AppImage.parse(bytes(data), "x").min_revision == least
+
+
 def test_a_maximal_revision_of_nought_is_none():
     """Images of old ESP-IDF leave the field empty: no limit."""
     data = bytearray(tiny_image(b"x" * 4, hashed=False))

@@ -46,7 +46,7 @@ def esptool() -> ModuleType:
     os.environ["ESPTOOL_CFGFILE"] = str(shipped("templates", "esptool.cfg"))
     _install_logger()
     import esptool as package
-    from esptool import cmds, loader
+    from esptool import cmds, loader, reset
 
     if not package.__version__.startswith(SUPPORTED + "."):
         raise RmfabError(
@@ -55,8 +55,16 @@ def esptool() -> ModuleType:
             cause="esptool-version",
         )
     loader.HexFormatter = _NoHex
+    # bound at import to the logger of that moment, and said only once a process
+    reset.ResetStrategy.print_once = staticmethod(_note)
     module: ModuleType = cmds
     return module
+
+
+def _note(*words: object) -> None:
+    text = " ".join(str(word) for word in words).strip()
+    if text:
+        _lines().append(text)
 
 
 class _NoHex:
@@ -76,9 +84,7 @@ def _install_logger() -> None:
         """Keeps what esptool says in a record of the calling thread; nothing reaches stdout or stderr."""
 
         def _note(self, *words: Any, **_: Any) -> None:
-            text = " ".join(str(word) for word in words).strip()
-            if text:
-                _lines().append(text)
+            _note(*words)
 
         print = err = error = warn = warning = note = hint = debug = _note
 

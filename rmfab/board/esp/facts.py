@@ -80,12 +80,14 @@ def refuse_release(facts: BoardFacts, release: Release) -> None:
     if facts.revision is not None and facts.revision < release.min_revision:
         raise Refused(
             f"chip revision {_version(facts.revision)} is too old: the release needs {_version(release.min_revision)}",
+            hint="a board with a newer chip, or a release built for older ones (minimum chip revision in menuconfig)",
             cause="revision-too-old",
         )
     if facts.revision is not None and facts.revision > release.max_revision:
         raise Refused(
             f"chip revision {_version(facts.revision)} is too new: the release is for at most "
             f"{_version(release.max_revision)}",
+            hint="a release built with an ESP-IDF that knows this chip revision",
             cause="revision-too-new",
         )
     if facts.flash_size is None:

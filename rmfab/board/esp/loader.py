@@ -227,9 +227,13 @@ class Loader:
 
     def leave(self) -> None:
         """Hands the port back at the ROM's baud; the board stays in its loader until it is restarted."""
-
         if isinstance(self._link.restart, Unwired) and self._stub and self.baud != ROM_BAUD:
             self._guarded(lambda: self._esp.change_baud(ROM_BAUD))
+        self._guarded(self._lower)
+
+    def restart(self) -> None:
+        """Restarts a chip whose own USB is the port: some need more than reset lines to leave their loader."""
+        self._guarded(self._esp.hard_reset)
         self._guarded(self._lower)
 
     def _lower(self) -> None:
@@ -251,7 +255,12 @@ def _explain(address: str, error: Exception) -> PortError:
     for phrase, what, hint, cause in _DIAGNOSES:
         if phrase in text:
             return PortError(what, where=address, hint=hint, cause=cause)
-    return PortError(f"the loader refused: {text}", where=address, cause="loader-failed")
+    return PortError(
+        f"the loader refused: {text}",
+        where=address,
+        hint="power, contact, or a baud that is too high; the log of the unit holds what esptool said",
+        cause="loader-failed",
+    )
 
 
 _DIAGNOSES = (

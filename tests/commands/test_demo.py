@@ -1,0 +1,175 @@
+"""`rmfab demo`: the whole line from nothing, its folder, its exit codes, and no secret where none belongs."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from rmfab.identity.identity import Identity
+from rmfab.workspace import open_workspace
+from tests.terminal import Terminal, files
+
+
+def events(out: str) -> list[dict[str, Any]]:
+    """The JSON lines of a run; the last is the summary."""
+    found: list[dict[str, Any]] = [json.loads(line) for line in out.splitlines()]
+    assert [event["event"] for event in found].count("summary") == 1
+    assert found[-1]["event"] == "summary"
+    return found
+
+
+@pytest.mark.parametrize("chip", ["esp32", "esp32s3", "esp32c3", "esp32c6"])
+def test_json(terminal: Terminal, chip: str) -> None:
+    """`--json` prints events, one a line, and ends with the summary; every kind of chip passes."""
+    said = terminal("demo", "--units", "1", "--chip", chip, "--json")
+    assert said.code == 0, said.err
+    found = events(said.out)
+    assert (found[-1]["passed"], found[-1]["failed"], found[-1]["errors"]) == (1, 0, 0)
+    steps = {event["step"]: event["outcome"] for event in found if event["event"] == "step"}
+    assert {steps[name] for name in ("detect", "claim", "flash", "readback", "boot", "identify")} == {"PASS"}
+    for event in found[:-1]:
+        assert {"event", "ts", "station", "slot", "serial"} <= set(event)
+    (unit,) = [event for event in found if event["event"] == "unit"]
+    assert unit["serial"] == "LMP-000001"
+
+
+def test_what_it_leaves_behind(terminal: Terminal) -> None:
+    """A table of units and where everything lies; a workspace on which the other commands go on."""
+    said = terminal("demo", "--units", "2", "--dir", "d")
+    assert said.code == 0, said.err
+    for what in ("labels", "factory images", "ledger", "console logs", "firmware", "boards' flash"):
+        (where,) = re.findall(rf"^{what} +(\S+)$", said.out, re.MULTILINE)
+        assert Path(where).exists()
+    assert said.out.count("  PASS\n") == 2
+    assert len(re.findall(r"^LMP-00000\d  verified", said.out, re.MULTILINE)) == 2
+    assert "demo-lamp-0001" in terminal.well("-C", "d", "status")
+    terminal.well("-C", "d", "ledger", "check")
+    assert "unit" in terminal.well("-C", "d", "trace", "LMP-000002")
+    terminal.well("-C", "d", "release", "show", "d/build")
+
+
+@pytest.mark.parametrize(
+    ("fault", "code", "outcome", "cause"),
+    [("panic", 1, "FAIL", "panic"), ("wrong-chip", 1, "FAIL", "chip-mismatch"), ("no-sync", 4, "ERROR", None)],
+)
+def test_faults(terminal: Terminal, fault: str, code: int, outcome: str, cause: str | None) -> None:
+    """A bad unit ends the demo with 1, a bad station with 4; the other board passes, and gets its label."""
+    said = terminal("demo", "--units", "2", "--fault", fault, "--json", "--dir", "d")
+    said.refused(code)
+    units = [event for event in events(said.out) if event["event"] == "unit"]
+    assert sorted(unit["outcome"] for unit in units) == sorted(["PASS", outcome])
+    (bad,) = [unit for unit in units if unit["outcome"] == outcome]
+    assert bad["reason"]
+    assert cause in (None, bad["class"])
+    assert Path("d/labels.pdf").exists()
+
+
+def test_folders(terminal: Terminal) -> None:
+    """A folder with other things stays as it is, an earlier demo is replaced, a file is refused."""
+    Path("d").mkdir()
+    Path("d/thesis.txt").write_text("precious")
+    terminal("demo", "--dir", "d").refused(3, "not empty and no demo", "--dir")
+    assert files(Path("d")) == {"thesis.txt": b"precious"}
+    Path("f").touch()
+    terminal("demo", "--dir", "f").refused(3, "f: this is a file")
+    Path("e/old").mkdir(parents=True)
+    (Path("e") / ".rmfab-demo").touch()
+    assert terminal("demo", "--dir", "e", "--units", "1").code == 0
+    assert not Path("e/old").exists()
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"), [("nope", "brownout"), ("panic@2", "0 to 1"), ("kill-at=3", "rmfab board"), ("panic=3", "panic")]
+)
+def test_faults_that_cannot_be(terminal: Terminal, fault: str, told: str) -> None:
+    """An unknown fault, or one of a board that is not there, is refused before anything is made."""
+    terminal("demo", "--units", "2", "--fault", fault).refused(3, fault, told)
+    assert not Path("rmfab-demo").exists()
+
+
+def long_secrets(identity: Identity) -> dict[str, bytes]:
+    """What of an identity no file but the ones that carry it by design may hold, raw and in the texts it comes in."""
+    random = identity.random.reveal()
+    verifier = identity.sec2_verifier.reveal() if identity.sec2_verifier else b""
+    assert len(verifier) == 384
+    assert identity.private_key_pem is not None
+    body = b"".join(identity.private_key_pem.reveal().splitlines()[1:-1])
+    key = load_pem_private_key(identity.private_key_pem.reveal(), None)
+    assert isinstance(key, EllipticCurvePrivateKey)
+    scalar = key.private_numbers().private_value.to_bytes(32, "big")
+    assert scalar in base64.b64decode(body)
+    found = {"random": random[4:-3], "verifier": verifier, "key": scalar}
+    found |= {f"{name} in hex": data.hex().encode() for name, data in list(found.items())}
+    found["key in PEM"] = identity.private_key_pem.reveal().splitlines()[2]
+    found["key in base64"] = body[60:120]
+    return found
+
+
+def database_text(path: Path) -> bytes:
+    """Every cell of a database as bytes: cells that SQLite splits over pages would hide from a search of the file."""
+    parts: list[bytes] = []
+    with sqlite3.connect(path) as connection:
+        for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
+            for row in connection.execute(f'SELECT * FROM "{name}"'):
+                parts += [cell if isinstance(cell, bytes) else str(cell).encode() for cell in row]
+    connection.close()
+    return b"\0".join(parts)
+
+
+@pytest.mark.parametrize("fault", [None, "panic", "other-identity"])
+def test_no_secret_where_none_belongs(terminal: Terminal, fault: str | None) -> None:
+    """Outside images, labels, boards and keys nothing that the tool wrote or said holds any secret of any unit."""
+    argv = ["demo", "--units", "2", "--dir", "d", "--json", *(["--fault", fault] if fault else [])]
+    spoken = ""
+    for said in (
+        terminal(*argv),
+        terminal("-C", "d", "status"),
+        terminal("-C", "d", "trace", "LMP-000001"),
+        terminal("-C", "d", "trace", "LMP-000002", "--json"),
+        terminal("-C", "d", "ledger", "check"),
+        terminal("-C", "d", "build", "demo-lamp-0001", "-o", "d/images"),
+        terminal("-C", "d", "nvs", "show", "d/images/bin/LMP-000001.bin"),
+        terminal("-C", "d", "ca", "show"),
+    ):
+        spoken += said.out + said.err
+    workspace = open_workspace(Path("d"))
+    units = [workspace.open_identity(bound) for bound in workspace.ledger.identities("demo-lamp-0001")]
+    assert len(units) == 2
+    workspace.ledger.close()
+    written = {"what was said": spoken.encode(), "cells of the ledger": database_text(Path("d/ledger.db"))}
+    by_design = ("images/", "labels", "boards/", "keys/")
+    written |= {name: data for name, data in files(Path("d")).items() if not name.startswith(by_design)}
+    assert {"product.toml", "ledger.db"} <= set(written)
+    assert any(name.startswith("logs/") for name in written)
+    for identity in units:
+        for place, data in written.items():
+            for what, secret in long_secrets(identity).items():
+                assert secret not in data, f"{what} of {identity.serial} stands in {place}"
+            if place.endswith((".log", ".toml", ".csv", "said", ".json")):
+                assert identity.pop.reveal().encode() not in data.lower(), f"PoP of {identity.serial} in {place}"
+
+
+def test_the_search_finds_what_is_there(terminal: Terminal) -> None:
+    """The same search finds every secret where it belongs: in the files of `build` and on a board's flash."""
+    assert terminal("demo", "--units", "1", "--dir", "d").code == 0
+    workspace = open_workspace(Path("d"))
+    (bound,) = workspace.ledger.identities("demo-lamp-0001")
+    identity = workspace.open_identity(bound)
+    workspace.ledger.close()
+    image = Path("d/images/bin/LMP-000001.bin").read_bytes()
+    board = b"".join(path.read_bytes() for path in Path("d/boards").rglob("*") if path.is_file())
+    sheet = Path("d/images/csv/values.csv").read_bytes()
+    secrets = long_secrets(identity)
+    for name in ("random", "verifier", "key in PEM"):
+        assert secrets[name] in image
+        assert secrets[name] in board
+    for name in ("random in hex", "verifier in hex"):
+        assert secrets[name] in sheet

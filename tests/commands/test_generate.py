@@ -1,0 +1,244 @@
+"""`rmfab generate`: counts, names, values files, what is refused; nothing is created where anything is wrong."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from rmfab.workspace import Workspace, open_workspace
+from tests.terminal import Terminal, files
+
+
+def batches(folder: Path) -> dict[str, int]:
+    """Batch to size, as the ledger has them; open ones are not left behind."""
+    ledger = open_workspace(folder).ledger
+    assert all(batch.closed for batch in ledger.batches())
+    return {batch.name: batch.size for batch in ledger.batches()}
+
+
+def serials(folder: Path, batch: str) -> list[str]:
+    return [one.serial for one in open_workspace(folder).ledger.identities(batch)]
+
+
+def edit(folder: Path, old: str, new: str) -> None:
+    path = folder / "product.toml"
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+
+
+def test_counts_go_on(terminal: Terminal, lamp: Path) -> None:
+    """The batch's name is the data; numbers and names go on from batch to batch."""
+    said = terminal("-C", lamp, "generate", "--count", "2")
+    assert (said.code, said.out) == (0, "lamp-0002\n")
+    assert said.err == "rmfab: batch lamp-0002: 2 identities made\n"
+    assert terminal.well("-C", lamp, "generate", "--count", "1", "--batch", "special") == "special\n"
+    assert serials(lamp, "lamp-0002") == ["LMP-000004", "LMP-000005"]
+    assert serials(lamp, "special") == ["LMP-000006"]
+
+
+def test_a_made_batch_is_made(terminal: Terminal, lamp: Path) -> None:
+    """The same command on a finished batch says so; another size or policy under its name is refused."""
+    assert terminal.well("-C", lamp, "generate", "--count", "3", "--batch", "lamp-0001") == "lamp-0001\n"
+    terminal("-C", lamp, "generate", "--count", "4", "--batch", "lamp-0001").refused(3, "of 3 identities, not 4")
+    edit(lamp, 'key = "ecdsa-p256"', 'key = "ecdsa-p384"')
+    terminal("-C", lamp, "generate", "--count", "3", "--batch", "lamp-0001").refused(3, "[identity] key")
+    assert batches(lamp) == {"lamp-0001": 3}
+
+
+@pytest.mark.parametrize("name", ["../x", "", "a b", ".x", "x" * 65, "a/b"])
+def test_batch_names(terminal: Terminal, lamp: Path, name: str) -> None:
+    """A batch's name is a safe file name."""
+    terminal("-C", lamp, "generate", "--count", "1", "--batch", name).refused(3, "not a batch name")
+    assert batches(lamp) == {"lamp-0001": 3}
+
+
+def test_what_is_missing(terminal: Terminal, lamp: Path) -> None:
+    """No count, no CA, no MQTT host, no recipient, no uniqueness key: each refused with its way out."""
+    terminal("-C", lamp, "generate").refused(2, "--count N")
+    terminal("init", "w")
+    terminal("-C", "w", "generate", "--count", "1").refused(3, "mqtt_host", "placeholder")
+    terminal("init", "v", "--mqtt-host", "a.example")
+    terminal("-C", "v", "generate", "--count", "1").refused(3, "there is no CA yet", "rmfab ca create")
+    assert not Path("v/ledger.db").exists()
+    text = (lamp / "product.toml").read_text()
+    (lamp / "product.toml").write_text(text[: text.index("[recipients]")])
+    terminal("-C", lamp, "generate", "--count", "1").refused(3, "[recipients]", "`rmfab station key`")
+    (lamp / "product.toml").write_text(text)
+    (lamp / "keys" / "unique.key").unlink()
+    terminal("-C", lamp, "generate", "--count", "1").refused(3, "unique.key")
+    (lamp / "keys" / "unique.key").write_text("00" * 32 + "\n")
+    terminal("-C", lamp, "generate", "--count", "1").refused(3, "not the uniqueness key")
+    assert batches(lamp) == {"lamp-0001": 3}
+
+
+def test_a_clock_before_the_ca(terminal: Terminal, lamp: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host whose clock is before the CA's notBefore makes nothing."""
+    monkeypatch.setattr("rmfab.workspace.now", lambda: datetime(2020, 1, 1, tzinfo=UTC))
+    terminal("-C", lamp, "generate", "--count", "1").refused(3, "clock")
+    assert batches(lamp) == {"lamp-0001": 3}
+
+
+def test_the_serial_pattern_runs_out(terminal: Terminal, lamp: Path) -> None:
+    """More units than the counter has numbers is refused before anything is made."""
+    edit(lamp, "{n:06d}", "{n:02d}")
+    terminal("-C", lamp, "generate", "--count", "200").refused(3, "does not fit the serial pattern")
+    assert batches(lamp) == {"lamp-0001": 3}
+
+
+GOOD = {
+    "bom": b"\xef\xbb\xbfserial\nA-1\nA-2\n",
+    "crlf": b"serial\r\nA-1\r\nA-2\r\n",
+    "blank lines": b"serial\n\nA-1\n\n# word\nA-2\n\n",
+    "quoted": b'"serial"\n"A-1"\n"A-2"\n',
+    "no end": b"serial\nA-1\nA-2",
+}
+
+
+@pytest.mark.parametrize("content", GOOD.values(), ids=GOOD.keys())
+def test_values_files_that_are_good(terminal: Terminal, lamp: Path, content: bytes) -> None:
+    """A BOM, CRLF, blank lines, comments and quotes change nothing."""
+    Path("v.csv").write_bytes(content)
+    assert terminal.well("-C", lamp, "generate", "--values", "v.csv") == "lamp-0002\n"
+    assert serials(lamp, "lamp-0002") == ["A-1", "A-2"]
+
+
+BAD = {
+    "semicolons": (b"serial;node_id\nA-1;n1\n", "v.csv:1", "semicolons"),
+    "duplicate serial": (b"serial\nA-1\nA-2\nA-1\n", 'v.csv:4: column "serial"', "line 2"),
+    "duplicate node id": (b"serial,node_id\nA-1,n1\nA-2,n1\n", 'v.csv:3: column "node_id"', "line 2"),
+    "quoted comma": (b'serial\n"A,1"\n', 'v.csv:2: column "serial"', "A,1"),
+    "walks out": (b"serial\n../../etc/x\n", "v.csv:2", "cannot be a serial"),
+    "absolute": (b"serial\n/abs\n", "v.csv:2", "cannot be a serial"),
+    "hidden": (b"serial\n.hid\n", "v.csv:2", "cannot be a serial"),
+    "taken": (b"serial\nA-1\nLMP-000002\n", "v.csv:3", 'serial "LMP-000002" is already in batch lamp-0001'),
+    "unknown column": (b"serail\nA-1\n", "v.csv:1", 'did you mean "serial"?'),
+    "column twice": (b"serial,serial\nA-1,A-2\n", "v.csv:1", "2 times"),
+    "too short": (b"serial,node_id\nA-1\n", "v.csv:2", "1 cells"),
+    "too long": (b"serial\nA-1,x\n", "v.csv:2", "2 cells"),
+    "open quote": (b'serial\n"A-1\n', "v.csv:2", "no CSV"),
+    "blank cell": (b'serial,node_id\nA-1,""\n', 'v.csv:2: column "node_id"', "blank"),
+    "latin-1": (b"serial\nA\xe9\n", "v.csv", "not UTF-8"),
+    "empty": (b"", "v.csv", "empty"),
+    "only a header": (b"serial\n", "v.csv:1", "no row"),
+}
+
+
+@pytest.mark.parametrize(("content", "place", "told"), BAD.values(), ids=BAD.keys())
+def test_values_files_that_are_bad(terminal: Terminal, lamp: Path, content: bytes, place: str, told: str) -> None:
+    """Anything wrong names file, line and column; nothing is created and no file is changed."""
+    Path("v.csv").write_bytes(content)
+    before = files(lamp)["product.toml"]
+    terminal("-C", lamp, "generate", "--values", "v.csv").refused(3, place, told)
+    assert batches(lamp) == {"lamp-0001": 3}
+    assert files(lamp)["product.toml"] == before
+
+
+def test_values_that_are_missing_or_other(terminal: Terminal, lamp: Path) -> None:
+    """A file that is not there or a folder is told; a count other than its rows too."""
+    terminal("-C", lamp, "generate", "--values", "v.csv").refused(3, "v.csv: cannot read this values file")
+    Path("v.csv").mkdir()
+    terminal("-C", lamp, "generate", "--values", "v.csv").refused(3, "v.csv")
+    Path("w.csv").write_text("serial\nA-1\n")
+    terminal("-C", lamp, "generate", "--values", "w.csv", "--count", "2").refused(3, "--count 2", "1 rows")
+
+
+def test_many_taken_serials_come_by_line(terminal: Terminal, lamp: Path) -> None:
+    """Of many serials that are taken the first twenty are told, in the order of the file."""
+    rows = [f"A-{number}" for number in range(700)]
+    Path("v.csv").write_text("\n".join(["serial", *rows]))
+    terminal.well("-C", lamp, "generate", "--values", "v.csv", "--batch", "first")
+    Path("w.csv").write_text("\n".join(["serial", "B-1", *reversed(rows)]))
+    said = terminal("-C", lamp, "generate", "--values", "w.csv")
+    said.refused(3, 'w.csv:3: serial "A-699" is already in batch first')
+    assert said.err.count("rmfab: error:") == 20
+    assert batches(lamp) == {"lamp-0001": 3, "first": 700}
+
+
+def test_a_values_file_again(terminal: Terminal, lamp: Path) -> None:
+    """The same file again under the batch's name is made already; without the name each serial is taken."""
+    Path("v.csv").write_text("serial\nA-1\nA-2\n")
+    terminal.well("-C", lamp, "generate", "--values", "v.csv", "--batch", "b")
+    assert terminal.well("-C", lamp, "generate", "--values", "v.csv", "--batch", "b") == "b\n"
+    terminal("-C", lamp, "generate", "--values", "v.csv").refused(3, "v.csv:2", "v.csv:3")
+    terminal("-C", lamp, "generate", "--values", "v.csv", "--batch", "c").refused(3, "v.csv:2")
+    assert batches(lamp) == {"lamp-0001": 3, "b": 2}
+
+
+def test_extra_columns_keep_their_pairing(terminal: Terminal, lamp: Path) -> None:
+    """Rows keep order and pairing, with columns in any order, quoted commas and the content of files."""
+    edit(lamp, "# config =", "config =")
+    config = "app,namespace,\nhw,data,u8\ncolour,data,string\nblob,file,hex2bin\n"
+    (lamp / "csv" / "config.csv").write_text(config)
+    lines = ["colour,node_id,blob,serial,hw"]
+    for number in range(40):
+        (lamp / "csv" / f"{number}.hex").write_text(f"{number:02x}" * 4)
+        lines.append(f'"warm, no. {number}",node{number:03d},{number}.hex,X-{number:03d},{number}')
+    Path("v.csv").write_text("\n".join(lines))
+    terminal("-C", lamp, "generate", "--count", "1").refused(3, "[factory] config", "hw, colour, blob")
+    terminal.well("-C", lamp, "generate", "--values", "v.csv", "--batch", "b")
+    workspace = open_workspace(lamp)
+    for number, bound in enumerate(workspace.ledger.identities("b")):
+        identity = workspace.open_identity(bound)
+        assert (identity.serial, identity.node_id) == (f"X-{number:03d}", f"node{number:03d}")
+        extra = {key: secret.reveal() for key, secret in identity.extra.items()}
+        assert extra["app", "hw"] == str(number)
+        assert extra["app", "colour"] == f"warm, no. {number}"
+        assert f"{number:02x}" * 4 in extra["app", "blob"]
+
+
+def test_extra_values_that_do_not_fit(terminal: Terminal, lamp: Path) -> None:
+    """A value out of its type's range and a file that is missing are told with their line."""
+    edit(lamp, "# config =", "config =")
+    (lamp / "csv" / "config.csv").write_text("app,namespace,\nhw,data,u8\nblob,file,binary\n")
+    Path("v.csv").write_text("hw,blob\n300,none.bin\n")
+    terminal("-C", lamp, "generate", "--values", "v.csv").refused(3, "v.csv:2", "none.bin")
+    assert batches(lamp) == {"lamp-0001": 3}
+
+
+def test_node_ids_from_values(terminal: Terminal, lamp: Path) -> None:
+    """With node_id = "values" a count alone is refused, and a file without the column too."""
+    edit(lamp, 'node_id = "shortuuid"', 'node_id = "values"')
+    terminal("-C", lamp, "generate", "--count", "2").refused(3, "--values FILE", "node_id")
+    Path("v.csv").write_text("serial\nA-1\n")
+    terminal("-C", lamp, "generate", "--values", "v.csv").refused(3, 'no column "node_id"')
+    Path("v.csv").write_text("node_id\nabc\ndef\n")
+    terminal.well("-C", lamp, "generate", "--values", "v.csv")
+    assert [one.node_id for one in open_workspace(lamp).ledger.identities("lamp-0002")] == ["abc", "def"]
+    Path("w.csv").write_text("node_id\nxyz\nabc\n")
+    terminal("-C", lamp, "generate", "--values", "w.csv").refused(3, "w.csv:3", 'node_id "abc"')
+
+
+def test_claim_products_need_no_ca(terminal: Terminal, fan: Path) -> None:
+    """Where claiming makes the credentials, identities have random and sec2 only; a column of node ids is refused."""
+    terminal.well("-C", fan, "generate", "--count", "2")
+    workspace: Workspace = open_workspace(fan)
+    for bound in workspace.ledger.identities("fan-0001"):
+        identity = workspace.open_identity(bound)
+        assert (identity.node_id, identity.certificate_pem, identity.private_key_pem) == (None, None, None)
+        assert len(identity.random.reveal()) == 64
+    Path("v.csv").write_text("node_id\nabc\n")
+    terminal("-C", fan, "generate", "--values", "v.csv").refused(3, "claiming makes them")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "key"),
+    [
+        ('username = "wifiprov"', 'username = "other"', "[provisioning] username"),
+        ("security = 2", "security = 1", "[provisioning] security"),
+        ('mqtt_host = "mqtt.example.org"', 'mqtt_host = "else.example.org"', "[identity] mqtt_host"),
+        ("size = 0x6000", "size = 0x8000", "[factory] size"),
+        ('qr = "json"', 'qr = "compact"', "[provisioning] qr"),
+    ],
+    ids=["username", "security", "mqtt", "size", "qr"],
+)
+def test_another_product_toml(terminal: Terminal, lamp: Path, old: str, new: str, key: str) -> None:
+    """A batch made for another product.toml is neither built, labelled nor flashed; the key that differs is named."""
+    edit(lamp, old, new)
+    build = terminal("-C", lamp, "build", "lamp-0001", "-o", "out")
+    build.refused(3, "batch lamp-0001 was made for another product.toml", key)
+    assert not Path("out").exists()
+    terminal("-C", lamp, "label", "lamp-0001", "-o", "l.pdf").refused(3, key)
+    terminal("-C", lamp, "label", "LMP-000001").refused(3, key)
+    assert not Path("l.pdf").exists()

@@ -1,0 +1,112 @@
+"""`rmfab init`, `rmfab ca` after it, and workspaces chosen from a terminal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from rmfab.product.vocabulary import Chip
+from tests.terminal import Terminal, files
+
+
+@pytest.mark.parametrize("chip", [chip.value for chip in Chip])
+def test_every_chip(terminal: Terminal, chip: str) -> None:
+    """A workspace of every chip is one that the other commands read; stdout stays empty."""
+    assert terminal.well("init", "w", "--chip", chip) == ""
+    assert f'chip = "{chip}"' in Path("w/product.toml").read_text()
+    terminal("-C", "w", "status").refused(4, "there is no ledger here", "`rmfab generate`")
+
+
+def test_again_and_otherwise(terminal: Terminal) -> None:
+    """The same init is repeatable, another one is refused before it makes anything, --force replaces."""
+    terminal.well("init", "w", "--mqtt-host", "a.example")
+    before = files(Path("w"))
+    terminal.well("init", "w", "--mqtt-host", "a.example")
+    terminal("init", "w", "--mqtt-host", "b.example").refused(3, "w/product.toml", "--force")
+    assert files(Path("w")) == before
+    terminal.well("init", "w", "--mqtt-host", "b.example", "--force")
+    assert 'mqtt_host = "b.example"' in Path("w/product.toml").read_text()
+    assert files(Path("w/keys")) == {Path(name).name: data for name, data in before.items() if name.startswith("keys")}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "told"),
+    [
+        (("--claim", "--mqtt-host", "a.example"), 2, "exclude each other"),
+        (("--mqtt-host", "https://a.example"), 3, "no host name"),
+        (("--serial", "LMP"), 3, "not a serial pattern"),
+        (("--name", "a\nb"), 3, "printable"),
+        (("--chip", "esp8266"), 2, "esp32c3"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_bad_arguments(terminal: Terminal, arguments: tuple[str, ...], code: int, told: str) -> None:
+    """What cannot stand in product.toml is refused, and no folder is made."""
+    terminal("init", "w", *arguments).refused(code, told)
+    assert not Path("w").exists()
+
+
+def test_a_folder_that_cannot_be(terminal: Terminal) -> None:
+    """A file in the way is told with its path."""
+    Path("w").touch()
+    terminal("init", "w").refused(3, "w: cannot make this folder")
+    terminal("init", "w/below").refused(3, "cannot make this folder")
+
+
+def test_claim(terminal: Terminal) -> None:
+    """--claim makes a product whose identities need neither CA nor MQTT host."""
+    terminal.well("init", "w", "--claim")
+    assert terminal.well("-C", "w", "generate", "--count", "2") == "w-0001\n"
+
+
+def test_chosen_by_environment(terminal: Terminal, lamp: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """RMFAB_WORKSPACE and -C choose a workspace; without them the folders upward are looked at."""
+    terminal("status").refused(3, "no product.toml here or above", "`rmfab init DIR`")
+    assert "lamp-0001" in terminal.well("-C", lamp, "status")
+    monkeypatch.setenv("RMFAB_WORKSPACE", str(lamp))
+    assert "lamp-0001" in terminal.well("status")
+    monkeypatch.setenv("RMFAB_WORKSPACE", str(lamp / "csv"))
+    terminal("status").refused(3, "csv: there is no product.toml here")
+    monkeypatch.delenv("RMFAB_WORKSPACE")
+    monkeypatch.chdir(lamp / "csv")
+    assert "lamp-0001" in terminal.well("status")
+
+
+def test_product_toml_complains_at_once(terminal: Terminal, lamp: Path) -> None:
+    """A misspelt key and a wrong value are told together, with a suggestion."""
+    path = lamp / "product.toml"
+    path.write_text(path.read_text().replace("mqtt_host", "mqqt_host").replace('"esp32c3" ', '"esp32c33" '))
+    said = terminal("-C", lamp, "status")
+    said.refused(3, "[identity] mqqt_host: unknown key", 'did you mean "mqtt_host"?', "[product] chip", '"esp32c3"?')
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("[station]\nname = 3\n", "[station] name"),
+        ('[[slot]]\nname = "A"\n', "port"),
+        ('[[slot]]\nname = "A"\nport = "x"\nbuad = 3\n', 'did you mean "baud"?'),
+        ('[[slot]]\nname = "A"\nport = "x"\nrestart = "sometimes"\n', "restart"),
+        ('[[slot]]\nname = "A"\nport = "x"\n[[slot]]\nname = "A"\nport = "y"\n', "two slots"),
+        ("[station\n", "not TOML"),
+    ],
+    ids=["name", "port", "misspelt", "restart", "twice", "toml"],
+)
+def test_station_toml(terminal: Terminal, lamp: Path, text: str, told: str) -> None:
+    """A wrong station.toml is told as product.toml is."""
+    (lamp / "station.toml").write_text(text)
+    terminal("-C", lamp, "station", "show").refused(3, "station.toml", told)
+
+
+def test_a_ca_that_does_not_match(terminal: Terminal, lamp: Path, tmp_path: Path) -> None:
+    """A CA whose key is another one is refused by `generate` and by `ca import`; nothing is made."""
+    terminal.well("init", "other", "--mqtt-host", "a.example")
+    terminal.well("-C", "other", "ca", "create", "--no-passphrase")
+    (lamp / "ca" / "ca.key").write_bytes((tmp_path / "other" / "ca" / "ca.key").read_bytes())
+    terminal("-C", lamp, "generate", "--count", "1").refused(3, "ca")
+    assert "lamp-0002" not in terminal.well("-C", lamp, "status")
+    terminal.well("init", "third", "--mqtt-host", "a.example")
+    crt, key = lamp / "ca" / "ca.crt", tmp_path / "other" / "ca" / "ca.key"
+    terminal("-C", "third", "ca", "import", crt, key, "--no-passphrase").refused(3)
+    assert not Path("third/ca/ca.key").exists()

@@ -1,0 +1,137 @@
+"""^C, SIGTERM and kill -9 at any moment: exit 130, no orphan, nothing lost, the same command goes on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from rmfab.workspace import open_workspace
+from tests.terminal import Terminal, environment, words
+
+COUNT = 7_000
+PATIENCE = 30.0
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="process groups as Linux has them")
+
+
+def alive(group: int) -> list[int]:
+    """The processes of a process group that still run; zombies do not count."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[2]) == group and fields[0] not in "ZX":
+            found.append(int(stat.parent.name))
+    return found
+
+
+def until(true: object, what: str) -> None:
+    """Waits until the function *true* says so."""
+    deadline = time.monotonic() + PATIENCE
+    while not true():  # type: ignore[operator]
+        assert time.monotonic() < deadline, what
+        time.sleep(0.01)
+
+
+def chunks(ledger: Path) -> int:
+    """How many chunks stand in the ledger."""
+    with sqlite3.connect(f"file:{ledger}?mode=ro", uri=True, timeout=10) as connection:
+        (count,) = connection.execute("SELECT count(*) FROM chunk").fetchone()
+    connection.close()
+    return int(count)
+
+
+def begun(folder: Path, *argv: str) -> subprocess.Popen[str]:
+    """A rmfab process with a process group of its own, as a shell gives it."""
+    return subprocess.Popen(
+        words("-C", folder, *argv),
+        cwd=folder,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+@pytest.mark.parametrize("how", ["^C", "^C^C", "SIGINT", "SIGTERM", "SIGKILL"])
+def test_a_batch_that_is_cut_short(terminal: Terminal, lamp: Path, how: str) -> None:
+    """Wherever `generate` is cut short, no process stays, the batch stays invisible, and the same command ends it."""
+    words_of_it = ("generate", "--count", str(COUNT), "--batch", "big", "--jobs", "2")
+    process = begun(lamp, *words_of_it)
+    until(lambda: chunks(lamp / "ledger.db") > 2, "no chunk was written")
+    if how.startswith("^C"):
+        os.killpg(process.pid, signal.SIGINT)
+        if how == "^C^C":
+            time.sleep(0.05)
+            os.killpg(process.pid, signal.SIGINT)
+    else:
+        process.send_signal(getattr(signal, how))
+    _, told = process.communicate(timeout=PATIENCE)
+    assert process.returncode == (-signal.SIGKILL if how == "SIGKILL" else 130)
+    until(lambda: alive(process.pid) == [], f"processes stayed: {alive(process.pid)}")
+    if how != "SIGKILL":
+        assert told == "rmfab: interrupted; the same command goes on where this one stopped\n"
+    standing = chunks(lamp / "ledger.db")
+    assert "big (open)" in terminal.well("-C", lamp, "status", "big")
+    terminal("-C", lamp, "build", "big", "-o", "out").refused(3)
+    assert terminal.well("-C", lamp, *words_of_it) == "big\n"
+    with open_workspace(lamp).ledger as ledger:
+        assert sum(1 for _ in ledger.chunks("big")) == COUNT // 500 > standing - 1
+        serials = [one.serial for one in ledger.identities("big")]
+        assert serials == [f"LMP-{number:06d}" for number in range(4, COUNT + 4)]
+
+
+@pytest.mark.parametrize(
+    "argv", [("generate", "--count", "9000"), ("--help",), ("status",), ("demo", "--dir", "d")], ids=" ".join
+)
+def test_interrupted_at_any_moment(lamp: Path, argv: tuple[str, ...]) -> None:
+    """^C at moments spread over a command's start ends it with 130 and one line, or it was through already.
+
+    Where Python itself is just starting or ending, it dies of the signal, which a shell shows as 130 too.
+    """
+    for number in range(5):
+        process = begun(lamp, *argv)
+        time.sleep(0.12 + 0.11 * number)
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGINT)
+        _, told = process.communicate(timeout=PATIENCE)
+        assert process.returncode in (130, 0, -signal.SIGINT), told
+        if process.returncode == 130:
+            assert "Traceback" not in told
+            assert told.splitlines()[-1] == "rmfab: interrupted; the same command goes on where this one stopped"
+        until(lambda process=process: alive(process.pid) == [], "processes stayed")
+
+
+def test_two_generates_at_once(lamp: Path) -> None:
+    """Two batches made on one ledger at the same time share no serial, no PoP, no name."""
+    both = [begun(lamp, "generate", "--count", "2500", "--batch", name) for name in ("one", "two")]
+    for process in both:
+        out, told = process.communicate(timeout=PATIENCE)
+        assert process.returncode == 0, told
+        assert out.strip() in ("one", "two")
+    with open_workspace(lamp).ledger as ledger:
+        made = [one for name in ("one", "two") for one in ledger.identities(name)]
+        assert len({one.serial for one in made}) == 5000
+        assert len({one.record.pop_tag for one in made}) == 5000
+        assert ledger.check() == ()
+
+
+def test_two_of_the_same_at_once(lamp: Path) -> None:
+    """The same command twice at once makes one batch, whole."""
+    both = [begun(lamp, "generate", "--count", "2500", "--batch", "one") for _ in range(2)]
+    for process in both:
+        out, told = process.communicate(timeout=PATIENCE)
+        assert (process.returncode, out) == (0, "one\n"), told
+    with open_workspace(lamp).ledger as ledger:
+        assert sum(1 for _ in ledger.identities("one")) == 2500
+        assert ledger.check() == ()

@@ -1,0 +1,124 @@
+"""`rmfab label`: sheets, pictures, terminal; printing is an event; void units and wrong places are refused."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import PIL.Image
+import pypdfium2
+import pytest
+import zxingcpp
+
+from rmfab.workspace import open_workspace
+from tests.terminal import Terminal, files
+
+
+def expected(folder: Path) -> dict[str, str]:
+    """Serial to PoP, from the sealed ledger."""
+    workspace = open_workspace(folder)
+    return {one.serial: workspace.open_identity(one).pop.reveal() for one in workspace.ledger.identities("lamp-0001")}
+
+
+def pops(image: PIL.Image.Image) -> set[str]:
+    """The PoP of every code in a picture, read by an independent decoder."""
+    return {json.loads(code.text)["pop"] for code in zxingcpp.read_barcodes(image)}
+
+
+def events(folder: Path, serial: str) -> int:
+    with open_workspace(folder).ledger as ledger:
+        return sum(1 for stored in ledger.history(serial) if stored.event.kind.value == "label")
+
+
+def test_a_sheet(terminal: Terminal, lamp: Path) -> None:
+    """A PDF of a batch carries every unit's code and text; it is 0600; the bytes are the same again."""
+    assert terminal.well("-C", lamp, "label", "lamp-0001", "-o", "l.pdf") == ""
+    data = Path("l.pdf").read_bytes()
+    assert Path("l.pdf").stat().st_mode & 0o777 == 0o600
+    document = pypdfium2.PdfDocument(data)
+    assert len(document) == 1
+    assert pops(document[0].render(scale=300 / 72).to_pil()) == set(expected(lamp).values())
+    text = document[0].get_textpage().get_text_bounded().replace(" ", "")
+    for serial, pop in expected(lamp).items():
+        assert serial in text
+        assert pop in text
+    document.close()
+    terminal.well("-C", lamp, "label", "lamp-0001", "-o", "l.pdf")
+    assert Path("l.pdf").read_bytes() == data
+    assert events(lamp, "LMP-000001") == 2
+    assert terminal.well("-C", lamp, "status").splitlines()[1].split()[-1] == "3"
+    assert "labelled      2 times" in terminal.well("-C", lamp, "trace", "LMP-000001")
+
+
+def test_pictures(terminal: Terminal, lamp: Path) -> None:
+    """One unit becomes a PNG or SVG, several a folder of them, each code read back."""
+    terminal.well("-C", lamp, "label", "LMP-000002", "-o", "u.png")
+    assert pops(PIL.Image.open("u.png")) == {expected(lamp)["LMP-000002"]}
+    terminal.well("-C", lamp, "label", "LMP-000002", "-o", "u.svg")
+    assert "<svg" in Path("u.svg").read_text()
+    terminal.well("-C", lamp, "label", "lamp-0001", "-o", "pictures", "--format", "png")
+    for name, data in files(Path("pictures")).items():
+        assert pops(PIL.Image.open(io.BytesIO(data))) == {expected(lamp)[name.removesuffix(".png")]}
+    assert Path("pictures").stat().st_mode & 0o777 == 0o700
+    terminal("-C", lamp, "label", "lamp-0001", "-o", "x.png").refused(3, "do not go into one .png")
+
+
+def test_on_the_terminal(terminal: Terminal, lamp: Path) -> None:
+    """Without -o the code is text on stdout, beside serial and PoP; too many are refused."""
+    out = terminal.well("-C", lamp, "label", "LMP-000003", "LMP-000003")
+    assert out.startswith("LMP-000003   PROV_")
+    assert out.count("PoP") == 1
+    assert "█" in out
+    assert "\x1b" not in out
+    terminal.well("-C", lamp, "generate", "--count", "9", "--batch", "nine")
+    terminal("-C", lamp, "label", "nine").refused(3, "too many for a terminal", "-o labels.pdf")
+
+
+def test_start_at(terminal: Terminal, lamp: Path) -> None:
+    """A sheet that was begun goes on at its first free label, over to the next page."""
+    terminal.well("-C", lamp, "label", "lamp-0001", "--start-at", "64", "-o", "l.pdf")
+    document = pypdfium2.PdfDocument("l.pdf")
+    assert [len(pops(page.render(scale=300 / 72).to_pil())) for page in document] == [2, 1]
+    document.close()
+    terminal("-C", lamp, "label", "lamp-0001", "--start-at", "66", "-o", "m.pdf").refused(3, "no label 66")
+    terminal("-C", lamp, "label", "lamp-0001", "--start-at", "0", "-o", "m.pdf").refused(2, "--start-at")
+    assert not Path("m.pdf").exists()
+
+
+@pytest.mark.parametrize(
+    ("argv", "code", "told"),
+    [
+        (("nope", "-o", "l.pdf"), 3, "neither a batch nor a serial"),
+        (("lamp-0001", "-o", "l.doc"), 2, "no .pdf, .png or .svg"),
+        (("lamp-0001", "--sheet", "L9999", "-o", "l.pdf"), 3, "--sheet: "),
+        (("lamp-0001", "-o", "nowhere/l.pdf"), 3, "nowhere/l.pdf"),
+        (("lamp-0001", "--format", "pdf"), 2, "-o FILE"),
+        (("lamp-0001", "--format", "terminal", "-o", "x"), 2, "-o FILE"),
+        ((), 2, "BATCH|SERIAL"),
+    ],
+    ids=["unknown", "suffix", "sheet", "folder", "no -o", "terminal -o", "nothing"],
+)
+def test_bad_arguments(terminal: Terminal, lamp: Path, argv: tuple[str, ...], code: int, told: str) -> None:
+    """What cannot be labelled or written is told, and no printing is noted."""
+    terminal("-C", lamp, "label", *argv).refused(code, told)
+    assert events(lamp, "LMP-000001") == 0
+
+
+def test_other_content_and_void_units(terminal: Terminal, lamp: Path) -> None:
+    """A file of other content stays without --force; a void unit gets no label, alone or in its batch."""
+    Path("l.pdf").write_text("mine")
+    terminal("-C", lamp, "label", "lamp-0001", "-o", "l.pdf").refused(3, "l.pdf", "--force")
+    assert Path("l.pdf").read_text() == "mine"
+    assert events(lamp, "LMP-000001") == 0
+    terminal.well("-C", lamp, "void", "LMP-000002", "--reason", "x")
+    terminal("-C", lamp, "label", "LMP-000001", "LMP-000002", "-o", "m.pdf").refused(3, "LMP-000002", "void")
+    terminal.well("-C", lamp, "label", "lamp-0001", "-o", "pngs", "--format", "png")
+    assert sorted(files(Path("pngs"))) == ["LMP-000001.png", "LMP-000003.png"]
+
+
+def test_a_sheet_of_product_toml_that_is_none(terminal: Terminal, lamp: Path) -> None:
+    """An unknown sheet in product.toml is told with its key path."""
+    path = lamp / "product.toml"
+    path.write_text(path.read_text().replace('"L7651"', '"L9999"'))
+    terminal("-C", lamp, "label", "lamp-0001", "-o", "l.pdf").refused(3, "product.toml: [label] sheet", "L7651")

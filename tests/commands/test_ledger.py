@@ -1,0 +1,186 @@
+"""A ledger that is locked, read-only, on a full disk, newer, damaged or absent; status, trace, void and keeping."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from rmfab.ledger.store import Ledger
+from tests.terminal import Terminal, environment, files, words
+
+LOCK = (
+    "import sqlite3, sys\n"
+    "c = sqlite3.connect(sys.argv[1], isolation_level=None); c.execute('BEGIN IMMEDIATE')\n"
+    "print('locked', flush=True); sys.stdin.read()"
+)
+
+
+@contextmanager
+def locked(ledger: Path) -> Iterator[None]:
+    """Another process holds the right to write."""
+    other = subprocess.Popen(
+        [sys.executable, "-c", LOCK, str(ledger)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert other.stdout is not None
+    assert other.stdout.readline() == "locked\n"
+    try:
+        yield
+    finally:
+        other.communicate(timeout=10)
+
+
+def change(ledger: Path, statement: str) -> None:
+    connection = sqlite3.connect(ledger)
+    connection.execute(statement)
+    connection.commit()
+    connection.close()
+
+
+WRITES = (
+    ("generate", "--count", "1"),
+    ("void", "LMP-000001", "--reason", "x"),
+    ("label", "LMP-000001"),
+)
+
+
+@pytest.mark.parametrize("argv", WRITES, ids=lambda argv: argv[0])
+def test_locked(terminal: Terminal, lamp: Path, monkeypatch: pytest.MonkeyPatch, argv: tuple[str, ...]) -> None:
+    """A ledger that another program keeps locked is told after a patient wait; to read it is no trouble."""
+    monkeypatch.setitem(Ledger.open.__func__.__kwdefaults__, "patience", 0.2)  # type: ignore[attr-defined]
+    with locked(lamp / "ledger.db"):
+        terminal("-C", lamp, *argv).refused(4, "ledger.db", "locked by another program", "hint")
+        assert "lamp-0001" in terminal.well("-C", lamp, "status")
+        assert "generated" in terminal.well("-C", lamp, "trace", "LMP-000001")
+    assert terminal("-C", lamp, *argv).code == 0
+
+
+def test_read_only(lamp: Path) -> None:
+    """A ledger that this user may not write is told, and stays as it was."""
+    command = words("-C", lamp, "void", "LMP-000001", "--reason", "x")
+    if os.geteuid() == 0:
+        if shutil.which("setpriv") is None:
+            pytest.skip("no setpriv to give up root with")
+        command = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *command]
+        for folder in lamp.parents:
+            if not folder.stat().st_mode & 0o001:
+                folder.chmod(0o755)
+    before = files(lamp)["ledger.db"]
+    (lamp / "ledger.db").chmod(0o444)
+    lamp.chmod(0o555)
+    done = subprocess.run(command, cwd="/", env=environment(HOME="/"), capture_output=True, text=True, timeout=60)
+    lamp.chmod(0o755)
+    assert done.returncode == 4, done.stderr
+    assert "rmfab: error:" in done.stderr
+    assert "ledger.db" in done.stderr
+    assert files(lamp)["ledger.db"] == before
+
+
+@pytest.mark.parametrize("limit", [60, 130, 200, 400])
+def test_a_full_disk(terminal: Terminal, lamp: Path, limit: int) -> None:
+    """Wherever the disk is full while a batch is made, it is told, and the same command ends the batch later."""
+    argv = ("-C", str(lamp), "generate", "--count", "1500", "--batch", "big", "--jobs", "1")
+    shell = f'ulimit -f {limit}; exec "$@"'
+    done = subprocess.run(
+        ["bash", "-c", shell, "-", *words(*argv)], cwd=lamp, env=environment(), capture_output=True, text=True
+    )
+    assert done.returncode == 4, done.stderr
+    assert "the disk" in done.stderr
+    assert terminal.well(*argv) == "big\n"
+    terminal.well("-C", lamp, "ledger", "check")
+
+
+def test_newer(terminal: Terminal, lamp: Path) -> None:
+    """A ledger of a newer rmfab is neither read nor changed."""
+    change(lamp / "ledger.db", "UPDATE alembic_version SET version_num = '9999'")
+    before = files(lamp)["ledger.db"]
+    for argv in (("status",), *WRITES):
+        terminal("-C", lamp, *argv).refused(4, "newer rmfab", "update rmfab")
+    assert files(lamp)["ledger.db"] == before
+
+
+@pytest.mark.parametrize("argv", [("status",), ("trace", "LMP-000001"), ("ledger", "check"), *WRITES[1:]], ids=" ".join)
+def test_absent(terminal: Terminal, lamp: Path, argv: tuple[str, ...]) -> None:
+    """A ledger that is not there is told, and not begun by looking for it."""
+    (lamp / "ledger.db").unlink()
+    terminal("-C", lamp, *argv).refused(4, "there is no ledger here", "RMFAB_LEDGER")
+    assert not (lamp / "ledger.db").exists()
+
+
+def test_damaged(terminal: Terminal, lamp: Path) -> None:
+    """A file that is no ledger, or a damaged one, stops the line with 5."""
+    good = (lamp / "ledger.db").read_bytes()
+    for bad in (b"garbage" * 100, good[: len(good) // 3], good[:4096] + bytes(8192) + good[12288:]):
+        for name in ("ledger.db-wal", "ledger.db-shm"):
+            (lamp / name).unlink(missing_ok=True)
+        (lamp / "ledger.db").write_bytes(bad)
+        said = terminal("-C", lamp, "ledger", "check")
+        said.refused(5, "ledger.db")
+    (lamp / "ledger.db").write_bytes(b"")
+    terminal("-C", lamp, "status").refused(4, "empty")
+
+
+def test_elsewhere(terminal: Terminal, lamp: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """RMFAB_LEDGER names another file; a place that cannot be is told."""
+    shutil.move(lamp / "ledger.db", tmp_path / "elsewhere.db")
+    monkeypatch.setenv("RMFAB_LEDGER", str(tmp_path / "elsewhere.db"))
+    assert "lamp-0001" in terminal.well("-C", lamp, "status")
+    for place, told in (("/nowhere/l.db", "no ledger here"), ("postgresql://u:pw@h/db", "in a file")):
+        monkeypatch.setenv("RMFAB_LEDGER", place)
+        said = terminal("-C", lamp, "status")
+        assert said.code in (3, 4)
+        assert told in said.err
+        assert "pw" not in said.err
+
+
+def test_status(terminal: Terminal, lamp: Path) -> None:
+    """Batches stand in a table or a JSON document; an unknown one is told."""
+    head, row = terminal.well("-C", lamp, "status").splitlines()
+    assert head.split()[:4] == ["batch", "product", "size", "generated"]
+    assert row.split() == ["lamp-0001", "lamp", "3", "3", "0", "0", "0", "0", "0", "0"]
+    (document,) = json.loads(terminal.well("-C", lamp, "status", "--json", "lamp-0001"))
+    assert (document["batch"], document["size"], document["open"]) == ("lamp-0001", 3, False)
+    terminal("-C", lamp, "status", "nope").refused(3, 'no batch "nope"')
+
+
+def test_trace_and_void(terminal: Terminal, lamp: Path) -> None:
+    """A unit's story by serial and node id, as text and JSON; a void identity stays void and says why."""
+    terminal.well("-C", lamp, "void", "LMP-000002", "--reason", "USB torn off")
+    terminal.well("-C", lamp, "void", "LMP-000002", "--reason", "again")
+    text = terminal.well("-C", lamp, "trace", "LMP-000002")
+    assert text.startswith("LMP-000002  void  batch lamp-0001\n")
+    assert "(void: USB torn off)" in text
+    assert "None" not in text
+    document = json.loads(terminal.well("-C", lamp, "trace", "--json", "LMP-000002"))
+    (identity,) = document["identities"]
+    assert identity["state"] == "void"
+    assert json.loads(terminal.well("-C", lamp, "trace", "--json", identity["node_id"]))["identities"] == [identity]
+    terminal("-C", lamp, "trace", "nope").refused(3, 'called "nope"')
+    terminal("-C", lamp, "void", "nope", "--reason", "x").refused(3, "nope")
+    terminal("-C", lamp, "void", "LMP-000001", "--reason", " ").refused(2, "--reason")
+    terminal("-C", lamp, "label", "LMP-000002").refused(3, "void")
+
+
+def test_keeping(terminal: Terminal, lamp: Path) -> None:
+    """check finds a sound ledger sound and a changed one not; rebuild mends states; a backup is a ledger."""
+    assert "sound" in terminal("-C", lamp, "ledger", "check").err
+    assert terminal("-C", lamp, "ledger", "rebuild").err == "rmfab: nothing to mend\n"
+    terminal.well("-C", lamp, "ledger", "backup", "b.db")
+    terminal("-C", lamp, "ledger", "backup", "b.db").refused(3, "b.db: this file exists")
+    assert Path("b.db").stat().st_mode & 0o777 == 0o600
+    change(lamp / "ledger.db", "UPDATE identity SET state = 'void' WHERE serial = 'LMP-000001'")
+    said = terminal("-C", lamp, "ledger", "check")
+    said.refused(5, "do not hold", "`rmfab ledger rebuild`")
+    assert "LMP-000001" in said.out
+    assert "1 units mended" in terminal("-C", lamp, "ledger", "rebuild").err
+    terminal.well("-C", lamp, "ledger", "check")
+    shutil.copy("b.db", lamp / "ledger.db")
+    terminal.well("-C", lamp, "ledger", "check")

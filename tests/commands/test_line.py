@@ -1,0 +1,209 @@
+"""`flash`, `verify` and `run` before any board is touched: releases, ports, batches. Boards are tests/line's."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import shutil
+import socket
+import threading
+from pathlib import Path
+
+import pytest
+import serial
+
+from rmfab.commands.on_slots import _raise_worst
+from rmfab.errors import BatchUsedUp, CloneError, InputError, PortError, RmfabError, StationError, UnitsFailed
+from rmfab.ledger.events import Outcome
+from rmfab.line.happening import Summary, UnitEnded
+from rmfab.product.vocabulary import Chip
+from rmfab.virtual.firmware import make_build_folder
+from tests.terminal import Terminal, files
+
+
+@pytest.fixture(scope="session")
+def builds(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two ESP-IDF build folders that no test touches."""
+    root = tmp_path_factory.mktemp("builds")
+    for chip in (Chip.ESP32C3, Chip.ESP32):
+        make_build_folder(root / chip.value, chip, app_size=128 * 1024)
+    return root
+
+
+@pytest.fixture
+def build(builds: Path, tmp_path: Path) -> Path:
+    """A build folder for the lamp's chip."""
+    return Path(shutil.copytree(builds / "esp32c3", tmp_path / "build"))
+
+
+LINE = ("flash", "run")
+
+
+@pytest.mark.parametrize("command", LINE)
+def test_build_folders_that_are_none(terminal: Terminal, lamp: Path, build: Path, builds: Path, command: str) -> None:
+    """No flasher_args.json, a part that is missing or cut short, another chip: refused before any port is opened."""
+    argv = ("-C", lamp, command, "--port", "/dev/nowhere", "--release")
+    before = files(lamp)["ledger.db"]
+    terminal(*argv, "nowhere").refused(3, "nowhere")
+    terminal(*argv, builds / "esp32").refused(3, "esp32")
+    args = json.loads((build / "flasher_args.json").read_text())
+    app = build / args["app"]["file"]
+    whole = app.read_bytes()
+    app.write_bytes(whole[: len(whole) // 2])
+    terminal(*argv, build).refused(3, "app", "cut short")
+    app.unlink()
+    terminal(*argv, build).refused(3, app.name)
+    app.write_bytes(whole)
+    (build / "flasher_args.json").write_text("{")
+    terminal(*argv, build).refused(3, "flasher_args.json")
+    (build / "flasher_args.json").unlink()
+    terminal(*argv, build).refused(3, "flasher_args.json")
+    assert files(lamp)["ledger.db"] == before
+
+
+def test_a_bundle_that_was_changed(terminal: Terminal, lamp: Path, build: Path) -> None:
+    """A bundle of which a byte was changed, or that is cut short, is refused."""
+    terminal.well("release", "build", build, "-o", "r.rmfab")
+    data = Path("r.rmfab").read_bytes()
+    for bad in (data[:-512], data[:5000] + bytes([data[5000] ^ 1]) + data[5001:], b""):
+        Path("bad.rmfab").write_bytes(bad)
+        said = terminal("-C", lamp, "flash", "--port", "/dev/nowhere", "--release", "bad.rmfab")
+        assert said.code in (3, 5)
+        said.refused(said.code, "bad.rmfab")
+
+
+@pytest.mark.parametrize("command", [*LINE, "verify"])
+def test_a_port_that_is_absent(terminal: Terminal, lamp: Path, build: Path, command: str) -> None:
+    """A port that does not exist is an error of the station; no identity is claimed for it."""
+    said = terminal("-C", lamp, command, "--port", "/dev/nowhere", "--release", build)
+    said.refused(4, "/dev/nowhere: this port does not exist", "`rmfab ports`")
+    assert terminal.well("-C", lamp, "status").splitlines()[1].split()[3] == "3"
+
+
+def test_ports_that_are_busy_or_silent(terminal: Terminal, lamp: Path, build: Path) -> None:
+    """A port that another rmfab holds and a peer that never answers end as station errors with a hint."""
+    master, slave = pty.openpty()
+    holder = serial.Serial(os.ttyname(slave), exclusive=True)
+    said = terminal("-C", lamp, "flash", "--port", os.ttyname(slave), "--release", build)
+    said.refused(4, "in use by another program")
+    holder.close()
+    said = terminal("-C", lamp, "flash", "--port", os.ttyname(slave), "--release", build)
+    said.refused(4, os.ttyname(slave))
+    os.close(master)
+    os.close(slave)
+
+
+def hang_up(server: socket.socket) -> None:
+    """Takes one client and leaves it at once."""
+    server.accept()[0].close()
+
+
+def test_a_peer_that_is_no_serial_server(terminal: Terminal, lamp: Path, build: Path) -> None:
+    """A TCP port where nothing listens, and one where something else does, are told."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        thread = threading.Thread(target=hang_up, args=(server,), daemon=True)
+        thread.start()
+        said = terminal("-C", lamp, "flash", "--port", f"rfc2217://127.0.0.1:{port}", "--release", build)
+        said.refused(4, str(port))
+        thread.join(timeout=5)
+    terminal("-C", lamp, "flash", "--port", f"rfc2217://127.0.0.1:{port}", "--release", build).refused(4, str(port))
+
+
+@pytest.mark.parametrize(
+    ("argv", "code", "told"),
+    [
+        (("flash",), 3, "no port given"),
+        (("flash", "--port", "/dev/x"), 3, "no release given"),
+        (("flash", "--port", "/dev/x", "--port", "/dev/x"), 3, "given twice"),
+        (("run", "--port", "/dev/x", "--batch", "nope"), 3, 'no batch "nope"'),
+        (("run", "--port", "/dev/x", "--port", "/dev/y", "--serial", "LMP-000001"), 3, "one unit"),
+        (("verify", "--port", "/dev/x", "--baud", "1"), 2, "--baud"),
+    ],
+    ids=["no port", "no release", "twice", "batch", "serial", "baud"],
+)
+def test_bad_arguments(
+    terminal: Terminal, lamp: Path, build: Path, argv: tuple[str, ...], code: int, told: str
+) -> None:
+    """What the line cannot start with is told before it starts."""
+    release = () if told in ("no release given",) else ("--release", str(build))
+    terminal("-C", lamp, *argv, *release).refused(code, told)
+
+
+def test_another_product_toml(terminal: Terminal, lamp: Path, build: Path) -> None:
+    """Identities made for another product.toml are refused before any board is claimed, named or not."""
+    path = lamp / "product.toml"
+    path.write_text(path.read_text().replace('username = "wifiprov"', 'username = "other"'))
+    argv = ("-C", lamp, "flash", "--port", "/dev/nowhere", "--release", build)
+    for batch in ((), ("--batch", "lamp-0001")):
+        terminal(*argv, *batch).refused(
+            3, "batch lamp-0001 was made for another product.toml", "[provisioning] username"
+        )
+
+
+def test_json_ends_with_a_summary(terminal: Terminal, lamp: Path, build: Path) -> None:
+    """`--json` is one object a line, the summary last, also where no port could be opened."""
+    said = terminal("-C", lamp, "run", "--port", "/dev/no", "--port", "/dev/nil", "--release", build, "--json")
+    assert said.code == 4
+    found = [json.loads(line) for line in said.out.splitlines()]
+    assert [event["class"] for event in found if event["event"] == "unit"] == ["port-absent"] * 2
+    assert found[-1] == {"event": "summary", "passed": 0, "failed": 0, "errors": 2, "aborted": 0}
+
+
+def ended(outcome: Outcome, error: RmfabError | None = None) -> UnitEnded:
+    return UnitEnded("ts", "s", "A1", "LMP-000001", None, outcome, None, None, 0.0, None, error)
+
+
+class Stopped:
+    """What of a floor the exit code depends on."""
+
+    def __init__(self, stopped: bool = False, by: RmfabError | None = None) -> None:
+        self.stopped = stopped
+        self.stopped_by = by
+
+
+CLONE, USED_UP, PORT = CloneError("clone"), BatchUsedUp("used up"), PortError("gone")
+
+
+@pytest.mark.parametrize(
+    ("floor", "units", "bug", "expected"),
+    [
+        (Stopped(), [ended(Outcome.PASS)], None, None),
+        (Stopped(), [ended(Outcome.MARGINAL)], None, None),
+        (Stopped(by=USED_UP), [ended(Outcome.ERROR, USED_UP), ended(Outcome.ERROR, CLONE)], None, CloneError),
+        (Stopped(stopped=True), [ended(Outcome.ERROR, CLONE)], ValueError("bug"), CloneError),
+        (Stopped(stopped=True), [ended(Outcome.FAIL)], ValueError("bug"), ValueError),
+        (Stopped(stopped=True), [ended(Outcome.FAIL), ended(Outcome.ABORTED)], None, KeyboardInterrupt),
+        (Stopped(), [ended(Outcome.ERROR, PORT), ended(Outcome.FAIL)], None, UnitsFailed),
+        (Stopped(), [ended(Outcome.ERROR, USED_UP), ended(Outcome.ERROR, PORT)], None, PortError),
+        (Stopped(by=USED_UP), [ended(Outcome.PASS), ended(Outcome.ERROR, USED_UP)], None, BatchUsedUp),
+        (Stopped(), [ended(Outcome.PASS), ended(Outcome.ERROR, InputError("x"))], None, InputError),
+        (Stopped(), [ended(Outcome.PASS), ended(Outcome.ERROR)], None, StationError),
+    ],
+    ids=[
+        "pass",
+        "marginal",
+        "5 over 3",
+        "5 over 70",
+        "70 over 130",
+        "130 over 1",
+        "1 over 4",
+        "4 over 3",
+        "3 loop",
+        "3",
+        "4",
+    ],
+)
+def test_the_worst_counts(
+    floor: Stopped, units: list[UnitEnded], bug: Exception | None, expected: type[BaseException] | None
+) -> None:
+    """Where several exit codes apply: 5, 70, 130, 1, 4, then 3."""
+    summary = Summary()
+    for unit in units:
+        summary.count(unit)
+    if expected is None:
+        _raise_worst(floor, summary, units, bug)  # type: ignore[arg-type]
+        return
+    with pytest.raises(expected):
+        _raise_worst(floor, summary, units, bug)  # type: ignore[arg-type]

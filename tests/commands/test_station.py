@@ -1,0 +1,128 @@
+"""`rmfab station`: a second host opens identities only once it was admitted. `rmfab ports`."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from serial.tools.list_ports_common import ListPortInfo
+
+from tests.terminal import Terminal, copied, files
+
+
+def second(lamp: Path, folder: Path) -> Path:
+    """The workspace as another host has it: everything but keys/."""
+    copied(lamp, folder)
+    shutil.rmtree(folder / "keys")
+    return folder
+
+
+def bring(terminal: Terminal, lamp: Path, other: Path) -> None:
+    """Brings the ledger to another host, as a backup."""
+    terminal.well("-C", lamp, "ledger", "backup", other / "new.db")
+    for path in other.glob("ledger.db*"):
+        path.unlink()
+    (other / "new.db").rename(other / "ledger.db")
+
+
+def test_admitting_another_station(terminal: Terminal, lamp: Path, tmp_path: Path) -> None:
+    """Another host's key opens nothing before `station admit`, everything after it, old batches and new ones."""
+    other = second(lamp, tmp_path / "other")
+    terminal("-C", other, "station", "show").refused(4, "station key", "`rmfab station key`")
+    recipient = terminal.well("-C", other, "station", "key").strip()
+    assert terminal.well("-C", other, "station", "key").strip() == recipient
+    terminal("-C", other, "build", "lamp-0001", "-o", "x").refused(4, "station admit")
+    said = terminal("-C", lamp, "station", "admit", recipient, "--name", "bench 2")
+    assert said.err == "rmfab: admitted; 1 data key wrapped anew for 2 recipients\n"
+    terminal.well("-C", lamp, "generate", "--count", "2", "--batch", "later")
+    shutil.copy(lamp / "product.toml", other / "product.toml")
+    bring(terminal, lamp, other)
+    assert f'bench-2 = "{recipient}"' in (other / "product.toml").read_text()
+    for batch in ("lamp-0001", "later"):
+        terminal.well("-C", other, "build", batch, "-o", f"theirs-{batch}")
+        terminal.well("-C", lamp, "build", batch, "-o", f"ours-{batch}")
+        assert files(Path(f"theirs-{batch}")) == files(Path(f"ours-{batch}"))
+    terminal.well("-C", lamp, "ledger", "check")
+    terminal("-C", other, "generate", "--count", "1").refused(3, "unique.key")
+
+
+def test_admitting_twice(terminal: Terminal, lamp: Path, tmp_path: Path) -> None:
+    """Admitting again changes no recipient; a name that is taken, or what is no recipient, is refused."""
+    recipient = terminal.well("-C", second(lamp, tmp_path / "o"), "station", "key").strip()
+    terminal.well("-C", lamp, "station", "admit", recipient)
+    before = files(lamp)["product.toml"]
+    terminal.well("-C", lamp, "station", "admit", recipient)
+    assert files(lamp)["product.toml"] == before
+    third = terminal.well("-C", second(lamp, tmp_path / "p"), "station", "key").strip()
+    name = f"station-{recipient[-6:]}"
+    terminal("-C", lamp, "station", "admit", third, "--name", name).refused(3, "another recipient", "--name")
+    for wrong in ("age1x", "AGE-SECRET-KEY-1XYZ", ""):
+        said = terminal("-C", lamp, "station", "admit", wrong)
+        said.refused(3)
+        assert "SECRET-KEY-1XYZ" not in said.err
+    assert files(lamp)["product.toml"] == before
+
+
+def test_a_station_that_may_not_admit(terminal: Terminal, lamp: Path, tmp_path: Path) -> None:
+    """A host that opens nothing admits nobody, and product.toml stays as it was."""
+    other = second(lamp, tmp_path / "other")
+    recipient = terminal.well("-C", other, "station", "key").strip()
+    before = files(other)["product.toml"]
+    terminal("-C", other, "station", "admit", recipient).refused(4)
+    assert files(other)["product.toml"] == before
+
+
+def test_before_the_first_batch(terminal: Terminal, fan: Path, lamp: Path) -> None:
+    """A station is admitted also where nothing was made yet."""
+    recipient = terminal.well("-C", lamp, "station", "key").strip()
+    assert "0 data keys" in terminal("-C", fan, "station", "admit", recipient).err
+    assert not (fan / "ledger.db").exists()
+
+
+def test_show(terminal: Terminal, lamp: Path) -> None:
+    """The station's name, its recipient and its slots are data."""
+    slots = '[station]\nname = "bench-1"\n[[slot]]\nname = "A1"\nport = "COM7"\nbaud = 460800\n'
+    (lamp / "station.toml").write_text(slots)
+    out = terminal.well("-C", lamp, "station", "show")
+    assert "bench-1" in out
+    assert "age1" in out
+    assert "slot A1  COM7  460800 baud" in out
+
+
+def test_no_ports(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nothing is plugged in, stdout is empty and stderr says so; JSON is an empty list."""
+    monkeypatch.setattr("serial.tools.list_ports.comports", list)
+    said = terminal("ports")
+    assert (said.code, said.out, said.err) == (0, "", "rmfab: no USB serial port is plugged in\n")
+    assert json.loads(terminal.well("ports", "--json")) == []
+
+
+def test_ports_are_a_slot_table(
+    terminal: Terminal, lamp: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is plugged in is a slot table that station.toml takes as it is, each by its place in the USB tree."""
+    devices = []
+    by_path = tmp_path / "by-path"
+    by_path.mkdir()
+    for number in (2, 1):
+        device = tmp_path / f"ttyUSB{number}"
+        device.touch()
+        (by_path / f"pci-0000:00:14.0-usb-0:{number}:1.0-port0").symlink_to(device)
+        (by_path / f"pci-0000:00:14.0-usbv2-0:{number}:1.0-port0").symlink_to(device)
+        info = ListPortInfo(str(device))
+        info.vid, info.location, info.description = 0x10C4, f"1-{number}", 'CP2102N "UART"'
+        devices.append(info)
+    builtin = ListPortInfo("/dev/ttyS0")
+    monkeypatch.setattr("serial.tools.list_ports.comports", lambda: [builtin, *devices])
+    monkeypatch.setattr("rmfab.board.port._BY_PATH", by_path)
+    out = terminal.well("ports")
+    (lamp / "station.toml").write_text(out)
+    shown = terminal.well("-C", lamp, "station", "show").splitlines()
+    slots = [line.split() for line in shown if line.startswith("slot")]
+    assert [(words[1], Path(words[2]).name) for words in slots] == [
+        ("1", "pci-0000:00:14.0-usb-0:1:1.0-port0"),
+        ("2", "pci-0000:00:14.0-usb-0:2:1.0-port0"),
+    ]
+    assert [port["location"] for port in json.loads(terminal.well("ports", "--json"))] == ["1-1", "1-2"]

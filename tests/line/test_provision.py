@@ -1,0 +1,317 @@
+"""The step `provision` on virtual boards: what passes, what each fault is called, who is to blame, and what is kept."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+
+import pytest
+
+from rmfab.nvs.reader import read
+from rmfab.product.vocabulary import Chip, Credentials, QrForm, Security
+from rmfab.virtual.network import FACTORY_NETWORK, Network
+from rmfab.virtual.spec import BoardSpec
+from tests.line.floor import FCTRY, NVS, UNITS, copied, found, ports, serve, spec
+from tests.line.process import line, read_until
+
+PASSED = {"session": "PASS", "key": "PASS", "wrong-pop": "PASS"}
+SCAN = (('scan_ssid = ""', f'scan_ssid = "{FACTORY_NETWORK.ssid}"'),)
+JOIN = (("join = false", "join = true"), ("join_timeout = 30.0", "join_timeout = 4.0"))
+
+
+def checks(said):
+    """What the step says of each of its checks."""
+    return said.step("provision")["measurements"]["checks"]
+
+
+def held_network(flash):
+    """The Wi-Fi credentials in a flash's `nvs`, empty where it holds none."""
+    entries = read(flash[NVS : NVS + 0x6000]).entries
+    told = [e.value for e in entries if e.key in ("sta.ssid", "sta.pswd") and isinstance(e.value, bytes)]
+    return [value for value in told if value.strip(b"\0\xff")]
+
+
+def give_network(factory, ssid=FACTORY_NETWORK.ssid, passphrase=FACTORY_NETWORK.password, mode=0o600):
+    """A file with the factory network, named in station.toml."""
+    path = factory.root / "factory-wifi.toml"
+    path.write_text(f'ssid = "{ssid}"\npassphrase = "{passphrase}"\n')
+    path.chmod(mode)
+    (factory.root / "station.toml").write_text('[provisioning]\nnetwork = "factory-wifi.toml"\n')
+
+
+def written(factory, said):
+    """Everything that a run wrote, but what carries secrets by design."""
+    paths = [*(factory.root / "logs").iterdir(), *factory.root.glob("ledger.db*")]
+    return [path.read_bytes() for path in paths] + [json.dumps(said.events).encode(), said.words.encode()]
+
+
+class TestHappy:
+    """A good unit passes, whatever its security and the form of its code."""
+
+    @pytest.mark.parametrize("security", Security)
+    def test_security(self, tmp_path, security):
+        """Session, key and a refused wrong PoP on products of security 2 and 1; security 0 has no PoP to refuse."""
+        edits = (("security = 2", f"security = {security.value}"),)
+        factory = found(tmp_path / "ws", units=1, edits=edits, security=security)
+        with serve([spec()]) as (board,):
+            said = factory.run(board.url)
+        assert said.code == 0, said.unit["reason"]
+        expected = {"session": "PASS", "key": "PASS"} if security is Security.PLAIN else PASSED
+        assert checks(said) == expected
+        assert said.step("provision")["measurements"]["handshake"] >= 0
+        assert list(factory.states().values()) == ["verified"]
+
+    def test_compact_code(self, tmp_path):
+        """A compact code names no user; the product's is taken, and the unit passes."""
+        edits = (('qr = "json"', 'qr = "compact"'),)
+        factory = found(tmp_path / "ws", units=1, edits=edits, qr=QrForm.COMPACT)
+        with serve([spec()]) as (board,):
+            said = factory.run(board.url)
+        assert (said.code, checks(said)) == (0, PASSED), said.unit["reason"]
+
+    def test_claiming(self, tmp_path):
+        """A unit that is to be claimed must offer it; it has no key to be checked yet, nor a certificate."""
+        factory = found(tmp_path / "ws", units=1, credentials=Credentials.CLAIM)
+        with serve([spec()]) as (board,):
+            said = factory.run(board.url)
+        assert said.code == 0, said.unit["reason"]
+        assert checks(said) == PASSED | {"key": "SKIP"}
+
+    def test_claiming_that_is_not_offered(self, tmp_path):
+        """Firmware that cannot claim fails a product whose units are to be claimed."""
+        factory = found(tmp_path / "ws", units=1, credentials=Credentials.CLAIM, claim=False)
+        with serve([spec()]) as (board,):
+            said = factory.run(board.url)
+        assert said.verdict[0] == "FAIL"
+
+    def test_switched_off(self, factory):
+        """[verify] provision = false skips the step; the unit is verified all the same."""
+        factory.edit("provision = true", "provision = false")
+        with serve([spec()]) as (board,):
+            said = factory.run(board.url)
+        assert (said.code, said.steps()["provision"]) == (0, "SKIP")
+        assert list(factory.states().values()) == ["verified"]
+
+    @pytest.mark.parametrize("chip", [Chip.ESP32, Chip.ESP32S3, Chip.ESP32C6])
+    def test_leaves_no_trace(self, tmp_path, chip):
+        """Before and after the whole line `fctry` is byte-identical, and `nvs` holds no network, on every chip."""
+        edits = (*JOIN, *SCAN)
+        factory = found(tmp_path / "ws", chip, units=1, edits=edits)
+        give_network(factory)
+        one = spec(chip, flash_file=tmp_path / "flash.bin")
+        with serve([one]) as (board,):
+            factory.run(board.url, command="flash")
+        before = one.flash_file.read_bytes()
+        with serve([one]) as (board,):
+            said = factory.run(board.url)
+        after = one.flash_file.read_bytes()
+        assert said.code == 0, said.unit["reason"]
+        assert checks(said) == PASSED | {"scan": "PASS", "join": "PASS"}
+        assert after[FCTRY : FCTRY + 0x6000] == before[FCTRY : FCTRY + 0x6000]
+        assert held_network(after) == []
+
+    def test_side_by_side(self, factory):
+        """Four units at once, each at its own address, each with its own PoP."""
+        factory.edit("wrong_pop_every = 50", "wrong_pop_every = 1")
+        with serve([spec(index=n) for n in range(4)]) as boards:
+            said = factory.run(*(board.url for board in boards))
+        assert said.summary["passed"] == 4
+        assert [e["measurements"]["checks"] for e in said.events if e.get("step") == "provision"] == [PASSED] * 4
+
+
+class TestWrongPop:
+    """A wrong PoP is tried on the first unit of a batch and every N-th, and leaves nothing behind."""
+
+    @pytest.mark.parametrize(("every", "tried"), [(1, [0, 1, 2]), (2, [0, 2]), (50, [0]), (0, [])])
+    def test_which_units(self, factory, every, tried):
+        """wrong_pop_every counts positions in the batch; 0 switches it off."""
+        factory.edit("wrong_pop_every = 50", f"wrong_pop_every = {every}")
+        with serve([spec(index=n) for n in range(3)]) as boards:
+            said = factory.run(*(board.url for board in boards))
+        done = {e["serial"]: e["measurements"]["checks"] for e in said.events if e.get("step") == "provision"}
+        assert said.code == 0
+        assert [n for n in range(3) if "wrong-pop" in done[f"LMP-{n + 1:06d}"]] == tried
+
+    def test_restarted_after_it(self, factory):
+        """The unit was restarted after the refusal and offers provisioning again: six times in a row changes nothing."""
+        factory.edit("wrong_pop_every = 50", "wrong_pop_every = 1")
+        with serve([spec()]) as (board,):
+            factory.run(board.url, command="flash")
+            for _ in range(6):  # five refusals without a restart would have stopped it
+                said = factory.run(board.url, command="verify")
+                assert (said.code, checks(said)) == (0, PASSED)
+            assert board.state()["serving"]
+
+    def test_accepted(self, factory, monkeypatch):
+        """A unit that lets another PoP in fails by that name."""
+        monkeypatch.setattr("rmfab.provisioning.check.another_pop", lambda pop, _: pop)
+        with serve([spec()]) as (board,):
+            said = factory.run(board.url)
+        assert (said.code, said.verdict) == (1, ("FAIL", "wrong-pop-accepted"))
+
+
+class TestFaults:
+    """Each fault has its own name; tests/line/test_faults.py has the table of all with the console's checks on."""
+
+    @pytest.mark.parametrize(
+        ("fault", "cause"),
+        [("wrong-key", "key-mismatch"), ("wrong-verifier", "wrong-pop-in-unit"), ("plain-security", "sec0-offered")],
+    )
+    def test_without_the_console(self, tmp_path, fault, cause):
+        """What the console does not show, the protocol does: keys, verifiers and plain sessions."""
+        edits = (("console = true", "console = false"), ('qr = "json"', 'qr = "compact"'))
+        factory = found(tmp_path / "ws", units=1, edits=edits, qr=QrForm.COMPACT)
+        with serve([spec(faults=(fault,))]) as (board,):
+            said = factory.run(board.url)
+        assert (said.code, said.verdict) == (1, ("FAIL", cause)), said.unit["reason"]
+        assert list(factory.states().values()) == ["failed"]
+
+    def test_another_security(self, tmp_path):
+        """Firmware of security 1 for a product of security 2 is named, where the compact code does not show it."""
+        edits = (('qr = "json"', 'qr = "compact"'),)
+        factory = found(tmp_path / "ws", units=1, edits=edits, qr=QrForm.COMPACT, security=Security.X25519)
+        with serve([spec()]) as (board,):
+            said = factory.run(board.url)
+        assert said.verdict == ("FAIL", "security-mismatch")
+        assert "security 1" in said.unit["reason"]
+
+    def test_no_challenges(self, tmp_path):
+        """Firmware without challenge and response fails where the ledger has a certificate."""
+        factory = found(tmp_path / "ws", units=1, ch_resp=False)
+        with serve([spec()]) as (board,):
+            said = factory.run(board.url)
+        assert said.verdict == ("FAIL", "no-challenge-response")
+        assert said.step("provision")["measurements"]["checks"] == {"session": "PASS"}
+
+    def test_unreachable(self, factory):
+        """A unit that cannot be reached is the station's trouble, and the one beside it passes."""
+        with serve([spec(), spec(index=1)]) as (lost, good), socket.create_server(("127.0.0.1", 0)) as held:
+            free = f"http://127.0.0.1:{held.getsockname()[1]}"
+            held.close()
+            UNITS[lost.url] = free
+            said = factory.run(lost.url, good.url)
+        verdicts = {unit["slot"]: (unit["outcome"], unit["class"]) for unit in said.units}
+        assert verdicts == {lost.url: ("ERROR", "unreachable"), good.url: ("PASS", None)}
+        assert said.code == 4
+        assert sorted(factory.states().values()) == ["flashed", "verified"]
+
+    def test_interrupted(self, factory):
+        """^C while a unit does not answer ends the line as soon as its answer is overdue."""
+        with serve([spec(faults=("stalled-session",))]) as (board,):
+            process = line(factory, *ports(board.url))
+            read_until(process, lambda event: event.get("step") == "identify")
+            process.send_signal(signal.SIGINT)
+            out, _ = process.communicate(timeout=20)
+        assert process.returncode == 130
+        (unit,) = [e for e in map(json.loads, out.splitlines()) if e["event"] == "unit"]
+        assert unit["outcome"] in ("ABORTED", "FAIL")
+
+
+class TestScan:
+    """The unit's own scan as an antenna test."""
+
+    @pytest.mark.parametrize(
+        ("rssi", "outcome", "code"), [(-60, "PASS", 0), (-70, "PASS", 0), (-71, "MARGINAL", 0), (-81, "FAIL", 1)]
+    )
+    def test_limits(self, tmp_path, founded, rssi, outcome, code):
+        """The RSSI is a measurement with its limits, also where it fails; MARGINAL passes the unit."""
+        factory = copied(founded, tmp_path / "ws")
+        factory.edit(*SCAN[0])
+        with serve([spec(networks=(Network(FACTORY_NETWORK.ssid, rssi), Network("Canteen", -40)))]) as (board,):
+            said = factory.run(board.url)
+        step = said.step("provision")
+        assert (step["outcome"], said.code) == (outcome, code), step["reason"]
+        assert step["class"] == (None if outcome == "PASS" else "weak-signal")
+        assert (step["measurements"]["rssi"], step["measurements"]["rssi_limits"]) == (rssi, [-80, -70])
+        assert said.unit["outcome"] == ("FAIL" if code else "PASS")
+        assert list(factory.states().values()) == ["failed" if code else "verified"]
+
+    def test_not_heard(self, factory):
+        """A network that the unit does not hear fails it, with the limits beside it."""
+        factory.edit(*SCAN[0])
+        with serve([spec(networks=(Network("Canteen", -40),))]) as (board,):
+            said = factory.run(board.url)
+        assert said.verdict == ("FAIL", "not-heard")
+        assert said.step("provision")["measurements"]["rssi_limits"] == [-80, -70]
+
+
+class TestJoin:
+    """Handing over the factory network, and taking it back."""
+
+    @pytest.fixture
+    def joining(self, founded, tmp_path):
+        """A factory whose units join, and its network file."""
+        factory = copied(founded, tmp_path / "ws")
+        for edit in JOIN:
+            factory.edit(*edit)
+        give_network(factory)
+        return factory
+
+    def run(self, factory, tmp_path, command="run", **fields):
+        """What was said, the flash after it, and all that the run wrote."""
+        one = spec(flash_file=tmp_path / "flash.bin", **fields)
+        with serve([one]) as (board,):
+            if command == "verify":
+                assert factory.run(board.url, command="flash").code == 0
+            said = factory.run(board.url, command=command)
+        return said, one.flash_file.read_bytes()
+
+    @pytest.mark.parametrize("command", ["run", "verify"])
+    def test_joins(self, joining, tmp_path, command):
+        """The unit gets its address and reaches MQTT; afterwards it is reset, and no file knows the passphrase."""
+        joining.edit("mqtt = false", "mqtt = true")
+        said, flash = self.run(joining, tmp_path, command)
+        assert said.code == 0, said.unit["reason"]
+        assert checks(said)["join"] == "PASS"
+        assert said.steps()["reset"] == "PASS"
+        assert held_network(flash) == []
+        serial = said.unit["serial"]
+        secrets = [FACTORY_NETWORK.password, joining.identity(serial).pop.reveal()]
+        for hay in written(joining, said):
+            for secret in secrets:
+                assert secret.encode() not in hay
+        logs = b"".join(path.read_bytes() for path in (joining.root / "logs").iterdir())
+        assert b"Password : <redacted>" in logs, "the firmware has printed it"
+        assert b"MQTT Connected" in logs
+
+    @pytest.mark.parametrize(
+        ("ssid", "passphrase", "why"),
+        [(FACTORY_NETWORK.ssid, "not-the-right-one", "authentication"), ("nowhere", "factory-floor", "not found")],
+    )
+    def test_cannot_join(self, joining, tmp_path, ssid, passphrase, why):
+        """A refused or unknown network fails the unit with the reason, and is taken back from it all the same."""
+        give_network(joining, ssid, passphrase)
+        said, flash = self.run(joining, tmp_path)
+        assert said.verdict == ("FAIL", "join-failed")
+        assert why in said.unit["reason"]
+        assert held_network(flash) == []
+        assert all(passphrase.encode() not in hay for hay in written(joining, said))
+
+    def test_no_network_file(self, joining):
+        """Without a file and a terminal, and with one that is missing or open to others, no board is touched."""
+        (joining.root / "station.toml").unlink()
+        for spoil in (lambda: None, lambda: give_network(joining, mode=0o644), lambda: give_network(joining, "x" * 33)):
+            spoil()
+            with serve([spec()]) as (board,):
+                said = joining.run(board.url)
+                assert board.state()["commands"] == 0
+            assert said.code == 3
+            assert said.events == []
+
+    def test_stopped_before_the_reset(self, joining, tmp_path, monkeypatch):
+        """Where the unit cannot be reset after it was given the network, that is said."""
+        monkeypatch.setattr("rmfab.line.clearing._into_loader", lambda _: (_ for _ in ()).throw(OSError("gone")))
+        one = BoardSpec(Chip.ESP32C3, flash_file=tmp_path / "flash.bin")
+        give_network(joining, passphrase="not-the-right-one")
+        monkeypatch.setattr("rmfab.line.clearing.reset", _refuse)
+        with serve([one]) as (board,):
+            said = joining.run(board.url)
+        assert said.verdict == ("FAIL", "join-failed")
+        assert any("still holds the factory network" in word for word in said.logs)
+
+
+def _refuse(_):
+    from rmfab.errors import PortError
+
+    raise PortError("gone", cause="port-gone")

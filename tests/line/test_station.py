@@ -1,0 +1,127 @@
+"""station.toml and --port: which slots there are, and all that can be wrong with them."""
+
+from __future__ import annotations
+
+import pytest
+
+from rmfab.board.esp.loader import Link
+from rmfab.board.restart import Auto, FixtureCommand, Unwired
+from rmfab.errors import ComplaintsError, InputError
+from rmfab.line.station import Slot, Station, host_station, load_station, slots_for
+
+GOOD = """
+[station]
+name = "bench-1"
+
+[[slot]]
+name = "A1"
+port = "/dev/serial/by-path/pci-0000:00:14.0-usb-0:2:1.0-port0"
+
+[[slot]]
+name = "A2"
+port = "rfc2217://bench:4001"
+baud = 460800
+restart = "none"
+
+[[slot]]
+name = "A3"
+port = "COM7"
+restart = ["fixture", "--slot", "3", "--mode={mode}"]
+"""
+
+
+def load(tmp_path, text):
+    """The station of a file with *text*."""
+    path = tmp_path / "station.toml"
+    path.write_text(text)
+    return load_station(path)
+
+
+def test_slots(tmp_path):
+    """Name, port, baud and restart kind of each slot, in the order of the file."""
+    station = load(tmp_path, GOOD)
+    assert station.name == "bench-1"
+    assert station.slots == (
+        Slot("A1", Link("/dev/serial/by-path/pci-0000:00:14.0-usb-0:2:1.0-port0", 921600, Auto())),
+        Slot("A2", Link("rfc2217://bench:4001", 460800, Unwired())),
+        Slot("A3", Link("COM7", 921600, FixtureCommand(("fixture", "--slot", "3", "--mode={mode}")))),
+    )
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "where"),
+    [
+        ('name = "bench-1"', 'nme = "bench-1"', "nme"),
+        ('name = "bench-1"', 'name = ".bench"', "name"),
+        ('name = "A2"', 'name = "A 2"', "name"),
+        ('name = "A2"', 'name = "A1"', "[[slot]]"),
+        ('port = "COM7"', 'port = "rfc2217://bench:4001"', "[[slot]]"),
+        ('port = "COM7"', "", "port"),
+        ("baud = 460800", "baud = 3", "baud"),
+        ("baud = 460800", 'baud = "fast"', "baud"),
+        ('restart = "none"', 'restart = "manual"', "restart"),
+        ('restart = "none"', "restart = []", "restart"),
+        ('restart = "none"', 'restart = ["fixture"]', "restart"),
+        ('restart = "none"', 'restart = ["fixture", 3]', "restart"),
+    ],
+)
+def test_complaints(tmp_path, old, new, where):
+    """Each mistake is named with its place in the file."""
+    assert old in GOOD
+    with pytest.raises(InputError) as caught:
+        load(tmp_path, GOOD.replace(old, new, 1))
+    assert "station.toml" in str(caught.value)
+    assert where in str(caught.value)
+
+
+def test_all_complaints_at_once(tmp_path):
+    """Three mistakes are three complaints."""
+    text = GOOD.replace("baud = 460800", "baud = 3").replace('"none"', '"manual"').replace('"COM7"', "7")
+    with pytest.raises(ComplaintsError) as caught:
+        load(tmp_path, text)
+    assert len(caught.value.complaints) == 3
+
+
+@pytest.mark.parametrize("text", ["[station", "\x00", "[station]\nname = 3"])
+def test_no_station_file(tmp_path, text):
+    """What is no TOML, or of a wrong type, is bad input."""
+    with pytest.raises(InputError):
+        load(tmp_path, text)
+
+
+class TestSlotsFor:
+    """--port takes slot names, addresses of slots, and ports that no file knows."""
+
+    @pytest.fixture
+    def station(self, tmp_path):
+        """The station above."""
+        return load(tmp_path, GOOD)
+
+    def test_by_name_and_by_address(self, station):
+        """A slot is the same by its name and by its port."""
+        assert slots_for(("A3", "rfc2217://bench:4001"), station, None) == (station.slots[2], station.slots[1])
+
+    def test_all(self, station):
+        """Without --port every slot is meant."""
+        assert slots_for((), station, None) == station.slots
+
+    def test_baud_overrides(self, station):
+        """--baud holds for every slot."""
+        assert {slot.link.baud for slot in slots_for((), station, 115200)} == {115200}
+
+    def test_lone_ports(self):
+        """A port without a station.toml restarts by its lines; a raw socket has none, and no baud of its own."""
+        lone, raw = slots_for(("/dev/ttyUSB0", "socket://qemu:5555"), Station("host"), None)
+        assert lone == Slot("/dev/ttyUSB0", Link("/dev/ttyUSB0", 921600, Auto()))
+        assert raw == Slot("socket://qemu:5555", Link("socket://qemu:5555", 115200, Unwired()))
+
+    @pytest.mark.parametrize("ports", [("A1", "A1"), ("A2", "rfc2217://bench:4001"), ("COM9", "COM9")])
+    def test_twice(self, station, ports):
+        """One port cannot be worked on twice, whatever it is called."""
+        with pytest.raises(InputError, match="twice"):
+            slots_for(ports, station, None)
+
+    def test_none(self):
+        """No port and no slot is bad input."""
+        with pytest.raises(InputError, match="no port"):
+            slots_for((), host_station(), None)

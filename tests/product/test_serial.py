@@ -1,0 +1,83 @@
+"""The pattern that serials follow."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rmfab.errors import InputError
+from rmfab.files import is_safe_name
+from rmfab.product.serial import SerialPattern
+
+TEXT = st.text("ABZaz09._-", max_size=12)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "first"),
+    [
+        ("LMP-{n:06d}", "LMP-000001"),
+        ("{n}", "1"),
+        ("{n:04}", "0001"),
+        ("a{n:03d}.b", "a001.b"),
+        ("{n:018d}", "0" * 17 + "1"),
+    ],
+)
+def test_patterns(pattern: str, first: str) -> None:
+    """The counter is padded with zeros to its width; text stands around it."""
+    assert SerialPattern.parse(pattern).serial(1) == first
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "",
+        "LMP",
+        "{n}{n}",
+        "{n:6d}",
+        "{n:019d}",
+        "{n:00d}",
+        "{n!r}",
+        "{n.real}",
+        "{0}",
+        "{m}",
+        "../{n}",
+        "a/{n}",
+        "a\\{n}",
+        ".{n}",
+        "a {n}",
+        "é{n}",
+        "{n:06x}",
+        "{{n}}",
+        "x" * 64 + "{n}",
+        "{n}\n",
+    ],
+)
+def test_what_is_no_pattern(pattern: str) -> None:
+    """Nothing of str.format is understood, and no pattern leads out of a folder or past 64 characters."""
+    with pytest.raises(InputError):
+        SerialPattern.parse(pattern)
+
+
+def test_the_counter_runs_out() -> None:
+    """A number that needs more digits than the width is refused, not widened: sorting and labels rely on it."""
+    pattern = SerialPattern.parse("A{n:02d}")
+    assert pattern.serial(99) == "A99"
+    for number in (0, -1, 100):
+        with pytest.raises(InputError, match="does not fit"):
+            pattern.serial(number)
+    assert SerialPattern.parse("A{n}").serial(1000) == "A1000"
+
+
+@given(TEXT, st.integers(1, 18), TEXT, st.integers(1, 10**18))
+def test_round_trip(before: str, width: int, after: str, number: int) -> None:
+    """A pattern is what its text says again, and every serial of it is a safe file name of one length."""
+    text = f"{before}{{n:0{width}d}}{after}" if width > 1 else f"{before}{{n}}{after}"
+    try:
+        pattern = SerialPattern.parse(text)
+        serial = pattern.serial(number)
+    except InputError:
+        return
+    assert SerialPattern.parse(str(pattern)) == pattern
+    assert is_safe_name(serial)
+    assert int(serial[len(before) : len(serial) - len(after)]) == number

@@ -1,0 +1,86 @@
+"""What status and trace say of the ledger, and what a label shows of an identity."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from rmfab.identity.identity import Identity
+from rmfab.ledger.events import Event, Kind, Outcome, StoredEvent
+from rmfab.ledger.records import Batch, BatchCount
+from rmfab.ledger.states import State
+from rmfab.product.loading import parse_product
+from rmfab.report import status, trace
+from rmfab.report.labels import label_of
+from rmfab.secret import Secret
+
+TS = "2026-03-01T12:00:00.000Z"
+
+
+def stored(**fields: object) -> StoredEvent:
+    return StoredEvent(1, "bench", 1, Event(TS, **fields), "", "")  # type: ignore[arg-type]
+
+
+def batch(closed: bool = True) -> Batch:
+    return Batch(1, "lamp-0001", "Lamp", "{}", 5, 500, 1, closed, None, TS)
+
+
+@pytest.mark.parametrize(
+    ("fields", "line"),
+    [
+        (
+            {"kind": Kind.STEP, "step": "flash", "outcome": Outcome.PASS, "seconds": 6.14, "slot": "A1"},
+            f"{TS}  flash      PASS       6.1s  bench/A1",
+        ),
+        (
+            {"kind": Kind.STEP, "step": "boot", "outcome": Outcome.FAIL, "cause": "panic", "reason": "it panics"},
+            "bench  (panic: it panics)",
+        ),
+        (
+            {"kind": Kind.STEP, "step": "label", "outcome": Outcome.SKIP, "reason": "no printer"},
+            "bench  (no printer)",
+        ),
+        ({"kind": Kind.UNIT, "outcome": Outcome.PASS, "details": {"log": "logs/a.log"}}, "log logs/a.log"),
+    ],
+    ids=["pass", "fail", "skip", "log"],
+)
+def test_a_line_of_the_trace(fields: dict[str, object], line: str) -> None:
+    """A line tells time, step, outcome, seconds, place, and why; nothing that is absent shows as None."""
+    (text,) = trace.as_lines([], [stored(**fields)])
+    assert line in text
+    assert text == text.rstrip()
+    assert "None" not in text
+
+
+def test_the_trace_as_json() -> None:
+    """The JSON of an event has the names that line events have, and is JSON."""
+    event = stored(
+        kind=Kind.STEP, step="boot", outcome=Outcome.FAIL, cause="panic", reason="x", details={"restarts": 2}
+    )
+    (document,) = json.loads(json.dumps(trace.as_json([], [event])))["events"]
+    assert (document["class"], document["outcome"], document["details"]) == ("panic", "FAIL", {"restarts": 2})
+
+
+def test_status() -> None:
+    """Every state has its column, in the order of a unit's life; a batch that is still made says so."""
+    count = BatchCount(batch(), {State.GENERATED: 3, State.VERIFIED: 2}, 1)
+    row = dict(zip(status.HEAD, status.as_row(count), strict=True))
+    assert row["generated"] == 3
+    assert row["verified"] == 2
+    assert row["void"] == 0
+    assert row["labelled"] == 1
+    assert status.as_row(BatchCount(batch(closed=False), {}, 0))[0] == "lamp-0001 (open)"
+    assert set(status.as_json(count)["states"]) == {state.value for state in State}
+
+
+@pytest.mark.parametrize(("security", "shown"), [(0, ""), (1, "00010203"), (2, "00010203")])
+def test_a_label_shows_the_pop_where_it_is_asked_for(security: int, shown: str) -> None:
+    """A label carries product, serial, service name and the PoP; none where the firmware asks for none."""
+    text = f'[product]\nname = "Lamp"\nchip = "esp32"\nserial = "L{{n}}"\n[provisioning]\nsecurity = {security}\n'
+    identity = Identity("L1", "n", b"c", Secret(b"k"), Secret(bytes(range(64))), None, None, "PROV_3d3e3f", {})
+    label = label_of(identity, parse_product(text, Path("product.toml")))
+    assert (label.product, label.serial, label.service_name) == ("Lamp", "L1", "PROV_3d3e3f")
+    assert label.pop.reveal() == shown
+    assert "00010203" not in repr(label)

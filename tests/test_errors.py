@@ -1,0 +1,50 @@
+"""The error tree: what, where, hint; who must act."""
+
+from __future__ import annotations
+
+import inspect
+import re
+
+import pytest
+
+from rmfab import errors
+from rmfab.errors import ComplaintsError, InputError, RmfabError
+
+
+def tree() -> dict[str, type[RmfabError]]:
+    """Every error class by name."""
+    members = inspect.getmembers(errors, inspect.isclass)
+    return {name: kind for name, kind in members if issubclass(kind, RmfabError)}
+
+
+def test_the_drawing_is_the_tree() -> None:
+    """The tree drawn on top of the file names every class under its parent."""
+    lines = re.finditer(r"^ {4}([│├└─ ]*)(\w+Error|\w+Up|\w+Failed)", errors.__doc__ or "", re.MULTILINE)
+    drawn = [(len(match[1]), match[2]) for match in lines]
+    assert {name for _, name in drawn} == set(tree())
+    parents: list[tuple[int, str]] = []
+    for depth, name in drawn:
+        while parents and parents[-1][0] >= depth:
+            parents.pop()
+        if parents:
+            assert tree()[name].__bases__ == (tree()[parents[-1][1]],)
+        parents.append((depth, name))
+
+
+@pytest.mark.parametrize("kind", [kind for name, kind in tree().items() if name != "ComplaintsError"])
+def test_the_text_is_where_and_what(kind: type[RmfabError]) -> None:
+    """The text of every error is its place and its sentence; the hint stands apart; each class has a cause."""
+    error = kind("it broke", where="a.csv:3", hint="mend it")
+    assert (str(error), error.hint) == ("a.csv:3: it broke", "mend it")
+    assert str(kind("it broke")) == "it broke"
+    assert re.fullmatch(r"[a-z-]+", error.cause)
+    assert kind("x", cause="special").cause == "special"
+
+
+def test_complaints() -> None:
+    """Several complaints are one error; its head is the first of them, its text all of them."""
+    error = ComplaintsError([InputError("a", where="f:1", hint="h", cause="c"), InputError("b", where="f:2")])
+    assert str(error) == "f:1: a\nf:2: b"
+    assert (error.what, error.where, error.hint, error.cause) == ("a", "f:1", "h", "c")
+    with pytest.raises(ValueError, match="needs a complaint"):
+        ComplaintsError([])

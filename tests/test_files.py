@@ -1,0 +1,172 @@
+"""Files appear whole or not at all, and only over their equals."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import threading
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rmfab.errors import InputError
+from rmfab.files import is_safe_name, make_folder, output_file, read_input, shipped, write_file
+
+
+def mode(path: Path) -> int:
+    return path.stat().st_mode & 0o777
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+@given(st.text(max_size=70))
+def test_safe_names(name: str) -> None:
+    """A safe name is one path component of its folder, of 1 to 64 plain letters, never hidden."""
+    if is_safe_name(name):
+        assert 1 <= len(name) <= 64
+        assert Path("a", name).parts == ("a", name)
+        assert not name.startswith(".")
+        assert name.isascii()
+        assert name.isprintable()
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", ".a", "a/b", "a\\b", "a b", "a\n", "a\0", "é", "x" * 65, "../a", "/a"])
+def test_unsafe_names(name: str) -> None:
+    """What leads elsewhere, hides, or cannot be a file name everywhere is refused."""
+    assert not is_safe_name(name)
+
+
+def test_a_file_is_written_once(tmp_path: Path) -> None:
+    """Absent: written. Equal: left alone. Different: refused, the old content stays. With force: replaced."""
+    path = tmp_path / "a"
+    assert write_file(path, b"one")
+    before = path.stat()
+    assert not write_file(path, b"one")
+    assert path.stat().st_mtime_ns == before.st_mtime_ns
+    with pytest.raises(InputError, match="other content") as caught:
+        write_file(path, b"two")
+    assert (caught.value.where, caught.value.cause) == (str(path), "exists")
+    assert path.read_bytes() == b"one"
+    assert write_file(path, b"two", force=True)
+    assert path.read_bytes() == b"two"
+    assert names(tmp_path) == ["a"]
+
+
+def test_modes(tmp_path: Path) -> None:
+    """A secret file is 0600 and a secret folder 0700 whatever the umask, also where a file is replaced."""
+    before = os.umask(0)
+    try:
+        folder = make_folder(tmp_path / "a" / "b", secret=True)
+        write_file(folder / "s", b"x", secret=True)
+        write_file(folder / "s", b"y", secret=True, force=True)
+        write_file(folder / "p", b"x")
+    finally:
+        os.umask(before)
+    assert (mode(folder), mode(folder / "s"), mode(folder / "p")) == (0o700, 0o600, 0o666)
+
+
+def test_a_block_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    """Where the block raises, neither the target nor the temporary file stays; an old target is untouched."""
+    path = tmp_path / "a"
+
+    def cut_short(error: BaseException, force: bool) -> None:
+        with output_file(path, force=force) as stream:
+            stream.write(b"half")
+            raise error
+
+    with pytest.raises(KeyboardInterrupt):
+        cut_short(KeyboardInterrupt(), force=False)
+    assert names(tmp_path) == []
+    path.write_bytes(b"old")
+    with pytest.raises(ValueError, match="mid"):
+        cut_short(ValueError("mid"), force=True)
+    assert path.read_bytes() == b"old"
+    assert names(tmp_path) == ["a"]
+
+
+def test_a_disk_that_takes_no_more(tmp_path: Path) -> None:
+    """A write past what the disk takes is an InputError with the path; nothing half-written stays."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    try:
+        with pytest.raises(InputError, match="cannot write") as caught:
+            write_file(tmp_path / "a", b"x" * 10000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert caught.value.where == str(tmp_path / "a")
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_targets_that_cannot_be(tmp_path: Path, force: bool) -> None:
+    """A folder in the way, a parent that is absent or a file: told with the path."""
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    for target in (tmp_path / "folder", tmp_path / "nowhere" / "a", tmp_path / "file" / "a"):
+        with pytest.raises(InputError) as caught:
+            write_file(target, b"x", force=force)
+        assert caught.value.where == str(target)
+    with pytest.raises(InputError):
+        make_folder(tmp_path / "file")
+    with pytest.raises(InputError):
+        make_folder(tmp_path / "file" / "a")
+    assert names(tmp_path) == ["file", "folder"]
+
+
+def test_the_second_of_two_writers_does_not_win(tmp_path: Path) -> None:
+    """Of writers that are at it at once exactly one puts its content there; the others are told."""
+    told: list[InputError] = []
+    gate = threading.Barrier(8)
+
+    def write(data: bytes) -> None:
+        try:
+            with output_file(tmp_path / "a") as stream:
+                stream.write(data)
+                gate.wait()
+        except InputError as error:
+            told.append(error)
+
+    threads = [threading.Thread(target=write, args=(b"%d" % number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(told) == 7
+    assert names(tmp_path) == ["a"]
+
+
+def test_without_hard_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a file system without hard links the same rules hold."""
+
+    def refuse(self: Path, target: Path) -> None:
+        raise PermissionError(1, "Operation not permitted", str(self))
+
+    monkeypatch.setattr(Path, "hardlink_to", refuse)
+    assert write_file(tmp_path / "a", b"one")
+    with pytest.raises(InputError, match="other content"):
+        write_file(tmp_path / "a", b"two")
+    assert (tmp_path / "a").read_bytes() == b"one"
+    assert names(tmp_path) == ["a"]
+
+
+def test_reading(tmp_path: Path) -> None:
+    """What cannot be read is an InputError with the path and what it was to be."""
+    with pytest.raises(InputError, match="cannot read this config: No such file"):
+        read_input(tmp_path / "a", "config")
+    with pytest.raises(InputError, match="Is a directory"):
+        read_input(tmp_path)
+
+
+def test_shipped_files() -> None:
+    """Templates and samples are found; one that is absent names the places looked at."""
+    assert shipped("templates", "product.toml").is_file()
+    assert shipped("csv", "config.csv").is_file()
+    with pytest.raises(FileNotFoundError, match="looked at"):
+        shipped("templates", "nothing.toml")

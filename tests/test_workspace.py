@@ -1,0 +1,246 @@
+"""The workspace: found upward, chosen by option or environment, made whole; recipients added byte by byte."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from rmfab.errors import InputError, LedgerError, StationError
+from rmfab.product.loading import load_product
+from rmfab.product.vocabulary import Chip, Credentials
+from rmfab.secret import Secret
+from rmfab.workspace import (
+    Workspace,
+    admit,
+    batch_prefix,
+    create_workspace,
+    find_workspace,
+    fingerprint,
+    make_keys,
+    open_workspace,
+)
+
+OTHER = "age1" + "q" * 58
+
+
+@pytest.fixture(autouse=True)
+def _plain(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("RMFAB_WORKSPACE", "RMFAB_STATION", "RMFAB_LEDGER"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+
+
+def made(folder: Path, **more: object) -> Workspace:
+    """A workspace in *folder*."""
+    arguments: dict[str, object] = {
+        "chip": Chip.ESP32C3,
+        "name": "Lamp",
+        "serial": None,
+        "mqtt_host": "mqtt.example.org",
+        "credentials": Credentials.CERTIFICATE,
+        "force": False,
+    }
+    return create_workspace(folder, **(arguments | more))  # type: ignore[arg-type]
+
+
+def test_the_nearest_one_upward(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From a folder below, the nearest product.toml upward is the workspace; -C and RMFAB_WORKSPACE choose another."""
+    outer, inner = made(tmp_path / "a").root, made(tmp_path / "a" / "b").root
+    deep = inner / "c" / "d"
+    deep.mkdir(parents=True)
+    monkeypatch.chdir(deep)
+    assert find_workspace(None) == inner
+    monkeypatch.setenv("RMFAB_WORKSPACE", str(outer))
+    assert find_workspace(None) == outer
+    assert find_workspace(inner) == inner
+    monkeypatch.setenv("RMFAB_WORKSPACE", "")
+    assert find_workspace(None) == inner
+
+
+def test_there_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No product.toml is told with the place and how to make one; so is a current folder that is gone."""
+    with pytest.raises(InputError, match="here or above") as caught:
+        find_workspace(None)
+    assert "rmfab init" in str(caught.value.hint)
+    with pytest.raises(InputError, match="nowhere"):
+        find_workspace(Path("nowhere"))
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(InputError, match="folder is gone"):
+        find_workspace(None)
+
+
+@pytest.mark.parametrize("name", ["Lamp", 'A "quoted" \\ name', "Lämpchen", "x" * 64, "# no comment", "@CHIP@"])
+def test_any_name_survives_the_template(tmp_path: Path, name: str) -> None:
+    """A product's name with quotes, backslashes or placeholders is read back as it was given."""
+    assert made(tmp_path / "w", name=name).product.name == name
+
+
+@pytest.mark.parametrize(
+    ("name", "serial"), [("Lamp", "LMP-000001"), ("Io", "IO-000001"), ("灯", "SN-000001"), ("a-b c", "ABC-000001")]
+)
+def test_the_serial_pattern_comes_from_the_name(tmp_path: Path, name: str, serial: str) -> None:
+    """Without --serial the pattern is made of the name's consonants, or its letters where they are few."""
+    assert made(tmp_path / "w", name=name).product.serial.serial(1) == serial
+
+
+@pytest.mark.parametrize(
+    ("name", "prefix"), [("Lamp", "lamp"), ("My  Lamp/2", "my-lamp-2"), ("灯", "batch"), ("x" * 64, "x" * 50)]
+)
+def test_batch_prefix(name: str, prefix: str) -> None:
+    """Batches are called after their product, as a safe file name."""
+    assert batch_prefix(name) == prefix
+
+
+def test_arguments_are_judged_before_anything_is_written(tmp_path: Path) -> None:
+    """What cannot stand in product.toml is refused, and no folder is made."""
+    for wrong in ({"serial": "no counter"}, {"mqtt_host": "https://x"}, {"name": "a\nb"}):
+        with pytest.raises(InputError):
+            made(tmp_path / "w", **wrong)
+        assert not (tmp_path / "w").exists()
+
+
+def test_what_init_makes(tmp_path: Path) -> None:
+    """Keys are 0600 in a 0700 folder, everything secret is ignored by git, the recipient is this host's."""
+    workspace = made(tmp_path / "w")
+    assert workspace.keys_folder.stat().st_mode & 0o777 == 0o700
+    for key in ("station.key", "unique.key"):
+        assert (workspace.keys_folder / key).stat().st_mode & 0o777 == 0o600
+    assert list(workspace.product.recipients.values()) == [workspace.station_key.recipient]
+    ignored = (tmp_path / "w" / ".gitignore").read_text().splitlines()
+    assert {"/keys/", "/ca/ca.key", "/ledger.db*", "/logs/", "/station.toml"} <= set(ignored)
+    secrets = [(workspace.keys_folder / key).read_text().split()[-1] for key in ("station.key", "unique.key")]
+    assert not any(secret in (tmp_path / "w" / "product.toml").read_text() for secret in secrets)
+
+
+def test_init_again(tmp_path: Path) -> None:
+    """The same init again changes nothing; another one is refused, and makes no keys."""
+    made(tmp_path / "w")
+    before = {path: path.read_bytes() for path in (tmp_path / "w").rglob("*") if path.is_file()}
+    made(tmp_path / "w")
+    assert before == {path: path.read_bytes() for path in (tmp_path / "w").rglob("*") if path.is_file()}
+    with pytest.raises(InputError, match="already"):
+        made(tmp_path / "w", mqtt_host="other.example.org")
+    clone = tmp_path / "clone"
+    clone.mkdir()
+    (clone / "product.toml").write_bytes((tmp_path / "w" / "product.toml").read_bytes().replace(b"settle", b"# settle"))
+    with pytest.raises(InputError, match="already") as caught:
+        made(clone, mqtt_host="other.example.org")
+    assert "rmfab station key" in str(caught.value.hint)
+    assert [path.name for path in clone.iterdir()] == ["product.toml"]
+
+
+def test_keys_are_never_replaced(tmp_path: Path) -> None:
+    """Making keys again gives the same recipient; a lost one alone is made anew."""
+    recipient = make_keys(tmp_path / "keys")
+    unique = (tmp_path / "keys" / "unique.key").read_bytes()
+    assert make_keys(tmp_path / "keys") == recipient
+    (tmp_path / "keys" / "station.key").unlink()
+    assert make_keys(tmp_path / "keys") != recipient
+    assert (tmp_path / "keys" / "unique.key").read_bytes() == unique
+
+
+def test_the_unique_key(tmp_path: Path) -> None:
+    """An absent or damaged uniqueness key is told; its fingerprint shows nothing of it."""
+    workspace = made(tmp_path / "w")
+    key = workspace.unique_key
+    assert len(key.reveal()) == 32
+    assert len(fingerprint(key)) == 32
+    assert fingerprint(key) != fingerprint(Secret(bytes(32)))
+    path = workspace.keys_folder / "unique.key"
+    for damage in (b"", b"zz" * 32, b"00" * 31, b"\xff" * 64):
+        path.write_bytes(damage)
+        with pytest.raises(InputError, match="no uniqueness key"):
+            _ = workspace.unique_key
+    path.unlink()
+    with pytest.raises(InputError, match="not here"):
+        _ = workspace.unique_key
+
+
+def test_a_ledger_is_begun_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only `make_ledger` begins a ledger; to look at one that is not there is an error with its path."""
+    workspace = made(tmp_path / "w")
+    with pytest.raises(LedgerError, match="no ledger here"):
+        _ = workspace.ledger
+    assert not (tmp_path / "w" / "ledger.db").exists()
+    assert workspace.make_ledger()
+    assert not workspace.make_ledger()
+    assert workspace.ledger.batches() == ()
+    assert (tmp_path / "w" / "ledger.db").stat().st_mode & 0o777 == 0o600
+    workspace.ledger.close()
+    monkeypatch.setenv("RMFAB_LEDGER", str(tmp_path / "other" / "l.db"))
+    other = open_workspace(tmp_path / "w")
+    with pytest.raises(LedgerError, match=r"l\.db"):
+        _ = other.ledger
+    with pytest.raises(LedgerError, match="cannot make"):
+        other.make_ledger()
+    monkeypatch.setenv("RMFAB_LEDGER", "postgresql://user@host/db")
+    with pytest.raises(InputError, match="keeps its ledger in a file"):
+        _ = open_workspace(tmp_path / "w").ledger
+
+
+def test_the_station(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """RMFAB_STATION, the workspace's station.toml and the user's come in this order; without any the host names it."""
+    root = made(tmp_path / "w").root
+    assert open_workspace(root).station.slots == ()
+    user = tmp_path / "home" / ".config" / "rmfab"
+    user.mkdir(parents=True)
+    for path, name in (
+        (user / "station.toml", "user"),
+        (root / "station.toml", "own"),
+        (tmp_path / "s.toml", "chosen"),
+    ):
+        path.write_text(f'[station]\nname = "{name}"\n')
+        if name == "chosen":
+            monkeypatch.setenv("RMFAB_STATION", str(path))
+        assert open_workspace(root).station.name == name
+    monkeypatch.setenv("RMFAB_STATION", str(tmp_path / "absent.toml"))
+    with pytest.raises(InputError, match=r"absent\.toml"):
+        _ = open_workspace(root).station
+
+
+def test_no_station_key(tmp_path: Path) -> None:
+    """A host without a station key is told how it gets one."""
+    workspace = made(tmp_path / "w")
+    (workspace.keys_folder / "station.key").unlink()
+    with pytest.raises(StationError) as caught:
+        _ = workspace.station_key
+    assert "station admit" in str(caught.value.hint)
+
+
+def test_no_release(tmp_path: Path) -> None:
+    """Without --release and [release] path the way to name one is told."""
+    with pytest.raises(InputError, match="no release given"):
+        made(tmp_path / "w").release(None)
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+@pytest.mark.parametrize("bom", [b"", b"\xef\xbb\xbf"])
+@pytest.mark.parametrize("tail", ["", "\n", '\n[recipients] # who\na = "age1' + "z" * 58 + '"', "\n[recipients]"])
+def test_admitting_keeps_every_other_byte(tmp_path: Path, newline: str, bom: bytes, tail: str) -> None:
+    """A recipient is added to its table, made where it is missing; BOM, line ends and comments stay."""
+    path = tmp_path / "product.toml"
+    text = '[product]  # ours\nname = "Lamp"\nchip = "esp32"\nserial = "L{n}"' + tail
+    before = bom + text.replace("\n", newline).encode()
+    path.write_bytes(before)
+    admit(path, "bench 2", OTHER)
+    assert load_product(path).recipients["bench-2"] == OTHER
+    after = path.read_bytes()
+    rest = iter(after)
+    assert all(byte in rest for byte in before), "a byte was changed"
+    assert (b"\r" in after) == (newline == "\r\n")
+
+
+def test_admitting_what_cannot_be(tmp_path: Path) -> None:
+    """A name that is taken, or a recipient that is none, is refused; the file stays as it was."""
+    root = made(tmp_path / "w").root
+    before = (root / "product.toml").read_bytes()
+    taken = next(iter(load_product(root / "product.toml").recipients))
+    with pytest.raises(InputError, match="another recipient"):
+        admit(root / "product.toml", taken, OTHER)
+    with pytest.raises(InputError, match="no age recipient"):
+        admit(root / "product.toml", "new", "age1x")
+    assert (root / "product.toml").read_bytes() == before
