@@ -140,13 +140,13 @@ def test_logger_is_replaced_and_quiet(capsys):
 
 def test_version_is_pinned(monkeypatch):
     """Another release of esptool is refused by name, with what to install."""
-    door.esptool.cache_clear()
+    door._tamed.cache_clear()
     monkeypatch.setattr(esptool, "__version__", "5.7.0")
     with pytest.raises(RmfabError) as caught:
         door.esptool()
     assert caught.value.cause == "esptool-version"
     monkeypatch.undo()
-    door.esptool.cache_clear()
+    door._tamed.cache_clear()
     door.esptool()
 
 
@@ -177,3 +177,21 @@ def test_the_reset_warning_is_ours():
         door.forget_said()
         ResetStrategy(None).print_once("Chip was NOT reset")
         assert door.said() == ("Chip was NOT reset",)
+
+
+def test_many_slots_import_it_at_once():
+    """However many threads ask for esptool first, each gets the whole of it."""
+    code = """
+import threading
+from rmfab.board.esp import door
+found, ready = [], threading.Barrier(16)
+def ask():
+    ready.wait()
+    found.append(door.esptool().detect_chip)
+threads = [threading.Thread(target=ask) for _ in range(16)]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+assert len(found) == 16 and len(set(found)) == 1, len(found)
+"""
+    for _ in range(3):
+        subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)

@@ -21,6 +21,7 @@ SUPPORTED = "5.6"
 _KEPT_LINES = 40
 
 _thread = threading.local()
+_first = threading.Lock()
 
 
 def said() -> tuple[str, ...]:
@@ -40,9 +41,14 @@ def _lines() -> deque[str]:
     return lines
 
 
-@cache
 def esptool() -> ModuleType:
     """The module `esptool.cmds`, imported once and tamed. Raises RmfabError for a release that rmfab does not know."""
+    with _first:  # two threads that import it at once may each see half of it
+        return _tamed()
+
+
+@cache
+def _tamed() -> ModuleType:
     os.environ["ESPTOOL_CFGFILE"] = str(shipped("templates", "esptool.cfg"))
     _install_logger()
     import esptool as package
