@@ -104,10 +104,10 @@ def run_line(
         serial=serial,
         console_reset=console_reset,
     )
-    return _watched(Floor(job, slots, loop=loop), make_view(json_wanted, tuple(slot.name for slot in slots)), on_unit)
+    return _watched(Floor(job, slots, loop=loop), make_view(json_wanted, tuple(slot.name for slot in slots)))
 
 
-def _watched(floor: Floor, view: View, on_unit: Callable[[UnitEnded], None] | None) -> Summary:
+def _watched(floor: Floor, view: View) -> Summary:
     """Shows all that happens on *floor* until its end, then raises the worst of it."""
     from rmfab.line.happening import Summary, UnitEnded
 
