@@ -104,7 +104,7 @@ def test_silence(release):
         ({"node": None}, "no-node-id"),
         ({"node": "I (2) esp_rmaker_node: Node ID ----- Abd"}, "other-identity"),
         ({"qr": None}, "no-qr"),
-        ({"qr": f"https://rainmaker.espressif.com/qrcode.html?data={QR.replace('abcd', 'abce')}"}, "qr-mismatch"),
+        ({"qr": f"https://rainmaker.espressif.com/qrcode.html?data={QR.replace('abcd', 'abce')}"}, "pop-mismatch"),
         ({"qr": f"https://rainmaker.espressif.com/qrcode.html?data={QR.replace('ble', 'softap')}"}, "qr-mismatch"),
         ({"qr": "https://rainmaker.espressif.com/qrcode.html?data={broken"}, "qr-mismatch"),
         ({"late": "I (3) app_wifi: Already provisioned, starting Wi-Fi STA"}, "already-provisioned"),

@@ -1,0 +1,212 @@
+"""The factory reset: what it erases, what it never touches, and what it refuses."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+
+from rmfab.board.esp.loader import Loader
+from rmfab.nvs.packing import pack
+from rmfab.nvs.reader import read
+from rmfab.nvs.table import Entry, Kind, Namespace
+from rmfab.product.vocabulary import Chip, Credentials
+from rmfab.virtual.network import FACTORY_NETWORK
+from rmfab.virtual.spec import BoardSpec, Link
+from tests.line.floor import FCTRY, NVS, NVS_KEY, OTADATA, PHY, SECURE_CERT, copied, found, serve, spec
+from tests.line.zygote import Zygote
+
+SIZE = 0x6000
+WIFI = "nvs.net80211"
+OWNER = pack(
+    [
+        Namespace(WIFI),
+        Entry(WIFI, "sta.ssid", Kind.BLOB, (6).to_bytes(4, "little") + b"bakery".ljust(32, b"\0")),
+        Entry(WIFI, "sta.pswd", Kind.BLOB, b"croissant".ljust(65, b"\0")),
+    ],
+    SIZE,
+)
+
+
+def station_keys(flash):
+    """The Wi-Fi credentials in `nvs`."""
+    told = [e.value for e in read(flash[NVS : NVS + SIZE]).entries if e.key in ("sta.ssid", "sta.pswd")]
+    return [value for value in told if isinstance(value, bytes) and value.strip(b"\0\xff")]
+
+
+def patched(path, **pieces):
+    """Writes *pieces*, `at_OFFSET=bytes`, into a flash file."""
+    data = bytearray(path.read_bytes())
+    for name, piece in pieces.items():
+        at = int(name.removeprefix("at_"))
+        data[at : at + len(piece)] = piece
+    path.write_bytes(data)
+
+
+@pytest.fixture
+def owned(factory, tmp_path):
+    """A unit that its owner has on his Wi-Fi, with keys of its own in nvs_key and esp_secure_cert."""
+    one = spec(flash_file=tmp_path / "flash.bin")
+    with serve([one]) as (board,):
+        assert factory.run(board.url).code == 0
+    keys = {f"at_{NVS_KEY}": os.urandom(0x1000), f"at_{SECURE_CERT}": os.urandom(0x2000)}
+    patched(one.flash_file, **{f"at_{NVS}": OWNER}, **keys)
+    return factory, one
+
+
+class TestReset:
+    """`rmfab reset` on a unit that comes back."""
+
+    @pytest.mark.parametrize("via", ["loader", "console"])
+    def test_owned_unit(self, owned, via):
+        """The owner's network goes; identity, keys and everything else stay byte for byte; the unit is as new."""
+        factory, one = owned
+        before = one.flash_file.read_bytes()
+        assert station_keys(before)
+        with serve([one]) as (board,):
+            said = factory.run(board.url, command="reset", extra=("--via", via))
+            assert board.state()["serving"]
+        after = one.flash_file.read_bytes()
+        assert said.code == 0, said.unit["reason"]
+        assert said.steps() == {"reset": "PASS"}
+        assert said.step("reset")["measurements"]["erased"] == ["nvs"]
+        assert station_keys(after) == []
+        for start, end in ((0, NVS), (OTADATA, PHY), (PHY, len(after))):
+            assert after[start:end] == before[start:end]
+        assert after[FCTRY : FCTRY + SIZE] == before[FCTRY : FCTRY + SIZE]
+        assert list(factory.states().values()) == ["verified"]
+        factory.check()
+
+    def test_joined_unit(self, owned):
+        """A unit that joined a network by provisioning is unprovisioned afterwards, and can be verified again."""
+        factory, one = owned
+        patched(one.flash_file, **{f"at_{NVS}": b"\xff" * SIZE})
+        factory.edit("join = false", "join = true")
+        (factory.root / "wifi.toml").write_text(
+            f'ssid = "{FACTORY_NETWORK.ssid}"\npassphrase = "{FACTORY_NETWORK.password}"\n'
+        )
+        (factory.root / "wifi.toml").chmod(0o600)
+        (factory.root / "station.toml").write_text('[provisioning]\nnetwork = "wifi.toml"\n')
+        with serve([one]) as (board,):
+            said = factory.run(board.url, command="verify")
+            again = factory.run(board.url, command="verify")
+        assert said.code == again.code == 0, said.unit["reason"]
+        assert list(said.steps()) == ["detect", "boot", "identify", "provision", "reset"]
+        assert station_keys(one.flash_file.read_bytes()) == []
+
+    def test_what_the_product_erases(self, owned):
+        """[factory] erase is erased as well, but never the factory partition, even where it is named there."""
+        factory, one = owned
+        factory.edit('# erase = ["coredump"]', 'erase = ["phy_init", "fctry"]')
+        patched(one.flash_file, **{f"at_{PHY}": b"calibration"})
+        before = one.flash_file.read_bytes()
+        with serve([one]) as (board,):
+            said = factory.run(board.url, command="reset")
+        after = one.flash_file.read_bytes()
+        assert said.code == 0, said.unit["reason"]
+        assert said.step("reset")["measurements"]["erased"] == ["nvs", "phy_init"]
+        assert after[PHY : PHY + 0x1000] == b"\xff" * 0x1000
+        assert after[FCTRY : FCTRY + SIZE] == before[FCTRY : FCTRY + SIZE]
+
+    def test_changed_factory_partition(self, owned):
+        """A unit whose factory partition is not its own fails before anything is erased."""
+        factory, one = owned
+        patched(one.flash_file, **{f"at_{FCTRY + 0x2000}": b"\x00" * 16})
+        before = one.flash_file.read_bytes()
+        with serve([one]) as (board,):
+            said = factory.run(board.url, command="reset")
+            assert board.state()["mode"] == "running", "it is not left in its loader"
+        assert (said.code, said.verdict) == (1, ("FAIL", "factory-changed"))
+        assert station_keys(one.flash_file.read_bytes()) == station_keys(before)
+
+    def test_claimed_unit(self, tmp_path):
+        """What claiming has left in the factory partition is no change, as long as it is the unit's own."""
+        factory = found(tmp_path / "ws", units=1, credentials=Credentials.CLAIM)
+        one = spec(flash_file=tmp_path / "flash.bin")
+        with serve([one]) as (board,):
+            assert factory.run(board.url).code == 0
+        flash = one.flash_file.read_bytes()
+        held = [e for e in read(flash[FCTRY : FCTRY + SIZE]).entries if e.namespace == "rmaker_creds"]
+        entries = [Entry("rmaker_creds", e.key, Kind.BLOB, e.value) for e in held]
+        made = Entry("rmaker_creds", "node_id", Kind.BLOB, b"NodeThatClaimingMade")
+        claimed = pack([Namespace("rmaker_creds"), *entries, made], SIZE)
+        patched(one.flash_file, **{f"at_{FCTRY}": claimed})
+        with serve([one]) as (board,):
+            said = factory.run(board.url, command="reset")
+        assert said.code == 0, said.unit["reason"]
+        assert one.flash_file.read_bytes()[FCTRY : FCTRY + SIZE] == claimed
+        stranger = pack([Namespace("rmaker_creds"), Entry("rmaker_creds", "random", Kind.BLOB, bytes(64))], SIZE)
+        patched(one.flash_file, **{f"at_{FCTRY}": stranger})
+        with serve([one]) as (board,):
+            assert factory.run(board.url, command="reset").verdict == ("FAIL", "factory-changed")
+
+    def test_unknown_board(self, factory):
+        """A board that this ledger does not know is unbound, and nothing is erased."""
+        with serve([spec()]) as (board,):
+            said = factory.run(board.url, command="reset")
+        assert (said.code, said.verdict) == (1, ("FAIL", "unbound"))
+
+    def test_swapped_board(self, factory, monkeypatch):
+        """A board that is changed before the reset step of a run is not touched."""
+        original, calls = Loader.connect, []
+
+        def connect(loader):
+            facts = original(loader)
+            calls.append(facts)
+            if len(calls) == 1:
+                return facts
+            return type(facts)(facts.chip_name, facts.revision, "24:0a:c4:00:00:00", None, facts.security)
+
+        monkeypatch.setattr(Loader, "connect", connect)
+        with serve([spec()]) as (board,):
+            said = factory.run(board.url)
+        assert said.steps()["provision"] == "PASS"
+        assert said.verdict == ("ERROR", "board-swapped")
+        assert list(factory.states().values()) == ["flashed"]
+
+    def test_unwired_slot(self, factory):
+        """Where nothing can bring the board into its loader, there is nothing to do."""
+        with serve([BoardSpec(Chip.ESP32C3, link=Link.SOCKET)]) as (board,):
+            said = factory.run(board.url, command="reset")
+        assert said.steps() == {"reset": "SKIP"}
+
+    def test_without_a_release(self, owned):
+        """Without the release nobody knows where `nvs` lies: bad input, no board touched."""
+        factory, one = owned
+        factory.edit('path = "build"', '# path = "build"')
+        with serve([one]) as (board,):
+            assert factory.run(board.url, command="reset").code == 3
+
+    def test_console_that_is_not_there(self, tmp_path):
+        """Firmware without console commands fails by that name, and the loader's way works."""
+        edits = (("console = true", "console = false"),)
+        factory = found(tmp_path / "ws", units=1, console=False, edits=edits)
+        with serve([spec()]) as (board,):
+            assert factory.run(board.url).code == 0
+            said = factory.run(board.url, command="reset", extra=("--via", "console"))
+            assert said.verdict == ("FAIL", "no-console")
+            assert factory.run(board.url, command="reset").code == 0
+
+    def test_killed_between_erase_and_boot(self, founded, tmp_path):
+        """A reset that is killed anywhere is done by the next one; the unit keeps its identity."""
+        factory = copied(founded, tmp_path / "ws")
+        one = spec(flash_file=tmp_path / "flash.bin")
+        with serve([one]) as (board,):
+            assert factory.run(board.url).code == 0
+            before = board.state()["commands"]
+            factory.run(board.url, command="reset")
+            total = board.state()["commands"] - before
+        with Zygote() as zygote:
+            for number in (total - 12, total - 6, total - 1):
+                patched(one.flash_file, **{f"at_{NVS}": OWNER})
+                pid = zygote.spawn()
+                faulty = spec(faults=(f"kill-at={number}",), flash_file=one.flash_file, kill_pid=pid)
+                with serve([faulty]) as (board,):
+                    zygote.go(pid, ["-C", str(factory.root), "reset", "--port", board.url], tmp_path / "out")
+                    assert zygote.wait(pid) == -signal.SIGKILL
+                    board.control("fault none")
+                    said = factory.run(board.url, command="reset")
+                    assert said.code == 0, said.unit["reason"]
+                assert station_keys(one.flash_file.read_bytes()) == []
+        factory.check()
