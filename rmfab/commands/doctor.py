@@ -18,14 +18,12 @@ def command() -> None:
     from rmfab.workspace import open_workspace
 
     workspace = open_workspace(speech.folder())
-    policy = workspace.product
-    found = list(
-        diagnose(examine(), workspace.station, policy.provisioning.transport, provisions=policy.verify.provision)
-    )
+    found = list(diagnose(examine(), workspace.station, workspace.product))
     key = workspace.keys_folder / "station.key"
     found.append(
         Diagnosis("this station's key", key.exists(), "`rmfab station key`, then `rmfab station admit` elsewhere")
     )
+    found.append(Diagnosis("the ledger", workspace.has_ledger, "`rmfab generate` begins one with the first batch"))
     for diagnosis in found:
         speech.data(f"{'ok     ' if diagnosis.good else 'MISSING'}  {diagnosis.what}")
         if not diagnosis.good and diagnosis.hint:

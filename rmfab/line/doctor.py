@@ -11,7 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rmfab.board.port import plugged_in
-from rmfab.line.station import NMCLI, Station
+from rmfab.errors import InputError
+from rmfab.line.network import load_network
+from rmfab.line.station import JOINED, NMCLI, Station
+from rmfab.product.product import Product
 from rmfab.product.vocabulary import Transport
 
 _SYSTEM_BUS = Path("/run/dbus/system_bus_socket")
@@ -68,17 +71,35 @@ def _runs(name: str) -> bool:
     return False
 
 
-def diagnose(host: Host, station: Station, transport: Transport, *, provisions: bool) -> Iterator[Diagnosis]:
-    """What the line needs of *host*, for a product of this *transport*."""
+def diagnose(host: Host, station: Station, product: Product) -> Iterator[Diagnosis]:
+    """What the line needs of *host*, for *product*."""
+    transport = product.provisioning.transport
     yield from _ports(host)
-    if not provisions:
+    if not product.verify.provision:
         yield Diagnosis("provisioning checks are switched off in product.toml", True)
-    elif station.slots and all(slot.unit for slot in station.slots):
+        return
+    if product.verify.join:
+        yield from _network(station)
+    if station.slots and all(slot.unit for slot in station.slots):
         yield Diagnosis("every slot has the URL of its unit: no radio is needed", True)
     elif transport is Transport.BLE:
         yield from _bluetooth(host, station)
     else:
         yield from _softap(host, station)
+
+
+def _network(station: Station) -> Iterator[Diagnosis]:
+    """The network that units join; without a file it is asked for on the terminal."""
+    path = station.radio.network
+    if path is None:
+        yield Diagnosis("the factory network is asked for at each run: no file is named", True)
+        return
+    try:
+        load_network(path)
+    except InputError as error:
+        yield Diagnosis(f"the factory network: {error}", False, error.hint or "a file with ssid and passphrase")
+    else:
+        yield Diagnosis(f"the factory network in {path}", True)
 
 
 def _ports(host: Host) -> Iterator[Diagnosis]:
@@ -111,8 +132,16 @@ def _bluetooth(host: Host, station: Station) -> Iterator[Diagnosis]:
 
 
 def _softap(host: Host, station: Station) -> Iterator[Diagnosis]:
-    if station.radio.softap != (NMCLI,):
-        yield Diagnosis(f"units' SoftAPs are joined by {station.radio.softap[0]}", True)
+    way = station.radio.softap
+    if way == (JOINED,):
+        yield Diagnosis("this host is joined to its unit's SoftAP by hand", True)
+        return
+    if way != (NMCLI,):
+        yield Diagnosis(
+            f"{way[0]}, to join units' SoftAPs",
+            shutil.which(way[0]) is not None,
+            "station.toml ([provisioning] softap)",
+        )
         return
     yield Diagnosis(
         "nmcli, to join units' SoftAPs",

@@ -7,7 +7,7 @@ import pytest
 from rmfab.board.esp.loader import Link
 from rmfab.board.restart import Auto, FixtureCommand, Unwired
 from rmfab.errors import ComplaintsError, InputError
-from rmfab.line.station import Slot, Station, host_station, load_station, slots_for
+from rmfab.line.station import JOINED, NMCLI, Radio, Slot, Station, host_station, load_station, slots_for
 
 GOOD = """
 [station]
@@ -27,6 +27,13 @@ restart = "none"
 name = "A3"
 port = "COM7"
 restart = ["fixture", "--slot", "3", "--mode={mode}"]
+unit = "http://10.0.0.7:8080"
+
+[provisioning]
+adapter = "hci1"
+softap = ["join", "--open", "{ssid}"]
+interface = "wlan1"
+network = "wifi.toml"
 """
 
 
@@ -44,8 +51,21 @@ def test_slots(tmp_path):
     assert station.slots == (
         Slot("A1", Link("/dev/serial/by-path/pci-0000:00:14.0-usb-0:2:1.0-port0", 921600, Auto())),
         Slot("A2", Link("rfc2217://bench:4001", 460800, Unwired())),
-        Slot("A3", Link("COM7", 921600, FixtureCommand(("fixture", "--slot", "3", "--mode={mode}")))),
+        Slot(
+            "A3",
+            Link("COM7", 921600, FixtureCommand(("fixture", "--slot", "3", "--mode={mode}"))),
+            "http://10.0.0.7:8080",
+        ),
     )
+
+
+def test_radio(tmp_path):
+    """How unprovisioned units are reached; paths lie beside the file, and NetworkManager is the usual way."""
+    assert load(tmp_path, GOOD).radio == Radio(
+        "hci1", ("join", "--open", "{ssid}"), "wlan1", tmp_path.resolve() / "wifi.toml"
+    )
+    assert load(tmp_path, "").radio == Radio(None, (NMCLI,), None, None)
+    assert load(tmp_path, '[provisioning]\nsoftap = "joined"\n').radio.softap == (JOINED,)
 
 
 @pytest.mark.parametrize(
@@ -63,6 +83,14 @@ def test_slots(tmp_path):
         ('restart = "none"', "restart = []", "restart"),
         ('restart = "none"', 'restart = ["fixture"]', "restart"),
         ('restart = "none"', 'restart = ["fixture", 3]', "restart"),
+        ('"http://10.0.0.7:8080"', '"https://10.0.0.7"', "unit"),
+        ('"http://10.0.0.7:8080"', '"http://10.0.0.7/path"', "unit"),
+        ('"http://10.0.0.7:8080"', "80", "unit"),
+        ('["join", "--open", "{ssid}"]', '["join"]', "softap"),
+        ('["join", "--open", "{ssid}"]', '"wpa_cli"', "softap"),
+        ('["join", "--open", "{ssid}"]', "true", "softap"),
+        ('adapter = "hci1"', "adapter = 1", "adapter"),
+        ('adapter = "hci1"', 'adaptor = "hci1"', "adaptor"),
     ],
 )
 def test_complaints(tmp_path, old, new, where):
@@ -104,6 +132,15 @@ class TestSlotsFor:
     def test_all(self, station):
         """Without --port every slot is meant."""
         assert slots_for((), station, None) == station.slots
+
+    def test_units(self, station):
+        """--unit names where the units answer, one for each slot; another number or no URL is bad input."""
+        slots = slots_for(("COM9", "A3"), station, None, ("http://one", "http://[::1]:81"))
+        assert [slot.unit for slot in slots] == ["http://one", "http://[::1]:81"]
+        assert slots_for(("A3",), station, None)[0].unit == "http://10.0.0.7:8080"
+        for units in (("http://one", "http://two"), ("ftp://one",), ("http://",)):
+            with pytest.raises(InputError):
+                slots_for(("COM9",), station, None, units)
 
     def test_baud_overrides(self, station):
         """--baud holds for every slot."""

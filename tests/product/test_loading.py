@@ -69,8 +69,24 @@ def test_every_key_is_in_the_template() -> None:
         kind = getattr(values, str(field.type), None)
         if kind is None or not dataclasses.is_dataclass(kind) or field.name == "serial":
             continue
-        assert told[field.name] == {renamed.get(f.name, f.name) for f in dataclasses.fields(kind)}
+        keys = {renamed.get(f.name, f.name) for f in dataclasses.fields(kind)}
+        if kind is values.VerifyPolicy:
+            keys = keys - {"scan"} | {f"scan_{f.name}" for f in dataclasses.fields(values.ScanPolicy)}
+        assert told[field.name] == keys
     assert told["product"] == {"name", "chip", "serial"}
+
+
+def test_the_keys_of_verify() -> None:
+    """Each key of [verify] is read; what is left out has the default that the template shows."""
+    text = (
+        "[verify]\nprovision = false\nanswer_timeout = 3\nwrong_pop_every = 7\n"
+        'scan_ssid = "fab"\nscan_marginal = -60\nscan_fail = -75\njoin = true\njoin_timeout = 9.5\nmqtt = true\n'
+    )
+    verify = parse_product(MINIMAL + text, HERE).verify
+    assert (verify.provision, verify.answer_timeout, verify.wrong_pop_every) == (False, 3.0, 7)
+    assert verify.scan == values.ScanPolicy("fab", -60, -75)
+    assert (verify.join, verify.join_timeout, verify.mqtt) == (True, 9.5, True)
+    assert parse_product(MINIMAL, HERE).verify == parse_product(template(), HERE).verify == values.VerifyPolicy()
 
 
 def test_all_complaints_at_once() -> None:
@@ -132,6 +148,15 @@ def test_all_complaints_at_once() -> None:
         ('[factory]\nnamespace = ""\n', "[factory] namespace"),
         ('[factory]\nerase = ["nvs", "so so"]\n', "[factory] erase"),
         ("[verify]\nconsole = 1\n", "[verify] console"),
+        ("[verify]\nprovision = 1\n", "[verify] provision"),
+        ("[verify]\nanswer_timeout = 0.1\n", "[verify] answer_timeout"),
+        ("[verify]\nwrong_pop_every = -1\n", "[verify] wrong_pop_every"),
+        ("[verify]\nwrong_pop_every = 1.5\n", "[verify] wrong_pop_every"),
+        (f'[verify]\nscan_ssid = "{"x" * 33}"\n', "[verify] scan_ssid"),
+        ("[verify]\nscan_marginal = 1\n", "[verify] scan_marginal"),
+        ("[verify]\nscan_marginal = -80\nscan_fail = -70\n", "[verify] scan_fail"),
+        ("[verify]\njoin_timeout = 0\n", "[verify] join_timeout"),
+        ("[verify]\nmqtt = true\n", "[verify] mqtt"),
         ("label = 3\n[product]\n", "[label]"),
     ],
 )

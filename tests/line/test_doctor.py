@@ -1,0 +1,124 @@
+"""`rmfab doctor`: what it says of a host, and how the command ends."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+
+import pytest
+
+from rmfab.board.restart import Auto
+from rmfab.cli import COMMANDS, main
+from rmfab.line.doctor import Host, diagnose, examine
+from rmfab.line.station import JOINED, Link, Radio, Slot, Station
+from rmfab.product.loading import parse_product
+
+GOOD = Host(
+    platform="linux",
+    ports=(("/dev/serial/by-path/one", True),),
+    grabbers=(),
+    bleak=True,
+    system_bus=True,
+    adapters=("hci0",),
+    nmcli=True,
+)
+BENCH = Station("bench")
+AT_URL = Station("bench", (Slot("A1", Link("COM7", 921600, Auto()), "http://10.0.0.7"),))
+
+
+def product(tmp_path, **changes):
+    """A product whose [provisioning] transport and [verify] are as given."""
+    transport = changes.pop("transport", "ble")
+    verify = "".join(f"{key} = {value}\n" for key, value in changes.items())
+    text = f'[product]\nname = "L"\nchip = "esp32c3"\nserial = "L-{{n}}"\n[provisioning]\ntransport = "{transport}"\n'
+    return parse_product(f"{text}[verify]\n{verify}", tmp_path / "product.toml")
+
+
+def host(**changes):
+    """GOOD, but for *changes*."""
+    return Host(**{name: getattr(GOOD, name) for name in GOOD.__dataclass_fields__} | changes)
+
+
+def missing(host, station, product):
+    """What is wrong, by its words; each has a hint."""
+    bad = [one for one in diagnose(host, station, product) if not one.good]
+    assert all(one.hint for one in bad)
+    return [one.what for one in bad]
+
+
+@pytest.mark.parametrize(
+    ("changes", "station", "keys", "words"),
+    [
+        ({}, BENCH, {}, None),
+        ({"ports": ()}, BENCH, {}, "no USB serial port"),
+        ({"ports": (("/dev/ttyUSB0", False),)}, BENCH, {}, "no permission for port /dev/ttyUSB0"),
+        ({"grabbers": ("ModemManager",)}, BENCH, {}, "ModemManager is running"),
+        ({"bleak": False}, BENCH, {}, "bleak"),
+        ({"system_bus": False}, BENCH, {}, "D-Bus"),
+        ({"adapters": ()}, BENCH, {}, "Bluetooth adapter"),
+        ({}, Station("bench", radio=Radio(adapter="hci1")), {}, "Bluetooth adapter hci1"),
+        ({"adapters": (), "system_bus": False, "platform": "darwin"}, BENCH, {}, None),
+        ({"adapters": (), "bleak": False}, AT_URL, {}, None),
+        ({"adapters": (), "bleak": False}, BENCH, {"provision": "false"}, None),
+        ({"adapters": (), "bleak": False}, BENCH, {"transport": "softap"}, None),
+        ({"nmcli": False}, BENCH, {"transport": "softap"}, "nmcli"),
+        ({"nmcli": False}, Station("bench", radio=Radio(softap=(JOINED,))), {"transport": "softap"}, None),
+        ({}, Station("bench", radio=Radio(softap=("not-there", "{ssid}"))), {"transport": "softap"}, "not-there"),
+        ({}, BENCH, {"join": "true"}, None),
+    ],
+)
+def test_diagnosis(tmp_path, changes, station, keys, words):
+    """Each thing that is missing is named, once, and nothing else is."""
+    told = missing(host(**changes), station, product(tmp_path, **keys))
+    assert [words in one for one in told] == [True] if words else told == []
+
+
+def test_factory_network(tmp_path):
+    """Where units join, the network's file must be there, be right, and be closed to others."""
+    path = tmp_path / "wifi.toml"
+    station, joining = Station("bench", radio=Radio(network=path)), product(tmp_path, join="true")
+    assert "factory network" in missing(GOOD, station, joining)[0]
+    path.write_text('ssid = "fab"\npassphrase = "hammer-and-tongs"\n')
+    path.chmod(0o600)
+    assert missing(GOOD, station, joining) == []
+    path.chmod(0o644)
+    (told,) = missing(GOOD, station, joining)
+    assert "hammer" not in told
+    assert missing(GOOD, station, product(tmp_path)) == [], "nobody joins"
+
+
+def test_examine():
+    """This host can be looked at, whatever it is."""
+    assert examine().platform
+
+
+def test_hints_name_real_commands(tmp_path):
+    """A hint that names a command of rmfab names one that exists."""
+    bare = Host("linux", (), ("brltty",), bleak=False, system_bus=False, adapters=(), nmcli=False)
+    both = [product(tmp_path), product(tmp_path, transport="softap")]
+    hints = " ".join(one.hint for each in both for one in diagnose(bare, BENCH, each))
+    named = re.findall(r"`rmfab (\w+)", hints)
+    assert named
+    assert set(named) <= set(COMMANDS)
+
+
+def doctor(factory):
+    """Exit code, stdout and stderr of the command."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = main(["-C", str(factory.root), "doctor"])
+    return code, out.getvalue(), err.getvalue()
+
+
+def test_command(factory, monkeypatch):
+    """The command ends with 0 where all is there, and with 4 and the number of things where something is missing."""
+    monkeypatch.setattr("rmfab.line.doctor.examine", lambda: GOOD)
+    code, out, words = doctor(factory)
+    assert code == 0, words
+    assert "MISSING" not in out
+    (factory.root / "keys" / "station.key").unlink()
+    code, out, words = doctor(factory)
+    assert code == 4
+    assert "MISSING  this station's key" in out
+    assert "1 thing to mend" in words
