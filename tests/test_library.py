@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import configparser
 import subprocess
 import sys
+from pathlib import Path
 
 import rmfab
+
+ROOT = Path(__file__).parents[1]
 
 
 def test_every_name_of_the_front_door_opens() -> None:
@@ -27,3 +31,12 @@ def test_importing_rmfab_loads_nothing_heavy() -> None:
     heavy = ["click", "esptool", "cryptography", "sqlalchemy", "reportlab", "rich", "serial"]
     done = subprocess.run([sys.executable, "-c", code, *heavy], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_wheel_takes_every_room() -> None:
+    """setup.cfg names every folder of rmfab that holds code, and the two folders of data that a wheel maps in."""
+    settings = configparser.ConfigParser()
+    settings.read(ROOT / "setup.cfg", encoding="utf-8")
+    packages = settings["options"]["packages"].split()
+    folders = {path.parent.relative_to(ROOT) for path in (ROOT / "rmfab").rglob("*.py")}
+    assert sorted(packages) == sorted([*(".".join(f.parts) for f in folders), "rmfab.templates", "rmfab.csv"])
