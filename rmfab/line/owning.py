@@ -28,6 +28,7 @@ from rmfab.line.proving import await_provisioning, listen_until
 from rmfab.line.unit import Marginal, Skipped, Unit
 from rmfab.product.product import Provisioning
 from rmfab.product.vocabulary import Credentials, Security
+from rmfab.provisioning.ble import BleTransport
 from rmfab.provisioning.check import (
     SignalLimits,
     WeakSignal,
@@ -105,6 +106,8 @@ def _prove(unit: Unit, identity: Identity, told: Printed, checks: dict[str, Any]
         began = time.monotonic()
         session = _session(unit, transport, told)
         checks["session"] = Outcome.PASS.value
+        if isinstance(transport, BleTransport) and transport.rssi is not None:
+            unit.measured["ble_rssi"] = transport.rssi
         unit.measured["handshake"] = round(time.monotonic() - began, 3)
         checks["key"] = _key(session, identity)
         return _scan(unit, session, checks)
