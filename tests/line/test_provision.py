@@ -299,9 +299,24 @@ class TestJoin:
             assert said.code == 3
             assert said.events == []
 
+    def test_asked_for_on_the_terminal(self, joining, tmp_path, monkeypatch):
+        """Without a file the network is asked for, once a run, and its passphrase without being shown."""
+        (joining.root / "station.toml").unlink()
+        asked = []
+
+        def prompt(text, **options):
+            asked.append((text, options.get("hide_input", False)))
+            return FACTORY_NETWORK.password if options.get("hide_input") else FACTORY_NETWORK.ssid
+
+        monkeypatch.setattr("click.prompt", prompt)
+        monkeypatch.setattr("sys.stdin", type("Terminal", (), {"isatty": lambda _: True})())
+        said, _ = self.run(joining, tmp_path)
+        assert said.code == 0, said.unit["reason"]
+        assert [hidden for _, hidden in asked] == [False, True]
+        assert all(FACTORY_NETWORK.password.encode() not in hay for hay in written(joining, said))
+
     def test_stopped_before_the_reset(self, joining, tmp_path, monkeypatch):
         """Where the unit cannot be reset after it was given the network, that is said."""
-        monkeypatch.setattr("rmfab.line.clearing._into_loader", lambda _: (_ for _ in ()).throw(OSError("gone")))
         one = BoardSpec(Chip.ESP32C3, flash_file=tmp_path / "flash.bin")
         give_network(joining, passphrase="not-the-right-one")
         monkeypatch.setattr("rmfab.line.clearing.reset", _refuse)
