@@ -54,7 +54,7 @@ def command(units: int, chip: str, fault: str | None, folder: Path, json_wanted:
         _tell(workspace, batch, folder)
     if failure is not None:
         raise failure
-    speech.say(f"play on with `rmfab -C {folder} …`, for example `rmfab -C {folder} trace` and a serial")
+    speech.say(f"play on with `rmfab -C {folder} …`, for example `rmfab -C {folder} trace LMP-000001`")
 
 
 def _fault(text: str | None, units: int) -> FaultCall | None:

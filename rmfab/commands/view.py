@@ -88,7 +88,7 @@ class UnitLines:
 
     def line(self, ended: UnitEnded) -> Pieces:
         """The unit's line, and below it why a step did not pass, as pieces of text with a colour each."""
-        pieces: Pieces = [(f"{ended.serial or ended.mac or ended.slot:<20}", "bold")]
+        pieces: Pieces = [(f"{ended.serial or ended.mac or ended.slot:<12}", "bold")]
         reasons: Pieces = []
         for step in self._steps.pop(ended.slot, []):
             bad = step.outcome not in (Outcome.PASS, Outcome.SKIP)
