@@ -14,6 +14,7 @@ from tests.line.process import line, read_until
 from tests.line.zygote import Zygote
 
 AT_ONCE = 6
+EVERY_UNIT = "wrong_pop_every = 50", "wrong_pop_every = 1"  # so that every unit gets as many commands
 
 
 @pytest.fixture(scope="module")
@@ -23,10 +24,10 @@ def zygote():
         yield one
 
 
-def commands_of_a_run(factory):
-    """How many commands a board gets in a whole run, and how many before and after the flash step."""
+def commands_of(factory, command):
+    """How many commands a new board gets in a whole run, or in a flash."""
     with serve([spec()]) as (board,):
-        assert factory.run(board.url).code == 0
+        assert factory.run(board.url, command=command).code == 0
         return board.state()["commands"]
 
 
@@ -66,10 +67,14 @@ def judge(factory, specs, before, said):
 
 
 def test_killed_at_the_nth_command(zygote, founded, tmp_path):
-    """The process is killed at the board's n-th command, densely from before the claim to the end of the flash step."""
-    total = commands_of_a_run(copied(founded, tmp_path / "probe"))
-    kills = sorted({*range(1, total - 35, 7), *range(total - 35, total + 1)})
-    factory = found(tmp_path / "ws", units=len(kills))
+    """The process is killed at the board's n-th command: densely from the claim on, and to the end of the reset."""
+    counts = {}
+    for command in ("flash", "run"):
+        probe = copied(founded, tmp_path / command)
+        probe.edit(*EVERY_UNIT)
+        counts[command] = commands_of(probe, command)
+    kills = sorted({*range(1, counts["run"], 9), *range(counts["flash"] - 35, counts["flash"] + 1), counts["run"]})
+    factory = found(tmp_path / "ws", units=len(kills), edits=(EVERY_UNIT,))
     specs = [spec(index=number, faults=(f"kill-at={n}",)) for number, n in enumerate(kills)]
     codes, before, said = killed_lines(zygote, factory, tmp_path, specs, [None] * len(kills))
     assert set(codes) == {-signal.SIGKILL}
