@@ -53,6 +53,7 @@ def command(units: int, chip: str, fault: str | None, folder: Path, json_wanted:
     if not json_wanted:
         _tell(workspace, batch, folder)
     if failure is not None:
+        failure.what = failure.what.replace("`rmfab trace", f"`rmfab -C {folder} trace")
         raise failure
     speech.say(f"play on with `rmfab -C {folder} …`, for example `rmfab -C {folder} trace LMP-000001`")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from rmfab.errors import StationError
+from rmfab.errors import RmfabError, StationError
 
 
 @click.command("doctor")
@@ -19,10 +19,10 @@ def command() -> None:
 
     workspace = open_workspace(speech.folder())
     found = list(diagnose(examine(), workspace.station, workspace.product))
-    key = workspace.keys_folder / "station.key"
-    found.append(
-        Diagnosis("this station's key", key.exists(), "`rmfab station key`, then `rmfab station admit` elsewhere")
-    )
+    try:
+        found.append(Diagnosis(f"this station's key ({workspace.station_key.recipient})", True))
+    except RmfabError as error:
+        found.append(Diagnosis(f"this station's key: {error.what}", False, error.hint or ""))
     found.append(Diagnosis("the ledger", workspace.has_ledger, "`rmfab generate` begins one with the first batch"))
     for diagnosis in found:
         speech.data(f"{'ok     ' if diagnosis.good else 'MISSING'}  {diagnosis.what}")

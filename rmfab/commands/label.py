@@ -82,18 +82,39 @@ def _named(workspace: Workspace, units: Sequence[str]) -> list[Identity]:
     chosen: dict[str, Identity] = {}
     for unit in units:
         if unit in names:
-            found = [one for one in workspace.ledger.identities(unit) if one.state is not State.VOID]
+            found = [one for one in workspace.ledger.identities(unit) if one.state not in (State.VOID, State.FAILED)]
+            _tell_states(workspace, unit, found)
         else:
             identity = workspace.ledger.identity_by_serial(unit)
             if identity is None:
                 raise InputError(f'"{unit}" is neither a batch nor a serial', hint="`rmfab status` lists the batches")
             if identity.state is State.VOID:
                 raise InputError("this identity is void", where=unit, hint="a void unit gets no label")
+            if identity.state is State.FAILED:
+                raise InputError(
+                    "this unit failed",
+                    where=unit,
+                    hint="`rmfab run` it again until it passes, or void it",
+                    cause="failed",
+                )
             found = [identity]
         chosen.update((one.serial, one) for one in found)
     if not chosen:
         raise InputError("no live identity is named", where=" ".join(units))
     return list(chosen.values())
+
+
+def _tell_states(workspace: Workspace, batch: str, found: list[Identity]) -> None:
+    """Says which units of *batch* get no label, and how many get one before they were proven."""
+    from rmfab.commands import speech
+    from rmfab.ledger.states import State
+
+    (counts,) = workspace.ledger.counts(batch)
+    if failed := counts.states.get(State.FAILED, 0):
+        speech.warn(f"{speech.counted(failed, 'unit')} of {batch} failed and get no label")
+    early = sum(one.state is not State.VERIFIED for one in found)
+    if early:
+        speech.say(f"{early} of these {len(found)} labels are for units that are not verified yet")
 
 
 def print_labels(

@@ -22,10 +22,10 @@ def check() -> None:
 
     findings = open_workspace(speech.folder()).ledger.check()
     for finding in findings:
-        speech.data(str(finding))
+        speech.data(f"{finding.where}: {finding.what}")
     if findings:
         raise IntegrityError(
-            f"{len(findings)} things in the ledger do not hold",
+            f"{speech.counted(len(findings), 'thing')} in the ledger {'does' if len(findings) == 1 else 'do'} not hold",
             hint="stop the line; compare with the last backup, `rmfab ledger rebuild` mends states only",
         )
     speech.say("the ledger is sound")

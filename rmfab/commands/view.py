@@ -100,7 +100,9 @@ class UnitLines:
                 reasons.append((f"\n    {step.step}: {step.reason}", None))
         if not reasons and ended.reason:
             reasons.append((f"\n    {ended.reason}", None))
-        return [*pieces, ("   ", None), (ended.outcome.value, COLOURS[ended.outcome]), *reasons]
+        end: Pieces = [("   ", None), (ended.outcome.value, COLOURS[ended.outcome])]
+        place: Pieces = [(f"  {ended.slot}", "bright_black")] if ended.serial or ended.mac else []
+        return [*pieces, *end, *place, *reasons]
 
 
 class PlainView:

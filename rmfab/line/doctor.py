@@ -73,8 +73,7 @@ def _runs(name: str) -> bool:
 
 def diagnose(host: Host, station: Station, product: Product) -> Iterator[Diagnosis]:
     """What the line needs of *host*, for *product*."""
-    transport = product.provisioning.transport
-    yield from _ports(host)
+    yield from _ports(host, station)
     if not product.verify.provision:
         yield Diagnosis("provisioning checks are switched off in product.toml", True)
         return
@@ -82,7 +81,7 @@ def diagnose(host: Host, station: Station, product: Product) -> Iterator[Diagnos
         yield from _network(station)
     if station.slots and all(slot.unit for slot in station.slots):
         yield Diagnosis("every slot has the URL of its unit: no radio is needed", True)
-    elif transport is Transport.BLE:
+    elif product.provisioning.transport is Transport.BLE:
         yield from _bluetooth(host, station)
     else:
         yield from _softap(host, station)
@@ -102,8 +101,11 @@ def _network(station: Station) -> Iterator[Diagnosis]:
         yield Diagnosis(f"the factory network in {path}", True)
 
 
-def _ports(host: Host) -> Iterator[Diagnosis]:
-    if not host.ports:
+def _ports(host: Host, station: Station) -> Iterator[Diagnosis]:
+    remote = bool(station.slots) and all("://" in slot.link.address for slot in station.slots)
+    if remote:
+        yield Diagnosis("every slot is on the network: no USB port is needed", True)
+    elif not host.ports:
         yield Diagnosis("no USB serial port is plugged in", False, "plug a board in; `rmfab board` serves virtual ones")
     for address, usable in host.ports:
         yield Diagnosis(

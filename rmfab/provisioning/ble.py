@@ -151,7 +151,8 @@ class BleTransport:
                 raise LinkError(
                     f"no Bluetooth on this host: {error}",
                     where=self._adapter,
-                    hint="an adapter that is switched on, and on Linux BlueZ's bluetoothd with its D-Bus",
+                    hint="an adapter that is switched on, and on Linux BlueZ's bluetoothd with its D-Bus; "
+                    "--unit URL for a unit that answers at one; [verify] provision = false leaves the step out",
                     cause="no-bluetooth",
                 ) from error
             if isinstance(error, TimeoutError | EOFError | errors.BleakError):

@@ -77,7 +77,8 @@ def check_session(
         raise Fault(
             "the unit refuses the PoP of its label",
             where=refusal.where,
-            hint="its flash holds another unit's `random`, or a sec2 verifier that was made for another PoP",
+            hint="its flash holds another unit's `random`, or a sec2 verifier that was made for another PoP; "
+            "where its URL was given, does that lead to this unit?",
             cause="wrong-pop-in-unit",
         ) from refusal
     except Refused as refusal:

@@ -11,6 +11,8 @@ import pypdfium2
 import pytest
 import zxingcpp
 
+from rmfab.ledger.events import Event, Kind
+from rmfab.ledger.states import State
 from rmfab.workspace import open_workspace
 from tests.terminal import Terminal, files
 
@@ -122,3 +124,24 @@ def test_a_sheet_of_product_toml_that_is_none(terminal: Terminal, lamp: Path) ->
     path = lamp / "product.toml"
     path.write_text(path.read_text().replace('"L7651"', '"L9999"'))
     terminal("-C", lamp, "label", "lamp-0001", "-o", "l.pdf").refused(3, "product.toml: [label] sheet", "L7651")
+
+
+def test_units_that_are_not_verified(terminal: Terminal, lamp: Path) -> None:
+    """Labels for units that are not verified yet are made, and said; a failed unit gets none."""
+    said = terminal("-C", lamp, "label", "lamp-0001", "-o", "early.pdf")
+    assert said.code == 0
+    assert "3 of these 3 labels are for units that are not verified yet" in said.err
+    with open_workspace(lamp).ledger as ledger:
+        ledger.claim(
+            "24:0a:c4:00:00:01", product="lamp", station="t", ts="2026-01-01T00:00:00.000Z", serial="LMP-000002"
+        )
+        failed = Event("2026-01-01T00:00:01.000Z", Kind.UNIT, serial="LMP-000002", state=State.FAILED)
+        ledger.record("t", [failed])
+    terminal("-C", lamp, "label", "LMP-000002", "-o", "one.pdf").refused(3, "LMP-000002", "failed", "void")
+    said = terminal("-C", lamp, "label", "lamp-0001", "-o", "rest.pdf")
+    assert said.code == 0
+    assert "1 unit of lamp-0001 failed" in said.err
+    document = pypdfium2.PdfDocument(Path("rest.pdf").read_bytes())
+    told = expected(lamp)
+    assert pops(document[0].render(scale=300 / 72).to_pil()) == {told["LMP-000001"], told["LMP-000003"]}
+    document.close()

@@ -26,6 +26,8 @@ GOOD = Host(
 BENCH = Station("bench")
 AT_URL = Station("bench", (Slot("A1", Link("COM7", 921600, Auto()), "http://10.0.0.7"),))
 
+REMOTE = Station("bench", (Slot("A1", Link("rfc2217://10.0.0.8:4000", 921600, Auto()), "http://10.0.0.7"),))
+
 
 def product(tmp_path, **changes):
     """A product whose [provisioning] transport and [verify] are as given."""
@@ -52,6 +54,7 @@ def missing(host, station, product):
     [
         ({}, BENCH, {}, None),
         ({"ports": ()}, BENCH, {}, "no USB serial port"),
+        ({"ports": ()}, REMOTE, {}, None),
         ({"ports": (("/dev/ttyUSB0", False),)}, BENCH, {}, "no permission for port /dev/ttyUSB0"),
         ({"grabbers": ("ModemManager",)}, BENCH, {}, "ModemManager is running"),
         ({"bleak": False}, BENCH, {}, "bleak"),

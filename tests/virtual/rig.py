@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import struct
 from functools import cache
 from pathlib import Path
+from shutil import rmtree
 from tempfile import mkdtemp
 
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -153,6 +155,7 @@ def factory_image(**changes):
 @cache
 def build_folder(chip=Chip.ESP32C3, **options):
     folder = Path(mkdtemp(prefix="rmfab-firmware-"))
+    atexit.register(rmtree, folder, ignore_errors=True)
     return make_build_folder(folder, chip, app_size=128 * 1024, **options)
 
 
