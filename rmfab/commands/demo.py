@@ -144,7 +144,7 @@ def _run(
     specs = [BoardSpec(chip=workspace.product.chip, index=index, faults=faults, paced=0) for index in range(units)]
     with serve(specs, state=workspace.root / "boards") as boards:
         slots = tuple(
-            Slot(f"virtual-{number}", Link(board.url, DEFAULT_BAUD, Auto()), board.provisioning_url)
+            Slot(f"v{number}", Link(board.url, DEFAULT_BAUD, Auto()), board.provisioning_url)
             for number, board in enumerate(boards, 1)
         )
         run_line(workspace, slots, RUN_STEPS, json_wanted=json_wanted, release=release, batch=batch)
