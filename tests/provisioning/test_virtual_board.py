@@ -18,6 +18,7 @@ from cryptography.x509.oid import NameOID
 
 from rmfab.errors import Fault
 from rmfab.identity import sec2
+from rmfab.nvs.reader import read
 from rmfab.product.product import Provisioning
 from rmfab.product.vocabulary import Chip, Credentials, Security
 from rmfab.provisioning.check import check_key, check_scan, check_session, check_wrong_pop
@@ -30,7 +31,7 @@ from rmfab.virtual.faults import FaultCall
 from rmfab.virtual.network import FACTORY_NETWORK
 from rmfab.virtual.serving import BoardHandle, serve
 from rmfab.virtual.spec import BoardSpec, Strap
-from tests.virtual.rig import factory_image, parts
+from tests.virtual.rig import FCTRY, factory_image, parts
 
 RANDOM = bytes(range(64))
 POP = Secret(RANDOM[:4].hex())
@@ -108,14 +109,30 @@ def spec(folder: Path, number: int, name: str) -> BoardSpec:
 @pytest.fixture(scope="module")
 def boards(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, BoardHandle]]:
     """All of BOARDS, booted from their flash and offering provisioning, by name."""
-    folder = tmp_path_factory.mktemp("boards")
-    specs = [spec(folder, number, name) for number, name in enumerate(BOARDS)]
-    with serve(specs) as handles:
-        ending = time.monotonic() + 30
-        while not all(handle.state()["serving"] for handle in handles):
-            assert time.monotonic() < ending
-            time.sleep(0.1)
-        yield dict(zip(BOARDS, handles, strict=True))
+    while True:
+        folder = tmp_path_factory.mktemp("boards")
+        specs = [spec(folder, number, name) for number, name in enumerate(BOARDS)]
+        with serve(specs) as handles:
+            ending = time.monotonic() + 30
+            while not all(handle.state()["serving"] for handle in handles):
+                assert time.monotonic() < ending
+                time.sleep(0.1)
+            served = dict(zip(BOARDS, handles, strict=True))
+            if _fits(served["own pair"]):
+                yield served
+                return
+
+
+def _fits(board: BoardHandle) -> bool:
+    """Whether the pair that the firmware made for itself can be used: once in 256 boards its salt begins with a zero
+    byte, and nobody gets in for ever, as with the real firmware."""
+    assert board.flash_file is not None
+    with board.flash_file.open("rb") as stream:
+        stream.seek(FCTRY)
+        image = read(stream.read(0x6000))
+    salt, verifier = (image.value("rmaker_creds", key) for key in ("sec2_salt", "sec2_verifier"))
+    assert isinstance(salt, bytes)
+    return verifier == sec2.verifier("wifiprov", POP, salt).reveal()
 
 
 def link(handle: BoardHandle, timeout: float = 10.0) -> closing[HttpTransport]:
