@@ -13,7 +13,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TextIO
 
 import click
 
@@ -183,15 +183,15 @@ def exit_code(error: BaseException) -> int:
 def explain(error: BaseException) -> None:
     """Says on stderr what went wrong, where, and how to mend it; a hint that several complaints share once."""
     if isinstance(error, (KeyboardInterrupt, click.Abort)):
-        click.echo("rmfab: interrupted; the same command goes on where this one stopped", err=True)
+        _speak("rmfab: interrupted; the same command goes on where this one stopped")
         return
     complaints = error.complaints if isinstance(error, ComplaintsError) else (error,)
     hints = [complaint.hint if isinstance(complaint, RmfabError) else None for complaint in complaints]
     for complaint, hint, following in zip(complaints, hints, [*hints[1:], None], strict=True):
         lead = "rmfab: " if isinstance(complaint, UnitsFailed) else "rmfab: error: "
-        click.echo(f"{lead}{complaint}", err=True)
+        _speak(f"{lead}{complaint}")
         if hint and hint != following:
-            click.echo(f"rmfab: hint: {hint}", err=True)
+            _speak(f"rmfab: hint: {hint}")
 
 
 def _end(error: RmfabError) -> int:
@@ -203,24 +203,37 @@ def _refuse(error: click.ClickException) -> int:
     """Says what is wrong with the command line, as every other error is said."""
     context = error.ctx if isinstance(error, click.UsageError) else None
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
-        click.echo(error.format_message(), err=True)
+        _speak(error.format_message())
         return error.exit_code
-    click.echo(f"rmfab: error: {error.format_message()}", err=True)
+    _speak(f"rmfab: error: {error.format_message()}")
     if context is not None:
-        click.echo(f"rmfab: hint: `{context.command_path} --help`", err=True)
+        _speak(f"rmfab: hint: `{context.command_path} --help`")
     return error.exit_code
+
+
+def _speak(text: str) -> None:
+    """Says *text* on stderr; where nobody reads that, the exit code still tells."""
+    try:
+        click.echo(text, err=True)
+    except BrokenPipeError:
+        _let_go(sys.stderr)
 
 
 def _unread() -> int:
     """Nobody reads our stdout any more: what was under way has ended as after ^C, and nothing is left to say."""
-    try:
-        number = sys.stdout.fileno()
-    except OSError:  # a stream in memory
-        return EXIT_INTERRUPTED
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, number)  # what is still buffered goes there
-    os.close(nowhere)
+    _let_go(sys.stdout)
     return EXIT_INTERRUPTED
+
+
+def _let_go(stream: TextIO) -> None:
+    """Lets what is still buffered in *stream* go nowhere, so that its closed end is not met again at the exit."""
+    try:
+        number = stream.fileno()
+    except OSError:  # a stream in memory
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, number)
+    os.close(nowhere)
 
 
 def _confess() -> int:
@@ -231,8 +244,8 @@ def _confess() -> int:
     with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
         traceback.print_exc(file=stream)
     kind = sys.exc_info()[0]
-    click.echo(f"rmfab: error: a bug in rmfab: {kind.__name__ if kind else 'unknown'}", err=True)
-    click.echo(f"rmfab: hint: the traceback is in {path}; please send it with the command that you ran", err=True)
+    _speak(f"rmfab: error: a bug in rmfab: {kind.__name__ if kind else 'unknown'}")
+    _speak(f"rmfab: hint: the traceback is in {path}; please send it with the command that you ran")
     return EXIT_BUG
 
 

@@ -291,3 +291,15 @@ def test_no_colour_in_a_pipe(tmp_path: Path) -> None:
     """Nothing is coloured where stdout is no terminal."""
     said = process("demo", "--dir", "x.txt", "--units", "0", cwd=tmp_path, FORCE_COLOR="")
     assert "\x1b" not in said.out + said.err
+
+
+def test_unread_stderr_keeps_the_exit_code() -> None:
+    """Where nobody reads stderr, an error still ends with its own exit code, not with that of a failed unit."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        for argv, code in ((["-C", "/nonexistent", "status"], 3), (["no-such-command"], 2)):
+            done = subprocess.run([sys.executable, "-m", "rmfab", *argv], stderr=writing, check=False)
+            assert done.returncode == code
+    finally:
+        os.close(writing)
