@@ -62,9 +62,7 @@ def http_answer(data: bytes) -> None:
         read_reply(receive)
 
 
-TARGETS: tuple[Callable[[bytes], object], ...] = (
-    conversation,
-    http_answer,
+READERS: tuple[Callable[[bytes], object], ...] = (
     parse_capabilities,
     handshakes.read_plain_welcome,
     handshakes.read_x25519_key,
@@ -80,6 +78,8 @@ TARGETS: tuple[Callable[[bytes], object], ...] = (
     challenge.read_node_id,
     challenge.read_signature,
 )
+
+TARGETS: tuple[Callable[[bytes], object], ...] = (conversation, http_answer, *READERS)
 
 
 def one_input(data: bytes) -> None:

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fuzz.provisioning import READERS
 from rmfab.errors import Fault
 from rmfab.product.vocabulary import Security
 from rmfab.provisioning import challenge, handshakes, wifi
@@ -24,23 +25,6 @@ TOLD = (
     b'{"prov":{"ver":"netprov-v1.2","sec_ver":2,"sec_patch_ver":1,"cap":["wifi_prov","wifi_scan"]},'
     b'"rmaker":{"ver":"1.0","cap":["claim"]},"rmaker_extra":{"ver":"1.0","cap":["ch_resp","local_ctrl"]}}'
 )
-READERS = [
-    handshakes.read_plain_welcome,
-    handshakes.read_x25519_key,
-    handshakes.read_x25519_proof,
-    handshakes.read_srp6a_key,
-    handshakes.read_srp6a_proof,
-    wifi.read_scan_started,
-    wifi.read_scan_status,
-    wifi.read_scan_result,
-    wifi.read_config_set,
-    wifi.read_config_applied,
-    wifi.read_config_status,
-    challenge.read_node_id,
-    challenge.read_signature,
-    parse_capabilities,
-]
-
 bodies = st.recursive(
     st.binary(max_size=40),
     lambda inner: st.lists(
