@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from rmfab.ledger.records import Identity as LedgerIdentity
     from rmfab.ledger.store import Ledger
     from rmfab.line.station import Station
-    from rmfab.release.release import Release
+    from rmfab.signing.trust import Trust
 
 ENVIRONMENT = "RMFAB_WORKSPACE"
 STATION_ENVIRONMENT = "RMFAB_STATION"
@@ -61,6 +61,7 @@ def find_workspace(folder: Path | None) -> Path:
         f"there is no {FILE_NAME} here or above",
         where=str(here),
         hint="`rmfab init DIR` makes a workspace; -C DIR chooses one",
+        cause="no-workspace",
     )
 
 
@@ -224,16 +225,26 @@ class Workspace:
     def _checked(self) -> set[str]:
         return set()
 
-    def release(self, given: Path | None) -> Release:
+    def release_path(self, given: Path | None) -> Path:
         """The release of --release or of product.toml. Raises InputError where neither names one."""
-        from rmfab.release.release import open_release
-
         path = given or self.product.release.path
         if path is None:
             raise InputError(
                 "no release given", hint=f"--release FILE or build folder, or path in {FILE_NAME} ([release])"
             )
-        return open_release(path)
+        return path
+
+    @property
+    def trust_path(self) -> Path:
+        """Where this host keeps whom it trusts; changed by `rmfab trust` only."""
+        return self.keys_folder / "trust.json"
+
+    @property
+    def trust(self) -> Trust | None:
+        """Whom this host trusts, None where nobody was named yet. Raises InputError and IntegrityError."""
+        from rmfab.signing.trust import load_trust
+
+        return load_trust(self.trust_path)[1] if self.trust_path.exists() else None
 
 
 def _as_path(location: Path | str) -> Path | str:

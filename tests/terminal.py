@@ -41,8 +41,8 @@ class Terminal:
         self.folder = folder
         self._capsys = capsys
         monkeypatch.chdir(folder)
-        for name in ("RMFAB_WORKSPACE", "RMFAB_STATION", "RMFAB_LEDGER", "RMFAB_CA_PASSPHRASE_FILE"):
-            monkeypatch.delenv(name, raising=False)
+        for name in [name for name in os.environ if name.startswith("RMFAB_")]:
+            monkeypatch.delenv(name)
         monkeypatch.setenv("HOME", str(folder))
 
     def __call__(self, *argv: str | Path) -> Said:

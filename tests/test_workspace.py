@@ -214,7 +214,7 @@ def test_no_station_key(tmp_path: Path) -> None:
 def test_no_release(tmp_path: Path) -> None:
     """Without --release and [release] path the way to name one is told."""
     with pytest.raises(InputError, match="no release given"):
-        made(tmp_path / "w").release(None)
+        made(tmp_path / "w").release_path(None)
 
 
 @pytest.mark.parametrize("newline", ["\n", "\r\n"])

@@ -39,7 +39,7 @@ def create(cn: str | None, kind: str, no_passphrase: bool) -> None:
     workspace = open_workspace(speech.folder())
     refuse_existing(workspace.ca_folder)
     name = cn if cn is not None else f"{workspace.product.name[:54]} Device CA"
-    secret = None if no_passphrase else passphrase.ask_new(str(workspace.ca_folder / "ca.key"))
+    secret = None if no_passphrase else passphrase.CA.ask_new(str(workspace.ca_folder / "ca.key"))
     authority = CertificateAuthority.create(name, CaKeyKind(kind), now())
     authority.save(workspace.ca_folder, secret)
     speech.say(f"CA {authority.name} made; keep a copy of {workspace.ca_folder} and of its passphrase offline")
@@ -63,12 +63,12 @@ def import_(certificate: Path, key: Path, no_passphrase: bool) -> None:
     used: list[Secret[str]] = []
 
     def remember(subject: str) -> Secret[str]:
-        used.append(passphrase.ask(subject))
+        used.append(passphrase.CA.ask(subject))
         return used[-1]
 
     authority = CertificateAuthority.read(certificate, key, remember, now())
     if not used and not no_passphrase:
-        used.append(passphrase.ask_new(str(workspace.ca_folder / "ca.key")))
+        used.append(passphrase.CA.ask_new(str(workspace.ca_folder / "ca.key")))
     authority.save(workspace.ca_folder, None if no_passphrase else used[-1])
     speech.say(f"CA {authority.name} imported")
     speech.data(str(workspace.ca_folder / "ca.crt"))

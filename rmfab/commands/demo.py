@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rmfab.workspace import Workspace
 
 MARKER = ".rmfab-demo"
+BUNDLE = "rmfab-demo-1.0.0.rmfab"
 
 
 @click.command("demo")
@@ -98,7 +99,10 @@ def _workspace(folder: Path, chip: Chip) -> Workspace:
         credentials=Credentials.CERTIFICATE,
         force=False,
     )
-    text = (folder / FILE_NAME).read_text(encoding="utf-8").replace('# path = "build" ', 'path = "build"   ')
+    text = (folder / FILE_NAME).read_text(encoding="utf-8")
+    text = text.replace(f'# path = "build"{" " * 16}', f'path = "{BUNDLE}"  ').replace(
+        "allow_unsigned = true ", "allow_unsigned = false"
+    )
     (folder / FILE_NAME).write_text(text, encoding="utf-8")
     authority = CertificateAuthority.create("Demo Lamp Device CA", CaKeyKind.ECDSA_P256, now())
     authority.save(workspace.ca_folder, None)
@@ -116,17 +120,30 @@ def _clear(folder: Path) -> None:
 
 
 def _release(workspace: Workspace) -> Path:
-    """The demo's firmware: a build folder as ESP-IDF leaves one, and the bundle made of it."""
+    """The demo's firmware: a build folder as ESP-IDF leaves one, and the bundle made of it, signed by a key that the
+    workspace trusts."""
+    from dataclasses import replace
+
+    from rmfab.commands.trust import put_in_force
     from rmfab.files import write_file
     from rmfab.release.build_folder import read_build_folder
-    from rmfab.release.bundle import build_bundle
+    from rmfab.release.bundle import make_bundle
+    from rmfab.release.release import Edition
+    from rmfab.signing.keyfile import write_private_key
+    from rmfab.signing.signer import SigningKeyKind, make_key
+    from rmfab.signing.trust import Role, Trust, TrustedKey
     from rmfab.virtual.firmware import make_build_folder
+    from rmfab.workspace import now
 
     make_build_folder(workspace.root / "build", workspace.product.chip)
-    release = read_build_folder(workspace.root / "build")
-    bundle = workspace.root / f"{release.app.project}-{release.app.version}.rmfab"
-    write_file(bundle, build_bundle(release))
-    return bundle
+    signer = make_key(SigningKeyKind.ED25519)
+    write_private_key(workspace.root / "release.key", signer.key, None)
+    trusted = TrustedKey(signer.public, "release", (Role.RELEASE,))
+    put_in_force(workspace, None, Trust(0, now()).adding(trusted, now()), [signer])
+    bundle = make_bundle(replace(read_build_folder(workspace.root / "build"), edition=Edition(seq=1)))
+    target = workspace.root / BUNDLE
+    write_file(target, bundle.with_envelope(bundle.to_sign.signed(signer)).encode())
+    return target
 
 
 def _run(
@@ -177,6 +194,7 @@ def _tell(workspace: Workspace, batch: str, folder: Path) -> None:
         ("ledger", "ledger.db"),
         ("console logs", "logs/"),
         ("firmware", "build/"),
+        ("signed release", BUNDLE),
         ("boards' flash", "boards/"),
     ):
         if (folder / where).exists():

@@ -6,12 +6,15 @@ from pathlib import Path
 
 import click
 
+from rmfab.commands.judging import downgrade_option, unknown_option
 from rmfab.commands.on_slots import batch_option, port_options, release_option, run_line
 
 
 @click.command("flash")
 @port_options
 @release_option
+@unknown_option
+@downgrade_option
 @batch_option
 @click.option("--serial", help="Give the board this identity, or see that it has it.")
 def command(
@@ -19,6 +22,8 @@ def command(
     baud: int | None,
     json_wanted: bool,
     release: Path | None,
+    allow_unknown: bool,
+    allow_downgrade: bool,
     batch: str | None,
     serial: str | None,
 ) -> None:
@@ -34,4 +39,14 @@ def command(
 
     workspace = open_workspace(folder())
     slots = slots_for(ports, workspace.station, baud)
-    run_line(workspace, slots, FLASH_STEPS, json_wanted=json_wanted, release=release, batch=batch, serial=serial)
+    run_line(
+        workspace,
+        slots,
+        FLASH_STEPS,
+        json_wanted=json_wanted,
+        release=release,
+        batch=batch,
+        serial=serial,
+        allow_unknown=allow_unknown,
+        allow_downgrade=allow_downgrade,
+    )

@@ -150,7 +150,7 @@ def _open_ca(workspace: Workspace) -> CertificateAuthority:
     from rmfab.identity.ca import CertificateAuthority
     from rmfab.workspace import now
 
-    return CertificateAuthority.load(workspace.ca_folder, passphrase.ask, now())
+    return CertificateAuthority.load(workspace.ca_folder, passphrase.CA.ask, now())
 
 
 def _refuse_taken(ledger: Ledger, values: ValuesFile, name: str | None) -> None:

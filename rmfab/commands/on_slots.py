@@ -71,8 +71,15 @@ def run_line(
     serial: str | None = None,
     loop: bool = False,
     console_reset: bool = False,
+    allow_unknown: bool = False,
+    allow_downgrade: bool = False,
+    junit: Path | None = None,
 ) -> Summary:
-    """Runs *steps* on *slots* and shows it. Raises what the exit code is made of: UnitsFailed, StationError …"""
+    """Runs *steps* on *slots* and shows it. Raises what the exit code is made of: UnitsFailed, StationError …
+
+    No board is touched before the release is accepted. *junit* is a report to write beside what is shown.
+    """
+    from rmfab.commands.judging import accepted_for_line
     from rmfab.commands.view import make_view
     from rmfab.line.floor import Floor
     from rmfab.line.happening import Step
@@ -84,9 +91,15 @@ def run_line(
         raise InputError("--serial names one unit, so that it goes with one port", where=serial)
     firmware = None
     if {Step.FLASH, Step.RESET} & set(steps) or release is not None or workspace.product.release.path is not None:
-        opened = workspace.release(release)
-        preflight(opened, workspace.product)
-        firmware = Firmware.prepare(opened)
+        accepted = accepted_for_line(
+            workspace,
+            workspace.release_path(release),
+            allow_unknown=allow_unknown,
+            allow_downgrade=allow_downgrade,
+            writes=Step.FLASH in steps,
+        )
+        preflight(accepted.release, workspace.product)
+        firmware = Firmware.prepare(accepted)
     _check_batches(workspace, batch, claims=Step.CLAIM in steps)
     air = _air(workspace, joins=workspace.product.verify.join and Step.PROVISION in steps)
     job = Job(
@@ -104,20 +117,24 @@ def run_line(
         serial=serial,
         console_reset=console_reset,
     )
-    return _watched(Floor(job, slots, loop=loop), make_view(json_wanted, tuple(slot.name for slot in slots)))
+    view = make_view(json_wanted, tuple(slot.name for slot in slots))
+    return _watched(Floor(job, slots, loop=loop), view, junit)
 
 
-def _watched(floor: Floor, view: View) -> Summary:
+def _watched(floor: Floor, view: View, junit: Path | None) -> Summary:
     """Shows all that happens on *floor* until its end, then raises the worst of it."""
+    from rmfab.commands.junit import LineReport
     from rmfab.line.happening import Summary, UnitEnded
 
     summary = Summary()
     ended: list[UnitEnded] = []
+    report = LineReport()
     bug: Exception | None = None
     try:
         with _stoppable(floor):
             for happening in floor.happenings():
                 view.show(happening)
+                report.take(happening)
                 if isinstance(happening, UnitEnded):
                     summary.count(happening)
                     ended.append(happening)
@@ -127,6 +144,8 @@ def _watched(floor: Floor, view: View) -> Summary:
         bug = error
     finally:
         view.close(summary)
+        if junit is not None:
+            report.write(junit)
     _raise_worst(floor, summary, ended, bug)
     return summary
 

@@ -1,4 +1,4 @@
-"""`rmfab release`: build, show and verify firmware releases."""
+"""`rmfab release`: firmware releases as files: built, signed, verified, shown."""
 
 from __future__ import annotations
 
@@ -8,88 +8,256 @@ from typing import TYPE_CHECKING
 
 import click
 
+from rmfab.commands import speech
+from rmfab.commands.judging import trust_option, unknown_option
+from rmfab.commands.keys import key_option, open_keys, passphrase_file_option
+from rmfab.errors import ComplaintsError, InputError
+
 if TYPE_CHECKING:
+    from rmfab.release.bundle import Bundle
     from rmfab.release.release import Release
+    from rmfab.signing.signer import Signer
 
 _PATH = click.Path(path_type=Path)
+_json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+KINDS = ("ed25519", "ecdsa-p256")
 
 
 @click.group("release")
 def command() -> None:
-    """Firmware releases: build, show, verify.
+    """Firmware releases: build, sign, verify, show; make keys.
 
-    Where a release is asked for, a bundle file or an ESP-IDF build folder will do.
+    Where a release is asked for, a bundle file or an ESP-IDF build folder will do. Signed ones are bundles.
+
+    \b
+    rmfab release keygen -o release.key
+    rmfab release build build -o lamp-1.4.0.rmfab --seq 14
+    rmfab release sign lamp-1.4.0.rmfab --key file:release.key
     """
 
 
 @command.command("build")
 @click.argument("build_dir", type=_PATH)
 @click.option("-o", "--output", type=_PATH, required=True, metavar="FILE", help="The bundle to write.")
+@click.option("--version", help="What the release is called (default: the app's own version).")
+@click.option(
+    "--seq", type=click.IntRange(0), help="Its number, which only ever grows (default: as product.toml says)."
+)
+@click.option("--notes", default="", metavar="TEXT", help="What is new; @FILE reads it from a file.")
+@click.option("--sbom", type=_PATH, metavar="FILE", help="Its bill of materials: SPDX or CycloneDX.")
+@click.option("--no-sbom", is_flag=True, help="Do not have one made by esp-idf-sbom where that is installed.")
+@click.option(
+    "--after", type=_PATH, metavar="FILE", help="The release that this one follows: seq and secure version grow."
+)
 @click.option("--force", is_flag=True, help="Replace a file that holds another release.")
-def build(build_dir: Path, output: Path, force: bool) -> None:
-    """Pack an ESP-IDF build folder into one bundle file."""
-    from rmfab.files import write_file
+@_json_option
+def build(
+    build_dir: Path,
+    output: Path,
+    version: str | None,
+    seq: int | None,
+    notes: str,
+    sbom: Path | None,
+    no_sbom: bool,
+    after: Path | None,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Pack an ESP-IDF build folder into one bundle file.
+
+    The same sources give the same bytes, whoever builds them where. Refused is what would brick a board, what the
+    nearest product.toml does not allow, and with --after what is no step forward.
+    """
+    import os
+
+    from rmfab.commands.judging import nearest_workspace, opened
+    from rmfab.files import read_input, write_file
     from rmfab.release.bundle import build_bundle
+    from rmfab.release.making import Order, make_release
+    from rmfab.release.preflight import inspect_for_product, inspect_release, inspect_successor
 
-    release = _checked(build_dir)
+    workspace = nearest_workspace()
+    if notes.startswith("@"):
+        notes = read_input(Path(notes[1:]), "notes").decode("utf-8", "replace")
+    source = workspace.product.release.seq if workspace else None
+    release = make_release(build_dir, Order(version or "", seq, source, notes, sbom, not no_sbom), os.environ)
+    complaints = inspect_release(release)
+    if workspace is not None:
+        complaints += inspect_for_product(release, workspace.product)
+    if after is not None:
+        complaints += inspect_successor(release, _parsed(opened(after)))
+    if complaints:
+        raise ComplaintsError(complaints)
     written = write_file(output, build_bundle(release), force=force)
-    app = f"{release.app.project} {release.app.version} for {release.chip.value}"
-    click.echo(f"rmfab: {app}: {output} {'written' if written else 'is there already'}", err=True)
-    click.echo(release.digest)
+    speech.say(f"{release.name} for {release.chip.value}, seq {release.seq}: {output} {_written(written)}")
+    if as_json:
+        speech.document(_document(release) | {"source": str(output)})
+    else:
+        speech.data(release.digest)
 
 
-@command.command("show")
-@click.argument("release", type=_PATH)
-@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
-def show(release: Path, as_json: bool) -> None:
-    """What a release holds: app, parts, partition table."""
-    from rmfab.release.release import open_release
+@command.command("sign")
+@click.argument("bundle", metavar="FILE", type=_PATH)
+@key_option(required=True)
+@click.option("--replace", is_flag=True, help="Drop the signatures that are there, such as those of a revoked key.")
+@click.option("-o", "--output", type=_PATH, metavar="FILE", help="Write the signed bundle there (default: in place).")
+@click.option("--force", is_flag=True, help="Replace another file that --output names.")
+@_json_option
+def sign(
+    bundle: Path,
+    keys: tuple[str, ...],
+    passphrase_file: Path | None,
+    replace: bool,
+    output: Path | None,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Add a signature, or with several --key several; those that are there stay.
 
-    opened = open_release(release)
-    click.echo(_document(opened) if as_json else "\n".join(_lines(opened)))
+    What is signed is the manifest, which holds the digests of all parts.
+
+    \b
+    rmfab release sign lamp.rmfab --key file:release.key --passphrase-file release.pass
+    rmfab release sign lamp.rmfab --key 'pkcs11:token=ci;object=release'
+    """
+    from rmfab.files import write_file
+    from rmfab.release.bundle import open_bundle_file
+    from rmfab.signing.publickey import short
+
+    there = open_bundle_file(bundle)
+    release = there.release()
+    if release.seq is None:
+        raise InputError(
+            "a release without seq cannot be signed", where=str(bundle), hint="`rmfab release build --seq N`"
+        )
+    signers = open_keys(keys, passphrase_file)
+    signed = _signed(there.without_signatures() if replace else there, signers)
+    target = output or bundle
+    in_place = output is None
+    written = not (in_place and signed == there) and write_file(target, signed.encode(), force=force or in_place)
+    ids = [one.key_id for one in signed.to_sign.signatures]
+    speech.say(f"{release.name}: {target} {_written(written)}, signed by {', '.join(map(short, ids))}")
+    if as_json:
+        speech.document(_document(release) | {"source": str(target), "signatures": ids})
+    else:
+        speech.data(release.digest)
 
 
 @command.command("verify")
 @click.argument("release", type=_PATH)
-@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
-def verify(release: Path, as_json: bool) -> None:
-    """Check digests and images of a release, and that its parts fit its partition table."""
-    checked = _checked(release)
-    click.echo(_document(checked) if as_json else f"{checked.digest}  {checked.source}")
+@trust_option
+@unknown_option
+@click.option("--junit", type=_PATH, metavar="FILE", help="Write a report for CI as well.")
+@_json_option
+def verify(release: Path, trust_file: Path | None, allow_unknown: bool, junit: Path | None, as_json: bool) -> None:
+    """Would a station take this release? Signatures first, then digests and images, then what fits together.
+
+    Judged by --trust or the workspace's trust file; without either nobody's signature is asked for, and that is said.
+
+    \b
+    rmfab release verify lamp-1.4.0.rmfab --trust trust.json
+    """
+    from rmfab.commands.verifying import verify_release
+
+    judged = verify_release(release, trust_file, allow_unknown=allow_unknown, junit=junit)
+    if not as_json:
+        speech.data(f"{judged.release.digest}  {judged.release.source}")
+        return
+    signers = [{"id": one.id, "name": one.name} for one in judged.signers]
+    trusted = None
+    if judged.trust is not None:
+        trusted = {"version": judged.trust.version, "fingerprint": judged.trust.fingerprint}
+    speech.document(_document(judged.release) | {"signers": signers, "trust": trusted})
 
 
-def _checked(path: Path) -> Release:
-    """The release, if nothing is wrong with it for any product. Raises ComplaintsError."""
-    from rmfab.errors import ComplaintsError
-    from rmfab.release.preflight import inspect_release
-    from rmfab.release.release import open_release
+@command.command("show")
+@click.argument("release", type=_PATH)
+@_json_option
+def show(release: Path, as_json: bool) -> None:
+    """What a release holds: app, parts, partition table, signatures. Nothing is judged."""
+    from rmfab.commands.judging import opened
+    from rmfab.commands.release_text import release_lines
+    from rmfab.release.bundle import Bundle
 
-    release = open_release(path)
-    complaints = inspect_release(release)
-    if complaints:
-        raise ComplaintsError(complaints)
-    return release
+    there = opened(release)
+    ids = [one.key_id for one in there.to_sign.signatures] if isinstance(there, Bundle) else []
+    parsed = _parsed(there)
+    if as_json:
+        speech.document(_document(parsed) | {"signatures": ids})
+        return
+    for line in release_lines(parsed, ids):
+        speech.data(line)
 
 
-def _document(release: Release) -> str:
-    document = {"source": release.source, "digest": release.digest, **json.loads(release.manifest)}
-    return json.dumps(document, indent=2, ensure_ascii=False)
+@command.command("keygen")
+@click.option(
+    "-o", "--output", type=_PATH, required=True, metavar="FILE", help="The private key; .pub stands beside it."
+)
+@click.option("--kind", type=click.Choice(KINDS), default=KINDS[0], show_default=True, help="Its key pair.")
+@click.option("--no-passphrase", is_flag=True, help="Leave the private key unencrypted.")
+@passphrase_file_option
+def keygen(output: Path, kind: str, no_passphrase: bool, passphrase_file: Path | None) -> None:
+    """Make a key pair that signs releases. One that is there already is never replaced."""
+    from rmfab.commands.passphrase import KEY_ENVIRONMENT, Passphrases
+    from rmfab.signing.keyfile import write_private_key
+    from rmfab.signing.signer import SigningKeyKind, make_key
+
+    public = _public_path(output)
+    for path in (output, public):
+        if path.exists():
+            raise InputError("there is a key already; rmfab never replaces one", where=str(path), cause="exists")
+    secret = None if no_passphrase else Passphrases(KEY_ENVIRONMENT, passphrase_file).ask_new(str(output))
+    signer = make_key(SigningKeyKind(kind))
+    write_private_key(output, signer.key, secret)
+    _write_public(signer, public)
+    speech.say(f"{output}: keep it where nobody but the one who signs can read it, and a copy offline")
+    speech.say(f"{public}: hand it to the factory; `rmfab trust add {public} --role release`")
 
 
-def _lines(release: Release) -> list[str]:
-    app = release.app
-    lines = [
-        f"{app.project} {app.version} for {release.chip.value}, ESP-IDF {release.idf_version}",
-        f"release digest  {release.digest}",
-        f"app ELF SHA-256 {app.elf_sha256}",
-        f"flash           {release.flash_size >> 20} MB, {release.flash_mode}, {release.flash_freq}",
-        "",
-        f"{'part':<20}{'offset':>10}{'size':>10}  SHA-256",
-    ]
-    lines += [f"{p.name:<20}{p.offset:>#10x}{p.size:>#10x}  {p.sha256}" for p in release.parts]
-    lines += ["", f"{'partition':<20}{'offset':>10}{'size':>10}  {'type':<12}usage"]
-    lines += [
-        f"{row.label:<20}{row.offset:>#10x}{row.size:>#10x}  {row.type:02x} {row.subtype:02x}       {row.usage}"
-        for row in release.table.partitions
-    ]
-    return lines
+@command.command("pubkey")
+@key_option(required=True)
+@click.option("-o", "--output", type=_PATH, required=True, metavar="FILE", help="The public key to write.")
+def pubkey(keys: tuple[str, ...], passphrase_file: Path | None, output: Path) -> None:
+    """Write the public half of a key, such as one that never leaves its token."""
+    if len(keys) != 1:
+        raise click.UsageError("one --key")
+    _write_public(open_keys(keys, passphrase_file)[0], output)
+
+
+def _write_public(signer: Signer, path: Path) -> None:
+    from rmfab.files import write_file
+
+    write_file(path, signer.public.pem.encode())
+    speech.data(signer.public.id)
+
+
+def _public_path(private: Path) -> Path:
+    if private.suffix == ".pub":
+        raise InputError("this is what the public half will be called", where=str(private), hint="-o release.key")
+    return private.with_suffix(".pub")
+
+
+def _signed(bundle: Bundle, signers: list[Signer]) -> Bundle:
+    envelope = bundle.to_sign
+    for signer in signers:
+        envelope = envelope.signed(signer)
+    return bundle.with_envelope(envelope)
+
+
+def _written(written: bool) -> str:
+    return "written" if written else "is there already"
+
+
+def _parsed(there: Bundle | Release) -> Release:
+    from rmfab.release.bundle import Bundle
+
+    return there.release() if isinstance(there, Bundle) else there
+
+
+def _document(release: Release) -> dict[str, object]:
+    """The manifest's predicate, flat, and what it does not say of itself."""
+    from rmfab.commands.release_text import secure_boot_digests
+
+    predicate: dict[str, object] = json.loads(release.manifest)["predicate"]
+    named = {"source": release.source, "digest": release.digest}
+    return named | predicate | {"secure_boot_signatures": secure_boot_digests(release)}

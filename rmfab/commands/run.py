@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from rmfab.commands.judging import downgrade_option, unknown_option
 from rmfab.commands.on_slots import batch_option, port_options, release_option, run_line, unit_option
 
 
@@ -13,6 +14,8 @@ from rmfab.commands.on_slots import batch_option, port_options, release_option, 
 @port_options
 @unit_option
 @release_option
+@unknown_option
+@downgrade_option
 @batch_option
 @click.option("--serial", help="Give the board this identity, or see that it has it.")
 @click.option("--loop", is_flag=True, help="Wait for the next board on every slot, until ^C or the batch is used up.")
@@ -22,6 +25,8 @@ def command(
     units: tuple[str, ...],
     json_wanted: bool,
     release: Path | None,
+    allow_unknown: bool,
+    allow_downgrade: bool,
     batch: str | None,
     serial: str | None,
     loop: bool,
@@ -48,4 +53,6 @@ def command(
         batch=batch,
         serial=serial,
         loop=loop,
+        allow_unknown=allow_unknown,
+        allow_downgrade=allow_downgrade,
     )

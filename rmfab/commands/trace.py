@@ -1,23 +1,52 @@
-"""`rmfab trace`: a unit's story."""
+"""`rmfab trace`: a unit's story, or the units that got a release."""
 
 from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from rmfab.errors import InputError
 
+if TYPE_CHECKING:
+    from rmfab.workspace import Workspace
+
 
 @click.command("trace")
-@click.argument("unit", metavar="SERIAL|NODE_ID|MAC")
+@click.argument("unit", metavar="[SERIAL|NODE_ID|MAC]", required=False)
+@click.option("--release", metavar="FILE|DIGEST", help="List the units that were flashed with this release.")
+@click.option("--signer", metavar="KEY", help="List the units that got a release signed by this key: name, id or .pub.")
 @click.option("--json", "json_wanted", is_flag=True, help="Print one JSON document.")
-def command(unit: str, json_wanted: bool) -> None:
-    """Tell everything that happened to a unit: its identity, its board, every step with its reason and log."""
+def command(unit: str | None, release: str | None, signer: str | None, json_wanted: bool) -> None:
+    """Tell everything that happened to a unit: its identity, its board, every step with its reason and log.
+
+    Or list the units that a release went to: which of them must be recalled, which have got another one since.
+
+    \b
+    rmfab trace LMP-000017
+    rmfab trace --release lamp-1.4.0.rmfab
+    rmfab trace --signer ci                what a leaked key has signed, and where it is
+    """
     from rmfab.commands import speech
-    from rmfab.report import trace
     from rmfab.workspace import open_workspace
 
-    ledger = open_workspace(speech.folder()).ledger
-    identities, events = ledger.find(unit), ledger.history(unit)
+    if sum(one is not None for one in (unit, release, signer)) != 1:
+        raise click.UsageError("a unit, or --release, or --signer")
+    workspace = open_workspace(speech.folder())
+    if unit is not None:
+        _tell_unit(workspace, unit, json_wanted)
+    elif release is not None:
+        _tell_flashed(workspace, _digest(release), json_wanted)
+    else:
+        _tell_flashed(workspace, _key_id(workspace, signer or ""), json_wanted)
+
+
+def _tell_unit(workspace: Workspace, unit: str, json_wanted: bool) -> None:
+    from rmfab.commands import speech
+    from rmfab.report import trace
+
+    identities, events = workspace.ledger.find(unit), workspace.ledger.history(unit)
     if not identities and not events:
         raise InputError(f'nothing in the ledger is called "{unit}"', hint="give a serial, a node id or a MAC")
     if json_wanted:
@@ -25,3 +54,39 @@ def command(unit: str, json_wanted: bool) -> None:
         return
     for line in trace.as_lines(identities, events):
         speech.data(line)
+
+
+def _tell_flashed(workspace: Workspace, digest: str, json_wanted: bool) -> None:
+    from rmfab.commands import speech
+    from rmfab.report import releases
+
+    found = workspace.ledger.flashed_units(digest)
+    if json_wanted:
+        speech.document({"digest": digest, "units": [releases.as_json(one) for one in found]})
+        return
+    rows = [releases.as_row(one) for one in found]
+    if rows:
+        speech.table(releases.HEAD, rows)
+    speech.say(f"{speech.counted(len(rows), 'unit')} in this ledger")
+
+
+def _digest(release: str) -> str:
+    """The digest itself, or that of the release in a file or folder; nobody's signature is asked for."""
+    from rmfab.release.release import open_release
+
+    path = Path(release)
+    return open_release(path).digest if path.exists() else release.lower()
+
+
+def _key_id(workspace: Workspace, signer: str) -> str:
+    """The id of a key by its name or id in the trust file, revoked or not, or of the public key in a file."""
+    from rmfab.signing.publickey import load_public_key
+
+    if Path(signer).exists():
+        return load_public_key(Path(signer)).id
+    trust = workspace.trust
+    known = trust.keys if trust is not None else ()
+    ids = {one.id for one in known if signer == one.name or (len(signer) >= 8 and one.id.startswith(signer.lower()))}
+    if len(ids) > 1:
+        raise InputError(f'"{signer}" names {len(ids)} keys', hint="give the id; `rmfab trust list` shows it")
+    return ids.pop() if ids else signer.lower()

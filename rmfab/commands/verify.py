@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from rmfab.commands.judging import unknown_option
 from rmfab.commands.on_slots import port_options, release_option, run_line, unit_option
 
 
@@ -13,6 +14,8 @@ from rmfab.commands.on_slots import port_options, release_option, run_line, unit
 @port_options
 @unit_option
 @release_option
+@unknown_option
+@click.option("--junit", type=click.Path(path_type=Path), metavar="FILE", help="Write a report for CI as well.")
 @click.option("--serial", help="Which unit it ought to be, where the MAC cannot be read (socket ports).")
 def command(
     ports: tuple[str, ...],
@@ -20,6 +23,8 @@ def command(
     units: tuple[str, ...],
     json_wanted: bool,
     release: Path | None,
+    allow_unknown: bool,
+    junit: Path | None,
     serial: str | None,
 ) -> None:
     """Prove that flashed units boot, are who they ought to be, and can be provisioned by the owner of the label only.
@@ -37,4 +42,13 @@ def command(
     slots = slots_for(ports, workspace.station, baud, units)
     # a unit that has joined a network must not leave with it
     steps = (*VERIFY_STEPS, Step.RESET) if workspace.product.verify.join else VERIFY_STEPS
-    run_line(workspace, slots, steps, json_wanted=json_wanted, release=release, serial=serial)
+    run_line(
+        workspace,
+        slots,
+        steps,
+        json_wanted=json_wanted,
+        release=release,
+        serial=serial,
+        allow_unknown=allow_unknown,
+        junit=junit,
+    )

@@ -39,6 +39,7 @@ class Kind(StrEnum):
     VOID = "void"
     LABEL = "label"
     ADMIT = "admit"
+    RELEASE = "release"
 
 
 @unique

@@ -22,7 +22,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-HEAD = "0001"
+HEAD = "0002"
 """The newest revision of `rmfab.ledger.migrations`."""
 
 metadata = MetaData(
@@ -158,3 +158,16 @@ event = Table(
 Index("ix_event_serial", event.c.serial, event.c.id)
 Index("ix_event_mac", event.c.mac, event.c.id)
 Index("ix_event_batch_kind", event.c.batch, event.c.kind)
+Index(
+    "ix_event_release",
+    event.c.id,
+    sqlite_where=event.c.kind == "release",
+    postgresql_where=event.c.kind == "release",
+)
+Index(
+    "ix_event_flash",
+    event.c.serial,
+    event.c.id,
+    sqlite_where=event.c.step == "flash",
+    postgresql_where=event.c.step == "flash",
+)

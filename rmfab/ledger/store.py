@@ -31,12 +31,13 @@ from sqlalchemy import Connection, Engine, insert, inspect, select, text
 
 from rmfab.errors import InputError, LedgerError
 from rmfab.identity.record import SealedRecord
-from rmfab.ledger import backup, batches, checking, claims, outcomes, records, schema, sqlite
+from rmfab.ledger import backup, batches, checking, claims, outcomes, records, releases, schema, sqlite
 from rmfab.ledger.batches import BatchOrder, Taken
 from rmfab.ledger.checking import Finding
 from rmfab.ledger.claims import Carried, Claim, Wish
 from rmfab.ledger.events import Event, StoredEvent, normal_mac
 from rmfab.ledger.records import Batch, BatchCount, Chunk, ChunkPlan, Identity
+from rmfab.ledger.releases import FlashedUnit
 
 PATIENCE = 30.0
 """Seconds that a lock of another process is waited for."""
@@ -155,7 +156,22 @@ class Ledger:
         with self._writing() as connection:
             outcomes.rewrap(connection, self.id, station, wrapped, ts, recipients)
 
+    def accept_release(self, station: str, event: Event, *, after: StoredEvent | None) -> bool:
+        """See `releases.accept`: notes that a release was accepted, unless another came in between."""
+        with self._writing() as connection:
+            return releases.accept(connection, self.id, station, event, after)
+
     # Reading
+
+    def last_release(self, product: str) -> StoredEvent | None:
+        """The last acceptance of a release for *product*."""
+        with self._reading() as connection:
+            return releases.last_accepted(connection, product)
+
+    def flashed_units(self, digest: str) -> Iterator[FlashedUnit]:
+        """See `releases.flashed_units`: the units that got a release, or one that a key signed, in flat memory."""
+        with self._reading() as connection:
+            yield from releases.flashed_units(connection, digest)
 
     def batches(self) -> tuple[Batch, ...]:
         """All batches, open ones too, oldest first."""

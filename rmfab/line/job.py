@@ -17,6 +17,7 @@ from rmfab.ledger.store import Ledger
 from rmfab.line.happening import Step
 from rmfab.line.reach import Air
 from rmfab.product.product import Product
+from rmfab.release.acceptance import Accepted
 from rmfab.release.release import Release
 
 FLASH_STEPS: tuple[Step, ...] = (Step.DETECT, Step.CLAIM, Step.FLASH, Step.READBACK)
@@ -27,15 +28,21 @@ RESET_STEPS: tuple[Step, ...] = (Step.RESET,)
 
 @dataclass(frozen=True)
 class Firmware:
-    """A release with its parts compressed, in the order in which they are written."""
+    """An accepted release with its parts compressed, in the order in which they are written."""
 
-    release: Release
+    accepted: Accepted
     regions: tuple[Region, ...]
 
     @classmethod
-    def prepare(cls, release: Release) -> Firmware:
-        """Compresses every part of *release*."""
-        return cls(release, tuple(compress(part.name, part.offset, part.data) for part in release.parts))
+    def prepare(cls, accepted: Accepted) -> Firmware:
+        """Compresses every part of the release."""
+        parts = accepted.release.parts
+        return cls(accepted, tuple(compress(part.name, part.offset, part.data) for part in parts))
+
+    @property
+    def release(self) -> Release:
+        """The release."""
+        return self.accepted.release
 
 
 @dataclass(frozen=True)

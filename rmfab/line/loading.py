@@ -113,6 +113,7 @@ def flash(unit: Unit) -> dict[str, Any]:
     image = unit.image
     if image is None:
         raise ValueError("flash follows claim")
+    unit.measured["release"] = firmware.accepted.named
     plan = make_plan(firmware.release, unit.job.product.factory, image)
     factory = compress(plan.writes[-1].name, plan.writes[-1].offset, image)
     unit.regions = (*firmware.regions, factory)
@@ -127,7 +128,8 @@ def flash(unit: Unit) -> dict[str, Any]:
         done += region.compressed
     if factory not in wanted:
         _erase(unit, loader)
-    return {"written": sum(region.size for region in wanted), "sent": total, "kept": len(unit.proven)}
+    written = {"written": sum(region.size for region in wanted), "sent": total, "kept": len(unit.proven)}
+    return unit.measured | written
 
 
 def _differing(unit: Unit, loader: Loader, firmware: Firmware, factory: Region) -> list[Region]:

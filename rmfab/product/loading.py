@@ -14,7 +14,7 @@ from rmfab.product.product import (
     LabelPolicy,
     Product,
     Provisioning,
-    ReleaseSource,
+    ReleasePolicy,
     ScanPolicy,
     VerifyPolicy,
 )
@@ -27,6 +27,7 @@ from rmfab.product.vocabulary import (
     NodeIdKind,
     QrForm,
     Security,
+    SeqSource,
     Transport,
 )
 from rmfab.product.walker import Table, Walker, load_toml, parse_toml
@@ -140,10 +141,17 @@ def _factory(table: Table, root: Path) -> Factory:
     return factory
 
 
-def _release(table: Table, root: Path) -> ReleaseSource:
+def _release(table: Table, root: Path) -> ReleasePolicy:
     path = table.text("path", "")
+    policy = ReleasePolicy(
+        path=root / path if path else None,
+        allow_unsigned=table.boolean("allow_unsigned", False),
+        seq=table.optional_choice("seq", SeqSource),
+        ota=table.boolean("ota", False),
+        rollback=table.boolean("rollback", False),
+    )
     table.finish()
-    return ReleaseSource(root / path if path else None)
+    return policy
 
 
 def _label(table: Table) -> LabelPolicy:

@@ -18,6 +18,7 @@ from rmfab.product.vocabulary import (
     NodeIdKind,
     QrForm,
     Security,
+    SeqSource,
     Transport,
 )
 
@@ -66,10 +67,19 @@ class Factory:
 
 
 @dataclass(frozen=True)
-class ReleaseSource:
-    """`[release]`: the bundle or ESP-IDF build folder that `flash` and `run` use when no --release is given."""
+class ReleasePolicy:
+    """`[release]`: the bundle or ESP-IDF build folder that `flash` and `run` use when no --release is given, and what
+    a release must be.
+
+    *allow_unsigned*: also one that nobody has signed, such as a build folder. *ota*: it can be updated over the air;
+    *rollback*: it takes back an update that does not come up. *seq* None: `release build` must be told.
+    """
 
     path: Path | None = None
+    allow_unsigned: bool = False
+    seq: SeqSource | None = None
+    ota: bool = False
+    rollback: bool = False
 
 
 @dataclass(frozen=True)
@@ -126,7 +136,7 @@ class Product:
     certificate: CertificatePolicy
     provisioning: Provisioning
     factory: Factory
-    release: ReleaseSource
+    release: ReleasePolicy
     label: LabelPolicy
     verify: VerifyPolicy
     recipients: Mapping[str, str]

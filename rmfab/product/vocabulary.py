@@ -104,6 +104,13 @@ class Transport(Enum):
 
 
 @unique
+class SeqSource(Enum):
+    """Where the seq of a release comes from when `release build` is not told one: the time of the commit."""
+
+    COMMIT_TIME = "commit-time"
+
+
+@unique
 class QrForm(Enum):
     """The QR payload as JSON, or compact as CONFIG_APP_NETWORK_PROV_COMPACT_QR prints it."""
 

@@ -168,6 +168,13 @@ class Table:
         self.complain(key, f"{value!r} is none of {', '.join(words)}", suggestion(str(value), words))
         return default
 
+    def optional_choice(self, key: str, kind: type[E]) -> E | None:
+        """As `choice`, None where the key is absent."""
+        if key not in self._data:
+            self._known.append(key)
+            return None
+        return self.choice(key, kind, next(iter(kind)))
+
     def required_choice(self, key: str, kind: type[E]) -> E:
         """As `choice`, of a key that must stand there."""
         first = next(iter(kind))

@@ -1,8 +1,9 @@
 """The build folder that `idf.py build` leaves, read as a release.
 
 Format: ESP-IDF `components/esptool_py/flasher_args.json.in` and `project_description.json`; `config/sdkconfig.json`
-where the folder has it. Flash settings are read from the bootloader's header, not from `write_flash_args`, so that it
-does not matter whether those are spelt `--flash_mode` or `--flash-mode`.
+where the folder has it, for what the firmware was configured to be. Flash settings are read from the bootloader's
+header, not from `write_flash_args`, so that it does not matter whether those are spelt `--flash_mode` or
+`--flash-mode`.
 """
 
 from __future__ import annotations
@@ -15,9 +16,13 @@ from typing import NoReturn
 from rmfab.errors import InputError
 from rmfab.files import is_safe_name, read_input
 from rmfab.product.vocabulary import Chip
+from rmfab.release.configured import UNKNOWN, Configured
 from rmfab.release.release import APP, BOOTLOADER, TABLE, Part, Release
+from rmfab.signing.canonical import unique
 
 FLASHER_ARGS = "flasher_args.json"
+PROJECT_DESCRIPTION = "project_description.json"
+SDKCONFIG = Path("config", "sdkconfig.json")
 _MOST_BYTES = 128 << 20  # the largest flash that an image header can state
 
 
@@ -35,27 +40,28 @@ def read_build_folder(folder: Path) -> Release:
     chip = _chip(args, where)
     _check_project(folder, chip)
     parts = _parts(args, folder, where)
-    release = Release.assemble(chip, parts, str(folder))
-    _check_sdkconfig(folder, release.table_offset)
+    sdkconfig = _sdkconfig(folder)
+    configured = UNKNOWN if sdkconfig is None else Configured.from_sdkconfig(sdkconfig)
+    release = Release.assemble(chip, parts, str(folder), configured=configured)
+    _check_table_offset(folder, sdkconfig or {}, release.table_offset)
     return release
+
+
+def project_folder(folder: Path) -> Path:
+    """Where the sources of the build in *folder* lie, as far as it says so and they are there; else *folder*."""
+    path = folder / PROJECT_DESCRIPTION
+    named = _read_json(path).get("project_path") if path.is_file() else None
+    return Path(named) if isinstance(named, str) and Path(named).is_dir() else folder
 
 
 def _read_json(path: Path) -> Mapping[str, object]:
     """The object in a JSON file. Raises InputError with line and column; a key that stands twice is an error."""
     try:
-        value = json.loads(read_input(path).decode("utf-8-sig"), object_pairs_hook=_unique)
+        value = json.loads(read_input(path).decode("utf-8-sig"), object_pairs_hook=unique)
     except (ValueError, RecursionError) as error:
         raise InputError(f"this is not the JSON of a build: {error}", where=str(path)) from error
     if not isinstance(value, dict):
         raise InputError("this is not the JSON of a build: it is no object", where=str(path))
-    return value
-
-
-def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    value = dict(pairs)
-    if len(value) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f'the key "{next(name for name in names if names.count(name) > 1)}" stands twice')
     return value
 
 
@@ -83,7 +89,7 @@ def _chip(args: Mapping[str, object], where: Path) -> Chip:
 
 def _check_project(folder: Path, chip: Chip) -> None:
     """project_description.json, where there is one, must be of the same chip."""
-    path = folder / "project_description.json"
+    path = folder / PROJECT_DESCRIPTION
     if not path.is_file():
         return
     target = _read_json(path).get("target", chip.value)
@@ -97,17 +103,19 @@ def _check_project(folder: Path, chip: Chip) -> None:
         )
 
 
-def _check_sdkconfig(folder: Path, table_offset: int) -> None:
+def _sdkconfig(folder: Path) -> Mapping[str, object] | None:
+    path = folder / SDKCONFIG
+    return _read_json(path) if path.is_file() else None
+
+
+def _check_table_offset(folder: Path, sdkconfig: Mapping[str, object], table_offset: int) -> None:
     """The bootloader was compiled to look for the table where the configuration says."""
-    path = folder / "config" / "sdkconfig.json"
-    if not path.is_file():
-        return
-    configured = _read_json(path).get("PARTITION_TABLE_OFFSET", table_offset)
+    configured = sdkconfig.get("PARTITION_TABLE_OFFSET", table_offset)
     if configured != table_offset:
         said = hex(configured) if isinstance(configured, int) else repr(configured)
         _wrong(
             f"the bootloader looks for the partition table at {said}, {FLASHER_ARGS} puts it at 0x{table_offset:x}",
-            path,
+            folder / SDKCONFIG,
             "PARTITION_TABLE_OFFSET",
             hint="the folder holds the remains of another build: `idf.py fullclean`, then build again",
             cause="table-offset",

@@ -1,42 +1,120 @@
-"""The bundle: a release in one file, which reads back only as the very bytes that were written.
+"""The bundle: a release and its signatures in one file, which reads back only as the very bytes that were written.
 
-An uncompressed USTAR archive (POSIX.1-1988), fully determined: `manifest.json`, `manifest.sha256` (a line of
-sha256sum), then `parts/<name>.bin` in the order of names; plain files of mode 0644, owner, group and time 0, no names
-of either, two zero blocks at the end. `signatures/` is reserved and refused as yet.
-The reader encodes again what it has read and refuses a file that differs by a byte.
+Members, in this order: `manifest.json`; `manifest.sha256` (a line of sha256sum); `parts/<name>.bin` in the order of
+names; `provenance.json` and `sbom.…` where there are; `signatures/manifest.dsse.json`, a DSSE envelope around the
+manifest's bytes, where it is signed. `open_bundle` proves the container and reads nothing in it, so that signatures
+are judged before the manifest is parsed.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Iterator
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from rmfab.errors import InputError, IntegrityError
-from rmfab.files import read_input
+from rmfab.files import is_safe_name, read_input
 from rmfab.product.vocabulary import Chip
-from rmfab.release.release import FORMAT, FORMAT_VERSION, Part, Release
+from rmfab.release import container
+from rmfab.release.configured import Configured
+from rmfab.release.release import (
+    FORMAT,
+    FORMAT_VERSION,
+    PARTS,
+    PREDICATE_TYPE,
+    PROVENANCE,
+    STATEMENT_TYPE,
+    Document,
+    Edition,
+    Part,
+    Release,
+    part_name,
+)
+from rmfab.release.sbom import SBOM_NAMES
+from rmfab.signing import canonical
+from rmfab.signing.dsse import Envelope
 
-MANIFEST, CHECKSUM, PARTS, SIGNATURES = "manifest.json", "manifest.sha256", "parts/", "signatures/"
-_BLOCK = 512
-_END = bytes(2 * _BLOCK)
+PAYLOAD_TYPE = "application/vnd.in-toto+json"
+MANIFEST, CHECKSUM, SIGNATURES = "manifest.json", "manifest.sha256", "signatures/manifest.dsse.json"
+_DOCUMENTS = (PROVENANCE, *SBOM_NAMES)
+_ALTERED = "bundle-altered"
 _MOST_BYTES = 256 << 20
 _MOST_MANIFEST = 1 << 20
+_PACKED = {b"\x1f\x8b": "gzip", b"PK": "zip", b"\xfd7": "xz", b"BZ": "bzip2", b"\x28\xb5": "zstd"}
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """What lies in a bundle file: the *manifest*'s bytes, the *envelope* around them where somebody has signed, and the
+    other *files* by name. Nothing in them is read yet; *time* is what the archive's headers say."""
+
+    manifest: bytes
+    files: Mapping[str, bytes] = field(repr=False)
+    time: int
+    source: str = field(compare=False)
+    envelope: Envelope | None = None
+
+    @property
+    def to_sign(self) -> Envelope:
+        """The envelope, empty where nobody has signed yet."""
+        return self.envelope or Envelope(PAYLOAD_TYPE, self.manifest)
+
+    def with_envelope(self, envelope: Envelope) -> Bundle:
+        """The same bundle with other signatures over the same manifest."""
+        return replace(self, envelope=envelope)
+
+    def without_signatures(self) -> Bundle:
+        """The bundle as it was built."""
+        return replace(self, envelope=None)
+
+    def encode(self) -> bytes:
+        """The bytes of the bundle file."""
+        members = [(MANIFEST, self.manifest), (CHECKSUM, _checksum_line(self.manifest)), *sorted(self.files.items())]
+        if self.envelope is not None:
+            members.append((SIGNATURES, self.envelope.encode()))
+        return container.encode(members, self.time)
+
+    def release(self) -> Release:
+        """The release: the manifest is parsed, and every file held against its digest.
+
+        Raises InputError for a bundle of another format, IntegrityError where manifest and files are not what rmfab
+        writes for one release.
+        """
+        try:
+            release = _read_release(canonical.decode(self.manifest), self.files, self.source)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            _altered(f"its manifest does not make sense ({error})", self.source)
+        except (InputError, IntegrityError) as error:
+            if error.cause in ("bundle-version", _ALTERED):
+                raise
+            _altered(error.what, self.source)
+        if release.manifest != self.manifest or (release.edition.created or 0) != self.time:
+            _altered("its manifest is not the one that rmfab writes for this release", self.source)
+        return release
+
+
+def make_bundle(release: Release) -> Bundle:
+    """The unsigned bundle of *release*: the same release gives the same bytes.
+
+    Raises InputError for encrypted parts.
+    """
+    if any(part.encrypted for part in release.parts):
+        raise InputError("a bundle cannot hold parts for flash encryption yet", where=release.source, cause="encrypted")
+    files = {part_name(part): part.data for part in release.parts}
+    files |= {document.name: document.data for document in release.documents}
+    return Bundle(release.manifest, files, release.edition.created or 0, release.source)
 
 
 def build_bundle(release: Release) -> bytes:
-    """The bytes of the bundle: the same release gives the same bytes. Raises InputError for encrypted parts."""
-    if any(part.encrypted for part in release.parts):
-        raise InputError("a bundle cannot hold parts for flash encryption yet", where=release.source, cause="encrypted")
-    members = [(MANIFEST, release.manifest), (CHECKSUM, _checksum_line(release.manifest))]
-    members += sorted((f"{PARTS}{part.name}.bin", part.data) for part in release.parts)
-    return b"".join(_encode_member(name, data) for name, data in members) + _END
+    """The bytes of the unsigned bundle of *release*."""
+    return make_bundle(release).encode()
 
 
-def read_bundle_file(path: Path) -> Release:
-    """`read_bundle` of a file. Raises InputError where it is missing or too large."""
+def open_bundle_file(path: Path) -> Bundle:
+    """`open_bundle` of a file. Raises InputError where it is missing or too large."""
     try:
         size = path.stat().st_size
     except OSError as error:
@@ -47,66 +125,76 @@ def read_bundle_file(path: Path) -> Release:
         ) from error
     if size > _MOST_BYTES:
         raise InputError(f"{size} bytes are too many for a bundle", where=str(path))
-    return read_bundle(read_input(path, "release"), str(path))
+    return open_bundle(read_input(path, "release"), str(path))
+
+
+def open_bundle(data: bytes, where: str) -> Bundle:
+    """What lies in a bundle. *where* names the file in errors.
+
+    Raises InputError where this is no bundle, IntegrityError where the container is not, to the byte, as rmfab
+    writes it.
+    """
+    if data[:257].split(b"\0", 1)[0] != MANIFEST.encode() and not container.looks_like(data):
+        packed = next((name for magic, name in _PACKED.items() if data.startswith(magic)), None)
+        what = f"this is packed with {packed}, and a bundle never is" if packed else "this is no release bundle"
+        raise InputError(what, where=where, hint="`rmfab release build` makes one", cause="no-bundle")
+    try:
+        members, time = container.decode(data)
+    except ValueError as error:
+        _altered(str(error), where)
+    names = [name for name, _ in members]
+    if names[:2] != [MANIFEST, CHECKSUM]:
+        _altered(f"it does not begin with {MANIFEST} and {CHECKSUM}", where)
+    manifest, files = members[0][1], dict(members[2:])
+    if members[1][1] != _checksum_line(manifest):
+        _altered(f"{MANIFEST} does not match {CHECKSUM}", where)
+    if len(manifest) > _MOST_MANIFEST:
+        _altered("its manifest is too long", where)
+    signatures = files.pop(SIGNATURES, None)
+    if names[2:] != [*sorted(files), *([SIGNATURES] if signatures is not None else [])]:
+        _altered("its members are in another order", where)
+    odd = next((name for name in files if not _expected(name)), None)
+    if odd is not None:
+        _altered(f"{odd!r} has no place in it", where)
+    return Bundle(manifest, files, time, where, _envelope(signatures, manifest, where))
 
 
 def read_bundle(data: bytes, where: str) -> Release:
-    """The release in a bundle. *where* names the file in errors.
-
-    Raises InputError where this is no bundle or one of a later format, IntegrityError where it is not, to the byte,
-    what `build_bundle` writes.
-    """
-    if data[:257].split(b"\0", 1)[0] != MANIFEST.encode() and data[257:262] != b"ustar":
-        raise InputError("this is no release bundle", where=where, hint="`rmfab release build` makes one")
-    members = list(_decode_members(data, where))
-    names = [name for name, _ in members]
-    if any(name.startswith(SIGNATURES) for name in names):
-        _altered("it is signed, and this rmfab cannot check signatures yet", where, cause="signed")
-    if names[:2] != [MANIFEST, CHECKSUM]:
-        _altered(f"it does not begin with {MANIFEST} and {CHECKSUM}", where)
-    manifest = members[0][1]
-    if members[1][1] != _checksum_line(manifest):
-        _altered(f"{MANIFEST} does not match {CHECKSUM}", where)
-    release = _read_release(manifest, dict(members[2:]), where)
-    if build_bundle(release) != data:
-        _altered("it is not the bytes that rmfab writes for this release", where)
-    return release
+    """The release in a bundle, whoever has signed it. Raises as `open_bundle` and `Bundle.release` do."""
+    return open_bundle(data, where).release()
 
 
-def _altered(what: str, where: str, *, cause: str = "bundle-altered") -> NoReturn:
+def _altered(what: str, where: str) -> NoReturn:
     raise IntegrityError(
         f"this bundle was altered or damaged: {what}",
         where=where,
         hint="get it again from where it was built",
-        cause=cause,
+        cause=_ALTERED,
     )
 
 
-def _read_release(manifest: bytes, files: dict[str, bytes], where: str) -> Release:
+def _expected(name: str) -> bool:
+    part = name.removeprefix(PARTS).removesuffix(".bin")
+    return name in _DOCUMENTS or (name == f"{PARTS}{part}.bin" and is_safe_name(part))
+
+
+def _envelope(data: bytes | None, manifest: bytes, where: str) -> Envelope | None:
+    if data is None:
+        return None
     try:
-        chip, entries = _read_manifest(manifest, where)
-        names = [f"{PARTS}{name}.bin" for name, _, _ in entries]
-        if len(set(names)) < len(names) or set(names) != set(files):
-            odd = sorted(set(names) ^ set(files)) or ["one stands twice"]
-            _altered(f"manifest and members differ: {odd[0]}", where)
-        parts = [
-            Part(name, offset, files[member], sha256)
-            for (name, offset, sha256), member in zip(entries, names, strict=True)
-        ]
-        return Release.assemble(chip, parts, where)
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
-        _altered(f"its manifest does not make sense ({error})", where)
-    except InputError as error:
-        if error.cause == "bundle-version":
-            raise
-        _altered(error.what, where)
+        envelope = Envelope.parse(data)
+    except ValueError as error:
+        _altered(f"{SIGNATURES}: {error}", where)
+    if envelope.payload != manifest or not envelope.signatures:
+        _altered(f"{SIGNATURES} is not around {MANIFEST}", where)
+    return envelope
 
 
-def _read_manifest(manifest: bytes, where: str) -> tuple[Chip, list[tuple[str, int, str]]]:
-    """Chip and parts (name, offset, SHA-256). All else in a manifest follows from these and is compared at the end."""
-    if len(manifest) > _MOST_MANIFEST:
-        raise ValueError("too long")
-    value = json.loads(manifest)
+def _read_release(statement: dict[str, Any], files: Mapping[str, bytes], where: str) -> Release:
+    """The release of chip, parts and edition; all else in a manifest follows from these and is compared at the end."""
+    if statement["_type"] != STATEMENT_TYPE or statement["predicateType"] != PREDICATE_TYPE:
+        raise ValueError("it is no statement of a release")
+    value = statement["predicate"]
     if value["format"] != FORMAT:
         raise ValueError(f"no {FORMAT}")
     if value["format_version"] != FORMAT_VERSION:
@@ -116,57 +204,42 @@ def _read_manifest(manifest: bytes, where: str) -> tuple[Chip, list[tuple[str, i
             hint="a newer rmfab made it: update this one",
             cause="bundle-version",
         )
-    entries = [(part["name"], part["offset"], part["sha256"]) for part in value["parts"]]
-    if any(type(offset) is not int or not isinstance(name, str) or not sha256 for name, offset, sha256 in entries):
+    digests = {one["name"]: one["digest"]["sha256"] for one in statement["subject"]}
+    if digests.keys() != files.keys():
+        odd = min(digests.keys() ^ files.keys())
+        _altered(f"manifest and members differ: {odd}", where)
+    return Release.assemble(
+        {chip.value: chip for chip in Chip}[value["chip"]],
+        [_part(one, files) for one in value["parts"]],
+        where,
+        edition=_edition(value),
+        configured=Configured.from_json(value["configured"]),
+        documents=[_document(name, files[name], digests[name]) for name in files if name in _DOCUMENTS],
+    )
+
+
+def _part(entry: Mapping[str, Any], files: Mapping[str, bytes]) -> Part:
+    name, offset, sha256 = entry["name"], entry["offset"], entry["sha256"]
+    if type(offset) is not int or not isinstance(name, str) or not sha256:
         raise ValueError("parts")
-    return {chip.value: chip for chip in Chip}[value["chip"]], entries
+    return Part(name, offset, files[f"{PARTS}{name}.bin"], sha256)
+
+
+def _document(name: str, data: bytes, sha256: str) -> Document:
+    if hashlib.sha256(data).hexdigest() != sha256:
+        raise ValueError(f"{name} has another SHA-256")
+    return Document(name, data)
+
+
+def _edition(value: Mapping[str, Any]) -> Edition:
+    seq, created = value.get("seq"), value.get("created")
+    if type(seq) not in (int, type(None)):
+        raise ValueError("seq")
+    seconds = None
+    if created is not None:
+        seconds = int(datetime.strptime(created, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC).timestamp())
+    return Edition(value["version"], seq, value.get("notes", ""), seconds)
 
 
 def _checksum_line(manifest: bytes) -> bytes:
     return f"{hashlib.sha256(manifest).hexdigest()}  {MANIFEST}\n".encode()
-
-
-def _encode_member(name: str, data: bytes) -> bytes:
-    return _header(name, len(data)) + data + bytes(-len(data) % _BLOCK)
-
-
-def _header(name: str, size: int) -> bytes:
-    """A USTAR header block; its checksum is the sum of its bytes with spaces in the checksum's place."""
-    fields = (
-        name.encode().ljust(100, b"\0"),
-        b"0000644\0",
-        b"0000000\0",  # owner
-        b"0000000\0",  # group
-        b"%011o\0" % size,
-        b"00000000000\0",  # time
-        b"        ",  # checksum
-        b"0",  # a plain file
-        bytes(100),
-        b"ustar\x0000",
-        bytes(32),
-        bytes(32),
-        b"0000000\0",
-        b"0000000\0",
-        bytes(155 + 12),
-    )
-    block = b"".join(fields)
-    return block[:148] + b"%06o\0 " % sum(block) + block[156:]
-
-
-def _decode_members(data: bytes, where: str) -> Iterator[tuple[str, bytes]]:
-    """Name and bytes of each member, where the headers are exactly ours. Raises IntegrityError."""
-    at = 0
-    while (block := data[at : at + _BLOCK]).strip(b"\0"):
-        try:
-            name = block[:100].rstrip(b"\0").decode("ascii")
-            size = int(block[124:135], 8)
-        except ValueError:
-            _altered(f"the header at 0x{at:x} cannot be read", where)
-        if size < 0 or at + _BLOCK + size > len(data):
-            _altered("it is cut short", where)
-        if block != _header(name, size):
-            _altered(f"the header of {name} is not rmfab's", where)
-        yield name, data[at + _BLOCK : at + _BLOCK + size]
-        at += _BLOCK + -(-size // _BLOCK) * _BLOCK
-    if data[at:] != _END:
-        _altered("it does not end as it should", where)

@@ -8,7 +8,7 @@ from itertools import pairwise
 from rmfab.errors import ComplaintsError, InputError
 from rmfab.product.product import Product
 from rmfab.release.app_image import AppImage
-from rmfab.release.partition_table import SECTOR, Partition, PartitionType
+from rmfab.release.partition_table import SECTOR, DataSubtype, Partition, PartitionType
 from rmfab.release.plan import SIZE_KEY, erased_partitions, factory_partition, is_protected
 from rmfab.release.release import APP, BOOTLOADER, TABLE, Part, Release
 
@@ -22,13 +22,25 @@ def preflight(release: Release, product: Product) -> None:
 
 def inspect_release(release: Release) -> list[InputError]:
     """What is wrong with a release for any product."""
-    judges = (_images, _chips, _places, _overlaps, _bootloader, _table, _partitions, _encrypted)
+    judges = (
+        _images,
+        _chips,
+        _places,
+        _overlaps,
+        _bootloader,
+        _table,
+        _partitions,
+        _ota_slots,
+        _encrypted,
+        _secure_boot,
+    )
     return [complaint for judge in judges for complaint in judge(release)]
 
 
 def inspect_for_product(release: Release, product: Product) -> list[InputError]:
-    """What is wrong with a release for this product: chip, factory partition, what is to be erased."""
-    complaints = []
+    """What is wrong with a release for this product: chip, factory partition, what is to be erased, how it offers
+    provisioning, and what an update over the air needs."""
+    complaints = [*_provisioning(release, product), *_policy(release, product)]
     if product.chip is not release.chip:
         complaints.append(
             InputError(
@@ -47,6 +59,49 @@ def inspect_for_product(release: Release, product: Product) -> list[InputError]:
     except InputError as error:
         complaints.append(error)
     return complaints
+
+
+def inspect_successor(release: Release, earlier: Release) -> list[InputError]:
+    """What is wrong with a release as the one that follows *earlier*."""
+    complaints = []
+    if release.seq is not None and earlier.seq is not None and release.seq <= earlier.seq:
+        what = f"its seq {release.seq} is not above {earlier.seq}, that of {earlier.name}"
+        complaints.append(InputError(what, where=release.source, hint="a larger --seq", cause="seq"))
+    if release.app.secure_version < earlier.app.secure_version:
+        what = (
+            f"its secure version {release.app.secure_version} is below {earlier.app.secure_version}, "
+            f"that of {earlier.name}: boards that enforce it would not boot it"
+        )
+        hint = "CONFIG_BOOTLOADER_APP_SECURE_VERSION only ever grows"
+        complaints.append(_complaint(release, APP, what, "secure-version", hint))
+    return complaints
+
+
+def _provisioning(release: Release, product: Product) -> Iterator[InputError]:
+    for key, built, said in release.configured.differences(product.provisioning):
+        yield InputError(
+            f'the firmware was built with {key} = "{built}", the product says "{said}"',
+            where=f"product.toml: [provisioning] {key}",
+            hint="labels and identities would not fit it: correct the one that is wrong",
+            cause="config-mismatch",
+        )
+
+
+def _policy(release: Release, product: Product) -> Iterator[InputError]:
+    """What `[release] ota` and `rollback` of the product ask for."""
+    if product.release.ota:
+        slots = sum(row.is_ota_app for row in release.table.partitions)
+        if slots < 2 or not release.table.data(DataSubtype.OTA):
+            found = f"{slots} OTA slots and {'' if release.table.data(DataSubtype.OTA) else 'no '}otadata"
+            what = f"an update over the air needs two OTA slots and otadata, and the table has {found}"
+            yield _complaint(release, TABLE, what, "no-ota", "another partition table, or ota = false in product.toml")
+    if product.release.rollback and release.configured.rollback is not True:
+        unknown = release.configured.rollback is None
+        what = "the build does not say whether it takes" if unknown else "the build does not take"
+        hint = (
+            "config/sdkconfig.json belongs to the build folder" if unknown else "CONFIG_BOOTLOADER_APP_ROLLBACK_ENABLE"
+        )
+        yield _complaint(release, APP, f"{what} back an update that does not come up", "no-rollback", hint)
 
 
 def _complaint(release: Release, name: str, what: str, cause: str, hint: str | None = None) -> InputError:
@@ -177,7 +232,39 @@ def _partitions(release: Release) -> Iterator[InputError]:
         yield _complaint(release, TABLE, "there is no app partition", "no-app-partition")
 
 
+def _ota_slots(release: Release) -> Iterator[InputError]:
+    """The app must fit every OTA slot: the next update goes into the other one."""
+    slots = [row for row in release.table.partitions if row.is_ota_app]
+    smallest = min(slots, key=lambda row: row.size, default=None)
+    app = release.part(APP)
+    if smallest is not None and app.size > smallest.size and app.offset != smallest.offset:
+        what = f'0x{app.size:x} bytes do not fit "{smallest.label}", the smallest OTA slot, of 0x{smallest.size:x}'
+        yield _complaint(release, APP, what, "ota-slot", "make the app smaller or the slots larger")
+
+
+def _secure_boot(release: Release) -> Iterator[InputError]:
+    """Signature blocks must hold; a build that turns secure boot on must have them, of one key for both images."""
+    try:
+        signatures = {BOOTLOADER: release.bootloader_signatures, APP: release.app_signatures}
+    except InputError as error:
+        yield error
+        return
+    if not release.configured.secure_boot:
+        return
+    for name, blocks in signatures.items():
+        if not blocks:
+            what = "the build turns secure boot on, and this image is not signed: no board would boot it again"
+            yield _complaint(release, name, what, "secure-boot-unsigned", "espsecure sign-data --version 2")
+    digests = [{block.key_digest for block in blocks} for blocks in signatures.values()]
+    if all(digests) and not set.intersection(*digests):
+        what = "bootloader and app are signed by different keys: the one would not start the other"
+        yield _complaint(release, APP, what, "secure-boot-key")
+
+
 def _encrypted(release: Release) -> Iterator[InputError]:
+    if release.configured.flash_encryption:
+        what = "the build turns flash encryption on, and rmfab cannot set that up yet"
+        yield _complaint(release, BOOTLOADER, what, "encrypted", "CONFIG_SECURE_FLASH_ENC_ENABLED")
     for part in release.parts:
         if part.encrypted:
             what = "the build wants it encrypted, and rmfab cannot set up flash encryption yet"

@@ -1,15 +1,16 @@
-"""A release: the common firmware of a product's boards, its parts and what they say of themselves.
+"""A release: the common firmware of a product's boards, its parts, and what its owner and they say of it.
 
-Its manifest is canonical JSON (sorted keys, two spaces, UTF-8, one newline at the end); the release's digest is the
-SHA-256 of those bytes, the same for a build folder and for the bundle made of it.
+Its manifest is canonical JSON, an in-toto Statement (spec v1, statement.md): the subjects are the parts and documents
+with their digests, the predicate is all else. The release's digest is the SHA-256 of the manifest's bytes.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
+import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 
@@ -17,11 +18,54 @@ from rmfab.errors import InputError, IntegrityError
 from rmfab.files import is_safe_name
 from rmfab.product.vocabulary import Chip
 from rmfab.release.app_image import AppDescriptor, AppImage
+from rmfab.release.configured import UNKNOWN, Configured
 from rmfab.release.partition_table import PartitionTable
+from rmfab.release.secure_boot import SignatureBlock, signature_blocks
+from rmfab.signing import canonical
 
 FORMAT = "rmfab-release"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
+PREDICATE_TYPE = "urn:rmfab:release"
 BOOTLOADER, TABLE, APP = "bootloader", "partition-table", "app"
+PARTS = "parts/"
+PROVENANCE = "provenance.json"
+LARGEST_SEQ = (1 << 53) - 1  # what every reader of JSON takes for a whole number
+
+_MOST_NOTES = 64 << 10
+_VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+_-]{0,63}")
+
+
+@dataclass(frozen=True)
+class Edition:
+    """How its owner counts a release: *version* (the app's own where it is empty), *seq*, which only ever grows, and
+    *notes*. *created* in seconds of Unix time: of the sources, not of the build. Raises InputError."""
+
+    version: str = ""
+    seq: int | None = None
+    notes: str = ""
+    created: int | None = None
+
+    def __post_init__(self) -> None:
+        if len(self.notes.encode()) > _MOST_NOTES:
+            raise InputError(f"the notes have over {_MOST_NOTES >> 10} KiB", hint="a link to them, perhaps")
+        if self.version and not _VERSION.fullmatch(self.version):
+            raise InputError(f'"{self.version}" is no version', hint="at most 64 of A-Z a-z 0-9 . + _ -")
+        for name, number in (("seq", self.seq), ("time", self.created)):
+            if number is not None and not 0 <= number <= LARGEST_SEQ:
+                raise InputError(f"{number} is no {name} of a release: 0 to {LARGEST_SEQ}")
+
+
+NO_EDITION = Edition()
+"""That of a build which nobody has released."""
+
+
+@dataclass(frozen=True)
+class Document:
+    """A file that travels with a release: the bill of materials, the provenance. *name* as it is called in bundles."""
+
+    name: str
+    data: bytes = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -64,6 +108,7 @@ class Release:
     """The firmware for *chip*: *parts* in the order of their offsets, and what three of them hold.
 
     *table_offset* is where the build says that the partition table lies; *source* the file or folder it was read from.
+    *configured* is what the build was configured to be, *documents* are in the order of their names.
     """
 
     chip: Chip
@@ -75,9 +120,22 @@ class Release:
     app: AppDescriptor
     flash_size: int
     source: str = field(compare=False)
+    edition: Edition = NO_EDITION
+    configured: Configured = UNKNOWN
+    documents: tuple[Document, ...] = ()
 
     @classmethod
-    def assemble(cls, chip: Chip, parts: Iterable[Part], source: str, *, table_offset: int | None = None) -> Release:
+    def assemble(
+        cls,
+        chip: Chip,
+        parts: Iterable[Part],
+        source: str,
+        *,
+        table_offset: int | None = None,
+        edition: Edition = NO_EDITION,
+        configured: Configured = UNKNOWN,
+        documents: Iterable[Document] = (),
+    ) -> Release:
         """Reads table and images out of *parts*. *table_offset* defaults to that of the part `partition-table`.
 
         Raises InputError where a part is missing, twice there or cannot be read. What does not fit together is for
@@ -95,6 +153,8 @@ class Release:
         image = AppImage.parse(by_name[APP].data, f"{source}: {APP}")
         if image.descriptor is None:
             raise InputError("the app has no descriptor: no project and version", where=f"{source}: {APP}")
+        if edition.version == image.descriptor.version:
+            edition = replace(edition, version="")
         if bootloader.flash_size is None:
             raise InputError("the bootloader's header states no flash size", where=f"{source}: {BOOTLOADER}")
         return cls(
@@ -107,7 +167,38 @@ class Release:
             app=image.descriptor,
             flash_size=bootloader.flash_size,
             source=source,
+            edition=edition,
+            configured=configured,
+            documents=tuple(sorted(documents, key=lambda document: document.name)),
         )
+
+    @property
+    def version(self) -> str:
+        """What its owner calls it, or else what the app calls itself."""
+        return self.edition.version or self.app.version
+
+    @property
+    def seq(self) -> int | None:
+        """Its place in the order of releases, None for a build that was not released."""
+        return self.edition.seq
+
+    @property
+    def name(self) -> str:
+        """Project and version, for people."""
+        return f"{self.app.project} {self.version}"
+
+    @cached_property
+    def bootloader_signatures(self) -> tuple[SignatureBlock, ...]:
+        """The bootloader's signature blocks for secure boot v2. Raises InputError where one does not hold."""
+        return self._signatures(BOOTLOADER, self.bootloader_image)
+
+    @cached_property
+    def app_signatures(self) -> tuple[SignatureBlock, ...]:
+        """The app's signature blocks for secure boot v2. Raises InputError where one does not hold."""
+        return self._signatures(APP, self.app_image)
+
+    def _signatures(self, name: str, image: AppImage) -> tuple[SignatureBlock, ...]:
+        return signature_blocks(self.part(name).data, image.length, f"{self.source}: {name}")
 
     @property
     def flash_mode(self) -> str:
@@ -148,8 +239,7 @@ class Release:
     @cached_property
     def manifest(self) -> bytes:
         """The manifest's bytes."""
-        text = json.dumps(_manifest(self), sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False)
-        return f"{text}\n".encode()
+        return canonical.encode(_statement(self))
 
     @cached_property
     def digest(self) -> str:
@@ -164,22 +254,56 @@ def open_release(path: Path) -> Release:
     """
     # These two build on Release; importing them up there would be a circle.
     from rmfab.release.build_folder import read_build_folder
-    from rmfab.release.bundle import read_bundle_file
+    from rmfab.release.bundle import open_bundle_file
 
     if path.is_dir():
         return read_build_folder(path)
-    return read_bundle_file(path)
+    return open_bundle_file(path).release()
 
 
-def _manifest(release: Release) -> dict[str, object]:
+def part_name(part: Part) -> str:
+    """What a part is called in bundles and manifests."""
+    return f"{PARTS}{part.name}.bin"
+
+
+def moment(seconds: int) -> str:
+    """A time as manifests write it."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _statement(release: Release) -> dict[str, object]:
+    subjects = [(part_name(part), part.sha256) for part in release.parts]
+    subjects += [(one.name, hashlib.sha256(one.data).hexdigest()) for one in release.documents]
+    return {
+        "_type": STATEMENT_TYPE,
+        "subject": [{"name": name, "digest": {"sha256": digest}} for name, digest in sorted(subjects)],
+        "predicateType": PREDICATE_TYPE,
+        "predicate": _predicate(release) | _edition(release.edition),
+    }
+
+
+def _edition(edition: Edition) -> dict[str, object]:
+    said: dict[str, object] = {}
+    if edition.seq is not None:
+        said["seq"] = edition.seq
+    if edition.notes:
+        said["notes"] = edition.notes
+    if edition.created is not None:
+        said["created"] = moment(edition.created)
+    return said
+
+
+def _predicate(release: Release) -> dict[str, object]:
     app = release.app
     return {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
+        "version": release.version,
         "chip": release.chip.value,
         "table_offset": release.table_offset,
         "flash": {"size": release.flash_size, "mode": release.flash_mode, "freq": release.flash_freq},
         "idf_version": release.idf_version,
+        "configured": release.configured.to_json(),
         "app": {
             "project": app.project,
             "version": app.version,

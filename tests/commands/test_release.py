@@ -1,18 +1,29 @@
-"""`rmfab release`: the commands, on the demo's firmware."""
+"""`rmfab release`: built, signed, verified, shown; on the demo's firmware."""
 
 from __future__ import annotations
 
 import json
+import os
+import pty
+import stat
+import subprocess
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import pytest
-from click.testing import CliRunner, Result
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from securesystemslib.dsse import Envelope as TheirEnvelope
+from securesystemslib.signer import SSlibKey
 
-from rmfab.commands.release import command
-from rmfab.errors import InputError, IntegrityError
 from rmfab.product.vocabulary import Chip
+from rmfab.release.bundle import open_bundle_file
 from rmfab.release.release import open_release
+from rmfab.signing.publickey import load_public_key
 from rmfab.virtual.firmware import make_build_folder
+from tests.signing.conftest import PIN, SoftToken, token
+from tests.terminal import Terminal, environment, files, words
+
+__all__ = ["token"]  # a fixture of the signing room's
 
 
 @pytest.fixture
@@ -21,52 +32,264 @@ def folder(tmp_path: Path) -> Path:
     return make_build_folder(tmp_path / "build", Chip.ESP32, app_size=0x20000)
 
 
-def _run(*arguments: object) -> Result:
-    return CliRunner().invoke(command, [str(argument) for argument in arguments])
+@pytest.fixture
+def bundle(terminal: Terminal, folder: Path) -> Path:
+    """An unsigned bundle, seq 7."""
+    terminal.well("release", "build", folder, "-o", "lamp.rmfab", "--seq", "7", "--no-sbom")
+    return terminal.folder / "lamp.rmfab"
 
 
-def test_build_prints_the_digest_and_can_be_repeated(folder: Path, tmp_path: Path):
+@pytest.fixture
+def signed(terminal: Terminal, bundle: Path) -> Path:
+    """The bundle, signed by release.key, which trust.json trusts."""
+    terminal.well("release", "keygen", "-o", "release.key", "--no-passphrase")
+    terminal.well("release", "sign", bundle, "--key", "file:release.key")
+    terminal.well("init", "owner", "--claim")
+    terminal.well("-C", "owner", "trust", "add", "release.pub", "--role", "release", "--key", "file:release.key")
+    terminal.well("-C", "owner", "trust", "export", "-o", "trust.json")
+    return bundle
+
+
+def test_build_prints_the_digest_and_can_be_repeated(terminal: Terminal, folder: Path):
     """The digest goes to stdout; the same bundle again is no error, another one is, without --force."""
-    bundle = tmp_path / "lamp.rmfab"
-    first, second = (_run("build", folder, "-o", bundle) for _ in range(2))
-    assert first.stdout == second.stdout == f"{open_release(folder).digest}\n"
-    assert "written" in first.stderr
-    assert "there already" in second.stderr
-    bundle.write_bytes(b"something else")
-    assert isinstance(_run("build", folder, "-o", bundle).exception, InputError)
-    assert bundle.read_bytes() == b"something else"
-    assert _run("build", folder, "-o", bundle, "--force").exit_code == 0
-    assert open_release(bundle) == open_release(folder)
+    command = ("release", "build", folder, "-o", "lamp.rmfab", "--no-sbom")
+    first, second = (terminal(*command, "--seq", "7") for _ in range(2))
+    path = terminal.folder / "lamp.rmfab"
+    assert first.out == second.out == f"{open_release(path).digest}\n"
+    assert "written" in first.err
+    assert "there already" in second.err
+    before = path.read_bytes()
+    terminal(*command, "--seq", "8").refused(3, "exists with other content", "--force")
+    assert path.read_bytes() == before
+    terminal.well(*command, "--seq", "8", "--force")
+    assert open_release(path).seq == 8
 
 
-def test_build_refuses_what_preflight_refuses(folder: Path, tmp_path: Path):
+def test_build_wants_a_seq(terminal: Terminal, folder: Path):
+    """Without --seq and without product.toml's word the build is refused, and leaves no file."""
+    before = files(terminal.folder)
+    terminal("release", "build", folder, "-o", "x.rmfab").refused(3, "needs its seq", "--seq N")
+    assert files(terminal.folder) == before
+
+
+def test_build_refuses_what_preflight_refuses(terminal: Terminal, folder: Path):
     """A faulty folder leaves no file."""
     args = json.loads((folder / "flasher_args.json").read_text())
     args["app"]["encrypted"] = "true"
     (folder / "flasher_args.json").write_text(json.dumps(args))
-    assert isinstance(_run("build", folder, "-o", tmp_path / "x").exception, InputError)
-    assert not (tmp_path / "x").exists()
+    terminal("release", "build", folder, "-o", "x", "--seq", "1").refused(3, "flash encryption")
+    assert not (terminal.folder / "x").exists()
 
 
-def test_show_of_folder_and_bundle(folder: Path, tmp_path: Path):
-    """A table of parts and partitions for people, one document for programs."""
-    bundle = tmp_path / "lamp.rmfab"
-    _run("build", folder, "-o", bundle)
-    text = _run("show", folder).stdout
+def test_build_in_a_workspace_obeys_its_product(terminal: Terminal, folder: Path):
+    """The nearest product.toml has its say: here another chip, security and a rollback that is asked for."""
+    terminal.well("init", ".", "--chip", "esp32c3", "--name", "lamp", "--claim")
+    path = terminal.folder / "product.toml"
+    text = path.read_text().replace("security = 2 ", "security = 1 ").replace("# rollback = true", "rollback = true")
+    path.write_text(text)
+    (folder / "config").mkdir(exist_ok=True)
+    (folder / "config" / "sdkconfig.json").write_text(json.dumps({"APP_PROV_SECURITY_VERSION_2": True}))
+    said = terminal("release", "build", folder, "-o", "x.rmfab", "--seq", "1")
+    said.refused(3, "the product for esp32c3", 'security = "2"', 'the product says "1"', "does not take back an update")
+    assert not (terminal.folder / "x.rmfab").exists()
+
+
+def test_build_after_another_release(terminal: Terminal, folder: Path, bundle: Path):
+    """--after refuses a seq that does not grow."""
+    command = ("release", "build", folder, "-o", "next.rmfab", "--after", bundle, "--no-sbom")
+    terminal(*command, "--seq", "7").refused(3, "its seq 7 is not above 7")
+    terminal.well(*command, "--seq", "8")
+
+
+def test_build_takes_version_notes_and_sbom(terminal: Terminal, folder: Path):
+    """What the owner says stands in the manifest; --json prints it."""
+    Path("notes.txt").write_text("Brighter.\n")
+    Path("s.json").write_text('{"bomFormat": "CycloneDX"}')
+    options = ("--seq", "3", "--version", "1.4.0", "--notes", "@notes.txt", "--sbom", "s.json", "--json")
+    document = json.loads(terminal.well("release", "build", folder, "-o", "l.rmfab", *options))
+    assert (document["version"], document["seq"], document["notes"]) == ("1.4.0", 3, "Brighter.\n")
+    assert document["app"]["version"] == "1.0.0"
+    shown = terminal.well("release", "show", "l.rmfab")
+    assert "rmfab-demo 1.4.0 for esp32" in shown
+    assert "CycloneDX JSON" in shown
+    assert shown.endswith("Brighter.\n")
+
+
+def test_show_of_folder_and_bundle(terminal: Terminal, folder: Path, signed: Path):
+    """A table of parts and partitions for people, one document for programs; and who has signed."""
+    text = terminal.well("release", "show", folder)
     assert "rmfab-demo 1.0.0 for esp32, ESP-IDF v5.5.1" in text
     assert "fctry                 0x3fa000    0x6000  01 02       WiFi data" in text
-    document = json.loads(_run("show", bundle, "--json").stdout)
+    assert "signed by         nobody" in text
+    document = json.loads(terminal.well("release", "show", signed, "--json"))
     assert (document["chip"], document["app"]["version"], document["table_offset"]) == ("esp32", "1.0.0", 0xC000)
     assert {part["name"]: part["offset"] for part in document["parts"]}["bootloader"] == 0x1000
+    assert document["signatures"] == [load_public_key(Path("release.pub")).id]
 
 
-def test_verify(folder: Path, tmp_path: Path):
-    """A good bundle verifies; a changed one is an integrity error."""
-    bundle = tmp_path / "lamp.rmfab"
-    _run("build", folder, "-o", bundle)
-    assert _run("verify", bundle).stdout == f"{open_release(folder).digest}  {bundle}\n"
-    assert json.loads(_run("verify", folder, "--json").stdout)["digest"] == open_release(folder).digest
-    data = bytearray(bundle.read_bytes())
+def test_keygen(terminal: Terminal):
+    """The private key is 0600, the public one for everybody; neither is ever replaced, and stdout is the id."""
+    key_id = terminal.well("release", "keygen", "-o", "release.key", "--no-passphrase").strip()
+    assert stat.S_IMODE(Path("release.key").stat().st_mode) == 0o600
+    assert load_public_key(Path("release.pub")).id == key_id
+    before = files(terminal.folder)
+    terminal("release", "keygen", "-o", "release.key", "--no-passphrase").refused(3, "never replaces")
+    terminal("release", "keygen", "-o", "other.pub", "--no-passphrase").refused(3, "public half")
+    assert files(terminal.folder) == before
+    openssl = subprocess.run(
+        ["openssl", "pkey", "-in", "release.key", "-pubout"], cwd=terminal.folder, capture_output=True, check=True
+    )
+    assert openssl.stdout == Path("release.pub").read_bytes()
+
+
+def test_keygen_with_a_passphrase(terminal: Terminal, bundle: Path, monkeypatch: pytest.MonkeyPatch):
+    """The passphrase comes from a file, by option or variable; without it there is no signature, and it never shows."""
+    Path("pass").write_text("correct horse\n")
+    Path("pass").chmod(0o600)
+    terminal.well("release", "keygen", "-o", "k.key", "--kind", "ecdsa-p256", "--passphrase-file", "pass")
+    load_pem_private_key(Path("k.key").read_bytes(), b"correct horse")
+    said = terminal("release", "sign", bundle, "--key", "file:k.key")
+    said.refused(3, "a passphrase is needed", "RMFAB_KEY_PASSPHRASE_FILE")
+    terminal.well("release", "sign", bundle, "--key", "file:k.key", "--passphrase-file", "pass")
+    monkeypatch.setenv("RMFAB_KEY_PASSPHRASE_FILE", "pass")
+    said = terminal("release", "sign", bundle, "--key", "file:k.key", "-o", "again.rmfab")
+    assert said.code == 0
+    assert "correct horse" not in said.out + said.err
+    assert Path("again.rmfab").read_bytes() == bundle.read_bytes()
+
+
+def test_a_passphrase_typed_on_a_terminal(terminal: Terminal, bundle: Path):
+    """On a terminal the passphrase is asked for, and is not shown."""
+    Path("pass").write_text("typed words\n")
+    Path("pass").chmod(0o600)
+    terminal.well("release", "keygen", "-o", "k.key", "--passphrase-file", "pass")
+    pid, master = pty.fork()
+    if pid == 0:
+        command = words("release", "sign", bundle, "--key", "file:k.key")
+        os.execve(command[0], command, environment())
+    said = b""
+    while b"Passphrase of k.key" not in said:
+        said += os.read(master, 1024)
+    os.write(master, b"typed words\n")
+    _, status = os.waitpid(pid, 0)
+    said += os.read(master, 4096)
+    assert os.waitstatus_to_exitcode(status) == 0
+    assert b"typed words" not in said
+    assert len(open_bundle_file(bundle).to_sign.signatures) == 1
+
+
+def test_sign_adds_and_replaces(terminal: Terminal, signed: Path):
+    """A second key adds its signature, the first one again changes nothing, --replace leaves only the new one."""
+    terminal.well("release", "keygen", "-o", "two.key", "--no-passphrase", "--kind", "ecdsa-p256")
+    once = signed.read_bytes()
+    assert "is there already" in terminal("release", "sign", signed, "--key", "file:release.key").err
+    assert signed.read_bytes() == once
+    terminal.well("release", "sign", signed, "--key", "file:two.key")
+    assert len(open_bundle_file(signed).to_sign.signatures) == 2
+    terminal.well("release", "sign", signed, "--key", "file:two.key", "--replace")
+    (only,) = open_bundle_file(signed).to_sign.signatures
+    assert only.key_id == load_public_key(Path("two.pub")).id
+
+
+def test_sign_refuses_what_is_no_release(terminal: Terminal, signed: Path):
+    """An altered bundle is not signed; a target that holds something else is kept; both leave all as it was."""
+    data = bytearray(signed.read_bytes())
     data[20000] ^= 1
-    bundle.write_bytes(data)
-    assert isinstance(_run("verify", bundle).exception, IntegrityError)
+    Path("bad.rmfab").write_bytes(data)
+    Path("other").write_bytes(b"mine")
+    before = files(terminal.folder)
+    terminal("release", "sign", "bad.rmfab", "--key", "file:release.key").refused(5, "altered or damaged")
+    terminal("release", "sign", signed, "--key", "file:release.key", "-o", "other").refused(3, "other content")
+    terminal("release", "sign", signed, "--key", "file:nowhere.key").refused(3, "nowhere.key")
+    assert files(terminal.folder) == before
+
+
+def test_a_softhsm_signs_and_a_station_verifies_offline(terminal: Terminal, bundle: Path, token: SoftToken):
+    """A bundle signed inside a PKCS #11 token is taken by a station that knows only the trust file."""
+    Path("pin").write_text(PIN)
+    Path("pin").chmod(0o600)
+    terminal.well("release", "pubkey", "--key", token.uri, "--passphrase-file", "pin", "-o", "ci.pub")
+    terminal.well("release", "sign", bundle, "--key", f"{token.uri}&pin-source=pin")
+    terminal.well("init", "owner", "--claim")
+    terminal.well("-C", "owner", "trust", "add", "ci.pub", "--role", "release")
+    fingerprint = terminal.well("-C", "owner", "trust", "export", "-o", "trust.json").strip()
+    terminal.well("init", "station", "--claim", "--chip", "esp32")
+    terminal.well("-C", "station", "trust", "import", "trust.json", "--fingerprint", fingerprint)
+    assert terminal("-C", "station", "release", "verify", bundle).code == 0
+    theirs = TheirEnvelope.from_dict(json.loads(open_bundle_file(bundle).to_sign.encode()))
+    assert theirs.verify([SSlibKey.from_crypto(_public("ci.pub"))], 1)
+
+
+def _public(path: str):
+    from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+    return load_pem_public_key(Path(path).read_bytes())
+
+
+def test_verify_by_a_trust_file(terminal: Terminal, signed: Path):
+    """Signed by whom the file trusts: exit 0, digest and file on stdout, signers in --json."""
+    out = terminal.well("release", "verify", signed, "--trust", "trust.json")
+    assert out == f"{open_release(signed).digest}  {signed}\n"
+    document = json.loads(terminal.well("release", "verify", signed, "--trust", "trust.json", "--json"))
+    assert document["signers"] == [{"id": load_public_key(Path("release.pub")).id, "name": "release"}]
+    assert document["trust"]["version"] == 1
+
+
+def test_verify_without_anybody_to_trust_says_so(terminal: Terminal, folder: Path, signed: Path):
+    """In no workspace and without --trust digests and images are checked, and a warning says what was not."""
+    said = terminal("release", "verify", signed)
+    assert (said.code, "the signatures were not judged" in said.err) == (0, True)
+    said = terminal("release", "verify", folder)
+    assert (said.code, "nobody has signed this release" in said.err) == (0, True)
+
+
+@pytest.mark.parametrize("command", ["verify", "show"])
+def test_an_altered_bundle(terminal: Terminal, signed: Path, command: str):
+    """A changed byte is an integrity error, exit 5."""
+    data = bytearray(signed.read_bytes())
+    data[20000] ^= 1
+    signed.write_bytes(data)
+    terminal("release", command, signed).refused(5, "altered or damaged")
+
+
+def test_verify_refuses(terminal: Terminal, folder: Path, signed: Path):
+    """Unsigned, unknown, too few: each with exit 5 and words of its own."""
+    terminal("release", "verify", folder, "--trust", "trust.json").refused(5, "nobody has signed this release")
+    terminal.well("release", "keygen", "-o", "two.key", "--no-passphrase")
+    terminal.well("release", "sign", signed, "--key", "file:two.key")
+    terminal("release", "verify", signed, "--trust", "trust.json").refused(5, "nobody here knows")
+    options = ("--trust", "trust.json", "--allow-unknown-signers")
+    terminal.well("release", "verify", signed, *options)
+    terminal.well("release", "sign", signed, "--key", "file:two.key", "--replace")
+    terminal("release", "verify", signed, *options).refused(5, "0 of the trusted keys have signed this, and 1 must")
+
+
+def test_a_report_for_ci(terminal: Terminal, signed: Path):
+    """JUnit: one case a check, written whether it holds or not; what was not reached is skipped."""
+    terminal.well("release", "verify", signed, "--trust", "trust.json", "--junit", "good.xml")
+    suite = ET.parse("good.xml").getroot()
+    assert [case.get("name") for case in suite] == ["container", "signatures", "layout", "product"]
+    assert (suite.get("failures"), suite.get("skipped")) == ("0", "0")
+    terminal.well("release", "keygen", "-o", "two.key", "--no-passphrase")
+    terminal.well("release", "sign", signed, "--key", "file:two.key", "--replace")
+    assert terminal("release", "verify", signed, "--trust", "trust.json", "--junit", "bad.xml").code == 5
+    suite = ET.parse("bad.xml").getroot()
+    assert (suite.get("failures"), suite.get("skipped")) == ("1", "2")
+    failure = suite.find("testcase[@name='signatures']/failure")
+    assert failure is not None
+    assert failure.get("type") == "unknown-signer"
+
+
+def test_two_processes_build_the_same_bytes(terminal: Terminal, folder: Path):
+    """Other umask, time zone, locale and hash seed: the same file."""
+    settings = (
+        {"TZ": "UTC", "PYTHONHASHSEED": "1", "LC_ALL": "C"},
+        {"TZ": "Asia/Kathmandu", "PYTHONHASHSEED": "2", "LC_ALL": "tr_TR.UTF-8"},
+    )
+    for number, more in enumerate(settings):
+        command = words("release", "build", folder, "-o", f"{number}.rmfab", "--seq", "7", "--no-sbom")
+        mask = [0o022, 0o077][number]
+        subprocess.run(
+            command, cwd=terminal.folder, env=environment(**more), check=True, capture_output=True, umask=mask
+        )
+    assert Path("0.rmfab").read_bytes() == Path("1.rmfab").read_bytes()

@@ -21,7 +21,7 @@ from rmfab.product.product import (
     LabelPolicy,
     Product,
     Provisioning,
-    ReleaseSource,
+    ReleasePolicy,
     VerifyPolicy,
 )
 from rmfab.product.serial import SerialPattern
@@ -52,7 +52,7 @@ def product(tmp_path: Path) -> Product:
         certificate=CertificatePolicy(),
         provisioning=Provisioning(),
         factory=Factory(),
-        release=ReleaseSource(),
+        release=ReleasePolicy(),
         label=LabelPolicy(),
         verify=VerifyPolicy(),
         recipients={},

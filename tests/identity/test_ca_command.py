@@ -12,7 +12,7 @@ import pytest
 
 from rmfab.cli import main
 from rmfab.commands.ca import KINDS
-from rmfab.commands.passphrase import ENVIRONMENT
+from rmfab.commands.passphrase import CA
 from rmfab.identity.ca import CaKeyKind
 
 PRODUCT = """
@@ -27,7 +27,7 @@ mqtt_host = "mqtt.example.com"
 
 @pytest.fixture
 def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.delenv(ENVIRONMENT, raising=False)
+    monkeypatch.delenv(CA.environment, raising=False)
     folder = tmp_path / "work"
     folder.mkdir()
     (folder / "product.toml").write_text(PRODUCT)
@@ -39,7 +39,7 @@ def secret_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "passphrase"
     path.write_text("s3cret-words\n")
     path.chmod(0o600)
-    monkeypatch.setenv(ENVIRONMENT, str(path))
+    monkeypatch.setenv(CA.environment, str(path))
     return path
 
 
@@ -70,7 +70,7 @@ def test_no_passphrase_must_be_asked_for(workspace: Path, capsys: pytest.Capture
     """Without terminal and file a passphrase cannot be had: exit 3, both ways named, nothing made."""
     assert ca(workspace, "create") == 3
     err = capsys.readouterr().err
-    assert ENVIRONMENT in err
+    assert CA.environment in err
     assert "--no-passphrase" in err
     assert not (workspace / "ca").exists()
     assert ca(workspace, "create", "--no-passphrase") == 0

@@ -7,7 +7,7 @@ from operator import xor
 
 import pytest
 from esptool.bin_image import LoadFirmwareImage
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from rmfab.errors import InputError
@@ -16,6 +16,8 @@ from rmfab.release.app_image import AppImage, spi_speed, xor_checksum
 from rmfab.virtual.firmware import FirmwareFacts, make_app, make_bootloader
 
 from .conftest import tiny_app, tiny_image
+
+HASH_APPENDED = 23
 
 
 def test_header_and_descriptor():
@@ -136,8 +138,10 @@ def test_checksum_is_the_exclusive_or_of_all_bytes(data: bytes, seed: int):
 
 @given(st.integers(0, 400), st.integers(1, 255))
 def test_a_changed_byte_never_passes(at: int, flip: int):
-    """With checksum and digest, no single changed byte of an image goes unnoticed."""
+    """With checksum and digest, no single changed byte of an image goes unnoticed, but the one that says whether there
+    is a digest: what then follows the image is left to the judge of secure boot blocks."""
     data = bytearray(tiny_app())
+    assume(at % len(data) != HASH_APPENDED)
     data[at % len(data)] ^= flip
     with pytest.raises(InputError):
         AppImage.parse(bytes(data), "x")

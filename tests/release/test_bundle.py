@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import hashlib
 import io
 import json
+import lzma
 import os
 import shutil
 import subprocess
@@ -19,7 +22,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rmfab.errors import InputError, IntegrityError
-from rmfab.release import bundle
+from rmfab.release import container
 from rmfab.release.bundle import build_bundle, read_bundle
 from rmfab.release.release import Part, Release, open_release
 
@@ -55,8 +58,12 @@ def test_tar_reads_it(release: Release):
         manifest = archive.extractfile(members[0]).read()
         assert archive.extractfile(members[2]).read() == release.part("app").data
     assert hashlib.sha256(manifest).hexdigest() == release.digest
-    assert json.loads(manifest)["app"]["project"] == "rmfab-demo"
-    assert json.loads(manifest)["table_offset"] == 0xC000
+    statement = json.loads(manifest)
+    assert statement["_type"] == "https://in-toto.io/Statement/v1"
+    assert statement["predicate"]["app"]["project"] == "rmfab-demo"
+    assert statement["predicate"]["table_offset"] == 0xC000
+    app = {one["name"]: one["digest"]["sha256"] for one in statement["subject"]}["parts/app.bin"]
+    assert app == hashlib.sha256(release.part("app").data).hexdigest()
 
 
 @pytest.mark.skipif(shutil.which("tar") is None or shutil.which("sha256sum") is None, reason="no tar or sha256sum here")
@@ -135,16 +142,18 @@ def _pack(members: list[tuple[str, bytes]]) -> bytes:
     manifest = dict(members)["manifest.json"]
     line = f"{hashlib.sha256(manifest).hexdigest()}  manifest.json\n".encode()
     packed = [(name, line if name == "manifest.sha256" else data) for name, data in members]
-    return b"".join(bundle._encode_member(name, data) for name, data in packed) + bytes(1024)
+    return container.encode(packed, 0)
 
 
 def _members(release: Release) -> list[tuple[str, bytes]]:
-    return list(bundle._decode_members(build_bundle(release), "x"))
+    return container.decode(build_bundle(release))[0]
 
 
 def _with_manifest(release: Release, change: Callable[[dict], object]) -> bytes:
+    """The bundle with a change of its manifest's predicate, whose key `statement` is the whole."""
     manifest = json.loads(release.manifest)
-    change(manifest)
+    predicate = manifest["predicate"]
+    change(predicate | {"statement": manifest} if "statement" in change.__code__.co_consts else predicate)
     text = json.dumps(manifest, sort_keys=True, indent=2, ensure_ascii=False) + "\n"
     return _pack([("manifest.json", text.encode()), *_members(release)[1:]])
 
@@ -180,6 +189,21 @@ def test_the_packer_of_these_tests_is_right(tiny_release: Release):
         lambda m: m["parts"][0].update(name=None),
         lambda m: m["partitions"][0].update(size=0x5000),
         lambda m: m["partitions"].reverse(),
+        lambda m: m.update(seq=-1),
+        lambda m: m.update(seq=True),
+        lambda m: m.update(seq="7"),
+        lambda m: m.update(seq=1 << 53),
+        lambda m: m.update(version="a b"),
+        lambda m: m.update(created="2026-02-30T00:00:00Z"),
+        lambda m: m.update(created="2026-02-03T00:00:00Z"),
+        lambda m: m["configured"].update(security=7),
+        lambda m: m["configured"].update(other=1),
+        lambda m: m["app"].update(secure_version=1),
+        lambda m: m["statement"].update(_type="https://in-toto.io/Statement/v0.1"),
+        lambda m: m["statement"].update(predicateType="https://slsa.dev/provenance/v1"),
+        lambda m: m["statement"]["subject"].pop(),
+        lambda m: m["statement"]["subject"].append(m["statement"]["subject"][0]),
+        lambda m: m["statement"]["subject"][0]["digest"].update(sha1="0" * 40),
     ],
 )
 def test_a_manifest_that_says_something_else_is_refused(tiny_release: Release, change: Callable[[dict], object]):
@@ -198,7 +222,7 @@ def test_a_manifest_that_says_something_else_is_refused(tiny_release: Release, c
         b"NaN\n",
         b"\xff\n",
         b"[" * 100_000,
-        b'{"format": "rmfab-release", "format_version": 1, "chip": "esp32c3", "parts": 5}\n',
+        b'{\n  "_type": "https://in-toto.io/Statement/v1",\n  "predicateType": "urn:rmfab:release"\n}\n',
     ],
 )
 def test_a_manifest_that_is_none(tiny_release: Release, text: bytes):
@@ -210,16 +234,16 @@ def test_a_manifest_that_is_none(tiny_release: Release, text: bytes):
 def test_a_manifest_in_other_words_is_refused(tiny_release: Release):
     """The same values, written with other spaces or a key twice, are other bytes."""
     compact = json.dumps(json.loads(tiny_release.manifest), sort_keys=True).encode() + b"\n"
-    doubled = tiny_release.manifest.replace(b'"chip"', b'"chip": "esp32c3",\n  "chip"', 1)
+    doubled = tiny_release.manifest.replace(b'"chip"', b'"chip": "esp32c3",\n    "chip"', 1)
     for text in (compact, doubled, tiny_release.manifest + b"\n"):
-        with pytest.raises(IntegrityError, match="not the bytes that rmfab writes"):
+        with pytest.raises(IntegrityError, match=r"not written as rmfab writes it|stands twice"):
             read_bundle(_pack([("manifest.json", text), *_members(tiny_release)[1:]]), "changed")
 
 
 def test_a_later_format_asks_for_a_newer_rmfab(tiny_release: Release):
     """A format number that this rmfab does not know is no damage."""
-    with pytest.raises(InputError, match="format 2") as caught:
-        read_bundle(_with_manifest(tiny_release, lambda m: m.update(format_version=2)), "new")
+    with pytest.raises(InputError, match="format 3") as caught:
+        read_bundle(_with_manifest(tiny_release, lambda m: m.update(format_version=3)), "new")
     assert "newer rmfab" in str(caught.value.hint)
 
 
@@ -237,6 +261,8 @@ def test_a_later_format_asks_for_a_newer_rmfab(tiny_release: Release):
         lambda m: [*m[:-1], ("/" + m[-1][0], m[-1][1])],
         lambda m: [*m[:-1], (m[-1][0], m[-1][1][:-32])],
         lambda m: [*m, ("signatures/owner.dsse", b"{}")],
+        lambda m: [*m, ("signatures/manifest.dsse.json", b"{}")],
+        lambda m: [*m, ("sbom.spdx", b"SPDXVersion: SPDX-2.3\n")],
     ],
 )
 def test_members_added_missing_renamed_or_swapped(tiny_release: Release, change: Callable[[list], list]):
@@ -257,16 +283,23 @@ def test_parts_may_not_be_swapped_between_bundles(tiny_release: Release):
 def test_a_size_that_is_not_there_takes_no_memory(tiny_release: Release):
     """A header that promises eight gigabytes is refused by what the file holds."""
     data = build_bundle(tiny_release)
-    bomb = bundle._header("parts/app.bin", 0o77777777777) + bytes(1024)
+    bomb = container._header("parts/app.bin", 0o77777777777, 0) + bytes(1024)
     with pytest.raises(IntegrityError, match="cut short"):
         read_bundle(data[:-1024] + bomb, "bomb")
 
 
-@pytest.mark.parametrize("data", [b"", b"PK\x03\x04" + bytes(600), b"\xe9" * 4096, bytes(10240)])
+@pytest.mark.parametrize("data", [b"", b"\xe9" * 4096, bytes(10240)])
 def test_what_is_no_bundle_is_bad_input(data: bytes):
     """Another kind of file is no attack: bad input, with a word how bundles are made."""
     with pytest.raises(InputError, match="no release bundle"):
         read_bundle(data, "firmware.bin")
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress])
+def test_a_packed_bundle_is_never_unpacked(tiny_release: Release, pack: Callable[[bytes], bytes]):
+    """Compressed, a bundle could be a bomb: it is refused by its first bytes."""
+    with pytest.raises(InputError, match="a bundle never is"):
+        read_bundle(pack(build_bundle(tiny_release)), "lamp.rmfab.gz")
 
 
 def test_a_missing_file(tmp_path: Path):

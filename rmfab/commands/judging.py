@@ -1,0 +1,160 @@
+"""Releases as commands take them: opened, and judged by whom this station trusts."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from rmfab.commands import speech
+from rmfab.errors import InputError
+
+if TYPE_CHECKING:
+    from rmfab.ledger.events import StoredEvent
+    from rmfab.release.acceptance import Accepted, LastAccepted
+    from rmfab.release.bundle import Bundle
+    from rmfab.release.release import Release
+    from rmfab.signing.trust import Trust
+    from rmfab.workspace import Workspace
+
+trust_option = click.option(
+    "--trust",
+    "trust_file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Judge by this trust file (default: the workspace's).",
+)
+unknown_option = click.option(
+    "--allow-unknown-signers",
+    "allow_unknown",
+    is_flag=True,
+    help="Overlook signatures by keys that nobody here knows; those of trusted ones must still be enough.",
+)
+downgrade_option = click.option(
+    "--allow-downgrade",
+    is_flag=True,
+    help="Take a release older than the last one; asked again on a terminal, and the ledger remembers it.",
+)
+
+
+def nearest_workspace() -> Workspace | None:
+    """The workspace, None where this command line is in none and names none."""
+    from rmfab.workspace import open_workspace
+
+    try:
+        return open_workspace(speech.folder())
+    except InputError as error:
+        if error.cause == "no-workspace":
+            return None
+        raise
+
+
+def opened(path: Path) -> Bundle | Release:
+    """The bundle in a file, not parsed yet, or the release of a build folder. Raises InputError, IntegrityError."""
+    from rmfab.release.build_folder import read_build_folder
+    from rmfab.release.bundle import open_bundle_file
+
+    return read_build_folder(path) if path.is_dir() else open_bundle_file(path)
+
+
+def accepted(path: Path, *, trust: Path | None, allow_unknown: bool) -> Accepted:
+    """The release in *path*, judged as `judged` does it."""
+    return judged(opened(path), trust=trust, allow_unknown=allow_unknown)
+
+
+def judged(release: Bundle | Release, *, trust: Path | None, allow_unknown: bool) -> Accepted:
+    """What was opened, judged by the file *trust*, else by the workspace.
+
+    In no workspace and without a trust file signatures are not asked for, and that is said. Raises IntegrityError
+    where it is not trusted.
+    """
+    from rmfab.release.acceptance import judge_release
+    from rmfab.signing.trust import load_trust
+    from rmfab.workspace import now
+
+    workspace = nearest_workspace() if trust is None else None
+    trusted: Trust | None = None
+    if trust is not None:
+        trusted = load_trust(trust)[1]
+    elif workspace is not None:
+        trusted = workspace.trust
+    lenient = trust is None and (workspace is None or workspace.product.release.allow_unsigned)
+    verdict = judge_release(release, trusted, now(), allow_unsigned=lenient, allow_unknown=allow_unknown)
+    if not verdict.signers:
+        speech.warn(_unvouched(verdict, workspace is not None))
+    return verdict
+
+
+def _unvouched(verdict: Accepted, in_workspace: bool) -> str:
+    if verdict.unchecked:
+        return "the signatures were not judged: there is no trust file here (--trust FILE, `rmfab trust import`)"
+    reason = "allow_unsigned in product.toml lets it pass" if in_workspace else "--trust FILE asks for signatures"
+    return f"nobody has signed this release; {reason}"
+
+
+def accepted_for_line(
+    workspace: Workspace, path: Path, *, allow_unknown: bool, allow_downgrade: bool, writes: bool
+) -> Accepted:
+    """The release that a line may work with; where it *writes*, the ledger accepts it first.
+
+    Raises IntegrityError where nobody trusted vouches for it, or it would be a step back.
+    """
+    from rmfab.release.acceptance import judge_release
+    from rmfab.workspace import now
+
+    product = workspace.product
+    verdict = judge_release(
+        opened(path),
+        workspace.trust,
+        now(),
+        allow_unsigned=product.release.allow_unsigned,
+        allow_unknown=allow_unknown,
+    )
+    if verdict.signers:
+        names = ", ".join(map(str, verdict.signers))
+        speech.say(f"release {verdict.release.name}, seq {verdict.release.seq}, signed by {names}")
+    else:
+        speech.warn(_unvouched(verdict, True))
+    while writes and not _accept(workspace, verdict, allow_downgrade):
+        pass  # another station accepted one meanwhile: judge again by that
+    return verdict
+
+
+def _accept(workspace: Workspace, verdict: Accepted, allow_downgrade: bool) -> bool:
+    """Puts an acceptance that is news into the ledger; returns False where it was judged by an old last one."""
+    from rmfab.ledger.events import Event, Kind, timestamp
+    from rmfab.release.acceptance import event_details, judge_order
+    from rmfab.workspace import now
+
+    product = workspace.product.name
+    before = workspace.ledger.last_release(product)
+    last = _last(before)
+    refusal = judge_order(verdict.release, last, now())
+    if refusal is not None and not (allow_downgrade and _confirmed(refusal.what)):
+        raise refusal
+    details = event_details(verdict, product, last, downgrade=refusal is not None)
+    if before is not None and details.items() <= before.event.details.items():
+        return True
+    cause, reason = ("downgrade", refusal.what) if refusal is not None else (None, None)
+    event = Event(timestamp(now()), Kind.RELEASE, cause=cause, reason=reason, details=details)
+    return workspace.ledger.accept_release(workspace.station.name, event, after=before)
+
+
+def _last(event: StoredEvent | None) -> LastAccepted | None:
+    from rmfab.release.acceptance import LastAccepted
+
+    if event is None:
+        return None
+    when = datetime.strptime(event.event.ts, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
+    return LastAccepted.from_details(event.event.details, when)
+
+
+def _confirmed(what: str) -> bool:
+    """Asks on a terminal; elsewhere --allow-downgrade is the answer."""
+    if not sys.stdin.isatty():
+        speech.warn(f"a step back, as --allow-downgrade says: {what}")
+        return True
+    return click.confirm(f"{what}. Take it all the same?", err=True)

@@ -1,0 +1,75 @@
+"""JUnit XML for CI: one test case a check, or one a unit and step. FAIL is a failure, ERROR and ABORTED an error.
+
+Format: the schema that Jenkins' xUnit plugin publishes and GitLab and GitHub read.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+from rmfab.files import write_file
+from rmfab.line.happening import Happening, StepEnded, UnitEnded
+
+_ELEMENTS = {"FAIL": "failure", "ERROR": "error", "ABORTED": "error", "SKIP": "skipped"}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One check: how it ended (an `Outcome` by its value), its cause and reason where it did not pass."""
+
+    group: str
+    name: str
+    outcome: str
+    seconds: float = 0.0
+    cause: str | None = None
+    reason: str | None = None
+
+
+def write_report(path: Path, suite: str, cases: list[Case]) -> None:
+    """Writes the report to *path*; one that is there already is replaced. Raises InputError."""
+    root = ET.Element("testsuite", name=suite, tests=str(len(cases)))
+    for kind in ("failure", "error", "skipped"):
+        number = sum(_ELEMENTS.get(case.outcome) == kind for case in cases)
+        root.set({"failure": "failures", "error": "errors"}.get(kind, kind), str(number))
+    root.set("time", f"{sum(case.seconds for case in cases):.3f}")
+    for case in cases:
+        _add(root, case)
+    ET.indent(root)
+    write_file(path, ET.tostring(root, encoding="utf-8", xml_declaration=True) + b"\n", force=True)
+
+
+def _add(root: ET.Element, case: Case) -> None:
+    element = ET.SubElement(root, "testcase", classname=case.group, name=case.name, time=f"{case.seconds:.3f}")
+    kind = _ELEMENTS.get(case.outcome)
+    if kind is not None:
+        said = ET.SubElement(element, kind, message=_printable(case.reason or case.outcome))
+        if kind != "skipped":
+            said.set("type", case.cause or case.outcome)
+
+
+def _printable(text: str) -> str:
+    """*text* without what XML 1.0 cannot hold."""
+    return "".join(char if char.isprintable() or char in "\n\t" else "?" for char in text)
+
+
+@dataclass
+class LineReport:
+    """Gathers the steps of all units as they end."""
+
+    cases: list[Case] = field(default_factory=list)
+
+    def take(self, happening: Happening) -> None:
+        """Takes the end of a step; of a unit only where no step of it has told why it did not pass."""
+        name = happening.serial or happening.mac or happening.slot
+        group = f"{happening.station}.{happening.slot}"
+        if isinstance(happening, StepEnded):
+            outcome, cause, reason = happening.outcome.value, happening.cause, happening.reason
+            self.cases.append(Case(group, f"{name} {happening.step}", outcome, happening.seconds, cause, reason))
+        elif isinstance(happening, UnitEnded) and not any(case.group == group for case in self.cases):
+            self.cases.append(Case(group, name, happening.outcome.value, 0.0, happening.cause, happening.reason))
+
+    def write(self, path: Path) -> None:
+        """Writes the report."""
+        write_report(path, "rmfab", self.cases)

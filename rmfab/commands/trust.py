@@ -1,0 +1,285 @@
+"""`rmfab trust`: whose releases this station takes."""
+
+from __future__ import annotations
+
+import re
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from rmfab.commands import speech
+from rmfab.commands.keys import key_option, open_keys
+from rmfab.errors import InputError, IntegrityError
+
+if TYPE_CHECKING:
+    from rmfab.signing.dsse import Envelope
+    from rmfab.signing.signer import Signer
+    from rmfab.signing.trust import Trust, TrustedKey
+    from rmfab.workspace import Workspace
+
+_PATH = click.Path(path_type=Path)
+_DAY = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%SZ"])
+ROLES = ("release", "ca", "station", "trust")
+_threshold_option = click.option(
+    "--threshold", type=click.IntRange(1, 32), help="How many keys of the role must sign from now on."
+)
+_json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+
+
+@click.group("trust")
+def command() -> None:
+    """Whom this station trusts: add, list, remove keys; import and export the trust file.
+
+    Every later version of the trust file is signed by keys of the one before: those of the role trust, or where there
+    are none, of the role release. It lies in the workspace as keys/trust.json.
+
+    \b
+    rmfab trust add release.pub --role release
+    rmfab trust export -o trust.json            at the owner's desk; prints the fingerprint
+    rmfab trust import trust.json               at the factory; asks for the fingerprint
+    """
+
+
+@command.command("add")
+@click.argument("file", type=_PATH)
+@click.option("--role", "roles", type=click.Choice(ROLES), multiple=True, required=True, help="What it may sign.")
+@click.option("--name", help="What it is called (default: the file's name).")
+@click.option("--valid-from", type=_DAY, metavar="DATE", help="Not before this day (UTC).")
+@click.option("--valid-until", type=_DAY, metavar="DATE", help="No longer from this day on (UTC).")
+@_threshold_option
+@key_option(required=False)
+def add(
+    file: Path,
+    roles: tuple[str, ...],
+    name: str | None,
+    valid_from: datetime | None,
+    valid_until: datetime | None,
+    threshold: int | None,
+    keys: tuple[str, ...],
+    passphrase_file: Path | None,
+) -> None:
+    """Trust the public key (or certificate) in FILE.
+
+    The first key starts the trust file, unsigned where no --key is given; each later change needs --key.
+    """
+    from rmfab.signing.publickey import load_public_key
+    from rmfab.signing.trust import Role, Trust, TrustedKey
+    from rmfab.workspace import now
+
+    new = TrustedKey(
+        load_public_key(file),
+        name or re.sub(r"[^A-Za-z0-9._-]", "-", file.stem)[:64],
+        tuple(sorted(Role(role) for role in roles)),
+        _utc(valid_from),
+        _utc(valid_until),
+    )
+    workspace = _workspace()
+    old = workspace.trust
+    changed = (old or Trust(0, now())).adding(new, now(), threshold)
+    _change(workspace, old, changed, keys, passphrase_file, f"{new} may sign as {', '.join(new.roles)}")
+
+
+@command.command("remove")
+@click.argument("key", metavar="NAME|ID")
+@click.option("--reason", default="", help="Why; every refusal will say it.")
+@_threshold_option
+@key_option(required=True)
+def remove(key: str, reason: str, threshold: int | None, keys: tuple[str, ...], passphrase_file: Path | None) -> None:
+    """Revoke a key, by its name or the beginning of its id: nothing that it signed is taken any more.
+
+    It stays in the trust file as revoked. `rmfab trace --signer ID` lists the units that got what it signed.
+    """
+    from rmfab.workspace import now
+
+    workspace = _workspace()
+    old = _in_force(workspace)
+    changed = old.revoking(key, reason, now(), threshold)
+    _change(workspace, old, changed, keys, passphrase_file, f"{old.named(key)} is revoked")
+
+
+@command.command("list")
+@click.argument("file", type=_PATH, required=False)
+@_json_option
+def list_(file: Path | None, as_json: bool) -> None:
+    """Show whom the workspace, or the trust file FILE, trusts."""
+    from rmfab.signing.trust import load_trust
+    from rmfab.workspace import now
+
+    if file is None:
+        workspace = _workspace()
+        _in_force(workspace)
+        file = workspace.trust_path
+    envelope, trust = load_trust(file)
+    if as_json:
+        speech.document(_document(envelope, trust))
+        return
+    signers = [str(trust.find(one.key_id)) for one in envelope.signatures]
+    speech.data(f"version      {trust.version} of {trust.created:%Y-%m-%d %H:%M} UTC")
+    speech.data(f"fingerprint  {trust.fingerprint}")
+    speech.data(f"signed by    {', '.join(signers) or 'nobody'}")
+    speech.data("")
+    rows: list[tuple[object, ...]] = [
+        (one.name, one.id[:16], one.key.kind, ",".join(one.roles), _standing(one, now())) for one in trust.keys
+    ]
+    speech.table(("name", "id", "kind", "roles", "standing"), rows)
+    for role, number in sorted(trust.thresholds.items()):
+        if number > 1:
+            speech.data(f"\n{number} keys of the role {role} must sign")
+
+
+@command.command("import")
+@click.argument("file", type=_PATH)
+@click.option("--fingerprint", metavar="F", help="Of the first trust file, as its owner told you by another way.")
+def import_(file: Path, fingerprint: str | None) -> None:
+    """Take over a trust file: the first by its fingerprint, a later one only if the one before signed it."""
+    from rmfab.signing.judge import judge_clock, judge_successor
+    from rmfab.signing.trust import load_trust
+    from rmfab.workspace import now
+
+    workspace = _workspace()
+    envelope, new = load_trust(file)
+    old = workspace.trust
+    if old == new:
+        speech.say(f"version {new.version} of the trust file is in force already")
+        return
+    if old is not None:
+        signers = judge_successor(old, envelope, new, now(), str(file))
+        told = f"signed by {', '.join(map(str, signers))}"
+    else:
+        _compare(fingerprint or _asked_fingerprint(file), new, file)
+        judge_clock(now(), new.created, "this trust file was made", str(file))
+        told = "its fingerprint is right"
+    _write(workspace, envelope)
+    speech.say(f"version {new.version} of the trust file is in force: {told}")
+    speech.data(new.fingerprint)
+
+
+@command.command("export")
+@click.option("-o", "--output", type=_PATH, required=True, metavar="FILE", help="The file to write.")
+@click.option("--force", is_flag=True, help="Replace another file.")
+def export(output: Path, force: bool) -> None:
+    """Write the trust file for a station, and print the fingerprint to tell it by another way."""
+    from rmfab.files import read_input, write_file
+
+    workspace = _workspace()
+    trust = _in_force(workspace)
+    write_file(output, read_input(workspace.trust_path), force=force)
+    speech.say(f"{output}: version {trust.version}; tell the station this fingerprint by another way than the file:")
+    speech.data(trust.fingerprint)
+
+
+def _workspace() -> Workspace:
+    from rmfab.workspace import open_workspace
+
+    return open_workspace(speech.folder())
+
+
+def _in_force(workspace: Workspace) -> Trust:
+    """The trust in force. Raises InputError where there is none yet."""
+    trust = workspace.trust
+    if trust is None:
+        raise InputError(
+            "nobody is trusted here yet",
+            where=str(workspace.trust_path),
+            hint="`rmfab trust add` begins a trust file, `rmfab trust import` takes one over",
+            cause="no-trust",
+        )
+    return trust
+
+
+def _change(
+    workspace: Workspace,
+    old: Trust | None,
+    new: Trust,
+    keys: tuple[str, ...],
+    passphrase_file: Path | None,
+    what: str,
+) -> None:
+    """Puts *new*, signed by *keys*, in the place of *old*, and says *what* that means."""
+    if old is not None and new == old:
+        speech.say(f"nothing to do: {what} already")
+        return
+    where = str(workspace.trust_path)
+    if old is not None and not keys:
+        names = ", ".join(str(one) for one in old.keys if one.has(old.keepers))
+        raise InputError(
+            "a change of the trust file is signed", where=where, hint=f"--key URI of {names}", cause="unsigned"
+        )
+    put_in_force(workspace, old, new, open_keys(keys, passphrase_file))
+    speech.say(f"{what}; version {new.version} of the trust file is in force")
+    if not keys:
+        speech.warn("this first trust file is signed by nobody; every later change needs --key")
+    speech.data(new.fingerprint)
+
+
+def put_in_force(workspace: Workspace, old: Trust | None, new: Trust, signers: list[Signer]) -> None:
+    """Writes *new*, signed by *signers*, where it may follow *old*. Raises IntegrityError where it may not."""
+    from rmfab.signing.dsse import Envelope
+    from rmfab.signing.judge import judge_signatures, judge_successor
+    from rmfab.signing.trust import PAYLOAD_TYPE
+    from rmfab.workspace import now
+
+    where = str(workspace.trust_path)
+    envelope = Envelope(PAYLOAD_TYPE, new.payload)
+    for signer in signers:
+        envelope = envelope.signed(signer)
+    if old is not None:
+        judge_successor(old, envelope, new, now(), where)
+    elif signers:
+        judge_signatures(envelope, PAYLOAD_TYPE, new, new.keepers, now(), where=where)
+    _write(workspace, envelope)
+
+
+def _write(workspace: Workspace, envelope: Envelope) -> None:
+    from rmfab.files import make_folder, write_file
+
+    make_folder(workspace.keys_folder, secret=True)
+    write_file(workspace.trust_path, envelope.encode(), force=True)
+
+
+def _asked_fingerprint(file: Path) -> str:
+    if not sys.stdin.isatty():
+        raise InputError(
+            "the first trust file is taken by its fingerprint, and there is no terminal to type it on",
+            where=str(file),
+            hint="--fingerprint F, as `rmfab trust export` printed it",
+            cause="fingerprint",
+        )
+    text: str = click.prompt("Fingerprint, as the owner of the trust file told you", err=True)
+    return text
+
+
+def _compare(typed: str, new: Trust, file: Path) -> None:
+    if re.sub(r"[^0-9a-f]", "", typed.lower()) != new.fingerprint.replace("-", ""):
+        raise IntegrityError(
+            "this is not the trust file of that fingerprint",
+            where=str(file),
+            hint="a typing error, or another file than its owner meant: ask them",
+            cause="fingerprint",
+        )
+
+
+def _utc(moment: datetime | None) -> datetime | None:
+    return None if moment is None else moment.replace(tzinfo=UTC)
+
+
+def _standing(key: TrustedKey, now: datetime) -> str:
+    if key.revoked is not None:
+        return f"revoked {key.revoked:%Y-%m-%d}" + (f": {key.reason}" if key.reason else "")
+    if key.valid_until is not None and now >= key.valid_until:
+        return f"expired {key.valid_until:%Y-%m-%d}"
+    if key.valid_from is not None and now < key.valid_from:
+        return f"valid from {key.valid_from:%Y-%m-%d}"
+    return f"valid until {key.valid_until:%Y-%m-%d}" if key.valid_until else "valid"
+
+
+def _document(envelope: Envelope, trust: Trust) -> dict[str, Any]:
+    """The document as it is signed, with its fingerprint and signers."""
+    import json
+
+    signers = [one.key_id for one in envelope.signatures]
+    document: dict[str, Any] = json.loads(trust.payload)
+    return {"fingerprint": trust.fingerprint, "signed_by": signers} | document

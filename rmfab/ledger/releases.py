@@ -1,0 +1,78 @@
+"""Which releases the ledger accepted for a product, and which units were flashed with one.
+
+Both are read from the events: the event of kind `release` names product, digest, seq and signers, the event of each
+step `flash` names digest and signers.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, func, select
+
+from rmfab.errors import InputError
+from rmfab.ledger import schema
+from rmfab.ledger.events import Event, Kind, StoredEvent, append, stored
+from rmfab.ledger.records import PAGE, Identity, identities_query, identity_value
+
+_HEX = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class FlashedUnit:
+    """A unit and the last *event* in which it was flashed with the release asked for; *replaced*: it was flashed with
+    another one since."""
+
+    identity: Identity
+    event: StoredEvent
+    replaced: bool
+
+
+def last_accepted(connection: Connection, product: str) -> StoredEvent | None:
+    """The last acceptance of a release for *product*, None where there was none."""
+    table = schema.event
+    query = select(table).where(table.c.kind == Kind.RELEASE.value).order_by(table.c.id.desc())
+    found = map(stored, connection.execute(query.execution_options(yield_per=PAGE)))
+    return next((one for one in found if one.event.details.get("product") == product), None)
+
+
+def accept(connection: Connection, ledger_id: str, station: str, event: Event, after: StoredEvent | None) -> bool:
+    """Adds an acceptance judged by what stood *after*; returns False where another station was faster."""
+    if event.kind is not Kind.RELEASE:
+        raise ValueError("only the acceptance of a release is taken here")
+    last = last_accepted(connection, event.details["product"])
+    if (last and last.order) != (after and after.order):
+        return False
+    append(connection, ledger_id, station, [event])
+    return True
+
+
+def flashed_units(connection: Connection, digest: str) -> Iterator[FlashedUnit]:
+    """The units whose flash step named *digest*, of a release or of a key that signed it, in the order of their flash.
+
+    Raises InputError where *digest* is not 64 hex digits.
+    """
+    if not _HEX.fullmatch(digest):
+        raise InputError(f'"{digest}" is no digest', hint="64 hex digits, or the bundle's file")
+    table = schema.event
+    flashes = select(table.c.serial, func.max(table.c.id).label("last")).where(table.c.step == "flash")
+    got = flashes.where(table.c.details.contains(f'"{digest}"')).group_by(table.c.serial).subquery("got")
+    newest = flashes.group_by(table.c.serial).subquery("newest")
+    query = (
+        select(table, newest.c.last.label("newest"))
+        .join(got, got.c.last == table.c.id)
+        .join(newest, newest.c.serial == table.c.serial)
+        .order_by(table.c.id)
+    )
+    for rows in connection.execute(query.execution_options(yield_per=PAGE)).partitions():
+        units = _identities(connection, [row.serial for row in rows])
+        for row in rows:
+            if row.serial in units:
+                yield FlashedUnit(units[row.serial], stored(row), row.newest != row.id)
+
+
+def _identities(connection: Connection, serials: list[str]) -> dict[str, Identity]:
+    query = identities_query().where(schema.identity.c.serial.in_(serials))
+    return {one.serial: one for one in map(identity_value, connection.execute(query))}

@@ -1,0 +1,154 @@
+"""Whether a station takes a release: who vouches for it, and whether it is a step back.
+
+Judges: they take bytes as they were read, the trust in force and what the ledger last accepted. A bundle's manifest is
+parsed only once its signatures are proven.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Self
+
+from rmfab.errors import IntegrityError
+from rmfab.release.bundle import PAYLOAD_TYPE, Bundle
+from rmfab.release.release import Release
+from rmfab.signing.dsse import Envelope
+from rmfab.signing.judge import judge_clock, judge_signatures
+from rmfab.signing.trust import Role, Trust, TrustedKey
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """A release that may be written, and the keys that vouch for it: none where the product takes unsigned ones.
+
+    *unchecked*: it carries signatures that nobody could judge, for want of a trust file. *trust* is what they were
+    judged by.
+    """
+
+    release: Release
+    signers: tuple[TrustedKey, ...] = ()
+    envelope: bytes | None = None
+    trust: Trust | None = None
+    unchecked: bool = False
+
+    @property
+    def named(self) -> dict[str, Any]:
+        """What events say of it: digest, version, seq and signers."""
+        named: dict[str, Any] = {"digest": self.release.digest, "version": self.release.version}
+        if self.release.seq is not None:
+            named["seq"] = self.release.seq
+        return named | {"signers": [{"id": one.id, "name": one.name} for one in self.signers]}
+
+
+@dataclass(frozen=True)
+class LastAccepted:
+    """What the ledger last accepted for a product, at *when*."""
+
+    digest: str
+    version: str
+    seq: int | None
+    secure_version: int
+    when: datetime
+
+    @classmethod
+    def from_details(cls, details: Mapping[str, Any], when: datetime) -> Self:
+        """From an event's details, as `event_details` writes them."""
+        return cls(details["digest"], details["version"], details.get("seq"), details["secure_version"], when)
+
+
+def event_details(accepted: Accepted, product: str, before: LastAccepted | None, *, downgrade: bool) -> dict[str, Any]:
+    """What the event of an acceptance says."""
+    details = accepted.named | {"product": product, "secure_version": accepted.release.app.secure_version}
+    if accepted.trust is not None:
+        details["trust"] = {"version": accepted.trust.version, "fingerprint": accepted.trust.fingerprint}
+    if downgrade and before is not None:
+        details["before"] = {"digest": before.digest, "version": before.version, "seq": before.seq}
+    return details
+
+
+def judge_bundle(bundle: Bundle, trust: Trust, now: datetime, *, allow_unknown: bool = False) -> Accepted:
+    """The release in *bundle*, vouched for by *trust*. Raises IntegrityError where it is not."""
+    judge_clock(now, trust.created, "the trust file in force was made", bundle.source)
+    envelope = bundle.envelope or Envelope(PAYLOAD_TYPE, bundle.manifest)
+    signers = judge_signatures(
+        envelope, PAYLOAD_TYPE, trust, Role.RELEASE, now, where=bundle.source, allow_unknown=allow_unknown
+    )
+    release = bundle.release()
+    if release.seq is None:
+        raise IntegrityError(
+            "the bundle is signed and has no seq: nobody could tell it from an older one",
+            where=bundle.source,
+            hint="`rmfab release build --seq N`, then sign it",
+            cause="no-seq",
+        )
+    if release.edition.created is not None:
+        created = datetime.fromtimestamp(release.edition.created, UTC)
+        judge_clock(now, created, "the sources of this release are of a commit", bundle.source)
+    return Accepted(release, signers, envelope.encode(), trust)
+
+
+def judge_release(
+    opened: Bundle | Release, trust: Trust | None, now: datetime, *, allow_unsigned: bool, allow_unknown: bool = False
+) -> Accepted:
+    """What *opened*, a bundle or the release of a build folder, is worth to a station that trusts *trust*.
+
+    *allow_unsigned* takes what nobody has signed, and without a trust file also signatures that cannot be judged;
+    what can be judged must hold all the same. Raises IntegrityError.
+    """
+    if isinstance(opened, Bundle) and opened.envelope is not None:
+        if trust is not None:
+            return judge_bundle(opened, trust, now, allow_unknown=allow_unknown)
+        if allow_unsigned:
+            return Accepted(opened.release(), envelope=opened.envelope.encode(), unchecked=True)
+        raise IntegrityError(
+            "this release is signed, and this station trusts nobody yet",
+            where=opened.source,
+            hint="`rmfab trust import FILE` takes the trust file of the product's owner",
+            cause="no-trust",
+        )
+    release = opened.release() if isinstance(opened, Bundle) else opened
+    if not allow_unsigned:
+        raise refuse_unsigned(release)
+    return Accepted(release, trust=trust)
+
+
+def refuse_unsigned(release: Release) -> IntegrityError:
+    """The refusal of a release that nobody has signed, where the product asks for a signature."""
+    return IntegrityError(
+        "nobody has signed this release, and the product takes signed ones only",
+        where=release.source,
+        hint="`rmfab release sign FILE --key URI`; on a bench of your own: allow_unsigned = true ([release])",
+        cause="unsigned",
+    )
+
+
+def judge_order(release: Release, last: LastAccepted | None, now: datetime) -> IntegrityError | None:
+    """Why *release* would be a step back from what was *last* accepted, None where it is none.
+
+    Raises IntegrityError where the clock was turned back since.
+    """
+    if last is None:
+        return None
+    judge_clock(now, last.when, "this ledger accepted a release", release.source)
+    what = _step_back(release, last)
+    if what is None:
+        return None
+    return IntegrityError(
+        what,
+        where=release.source,
+        hint="--allow-downgrade, where it is meant; the ledger remembers it",
+        cause="downgrade",
+    )
+
+
+def _step_back(release: Release, last: LastAccepted) -> str | None:
+    if release.seq is not None and last.seq is not None:
+        if release.seq < last.seq:
+            return f"its seq {release.seq} is below {last.seq}, that of {last.version}, which this ledger accepted last"
+        if release.seq == last.seq and release.digest != last.digest:
+            return f"its seq {release.seq} is that of another release, {last.version}, which this ledger accepted last"
+    if release.app.secure_version < last.secure_version:
+        return f"its secure version {release.app.secure_version} is below {last.secure_version}, that of {last.version}"
+    return None

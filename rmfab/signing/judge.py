@@ -1,0 +1,138 @@
+"""The judgement of signatures: who signed, whether each of them may, and whether they are enough.
+
+Pure: it takes the envelope's bytes as they stand and says who vouches for them, or raises IntegrityError. Nothing in
+the payload is read before.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from rmfab.errors import IntegrityError
+from rmfab.signing.dsse import Envelope, Signature
+from rmfab.signing.publickey import short
+from rmfab.signing.trust import PAYLOAD_TYPE, Role, Trust, TrustedKey
+
+ALLOWED_SKEW = timedelta(minutes=10)
+"""How much two honest clocks may differ."""
+_TRUST_HINT = "`rmfab trust list` shows whom this station trusts"
+
+
+def judge_signatures(
+    envelope: Envelope,
+    payload_type: str,
+    trust: Trust,
+    role: Role,
+    now: datetime,
+    *,
+    where: str,
+    allow_unknown: bool = False,
+) -> tuple[TrustedKey, ...]:
+    """The keys of *role* that signed *envelope*, at least as many as its threshold.
+
+    Raises IntegrityError with the cause payload-type, unsigned, unknown-signer, bad-signature, key-revoked,
+    key-role, key-not-yet-valid, key-expired or too-few-signatures.
+    """
+    if envelope.payload_type != payload_type:
+        raise IntegrityError(
+            f'the signatures are over "{envelope.payload_type}", not over "{payload_type}"',
+            where=where,
+            hint="they were made for something else, and say nothing of this",
+            cause="payload-type",
+        )
+    if not envelope.signatures:
+        raise IntegrityError("nobody has signed this", where=where, hint="`rmfab release sign`", cause="unsigned")
+    message = envelope.signed_bytes
+    judged = [_judge(one, message, trust, role, now, where, allow_unknown) for one in envelope.signatures]
+    good = tuple(one for one in judged if one is not None)
+    if len(good) < trust.threshold(role):
+        raise IntegrityError(
+            f"{len(good)} of the trusted keys have signed this, and {trust.threshold(role)} must",
+            where=where,
+            hint="`rmfab release sign` with another key adds its signature",
+            cause="too-few-signatures",
+        )
+    return good
+
+
+def _judge(
+    signature: Signature, message: bytes, trust: Trust, role: Role, now: datetime, where: str, allow_unknown: bool
+) -> TrustedKey | None:
+    """The key behind *signature*; None where it is unknown and may be."""
+    key = trust.find(signature.key_id)
+    if key is None:
+        if allow_unknown:
+            return None
+        raise IntegrityError(
+            f"it is signed by a key that nobody here knows ({short(signature.key_id)})",
+            where=where,
+            hint=f"{_TRUST_HINT}; --allow-unknown-signers overlooks it",
+            cause="unknown-signer",
+        )
+    if not key.key.verifies(signature.value, message):
+        raise IntegrityError(
+            f"the signature of {key} does not hold",
+            where=where,
+            hint="it was altered or damaged: get it again from where it was signed",
+            cause="bad-signature",
+        )
+    _judge_key(key, role, now, where)
+    return key
+
+
+def _judge_key(key: TrustedKey, role: Role, now: datetime, where: str) -> None:
+    clock = f"this host's clock says {_day(now)}"
+    if key.revoked is not None:
+        why = f" ({key.reason})" if key.reason else ""
+        what, cause = f"it is signed by {key}, which was revoked on {_day(key.revoked)}{why}", "key-revoked"
+    elif role not in key.roles:
+        what, cause = f"it is signed by {key}, which may not sign as {role}", "key-role"
+    elif key.valid_from is not None and now < key.valid_from:
+        what = f"it is signed by {key}, which is valid from {_day(key.valid_from)}; {clock}"
+        cause = "key-not-yet-valid"
+    elif key.valid_until is not None and now >= key.valid_until:
+        what, cause = f"it is signed by {key}, which expired on {_day(key.valid_until)}; {clock}", "key-expired"
+    else:
+        return
+    hint = "set the clock, if it is wrong" if "clock" in what else f"{_TRUST_HINT}; let a trusted key sign it anew"
+    raise IntegrityError(what, where=where, hint=hint, cause=cause)
+
+
+def judge_clock(now: datetime, earliest: datetime, what: str, where: str) -> None:
+    """Raises IntegrityError where *now* lies before *earliest*, when *what* happened: the clock is behind, and with a
+    clock that can be turned back no key ever expires."""
+    if now + ALLOWED_SKEW < earliest:
+        raise IntegrityError(
+            f"{what} on {_day(earliest)}, and this host's clock says {_day(now)}",
+            where=where,
+            hint="set the clock, then try again",
+            cause="clock",
+        )
+
+
+def judge_successor(old: Trust, envelope: Envelope, new: Trust, now: datetime, where: str) -> tuple[TrustedKey, ...]:
+    """The keepers of *old* that signed *new*. Raises IntegrityError where it may not take the place of *old*."""
+    if new.version <= old.version:
+        raise IntegrityError(
+            f"this is version {new.version} of the trust file, and version {old.version} is in force",
+            where=where,
+            hint="an older one is never taken back: a key may have been revoked since",
+            cause="trust-downgrade",
+        )
+    judge_clock(now, new.created, "this trust file was made", where)
+    try:
+        return judge_signatures(envelope, PAYLOAD_TYPE, old, old.keepers, now, where=where, allow_unknown=True)
+    except IntegrityError as error:
+        if error.cause not in ("unsigned", "too-few-signatures"):
+            raise
+        names = ", ".join(str(one) for one in old.keys if one.has(old.keepers))
+        raise IntegrityError(
+            f"version {new.version} of the trust file is not signed by those who may change version {old.version}",
+            where=where,
+            hint=f"{old.threshold(old.keepers)} of {names}; or import the versions between the two first",
+            cause=error.cause,
+        ) from None
+
+
+def _day(moment: datetime) -> str:
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"

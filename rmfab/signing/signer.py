@@ -1,0 +1,117 @@
+"""Keys that sign, named by URI: `file:PATH`, `env:NAME`, `pkcs11:…`.
+
+No URI holds a secret: a passphrase or PIN comes from the callback, a key in the environment from the mapping that is
+handed in. What a signer signs it hands out only after the public half has verified it.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum, unique
+from pathlib import Path
+from typing import Protocol
+
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+
+from rmfab.errors import InputError
+from rmfab.signing.keyfile import PassphraseSource, load_private_key, parse_private_key
+from rmfab.signing.publickey import VerifyingKey
+
+FORMS = "file:release.key, env:NAME of a variable that holds the PEM, or pkcs11:token=…;object=…"
+
+
+class Signer(Protocol):
+    """A private key, wherever it lies."""
+
+    @property
+    def public(self) -> VerifyingKey:
+        """The public half."""
+
+    def sign(self, message: bytes) -> bytes:
+        """The signature over *message*: 64 bytes for Ed25519, DER for ECDSA."""
+
+
+@unique
+class SigningKeyKind(Enum):
+    """The key pairs that rmfab makes for signing."""
+
+    ED25519 = "ed25519"
+    ECDSA_P256 = "ecdsa-p256"
+
+
+@dataclass(frozen=True)
+class SoftwareSigner:
+    """A private key in memory. Raises InputError for a kind that does not sign here."""
+
+    key: ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey = field(repr=False)
+
+    def __post_init__(self) -> None:
+        _ = self.public
+
+    @property
+    def public(self) -> VerifyingKey:
+        """The public half."""
+        return VerifyingKey.of(self.key.public_key())
+
+    def sign(self, message: bytes) -> bytes:
+        """The signature over *message*."""
+        if isinstance(self.key, ed25519.Ed25519PrivateKey):
+            return self.key.sign(message)
+        return self.key.sign(message, ec.ECDSA(hashes.SHA256()))
+
+
+def make_key(kind: SigningKeyKind) -> SoftwareSigner:
+    """A new key pair."""
+    if kind is SigningKeyKind.ED25519:
+        return SoftwareSigner(ed25519.Ed25519PrivateKey.generate())
+    return SoftwareSigner(ec.generate_private_key(ec.SECP256R1()))
+
+
+def open_signer(uri: str, passphrase: PassphraseSource, environment: Mapping[str, str]) -> Signer:
+    """The key that *uri* names. Raises InputError where there is none, it does not open, or cannot sign."""
+    scheme, _, rest = uri.partition(":")
+    match scheme:
+        case "file" if rest:
+            return _software(load_private_key(Path(rest.removeprefix("//")), passphrase), uri)
+        case "env" if rest:
+            return _software(_from_environment(rest, passphrase, environment), uri)
+        case "pkcs11" if rest:
+            from rmfab.signing.token import open_token_key  # needs python-pkcs11, an extra
+
+            return open_token_key(uri, passphrase, environment)
+    if "PRIVATE KEY" in uri:
+        raise InputError("this is a key, not where one lies: the command line shows it to everybody", hint=FORMS)
+    raise InputError("this names no key", where=uri, hint=FORMS, cause="key-uri")
+
+
+def _software(key: PrivateKeyTypes, where: str) -> SoftwareSigner:
+    if isinstance(key, (ed25519.Ed25519PrivateKey, ec.EllipticCurvePrivateKey)):
+        try:
+            return SoftwareSigner(key)
+        except InputError as error:
+            raise InputError(error.what, where=where, hint=error.hint, cause=error.cause) from None
+    raise InputError(
+        "this is a key of a kind that cannot sign here", where=where, hint="Ed25519, or P-256", cause="key-kind"
+    )
+
+
+def _from_environment(name: str, passphrase: PassphraseSource, environment: Mapping[str, str]) -> PrivateKeyTypes:
+    """The key in a variable: PEM, or PEM once more in base64 for systems that fold lines."""
+    where = f"env:{name}"
+    text = environment.get(name, "").strip()
+    if not text:
+        raise InputError("this variable is not set", where=where, cause="key-uri")
+    pem = text.encode()
+    if not text.startswith("-----BEGIN"):
+        try:
+            pem = base64.b64decode("".join(text.split()), validate=True)
+        except (binascii.Error, ValueError):
+            raise InputError(
+                "this variable holds no key", where=where, hint="the PEM file's text, or its base64", cause="key-file"
+            ) from None
+    return parse_private_key(pem + b"\n", where, passphrase)

@@ -1,0 +1,170 @@
+"""Keys that never leave their token: smart cards and HSMs, through python-pkcs11 and the vendor's module.
+
+Only ECDSA on P-256 is asked for: every token that signs has it. The digest is worked out here and CKM_ECDSA signs it,
+because not every token hashes (PKCS #11 v2.40, section 2.3.6).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+
+from rmfab.errors import InputError, StationError
+from rmfab.files import read_input
+from rmfab.secret import Secret
+from rmfab.signing.keyfile import PassphraseSource, check_private
+from rmfab.signing.pkcs11_uri import Pkcs11Uri
+from rmfab.signing.publickey import VerifyingKey
+
+MODULE_ENVIRONMENT = "RMFAB_PKCS11_MODULE"
+_P256 = bytes.fromhex("06082a8648ce3d030107")  # the OID prime256v1, in DER
+_POINT = 65
+
+
+@dataclass(frozen=True)
+class TokenSigner:
+    """A private key in a token, usable until it is closed, or the process ends."""
+
+    public: VerifyingKey
+    uri: Pkcs11Uri
+    _sign: Callable[[bytes], bytes] = field(repr=False)
+    close: Callable[[], None] = field(repr=False)
+
+    def sign(self, message: bytes) -> bytes:
+        """The signature over *message*, as DER. Raises StationError where the token fails."""
+        with _explained(self.uri):
+            raw = self._sign(hashlib.sha256(message).digest())
+        half = len(raw) // 2
+        signature = encode_dss_signature(int.from_bytes(raw[:half], "big"), int.from_bytes(raw[half:], "big"))
+        if not self.public.verifies(signature, message):
+            raise StationError(
+                "the token signed with another key than its public key", where=self.uri.text, cause="token"
+            )
+        return signature
+
+
+def open_token_key(text: str, pin: PassphraseSource, environment: Mapping[str, str]) -> TokenSigner:
+    """The key that the URI *text* names.
+
+    Raises InputError where it names none, or several, or the PIN is wrong, and StationError where the token does not
+    work or python-pkcs11 is not installed.
+    """
+    uri = Pkcs11Uri.parse(text)
+    pkcs11 = _library()
+    with _explained(uri):
+        token = _one(list(_tokens(pkcs11, uri, environment)), "token", uri)
+        session = _logged_in(pkcs11, token, _pin(uri, pin))
+        try:
+            return _signer(pkcs11, session, uri)
+        except BaseException:
+            session.close()
+            raise
+
+
+def _logged_in(pkcs11: ModuleType, token: Any, pin: Secret[str]) -> Any:
+    """A session of the user. A process logs in to a token once, for all its sessions (PKCS #11 v2.40, 5.6)."""
+    try:
+        return token.open(user_pin=pin.reveal())
+    except pkcs11.exceptions.UserAlreadyLoggedIn:
+        return token.open()
+
+
+def _signer(pkcs11: ModuleType, session: Any, uri: Pkcs11Uri) -> TokenSigner:
+    key = _one(_objects(pkcs11, session, uri, "PRIVATE_KEY"), "private key", uri)
+    if key.key_type is not pkcs11.KeyType.EC or bytes(key[pkcs11.Attribute.EC_PARAMS]) != _P256:
+        raise InputError(
+            "a key of this kind in a token cannot sign here", where=uri.text, hint="one on P-256", cause="key-kind"
+        )
+    mechanism = pkcs11.Mechanism.ECDSA
+    public = _public(pkcs11, session, uri)
+    return TokenSigner(public, uri, lambda digest: bytes(key.sign(digest, mechanism=mechanism)), session.close)
+
+
+def _library() -> ModuleType:
+    try:
+        import pkcs11
+    except ImportError as error:
+        raise StationError(
+            "keys in tokens need python-pkcs11", hint="pip install 'rmfab[pkcs11]'", cause="no-pkcs11"
+        ) from error
+    return pkcs11
+
+
+def _tokens(pkcs11: ModuleType, uri: Pkcs11Uri, environment: Mapping[str, str]) -> Iterator[Any]:
+    named = environment.get(MODULE_ENVIRONMENT)
+    module = uri.module_path or (Path(named) if named else None)
+    if module is None:
+        raise InputError(
+            "which PKCS #11 module?",
+            where=uri.text,
+            hint=f"?module-path=/usr/lib/….so in the URI, or {MODULE_ENVIRONMENT}",
+            cause="key-uri",
+        )
+    wanted = {"label": uri.token, "serial": uri.serial, "manufacturer_id": uri.manufacturer, "model": uri.model}
+    for token in pkcs11.lib(str(module)).get_tokens():
+        if all(value in (None, getattr(token, name, None)) for name, value in wanted.items()):
+            yield token
+
+
+def _pin(uri: Pkcs11Uri, ask: PassphraseSource) -> Secret[str]:
+    if uri.pin_file is None:
+        return ask(f"{uri.named} (its PIN)")
+    check_private(uri.pin_file)
+    return Secret(read_input(uri.pin_file, "PIN").decode("utf-8", "replace").rstrip("\r\n"))
+
+
+def _objects(pkcs11: ModuleType, session: Any, uri: Pkcs11Uri, kind: str) -> list[Any]:
+    template: dict[Any, Any] = {pkcs11.Attribute.CLASS: pkcs11.ObjectClass[kind]}
+    if uri.object is not None:
+        template[pkcs11.Attribute.LABEL] = uri.object
+    if uri.key_id is not None:
+        template[pkcs11.Attribute.ID] = uri.key_id
+    return list(session.get_objects(template))
+
+
+def _one(found: list[Any], what: str, uri: Pkcs11Uri) -> Any:
+    if len(found) != 1:
+        hint = "serial=… or id=… tells them apart" if found else f"`pkcs11-tool -L -O` lists each {what}"
+        number = f"{len(found)} of them" if found else "none"
+        raise InputError(f"one {what} is wanted, and there is {number}", where=uri.text, hint=hint, cause="no-key")
+    return found[0]
+
+
+def _public(pkcs11: ModuleType, session: Any, uri: Pkcs11Uri) -> VerifyingKey:
+    """The public key object beside the private one: its EC_POINT is an OCTET STRING around the uncompressed point."""
+    found = _one(_objects(pkcs11, session, uri, "PUBLIC_KEY"), "public key", uri)
+    point = bytes(found[pkcs11.Attribute.EC_POINT])[-_POINT:]
+    try:
+        return VerifyingKey.of(ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), point))
+    except ValueError:
+        raise InputError("the token's public key is no point of P-256", where=uri.text, cause="key-kind") from None
+
+
+@contextmanager
+def _explained(uri: Pkcs11Uri) -> Iterator[None]:
+    """Says what a token's refusal means."""
+    from pkcs11 import exceptions
+
+    try:
+        yield
+    except exceptions.PinLocked:
+        raise StationError("the token is locked after too many wrong PINs", where=uri.text, cause="token") from None
+    except (exceptions.PinIncorrect, exceptions.PinInvalid, exceptions.PinLenRange):
+        raise InputError(
+            "the PIN is wrong",
+            where=uri.text,
+            hint="a token locks itself after a few of them",
+            cause="wrong-passphrase",
+        ) from None
+    except (exceptions.PKCS11Error, OSError, RuntimeError) as error:
+        raise StationError(
+            f"the token does not work: {type(error).__name__} {error}".rstrip(), where=uri.text, cause="token"
+        ) from None

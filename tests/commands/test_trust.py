@@ -1,0 +1,171 @@
+"""`rmfab trust`: a trust file is begun, changed, handed over, and never taken from strangers."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+from pathlib import Path
+
+import pytest
+
+from rmfab.signing.publickey import load_public_key
+from tests.terminal import Terminal, environment, files, words
+
+
+@pytest.fixture
+def owner(terminal: Terminal) -> Path:
+    """The owner's workspace, and keys a, b, c beside it."""
+    for name in ("a", "b", "c"):
+        terminal.well("release", "keygen", "-o", f"{name}.key", "--no-passphrase")
+    terminal.well("init", "owner", "--claim")
+    terminal.well("init", "station", "--claim")
+    return terminal.folder / "owner"
+
+
+def _trust(terminal: Terminal, *words: str, where: str = "owner"):
+    return terminal("-C", where, "trust", *words)
+
+
+def test_the_first_key_begins_an_unsigned_file_and_says_so(terminal: Terminal, owner: Path):
+    """In a workspace of one's own the first key needs no signature; the next change does."""
+    said = _trust(terminal, "add", "a.pub", "--role", "release")
+    assert said.code == 0
+    assert "signed by nobody" in said.err
+    before = files(owner)
+    _trust(terminal, "add", "b.pub", "--role", "release").refused(
+        3, "a change of the trust file is signed", "--key URI of a ("
+    )
+    assert files(owner) == before
+    assert _trust(terminal, "add", "b.pub", "--role", "release", "--key", "file:a.key").code == 0
+    assert _trust(terminal, "add", "b.pub", "--role", "release").err.startswith("rmfab: nothing to do")
+
+
+def test_only_a_keeper_changes_it(terminal: Terminal, owner: Path):
+    """A key that is not in the file cannot add itself."""
+    _trust(terminal, "add", "a.pub", "--role", "release")
+    before = files(owner)
+    _trust(terminal, "add", "b.pub", "--role", "release", "--key", "file:b.key").refused(
+        5, "not signed by those who may"
+    )
+    assert files(owner) == before
+
+
+def test_list(terminal: Terminal, owner: Path):
+    """Who is trusted as what, until when; as JSON the whole document."""
+    _trust(terminal, "list").refused(3, "nobody is trusted here yet")
+    _trust(terminal, "add", "a.pub", "--role", "release", "--valid-until", "2099-01-01", "--key", "file:a.key")
+    _trust(terminal, "add", "b.pub", "--role", "ca", "--role", "station", "--name", "plant-7", "--key", "file:a.key")
+    out = terminal.well("-C", "owner", "trust", "list")
+    assert "signed by    a (" in out
+    assert "valid until 2099-01-01" in out
+    assert "plant-7" in out
+    assert "ca,station" in out
+    document = json.loads(terminal.well("-C", "owner", "trust", "list", "--json"))
+    assert {one["name"]: one["roles"] for one in document["keys"]} == {"a": ["release"], "plant-7": ["ca", "station"]}
+    assert document["signed_by"] == [load_public_key(Path("a.pub")).id]
+
+
+def test_remove(terminal: Terminal, owner: Path):
+    """A removed key is revoked, with its reason, and not the last keeper; it cannot be added again."""
+    _trust(terminal, "add", "a.pub", "--role", "release")
+    _trust(terminal, "remove", "a", "--key", "file:a.key").refused(3, "nobody would be left")
+    _trust(terminal, "add", "b.pub", "--role", "release", "--key", "file:a.key")
+    assert _trust(terminal, "remove", "a", "--reason", "leaked", "--key", "file:b.key").code == 0
+    assert ": leaked" in terminal.well("-C", "owner", "trust", "list")
+    _trust(terminal, "add", "a.pub", "--role", "release", "--key", "file:b.key").refused(3, "never trusted again")
+    _trust(terminal, "remove", "nobody", "--key", "file:b.key").refused(3, 'no one key is called "nobody"', "b (")
+
+
+def test_the_first_import_is_by_fingerprint(terminal: Terminal, owner: Path):
+    """Without it, or with another, nothing is taken; upper case and blanks do not matter."""
+    _trust(terminal, "add", "a.pub", "--role", "release", "--key", "file:a.key")
+    fingerprint = terminal.well("-C", "owner", "trust", "export", "-o", "t.json").strip()
+    station = terminal.folder / "station"
+    before = files(station)
+    _trust(terminal, "import", "t.json", where="station").refused(3, "no terminal to type it on", "--fingerprint")
+    for wrong in ("", fingerprint[:-1], fingerprint[:-1] + ("0" if fingerprint[-1] != "0" else "1"), "0" * 32):
+        said = _trust(terminal, "import", "t.json", "--fingerprint", wrong or "-", where="station")
+        said.refused(5, "not the trust file of that fingerprint")
+    assert files(station) == before
+    spoken = fingerprint.upper().replace("-", " ")
+    assert _trust(terminal, "import", "t.json", "--fingerprint", spoken, where="station").code == 0
+    assert _trust(terminal, "import", "t.json", where="station").err.endswith("in force already\n")
+
+
+def test_the_fingerprint_is_asked_for_on_a_terminal(terminal: Terminal, owner: Path):
+    """An operator types it; it is not shown before."""
+    _trust(terminal, "add", "a.pub", "--role", "release", "--key", "file:a.key")
+    fingerprint = terminal.well("-C", "owner", "trust", "export", "-o", "t.json").strip()
+    pid, master = pty.fork()
+    if pid == 0:
+        command = words("-C", "station", "trust", "import", "t.json")
+        os.execve(command[0], command, environment())
+    said = b""
+    while b"Fingerprint" not in said:
+        said += os.read(master, 1024)
+    assert fingerprint.encode() not in said
+    os.write(master, fingerprint.encode() + b"\n")
+    _, status = os.waitpid(pid, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+    assert "fingerprint" in terminal.well("-C", "station", "trust", "list")
+
+
+def test_a_later_import_is_by_signature(terminal: Terminal, owner: Path):
+    """The next version is taken if the one before signed it; a stranger's and an older one are not."""
+    _trust(terminal, "add", "a.pub", "--role", "release", "--key", "file:a.key")
+    fingerprint = terminal.well("-C", "owner", "trust", "export", "-o", "1.json").strip()
+    terminal.well("-C", "station", "trust", "import", "1.json", "--fingerprint", fingerprint)
+    _trust(terminal, "add", "b.pub", "--role", "release", "--key", "file:a.key")
+    terminal.well("-C", "owner", "trust", "export", "-o", "2.json")
+    said = _trust(terminal, "import", "2.json", where="station")
+    assert "signed by a (" in said.err
+    _trust(terminal, "import", "1.json", where="station").refused(5, "version 1 of the trust file, and version 2")
+    terminal.well("init", "stranger", "--claim")
+    for key in ("c", "b", "a"):
+        terminal.well("-C", "stranger", "trust", "add", f"{key}.pub", "--role", "release", "--key", "file:c.key")
+    terminal.well("-C", "stranger", "trust", "export", "-o", "s.json")
+    said = _trust(terminal, "import", "s.json", where="station")
+    said.refused(5, "not signed by those who may change version 2", "a (", "b (")
+
+
+def test_files_that_are_no_trust_file(terminal: Terminal, owner: Path):
+    """Missing, another file, altered: refused by name, and the trust in force stays."""
+    _trust(terminal, "add", "a.pub", "--role", "release", "--key", "file:a.key")
+    terminal.well("-C", "owner", "trust", "export", "-o", "t.json")
+    before = files(owner)
+    _trust(terminal, "import", "nowhere.json").refused(3, "nowhere.json")
+    _trust(terminal, "import", "a.pub").refused(5, "altered or damaged, or is none")
+    data = bytearray(Path("t.json").read_bytes())
+    data[40] ^= 1
+    Path("t.json").write_bytes(data)
+    _trust(terminal, "import", "t.json").refused(5, "altered or damaged")
+    _trust(terminal, "add", "a.key", "--role", "release").refused(3, "holds a private key")
+    assert files(owner) == before
+
+
+def test_a_trust_file_in_force_that_was_altered(terminal: Terminal, owner: Path):
+    """Edited by hand it is refused wherever it is read."""
+    _trust(terminal, "add", "a.pub", "--role", "release", "--key", "file:a.key")
+    path = owner / "keys" / "trust.json"
+    path.write_bytes(path.read_bytes().replace(b'"keyid"', b'"keyID"'))
+    _trust(terminal, "list").refused(5, "altered or damaged")
+
+
+def test_a_certificate_is_trusted_by_its_key(terminal: Terminal, owner: Path):
+    """`trust add ca.crt --role ca` takes the public key of the certificate."""
+    terminal.well("-C", "owner", "ca", "create", "--no-passphrase")
+    _trust(terminal, "add", "a.pub", "--role", "release", "--key", "file:a.key")
+    assert _trust(terminal, "add", "owner/ca/ca.crt", "--role", "ca", "--key", "file:a.key").code == 0
+    assert "ecdsa-p256  ca" in terminal.well("-C", "owner", "trust", "list")
+
+
+def test_thresholds(terminal: Terminal, owner: Path):
+    """Two of two keys must sign the change after the one that asked for it."""
+    _trust(terminal, "add", "a.pub", "--role", "release", "--key", "file:a.key")
+    command = ("add", "b.pub", "--role", "release", "--threshold", "2", "--key", "file:a.key")
+    assert _trust(terminal, *command).code == 0
+    command = ("add", "c.pub", "--role", "ca", "--key", "file:a.key")
+    _trust(terminal, *command).refused(5, "not signed by those who may")
+    assert _trust(terminal, *command, "--key", "file:b.key").code == 0
+    assert "2 keys of the role release must sign" in terminal.well("-C", "owner", "trust", "list")

@@ -1,0 +1,166 @@
+"""Keys by URI: files, the environment, tokens."""
+
+from __future__ import annotations
+
+import base64
+from contextlib import closing
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from rmfab.errors import InputError, StationError
+from rmfab.secret import Secret
+from rmfab.signing.keyfile import encode_private_key, write_private_key
+from rmfab.signing.pkcs11_uri import Pkcs11Uri
+from rmfab.signing.signer import SoftwareSigner, open_signer
+
+from .conftest import PIN, SOFTHSM, SoftToken
+
+
+def _nobody(subject: str) -> NoReturn:
+    raise AssertionError(f"asked for {subject}")
+
+
+def test_a_file(tmp_path: Path, ed25519: SoftwareSigner):
+    """`file:` opens a PEM file, encrypted or not, and asks for a passphrase only where one is needed."""
+    write_private_key(tmp_path / "plain.key", ed25519.key, None)
+    write_private_key(tmp_path / "sealed.key", ed25519.key, Secret("open sesame"))
+    assert open_signer(f"file:{tmp_path}/plain.key", _nobody, {}).public == ed25519.public
+    asked = []
+    opened = open_signer(f"file:{tmp_path}/sealed.key", lambda who: asked.append(who) or Secret("open sesame"), {})
+    assert opened.public == ed25519.public
+    assert asked == [f"{tmp_path}/sealed.key"]
+    with pytest.raises(InputError, match="passphrase is wrong"):
+        open_signer(f"file:{tmp_path}/sealed.key", lambda _: Secret("wrong"), {})
+
+
+def test_a_file_that_others_can_read_is_refused(tmp_path: Path, ed25519: SoftwareSigner):
+    """A private key that every user of the host can read is not used."""
+    write_private_key(tmp_path / "k", ed25519.key, None)
+    (tmp_path / "k").chmod(0o644)
+    with pytest.raises(InputError, match="open to every user"):
+        open_signer(f"file:{tmp_path}/k", _nobody, {})
+
+
+def test_the_environment(p256: SoftwareSigner):
+    """`env:` reads the PEM, or its base64, from a variable; what is missing or no key is said without its text."""
+    pem = encode_private_key(p256.key, None)
+    for text in (pem.decode(), base64.b64encode(pem).decode(), pem.decode().strip()):
+        assert open_signer("env:KEY", _nobody, {"KEY": text}).public == p256.public
+    with pytest.raises(InputError, match="not set"):
+        open_signer("env:KEY", _nobody, {})
+    for text in ("hunter2!", base64.b64encode(b"hunter2!").decode()):
+        with pytest.raises(InputError) as caught:
+            open_signer("env:KEY", _nobody, {"KEY": text})
+        assert "hunter2" not in f"{caught.value} {caught.value.hint}"
+
+
+@pytest.mark.parametrize("uri", ["release.key", "", "file:", "env:", "https://example.org/key", "pkcs11:"])
+def test_what_names_no_key(uri: str):
+    """A URI of another form is refused with the forms there are."""
+    with pytest.raises(InputError, match="names no key") as caught:
+        open_signer(uri, _nobody, {})
+    assert "file:release.key" in str(caught.value.hint)
+
+
+def test_a_key_on_the_command_line_is_not_repeated(ed25519: SoftwareSigner):
+    """Who pastes a private key where a URI belongs does not find it in the error."""
+    pem = encode_private_key(ed25519.key, None).decode()
+    with pytest.raises(InputError, match="shows it to everybody") as caught:
+        open_signer(pem, _nobody, {})
+    assert pem.splitlines()[1] not in f"{caught.value} {caught.value.hint}"
+
+
+def test_a_kind_that_does_not_sign(tmp_path: Path):
+    """An RSA key opens, and is then refused by its kind."""
+    write_private_key(tmp_path / "k", rsa.generate_private_key(65537, 2048), None)
+    with pytest.raises(InputError, match="of a kind"):
+        open_signer(f"file:{tmp_path}/k", _nobody, {})
+
+
+def test_a_token_signs(token: SoftToken):
+    """A key that never leaves its token signs what its public half verifies; the PIN is asked for by the token."""
+    asked = []
+    with closing(open_signer(token.uri, lambda who: asked.append(who) or Secret(PIN), {})) as signer:
+        assert signer.public.verifies(signer.sign(b"a message"), b"a message")
+        assert signer.public.kind == "ecdsa-p256"
+    assert asked == ["the token rmfab ci (its PIN)"]
+
+
+def test_a_token_by_id_and_by_module_of_the_environment(token: SoftToken):
+    """CKA_ID finds the key as its label does, and the module may stand in the environment."""
+    environment = {"RMFAB_PKCS11_MODULE": str(SOFTHSM)}
+    with (
+        closing(open_signer("pkcs11:token=rmfab%20ci;id=%01", lambda _: Secret(PIN), environment)) as by_id,
+        closing(open_signer(token.uri, lambda _: Secret(PIN), {})) as by_label,
+    ):
+        assert by_id.public == by_label.public
+        assert by_label.public.verifies(by_id.sign(b"m"), b"m")
+
+
+def test_a_pin_from_a_file(token: SoftToken, tmp_path: Path):
+    """`pin-source` reads the PIN from a file, which must not be open to others."""
+    pin = tmp_path / "pin"
+    pin.write_text(f"{PIN}\n")
+    pin.chmod(0o600)
+    with closing(open_signer(f"{token.uri}&pin-source=file:{pin}", _nobody, {})) as signer:
+        assert signer.sign(b"m")
+    pin.chmod(0o644)
+    with pytest.raises(InputError, match="open to every user"):
+        open_signer(f"{token.uri}&pin-source={pin}", _nobody, {})
+
+
+def test_a_wrong_pin(token: SoftToken):
+    """A wrong PIN is said, is not tried twice, and does not appear."""
+    asked = []
+    with pytest.raises(InputError, match="the PIN is wrong") as caught:
+        open_signer(token.uri, lambda who: asked.append(who) or Secret("987654"), {})
+    assert len(asked) == 1
+    assert "987654" not in str(caught.value)
+
+
+def test_a_key_that_is_not_in_the_token(token: SoftToken):
+    """No such object, no such token, a key of another kind, no module: each has its own words."""
+    ask = lambda _: Secret(PIN)  # noqa: E731
+    for uri, words in (
+        (token.uri.replace("object=release", "object=nothing"), "one private key is wanted, and there is none"),
+        (token.uri.replace("rmfab%20ci", "elsewhere"), "one token is wanted, and there is none"),
+        (token.uri.replace("object=release", "object=other"), "of this kind in a token"),
+        (token.uri.partition("?")[0], "which PKCS #11 module"),
+    ):
+        with pytest.raises(InputError, match=words):
+            open_signer(uri, ask, {})
+    with pytest.raises(StationError, match="does not work"):
+        open_signer(token.uri.replace(str(SOFTHSM), "/nowhere.so"), ask, {})
+
+
+@pytest.mark.parametrize(
+    ("uri", "words"),
+    [
+        ("pkcs11:token=a;object=b?pin-value=1234", "does not belong on the command line"),
+        ("pkcs11:token=a;object=b;token=c", "cannot stand"),
+        ("pkcs11:token=a;object=b%2", "cannot stand"),
+        ("pkcs11:token=a;colour=red;object=b", "cannot stand"),
+        ("pkcs11:token=a;object", "cannot stand"),
+        ("pkcs11:token=a", "names no key"),
+        ("pkcs11:slot-id=1;object=b", "not looked at"),
+        ("pkcs11:object=b;type=cert", "a private key is wanted"),
+        ("pkcs11:object=b?module-name=softhsm", "not looked at"),
+        ("pkcs11:object=%ff", "UTF-8"),
+        ("pkcs11:object=b?pin-source=|cat", "names no file"),
+    ],
+)
+def test_bad_pkcs11_uris(uri: str, words: str):
+    """Each thing that a URI may not hold is refused, and a PIN in it is not repeated."""
+    with pytest.raises(InputError, match=words) as caught:
+        Pkcs11Uri.parse(uri)
+    assert "1234" not in f"{caught.value} {caught.value.hint}"
+
+
+def test_a_pkcs11_uri():
+    """Percent-encoded attributes, ids as bytes, options after the question mark."""
+    parsed = Pkcs11Uri.parse("pkcs11:token=my%20token;serial=%30%31;id=%00%ff;type=private?module-path=/m.so")
+    assert (parsed.token, parsed.serial, parsed.key_id) == ("my token", b"01", b"\x00\xff")
+    assert parsed.module_path == Path("/m.so")
