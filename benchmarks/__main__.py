@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-NAMES = ("startup", "generate", "nvs_generate", "labels", "flash", "handshakes")
+NAMES = ("startup", "generate", "nvs_generate", "labels", "flash", "handshakes", "release")
 
 
 def main(argv: list[str]) -> int:

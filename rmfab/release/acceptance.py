@@ -14,7 +14,6 @@ from typing import Any, Self
 from rmfab.errors import IntegrityError
 from rmfab.release.bundle import PAYLOAD_TYPE, Bundle
 from rmfab.release.release import Release
-from rmfab.signing.dsse import Envelope
 from rmfab.signing.judge import judge_clock, judge_signatures
 from rmfab.signing.trust import Role, Trust, TrustedKey
 
@@ -70,11 +69,7 @@ def event_details(accepted: Accepted, product: str, before: LastAccepted | None,
 
 def judge_bundle(bundle: Bundle, trust: Trust, now: datetime, *, allow_unknown: bool = False) -> Accepted:
     """The release in *bundle*, vouched for by *trust*. Raises IntegrityError where it is not."""
-    judge_clock(now, trust.created, "the trust file in force was made", bundle.source)
-    envelope = bundle.envelope or Envelope(PAYLOAD_TYPE, bundle.manifest)
-    signers = judge_signatures(
-        envelope, PAYLOAD_TYPE, trust, Role.RELEASE, now, where=bundle.source, allow_unknown=allow_unknown
-    )
+    signers = judge_signers(bundle, trust, now, allow_unknown=allow_unknown)
     release = bundle.release()
     if release.seq is None:
         raise IntegrityError(
@@ -86,7 +81,17 @@ def judge_bundle(bundle: Bundle, trust: Trust, now: datetime, *, allow_unknown: 
     if release.edition.created is not None:
         created = datetime.fromtimestamp(release.edition.created, UTC)
         judge_clock(now, created, "the sources of this release are of a commit", bundle.source)
-    return Accepted(release, signers, envelope.encode(), trust)
+    return Accepted(release, signers, bundle.to_sign.encode(), trust)
+
+
+def judge_signers(
+    bundle: Bundle, trust: Trust, now: datetime, *, allow_unknown: bool = False
+) -> tuple[TrustedKey, ...]:
+    """The keys that vouch for the manifest of *bundle*, of which nothing is read yet. Raises IntegrityError."""
+    judge_clock(now, trust.created, "the trust file in force was made", bundle.source)
+    return judge_signatures(
+        bundle.to_sign, PAYLOAD_TYPE, trust, Role.RELEASE, now, where=bundle.source, allow_unknown=allow_unknown
+    )
 
 
 def judge_release(

@@ -9,7 +9,7 @@ are judged before the manifest is parsed.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +20,7 @@ from rmfab.files import is_safe_name, read_input
 from rmfab.product.vocabulary import Chip
 from rmfab.release import container
 from rmfab.release.configured import Configured
+from rmfab.release.container import Octets
 from rmfab.release.release import (
     FORMAT,
     FORMAT_VERSION,
@@ -52,7 +53,7 @@ class Bundle:
     other *files* by name. Nothing in them is read yet; *time* is what the archive's headers say."""
 
     manifest: bytes
-    files: Mapping[str, bytes] = field(repr=False)
+    files: Mapping[str, Octets] = field(repr=False)
     time: int
     source: str = field(compare=False)
     envelope: Envelope | None = None
@@ -70,21 +71,45 @@ class Bundle:
         """The bundle as it was built."""
         return replace(self, envelope=None)
 
-    def encode(self) -> bytes:
-        """The bytes of the bundle file."""
-        members = [(MANIFEST, self.manifest), (CHECKSUM, _checksum_line(self.manifest)), *sorted(self.files.items())]
+    def pieces(self) -> Iterator[Octets]:
+        """The bytes of the bundle file, piece by piece."""
+        members: list[tuple[str, Octets]] = [(MANIFEST, self.manifest), (CHECKSUM, _checksum_line(self.manifest))]
+        members += sorted(self.files.items())
         if self.envelope is not None:
             members.append((SIGNATURES, self.envelope.encode()))
-        return container.encode(members, self.time)
+        return container.pieces(members, self.time)
 
-    def release(self) -> Release:
-        """The release: the manifest is parsed, and every file held against its digest.
+    def encode(self) -> bytes:
+        """The bytes of the bundle file."""
+        return b"".join(self.pieces())
 
-        Raises InputError for a bundle of another format, IntegrityError where manifest and files are not what rmfab
-        writes for one release.
+    def statement(self) -> dict[str, Any]:
+        """The manifest, parsed, once every file is held against the digest that it gives.
+
+        Raises IntegrityError where manifest and files do not belong together.
         """
         try:
-            release = _read_release(canonical.decode(self.manifest), self.files, self.source)
+            statement = canonical.parse(self.manifest)
+            digests = _digests(statement)
+        except (KeyError, TypeError, ValueError) as error:
+            _altered(f"its manifest does not make sense ({error})", self.source)
+        if digests.keys() != self.files.keys():
+            _altered(f"manifest and members differ: {min(digests.keys() ^ self.files.keys())}", self.source)
+        for name, data in self.files.items():
+            digest = hashlib.sha256(data).hexdigest()
+            if digest != digests[name]:
+                _altered(f"the SHA-256 of {name} is {digest}, not {digests[name]}", self.source)
+        return statement
+
+    def release(self) -> Release:
+        """The release that manifest and files make.
+
+        Raises InputError for a bundle of another format, IntegrityError where they are not what rmfab writes for one
+        release.
+        """
+        statement = self.statement()
+        try:
+            release = _read_release(statement, self.files, self.source)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             _altered(f"its manifest does not make sense ({error})", self.source)
         except (InputError, IntegrityError) as error:
@@ -103,7 +128,7 @@ def make_bundle(release: Release) -> Bundle:
     """
     if any(part.encrypted for part in release.parts):
         raise InputError("a bundle cannot hold parts for flash encryption yet", where=release.source, cause="encrypted")
-    files = {part_name(part): part.data for part in release.parts}
+    files: dict[str, Octets] = {part_name(part): part.data for part in release.parts}
     files |= {document.name: document.data for document in release.documents}
     return Bundle(release.manifest, files, release.edition.created or 0, release.source)
 
@@ -145,7 +170,7 @@ def open_bundle(data: bytes, where: str) -> Bundle:
     names = [name for name, _ in members]
     if names[:2] != [MANIFEST, CHECKSUM]:
         _altered(f"it does not begin with {MANIFEST} and {CHECKSUM}", where)
-    manifest, files = members[0][1], dict(members[2:])
+    manifest, files = bytes(members[0][1]), dict(members[2:])
     if members[1][1] != _checksum_line(manifest):
         _altered(f"{MANIFEST} does not match {CHECKSUM}", where)
     if len(manifest) > _MOST_MANIFEST:
@@ -178,11 +203,11 @@ def _expected(name: str) -> bool:
     return name in _DOCUMENTS or (name == f"{PARTS}{part}.bin" and is_safe_name(part))
 
 
-def _envelope(data: bytes | None, manifest: bytes, where: str) -> Envelope | None:
+def _envelope(data: memoryview | None, manifest: bytes, where: str) -> Envelope | None:
     if data is None:
         return None
     try:
-        envelope = Envelope.parse(data)
+        envelope = Envelope.parse(bytes(data))
     except ValueError as error:
         _altered(f"{SIGNATURES}: {error}", where)
     if envelope.payload != manifest or not envelope.signatures:
@@ -190,7 +215,12 @@ def _envelope(data: bytes | None, manifest: bytes, where: str) -> Envelope | Non
     return envelope
 
 
-def _read_release(statement: dict[str, Any], files: Mapping[str, bytes], where: str) -> Release:
+def _digests(statement: Mapping[str, Any]) -> dict[str, str]:
+    """The SHA-256 of each subject, by its name."""
+    return {one["name"]: one["digest"]["sha256"] for one in statement["subject"]}
+
+
+def _read_release(statement: Mapping[str, Any], files: Mapping[str, Octets], where: str) -> Release:
     """The release of chip, parts and edition; all else in a manifest follows from these and is compared at the end."""
     if statement["_type"] != STATEMENT_TYPE or statement["predicateType"] != PREDICATE_TYPE:
         raise ValueError("it is no statement of a release")
@@ -204,31 +234,22 @@ def _read_release(statement: dict[str, Any], files: Mapping[str, bytes], where: 
             hint="a newer rmfab made it: update this one",
             cause="bundle-version",
         )
-    digests = {one["name"]: one["digest"]["sha256"] for one in statement["subject"]}
-    if digests.keys() != files.keys():
-        odd = min(digests.keys() ^ files.keys())
-        _altered(f"manifest and members differ: {odd}", where)
+    digests = _digests(statement)
     return Release.assemble(
         {chip.value: chip for chip in Chip}[value["chip"]],
-        [_part(one, files) for one in value["parts"]],
+        [_part(one, files, digests) for one in value["parts"]],
         where,
         edition=_edition(value),
         configured=Configured.from_json(value["configured"]),
-        documents=[_document(name, files[name], digests[name]) for name in files if name in _DOCUMENTS],
+        documents=[Document(name, bytes(files[name])) for name in files if name in _DOCUMENTS],
     )
 
 
-def _part(entry: Mapping[str, Any], files: Mapping[str, bytes]) -> Part:
-    name, offset, sha256 = entry["name"], entry["offset"], entry["sha256"]
-    if type(offset) is not int or not isinstance(name, str) or not sha256:
+def _part(entry: Mapping[str, Any], files: Mapping[str, Octets], digests: Mapping[str, str]) -> Part:
+    name, offset, member = entry["name"], entry["offset"], f"{PARTS}{entry['name']}.bin"
+    if type(offset) is not int or not isinstance(name, str) or entry["sha256"] != digests[member]:
         raise ValueError("parts")
-    return Part(name, offset, files[f"{PARTS}{name}.bin"], sha256)
-
-
-def _document(name: str, data: bytes, sha256: str) -> Document:
-    if hashlib.sha256(data).hexdigest() != sha256:
-        raise ValueError(f"{name} has another SHA-256")
-    return Document(name, data)
+    return Part(name, offset, bytes(files[member]), digests[member], proven=True)
 
 
 def _edition(value: Mapping[str, Any]) -> Edition:

@@ -8,17 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+Octets = bytes | memoryview
+
 _BLOCK = 512
 _END = bytes(2 * _BLOCK)
 _TIME = slice(136, 147)
 
 
-def encode(members: Iterable[tuple[str, bytes]], time: int) -> bytes:
+def encode(members: Iterable[tuple[str, Octets]], time: int) -> bytes:
     """The archive of *members* (name, bytes), all of them of *time* in seconds of Unix time."""
-    parts = []
+    return b"".join(pieces(members, time))
+
+
+def pieces(members: Iterable[tuple[str, Octets]], time: int) -> Iterator[Octets]:
+    """The same, piece by piece: what is large is not copied."""
     for name, data in members:
-        parts += [_header(name, len(data), time), data, bytes(-len(data) % _BLOCK)]
-    return b"".join([*parts, _END])
+        yield _header(name, len(data), time)
+        yield data
+        yield bytes(-len(data) % _BLOCK)
+    yield _END
 
 
 def looks_like(data: bytes) -> bool:
@@ -26,8 +34,11 @@ def looks_like(data: bytes) -> bool:
     return data[257:262] == b"ustar"
 
 
-def decode(data: bytes) -> tuple[list[tuple[str, bytes]], int]:
-    """The members of an archive and their time. Raises ValueError where `encode` would not write these bytes."""
+def decode(data: bytes) -> tuple[list[tuple[str, memoryview]], int]:
+    """The members of an archive, which lie in *data*, and their time.
+
+    Raises ValueError where `encode` would not write these bytes.
+    """
     try:
         time = int(data[_TIME], 8)
     except ValueError:
@@ -40,8 +51,8 @@ def decode(data: bytes) -> tuple[list[tuple[str, bytes]], int]:
     return members, time
 
 
-def _members(data: bytes, time: int) -> Iterator[tuple[str, bytes]]:
-    at = 0
+def _members(data: bytes, time: int) -> Iterator[tuple[str, memoryview]]:
+    at, whole = 0, memoryview(data)
     while (block := data[at : at + _BLOCK]).strip(b"\0"):
         try:
             name = block[:100].rstrip(b"\0").decode("ascii")
@@ -56,7 +67,7 @@ def _members(data: bytes, time: int) -> Iterator[tuple[str, bytes]]:
         at = at + _BLOCK + -(-size // _BLOCK) * _BLOCK
         if data[end:at].strip(b"\0"):
             raise ValueError(f"something stands behind {name}")
-        yield name, data[end - size : end]
+        yield name, whole[end - size : end]
     if data[at:] != _END:
         raise ValueError("it does not end as it should")
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import InitVar, dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -72,8 +72,9 @@ class Document:
 class Part:
     """Bytes and where in the flash they go; *sha256* in hex, worked out where it is left out.
 
-    *encrypted*: the build wants the flash encryption to take the part in. Raises InputError for a name that cannot be
-    a file's or an offset outside of 32 bits, IntegrityError where *sha256* is another.
+    *encrypted*: the build wants the flash encryption to take the part in. *proven*: the bytes were held against
+    *sha256* already. Raises InputError for a name that cannot be a file's or an offset outside of 32 bits,
+    IntegrityError where *sha256* is another.
     """
 
     name: str
@@ -81,13 +82,14 @@ class Part:
     data: bytes = field(repr=False)
     sha256: str = ""
     encrypted: bool = False
+    proven: InitVar[bool] = False
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, proven: bool) -> None:
         if not is_safe_name(self.name):
             raise InputError(f'"{self.name}" cannot be the name of a part')
         if not self.data or self.offset < 0 or self.end > 1 << 32:
             raise InputError(f"part {self.name}: {len(self.data)} bytes at {self.offset} are no range of flash")
-        digest = hashlib.sha256(self.data).hexdigest()
+        digest = self.sha256 if proven else hashlib.sha256(self.data).hexdigest()
         if self.sha256 not in ("", digest):
             raise IntegrityError(f"part {self.name}: its SHA-256 is {digest}, not {self.sha256}", cause="part-digest")
         object.__setattr__(self, "sha256", digest)

@@ -1,6 +1,7 @@
 """JSON with one spelling per value, so that what was read can be written again and compared to the byte.
 
-Sorted keys, two spaces, UTF-8, one newline at the end: canonical for programs, and still readable in a diff.
+The spelling is that of RFC 8785 (JCS) for what stands in our documents: sorted keys, no blanks, UTF-8, whole numbers
+only.
 """
 
 from __future__ import annotations
@@ -11,20 +12,26 @@ from typing import Any, NoReturn
 
 def encode(value: object) -> bytes:
     """The bytes of *value*, which holds no floating-point numbers."""
-    text = json.dumps(value, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False)
-    return f"{text}\n".encode()
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return text.encode()
 
 
 def decode(data: bytes) -> dict[str, Any]:
     """The object in *data*. Raises ValueError where `encode` would not write these very bytes."""
+    value = parse(data)
+    if encode(value) != data:
+        raise ValueError("it is not written as rmfab writes it")
+    return value
+
+
+def parse(data: bytes) -> dict[str, Any]:
+    """The object in *data*, however it is spelt. Raises ValueError for fractions and for keys that stand twice."""
     try:
         value = json.loads(data, object_pairs_hook=unique, parse_float=_refuse, parse_constant=_refuse)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     if not isinstance(value, dict):
         raise ValueError("it is no JSON object")
-    if encode(value) != data:
-        raise ValueError("it is not written as rmfab writes it")
     return value
 
 

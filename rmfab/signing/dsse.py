@@ -37,7 +37,7 @@ class Envelope:
     @classmethod
     def parse(cls, data: bytes) -> Self:
         """The envelope in *data*. Raises ValueError where `encode` would not write these very bytes."""
-        envelope = cls.from_json(canonical.decode(data))
+        envelope = cls.from_json(canonical.parse(data))
         if envelope.encode() != data:
             raise ValueError("it is not written as rmfab writes it")
         return envelope

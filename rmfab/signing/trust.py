@@ -177,7 +177,7 @@ class Trust:
     @classmethod
     def parse(cls, payload: bytes) -> Self:
         """The trust of a document. Raises ValueError, and InputError (cause `trust-version`) for a later format."""
-        value = canonical.decode(payload)
+        value = canonical.parse(payload)
         try:
             if value["format"] != FORMAT:
                 raise ValueError(f"no {FORMAT}")

@@ -20,10 +20,8 @@ from rmfab.release.bundle import open_bundle_file
 from rmfab.release.release import open_release
 from rmfab.signing.publickey import load_public_key
 from rmfab.virtual.firmware import make_build_folder
-from tests.signing.conftest import PIN, SoftToken, token
+from tests.softhsm import PIN, soft_token
 from tests.terminal import Terminal, environment, files, words
-
-__all__ = ["token"]  # a fixture of the signing room's
 
 
 @pytest.fixture
@@ -204,8 +202,9 @@ def test_sign_refuses_what_is_no_release(terminal: Terminal, signed: Path):
     assert files(terminal.folder) == before
 
 
-def test_a_softhsm_signs_and_a_station_verifies_offline(terminal: Terminal, bundle: Path, token: SoftToken):
+def test_a_softhsm_signs_and_a_station_verifies_offline(terminal: Terminal, bundle: Path):
     """A bundle signed inside a PKCS #11 token is taken by a station that knows only the trust file."""
+    token = soft_token()
     Path("pin").write_text(PIN)
     Path("pin").chmod(0o600)
     terminal.well("release", "pubkey", "--key", token.uri, "--passphrase-file", "pin", "-o", "ci.pub")

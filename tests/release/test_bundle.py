@@ -146,7 +146,7 @@ def _pack(members: list[tuple[str, bytes]]) -> bytes:
 
 
 def _members(release: Release) -> list[tuple[str, bytes]]:
-    return container.decode(build_bundle(release))[0]
+    return [(name, bytes(data)) for name, data in container.decode(build_bundle(release))[0]]
 
 
 def _with_manifest(release: Release, change: Callable[[dict], object]) -> bytes:
@@ -154,7 +154,7 @@ def _with_manifest(release: Release, change: Callable[[dict], object]) -> bytes:
     manifest = json.loads(release.manifest)
     predicate = manifest["predicate"]
     change(predicate | {"statement": manifest} if "statement" in change.__code__.co_consts else predicate)
-    text = json.dumps(manifest, sort_keys=True, indent=2, ensure_ascii=False) + "\n"
+    text = json.dumps(manifest, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return _pack([("manifest.json", text.encode()), *_members(release)[1:]])
 
 
@@ -233,10 +233,10 @@ def test_a_manifest_that_is_none(tiny_release: Release, text: bytes):
 
 def test_a_manifest_in_other_words_is_refused(tiny_release: Release):
     """The same values, written with other spaces or a key twice, are other bytes."""
-    compact = json.dumps(json.loads(tiny_release.manifest), sort_keys=True).encode() + b"\n"
-    doubled = tiny_release.manifest.replace(b'"chip"', b'"chip": "esp32c3",\n    "chip"', 1)
-    for text in (compact, doubled, tiny_release.manifest + b"\n"):
-        with pytest.raises(IntegrityError, match=r"not written as rmfab writes it|stands twice"):
+    spaced = json.dumps(json.loads(tiny_release.manifest), sort_keys=True).encode()
+    doubled = tiny_release.manifest.replace(b'"chip"', b'"chip":"esp32c3","chip"', 1)
+    for text in (spaced, doubled, tiny_release.manifest + b"\n"):
+        with pytest.raises(IntegrityError, match=r"not the one that rmfab writes|stands twice"):
             read_bundle(_pack([("manifest.json", text), *_members(tiny_release)[1:]]), "changed")
 
 

@@ -15,8 +15,13 @@ from rmfab.secret import Secret
 from rmfab.signing.keyfile import encode_private_key, write_private_key
 from rmfab.signing.pkcs11_uri import Pkcs11Uri
 from rmfab.signing.signer import SoftwareSigner, open_signer
+from tests.softhsm import MODULE, PIN, SoftToken, soft_token
 
-from .conftest import PIN, SOFTHSM, SoftToken
+
+@pytest.fixture
+def token() -> SoftToken:
+    """A SoftHSM token."""
+    return soft_token()
 
 
 def _nobody(subject: str) -> NoReturn:
@@ -91,7 +96,7 @@ def test_a_token_signs(token: SoftToken):
 
 def test_a_token_by_id_and_by_module_of_the_environment(token: SoftToken):
     """CKA_ID finds the key as its label does, and the module may stand in the environment."""
-    environment = {"RMFAB_PKCS11_MODULE": str(SOFTHSM)}
+    environment = {"RMFAB_PKCS11_MODULE": str(MODULE)}
     with (
         closing(open_signer("pkcs11:token=rmfab%20ci;id=%01", lambda _: Secret(PIN), environment)) as by_id,
         closing(open_signer(token.uri, lambda _: Secret(PIN), {})) as by_label,
@@ -133,7 +138,7 @@ def test_a_key_that_is_not_in_the_token(token: SoftToken):
         with pytest.raises(InputError, match=words):
             open_signer(uri, ask, {})
     with pytest.raises(StationError, match="does not work"):
-        open_signer(token.uri.replace(str(SOFTHSM), "/nowhere.so"), ask, {})
+        open_signer(token.uri.replace(str(MODULE), "/nowhere.so"), ask, {})
 
 
 @pytest.mark.parametrize(

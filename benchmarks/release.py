@@ -1,0 +1,96 @@
+"""Signing and verifying a bundle of 4 MB against hashing its bytes once.
+
+    python -m benchmarks.release [--rounds N]
+
+The floor is one SHA-256 over the file's bytes in memory: less nobody can do who wants to know what he writes. Signing
+is all between reading and writing the file: the container, the digest of every part, a signature by Ed25519. Verifying
+is the container, the signature judged by a trust file, the digest of every part. What a station does beyond it is
+printed as well: the release is put together, and its images are checked as a bootloader would.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import statistics
+import sys
+import tempfile
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rmfab.product.vocabulary import Chip
+from rmfab.release.acceptance import judge_bundle, judge_signers
+from rmfab.release.bundle import Bundle, make_bundle, open_bundle
+from rmfab.release.release import Edition, Part, Release, open_release
+from rmfab.signing.signer import SigningKeyKind, SoftwareSigner, make_key
+from rmfab.signing.trust import Role, Trust, TrustedKey
+from rmfab.virtual.firmware import make_build_folder
+
+TARGET = 1.3
+APP_SIZE = 0x1E0000
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Prints the floor and both ratios; exit code 1 where a target is missed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=60, help="how often each is done (60)")
+    rounds = parser.parse_args(argv).rounds
+    key = make_key(SigningKeyKind.ED25519)
+    now = datetime.now(UTC)
+    trust = Trust(0, now).adding(TrustedKey(key.public, "owner", (Role.RELEASE,)), now)
+    unsigned = make_bundle(release()).encode()
+    signed = sign(unsigned, key).encode()
+    work: tuple[tuple[str, Callable[[], object]], ...] = (
+        ("floor: SHA-256 of the file", lambda: hashlib.sha256(signed).digest()),
+        ("sign", lambda: sign(unsigned, key)),
+        ("verify", lambda: verify(signed, trust, now)),
+        ("a station, images checked", lambda: judge_bundle(open_bundle(signed, "bundle"), trust, now)),
+    )
+    seconds = medians([one for _, one in work], rounds)
+    print(f"a bundle of {len(signed) / 1e6:.2f} MB")
+    for (name, _), taken in zip(work, seconds, strict=True):
+        print(f"{name:<28}{taken * 1e3:8.2f} ms  {taken / seconds[0]:5.2f}x")
+    return int(max(seconds[1:3]) / seconds[0] > TARGET)
+
+
+def release() -> Release:
+    """A release of 4 MB: the app in both of its slots."""
+    with tempfile.TemporaryDirectory() as folder:
+        opened = open_release(make_build_folder(Path(folder) / "build", Chip.ESP32C3, app_size=APP_SIZE))
+    other = Part("ota_1", opened.table.required("ota_1").offset, opened.part("app").data)
+    return replace(opened, parts=(*opened.parts, other), edition=Edition(seq=1))
+
+
+def sign(data: bytes, key: SoftwareSigner) -> Bundle:
+    """A bundle with a signature, as `release sign` makes it between reading and writing."""
+    bundle = open_bundle(data, "bundle")
+    bundle.statement()
+    signed = bundle.with_envelope(bundle.to_sign.signed(key))
+    deque(signed.pieces(), maxlen=0)
+    return signed
+
+
+def verify(data: bytes, trust: Trust, now: datetime) -> None:
+    """Whether these bytes are what a trusted key has signed."""
+    bundle = open_bundle(data, "bundle")
+    judge_signers(bundle, trust, now)
+    bundle.statement()
+
+
+def medians(work: list[Callable[[], object]], rounds: int) -> list[float]:
+    """Seconds of each, taken in turns so that a busy machine slows all of them."""
+    taken: list[list[float]] = [[] for _ in work]
+    for _ in range(rounds):
+        for one, times in zip(work, taken, strict=True):
+            start = time.perf_counter()
+            one()
+            times.append(time.perf_counter() - start)
+    return [statistics.median(times) for times in taken]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
