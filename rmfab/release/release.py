@@ -31,6 +31,7 @@ BOOTLOADER, TABLE, APP = "bootloader", "partition-table", "app"
 PARTS = "parts/"
 PROVENANCE = "provenance.json"
 LARGEST_SEQ = (1 << 53) - 1  # what every reader of JSON takes for a whole number
+LARGEST_TIME = 8**11 - 1  # what the header of an archive holds: until the year 2242
 
 _MOST_NOTES = 64 << 10
 _VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+_-]{0,63}")
@@ -51,9 +52,9 @@ class Edition:
             raise InputError(f"the notes have over {_MOST_NOTES >> 10} KiB", hint="a link to them, perhaps")
         if self.version and not _VERSION.fullmatch(self.version):
             raise InputError(f'"{self.version}" is no version', hint="at most 64 of A-Z a-z 0-9 . + _ -")
-        for name, number in (("seq", self.seq), ("time", self.created)):
-            if number is not None and not 0 <= number <= LARGEST_SEQ:
-                raise InputError(f"{number} is no {name} of a release: 0 to {LARGEST_SEQ}")
+        for name, number, largest in (("seq", self.seq, LARGEST_SEQ), ("time", self.created, LARGEST_TIME)):
+            if number is not None and not 0 <= number <= largest:
+                raise InputError(f"{number} is no {name} of a release: 0 to {largest}")
 
 
 NO_EDITION = Edition()

@@ -1,0 +1,86 @@
+"""Any bytes of a bundle or trust file end in a value or an error of rmfab's own.
+
+    python -m fuzz.bundle fuzz/corpus/bundle -max_total_time=60
+
+The first byte of an input chooses what reads the rest. What is accepted must be, to the byte, what rmfab writes: a
+reader that takes two spellings of one thing is a finding too. The container is repaired before it is read (checksums
+of headers, the digest of the manifest), so that mutations reach what lies behind it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Callable
+
+from rmfab.errors import RmfabError
+from rmfab.release import container
+from rmfab.release.bundle import CHECKSUM, MANIFEST, build_bundle, open_bundle
+from rmfab.signing.dsse import Envelope
+from rmfab.signing.trust import read_envelope
+
+
+def whole(data: bytes) -> None:
+    """A bundle file as it stands."""
+    bundle = open_bundle(data, "bundle")
+    if bundle.encode() != data:
+        raise AssertionError("a bundle is not what rmfab writes")
+    release = bundle.release()
+    if build_bundle(release) != bundle.without_signatures().encode():
+        raise AssertionError("a release is not what its bundle holds")
+
+
+def repaired(data: bytes) -> None:
+    """A bundle of members that the input lists: name, NUL, four bytes of length, bytes; its checksums put right."""
+    members: list[tuple[str, bytes]] = []
+    while data and len(members) < 32:
+        name, _, data = data.partition(b"\0")
+        size = int.from_bytes(data[:4], "big")
+        members.append((name[:99].decode("ascii", "replace").replace("\ufffd", "?"), data[4 : 4 + size]))
+        data = data[4 + size :]
+    manifest = dict(members).get(MANIFEST, b"")
+    line = f"{hashlib.sha256(manifest).hexdigest()}  {MANIFEST}\n".encode()
+    whole(container.encode([(name, line if name == CHECKSUM else value) for name, value in members], 0))
+
+
+def envelope(data: bytes) -> None:
+    """A DSSE envelope."""
+    try:
+        read = Envelope.parse(data)
+    except ValueError:
+        return
+    if read.encode() != data:
+        raise AssertionError("an envelope is not what rmfab writes")
+
+
+def trust(data: bytes) -> None:
+    """A trust file."""
+    read, made = read_envelope(data, "trust")
+    if read.encode() != data or made.payload != read.payload:
+        raise AssertionError("a trust file is not what rmfab writes")
+
+
+TARGETS: tuple[Callable[[bytes], object], ...] = (whole, repaired, envelope, trust)
+
+
+def one_input(data: bytes) -> None:
+    """Reads one input; every error but rmfab's own is a finding."""
+    if not data:
+        return
+    try:
+        TARGETS[data[0] % len(TARGETS)](data[1:])
+    except RmfabError:
+        return
+
+
+def main() -> None:
+    """Runs libFuzzer with the command line's arguments."""
+    import atheris
+
+    atheris.instrument_all()
+    atheris.Setup(sys.argv, one_input)
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main()
