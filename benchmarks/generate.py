@@ -73,7 +73,7 @@ def make_recipe(ca: CertificateAuthority, now: datetime) -> Recipe:
         recipients=(str(pyrage.x25519.Identity.generate().to_public()),),
         now=now,
         ca_certificate=ca.certificate_der,
-        ca_key=ca.key_der.reveal(),
+        ca_key=ca.portable_key.reveal(),
         unique_key=secrets.token_bytes(32),
     )
 

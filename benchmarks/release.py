@@ -26,7 +26,7 @@ from rmfab.product.vocabulary import Chip
 from rmfab.release.acceptance import judge_bundle, judge_signers
 from rmfab.release.bundle import Bundle, make_bundle, open_bundle
 from rmfab.release.release import Edition, Part, Release, open_release
-from rmfab.signing.signer import SigningKeyKind, SoftwareSigner, make_key
+from rmfab.signing.signer import KeySigner, SigningKeyKind, make_key
 from rmfab.signing.trust import Role, Trust, TrustedKey
 from rmfab.virtual.firmware import make_build_folder
 
@@ -65,7 +65,7 @@ def release() -> Release:
     return replace(opened, parts=(*opened.parts, other), edition=Edition(seq=1))
 
 
-def sign(data: bytes, key: SoftwareSigner) -> Bundle:
+def sign(data: bytes, key: KeySigner) -> Bundle:
     """A bundle with a signature, as `release sign` makes it between reading and writing."""
     bundle = open_bundle(data, "bundle")
     bundle.statement()

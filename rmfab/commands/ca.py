@@ -48,14 +48,20 @@ def create(cn: str | None, kind: str, no_passphrase: bool) -> None:
 
 @command.command("import")
 @click.argument("certificate", metavar="CERT", type=_PATH)
-@click.argument("key", type=_PATH)
+@click.argument("key", metavar="KEY|URI")
 @click.option("--no-passphrase", is_flag=True, help="Leave the key unencrypted in the workspace.")
-def import_(certificate: Path, key: Path, no_passphrase: bool) -> None:
-    """Take over a CA from its certificate (PEM or DER) and its private key (PEM).
+def import_(certificate: Path, key: str, no_passphrase: bool) -> None:
+    """Take over a CA from its certificate (PEM or DER) and its private key: a PEM file, env:NAME, or pkcs11:….
 
-    An encrypted key stays encrypted under its own passphrase.
+    An encrypted key stays encrypted under its own passphrase; one in a token stays there.
+
+    \b
+    rmfab ca import ca.crt 'pkcs11:token=ca;object=device-ca?module-path=/usr/lib/opensc-pkcs11.so'
     """
+    import os
+
     from rmfab.identity.ca import CertificateAuthority, refuse_existing
+    from rmfab.signing.token import TokenKey
     from rmfab.workspace import now, open_workspace
 
     workspace = open_workspace(speech.folder())
@@ -66,10 +72,12 @@ def import_(certificate: Path, key: Path, no_passphrase: bool) -> None:
         used.append(passphrase.CA.ask(subject))
         return used[-1]
 
-    authority = CertificateAuthority.read(certificate, key, remember, now())
-    if not used and not no_passphrase:
+    uri = key if key.startswith(("file:", "env:", "pkcs11:")) else f"file:{key}"
+    authority = CertificateAuthority.read(certificate, uri, remember, now(), os.environ)
+    bare = no_passphrase or isinstance(authority.key, TokenKey)
+    if not used and not bare:
         used.append(passphrase.CA.ask_new(str(workspace.ca_folder / "ca.key")))
-    authority.save(workspace.ca_folder, None if no_passphrase else used[-1])
+    authority.save(workspace.ca_folder, None if bare else used[-1])
     speech.say(f"CA {authority.name} imported")
     speech.data(str(workspace.ca_folder / "ca.crt"))
 
@@ -84,7 +92,7 @@ def show(as_json: bool) -> None:
     workspace = open_workspace(speech.folder())
     facts = _facts(load_workspace_certificate(workspace.ca_folder))
     facts["certificate"] = str(workspace.ca_folder / "ca.crt")
-    facts["key_encrypted"] = _encrypted(workspace.ca_folder / "ca.key")
+    facts |= _key_facts(workspace.ca_folder / "ca.key")
     if as_json:
         speech.document(facts)
         return
@@ -112,8 +120,13 @@ def _facts(certificate: x509.Certificate) -> dict[str, Any]:
     }
 
 
-def _encrypted(key: Path) -> bool | None:
+def _key_facts(key: Path) -> dict[str, Any]:
+    """Whether the key file asks for a passphrase, or in which token the key lies."""
     from rmfab.files import read_input
+    from rmfab.identity.ca import token_uri
     from rmfab.signing.keyfile import is_encrypted
 
-    return is_encrypted(read_input(key, "CA key")) if key.exists() else None
+    if not key.exists():
+        return {"key_encrypted": None}
+    uri = token_uri(key)
+    return {"key_in_token": uri} if uri else {"key_encrypted": is_encrypted(read_input(key, "CA key"))}

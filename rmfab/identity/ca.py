@@ -1,11 +1,13 @@
 """The certificate authority that signs device certificates: made here, or brought along and judged.
 
-It lives in the workspace as `ca/ca.crt` (0644) and `ca/ca.key` (0600, in a 0700 folder) and is never replaced.
+It lives in the workspace as `ca/ca.crt` (0644) and `ca/ca.key` (0600, in a 0700 folder) and is never replaced. Where
+the key lies in a token, `ca.key` holds its PKCS #11 URI.
 Source of what makes a CA: RFC 5280, sections 4.2.1.3 and 4.2.1.9.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import Enum, unique
@@ -22,7 +24,9 @@ from rmfab.errors import InputError
 from rmfab.files import make_folder, read_input, write_file
 from rmfab.identity.keypair import PrivateKey
 from rmfab.secret import Secret
-from rmfab.signing.keyfile import PassphraseSource, load_private_key, write_private_key
+from rmfab.signing.keyfile import PassphraseSource, write_private_key
+from rmfab.signing.signer import open_private_key
+from rmfab.signing.token import TokenKey, open_token_key
 
 CERTIFICATE_FILE = "ca.crt"
 KEY_FILE = "ca.key"
@@ -31,6 +35,7 @@ MAX_NAME_LENGTH = 64
 
 _LAST_MOMENT = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 _MIN_RSA_BITS = 2048
+_TOKEN = b"pkcs11:"
 _CURVES = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
 
 
@@ -84,16 +89,24 @@ class CertificateAuthority:
 
     @classmethod
     def load(cls, folder: Path, passphrase: PassphraseSource, now: datetime) -> CertificateAuthority:
-        """The CA of a workspace from its `ca` *folder*, judged at *now*. Raises InputError."""
+        """The CA of a workspace from its `ca` *folder*, judged at *now*. Raises as `read` does."""
         _check_there(folder)
-        return cls.read(folder / CERTIFICATE_FILE, folder / KEY_FILE, passphrase, now)
+        key = folder / KEY_FILE
+        return cls.read(folder / CERTIFICATE_FILE, token_uri(key) or f"file:{key}", passphrase, now, {})
 
     @classmethod
-    def read(cls, certificate: Path, key: Path, passphrase: PassphraseSource, now: datetime) -> CertificateAuthority:
-        """A CA from a certificate file (PEM or DER) and a PEM key file, judged at *now*.
+    def read(
+        cls,
+        certificate: Path,
+        key: str,
+        passphrase: PassphraseSource,
+        now: datetime,
+        environment: Mapping[str, str],
+    ) -> CertificateAuthority:
+        """A CA from a certificate file (PEM or DER) and the URI of its key, judged at *now*.
 
         Raises InputError where a file is missing or wrong, the certificate is no CA, the key is not its key, or it
-        is expired or not yet valid.
+        is expired or not yet valid; StationError where the key's token does not work.
         """
         authority = load_certificate(certificate)
         try:
@@ -101,19 +114,23 @@ class CertificateAuthority:
             check_validity(authority, now)
         except InputError as error:
             raise InputError(error.what, where=str(certificate), hint=error.hint, cause=error.cause) from None
-        private = load_private_key(key, passphrase)
+        private = open_private_key(key, passphrase, environment)
         try:
             return cls(authority, _ca_key(private))
         except InputError as error:
-            raise InputError(error.what, where=str(key), hint=error.hint, cause=error.cause) from None
+            where = key.removeprefix("file:")
+            raise InputError(error.what, where=where, hint=error.hint, cause=error.cause) from None
 
     def save(self, folder: Path, passphrase: Secret[str] | None) -> None:
-        """Writes the CA into *folder*, its key encrypted unless *passphrase* is None. Raises InputError, also where
-        a CA already stands there."""
+        """Writes the CA into *folder*, its key encrypted unless *passphrase* is None, the URI of one that never leaves
+        its token. Raises InputError, also where a CA already stands there."""
         refuse_existing(folder)
         make_folder(folder, secret=True)
         key = folder / KEY_FILE
-        write_private_key(key, self.key, passphrase)
+        if isinstance(self.key, TokenKey):
+            write_file(key, f"{self.key.uri.text}\n".encode(), secret=True)
+        else:
+            write_private_key(key, self.key, passphrase)
         try:
             write_file(folder / CERTIFICATE_FILE, self.certificate.public_bytes(serialization.Encoding.PEM))
         except BaseException:
@@ -131,8 +148,10 @@ class CertificateAuthority:
         return self.certificate.public_bytes(serialization.Encoding.DER)
 
     @property
-    def key_der(self) -> Secret[bytes]:
-        """The private key as unencrypted PKCS #8 DER."""
+    def portable_key(self) -> Secret[bytes]:
+        """What another process opens the private key with: unencrypted PKCS #8 DER, or a token's URI and PIN."""
+        if isinstance(self.key, TokenKey):
+            return Secret(f"{self.key.uri.text}\n{self.key.pin.reveal()}".encode())
         return Secret(
             self.key.private_bytes(
                 serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
@@ -149,9 +168,13 @@ class CertificateAuthority:
         return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(extension.value)
 
     @classmethod
-    def from_der(cls, certificate: bytes, key: bytes) -> CertificateAuthority:
-        """The inverse of `certificate_der` and `key_der`."""
-        private = serialization.load_der_private_key(key, None)
+    def from_portable(cls, certificate: bytes, key: bytes) -> CertificateAuthority:
+        """The inverse of `certificate_der` and `portable_key`."""
+        if key.startswith(_TOKEN):
+            uri, _, pin = key.decode().partition("\n")
+            private: PrivateKeyTypes = open_token_key(uri, lambda _: Secret(pin), {})
+        else:
+            private = serialization.load_der_private_key(key, None)
         return cls(x509.load_der_x509_certificate(certificate), _ca_key(private))
 
 
@@ -164,6 +187,12 @@ def load_certificate(path: Path) -> x509.Certificate:
         return x509.load_der_x509_certificate(data)
     except ValueError:
         raise InputError("this is no X.509 certificate", where=str(path), cause="ca-certificate") from None
+
+
+def token_uri(key: Path) -> str | None:
+    """The URI in a CA's key *file* where the key lies in a token, None where the file holds the key itself."""
+    data = read_input(key, "CA key")
+    return data.decode("utf-8", "replace").strip() if data.startswith(_TOKEN) else None
 
 
 def load_workspace_certificate(folder: Path) -> x509.Certificate:

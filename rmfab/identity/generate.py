@@ -55,8 +55,9 @@ _CHUNKS_WORTH_A_POOL = 4
 class Recipe:
     """All that the identities of one batch are made from; plain values, so that a worker process can be given it.
 
-    *first_number* is the number of the identity at position 0, None where serials are given. *ca_certificate* and
-    *ca_key* are DER (PKCS #8), None where devices claim their credentials. *now* has a time zone.
+    *first_number* is the number of the identity at position 0, None where serials are given. *ca_certificate* (DER)
+    and *ca_key* (`CertificateAuthority.portable_key`) are None where devices claim their credentials. *now* has a time
+    zone.
     """
 
     ledger: str
@@ -103,7 +104,7 @@ class Recipe:
             recipients=tuple(recipients),
             now=now,
             ca_certificate=None if ca is None else ca.certificate_der,
-            ca_key=None if ca is None else ca.key_der.reveal(),
+            ca_key=None if ca is None else ca.portable_key.reveal(),
             unique_key=unique_key.reveal(),
         )
 
@@ -304,7 +305,7 @@ class _Maker:
 
 @lru_cache(maxsize=2)
 def _authority(certificate: bytes, key: bytes) -> CertificateAuthority:
-    return CertificateAuthority.from_der(certificate, key)
+    return CertificateAuthority.from_portable(certificate, key)
 
 
 def _check_pair(record: SealedRecord, certificate: bytes, key_der: Secret[bytes]) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
-from urllib.parse import unquote_to_bytes
+from urllib.parse import quote, unquote_to_bytes
 
 from rmfab.errors import InputError
 
@@ -69,6 +69,13 @@ class Pkcs11Uri:
             _path(options, "module-path", text),
             _path(options, "pin-source", text),
         )
+
+    def with_module(self, module: str | None) -> Pkcs11Uri:
+        """The URI with *module* as its module-path, unless it has one or *module* is None or empty."""
+        if self.module_path is not None or not module:
+            return self
+        separator = "&" if "?" in self.text else "?"
+        return Pkcs11Uri.parse(f"{self.text}{separator}module-path={quote(module)}")
 
     @property
     def named(self) -> str:

@@ -45,8 +45,8 @@ class SigningKeyKind(Enum):
 
 
 @dataclass(frozen=True)
-class SoftwareSigner:
-    """A private key in memory. Raises InputError for a kind that does not sign here."""
+class KeySigner:
+    """A private key of `cryptography`, in memory or in a token. Raises InputError for a kind that cannot sign here."""
 
     key: ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey = field(repr=False)
 
@@ -65,21 +65,36 @@ class SoftwareSigner:
         return self.key.sign(message, ec.ECDSA(hashes.SHA256()))
 
 
-def make_key(kind: SigningKeyKind) -> SoftwareSigner:
+def make_key(kind: SigningKeyKind) -> KeySigner:
     """A new key pair."""
     if kind is SigningKeyKind.ED25519:
-        return SoftwareSigner(ed25519.Ed25519PrivateKey.generate())
-    return SoftwareSigner(ec.generate_private_key(ec.SECP256R1()))
+        return KeySigner(ed25519.Ed25519PrivateKey.generate())
+    return KeySigner(ec.generate_private_key(ec.SECP256R1()))
 
 
 def open_signer(uri: str, passphrase: PassphraseSource, environment: Mapping[str, str]) -> Signer:
     """The key that *uri* names. Raises InputError where there is none, it does not open, or cannot sign."""
+    key = open_private_key(uri, passphrase, environment)
+    try:
+        if isinstance(key, (ed25519.Ed25519PrivateKey, ec.EllipticCurvePrivateKey)):
+            return KeySigner(key)
+        VerifyingKey.of(key.public_key())
+    except InputError as error:
+        raise InputError(error.what, where=uri, hint=error.hint, cause=error.cause) from None
+    raise AssertionError("a public key of another kind is refused")
+
+
+def open_private_key(uri: str, passphrase: PassphraseSource, environment: Mapping[str, str]) -> PrivateKeyTypes:
+    """The private key that *uri* names, of whatever kind.
+
+    Raises InputError where there is none or it does not open, StationError where its token does not work.
+    """
     scheme, _, rest = uri.partition(":")
     match scheme:
         case "file" if rest:
-            return _software(load_private_key(Path(rest.removeprefix("//")), passphrase), uri)
+            return load_private_key(Path(rest.removeprefix("//")), passphrase)
         case "env" if rest:
-            return _software(_from_environment(rest, passphrase, environment), uri)
+            return _from_environment(rest, passphrase, environment)
         case "pkcs11" if rest:
             from rmfab.signing.token import open_token_key  # needs python-pkcs11, an extra
 
@@ -87,17 +102,6 @@ def open_signer(uri: str, passphrase: PassphraseSource, environment: Mapping[str
     if "PRIVATE KEY" in uri:
         raise InputError("this is a key, not where one lies: the command line shows it to everybody", hint=FORMS)
     raise InputError("this names no key", where=uri, hint=FORMS, cause="key-uri")
-
-
-def _software(key: PrivateKeyTypes, where: str) -> SoftwareSigner:
-    if isinstance(key, (ed25519.Ed25519PrivateKey, ec.EllipticCurvePrivateKey)):
-        try:
-            return SoftwareSigner(key)
-        except InputError as error:
-            raise InputError(error.what, where=where, hint=error.hint, cause=error.cause) from None
-    raise InputError(
-        "this is a key of a kind that cannot sign here", where=where, hint="Ed25519, or P-256", cause="key-kind"
-    )
 
 
 def _from_environment(name: str, passphrase: PassphraseSource, environment: Mapping[str, str]) -> PrivateKeyTypes:

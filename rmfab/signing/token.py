@@ -9,64 +9,107 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NoReturn
 
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed, encode_dss_signature
+from cryptography.utils import Buffer
 
 from rmfab.errors import InputError, StationError
 from rmfab.files import read_input
 from rmfab.secret import Secret
 from rmfab.signing.keyfile import PassphraseSource, check_private
 from rmfab.signing.pkcs11_uri import Pkcs11Uri
-from rmfab.signing.publickey import VerifyingKey
 
 MODULE_ENVIRONMENT = "RMFAB_PKCS11_MODULE"
 _P256 = bytes.fromhex("06082a8648ce3d030107")  # the OID prime256v1, in DER
-_POINT = 65
+_COORDINATE = 32
+_POINT = 1 + 2 * _COORDINATE
 
 
-@dataclass(frozen=True)
-class TokenSigner:
-    """A private key in a token, usable until it is closed, or the process ends."""
+class TokenKey(ec.EllipticCurvePrivateKey):
+    """A private key in a token, usable until it is closed or the process ends, wherever `cryptography` signs."""
 
-    public: VerifyingKey
-    uri: Pkcs11Uri
-    _sign: Callable[[bytes], bytes] = field(repr=False)
-    close: Callable[[], None] = field(repr=False)
+    def __init__(
+        self, uri: Pkcs11Uri, pin: Secret[str], public: ec.EllipticCurvePublicKey, sign: Callable[[bytes], bytes]
+    ) -> None:
+        self.uri = uri
+        self.pin = pin
+        self._public = public
+        self._sign = sign
+        self.close: Callable[[], None] = lambda: None
 
-    def sign(self, message: bytes) -> bytes:
-        """The signature over *message*, as DER. Raises StationError where the token fails."""
+    def sign(self, data: Buffer, signature_algorithm: ec.EllipticCurveSignatureAlgorithm) -> bytes:
+        """The signature over *data*, as DER. Raises StationError where the token fails."""
+        algorithm = signature_algorithm.algorithm
+        digest = bytes(data) if isinstance(algorithm, Prehashed) else _digest(bytes(data), algorithm)
         with _explained(self.uri):
-            raw = self._sign(hashlib.sha256(message).digest())
+            raw = self._sign(digest)
         half = len(raw) // 2
         signature = encode_dss_signature(int.from_bytes(raw[:half], "big"), int.from_bytes(raw[half:], "big"))
-        if not self.public.verifies(signature, message):
+        try:
+            self._public.verify(signature, data, signature_algorithm)
+        except InvalidSignature:
             raise StationError(
-                "the token signed with another key than its public key", where=self.uri.text, cause="token"
-            )
+                "the token signs with another key than its public key says", where=self.uri.text, cause="token"
+            ) from None
         return signature
 
+    def public_key(self) -> ec.EllipticCurvePublicKey:
+        """The public half."""
+        return self._public
 
-def open_token_key(text: str, pin: PassphraseSource, environment: Mapping[str, str]) -> TokenSigner:
+    @property
+    def curve(self) -> ec.EllipticCurve:
+        """P-256."""
+        return self._public.curve
+
+    @property
+    def key_size(self) -> int:
+        """In bits."""
+        return self._public.key_size
+
+    def exchange(self, *_: object, **__: object) -> NoReturn:
+        """Not what this key is for."""
+        raise UnsupportedAlgorithm("a key in a token signs, and nothing else")
+
+    def private_numbers(self) -> NoReturn:
+        """They never leave the token."""
+        raise UnsupportedAlgorithm("a key never leaves its token")
+
+    def private_bytes(self, *_: object, **__: object) -> NoReturn:
+        """They never leave the token."""
+        raise UnsupportedAlgorithm("a key never leaves its token")
+
+    def __copy__(self) -> TokenKey:
+        return self
+
+    def __deepcopy__(self, _: dict[int, object]) -> TokenKey:
+        return self
+
+
+def open_token_key(text: str, pin: PassphraseSource, environment: Mapping[str, str]) -> TokenKey:
     """The key that the URI *text* names.
 
     Raises InputError where it names none, or several, or the PIN is wrong, and StationError where the token does not
     work or python-pkcs11 is not installed.
     """
-    uri = Pkcs11Uri.parse(text)
+    uri = Pkcs11Uri.parse(text).with_module(environment.get(MODULE_ENVIRONMENT))
     pkcs11 = _library()
     with _explained(uri):
-        token = _one(list(_tokens(pkcs11, uri, environment)), "token", uri)
-        session = _logged_in(pkcs11, token, _pin(uri, pin))
+        token = _one(list(_tokens(pkcs11, uri)), "token", uri)
+        secret = _pin(uri, pin)
+        session = _logged_in(pkcs11, token, secret)
         try:
-            return _signer(pkcs11, session, uri)
+            key = _key(pkcs11, session, uri, secret)
         except BaseException:
             session.close()
             raise
+    key.close = session.close
+    return key
 
 
 def _logged_in(pkcs11: ModuleType, token: Any, pin: Secret[str]) -> Any:
@@ -77,7 +120,7 @@ def _logged_in(pkcs11: ModuleType, token: Any, pin: Secret[str]) -> Any:
         return token.open()
 
 
-def _signer(pkcs11: ModuleType, session: Any, uri: Pkcs11Uri) -> TokenSigner:
+def _key(pkcs11: ModuleType, session: Any, uri: Pkcs11Uri, pin: Secret[str]) -> TokenKey:
     key = _one(_objects(pkcs11, session, uri, "PRIVATE_KEY"), "private key", uri)
     if key.key_type is not pkcs11.KeyType.EC or bytes(key[pkcs11.Attribute.EC_PARAMS]) != _P256:
         raise InputError(
@@ -85,7 +128,12 @@ def _signer(pkcs11: ModuleType, session: Any, uri: Pkcs11Uri) -> TokenSigner:
         )
     mechanism = pkcs11.Mechanism.ECDSA
     public = _public(pkcs11, session, uri)
-    return TokenSigner(public, uri, lambda digest: bytes(key.sign(digest, mechanism=mechanism)), session.close)
+    return TokenKey(uri, pin, public, lambda digest: bytes(key.sign(digest, mechanism=mechanism)))
+
+
+def _digest(data: bytes, algorithm: hashes.HashAlgorithm) -> bytes:
+    """The digest, not longer than a coordinate: CKM_ECDSA takes what ECDSA would truncate to (FIPS 186-5, 6.4.1)."""
+    return hashlib.new(algorithm.name, data).digest()[:_COORDINATE]
 
 
 def _library() -> ModuleType:
@@ -98,10 +146,8 @@ def _library() -> ModuleType:
     return pkcs11
 
 
-def _tokens(pkcs11: ModuleType, uri: Pkcs11Uri, environment: Mapping[str, str]) -> Iterator[Any]:
-    named = environment.get(MODULE_ENVIRONMENT)
-    module = uri.module_path or (Path(named) if named else None)
-    if module is None:
+def _tokens(pkcs11: ModuleType, uri: Pkcs11Uri) -> Iterator[Any]:
+    if uri.module_path is None:
         raise InputError(
             "which PKCS #11 module?",
             where=uri.text,
@@ -109,7 +155,7 @@ def _tokens(pkcs11: ModuleType, uri: Pkcs11Uri, environment: Mapping[str, str]) 
             cause="key-uri",
         )
     wanted = {"label": uri.token, "serial": uri.serial, "manufacturer_id": uri.manufacturer, "model": uri.model}
-    for token in pkcs11.lib(str(module)).get_tokens():
+    for token in pkcs11.lib(str(uri.module_path)).get_tokens():
         if all(value in (None, getattr(token, name, None)) for name, value in wanted.items()):
             yield token
 
@@ -138,12 +184,12 @@ def _one(found: list[Any], what: str, uri: Pkcs11Uri) -> Any:
     return found[0]
 
 
-def _public(pkcs11: ModuleType, session: Any, uri: Pkcs11Uri) -> VerifyingKey:
+def _public(pkcs11: ModuleType, session: Any, uri: Pkcs11Uri) -> ec.EllipticCurvePublicKey:
     """The public key object beside the private one: its EC_POINT is an OCTET STRING around the uncompressed point."""
     found = _one(_objects(pkcs11, session, uri, "PUBLIC_KEY"), "public key", uri)
     point = bytes(found[pkcs11.Attribute.EC_POINT])[-_POINT:]
     try:
-        return VerifyingKey.of(ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), point))
+        return ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), point)
     except ValueError:
         raise InputError("the token's public key is no point of P-256", where=uri.text, cause="key-kind") from None
 

@@ -94,15 +94,15 @@ def test_no_ca_yet(tmp_path: Path) -> None:
 
 def test_der_comes_back(ca: CertificateAuthority) -> None:
     """A CA passes through its DER forms, as it does on its way to a worker process."""
-    again = CertificateAuthority.from_der(ca.certificate_der, ca.key_der.reveal())
+    again = CertificateAuthority.from_portable(ca.certificate_der, ca.portable_key.reveal())
     assert again.certificate == ca.certificate
     assert again.key.public_key() == ca.key.public_key()
 
 
 def test_repr_shows_no_key(ca: CertificateAuthority) -> None:
     """Neither the CA nor its DER show key bytes."""
-    assert ca.key_der.reveal().hex() not in repr(ca)
-    assert repr(ca.key_der) == "Secret(...)"
+    assert ca.portable_key.reveal().hex() not in repr(ca)
+    assert repr(ca.portable_key) == "Secret(...)"
 
 
 def test_a_clock_before_the_ca_is_refused(tmp_path: Path, ca: CertificateAuthority) -> None:
@@ -166,9 +166,11 @@ def workshop(tmp_path: Path) -> Workshop:
 def test_a_good_ca_is_taken_over(workshop: Workshop, cert_sign: bool | None) -> None:
     """A CA without KeyUsage, or with keyCertSign, is good; DER does as well as PEM."""
     path = workshop.certificate(cert_sign=cert_sign)
-    read = CertificateAuthority.read(path, workshop.key_file(), never, NOW)
+    read = CertificateAuthority.read(path, f"file:{workshop.key_file()}", never, NOW, {})
     path.write_bytes(read.certificate_der)
-    assert CertificateAuthority.read(path, workshop.key_file(), never, NOW).certificate == read.certificate
+    assert (
+        CertificateAuthority.read(path, f"file:{workshop.key_file()}", never, NOW, {}).certificate == read.certificate
+    )
     assert read.key_identifier.key_identifier
 
 
@@ -186,7 +188,7 @@ def test_what_is_no_good_ca_is_refused(workshop: Workshop, wrong: dict[str, obje
     """No CA, one that may not sign, an expired one, or another one's key is refused, naming the file."""
     path = workshop.certificate(**wrong)  # type: ignore[arg-type]
     with pytest.raises(InputError, match=words) as caught:
-        CertificateAuthority.read(path, workshop.key_file(), never, NOW)
+        CertificateAuthority.read(path, f"file:{workshop.key_file()}", never, NOW, {})
     assert caught.value.where is not None
     assert "brought" in caught.value.where
 
@@ -195,7 +197,7 @@ def test_what_is_no_good_ca_is_refused(workshop: Workshop, wrong: dict[str, obje
 def test_a_key_that_cannot_sign_for_devices_is_refused(workshop: Workshop, key: object) -> None:
     """Keys that RainMaker's cloud does not take are refused with those that will do."""
     with pytest.raises(InputError, match="cannot sign device certificates"):
-        CertificateAuthority.read(workshop.certificate(), workshop.key_file(key), never, NOW)
+        CertificateAuthority.read(workshop.certificate(), f"file:{workshop.key_file(key)}", never, NOW, {})
 
 
 def test_what_is_no_certificate_is_refused(tmp_path: Path, workshop: Workshop) -> None:
@@ -204,7 +206,7 @@ def test_what_is_no_certificate_is_refused(tmp_path: Path, workshop: Workshop) -
     for content in (b"hello", workshop.key_file().read_bytes(), b"-----BEGIN CERTIFICATE-----\n!\n"):
         path.write_bytes(content)
         with pytest.raises(InputError, match=r"no X\.509 certificate"):
-            CertificateAuthority.read(path, workshop.key_file(), never, NOW)
+            CertificateAuthority.read(path, f"file:{workshop.key_file()}", never, NOW, {})
 
 
 def test_a_ca_of_openssl_is_taken_over(tmp_path: Path) -> None:
@@ -215,4 +217,6 @@ def test_a_ca_of_openssl_is_taken_over(tmp_path: Path) -> None:
     (tmp_path / "k").chmod(0o600)
     certificate = x509.load_pem_x509_certificate((tmp_path / "c").read_bytes())
     now = certificate.not_valid_before_utc + timedelta(days=1)
-    assert CertificateAuthority.read(tmp_path / "c", tmp_path / "k", passphrase, now).name == "CN=OpenSSL CA"
+    assert (
+        CertificateAuthority.read(tmp_path / "c", f"file:{tmp_path / 'k'}", passphrase, now, {}).name == "CN=OpenSSL CA"
+    )

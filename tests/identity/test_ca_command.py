@@ -6,14 +6,25 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import load_der_x509_certificate, load_pem_x509_certificate
+from cryptography.x509.oid import NameOID
 
 from rmfab.cli import main
 from rmfab.commands.ca import KINDS
 from rmfab.commands.passphrase import CA
 from rmfab.identity.ca import CaKeyKind
+from rmfab.ledger.store import Ledger
+from rmfab.secret import Secret
+from rmfab.signing.token import TokenKey, open_token_key
+from tests.softhsm import PIN, soft_token
 
 PRODUCT = """
 [product]
@@ -175,3 +186,41 @@ def test_the_terminal_is_asked_twice(workspace: Path) -> None:
     assert b"typed-words" not in heard + rest
     assert (workspace / "stdout").read_text() == f"{workspace}/ca/ca.crt\n"
     openssl("pkey", "-in", f"{workspace}/ca/ca.key", "-passin", "pass:typed-words", "-noout")
+
+
+def test_a_ca_in_a_token(workspace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A CA whose key never leaves its token signs a batch, in several processes; ca.key holds its URI, and no PIN."""
+    token = soft_token()
+    pin = tmp_path / "pin"
+    pin.write_text(PIN)
+    pin.chmod(0o600)
+    uri = f"{token.uri}&pin-source={pin}"
+    with closing(open_token_key(uri, lambda _: Secret(""), {})) as key:
+        certificate = _self_signed(key)
+    (tmp_path / "ca.crt").write_bytes(certificate)
+    assert ca(workspace, "import", str(tmp_path / "ca.crt"), uri) == 0
+    assert (workspace / "ca" / "ca.key").read_text() == f"{uri}\n"
+    assert main(["-C", str(workspace), "station", "key"]) == 0
+    recipient = capsys.readouterr().out.split()[-1]
+    with (workspace / "product.toml").open("a") as stream:
+        stream.write(f'[recipients]\nhost = "{recipient}"\n')
+    assert main(["-C", str(workspace), "generate", "--count", "2100", "--jobs", "2", "--batch", "b"]) == 0
+    with Ledger.open(workspace / "ledger.db", create=False) as ledger:
+        issuer = load_pem_x509_certificate(certificate)
+        for one in ledger.identities("b"):
+            assert one.record.certificate is not None
+            load_der_x509_certificate(one.record.certificate).verify_directly_issued_by(issuer)
+    assert ca(workspace, "show", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["key_in_token"] == uri
+
+
+def _self_signed(key: TokenKey) -> bytes:
+    """The certificate of a CA whose key is *key*, in PEM."""
+    now = datetime.now(UTC)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Token CA")])
+    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+    builder = (
+        builder.serial_number(7).not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=9))
+    )
+    builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+    return builder.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM)

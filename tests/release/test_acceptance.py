@@ -12,7 +12,7 @@ from rmfab.release.acceptance import Accepted, LastAccepted, event_details, judg
 from rmfab.release.bundle import PAYLOAD_TYPE, Bundle, make_bundle, open_bundle
 from rmfab.release.release import Edition, Release
 from rmfab.signing.dsse import Envelope
-from rmfab.signing.signer import SigningKeyKind, SoftwareSigner, make_key
+from rmfab.signing.signer import SigningKeyKind, KeySigner, make_key
 from rmfab.signing.trust import Role, Trust, TrustedKey
 
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
@@ -25,7 +25,7 @@ def edition(release: Release, seq: int | None = 7, **fields) -> Release:
     return replace(release, edition=Edition(seq=seq, **fields))
 
 
-def signed(release: Release, *signers: SoftwareSigner) -> Bundle:
+def signed(release: Release, *signers: KeySigner) -> Bundle:
     """The bundle of *release*, signed."""
     bundle = make_bundle(release)
     for signer in signers:

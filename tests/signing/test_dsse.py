@@ -13,7 +13,7 @@ from securesystemslib.signer import CryptoSigner, SSlibKey
 
 from rmfab.signing import canonical
 from rmfab.signing.dsse import Envelope, Signature, pae
-from rmfab.signing.signer import SoftwareSigner
+from rmfab.signing.signer import KeySigner
 
 KINDS = pytest.mark.parametrize("kind", ["ed25519", "p256"])
 
@@ -34,7 +34,7 @@ def test_pae_is_one_to_one(kind: str, payload: bytes, other_kind: str, other: by
 @KINDS
 def test_securesystemslib_verifies_ours(kind: str, request: pytest.FixtureRequest):
     """Another implementation reads our envelope and finds the signature good, and bad once it is changed."""
-    signer: SoftwareSigner = request.getfixturevalue(kind)
+    signer: KeySigner = request.getfixturevalue(kind)
     envelope = Envelope("application/x-test", b"payload").signed(signer)
     theirs = TheirEnvelope.from_dict(json.loads(envelope.encode()))
     key = SSlibKey.from_crypto(signer.key.public_key())
@@ -47,7 +47,7 @@ def test_securesystemslib_verifies_ours(kind: str, request: pytest.FixtureReques
 @KINDS
 def test_we_verify_securesystemslibs(kind: str, request: pytest.FixtureRequest):
     """We read an envelope of theirs, and its signature holds under our key of the same id."""
-    signer: SoftwareSigner = request.getfixturevalue(kind)
+    signer: KeySigner = request.getfixturevalue(kind)
     theirs = TheirEnvelope(b"payload", "application/x-test", {})
     theirs.sign(CryptoSigner(signer.key))
     ours = Envelope.from_json(theirs.to_dict())
@@ -56,7 +56,7 @@ def test_we_verify_securesystemslibs(kind: str, request: pytest.FixtureRequest):
     assert signer.public.verifies(signature.value, ours.signed_bytes)
 
 
-def test_several_signatures_stand_in_the_order_of_their_ids(ed25519: SoftwareSigner, p256: SoftwareSigner):
+def test_several_signatures_stand_in_the_order_of_their_ids(ed25519: KeySigner, p256: KeySigner):
     """Whoever signs first, the envelope is ordered; who has signed is not asked to sign again."""
     empty = Envelope("t", b"p")
     one = empty.signed(p256).signed(ed25519)
@@ -66,7 +66,7 @@ def test_several_signatures_stand_in_the_order_of_their_ids(ed25519: SoftwareSig
     assert one.signed(p256) is one
 
 
-def test_a_signature_that_does_not_hold_is_made_anew(ed25519: SoftwareSigner):
+def test_a_signature_that_does_not_hold_is_made_anew(ed25519: KeySigner):
     """A damaged signature by the same key gives way to a good one."""
     damaged = Envelope("t", b"p", (Signature(ed25519.public.id, b"\0" * 64),))
     assert damaged.signed(ed25519) == Envelope("t", b"p").signed(ed25519)
@@ -98,7 +98,7 @@ def test_round_trip(kind: str, payload: bytes, signatures: dict[str, bytes]):
         lambda e: e.update(signatures=[{"keyid": f"{n:02x}", "sig": ""} for n in range(33)]),
     ],
 )
-def test_envelopes_in_other_words_are_refused(ed25519: SoftwareSigner, change):
+def test_envelopes_in_other_words_are_refused(ed25519: KeySigner, change):
     """Anything that `encode` would write otherwise is no envelope of ours."""
     value = Envelope("t", b"payload").signed(ed25519).to_json()
     change(value)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
-from contextlib import closing
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import NoReturn
 
 import pytest
@@ -12,9 +14,10 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from rmfab.errors import InputError, StationError
 from rmfab.secret import Secret
-from rmfab.signing.keyfile import encode_private_key, write_private_key
+from rmfab.signing.keyfile import PassphraseSource, encode_private_key, write_private_key
 from rmfab.signing.pkcs11_uri import Pkcs11Uri
-from rmfab.signing.signer import SoftwareSigner, open_signer
+from rmfab.signing.signer import KeySigner, open_signer
+from rmfab.signing.token import open_token_key
 from tests.softhsm import MODULE, PIN, SoftToken, soft_token
 
 
@@ -28,7 +31,7 @@ def _nobody(subject: str) -> NoReturn:
     raise AssertionError(f"asked for {subject}")
 
 
-def test_a_file(tmp_path: Path, ed25519: SoftwareSigner):
+def test_a_file(tmp_path: Path, ed25519: KeySigner):
     """`file:` opens a PEM file, encrypted or not, and asks for a passphrase only where one is needed."""
     write_private_key(tmp_path / "plain.key", ed25519.key, None)
     write_private_key(tmp_path / "sealed.key", ed25519.key, Secret("open sesame"))
@@ -41,7 +44,7 @@ def test_a_file(tmp_path: Path, ed25519: SoftwareSigner):
         open_signer(f"file:{tmp_path}/sealed.key", lambda _: Secret("wrong"), {})
 
 
-def test_a_file_that_others_can_read_is_refused(tmp_path: Path, ed25519: SoftwareSigner):
+def test_a_file_that_others_can_read_is_refused(tmp_path: Path, ed25519: KeySigner):
     """A private key that every user of the host can read is not used."""
     write_private_key(tmp_path / "k", ed25519.key, None)
     (tmp_path / "k").chmod(0o644)
@@ -49,7 +52,7 @@ def test_a_file_that_others_can_read_is_refused(tmp_path: Path, ed25519: Softwar
         open_signer(f"file:{tmp_path}/k", _nobody, {})
 
 
-def test_the_environment(p256: SoftwareSigner):
+def test_the_environment(p256: KeySigner):
     """`env:` reads the PEM, or its base64, from a variable; what is missing or no key is said without its text."""
     pem = encode_private_key(p256.key, None)
     for text in (pem.decode(), base64.b64encode(pem).decode(), pem.decode().strip()):
@@ -70,7 +73,7 @@ def test_what_names_no_key(uri: str):
     assert "file:release.key" in str(caught.value.hint)
 
 
-def test_a_key_on_the_command_line_is_not_repeated(ed25519: SoftwareSigner):
+def test_a_key_on_the_command_line_is_not_repeated(ed25519: KeySigner):
     """Who pastes a private key where a URI belongs does not find it in the error."""
     pem = encode_private_key(ed25519.key, None).decode()
     with pytest.raises(InputError, match="shows it to everybody") as caught:
@@ -85,10 +88,19 @@ def test_a_kind_that_does_not_sign(tmp_path: Path):
         open_signer(f"file:{tmp_path}/k", _nobody, {})
 
 
+@contextmanager
+def _opened(
+    uri: str, ask: PassphraseSource, environment: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[KeySigner]:
+    """The signer of a token's key, closed again: a process is logged in as long as one session is open."""
+    with closing(open_token_key(uri, ask, environment)) as key:
+        yield KeySigner(key)
+
+
 def test_a_token_signs(token: SoftToken):
     """A key that never leaves its token signs what its public half verifies; the PIN is asked for by the token."""
     asked = []
-    with closing(open_signer(token.uri, lambda who: asked.append(who) or Secret(PIN), {})) as signer:
+    with _opened(token.uri, lambda who: asked.append(who) or Secret(PIN)) as signer:
         assert signer.public.verifies(signer.sign(b"a message"), b"a message")
         assert signer.public.kind == "ecdsa-p256"
     assert asked == ["the token rmfab ci (its PIN)"]
@@ -98,8 +110,8 @@ def test_a_token_by_id_and_by_module_of_the_environment(token: SoftToken):
     """CKA_ID finds the key as its label does, and the module may stand in the environment."""
     environment = {"RMFAB_PKCS11_MODULE": str(MODULE)}
     with (
-        closing(open_signer("pkcs11:token=rmfab%20ci;id=%01", lambda _: Secret(PIN), environment)) as by_id,
-        closing(open_signer(token.uri, lambda _: Secret(PIN), {})) as by_label,
+        _opened("pkcs11:token=rmfab%20ci;id=%01", lambda _: Secret(PIN), environment) as by_id,
+        _opened(token.uri, lambda _: Secret(PIN)) as by_label,
     ):
         assert by_id.public == by_label.public
         assert by_label.public.verifies(by_id.sign(b"m"), b"m")
@@ -110,7 +122,7 @@ def test_a_pin_from_a_file(token: SoftToken, tmp_path: Path):
     pin = tmp_path / "pin"
     pin.write_text(f"{PIN}\n")
     pin.chmod(0o600)
-    with closing(open_signer(f"{token.uri}&pin-source=file:{pin}", _nobody, {})) as signer:
+    with _opened(f"{token.uri}&pin-source=file:{pin}", _nobody) as signer:
         assert signer.sign(b"m")
     pin.chmod(0o644)
     with pytest.raises(InputError, match="open to every user"):

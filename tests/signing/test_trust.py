@@ -10,7 +10,7 @@ from rmfab.errors import InputError, IntegrityError
 from rmfab.signing import canonical
 from rmfab.signing.dsse import Envelope
 from rmfab.signing.judge import judge_clock, judge_signatures, judge_successor
-from rmfab.signing.signer import SigningKeyKind, SoftwareSigner, make_key
+from rmfab.signing.signer import KeySigner, SigningKeyKind, make_key
 from rmfab.signing.trust import PAYLOAD_TYPE, Role, Trust, TrustedKey, read_envelope
 
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
@@ -18,7 +18,7 @@ DAY = timedelta(days=1)
 A, B, C = (make_key(SigningKeyKind.ED25519) for _ in range(3))
 
 
-def key(signer: SoftwareSigner, name: str, *roles: Role, **fields) -> TrustedKey:
+def key(signer: KeySigner, name: str, *roles: Role, **fields) -> TrustedKey:
     """A trusted key, of the role release where none is given."""
     return TrustedKey(signer.public, name, roles or (Role.RELEASE,), **fields)
 
@@ -31,7 +31,7 @@ def trust(*keys: TrustedKey, threshold: int | None = None) -> Trust:
     return made if threshold is None else made.adding(keys[0], NOW, threshold)
 
 
-def sealed(made: Trust, *signers: SoftwareSigner) -> Envelope:
+def sealed(made: Trust, *signers: KeySigner) -> Envelope:
     """The trust file of *made*."""
     envelope = Envelope(PAYLOAD_TYPE, made.payload)
     for signer in signers:
@@ -39,7 +39,7 @@ def sealed(made: Trust, *signers: SoftwareSigner) -> Envelope:
     return envelope
 
 
-def refused(old: Trust, new: Trust, *signers: SoftwareSigner, now: datetime = NOW) -> IntegrityError:
+def refused(old: Trust, new: Trust, *signers: KeySigner, now: datetime = NOW) -> IntegrityError:
     """Why *new* may not follow *old*."""
     with pytest.raises(IntegrityError) as caught:
         judge_successor(old, sealed(new, *signers), new, now, "trust.json")
@@ -105,8 +105,8 @@ def test_as_many_keepers_as_the_threshold_says():
     assert judge_successor(old, sealed(new, A, B), new, NOW, "t")
     error = refused(old, new, A, C)
     assert error.cause == "too-few-signatures"
-    assert "2 of a (" in str(error.hint)
-    assert "b (" in str(error.hint)
+    for words in ("2 of ", "a (", "b ("):
+        assert words in str(error.hint)
 
 
 def test_an_older_version_or_one_of_the_future():
@@ -225,7 +225,7 @@ def test_an_envelope_of_another_kind_is_no_trust_file():
 RELEASE = "application/vnd.in-toto+json"
 
 
-def judged(made: Trust, *signers: SoftwareSigner, now: datetime = NOW, kind: str = RELEASE, unknown: bool = False):
+def judged(made: Trust, *signers: KeySigner, now: datetime = NOW, kind: str = RELEASE, unknown: bool = False):
     """The names of the keys that vouch for a payload."""
     envelope = Envelope(kind, b"manifest")
     for signer in signers:
