@@ -201,6 +201,7 @@ def test_a_ca_in_a_token(workspace: Path, tmp_path: Path, capsys: pytest.Capture
     assert ca(workspace, "import", str(tmp_path / "ca.crt"), uri) == 0
     assert (workspace / "ca" / "ca.key").read_text() == f"{uri}\n"
     assert main(["-C", str(workspace), "station", "key"]) == 0
+    (workspace / "keys" / "unique.key").write_text("07" * 32)
     recipient = capsys.readouterr().out.split()[-1]
     with (workspace / "product.toml").open("a") as stream:
         stream.write(f'[recipients]\nhost = "{recipient}"\n')
@@ -210,6 +211,7 @@ def test_a_ca_in_a_token(workspace: Path, tmp_path: Path, capsys: pytest.Capture
         for one in ledger.identities("b"):
             assert one.record.certificate is not None
             load_der_x509_certificate(one.record.certificate).verify_directly_issued_by(issuer)
+    capsys.readouterr()
     assert ca(workspace, "show", "--json") == 0
     assert json.loads(capsys.readouterr().out)["key_in_token"] == uri
 

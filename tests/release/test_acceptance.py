@@ -12,7 +12,7 @@ from rmfab.release.acceptance import Accepted, LastAccepted, event_details, judg
 from rmfab.release.bundle import PAYLOAD_TYPE, Bundle, make_bundle, open_bundle
 from rmfab.release.release import Edition, Release
 from rmfab.signing.dsse import Envelope
-from rmfab.signing.signer import SigningKeyKind, KeySigner, make_key
+from rmfab.signing.signer import KeySigner, SigningKeyKind, make_key
 from rmfab.signing.trust import Role, Trust, TrustedKey
 
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)

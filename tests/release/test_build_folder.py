@@ -73,7 +73,7 @@ def test_encrypted_is_a_string(build_folder: Path, edit: Edit):
 def test_the_configured_table_offset_is_compared(build_folder: Path):
     """sdkconfig.json tells where the bootloader looks for the table."""
     path = build_folder / "config" / "sdkconfig.json"
-    path.parent.mkdir()
+    path.parent.mkdir(exist_ok=True)
     path.write_text('{"PARTITION_TABLE_OFFSET": 49152}')
     read_build_folder(build_folder)
     path.write_text('{"PARTITION_TABLE_OFFSET": 32768}')

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from rmfab.errors import ComplaintsError, InputError
-from rmfab.product.product import Factory, Product
-from rmfab.product.vocabulary import Chip
-from rmfab.release.preflight import inspect_release, preflight
-from rmfab.release.release import Part, Release
+from rmfab.product.product import Factory, Product, ReleasePolicy
+from rmfab.product.vocabulary import Chip, QrForm, Security, Transport
+from rmfab.release.configured import Configured
+from rmfab.release.preflight import inspect_for_product, inspect_release, inspect_successor, preflight
+from rmfab.release.release import Edition, Part, Release
 from rmfab.virtual.firmware import FirmwareFacts, make_app, make_bootloader
 
 from .conftest import tiny_app, with_part, with_table
+from .test_secure_boot import signed
 
 
 def test_a_good_release_passes(release: Release, tiny_release: Release, product: Product):
@@ -172,3 +176,92 @@ def test_sectors_are_not_shared(tiny_release: Release):
     parts = (*tiny_release.parts, Part("more", 0x20800, tiny_app()))
     causes = {complaint.cause for complaint in inspect_release(replace(tiny_release, parts=parts))}
     assert "part-overlap" in causes
+
+
+def _causes(complaints: list[InputError]) -> set[str]:
+    return {one.cause for one in complaints}
+
+
+def test_an_app_must_fit_every_ota_slot(release: Release):
+    """An app that fits its own slot but not the other could be updated once and never back."""
+    csv = (
+        "nvs,data,nvs,0x10000,0x6000\notadata,data,ota,0x16000,0x2000\nota_0,app,ota_0,0x20000,0x1e0000\n"
+        "ota_1,app,ota_1,0x200000,0x10000\nfctry,data,nvs,0x3fa000,0x6000\n"
+    )
+    assert "ota-slot" in _causes(inspect_release(with_table(release, csv)))
+    assert "ota-slot" not in _causes(inspect_release(release))
+
+
+@pytest.mark.parametrize(
+    "csv",
+    [
+        "nvs,data,nvs,0x10000,0x6000\nfactory,app,factory,0x20000,0x1e0000\nfctry,data,nvs,0x3fa000,0x6000\n",
+        "nvs,data,nvs,0x10000,24K\nota_0,app,ota_0,0x20000,1M\nota_1,app,ota_1,,1M\nfctry,data,nvs,0x3fa000,24K\n",
+        "nvs,data,nvs,0x10000,24K\notadata,data,ota,,8K\nota_0,app,ota_0,,1M\nfctry,data,nvs,0x3fa000,24K\n",
+    ],
+    ids=["factory only", "no otadata", "one slot"],
+)
+def test_ota_where_the_product_asks_for_it(release: Release, product: Product, csv: str):
+    """Two slots and otadata, or the release is refused; a product that says nothing takes any table."""
+    asking = replace(product, release=ReleasePolicy(ota=True))
+    assert "no-ota" in _causes(inspect_for_product(with_table(release, csv), asking))
+    assert "no-ota" not in _causes(inspect_for_product(with_table(release, csv), product))
+    assert "no-ota" not in _causes(inspect_for_product(release, asking))
+
+
+@pytest.mark.parametrize(("built", "refused"), [(True, False), (False, True), (None, True)])
+def test_rollback_where_the_product_asks_for_it(release: Release, product: Product, built: bool | None, refused: bool):
+    """A build without rollback is refused, and so is one that does not say."""
+    other = replace(release, configured=replace(release.configured, rollback=built))
+    asking = replace(product, release=ReleasePolicy(rollback=True))
+    assert ("no-rollback" in _causes(inspect_for_product(other, asking))) is refused
+    assert "no-rollback" not in _causes(inspect_for_product(other, product))
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("security", Security.X25519), ("transport", Transport.SOFTAP), ("qr", QrForm.COMPACT), ("name_prefix", "LAMP")],
+)
+def test_the_product_must_say_what_the_firmware_was_built_with(release: Release, product: Product, key: str, value):
+    """Each key of [provisioning] that differs is named with both values; what the build keeps to itself is no fault."""
+    built = replace(release, configured=replace(Configured(), **{key: value}))
+    (complaint,) = inspect_for_product(built, product)
+    assert complaint.where == f"product.toml: [provisioning] {key}"
+    assert str(getattr(value, "value", value)) in complaint.what
+    assert inspect_for_product(replace(release, configured=Configured()), product) == []
+
+
+def test_secure_boot_needs_both_signatures(release: Release, tmp_path: Path):
+    """A build that turns secure boot on must be signed, both images by one key; a damaged block is refused anyhow."""
+    enabling = replace(release, configured=replace(release.configured, secure_boot=True))
+    assert [one.cause for one in inspect_release(enabling)] == ["secure-boot-unsigned"] * 2
+    one, other = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
+    images = {name: release.part(name).data for name in ("bootloader", "app")}
+    by_one = {name: signed(tmp_path, one, image=image) for name, image in images.items()}
+    assert inspect_release(_with_images(enabling, by_one)) == []
+    mixed = by_one | {"app": signed(tmp_path, other, image=images["app"])}
+    assert _causes(inspect_release(_with_images(enabling, mixed))) == {"secure-boot-key"}
+    good = by_one["app"]
+    damaged = by_one | {"app": good[:-4090] + bytes([good[-4090] ^ 1]) + good[-4089:]}
+    assert _causes(inspect_release(_with_images(release, damaged))) == {"secure-boot-signature"}
+
+
+def _with_images(release: Release, images: dict[str, bytes]) -> Release:
+    for name, data in images.items():
+        release = with_part(release, name, data=data)
+    return release
+
+
+def test_flash_encryption_is_refused(release: Release):
+    """A build that turns it on would encrypt what the line has proven."""
+    enabling = replace(release, configured=replace(release.configured, flash_encryption=True))
+    assert "encrypted" in _causes(inspect_release(enabling))
+
+
+def test_a_release_follows_another(release: Release):
+    """seq grows, the secure version does not go down."""
+    first = replace(release, edition=Edition(seq=2), app=replace(release.app, secure_version=1))
+    assert _causes(inspect_successor(replace(first, edition=Edition(seq=2)), first)) == {"seq"}
+    lower = replace(first, edition=Edition(seq=3), app=replace(release.app, secure_version=0))
+    assert _causes(inspect_successor(lower, first)) == {"secure-version"}
+    assert inspect_successor(replace(first, edition=Edition(seq=3)), first) == []

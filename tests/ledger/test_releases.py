@@ -1,0 +1,86 @@
+"""Accepted releases and the units that got them, as the ledger remembers them."""
+
+from __future__ import annotations
+
+import pytest
+
+from rmfab.errors import InputError
+from rmfab.ledger.events import Event, Kind, Outcome
+from rmfab.ledger.states import State
+from rmfab.ledger.store import Ledger
+from tests.ledger.workshop import fresh, mac, now
+
+TS = now()
+A, B, KEY = "a" * 64, "b" * 64, "c" * 64
+
+
+def accepted(digest: str, product: str = "lamp", seq: int = 1) -> Event:
+    """That a release was accepted."""
+    return Event(TS, Kind.RELEASE, details={"product": product, "digest": digest, "seq": seq})
+
+
+def flashed(ledger: Ledger, mac: str, digest: str, outcome: Outcome = Outcome.PASS) -> str:
+    """Claims an identity for *mac* and flashes it with the release *digest*, signed by KEY; returns its serial."""
+    serial = ledger.claim(mac, product="lamp", station="bench", ts=TS).identity.serial
+    state = State.FLASHED if outcome is Outcome.PASS else None
+    details = {"release": {"digest": digest, "signers": [{"id": KEY, "name": "ci"}]}}
+    event = Event(TS, Kind.STEP, serial=serial, step="flash", outcome=outcome, state=state, details=details)
+    ledger.record("bench", [event])
+    return serial
+
+
+def test_the_last_acceptance_is_of_its_product(tmp_path):
+    """Each product has its own last release; before the first there is none."""
+    ledger = fresh(tmp_path, size=1)
+    assert ledger.last_release("lamp") is None
+    for event in (accepted(A), accepted(B, "fan", 9)):
+        assert ledger.accept_release("bench", event, after=ledger.last_release(event.details["product"]))
+    assert ledger.last_release("lamp").event.details["digest"] == A
+    assert ledger.last_release("fan").event.details["seq"] == 9
+    assert ledger.check() == ()
+
+
+def test_two_stations_cannot_accept_past_each_other(tmp_path):
+    """An acceptance that was judged before another came in is refused, to be judged again."""
+    ledger = fresh(tmp_path, size=1)
+    before = ledger.last_release("lamp")
+    assert ledger.accept_release("one", accepted(A), after=before)
+    assert not ledger.accept_release("two", accepted(B), after=before)
+    assert ledger.last_release("lamp").event.details["digest"] == A
+    assert ledger.accept_release("two", accepted(B), after=ledger.last_release("lamp"))
+
+
+def test_only_acceptances_are_accepted(tmp_path):
+    """No other event comes in by this door."""
+    ledger = fresh(tmp_path, size=1)
+    with pytest.raises(ValueError, match="only the acceptance"):
+        ledger.accept_release("bench", Event(TS, Kind.UNIT), after=None)
+
+
+def test_units_by_release_and_by_signer(tmp_path):
+    """Each unit once, with its last flash by the release; a unit that has another release since is marked."""
+    ledger = fresh(tmp_path, size=3)
+    one = flashed(ledger, "24:0a:c4:00:00:01", A)
+    two = flashed(ledger, "24:0a:c4:00:00:02", A)
+    flashed(ledger, "24:0a:c4:00:00:02", B)
+    three = flashed(ledger, "24:0a:c4:00:00:03", B, Outcome.FAIL)
+    found = {unit.identity.serial: unit.replaced for unit in ledger.flashed_units(A)}
+    assert found == {one: False, two: True}
+    assert [unit.identity.serial for unit in ledger.flashed_units(B)] == [two, three]
+    by_key = {unit.identity.serial: unit.event.event.outcome for unit in ledger.flashed_units(KEY)}
+    assert by_key == {one: Outcome.PASS, two: Outcome.PASS, three: Outcome.FAIL}
+    assert list(ledger.flashed_units("d" * 64)) == []
+
+
+@pytest.mark.parametrize("term", ["", "a" * 63, "%" * 64, "A" * 64])
+def test_what_is_no_digest(tmp_path, term):
+    """Anything but 64 hex digits is refused, wildcards of SQL among it."""
+    with pytest.raises(InputError, match="no digest"):
+        list(fresh(tmp_path, size=1).flashed_units(term))
+
+
+def test_many_units_come_in_pages(tmp_path):
+    """More units than a page holds are all found, in the order of their flash."""
+    ledger = fresh(tmp_path, size=1100)
+    serials = [flashed(ledger, mac(n), A) for n in range(1100)]
+    assert [unit.identity.serial for unit in ledger.flashed_units(A)] == serials
