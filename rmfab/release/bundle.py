@@ -98,7 +98,7 @@ class Bundle:
         for name, data in self.files.items():
             digest = hashlib.sha256(data).hexdigest()
             if digest != digests[name]:
-                _altered(f"the SHA-256 of {name} is {digest}, not {digests[name]}", self.source)
+                _altered(f"the SHA-256 of {name} is {digest[:16]}…, not {digests[name][:16]}…", self.source)
         return statement
 
     def release(self) -> Release:
