@@ -10,10 +10,8 @@ of headers, the digest of the manifest), so that mutations reach what lies behin
 from __future__ import annotations
 
 import hashlib
-import sys
-from collections.abc import Callable
 
-from rmfab.errors import RmfabError
+from fuzz.harness import Reader, fuzz, read_one
 from rmfab.release import container
 from rmfab.release.bundle import CHECKSUM, MANIFEST, build_bundle, open_bundle
 from rmfab.signing.dsse import Envelope
@@ -60,27 +58,13 @@ def trust(data: bytes) -> None:
         raise AssertionError("a trust file is not what rmfab writes")
 
 
-TARGETS: tuple[Callable[[bytes], object], ...] = (whole, repaired, envelope, trust)
+TARGETS: tuple[Reader, ...] = (whole, repaired, envelope, trust)
 
 
 def one_input(data: bytes) -> None:
-    """Reads one input; every error but rmfab's own is a finding."""
-    if not data:
-        return
-    try:
-        TARGETS[data[0] % len(TARGETS)](data[1:])
-    except RmfabError:
-        return
-
-
-def main() -> None:
-    """Runs libFuzzer with the command line's arguments."""
-    import atheris
-
-    atheris.instrument_all()
-    atheris.Setup(sys.argv, one_input)
-    atheris.Fuzz()
+    """Reads one input."""
+    read_one(TARGETS, data)
 
 
 if __name__ == "__main__":
-    main()
+    fuzz(one_input)

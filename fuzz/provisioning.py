@@ -8,9 +8,8 @@ The first byte of an input chooses what reads the rest.
 from __future__ import annotations
 
 import contextlib
-import sys
-from collections.abc import Callable
 
+from fuzz.harness import Reader, fuzz, read_one
 from rmfab.errors import RmfabError
 from rmfab.provisioning import challenge, handshakes, wifi
 from rmfab.provisioning.capabilities import parse_capabilities
@@ -62,7 +61,7 @@ def http_answer(data: bytes) -> None:
         read_reply(receive)
 
 
-READERS: tuple[Callable[[bytes], object], ...] = (
+READERS: tuple[Reader, ...] = (
     parse_capabilities,
     handshakes.read_plain_welcome,
     handshakes.read_x25519_key,
@@ -79,24 +78,13 @@ READERS: tuple[Callable[[bytes], object], ...] = (
     challenge.read_signature,
 )
 
-TARGETS: tuple[Callable[[bytes], object], ...] = (conversation, http_answer, *READERS)
+TARGETS: tuple[Reader, ...] = (conversation, http_answer, *READERS)
 
 
 def one_input(data: bytes) -> None:
-    """Reads *data* by the target that its first byte names. Raises what rmfab does not expect: a finding."""
-    if data:
-        with contextlib.suppress(RmfabError):
-            TARGETS[data[0] % len(TARGETS)](data[1:])
-
-
-def main() -> None:
-    """Fuzzes until libFuzzer's arguments say that it is enough."""
-    import atheris
-
-    atheris.instrument_all()
-    atheris.Setup(sys.argv, one_input)
-    atheris.Fuzz()
+    """Reads one input."""
+    read_one(TARGETS, data)
 
 
 if __name__ == "__main__":
-    main()
+    fuzz(one_input)
