@@ -71,56 +71,48 @@ def judged(release: Bundle | Release, *, trust: Path | None, allow_unknown: bool
     In no workspace and without a trust file signatures are not asked for, and that is said. Raises IntegrityError
     where it is not trusted.
     """
-    from rmfab.release.acceptance import judge_release
     from rmfab.signing.trust import load_trust
-    from rmfab.workspace import now
 
-    workspace = nearest_workspace() if trust is None else None
-    trusted: Trust | None = None
     if trust is not None:
-        trusted = load_trust(trust)[1]
-    elif workspace is not None:
-        trusted = workspace.trust
-    lenient = trust is None and (workspace is None or workspace.product.release.allow_unsigned)
-    verdict = judge_release(release, trusted, now(), allow_unsigned=lenient, allow_unknown=allow_unknown)
-    if not verdict.signers:
-        speech.warn(_unvouched(verdict, workspace is not None))
-    return verdict
+        return _judge(release, load_trust(trust)[1], None, allow_unknown)
+    workspace = nearest_workspace()
+    if workspace is not None:
+        return judged_in(workspace, release, allow_unknown=allow_unknown)
+    return _judge(release, None, "--trust FILE asks for signatures", allow_unknown)
 
 
-def _unvouched(verdict: Accepted, in_workspace: bool) -> str:
-    if verdict.unchecked:
-        return "the signatures were not judged: there is no trust file here (--trust FILE, `rmfab trust import`)"
-    reason = "allow_unsigned in product.toml lets it pass" if in_workspace else "--trust FILE asks for signatures"
-    return f"nobody has signed this release; {reason}"
+def judged_in(workspace: Workspace, release: Bundle | Release, *, allow_unknown: bool) -> Accepted:
+    """What was opened, judged by whom *workspace* trusts and what its product allows. Raises IntegrityError."""
+    allowed = "allow_unsigned in product.toml lets it pass" if workspace.product.release.allow_unsigned else None
+    return _judge(release, workspace.trust, allowed, allow_unknown)
 
 
-def accepted_for_line(
-    workspace: Workspace, path: Path, *, allow_unknown: bool, allow_downgrade: bool, writes: bool
+def _judge(
+    release: Bundle | Release, trust: Trust | None, unsigned_because: str | None, allow_unknown: bool
 ) -> Accepted:
-    """The release that a line may work with; where it *writes*, the ledger accepts it first.
-
-    Raises IntegrityError where nobody trusted vouches for it, or it would be a step back.
-    """
+    """The judgement, told: who vouches, or why nobody needs to."""
     from rmfab.release.acceptance import judge_release
     from rmfab.workspace import now
 
-    product = workspace.product
-    verdict = judge_release(
-        opened(path),
-        workspace.trust,
-        now(),
-        allow_unsigned=product.release.allow_unsigned,
-        allow_unknown=allow_unknown,
-    )
+    allowed = unsigned_because is not None
+    verdict = judge_release(release, trust, now(), allow_unsigned=allowed, allow_unknown=allow_unknown)
     if verdict.signers:
         names = ", ".join(map(str, verdict.signers))
         speech.say(f"release {verdict.release.name}, seq {verdict.release.seq}, signed by {names}")
+    elif verdict.unchecked:
+        speech.warn("the signatures were not judged: there is no trust file here (--trust FILE, `rmfab trust import`)")
     else:
-        speech.warn(_unvouched(verdict, True))
-    while writes and not _accept(workspace, verdict, allow_downgrade):
-        pass  # another station accepted one meanwhile: judge again by that
+        speech.warn(f"nobody has signed this release; {unsigned_because}")
     return verdict
+
+
+def accept(workspace: Workspace, verdict: Accepted, *, allow_downgrade: bool) -> None:
+    """Lets the ledger accept a release that is about to be flashed.
+
+    Raises IntegrityError where it would be a step back and that is not meant.
+    """
+    while not _accept(workspace, verdict, allow_downgrade):
+        pass  # another station accepted one meanwhile: judge again by that
 
 
 def _accept(workspace: Workspace, verdict: Accepted, allow_downgrade: bool) -> bool:

@@ -79,7 +79,7 @@ def run_line(
 
     No board is touched before the release is accepted. *junit* is a report to write beside what is shown.
     """
-    from rmfab.commands.judging import accepted_for_line
+    from rmfab.commands.judging import accept, judged_in, opened
     from rmfab.commands.view import make_view
     from rmfab.line.floor import Floor
     from rmfab.line.happening import Step
@@ -91,17 +91,13 @@ def run_line(
         raise InputError("--serial names one unit, so that it goes with one port", where=serial)
     firmware = None
     if {Step.FLASH, Step.RESET} & set(steps) or release is not None or workspace.product.release.path is not None:
-        accepted = accepted_for_line(
-            workspace,
-            workspace.release_path(release),
-            allow_unknown=allow_unknown,
-            allow_downgrade=allow_downgrade,
-            writes=Step.FLASH in steps,
-        )
-        preflight(accepted.release, workspace.product)
-        firmware = Firmware.prepare(accepted)
+        verdict = judged_in(workspace, opened(workspace.release_path(release)), allow_unknown=allow_unknown)
+        preflight(verdict.release, workspace.product)
+        firmware = Firmware.prepare(verdict)
     _check_batches(workspace, batch, claims=Step.CLAIM in steps)
     air = _air(workspace, joins=workspace.product.verify.join and Step.PROVISION in steps)
+    if firmware is not None and Step.FLASH in steps:
+        accept(workspace, firmware.accepted, allow_downgrade=allow_downgrade)
     job = Job(
         product=workspace.product,
         firmware=firmware,

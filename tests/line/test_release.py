@@ -271,3 +271,12 @@ def test_a_report_of_verify_for_ci(mill: Factory, tmp_path: Path):
     failure = suite.find("testcase/failure")
     assert failure is not None
     assert failure.get("type") == "panic"
+
+
+def test_a_release_that_preflight_refuses_is_not_accepted(mill: Factory):
+    """Signed or not, what would brick a board does not become the release that the next one is measured by."""
+    mill.edit("security = 2 ", "security = 1 ")
+    said = mill.do("flash", "--port", "socket://127.0.0.1:1", "--release", str(mill.root / "2.rmfab"))
+    assert said.code == 3
+    assert 'security = "2"' in said.words
+    assert release_events(mill) == []
