@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -46,12 +47,14 @@ class _FaultType(click.ParamType):  # type: ignore[type-arg]
 @click.option("--state", type=click.Path(file_okay=False, path_type=Path), help="Folder that keeps the boards' flash.")
 @click.option("--mac", metavar="MAC", help="MAC of the first board; the others count on from it.")
 @click.option("--flash-size", type=click.Choice(_SIZES), default="4MB", show_default=True)
+@click.option("--secure-boot", metavar="DIGEST", help="Burn secure boot v2 for the key of this SHA-256.")
 @click.option("--kill-pid", type=int, help="The process that the fault kill-at ends.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a board.")
 @click.option("--with-parent", is_flag=True, hidden=True, help="End when stdin is closed.")
 def command(
     chip: str, count: int, transport: str, strap: str | None, paced: str | None, faults: tuple[FaultCall, ...],
-    state: Path | None, mac: str | None, flash_size: str, kill_pid: int | None, as_json: bool, with_parent: bool,
+    state: Path | None, mac: str | None, flash_size: str, secure_boot: str | None, kill_pid: int | None, as_json: bool,
+    with_parent: bool,
 ) -> None:  # fmt: skip
     """Serve virtual boards that esptool can flash and that boot what was written.
 
@@ -72,6 +75,7 @@ def command(
             paced=_paced(paced),
             faults=faults,
             kill_pid=kill_pid,
+            secure_boot_digest=_digest(secure_boot),
         )
         for index in range(count)
     ]
@@ -97,6 +101,14 @@ def _mac(text: str | None, index: int) -> bytes | None:
     if len(first) != 6 or first[0] & 1:
         raise click.BadParameter(f'"{text}" is no MAC of a board, such as 24:0a:c4:00:00:01', param_hint="--mac")
     return ((int.from_bytes(first, "big") + index) & (1 << 48) - 1).to_bytes(6, "big")
+
+
+def _digest(text: str | None) -> str | None:
+    if text is not None and not re.fullmatch(r"[0-9a-fA-F]{64}", text):
+        raise click.BadParameter(
+            "64 hex digits, as `rmfab release show --json` prints them", param_hint="--secure-boot"
+        )
+    return None if text is None else text.lower()
 
 
 def _paced(text: str | None) -> int | None:

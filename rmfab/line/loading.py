@@ -8,7 +8,15 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-from rmfab.board.esp.facts import BoardFacts, Refused, refuse_chip, refuse_release, refuse_security
+from rmfab.board.esp.facts import (
+    BoardFacts,
+    Refused,
+    foretell_secure_boot,
+    refuse_chip,
+    refuse_release,
+    refuse_security,
+    refuse_unsigned_images,
+)
 from rmfab.board.esp.loader import Loader
 from rmfab.board.esp.payload import Region, blank_md5, compress
 from rmfab.board.port import swapped
@@ -39,8 +47,12 @@ def detect(unit: Unit) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if Step.FLASH in unit.job.steps:
         firmware = _firmware(unit)
+        refuse_unsigned_images(unit.facts, firmware.release)
         unit.facts = loader.prepare(unit.keep_going)
         refuse_release(unit.facts, firmware.release)
+        warning = foretell_secure_boot(unit.facts, firmware.release)
+        if warning is not None:
+            unit.say("warning", warning)
         found["baud"] = loader.baud
         secure_cert = firmware.release.table.find(_SECURE_CERT)
         if secure_cert is not None and not loader.is_blank(secure_cert.offset, secure_cert.size):
@@ -55,6 +67,8 @@ def _described(facts: BoardFacts) -> dict[str, Any]:
         described["revision"] = f"v{facts.revision // 100}.{facts.revision % 100}"
     if facts.flash_size is not None:
         described["flash_size"] = facts.flash_size
+    if facts.security.secure_boot_v2:
+        described["secure_boot_digests"] = list(facts.security.secure_boot_digests)
     return described
 
 

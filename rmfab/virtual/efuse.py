@@ -10,15 +10,23 @@ from rmfab.virtual.chips import ChipModel, Field
 
 _ESP32_MAJOR = {0: 0, 1: 1, 2: 3, 3: 7}
 _XTS_AES_128 = 4
+_SECURE_BOOT_DIGEST0 = 9
+_KEY1 = 0x78  # from block 1, where most chips keep their MAC
+_ESP32_BLOCK2 = 0x58 - 4  # from the MAC
+_C2_KEY0_UPPER = 0x20 + 16  # from block 2, where the MAC is
 
 
 @dataclass(frozen=True)
 class Security:
-    """What has been burnt: *secure_boot* is version 2, *secure_download* leaves the ROM half its commands."""
+    """What has been burnt: *secure_boot* is version 2, *secure_download* leaves the ROM half its commands.
+
+    *digest* is the SHA-256 in hex of the one public key that secure boot trusts.
+    """
 
     secure_boot: bool = False
     flash_encryption: bool = False
     secure_download: bool = False
+    digest: str = ""
 
     @property
     def flags(self) -> int:
@@ -40,6 +48,7 @@ def efuse_words(model: ChipModel, mac: bytes, revision: int, security: Security)
     _spread(words, model.minor, minor)
     if security.secure_boot:
         _set(words, model.secure_boot, 1)
+        _burn_digest(words, model, bytes.fromhex(security.digest))
     if security.flash_encryption:
         _set(words, model.crypt_count, 1)
         if model.key_purpose is not None:
@@ -49,10 +58,25 @@ def efuse_words(model: ChipModel, mac: bytes, revision: int, security: Security)
 
 def security_info(model: ChipModel, security: Security, revision: int) -> bytes:
     """The payload of GET_SECURITY_INFO: flags, crypt count, seven key purposes and, newer chips, chip id and API."""
-    purposes = bytes([_XTS_AES_128 if security.flash_encryption else 0, 0, 0, 0, 0, 0, 0])
+    digest = _SECURE_BOOT_DIGEST0 if security.secure_boot else 0
+    purposes = bytes([_XTS_AES_128 if security.flash_encryption else 0, digest, 0, 0, 0, 0, 0])
     head = security.flags.to_bytes(4, "little") + bytes([security.flash_encryption]) + purposes
     tail = model.chip.image_id.to_bytes(4, "little") + (revision % 100).to_bytes(4, "little")
     return (head + tail)[: model.security_info]
+
+
+def _burn_digest(words: dict[int, int], model: ChipModel, digest: bytes) -> None:
+    """Puts *digest* where the chip keeps it: block 2 of the ESP32, half a key block of the C2, else key block 1."""
+    address = model.mac + _KEY1
+    if model.chip is Chip.ESP32:
+        address = model.mac + _ESP32_BLOCK2
+    elif model.chip is Chip.ESP32C2:
+        address, digest = model.mac + _C2_KEY0_UPPER, digest[:16]
+    elif model.key_purpose is not None:
+        purpose = model.key_purpose
+        _set(words, Field(purpose.address, purpose.shift + purpose.width, purpose.width), _SECURE_BOOT_DIGEST0)
+    for at in range(0, len(digest), 4):
+        _set(words, Field(address + at, 0, 32), int.from_bytes(digest[at : at + 4], "little"))
 
 
 def _spread(words: dict[int, int], fields: Iterable[Field], value: int) -> None:

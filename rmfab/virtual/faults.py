@@ -23,7 +23,7 @@ class Fault(Enum):
     NO_SYNC = "no-sync", "enters download mode but never answers there"
     WRONG_CHIP = "wrong-chip", "is another chip than the one asked for"
     SMALL_FLASH = "small-flash", "has a flash of 2 MB"
-    SECURE_BOOT = "secure-boot", "has secure boot burnt in"
+    SECURE_BOOT = "secure-boot", "has secure boot burnt in, for a key that nobody has"
     FLASH_ENCRYPTION = "flash-encryption", "has flash encryption burnt in"
     SECURE_DOWNLOAD = "secure-download", "is in secure download mode"
     OLD_REVISION = "old-revision", "is revision v0.0 of the chip"

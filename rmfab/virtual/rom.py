@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from rmfab.errors import InputError
 from rmfab.product.vocabulary import Chip
 from rmfab.release.app_image import AppImage
+from rmfab.virtual import secure_boot
 from rmfab.virtual.chips import ChipModel
 from rmfab.virtual.flash import Flash
 from rmfab.virtual.log import EOL
@@ -67,10 +68,21 @@ def _load(spec: BoardSpec, flash: Flash, head: bytes) -> Iterator[Step]:
     if int.from_bytes(head[12:14], "little") != model.chip.image_id:
         yield from _halt(model, "")
     elif spec.security.secure_boot:
-        yield f"Valid secure boot key blocks: 0{EOL}"
+        yield from _verify(spec, flash, image)
+
+
+def _verify(spec: BoardSpec, flash: Flash, image: AppImage | None) -> Iterator[Step]:
+    """Secure boot v2: the bootloader must be signed with the key whose digest is burnt."""
+    at, length = spec.model.chip.bootloader_offset, image.length if image else 0
+    data = flash.seen(at, _LARGEST_BOOTLOADER)
+    yield f"Valid secure boot key blocks: 0{EOL}"
+    if image is not None and secure_boot.trusted(spec.security, data, length):
+        yield f"secure boot verification succeeded{EOL}"
+        return
+    if image is None or not secure_boot.is_signed(data, length):
         yield "No signature block magic byte found at signature sector (found 0xff not 0xe7). "
         yield f"Image not V2 signed?{EOL}"
-        yield from _halt(model, f"secure boot verification failed{EOL}")
+    yield from _halt(spec.model, f"secure boot verification failed{EOL}")
 
 
 def _load_lines(model: ChipModel, head: bytes, image: AppImage | None) -> Iterator[Step]:

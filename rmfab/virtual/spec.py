@@ -14,6 +14,8 @@ from rmfab.virtual.faults import Fault, FaultCall
 from rmfab.virtual.network import NEIGHBOURS, Network
 
 DEFAULT_FLASH_SIZE = 4 << 20
+_DIGEST_SIZE = 32
+_NOBODYS_DIGEST = hashlib.sha256(b"a key that nobody has").hexdigest()
 _OUI = bytes.fromhex("240ac4")
 
 
@@ -41,6 +43,8 @@ class BoardSpec:
     *strap* None is `run` where the host has reset lines and `download` where it has none. *paced* None is as fast as
     can be, otherwise bytes and flash take their time: at the negotiated rate, and at most at *paced* baud where that is
     not 0. *kill_pid* is the process that the fault `kill-at` ends. *networks* are the Wi-Fi networks around it.
+    *secure_boot_digest*: secure boot v2 is burnt, for the public key of this SHA-256 in hex. A board burns no eFuses by
+    itself, whatever its bootloader was built to do.
     """
 
     chip: Chip
@@ -55,12 +59,15 @@ class BoardSpec:
     faults: tuple[FaultCall, ...] = ()
     kill_pid: int | None = None
     networks: tuple[Network, ...] = NEIGHBOURS
+    secure_boot_digest: str | None = None
 
     def __post_init__(self) -> None:
         if self.mac is not None and (len(self.mac) != 6 or self.mac[0] & 1):
             raise ValueError("a board's MAC is six bytes of a unicast address")
         if self.flash_size < 1 << 20 or self.flash_size & (self.flash_size - 1) or self.flash_size > 1 << 27:
             raise ValueError("a flash size is a power of two from 1 MB to 128 MB")
+        if self.secure_boot_digest is not None and len(bytes.fromhex(self.secure_boot_digest)) != _DIGEST_SIZE:
+            raise ValueError("a key digest is 64 hex digits")
 
     def has(self, fault: Fault) -> bool:
         """Whether the board has *fault*."""
@@ -97,10 +104,12 @@ class BoardSpec:
     @property
     def security(self) -> Security:
         """What has been burnt."""
+        digest = self.secure_boot_digest or (_NOBODYS_DIGEST if self.has(Fault.SECURE_BOOT) else "")
         return Security(
-            secure_boot=self.has(Fault.SECURE_BOOT),
+            secure_boot=bool(digest),
             flash_encryption=self.has(Fault.FLASH_ENCRYPTION),
             secure_download=self.has(Fault.SECURE_DOWNLOAD),
+            digest=digest,
         )
 
     @property

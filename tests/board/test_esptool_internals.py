@@ -75,6 +75,12 @@ def test_methods_of_every_chip(chip):
         "hard_reset",
     ):
         assert callable(getattr(rom, name))
+    if chip not in (Chip.ESP32, Chip.ESP32C2):
+        assert callable(rom.get_key_block_purpose)
+        assert all(rom.KEY_PURPOSES[9 + n] == f"SECURE_BOOT_DIGEST{n}" for n in range(3))
+    assert isinstance(rom.EFUSE_RD_REG_BASE if chip is Chip.ESP32 else rom.EFUSE_BASE, int)
+    assert rom.IS_STUB is False
+    assert rom.STUB_CLASS.IS_STUB is True
     assert {"secure_download_mode", "sync_stub_detected"} <= set(vars(rom)) | _set_in_init()
 
     inspect.signature(rom.hard_reset).bind(None)

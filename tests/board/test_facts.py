@@ -3,11 +3,23 @@
 from dataclasses import replace
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 
-from rmfab.board.esp.facts import BoardFacts, Refused, SecurityState, refuse_chip, refuse_release, refuse_security
+from rmfab.board.esp.facts import (
+    BoardFacts,
+    Refused,
+    SecurityState,
+    foretell_secure_boot,
+    refuse_chip,
+    refuse_release,
+    refuse_security,
+    refuse_unsigned_images,
+)
 from rmfab.product.vocabulary import Chip
 from rmfab.release.build_folder import read_build_folder
+from rmfab.release.release import APP, BOOTLOADER
 from rmfab.virtual.firmware import make_build_folder
+from tests.release.test_secure_boot import signed as sign
 
 GOOD = BoardFacts("ESP32-C3", 4, "24:0a:c4:00:00:01", 4 << 20, SecurityState())
 
@@ -18,10 +30,21 @@ def release(tmp_path_factory):
     return read_build_folder(make_build_folder(tmp_path_factory.mktemp("c3"), Chip.ESP32C3, app_size=128 * 1024))
 
 
+@pytest.fixture(scope="module")
+def signed(release, tmp_path_factory):
+    """The same release, both images signed by one key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    folder = tmp_path_factory.mktemp("signed")
+    images = {name: sign(folder, key, image=release.part(name).data) for name in (BOOTLOADER, APP)}
+    parts = tuple(replace(part, sha256="", data=images.get(part.name, part.data)) for part in release.parts)
+    return replace(release, parts=parts)
+
+
 def judge(facts, release):
     """All judges, as detect asks them."""
     refuse_security(facts)
     refuse_chip(facts, Chip.ESP32C3)
+    refuse_unsigned_images(facts, release)
     refuse_release(facts, release)
 
 
@@ -29,7 +52,7 @@ def judge(facts, release):
     ("change", "cause"),
     [
         ({"security": SecurityState(secure_boot_v1=True)}, "secure-boot-v1"),
-        ({"security": SecurityState(secure_boot_v2=True)}, "secure-boot-v2"),
+        ({"security": SecurityState(secure_boot_v2=True)}, "secure-boot-unsigned"),
         # a key manager matters only where it holds the key of an encrypted flash: refused with it
         ({"security": SecurityState(flash_encryption=True)}, "flash-encryption"),
         ({"security": SecurityState(secure_download=True)}, "secure-download-mode"),
@@ -61,3 +84,40 @@ def test_every_chip_matches_its_name(chip):
     """esptool's spelling of a chip is ours but for case and hyphen."""
     name = chip.value.upper() if chip is Chip.ESP32 else f"ESP32-{chip.value.removeprefix('esp32').upper()}"
     refuse_chip(replace(GOOD, chip_name=name), chip)
+
+
+def secured(*digests):
+    """A board with secure boot v2 for the keys of these digests."""
+    return replace(GOOD, security=SecurityState(secure_boot_v2=True, secure_boot_digests=digests))
+
+
+def test_secure_boot_asks_for_its_own_key(signed):
+    """Signed with a key that is burnt, among others or cut to half as the ESP32-C2 keeps it, a release is fine."""
+    (digest,) = {block.key_digest for block in (*signed.app_signatures, *signed.bootloader_signatures)}
+    for facts in (secured(digest), secured("0" * 64, digest), secured(digest[:32]), GOOD):
+        judge(facts, signed)
+    for facts in (secured(), secured("0" * 64), secured("0" * 32)):
+        with pytest.raises(Refused, match="is signed with") as caught:
+            judge(facts, signed)
+        assert caught.value.cause == "secure-boot-key"
+        assert digest[:16] in str(caught.value)
+
+
+def test_both_images_must_be_signed(release, signed):
+    """A signed bootloader in front of an unsigned app would start nothing."""
+    (digest,) = {block.key_digest for block in signed.app_signatures}
+    for name in (BOOTLOADER, APP):
+        parts = tuple(release.part(name) if part.name == name else part for part in signed.parts)
+        with pytest.raises(Refused, match=f"the release's {name} is not signed"):
+            judge(secured(digest), replace(signed, parts=parts))
+
+
+def test_what_a_first_boot_would_burn_is_foretold(release, signed):
+    """Only a bootloader that turns secure boot on burns; where the build does not say, it may."""
+    unknown = replace(signed, configured=replace(signed.configured, secure_boot=None))
+    turning_on = replace(signed, configured=replace(signed.configured, secure_boot=True))
+    assert "it will burn" in foretell_secure_boot(GOOD, turning_on)
+    assert "it may (the build does not say) burn" in foretell_secure_boot(GOOD, unknown)
+    assert signed.bootloader_signatures[0].key_digest[:16] in foretell_secure_boot(GOOD, unknown)
+    for facts, other in ((GOOD, signed), (GOOD, release), (secured("0" * 64), turning_on)):
+        assert foretell_secure_boot(facts, other) is None

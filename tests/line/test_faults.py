@@ -28,7 +28,7 @@ FAULTS = {
     "no-sync": ("ERROR", "tx-path", DETECTED, False),
     "wrong-chip": ("FAIL", "chip-mismatch", DETECTED, False),
     "small-flash": ("FAIL", "flash-too-small", DETECTED, False),
-    "secure-boot": ("FAIL", "secure-boot-v2", DETECTED, False),
+    "secure-boot": ("FAIL", "secure-boot-unsigned", DETECTED, False),
     "flash-encryption": ("FAIL", "flash-encryption", DETECTED, False),
     "secure-download": ("FAIL", "secure-download-mode", DETECTED, False),
     "old-revision": ("FAIL", "revision-too-old", DETECTED, False),
@@ -146,7 +146,7 @@ def test_refusals_of_every_chip(tmp_path, chip):
         said = factory.run(*(board.url for board in boards), command="flash")
         causes = {unit["slot"]: unit["class"] for unit in said.units}
         assert [causes[board.url] for board in boards] == [
-            "secure-boot-v1" if chip is Chip.ESP32 and causes[boards[0].url] == "secure-boot-v1" else "secure-boot-v2",
+            "secure-boot-unsigned",
             "flash-encryption",
             "flash-too-small",
             "chip-mismatch",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rmfab.errors import RmfabError
 from rmfab.product.vocabulary import Chip
-from rmfab.release.release import Release
+from rmfab.release.release import APP, BOOTLOADER, Release
 
 
 class Refused(RmfabError):
@@ -17,12 +18,16 @@ class Refused(RmfabError):
 
 @dataclass(frozen=True)
 class SecurityState:
-    """The eFuses that forbid a plain write. *flash_encryption* and *secure_boot* as the chip enforces them."""
+    """The eFuses that forbid a plain write. *flash_encryption* and *secure_boot* as the chip enforces them.
+
+    *secure_boot_digests*: of the public keys that secure boot v2 trusts, in hex (of the ESP32-C2 the first half).
+    """
 
     secure_boot_v1: bool = False
     secure_boot_v2: bool = False
     flash_encryption: bool = False
     secure_download: bool = False
+    secure_boot_digests: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -42,7 +47,7 @@ class BoardFacts:
 
 
 def refuse_security(facts: BoardFacts) -> None:
-    """Refuses a board whose eFuses make a plain write brick it. Raises Refused."""
+    """Refuses a board whose eFuses make any write brick it. Raises Refused."""
     security = facts.security
     if security.secure_download:
         raise Refused(
@@ -56,13 +61,49 @@ def refuse_security(facts: BoardFacts) -> None:
             hint="use a board with fresh eFuses",
             cause="flash-encryption",
         )
-    for enabled, version in ((security.secure_boot_v1, 1), (security.secure_boot_v2, 2)):
-        if enabled:
+    if security.secure_boot_v1:
+        raise Refused(
+            "secure boot version 1 is on: the board would not boot this release",
+            hint="use a board with fresh eFuses",
+            cause="secure-boot-v1",
+        )
+
+
+def refuse_unsigned_images(facts: BoardFacts, release: Release) -> None:
+    """Refuses a release whose images a board with secure boot v2 would not start. Raises Refused."""
+    if not facts.security.secure_boot_v2:
+        return
+    for name, blocks in ((BOOTLOADER, release.bootloader_signatures), (APP, release.app_signatures)):
+        if not blocks:
             raise Refused(
-                f"secure boot version {version} is on: the board would not boot this release",
-                hint="use a board with fresh eFuses",
-                cause=f"secure-boot-v{version}",
+                f"secure boot is on, and the release's {name} is not signed: the board would never boot again",
+                hint="a release whose images are signed with the key that is burnt, or a board with fresh eFuses",
+                cause="secure-boot-unsigned",
             )
+        burnt, signed = facts.security.secure_boot_digests, [block.key_digest for block in blocks]
+        if not any(digest.startswith(known) for known in burnt for digest in signed):
+            raise Refused(
+                f"secure boot trusts {_shortened(burnt)}, and the release's {name} is signed with {_shortened(signed)}",
+                hint="the board belongs to another product, or the release was signed with another key",
+                cause="secure-boot-key",
+            )
+
+
+def foretell_secure_boot(facts: BoardFacts, release: Release) -> str | None:
+    """What the first boot of a signed release would do to an open board; None where it does nothing."""
+    blocks = release.bootloader_signatures
+    if facts.security.secure_boot_v2 or not blocks or release.configured.secure_boot is False:
+        return None
+    digests = _shortened([block.key_digest for block in blocks])
+    will = "will" if release.configured.secure_boot else "may (the build does not say)"
+    return (
+        f"the bootloader is signed for secure boot: at its first boot it {will} burn the key digest {digests} into the "
+        "eFuses, for ever; the board then boots nothing that is signed with another key"
+    )
+
+
+def _shortened(digests: Sequence[str]) -> str:
+    return ", ".join(f"{digest[:16]}…" for digest in digests) or "no key"
 
 
 def refuse_chip(facts: BoardFacts, chip: Chip) -> None:

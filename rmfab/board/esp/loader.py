@@ -15,8 +15,9 @@ from typing import Any, TypeVar
 
 import serial
 
+from rmfab.board.esp.burnt import burnt_digests
 from rmfab.board.esp.door import esptool, forget_said
-from rmfab.board.esp.facts import BoardFacts, SecurityState
+from rmfab.board.esp.facts import BoardFacts, Refused, SecurityState
 from rmfab.board.esp.payload import Block, Region, blank_md5
 from rmfab.board.port import ROM_BAUD, SerialPort, gone, swapped
 from rmfab.board.restart import Auto, FixtureCommand, Restart, Unwired
@@ -108,10 +109,13 @@ class Loader:
         esp = self._esp
         if esp.secure_download_mode:
             return BoardFacts(esp.CHIP_NAME, None, None, None, SecurityState(secure_download=True))
+        v1 = bool(esp.get_secure_boot_v1_enabled())
+        v2 = bool(esp.get_secure_boot_enabled()) and not v1
         security = SecurityState(
-            secure_boot_v1=bool(esp.get_secure_boot_v1_enabled()),
-            secure_boot_v2=bool(esp.get_secure_boot_enabled()) and not esp.get_secure_boot_v1_enabled(),
+            secure_boot_v1=v1,
+            secure_boot_v2=v2,
             flash_encryption=bool(esp.get_flash_encryption_enabled()),
+            secure_boot_digests=burnt_digests(esp, esp.CHIP_NAME) if v2 else (),
         )
         return BoardFacts(esp.CHIP_NAME, esp.get_chip_revision(), self._mac(), None, security)
 
@@ -125,6 +129,12 @@ class Loader:
             if baud != ROM_BAUD:
                 self._esp.change_baud(baud)
             self._esp = cmds.run_stub(self._esp)
+        if not self._esp.IS_STUB:
+            raise Refused(
+                f"esptool runs no stub on an {self._esp.CHIP_NAME} with secure boot, and rmfab writes through the stub",
+                hint="flash such a board before secure boot is burnt, or over the air",
+                cause="secure-boot-loader",
+            )
         self.baud = baud
         self._stub = True
         cmds.attach_flash(self._esp)
