@@ -196,7 +196,8 @@ def show(release: Path, as_json: bool) -> None:
 @click.option("--kind", type=click.Choice(KINDS), default=KINDS[0], show_default=True, help="Its key pair.")
 @click.option("--no-passphrase", is_flag=True, help="Leave the private key unencrypted.")
 @passphrase_file_option
-def keygen(output: Path, kind: str, no_passphrase: bool, passphrase_file: Path | None) -> None:
+@_json_option
+def keygen(output: Path, kind: str, no_passphrase: bool, passphrase_file: Path | None, as_json: bool) -> None:
     """Make a key pair that signs releases. One that is there already is never replaced."""
     from rmfab.commands.passphrase import KEY_ENVIRONMENT, Passphrases
     from rmfab.signing.keyfile import write_private_key
@@ -209,7 +210,7 @@ def keygen(output: Path, kind: str, no_passphrase: bool, passphrase_file: Path |
     secret = None if no_passphrase else Passphrases(KEY_ENVIRONMENT, passphrase_file).ask_new(str(output))
     signer = make_key(SigningKeyKind(kind))
     write_private_key(output, signer.key, secret)
-    _write_public(signer, public)
+    _write_public(signer, public, as_json)
     speech.say(f"{output}: keep it where nobody but the one who signs can read it, and a copy offline")
     speech.say(f"{public}: hand it to the factory; `rmfab trust add {public} --role release`")
 
@@ -217,18 +218,23 @@ def keygen(output: Path, kind: str, no_passphrase: bool, passphrase_file: Path |
 @command.command("pubkey")
 @key_option(required=True)
 @click.option("-o", "--output", type=_PATH, required=True, metavar="FILE", help="The public key to write.")
-def pubkey(keys: tuple[str, ...], passphrase_file: Path | None, output: Path) -> None:
+@_json_option
+def pubkey(keys: tuple[str, ...], passphrase_file: Path | None, output: Path, as_json: bool) -> None:
     """Write the public half of a key, such as one that never leaves its token."""
     if len(keys) != 1:
         raise click.UsageError("one --key")
-    _write_public(open_keys(keys, passphrase_file)[0], output)
+    _write_public(open_keys(keys, passphrase_file)[0], output, as_json)
 
 
-def _write_public(signer: Signer, path: Path) -> None:
+def _write_public(signer: Signer, path: Path, as_json: bool) -> None:
     from rmfab.files import write_file
 
-    write_file(path, signer.public.pem.encode())
-    speech.data(signer.public.id)
+    key = signer.public
+    write_file(path, key.pem.encode())
+    if as_json:
+        speech.document({"id": key.id, "kind": key.kind, "public": str(path)})
+    else:
+        speech.data(key.id)
 
 
 def _public_path(private: Path) -> Path:

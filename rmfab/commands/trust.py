@@ -51,6 +51,7 @@ def command() -> None:
 @click.option("--valid-until", type=_DAY, metavar="DATE", help="No longer from this day on (UTC).")
 @_threshold_option
 @key_option(required=False)
+@_json_option
 def add(
     file: Path,
     roles: tuple[str, ...],
@@ -60,6 +61,7 @@ def add(
     threshold: int | None,
     keys: tuple[str, ...],
     passphrase_file: Path | None,
+    as_json: bool,
 ) -> None:
     """Trust the public key (or certificate) in FILE.
 
@@ -80,6 +82,7 @@ def add(
     old = workspace.trust
     changed = (old or Trust(0, now())).adding(new, now(), threshold)
     _change(workspace, old, changed, keys, passphrase_file, f"{new} may sign as {', '.join(new.roles)}")
+    _tell(changed, as_json)
 
 
 @command.command("remove")
@@ -87,7 +90,15 @@ def add(
 @click.option("--reason", default="", help="Why; every refusal will say it.")
 @_threshold_option
 @key_option(required=True)
-def remove(key: str, reason: str, threshold: int | None, keys: tuple[str, ...], passphrase_file: Path | None) -> None:
+@_json_option
+def remove(
+    key: str,
+    reason: str,
+    threshold: int | None,
+    keys: tuple[str, ...],
+    passphrase_file: Path | None,
+    as_json: bool,
+) -> None:
     """Revoke a key, by its name or the beginning of its id: nothing that it signed is taken any more.
 
     It stays in the trust file as revoked. `rmfab trace --signer ID` lists the units that got what it signed.
@@ -98,6 +109,7 @@ def remove(key: str, reason: str, threshold: int | None, keys: tuple[str, ...], 
     old = _in_force(workspace)
     changed = old.revoking(key, reason, now(), threshold)
     _change(workspace, old, changed, keys, passphrase_file, f"{old.named(key)} is revoked")
+    _tell(changed, as_json)
 
 
 @command.command("list")
@@ -133,7 +145,8 @@ def list_(file: Path | None, as_json: bool) -> None:
 @command.command("import")
 @click.argument("file", type=_PATH)
 @click.option("--fingerprint", metavar="F", help="Of the first trust file, as its owner told you by another way.")
-def import_(file: Path, fingerprint: str | None) -> None:
+@_json_option
+def import_(file: Path, fingerprint: str | None, as_json: bool) -> None:
     """Take over a trust file: the first by its fingerprint, a later one only if the one before signed it."""
     from rmfab.signing.judge import judge_clock, judge_successor
     from rmfab.signing.trust import load_trust
@@ -144,6 +157,7 @@ def import_(file: Path, fingerprint: str | None) -> None:
     old = workspace.trust
     if old == new:
         speech.say(f"version {new.version} of the trust file is in force already")
+        _tell(new, as_json)
         return
     if old is not None:
         signers = judge_successor(old, envelope, new, now(), str(file))
@@ -154,13 +168,14 @@ def import_(file: Path, fingerprint: str | None) -> None:
         told = "its fingerprint is right"
     _write(workspace, envelope)
     speech.say(f"version {new.version} of the trust file is in force: {told}")
-    speech.data(new.fingerprint)
+    _tell(new, as_json)
 
 
 @command.command("export")
 @click.option("-o", "--output", type=_PATH, required=True, metavar="FILE", help="The file to write.")
 @click.option("--force", is_flag=True, help="Replace another file.")
-def export(output: Path, force: bool) -> None:
+@_json_option
+def export(output: Path, force: bool, as_json: bool) -> None:
     """Write the trust file for a station, and print the fingerprint to tell it by another way."""
     from rmfab.files import read_input, write_file
 
@@ -168,7 +183,7 @@ def export(output: Path, force: bool) -> None:
     trust = _in_force(workspace)
     write_file(output, read_input(workspace.trust_path), force=force)
     speech.say(f"{output}: version {trust.version}; tell the station this fingerprint by another way than the file:")
-    speech.data(trust.fingerprint)
+    _tell(trust, as_json)
 
 
 def _workspace() -> Workspace:
@@ -212,7 +227,14 @@ def _change(
     speech.say(f"{what}; version {new.version} of the trust file is in force")
     if not keys:
         speech.warn("this first trust file is signed by nobody; every later change needs --key")
-    speech.data(new.fingerprint)
+
+
+def _tell(trust: Trust, as_json: bool) -> None:
+    """Prints the fingerprint, or with it the version."""
+    if as_json:
+        speech.document({"version": trust.version, "fingerprint": trust.fingerprint})
+    else:
+        speech.data(trust.fingerprint)
 
 
 def put_in_force(workspace: Workspace, old: Trust | None, new: Trust, signers: list[Signer]) -> None:

@@ -169,3 +169,20 @@ def test_thresholds(terminal: Terminal, owner: Path):
     _trust(terminal, *command).refused(5, "not signed by those who may")
     assert _trust(terminal, *command, "--key", "file:b.key").code == 0
     assert "2 keys of the role release must sign" in terminal.well("-C", "owner", "trust", "list")
+
+
+def test_json_for_programs(terminal: Terminal, owner: Path):
+    """Every change tells version and fingerprint as one document, and a key its id."""
+    document = json.loads(terminal.well("release", "keygen", "-o", "j.key", "--no-passphrase", "--json"))
+    assert document == {"id": load_public_key(Path("j.pub")).id, "kind": "ed25519", "public": "j.pub"}
+    first = json.loads(terminal.well("-C", "owner", "trust", "add", "j.pub", "--role", "release", "--json"))
+    assert first["version"] == 1
+    exported = json.loads(terminal.well("-C", "owner", "trust", "export", "-o", "t.json", "--json"))
+    assert exported == first
+    imported = terminal.well(
+        "-C", "station", "trust", "import", "t.json", "--fingerprint", first["fingerprint"], "--json"
+    )
+    assert json.loads(imported) == first
+    terminal.well("-C", "owner", "trust", "add", "a.pub", "--role", "release", "--key", "file:j.key")
+    removed = terminal.well("-C", "owner", "trust", "remove", "a", "--key", "file:j.key", "--json")
+    assert json.loads(removed)["version"] == 3
