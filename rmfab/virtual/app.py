@@ -10,13 +10,13 @@ from collections.abc import Iterator
 from rmfab.release.app_image import AppDescriptor, AppImage
 from rmfab.release.partition_table import Partition, PartitionTable
 from rmfab.virtual.faults import Fault
-from rmfab.virtual.firmware import read_facts
 from rmfab.virtual.flash import Flash
 from rmfab.virtual.log import EOL, Log, idf_uses_colours
+from rmfab.virtual.markers import read_facts
 from rmfab.virtual.node import Firmware
 from rmfab.virtual.panic import SHOWN_SHA_DIGITS, abort, panic
 from rmfab.virtual.rainmaker import app_main
-from rmfab.virtual.script import Pause, Reset, ResetReason, Script, Step
+from rmfab.virtual.script import Enter, Pause, Reset, ResetReason, Script, Step
 from rmfab.virtual.spec import BoardSpec
 
 _NO_DESCRIPTOR = AppDescriptor("", "", "v5.5", "0" * 64, 0, "", "")
@@ -29,6 +29,9 @@ def start(
     """Runs the app of *image*, which lies in *part*."""
     descriptor = image.descriptor or _NO_DESCRIPTOR
     log = Log(180, coloured=idf_uses_colours(descriptor.idf_version))
+    facts = read_facts(flash.seen(part.offset, image.length))
+    firmware = Firmware(spec, flash, table, part, facts, descriptor, log)
+    yield Enter(firmware)
     yield from _startup(spec, log, image, descriptor)
     if spec.has(Fault.BROWNOUT):
         yield EOL + "Brownout detector was triggered" + EOL * 2
@@ -47,8 +50,7 @@ def start(
     if spec.has(Fault.PANIC):
         yield from panic(spec.model, descriptor)
         return
-    facts = read_facts(flash.seen(part.offset, image.length))
-    yield from app_main(Firmware(spec, flash, table, facts, descriptor, log))
+    yield from app_main(firmware)
 
 
 def _startup(spec: BoardSpec, log: Log, image: AppImage, descriptor: AppDescriptor) -> Iterator[Step]:

@@ -15,13 +15,15 @@ from rmfab.virtual.board import Board
 from rmfab.virtual.faults import FaultCall
 from rmfab.virtual.httpd import ProvisioningPort
 from rmfab.virtual.network import Network
+from rmfab.virtual.over_the_air import UpdateRefused, update
 from rmfab.virtual.ports import LOOPBACK, Port, make_port
+from rmfab.virtual.rollback import word_of_state
 from rmfab.virtual.spec import BoardSpec, Strap
 
 _SWAP_SECONDS = 1.5
 _COMMANDS = (
     "restart | strap download|run | power on|off | vanish | return | swap | fault NAME|none | "
-    "network none | network SSID RSSI [PASSWORD] | state"
+    "network none | network SSID RSSI [PASSWORD] | ota URL [CAFILE] | state"
 )
 
 
@@ -121,15 +123,12 @@ class Place:
                 await self._come_back()
             case ["swap"]:
                 self._come_back_as_another()
-            case ["fault", "none"]:
-                self._give_faults(())
             case ["fault", name]:
-                try:
-                    self._give_faults((*self.board.spec.faults, FaultCall.parse(name)))
-                except InputError as error:
-                    return f"error: {error}"
+                return self._give_fault(name)
             case ["network", *network]:
                 return self._hear(network)
+            case ["ota", url, *ca_file]:
+                return await self._update(url, " ".join(ca_file))
             case ["state"]:
                 return json.dumps(self._state)
             case _:
@@ -138,9 +137,19 @@ class Place:
 
     @property
     def _state(self) -> dict[str, object]:
-        board = self.board
+        board, firmware = self.board, self.board.firmware
         counts = {"commands": board.commands, "restarts": board.restarts}
-        return {**self.line, "mode": board.mode.value, "serving": board.service is not None, **counts}
+        slot = None if firmware is None else firmware.slot.label
+        ota = None if firmware is None else word_of_state(firmware)
+        doing = {"mode": board.mode.value, "serving": board.service is not None, "slot": slot, "ota": ota}
+        return {**self.line, **doing, **counts}
+
+    async def _update(self, url: str, ca_file: str) -> str:
+        try:
+            await update(self.board, url, Path(ca_file) if ca_file else None)
+        except UpdateRefused as refusal:
+            return f"error: {' '.join(str(refusal).split())}"
+        return "ok"
 
     def _hear(self, words: Sequence[str]) -> str:
         """`none`, or SSID RSSI [PASSWORD]: adds a network, or changes the one of that name."""
@@ -156,8 +165,14 @@ class Place:
         self.board.hear(heard)
         return "ok"
 
-    def _give_faults(self, faults: tuple[FaultCall, ...]) -> None:
+    def _give_fault(self, name: str) -> str:
+        """One fault more, or `none` at all."""
+        try:
+            faults = () if name == "none" else (*self.board.spec.faults, FaultCall.parse(name))
+        except InputError as error:
+            return f"error: {error}"
         self.board.spec = replace(self.board.spec, faults=faults)
+        return "ok"
 
 
 class Bench:

@@ -18,10 +18,23 @@ from rmfab.virtual.faults import Fault
 from rmfab.virtual.flash import Flash
 from rmfab.virtual.loader import RomLoader
 from rmfab.virtual.network import Network
+from rmfab.virtual.node import Firmware
 from rmfab.virtual.rainmaker import leave_stale_identity
 from rmfab.virtual.registers import Registers
 from rmfab.virtual.reset import ResetCircuit
-from rmfab.virtual.script import Answer, Pause, Reset, ResetReason, Script, Serve, Service, Step
+from rmfab.virtual.script import (
+    Alarm,
+    Answer,
+    Enter,
+    Listen,
+    Pause,
+    Reset,
+    ResetReason,
+    Script,
+    Serve,
+    Service,
+    Step,
+)
 from rmfab.virtual.spec import BoardSpec, Strap
 from rmfab.virtual.stub import Stub
 from rmfab.virtual.uart import ROM_BAUD, Timeline, Uart
@@ -77,6 +90,7 @@ class Board:
         self._life = 0
         self._answer: Callable[[bytes], Iterator[Step]] | None = None
         self.service: Service | None = None
+        self.firmware: Firmware | None = None
         self.on_service: Callable[[bool], None] = lambda _serving: None
         self._data_commands = 0
         self._spent: set[Fault] = set()
@@ -123,6 +137,10 @@ class Board:
         self._count_command()
         return not self._stalled
 
+    def carry_on(self, steps: Iterator[Step]) -> None:
+        """Steps of the firmware that something outside of the chip has led to."""
+        self._play(steps)
+
     def hear(self, networks: tuple[Network, ...]) -> None:
         """Changes the Wi-Fi networks around the board."""
         self.spec = replace(self.spec, networks=networks)
@@ -148,6 +166,7 @@ class Board:
         self._busy_until = 0.0
         self._loader = None
         self._answer = None
+        self.firmware = None
         self._serve(None)
         self.uart.drop_output()
         self.mode = mode
@@ -188,10 +207,19 @@ class Board:
             elif isinstance(step, Reset):
                 self._reset(step.reason, self._latched)
                 return
-            elif isinstance(step, Serve):
-                self._serve(step.service)
             else:
-                self._answer = step.answer
+                self._take(step)
+
+    def _take(self, step: Listen | Serve | Enter | Alarm) -> None:
+        match step:
+            case Listen(answer):
+                self._answer = answer
+            case Serve(service):
+                self._serve(service)
+            case Enter(firmware):
+                self.firmware = firmware
+            case Alarm(seconds, steps):
+                self._later(seconds, lambda: self._play(steps))
 
     def _serve(self, service: Service | None) -> None:
         self.service = service
@@ -205,6 +233,7 @@ class Board:
     def _reset(self, reason: ResetReason, strap: Strap) -> None:
         if self._draining:
             self._answer = None
+            self.firmware = None
             self._serve(None)
             self._frames.clear()
             self._later(self._draining, lambda: self._start(reason, strap))

@@ -7,39 +7,30 @@ bootloader_common.c).
 from __future__ import annotations
 
 import hashlib
-import struct
-import zlib
 from collections.abc import Generator, Iterator
 
 from rmfab.errors import InputError
 from rmfab.release.app_image import AppImage
-from rmfab.release.partition_table import AppSubtype, DataSubtype, Partition, PartitionTable, PartitionType
-from rmfab.virtual import app, rom
-from rmfab.virtual.flash import SECTOR, Flash
+from rmfab.release.partition_table import AppSubtype, Partition, PartitionTable, PartitionType
+from rmfab.virtual import app, otadata, rom
+from rmfab.virtual.flash import Flash
+from rmfab.virtual.image_check import NotBootable, segment_lines, verified
 from rmfab.virtual.log import EOL, Log, idf_uses_colours
+from rmfab.virtual.markers import read_bootloader_facts
+from rmfab.virtual.otadata import Entry, OtaState
 from rmfab.virtual.script import Pause, Reset, ResetReason, Script, Step
 from rmfab.virtual.spec import BoardSpec
 
 _TABLE_OFFSETS = (0xC000, 0x8000)
 _TABLE_SIZE = 0xC00
-_OTADATA = struct.Struct("<I20sII")
-_UNDEFINED = 0xFFFFFFFF
-_UNUSABLE_STATES = (3, 4)  # invalid, aborted
+_MARKED_SIZE = 0x8000  # a bootloader's marker block lies in its first segment
+_FACTORY = -1
 _RETRY_SECONDS = 0.5
 _EN_SECONDS = 0.01  # from EN to the first character
 _WATCHDOG_WORDS = ("PRO CPU has been reset by WDT.", "WDT reset info: PRO CPU PC=0x4037c6f2")
 _MODES = {"qio": "QIO", "qout": "QOUT", "dio": "DIO", "dout": "DOUT"}
 
 download_banner = rom.download_banner
-
-
-class NotBootable(Exception):
-    """This app cannot be started; *line* is what the bootloader says, with its tag."""
-
-    def __init__(self, tag: str, line: str) -> None:
-        super().__init__(line)
-        self.tag = tag
-        self.line = line
 
 
 def boot(spec: BoardSpec, flash: Flash, reason: ResetReason) -> Script:
@@ -65,6 +56,7 @@ class _Bootloader:
         except InputError:  # a digest that does not hold: the ROM has started it all the same
             self._image = None
         self._version = self._image.bootloader.idf_version if self._image and self._image.bootloader else "v5.5"
+        self._facts = read_bootloader_facts(flash.read(self._model.chip.bootloader_offset, _MARKED_SIZE))
         self._log = Log(20, coloured=idf_uses_colours(self._version))
 
     def run(self) -> Script:
@@ -131,86 +123,75 @@ class _Bootloader:
         yield self._log("boot", "End of partition table")
 
     def _select(self, table: PartitionTable) -> Script:
-        slots = sorted((part for part in table.partitions if part.is_ota_app), key=lambda part: part.subtype)
+        """Starts the app that otadata names; where it does not load, the ones before it, then the ones behind it."""
+        slots = otadata.app_slots(table)
         factory = next((p for p in table.apps() if p.subtype == AppSubtype.FACTORY), None)
-        otadata = next(iter(table.data(DataSubtype.OTA)), None)
-        chosen = self._chosen_slot(otadata, len(slots))
-        first = factory
-        if otadata is not None and slots and chosen is not None:
-            first = slots[chosen]
-        elif factory is not None:
-            yield self._log("boot", "Defaulting to factory image")
-        elif slots:
-            yield self._log("boot", "No factory image, trying OTA 0")
-            first = slots[0]
-        candidates = [part for part in (first, *slots, factory) if part is not None]
-        for part in dict.fromkeys(candidates):
-            image = yield from self._load(part)
+        data = otadata.partition(table)
+        initial = data is not None and factory is None and otadata.is_initial(otadata.read(self._flash, data))
+        start = yield from self._start_index(data, len(slots), factory is not None)
+        apps = dict(enumerate(slots)) | ({} if factory is None else {_FACTORY: factory})
+        for index in (*range(start, _FACTORY - 1, -1), *range(start + 1, len(slots))):
+            if index not in apps:
+                continue
+            image = yield from self._load(apps[index])
             if image is not None:
-                if otadata is not None and chosen is None and factory is None:
-                    yield from self._write_otadata(otadata, slots.index(part))
-                yield self._log("boot", "Disabling RNG early entropy source...")
-                yield from app.start(self._spec, self._flash, table, part, image, self._flash_size)
+                if initial and data is not None:
+                    yield from self._write_otadata(data, index)
+                yield from self._enter(table, apps[index], image)
                 return
-            kind = "Factory app partition" if part is factory else f"OTA app partition slot {part.subtype - 0x10}"
+            kind = "Factory app partition" if index == _FACTORY else f"OTA app partition slot {index}"
             yield self._log.failure("boot", f"{kind} is not bootable")
+        yield from self._try_test_app(table)
+
+    def _start_index(self, data: Partition | None, slots: int, has_factory: bool) -> Generator[Step, None, int]:
+        """The slot to begin with, or -1 for the factory app; states change as rollback wants it."""
+        if data is None:
+            return _FACTORY
+        pair = otadata.read(self._flash, data)
+        if self._facts.rollback:
+            pair = otadata.with_aborted(pair)
+            otadata.write(self._flash, data, pair)
+        if all(entry.is_unusable for entry in pair) or not slots:
+            yield self._log("boot", "Defaulting to factory image" if has_factory else "No factory image, trying OTA 0")
+            return _FACTORY if has_factory else 0
+        number = otadata.in_force(pair)
+        if number is None:
+            way = ", falling back to factory" if has_factory else " and no factory, will try all partitions"
+            yield self._log.failure("boot", f"ota data partition invalid{way}")
+            return _FACTORY
+        if self._facts.rollback:
+            otadata.write(self._flash, data, otadata.with_started(pair))
+        return pair[number].slot(slots)
+
+    def _try_test_app(self, table: PartitionTable) -> Script:
+        """The last resort before the restart."""
+        part = next((p for p in table.apps() if p.subtype == AppSubtype.TEST), None)
+        image = None if part is None else (yield from self._load(part))
+        if part is not None and image is not None:
+            yield self._log("boot", "Falling back to test app as only bootable partition", "W")
+            yield from self._enter(table, part, image)
+            return
         yield from self._give_up("No bootable app partitions in the partition table")
 
-    def _chosen_slot(self, otadata: Partition | None, slots: int) -> int | None:
-        """The slot that otadata names, None where it names none."""
-        if otadata is None or not slots:
-            return None
-        sequences = [self._sequence(otadata.offset + half * SECTOR) for half in range(2)]
-        best = max(sequences)
-        return (best - 1) % slots if best else None
+    def _enter(self, table: PartitionTable, part: Partition, image: AppImage) -> Script:
+        yield self._log("boot", "Disabling RNG early entropy source...")
+        yield from app.start(self._spec, self._flash, table, part, image, self._flash_size)
 
-    def _sequence(self, address: int) -> int:
-        sequence, _, state, crc = _OTADATA.unpack(self._flash.seen(address, _OTADATA.size))
-        sound = crc == zlib.crc32(sequence.to_bytes(4, "little"), 0xFFFFFFFF)
-        return sequence if sound and sequence != _UNDEFINED and state not in _UNUSABLE_STATES else 0
-
-    def _write_otadata(self, otadata: Partition, slot: int) -> Iterator[Step]:
-        sequence = slot + 1
-        crc = zlib.crc32(sequence.to_bytes(4, "little"), 0xFFFFFFFF)
-        self._flash.erase(otadata.offset, SECTOR)
-        self._flash.program(otadata.offset, _OTADATA.pack(sequence, b"\xff" * 20, _UNDEFINED, crc))
-        yield self._log("boot", f"Set actual ota_seq={sequence} in otadata[0]")
+    def _write_otadata(self, data: Partition, slot: int) -> Iterator[Step]:
+        """Notes the slot that was found where the factory has left otadata blank and there is no factory app."""
+        _, second = otadata.read(self._flash, data)
+        otadata.write(self._flash, data, (Entry.of(slot + 1, OtaState.VALID), second))
+        yield self._log("boot", f"Set actual ota_seq={slot + 1} in otadata[0]")
 
     def _load(self, part: Partition) -> Generator[Step, None, AppImage | None]:
         """Checks the app in *part*; the generator returns its image, None where it cannot be started."""
         try:
-            image = self._checked(part)
+            image = verified(self._spec, self._flash, part)
         except NotBootable as problem:
             yield self._log.failure(problem.tag, problem.line)
             return None
-        for number, segment in enumerate(image.segments):
-            how = "load" if any(low <= segment.load_address < high for low, high in self._model.ram) else "map"
-            yield self._log(
-                "esp_image",
-                f"segment {number}: paddr={part.offset + segment.file_offset:08x} vaddr={segment.load_address:08x} "
-                f"size={segment.length:05x}h ({segment.length:6d}) {how}",
-                after=1 + segment.length // 8000,
-            )
+        yield from segment_lines(self._log, self._model, part, image, loading=True)
         yield self._log("boot", f"Loaded app from partition at offset 0x{part.offset:x}")
-        return image
-
-    def _checked(self, part: Partition) -> AppImage:
-        """Raises NotBootable."""
-        try:
-            image = AppImage.parse(self._flash.seen(part.offset, part.size), part.label)
-        except InputError as error:
-            raise NotBootable("esp_image", _image_complaint(error.cause, part)) from None
-        revision = self._spec.chip_revision
-        if image.chip_id != self._model.chip.image_id:
-            raise NotBootable(
-                "boot_comm", f"mismatch chip ID, expected {self._model.chip.image_id}, found {image.chip_id}"
-            )
-        if revision < image.min_revision:
-            need, have = _revision(image.min_revision), _revision(revision)
-            raise NotBootable("boot_comm", f"chip revision check failed. Required >= {need}, found {have}.")
-        if image.max_revision not in (0, 0xFFFF) and revision > image.max_revision:
-            need, have = _revision(image.max_revision), _revision(revision)
-            raise NotBootable("boot_comm", f"chip revision check failed. Required <= {need}, found {have}.")
         return image
 
     def _give_up(self, words: str) -> Iterator[Step]:
@@ -224,19 +205,6 @@ def _md5_holds(table: bytes) -> bool:
     """Whether the MD5 row, where there is one, is that of the rows before it."""
     row = next((at for at in range(0, _TABLE_SIZE, 32) if table[at : at + 2] == b"\xeb\xeb"), None)
     return row is None or table[row + 16 : row + 32] == hashlib.md5(table[:row], usedforsecurity=False).digest()
-
-
-def _image_complaint(cause: str, part: Partition) -> str:
-    return {
-        "image-magic": f"image at 0x{part.offset:x} has invalid magic byte (nothing flashed here?)",
-        "image-short": f"image at 0x{part.offset:x}: partition size 0x{part.size:x} is too small for the image",
-        "image-checksum": "Checksum failed. Calculated 0x5a read 0xa5",
-        "image-digest": "Image hash failed - image is corrupt",
-    }.get(cause, "image is corrupt")
-
-
-def _revision(number: int) -> str:
-    return f"v{number // 100}.{number % 100}"
 
 
 def _usage(part: Partition) -> str:

@@ -2,15 +2,14 @@
 
 Bootloader, partition table and app are real images as ESP-IDF's tools describe them (load addresses, alignment of
 mapped segments, checksum, digest, descriptors); only the instructions in them are none. What a virtual board must know
-of how the firmware was "compiled" stands in a marker block in the app's data: `RMFABVFW`, u16 length, JSON.
+of how bootloader and app were "compiled" stands in a marker block in the data of each.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import struct
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 from rmfab.errors import InputError
@@ -28,39 +27,20 @@ from rmfab.release.app_image import (
     xor_checksum,
 )
 from rmfab.release.partition_table import DataSubtype, Partition, PartitionTable, PartitionType
+from rmfab.virtual.markers import BootloaderFacts, FirmwareFacts, bootloader_marker, marker_block
+from rmfab.virtual.sdkconfig import sdkconfig
 
 IDF_VERSION = "v5.5.1"
 COMPILE_DATE = "Jan  1 2026"
 COMPILE_TIME = "00:00:00"
 TABLE_OFFSET = 0xC000
 APP_OFFSET = 0x20000
-MARKER = b"RMFABVFW"
 
 _PAGE = 0x10000
 _DIO = 2
 _ELF_SHA256_AT = 144  # in esp_app_desc_t
 _LOADED = 0x6000
 _LEAST_APP = 0x20000
-
-
-@dataclass(frozen=True)
-class FirmwareFacts:
-    """How a firmware was compiled, as far as a virtual board plays it; defaults are stock RainMaker firmware.
-
-    *claim*: assisted claiming is compiled in, and used where key or certificate are missing. *sec_patch_ver*: 1, or 0
-    for firmware from before the counting nonce of security 2. *ch_resp*: the challenge-response endpoint. *show_qr*:
-    the console prints the QR payload.
-    """
-
-    security: Security = Security.SRP6A
-    transport: Transport = Transport.BLE
-    name_prefix: str = "PROV"
-    qr: QrForm = QrForm.JSON
-    console: bool = True
-    claim: bool = True
-    sec_patch_ver: int = 1
-    ch_resp: bool = True
-    show_qr: bool = True
 
 
 @dataclass(frozen=True)
@@ -126,21 +106,41 @@ def make_build_folder(
     sec_patch_ver: int = 1,
     ch_resp: bool = True,
     show_qr: bool = True,
+    rollback: bool = True,
+    confirms: bool = True,
+    secure_version: int = 0,
+    secure_boot: bool = False,
     seed: int = 0,
 ) -> Path:
     """Writes a build folder as `idf.py build` leaves it and returns *folder*; the same arguments give the same bytes.
 
-    *app_size* and *flash_size* in bytes; *seed* chooses the app's filling. Raises InputError where *folder* holds
-    another firmware or a size cannot be had.
+    *app_size* and *flash_size* in bytes; *seed* chooses the app's filling. *rollback* holds for bootloader and app,
+    *secure_boot* is noted in the configuration only: the images are not signed. Raises InputError where *folder* holds
+    another firmware, a size cannot be had, or a *secure_version* comes without *rollback*.
     """
-    facts = FirmwareFacts(security, transport, name_prefix, qr, console, claim, sec_patch_ver, ch_resp, show_qr)
+    if secure_version and not rollback:
+        raise InputError("a secure version needs rollback: ESP-IDF has no anti-rollback without it")
+    facts = FirmwareFacts(
+        security, transport, name_prefix, qr, console, claim, sec_patch_ver, ch_resp, show_qr, confirms, rollback
+    )
+    sizes = {"app_size": app_size, "flash_size": flash_size}
+    app = make_app(chip, project, version, facts, **sizes, secure_version=secure_version, seed=seed)
     files = {
-        "bootloader/bootloader.bin": make_bootloader(chip, flash_size, seed=seed),
+        "bootloader/bootloader.bin": make_bootloader(chip, flash_size, rollback=rollback, seed=seed),
         "partition_table/partition-table.bin": rainmaker_table().encode(),
         "ota_data_initial.bin": b"\xff" * 0x2000,
-        f"{project}.bin": make_app(chip, project, version, facts, app_size=app_size, flash_size=flash_size, seed=seed),
+        f"{project}.bin": app,
         "flasher_args.json": _json_file(_flasher_args(chip, project, flash_size)),
         "project_description.json": _json_file(_project_description(chip, project, version)),
+        "config/sdkconfig.json": _json_file(
+            sdkconfig(
+                chip,
+                facts,
+                table_offset=TABLE_OFFSET,
+                secure_version=secure_version,
+                secure_boot=secure_boot,
+            )
+        ),
     }
     for name, data in files.items():
         make_folder((folder / name).parent)
@@ -166,13 +166,17 @@ def rainmaker_table() -> PartitionTable:
     )
 
 
-def make_bootloader(chip: Chip, flash_size: int, *, seed: int = 0) -> bytes:
-    """A second-stage bootloader image of about 24 KB with its descriptor, for *flash_size* bytes of flash."""
+def make_bootloader(chip: Chip, flash_size: int, *, rollback: bool = True, seed: int = 0) -> bytes:
+    """A second-stage bootloader image of about 24 KB with descriptor and marker block, for *flash_size* bytes of flash.
+
+    With *rollback* it takes back an update that was not confirmed at its first boot, as RainMaker's examples have it.
+    """
     layout = _LAYOUTS[chip]
     descriptor = BOOTLOADER_DESCRIPTOR.pack(
         BOOTLOADER_DESCRIPTOR_MAGIC, b"", 1, IDF_VERSION.encode(), f"{COMPILE_DATE} {COMPILE_TIME}".encode(), b""
     )
-    data = descriptor + _filling(f"{chip.value} bootloader data", seed, 0x1800 - len(descriptor))
+    head = descriptor + bootloader_marker(BootloaderFacts(rollback))
+    data = head + _filling(f"{chip.value} bootloader data", seed, 0x1800 - len(head))
     text = _filling(f"{chip.value} bootloader text", seed, 0x4800)
     return _image(chip, flash_size, layout.boot_iram + 0x10, ((layout.boot_dram, data), (layout.boot_iram, text)))
 
@@ -185,6 +189,7 @@ def make_app(
     *,
     app_size: int = 256 * 1024,
     flash_size: int = 4 << 20,
+    secure_version: int = 0,
     seed: int = 0,
 ) -> bytes:
     """An app image of exactly *app_size* bytes (a multiple of 16, at least 128 KiB) with descriptor and marker block.
@@ -194,7 +199,8 @@ def make_app(
     largest = rainmaker_table().required("ota_0").size
     if not _LEAST_APP <= app_size <= largest or app_size % 16:
         raise InputError(f"an app of {app_size} bytes cannot be made: 16 * n, {_LEAST_APP} to {largest}")
-    segments = _app_segments(chip, _descriptor(project, version) + marker_block(facts), app_size, seed)
+    head = _descriptor(project, version, secure_version) + marker_block(facts)
+    segments = _app_segments(chip, head, app_size, seed)
     elf = hashlib.sha256(b"".join(data for _, data in segments)).digest()
     address, first = segments[0]
     at = _ELF_SHA256_AT
@@ -202,62 +208,13 @@ def make_app(
     return _image(chip, flash_size, _LAYOUTS[chip].iram + 0x100, tuple(segments))
 
 
-def marker_block(facts: FirmwareFacts) -> bytes:
-    """The marker block that `read_facts` finds, padded to 4 bytes."""
-    values = {
-        "ch_resp": facts.ch_resp,
-        "claim": facts.claim,
-        "console": facts.console,
-        "name_prefix": facts.name_prefix,
-        "qr": facts.qr.value,
-        "sec_patch_ver": facts.sec_patch_ver,
-        "security": int(facts.security),
-        "show_qr": facts.show_qr,
-        "transport": facts.transport.value,
-    }
-    body = json.dumps(values, sort_keys=True, separators=(",", ":")).encode()
-    block = MARKER + struct.pack("<H", len(body)) + body
-    return block.ljust(-(-len(block) // 4) * 4, b"\0")
-
-
-def read_facts(app: bytes) -> FirmwareFacts:
-    """How this app was compiled; stock RainMaker firmware, which carries no marker block, has the defaults.
-
-    Raises InputError where the marker block does not make sense.
-    """
-    at = app.find(MARKER)
-    if at < 0:
-        return FirmwareFacts()
-    start = at + len(MARKER) + 2
-    try:
-        (length,) = struct.unpack_from("<H", app, start - 2)
-        values = json.loads(app[start : start + length])
-        if set(values) != {field.name for field in fields(FirmwareFacts)}:
-            raise ValueError("other keys")
-        return FirmwareFacts(
-            Security(values["security"]),
-            Transport(values["transport"]),
-            str(values["name_prefix"]),
-            QrForm(values["qr"]),
-            bool(values["console"]),
-            bool(values["claim"]),
-            int(values["sec_patch_ver"]),
-            bool(values["ch_resp"]),
-            bool(values["show_qr"]),
-        )
-    except (struct.error, ValueError, TypeError) as error:
-        raise InputError(
-            "the marker block of this virtual firmware cannot be read", where=f"app image, offset 0x{at:x}"
-        ) from error
-
-
-def _descriptor(project: str, version: str) -> bytes:
+def _descriptor(project: str, version: str, secure_version: int) -> bytes:
     for text in (project, version):
         if len(text.encode()) > 31:
             raise InputError(f'"{text}" is too long for an app descriptor: at most 31 bytes')
     return APP_DESCRIPTOR.pack(
         APP_DESCRIPTOR_MAGIC,
-        0,
+        secure_version,
         b"",
         version.encode(),
         project.encode(),

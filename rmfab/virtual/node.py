@@ -12,12 +12,12 @@ from functools import cached_property
 from rmfab.nvs import reader
 from rmfab.product.vocabulary import QrForm, Security
 from rmfab.release.app_image import AppDescriptor
-from rmfab.release.partition_table import PartitionTable
+from rmfab.release.partition_table import Partition, PartitionTable
 from rmfab.virtual import sec2
 from rmfab.virtual.faults import Fault
-from rmfab.virtual.firmware import FirmwareFacts
 from rmfab.virtual.flash import Flash
 from rmfab.virtual.log import Log
+from rmfab.virtual.markers import FirmwareFacts
 from rmfab.virtual.nvs_writer import NvsWriter
 from rmfab.virtual.signature import signed
 from rmfab.virtual.spec import BoardSpec
@@ -35,14 +35,21 @@ _LENGTH = 4  # bytes of the length before an SSID
 
 @dataclass
 class Firmware:
-    """The app as it runs on one board."""
+    """The app as it runs on one board, in the partition *slot*.
+
+    *online*: it has joined a network. *updating*: an update is on its way. *taken_back*: the one before this start was.
+    """
 
     spec: BoardSpec
     flash: Flash
     table: PartitionTable
+    slot: Partition
     facts: FirmwareFacts
     descriptor: AppDescriptor
     log: Log
+    online: bool = False
+    updating: bool = False
+    taken_back: bool = False
 
     @cached_property
     def factory(self) -> reader.Image | None:

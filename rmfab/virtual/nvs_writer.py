@@ -78,6 +78,10 @@ class NvsWriter:
         data = (ItemType.BLOB_DATA, start, _spanned(value), value)
         self._replace(namespace, key, [data, (ItemType.BLOB_INDEX, _NO_CHUNK, index, b"")])
 
+    def erase(self, namespace: str, key: str) -> None:
+        """Erases what stands under a key. Raises NvsFull where there is no room for the namespace's own entry."""
+        self._replace(namespace, key, [])
+
     def erase_all(self) -> None:
         """Erases the partition."""
         self._flash.erase(self._offset, self._pages * PAGE_SIZE)

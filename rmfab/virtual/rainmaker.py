@@ -21,6 +21,7 @@ from rmfab.virtual.node import FACTORY_PARTITION, NAMESPACE, WIFI_NAMESPACE, Fir
 from rmfab.virtual.nvs_writer import NvsFull, NvsWriter
 from rmfab.virtual.panic import abort
 from rmfab.virtual.protocomm.service import ProvisioningService
+from rmfab.virtual.rollback import enable_updates
 from rmfab.virtual.script import Listen, Pause, Script, Serve, Step
 from rmfab.virtual.station import Station
 
@@ -47,6 +48,7 @@ def app_main(firmware: Firmware) -> Script:
         yield Pause(_ABORT_SECONDS)
         yield from abort(firmware.spec.model, firmware.descriptor)
         return
+    yield from enable_updates(firmware)
     yield firmware.log("esp_rmaker_core", "Starting RainMaker Work Queue task")
     if firmware.station is not None:
         yield firmware.log("app_wifi", "Already provisioned, starting Wi-Fi STA")

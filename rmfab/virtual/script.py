@@ -1,4 +1,5 @@
-"""What firmware does over time, as steps: it prints, pauses, resets, listens on its console, offers provisioning."""
+"""What firmware does over time, as steps: it prints, pauses, resets, listens on its console, offers provisioning, sets
+itself an alarm."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ from enum import Enum, unique
 from typing import Protocol
 
 from rmfab.virtual.network import Network
+from rmfab.virtual.node import Firmware
 
 
 @unique
@@ -88,5 +90,20 @@ class Serve:
     service: Service | None
 
 
-Step = str | Pause | Reset | Listen | Serve
+@dataclass(frozen=True)
+class Enter:
+    """From here on *firmware* runs, until the chip is reset."""
+
+    firmware: Firmware
+
+
+@dataclass(frozen=True)
+class Alarm:
+    """*steps* are taken after *seconds*, whatever else happens meanwhile; a reset calls them off."""
+
+    seconds: float
+    steps: Iterator[Step]
+
+
+Step = str | Pause | Reset | Listen | Serve | Enter | Alarm
 Script = Iterator[Step]

@@ -29,6 +29,7 @@ from rmfab.virtual.spec import BoardSpec, Link, Strap
 _START_SECONDS = 20.0
 _END_SECONDS = 5.0
 _CONTROL_SECONDS = 10.0
+_UPDATE_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,8 @@ class BoardHandle:
     def control(self, command: str) -> str:
         """Sends one control command and returns its answer. Raises StationError where it is refused."""
         host, _, number = self.address.rpartition(":")
-        with socket.create_connection((host, int(number)), timeout=_CONTROL_SECONDS) as connection:
+        seconds = _UPDATE_SECONDS if command.startswith("ota ") else _CONTROL_SECONDS
+        with socket.create_connection((host, int(number)), timeout=seconds) as connection:
             connection.sendall(command.encode() + b"\n")
             answer = connection.makefile().readline().strip()
         if not answer or answer.startswith("error: "):
@@ -56,7 +58,8 @@ class BoardHandle:
         return answer
 
     def state(self) -> dict[str, Any]:
-        """Mode, whether it serves provisioning, commands and restarts so far, MAC and addresses."""
+        """Mode, whether it serves provisioning, running slot and its update's state, commands and restarts so far, MAC
+        and addresses. `slot` and `ota` are None while no app runs."""
         state: dict[str, Any] = json.loads(self.control("state"))
         return state
 
@@ -194,6 +197,7 @@ def spec_to_json(spec: BoardSpec) -> dict[str, object]:
         "faults": [str(call) for call in spec.faults],
         "kill_pid": spec.kill_pid,
         "networks": [network.to_json() for network in spec.networks],
+        "secure_boot_digest": spec.secure_boot_digest,
     }
 
 
@@ -212,4 +216,5 @@ def spec_from_json(values: Mapping[str, Any]) -> BoardSpec:
         faults=tuple(map(FaultCall.parse, values["faults"])),
         kill_pid=values["kill_pid"],
         networks=tuple(map(Network.from_json, values["networks"])),
+        secure_boot_digest=values["secure_boot_digest"],
     )

@@ -13,6 +13,7 @@ from rmfab.virtual.log import EOL
 from rmfab.virtual.network import Network
 from rmfab.virtual.node import Firmware
 from rmfab.virtual.nvs_writer import NvsFull
+from rmfab.virtual.rollback import broker_reached
 from rmfab.virtual.script import Pause, Step
 
 _CONNECT_SECONDS = 1.0  # the manager waits, so that the answer gets out before the channel changes
@@ -64,6 +65,7 @@ class Station:
         yield self._wait(_ASSOCIATE_SECONDS)
         if network.password and network.password.encode() != password:
             return Refusal.AUTHENTICATION
+        self._firmware.online = True
         yield f"I (2412) wifi:connected with {network.ssid}, aid = 1, channel {network.channel}, BW20{EOL}"
         yield self._firmware.log("esp_netif_handlers", f"sta ip: {ADDRESS}, mask: 255.255.255.0, gw: 192.168.7.1")
         yield self._firmware.log("app_network", f"Connected with IP Address:{ADDRESS}")
@@ -79,6 +81,7 @@ class Station:
         yield log("esp_rmaker_core", "Waiting for MQTT connection")
         yield self._wait(_MQTT_SECONDS)
         yield log("esp_mqtt_glue", "MQTT Connected", after=700)
+        yield from broker_reached(self._firmware)
         yield log("esp_rmaker_core", "Waiting for User Node Association.")
 
     def find(self, ssid: bytes) -> Network | None:

@@ -20,16 +20,8 @@ from rmfab.release.app_image import AppImage
 from rmfab.release.partition_table import PartitionTable
 from rmfab.release.preflight import inspect_release
 from rmfab.release.release import open_release
-from rmfab.virtual.firmware import (
-    MARKER,
-    FirmwareFacts,
-    make_app,
-    make_bootloader,
-    make_build_folder,
-    marker_block,
-    rainmaker_table,
-    read_facts,
-)
+from rmfab.virtual.firmware import make_app, make_bootloader, make_build_folder, rainmaker_table
+from rmfab.virtual.markers import MARKER, FirmwareFacts, marker_block, read_bootloader_facts, read_facts
 
 APP_SIZE = 0x20000
 
@@ -136,7 +128,7 @@ FACTS = [
     FirmwareFacts(),
     FirmwareFacts(Security.PLAIN, Transport.SOFTAP, "LÄMP", QrForm.COMPACT, console=False),
     FirmwareFacts(security=Security.X25519),
-    FirmwareFacts(claim=False, sec_patch_ver=0, ch_resp=False, show_qr=False),
+    FirmwareFacts(claim=False, sec_patch_ver=0, ch_resp=False, show_qr=False, confirms=False, rollback=False),
 ]
 
 
@@ -169,6 +161,22 @@ def test_a_damaged_marker_is_an_input_error(block: bytes):
         read_facts(b"\0" * 40 + block)
 
 
+@pytest.mark.parametrize("rollback", [True, False])
+def test_a_bootloader_tells_whether_it_has_rollback(rollback: bool):
+    """Rollback stands in the bootloader's image, which stays as long as it is; a bootloader of others has none."""
+    data = make_bootloader(Chip.ESP32C6, 4 << 20, rollback=rollback)
+    assert AppImage.parse(data, "bootloader.bin").bootloader is not None
+    assert len(data) == len(make_bootloader(Chip.ESP32C6, 4 << 20))
+    assert read_bootloader_facts(data).rollback is rollback
+    assert read_bootloader_facts(bytes(1000)).rollback is False
+
+
+def test_a_damaged_bootloader_marker_is_an_input_error():
+    """A bootloader's marker that makes no sense is not passed over."""
+    with pytest.raises(InputError, match="marker block"):
+        read_bootloader_facts(make_bootloader(Chip.ESP32, 4 << 20).replace(b"rollback", b"rollbock"))
+
+
 def test_elf_digest_follows_the_content():
     """Two firmwares that differ have two ELF digests, as two builds have."""
     facts = FACTS[0]
@@ -193,3 +201,73 @@ def test_the_folder_looks_like_idfs(tmp_path: Path):
     table = PartitionTable.parse((folder / "partition_table" / "partition-table.bin").read_bytes(), "t")
     assert (table.required("fctry").offset, table.required("fctry").size) == (0x3FA000, 0x6000)
     assert (folder / "ota_data_initial.bin").read_bytes() == b"\xff" * 0x2000
+
+
+SDKCONFIGS = {
+    "security 2 over BLE": (
+        {},
+        {
+            "APP_PROV_SECURITY_VERSION_1": False,
+            "APP_PROV_SECURITY_VERSION_2": True,
+            "APP_NETWORK_PROV_TRANSPORT_BLE": True,
+            "APP_NETWORK_PROV_TRANSPORT_SOFTAP": False,
+            "APP_NETWORK_PROV_NAME_PREFIX": "PROV",
+            "APP_NETWORK_PROV_COMPACT_QR": False,
+            "APP_NETWORK_PROV_SHOW_QR": True,
+            "BOOTLOADER_APP_ROLLBACK_ENABLE": True,
+            "BOOTLOADER_APP_ANTI_ROLLBACK": False,
+            "SECURE_BOOT": False,
+            "SECURE_FLASH_ENC_ENABLED": False,
+            "PARTITION_TABLE_OFFSET": 0xC000,
+            "IDF_TARGET": "esp32c3",
+        },
+    ),
+    "security 1 over SoftAP": (
+        {"security": Security.X25519, "transport": Transport.SOFTAP, "qr": QrForm.COMPACT},
+        {
+            "APP_PROV_SECURITY_VERSION_1": True,
+            "APP_PROV_SECURITY_VERSION_2": False,
+            "APP_NETWORK_PROV_TRANSPORT_SOFTAP": True,
+            "APP_NETWORK_PROV_COMPACT_QR": True,
+        },
+    ),
+    "security 0": (
+        {"security": Security.PLAIN, "rollback": False},
+        {
+            "APP_PROV_SECURITY_VERSION_1": False,
+            "APP_PROV_SECURITY_VERSION_2": False,
+            "BOOTLOADER_APP_ROLLBACK_ENABLE": False,
+        },
+    ),
+    "anti-rollback and secure boot": (
+        {"secure_version": 3, "secure_boot": True},
+        {
+            "BOOTLOADER_APP_ANTI_ROLLBACK": True,
+            "BOOTLOADER_APP_SECURE_VERSION": 3,
+            "SECURE_BOOT": True,
+            "SECURE_BOOT_V2_ENABLED": True,
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize("case", SDKCONFIGS)
+def test_the_configuration_says_what_the_images_are(case: str, tmp_path: Path):
+    """`config/sdkconfig.json` agrees with what was asked for; what depends on a switch that is off is not in it."""
+    options, expected = SDKCONFIGS[case]
+    folder = make_build_folder(tmp_path / "build", Chip.ESP32C3, app_size=APP_SIZE, **options)
+    values = json.loads((folder / "config" / "sdkconfig.json").read_text())
+    assert expected == {key: values.get(key) for key in expected}
+    assert ("BOOTLOADER_APP_SECURE_VERSION" in values) == values["BOOTLOADER_APP_ANTI_ROLLBACK"]
+    assert ("SECURE_BOOT_V2_ENABLED" in values) == values["SECURE_BOOT"]
+    assert values["BOOTLOADER_APP_ROLLBACK_ENABLE"] == read_facts((folder / "rmfab-demo.bin").read_bytes()).rollback
+
+
+def test_a_secure_version_stands_in_the_descriptor(tmp_path: Path):
+    """The app carries its secure version, and ESP-IDF has none without rollback."""
+    folder = make_build_folder(tmp_path / "build", Chip.ESP32C3, app_size=APP_SIZE, secure_version=3)
+    descriptor = AppImage.parse((folder / "rmfab-demo.bin").read_bytes(), "app").descriptor
+    assert descriptor is not None
+    assert descriptor.secure_version == 3
+    with pytest.raises(InputError, match="needs rollback"):
+        make_build_folder(tmp_path / "other", Chip.ESP32C3, app_size=APP_SIZE, secure_version=3, rollback=False)
