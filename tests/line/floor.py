@@ -160,6 +160,10 @@ class Factory:
         assert bound is not None
         return workspace.open_identity(bound)
 
+    def forget_configuration(self) -> None:
+        """Takes the configuration out of the build folder, so that only a board can show what is in the firmware."""
+        (self.root / "build" / "config" / "sdkconfig.json").unlink()
+
     def edit(self, old: str, new: str) -> None:
         """Changes product.toml."""
         path = self.root / "product.toml"

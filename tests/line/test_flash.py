@@ -280,8 +280,13 @@ class TestClaiming:
 
 @pytest.mark.parametrize(("old", "new"), [("security = 2", "security = 1"), ("security = 2", "security = 0")])
 def test_product_that_does_not_match_the_firmware(tmp_path, old, new):
-    """A QR payload of another security than the product's is the firmware's or the product's fault, and is named."""
+    """A QR payload of another security than the product's is the firmware's or the product's fault, and is named, where
+    the build folder keeps its configuration to itself; where it does not, the line does not start."""
     factory = found(tmp_path / "ws", units=1, edits=((old, new),))
+    with serve([spec()]) as (board,):
+        said = factory.run(board.url)
+    assert (said.code, said.events) == (3, [])
+    factory.forget_configuration()
     with serve([spec()]) as (board,):
         said = factory.run(board.url)
     assert said.unit["outcome"] == "FAIL"

@@ -171,6 +171,7 @@ class TestFaults:
         """Firmware of security 1 for a product of security 2 is named, where the compact code does not show it."""
         edits = (('qr = "json"', 'qr = "compact"'),)
         factory = found(tmp_path / "ws", units=1, edits=edits, qr=QrForm.COMPACT, security=Security.X25519)
+        factory.forget_configuration()
         with serve([spec()]) as (board,):
             said = factory.run(board.url)
         assert said.verdict == ("FAIL", "security-mismatch")
