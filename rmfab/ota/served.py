@@ -1,0 +1,83 @@
+"""The files of a shelf that anybody may fetch, by the target of a request; everything else is not there."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from io import FileIO
+from pathlib import Path
+
+from rmfab.ota.index import LATEST
+
+_TARGET = re.compile(r"(?:https?://[^/?]*)?/([^?]*)(?:\?.*)?", re.IGNORECASE)  # origin-form, absolute-form
+_BY_CONTENT = re.compile(r"(?:images/([0-9a-f]{64})\.bin|(?:releases|indexes)/([0-9a-f]{64})\.json)")
+_ENVELOPE = re.compile(r"releases/[0-9a-f]{64}\.dsse\.json")
+_FOR_EVER = "public, max-age=31536000, immutable"
+
+
+@dataclass(frozen=True)
+class Served:
+    """An open file: what replaces it replaces it for later requests only. *etag* is a strong entity tag."""
+
+    stream: FileIO = field(repr=False)
+    size: int
+    etag: str
+    content_type: str
+    cache_control: str
+
+
+@contextmanager
+def open_served(root: Path, target: str) -> Iterator[Served | None]:
+    """The file below *root*, a resolved path, that *target* names; None where nothing is fetched by that name.
+
+    Names are taken as they are written: none of a shelf needs an escape. Links are followed inside of *root* only.
+    """
+    name = _name(target)
+    path = None if name is None else _inside(root, name)
+    if name is None or path is None:
+        yield None
+        return
+    try:
+        stream = path.open("rb", buffering=0)
+    except OSError:  # gone this moment, or not for us
+        yield None
+        return
+    with stream:
+        yield Served(
+            stream,
+            os.fstat(stream.fileno()).st_size,
+            f'"{_digest(name, stream)}"',
+            "application/octet-stream" if name.endswith(".bin") else "application/json",
+            "no-cache" if name == LATEST else _FOR_EVER,
+        )
+
+
+def _name(target: str) -> str | None:
+    """The name below the shelf, None where no file of a shelf has it; a query is overlooked."""
+    match = _TARGET.fullmatch(target)
+    name = match[1] if match else ""
+    return name if name == LATEST or _BY_CONTENT.fullmatch(name) or _ENVELOPE.fullmatch(name) else None
+
+
+def _inside(root: Path, name: str) -> Path | None:
+    try:
+        path = (root / name).resolve(strict=True)
+        regular = stat.S_ISREG(path.stat().st_mode)
+    except (OSError, RuntimeError):  # RuntimeError: links in a circle
+        return None
+    return path if regular and path.is_relative_to(root) else None
+
+
+def _digest(name: str, stream: FileIO) -> str:
+    """The SHA-256 of the content: from the name where that is one, else worked out."""
+    match = _BY_CONTENT.fullmatch(name)
+    if match is not None:
+        return match[1] or match[2]
+    digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    stream.seek(0)
+    return digest

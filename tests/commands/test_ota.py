@@ -1,0 +1,185 @@
+"""`rmfab ota`: asked, put on a shelf, served; with signed bundles of the demo's firmware."""
+
+from __future__ import annotations
+
+import json
+import signal
+import ssl
+import subprocess
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from rmfab.ota.shelf import read_index
+from rmfab.product.vocabulary import Chip
+from rmfab.release.release import open_release
+from rmfab.virtual.firmware import make_build_folder
+from tests.ota.conftest import Papers, papers
+from tests.terminal import Terminal, environment, files, words
+
+__all__ = ["papers"]
+
+
+def bundle(terminal: Terminal, version: str, seq: int, *, app_size: int = 0x20000) -> Path:
+    """A bundle of the demo's firmware, signed by release.key."""
+    folder = make_build_folder(terminal.folder / f"build-{version}", Chip.ESP32C3, version=version, app_size=app_size)
+    path = terminal.folder / f"lamp-{version}.rmfab"
+    terminal.well("release", "build", folder, "-o", path, "--seq", str(seq), "--no-sbom")
+    terminal.well("release", "sign", path, "--key", "file:release.key")
+    return path
+
+
+@pytest.fixture
+def old(terminal: Terminal) -> Path:
+    """Version 1.0.0, seq 1; and trust.json, which trusts who signed it."""
+    terminal.well("release", "keygen", "-o", "release.key", "--no-passphrase")
+    terminal.well("init", "owner", "--claim")
+    terminal.well("-C", "owner", "trust", "add", "release.pub", "--role", "release", "--key", "file:release.key")
+    terminal.well("-C", "owner", "trust", "export", "-o", "trust.json")
+    return bundle(terminal, "1.0.0", 1)
+
+
+@pytest.fixture
+def new(terminal: Terminal, old: Path) -> Path:
+    """Version 1.1.0, seq 2."""
+    return bundle(terminal, "1.1.0", 2)
+
+
+def test_check_says_may(terminal: Terminal, old: Path, new: Path):
+    """A step forward may; a build folder will do on either side; without --from it is asked for anybody."""
+    assert terminal.well("ota", "check", new, "--from", old) == "may\n"
+    assert terminal.well("ota", "check", "build-1.1.0", "--from", "build-1.0.0") == "may\n"
+    assert terminal.well("ota", "check", new) == "may\n"
+
+
+def test_check_says_why_not(terminal: Terminal, old: Path):
+    """All reasons at once, each with its hint, and exit code 3; nothing on stdout."""
+    said = terminal("ota", "check", old, "--from", old)
+    said.refused(3, "refuses the version that runs", "SKIP_VERSION_CHECK", "its seq 1 is not above 1")
+    assert said.out == ""
+
+
+def test_check_as_json(terminal: Terminal, old: Path, new: Path):
+    """One document, whatever the answer is; the exit code is the answer's."""
+    document = json.loads(terminal.well("ota", "check", new, "--from", old, "--json"))
+    assert (document["may"], document["reasons"]) == (True, [])
+    assert document["release"]["digest"] == open_release(new).digest
+    assert (document["from"]["version"], document["from"]["seq"]) == ("1.0.0", 1)
+    said = terminal("ota", "check", old, "--from", new, "--json")
+    said.refused(3, "its seq 1 is not above 2")
+    document = json.loads(said.out)
+    assert document["may"] is False
+    assert [(one["class"], one["hint"]) for one in document["reasons"]] == [("seq", "a larger --seq")]
+    assert json.loads(terminal.well("ota", "check", new, "--json"))["from"] is None
+
+
+def test_export(terminal: Terminal, old: Path, new: Path):
+    """The index's digest on stdout; again is nothing to do; the next release follows; the envelope is the bundle's."""
+    command = ("ota", "export", old, "-o", "shelf", "--trust", "trust.json")
+    first = terminal(*command)
+    assert (first.code, first.out) == (0, f"{read_index(Path('shelf')).digest}\n")
+    assert "channel stable now offers rmfab-demo 1.0.0 for esp32c3" in first.err
+    before = files(Path("shelf"))
+    again = terminal(*command)
+    assert (again.out, files(Path("shelf"))) == (first.out, before)
+    assert "offers already" in again.err
+    options = ("--from", old, "--channel", "beta", "--trust", "trust.json", "--json")
+    document = json.loads(terminal.well("ota", "export", new, "-o", "shelf", *options))
+    index = read_index(Path("shelf"))
+    assert (document["index"], document["channel"], document["changed"]) == (index.digest, "beta", True)
+    assert (document["release"]["version"], [one["name"] for one in document["signers"]]) == ("1.1.0", ["release"])
+    assert index.offered("stable", "rmfab-demo/esp32c3") == index.releases[0]
+    assert index.offered("beta", "rmfab-demo/esp32c3") == index.releases[1]
+    envelope = json.loads((Path("shelf") / index.releases[1].envelope).read_bytes())
+    assert envelope["payloadType"] == "application/vnd.in-toto+json"
+
+
+def test_export_judges_before_it_writes(terminal: Terminal, old: Path):
+    """Whom nobody trusts is refused with exit code 5, and there is no shelf."""
+    terminal.well("release", "keygen", "-o", "other.key", "--no-passphrase")
+    terminal.well("release", "sign", old, "--key", "file:other.key", "--replace")
+    terminal("ota", "export", old, "-o", "shelf", "--trust", "trust.json").refused(5)
+    assert not Path("shelf").exists()
+
+
+def test_export_judges_the_way_from_the_old(terminal: Terminal, old: Path):
+    """What devices of --from could not take is not published."""
+    terminal("ota", "export", old, "--from", old, "-o", "shelf", "--trust", "trust.json").refused(
+        3, "version that runs"
+    )
+    assert not Path("shelf").exists()
+
+
+def test_export_of_a_downgrade(terminal: Terminal, old: Path, new: Path):
+    """Back only with --allow-downgrade, which --from then overlooks too."""
+    terminal.well("ota", "export", new, "-o", "shelf", "--trust", "trust.json")
+    command = ("ota", "export", old, "-o", "shelf", "--trust", "trust.json")
+    terminal(*command).refused(3, "would be a step back", "--allow-downgrade")
+    terminal.well(*command, "--allow-downgrade", "--from", new)
+    assert read_index(Path("shelf")).offered("stable", "rmfab-demo/esp32c3").version == "1.0.0"
+
+
+@contextmanager
+def serving(
+    terminal: Terminal, papers: Papers, *options: str, before: tuple[str, ...] = ()
+) -> Iterator[subprocess.Popen]:
+    """`rmfab ota serve shelf` on a free port, as a process."""
+    paths = ("--cert", papers.cert, "--key", papers.key, "--port", "0")
+    command = words(*before, "ota", "serve", "shelf", *paths, *options)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, cwd=terminal.folder, env=environment(), **pipes) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
+def test_serve(terminal: Terminal, old: Path, papers: Papers, end: signal.Signals):
+    """Prints the URL, serves, tells each request on stderr, and ends well when it is told to end."""
+    terminal.well("ota", "export", old, "-o", "shelf", "--trust", "trust.json")
+    trust = ssl.create_default_context(cafile=str(papers.ca))
+    with serving(terminal, papers) as process:
+        url = process.stdout.readline().strip()
+        assert url.startswith("https://127.0.0.1:")
+        with urllib.request.urlopen(f"{url}/latest.json", context=trust, timeout=30) as response:
+            assert response.read() == Path("shelf/latest.json").read_bytes()
+        process.send_signal(end)
+        out, err = process.communicate(timeout=30)
+        assert (process.returncode, out) == (0, "")
+    size = Path("shelf/latest.json").stat().st_size
+    assert f"rmfab: 127.0.0.1 GET /latest.json 200 {size}\n" in err
+    assert "Traceback" not in err
+
+
+def test_serve_quietly_with_a_passphrase(terminal: Terminal, old: Path, papers: Papers):
+    """-q says nothing of requests; an encrypted key is opened with --passphrase-file."""
+    terminal.well("ota", "export", old, "-o", "shelf", "--trust", "trust.json")
+    Path("pass").write_text("open sesame\n")
+    Path("pass").chmod(0o600)
+    encrypt = ("openssl", "pkcs8", "-topk8", "-in", str(papers.key), "-out", "tls.key", "-passout", "file:pass")
+    subprocess.run(encrypt, check=True, capture_output=True)
+    Path("tls.key").chmod(0o600)
+    trust = ssl.create_default_context(cafile=str(papers.ca))
+    options = ("--key", "tls.key", "--passphrase-file", "pass")
+    with serving(terminal, papers, *options, before=("-q",)) as process:
+        url = process.stdout.readline().strip()
+        with urllib.request.urlopen(f"{url}/latest.json", context=trust, timeout=30) as response:
+            assert response.status == 200
+        process.send_signal(signal.SIGTERM)
+        assert process.communicate(timeout=30) == ("", "")
+        assert process.returncode == 0
+
+
+def test_serve_refuses(terminal: Terminal, papers: Papers, old: Path):
+    """No shelf, no certificate, a port of somebody else: input is 3, the station is 4, and no URL is printed."""
+    command = ("ota", "serve", "shelf", "--key", papers.key, "--port", "0", "--cert")
+    terminal(*command, papers.cert).refused(3, "not there", "rmfab ota export")
+    terminal.well("ota", "export", old, "-o", "shelf", "--trust", "trust.json")
+    said = terminal(*command, papers.key)
+    said.refused(3, "no certificate")
+    assert said.out == ""
+    terminal(*command, papers.cert, "--bind", "192.0.2.1").refused(4, "192.0.2.1:0", "cannot listen")

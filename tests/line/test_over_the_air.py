@@ -1,0 +1,160 @@
+"""From the line to an update over the air: a shelf that `ota serve` serves, boards that load from it, the way back."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from rmfab.board.console import Console
+from rmfab.board.port import open_port
+from rmfab.product.vocabulary import Chip
+from rmfab.release.release import open_release
+from rmfab.virtual.firmware import make_build_folder
+from rmfab.virtual.network import FACTORY_NETWORK
+from rmfab.virtual.serving import BoardHandle
+from tests.line.floor import APP_SIZE, FCTRY, Factory, found, serve, spec
+from tests.line.test_release import rmfab
+from tests.ota.conftest import Papers, papers
+from tests.terminal import environment, words
+
+__all__ = ["papers"]  # the certificates are a fixture of the over-the-air room's
+
+DEADLINE = 60.0
+
+
+@pytest.fixture
+def plant(tmp_path: Path) -> Factory:
+    """A workspace whose releases are signed: 1.0.0 for the line, 2.0.0 and one that never confirms for the air."""
+    plant = found(tmp_path / "ws", edits=(("allow_unsigned = true ", "allow_unsigned = false"),))
+    rmfab(plant, "release", "keygen", "-o", tmp_path / "release.key", "--no-passphrase")
+    rmfab(plant, "trust", "add", tmp_path / "release.pub", "--role", "release")
+    for seq, version, confirms in ((1, "1.0.0", True), (2, "2.0.0", True), (3, "3.0.0", False)):
+        build = make_build_folder(
+            tmp_path / version, Chip.ESP32C3, app_size=APP_SIZE, version=version, confirms=confirms, seed=seq
+        )
+        bundle = tmp_path / f"{version}.rmfab"
+        rmfab(plant, "release", "build", build, "-o", bundle, "--seq", str(seq), "--no-sbom")
+        rmfab(plant, "release", "sign", bundle, "--key", f"file:{tmp_path}/release.key")
+        rmfab(plant, "ota", "export", bundle, "-o", tmp_path / "shelf", "--channel", f"v{seq}")
+    return plant
+
+
+@contextlib.contextmanager
+def shelf_served(plant: Factory, papers: Papers) -> Iterator[str]:
+    """The base URL of `rmfab ota serve`, a process of its own."""
+    command = words(
+        "ota", "serve", plant.root.parent / "shelf", "--cert", papers.cert, "--key", papers.key, "--port", "0"
+    )
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment()) as server:
+        assert server.stdout is not None
+        try:
+            yield server.stdout.readline().decode().strip()
+        finally:
+            server.terminate()
+            assert server.wait(DEADLINE) == 0
+
+
+def image_path(plant: Factory, seq: int) -> str:
+    """Where the shelf's newest index says that the image of a release lies."""
+    index = json.loads((plant.root.parent / "shelf" / "latest.json").read_text())
+    (listed,) = [one for one in index["releases"] if one["seq"] == seq]
+    return listed["image"]
+
+
+def until(board: BoardHandle, slot: str, ota: str) -> None:
+    """Waits until the board runs from *slot* and its entry is in the state *ota*."""
+    end = time.monotonic() + DEADLINE
+    while (state := board.state())["slot"] != slot or state["ota"] != ota:
+        assert time.monotonic() < end, state
+        time.sleep(0.02)
+
+
+def join(board: BoardHandle) -> None:
+    """Brings the board into the factory network by its console, as a bench does."""
+    port = open_port(board.url)
+    try:
+        console = Console(port, board.url, lambda: None)
+        console.send(f"wifi-prov {FACTORY_NETWORK.ssid} {FACTORY_NETWORK.password}")
+        assert any("Waiting for User Node Association" in line for line in console.lines(DEADLINE)), console.text
+    finally:
+        port.close()
+
+
+def load(boards: list[BoardHandle], url: str, papers: Papers) -> None:
+    """Lets all *boards* load the image at *url* at once."""
+    answers: dict[str, str] = {}
+
+    def one(board: BoardHandle) -> None:
+        answers[board.mac] = board.control(f"ota {url} {papers.ca}")
+
+    threads = [threading.Thread(target=one, args=(board,)) for board in boards]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert answers == {board.mac: "ok" for board in boards}
+
+
+@contextlib.contextmanager
+def flashed(plant: Factory, count: int) -> Iterator[list[BoardHandle]]:
+    """Boards that came through the line with release 1.0.0 and have joined a network."""
+    folder = plant.root.parent
+    specs = [spec(index=n, flash_file=folder / f"flash-{n}.bin", networks=(FACTORY_NETWORK,)) for n in range(count)]
+    with serve(specs) as boards:
+        said = plant.run(*(board.url for board in boards), extra=("--release", str(folder / "1.0.0.rmfab")))
+        assert said.code == 0, said.words
+        for board in boards:
+            join(board)
+        yield boards
+
+
+def factory_partition(plant: Factory, number: int) -> str:
+    """The digest of a board's identity in its flash."""
+    flash = (plant.root.parent / f"flash-{number}.bin").read_bytes()
+    return hashlib.sha256(flash[FCTRY : FCTRY + 0x6000]).hexdigest()
+
+
+def test_two_boards_take_an_update_at_once(plant: Factory, papers: Papers):
+    """Both load it in ranges over HTTPS, start it as pending, confirm it once they reach their broker, and are
+    themselves still; curl reads the same bytes beside them."""
+    with flashed(plant, 2) as boards, shelf_served(plant, papers) as base:
+        before = [factory_partition(plant, n) for n in range(2)]
+        url = f"{base}/{image_path(plant, 2)}"
+        load(boards, url, papers)
+        app = open_release(plant.root.parent / "2.0.0.rmfab").part("app").data
+        curl = ["curl", "--silent", "--fail", "--cacert", papers.ca, "--range", "1000-1999", url]
+        assert subprocess.run(curl, capture_output=True, check=True).stdout == app[1000:2000]
+        for board in boards:
+            until(board, "ota_1", "valid")
+        assert [factory_partition(plant, n) for n in range(2)] == before
+        for n in range(2):
+            flash = (plant.root.parent / f"flash-{n}.bin").read_bytes()
+            assert flash[0x200000 : 0x200000 + len(app)] == app
+
+
+def test_an_update_that_never_confirms_is_taken_back(plant: Factory, papers: Papers):
+    """It runs as pending until the next restart; then the bootloader goes back to the app that the line wrote."""
+    with flashed(plant, 1) as (board,), shelf_served(plant, papers) as base:
+        load([board], f"{base}/{image_path(plant, 3)}", papers)
+        until(board, "ota_1", "pending-verify")
+        board.control("restart")
+        until(board, "ota_0", "valid")
+
+
+def test_a_board_that_was_updated_comes_back_to_the_line(plant: Factory, papers: Papers):
+    """`run` flashes the line's release again, erases otadata, and the unit passes every step with its old identity."""
+    with flashed(plant, 1) as (board,), shelf_served(plant, papers) as base:
+        serial = plant.bindings()[board.mac]
+        load([board], f"{base}/{image_path(plant, 2)}", papers)
+        until(board, "ota_1", "valid")
+        said = plant.run(board.url, extra=("--release", str(plant.root.parent / "1.0.0.rmfab")))
+        assert (said.code, said.unit["serial"]) == (0, serial), said.words
+        until(board, "ota_0", "valid")

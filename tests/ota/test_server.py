@@ -1,0 +1,398 @@
+"""A shelf over HTTPS: what is answered, who waits for whom, and what is nobody's business."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import os
+import socket
+import subprocess
+import threading
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from rmfab.errors import InputError, StationError
+from rmfab.ota.index import Listed
+from rmfab.ota.request import Access
+from rmfab.ota.server import ShelfServer
+from rmfab.ota.shelf import publish, read_index
+from rmfab.ota.tls import load_context
+from tests.ota.conftest import Bench, Papers, a_release, running
+
+FIRST = Listed.of(a_release(), signed=True)
+APP = a_release().part("app").data
+FOR_EVER = "public, max-age=31536000, immutable"
+LARGE = 24 << 20  # more than sockets buffer
+
+
+@pytest.fixture
+def large(shelf: Path) -> str:
+    """An image of many megabytes on the shelf: its target."""
+    data = bytes(range(256)) * (LARGE // 256)
+    name = f"images/{hashlib.sha256(data).hexdigest()}.bin"
+    (shelf / name).write_bytes(data)
+    return f"/{name}"
+
+
+def index_name(shelf: Path) -> str:
+    """The index in force, under the name of its content."""
+    return f"indexes/{read_index(shelf).digest}.json"
+
+
+def test_every_file_of_the_shelf(shelf: Path, bench: Bench):
+    """Content, length, type, entity tag, and how long it may be kept; HEAD says the same without the content."""
+    for name, kind, cache in (
+        (FIRST.image, "application/octet-stream", FOR_EVER),
+        (FIRST.manifest, "application/json", FOR_EVER),
+        (FIRST.envelope, "application/json", FOR_EVER),
+        (index_name(shelf), "application/json", FOR_EVER),
+        ("latest.json", "application/json", "no-cache"),
+    ):
+        data = (shelf / name).read_bytes()
+        response, body = bench.ask(f"/{name}")
+        assert (response.status, body) == (200, data)
+        wanted = {
+            "ETag": f'"{hashlib.sha256(data).hexdigest()}"',
+            "Cache-Control": cache,
+            "Content-Type": kind,
+            "Content-Length": str(len(data)),
+            "Accept-Ranges": "bytes",
+            "Server": "rmfab",
+        }
+        assert {key: response.headers[key] for key in wanted} == wanted
+        head, nothing = bench.ask(f"/{name}", "HEAD")
+        assert (head.status, nothing) == (200, b"")
+        assert {key: head.headers[key] for key in wanted} == wanted
+    assert Access("127.0.0.1", "GET", f"/{FIRST.image}", 200, len(APP)) == bench.accesses.get(timeout=60)
+    assert Access("127.0.0.1", "HEAD", f"/{FIRST.image}", 200, 0) == bench.accesses.get(timeout=60)
+
+
+def test_ranges_and_conditions(bench: Bench):
+    """A range, one that is not there, a file that is there already, a resume of the same and of another file."""
+    tag = f'"{FIRST.sha256}"'
+    target = f"/{FIRST.image}"
+    part, body = bench.ask(target, Range="bytes=100-199")
+    assert (part.status, body, part.headers["Content-Length"]) == (206, APP[100:200], "100")
+    assert (part.headers["Content-Range"], part.headers["ETag"]) == (f"bytes 100-199/{len(APP)}", tag)
+    none, _ = bench.ask(target, Range=f"bytes={len(APP)}-")
+    assert (none.status, none.headers["Content-Range"]) == (416, f"bytes */{len(APP)}")
+    assert none.headers["Cache-Control"] == "no-store"
+    there, body = bench.ask(target, If_None_Match=tag)
+    assert (there.status, body, there.headers["ETag"], there.headers["Cache-Control"]) == (304, b"", tag, FOR_EVER)
+    resumed, body = bench.ask(target, Range="bytes=-5", If_Range=tag)
+    assert (resumed.status, body) == (206, APP[-5:])
+    other, body = bench.ask(target, Range="bytes=-5", If_Range='"other"')
+    assert (other.status, body) == (200, APP)
+    several, body = bench.ask(target, Range="bytes=0-1,5-6")
+    assert (several.status, body) == (200, APP)
+
+
+def test_latest_json_has_a_tag_of_its_content(shelf: Path, bench: Bench):
+    """A reader that asks whether it changed gets 304 until it does."""
+    first, _ = bench.ask("/latest.json")
+    tag = first.headers["ETag"]
+    assert bench.ask("/latest.json", If_None_Match=tag)[0].status == 304
+    publish(shelf, a_release("1.1.0", 2), None, "stable")
+    changed, body = bench.ask("/latest.json?now", If_None_Match=tag)
+    assert (changed.status, body) == (200, (shelf / "latest.json").read_bytes())
+
+
+NOT_THERE = {
+    "the folder": "/",
+    "a folder of it": "/images/",
+    "nothing": "*",
+    "no slash": "latest.json",
+    "another file": "/secret.txt",
+    "the lock": "/.lock",
+    "an image that is not there": f"/images/{'0' * 64}.bin",
+    "a name in capitals": f"/images/{FIRST.sha256.upper()}.bin",
+    "an image among releases": f"/releases/{FIRST.sha256}.bin",
+    "up and away": "/../secret.txt",
+    "up and back": "/images/../latest.json",
+    "up, percent-encoded": "/%2e%2e/secret.txt",
+    "a letter, percent-encoded": "/latest%2ejson",
+    "a slash, percent-encoded": f"/images%2f{FIRST.sha256}.bin",
+    "a backslash": f"/images\\{FIRST.sha256}.bin",
+    "two slashes": f"/images//{FIRST.sha256}.bin",
+    "a control before it": "\x01/latest.json",
+    "an end of text": "/latest.json\0",
+    "more behind it": "/latest.json/",
+    "no path": "https://localhost",
+    "another scheme": "file:///latest.json",
+    "a link out of the shelf": f"/images/{'1' * 64}.bin",
+    "a link into the shelf that hides it": f"/images/{'2' * 64}.bin",
+    "a link in a circle": f"/images/{'3' * 64}.bin",
+    "a folder with the name of an image": f"/images/{'4' * 64}.bin",
+    "a pipe": f"/images/{'5' * 64}.bin",
+}
+
+
+@pytest.mark.parametrize("target", NOT_THERE.values(), ids=NOT_THERE.keys())
+def test_nothing_else_can_be_fetched(shelf: Path, bench: Bench, target: str):
+    """Whatever is not a file of the shelf by its very name is 404."""
+    (shelf / "secret.txt").write_text("secret")
+    (shelf.parent / "secret.bin").write_text("secret")
+    (shelf / "images" / f"{'1' * 64}.bin").symlink_to(shelf.parent / "secret.bin")
+    (shelf / "images" / f"{'2' * 64}.bin").symlink_to("../../shelf/../secret.bin")
+    (shelf / "images" / f"{'3' * 64}.bin").symlink_to(f"{'3' * 64}.bin")
+    (shelf / "images" / f"{'4' * 64}.bin").mkdir()
+    os.mkfifo(shelf / "images" / f"{'5' * 64}.bin")
+    said = bench.answers(f"GET {target} HTTP/1.1", "Host: x", "Connection: close", "", "")
+    assert said.startswith(b"HTTP/1.1 404 "), said
+    assert b"secret" not in said
+
+
+def test_links_inside_the_shelf_are_followed(shelf: Path, tmp_path: Path, papers: Papers):
+    """The shelf may be a link, and an image of it too, as long as it ends inside."""
+    image = shelf / FIRST.image
+    image.rename(shelf / "kept.bin")
+    image.symlink_to("../kept.bin")
+    (tmp_path / "link").symlink_to(shelf)
+    with running(tmp_path / "link", papers) as bench:
+        assert bench.ask(f"/{FIRST.image}")[1] == APP
+
+
+def test_a_target_with_host_is_taken(bench: Bench):
+    """The absolute form of a target, which every server must take (RFC 9112 §3.2.2)."""
+    said = bench.answers("GET https://localhost/latest.json HTTP/1.1", "Host: localhost", "Connection: close", "", "")
+    assert said.startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "BREW"])
+def test_other_methods(bench: Bench, method: str):
+    """405, with what is allowed; the connection goes on, a small body being read over."""
+    connection = bench.connect()
+    for _ in range(2):
+        connection.request(method, "/latest.json", body=b"x" * 1000)
+        response = connection.getresponse()
+        assert (response.status, response.headers["Allow"], response.read()) == (
+            405,
+            "GET, HEAD",
+            b"405 Method Not Allowed\n",
+        )
+    connection.request("GET", "/latest.json")
+    assert connection.getresponse().status == 200
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    "field", ["Content-Length: 99999999", "Content-Length: -1", "Transfer-Encoding: chunked", "Expect: 100-continue"]
+)
+def test_a_body_that_is_not_read_ends_the_connection(bench: Bench, field: str):
+    """A body that is large, of unknown length or still to come: the answer comes at once, and is the last one."""
+    said = bench.answers("POST /latest.json HTTP/1.1", "Host: x", field, "", "GET /latest.json HTTP/1.1", "", "")
+    assert said.startswith(b"HTTP/1.1 405 ")
+    assert said.count(b"HTTP/1.1 ") == 1
+    assert b"Connection: close" in said
+
+
+@pytest.mark.parametrize(
+    ("lines", "status"),
+    [
+        (["NONSENSE", "", ""], b"400"),
+        (["GET /latest.json HTTP/3.0", "", ""], b"505"),
+        (["GET /" + "a" * 70000 + " HTTP/1.1", "", ""], b"414"),
+        (["GET / HTTP/1.1", "X: " + "a" * 70000, "", ""], b"431"),
+    ],
+)
+def test_what_is_no_request(bench: Bench, lines: list[str], status: bytes):
+    """What the parser cannot read is refused in few words, and the connection ends."""
+    said = bench.answers(*lines)
+    assert status in said.split(b"\n", 1)[0]
+    assert len(said) < 400
+    assert bench.accesses.get(timeout=60).status == int(status)
+
+
+def test_accesses_are_printable(bench: Bench):
+    """Whatever a client sends cannot play tricks on the terminal that shows it."""
+    bench.answers("GET /\x1b[31mred\xff HTTP/1.1", "Connection: close", "", "")
+    assert bench.accesses.get(timeout=60).path == "/%1B[31mred%FF"
+
+
+def test_one_connection_many_requests(bench: Bench):
+    """HTTP/1.1 keeps the connection, over every kind of answer; HTTP/1.0 does not."""
+    connection = bench.connect()
+    connection.connect()
+    local = connection.sock.getsockname()
+    for target, status in (("/latest.json", 200), ("/nowhere", 404), (f"/{FIRST.image}", 200), ("/latest.json", 200)):
+        connection.request("GET", target)
+        response = connection.getresponse()
+        response.read()
+        assert (response.status, connection.sock.getsockname()) == (status, local)
+    connection.close()
+    said = bench.answers("GET /latest.json HTTP/1.0", "", "")
+    assert b" 200 OK" in said.split(b"\r\n")[0]
+
+
+def test_two_clients_at_once(bench: Bench, large: str):
+    """A client in the middle of its download keeps no other one waiting."""
+    first = bench.connect()
+    first.request("GET", large)
+    slow = first.getresponse()
+    begun = slow.read(1000)
+    response, body = bench.ask(large)
+    assert (response.status, hashlib.sha256(body).hexdigest()) == (200, Path(large).stem)
+    assert begun + slow.read() == body
+    first.close()
+
+
+def test_a_file_that_is_replaced_while_it_is_sent(shelf: Path, bench: Bench, large: str):
+    """A download that has begun ends with the file that it began with."""
+    connection = bench.connect()
+    connection.request("GET", large)
+    response = connection.getresponse()
+    begun = response.read(1000)
+    (shelf / "new").write_bytes(b"other")
+    (shelf / "new").replace(shelf / large[1:])
+    assert hashlib.sha256(begun + response.read()).hexdigest() == Path(large).stem
+    connection.close()
+
+
+def test_a_file_that_is_cut_short_while_it_is_sent(shelf: Path, bench: Bench, large: str):
+    """What cannot be sent any more ends the connection, so that nobody takes another answer for the rest."""
+    connection = bench.connect()
+    connection.request("GET", large)
+    response = connection.getresponse()
+    response.read(1000)
+    os.truncate(shelf / large[1:], 5000)
+    with pytest.raises(http.client.IncompleteRead):
+        response.read()
+    connection.close()
+
+
+def test_a_client_that_goes_away(bench: Bench, large: str, capfd: pytest.CaptureFixture[str]):
+    """It is told how much it got, nothing is said, and the next one is served."""
+    connection = bench.connect()
+    connection.request("GET", large)
+    connection.getresponse().read(1000)
+    connection.close()
+    access = bench.accesses.get(timeout=60)
+    assert (access.path, access.status) == (large, 200)
+    assert access.sent < LARGE
+    assert bench.ask("/latest.json")[0].status == 200
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_client_that_speaks_no_tls(bench: Bench, capfd: pytest.CaptureFixture[str]):
+    """Plain HTTP, or rubbish, or nothing at all: the connection ends, nothing is said, the next one is served."""
+    for said in (b"GET /latest.json HTTP/1.1\r\n\r\n", bytes(range(256)), b""):
+        with socket.create_connection(("127.0.0.1", bench.port), timeout=30) as plain:
+            answer = b""
+            plain.sendall(said)
+            with suppress(OSError):  # to be cut off will do as well
+                plain.shutdown(socket.SHUT_WR)
+                answer = plain.makefile("rb").read()
+            assert b"200" not in answer
+    assert bench.ask("/latest.json")[0].status == 200
+    assert capfd.readouterr() == ("", "")
+
+
+def test_clients_that_stall_keep_nobody_waiting(bench: Bench):
+    """One says nothing, one stops in the handshake, one in its request: the others are served."""
+    with (
+        socket.create_connection(("127.0.0.1", bench.port)),
+        socket.create_connection(("127.0.0.1", bench.port)) as begun,
+        bench.speak("GET /latest.json HT"),
+    ):
+        begun.sendall(b"\x16\x03\x01\x02\x00\x01")
+        assert bench.ask("/latest.json")[0].status == 200
+
+
+def test_clients_that_stall_are_let_go(shelf: Path, papers: Papers):
+    """After its patience the server ends what stalls: in the handshake, in a request, between two."""
+    with running(shelf, papers, patience=0.2) as bench:
+        with socket.create_connection(("127.0.0.1", bench.port), timeout=30) as silent:
+            assert silent.recv(100) == b""
+        assert bench.answers("GET /latest.json HT") == b""
+        assert bench.answers("GET /latest.json HTTP/1.1", "", "").startswith(b"HTTP/1.1 200 ")
+
+
+def test_a_client_that_does_not_read_is_let_go(shelf: Path, papers: Papers, large: str):
+    """Nor does a download hold its place for ever when nobody takes what is sent."""
+    with running(shelf, papers, patience=0.2) as bench, bench.speak(f"GET {large} HTTP/1.1", "", ""):
+        access = bench.accesses.get(timeout=60)
+        assert access.sent < LARGE
+
+
+def test_the_most_connections(shelf: Path, papers: Papers):
+    """With all places taken a client waits, without being refused, until one is free."""
+    with running(shelf, papers, most=2) as bench:
+        holders = [socket.create_connection(("127.0.0.1", bench.port)) for _ in range(2)]
+        answers: list[int] = []
+        waiting = threading.Thread(target=lambda: answers.append(bench.ask("/latest.json")[0].status))
+        waiting.start()
+        assert answers == []
+        holders[0].close()
+        waiting.join()
+        assert answers == [200]
+        holders[1].close()
+
+
+def test_it_ends_with_connections_open(shelf: Path, papers: Papers, large: str):
+    """Closing does not wait for clients: idle, silent, or in the middle of a download."""
+    with running(shelf, papers) as bench:
+        idle, busy = bench.connect(), bench.connect()
+        idle.request("GET", "/latest.json")
+        idle.getresponse().read()
+        busy.request("GET", large)
+        response = busy.getresponse()
+        silent = socket.create_connection(("127.0.0.1", bench.port), timeout=30)
+    with pytest.raises(http.client.IncompleteRead):
+        response.read()
+    for one in (idle, busy, silent):
+        one.close()
+
+
+def test_where_it_cannot_listen(shelf: Path, papers: Papers, bench: Bench):
+    """A port that is taken and an address of somebody else are the station's fault; a shelf that is none is not."""
+    context = load_context(papers.cert, papers.key, str)
+    for host, port in (("127.0.0.1", bench.port), ("192.0.2.1", 0)):
+        with pytest.raises(StationError) as caught:
+            ShelfServer(shelf, context, host=host, port=port)
+        assert (caught.value.where, caught.value.cause) == (f"{host}:{port}", "port-in-use")
+    with pytest.raises(InputError, match="not there"):
+        ShelfServer(shelf / "nowhere", context)
+
+
+def test_the_url(shelf: Path, papers: Papers):
+    """Loopback unless told otherwise; a server on every address is named after the host; IPv6 in brackets."""
+    context = load_context(papers.cert, papers.key, str)
+    for host, name in (("127.0.0.1", "127.0.0.1"), ("0.0.0.0", socket.gethostname()), ("::1", "[::1]")):
+        with ShelfServer(shelf, context, host=host) as server:
+            assert server.url == f"https://{name}:{server.server_address[1]}"
+    with ShelfServer(shelf, context) as server:
+        assert server.url.startswith("https://127.0.0.1:")
+
+
+def curl(bench: Bench, *argv: str, cwd: Path) -> str:
+    """What curl says, the CA being the only one it trusts."""
+    command = ["curl", "--silent", "--show-error", "--fail", "--cacert", str(bench.ca), *argv]
+    done = subprocess.run(command, cwd=cwd, capture_output=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.decode("latin-1")
+
+
+def test_curl(bench: Bench, large: str, shelf: Path, tmp_path: Path):
+    """A real client: the head, a range, a download that is resumed, a file that it has already."""
+    base = f"https://localhost:{bench.port}"
+    head = curl(bench, "-I", f"{base}/{FIRST.image}", cwd=tmp_path).splitlines()
+    assert head[0] == "HTTP/1.1 200 OK"
+    assert {f"Content-Length: {len(APP)}", "Accept-Ranges: bytes", f"Cache-Control: {FOR_EVER}"} <= set(head)
+    curl(bench, "-r", "100-199", "-o", "part", f"{base}/{FIRST.image}", cwd=tmp_path)
+    assert (tmp_path / "part").read_bytes() == APP[100:200]
+    whole = (shelf / large[1:]).read_bytes()
+    (tmp_path / "image").write_bytes(whole[:1_000_000])
+    curl(bench, "-C", "-", "-o", "image", base + large, cwd=tmp_path)
+    assert (tmp_path / "image").read_bytes() == whole
+    code = ("-w", "%{http_code}", "-o", "latest")
+    curl(bench, "--etag-save", "tag", *code, f"{base}/latest.json", cwd=tmp_path)
+    assert curl(bench, "--etag-compare", "tag", *code, f"{base}/latest.json", cwd=tmp_path) == "304"
+
+
+def test_curl_without_the_ca(bench: Bench, tmp_path: Path):
+    """A client that does not know the CA does not get to ask."""
+    done = subprocess.run(["curl", "-sS", f"https://localhost:{bench.port}/latest.json"], capture_output=True)
+    assert (done.returncode, done.stdout) == (60, b"")
+    assert bench.accesses.empty()

@@ -1,0 +1,107 @@
+"""The server's certificate and key: what is taken, and what is said of what is not."""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
+
+from rmfab.errors import InputError
+from rmfab.ota.tls import load_context
+from rmfab.secret import Secret
+from tests.ota.conftest import Papers
+
+
+def nobody(subject: str) -> Secret[str]:
+    """A callback that must not be called."""
+    raise AssertionError(subject)
+
+
+def encrypted(papers: Papers, folder: Path) -> Path:
+    """The server's key under the passphrase `open sesame`."""
+    key = load_pem_private_key(papers.key.read_bytes(), None)
+    path = folder / "encrypted.key"
+    path.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"open sesame")))
+    path.chmod(0o600)
+    return path
+
+
+def test_a_context(papers: Papers):
+    """TLS 1.2 at least, and a plain key asks for nothing."""
+    context = load_context(papers.cert, papers.key, nobody)
+    assert context.minimum_version is ssl.TLSVersion.TLSv1_2
+
+
+def test_an_encrypted_key_asks_once(papers: Papers, tmp_path: Path):
+    """The callback is told which key it is, and is called once."""
+    path, asked = encrypted(papers, tmp_path), []
+
+    def ask(subject: str) -> Secret[str]:
+        asked.append(subject)
+        return Secret("open sesame")
+
+    load_context(papers.cert, path, ask)
+    assert asked == [str(path)]
+
+
+def test_a_wrong_passphrase(papers: Papers, tmp_path: Path):
+    """It is said of the key's file, without the passphrase."""
+    path = encrypted(papers, tmp_path)
+    with pytest.raises(InputError, match="passphrase is wrong") as caught:
+        load_context(papers.cert, path, lambda _: Secret("hunter2"))
+    assert caught.value.where == str(path)
+    assert "hunter2" not in repr(caught.value)
+
+
+def test_a_callback_that_refuses(papers: Papers, tmp_path: Path):
+    """What the callback raises comes out as it is."""
+
+    def refuse(_: str) -> Secret[str]:
+        raise InputError("no terminal", cause="passphrase")
+
+    with pytest.raises(InputError, match="no terminal"):
+        load_context(papers.cert, encrypted(papers, tmp_path), refuse)
+
+
+def test_files_that_will_not_do(papers: Papers, tmp_path: Path):
+    """Missing, of another kind, open to others, of another pair: each names its file and its cause."""
+    other, loose, empty = tmp_path / "other.key", tmp_path / "loose.key", tmp_path / "empty.pem"
+    key = ec.generate_private_key(ec.SECP256R1())
+    other.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    other.chmod(0o600)
+    loose.write_bytes(papers.key.read_bytes())
+    loose.chmod(0o644)
+    empty.write_bytes(b"")
+    empty.chmod(0o600)
+    missing = tmp_path / "missing.pem"
+    for cert, path, where, cause in (
+        (missing, papers.key, missing, "bad-input"),
+        (papers.cert, missing, missing, "bad-input"),
+        (empty, papers.key, empty, "tls-certificate"),
+        (papers.key, papers.key, papers.key, "tls-certificate"),
+        (papers.cert, empty, empty, "key-file"),
+        (papers.cert, loose, loose, "key-file-open"),
+        (papers.cert, other, other, "tls-mismatch"),
+        (papers.ca, papers.key, papers.key, "tls-mismatch"),
+    ):
+        with pytest.raises(InputError) as caught:
+            load_context(cert, path, nobody)
+        assert (caught.value.where, caught.value.cause) == (str(where), cause)
+
+
+def test_a_key_that_tls_does_not_take(papers: Papers, tmp_path: Path):
+    """What OpenSSL refuses is an InputError too: here a damaged certificate further down the chain."""
+    chain = tmp_path / "chain.pem"
+    chain.write_bytes(papers.cert.read_bytes() + b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
+    with pytest.raises(InputError) as caught:
+        load_context(chain, papers.key, nobody)
+    assert (caught.value.where, caught.value.cause) == (str(chain), "tls-certificate")
