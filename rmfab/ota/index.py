@@ -31,7 +31,8 @@ _TEXTS = ("project", "version", "app_version")
 @dataclass(frozen=True)
 class Listed:
     """A release on the shelf. *release* is its digest, *sha256* and *size* are those of the image that devices load;
-    *signed*: its envelope lies on the shelf too. Raises InputError where one of them cannot be what it should."""
+    *envelope_sha256* that of the envelope around its manifest, None where nobody has signed it. Raises InputError where
+    one of them cannot be what it should."""
 
     project: str
     chip: Chip
@@ -42,18 +43,19 @@ class Listed:
     sha256: str
     size: int
     secure_version: int
-    signed: bool
+    envelope_sha256: str | None
 
     def __post_init__(self) -> None:
         texts = all(type(getattr(self, name)) is str for name in _TEXTS)
         numbers = all(_is_number(getattr(self, name), LARGEST_SEQ) for name in _NUMBERS)
         seq = self.seq is None or _is_number(self.seq, LARGEST_SEQ)
-        if not (texts and numbers and seq and _is_digest(self.release) and _is_digest(self.sha256)):
+        digests = all(map(_is_digest, (self.release, self.sha256, self.envelope_sha256 or self.sha256)))
+        if not (texts and numbers and seq and digests):
             raise InputError(f"a release in it makes no sense: {self.project!r} {self.version!r}", cause="index")
 
     @classmethod
-    def of(cls, release: Release, *, signed: bool) -> Listed:
-        """What an index says of *release*."""
+    def of(cls, release: Release, envelope: bytes | None) -> Listed:
+        """What an index says of *release* and of the *envelope* around its manifest."""
         app = release.part(APP)
         return cls(
             project=release.app.project,
@@ -65,7 +67,7 @@ class Listed:
             sha256=app.sha256,
             size=app.size,
             secure_version=release.app.secure_version,
-            signed=signed,
+            envelope_sha256=None if envelope is None else hashlib.sha256(envelope).hexdigest(),
         )
 
     @property
@@ -89,21 +91,22 @@ class Listed:
         return f"{RELEASES}/{self.release}.json"
 
     @property
-    def envelope(self) -> str:
-        """Where the DSSE envelope around its manifest lies, if it is signed."""
-        return f"{RELEASES}/{self.release}.dsse.json"
+    def envelope(self) -> str | None:
+        """Where the DSSE envelope around its manifest lies, None where nobody has signed it."""
+        return f"{RELEASES}/{self.envelope_sha256}.dsse.json" if self.envelope_sha256 else None
 
     def to_json(self) -> dict[str, object]:
         """The entry of the index."""
         names = (*_TEXTS, *_NUMBERS, "seq", "release", "sha256", "image", "manifest")
         entry = {name: getattr(self, name) for name in names} | {"chip": self.chip.value}
-        return entry | ({"envelope": self.envelope} if self.signed else {})
+        signed = {"envelope": self.envelope, "envelope_sha256": self.envelope_sha256}
+        return entry | (signed if self.envelope_sha256 else {})
 
     @classmethod
     def from_json(cls, entry: Mapping[str, Any]) -> Listed:
         """The inverse of `to_json`, for what that writes. Raises KeyError, ValueError, TypeError, InputError."""
         same = {name: entry[name] for name in (*_TEXTS, *_NUMBERS, "seq", "release", "sha256")}
-        return cls(**same, chip=Chip(entry["chip"]), signed="envelope" in entry)
+        return cls(**same, chip=Chip(entry["chip"]), envelope_sha256=entry.get("envelope_sha256"))
 
 
 @dataclass(frozen=True)
@@ -175,7 +178,7 @@ class Index:
         known = next((one for one in self.releases if one.release == listed.release), None)
         if known is None:
             self._check_new(listed)
-        elif known.signed:
+        elif listed.envelope_sha256 is None:  # it was signed before, and stays so
             listed = known
         offered = self.offered(channel, listed.target)
         if not allow_downgrade and offered is not None:

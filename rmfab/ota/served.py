@@ -15,8 +15,9 @@ from pathlib import Path
 from rmfab.ota.index import LATEST
 
 _TARGET = re.compile(r"(?:https?://[^/?]*)?/([^?]*)(?:\?.*)?", re.IGNORECASE)  # origin-form, absolute-form
-_BY_CONTENT = re.compile(r"(?:images/([0-9a-f]{64})\.bin|(?:releases|indexes)/([0-9a-f]{64})\.json)")
-_ENVELOPE = re.compile(r"releases/[0-9a-f]{64}\.dsse\.json")
+_BY_CONTENT = re.compile(
+    r"(?:images/([0-9a-f]{64})\.bin|indexes/([0-9a-f]{64})\.json|releases/([0-9a-f]{64})(?:\.dsse)?\.json)"
+)
 _FOR_EVER = "public, max-age=31536000, immutable"
 
 
@@ -61,7 +62,7 @@ def _name(target: str) -> str | None:
     """The name below the shelf, None where no file of a shelf has it; a query is overlooked."""
     match = _TARGET.fullmatch(target)
     name = match[1] if match else ""
-    return name if name == LATEST or _BY_CONTENT.fullmatch(name) or _ENVELOPE.fullmatch(name) else None
+    return name if name == LATEST or _BY_CONTENT.fullmatch(name) else None
 
 
 def _inside(root: Path, name: str) -> Path | None:
@@ -77,7 +78,7 @@ def _digest(name: str, stream: FileIO) -> str:
     """The SHA-256 of the content: from the name where that is one, else worked out."""
     match = _BY_CONTENT.fullmatch(name)
     if match is not None:
-        return match[1] or match[2]
+        return match[match.lastindex or 0]
     digest = hashlib.file_digest(stream, "sha256").hexdigest()
     stream.seek(0)
     return digest

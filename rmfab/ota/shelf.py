@@ -1,6 +1,6 @@
 """A shelf: a folder of releases that any web server can serve, and devices load images from.
 
-    images/<SHA-256>.bin   releases/<digest>.json   releases/<digest>.dsse.json   indexes/<SHA-256>.json   latest.json
+    images/<SHA-256>.bin   releases/<digest>.json   releases/<SHA-256>.dsse.json   indexes/<SHA-256>.json   latest.json
 
 Whatever lies in a folder is named by its content and never changes; `latest.json` holds the bytes of the newest index
 and is switched last, in one step. A reader at any moment, and whoever comes after a writer that was killed at any
@@ -45,7 +45,7 @@ def publish(
     complaints = inspect_update(release, None)
     if complaints:
         raise ComplaintsError(complaints)
-    listed = Listed.of(release, signed=envelope is not None)
+    listed = Listed.of(release, envelope)
     _make_public(folder)
     with _locked(folder):
         index = read_index(folder)
@@ -53,7 +53,7 @@ def publish(
         _sweep(folder)
         _put(folder / listed.image, release.part(APP).data)
         _put(folder / listed.manifest, release.manifest)
-        if envelope is not None:
+        if envelope is not None and listed.envelope is not None:
             _put(folder / listed.envelope, envelope)
         if following is not index:
             _put(folder / INDEXES / f"{following.digest}.json", following.encode())
@@ -108,7 +108,7 @@ def _put(path: Path, data: bytes, *, switch: bool = False) -> None:
     except InputError as error:
         if error.cause != "exists":
             raise
-        hint = "it is damaged, or was published with other signatures: what is published never changes"
+        hint = "it is damaged: what is published never changes"
         raise InputError(error.what, where=error.where, hint=hint, cause="published") from None
 
 

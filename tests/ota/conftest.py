@@ -31,6 +31,7 @@ from rmfab.release.partition_table import PartitionTable
 from rmfab.release.release import Edition, Part, Release
 from tests.release.conftest import tiny_app, tiny_image
 
+AN_ENVELOPE = b'{"an":"envelope"}'
 OTA_CSV = (
     "nvs,data,nvs,0x10000,16K\notadata,data,ota,0x14000,8K\n"
     "ota_0,app,ota_0,0x20000,64K\nota_1,app,ota_1,,64K\nfctry,data,nvs,,0x6000\n"
@@ -167,7 +168,7 @@ def _no_passphrase(subject: str) -> None:
 @pytest.fixture
 def shelf(tmp_path: Path) -> Path:
     """A shelf with one release, signed by an envelope that nobody reads."""
-    publish(tmp_path / "shelf", a_release(), b'{"an":"envelope"}', "stable")
+    publish(tmp_path / "shelf", a_release(), AN_ENVELOPE, "stable")
     return tmp_path / "shelf"
 
 

@@ -15,13 +15,13 @@ from rmfab.errors import InputError
 from rmfab.ota.index import Index, Listed
 from rmfab.product.vocabulary import Chip
 from rmfab.signing import canonical
-from tests.ota.conftest import a_release
+from tests.ota.conftest import AN_ENVELOPE, a_release
 
 
 def listed(version: str = "1.0.0", seq: int | None = 1, chip: Chip = Chip.ESP32C3, *, mark: int = 0) -> Listed:
     """A release of lamp; *mark* makes it another one of the same version."""
     digest = hashlib.sha256(f"{version} {seq} {chip.value} {mark}".encode()).hexdigest()
-    return Listed("lamp", chip, version, version, seq, digest, digest[::-1], 4096, 0, False)
+    return Listed("lamp", chip, version, version, seq, digest, digest[::-1], 4096, 0, None)
 
 
 FIRST = Index().with_release(listed(), "stable")
@@ -39,7 +39,7 @@ _listed = st.builds(
     sha256=st.integers(0, (1 << 256) - 1).map("{:064x}".format),
     size=st.integers(0, 1 << 32),
     secure_version=st.integers(0, (1 << 32) - 1),
-    signed=st.booleans(),
+    envelope_sha256=st.none() | st.just("e" * 64),
 )
 _releases = st.lists(_listed, min_size=1, max_size=6, unique_by=lambda one: one.release)
 _order = st.lists(st.tuples(st.integers(0, 5), st.sampled_from(["stable", "beta"])), min_size=1, max_size=10)
@@ -65,7 +65,7 @@ def test_round_trip(releases: list[Listed], order: list[tuple[int, str]]):
 def test_the_document():
     """An index as it is written: canonical, sorted, with the paths that readers follow."""
     release = a_release("1.0.0", 7)
-    index = Index().with_release(Listed.of(release, signed=True), "stable")
+    index = Index().with_release(Listed.of(release, AN_ENVELOPE), "stable")
     sha256 = release.part("app").sha256
     assert json.loads(index.encode()) == {
         "format": "rmfab-ota-index",
@@ -83,7 +83,8 @@ def test_the_document():
                 "size": release.part("app").size,
                 "sha256": sha256,
                 "manifest": f"releases/{release.digest}.json",
-                "envelope": f"releases/{release.digest}.dsse.json",
+                "envelope": f"releases/{hashlib.sha256(AN_ENVELOPE).hexdigest()}.dsse.json",
+                "envelope_sha256": hashlib.sha256(AN_ENVELOPE).hexdigest(),
                 "secure_version": 7,
             }
         ],
@@ -94,10 +95,13 @@ def test_the_document():
 
 
 def test_the_same_again_is_nothing_to_do():
-    """Publishing what a channel offers already changes nothing; a signature that comes later does, and stays."""
+    """Publishing what a channel offers already changes nothing; a signature that comes later does, and so do others
+    that take its place; none is lost to a release without."""
     assert FIRST.with_release(listed(), "stable") is FIRST
-    signed = FIRST.with_release(replace(listed(), signed=True), "stable")
-    assert signed.releases[0].signed
+    signed = FIRST.with_release(replace(listed(), envelope_sha256="a" * 64), "stable")
+    assert signed.releases[0].envelope_sha256 == "a" * 64
+    again = signed.with_release(replace(listed(), envelope_sha256="b" * 64), "stable")
+    assert (again.releases[0].envelope_sha256, again.previous) == ("b" * 64, signed.digest)
     assert signed.with_release(listed(), "stable") is signed
 
 

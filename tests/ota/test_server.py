@@ -19,9 +19,9 @@ from rmfab.ota.request import Access
 from rmfab.ota.server import ShelfServer
 from rmfab.ota.shelf import publish, read_index
 from rmfab.ota.tls import load_context
-from tests.ota.conftest import Bench, Papers, a_release, running
+from tests.ota.conftest import AN_ENVELOPE, Bench, Papers, a_release, running
 
-FIRST = Listed.of(a_release(), signed=True)
+FIRST = Listed.of(a_release(), AN_ENVELOPE)
 APP = a_release().part("app").data
 FOR_EVER = "public, max-age=31536000, immutable"
 LARGE = 24 << 20  # more than sockets buffer

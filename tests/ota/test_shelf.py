@@ -17,7 +17,7 @@ from rmfab.errors import ComplaintsError, InputError
 from rmfab.ota.index import LATEST, Index, Listed
 from rmfab.ota.shelf import Published, publish, read_index
 from rmfab.release.release import Release
-from tests.ota.conftest import OTA_CSV, a_release
+from tests.ota.conftest import AN_ENVELOPE, OTA_CSV, a_release
 from tests.ota.writers import ENVELOPE, NEXT
 from tests.release.conftest import tiny_app
 from tests.terminal import ROOT, environment, files
@@ -43,20 +43,21 @@ def whole(shelf: Path) -> Index:
         image = (shelf / one.image).read_bytes()
         assert (hashlib.sha256(image).hexdigest(), len(image)) == (one.sha256, one.size)
         assert hashlib.sha256((shelf / one.manifest).read_bytes()).hexdigest() == one.release
-        assert (shelf / one.envelope).exists() or not one.signed
+        if one.envelope is not None:
+            assert hashlib.sha256((shelf / one.envelope).read_bytes()).hexdigest() == one.envelope_sha256
     return index
 
 
 def test_what_lies_where(tmp_path: Path):
     """Image, manifest, envelope, index and latest.json, each whole, each under the name of its content."""
     published = publish(tmp_path / "new" / "shelf", FIRST, ENVELOPE, "stable")
-    index = Index().with_release(Listed.of(FIRST, signed=True), "stable")
+    index = Index().with_release(Listed.of(FIRST, ENVELOPE), "stable")
     sha256 = FIRST.part("app").sha256
     assert published == Published(index.digest, f"images/{sha256}.bin", True)
     assert visible(tmp_path / "new" / "shelf") == {
         f"images/{sha256}.bin": FIRST.part("app").data,
         f"releases/{FIRST.digest}.json": FIRST.manifest,
-        f"releases/{FIRST.digest}.dsse.json": ENVELOPE,
+        f"releases/{hashlib.sha256(ENVELOPE).hexdigest()}.dsse.json": ENVELOPE,
         f"indexes/{index.digest}.json": index.encode(),
         "latest.json": index.encode(),
     }
@@ -84,14 +85,14 @@ def test_every_index_stays(shelf: Path):
         "latest.json": after[f"indexes/{published.index}.json"]
     }
     assert (second.previous, second.digest) == (first.digest, published.index)
-    assert [one.signed for one in second.releases] == [True, False]
+    assert [one.envelope is None for one in second.releases] == [False, True]
 
 
 def test_the_same_again(shelf: Path):
     """The same release on the same channel is nothing to do, and mends what was lost of it."""
     before = visible(shelf)
-    (shelf / Listed.of(FIRST, signed=True).image).unlink()
-    again = publish(shelf, FIRST, b'{"an":"envelope"}', "stable")
+    (shelf / Listed.of(FIRST, AN_ENVELOPE).image).unlink()
+    again = publish(shelf, FIRST, AN_ENVELOPE, "stable")
     assert (again.changed, again.index) == (False, read_index(shelf).digest)
     assert publish(shelf, FIRST, None, "stable").changed is False
     assert visible(shelf) == before
@@ -119,7 +120,7 @@ def test_a_downgrade_that_is_meant(shelf: Path):
     """allow_downgrade lets the channel go back."""
     publish(shelf, NEXT, None, "stable")
     publish(shelf, FIRST, None, "stable", allow_downgrade=True)
-    assert whole(shelf).offered("stable", "lamp/esp32c3") == Listed.of(FIRST, signed=True)
+    assert whole(shelf).offered("stable", "lamp/esp32c3") == Listed.of(FIRST, AN_ENVELOPE)
 
 
 def test_what_no_device_could_take_is_not_published(tmp_path: Path):
@@ -130,14 +131,24 @@ def test_what_no_device_could_take_is_not_published(tmp_path: Path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_release_that_was_signed_anew(shelf: Path):
+    """Other signatures over the same release, such as after a key leaked, take their place; the old ones stay to be
+    looked at."""
+    before = visible(shelf)
+    published = publish(shelf, FIRST, ENVELOPE, "stable")
+    (only,) = whole(shelf).releases
+    assert (published.changed, only.envelope_sha256) == (True, hashlib.sha256(ENVELOPE).hexdigest())
+    assert {name: data for name, data in before.items() if name != LATEST}.items() <= visible(shelf).items()
+
+
 @pytest.mark.parametrize("name", ["image", "manifest", "envelope"])
 def test_what_is_published_never_changes(shelf: Path, name: str):
-    """Other bytes under the name of a content are refused, and stay to be looked at: damage, or a second envelope."""
-    path = shelf / getattr(Listed.of(FIRST, signed=True), name)
+    """Other bytes under the name of a content are damage: refused, and left to be looked at."""
+    path = shelf / getattr(Listed.of(FIRST, AN_ENVELOPE), name)
     path.write_bytes(b"other")
     before = visible(shelf)
     with pytest.raises(InputError, match="other content") as caught:
-        publish(shelf, FIRST, b'{"an":"envelope"}', "beta")
+        publish(shelf, FIRST, AN_ENVELOPE, "beta")
     assert (caught.value.where, caught.value.cause) == (str(path), "published")
     assert "--force" not in str(caught.value.hint)
     assert visible(shelf) == before
@@ -194,7 +205,7 @@ def test_a_writer_that_is_killed(tmp_path: Path, born: bool):
     if born:
         publish(base, FIRST, ENVELOPE, "stable")
     old = read_index(base)
-    new = old.with_release(Listed.of(NEXT, signed=True), "stable")
+    new = old.with_release(Listed.of(NEXT, ENVELOPE), "stable")
     writers("killed", base, tmp_path / "killed")
     shelves = sorted((tmp_path / "killed").iterdir(), key=lambda path: int(path.name))
     assert len(shelves) > 15
@@ -228,5 +239,5 @@ def test_two_releases_may_share_an_image(shelf: Path):
         a_release("1.2.0", 5, app=tiny_app("lamp", "1.0.0")), edition=replace(FIRST.edition, version="1.2.0", seq=5)
     )
     published = publish(shelf, twin, None, "beta")
-    assert published.image == Listed.of(FIRST, signed=True).image
+    assert published.image == Listed.of(FIRST, ENVELOPE).image
     assert len(whole(shelf).releases) == 2
