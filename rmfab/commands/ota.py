@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -125,7 +126,10 @@ def export(
 @click.option(
     "--bind", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="0.0.0.0 for boards on the net."
 )
-def serve(shelf: Path, cert: Path, key: Path, passphrase_file: Path | None, port: int, bind: str) -> None:
+@click.option("--json", "as_json", is_flag=True, help="The base URL as one JSON object.")
+def serve(
+    shelf: Path, cert: Path, key: Path, passphrase_file: Path | None, port: int, bind: str, as_json: bool
+) -> None:
     """Serve a shelf over HTTPS, on a bench; a web server does it for the world.
 
     Prints the base URL and serves until ^C or SIGTERM, which is its good end. Each request is told on stderr.
@@ -141,7 +145,7 @@ def serve(shelf: Path, cert: Path, key: Path, passphrase_file: Path | None, port
     on_access = None if speech.quiet() else _tell
     try:
         with ShelfServer(shelf, context, host=bind, port=port, on_access=on_access) as server:
-            speech.data(server.url)
+            speech.data(json.dumps({"url": server.url}) if as_json else server.url)
             server.serve_forever()
     except KeyboardInterrupt:
         speech.say("served until told to stop")

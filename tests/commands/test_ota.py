@@ -156,7 +156,7 @@ def test_serve(terminal: Terminal, old: Path, papers: Papers, end: signal.Signal
 
 
 def test_serve_quietly_with_a_passphrase(terminal: Terminal, old: Path, papers: Papers):
-    """-q says nothing of requests; an encrypted key is opened with --passphrase-file."""
+    """-q says nothing of requests, --json names the URL; an encrypted key is opened with --passphrase-file."""
     terminal.well("ota", "export", old, "-o", "shelf", "--trust", "trust.json")
     Path("pass").write_text("open sesame\n")
     Path("pass").chmod(0o600)
@@ -164,9 +164,9 @@ def test_serve_quietly_with_a_passphrase(terminal: Terminal, old: Path, papers: 
     subprocess.run(encrypt, check=True, capture_output=True)
     Path("tls.key").chmod(0o600)
     trust = ssl.create_default_context(cafile=str(papers.ca))
-    options = ("--key", "tls.key", "--passphrase-file", "pass")
+    options = ("--key", "tls.key", "--passphrase-file", "pass", "--json")
     with serving(terminal, papers, *options, before=("-q",)) as process:
-        url = process.stdout.readline().strip()
+        url = json.loads(process.stdout.readline())["url"]
         with urllib.request.urlopen(f"{url}/latest.json", context=trust, timeout=30) as response:
             assert response.status == 200
         process.send_signal(signal.SIGTERM)
