@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from rmfab.product.vocabulary import Chip
+from rmfab.virtual.chips import MODELS
 from rmfab.virtual.faults import Fault, FaultCall
 from rmfab.virtual.spec import BoardSpec, Link, Strap
 
@@ -47,14 +48,17 @@ class _FaultType(click.ParamType):  # type: ignore[type-arg]
 @click.option("--state", type=click.Path(file_okay=False, path_type=Path), help="Folder that keeps the boards' flash.")
 @click.option("--mac", metavar="MAC", help="MAC of the first board; the others count on from it.")
 @click.option("--flash-size", type=click.Choice(_SIZES), default="4MB", show_default=True)
-@click.option("--secure-boot", metavar="DIGEST", help="Burn secure boot v2 for the key of this SHA-256.")
+@click.option(
+    "--secure-boot", multiple=True, metavar="DIGEST",
+    help="Burn secure boot v2 for the key of this SHA-256; for up to three keys.",
+)  # fmt: skip
 @click.option("--kill-pid", type=int, help="The process that the fault kill-at ends.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a board.")
 @click.option("--with-parent", is_flag=True, hidden=True, help="End when stdin is closed.")
 def command(
     chip: str, count: int, transport: str, strap: str | None, paced: str | None, faults: tuple[FaultCall, ...],
-    state: Path | None, mac: str | None, flash_size: str, secure_boot: str | None, kill_pid: int | None, as_json: bool,
-    with_parent: bool,
+    state: Path | None, mac: str | None, flash_size: str, secure_boot: tuple[str, ...], kill_pid: int | None,
+    as_json: bool, with_parent: bool,
 ) -> None:  # fmt: skip
     """Serve virtual boards that esptool can flash and that boot what was written.
 
@@ -75,7 +79,7 @@ def command(
             paced=_paced(paced),
             faults=faults,
             kill_pid=kill_pid,
-            secure_boot_digest=_digest(secure_boot),
+            secure_boot_digests=_digests(secure_boot, Chip(chip)),
         )
         for index in range(count)
     ]
@@ -103,12 +107,15 @@ def _mac(text: str | None, index: int) -> bytes | None:
     return ((int.from_bytes(first, "big") + index) & (1 << 48) - 1).to_bytes(6, "big")
 
 
-def _digest(text: str | None) -> str | None:
-    if text is not None and not re.fullmatch(r"[0-9a-fA-F]{64}", text):
-        raise click.BadParameter(
-            "64 hex digits, as `rmfab release show --json` prints them", param_hint="--secure-boot"
-        )
-    return None if text is None else text.lower()
+def _digests(texts: tuple[str, ...], chip: Chip) -> tuple[str, ...]:
+    room = MODELS[chip].secure_boot_keys
+    if len(texts) > room:
+        raise click.BadParameter(f"an {chip.value} has no room for more than {room}", param_hint="--secure-boot")
+    for text in texts:
+        if not re.fullmatch(r"[0-9a-fA-F]{64}", text):
+            what = f'"{text}" is no key digest: 64 hex digits, as `rmfab release show --json` prints them'
+            raise click.BadParameter(what, param_hint="--secure-boot")
+    return tuple(map(str.lower, texts))
 
 
 def _paced(text: str | None) -> int | None:

@@ -62,7 +62,7 @@ def check(release: Path, old: Path | None, as_json: bool) -> None:
     if complaints:
         raise ComplaintsError(complaints)
     if not as_json:
-        speech.data("may")
+        speech.data(f"{new.name} may " + ("go over the air" if before is None else f"replace {before.name}"))
 
 
 @command.command("export")

@@ -68,6 +68,7 @@ def _described(facts: BoardFacts) -> dict[str, Any]:
     if facts.flash_size is not None:
         described["flash_size"] = facts.flash_size
     if facts.security.secure_boot_v2:
+        described["secure_boot"] = True
         described["secure_boot_digests"] = list(facts.security.secure_boot_digests)
     return described
 

@@ -15,6 +15,7 @@ from rmfab.release.app_image import NO_MAX_REVISION
 from rmfab.release.partition_table import DataSubtype, Partition, PartitionTable
 from rmfab.release.preflight import inspect_successor
 from rmfab.release.release import APP, Release
+from rmfab.release.secure_boot import heeded
 
 _MOST_ROWS = 3
 _SKIP = "CONFIG_ESP_RMAKER_SKIP"
@@ -62,7 +63,7 @@ def _slots(new: Release, device: Release) -> Iterator[InputError]:
 
 def _signed_at_all(new: Release) -> Iterator[InputError]:
     try:
-        signed = bool(new.app_signatures)
+        signed = bool(heeded(new.app_signatures, new.chip))
     except InputError as error:
         yield error
         return
@@ -71,6 +72,10 @@ def _signed_at_all(new: Release) -> Iterator[InputError]:
 
 
 def _unsigned(new: Release, why: str) -> InputError:
+    schemes = ", ".join(sorted({block.scheme.value for block in new.app_signatures}))
+    if schemes:
+        what = f"{why}, and an {new.chip.value} does not look at the app's signature of {schemes}"
+        return _complaint(new, what, "secure-boot-scheme", "another kind of key; RSA-3072 on most chips")
     what = f"{why}, and the app is not signed: no device of it would start this app"
     return _complaint(new, what, "secure-boot-unsigned", "espsecure sign-data --version 2, then build the release")
 
@@ -149,7 +154,8 @@ def _with(there: bool) -> str:
 def _secure_boot(new: Release, old: Release) -> Iterator[InputError]:
     """Devices whose images are signed take what a key of theirs has signed, by their own scheme."""
     try:
-        ours, theirs = set(new.app_signatures), {*old.app_signatures, *old.bootloader_signatures}
+        ours = set(heeded(new.app_signatures, new.chip))
+        theirs = {*heeded(old.app_signatures, old.chip), *heeded(old.bootloader_signatures, old.chip)}
     except InputError as error:
         yield error
         return

@@ -11,6 +11,7 @@ from rmfab.release.app_image import AppImage
 from rmfab.release.partition_table import SECTOR, DataSubtype, Partition, PartitionType
 from rmfab.release.plan import SIZE_KEY, erased_partitions, factory_partition, is_protected
 from rmfab.release.release import APP, BOOTLOADER, TABLE, Part, Release
+from rmfab.release.secure_boot import heeded
 
 
 def preflight(release: Release, product: Product) -> None:
@@ -243,7 +244,8 @@ def _ota_slots(release: Release) -> Iterator[InputError]:
 
 
 def _secure_boot(release: Release) -> Iterator[InputError]:
-    """Signature blocks must hold; a build that turns secure boot on must have them, of one key for both images."""
+    """Signature blocks must hold; a build that turns secure boot on must have them, of one key for both images, in a
+    scheme that the chip knows."""
     try:
         signatures = {BOOTLOADER: release.bootloader_signatures, APP: release.app_signatures}
     except InputError as error:
@@ -255,7 +257,13 @@ def _secure_boot(release: Release) -> Iterator[InputError]:
         if not blocks:
             what = "the build turns secure boot on, and this image is not signed: no board would boot it again"
             yield _complaint(release, name, what, "secure-boot-unsigned", "espsecure sign-data --version 2")
-    digests = [{block.key_digest for block in blocks} for blocks in signatures.values()]
+        elif not heeded(blocks, release.chip):
+            schemes = ", ".join(sorted({block.scheme.value for block in blocks}))
+            what = (
+                f"the build turns secure boot on, and an {release.chip.value} does not look at signatures of {schemes}"
+            )
+            yield _complaint(release, name, what, "secure-boot-scheme", "another kind of key; RSA-3072 on most chips")
+    digests = [{block.key_digest for block in heeded(blocks, release.chip)} for blocks in signatures.values()]
     if all(digests) and not set.intersection(*digests):
         what = "bootloader and app are signed by different keys: the one would not start the other"
         yield _complaint(release, APP, what, "secure-boot-key")

@@ -2,7 +2,8 @@
 
 Format: ESP-IDF programming guide, "Secure Boot v2", Signature Block Format (1216 bytes: magic 0xE7, version 2 for
 RSA-3072 PSS, 3 for ECDSA, digest of the image, key, signature, CRC-32), and espsecure 5.6. The sector with up to three
-blocks follows the image, which is padded to a multiple of 4096 bytes; the digest covers image and padding.
+blocks follows the image, which is padded to a multiple of 4096 bytes; the digest covers image and padding, on every
+chip. What a chip makes of the blocks differs: see `heeded`.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed, encode_dss_signature
 
 from rmfab.errors import InputError
+from rmfab.product.vocabulary import Chip
 
 SECTOR = 0x1000
 BLOCK_SIZE = 1216
@@ -68,6 +70,24 @@ _CURVES = {
     2: _Curve(Scheme.ECDSA_P256, ec.SECP256R1(), 32, hashes.SHA256()),
     3: _Curve(Scheme.ECDSA_P384, ec.SECP384R1(), 48, hashes.SHA384(), sha384=True),
 }
+_ECDSA_CHIPS = frozenset((Chip.ESP32C2, Chip.ESP32C5, Chip.ESP32C6, Chip.ESP32C61, Chip.ESP32H2, Chip.ESP32P4))
+_CHIPS = {
+    Scheme.RSA_3072: frozenset(Chip) - {Chip.ESP32C2},
+    Scheme.ECDSA_P192: _ECDSA_CHIPS,
+    Scheme.ECDSA_P256: _ECDSA_CHIPS,
+    Scheme.ECDSA_P384: frozenset((Chip.ESP32C5, Chip.ESP32P4)),
+}
+_ONE_BLOCK = frozenset((Chip.ESP32, Chip.ESP32C2))
+
+
+def heeded(blocks: tuple[SignatureBlock, ...], chip: Chip) -> tuple[SignatureBlock, ...]:
+    """Those of an image's *blocks* that *chip* looks at: of a scheme that it knows, on ESP32 and ESP32-C2 the first.
+
+    Sources: ESP-IDF `tools/test_apps/security/secure_boot/pytest_secure_boot.py` (targets of each scheme), soc_caps.h
+    (SOC_ECDSA_SUPPORT_CURVE_P384), `esp_rom`, secure_boot.h (SECURE_BOOT_NUM_BLOCKS).
+    """
+    seen = blocks[:1] if chip in _ONE_BLOCK else blocks
+    return tuple(block for block in seen if chip in _CHIPS[block.scheme])
 
 
 def signature_blocks(data: bytes, image_length: int, where: str) -> tuple[SignatureBlock, ...]:

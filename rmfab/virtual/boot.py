@@ -12,7 +12,7 @@ from collections.abc import Generator, Iterator
 from rmfab.errors import InputError
 from rmfab.release.app_image import AppImage
 from rmfab.release.partition_table import AppSubtype, Partition, PartitionTable, PartitionType
-from rmfab.virtual import app, otadata, rom
+from rmfab.virtual import app, otadata, rom, secure_boot
 from rmfab.virtual.flash import Flash
 from rmfab.virtual.image_check import NotBootable, segment_lines, verified
 from rmfab.virtual.log import EOL, Log, idf_uses_colours
@@ -189,8 +189,12 @@ class _Bootloader:
             image = verified(self._spec, self._flash, part)
         except NotBootable as problem:
             yield self._log.failure(problem.tag, problem.line)
+            if problem.tag == "secure_boot_v2":
+                yield self._log.failure("esp_image", "Secure boot signature verification failed")
             return None
         yield from segment_lines(self._log, self._model, part, image, loading=True)
+        if self._spec.security.secure_boot:
+            yield from secure_boot.success_lines(self._log, self._flash.seen(part.offset, part.size), image.length)
         yield self._log("boot", f"Loaded app from partition at offset 0x{part.offset:x}")
         return image
 

@@ -37,7 +37,10 @@ class SpiLayout:
 
 @dataclass(frozen=True)
 class ChipModel:
-    """One chip. *ram* are address ranges that code may be loaded to; *minor* and *major* list fields from bit 0 up."""
+    """One chip. *ram* are address ranges that code may be loaded to; *minor* and *major* list fields from bit 0 up.
+
+    *secure_boot_keys*: how many digests of public keys its eFuses take.
+    """
 
     chip: Chip
     rom_banner: tuple[str, ...]
@@ -55,6 +58,7 @@ class ChipModel:
     watchdog: tuple[int, int] | None = None
     magic: int = 0
     security_info: int = 20
+    secure_boot_keys: int = 3
     run_boot: int = 0xC
     download_boot: int = 0x4
     app_cores: int = 1
@@ -97,6 +101,7 @@ ESP32 = ChipModel(
     uart_divider=0x3FF40014,
     magic=0x00F01D83,
     security_info=0,
+    secure_boot_keys=1,
     run_boot=0x13,
     download_boot=0x3,
     app_cores=2,
@@ -179,6 +184,7 @@ ESP32C2 = ChipModel(
     crystal=40_000_000,
     uart_divider=0x60000014,
     watchdog=(0x60008084, 0x6000809C),
+    secure_boot_keys=1,
 )
 
 ESP32C6 = ChipModel(

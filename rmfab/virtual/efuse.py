@@ -10,23 +10,30 @@ from rmfab.virtual.chips import ChipModel, Field
 
 _ESP32_MAJOR = {0: 0, 1: 1, 2: 3, 3: 7}
 _XTS_AES_128 = 4
-_SECURE_BOOT_DIGEST0 = 9
-_KEY1 = 0x78  # from block 1, where most chips keep their MAC
+_SECURE_BOOT_DIGEST0 = 9  # and 10, 11 for the other two
+_KEY0 = 0x58  # from block 1, where most chips keep their MAC
+_KEY_STRIDE = 0x20
+_FIRST_DIGEST = 1  # key block 0 is that of flash encryption
 _ESP32_BLOCK2 = 0x58 - 4  # from the MAC
 _C2_KEY0_UPPER = 0x20 + 16  # from block 2, where the MAC is
 
 
 @dataclass(frozen=True)
 class Security:
-    """What has been burnt: *secure_boot* is version 2, *secure_download* leaves the ROM half its commands.
+    """What has been burnt into a *chip*. *secure_download* leaves the ROM half its commands.
 
-    *digest* is the SHA-256 in hex of the one public key that secure boot trusts.
+    *digests* are the SHA-256 in hex of the public keys that secure boot v2 trusts; none where it is off.
     """
 
-    secure_boot: bool = False
+    chip: Chip
     flash_encryption: bool = False
     secure_download: bool = False
-    digest: str = ""
+    digests: tuple[str, ...] = ()
+
+    @property
+    def secure_boot(self) -> bool:
+        """Whether secure boot v2 is on."""
+        return bool(self.digests)
 
     @property
     def flags(self) -> int:
@@ -48,7 +55,8 @@ def efuse_words(model: ChipModel, mac: bytes, revision: int, security: Security)
     _spread(words, model.minor, minor)
     if security.secure_boot:
         _set(words, model.secure_boot, 1)
-        _burn_digest(words, model, bytes.fromhex(security.digest))
+        for number, digest in enumerate(security.digests[: model.secure_boot_keys]):
+            _burn_digest(words, model, number, bytes.fromhex(digest))
     if security.flash_encryption:
         _set(words, model.crypt_count, 1)
         if model.key_purpose is not None:
@@ -58,25 +66,31 @@ def efuse_words(model: ChipModel, mac: bytes, revision: int, security: Security)
 
 def security_info(model: ChipModel, security: Security, revision: int) -> bytes:
     """The payload of GET_SECURITY_INFO: flags, crypt count, seven key purposes and, newer chips, chip id and API."""
-    digest = _SECURE_BOOT_DIGEST0 if security.secure_boot else 0
-    purposes = bytes([_XTS_AES_128 if security.flash_encryption else 0, digest, 0, 0, 0, 0, 0])
+    digests = range(_SECURE_BOOT_DIGEST0, _SECURE_BOOT_DIGEST0 + len(security.digests))
+    purposes = bytes([_XTS_AES_128 if security.flash_encryption else 0, *digests]).ljust(7, b"\0")
     head = security.flags.to_bytes(4, "little") + bytes([security.flash_encryption]) + purposes
     tail = model.chip.image_id.to_bytes(4, "little") + (revision % 100).to_bytes(4, "little")
     return (head + tail)[: model.security_info]
 
 
-def _burn_digest(words: dict[int, int], model: ChipModel, digest: bytes) -> None:
-    """Puts *digest* where the chip keeps it: block 2 of the ESP32, half a key block of the C2, else key block 1."""
-    address = model.mac + _KEY1
+def _burn_digest(words: dict[int, int], model: ChipModel, number: int, digest: bytes) -> None:
+    """Puts *digest* where the chip keeps it: block 2 of the ESP32, half a key block of the C2, else a key block."""
+    block = _FIRST_DIGEST + number
+    address = model.mac + _KEY0 + _KEY_STRIDE * block
     if model.chip is Chip.ESP32:
         address = model.mac + _ESP32_BLOCK2
     elif model.chip is Chip.ESP32C2:
         address, digest = model.mac + _C2_KEY0_UPPER, digest[:16]
     elif model.key_purpose is not None:
-        purpose = model.key_purpose
-        _set(words, Field(purpose.address, purpose.shift + purpose.width, purpose.width), _SECURE_BOOT_DIGEST0)
+        _set(words, _purpose(model.key_purpose, block), _SECURE_BOOT_DIGEST0 + number)
     for at in range(0, len(digest), 4):
         _set(words, Field(address + at, 0, 32), int.from_bytes(digest[at : at + 4], "little"))
+
+
+def _purpose(first: Field, block: int) -> Field:
+    """Where the purpose of a key block stands: behind that of the *first*, and none across the end of a word."""
+    bit = first.shift + first.width * block
+    return Field(first.address + bit // 32 * 4, bit % 32, first.width)
 
 
 def _spread(words: dict[int, int], fields: Iterable[Field], value: int) -> None:

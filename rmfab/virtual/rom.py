@@ -1,18 +1,19 @@
 """The mask ROM after a reset: what it prints, and how it finds the second-stage bootloader.
 
-Sources: boot logs of the chips, ESP-IDF `components/esp_rom`, esptool's boot mode table.
+Sources: boot logs of the chips, ESP-IDF `components/esp_rom`, esptool's boot mode table. What is said of secure boot
+on ESP32, S3, C3 and, with ECDSA, on the C6 is from logs; on other chips, and where the ESP32 refuses, it is plausible.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 from rmfab.errors import InputError
 from rmfab.product.vocabulary import Chip
 from rmfab.release.app_image import AppImage
 from rmfab.virtual import secure_boot
 from rmfab.virtual.chips import ChipModel
-from rmfab.virtual.flash import Flash
+from rmfab.virtual.flash import SECTOR, Flash
 from rmfab.virtual.log import EOL
 from rmfab.virtual.script import Pause, Reset, ResetReason, Script, Step
 from rmfab.virtual.spec import BoardSpec
@@ -22,6 +23,7 @@ _HALT_SECONDS = 0.3
 _REPEATS = 8
 _FLASH_MODES = {0: "QIO", 1: "QOUT", 2: "DIO", 3: "DOUT"}
 _CLOCK_DIVIDERS = {"80m": 1, "60m": 1, "48m": 1, "40m": 2, "30m": 2, "24m": 2}
+_SIGNATURE_MAGIC = 0xE7
 _CIPHERTEXT = 0xA6C1E49B  # what an encrypted flash makes of a plain image header
 
 
@@ -64,28 +66,38 @@ def _load(spec: BoardSpec, flash: Flash, head: bytes) -> Iterator[Step]:
             yield from _halt(model, f"invalid segment length 0xffffffff{EOL}")
             return
         image = None
+    yield from _mode_lines(model, head, image)
+    if spec.security.secure_boot and not (yield from _verify(spec, flash, image)):
+        yield from _halt(model, f"secure boot verification failed{EOL}")
+        return
     yield from _load_lines(model, head, image)
     if int.from_bytes(head[12:14], "little") != model.chip.image_id:
         yield from _halt(model, "")
-    elif spec.security.secure_boot:
-        yield from _verify(spec, flash, image)
 
 
-def _verify(spec: BoardSpec, flash: Flash, image: AppImage | None) -> Iterator[Step]:
-    """Secure boot v2: the bootloader must be signed with the key whose digest is burnt."""
-    at, length = spec.model.chip.bootloader_offset, image.length if image else 0
-    data = flash.seen(at, _LARGEST_BOOTLOADER)
-    yield f"Valid secure boot key blocks: 0{EOL}"
-    if image is not None and secure_boot.trusted(spec.security, data, length):
-        yield f"secure boot verification succeeded{EOL}"
-        return
-    if image is None or not secure_boot.is_signed(data, length):
-        yield "No signature block magic byte found at signature sector (found 0xff not 0xe7). "
+def _verify(spec: BoardSpec, flash: Flash, image: AppImage | None) -> Generator[Step, None, bool]:
+    """Secure boot v2: whether the bootloader is signed with a key whose digest is burnt.
+
+    An image without a sound SHA-256 of its own is none that the signature was made for.
+    """
+    data = flash.seen(spec.model.chip.bootloader_offset, _LARGEST_BOOTLOADER + SECTOR)
+    if spec.model.chip is Chip.ESP32:
+        yield f"secure boot v2 enabled{EOL}"
+    else:
+        yield f"Valid secure boot key blocks: {' '.join(map(str, range(len(spec.security.digests))))}{EOL}"
+    if image is None:
+        return False
+    found = secure_boot.first_byte(data, image.length)
+    if found != _SIGNATURE_MAGIC:
+        yield f"No signature block magic byte found at signature sector (found 0x{found:02x} not 0xe7). "
         yield f"Image not V2 signed?{EOL}"
-    yield from _halt(spec.model, f"secure boot verification failed{EOL}")
+    if not secure_boot.trusted(spec.security, data, image.length):
+        return False
+    yield f"{'' if secure_boot.is_rsa(data, image.length) else 'ECDSA '}secure boot verification succeeded{EOL}"
+    return True
 
 
-def _load_lines(model: ChipModel, head: bytes, image: AppImage | None) -> Iterator[Step]:
+def _mode_lines(model: ChipModel, head: bytes, image: AppImage | None) -> Iterator[Step]:
     mode = _FLASH_MODES.get(head[2], "DIO")
     divider = _CLOCK_DIVIDERS.get(image.flash_freq if image else "", 2)
     if model.chip is Chip.ESP32:
@@ -94,6 +106,9 @@ def _load_lines(model: ChipModel, head: bytes, image: AppImage | None) -> Iterat
     else:
         yield model.flash_line + EOL
     yield f"mode:{mode}, clock div:{divider}{EOL}"
+
+
+def _load_lines(model: ChipModel, head: bytes, image: AppImage | None) -> Iterator[Step]:
     for number, segment in enumerate(image.segments if image else ()):
         size = str(segment.length) if model.chip is Chip.ESP32 else f"0x{segment.length:x}"
         yield f"load:0x{segment.load_address:08x},len:{size}{EOL}"

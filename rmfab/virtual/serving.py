@@ -197,7 +197,7 @@ def spec_to_json(spec: BoardSpec) -> dict[str, object]:
         "faults": [str(call) for call in spec.faults],
         "kill_pid": spec.kill_pid,
         "networks": [network.to_json() for network in spec.networks],
-        "secure_boot_digest": spec.secure_boot_digest,
+        "secure_boot_digests": list(spec.secure_boot_digests),
     }
 
 
@@ -216,5 +216,5 @@ def spec_from_json(values: Mapping[str, Any]) -> BoardSpec:
         faults=tuple(map(FaultCall.parse, values["faults"])),
         kill_pid=values["kill_pid"],
         networks=tuple(map(Network.from_json, values["networks"])),
-        secure_boot_digest=values["secure_boot_digest"],
+        secure_boot_digests=tuple(values["secure_boot_digests"]),
     )

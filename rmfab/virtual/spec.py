@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass, replace
 from enum import Enum, unique
 from pathlib import Path
@@ -14,7 +15,7 @@ from rmfab.virtual.faults import Fault, FaultCall
 from rmfab.virtual.network import NEIGHBOURS, Network
 
 DEFAULT_FLASH_SIZE = 4 << 20
-_DIGEST_SIZE = 32
+_DIGEST = re.compile("[0-9a-f]{64}")
 _NOBODYS_DIGEST = hashlib.sha256(b"a key that nobody has").hexdigest()
 _OUI = bytes.fromhex("240ac4")
 
@@ -43,8 +44,8 @@ class BoardSpec:
     *strap* None is `run` where the host has reset lines and `download` where it has none. *paced* None is as fast as
     can be, otherwise bytes and flash take their time: at the negotiated rate, and at most at *paced* baud where that is
     not 0. *kill_pid* is the process that the fault `kill-at` ends. *networks* are the Wi-Fi networks around it.
-    *secure_boot_digest*: secure boot v2 is burnt, for the public key of this SHA-256 in hex. A board burns no eFuses by
-    itself, whatever its bootloader was built to do.
+    *secure_boot_digests*: secure boot v2 is burnt, for the public keys of these SHA-256 in hex. A board burns no eFuses
+    by itself, whatever its bootloader was built to do.
     """
 
     chip: Chip
@@ -59,15 +60,18 @@ class BoardSpec:
     faults: tuple[FaultCall, ...] = ()
     kill_pid: int | None = None
     networks: tuple[Network, ...] = NEIGHBOURS
-    secure_boot_digest: str | None = None
+    secure_boot_digests: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.mac is not None and (len(self.mac) != 6 or self.mac[0] & 1):
             raise ValueError("a board's MAC is six bytes of a unicast address")
         if self.flash_size < 1 << 20 or self.flash_size & (self.flash_size - 1) or self.flash_size > 1 << 27:
             raise ValueError("a flash size is a power of two from 1 MB to 128 MB")
-        if self.secure_boot_digest is not None and len(bytes.fromhex(self.secure_boot_digest)) != _DIGEST_SIZE:
-            raise ValueError("a key digest is 64 hex digits")
+        if not all(map(_DIGEST.fullmatch, self.secure_boot_digests)):
+            raise ValueError("a key digest is 64 hex digits in lower case")
+        room = MODELS[self.chip].secure_boot_keys
+        if len(self.secure_boot_digests) > room:
+            raise ValueError(f"more key digests than the {room} that an {self.chip.value} has room for")
 
     def has(self, fault: Fault) -> bool:
         """Whether the board has *fault*."""
@@ -104,12 +108,12 @@ class BoardSpec:
     @property
     def security(self) -> Security:
         """What has been burnt."""
-        digest = self.secure_boot_digest or (_NOBODYS_DIGEST if self.has(Fault.SECURE_BOOT) else "")
+        nobodys = (_NOBODYS_DIGEST,) if self.has(Fault.SECURE_BOOT) else ()
         return Security(
-            secure_boot=bool(digest),
+            self.model.chip,
             flash_encryption=self.has(Fault.FLASH_ENCRYPTION),
             secure_download=self.has(Fault.SECURE_DOWNLOAD),
-            digest=digest,
+            digests=self.secure_boot_digests or nobodys,
         )
 
     @property

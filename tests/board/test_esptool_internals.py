@@ -1,10 +1,12 @@
 """Everything of esptool that rmfab touches, by name: an esptool that moves one of them fails here."""
 
+import importlib
 import inspect
 import json
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import esptool
@@ -77,6 +79,7 @@ def test_methods_of_every_chip(chip):
         assert callable(getattr(rom, name))
     if chip not in (Chip.ESP32, Chip.ESP32C2):
         assert callable(rom.get_key_block_purpose)
+        assert rom.EFUSE_MAX_KEY == 5
         assert all(rom.KEY_PURPOSES[9 + n] == f"SECURE_BOOT_DIGEST{n}" for n in range(3))
     assert isinstance(rom.EFUSE_RD_REG_BASE if chip is Chip.ESP32 else rom.EFUSE_BASE, int)
     assert rom.IS_STUB is False
@@ -84,6 +87,29 @@ def test_methods_of_every_chip(chip):
     assert {"secure_download_mode", "sync_stub_detected"} <= set(vars(rom)) | _set_in_init()
 
     inspect.signature(rom.hard_reset).bind(None)
+
+
+@pytest.mark.parametrize("chip", Chip)
+def test_key_blocks(chip):
+    """Where the digests of secure boot are read from is where espefuse has these blocks."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # espefuse's own, of click
+        tables = importlib.import_module(f"espefuse.efuse.{chip.value}.mem_definition")
+    places = {block[0]: block[3] for block in tables.EfuseDefineBlocks.BLOCKS}
+    rom = CHIP_DEFS[chip.value]
+    if chip is Chip.ESP32:
+        assert places["BLOCK2"] == rom.EFUSE_RD_REG_BASE + 0x58
+    elif chip is Chip.ESP32C2:
+        assert places["BLOCK_KEY0"] == rom.EFUSE_BASE + 0x60
+    else:
+        assert all(places[f"BLOCK_KEY{n}"] == rom.EFUSE_BASE + 0x9C + 0x20 * n for n in range(6))
+
+
+def test_flags_of_revoked_keys():
+    """What get_security_info calls the revocation of each digest."""
+    source = inspect.getsource(loader.ESPLoader.get_security_info)
+    assert '"parsed_flags"' in source
+    assert all(f'"SECURE_BOOT_KEY_REVOKE{n}"' in source for n in range(3))
 
 
 def _set_in_init():

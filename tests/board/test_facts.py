@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from rmfab.board.esp.facts import (
     BoardFacts,
@@ -33,9 +33,12 @@ def release(tmp_path_factory):
 @pytest.fixture(scope="module")
 def signed(release, tmp_path_factory):
     """The same release, both images signed by one key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    folder = tmp_path_factory.mktemp("signed")
-    images = {name: sign(folder, key, image=release.part(name).data) for name in (BOOTLOADER, APP)}
+    return signed_by(release, tmp_path_factory.mktemp("signed"), rsa.generate_private_key(65537, 3072))
+
+
+def signed_by(release, folder, *keys):
+    """*release* with both images signed by these keys."""
+    images = {name: sign(folder, *keys, image=release.part(name).data) for name in (BOOTLOADER, APP)}
     parts = tuple(replace(part, sha256="", data=images.get(part.name, part.data)) for part in release.parts)
     return replace(release, parts=parts)
 
@@ -110,6 +113,21 @@ def test_both_images_must_be_signed(release, signed):
         parts = tuple(release.part(name) if part.name == name else part for part in signed.parts)
         with pytest.raises(Refused, match=f"the release's {name} is not signed"):
             judge(secured(digest), replace(signed, parts=parts))
+
+
+def test_what_the_chip_does_not_look_at_does_not_count(release, tmp_path):
+    """A scheme that it cannot verify is refused as such; on the ESP32 the second signature is none."""
+    old, new = rsa.generate_private_key(65537, 3072), ec.generate_private_key(ec.SECP256R1())
+    ecdsa = signed_by(release, tmp_path, new)
+    with pytest.raises(Refused, match="ESP32-C3 does not know: ecdsa-p256") as caught:
+        judge(secured(ecdsa.app_signatures[0].key_digest), ecdsa)
+    assert caught.value.cause == "secure-boot-scheme"
+    both = signed_by(release, tmp_path, rsa.generate_private_key(65537, 3072), old)
+    burnt = secured(both.app_signatures[1].key_digest)
+    refuse_unsigned_images(burnt, both)
+    with pytest.raises(Refused) as caught:
+        refuse_unsigned_images(burnt, replace(both, chip=Chip.ESP32))
+    assert caught.value.cause == "secure-boot-key"
 
 
 def test_what_a_first_boot_would_burn_is_foretold(release, signed):

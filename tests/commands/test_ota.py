@@ -50,9 +50,11 @@ def new(terminal: Terminal, old: Path) -> Path:
 
 def test_check_says_may(terminal: Terminal, old: Path, new: Path):
     """A step forward may; a build folder will do on either side; without --from it is asked for anybody."""
-    assert terminal.well("ota", "check", new, "--from", old) == "may\n"
-    assert terminal.well("ota", "check", "build-1.1.0", "--from", "build-1.0.0") == "may\n"
-    assert terminal.well("ota", "check", new) == "may\n"
+    assert terminal.well("ota", "check", new, "--from", old).endswith(" may replace rmfab-demo 1.0.0\n")
+    assert terminal.well("ota", "check", "build-1.1.0", "--from", "build-1.0.0").endswith(
+        " may replace rmfab-demo 1.0.0\n"
+    )
+    assert terminal.well("ota", "check", new) == "rmfab-demo 1.1.0 may go over the air\n"
 
 
 def test_check_says_why_not(terminal: Terminal, old: Path):

@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from rmfab.product.vocabulary import Chip
 from rmfab.release.release import open_release
+from rmfab.release.secure_boot import Scheme
 from tests.line.floor import copied, found, serve, spec
-from tests.release.test_secure_boot import signed
+from tests.release.test_secure_boot import KEYS, signed
 
 CHIP = Chip.ESP32C6
+KEY = KEYS[Scheme.ECDSA_P256]
 
 
 def sign_build(build, key):
@@ -36,12 +37,6 @@ def plant(_plant, tmp_path):
     return copied(_plant, tmp_path / "ws")
 
 
-@pytest.fixture(scope="module")
-def key():
-    """The product's key for secure boot."""
-    return ec.generate_private_key(ec.SECP256R1())
-
-
 def nothing_was_given(plant, said, cause):
     """The unit FAILed in detect with *cause*, and no identity was bound."""
     assert said.code == 1, said.words
@@ -52,47 +47,86 @@ def nothing_was_given(plant, said, cause):
 
 def test_an_unsigned_release_is_not_written(plant):
     """A board that demands signatures gets no image without one, and no identity."""
-    with serve([spec(CHIP, faults=("secure-boot",))]) as boards:
+    with serve([spec(CHIP, faults=("secure-boot",))], state=plant.root.parent / "boards") as boards:
         said = plant.run(boards[0].url)
+        assert boards[0].flash_file.read_bytes().count(0xFF) == 4 << 20
     nothing_was_given(plant, said, "secure-boot-unsigned")
 
 
-def test_a_release_of_another_key_is_not_written(plant, key):
+def test_a_release_of_another_key_is_not_written(plant):
     """The signature must be of the key that is burnt; both digests are told."""
-    digest = sign_build(plant.root / "build", key)
-    with serve([spec(CHIP, secure_boot_digest="5" * 64)]) as boards:
+    digest = sign_build(plant.root / "build", KEY)
+    with serve([spec(CHIP, secure_boot_digests=("5" * 64,))]) as boards:
         said = plant.run(boards[0].url)
     nothing_was_given(plant, said, "secure-boot-key")
     assert digest[:16] in said.unit["reason"]
     assert "5" * 16 in said.unit["reason"]
 
 
-def test_the_boards_own_key_passes_every_step(plant, key):
-    """Signed with the burnt key: flashed, read back, started by ROM and bootloader, provisioned."""
-    digest = sign_build(plant.root / "build", key)
-    with serve([spec(CHIP, secure_boot_digest=digest)]) as boards:
+@pytest.mark.parametrize(
+    ("chip", "scheme"),
+    [(CHIP, Scheme.ECDSA_P256), (Chip.ESP32S3, Scheme.RSA_3072), (Chip.ESP32, Scheme.RSA_3072)],
+    ids=lambda value: value.value,
+)
+def test_the_boards_own_key_passes_every_step(tmp_path, chip, scheme):
+    """Signed with the burnt key: flashed, read back, started by ROM and bootloader, provisioned, reset."""
+    plant = found(tmp_path / "ws", chip, units=1)
+    digest = sign_build(plant.root / "build", KEYS[scheme])
+    with serve([spec(chip, secure_boot_digests=(digest,))]) as boards:
         said = plant.run(boards[0].url)
     assert said.code == 0, said.unit["reason"]
-    assert said.step("detect")["measurements"]["secure_boot_digests"] == [digest]
+    measured = said.step("detect")["measurements"]
+    assert (measured["secure_boot"], measured["secure_boot_digests"]) == (True, [digest])
     assert said.logs == []
 
 
-def test_an_open_board_is_warned_of(plant, key):
+def test_any_of_three_keys_is_enough(plant):
+    """A board that trusts three keys takes a release of the last of them."""
+    digest = sign_build(plant.root / "build", KEY)
+    with serve([spec(CHIP, secure_boot_digests=("1" * 64, "2" * 64, digest))]) as boards:
+        said = plant.run(boards[0].url)
+    assert said.code == 0, said.unit["reason"]
+    assert said.step("detect")["measurements"]["secure_boot_digests"] == ["1" * 64, "2" * 64, digest]
+
+
+@pytest.mark.parametrize(
+    ("turns_on", "words"),
+    [(True, "it will burn the key digest {}"), (None, "it may (the build does not say) burn the key digest {}")],
+    ids=["turned on", "not said"],
+)
+def test_an_open_board_is_warned_of(plant, turns_on, words):
     """A bootloader that would turn secure boot on is written to an open board, and what it will burn is said."""
-    digest = sign_build(plant.root / "build", key)
+    digest = sign_build(plant.root / "build", KEY)
     path = plant.root / "build" / "config" / "sdkconfig.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"SECURE_BOOT": True}))
+    if turns_on:
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"SECURE_BOOT": True}))
+    else:
+        path.unlink()
     with serve([spec(CHIP)]) as boards:
         said = plant.run(boards[0].url)
     assert said.code == 0, said.unit["reason"]
     (warning,) = said.logs
-    assert f"it will burn the key digest {digest[:16]}…" in warning
+    assert words.format(f"{digest[:16]}…") in warning
+    assert "secure_boot" not in said.step("detect")["measurements"]
 
 
-def test_a_chip_without_stub_under_secure_boot_is_refused(tmp_path, key):
-    """esptool runs no stub on an ESP32-C3 with secure boot: refused with its own cause, nothing given."""
-    plant = found(tmp_path / "ws", Chip.ESP32C3, units=1)
-    digest = sign_build(plant.root / "build", key)
-    with serve([spec(Chip.ESP32C3, secure_boot_digest=digest)]) as boards:
+def test_signed_images_of_a_build_without_secure_boot_are_no_news(plant):
+    """Where the build leaves secure boot off, nothing is burnt and nothing is said."""
+    sign_build(plant.root / "build", KEY)
+    with serve([spec(CHIP)]) as boards:
         said = plant.run(boards[0].url)
-    nothing_was_given(plant, said, "secure-boot-loader")
+    assert (said.code, said.logs) == (0, [])
+
+
+@pytest.mark.parametrize(
+    ("scheme", "cause"),
+    [(Scheme.RSA_3072, "secure-boot-loader"), (Scheme.ECDSA_P256, "secure-boot-scheme")],
+    ids=lambda value: getattr(value, "value", ""),
+)
+def test_what_an_esp32c3_cannot_do_is_refused(tmp_path, scheme, cause):
+    """esptool runs no stub on it with secure boot, and its ROM verifies no ECDSA: each its own cause, nothing given."""
+    plant = found(tmp_path / "ws", Chip.ESP32C3, units=1)
+    digest = sign_build(plant.root / "build", KEYS[scheme])
+    with serve([spec(Chip.ESP32C3, secure_boot_digests=(digest,))]) as boards:
+        said = plant.run(boards[0].url)
+    nothing_was_given(plant, said, cause)

@@ -7,7 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
 from rmfab.errors import InputError
 from rmfab.ota.compatibility import inspect_update
@@ -15,15 +16,15 @@ from rmfab.product.vocabulary import Chip
 from rmfab.release.configured import Configured
 from rmfab.release.partition_table import PartitionTable
 from rmfab.release.release import Release, open_release
+from rmfab.release.secure_boot import Scheme
 from rmfab.virtual.firmware import make_build_folder
 from tests.ota.conftest import OTA_CSV, a_release
 from tests.release.conftest import tiny_app, tiny_image, with_part
-from tests.release.test_secure_boot import signed
+from tests.release.test_secure_boot import KEYS, signed
 
 OLD = a_release("1.0.0", 1)
 NEW = a_release("1.1.0", 2)
-MINE, OTHER = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
-LARGER = ec.generate_private_key(ec.SECP384R1())
+MINE, OTHER = KEYS[Scheme.RSA_3072], rsa.generate_private_key(65537, 3072)
 Change = Callable[[Release], Release]
 
 
@@ -165,7 +166,7 @@ def test_for_anybody():
     assert causes(inspect_update(built(secure_boot=True)(NEW), None)) == ["secure-boot-unsigned"]
 
 
-def signed_release(folder: Path, version: str, seq: int, *keys: ec.EllipticCurvePrivateKey) -> Release:
+def signed_release(folder: Path, version: str, seq: int, *keys: PrivateKeyTypes) -> Release:
     """A release whose images are signed by *keys*, with espsecure."""
     app = signed(folder, *keys, image=tiny_app("lamp", version))
     bootloader = signed(folder, *keys, image=tiny_image(b"second stage 16"))
@@ -179,10 +180,13 @@ def test_secure_boot_keys(tmp_path: Path):
     assert inspect_update(signed_release(tmp_path, "1.1.0", 2, OTHER, MINE), old) == []
     assert inspect_update(signed_release(tmp_path, "1.1.0", 2, MINE), None) == []
     assert causes(inspect_update(NEW, old)) == ["secure-boot-unsigned"]
-    for key in (OTHER, LARGER):
-        (complaint,) = inspect_update(signed_release(tmp_path, "1.1.0", 2, key), old)
-        assert complaint.cause == "secure-boot-key"
-        assert old.app_signatures[0].key_digest[:16] in complaint.what
+    (complaint,) = inspect_update(signed_release(tmp_path, "1.1.0", 2, OTHER), old)
+    assert complaint.cause == "secure-boot-key"
+    assert old.app_signatures[0].key_digest[:16] in complaint.what
+    unknown = signed_release(tmp_path, "1.1.0", 2, KEYS[Scheme.ECDSA_P256])  # an ESP32-C3 does not look at it
+    for before in (old, None):
+        (complaint,) = inspect_update(unknown, before)
+        assert (complaint.cause, "ecdsa" in complaint.what) == ("secure-boot-scheme", True)
     assert inspect_update(signed_release(tmp_path, "1.1.0", 2, OTHER), built(secure_boot=True)(OLD)) == []
 
 

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import io
+import os
+import re
+import subprocess
+import sys
 import zlib
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -11,21 +15,24 @@ import espsecure
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from esptool import FatalError
 
 from rmfab.errors import InputError
 from rmfab.product.vocabulary import Chip
 from rmfab.release.app_image import AppImage
-from rmfab.release.secure_boot import BLOCK_SIZE, SECTOR, Scheme, signature_blocks
-from rmfab.virtual.firmware import make_bootloader
+from rmfab.release.secure_boot import BLOCK_SIZE, SECTOR, Scheme, SignatureBlock, heeded, signature_blocks
+from rmfab.virtual.firmware import FirmwareFacts, make_app, make_bootloader
 
-KEYS = {
-    Scheme.RSA_3072: rsa.generate_private_key(65537, 3072),
-    Scheme.ECDSA_P192: ec.generate_private_key(ec.SECP192R1()),
-    Scheme.ECDSA_P256: ec.generate_private_key(ec.SECP256R1()),
-    Scheme.ECDSA_P384: ec.generate_private_key(ec.SECP384R1()),
+MAKERS = {
+    Scheme.RSA_3072: lambda: rsa.generate_private_key(65537, 3072),
+    Scheme.ECDSA_P192: lambda: ec.generate_private_key(ec.SECP192R1()),
+    Scheme.ECDSA_P256: lambda: ec.generate_private_key(ec.SECP256R1()),
+    Scheme.ECDSA_P384: lambda: ec.generate_private_key(ec.SECP384R1()),
 }
+KEYS = {scheme: make() for scheme, make in MAKERS.items()}
 IMAGE = make_bootloader(Chip.ESP32C3, 4 << 20)
 LENGTH = AppImage.parse(IMAGE, "x").length
+APP = make_app(Chip.ESP32C3, "lamp", "1.0", FirmwareFacts(), app_size=128 * 1024 + 48)
 
 
 def key_file(folder: Path, key, name: str = "k.pem") -> Path:
@@ -41,9 +48,33 @@ def signed(folder: Path, *keys, image: bytes = IMAGE) -> bytes:
     paths = [key_file(folder, key, f"{number}.pem") for number, key in enumerate(keys)]
     arguments = [word for path in paths for word in ("--keyfile", str(path))]
     command = ["sign-data", "--version", "2", *arguments, "--output", str(folder / "s.bin"), str(folder / "image.bin")]
-    with redirect_stdout(io.StringIO()):
-        espsecure.main(command)
+    assert espsecure_does(*command)
     return (folder / "s.bin").read_bytes()
+
+
+def espsecure_does(*command: str) -> bool:
+    """Whether espsecure does it; False where it refuses."""
+    with redirect_stdout(io.StringIO()):
+        try:
+            espsecure.main(list(command))
+        except FatalError:
+            return False
+    return True
+
+
+def espsecure_verifies(folder: Path, data: bytes, key: str = "0.pem") -> bool:
+    """Whether espsecure finds a signature of this key behind *data*."""
+    (folder / "v.bin").write_bytes(data)
+    command = ["verify-signature", "--version", "2", "--keyfile", str(folder / key), str(folder / "v.bin")]
+    return espsecure_does(*command)
+
+
+def holds(data: bytes, length: int) -> bool:
+    """Whether we find blocks behind the image, all of them sound."""
+    try:
+        return bool(signature_blocks(data, length, "x"))
+    except InputError:
+        return False
 
 
 def resealed(data: bytes, at: int, value: bytes) -> bytes:
@@ -55,24 +86,54 @@ def resealed(data: bytes, at: int, value: bytes) -> bytes:
     return data[:start] + bytes(block) + data[start + BLOCK_SIZE :]
 
 
+@pytest.mark.parametrize("image", [IMAGE, APP], ids=["bootloader", "app"])
 @pytest.mark.parametrize("scheme", list(Scheme), ids=lambda scheme: scheme.value)
-def test_espsecures_signature_holds(tmp_path: Path, scheme: Scheme):
-    """One block of each scheme; the digest of its key is the one that espsecure would burn."""
-    (block,) = signature_blocks(signed(tmp_path, KEYS[scheme]), LENGTH, "x")
+def test_espsecures_signature_holds(tmp_path: Path, scheme: Scheme, image: bytes):
+    """One block of each scheme; the digest of its key is the one that espsecure would burn, and that it reads."""
+    data = signed(tmp_path, KEYS[scheme], image=image)
+    (block,) = signature_blocks(data, AppImage.parse(data, "x").length, "x")
     assert block.scheme is scheme
-    with redirect_stdout(io.StringIO()):
-        espsecure.main(
-            ["digest-sbv2-public-key", "--keyfile", str(tmp_path / "0.pem"), "--output", str(tmp_path / "digest")]
-        )
-    assert bytes.fromhex(block.key_digest) == (tmp_path / "digest").read_bytes()
+    assert espsecure_verifies(tmp_path, data)
+    digest = tmp_path / "digest"
+    assert espsecure_does("digest-sbv2-public-key", "--keyfile", str(tmp_path / "0.pem"), "--output", str(digest))
+    assert bytes.fromhex(block.key_digest) == digest.read_bytes()
+    # in this process its words may already go to the line's own logger
+    told = subprocess.run(
+        [sys.executable, "-m", "espsecure", "signature-info-v2", str(tmp_path / "v.bin")],
+        check=True, capture_output=True, text=True, env=os.environ | {"COLUMNS": "200"},
+    ).stdout  # fmt: skip
+    assert [bytes.fromhex(one).hex() for one in re.findall(r"block \d: ([0-9a-f ]+)", told)] == [block.key_digest]
 
 
-def test_three_keys(tmp_path: Path):
-    """Three blocks, in their order."""
-    keys = [ec.generate_private_key(ec.SECP256R1()) for _ in range(3)]
-    blocks = signature_blocks(signed(tmp_path, *keys), LENGTH, "x")
+@pytest.mark.parametrize(
+    "schemes",
+    [
+        [Scheme.ECDSA_P256] * 3,
+        [Scheme.RSA_3072] * 2,
+        [Scheme.RSA_3072, Scheme.ECDSA_P192, Scheme.ECDSA_P384],
+    ],
+    ids=["ecdsa", "rsa", "mixed"],
+)
+def test_several_keys(tmp_path: Path, schemes: list[Scheme]):
+    """Up to three blocks, in their order."""
+    keys = [MAKERS[scheme]() for scheme in schemes]
+    data = signed(tmp_path, *keys)
+    blocks = signature_blocks(data, LENGTH, "x")
     singles = [signature_blocks(signed(tmp_path, key), LENGTH, "x")[0] for key in keys]
     assert list(blocks) == singles
+    assert [block.scheme for block in blocks] == schemes
+
+
+@pytest.mark.parametrize("scheme", [Scheme.RSA_3072, Scheme.ECDSA_P256], ids=lambda scheme: scheme.value)
+def test_agrees_with_espsecure_on_every_kind_of_damage(tmp_path: Path, scheme: Scheme):
+    """One bit anywhere in image, padding or block: espsecure and we refuse it, and both pass over a block's own end."""
+    data = signed(tmp_path, KEYS[scheme])
+    block = len(data) - SECTOR
+    for at in (0, 23, 5000, LENGTH - 1, LENGTH, block - 1, *range(block, block + 1200, 97), block + 1199, block + 1205):
+        damaged = data[:at] + bytes([data[at] ^ 0x10]) + data[at + 1 :]
+        sound = block + 1200 <= at
+        assert espsecure_verifies(tmp_path, damaged) is sound, at
+        assert holds(damaged, LENGTH) is sound, at
 
 
 @pytest.mark.parametrize("tail", [b"", b"\xff" * 100, b"\xff" * 0x5000])
@@ -120,6 +181,25 @@ def test_ecdsa_blocks_that_do_not_hold(tmp_path: Path, scheme: Scheme):
     ):
         with pytest.raises(InputError, match=words):
             signature_blocks(change, LENGTH, "x")
+
+
+@pytest.mark.parametrize("chip", list(Chip), ids=lambda chip: chip.value)
+def test_what_a_chip_looks_at(chip: Chip):
+    """Only schemes that it knows; where it has room for one digest, only the first block."""
+    known = {scheme for scheme in Scheme if heeded((SignatureBlock(scheme, "0" * 64),), chip)}
+    rsa_only = {Chip.ESP32, Chip.ESP32S2, Chip.ESP32S3, Chip.ESP32C3}
+    assert (Scheme.RSA_3072 in known) is (chip is not Chip.ESP32C2)
+    assert ({Scheme.ECDSA_P192, Scheme.ECDSA_P256} <= known) is (chip not in rsa_only)
+    assert (Scheme.ECDSA_P384 in known) is (chip in {Chip.ESP32C5, Chip.ESP32P4})
+    pair = tuple(SignatureBlock(next(iter(known)), digit * 64) for digit in "01")
+    assert heeded(pair, chip) == (pair[:1] if chip in {Chip.ESP32, Chip.ESP32C2} else pair)
+
+
+def test_a_second_block_never_stands_in_for_the_first():
+    """An ESP32 that finds an ECDSA block first does not look at the RSA block behind it."""
+    blocks = (SignatureBlock(Scheme.ECDSA_P256, "0" * 64), SignatureBlock(Scheme.RSA_3072, "1" * 64))
+    assert heeded(blocks, Chip.ESP32) == ()
+    assert heeded(blocks, Chip.ESP32S3) == blocks[1:]
 
 
 def test_a_digest_that_was_switched_off(tmp_path: Path):

@@ -1,122 +1,164 @@
-"""Secure boot on a virtual board: what esptool reads of it, and what it starts."""
+"""Secure boot on a virtual board: what it starts, and what ROM and bootloader say of it."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec
-from esptool import FatalError
-from esptool.targets import CHIP_DEFS
 
-from rmfab.board.esp.burnt import burnt_digests
 from rmfab.product.vocabulary import Chip
 from rmfab.release.app_image import AppImage
-from rmfab.release.secure_boot import signature_blocks
+from rmfab.release.secure_boot import SECTOR, Scheme, signature_blocks
 from rmfab.virtual.chips import MODELS
-from rmfab.virtual.efuse import Security, efuse_words, security_info
-from tests.release.test_secure_boot import signed
+from rmfab.virtual.firmware import _image
+from rmfab.virtual.serving import spec_from_json, spec_to_json
+from rmfab.virtual.spec import BoardSpec
+from tests.release.test_secure_boot import KEYS, MAKERS, signed
 from tests.virtual.rig import APP, Rig, parts
 
-DIGEST = bytes(range(32)).hex()
-BOOTLOADER = MODELS[Chip.ESP32C6].chip.bootloader_offset
+CHIP = Chip.ESP32C6
+KEY, OTHER = (MAKERS[Scheme.ECDSA_P256]() for _ in range(2))
+FIRMWARE = "Node ID ----- NodeOfThisVeryTest"
 
 
-def exactly(data, length):
-    """*data*, if it has the *length* that is asked for; the ESP32-S2 has less to tell."""
-    if len(data) != length:
-        raise FatalError("short")
-    return data
+def _signed(folder, chip, bootloader, app):
+    """Whole firmware; bootloader and app are each signed by a list of keys, or not where it is empty."""
+    signers = {MODELS[chip].chip.bootloader_offset: bootloader, APP: app}
+    return [(at, signed(folder, *keys, image=data) if (keys := signers.get(at)) else data) for at, data in parts(chip)]
 
 
-class Reader:
-    """esptool's own class of a chip, whose registers are the board's eFuse words."""
-
-    def __new__(cls, chip, security):
-        rom = CHIP_DEFS[chip.value]
-        reader = rom.__new__(rom)
-        model = MODELS[chip]
-        words = efuse_words(model, bytes(6), model.revision, security)
-        info = security_info(model, security, model.revision)
-        reader.read_reg = lambda address, **_: words.get(address, 0)
-        reader.check_command = lambda *_, resp_data_len, **__: exactly(info, resp_data_len)
-        reader.secure_download_mode = False
-        reader.cache = dict.fromkeys(("flash_id", "uart_no", "eco", "chip_id", "security_info"))
-        return reader
+def _digests(firmware, chip):
+    data = dict(firmware)[MODELS[chip].chip.bootloader_offset]
+    blocks = signature_blocks(data, AppImage.parse(data, "bootloader").length, "bootloader")
+    return tuple(block.key_digest for block in blocks)
 
 
-@pytest.mark.parametrize("chip", list(Chip), ids=lambda chip: chip.value)
-def test_esptool_reads_the_digest(chip):
-    """The burnt digest stands where esptool and we look for it, on every chip; the ESP32-C2 keeps half of one."""
-    reader = Reader(chip, Security(secure_boot=True, digest=DIGEST))
-    assert burnt_digests(reader, reader.CHIP_NAME) == (DIGEST[:32] if chip is Chip.ESP32C2 else DIGEST,)
-    if chip is not Chip.ESP32:  # which asks its revision as well
-        assert reader.get_secure_boot_enabled()
+def _boots(chip, firmware, *digests):
+    """What a board prints that has these digests burnt."""
+    return Rig(chip, parts=firmware, secure_boot_digests=digests).boot()
 
 
-@pytest.mark.parametrize("chip", [Chip.ESP32S2, Chip.ESP32C3, Chip.ESP32C6, Chip.ESP32P4], ids=lambda chip: chip.value)
-def test_a_revoked_digest_is_not_trusted(chip):
-    """A key whose revocation bit is burnt no longer counts."""
-    reader = Reader(chip, Security(secure_boot=True, digest=DIGEST))
-    whole = security_info(MODELS[chip], Security(secure_boot=True, digest=DIGEST), 0)
-    revoked = bytes([whole[0] | 1 << 3]) + whole[1:]
-    reader.check_command = lambda *_, resp_data_len, **__: exactly(revoked, resp_data_len)
-    assert burnt_digests(reader, reader.CHIP_NAME) == ()
-
-
-@pytest.fixture(scope="module")
-def key():
-    """A key for secure boot."""
-    return ec.generate_private_key(ec.SECP256R1())
-
-
-def _signed(tmp_path, *keys):
-    """Whole firmware of the C6; bootloader and app are signed by these keys, in this order, or not where None."""
-    signers = dict(zip((BOOTLOADER, APP), keys, strict=True))
-    return [
-        (at, data if signers.get(at) is None else signed(tmp_path, signers[at], image=data))
-        for at, data in parts(Chip.ESP32C6)
+@pytest.mark.parametrize(
+    ("chip", "scheme", "rom", "bootloader"),
+    [
+        (Chip.ESP32, Scheme.RSA_3072, "secure boot v2 enabled\nsecure boot", "RSA-PSS"),
+        (Chip.ESP32S3, Scheme.RSA_3072, "Valid secure boot key blocks: 0\nsecure boot", "RSA-PSS"),
+        (Chip.ESP32C3, Scheme.RSA_3072, "Valid secure boot key blocks: 0\nsecure boot", "RSA-PSS"),
+        (Chip.ESP32C2, Scheme.ECDSA_P192, "Valid secure boot key blocks: 0\nECDSA secure boot", "ECDSA"),
+        (Chip.ESP32C6, Scheme.ECDSA_P256, "Valid secure boot key blocks: 0\nECDSA secure boot", "ECDSA"),
+        (Chip.ESP32P4, Scheme.RSA_3072, "Valid secure boot key blocks: 0\nsecure boot", "RSA-PSS"),
+    ],
+    ids=lambda value: value.value if isinstance(value, Chip) else "",
+)
+def test_a_board_starts_what_its_key_has_signed(tmp_path, chip, scheme, rom, bootloader):
+    """Both images signed with the burnt key: ROM and bootloader say so, in this order, and the firmware comes up."""
+    firmware = _signed(tmp_path, chip, [KEYS[scheme]], [KEYS[scheme]])
+    text = _boots(chip, firmware, *_digests(firmware, chip))
+    told = [
+        "mode:",
+        f"{rom} verification succeeded\n",
+        "load:0x",
+        "esp_image: Verifying image signature...",
+        f"secure_boot_v2: Verifying with {bootloader}...",
+        "secure_boot_v2: Signature verified successfully!",
+        "boot: Loaded app from partition",
+        FIRMWARE,
     ]
+    places = [text.find(words) for words in told]
+    assert -1 not in places
+    assert places == sorted(places)
 
 
-def _rig(firmware, digest):
-    rig = Rig(Chip.ESP32C6, parts=firmware)
-    rig.board.spec = replace(rig.board.spec, secure_boot_digest=digest)
-    return rig
+def _damaged(data):
+    """*data* with another CRC in its first block."""
+    at = len(data) - SECTOR + 1196
+    return data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
 
 
-def _digest(firmware):
-    data = dict(firmware)[BOOTLOADER]
-    (block,) = signature_blocks(data, AppImage.parse(data, "bootloader").length, "bootloader")
-    return block.key_digest
-
-
-def test_a_board_starts_what_its_key_has_signed(tmp_path, key):
-    """Both images signed with the burnt key: the ROM and the bootloader say so, and the firmware comes up."""
-    firmware = _signed(tmp_path, key, key)
-    text = _rig(firmware, _digest(firmware)).boot()
-    assert "secure boot verification succeeded" in text
-    assert "Node ID ----- NodeOfThisVeryTest" in text
-
-
-def test_a_board_starts_nothing_else(tmp_path, key):
+def test_a_board_starts_nothing_else(tmp_path):
     """Unsigned, signed by another key, or damaged: the ROM refuses the bootloader, the bootloader the app."""
-    other = ec.generate_private_key(ec.SECP256R1())
-    good = _signed(tmp_path, key, key)
-    digest = _digest(good)
+    good = _signed(tmp_path, CHIP, [KEY], [KEY])
+    (digest,) = _digests(good, CHIP)
+    rom, boot = "\nsecure boot verification failed\nets_main.c", "esp_image: Secure boot signature verification failed"
     for firmware, words in (
-        (parts(Chip.ESP32C6), "No signature block magic byte"),
-        (_signed(tmp_path, other, key), "secure boot verification failed"),
-        (_signed(tmp_path, key, None), "Secure Boot V2 verification failed"),
-        (_signed(tmp_path, key, other), "Secure Boot V2 verification failed"),
+        (parts(CHIP), "(found 0xff not 0xe7). Image not V2 signed?" + rom),
+        (_signed(tmp_path, CHIP, [OTHER], [KEY]), rom),
+        ([(at, _damaged(data) if at == MODELS[CHIP].chip.bootloader_offset else data) for at, data in good], rom),
+        (_signed(tmp_path, CHIP, [KEY], []), boot),
+        (_signed(tmp_path, CHIP, [KEY], [OTHER]), boot),
+        ([(at, _damaged(data) if at == APP else data) for at, data in good], boot),
     ):
-        text = _rig(firmware, digest).boot()
+        text = _boots(CHIP, firmware, digest)
         assert words in text
-        assert "Node ID" not in text
+        assert FIRMWARE not in text
+    assert FIRMWARE in _boots(CHIP, good, digest)
 
 
-def test_an_open_board_starts_signed_images(tmp_path, key):
-    """Without secure boot the signatures mean nothing."""
-    text = Rig(Chip.ESP32C6, parts=_signed(tmp_path, key, key)).boot()
+def test_one_of_several_keys_is_enough(tmp_path):
+    """Any of the burnt keys, in any block."""
+    firmware = _signed(tmp_path, CHIP, [OTHER, KEY], [KEY])
+    others, burnt = _digests(firmware, CHIP)
+    text = _boots(CHIP, firmware, "1" * 64, burnt, "2" * 64)
+    assert "Valid secure boot key blocks: 0 1 2\n" in text
+    assert FIRMWARE in text
+    assert FIRMWARE not in _boots(CHIP, firmware, others, "1" * 64)  # the app has no block of that key
+
+
+@pytest.mark.parametrize(
+    ("chip", "keys"),
+    [
+        (Chip.ESP32, [MAKERS[Scheme.RSA_3072](), KEYS[Scheme.RSA_3072]]),
+        (Chip.ESP32S3, [KEYS[Scheme.ECDSA_P256]]),
+        (Chip.ESP32C2, [KEYS[Scheme.RSA_3072]]),
+        (Chip.ESP32C5, [KEYS[Scheme.ECDSA_P384]]),
+    ],
+    ids=["second block", "ecdsa", "rsa", "sha-384"],
+)
+def test_what_the_chip_does_not_look_at_starts_nothing(tmp_path, chip, keys):
+    """The burnt key's signature in a block or of a scheme that this chip, as it is burnt, does not verify."""
+    firmware = _signed(tmp_path, chip, keys, keys)
+    text = _boots(chip, firmware, _digests(firmware, chip)[-1])
+    assert "secure boot verification failed" in text
+    assert FIRMWARE not in text
+
+
+def test_the_largest_bootloader_that_a_rom_reads():
+    """An unsigned image up to the ROM's last byte is refused like any other."""
+    model = MODELS[CHIP]
+    for size in (0x1F000, 0x1FFC0):
+        image = _image(CHIP, 4 << 20, model.ram[0][0], ((model.ram[0][0], bytes(size - 0x50)),))
+        text = _boots(CHIP, [(model.chip.bootloader_offset, image)], "0" * 64)
+        assert "secure boot verification failed" in text
+
+
+def test_an_open_board_starts_signed_images(tmp_path):
+    """Without secure boot the signatures mean nothing, and none is burnt."""
+    rig = Rig(CHIP, parts=_signed(tmp_path, CHIP, [KEY], [KEY]))
+    text = rig.boot()
     assert "secure boot" not in text.lower()
-    assert "Node ID ----- NodeOfThisVeryTest" in text
+    assert FIRMWARE in text
+    assert not rig.board.spec.security.secure_boot
+
+
+@pytest.mark.parametrize("chip", [Chip.ESP32S3, Chip.ESP32C3], ids=lambda chip: chip.value)
+def test_code_in_ram_does_not_run(chip):
+    """Where secure boot is on, the ROM of these two does not jump to what was loaded: esptool's stub stays silent."""
+    for digests in ((), ("0" * 64,)):
+        rig = Rig(chip, secure_boot_digests=digests)
+        rig.sync()
+        assert (rig.start_stub()[-1] == b"OHAI") is (not digests)
+
+
+def test_specs_travel_with_their_digests():
+    """To the process that serves them."""
+    spec = BoardSpec(CHIP, secure_boot_digests=("0" * 64, "a" * 64))
+    assert spec_from_json(spec_to_json(spec)) == spec
+    assert spec.swapped().security == spec.security
+
+
+@pytest.mark.parametrize(
+    ("chip", "digests"),
+    [(CHIP, ("A" * 64,)), (CHIP, ("00",)), (CHIP, ("0" * 64,) * 4), (Chip.ESP32, ("0" * 64, "1" * 64))],
+)
+def test_digests_that_no_board_has(chip, digests):
+    """Not a digest, or more of them than there is room for."""
+    with pytest.raises(ValueError, match="key digest"):
+        BoardSpec(chip, secure_boot_digests=digests)

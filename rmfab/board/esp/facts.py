@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from rmfab.errors import RmfabError
 from rmfab.product.vocabulary import Chip
 from rmfab.release.release import APP, BOOTLOADER, Release
+from rmfab.release.secure_boot import SignatureBlock, heeded
 
 
 class Refused(RmfabError):
@@ -74,31 +75,48 @@ def refuse_unsigned_images(facts: BoardFacts, release: Release) -> None:
     if not facts.security.secure_boot_v2:
         return
     for name, blocks in ((BOOTLOADER, release.bootloader_signatures), (APP, release.app_signatures)):
-        if not blocks:
-            raise Refused(
-                f"secure boot is on, and the release's {name} is not signed: the board would never boot again",
-                hint="a release whose images are signed with the key that is burnt, or a board with fresh eFuses",
-                cause="secure-boot-unsigned",
-            )
-        burnt, signed = facts.security.secure_boot_digests, [block.key_digest for block in blocks]
-        if not any(digest.startswith(known) for known in burnt for digest in signed):
-            raise Refused(
-                f"secure boot trusts {_shortened(burnt)}, and the release's {name} is signed with {_shortened(signed)}",
-                hint="the board belongs to another product, or the release was signed with another key",
-                cause="secure-boot-key",
-            )
+        _refuse_image(facts, f"the release's {name}", blocks, release.chip)
+
+
+def _refuse_image(facts: BoardFacts, image: str, blocks: tuple[SignatureBlock, ...], chip: Chip) -> None:
+    if not blocks:
+        raise Refused(
+            f"secure boot is on, and {image} is not signed: the board would never boot again",
+            hint="a release whose images are signed with the key that is burnt, or a board with fresh eFuses",
+            cause="secure-boot-unsigned",
+        )
+    counting = heeded(blocks, chip)
+    if not counting:
+        schemes = ", ".join(sorted({block.scheme.value for block in blocks}))
+        raise Refused(
+            f"secure boot is on, and {image} is signed in a way that an {facts.chip_name} does not know: {schemes}",
+            hint="sign it with a key that the chip can verify: RSA-3072 on all but the ESP32-C2",
+            cause="secure-boot-scheme",
+        )
+    burnt, signed = facts.security.secure_boot_digests, [block.key_digest for block in counting]
+    if not any(digest.startswith(known) for known in burnt for digest in signed):
+        raise Refused(
+            f"secure boot trusts {_shortened(burnt)}, and {image} is signed with {_shortened(signed)}",
+            hint="the board belongs to another product, or the release was signed with another key",
+            cause="secure-boot-key",
+        )
 
 
 def foretell_secure_boot(facts: BoardFacts, release: Release) -> str | None:
-    """What the first boot of a signed release would do to an open board; None where it does nothing."""
-    blocks = release.bootloader_signatures
+    """What the first boot of a signed release would do to an open board; None where it burns nothing.
+
+    Source: ESP-IDF `components/bootloader_support/src/secure_boot_v2/secure_boot.c`; the programming guide, "Secure
+    Boot v2": UART ROM download mode.
+    """
+    blocks = heeded(release.bootloader_signatures, release.chip)
     if facts.security.secure_boot_v2 or not blocks or release.configured.secure_boot is False:
         return None
     digests = _shortened([block.key_digest for block in blocks])
     will = "will" if release.configured.secure_boot else "may (the build does not say)"
     return (
         f"the bootloader is signed for secure boot: at its first boot it {will} burn the key digest {digests} into the "
-        "eFuses, for ever; the board then boots nothing that is signed with another key"
+        "eFuses, for ever; the board then boots nothing that is signed with another key, and where the build does not "
+        "keep the download mode open, no line reaches it again"
     )
 
 
