@@ -43,7 +43,11 @@ class Accepted:
 
 @dataclass(frozen=True)
 class LastAccepted:
-    """What the ledger last accepted for a product, at *when*."""
+    """What the ledger last accepted for a product, at *when*.
+
+    Where that has no seq, as a maker's own build folder, *digest*, *version* and *seq* are those of the last that had
+    one: it stays the measure.
+    """
 
     digest: str
     version: str
@@ -54,7 +58,13 @@ class LastAccepted:
     @classmethod
     def from_details(cls, details: Mapping[str, Any], when: datetime) -> Self:
         """From an event's details, as `event_details` writes them."""
-        return cls(details["digest"], details["version"], details.get("seq"), details["secure_version"], when)
+        measure = details.get("measure", details)
+        return cls(measure["digest"], measure["version"], measure.get("seq"), details["secure_version"], when)
+
+    @property
+    def named(self) -> dict[str, Any]:
+        """What events say of it."""
+        return {"digest": self.digest, "version": self.version, "seq": self.seq}
 
 
 def event_details(accepted: Accepted, product: str, before: LastAccepted | None, *, downgrade: bool) -> dict[str, Any]:
@@ -62,8 +72,11 @@ def event_details(accepted: Accepted, product: str, before: LastAccepted | None,
     details = accepted.named | {"product": product, "secure_version": accepted.release.app.secure_version}
     if accepted.trust is not None:
         details["trust"] = {"version": accepted.trust.version, "fingerprint": accepted.trust.fingerprint}
-    if downgrade and before is not None:
-        details["before"] = {"digest": before.digest, "version": before.version, "seq": before.seq}
+    if before is not None:
+        if downgrade:
+            details["before"] = before.named
+        if accepted.release.seq is None and before.seq is not None:
+            details["measure"] = before.named
     return details
 
 

@@ -128,10 +128,12 @@ def test_a_clock_that_is_behind(tiny_release: Release):
     assert cause(signed(edition(tiny_release, created=later), KEY)) == "clock"
 
 
-def last(release: Release, **changes) -> LastAccepted:
-    """That *release* was the last accepted."""
-    details = event_details(Accepted(release), "lamp", None, downgrade=False)
-    return replace(LastAccepted.from_details(details, NOW), **changes)
+def last(release: Release, *earlier: Release, **changes) -> LastAccepted:
+    """That *release* was the last accepted, after *earlier* ones."""
+    before = None
+    for one in (*earlier, release):
+        before = LastAccepted.from_details(event_details(Accepted(one), "lamp", before, downgrade=False), NOW)
+    return replace(before, **changes)
 
 
 def test_steps_forward(tiny_release: Release):
@@ -161,6 +163,17 @@ def test_steps_back(tiny_release: Release, seq: int, changes: dict, words: str):
     assert refusal is not None
     assert words in str(refusal)
     assert refusal.cause == "downgrade"
+
+
+def test_builds_without_seq_do_not_lower_the_floor(tiny_release: Release):
+    """A maker's own builds in between: what was the last with a seq stays what a later one is measured by."""
+    signed_one, older = edition(tiny_release), edition(tiny_release, 6)
+    known = last(tiny_release, signed_one, tiny_release)
+    assert (known.seq, known.digest) == (7, signed_one.digest)
+    assert judge_order(signed_one, known, NOW) is None
+    refusal = judge_order(older, known, NOW)
+    assert refusal is not None
+    assert "below 7" in str(refusal)
 
 
 def test_a_clock_behind_the_last_acceptance(tiny_release: Release):
