@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rmfab.ledger.events import StoredEvent
@@ -34,8 +34,14 @@ def _line(stored: StoredEvent) -> str:
     seconds = f"{event.seconds:.1f}s" if event.seconds is not None else ""
     reason = f"({': '.join(filter(None, (event.cause, event.reason)))})" if event.reason else ""
     log = f"log {event.details['log']}" if event.details.get("log") else ""
-    parts = (event.ts, f"{what:<9}", f"{outcome:<7}", f"{seconds:>6}", where, reason, log)
+    release = _release(event.details["release"]) if "release" in event.details else ""
+    parts = (event.ts, f"{what:<9}", f"{outcome:<7}", f"{seconds:>6}", where, reason, release, log)
     return "  ".join(part for part in parts if part).rstrip()
+
+
+def _release(named: Mapping[str, Any]) -> str:
+    signers = ", ".join(one["name"] for one in named["signers"])
+    return f"release {named['version']} ({named['digest'][:16]}…)" + (f", signed by {signers}" if signers else "")
 
 
 def as_json(identities: Sequence[Identity], events: Sequence[StoredEvent]) -> dict[str, Any]:

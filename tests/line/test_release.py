@@ -253,6 +253,7 @@ def test_trace_finds_the_units_of_a_release(mill: Factory):
         assert {unit["release"]["version"] for unit in units} == {"1.0.0", "1.1.0"}
     text = rmfab(mill, "trace", "--release", mill.root / "1.rmfab")[0]
     assert text.count("replaced since") == 1
+    assert f"release 1.0.0 ({digest[:16]}…), signed by ci" in rmfab(mill, "trace", next(iter(serials)))[0]
     assert json.loads(rmfab(mill, "trace", "--signer", "stranger", "--json", code=3)[0] or "{}") == {}
 
 
