@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple, TextIO
 
 import click
 
-from rmfab.errors import ComplaintsError, InputError, IntegrityError, RmfabError, StationError, UnitsFailed
+from rmfab.errors import ComplaintsError, InputError, IntegrityError, RmfabError, StationError, UnitsFailed, printable
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -191,9 +191,9 @@ def explain(error: BaseException) -> None:
     hints = [complaint.hint if isinstance(complaint, RmfabError) else None for complaint in complaints]
     for complaint, hint, following in zip(complaints, hints, [*hints[1:], None], strict=True):
         lead = "rmfab: " if isinstance(complaint, UnitsFailed) else "rmfab: error: "
-        _speak(f"{lead}{complaint}")
+        _speak(printable(f"{lead}{complaint}"))
         if hint and hint != following:
-            _speak(f"rmfab: hint: {hint}")
+            _speak(printable(f"rmfab: hint: {hint}"))
 
 
 def _end(error: RmfabError) -> int:
@@ -207,7 +207,7 @@ def _refuse(error: click.ClickException) -> int:
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         _speak(error.format_message())
         return error.exit_code
-    _speak(f"rmfab: error: {error.format_message()}")
+    _speak(printable(f"rmfab: error: {error.format_message()}"))
     if context is not None:
         _speak(f"rmfab: hint: `{context.command_path} --help`")
     return error.exit_code

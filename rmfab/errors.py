@@ -18,7 +18,15 @@ Exit codes are given in one place only, `rmfab.cli`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+
+def printable(text: str) -> str:
+    """*text* for a terminal: what would steer it, or turn the order of its characters, as an escape sequence."""
+    return _CONTROL.sub(lambda found: repr(found[0])[1:-1], text)
 
 
 class RmfabError(Exception):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,7 @@ from rmfab.errors import InputError
 
 _SAFE_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
 _CHUNK = 1 << 20
+_LARGEST_INPUT = 1 << 30
 
 
 def is_safe_name(name: str) -> bool:
@@ -38,12 +40,34 @@ def shipped(folder: str, name: str) -> Path:
     raise FileNotFoundError(f"{folder}/{name} is not installed; looked at {', '.join(map(str, places))}")
 
 
-def read_input(path: Path, what: str = "file") -> bytes:
-    """The bytes of an input file. Raises InputError where it is missing or unreadable."""
+def read_input(path: Path, what: str = "file", *, most: int = _LARGEST_INPUT) -> bytes:
+    """The bytes of an input file. Raises InputError where it is missing, unreadable, or of more than *most* bytes."""
     try:
-        return path.read_bytes()
+        with path.open("rb") as stream:
+            if os.fstat(stream.fileno()).st_size <= most and len(data := stream.read(most + 1)) <= most:
+                return data
     except OSError as error:
         raise InputError(f"cannot read this {what}: {error.strerror or error}", where=str(path)) from error
+    except ValueError as error:  # a name that no file can have
+        raise InputError(f"cannot read this {what}: {error}", where=repr(str(path))) from None
+    raise InputError(f"this is too large for a {what}", where=str(path), hint=f"at most {most} bytes")
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """One process at a time, by the lock file *path*; the lock goes with its process. Raises InputError."""
+    if sys.platform == "win32":
+        yield
+        return
+    import fcntl
+
+    try:
+        stream = path.open("ab")
+    except OSError as error:
+        raise InputError(f"cannot take this lock: {error.strerror or error}", where=str(path)) from error
+    with stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
 
 
 def make_folder(path: Path, *, secret: bool = False) -> Path:
@@ -74,6 +98,8 @@ def output_file(path: Path, *, secret: bool = False, force: bool = False, sync: 
 
     An equal file that is already there is left alone. Raises InputError as `write_file` does.
     """
+    if not path.name or path.is_dir():
+        raise InputError("a folder stands here, and a file is to be written", where=str(path), hint="name a file in it")
     temporary = path.with_name(f".{path.name[:80]}.{secrets.token_hex(4)}.tmp")
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600 if secret else 0o666)

@@ -331,7 +331,7 @@ def _refuse_other(folder: Path, text: str) -> None:
 _NOBODY = "age1" + "q" * 58
 _GITIGNORE = """# secret, or of this host only
 /keys/
-/ca/ca.key
+*.key
 /ledger.db*
 /logs/
 /station.toml

@@ -8,7 +8,7 @@ import re
 import pytest
 
 from rmfab import errors
-from rmfab.errors import ComplaintsError, InputError, RmfabError
+from rmfab.errors import ComplaintsError, InputError, RmfabError, printable
 
 
 def tree() -> dict[str, type[RmfabError]]:
@@ -48,3 +48,8 @@ def test_complaints() -> None:
     assert (error.what, error.where, error.hint, error.cause) == ("a", "f:1", "h", "c")
     with pytest.raises(ValueError, match="needs a complaint"):
         ComplaintsError([])
+
+
+def test_nothing_steers_a_terminal() -> None:
+    """Control characters and those that turn the writing's direction are shown; lines and letters stay."""
+    assert printable("a\x1b[2J\r\x9b\u202eb\n\tß语") == "a\\x1b[2J\\r\\x9b\\u202eb\n\tß语"

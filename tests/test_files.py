@@ -164,6 +164,18 @@ def test_reading(tmp_path: Path) -> None:
         read_input(tmp_path)
 
 
+def test_what_is_too_large_to_read(tmp_path: Path) -> None:
+    """More than was asked for, or without end, is refused; no name that no file can have is a crash."""
+    (tmp_path / "a").write_bytes(b"x" * 10)
+    assert read_input(tmp_path / "a", most=10) == b"x" * 10
+    for path in (tmp_path / "a", Path("/dev/zero")):
+        with pytest.raises(InputError, match="too large for a key"):
+            read_input(path, "key", most=9)
+    for name in ("a\0b", "n" * 300):
+        with pytest.raises(InputError, match="cannot read"):
+            read_input(tmp_path / name)
+
+
 def test_shipped_files() -> None:
     """Templates and samples are found; one that is absent names the places looked at."""
     assert shipped("templates", "product.toml").is_file()

@@ -11,7 +11,7 @@ import click
 from rmfab.commands import speech
 from rmfab.commands.judging import trust_option, unknown_option
 from rmfab.commands.keys import key_option, open_keys, passphrase_file_option
-from rmfab.errors import ComplaintsError, InputError
+from rmfab.errors import ComplaintsError, InputError, RmfabError
 
 if TYPE_CHECKING:
     from rmfab.release.bundle import Bundle
@@ -79,6 +79,8 @@ def build(
     workspace = nearest_workspace()
     if notes.startswith("@"):
         notes = read_input(Path(notes[1:]), "notes").decode("utf-8", "replace")
+    if not notes.isascii() and notes != notes.encode("utf-8", "replace").decode():
+        raise InputError("these notes are not UTF-8 text", where="--notes")
     source = workspace.product.release.seq if workspace else None
     release = make_release(build_dir, Order(version or "", seq, source, notes, sbom, not no_sbom), os.environ)
     complaints = inspect_release(release)
@@ -88,6 +90,7 @@ def build(
         complaints += inspect_successor(release, _parsed(opened(after)))
     if complaints:
         raise ComplaintsError(complaints)
+    _check_replaceable(output)
     written = write_file(output, build_bundle(release), force=force)
     speech.say(f"{release.name} for {release.chip.value}, seq {release.seq}: {output} {_written(written)}")
     if as_json:
@@ -101,7 +104,7 @@ def build(
 @key_option(required=True)
 @click.option("--replace", is_flag=True, help="Drop the signatures that are there, such as those of a revoked key.")
 @click.option("-o", "--output", type=_PATH, metavar="FILE", help="Write the signed bundle there (default: in place).")
-@click.option("--force", is_flag=True, help="Replace another file that --output names.")
+@click.option("--force", is_flag=True, help="Replace another release that --output names.")
 @_json_option
 def sign(
     bundle: Path,
@@ -134,6 +137,7 @@ def sign(
     signed = _signed(there.without_signatures() if replace else there, signers)
     target = output or bundle
     in_place = output is None
+    _check_replaceable(target)
     written = not (in_place and signed == there) and write_file(target, signed.encode(), force=force or in_place)
     ids = [one.key_id for one in signed.to_sign.signatures]
     speech.say(f"{release.name}: {target} {_written(written)}, signed by {', '.join(map(short, ids))}")
@@ -159,7 +163,12 @@ def verify(release: Path, trust_file: Path | None, allow_unknown: bool, junit: P
     """
     from rmfab.commands.verifying import verify_release
 
-    judged = verify_release(release, trust_file, allow_unknown=allow_unknown, junit=junit)
+    try:
+        judged = verify_release(release, trust_file, allow_unknown=allow_unknown, junit=junit)
+    except RmfabError as error:
+        if as_json:
+            speech.document({"source": str(release), "refused": {"class": error.cause, "reason": str(error)}})
+        raise
     if not as_json:
         speech.data(f"{judged.release.digest}  {judged.release.source}")
         return
@@ -203,6 +212,8 @@ def keygen(output: Path, kind: str, no_passphrase: bool, passphrase_file: Path |
     from rmfab.signing.keyfile import write_private_key
     from rmfab.signing.signer import SigningKeyKind, make_key
 
+    if no_passphrase and passphrase_file is not None:
+        raise click.UsageError("--no-passphrase or --passphrase-file")
     public = _public_path(output)
     for path in (output, public):
         if path.exists():
@@ -238,6 +249,8 @@ def _write_public(signer: Signer, path: Path, as_json: bool) -> None:
 
 
 def _public_path(private: Path) -> Path:
+    if not private.name:
+        raise InputError("this names no file", where=str(private), hint="-o release.key")
     if private.suffix == ".pub":
         raise InputError("this is what the public half will be called", where=str(private), hint="-o release.key")
     return private.with_suffix(".pub")
@@ -248,6 +261,16 @@ def _signed(bundle: Bundle, signers: list[Signer]) -> Bundle:
     for signer in signers:
         envelope = envelope.signed(signer)
     return bundle.with_envelope(envelope)
+
+
+def _check_replaceable(path: Path) -> None:
+    """Raises InputError where something else than a release stands: --force is no way to lose a key."""
+    from rmfab.release.bundle import looks_like_bundle
+
+    if path.is_file() and not looks_like_bundle(path):
+        raise InputError(
+            "another kind of file stands here, and no release replaces it", where=str(path), hint="another name"
+        )
 
 
 def _written(written: bool) -> str:

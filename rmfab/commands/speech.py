@@ -10,6 +10,8 @@ from typing import Any
 
 import click
 
+from rmfab.errors import printable
+
 
 def quiet() -> bool:
     """Whether -q was given."""
@@ -20,17 +22,17 @@ def quiet() -> bool:
 def say(text: str) -> None:
     """One line of speech, unless -q was given."""
     if not quiet():
-        click.echo(f"rmfab: {text}", err=True)
+        click.echo(f"rmfab: {printable(text)}", err=True)
 
 
 def warn(text: str) -> None:
     """One line of warning, -q or not."""
-    click.echo(f"rmfab: warning: {text}", err=True)
+    click.echo(f"rmfab: warning: {printable(text)}", err=True)
 
 
 def data(text: str) -> None:
     """One line of data."""
-    click.echo(text)
+    click.echo(printable(text))
 
 
 def counted(number: int, noun: str, plural: str | None = None) -> str:
@@ -53,7 +55,7 @@ def table(head: tuple[str, ...], rows: list[tuple[object, ...]]) -> None:
         padded = (
             cell.rjust(width) if r else cell.ljust(width) for cell, width, r in zip(line, widths, right, strict=True)
         )
-        click.echo("  ".join(padded).rstrip())
+        data("  ".join(padded).rstrip())
 
 
 def folder() -> Any:

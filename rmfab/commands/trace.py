@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,9 @@ from rmfab.errors import InputError
 
 if TYPE_CHECKING:
     from rmfab.workspace import Workspace
+
+
+_HEX = re.compile(r"[0-9a-f]{64}")
 
 
 @click.command("trace")
@@ -37,9 +41,9 @@ def command(unit: str | None, release: str | None, signer: str | None, json_want
     if unit is not None:
         _tell_unit(workspace, unit, json_wanted)
     elif release is not None:
-        _tell_flashed(workspace, _digest(release), json_wanted)
+        _tell_flashed(workspace, "digest", _digest(release), json_wanted)
     else:
-        _tell_flashed(workspace, _key_id(workspace, signer or ""), json_wanted)
+        _tell_flashed(workspace, "signer", _key_id(workspace, signer or ""), json_wanted)
 
 
 def _tell_unit(workspace: Workspace, unit: str, json_wanted: bool) -> None:
@@ -56,13 +60,13 @@ def _tell_unit(workspace: Workspace, unit: str, json_wanted: bool) -> None:
         speech.data(line)
 
 
-def _tell_flashed(workspace: Workspace, digest: str, json_wanted: bool) -> None:
+def _tell_flashed(workspace: Workspace, what: str, digest: str, json_wanted: bool) -> None:
     from rmfab.commands import speech
     from rmfab.report import releases
 
     found = workspace.ledger.flashed_units(digest)
     if json_wanted:
-        speech.document({"digest": digest, "units": [releases.as_json(one) for one in found]})
+        speech.document({what: digest, "units": [releases.as_json(one) for one in found]})
         return
     rows = [releases.as_row(one) for one in found]
     if rows:
@@ -75,7 +79,13 @@ def _digest(release: str) -> str:
     from rmfab.release.release import open_release
 
     path = Path(release)
-    return open_release(path).digest if path.exists() else release.lower()
+    if path.exists():
+        return open_release(path).digest
+    if not _HEX.fullmatch(release.lower()):
+        raise InputError(
+            "there is no such file, and it is no digest", where=release, hint="a bundle, or the 64 hex digits of one"
+        )
+    return release.lower()
 
 
 def _key_id(workspace: Workspace, signer: str) -> str:
@@ -89,4 +99,9 @@ def _key_id(workspace: Workspace, signer: str) -> str:
     ids = {one.id for one in known if signer == one.name or (len(signer) >= 8 and one.id.startswith(signer.lower()))}
     if len(ids) > 1:
         raise InputError(f'"{signer}" names {len(ids)} keys', hint="give the id; `rmfab trust list` shows it")
+    if not ids and not _HEX.fullmatch(signer.lower()):
+        raise InputError(
+            f'no key is called "{signer}" here',
+            hint="a name or 8 digits of an id of `rmfab trust list`, a .pub, or a whole id",
+        )
     return ids.pop() if ids else signer.lower()

@@ -166,8 +166,9 @@ def import_(file: Path, fingerprint: str | None, as_json: bool) -> None:
         _compare(fingerprint or _asked_fingerprint(file), new, file)
         judge_clock(now(), new.created, "this trust file was made", str(file))
         told = "its fingerprint is right"
-    _write(workspace, envelope)
+    _write(workspace, old, envelope)
     speech.say(f"version {new.version} of the trust file is in force: {told}")
+    _warn_of_unsigned(workspace)
     _tell(new, as_json)
 
 
@@ -227,6 +228,14 @@ def _change(
     speech.say(f"{what}; version {new.version} of the trust file is in force")
     if not keys:
         speech.warn("this first trust file is signed by nobody; every later change needs --key")
+    _warn_of_unsigned(workspace)
+
+
+def _warn_of_unsigned(workspace: Workspace) -> None:
+    if workspace.product.release.allow_unsigned:
+        speech.warn(
+            "product.toml says allow_unsigned = true: what nobody has signed is still taken here. Remove that line"
+        )
 
 
 def _tell(trust: Trust, as_json: bool) -> None:
@@ -240,7 +249,7 @@ def _tell(trust: Trust, as_json: bool) -> None:
 def put_in_force(workspace: Workspace, old: Trust | None, new: Trust, signers: list[Signer]) -> None:
     """Writes *new*, signed by *signers*, where it may follow *old*. Raises IntegrityError where it may not."""
     from rmfab.signing.dsse import Envelope
-    from rmfab.signing.judge import judge_signatures, judge_successor
+    from rmfab.signing.judge import judge_signatures
     from rmfab.signing.trust import PAYLOAD_TYPE
     from rmfab.workspace import now
 
@@ -248,18 +257,33 @@ def put_in_force(workspace: Workspace, old: Trust | None, new: Trust, signers: l
     envelope = Envelope(PAYLOAD_TYPE, new.payload)
     for signer in signers:
         envelope = envelope.signed(signer)
-    if old is not None:
-        judge_successor(old, envelope, new, now(), where)
-    elif signers:
+    if old is None and signers:
         judge_signatures(envelope, PAYLOAD_TYPE, new, new.keepers, now(), where=where)
-    _write(workspace, envelope)
+    _write(workspace, old, envelope)
 
 
-def _write(workspace: Workspace, envelope: Envelope) -> None:
-    from rmfab.files import make_folder, write_file
+def _write(workspace: Workspace, old: Trust | None, envelope: Envelope) -> None:
+    """Puts *envelope* in the place of *old*, as it reads back. Raises IntegrityError where it may not follow it."""
+    from rmfab.files import locked, make_folder, write_file
+    from rmfab.signing.judge import judge_successor
+    from rmfab.signing.trust import load_trust, read_envelope
+    from rmfab.workspace import now
 
+    path, data = workspace.trust_path, envelope.encode()
+    new = read_envelope(data, str(path))[1]
+    if old is not None:
+        judge_successor(old, envelope, new, now(), str(path))
     make_folder(workspace.keys_folder, secret=True)
-    write_file(workspace.trust_path, envelope.encode(), force=True)
+    with locked(path.with_name(f".{path.name}.lock")):
+        there = load_trust(path)[1] if path.exists() or path.is_symlink() else None
+        if there != old:
+            raise InputError(
+                "another command has changed the trust file meanwhile",
+                where=str(path),
+                hint="the same command again, which begins with what is there now",
+                cause="busy",
+            )
+        write_file(path, data, force=True)
 
 
 def _asked_fingerprint(file: Path) -> str:
@@ -290,12 +314,12 @@ def _utc(moment: datetime | None) -> datetime | None:
 
 def _standing(key: TrustedKey, now: datetime) -> str:
     if key.revoked is not None:
-        return f"revoked {key.revoked:%Y-%m-%d}" + (f": {key.reason}" if key.reason else "")
+        return f"revoked {key.revoked.date()}" + (f": {key.reason}" if key.reason else "")
     if key.valid_until is not None and now >= key.valid_until:
-        return f"expired {key.valid_until:%Y-%m-%d}"
+        return f"expired {key.valid_until.date()}"
     if key.valid_from is not None and now < key.valid_from:
-        return f"valid from {key.valid_from:%Y-%m-%d}"
-    return f"valid until {key.valid_until:%Y-%m-%d}" if key.valid_until else "valid"
+        return f"valid from {key.valid_from.date()}"
+    return f"valid until {key.valid_until.date()}" if key.valid_until else "valid"
 
 
 def _document(envelope: Envelope, trust: Trust) -> dict[str, Any]:

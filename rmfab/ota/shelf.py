@@ -11,13 +11,11 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from rmfab.errors import ComplaintsError, InputError
-from rmfab.files import make_folder, output_file, read_input
+from rmfab.files import locked, make_folder, output_file, read_input
 from rmfab.ota.compatibility import inspect_update
 from rmfab.ota.index import IMAGES, INDEXES, LATEST, RELEASES, Index, Listed
 from rmfab.release.release import APP, Release
@@ -46,8 +44,9 @@ def publish(
     if complaints:
         raise ComplaintsError(complaints)
     listed = Listed.of(release, envelope)
+    _check_shelf(folder)
     _make_public(folder)
-    with _locked(folder):
+    with locked(folder / _LOCK):
         index = read_index(folder)
         following = index.with_release(listed, channel, allow_downgrade=allow_downgrade)
         _sweep(folder)
@@ -70,7 +69,7 @@ def read_index(folder: Path) -> Index:
     data = read_input(path, "index")
     index = Index.parse(data, str(path))
     kept = folder / INDEXES / f"{index.digest}.json"
-    if not kept.exists() or kept.read_bytes() != data:
+    if not kept.exists() or read_input(kept, "index") != data:
         raise InputError(
             f"this index was never published: {kept.name} is not in {INDEXES}/",
             where=str(path),
@@ -83,13 +82,22 @@ def read_index(folder: Path) -> Index:
 def _check_unborn(folder: Path) -> None:
     """Without latest.json there may be first indexes, of a writer that was killed, but none that follows another."""
     for path in (folder / INDEXES).glob("*.json"):
-        if Index.parse(path.read_bytes(), str(path)).previous is not None:
+        if Index.parse(read_input(path, "index"), str(path)).previous is not None:
             raise InputError(
                 f"{LATEST} is gone, and the shelf has a history",
                 where=str(folder),
                 hint=f"copy the one in {INDEXES}/ that no other names as the one before to {LATEST}",
                 cause="index",
             )
+
+
+def _check_shelf(folder: Path) -> None:
+    """Raises InputError for a folder with something else in it: what lies on a shelf is for everybody to read."""
+    there = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    if there and not there & {LATEST, IMAGES, RELEASES, INDEXES, _LOCK}:
+        raise InputError(
+            f"this folder is no shelf: {min(there)} lies in it", where=str(folder), hint="name a folder of its own"
+        )
 
 
 def _make_public(folder: Path) -> None:
@@ -118,17 +126,5 @@ def _sweep(folder: Path) -> None:
         return
     for place in (folder, *(folder / name for name in (IMAGES, RELEASES, INDEXES))):
         for path in place.glob(".*.tmp"):
-            path.unlink(missing_ok=True)
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """One writer at a time; the lock goes with its process."""
-    if sys.platform == "win32":
-        yield
-        return
-    import fcntl
-
-    with (folder / _LOCK).open("ab") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+            if path.is_file():
+                path.unlink(missing_ok=True)

@@ -6,6 +6,8 @@ import ssl
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 
 from rmfab.errors import InputError
 from rmfab.files import read_input
@@ -25,12 +27,12 @@ def load_context(cert: Path, key: Path, passphrase: PassphraseSource) -> ssl.SSL
         asked.append(passphrase(subject))
         return asked[-1]
 
-    certificate = _own_certificate(cert)
-    if load_private_key(key, ask).public_key() != certificate.public_key():
+    public = _own_public_key(cert)
+    if load_private_key(key, ask).public_key() != public:
         raise InputError(
             "this key is not that of the certificate",
             where=str(key),
-            hint=f"{cert} is of {certificate.subject.rfc4514_string() or 'nobody'}; the chain begins with its own",
+            hint=f"{cert} begins with the certificate of this key, those of its CAs follow",
             cause="tls-mismatch",
         )
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -48,11 +50,11 @@ def load_context(cert: Path, key: Path, passphrase: PassphraseSource) -> ssl.SSL
     return context
 
 
-def _own_certificate(path: Path) -> x509.Certificate:
+def _own_public_key(path: Path) -> CertificatePublicKeyTypes:
     pem = read_input(path, "certificate")
     try:
-        return x509.load_pem_x509_certificates(pem)[0]
-    except ValueError:
+        return x509.load_pem_x509_certificates(pem)[0].public_key()
+    except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion):
         raise InputError(
             "this is no certificate in PEM form",
             where=str(path),

@@ -126,30 +126,29 @@ def judge_release(
             hint="`rmfab trust import FILE` takes the trust file of the product's owner",
             cause="no-trust",
         )
-    release = opened.release() if isinstance(opened, Bundle) else opened
     if not allow_unsigned:
-        raise refuse_unsigned(release)
-    return Accepted(release, trust=trust)
-
-
-def refuse_unsigned(release: Release) -> IntegrityError:
-    """The refusal of a release that nobody has signed, where the product asks for a signature."""
-    return IntegrityError(
-        "nobody has signed this release, and the product takes signed ones only",
-        where=release.source,
-        hint="`rmfab release sign FILE --key URI`; on a bench of your own: allow_unsigned = true ([release])",
-        cause="unsigned",
-    )
+        raise IntegrityError(
+            "nobody has signed this release, and only signed ones are taken here",
+            where=opened.source,
+            hint="`rmfab release sign FILE --key URI`; on a bench of your own: allow_unsigned = true ([release])",
+            cause="unsigned",
+        )
+    return Accepted(opened.release() if isinstance(opened, Bundle) else opened, trust=trust)
 
 
 def judge_order(release: Release, last: LastAccepted | None, now: datetime) -> IntegrityError | None:
     """Why *release* would be a step back from what was *last* accepted, None where it is none.
 
-    Raises IntegrityError where the clock was turned back since.
+    One is also a clock that was turned back since, here or, where a station of the same ledger had one that was
+    ahead, there.
     """
     if last is None:
         return None
-    judge_clock(now, last.when, "this ledger accepted a release", release.source)
+    try:
+        judge_clock(now, last.when, "this ledger accepted a release", release.source)
+    except IntegrityError as error:
+        hint = f"{error.hint}; --allow-downgrade, where it was another station's clock that was wrong"
+        return IntegrityError(error.what, where=error.where, hint=hint, cause=error.cause)
     what = _step_back(release, last)
     if what is None:
         return None

@@ -43,6 +43,7 @@ MANIFEST, CHECKSUM, SIGNATURES = "manifest.json", "manifest.sha256", "signatures
 _DOCUMENTS = (PROVENANCE, *SBOM_NAMES)
 _ALTERED = "bundle-altered"
 _MOST_BYTES = 256 << 20
+_HEAD = 512
 _MOST_MANIFEST = 1 << 20
 _PACKED = {b"\x1f\x8b": "gzip", b"PK": "zip", b"\xfd7": "xz", b"BZ": "bzip2", b"\x28\xb5": "zstd"}
 
@@ -110,7 +111,7 @@ class Bundle:
         statement = self.statement()
         try:
             release = _read_release(statement, self.files, self.source)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
             _altered(f"its manifest does not make sense ({error})", self.source)
         except (InputError, IntegrityError) as error:
             if error.cause in ("bundle-version", _ALTERED):
@@ -142,15 +143,25 @@ def open_bundle_file(path: Path) -> Bundle:
     """`open_bundle` of a file. Raises InputError where it is missing or too large."""
     try:
         size = path.stat().st_size
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise InputError(
-            f"cannot read this release: {error.strerror or error}",
+            f"cannot read this release: {getattr(error, 'strerror', None) or error}",
             where=str(path),
             hint="a bundle file, or the folder `build` that `idf.py build` makes",
         ) from error
     if size > _MOST_BYTES:
         raise InputError(f"{size} bytes are too many for a bundle", where=str(path))
-    return open_bundle(read_input(path, "release"), str(path))
+    return open_bundle(read_input(path, "release", most=_MOST_BYTES), str(path))
+
+
+def looks_like_bundle(path: Path) -> bool:
+    """Whether the file *path* begins as a bundle does."""
+    with path.open("rb") as stream:
+        return _begins(stream.read(_HEAD))
+
+
+def _begins(head: bytes) -> bool:
+    return head[:_HEAD].split(b"\0", 1)[0] == MANIFEST.encode() or container.looks_like(head)
 
 
 def open_bundle(data: bytes, where: str) -> Bundle:
@@ -159,7 +170,7 @@ def open_bundle(data: bytes, where: str) -> Bundle:
     Raises InputError where this is no bundle, IntegrityError where the container is not, to the byte, as rmfab
     writes it.
     """
-    if data[:257].split(b"\0", 1)[0] != MANIFEST.encode() and not container.looks_like(data):
+    if not _begins(data):
         packed = next((name for magic, name in _PACKED.items() if data.startswith(magic)), None)
         what = f"this is packed with {packed}, and a bundle never is" if packed else "this is no release bundle"
         raise InputError(what, where=where, hint="`rmfab release build` makes one", cause="no-bundle")
@@ -216,8 +227,11 @@ def _envelope(data: memoryview | None, manifest: bytes, where: str) -> Envelope 
 
 
 def _digests(statement: Mapping[str, Any]) -> dict[str, str]:
-    """The SHA-256 of each subject, by its name."""
-    return {one["name"]: one["digest"]["sha256"] for one in statement["subject"]}
+    """The SHA-256 of each subject, by its name. Raises KeyError, TypeError, ValueError."""
+    digests = {one["name"]: one["digest"]["sha256"] for one in statement["subject"]}
+    if not all(isinstance(text, str) for pair in digests.items() for text in pair):
+        raise ValueError("subject")
+    return digests
 
 
 def _read_release(statement: Mapping[str, Any], files: Mapping[str, Octets], where: str) -> Release:
@@ -229,7 +243,7 @@ def _read_release(statement: Mapping[str, Any], files: Mapping[str, Octets], whe
         raise ValueError(f"no {FORMAT}")
     if value["format_version"] != FORMAT_VERSION:
         raise InputError(
-            f"this bundle is of format {value['format_version']}, this rmfab reads {FORMAT_VERSION}",
+            f"this bundle is of format {value['format_version']!r}, this rmfab reads {FORMAT_VERSION}",
             where=where,
             hint="a newer rmfab made it: update this one",
             cause="bundle-version",

@@ -69,7 +69,10 @@ class Configured:
         """The inverse of `to_json`. Raises ValueError or TypeError for what that does not write."""
         kinds: Mapping[str, type[Enum]] = {"security": Security, "transport": Transport, "qr": QrForm}
         known: dict[str, Any] = {name: kinds[name](value) for name, value in values.items() if name in kinds}
-        return cls(**dict(values) | known)
+        rest = {name: value for name, value in values.items() if name not in kinds}
+        if not all(isinstance(value, str if name == "name_prefix" else bool) for name, value in rest.items()):
+            raise TypeError("configured")
+        return cls(**known, **rest)
 
     def differences(self, provisioning: Provisioning) -> list[tuple[str, object, object]]:
         """Where a product's `[provisioning]` says something else: key, what the build says, what the product says."""

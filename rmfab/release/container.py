@@ -44,10 +44,11 @@ def decode(data: bytes) -> tuple[list[tuple[str, memoryview]], int]:
     except ValueError:
         raise ValueError("its first header cannot be read") from None
     members = list(_members(data, time))
-    names = [name for name, _ in members]
-    doubled = sorted({name for name in names if names.count(name) > 1})
-    if doubled:
-        raise ValueError(f"{doubled[0]} stands in it twice")
+    seen: set[str] = set()
+    for name, _ in members:
+        if name in seen:
+            raise ValueError(f"{name} stands in it twice")
+        seen.add(name)
     return members, time
 
 

@@ -20,6 +20,7 @@ from rmfab.release.sbom import read_sbom, settled
 EPOCH = "SOURCE_DATE_EPOCH"
 _SBOM_TOOL = "esp-idf-sbom"
 _SBOM_SECONDS = 300
+_LONGEST_EPOCH = 10
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def _seq(source: SeqSource | None, origin: Origin) -> int:
         )
     if origin.committed is None:
         raise InputError(
-            "the time of the commit is not to be had: the build lies in no git repository, and no CI tells it",
+            "the time of the commit is not to be had: no git commit is behind the build, and CI tells none",
             where="product.toml: [release] seq",
             hint="--seq N",
             cause="no-seq",
@@ -75,7 +76,7 @@ def _seq(source: SeqSource | None, origin: Origin) -> int:
 def _epoch(environment: Mapping[str, str]) -> int:
     """SOURCE_DATE_EPOCH (reproducible-builds.org specification): whole seconds of Unix time."""
     text = environment[EPOCH]
-    if not (text.isascii() and text.isdecimal()):
+    if not (text.isascii() and text.isdecimal() and len(text) <= _LONGEST_EPOCH):
         raise InputError(f'"{text}" is no number of seconds', where=EPOCH)
     return int(text)
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 from typing import Any, NoReturn
 
+_TOO_DEEP = "it is nested too deeply"
+
 
 def encode(value: object) -> bytes:
     """The bytes of *value*, which holds no floating-point numbers."""
@@ -19,7 +21,11 @@ def encode(value: object) -> bytes:
 def decode(data: bytes) -> dict[str, Any]:
     """The object in *data*. Raises ValueError where `encode` would not write these very bytes."""
     value = parse(data)
-    if encode(value) != data:
+    try:
+        same = encode(value) == data
+    except RecursionError:
+        raise ValueError(_TOO_DEEP) from None
+    if not same:
         raise ValueError("it is not written as rmfab writes it")
     return value
 
@@ -29,7 +35,7 @@ def parse(data: bytes) -> dict[str, Any]:
     try:
         value = json.loads(data, object_pairs_hook=unique, parse_float=_refuse, parse_constant=_refuse)
     except RecursionError:
-        raise ValueError("it is nested too deeply") from None
+        raise ValueError(_TOO_DEEP) from None
     if not isinstance(value, dict):
         raise ValueError("it is no JSON object")
     return value
@@ -37,10 +43,11 @@ def parse(data: bytes) -> dict[str, Any]:
 
 def unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     """An object of JSON, for `object_pairs_hook`. Raises ValueError for a key that stands twice."""
-    value = dict(pairs)
-    if len(value) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f'the key "{next(name for name in names if names.count(name) > 1)}" stands twice')
+    value: dict[str, object] = {}
+    for name, one in pairs:
+        if name in value:
+            raise ValueError(f'the key "{name}" stands twice')
+        value[name] = one
     return value
 
 

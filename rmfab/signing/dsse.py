@@ -1,7 +1,8 @@
 """Dead Simple Signing Envelope: what is signed, by whom, and the bytes that a signature covers.
 
 Source: secure-systems-lab/dsse, protocol.md (PAE) and envelope.md (JSON). The key id is only a hint there; here a
-signature under an id must hold for the key of that id, so that no bit of an envelope can be changed.
+signature under an id must hold for the key of that id, so that an envelope cannot be changed in any bit. (Of an ECDSA
+signature anybody can compute a second form that holds for the same message, as other tools accept it, too.)
 """
 
 from __future__ import annotations

@@ -119,7 +119,16 @@ def judge_successor(old: Trust, envelope: Envelope, new: Trust, now: datetime, w
             hint="an older one is never taken back: a key may have been revoked since",
             cause="trust-downgrade",
         )
+    judge_clock(now, old.created, "the trust file in force was made", where)
     judge_clock(now, new.created, "this trust file was made", where)
+    if new.created + ALLOWED_SKEW < old.created:
+        raise IntegrityError(
+            f"this trust file says that it was made on {_day(new.created)}, before the one in force "
+            f"({_day(old.created)})",
+            where=where,
+            hint="its maker's clock was wrong: make it again with a clock that is right",
+            cause="clock",
+        )
     try:
         return judge_signatures(envelope, PAYLOAD_TYPE, old, old.keepers, now, where=where, allow_unknown=True)
     except IntegrityError as error:
@@ -135,4 +144,4 @@ def judge_successor(old: Trust, envelope: Envelope, new: Trust, now: datetime, w
 
 
 def _day(moment: datetime) -> str:
-    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    return moment.astimezone(UTC).isoformat(sep=" ")[:16] + " UTC"

@@ -19,6 +19,8 @@ from rmfab.files import read_input, write_file
 from rmfab.secret import Secret
 
 PassphraseSource = Callable[[str], Secret[str]]
+_MOST_BYTES = 1 << 20
+_LONGEST_PASSPHRASE = 1023  # OpenSSL's
 
 
 def check_private(path: Path) -> None:
@@ -37,8 +39,9 @@ def load_private_key(path: Path, passphrase: PassphraseSource) -> PrivateKeyType
 
     Raises InputError where it is missing, open to others, no private key, or the passphrase is wrong.
     """
-    pem = read_input(path, "key")
-    check_private(path)
+    pem = read_input(path, "key", most=_MOST_BYTES)
+    if b"PRIVATE KEY" in pem:
+        check_private(path)
     return parse_private_key(pem, str(path), passphrase)
 
 
@@ -70,10 +73,12 @@ def write_private_key(path: Path, key: PrivateKeyTypes, passphrase: Secret[str] 
 
 
 def encode_private_key(key: PrivateKeyTypes, passphrase: Secret[str] | None) -> bytes:
-    """*key* as PKCS #8 PEM, encrypted unless *passphrase* is None. Raises InputError on an empty passphrase."""
+    """*key* as PKCS #8 PEM, encrypted unless *passphrase* is None. Raises InputError for an empty or too long one."""
     encryption: serialization.KeySerializationEncryption = serialization.NoEncryption()
     if passphrase is not None:
         if not passphrase.reveal():
             raise InputError("an empty passphrase protects nothing", cause="wrong-passphrase")
+        if len(passphrase.reveal().encode()) > _LONGEST_PASSPHRASE:
+            raise InputError(f"a passphrase has at most {_LONGEST_PASSPHRASE} bytes", cause="wrong-passphrase")
         encryption = serialization.BestAvailableEncryption(passphrase.reveal().encode())
     return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
-from urllib.parse import quote, unquote_to_bytes
+from urllib.parse import quote, unquote, unquote_to_bytes
 
 from rmfab.errors import InputError
 
@@ -25,6 +25,8 @@ _ELSEWHERE = {
     "slot-id",
 }
 _QUERY = {"pin-source", "module-name", "module-path"}
+_ANY = "pkcs11:…"
+_NAME = re.compile(r"[a-z][a-z-]{0,31}")
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
@@ -46,10 +48,8 @@ class Pkcs11Uri:
     def parse(cls, text: str) -> Pkcs11Uri:
         """Raises InputError where *text* is no PKCS #11 URI of a private key, or holds a PIN."""
         path, _, query = text.removeprefix("pkcs11:").partition("?")
-        if "pin-value" in text:
-            _wrong("pkcs11:…", "a PIN does not belong on the command line", "pin-source=/path/of/a/file instead")
-        attributes = _attributes(path, ";", _KEY | _ELSEWHERE, text)
-        options = _attributes(query, "&", _QUERY, text)
+        attributes = _attributes(path, ";", _KEY | _ELSEWHERE)
+        options = _attributes(query, "&", _QUERY)
         for name in _ELSEWHERE & attributes.keys():
             _wrong(text, f'"{name}" is not looked at here', "token=…, serial=…, object=… and id=… find a key")
         if attributes.get("type", b"private") != b"private":
@@ -87,14 +87,24 @@ def _wrong(where: str, what: str, hint: str) -> NoReturn:
     raise InputError(what, where=where, hint=hint, cause="key-uri")
 
 
-def _attributes(text: str, separator: str, known: set[str], uri: str) -> dict[str, bytes]:
+def _attributes(text: str, separator: str, known: set[str]) -> dict[str, bytes]:
+    """The attributes in *text*. What is refused is not said again: it may be a PIN."""
     found: dict[str, bytes] = {}
     for part in text.split(separator) if text else ():
         name, equals, value = part.partition("=")
+        if unquote(name).lower().startswith("pin") and name not in known:
+            _wrong(_ANY, "a PIN does not belong on the command line", "pin-source=/path/of/a/file instead")
         if not equals or name in found or name not in known or _BAD_ESCAPE.search(value):
-            _wrong(uri, f'"{part}" cannot stand in a PKCS #11 URI', "RFC 7512: pkcs11:token=ci;object=release")
+            what = f'"{name}" {_why(name, found, known)}' if _NAME.fullmatch(name) else "this is no PKCS #11 URI"
+            _wrong(_ANY, what, "RFC 7512: pkcs11:token=ci;object=release")
         found[name] = unquote_to_bytes(value)
     return found
+
+
+def _why(name: str, found: Mapping[str, bytes], known: set[str]) -> str:
+    if name not in known:
+        return "cannot stand in a PKCS #11 URI"
+    return "stands twice" if name in found else "has no value that can be read"
 
 
 def _text(attributes: Mapping[str, bytes], name: str, uri: str) -> str | None:
@@ -110,6 +120,6 @@ def _path(attributes: Mapping[str, bytes], name: str, uri: str) -> Path | None:
     if text is None:
         return None
     text = text.removeprefix("file://").removeprefix("file:")
-    if not text or text.startswith("|"):
+    if not text or text.startswith("|") or "\0" in text:
         _wrong(uri, f'"{name}" names no file', f"{name}=/path/of/a/file")
     return Path(text)

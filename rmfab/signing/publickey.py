@@ -53,7 +53,7 @@ class VerifyingKey:
             return cls.of(serialization.load_pem_public_key(pem))
         except InputError as error:
             raise InputError(error.what, where=where, hint=error.hint, cause=error.cause) from None
-        except (ValueError, UnsupportedAlgorithm):
+        except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion):
             raise InputError(
                 "this is no public key in PEM form", where=where, hint="a file with BEGIN PUBLIC KEY", cause="key-file"
             ) from None

@@ -25,6 +25,10 @@ from rmfab.signing.publickey import VerifyingKey
 FORMS = "file:release.key, env:NAME of a variable that holds the PEM, or pkcs11:token=…;object=…"
 
 
+_MARKS = ("PRIVATE KEY", base64.b64encode(b"-----BEGIN").decode()[:13])
+"""What a key looks like, in PEM or in the base64 of that."""
+
+
 class Signer(Protocol):
     """A private key, wherever it lies."""
 
@@ -89,6 +93,8 @@ def open_private_key(uri: str, passphrase: PassphraseSource, environment: Mappin
 
     Raises InputError where there is none or it does not open, StationError where its token does not work.
     """
+    if any(mark in uri for mark in _MARKS):
+        raise InputError("this is a key, not where one lies: the command line shows it to everybody", hint=FORMS)
     scheme, _, rest = uri.partition(":")
     match scheme:
         case "file" if rest:
@@ -99,9 +105,7 @@ def open_private_key(uri: str, passphrase: PassphraseSource, environment: Mappin
             from rmfab.signing.token import open_token_key  # needs python-pkcs11, an extra
 
             return open_token_key(uri, passphrase, environment)
-    if "PRIVATE KEY" in uri:
-        raise InputError("this is a key, not where one lies: the command line shows it to everybody", hint=FORMS)
-    raise InputError("this names no key", where=uri, hint=FORMS, cause="key-uri")
+    raise InputError("this names no key", hint=FORMS, cause="key-uri")  # whatever it is, it is not said again
 
 
 def _from_environment(name: str, passphrase: PassphraseSource, environment: Mapping[str, str]) -> PrivateKeyTypes:

@@ -27,6 +27,7 @@ from rmfab.signing.pkcs11_uri import Pkcs11Uri
 MODULE_ENVIRONMENT = "RMFAB_PKCS11_MODULE"
 _P256 = bytes.fromhex("06082a8648ce3d030107")  # the OID prime256v1, in DER
 _COORDINATE = 32
+_MOST_PIN = 1 << 10
 _POINT = 1 + 2 * _COORDINATE
 
 
@@ -163,8 +164,9 @@ def _tokens(pkcs11: ModuleType, uri: Pkcs11Uri) -> Iterator[Any]:
 def _pin(uri: Pkcs11Uri, ask: PassphraseSource) -> Secret[str]:
     if uri.pin_file is None:
         return ask(f"{uri.named} (its PIN)")
+    pin = read_input(uri.pin_file, "PIN", most=_MOST_PIN).decode("utf-8", "replace").rstrip("\r\n")
     check_private(uri.pin_file)
-    return Secret(read_input(uri.pin_file, "PIN").decode("utf-8", "replace").rstrip("\r\n"))
+    return Secret(pin)
 
 
 def _objects(pkcs11: ModuleType, session: Any, uri: Pkcs11Uri, kind: str) -> list[Any]:

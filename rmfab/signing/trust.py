@@ -25,6 +25,8 @@ from rmfab.signing.publickey import VerifyingKey, short
 PAYLOAD_TYPE = "application/vnd.rmfab.trust+json"
 FORMAT, FORMAT_VERSION = "rmfab-trust", 1
 _FINGERPRINT_DIGITS = 32
+_LARGEST_VERSION = 1 << 53
+_MOST_BYTES = 1 << 20
 
 
 @unique
@@ -52,6 +54,8 @@ class TrustedKey:
     def __post_init__(self) -> None:
         if not is_safe_name(self.name):
             raise InputError(f'"{self.name}" is no name for a key', hint="at most 64 of A-Z a-z 0-9 . _ -")
+        if type(self.reason) is not str or not self.reason.isprintable():
+            raise InputError("the reason of a revocation is one line of text", hint="--reason TEXT")
         if self.valid_from and self.valid_until and self.valid_from >= self.valid_until:
             raise InputError(f"the key {self.name} would expire before it is valid", hint="--valid-from, --valid-until")
 
@@ -79,6 +83,9 @@ class Trust:
     thresholds: Mapping[Role, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        ids = [one.id for one in self.keys]
+        if ids != sorted(set(ids)) or not 0 <= self.version <= _LARGEST_VERSION:
+            raise InputError("a trust file has each key once, in the order of their ids, and a small version")
         live = [one.name for one in self.keys if one.revoked is None]
         doubled = sorted({name for name in live if live.count(name) > 1})
         if doubled:
@@ -113,6 +120,8 @@ class Trust:
             if one.revoked is None and (one.name == text or (len(text) >= 8 and one.id.startswith(text.lower())))
         ]
         if len(found) != 1:
+            if not found and any(one.name == text for one in self.keys):
+                raise InputError(f'the key "{text}" is revoked already', cause="key-revoked")
             names = ", ".join(str(one) for one in self.keys if one.revoked is None)
             raise InputError(f'no one key is called "{text}"', hint=f"there are: {names or 'none'}", cause="no-key")
         return found[0]
@@ -120,13 +129,19 @@ class Trust:
     def adding(self, new: TrustedKey, now: datetime, threshold: int | None = None) -> Trust:
         """The next version, with *new* or with its roles added to the key that is there; itself where nothing changes.
 
-        *threshold*, where given, becomes that of all its roles. Raises InputError, also for a revoked key.
+        The validity of a key that is there stays where *new* says nothing of it. *threshold*, where given, becomes that
+        of all its roles. Raises InputError, also for a revoked key.
         """
         there = self.find(new.id)
         if there is not None and there.revoked is not None:
             raise InputError(f"the key {there} was revoked, and is never trusted again", cause="key-revoked")
         if there is not None:
-            new = replace(new, roles=tuple(sorted({*there.roles, *new.roles})))
+            new = replace(
+                new,
+                roles=tuple(sorted({*there.roles, *new.roles})),
+                valid_from=new.valid_from or there.valid_from,
+                valid_until=new.valid_until or there.valid_until,
+            )
         thresholds = dict(self.thresholds)
         if threshold is not None:
             thresholds |= dict.fromkeys(new.roles, threshold)
@@ -135,6 +150,12 @@ class Trust:
     def revoking(self, text: str, reason: str, now: datetime, threshold: int | None = None) -> Trust:
         """The next version, in which the key named *text* is revoked. Raises InputError where too few would be left."""
         gone = self.named(text)
+        if gone.has(Role.TRUST) and sum(one.has(Role.TRUST) for one in self.keys) == 1:
+            raise InputError(
+                f"{gone} is the last key of the role trust: without one, release keys would decide whom stations trust",
+                hint="add another key of that role first",
+                cause="no-keeper",
+            )
         thresholds = dict(self.thresholds)
         if threshold is not None:
             thresholds |= dict.fromkeys(gone.roles, threshold)
@@ -183,7 +204,7 @@ class Trust:
                 raise ValueError(f"no {FORMAT}")
             if value["format_version"] != FORMAT_VERSION:
                 raise InputError(
-                    f"this trust file is of format {value['format_version']}, this rmfab reads {FORMAT_VERSION}",
+                    f"this trust file is of format {value['format_version']!r}, this rmfab reads {FORMAT_VERSION}",
                     hint="a newer rmfab made it: update this one",
                     cause="trust-version",
                 )
@@ -205,6 +226,8 @@ def read_envelope(data: bytes, where: str) -> tuple[Envelope, Trust]:
 
     Raises InputError where it is none or of a later format, IntegrityError where it was altered.
     """
+    if not data.startswith(b"{"):
+        raise InputError("this is no trust file", where=where, hint="`rmfab trust export` writes one")
     try:
         envelope = Envelope.parse(data)
         if envelope.payload_type != PAYLOAD_TYPE:
@@ -233,7 +256,7 @@ def read_envelope(data: bytes, where: str) -> tuple[Envelope, Trust]:
 
 def load_trust(path: Path) -> tuple[Envelope, Trust]:
     """`read_envelope` of a file. Raises as that does, and InputError where it cannot be read."""
-    return read_envelope(read_input(path, "trust file"), str(path))
+    return read_envelope(read_input(path, "trust file", most=_MOST_BYTES), str(path))
 
 
 def _whole(moment: datetime) -> datetime:
@@ -241,7 +264,7 @@ def _whole(moment: datetime) -> datetime:
 
 
 def _text(moment: datetime) -> str:
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="seconds") + "Z"
 
 
 def _moment(text: object) -> datetime:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import pty
@@ -176,6 +177,62 @@ def test_a_passphrase_typed_on_a_terminal(terminal: Terminal, bundle: Path):
     assert len(open_bundle_file(bundle).to_sign.signatures) == 1
 
 
+def test_force_replaces_releases_only(terminal: Terminal, folder: Path, signed: Path):
+    """A typing error in -o costs no key, with --force either; a folder there, or no name at all, is no crash."""
+    command = ("release", "build", folder, "--seq", "9", "--no-sbom", "--force", "-o")
+    before = files(terminal.folder)
+    terminal(*command, "release.key").refused(3, "another kind of file stands here")
+    terminal("release", "sign", signed, "--key", "file:release.key", "-o", "release.pub", "--force").refused(
+        3, "another"
+    )
+    for name in (".", "/", folder):
+        terminal(*command, name).refused(3, "a folder stands here")
+        terminal("release", "keygen", "-o", name, "--no-passphrase").refused(3)
+    assert files(terminal.folder) == before
+    terminal.well(*command, signed)
+
+
+def test_a_private_key_is_never_said_again(terminal: Terminal, signed: Path):
+    """Given in place of its URI, as PEM or in base64, whatever stands before it; and no PIN of a token's URI is."""
+    pem = Path("release.key").read_bytes()
+    folded = base64.b64encode(pem).decode()
+    for given in (folded, f"env:{folded}", f"file:{pem.decode()}", f"env:{pem.decode()}", f"base64:{folded}"):
+        said = terminal("release", "sign", signed, "--key", given)
+        said.refused(3, "the command line shows it")
+        assert folded[60:90] not in said.err
+    for name in ("pin", "PIN-VALUE", "pin%2dvalue", "pin-value", "Pin"):
+        said = terminal("release", "sign", signed, "--key", f"pkcs11:object=a?{name}=7391")
+        said.refused(3, "a PIN does not belong")
+        assert "7391" not in said.err
+
+
+def test_verify_in_json_also_where_the_answer_is_no(terminal: Terminal, bundle: Path, signed: Path):
+    """A refusal is a document, too: its class and reason."""
+    assert terminal.well("release", "verify", signed, "--trust", "trust.json", "--json")
+    terminal.well("release", "build", "build", "-o", "plain.rmfab", "--seq", "7", "--no-sbom")
+    said = terminal("release", "verify", "plain.rmfab", "--trust", "trust.json", "--json")
+    said.refused(5, "nobody has signed")
+    assert json.loads(said.out)["refused"]["class"] == "unsigned"
+
+
+def test_a_passphrase_and_none(terminal: Terminal):
+    """Asking for both is no key without a passphrase by accident."""
+    Path("pass").write_text("open sesame")
+    Path("pass").chmod(0o600)
+    terminal("release", "keygen", "-o", "x.key", "--no-passphrase", "--passphrase-file", "pass").refused(2, "or")
+    assert not Path("x.key").exists()
+    Path("pass").write_text("x" * 2000)
+    terminal("release", "keygen", "-o", "x.key", "--passphrase-file", "pass").refused(3, "at most 1023 bytes")
+
+
+def test_what_a_file_says_does_not_steer_the_terminal(terminal: Terminal, folder: Path):
+    """Notes with escape sequences are shown as such, not obeyed."""
+    terminal.well("release", "build", folder, "-o", "n.rmfab", "--seq", "7", "--no-sbom", "--notes", "a\x1b[2Jb")
+    out = terminal.well("release", "show", "n.rmfab")
+    assert "a\\x1b[2Jb" in out
+    assert "\x1b" not in out
+
+
 def test_sign_adds_and_replaces(terminal: Terminal, signed: Path):
     """A second key adds its signature, the first one again changes nothing, --replace leaves only the new one."""
     terminal.well("release", "keygen", "-o", "two.key", "--no-passphrase", "--kind", "ecdsa-p256")
@@ -197,7 +254,7 @@ def test_sign_refuses_what_is_no_release(terminal: Terminal, signed: Path):
     Path("other").write_bytes(b"mine")
     before = files(terminal.folder)
     terminal("release", "sign", "bad.rmfab", "--key", "file:release.key").refused(5, "altered or damaged")
-    terminal("release", "sign", signed, "--key", "file:release.key", "-o", "other").refused(3, "other content")
+    terminal("release", "sign", signed, "--key", "file:release.key", "-o", "other").refused(3, "another kind of file")
     terminal("release", "sign", signed, "--key", "file:nowhere.key").refused(3, "nowhere.key")
     assert files(terminal.folder) == before
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import os
 import pty
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from rmfab.errors import InputError
 from rmfab.signing.publickey import load_public_key
+from rmfab.signing.trust import Role, TrustedKey
 from tests.terminal import Terminal, environment, files, words
 
 
@@ -135,13 +138,50 @@ def test_files_that_are_no_trust_file(terminal: Terminal, owner: Path):
     terminal.well("-C", "owner", "trust", "export", "-o", "t.json")
     before = files(owner)
     _trust(terminal, "import", "nowhere.json").refused(3, "nowhere.json")
-    _trust(terminal, "import", "a.pub").refused(5, "altered or damaged, or is none")
+    _trust(terminal, "import", "a.pub").refused(3, "this is no trust file")
     data = bytearray(Path("t.json").read_bytes())
     data[40] ^= 1
     Path("t.json").write_bytes(data)
     _trust(terminal, "import", "t.json").refused(5, "altered or damaged")
     _trust(terminal, "add", "a.key", "--role", "release").refused(3, "holds a private key")
     assert files(owner) == before
+
+
+def test_a_change_that_another_command_was_faster_with(terminal: Terminal, owner: Path):
+    """Judged against what is in force no more, a change is not written: what was revoked meanwhile stays revoked."""
+    from rmfab.commands.trust import put_in_force
+    from rmfab.signing.signer import open_signer
+    from rmfab.workspace import now, open_workspace
+
+    for name in ("a", "b"):
+        _trust(terminal, "add", f"{name}.pub", "--role", "release", "--key", "file:a.key")
+    workspace = open_workspace(owner)
+    old = workspace.trust
+    _trust(terminal, "remove", "b", "--key", "file:a.key")
+    before = files(owner)
+    signer = open_signer("file:a.key", lambda _: None, {})
+    later = old.adding(TrustedKey(load_public_key(Path("c.pub")), "c", (Role.CA,)), now())
+    later = replace(later, version=9)
+    with pytest.raises(InputError, match="meanwhile"):
+        put_in_force(workspace, old, later, [signer])
+    assert files(owner) == before
+
+
+def test_the_last_trust_key_and_validity(terminal: Terminal, owner: Path):
+    """It is not removed, as release keys would take over; a role that is added leaves a key's last day as it was."""
+    _trust(terminal, "add", "a.pub", "--role", "trust", "--valid-until", "2999-01-01", "--key", "file:a.key")
+    _trust(terminal, "add", "b.pub", "--role", "release", "--key", "file:a.key")
+    _trust(terminal, "remove", "a", "--key", "file:a.key").refused(3, "the last key of the role trust")
+    _trust(terminal, "add", "a.pub", "--role", "station", "--key", "file:a.key")
+    assert "valid until 2999-01-01" in terminal.well("-C", "owner", "trust", "list")
+    _trust(terminal, "add", "c.pub", "--role", "ca", "--valid-until", "0001-01-01", "--key", "file:a.key")
+    assert "expired 0001-01-01" in terminal.well("-C", "owner", "trust", "list")
+    _trust(terminal, "remove", "b", "--reason", "two\nlines", "--key", "file:a.key").refused(3, "one line")
+
+
+def test_unsigned_builds_are_mentioned(terminal: Terminal, owner: Path):
+    """Who begins or imports a trust file is told where product.toml makes little of it."""
+    assert "allow_unsigned" in _trust(terminal, "add", "a.pub", "--role", "release", "--key", "file:a.key").err
 
 
 def test_a_trust_file_in_force_that_was_altered(terminal: Terminal, owner: Path):

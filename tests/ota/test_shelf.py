@@ -63,6 +63,14 @@ def test_what_lies_where(tmp_path: Path):
     }
 
 
+def test_a_folder_of_something_else(tmp_path: Path):
+    """Keys beside it would be published: a folder with other things in it becomes no shelf."""
+    (tmp_path / "station.key").write_text("mine")
+    with pytest.raises(InputError, match="no shelf: station"):
+        publish(tmp_path, a_release("1.0.0", 1), AN_ENVELOPE, "stable")
+    assert [path.name for path in tmp_path.iterdir()] == ["station.key"]
+
+
 def test_everybody_may_read_it(tmp_path: Path):
     """Files are 0644 and folders 0755, whatever the umask."""
     before = os.umask(0o077)

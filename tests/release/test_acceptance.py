@@ -177,7 +177,17 @@ def test_builds_without_seq_do_not_lower_the_floor(tiny_release: Release):
 
 
 def test_a_clock_behind_the_last_acceptance(tiny_release: Release):
-    """Turned back below what the ledger has seen, the clock is refused."""
-    with pytest.raises(IntegrityError) as caught:
-        judge_order(edition(tiny_release), last(edition(tiny_release)), NOW - timedelta(hours=1))
-    assert caught.value.cause == "clock"
+    """Turned back below what the ledger has seen, the clock is refused, unless another station's was wrong."""
+    refusal = judge_order(edition(tiny_release), last(edition(tiny_release)), NOW - timedelta(hours=1))
+    assert refusal is not None
+    assert refusal.cause == "clock"
+    assert "--allow-downgrade" in refusal.hint
+
+
+def test_what_nobody_has_signed_is_not_even_parsed(tiny_release: Release):
+    """A strict station refuses it before it reads a hostile manifest; one that must read it says what is wrong."""
+    manifest = make_bundle(tiny_release).manifest
+    for old, new in ((b'"sha256":"', b'"sha256":5,"x":"'), (b'"name":"', b'"name":null,"x":"')):
+        hostile = replace(make_bundle(tiny_release), manifest=manifest.replace(old, new))
+        assert cause(hostile) == "unsigned"
+        assert cause(hostile, unsigned=True) == "bundle-altered"

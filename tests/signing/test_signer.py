@@ -157,16 +157,18 @@ def test_a_key_that_is_not_in_the_token(token: SoftToken):
     ("uri", "words"),
     [
         ("pkcs11:token=a;object=b?pin-value=1234", "does not belong on the command line"),
-        ("pkcs11:token=a;object=b;token=c", "cannot stand"),
-        ("pkcs11:token=a;object=b%2", "cannot stand"),
+        ("pkcs11:token=a;object=b;token=c", "stands twice"),
+        ("pkcs11:token=a;object=b%2", "no value that can be read"),
         ("pkcs11:token=a;colour=red;object=b", "cannot stand"),
-        ("pkcs11:token=a;object", "cannot stand"),
+        ("pkcs11:token=a;object", "no value that can be read"),
         ("pkcs11:token=a", "names no key"),
         ("pkcs11:slot-id=1;object=b", "not looked at"),
         ("pkcs11:object=b;type=cert", "a private key is wanted"),
         ("pkcs11:object=b?module-name=softhsm", "not looked at"),
         ("pkcs11:object=%ff", "UTF-8"),
         ("pkcs11:object=b?pin-source=|cat", "names no file"),
+        ("pkcs11:object=b?pin-source=%00", "names no file"),
+        ("pkcs11:object=b?pin%2dvalue=1234", "does not belong on the command line"),
     ],
 )
 def test_bad_pkcs11_uris(uri: str, words: str):

@@ -120,6 +120,22 @@ def test_an_older_version_or_one_of_the_future():
     assert judge_successor(old, sealed(future, A), future, NOW + DAY - timedelta(minutes=5), "t")
 
 
+def test_a_clock_that_was_turned_back_renews_no_keeper():
+    """A clock behind the file in force, or a successor that says it was made before it, is refused."""
+    old = trust(key(A, "a", valid_until=NOW - timedelta(hours=1)), key(B, "b"))
+    early = old.adding(key(C, "c"), NOW - 300 * DAY)
+    assert refused(old, early, A, now=NOW - 200 * DAY).cause == "clock"
+    assert refused(old, early, B).cause == "clock"
+
+
+def test_a_document_with_a_key_twice():
+    """One key under two names, or live and revoked, or keys out of order, is no trust."""
+    one, other = sorted((A, B), key=lambda signer: signer.public.id)
+    for keys in ((key(one, "x"), key(one, "y")), (key(other, "x"), key(one, "y"))):
+        with pytest.raises(InputError, match="each key once"):
+            Trust(1, NOW, keys)
+
+
 def test_a_revoked_or_expired_keeper_changes_nothing():
     """What a keeper may not sign any more, it may not hand on either."""
     old = trust(key(A, "a"), key(B, "b")).revoking("b", "", NOW)
