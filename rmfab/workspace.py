@@ -244,7 +244,8 @@ class Workspace:
         """Whom this host trusts, None where nobody was named yet. Raises InputError and IntegrityError."""
         from rmfab.signing.trust import load_trust
 
-        return load_trust(self.trust_path)[1] if self.trust_path.exists() else None
+        there = self.trust_path.exists() or self.trust_path.is_symlink()  # one that leads nowhere is not "nobody"
+        return load_trust(self.trust_path)[1] if there else None
 
 
 def _as_path(location: Path | str) -> Path | str:

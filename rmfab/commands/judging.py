@@ -52,17 +52,11 @@ def nearest_workspace() -> Workspace | None:
         raise
 
 
-def opened(path: Path) -> Bundle | Release:
-    """The bundle in a file, not parsed yet, or the release of a build folder. Raises InputError, IntegrityError."""
-    from rmfab.release.build_folder import read_build_folder
-    from rmfab.release.bundle import open_bundle_file
-
-    return read_build_folder(path) if path.is_dir() else open_bundle_file(path)
-
-
 def accepted(path: Path, *, trust: Path | None, allow_unknown: bool) -> Accepted:
     """The release in *path*, judged as `judged` does it."""
-    return judged(opened(path), trust=trust, allow_unknown=allow_unknown)
+    from rmfab.release.release import open_unparsed
+
+    return judged(open_unparsed(path), trust=trust, allow_unknown=allow_unknown)
 
 
 def judged(release: Bundle | Release, *, trust: Path | None, allow_unknown: bool) -> Accepted:

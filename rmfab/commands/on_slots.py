@@ -79,19 +79,20 @@ def run_line(
 
     No board is touched before the release is accepted. *junit* is a report to write beside what is shown.
     """
-    from rmfab.commands.judging import accept, judged_in, opened
+    from rmfab.commands.judging import accept, judged_in
     from rmfab.commands.view import make_view
     from rmfab.line.floor import Floor
     from rmfab.line.happening import Step
     from rmfab.line.job import Firmware, Job
     from rmfab.release.preflight import preflight
+    from rmfab.release.release import open_unparsed
     from rmfab.workspace import now
 
     if serial is not None and len(slots) != 1:
         raise InputError("--serial names one unit, so that it goes with one port", where=serial)
     firmware = None
     if {Step.FLASH, Step.RESET} & set(steps) or release is not None or workspace.product.release.path is not None:
-        verdict = judged_in(workspace, opened(workspace.release_path(release)), allow_unknown=allow_unknown)
+        verdict = judged_in(workspace, open_unparsed(workspace.release_path(release)), allow_unknown=allow_unknown)
         preflight(verdict.release, workspace.product)
         firmware = Firmware.prepare(verdict)
     _check_batches(workspace, batch, claims=Step.CLAIM in steps)

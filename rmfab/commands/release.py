@@ -70,11 +70,12 @@ def build(
     """
     import os
 
-    from rmfab.commands.judging import nearest_workspace, opened
+    from rmfab.commands.judging import nearest_workspace
     from rmfab.files import read_input, write_file
     from rmfab.release.bundle import build_bundle
     from rmfab.release.making import Order, make_release
     from rmfab.release.preflight import inspect_for_product, inspect_release, inspect_successor
+    from rmfab.release.release import open_release
 
     workspace = nearest_workspace()
     if notes.startswith("@"):
@@ -87,7 +88,7 @@ def build(
     if workspace is not None:
         complaints += inspect_for_product(release, workspace.product)
     if after is not None:
-        complaints += inspect_successor(release, _parsed(opened(after)))
+        complaints += inspect_successor(release, open_release(after))
     if complaints:
         raise ComplaintsError(complaints)
     _check_replaceable(output)
@@ -184,13 +185,13 @@ def verify(release: Path, trust_file: Path | None, allow_unknown: bool, junit: P
 @_json_option
 def show(release: Path, as_json: bool) -> None:
     """What a release holds: app, parts, partition table, signatures. Nothing is judged."""
-    from rmfab.commands.judging import opened
     from rmfab.commands.release_text import release_lines
     from rmfab.release.bundle import Bundle
+    from rmfab.release.release import open_unparsed
 
-    there = opened(release)
+    there = open_unparsed(release)
     ids = [one.key_id for one in there.to_sign.signatures] if isinstance(there, Bundle) else []
-    parsed = _parsed(there)
+    parsed = there.release() if isinstance(there, Bundle) else there
     if as_json:
         speech.document(_document(parsed) | {"signatures": ids})
         return
@@ -275,12 +276,6 @@ def _check_replaceable(path: Path) -> None:
 
 def _written(written: bool) -> str:
     return "written" if written else "is there already"
-
-
-def _parsed(there: Bundle | Release) -> Release:
-    from rmfab.release.bundle import Bundle
-
-    return there.release() if isinstance(there, Bundle) else there
 
 
 def _document(release: Release) -> dict[str, object]:

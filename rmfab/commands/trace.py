@@ -95,8 +95,7 @@ def _key_id(workspace: Workspace, signer: str) -> str:
     if Path(signer).exists():
         return load_public_key(Path(signer)).id
     trust = workspace.trust
-    known = trust.keys if trust is not None else ()
-    ids = {one.id for one in known if signer == one.name or (len(signer) >= 8 and one.id.startswith(signer.lower()))}
+    ids = {one.id for one in trust.meant(signer)} if trust is not None else set()
     if len(ids) > 1:
         raise InputError(f'"{signer}" names {len(ids)} keys', hint="give the id; `rmfab trust list` shows it")
     if not ids and not _HEX.fullmatch(signer.lower()):

@@ -148,7 +148,7 @@ def list_(file: Path | None, as_json: bool) -> None:
 @_json_option
 def import_(file: Path, fingerprint: str | None, as_json: bool) -> None:
     """Take over a trust file: the first by its fingerprint, a later one only if the one before signed it."""
-    from rmfab.signing.judge import judge_clock, judge_successor
+    from rmfab.signing.judge import judge_clock
     from rmfab.signing.trust import load_trust
     from rmfab.workspace import now
 
@@ -159,14 +159,11 @@ def import_(file: Path, fingerprint: str | None, as_json: bool) -> None:
         speech.say(f"version {new.version} of the trust file is in force already")
         _tell(new, as_json)
         return
-    if old is not None:
-        signers = judge_successor(old, envelope, new, now(), str(file))
-        told = f"signed by {', '.join(map(str, signers))}"
-    else:
+    if old is None:
         _compare(fingerprint or _asked_fingerprint(file), new, file)
         judge_clock(now(), new.created, "this trust file was made", str(file))
-        told = "its fingerprint is right"
-    _write(workspace, old, envelope)
+    signers = _write(workspace, old, envelope, str(file))
+    told = f"signed by {', '.join(map(str, signers))}" if signers else "its fingerprint is right"
     speech.say(f"version {new.version} of the trust file is in force: {told}")
     _warn_of_unsigned(workspace)
     _tell(new, as_json)
@@ -259,24 +256,25 @@ def put_in_force(workspace: Workspace, old: Trust | None, new: Trust, signers: l
         envelope = envelope.signed(signer)
     if old is None and signers:
         judge_signatures(envelope, PAYLOAD_TYPE, new, new.keepers, now(), where=where)
-    _write(workspace, old, envelope)
+    _write(workspace, old, envelope, where)
 
 
-def _write(workspace: Workspace, old: Trust | None, envelope: Envelope) -> None:
-    """Puts *envelope* in the place of *old*, as it reads back. Raises IntegrityError where it may not follow it."""
+def _write(workspace: Workspace, old: Trust | None, envelope: Envelope, where: str) -> tuple[TrustedKey, ...]:
+    """Puts *envelope*, as it reads back, in the place of *old*, and returns the keepers of that who signed it.
+
+    Raises IntegrityError where it may not follow, InputError where something else has followed already.
+    """
     from rmfab.files import locked, make_folder, write_file
     from rmfab.signing.judge import judge_successor
-    from rmfab.signing.trust import load_trust, read_envelope
+    from rmfab.signing.trust import read_envelope
     from rmfab.workspace import now
 
     path, data = workspace.trust_path, envelope.encode()
-    new = read_envelope(data, str(path))[1]
-    if old is not None:
-        judge_successor(old, envelope, new, now(), str(path))
+    new = read_envelope(data, where)[1]
+    signers = () if old is None else judge_successor(old, envelope, new, now(), where)
     make_folder(workspace.keys_folder, secret=True)
     with locked(path.with_name(f".{path.name}.lock")):
-        there = load_trust(path)[1] if path.exists() or path.is_symlink() else None
-        if there != old:
+        if workspace.trust != old:
             raise InputError(
                 "another command has changed the trust file meanwhile",
                 where=str(path),
@@ -284,6 +282,7 @@ def _write(workspace: Workspace, old: Trust | None, envelope: Envelope) -> None:
                 cause="busy",
             )
         write_file(path, data, force=True)
+    return signers
 
 
 def _asked_fingerprint(file: Path) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from rmfab.commands.judging import judged, nearest_workspace, opened
+from rmfab.commands.judging import judged, nearest_workspace
 from rmfab.commands.junit import Case, write_report
 from rmfab.errors import ComplaintsError, InputError, RmfabError
 
@@ -22,9 +22,11 @@ _CHECKS = ("container", "signatures", "layout", "product")
 def verify_release(path: Path, trust: Path | None, *, allow_unknown: bool, junit: Path | None) -> Accepted:
     """The release in *path*, if a station would take it. Raises what the first check that does not hold raises; the
     report tells all the same."""
+    from rmfab.release.release import open_unparsed
+
     run = _Checks(str(path.name))
     try:
-        there = run.check("container", lambda: opened(path))
+        there = run.check("container", lambda: open_unparsed(path))
         verdict = run.check("signatures", lambda: judged(there, trust=trust, allow_unknown=allow_unknown))
         run.check("layout", lambda: _layout(verdict.release))
         run.check("product", lambda: _product(verdict.release))

@@ -138,14 +138,7 @@ class Index:
 
     @classmethod
     def _read(cls, value: Mapping[str, Any]) -> Index:
-        if value["format"] != FORMAT:
-            raise ValueError(f"no {FORMAT}")
-        if value["format_version"] != FORMAT_VERSION:
-            raise InputError(
-                f"this index is of format {value['format_version']}, this rmfab reads {FORMAT_VERSION}",
-                hint="a newer rmfab made it: update this one",
-                cause="index",
-            )
+        canonical.check_format(value, FORMAT, FORMAT_VERSION, "index", "index")
         return cls(value["previous"], tuple(map(Listed.from_json, value["releases"])), value["channels"])
 
     def encode(self) -> bytes:

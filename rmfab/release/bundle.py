@@ -114,7 +114,9 @@ class Bundle:
         except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
             _altered(f"its manifest does not make sense ({error})", self.source)
         except (InputError, IntegrityError) as error:
-            if error.cause in ("bundle-version", _ALTERED):
+            if error.cause == "bundle-version":
+                raise InputError(error.what, where=self.source, hint=error.hint, cause=error.cause) from None
+            if error.cause == _ALTERED:
                 raise
             _altered(error.what, self.source)
         if release.manifest != self.manifest or (release.edition.created or 0) != self.time:
@@ -239,15 +241,7 @@ def _read_release(statement: Mapping[str, Any], files: Mapping[str, Octets], whe
     if statement["_type"] != STATEMENT_TYPE or statement["predicateType"] != PREDICATE_TYPE:
         raise ValueError("it is no statement of a release")
     value = statement["predicate"]
-    if value["format"] != FORMAT:
-        raise ValueError(f"no {FORMAT}")
-    if value["format_version"] != FORMAT_VERSION:
-        raise InputError(
-            f"this bundle is of format {value['format_version']!r}, this rmfab reads {FORMAT_VERSION}",
-            where=where,
-            hint="a newer rmfab made it: update this one",
-            cause="bundle-version",
-        )
+    canonical.check_format(value, FORMAT, FORMAT_VERSION, "bundle", "bundle-version")
     digests = _digests(statement)
     return Release.assemble(
         {chip.value: chip for chip in Chip}[value["chip"]],

@@ -13,6 +13,7 @@ from dataclasses import InitVar, dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rmfab.errors import InputError, IntegrityError
 from rmfab.files import is_safe_name
@@ -22,6 +23,9 @@ from rmfab.release.configured import UNKNOWN, Configured
 from rmfab.release.partition_table import PartitionTable
 from rmfab.release.secure_boot import SignatureBlock, signature_blocks
 from rmfab.signing import canonical
+
+if TYPE_CHECKING:
+    from rmfab.release.bundle import Bundle
 
 FORMAT = "rmfab-release"
 FORMAT_VERSION = 2
@@ -250,8 +254,8 @@ class Release:
         return hashlib.sha256(self.manifest).hexdigest()
 
 
-def open_release(path: Path) -> Release:
-    """The release in a bundle file or an ESP-IDF build folder.
+def open_unparsed(path: Path) -> Bundle | Release:
+    """The bundle in a file, of which nothing is parsed yet, or the release of an ESP-IDF build folder.
 
     Raises InputError where it is neither or the folder cannot be used, IntegrityError where a bundle was altered.
     """
@@ -259,9 +263,13 @@ def open_release(path: Path) -> Release:
     from rmfab.release.build_folder import read_build_folder
     from rmfab.release.bundle import open_bundle_file
 
-    if path.is_dir():
-        return read_build_folder(path)
-    return open_bundle_file(path).release()
+    return read_build_folder(path) if path.is_dir() else open_bundle_file(path)
+
+
+def open_release(path: Path) -> Release:
+    """The release in a bundle file or a build folder, whoever has signed it. Raises as `open_unparsed` does."""
+    there = open_unparsed(path)
+    return there if isinstance(there, Release) else there.release()
 
 
 def part_name(part: Part) -> str:

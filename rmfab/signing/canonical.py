@@ -7,7 +7,10 @@ only.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any, NoReturn
+
+from rmfab.errors import InputError
 
 _TOO_DEEP = "it is nested too deeply"
 
@@ -39,6 +42,19 @@ def parse(data: bytes) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ValueError("it is no JSON object")
     return value
+
+
+def check_format(value: Mapping[str, Any], name: str, version: int, what: str, cause: str) -> None:
+    """Raises ValueError or KeyError where *value* is no document called *name*, and InputError, which calls it *what*,
+    where it is of another version."""
+    if value["format"] != name:
+        raise ValueError(f"no {name}")
+    if value["format_version"] != version:
+        raise InputError(
+            f"this {what} is of format {value['format_version']!r}, this rmfab reads {version}",
+            hint="a newer rmfab made it: update this one",
+            cause=cause,
+        )
 
 
 def unique(pairs: list[tuple[str, object]]) -> dict[str, object]:

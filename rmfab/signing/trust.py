@@ -112,13 +112,13 @@ class Trust:
         """The key of this id, revoked or not; None where there is none."""
         return next((one for one in self.keys if one.id == key_id), None)
 
+    def meant(self, text: str) -> list[TrustedKey]:
+        """The keys, revoked or not, that a name or the first 8 or more digits of an id mean."""
+        return [one for one in self.keys if one.name == text or (len(text) >= 8 and one.id.startswith(text.lower()))]
+
     def named(self, text: str) -> TrustedKey:
         """The live key that a name or the first 8 or more digits of an id mean. Raises InputError."""
-        found = [
-            one
-            for one in self.keys
-            if one.revoked is None and (one.name == text or (len(text) >= 8 and one.id.startswith(text.lower())))
-        ]
+        found = [one for one in self.meant(text) if one.revoked is None]
         if len(found) != 1:
             if not found and any(one.name == text for one in self.keys):
                 raise InputError(f'the key "{text}" is revoked already', cause="key-revoked")
@@ -200,14 +200,7 @@ class Trust:
         """The trust of a document. Raises ValueError, and InputError (cause `trust-version`) for a later format."""
         value = canonical.parse(payload)
         try:
-            if value["format"] != FORMAT:
-                raise ValueError(f"no {FORMAT}")
-            if value["format_version"] != FORMAT_VERSION:
-                raise InputError(
-                    f"this trust file is of format {value['format_version']!r}, this rmfab reads {FORMAT_VERSION}",
-                    hint="a newer rmfab made it: update this one",
-                    cause="trust-version",
-                )
+            canonical.check_format(value, FORMAT, FORMAT_VERSION, "trust file", "trust-version")
             trust = cls(
                 int(value["version"]),
                 _moment(value["created"]),

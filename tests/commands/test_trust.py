@@ -192,6 +192,14 @@ def test_a_trust_file_in_force_that_was_altered(terminal: Terminal, owner: Path)
     _trust(terminal, "list").refused(5, "altered or damaged")
 
 
+def test_a_link_that_leads_nowhere_is_not_nobody(terminal: Terminal, owner: Path):
+    """Where the trust file ought to be and cannot be read, none is begun anew."""
+    (owner / "keys" / "trust.json").symlink_to("nowhere")
+    _trust(terminal, "add", "a.pub", "--role", "release", "--key", "file:a.key").refused(
+        3, "cannot read this trust file"
+    )
+
+
 def test_a_certificate_is_trusted_by_its_key(terminal: Terminal, owner: Path):
     """`trust add ca.crt --role ca` takes the public key of the certificate."""
     terminal.well("-C", "owner", "ca", "create", "--no-passphrase")
