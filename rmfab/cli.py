@@ -153,6 +153,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         if error.errno not in TROUBLES:
             return _confess()
+        try:
+            sys.stdout.flush()
+        except OSError:  # the full one is stdout itself, and would be met again at the exit
+            _let_go(sys.stdout)
         named = None if error.filename is None else str(error.filename)
         return _end(
             StationError(
