@@ -132,7 +132,9 @@ def test_a_station_that_was_not_admitted(station_key: StationKey) -> None:
     assert caught.value.cause == "not-admitted"
 
 
-@pytest.mark.parametrize("damage", [lambda data: data[:-1], lambda data: data[:-1] + b"?", lambda data: b"junk"])
+@pytest.mark.parametrize(
+    "damage", [lambda data: data[:-1], lambda data: data[:-1] + bytes([data[-1] ^ 1]), lambda data: b"junk"]
+)
 def test_a_damaged_data_key(station_key: StationKey, damage: Callable[[bytes], bytes]) -> None:
     """A damaged wrapped key is an integrity error."""
     with pytest.raises(IntegrityError):
