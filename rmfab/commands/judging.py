@@ -118,7 +118,7 @@ def _accept(workspace: Workspace, verdict: Accepted, allow_downgrade: bool) -> b
     product = workspace.product.name
     before = workspace.ledger.last_release(product)
     last = _last(before)
-    refusal = judge_order(verdict.release, last, now())
+    refusal = judge_order(verdict, last, now())
     if refusal is not None and not (allow_downgrade and _confirmed(refusal.what)):
         raise refusal
     details = event_details(verdict, product, last, downgrade=refusal is not None)

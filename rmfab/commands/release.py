@@ -174,9 +174,7 @@ def verify(release: Path, trust_file: Path | None, allow_unknown: bool, junit: P
         speech.data(f"{judged.release.digest}  {judged.release.source}")
         return
     signers = [{"id": one.id, "name": one.name} for one in judged.signers]
-    trusted = None
-    if judged.trust is not None:
-        trusted = {"version": judged.trust.version, "fingerprint": judged.trust.fingerprint}
+    trusted = judged.trust.summary if judged.trust is not None else None
     speech.document(_document(judged.release) | {"signers": signers, "trust": trusted})
 
 

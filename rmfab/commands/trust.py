@@ -238,7 +238,7 @@ def _warn_of_unsigned(workspace: Workspace) -> None:
 def _tell(trust: Trust, as_json: bool) -> None:
     """Prints the fingerprint, or with it the version."""
     if as_json:
-        speech.document({"version": trust.version, "fingerprint": trust.fingerprint})
+        speech.document(trust.summary)
     else:
         speech.data(trust.fingerprint)
 

@@ -12,7 +12,7 @@ from itertools import chain
 
 from rmfab.errors import InputError
 from rmfab.release.app_image import NO_MAX_REVISION
-from rmfab.release.partition_table import DataSubtype, Partition, PartitionTable
+from rmfab.release.partition_table import Partition, PartitionTable
 from rmfab.release.preflight import inspect_successor
 from rmfab.release.release import APP, Release
 from rmfab.release.secure_boot import heeded
@@ -49,13 +49,10 @@ def _image(new: Release) -> Iterator[InputError]:
 
 def _slots(new: Release, device: Release) -> Iterator[InputError]:
     """Two slots, the otadata that says which one runs, and room in the smaller one."""
-    slots = [row for row in device.table.partitions if row.is_ota_app]
-    otadata = device.table.data(DataSubtype.OTA)
-    if len(slots) < 2 or not otadata:
-        what = f"{device.name} has {len(slots)} OTA slots and {'' if otadata else 'no '}otadata: nothing can be updated"
+    if not device.table.takes_updates:
+        what = f"{device.name} has {device.table.ota_layout}: nothing can be updated"
         yield _complaint(new, what, "no-ota", "two OTA slots and otadata; boards with this table must be flashed anew")
-    smallest = min(slots, key=lambda row: row.size, default=None)
-    size = new.part(APP).size
+    smallest, size = device.table.smallest_ota_slot, new.part(APP).size
     if smallest is not None and size > smallest.size:
         what = f'0x{size:x} bytes do not fit "{smallest.label}", the smallest OTA slot, of 0x{smallest.size:x}'
         yield _complaint(new, what, "ota-slot", "make the app smaller: the slots stay as they are")

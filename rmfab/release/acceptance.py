@@ -1,4 +1,4 @@
-"""Whether a station takes a release: who vouches for it, and whether it is a step back.
+"""Whether a station takes a release: who vouches for it, and whether it, or whom it trusts, is a step back.
 
 Judges: they take bytes as they were read, the trust in force and what the ledger last accepted. A bundle's manifest is
 parsed only once its signatures are proven.
@@ -46,7 +46,7 @@ class LastAccepted:
     """What the ledger last accepted for a product, at *when*.
 
     Where that has no seq, as a maker's own build folder, *digest*, *version* and *seq* are those of the last that had
-    one: it stays the measure.
+    one: it stays the measure. So does *trust*, what events say of the trust file by which one was judged.
     """
 
     digest: str
@@ -54,12 +54,14 @@ class LastAccepted:
     seq: int | None
     secure_version: int
     when: datetime
+    trust: Mapping[str, Any] | None = None
 
     @classmethod
     def from_details(cls, details: Mapping[str, Any], when: datetime) -> Self:
         """From an event's details, as `event_details` writes them."""
         measure = details.get("measure", details)
-        return cls(measure["digest"], measure["version"], measure.get("seq"), details["secure_version"], when)
+        trust = details.get("trust", details.get("trust_measure"))
+        return cls(measure["digest"], measure["version"], measure.get("seq"), details["secure_version"], when, trust)
 
     @property
     def named(self) -> dict[str, Any]:
@@ -71,10 +73,12 @@ def event_details(accepted: Accepted, product: str, before: LastAccepted | None,
     """What the event of an acceptance says."""
     details = accepted.named | {"product": product, "secure_version": accepted.release.app.secure_version}
     if accepted.trust is not None:
-        details["trust"] = {"version": accepted.trust.version, "fingerprint": accepted.trust.fingerprint}
+        details["trust"] = accepted.trust.summary
+    elif before is not None and before.trust is not None:
+        details["trust_measure"] = before.trust
     if before is not None:
         if downgrade:
-            details["before"] = before.named
+            details["before"] = before.named | ({"trust": before.trust} if before.trust else {})
         if accepted.release.seq is None and before.seq is not None:
             details["measure"] = before.named
     return details
@@ -136,19 +140,30 @@ def judge_release(
     return Accepted(opened.release() if isinstance(opened, Bundle) else opened, trust=trust)
 
 
-def judge_order(release: Release, last: LastAccepted | None, now: datetime) -> IntegrityError | None:
-    """Why *release* would be a step back from what was *last* accepted, None where it is none.
+def judge_order(accepted: Accepted, last: LastAccepted | None, now: datetime) -> IntegrityError | None:
+    """Why *accepted* would be a step back from what was *last* accepted, None where it is none.
 
-    One is also a clock that was turned back since, here or, where a station of the same ledger had one that was
-    ahead, there.
+    One is also an older trust file, or another of the same version, than the one by which that was judged; and a clock
+    that was turned back since, here or, where a station of the same ledger had one that was ahead, there.
     """
     if last is None:
         return None
+    release = accepted.release
     try:
         judge_clock(now, last.when, "this ledger accepted a release", release.source)
     except IntegrityError as error:
         hint = f"{error.hint}; --allow-downgrade, where it was another station's clock that was wrong"
         return IntegrityError(error.what, where=error.where, hint=hint, cause=error.cause)
+    if accepted.trust is not None and last.trust is not None:
+        older = _older_trust(accepted.trust, last.trust)
+        if older is not None:
+            return IntegrityError(
+                older,
+                where=release.source,
+                hint="`rmfab trust import` takes over the newer one: a key may have been revoked in it; "
+                "--allow-downgrade, where its owner began anew",
+                cause="trust-downgrade",
+            )
     what = _step_back(release, last)
     if what is None:
         return None
@@ -158,6 +173,20 @@ def judge_order(release: Release, last: LastAccepted | None, now: datetime) -> I
         hint="--allow-downgrade, where it is meant; the ledger remembers it",
         cause="downgrade",
     )
+
+
+def _older_trust(trust: Trust, last: Mapping[str, Any]) -> str | None:
+    if trust.version < last["version"]:
+        return (
+            f"this station's trust file is version {trust.version}, and this ledger accepted a release by version "
+            f"{last['version']}"
+        )
+    if trust.version == last["version"] and trust.fingerprint != last["fingerprint"]:
+        return (
+            f"this station's trust file is not the version {trust.version} by which this ledger accepted a release: "
+            f"that has the fingerprint {last['fingerprint']}"
+        )
+    return None
 
 
 def _step_back(release: Release, last: LastAccepted) -> str | None:

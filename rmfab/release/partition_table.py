@@ -236,6 +236,26 @@ class PartitionTable:
         """The app partitions, in table order."""
         return tuple(partition for partition in self.partitions if partition.is_app)
 
+    @property
+    def ota_slots(self) -> tuple[Partition, ...]:
+        """The app partitions that updates over the air go to, in the order of their numbers."""
+        return tuple(sorted((row for row in self.partitions if row.is_ota_app), key=lambda row: row.subtype))
+
+    @property
+    def smallest_ota_slot(self) -> Partition | None:
+        """The OTA slot that every update must fit, None where there is none."""
+        return min(self.ota_slots, key=lambda row: row.size, default=None)
+
+    @property
+    def takes_updates(self) -> bool:
+        """Whether an update over the air has somewhere to go: two OTA slots, and the otadata that says which runs."""
+        return len(self.ota_slots) >= 2 and bool(self.data(DataSubtype.OTA))
+
+    @property
+    def ota_layout(self) -> str:
+        """What of that is there, in words: `2 OTA slots and no otadata`."""
+        return f"{len(self.ota_slots)} OTA slots and {'' if self.data(DataSubtype.OTA) else 'no '}otadata"
+
     def data(self, subtype: DataSubtype) -> tuple[Partition, ...]:
         """The data partitions of this subtype, in table order."""
         return tuple(partition for partition in self.partitions if partition.is_data(subtype))

@@ -8,7 +8,7 @@ from itertools import pairwise
 from rmfab.errors import ComplaintsError, InputError
 from rmfab.product.product import Product
 from rmfab.release.app_image import AppImage
-from rmfab.release.partition_table import SECTOR, DataSubtype, Partition, PartitionType
+from rmfab.release.partition_table import SECTOR, Partition, PartitionType
 from rmfab.release.plan import SIZE_KEY, erased_partitions, factory_partition, is_protected
 from rmfab.release.release import APP, BOOTLOADER, TABLE, Part, Release
 from rmfab.release.secure_boot import heeded
@@ -90,12 +90,9 @@ def _provisioning(release: Release, product: Product) -> Iterator[InputError]:
 
 def _policy(release: Release, product: Product) -> Iterator[InputError]:
     """What `[release] ota` and `rollback` of the product ask for."""
-    if product.release.ota:
-        slots = sum(row.is_ota_app for row in release.table.partitions)
-        if slots < 2 or not release.table.data(DataSubtype.OTA):
-            found = f"{slots} OTA slots and {'' if release.table.data(DataSubtype.OTA) else 'no '}otadata"
-            what = f"an update over the air needs two OTA slots and otadata, and the table has {found}"
-            yield _complaint(release, TABLE, what, "no-ota", "another partition table, or ota = false in product.toml")
+    if product.release.ota and not release.table.takes_updates:
+        what = f"an update over the air needs two OTA slots and otadata, and the table has {release.table.ota_layout}"
+        yield _complaint(release, TABLE, what, "no-ota", "another partition table, or ota = false in product.toml")
     if product.release.rollback and release.configured.rollback is not True:
         unknown = release.configured.rollback is None
         what = "the build does not say whether it takes" if unknown else "the build does not take"
@@ -235,9 +232,7 @@ def _partitions(release: Release) -> Iterator[InputError]:
 
 def _ota_slots(release: Release) -> Iterator[InputError]:
     """The app must fit every OTA slot: the next update goes into the other one."""
-    slots = [row for row in release.table.partitions if row.is_ota_app]
-    smallest = min(slots, key=lambda row: row.size, default=None)
-    app = release.part(APP)
+    smallest, app = release.table.smallest_ota_slot, release.part(APP)
     if smallest is not None and app.size > smallest.size and app.offset != smallest.offset:
         what = f'0x{app.size:x} bytes do not fit "{smallest.label}", the smallest OTA slot, of 0x{smallest.size:x}'
         yield _complaint(release, APP, what, "ota-slot", "make the app smaller or the slots larger")

@@ -195,6 +195,11 @@ class Trust:
         digits = hashlib.sha256(self.payload).hexdigest()[:_FINGERPRINT_DIGITS]
         return "-".join(digits[at : at + 4] for at in range(0, _FINGERPRINT_DIGITS, 4))
 
+    @property
+    def summary(self) -> dict[str, Any]:
+        """What documents and events say of it."""
+        return {"version": self.version, "fingerprint": self.fingerprint}
+
     @classmethod
     def parse(cls, payload: bytes) -> Self:
         """The trust of a document. Raises ValueError, and InputError (cause `trust-version`) for a later format."""

@@ -124,7 +124,7 @@ class _Bootloader:
 
     def _select(self, table: PartitionTable) -> Script:
         """Starts the app that otadata names; where it does not load, the ones before it, then the ones behind it."""
-        slots = otadata.app_slots(table)
+        slots = table.ota_slots
         factory = next((p for p in table.apps() if p.subtype == AppSubtype.FACTORY), None)
         data = otadata.partition(table)
         initial = data is not None and factory is None and otadata.is_initial(otadata.read(self._flash, data))

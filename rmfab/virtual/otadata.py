@@ -95,11 +95,6 @@ def partition(table: PartitionTable) -> Partition | None:
     return next(iter(table.data(DataSubtype.OTA)), None)
 
 
-def app_slots(table: PartitionTable) -> list[Partition]:
-    """The app slots in the order of their numbers."""
-    return sorted((part for part in table.partitions if part.is_ota_app), key=lambda part: part.subtype)
-
-
 def in_force(pair: Pair) -> int | None:
     """The entry that chooses the app: the usable one with the higher number, the first of two equal ones."""
     usable = [number for number in (0, 1) if pair[number].is_usable]

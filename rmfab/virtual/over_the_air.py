@@ -90,7 +90,7 @@ class _Update:
         self._log = firmware.log
         self._flash = firmware.flash
         self._job = secrets.token_urlsafe(16)
-        self._slots = otadata.app_slots(firmware.table)
+        self._slots = firmware.table.ota_slots
 
     async def run(self) -> None:
         """Raises UpdateRefused."""

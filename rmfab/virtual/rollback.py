@@ -34,7 +34,7 @@ def own_state(firmware: Firmware) -> int | None:
     if part is None or not firmware.slot.is_ota_app:
         return None
     pair = otadata.read(firmware.flash, part)
-    return otadata.state_of(pair, firmware.slot.subtype - AppSubtype.OTA_0, len(otadata.app_slots(firmware.table)))
+    return otadata.state_of(pair, firmware.slot.subtype - AppSubtype.OTA_0, len(firmware.table.ota_slots))
 
 
 def enable_updates(firmware: Firmware) -> Iterator[Step]:
@@ -128,7 +128,7 @@ def _can_go_back(firmware: Firmware) -> bool:
     part = otadata.partition(firmware.table)
     if part is None:
         return False
-    slots = otadata.app_slots(firmware.table)
+    slots = firmware.table.ota_slots
     entry = otadata.fallback(otadata.read(firmware.flash, part))
     factory = next((p for p in firmware.table.apps() if p.subtype == AppSubtype.FACTORY), None)
     target = factory if entry is None else slots[entry.slot(len(slots))]

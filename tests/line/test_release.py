@@ -191,6 +191,25 @@ def test_a_step_back_is_refused_and_remembered_where_it_is_meant(mill: Factory):
     mill.check()
 
 
+def test_an_old_trust_file_taken_back_is_found_by_the_ledger(mill: Factory):
+    """Whoever deletes the trust file and imports the one from before a revocation is stopped; meant, it is told."""
+    fingerprint = rmfab(mill, "trust", "export", "-o", mill.root / "old.json")[0].strip()
+    _revoke(mill, "ci")
+    new = sign(mill, 2, "boss", replace=True)
+    with serve([spec()]) as boards:
+        url = boards[0].url
+        assert mill.run(url, extra=("--release", str(new)), command="flash").code == 0
+        (mill.root / "keys" / "trust.json").unlink()
+        rmfab(mill, "trust", "import", mill.root / "old.json", "--fingerprint", fingerprint)
+        said = mill.run(url, extra=("--release", str(sign(mill, 2, "ci"))), command="flash")
+        assert said.code == 5
+        assert "trust file is version 2, and this ledger accepted a release by version 3" in said.words
+        extra = ("--release", str(new), "--allow-downgrade")
+        assert mill.run(url, extra=extra, command="flash").code == 0
+    event = release_events(mill)[-1]
+    assert (event.cause, event.details["before"]["trust"]["version"]) == ("downgrade", 3)
+
+
 def test_a_step_back_is_asked_on_a_terminal(mill: Factory):
     """--allow-downgrade on a terminal is a question; no means no."""
     with serve([spec()]) as boards:
