@@ -70,6 +70,40 @@ def locked(path: Path) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def changing(path: Path) -> Iterator[None]:
+    """One process at a time reads *path* and replaces it with what it made of that; no lock file stays beside it.
+
+    The lock is on the file itself, and taken again where another process has replaced it meanwhile. One that cannot be
+    opened is not locked: whoever reads it says what is wrong.
+    """
+    if sys.platform == "win32":
+        yield
+        return
+    import fcntl
+
+    while True:
+        try:
+            stream: BinaryIO = path.open(
+                "r+b" if os.access(path, os.W_OK) else "rb"
+            )  # NFS locks only what may be written
+        except OSError:
+            break
+        with stream:
+            fcntl.flock(stream, fcntl.LOCK_EX)
+            if _is_open(path, stream):
+                yield
+                return
+    yield
+
+
+def _is_open(path: Path, stream: BinaryIO) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(stream.fileno()))
+    except OSError:
+        return False
+
+
 def make_folder(path: Path, *, secret: bool = False) -> Path:
     """Makes *path* and its parents; with *secret* the last one is 0700. Raises InputError."""
     try:

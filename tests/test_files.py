@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rmfab.errors import InputError
-from rmfab.files import is_safe_name, make_folder, output_file, read_input, shipped, write_file
+from rmfab.files import changing, is_safe_name, make_folder, output_file, read_input, shipped, write_file
 
 
 def mode(path: Path) -> int:
@@ -140,6 +140,32 @@ def test_the_second_of_two_writers_does_not_win(tmp_path: Path) -> None:
         thread.join()
     assert len(told) == 7
     assert names(tmp_path) == ["a"]
+
+
+def test_nobody_loses_what_another_adds_to_a_file(tmp_path: Path) -> None:
+    """Each of many that read a file and replace it with more finds what the others added, and no lock file stays."""
+    path = tmp_path / "a"
+    path.write_bytes(b"")
+
+    def add() -> None:
+        for _ in range(25):
+            with changing(path):
+                write_file(path, path.read_bytes() + b"x", force=True, sync=False)
+
+    threads = [threading.Thread(target=add) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert path.read_bytes() == b"x" * 100
+    assert names(tmp_path) == ["a"]
+
+
+def test_changing_a_file_that_is_not_there(tmp_path: Path) -> None:
+    """What cannot be opened is not locked: the one who reads it says so."""
+    with changing(tmp_path / "a"), pytest.raises(InputError, match="cannot read"):
+        read_input(tmp_path / "a")
+    assert names(tmp_path) == []
 
 
 def test_without_hard_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -60,6 +60,7 @@ def import_(certificate: Path, key: str, no_passphrase: bool) -> None:
     """
     import os
 
+    from rmfab.commands.keys import closed_at_the_end
     from rmfab.identity.ca import CertificateAuthority, refuse_existing
     from rmfab.signing.token import TokenKey
     from rmfab.workspace import now, open_workspace
@@ -73,7 +74,7 @@ def import_(certificate: Path, key: str, no_passphrase: bool) -> None:
         return used[-1]
 
     uri = key if key.startswith(("file:", "env:", "pkcs11:")) else f"file:{key}"
-    authority = CertificateAuthority.read(certificate, uri, remember, now(), os.environ)
+    authority = closed_at_the_end(CertificateAuthority.read(certificate, uri, remember, now(), os.environ))
     bare = no_passphrase or isinstance(authority.key, TokenKey)
     if not used and not bare:
         used.append(passphrase.CA.ask_new(str(workspace.ca_folder / "ca.key")))

@@ -124,7 +124,7 @@ def _release(workspace: Workspace) -> Path:
     workspace trusts."""
     from dataclasses import replace
 
-    from rmfab.commands.trust import put_in_force
+    from rmfab.commands.trust_file import put_in_force
     from rmfab.files import write_file
     from rmfab.release.build_folder import read_build_folder
     from rmfab.release.bundle import make_bundle

@@ -147,10 +147,11 @@ def _authority(workspace: Workspace) -> CertificateAuthority | None:
 
 def _open_ca(workspace: Workspace) -> CertificateAuthority:
     from rmfab.commands import passphrase
+    from rmfab.commands.keys import closed_at_the_end
     from rmfab.identity.ca import CertificateAuthority
     from rmfab.workspace import now
 
-    return CertificateAuthority.load(workspace.ca_folder, passphrase.CA.ask, now())
+    return closed_at_the_end(CertificateAuthority.load(workspace.ca_folder, passphrase.CA.ask, now()))
 
 
 def _refuse_taken(ledger: Ledger, values: ValuesFile, name: str | None) -> None:

@@ -12,9 +12,11 @@ import click
 from rmfab.commands.passphrase import KEY_ENVIRONMENT, Passphrases
 
 if TYPE_CHECKING:
+    from rmfab.identity.ca import CertificateAuthority
     from rmfab.signing.signer import Signer
 
 F = TypeVar("F", bound=Callable[..., Any])
+K = TypeVar("K", "Signer", "CertificateAuthority")
 
 passphrase_file_option = click.option(
     "--passphrase-file",
@@ -42,8 +44,17 @@ def key_option(*, required: bool) -> Callable[[F], F]:
 
 
 def open_keys(uris: tuple[str, ...], passphrase_file: Path | None) -> list[Signer]:
-    """The keys that *uris* name, in order. Raises InputError, StationError."""
+    """The keys that *uris* name, in order, closed when the command ends. Raises InputError, StationError."""
     from rmfab.signing.signer import open_signer
 
     passphrases = Passphrases(KEY_ENVIRONMENT, passphrase_file)
-    return [open_signer(uri, passphrases.ask, os.environ) for uri in uris]
+    return [closed_at_the_end(open_signer(uri, passphrases.ask, os.environ)) for uri in uris]
+
+
+def closed_at_the_end(key: K) -> K:
+    """The same key, whose token is let go of when the command ends, however it does; in no command, when the process
+    ends."""
+    context = click.get_current_context(silent=True)
+    if context is not None:
+        context.call_on_close(key.close)
+    return key

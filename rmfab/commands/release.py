@@ -124,22 +124,13 @@ def sign(
     rmfab release sign lamp.rmfab --key file:release.key --passphrase-file release.pass
     rmfab release sign lamp.rmfab --key 'pkcs11:token=ci;object=release'
     """
-    from rmfab.files import write_file
-    from rmfab.release.bundle import open_bundle_file
+    from rmfab.files import changing
     from rmfab.signing.publickey import short
 
-    there = open_bundle_file(bundle)
-    release = there.release()
-    if release.seq is None:
-        raise InputError(
-            "a release without seq cannot be signed", where=str(bundle), hint="`rmfab release build --seq N`"
-        )
-    signers = open_keys(keys, passphrase_file)
-    signed = _signed(there.without_signatures() if replace else there, signers)
     target = output or bundle
-    in_place = output is None
     _check_replaceable(target)
-    written = not (in_place and signed == there) and write_file(target, signed.encode(), force=force or in_place)
+    with changing(bundle):
+        release, signed, written = _add_signatures(bundle, target, keys, passphrase_file, replace=replace, force=force)
     ids = [one.key_id for one in signed.to_sign.signatures]
     speech.say(f"{release.name}: {target} {_written(written)}, signed by {', '.join(map(short, ids))}")
     if as_json:
@@ -255,11 +246,25 @@ def _public_path(private: Path) -> Path:
     return private.with_suffix(".pub")
 
 
-def _signed(bundle: Bundle, signers: list[Signer]) -> Bundle:
-    envelope = bundle.to_sign
-    for signer in signers:
+def _add_signatures(
+    source: Path, target: Path, keys: tuple[str, ...], passphrase_file: Path | None, *, replace: bool, force: bool
+) -> tuple[Release, Bundle, bool]:
+    """Signs the bundle *source* and writes it to *target*; the last of the three is whether there was news to write."""
+    from rmfab.files import write_file
+    from rmfab.release.bundle import open_bundle_file
+
+    there = open_bundle_file(source)
+    release = there.release()
+    if release.seq is None:
+        raise InputError(
+            "a release without seq cannot be signed", where=str(source), hint="`rmfab release build --seq N`"
+        )
+    envelope = (there.without_signatures() if replace else there).to_sign
+    for signer in open_keys(keys, passphrase_file):
         envelope = envelope.signed(signer)
-    return bundle.with_envelope(envelope)
+    signed, in_place = there.with_envelope(envelope), target == source
+    written = not (in_place and signed == there) and write_file(target, signed.encode(), force=force or in_place)
+    return release, signed, written
 
 
 def _check_replaceable(path: Path) -> None:

@@ -12,11 +12,20 @@ import click
 
 from rmfab.commands import speech
 from rmfab.commands.keys import key_option, open_keys
+from rmfab.commands.trust_file import (
+    in_force,
+    propose,
+    put_in_force,
+    signed_by,
+    take,
+    tell_changes,
+    trust_workspace,
+    warn_of_unsigned,
+)
 from rmfab.errors import InputError, IntegrityError
 
 if TYPE_CHECKING:
     from rmfab.signing.dsse import Envelope
-    from rmfab.signing.signer import Signer
     from rmfab.signing.trust import Trust, TrustedKey
     from rmfab.workspace import Workspace
 
@@ -25,6 +34,13 @@ _DAY = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%SZ"])
 ROLES = ("release", "ca", "station", "trust")
 _threshold_option = click.option(
     "--threshold", type=click.IntRange(1, 32), help="How many keys of the role must sign from now on."
+)
+_output_option = click.option(
+    "-o",
+    "--output",
+    type=_PATH,
+    metavar="FILE",
+    help="Write the change there for others to sign; it is not in force yet.",
 )
 _json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 
@@ -40,6 +56,8 @@ def command() -> None:
     rmfab trust add release.pub --role release
     rmfab trust export -o trust.json            at the owner's desk; prints the fingerprint
     rmfab trust import trust.json               at the factory; asks for the fingerprint
+    rmfab trust remove ci -o change.json --key file:mine.key       where two must agree,
+    rmfab trust sign change.json --key file:yours.key              each where his key is
     """
 
 
@@ -50,6 +68,7 @@ def command() -> None:
 @click.option("--valid-from", type=_DAY, metavar="DATE", help="Not before this day (UTC).")
 @click.option("--valid-until", type=_DAY, metavar="DATE", help="No longer from this day on (UTC).")
 @_threshold_option
+@_output_option
 @key_option(required=False)
 @_json_option
 def add(
@@ -59,6 +78,7 @@ def add(
     valid_from: datetime | None,
     valid_until: datetime | None,
     threshold: int | None,
+    output: Path | None,
     keys: tuple[str, ...],
     passphrase_file: Path | None,
     as_json: bool,
@@ -78,10 +98,11 @@ def add(
         _utc(valid_from),
         _utc(valid_until),
     )
-    workspace = _workspace()
+    workspace = trust_workspace()
     old = workspace.trust
     changed = (old or Trust(0, now())).adding(new, now(), threshold)
-    _change(workspace, old, changed, keys, passphrase_file, f"{new} may sign as {', '.join(new.roles)}")
+    what = f"{new} may sign as {', '.join(new.roles)}"
+    _change(workspace, old, changed, what, keys=keys, passphrase_file=passphrase_file, output=output)
     _tell(changed, as_json)
 
 
@@ -89,12 +110,14 @@ def add(
 @click.argument("key", metavar="NAME|ID")
 @click.option("--reason", default="", help="Why; every refusal will say it.")
 @_threshold_option
+@_output_option
 @key_option(required=True)
 @_json_option
 def remove(
     key: str,
     reason: str,
     threshold: int | None,
+    output: Path | None,
     keys: tuple[str, ...],
     passphrase_file: Path | None,
     as_json: bool,
@@ -105,11 +128,36 @@ def remove(
     """
     from rmfab.workspace import now
 
-    workspace = _workspace()
-    old = _in_force(workspace)
+    workspace = trust_workspace()
+    old = in_force(workspace)
     changed = old.revoking(key, reason, now(), threshold)
-    _change(workspace, old, changed, keys, passphrase_file, f"{old.named(key)} is revoked")
+    what = f"{old.named(key)} is revoked"
+    _change(workspace, old, changed, what, keys=keys, passphrase_file=passphrase_file, output=output)
     _tell(changed, as_json)
+
+
+@command.command("sign")
+@click.argument("file", type=_PATH)
+@key_option(required=True)
+@_json_option
+def sign(file: Path, keys: tuple[str, ...], passphrase_file: Path | None, as_json: bool) -> None:
+    """Agree to a change that another keeper wrote with --output: add a signature to FILE.
+
+    Says what it would change in the trust file of this workspace. Once enough have signed, `rmfab trust import FILE`
+    puts it in force.
+    """
+    from rmfab.files import changing
+    from rmfab.signing.trust import load_trust
+
+    old = in_force(trust_workspace())
+    signers = open_keys(keys, passphrase_file)
+    with changing(file):
+        envelope, new = load_trust(file)
+        tell_changes(new, old)
+        for signer in signers:
+            envelope = envelope.signed(signer)
+        propose(file, old, envelope, replaces=True)
+    _tell(new, as_json)
 
 
 @command.command("list")
@@ -121,8 +169,8 @@ def list_(file: Path | None, as_json: bool) -> None:
     from rmfab.workspace import now
 
     if file is None:
-        workspace = _workspace()
-        _in_force(workspace)
+        workspace = trust_workspace()
+        in_force(workspace)
         file = workspace.trust_path
     envelope, trust = load_trust(file)
     if as_json:
@@ -152,7 +200,7 @@ def import_(file: Path, fingerprint: str | None, as_json: bool) -> None:
     from rmfab.signing.trust import load_trust
     from rmfab.workspace import now
 
-    workspace = _workspace()
+    workspace = trust_workspace()
     envelope, new = load_trust(file)
     old = workspace.trust
     if old == new:
@@ -162,10 +210,12 @@ def import_(file: Path, fingerprint: str | None, as_json: bool) -> None:
     if old is None:
         _compare(fingerprint or _asked_fingerprint(file), new, file)
         judge_clock(now(), new.created, "this trust file was made", str(file))
-    signers = _write(workspace, old, envelope, str(file))
+    signers = take(workspace, old, envelope, str(file))
     told = f"signed by {', '.join(map(str, signers))}" if signers else "its fingerprint is right"
     speech.say(f"version {new.version} of the trust file is in force: {told}")
-    _warn_of_unsigned(workspace)
+    if old is not None:
+        tell_changes(new, old)
+    warn_of_unsigned(workspace)
     _tell(new, as_json)
 
 
@@ -177,112 +227,11 @@ def export(output: Path, force: bool, as_json: bool) -> None:
     """Write the trust file for a station, and print the fingerprint to tell it by another way."""
     from rmfab.files import read_input, write_file
 
-    workspace = _workspace()
-    trust = _in_force(workspace)
+    workspace = trust_workspace()
+    trust = in_force(workspace)
     write_file(output, read_input(workspace.trust_path), force=force)
     speech.say(f"{output}: version {trust.version}; tell the station this fingerprint by another way than the file:")
     _tell(trust, as_json)
-
-
-def _workspace() -> Workspace:
-    from rmfab.workspace import open_workspace
-
-    return open_workspace(speech.folder())
-
-
-def _in_force(workspace: Workspace) -> Trust:
-    """The trust in force. Raises InputError where there is none yet."""
-    trust = workspace.trust
-    if trust is None:
-        raise InputError(
-            "nobody is trusted here yet",
-            where=str(workspace.trust_path),
-            hint="`rmfab trust add` begins a trust file, `rmfab trust import` takes one over",
-            cause="no-trust",
-        )
-    return trust
-
-
-def _change(
-    workspace: Workspace,
-    old: Trust | None,
-    new: Trust,
-    keys: tuple[str, ...],
-    passphrase_file: Path | None,
-    what: str,
-) -> None:
-    """Puts *new*, signed by *keys*, in the place of *old*, and says *what* that means."""
-    if old is not None and new == old:
-        speech.say(f"nothing to do: {what} already")
-        return
-    where = str(workspace.trust_path)
-    if old is not None and not keys:
-        names = ", ".join(str(one) for one in old.keys if one.has(old.keepers))
-        raise InputError(
-            "a change of the trust file is signed", where=where, hint=f"--key URI of {names}", cause="unsigned"
-        )
-    put_in_force(workspace, old, new, open_keys(keys, passphrase_file))
-    speech.say(f"{what}; version {new.version} of the trust file is in force")
-    if not keys:
-        speech.warn("this first trust file is signed by nobody; every later change needs --key")
-    _warn_of_unsigned(workspace)
-
-
-def _warn_of_unsigned(workspace: Workspace) -> None:
-    if workspace.product.release.allow_unsigned:
-        speech.warn(
-            "product.toml says allow_unsigned = true: what nobody has signed is still taken here. Remove that line"
-        )
-
-
-def _tell(trust: Trust, as_json: bool) -> None:
-    """Prints the fingerprint, or with it the version."""
-    if as_json:
-        speech.document(trust.summary)
-    else:
-        speech.data(trust.fingerprint)
-
-
-def put_in_force(workspace: Workspace, old: Trust | None, new: Trust, signers: list[Signer]) -> None:
-    """Writes *new*, signed by *signers*, where it may follow *old*. Raises IntegrityError where it may not."""
-    from rmfab.signing.dsse import Envelope
-    from rmfab.signing.judge import judge_signatures
-    from rmfab.signing.trust import PAYLOAD_TYPE
-    from rmfab.workspace import now
-
-    where = str(workspace.trust_path)
-    envelope = Envelope(PAYLOAD_TYPE, new.payload)
-    for signer in signers:
-        envelope = envelope.signed(signer)
-    if old is None and signers:
-        judge_signatures(envelope, PAYLOAD_TYPE, new, new.keepers, now(), where=where)
-    _write(workspace, old, envelope, where)
-
-
-def _write(workspace: Workspace, old: Trust | None, envelope: Envelope, where: str) -> tuple[TrustedKey, ...]:
-    """Puts *envelope*, as it reads back, in the place of *old*, and returns the keepers of that who signed it.
-
-    Raises IntegrityError where it may not follow, InputError where something else has followed already.
-    """
-    from rmfab.files import locked, make_folder, write_file
-    from rmfab.signing.judge import judge_successor
-    from rmfab.signing.trust import read_envelope
-    from rmfab.workspace import now
-
-    path, data = workspace.trust_path, envelope.encode()
-    new = read_envelope(data, where)[1]
-    signers = () if old is None else judge_successor(old, envelope, new, now(), where)
-    make_folder(workspace.keys_folder, secret=True)
-    with locked(path.with_name(f".{path.name}.lock")):
-        if workspace.trust != old:
-            raise InputError(
-                "another command has changed the trust file meanwhile",
-                where=str(path),
-                hint="the same command again, which begins with what is there now",
-                cause="busy",
-            )
-        write_file(path, data, force=True)
-    return signers
 
 
 def _asked_fingerprint(file: Path) -> str:
@@ -328,3 +277,54 @@ def _document(envelope: Envelope, trust: Trust) -> dict[str, Any]:
     signers = [one.key_id for one in envelope.signatures]
     document: dict[str, Any] = json.loads(trust.payload)
     return {"fingerprint": trust.fingerprint, "signed_by": signers} | document
+
+
+def _change(
+    workspace: Workspace,
+    old: Trust | None,
+    new: Trust,
+    what: str,
+    *,
+    keys: tuple[str, ...],
+    passphrase_file: Path | None,
+    output: Path | None,
+) -> None:
+    """Puts *new*, signed by *keys*, in the place of *old* and says *what* that means; with *output* proposes it."""
+    if new == old:
+        speech.say(f"nothing to do: {what} already")
+        return
+    where = str(workspace.trust_path)
+    if old is None and output is not None:
+        raise InputError(
+            "nobody is trusted here yet, so that nobody needs to agree", where=where, hint="without --output"
+        )
+    if old is not None and not keys:
+        raise InputError(
+            "a change of the trust file is signed",
+            where=where,
+            hint=f"--key URI: {old.who_must_sign}",
+            cause="unsigned",
+        )
+    signers = open_keys(keys, passphrase_file)
+    if old is not None and output is not None:
+        propose(output, old, signed_by(new, signers))
+        return
+    try:
+        put_in_force(workspace, old, new, signers)
+    except IntegrityError as error:
+        if old is None or error.cause != "too-few-signatures":
+            raise
+        hint = f"{old.who_must_sign}: a --key for each, or --output FILE, which others can sign"
+        raise IntegrityError(error.what, where=where, hint=hint, cause=error.cause) from None
+    speech.say(f"{what}; version {new.version} of the trust file is in force")
+    if not keys:
+        speech.warn("this first trust file is signed by nobody; every later change needs --key")
+    warn_of_unsigned(workspace)
+
+
+def _tell(trust: Trust, as_json: bool) -> None:
+    """Prints the fingerprint, or with it the version."""
+    if as_json:
+        speech.document(trust.summary)
+    else:
+        speech.data(trust.fingerprint)

@@ -167,6 +167,11 @@ class CertificateAuthority:
             return x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key())
         return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(extension.value)
 
+    def close(self) -> None:
+        """Lets go of the token, where the key lies in one."""
+        if isinstance(self.key, TokenKey):
+            self.key.close()
+
     @classmethod
     def from_portable(cls, certificate: bytes, key: bytes) -> CertificateAuthority:
         """The inverse of `certificate_der` and `portable_key`."""

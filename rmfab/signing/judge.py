@@ -112,11 +112,42 @@ def judge_clock(now: datetime, earliest: datetime, what: str, where: str) -> Non
 
 def judge_successor(old: Trust, envelope: Envelope, new: Trust, now: datetime, where: str) -> tuple[TrustedKey, ...]:
     """The keepers of *old* that signed *new*. Raises IntegrityError where it may not take the place of *old*."""
+    _judge_later(old, new, now, where)
+    try:
+        return judge_signatures(envelope, PAYLOAD_TYPE, old, old.keepers, now, where=where, allow_unknown=True)
+    except IntegrityError as error:
+        if error.cause not in ("unsigned", "too-few-signatures"):
+            raise
+        raise IntegrityError(
+            f"version {new.version} of the trust file is not signed by those who may change version {old.version}",
+            where=where,
+            hint=f"{old.who_must_sign}; or import the versions between the two first",
+            cause=error.cause,
+        ) from None
+
+
+def judge_proposal(old: Trust, envelope: Envelope, new: Trust, now: datetime, where: str) -> bool:
+    """Whether enough keepers of *old* have signed *new* already. Raises IntegrityError where it could never take the
+    place of *old*, and where somebody else has signed it."""
+    _judge_later(old, new, now, where)
+    try:
+        judge_signatures(envelope, PAYLOAD_TYPE, old, old.keepers, now, where=where)
+    except IntegrityError as error:
+        if error.cause == "too-few-signatures":
+            return False
+        if error.cause != "unknown-signer":
+            raise
+        raise IntegrityError(error.what, where=where, hint=old.who_must_sign, cause=error.cause) from None
+    return True
+
+
+def _judge_later(old: Trust, new: Trust, now: datetime, where: str) -> None:
+    """Raises IntegrityError where *new* is no later version, or a clock is wrong."""
     if new.version <= old.version:
         raise IntegrityError(
             f"this is version {new.version} of the trust file, and version {old.version} is in force",
             where=where,
-            hint="an older one is never taken back: a key may have been revoked since",
+            hint="no version is taken back: a key may have been revoked since. A change is made to the one in force",
             cause="trust-downgrade",
         )
     judge_clock(now, old.created, "the trust file in force was made", where)
@@ -129,18 +160,6 @@ def judge_successor(old: Trust, envelope: Envelope, new: Trust, now: datetime, w
             hint="its maker's clock was wrong: make it again with a clock that is right",
             cause="clock",
         )
-    try:
-        return judge_signatures(envelope, PAYLOAD_TYPE, old, old.keepers, now, where=where, allow_unknown=True)
-    except IntegrityError as error:
-        if error.cause not in ("unsigned", "too-few-signatures"):
-            raise
-        names = ", ".join(str(one) for one in old.keys if one.has(old.keepers))
-        raise IntegrityError(
-            f"version {new.version} of the trust file is not signed by those who may change version {old.version}",
-            where=where,
-            hint=f"{old.threshold(old.keepers)} of {names}; or import the versions between the two first",
-            cause=error.cause,
-        ) from None
 
 
 def _day(moment: datetime) -> str:

@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from rmfab.errors import InputError
 from rmfab.signing.keyfile import PassphraseSource, load_private_key, parse_private_key
 from rmfab.signing.publickey import VerifyingKey
+from rmfab.signing.token import TokenKey, open_token_key
 
 FORMS = "file:release.key, env:NAME of a variable that holds the PEM, or pkcs11:token=…;object=…"
 
@@ -38,6 +39,9 @@ class Signer(Protocol):
 
     def sign(self, message: bytes) -> bytes:
         """The signature over *message*: 64 bytes for Ed25519, DER for ECDSA."""
+
+    def close(self) -> None:
+        """Lets go of the key's token, where it lies in one: who has a session open stays logged in."""
 
 
 @unique
@@ -67,6 +71,11 @@ class KeySigner:
         if isinstance(self.key, ed25519.Ed25519PrivateKey):
             return self.key.sign(message)
         return self.key.sign(message, ec.ECDSA(hashes.SHA256()))
+
+    def close(self) -> None:
+        """Lets go of the token, where the key lies in one."""
+        if isinstance(self.key, TokenKey):
+            self.key.close()
 
 
 def make_key(kind: SigningKeyKind) -> KeySigner:
@@ -102,8 +111,6 @@ def open_private_key(uri: str, passphrase: PassphraseSource, environment: Mappin
         case "env" if rest:
             return _from_environment(rest, passphrase, environment)
         case "pkcs11" if rest:
-            from rmfab.signing.token import open_token_key  # needs python-pkcs11, an extra
-
             return open_token_key(uri, passphrase, environment)
     raise InputError("this names no key", hint=FORMS, cause="key-uri")  # whatever it is, it is not said again
 

@@ -93,8 +93,9 @@ class Trust:
         for role, threshold in self.thresholds.items():
             number = sum(one.has(role) for one in self.keys)
             if not 1 <= threshold <= max(number, 1):
+                have = "1 key has" if number == 1 else f"{number} keys have"
                 raise InputError(
-                    f"{threshold} signatures of the role {role} are asked for, and {number} keys have it",
+                    f"{threshold} signatures of the role {role} are asked for, and {have} it",
                     hint="--threshold N, at least 1 and at most the number of keys",
                     cause="threshold",
                 )
@@ -107,6 +108,12 @@ class Trust:
     def keepers(self) -> Role:
         """The role whose keys may sign the version after this one."""
         return Role.TRUST if any(one.has(Role.TRUST) for one in self.keys) else Role.RELEASE
+
+    @property
+    def who_must_sign(self) -> str:
+        """Who may sign the version after this one, and how many of them must."""
+        names = ", ".join(str(one) for one in self.keys if one.has(self.keepers))
+        return f"{self.threshold(self.keepers)} of {names} must sign"
 
     def find(self, key_id: str) -> TrustedKey | None:
         """The key of this id, revoked or not; None where there is none."""
@@ -174,6 +181,14 @@ class Trust:
         if in_order == self.keys and dict(thresholds) == dict(self.thresholds):
             return self
         return Trust(self.version + 1, _whole(now), in_order, dict(thresholds))
+
+    def changes_since(self, old: Trust) -> tuple[str, ...]:
+        """What this version does beside *old*, a line for each key and threshold that differs."""
+        keys = (_key_change(old.find(one.id), one) for one in self.keys)
+        gone = (f"forgets {one}" for one in old.keys if self.find(one.id) is None)
+        numbers = ((role, old.threshold(role), self.threshold(role)) for role in Role)
+        thresholds = (f"asks for {now} signatures as {role}, not {was}" for role, was, now in numbers if was != now)
+        return (*filter(None, keys), *gone, *thresholds)
 
     @cached_property
     def payload(self) -> bytes:
@@ -255,6 +270,17 @@ def read_envelope(data: bytes, where: str) -> tuple[Envelope, Trust]:
 def load_trust(path: Path) -> tuple[Envelope, Trust]:
     """`read_envelope` of a file. Raises as that does, and InputError where it cannot be read."""
     return read_envelope(read_input(path, "trust file", most=_MOST_BYTES), str(path))
+
+
+def _key_change(old: TrustedKey | None, new: TrustedKey) -> str | None:
+    if old == new:
+        return None
+    if new.revoked is not None:
+        return f"revokes {new}" + (f": {new.reason}" if new.reason else "")
+    does = "adds" if old is None else "changes" if old.revoked is None else "trusts again"
+    since = f", from {_text(new.valid_from)}" if new.valid_from else ""
+    until = f", until {_text(new.valid_until)}" if new.valid_until else ""
+    return f"{does} {new}, which may sign as {', '.join(new.roles)}{since}{until}"
 
 
 def _whole(moment: datetime) -> datetime:

@@ -272,6 +272,9 @@ def test_a_softhsm_signs_and_a_station_verifies_offline(terminal: Terminal, bund
     terminal.well("init", "station", "--claim", "--chip", "esp32")
     terminal.well("-C", "station", "trust", "import", "trust.json", "--fingerprint", fingerprint)
     assert terminal("-C", "station", "release", "verify", bundle).code == 0
+    Path("wrong").write_text("0000")
+    Path("wrong").chmod(0o600)  # nobody stayed logged in
+    terminal("release", "sign", bundle, "--key", f"{token.uri}&pin-source=wrong").refused(3, "the PIN is wrong")
     theirs = TheirEnvelope.from_dict(json.loads(open_bundle_file(bundle).to_sign.encode()))
     assert theirs.verify([SSlibKey.from_crypto(_public("ci.pub"))], 1)
 

@@ -37,7 +37,7 @@ def test_the_first_key_begins_an_unsigned_file_and_says_so(terminal: Terminal, o
     assert "signed by nobody" in said.err
     before = files(owner)
     _trust(terminal, "add", "b.pub", "--role", "release").refused(
-        3, "a change of the trust file is signed", "--key URI of a ("
+        3, "a change of the trust file is signed", "--key URI: 1 of a ("
     )
     assert files(owner) == before
     assert _trust(terminal, "add", "b.pub", "--role", "release", "--key", "file:a.key").code == 0
@@ -149,7 +149,7 @@ def test_files_that_are_no_trust_file(terminal: Terminal, owner: Path):
 
 def test_a_change_that_another_command_was_faster_with(terminal: Terminal, owner: Path):
     """Judged against what is in force no more, a change is not written: what was revoked meanwhile stays revoked."""
-    from rmfab.commands.trust import put_in_force
+    from rmfab.commands.trust_file import put_in_force
     from rmfab.signing.signer import open_signer
     from rmfab.workspace import now, open_workspace
 
@@ -165,6 +165,36 @@ def test_a_change_that_another_command_was_faster_with(terminal: Terminal, owner
     with pytest.raises(InputError, match="meanwhile"):
         put_in_force(workspace, old, later, [signer])
     assert files(owner) == before
+
+
+def test_two_keepers_who_do_not_meet(terminal: Terminal, owner: Path):
+    """One proposes, the other reads what it changes and signs, anybody puts it in force; half of it changes nothing."""
+    _trust(terminal, "add", "a.pub", "--role", "trust", "--key", "file:a.key")
+    _trust(terminal, "add", "b.pub", "--role", "trust", "--threshold", "2", "--key", "file:a.key")
+    fingerprint = terminal.well("-C", "owner", "trust", "export", "-o", "t.json").strip()
+    terminal.well("-C", "station", "trust", "import", "t.json", "--fingerprint", fingerprint)
+    before = files(owner)
+    _trust(terminal, "add", "c.pub", "--role", "release", "--key", "file:a.key").refused(5, "2 of ", "--output FILE")
+    said = _trust(terminal, "add", "c.pub", "--role", "release", "--key", "file:a.key", "-o", "change.json")
+    assert said.code == 0
+    assert "not yet in force, signed by a (" in said.err
+    assert "2 keys of the role trust must sign: `rmfab trust sign change.json --key URI`" in said.err
+    assert files(owner) == before
+    _trust(terminal, "import", "change.json").refused(5, "not signed by those who may change version 2")
+    _trust(terminal, "sign", "change.json", "--key", "file:c.key", where="station").refused(5, "nobody here knows")
+    said = _trust(terminal, "sign", "change.json", "--key", "file:b.key", where="station")
+    assert said.code == 0
+    assert "it adds c (" in said.err
+    assert "enough have signed" in said.err
+    for where in ("owner", "station"):
+        assert "it adds c (" in _trust(terminal, "import", "change.json", where=where).err
+    stale = ("remove", "c", "--key", "file:a.key", "-o", "change.json")
+    _trust(terminal, *stale).refused(3, "this file exists with other content")
+    _trust(terminal, "sign", "change.json", "--key", "file:b.key").refused(5, "version 3 is in force")
+    terminal.well("init", "fresh", "--claim")
+    said = _trust(terminal, "add", "a.pub", "--role", "release", "-o", "x.json", where="fresh")
+    said.refused(3, "nobody needs to agree")
+    assert not Path("x.json").exists()
 
 
 def test_the_last_trust_key_and_validity(terminal: Terminal, owner: Path):

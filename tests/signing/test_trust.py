@@ -9,7 +9,7 @@ import pytest
 from rmfab.errors import InputError, IntegrityError
 from rmfab.signing import canonical
 from rmfab.signing.dsse import Envelope
-from rmfab.signing.judge import judge_clock, judge_signatures, judge_successor
+from rmfab.signing.judge import judge_clock, judge_proposal, judge_signatures, judge_successor
 from rmfab.signing.signer import KeySigner, SigningKeyKind, make_key
 from rmfab.signing.trust import PAYLOAD_TYPE, Role, Trust, TrustedKey, read_envelope
 
@@ -107,6 +107,39 @@ def test_as_many_keepers_as_the_threshold_says():
     assert error.cause == "too-few-signatures"
     for words in ("2 of ", "a (", "b ("):
         assert words in str(error.hint)
+
+
+def test_a_proposal_waits_for_enough_keepers():
+    """One of two has signed: not yet. Both: yes. A stranger, or a key of another role: never."""
+    old = trust(key(A, "a"), key(B, "b"), key(C, "c", Role.CA), threshold=2)
+    new = old.revoking("b", "", NOW, 1)
+    assert judge_proposal(old, sealed(new, A), new, NOW, "t") is False
+    assert judge_proposal(old, sealed(new, A, B), new, NOW, "t") is True
+    for signers, cause in (((A, C), "key-role"), ((A, make_key(SigningKeyKind.ED25519)), "unknown-signer")):
+        with pytest.raises(IntegrityError) as caught:
+            judge_proposal(old, sealed(new, *signers), new, NOW, "t")
+        assert caught.value.cause == cause
+    with pytest.raises(IntegrityError) as caught:
+        judge_proposal(new, sealed(old, A), old, NOW, "t")
+    assert caught.value.cause == "trust-downgrade"
+
+
+def test_what_a_version_changes_is_said():
+    """A key that is new, one with another role or last day, one revoked with its reason, a threshold; and nothing."""
+    old = trust(key(A, "a"), key(B, "b"))
+    added = old.adding(key(C, "c", Role.CA, valid_until=NOW + DAY), NOW)
+    assert added.changes_since(old) == (
+        f"adds c ({C.public.id[:16]}), which may sign as ca, until 2026-11-27T12:00:00Z",
+    )
+    changed = old.adding(key(B, "b", Role.STATION), NOW, 1).changes_since(old)
+    assert changed == (f"changes b ({B.public.id[:16]}), which may sign as release, station",)
+    revoked = old.revoking("b", "leaked", NOW)
+    assert revoked.changes_since(old) == (f"revokes b ({B.public.id[:16]}): leaked",)
+    assert old.changes_since(revoked) == (f"trusts again b ({B.public.id[:16]}), which may sign as release",)
+    assert trust(key(A, "a")).changes_since(old) == (f"forgets b ({B.public.id[:16]})",)
+    two = old.adding(key(A, "a"), NOW, 2)
+    assert two.changes_since(old) == ("asks for 2 signatures as release, not 1",)
+    assert old.changes_since(old) == ()
 
 
 def test_an_older_version_or_one_of_the_future():
