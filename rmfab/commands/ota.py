@@ -139,9 +139,12 @@ def serve(
     """
     from rmfab.commands.passphrase import KEY_ENVIRONMENT, Passphrases
     from rmfab.ota.server import ShelfServer
-    from rmfab.ota.tls import load_context
+    from rmfab.ota.tls import doubt, load_context
+    from rmfab.workspace import now
 
     context = load_context(cert, key, Passphrases(KEY_ENVIRONMENT, passphrase_file).ask)
+    if (doubtful := doubt(cert, now())) is not None:
+        speech.warn(f"{cert}: the certificate {doubtful}")
     on_access = None if speech.quiet() else _tell
     try:
         with ShelfServer(shelf, context, host=bind, port=port, on_access=on_access) as server:

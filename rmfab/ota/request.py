@@ -5,17 +5,22 @@ Sources: RFC 9110 (§9.1 methods, §10.1.1 Expect, §15.5.6 Allow), RFC 9112 §9
 
 from __future__ import annotations
 
+import io
 import re
 import ssl
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from typing import Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 from rmfab.ota.reply import Reply, joined, judge
 from rmfab.ota.served import Served, open_served
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 _ALLOWED = ("GET", "HEAD")
 _CHUNK = 32 << 10  # each must leave within the patience, over slow radio too
@@ -42,6 +47,35 @@ class Shelf(Protocol):
 
     root: Path
     on_access: Callable[[Access], None] | None
+    patience: float
+
+
+class _Incoming(io.RawIOBase):
+    """What a client sends; *patience* is for a whole request, however small the pieces that it comes in."""
+
+    def __init__(self, connection: ssl.SSLSocket, patience: float) -> None:
+        self._connection = connection
+        self._patience = patience
+        self.next_request()
+
+    def next_request(self) -> None:
+        """Gives the client time anew."""
+        self._deadline = time.monotonic() + self._patience
+
+    def readable(self) -> bool:
+        """Whether it can be read: yes."""
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        """Reads what there is. Raises TimeoutError when the client's time is over."""
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("the request is not whole yet")
+        self._connection.settimeout(left)
+        try:
+            return self._connection.recv_into(buffer)
+        finally:
+            self._connection.settimeout(self._patience)
 
 
 class Request(BaseHTTPRequestHandler):
@@ -55,6 +89,14 @@ class Request(BaseHTTPRequestHandler):
         """The handshake, then as ever."""
         self.request.do_handshake()
         super().setup()
+        self._incoming = _Incoming(self.connection, self._shelf.patience)
+        self.rfile.close()
+        self.rfile = io.BufferedReader(self._incoming)
+
+    def handle_one_request(self) -> None:
+        """As ever, within the client's time."""
+        self._incoming.next_request()
+        super().handle_one_request()
 
     def parse_request(self) -> bool:
         """As ever; whoever asks for more than to read is refused here."""

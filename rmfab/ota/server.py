@@ -21,7 +21,8 @@ from rmfab.ota.request import Access, Request
 
 MOST_CONNECTIONS = 64
 PATIENCE = 30.0
-"""Seconds that a client may stay silent: in the handshake, in a request, between two, while it is sent to."""
+"""Seconds that a client has: for the handshake, for each request from the end of the one before, for each piece of what
+it is sent."""
 
 _FULL = 0.2  # seconds between two looks for a free place
 _ANYWHERE = ("0.0.0.0", "::")  # noqa: S104 - compared with, not bound to
@@ -53,7 +54,7 @@ class ShelfServer(ThreadingMixIn, TCPServer):
         self.root = folder.resolve()
         self.on_access = on_access
         self._context = context
-        self._patience = patience
+        self.patience = patience
         self._places = threading.Semaphore(most)
         self._open: set[ssl.SSLSocket] = set()
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -89,7 +90,7 @@ class ShelfServer(ThreadingMixIn, TCPServer):
             raise TimeoutError("all places are taken")  # the loop looks whether to end, and comes back
         try:
             raw, address = self.socket.accept()
-            raw.settimeout(self._patience)
+            raw.settimeout(self.patience)
             connection = self._context.wrap_socket(raw, server_side=True, do_handshake_on_connect=False)
         except BaseException:
             self._places.release()

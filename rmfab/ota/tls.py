@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
@@ -13,6 +14,8 @@ from rmfab.errors import InputError
 from rmfab.files import read_input
 from rmfab.secret import Secret
 from rmfab.signing.keyfile import PassphraseSource, load_private_key
+
+_SOON = timedelta(days=7)
 
 
 def load_context(cert: Path, key: Path, passphrase: PassphraseSource) -> ssl.SSLContext:
@@ -48,6 +51,18 @@ def load_context(cert: Path, key: Path, passphrase: PassphraseSource) -> ssl.SSL
             cause="tls-certificate",
         ) from None
     return context
+
+
+def doubt(cert: Path, now: datetime) -> str | None:
+    """Why clients will not, or not for long, take the certificate in *cert* that `load_context` took; None where all is
+    well."""
+    certificate = x509.load_pem_x509_certificates(read_input(cert, "certificate"))[0]
+    begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    if now < begin:
+        return f"is not valid before {begin:%Y-%m-%d %H:%M} UTC: clients will refuse it"
+    if now >= end:
+        return f"expired on {end:%Y-%m-%d %H:%M} UTC: clients will refuse it"
+    return f"expires on {end:%Y-%m-%d %H:%M} UTC" if end - now < _SOON else None
 
 
 def _own_public_key(path: Path) -> CertificatePublicKeyTypes:

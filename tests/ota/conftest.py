@@ -95,7 +95,7 @@ def _certificate(
 ) -> x509.CertificateBuilder:
     now, day = dt.datetime.now(dt.UTC), dt.timedelta(days=1)
     builder = x509.CertificateBuilder(issuer, subject, key.public_key(), x509.random_serial_number())
-    builder = builder.not_valid_before(now - day).not_valid_after(now + day)
+    builder = builder.not_valid_before(now - day).not_valid_after(now + 30 * day)
     their = x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key())
     return builder.add_extension(their, critical=False).add_extension(
         x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False

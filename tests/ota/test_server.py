@@ -6,8 +6,10 @@ import hashlib
 import http.client
 import os
 import socket
+import ssl
 import subprocess
 import threading
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -302,16 +304,32 @@ def test_clients_that_stall_keep_nobody_waiting(bench: Bench):
 
 def test_clients_that_stall_are_let_go(shelf: Path, papers: Papers):
     """After its patience the server ends what stalls: in the handshake, in a request, between two."""
-    with running(shelf, papers, patience=0.2) as bench:
+    with running(shelf, papers, patience=1) as bench:
         with socket.create_connection(("127.0.0.1", bench.port), timeout=30) as silent:
             assert silent.recv(100) == b""
         assert bench.answers("GET /latest.json HT") == b""
         assert bench.answers("GET /latest.json HTTP/1.1", "", "").startswith(b"HTTP/1.1 200 ")
 
 
+def test_a_client_that_trickles_is_let_go(shelf: Path, papers: Papers):
+    """The patience is for a whole request: a byte now and then does not hold a place for ever."""
+    with running(shelf, papers, patience=1) as bench, bench.speak("GET /latest.json HTTP/1.1") as slow:
+        assert any(_ended(slow) for _ in range(10_000))
+
+
+def _ended(connection: ssl.SSLSocket) -> bool:
+    """Whether one more byte finds the connection ended."""
+    time.sleep(0.02)
+    try:
+        connection.sendall(b"x")
+    except OSError:
+        return True
+    return False
+
+
 def test_a_client_that_does_not_read_is_let_go(shelf: Path, papers: Papers, large: str):
     """Nor does a download hold its place for ever when nobody takes what is sent."""
-    with running(shelf, papers, patience=0.2) as bench, bench.speak(f"GET {large} HTTP/1.1", "", ""):
+    with running(shelf, papers, patience=1) as bench, bench.speak(f"GET {large} HTTP/1.1", "", ""):
         access = bench.accesses.get(timeout=60)
         assert access.sent < LARGE
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ssl
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
@@ -16,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from rmfab.errors import InputError
-from rmfab.ota.tls import load_context
+from rmfab.ota.tls import doubt, load_context
 from rmfab.secret import Secret
 from tests.ota.conftest import Papers
 
@@ -39,6 +41,20 @@ def test_a_context(papers: Papers):
     """TLS 1.2 at least, and a plain key asks for nothing."""
     context = load_context(papers.cert, papers.key, nobody)
     assert context.minimum_version is ssl.TLSVersion.TLSv1_2
+
+
+def test_a_certificate_that_clients_will_not_take(papers: Papers):
+    """Before its time, after it, and in its last week it is said; in between it is not."""
+    certificate = x509.load_pem_x509_certificates(papers.cert.read_bytes())[0]
+    begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    second, day = timedelta(seconds=1), timedelta(days=1)
+    for now, words in (
+        (begin - second, "is not valid before"),
+        (end, "expired on"),
+        (end - day, "expires on"),
+    ):
+        assert words in (doubt(papers.cert, now) or "")
+    assert doubt(papers.cert, end - 8 * day) is None
 
 
 def test_an_encrypted_key_asks_once(papers: Papers, tmp_path: Path):
