@@ -23,8 +23,10 @@ from rmfab.ledger.events import Outcome
 from rmfab.line.floor import Floor
 from rmfab.line.happening import UnitEnded
 from rmfab.line.job import FLASH_STEPS, Firmware, Job
-from rmfab.line.station import Slot
+from rmfab.line.reach import Air
+from rmfab.line.station import Radio, Slot
 from rmfab.product.vocabulary import Chip, Credentials
+from rmfab.release.acceptance import Accepted
 from rmfab.release.release import open_release
 from rmfab.virtual.firmware import make_build_folder
 from rmfab.virtual.serving import serve
@@ -80,7 +82,7 @@ def make_line(root: Path) -> tuple[Workspace, Firmware]:
     CertificateAuthority.create("bench", CaKeyKind.ECDSA_P256, now()).save(workspace.ca_folder, None)
     generate(workspace, 100, "bench", None, 1)
     release = open_release(make_build_folder(root / "build", Chip.ESP32C3, app_size=APP_SIZE))
-    return workspace, Firmware.prepare(release)
+    return workspace, Firmware.prepare(Accepted(release))
 
 
 _boards = iter(range(1000))
@@ -106,6 +108,8 @@ def run(workspace: Workspace, firmware: Firmware, slots: tuple[Slot, ...]) -> Me
         logs=workspace.logs_folder,
         now=now,
         challenge=str,
+        vouched=lambda: None,
+        air=Air(Radio(), workspace.root / "no-wifi"),
     )
     began, cpu = time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF)
     ended = [happening for happening in Floor(job, slots).happenings() if isinstance(happening, UnitEnded)]

@@ -77,7 +77,7 @@ def sign(data: bytes, key: KeySigner) -> Bundle:
 def verify(data: bytes, trust: Trust, now: datetime) -> None:
     """Whether these bytes are what a trusted key has signed."""
     bundle = open_bundle(data, "bundle")
-    judge_signers(bundle, trust, now)
+    judge_signers(bundle.to_sign, trust, now, where=bundle.source)
     bundle.statement()
 
 

@@ -100,6 +100,14 @@ def _judge(
     return verdict
 
 
+def judge_again(workspace: Workspace, verdict: Accepted, *, allow_unknown: bool) -> None:
+    """Raises IntegrityError where whom *workspace* trusts by now would not vouch for the release any more."""
+    from rmfab.release import acceptance
+    from rmfab.workspace import now
+
+    acceptance.judge_again(verdict, workspace.trust, now(), allow_unknown=allow_unknown)
+
+
 def accept(workspace: Workspace, verdict: Accepted, *, allow_downgrade: bool) -> None:
     """Lets the ledger accept a release that is about to be flashed.
 

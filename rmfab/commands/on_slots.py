@@ -79,7 +79,7 @@ def run_line(
 
     No board is touched before the release is accepted. *junit* is a report to write beside what is shown.
     """
-    from rmfab.commands.judging import accept, judged_in
+    from rmfab.commands.judging import accept, judge_again, judged_in
     from rmfab.commands.view import make_view
     from rmfab.line.floor import Floor
     from rmfab.line.happening import Step
@@ -99,6 +99,11 @@ def run_line(
     air = _air(workspace, joins=workspace.product.verify.join and Step.PROVISION in steps)
     if firmware is not None and Step.FLASH in steps:
         accept(workspace, firmware.accepted, allow_downgrade=allow_downgrade)
+
+    def vouched() -> None:
+        if firmware is not None:
+            judge_again(workspace, firmware.accepted, allow_unknown=allow_unknown)
+
     job = Job(
         product=workspace.product,
         firmware=firmware,
@@ -109,6 +114,7 @@ def run_line(
         logs=workspace.logs_folder,
         now=now,
         challenge=lambda: secrets.token_hex(16),
+        vouched=vouched,
         air=air,
         batch=batch,
         serial=serial,

@@ -104,7 +104,8 @@ def export(
         complaints = inspect_update(release, open_release(old), allow_downgrade=allow_downgrade)
         if complaints:
             raise ComplaintsError(complaints)
-    published = publish(output, release, judged.envelope, channel, allow_downgrade=allow_downgrade)
+    envelope = judged.envelope.encode() if judged.envelope is not None else None
+    published = publish(output, release, envelope, channel, allow_downgrade=allow_downgrade)
     does = "now offers" if published.changed else "offers already"
     speech.say(f"{output}: channel {channel} {does} {release.name} for {release.chip.value}: {published.image}")
     if as_json:

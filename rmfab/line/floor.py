@@ -85,12 +85,20 @@ class Floor:
     def _work_slot(self, slot: Slot) -> None:
         board: str | None = None
         while not self._loop or (board := self._next_board(slot, board)):
-            ended = Worker(self._job, slot, self._tell, self._stop).run()
-            if isinstance(ended.error, (IntegrityError, BatchUsedUp)):
-                self.stopped_by = self.stopped_by or ended.error
+            error = self._untrusted() or Worker(self._job, slot, self._tell, self._stop).run().error
+            if isinstance(error, (IntegrityError, BatchUsedUp)):
+                self.stopped_by = self.stopped_by or error
                 self._drain.set()
             if not self._loop:
                 return
+
+    def _untrusted(self) -> IntegrityError | None:
+        """Why no further board may get the firmware: a key was revoked, or has expired, since the run began."""
+        try:
+            self._job.vouched()
+        except IntegrityError as error:
+            return error
+        return None
 
     def _tell(self, happening: Happening) -> None:
         self._queue.put(happening)

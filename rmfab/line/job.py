@@ -50,9 +50,9 @@ class Job:
     """One run of the line.
 
     *open_identity* opens a sealed identity with the station's key; *now* is the clock, *logs* the folder of console
-    logs. *air* is the radio that slots share.
-    *batch* and *serial* narrow what is claimed; *console_reset*: the factory reset
-    is the firmware's own. *aborted* is asked wherever a step waits.
+    logs. *vouched* is asked before each unit and raises IntegrityError once the firmware is trusted no more. *air* is
+    the radio that slots share. *batch* and *serial* narrow what is claimed; *console_reset*: the factory reset is the
+    firmware's own.
     """
 
     product: Product
@@ -64,6 +64,7 @@ class Job:
     logs: Path
     now: Callable[[], datetime]
     challenge: Callable[[], str]
+    vouched: Callable[[], None]
     air: Air
     batch: str | None = None
     serial: str | None = None

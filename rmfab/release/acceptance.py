@@ -14,6 +14,7 @@ from typing import Any, Self
 from rmfab.errors import IntegrityError
 from rmfab.release.bundle import PAYLOAD_TYPE, Bundle
 from rmfab.release.release import Release
+from rmfab.signing.dsse import Envelope
 from rmfab.signing.judge import judge_clock, judge_signatures
 from rmfab.signing.trust import Role, Trust, TrustedKey
 
@@ -22,13 +23,13 @@ from rmfab.signing.trust import Role, Trust, TrustedKey
 class Accepted:
     """A release that may be written, and the keys that vouch for it: none where the product takes unsigned ones.
 
-    *unchecked*: it carries signatures that nobody could judge, for want of a trust file. *trust* is what they were
-    judged by.
+    *envelope* holds its signatures, where there are. *unchecked*: nobody could judge them, for want of a trust file.
+    *trust* is what they were judged by.
     """
 
     release: Release
     signers: tuple[TrustedKey, ...] = ()
-    envelope: bytes | None = None
+    envelope: Envelope | None = None
     trust: Trust | None = None
     unchecked: bool = False
 
@@ -86,7 +87,7 @@ def event_details(accepted: Accepted, product: str, before: LastAccepted | None,
 
 def judge_bundle(bundle: Bundle, trust: Trust, now: datetime, *, allow_unknown: bool = False) -> Accepted:
     """The release in *bundle*, vouched for by *trust*. Raises IntegrityError where it is not."""
-    signers = judge_signers(bundle, trust, now, allow_unknown=allow_unknown)
+    signers = judge_signers(bundle.to_sign, trust, now, where=bundle.source, allow_unknown=allow_unknown)
     release = bundle.release()
     if release.seq is None:
         raise IntegrityError(
@@ -98,16 +99,34 @@ def judge_bundle(bundle: Bundle, trust: Trust, now: datetime, *, allow_unknown: 
     if release.edition.created is not None:
         created = datetime.fromtimestamp(release.edition.created, UTC)
         judge_clock(now, created, "the sources of this release are of a commit", bundle.source)
-    return Accepted(release, signers, bundle.to_sign.encode(), trust)
+    return Accepted(release, signers, bundle.to_sign, trust)
 
 
 def judge_signers(
-    bundle: Bundle, trust: Trust, now: datetime, *, allow_unknown: bool = False
+    envelope: Envelope, trust: Trust, now: datetime, *, where: str, allow_unknown: bool = False
 ) -> tuple[TrustedKey, ...]:
-    """The keys that vouch for the manifest of *bundle*, of which nothing is read yet. Raises IntegrityError."""
-    judge_clock(now, trust.created, "the trust file in force was made", bundle.source)
-    return judge_signatures(
-        bundle.to_sign, PAYLOAD_TYPE, trust, Role.RELEASE, now, where=bundle.source, allow_unknown=allow_unknown
+    """The keys that vouch for the manifest in *envelope*, of which nothing is read. Raises IntegrityError."""
+    judge_clock(now, trust.created, "the trust file in force was made", where)
+    return judge_signatures(envelope, PAYLOAD_TYPE, trust, Role.RELEASE, now, where=where, allow_unknown=allow_unknown)
+
+
+def judge_again(accepted: Accepted, trust: Trust | None, now: datetime, *, allow_unknown: bool = False) -> None:
+    """Raises IntegrityError where what was *accepted* a while ago would not be now: a key was revoked or has expired,
+    more must sign."""
+    if accepted.envelope is None or accepted.unchecked:
+        return
+    source = accepted.release.source
+    if trust is None:
+        raise _nobody_trusted(source)
+    judge_signers(accepted.envelope, trust, now, where=source, allow_unknown=allow_unknown)
+
+
+def _nobody_trusted(source: str) -> IntegrityError:
+    return IntegrityError(
+        "this release is signed, and this station trusts nobody",
+        where=source,
+        hint="`rmfab trust import FILE` takes the trust file of the product's owner",
+        cause="no-trust",
     )
 
 
@@ -123,13 +142,8 @@ def judge_release(
         if trust is not None:
             return judge_bundle(opened, trust, now, allow_unknown=allow_unknown)
         if allow_unsigned:
-            return Accepted(opened.release(), envelope=opened.envelope.encode(), unchecked=True)
-        raise IntegrityError(
-            "this release is signed, and this station trusts nobody yet",
-            where=opened.source,
-            hint="`rmfab trust import FILE` takes the trust file of the product's owner",
-            cause="no-trust",
-        )
+            return Accepted(opened.release(), envelope=opened.envelope, unchecked=True)
+        raise _nobody_trusted(opened.source)
     if not allow_unsigned:
         raise IntegrityError(
             "nobody has signed this release, and only signed ones are taken here",

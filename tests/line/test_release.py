@@ -7,6 +7,8 @@ import io
 import json
 import os
 import pty
+import subprocess
+import threading
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -135,7 +137,7 @@ WORDS = {
     "too-few-signatures": "1 of the trusted keys have signed this, and 2 must",
     "key-revoked": "which was revoked on",
     "bundle-altered": "altered or damaged",
-    "no-trust": "this station trusts nobody yet",
+    "no-trust": "this station trusts nobody",
 }
 
 
@@ -241,6 +243,27 @@ def test_another_release_under_the_same_seq_is_refused(mill: Factory):
         said = mill.run(url, extra=("--release", str(bundle)), command="flash")
     assert said.code == 5
     assert "its seq 2 is that of another release" in said.words
+
+
+def test_a_key_that_is_revoked_while_the_line_runs_ends_the_loop(mill: Factory):
+    """The unit on the bench is finished; the next board gets nothing, and the station says why."""
+    revoke = words("-C", mill.root, "trust", "remove", "ci", "--reason", "leaked")
+
+    def play() -> None:
+        mill.wait_for(lambda event: event["event"] == "unit")
+        revoked = [*revoke, "--key", f"file:{mill.root.parent}/boss.key"]
+        subprocess.run(revoked, check=True, capture_output=True, env=environment())
+        boards[0].control("swap")
+
+    with serve([spec()]) as boards:
+        player = threading.Thread(target=play)
+        player.start()
+        said = mill.run(boards[0].url, extra=("--release", str(mill.root / "2.rmfab"), "--loop"))
+        player.join()
+    assert (said.code, [unit["outcome"] for unit in said.units]) == (5, ["PASS"]), said.words
+    assert "which was revoked on" in said.words
+    assert "leaked" in said.words
+    assert len(mill.bindings()) == 1
 
 
 def test_unsigned_is_said_on_every_start(mill: Factory):
