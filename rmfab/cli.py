@@ -8,16 +8,19 @@ from __future__ import annotations
 import errno
 import importlib
 import io
+import json
 import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 import click
 
-from rmfab.errors import ComplaintsError, InputError, IntegrityError, RmfabError, StationError, UnitsFailed, printable
+from rmfab.errors import InputError, IntegrityError, RmfabError, StationError, UnitsFailed, printable
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -64,11 +67,13 @@ TROUBLES = frozenset(
 )
 
 
-class Globals(NamedTuple):
-    """The global options: *folder* of -C, *quiet* for no progress and no chatter."""
+@dataclass
+class Globals:
+    """The global options: *folder* of -C, *quiet* for no progress and no chatter; *told*: stdout has got JSON."""
 
     folder: Path | None = None
     quiet: bool = False
+    told: bool = False
 
 
 class LazyGroup(click.Group):
@@ -167,15 +172,29 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
     except Exception:  # noqa: BLE001 - a bug: the traceback goes to a file, a short letter to the user
         return _confess()
+    except BaseException as error:
+        if type(error).__module__ != "pyo3_runtime":  # the panic of a module in Rust is no Exception
+            raise
+        return _confess()
     return 0
 
 
 def _call(arguments: list[str]) -> None:
-    """Runs the command. Not by click's `main`, which has exit codes of its own for ^C and for an unread stdout."""
+    """Runs the command. Not by click's `main`, which has exit codes of its own for ^C and for an unread stdout.
+
+    With --json stdout gets JSON also where the command fails before it has said anything.
+    """
     if "_RMFAB_COMPLETE" in os.environ:
         group.main(args=arguments, prog_name="rmfab")  # a shell asks what could stand here; ends the process
     with group.make_context("rmfab", arguments) as context:
-        group.invoke(context)
+        try:
+            group.invoke(context)
+        except RmfabError as error:
+            if "--json" in arguments and not context.obj.told:
+                told = {"event": "error", "errors": [one.to_json() for one in error.complaints]}
+                with suppress(OSError):  # the error matters more
+                    click.echo(json.dumps(told, ensure_ascii=False))
+            raise
 
 
 def exit_code(error: BaseException) -> int:
@@ -191,7 +210,7 @@ def explain(error: BaseException) -> None:
     if isinstance(error, (KeyboardInterrupt, click.Abort)):
         _speak("rmfab: interrupted; the same command goes on where this one stopped")
         return
-    complaints = error.complaints if isinstance(error, ComplaintsError) else (error,)
+    complaints = error.complaints if isinstance(error, RmfabError) else (error,)
     hints = [complaint.hint if isinstance(complaint, RmfabError) else None for complaint in complaints]
     for complaint, hint, following in zip(complaints, hints, [*hints[1:], None], strict=True):
         lead = "rmfab: " if isinstance(complaint, UnitsFailed) else "rmfab: error: "

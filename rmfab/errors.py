@@ -51,6 +51,16 @@ class RmfabError(Exception):
     def __str__(self) -> str:
         return f"{self.where}: {self.what}" if self.where else self.what
 
+    @property
+    def complaints(self) -> tuple[RmfabError, ...]:
+        """What it complains of: itself, or each of several things."""
+        return (self,)
+
+    def to_json(self) -> dict[str, str]:
+        """`class`, `reason`, and where there are, `where` and `hint`."""
+        told = {"class": self.cause, "reason": self.what, "where": self.where, "hint": self.hint}
+        return {name: text for name, text in told.items() if text}
+
 
 class InputError(RmfabError):
     """The product, a CSV, a file or an argument cannot be used as it is."""
@@ -66,7 +76,12 @@ class ComplaintsError(InputError):
             raise ValueError("a ComplaintsError needs a complaint")
         first = complaints[0]
         super().__init__(first.what, where=first.where, hint=first.hint, cause=first.cause)
-        self.complaints = tuple(complaints)
+        self._complaints = tuple(complaints)
+
+    @property
+    def complaints(self) -> tuple[InputError, ...]:
+        """Each of them."""
+        return self._complaints
 
     def __str__(self) -> str:
         return "\n".join(str(complaint) for complaint in self.complaints)

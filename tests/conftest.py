@@ -6,7 +6,10 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
+settings.register_profile("rmfab", deadline=None)  # a machine that is busy is no finding
+settings.load_profile("rmfab")
 GOOD_REASONS = ("no radio", "no real board")
 
 

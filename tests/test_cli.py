@@ -26,6 +26,8 @@ from rmfab.errors import (
     StationError,
     UnitsFailed,
 )
+from rmfab.product.vocabulary import Chip
+from rmfab.virtual.firmware import make_build_folder
 from tests.terminal import ROOT, Terminal, environment, process, words
 
 HEAVY = ("esptool", "cryptography", "reportlab", "sqlalchemy", "PIL", "pypdfium2", "zxingcpp", "rich", "serial")
@@ -169,20 +171,27 @@ def test_exit_codes(
         assert said.err.startswith("rmfab: ")
 
 
+class _Panic(BaseException):
+    """What the panic of a module in Rust arrives as."""
+
+    __module__ = "pyo3_runtime"
+
+
+@pytest.mark.parametrize("kind", [ZeroDivisionError, _Panic])
 def test_a_bug_writes_its_traceback_to_a_file(
-    terminal: Terminal, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kind: type[BaseException]
 ) -> None:
     """A bug ends as a short letter; the traceback is in the file that the letter names, readable for its owner only."""
 
     @click.command("status")
     def fails() -> None:
-        raise ZeroDivisionError("a very particular bug")
+        raise kind("a very particular bug")
 
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     monkeypatch.setattr("rmfab.commands.status.command", fails)
     said = terminal("status")
     assert said.code == 70
-    assert said.err.splitlines()[0] == "rmfab: error: a bug in rmfab: ZeroDivisionError"
+    assert said.err.splitlines()[0] == f"rmfab: error: a bug in rmfab: {kind.__name__}"
     (path,) = tmp_path.glob("rmfab-*.log")
     assert str(path) in said.err
     assert "a very particular bug" in path.read_text()
@@ -278,6 +287,30 @@ def test_completion(tmp_path: Path) -> None:
         said = process(cwd=tmp_path, _RMFAB_COMPLETE="bash_complete", COMP_WORDS=line, COMP_CWORD=number)
         assert f"plain,{offered}" in said.out.splitlines()
     assert "rmfab" in process(cwd=tmp_path, _RMFAB_COMPLETE="zsh_source").out
+
+
+@pytest.mark.parametrize(
+    "argv",
+    ["release verify no", "release show no", "trust list", "status", "trace X", "nvs show no", "run", "ota check no"],
+)
+def test_a_command_that_fails_in_json(terminal: Terminal, argv: str) -> None:
+    """Stdout gets the error as one object, with what stderr says; without --json it gets nothing."""
+    said = terminal(*argv.split(), "--json")
+    told = json.loads(said.out)
+    (error,) = told["errors"]
+    assert (said.code, told["event"]) == (3, "error")
+    assert error["class"]
+    assert f"{error['where']}: {error['reason']}" in said.err
+    assert error.get("hint", "") in said.err
+    assert terminal(*argv.split()).out == ""
+
+
+def test_an_answer_in_json_that_is_a_no_is_told_once(terminal: Terminal) -> None:
+    """Where a command has printed its document before it fails, no other one follows."""
+    make_build_folder(Path("build"), Chip.ESP32C3, app_size=0x20000)
+    terminal.well("release", "build", "build", "-o", "a.rmfab", "--seq", "1", "--no-sbom")
+    said = terminal("ota", "check", "a.rmfab", "--from", "a.rmfab", "--json")
+    assert (said.code, json.loads(said.out)["may"]) == (3, False)
 
 
 def test_quiet_and_speech(terminal: Terminal) -> None:

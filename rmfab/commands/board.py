@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Mapping
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from rmfab.commands import speech
 from rmfab.product.vocabulary import Chip
 from rmfab.virtual.chips import MODELS
 from rmfab.virtual.faults import Fault, FaultCall
@@ -90,7 +90,10 @@ def command(
         plain = [line["chip"], line["mac"], line["url"], line["provisioning"]]
         if Link(transport) is not Link.RFC2217:  # no reset lines: the fixture's commands go to this socket
             plain.append(f"control {line['control']}")
-        click.echo(json.dumps(dict(line)) if as_json else "  ".join(plain))
+        if as_json:
+            speech.json_line(dict(line))
+        else:
+            speech.data("  ".join(plain))
 
     run(specs, announce, state=state, with_parent=with_parent)
 

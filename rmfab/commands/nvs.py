@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from rmfab.commands import speech
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -105,7 +106,7 @@ def show(image: Path, as_json: bool, reveal: bool) -> None:
 
     decoded = _decoded(image)
     if as_json:
-        click.echo(json.dumps(view.document(decoded, reveal=reveal), indent=2, ensure_ascii=False))
+        speech.document(view.document(decoded, reveal=reveal))
         return
     for line in view.lines(decoded, reveal=reveal):
         click.echo(line)

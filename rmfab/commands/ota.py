@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -56,9 +55,8 @@ def check(release: Path, old: Path | None, as_json: bool) -> None:
     before = open_release(old) if old is not None else None
     complaints = inspect_update(new, before)
     if as_json:
-        reasons = [{"class": one.cause, "reason": one.what, "hint": one.hint} for one in complaints]
         named = {"release": _named(new), "from": _named(before) if before is not None else None}
-        speech.document({"may": not complaints, "reasons": reasons} | named)
+        speech.document({"may": not complaints, "reasons": [one.to_json() for one in complaints]} | named)
     if complaints:
         raise ComplaintsError(complaints)
     if not as_json:
@@ -149,7 +147,10 @@ def serve(
     on_access = None if speech.quiet() else _tell
     try:
         with ShelfServer(shelf, context, host=bind, port=port, on_access=on_access) as server:
-            speech.data(json.dumps({"url": server.url}) if as_json else server.url)
+            if as_json:
+                speech.json_line({"url": server.url})
+            else:
+                speech.data(server.url)
             server.serve_forever()
     except KeyboardInterrupt:
         speech.say("served until told to stop")

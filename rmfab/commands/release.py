@@ -11,7 +11,7 @@ import click
 from rmfab.commands import speech
 from rmfab.commands.judging import trust_option, unknown_option
 from rmfab.commands.keys import key_option, open_keys, passphrase_file_option
-from rmfab.errors import ComplaintsError, InputError, RmfabError
+from rmfab.errors import ComplaintsError, InputError
 
 if TYPE_CHECKING:
     from rmfab.release.bundle import Bundle
@@ -155,12 +155,7 @@ def verify(release: Path, trust_file: Path | None, allow_unknown: bool, junit: P
     """
     from rmfab.commands.verifying import verify_release
 
-    try:
-        judged = verify_release(release, trust_file, allow_unknown=allow_unknown, junit=junit)
-    except RmfabError as error:
-        if as_json:
-            speech.document({"source": str(release), "refused": {"class": error.cause, "reason": str(error)}})
-        raise
+    judged = verify_release(release, trust_file, allow_unknown=allow_unknown, junit=junit)
     if not as_json:
         speech.data(f"{judged.release.digest}  {judged.release.source}")
         return

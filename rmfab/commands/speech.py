@@ -42,8 +42,20 @@ def counted(number: int, noun: str, plural: str | None = None) -> str:
 
 def document(value: Any) -> None:
     """One JSON document."""
-    json.dump(value, sys.stdout, indent=2, ensure_ascii=False)
-    sys.stdout.write("\n")
+    _json(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def json_line(value: Any) -> None:
+    """One JSON object on a line of its own, at once."""
+    _json(json.dumps(value, ensure_ascii=False))
+
+
+def _json(text: str) -> None:
+    context = click.get_current_context(silent=True)
+    if context is not None and context.find_root().obj is not None:
+        context.find_root().obj.told = True
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
 
 
 def table(head: tuple[str, ...], rows: list[tuple[object, ...]]) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import TYPE_CHECKING, Protocol
 
 import click
 
-from rmfab.commands.speech import quiet, warn
+from rmfab.commands import speech
 from rmfab.ledger.events import Outcome
 from rmfab.line.happening import (
     Happening,
@@ -50,7 +49,7 @@ def make_view(json_wanted: bool, slots: tuple[str, ...]) -> View:
     """The view for this call: JSON, live where stderr is a terminal, plain otherwise."""
     if json_wanted:
         return JsonView()
-    if sys.stderr.isatty() and not quiet():
+    if sys.stderr.isatty() and not speech.quiet():
         return LiveView(slots)
     return PlainView()
 
@@ -61,15 +60,11 @@ class JsonView:
     def show(self, happening: Happening) -> None:
         """Prints the happening where it has a JSON form."""
         if (value := to_json(happening)) is not None:
-            self._print(value)
+            speech.json_line(value)
 
     def close(self, summary: Summary, /) -> None:
         """Prints the summary."""
-        self._print(summary.to_json())
-
-    def _print(self, value: object) -> None:
-        sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
-        sys.stdout.flush()
+        speech.json_line(summary.to_json())
 
 
 Pieces = list[tuple[str, str | None]]
@@ -130,8 +125,8 @@ def _plain(colour: str | None) -> str | None:
 def speak(word: Word) -> None:
     """A word on stderr, with its slot."""
     if word.level == "warning":
-        warn(f"{word.slot}: {word.text}")
-    elif not quiet():
+        speech.warn(f"{word.slot}: {word.text}")
+    elif not speech.quiet():
         click.echo(f"rmfab: {word.slot}: {word.text}", err=True)
 
 

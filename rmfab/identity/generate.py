@@ -30,7 +30,7 @@ from rmfab.identity.identity import Drawn, Identity, draw
 from rmfab.identity.record import SealedRecord, pop_tag
 from rmfab.identity.sealing import DATA_KEY_BYTES, Sealer, wrap
 from rmfab.identity.values import ValuesRow
-from rmfab.nvs.crew import serve_parent, undisturbed
+from rmfab.nvs.crew import serve_parent
 from rmfab.product.product import (
     MQTT_HOST_PLACEHOLDER,
     CertificatePolicy,
@@ -41,6 +41,7 @@ from rmfab.product.product import (
 from rmfab.product.serial import SerialPattern
 from rmfab.product.vocabulary import Credentials, KeyKind
 from rmfab.secret import Secret
+from rmfab.signals import undisturbed
 
 Source = Callable[[int], bytes]
 

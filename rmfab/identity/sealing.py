@@ -11,14 +11,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import pyrage
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from rmfab.errors import InputError, IntegrityError, StationError
 from rmfab.files import read_input, write_file
 from rmfab.secret import Secret
+from rmfab.signals import undisturbed
 from rmfab.signing.keyfile import check_private
+
+with undisturbed():
+    import pyrage
 
 DATA_KEY_BYTES = 32
 

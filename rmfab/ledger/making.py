@@ -16,7 +16,7 @@ from rmfab.identity.values import ValuesFile
 from rmfab.ledger.events import timestamp
 from rmfab.ledger.records import Batch
 from rmfab.ledger.store import Ledger
-from rmfab.nvs.crew import undisturbed
+from rmfab.signals import undisturbed
 
 _REDRAWS = 100
 

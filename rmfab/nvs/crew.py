@@ -8,11 +8,11 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from multiprocessing import connection, get_context, parent_process
 from typing import Any, Protocol
 
 from rmfab.errors import StationError
+from rmfab.signals import undisturbed
 
 CHUNKS_AHEAD = 3
 """Chunks that wait for each worker, so that none ever waits for its next."""
@@ -28,30 +28,6 @@ class Crew(Protocol):
     def close(self) -> None:
         """Ends the workers; chunks that have not begun are dropped."""
         ...
-
-
-@contextmanager
-def undisturbed() -> Iterator[None]:
-    """^C and its like wait until the block has ended; processes started inside never see ^C, from their first breath.
-
-    A pool that is interrupted while it starts or ends a process may wait for ever.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    came: list[int] = []
-    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    before = {number: signal.signal(number, lambda number, _: came.append(number)) for number in numbers}
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}) if os.name == "posix" else None
-    try:
-        yield
-    finally:
-        if mask is not None:
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        for number, handler in before.items():
-            signal.signal(number, handler)
-    for number in came[:1]:
-        signal.raise_signal(number)
 
 
 def serve_parent() -> None:

@@ -80,7 +80,7 @@ class Place:
     def _vanish(self, swap: bool) -> None:
         self._there = False
         loop = asyncio.get_running_loop()
-        loop.call_soon(self.port.close)
+        loop.call_soon(self.port.vanish)
         if swap:
             loop.call_later(_SWAP_SECONDS, self._come_back_as_another)
 

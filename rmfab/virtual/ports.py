@@ -7,6 +7,7 @@ real adapter.
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -31,12 +32,15 @@ class Port(Protocol):
     def attach(self, board: Board) -> None:
         """Puts *board* behind the port."""
 
-    def close(self) -> None:
+    def vanish(self) -> None:
         """The port goes away, with the host that is on it; `open` brings it back under the same name."""
+
+    def close(self) -> None:
+        """The same for good."""
 
 
 class TcpPort:
-    """A listening socket on loopback; the number that the system chose is kept over `close` and `open`."""
+    """A listening socket on loopback; while the port is away, its number is held by a socket that does not listen."""
 
     _board: Board
 
@@ -44,6 +48,7 @@ class TcpPort:
         self._link = link
         self._number = 0
         self._server: asyncio.Server | None = None
+        self._held: socket.socket | None = None
         self._host: _Host | None = None
         self.url = ""
 
@@ -57,16 +62,31 @@ class TcpPort:
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(self._accept, LOOPBACK, self._number, reuse_address=True, backlog=1)
         self._number = self._server.sockets[0].getsockname()[1]
+        self._let_go()
         self.url = f"{self._link.value}://{LOOPBACK}:{self._number}"
+
+    def vanish(self) -> None:
+        """The port goes away; nobody else gets its number meanwhile."""
+        self.close()
+        if os.name == "posix":  # elsewhere `open` would not get it back either
+            self._held = socket.socket()
+            self._held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            self._held.bind((LOOPBACK, self._number))
 
     def close(self) -> None:
         """The port goes away."""
+        self._let_go()
         if self._server is not None:
             self._server.close()
             self._server = None
         if self._host is not None:
             self._host.cut()
             self._host = None
+
+    def _let_go(self) -> None:
+        if self._held is not None:
+            self._held.close()
+            self._held = None
 
     def _accept(self) -> asyncio.Protocol:
         return _Host(self._board, self._link, self._admit, self._left)

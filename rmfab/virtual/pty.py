@@ -48,6 +48,10 @@ class PtyPort:
         self._name.symlink_to(os.ttyname(self._slave))
         asyncio.get_running_loop().add_reader(self._master, self._readable)
 
+    def vanish(self) -> None:
+        """The terminal goes away; its name is its own."""
+        self.close()
+
     def close(self) -> None:
         """The terminal goes away: its host reads an error."""
         if self._master < 0:

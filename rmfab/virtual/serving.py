@@ -20,8 +20,8 @@ from typing import Any
 
 from rmfab.errors import StationError
 from rmfab.files import make_folder
-from rmfab.nvs.crew import undisturbed
 from rmfab.product.vocabulary import Chip
+from rmfab.signals import undisturbed
 from rmfab.virtual.faults import FaultCall
 from rmfab.virtual.network import Network
 from rmfab.virtual.spec import BoardSpec, Link, Strap

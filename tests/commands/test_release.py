@@ -212,7 +212,8 @@ def test_verify_in_json_also_where_the_answer_is_no(terminal: Terminal, bundle: 
     terminal.well("release", "build", "build", "-o", "plain.rmfab", "--seq", "7", "--no-sbom")
     said = terminal("release", "verify", "plain.rmfab", "--trust", "trust.json", "--json")
     said.refused(5, "nobody has signed")
-    assert json.loads(said.out)["refused"]["class"] == "unsigned"
+    (error,) = json.loads(said.out)["errors"]
+    assert (error["class"], error["where"]) == ("unsigned", "plain.rmfab")
 
 
 def test_a_passphrase_and_none(terminal: Terminal):

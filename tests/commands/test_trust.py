@@ -140,7 +140,7 @@ def test_files_that_are_no_trust_file(terminal: Terminal, owner: Path):
     _trust(terminal, "import", "nowhere.json").refused(3, "nowhere.json")
     _trust(terminal, "import", "a.pub").refused(3, "this is no trust file")
     data = bytearray(Path("t.json").read_bytes())
-    data[40] ^= 1
+    data[3] ^= 1
     Path("t.json").write_bytes(data)
     _trust(terminal, "import", "t.json").refused(5, "altered or damaged")
     _trust(terminal, "add", "a.key", "--role", "release").refused(3, "holds a private key")

@@ -50,7 +50,11 @@ def go(*workers):
 
 
 def answers(worker):
-    text, _ = worker.communicate()
+    """All that a worker has said and was not read yet: `communicate` would lose what lies in the stream's buffer."""
+    worker.stdin.close()
+    text = worker.stdout.read()
+    worker.stdout.close()
+    worker.wait()
     return dict(re.findall(r"^(\d+) (LMP-\d{6})$", text, re.MULTILINE))
 
 

@@ -1,8 +1,18 @@
 """A factory for every test, founded once a session and copied."""
 
+import os
+
 import pytest
 
 from tests.line.floor import copied, found
+
+
+@pytest.fixture(autouse=True)
+def _no_configuration(monkeypatch, tmp_path):
+    """Neither the user's configuration nor the environment reaches a test."""
+    for name in [name for name in os.environ if name.startswith("RMFAB_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
 
 
 @pytest.fixture(scope="session")

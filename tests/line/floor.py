@@ -65,6 +65,13 @@ class Said:
         return [event for event in self.events if event["event"] == "unit"]
 
     @property
+    def refusal(self) -> tuple[int, list[str]]:
+        """Exit code and causes of a command that ended before its line began."""
+        (only,) = self.events
+        assert only["event"] == "error"
+        return self.code, [one["class"] for one in only["errors"]]
+
+    @property
     def unit(self) -> dict[str, Any]:
         """The one verdict."""
         (only,) = self.units

@@ -285,7 +285,7 @@ def test_product_that_does_not_match_the_firmware(tmp_path, old, new):
     factory = found(tmp_path / "ws", units=1, edits=((old, new),))
     with serve([spec()]) as (board,):
         said = factory.run(board.url)
-    assert (said.code, said.events) == (3, [])
+    assert said.refusal == (3, ["config-mismatch"])
     factory.forget_configuration()
     with serve([spec()]) as (board,):
         said = factory.run(board.url)

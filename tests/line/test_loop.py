@@ -8,6 +8,7 @@ import time
 import pytest
 
 from rmfab.board.port import open_port
+from rmfab.line.work import probe
 from tests.line.floor import found, interrupting, serve, spec
 
 
@@ -23,8 +24,9 @@ def a_unit(event):
 
 def looked_at(board, times):
     """Waits until the line has looked at *board* so many times more."""
-    restarts = board.state()["restarts"]
+    restarts, end = board.state()["restarts"], time.monotonic() + 60
     while board.state()["restarts"] < restarts + times:
+        assert time.monotonic() < end
         time.sleep(0.02)
 
 
@@ -54,14 +56,23 @@ def test_until_the_batch_is_used_up(tmp_path):
     assert len(factory.bindings()) == 2
 
 
-def test_same_board_is_not_run_twice(factory):
+def test_same_board_is_not_run_twice(factory, monkeypatch):
     """A board that stays is not worked on again; taken out and put back in, it is, with the same identity."""
+    missed = threading.Event()
+
+    def watched(slot):
+        seen = probe(slot)
+        if seen.board is None:
+            missed.set()
+        return seen
+
+    monkeypatch.setattr("rmfab.line.floor.probe", watched)
 
     def play():
         factory.wait_for(a_unit)
         looked_at(board, 2)
         board.control("vanish")
-        time.sleep(0.3)
+        missed.wait(30)
         board.control("return")
         factory.wait_for(a_unit, 2)
 

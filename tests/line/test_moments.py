@@ -102,8 +102,8 @@ def test_another_board_at_a_slower_baud(factory, monkeypatch):
 @pytest.mark.parametrize(("lost", "outcome"), [(1, "PASS"), (3, "ERROR")])
 def test_lost_answers(factory, monkeypatch, lost, outcome):
     """An answer that is lost leaves open whether its block was taken: the region is begun anew, three times at most."""
-    monkeypatch.setattr("esptool.cmds.DEFAULT_TIMEOUT", 0.3)
-    monkeypatch.setattr("esptool.cmds._get_flash_defl_block_timeout", lambda *_: 0.3)
+    monkeypatch.setattr("esptool.cmds.DEFAULT_TIMEOUT", 1.0)
+    monkeypatch.setattr("esptool.cmds._get_flash_defl_block_timeout", lambda *_: 1.0)
     with serve([spec()]) as (board,), GarblingProxy(board.url, lose=lost) as url:
         said = factory.run(url, command="flash")
         state = board.state()

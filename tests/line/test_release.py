@@ -149,7 +149,7 @@ def test_the_line_does_not_start(mill: Factory, cause: str, command: str):
     with serve([spec()]) as boards:
         said = mill.run(boards[0].url, extra=("--release", str(release)), command=command)
         assert boards[0].state()["commands"] == 0
-    assert (said.code, said.events) == (5, []), said.words
+    assert said.refusal == (5, [cause]), said.words
     assert WORDS[cause] in said.words
     assert mill.bindings() == {}
     assert release_events(mill) == []
@@ -296,7 +296,8 @@ def test_trace_finds_the_units_of_a_release(mill: Factory):
     text = rmfab(mill, "trace", "--release", mill.root / "1.rmfab")[0]
     assert text.count("replaced since") == 1
     assert f"release 1.0.0 ({digest[:16]}…), signed by ci" in rmfab(mill, "trace", next(iter(serials)))[0]
-    assert json.loads(rmfab(mill, "trace", "--signer", "stranger", "--json", code=3)[0] or "{}") == {}
+    refused = json.loads(rmfab(mill, "trace", "--signer", "stranger", "--json", code=3)[0])
+    assert refused["errors"][0]["reason"] == 'no key is called "stranger" here'
 
 
 def test_a_report_of_verify_for_ci(mill: Factory, tmp_path: Path):

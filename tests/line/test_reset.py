@@ -198,7 +198,7 @@ class TestReset:
             factory.run(board.url, command="reset")
             total = board.state()["commands"] - before
         with Zygote() as zygote:
-            for number in (total - 12, total - 6, total - 1):
+            for number in (total - 12, total - 6, total - 2):
                 patched(one.flash_file, **{f"at_{NVS}": OWNER})
                 pid = zygote.spawn()
                 faulty = spec(faults=(f"kill-at={number}",), flash_file=one.flash_file, kill_pid=pid)

@@ -79,7 +79,7 @@ def test_rom_flash_needs_attach_and_erases_first():
     assert _rom_error(rig.words(0x02, 0x400, 1, 0x400, 0x1000, 0)) == 0
     assert rig.board.flash.is_blank(0x1000, 0x1000)
     block = os.urandom(0x400)
-    assert _rom_error(rig.data(0x03, block, 0, check=1)) == 7
+    assert _rom_error(rig.data(0x03, block, 0, check=checksum(block) ^ 1)) == 7
     assert rig.board.flash.is_blank(0x1000, 0x400)
     assert _rom_error(rig.data(0x03, block, 0)) == 0
     assert block == rig.board.flash.read(0x1000, 0x400)
