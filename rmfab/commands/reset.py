@@ -16,6 +16,7 @@ from rmfab.commands.on_slots import port_options, release_option, run_line
 @unknown_option
 @click.option("--via", type=click.Choice(["loader", "console"]), default="loader", show_default=True,
               help="Erase from the loader, or type the firmware's own reset-to-factory.")  # fmt: skip
+@click.option("--serial", help="Which unit it ought to be, where the firmware has closed the download mode.")
 def command(
     ports: tuple[str, ...],
     baud: int | None,
@@ -23,10 +24,12 @@ def command(
     release: Path | None,
     allow_unknown: bool,
     via: str,
+    serial: str | None,
 ) -> None:
     """Factory-reset units: erase nvs, and prove that their identity is untouched and that they are as new.
 
     Never touches the factory partition, nvs_key or esp_secure_cert; the unit keeps node id, key, PoP and label.
+    Firmware that has closed the download mode, as secure boot does by default, resets itself over its console.
 
     \b
     rmfab reset --port /dev/ttyUSB0
@@ -45,5 +48,6 @@ def command(
         json_wanted=json_wanted,
         release=release,
         console_reset=via == "console",
+        serial=serial,
         allow_unknown=allow_unknown,
     )

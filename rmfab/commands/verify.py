@@ -16,7 +16,9 @@ from rmfab.commands.on_slots import port_options, release_option, run_line, unit
 @release_option
 @unknown_option
 @click.option("--junit", type=click.Path(path_type=Path), metavar="FILE", help="Write a report for CI as well.")
-@click.option("--serial", help="Which unit it ought to be, where the MAC cannot be read (socket ports).")
+@click.option(
+    "--serial", help="Which unit it ought to be, where the MAC cannot be read (socket ports, download mode closed)."
+)
 def command(
     ports: tuple[str, ...],
     baud: int | None,

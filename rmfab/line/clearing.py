@@ -2,6 +2,9 @@
 
 The factory partition is proven by MD5, `nvs` (and what `[factory] erase` names) erased, and the unit restarted: it must
 offer provisioning again under the same name. Never touched: the factory partition, `nvs_key`, `esp_secure_cert`.
+
+Firmware that has closed the ROM's download mode leaves the console only: it erases `nvs` itself, and what it says
+afterwards is all that can be proven.
 """
 
 from __future__ import annotations
@@ -34,6 +37,8 @@ def reset(unit: Unit) -> dict[str, Any]:
     if isinstance(unit.slot.link.restart, Unwired):
         raise Skipped("nothing here can bring the board into its loader")
     release = release_of(unit.job)
+    if release.configured.closes_download_mode:
+        return _without_loader(unit)
     loader = _into_loader(unit)
     digest = _own_factory(unit, loader, release)
     if unit.job.console_reset:
@@ -46,6 +51,19 @@ def reset(unit: Unit) -> dict[str, Any]:
     unit.holds_network = False
     await_provisioning(unit)
     return {"erased": erased, "factory": digest}
+
+
+def _without_loader(unit: Unit) -> dict[str, Any]:
+    bind_known(unit)
+    if unit.identity is None:
+        raise Fault(
+            "which unit this is cannot be read: its firmware has closed the download mode",
+            hint="--serial says which one it ought to be",
+            cause="unbound",
+        )
+    erased = _by_console(unit)
+    unit.holds_network = False
+    return {"erased": erased, "download_mode": "closed"}
 
 
 def _by_loader(unit: Unit, loader: Loader, release: Release) -> list[str]:

@@ -134,13 +134,19 @@ class Floor:
             seen = probe(slot)
             if seen.board is None:
                 away = True
-            elif away or seen.board != last:
+            elif away or not (seen.board == last or (seen.closed and self._closes)):
                 return seen.board
             if seen.trouble is not None and seen.trouble.cause != told:
                 told = seen.trouble.cause
                 hint = f"; {seen.trouble.hint}" if seen.trouble.hint else ""
                 self._say(slot, f"{seen.trouble.what}{hint}", "warning")
         return None
+
+    @property
+    def _closes(self) -> bool:
+        """Whether a unit that this run has finished tells its MAC no more."""
+        firmware = self._job.firmware
+        return firmware is not None and firmware.release.configured.closes_download_mode
 
     def _say(self, slot: Slot, text: str, level: str = "info") -> None:
         self._queue.put(Word(timestamp(self._job.now()), self._job.station, slot.name, None, None, level, text))

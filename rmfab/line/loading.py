@@ -38,8 +38,8 @@ _SECURE_CERT = "esp_secure_cert"
 
 def detect(unit: Unit) -> dict[str, Any]:
     """Asks the board what it is and refuses what must not be written to, before anything is given to it."""
-    if Step.FLASH not in unit.job.steps and isinstance(unit.slot.link.restart, Unwired):
-        raise Skipped("nothing here can bring the board into its loader; --serial says which unit it ought to be")
+    if Step.FLASH not in unit.job.steps:
+        _skip_without_loader(unit)
     loader = unit.loader = Loader(unit.port, unit.slot.link)
     unit.facts = loader.connect()
     refuse_security(unit.facts)
@@ -59,6 +59,15 @@ def detect(unit: Unit) -> dict[str, Any]:
             found[_SECURE_CERT] = "not blank"
             unit.say("warning", f"the partition {_SECURE_CERT} of this board is not blank; it is left as it is")
     return found | _described(unit.facts)
+
+
+def _skip_without_loader(unit: Unit) -> None:
+    """Raises Skipped where the unit is to be looked at and cannot be brought into its loader."""
+    firmware, serial = unit.job.firmware, unit.job.serial
+    if isinstance(unit.slot.link.restart, Unwired):
+        raise Skipped("nothing here can bring the board into its loader; --serial says which unit it ought to be")
+    if serial is not None and firmware is not None and firmware.release.configured.closes_download_mode:
+        raise Skipped(f"its firmware has closed the download mode; it ought to be {serial}")
 
 
 def _described(facts: BoardFacts) -> dict[str, Any]:

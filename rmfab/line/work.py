@@ -280,10 +280,12 @@ class Worker:
 class Probe:
     """What is on a slot: the *board* by its MAC (by its chip where it does not tell one), None where none answers.
 
-    *trouble* is what keeps the slot from being looked at, and does not go away by putting a board in.
+    *closed*: its download mode is, so that it tells none. *trouble* is what keeps the slot from being looked at, and
+    does not go away by putting a board in.
     """
 
     board: str | None = None
+    closed: bool = False
     trouble: RmfabError | None = None
 
 
@@ -293,7 +295,7 @@ def probe(slot: Slot) -> Probe:
     try:
         port = open_port(slot.link.address)
         facts = Loader(port, slot.link).connect()
-        return Probe(facts.mac or facts.chip_name)
+        return Probe(facts.mac or facts.chip_name, closed=facts.mac is None)
     except RmfabError as error:
         return Probe(trouble=error if error.cause in _LASTING else None)
     finally:

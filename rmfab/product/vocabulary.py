@@ -111,6 +111,18 @@ class SeqSource(Enum):
 
 
 @unique
+class DownloadMode(Enum):
+    """What secure boot or flash encryption leaves of the ROM's download mode: all, little, or nothing.
+
+    Source: ESP-IDF Kconfig, SECURE_UART_ROM_DL_MODE; `secure_boot_secure_features.c`.
+    """
+
+    OPEN = "open"
+    SECURE = "secure"
+    OFF = "off"
+
+
+@unique
 class QrForm(Enum):
     """The QR payload as JSON, or compact as CONFIG_APP_NETWORK_PROV_COMPACT_QR prints it."""
 

@@ -12,7 +12,7 @@ from enum import Enum
 from typing import Any, Self, TypeVar
 
 from rmfab.product.product import Provisioning
-from rmfab.product.vocabulary import QrForm, Security, Transport
+from rmfab.product.vocabulary import DownloadMode, QrForm, Security, Transport
 
 T = TypeVar("T")
 
@@ -24,7 +24,8 @@ class Configured:
     """None where the build does not say.
 
     *security*, *transport*, *qr* and *name_prefix* are how the firmware offers provisioning. *secure_boot*: it turns
-    secure boot on; *flash_encryption* likewise. *rollback*: an update that is not confirmed is taken back.
+    secure boot on; *flash_encryption* likewise; *download_mode*: what it then leaves of the ROM's. *rollback*: an
+    update that is not confirmed is taken back.
     """
 
     security: Security | None = None
@@ -35,6 +36,7 @@ class Configured:
     flash_encryption: bool | None = None
     rollback: bool | None = None
     anti_rollback: bool | None = None
+    download_mode: DownloadMode | None = None
 
     @classmethod
     def from_sdkconfig(cls, values: Mapping[str, object]) -> Self:
@@ -53,6 +55,12 @@ class Configured:
             flash_encryption=values.get("SECURE_FLASH_ENC_ENABLED") is True,
             rollback=values.get("BOOTLOADER_APP_ROLLBACK_ENABLE") is True,
             anti_rollback=values.get("BOOTLOADER_APP_ANTI_ROLLBACK") is True,
+            download_mode=_chosen(
+                values,
+                SECURE_DISABLE_ROM_DL_MODE=DownloadMode.OFF,
+                SECURE_ENABLE_SECURE_ROM_DL_MODE=DownloadMode.SECURE,
+                SECURE_INSECURE_ALLOW_DL_MODE=DownloadMode.OPEN,
+            ),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -67,12 +75,23 @@ class Configured:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
         """The inverse of `to_json`. Raises ValueError or TypeError for what that does not write."""
-        kinds: Mapping[str, type[Enum]] = {"security": Security, "transport": Transport, "qr": QrForm}
+        kinds: Mapping[str, type[Enum]] = {
+            "security": Security,
+            "transport": Transport,
+            "qr": QrForm,
+            "download_mode": DownloadMode,
+        }
         known: dict[str, Any] = {name: kinds[name](value) for name, value in values.items() if name in kinds}
         rest = {name: value for name, value in values.items() if name not in kinds}
         if not all(isinstance(value, str if name == "name_prefix" else bool) for name, value in rest.items()):
             raise TypeError("configured")
         return cls(**known, **rest)
+
+    @property
+    def closes_download_mode(self) -> bool:
+        """Whether, after its first boot, nothing on a board can be read or written through the ROM any more."""
+        closed = self.download_mode in (DownloadMode.SECURE, DownloadMode.OFF)
+        return closed and bool(self.secure_boot or self.flash_encryption)
 
     def differences(self, provisioning: Provisioning) -> list[tuple[str, object, object]]:
         """Where a product's `[provisioning]` says something else: key, what the build says, what the product says."""

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from enum import Enum, unique
 
-from rmfab.product.vocabulary import Chip
 from rmfab.virtual import loader, slip, stub
 from rmfab.virtual.boot import boot, download_banner
 from rmfab.virtual.command import DATA_OPS, Effect, Op, Reaction
@@ -25,6 +24,7 @@ from rmfab.virtual.reset import ResetCircuit
 from rmfab.virtual.script import (
     Alarm,
     Answer,
+    Burn,
     Enter,
     Listen,
     Pause,
@@ -80,7 +80,7 @@ class Board:
         self._paced = spec.paced is not None
         self._timeline = timeline
         self._on_vanish = on_vanish
-        self._fixed = efuse_words(self.model, spec.base_mac, spec.chip_revision, spec.security)
+        self._fixed = self._burnt_words()
         self._latched = self.strap
         self._decoder = slip.Decoder(loader.FRAME_LIMIT)
         self._loader: RomLoader | Stub | None = None
@@ -187,6 +187,9 @@ class Board:
         else:
             self._play(boot(self.spec, self.flash, reason))
 
+    def _burnt_words(self) -> dict[int, int]:
+        return efuse_words(self.model, self.spec.base_mac, self.spec.chip_revision, self.spec.security)
+
     def _fresh_registers(self) -> Registers:
         return Registers(self.model, self.flash, self._fixed, lambda: self.uart.chip_baud, self._watchdog_armed)
 
@@ -210,7 +213,7 @@ class Board:
             else:
                 self._take(step)
 
-    def _take(self, step: Listen | Serve | Enter | Alarm) -> None:
+    def _take(self, step: Listen | Serve | Enter | Alarm | Burn) -> None:
         match step:
             case Listen(answer):
                 self._answer = answer
@@ -218,6 +221,9 @@ class Board:
                 self._serve(service)
             case Enter(firmware):
                 self.firmware = firmware
+            case Burn(security):
+                self.spec = replace(self.spec, burnt=security)
+                self._fixed = self._burnt_words()
             case Alarm(seconds, steps):
                 self._later(seconds, lambda: self._play(steps))
 
@@ -252,8 +258,8 @@ class Board:
 
     @property
     def _locked(self) -> bool:
-        """Whether the loader is switched off: the ESP32 knows no other secure download mode."""
-        return self.spec.security.secure_download and self.model.chip is Chip.ESP32
+        """Whether the ROM's loader is switched off."""
+        return self.spec.security.no_download
 
     @property
     def _deaf(self) -> bool:

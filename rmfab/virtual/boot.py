@@ -8,21 +8,23 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Generator, Iterator
+from dataclasses import replace
 
 from rmfab.errors import InputError
 from rmfab.release.app_image import AppImage
 from rmfab.release.partition_table import AppSubtype, Partition, PartitionTable, PartitionType
 from rmfab.virtual import app, otadata, rom, secure_boot
-from rmfab.virtual.flash import Flash
+from rmfab.virtual.flash import SECTOR, Flash
 from rmfab.virtual.image_check import NotBootable, segment_lines, verified
 from rmfab.virtual.log import EOL, Log, idf_uses_colours
 from rmfab.virtual.markers import read_bootloader_facts
 from rmfab.virtual.otadata import Entry, OtaState
-from rmfab.virtual.script import Pause, Reset, ResetReason, Script, Step
+from rmfab.virtual.script import Burn, Pause, Reset, ResetReason, Script, Step
 from rmfab.virtual.spec import BoardSpec
 
 _TABLE_OFFSETS = (0xC000, 0x8000)
 _TABLE_SIZE = 0xC00
+_LARGEST_BOOTLOADER = rom.LARGEST_BOOTLOADER + SECTOR
 _MARKED_SIZE = 0x8000  # a bootloader's marker block lies in its first segment
 _FACTORY = -1
 _RETRY_SECONDS = 0.5
@@ -195,8 +197,32 @@ class _Bootloader:
         yield from segment_lines(self._log, self._model, part, image, loading=True)
         if self._spec.security.secure_boot:
             yield from secure_boot.success_lines(self._log, self._flash.seen(part.offset, part.size), image.length)
+        elif self._facts.secure_boot and not (yield from self._turn_secure_boot_on(part, image)):
+            return None
         yield self._log("boot", f"Loaded app from partition at offset 0x{part.offset:x}")
         return image
+
+    def _turn_secure_boot_on(self, part: Partition, app: AppImage) -> Generator[Step, None, bool]:
+        """Burns the digests of the bootloader's keys, if one of them has signed the app too; whether it did."""
+        chip, data = self._model.chip, self._flash.seen(part.offset, part.size)
+        of_app = secure_boot.key_digests(chip, data, app.length)
+        if not of_app:
+            yield self._log.failure("secure_boot_v2", "No signature of the app holds")
+            yield self._log.failure("esp_image", "Secure boot signature verification failed")
+            return False
+        yield self._log("secure_boot_v2", "Secure boot V2 is not enabled yet and eFuse digest keys are not set")
+        yield from secure_boot.success_lines(self._log, data, app.length)
+        own: tuple[str, ...] = ()
+        if self._image is not None:
+            bootloader = self._flash.seen(chip.bootloader_offset, _LARGEST_BOOTLOADER)
+            own = secure_boot.key_digests(chip, bootloader, self._image.length)[: self._model.secure_boot_keys]
+        if not set(own) & set(of_app):
+            yield self._log.failure("secure_boot_v2", "No application key digest matches the bootloader key digest.")
+            yield self._log.failure("boot", "Secure Boot v2 failed (-1)")
+            return False
+        yield from secure_boot.turn_on_lines(self._log, self._model, self._facts, len(own), part.offset)
+        yield Burn(replace(self._spec.security, digests=own, download_mode=self._facts.download_mode))
+        return True
 
     def _give_up(self, words: str) -> Iterator[Step]:
         yield self._log.failure("boot", words)

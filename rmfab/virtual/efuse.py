@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from rmfab.product.vocabulary import Chip
+from rmfab.product.vocabulary import Chip, DownloadMode
 from rmfab.virtual.chips import ChipModel, Field
 
 _ESP32_MAJOR = {0: 0, 1: 1, 2: 3, 3: 7}
@@ -20,14 +20,14 @@ _C2_KEY0_UPPER = 0x20 + 16  # from block 2, where the MAC is
 
 @dataclass(frozen=True)
 class Security:
-    """What has been burnt into a *chip*. *secure_download* leaves the ROM half its commands.
+    """What has been burnt into a *chip*. *download_mode*: what is left of the ROM's; the ESP32 knows no secure one.
 
     *digests* are the SHA-256 in hex of the public keys that secure boot v2 trusts; none where it is off.
     """
 
     chip: Chip
     flash_encryption: bool = False
-    secure_download: bool = False
+    download_mode: DownloadMode = DownloadMode.OPEN
     digests: tuple[str, ...] = ()
 
     @property
@@ -39,6 +39,16 @@ class Security:
     def flags(self) -> int:
         """The flags word of GET_SECURITY_INFO."""
         return self.secure_boot << 0 | self.secure_download << 2
+
+    @property
+    def secure_download(self) -> bool:
+        """Whether the ROM takes half its commands only."""
+        return self.download_mode is DownloadMode.SECURE
+
+    @property
+    def no_download(self) -> bool:
+        """Whether the ROM's loader is switched off."""
+        return self.download_mode is DownloadMode.OFF
 
 
 def efuse_words(model: ChipModel, mac: bytes, revision: int, security: Security) -> dict[int, int]:

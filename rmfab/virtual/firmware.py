@@ -14,7 +14,7 @@ from pathlib import Path
 
 from rmfab.errors import InputError
 from rmfab.files import make_folder, write_file
-from rmfab.product.vocabulary import Chip, QrForm, Security, Transport
+from rmfab.product.vocabulary import Chip, DownloadMode, QrForm, Security, Transport
 from rmfab.release.app_image import (
     APP_DESCRIPTOR,
     APP_DESCRIPTOR_MAGIC,
@@ -89,6 +89,10 @@ _LAYOUTS = {
 _SEPARATE_WINDOWS = {Chip.ESP32, Chip.ESP32S2}
 
 
+STOCK_BOOTLOADER = BootloaderFacts(rollback=True)
+"""That of RainMaker's examples."""
+
+
 def make_build_folder(
     folder: Path,
     chip: Chip,
@@ -110,14 +114,18 @@ def make_build_folder(
     confirms: bool = True,
     secure_version: int = 0,
     secure_boot: bool = False,
+    download_mode: DownloadMode | None = None,
     seed: int = 0,
 ) -> Path:
     """Writes a build folder as `idf.py build` leaves it and returns *folder*; the same arguments give the same bytes.
 
-    *app_size* and *flash_size* in bytes; *seed* chooses the app's filling. *rollback* holds for bootloader and app,
-    *secure_boot* is noted in the configuration only: the images are not signed. Raises InputError where *folder* holds
-    another firmware, a size cannot be had, or a *secure_version* comes without *rollback*.
+    *app_size* and *flash_size* in bytes; *seed* chooses the app's filling. *rollback* holds for bootloader and app.
+    With *secure_boot* the bootloader turns secure boot on and leaves *download_mode* (None: what ESP-IDF's defaults
+    leave); the images are not signed. Raises InputError where *folder* holds another firmware, a size cannot be had, or
+    a *secure_version* comes without *rollback*.
     """
+    if download_mode is None:
+        download_mode = DownloadMode.OPEN if chip is Chip.ESP32 else DownloadMode.SECURE
     if secure_version and not rollback:
         raise InputError("a secure version needs rollback: ESP-IDF has no anti-rollback without it")
     facts = FirmwareFacts(
@@ -126,7 +134,9 @@ def make_build_folder(
     sizes = {"app_size": app_size, "flash_size": flash_size}
     app = make_app(chip, project, version, facts, **sizes, secure_version=secure_version, seed=seed)
     files = {
-        "bootloader/bootloader.bin": make_bootloader(chip, flash_size, rollback=rollback, seed=seed),
+        "bootloader/bootloader.bin": make_bootloader(
+            chip, flash_size, BootloaderFacts(rollback, secure_boot, download_mode), seed=seed
+        ),
         "partition_table/partition-table.bin": rainmaker_table().encode(),
         "ota_data_initial.bin": b"\xff" * 0x2000,
         f"{project}.bin": app,
@@ -138,7 +148,7 @@ def make_build_folder(
                 facts,
                 table_offset=TABLE_OFFSET,
                 secure_version=secure_version,
-                secure_boot=secure_boot,
+                turned_on=download_mode if secure_boot else None,
             )
         ),
     }
@@ -166,16 +176,16 @@ def rainmaker_table() -> PartitionTable:
     )
 
 
-def make_bootloader(chip: Chip, flash_size: int, *, rollback: bool = True, seed: int = 0) -> bytes:
+def make_bootloader(chip: Chip, flash_size: int, facts: BootloaderFacts = STOCK_BOOTLOADER, *, seed: int = 0) -> bytes:
     """A second-stage bootloader image of about 24 KB with descriptor and marker block, for *flash_size* bytes of flash.
 
-    With *rollback* it takes back an update that was not confirmed at its first boot, as RainMaker's examples have it.
+    Stock ones take back an update that was not confirmed at its first boot.
     """
     layout = _LAYOUTS[chip]
     descriptor = BOOTLOADER_DESCRIPTOR.pack(
         BOOTLOADER_DESCRIPTOR_MAGIC, b"", 1, IDF_VERSION.encode(), f"{COMPILE_DATE} {COMPILE_TIME}".encode(), b""
     )
-    head = descriptor + bootloader_marker(BootloaderFacts(rollback))
+    head = descriptor + bootloader_marker(facts)
     data = head + _filling(f"{chip.value} bootloader data", seed, 0x1800 - len(head))
     text = _filling(f"{chip.value} bootloader text", seed, 0x4800)
     return _image(chip, flash_size, layout.boot_iram + 0x10, ((layout.boot_dram, data), (layout.boot_iram, text)))

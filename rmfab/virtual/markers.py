@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from rmfab.errors import InputError
-from rmfab.product.vocabulary import QrForm, Security, Transport
+from rmfab.product.vocabulary import DownloadMode, QrForm, Security, Transport
 
 MARKER = b"RMFABVFW"
 BOOTLOADER_MARKER = b"RMFABVBL"
@@ -44,9 +44,12 @@ class FirmwareFacts:
 
 @dataclass(frozen=True)
 class BootloaderFacts:
-    """How a bootloader was compiled. *rollback*: an update that was not confirmed at its first boot is taken back."""
+    """How a bootloader was compiled. *rollback*: an update that was not confirmed at its first boot is taken back.
+    *secure_boot*: it turns secure boot v2 on, and leaves *download_mode* of the ROM's."""
 
     rollback: bool = False
+    secure_boot: bool = False
+    download_mode: DownloadMode = DownloadMode.OPEN
 
 
 def marker_block(facts: FirmwareFacts) -> bytes:
@@ -58,7 +61,8 @@ def marker_block(facts: FirmwareFacts) -> bytes:
 
 def bootloader_marker(facts: BootloaderFacts) -> bytes:
     """The marker block that `read_bootloader_facts` finds, padded to 4 bytes."""
-    return _block(BOOTLOADER_MARKER, {"rollback": facts.rollback})
+    values = {"rollback": facts.rollback, "secure_boot": facts.secure_boot, "download_mode": facts.download_mode.value}
+    return _block(BOOTLOADER_MARKER, values)
 
 
 def read_facts(app: bytes) -> FirmwareFacts:
@@ -97,7 +101,9 @@ def read_bootloader_facts(bootloader: bytes) -> BootloaderFacts:
     if at < 0:
         return BootloaderFacts()
     try:
-        return BootloaderFacts(bool(_values(bootloader, at, BootloaderFacts)["rollback"]))
+        values = _values(bootloader, at, BootloaderFacts)
+        mode = DownloadMode(values["download_mode"])
+        return BootloaderFacts(bool(values["rollback"]), bool(values["secure_boot"]), mode)
     except (struct.error, ValueError, TypeError) as error:
         raise _unreadable("bootloader", at) from error
 

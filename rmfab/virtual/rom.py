@@ -18,7 +18,7 @@ from rmfab.virtual.log import EOL
 from rmfab.virtual.script import Pause, Reset, ResetReason, Script, Step
 from rmfab.virtual.spec import BoardSpec
 
-_LARGEST_BOOTLOADER = 0x20000
+LARGEST_BOOTLOADER = 0x20000
 _HALT_SECONDS = 0.3
 _REPEATS = 8
 _FLASH_MODES = {0: "QIO", 1: "QOUT", 2: "DIO", 3: "DOUT"}
@@ -51,7 +51,7 @@ def start(spec: BoardSpec, flash: Flash, reason: ResetReason) -> Iterator[Step]:
 def bootloader_image(model: ChipModel, flash: Flash) -> AppImage:
     """The bootloader as it stands in the flash. Raises InputError where it is no sound image."""
     at = model.chip.bootloader_offset
-    return AppImage.parse(flash.read(at, min(_LARGEST_BOOTLOADER, flash.size - at)), "bootloader")
+    return AppImage.parse(flash.read(at, min(LARGEST_BOOTLOADER, flash.size - at)), "bootloader")
 
 
 def _load(spec: BoardSpec, flash: Flash, head: bytes) -> Iterator[Step]:
@@ -80,7 +80,7 @@ def _verify(spec: BoardSpec, flash: Flash, image: AppImage | None) -> Generator[
 
     An image without a sound SHA-256 of its own is none that the signature was made for.
     """
-    data = flash.seen(spec.model.chip.bootloader_offset, _LARGEST_BOOTLOADER + SECTOR)
+    data = flash.seen(spec.model.chip.bootloader_offset, LARGEST_BOOTLOADER + SECTOR)
     if spec.model.chip is Chip.ESP32:
         yield f"secure boot v2 enabled{EOL}"
     else:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import Enum, unique
 from typing import Protocol
 
+from rmfab.virtual.efuse import Security
 from rmfab.virtual.network import Network
 from rmfab.virtual.node import Firmware
 
@@ -105,5 +106,12 @@ class Alarm:
     steps: Iterator[Step]
 
 
-Step = str | Pause | Reset | Listen | Serve | Enter | Alarm
+@dataclass(frozen=True)
+class Burn:
+    """The eFuses are burnt to *security*, for ever."""
+
+    security: Security
+
+
+Step = str | Pause | Reset | Listen | Serve | Enter | Alarm | Burn
 Script = Iterator[Step]

@@ -7,7 +7,7 @@ a switch that is off not at all.
 
 from __future__ import annotations
 
-from rmfab.product.vocabulary import Chip, QrForm, Security, Transport
+from rmfab.product.vocabulary import Chip, DownloadMode, QrForm, Security, Transport
 from rmfab.virtual.markers import FirmwareFacts
 
 
@@ -17,21 +17,32 @@ def sdkconfig(
     *,
     table_offset: int,
     secure_version: int,
-    secure_boot: bool,
+    turned_on: DownloadMode | None,
 ) -> dict[str, bool | int | str]:
-    """The configuration of a firmware with these *facts*; a *secure_version* above 0 switches anti-rollback on."""
+    """The configuration of a firmware with these *facts*; a *secure_version* above 0 switches anti-rollback on.
+
+    *turned_on*: secure boot v2 is, and leaves this of the ROM's download mode.
+    """
     anti_rollback = {"BOOTLOADER_APP_SECURE_VERSION": secure_version} if secure_version else {}
-    signed = {"SECURE_BOOT_V2_ENABLED": True} if secure_boot else {}
     return {
         "IDF_TARGET": chip.value,
         "PARTITION_TABLE_OFFSET": table_offset,
         "BOOTLOADER_APP_ROLLBACK_ENABLE": facts.rollback,
         "BOOTLOADER_APP_ANTI_ROLLBACK": secure_version > 0,
         **anti_rollback,
-        "SECURE_BOOT": secure_boot,
-        **signed,
+        "SECURE_BOOT": turned_on is not None,
+        **(_secure_boot(turned_on) if turned_on is not None else {}),
         "SECURE_FLASH_ENC_ENABLED": False,
         **_provisioning(facts),
+    }
+
+
+def _secure_boot(mode: DownloadMode) -> dict[str, bool]:
+    return {
+        "SECURE_BOOT_V2_ENABLED": True,
+        "SECURE_DISABLE_ROM_DL_MODE": mode is DownloadMode.OFF,
+        "SECURE_ENABLE_SECURE_ROM_DL_MODE": mode is DownloadMode.SECURE,
+        "SECURE_INSECURE_ALLOW_DL_MODE": mode is DownloadMode.OPEN,
     }
 
 

@@ -10,24 +10,28 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from rmfab.errors import InputError
+from rmfab.product.vocabulary import Chip, DownloadMode
 from rmfab.release.secure_boot import SECTOR, Scheme, heeded, signature_blocks
+from rmfab.virtual.chips import ChipModel
 from rmfab.virtual.efuse import Security
 from rmfab.virtual.log import Log
+from rmfab.virtual.markers import BootloaderFacts
 
 _VERSION_RSA = 2
 
 
 def trusted(security: Security, data: bytes, image_length: int) -> bool:
     """Whether the image that *data* begins with may start. *data* reaches to the end of the signature sector, or on."""
-    end = _sector(image_length) + SECTOR
+    return any(digest in security.digests for digest in key_digests(security.chip, data, image_length))
+
+
+def key_digests(chip: Chip, data: bytes, image_length: int) -> tuple[str, ...]:
+    """The digests of the keys that the image has signatures of which *chip* looks at; none where one does not hold."""
     try:
-        blocks = signature_blocks(data[:end], image_length, "image")
+        blocks = signature_blocks(data[: _sector(image_length) + SECTOR], image_length, "image")
     except InputError:
-        return False
-    return any(
-        block.key_digest in security.digests and block.scheme is not Scheme.ECDSA_P384
-        for block in heeded(blocks, security.chip)
-    )
+        return ()
+    return tuple(block.key_digest for block in heeded(blocks, chip) if block.scheme is not Scheme.ECDSA_P384)
 
 
 def first_byte(data: bytes, image_length: int) -> int:
@@ -45,6 +49,35 @@ def success_lines(log: Log, data: bytes, image_length: int) -> Iterator[str]:
     yield log("esp_image", "Verifying image signature...")
     yield log("secure_boot_v2", f"Verifying with {'RSA-PSS' if is_rsa(data, image_length) else 'ECDSA'}...")
     yield log("secure_boot_v2", "Signature verified successfully!")
+
+
+def turn_on_lines(log: Log, model: ChipModel, facts: BootloaderFacts, keys: int, app: int) -> Iterator[str]:
+    """What a bootloader says while it burns the digests of its *keys*; the app lies at the offset *app*.
+
+    Source: the log of ESP-IDF's example security_features_app, and `secure_boot_v2.c`.
+    """
+    found = f"{keys} signature block(s) found appended to the"
+    yield log("secure_boot_v2", "Secure boot digests absent, generating..")
+    for image, offset in (("bootloader", 0), ("app", app)):
+        yield log(
+            "secure_boot_v2", f"Digests successfully calculated, {keys} valid signatures (image offset 0x{offset:x})"
+        )
+        yield log("secure_boot_v2", f"{found} {image}.")
+        if image == "bootloader":
+            yield log("secure_boot_v2", "Burning public key hash to eFuse")
+    yield log("secure_boot_v2", "Application key(0) matches with bootloader key(0).")
+    for slot in range(keys, model.secure_boot_keys):
+        yield log("secure_boot_v2", f"Revoking empty key digest slot ({slot})...")
+    yield log("secure_boot_v2", "blowing secure boot efuse...")
+    match facts.download_mode:
+        case DownloadMode.SECURE:
+            yield log("secure_boot", "Enabling Security download mode...")
+        case DownloadMode.OFF:
+            yield log("secure_boot", "Disable ROM Download mode...")
+        case DownloadMode.OPEN:
+            yield log("secure_boot", "UART ROM Download mode kept enabled - SECURITY COMPROMISED", "W")
+    yield log("secure_boot", "Disable hardware & software JTAG...")
+    yield log("secure_boot_v2", "Secure boot permanently enabled")
 
 
 def _sector(image_length: int) -> int:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from enum import Enum, unique
 from pathlib import Path
 
-from rmfab.product.vocabulary import Chip
+from rmfab.product.vocabulary import Chip, DownloadMode
 from rmfab.virtual.chips import MODELS, ChipModel
 from rmfab.virtual.efuse import Security
 from rmfab.virtual.faults import Fault, FaultCall
@@ -44,8 +44,8 @@ class BoardSpec:
     *strap* None is `run` where the host has reset lines and `download` where it has none. *paced* None is as fast as
     can be, otherwise bytes and flash take their time: at the negotiated rate, and at most at *paced* baud where that is
     not 0. *kill_pid* is the process that the fault `kill-at` ends. *networks* are the Wi-Fi networks around it.
-    *secure_boot_digests*: secure boot v2 is burnt, for the public keys of these SHA-256 in hex. A board burns no eFuses
-    by itself, whatever its bootloader was built to do.
+    *secure_boot_digests*: secure boot v2 is burnt, for the public keys of these SHA-256 in hex. *burnt* is all that is
+    burnt, once the board's own bootloader has done so; it lasts as long as the board's process.
     """
 
     chip: Chip
@@ -61,6 +61,7 @@ class BoardSpec:
     kill_pid: int | None = None
     networks: tuple[Network, ...] = NEIGHBOURS
     secure_boot_digests: tuple[str, ...] = ()
+    burnt: Security | None = None
 
     def __post_init__(self) -> None:
         if self.mac is not None and (len(self.mac) != 6 or self.mac[0] & 1):
@@ -108,13 +109,21 @@ class BoardSpec:
     @property
     def security(self) -> Security:
         """What has been burnt."""
+        if self.burnt is not None:
+            return self.burnt
         nobodys = (_NOBODYS_DIGEST,) if self.has(Fault.SECURE_BOOT) else ()
         return Security(
             self.model.chip,
             flash_encryption=self.has(Fault.FLASH_ENCRYPTION),
-            secure_download=self.has(Fault.SECURE_DOWNLOAD),
+            download_mode=self._download_mode,
             digests=self.secure_boot_digests or nobodys,
         )
+
+    @property
+    def _download_mode(self) -> DownloadMode:
+        if not self.has(Fault.SECURE_DOWNLOAD):
+            return DownloadMode.OPEN
+        return DownloadMode.OFF if self.model.chip is Chip.ESP32 else DownloadMode.SECURE
 
     @property
     def boot_strap(self) -> Strap:
@@ -126,7 +135,7 @@ class BoardSpec:
     def swapped(self) -> BoardSpec:
         """Another board of the same make: other MAC, its own blank flash, no faults."""
         mac = self.base_mac[:3] + hashlib.sha256(self.base_mac).digest()[:3]
-        return replace(self, mac=mac, flash_file=None, faults=())
+        return replace(self, mac=mac, flash_file=None, faults=(), burnt=None)
 
 
 def derived_mac(chip: Chip, index: int) -> bytes:

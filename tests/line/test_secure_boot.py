@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 
 import pytest
 
-from rmfab.product.vocabulary import Chip
+from rmfab.line.work import probe
+from rmfab.product.vocabulary import Chip, DownloadMode
 from rmfab.release.release import open_release
 from rmfab.release.secure_boot import Scheme
-from tests.line.floor import copied, found, serve, spec
+from tests.line.floor import copied, found, interrupting, serve, spec
 from tests.release.test_secure_boot import KEYS, signed
 
 CHIP = Chip.ESP32C6
@@ -108,6 +111,80 @@ def test_an_open_board_is_warned_of(plant, turns_on, words):
     (warning,) = said.logs
     assert words.format(f"{digest[:16]}…") in warning
     assert "secure_boot" not in said.step("detect")["measurements"]
+
+
+@pytest.mark.parametrize("mode", [DownloadMode.SECURE, DownloadMode.OFF], ids=lambda mode: mode.value)
+def test_a_first_boot_that_closes_the_download_mode(tmp_path, mode):
+    """The whole line passes: what needs the loader comes before that boot, and the reset goes over the console.
+    Afterwards verify and reset need the serial, and nobody writes to the board again."""
+    plant = found(tmp_path / "ws", CHIP, units=2, secure_boot=True, download_mode=mode)
+    sign_build(plant.root / "build", KEY)
+    with serve([spec(CHIP)]) as (board,):
+        said = plant.run(board.url)
+        assert said.code == 0, said.unit["reason"]
+        (warning,) = said.logs
+        assert "no line can read or write it again" in warning
+        assert said.step("reset")["measurements"] == {"erased": ["nvs"], "download_mode": "closed"}
+        serial = said.unit["serial"]
+        for command in ("verify", "reset"):
+            again = plant.run(board.url, command=command, extra=("--serial", serial))
+            assert again.code == 0, again.unit["reason"]
+            assert again.unit["serial"] == serial
+        assert plant.run(board.url, command="verify").code != 0
+        unnamed = plant.run(board.url, command="reset")
+        assert unnamed.verdict == ("FAIL", "unbound")
+        assert "--serial" in unnamed.unit["reason"]
+        refused = plant.run(board.url)
+    assert refused.code != 0
+    assert refused.steps()["detect"] != "PASS"
+    assert list(plant.bindings().values()) == [serial]
+    plant.check()
+
+
+@pytest.mark.parametrize("mode", [DownloadMode.SECURE, DownloadMode.OFF], ids=lambda mode: mode.value)
+def test_a_closed_unit_that_stays_on_its_slot(tmp_path, mode, monkeypatch):
+    """In a loop it is not taken for a new board, though it tells its MAC no more; the next one is worked on."""
+    monkeypatch.setattr("rmfab.line.floor._POLL_SECONDS", 0.05)
+    plant = found(tmp_path / "ws", CHIP, units=2, secure_boot=True, download_mode=mode)
+    sign_build(plant.root / "build", KEY)
+
+    def play():
+        plant.wait_for(lambda event: event["event"] == "unit")
+        restarts = board.state()["restarts"]
+        while board.state()["restarts"] < restarts + 3:
+            time.sleep(0.05)
+        board.control("vanish")
+        missed.wait(60)
+        board.control("swap")
+        plant.wait_for(lambda event: event["event"] == "unit", 2)
+
+    missed = threading.Event()
+
+    def watched(slot):
+        seen = probe(slot)
+        if seen.board is None:
+            missed.set()
+        return seen
+
+    monkeypatch.setattr("rmfab.line.floor.probe", watched)
+    with serve([spec(CHIP)]) as (board,), interrupting(play):
+        said = plant.run(board.url, extra=("--loop",))
+    assert [(unit["outcome"], unit["class"]) for unit in said.units] == [("PASS", None)] * 2
+    assert len({unit["mac"] for unit in said.units}) == 2
+
+
+def test_a_download_mode_that_stays_open(tmp_path):
+    """With secure boot burnt by its first boot the unit is reset through its loader, and flashed again, as ever."""
+    plant = found(tmp_path / "ws", CHIP, units=1, secure_boot=True, download_mode=DownloadMode.OPEN)
+    digest = sign_build(plant.root / "build", KEY)
+    with serve([spec(CHIP)]) as (board,):
+        said = plant.run(board.url)
+        assert said.code == 0, said.unit["reason"]
+        assert "its download mode stays open" in said.logs[0]
+        assert "factory" in said.step("reset")["measurements"]
+        again = plant.run(board.url)
+    assert again.code == 0, again.unit["reason"]
+    assert again.step("detect")["measurements"]["secure_boot_digests"] == [digest]
 
 
 def test_signed_images_of_a_build_without_secure_boot_are_no_news(plant):

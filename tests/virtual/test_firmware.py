@@ -21,7 +21,14 @@ from rmfab.release.partition_table import PartitionTable
 from rmfab.release.preflight import inspect_release
 from rmfab.release.release import open_release
 from rmfab.virtual.firmware import make_app, make_bootloader, make_build_folder, rainmaker_table
-from rmfab.virtual.markers import MARKER, FirmwareFacts, marker_block, read_bootloader_facts, read_facts
+from rmfab.virtual.markers import (
+    MARKER,
+    BootloaderFacts,
+    FirmwareFacts,
+    marker_block,
+    read_bootloader_facts,
+    read_facts,
+)
 
 APP_SIZE = 0x20000
 
@@ -164,7 +171,7 @@ def test_a_damaged_marker_is_an_input_error(block: bytes):
 @pytest.mark.parametrize("rollback", [True, False])
 def test_a_bootloader_tells_whether_it_has_rollback(rollback: bool):
     """Rollback stands in the bootloader's image, which stays as long as it is; a bootloader of others has none."""
-    data = make_bootloader(Chip.ESP32C6, 4 << 20, rollback=rollback)
+    data = make_bootloader(Chip.ESP32C6, 4 << 20, BootloaderFacts(rollback))
     assert AppImage.parse(data, "bootloader.bin").bootloader is not None
     assert len(data) == len(make_bootloader(Chip.ESP32C6, 4 << 20))
     assert read_bootloader_facts(data).rollback is rollback

@@ -13,7 +13,7 @@ from rmfab.product.vocabulary import Chip
 from rmfab.release.partition_table import DataSubtype, Partition, PartitionTable, PartitionType
 from rmfab.virtual import otadata
 from rmfab.virtual.firmware import make_app, make_bootloader
-from rmfab.virtual.markers import FirmwareFacts
+from rmfab.virtual.markers import BootloaderFacts, FirmwareFacts
 from rmfab.virtual.otadata import Entry, OtaState
 from tests.virtual.rig import APP, FCTRY, NVS, OTADATA, TABLE, Rig, build_folder, factory_image, parts, plain
 
@@ -230,7 +230,7 @@ def test_a_bootloader_without_rollback_takes_nothing_back(state):
 
 def test_a_bootloader_of_others_has_no_rollback():
     """A bootloader without a marker block is one that ESP-IDF's defaults made."""
-    stock = make_bootloader(Chip.ESP32C3, 4 << 20, rollback=False)
+    stock = make_bootloader(Chip.ESP32C3, 4 << 20, BootloaderFacts(rollback=False))
     assert b"RMFABVBL" in stock
     rig = _rig(_entry(1), _entry(2, NEW), more=[(0, _unmarked(stock))])
     rig.boot()

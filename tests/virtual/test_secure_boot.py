@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from rmfab.product.vocabulary import Chip
+from rmfab.product.vocabulary import Chip, DownloadMode
 from rmfab.release.app_image import AppImage
 from rmfab.release.secure_boot import SECTOR, Scheme, signature_blocks
 from rmfab.virtual.chips import MODELS
-from rmfab.virtual.firmware import _image
+from rmfab.virtual.firmware import _image, make_bootloader
+from rmfab.virtual.markers import BootloaderFacts
 from rmfab.virtual.serving import spec_from_json, spec_to_json
-from rmfab.virtual.spec import BoardSpec
+from rmfab.virtual.spec import BoardSpec, Strap
 from tests.release.test_secure_boot import KEYS, MAKERS, signed
 from tests.virtual.rig import APP, Rig, parts
 
@@ -129,8 +130,80 @@ def test_the_largest_bootloader_that_a_rom_reads():
         assert "secure boot verification failed" in text
 
 
+def _turning_on(folder, chip, mode, bootloader, app):
+    """Firmware that turns secure boot on; bootloader and app are signed by lists of keys."""
+    at = MODELS[chip].chip.bootloader_offset
+    images = dict(parts(chip)) | {at: make_bootloader(chip, 4 << 20, BootloaderFacts(True, True, mode))}
+    for offset, keys in ((at, bootloader), (APP, app)):
+        if keys:
+            images[offset] = signed(folder, *keys, image=images[offset])
+    return list(images.items())
+
+
+@pytest.mark.parametrize(
+    ("chip", "scheme", "mode", "words"),
+    [
+        (CHIP, Scheme.ECDSA_P256, DownloadMode.SECURE, "secure_boot: Enabling Security download mode..."),
+        (CHIP, Scheme.RSA_3072, DownloadMode.OFF, "secure_boot: Disable ROM Download mode..."),
+        (Chip.ESP32, Scheme.RSA_3072, DownloadMode.OPEN, "kept enabled - SECURITY COMPROMISED"),
+        (Chip.ESP32S3, Scheme.RSA_3072, DownloadMode.SECURE, "Revoking empty key digest slot (2)..."),
+        (Chip.ESP32C2, Scheme.ECDSA_P256, DownloadMode.SECURE, "1 signature block(s) found appended to the app."),
+    ],
+    ids=lambda value: getattr(value, "value", ""),
+)
+def test_the_first_boot_burns_the_bootloaders_key(tmp_path, chip, scheme, mode, words):
+    """It burns the digest and what it leaves of the download mode, and boots on; from then on the ROM looks, too."""
+    key = KEYS[scheme]
+    firmware = _turning_on(tmp_path, chip, mode, [key], [key])
+    rig = Rig(chip, parts=firmware)
+    first = rig.boot(2)
+    assert words in first
+    assert "secure_boot_v2: Secure boot permanently enabled" in first
+    assert FIRMWARE in first
+    burnt = rig.board.spec.security
+    assert (burnt.digests, burnt.download_mode) == (_digests(firmware, chip), mode)
+    second = rig.boot(2)
+    assert "secure boot verification succeeded" in second
+    assert "permanently enabled" not in second
+    assert FIRMWARE in second
+    assert rig.board.spec.swapped().security.digests == ()
+
+
+@pytest.mark.parametrize("mode", list(DownloadMode), ids=lambda mode: mode.value)
+def test_what_is_left_of_the_download_mode(tmp_path, mode):
+    """All, or no register and no code any more, or no answer at all."""
+    rig = Rig(CHIP, parts=_turning_on(tmp_path, CHIP, mode, [KEY], [KEY]))
+    rig.boot(2)
+    rig.board.strap = Strap.DOWNLOAD
+    rig.board.restart()
+    rig.timeline.run(0.2)
+    answers = rig.sync()
+    assert bool(answers) is (mode is not DownloadMode.OFF)
+    if answers:
+        status = rig.words(0x0A, 0x60000000)[0][2][0]
+        assert bool(status) is (mode is DownloadMode.SECURE)
+
+
+@pytest.mark.parametrize(
+    ("bootloader", "app", "words"),
+    [
+        ([KEY], [], "Secure boot signature verification failed"),
+        ([KEY], [OTHER], "No application key digest matches"),
+        ([], [KEY], "Secure Boot v2 failed"),
+    ],
+    ids=["unsigned app", "another key", "unsigned bootloader"],
+)
+def test_a_first_boot_that_burns_nothing(tmp_path, bootloader, app, words):
+    """Images that the board would not boot again are not started once, and the eFuses stay as they are."""
+    rig = Rig(CHIP, parts=_turning_on(tmp_path, CHIP, DownloadMode.SECURE, bootloader, app))
+    text = rig.boot(2)
+    assert words in text
+    assert FIRMWARE not in text
+    assert not rig.board.spec.security.secure_boot
+
+
 def test_an_open_board_starts_signed_images(tmp_path):
-    """Without secure boot the signatures mean nothing, and none is burnt."""
+    """Of a bootloader that does not turn secure boot on: the signatures mean nothing, and none is burnt."""
     rig = Rig(CHIP, parts=_signed(tmp_path, CHIP, [KEY], [KEY]))
     text = rig.boot()
     assert "secure boot" not in text.lower()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rmfab.errors import RmfabError
-from rmfab.product.vocabulary import Chip
+from rmfab.product.vocabulary import Chip, DownloadMode
 from rmfab.release.release import APP, BOOTLOADER, Release
 from rmfab.release.secure_boot import SignatureBlock, heeded
 
@@ -53,7 +53,8 @@ def refuse_security(facts: BoardFacts) -> None:
     if security.secure_download:
         raise Refused(
             "the board is in secure download mode: its flash can neither be read nor proven",
-            hint="such a board was made for another release; set it aside",
+            hint="a unit whose firmware has closed it: `rmfab verify --serial`, `rmfab reset --serial`; another board "
+            "is set aside",
             cause="secure-download-mode",
         )
     if security.flash_encryption:
@@ -113,10 +114,15 @@ def foretell_secure_boot(facts: BoardFacts, release: Release) -> str | None:
         return None
     digests = _shortened([block.key_digest for block in blocks])
     will = "will" if release.configured.secure_boot else "may (the build does not say)"
+    if release.configured.closes_download_mode:
+        after = "no line can read or write it again: only its console resets it"
+    elif release.configured.download_mode is DownloadMode.OPEN:
+        after = "its download mode stays open"
+    else:
+        after = "where the build does not keep the download mode open, no line reaches it again"
     return (
         f"the bootloader is signed for secure boot: at its first boot it {will} burn the key digest {digests} into the "
-        "eFuses, for ever; the board then boots nothing that is signed with another key, and where the build does not "
-        "keep the download mode open, no line reaches it again"
+        f"eFuses, for ever; the board then boots nothing that is signed with another key, and {after}"
     )
 
 
