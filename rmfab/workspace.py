@@ -291,6 +291,12 @@ def create_workspace(
     Raises InputError, before anything is written, where an argument cannot stand in product.toml.
     """
     name = name or folder.resolve().name
+    if name != name.encode("utf-8", "replace").decode():
+        raise InputError(
+            "this name is no text in UTF-8",
+            where=repr(name),
+            hint="--name NAME, or a locale that knows its letters (LC_ALL=C.UTF-8)",
+        )
     text = shipped("templates", FILE_NAME).read_text(encoding="utf-8")
     values = {
         "NAME": name,

@@ -275,9 +275,9 @@ def test_a_terminal_that_cannot_show_a_letter(tmp_path: Path) -> None:
     """A letter that the terminal's encoding lacks is written another way; the command goes on."""
     product = '[product]\nname = "Lämpchen ☀"\nchip = "esp32"\nserial = "L-{n}"\n'
     (tmp_path / "product.toml").write_text(product, encoding="utf-8")
-    said = process("ca", "show", cwd=tmp_path / ".", PYTHONIOENCODING="ascii", PYTHONUTF8="0")
+    said = process("ca", "show", cwd=tmp_path / ".", PYTHONIOENCODING="ascii", PYTHONUTF8="0", LC_ALL="C.UTF-8")
     assert said.code == 3
-    said = process("init", "L\u00e4mpchen", cwd=tmp_path, PYTHONIOENCODING="ascii", PYTHONUTF8="0")
+    said = process("init", "L\u00e4mpchen", cwd=tmp_path, PYTHONIOENCODING="ascii", PYTHONUTF8="0", LC_ALL="C.UTF-8")
     assert said.code == 0, said.err
 
 

@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import lru_cache
@@ -306,7 +307,8 @@ class _Maker:
 
 @lru_cache(maxsize=2)
 def _authority(certificate: bytes, key: bytes) -> CertificateAuthority:
-    return CertificateAuthority.from_portable(certificate, key)
+    with _turn:
+        return CertificateAuthority.from_portable(certificate, key)
 
 
 def _check_pair(record: SealedRecord, certificate: bytes, key_der: Secret[bytes]) -> None:
@@ -321,7 +323,8 @@ def _check_pair(record: SealedRecord, certificate: bytes, key_der: Secret[bytes]
 
 def _in_processes(recipe: Recipe, specs: Iterator[ChunkSpec], jobs: int) -> Generator[ChunkResult, None, None]:
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_start_worker, initargs=(recipe,))
+    order = recipe, context.Lock()
+    pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_start_worker, initargs=order)
     waiting: deque[Future[ChunkResult]] = deque()
     try:
         with undisturbed():
@@ -338,11 +341,14 @@ def _in_processes(recipe: Recipe, specs: Iterator[ChunkSpec], jobs: int) -> Gene
 
 
 _recipes: list[Recipe] = []
+_turn: AbstractContextManager[object] = nullcontext()
+"""Held while a token is opened: SoftHSM, for one, may fail where two processes do so at once."""
 
 
-def _start_worker(recipe: Recipe) -> None:
+def _start_worker(recipe: Recipe, turn: AbstractContextManager[object]) -> None:
+    global _turn
     serve_parent()
-    _recipes[:] = [recipe]
+    _recipes[:], _turn = [recipe], turn
 
 
 def _work(spec: ChunkSpec) -> ChunkResult:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from datetime import timedelta
 from pathlib import Path
@@ -64,7 +65,11 @@ def test_a_validity_past_the_last_year_ends_with_it() -> None:
 def test_it_is_saved_once_and_loaded(tmp_path: Path, ca: CertificateAuthority, secret: Secret[str] | None) -> None:
     """Certificate 0644, key 0600 in a 0700 folder, encrypted where asked for; a second CA is refused."""
     folder = tmp_path / "ca"
-    ca.save(folder, secret)
+    before = os.umask(0o022)
+    try:
+        ca.save(folder, secret)
+    finally:
+        os.umask(before)
     assert [path.stat().st_mode & 0o777 for path in (folder, folder / "ca.key")] == [0o700, 0o600]
     assert (folder / "ca.crt").stat().st_mode & 0o077 == 0o044
     assert (b"ENCRYPTED" in (folder / "ca.key").read_bytes()) is (secret is not None)

@@ -67,8 +67,9 @@ def test_every_file_of_the_shelf(shelf: Path, bench: Bench):
         head, nothing = bench.ask(f"/{name}", "HEAD")
         assert (head.status, nothing) == (200, b"")
         assert {key: head.headers[key] for key in wanted} == wanted
-    assert Access("127.0.0.1", "GET", f"/{FIRST.image}", 200, len(APP)) == bench.accesses.get(timeout=60)
-    assert Access("127.0.0.1", "HEAD", f"/{FIRST.image}", 200, 0) == bench.accesses.get(timeout=60)
+    told = [bench.accesses.get(timeout=60) for _ in range(10)]  # of two connections the later may be told of first
+    for access in (("GET", len(APP)), ("HEAD", 0)):
+        assert Access("127.0.0.1", access[0], f"/{FIRST.image}", 200, access[1]) in told
 
 
 def test_ranges_and_conditions(bench: Bench):
@@ -304,7 +305,7 @@ def test_clients_that_stall_keep_nobody_waiting(bench: Bench):
 
 def test_clients_that_stall_are_let_go(shelf: Path, papers: Papers):
     """After its patience the server ends what stalls: in the handshake, in a request, between two."""
-    with running(shelf, papers, patience=1) as bench:
+    with running(shelf, papers, patience=3) as bench:
         with socket.create_connection(("127.0.0.1", bench.port), timeout=30) as silent:
             assert silent.recv(100) == b""
         assert bench.answers("GET /latest.json HT") == b""
@@ -313,7 +314,7 @@ def test_clients_that_stall_are_let_go(shelf: Path, papers: Papers):
 
 def test_a_client_that_trickles_is_let_go(shelf: Path, papers: Papers):
     """The patience is for a whole request: a byte now and then does not hold a place for ever."""
-    with running(shelf, papers, patience=1) as bench, bench.speak("GET /latest.json HTTP/1.1") as slow:
+    with running(shelf, papers, patience=3) as bench, bench.speak("GET /latest.json HTTP/1.1") as slow:
         assert any(_ended(slow) for _ in range(10_000))
 
 
@@ -329,7 +330,7 @@ def _ended(connection: ssl.SSLSocket) -> bool:
 
 def test_a_client_that_does_not_read_is_let_go(shelf: Path, papers: Papers, large: str):
     """Nor does a download hold its place for ever when nobody takes what is sent."""
-    with running(shelf, papers, patience=1) as bench, bench.speak(f"GET {large} HTTP/1.1", "", ""):
+    with running(shelf, papers, patience=3) as bench, bench.speak(f"GET {large} HTTP/1.1", "", ""):
         access = bench.accesses.get(timeout=60)
         assert access.sent < LARGE
 
@@ -386,7 +387,7 @@ def test_the_url(shelf: Path, papers: Papers):
 
 def curl(bench: Bench, *argv: str, cwd: Path) -> str:
     """What curl says, the CA being the only one it trusts."""
-    command = ["curl", "--silent", "--show-error", "--fail", "--cacert", str(bench.ca), *argv]
+    command = ["curl", "-q", "--noproxy", "*", "--silent", "--show-error", "--fail", "--cacert", str(bench.ca), *argv]
     done = subprocess.run(command, cwd=cwd, capture_output=True, timeout=60)
     assert done.returncode == 0, done.stderr
     return done.stdout.decode("latin-1")
@@ -411,6 +412,8 @@ def test_curl(bench: Bench, large: str, shelf: Path, tmp_path: Path):
 
 def test_curl_without_the_ca(bench: Bench, tmp_path: Path):
     """A client that does not know the CA does not get to ask."""
-    done = subprocess.run(["curl", "-sS", f"https://localhost:{bench.port}/latest.json"], capture_output=True)
+    done = subprocess.run(
+        ["curl", "-q", "--noproxy", "*", "-sS", f"https://localhost:{bench.port}/latest.json"], capture_output=True
+    )
     assert (done.returncode, done.stdout) == (60, b"")
     assert bench.accesses.empty()

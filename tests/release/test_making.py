@@ -49,6 +49,13 @@ def provenance(folder: Path, environment: dict[str, str]) -> dict:
     return json.loads(document.data)
 
 
+@pytest.fixture(autouse=True)
+def _no_other_repository(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hook of git runs its commands with its own repository in the environment."""
+    for name in [name for name in os.environ if name.startswith("GIT_")]:
+        monkeypatch.delenv(name)
+
+
 @pytest.fixture
 def repository(build_folder: Path) -> Path:
     """The build folder inside a git repository of one commit, made at a fixed time."""
