@@ -45,7 +45,9 @@ class _FaultType(click.ParamType):  # type: ignore[type-arg]
 )
 @click.option("--paced", metavar="BAUD|on", help="Let bytes and flash take their time, at most at BAUD.")
 @click.option("--fault", "faults", type=_FaultType(), multiple=True, metavar="NAME", help="What is wrong with a board.")
-@click.option("--state", type=click.Path(file_okay=False, path_type=Path), help="Folder that keeps the boards' flash.")
+@click.option(
+    "--state", type=click.Path(file_okay=False, path_type=Path), help="Folder that keeps the boards' flash and eFuses."
+)
 @click.option("--mac", metavar="MAC", help="MAC of the first board; the others count on from it.")
 @click.option("--flash-size", type=click.Choice(_SIZES), default="4MB", show_default=True)
 @click.option(

@@ -143,18 +143,20 @@ def remove(
 def sign(file: Path, keys: tuple[str, ...], passphrase_file: Path | None, as_json: bool) -> None:
     """Agree to a change that another keeper wrote with --output: add a signature to FILE.
 
-    Says what it would change in the trust file of this workspace. Once enough have signed, `rmfab trust import FILE`
-    puts it in force.
+    Says first what it would change in the trust file of this workspace. Once enough have signed,
+    `rmfab trust import FILE` puts it in force.
     """
     from rmfab.files import changing
+    from rmfab.signing.judge import judge_proposal
     from rmfab.signing.trust import load_trust
+    from rmfab.workspace import now
 
     old = in_force(trust_workspace())
-    signers = open_keys(keys, passphrase_file)
     with changing(file):
         envelope, new = load_trust(file)
+        judge_proposal(old, envelope, new, now(), str(file))
         tell_changes(new, old)
-        for signer in signers:
+        for signer in open_keys(keys, passphrase_file):
             envelope = envelope.signed(signer)
         propose(file, old, envelope, replaces=True)
     _tell(new, as_json)

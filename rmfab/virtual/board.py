@@ -68,7 +68,8 @@ class Board:
         timeline: Timeline,
         on_vanish: Callable[[bool], None] = lambda _swap: None,
     ) -> None:
-        self.spec = spec
+        self._efuses = None if spec.flash_file is None else spec.flash_file.with_suffix(".efuses")
+        self.spec = spec if self._efuses is None else replace(spec, burnt=spec.security.kept(self._efuses))
         self.model = spec.model
         self.flash = Flash(spec.real_flash_size, spec.flash_file)
         self.uart = Uart(timeline, spec.paced)
@@ -224,6 +225,8 @@ class Board:
             case Burn(security):
                 self.spec = replace(self.spec, burnt=security)
                 self._fixed = self._burnt_words()
+                if self._efuses is not None:
+                    security.keep(self._efuses)
             case Alarm(seconds, steps):
                 self._later(seconds, lambda: self._play(steps))
 

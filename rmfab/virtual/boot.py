@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Generator, Iterator
-from dataclasses import replace
 
 from rmfab.errors import InputError
 from rmfab.release.app_image import AppImage
@@ -221,7 +220,7 @@ class _Bootloader:
             yield self._log.failure("boot", "Secure Boot v2 failed (-1)")
             return False
         yield from secure_boot.turn_on_lines(self._log, self._model, self._facts, len(own), part.offset)
-        yield Burn(replace(self._spec.security, digests=own, download_mode=self._facts.download_mode))
+        yield Burn(self._spec.security.burning(own, self._facts.download_mode))
         return True
 
     def _give_up(self, words: str) -> Iterator[Step]:

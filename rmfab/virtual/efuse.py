@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
+from rmfab.files import write_file
 from rmfab.product.vocabulary import Chip, DownloadMode
 from rmfab.virtual.chips import ChipModel, Field
 
@@ -49,6 +52,23 @@ class Security:
     def no_download(self) -> bool:
         """Whether the ROM's loader is switched off."""
         return self.download_mode is DownloadMode.OFF
+
+    def burning(self, digests: tuple[str, ...], download_mode: DownloadMode) -> Security:
+        """With secure boot on and the download mode no wider than before: what is burnt stays burnt."""
+        modes = list(DownloadMode)
+        return replace(self, digests=digests, download_mode=max(self.download_mode, download_mode, key=modes.index))
+
+    def kept(self, path: Path) -> Security | None:
+        """With what *path* remembers to have been burnt; None where it remembers nothing."""
+        if not path.exists():
+            return None
+        values = json.loads(path.read_bytes())
+        return self.burning(tuple(values["digests"]), DownloadMode(values["download_mode"]))
+
+    def keep(self, path: Path) -> None:
+        """Lets *path* remember it."""
+        values = {"digests": self.digests, "download_mode": self.download_mode.value}
+        write_file(path, json.dumps(values).encode() + b"\n", force=True)
 
 
 def efuse_words(model: ChipModel, mac: bytes, revision: int, security: Security) -> dict[int, int]:

@@ -121,11 +121,13 @@ def make_build_folder(
 
     *app_size* and *flash_size* in bytes; *seed* chooses the app's filling. *rollback* holds for bootloader and app.
     With *secure_boot* the bootloader turns secure boot on and leaves *download_mode* (None: what ESP-IDF's defaults
-    leave); the images are not signed. Raises InputError where *folder* holds another firmware, a size cannot be had, or
-    a *secure_version* comes without *rollback*.
+    leave); the images are not signed. Raises InputError where *folder* holds another firmware, a size cannot be had, a
+    *secure_version* comes without *rollback*, or the chip has no such *download_mode*.
     """
     if download_mode is None:
         download_mode = DownloadMode.OPEN if chip is Chip.ESP32 else DownloadMode.SECURE
+    if download_mode is DownloadMode.SECURE and chip is Chip.ESP32:
+        raise InputError("the ESP32 has no secure download mode: its own can be open or off")
     if secure_version and not rollback:
         raise InputError("a secure version needs rollback: ESP-IDF has no anti-rollback without it")
     facts = FirmwareFacts(

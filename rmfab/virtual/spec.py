@@ -45,7 +45,7 @@ class BoardSpec:
     can be, otherwise bytes and flash take their time: at the negotiated rate, and at most at *paced* baud where that is
     not 0. *kill_pid* is the process that the fault `kill-at` ends. *networks* are the Wi-Fi networks around it.
     *secure_boot_digests*: secure boot v2 is burnt, for the public keys of these SHA-256 in hex. *burnt* is all that is
-    burnt, once the board's own bootloader has done so; it lasts as long as the board's process.
+    burnt, once the board's own bootloader has done so; a file beside *flash_file* keeps it.
     """
 
     chip: Chip

@@ -169,6 +169,18 @@ def test_the_first_boot_burns_the_bootloaders_key(tmp_path, chip, scheme, mode, 
     assert rig.board.spec.swapped().security.digests == ()
 
 
+def test_what_is_burnt_is_kept_beside_the_flash(tmp_path):
+    """A board that is served again from its files is the same board: secure boot on, download mode closed; and no
+    bootloader opens it again."""
+    firmware = _turning_on(tmp_path, CHIP, DownloadMode.OFF, [KEY], [KEY])
+    Rig(CHIP, parts=firmware, flash_file=tmp_path / "flash.bin").boot(2)
+    again = Rig(CHIP, flash_file=tmp_path / "flash.bin")
+    assert again.sync() == []
+    assert "secure boot verification succeeded" in again.boot(2)
+    assert again.board.spec.security.digests == _digests(firmware, CHIP)
+    assert again.board.spec.security.burning((), DownloadMode.OPEN).download_mode is DownloadMode.OFF
+
+
 @pytest.mark.parametrize("mode", list(DownloadMode), ids=lambda mode: mode.value)
 def test_what_is_left_of_the_download_mode(tmp_path, mode):
     """All, or no register and no code any more, or no answer at all."""
