@@ -69,10 +69,12 @@ TROUBLES = frozenset(
 
 @dataclass
 class Globals:
-    """The global options: *folder* of -C, *quiet* for no progress and no chatter; *told*: stdout has got JSON."""
+    """The global options: *folder* of -C, *quiet* for no progress and no chatter. *json*: --json was given; *told*:
+    stdout has got some."""
 
     folder: Path | None = None
     quiet: bool = False
+    json: bool = False
     told: bool = False
 
 
@@ -127,7 +129,8 @@ def group(ctx: click.Context, folder: Path | None, quiet: bool) -> None:
     Gives every board its own identity, flashes it, proves that it boots and answers, prints its label and remembers
     all of it in a ledger. Try it without hardware: rmfab demo
     """
-    ctx.obj = Globals(folder, quiet)
+    given = ctx.ensure_object(Globals)
+    given.folder, given.quiet = folder, quiet
 
 
 def _tell_version(ctx: click.Context) -> None:
@@ -143,16 +146,16 @@ def _tell_version(ctx: click.Context) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code. The only place where an exception becomes one."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    given = Globals(json="--json" in arguments)
     try:
-        _call(arguments)
+        _call(arguments, given)
         sys.stdout.flush()
     except click.exceptions.Exit as done:
         return done.exit_code
     except click.ClickException as error:
-        return _refuse(error)
+        return _refuse(error, given)
     except (RmfabError, KeyboardInterrupt, click.Abort) as error:
-        explain(error)
-        return exit_code(error)
+        return _end(error, given)
     except BrokenPipeError:
         return _unread()
     except OSError as error:
@@ -168,7 +171,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 os.strerror(error.errno or 0).lower(),
                 where=named,
                 hint="look at the disk and its permissions, then repeat this",
-            )
+            ),
+            given,
         )
     except Exception:  # noqa: BLE001 - a bug: the traceback goes to a file, a short letter to the user
         return _confess()
@@ -179,22 +183,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _call(arguments: list[str]) -> None:
-    """Runs the command. Not by click's `main`, which has exit codes of its own for ^C and for an unread stdout.
-
-    With --json stdout gets JSON also where the command fails before it has said anything.
-    """
+def _call(arguments: list[str], given: Globals) -> None:
+    """Runs the command. Not by click's `main`, which has exit codes of its own for ^C and for an unread stdout."""
     if "_RMFAB_COMPLETE" in os.environ:
         group.main(args=arguments, prog_name="rmfab")  # a shell asks what could stand here; ends the process
-    with group.make_context("rmfab", arguments) as context:
-        try:
-            group.invoke(context)
-        except RmfabError as error:
-            if "--json" in arguments and not context.obj.told:
-                told = {"event": "error", "errors": [one.to_json() for one in error.complaints]}
-                with suppress(OSError):  # the error matters more
-                    click.echo(json.dumps(told, ensure_ascii=False))
-            raise
+    with group.make_context("rmfab", arguments, obj=given) as context:
+        group.invoke(context)
 
 
 def exit_code(error: BaseException) -> int:
@@ -219,17 +213,27 @@ def explain(error: BaseException) -> None:
             _speak(printable(f"rmfab: hint: {hint}"))
 
 
-def _end(error: RmfabError) -> int:
+def _end(error: RmfabError | KeyboardInterrupt | click.Abort, given: Globals) -> int:
+    """Explains the error; with --json also on stdout, where that has got nothing yet."""
+    if isinstance(error, RmfabError):
+        _tell_in_json(error, given)
     explain(error)
     return exit_code(error)
 
 
-def _refuse(error: click.ClickException) -> int:
+def _tell_in_json(error: RmfabError, given: Globals) -> None:
+    if given.json and not given.told:
+        with suppress(OSError):  # the error matters more than that nobody reads it
+            click.echo(json.dumps(error.event()))
+
+
+def _refuse(error: click.ClickException, given: Globals) -> int:
     """Says what is wrong with the command line, as every other error is said."""
     context = error.ctx if isinstance(error, click.UsageError) else None
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         _speak(error.format_message())
         return error.exit_code
+    _tell_in_json(InputError(error.format_message(), cause="usage"), given)
     _speak(printable(f"rmfab: error: {error.format_message()}"))
     if context is not None:
         _speak(f"rmfab: hint: `{context.command_path} --help`")

@@ -61,6 +61,10 @@ class RmfabError(Exception):
         told = {"class": self.cause, "reason": self.what, "where": self.where, "hint": self.hint}
         return {name: text for name, text in told.items() if text}
 
+    def event(self) -> dict[str, object]:
+        """The JSON object that tells of it, all its complaints included."""
+        return {"event": "error", "errors": [one.to_json() for one in self.complaints]}
+
 
 class InputError(RmfabError):
     """The product, a CSV, a file or an argument cannot be used as it is."""

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 from rmfab.errors import InputError
 
@@ -59,45 +59,58 @@ def locked(path: Path) -> Iterator[None]:
     if sys.platform == "win32":
         yield
         return
-    import fcntl
-
     try:
         stream = path.open("ab")
     except OSError as error:
         raise InputError(f"cannot take this lock: {error.strerror or error}", where=str(path)) from error
     with stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
+        _lock(stream, path)
         yield
 
 
 @contextmanager
-def changing(path: Path) -> Iterator[None]:
-    """One process at a time reads *path* and replaces it with what it made of that; no lock file stays beside it.
+def changing(path: Path) -> Iterator[Path]:
+    """One process at a time reads the path that is yielded, *path* without its links, and replaces the file there with
+    what it made of it; no lock file stays beside it.
 
     The lock is on the file itself, and taken again where another process has replaced it meanwhile. One that cannot be
-    opened is not locked: whoever reads it says what is wrong.
+    opened is not locked: whoever reads it says what is wrong. Raises InputError where there are no locks.
     """
+    path = path.resolve()
     if sys.platform == "win32":
-        yield
+        yield path
         return
-    import fcntl
-
     while True:
         try:
-            stream: BinaryIO = path.open(
+            stream: IO[bytes] = path.open(
                 "r+b" if os.access(path, os.W_OK) else "rb"
             )  # NFS locks only what may be written
         except OSError:
             break
         with stream:
-            fcntl.flock(stream, fcntl.LOCK_EX)
+            _lock(stream, path)
             if _is_open(path, stream):
-                yield
+                yield path
                 return
-    yield
+    yield path
 
 
-def _is_open(path: Path, stream: BinaryIO) -> bool:
+def _lock(stream: IO[bytes], path: Path) -> None:
+    if sys.platform == "win32":
+        return
+    import fcntl
+
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+    except OSError as error:
+        raise InputError(
+            f"cannot lock this file: {error.strerror or error}",
+            where=str(path),
+            hint="a folder on a file system that has locks",
+        ) from error
+
+
+def _is_open(path: Path, stream: IO[bytes]) -> bool:
     try:
         return os.path.samestat(path.stat(), os.fstat(stream.fileno()))
     except OSError:

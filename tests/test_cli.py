@@ -305,6 +305,21 @@ def test_a_command_that_fails_in_json(terminal: Terminal, argv: str) -> None:
     assert terminal(*argv.split()).out == ""
 
 
+def test_other_errors_in_json(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wrong option, and what the operating system refuses, are told as well; letters as stdout can take them."""
+    said = terminal("status", "--jsn", "--json")
+    assert (said.code, json.loads(said.out)["errors"][0]["class"]) == (2, "usage")
+
+    @click.command("status")
+    @click.option("--json", is_flag=True)
+    def fails(json: bool) -> None:
+        raise OSError(28, "full", "Lämpchen")
+
+    monkeypatch.setattr("rmfab.commands.status.command", fails)
+    said = terminal("status", "--json")
+    assert (said.code, json.loads(said.out)["errors"][0]["where"]) == (4, "Lämpchen")
+
+
 def test_an_answer_in_json_that_is_a_no_is_told_once(terminal: Terminal) -> None:
     """Where a command has printed its document before it fails, no other one follows."""
     make_build_folder(Path("build"), Chip.ESP32C3, app_size=0x20000)

@@ -126,13 +126,14 @@ def _accept(workspace: Workspace, verdict: Accepted, allow_downgrade: bool) -> b
     product = workspace.product.name
     before = workspace.ledger.last_release(product)
     last = _last(before)
-    refusal = judge_order(verdict, last, now())
-    if refusal is not None and not (allow_downgrade and _confirmed(refusal.what)):
-        raise refusal
-    details = event_details(verdict, product, last, downgrade=refusal is not None)
+    refusals = judge_order(verdict, last, now())
+    for refusal in refusals:
+        if not (allow_downgrade and _confirmed(refusal.what)):
+            raise refusal
+    details = event_details(verdict, product, last, downgrade=bool(refusals))
     if before is not None and details.items() <= before.event.details.items():
         return True
-    cause, reason = ("downgrade", refusal.what) if refusal is not None else (None, None)
+    cause, reason = ("downgrade", "; ".join(one.what for one in refusals)) if refusals else (None, None)
     event = Event(timestamp(now()), Kind.RELEASE, cause=cause, reason=reason, details=details)
     return workspace.ledger.accept_release(workspace.station.name, event, after=before)
 

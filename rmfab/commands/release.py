@@ -129,8 +129,9 @@ def sign(
 
     target = output or bundle
     _check_replaceable(target)
-    with changing(bundle):
-        release, signed, written = _add_signatures(bundle, target, keys, passphrase_file, replace=replace, force=force)
+    with changing(bundle) as path:
+        place = path if target == bundle else target
+        release, signed, written = _add_signatures(path, place, keys, passphrase_file, replace=replace, force=force)
     ids = [one.key_id for one in signed.to_sign.signatures]
     speech.say(f"{release.name}: {target} {_written(written)}, signed by {', '.join(map(short, ids))}")
     if as_json:
@@ -254,10 +255,8 @@ def _add_signatures(
         raise InputError(
             "a release without seq cannot be signed", where=str(source), hint="`rmfab release build --seq N`"
         )
-    envelope = (there.without_signatures() if replace else there).to_sign
-    for signer in open_keys(keys, passphrase_file):
-        envelope = envelope.signed(signer)
-    signed, in_place = there.with_envelope(envelope), target == source
+    unsigned = (there.without_signatures() if replace else there).to_sign
+    signed, in_place = there.with_envelope(unsigned.signed(*open_keys(keys, passphrase_file))), target == source
     written = not (in_place and signed == there) and write_file(target, signed.encode(), force=force or in_place)
     return release, signed, written
 

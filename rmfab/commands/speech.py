@@ -42,15 +42,17 @@ def counted(number: int, noun: str, plural: str | None = None) -> str:
 
 def document(value: Any) -> None:
     """One JSON document."""
-    _json(json.dumps(value, indent=2, ensure_ascii=False))
+    _json(value, indent=2)
 
 
 def json_line(value: Any) -> None:
     """One JSON object on a line of its own, at once."""
-    _json(json.dumps(value, ensure_ascii=False))
+    _json(value, indent=None)
 
 
-def _json(text: str) -> None:
+def _json(value: Any, indent: int | None) -> None:
+    has_all_letters = (sys.stdout.encoding or "").lower().startswith("utf")
+    text = json.dumps(value, indent=indent, ensure_ascii=not has_all_letters)
     context = click.get_current_context(silent=True)
     if context is not None and context.find_root().obj is not None:
         context.find_root().obj.told = True

@@ -152,13 +152,11 @@ def sign(file: Path, keys: tuple[str, ...], passphrase_file: Path | None, as_jso
     from rmfab.workspace import now
 
     old = in_force(trust_workspace())
-    with changing(file):
-        envelope, new = load_trust(file)
-        judge_proposal(old, envelope, new, now(), str(file))
+    with changing(file) as path:
+        envelope, new = load_trust(path)
+        judge_proposal(old, envelope, new, now(), str(path))
         tell_changes(new, old)
-        for signer in open_keys(keys, passphrase_file):
-            envelope = envelope.signed(signer)
-        propose(file, old, envelope, replaces=True)
+        propose(path, old, signed_by(old, envelope, open_keys(keys, passphrase_file)), replaces=True)
     _tell(new, as_json)
 
 
@@ -309,7 +307,7 @@ def _change(
         )
     signers = open_keys(keys, passphrase_file)
     if old is not None and output is not None:
-        propose(output, old, signed_by(new, signers))
+        propose(output, old, signed_by(old, new.envelope, signers))
         return
     try:
         put_in_force(workspace, old, new, signers)

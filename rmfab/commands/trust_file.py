@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rmfab.commands import speech
-from rmfab.errors import InputError
+from rmfab.errors import InputError, IntegrityError
 
 if TYPE_CHECKING:
     from rmfab.signing.dsse import Envelope
@@ -35,15 +35,20 @@ def in_force(workspace: Workspace) -> Trust:
     return trust
 
 
-def signed_by(trust: Trust, signers: list[Signer]) -> Envelope:
-    """The trust file of *trust*, signed by *signers*."""
-    from rmfab.signing.dsse import Envelope
-    from rmfab.signing.trust import PAYLOAD_TYPE
+def signed_by(keepers_of: Trust, envelope: Envelope, signers: list[Signer]) -> Envelope:
+    """The trust file in *envelope*, signed by *signers* too. Raises IntegrityError for one that keeps it not."""
+    from rmfab.signing.publickey import short
 
-    envelope = Envelope(PAYLOAD_TYPE, trust.payload)
     for signer in signers:
-        envelope = envelope.signed(signer)
-    return envelope
+        known = keepers_of.find(signer.public.id)
+        if known is None or not known.has(keepers_of.keepers):
+            who = str(known) if known is not None else f"a key that nobody here knows ({short(signer.public.id)})"
+            raise IntegrityError(
+                f"the trust file is not signed by those who may: {who} is none of them",
+                hint=keepers_of.who_must_sign,
+                cause="not-a-keeper",
+            )
+    return envelope.signed(*signers)
 
 
 def put_in_force(workspace: Workspace, old: Trust | None, new: Trust, signers: list[Signer]) -> None:
@@ -53,7 +58,7 @@ def put_in_force(workspace: Workspace, old: Trust | None, new: Trust, signers: l
     from rmfab.workspace import now
 
     where = str(workspace.trust_path)
-    envelope = signed_by(new, signers)
+    envelope = signed_by(old or new, new.envelope, signers)
     if old is None and signers:
         judge_signatures(envelope, PAYLOAD_TYPE, new, new.keepers, now(), where=where)
     take(workspace, old, envelope, where)
@@ -98,7 +103,11 @@ def propose(path: Path, old: Trust, envelope: Envelope, *, replaces: bool = Fals
     data = envelope.encode()
     new = read_envelope(data, str(path))[1]
     enough = judge_proposal(old, envelope, new, now(), str(path))
-    write_file(path, data, force=replaces)
+    try:
+        write_file(path, data, force=replaces)
+    except InputError as error:
+        hint = "another name; a file that others may be signing is not replaced" if error.cause == "exists" else None
+        raise InputError(error.what, where=error.where, hint=hint or error.hint, cause=error.cause) from None
     names = ", ".join(str(new.find(one.key_id)) for one in envelope.signatures)
     speech.say(f"{path}: version {new.version} of the trust file, not yet in force, signed by {names}")
     if enough:
@@ -110,7 +119,7 @@ def propose(path: Path, old: Trust, envelope: Envelope, *, replaces: bool = Fals
 
 def tell_changes(new: Trust, old: Trust) -> None:
     """Says what *new* does beside *old*."""
-    for line in new.changes_since(old):
+    for line in new.changes_since(old) or ("changes nothing",):
         speech.say(f"it {line}")
 
 

@@ -118,6 +118,8 @@ class CertificateAuthority:
         try:
             return cls(authority, _ca_key(private))
         except InputError as error:
+            if isinstance(private, TokenKey):
+                private.close()
             where = key.removeprefix("file:")
             raise InputError(error.what, where=where, hint=error.hint, cause=error.cause) from None
 

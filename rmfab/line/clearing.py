@@ -85,7 +85,14 @@ def _by_loader(unit: Unit, loader: Loader, release: Release) -> list[str]:
 def _by_console(unit: Unit) -> list[str]:
     """The firmware's own factory reset, which erases `nvs` and restarts. Never `clear-claim-data`."""
     restart(unit)
-    listen(unit, lambda log: bool(log.app_started and log.node_id), unit.job.product.verify.settle)
+    log = listen(unit, lambda log: bool(log.app_started and log.node_id), unit.job.product.verify.settle)
+    expected = unit.identity.node_id if unit.identity is not None else None
+    if None not in (log.node_id, expected) and log.node_id != expected:
+        raise Fault(
+            f'this is another unit: its console says node "{log.node_id}", the ledger "{expected}"; nothing was erased',
+            hint="the label says which unit it is",
+            cause="other-identity",
+        )
     if unit.console is None:
         raise ValueError("the console is not open")
     unit.console.send(_RESET)

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from rmfab.board.restart import Unwired
 from rmfab.errors import BatchUsedUp, InputError, IntegrityError, RmfabError
 from rmfab.ledger.events import Outcome, timestamp
-from rmfab.line.happening import Happening, Step, StepEnded, Word
+from rmfab.line.happening import Happening, Step, StepEnded, Stopped, Word
 from rmfab.line.job import Job
 from rmfab.line.station import Slot
 from rmfab.line.work import Worker, probe
@@ -85,20 +85,22 @@ class Floor:
     def _work_slot(self, slot: Slot) -> None:
         board: str | None = None
         while not self._loop or (board := self._next_board(slot, board)):
-            error = self._untrusted() or Worker(self._job, slot, self._tell, self._stop).run().error
-            if isinstance(error, (IntegrityError, BatchUsedUp)):
-                self.stopped_by = self.stopped_by or error
-                self._drain.set()
+            try:
+                self._job.vouched()
+            except RmfabError as error:  # a key was revoked, or has expired, since the run began
+                self._tell(Stopped(timestamp(self._job.now()), self._job.station, slot.name, None, None, error))
+                self._end(error)
+                return
+            ended = Worker(self._job, slot, self._tell, self._stop).run()
+            if isinstance(ended.error, (IntegrityError, BatchUsedUp)):
+                self._end(ended.error)
             if not self._loop:
                 return
 
-    def _untrusted(self) -> IntegrityError | None:
-        """Why no further board may get the firmware: a key was revoked, or has expired, since the run began."""
-        try:
-            self._job.vouched()
-        except IntegrityError as error:
-            return error
-        return None
+    def _end(self, error: RmfabError) -> None:
+        """No further board on any slot, because of *error*."""
+        self.stopped_by = self.stopped_by or error
+        self._drain.set()
 
     def _tell(self, happening: Happening) -> None:
         self._queue.put(happening)

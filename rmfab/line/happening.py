@@ -88,6 +88,13 @@ class Word(Happening):
     text: str
 
 
+@dataclass(frozen=True)
+class Stopped(Happening):
+    """No further board is begun, because of *error*."""
+
+    error: RmfabError
+
+
 def to_json(happening: Happening) -> dict[str, Any] | None:
     """The JSON object of a happening (`event`, `ts`, `station`, `slot`, `serial` …), None for progress."""
     base: dict[str, Any] = {
@@ -121,6 +128,8 @@ def to_json(happening: Happening) -> dict[str, Any] | None:
             }
         case Word():
             return {"event": "log", **base, "level": happening.level, "text": happening.text}
+        case Stopped():
+            return {**happening.error.event(), **base}
     return None
 
 

@@ -9,6 +9,7 @@ import hashlib
 from typing import Any
 
 from rmfab.board.esp.facts import (
+    CLOSED,
     BoardFacts,
     Refused,
     foretell_secure_boot,
@@ -21,7 +22,7 @@ from rmfab.board.esp.loader import Loader
 from rmfab.board.esp.payload import Region, blank_md5, compress
 from rmfab.board.port import swapped
 from rmfab.board.restart import Unwired
-from rmfab.errors import Fault, InputError
+from rmfab.errors import Fault, InputError, PortError
 from rmfab.identity.factory_image import factory_image
 from rmfab.ledger.claims import Carried
 from rmfab.ledger.events import timestamp
@@ -34,6 +35,7 @@ from rmfab.release.plan import make_plan
 from rmfab.release.release import BOOTLOADER, TABLE
 
 _SECURE_CERT = "esp_secure_cert"
+_NO_LOADER = ("boot-mode", "port-silent", "loader-failed")
 
 
 def detect(unit: Unit) -> dict[str, Any]:
@@ -41,7 +43,7 @@ def detect(unit: Unit) -> dict[str, Any]:
     if Step.FLASH not in unit.job.steps:
         _skip_without_loader(unit)
     loader = unit.loader = Loader(unit.port, unit.slot.link)
-    unit.facts = loader.connect()
+    unit.facts = _connected(unit, loader)
     refuse_security(unit.facts)
     refuse_chip(unit.facts, unit.job.product.chip)
     found: dict[str, Any] = {}
@@ -68,6 +70,18 @@ def _skip_without_loader(unit: Unit) -> None:
         raise Skipped("nothing here can bring the board into its loader; --serial says which unit it ought to be")
     if serial is not None and firmware is not None and firmware.release.configured.closes_download_mode:
         raise Skipped(f"its firmware has closed the download mode; it ought to be {serial}")
+
+
+def _connected(unit: Unit, loader: Loader) -> BoardFacts:
+    """The board in its loader. A unit whose firmware has switched that off looks like one whose wiring is bad."""
+    try:
+        return loader.connect()
+    except PortError as error:
+        firmware = unit.job.firmware
+        if error.cause not in _NO_LOADER or firmware is None or not firmware.release.configured.closes_download_mode:
+            raise
+        hint = f"{CLOSED}; if it is another board: {error.hint}"
+        raise PortError(error.what, where=error.where, hint=hint, cause=error.cause) from None
 
 
 def _described(facts: BoardFacts) -> dict[str, Any]:

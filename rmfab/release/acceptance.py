@@ -154,39 +154,33 @@ def judge_release(
     return Accepted(opened.release() if isinstance(opened, Bundle) else opened, trust=trust)
 
 
-def judge_order(accepted: Accepted, last: LastAccepted | None, now: datetime) -> IntegrityError | None:
-    """Why *accepted* would be a step back from what was *last* accepted, None where it is none.
+def judge_order(accepted: Accepted, last: LastAccepted | None, now: datetime) -> list[IntegrityError]:
+    """Why *accepted* would be a step back from what was *last* accepted: every reason, none where it is none.
 
     One is also an older trust file, or another of the same version, than the one by which that was judged; and a clock
     that was turned back since, here or, where a station of the same ledger had one that was ahead, there.
     """
     if last is None:
-        return None
-    release = accepted.release
+        return []
+    refusals, source = [], accepted.release.source
     try:
-        judge_clock(now, last.when, "this ledger accepted a release", release.source)
+        judge_clock(now, last.when, "this ledger accepted a release", source)
     except IntegrityError as error:
         hint = f"{error.hint}; --allow-downgrade, where it was another station's clock that was wrong"
-        return IntegrityError(error.what, where=error.where, hint=hint, cause=error.cause)
+        refusals.append(IntegrityError(error.what, where=error.where, hint=hint, cause=error.cause))
     if accepted.trust is not None and last.trust is not None:
         older = _older_trust(accepted.trust, last.trust)
         if older is not None:
-            return IntegrityError(
-                older,
-                where=release.source,
-                hint="`rmfab trust import` takes over the newer one: a key may have been revoked in it; "
-                "--allow-downgrade, where its owner began anew",
-                cause="trust-downgrade",
+            hint = (
+                "`rmfab trust import` takes over the newer one: a key may have been revoked in it; --allow-downgrade, "
+                "where its owner began anew"
             )
-    what = _step_back(release, last)
-    if what is None:
-        return None
-    return IntegrityError(
-        what,
-        where=release.source,
-        hint="--allow-downgrade, where it is meant; the ledger remembers it",
-        cause="downgrade",
-    )
+            refusals.append(IntegrityError(older, where=source, hint=hint, cause="trust-downgrade"))
+    what = _step_back(accepted.release, last)
+    if what is not None:
+        hint = "--allow-downgrade, where it is meant; the ledger remembers it"
+        refusals.append(IntegrityError(what, where=source, hint=hint, cause="downgrade"))
+    return refusals
 
 
 def _older_trust(trust: Trust, last: Mapping[str, Any]) -> str | None:

@@ -71,8 +71,14 @@ class Envelope:
         """What signatures cover."""
         return pae(self.payload_type, self.payload)
 
-    def signed(self, signer: Signer) -> Self:
-        """The envelope with the signature of *signer*; itself where that one is there and holds."""
+    def signed(self, *signers: Signer) -> Self:
+        """The envelope with the signatures of *signers*; one that is there and holds stays as it is."""
+        envelope = self
+        for signer in signers:
+            envelope = envelope._signed(signer)
+        return envelope
+
+    def _signed(self, signer: Signer) -> Self:
         key, message = signer.public, self.signed_bytes
         others = tuple(one for one in self.signatures if one.key_id != key.id)
         if any(one.key_id == key.id and key.verifies(one.value, message) for one in self.signatures):

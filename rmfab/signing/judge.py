@@ -113,6 +113,7 @@ def judge_clock(now: datetime, earliest: datetime, what: str, where: str) -> Non
 def judge_successor(old: Trust, envelope: Envelope, new: Trust, now: datetime, where: str) -> tuple[TrustedKey, ...]:
     """The keepers of *old* that signed *new*. Raises IntegrityError where it may not take the place of *old*."""
     _judge_later(old, new, now, where)
+    _judge_revoked(old, new, where)
     try:
         return judge_signatures(envelope, PAYLOAD_TYPE, old, old.keepers, now, where=where, allow_unknown=True)
     except IntegrityError as error:
@@ -128,8 +129,17 @@ def judge_successor(old: Trust, envelope: Envelope, new: Trust, now: datetime, w
 
 def judge_proposal(old: Trust, envelope: Envelope, new: Trust, now: datetime, where: str) -> bool:
     """Whether enough keepers of *old* have signed *new* already. Raises IntegrityError where it could never take the
-    place of *old*, and where somebody else has signed it."""
+    place of *old*, where it is not the very next version, so that nobody who signs could see all that it changes, and
+    where somebody else has signed it."""
     _judge_later(old, new, now, where)
+    _judge_revoked(old, new, where)
+    if new.version != old.version + 1:
+        raise IntegrityError(
+            f"this is version {new.version} of the trust file, and version {old.version} is in force here",
+            where=where,
+            hint="import the versions between first: a change is signed by who sees what it changes",
+            cause="trust-version",
+        )
     try:
         judge_signatures(envelope, PAYLOAD_TYPE, old, old.keepers, now, where=where)
     except IntegrityError as error:
@@ -139,6 +149,19 @@ def judge_proposal(old: Trust, envelope: Envelope, new: Trust, now: datetime, wh
             raise
         raise IntegrityError(error.what, where=where, hint=old.who_must_sign, cause=error.cause) from None
     return True
+
+
+def _judge_revoked(old: Trust, new: Trust, where: str) -> None:
+    """Raises IntegrityError where a key that was revoked is trusted again, or forgotten, so that it could be."""
+    for one in old.keys:
+        there = new.find(one.id)
+        if one.revoked is not None and (there is None or there.revoked is None):
+            raise IntegrityError(
+                f"this trust file takes back that {one} was revoked",
+                where=where,
+                hint="a revoked key is never trusted again: make a new one",
+                cause="key-revoked",
+            )
 
 
 def _judge_later(old: Trust, new: Trust, now: datetime, where: str) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import ModuleType
 from typing import Any, NoReturn
 
@@ -107,10 +107,15 @@ def open_token_key(text: str, pin: PassphraseSource, environment: Mapping[str, s
         try:
             key = _key(pkcs11, session, uri, secret)
         except BaseException:
-            session.close()
+            _end(pkcs11, session)
             raise
-    key.close = session.close
+    key.close = lambda: _end(pkcs11, session)
     return key
+
+
+def _end(pkcs11: ModuleType, session: Any) -> None:
+    with suppress(pkcs11.exceptions.PKCS11Error):  # a token that was pulled out has ended it itself
+        session.close()
 
 
 def _logged_in(pkcs11: ModuleType, token: Any, pin: Secret[str]) -> Any:

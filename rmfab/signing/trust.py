@@ -205,6 +205,11 @@ class Trust:
         )
 
     @property
+    def envelope(self) -> Envelope:
+        """The trust file, signed by nobody yet."""
+        return Envelope(PAYLOAD_TYPE, self.payload)
+
+    @property
     def fingerprint(self) -> str:
         """What people compare: 128 bits of the document's SHA-256 as eight groups of four hex digits."""
         digits = hashlib.sha256(self.payload).hexdigest()[:_FINGERPRINT_DIGITS]
@@ -277,7 +282,7 @@ def _key_change(old: TrustedKey | None, new: TrustedKey) -> str | None:
         return None
     if new.revoked is not None:
         return f"revokes {new}" + (f": {new.reason}" if new.reason else "")
-    does = "adds" if old is None else "changes" if old.revoked is None else "trusts again"
+    does = "adds" if old is None else "changes"
     since = f", from {_text(new.valid_from)}" if new.valid_from else ""
     until = f", until {_text(new.valid_until)}" if new.valid_until else ""
     return f"{does} {new}, which may sign as {', '.join(new.roles)}{since}{until}"

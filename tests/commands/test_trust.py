@@ -13,7 +13,7 @@ import pytest
 from rmfab.errors import InputError
 from rmfab.signing.publickey import load_public_key
 from rmfab.signing.trust import Role, TrustedKey
-from tests.terminal import Terminal, environment, files, words
+from tests.terminal import Terminal, environment, files, process, words
 
 
 @pytest.fixture
@@ -78,6 +78,21 @@ def test_remove(terminal: Terminal, owner: Path):
     assert ": leaked" in terminal.well("-C", "owner", "trust", "list")
     _trust(terminal, "add", "a.pub", "--role", "release", "--key", "file:b.key").refused(3, "never trusted again")
     _trust(terminal, "remove", "nobody", "--key", "file:b.key").refused(3, 'no one key is called "nobody"', "b (")
+
+
+def test_json_on_a_stdout_of_few_letters(terminal: Terminal, owner: Path):
+    """What its encoding lacks is escaped as JSON does it, and reads back."""
+    _trust(terminal, "add", "a.pub", "--role", "release")
+    _trust(terminal, "add", "b.pub", "--role", "release", "--key", "file:a.key")
+    _trust(terminal, "remove", "b", "--reason", "gest\u00f6rt", "--key", "file:a.key")
+    few = {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0", "LC_ALL": "C.UTF-8"}
+    for where, reason in (("owner", "gest\u00f6rt"), ("d\u00e4h", None)):
+        said = process("-C", where, "trust", "list", "--json", cwd=terminal.folder, **few)
+        told = json.loads(said.out)
+        if reason:
+            assert [one["reason"] for one in told["keys"] if "reason" in one] == [reason]
+        else:
+            assert told["errors"][0]["where"] == where
 
 
 def test_the_first_import_is_by_fingerprint(terminal: Terminal, owner: Path):
@@ -188,8 +203,15 @@ def test_two_keepers_who_do_not_meet(terminal: Terminal, owner: Path):
     assert "enough have signed" in said.err
     for where in ("owner", "station"):
         assert "it adds c (" in _trust(terminal, "import", "change.json", where=where).err
+    _trust(terminal, "remove", "c", "--key", "file:a.key", "-o", "next.json")
+    Path("link.json").symlink_to("next.json")
+    assert "enough have signed" in _trust(terminal, "sign", "link.json", "--key", "file:b.key").err
+    assert Path("link.json").is_symlink()
+    assert len(json.loads(Path("next.json").read_bytes())["signatures"]) == 2
     stale = ("remove", "c", "--key", "file:a.key", "-o", "change.json")
-    _trust(terminal, *stale).refused(3, "this file exists with other content")
+    said = _trust(terminal, *stale)
+    said.refused(3, "this file exists with other content", "not replaced")
+    assert "--force" not in said.err
     _trust(terminal, "sign", "change.json", "--key", "file:b.key").refused(5, "version 3 is in force")
     terminal.well("init", "fresh", "--claim")
     said = _trust(terminal, "add", "a.pub", "--role", "release", "-o", "x.json", where="fresh")

@@ -225,6 +225,26 @@ def spec(chip: Chip = Chip.ESP32C3, index: int = 0, faults: tuple[str, ...] = ()
 
 
 @contextlib.contextmanager
+def beside(play: Callable[[], object]) -> Iterator[None]:
+    """While the block runs, a hand does *play* beside it; where that fails, it presses ^C, so that the block ends."""
+    failures: list[BaseException] = []
+
+    def hand() -> None:
+        try:
+            play()
+        except BaseException as failure:  # noqa: BLE001 - raised again below
+            failures.append(failure)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=hand)
+    thread.start()
+    yield
+    thread.join()
+    if failures:
+        raise failures[0]
+
+
+@contextlib.contextmanager
 def interrupting(play: Callable[[], object]) -> Iterator[None]:
     """While the block runs, a hand does *play* beside it, and then presses ^C."""
     failures: list[BaseException] = []

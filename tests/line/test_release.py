@@ -8,7 +8,6 @@ import json
 import os
 import pty
 import subprocess
-import threading
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -21,7 +20,7 @@ from rmfab.ledger.events import Kind, stored
 from rmfab.product.vocabulary import Chip
 from rmfab.release.bundle import open_bundle_file
 from rmfab.virtual.firmware import make_build_folder
-from tests.line.floor import APP_SIZE, Factory, copied, found, ports, serve, spec
+from tests.line.floor import APP_SIZE, Factory, beside, copied, found, ports, serve, spec
 from tests.terminal import environment, words
 
 
@@ -255,14 +254,13 @@ def test_a_key_that_is_revoked_while_the_line_runs_ends_the_loop(mill: Factory):
         subprocess.run(revoked, check=True, capture_output=True, env=environment())
         boards[0].control("swap")
 
-    with serve([spec()]) as boards:
-        player = threading.Thread(target=play)
-        player.start()
+    with serve([spec()]) as boards, beside(play):
         said = mill.run(boards[0].url, extra=("--release", str(mill.root / "2.rmfab"), "--loop"))
-        player.join()
     assert (said.code, [unit["outcome"] for unit in said.units]) == (5, ["PASS"]), said.words
     assert "which was revoked on" in said.words
     assert "leaked" in said.words
+    (error,) = [event for event in said.events if event["event"] == "error"]
+    assert error["errors"][0]["class"] == "key-revoked"
     assert len(mill.bindings()) == 1
 
 

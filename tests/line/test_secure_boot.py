@@ -130,7 +130,9 @@ def test_a_first_boot_that_closes_the_download_mode(tmp_path, mode):
             again = plant.run(board.url, command=command, extra=("--serial", serial))
             assert again.code == 0, again.unit["reason"]
             assert again.unit["serial"] == serial
-        assert plant.run(board.url, command="verify").code != 0
+        unknown = plant.run(board.url, command="verify")
+        assert unknown.code != 0
+        assert "--serial" in unknown.unit["reason"] + unknown.words
         unnamed = plant.run(board.url, command="reset")
         assert unnamed.verdict == ("FAIL", "unbound")
         assert "--serial" in unnamed.unit["reason"]
@@ -139,6 +141,21 @@ def test_a_first_boot_that_closes_the_download_mode(tmp_path, mode):
     assert refused.steps()["detect"] != "PASS"
     assert list(plant.bindings().values()) == [serial]
     plant.check()
+
+
+def test_the_reset_of_another_closed_unit_is_noticed_before(tmp_path):
+    """Where --serial names another unit than the one on the port, nothing is erased: its console says who it is."""
+    plant = found(tmp_path / "ws", CHIP, units=2, secure_boot=True)
+    sign_build(plant.root / "build", KEY)
+    with serve([spec(CHIP), spec(CHIP, index=1)], state=tmp_path / "boards") as boards:
+        first, second = (plant.run(board.url) for board in boards)
+        assert (first.code, second.code) == (0, 0)
+        before = boards[0].flash_file.read_bytes()
+        said = plant.run(boards[0].url, command="reset", extra=("--serial", second.unit["serial"]))
+        assert said.verdict == ("FAIL", "other-identity")
+        assert boards[0].flash_file.read_bytes()[0x3FA000:] == before[0x3FA000:]
+        log = (plant.root / "logs" / said.unit["log"]).read_text() if said.unit["log"] else ""
+    assert "reset-to-factory" not in log
 
 
 @pytest.mark.parametrize("mode", [DownloadMode.SECURE, DownloadMode.OFF], ids=lambda mode: mode.value)

@@ -138,6 +138,15 @@ def test_a_wrong_pin(token: SoftToken):
     assert "987654" not in str(caught.value)
 
 
+def test_a_token_that_was_pulled_out(token: SoftToken):
+    """Letting go of it is no error: what was signed is signed."""
+    import pkcs11
+
+    with closing(open_token_key(token.uri, lambda _: Secret(PIN), {})) as key:
+        assert KeySigner(key).sign(b"m")
+        pkcs11.lib(str(MODULE)).reinitialize()
+
+
 def test_a_key_that_is_not_in_the_token(token: SoftToken):
     """No such object, no such token, a key of another kind, no module: each has its own words."""
     ask = lambda _: Secret(PIN)  # noqa: E731

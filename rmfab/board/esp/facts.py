@@ -47,14 +47,17 @@ class BoardFacts:
     security: SecurityState
 
 
+CLOSED = "a unit whose firmware has closed its download mode: `rmfab verify --serial` or `rmfab reset --serial`"
+"""What is left to do with such a unit."""
+
+
 def refuse_security(facts: BoardFacts) -> None:
     """Refuses a board whose eFuses make any write brick it. Raises Refused."""
     security = facts.security
     if security.secure_download:
         raise Refused(
             "the board is in secure download mode: its flash can neither be read nor proven",
-            hint="a unit whose firmware has closed it: `rmfab verify --serial`, `rmfab reset --serial`; another board "
-            "is set aside",
+            hint=f"{CLOSED}; another board is set aside",
             cause="secure-download-mode",
         )
     if security.flash_encryption:
