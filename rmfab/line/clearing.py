@@ -4,7 +4,7 @@ The factory partition is proven by MD5, `nvs` (and what `[factory] erase` names)
 offer provisioning again under the same name. Never touched: the factory partition, `nvs_key`, `esp_secure_cert`.
 
 Firmware that has closed the ROM's download mode leaves the console only: it erases `nvs` itself, and what it says
-afterwards is all that can be proven.
+before and afterwards is all that can be proven.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from rmfab.board.restart import Unwired
 from rmfab.errors import Fault, InputError
 from rmfab.identity.factory_image import factory_image
 from rmfab.line.job import Job
+from rmfab.line.judges import judge_node
 from rmfab.line.proving import await_provisioning, bind_known, listen, restart
 from rmfab.line.unit import Skipped, Unit
 from rmfab.nvs.reader import read
@@ -86,13 +87,8 @@ def _by_console(unit: Unit) -> list[str]:
     """The firmware's own factory reset, which erases `nvs` and restarts. Never `clear-claim-data`."""
     restart(unit)
     log = listen(unit, lambda log: bool(log.app_started and log.node_id), unit.job.product.verify.settle)
-    expected = unit.identity.node_id if unit.identity is not None else None
-    if None not in (log.node_id, expected) and log.node_id != expected:
-        raise Fault(
-            f'this is another unit: its console says node "{log.node_id}", the ledger "{expected}"; nothing was erased',
-            hint="the label says which unit it is",
-            cause="other-identity",
-        )
+    if unit.identity is not None and unit.identity.node_id is not None:
+        judge_node(log, unit.identity.node_id)  # before anything is erased
     if unit.console is None:
         raise ValueError("the console is not open")
     unit.console.send(_RESET)

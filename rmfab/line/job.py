@@ -50,7 +50,7 @@ class Job:
     """One run of the line.
 
     *open_identity* opens a sealed identity with the station's key; *now* is the clock, *logs* the folder of console
-    logs. *vouched* is asked before each unit and raises IntegrityError once the firmware is trusted no more. *air* is
+    logs. *vouched* is asked before each unit and raises RmfabError once the firmware is trusted no more. *air* is
     the radio that slots share. *batch* and *serial* narrow what is claimed; *console_reset*: the factory reset is the
     firmware's own.
     """

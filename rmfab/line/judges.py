@@ -68,15 +68,9 @@ def _same_partitions(log: BootLog, release: Release) -> None:
 
 def judge_identity(log: BootLog, node_id: str | None, payload: Secret[str], credentials: Credentials) -> None:
     """Raises Fault where the unit names another node id or QR payload than the ledger gave it."""
-    if log.symptom is not None:
-        raise Fault(log.symptom.reason, cause=log.symptom.cause)
+    _judge_symptom(log)
     if credentials is Credentials.CERTIFICATE:
-        if log.node_id is None:
-            raise Fault("the unit does not print its node id", cause="no-node-id")
-        if log.node_id != node_id:
-            raise Fault(
-                f'the unit says that it is node "{log.node_id}", the ledger says "{node_id}"', cause="other-identity"
-            )
+        judge_node(log, node_id)
     if log.qr_payload is None:
         raise Fault(
             "the unit does not print its QR payload",
@@ -86,6 +80,21 @@ def judge_identity(log: BootLog, node_id: str | None, payload: Secret[str], cred
     told, expected = log.qr_payload, payload.reveal()
     if not same_payload(told, expected) and not _adds_a_pop(told, expected):
         raise _other_payload(told, expected)
+
+
+def judge_node(log: BootLog, node_id: str | None) -> None:
+    """Raises Fault where the unit does not come up as the node *node_id*."""
+    _judge_symptom(log)
+    if log.node_id is None:
+        raise Fault("the unit does not print its node id", cause="no-node-id")
+    if log.node_id != node_id:
+        what = f'the unit says that it is node "{log.node_id}", the ledger says "{node_id}"'
+        raise Fault(what, hint="the label says which unit it is", cause="other-identity")
+
+
+def _judge_symptom(log: BootLog) -> None:
+    if log.symptom is not None:
+        raise Fault(log.symptom.reason, cause=log.symptom.cause)
 
 
 def _adds_a_pop(told: str, expected: str) -> bool:
@@ -124,8 +133,7 @@ def _without_pop(text: str) -> dict[str, object] | None:
 
 def judge_unprovisioned(log: BootLog, identity: Identity | None) -> None:
     """Raises Fault unless the unit boots, offers provisioning under the name of *identity*, and is the same node."""
-    if log.symptom is not None:
-        raise Fault(log.symptom.reason, cause=log.symptom.cause)
+    _judge_symptom(log)
     if log.service_name is None:
         raise Fault(
             "the unit does not offer provisioning after its restart",
