@@ -83,8 +83,7 @@ def judge_identity(log: BootLog, node_id: str | None, payload: Secret[str], cred
 
 
 def judge_node(log: BootLog, node_id: str | None) -> None:
-    """Raises Fault where the unit does not come up as the node *node_id*."""
-    _judge_symptom(log)
+    """Raises Fault where the unit does not call itself the node *node_id*."""
     if log.node_id is None:
         raise Fault("the unit does not print its node id", cause="no-node-id")
     if log.node_id != node_id:
