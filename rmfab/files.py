@@ -76,7 +76,7 @@ def changing(path: Path) -> Iterator[Path]:
     The lock is on the file itself, and taken again where another process has replaced it meanwhile. One that cannot be
     opened is not locked: whoever reads it says what is wrong. Raises InputError where there are no locks.
     """
-    path = path.resolve()
+    path = path.resolve() if path.is_symlink() else path
     if sys.platform == "win32":
         yield path
         return

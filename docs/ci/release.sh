@@ -16,7 +16,7 @@ trust=${RMFAB_TRUST:-trust.json}
 mkdir -p "$out"
 bundle=$out/release.rmfab
 
-rmfab release build "$build" -o "$bundle" ${RMFAB_SEQ:+--seq "$RMFAB_SEQ"} ${RMFAB_AFTER:+--after "$RMFAB_AFTER"}
+rmfab release build "$build" -o "$bundle" --force ${RMFAB_SEQ:+--seq "$RMFAB_SEQ"} ${RMFAB_AFTER:+--after "$RMFAB_AFTER"}
 rmfab release sign "$bundle" --key "$RMFAB_KEY"
 rmfab release verify "$bundle" --trust "$trust" --junit "$out/release.xml"
 rmfab release show "$bundle" --json >"$out/release.json"

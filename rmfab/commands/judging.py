@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from rmfab.commands import speech
-from rmfab.errors import InputError
+from rmfab.errors import InputError, IntegrityError
 
 if TYPE_CHECKING:
     from rmfab.ledger.events import StoredEvent
@@ -52,11 +52,16 @@ def nearest_workspace() -> Workspace | None:
         raise
 
 
-def accepted(path: Path, *, trust: Path | None, allow_unknown: bool) -> Accepted:
-    """The release in *path*, judged as `judged` does it."""
+def accepted_for_all(path: Path, *, trust: Path | None, allow_unknown: bool) -> Accepted:
+    """The release in *path*, judged as `judged` does it; where the workspace trusts somebody, allow_unsigned, which is
+    for a bench of one's own, lets nothing out."""
     from rmfab.release.release import open_unparsed
 
-    return judged(open_unparsed(path), trust=trust, allow_unknown=allow_unknown)
+    release, workspace = open_unparsed(path), nearest_workspace() if trust is None else None
+    trusted = trusted_in(workspace) if workspace is not None else None
+    if trusted is not None:
+        return _judge(release, trusted, None, allow_unknown)
+    return judged(release, trust=trust, allow_unknown=allow_unknown)
 
 
 def judged(release: Bundle | Release, *, trust: Path | None, allow_unknown: bool) -> Accepted:
@@ -78,7 +83,50 @@ def judged(release: Bundle | Release, *, trust: Path | None, allow_unknown: bool
 def judged_in(workspace: Workspace, release: Bundle | Release, *, allow_unknown: bool) -> Accepted:
     """What was opened, judged by whom *workspace* trusts and what its product allows. Raises IntegrityError."""
     allowed = "allow_unsigned in product.toml lets it pass" if workspace.product.release.allow_unsigned else None
-    return _judge(release, workspace.trust, allowed, allow_unknown)
+    return _judge(release, trusted_in(workspace), allowed, allow_unknown)
+
+
+def trusted_in(workspace: Workspace) -> Trust | None:
+    """Whom *workspace* trusts. Raises IntegrityError where its ledger knows a newer trust file."""
+    trust = workspace.trust
+    if trust is not None:
+        refuse_older(workspace, trust, str(workspace.trust_path))
+    return trust
+
+
+def refuse_older(workspace: Workspace, trust: Trust, where: str) -> None:
+    """Raises IntegrityError where the ledger of *workspace* knows a newer trust file than *trust*."""
+    from rmfab.release.acceptance import judge_trust
+
+    known = workspace.ledger.last_trust(workspace.product.name) if workspace.has_ledger else None
+    judge_trust(trust, known.event.details if known else None, where)
+
+
+def note_trust(workspace: Workspace, *, downgrade: bool = False) -> None:
+    """Lets the ledger know the trust file in force, if that is news; with *downgrade* also where it knew a newer one.
+
+    Raises IntegrityError where it does.
+    """
+    from rmfab.ledger.events import Event, Kind, timestamp
+    from rmfab.release.acceptance import judge_trust
+    from rmfab.workspace import now
+
+    trust, product, noted = workspace.trust, workspace.product.name, False
+    while trust is not None and workspace.has_ledger and not noted:  # again where another station was faster
+        before = workspace.ledger.last_trust(product)
+        known = before.event.details if before is not None else None
+        cause = None
+        try:
+            judge_trust(trust, known, str(workspace.trust_path))
+        except IntegrityError as refusal:
+            if not downgrade:
+                raise
+            cause = refusal.cause
+        details = trust.summary | {"product": product}
+        if known is not None and details.items() <= known.items():
+            return
+        event = Event(timestamp(now()), Kind.TRUST, cause=cause, details=details)
+        noted = workspace.ledger.accept(workspace.station.name, event, after=before)
 
 
 def _judge(
@@ -105,14 +153,15 @@ def judge_again(workspace: Workspace, verdict: Accepted, *, allow_unknown: bool)
     from rmfab.release import acceptance
     from rmfab.workspace import now
 
-    acceptance.judge_again(verdict, workspace.trust, now(), allow_unknown=allow_unknown)
+    acceptance.judge_again(verdict, trusted_in(workspace), now(), allow_unknown=allow_unknown)
 
 
 def accept(workspace: Workspace, verdict: Accepted, *, allow_downgrade: bool) -> None:
-    """Lets the ledger accept a release that is about to be flashed.
+    """Lets the ledger accept a release that is about to be flashed, and know the trust file in force.
 
     Raises IntegrityError where it would be a step back and that is not meant.
     """
+    note_trust(workspace)
     while not _accept(workspace, verdict, allow_downgrade):
         pass  # another station accepted one meanwhile: judge again by that
 
@@ -126,7 +175,7 @@ def _accept(workspace: Workspace, verdict: Accepted, allow_downgrade: bool) -> b
     product = workspace.product.name
     before = workspace.ledger.last_release(product)
     last = _last(before)
-    refusals = judge_order(verdict, last, now())
+    refusals = judge_order(verdict.release, last, now())
     for refusal in refusals:
         if not (allow_downgrade and _confirmed(refusal.what)):
             raise refusal
@@ -135,7 +184,7 @@ def _accept(workspace: Workspace, verdict: Accepted, allow_downgrade: bool) -> b
         return True
     cause, reason = ("downgrade", "; ".join(one.what for one in refusals)) if refusals else (None, None)
     event = Event(timestamp(now()), Kind.RELEASE, cause=cause, reason=reason, details=details)
-    return workspace.ledger.accept_release(workspace.station.name, event, after=before)
+    return workspace.ledger.accept(workspace.station.name, event, after=before)
 
 
 def _last(event: StoredEvent | None) -> LastAccepted | None:

@@ -91,12 +91,12 @@ def export(
     rmfab ota export lamp-1.5.0.rmfab -o shelf --trust trust.json --from lamp-1.4.0.rmfab
     rmfab ota export lamp-1.6.0.rmfab -o shelf --channel beta
     """
-    from rmfab.commands.judging import accepted
+    from rmfab.commands.judging import accepted_for_all
     from rmfab.ota.compatibility import inspect_update
     from rmfab.ota.shelf import publish
     from rmfab.release.release import open_release
 
-    judged = accepted(bundle, trust=trust_file, allow_unknown=allow_unknown)
+    judged = accepted_for_all(bundle, trust=trust_file, allow_unknown=allow_unknown)
     release = judged.release
     if old is not None:
         complaints = inspect_update(release, open_release(old), allow_downgrade=allow_downgrade)

@@ -54,9 +54,10 @@ class Passphrases:
     def _from_terminal(self, prompt: str, otherwise: str | None) -> Secret[str]:
         """Asks once, or twice where a new key could also do *otherwise*."""
         if not sys.stdin.isatty():
+            option = " or --passphrase-file" if self.environment == KEY_ENVIRONMENT else ""
             raise InputError(
                 "a passphrase is needed, and there is no terminal to ask on",
-                hint="; ".join(filter(None, (f"{self.environment} names a file that holds it", otherwise))),
+                hint="; ".join(filter(None, (f"{self.environment}{option} names a file that holds it", otherwise))),
                 cause="passphrase",
             )
         text: str = click.prompt(prompt, hide_input=True, confirmation_prompt=otherwise is not None, err=True)

@@ -209,7 +209,7 @@ def keygen(output: Path, kind: str, no_passphrase: bool, passphrase_file: Path |
     write_private_key(output, signer.key, secret)
     _write_public(signer, public, as_json)
     speech.say(f"{output}: keep it where nobody but the one who signs can read it, and a copy offline")
-    speech.say(f"{public}: hand it to the factory; `rmfab trust add {public} --role release`")
+    speech.say(f"{public}: its public half, for the trust file: `rmfab trust add {public} --role release` (or trust)")
 
 
 @command.command("pubkey")

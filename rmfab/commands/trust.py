@@ -91,15 +91,17 @@ def add(
     from rmfab.signing.trust import Role, Trust, TrustedKey
     from rmfab.workspace import now
 
+    workspace, key = trust_workspace(), load_public_key(file)
+    old = workspace.trust
+    there = old.find(key.id) if old is not None else None
+    default = there.name if there is not None else re.sub(r"[^A-Za-z0-9._-]", "-", file.stem)[:64]
     new = TrustedKey(
-        load_public_key(file),
-        name or re.sub(r"[^A-Za-z0-9._-]", "-", file.stem)[:64],
+        key,
+        name or default,
         tuple(sorted(Role(role) for role in roles)),
         _utc(valid_from),
         _utc(valid_until),
     )
-    workspace = trust_workspace()
-    old = workspace.trust
     changed = (old or Trust(0, now())).adding(new, now(), threshold)
     what = f"{new} may sign as {', '.join(new.roles)}"
     _change(workspace, old, changed, what, keys=keys, passphrase_file=passphrase_file, output=output)
@@ -154,6 +156,10 @@ def sign(file: Path, keys: tuple[str, ...], passphrase_file: Path | None, as_jso
     old = in_force(trust_workspace())
     with changing(file) as path:
         envelope, new = load_trust(path)
+        if new == old:
+            speech.say(f"version {new.version} of the trust file is in force already")
+            _tell(new, as_json)
+            return
         judge_proposal(old, envelope, new, now(), str(path))
         tell_changes(new, old)
         propose(path, old, signed_by(old, envelope, open_keys(keys, passphrase_file)), replaces=True)
@@ -193,9 +199,14 @@ def list_(file: Path | None, as_json: bool) -> None:
 @command.command("import")
 @click.argument("file", type=_PATH)
 @click.option("--fingerprint", metavar="F", help="Of the first trust file, as its owner told you by another way.")
+@click.option("--allow-downgrade", is_flag=True, help="Take a first one that is older than the one the ledger knows.")
 @_json_option
-def import_(file: Path, fingerprint: str | None, as_json: bool) -> None:
-    """Take over a trust file: the first by its fingerprint, a later one only if the one before signed it."""
+def import_(file: Path, fingerprint: str | None, allow_downgrade: bool, as_json: bool) -> None:
+    """Take over a trust file: the first by its fingerprint, a later one only if the one before signed it.
+
+    The ledger remembers it, so that a first one is refused where a later one was in force here before; an owner who has
+    begun anew is what --allow-downgrade is for.
+    """
     from rmfab.signing.judge import judge_clock
     from rmfab.signing.trust import load_trust
     from rmfab.workspace import now
@@ -210,7 +221,7 @@ def import_(file: Path, fingerprint: str | None, as_json: bool) -> None:
     if old is None:
         _compare(fingerprint or _asked_fingerprint(file), new, file)
         judge_clock(now(), new.created, "this trust file was made", str(file))
-    signers = take(workspace, old, envelope, str(file))
+    signers = take(workspace, old, envelope, str(file), downgrade=allow_downgrade)
     told = f"signed by {', '.join(map(str, signers))}" if signers else "its fingerprint is right"
     speech.say(f"version {new.version} of the trust file is in force: {told}")
     if old is not None:
@@ -229,9 +240,20 @@ def export(output: Path, force: bool, as_json: bool) -> None:
 
     workspace = trust_workspace()
     trust = in_force(workspace)
-    write_file(output, read_input(workspace.trust_path), force=force)
+    write_file(output, read_input(workspace.trust_path), force=force or _is_earlier(output, trust))
     speech.say(f"{output}: version {trust.version}; tell the station this fingerprint by another way than the file:")
     _tell(trust, as_json)
+
+
+def _is_earlier(path: Path, trust: Trust) -> bool:
+    """Whether an earlier version of *trust*, which it follows, stands in *path*: no loss."""
+    from rmfab.signing.trust import load_trust
+
+    try:
+        there = load_trust(path)[1]
+    except (InputError, IntegrityError):
+        return False
+    return there.version < trust.version and all(trust.find(one.id) for one in there.keys)
 
 
 def _asked_fingerprint(file: Path) -> str:
@@ -300,7 +322,7 @@ def _change(
         )
     if old is not None and not keys:
         raise InputError(
-            "a change of the trust file is signed",
+            "a change of the trust file must be signed",
             where=where,
             hint=f"--key URI: {old.who_must_sign}",
             cause="unsigned",

@@ -64,11 +64,15 @@ def put_in_force(workspace: Workspace, old: Trust | None, new: Trust, signers: l
     take(workspace, old, envelope, where)
 
 
-def take(workspace: Workspace, old: Trust | None, envelope: Envelope, where: str) -> tuple[TrustedKey, ...]:
-    """Puts *envelope*, as it reads back, in the place of *old*, and returns the keepers of that who signed it.
+def take(
+    workspace: Workspace, old: Trust | None, envelope: Envelope, where: str, *, downgrade: bool = False
+) -> tuple[TrustedKey, ...]:
+    """Puts *envelope*, as it reads back, in the place of *old*, lets the ledger know, and returns the keepers of *old*
+    who signed it. *downgrade*: also where the ledger knows a newer one.
 
     Raises IntegrityError where it may not follow, InputError where something else has followed already.
     """
+    from rmfab.commands.judging import note_trust, refuse_older
     from rmfab.files import locked, make_folder, write_file
     from rmfab.signing.judge import judge_successor
     from rmfab.signing.trust import read_envelope
@@ -77,6 +81,8 @@ def take(workspace: Workspace, old: Trust | None, envelope: Envelope, where: str
     path, data = workspace.trust_path, envelope.encode()
     new = read_envelope(data, where)[1]
     signers = () if old is None else judge_successor(old, envelope, new, now(), where)
+    if not downgrade:
+        refuse_older(workspace, new, where)
     make_folder(workspace.keys_folder, secret=True)
     with locked(path.with_name(f".{path.name}.lock")):
         if workspace.trust != old:
@@ -87,6 +93,7 @@ def take(workspace: Workspace, old: Trust | None, envelope: Envelope, where: str
                 cause="busy",
             )
         write_file(path, data, force=True)
+    note_trust(workspace, downgrade=downgrade)
     return signers
 
 

@@ -40,6 +40,7 @@ class Kind(StrEnum):
     LABEL = "label"
     ADMIT = "admit"
     RELEASE = "release"
+    TRUST = "trust"
 
 
 @unique

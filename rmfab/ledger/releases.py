@@ -1,7 +1,7 @@
-"""Which releases the ledger accepted for a product, and which units were flashed with one.
+"""Which releases, and which trust file, the ledger accepted for a product, and which units were flashed with one.
 
-Both are read from the events: the event of kind `release` names product, digest, seq and signers, the event of each
-step `flash` names digest and signers.
+All are read from the events: the event of kind `release` names product, digest, seq and signers, that of kind `trust`
+product, version and fingerprint, the event of each step `flash` digest and signers.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ class FlashedUnit:
     replaced: bool
 
 
-def last_accepted(connection: Connection, product: str) -> StoredEvent | None:
-    """The last acceptance of a release for *product*, None where there was none."""
+def last_accepted(connection: Connection, kind: Kind, product: str) -> StoredEvent | None:
+    """The last acceptance of a release or a trust file for *product*, None where there was none."""
     table = schema.event
-    query = select(table).where(table.c.kind == Kind.RELEASE.value).order_by(table.c.id.desc())
+    query = select(table).where(table.c.kind == kind.value).order_by(table.c.id.desc())
     found = map(stored, connection.execute(query.execution_options(yield_per=PAGE)))
     return next((one for one in found if one.event.details.get("product") == product), None)
 
 
 def accept(connection: Connection, ledger_id: str, station: str, event: Event, after: StoredEvent | None) -> bool:
     """Adds an acceptance judged by what stood *after*; returns False where another station was faster."""
-    if event.kind is not Kind.RELEASE:
-        raise ValueError("only the acceptance of a release is taken here")
-    last = last_accepted(connection, event.details["product"])
+    if event.kind not in (Kind.RELEASE, Kind.TRUST):
+        raise ValueError("only the acceptance of a release or a trust file is taken here")
+    last = last_accepted(connection, event.kind, event.details["product"])
     if (last and last.order) != (after and after.order):
         return False
     append(connection, ledger_id, station, [event])

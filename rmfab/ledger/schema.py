@@ -22,7 +22,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-HEAD = "0002"
+HEAD = "0003"
 """The newest revision of `rmfab.ledger.migrations`."""
 
 metadata = MetaData(
@@ -163,6 +163,12 @@ Index(
     event.c.id,
     sqlite_where=event.c.kind == "release",
     postgresql_where=event.c.kind == "release",
+)
+Index(
+    "ix_event_trust",
+    event.c.id,
+    sqlite_where=event.c.kind == "trust",
+    postgresql_where=event.c.kind == "trust",
 )
 Index(
     "ix_event_flash",

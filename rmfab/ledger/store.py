@@ -35,7 +35,7 @@ from rmfab.ledger import backup, batches, checking, claims, outcomes, records, r
 from rmfab.ledger.batches import BatchOrder, Taken
 from rmfab.ledger.checking import Finding
 from rmfab.ledger.claims import Carried, Claim, Wish
-from rmfab.ledger.events import Event, StoredEvent, normal_mac
+from rmfab.ledger.events import Event, Kind, StoredEvent, normal_mac
 from rmfab.ledger.records import Batch, BatchCount, Chunk, ChunkPlan, Identity
 from rmfab.ledger.releases import FlashedUnit
 
@@ -156,8 +156,8 @@ class Ledger:
         with self._writing() as connection:
             outcomes.rewrap(connection, self.id, station, wrapped, ts, recipients)
 
-    def accept_release(self, station: str, event: Event, *, after: StoredEvent | None) -> bool:
-        """See `releases.accept`: notes that a release was accepted, unless another came in between."""
+    def accept(self, station: str, event: Event, *, after: StoredEvent | None) -> bool:
+        """See `releases.accept`: notes that a release or a trust file was accepted, unless another came in between."""
         with self._writing() as connection:
             return releases.accept(connection, self.id, station, event, after)
 
@@ -166,7 +166,12 @@ class Ledger:
     def last_release(self, product: str) -> StoredEvent | None:
         """The last acceptance of a release for *product*."""
         with self._reading() as connection:
-            return releases.last_accepted(connection, product)
+            return releases.last_accepted(connection, Kind.RELEASE, product)
+
+    def last_trust(self, product: str) -> StoredEvent | None:
+        """The last acceptance of a trust file for *product*."""
+        with self._reading() as connection:
+            return releases.last_accepted(connection, Kind.TRUST, product)
 
     def flashed_units(self, digest: str) -> Iterator[FlashedUnit]:
         """See `releases.flashed_units`: the units that got a release, or one that a key signed, in flat memory."""

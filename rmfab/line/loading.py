@@ -44,6 +44,8 @@ def detect(unit: Unit) -> dict[str, Any]:
         _skip_without_loader(unit)
     loader = unit.loader = Loader(unit.port, unit.slot.link)
     unit.facts = _connected(unit, loader)
+    if unit.facts.security.secure_download and unit.job.serial is not None and Step.FLASH not in unit.job.steps:
+        raise _closed(unit)
     refuse_security(unit.facts)
     refuse_chip(unit.facts, unit.job.product.chip)
     found: dict[str, Any] = {}
@@ -69,7 +71,11 @@ def _skip_without_loader(unit: Unit) -> None:
     if isinstance(unit.slot.link.restart, Unwired):
         raise Skipped("nothing here can bring the board into its loader; --serial says which unit it ought to be")
     if serial is not None and firmware is not None and firmware.release.configured.closes_download_mode:
-        raise Skipped(f"its firmware has closed the download mode; it ought to be {serial}")
+        raise _closed(unit)
+
+
+def _closed(unit: Unit) -> Skipped:
+    return Skipped(f"its firmware has closed the download mode; it ought to be {unit.job.serial}")
 
 
 def _connected(unit: Unit, loader: Loader) -> BoardFacts:

@@ -17,6 +17,7 @@ from socketserver import TCPServer, ThreadingMixIn
 from typing import Any
 
 from rmfab.errors import InputError, StationError
+from rmfab.ota.index import LATEST
 from rmfab.ota.request import Access, Request
 
 MOST_CONNECTIONS = 64
@@ -51,6 +52,8 @@ class ShelfServer(ThreadingMixIn, TCPServer):
     ) -> None:
         if not folder.is_dir():
             raise InputError("this folder is not there", where=str(folder), hint="`rmfab ota export` makes a shelf")
+        if not (folder / LATEST).exists():
+            raise InputError("this folder is no shelf", where=str(folder), hint="`rmfab ota export` makes one")
         self.root = folder.resolve()
         self.on_access = on_access
         self._context = context

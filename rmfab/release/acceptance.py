@@ -1,4 +1,4 @@
-"""Whether a station takes a release: who vouches for it, and whether it, or whom it trusts, is a step back.
+"""Whether a station takes a release: who vouches for it, and whether it, or whom the station trusts, is a step back.
 
 Judges: they take bytes as they were read, the trust in force and what the ledger last accepted. A bundle's manifest is
 parsed only once its signatures are proven.
@@ -47,7 +47,7 @@ class LastAccepted:
     """What the ledger last accepted for a product, at *when*.
 
     Where that has no seq, as a maker's own build folder, *digest*, *version* and *seq* are those of the last that had
-    one: it stays the measure. So does *trust*, what events say of the trust file by which one was judged.
+    one: it stays the measure.
     """
 
     digest: str
@@ -55,14 +55,12 @@ class LastAccepted:
     seq: int | None
     secure_version: int
     when: datetime
-    trust: Mapping[str, Any] | None = None
 
     @classmethod
     def from_details(cls, details: Mapping[str, Any], when: datetime) -> Self:
         """From an event's details, as `event_details` writes them."""
         measure = details.get("measure", details)
-        trust = details.get("trust", details.get("trust_measure"))
-        return cls(measure["digest"], measure["version"], measure.get("seq"), details["secure_version"], when, trust)
+        return cls(measure["digest"], measure["version"], measure.get("seq"), details["secure_version"], when)
 
     @property
     def named(self) -> dict[str, Any]:
@@ -75,11 +73,9 @@ def event_details(accepted: Accepted, product: str, before: LastAccepted | None,
     details = accepted.named | {"product": product, "secure_version": accepted.release.app.secure_version}
     if accepted.trust is not None:
         details["trust"] = accepted.trust.summary
-    elif before is not None and before.trust is not None:
-        details["trust_measure"] = before.trust
     if before is not None:
         if downgrade:
-            details["before"] = before.named | ({"trust": before.trust} if before.trust else {})
+            details["before"] = before.named
         if accepted.release.seq is None and before.seq is not None:
             details["measure"] = before.named
     return details
@@ -148,53 +144,55 @@ def judge_release(
         raise IntegrityError(
             "nobody has signed this release, and only signed ones are taken here",
             where=opened.source,
-            hint="`rmfab release sign FILE --key URI`; on a bench of your own: allow_unsigned = true ([release])",
+            hint="get the signed one from its owner, who has `rmfab release sign`; on a bench of your own: "
+            "allow_unsigned = true ([release])",
             cause="unsigned",
         )
     return Accepted(opened.release() if isinstance(opened, Bundle) else opened, trust=trust)
 
 
-def judge_order(accepted: Accepted, last: LastAccepted | None, now: datetime) -> list[IntegrityError]:
-    """Why *accepted* would be a step back from what was *last* accepted: every reason, none where it is none.
+def judge_order(release: Release, last: LastAccepted | None, now: datetime) -> list[IntegrityError]:
+    """Why *release* would be a step back from what was *last* accepted: every reason, none where it is none.
 
-    One is also an older trust file, or another of the same version, than the one by which that was judged; and a clock
-    that was turned back since, here or, where a station of the same ledger had one that was ahead, there.
+    One is also a clock that was turned back since, here or, where a station of the same ledger had one that was ahead,
+    there.
     """
     if last is None:
         return []
-    refusals, source = [], accepted.release.source
+    refusals, source = [], release.source
     try:
         judge_clock(now, last.when, "this ledger accepted a release", source)
     except IntegrityError as error:
         hint = f"{error.hint}; --allow-downgrade, where it was another station's clock that was wrong"
         refusals.append(IntegrityError(error.what, where=error.where, hint=hint, cause=error.cause))
-    if accepted.trust is not None and last.trust is not None:
-        older = _older_trust(accepted.trust, last.trust)
-        if older is not None:
-            hint = (
-                "`rmfab trust import` takes over the newer one: a key may have been revoked in it; --allow-downgrade, "
-                "where its owner began anew"
-            )
-            refusals.append(IntegrityError(older, where=source, hint=hint, cause="trust-downgrade"))
-    what = _step_back(accepted.release, last)
+    what = _step_back(release, last)
     if what is not None:
         hint = "--allow-downgrade, where it is meant; the ledger remembers it"
         refusals.append(IntegrityError(what, where=source, hint=hint, cause="downgrade"))
     return refusals
 
 
-def _older_trust(trust: Trust, last: Mapping[str, Any]) -> str | None:
-    if trust.version < last["version"]:
-        return (
-            f"this station's trust file is version {trust.version}, and this ledger accepted a release by version "
-            f"{last['version']}"
+def judge_trust(trust: Trust, known: Mapping[str, Any] | None, where: str) -> None:
+    """Raises IntegrityError where *trust* is older than the trust file of which a ledger's event says *known*, or
+    another one of the same version: who takes an earlier one back must not undo a revocation."""
+    if known is None:
+        return
+    if trust.version < known["version"]:
+        what = f"this is version {trust.version} of the trust file, and the ledger knows version {known['version']}"
+    elif trust.version == known["version"] and trust.fingerprint != known["fingerprint"]:
+        what = (
+            f"this is another version {trust.version} of the trust file than the ledger knows: that one has the "
+            f"fingerprint {known['fingerprint']}"
         )
-    if trust.version == last["version"] and trust.fingerprint != last["fingerprint"]:
-        return (
-            f"this station's trust file is not the version {trust.version} by which this ledger accepted a release: "
-            f"that has the fingerprint {last['fingerprint']}"
-        )
-    return None
+    else:
+        return
+    raise IntegrityError(
+        what,
+        where=where,
+        hint="`rmfab trust import` takes over the newer one: a key may have been revoked in it; where its owner began "
+        "anew, import that with --allow-downgrade",
+        cause="trust-downgrade",
+    )
 
 
 def _step_back(release: Release, last: LastAccepted) -> str | None:

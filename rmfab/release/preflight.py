@@ -67,7 +67,9 @@ def inspect_successor(release: Release, earlier: Release) -> list[InputError]:
     complaints = []
     if release.seq is not None and earlier.seq is not None and release.seq <= earlier.seq:
         what = f"its seq {release.seq} is not above {earlier.seq}, that of {earlier.name}"
-        complaints.append(InputError(what, where=release.source, hint="a larger --seq", cause="seq"))
+        complaints.append(
+            InputError(what, where=release.source, hint="`rmfab release build --seq`, with a larger one", cause="seq")
+        )
     if release.app.secure_version < earlier.app.secure_version:
         what = (
             f"its secure version {release.app.secure_version} is below {earlier.app.secure_version}, "

@@ -41,15 +41,18 @@ def judge_signatures(
             cause="payload-type",
         )
     if not envelope.signatures:
-        raise IntegrityError("nobody has signed this", where=where, hint="`rmfab release sign`", cause="unsigned")
+        raise IntegrityError(
+            "nobody has signed this", where=where, hint="its owner signs it: `rmfab release sign`", cause="unsigned"
+        )
     message = envelope.signed_bytes
     judged = [_judge(one, message, trust, role, now, where, allow_unknown) for one in envelope.signatures]
     good = tuple(one for one in judged if one is not None)
     if len(good) < trust.threshold(role):
+        have = "no trusted key has" if not good else f"{len(good)} trusted key{'s have' if good[1:] else ' has'}"
         raise IntegrityError(
-            f"{len(good)} of the trusted keys have signed this, and {trust.threshold(role)} must",
+            f"{have} signed this, and {trust.threshold(role)} must",
             where=where,
-            hint="`rmfab release sign` with another key adds its signature",
+            hint="its owner adds a signature: `rmfab release sign` with another key",
             cause="too-few-signatures",
         )
     return good
@@ -66,7 +69,7 @@ def _judge(
         raise IntegrityError(
             f"it is signed by a key that nobody here knows ({short(signature.key_id)})",
             where=where,
-            hint=f"{_TRUST_HINT}; --allow-unknown-signers overlooks it",
+            hint=f"{_TRUST_HINT}; beside enough signatures of trusted keys --allow-unknown-signers overlooks it",
             cause="unknown-signer",
         )
     if not key.key.verifies(signature.value, message):
@@ -94,7 +97,11 @@ def _judge_key(key: TrustedKey, role: Role, now: datetime, where: str) -> None:
         what, cause = f"it is signed by {key}, which expired on {_day(key.valid_until)}; {clock}", "key-expired"
     else:
         return
-    hint = "set the clock, if it is wrong" if "clock" in what else f"{_TRUST_HINT}; let a trusted key sign it anew"
+    hint = (
+        "set the clock, if it is wrong"
+        if "clock" in what
+        else f"{_TRUST_HINT}; sign it anew: `rmfab release sign --replace`"
+    )
     raise IntegrityError(what, where=where, hint=hint, cause=cause)
 
 
@@ -167,10 +174,13 @@ def _judge_revoked(old: Trust, new: Trust, where: str) -> None:
 def _judge_later(old: Trust, new: Trust, now: datetime, where: str) -> None:
     """Raises IntegrityError where *new* is no later version, or a clock is wrong."""
     if new.version <= old.version:
+        same = new.version == old.version
+        hint = "no version is taken back: a key may have been revoked since"
         raise IntegrityError(
-            f"this is version {new.version} of the trust file, and version {old.version} is in force",
+            f"this is {'another ' if same else ''}version {new.version} of the trust file, and version {old.version} "
+            "is in force",
             where=where,
-            hint="no version is taken back: a key may have been revoked since. A change is made to the one in force",
+            hint="another change was faster: make this one again, to the version in force" if same else hint,
             cause="trust-downgrade",
         )
     judge_clock(now, old.created, "the trust file in force was made", where)

@@ -187,7 +187,7 @@ class Trust:
         keys = (_key_change(old.find(one.id), one) for one in self.keys)
         gone = (f"forgets {one}" for one in old.keys if self.find(one.id) is None)
         numbers = ((role, old.threshold(role), self.threshold(role)) for role in Role)
-        thresholds = (f"asks for {now} signatures as {role}, not {was}" for role, was, now in numbers if was != now)
+        thresholds = (f"asks for signatures as {role} by {now}, not {was}" for role, was, now in numbers if was != now)
         return (*filter(None, keys), *gone, *thresholds)
 
     @cached_property

@@ -74,7 +74,9 @@ def test_check_as_json(terminal: Terminal, old: Path, new: Path):
     said.refused(3, "its seq 1 is not above 2")
     document = json.loads(said.out)
     assert document["may"] is False
-    assert [(one["class"], one["hint"]) for one in document["reasons"]] == [("seq", "a larger --seq")]
+    assert [(one["class"], one["hint"]) for one in document["reasons"]] == [
+        ("seq", "`rmfab release build --seq`, with a larger one")
+    ]
     assert json.loads(terminal.well("ota", "check", new, "--json"))["from"] is None
 
 
@@ -105,6 +107,18 @@ def test_export_judges_before_it_writes(terminal: Terminal, old: Path):
     terminal.well("release", "sign", old, "--key", "file:other.key", "--replace")
     terminal("ota", "export", old, "-o", "shelf", "--trust", "trust.json").refused(5)
     assert not Path("shelf").exists()
+
+
+def test_export_of_what_nobody_has_signed(terminal: Terminal, old: Path):
+    """Not where the workspace trusts somebody, whatever allow_unsigned says: that is for one's own bench."""
+    terminal.well("release", "build", "build-1.0.0", "-o", "plain.rmfab", "--seq", "9", "--no-sbom")
+    assert "allow_unsigned = true" in Path("owner/product.toml").read_text()
+    said = terminal("-C", "owner", "ota", "export", "plain.rmfab", "-o", "shelf")
+    said.refused(5, "nobody has signed this release")
+    assert not Path("shelf").exists()
+    Path("owner/keys/trust.json").unlink()
+    assert "warning" in terminal("-C", "owner", "ota", "export", "plain.rmfab", "-o", "shelf").err
+    assert Path("shelf").exists()
 
 
 def test_export_judges_the_way_from_the_old(terminal: Terminal, old: Path):
@@ -180,6 +194,8 @@ def test_serve_refuses(terminal: Terminal, papers: Papers, old: Path):
     """No shelf, no certificate, a port of somebody else: input is 3, the station is 4, and no URL is printed."""
     command = ("ota", "serve", "shelf", "--key", papers.key, "--port", "0", "--cert")
     terminal(*command, papers.cert).refused(3, "not there", "rmfab ota export")
+    Path("empty").mkdir()
+    terminal("ota", "serve", "empty", *command[3:], papers.cert).refused(3, "this folder is no shelf")
     terminal.well("ota", "export", old, "-o", "shelf", "--trust", "trust.json")
     said = terminal(*command, papers.key)
     said.refused(3, "no certificate")

@@ -37,7 +37,7 @@ def test_the_first_key_begins_an_unsigned_file_and_says_so(terminal: Terminal, o
     assert "signed by nobody" in said.err
     before = files(owner)
     _trust(terminal, "add", "b.pub", "--role", "release").refused(
-        3, "a change of the trust file is signed", "--key URI: 1 of a ("
+        3, "a change of the trust file must be signed", "--key URI: 1 of a ("
     )
     assert files(owner) == before
     assert _trust(terminal, "add", "b.pub", "--role", "release", "--key", "file:a.key").code == 0
@@ -93,6 +93,19 @@ def test_json_on_a_stdout_of_few_letters(terminal: Terminal, owner: Path):
             assert [one["reason"] for one in told["keys"] if "reason" in one] == [reason]
         else:
             assert told["errors"][0]["where"] == where
+
+
+def test_a_later_version_replaces_an_earlier_export(terminal: Terminal, owner: Path):
+    """Exported to the same file again; another owner's trust file, or another file, is not replaced."""
+    _trust(terminal, "add", "a.pub", "--role", "release", "--name", "desk")
+    terminal.well("-C", "owner", "trust", "export", "-o", "t.json")
+    _trust(terminal, "add", "a.pub", "--role", "ca", "--key", "file:a.key")
+    terminal.well("-C", "owner", "trust", "export", "-o", "t.json")
+    told = json.loads(terminal.well("trust", "list", "t.json", "--json"))
+    assert (told["version"], told["keys"][0]["name"]) == (2, "desk")
+    _trust(terminal, "add", "b.pub", "--role", "release", where="station")
+    for name in ("t.json", "a.pub"):
+        _trust(terminal, "export", "-o", name, where="station").refused(3, "other content", "--force")
 
 
 def test_the_first_import_is_by_fingerprint(terminal: Terminal, owner: Path):
@@ -212,7 +225,14 @@ def test_two_keepers_who_do_not_meet(terminal: Terminal, owner: Path):
     said = _trust(terminal, *stale)
     said.refused(3, "this file exists with other content", "not replaced")
     assert "--force" not in said.err
-    _trust(terminal, "sign", "change.json", "--key", "file:b.key").refused(5, "version 3 is in force")
+    assert (
+        "version 3 of the trust file is in force already"
+        in _trust(terminal, "sign", "change.json", "--key", "file:b.key").err
+    )
+    _trust(terminal, "add", "c.pub", "--role", "ca", "--key", "file:a.key", "-o", "late.json")
+    _trust(terminal, "import", "next.json")
+    said = _trust(terminal, "sign", "late.json", "--key", "file:b.key")
+    said.refused(5, "another version 4", "another change was faster")
     terminal.well("init", "fresh", "--claim")
     said = _trust(terminal, "add", "a.pub", "--role", "release", "-o", "x.json", where="fresh")
     said.refused(3, "nobody needs to agree")

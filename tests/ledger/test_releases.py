@@ -34,7 +34,7 @@ def test_the_last_acceptance_is_of_its_product(tmp_path):
     ledger = fresh(tmp_path, size=1)
     assert ledger.last_release("lamp") is None
     for event in (accepted(A), accepted(B, "fan", 9)):
-        assert ledger.accept_release("bench", event, after=ledger.last_release(event.details["product"]))
+        assert ledger.accept("bench", event, after=ledger.last_release(event.details["product"]))
     assert ledger.last_release("lamp").event.details["digest"] == A
     assert ledger.last_release("fan").event.details["seq"] == 9
     assert ledger.check() == ()
@@ -44,17 +44,17 @@ def test_two_stations_cannot_accept_past_each_other(tmp_path):
     """An acceptance that was judged before another came in is refused, to be judged again."""
     ledger = fresh(tmp_path, size=1)
     before = ledger.last_release("lamp")
-    assert ledger.accept_release("one", accepted(A), after=before)
-    assert not ledger.accept_release("two", accepted(B), after=before)
+    assert ledger.accept("one", accepted(A), after=before)
+    assert not ledger.accept("two", accepted(B), after=before)
     assert ledger.last_release("lamp").event.details["digest"] == A
-    assert ledger.accept_release("two", accepted(B), after=ledger.last_release("lamp"))
+    assert ledger.accept("two", accepted(B), after=ledger.last_release("lamp"))
 
 
 def test_only_acceptances_are_accepted(tmp_path):
     """No other event comes in by this door."""
     ledger = fresh(tmp_path, size=1)
     with pytest.raises(ValueError, match="only the acceptance"):
-        ledger.accept_release("bench", Event(TS, Kind.UNIT), after=None)
+        ledger.accept("bench", Event(TS, Kind.UNIT), after=None)
 
 
 def test_units_by_release_and_by_signer(tmp_path):

@@ -8,7 +8,15 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from rmfab.errors import IntegrityError
-from rmfab.release.acceptance import Accepted, LastAccepted, event_details, judge_bundle, judge_order, judge_release
+from rmfab.release.acceptance import (
+    Accepted,
+    LastAccepted,
+    event_details,
+    judge_bundle,
+    judge_order,
+    judge_release,
+    judge_trust,
+)
 from rmfab.release.bundle import PAYLOAD_TYPE, Bundle, make_bundle, open_bundle
 from rmfab.release.release import Edition, Release
 from rmfab.signing.dsse import Envelope
@@ -146,7 +154,7 @@ def test_steps_forward(tiny_release: Release):
         (tiny_release, last(before)),
         (before, last(tiny_release)),
     ):
-        assert judge_order(Accepted(release), known, NOW) == []
+        assert judge_order(release, known, NOW) == []
 
 
 @pytest.mark.parametrize(
@@ -159,7 +167,7 @@ def test_steps_forward(tiny_release: Release):
 )
 def test_steps_back(tiny_release: Release, seq: int, changes: dict, words: str):
     """A lower seq, the seq of another release, a lower secure version."""
-    (refusal,) = judge_order(Accepted(edition(tiny_release, seq)), last(edition(tiny_release), **changes), NOW)
+    (refusal,) = judge_order(edition(tiny_release, seq), last(edition(tiny_release), **changes), NOW)
     assert words in str(refusal)
     assert refusal.cause == "downgrade"
 
@@ -169,45 +177,37 @@ def test_builds_without_seq_do_not_lower_the_floor(tiny_release: Release):
     signed_one, older = edition(tiny_release), edition(tiny_release, 6)
     known = last(tiny_release, signed_one, tiny_release)
     assert (known.seq, known.digest) == (7, signed_one.digest)
-    assert judge_order(Accepted(signed_one), known, NOW) == []
-    (refusal,) = judge_order(Accepted(older), known, NOW)
+    assert judge_order(signed_one, known, NOW) == []
+    (refusal,) = judge_order(older, known, NOW)
     assert "below 7" in str(refusal)
 
 
 def test_every_step_back_is_told(tiny_release: Release):
-    """A clock, a trust file and a seq that all lie back: who allows one of them has not allowed the others unseen."""
-    newer = TRUST.adding(TrustedKey(OTHER.public, "other", (Role.RELEASE,)), NOW)
-    details = event_details(Accepted(edition(tiny_release), trust=newer), "lamp", None, downgrade=False)
-    older = Accepted(edition(tiny_release, 6), trust=TRUST)
-    refusals = judge_order(older, LastAccepted.from_details(details, NOW), NOW - timedelta(hours=1))
-    assert [one.cause for one in refusals] == ["clock", "trust-downgrade", "downgrade"]
+    """A clock and a seq that both lie back: who allows one of them has not allowed the other unseen."""
+    refusals = judge_order(edition(tiny_release, 6), last(edition(tiny_release)), NOW - timedelta(hours=1))
+    assert [one.cause for one in refusals] == ["clock", "downgrade"]
 
 
 def test_a_clock_behind_the_last_acceptance(tiny_release: Release):
     """Turned back below what the ledger has seen, the clock is refused, unless another station's was wrong."""
-    (refusal,) = judge_order(Accepted(edition(tiny_release)), last(edition(tiny_release)), NOW - timedelta(hours=1))
+    (refusal,) = judge_order(edition(tiny_release), last(edition(tiny_release)), NOW - timedelta(hours=1))
     assert refusal.cause == "clock"
     assert "--allow-downgrade" in refusal.hint
 
 
-def test_an_older_trust_file_than_the_ledger_knows(tiny_release: Release):
-    """Whoever takes an old trust file back, in which a key was not yet revoked, is found by the ledger: also after
-    releases that nobody judged, and where the old file was changed to have the same version."""
+def test_an_older_trust_file_than_the_ledger_knows():
+    """Whoever takes an old trust file back, in which a key was not yet revoked, is found by the ledger: also where the
+    old file was changed to have the same version."""
     other = TrustedKey(OTHER.public, "other", (Role.RELEASE,))
     second = TRUST.adding(other, NOW)
     third, fork = second.revoking("other", "leaked", NOW), second.revoking("owner", "leaked", NOW)
-    release = edition(tiny_release)
-    known = None
-    for trust in (third, None):
-        details = event_details(Accepted(release, trust=trust), "lamp", known, downgrade=False)
-        known = LastAccepted.from_details(details, NOW)
-    for trust, words in ((second, "is version 2, and this ledger"), (fork, "is not the version 3 by which")):
-        (refusal,) = judge_order(Accepted(release, trust=trust), known, NOW)
-        assert words in refusal.what
-        assert refusal.cause == "trust-downgrade"
+    for trust, words in ((second, "this is version 2"), (fork, "another version 3")):
+        with pytest.raises(IntegrityError, match=words) as caught:
+            judge_trust(trust, third.summary, "trust.json")
+        assert caught.value.cause == "trust-downgrade"
     later = third.adding(replace(TRUST.keys[0], valid_until=NOW + timedelta(days=9)), NOW)
-    for trust in (None, third, later):
-        assert judge_order(Accepted(release, trust=trust), known, NOW) == []
+    for trust, known in ((third, third.summary), (later, third.summary), (second, None)):
+        judge_trust(trust, known, "trust.json")
 
 
 def test_what_nobody_has_signed_is_not_even_parsed(tiny_release: Release):

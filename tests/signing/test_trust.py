@@ -158,7 +158,7 @@ def test_what_a_version_changes_is_said():
     assert revoked.changes_since(old) == (f"revokes b ({B.public.id[:16]}): leaked",)
     assert trust(key(A, "a")).changes_since(old) == (f"forgets b ({B.public.id[:16]})",)
     two = old.adding(key(A, "a"), NOW, 2)
-    assert two.changes_since(old) == ("asks for 2 signatures as release, not 1",)
+    assert two.changes_since(old) == ("asks for signatures as release by 2, not 1",)
     assert old.changes_since(old) == ()
 
 

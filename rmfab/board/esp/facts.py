@@ -47,7 +47,7 @@ class BoardFacts:
     security: SecurityState
 
 
-CLOSED = "a unit whose firmware has closed its download mode: `rmfab verify --serial` or `rmfab reset --serial`"
+CLOSED = "a unit whose firmware has closed its download mode: `rmfab verify` or `reset`, with --serial and --release"
 """What is left to do with such a unit."""
 
 
