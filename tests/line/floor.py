@@ -15,12 +15,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from rmfab.cli import main
 from rmfab.commands.generate import generate
 from rmfab.identity.ca import CaKeyKind, CertificateAuthority
 from rmfab.ledger.store import Ledger
+from rmfab.line.station import Slot
+from rmfab.line.work import Probe, probe
 from rmfab.product.vocabulary import Chip, Credentials
-from rmfab.virtual import serving
+from rmfab.virtual import BoardHandle, serving
 from rmfab.virtual.faults import FaultCall
 from rmfab.virtual.firmware import make_build_folder
 from rmfab.virtual.spec import BoardSpec
@@ -244,21 +248,33 @@ def beside(play: Callable[[], object]) -> Iterator[None]:
         raise failures[0]
 
 
-@contextlib.contextmanager
-def interrupting(play: Callable[[], object]) -> Iterator[None]:
+def interrupting(play: Callable[[], object]) -> contextlib.AbstractContextManager[None]:
     """While the block runs, a hand does *play* beside it, and then presses ^C."""
-    failures: list[BaseException] = []
 
     def hand() -> None:
-        try:
-            play()
-        except BaseException as failure:  # noqa: BLE001 - raised again below
-            failures.append(failure)
+        play()
         os.kill(os.getpid(), signal.SIGINT)
 
-    thread = threading.Thread(target=hand)
-    thread.start()
-    yield
-    thread.join()
-    if failures:
-        raise failures[0]
+    return beside(hand)
+
+
+def looked_at(board: BoardHandle, times: int) -> None:
+    """Waits until the line has looked at *board* so many times more."""
+    restarts, end = board.state()["restarts"], time.monotonic() + 60
+    while board.state()["restarts"] < restarts + times:
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def found_empty(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Set once a line that waits has found no board on its slot."""
+    empty = threading.Event()
+
+    def watched(slot: Slot) -> Probe:
+        seen = probe(slot)
+        if seen.board is None:
+            empty.set()
+        return seen
+
+    monkeypatch.setattr("rmfab.line.floor.probe", watched)
+    return empty

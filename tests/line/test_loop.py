@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import threading
-import time
 
 import pytest
 
 from rmfab.board.port import open_port
-from rmfab.line.work import probe
-from tests.line.floor import found, interrupting, serve, spec
+from tests.line.floor import found, found_empty, interrupting, looked_at, serve, spec
 
 
 @pytest.fixture(autouse=True)
@@ -20,14 +18,6 @@ def _impatient(monkeypatch):
 def a_unit(event):
     """Whether an event is a verdict."""
     return event["event"] == "unit"
-
-
-def looked_at(board, times):
-    """Waits until the line has looked at *board* so many times more."""
-    restarts, end = board.state()["restarts"], time.monotonic() + 60
-    while board.state()["restarts"] < restarts + times:
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 def test_until_the_batch_is_used_up(tmp_path):
@@ -58,21 +48,13 @@ def test_until_the_batch_is_used_up(tmp_path):
 
 def test_same_board_is_not_run_twice(factory, monkeypatch):
     """A board that stays is not worked on again; taken out and put back in, it is, with the same identity."""
-    missed = threading.Event()
-
-    def watched(slot):
-        seen = probe(slot)
-        if seen.board is None:
-            missed.set()
-        return seen
-
-    monkeypatch.setattr("rmfab.line.floor.probe", watched)
+    empty = found_empty(monkeypatch)
 
     def play():
         factory.wait_for(a_unit)
         looked_at(board, 2)
         board.control("vanish")
-        missed.wait(30)
+        assert empty.wait(30)
         board.control("return")
         factory.wait_for(a_unit, 2)
 

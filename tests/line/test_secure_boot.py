@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import threading
-import time
 
 import pytest
 
-from rmfab.line.work import probe
 from rmfab.product.vocabulary import Chip, DownloadMode
 from rmfab.release.release import open_release
 from rmfab.release.secure_boot import Scheme
-from tests.line.floor import copied, found, interrupting, serve, spec
+from tests.line.floor import copied, found, found_empty, interrupting, looked_at, serve, spec
 from tests.release.test_secure_boot import KEYS, signed
 
 CHIP = Chip.ESP32C6
@@ -164,26 +161,16 @@ def test_a_closed_unit_that_stays_on_its_slot(tmp_path, mode, monkeypatch):
     monkeypatch.setattr("rmfab.line.floor._POLL_SECONDS", 0.05)
     plant = found(tmp_path / "ws", CHIP, units=2, secure_boot=True, download_mode=mode)
     sign_build(plant.root / "build", KEY)
+    empty = found_empty(monkeypatch)
 
     def play():
         plant.wait_for(lambda event: event["event"] == "unit")
-        restarts = board.state()["restarts"]
-        while board.state()["restarts"] < restarts + 3:
-            time.sleep(0.05)
+        looked_at(board, 3)
         board.control("vanish")
-        missed.wait(60)
+        assert empty.wait(60)
         board.control("swap")
         plant.wait_for(lambda event: event["event"] == "unit", 2)
 
-    missed = threading.Event()
-
-    def watched(slot):
-        seen = probe(slot)
-        if seen.board is None:
-            missed.set()
-        return seen
-
-    monkeypatch.setattr("rmfab.line.floor.probe", watched)
     with serve([spec(CHIP)]) as (board,), interrupting(play):
         said = plant.run(board.url, extra=("--loop",))
     assert [(unit["outcome"], unit["class"]) for unit in said.units] == [("PASS", None)] * 2
