@@ -15,21 +15,21 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from rmfab.board.esp.loader import Link
+from rmfab.board.esp.loader import SlotLink
 from rmfab.board.restart import Auto
 from rmfab.commands.generate import generate
 from rmfab.identity.ca import CaKeyKind, CertificateAuthority
 from rmfab.ledger.events import Outcome
+from rmfab.line.events import UnitEnded
 from rmfab.line.floor import Floor
-from rmfab.line.happening import UnitEnded
-from rmfab.line.job import FLASH_STEPS, Firmware, Job
-from rmfab.line.reach import Air
+from rmfab.line.job import FLASH_STEPS, Job, PreparedRelease
+from rmfab.line.radio.air import Air
 from rmfab.line.station import Radio, Slot
 from rmfab.product.vocabulary import Chip, Credentials
 from rmfab.release.acceptance import Accepted
 from rmfab.release.release import open_release
-from rmfab.virtual.firmware import make_build_folder
-from rmfab.virtual.serving import serve
+from rmfab.virtual.bench.serving import serve
+from rmfab.virtual.build.build_folder import make_build_folder
 from rmfab.virtual.spec import BoardSpec
 from rmfab.workspace import Workspace, create_workspace, now
 
@@ -68,7 +68,7 @@ def main(argv: list[str] | None = None) -> int:
     return missed
 
 
-def make_line(root: Path) -> tuple[Workspace, Firmware]:
+def make_line(root: Path) -> tuple[Workspace, PreparedRelease]:
     """A workspace with a CA, identities enough, and a release of more than 1 MB compressed."""
     workspace = create_workspace(
         root,
@@ -82,21 +82,21 @@ def make_line(root: Path) -> tuple[Workspace, Firmware]:
     CertificateAuthority.create("bench", CaKeyKind.ECDSA_P256, now()).save(workspace.ca_folder, None)
     generate(workspace, 100, "bench", None, 1)
     release = open_release(make_build_folder(root / "build", Chip.ESP32C3, app_size=APP_SIZE))
-    return workspace, Firmware.prepare(Accepted(release))
+    return workspace, PreparedRelease.prepare(Accepted(release))
 
 
 _boards = iter(range(1000))
 
 
-def flash(workspace: Workspace, firmware: Firmware, count: int, baud: int) -> tuple[Measured, Measured]:
+def flash(workspace: Workspace, firmware: PreparedRelease, count: int, baud: int) -> tuple[Measured, Measured]:
     """Flashes *count* blank boards at once, and then again."""
     specs = [BoardSpec(chip=Chip.ESP32C3, index=next(_boards), paced=0) for _ in range(count)]
     with serve(specs) as boards:
-        slots = tuple(Slot(f"b{n}", Link(board.url, baud, Auto())) for n, board in enumerate(boards))
+        slots = tuple(Slot(f"b{n}", SlotLink(board.url, baud, Auto())) for n, board in enumerate(boards))
         return run(workspace, firmware, slots), run(workspace, firmware, slots)
 
 
-def run(workspace: Workspace, firmware: Firmware, slots: tuple[Slot, ...]) -> Measured:
+def run(workspace: Workspace, firmware: PreparedRelease, slots: tuple[Slot, ...]) -> Measured:
     """One pass of `rmfab flash` over *slots*."""
     job = Job(
         product=workspace.product,

@@ -1,7 +1,7 @@
 """Generating identities against the raw primitives: key, certificate, PEM and verifier in a plain loop.
 
-Both run in one process on one core, in turns, and both use the fixed-base exponentiation of `rmfab.identity.sec2`.
-The last figure is five times as many identities on all cores.
+Both run in one process on one core, in turns, and both use the fixed-base exponentiation of
+`rmfab.identity.sec2_verifier`. The last figure is five times as many identities on all cores.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from rmfab.identity import sec2
+from rmfab.identity import sec2_verifier
 from rmfab.identity.ca import CaKeyKind, CertificateAuthority
-from rmfab.identity.generate import ChunkSpec, Recipe, chunk_size, generate, make_chunk, plan_chunks
+from rmfab.identity.make_identities import ChunkSpec, Recipe, chunk_size, generate, make_chunk, plan_chunks
 from rmfab.identity.sealing import DATA_KEY_BYTES
 from rmfab.product.product import CertificatePolicy, IdentityPolicy, Provisioning
 from rmfab.product.serial import SerialPattern
@@ -41,7 +41,7 @@ def main(argv: list[str] | None = None) -> int:
     now = datetime.now(UTC)
     ca = CertificateAuthority.create("Benchmark CA", CaKeyKind.ECDSA_P256, now)
     recipe = make_recipe(ca, now)
-    sec2.verifier("wifiprov", Secret("00000000"), b"\x01" * sec2.SALT_BYTES)  # builds the table
+    sec2_verifier.verifier("wifiprov", Secret("00000000"), b"\x01" * sec2_verifier.SALT_BYTES)  # builds the table
     make_chunk(recipe, ChunkSpec(0, 0, 1, data_key=secrets.token_bytes(DATA_KEY_BYTES)))
     part = max(1, options.count // ROUNDS)
     floors, ours = [], []
@@ -104,7 +104,7 @@ def primitives(ca: CertificateAuthority, now: datetime, count: int) -> None:
             serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
         )
         random = secrets.token_bytes(64)
-        sec2.verifier("wifiprov", Secret(random[:4].hex()), secrets.token_bytes(sec2.SALT_BYTES))
+        sec2_verifier.verifier("wifiprov", Secret(random[:4].hex()), secrets.token_bytes(sec2_verifier.SALT_BYTES))
 
 
 def chunk(recipe: Recipe, count: int) -> None:

@@ -20,12 +20,12 @@ from collections.abc import Callable
 from cryptography.hazmat.primitives.asymmetric import ec
 from gmpy2 import powmod
 
-from rmfab.identity.sec2 import GENERATOR, PRIME
-from rmfab.identity.signature import signed_by
+from rmfab.identity.sec2_verifier import GENERATOR, PRIME
+from rmfab.identity.unit_signature import signed_by
 from rmfab.product.product import Provisioning
 from rmfab.product.vocabulary import Credentials
 from rmfab.provisioning.check import check_key, check_session, check_wrong_pop
-from rmfab.provisioning.faults import Refused
+from rmfab.provisioning.failures import RequestRefused
 from rmfab.provisioning.security import Srp6a
 from rmfab.secret import Secret
 from tests.provisioning.device import Device
@@ -52,7 +52,7 @@ class Recording:
         answer = self._answers[self._next]
         self._next += 1
         if answer is None:
-            raise Refused("closed")
+            raise RequestRefused("closed")
         return answer
 
     def close(self) -> None:

@@ -16,7 +16,7 @@ from functools import partial
 from PIL import Image
 
 from rmfab.label.layout import Label, make_artwork
-from rmfab.label.press import make_sheet, spread
+from rmfab.label.make_sheet import make_sheet, spread
 from rmfab.label.readback import codes_in
 from rmfab.label.sheets import Sheet, sheet
 from rmfab.label.symbol import Level, encode

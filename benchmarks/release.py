@@ -28,7 +28,7 @@ from rmfab.release.bundle import Bundle, make_bundle, open_bundle
 from rmfab.release.release import Edition, Part, Release, open_release
 from rmfab.signing.signer import KeySigner, SigningKeyKind, make_key
 from rmfab.signing.trust import Role, Trust, TrustedKey
-from rmfab.virtual.firmware import make_build_folder
+from rmfab.virtual.build.build_folder import make_build_folder
 
 TARGET = 1.3
 APP_SIZE = 0x1E0000

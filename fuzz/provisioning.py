@@ -11,7 +11,7 @@ import contextlib
 
 from fuzz.harness import Reader, fuzz, read_one
 from rmfab.errors import RmfabError
-from rmfab.provisioning import challenge, handshakes, wifi
+from rmfab.provisioning import challenge, handshakes, wifi_messages
 from rmfab.provisioning.capabilities import parse_capabilities
 from rmfab.provisioning.http import read_reply
 from rmfab.provisioning.session import open_session
@@ -68,12 +68,12 @@ READERS: tuple[Reader, ...] = (
     handshakes.read_x25519_proof,
     handshakes.read_srp6a_key,
     handshakes.read_srp6a_proof,
-    wifi.read_scan_started,
-    wifi.read_scan_status,
-    wifi.read_scan_result,
-    wifi.read_config_set,
-    wifi.read_config_applied,
-    wifi.read_config_status,
+    wifi_messages.read_scan_started,
+    wifi_messages.read_scan_status,
+    wifi_messages.read_scan_result,
+    wifi_messages.read_config_set,
+    wifi_messages.read_config_applied,
+    wifi_messages.read_config_status,
     challenge.read_node_id,
     challenge.read_signature,
 )

@@ -12,20 +12,20 @@ if TYPE_CHECKING:
     from rmfab.identity.factory_image import factory_image
     from rmfab.identity.identity import Identity
     from rmfab.label.layout import Label
-    from rmfab.label.press import make_sheet
+    from rmfab.label.make_sheet import make_sheet
     from rmfab.ledger.store import Ledger
     from rmfab.line.floor import Floor
     from rmfab.line.job import Job
     from rmfab.nvs.packing import pack
-    from rmfab.nvs.reader import read as read_nvs
-    from rmfab.product.loading import load_product
+    from rmfab.nvs.reader import read_image as read_nvs
     from rmfab.product.product import Product
+    from rmfab.product.product_file import load_product
     from rmfab.product.vocabulary import Chip
     from rmfab.release.bundle import build_bundle
     from rmfab.release.preflight import preflight
     from rmfab.release.release import Release, open_release
     from rmfab.secret import Secret
-    from rmfab.virtual.serving import serve
+    from rmfab.virtual.bench.serving import serve
     from rmfab.workspace import Workspace, open_workspace
 
 __all__ = [
@@ -66,14 +66,14 @@ _ROOMS = {
     "Workspace": "rmfab.workspace",
     "build_bundle": "rmfab.release.bundle",
     "factory_image": "rmfab.identity.factory_image",
-    "load_product": "rmfab.product.loading",
-    "make_sheet": "rmfab.label.press",
+    "load_product": "rmfab.product.product_file",
+    "make_sheet": "rmfab.label.make_sheet",
     "open_release": "rmfab.release.release",
     "open_workspace": "rmfab.workspace",
     "pack": "rmfab.nvs.packing",
     "preflight": "rmfab.release.preflight",
     "read_nvs": "rmfab.nvs.reader",
-    "serve": "rmfab.virtual.serving",
+    "serve": "rmfab.virtual.bench.serving",
 }
 
 
@@ -82,7 +82,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'rmfab' has no attribute {name!r}")
     from importlib import import_module
 
-    value = getattr(import_module(_ROOMS[name]), "read" if name == "read_nvs" else name)
+    value = getattr(import_module(_ROOMS[name]), "read_image" if name == "read_nvs" else name)
     globals()[name] = value
     return value
 

@@ -160,7 +160,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _unread()
     except OSError as error:
         if error.errno not in TROUBLES:
-            return _confess()
+            return _report_bug()
         try:
             sys.stdout.flush()
         except OSError:  # the full one is stdout itself, and would be met again at the exit
@@ -175,11 +175,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             given,
         )
     except Exception:  # noqa: BLE001 - a bug: the traceback goes to a file, a short letter to the user
-        return _confess()
+        return _report_bug()
     except BaseException as error:
         if type(error).__module__ != "pyo3_runtime":  # the panic of a module in Rust is no Exception
             raise
-        return _confess()
+        return _report_bug()
     return 0
 
 
@@ -265,7 +265,7 @@ def _let_go(stream: TextIO) -> None:
     os.close(nowhere)
 
 
-def _confess() -> int:
+def _report_bug() -> int:
     import tempfile
     import traceback
 

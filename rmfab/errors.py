@@ -7,7 +7,7 @@
     ├── StationError          port, cable, printer, ledger               exit 4
     │   ├── PortError         a port that is absent, busy, silent or gone
     │   └── LedgerError       a ledger that is locked, read-only, full or newer
-    ├── Fault                 a unit that is bad: its step FAILs          exit 1
+    ├── UnitFault             a unit that is bad: its step FAILs          exit 1
     ├── UnitsFailed           the line ended with units that FAILed       exit 1
     └── IntegrityError        signature, chain, identity                 exit 5
         └── CloneError        an identity of this ledger on another board
@@ -115,7 +115,7 @@ class LedgerError(StationError):
     cause = "ledger"
 
 
-class Fault(RmfabError):
+class UnitFault(RmfabError):
     """The unit is bad: its step FAILs. *cause* is the stable name, *what* the reason for the operator."""
 
     cause = "fault"

@@ -21,15 +21,15 @@ from typing import TYPE_CHECKING
 
 from rmfab.errors import InputError, LedgerError, StationError
 from rmfab.files import make_folder, read_input, shipped, write_file
-from rmfab.product.loading import FILE_NAME, load_product, parse_product
 from rmfab.product.product import MQTT_HOST_PLACEHOLDER, Product
+from rmfab.product.product_file import FILE_NAME, load_product, parse_product
 from rmfab.product.vocabulary import Chip, Credentials
 from rmfab.secret import Secret
 
 if TYPE_CHECKING:
     from rmfab.identity.identity import Identity
     from rmfab.identity.sealing import StationKey
-    from rmfab.ledger.records import Identity as LedgerIdentity
+    from rmfab.ledger.records import LedgerIdentity
     from rmfab.ledger.store import Ledger
     from rmfab.line.station import Station
     from rmfab.signing.trust import Trust
@@ -189,7 +189,7 @@ class Workspace:
         Raises StationError where the station was not admitted, IntegrityError where the record was changed, and
         InputError where product.toml no longer says what the batch was made for.
         """
-        from rmfab.identity.generate import open_identity
+        from rmfab.identity.make_identities import open_identity
         from rmfab.identity.sealing import unwrap
 
         self.check_policy(bound.batch)

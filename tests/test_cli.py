@@ -27,7 +27,7 @@ from rmfab.errors import (
     UnitsFailed,
 )
 from rmfab.product.vocabulary import Chip
-from rmfab.virtual.firmware import make_build_folder
+from rmfab.virtual.build.build_folder import make_build_folder
 from tests.terminal import ROOT, Terminal, environment, process, words
 
 HEAVY = ("esptool", "cryptography", "reportlab", "sqlalchemy", "PIL", "pypdfium2", "zxingcpp", "rich", "serial")

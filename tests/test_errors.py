@@ -19,7 +19,7 @@ def tree() -> dict[str, type[RmfabError]]:
 
 def test_the_drawing_is_the_tree() -> None:
     """The tree drawn on top of the file names every class under its parent."""
-    lines = re.finditer(r"^ {4}([│├└─ ]*)(\w+Error|\w+Up|\w+Failed|Fault)", errors.__doc__ or "", re.MULTILINE)
+    lines = re.finditer(r"^ {4}([│├└─ ]*)(\w+Error|\w+Up|\w+Failed|UnitFault)", errors.__doc__ or "", re.MULTILINE)
     drawn = [(len(match[1]), match[2]) for match in lines]
     assert {name for _, name in drawn} == set(tree())
     parents: list[tuple[int, str]] = []

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from rmfab.errors import InputError, LedgerError, StationError
-from rmfab.product.loading import load_product
+from rmfab.product.product_file import load_product
 from rmfab.product.vocabulary import Chip, Credentials
 from rmfab.secret import Secret
 from rmfab.workspace import (

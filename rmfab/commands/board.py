@@ -9,14 +9,16 @@ from pathlib import Path
 
 import click
 
-from rmfab.commands import speech
+from rmfab.commands import terminal
 from rmfab.product.vocabulary import Chip
-from rmfab.virtual.chips import MODELS
-from rmfab.virtual.faults import Fault, FaultCall
-from rmfab.virtual.spec import BoardSpec, Link, Strap
+from rmfab.virtual.chip.models import MODELS
+from rmfab.virtual.faults import BoardFault, FaultCall
+from rmfab.virtual.spec import BoardSpec, PortKind, Strap
 
 _SIZES = [f"{1 << n}MB" for n in range(8)]
-_FAULTS = "\n".join(f"  {fault.value + ('=N' if fault.takes_number else ''):<18}{fault.summary}" for fault in Fault)
+_FAULTS = "\n".join(
+    f"  {fault.value + ('=N' if fault.takes_number else ''):<18}{fault.summary}" for fault in BoardFault
+)
 
 
 class _FaultType(click.ParamType):  # type: ignore[type-arg]
@@ -37,7 +39,7 @@ class _FaultType(click.ParamType):  # type: ignore[type-arg]
 @click.option("--chip", type=click.Choice([chip.value for chip in Chip]), default="esp32c3", show_default=True)
 @click.option("--count", type=click.IntRange(1, 256), default=1, show_default=True, help="How many boards.")
 @click.option(
-    "--transport", type=click.Choice([link.value for link in Link]), default="rfc2217", show_default=True,
+    "--transport", type=click.Choice([link.value for link in PortKind]), default="rfc2217", show_default=True,
     help="How a host reaches them; only rfc2217 has reset lines.",
 )  # fmt: skip
 @click.option(
@@ -66,9 +68,9 @@ def command(
 
     Prints one line a board (chip, MAC, port, address of its provisioning service) and stays until interrupted.
     """
-    from rmfab.virtual.serving import run
+    from rmfab.virtual.bench.serving import run
 
-    if any(call.fault is Fault.KILL_AT for call in faults) and kill_pid is None:
+    if any(call.fault is BoardFault.KILL_AT for call in faults) and kill_pid is None:
         raise click.UsageError("the fault kill-at needs --kill-pid")
     specs = [
         BoardSpec(
@@ -76,7 +78,7 @@ def command(
             index=index,
             mac=_mac(mac, index),
             flash_size=int(flash_size.removesuffix("MB")) << 20,
-            link=Link(transport),
+            link=PortKind(transport),
             strap=Strap(strap) if strap else None,
             paced=_paced(paced),
             faults=faults,
@@ -85,17 +87,17 @@ def command(
         )
         for index in range(count)
     ]
-    if Link(transport) is Link.PTY and os.name != "posix":
+    if PortKind(transport) is PortKind.PTY and os.name != "posix":
         raise click.UsageError("pty boards need Linux; use --transport rfc2217")
 
     def announce(line: Mapping[str, str]) -> None:
         plain = [line["chip"], line["mac"], line["url"], line["provisioning"]]
-        if Link(transport) is not Link.RFC2217:  # no reset lines: the fixture's commands go to this socket
+        if PortKind(transport) is not PortKind.RFC2217:  # no reset lines: the fixture's commands go to this socket
             plain.append(f"control {line['control']}")
         if as_json:
-            speech.json_line(dict(line))
+            terminal.json_line(dict(line))
         else:
-            speech.data("  ".join(plain))
+            terminal.data("  ".join(plain))
 
     run(specs, announce, state=state, with_parent=with_parent)
 

@@ -26,18 +26,18 @@ def command(batch: str, output: Path, force: bool) -> None:
     rmfab build lamp-0001 -o out
     rmfab nvs generate out/csv/config.csv out/csv/values.csv node 0x6000 --fileid serial --outdir again
     """
-    from rmfab.commands import speech
+    from rmfab.commands import terminal
     from rmfab.workspace import open_workspace
 
-    write_files(open_workspace(speech.folder()), batch, output, force=force)
+    write_files(open_workspace(terminal.folder()), batch, output, force=force)
 
 
 def write_files(workspace: Workspace, batch: str, output: Path, *, force: bool) -> None:
     """Writes the images and CSVs of *batch* into *output*. Raises InputError where a file of other content is there."""
-    from rmfab.commands import speech
+    from rmfab.commands import terminal
     from rmfab.files import make_folder, output_file, write_file
     from rmfab.identity.factory_image import factory_image
-    from rmfab.identity.mass_mfg import config_csv, values_csv
+    from rmfab.identity.mass_mfg_csv import config_csv, values_csv
     from rmfab.ledger.states import State
 
     size = workspace.ledger.batch(batch).size
@@ -47,7 +47,7 @@ def write_files(workspace: Workspace, batch: str, output: Path, *, force: bool) 
     images, sheets = make_folder(output / "bin", secret=True), make_folder(output / "csv", secret=True)
     bound = (one for one in workspace.ledger.identities(batch) if one.state is not State.VOID)
     opened = (workspace.open_identity(one) for one in bound)
-    with speech.progress(f"batch {batch}", size) as advance:
+    with terminal.progress(f"batch {batch}", size) as advance:
 
         def pack() -> Iterator[Identity]:
             nonlocal packed
@@ -61,6 +61,6 @@ def write_files(workspace: Workspace, batch: str, output: Path, *, force: bool) 
         with output_file(sheets / "values.csv", secret=True, force=force) as stream:
             for line in values_csv(pack(), workspace.product):
                 stream.write(line)
-    speech.say(f"{speech.counted(packed, 'factory image')} in {images}; keep them as you would keep keys")
+    terminal.say(f"{terminal.counted(packed, 'factory image')} in {images}; keep them as you would keep keys")
     if packed < size:
-        speech.say(f"{speech.counted(size - packed, 'identity', 'identities')} of the batch void, and left out")
+        terminal.say(f"{terminal.counted(size - packed, 'identity', 'identities')} of the batch void, and left out")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rmfab.commands import passphrase, speech
+from rmfab.commands import passphrase, terminal
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -36,14 +36,14 @@ def create(cn: str | None, kind: str, no_passphrase: bool) -> None:
     from rmfab.identity.ca import CaKeyKind, CertificateAuthority, refuse_existing
     from rmfab.workspace import now, open_workspace
 
-    workspace = open_workspace(speech.folder())
+    workspace = open_workspace(terminal.folder())
     refuse_existing(workspace.ca_folder)
     name = cn if cn is not None else f"{workspace.product.name[:54]} Device CA"
     secret = None if no_passphrase else passphrase.CA.ask_new(str(workspace.ca_folder / "ca.key"))
     authority = CertificateAuthority.create(name, CaKeyKind(kind), now())
     authority.save(workspace.ca_folder, secret)
-    speech.say(f"CA {authority.name} made; keep a copy of {workspace.ca_folder} and of its passphrase offline")
-    speech.data(str(workspace.ca_folder / "ca.crt"))
+    terminal.say(f"CA {authority.name} made; keep a copy of {workspace.ca_folder} and of its passphrase offline")
+    terminal.data(str(workspace.ca_folder / "ca.crt"))
 
 
 @command.command("import")
@@ -65,7 +65,7 @@ def import_(certificate: Path, key: str, no_passphrase: bool) -> None:
     from rmfab.signing.token import TokenKey
     from rmfab.workspace import now, open_workspace
 
-    workspace = open_workspace(speech.folder())
+    workspace = open_workspace(terminal.folder())
     refuse_existing(workspace.ca_folder)
     used: list[Secret[str]] = []
 
@@ -79,8 +79,8 @@ def import_(certificate: Path, key: str, no_passphrase: bool) -> None:
     if not used and not bare:
         used.append(passphrase.CA.ask_new(str(workspace.ca_folder / "ca.key")))
     authority.save(workspace.ca_folder, None if bare else used[-1])
-    speech.say(f"CA {authority.name} imported")
-    speech.data(str(workspace.ca_folder / "ca.crt"))
+    terminal.say(f"CA {authority.name} imported")
+    terminal.data(str(workspace.ca_folder / "ca.crt"))
 
 
 @command.command("show")
@@ -90,18 +90,18 @@ def show(as_json: bool) -> None:
     from rmfab.identity.ca import load_workspace_certificate
     from rmfab.workspace import open_workspace
 
-    workspace = open_workspace(speech.folder())
+    workspace = open_workspace(terminal.folder())
     facts = _facts(load_workspace_certificate(workspace.ca_folder))
     facts["certificate"] = str(workspace.ca_folder / "ca.crt")
     facts |= _key_facts(workspace.ca_folder / "ca.key")
     if as_json:
-        speech.document(facts)
+        terminal.document(facts)
         return
     width = max(map(len, facts))
     for name, value in facts.items():
         words = {True: "yes", False: "no", None: "none"}
         shown = words[value] if value is None or isinstance(value, bool) else value
-        speech.data(f"{name.replace('_', ' '):<{width}}  {shown}")
+        terminal.data(f"{name.replace('_', ' '):<{width}}  {shown}")
 
 
 def _facts(certificate: x509.Certificate) -> dict[str, Any]:

@@ -36,7 +36,7 @@ def command(units: int, chip: str, fault: str | None, folder: Path, json_wanted:
     rmfab demo
     rmfab demo --fault brownout           what a bad board looks like
     """
-    from rmfab.commands import speech
+    from rmfab.commands import terminal
     from rmfab.commands.build import write_files
     from rmfab.commands.generate import generate
 
@@ -56,19 +56,19 @@ def command(units: int, chip: str, fault: str | None, folder: Path, json_wanted:
     if failure is not None:
         failure.what = failure.what.replace("`rmfab trace", f"`rmfab -C {folder} trace")
         raise failure
-    speech.say(f"play on with `rmfab -C {folder} …`, for example `rmfab -C {folder} trace LMP-000001`")
+    terminal.say(f"play on with `rmfab -C {folder} …`, for example `rmfab -C {folder} trace LMP-000001`")
 
 
 def _fault(text: str | None, units: int) -> FaultCall | None:
     """The fault of the first board, or of the one that it names. Raises InputError where there is none such."""
     from dataclasses import replace
 
-    from rmfab.virtual.faults import Fault, FaultCall
+    from rmfab.virtual.faults import BoardFault, FaultCall
 
     if text is None:
         return None
     call = FaultCall.parse(text)
-    if call.fault is Fault.KILL_AT:
+    if call.fault is BoardFault.KILL_AT:
         raise InputError(f'"{text}" is no fault for a demo', hint="`rmfab board --fault kill-at=N --kill-pid PID`")
     if call.index is not None and call.index >= units:
         raise InputError(f'"{text}" names a board that is not there', hint=f"0 to {units - 1} with --units {units}")
@@ -79,7 +79,7 @@ def _workspace(folder: Path, chip: Chip) -> Workspace:
     """A fresh workspace with a CA. Raises InputError where *folder* holds anything but an earlier demo."""
     from rmfab.files import make_folder
     from rmfab.identity.ca import CaKeyKind, CertificateAuthority
-    from rmfab.product.loading import FILE_NAME
+    from rmfab.product.product_file import FILE_NAME
     from rmfab.workspace import create_workspace, now, open_workspace
 
     if folder.exists() and not folder.is_dir():
@@ -132,7 +132,7 @@ def _release(workspace: Workspace) -> Path:
     from rmfab.signing.keyfile import write_private_key
     from rmfab.signing.signer import SigningKeyKind, make_key
     from rmfab.signing.trust import Role, Trust, TrustedKey
-    from rmfab.virtual.firmware import make_build_folder
+    from rmfab.virtual.build.build_folder import make_build_folder
     from rmfab.workspace import now
 
     make_build_folder(workspace.root / "build", workspace.product.chip)
@@ -149,19 +149,19 @@ def _release(workspace: Workspace) -> Path:
 def _run(
     workspace: Workspace, units: int, fault: FaultCall | None, release: Path, batch: str, *, json_wanted: bool
 ) -> None:
-    from rmfab.board.esp.loader import Link
+    from rmfab.board.esp.loader import SlotLink
     from rmfab.board.restart import Auto
     from rmfab.commands.on_slots import run_line
     from rmfab.line.job import RUN_STEPS
     from rmfab.line.station import DEFAULT_BAUD, Slot
-    from rmfab.virtual.serving import serve
+    from rmfab.virtual.bench.serving import serve
     from rmfab.virtual.spec import BoardSpec
 
     faults = (fault,) if fault is not None else ()
     specs = [BoardSpec(chip=workspace.product.chip, index=index, faults=faults, paced=0) for index in range(units)]
     with serve(specs, state=workspace.root / "boards") as boards:
         slots = tuple(
-            Slot(f"v{number}", Link(board.url, DEFAULT_BAUD, Auto()), board.provisioning_url)
+            Slot(f"v{number}", SlotLink(board.url, DEFAULT_BAUD, Auto()), board.provisioning_url)
             for number, board in enumerate(boards, 1)
         )
         run_line(workspace, slots, RUN_STEPS, json_wanted=json_wanted, release=release, batch=batch)
@@ -179,15 +179,15 @@ def _labels(workspace: Workspace, batch: str, target: Path) -> None:
 
 
 def _tell(workspace: Workspace, batch: str, folder: Path) -> None:
-    from rmfab.commands import speech
+    from rmfab.commands import terminal
 
     rows: list[tuple[object, ...]] = [
         (one.serial, one.state.value, one.mac or "", one.node_id or "", one.record.service_name)
         for one in workspace.ledger.identities(batch)
     ]
-    speech.data("")
-    speech.table(("serial", "state", "board", "node id", "service name"), rows)
-    speech.data("")
+    terminal.data("")
+    terminal.table(("serial", "state", "board", "node id", "service name"), rows)
+    terminal.data("")
     for what, where in (
         ("labels", "labels.pdf"),
         ("factory images", "images/"),
@@ -198,4 +198,4 @@ def _tell(workspace: Workspace, batch: str, folder: Path) -> None:
         ("boards' flash", "boards/"),
     ):
         if (folder / where).exists():
-            speech.data(f"{what:<15} {folder / where}")
+            terminal.data(f"{what:<15} {folder / where}")

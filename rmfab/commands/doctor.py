@@ -20,11 +20,11 @@ def command() -> None:
 
     Exit code 4 where something is missing.
     """
-    from rmfab.commands import speech
+    from rmfab.commands import terminal
     from rmfab.line.doctor import Diagnosis, diagnose, examine
     from rmfab.workspace import open_workspace
 
-    workspace = open_workspace(speech.folder())
+    workspace = open_workspace(terminal.folder())
     found = list(diagnose(examine(), workspace.station, workspace.product))
     try:
         found.append(Diagnosis(f"this station's key ({workspace.station_key.recipient})", True))
@@ -33,12 +33,12 @@ def command() -> None:
     found.append(Diagnosis("the ledger", workspace.has_ledger, "`rmfab generate` begins one with the first batch"))
     found.append(_trust(workspace))
     for diagnosis in found:
-        speech.data(f"{'ok     ' if diagnosis.good else 'MISSING'}  {diagnosis.what}")
+        terminal.data(f"{'ok     ' if diagnosis.good else 'MISSING'}  {diagnosis.what}")
         if not diagnosis.good and diagnosis.hint:
-            speech.data(f"         {diagnosis.hint}")
+            terminal.data(f"         {diagnosis.hint}")
     missing = sum(not diagnosis.good for diagnosis in found)
     if missing:
-        raise StationError(f"{speech.counted(missing, 'thing')} to mend on this host", cause="doctor")
+        raise StationError(f"{terminal.counted(missing, 'thing')} to mend on this host", cause="doctor")
 
 
 def _trust(workspace: Workspace) -> Diagnosis:

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from rmfab.errors import InputError
-from rmfab.line.network import FactoryNetwork, load_network
+from rmfab.line.radio.factory_network import FactoryNetwork, load_network
 from rmfab.secret import Secret
 
 

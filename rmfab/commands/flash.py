@@ -32,7 +32,7 @@ def command(
     \b
     rmfab flash --port /dev/ttyUSB0 --release build
     """
-    from rmfab.commands.speech import folder
+    from rmfab.commands.terminal import folder
     from rmfab.line.job import FLASH_STEPS
     from rmfab.line.station import slots_for
     from rmfab.workspace import open_workspace

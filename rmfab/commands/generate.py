@@ -39,11 +39,11 @@ def command(count: int | None, batch: str | None, values: Path | None, jobs: int
     """
     import os
 
-    from rmfab.commands import speech
+    from rmfab.commands import terminal
     from rmfab.identity.values import check_not_needed, open_values
     from rmfab.workspace import open_workspace
 
-    workspace = open_workspace(speech.folder())
+    workspace = open_workspace(terminal.folder())
     opened = None
     if values is not None:
         opened = open_values(values, workspace.product)
@@ -57,24 +57,24 @@ def command(count: int | None, batch: str | None, values: Path | None, jobs: int
         check_not_needed(workspace.product)
     size = opened.count if opened else count
     name = generate(workspace, size or 0, batch, opened, jobs or os.cpu_count() or 1)
-    speech.data(name)
+    terminal.data(name)
 
 
 def generate(workspace: Workspace, count: int, name: str | None, values: ValuesFile | None, jobs: int) -> str:
     """Makes a batch of *count* identities, or continues one; returns its name."""
-    from rmfab.commands import speech
-    from rmfab.identity.generate import Recipe
+    from rmfab.commands import terminal
+    from rmfab.identity.make_identities import Recipe
     from rmfab.ledger.events import timestamp
-    from rmfab.ledger.making import make_batch
+    from rmfab.ledger.make_batch import make_batch
     from rmfab.workspace import now
 
     product = workspace.product
     authority = _authority(workspace)
     if workspace.make_ledger():
-        speech.say(f"a new ledger: {workspace.ledger_path}")
+        terminal.say(f"a new ledger: {workspace.ledger_path}")
     batch = workspace.ledger.begin_batch(_order(workspace, count, name, values, authority), timestamp(now()))
     if batch.closed:
-        speech.say(f"batch {batch.name}: its {batch.size} identities were made before")
+        terminal.say(f"batch {batch.name}: its {batch.size} identities were made before")
         return batch.name
     recipe = Recipe.of(
         product,
@@ -89,10 +89,10 @@ def generate(workspace: Workspace, count: int, name: str | None, values: ValuesF
     made = make_batch(
         workspace.ledger, batch, recipe, values=values, jobs=jobs, station=workspace.station.name, now=now
     )
-    with speech.progress(f"batch {batch.name}", batch.size) as advance, closing(made):
+    with terminal.progress(f"batch {batch.name}", batch.size) as advance, closing(made):
         for standing in made:
             advance(standing)
-    speech.say(f"batch {batch.name}: {speech.counted(batch.size, 'identity', 'identities')} made")
+    terminal.say(f"batch {batch.name}: {terminal.counted(batch.size, 'identity', 'identities')} made")
     return batch.name
 
 
@@ -104,7 +104,7 @@ def _order(
     authority: CertificateAuthority | None,
 ) -> BatchOrder:
     """What the ledger is asked for: identities of this product, CA and values file, and of no other."""
-    from rmfab.identity.generate import chunk_size
+    from rmfab.identity.make_identities import chunk_size
     from rmfab.identity.policy import policy
     from rmfab.ledger.batches import BatchOrder
     from rmfab.workspace import batch_prefix, fingerprint
@@ -130,7 +130,7 @@ def _order(
 
 def _authority(workspace: Workspace) -> CertificateAuthority | None:
     """The CA, None where devices claim. Raises InputError where identities would be opened or reached by nobody."""
-    from rmfab.identity.generate import check_mqtt_host
+    from rmfab.identity.make_identities import check_mqtt_host
     from rmfab.product.vocabulary import Credentials
 
     if not workspace.product.recipients:
@@ -156,7 +156,7 @@ def _open_ca(workspace: Workspace) -> CertificateAuthority:
 
 def _refuse_taken(ledger: Ledger, values: ValuesFile, name: str | None) -> None:
     """Raises ComplaintsError for serials and node ids of *values* that another batch has, each with its line."""
-    from rmfab.nvs.sheet import Complaints
+    from rmfab.nvs.csv_dialect import Complaints
 
     own = {
         batch.name

@@ -25,7 +25,7 @@ def command(
     \b
     rmfab init lamp --chip esp32c3 --mqtt-host mqtt.example.com
     """
-    from rmfab.commands.speech import say
+    from rmfab.commands.terminal import say
     from rmfab.workspace import create_workspace
 
     if claim and mqtt_host:

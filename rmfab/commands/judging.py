@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rmfab.commands import speech
+from rmfab.commands import terminal
 from rmfab.errors import InputError, IntegrityError
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def nearest_workspace() -> Workspace | None:
     from rmfab.workspace import open_workspace
 
     try:
-        return open_workspace(speech.folder())
+        return open_workspace(terminal.folder())
     except InputError as error:
         if error.cause == "no-workspace":
             return None
@@ -107,7 +107,7 @@ def note_trust(workspace: Workspace, *, downgrade: bool = False) -> None:
 
     Raises IntegrityError where it does.
     """
-    from rmfab.ledger.events import Event, Kind, timestamp
+    from rmfab.ledger.events import Event, EventKind, timestamp
     from rmfab.release.acceptance import judge_trust
     from rmfab.workspace import now
 
@@ -125,7 +125,7 @@ def note_trust(workspace: Workspace, *, downgrade: bool = False) -> None:
         details = trust.summary | {"product": product}
         if known is not None and details.items() <= known.items():
             return
-        event = Event(timestamp(now()), Kind.TRUST, cause=cause, details=details)
+        event = Event(timestamp(now()), EventKind.TRUST, cause=cause, details=details)
         noted = workspace.ledger.accept(workspace.station.name, event, after=before)
 
 
@@ -140,11 +140,13 @@ def _judge(
     verdict = judge_release(release, trust, now(), allow_unsigned=allowed, allow_unknown=allow_unknown)
     if verdict.signers:
         names = ", ".join(map(str, verdict.signers))
-        speech.say(f"release {verdict.release.name}, seq {verdict.release.seq}, signed by {names}")
+        terminal.say(f"release {verdict.release.name}, seq {verdict.release.seq}, signed by {names}")
     elif verdict.unchecked:
-        speech.warn("the signatures were not judged: there is no trust file here (--trust FILE, `rmfab trust import`)")
+        terminal.warn(
+            "the signatures were not judged: there is no trust file here (--trust FILE, `rmfab trust import`)"
+        )
     else:
-        speech.warn(f"nobody has signed this release; {unsigned_because}")
+        terminal.warn(f"nobody has signed this release; {unsigned_because}")
     return verdict
 
 
@@ -168,7 +170,7 @@ def accept(workspace: Workspace, verdict: Accepted, *, allow_downgrade: bool) ->
 
 def _accept(workspace: Workspace, verdict: Accepted, allow_downgrade: bool) -> bool:
     """Puts an acceptance that is news into the ledger; returns False where it was judged by an old last one."""
-    from rmfab.ledger.events import Event, Kind, timestamp
+    from rmfab.ledger.events import Event, EventKind, timestamp
     from rmfab.release.acceptance import event_details, judge_order
     from rmfab.workspace import now
 
@@ -183,7 +185,7 @@ def _accept(workspace: Workspace, verdict: Accepted, allow_downgrade: bool) -> b
     if before is not None and details.items() <= before.event.details.items():
         return True
     cause, reason = ("downgrade", "; ".join(one.what for one in refusals)) if refusals else (None, None)
-    event = Event(timestamp(now()), Kind.RELEASE, cause=cause, reason=reason, details=details)
+    event = Event(timestamp(now()), EventKind.RELEASE, cause=cause, reason=reason, details=details)
     return workspace.ledger.accept(workspace.station.name, event, after=before)
 
 
@@ -199,6 +201,6 @@ def _last(event: StoredEvent | None) -> LastAccepted | None:
 def _confirmed(what: str) -> bool:
     """Asks on a terminal; elsewhere --allow-downgrade is the answer."""
     if not sys.stdin.isatty():
-        speech.warn(f"a step back, as --allow-downgrade says: {what}")
+        terminal.warn(f"a step back, as --allow-downgrade says: {what}")
         return True
     return click.confirm(f"{what}. Take it all the same?", err=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 from rmfab.files import write_file
-from rmfab.line.happening import Happening, StepEnded, UnitEnded
+from rmfab.line.events import LineEvent, StepEnded, UnitEnded
 
 _ELEMENTS = {"FAIL": "failure", "ERROR": "error", "ABORTED": "error", "SKIP": "skipped"}
 
@@ -60,7 +60,7 @@ class LineReport:
 
     cases: list[Case] = field(default_factory=list)
 
-    def take(self, happening: Happening) -> None:
+    def take(self, happening: LineEvent) -> None:
         """Takes the end of a step; of a unit only where no step of it has told why it did not pass."""
         name = happening.serial or happening.mac or happening.slot
         group = f"{happening.station}.{happening.slot}"

@@ -13,9 +13,9 @@ from rmfab.errors import InputError
 
 if TYPE_CHECKING:
     from rmfab.label.layout import Label
-    from rmfab.label.notices import Notice
     from rmfab.label.sheets import Sheet
-    from rmfab.ledger.records import Identity
+    from rmfab.label.warnings import LabelWarning
+    from rmfab.ledger.records import LedgerIdentity
     from rmfab.workspace import Workspace
 
 FORMATS = ("pdf", "png", "svg", "terminal")
@@ -49,11 +49,11 @@ def command(
     rmfab label LMP-000017 -o LMP-000017.png
     rmfab label LMP-000017                         on the terminal
     """
-    from rmfab.commands import speech
+    from rmfab.commands import terminal
     from rmfab.label.sheets import sheet
     from rmfab.workspace import open_workspace
 
-    workspace = open_workspace(speech.folder())
+    workspace = open_workspace(terminal.folder())
     try:
         paper = sheet(sheet_name or workspace.product.label.sheet)
     except InputError as error:
@@ -74,12 +74,12 @@ def _form_of(output: Path | None) -> str:
     raise click.UsageError(f'"{output}" is no .pdf, .png or .svg; for a folder of pictures say --format png or svg')
 
 
-def _named(workspace: Workspace, units: Sequence[str]) -> list[Identity]:
+def _named(workspace: Workspace, units: Sequence[str]) -> list[LedgerIdentity]:
     """The live identities that *units* name, each once, in their order. Raises InputError."""
     from rmfab.ledger.states import State
 
     names = {batch.name for batch in workspace.ledger.batches()}
-    chosen: dict[str, Identity] = {}
+    chosen: dict[str, LedgerIdentity] = {}
     for unit in units:
         if unit in names:
             found = [one for one in workspace.ledger.identities(unit) if one.state not in (State.VOID, State.FAILED)]
@@ -104,22 +104,22 @@ def _named(workspace: Workspace, units: Sequence[str]) -> list[Identity]:
     return list(chosen.values())
 
 
-def _tell_states(workspace: Workspace, batch: str, found: list[Identity]) -> None:
+def _tell_states(workspace: Workspace, batch: str, found: list[LedgerIdentity]) -> None:
     """Says which units of *batch* get no label, and how many get one before they were proven."""
-    from rmfab.commands import speech
+    from rmfab.commands import terminal
     from rmfab.ledger.states import State
 
     (counts,) = workspace.ledger.counts(batch)
     if failed := counts.states.get(State.FAILED, 0):
-        speech.warn(f"{speech.counted(failed, 'unit')} of {batch} failed and get no label")
+        terminal.warn(f"{terminal.counted(failed, 'unit')} of {batch} failed and get no label")
     early = sum(one.state is not State.VERIFIED for one in found)
     if early:
-        speech.say(f"{early} of these {len(found)} labels are for units that are not verified yet")
+        terminal.say(f"{early} of these {len(found)} labels are for units that are not verified yet")
 
 
 def print_labels(
     workspace: Workspace,
-    bound: list[Identity],
+    bound: list[LedgerIdentity],
     form: str,
     paper: Sheet,
     output: Path | None,
@@ -129,7 +129,7 @@ def print_labels(
     force: bool = False,
 ) -> None:
     """Makes the labels of *bound* and notes them in the ledger. Raises IntegrityError where one does not read back."""
-    from rmfab.commands import speech
+    from rmfab.commands import terminal
     from rmfab.ledger.events import timestamp
     from rmfab.report.labels import label_of
     from rmfab.workspace import now
@@ -145,14 +145,14 @@ def print_labels(
     serials = [one.serial for one in bound]
     workspace.ledger.labelled(serials, station=workspace.station.name, ts=timestamp(now()), details=details)
     if output is not None:
-        speech.say(f"{speech.counted(len(labels), 'label')} in {output}, every code read back; they show the PoP")
+        terminal.say(f"{terminal.counted(len(labels), 'label')} in {output}, every code read back; they show the PoP")
 
 
 def _as_sheet(
     labels: list[Label], paper: Sheet, dpi: int, start_at: int, output: Path, *, cut_marks: bool, force: bool
 ) -> None:
     from rmfab.files import write_file
-    from rmfab.label.press import make_sheet
+    from rmfab.label.make_sheet import make_sheet
 
     finished = make_sheet(labels, paper, dpi, start_at, cut_marks=cut_marks)
     _warn_of(finished.warnings)
@@ -177,7 +177,7 @@ def _as_pictures(labels: list[Label], paper: Sheet, dpi: int, form: str, output:
 
 def _on_terminal(labels: list[Label]) -> None:
     from rmfab.label.symbol import encode
-    from rmfab.label.terminal import terminal_code
+    from rmfab.label.terminal_code import terminal_code
 
     if len(labels) > _MOST_ON_TERMINAL:
         raise InputError(f"{len(labels)} codes are too many for a terminal", hint="-o labels.pdf")
@@ -187,10 +187,10 @@ def _on_terminal(labels: list[Label]) -> None:
         click.echo(terminal_code(encode(label.payload), colour=sys.stdout.isatty()))
 
 
-def _warn_of(notices: Sequence[Notice]) -> None:
-    from rmfab.commands import speech
+def _warn_of(notices: Sequence[LabelWarning]) -> None:
+    from rmfab.commands import terminal
 
     for notice in notices:
-        speech.warn(notice.what)
+        terminal.warn(notice.what)
         if notice.hint:
             click.echo(f"rmfab: hint: {notice.hint}", err=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rmfab.commands import speech
+from rmfab.commands import terminal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -102,13 +102,13 @@ def _follow(run: Iterable[Progress]) -> int:
 @click.option("--reveal", is_flag=True, help="Show secrets too.")
 def show(image: Path, as_json: bool, reveal: bool) -> None:
     """What an NVS image holds, as firmware reads it."""
-    from rmfab.nvs import view
+    from rmfab.nvs import listing
 
     decoded = _decoded(image)
     if as_json:
-        speech.document(view.document(decoded, reveal=reveal))
+        terminal.document(listing.document(decoded, reveal=reveal))
         return
-    for line in view.lines(decoded, reveal=reveal):
+    for line in listing.lines(decoded, reveal=reveal):
         click.echo(line)
     for finding in decoded.findings:
         click.echo(f"rmfab: {finding.severity.value}: {finding}", err=True)
@@ -139,9 +139,9 @@ def check(images: tuple[Path, ...]) -> None:
 def _decoded(path: Path) -> Image:
     from rmfab.errors import InputError
     from rmfab.files import read_input
-    from rmfab.nvs.reader import read
+    from rmfab.nvs.reader import read_image
 
     try:
-        return read(read_input(path, "NVS image"))
+        return read_image(read_input(path, "NVS image"))
     except InputError as error:
         raise InputError(error.what, where=str(path), hint=error.hint, cause=error.cause) from None

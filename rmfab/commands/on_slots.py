@@ -15,10 +15,10 @@ import click
 from rmfab.errors import InputError, IntegrityError, RmfabError, StationError, UnitsFailed
 
 if TYPE_CHECKING:
-    from rmfab.commands.view import View
+    from rmfab.commands.line_view import View
+    from rmfab.line.events import Step, Summary, UnitEnded
     from rmfab.line.floor import Floor
-    from rmfab.line.happening import Step, Summary, UnitEnded
-    from rmfab.line.reach import Air
+    from rmfab.line.radio.air import Air
     from rmfab.line.station import Slot
     from rmfab.workspace import Workspace
 
@@ -80,10 +80,10 @@ def run_line(
     No board is touched before the release is accepted. *junit* is a report to write beside what is shown.
     """
     from rmfab.commands.judging import accept, judge_again, judged_in
-    from rmfab.commands.view import make_view
+    from rmfab.commands.line_view import make_view
+    from rmfab.line.events import Step
     from rmfab.line.floor import Floor
-    from rmfab.line.happening import Step
-    from rmfab.line.job import Firmware, Job
+    from rmfab.line.job import Job, PreparedRelease
     from rmfab.release.preflight import preflight
     from rmfab.release.release import open_unparsed
     from rmfab.workspace import now
@@ -94,7 +94,7 @@ def run_line(
     if {Step.FLASH, Step.RESET} & set(steps) or release is not None or workspace.product.release.path is not None:
         verdict = judged_in(workspace, open_unparsed(workspace.release_path(release)), allow_unknown=allow_unknown)
         preflight(verdict.release, workspace.product)
-        firmware = Firmware.prepare(verdict)
+        firmware = PreparedRelease.prepare(verdict)
     _check_batches(workspace, batch, claims=Step.CLAIM in steps)
     air = _air(workspace, joins=workspace.product.verify.join and Step.PROVISION in steps)
     if firmware is not None and Step.FLASH in steps:
@@ -127,7 +127,7 @@ def run_line(
 def _watched(floor: Floor, view: View, junit: Path | None) -> Summary:
     """Shows all that happens on *floor* until its end, then raises the worst of it."""
     from rmfab.commands.junit import LineReport
-    from rmfab.line.happening import Summary, UnitEnded
+    from rmfab.line.events import Summary, UnitEnded
 
     summary = Summary()
     ended: list[UnitEnded] = []
@@ -159,8 +159,8 @@ def _air(workspace: Workspace, *, joins: bool) -> Air:
     Raises InputError where that is asked for and not to be had.
     """
     from rmfab.commands.factory_network import ask
-    from rmfab.commands.speech import warn
-    from rmfab.line.reach import Air
+    from rmfab.commands.terminal import warn
+    from rmfab.line.radio.air import Air
 
     radio = workspace.station.radio
     network = ask(radio.network) if joins and workspace.product.verify.provision else None

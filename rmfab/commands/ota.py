@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rmfab.commands import speech
+from rmfab.commands import terminal
 from rmfab.commands.judging import trust_option, unknown_option
 from rmfab.commands.keys import passphrase_file_option
 from rmfab.errors import ComplaintsError
 
 if TYPE_CHECKING:
-    from rmfab.ota.request import Access
+    from rmfab.ota.http_handler import Access
     from rmfab.release.release import Release
 
 _PATH = click.Path(path_type=Path)
@@ -56,11 +56,11 @@ def check(release: Path, old: Path | None, as_json: bool) -> None:
     complaints = inspect_update(new, before)
     if as_json:
         named = {"release": _named(new), "from": _named(before) if before is not None else None}
-        speech.document({"may": not complaints, "reasons": [one.to_json() for one in complaints]} | named)
+        terminal.document({"may": not complaints, "reasons": [one.to_json() for one in complaints]} | named)
     if complaints:
         raise ComplaintsError(complaints)
     if not as_json:
-        speech.data(f"{new.name} may " + ("go over the air" if before is None else f"replace {before.name}"))
+        terminal.data(f"{new.name} may " + ("go over the air" if before is None else f"replace {before.name}"))
 
 
 @command.command("export")
@@ -105,13 +105,13 @@ def export(
     envelope = judged.envelope.encode() if judged.envelope is not None else None
     published = publish(output, release, envelope, channel, allow_downgrade=allow_downgrade)
     does = "now offers" if published.changed else "offers already"
-    speech.say(f"{output}: channel {channel} {does} {release.name} for {release.chip.value}: {published.image}")
+    terminal.say(f"{output}: channel {channel} {does} {release.name} for {release.chip.value}: {published.image}")
     if as_json:
         named = {"index": published.index, "image": published.image, "channel": channel, "changed": published.changed}
         signers = [{"id": one.id, "name": one.name} for one in judged.signers]
-        speech.document(named | {"release": _named(release), "signers": signers})
+        terminal.document(named | {"release": _named(release), "signers": signers})
     else:
-        speech.data(published.index)
+        terminal.data(published.index)
 
 
 @command.command("serve")
@@ -143,21 +143,21 @@ def serve(
 
     context = load_context(cert, key, Passphrases(KEY_ENVIRONMENT, passphrase_file).ask)
     if (doubtful := doubt(cert, now())) is not None:
-        speech.warn(f"{cert}: the certificate {doubtful}")
-    on_access = None if speech.quiet() else _tell
+        terminal.warn(f"{cert}: the certificate {doubtful}")
+    on_access = None if terminal.quiet() else _tell
     try:
         with ShelfServer(shelf, context, host=bind, port=port, on_access=on_access) as server:
             if as_json:
-                speech.json_line({"url": server.url})
+                terminal.json_line({"url": server.url})
             else:
-                speech.data(server.url)
+                terminal.data(server.url)
             server.serve_forever()
     except KeyboardInterrupt:
-        speech.say("served until told to stop")
+        terminal.say("served until told to stop")
 
 
 def _tell(access: Access) -> None:
-    speech.say(f"{access.client} {access.method} {access.path} {access.status} {access.sent}")
+    terminal.say(f"{access.client} {access.method} {access.path} {access.status} {access.sent}")
 
 
 def _named(release: Release) -> dict[str, object]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from rmfab.commands import speech
+from rmfab.commands import terminal
 from rmfab.errors import InputError
 from rmfab.files import read_input
 from rmfab.secret import Secret
@@ -45,7 +45,7 @@ class Passphrases:
         except UnicodeDecodeError:
             raise InputError("this passphrase is not UTF-8 text", where=str(path)) from None
         if os.name == "posix" and path.stat().st_mode & 0o004:
-            speech.warn(f"{path}: every user of this host can read this passphrase (chmod 600 {path})")
+            terminal.warn(f"{path}: every user of this host can read this passphrase (chmod 600 {path})")
         text = text.removesuffix("\n").removesuffix("\r")
         if not text:
             raise InputError("this passphrase file is empty", where=str(path))

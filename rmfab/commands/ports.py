@@ -10,11 +10,11 @@ import click
 def command(json_wanted: bool) -> None:
     """List the USB serial ports of this host as slots for station.toml, each by its place in the USB tree."""
     from rmfab.board.port import plugged_in
-    from rmfab.commands import speech
+    from rmfab.commands import terminal
 
     found = plugged_in()
     if json_wanted:
-        speech.document(
+        terminal.document(
             [
                 {"port": p.address, "device": p.device, "location": p.location, "description": p.description}
                 for p in found
@@ -22,8 +22,8 @@ def command(json_wanted: bool) -> None:
         )
         return
     if not found:
-        speech.say("no USB serial port is plugged in")
+        terminal.say("no USB serial port is plugged in")
     for number, port in enumerate(found, 1):
         about = ", ".join(part for part in (port.device, port.location, port.description) if part)
-        speech.data(f'[[slot]]                 # {about}\nname = "{number}"\nport = "{port.address}"')
-        speech.data('baud = 921600\nrestart = "auto"\n')
+        terminal.data(f'[[slot]]                 # {about}\nname = "{number}"\nport = "{port.address}"')
+        terminal.data('baud = 921600\nrestart = "auto"\n')

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rmfab.commands import speech
+from rmfab.commands import terminal
 from rmfab.commands.judging import trust_option, unknown_option
 from rmfab.commands.keys import key_option, open_keys, passphrase_file_option
 from rmfab.errors import ComplaintsError, InputError
@@ -72,8 +72,8 @@ def build(
 
     from rmfab.commands.judging import nearest_workspace
     from rmfab.files import read_input, write_file
+    from rmfab.release.build import BuildRequest, make_release
     from rmfab.release.bundle import build_bundle
-    from rmfab.release.making import Order, make_release
     from rmfab.release.preflight import inspect_for_product, inspect_release, inspect_successor
     from rmfab.release.release import open_release
 
@@ -83,7 +83,7 @@ def build(
     if not notes.isascii() and notes != notes.encode("utf-8", "replace").decode():
         raise InputError("these notes are not UTF-8 text", where="--notes")
     source = workspace.product.release.seq if workspace else None
-    release = make_release(build_dir, Order(version or "", seq, source, notes, sbom, not no_sbom), os.environ)
+    release = make_release(build_dir, BuildRequest(version or "", seq, source, notes, sbom, not no_sbom), os.environ)
     complaints = inspect_release(release)
     if workspace is not None:
         complaints += inspect_for_product(release, workspace.product)
@@ -93,11 +93,11 @@ def build(
         raise ComplaintsError(complaints)
     _check_replaceable(output)
     written = write_file(output, build_bundle(release), force=force)
-    speech.say(f"{release.name} for {release.chip.value}, seq {release.seq}: {output} {_written(written)}")
+    terminal.say(f"{release.name} for {release.chip.value}, seq {release.seq}: {output} {_written(written)}")
     if as_json:
-        speech.document(_document(release) | {"source": str(output)})
+        terminal.document(_document(release) | {"source": str(output)})
     else:
-        speech.data(release.digest)
+        terminal.data(release.digest)
 
 
 @command.command("sign")
@@ -133,11 +133,11 @@ def sign(
         place = path if target == bundle else target
         release, signed, written = _add_signatures(path, place, keys, passphrase_file, replace=replace, force=force)
     ids = [one.key_id for one in signed.to_sign.signatures]
-    speech.say(f"{release.name}: {target} {_written(written)}, signed by {', '.join(map(short, ids))}")
+    terminal.say(f"{release.name}: {target} {_written(written)}, signed by {', '.join(map(short, ids))}")
     if as_json:
-        speech.document(_document(release) | {"source": str(target), "signatures": ids})
+        terminal.document(_document(release) | {"source": str(target), "signatures": ids})
     else:
-        speech.data(release.digest)
+        terminal.data(release.digest)
 
 
 @command.command("verify")
@@ -158,11 +158,11 @@ def verify(release: Path, trust_file: Path | None, allow_unknown: bool, junit: P
 
     judged = verify_release(release, trust_file, allow_unknown=allow_unknown, junit=junit)
     if not as_json:
-        speech.data(f"{judged.release.digest}  {judged.release.source}")
+        terminal.data(f"{judged.release.digest}  {judged.release.source}")
         return
     signers = [{"id": one.id, "name": one.name} for one in judged.signers]
     trusted = judged.trust.summary if judged.trust is not None else None
-    speech.document(_document(judged.release) | {"signers": signers, "trust": trusted})
+    terminal.document(_document(judged.release) | {"signers": signers, "trust": trusted})
 
 
 @command.command("show")
@@ -178,10 +178,10 @@ def show(release: Path, as_json: bool) -> None:
     ids = [one.key_id for one in there.to_sign.signatures] if isinstance(there, Bundle) else []
     parsed = there.release() if isinstance(there, Bundle) else there
     if as_json:
-        speech.document(_document(parsed) | {"signatures": ids})
+        terminal.document(_document(parsed) | {"signatures": ids})
         return
     for line in release_lines(parsed, ids):
-        speech.data(line)
+        terminal.data(line)
 
 
 @command.command("keygen")
@@ -208,8 +208,8 @@ def keygen(output: Path, kind: str, no_passphrase: bool, passphrase_file: Path |
     signer = make_key(SigningKeyKind(kind))
     write_private_key(output, signer.key, secret)
     _write_public(signer, public, as_json)
-    speech.say(f"{output}: keep it where nobody but the one who signs can read it, and a copy offline")
-    speech.say(f"{public}: its public half, for the trust file: `rmfab trust add {public} --role release` (or trust)")
+    terminal.say(f"{output}: keep it where nobody but the one who signs can read it, and a copy offline")
+    terminal.say(f"{public}: its public half, for the trust file: `rmfab trust add {public} --role release` (or trust)")
 
 
 @command.command("pubkey")
@@ -229,9 +229,9 @@ def _write_public(signer: Signer, path: Path, as_json: bool) -> None:
     key = signer.public
     write_file(path, key.pem.encode())
     if as_json:
-        speech.document({"id": key.id, "kind": key.kind, "public": str(path)})
+        terminal.document({"id": key.id, "kind": key.kind, "public": str(path)})
     else:
-        speech.data(key.id)
+        terminal.data(key.id)
 
 
 def _public_path(private: Path) -> Path:

@@ -34,7 +34,7 @@ def command(
     \b
     rmfab reset --port /dev/ttyUSB0
     """
-    from rmfab.commands.speech import folder
+    from rmfab.commands.terminal import folder
     from rmfab.line.job import RESET_STEPS
     from rmfab.line.station import slots_for
     from rmfab.workspace import open_workspace

@@ -37,7 +37,7 @@ def command(
     rmfab run --batch lamp-0001 --port /dev/ttyUSB0 --port /dev/ttyUSB1
     rmfab run --loop                      all slots of station.toml, board after board
     """
-    from rmfab.commands.speech import folder
+    from rmfab.commands.terminal import folder
     from rmfab.line.job import RUN_STEPS
     from rmfab.line.station import slots_for
     from rmfab.workspace import open_workspace

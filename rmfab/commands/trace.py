@@ -32,12 +32,12 @@ def command(unit: str | None, release: str | None, signer: str | None, json_want
     rmfab trace --release lamp-1.4.0.rmfab
     rmfab trace --signer ci                what a leaked key has signed, and where it is
     """
-    from rmfab.commands import speech
+    from rmfab.commands import terminal
     from rmfab.workspace import open_workspace
 
     if sum(one is not None for one in (unit, release, signer)) != 1:
         raise click.UsageError("a unit, or --release, or --signer")
-    workspace = open_workspace(speech.folder())
+    workspace = open_workspace(terminal.folder())
     if unit is not None:
         _tell_unit(workspace, unit, json_wanted)
     elif release is not None:
@@ -47,31 +47,31 @@ def command(unit: str | None, release: str | None, signer: str | None, json_want
 
 
 def _tell_unit(workspace: Workspace, unit: str, json_wanted: bool) -> None:
-    from rmfab.commands import speech
+    from rmfab.commands import terminal
     from rmfab.report import trace
 
     identities, events = workspace.ledger.find(unit), workspace.ledger.history(unit)
     if not identities and not events:
         raise InputError(f'nothing in the ledger is called "{unit}"', hint="give a serial, a node id or a MAC")
     if json_wanted:
-        speech.document(trace.as_json(identities, events))
+        terminal.document(trace.as_json(identities, events))
         return
     for line in trace.as_lines(identities, events):
-        speech.data(line)
+        terminal.data(line)
 
 
 def _tell_flashed(workspace: Workspace, what: str, digest: str, json_wanted: bool) -> None:
-    from rmfab.commands import speech
-    from rmfab.report import releases
+    from rmfab.commands import terminal
+    from rmfab.report import flashed_units
 
     found = workspace.ledger.flashed_units(digest)
     if json_wanted:
-        speech.document({what: digest, "units": [releases.as_json(one) for one in found]})
+        terminal.document({what: digest, "units": [flashed_units.as_json(one) for one in found]})
         return
-    rows = [releases.as_row(one) for one in found]
+    rows = [flashed_units.as_row(one) for one in found]
     if rows:
-        speech.table(releases.HEAD, rows)
-    speech.say(f"{speech.counted(len(rows), 'unit')} in this ledger")
+        terminal.table(flashed_units.HEAD, rows)
+    terminal.say(f"{terminal.counted(len(rows), 'unit')} in this ledger")
 
 
 def _digest(release: str) -> str:

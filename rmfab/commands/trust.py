@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rmfab.commands import speech
+from rmfab.commands import terminal
 from rmfab.commands.keys import key_option, open_keys
 from rmfab.commands.trust_file import (
     in_force,
@@ -149,7 +149,7 @@ def sign(file: Path, keys: tuple[str, ...], passphrase_file: Path | None, as_jso
     `rmfab trust import FILE` puts it in force.
     """
     from rmfab.files import changing
-    from rmfab.signing.judge import judge_proposal
+    from rmfab.signing.judge_signatures import judge_proposal
     from rmfab.signing.trust import load_trust
     from rmfab.workspace import now
 
@@ -157,7 +157,7 @@ def sign(file: Path, keys: tuple[str, ...], passphrase_file: Path | None, as_jso
     with changing(file) as path:
         envelope, new = load_trust(path)
         if new == old:
-            speech.say(f"version {new.version} of the trust file is in force already")
+            terminal.say(f"version {new.version} of the trust file is in force already")
             _tell(new, as_json)
             return
         judge_proposal(old, envelope, new, now(), str(path))
@@ -180,20 +180,20 @@ def list_(file: Path | None, as_json: bool) -> None:
         file = workspace.trust_path
     envelope, trust = load_trust(file)
     if as_json:
-        speech.document(_document(envelope, trust))
+        terminal.document(_document(envelope, trust))
         return
     signers = [str(trust.find(one.key_id)) for one in envelope.signatures]
-    speech.data(f"version      {trust.version} of {trust.created:%Y-%m-%d %H:%M} UTC")
-    speech.data(f"fingerprint  {trust.fingerprint}")
-    speech.data(f"signed by    {', '.join(signers) or 'nobody'}")
-    speech.data("")
+    terminal.data(f"version      {trust.version} of {trust.created:%Y-%m-%d %H:%M} UTC")
+    terminal.data(f"fingerprint  {trust.fingerprint}")
+    terminal.data(f"signed by    {', '.join(signers) or 'nobody'}")
+    terminal.data("")
     rows: list[tuple[object, ...]] = [
         (one.name, one.id[:16], one.key.kind, ",".join(one.roles), _standing(one, now())) for one in trust.keys
     ]
-    speech.table(("name", "id", "kind", "roles", "standing"), rows)
+    terminal.table(("name", "id", "kind", "roles", "standing"), rows)
     for role, number in sorted(trust.thresholds.items()):
         if number > 1:
-            speech.data(f"\n{number} keys of the role {role} must sign")
+            terminal.data(f"\n{number} keys of the role {role} must sign")
 
 
 @command.command("import")
@@ -207,7 +207,7 @@ def import_(file: Path, fingerprint: str | None, allow_downgrade: bool, as_json:
     The ledger remembers it, so that a first one is refused where a later one was in force here before; an owner who has
     begun anew is what --allow-downgrade is for.
     """
-    from rmfab.signing.judge import judge_clock
+    from rmfab.signing.judge_signatures import judge_clock
     from rmfab.signing.trust import load_trust
     from rmfab.workspace import now
 
@@ -215,7 +215,7 @@ def import_(file: Path, fingerprint: str | None, allow_downgrade: bool, as_json:
     envelope, new = load_trust(file)
     old = workspace.trust
     if old == new:
-        speech.say(f"version {new.version} of the trust file is in force already")
+        terminal.say(f"version {new.version} of the trust file is in force already")
         _tell(new, as_json)
         return
     if old is None:
@@ -223,7 +223,7 @@ def import_(file: Path, fingerprint: str | None, allow_downgrade: bool, as_json:
         judge_clock(now(), new.created, "this trust file was made", str(file))
     signers = take(workspace, old, envelope, str(file), downgrade=allow_downgrade)
     told = f"signed by {', '.join(map(str, signers))}" if signers else "its fingerprint is right"
-    speech.say(f"version {new.version} of the trust file is in force: {told}")
+    terminal.say(f"version {new.version} of the trust file is in force: {told}")
     if old is not None:
         tell_changes(new, old)
     warn_of_unsigned(workspace)
@@ -241,7 +241,7 @@ def export(output: Path, force: bool, as_json: bool) -> None:
     workspace = trust_workspace()
     trust = in_force(workspace)
     write_file(output, read_input(workspace.trust_path), force=force or _is_earlier(output, trust))
-    speech.say(f"{output}: version {trust.version}; tell the station this fingerprint by another way than the file:")
+    terminal.say(f"{output}: version {trust.version}; tell the station this fingerprint by another way than the file:")
     _tell(trust, as_json)
 
 
@@ -313,7 +313,7 @@ def _change(
 ) -> None:
     """Puts *new*, signed by *keys*, in the place of *old* and says *what* that means; with *output* proposes it."""
     if new == old:
-        speech.say(f"nothing to do: {what} already")
+        terminal.say(f"nothing to do: {what} already")
         return
     where = str(workspace.trust_path)
     if old is None and output is not None:
@@ -338,15 +338,15 @@ def _change(
             raise
         hint = f"{old.who_must_sign}: a --key for each, or --output FILE, which others can sign"
         raise IntegrityError(error.what, where=where, hint=hint, cause=error.cause) from None
-    speech.say(f"{what}; version {new.version} of the trust file is in force")
+    terminal.say(f"{what}; version {new.version} of the trust file is in force")
     if not keys:
-        speech.warn("this first trust file is signed by nobody; every later change needs --key")
+        terminal.warn("this first trust file is signed by nobody; every later change needs --key")
     warn_of_unsigned(workspace)
 
 
 def _tell(trust: Trust, as_json: bool) -> None:
     """Prints the fingerprint, or with it the version."""
     if as_json:
-        speech.document(trust.summary)
+        terminal.document(trust.summary)
     else:
-        speech.data(trust.fingerprint)
+        terminal.data(trust.fingerprint)

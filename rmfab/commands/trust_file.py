@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rmfab.commands import speech
+from rmfab.commands import terminal
 from rmfab.errors import InputError, IntegrityError
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ def trust_workspace() -> Workspace:
     """The workspace whose trust file is meant. Raises InputError where there is none."""
     from rmfab.workspace import open_workspace
 
-    return open_workspace(speech.folder())
+    return open_workspace(terminal.folder())
 
 
 def in_force(workspace: Workspace) -> Trust:
@@ -53,7 +53,7 @@ def signed_by(keepers_of: Trust, envelope: Envelope, signers: list[Signer]) -> E
 
 def put_in_force(workspace: Workspace, old: Trust | None, new: Trust, signers: list[Signer]) -> None:
     """Writes *new*, signed by *signers*, where it may follow *old*. Raises IntegrityError where it may not."""
-    from rmfab.signing.judge import judge_signatures
+    from rmfab.signing.judge_signatures import judge_signatures
     from rmfab.signing.trust import PAYLOAD_TYPE
     from rmfab.workspace import now
 
@@ -74,7 +74,7 @@ def take(
     """
     from rmfab.commands.judging import note_trust, refuse_older
     from rmfab.files import locked, make_folder, write_file
-    from rmfab.signing.judge import judge_successor
+    from rmfab.signing.judge_signatures import judge_successor
     from rmfab.signing.trust import read_envelope
     from rmfab.workspace import now
 
@@ -103,7 +103,7 @@ def propose(path: Path, old: Trust, envelope: Envelope, *, replaces: bool = Fals
     Raises IntegrityError where it could never follow, InputError where another file stands there.
     """
     from rmfab.files import write_file
-    from rmfab.signing.judge import judge_proposal
+    from rmfab.signing.judge_signatures import judge_proposal
     from rmfab.signing.trust import read_envelope
     from rmfab.workspace import now
 
@@ -116,23 +116,23 @@ def propose(path: Path, old: Trust, envelope: Envelope, *, replaces: bool = Fals
         hint = "another name; a file that others may be signing is not replaced" if error.cause == "exists" else None
         raise InputError(error.what, where=error.where, hint=hint or error.hint, cause=error.cause) from None
     names = ", ".join(str(new.find(one.key_id)) for one in envelope.signatures)
-    speech.say(f"{path}: version {new.version} of the trust file, not yet in force, signed by {names}")
+    terminal.say(f"{path}: version {new.version} of the trust file, not yet in force, signed by {names}")
     if enough:
-        speech.say(f"enough have signed: `rmfab trust import {path}` puts it in force")
+        terminal.say(f"enough have signed: `rmfab trust import {path}` puts it in force")
     else:
         number = old.threshold(old.keepers)
-        speech.say(f"{number} keys of the role {old.keepers} must sign: `rmfab trust sign {path} --key URI`")
+        terminal.say(f"{number} keys of the role {old.keepers} must sign: `rmfab trust sign {path} --key URI`")
 
 
 def tell_changes(new: Trust, old: Trust) -> None:
     """Says what *new* does beside *old*."""
     for line in new.changes_since(old) or ("changes nothing",):
-        speech.say(f"it {line}")
+        terminal.say(f"it {line}")
 
 
 def warn_of_unsigned(workspace: Workspace) -> None:
     """Warns where the product lets unsigned releases pass whatever the trust file says."""
     if workspace.product.release.allow_unsigned:
-        speech.warn(
+        terminal.warn(
             "product.toml says allow_unsigned = true: what nobody has signed is still taken here. Remove that line"
         )

@@ -34,8 +34,8 @@ def command(
     \b
     rmfab verify --port /dev/ttyUSB0
     """
-    from rmfab.commands.speech import folder
-    from rmfab.line.happening import Step
+    from rmfab.commands.terminal import folder
+    from rmfab.line.events import Step
     from rmfab.line.job import VERIFY_STEPS
     from rmfab.line.station import slots_for
     from rmfab.workspace import open_workspace

@@ -14,12 +14,12 @@ def command(unit: str, reason: str) -> None:
     \b
     rmfab void LMP-000017 --reason "USB connector torn off"
     """
-    from rmfab.commands import speech
+    from rmfab.commands import terminal
     from rmfab.ledger.events import timestamp
     from rmfab.workspace import now, open_workspace
 
-    workspace = open_workspace(speech.folder())
+    workspace = open_workspace(terminal.folder())
     if not reason.strip():
         raise click.UsageError("--reason needs a text")
     void = workspace.ledger.void(unit, reason=reason, station=workspace.station.name, ts=timestamp(now()))
-    speech.say(f"{void.serial} is void")
+    terminal.say(f"{void.serial} is void")

@@ -11,12 +11,12 @@ from functools import lru_cache
 from pathlib import Path
 
 from rmfab.errors import InputError
-from rmfab.identity.extra import as_data, load_extra
+from rmfab.identity.extra_keys import as_data, load_extra
 from rmfab.identity.identity import Identity
-from rmfab.nvs.cells import RowEncoder
+from rmfab.nvs.encoding import RowEncoder
 from rmfab.nvs.grammar import Config, Row
 from rmfab.nvs.packing import pack
-from rmfab.nvs.table import Entry, Kind, Namespace
+from rmfab.nvs.table import Entry, EntryKind, Namespace
 from rmfab.product.product import Factory, Product
 from rmfab.product.vocabulary import Credentials, Security
 
@@ -33,7 +33,7 @@ def factory_image(identity: Identity, product: Product) -> bytes:
 def entries(identity: Identity, product: Product) -> list[Entry | Namespace]:
     """What the image holds, in its order: RainMaker's keys, then those of the extra config."""
     namespace = product.factory.namespace
-    own = [Entry(namespace, key, Kind.BLOB, value) for key, value in rainmaker_values(identity, product)]
+    own = [Entry(namespace, key, EntryKind.BLOB, value) for key, value in rainmaker_values(identity, product)]
     return [*own, *_extra_items(identity, product)]
 
 

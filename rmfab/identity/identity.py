@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 
 from rmfab.files import is_safe_name
 from rmfab.identity import node_id as node_ids
-from rmfab.identity import sec2
-from rmfab.identity.extra import Extra
+from rmfab.identity import sec2_verifier
+from rmfab.identity.extra_keys import Extra
 from rmfab.product.product import Provisioning
 from rmfab.product.vocabulary import Security
 from rmfab.secret import Secret
@@ -81,12 +81,12 @@ def draw(source: Callable[[int], bytes], provisioning: Provisioning) -> Drawn:
     `random` is drawn again where no stock Python client could verify its PoP.
     """
     random = Secret(source(RANDOM_BYTES))
-    while not sec2.is_usable(provisioning.username, pop_of(random)):
+    while not sec2_verifier.is_usable(provisioning.username, pop_of(random)):
         random = Secret(source(RANDOM_BYTES))
     salt = verifier = None
     if provisioning.security is Security.SRP6A:
-        salt = sec2.draw_salt(source)
-        verifier = sec2.verifier(provisioning.username, pop_of(random), salt)
+        salt = sec2_verifier.draw_salt(source)
+        verifier = sec2_verifier.verifier(provisioning.username, pop_of(random), salt)
     return Drawn(random, salt, verifier, service_name(provisioning.name_prefix, random))
 
 

@@ -16,10 +16,10 @@ from pathlib import Path
 from rmfab.errors import ComplaintsError, InputError
 from rmfab.files import is_safe_name
 from rmfab.identity import node_id as node_ids
-from rmfab.identity.extra import as_data, inline, load_extra
-from rmfab.nvs.cells import RowEncoder
+from rmfab.identity.extra_keys import as_data, inline, load_extra
+from rmfab.nvs.csv_dialect import Complaints
+from rmfab.nvs.encoding import RowEncoder
 from rmfab.nvs.grammar import Config, Row, Values, read_values
-from rmfab.nvs.sheet import Complaints
 from rmfab.product.product import Product
 from rmfab.product.vocabulary import Credentials, NodeIdKind
 

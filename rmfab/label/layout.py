@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from rmfab.errors import InputError
 from rmfab.label.symbol import QUIET_ZONE, Level, Symbol, encode, side_of
-from rmfab.label.text import Field, Run, TextBlock, set_text
+from rmfab.label.text import LabelField, Run, TextBlock, set_text
 from rmfab.secret import Secret
 
 PHONE_SAFE = 0.33
@@ -44,13 +44,13 @@ class Label:
         if not self.serial or not self.payload.reveal():
             raise InputError("a label needs a serial and a payload for its code", where=self.serial or None)
 
-    def texts(self) -> dict[Field, Secret[str]]:
+    def texts(self) -> dict[LabelField, Secret[str]]:
         """What each line says."""
         return {
-            Field.PRODUCT: Secret(self.product),
-            Field.SERIAL: Secret(self.serial),
-            Field.NAME: Secret(self.service_name),
-            Field.POP: self.pop,
+            LabelField.PRODUCT: Secret(self.product),
+            LabelField.SERIAL: Secret(self.serial),
+            LabelField.NAME: Secret(self.service_name),
+            LabelField.POP: self.pop,
         }
 
 
@@ -67,8 +67,8 @@ class Layout:
     code: tuple[float, float]
     module: float
     runs: tuple[Run, ...]
-    omitted: tuple[Field, ...] = ()
-    shortened: tuple[Field, ...] = ()
+    omitted: tuple[LabelField, ...] = ()
+    shortened: tuple[LabelField, ...] = ()
 
 
 @dataclass(frozen=True)

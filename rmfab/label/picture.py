@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from xml.sax.saxutils import escape
 
 from rmfab.label.layout import Artwork, Label, make_artwork
-from rmfab.label.notices import Notice, notices
 from rmfab.label.pdf import single_pdf
 from rmfab.label.readback import Expected, check_resolution, judge_code, page_images, read_png, read_svg
 from rmfab.label.text import MM, Run
 from rmfab.label.typeface import Face, width_of
+from rmfab.label.warnings import LabelWarning, label_warnings
 
 # Edges that fall on whole dots come out of the rasteriser as 1 or 254 where a coordinate was rounded.
 _CLEAN = [0] * 4 + list(range(4, 252)) + [255] * 4
@@ -32,7 +32,7 @@ class Picture:
     """A picture that was read back: the bytes of the file, and what to warn of."""
 
     data: bytes = field(repr=False)
-    warnings: tuple[Notice, ...]
+    warnings: tuple[LabelWarning, ...]
 
 
 def make_png(label: Label, width: float, height: float, dpi: int = 300) -> Picture:
@@ -48,7 +48,7 @@ def make_png(label: Label, width: float, height: float, dpi: int = 300) -> Pictu
     stream = io.BytesIO()
     page.crop((0, 0, columns, rows)).point(_CLEAN).save(stream, "PNG", dpi=(dpi, dpi), optimize=True)
     judge_code(read_png(stream.getvalue()), Expected(label.serial, label.payload), "PNG")
-    return Picture(stream.getvalue(), notices([label], [artwork.layout]))
+    return Picture(stream.getvalue(), label_warnings([label], [artwork.layout]))
 
 
 def make_svg(label: Label, width: float, height: float) -> Picture:
@@ -59,7 +59,7 @@ def make_svg(label: Label, width: float, height: float) -> Picture:
     artwork = make_artwork(label, width, height)
     data = svg(artwork)
     judge_code(read_svg(data), Expected(label.serial, label.payload), "SVG")
-    return Picture(data, notices([label], [artwork.layout]))
+    return Picture(data, label_warnings([label], [artwork.layout]))
 
 
 def svg(artwork: Artwork) -> bytes:

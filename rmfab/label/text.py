@@ -28,7 +28,7 @@ _FEWEST_LETTERS = 5
 
 
 @unique
-class Field(Enum):
+class LabelField(Enum):
     """A line of the label, with its caption, typeface and size relative to the body."""
 
     PRODUCT = "product", "", Face.BOLD, 1.2
@@ -53,7 +53,7 @@ class Field(Enum):
 class Run:
     """Letters in one typeface: left end and baseline in mm, size in points. The letters may be secret."""
 
-    line: Field
+    line: LabelField
     text: str = field(repr=False)
     x: float
     baseline: float
@@ -71,15 +71,15 @@ class TextBlock:
 
     runs: tuple[Run, ...]
     height: float
-    omitted: tuple[Field, ...]
-    shortened: tuple[Field, ...]
+    omitted: tuple[LabelField, ...]
+    shortened: tuple[LabelField, ...]
 
 
 @dataclass(frozen=True)
 class Style:
     """A way to set the lines: which have captions, and sizes relative to a body of at least *smallest* points."""
 
-    captions: tuple[Field, ...]
+    captions: tuple[LabelField, ...]
     caption: float
     smallest: float
     pitch: float
@@ -92,34 +92,34 @@ class Style:
         widths = [width_of(each.caption, Face.REGULAR, self.caption) for each in self.captions]
         return max(widths) + _CAPTION_GAP if widths else 0.0
 
-    def indent_of(self, each: Field) -> float:
+    def indent_of(self, each: LabelField) -> float:
         """How far this line starts from the left."""
         return self.indent if each in self.captions else 0.0
 
 
 _STYLES = (
-    Style((Field.SERIAL, Field.NAME, Field.POP), 0.8, 6.5, pitch=1.3, head=1.2, head_gap=0.25),
-    Style((Field.POP,), 0.8, 6.25, pitch=1.3, head=1.2, head_gap=0.25),
-    Style((Field.POP,), 1.0, SMALLEST, pitch=1.12, head=1.0, head_gap=0.1),
+    Style((LabelField.SERIAL, LabelField.NAME, LabelField.POP), 0.8, 6.5, pitch=1.3, head=1.2, head_gap=0.25),
+    Style((LabelField.POP,), 0.8, 6.25, pitch=1.3, head=1.2, head_gap=0.25),
+    Style((LabelField.POP,), 1.0, SMALLEST, pitch=1.12, head=1.0, head_gap=0.1),
     Style((), 1.0, SMALLEST, pitch=1.12, head=1.0, head_gap=0.1),
 )
 _CENTRED_STYLES = _STYLES[1:]
-_UNCUT = (Field.SERIAL, Field.POP)
-_CHOICES: tuple[tuple[Field, ...], ...] = (
-    (Field.PRODUCT, Field.SERIAL, Field.NAME, Field.POP),
-    (Field.SERIAL, Field.NAME, Field.POP),
-    (Field.PRODUCT, Field.NAME, Field.POP),
-    (Field.NAME, Field.POP),
-    (Field.SERIAL, Field.POP),
-    (Field.POP,),
-    (Field.PRODUCT, Field.SERIAL),
-    (Field.SERIAL,),
+_UNCUT = (LabelField.SERIAL, LabelField.POP)
+_CHOICES: tuple[tuple[LabelField, ...], ...] = (
+    (LabelField.PRODUCT, LabelField.SERIAL, LabelField.NAME, LabelField.POP),
+    (LabelField.SERIAL, LabelField.NAME, LabelField.POP),
+    (LabelField.PRODUCT, LabelField.NAME, LabelField.POP),
+    (LabelField.NAME, LabelField.POP),
+    (LabelField.SERIAL, LabelField.POP),
+    (LabelField.POP,),
+    (LabelField.PRODUCT, LabelField.SERIAL),
+    (LabelField.SERIAL,),
 )
 
 
-def set_text(texts: Mapping[Field, Secret[str]], width: float, height: float, centred: bool = False) -> TextBlock:
+def set_text(texts: Mapping[LabelField, Secret[str]], width: float, height: float, centred: bool = False) -> TextBlock:
     """Sets the fields into *width* x *height* mm, flush left or *centred*. An empty field is no field."""
-    present = [each for each in Field if texts[each].reveal()]
+    present = [each for each in LabelField if texts[each].reveal()]
     letters = {each: _letters(each, texts[each].reveal()) for each in present}
     draft = _choose(letters, width / MM, height / MM, centred)
     if draft is None:
@@ -133,7 +133,7 @@ def set_text(texts: Mapping[Field, Secret[str]], width: float, height: float, ce
 class _Draft:
     """Lines of one style at one size; *width* in points, everything else in units of the body."""
 
-    texts: Mapping[Field, str]
+    texts: Mapping[LabelField, str]
     style: Style
     width: float
     centred: bool = False
@@ -142,10 +142,10 @@ class _Draft:
     @property
     def height(self) -> float:
         """From the top of the first capitals to the last baseline."""
-        gap = self.style.head_gap if Field.PRODUCT in self.texts and len(self.texts) > 1 else 0.0
+        gap = self.style.head_gap if LabelField.PRODUCT in self.texts and len(self.texts) > 1 else 0.0
         return self._first() + gap + self.style.pitch * (len(self.texts) - 1)
 
-    def widest(self, uncut: tuple[Field, ...]) -> float:
+    def widest(self, uncut: tuple[LabelField, ...]) -> float:
         """The width of the widest line that may not be shortened."""
         lines = [
             self.style.indent_of(each) + _width(each, steady(text)) * each.scale
@@ -154,19 +154,19 @@ class _Draft:
         ]
         return max(lines, default=0.0)
 
-    def scale(self, each: Field) -> float:
+    def scale(self, each: LabelField) -> float:
         """A product name becomes smaller, down to 5 pt, before it is shortened."""
-        if each is not Field.PRODUCT:
+        if each is not LabelField.PRODUCT:
             return each.scale
         fitting = self.width / self.body / width_of(self.texts[each], each.face)
         return max(SMALLEST / self.body, min(self.style.head, fitting * 0.999))
 
-    def short(self, each: Field) -> str:
+    def short(self, each: LabelField) -> str:
         """The text of a line, with an ellipsis where it has to be cut."""
         room = (self.width / self.body - self.style.indent_of(each)) / self.scale(each)
         return self.texts[each] if each in _UNCUT else shorten(self.texts[each], each.face, room)
 
-    def shortened(self) -> tuple[Field, ...]:
+    def shortened(self) -> tuple[LabelField, ...]:
         """The fields that are cut."""
         return tuple(each for each, text in self.texts.items() if self.short(each) != text)
 
@@ -182,14 +182,14 @@ class _Draft:
             for run in self._line(each, self.short(each), baseline):
                 x, y = run.x * self.body * MM, run.baseline * self.body * MM
                 yield replace(run, x=x, baseline=y, size=round(run.size * self.body, 2))
-            baseline += self.style.head_gap if each is Field.PRODUCT else 0.0
+            baseline += self.style.head_gap if each is LabelField.PRODUCT else 0.0
 
     def _first(self) -> float:
         """The first baseline: its capitals touch the top."""
         first = next(iter(self.texts))
-        return CAP_HEIGHT * (self.style.head if first is Field.PRODUCT else first.scale)
+        return CAP_HEIGHT * (self.style.head if first is LabelField.PRODUCT else first.scale)
 
-    def _line(self, each: Field, text: str, baseline: float) -> Iterator[Run]:
+    def _line(self, each: LabelField, text: str, baseline: float) -> Iterator[Run]:
         scale, indent = self.scale(each), self.style.indent_of(each)
         spare = self.width / self.body - indent - _width(each, text) * scale
         x = max(0.0, spare / 2) if self.centred else 0.0
@@ -200,17 +200,17 @@ class _Draft:
             x += (width_of(group, each.face) + _GROUP_GAP) * scale
 
 
-def _letters(each: Field, text: str) -> str:
+def _letters(each: LabelField, text: str) -> str:
     """What can be written of a field: a product name as near as possible, the others exactly or not at all."""
-    if each is Field.PRODUCT:
+    if each is LabelField.PRODUCT:
         return writable(text)
     return text if is_writable(text) else ""
 
 
-def _choose(texts: Mapping[Field, str], width: float, height: float, centred: bool) -> _Draft | None:
+def _choose(texts: Mapping[LabelField, str], width: float, height: float, centred: bool) -> _Draft | None:
     """The first that fits, in points: all lines before fewer, whole names before cut ones, captions before none."""
     for choice, uncut, style in combinations(
-        _CHOICES, ((*_UNCUT, Field.NAME), _UNCUT), _CENTRED_STYLES if centred else _STYLES
+        _CHOICES, ((*_UNCUT, LabelField.NAME), _UNCUT), _CENTRED_STYLES if centred else _STYLES
     ):
         kept = {each: texts[each] for each in choice if texts.get(each)}
         if not kept:
@@ -223,13 +223,13 @@ def _choose(texts: Mapping[Field, str], width: float, height: float, centred: bo
     return None
 
 
-def _groups(each: Field, text: str) -> tuple[str, ...]:
+def _groups(each: LabelField, text: str) -> tuple[str, ...]:
     """A PoP of letters and digits in groups of four, which a thin gap that is no space keeps apart."""
-    if each is not Field.POP or not text.isalnum() or len(text) <= _GROUP:
+    if each is not LabelField.POP or not text.isalnum() or len(text) <= _GROUP:
         return (text,)
     return tuple(text[start : start + _GROUP] for start in range(0, len(text), _GROUP))
 
 
-def _width(each: Field, text: str) -> float:
+def _width(each: LabelField, text: str) -> float:
     groups = _groups(each, text)
     return sum(width_of(group, each.face) for group in groups) + (len(groups) - 1) * _GROUP_GAP

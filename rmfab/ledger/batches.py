@@ -17,9 +17,9 @@ from sqlalchemy import Connection, insert, select, update
 
 from rmfab.errors import InputError, IntegrityError
 from rmfab.files import is_safe_name
-from rmfab.identity.record import SealedRecord
+from rmfab.identity.sealed_record import SealedRecord
 from rmfab.ledger import schema
-from rmfab.ledger.events import Event, Kind, append, canonical, refuse_other_times
+from rmfab.ledger.events import Event, EventKind, append, canonical, refuse_other_times
 from rmfab.ledger.records import (
     PAGE,
     Batch,
@@ -165,7 +165,7 @@ def close(connection: Connection, ledger_id: str, batch: Batch, station: str, ts
     digest = batch_digest(connection, batch)
     connection.execute(update(schema.batch).where(schema.batch.c.id == batch.id).values(state="closed", digest=digest))
     details = {"product": batch.product, "size": batch.size, "digest": digest, "keys": keys_digest(connection, batch)}
-    append(connection, ledger_id, station, [Event(ts, Kind.BATCH, batch=batch.name, details=details)])
+    append(connection, ledger_id, station, [Event(ts, EventKind.BATCH, batch=batch.name, details=details)])
     return batch_named(connection, batch.name)
 
 

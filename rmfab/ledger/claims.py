@@ -18,9 +18,9 @@ from sqlalchemy import Connection, update
 
 from rmfab.errors import BatchUsedUp, CloneError, InputError, IntegrityError
 from rmfab.ledger import schema
-from rmfab.ledger.events import Event, Kind, append, normal_mac
+from rmfab.ledger.events import Event, EventKind, append, normal_mac
 from rmfab.ledger.records import (
-    Identity,
+    LedgerIdentity,
     by_mac,
     by_node_id,
     by_serial,
@@ -58,7 +58,7 @@ class Claim:
     of another batch than the one asked for.
     """
 
-    identity: Identity
+    identity: LedgerIdentity
     again: bool
     restored: bool
     other_batch: bool
@@ -95,10 +95,10 @@ def claim(
     return _bind(connection, ledger_id, station, chosen, wish, event, restored=held is None and found is not None)
 
 
-def _carried(connection: Connection, carried: Carried, mac: str) -> Identity | None:
+def _carried(connection: Connection, carried: Carried, mac: str) -> LedgerIdentity | None:
     """The identity of this ledger that the flash carries and that counts. Raises CloneError."""
     table = schema.identity
-    found: dict[str, Identity] = {}
+    found: dict[str, LedgerIdentity] = {}
     if carried.node_id is not None and (identity := by_node_id(connection, carried.node_id)):
         found[identity.serial] = identity
     if carried.random_sha256 is not None:
@@ -123,7 +123,7 @@ def _carried(connection: Connection, carried: Carried, mac: str) -> Identity | N
     return counting[0] if counting else None
 
 
-def _free(connection: Connection, wish: Wish) -> Identity:
+def _free(connection: Connection, wish: Wish) -> LedgerIdentity:
     """The identity that a board without one gets: the serial asked for, or the lowest free one."""
     if wish.serial is not None:
         identity = by_serial(connection, wish.serial)
@@ -146,7 +146,7 @@ def _free(connection: Connection, wish: Wish) -> Identity:
     )
 
 
-def _judge(chosen: Identity, wish: Wish, mac: str) -> None:
+def _judge(chosen: LedgerIdentity, wish: Wish, mac: str) -> None:
     """Raises InputError where *chosen* cannot be what was asked for."""
     ours = chosen.mac == mac
     if chosen.product != wish.product:
@@ -170,7 +170,7 @@ def _bind(
     connection: Connection,
     ledger_id: str,
     station: str,
-    chosen: Identity,
+    chosen: LedgerIdentity,
     wish: Wish,
     event: Event,
     *,
@@ -185,7 +185,7 @@ def _bind(
             raise InputError(f"{chosen.serial} is in batch {chosen.batch}, not {wish.batch}", cause="serial-mismatch")
     said = Event(
         event.ts,
-        Kind.CLAIM,
+        EventKind.CLAIM,
         batch=chosen.batch,
         serial=chosen.serial,
         mac=event.mac,
@@ -206,4 +206,4 @@ def _bind(
 
 def claim_event(mac: str, slot: str | None, ts: str) -> Event:
     """What a station says when it claims. Raises InputError for a bad MAC, ValueError for a bad time."""
-    return Event(ts, Kind.CLAIM, mac=normal_mac(mac), slot=slot)
+    return Event(ts, EventKind.CLAIM, mac=normal_mac(mac), slot=slot)

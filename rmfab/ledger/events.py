@@ -29,7 +29,7 @@ _MAC = re.compile(r"[0-9a-f]{2}(?::[0-9a-f]{2}){5}(?:(?::[0-9a-f]{2}){2})?")
 
 
 @unique
-class Kind(StrEnum):
+class EventKind(StrEnum):
     """What an event is about."""
 
     BATCH = "batch"
@@ -86,7 +86,7 @@ class Event:
     """
 
     ts: str
-    kind: Kind
+    kind: EventKind
     batch: str | None = None
     serial: str | None = None
     mac: str | None = None
@@ -189,7 +189,7 @@ def stored(row: Row[Any]) -> StoredEvent:
 
 
 def _event(values: dict[str, Any]) -> Event:
-    values["kind"] = Kind(values["kind"])
+    values["kind"] = EventKind(values["kind"])
     values["outcome"] = None if values["outcome"] is None else Outcome(values["outcome"])
     values["state"] = None if values["state"] is None else State(values["state"])
     values["details"] = json.loads(values["details"])

@@ -15,11 +15,11 @@ from sqlalchemy import Connection, bindparam, select, update
 from rmfab.errors import InputError
 from rmfab.ledger import schema
 from rmfab.ledger.batches import keys_digest
-from rmfab.ledger.events import Event, Kind, append
-from rmfab.ledger.records import PAGE, Identity, batch_value, by_serial, find, standing_columns, standing_value
+from rmfab.ledger.events import Event, EventKind, append
+from rmfab.ledger.records import PAGE, LedgerIdentity, batch_value, by_serial, find, standing_columns, standing_value
 from rmfab.ledger.states import Standing, State, project
 
-_RECORDED = (Kind.STEP, Kind.UNIT)
+_RECORDED = (EventKind.STEP, EventKind.UNIT)
 
 
 def record(connection: Connection, ledger_id: str, station: str, events: Iterable[Event]) -> None:
@@ -36,7 +36,7 @@ def record(connection: Connection, ledger_id: str, station: str, events: Iterabl
     _take(connection, ledger_id, station, said)
 
 
-def void(connection: Connection, ledger_id: str, station: str, term: str, reason: str, ts: str) -> Identity:
+def void(connection: Connection, ledger_id: str, station: str, term: str, reason: str, ts: str) -> LedgerIdentity:
     """Makes an identity void for ever: that of serial or node id *term*, or of the live unit with MAC *term*.
 
     A void one is returned as it is. Raises InputError where nothing, or more than one, is named so.
@@ -55,7 +55,7 @@ def void(connection: Connection, ledger_id: str, station: str, term: str, reason
     identity = live[0]
     event = Event(
         ts,
-        Kind.VOID,
+        EventKind.VOID,
         batch=identity.batch,
         serial=identity.serial,
         mac=identity.mac,
@@ -73,7 +73,7 @@ def labelled(
     """Notes that labels were printed, or printed again. Raises InputError for an unknown serial."""
     remaining = iter(serials)
     while some := list(islice(remaining, PAGE)):
-        events = [Event(ts, Kind.LABEL, serial=serial, details=details) for serial in some]
+        events = [Event(ts, EventKind.LABEL, serial=serial, details=details) for serial in some]
         _take(connection, ledger_id, station, events)
 
 
@@ -99,7 +99,7 @@ def rewrap(
     for batch_id in sorted(touched):
         batch = batch_value(connection.execute(select(schema.batch).where(schema.batch.c.id == batch_id)).one())
         details = {"recipients": names, "keys": keys_digest(connection, batch)}
-        events.append(Event(ts, Kind.ADMIT, batch=batch.name, details=details))
+        events.append(Event(ts, EventKind.ADMIT, batch=batch.name, details=details))
     append(connection, ledger_id, station, events)
 
 

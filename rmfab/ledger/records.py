@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, Select, func, or_, select
 
 from rmfab.errors import InputError, IntegrityError
-from rmfab.identity.record import SealedRecord
+from rmfab.identity.sealed_record import SealedRecord
 from rmfab.ledger import schema
 from rmfab.ledger.events import StoredEvent, normal_mac, stored
 from rmfab.ledger.states import Standing, State
@@ -67,7 +67,7 @@ class ChunkPlan:
 
 
 @dataclass(frozen=True)
-class Identity:
+class LedgerIdentity:
     """An identity of the ledger: what was made, and where its unit stands. *chunk* names the data key."""
 
     record: SealedRecord
@@ -168,7 +168,7 @@ def identities_query() -> Select[Any]:
     return select(schema.identity, schema.batch.c.name.label("batch_name"), schema.batch.c.product).join(schema.batch)
 
 
-def identity_value(row: Row[Any]) -> Identity:
+def identity_value(row: Row[Any]) -> LedgerIdentity:
     """The identity of a row of `identities_query`. Raises IntegrityError where an edited row holds none any more."""
     try:
         record = record_value(row)
@@ -179,31 +179,31 @@ def identity_value(row: Row[Any]) -> Identity:
             hint="`rmfab ledger check` says what else does not hold",
             cause="record",
         ) from error
-    return Identity(record, standing_value(row), row.batch_name, row.product, row.position, row.chunk_id)
+    return LedgerIdentity(record, standing_value(row), row.batch_name, row.product, row.position, row.chunk_id)
 
 
-def one(connection: Connection, where: ColumnElement[bool]) -> Identity | None:
+def one(connection: Connection, where: ColumnElement[bool]) -> LedgerIdentity | None:
     """The identity that *where* singles out, also of an open batch."""
     row = connection.execute(identities_query().where(where)).one_or_none()
     return None if row is None else identity_value(row)
 
 
-def by_serial(connection: Connection, serial: str) -> Identity | None:
+def by_serial(connection: Connection, serial: str) -> LedgerIdentity | None:
     """The identity with this serial."""
     return one(connection, schema.identity.c.serial == serial)
 
 
-def by_node_id(connection: Connection, node_id: str) -> Identity | None:
+def by_node_id(connection: Connection, node_id: str) -> LedgerIdentity | None:
     """The identity with this node id."""
     return one(connection, schema.identity.c.node_id == node_id)
 
 
-def by_mac(connection: Connection, mac: str) -> Identity | None:
+def by_mac(connection: Connection, mac: str) -> LedgerIdentity | None:
     """The identity of the live unit with this (normal) MAC."""
     return one(connection, (schema.identity.c.mac == mac) & (schema.identity.c.state != State.VOID.value))
 
 
-def find(connection: Connection, term: str) -> tuple[Identity, ...]:
+def find(connection: Connection, term: str) -> tuple[LedgerIdentity, ...]:
     """The identities that *term* names: a serial, a node id or a MAC (which may have had several)."""
     table = schema.identity
     match: list[ColumnElement[bool]] = [table.c.serial == term, table.c.node_id == term]
@@ -275,7 +275,7 @@ def free(connection: Connection, product: str, name: str | None) -> int:
     return int(connection.execute(query).scalar_one())
 
 
-def page(connection: Connection, batch: Batch, after: int) -> Sequence[Identity]:
+def page(connection: Connection, batch: Batch, after: int) -> Sequence[LedgerIdentity]:
     """Up to `PAGE` identities of *batch* after position *after*, in order of position."""
     query = identities_query().where(schema.identity.c.batch_id == batch.id, schema.identity.c.position > after)
     rows = connection.execute(query.order_by(schema.identity.c.position).limit(PAGE))

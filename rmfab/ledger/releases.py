@@ -14,8 +14,8 @@ from sqlalchemy import Connection, func, select
 
 from rmfab.errors import InputError
 from rmfab.ledger import schema
-from rmfab.ledger.events import Event, Kind, StoredEvent, append, stored
-from rmfab.ledger.records import PAGE, Identity, identities_query, identity_value
+from rmfab.ledger.events import Event, EventKind, StoredEvent, append, stored
+from rmfab.ledger.records import PAGE, LedgerIdentity, identities_query, identity_value
 
 _HEX = re.compile(r"[0-9a-f]{64}")
 
@@ -25,12 +25,12 @@ class FlashedUnit:
     """A unit and the last *event* in which it was flashed with the release asked for; *replaced*: it was flashed with
     another one since."""
 
-    identity: Identity
+    identity: LedgerIdentity
     event: StoredEvent
     replaced: bool
 
 
-def last_accepted(connection: Connection, kind: Kind, product: str) -> StoredEvent | None:
+def last_accepted(connection: Connection, kind: EventKind, product: str) -> StoredEvent | None:
     """The last acceptance of a release or a trust file for *product*, None where there was none."""
     table = schema.event
     query = select(table).where(table.c.kind == kind.value).order_by(table.c.id.desc())
@@ -40,7 +40,7 @@ def last_accepted(connection: Connection, kind: Kind, product: str) -> StoredEve
 
 def accept(connection: Connection, ledger_id: str, station: str, event: Event, after: StoredEvent | None) -> bool:
     """Adds an acceptance judged by what stood *after*; returns False where another station was faster."""
-    if event.kind not in (Kind.RELEASE, Kind.TRUST):
+    if event.kind not in (EventKind.RELEASE, EventKind.TRUST):
         raise ValueError("only the acceptance of a release or a trust file is taken here")
     last = last_accepted(connection, event.kind, event.details["product"])
     if (last and last.order) != (after and after.order):
@@ -73,6 +73,6 @@ def flashed_units(connection: Connection, digest: str) -> Iterator[FlashedUnit]:
                 yield FlashedUnit(units[row.serial], stored(row), row.newest != row.id)
 
 
-def _identities(connection: Connection, serials: list[str]) -> dict[str, Identity]:
+def _identities(connection: Connection, serials: list[str]) -> dict[str, LedgerIdentity]:
     query = identities_query().where(schema.identity.c.serial.in_(serials))
     return {one.serial: one for one in map(identity_value, connection.execute(query))}

@@ -30,13 +30,13 @@ from typing import Any, Self
 from sqlalchemy import Connection, Engine, insert, inspect, select, text
 
 from rmfab.errors import InputError, LedgerError
-from rmfab.identity.record import SealedRecord
-from rmfab.ledger import backup, batches, checking, claims, outcomes, records, releases, schema, sqlite
+from rmfab.identity.sealed_record import SealedRecord
+from rmfab.ledger import audit, backup, batches, claims, outcomes, records, releases, schema, sqlite
+from rmfab.ledger.audit import AuditFinding
 from rmfab.ledger.batches import BatchOrder, Taken
-from rmfab.ledger.checking import Finding
 from rmfab.ledger.claims import Carried, Claim, Wish
-from rmfab.ledger.events import Event, Kind, StoredEvent, normal_mac
-from rmfab.ledger.records import Batch, BatchCount, Chunk, ChunkPlan, Identity
+from rmfab.ledger.events import Event, EventKind, StoredEvent, normal_mac
+from rmfab.ledger.records import Batch, BatchCount, Chunk, ChunkPlan, LedgerIdentity
 from rmfab.ledger.releases import FlashedUnit
 
 PATIENCE = 30.0
@@ -139,7 +139,7 @@ class Ledger:
         with self._writing() as connection:
             outcomes.record(connection, self.id, station, events)
 
-    def void(self, term: str, *, reason: str, station: str, ts: str) -> Identity:
+    def void(self, term: str, *, reason: str, station: str, ts: str) -> LedgerIdentity:
         """See `outcomes.void`: the identity of a serial, node id or live MAC is never used again."""
         with self._writing() as connection:
             return outcomes.void(connection, self.id, station, term, reason, ts)
@@ -166,12 +166,12 @@ class Ledger:
     def last_release(self, product: str) -> StoredEvent | None:
         """The last acceptance of a release for *product*."""
         with self._reading() as connection:
-            return releases.last_accepted(connection, Kind.RELEASE, product)
+            return releases.last_accepted(connection, EventKind.RELEASE, product)
 
     def last_trust(self, product: str) -> StoredEvent | None:
         """The last acceptance of a trust file for *product*."""
         with self._reading() as connection:
-            return releases.last_accepted(connection, Kind.TRUST, product)
+            return releases.last_accepted(connection, EventKind.TRUST, product)
 
     def flashed_units(self, digest: str) -> Iterator[FlashedUnit]:
         """See `releases.flashed_units`: the units that got a release, or one that a key signed, in flat memory."""
@@ -198,22 +198,22 @@ class Ledger:
         with self._reading() as connection:
             return records.free(connection, product, batch)
 
-    def identity_by_serial(self, serial: str) -> Identity | None:
+    def identity_by_serial(self, serial: str) -> LedgerIdentity | None:
         """The identity with this serial."""
         with self._reading() as connection:
             return records.by_serial(connection, serial)
 
-    def identity_by_node_id(self, node_id: str) -> Identity | None:
+    def identity_by_node_id(self, node_id: str) -> LedgerIdentity | None:
         """The identity with this node id."""
         with self._reading() as connection:
             return records.by_node_id(connection, node_id)
 
-    def identity_by_mac(self, mac: str) -> Identity | None:
+    def identity_by_mac(self, mac: str) -> LedgerIdentity | None:
         """The identity of the live unit with this MAC. Raises InputError where *mac* is none."""
         with self._reading() as connection:
             return records.by_mac(connection, normal_mac(mac))
 
-    def find(self, term: str) -> tuple[Identity, ...]:
+    def find(self, term: str) -> tuple[LedgerIdentity, ...]:
         """The identities that a serial, node id or MAC names, void ones too."""
         with self._reading() as connection:
             return records.find(connection, term)
@@ -223,7 +223,7 @@ class Ledger:
         with self._reading() as connection:
             return records.history(connection, term)
 
-    def identities(self, name: str) -> Iterator[Identity]:
+    def identities(self, name: str) -> Iterator[LedgerIdentity]:
         """The identities of the closed batch *name* in order of position, in flat memory."""
         with self._reading() as connection:
             batch = records.closed_batch(connection, name)
@@ -256,15 +256,15 @@ class Ledger:
 
     # Keeping
 
-    def check(self, limit: int = 1000) -> tuple[Finding, ...]:
+    def check(self, limit: int = 1000) -> tuple[AuditFinding, ...]:
         """See `checking.check`: what does not hold, the first *limit* of it; empty for a sound ledger."""
         with self._reading() as connection:
-            return tuple(islice(checking.check(connection, self.id), limit))
+            return tuple(islice(audit.check(connection, self.id), limit))
 
     def rebuild(self) -> int:
         """See `checking.rebuild`: makes current state from history; returns how many identities it mended."""
         with self._writing() as connection:
-            return checking.rebuild(connection, self.id)
+            return audit.rebuild(connection, self.id)
 
     def backup(self, target: Path) -> None:
         """See `backup.backup`: a consistent copy in the new file *target*, while stations go on working."""

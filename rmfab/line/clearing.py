@@ -16,13 +16,13 @@ from rmfab.board.esp.facts import refuse_chip, refuse_security
 from rmfab.board.esp.loader import Loader
 from rmfab.board.port import swapped
 from rmfab.board.restart import Unwired
-from rmfab.errors import Fault, InputError
+from rmfab.errors import InputError, UnitFault
 from rmfab.identity.factory_image import factory_image
+from rmfab.line.boot_judge import judge_node
 from rmfab.line.job import Job
-from rmfab.line.judges import judge_node
 from rmfab.line.proving import await_provisioning, bind_known, listen, restart
 from rmfab.line.unit import Skipped, Unit
-from rmfab.nvs.reader import read
+from rmfab.nvs.reader import read_image
 from rmfab.product.vocabulary import Credentials
 from rmfab.release.partition_table import DataSubtype
 from rmfab.release.plan import erased_partitions, factory_partition
@@ -57,7 +57,7 @@ def reset(unit: Unit) -> dict[str, Any]:
 def _without_loader(unit: Unit) -> dict[str, Any]:
     bind_known(unit)
     if unit.identity is None:
-        raise Fault(
+        raise UnitFault(
             "which unit this is cannot be read: its firmware has closed the download mode",
             hint="--serial says which one it ought to be",
             cause="unbound",
@@ -79,7 +79,9 @@ def _by_loader(unit: Unit, loader: Loader, release: Release) -> list[str]:
         unit.keep_going()
         loader.erase(row.offset, row.size)
         if not loader.is_blank(row.offset, row.size):
-            raise Fault(f"{row.label} is not blank after its erasure", hint="a bad flash chip", cause="erase-failed")
+            raise UnitFault(
+                f"{row.label} is not blank after its erasure", hint="a bad flash chip", cause="erase-failed"
+            )
     return [row.label for row in rows]
 
 
@@ -124,13 +126,13 @@ def _own_factory(unit: Unit, loader: Loader, release: Release) -> str:
     """
     product, identity = unit.job.product, unit.identity
     if identity is None:
-        raise Fault("this board has no identity in the ledger", hint="`rmfab flash` gives it one", cause="unbound")
+        raise UnitFault("this board has no identity in the ledger", hint="`rmfab flash` gives it one", cause="unbound")
     partition = factory_partition(release.table, product.factory)
     found = loader.md5(partition.offset, partition.size)
     if found == hashlib.md5(factory_image(identity, product), usedforsecurity=False).hexdigest():
         return found
     if product.identity.credentials is Credentials.CLAIM:
-        held = read(loader.read(partition.offset, partition.size)).value(product.factory.namespace, "random")
+        held = read_image(loader.read(partition.offset, partition.size)).value(product.factory.namespace, "random")
         if isinstance(held, bytes) and Secret(held) == identity.random:
             return found
     raise _changed()
@@ -143,8 +145,8 @@ def _untouched(unit: Unit, loader: Loader, release: Release, digest: str) -> Non
         raise _changed()
 
 
-def _changed() -> Fault:
-    return Fault(
+def _changed() -> UnitFault:
+    return UnitFault(
         "the factory partition is no longer what was flashed",
         hint="`rmfab run` writes it anew; where it comes back so, void the unit",
         cause="factory-changed",
@@ -153,6 +155,6 @@ def _changed() -> Fault:
 
 def _no_station_credentials(loader: Loader, release: Release) -> None:
     nvs = release.table.required("nvs")
-    for entry in read(loader.read(nvs.offset, nvs.size)).entries:
+    for entry in read_image(loader.read(nvs.offset, nvs.size)).entries:
         if entry.key in _STATION_KEYS and isinstance(entry.value, bytes) and entry.value.strip(b"\0\xff"):
-            raise Fault("nvs still holds a Wi-Fi network after the factory reset", cause="not-reset")
+            raise UnitFault("nvs still holds a Wi-Fi network after the factory reset", cause="not-reset")

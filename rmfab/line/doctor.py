@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rmfab.board.port import plugged_in
 from rmfab.errors import InputError
-from rmfab.line.network import load_network
+from rmfab.line.radio.factory_network import load_network
 from rmfab.line.station import JOINED, NMCLI, Station
 from rmfab.product.product import Product
 from rmfab.product.vocabulary import Transport

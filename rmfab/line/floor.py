@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from rmfab.board.restart import Unwired
 from rmfab.errors import BatchUsedUp, InputError, IntegrityError, RmfabError
 from rmfab.ledger.events import Outcome, timestamp
-from rmfab.line.happening import Happening, Step, StepEnded, Stopped, Word
+from rmfab.line.events import LineEvent, Message, Step, StepEnded, Stopped
 from rmfab.line.job import Job
 from rmfab.line.station import Slot
-from rmfab.line.work import Worker, probe
+from rmfab.line.worker import Worker, probe
 
 _POLL_SECONDS = 1.0
 
@@ -33,7 +33,7 @@ class Floor:
         self._loop = loop
         self._stop = threading.Event()
         self._drain = threading.Event()
-        self._queue: queue.SimpleQueue[Happening | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[LineEvent | None] = queue.SimpleQueue()
         self._bugs: list[BaseException] = []
         self.stopped = False
         self._warned_at: int | None = None
@@ -46,7 +46,7 @@ class Floor:
         self._stop.set()
         self._drain.set()
 
-    def happenings(self) -> Iterator[Happening]:
+    def happenings(self) -> Iterator[LineEvent]:
         """Everything that happens, as it happens. Raises a bug of rmfab after all slots have ended."""
         threads = [
             threading.Thread(target=self._work, args=(slot,), name=f"slot {slot.name}", daemon=True)
@@ -102,7 +102,7 @@ class Floor:
         self.stopped_by = self.stopped_by or error
         self._drain.set()
 
-    def _tell(self, happening: Happening) -> None:
+    def _tell(self, happening: LineEvent) -> None:
         self._queue.put(happening)
         if not self._loop or not isinstance(happening, StepEnded):
             return
@@ -124,7 +124,7 @@ class Floor:
         left = "no identity is" if free == 0 else f"{free} identities are" if free > 1 else "one identity is"
         text = f"{left} left in {f'batch {self._job.batch}' if self._job.batch else 'the batches of this product'}"
         self._queue.put(
-            Word(claimed.ts, claimed.station, claimed.slot, None, None, "warning" if free == 0 else "info", text)
+            Message(claimed.ts, claimed.station, claimed.slot, None, None, "warning" if free == 0 else "info", text)
         )
 
     def _next_board(self, slot: Slot, last: str | None) -> str | None:
@@ -151,4 +151,4 @@ class Floor:
         return firmware is not None and firmware.release.configured.closes_download_mode
 
     def _say(self, slot: Slot, text: str, level: str = "info") -> None:
-        self._queue.put(Word(timestamp(self._job.now()), self._job.station, slot.name, None, None, level, text))
+        self._queue.put(Message(timestamp(self._job.now()), self._job.station, slot.name, None, None, level, text))

@@ -12,10 +12,10 @@ from pathlib import Path
 
 from rmfab.board.esp.payload import Region, compress
 from rmfab.identity.identity import Identity
-from rmfab.ledger.records import Identity as LedgerIdentity
+from rmfab.ledger.records import LedgerIdentity
 from rmfab.ledger.store import Ledger
-from rmfab.line.happening import Step
-from rmfab.line.reach import Air
+from rmfab.line.events import Step
+from rmfab.line.radio.air import Air
 from rmfab.product.product import Product
 from rmfab.release.acceptance import Accepted
 from rmfab.release.release import Release
@@ -27,14 +27,14 @@ RESET_STEPS: tuple[Step, ...] = (Step.RESET,)
 
 
 @dataclass(frozen=True)
-class Firmware:
+class PreparedRelease:
     """An accepted release with its parts compressed, in the order in which they are written."""
 
     accepted: Accepted
     regions: tuple[Region, ...]
 
     @classmethod
-    def prepare(cls, accepted: Accepted) -> Firmware:
+    def prepare(cls, accepted: Accepted) -> PreparedRelease:
         """Compresses every part of the release."""
         parts = accepted.release.parts
         return cls(accepted, tuple(compress(part.name, part.offset, part.data) for part in parts))
@@ -56,7 +56,7 @@ class Job:
     """
 
     product: Product
-    firmware: Firmware | None
+    firmware: PreparedRelease | None
     ledger: Ledger
     open_identity: Callable[[LedgerIdentity], Identity]
     station: str

@@ -11,8 +11,8 @@ from typing import Any
 from rmfab.board.esp.facts import (
     CLOSED,
     BoardFacts,
-    Refused,
-    foretell_secure_boot,
+    BoardRefused,
+    predict_secure_boot,
     refuse_chip,
     refuse_release,
     refuse_security,
@@ -22,14 +22,14 @@ from rmfab.board.esp.loader import Loader
 from rmfab.board.esp.payload import Region, blank_md5, compress
 from rmfab.board.port import swapped
 from rmfab.board.restart import Unwired
-from rmfab.errors import Fault, InputError, PortError
+from rmfab.errors import InputError, PortError, UnitFault
 from rmfab.identity.factory_image import factory_image
 from rmfab.ledger.claims import Carried
 from rmfab.ledger.events import timestamp
-from rmfab.line.happening import Step, StepProgress
-from rmfab.line.job import Firmware
+from rmfab.line.events import Step, StepProgress
+from rmfab.line.job import PreparedRelease
 from rmfab.line.unit import Skipped, Unit
-from rmfab.nvs.reader import read
+from rmfab.nvs.reader import read_image
 from rmfab.release.partition_table import Partition
 from rmfab.release.plan import make_plan
 from rmfab.release.release import BOOTLOADER, TABLE
@@ -54,7 +54,7 @@ def detect(unit: Unit) -> dict[str, Any]:
         refuse_unsigned_images(unit.facts, firmware.release)
         unit.facts = loader.prepare(unit.keep_going)
         refuse_release(unit.facts, firmware.release)
-        warning = foretell_secure_boot(unit.facts, firmware.release)
+        warning = predict_secure_boot(unit.facts, firmware.release)
         if warning is not None:
             unit.say("warning", warning)
         found["baud"] = loader.baud
@@ -142,7 +142,7 @@ def _carried(loader: Loader, partition: Partition, own: bytes | None) -> Carried
 def carried_by(image: bytes) -> Carried | None:
     """Whose identity an NVS image carries, in whatever namespace its firmware kept it; None where it carries none."""
     node_id = random = None
-    for entry in read(image).entries:
+    for entry in read_image(image).entries:
         if entry.key == "node_id" and isinstance(entry.value, (bytes, str)):
             raw = entry.value if isinstance(entry.value, bytes) else entry.value.encode()
             node_id = raw.rstrip(b"\0").decode("utf-8", "replace")
@@ -176,7 +176,7 @@ def flash(unit: Unit) -> dict[str, Any]:
     return unit.measured | written
 
 
-def _differing(unit: Unit, loader: Loader, firmware: Firmware, factory: Region) -> list[Region]:
+def _differing(unit: Unit, loader: Loader, firmware: PreparedRelease, factory: Region) -> list[Region]:
     """The regions that the board does not hold yet. The small ones tell whether asking for the large ones pays."""
     unit.proven.clear()
     by_size = sorted((*firmware.regions, factory), key=lambda region: region.size)
@@ -214,20 +214,20 @@ def readback(unit: Unit) -> dict[str, Any]:
     for region in unit.regions:
         unit.keep_going()
         if region.name not in unit.proven and loader.md5(region.offset, region.size) != region.md5:
-            raise Fault(
+            raise UnitFault(
                 f"{region.name} reads back differently than it was written",
                 hint="power, baud, or a bad flash chip; try a lower --baud once, then set the board aside",
                 cause="readback-mismatch",
             )
     for name, offset, size in unit.erased:
         if not loader.is_blank(offset, size):
-            raise Fault(f"{name} is not blank after its erasure", hint="a bad flash chip", cause="erase-failed")
+            raise UnitFault(f"{name} is not blank after its erasure", hint="a bad flash chip", cause="erase-failed")
     if loader.mac() != unit.mac:
         raise swapped(unit.slot.link.address)
     return {"regions": len(unit.regions), "md5": unit.regions[-1].md5}
 
 
-def _firmware(unit: Unit) -> Firmware:
+def _firmware(unit: Unit) -> PreparedRelease:
     if unit.job.firmware is None:
         raise InputError("no release given", hint="--release FILE, or path in product.toml ([release])")
     return unit.job.firmware
@@ -245,5 +245,5 @@ def _loader(unit: Unit) -> Loader:
 
 def _mac(unit: Unit) -> str:
     if unit.mac is None:
-        raise Refused("the board does not tell its MAC", cause="no-mac")
+        raise BoardRefused("the board does not tell its MAC", cause="no-mac")
     return unit.mac

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from rmfab.board.restart import Unwired
-from rmfab.errors import Fault, InputError
+from rmfab.errors import InputError, UnitFault
 from rmfab.identity.identity import Identity
 from rmfab.identity.qr import parse_payload, payload
 from rmfab.label.readback import codes_in, picture
@@ -38,8 +38,8 @@ from rmfab.provisioning.check import (
     check_wrong_pop,
 )
 from rmfab.provisioning.session import ProvisioningSession
-from rmfab.provisioning.transport import Transport
-from rmfab.provisioning.wifi import Station
+from rmfab.provisioning.transport import ProvisioningTransport
+from rmfab.provisioning.wifi_messages import JoinState
 from rmfab.secret import Secret
 
 _ASK_AGAIN_SECONDS = 0.5
@@ -81,21 +81,21 @@ def printed(identity: Identity, provisioning: Provisioning) -> Printed:
     """
     read = codes_in(picture(encode(payload(identity.service_name, identity.pop, provisioning))))
     if len(read) != 1:
-        raise Fault("the label's code cannot be read back", cause="label-unreadable")
+        raise UnitFault("the label's code cannot be read back", cause="label-unreadable")
     told = parse_payload(read[0].decode())
     pop = told.pop or Secret("")
     wanted = Secret("") if provisioning.security is Security.PLAIN else identity.pop
     if told.name != identity.service_name or pop != wanted or told.transport != provisioning.transport.value:
-        raise Fault("the label's code says something else than the unit has", cause="label-mismatch")
+        raise UnitFault("the label's code says something else than the unit has", cause="label-mismatch")
     return Printed(told.name, pop, replace(provisioning, username=told.username or provisioning.username))
 
 
-def _reach(unit: Unit, told: Printed) -> AbstractContextManager[Transport]:
+def _reach(unit: Unit, told: Printed) -> AbstractContextManager[ProvisioningTransport]:
     job = unit.job
     return job.air.reach(unit.slot, told.name, job.product, unit.keep_going, lambda text: unit.say("warning", text))
 
 
-def _session(unit: Unit, transport: Transport, told: Printed) -> ProvisioningSession:
+def _session(unit: Unit, transport: ProvisioningTransport, told: Printed) -> ProvisioningSession:
     credentials = unit.job.product.identity.credentials
     return check_session(transport, told.provisioning, credentials, told.pop, secrets.token_bytes)
 
@@ -180,7 +180,7 @@ def _join(unit: Unit, told: Printed) -> str:
 
 def _await_mqtt(unit: Unit) -> None:
     if not listen_until(unit, lambda line: _MQTT in line, unit.job.product.verify.join_timeout):
-        raise Fault(
+        raise UnitFault(
             "the unit does not reach MQTT", hint="mqtt_host, or the certificate's registration", cause="no-mqtt"
         )
 
@@ -190,11 +190,11 @@ def _await_ip(unit: Unit, session: ProvisioningSession) -> None:
     while True:
         unit.keep_going()
         joining = session.status()
-        if joining.state is Station.CONNECTED:
+        if joining.state is JoinState.CONNECTED:
             return
-        if joining.state is Station.FAILED:
+        if joining.state is JoinState.FAILED:
             why = joining.failure.name.lower().replace("_", " ") if joining.failure is not None else "unknown"
-            raise Fault(f"the unit cannot join the factory network: {why}", cause="join-failed")
+            raise UnitFault(f"the unit cannot join the factory network: {why}", cause="join-failed")
         if time.monotonic() >= ending:
-            raise Fault("the unit gets no IP address in time", cause="join-timeout")
+            raise UnitFault("the unit gets no IP address in time", cause="join-timeout")
         time.sleep(_ASK_AGAIN_SECONDS)

@@ -7,16 +7,16 @@ from collections.abc import Callable
 from typing import Any
 
 from rmfab.board.bootlog import CLAIMING, NO_CREDENTIALS, BootLog, is_start
-from rmfab.board.console import Console
-from rmfab.board.own_usb import returned, usb_number
+from rmfab.board.native_usb import returned, usb_number
 from rmfab.board.port import guarded
 from rmfab.board.restart import Auto, Unwired, restart_into_run
-from rmfab.errors import Fault, InputError, StationError
+from rmfab.board.unit_console import UnitConsole
+from rmfab.errors import InputError, StationError, UnitFault
 from rmfab.identity.identity import Identity
 from rmfab.identity.qr import payload
-from rmfab.identity.signature import signed_by
+from rmfab.identity.unit_signature import signed_by
 from rmfab.ledger.events import Outcome
-from rmfab.line.judges import judge_boot, judge_identity, judge_unprovisioned
+from rmfab.line.boot_judge import judge_boot, judge_identity, judge_unprovisioned
 from rmfab.line.unit import Unit
 from rmfab.product.vocabulary import Credentials
 
@@ -56,7 +56,7 @@ def listen(unit: Unit, complete: Callable[[BootLog], bool], settle: float, *, fr
     """
     if unit.console is not None:
         unit.transcript.append(unit.console.text)
-    console = unit.console = Console(unit.port, unit.slot.link.address, unit.keep_going)
+    console = unit.console = UnitConsole(unit.port, unit.slot.link.address, unit.keep_going)
     claims = unit.job.product.identity.credentials is Credentials.CLAIM
     log = BootLog(frozenset({CLAIMING, NO_CREDENTIALS, "no-node-id"}) if claims else frozenset())
     for line in console.lines(unit.job.product.verify.boot_timeout):
@@ -84,11 +84,11 @@ def await_provisioning(unit: Unit, *, by_itself: bool = False) -> None:
     Raises Fault where it does not: it then is provisioned, another unit, or does not boot.
     """
     if not by_itself:
-        _hear_out(unit)
+        _drain_console(unit)
         restart(unit)
     log = listen(unit, lambda log: log.service_name is not None, 0.0, from_restart=by_itself)
     if by_itself and not log.lines:
-        raise Fault(
+        raise UnitFault(
             "the unit does not restart when its console is asked for a factory reset",
             hint="a firmware without console commands; without --via console the loader does it",
             cause="no-console",
@@ -96,7 +96,7 @@ def await_provisioning(unit: Unit, *, by_itself: bool = False) -> None:
     judge_unprovisioned(log, unit.identity)
 
 
-def _hear_out(unit: Unit) -> None:
+def _drain_console(unit: Unit) -> None:
     """Reads what the unit has printed until now, so that it is not taken for what it prints after its restart."""
     if unit.console is not None and unit.loader is None:
         for _ in unit.console.lines(_HEAR_OUT_SECONDS):
@@ -149,7 +149,7 @@ def identify(unit: Unit) -> dict[str, Any]:
         raise ValueError("identify follows boot")
     if identity is None:
         said = f'; its console says "{log.node_id}", which proves nothing alone' if log.node_id else ""
-        raise Fault(
+        raise UnitFault(
             f"this board has no identity in the ledger{said}",
             hint="`rmfab flash` gives it one; where the MAC cannot be read, --serial says which unit it ought to be",
             cause="unbound",
@@ -180,22 +180,22 @@ def _ask(unit: Unit, command: str, answer: re.Pattern[str]) -> str | None:
 def _ask_node_id(unit: Unit, identity: Identity) -> None:
     told = _ask(unit, "get-node-id", _NODE_ID)
     if told is None:
-        raise Fault(
+        raise UnitFault(
             "the console does not answer get-node-id",
             hint="a firmware without console commands: set console = false in product.toml ([verify])",
             cause="no-console",
         )
     if told != identity.node_id:
-        raise Fault(f'the console says node "{told}", the ledger says "{identity.node_id}"', cause="other-identity")
+        raise UnitFault(f'the console says node "{told}", the ledger says "{identity.node_id}"', cause="other-identity")
 
 
 def _ask_signature(unit: Unit, identity: Identity) -> None:
     challenge = unit.job.challenge()
     told = _ask(unit, f"sign-data {challenge}", _SIGNATURE)
     if told is None:
-        raise Fault("the console does not answer sign-data", cause="no-console")
+        raise UnitFault("the console does not answer sign-data", cause="no-console")
     if identity.certificate_pem is None or not signed_by(identity.certificate_pem, challenge.encode(), _octets(told)):
-        raise Fault(
+        raise UnitFault(
             "the key in the unit does not belong to its certificate",
             hint="void the unit; its factory partition holds another key",
             cause="wrong-key",

@@ -24,12 +24,12 @@ import socket
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from rmfab.board.esp.loader import Link
+from rmfab.board.esp.loader import SlotLink
 from rmfab.board.port import ROM_BAUD
 from rmfab.board.restart import Auto, FixtureCommand, Restart, Unwired
 from rmfab.errors import InputError
 from rmfab.files import is_safe_name
-from rmfab.product.walker import Table, Walker, load_toml
+from rmfab.product.toml_reader import Table, Walker, load_toml
 
 FILE_NAME = "station.toml"
 DEFAULT_BAUD = 921600
@@ -45,7 +45,7 @@ class Slot:
     """
 
     name: str
-    link: Link
+    link: SlotLink
     unit: str | None = None
 
 
@@ -99,7 +99,7 @@ def _slot(table: Table) -> Slot:
     restart = _restart(table)
     unit = table.text("unit", "", check=_bad_url)
     table.finish()
-    return Slot(name, Link(address, baud, restart), unit or None)
+    return Slot(name, SlotLink(address, baud, restart), unit or None)
 
 
 def _radio(table: Table, root: Path) -> Radio:
@@ -180,5 +180,5 @@ def _with_units(slots: list[Slot], units: tuple[str, ...]) -> tuple[Slot, ...]:
 def _lone_slot(address: str) -> Slot:
     """A port that no station.toml knows. A `socket://` port carries neither reset lines nor a baud."""
     if address.startswith("socket://"):
-        return Slot(address, Link(address, ROM_BAUD, Unwired()))
-    return Slot(address, Link(address, DEFAULT_BAUD, Auto()))
+        return Slot(address, SlotLink(address, ROM_BAUD, Unwired()))
+    return Slot(address, SlotLink(address, DEFAULT_BAUD, Auto()))

@@ -8,15 +8,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rmfab.board.bootlog import BootLog
-from rmfab.board.console import Console
 from rmfab.board.esp.facts import BoardFacts
 from rmfab.board.esp.loader import Loader
 from rmfab.board.esp.payload import Region
 from rmfab.board.port import SerialPort
+from rmfab.board.unit_console import UnitConsole
 from rmfab.identity.identity import Identity
 from rmfab.ledger.events import timestamp
-from rmfab.ledger.records import Identity as LedgerIdentity
-from rmfab.line.happening import Happening, Word
+from rmfab.ledger.records import LedgerIdentity
+from rmfab.line.events import LineEvent, Message
 from rmfab.line.job import Job
 from rmfab.line.station import Slot
 from rmfab.secret import Secret
@@ -49,7 +49,7 @@ class Unit:
 
     job: Job
     slot: Slot
-    tell: Callable[[Happening], None]
+    tell: Callable[[LineEvent], None]
     stop: threading.Event
     port: SerialPort
     loader: Loader | None = None
@@ -61,7 +61,7 @@ class Unit:
     regions: tuple[Region, ...] = ()
     erased: tuple[tuple[str, int, int], ...] = ()
     boot_log: BootLog | None = None
-    console: Console | None = None
+    console: UnitConsole | None = None
     transcript: list[str] = field(default_factory=list)
     secrets: list[Secret[str]] = field(default_factory=list)
     measured: dict[str, Any] = field(default_factory=dict)
@@ -75,7 +75,7 @@ class Unit:
     def say(self, level: str, text: str) -> None:
         """Tells the operator a word: *level* is `info` or `warning`."""
         moment = timestamp(self.job.now())
-        self.tell(Word(moment, self.job.station, self.slot.name, self.serial, self.mac, level, text))
+        self.tell(Message(moment, self.job.station, self.slot.name, self.serial, self.mac, level, text))
 
     @property
     def mac(self) -> str | None:

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import NamedTuple, Self
 
 from rmfab.errors import InputError
-from rmfab.nvs.sheet import Complaints, Record, records, wrong_delimiter
-from rmfab.nvs.table import Kind, Namespace, name_complaint
+from rmfab.nvs.csv_dialect import Complaints, Record, records, wrong_delimiter
+from rmfab.nvs.table import EntryKind, Namespace, name_complaint
 
 REPEAT = "REPEAT"
 NAMESPACE = "namespace"
@@ -35,22 +35,22 @@ class Source(Enum):
 class Encoding(Enum):
     """How a cell or file spells a value, and what that becomes in NVS."""
 
-    STRING = "string", Kind.STRING
-    BINARY = "binary", Kind.BLOB
-    HEX2BIN = "hex2bin", Kind.BLOB
-    BASE64 = "base64", Kind.BLOB
-    U8 = "u8", Kind.U8
-    I8 = "i8", Kind.I8
-    U16 = "u16", Kind.U16
-    I16 = "i16", Kind.I16
-    U32 = "u32", Kind.U32
-    I32 = "i32", Kind.I32
-    U64 = "u64", Kind.U64
-    I64 = "i64", Kind.I64
+    STRING = "string", EntryKind.STRING
+    BINARY = "binary", EntryKind.BLOB
+    HEX2BIN = "hex2bin", EntryKind.BLOB
+    BASE64 = "base64", EntryKind.BLOB
+    U8 = "u8", EntryKind.U8
+    I8 = "i8", EntryKind.I8
+    U16 = "u16", EntryKind.U16
+    I16 = "i16", EntryKind.I16
+    U32 = "u32", EntryKind.U32
+    I32 = "i32", EntryKind.I32
+    U64 = "u64", EntryKind.U64
+    I64 = "i64", EntryKind.I64
 
-    kind: Kind
+    kind: EntryKind
 
-    def __new__(cls, value: str, kind: Kind) -> Self:
+    def __new__(cls, value: str, kind: EntryKind) -> Self:
         member = object.__new__(cls)
         member._value_ = value
         member.kind = kind

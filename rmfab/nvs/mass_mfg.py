@@ -22,12 +22,12 @@ from typing import NamedTuple
 
 from rmfab.errors import ComplaintsError, InputError
 from rmfab.files import is_safe_name, make_folder, sync_folder, write_file
-from rmfab.nvs.cells import RowEncoder
 from rmfab.nvs.crew import Crew, Inline, Processes
+from rmfab.nvs.csv_dialect import Complaints, records
+from rmfab.nvs.encoding import RowEncoder
+from rmfab.nvs.fit import check_fit, check_size
 from rmfab.nvs.grammar import Column, Config, Row, Values, parse_config, read_values
-from rmfab.nvs.layout import check_fit, check_size
 from rmfab.nvs.packing import pack
-from rmfab.nvs.sheet import Complaints, records
 from rmfab.nvs.table import PageVersion
 
 CHUNK = 64
@@ -50,7 +50,7 @@ class Numbering:
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class MassMfgRequest:
     """What is to be made, with a *size* in bytes; *force* replaces files that differ.
 
     *fileid* names the column whose cells end the file names, None for 1, 2, 3 … Raises InputError on a prefix, a size
@@ -78,7 +78,7 @@ _SAFE = "at most 64 of A-Z a-z 0-9 . _ - and no leading dot"
 
 
 @unique
-class Stage(Enum):
+class MassMfgStage(Enum):
     """What a run is about: every row is checked before any is written."""
 
     CHECK = "check"
@@ -89,7 +89,7 @@ class Stage(Enum):
 class Progress:
     """How many rows a stage has done. *total* is known once all rows were checked."""
 
-    stage: Stage
+    stage: MassMfgStage
     done: int
     total: int | None
 
@@ -120,13 +120,13 @@ def read_order(
     numbering: Numbering | None = None,
     fileid: str | None = None,
     force: bool = False,
-) -> Order:
+) -> MassMfgRequest:
     """Reads the config and the header of the values. Raises InputError."""
     sheet = read_values(parse_config(config), values)
-    return Order(sheet, prefix, size, outdir, version, numbering, fileid, force)
+    return MassMfgRequest(sheet, prefix, size, outdir, version, numbering, fileid, force)
 
 
-def generate(order: Order, workers: int | None = None) -> Iterator[Progress]:
+def generate(order: MassMfgRequest, workers: int | None = None) -> Iterator[Progress]:
     """Makes all files, on *workers* processes (None: one for each core); yields how far it is.
 
     Raises InputError (ComplaintsError) before anything is written where a row is wrong, and later where a file with
@@ -143,14 +143,14 @@ def generate(order: Order, workers: int | None = None) -> Iterator[Progress]:
         yield from _write(order, crew, total)
 
 
-def _check(order: Order, crew: Crew) -> Iterator[Progress]:
+def _check(order: MassMfgRequest, crew: Crew) -> Iterator[Progress]:
     complaints = Complaints(order.values.path)
     done = 0
     try:
         for chunk, errors in crew.run("check", _chunks(_judged(order, complaints))):
             complaints.take(*errors)
             done += len(chunk)
-            yield Progress(Stage.CHECK, done, None)
+            yield Progress(MassMfgStage.CHECK, done, None)
     except ComplaintsError as error:
         if not complaints.found:
             raise
@@ -158,17 +158,17 @@ def _check(order: Order, crew: Crew) -> Iterator[Progress]:
     complaints.settle()
 
 
-def _write(order: Order, crew: Crew, total: int) -> Iterator[Progress]:
+def _write(order: MassMfgRequest, crew: Crew, total: int) -> Iterator[Progress]:
     folders = [make_folder(order.outdir / name, secret=True) for name in ("bin", "csv")]
     done = 0
     for chunk, _ in crew.run("write", _chunks(_devices(order))):
         done += len(chunk)
-        yield Progress(Stage.WRITE, done, total)
+        yield Progress(MassMfgStage.WRITE, done, total)
     for folder in folders:
         sync_folder(folder)
 
 
-def _devices(order: Order) -> Iterator[_Device]:
+def _devices(order: MassMfgRequest) -> Iterator[_Device]:
     place = None if order.fileid is None else order.values.place(order.fileid)
     for count, row in enumerate(order.values):
         parts = [order.prefix]
@@ -178,7 +178,7 @@ def _devices(order: Order) -> Iterator[_Device]:
         yield _Device("-".join(parts), row)
 
 
-def _judged(order: Order, complaints: Complaints) -> Iterator[_Device]:
+def _judged(order: MassMfgRequest, complaints: Complaints) -> Iterator[_Device]:
     """The devices, with a complaint for every name that is unsafe or was there before. Flat in memory."""
     with closing(sqlite3.connect("")) as names:  # a temporary file of SQLite's own
         names.execute("CREATE TABLE names (name TEXT PRIMARY KEY, line INTEGER) WITHOUT ROWID")
@@ -187,7 +187,7 @@ def _judged(order: Order, complaints: Complaints) -> Iterator[_Device]:
             yield device
 
 
-def _judge_name(order: Order, device: _Device, names: sqlite3.Connection, complaints: Complaints) -> None:
+def _judge_name(order: MassMfgRequest, device: _Device, names: sqlite3.Connection, complaints: Complaints) -> None:
     if order.fileid is None:
         return
     identity = device.row.record[order.values.place(order.fileid)]
@@ -210,7 +210,7 @@ def _chunks(devices: Iterable[_Device]) -> Iterator[list[_Device]]:
 class _Worker:
     """What a worker does with a chunk; lives in its process from the first chunk to the last."""
 
-    def __init__(self, order: Order) -> None:
+    def __init__(self, order: MassMfgRequest) -> None:
         self._order = order
         self._encoder = RowEncoder(order.values.config, order.values.path)
         self._intermediate = _Intermediate(order.values.config)

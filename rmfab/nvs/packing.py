@@ -14,11 +14,20 @@ from functools import cache
 from typing import Any
 
 from rmfab.errors import IntegrityError
-from rmfab.nvs.layout import check_fit
-from rmfab.nvs.reader import read
-from rmfab.nvs.table import ENTRIES_OFFSET, ENTRIES_PER_PAGE, ENTRY_SIZE, PAGE_SIZE, Entry, Kind, Namespace, PageVersion
+from rmfab.nvs.fit import check_fit
+from rmfab.nvs.reader import read_image
+from rmfab.nvs.table import (
+    ENTRIES_OFFSET,
+    ENTRIES_PER_PAGE,
+    ENTRY_SIZE,
+    PAGE_SIZE,
+    Entry,
+    EntryKind,
+    Namespace,
+    PageVersion,
+)
 
-_ENCODINGS = {kind: "binary" if kind is Kind.BLOB else kind.value for kind in Kind}
+_ENCODINGS = {kind: "binary" if kind is EntryKind.BLOB else kind.value for kind in EntryKind}
 
 
 def pack(items: Sequence[Entry | Namespace], size: int, version: PageVersion = PageVersion.V2) -> bytes:
@@ -53,7 +62,7 @@ def _pack(items: Iterable[Entry | Namespace], size: int, version: PageVersion) -
 
 
 def _check_image(image: bytes, items: Iterable[Entry | Namespace], size: int) -> None:
-    found = read(image)
+    found = read_image(image)
     wanted = tuple(item for item in items if isinstance(item, Entry))
     if len(image) != size or found.findings or found.entries != wanted:
         finding = f": {found.findings[0]}" if found.findings else ""
@@ -67,7 +76,7 @@ def _generator() -> Any:
     """The generator's class NVS, with pages that mark entries as written all at once instead of bit by bit."""
     from esp_idf_nvs_partition_gen import nvs_partition_gen  # slow: it brings its command line
 
-    class Page(nvs_partition_gen.Page):  # type: ignore[misc, unused-ignore]
+    class FastPage(nvs_partition_gen.Page):  # type: ignore[misc, unused-ignore]
         def write_entry_to_buf(self, data: bytes, entrycount: int, nvs_obj: Any) -> None:
             if nvs_obj.encrypt:
                 super().write_entry_to_buf(data, entrycount, nvs_obj)
@@ -80,7 +89,7 @@ def _generator() -> Any:
     class NVS(nvs_partition_gen.NVS):  # type: ignore[misc, unused-ignore]
         def create_new_page(self, *args: Any, **options: Any) -> Any:
             page = super().create_new_page(*args, **options)
-            page.__class__ = Page
+            page.__class__ = FastPage
             return page
 
     return NVS

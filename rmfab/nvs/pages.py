@@ -56,7 +56,7 @@ class Severity(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class NvsFinding:
     """Something about an image that a person should know: where (page and entry as they lie in flash), and what.
 
     *kind* is a stable name such as `data-crc`.
@@ -110,7 +110,7 @@ class PageReader:
     """Loads pages and collects findings."""
 
     def __init__(self) -> None:
-        self.findings: list[Finding] = []
+        self.findings: list[NvsFinding] = []
 
     def load(self, number: int, data: bytes) -> Page:
         """The page with this *number* in flash, from its 4096 bytes."""
@@ -212,11 +212,11 @@ class PageReader:
 
     def error(self, kind: str, text: str, page: int | None = None, entry: int | None = None) -> None:
         """Notes something by which firmware loses or confuses data."""
-        self.findings.append(Finding(Severity.ERROR, kind, text, page, entry))
+        self.findings.append(NvsFinding(Severity.ERROR, kind, text, page, entry))
 
     def warn(self, kind: str, text: str, page: int | None = None, entry: int | None = None) -> None:
         """Notes something that is odd but lives."""
-        self.findings.append(Finding(Severity.WARNING, kind, text, page, entry))
+        self.findings.append(NvsFinding(Severity.WARNING, kind, text, page, entry))
 
 
 def _shape_complaint(kind: int, span: int, index: int, states: int) -> str | None:

@@ -14,20 +14,20 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from rmfab.errors import InputError
-from rmfab.nvs.pages import LOADED, Finding, Item, Page, PageReader, Severity
-from rmfab.nvs.table import PAGE_SIZE, Entry, ItemType, Kind, PageState, PageVersion, name_complaint
+from rmfab.nvs.pages import LOADED, Item, NvsFinding, Page, PageReader, Severity
+from rmfab.nvs.table import PAGE_SIZE, Entry, EntryKind, ItemType, PageState, PageVersion, name_complaint
 
-__all__ = ["Finding", "Image", "PageSummary", "Severity", "read"]
+__all__ = ["NvsFinding", "Image", "PageSummary", "Severity", "read_image"]
 
 _INTEGERS = {
-    int(ItemType.U8): (Kind.U8, struct.Struct("<B")),
-    int(ItemType.I8): (Kind.I8, struct.Struct("<b")),
-    int(ItemType.U16): (Kind.U16, struct.Struct("<H")),
-    int(ItemType.I16): (Kind.I16, struct.Struct("<h")),
-    int(ItemType.U32): (Kind.U32, struct.Struct("<I")),
-    int(ItemType.I32): (Kind.I32, struct.Struct("<i")),
-    int(ItemType.U64): (Kind.U64, struct.Struct("<Q")),
-    int(ItemType.I64): (Kind.I64, struct.Struct("<q")),
+    int(ItemType.U8): (EntryKind.U8, struct.Struct("<B")),
+    int(ItemType.I8): (EntryKind.I8, struct.Struct("<b")),
+    int(ItemType.U16): (EntryKind.U16, struct.Struct("<H")),
+    int(ItemType.I16): (EntryKind.I16, struct.Struct("<h")),
+    int(ItemType.U32): (EntryKind.U32, struct.Struct("<I")),
+    int(ItemType.I32): (EntryKind.I32, struct.Struct("<i")),
+    int(ItemType.U64): (EntryKind.U64, struct.Struct("<Q")),
+    int(ItemType.I64): (EntryKind.I64, struct.Struct("<q")),
 }
 _STRING, _BLOB_V1 = int(ItemType.STRING), int(ItemType.BLOB_V1)
 _BLOB_DATA, _BLOB_INDEX, _NAMESPACE = int(ItemType.BLOB_DATA), int(ItemType.BLOB_INDEX), int(ItemType.U8)
@@ -57,7 +57,7 @@ class Image:
     """
 
     entries: tuple[Entry, ...]
-    findings: tuple[Finding, ...]
+    findings: tuple[NvsFinding, ...]
     pages: tuple[PageSummary, ...]
     mountable: bool = True
     _values: dict[tuple[str, str], int | str | bytes] = field(default_factory=dict, repr=False, compare=False)
@@ -76,7 +76,7 @@ class Image:
         return all(finding.severity is not Severity.ERROR for finding in self.findings)
 
 
-def read(image: bytes) -> Image:
+def read_image(image: bytes) -> Image:
     """Decodes an *image*. Raises InputError only where its size is no multiple of 4096 bytes."""
     if len(image) % PAGE_SIZE or not image:
         raise InputError(
@@ -248,20 +248,20 @@ class _Assembly:
             self._reader.warn("odd-entry", f"{error.what}; left out", item.page, item.entry)
             return None
 
-    def _value(self, item: Item) -> tuple[Kind, int | str | bytes] | None:
+    def _value(self, item: Item) -> tuple[EntryKind, int | str | bytes] | None:
         integer = _INTEGERS.get(item.type)
         if integer is not None:
             kind, layout = integer
             return kind, layout.unpack_from(item.data)[0]
         if item.type == _BLOB_INDEX:
             blob = self._blob(item)
-            return None if blob is None else (Kind.BLOB, blob)
+            return None if blob is None else (EntryKind.BLOB, blob)
         if item.payload is None:
             return None
         if item.type == _BLOB_V1:
-            return Kind.BLOB, item.payload
+            return EntryKind.BLOB, item.payload
         text = self._text(item, item.payload)
-        return None if text is None else (Kind.STRING, text)
+        return None if text is None else (EntryKind.STRING, text)
 
     def _text(self, item: Item, payload: bytes) -> str | None:
         if payload[-1:] != b"\0":

@@ -71,7 +71,7 @@ class ItemType(IntEnum):
 
 
 @unique
-class Kind(Enum):
+class EntryKind(Enum):
     """What an entry holds. *width* is the size of an integer in bytes, 0 for text and blobs."""
 
     U8 = "u8", 1, False
@@ -125,7 +125,7 @@ class Entry:
 
     namespace: str
     key: str
-    kind: Kind
+    kind: EntryKind
     value: int | str | bytes = field(repr=False)
 
     def __post_init__(self) -> None:
@@ -165,11 +165,11 @@ def _check_name(what: str, name: str) -> None:
         _known_names.add(name)
 
 
-def _check_value(key: str, kind: Kind, value: int | str | bytes) -> None:
-    if kind is Kind.BLOB:
+def _check_value(key: str, kind: EntryKind, value: int | str | bytes) -> None:
+    if kind is EntryKind.BLOB:
         if not isinstance(value, bytes):
             raise InputError(f'"{key}" is a blob and takes bytes', cause="nvs-value")
-    elif kind is Kind.STRING:
+    elif kind is EntryKind.STRING:
         _check_string(key, value)
     elif not isinstance(value, int) or isinstance(value, bool):
         raise InputError(f'"{key}" is a {kind.value} and takes an integer', cause="nvs-value")

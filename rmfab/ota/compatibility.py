@@ -15,7 +15,7 @@ from rmfab.release.app_image import NO_MAX_REVISION
 from rmfab.release.partition_table import Partition, PartitionTable
 from rmfab.release.preflight import inspect_successor
 from rmfab.release.release import APP, Release
-from rmfab.release.secure_boot import heeded
+from rmfab.release.signature_blocks import blocks_checked_by
 
 _MOST_ROWS = 3
 _SKIP = "CONFIG_ESP_RMAKER_SKIP"
@@ -60,7 +60,7 @@ def _slots(new: Release, device: Release) -> Iterator[InputError]:
 
 def _signed_at_all(new: Release) -> Iterator[InputError]:
     try:
-        signed = bool(heeded(new.app_signatures, new.chip))
+        signed = bool(blocks_checked_by(new.app_signatures, new.chip))
     except InputError as error:
         yield error
         return
@@ -151,8 +151,11 @@ def _with(there: bool) -> str:
 def _secure_boot(new: Release, old: Release) -> Iterator[InputError]:
     """Devices whose images are signed take what a key of theirs has signed, by their own scheme."""
     try:
-        ours = set(heeded(new.app_signatures, new.chip))
-        theirs = {*heeded(old.app_signatures, old.chip), *heeded(old.bootloader_signatures, old.chip)}
+        ours = set(blocks_checked_by(new.app_signatures, new.chip))
+        theirs = {
+            *blocks_checked_by(old.app_signatures, old.chip),
+            *blocks_checked_by(old.bootloader_signatures, old.chip),
+        }
     except InputError as error:
         yield error
         return

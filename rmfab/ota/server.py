@@ -17,8 +17,8 @@ from socketserver import TCPServer, ThreadingMixIn
 from typing import Any
 
 from rmfab.errors import InputError, StationError
+from rmfab.ota.http_handler import Access, Request
 from rmfab.ota.index import LATEST
-from rmfab.ota.request import Access, Request
 
 MOST_CONNECTIONS = 64
 PATIENCE = 30.0

@@ -12,8 +12,8 @@ import threading
 from collections.abc import Coroutine
 from typing import Any, NoReturn, TypeVar
 
-from rmfab.errors import Fault, RmfabError
-from rmfab.provisioning.faults import LinkError, Refused, Stalled
+from rmfab.errors import RmfabError, UnitFault
+from rmfab.provisioning.failures import LinkError, RequestRefused, Stalled
 from rmfab.provisioning.gatt import Backends, Server, connect, find, import_bleak
 from rmfab.provisioning.transport import VERSION
 
@@ -68,7 +68,7 @@ class BleTransport:
         """
         try:
             return self._exchange(endpoint, data)
-        except (Refused, LinkError) as error:
+        except (RequestRefused, LinkError) as error:
             if endpoint != VERSION or self._talked or error.cause not in ("refused", "link-lost"):
                 raise
             return self._exchange(endpoint, data)
@@ -91,7 +91,7 @@ class BleTransport:
     def _exchange(self, endpoint: str, data: bytes) -> bytes:
         loop, server = self._open()
         if endpoint not in server:
-            raise Fault(f"the unit has no endpoint {endpoint}", where=self.service_name, cause="no-endpoint")
+            raise UnitFault(f"the unit has no endpoint {endpoint}", where=self.service_name, cause="no-endpoint")
         if len(data) > _MOST_BYTES:
             raise ValueError(f"{len(data)} bytes do not fit into a GATT attribute")
         errors = import_bleak().exc
@@ -114,7 +114,9 @@ class BleTransport:
         if isinstance(error, TimeoutError) and not dropped:
             raise Stalled(f"the unit does not answer within {self._timeout:g} s", where=self.service_name) from error
         if dropped or refused:
-            raise Refused("the unit drops the connection in place of an answer", where=self.service_name) from error
+            raise RequestRefused(
+                "the unit drops the connection in place of an answer", where=self.service_name
+            ) from error
         raise LinkError(f"the link broke: {error}", where=self.service_name, cause="link-lost") from error
 
     def _knock(self, loop: _Loop, error: Exception) -> None:

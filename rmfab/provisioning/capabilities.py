@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from rmfab.product.vocabulary import Security
-from rmfab.provisioning.faults import ProtocolError
-from rmfab.provisioning.transport import VERSION, Transport
+from rmfab.provisioning.failures import ProtocolError
+from rmfab.provisioning.transport import VERSION, ProvisioningTransport
 
 _CLAIMS = frozenset({"claim", "camera_claim"})
 
@@ -32,7 +32,7 @@ class Capabilities:
     challenge_response: bool = False
 
 
-def read_capabilities(transport: Transport) -> Capabilities:
+def read_capabilities(transport: ProvisioningTransport) -> Capabilities:
     """Asks the unit. Raises what `Transport.exchange` raises, and ProtocolError."""
     return parse_capabilities(transport.exchange(VERSION, b"---"))
 

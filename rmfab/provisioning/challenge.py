@@ -7,7 +7,7 @@ switches the endpoint off for good is left out on purpose.
 from __future__ import annotations
 
 from rmfab.provisioning.codec import expect, parse
-from rmfab.provisioning.faults import Refused
+from rmfab.provisioning.failures import RequestRefused
 from rmfab.provisioning.proto.challenge_pb2 import Challenge
 
 
@@ -35,6 +35,6 @@ def read_signature(data: bytes) -> tuple[str, bytes]:
 def _answer(data: bytes, body: str) -> Challenge:
     message = parse(Challenge, data)
     if message.status:
-        raise Refused(f"the unit refuses a challenge: status {message.status}", status=message.status)
+        raise RequestRefused(f"the unit refuses a challenge: status {message.status}", status=message.status)
     expect(message, body)
     return message

@@ -10,15 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from rmfab.errors import Fault, InputError
-from rmfab.identity.signature import signed_by
+from rmfab.errors import InputError, UnitFault
+from rmfab.identity.unit_signature import signed_by
 from rmfab.product.product import Provisioning
 from rmfab.product.vocabulary import Credentials, Security
 from rmfab.provisioning.capabilities import Capabilities, read_capabilities
-from rmfab.provisioning.faults import Refused, WrongPop
+from rmfab.provisioning.failures import RequestRefused, WrongPop
 from rmfab.provisioning.session import ProvisioningSession, open_session
-from rmfab.provisioning.transport import Transport
-from rmfab.provisioning.wifi import Network
+from rmfab.provisioning.transport import ProvisioningTransport
+from rmfab.provisioning.wifi_messages import HeardNetwork
 from rmfab.secret import Secret
 
 NONCE_BYTES = 32
@@ -45,7 +45,7 @@ class Heard:
     marginal: bool
 
 
-class WeakSignal(Fault):
+class WeakSignal(UnitFault):
     """The unit hears the network, at *rssi* dBm, but not loud enough."""
 
     cause = "weak-signal"
@@ -58,7 +58,7 @@ class WeakSignal(Fault):
 
 
 def check_session(
-    transport: Transport,
+    transport: ProvisioningTransport,
     provisioning: Provisioning,
     credentials: Credentials,
     pop: Secret[str],
@@ -74,19 +74,19 @@ def check_session(
     try:
         return open_session(transport, capabilities, pop, provisioning.username, random)
     except WrongPop as refusal:
-        raise Fault(
+        raise UnitFault(
             "the unit refuses the PoP of its label",
             where=refusal.where,
             hint="its flash holds another unit's `random`, or a sec2 verifier that was made for another PoP; "
             "where its URL was given, does that lead to this unit?",
             cause="wrong-pop-in-unit",
         ) from refusal
-    except Refused as refusal:
+    except RequestRefused as refusal:
         raise _refused_early(refusal) from refusal
 
 
-def _refused_early(refusal: Refused) -> Fault:
-    return Fault(
+def _refused_early(refusal: RequestRefused) -> UnitFault:
+    return UnitFault(
         "the unit refuses a session before it has seen any proof",
         where=refusal.where,
         hint="[provisioning] username is not the firmware's, or five wrong PoPs have stopped it until it is restarted",
@@ -104,24 +104,24 @@ def judge_security(capabilities: Capabilities, security: Security) -> None:
     """Raises Fault (`sec0-offered`, `security-mismatch`, `no-pop-offered`) unless the unit offers *security*."""
     offered = capabilities.sec_ver
     if offered is Security.PLAIN and security is not Security.PLAIN:
-        raise Fault("the firmware offers no security: anybody may provision the unit", cause="sec0-offered")
+        raise UnitFault("the firmware offers no security: anybody may provision the unit", cause="sec0-offered")
     if offered is not security:
-        raise Fault(
+        raise UnitFault(
             f"the firmware offers security {offered.value}, the product says {security.value}",
             hint="[provisioning] security in product.toml must be what the firmware was built with",
             cause="security-mismatch",
         )
     if security is not Security.PLAIN and not capabilities.pop:
-        raise Fault("the firmware asks for no PoP: anybody near it may provision the unit", cause="no-pop-offered")
+        raise UnitFault("the firmware asks for no PoP: anybody near it may provision the unit", cause="no-pop-offered")
 
 
 def _judge_claims(*, claims: bool, expected: bool) -> None:
     if claims and not expected:
-        raise Fault(
+        raise UnitFault(
             "the unit wants to be claimed: it does not use the credentials in its factory partition", cause="claims"
         )
     if expected and not claims:
-        raise Fault(
+        raise UnitFault(
             "the unit does not offer claiming",
             hint="is the firmware built with assisted claiming, or has the unit been claimed already?",
             cause="no-claims",
@@ -136,7 +136,7 @@ def check_key(
     Raises Fault (`no-challenge-response`, `other-identity`, `key-mismatch` …) and LinkError.
     """
     if not session.capabilities.challenge_response:
-        raise Fault(
+        raise UnitFault(
             "the firmware offers no challenge and response",
             hint="CONFIG_ESP_RMAKER_ENABLE_CHALLENGE_RESPONSE, which is on by default; a unit to be claimed has none",
             cause="no-challenge-response",
@@ -151,7 +151,7 @@ def check_key(
 def judge_node_id(told: str, node_id: str) -> None:
     """Raises Fault (`other-identity`) where the unit is another node."""
     if told != node_id:
-        raise Fault(
+        raise UnitFault(
             f'the unit says that it is node "{_shown(told)}", the ledger says "{node_id}"', cause="other-identity"
         )
 
@@ -164,7 +164,7 @@ def _shown(told: str) -> str:
 def judge_signature(certificate_pem: bytes, nonce: bytes, signature: bytes) -> None:
     """Raises Fault (`key-mismatch`) unless *signature* over SHA-256 of *nonce* was made with the certificate's key."""
     if not signed_by(certificate_pem, nonce, signature):
-        raise Fault(
+        raise UnitFault(
             "the key in the unit does not belong to its certificate",
             hint="void the unit; its factory partition holds another key",
             cause="key-mismatch",
@@ -174,16 +174,16 @@ def judge_signature(certificate_pem: bytes, nonce: bytes, signature: bytes) -> N
 def check_scan(session: ProvisioningSession, ssid: str, limits: SignalLimits = SignalLimits()) -> Heard:
     """How well the unit hears *ssid*. Raises Fault (`no-scan`, `not-heard`, `weak-signal` …) and LinkError."""
     if not session.capabilities.wifi_scan:
-        raise Fault("the firmware offers no Wi-Fi scan", cause="no-scan")
+        raise UnitFault("the firmware offers no Wi-Fi scan", cause="no-scan")
     return judge_networks(session.scan(), ssid, limits)
 
 
-def judge_networks(networks: Iterable[Network], ssid: str, limits: SignalLimits) -> Heard:
+def judge_networks(networks: Iterable[HeardNetwork], ssid: str, limits: SignalLimits) -> Heard:
     """The best access point called *ssid*. Raises Fault where none is heard (`not-heard`) or weakly (`weak-signal`)."""
     heard = tuple(networks)
     own = [network for network in heard if network.ssid == ssid.encode()]
     if not own:
-        raise Fault(
+        raise UnitFault(
             f'the unit does not hear "{ssid}" among {len(heard)} networks',
             hint="antenna and its connector, or the factory's access point is off",
             cause="not-heard",
@@ -195,7 +195,7 @@ def judge_networks(networks: Iterable[Network], ssid: str, limits: SignalLimits)
 
 
 def check_wrong_pop(
-    transport: Transport, provisioning: Provisioning, pop: Secret[str], random: Callable[[int], bytes]
+    transport: ProvisioningTransport, provisioning: Provisioning, pop: Secret[str], random: Callable[[int], bytes]
 ) -> None:
     """Proves that the unit refuses another PoP, in one attempt on a *transport* of its own.
 
@@ -210,12 +210,12 @@ def check_wrong_pop(
         open_session(transport, capabilities, another_pop(pop, random), provisioning.username, random)
     except WrongPop:
         return
-    except Refused as refusal:
+    except RequestRefused as refusal:
         raise _refused_early(refusal) from refusal
-    except Fault as error:
+    except UnitFault as error:
         if error.cause != "proof-mismatch":
             raise
-    raise Fault("the unit opens a session with a wrong PoP", cause="wrong-pop-accepted")
+    raise UnitFault("the unit opens a session with a wrong PoP", cause="wrong-pop-accepted")
 
 
 def another_pop(pop: Secret[str], random: Callable[[int], bytes]) -> Secret[str]:

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from google.protobuf.message import DecodeError, Message
 
-from rmfab.provisioning.faults import ProtocolError, Refused
+from rmfab.provisioning.failures import ProtocolError, RequestRefused
 from rmfab.provisioning.proto.session_pb2 import Status
 
 M = TypeVar("M", bound=Message)
@@ -32,4 +32,4 @@ def check_status(status: int) -> None:
     """Raises Refused with the name of *status* unless it is success."""
     if status != Status.OK:
         name = Status.Name(status).lower().replace("_", " ") if status in Status.values() else f"status {status}"
-        raise Refused(f"the unit refuses: {name}", status=status)
+        raise RequestRefused(f"the unit refuses: {name}", status=status)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from rmfab.provisioning.faults import LinkError, ProtocolError
+from rmfab.provisioning.failures import LinkError, ProtocolError
 from rmfab.provisioning.transport import VERSION
 
 if TYPE_CHECKING:

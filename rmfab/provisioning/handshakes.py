@@ -6,7 +6,7 @@ Source: ESP-IDF, protocomm/proto (constants, session, sec0, sec1, sec2); the fie
 from __future__ import annotations
 
 from rmfab.provisioning.codec import check_status, expect, parse
-from rmfab.provisioning.faults import ProtocolError
+from rmfab.provisioning.failures import ProtocolError
 from rmfab.provisioning.proto.session_pb2 import (
     PlainHandshake,
     Scheme,

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from typing import NoReturn
 from urllib.parse import urlsplit
 
-from rmfab.errors import Fault, InputError
-from rmfab.provisioning.faults import LinkError, ProtocolError, Refused, Stalled
+from rmfab.errors import InputError, UnitFault
+from rmfab.provisioning.failures import LinkError, ProtocolError, RequestRefused, Stalled
 
 SOFTAP_URL = "http://192.168.4.1"
 _HEAD_BYTES = 8192
@@ -29,7 +29,7 @@ _HEADER = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*(.*?)[ \t]*\Z", re.D
 
 
 @dataclass(frozen=True)
-class Reply:
+class HttpReply:
     """One HTTP answer. *headers* by lower-case name, the first of each; *keeps* the connection open afterwards."""
 
     status: int
@@ -102,12 +102,12 @@ class HttpTransport:
             head.append(f"Cookie: {self._cookie}")
         return "\r\n".join(head).encode("latin-1") + b"\r\n\r\n" + data
 
-    def _judge(self, endpoint: str, reply: Reply) -> bytes:
+    def _judge(self, endpoint: str, reply: HttpReply) -> bytes:
         """The body of a good answer; keeps its cookie."""
         if reply.status != 200:
             self.close()
         if reply.status == 404:
-            raise Fault(f"the unit has no endpoint {endpoint}", where=self.url, cause="no-endpoint")
+            raise UnitFault(f"the unit has no endpoint {endpoint}", where=self.url, cause="no-endpoint")
         if reply.status != 200:
             raise ProtocolError(f"the unit answers {endpoint} with HTTP status {reply.status}", where=self.url)
         self._keep_cookie(reply)
@@ -116,14 +116,14 @@ class HttpTransport:
             self._socket = None
         return reply.body
 
-    def _keep_cookie(self, reply: Reply) -> None:
+    def _keep_cookie(self, reply: HttpReply) -> None:
         told = reply.headers.get("set-cookie")
         if told is None:
             return
         cookie = told.split(";", 1)[0].strip()
         if self._cookie is not None and cookie != self._cookie:
             self.close()
-            raise Fault(
+            raise UnitFault(
                 "the unit does not know its own session's cookie and began another session",
                 where=self.url,
                 cause="cookie-mismatch",
@@ -136,7 +136,7 @@ class HttpTransport:
 
     def _judge_closing(self) -> NoReturn:
         self._knock()
-        raise Refused("the unit closes the connection in place of an answer", where=self.url)
+        raise RequestRefused("the unit closes the connection in place of an answer", where=self.url)
 
     def _knock(self) -> None:
         """Raises LinkError unless the unit is still there."""
@@ -165,7 +165,7 @@ class HttpTransport:
         return connection
 
 
-def read_reply(receive: Callable[[int], bytes]) -> Reply:
+def read_reply(receive: Callable[[int], bytes]) -> HttpReply:
     """Reads one HTTP answer; *receive* gives up to as many bytes as it is asked for, none at the end.
 
     Raises EOFError where there is no answer at all, CutShort where it ends early, ProtocolError where it is none.
@@ -175,12 +175,12 @@ def read_reply(receive: Callable[[int], bytes]) -> Reply:
     keeps = headers.get("connection", "").lower() != "close"
     told = headers.get("content-length")
     if headers.get("transfer-encoding", "").lower() == "chunked":
-        return Reply(status, headers, _read_chunks(_Rest(receive, rest)), keeps)
+        return HttpReply(status, headers, _read_chunks(_Rest(receive, rest)), keeps)
     if told is not None:
         if not re.fullmatch(r"[0-9]{1,9}", told) or int(told) > _BODY_BYTES:
             raise ProtocolError("the unit's answer has no length, or more than 64 KiB")
-        return Reply(status, headers, _Rest(receive, rest).exactly(int(told)), keeps)
-    return Reply(status, headers, _Rest(receive, rest).to_the_end(), keeps=False)
+        return HttpReply(status, headers, _Rest(receive, rest).exactly(int(told)), keeps)
+    return HttpReply(status, headers, _Rest(receive, rest).to_the_end(), keeps=False)
 
 
 class _Rest:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from rmfab.product.vocabulary import Security
-from rmfab.provisioning import challenge, wifi
+from rmfab.provisioning import challenge, wifi_messages
 from rmfab.provisioning.capabilities import Capabilities, read_capabilities
-from rmfab.provisioning.faults import ProtocolError
-from rmfab.provisioning.security import X25519, Plain, Scheme, Session, Srp6a
-from rmfab.provisioning.transport import CHALLENGE, CONFIG, SCAN, Transport
+from rmfab.provisioning.failures import ProtocolError
+from rmfab.provisioning.security import X25519, Plain, SecurityScheme, Session, Srp6a
+from rmfab.provisioning.transport import CHALLENGE, CONFIG, SCAN, ProvisioningTransport
 from rmfab.secret import Secret
 
 _NETWORKS_AT_ONCE = 4
@@ -19,7 +19,7 @@ _MOST_NETWORKS = 256
 class ProvisioningSession:
     """An open session. Each method is one or a few round trips and raises Fault or StationError as the link does."""
 
-    def __init__(self, transport: Transport, capabilities: Capabilities, session: Session) -> None:
+    def __init__(self, transport: ProvisioningTransport, capabilities: Capabilities, session: Session) -> None:
         self.capabilities = capabilities
         self._transport = transport
         self._session = session
@@ -32,17 +32,17 @@ class ProvisioningSession:
         """The node id, and a signature over SHA-256 of *nonce*: ECDSA in DER, or RSA-PSS."""
         return challenge.read_signature(self._ask(CHALLENGE, challenge.sign(nonce)))
 
-    def scan(self, *, passive: bool = False, period_ms: int = 120) -> tuple[wifi.Network, ...]:
+    def scan(self, *, passive: bool = False, period_ms: int = 120) -> tuple[wifi_messages.HeardNetwork, ...]:
         """The networks that the unit hears, in its order; a network may stand there once for each access point."""
-        request = wifi.scan_start(passive=passive, period_ms=period_ms)
-        wifi.read_scan_started(self._ask(SCAN, request))
-        finished, count = wifi.read_scan_status(self._ask(SCAN, wifi.scan_ask_status()))
+        request = wifi_messages.scan_start(passive=passive, period_ms=period_ms)
+        wifi_messages.read_scan_started(self._ask(SCAN, request))
+        finished, count = wifi_messages.read_scan_status(self._ask(SCAN, wifi_messages.scan_ask_status()))
         if not finished or count > _MOST_NETWORKS:
             raise ProtocolError(f"the unit says that its scan found {count} networks, finished: {finished}")
-        heard: list[wifi.Network] = []
+        heard: list[wifi_messages.HeardNetwork] = []
         while len(heard) < count:
-            some = wifi.scan_ask_result(len(heard), min(_NETWORKS_AT_ONCE, count - len(heard)))
-            found = wifi.read_scan_result(self._ask(SCAN, some))
+            some = wifi_messages.scan_ask_result(len(heard), min(_NETWORKS_AT_ONCE, count - len(heard)))
+            found = wifi_messages.read_scan_result(self._ask(SCAN, some))
             if not found:
                 raise ProtocolError(f"the unit tells {len(heard)} of the {count} networks that it found")
             heard += found
@@ -50,15 +50,17 @@ class ProvisioningSession:
 
     def configure(self, ssid: str, passphrase: Secret[str]) -> None:
         """Hands over a network's credentials. From here on the unit is no longer as it left the factory."""
-        wifi.read_config_set(self._ask(CONFIG, wifi.config_set(wifi.Credentials(ssid, passphrase))))
+        wifi_messages.read_config_set(
+            self._ask(CONFIG, wifi_messages.config_set(wifi_messages.WifiCredentials(ssid, passphrase)))
+        )
 
     def apply(self) -> None:
         """Tells the unit to join that network."""
-        wifi.read_config_applied(self._ask(CONFIG, wifi.config_apply()))
+        wifi_messages.read_config_applied(self._ask(CONFIG, wifi_messages.config_apply()))
 
-    def status(self) -> wifi.Joining:
+    def status(self) -> wifi_messages.Joining:
         """How joining stands."""
-        return wifi.read_config_status(self._ask(CONFIG, wifi.config_ask_status()))
+        return wifi_messages.read_config_status(self._ask(CONFIG, wifi_messages.config_ask_status()))
 
     def _ask(self, endpoint: str, request: bytes) -> bytes:
         answer = self._transport.exchange(endpoint, self._session.encrypt(request))
@@ -66,7 +68,7 @@ class ProvisioningSession:
 
 
 def open_session(
-    transport: Transport,
+    transport: ProvisioningTransport,
     capabilities: Capabilities | None,
     pop: Secret[str],
     username: str,
@@ -74,7 +76,8 @@ def open_session(
 ) -> ProvisioningSession:
     """Opens a session in exactly one handshake, by the scheme that the unit offers.
 
-    *capabilities* are asked for where they are None. Raises what `Scheme.handshake` and `read_capabilities` raise.
+    *capabilities* are asked for where they are None. Raises what `SecurityScheme.handshake` and `read_capabilities`
+    raise.
     """
     if capabilities is None:
         capabilities = read_capabilities(transport)
@@ -82,7 +85,9 @@ def open_session(
     return ProvisioningSession(transport, capabilities, session)
 
 
-def scheme_for(capabilities: Capabilities, pop: Secret[str], username: str, random: Callable[[int], bytes]) -> Scheme:
+def scheme_for(
+    capabilities: Capabilities, pop: Secret[str], username: str, random: Callable[[int], bytes]
+) -> SecurityScheme:
     """The scheme that *capabilities* name, ready to shake hands."""
     if capabilities.sec_ver is Security.SRP6A:
         return Srp6a(username, pop, capabilities.sec_patch_ver, random)

@@ -11,7 +11,7 @@ CONFIG = "prov-config"
 CHALLENGE = "ch_resp"
 
 
-class Transport(Protocol):
+class ProvisioningTransport(Protocol):
     """A link to one unit. Every call returns or raises within a limit of its own.
 
     Raises Refused where the unit closes the link in place of an answer, Stalled where it is there and says nothing,

@@ -15,7 +15,7 @@ from rmfab.errors import IntegrityError
 from rmfab.release.bundle import PAYLOAD_TYPE, Bundle
 from rmfab.release.release import Release
 from rmfab.signing.dsse import Envelope
-from rmfab.signing.judge import judge_clock, judge_signatures
+from rmfab.signing.judge_signatures import judge_clock, judge_signatures
 from rmfab.signing.trust import Role, Trust, TrustedKey
 
 

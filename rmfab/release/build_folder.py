@@ -16,7 +16,7 @@ from typing import NoReturn
 from rmfab.errors import InputError
 from rmfab.files import is_safe_name, read_input
 from rmfab.product.vocabulary import Chip
-from rmfab.release.configured import UNKNOWN, Configured
+from rmfab.release.build_config import UNKNOWN, BuildConfig
 from rmfab.release.release import APP, BOOTLOADER, TABLE, Part, Release
 from rmfab.signing.canonical import unique
 
@@ -41,7 +41,7 @@ def read_build_folder(folder: Path) -> Release:
     _check_project(folder, chip)
     parts = _parts(args, folder, where)
     sdkconfig = _sdkconfig(folder)
-    configured = UNKNOWN if sdkconfig is None else Configured.from_sdkconfig(sdkconfig)
+    configured = UNKNOWN if sdkconfig is None else BuildConfig.from_sdkconfig(sdkconfig)
     release = Release.assemble(chip, parts, str(folder), configured=configured)
     _check_table_offset(folder, sdkconfig or {}, release.table_offset)
     return release

@@ -19,7 +19,7 @@ from rmfab.errors import InputError, IntegrityError
 from rmfab.files import is_safe_name, read_input
 from rmfab.product.vocabulary import Chip
 from rmfab.release import container
-from rmfab.release.configured import Configured
+from rmfab.release.build_config import BuildConfig
 from rmfab.release.container import Octets
 from rmfab.release.release import (
     FORMAT,
@@ -248,7 +248,7 @@ def _read_release(statement: Mapping[str, Any], files: Mapping[str, Octets], whe
         [_part(one, files, digests) for one in value["parts"]],
         where,
         edition=_edition(value),
-        configured=Configured.from_json(value["configured"]),
+        configured=BuildConfig.from_json(value["configured"]),
         documents=[Document(name, bytes(files[name])) for name in files if name in _DOCUMENTS],
     )
 

@@ -11,7 +11,7 @@ from rmfab.release.app_image import AppImage
 from rmfab.release.partition_table import SECTOR, Partition, PartitionType
 from rmfab.release.plan import SIZE_KEY, erased_partitions, factory_partition, is_protected
 from rmfab.release.release import APP, BOOTLOADER, TABLE, Part, Release
-from rmfab.release.secure_boot import heeded
+from rmfab.release.signature_blocks import blocks_checked_by
 
 
 def preflight(release: Release, product: Product) -> None:
@@ -254,13 +254,15 @@ def _secure_boot(release: Release) -> Iterator[InputError]:
         if not blocks:
             what = "the build turns secure boot on, and this image is not signed: no board would boot it again"
             yield _complaint(release, name, what, "secure-boot-unsigned", "espsecure sign-data --version 2")
-        elif not heeded(blocks, release.chip):
+        elif not blocks_checked_by(blocks, release.chip):
             schemes = ", ".join(sorted({block.scheme.value for block in blocks}))
             what = (
                 f"the build turns secure boot on, and an {release.chip.value} does not look at signatures of {schemes}"
             )
             yield _complaint(release, name, what, "secure-boot-scheme", "another kind of key; RSA-3072 on most chips")
-    digests = [{block.key_digest for block in heeded(blocks, release.chip)} for blocks in signatures.values()]
+    digests = [
+        {block.key_digest for block in blocks_checked_by(blocks, release.chip)} for blocks in signatures.values()
+    ]
     if all(digests) and not set.intersection(*digests):
         what = "bootloader and app are signed by different keys: the one would not start the other"
         yield _complaint(release, APP, what, "secure-boot-key")

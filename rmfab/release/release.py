@@ -19,9 +19,9 @@ from rmfab.errors import InputError, IntegrityError
 from rmfab.files import is_safe_name
 from rmfab.product.vocabulary import Chip
 from rmfab.release.app_image import AppDescriptor, AppImage
-from rmfab.release.configured import UNKNOWN, Configured
+from rmfab.release.build_config import UNKNOWN, BuildConfig
 from rmfab.release.partition_table import PartitionTable
-from rmfab.release.secure_boot import SignatureBlock, signature_blocks
+from rmfab.release.signature_blocks import SignatureBlock, signature_blocks
 from rmfab.signing import canonical
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ class Release:
     flash_size: int
     source: str = field(compare=False)
     edition: Edition = NO_EDITION
-    configured: Configured = UNKNOWN
+    configured: BuildConfig = UNKNOWN
     documents: tuple[Document, ...] = ()
 
     @classmethod
@@ -140,7 +140,7 @@ class Release:
         *,
         table_offset: int | None = None,
         edition: Edition = NO_EDITION,
-        configured: Configured = UNKNOWN,
+        configured: BuildConfig = UNKNOWN,
         documents: Iterable[Document] = (),
     ) -> Release:
         """Reads table and images out of *parts*. *table_offset* defaults to that of the part `partition-table`.

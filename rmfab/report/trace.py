@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rmfab.ledger.events import StoredEvent
-from rmfab.ledger.records import Identity
+from rmfab.ledger.records import LedgerIdentity
 
 
-def as_lines(identities: Sequence[Identity], events: Sequence[StoredEvent]) -> Iterator[str]:
+def as_lines(identities: Sequence[LedgerIdentity], events: Sequence[StoredEvent]) -> Iterator[str]:
     """The text of `rmfab trace`."""
     for identity in identities:
         yield f"{identity.serial}  {identity.state}  batch {identity.batch}"
@@ -44,12 +44,12 @@ def _release(named: Mapping[str, Any]) -> str:
     return f"release {named['version']} ({named['digest'][:16]}…)" + (f", signed by {signers}" if signers else "")
 
 
-def as_json(identities: Sequence[Identity], events: Sequence[StoredEvent]) -> dict[str, Any]:
+def as_json(identities: Sequence[LedgerIdentity], events: Sequence[StoredEvent]) -> dict[str, Any]:
     """The same for programs; nothing sealed."""
     return {"identities": [_identity(identity) for identity in identities], "events": [_event(e) for e in events]}
 
 
-def _identity(identity: Identity) -> dict[str, Any]:
+def _identity(identity: LedgerIdentity) -> dict[str, Any]:
     standing = identity.standing
     return {
         "serial": identity.serial,

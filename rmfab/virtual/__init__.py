@@ -5,23 +5,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rmfab.virtual.faults import Fault, FaultCall
-    from rmfab.virtual.network import Network
-    from rmfab.virtual.serving import BoardHandle, serve
-    from rmfab.virtual.spec import BoardSpec, Link, Strap
+    from rmfab.virtual.bench.serving import BoardHandle, serve
+    from rmfab.virtual.faults import BoardFault, FaultCall
+    from rmfab.virtual.network import AccessPoint
+    from rmfab.virtual.spec import BoardSpec, PortKind, Strap
 
 _HOMES = {
-    "BoardHandle": "serving",
+    "AccessPoint": "network",
+    "BoardFault": "faults",
+    "BoardHandle": "bench.serving",
     "BoardSpec": "spec",
-    "Fault": "faults",
     "FaultCall": "faults",
-    "Link": "spec",
-    "Network": "network",
+    "PortKind": "spec",
     "Strap": "spec",
-    "serve": "serving",
+    "serve": "bench.serving",
 }
 
-__all__ = ["BoardHandle", "BoardSpec", "Fault", "FaultCall", "Link", "Network", "Strap", "serve"]
+__all__ = ["AccessPoint", "BoardFault", "BoardHandle", "BoardSpec", "FaultCall", "PortKind", "Strap", "serve"]
 
 
 def __getattr__(name: str) -> Any:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from rmfab.virtual.serving import run, spec_from_json
+from rmfab.virtual.bench.serving import run, spec_from_json
 
 
 def _announce(line: Mapping[str, str]) -> None:

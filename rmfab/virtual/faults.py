@@ -11,7 +11,7 @@ from rmfab.errors import InputError
 
 
 @unique
-class Fault(Enum):
+class BoardFault(Enum):
     """A fault and, in one line, what it does. Two of them take a number: `kill-at=N`, `stall-at=N`."""
 
     DROP_BYTES = "drop-bytes", "loses bytes that the host sends, once, in the middle of a write"
@@ -51,7 +51,7 @@ class Fault(Enum):
     @property
     def takes_number(self) -> bool:
         """Whether the fault needs `=N`."""
-        return self in (Fault.KILL_AT, Fault.STALL_AT)
+        return self in (BoardFault.KILL_AT, BoardFault.STALL_AT)
 
 
 _CALL = re.compile(r"(?P<name>[a-z-]+)(=(?P<number>\d+))?(@(?P<index>\d+))?")
@@ -61,7 +61,7 @@ _CALL = re.compile(r"(?P<name>[a-z-]+)(=(?P<number>\d+))?(@(?P<index>\d+))?")
 class FaultCall:
     """A fault as it is asked for: `NAME`, `NAME=N`, either with `@INDEX` for one of several boards (from 0)."""
 
-    fault: Fault
+    fault: BoardFault
     number: int = 0
     index: int | None = None
 
@@ -69,8 +69,8 @@ class FaultCall:
     def parse(cls, text: str) -> FaultCall:
         """Reads the form above. Raises InputError, which lists the names."""
         match = _CALL.fullmatch(text)
-        names = ", ".join(fault.value for fault in Fault)
-        fault = None if match is None else next((f for f in Fault if f.value == match["name"]), None)
+        names = ", ".join(fault.value for fault in BoardFault)
+        fault = None if match is None else next((f for f in BoardFault if f.value == match["name"]), None)
         if match is None or fault is None:
             raise InputError(f'"{text}" is no fault of a virtual board', hint=f"one of {names}", cause="fault")
         if fault.takes_number != bool(match["number"] and int(match["number"])):

@@ -11,7 +11,7 @@ _OPEN, _WPA2_PSK = 0, 3  # wifi_auth_mode_t
 
 
 @dataclass(frozen=True)
-class Network:
+class AccessPoint:
     """One network. *rssi* in dBm; an empty *password* is an open network."""
 
     ssid: str
@@ -42,10 +42,10 @@ class Network:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Network:
+    def from_json(cls, values: Mapping[str, Any]) -> AccessPoint:
         """The inverse of `to_json`."""
         return cls(**values)
 
 
-FACTORY_NETWORK = Network("rmfab-factory", -47, 6, "factory-floor")
-NEIGHBOURS = (FACTORY_NETWORK, Network("Canteen", -71, 1), Network("Forklift 3", -84, 11, "battery-low"))
+FACTORY_NETWORK = AccessPoint("rmfab-factory", -47, 6, "factory-floor")
+NEIGHBOURS = (FACTORY_NETWORK, AccessPoint("Canteen", -71, 1), AccessPoint("Forklift 3", -84, 11, "battery-low"))

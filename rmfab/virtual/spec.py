@@ -9,10 +9,10 @@ from enum import Enum, unique
 from pathlib import Path
 
 from rmfab.product.vocabulary import Chip, DownloadMode
-from rmfab.virtual.chips import MODELS, ChipModel
-from rmfab.virtual.efuse import Security
-from rmfab.virtual.faults import Fault, FaultCall
-from rmfab.virtual.network import NEIGHBOURS, Network
+from rmfab.virtual.chip.efuse import EfuseSecurity
+from rmfab.virtual.chip.models import MODELS, ChipModel
+from rmfab.virtual.faults import BoardFault, FaultCall
+from rmfab.virtual.network import NEIGHBOURS, AccessPoint
 
 DEFAULT_FLASH_SIZE = 4 << 20
 _DIGEST = re.compile("[0-9a-f]{64}")
@@ -29,7 +29,7 @@ class Strap(Enum):
 
 
 @unique
-class Link(Enum):
+class PortKind(Enum):
     """How a host reaches the board: `rfc2217` carries DTR and RTS, `pty` and `socket` only bytes."""
 
     RFC2217 = "rfc2217"
@@ -54,14 +54,14 @@ class BoardSpec:
     flash_size: int = DEFAULT_FLASH_SIZE
     flash_file: Path | None = None
     revision: int | None = None
-    link: Link = Link.RFC2217
+    link: PortKind = PortKind.RFC2217
     strap: Strap | None = None
     paced: int | None = None
     faults: tuple[FaultCall, ...] = ()
     kill_pid: int | None = None
-    networks: tuple[Network, ...] = NEIGHBOURS
+    networks: tuple[AccessPoint, ...] = NEIGHBOURS
     secure_boot_digests: tuple[str, ...] = ()
-    burnt: Security | None = None
+    burnt: EfuseSecurity | None = None
 
     def __post_init__(self) -> None:
         if self.mac is not None and (len(self.mac) != 6 or self.mac[0] & 1):
@@ -74,18 +74,18 @@ class BoardSpec:
         if len(self.secure_boot_digests) > room:
             raise ValueError(f"more key digests than the {room} that an {self.chip.value} has room for")
 
-    def has(self, fault: Fault) -> bool:
+    def has(self, fault: BoardFault) -> bool:
         """Whether the board has *fault*."""
         return any(call.fault is fault and call.hits(self.index) for call in self.faults)
 
-    def number(self, fault: Fault) -> int:
+    def number(self, fault: BoardFault) -> int:
         """The N of a fault that takes a number; 0 where the board has not got it."""
         return next((call.number for call in self.faults if call.fault is fault and call.hits(self.index)), 0)
 
     @property
     def model(self) -> ChipModel:
         """The chip that is really on the board."""
-        if not self.has(Fault.WRONG_CHIP):
+        if not self.has(BoardFault.WRONG_CHIP):
             return MODELS[self.chip]
         return MODELS[Chip.ESP32C3 if self.chip is Chip.ESP32 else Chip.ESP32]
 
@@ -97,31 +97,31 @@ class BoardSpec:
     @property
     def real_flash_size(self) -> int:
         """Bytes of flash that are really there."""
-        return min(self.flash_size, 2 << 20) if self.has(Fault.SMALL_FLASH) else self.flash_size
+        return min(self.flash_size, 2 << 20) if self.has(BoardFault.SMALL_FLASH) else self.flash_size
 
     @property
     def chip_revision(self) -> int:
         """major * 100 + minor."""
-        if self.has(Fault.OLD_REVISION):
+        if self.has(BoardFault.OLD_REVISION):
             return 0
         return self.model.revision if self.revision is None else self.revision
 
     @property
-    def security(self) -> Security:
+    def security(self) -> EfuseSecurity:
         """What has been burnt."""
         if self.burnt is not None:
             return self.burnt
-        nobodys = (_NOBODYS_DIGEST,) if self.has(Fault.SECURE_BOOT) else ()
-        return Security(
+        nobodys = (_NOBODYS_DIGEST,) if self.has(BoardFault.SECURE_BOOT) else ()
+        return EfuseSecurity(
             self.model.chip,
-            flash_encryption=self.has(Fault.FLASH_ENCRYPTION),
+            flash_encryption=self.has(BoardFault.FLASH_ENCRYPTION),
             download_mode=self._download_mode,
             digests=self.secure_boot_digests or nobodys,
         )
 
     @property
     def _download_mode(self) -> DownloadMode:
-        if not self.has(Fault.SECURE_DOWNLOAD):
+        if not self.has(BoardFault.SECURE_DOWNLOAD):
             return DownloadMode.OPEN
         return DownloadMode.OFF if self.model.chip is Chip.ESP32 else DownloadMode.SECURE
 
@@ -130,7 +130,7 @@ class BoardSpec:
         """The strap in force when the board is first powered."""
         if self.strap is not None:
             return self.strap
-        return Strap.RUN if self.link is Link.RFC2217 else Strap.DOWNLOAD
+        return Strap.RUN if self.link is PortKind.RFC2217 else Strap.DOWNLOAD
 
     def swapped(self) -> BoardSpec:
         """Another board of the same make: other MAC, its own blank flash, no faults."""

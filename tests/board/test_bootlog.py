@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rmfab.board.bootlog import _SYMPTOMS, CLAIMING, FACTORY_CAUSES, NO_CREDENTIALS, BootLog
-from rmfab.board.console import Console
+from rmfab.board.unit_console import UnitConsole
 
 LINES = {
     "invalid header: 0xffffffff": "blank-flash",
@@ -121,7 +121,7 @@ class Loopback:
 def fed(text, expected=frozenset()):
     """A log after *text*, as the console hands it over."""
     log = BootLog(expected)
-    for line in Console(Loopback(text.encode() + b"\n"), "loopback", lambda: None).lines(0.02):
+    for line in UnitConsole(Loopback(text.encode() + b"\n"), "loopback", lambda: None).lines(0.02):
         log.feed(line)
     return log
 
@@ -271,7 +271,7 @@ def test_any_mixture_of_known_words(lines):
 @given(st.binary(max_size=9000))
 def test_any_bytes_through_the_console(data):
     """Nor do bytes that are no text: the console hands over whole lines, none longer than it keeps."""
-    console = Console(Loopback(data), "loopback", lambda: None)
+    console = UnitConsole(Loopback(data), "loopback", lambda: None)
     lines = list(console.lines(0.002))
     assert all("\n" not in line for line in lines)
     console.text.encode()

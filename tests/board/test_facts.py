@@ -7,9 +7,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from rmfab.board.esp.facts import (
     BoardFacts,
-    Refused,
+    BoardRefused,
     SecurityState,
-    foretell_secure_boot,
+    predict_secure_boot,
     refuse_chip,
     refuse_release,
     refuse_security,
@@ -18,8 +18,8 @@ from rmfab.board.esp.facts import (
 from rmfab.product.vocabulary import Chip
 from rmfab.release.build_folder import read_build_folder
 from rmfab.release.release import APP, BOOTLOADER
-from rmfab.virtual.firmware import make_build_folder
-from tests.release.test_secure_boot import signed as sign
+from rmfab.virtual.build.build_folder import make_build_folder
+from tests.release.test_signature_blocks import signed as sign
 
 GOOD = BoardFacts("ESP32-C3", 4, "24:0a:c4:00:00:01", 4 << 20, SecurityState())
 
@@ -71,7 +71,7 @@ def judge(facts, release):
 )
 def test_refused(change, cause, release):
     """Each of them is refused, with its own word."""
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(BoardRefused) as caught:
         judge(replace(GOOD, **change), release)
     assert caught.value.cause == cause
 
@@ -100,7 +100,7 @@ def test_secure_boot_asks_for_its_own_key(signed):
     for facts in (secured(digest), secured("0" * 64, digest), secured(digest[:32]), GOOD):
         judge(facts, signed)
     for facts in (secured(), secured("0" * 64), secured("0" * 32)):
-        with pytest.raises(Refused, match="is signed with") as caught:
+        with pytest.raises(BoardRefused, match="is signed with") as caught:
             judge(facts, signed)
         assert caught.value.cause == "secure-boot-key"
         assert digest[:16] in str(caught.value)
@@ -111,7 +111,7 @@ def test_both_images_must_be_signed(release, signed):
     (digest,) = {block.key_digest for block in signed.app_signatures}
     for name in (BOOTLOADER, APP):
         parts = tuple(release.part(name) if part.name == name else part for part in signed.parts)
-        with pytest.raises(Refused, match=f"the release's {name} is not signed"):
+        with pytest.raises(BoardRefused, match=f"the release's {name} is not signed"):
             judge(secured(digest), replace(signed, parts=parts))
 
 
@@ -119,13 +119,13 @@ def test_what_the_chip_does_not_look_at_does_not_count(release, tmp_path):
     """A scheme that it cannot verify is refused as such; on the ESP32 the second signature is none."""
     old, new = rsa.generate_private_key(65537, 3072), ec.generate_private_key(ec.SECP256R1())
     ecdsa = signed_by(release, tmp_path, new)
-    with pytest.raises(Refused, match="ESP32-C3 does not know: ecdsa-p256") as caught:
+    with pytest.raises(BoardRefused, match="ESP32-C3 does not know: ecdsa-p256") as caught:
         judge(secured(ecdsa.app_signatures[0].key_digest), ecdsa)
     assert caught.value.cause == "secure-boot-scheme"
     both = signed_by(release, tmp_path, rsa.generate_private_key(65537, 3072), old)
     burnt = secured(both.app_signatures[1].key_digest)
     refuse_unsigned_images(burnt, both)
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(BoardRefused) as caught:
         refuse_unsigned_images(burnt, replace(both, chip=Chip.ESP32))
     assert caught.value.cause == "secure-boot-key"
 
@@ -134,8 +134,8 @@ def test_what_a_first_boot_would_burn_is_foretold(release, signed):
     """Only a bootloader that turns secure boot on burns; where the build does not say, it may."""
     unknown = replace(signed, configured=replace(signed.configured, secure_boot=None))
     turning_on = replace(signed, configured=replace(signed.configured, secure_boot=True))
-    assert "it will burn" in foretell_secure_boot(GOOD, turning_on)
-    assert "it may (the build does not say) burn" in foretell_secure_boot(GOOD, unknown)
-    assert signed.bootloader_signatures[0].key_digest[:16] in foretell_secure_boot(GOOD, unknown)
+    assert "it will burn" in predict_secure_boot(GOOD, turning_on)
+    assert "it may (the build does not say) burn" in predict_secure_boot(GOOD, unknown)
+    assert signed.bootloader_signatures[0].key_digest[:16] in predict_secure_boot(GOOD, unknown)
     for facts, other in ((GOOD, signed), (GOOD, release), (secured("0" * 64), turning_on)):
-        assert foretell_secure_boot(facts, other) is None
+        assert predict_secure_boot(facts, other) is None

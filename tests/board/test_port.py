@@ -8,12 +8,12 @@ import threading
 import pytest
 import serial
 
-from rmfab.board.own_usb import returned, usb_number
+from rmfab.board.native_usb import returned, usb_number
 from rmfab.board.port import _opening_error, open_port, plugged_in
 from rmfab.errors import PortError
 from rmfab.product.vocabulary import Chip
-from rmfab.virtual.serving import serve
-from rmfab.virtual.spec import BoardSpec, Link
+from rmfab.virtual.bench.serving import serve
+from rmfab.virtual.spec import BoardSpec, PortKind
 
 
 @pytest.fixture
@@ -114,12 +114,12 @@ def test_causes_of_opening(error, cause):
     assert told.hint
 
 
-@pytest.mark.parametrize("link", [Link.RFC2217, Link.SOCKET])
+@pytest.mark.parametrize("link", [PortKind.RFC2217, PortKind.SOCKET])
 def test_second_client(link):
     """A board's port takes one client; over RFC 2217 the second is told that it is busy."""
     with serve([BoardSpec(Chip.ESP32C3, link=link)]) as (board,):
         first = open_port(board.url)
-        if link is Link.RFC2217:
+        if link is PortKind.RFC2217:
             with pytest.raises(PortError) as caught:
                 open_port(board.url)
             assert caught.value.cause == "port-busy"
@@ -189,7 +189,7 @@ class TestReturned:
 
     def test_stays_away(self, pty, monkeypatch):
         """A port that stays away is gone."""
-        monkeypatch.setattr("rmfab.board.own_usb._RETURN_SECONDS", 0.2)
+        monkeypatch.setattr("rmfab.board.native_usb._RETURN_SECONDS", 0.2)
         port = open_port(pty.name)
         pty.pull()
         with pytest.raises(PortError) as caught:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from rmfab.board.rfc2217 import Rfc2217Port
 from rmfab.product.vocabulary import Chip
-from rmfab.virtual.serving import serve
+from rmfab.virtual.bench.serving import serve
 from rmfab.virtual.spec import BoardSpec
 
 

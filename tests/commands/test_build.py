@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rmfab.nvs.reader import read
+from rmfab.nvs.reader import read_image
 from tests.terminal import Terminal, files
 
 
@@ -23,7 +23,7 @@ def test_the_csvs_make_the_same_images(terminal: Terminal, lamp: Path, fan: Path
     assert {f"unit-{key}": data for key, data in ours.items()} == files(Path("again/bin"))
     for image in ours.values():
         assert len(image) == 0x6000
-        assert read(image).value("rmaker_creds", "random")
+        assert read_image(image).value("rmaker_creds", "random")
 
 
 def test_modes_and_again(terminal: Terminal, lamp: Path) -> None:

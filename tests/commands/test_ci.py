@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from rmfab.product.vocabulary import Chip
-from rmfab.virtual.firmware import make_build_folder
+from rmfab.virtual.build.build_folder import make_build_folder
 from tests.softhsm import PIN, soft_token
 from tests.terminal import ROOT, Terminal, environment
 

@@ -11,7 +11,7 @@ import pypdfium2
 import pytest
 import zxingcpp
 
-from rmfab.ledger.events import Event, Kind
+from rmfab.ledger.events import Event, EventKind
 from rmfab.ledger.states import State
 from rmfab.workspace import open_workspace
 from tests.terminal import Terminal, files
@@ -135,7 +135,7 @@ def test_units_that_are_not_verified(terminal: Terminal, lamp: Path) -> None:
         ledger.claim(
             "24:0a:c4:00:00:01", product="lamp", station="t", ts="2026-01-01T00:00:00.000Z", serial="LMP-000002"
         )
-        failed = Event("2026-01-01T00:00:01.000Z", Kind.UNIT, serial="LMP-000002", state=State.FAILED)
+        failed = Event("2026-01-01T00:00:01.000Z", EventKind.UNIT, serial="LMP-000002", state=State.FAILED)
         ledger.record("t", [failed])
     terminal("-C", lamp, "label", "LMP-000002", "-o", "one.pdf").refused(3, "LMP-000002", "failed", "void")
     said = terminal("-C", lamp, "label", "lamp-0001", "-o", "rest.pdf")

@@ -16,9 +16,9 @@ import serial
 from rmfab.commands.on_slots import _raise_worst
 from rmfab.errors import BatchUsedUp, CloneError, InputError, PortError, RmfabError, StationError, UnitsFailed
 from rmfab.ledger.events import Outcome
-from rmfab.line.happening import Summary, UnitEnded
+from rmfab.line.events import Summary, UnitEnded
 from rmfab.product.vocabulary import Chip
-from rmfab.virtual.firmware import make_build_folder
+from rmfab.virtual.build.build_folder import make_build_folder
 from tests.terminal import Terminal, files
 
 

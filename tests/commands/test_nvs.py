@@ -9,8 +9,8 @@ from click.testing import CliRunner, Result
 from rmfab.commands.nvs import command
 from rmfab.errors import InputError, IntegrityError
 from rmfab.nvs.packing import pack
-from rmfab.nvs.reader import read
-from rmfab.nvs.table import Entry, Kind, PageVersion
+from rmfab.nvs.reader import read_image
+from rmfab.nvs.table import Entry, EntryKind, PageVersion
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def test_generate(folder):
     assert result.exit_code == 0
     assert result.stdout == f"{Path('out/bin')}\n"
     assert result.stderr == "rmfab: 2 images\n"
-    assert read(Path("out/bin/Fan-2.bin").read_bytes()).value("ns", "id") == "y"
+    assert read_image(Path("out/bin/Fan-2.bin").read_bytes()).value("ns", "id") == "y"
 
 
 def test_generate_here(folder):
@@ -101,7 +101,7 @@ def test_missing_config(folder):
 @pytest.fixture
 def image(folder):
     path = Path("image.bin")
-    path.write_bytes(pack([Entry("ns", "pop", Kind.STRING, "hunter2"), Entry("ns", "n", Kind.U8, 7)], 0x3000))
+    path.write_bytes(pack([Entry("ns", "pop", EntryKind.STRING, "hunter2"), Entry("ns", "n", EntryKind.U8, 7)], 0x3000))
     return path
 
 
@@ -144,7 +144,7 @@ def test_check(image):
 def test_warnings_are_no_failure(image):
     """Warnings are printed, but only errors make check fail."""
     data = bytearray(image.read_bytes())
-    used = read(bytes(data)).pages[0].written
+    used = read_image(bytes(data)).pages[0].written
     data[64 + 32 * used] = 0
     image.write_bytes(data)
     result = run("check", str(image))

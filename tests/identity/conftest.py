@@ -12,7 +12,7 @@ import pyrage
 import pytest
 
 from rmfab.identity.ca import CaKeyKind, CertificateAuthority
-from rmfab.identity.generate import Recipe
+from rmfab.identity.make_identities import Recipe
 from rmfab.identity.sealing import StationKey
 from rmfab.product.product import (
     CertificatePolicy,

@@ -12,12 +12,12 @@ from cryptography.hazmat.primitives import serialization
 
 from rmfab.errors import ComplaintsError, InputError
 from rmfab.identity.factory_image import factory_image
-from rmfab.identity.generate import ChunkSpec, Recipe, make_chunk, open_identity
 from rmfab.identity.identity import Identity
-from rmfab.identity.mass_mfg import config_csv, id_column, values_csv
+from rmfab.identity.make_identities import ChunkSpec, Recipe, make_chunk, open_identity
+from rmfab.identity.mass_mfg_csv import config_csv, id_column, values_csv
 from rmfab.identity.values import open_values
 from rmfab.nvs import mass_mfg, reader
-from rmfab.nvs.table import Kind
+from rmfab.nvs.table import EntryKind
 from rmfab.product.product import Product
 from rmfab.product.vocabulary import Credentials, KeyKind, Security
 from rmfab.secret import Secret
@@ -65,7 +65,7 @@ def extra_product(product: Product, with_extra: Callable[[str], Product]) -> Pro
 
 
 def blobs(image: bytes) -> dict[tuple[str, str], object]:
-    read = reader.read(image)
+    read = reader.read_image(image)
     assert not read.findings
     return {(entry.namespace, entry.key): entry.value for entry in read.entries}
 
@@ -79,8 +79,8 @@ def test_firmware_finds_everything_as_blobs(
     identity = make(product, make_recipe(product), 1)[0]
     image = factory_image(identity, product)
     assert len(image) == 0x6000
-    entries = reader.read(image).entries
-    assert {entry.kind for entry in entries} == {Kind.BLOB}
+    entries = reader.read_image(image).entries
+    assert {entry.kind for entry in entries} == {EntryKind.BLOB}
     assert {entry.namespace for entry in entries} == {"rmaker_creds"}
     values = {entry.key: entry.value for entry in entries}
     assert list(values) == [

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from rmfab.identity import sec2
+from rmfab.identity import sec2_verifier
 from rmfab.identity.identity import Identity, draw, service_name
 from rmfab.product.product import Provisioning
 from rmfab.product.vocabulary import Security
@@ -78,7 +78,7 @@ def test_drawn_for_security_2(source: Callable[[int], bytes]) -> None:
     """What is drawn fits together: verifier of the PoP under the salt, name after random."""
     drawn = draw(source, Provisioning())
     assert drawn.sec2_salt is not None
-    assert drawn.sec2_verifier == sec2.verifier("wifiprov", drawn.pop, drawn.sec2_salt)
+    assert drawn.sec2_verifier == sec2_verifier.verifier("wifiprov", drawn.pop, drawn.sec2_salt)
     assert drawn.service_name == service_name("PROV", drawn.random)
     assert len(drawn.random.reveal()) == 64
 

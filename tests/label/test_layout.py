@@ -8,16 +8,16 @@ from hypothesis import strategies as st
 
 from rmfab.errors import InputError
 from rmfab.label.layout import Label, Layout, code_side, lay_out, make_artwork, small_module
-from rmfab.label.notices import remarks
 from rmfab.label.sheets import SHEETS, Sheet, sheet
 from rmfab.label.symbol import QUIET_ZONE, Level
-from rmfab.label.text import MM, Field
+from rmfab.label.text import MM, LabelField
 from rmfab.label.typeface import width_of
+from rmfab.label.warnings import remarks
 from rmfab.secret import Secret
 from tests.label.sample import label
 
 
-def shown(layout: Layout, field: Field) -> str:
+def shown(layout: Layout, field: LabelField) -> str:
     """The letters of one line, its caption left out."""
     return "".join(run.text for run in layout.runs if run.line is field and run.text != field.caption)
 
@@ -110,7 +110,7 @@ def test_every_sheet_takes_every_payload(each: Sheet, form: str) -> None:
 def test_a_usual_label_shows_all_four_lines(each: Sheet) -> None:
     """Product, serial, service name and PoP stand whole on every sheet but the one of 17.8 x 10 mm."""
     layout = make_artwork(label(form="compact"), *each.label).layout
-    assert [shown(layout, field) for field in Field] == ["Desk Lamp", "LMP-000001", "PROV_000001", "5ec2e701"]
+    assert [shown(layout, field) for field in LabelField] == ["Desk Lamp", "LMP-000001", "PROV_000001", "5ec2e701"]
     assert not layout.omitted
     assert not layout.shortened
 
@@ -119,7 +119,7 @@ def test_a_tiny_label_is_code_only_and_says_so() -> None:
     """Where no line fits, the code stands in the middle and the text is reported as left out."""
     layout = make_artwork(label(form="compact"), *sheet("L7657").label).layout
     assert layout.runs == ()
-    assert layout.omitted == tuple(Field)
+    assert layout.omitted == tuple(LabelField)
     assert layout.code[0] - 4 * layout.module == pytest.approx((17.78 - 10) / 2)
     (notice,) = remarks(label(form="compact"), layout)
     assert "product, serial, service name, PoP left out" in notice.what
@@ -128,7 +128,7 @@ def test_a_tiny_label_is_code_only_and_says_so() -> None:
 def test_the_pop_is_grouped_by_a_gap_that_is_no_space() -> None:
     """Eight digits come as two runs of four, without a space that could be typed."""
     layout = make_artwork(label(), *sheet("L7160").label).layout
-    assert [run.text for run in layout.runs if run.line is Field.POP] == ["PoP", "5ec2", "e701"]
+    assert [run.text for run in layout.runs if run.line is LabelField.POP] == ["PoP", "5ec2", "e701"]
 
 
 def test_a_long_product_becomes_smaller_and_then_shorter() -> None:
@@ -136,8 +136,8 @@ def test_a_long_product_becomes_smaller_and_then_shorter() -> None:
     short = make_artwork(label(product="Desk Lamp"), *sheet("L7651").label).layout
     long = make_artwork(label(product="Desk Lamp of Many Colours and Words"), *sheet("L7651").label).layout
     assert long.runs[0].size < short.runs[0].size
-    assert shown(long, Field.PRODUCT).endswith("…")
-    assert long.shortened == (Field.PRODUCT,)
+    assert shown(long, LabelField.PRODUCT).endswith("…")
+    assert long.shortened == (LabelField.PRODUCT,)
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ def test_letters_without_a_glyph_are_never_silent(product: str, printed: str) ->
     """The nearest letters stand there, or the line is left out, with a warning."""
     each = label(product=product)
     layout = make_artwork(each, *sheet("L7160").label).layout
-    assert shown(layout, Field.PRODUCT) == printed
+    assert shown(layout, LabelField.PRODUCT) == printed
     assert bool(list(remarks(each, layout))) == (product != printed)
 
 
@@ -162,7 +162,7 @@ def test_a_pop_that_cannot_be_written_is_left_out_not_altered() -> None:
     """A PoP with letters outside the typeface is on the code only, and the warning does not show it."""
     each = Label("Lamp", "A1", "PROV_000001", Secret("пароль"), Secret("NP:PROV_000001|пароль|b"))
     layout = make_artwork(each, *sheet("L7160").label).layout
-    assert layout.omitted == (Field.POP,)
+    assert layout.omitted == (LabelField.POP,)
     assert "пароль" not in str(list(remarks(each, layout)))
 
 
@@ -170,7 +170,7 @@ def test_firmware_without_a_pop_has_no_pop_line() -> None:
     """An empty PoP is no field: neither printed nor missed."""
     each = Label("Lamp", "A1", "PROV_000001", Secret(""), Secret("NP:PROV_000001||b"))
     layout = make_artwork(each, *sheet("L7160").label).layout
-    assert not any(run.line is Field.POP for run in layout.runs)
+    assert not any(run.line is LabelField.POP for run in layout.runs)
     assert not layout.omitted
 
 
@@ -220,7 +220,7 @@ def test_any_text_on_any_label_is_placed_or_reported(
     assume(min(width, height, code_side(width, height)) / (modules + 8) >= 0.2)
     layout = lay_out(each, modules, width, height)
     check_placement(layout, modules)
-    for field, text in ((Field.SERIAL, serial), (Field.POP, pop)):
+    for field, text in ((LabelField.SERIAL, serial), (LabelField.POP, pop)):
         assert shown(layout, field) == ("" if field in layout.omitted else text)
-    for field in (Field.PRODUCT, Field.NAME):
+    for field in (LabelField.PRODUCT, LabelField.NAME):
         assert shown(layout, field) or field in layout.omitted or not each.texts()[field].reveal()

@@ -16,7 +16,7 @@ from rmfab.label.layout import Label, make_artwork
 from rmfab.label.picture import make_png, make_svg, svg
 from rmfab.label.readback import Expected, codes_in, judge_code, read_png, read_svg
 from rmfab.label.symbol import encode
-from rmfab.label.terminal import terminal_code
+from rmfab.label.terminal_code import terminal_code
 from rmfab.secret import Secret
 from tests.label.sample import label
 

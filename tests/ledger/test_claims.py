@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from rmfab.errors import BatchUsedUp, CloneError, InputError, IntegrityError
 from rmfab.ledger.claims import Carried
-from rmfab.ledger.events import Event, Kind, Outcome
+from rmfab.ledger.events import Event, EventKind, Outcome
 from rmfab.ledger.states import State, allowed
 from rmfab.ledger.store import Ledger
 from tests.ledger.workshop import STATION, digest, fresh, mac, make, now
@@ -28,7 +28,7 @@ def claim(ledger, board, **wish):
 
 
 def move(ledger, serial, *states, **more):
-    ledger.record(STATION, [Event(now(), Kind.STEP, serial=serial, state=state, **more) for state in states])
+    ledger.record(STATION, [Event(now(), EventKind.STEP, serial=serial, state=state, **more) for state in states])
 
 
 def carrying(serial):
@@ -183,8 +183,8 @@ def test_a_claim_is_an_event(ledger):
     claim(ledger, 1)
     told = [stored.event for stored in ledger.history("LMP-000001")]
     assert [(event.kind, event.mac, event.slot, event.details["again"]) for event in told] == [
-        (Kind.CLAIM, mac(1), "1-1.2", False),
-        (Kind.CLAIM, mac(1), None, True),
+        (EventKind.CLAIM, mac(1), "1-1.2", False),
+        (EventKind.CLAIM, mac(1), None, True),
     ]
 
 
@@ -277,7 +277,7 @@ class ClaimRules(RuleBasedStateMachine):
             return
         standing = self.ledger.find(serial)[0].standing
         outcome = Outcome.FAIL if state is State.FAILED else Outcome.PASS
-        event = Event(now(), Kind.STEP, serial=serial, mac=mac(board), state=state, outcome=outcome)
+        event = Event(now(), EventKind.STEP, serial=serial, mac=mac(board), state=state, outcome=outcome)
         if allowed(standing.state, state, flashed=standing.flashed_ts is not None):
             self.ledger.record(STATION, [event])
         else:

@@ -19,7 +19,7 @@ _CLAIM = """
 import sys
 from pathlib import Path
 sys.path.insert(0, {root!r})
-from rmfab.ledger.events import Event, Kind
+from rmfab.ledger.events import Event, EventKind
 from rmfab.ledger.states import State
 from rmfab.ledger.store import Ledger
 from tests.ledger.workshop import mac, now
@@ -29,7 +29,7 @@ sys.stdin.readline()
 for board in range({first}, {last}):
     serial = ledger.claim(mac(board), product="lamp", station={station!r}, ts=now()).identity.serial
     print(board, serial, flush=True)
-    ledger.record({station!r}, [Event(now(), Kind.STEP, serial=serial, step="flash", state=State.FLASHED)])
+    ledger.record({station!r}, [Event(now(), EventKind.STEP, serial=serial, step="flash", state=State.FLASHED)])
 """
 
 

@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from rmfab.errors import InputError
 from rmfab.ledger import schema
-from rmfab.ledger.events import Event, Kind, Outcome, normal_mac, timestamp
+from rmfab.ledger.events import Event, EventKind, Outcome, normal_mac, timestamp
 from rmfab.ledger.store import Ledger
 from tests.ledger.workshop import STATION, now
 
@@ -31,7 +31,7 @@ def test_times_are_utc_with_milliseconds():
 def test_other_times_are_refused(ts):
     """Only one spelling of a time enters the chain."""
     with pytest.raises(ValueError, match="time"):
-        Event(ts, Kind.STEP)
+        Event(ts, EventKind.STEP)
 
 
 @pytest.mark.parametrize("text", ["24:0A:C4:00:01:10", "24-0a-c4-00-01-10", " 24:0a:c4:00:01:10 "])
@@ -52,9 +52,16 @@ def test_a_stranger_can_verify_the_chain(tmp_path):
     ledger = Ledger.open(tmp_path / "l", create=True)
     said = [
         Event(
-            now(1), Kind.STEP, slot="1-1", step="boot", outcome=Outcome.FAIL, cause="panic", reason="Grüße", seconds=2
+            now(1),
+            EventKind.STEP,
+            slot="1-1",
+            step="boot",
+            outcome=Outcome.FAIL,
+            cause="panic",
+            reason="Grüße",
+            seconds=2,
         ),
-        Event(now(2), Kind.STEP, mac="24:0A:C4:00:01:10", details={"b": [1, 2.5, None], "a": "é"}),
+        Event(now(2), EventKind.STEP, mac="24:0A:C4:00:01:10", details={"b": [1, 2.5, None], "a": "é"}),
     ]
     ledger.record(STATION, said[:1])
     ledger.record(STATION, said[1:])
@@ -78,7 +85,7 @@ def test_whatever_a_console_says_is_stored(tmp_path_factory, reason, details):
     """Any reason and any JSON come back as they were, but for NUL and lone surrogates, which no database takes."""
     with Ledger.open(tmp_path_factory.mktemp("l") / "l", create=True) as ledger:
         raw = reason + "\udcff\0"
-        event = Event(now(), Kind.STEP, mac="24:0a:c4:00:01:10", reason=raw, details=details, seconds=1.23456)
+        event = Event(now(), EventKind.STEP, mac="24:0a:c4:00:01:10", reason=raw, details=details, seconds=1.23456)
         ledger.record(STATION, [event])
         (stored,) = ledger.history("24:0a:c4:00:01:10")
         assert stored.event == event
@@ -92,7 +99,7 @@ def test_stations_have_chains_of_their_own(tmp_path):
     """Each station counts from 1; the ledger's order runs through all of them."""
     ledger = Ledger.open(tmp_path / "l", create=True)
     for station in ("a", "b", "a"):
-        ledger.record(station, [Event(now(), Kind.STEP, mac="24:0a:c4:00:01:10")])
+        ledger.record(station, [Event(now(), EventKind.STEP, mac="24:0a:c4:00:01:10")])
     told = ledger.history("24:0a:c4:00:01:10")
     assert [(event.station, event.seq, event.order) for event in told] == [("a", 1, 1), ("b", 1, 2), ("a", 2, 3)]
 
@@ -101,4 +108,4 @@ def test_a_station_needs_a_plain_name(tmp_path):
     """A station's name becomes part of files and reports, so it is a safe one."""
     ledger = Ledger.open(tmp_path / "l", create=True)
     with pytest.raises(InputError):
-        ledger.record("../bench", [Event(now(), Kind.STEP)])
+        ledger.record("../bench", [Event(now(), EventKind.STEP)])

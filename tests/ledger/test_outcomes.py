@@ -3,7 +3,7 @@
 import pytest
 
 from rmfab.errors import InputError, IntegrityError
-from rmfab.ledger.events import Event, Kind, Outcome
+from rmfab.ledger.events import Event, EventKind, Outcome
 from rmfab.ledger.states import State
 from tests.ledger.workshop import STATION, fresh, mac, make, now, order, record
 
@@ -16,7 +16,7 @@ def ledger(tmp_path):
 
 
 def step(state=None, outcome=Outcome.PASS, **more):
-    return Event(now(1), Kind.STEP, serial="LMP-000001", state=state, outcome=outcome, **more)
+    return Event(now(1), EventKind.STEP, serial="LMP-000001", state=state, outcome=outcome, **more)
 
 
 def test_steps_move_the_unit(ledger):
@@ -25,7 +25,7 @@ def test_steps_move_the_unit(ledger):
         STATION,
         [
             step(State.FLASHED, step="flash", slot="1-1", seconds=6.1, details={"bytes": 1024}),
-            Event(now(2), Kind.UNIT, serial="LMP-000001", outcome=Outcome.PASS, state=State.VERIFIED),
+            Event(now(2), EventKind.UNIT, serial="LMP-000001", outcome=Outcome.PASS, state=State.VERIFIED),
         ],
     )
     identity = ledger.identity_by_mac(mac(1))
@@ -46,10 +46,10 @@ def test_all_events_of_a_call_or_none(ledger):
     """Where one event cannot be, none of them is written, nor any state."""
     before = ledger.history("LMP-000001"), ledger.counts()
     for bad, error in (
-        (Event(now(), Kind.STEP, serial="LMP-999999"), InputError),
+        (Event(now(), EventKind.STEP, serial="LMP-999999"), InputError),
         (step(State.FLASHED, mac=mac(2)), IntegrityError),
         (step(State.VOID), ValueError),
-        (Event(now(), Kind.CLAIM, serial="LMP-000002", mac=mac(1)), ValueError),
+        (Event(now(), EventKind.CLAIM, serial="LMP-000002", mac=mac(1)), ValueError),
     ):
         with pytest.raises(error):
             ledger.record(STATION, [step(State.FLASHED), bad])
@@ -58,7 +58,9 @@ def test_all_events_of_a_call_or_none(ledger):
 
 def test_events_of_no_unit_are_kept(ledger):
     """A board that was refused before it got an identity is found by its MAC."""
-    ledger.record(STATION, [Event(now(), Kind.STEP, mac=mac(9), step="detect", outcome=Outcome.FAIL, cause="chip")])
+    ledger.record(
+        STATION, [Event(now(), EventKind.STEP, mac=mac(9), step="detect", outcome=Outcome.FAIL, cause="chip")]
+    )
     (told,) = ledger.history(mac(9).upper().replace(":", "-"))
     assert (told.event.cause, told.event.serial) == ("chip", None)
 
@@ -69,7 +71,7 @@ def test_a_unit_is_voided_by_any_of_its_names(ledger, term):
     for _ in range(2):
         gone = ledger.void(term, reason="dropped", station=STATION, ts=now(3))
         assert (gone.serial, gone.state, gone.standing.reason) == ("LMP-000001", State.VOID, "dropped")
-    assert [told.event.kind for told in ledger.history("LMP-000001")] == [Kind.CLAIM, Kind.VOID]
+    assert [told.event.kind for told in ledger.history("LMP-000001")] == [EventKind.CLAIM, EventKind.VOID]
     assert ledger.identity_by_mac(mac(1)) is None
     assert [identity.serial for identity in ledger.find(mac(1))] == ["LMP-000001"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rmfab.errors import InputError
-from rmfab.ledger.events import Event, Kind, Outcome
+from rmfab.ledger.events import Event, EventKind, Outcome
 from rmfab.ledger.states import State
 from rmfab.ledger.store import Ledger
 from tests.ledger.workshop import fresh, mac, now
@@ -16,7 +16,7 @@ A, B, KEY = "a" * 64, "b" * 64, "c" * 64
 
 def accepted(digest: str, product: str = "lamp", seq: int = 1) -> Event:
     """That a release was accepted."""
-    return Event(TS, Kind.RELEASE, details={"product": product, "digest": digest, "seq": seq})
+    return Event(TS, EventKind.RELEASE, details={"product": product, "digest": digest, "seq": seq})
 
 
 def flashed(ledger: Ledger, mac: str, digest: str, outcome: Outcome = Outcome.PASS) -> str:
@@ -24,7 +24,7 @@ def flashed(ledger: Ledger, mac: str, digest: str, outcome: Outcome = Outcome.PA
     serial = ledger.claim(mac, product="lamp", station="bench", ts=TS).identity.serial
     state = State.FLASHED if outcome is Outcome.PASS else None
     details = {"release": {"digest": digest, "signers": [{"id": KEY, "name": "ci"}]}}
-    event = Event(TS, Kind.STEP, serial=serial, step="flash", outcome=outcome, state=state, details=details)
+    event = Event(TS, EventKind.STEP, serial=serial, step="flash", outcome=outcome, state=state, details=details)
     ledger.record("bench", [event])
     return serial
 
@@ -54,7 +54,7 @@ def test_only_acceptances_are_accepted(tmp_path):
     """No other event comes in by this door."""
     ledger = fresh(tmp_path, size=1)
     with pytest.raises(ValueError, match="only the acceptance"):
-        ledger.accept("bench", Event(TS, Kind.UNIT), after=None)
+        ledger.accept("bench", Event(TS, EventKind.UNIT), after=None)
 
 
 def test_units_by_release_and_by_signer(tmp_path):

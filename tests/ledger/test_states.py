@@ -3,14 +3,14 @@
 import pytest
 
 from rmfab.errors import InputError, IntegrityError
-from rmfab.ledger.events import Event, Kind, Outcome
+from rmfab.ledger.events import Event, EventKind, Outcome
 from rmfab.ledger.states import Standing, State, allowed, project
 from tests.ledger.workshop import mac, now
 
 LIVE = (State.CLAIMED, State.FLASHED, State.VERIFIED, State.FAILED)
 
 
-def said(state=None, kind=Kind.STEP, **more):
+def said(state=None, kind=EventKind.STEP, **more):
     return Event(now(), kind, serial="A", state=state, **more)
 
 
@@ -80,5 +80,5 @@ def test_labels_are_counted():
     """Printing a label is a fact beside the state, with the time of the last one."""
     standing = Standing()
     for second in (1, 2):
-        standing = project(standing, Event(now(second), Kind.LABEL, serial="A"))
+        standing = project(standing, Event(now(second), EventKind.LABEL, serial="A"))
     assert (standing.labelled_count, standing.labelled_ts, standing.state) == (2, now(2), State.GENERATED)

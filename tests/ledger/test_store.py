@@ -13,7 +13,7 @@ from sqlalchemy import event as sqlalchemy_event
 
 from rmfab.errors import InputError, IntegrityError, LedgerError
 from rmfab.ledger import sqlite
-from rmfab.ledger.events import Event, Kind
+from rmfab.ledger.events import Event, EventKind
 from rmfab.ledger.store import Ledger
 from tests.ledger.workshop import STATION, fill, fresh, mac, make, now, order
 
@@ -244,7 +244,7 @@ def test_threads_share_one_ledger(tmp_path):
         def slot(number):
             for turn in range(6):
                 identity = claim(ledger, number * 100 + turn).identity
-                ledger.record(STATION, [Event(now(), Kind.STEP, serial=identity.serial, step="flash")])
+                ledger.record(STATION, [Event(now(), EventKind.STEP, serial=identity.serial, step="flash")])
                 given.append(identity.serial)
 
         threads = [threading.Thread(target=slot, args=(number,)) for number in range(8)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from rmfab.identity.record import SealedRecord
+from rmfab.identity.sealed_record import SealedRecord
 from rmfab.ledger.batches import BatchOrder
 from rmfab.ledger.records import Batch
 from rmfab.ledger.store import Ledger

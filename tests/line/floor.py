@@ -22,11 +22,12 @@ from rmfab.commands.generate import generate
 from rmfab.identity.ca import CaKeyKind, CertificateAuthority
 from rmfab.ledger.store import Ledger
 from rmfab.line.station import Slot
-from rmfab.line.work import Probe, probe
+from rmfab.line.worker import Probe, probe
 from rmfab.product.vocabulary import Chip, Credentials
-from rmfab.virtual import BoardHandle, serving
+from rmfab.virtual import BoardHandle
+from rmfab.virtual.bench import serving
+from rmfab.virtual.build.build_folder import make_build_folder
 from rmfab.virtual.faults import FaultCall
-from rmfab.virtual.firmware import make_build_folder
 from rmfab.virtual.spec import BoardSpec
 from rmfab.workspace import Workspace, create_workspace, now, open_workspace
 

@@ -11,8 +11,8 @@ import pytest
 from rmfab.board.restart import Auto
 from rmfab.cli import COMMANDS, main
 from rmfab.line.doctor import Host, diagnose, examine
-from rmfab.line.station import JOINED, Link, Radio, Slot, Station
-from rmfab.product.loading import parse_product
+from rmfab.line.station import JOINED, Radio, Slot, SlotLink, Station
+from rmfab.product.product_file import parse_product
 
 GOOD = Host(
     platform="linux",
@@ -24,9 +24,9 @@ GOOD = Host(
     nmcli=True,
 )
 BENCH = Station("bench")
-AT_URL = Station("bench", (Slot("A1", Link("COM7", 921600, Auto()), "http://10.0.0.7"),))
+AT_URL = Station("bench", (Slot("A1", SlotLink("COM7", 921600, Auto()), "http://10.0.0.7"),))
 
-REMOTE = Station("bench", (Slot("A1", Link("rfc2217://10.0.0.8:4000", 921600, Auto()), "http://10.0.0.7"),))
+REMOTE = Station("bench", (Slot("A1", SlotLink("rfc2217://10.0.0.8:4000", 921600, Auto()), "http://10.0.0.7"),))
 
 
 def product(tmp_path, **changes):

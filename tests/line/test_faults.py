@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rmfab.product.vocabulary import Chip
-from rmfab.virtual.faults import Fault
+from rmfab.virtual.faults import BoardFault
 from rmfab.virtual.spec import BoardSpec
 from tests.line.floor import copied, found, serve, spec
 
@@ -61,7 +61,7 @@ def batch(tmp_path_factory):
 
 def test_every_fault_has_a_row():
     """No fault of the virtual board is left out (the one that kills the line has a test of its own)."""
-    assert {name.split("=")[0] for name in FAULTS} - {"healthy"} == {fault.value for fault in Fault} - {"kill-at"}
+    assert {name.split("=")[0] for name in FAULTS} - {"healthy"} == {fault.value for fault in BoardFault} - {"kill-at"}
 
 
 @pytest.mark.parametrize("name", FAULTS)

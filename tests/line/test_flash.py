@@ -7,11 +7,11 @@ import random
 import pytest
 
 from rmfab.nvs.packing import pack
-from rmfab.nvs.reader import read
-from rmfab.nvs.table import Entry, Kind, Namespace
+from rmfab.nvs.reader import read_image
+from rmfab.nvs.table import Entry, EntryKind, Namespace
 from rmfab.product.vocabulary import Chip, Credentials
 from rmfab.release.build_folder import read_build_folder
-from rmfab.virtual.spec import BoardSpec, Link
+from rmfab.virtual.spec import BoardSpec, PortKind
 from tests.line.floor import FCTRY, NVS, NVS_KEY, OTADATA, PHY, SECURE_CERT, copied, found, serve, spec
 
 SIZE = 4 << 20
@@ -30,7 +30,7 @@ def foreign_image(namespace="rmaker_creds", **values):
     """A factory image of somebody else's product."""
     given = {"node_id": b"NodeOfAnotherProduct", "random": bytes(range(64))} | values
     return pack(
-        [Namespace(namespace), *(Entry(namespace, key, Kind.BLOB, value) for key, value in given.items())], 0x6000
+        [Namespace(namespace), *(Entry(namespace, key, EntryKind.BLOB, value) for key, value in given.items())], 0x6000
     )
 
 
@@ -53,7 +53,7 @@ def test_happy_run(tmp_path, chip):
         ("detect", "claim", "flash", "readback", "boot", "identify", "provision", "reset"), "PASS"
     ) | {"label": "SKIP"}
     identity = factory.identity(said.unit["serial"])
-    image = read(flash[FCTRY : FCTRY + 0x6000])
+    image = read_image(flash[FCTRY : FCTRY + 0x6000])
     assert image.value("rmaker_creds", "node_id") == identity.node_id.encode()
     assert image.value("rmaker_creds", "random") == identity.random.reveal()
     release = read_build_folder(factory.root / "build")
@@ -74,7 +74,7 @@ class TestLeftovers:
     def result(cls, founded, tmp_path_factory):
         """Boards with one MAC each run in a ledger of their own, so that all get the same identity."""
         folder = tmp_path_factory.mktemp("leftovers")
-        wifi = pack([Namespace("nvs.net80211"), Entry("nvs.net80211", "sta.ssid", Kind.BLOB, b"bakery")], 0x6000)
+        wifi = pack([Namespace("nvs.net80211"), Entry("nvs.net80211", "sta.ssid", EntryKind.BLOB, b"bakery")], 0x6000)
         kinds = {
             "blank": ({}, True),
             "old nvs": ({NVS: wifi, OTADATA: b"\x01\0\0\0" + bytes(28)}, True),
@@ -86,7 +86,7 @@ class TestLeftovers:
         results = {}
         for number, (name, (pieces, blank)) in enumerate(kinds.items()):
             factory = copied(founded, folder / f"ws{number}")
-            board_spec = spec(flash_file=leftovers(folder / f"{number}.bin", pieces, blank), link=Link.SOCKET)
+            board_spec = spec(flash_file=leftovers(folder / f"{number}.bin", pieces, blank), link=PortKind.SOCKET)
             results[name] = flashed(factory, board_spec)
         return results
 
@@ -128,7 +128,7 @@ def test_further_partitions_to_blank(factory, tmp_path):
     """`[factory] erase` blanks what it names, and nothing else."""
     factory.edit('# erase = ["coredump"]', 'erase = ["phy_init", "reserved"]')
     path = leftovers(tmp_path / "flash.bin", {PHY: b"calibration", 0x3E0000: b"reserved", 0x200000: b"an old app"})
-    said, flash = flashed(factory, spec(flash_file=path, link=Link.SOCKET))
+    said, flash = flashed(factory, spec(flash_file=path, link=PortKind.SOCKET))
     assert said.code == 0
     assert flash[PHY : PHY + 0x1000] == b"\xff" * 0x1000
     assert flash[0x3E0000:FCTRY] == b"\xff" * 0x1A000
@@ -261,7 +261,7 @@ class TestClaiming:
             "console": "SKIP",
             "signature": "SKIP",
         }
-        image = read(flash[FCTRY : FCTRY + 0x6000])
+        image = read_image(flash[FCTRY : FCTRY + 0x6000])
         assert {entry.key for entry in image.entries if entry.namespace == "rmaker_creds"} == {
             "random",
             "sec2_salt",
@@ -343,7 +343,7 @@ def test_no_such_batch(factory):
     assert factory.run("/dev/not-there", extra=("--batch", "nope")).code == 3
 
 
-@pytest.mark.parametrize("link", [Link.RFC2217, Link.SOCKET])
+@pytest.mark.parametrize("link", [PortKind.RFC2217, PortKind.SOCKET])
 def test_board_that_is_busy(factory, link):
     """A port that somebody else holds is a station error, and the board beside it passes."""
     from rmfab.board.port import open_port
@@ -354,5 +354,5 @@ def test_board_that_is_busy(factory, link):
         held.close()
     outcomes = {unit["slot"]: (unit["outcome"], unit["class"]) for unit in said.units}
     assert outcomes[free.url] == ("PASS", None)
-    assert outcomes[busy.url] == ("ERROR", "port-busy" if link is Link.RFC2217 else "port-gone")
+    assert outcomes[busy.url] == ("ERROR", "port-busy" if link is PortKind.RFC2217 else "port-gone")
     assert said.code == 4

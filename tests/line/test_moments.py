@@ -6,10 +6,10 @@ import pytest
 
 from rmfab.board.esp.loader import Loader
 from rmfab.identity.sealing import create_station_key
-from rmfab.line import work
-from rmfab.line.happening import Step
+from rmfab.line import worker
+from rmfab.line.events import Step
 from rmfab.product.vocabulary import Chip
-from rmfab.virtual.spec import BoardSpec, Link, Strap
+from rmfab.virtual.spec import BoardSpec, PortKind, Strap
 from tests.line.floor import found, serve, spec
 from tests.line.proxy import GarblingProxy
 
@@ -18,14 +18,14 @@ STEPS = (Step.DETECT, Step.CLAIM, Step.FLASH, Step.READBACK, Step.BOOT, Step.IDE
 
 def before_step(monkeypatch, wanted, slot, deed):
     """Does *deed* right before *wanted* begins on *slot*."""
-    original = work.STEPS[wanted]
+    original = worker.STEPS[wanted]
 
     def step(unit):
         if unit.slot.name == slot:
             deed()
         return original(unit)
 
-    monkeypatch.setattr(work, "STEPS", {**work.STEPS, wanted: step})
+    monkeypatch.setattr(worker, "STEPS", {**worker.STEPS, wanted: step})
 
 
 @pytest.mark.parametrize("step", STEPS)
@@ -115,7 +115,7 @@ def test_lost_answers(factory, monkeypatch, lost, outcome):
 
 def test_port_without_reset_lines(factory, tmp_path):
     """A pseudo-terminal has no reset lines: the line says so, and what to write into station.toml."""
-    with serve([BoardSpec(Chip.ESP32C3, link=Link.PTY, strap=Strap.DOWNLOAD)], state=tmp_path) as (board,):
+    with serve([BoardSpec(Chip.ESP32C3, link=PortKind.PTY, strap=Strap.DOWNLOAD)], state=tmp_path) as (board,):
         said = factory.run(board.url)
         assert said.verdict == ("ERROR", "no-reset-lines")
         assert 'restart = "none"' in said.unit["reason"]
@@ -140,7 +140,7 @@ def test_own_usb(tmp_path, monkeypatch, chip, otg):
         return "24:0A:C4:1F:67:7D"
 
     monkeypatch.setattr("rmfab.line.proving.usb_number", number)
-    monkeypatch.setattr("rmfab.board.own_usb.usb_number", number)
+    monkeypatch.setattr("rmfab.board.native_usb.usb_number", number)
     if otg:
         monkeypatch.setattr("esptool.targets.esp32s3.ESP32S3ROM.uses_usb_otg", lambda _: True)
     with serve([spec(chip)]) as (board,):
@@ -153,7 +153,7 @@ def test_own_usb_that_comes_back_as_another_board(factory, monkeypatch):
     """Another USB number after the restart is another board: ERROR, and the unit is not blamed."""
     numbers = iter(["24:0A:C4:00:00:01", "24:0A:C4:00:00:02"])
     monkeypatch.setattr("rmfab.line.proving.usb_number", lambda _: next(numbers))
-    monkeypatch.setattr("rmfab.board.own_usb.returned.__defaults__", (lambda _: next(numbers),))
+    monkeypatch.setattr("rmfab.board.native_usb.returned.__defaults__", (lambda _: next(numbers),))
     with serve([spec()]) as (board,):
         said = factory.run(board.url)
     assert said.verdict == ("ERROR", "board-swapped")

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from rmfab.board.console import Console
 from rmfab.board.port import open_port
+from rmfab.board.unit_console import UnitConsole
 from rmfab.product.vocabulary import Chip
 from rmfab.release.release import open_release
-from rmfab.virtual.firmware import make_build_folder
+from rmfab.virtual.bench.serving import BoardHandle
+from rmfab.virtual.build.build_folder import make_build_folder
 from rmfab.virtual.network import FACTORY_NETWORK
-from rmfab.virtual.serving import BoardHandle
 from tests.line.floor import APP_SIZE, FCTRY, Factory, found, serve, spec
 from tests.line.test_release import rmfab
 from tests.ota.conftest import Papers, papers
@@ -81,7 +81,7 @@ def join(board: BoardHandle) -> None:
     """Brings the board into the factory network by its console, as a bench does."""
     port = open_port(board.url)
     try:
-        console = Console(port, board.url, lambda: None)
+        console = UnitConsole(port, board.url, lambda: None)
         console.send(f"wifi-prov {FACTORY_NETWORK.ssid} {FACTORY_NETWORK.password}")
         assert any("Waiting for User Node Association" in line for line in console.lines(DEADLINE)), console.text
     finally:

@@ -8,9 +8,9 @@ import socket
 
 import pytest
 
-from rmfab.nvs.reader import read
+from rmfab.nvs.reader import read_image
 from rmfab.product.vocabulary import Chip, Credentials, QrForm, Security
-from rmfab.virtual.network import FACTORY_NETWORK, Network
+from rmfab.virtual.network import FACTORY_NETWORK, AccessPoint
 from rmfab.virtual.spec import BoardSpec
 from tests.line.floor import FCTRY, NVS, UNITS, copied, found, ports, serve, spec
 from tests.line.process import line, read_until
@@ -27,7 +27,7 @@ def checks(said):
 
 def held_network(flash):
     """The Wi-Fi credentials in a flash's `nvs`, empty where it holds none."""
-    entries = read(flash[NVS : NVS + 0x6000]).entries
+    entries = read_image(flash[NVS : NVS + 0x6000]).entries
     told = [e.value for e in entries if e.key in ("sta.ssid", "sta.pswd") and isinstance(e.value, bytes)]
     return [value for value in told if value.strip(b"\0\xff")]
 
@@ -218,7 +218,7 @@ class TestScan:
         """The RSSI is a measurement with its limits, also where it fails; MARGINAL passes the unit."""
         factory = copied(founded, tmp_path / "ws")
         factory.edit(*SCAN[0])
-        with serve([spec(networks=(Network(FACTORY_NETWORK.ssid, rssi), Network("Canteen", -40)))]) as (board,):
+        with serve([spec(networks=(AccessPoint(FACTORY_NETWORK.ssid, rssi), AccessPoint("Canteen", -40)))]) as (board,):
             said = factory.run(board.url)
         step = said.step("provision")
         assert (step["outcome"], said.code) == (outcome, code), step["reason"]
@@ -230,7 +230,7 @@ class TestScan:
     def test_not_heard(self, factory):
         """A network that the unit does not hear fails it, with the limits beside it."""
         factory.edit(*SCAN[0])
-        with serve([spec(networks=(Network("Canteen", -40),))]) as (board,):
+        with serve([spec(networks=(AccessPoint("Canteen", -40),))]) as (board,):
             said = factory.run(board.url)
         assert said.verdict == ("FAIL", "not-heard")
         assert said.step("provision")["measurements"]["rssi_limits"] == [-80, -70]

@@ -9,11 +9,11 @@ import pytest
 
 from rmfab.board.esp.loader import Loader
 from rmfab.nvs.packing import pack
-from rmfab.nvs.reader import read
-from rmfab.nvs.table import Entry, Kind, Namespace
+from rmfab.nvs.reader import read_image
+from rmfab.nvs.table import Entry, EntryKind, Namespace
 from rmfab.product.vocabulary import Chip, Credentials
 from rmfab.virtual.network import FACTORY_NETWORK
-from rmfab.virtual.spec import BoardSpec, Link
+from rmfab.virtual.spec import BoardSpec, PortKind
 from tests.line.floor import FCTRY, NVS, NVS_KEY, OTADATA, PHY, SECURE_CERT, copied, found, serve, spec
 from tests.line.zygote import Zygote
 
@@ -22,8 +22,8 @@ WIFI = "nvs.net80211"
 OWNER = pack(
     [
         Namespace(WIFI),
-        Entry(WIFI, "sta.ssid", Kind.BLOB, (6).to_bytes(4, "little") + b"bakery".ljust(32, b"\0")),
-        Entry(WIFI, "sta.pswd", Kind.BLOB, b"croissant".ljust(65, b"\0")),
+        Entry(WIFI, "sta.ssid", EntryKind.BLOB, (6).to_bytes(4, "little") + b"bakery".ljust(32, b"\0")),
+        Entry(WIFI, "sta.pswd", EntryKind.BLOB, b"croissant".ljust(65, b"\0")),
     ],
     SIZE,
 )
@@ -31,7 +31,7 @@ OWNER = pack(
 
 def station_keys(flash):
     """The Wi-Fi credentials in `nvs`."""
-    told = [e.value for e in read(flash[NVS : NVS + SIZE]).entries if e.key in ("sta.ssid", "sta.pswd")]
+    told = [e.value for e in read_image(flash[NVS : NVS + SIZE]).entries if e.key in ("sta.ssid", "sta.pswd")]
     return [value for value in told if isinstance(value, bytes) and value.strip(b"\0\xff")]
 
 
@@ -127,16 +127,16 @@ class TestReset:
         with serve([one]) as (board,):
             assert factory.run(board.url).code == 0
         flash = one.flash_file.read_bytes()
-        held = [e for e in read(flash[FCTRY : FCTRY + SIZE]).entries if e.namespace == "rmaker_creds"]
-        entries = [Entry("rmaker_creds", e.key, Kind.BLOB, e.value) for e in held]
-        made = Entry("rmaker_creds", "node_id", Kind.BLOB, b"NodeThatClaimingMade")
+        held = [e for e in read_image(flash[FCTRY : FCTRY + SIZE]).entries if e.namespace == "rmaker_creds"]
+        entries = [Entry("rmaker_creds", e.key, EntryKind.BLOB, e.value) for e in held]
+        made = Entry("rmaker_creds", "node_id", EntryKind.BLOB, b"NodeThatClaimingMade")
         claimed = pack([Namespace("rmaker_creds"), *entries, made], SIZE)
         patched(one.flash_file, **{f"at_{FCTRY}": claimed})
         with serve([one]) as (board,):
             said = factory.run(board.url, command="reset")
         assert said.code == 0, said.unit["reason"]
         assert one.flash_file.read_bytes()[FCTRY : FCTRY + SIZE] == claimed
-        stranger = pack([Namespace("rmaker_creds"), Entry("rmaker_creds", "random", Kind.BLOB, bytes(64))], SIZE)
+        stranger = pack([Namespace("rmaker_creds"), Entry("rmaker_creds", "random", EntryKind.BLOB, bytes(64))], SIZE)
         patched(one.flash_file, **{f"at_{FCTRY}": stranger})
         with serve([one]) as (board,):
             assert factory.run(board.url, command="reset").verdict == ("FAIL", "factory-changed")
@@ -167,7 +167,7 @@ class TestReset:
 
     def test_unwired_slot(self, factory):
         """Where nothing can bring the board into its loader, there is nothing to do."""
-        with serve([BoardSpec(Chip.ESP32C3, link=Link.SOCKET)]) as (board,):
+        with serve([BoardSpec(Chip.ESP32C3, link=PortKind.SOCKET)]) as (board,):
             said = factory.run(board.url, command="reset")
         assert said.steps() == {"reset": "SKIP"}
 

@@ -8,12 +8,12 @@ import pytest
 
 from rmfab.product.vocabulary import Chip, DownloadMode
 from rmfab.release.release import open_release
-from rmfab.release.secure_boot import Scheme
+from rmfab.release.signature_blocks import BlockScheme
 from tests.line.floor import copied, found, found_empty, interrupting, looked_at, serve, spec
-from tests.release.test_secure_boot import KEYS, signed
+from tests.release.test_signature_blocks import KEYS, signed
 
 CHIP = Chip.ESP32C6
-KEY = KEYS[Scheme.ECDSA_P256]
+KEY = KEYS[BlockScheme.ECDSA_P256]
 
 
 def sign_build(build, key):
@@ -65,7 +65,7 @@ def test_a_release_of_another_key_is_not_written(plant):
 
 @pytest.mark.parametrize(
     ("chip", "scheme"),
-    [(CHIP, Scheme.ECDSA_P256), (Chip.ESP32S3, Scheme.RSA_3072), (Chip.ESP32, Scheme.RSA_3072)],
+    [(CHIP, BlockScheme.ECDSA_P256), (Chip.ESP32S3, BlockScheme.RSA_3072), (Chip.ESP32, BlockScheme.RSA_3072)],
     ids=lambda value: value.value,
 )
 def test_the_boards_own_key_passes_every_step(tmp_path, chip, scheme):
@@ -201,7 +201,7 @@ def test_signed_images_of_a_build_without_secure_boot_are_no_news(plant):
 
 @pytest.mark.parametrize(
     ("scheme", "cause"),
-    [(Scheme.RSA_3072, "secure-boot-loader"), (Scheme.ECDSA_P256, "secure-boot-scheme")],
+    [(BlockScheme.RSA_3072, "secure-boot-loader"), (BlockScheme.ECDSA_P256, "secure-boot-scheme")],
     ids=lambda value: getattr(value, "value", ""),
 )
 def test_what_an_esp32c3_cannot_do_is_refused(tmp_path, scheme, cause):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rmfab.board.esp.loader import Link
+from rmfab.board.esp.loader import SlotLink
 from rmfab.board.restart import Auto, FixtureCommand, Unwired
 from rmfab.errors import ComplaintsError, InputError
 from rmfab.line.station import JOINED, NMCLI, Radio, Slot, Station, host_station, load_station, slots_for
@@ -49,11 +49,11 @@ def test_slots(tmp_path):
     station = load(tmp_path, GOOD)
     assert station.name == "bench-1"
     assert station.slots == (
-        Slot("A1", Link("/dev/serial/by-path/pci-0000:00:14.0-usb-0:2:1.0-port0", 921600, Auto())),
-        Slot("A2", Link("rfc2217://bench:4001", 460800, Unwired())),
+        Slot("A1", SlotLink("/dev/serial/by-path/pci-0000:00:14.0-usb-0:2:1.0-port0", 921600, Auto())),
+        Slot("A2", SlotLink("rfc2217://bench:4001", 460800, Unwired())),
         Slot(
             "A3",
-            Link("COM7", 921600, FixtureCommand(("fixture", "--slot", "3", "--mode={mode}"))),
+            SlotLink("COM7", 921600, FixtureCommand(("fixture", "--slot", "3", "--mode={mode}"))),
             "http://10.0.0.7:8080",
         ),
     )
@@ -149,8 +149,8 @@ class TestSlotsFor:
     def test_lone_ports(self):
         """A port without a station.toml restarts by its lines; a raw socket has none, and no baud of its own."""
         lone, raw = slots_for(("/dev/ttyUSB0", "socket://qemu:5555"), Station("host"), None)
-        assert lone == Slot("/dev/ttyUSB0", Link("/dev/ttyUSB0", 921600, Auto()))
-        assert raw == Slot("socket://qemu:5555", Link("socket://qemu:5555", 115200, Unwired()))
+        assert lone == Slot("/dev/ttyUSB0", SlotLink("/dev/ttyUSB0", 921600, Auto()))
+        assert raw == Slot("socket://qemu:5555", SlotLink("socket://qemu:5555", 115200, Unwired()))
 
     @pytest.mark.parametrize("ports", [("A1", "A1"), ("A2", "rfc2217://bench:4001"), ("COM9", "COM9")])
     def test_twice(self, station, ports):

@@ -9,11 +9,11 @@ import threading
 import pytest
 
 from rmfab.product.vocabulary import Chip
-from rmfab.virtual.spec import BoardSpec, Link, Strap
+from rmfab.virtual.spec import BoardSpec, PortKind, Strap
 from tests.line.floor import FCTRY, UNITS, copied, found, serve, spec
 from tests.line.proxy import GarblingProxy
 
-SOCKET_RUN = {"link": Link.SOCKET, "strap": Strap.RUN}
+SOCKET_RUN = {"link": PortKind.SOCKET, "strap": Strap.RUN}
 
 
 def station(factory, port, restart, baud=921600):
@@ -120,7 +120,7 @@ class TestSocket:
 
     def test_flash_leaves_the_board_in_its_loader(self, factory):
         """A board that waits in its loader is flashed and stays there."""
-        with serve([BoardSpec(Chip.ESP32C3, link=Link.SOCKET)]) as (board,):
+        with serve([BoardSpec(Chip.ESP32C3, link=PortKind.SOCKET)]) as (board,):
             said = factory.run(board.url, command="flash")
             state = board.state()
             again = factory.run(board.url, command="flash")
@@ -217,7 +217,7 @@ class TestFixture:
         """The whole line through a fixture, by the slot's name."""
         script = tmp_path / "fixture.py"
         script.write_text(FIXTURE)
-        with serve([BoardSpec(Chip.ESP32C3, link=Link.PTY, strap=Strap.RUN)], state=tmp_path) as (board,):
+        with serve([BoardSpec(Chip.ESP32C3, link=PortKind.PTY, strap=Strap.RUN)], state=tmp_path) as (board,):
             words = [sys.executable, str(script), *board.address.split(":"), "{mode}"]
             station(factory, board.url, json.dumps(words))
             said = factory.run("A1")
@@ -227,7 +227,7 @@ class TestFixture:
 
     def test_failing_command(self, factory, tmp_path):
         """A fixture that fails is a station error with its last word."""
-        with serve([BoardSpec(Chip.ESP32C3, link=Link.PTY)], state=tmp_path) as (board,):
+        with serve([BoardSpec(Chip.ESP32C3, link=PortKind.PTY)], state=tmp_path) as (board,):
             station(factory, board.url, json.dumps([sys.executable, "-c", "import sys; sys.exit('no air')", "{mode}"]))
             said = factory.run()
         assert (said.code, said.verdict) == (4, ("ERROR", "fixture"))

@@ -102,7 +102,7 @@ def _live(reader: int) -> None:
 def serve() -> None:
     """The zygote's own life: imports, then forks as it is told to."""
     import rmfab.commands.run
-    import rmfab.identity.generate
+    import rmfab.identity.make_identities
     import rmfab.ledger.store
     import rmfab.line.floor
     import rmfab.release.bundle

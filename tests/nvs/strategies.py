@@ -6,16 +6,16 @@ import string
 
 from hypothesis import strategies as st
 
-from rmfab.nvs.table import Entry, Kind
+from rmfab.nvs.table import Entry, EntryKind
 
 NAMES = st.text(string.ascii_letters + string.digits + "_.-", min_size=1, max_size=15)
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=120)
 
 
-def _value(kind: Kind, blob: int) -> st.SearchStrategy[int | str | bytes]:
-    if kind is Kind.STRING:
+def _value(kind: EntryKind, blob: int) -> st.SearchStrategy[int | str | bytes]:
+    if kind is EntryKind.STRING:
         return TEXTS
-    if kind is Kind.BLOB:
+    if kind is EntryKind.BLOB:
         return st.binary(max_size=64) | st.integers(0, blob).map(lambda size: bytes(i * 7 & 255 for i in range(size)))
     return st.integers(kind.lowest, kind.highest)
 
@@ -27,6 +27,6 @@ def tables(draw: st.DrawFn, blob: int = 9000) -> list[Entry]:
     names = st.tuples(st.sampled_from(spaces), NAMES)
     entries = []
     for namespace, key in draw(st.lists(names, max_size=40, unique=True)):
-        kind = draw(st.sampled_from(Kind))
+        kind = draw(st.sampled_from(EntryKind))
         entries.append(Entry(namespace, key, kind, draw(_value(kind, blob))))
     return entries

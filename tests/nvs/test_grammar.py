@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from rmfab.errors import ComplaintsError, InputError
-from rmfab.nvs.cells import RowEncoder
+from rmfab.nvs.csv_dialect import MAX_COMPLAINTS
+from rmfab.nvs.encoding import RowEncoder
 from rmfab.nvs.grammar import Column, Encoding, Source, parse_config, read_values
-from rmfab.nvs.sheet import MAX_COMPLAINTS
-from rmfab.nvs.table import Entry, Kind, Namespace
+from rmfab.nvs.table import Entry, EntryKind, Namespace
 
 CONFIG = "ns,namespace,\nid,data,string\nn,data,u8\n"
 
@@ -164,8 +164,8 @@ def test_missing_files(folder):
 def test_values_dialects(folder, text):
     """Values mean the same in every dialect and any order of columns."""
     assert entries_of(CONFIG, text) == [
-        [Entry("ns", "id", Kind.STRING, "x"), Entry("ns", "n", Kind.U8, 1)],
-        [Entry("ns", "id", Kind.STRING, "y"), Entry("ns", "n", Kind.U8, 2)],
+        [Entry("ns", "id", EntryKind.STRING, "x"), Entry("ns", "n", EntryKind.U8, 1)],
+        [Entry("ns", "id", EntryKind.STRING, "y"), Entry("ns", "n", EntryKind.U8, 2)],
     ]
 
 

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from rmfab.errors import InputError
 from rmfab.nvs import mass_mfg
-from rmfab.nvs.mass_mfg import Numbering, Progress, Stage
-from rmfab.nvs.reader import read
+from rmfab.nvs.mass_mfg import MassMfgStage, Numbering, Progress
+from rmfab.nvs.reader import read_image
 from rmfab.nvs.table import PageVersion
 
 CONFIG = "ns,namespace,\nid,data,string\nn,data,u16\nfixed,data,i32,REPEAT\n"
@@ -55,9 +55,9 @@ def test_files_and_progress(folder):
     """Each row becomes a csv and a bin, named by its number; progress counts rows of both stages."""
     progress = run()
     assert names() == [f"{kind}/Fan-{n}.{kind}" for kind in ("bin", "csv") for n in (1, 2, 3)]
-    assert progress[-1] == Progress(Stage.WRITE, 3, 3)
-    assert Progress(Stage.CHECK, 3, None) in progress
-    image = read(Path("out/bin/Fan-2.bin").read_bytes())
+    assert progress[-1] == Progress(MassMfgStage.WRITE, 3, 3)
+    assert Progress(MassMfgStage.CHECK, 3, None) in progress
+    image = read_image(Path("out/bin/Fan-2.bin").read_bytes())
     assert (image.value("ns", "id"), image.value("ns", "n"), image.value("ns", "fixed")) == ("y", 2, -5)
 
 
@@ -191,7 +191,7 @@ def test_different_file_is_refused_without_force(folder):
         run()
     assert Path("out/bin/Fan-2.bin").read_bytes() == b"other"
     run(force=True)
-    assert read(Path("out/bin/Fan-2.bin").read_bytes()).value("ns", "id") == "y"
+    assert read_image(Path("out/bin/Fan-2.bin").read_bytes()).value("ns", "id") == "y"
     assert not [name for name in names() if ".tmp" in name]
 
 
@@ -208,7 +208,7 @@ def test_parallel_equals_inline(folder, monkeypatch):
     values = "serial,id,n,fixed\n" + "".join(f"A-{n},x{n},{n},{7 if not n else ''}\n" for n in range(150))
     run(values=values, out="one", workers=1, fileid="serial")
     progress = run(values=values, out="two", workers=2, fileid="serial")
-    assert progress[-1] == Progress(Stage.WRITE, 150, 150)
+    assert progress[-1] == Progress(MassMfgStage.WRITE, 150, 150)
     assert names("one") == names("two")
     assert all(Path("one", name).read_bytes() == Path("two", name).read_bytes() for name in names("one"))
 
@@ -325,7 +325,7 @@ def test_sample_of_every_kind_of_file(folder):
     values = "id,dummyU8Key,dummyI32Key,binFileKey\n\n1,127,-2147483648,multi\n\n2,126,,multi\n"
     run(config, values, 0x6000, fileid="id")
     for number, small in (("1", 127), ("2", 126)):
-        image = read(Path(f"out/bin/Fan-{number}.bin").read_bytes())
+        image = read_image(Path(f"out/bin/Fan-{number}.bin").read_bytes())
         assert image.value("dummyNamespace", "dummyU8Key") == small
         assert image.value("dummyNamespace", "dummyI32Key") == -(2**31)
         assert image.value("dummyNamespace", "binFileKey") == Path("multi").read_bytes()

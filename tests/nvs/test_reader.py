@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from rmfab.errors import InputError
 from rmfab.nvs.packing import pack
-from rmfab.nvs.reader import Image, Severity, read
-from rmfab.nvs.table import Entry, Kind, PageState, PageVersion
+from rmfab.nvs.reader import Image, Severity, read_image
+from rmfab.nvs.table import Entry, EntryKind, PageState, PageVersion
 
 from .handmade import ACTIVE, BLANK, FREEING, FULL, HandPage, image
 
@@ -30,12 +30,12 @@ def test_sizes():
     """Only a size that is no multiple of a page is refused."""
     for size in (0, 1, 4095, 4097):
         with pytest.raises(InputError):
-            read(bytes(size))
+            read_image(bytes(size))
 
 
 def test_blank_image():
     """A blank partition has no entries and no findings."""
-    decoded = read(BLANK * 6)
+    decoded = read_image(BLANK * 6)
     assert (decoded.entries, decoded.findings) == ((), ())
     assert {summary.state for summary in decoded.pages} == {PageState.UNINITIALIZED}
 
@@ -48,7 +48,7 @@ def test_sound_image_by_hand():
     made.long(1, 0x21, b"text", b"h\xc3\xa9\0")
     made.long(1, 0x42, b"blob", b"x" * 40, chunk=0)
     made.index(1, b"blob", 40, 1)
-    decoded = read(image(made, BLANK, BLANK))
+    decoded = read_image(image(made, BLANK, BLANK))
     assert decoded.findings == ()
     assert [(entry.key, entry.value) for entry in decoded.entries] == [
         ("i16", -5),
@@ -68,14 +68,14 @@ def test_blob_over_pages(start):
     first.long(1, 0x42, b"blob", b"a" * 100, chunk=start)
     second.long(1, 0x42, b"blob", b"b" * 50, chunk=start + 1)
     second.index(1, b"blob", 150, 2, start)
-    assert read(image(second, first, BLANK)).value("ns", "blob") == b"a" * 100 + b"b" * 50
+    assert read_image(image(second, first, BLANK)).value("ns", "blob") == b"a" * 100 + b"b" * 50
 
 
 def test_version_1_blob():
     """Blobs of version 1 pages are read."""
     made = page(version=0xFF)
     made.long(1, 0x41, b"old", b"y" * 70)
-    decoded = read(image(made, BLANK, BLANK))
+    decoded = read_image(image(made, BLANK, BLANK))
     assert decoded.value("ns", "old") == b"y" * 70
     assert decoded.pages[0].version == 1
 
@@ -85,7 +85,7 @@ def test_erased_entries_are_skipped():
     made = page()
     made.mark(made.u8(1, b"gone", 7), 0b00)
     made.u8(1, b"here", 8)
-    decoded = read(image(made, BLANK, BLANK))
+    decoded = read_image(image(made, BLANK, BLANK))
     assert [entry.key for entry in decoded.entries] == ["here"]
     assert decoded.pages[0].erased == 1
     assert decoded.findings == ()
@@ -96,7 +96,7 @@ def test_page_order_is_by_sequence():
     old, new = page(3, FULL), page(4, named=False)
     old.u8(1, b"k", 1)
     new.u8(1, b"other", 2)
-    assert [entry.key for entry in read(image(new, old, BLANK)).entries] == ["k", "other"]
+    assert [entry.key for entry in read_image(image(new, old, BLANK)).entries] == ["k", "other"]
 
 
 def test_newest_item_replaces_the_older():
@@ -104,7 +104,7 @@ def test_newest_item_replaces_the_older():
     old, new = page(0, FULL), page(1, named=False)
     old.u8(1, b"k", 1)
     new.u8(1, b"k", 2)
-    decoded = read(image(old, new, BLANK))
+    decoded = read_image(image(old, new, BLANK))
     assert decoded.value("ns", "k") == 2
     assert kinds(decoded) == ["superseded"]
     assert decoded.sound
@@ -117,7 +117,7 @@ def test_stale_page():
         new.u8(1, key, 1)
         stale.u8(1, key, 2)
     stale.u8(1, b"z", 3)
-    decoded = read(image(new, stale, BLANK))
+    decoded = read_image(image(new, stale, BLANK))
     assert decoded.value("ns", "k") == 1
     assert {"active-page", "stale-page", "duplicate-item", "duplicate-namespace"} <= set(kinds(decoded))
     assert not decoded.sound
@@ -125,7 +125,7 @@ def test_stale_page():
 
 def test_equal_sequence_numbers():
     """Two pages with one sequence number are an error."""
-    assert "stale-page" in kinds(read(image(page(5), page(5, named=False), BLANK)))
+    assert "stale-page" in kinds(read_image(image(page(5), page(5, named=False), BLANK)))
 
 
 def test_page_that_was_being_freed():
@@ -133,7 +133,7 @@ def test_page_that_was_being_freed():
     freeing, copy = page(0, FREEING), page(1, named=False)
     freeing.u8(1, b"k", 1)
     copy.u8(1, b"half", 2)
-    decoded = read(image(freeing, copy, BLANK))
+    decoded = read_image(image(freeing, copy, BLANK))
     assert [entry.key for entry in decoded.entries] == ["k"]
     assert kinds(decoded)[-1] == "freeing-page"
 
@@ -143,7 +143,7 @@ def test_same_key_twice_on_the_active_page():
     made = page()
     made.u8(1, b"k", 1)
     made.u8(1, b"k", 2)
-    decoded = read(image(made, BLANK, BLANK))
+    decoded = read_image(image(made, BLANK, BLANK))
     assert decoded.value("ns", "k") == 2
     assert kinds(decoded) == ["duplicate-item"]
 
@@ -154,7 +154,7 @@ def test_same_key_twice_on_a_full_page():
     made.u8(1, b"k", 1)
     made.u8(1, b"k", 2)
     last.u8(1, b"x", 1)
-    decoded = read(image(made, last, BLANK))
+    decoded = read_image(image(made, last, BLANK))
     assert decoded.value("ns", "k") == 1
     assert kinds(decoded) == ["duplicate-item"]
 
@@ -294,7 +294,7 @@ def test_damage_is_named(damage, kind, severity):
     made = page()
     made.u8(1, b"first", 1)
     damage(made)
-    finding = next(finding for finding in read(image(made, BLANK, BLANK)).findings if finding.kind == kind)
+    finding = next(finding for finding in read_image(image(made, BLANK, BLANK)).findings if finding.kind == kind)
     assert finding.severity is Severity(severity)
     assert finding.page == 0
     assert str(finding).startswith("page 0")
@@ -302,12 +302,12 @@ def test_damage_is_named(damage, kind, severity):
 
 def test_no_free_page():
     """Without a free page firmware refuses the partition; small ones can still be read."""
-    refused = read(image(page(0, FULL), page(1, FULL, named=False), page(2, named=False)))
+    refused = read_image(image(page(0, FULL), page(1, FULL, named=False), page(2, named=False)))
     assert kinds(refused) == ["no-free-page"]
     assert not refused.mountable
     small = page()
     small.u8(1, b"k", 1)
-    readable = read(image(small))
+    readable = read_image(image(small))
     assert readable.mountable
     assert readable.sound
     assert readable.value("ns", "k") == 1
@@ -317,7 +317,7 @@ def test_unmountable_image_gives_no_values():
     """Where firmware refuses the partition, no value is read, though its entries can be shown."""
     made, strange = page(0, FULL), HandPage(1, ACTIVE, 0xFD)
     made.u8(1, b"k", 1)
-    decoded = read(image(made, strange, BLANK))
+    decoded = read_image(image(made, strange, BLANK))
     assert decoded.entries
     assert not decoded.mountable
     assert decoded.value("ns", "k") is None
@@ -325,10 +325,10 @@ def test_unmountable_image_gives_no_values():
 
 def test_wrong_chunk_data_loses_the_blob():
     """A blob with a damaged chunk is not there, and the chunk is named."""
-    entries = [Entry("a", "b", Kind.BLOB, b"z" * 64)]
+    entries = [Entry("a", "b", EntryKind.BLOB, b"z" * 64)]
     damaged = bytearray(pack(entries, 0x3000))
     damaged[64 + 64 + 5] ^= 0x10
-    decoded = read(bytes(damaged))
+    decoded = read_image(bytes(damaged))
     assert decoded.entries == ()
     assert kinds(decoded) == ["data-crc"]
 
@@ -340,7 +340,7 @@ def test_namespace_without_a_reachable_index():
     second.u8(0, b"ns", 2)
     second.u8(2, b"k", 5)
     second.u8(2, b"last", 5)
-    decoded = read(image(made, second, BLANK))
+    decoded = read_image(image(made, second, BLANK))
     assert decoded.value("ns", "k") == 1
     assert {"duplicate-namespace", "no-namespace"} <= set(kinds(decoded))
 
@@ -351,15 +351,15 @@ def test_arbitrary_bytes(head, pages, rng):
     """No bytes whatsoever make the reader fall over."""
     noise = bytes(rng.getrandbits(8) for _ in range(200))
     body = (head + noise * 100)[: pages * 4096].ljust(pages * 4096, b"\xff")
-    read(body)
+    read_image(body)
 
 
 SOUND = pack(
     [
-        Entry("creds", "id", Kind.BLOB, b"node"),
-        Entry("creds", "cert", Kind.BLOB, bytes(range(256)) * 20),
-        Entry("creds", "n", Kind.I32, -1),
-        Entry("other", "text", Kind.STRING, "hello"),
+        Entry("creds", "id", EntryKind.BLOB, b"node"),
+        Entry("creds", "cert", EntryKind.BLOB, bytes(range(256)) * 20),
+        Entry("creds", "n", EntryKind.I32, -1),
+        Entry("other", "text", EntryKind.STRING, "hello"),
     ],
     0x5000,
 )
@@ -386,8 +386,8 @@ def test_mutated_images(mutations, seed):
             data[place:end] = rng.randbytes(end - place)
         else:
             data[place:end] = (b"\0" if how == "zero" else b"\xff") * (end - place)
-    decoded = read(bytes(data))
-    sound = {(entry.namespace, entry.key): entry.value for entry in read(SOUND).entries}
+    decoded = read_image(bytes(data))
+    sound = {(entry.namespace, entry.key): entry.value for entry in read_image(SOUND).entries}
     for entry in decoded.entries:
         assert sound.get((entry.namespace, entry.key)) == entry.value
 
@@ -404,13 +404,13 @@ def test_mutated_entries_with_right_crc(kind, entry, index, state):
         made.put(entry[0], types[kind], entry[8:24], entry[24:32], span=entry[2], chunk=entry[3])
         for before in range(made.used):
             made.mark(before, 0b10)
-    read(image(made, BLANK, BLANK))
+    read_image(image(made, BLANK, BLANK))
 
 
 @pytest.mark.parametrize("version", PageVersion)
 def test_packed_pages_are_summarised(version):
     """The summary tells versions, states and how full pages are."""
-    packed = read(pack([Entry("a", f"k{number}", Kind.U8, 1) for number in range(130)], 0x5000, version))
+    packed = read_image(pack([Entry("a", f"k{number}", EntryKind.U8, 1) for number in range(130)], 0x5000, version))
     assert [summary.written for summary in packed.pages] == [126, 5, 0, 0, 0]
     assert [summary.state for summary in packed.pages[:2]] == [PageState.FULL, PageState.ACTIVE]
     assert packed.pages[0].version == (2 if version is PageVersion.V2 else 1)

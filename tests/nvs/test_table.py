@@ -3,9 +3,9 @@
 import pytest
 
 from rmfab.errors import InputError
-from rmfab.nvs.table import Entry, Kind, Namespace
+from rmfab.nvs.table import Entry, EntryKind, Namespace
 
-INTEGERS = [kind for kind in Kind if kind.width]
+INTEGERS = [kind for kind in EntryKind if kind.width]
 
 
 @pytest.mark.parametrize("kind", INTEGERS)
@@ -20,7 +20,7 @@ def test_integer_limits(kind):
 
 @pytest.mark.parametrize(
     ("kind", "lowest", "highest"),
-    [(Kind.U8, 0, 255), (Kind.I8, -128, 127), (Kind.I16, -32768, 32767), (Kind.U64, 0, 2**64 - 1)],
+    [(EntryKind.U8, 0, 255), (EntryKind.I8, -128, 127), (EntryKind.I16, -32768, 32767), (EntryKind.U64, 0, 2**64 - 1)],
 )
 def test_ranges_are_those_of_c(kind, lowest, highest):
     """The ranges are those of the C types."""
@@ -31,32 +31,32 @@ def test_ranges_are_those_of_c(kind, lowest, highest):
 def test_names(name):
     """Keys and namespaces are 1 to 15 printable ASCII characters."""
     with pytest.raises(InputError):
-        Entry(name, "k", Kind.U8, 1)
+        Entry(name, "k", EntryKind.U8, 1)
     with pytest.raises(InputError):
-        Entry("n", name, Kind.U8, 1)
+        Entry("n", name, EntryKind.U8, 1)
     with pytest.raises(InputError):
         Namespace(name)
 
 
 def test_fifteen_characters_fit():
     """The longest name has 15 characters."""
-    assert Entry("n" * 15, "k" * 15, Kind.U8, 1).key == "k" * 15
+    assert Entry("n" * 15, "k" * 15, EntryKind.U8, 1).key == "k" * 15
 
 
 @pytest.mark.parametrize(
     ("kind", "value"),
     [
-        (Kind.U8, "1"),
-        (Kind.U8, True),
-        (Kind.U8, b"1"),
-        (Kind.STRING, b"text"),
-        (Kind.STRING, 1),
-        (Kind.STRING, "a\0b"),
-        (Kind.STRING, "\ud800"),
-        (Kind.STRING, "x" * 4000),
-        (Kind.STRING, "ä" * 2000),
-        (Kind.BLOB, "text"),
-        (Kind.BLOB, 5),
+        (EntryKind.U8, "1"),
+        (EntryKind.U8, True),
+        (EntryKind.U8, b"1"),
+        (EntryKind.STRING, b"text"),
+        (EntryKind.STRING, 1),
+        (EntryKind.STRING, "a\0b"),
+        (EntryKind.STRING, "\ud800"),
+        (EntryKind.STRING, "x" * 4000),
+        (EntryKind.STRING, "ä" * 2000),
+        (EntryKind.BLOB, "text"),
+        (EntryKind.BLOB, 5),
     ],
 )
 def test_values_match_their_kind(kind, value):
@@ -67,11 +67,11 @@ def test_values_match_their_kind(kind, value):
 
 def test_repr_hides_the_value():
     """An entry's repr never shows its value, which may be a private key."""
-    assert "hunter2" not in repr(Entry("n", "k", Kind.STRING, "hunter2"))
+    assert "hunter2" not in repr(Entry("n", "k", EntryKind.STRING, "hunter2"))
 
 
 def test_size_counts_the_nul():
     """A string's size includes its closing NUL, in UTF-8 bytes."""
-    assert Entry("n", "k", Kind.STRING, "hé").size == 4
-    assert Entry("n", "k", Kind.BLOB, b"abc").size == 3
-    assert Entry("n", "k", Kind.I32, 5).size == 4
+    assert Entry("n", "k", EntryKind.STRING, "hé").size == 4
+    assert Entry("n", "k", EntryKind.BLOB, b"abc").size == 3
+    assert Entry("n", "k", EntryKind.I32, 5).size == 4

@@ -21,12 +21,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from rmfab.ota.request import Access
+from rmfab.ota.http_handler import Access
 from rmfab.ota.server import ShelfServer
 from rmfab.ota.shelf import publish
 from rmfab.ota.tls import load_context
 from rmfab.product.vocabulary import Chip
-from rmfab.release.configured import UNKNOWN, Configured
+from rmfab.release.build_config import UNKNOWN, BuildConfig
 from rmfab.release.partition_table import PartitionTable
 from rmfab.release.release import Edition, Part, Release
 from tests.release.conftest import tiny_app, tiny_image
@@ -47,7 +47,7 @@ def a_release(
     table_offset: int = 0xC000,
     app: bytes | None = None,
     bootloader: bytes | None = None,
-    configured: Configured = UNKNOWN,
+    configured: BuildConfig = UNKNOWN,
 ) -> Release:
     """A release of five kilobytes for the esp32c3, which calls itself *version*."""
     table = PartitionTable.from_csv(csv, table_offset, "tiny.csv")

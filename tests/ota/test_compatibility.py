@@ -13,18 +13,18 @@ from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from rmfab.errors import InputError
 from rmfab.ota.compatibility import inspect_update
 from rmfab.product.vocabulary import Chip
-from rmfab.release.configured import Configured
+from rmfab.release.build_config import BuildConfig
 from rmfab.release.partition_table import PartitionTable
 from rmfab.release.release import Release, open_release
-from rmfab.release.secure_boot import Scheme
-from rmfab.virtual.firmware import make_build_folder
+from rmfab.release.signature_blocks import BlockScheme
+from rmfab.virtual.build.build_folder import make_build_folder
 from tests.ota.conftest import OTA_CSV, a_release
 from tests.release.conftest import tiny_app, tiny_image, with_part
-from tests.release.test_secure_boot import KEYS, signed
+from tests.release.test_signature_blocks import KEYS, signed
 
 OLD = a_release("1.0.0", 1)
 NEW = a_release("1.1.0", 2)
-MINE, OTHER = KEYS[Scheme.RSA_3072], rsa.generate_private_key(65537, 3072)
+MINE, OTHER = KEYS[BlockScheme.RSA_3072], rsa.generate_private_key(65537, 3072)
 Change = Callable[[Release], Release]
 
 
@@ -36,7 +36,7 @@ def causes(complaints: list[InputError]) -> list[str]:
 
 def built(**facts: bool) -> Change:
     """Configured so."""
-    return lambda release: replace(release, configured=Configured(**facts))
+    return lambda release: replace(release, configured=BuildConfig(**facts))
 
 
 def image(**facts: int) -> Change:
@@ -170,7 +170,7 @@ def signed_release(folder: Path, version: str, seq: int, *keys: PrivateKeyTypes)
     """A release whose images are signed by *keys*, with espsecure."""
     app = signed(folder, *keys, image=tiny_app("lamp", version))
     bootloader = signed(folder, *keys, image=tiny_image(b"second stage 16"))
-    return a_release(version, seq, app=app, bootloader=bootloader, configured=Configured(secure_boot=True))
+    return a_release(version, seq, app=app, bootloader=bootloader, configured=BuildConfig(secure_boot=True))
 
 
 def test_secure_boot_keys(tmp_path: Path):
@@ -183,7 +183,7 @@ def test_secure_boot_keys(tmp_path: Path):
     (complaint,) = inspect_update(signed_release(tmp_path, "1.1.0", 2, OTHER), old)
     assert complaint.cause == "secure-boot-key"
     assert old.app_signatures[0].key_digest[:16] in complaint.what
-    unknown = signed_release(tmp_path, "1.1.0", 2, KEYS[Scheme.ECDSA_P256])  # an ESP32-C3 does not look at it
+    unknown = signed_release(tmp_path, "1.1.0", 2, KEYS[BlockScheme.ECDSA_P256])  # an ESP32-C3 does not look at it
     for before in (old, None):
         (complaint,) = inspect_update(unknown, before)
         assert (complaint.cause, "ecdsa" in complaint.what) == ("secure-boot-scheme", True)

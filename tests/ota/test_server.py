@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from rmfab.errors import InputError, StationError
+from rmfab.ota.http_handler import Access
 from rmfab.ota.index import Listed
-from rmfab.ota.request import Access
 from rmfab.ota.server import ShelfServer
 from rmfab.ota.shelf import publish, read_index
 from rmfab.ota.tls import load_context

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 
-from rmfab.provisioning.faults import Refused
+from rmfab.provisioning.failures import RequestRefused
 from tests.provisioning.device import Device
 
 
@@ -22,7 +22,7 @@ class Direct:
     def exchange(self, endpoint: str, data: bytes) -> bytes:
         answer = self.device.post(endpoint, data)
         if answer is None:
-            raise Refused("closed")
+            raise RequestRefused("closed")
         return answer
 
     def close(self) -> None:

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from rmfab.errors import Fault, RmfabError, StationError
+from rmfab.errors import RmfabError, StationError, UnitFault
 from rmfab.provisioning.ble import BleTransport
-from rmfab.provisioning.faults import LinkError, Refused, Stalled, WrongPop
+from rmfab.provisioning.failures import LinkError, RequestRefused, Stalled, WrongPop
 from rmfab.provisioning.session import open_session
 from rmfab.secret import Secret
 from tests.provisioning.device import Device
@@ -58,14 +58,14 @@ def test_endpoints_are_found_by_description() -> None:
     with link(world) as transport:
         session = open_session(transport, None, POP, "wifiprov", os.urandom)
         assert session.node_id() == "node-1"
-        with pytest.raises(Fault) as caught:
+        with pytest.raises(UnitFault) as caught:
             session.scan()
     assert caught.value.cause == "no-endpoint"
 
 
 def test_a_server_without_provisioning() -> None:
     """A GATT server that names no proto-ver is the unit's fault."""
-    with link(World(Device(), endpoints=("prov-ctrl",))) as transport, pytest.raises(Fault) as caught:
+    with link(World(Device(), endpoints=("prov-ctrl",))) as transport, pytest.raises(UnitFault) as caught:
         transport.exchange("proto-ver", b"")
     assert caught.value.cause == "no-endpoint"
 
@@ -103,7 +103,7 @@ def test_a_drop_at_proto_ver_is_tried_again() -> None:
     assert world.connects == 2
     world = World(Device())
     world.drop_at = {0, 1}
-    with link(world) as transport, pytest.raises(Refused):
+    with link(world) as transport, pytest.raises(RequestRefused):
         transport.exchange("proto-ver", b"")
     assert world.connects == 2
 

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
-from rmfab.errors import Fault, InputError, RmfabError, StationError
+from rmfab.errors import InputError, RmfabError, StationError, UnitFault
 from rmfab.product.product import Provisioning
 from rmfab.product.vocabulary import Credentials, Security
 from rmfab.provisioning.check import (
@@ -24,7 +24,7 @@ from rmfab.provisioning.check import (
     check_session,
     check_wrong_pop,
 )
-from rmfab.provisioning.faults import Stalled
+from rmfab.provisioning.failures import Stalled
 from rmfab.provisioning.http import HttpTransport
 from rmfab.provisioning.session import ProvisioningSession
 from rmfab.secret import Secret
@@ -80,7 +80,7 @@ def test_a_wrong_pop_is_refused(security: int) -> None:
 def test_a_unit_that_takes_any_pop(security: int, lies: bool) -> None:
     """A unit that accepts another PoP FAILs, whether or not it can prove anything itself."""
     device = Device(security=security, accepts_any_pop=True, lies_about_proof=lies)
-    with pytest.raises(Fault) as caught:
+    with pytest.raises(UnitFault) as caught:
         check_wrong_pop(Direct(device), product(security), POP, os.urandom)
     assert caught.value.cause == "wrong-pop-accepted"
 
@@ -108,7 +108,7 @@ def told(**prov: object) -> dict[str, object]:
 )
 def test_bad_units(device: Device, cause: str) -> None:
     """Each bad unit is a Fault with its own cause."""
-    with pytest.raises(Fault) as caught:
+    with pytest.raises(UnitFault) as caught:
         opened(device)
     assert caught.value.cause == cause
     assert not isinstance(caught.value, StationError)
@@ -118,7 +118,7 @@ def test_claiming() -> None:
     """A product whose units are claimed needs a unit that offers it."""
     claiming = Device(capabilities={"prov": {"sec_ver": 2, "sec_patch_ver": 1}, "rmaker": {"cap": ["claim"]}})
     check_session(Direct(claiming), product(2), Credentials.CLAIM, POP, os.urandom)
-    with pytest.raises(Fault) as caught:
+    with pytest.raises(UnitFault) as caught:
         check_session(Direct(Device()), product(2), Credentials.CLAIM, POP, os.urandom)
     assert caught.value.cause == "no-claims"
 
@@ -127,15 +127,15 @@ def test_bad_keys() -> None:
     """Another key, another node and a firmware without challenges each have their cause."""
     device = Device(key=ec.generate_private_key(ec.SECP256R1()))
     for node, cause in (("node-1", "key-mismatch"), ("node-2", "other-identity")):
-        with pytest.raises(Fault) as caught:
+        with pytest.raises(UnitFault) as caught:
             check_key(opened(device), node, certificate(KEY), os.urandom)
         assert caught.value.cause == cause
-    with pytest.raises(Fault) as caught:
+    with pytest.raises(UnitFault) as caught:
         check_key(opened(Device(node_id="\x1b[2J" + "x" * 500)), "node-1", certificate(KEY), os.urandom)
     assert "\x1b" not in caught.value.what
     assert len(caught.value.what) < 200
     mute = Device(capabilities={"prov": {"sec_ver": 2, "sec_patch_ver": 1}})
-    with pytest.raises(Fault) as caught:
+    with pytest.raises(UnitFault) as caught:
         check_key(opened(mute), "node-1", certificate(KEY), os.urandom)
     assert caught.value.cause == "no-challenge-response"
 
@@ -148,7 +148,7 @@ def test_the_antenna(rssi: int | None, cause: str | None) -> None:
     if cause is None:
         assert check_scan(session, "factory", SignalLimits()).marginal is (rssi == -75)
         return
-    with pytest.raises(Fault) as caught:
+    with pytest.raises(UnitFault) as caught:
         check_scan(session, "factory", SignalLimits())
     assert caught.value.cause == cause
 
@@ -157,7 +157,7 @@ def test_a_patch_version_that_lies() -> None:
     """A unit that counts nonces otherwise than it says is found at the first answer after the handshake."""
     device = Device(patch=1, key=KEY, capabilities=told(sec_ver=2))
     session = opened(device)
-    with pytest.raises(Fault) as caught:
+    with pytest.raises(UnitFault) as caught:
         session.node_id()
     assert caught.value.cause == "decrypt"
 

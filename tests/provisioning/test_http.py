@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rmfab.errors import Fault, InputError, StationError
-from rmfab.provisioning.faults import LinkError, ProtocolError, Refused, Stalled, WrongPop
-from rmfab.provisioning.http import CutShort, HttpTransport, Reply, read_reply
+from rmfab.errors import InputError, StationError, UnitFault
+from rmfab.provisioning.failures import LinkError, ProtocolError, RequestRefused, Stalled, WrongPop
+from rmfab.provisioning.http import CutShort, HttpReply, HttpTransport, read_reply
 from rmfab.provisioning.session import open_session
 from rmfab.secret import Secret
 from tests.provisioning.device import Device
@@ -45,7 +45,7 @@ def test_cookies_in_the_wild() -> None:
 def test_a_mismatching_cookie() -> None:
     """A unit that forgets the cookie it told begins another session: found at its next answer, before any proof."""
     device = Device()
-    with soft_ap(device, {0: "cookie"}) as server, pytest.raises(Fault) as caught:
+    with soft_ap(device, {0: "cookie"}) as server, pytest.raises(UnitFault) as caught:
         open_session(HttpTransport(server.url), None, POP, "wifiprov", os.urandom)
     assert caught.value.cause == "cookie-mismatch"
     assert device.mismatches == 0
@@ -61,7 +61,7 @@ def test_a_wrong_pop_closes_the_connection() -> None:
 
 def test_a_closed_connection_elsewhere_is_refused() -> None:
     """The same before the proof is a plain refusal."""
-    with soft_ap(Device(username="other")) as server, pytest.raises(Refused) as caught:
+    with soft_ap(Device(username="other")) as server, pytest.raises(RequestRefused) as caught:
         open_session(HttpTransport(server.url), None, POP, "wifiprov", os.urandom)
     assert caught.value.cause == "refused"
 
@@ -141,7 +141,7 @@ def test_bad_answers(answer: bytes, cause: str) -> None:
     """Each bad answer is a fault of the unit with a cause of its own, and says where."""
     with soft_ap(Device(), {0: answer}) as server:
         transport = HttpTransport(server.url, timeout=5)
-        with pytest.raises(Fault) as caught:
+        with pytest.raises(UnitFault) as caught:
             transport.exchange("proto-ver", b"")
         assert (caught.value.cause, caught.value.where) == (cause, server.url)
 
@@ -174,7 +174,7 @@ def test_any_bytes_are_an_answer_or_a_protocol_error(cuts: list[int], data: byte
             reply = read_reply(feed(prefix + data, cuts))
         except (EOFError, ProtocolError) as caught:
             error = caught
-        assert isinstance(reply, Reply) or isinstance(error, ProtocolError) or not prefix + data
+        assert isinstance(reply, HttpReply) or isinstance(error, ProtocolError) or not prefix + data
         assert isinstance(error, CutShort) == (getattr(error, "cause", None) == "cut-short")
 
 

@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fuzz.provisioning import READERS
-from rmfab.errors import Fault
+from rmfab.errors import UnitFault
 from rmfab.product.vocabulary import Security
-from rmfab.provisioning import challenge, handshakes, wifi
+from rmfab.provisioning import challenge, handshakes, wifi_messages
 from rmfab.provisioning.capabilities import Capabilities, parse_capabilities
-from rmfab.provisioning.faults import ProtocolError, Refused
+from rmfab.provisioning.failures import ProtocolError, RequestRefused
 from rmfab.secret import Secret
 from tests.provisioning.device import fields, num, raw
 
@@ -38,11 +38,11 @@ bodies = st.recursive(
 )
 
 
-def caught(work: Callable[[], object]) -> Fault | None:
+def caught(work: Callable[[], object]) -> UnitFault | None:
     """The Fault that *work* raises, if any; anything else passes through."""
     try:
         work()
-    except Fault as error:
+    except UnitFault as error:
         return error
     return None
 
@@ -55,7 +55,7 @@ def test_any_bytes(read: Callable[[bytes], object], data: bytes) -> None:
     assert (
         error is None
         or error.cause in ("protocol", "unknown-security")
-        or (isinstance(error, Refused) and error.status)
+        or (isinstance(error, RequestRefused) and error.status)
     )
 
 
@@ -67,15 +67,15 @@ def test_any_bytes(read: Callable[[bytes], object], data: bytes) -> None:
         (handshakes.x25519_proof(b"p" * 32), num(2, 1) + raw(11, num(1, 2) + raw(22, raw(2, b"p" * 32)))),
         (handshakes.srp6a_key("u", b"A"), num(2, 2) + raw(12, raw(20, raw(1, b"u") + raw(2, b"A")))),
         (handshakes.srp6a_proof(b"M"), num(2, 2) + raw(12, num(1, 2) + raw(22, raw(1, b"M")))),
-        (wifi.scan_start(), raw(10, num(1, 1) + num(4, 120))),
-        (wifi.scan_ask_status(), num(1, 2) + raw(12, b"")),
-        (wifi.scan_ask_result(4, 2), num(1, 4) + raw(14, num(1, 4) + num(2, 2))),
-        (wifi.config_ask_status(), raw(10, b"")),
+        (wifi_messages.scan_start(), raw(10, num(1, 1) + num(4, 120))),
+        (wifi_messages.scan_ask_status(), num(1, 2) + raw(12, b"")),
+        (wifi_messages.scan_ask_result(4, 2), num(1, 4) + raw(14, num(1, 4) + num(2, 2))),
+        (wifi_messages.config_ask_status(), raw(10, b"")),
         (
-            wifi.config_set(wifi.Credentials("net", Secret("word"))),
+            wifi_messages.config_set(wifi_messages.WifiCredentials("net", Secret("word"))),
             num(1, 2) + raw(12, raw(1, b"net") + raw(2, b"word")),
         ),
-        (wifi.config_apply(), num(1, 4) + raw(14, b"")),
+        (wifi_messages.config_apply(), num(1, 4) + raw(14, b"")),
         (challenge.ask_node_id(), num(1, 2) + raw(12, b"")),
         (challenge.sign(b"nonce"), raw(10, raw(1, b"nonce"))),
     ],
@@ -89,7 +89,7 @@ def test_a_status_refuses_by_name() -> None:
     """A status that is not success is a refusal that names it, known or not."""
     for status, name in ((6, "crypto error"), (7, "invalid session"), (99, "status 99")):
         answer = num(2, 2) + raw(12, num(1, 1) + raw(21, num(1, status)))
-        with pytest.raises(Refused, match=name) as caught:
+        with pytest.raises(RequestRefused, match=name) as caught:
             handshakes.read_srp6a_key(answer)
         assert caught.value.status == status
 
@@ -97,32 +97,38 @@ def test_a_status_refuses_by_name() -> None:
 def test_a_scan_result() -> None:
     """Networks come with a negative RSSI, in ten bytes as protobuf has it."""
     entry = raw(1, b"\xffnet") + num(2, 6) + num(3, -67) + raw(4, b"abcdef") + num(5, 3)
-    told = wifi.read_scan_result(num(1, 5) + raw(15, raw(1, entry)))
-    assert told == (wifi.Network(b"\xffnet", -67, 6, b"abcdef", 3),)
+    told = wifi_messages.read_scan_result(num(1, 5) + raw(15, raw(1, entry)))
+    assert told == (wifi_messages.HeardNetwork(b"\xffnet", -67, 6, b"abcdef", 3),)
 
 
 @pytest.mark.parametrize(
     ("body", "joining"),
     [
-        (b"", wifi.Joining(wifi.Station.CONNECTED)),
-        (num(2, 1), wifi.Joining(wifi.Station.CONNECTING)),
-        (num(2, 1) + raw(12, num(1, 3)), wifi.Joining(wifi.Station.CONNECTING, remaining=3)),
-        (num(2, 3) + num(10, 0), wifi.Joining(wifi.Station.FAILED, failure=wifi.Failure.AUTHENTICATION)),
-        (num(2, 3) + num(10, 1), wifi.Joining(wifi.Station.FAILED, failure=wifi.Failure.NOT_FOUND)),
+        (b"", wifi_messages.Joining(wifi_messages.JoinState.CONNECTED)),
+        (num(2, 1), wifi_messages.Joining(wifi_messages.JoinState.CONNECTING)),
+        (num(2, 1) + raw(12, num(1, 3)), wifi_messages.Joining(wifi_messages.JoinState.CONNECTING, remaining=3)),
+        (
+            num(2, 3) + num(10, 0),
+            wifi_messages.Joining(wifi_messages.JoinState.FAILED, failure=wifi_messages.JoinFailure.AUTHENTICATION),
+        ),
+        (
+            num(2, 3) + num(10, 1),
+            wifi_messages.Joining(wifi_messages.JoinState.FAILED, failure=wifi_messages.JoinFailure.NOT_FOUND),
+        ),
         (
             raw(11, raw(1, b"10.0.0.7") + raw(3, b"net")),
-            wifi.Joining(wifi.Station.CONNECTED, ip4="10.0.0.7", ssid=b"net"),
+            wifi_messages.Joining(wifi_messages.JoinState.CONNECTED, ip4="10.0.0.7", ssid=b"net"),
         ),
     ],
 )
-def test_how_joining_stands(body: bytes, joining: wifi.Joining) -> None:
+def test_how_joining_stands(body: bytes, joining: wifi_messages.Joining) -> None:
     """Each state of joining is told apart, with its detail."""
-    assert wifi.read_config_status(num(1, 1) + raw(11, body)) == joining
+    assert wifi_messages.read_config_status(num(1, 1) + raw(11, body)) == joining
 
 
 def test_no_passphrase_in_repr() -> None:
     """Credentials show their network alone."""
-    assert "word" not in repr(wifi.Credentials("net", Secret("word")))
+    assert "word" not in repr(wifi_messages.WifiCredentials("net", Secret("word")))
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from rmfab.errors import Fault
-from rmfab.identity import sec2
-from rmfab.provisioning.faults import ProtocolError, WrongPop
+from rmfab.errors import UnitFault
+from rmfab.identity import sec2_verifier
+from rmfab.provisioning.failures import ProtocolError, WrongPop
 from rmfab.provisioning.security.srp6a import Authenticated, OwnKey, Srp6a, agree, draw_own_key
 from rmfab.secret import Secret
 from tests.provisioning.device import Device, N, minimal, sha512, verifier
@@ -47,7 +47,7 @@ def short(number: int) -> bool:
 
 def test_the_group() -> None:
     """The prime is that of RFC 3526 section 4, computed from pi."""
-    assert sec2.PRIME == N
+    assert sec2_verifier.PRIME == N
 
 
 # The digests are SHA-256 over A | B | K as the device, which uses nothing of the client, computed them.
@@ -119,7 +119,7 @@ def test_edges(given: dict, digest: str, edge: Callable[[dict], bool], patch: in
 def test_the_inner_hash_keeps_its_zeros(pop: str, zeros: int) -> None:
     """These PoPs have an inner hash that a number would shorten; the verifier of the ledger is made from all of it."""
     assert sha512(f"{USER}:{pop}".encode()).startswith(bytes(zeros))
-    assert sec2.verifier(USER, Secret(pop), SALT).reveal() == verifier(SALT, pop)
+    assert sec2_verifier.verifier(USER, Secret(pop), SALT).reveal() == verifier(SALT, pop)
 
 
 def test_a_is_always_384_bytes() -> None:
@@ -182,7 +182,7 @@ def test_nonces_of_old_firmware_stand_still() -> None:
 def test_what_does_not_decrypt(told: bytes) -> None:
     """An answer that was not encrypted in this session is a fault of its own."""
     session = Authenticated(Secret(bytes(64)), bytes(12), counting=True)
-    with pytest.raises(Fault) as caught:
+    with pytest.raises(UnitFault) as caught:
         session.decrypt(told)
     assert caught.value.cause == "decrypt"
 
@@ -204,7 +204,7 @@ def test_a_verifier_of_another_pop() -> None:
 
 def test_the_device_must_prove_itself() -> None:
     """A device that accepts the client's proof and cannot give its own knows no verifier."""
-    with pytest.raises(Fault) as caught:
+    with pytest.raises(UnitFault) as caught:
         Srp6a(USER, Secret(POP), 1, source(drawn("a0"))).handshake(Direct(Device(lies_about_proof=True)))
     assert caught.value.cause == "proof-mismatch"
 

@@ -16,20 +16,20 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
-from rmfab.errors import Fault
-from rmfab.identity import sec2
-from rmfab.nvs.reader import read
+from rmfab.errors import UnitFault
+from rmfab.identity import sec2_verifier
+from rmfab.nvs.reader import read_image
 from rmfab.product.product import Provisioning
 from rmfab.product.vocabulary import Chip, Credentials, Security
 from rmfab.provisioning.check import check_key, check_scan, check_session, check_wrong_pop
-from rmfab.provisioning.faults import LinkError
+from rmfab.provisioning.failures import LinkError
 from rmfab.provisioning.http import HttpTransport
 from rmfab.provisioning.session import ProvisioningSession
-from rmfab.provisioning.wifi import Failure, Station
+from rmfab.provisioning.wifi_messages import JoinFailure, JoinState
 from rmfab.secret import Secret
+from rmfab.virtual.bench.serving import BoardHandle, serve
 from rmfab.virtual.faults import FaultCall
 from rmfab.virtual.network import FACTORY_NETWORK
-from rmfab.virtual.serving import BoardHandle, serve
 from rmfab.virtual.spec import BoardSpec, Strap
 from tests.virtual.rig import FCTRY, factory_image, parts
 
@@ -54,7 +54,7 @@ CERTIFICATES = {kind: pem(key) for kind, key in KEYS.items()}
 
 
 SALT = bytes(range(1, 17))
-VERIFIER = sec2.verifier("wifiprov", POP, SALT).reveal()
+VERIFIER = sec2_verifier.verifier("wifiprov", POP, SALT).reveal()
 
 # What each board is: its firmware's security, its key, what its factory image says otherwise, its fault.
 BOARDS: dict[str, tuple[int, str, dict[str, object], str]] = {
@@ -96,7 +96,7 @@ def spec(folder: Path, number: int, name: str) -> BoardSpec:
         "sec2_verifier": VERIFIER,
     } | changes
     if name == "zero salt":
-        told["sec2_verifier"] = sec2.verifier("wifiprov", POP, bytes(2) + SALT[2:]).reveal()
+        told["sec2_verifier"] = sec2_verifier.verifier("wifiprov", POP, bytes(2) + SALT[2:]).reveal()
     flash = bytearray(b"\xff" * (4 << 20))
     for offset, data in parts(factory=factory_image(**told), security=Security(security), **FIRMWARE.get(name, {})):
         flash[offset : offset + len(data)] = data
@@ -129,10 +129,10 @@ def _fits(board: BoardHandle) -> bool:
     assert board.flash_file is not None
     with board.flash_file.open("rb") as stream:
         stream.seek(FCTRY)
-        image = read(stream.read(0x6000))
+        image = read_image(stream.read(0x6000))
     salt, verifier = (image.value("rmaker_creds", key) for key in ("sec2_salt", "sec2_verifier"))
     assert isinstance(salt, bytes)
-    return verifier == sec2.verifier("wifiprov", POP, salt).reveal()
+    return verifier == sec2_verifier.verifier("wifiprov", POP, salt).reveal()
 
 
 def link(handle: BoardHandle, timeout: float = 10.0) -> closing[HttpTransport]:
@@ -182,14 +182,14 @@ def test_a_wrong_pop_is_refused(boards: dict[str, BoardHandle], name: str) -> No
 )
 def test_bad_boards(boards: dict[str, BoardHandle], name: str, cause: str) -> None:
     """Each fault of a board FAILs it, with a cause that says which."""
-    with link(boards[name], timeout=1.0) as transport, pytest.raises(Fault) as caught:
+    with link(boards[name], timeout=1.0) as transport, pytest.raises(UnitFault) as caught:
         opened(transport)
     assert caught.value.cause == cause
 
 
 def test_a_key_of_another_certificate(boards: dict[str, BoardHandle]) -> None:
     """A board that signs with another key is found by the challenge."""
-    with link(boards["wrong-key"]) as transport, pytest.raises(Fault) as caught:
+    with link(boards["wrong-key"]) as transport, pytest.raises(UnitFault) as caught:
         check_key(opened(transport), NODE, CERTIFICATES["ecdsa"][0], os.urandom)
     assert caught.value.cause == "key-mismatch"
 
@@ -198,7 +198,7 @@ def test_a_firmware_without_challenges(boards: dict[str, BoardHandle]) -> None:
     """A firmware that was built without challenge and response says so itself; its session is good."""
     with link(boards["no challenge"]) as transport:
         session = opened(transport)
-        with pytest.raises(Fault) as caught:
+        with pytest.raises(UnitFault) as caught:
             check_key(session, NODE, CERTIFICATES["ecdsa"][0], os.urandom)
     assert caught.value.cause == "no-challenge-response"
 
@@ -248,10 +248,10 @@ def test_joining(boards: dict[str, BoardHandle], name: str) -> None:
         session.configure(FACTORY_NETWORK.ssid, passphrase)
         session.apply()
         ending = time.monotonic() + 20
-        while (told := session.status()).state is Station.CONNECTING:
+        while (told := session.status()).state is JoinState.CONNECTING:
             assert time.monotonic() < ending
             time.sleep(0.05)
     if name == "joins":
-        assert (told.state, bool(told.ip4)) == (Station.CONNECTED, True)
+        assert (told.state, bool(told.ip4)) == (JoinState.CONNECTED, True)
     else:
-        assert (told.state, told.failure) == (Station.FAILED, Failure.AUTHENTICATION)
+        assert (told.state, told.failure) == (JoinState.FAILED, JoinFailure.AUTHENTICATION)

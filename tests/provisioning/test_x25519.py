@@ -6,8 +6,8 @@ import hashlib
 
 import pytest
 
-from rmfab.errors import Fault
-from rmfab.provisioning.faults import ProtocolError, Refused, WrongPop
+from rmfab.errors import UnitFault
+from rmfab.provisioning.failures import ProtocolError, RequestRefused, WrongPop
 from rmfab.provisioning.security import X25519, Plain
 from rmfab.provisioning.security.x25519 import Keystream, session_key
 from rmfab.secret import Secret
@@ -48,7 +48,7 @@ def test_a_wrong_pop(ours: str, theirs: str) -> None:
 def test_the_device_must_prove_itself() -> None:
     """A device that takes any proof cannot make its own."""
     for device in (Device(security=1, lies_about_proof=True), Device(security=1, pop="other", accepts_any_pop=True)):
-        with pytest.raises(Fault) as caught:
+        with pytest.raises(UnitFault) as caught:
             X25519(Secret("abcd1234"), fixed).handshake(Direct(device))
         assert caught.value.cause == "proof-mismatch"
 
@@ -92,7 +92,7 @@ def test_plain() -> None:
     link = Direct(Device(security=0))
     session = Plain().handshake(link)
     assert session.encrypt(b"text") == session.decrypt(b"text") == b"text"
-    with pytest.raises(Refused):
+    with pytest.raises(RequestRefused):
         Plain().handshake(Answers(raw(10, num(1, 1) + raw(21, num(1, 1)))))
     with pytest.raises(ProtocolError):
         Plain().handshake(Answers(num(2, 2) + raw(12, b"")))

@@ -28,7 +28,7 @@ from rmfab.product.serial import SerialPattern
 from rmfab.product.vocabulary import Chip
 from rmfab.release.partition_table import PartitionTable
 from rmfab.release.release import Part, Release, open_release
-from rmfab.virtual.firmware import make_build_folder
+from rmfab.virtual.build.build_folder import make_build_folder
 
 TINY_CSV = (
     "nvs,data,nvs,0x10000,16K\notadata,data,ota,0x14000,8K\nota_0,app,ota_0,0x20000,64K\nfctry,data,nvs,,0x6000\n"

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from rmfab.errors import InputError
 from rmfab.product.vocabulary import Chip
 from rmfab.release.app_image import AppImage, spi_speed, xor_checksum
-from rmfab.virtual.firmware import FirmwareFacts, make_app, make_bootloader
+from rmfab.virtual.build.build_folder import FirmwareFacts, make_app, make_bootloader
 
 from .conftest import tiny_app, tiny_image
 

@@ -12,14 +12,14 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from rmfab.errors import ComplaintsError, InputError
 from rmfab.product.product import Factory, Product, ReleasePolicy
 from rmfab.product.vocabulary import Chip, QrForm, Security, Transport
-from rmfab.release.configured import Configured
+from rmfab.release.build_config import BuildConfig
 from rmfab.release.preflight import inspect_for_product, inspect_release, inspect_successor, preflight
 from rmfab.release.release import Edition, Part, Release
-from rmfab.release.secure_boot import Scheme
-from rmfab.virtual.firmware import FirmwareFacts, make_app, make_bootloader
+from rmfab.release.signature_blocks import BlockScheme
+from rmfab.virtual.build.build_folder import FirmwareFacts, make_app, make_bootloader
 
 from .conftest import tiny_app, with_part, with_table
-from .test_secure_boot import KEYS, signed
+from .test_signature_blocks import KEYS, signed
 
 
 def test_a_good_release_passes(release: Release, tiny_release: Release, product: Product):
@@ -225,22 +225,22 @@ def test_rollback_where_the_product_asks_for_it(release: Release, product: Produ
 )
 def test_the_product_must_say_what_the_firmware_was_built_with(release: Release, product: Product, key: str, value):
     """Each key of [provisioning] that differs is named with both values; what the build keeps to itself is no fault."""
-    built = replace(release, configured=replace(Configured(), **{key: value}))
+    built = replace(release, configured=replace(BuildConfig(), **{key: value}))
     (complaint,) = inspect_for_product(built, product)
     assert complaint.where == f"product.toml: [provisioning] {key}"
     assert str(getattr(value, "value", value)) in complaint.what
-    assert inspect_for_product(replace(release, configured=Configured()), product) == []
+    assert inspect_for_product(replace(release, configured=BuildConfig()), product) == []
 
 
 def test_secure_boot_needs_both_signatures(release: Release, tmp_path: Path):
     """A build that turns it on signs both images with one key that the chip knows; damage is refused anyhow."""
     enabling = replace(release, configured=replace(release.configured, secure_boot=True))
     assert [one.cause for one in inspect_release(enabling)] == ["secure-boot-unsigned"] * 2
-    one, other = KEYS[Scheme.RSA_3072], rsa.generate_private_key(65537, 3072)
+    one, other = KEYS[BlockScheme.RSA_3072], rsa.generate_private_key(65537, 3072)
     images = {name: release.part(name).data for name in ("bootloader", "app")}
     by_one = {name: signed(tmp_path, one, image=image) for name, image in images.items()}
     assert inspect_release(_with_images(enabling, by_one)) == []
-    unknown = by_one | {"app": signed(tmp_path, KEYS[Scheme.ECDSA_P256], image=images["app"])}
+    unknown = by_one | {"app": signed(tmp_path, KEYS[BlockScheme.ECDSA_P256], image=images["app"])}
     assert _causes(inspect_release(_with_images(enabling, unknown))) == {"secure-boot-scheme"}
     mixed = by_one | {"app": signed(tmp_path, other, image=images["app"])}
     assert _causes(inspect_release(_with_images(enabling, mixed))) == {"secure-boot-key"}

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from rmfab.identity.identity import Identity
-from rmfab.ledger.events import Event, Kind, Outcome, StoredEvent
+from rmfab.ledger.events import Event, EventKind, Outcome, StoredEvent
 from rmfab.ledger.records import Batch, BatchCount
 from rmfab.ledger.states import State
-from rmfab.product.loading import parse_product
+from rmfab.product.product_file import parse_product
 from rmfab.report import status, trace
 from rmfab.report.labels import label_of
 from rmfab.secret import Secret
@@ -31,18 +31,18 @@ def batch(closed: bool = True) -> Batch:
     ("fields", "line"),
     [
         (
-            {"kind": Kind.STEP, "step": "flash", "outcome": Outcome.PASS, "seconds": 6.14, "slot": "A1"},
+            {"kind": EventKind.STEP, "step": "flash", "outcome": Outcome.PASS, "seconds": 6.14, "slot": "A1"},
             f"{TS}  flash      PASS       6.1s  bench/A1",
         ),
         (
-            {"kind": Kind.STEP, "step": "boot", "outcome": Outcome.FAIL, "cause": "panic", "reason": "it panics"},
+            {"kind": EventKind.STEP, "step": "boot", "outcome": Outcome.FAIL, "cause": "panic", "reason": "it panics"},
             "bench  (panic: it panics)",
         ),
         (
-            {"kind": Kind.STEP, "step": "label", "outcome": Outcome.SKIP, "reason": "no printer"},
+            {"kind": EventKind.STEP, "step": "label", "outcome": Outcome.SKIP, "reason": "no printer"},
             "bench  (no printer)",
         ),
-        ({"kind": Kind.UNIT, "outcome": Outcome.PASS, "details": {"log": "logs/a.log"}}, "log logs/a.log"),
+        ({"kind": EventKind.UNIT, "outcome": Outcome.PASS, "details": {"log": "logs/a.log"}}, "log logs/a.log"),
     ],
     ids=["pass", "fail", "skip", "log"],
 )
@@ -57,7 +57,7 @@ def test_a_line_of_the_trace(fields: dict[str, object], line: str) -> None:
 def test_the_trace_as_json() -> None:
     """The JSON of an event has the names that line events have, and is JSON."""
     event = stored(
-        kind=Kind.STEP, step="boot", outcome=Outcome.FAIL, cause="panic", reason="x", details={"restarts": 2}
+        kind=EventKind.STEP, step="boot", outcome=Outcome.FAIL, cause="panic", reason="x", details={"restarts": 2}
     )
     (document,) = json.loads(json.dumps(trace.as_json([], [event])))["events"]
     assert (document["class"], document["outcome"], document["details"]) == ("panic", "FAIL", {"restarts": 2})

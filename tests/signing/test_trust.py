@@ -9,7 +9,7 @@ import pytest
 from rmfab.errors import InputError, IntegrityError
 from rmfab.signing import canonical
 from rmfab.signing.dsse import Envelope
-from rmfab.signing.judge import judge_clock, judge_proposal, judge_signatures, judge_successor
+from rmfab.signing.judge_signatures import judge_clock, judge_proposal, judge_signatures, judge_successor
 from rmfab.signing.signer import KeySigner, SigningKeyKind, make_key
 from rmfab.signing.trust import PAYLOAD_TYPE, Role, Trust, TrustedKey, read_envelope
 

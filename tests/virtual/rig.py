@@ -14,13 +14,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from rmfab.nvs.packing import pack
-from rmfab.nvs.table import Entry, Kind, Namespace
+from rmfab.nvs.table import Entry, EntryKind, Namespace
 from rmfab.product.vocabulary import Chip
-from rmfab.virtual.board import Board
+from rmfab.virtual.bench.board import Board
+from rmfab.virtual.bench.manual_clock import ManualTimeline
+from rmfab.virtual.build.build_folder import make_build_folder
 from rmfab.virtual.faults import FaultCall
-from rmfab.virtual.firmware import make_build_folder
-from rmfab.virtual.spec import BoardSpec, Link, Strap
-from rmfab.virtual.timeline import ManualTimeline
+from rmfab.virtual.spec import BoardSpec, PortKind, Strap
 
 FCTRY = 0x3FA000
 NVS = 0x10000
@@ -36,7 +36,7 @@ class Rig:
     def __init__(self, chip=Chip.ESP32C3, *, strap=Strap.DOWNLOAD, faults=(), parts=(), **fields):
         self.timeline = ManualTimeline()
         calls = tuple(FaultCall.parse(fault) for fault in faults)
-        self.spec = BoardSpec(chip, link=Link.PTY, strap=strap, faults=calls, **fields)
+        self.spec = BoardSpec(chip, link=PortKind.PTY, strap=strap, faults=calls, **fields)
         self.vanished = []
         self.board = Board(self.spec, self.timeline, self.vanished.append)
         self.said = bytearray()
@@ -148,7 +148,7 @@ def factory_image(**changes):
         "sec2_verifier": b"v" * 384,
     }
     values.update(changes)
-    entries = [Entry("rmaker_creds", key, Kind.BLOB, value) for key, value in values.items() if value is not None]
+    entries = [Entry("rmaker_creds", key, EntryKind.BLOB, value) for key, value in values.items() if value is not None]
     return pack([Namespace("rmaker_creds"), *entries], 0x6000)
 
 

@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from rmfab.product.vocabulary import Chip
-from rmfab.virtual import BoardSpec, Link, serve
+from rmfab.virtual import BoardSpec, PortKind, serve
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="pty boards need Linux")
 
@@ -59,7 +59,7 @@ _TABLE = list(Chip)
 @pytest.fixture(scope="module")
 def boards(tmp_path_factory):
     state = tmp_path_factory.mktemp("boards")
-    specs = [BoardSpec(chip, index, link=Link.PTY) for index, chip in enumerate(_TABLE)]
+    specs = [BoardSpec(chip, index, link=PortKind.PTY) for index, chip in enumerate(_TABLE)]
     with serve(specs, state=state) as handles:
         yield {handle.chip: handle for handle in handles}
 

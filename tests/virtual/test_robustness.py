@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rmfab.product.vocabulary import Chip
-from rmfab.virtual.command import Op, checksum
+from rmfab.virtual.chip.command import Op, checksum
 from tests.virtual.rig import APP, FCTRY, NVS, OTADATA, TABLE, Rig, frame, parts
 
 _WORD = st.one_of(st.sampled_from([0, 1, 16, 0x400, 0x1000, 0x4000, 1 << 22, 0xFFFFFFFF]), st.integers(0, 0xFFFFFFFF))

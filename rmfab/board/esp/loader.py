@@ -15,9 +15,9 @@ from typing import Any, TypeVar
 
 import serial
 
-from rmfab.board.esp.burnt import burnt_digests
 from rmfab.board.esp.door import esptool, forget_said
-from rmfab.board.esp.facts import BoardFacts, Refused, SecurityState
+from rmfab.board.esp.efuse_digests import burned_digests
+from rmfab.board.esp.facts import BoardFacts, BoardRefused, SecurityState
 from rmfab.board.esp.payload import Block, Region, blank_md5
 from rmfab.board.port import ROM_BAUD, SerialPort, gone, swapped
 from rmfab.board.restart import Auto, FixtureCommand, Restart, Unwired
@@ -36,7 +36,7 @@ Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class Link:
+class SlotLink:
     """How a slot is reached: its address, baud in the stub, and restart kind."""
 
     address: str
@@ -47,7 +47,7 @@ class Link:
 class Loader:
     """The loader of one board. Every method raises PortError where the conversation fails."""
 
-    def __init__(self, port: SerialPort, link: Link) -> None:
+    def __init__(self, port: SerialPort, link: SlotLink) -> None:
         self._port = port
         self._link = link
         self._esp: Any = None
@@ -115,7 +115,7 @@ class Loader:
             secure_boot_v1=v1,
             secure_boot_v2=v2,
             flash_encryption=bool(esp.get_flash_encryption_enabled()),
-            secure_boot_digests=burnt_digests(esp, esp.CHIP_NAME) if v2 else (),
+            secure_boot_digests=burned_digests(esp, esp.CHIP_NAME) if v2 else (),
         )
         return BoardFacts(esp.CHIP_NAME, esp.get_chip_revision(), self._mac(), None, security)
 
@@ -130,7 +130,7 @@ class Loader:
                 self._esp.change_baud(baud)
             self._esp = cmds.run_stub(self._esp)
         if not self._esp.IS_STUB:
-            raise Refused(
+            raise BoardRefused(
                 f"esptool runs no stub on an {self._esp.CHIP_NAME} with secure boot, and rmfab writes through the stub",
                 hint="flash such a board before secure boot is burnt, or over the air",
                 cause="secure-boot-loader",

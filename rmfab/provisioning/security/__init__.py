@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from rmfab.provisioning.security.plain import Plain
-from rmfab.provisioning.security.scheme import Scheme, Session
+from rmfab.provisioning.security.security_scheme import SecurityScheme, Session
 from rmfab.provisioning.security.srp6a import Srp6a
 from rmfab.provisioning.security.x25519 import X25519
 
-__all__ = ["Plain", "Scheme", "Session", "Srp6a", "X25519"]
+__all__ = ["Plain", "SecurityScheme", "Session", "Srp6a", "X25519"]

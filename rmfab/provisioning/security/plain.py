@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rmfab.provisioning.handshakes import plain_hello, read_plain_welcome
-from rmfab.provisioning.security.scheme import Session
-from rmfab.provisioning.transport import SESSION, Transport
+from rmfab.provisioning.security.security_scheme import Session
+from rmfab.provisioning.transport import SESSION, ProvisioningTransport
 
 
 @dataclass(frozen=True)
 class Plain:
     """Security 0."""
 
-    def handshake(self, transport: Transport) -> Session:
+    def handshake(self, transport: ProvisioningTransport) -> Session:
         """One round trip. Raises what `Scheme.handshake` says, WrongPop aside."""
         read_plain_welcome(transport.exchange(SESSION, plain_hello()))
         return Unencrypted()

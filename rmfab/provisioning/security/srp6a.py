@@ -21,12 +21,12 @@ from dataclasses import dataclass, field
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from rmfab.errors import Fault
-from rmfab.identity.sec2 import GENERATOR, MAX_VERIFIER_BYTES, PRIME, power
-from rmfab.provisioning.faults import ProtocolError, Refused
+from rmfab.errors import UnitFault
+from rmfab.identity.sec2_verifier import GENERATOR, MAX_VERIFIER_BYTES, PRIME, power
+from rmfab.provisioning.failures import ProtocolError, RequestRefused
 from rmfab.provisioning.handshakes import read_srp6a_key, read_srp6a_proof, srp6a_key, srp6a_proof
-from rmfab.provisioning.security.scheme import Session, proof_mismatch, prove, wrong_pop
-from rmfab.provisioning.transport import SESSION, Transport
+from rmfab.provisioning.security.security_scheme import Session, proof_mismatch, prove, wrong_pop
+from rmfab.provisioning.transport import SESSION, ProvisioningTransport
 from rmfab.secret import Secret
 
 KEY_BYTES = MAX_VERIFIER_BYTES
@@ -43,7 +43,7 @@ class Srp6a:
     patch_ver: int
     random: Callable[[int], bytes]
 
-    def handshake(self, transport: Transport) -> Session:
+    def handshake(self, transport: ProvisioningTransport) -> Session:
         """Two round trips. Raises what `Scheme.handshake` says."""
         own = draw_own_key(self.random)
         theirs, salt = read_srp6a_key(transport.exchange(SESSION, srp6a_key(self.username, own.public)))
@@ -51,7 +51,7 @@ class Srp6a:
         answer = prove(transport, srp6a_proof(agreed.proof))
         try:
             proof, nonce = read_srp6a_proof(answer)
-        except Refused as refusal:
+        except RequestRefused as refusal:
             raise wrong_pop(refusal) from refusal
         if not hmac.compare_digest(proof, agreed.expected):
             raise proof_mismatch()
@@ -79,7 +79,7 @@ class Authenticated:
         try:
             return self._cipher.decrypt(self._next_nonce(), data, None)
         except (InvalidTag, ValueError) as error:
-            raise Fault("the unit's answer does not decrypt under the session's key", cause="decrypt") from error
+            raise UnitFault("the unit's answer does not decrypt under the session's key", cause="decrypt") from error
 
     def _next_nonce(self) -> bytes:
         nonce = self._nonce

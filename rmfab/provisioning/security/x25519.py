@@ -17,10 +17,10 @@ from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CTR
 
-from rmfab.provisioning.faults import ProtocolError, Refused
+from rmfab.provisioning.failures import ProtocolError, RequestRefused
 from rmfab.provisioning.handshakes import read_x25519_key, read_x25519_proof, x25519_key, x25519_proof
-from rmfab.provisioning.security.scheme import Session, proof_mismatch, prove, wrong_pop
-from rmfab.provisioning.transport import SESSION, Transport
+from rmfab.provisioning.security.security_scheme import Session, proof_mismatch, prove, wrong_pop
+from rmfab.provisioning.transport import SESSION, ProvisioningTransport
 from rmfab.secret import Secret
 
 
@@ -31,7 +31,7 @@ class X25519:
     pop: Secret[str]
     random: Callable[[int], bytes]
 
-    def handshake(self, transport: Transport) -> Session:
+    def handshake(self, transport: ProvisioningTransport) -> Session:
         """Two round trips. Raises what `Scheme.handshake` says."""
         private = X25519PrivateKey.from_private_bytes(self.random(32))
         public = private.public_key().public_bytes_raw()
@@ -40,7 +40,7 @@ class X25519:
         answer = prove(transport, x25519_proof(session.encrypt(theirs)))
         try:
             proof = read_x25519_proof(answer)
-        except Refused as refusal:
+        except RequestRefused as refusal:
             raise wrong_pop(refusal) from refusal
         if not hmac.compare_digest(session.decrypt(proof), public):
             raise proof_mismatch()

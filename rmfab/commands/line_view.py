@@ -1,0 +1,189 @@
+"""How people see the line: one line a unit, a live table on a terminal, or JSON events for programs."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Protocol
+
+import click
+
+from rmfab.commands import terminal
+from rmfab.ledger.events import Outcome
+from rmfab.line.events import (
+    LineEvent,
+    Message,
+    Step,
+    StepEnded,
+    StepProgress,
+    StepStarted,
+    Summary,
+    UnitEnded,
+    to_json,
+)
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+COLOURS = {
+    Outcome.PASS: "green",
+    Outcome.MARGINAL: "yellow",
+    Outcome.FAIL: "red",
+    Outcome.ERROR: "magenta",
+    Outcome.ABORTED: "yellow",
+    Outcome.SKIP: "bright_black",
+}
+_SHOWN = (Step.FLASH, Step.BOOT, Step.IDENTIFY, Step.PROVISION, Step.RESET)
+
+
+class View(Protocol):
+    """Shows happenings as they come."""
+
+    def show(self, happening: LineEvent) -> None:
+        """Shows one."""
+
+    def close(self, summary: Summary, /) -> None:
+        """Ends the view, after the last one."""
+
+
+def make_view(json_wanted: bool, slots: tuple[str, ...]) -> View:
+    """The view for this call: JSON, live where stderr is a terminal, plain otherwise."""
+    if json_wanted:
+        return JsonView()
+    if sys.stderr.isatty() and not terminal.quiet():
+        return LiveView(slots)
+    return PlainView()
+
+
+class JsonView:
+    """One object a line on stdout; the last is the summary."""
+
+    def show(self, happening: LineEvent) -> None:
+        """Prints the happening where it has a JSON form."""
+        if (value := to_json(happening)) is not None:
+            terminal.json_line(value)
+
+    def close(self, summary: Summary, /) -> None:
+        """Prints the summary."""
+        terminal.json_line(summary.to_json())
+
+
+Pieces = list[tuple[str, str | None]]
+
+
+class UnitLines:
+    """Collects the steps of each slot's unit into the line that is printed when it ends."""
+
+    def __init__(self) -> None:
+        self._steps: dict[str, list[StepEnded]] = {}
+
+    def note(self, happening: LineEvent) -> None:
+        """Takes in a step that ended."""
+        if isinstance(happening, StepEnded):
+            self._steps.setdefault(happening.slot, []).append(happening)
+
+    def line(self, ended: UnitEnded) -> Pieces:
+        """The unit's line, and below it why a step did not pass, as pieces of text with a colour each."""
+        pieces: Pieces = [(f"{ended.serial or ended.mac or ended.slot:<12}", "bold")]
+        reasons: Pieces = []
+        for step in self._steps.pop(ended.slot, []):
+            bad = step.outcome not in (Outcome.PASS, Outcome.SKIP)
+            if step.step not in _SHOWN and not bad:
+                continue
+            pieces += [(f"  {step.step} ", None), (step.outcome.value, COLOURS[step.outcome])]
+            pieces.append((f" {step.seconds:.1f}s", None))
+            if bad:
+                reasons.append((f"\n    {step.step}: {step.reason}", None))
+        if not reasons and ended.reason:
+            reasons.append((f"\n    {ended.reason}", None))
+        end: Pieces = [("   ", None), (ended.outcome.value, COLOURS[ended.outcome])]
+        place: Pieces = [(f"  {ended.slot}", "bright_black")] if ended.serial or ended.mac else []
+        return [*pieces, *end, *place, *reasons]
+
+
+class PlainView:
+    """One line a unit on stdout, words on stderr."""
+
+    def __init__(self) -> None:
+        self._lines = UnitLines()
+
+    def show(self, happening: LineEvent) -> None:
+        """Prints a unit that ended, or a word."""
+        self._lines.note(happening)
+        if isinstance(happening, UnitEnded):
+            click.echo("".join(click.style(text, fg=_plain(colour)) for text, colour in self._lines.line(happening)))
+        elif isinstance(happening, Message):
+            speak(happening)
+
+    def close(self, _: Summary, /) -> None:
+        """Nothing is open."""
+
+
+def _plain(colour: str | None) -> str | None:
+    return None if colour == "bold" else colour
+
+
+def speak(word: Message) -> None:
+    """A word on stderr, with its slot."""
+    if word.level == "warning":
+        terminal.warn(f"{word.slot}: {word.text}")
+    elif not terminal.quiet():
+        click.echo(f"rmfab: {word.slot}: {word.text}", err=True)
+
+
+class LiveView:
+    """A table with a row a slot that redraws itself; ended units scroll away above it."""
+
+    def __init__(self, slots: tuple[str, ...]) -> None:
+        from rich.console import Console
+        from rich.live import Live
+
+        self._lines = UnitLines()
+        self._rows: dict[str, tuple[str, str, float | None]] = dict.fromkeys(slots, ("", "waiting", None))
+        self._console = Console(stderr=True, highlight=False)
+        self._live = Live(console=self._console, refresh_per_second=10, transient=True, get_renderable=self._table)
+        self._live.start()
+
+    def _table(self) -> Table:
+        from rich.progress_bar import ProgressBar
+        from rich.table import Table
+
+        table = Table.grid(padding=(0, 2))
+        table.add_column(style="bold", no_wrap=True)
+        table.add_column(no_wrap=True)
+        table.add_column(width=10)
+        table.add_column(width=26)
+        for slot, (serial, doing, part) in self._rows.items():
+            bar = ProgressBar(total=1.0, completed=part, width=26) if part is not None else ""
+            table.add_row(slot[-28:], serial, doing, bar)
+        return table
+
+    def show(self, happening: LineEvent) -> None:
+        """Redraws the slot's row, and prints a unit that ended above the table."""
+        self._lines.note(happening)
+        name = happening.serial or happening.mac or ""
+        match happening:
+            case StepStarted():
+                self._rows[happening.slot] = (name, happening.step.value, None)
+            case StepProgress():
+                self._rows[happening.slot] = (name, happening.step.value, happening.done / max(1, happening.total))
+            case UnitEnded():
+                self._rows[happening.slot] = (name, happening.outcome.value, None)
+                self._print(happening)
+            case Message():
+                self._console.print(f"rmfab: {happening.slot}: {happening.text}", markup=False)
+
+    def _print(self, ended: UnitEnded) -> None:
+        pieces = self._lines.line(ended)
+        if not sys.stdout.isatty():
+            click.echo("".join(text for text, _ in pieces))
+            return
+        from rich.text import Text
+
+        styled = Text()
+        for text, colour in pieces:
+            styled.append(text, style=colour or "")
+        self._console.print(styled, soft_wrap=True)
+
+    def close(self, _: Summary, /) -> None:
+        """Takes the table away."""
+        self._live.stop()

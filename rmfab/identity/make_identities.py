@@ -1,0 +1,355 @@
+"""Generating identities: chunks of sealed records, made by as many processes as there are cores.
+
+A chunk is drawn, signed and sealed where it is made; what comes back holds no secret but the chunk's data key, which
+the caller's process drew itself. Memory does not grow with the number of identities.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing
+import secrets
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from functools import lru_cache
+from itertools import chain, islice
+
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+
+from rmfab.errors import InputError, IntegrityError, StationError
+from rmfab.identity import keypair, node_id, sec2_verifier
+from rmfab.identity.ca import CertificateAuthority
+from rmfab.identity.certificate import certify
+from rmfab.identity.identity import Drawn, Identity, draw
+from rmfab.identity.sealed_record import SealedRecord, pop_tag
+from rmfab.identity.sealing import DATA_KEY_BYTES, Sealer, wrap
+from rmfab.identity.values import ValuesRow
+from rmfab.nvs.crew import serve_parent
+from rmfab.product.product import (
+    MQTT_HOST_PLACEHOLDER,
+    CertificatePolicy,
+    IdentityPolicy,
+    Product,
+    Provisioning,
+)
+from rmfab.product.serial import SerialPattern
+from rmfab.product.vocabulary import Credentials, KeyKind
+from rmfab.secret import Secret
+from rmfab.signals import undisturbed
+
+Source = Callable[[int], bytes]
+
+KEY, RANDOM, SEC2, EXTRA = "key", "random", "sec2", "extra"
+
+_CHUNK_SIZES = {KeyKind.RSA_2048: 25}
+_CHUNK_SIZE = 500
+_CHUNKS_WORTH_A_POOL = 4
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that the identities of one batch are made from; plain values, so that a worker process can be given it.
+
+    *first_number* is the number of the identity at position 0, None where serials are given. *ca_certificate* (DER)
+    and *ca_key* (`CertificateAuthority.portable_key`) are None where devices claim their credentials. *now* has a time
+    zone.
+    """
+
+    ledger: str
+    batch: str
+    serials: SerialPattern
+    first_number: int | None
+    identity: IdentityPolicy
+    certificate: CertificatePolicy
+    provisioning: Provisioning
+    recipients: tuple[str, ...]
+    now: datetime
+    ca_certificate: bytes | None = field(repr=False)
+    ca_key: bytes | None = field(repr=False)
+    unique_key: bytes = field(repr=False)
+
+    def __post_init__(self) -> None:
+        if self.identity.credentials is Credentials.CERTIFICATE:
+            if self.ca_certificate is None or self.ca_key is None:
+                raise InputError("certificates need a CA", hint="rmfab ca create, or rmfab ca import")
+            check_mqtt_host(self.identity)
+
+    @classmethod
+    def of(
+        cls,
+        product: Product,
+        *,
+        ledger: str,
+        batch: str,
+        first_number: int | None,
+        ca: CertificateAuthority | None,
+        unique_key: Secret[bytes],
+        recipients: Sequence[str],
+        now: datetime,
+    ) -> Recipe:
+        """The recipe of *product*. Raises InputError where the CA or the MQTT host is missing."""
+        return cls(
+            ledger=ledger,
+            batch=batch,
+            serials=product.serial,
+            first_number=first_number,
+            identity=product.identity,
+            certificate=product.certificate,
+            provisioning=product.provisioning,
+            recipients=tuple(recipients),
+            now=now,
+            ca_certificate=None if ca is None else ca.certificate_der,
+            ca_key=None if ca is None else ca.portable_key.reveal(),
+            unique_key=unique_key.reveal(),
+        )
+
+
+@dataclass(frozen=True)
+class ChunkSpec:
+    """A chunk to be made: *count* identities from position *first* of the batch; *rows* where values are given."""
+
+    number: int
+    first: int
+    count: int
+    rows: tuple[ValuesRow, ...] | None = None
+    data_key: bytes = field(default=b"", repr=False)
+
+
+@dataclass(frozen=True)
+class ChunkResult:
+    """A chunk that was made. *spec* holds its data key, *wrapped_data_key* is what is kept of it."""
+
+    spec: ChunkSpec
+    wrapped_data_key: bytes
+    records: tuple[SealedRecord, ...]
+
+
+def check_mqtt_host(policy: IdentityPolicy) -> None:
+    """Raises InputError where product.toml still has the placeholder that `init` writes."""
+    if policy.mqtt_host == MQTT_HOST_PLACEHOLDER:
+        raise InputError(
+            f'mqtt_host is still the placeholder "{MQTT_HOST_PLACEHOLDER}"',
+            where="product.toml [identity] mqtt_host",
+            hint="the MQTT host of your deployment; units made with another one never reach it",
+            cause="mqtt-host",
+        )
+
+
+def chunk_size(policy: IdentityPolicy) -> int:
+    """How many identities a chunk best has: about as many as take a second or less."""
+    if policy.credentials is Credentials.CLAIM:
+        return _CHUNK_SIZE
+    return _CHUNK_SIZES.get(policy.key, _CHUNK_SIZE)
+
+
+def plan_chunks(count: int, size: int) -> Iterator[ChunkSpec]:
+    """The chunks of *count* identities."""
+    for number in range(-(-count // size)):
+        yield ChunkSpec(number, number * size, min(size, count - number * size))
+
+
+def with_rows(specs: Iterable[ChunkSpec], rows: Iterable[ValuesRow]) -> Iterator[ChunkSpec]:
+    """*specs*, in order of position, each with its rows of a values file; rows of chunks that are left out are skipped.
+
+    Raises InputError where there are too few rows.
+    """
+    source, position = iter(rows), 0
+    for spec in specs:
+        part = tuple(islice(source, spec.first - position, spec.first - position + spec.count))
+        position = spec.first + spec.count
+        if len(part) != spec.count:
+            raise InputError("the values file has fewer rows than the batch has identities")
+        yield replace(spec, rows=part)
+
+
+def generate(
+    recipe: Recipe, chunks: Iterable[ChunkSpec], jobs: int, source: Source = secrets.token_bytes
+) -> Generator[ChunkResult, None, None]:
+    """Makes *chunks*, in their order, in this process or, where it pays, in *jobs* others.
+
+    Close the iterator to stop early. Raises InputError as `make_chunk` does, StationError where a process died.
+    """
+    specs = (replace(spec, data_key=source(DATA_KEY_BYTES)) for spec in chunks)
+    first = list(islice(specs, 2 if recipe.identity.key in _CHUNK_SIZES else _CHUNKS_WORTH_A_POOL))
+    if jobs > 1 and len(first) > 1 and (following := next(specs, None)) is not None:
+        yield from _in_processes(recipe, chain(first, [following], specs), jobs)
+        return
+    for spec in chain(first, specs):
+        yield make_chunk(recipe, spec, source)
+
+
+def make_chunk(recipe: Recipe, spec: ChunkSpec, source: Source = secrets.token_bytes) -> ChunkResult:
+    """Makes one chunk. Raises InputError where the serial pattern runs out or the clock is before the CA."""
+    data_key = Secret(spec.data_key)
+    maker = _Maker(recipe, Sealer(data_key, recipe.ledger, recipe.batch, source), source)
+    rows: Sequence[ValuesRow | None] = spec.rows if spec.rows is not None else (None,) * spec.count
+    records = tuple(maker.make(spec.first + index, row) for index, row in enumerate(rows))
+    return ChunkResult(spec, wrap(data_key, recipe.recipients), records)
+
+
+def remake(
+    recipe: Recipe, chunk: ChunkResult, indices: Iterable[int], source: Source = secrets.token_bytes
+) -> ChunkResult:
+    """*chunk* with `random`, and all that follows from it, drawn again for the records at *indices*."""
+    maker = _Maker(recipe, Sealer(Secret(chunk.spec.data_key), recipe.ledger, recipe.batch, source), source)
+    records = list(chunk.records)
+    for index in indices:
+        records[index] = maker.redraw(records[index])
+    return replace(chunk, records=tuple(records))
+
+
+def open_identity(record: SealedRecord, data_key: Secret[bytes], ledger: str, batch: str) -> Identity:
+    """The identity in *record*. Raises IntegrityError where a field was changed or belongs elsewhere."""
+    sealer = Sealer(data_key, ledger, batch)
+    random = sealer.open(record.serial, RANDOM, record.sealed_random)
+    if hashlib.sha256(random.reveal()).hexdigest() != record.random_sha256:
+        raise IntegrityError("random is not what the ledger's digest says", where=record.serial, cause="sealed")
+    certificate = key = salt = verifier = None
+    if record.certificate is not None and record.sealed_key is not None:
+        key_der = sealer.open(record.serial, KEY, record.sealed_key)
+        _check_pair(record, record.certificate, key_der)
+        certificate = keypair.pem(record.certificate, "CERTIFICATE")
+        key = keypair.private_pem(key_der)
+    if record.sealed_sec2 is not None:
+        pair = sealer.open(record.serial, SEC2, record.sealed_sec2).reveal()
+        salt, verifier = pair[: sec2_verifier.SALT_BYTES], Secret(pair[sec2_verifier.SALT_BYTES :])
+    extra: list[tuple[str, str, str]] = []
+    if record.sealed_extra is not None:
+        extra = json.loads(sealer.open(record.serial, EXTRA, record.sealed_extra).reveal())
+    return Identity(
+        serial=record.serial,
+        node_id=record.node_id,
+        certificate_pem=certificate,
+        private_key_pem=key,
+        random=random,
+        sec2_salt=salt,
+        sec2_verifier=verifier,
+        service_name=record.service_name,
+        extra={(namespace, name): Secret(cell) for namespace, name, cell in extra},
+    )
+
+
+class _Maker:
+    """Makes the records of one chunk."""
+
+    def __init__(self, recipe: Recipe, sealer: Sealer, source: Source) -> None:
+        self._recipe = recipe
+        self._sealer = sealer
+        self._source = source
+        self._unique_key = Secret(recipe.unique_key)
+
+    def make(self, position: int, row: ValuesRow | None) -> SealedRecord:
+        """The identity at *position* of the batch."""
+        serial = self._serial(position, row)
+        drawn = draw(self._source, self._recipe.provisioning)
+        name = certificate_serial = certificate = key = extra = None
+        if self._recipe.ca_certificate is not None and self._recipe.ca_key is not None:
+            ca = _authority(self._recipe.ca_certificate, self._recipe.ca_key)
+            private = keypair.draw(self._recipe.identity.key)
+            name = self._node_id(row)
+            signed = certify(ca, name, private.public_key(), self._recipe.certificate, self._recipe.now)
+            certificate = signed.public_bytes(serialization.Encoding.DER)
+            certificate_serial = f"{signed.serial_number:x}"
+            key = self._sealer.seal(serial, KEY, keypair.private_der(private))
+        if row is not None and row.extra:
+            cells = json.dumps(row.extra, ensure_ascii=False, separators=(",", ":"))
+            extra = self._sealer.seal(serial, EXTRA, Secret(cells.encode()))
+        return SealedRecord(
+            serial=serial,
+            node_id=name,
+            certificate_serial=certificate_serial,
+            certificate=certificate,
+            sealed_key=key,
+            sealed_extra=extra,
+            pop_tag=pop_tag(self._unique_key, drawn.pop),
+            random_sha256=hashlib.sha256(drawn.random.reveal()).hexdigest(),
+            service_name=drawn.service_name,
+            sealed_random=self._sealer.seal(serial, RANDOM, drawn.random),
+            sealed_sec2=self._sec2(serial, drawn),
+        )
+
+    def redraw(self, record: SealedRecord) -> SealedRecord:
+        """*record* with another `random`; key, certificate and names stay."""
+        drawn = draw(self._source, self._recipe.provisioning)
+        return replace(
+            record,
+            pop_tag=pop_tag(self._unique_key, drawn.pop),
+            random_sha256=hashlib.sha256(drawn.random.reveal()).hexdigest(),
+            service_name=drawn.service_name,
+            sealed_random=self._sealer.seal(record.serial, RANDOM, drawn.random),
+            sealed_sec2=self._sec2(record.serial, drawn),
+        )
+
+    def _sec2(self, serial: str, drawn: Drawn) -> bytes | None:
+        if drawn.sec2_salt is None or drawn.sec2_verifier is None:
+            return None
+        return self._sealer.seal(serial, SEC2, Secret(drawn.sec2_salt + drawn.sec2_verifier.reveal()))
+
+    def _serial(self, position: int, row: ValuesRow | None) -> str:
+        if row is not None and row.serial is not None:
+            return row.serial
+        if self._recipe.first_number is None:
+            raise InputError("serials are neither counted nor given")
+        return self._recipe.serials.serial(self._recipe.first_number + position)
+
+    def _node_id(self, row: ValuesRow | None) -> str:
+        if row is not None and row.node_id is not None:
+            return node_id.check(row.node_id)
+        return node_id.draw(self._recipe.identity.node_id, self._source)
+
+
+@lru_cache(maxsize=2)
+def _authority(certificate: bytes, key: bytes) -> CertificateAuthority:
+    with _turn:
+        return CertificateAuthority.from_portable(certificate, key)
+
+
+def _check_pair(record: SealedRecord, certificate: bytes, key_der: Secret[bytes]) -> None:
+    try:
+        private = serialization.load_der_private_key(key_der.reveal(), None)
+        matches = x509.load_der_x509_certificate(certificate).public_key() == private.public_key()
+    except ValueError:
+        matches = False
+    if not matches:
+        raise IntegrityError("the certificate does not belong to the key", where=record.serial, cause="sealed")
+
+
+def _in_processes(recipe: Recipe, specs: Iterator[ChunkSpec], jobs: int) -> Generator[ChunkResult, None, None]:
+    context = multiprocessing.get_context("spawn")
+    order = recipe, context.Lock()
+    pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_start_worker, initargs=order)
+    waiting: deque[Future[ChunkResult]] = deque()
+    try:
+        with undisturbed():
+            waiting.extend(pool.submit(_work, spec) for spec in islice(specs, 2 * jobs))
+        while waiting:
+            yield waiting.popleft().result()
+            with undisturbed():
+                waiting.extend(pool.submit(_work, spec) for spec in islice(specs, 1))
+    except BrokenProcessPool:
+        raise StationError("a process that made identities died", hint="out of memory? try again") from None
+    finally:
+        with undisturbed():
+            pool.shutdown(cancel_futures=True)
+
+
+_recipes: list[Recipe] = []
+_turn: AbstractContextManager[object] = nullcontext()
+"""Held while a token is opened: SoftHSM, for one, may fail where two processes do so at once."""
+
+
+def _start_worker(recipe: Recipe, turn: AbstractContextManager[object]) -> None:
+    global _turn
+    serve_parent()
+    _recipes[:], _turn = [recipe], turn
+
+
+def _work(spec: ChunkSpec) -> ChunkResult:
+    return make_chunk(_recipes[0], spec)

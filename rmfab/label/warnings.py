@@ -1,0 +1,50 @@
+"""What an operator should know about labels before they are stuck on: small modules, text left out or shortened."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from rmfab.label.layout import LARGER_HINT, Label, Layout, small_module
+from rmfab.label.text import LabelField
+from rmfab.label.typeface import is_writable
+
+
+@dataclass(frozen=True)
+class LabelWarning:
+    """Something worth a warning: what, and how to mend it. Never a secret."""
+
+    what: str
+    hint: str | None = None
+
+
+def remarks(label: Label, layout: Layout) -> Iterator[LabelWarning]:
+    """What to warn of on one label."""
+    if small := small_module(label, layout):
+        yield LabelWarning(*small)
+    crowded = [each.value for each in layout.omitted if _writable(each, label)]
+    if crowded:
+        yield LabelWarning(f"there is no room for the text: {', '.join(crowded)} left out", LARGER_HINT)
+    for each in layout.omitted:
+        if each.value not in crowded:
+            yield LabelWarning(f"the {each.value} has letters that the label's typeface lacks and is left out")
+    for each in layout.shortened:
+        yield LabelWarning(f"the {each.value} is shortened", LARGER_HINT)
+    if label.product and LabelField.PRODUCT not in layout.omitted and not _writable(LabelField.PRODUCT, label):
+        yield LabelWarning("the product has letters that the label's typeface lacks; the nearest stand there")
+
+
+def label_warnings(labels: Sequence[Label], layouts: Sequence[Layout]) -> tuple[LabelWarning, ...]:
+    """What to warn of on many labels, each once, with how many it concerns."""
+    found: dict[LabelWarning, int] = {}
+    for label, layout in zip(labels, layouts, strict=True):
+        for notice in remarks(label, layout):
+            found[notice] = found.get(notice, 0) + 1
+    return tuple(
+        LabelWarning(f"{notice.what} ({number} label{'s' if number > 1 else ''})", notice.hint)
+        for notice, number in found.items()
+    )
+
+
+def _writable(each: LabelField, label: Label) -> bool:
+    return is_writable(label.texts()[each].reveal())

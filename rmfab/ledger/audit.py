@@ -1,0 +1,252 @@
+"""Whether the ledger holds: every chain, every digest, every standing against its history; and its repair.
+
+`check` reads one snapshot and says all that is wrong; `rebuild` makes the standings anew from the events, and refuses
+where the events themselves cannot be trusted.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, Select, bindparam, func, select, text, update
+
+from rmfab.errors import IntegrityError, RmfabError
+from rmfab.ledger import schema
+from rmfab.ledger.batches import batch_digest, keys_digest, missing
+from rmfab.ledger.events import Event, EventKind, chain_hash, genesis, stored
+from rmfab.ledger.records import (
+    PAGE,
+    Batch,
+    Chunk,
+    batches,
+    chunk_digest,
+    chunks,
+    standing_columns,
+    standing_value,
+)
+from rmfab.ledger.states import Standing, project
+
+
+@dataclass(frozen=True)
+class AuditFinding:
+    """One thing that does not hold: *kind* is `database`, `chain`, `batch`, `key` or `standing`."""
+
+    kind: str
+    where: str
+    what: str
+
+
+def check(connection: Connection, ledger_id: str) -> Iterator[AuditFinding]:
+    """All that does not hold, in flat memory; nothing for a sound ledger."""
+    yield from _database(connection)
+    yield from _chains(connection, ledger_id)
+    for batch in batches(connection):
+        yield from _batch(connection, batch)
+        yield from _standings(connection, batch)
+    yield from _strays(connection)
+
+
+def rebuild(connection: Connection, ledger_id: str) -> int:
+    """Makes every standing anew from the events; returns how many had to be changed.
+
+    Raises IntegrityError where a chain is broken, or events contradict each other.
+    """
+    broken = next(_chains(connection, ledger_id), None)
+    if broken is not None:
+        raise IntegrityError(
+            f"history cannot be trusted: {broken.what}",
+            where=broken.where,
+            hint="restore the ledger from a backup",
+            cause="chain",
+        )
+    table = schema.identity
+    changed = 0
+    # Boards are let go of first, so that two standings can change places under the unique MAC.
+    for wrong in _differing(connection):
+        some = [row.id for row, _ in wrong]
+        connection.execute(update(table).where(table.c.id.in_(some)).values(state="void", mac=None))
+        changed += len(wrong)
+    for wrong in _differing(connection):
+        rows = [standing_columns(right) | {"of_id": row.id} for row, right in wrong]
+        connection.execute(update(table).where(table.c.id == bindparam("of_id")), rows)
+    return changed
+
+
+def _database(connection: Connection) -> Iterator[AuditFinding]:
+    """What SQLite itself finds: damaged pages, broken indexes, dangling references."""
+    if connection.dialect.name != "sqlite":
+        return
+    for (line,) in connection.execute(text("PRAGMA integrity_check")):
+        if line != "ok":
+            yield AuditFinding("database", "SQLite", line)
+    for row in connection.execute(text("PRAGMA foreign_key_check")):
+        yield AuditFinding("database", f"table {row[0]}, row {row[1]}", f"refers to nothing in table {row[2]}")
+
+
+def _chains(connection: Connection, ledger_id: str) -> Iterator[AuditFinding]:
+    for station in connection.execute(select(schema.station).order_by(schema.station.c.name)).all():
+        yield from _chain(connection, ledger_id, station)
+
+
+def _chain(connection: Connection, ledger_id: str, station: Row[Any]) -> Iterator[AuditFinding]:
+    """The first break in the chain of *station*: after one, everything later hangs in the air."""
+    where = f"station {station.name}"
+    prev_hash, last, order = genesis(ledger_id, station.name), 0, 0
+    query = select(schema.event).where(schema.event.c.station == station.name).order_by(schema.event.c.seq)
+    for row in _stream(connection, query):
+        if row.seq != last + 1:
+            yield AuditFinding("chain", where, f"event {last + 1} is missing")
+            return
+        if row.prev_hash != prev_hash or chain_hash(prev_hash, row._mapping) != row.hash:
+            yield AuditFinding("chain", f"{where}, event {row.seq}", "the event was changed after it was written")
+            return
+        if row.id <= order:
+            yield AuditFinding("chain", f"{where}, event {row.seq}", "the event was moved before an earlier one")
+            return
+        prev_hash, last, order = row.hash, row.seq, row.id
+    if (last, prev_hash) != (station.last_seq, station.last_hash):
+        yield AuditFinding(
+            "chain", where, f"the last events are missing: {station.last_seq} were written, {last} are there"
+        )
+
+
+def _batch(connection: Connection, batch: Batch) -> Iterator[AuditFinding]:
+    """The records of *batch* against its digests, and those against the event that closed it."""
+    where, table = f"batch {batch.name}", schema.identity
+    for chunk in _all_chunks(connection, batch):
+        last = chunk.first + chunk.count - 1
+        here = table.c.position.between(chunk.first, last) & (table.c.chunk_id == chunk.id)
+        query = select(table).where(table.c.batch_id == batch.id, here).order_by(table.c.position)
+        rows = (row._mapping for row in _stream(connection, query))
+        if chunk_digest(batch.name, chunk.number, chunk.first, rows) != chunk.digest:
+            yield AuditFinding(
+                "batch", where, f"identities at positions {chunk.first} to {last} are not as they were made"
+            )
+    number = connection.execute(select(func.count()).where(table.c.batch_id == batch.id)).scalar_one()
+    if number > batch.size:
+        yield AuditFinding("batch", where, f"holds {number} identities, {batch.size} were made")
+    events = _batch_events(connection, batch.name)
+    closings = [event for event in events if event.kind is EventKind.BATCH]
+    if len(closings) != (1 if batch.closed else 0):
+        yield AuditFinding(
+            "batch", where, f"is {'closed' if batch.closed else 'open'}, with {len(closings)} closing events"
+        )
+    if not batch.closed:
+        return
+    if next(missing(connection, batch), None) is not None:
+        yield AuditFinding("batch", where, "chunks are missing")
+    digest = batch_digest(connection, batch)
+    if digest != batch.digest or any(event.details.get("digest") != digest for event in closings):
+        yield AuditFinding("batch", where, "the batch is not as it was closed")
+    if events and events[-1].details.get("keys") != keys_digest(connection, batch):
+        yield AuditFinding("key", where, "wrapped data keys were changed")
+
+
+def _standings(connection: Connection, batch: Batch) -> Iterator[AuditFinding]:
+    """Where current state and history part."""
+    for rows in _identity_pages(connection, schema.identity.c.batch_id == batch.id):
+        try:
+            told = _events_of(connection, rows)
+        except IntegrityError as error:
+            yield AuditFinding("standing", f"{rows[0].serial} to {rows[-1].serial}", f"history cannot be read: {error}")
+            continue
+        for row in rows:
+            try:
+                right = _replay(told[row.serial])
+                now = standing_value(row)
+            except (RmfabError, ValueError) as error:
+                yield AuditFinding("standing", row.serial, f"history contradicts itself: {error}")
+                continue
+            if now != right:
+                yield AuditFinding("standing", row.serial, _difference(now, right))
+
+
+def _strays(connection: Connection) -> Iterator[AuditFinding]:
+    """Events of identities and batches that are not there."""
+    event, identity, batch = schema.event, schema.identity, schema.batch
+    query = select(event.c.serial).outerjoin(identity, identity.c.serial == event.c.serial)
+    query = query.where(event.c.serial.is_not(None), identity.c.id.is_(None)).distinct()
+    for serial in connection.execute(query).scalars():
+        yield AuditFinding("standing", serial, "has events, but is no identity of this ledger")
+    query = select(event.c.batch).outerjoin(batch, batch.c.name == event.c.batch)
+    query = query.where(event.c.batch.is_not(None), batch.c.id.is_(None)).distinct()
+    for name in connection.execute(query).scalars():
+        yield AuditFinding("batch", f"batch {name}", "has events, but is not there")
+    loose = select(func.count()).select_from(event.outerjoin(schema.station)).where(schema.station.c.name.is_(None))
+    if connection.execute(loose).scalar_one():
+        yield AuditFinding("chain", "stations", "events belong to a station that is not there")
+
+
+def _differing(connection: Connection) -> Iterator[list[tuple[Row[Any], Standing]]]:
+    """Page by page, the rows of identities whose standing is not what their events add up to."""
+    for rows in _identity_pages(connection):
+        told = _events_of(connection, rows)
+        pairs = []
+        for row in rows:
+            try:
+                right = _replay(told[row.serial])
+            except RmfabError as error:
+                raise IntegrityError(
+                    f"history contradicts itself: {error.what}", where=row.serial, cause="chain"
+                ) from error
+            if standing_columns(right) != {name: row._mapping[name] for name in standing_columns(right)}:
+                pairs.append((row, right))
+        if pairs:
+            yield pairs
+
+
+def _replay(events: Sequence[Event]) -> Standing:
+    standing = Standing()
+    for event in events:
+        standing = project(standing, event)
+    return standing
+
+
+def _difference(now: Standing, right: Standing) -> str:
+    before, after = standing_columns(now), standing_columns(right)
+    parts = [f"{name} is {before[name]}, history says {after[name]}" for name in before if before[name] != after[name]]
+    return "; ".join(parts)
+
+
+def _events_of(connection: Connection, rows: Sequence[Row[Any]]) -> dict[str, list[Event]]:
+    """The events of the identities in *rows*, by serial, in order."""
+    told: dict[str, list[Event]] = defaultdict(list)
+    serials = [row.serial for row in rows]
+    query = select(schema.event).where(schema.event.c.serial.in_(serials)).order_by(schema.event.c.id)
+    for row in connection.execute(query):
+        told[row.serial].append(stored(row).event)
+    return told
+
+
+def _batch_events(connection: Connection, name: str) -> list[Event]:
+    table = schema.event
+    query = select(table).where(table.c.batch == name, table.c.kind.in_([EventKind.BATCH.value, EventKind.ADMIT.value]))
+    try:
+        return [stored(row).event for row in connection.execute(query.order_by(table.c.id))]
+    except IntegrityError:  # named by the chain already
+        return []
+
+
+def _all_chunks(connection: Connection, batch: Batch) -> Iterator[Chunk]:
+    after = 0
+    while some := chunks(connection, batch, after):
+        yield from some
+        after = some[-1].id
+
+
+def _identity_pages(connection: Connection, *where: ColumnElement[bool]) -> Iterator[Sequence[Row[Any]]]:
+    """Identities in order of id, page by page: what was read may be changed before the next page is."""
+    table = schema.identity
+    after = 0
+    while rows := connection.execute(
+        select(table).where(table.c.id > after, *where).order_by(table.c.id).limit(PAGE)
+    ).all():
+        yield rows
+        after = rows[-1].id
+
+
+def _stream(connection: Connection, query: Select[Any]) -> Iterator[Row[Any]]:
+    return iter(connection.execute(query, execution_options={"yield_per": PAGE}))

@@ -1,0 +1,150 @@
+"""Judges of a boot log and of what the unit says it is. They take values and raise `UnitFault`, nothing else."""
+
+from __future__ import annotations
+
+from rmfab.board.bootlog import FACTORY_CAUSES, BootLog
+from rmfab.errors import InputError, UnitFault
+from rmfab.identity.identity import Identity
+from rmfab.identity.qr import parse_payload, same_payload
+from rmfab.product.vocabulary import Credentials
+from rmfab.release.release import Release
+from rmfab.secret import Secret, redact
+
+
+def judge_boot(log: BootLog, release: Release | None) -> dict[str, object]:
+    """The measurements of a good boot. Raises Fault where it is none, or where another release booted.
+
+    Without a *release* (verify of a unit whose release is not at hand) only the health of the boot is judged.
+    """
+    if log.symptom is not None and log.symptom.cause not in FACTORY_CAUSES:
+        raise UnitFault(log.symptom.reason, cause=log.symptom.cause)
+    if log.lines == 0:
+        raise UnitFault(
+            "the board prints nothing after its restart",
+            hint="console line, baud of the console, or a firmware without console output",
+            cause="silent",
+        )
+    if not log.app_started and log.symptom is None:
+        raise UnitFault(
+            "the boot log ends before the app has said what it is",
+            hint="the console log shows where; a longer [verify] boot_timeout may help",
+            cause="boot-incomplete",
+        )
+    if release is not None and log.app_started:
+        _same_app(log, release)
+        _same_partitions(log, release)
+    return {"project": log.app.get("Project name"), "version": log.app.get("App version")}
+
+
+def _same_app(log: BootLog, release: Release) -> None:
+    told = log.app
+    for key, expected, cause in (
+        ("Project name", release.app.project, "project-mismatch"),
+        ("App version", release.app.version, "version-mismatch"),
+    ):
+        if told[key] != expected:
+            raise UnitFault(
+                f'another app boots: {key.lower()} is "{told[key]}", the release says "{expected}"', cause=cause
+            )
+    digest = told["ELF file SHA256"].rstrip(".").lower()
+    if not digest or not release.app.elf_sha256.startswith(digest):
+        raise UnitFault(
+            f"another build of the app boots: ELF SHA-256 {digest}…, the release says {release.app.elf_sha256[:16]}…",
+            cause="elf-mismatch",
+        )
+
+
+def _same_partitions(log: BootLog, release: Release) -> None:
+    if not log.partitions:  # a bootloader built with a quieter log level does not print the table
+        return
+    expected = [(row.label, row.type, row.subtype, row.offset, row.size) for row in release.table.partitions]
+    if log.partitions != expected:
+        odd = next(
+            (label for (label, *rest), row in zip(log.partitions, expected, strict=False) if (label, *rest) != row),
+            "its length",
+        )
+        raise UnitFault(
+            f"the bootloader found another partition table than the release's: {odd}", cause="table-mismatch"
+        )
+
+
+def judge_identity(log: BootLog, node_id: str | None, payload: Secret[str], credentials: Credentials) -> None:
+    """Raises Fault where the unit names another node id or QR payload than the ledger gave it."""
+    _judge_symptom(log)
+    if credentials is Credentials.CERTIFICATE:
+        judge_node(log, node_id)
+    if log.qr_payload is None:
+        raise UnitFault(
+            "the unit does not print its QR payload",
+            hint="is provisioning started, and APP_NETWORK_PROV_SHOW_QR on in the firmware?",
+            cause="no-qr",
+        )
+    told, expected = log.qr_payload, payload.reveal()
+    if not same_payload(told, expected) and not _adds_a_pop(told, expected):
+        raise _other_payload(told, expected)
+
+
+def judge_node(log: BootLog, node_id: str | None) -> None:
+    """Raises Fault where the unit does not call itself the node *node_id*."""
+    if log.node_id is None:
+        raise UnitFault("the unit does not print its node id", cause="no-node-id")
+    if log.node_id != node_id:
+        what = f'the unit says that it is node "{log.node_id}", the ledger says "{node_id}"'
+        raise UnitFault(what, hint="the label says which unit it is", cause="other-identity")
+
+
+def _judge_symptom(log: BootLog) -> None:
+    if log.symptom is not None:
+        raise UnitFault(log.symptom.reason, cause=log.symptom.cause)
+
+
+def _adds_a_pop(told: str, expected: str) -> bool:
+    """Whether firmware of security 0, which needs no PoP, prints one beside what the label says: it does no harm."""
+    try:
+        printed, label = parse_payload(told), parse_payload(expected)
+    except InputError:
+        return False
+    rest = {key: value for key, value in printed.fields.items() if key != "pop"}
+    return label.pop is None and printed.form is label.form and rest == label.fields
+
+
+def _other_payload(told: str, expected: str) -> UnitFault:
+    if _without_pop(told) == _without_pop(expected) is not None:
+        return UnitFault(
+            "the unit prints another PoP than its label will carry",
+            hint="the firmware makes the PoP of something else than the first four bytes of `random`",
+            cause="pop-mismatch",
+        )
+    return UnitFault(
+        f"the unit prints another QR payload than its label will carry: {redact(told)}",
+        hint="compare [provisioning] in product.toml with the firmware's configuration",
+        cause="qr-mismatch",
+    )
+
+
+def _without_pop(text: str) -> dict[str, object] | None:
+    """The fields of a payload but its PoP, with its form; None where it is no payload, or one without a PoP."""
+    try:
+        payload = parse_payload(text)
+    except InputError:
+        return None
+    rest = {key: value for key, value in payload.fields.items() if key != "pop"}
+    return None if payload.pop is None else rest | {"form": payload.form}
+
+
+def judge_unprovisioned(log: BootLog, identity: Identity | None) -> None:
+    """Raises Fault unless the unit boots, offers provisioning under the name of *identity*, and is the same node."""
+    _judge_symptom(log)
+    if log.service_name is None:
+        raise UnitFault(
+            "the unit does not offer provisioning after its restart",
+            hint="the console log shows how far it came; a longer [verify] boot_timeout may help",
+            cause="no-provisioning",
+        )
+    if identity is not None and log.service_name != identity.service_name:
+        raise UnitFault(
+            f'the unit offers itself as "{log.service_name}", its label says "{identity.service_name}"',
+            cause="name-mismatch",
+        )
+    if identity is not None and None not in (log.node_id, identity.node_id) and log.node_id != identity.node_id:
+        raise UnitFault(f'the unit says that it is node "{log.node_id}"', cause="other-identity")

@@ -1,0 +1,79 @@
+"""How a running unit is reached for provisioning: its URL, its SoftAP, or Bluetooth.
+
+One radio speaks with one unit at a time: slots that share it wait for each other. Units at URLs of their own do not.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rmfab.line.radio.factory_network import FactoryNetwork
+from rmfab.line.radio.softap import come_back, joined
+from rmfab.line.station import Radio, Slot
+from rmfab.product.product import Product
+from rmfab.product.vocabulary import Transport
+from rmfab.provisioning.ble import BleTransport
+from rmfab.provisioning.http import HttpTransport
+from rmfab.provisioning.transport import ProvisioningTransport
+
+_POLL_SECONDS = 0.2
+
+
+class Air:
+    """The station's radio, shared by all slots of a run.
+
+    *memory* is where a Wi-Fi connection to go back to stands; *network* is the one that units join, where they do.
+    """
+
+    def __init__(self, radio: Radio, memory: Path, network: FactoryNetwork | None = None) -> None:
+        self._radio = radio
+        self._memory = memory
+        self._lock = threading.Lock()
+        self.network = network
+
+    def come_back(self) -> str | None:
+        """Brings back the Wi-Fi connection that a run left and did not return to; what went wrong, if anything."""
+        return come_back(self._memory)
+
+    @contextmanager
+    def reach(
+        self,
+        slot: Slot,
+        service_name: str,
+        product: Product,
+        keep_going: Callable[[], None],
+        warn: Callable[[str], None],
+    ) -> Iterator[ProvisioningTransport]:
+        """A link to the unit on *slot*, closed at the end of the block. Raises StationError where there is none.
+
+        *keep_going* is asked while another slot has the radio; *warn* hears what went wrong on the way back.
+        """
+        timeout = product.verify.answer_timeout
+        if slot.unit is not None:
+            yield from _closing(HttpTransport(slot.unit, timeout=timeout))
+            return
+        with self._turn(keep_going):
+            if product.provisioning.transport is Transport.SOFTAP:
+                with joined(service_name, self._radio, self._memory, warn):
+                    yield from _closing(HttpTransport(timeout=timeout))
+            else:
+                yield from _closing(BleTransport(service_name, adapter=self._radio.adapter, timeout=timeout))
+
+    @contextmanager
+    def _turn(self, keep_going: Callable[[], None]) -> Iterator[None]:
+        while not self._lock.acquire(timeout=_POLL_SECONDS):
+            keep_going()
+        try:
+            yield
+        finally:
+            self._lock.release()
+
+
+def _closing(transport: ProvisioningTransport) -> Iterator[ProvisioningTransport]:
+    try:
+        yield transport
+    finally:
+        transport.close()

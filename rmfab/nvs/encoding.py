@@ -1,0 +1,141 @@
+"""Cells of a values file turned into NVS entries, as esp_idf_nvs_partition_gen understands them, but checked.
+
+Integers are decimal as Python reads them; `binary` takes a cell's text as UTF-8; `hex2bin` and `base64` are decoded,
+with white space around (in base64 anywhere) allowed; a `file` is read as a whole and its bytes decoded likewise.
+"""
+
+from __future__ import annotations
+
+import binascii
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+
+from rmfab.errors import InputError
+from rmfab.files import read_input
+from rmfab.nvs.grammar import Column, Config, Encoding, Row, Source
+from rmfab.nvs.table import Entry, Namespace
+from rmfab.nvs.wifi_companions import COMPANIONED, with_companions
+
+Decoder = Callable[[str | bytes], int | str | bytes]
+
+
+class RowEncoder:
+    """Turns rows into what is packed; a cell that equals the one above is decoded once."""
+
+    def __init__(self, config: Config, values: Path) -> None:
+        self._columns = config.columns
+        self._layout = tuple(row if isinstance(row, Namespace) else None for row in config.rows)
+        self._plain = all(isinstance(row, Column) for row in config.rows[1:])
+        self._companions = any(column.key in COMPANIONED for column in self._columns)
+        self._values = values
+        self._file = lru_cache(maxsize=64)(_file)  # files that alternate from row to row are read once in a run
+        self._above: list[tuple[str, Entry] | None] = [None] * len(self._columns)
+
+    def items(self, row: Row) -> list[Entry | Namespace]:
+        """The namespaces and entries of one device. Raises InputError naming file, line and column."""
+        entries = self.entries(row)
+        items: list[Entry | Namespace] = []
+        if self._plain:
+            items.extend(filter(None, self._layout[:1]))
+            items.extend(entries)
+        else:
+            following = iter(entries)
+            items.extend(next(following) if namespace is None else namespace for namespace in self._layout)
+        return with_companions(items) if self._companions else items
+
+    def entries(self, row: Row) -> list[Entry]:
+        """The entries of the columns of the config alone. Raises InputError as `items` does."""
+        entries = []
+        above = self._above
+        for place, cell in enumerate(row.cells):
+            known = above[place]
+            if known is None or known[0] != cell:
+                known = above[place] = (cell, self._entry(self._columns[place], cell, row.line))
+            entries.append(known[1])
+        return entries
+
+    def complaints(self, row: Row) -> list[InputError]:
+        """Every reason why the cells of *row* cannot be entries."""
+        found = []
+        for column, cell in zip(self._columns, row.cells, strict=True):
+            try:
+                self._entry(column, cell, row.line)
+            except InputError as error:
+                found.append(error)
+        return found
+
+    def _entry(self, column: Column, cell: str, line: int) -> Entry:
+        try:
+            raw = cell if column.source is Source.DATA else self._file(cell)
+            return Entry(column.namespace, column.key, column.encoding.kind, _DECODERS[column.encoding](raw))
+        except InputError as error:
+            raise InputError(
+                f'column "{column.key}": {error.what}',
+                where=f"{self._values}:{line}",
+                hint=error.hint,
+                cause=error.cause,
+            ) from None
+
+
+def _file(name: str) -> bytes:
+    if not name:
+        raise InputError("a file is named here, but the cell is blank")
+    if "\0" in name:
+        raise InputError("a file name with a NUL character")
+    try:
+        return read_input(Path(name))
+    except InputError as error:
+        raise InputError(
+            f'{error.what} ("{name}")', hint="a file is named relative to the folder where rmfab is started"
+        ) from None
+
+
+def _integer(raw: str | bytes) -> int:
+    if not raw.strip():
+        raise InputError("an integer is missing")
+    try:
+        return int(raw)
+    except ValueError:
+        hint = "write it in decimal" if raw.strip()[:2].lower() in ("0x", b"0x") else None
+        raise InputError("this is not an integer", hint=hint) from None
+
+
+def _string(raw: str | bytes) -> str:
+    if isinstance(raw, str):
+        return raw
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        raise InputError("this file is not UTF-8 text", hint='its encoding may be "binary"') from None
+
+
+def _binary(raw: str | bytes) -> bytes:
+    return raw.encode() if isinstance(raw, str) else raw
+
+
+def _hex(raw: str | bytes) -> bytes:
+    text = raw.strip()
+    if len(text) % 2:
+        raise InputError(f"an odd number of hex digits ({len(text)})")
+    try:
+        return binascii.a2b_hex(text)
+    except ValueError:
+        raise InputError(
+            "a character that is no hex digit", hint="hex digits only, without 0x, spaces or colons"
+        ) from None
+
+
+def _base64(raw: str | bytes) -> bytes:
+    try:
+        return binascii.a2b_base64(b"".join(_binary(raw).split()), strict_mode=True)
+    except ValueError as error:
+        raise InputError(f"bad base64: {str(error)[:1].lower()}{str(error)[1:]}") from None
+
+
+_DECODERS: dict[Encoding, Decoder] = dict.fromkeys(Encoding, _integer) | {
+    Encoding.STRING: _string,
+    Encoding.BINARY: _binary,
+    Encoding.HEX2BIN: _hex,
+    Encoding.BASE64: _base64,
+}

@@ -1,0 +1,197 @@
+"""The requests of one connection: read by the standard library's parser, answered with files of the shelf.
+
+Sources: RFC 9110 (§9.1 methods, §10.1.1 Expect, §15.5.6 Allow), RFC 9112 §9.3 (what keeps a connection).
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import ssl
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, cast
+
+from rmfab.ota.http_range import RangeReply, joined, judge
+from rmfab.ota.static_files import Served, open_served
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+_ALLOWED = ("GET", "HEAD")
+_CHUNK = 32 << 10  # each must leave within the patience, over slow radio too
+_SMALL_BODY = 64 << 10
+_UNPRINTABLE = re.compile(r"[^\x21-\x7e]")
+
+
+@dataclass(frozen=True)
+class Access:
+    """A request that was answered: whose, for what, with which status, and how many bytes of content went out.
+
+    *path* is printable, whatever was sent.
+    """
+
+    client: str
+    method: str
+    path: str
+    status: int
+    sent: int
+
+
+class Shelf(Protocol):
+    """What a request knows of its server."""
+
+    root: Path
+    on_access: Callable[[Access], None] | None
+    patience: float
+
+
+class _Incoming(io.RawIOBase):
+    """What a client sends; *patience* is for a whole request, however small the pieces that it comes in."""
+
+    def __init__(self, connection: ssl.SSLSocket, patience: float) -> None:
+        self._connection = connection
+        self._patience = patience
+        self.next_request()
+
+    def next_request(self) -> None:
+        """Gives the client time anew."""
+        self._deadline = time.monotonic() + self._patience
+
+    def readable(self) -> bool:
+        """Whether it can be read: yes."""
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        """Reads what there is. Raises TimeoutError when the client's time is over."""
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("the request is not whole yet")
+        self._connection.settimeout(left)
+        try:
+            return self._connection.recv_into(buffer)
+        finally:
+            self._connection.settimeout(self._patience)
+
+
+class Request(BaseHTTPRequestHandler):
+    """Requests of one connection, one after the other, in the connection's thread."""
+
+    connection: ssl.SSLSocket
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+
+    def setup(self) -> None:
+        """The handshake, then as ever."""
+        self.request.do_handshake()
+        super().setup()
+        self._incoming = _Incoming(self.connection, self._shelf.patience)
+        self.rfile.close()
+        self.rfile = io.BufferedReader(self._incoming)
+
+    def handle_one_request(self) -> None:
+        """As ever, within the client's time."""
+        self._incoming.next_request()
+        super().handle_one_request()
+
+    def parse_request(self) -> bool:
+        """As ever; whoever asks for more than to read is refused here."""
+        if not super().parse_request():
+            return False
+        if not self._discard_body():
+            self.close_connection = True
+        if self.command in _ALLOWED:
+            return True
+        self._refuse(HTTPStatus.METHOD_NOT_ALLOWED, {"Allow": ", ".join(_ALLOWED)})
+        return False
+
+    def handle_expect_100(self) -> bool:
+        """No body is waited for: the final answer comes at once."""
+        return True
+
+    def do_GET(self) -> None:
+        """Answers with the file that the target names, or that there is none."""
+        with open_served(self._shelf.root, self.path) as served:
+            if served is None:
+                self._refuse(HTTPStatus.NOT_FOUND)
+            else:
+                headers = joined(self.headers.items())
+                self._answer(served, judge(self.command, headers, served.etag, served.size))
+
+    do_HEAD = do_GET  # noqa: N815
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:  # noqa: ARG002
+        """Refuses what the parser could not read, and hears no more of it."""
+        self.command, self.path = self.command or "?", ""
+        self.close_connection = True
+        self._refuse(HTTPStatus(code))
+
+    def version_string(self) -> str:
+        """The header Server, without versions."""
+        return "rmfab"
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - http.server's name
+        """Says nothing: accesses are told by value."""
+
+    @property
+    def _shelf(self) -> Shelf:
+        return cast("Shelf", self.server)
+
+    def _discard_body(self) -> bool:
+        """Reads over a small body, which nobody wants; False where what follows is not the next request."""
+        length = self.headers.get("Content-Length", "0")
+        if "Transfer-Encoding" in self.headers or "Expect" in self.headers or not re.fullmatch("[0-9]{1,9}", length):
+            return False
+        return int(length) <= _SMALL_BODY and len(self.rfile.read(int(length))) == int(length)
+
+    def _answer(self, served: Served, reply: RangeReply) -> None:
+        headers = {"ETag": served.etag, "Cache-Control": served.cache_control, "Accept-Ranges": "bytes"}
+        content_range = reply.content_range(served.size)
+        if content_range is not None:
+            headers["Content-Range"] = content_range
+        if reply.status >= HTTPStatus.BAD_REQUEST:
+            self._refuse(reply.status, headers)
+            return
+        if reply.status is not HTTPStatus.NOT_MODIFIED:
+            headers |= {"Content-Type": served.content_type, "Content-Length": str(reply.length)}
+        if self._send(reply.status, headers, _pieces(served, reply)) < reply.length and self.command == "GET":
+            self.close_connection = True  # the file was cut short under us: no other answer may follow
+
+    def _refuse(self, status: HTTPStatus, headers: Mapping[str, str] | None = None) -> None:
+        body = f"{status.value} {status.phrase}\n".encode()
+        plain = {"Content-Type": "text/plain", "Content-Length": str(len(body)), "Cache-Control": "no-store"}
+        self._send(status, dict(headers or {}) | plain, [body])
+
+    def _send(self, status: HTTPStatus, headers: Mapping[str, str], pieces: Iterable[bytes | memoryview]) -> int:
+        """Sends an answer and tells of it, also where the client goes away in the middle; returns how many bytes of
+        content went out."""
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        if self.close_connection:
+            self.send_header("Connection", "close")
+        sent = 0
+        try:
+            self.end_headers()
+            for piece in () if self.command == "HEAD" else pieces:
+                self.wfile.write(piece)
+                sent += len(piece)
+        finally:
+            if self._shelf.on_access is not None:
+                path = _UNPRINTABLE.sub(lambda match: f"%{ord(match[0]):02X}", self.path)
+                method = _UNPRINTABLE.sub("?", self.command)
+                self._shelf.on_access(Access(str(self.client_address[0]), method, path, status.value, sent))
+        return sent
+
+
+def _pieces(served: Served, reply: RangeReply) -> Iterator[memoryview]:
+    """The bytes of the reply, through one buffer: each piece is to be used before the next is asked for."""
+    buffer, left = memoryview(bytearray(min(_CHUNK, reply.length))), reply.length
+    served.stream.seek(reply.first)
+    while left and (count := served.stream.readinto(buffer[:left])):
+        yield buffer[:count]
+        left -= count

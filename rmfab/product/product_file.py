@@ -1,0 +1,242 @@
+"""product.toml to `Product`: every table read once, every complaint reported together."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from rmfab.product.product import (
+    MQTT_HOST_PLACEHOLDER,
+    CertificatePolicy,
+    Factory,
+    IdentityPolicy,
+    LabelPolicy,
+    Product,
+    Provisioning,
+    ReleasePolicy,
+    ScanPolicy,
+    VerifyPolicy,
+)
+from rmfab.product.serial import SerialPattern
+from rmfab.product.toml_reader import Table, Walker, load_toml, parse_toml
+from rmfab.product.vocabulary import (
+    CertificateProfile,
+    Chip,
+    Credentials,
+    KeyKind,
+    NodeIdKind,
+    QrForm,
+    Security,
+    SeqSource,
+    Transport,
+)
+
+FILE_NAME = "product.toml"
+NO_EXPIRY = "9999-12-31"
+
+_HOST = re.compile(
+    r"(?=.{1,253}$)[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)*"
+)
+_LABEL = re.compile(r"[A-Za-z0-9_-]{1,15}")
+_RECIPIENT = re.compile(r"age1[ac-hj-np-z02-9]{58}")
+_NAME = re.compile(r"[^\x00-\x1f\x7f]{1,64}")
+
+
+def load_product(path: Path) -> Product:
+    """Reads product.toml. Raises InputError, or ComplaintsError with all that is wrong and where."""
+    return _product(load_toml(path, "product"), path)
+
+
+def parse_product(text: str, path: Path) -> Product:
+    """The product that *text* would be in the file *path*. Raises as `load_product` does."""
+    return _product(parse_toml(text, path), path)
+
+
+def _product(data: dict[str, Any], path: Path) -> Product:
+    walker = Walker(path.name, data)
+    root = path.resolve().parent
+    product = _read(walker, root)
+    _judge_together(walker, product)
+    walker.finish()
+    return product
+
+
+def _read(walker: Walker, root: Path) -> Product:
+    table = walker.table("product")
+    name = table.text("name", check=_bad_name)
+    chip = table.required_choice("chip", Chip)
+    serial = table.parsed("serial", SerialPattern.parse, SerialPattern("", 1, ""))
+    table.finish()
+    return Product(
+        root=root,
+        name=name,
+        chip=chip,
+        serial=serial,
+        identity=_identity(walker.table("identity")),
+        certificate=_certificate(walker.table("certificate")),
+        provisioning=_provisioning(walker.table("provisioning")),
+        factory=_factory(walker.table("factory"), root),
+        release=_release(walker.table("release"), root),
+        label=_label(walker.table("label")),
+        verify=_verify(walker.table("verify")),
+        recipients=_recipients(walker.table("recipients")),
+    )
+
+
+def _identity(table: Table) -> IdentityPolicy:
+    policy = IdentityPolicy(
+        credentials=table.choice("credentials", Credentials, Credentials.CERTIFICATE),
+        node_id=table.choice("node_id", NodeIdKind, NodeIdKind.SHORTUUID),
+        key=table.choice("key", KeyKind, KeyKind.ECDSA_P256),
+        mqtt_host=table.text("mqtt_host", MQTT_HOST_PLACEHOLDER, check=_bad_host),
+        mqtt_cred_host=table.text("mqtt_cred_host", "", check=lambda host: _bad_host(host) if host else None),
+    )
+    table.finish()
+    return policy
+
+
+def _certificate(table: Table) -> CertificatePolicy:
+    profile = table.choice("profile", CertificateProfile, CertificateProfile.STRICT)
+    validity = table.raw("validity")
+    days = None
+    if isinstance(validity, int) and not isinstance(validity, bool) and 1 <= validity <= 36_500:
+        days = validity
+    elif validity is not None and str(validity) != NO_EXPIRY:
+        table.complain(
+            "validity", f"{validity!r} is no validity", f'days from 1 to 36500, or "{NO_EXPIRY}" for no expiry'
+        )
+    table.finish()
+    return CertificatePolicy(profile, days)
+
+
+def _provisioning(table: Table) -> Provisioning:
+    policy = Provisioning(
+        security=table.choice("security", Security, Security.SRP6A),
+        username=table.text("username", "wifiprov", check=_bad_username),
+        transport=table.choice("transport", Transport, Transport.BLE),
+        name_prefix=table.text("name_prefix", "PROV", check=_bad_prefix),
+        qr=table.choice("qr", QrForm, QrForm.JSON),
+    )
+    table.finish()
+    return policy
+
+
+def _factory(table: Table, root: Path) -> Factory:
+    size = table.integer("size", 0x6000, 0x3000, 0x100000)
+    if size % 0x1000:
+        table.complain("size", f"{size:#x} is no multiple of 0x1000", "NVS pages are 4096 bytes")
+    config = table.text("config", "")
+    factory = Factory(
+        partition=table.text("partition", "fctry", check=_bad_label),
+        size=size,
+        namespace=table.text("namespace", "rmaker_creds", check=_bad_label),
+        config=root / config if config else None,
+        erase=table.strings("erase"),
+    )
+    for label in factory.erase:
+        if wrong := _bad_label(label):
+            table.complain("erase", wrong)
+    table.finish()
+    return factory
+
+
+def _release(table: Table, root: Path) -> ReleasePolicy:
+    path = table.text("path", "")
+    policy = ReleasePolicy(
+        path=root / path if path else None,
+        allow_unsigned=table.boolean("allow_unsigned", False),
+        seq=table.optional_choice("seq", SeqSource),
+        ota=table.boolean("ota", False),
+        rollback=table.boolean("rollback", False),
+    )
+    table.finish()
+    return policy
+
+
+def _label(table: Table) -> LabelPolicy:
+    policy = LabelPolicy(sheet=table.text("sheet", "L7651"), dpi=table.integer("dpi", 300, 150, 1200))
+    table.finish()
+    return policy
+
+
+def _verify(table: Table) -> VerifyPolicy:
+    policy = VerifyPolicy(
+        boot_timeout=table.number("boot_timeout", 20.0, 1.0, 600.0),
+        settle=table.number("settle", 0.5, 0.0, 60.0),
+        console=table.boolean("console", True),
+        provision=table.boolean("provision", True),
+        answer_timeout=table.number("answer_timeout", 10.0, 0.5, 120.0),
+        wrong_pop_every=table.integer("wrong_pop_every", 50, 0, 1_000_000),
+        scan=_scan(table),
+        join=table.boolean("join", False),
+        join_timeout=table.number("join_timeout", 30.0, 1.0, 600.0),
+        mqtt=table.boolean("mqtt", False),
+    )
+    if policy.mqtt and not policy.join:
+        table.complain("mqtt", "a unit that joins no network reaches no MQTT", "join = true, or leave mqtt out")
+    table.finish()
+    return policy
+
+
+def _scan(table: Table) -> ScanPolicy:
+    policy = ScanPolicy(
+        ssid=table.text("scan_ssid", "", check=_bad_ssid),
+        marginal=table.integer("scan_marginal", -70, -120, 0),
+        fail=table.integer("scan_fail", -80, -120, 0),
+    )
+    if policy.fail > policy.marginal:
+        table.complain("scan_fail", f"{policy.fail} dBm is louder than scan_marginal ({policy.marginal} dBm)")
+    return policy
+
+
+def _recipients(table: Table) -> dict[str, str]:
+    recipients: dict[str, str] = {}
+    for name, value in table.everything().items():
+        if not isinstance(value, str) or not _RECIPIENT.fullmatch(value):
+            table.complain(name, "this is no age recipient", "age1 and 58 lower-case letters and digits")
+        else:
+            recipients[name] = value
+    return recipients
+
+
+def _judge_together(walker: Walker, product: Product) -> None:
+    identity = product.identity
+    if identity.credentials is Credentials.CLAIM and identity.node_id is NodeIdKind.VALUES:
+        walker.complain(
+            "[identity] node_id",
+            'with credentials = "claim" the node id is made by claiming',
+            'leave node_id out, or set credentials = "certificate"',
+        )
+
+
+def _bad_name(name: str) -> str | None:
+    return None if _NAME.fullmatch(name) else "a name has 1 to 64 printable characters"
+
+
+def _bad_host(host: str) -> str | None:
+    return None if _HOST.fullmatch(host) else f'"{host}" is no host name (no scheme, no port, no path)'
+
+
+def _bad_ssid(ssid: str) -> str | None:
+    return None if len(ssid.encode()) <= 32 else "an SSID has at most 32 bytes"
+
+
+def _bad_label(label: str) -> str | None:
+    return None if _LABEL.fullmatch(label) else f'"{label}" is no label: 1 to 15 of A-Z a-z 0-9 _ -'
+
+
+def _unquotable(text: str) -> bool:
+    return any(not 0x20 <= ord(char) < 0x7F or char in '"\\|' for char in text)
+
+
+def _bad_username(name: str) -> str | None:
+    if not 1 <= len(name) <= 64 or _unquotable(name) or ":" in name:
+        return 'a user name has 1 to 64 printable ASCII characters without : " \\ |'
+    return None
+
+
+def _bad_prefix(prefix: str) -> str | None:
+    if not 1 <= len(prefix) <= 22 or _unquotable(prefix):
+        return 'a name prefix has 1 to 22 printable ASCII characters without " \\ |'
+    return None

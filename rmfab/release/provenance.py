@@ -1,0 +1,135 @@
+"""Where a release came from: repository, commit and CI job, as an in-toto statement of provenance.
+
+Sources: SLSA provenance v1 (spec/v1.0/provenance.md); GitHub Actions, GitLab CI and Jenkins documentation, "predefined
+variables". URLs lose user names and passwords: CI systems put tokens there.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+from rmfab.release.release import PROVENANCE, STATEMENT_TYPE, Document, Release, part_name
+from rmfab.signing import canonical
+
+PROVENANCE_TYPE = "https://slsa.dev/provenance/v1"
+BUILD_TYPE = "urn:rmfab:esp-idf-build"
+_SECONDS = 20
+
+
+@dataclass(frozen=True)
+class BuildOrigin:
+    """Empty where nothing is known. *committed* in seconds of Unix time; *modified*: the sources were not the commit's
+    alone; *builder* and *job* are URLs of what built it, and of the run."""
+
+    repository: str = ""
+    commit: str = ""
+    ref: str = ""
+    committed: int | None = None
+    modified: bool = False
+    builder: str = ""
+    job: str = ""
+
+
+def find_origin(folder: Path, environment: Mapping[str, str]) -> BuildOrigin:
+    """What the repository of *folder* and the CI's *environment* say; git is asked where it is installed."""
+    there = from_environment(environment)
+    found = _git(folder, "log", "-1", "--format=%H %ct")
+    if found is None:
+        return there
+    commit, _, committed = found.partition(" ")
+    repository = _git(folder, "remote", "get-url", "origin") or ""
+    branch = _git(folder, "symbolic-ref", "--quiet", "HEAD") or ""
+    return replace(
+        there,
+        repository=there.repository or public_url(repository),
+        commit=commit,
+        ref=there.ref or branch,
+        committed=int(committed),
+        modified=bool(_git(folder, "status", "--porcelain", "--untracked-files=no")),
+    )
+
+
+def from_environment(environment: Mapping[str, str]) -> BuildOrigin:
+    """What the usual variables of a CI say."""
+    get = environment.get
+    if get("GITHUB_ACTIONS") == "true":
+        repository = f"{get('GITHUB_SERVER_URL', 'https://github.com')}/{get('GITHUB_REPOSITORY', '')}"
+        run = f"{repository}/actions/runs/{get('GITHUB_RUN_ID', '')}/attempts/{get('GITHUB_RUN_ATTEMPT', '1')}"
+        builder = f"https://github.com/actions/runner/{get('RUNNER_ENVIRONMENT', 'unknown')}"
+        return BuildOrigin(repository, get("GITHUB_SHA", ""), get("GITHUB_REF", ""), builder=builder, job=run)
+    if get("GITLAB_CI") == "true":
+        return BuildOrigin(
+            public_url(get("CI_PROJECT_URL", "")),
+            get("CI_COMMIT_SHA", ""),
+            get("CI_COMMIT_REF_NAME", ""),
+            _seconds(get("CI_COMMIT_TIMESTAMP", "")),
+            builder=f"{public_url(get('CI_SERVER_URL', ''))}/-/runners/{get('CI_RUNNER_ID', 'unknown')}",
+            job=public_url(get("CI_JOB_URL", "")),
+        )
+    return BuildOrigin(
+        public_url(get("GIT_URL", "")),
+        get("GIT_COMMIT", ""),
+        get("GIT_BRANCH", ""),
+        builder=public_url(get("JENKINS_URL", "")),
+        job=public_url(get("BUILD_URL", "")),
+    )
+
+
+def public_url(text: str) -> str:
+    """A URL without user, password, query and fragment; `git@host:path` as ssh://host/path."""
+    if "://" not in text and ":" in text:
+        host, _, path = text.partition(":")
+        text = f"ssh://{host}/{path.lstrip('/')}"
+    parts = urlsplit(text)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", "")) if parts.netloc else ""
+
+
+def provenance(release: Release, origin: BuildOrigin) -> Document | None:
+    """The statement that *release* was built from *origin*, None where nothing is known."""
+    if not origin.commit:
+        return None
+    source: dict[str, object] = {"digest": {"gitCommit": origin.commit}}
+    if origin.repository:
+        source["uri"] = f"git+{origin.repository}" + (f"@{origin.ref}" if origin.ref else "")
+    if origin.modified:
+        source["annotations"] = {"modified": True}
+    details: dict[str, object] = {"builder": {"id": origin.builder or "urn:rmfab:by-hand"}}
+    if origin.job:
+        details["metadata"] = {"invocationId": origin.job}
+    statement = {
+        "_type": STATEMENT_TYPE,
+        "subject": [{"name": part_name(part), "digest": {"sha256": part.sha256}} for part in release.parts],
+        "predicateType": PROVENANCE_TYPE,
+        "predicate": {
+            "buildDefinition": {
+                "buildType": BUILD_TYPE,
+                "externalParameters": {"project": release.app.project, "target": release.chip.value},
+                "internalParameters": {"idf_version": release.idf_version},
+                "resolvedDependencies": [source],
+            },
+            "runDetails": details,
+        },
+    }
+    return Document(PROVENANCE, canonical.encode(statement))
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    """What git prints, None where it is not installed, refuses, or *folder* lies in no repository."""
+    command = ["git", "-C", str(folder), *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def _seconds(text: str) -> int | None:
+    try:
+        return int(datetime.fromisoformat(text).timestamp())
+    except ValueError:
+        return None

@@ -1,0 +1,347 @@
+"""A virtual board: one chip, its flash, its straps, and what it does with the bytes on its UART."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from enum import Enum, unique
+
+from rmfab.virtual.chip import rom_loader, slip, stub_loader
+from rmfab.virtual.chip.command import DATA_OPS, Effect, Op, Reaction
+from rmfab.virtual.chip.efuse import efuse_words
+from rmfab.virtual.chip.flash import Flash
+from rmfab.virtual.chip.registers import Registers
+from rmfab.virtual.chip.reset_circuit import ResetCircuit
+from rmfab.virtual.chip.rom_loader import RomLoader
+from rmfab.virtual.chip.stub_loader import Stub
+from rmfab.virtual.chip.uart import ROM_BAUD, Timeline, Uart
+from rmfab.virtual.faults import BoardFault
+from rmfab.virtual.firmware.bootloader import boot, download_banner
+from rmfab.virtual.firmware.rainmaker import leave_stale_identity
+from rmfab.virtual.firmware.running import RunningFirmware
+from rmfab.virtual.firmware.script import (
+    Alarm,
+    Answer,
+    Burn,
+    Enter,
+    Listen,
+    Pause,
+    Reset,
+    ResetReason,
+    Script,
+    Serve,
+    Service,
+    Step,
+)
+from rmfab.virtual.network import AccessPoint
+from rmfab.virtual.spec import BoardSpec, Strap
+
+_FAULT_AT_DATA = 3
+_WATCHDOG_SECONDS = 0.05
+_LEAST_WAIT = 0.0005
+_NO_FLASH = (Op.FLASH_DATA, Op.DEFL_DATA)
+
+
+@unique
+class Mode(Enum):
+    """What the chip is doing."""
+
+    OFF = "off"
+    HELD = "held in reset"
+    DOWNLOAD = "download"
+    RUNNING = "running"
+    CRASHED = "crashed"
+
+
+class Board:
+    """One board on one line. `power(True)` starts it.
+
+    *on_vanish* is called when the port is to go away, with whether another board shall come back in its place.
+    """
+
+    def __init__(
+        self,
+        spec: BoardSpec,
+        timeline: Timeline,
+        on_vanish: Callable[[bool], None] = lambda _swap: None,
+    ) -> None:
+        self._efuses = None if spec.flash_file is None else spec.flash_file.with_suffix(".efuses")
+        self.spec = spec if self._efuses is None else replace(spec, burnt=spec.security.kept(self._efuses))
+        self.model = spec.model
+        self.flash = Flash(spec.real_flash_size, spec.flash_file)
+        self.uart = Uart(timeline, spec.paced)
+        self.circuit = ResetCircuit(timeline, self._hold, self._released)
+        self.strap = spec.boot_strap
+        self.mode = Mode.OFF
+        self.commands = 0
+        self.restarts = 0
+        self._paced = spec.paced is not None
+        self._timeline = timeline
+        self._on_vanish = on_vanish
+        self._fixed = self._burnt_words()
+        self._latched = self.strap
+        self._decoder = slip.Decoder(rom_loader.FRAME_LIMIT)
+        self._loader: RomLoader | Stub | None = None
+        self._registers = self._fresh_registers()
+        self._frames: deque[bytes] = deque()
+        self._busy_until = 0.0
+        self._life = 0
+        self._answer: Callable[[bytes], Iterator[Step]] | None = None
+        self.service: Service | None = None
+        self.firmware: RunningFirmware | None = None
+        self.on_service: Callable[[bool], None] = lambda _serving: None
+        self._data_commands = 0
+        self._spent: set[BoardFault] = set()
+        self.uart.to_board = self.receive
+        self.flash.flawed = spec.has(BoardFault.BAD_FLASH)
+        if spec.has(BoardFault.STALE_NVS):
+            leave_stale_identity(self.flash)
+
+    # What a host, a fixture or a hand does to the board.
+
+    def power(self, on: bool) -> None:
+        """Switches the supply."""
+        if not on:
+            self._stop(Mode.OFF)
+        elif self.mode is Mode.OFF:
+            self._start(ResetReason.POWER_ON, self._strapped())
+
+    def restart(self) -> None:
+        """Pulls EN for a moment, as a fixture does; without power nothing happens."""
+        if self.mode is not Mode.OFF:
+            self._start(ResetReason.POWER_ON, self._strapped())
+
+    def receive(self, data: bytes, at: float) -> None:
+        """Bytes that reached the chip's UART at time *at*."""
+        if self.mode is Mode.RUNNING and self._answer is not None:
+            for _ in range(data.count(b"\n") or data.count(b"\r")):
+                self._count_command()
+            if not self._stalled:
+                self._play(self._answer(data))
+        elif self.mode is Mode.DOWNLOAD:
+            self._frames.extend(self._decoder.feed(self._thinned(data)))
+            self._pump(at)
+
+    def provision(self, endpoint: str, request: bytes) -> Answer:
+        """A request that reached the provisioning service; its steps are on their way. No reply: it is closed."""
+        if self.service is None:
+            return Answer(None, iter(()))
+        answer = self.service.answer(endpoint, request)
+        self._play(answer.steps)
+        return answer
+
+    def note_request(self) -> bool:
+        """Counts a request to the provisioning service as a command; whether it is to be answered at all."""
+        self._count_command()
+        return not self._stalled
+
+    def carry_on(self, steps: Iterator[Step]) -> None:
+        """Steps of the firmware that something outside of the chip has led to."""
+        self._play(steps)
+
+    def hear(self, networks: tuple[AccessPoint, ...]) -> None:
+        """Changes the Wi-Fi networks around the board."""
+        self.spec = replace(self.spec, networks=networks)
+        if self.service is not None:
+            self.service.hear(networks)
+
+    # Straps and resets.
+
+    def _strapped(self) -> Strap:
+        return Strap.DOWNLOAD if self.circuit.boot_pin_low else self.strap
+
+    def _hold(self) -> None:
+        if self.mode is not Mode.OFF:
+            self._stop(Mode.HELD)
+
+    def _released(self, _boot_pin_low: bool) -> None:
+        if self.mode is Mode.HELD:
+            self._start(ResetReason.POWER_ON, self._strapped())
+
+    def _stop(self, mode: Mode) -> None:
+        self._life += 1
+        self._frames.clear()
+        self._busy_until = 0.0
+        self._loader = None
+        self._answer = None
+        self.firmware = None
+        self._serve(None)
+        self.uart.drop_output()
+        self.mode = mode
+
+    def _start(self, reason: ResetReason, strap: Strap) -> None:
+        self._stop(Mode.DOWNLOAD if strap is Strap.DOWNLOAD else Mode.RUNNING)
+        self._latched = strap
+        self.restarts += 1
+        self.uart.chip_baud = ROM_BAUD
+        self.uart.autobaud = strap is Strap.DOWNLOAD
+        self._registers = self._fresh_registers()
+        self._decoder = slip.Decoder(rom_loader.FRAME_LIMIT)
+        if strap is Strap.DOWNLOAD:
+            self._loader = RomLoader(
+                self.model, self.flash, self._registers, self.spec.security, self.spec.chip_revision
+            )
+            self._play(download_banner(self.model, reason, disabled=self._locked))
+        else:
+            self._play(boot(self.spec, self.flash, reason))
+
+    def _burnt_words(self) -> dict[int, int]:
+        return efuse_words(self.model, self.spec.base_mac, self.spec.chip_revision, self.spec.security)
+
+    def _fresh_registers(self) -> Registers:
+        return Registers(self.model, self.flash, self._fixed, lambda: self.uart.chip_baud, self._watchdog_armed)
+
+    def _watchdog_armed(self) -> None:
+        self._later(_WATCHDOG_SECONDS, lambda: self._start(ResetReason.RTC_WATCHDOG, self._strapped()))
+
+    # Firmware at work.
+
+    def _play(self, script: Script) -> None:
+        """Runs *script* until it pauses, resets or ends."""
+        for step in script:
+            if isinstance(step, str):
+                if not self.spec.has(BoardFault.SILENT):
+                    self.uart.from_board(step.encode(), self._timeline.time())
+            elif isinstance(step, Pause):
+                self._later(self._draining + step.seconds, lambda: self._play(script))
+                return
+            elif isinstance(step, Reset):
+                self._reset(step.reason, self._latched)
+                return
+            else:
+                self._take(step)
+
+    def _take(self, step: Listen | Serve | Enter | Alarm | Burn) -> None:
+        match step:
+            case Listen(answer):
+                self._answer = answer
+            case Serve(service):
+                self._serve(service)
+            case Enter(firmware):
+                self.firmware = firmware
+            case Burn(security):
+                self.spec = replace(self.spec, burnt=security)
+                self._fixed = self._burnt_words()
+                if self._efuses is not None:
+                    security.keep(self._efuses)
+            case Alarm(seconds, steps):
+                self._later(seconds, lambda: self._play(steps))
+
+    def _serve(self, service: Service | None) -> None:
+        self.service = service
+        self.on_service(service is not None)
+
+    @property
+    def _draining(self) -> float:
+        """Seconds until the UART has sent what was printed; the chip waits for that before it resets itself."""
+        return max(0.0, self.uart.drained - self._timeline.time())
+
+    def _reset(self, reason: ResetReason, strap: Strap) -> None:
+        if self._draining:
+            self._answer = None
+            self.firmware = None
+            self._serve(None)
+            self._frames.clear()
+            self._later(self._draining, lambda: self._start(reason, strap))
+        else:
+            self._start(reason, strap)
+
+    def _later(self, seconds: float, callback: Callable[[], None]) -> None:
+        """Calls *callback* unless the chip was reset or lost its power meanwhile."""
+        self._timeline.call_at(self._timeline.time() + seconds, self._if_alive, self._life, callback)
+
+    def _if_alive(self, life: int, callback: Callable[[], None]) -> None:
+        if life == self._life:
+            callback()
+
+    # The loader at work.
+
+    @property
+    def _locked(self) -> bool:
+        """Whether the ROM's loader is switched off."""
+        return self.spec.security.no_download
+
+    @property
+    def _deaf(self) -> bool:
+        """Whether requests stay without an answer."""
+        return self._locked or self._stalled or self.spec.has(BoardFault.NO_SYNC)
+
+    def _pump(self, at: float) -> None:
+        while self._frames and self._loader is not None:
+            start = max(at, self._busy_until)
+            if self._paced and start > self._timeline.time() + _LEAST_WAIT:
+                self._later(start - self._timeline.time(), lambda start=start: self._pump(start))  # type: ignore[misc]
+                return
+            self._execute(self._frames.popleft(), start)
+
+    def _execute(self, frame: bytes, start: float) -> None:
+        self._count_command()
+        self._count_data(frame)
+        if self._loader is None or self._deaf or self.mode is not Mode.DOWNLOAD:
+            return
+        reaction = self._loader.handle(frame)
+        self.uart.autobaud = self.uart.autobaud and not reaction.replies
+        sending = start + reaction.before if self._paced else start
+        if reaction.replies:
+            self.uart.from_board(b"".join(map(slip.encode, reaction.replies)), sending)
+        self._busy_until = sending + reaction.after if self._paced else 0.0
+        if reaction.effect is not None:
+            self._apply(reaction, sending)
+
+    def _apply(self, reaction: Reaction, at: float) -> None:
+        match reaction.effect:
+            case Effect.BAUD:
+                self.uart.chip_baud = max(reaction.value, 1)
+            case Effect.STUB:
+                self._run_stub(at)
+            case Effect.CRASH:
+                self._stop_answering()
+            case Effect.RUN:
+                self._reset(ResetReason.CPU_SOFTWARE, Strap.RUN)
+            case Effect.RESTART:
+                self._reset(ResetReason.SOFTWARE, self._latched)
+
+    def _run_stub(self, at: float) -> None:
+        self._decoder = slip.Decoder(stub_loader.FRAME_LIMIT)
+        self._loader = Stub(self.model, self.flash, self._registers, self.spec.security, self.spec.chip_revision)
+        self.uart.from_board(slip.encode(stub_loader.GREETING), at)
+
+    def _stop_answering(self) -> None:
+        self._frames.clear()
+        self._loader = None
+        self._serve(None)
+        self.mode = Mode.CRASHED
+
+    # Faults of the line.
+
+    def _thinned(self, data: bytes) -> bytes:
+        """*data* without the bytes that the fault `drop-bytes` loses."""
+        if not self._due(BoardFault.DROP_BYTES) or len(data) < 256:
+            return data
+        self._spent.add(BoardFault.DROP_BYTES)
+        return data[:100] + data[116:]
+
+    def _count_data(self, frame: bytes) -> None:
+        self._data_commands += len(frame) > 1 and frame[1] in DATA_OPS and frame[1] in _NO_FLASH
+        for fault in (BoardFault.VANISH, BoardFault.VANISH_AND_SWAP):
+            if self._due(fault):
+                self._spent.add(fault)
+                self._stop_answering()
+                self._on_vanish(fault is BoardFault.VANISH_AND_SWAP)
+
+    def _due(self, fault: BoardFault) -> bool:
+        return self.spec.has(fault) and fault not in self._spent and self._data_commands >= _FAULT_AT_DATA
+
+    def _count_command(self) -> None:
+        """Counts a loader's request or a console's line, and kills the host at the one that was asked for."""
+        self.commands += 1
+        due = self.spec.has(BoardFault.KILL_AT) and self.commands == self.spec.number(BoardFault.KILL_AT)
+        if due and self.spec.kill_pid is not None:
+            os.kill(self.spec.kill_pid, signal.SIGKILL)
+
+    @property
+    def _stalled(self) -> bool:
+        return self.spec.has(BoardFault.STALL_AT) and self.commands >= self.spec.number(BoardFault.STALL_AT)

@@ -1,0 +1,276 @@
+"""An update over the air: what RainMaker firmware does from the broker's word on until it restarts into the new app.
+
+Sources: espressif/esp-rainmaker 1.16 (esp_rmaker_ota.c, esp_rmaker_https_ota.c, esp_rmaker_ota_using_topics.c), ESP-IDF
+5.5 `esp_https_ota.c`, `esp_ota_ops.c`, by facts. The server is asked in a thread; console and flash belong to the
+board's loop, which goes on meanwhile. No part of the slot is written before the bytes of it are there, and `otadata`
+last of all: a board that loses its power on the way keeps the app it has.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+from rmfab.release.app_image import APP_DESCRIPTOR, HEADER, SEGMENT_HEADER
+from rmfab.release.partition_table import Partition
+from rmfab.virtual.bench.board import Board
+from rmfab.virtual.bench.ota_download import ImageSource, NotServed
+from rmfab.virtual.chip.flash import SECTOR
+from rmfab.virtual.firmware import otadata
+from rmfab.virtual.firmware.image_check import NotBootable, segment_lines, verified
+from rmfab.virtual.firmware.otadata import OtaState
+from rmfab.virtual.firmware.rollback import IDF_TAG, TAG, TOPICS_TAG, note_job, note_update, own_state, report
+from rmfab.virtual.firmware.running import RunningFirmware
+from rmfab.virtual.firmware.script import Pause, Reset, ResetReason, Step
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_HTTPS_TAG, _IDF_HTTPS_TAG = "esp_rmaker_https_ota", "esp_https_ota"
+_ATTEMPTS = 3  # CONFIG_ESP_RMAKER_OTA_MAX_RETRIES
+_REBOOT_SECONDS = 10
+_UNPACED_REBOOT_SECONDS = 0.2  # so that whoever asked has the answer first
+_HEADER_SIZE = 1024
+_PROGRESS_SIZE = 50 * 1024
+_NO_MD5 = (
+    "File MD5 not present, not resuming OTA because can not verify the already downloaded firmware is the same as the "
+    "new firmware, please upgrade the backend to support it"
+)
+
+
+class UpdateRefused(Exception):
+    """The update does not take place; the app in force stays. In one line."""
+
+
+class _Failed(Exception):
+    """This attempt is lost; *words* as RainMaker reports it, *cause* in plain words."""
+
+    def __init__(self, words: str, cause: str) -> None:
+        super().__init__(cause)
+        self.words = words
+        self.cause = cause
+
+
+async def update(board: Board, url: str, ca_file: Path | None = None) -> None:
+    """Downloads the app at *url*, writes it to the slot that is not in use, puts it in force and restarts the board.
+
+    Returns before the restart. Raises UpdateRefused.
+    """
+    firmware = board.firmware
+    if firmware is None:
+        raise UpdateRefused("no firmware is running")
+    if not firmware.online:
+        raise UpdateRefused("the board has joined no network; `wifi-prov SSID PASSWORD` on its console joins one")
+    if firmware.updating:
+        board.carry_on(iter((firmware.log.failure(TOPICS_TAG, "OTA already in progress. Please try later."),)))
+        raise UpdateRefused("an update is in progress, or the last one is not confirmed yet")
+    if ca_file is not None and not ca_file.is_file():
+        raise UpdateRefused(f"{ca_file} is no file")
+    try:
+        source = ImageSource(url, ca_file)
+    except ValueError as error:
+        raise UpdateRefused(str(error)) from None
+    firmware.updating = True
+    try:
+        await _Update(board, firmware, source).run()
+    finally:
+        firmware.updating = False
+
+
+class _Update:
+    """One job of the cloud: *source* into the slot that *firmware* does not run in."""
+
+    def __init__(self, board: Board, firmware: RunningFirmware, source: ImageSource) -> None:
+        self._board = board
+        self._firmware = firmware
+        self._source = source
+        self._log = firmware.log
+        self._flash = firmware.flash
+        self._job = secrets.token_urlsafe(16)
+        self._slots = firmware.table.ota_slots
+
+    async def run(self) -> None:
+        """Raises UpdateRefused."""
+        note_job(self._firmware, self._job)
+        self._say(self._log(TOPICS_TAG, f"OTA Job ID: {self._job}"))
+        self._say(self._log(TOPICS_TAG, f"URL: {self._source.url}"))
+        for attempt in range(1, _ATTEMPTS + 1):
+            self._report("in-progress", f"Starting OTA Upgrade (HTTPS attempt {attempt}/{_ATTEMPTS})")
+            words = f"Starting HTTPS OTA attempt {attempt}/{_ATTEMPTS}. This may take time."
+            self._say(self._log(TAG, words, "W"))
+            try:
+                await self._attempt()
+            except _Failed as failed:
+                cause = failed.cause
+                self._say(self._log.failure(TAG, f"HTTPS OTA attempt {attempt} failed: {failed.words}"))
+                self._report("failed", f"OTA Attempt {attempt}/{_ATTEMPTS} failed: {failed.words}")
+            else:
+                self._board.carry_on(self._restart(attempt))
+                return
+        raise UpdateRefused(cause)
+
+    async def _attempt(self) -> None:
+        """Raises _Failed for what may go better next time, UpdateRefused for what will not."""
+        self._say(self._log(_HTTPS_TAG, _NO_MD5, "W"))
+        self._say(self._log(_HTTPS_TAG, "Starting OTA. This may take time.", "W"))
+        total = await self._begin(self._source.length)
+        slot = self._free_slot()
+        first = await self._begin(self._source.part, 0, total, slot.size + 1)
+        self._say(self._log(_IDF_HTTPS_TAG, "Starting OTA..."))
+        self._say(self._log(_IDF_HTTPS_TAG, f"Writing to <{slot.label}> partition at offset 0x{slot.offset:x}"))
+        self._check_description(first)
+        self._report("in-progress", "Downloading Firmware Image")
+        self._open_slot()
+        self._check_chip(first)
+        await self._download(slot, first, total)
+        self._report("in-progress", "Firmware Image download complete")
+        self._finish(slot)
+
+    async def _begin(self, request: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """A request before anything is written. Raises _Failed."""
+        try:
+            return await self._ask(request, *args, **kwargs)
+        except NotServed as refusal:
+            self._say(self._log.failure(_IDF_HTTPS_TAG, refusal.line))
+            raise _Failed("OTA Begin failed: ESP_FAIL (errno=0: Invalid)", refusal.words) from None
+
+    async def _download(self, slot: Partition, data: bytes, total: int) -> None:
+        """Writes *data* and what follows it. Raises _Failed."""
+        written = self._write(slot, 0, data)
+        while written < total:
+            try:
+                data = await self._ask(self._source.part, written, total, slot.size - written + 1)
+            except NotServed as refusal:
+                self._say(self._log.failure(_IDF_HTTPS_TAG, refusal.line))
+                raise _Failed("OTA failed: ESP_FAIL (errno=0: Invalid)", refusal.words) from None
+            if not data:
+                break
+            written = self._write(slot, written, data)
+        if written != total:
+            raise _Failed("Complete data was not received", f"{written} bytes came of {total}")
+
+    async def _ask(self, request: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Waits for the server, while the board may be restarted. Raises NotServed or UpdateRefused."""
+        try:
+            answer = await asyncio.to_thread(request, *args, **kwargs)
+        except NotServed:
+            self._check_alive()
+            raise
+        self._check_alive()
+        return answer
+
+    def _check_alive(self) -> None:
+        if self._board.firmware is not self._firmware:
+            raise UpdateRefused("the board was restarted on the way")
+
+    def _free_slot(self) -> Partition:
+        """esp_ota_get_next_update_partition(): the slot behind the one in use, or the first. Raises UpdateRefused."""
+        others = [slot for slot in self._slots if slot != self._firmware.slot]
+        if not others:
+            self._say(self._log.failure(_IDF_HTTPS_TAG, "Passive OTA partition could not be found"))
+            raise UpdateRefused("the partition table has no slot for an update")
+        return next((slot for slot in others if slot.subtype > self._firmware.slot.subtype), others[0])
+
+    def _check_description(self, head: bytes) -> None:
+        """Project, version and secure version, before anything is written. Raises _Failed or UpdateRefused."""
+        if len(head) < _HEADER_SIZE:
+            self._say(self._log.failure(_IDF_HTTPS_TAG, "Complete headers were not received"))
+            words = "Failed to read image description: ESP_FAIL (errno=0: Invalid)"
+            raise _Failed(words, f"{len(head)} bytes are no app")
+        _, secure_version, _, *texts = APP_DESCRIPTOR.unpack_from(head, HEADER.size + SEGMENT_HEADER.size)
+        version, project = (text.split(b"\0")[0].decode("utf-8", "replace") for text in texts[:2])
+        running = self._firmware.descriptor
+        if project != running.project:
+            words = f"OTA Image built for Project: {project}. Expected: {running.project}"
+            self._reject(words, "Project Name mismatch")
+        if version == running.version:
+            words = "Current running version is same as the new. We will not continue the update."
+            self._reject(words, "Same version received")
+        # The eFuses hold what the last confirmed app has: one that calls itself valid burns its secure version.
+        if secure_version < running.secure_version and own_state(self._firmware) == OtaState.VALID:
+            words = "New secure version is lower than stored in efuse. We will not continue the update."
+            self._reject(words, "Lower secure version received")
+
+    def _reject(self, line: str, words: str) -> None:
+        self._say(self._log(TAG, line, "W"))
+        self._report("rejected", words)
+        raise UpdateRefused(line)
+
+    def _open_slot(self) -> None:
+        """esp_ota_begin(). Raises _Failed."""
+        part = otadata.partition(self._firmware.table)
+        if part is None or not self._firmware.facts.rollback:
+            return
+        if own_state(self._firmware) == OtaState.PENDING_VERIFY:
+            words = "Running app has not confirmed state (ESP_OTA_IMG_PENDING_VERIFY)"
+            self._say(self._log.failure(IDF_TAG, words))
+            name = "ESP_ERR_OTA_ROLLBACK_INVALID_STATE"
+            self._say(self._log.failure(_IDF_HTTPS_TAG, f"esp_ota_begin failed ({name})"))
+            raise _Failed(f"OTA failed: {name} (errno=0: Invalid)", words)
+        pair = otadata.read(self._flash, part)
+        running = self._slots.index(self._firmware.slot) if self._firmware.slot in self._slots else None
+        otadata.write(self._flash, part, otadata.without_other(pair, running, len(self._slots)))
+
+    def _check_chip(self, head: bytes) -> None:
+        """Raises UpdateRefused."""
+        expected, found = self._firmware.spec.model.chip.image_id, HEADER.unpack_from(head)[7]
+        if found != expected:
+            words = f"Mismatch chip id, expected {expected}, found {found}"
+            self._say(self._log.failure(_IDF_HTTPS_TAG, words))
+            self._report("rejected", "Chip revision mismatch")
+            raise UpdateRefused(words)
+
+    def _write(self, slot: Partition, at: int, data: bytes) -> int:
+        """Erases and writes as esp_ota_write() does, sector by sector; returns where it ends. Raises _Failed."""
+        end = at + len(data)
+        if end > slot.size:
+            self._say(self._log.failure(_IDF_HTTPS_TAG, "Error: esp_ota_write failed! err=0x104"))
+            words = f"the image is larger than the {slot.size} bytes of {slot.label}"
+            raise _Failed("OTA failed: ESP_ERR_INVALID_SIZE (errno=0: Invalid)", words)
+        fresh = -(-at // SECTOR) * SECTOR
+        if fresh < end:
+            self._flash.erase(slot.offset + fresh, end - fresh)
+        self._flash.program(slot.offset + at, data)
+        for read in range(at // _PROGRESS_SIZE + 1, end // _PROGRESS_SIZE + 1):
+            self._say(self._log(_HTTPS_TAG, f"Image bytes read: {read * _PROGRESS_SIZE}", after=400))
+        return end
+
+    def _finish(self, slot: Partition) -> None:
+        """esp_ota_end() and esp_ota_set_boot_partition(), each of which checks the image anew. Raises _Failed."""
+        try:
+            image = verified(self._firmware.spec, self._flash, slot)
+        except NotBootable as problem:
+            self._say(self._log.failure(problem.tag, problem.line))
+            self._say(self._log.failure(IDF_TAG, "New image failed verification"))
+            raise _Failed("Image validation failed", problem.line) from None
+        for _ in range(2):
+            for line in segment_lines(self._log, self._firmware.spec.model, slot, image, loading=False):
+                self._say(line)
+        part = otadata.partition(self._firmware.table)
+        if part is None:
+            raise _Failed("OTA finish failed: ESP_ERR_NOT_FOUND (errno=0: Invalid)", "there is no otadata")
+        state = OtaState.NEW if self._firmware.facts.rollback else OtaState.UNDEFINED
+        pair = otadata.read(self._flash, part)
+        otadata.write(self._flash, part, otadata.with_slot(pair, self._slots.index(slot), len(self._slots), state))
+
+    def _restart(self, attempts: int) -> Iterator[Step]:
+        plural = "" if attempts == 1 else "s"
+        if self._firmware.facts.rollback:
+            note_update(self._firmware)
+            words = f"Rebooting into new firmware (after {attempts} HTTPS attempt{plural})"
+            yield from report(self._firmware, "in-progress", words, self._job)
+        else:
+            words = f"HTTPS OTA Upgrade finished successfully (after {attempts} attempt{plural})"
+            yield from report(self._firmware, "success", words, self._job)
+        yield self._log(TAG, f"HTTPS OTA upgrade successful. Rebooting in {_REBOOT_SECONDS} seconds...")
+        yield Pause(_REBOOT_SECONDS if self._firmware.spec.paced is not None else _UNPACED_REBOOT_SECONDS)
+        yield Reset(ResetReason.CPU_SOFTWARE)
+
+    def _say(self, line: str) -> None:
+        self._board.carry_on(iter((line,)))
+
+    def _report(self, status: str, words: str) -> None:
+        self._board.carry_on(report(self._firmware, status, words, self._job))

@@ -1,0 +1,196 @@
+"""A bench of virtual boards in one process: boards, ports, and a control socket for each, which plays the fixture."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Self
+
+from rmfab.errors import InputError
+from rmfab.virtual.bench.board import Board
+from rmfab.virtual.bench.ota_update import UpdateRefused, update
+from rmfab.virtual.bench.ports import LOOPBACK, Port, make_port
+from rmfab.virtual.bench.provisioning_http import ProvisioningPort
+from rmfab.virtual.faults import FaultCall
+from rmfab.virtual.firmware.rollback import word_of_state
+from rmfab.virtual.network import AccessPoint
+from rmfab.virtual.spec import BoardSpec, Strap
+
+_SWAP_SECONDS = 1.5
+_COMMANDS = (
+    "restart | strap download|run | power on|off | vanish | return | swap | fault NAME|none | "
+    "network none | network SSID RSSI [PASSWORD] | ota URL [CAFILE] | state"
+)
+
+
+class Place:
+    """One place of the bench: a port, the board in it, and the control socket."""
+
+    def __init__(self, spec: BoardSpec, folder: Path) -> None:
+        self.port: Port = make_port(spec.link, folder / f"{spec.chip.value}-{spec.index}")
+        self.provisioning = ProvisioningPort()
+        self.control = ""
+        self._there = True
+        self._server: asyncio.Server | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.board = self._seat(spec)
+
+    async def open(self) -> None:
+        """Opens both sockets and switches the board on."""
+        self._server = await asyncio.start_server(self._converse, LOOPBACK, 0)
+        self.control = f"{LOOPBACK}:{self._server.sockets[0].getsockname()[1]}"
+        self.provisioning.open()
+        await self.port.open()
+        self.board.power(True)
+
+    def close(self) -> None:
+        """Closes everything."""
+        self.port.close()
+        self.board.power(False)
+        self.provisioning.close()
+        self.board.flash.sync()
+        if self._server is not None:
+            self._server.close()
+
+    @property
+    def line(self) -> dict[str, str]:
+        """What a host must know: chip, MAC, URL, where provisioning is served, control address, flash file."""
+        spec = self.board.spec
+        mac = spec.base_mac.hex(":")
+        flash = "" if spec.flash_file is None else str(spec.flash_file)
+        return {
+            "chip": spec.chip.value,
+            "mac": mac,
+            "url": self.port.url,
+            "provisioning": self.provisioning.url,
+            "control": self.control,
+            "flash": flash,
+        }
+
+    def _seat(self, spec: BoardSpec) -> Board:
+        board = Board(spec, asyncio.get_running_loop(), self._vanish)
+        self.port.attach(board)
+        self.provisioning.attach(board)
+        return board
+
+    def _vanish(self, swap: bool) -> None:
+        self._there = False
+        loop = asyncio.get_running_loop()
+        loop.call_soon(self.port.vanish)
+        if swap:
+            loop.call_later(_SWAP_SECONDS, self._come_back_as_another)
+
+    def _come_back_as_another(self) -> None:
+        self.board.power(False)
+        self.board = self._seat(self.board.spec.swapped())
+        self._spawn_return()
+
+    def _spawn_return(self) -> None:
+        task = asyncio.get_running_loop().create_task(self._come_back())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _come_back(self) -> None:
+        if not self._there:
+            await self.port.open()
+            self._there = True
+        self.board.power(False)
+        self.board.power(True)
+
+    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError, asyncio.CancelledError):
+            while line := await reader.readline():
+                writer.write((await self.obey(line.decode(errors="replace").split()) + "\n").encode())
+                await writer.drain()
+        writer.close()
+
+    async def obey(self, words: Sequence[str]) -> str:
+        """Does what a control command says; returns `ok`, the state as JSON, or `error: …`."""
+        match list(words):
+            case ["restart"]:
+                self.board.restart()
+            case ["strap", ("download" | "run") as strap]:
+                self.board.strap = Strap(strap)
+            case ["power", ("on" | "off") as power]:
+                self.board.power(power == "on")
+            case ["vanish"]:
+                self._vanish(False)
+            case ["return"]:
+                await self._come_back()
+            case ["swap"]:
+                self._come_back_as_another()
+            case ["fault", name]:
+                return self._give_fault(name)
+            case ["network", *network]:
+                return self._hear(network)
+            case ["ota", url, *ca_file]:
+                return await self._update(url, " ".join(ca_file))
+            case ["state"]:
+                return json.dumps(self._state)
+            case _:
+                return f"error: {_COMMANDS}"
+        return "ok"
+
+    @property
+    def _state(self) -> dict[str, object]:
+        board, firmware = self.board, self.board.firmware
+        counts = {"commands": board.commands, "restarts": board.restarts}
+        slot = None if firmware is None else firmware.slot.label
+        ota = None if firmware is None else word_of_state(firmware)
+        doing = {"mode": board.mode.value, "serving": board.service is not None, "slot": slot, "ota": ota}
+        return {**self.line, **doing, **counts}
+
+    async def _update(self, url: str, ca_file: str) -> str:
+        try:
+            await update(self.board, url, Path(ca_file) if ca_file else None)
+        except UpdateRefused as refusal:
+            return f"error: {' '.join(str(refusal).split())}"
+        return "ok"
+
+    def _hear(self, words: Sequence[str]) -> str:
+        """`none`, or SSID RSSI [PASSWORD]: adds a network, or changes the one of that name."""
+        heard: tuple[AccessPoint, ...] = ()
+        if list(words) != ["none"]:
+            if not 2 <= len(words) <= 3:
+                return f"error: {_COMMANDS}"
+            try:
+                network = AccessPoint(words[0], int(words[1]), password="".join(words[2:]))
+            except ValueError as error:
+                return f"error: {error}"
+            heard = (*(n for n in self.board.spec.networks if n.ssid != network.ssid), network)
+        self.board.hear(heard)
+        return "ok"
+
+    def _give_fault(self, name: str) -> str:
+        """One fault more, or `none` at all."""
+        try:
+            faults = () if name == "none" else (*self.board.spec.faults, FaultCall.parse(name))
+        except InputError as error:
+            return f"error: {error}"
+        self.board.spec = replace(self.board.spec, faults=faults)
+        return "ok"
+
+
+class Bench:
+    """All places of one process."""
+
+    def __init__(self, specs: Sequence[BoardSpec], folder: Path) -> None:
+        self._specs = specs
+        self._folder = folder
+        self.places: list[Place] = []
+
+    async def __aenter__(self) -> Self:
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for spec in self._specs:
+            place = Place(spec, self._folder)
+            await place.open()
+            self.places.append(place)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for place in self.places:
+            place.close()

@@ -1,0 +1,344 @@
+"""The firmware that virtual boards run: an ESP-IDF build folder that rmfab makes itself, for any chip.
+
+Bootloader, partition table and app are real images as ESP-IDF's tools describe them (load addresses, alignment of
+mapped segments, checksum, digest, descriptors); only the instructions in them are none. What a virtual board must know
+of how bootloader and app were "compiled" stands in a marker block in the data of each.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from rmfab.errors import InputError
+from rmfab.files import make_folder, write_file
+from rmfab.product.vocabulary import Chip, DownloadMode, QrForm, Security, Transport
+from rmfab.release.app_image import (
+    APP_DESCRIPTOR,
+    APP_DESCRIPTOR_MAGIC,
+    BOOTLOADER_DESCRIPTOR,
+    BOOTLOADER_DESCRIPTOR_MAGIC,
+    HEADER,
+    IMAGE_MAGIC,
+    SEGMENT_HEADER,
+    spi_speed,
+    xor_checksum,
+)
+from rmfab.release.partition_table import DataSubtype, Partition, PartitionTable, PartitionType
+from rmfab.virtual.firmware.markers import BootloaderFacts, FirmwareFacts, bootloader_marker, marker_block
+from rmfab.virtual.build.sdkconfig import sdkconfig
+
+IDF_VERSION = "v5.5.1"
+COMPILE_DATE = "Jan  1 2026"
+COMPILE_TIME = "00:00:00"
+TABLE_OFFSET = 0xC000
+APP_OFFSET = 0x20000
+
+_PAGE = 0x10000
+_DIO = 2
+_ELF_SHA256_AT = 144  # in esp_app_desc_t
+_LOADED = 0x6000
+_LEAST_APP = 0x20000
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """Where a chip's images load: RAM of bootloader and app, flash windows, revisions as major * 100 + minor.
+
+    Source: esptool 5.6 `targets/*.py` (MEMORY_MAP, IROM/DROM_MAP_START), boot logs of ESP-IDF 5.x. Where data and
+    instructions share one window (*rodata* equals *text*), read-only data is mapped behind the text.
+    """
+
+    boot_dram: int
+    boot_iram: int
+    dram: int
+    iram: int
+    rodata: int
+    text: int
+    freq: str = "80m"
+    min_revision: int = 0
+    max_revision: int = 199
+
+
+def _unified(boot_dram: int, boot_iram: int, freq: str = "80m") -> _Layout:
+    """A chip with one RAM for data and instructions, one window, and the map that esptool calls that of the C6."""
+    return _Layout(boot_dram, boot_iram, 0x40810000, 0x40800000, 0x42000000, 0x42000000, freq=freq)
+
+
+_LAYOUTS = {
+    Chip.ESP32: _Layout(
+        0x3FFF0030, 0x40080400, 0x3FFB0000, 0x40080000, 0x3F400000, 0x400D0000, freq="40m", max_revision=399
+    ),
+    Chip.ESP32S2: _Layout(0x3FFE6110, 0x4004C000, 0x3FFC8000, 0x40024000, 0x3F000000, 0x40080000),
+    Chip.ESP32S3: _Layout(0x3FCE2820, 0x403C8700, 0x3FC98000, 0x40374000, 0x3C000000, 0x42000000, max_revision=99),
+    Chip.ESP32C2: _Layout(
+        0x3FCD5000, 0x403AB000, 0x3FCAE000, 0x40380000, 0x3C000000, 0x42000000, freq="60m", max_revision=499
+    ),
+    Chip.ESP32C3: _Layout(0x3FCD5820, 0x403CBF10, 0x3FC90000, 0x40380000, 0x3C000000, 0x42000000, min_revision=3),
+    Chip.ESP32C5: _unified(0x40849000, 0x4084B000),
+    Chip.ESP32C6: _unified(0x4086B000, 0x4086D000),
+    Chip.ESP32C61: _unified(0x4083A000, 0x4083C000),
+    Chip.ESP32H2: _unified(0x40838000, 0x4083A000, freq="48m"),
+    Chip.ESP32P4: _Layout(
+        0x4FF29000, 0x4FF2B000, 0x4FF50000, 0x4FF40000, 0x40000000, 0x40000000, freq="40m", max_revision=399
+    ),
+}
+# The pages of these chips' windows for data and instructions are one and the same table of the MMU.
+_SEPARATE_WINDOWS = {Chip.ESP32, Chip.ESP32S2}
+
+
+STOCK_BOOTLOADER = BootloaderFacts(rollback=True)
+"""That of RainMaker's examples."""
+
+
+def make_build_folder(
+    folder: Path,
+    chip: Chip,
+    *,
+    project: str = "rmfab-demo",
+    version: str = "1.0.0",
+    security: Security = Security.SRP6A,
+    transport: Transport = Transport.BLE,
+    name_prefix: str = "PROV",
+    qr: QrForm = QrForm.JSON,
+    app_size: int = 256 * 1024,
+    flash_size: int = 4 << 20,
+    console: bool = True,
+    claim: bool = True,
+    sec_patch_ver: int = 1,
+    ch_resp: bool = True,
+    show_qr: bool = True,
+    rollback: bool = True,
+    confirms: bool = True,
+    secure_version: int = 0,
+    secure_boot: bool = False,
+    download_mode: DownloadMode | None = None,
+    seed: int = 0,
+) -> Path:
+    """Writes a build folder as `idf.py build` leaves it and returns *folder*; the same arguments give the same bytes.
+
+    *app_size* and *flash_size* in bytes; *seed* chooses the app's filling. *rollback* holds for bootloader and app.
+    With *secure_boot* the bootloader turns secure boot on and leaves *download_mode* (None: what ESP-IDF's defaults
+    leave); the images are not signed. Raises InputError where *folder* holds another firmware, a size cannot be had, a
+    *secure_version* comes without *rollback*, or the chip has no such *download_mode*.
+    """
+    if download_mode is None:
+        download_mode = DownloadMode.OPEN if chip is Chip.ESP32 else DownloadMode.SECURE
+    if download_mode is DownloadMode.SECURE and chip is Chip.ESP32:
+        raise InputError("the ESP32 has no secure download mode: its own can be open or off")
+    if secure_version and not rollback:
+        raise InputError("a secure version needs rollback: ESP-IDF has no anti-rollback without it")
+    facts = FirmwareFacts(
+        security, transport, name_prefix, qr, console, claim, sec_patch_ver, ch_resp, show_qr, confirms, rollback
+    )
+    sizes = {"app_size": app_size, "flash_size": flash_size}
+    app = make_app(chip, project, version, facts, **sizes, secure_version=secure_version, seed=seed)
+    files = {
+        "bootloader/bootloader.bin": make_bootloader(
+            chip, flash_size, BootloaderFacts(rollback, secure_boot, download_mode), seed=seed
+        ),
+        "partition_table/partition-table.bin": rainmaker_table().encode(),
+        "ota_data_initial.bin": b"\xff" * 0x2000,
+        f"{project}.bin": app,
+        "flasher_args.json": _json_file(_flasher_args(chip, project, flash_size)),
+        "project_description.json": _json_file(_project_description(chip, project, version)),
+        "config/sdkconfig.json": _json_file(
+            sdkconfig(
+                chip,
+                facts,
+                table_offset=TABLE_OFFSET,
+                secure_version=secure_version,
+                turned_on=download_mode if secure_boot else None,
+            )
+        ),
+    }
+    for name, data in files.items():
+        make_folder((folder / name).parent)
+        write_file(folder / name, data, sync=False)
+    return folder
+
+
+def rainmaker_table() -> PartitionTable:
+    """The table of RainMaker's examples for 4 MB of flash (partitions_4mb_optimised.csv); it lies at 0xC000."""
+    app, data = PartitionType.APP, PartitionType.DATA
+    return PartitionTable(
+        (
+            Partition("esp_secure_cert", 0x3F, DataSubtype.UNDEFINED, 0xD000, 0x2000, encrypted=True),
+            Partition("nvs_key", data, DataSubtype.NVS_KEYS, 0xF000, 0x1000, encrypted=True),
+            Partition("nvs", data, DataSubtype.NVS, 0x10000, 0x6000),
+            Partition("otadata", data, DataSubtype.OTA, 0x16000, 0x2000),
+            Partition("phy_init", data, DataSubtype.PHY, 0x18000, 0x1000),
+            Partition("ota_0", app, 0x10, APP_OFFSET, 0x1E0000),
+            Partition("ota_1", app, 0x11, 0x200000, 0x1E0000),
+            Partition("reserved", 0x06, DataSubtype.UNDEFINED, 0x3E0000, 0x1A000),
+            Partition("fctry", data, DataSubtype.NVS, 0x3FA000, 0x6000),
+        )
+    )
+
+
+def make_bootloader(chip: Chip, flash_size: int, facts: BootloaderFacts = STOCK_BOOTLOADER, *, seed: int = 0) -> bytes:
+    """A second-stage bootloader image of about 24 KB with descriptor and marker block, for *flash_size* bytes of flash.
+
+    Stock ones take back an update that was not confirmed at its first boot.
+    """
+    layout = _LAYOUTS[chip]
+    descriptor = BOOTLOADER_DESCRIPTOR.pack(
+        BOOTLOADER_DESCRIPTOR_MAGIC, b"", 1, IDF_VERSION.encode(), f"{COMPILE_DATE} {COMPILE_TIME}".encode(), b""
+    )
+    head = descriptor + bootloader_marker(facts)
+    data = head + _filling(f"{chip.value} bootloader data", seed, 0x1800 - len(head))
+    text = _filling(f"{chip.value} bootloader text", seed, 0x4800)
+    return _image(chip, flash_size, layout.boot_iram + 0x10, ((layout.boot_dram, data), (layout.boot_iram, text)))
+
+
+def make_app(
+    chip: Chip,
+    project: str,
+    version: str,
+    facts: FirmwareFacts,
+    *,
+    app_size: int = 256 * 1024,
+    flash_size: int = 4 << 20,
+    secure_version: int = 0,
+    seed: int = 0,
+) -> bytes:
+    """An app image of exactly *app_size* bytes (a multiple of 16, at least 128 KiB) with descriptor and marker block.
+
+    Raises InputError where the size cannot be had or a text is too long for its field.
+    """
+    largest = rainmaker_table().required("ota_0").size
+    if not _LEAST_APP <= app_size <= largest or app_size % 16:
+        raise InputError(f"an app of {app_size} bytes cannot be made: 16 * n, {_LEAST_APP} to {largest}")
+    head = _descriptor(project, version, secure_version) + marker_block(facts)
+    segments = _app_segments(chip, head, app_size, seed)
+    elf = hashlib.sha256(b"".join(data for _, data in segments)).digest()
+    address, first = segments[0]
+    at = _ELF_SHA256_AT
+    segments[0] = (address, first[:at] + elf + first[at + len(elf) :])
+    return _image(chip, flash_size, _LAYOUTS[chip].iram + 0x100, tuple(segments))
+
+
+def _descriptor(project: str, version: str, secure_version: int) -> bytes:
+    for text in (project, version):
+        if len(text.encode()) > 31:
+            raise InputError(f'"{text}" is too long for an app descriptor: at most 31 bytes')
+    return APP_DESCRIPTOR.pack(
+        APP_DESCRIPTOR_MAGIC,
+        secure_version,
+        b"",
+        version.encode(),
+        project.encode(),
+        COMPILE_TIME.encode(),
+        COMPILE_DATE.encode(),
+        IDF_VERSION.encode(),
+        b"",
+        0,
+        99,
+        _PAGE.bit_length() - 1,
+        b"",
+        b"",
+    )
+
+
+def _app_segments(chip: Chip, head: bytes, app_size: int, seed: int) -> list[tuple[int, bytes]]:
+    """Read-only data, initialised data, text, code in RAM: so long that the image ends at *app_size*.
+
+    A mapped segment must lie in the file as it lies in its MMU page, hence initialised data of just the right length
+    before the text, as esptool's elf2image does it.
+    """
+    layout = _LAYOUTS[chip]
+    text_at = max(1, round(app_size * 0.3 / _PAGE)) * _PAGE + HEADER.size + SEGMENT_HEADER.size
+    rodata_at = HEADER.size + SEGMENT_HEADER.size
+    data_at = text_at - SEGMENT_HEADER.size - _LOADED // 2
+    code_at = app_size - 32 - 16 - _LOADED
+    rodata_size = data_at - SEGMENT_HEADER.size - rodata_at
+    text_size = code_at - SEGMENT_HEADER.size - text_at
+    pages = 0 if chip in _SEPARATE_WINDOWS else -(-(text_size + rodata_at) // _PAGE)
+    return [
+        (
+            layout.rodata + pages * _PAGE + rodata_at,
+            head + _filling(f"{chip.value} rodata", seed, rodata_size - len(head)),
+        ),
+        (layout.dram, _filling(f"{chip.value} data", seed, _LOADED // 2)),
+        (layout.text + rodata_at, _filling(f"{chip.value} text", seed, text_size)),
+        (layout.iram, _filling(f"{chip.value} code", seed, _LOADED)),
+    ]
+
+
+def _image(chip: Chip, flash_size: int, entry: int, segments: tuple[tuple[int, bytes], ...]) -> bytes:
+    layout = _LAYOUTS[chip]
+    sizes = {1 << (20 + n): n for n in range(8)}
+    if flash_size not in sizes:
+        raise InputError(f"{flash_size} bytes of flash cannot be stated in an image: 1, 2, 4 … 128 MiB")
+    image = bytearray(
+        HEADER.pack(
+            IMAGE_MAGIC,
+            len(segments),
+            _DIO,
+            sizes[flash_size] << 4 | spi_speed(chip, layout.freq),
+            entry,
+            0xEE,
+            b"",
+            chip.image_id,
+            layout.min_revision // 100,
+            layout.min_revision,
+            layout.max_revision,
+            b"",
+            1,
+        )
+    )
+    checksum = xor_checksum(b"".join(data for _, data in segments))
+    for address, data in segments:
+        image += SEGMENT_HEADER.pack(address, len(data)) + data
+    image += bytes(15 - len(image) % 16) + bytes((checksum,))
+    return bytes(image + hashlib.sha256(image).digest())
+
+
+# Maps evenly spread bytes to a skewed alphabet: a compressor is left with about 60 %, as with real firmware.
+_SKEWED = bytes(n**8 >> 56 for n in range(256))
+
+
+def _filling(what: str, seed: int, size: int) -> bytes:
+    """*size* bytes that depend on nothing but the arguments."""
+    return hashlib.shake_256(f"rmfab {what} {seed}".encode()).digest(size).translate(_SKEWED)
+
+
+def _json_file(value: object) -> bytes:
+    return (json.dumps(value, indent=4) + "\n").encode()
+
+
+def _flasher_args(chip: Chip, project: str, flash_size: int) -> dict[str, object]:
+    """flasher_args.json in the spelling of ESP-IDF 5.5 and later."""
+    settings = {"mode": "dio", "size": f"{flash_size >> 20}MB", "freq": _LAYOUTS[chip].freq}
+    parts = {
+        "bootloader": (chip.bootloader_offset, "bootloader/bootloader.bin"),
+        "app": (APP_OFFSET, f"{project}.bin"),
+        "partition-table": (TABLE_OFFSET, "partition_table/partition-table.bin"),
+        "otadata": (rainmaker_table().required("otadata").offset, "ota_data_initial.bin"),
+    }
+    return {
+        "write_flash_args": [word for key, value in settings.items() for word in (f"--flash-{key}", value)],
+        "flash_settings": {f"flash_{key}": value for key, value in settings.items()},
+        "flash_files": {hex(offset): file for offset, file in parts.values()},
+        **{name: {"offset": hex(at), "file": file, "encrypted": "false"} for name, (at, file) in parts.items()},
+        "extra_esptool_args": {"after": "hard-reset", "before": "default-reset", "stub": True, "chip": chip.value},
+    }
+
+
+def _project_description(chip: Chip, project: str, version: str) -> dict[str, object]:
+    layout = _LAYOUTS[chip]
+    return {
+        "version": "1.3",
+        "project_name": project,
+        "project_version": version,
+        "git_revision": IDF_VERSION,
+        "target": chip.value,
+        "app_elf": f"{project}.elf",
+        "app_bin": f"{project}.bin",
+        "build_type": "flash_app",
+        "min_rev": str(layout.min_revision),
+        "max_rev": str(layout.max_revision),
+        "monitor_baud": "115200",
+    }

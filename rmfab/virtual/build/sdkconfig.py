@@ -1,0 +1,58 @@
+"""`config/sdkconfig.json` of a build folder: the keys of ESP-IDF and RainMaker that tell how a firmware was built.
+
+Sources of the names: ESP-IDF Kconfig (bootloader, partition table), esp-rainmaker `rmaker_app_network`
+(Kconfig.projbuild), by facts. ESP-IDF writes them without CONFIG_, a switch that is off as false, and what depends on
+a switch that is off not at all.
+"""
+
+from __future__ import annotations
+
+from rmfab.product.vocabulary import Chip, DownloadMode, QrForm, Security, Transport
+from rmfab.virtual.firmware.markers import FirmwareFacts
+
+
+def sdkconfig(
+    chip: Chip,
+    facts: FirmwareFacts,
+    *,
+    table_offset: int,
+    secure_version: int,
+    turned_on: DownloadMode | None,
+) -> dict[str, bool | int | str]:
+    """The configuration of a firmware with these *facts*; a *secure_version* above 0 switches anti-rollback on.
+
+    *turned_on*: secure boot v2 is, and leaves this of the ROM's download mode.
+    """
+    anti_rollback = {"BOOTLOADER_APP_SECURE_VERSION": secure_version} if secure_version else {}
+    return {
+        "IDF_TARGET": chip.value,
+        "PARTITION_TABLE_OFFSET": table_offset,
+        "BOOTLOADER_APP_ROLLBACK_ENABLE": facts.rollback,
+        "BOOTLOADER_APP_ANTI_ROLLBACK": secure_version > 0,
+        **anti_rollback,
+        "SECURE_BOOT": turned_on is not None,
+        **(_secure_boot(turned_on) if turned_on is not None else {}),
+        "SECURE_FLASH_ENC_ENABLED": False,
+        **_provisioning(facts),
+    }
+
+
+def _secure_boot(mode: DownloadMode) -> dict[str, bool]:
+    return {
+        "SECURE_BOOT_V2_ENABLED": True,
+        "SECURE_DISABLE_ROM_DL_MODE": mode is DownloadMode.OFF,
+        "SECURE_ENABLE_SECURE_ROM_DL_MODE": mode is DownloadMode.SECURE,
+        "SECURE_INSECURE_ALLOW_DL_MODE": mode is DownloadMode.OPEN,
+    }
+
+
+def _provisioning(facts: FirmwareFacts) -> dict[str, bool | int | str]:
+    return {
+        "APP_PROV_SECURITY_VERSION_1": facts.security is Security.X25519,
+        "APP_PROV_SECURITY_VERSION_2": facts.security is Security.SRP6A,
+        "APP_NETWORK_PROV_COMPACT_QR": facts.qr is QrForm.COMPACT,
+        "APP_NETWORK_PROV_SHOW_QR": facts.show_qr,
+        "APP_NETWORK_PROV_NAME_PREFIX": facts.name_prefix,
+        "APP_NETWORK_PROV_TRANSPORT_BLE": facts.transport is Transport.BLE,
+        "APP_NETWORK_PROV_TRANSPORT_SOFTAP": facts.transport is Transport.SOFTAP,
+    }

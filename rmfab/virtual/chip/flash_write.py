@@ -1,0 +1,79 @@
+"""A write in progress: FLASH_BEGIN or DEFL_BEGIN to the matching END, with the time that a NOR flash needs."""
+
+from __future__ import annotations
+
+import zlib
+
+from rmfab.virtual.chip.flash import BLOCK, PAGE, SECTOR, Flash
+
+BLOCK_ERASE_SECONDS = 0.2
+SECTOR_ERASE_SECONDS = 0.045
+PAGE_PROGRAM_SECONDS = 0.0005
+MD5_SECONDS_PER_BYTE = 0.25 / (1 << 20)
+
+
+class Inflation(Exception):
+    """The compressed stream is broken."""
+
+
+class Overrun(Exception):
+    """More data than the write was begun for."""
+
+
+class FlashWriting:
+    """Writes *size* bytes from *offset* on, in order.
+
+    With *erase_ahead* sectors are erased just before they are written and blank ones are skipped, as the stub does;
+    otherwise the caller has erased. Work is returned in seconds.
+    """
+
+    def __init__(self, flash: Flash, offset: int, size: int, *, compressed: bool, erase_ahead: bool) -> None:
+        self._flash = flash
+        self._at = offset
+        self._end = offset + size
+        self._erased = offset - offset % SECTOR if erase_ahead else self._end
+        self._inflate = zlib.decompressobj() if compressed else None
+
+    @property
+    def remaining(self) -> int:
+        """Bytes that are still to come, uncompressed."""
+        return self._end - self._at
+
+    def restart_stream(self) -> None:
+        """Forgets the inflate window: block 0 begins a stream."""
+        if self._inflate is not None:
+            self._inflate = zlib.decompressobj()
+
+    def write(self, data: bytes) -> float:
+        """Takes one block. Raises Inflation, Overrun or FlashError."""
+        if self._inflate is not None:
+            try:
+                data = self._inflate.decompress(data, self.remaining + 1)
+            except zlib.error as error:
+                raise Inflation from error
+            if len(data) > self.remaining:
+                raise Overrun
+        data = data[: self.remaining]
+        seconds = self._erase_to(self._at + len(data))
+        self._flash.program(self._at, data)
+        self._at += len(data)
+        return seconds + -(-len(data) // PAGE) * PAGE_PROGRAM_SECONDS
+
+    def _erase_to(self, end: int) -> float:
+        seconds = 0.0
+        while self._erased < end:
+            at = self._erased
+            piece = BLOCK if at % BLOCK == 0 and self._end - at >= BLOCK else SECTOR
+            if self._flash.erase(at, piece):
+                seconds += erase_seconds(at, piece)
+            self._erased += piece
+        return seconds
+
+
+def erase_seconds(address: int, length: int) -> float:
+    """How long erasing takes: by blocks of 64 KB where they are aligned, by sectors elsewhere."""
+    end = address + length
+    first = min(-(-address // BLOCK) * BLOCK, end)
+    last = max(end - end % BLOCK, first)
+    sectors = -(-(first - address) // SECTOR) + -(-(end - last) // SECTOR)
+    return (last - first) // BLOCK * BLOCK_ERASE_SECONDS + sectors * SECTOR_ERASE_SECONDS

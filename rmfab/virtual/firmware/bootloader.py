@@ -1,0 +1,248 @@
+"""The second-stage bootloader: partition table, otadata, the choice of an app and its checks, as ESP-IDF prints them.
+
+Sources: ESP-IDF `components/bootloader_support/src` (bootloader_utility.c, flash_partitions.c, esp_image_format.c,
+bootloader_common.c).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Generator, Iterator
+
+from rmfab.errors import InputError
+from rmfab.release.app_image import AppImage
+from rmfab.release.partition_table import AppSubtype, Partition, PartitionTable, PartitionType
+from rmfab.virtual.chip.flash import SECTOR, Flash
+from rmfab.virtual.firmware import app_start, otadata, rom_boot, secure_boot
+from rmfab.virtual.firmware.image_check import NotBootable, segment_lines, verified
+from rmfab.virtual.firmware.log import EOL, Log, idf_uses_colours
+from rmfab.virtual.firmware.markers import read_bootloader_facts
+from rmfab.virtual.firmware.otadata import OtaDataEntry, OtaState
+from rmfab.virtual.firmware.script import Burn, Pause, Reset, ResetReason, Script, Step
+from rmfab.virtual.spec import BoardSpec
+
+_TABLE_OFFSETS = (0xC000, 0x8000)
+_TABLE_SIZE = 0xC00
+_LARGEST_BOOTLOADER = rom_boot.LARGEST_BOOTLOADER + SECTOR
+_MARKED_SIZE = 0x8000  # a bootloader's marker block lies in its first segment
+_FACTORY = -1
+_RETRY_SECONDS = 0.5
+_EN_SECONDS = 0.01  # from EN to the first character
+_WATCHDOG_WORDS = ("PRO CPU has been reset by WDT.", "WDT reset info: PRO CPU PC=0x4037c6f2")
+_MODES = {"qio": "QIO", "qout": "QOUT", "dio": "DIO", "dout": "DOUT"}
+
+download_banner = rom_boot.download_banner
+
+
+def boot(spec: BoardSpec, flash: Flash, reason: ResetReason) -> Script:
+    """What a board prints and does from a reset in run mode on."""
+    yield Pause(_EN_SECONDS)
+    for step in rom_boot.start(spec, flash, reason):
+        yield step
+        if isinstance(step, Reset):
+            return
+    yield from _Bootloader(spec, flash, reason).run()
+
+
+class _Bootloader:
+    def __init__(self, spec: BoardSpec, flash: Flash, reason: ResetReason) -> None:
+        self._spec = spec
+        self._model = spec.model
+        self._flash = flash
+        self._reason = reason
+        head = flash.read(self._model.chip.bootloader_offset, 24)
+        self._flash_size = (1 << 20) << (head[3] >> 4)
+        try:
+            self._image: AppImage | None = rom_boot.bootloader_image(self._model, flash)
+        except InputError:  # a digest that does not hold: the ROM has started it all the same
+            self._image = None
+        self._version = self._image.bootloader.idf_version if self._image and self._image.bootloader else "v5.5"
+        self._facts = read_bootloader_facts(flash.read(self._model.chip.bootloader_offset, _MARKED_SIZE))
+        self._log = Log(20, coloured=idf_uses_colours(self._version))
+
+    def run(self) -> Script:
+        yield from self._introduce()
+        table, complaint = self._table()
+        if table is None:
+            yield complaint
+            yield self._log.failure("boot", "Failed to verify partition table")
+            yield from self._give_up("load partition table error!")
+            return
+        yield from self._print_table(table)
+        yield from self._select(table)
+
+    def _introduce(self) -> Iterator[Step]:
+        log, model, image = self._log, self._model, self._image
+        chip = f"boot.{model.chip.value}"
+        compiled = image.bootloader.compiled if image and image.bootloader else "Jan  1 2026 00:00:00"
+        yield log("boot", f"ESP-IDF {self._version} 2nd stage bootloader")
+        yield log("boot", f"compile time {compiled}")
+        if model.app_cores > 1:
+            yield log("boot", "Multicore bootloader")
+        major, minor = divmod(self._spec.chip_revision, 100)
+        yield log("boot", f"chip revision: v{major}.{minor}")
+        if self._reason is ResetReason.TIMER_WATCHDOG:
+            for words in _WATCHDOG_WORDS:
+                yield log(chip, words, "W")
+        speed = (image.flash_freq if image else "40m").removesuffix("m")
+        yield log(chip, f"SPI Speed      : {speed}MHz")
+        yield log(chip, f"SPI Mode       : {_MODES.get(image.flash_mode if image else '', 'DIO')}")
+        yield log(chip, f"SPI Flash Size : {self._flash_size >> 20}MB")
+        yield log("boot", "Enabling RNG early entropy source...")
+
+    def _table(self) -> tuple[PartitionTable | None, str]:
+        """The table and "", or None and what is wrong with it. It is looked for where bootloaders are built for."""
+        at = next((at for at in _TABLE_OFFSETS if self._flash.seen(at, 2) == b"\xaa\x50"), _TABLE_OFFSETS[0])
+        data = self._flash.seen(at, _TABLE_SIZE)
+        if not _md5_holds(data):
+            return None, self._log.failure("flash_parts", "Incorrect MD5 checksum")
+        try:
+            table = PartitionTable.parse(data, "partition table")
+        except InputError:
+            row = next((n for n in range(0, _TABLE_SIZE, 32) if data[n : n + 2] not in (b"\xaa\x50", b"\xeb\xeb")), 0)
+            magic = int.from_bytes(data[row : row + 2], "little")
+            return None, self._log.failure("flash_parts", f"partition {row // 32} invalid magic number 0x{magic:x}")
+        for number, part in enumerate(table.partitions):
+            if part.end > self._flash_size:
+                return None, self._log.failure(
+                    "flash_parts",
+                    f"partition {number} invalid - offset 0x{part.offset:x} size 0x{part.size:x} "
+                    f"exceeds flash chip size 0x{self._flash_size:x}",
+                )
+        return table, ""
+
+    def _print_table(self, table: PartitionTable) -> Iterator[Step]:
+        yield self._log("boot", "Partition Table:")
+        yield self._log("boot", "## Label            Usage          Type ST Offset   Length")
+        for number, part in enumerate(table.partitions):
+            yield self._log(
+                "boot",
+                f"{number:2d} {part.label:<16} {_usage(part):<16} {part.type:02x} {part.subtype:02x} "
+                f"{part.offset:08x} {part.size:08x}",
+                after=0,
+            )
+        yield self._log("boot", "End of partition table")
+
+    def _select(self, table: PartitionTable) -> Script:
+        """Starts the app that otadata names; where it does not load, the ones before it, then the ones behind it."""
+        slots = table.ota_slots
+        factory = next((p for p in table.apps() if p.subtype == AppSubtype.FACTORY), None)
+        data = otadata.partition(table)
+        initial = data is not None and factory is None and otadata.is_initial(otadata.read(self._flash, data))
+        start = yield from self._start_index(data, len(slots), factory is not None)
+        apps = dict(enumerate(slots)) | ({} if factory is None else {_FACTORY: factory})
+        for index in (*range(start, _FACTORY - 1, -1), *range(start + 1, len(slots))):
+            if index not in apps:
+                continue
+            image = yield from self._load(apps[index])
+            if image is not None:
+                if initial and data is not None:
+                    yield from self._write_otadata(data, index)
+                yield from self._enter(table, apps[index], image)
+                return
+            kind = "Factory app partition" if index == _FACTORY else f"OTA app partition slot {index}"
+            yield self._log.failure("boot", f"{kind} is not bootable")
+        yield from self._try_test_app(table)
+
+    def _start_index(self, data: Partition | None, slots: int, has_factory: bool) -> Generator[Step, None, int]:
+        """The slot to begin with, or -1 for the factory app; states change as rollback wants it."""
+        if data is None:
+            return _FACTORY
+        pair = otadata.read(self._flash, data)
+        if self._facts.rollback:
+            pair = otadata.with_aborted(pair)
+            otadata.write(self._flash, data, pair)
+        if all(entry.is_unusable for entry in pair) or not slots:
+            yield self._log("boot", "Defaulting to factory image" if has_factory else "No factory image, trying OTA 0")
+            return _FACTORY if has_factory else 0
+        number = otadata.in_force(pair)
+        if number is None:
+            way = ", falling back to factory" if has_factory else " and no factory, will try all partitions"
+            yield self._log.failure("boot", f"ota data partition invalid{way}")
+            return _FACTORY
+        if self._facts.rollback:
+            otadata.write(self._flash, data, otadata.with_started(pair))
+        return pair[number].slot(slots)
+
+    def _try_test_app(self, table: PartitionTable) -> Script:
+        """The last resort before the restart."""
+        part = next((p for p in table.apps() if p.subtype == AppSubtype.TEST), None)
+        image = None if part is None else (yield from self._load(part))
+        if part is not None and image is not None:
+            yield self._log("boot", "Falling back to test app as only bootable partition", "W")
+            yield from self._enter(table, part, image)
+            return
+        yield from self._give_up("No bootable app partitions in the partition table")
+
+    def _enter(self, table: PartitionTable, part: Partition, image: AppImage) -> Script:
+        yield self._log("boot", "Disabling RNG early entropy source...")
+        yield from app_start.start(self._spec, self._flash, table, part, image, self._flash_size)
+
+    def _write_otadata(self, data: Partition, slot: int) -> Iterator[Step]:
+        """Notes the slot that was found where the factory has left otadata blank and there is no factory app."""
+        _, second = otadata.read(self._flash, data)
+        otadata.write(self._flash, data, (OtaDataEntry.of(slot + 1, OtaState.VALID), second))
+        yield self._log("boot", f"Set actual ota_seq={slot + 1} in otadata[0]")
+
+    def _load(self, part: Partition) -> Generator[Step, None, AppImage | None]:
+        """Checks the app in *part*; the generator returns its image, None where it cannot be started."""
+        try:
+            image = verified(self._spec, self._flash, part)
+        except NotBootable as problem:
+            yield self._log.failure(problem.tag, problem.line)
+            if problem.tag == "secure_boot_v2":
+                yield self._log.failure("esp_image", "Secure boot signature verification failed")
+            return None
+        yield from segment_lines(self._log, self._model, part, image, loading=True)
+        if self._spec.security.secure_boot:
+            yield from secure_boot.success_lines(self._log, self._flash.seen(part.offset, part.size), image.length)
+        elif self._facts.secure_boot and not (yield from self._turn_secure_boot_on(part, image)):
+            return None
+        yield self._log("boot", f"Loaded app from partition at offset 0x{part.offset:x}")
+        return image
+
+    def _turn_secure_boot_on(self, part: Partition, app: AppImage) -> Generator[Step, None, bool]:
+        """Burns the digests of the bootloader's keys, if one of them has signed the app too; whether it did."""
+        chip, data = self._model.chip, self._flash.seen(part.offset, part.size)
+        of_app = secure_boot.key_digests(chip, data, app.length)
+        if not of_app:
+            yield self._log.failure("secure_boot_v2", "No signature of the app holds")
+            yield self._log.failure("esp_image", "Secure boot signature verification failed")
+            return False
+        yield self._log("secure_boot_v2", "Secure boot V2 is not enabled yet and eFuse digest keys are not set")
+        yield from secure_boot.success_lines(self._log, data, app.length)
+        own: tuple[str, ...] = ()
+        if self._image is not None:
+            bootloader = self._flash.seen(chip.bootloader_offset, _LARGEST_BOOTLOADER)
+            own = secure_boot.key_digests(chip, bootloader, self._image.length)[: self._model.secure_boot_keys]
+        if not set(own) & set(of_app):
+            yield self._log.failure("secure_boot_v2", "No application key digest matches the bootloader key digest.")
+            yield self._log.failure("boot", "Secure Boot v2 failed (-1)")
+            return False
+        yield from secure_boot.turn_on_lines(self._log, self._model, self._facts, len(own), part.offset)
+        yield Burn(self._spec.security.burning(own, self._facts.download_mode))
+        return True
+
+    def _give_up(self, words: str) -> Iterator[Step]:
+        yield self._log.failure("boot", words)
+        yield EOL
+        yield Pause(_RETRY_SECONDS)
+        yield Reset(ResetReason.SOFTWARE)
+
+
+def _md5_holds(table: bytes) -> bool:
+    """Whether the MD5 row, where there is one, is that of the rows before it."""
+    row = next((at for at in range(0, _TABLE_SIZE, 32) if table[at : at + 2] == b"\xeb\xeb"), None)
+    return row is None or table[row + 16 : row + 32] == hashlib.md5(table[:row], usedforsecurity=False).digest()
+
+
+def _usage(part: Partition) -> str:
+    """The words of bootloader_utility.c for a row."""
+    if part.type == PartitionType.APP:
+        if part.subtype == AppSubtype.FACTORY:
+            return "factory app"
+        return "test app" if part.subtype == 0x20 else "OTA app" if part.is_ota_app else "Unknown app"
+    if part.type == PartitionType.DATA:
+        names = {0x00: "OTA data", 0x01: "RF data", 0x02: "WiFi data", 0x04: "NVS keys", 0x05: "efuse"}
+        return names.get(part.subtype, "Unknown data")
+    return "Unknown"

@@ -1,0 +1,136 @@
+"""Security 2 on the device: SRP6a over the 3072-bit group with SHA-512, then AES-256-GCM.
+
+Sources: RFC 5054; ESP-IDF `components/protocomm` (security2.c, esp_srp.c), `sec2.proto`, by facts. Only salt and
+verifier are known here, never the PoP.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+
+import gmpy2
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from rmfab.virtual.firmware.protocomm.scheme import SchemeEvent, SchemeFailure
+from rmfab.virtual.firmware.protocomm.wire import Fields, integer, message, octets, put, scalar
+from rmfab.virtual.firmware.sec2 import GENERATOR, PRIME
+
+_TAG = "security2"
+_SIZE = 384
+_PROOF_SIZE = 64
+_GCM_TAG_SIZE = 16
+_COMMAND_0, _RESPONSE_0, _COMMAND_1, _RESPONSE_1 = range(4)
+
+
+class Security2:
+    """Security 2 with *salt* and *verifier* as they are stored. *patch* 1 counts the nonce up, 0 keeps it."""
+
+    version = 2
+
+    def __init__(self, salt: bytes, verifier: bytes, patch: int) -> None:
+        self.patch = patch
+        self._salt = salt
+        self._verifier = int.from_bytes(verifier, "big")
+        self.open()
+
+    def open(self) -> None:
+        """Forgets the session before."""
+        self.established = False
+        self._expected = b""
+        self._answer = b""
+        self._key = b""
+        self._session_id = b""
+        self._counter = 0
+
+    def shake(self, payload: Fields) -> bytes:
+        """Answers S2SessionCmd0 and S2SessionCmd1. Raises Failure or WireError."""
+        match integer(payload, 1):
+            case kind if kind == _COMMAND_0:
+                return self._exchange_keys(message(payload, 20))
+            case kind if kind == _COMMAND_1:
+                return self._verify(message(payload, 22))
+        raise SchemeFailure(_TAG, "Invalid security message type")
+
+    def decrypt(self, data: bytes) -> bytes:
+        """Raises Failure where the tag does not hold or no session stands."""
+        cipher = self._cipher()
+        if len(data) < _GCM_TAG_SIZE:
+            raise SchemeFailure(_TAG, "psa_aead_decrypt failed with status=-135")
+        try:
+            plain = cipher.decrypt(self._nonce, data, None)
+        except InvalidTag as error:
+            raise SchemeFailure(_TAG, "psa_aead_decrypt failed with status=-149") from error
+        self._counter += self.patch
+        return plain
+
+    def encrypt(self, data: bytes) -> bytes:
+        """*data* and the tag behind it. Raises Failure."""
+        sealed = self._cipher().encrypt(self._nonce, data, None)
+        self._counter += self.patch
+        return sealed
+
+    @property
+    def _nonce(self) -> bytes:
+        return self._session_id + (self._counter & 0xFFFFFFFF).to_bytes(4, "big")
+
+    def _cipher(self) -> AESGCM:
+        if not self.established:
+            raise SchemeFailure(_TAG, "Secure session not established")
+        return AESGCM(self._key[:32])
+
+    def _exchange_keys(self, command: Fields | None) -> bytes:
+        if command is None:
+            raise SchemeFailure(_TAG, "Missing or mismatched sc0 payload in session command0")
+        self.open()
+        user, client = octets(command, 1), octets(command, 2)
+        if len(client) != _SIZE:
+            raise SchemeFailure(_TAG, "Invalid public key length", SchemeEvent.INVALID_PARAMETERS)
+        if not user:
+            raise SchemeFailure(_TAG, "Invalid username length (0)", SchemeEvent.INVALID_PARAMETERS)
+        if int.from_bytes(client, "big") % PRIME == 0:
+            raise SchemeFailure(_TAG, "Rejected client public key: A mod N == 0 (RFC 5054 Section 2.5.4)")
+        device, secret = _session(client, self._verifier)
+        self._key = _sha512(_minimal(secret))
+        group = bytes(a ^ b for a, b in zip(_sha512(_padded(PRIME)), _sha512(_padded(GENERATOR)), strict=True))
+        self._expected = _sha512(group, _sha512(user), self._salt, client, device, self._key)
+        self._answer = _sha512(client, self._expected, self._key)
+        return scalar(1, _RESPONSE_0) + put(21, put(2, device) + put(3, self._salt))
+
+    def _verify(self, command: Fields | None) -> bytes:
+        if command is None:
+            raise SchemeFailure(_TAG, "Missing or mismatched sc1 payload in session command1")
+        if not self._expected or self.established:
+            raise SchemeFailure(_TAG, f"Invalid state of session 1 (expected {2 if self.established else 0})")
+        proof = octets(command, 1)
+        if len(proof) != _PROOF_SIZE:
+            raise SchemeFailure(_TAG, "The client proof length does not match")
+        if not secrets.compare_digest(proof, self._expected):
+            raise SchemeFailure(_TAG, "Failed to authenticate client proof!", SchemeEvent.MISMATCH)
+        self._session_id = secrets.token_bytes(8)
+        self._counter = 1
+        self.established = True
+        return scalar(1, _RESPONSE_1) + put(23, put(2, self._answer) + put(3, self._nonce))
+
+
+def _session(client: bytes, verifier: int) -> tuple[bytes, int]:
+    """B as it is sent, without leading zeroes, and the shared secret S."""
+    multiplier = int.from_bytes(_sha512(_padded(PRIME), _padded(GENERATOR)), "big")
+    private = secrets.randbits(256)
+    public = (multiplier * verifier + int(gmpy2.powmod(GENERATOR, private, PRIME))) % PRIME
+    scrambler = int.from_bytes(_sha512(client, _padded(public)), "big")
+    base = int.from_bytes(client, "big") * int(gmpy2.powmod(verifier, scrambler, PRIME)) % PRIME
+    return _minimal(public), int(gmpy2.powmod(base, private, PRIME))
+
+
+def _sha512(*parts: bytes) -> bytes:
+    return hashlib.sha512(b"".join(parts)).digest()
+
+
+def _padded(number: int) -> bytes:
+    return number.to_bytes(_SIZE, "big")
+
+
+def _minimal(number: int) -> bytes:
+    return number.to_bytes((number.bit_length() + 7) // 8, "big")

@@ -1,0 +1,161 @@
+"""What RainMaker firmware makes of its own state in `otadata`: it confirms an update, or takes it back.
+
+Sources: espressif/esp-rainmaker 1.16 (esp_rmaker_ota.c, esp_rmaker_ota_using_topics.c), ESP-IDF 5.5 `esp_ota_ops.c`, by
+facts. Firmware that is not provisioned reaches no broker: it goes back once the wait is over, like any other.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+
+from rmfab.release.partition_table import AppSubtype
+from rmfab.virtual.firmware import otadata
+from rmfab.virtual.firmware.image_check import NotBootable, verified
+from rmfab.virtual.firmware.nvs_writer import NvsFull
+from rmfab.virtual.firmware.otadata import OtaState
+from rmfab.virtual.firmware.running import RunningFirmware
+from rmfab.virtual.firmware.script import Alarm, Reset, ResetReason, Step
+
+TAG = "esp_rmaker_ota"
+TOPICS_TAG = "esp_rmaker_ota_using_topics"
+IDF_TAG = "esp_ota_ops"
+
+_WAIT_SECONDS = 90  # CONFIG_ESP_RMAKER_OTA_ROLLBACK_WAIT_PERIOD
+_UNPACED_WAIT_SECONDS = 3.0  # long enough to be seen waiting
+_NAMESPACE = "rmaker_ota"
+_FLAG, _JOB = "ota_update", "rmaker_ota_id"
+
+
+def own_state(firmware: RunningFirmware) -> int | None:
+    """The state of the app that runs, None where `otadata` does not speak of it."""
+    part = otadata.partition(firmware.table)
+    if part is None or not firmware.slot.is_ota_app:
+        return None
+    pair = otadata.read(firmware.flash, part)
+    return otadata.state_of(pair, firmware.slot.subtype - AppSubtype.OTA_0, len(firmware.table.ota_slots))
+
+
+def enable_updates(firmware: RunningFirmware) -> Iterator[Step]:
+    """esp_rmaker_ota_enable(): on the first start after an update the wait for a confirmation begins."""
+    log = firmware.log
+    if not firmware.facts.confirms:
+        return
+    yield log(TOPICS_TAG, "OTA enabled with Topics")
+    state = own_state(firmware)
+    if state is None:
+        return
+    yield log(TAG, f"OTA state = {-1 if state == OtaState.UNDEFINED else state}")
+    if state == OtaState.PENDING_VERIFY:
+        yield log(TAG, "First Boot after an OTA")
+        yield log(TAG, "Diagnostics completed successfully! Continuing execution ...")
+        firmware.updating = True
+        yield _wait(firmware)
+    elif firmware.nvs_values(_NAMESPACE, _FLAG) != (None,):
+        firmware.taken_back = True
+        _forget(firmware, _FLAG)
+
+
+def broker_reached(firmware: RunningFirmware) -> Iterator[Step]:
+    """What the connection to the broker means for an update: this one works, or the one before was taken back."""
+    if firmware.facts.confirms and own_state(firmware) == OtaState.PENDING_VERIFY:
+        _judge(firmware, OtaState.VALID)
+        _forget(firmware, _FLAG)
+        firmware.updating = False
+        yield from report(firmware, "success", "OTA Upgrade finished and verified successfully")
+    elif firmware.taken_back:
+        firmware.taken_back = False
+        yield from report(firmware, "rejected", "Firmware rolled back")
+
+
+def word_of_state(firmware: RunningFirmware) -> str | None:
+    """The state of the entry in force in words, None where there is none."""
+    part = otadata.partition(firmware.table)
+    pair = None if part is None else otadata.read(firmware.flash, part)
+    number = None if pair is None else otadata.in_force(pair)
+    return None if pair is None or number is None else pair[number].word
+
+
+def note_job(firmware: RunningFirmware, job: str) -> None:
+    """Leaves the cloud's name for the update in `nvs`, for the report after the restart."""
+    _remember(firmware, _JOB, job.encode())
+
+
+def note_update(firmware: RunningFirmware) -> None:
+    """Leaves in `nvs` that there was an update, for the firmware that finds itself there after it was taken back."""
+    _remember(firmware, _FLAG, b"\1")
+
+
+def report(firmware: RunningFirmware, status: str, text: str, job: str | None = None) -> Iterator[Step]:
+    """Tells the cloud about an update; without *job* about the one that `nvs` remembers, for the last time."""
+    log = firmware.log
+    yield log(TAG, f"Reporting {status}: {text}")
+    if job is None:
+        (kept,) = firmware.nvs_values(_NAMESPACE, _JOB)
+        if not isinstance(kept, bytes):
+            yield log(TOPICS_TAG, "Not reporting any status, since there is no Job ID available", "W")
+            return
+        job = kept.decode(errors="replace")
+        _forget(firmware, _JOB)
+    payload = {"ota_job_id": job, "status": status, "additional_info": text, "ts": 0}  # nobody has set its clock
+    yield log(TOPICS_TAG, json.dumps(payload, separators=(",", ":")))
+
+
+def _wait(firmware: RunningFirmware) -> Alarm:
+    seconds = _UNPACED_WAIT_SECONDS if firmware.spec.paced is None else _WAIT_SECONDS
+    return Alarm(seconds, _take_back(firmware))
+
+
+def _take_back(firmware: RunningFirmware) -> Iterator[Step]:
+    """The wait is over. Where there is nothing to go back to, it begins anew."""
+    log = firmware.log
+    if own_state(firmware) != OtaState.PENDING_VERIFY:
+        return
+    words = f"Could not verify firmware even after {_WAIT_SECONDS} seconds since boot-up. Rolling back."
+    yield log.failure(TAG, words)
+    if not _can_go_back(firmware):
+        yield log.failure(IDF_TAG, "Rollback is not possible, do not have any suitable apps in slots")
+        yield _wait(firmware)
+        return
+    _judge(firmware, OtaState.INVALID)
+    yield log(IDF_TAG, "Rollback to previously worked partition.")
+    yield Reset(ResetReason.CPU_SOFTWARE)
+
+
+def _can_go_back(firmware: RunningFirmware) -> bool:
+    """esp_ota_check_rollback_is_possible(): the app that otadata names besides this one, or else the factory app."""
+    part = otadata.partition(firmware.table)
+    if part is None:
+        return False
+    slots = firmware.table.ota_slots
+    entry = otadata.fallback(otadata.read(firmware.flash, part))
+    factory = next((p for p in firmware.table.apps() if p.subtype == AppSubtype.FACTORY), None)
+    target = factory if entry is None else slots[entry.slot(len(slots))]
+    if target is None:
+        return False
+    try:
+        verified(firmware.spec, firmware.flash, target)
+    except NotBootable:
+        return False
+    return True
+
+
+def _judge(firmware: RunningFirmware, state: OtaState) -> None:
+    part = otadata.partition(firmware.table)
+    if part is not None:
+        otadata.write(firmware.flash, part, otadata.with_verdict(otadata.read(firmware.flash, part), state))
+
+
+def _remember(firmware: RunningFirmware, key: str, value: bytes) -> None:
+    nvs = firmware.nvs("nvs")
+    if nvs is not None:
+        with contextlib.suppress(NvsFull):
+            nvs.set_blob(_NAMESPACE, key, value)
+
+
+def _forget(firmware: RunningFirmware, key: str) -> None:
+    nvs = firmware.nvs("nvs")
+    if nvs is not None:
+        with contextlib.suppress(NvsFull):
+            nvs.erase(_NAMESPACE, key)

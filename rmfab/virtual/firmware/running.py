@@ -1,0 +1,161 @@
+"""Firmware on a virtual board: what it was compiled as, and what it knows of itself from `fctry`.
+
+Sources: espressif/esp-rainmaker-common `factory.c`, rmaker_app_network `app_network.c`, by facts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+
+from rmfab.nvs import reader
+from rmfab.product.vocabulary import QrForm, Security
+from rmfab.release.app_image import AppDescriptor
+from rmfab.release.partition_table import Partition, PartitionTable
+from rmfab.virtual.chip.flash import Flash
+from rmfab.virtual.faults import BoardFault
+from rmfab.virtual.firmware import sec2
+from rmfab.virtual.firmware.log import Log
+from rmfab.virtual.firmware.markers import FirmwareFacts
+from rmfab.virtual.firmware.nvs_writer import NvsWriter
+from rmfab.virtual.firmware.signature import signed
+from rmfab.virtual.spec import BoardSpec
+
+FACTORY_PARTITION = "fctry"
+NAMESPACE = "rmaker_creds"
+WIFI_NAMESPACE = "nvs.net80211"
+_SSID_KEY = "sta.ssid"
+_PASSWORD_KEY = "sta.pswd"  # noqa: S105 (a name, no password)
+_WPA_KEY = "sta.pmk"
+_SSID_SIZE, _PASSWORD_SIZE, _KEY_SIZE = 32, 65, 32
+_CLAIMED_HOST = b"mqtt.rainmaker.espressif.com"
+_LENGTH = 4  # bytes of the length before an SSID
+
+
+@dataclass
+class RunningFirmware:
+    """The app as it runs on one board, in the partition *slot*.
+
+    *online*: it has joined a network. *updating*: an update is on its way. *taken_back*: the one before this start was.
+    """
+
+    spec: BoardSpec
+    flash: Flash
+    table: PartitionTable
+    slot: Partition
+    facts: FirmwareFacts
+    descriptor: AppDescriptor
+    log: Log
+    online: bool = False
+    updating: bool = False
+    taken_back: bool = False
+
+    @cached_property
+    def factory(self) -> reader.Image | None:
+        """The factory partition as NVS reads it, None where it cannot be mounted or does not exist."""
+        part = self.table.find(FACTORY_PARTITION)
+        if part is None:
+            return None
+        image = reader.read_image(self.flash.seen(part.offset, part.size))
+        return image if image.mountable else None
+
+    def forget_factory(self) -> None:
+        """Reads the factory partition anew when it is asked for next: it was written to."""
+        self.__dict__.pop("factory", None)
+
+    def factory_value(self, key: str) -> bytes | None:
+        """A value of the namespace `rmaker_creds`: blobs alone are seen."""
+        value = self.factory.value(NAMESPACE, key) if self.factory is not None else None
+        return value if isinstance(value, bytes) else None
+
+    @property
+    def node_id(self) -> str | None:
+        """The node id as the firmware knows it, None where it has none."""
+        value = self.factory_value("node_id")
+        if self.spec.has(BoardFault.OTHER_IDENTITY) and value is not None:
+            return value.decode("ascii", "replace")[::-1]
+        if value is None and self.facts.claim:
+            return self.spec.base_mac.hex().upper()
+        return None if value is None else value.decode("ascii", "replace")
+
+    @property
+    def claims(self) -> bool:
+        """Whether the firmware claims: it can, and key or certificate are missing."""
+        return self.facts.claim and not (self.factory_value("client_cert") and self.factory_value("client_key"))
+
+    @property
+    def security(self) -> Security:
+        """The security scheme that provisioning is offered with."""
+        return Security.PLAIN if self.spec.has(BoardFault.PLAIN_SECURITY) else self.facts.security
+
+    @property
+    def pop(self) -> str | None:
+        """Hex of the first four bytes of `random`; of the four behind them with the fault `wrong-pop`."""
+        random = self.factory_value("random")
+        at = 4 if self.spec.has(BoardFault.WRONG_POP) else 0
+        return None if random is None or len(random) < at + 4 else random[at : at + 4].hex()
+
+    @property
+    def mqtt_host(self) -> bytes | None:
+        """The broker; where claiming is compiled in, so is one to fall back to."""
+        return self.factory_value("mqtt_host") or (_CLAIMED_HOST if self.facts.claim else None)
+
+    def sign(self, data: bytes) -> bytes | None:
+        """The node's signature over *data*, None where there is no key that can be read."""
+        key = self.factory_value("client_key")
+        return None if key is None else signed(key, data, wrong=self.spec.has(BoardFault.WRONG_KEY))
+
+    @property
+    def service_name(self) -> str:
+        """Prefix and hex of the last three bytes of `random`, or of the MAC where there is none."""
+        random = self.factory_value("random")
+        tail = random[-3:] if random is not None and len(random) >= 3 else self.spec.base_mac[-3:]
+        return f"{self.facts.name_prefix}_{tail.hex()}"
+
+    @property
+    def qr_payload(self) -> str:
+        """The QR payload in the form that the firmware prints."""
+        name, pop, transport = self.service_name, self.pop, self.facts.transport.value
+        if self.facts.qr is QrForm.COMPACT:
+            return f"NP:{name}|{pop or ''}|{transport[0]}"
+        user = f'"username":"{sec2.USERNAME}",' if self.security is Security.SRP6A else ""
+        secret = f'{user}"pop":"{pop}",' if pop is not None else ""
+        return f'{{"ver":"v1","name":"{name}",{secret}"transport":"{transport}"}}'
+
+    def nvs(self, label: str) -> NvsWriter | None:
+        """The NVS partition *label* for writing."""
+        part = self.table.find(label)
+        return None if part is None else NvsWriter(self.flash, part.offset, part.size)
+
+    def nvs_values(self, namespace: str, *keys: str) -> tuple[int | str | bytes | None, ...]:
+        """Values of the partition `nvs` as it is now, None for each that is not there."""
+        part = self.table.find("nvs")
+        if part is None:
+            return (None,) * len(keys)
+        image = reader.read_image(self.flash.seen(part.offset, part.size))
+        return tuple(image.value(namespace, key) for key in keys)
+
+    @property
+    def station(self) -> tuple[bytes, bytes] | None:
+        """Name and password of the network that `nvs` holds, None where it holds none."""
+        ssid, password = self.nvs_values(WIFI_NAMESPACE, _SSID_KEY, _PASSWORD_KEY)
+        if not isinstance(ssid, bytes) or not ssid[_LENGTH:].strip(b"\0\xff"):
+            return None
+        length = int.from_bytes(ssid[:_LENGTH], "little")
+        secret = password.split(b"\0")[0] if isinstance(password, bytes) else b""
+        return ssid[_LENGTH : _LENGTH + length], secret
+
+    def keep_station(self, nvs: NvsWriter, ssid: bytes, password: bytes) -> None:
+        """Writes the station's network, the key of WPA too, as the Wi-Fi driver does. Raises NvsFull."""
+        key = hashlib.pbkdf2_hmac("sha1", password, ssid, 4096, _KEY_SIZE) if password else b"\xff" * _KEY_SIZE
+        nvs.set_blob(WIFI_NAMESPACE, _SSID_KEY, len(ssid).to_bytes(_LENGTH, "little") + ssid.ljust(_SSID_SIZE, b"\0"))
+        nvs.set_blob(WIFI_NAMESPACE, _PASSWORD_KEY, password.ljust(_PASSWORD_SIZE, b"\0"))
+        nvs.set_blob(WIFI_NAMESPACE, _WPA_KEY, key)
+
+    def keep_no_station(self, nvs: NvsWriter) -> None:
+        """The keys that the Wi-Fi driver leaves where there are none yet: blank, and no network. Raises NvsFull."""
+        sizes = {_SSID_KEY: _LENGTH + _SSID_SIZE, _PASSWORD_KEY: _PASSWORD_SIZE, _WPA_KEY: _KEY_SIZE}
+        for (key, size), value in zip(sizes.items(), self.nvs_values(WIFI_NAMESPACE, *sizes), strict=True):
+            if value is None:
+                nvs.set_blob(WIFI_NAMESPACE, key, b"\xff" * size)

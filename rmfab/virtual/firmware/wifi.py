@@ -1,0 +1,92 @@
+"""The Wi-Fi station of a virtual board's firmware: what it keeps in `nvs`, how it joins, what it prints on the way.
+
+Sources: ESP-IDF Wi-Fi driver (namespace `nvs.net80211`), espressif/esp-rainmaker (app_network.c, esp_mqtt_glue.c), by
+facts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from enum import IntEnum, unique
+
+from rmfab.virtual.firmware.log import EOL
+from rmfab.virtual.firmware.nvs_writer import NvsFull
+from rmfab.virtual.firmware.rollback import broker_reached
+from rmfab.virtual.firmware.running import RunningFirmware
+from rmfab.virtual.firmware.script import Pause, Step
+from rmfab.virtual.network import AccessPoint
+
+_CONNECT_SECONDS = 1.0  # the manager waits, so that the answer gets out before the channel changes
+_ASSOCIATE_SECONDS = 0.8
+_MQTT_SECONDS = 1.5
+_UNPACED_SECONDS = 0.05
+ADDRESS = "192.168.7.42"
+
+
+@unique
+class Refusal(IntEnum):
+    """Why a network cannot be joined: WifiConnectFailedReason of the status message."""
+
+    AUTHENTICATION = 0
+    NOT_FOUND = 1
+
+
+class WifiStation:
+    """The station of one *firmware*, with *networks* around it."""
+
+    def __init__(self, firmware: RunningFirmware) -> None:
+        self._firmware = firmware
+        self.networks: tuple[AccessPoint, ...] = firmware.spec.networks
+
+    def keep(self, ssid: bytes, password: bytes) -> bool:
+        """Stores a network in `nvs` as the driver does (an empty one forgets it); whether there was room."""
+        nvs = self._firmware.nvs("nvs")
+        try:
+            if nvs is not None:
+                self._firmware.keep_station(nvs, ssid, password)
+        except NvsFull:
+            return False
+        return nvs is not None
+
+    def start(self) -> Iterator[Step]:
+        """What the firmware does after its start with the network that `nvs` holds."""
+        kept = self._firmware.station
+        if kept is not None:
+            refusal = yield from self.join(*kept)
+            if refusal is None:
+                yield from self.reach_cloud()
+
+    def join(self, ssid: bytes, password: bytes) -> Generator[Step, None, Refusal | None]:
+        """Tries a network; the generator returns what stands against it."""
+        yield self._wait(_CONNECT_SECONDS)
+        network = self.find(ssid)
+        if network is None:
+            return Refusal.NOT_FOUND
+        yield self._wait(_ASSOCIATE_SECONDS)
+        if network.password and network.password.encode() != password:
+            return Refusal.AUTHENTICATION
+        self._firmware.online = True
+        yield f"I (2412) wifi:connected with {network.ssid}, aid = 1, channel {network.channel}, BW20{EOL}"
+        yield self._firmware.log("esp_netif_handlers", f"sta ip: {ADDRESS}, mask: 255.255.255.0, gw: 192.168.7.1")
+        yield self._firmware.log("app_network", f"Connected with IP Address:{ADDRESS}")
+        return None
+
+    def reach_cloud(self) -> Iterator[Step]:
+        """The broker, once there is an address; a node that still has to claim has none."""
+        log = self._firmware.log
+        host = self._firmware.mqtt_host
+        if self._firmware.claims or host is None:
+            return
+        yield log("esp_mqtt_glue", f"Connecting to {host.decode('utf-8', 'replace')}", after=40)
+        yield log("esp_rmaker_core", "Waiting for MQTT connection")
+        yield self._wait(_MQTT_SECONDS)
+        yield log("esp_mqtt_glue", "MQTT Connected", after=700)
+        yield from broker_reached(self._firmware)
+        yield log("esp_rmaker_core", "Waiting for User Node Association.")
+
+    def find(self, ssid: bytes) -> AccessPoint | None:
+        """The network of this name, None where none is heard."""
+        return next((network for network in self.networks if network.ssid.encode() == ssid), None)
+
+    def _wait(self, seconds: float) -> Pause:
+        return Pause(seconds if self._firmware.spec.paced is not None else _UNPACED_SECONDS)

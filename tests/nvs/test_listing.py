@@ -1,0 +1,75 @@
+"""Images shown to people and programs, secrets blanked."""
+
+import json
+
+import pytest
+
+from rmfab.nvs.listing import document, lines
+from rmfab.nvs.packing import pack
+from rmfab.nvs.reader import read_image
+from rmfab.nvs.table import Entry, EntryKind
+
+CERT = "-----BEGIN CERTIFICATE-----\n" + "A" * 200 + "\n"
+IMAGE = read_image(
+    pack(
+        [
+            Entry("rmaker_creds", "node_id", EntryKind.BLOB, b"node-1"),
+            Entry("rmaker_creds", "client_cert", EntryKind.BLOB, CERT.encode()),
+            Entry("rmaker_creds", "client_key", EntryKind.BLOB, b"hunter2-key"),
+            Entry("rmaker_creds", "random", EntryKind.BLOB, b"\x00\xde\xad\xbe\xef"),
+            Entry("shop", "pop", EntryKind.STRING, "hunter2-pop"),
+            Entry("shop", "lot", EntryKind.U32, 42),
+        ],
+        0x6000,
+    )
+)
+
+
+def table(reveal: bool) -> str:
+    return "\n".join(lines(IMAGE, reveal=reveal))
+
+
+def test_table():
+    """The table shows names, types, sizes and public values, one line an entry, and the pages."""
+    rows = table(reveal=False).splitlines()
+    assert rows[0].split() == ["NAMESPACE", "KEY", "TYPE", "SIZE", "VALUE"]
+    assert rows[1].split() == ["rmaker_creds", "node_id", "blob", "6", "node-1"]
+    assert rows[2].endswith("…")
+    assert rows[6].split() == ["shop", "lot", "u32", "4", "42"]
+    assert rows[-1].startswith("pages: 0 active (")
+    assert len(rows) == 8
+
+
+@pytest.mark.parametrize("secret", ["hunter2-key", "hunter2-pop", "00deadbeef"])
+def test_secrets_are_blanked(secret):
+    """Text and blobs whose keys are not known to be public appear in neither form without being asked for."""
+    assert secret not in table(reveal=False)
+    assert secret not in json.dumps(document(IMAGE, reveal=False))
+    assert secret in table(reveal=True)
+    assert secret in json.dumps(document(IMAGE, reveal=True))
+
+
+def test_redaction_names_the_size():
+    """A blanked value says how large it is."""
+    assert "<redacted, 11 bytes>" in table(reveal=False)
+
+
+def test_document():
+    """The document carries entries with types, blobs in hex and as text where they are text, and pages."""
+    entries = {entry["key"]: entry for entry in document(IMAGE, reveal=True)["entries"]}
+    assert entries["node_id"] | {"hex": b"node-1".hex(), "value": "node-1"} == entries["node_id"]
+    assert entries["client_cert"]["value"] == CERT
+    assert "value" not in entries["random"]
+    assert entries["lot"]["value"] == 42
+    shown = document(IMAGE, reveal=False)
+    assert {entry["key"] for entry in shown["entries"] if entry.get("redacted")} == {"client_key", "random", "pop"}
+    assert shown["size"] == 0x6000
+    assert shown["pages"][0]["state"] == "active"
+    assert shown["findings"] == []
+
+
+def test_control_characters_cannot_reach_the_terminal():
+    """A value with control characters is shown escaped."""
+    image = read_image(pack([Entry("n", "node_id", EntryKind.STRING, "a\x1b[2Jb\nc")], 0x3000))
+    (row,) = [line for line in lines(image, reveal=True) if "node_id" in line]
+    assert row.endswith("a\\x1b[2Jb\\nc")

@@ -1,0 +1,217 @@
+"""product.toml: the template, every key, every complaint at once."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rmfab.errors import ComplaintsError, InputError
+from rmfab.files import shipped
+from rmfab.product import product as values
+from rmfab.product.product import Product
+from rmfab.product.product_file import load_product, parse_product
+from rmfab.product.vocabulary import Chip, Credentials, KeyKind, QrForm, Security, Transport
+
+MINIMAL = '[product]\nname = "Lamp"\nchip = "esp32c3"\nserial = "LMP-{n:06d}"\n'
+HERE = Path("product.toml")
+
+
+def complaints(text: str) -> dict[str, InputError]:
+    """The complaints about a product.toml of MINIMAL and *text*, by their key path."""
+    with pytest.raises(ComplaintsError) as caught:
+        parse_product(text if "[product]" in text else MINIMAL + text, HERE)
+    return {str(one.where).removeprefix("product.toml: "): one for one in caught.value.complaints}
+
+
+def test_a_minimal_product() -> None:
+    """Name, chip and serial suffice; everything else has the default that the specification names."""
+    product = parse_product(MINIMAL, HERE)
+    assert (product.name, product.chip, str(product.serial)) == ("Lamp", Chip.ESP32C3, "LMP-{n:06d}")
+    assert product.identity.credentials is Credentials.CERTIFICATE
+    assert product.identity.key is KeyKind.ECDSA_P256
+    assert product.identity.mqtt_host == values.MQTT_HOST_PLACEHOLDER
+    assert product.certificate.validity_days is None
+    assert product.provisioning.security is Security.SRP6A
+    assert (product.provisioning.username, product.provisioning.name_prefix) == ("wifiprov", "PROV")
+    assert (product.provisioning.transport, product.provisioning.qr) == (Transport.BLE, QrForm.JSON)
+    assert (product.factory.partition, product.factory.size) == ("fctry", 0x6000)
+    assert (product.label.sheet, product.label.dpi) == ("L7651", 300)
+
+
+def template() -> str:
+    """The shipped template with its placeholders filled in and its comments on optional keys taken away."""
+    text = shipped("templates", "product.toml").read_text(encoding="utf-8")
+    for key, value in {"CHIP": "esp32", "SERIAL": "L-{n}", "CREDENTIALS": "certificate", "MQTT_NOTE": ""}.items():
+        text = text.replace(f"@{key}@", value)
+    text = text.replace("@RECIPIENT@", "age1" + "q" * 58).replace("@RECIPIENT_NAME@", "host")
+    return re.sub(r"^# (\w+ = )", r"\1", re.sub(r"@\w+@", "a.example", text), flags=re.MULTILINE)
+
+
+def test_the_template_is_a_product() -> None:
+    """The shipped template parses, with every optional key in force."""
+    product = parse_product(template(), HERE)
+    assert product.factory.config is not None
+    assert product.release.path is not None
+    assert product.factory.erase == ("coredump",)
+
+
+def test_every_key_is_in_the_template() -> None:
+    """Each field of the product's dataclasses is a key of the template, and each key of it is known."""
+    told = {name: set(table) for name, table in tomllib.loads(template()).items()}
+    renamed = {"validity_days": "validity"}
+    for field in dataclasses.fields(Product):
+        kind = getattr(values, str(field.type), None)
+        if kind is None or not dataclasses.is_dataclass(kind) or field.name == "serial":
+            continue
+        keys = {renamed.get(f.name, f.name) for f in dataclasses.fields(kind)}
+        if kind is values.VerifyPolicy:
+            keys = keys - {"scan"} | {f"scan_{f.name}" for f in dataclasses.fields(values.ScanPolicy)}
+        assert told[field.name] == keys
+    assert told["product"] == {"name", "chip", "serial"}
+
+
+def test_the_keys_of_verify() -> None:
+    """Each key of [verify] is read; what is left out has the default that the template shows."""
+    text = (
+        "[verify]\nprovision = false\nanswer_timeout = 3\nwrong_pop_every = 7\n"
+        'scan_ssid = "fab"\nscan_marginal = -60\nscan_fail = -75\njoin = true\njoin_timeout = 9.5\nmqtt = true\n'
+    )
+    verify = parse_product(MINIMAL + text, HERE).verify
+    assert (verify.provision, verify.answer_timeout, verify.wrong_pop_every) == (False, 3.0, 7)
+    assert verify.scan == values.ScanPolicy("fab", -60, -75)
+    assert (verify.join, verify.join_timeout, verify.mqtt) == (True, 9.5, True)
+    assert parse_product(MINIMAL, HERE).verify == parse_product(template(), HERE).verify == values.VerifyPolicy()
+
+
+def test_all_complaints_at_once() -> None:
+    """Every wrong key is told in one go, each with its key path and, where it is misspelt, a suggestion."""
+    found = complaints(
+        'stray = 1\n[prodct]\n[product]\nname = ""\nchip = "esp32c33"\nserial = "../{n}"\ncolour = 1\n'
+        '[identity]\ncredentials = "claim"\nnode_id = "values"\nmqqt_host = "x"\nkey = true\n'
+        '[certificate]\nvalidity = "tomorrow"\n[factory]\nsize = 0x6001\nerase = ["x", 3]\nconfig = 5\n'
+        '[verify]\nboot_timeout = "x"\nsettle = nan\n[label]\ndpi = 3000\n[recipients]\na = "age1x"\n'
+    )
+    assert set(found) == {
+        "stray",
+        "[prodct]",
+        "[product] name",
+        "[product] chip",
+        "[product] serial",
+        "[product] colour",
+        "[identity] mqqt_host",
+        "[identity] key",
+        "[identity] node_id",
+        "[certificate] validity",
+        "[factory] size",
+        "[factory] erase",
+        "[factory] config",
+        "[verify] boot_timeout",
+        "[verify] settle",
+        "[label] dpi",
+        "[recipients] a",
+    }
+    assert found["[identity] mqqt_host"].hint == 'did you mean "mqtt_host"?'
+    assert found["[prodct]"].hint == 'did you mean "product"?'
+    assert found["[product] chip"].hint == 'did you mean "esp32c3"?'
+    assert "name, chip, serial" in str(found["[product] colour"].hint)
+
+
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        ("[product]\n", "[product] name"),
+        ('[product]\nname = "x"\nserial = "a{n}"\n', "[product] chip"),
+        ('[product]\nname = "x"\nchip = "esp32"\n', "[product] serial"),
+        ('[product]\nname = "a\\nb"\nchip = "esp32"\nserial = "{n}"\n', "[product] name"),
+        ('[identity]\nmqtt_host = "mqtts://x.example"\n', "[identity] mqtt_host"),
+        ('[identity]\nmqtt_host = "x.example:8883"\n', "[identity] mqtt_host"),
+        ('[identity]\nmqtt_host = ""\n', "[identity] mqtt_host"),
+        ('[identity]\nmqtt_cred_host = "a b"\n', "[identity] mqtt_cred_host"),
+        ("[certificate]\nvalidity = 0\n", "[certificate] validity"),
+        ("[certificate]\nvalidity = true\n", "[certificate] validity"),
+        ('[certificate]\nprofile = "loose"\n', "[certificate] profile"),
+        ("[provisioning]\nsecurity = 3\n", "[provisioning] security"),
+        ("[provisioning]\nsecurity = true\n", "[provisioning] security"),
+        ('[provisioning]\nusername = "a:b"\n', "[provisioning] username"),
+        ('[provisioning]\nname_prefix = "12345678901234567890123"\n', "[provisioning] name_prefix"),
+        ('[provisioning]\nname_prefix = "a\\"b"\n', "[provisioning] name_prefix"),
+        ('[provisioning]\ntransport = "wifi"\n', "[provisioning] transport"),
+        ("[factory]\nsize = 0x2000\n", "[factory] size"),
+        ("[factory]\nsize = 1.5\n", "[factory] size"),
+        ('[factory]\npartition = "sixteen_letters_"\n', "[factory] partition"),
+        ('[factory]\nnamespace = ""\n', "[factory] namespace"),
+        ('[factory]\nerase = ["nvs", "so so"]\n', "[factory] erase"),
+        ("[verify]\nconsole = 1\n", "[verify] console"),
+        ("[verify]\nprovision = 1\n", "[verify] provision"),
+        ("[verify]\nanswer_timeout = 0.1\n", "[verify] answer_timeout"),
+        ("[verify]\nwrong_pop_every = -1\n", "[verify] wrong_pop_every"),
+        ("[verify]\nwrong_pop_every = 1.5\n", "[verify] wrong_pop_every"),
+        (f'[verify]\nscan_ssid = "{"x" * 33}"\n', "[verify] scan_ssid"),
+        ("[verify]\nscan_marginal = 1\n", "[verify] scan_marginal"),
+        ("[verify]\nscan_marginal = -80\nscan_fail = -70\n", "[verify] scan_fail"),
+        ("[verify]\njoin_timeout = 0\n", "[verify] join_timeout"),
+        ("[verify]\nmqtt = true\n", "[verify] mqtt"),
+        ("label = 3\n[product]\n", "[label]"),
+    ],
+)
+def test_bad_values(text: str, path: str) -> None:
+    """A value of a wrong type or out of range is a complaint at its key path."""
+    assert path in complaints(text)
+
+
+def test_days_and_no_expiry() -> None:
+    """The validity is a number of days, or 9999-12-31 as text or as a TOML date."""
+    for text, days in (("30", 30), ('"9999-12-31"', None), ("9999-12-31", None)):
+        assert parse_product(f"{MINIMAL}[certificate]\nvalidity = {text}\n", HERE).certificate.validity_days == days
+
+
+def test_paths_are_resolved_beside_the_file(tmp_path: Path) -> None:
+    """`config` and `path` are relative to product.toml, wherever one stands."""
+    (tmp_path / "product.toml").write_text(f'{MINIMAL}[factory]\nconfig = "csv/c.csv"\n[release]\npath = "build"\n')
+    product = load_product(tmp_path / "product.toml")
+    assert product.factory.config == tmp_path.resolve() / "csv" / "c.csv"
+    assert product.release.path == tmp_path.resolve() / "build"
+
+
+def test_bytes_that_are_no_toml(tmp_path: Path) -> None:
+    """A file that is no UTF-8 or no TOML is told with its path, a syntax error with line and column; a BOM is fine."""
+    path = tmp_path / "product.toml"
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(InputError, match="not UTF-8"):
+        load_product(path)
+    path.write_text('[product]\nname = "x\n')
+    with pytest.raises(InputError, match="line 2") as caught:
+        load_product(path)
+    assert caught.value.where == str(path)
+    path.write_bytes(b"\xef\xbb\xbf" + MINIMAL.replace("\n", "\r\n").encode())
+    assert load_product(path).name == "Lamp"
+    with pytest.raises(InputError, match="cannot read"):
+        load_product(tmp_path / "nowhere.toml")
+
+
+@given(
+    st.recursive(
+        st.one_of(st.integers(), st.booleans(), st.text("abc.{n}-", max_size=8)),
+        lambda inner: st.dictionaries(
+            st.sampled_from(["product", "identity", "name", "chip", "serial", "size", "erase", "x"]), inner
+        ),
+        max_leaves=8,
+    )
+)
+def test_any_document_is_a_product_or_complaints(document: object) -> None:
+    """Whatever TOML says, the outcome is a product or an InputError, never another exception."""
+    from rmfab.product import product_file
+
+    if not isinstance(document, dict):
+        document = {"product": document}
+    try:
+        outcome: object = product_file._product(document, HERE)
+    except InputError as error:
+        outcome = error.where
+    assert isinstance(outcome, (Product, str))

@@ -1,0 +1,277 @@
+"""Boards in a process of their own: handles, control, state, faults of the line, and no orphans."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+import serial
+
+from rmfab.errors import InputError, StationError
+from rmfab.product.vocabulary import Chip
+from rmfab.virtual import BoardSpec, FaultCall, PortKind, Strap, serve
+from rmfab.virtual.bench.serving import spec_from_json, spec_to_json
+from rmfab.virtual.faults import BoardFault
+from rmfab.virtual.spec import derived_mac
+from tests.virtual.rig import SYNC, frame
+
+_SYNC = frame(b"\x00\x08\x24\x00\x00\x00\x00\x00" + SYNC)
+_BEGIN = frame(b"\x00\x10\x14\x00" + bytes(4) + b"".join(n.to_bytes(4, "little") for n in (0x4000, 1, 0x4000, 0, 0)))
+_DATA = frame(b"\x00\x11\x10\x00" + bytes(4) + bytes(16))
+
+
+def _spec(*faults, chip=Chip.ESP32C3, link=PortKind.SOCKET, **fields):
+    calls = tuple(FaultCall.parse(fault) for fault in faults)
+    return BoardSpec(chip, link=link, strap=Strap.DOWNLOAD, faults=calls, **fields)
+
+
+def _answers(port, wanted=16):
+    """How many frame marks come back after a SYNC: as many as are wanted, or after a while fewer."""
+    port.reset_input_buffer()
+    port.write(_SYNC)
+    said = b""
+    port.timeout = 10 if wanted else 0.3
+    while piece := port.read(1):
+        said += piece
+        if 0 < wanted <= said.count(b"\xc0"):
+            break
+    return said.count(b"\xc0")
+
+
+def test_spec_survives_json():
+    """What the child process is told is what was meant."""
+    spec = _spec("kill-at=7@2", "panic", mac=derived_mac(Chip.ESP32C3, 9), paced=0, kill_pid=5, revision=3)
+    assert spec == spec_from_json(json.loads(json.dumps(spec_to_json(spec))))
+
+
+@pytest.mark.parametrize("text", ["coffee", "panic=3", "kill-at", "kill-at=0", "panic@x", "", "PANIC"])
+def test_fault_names_are_checked(text):
+    """A fault that does not exist, lacks its number or has one too many is refused, and the names are listed."""
+    with pytest.raises(InputError) as refusal:
+        FaultCall.parse(text)
+    assert refusal.value.hint
+
+
+def test_every_fault_has_a_line():
+    """Each fault has a stable name and one line on what it does."""
+    for fault in BoardFault:
+        assert re.fullmatch(r"[a-z]+(-[a-z]+)*", fault.value)
+        assert 10 < len(fault.summary) < 100
+
+
+def test_flash_outlives_the_process(tmp_path):
+    """With a state folder the flash is there again, and so is the MAC."""
+    with serve([_spec()], state=tmp_path) as (board,):
+        mac = board.mac
+        board.flash_file.write_bytes(b"\xff" * 100 + b"mark" + board.flash_file.read_bytes()[104:])
+    with serve([_spec()], state=tmp_path) as (board,):
+        assert mac == board.mac
+        assert board.flash_file.read_bytes()[100:104] == b"mark"
+        assert mac[:8] == "24:0a:c4"
+
+
+def test_control_plays_the_fixture():
+    """restart, strap and power do what a fixture does; nonsense is refused; a fault can be given later."""
+    with serve([_spec()]) as (board,):
+        assert board.state()["mode"] == "download"
+        board.control("strap run")
+        board.control("restart")
+        assert board.state()["mode"] == "running"
+        board.control("power off")
+        assert board.state()["mode"] == "off"
+        board.control("power on")
+        assert board.state()["mode"] == "running"
+        for nonsense in ("dance", "strap sideways", "fault coffee"):
+            with pytest.raises(StationError):
+                board.control(nonsense)
+        board.control("strap download")
+        board.control("fault no-sync")
+        board.control("restart")
+        with serial.serial_for_url(board.url) as port:
+            assert _answers(port, 0) == 0
+
+
+def _read_on(port):
+    while port.read(64):
+        pass
+
+
+def _write_until_gone(board):
+    with serial.serial_for_url(board.url, timeout=2) as port:
+        port.write(_SYNC + _BEGIN + _DATA * 3)
+        with pytest.raises((serial.SerialException, OSError)):
+            _read_on(port)
+
+
+def test_vanish_and_return():
+    """The port goes away in mid-write and nobody gets on it until `return`; then the same board is there."""
+    with serve([_spec("vanish")]) as (board,):
+        _write_until_gone(board)
+        with pytest.raises(serial.SerialException):
+            serial.serial_for_url(board.url)
+        with socket.socket() as stranger, pytest.raises(OSError, match="in use"):
+            stranger.bind(("127.0.0.1", int(board.url.rpartition(":")[2])))
+        board.control("return")
+        with serial.serial_for_url(board.url) as port:
+            assert _answers(port) == 16
+        assert board.mac == board.state()["mac"]
+
+
+def test_vanish_and_swap():
+    """The port goes away in mid-write and comes back by itself as another board."""
+    with serve([_spec("vanish-and-swap")]) as (board,):
+        _write_until_gone(board)
+        deadline = time.monotonic() + 10
+        while board.state()["mac"] == board.mac and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert board.mac != board.state()["mac"]
+        with serial.serial_for_url(board.url) as port:
+            assert _answers(port) == 16
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="pty boards need Linux")
+def test_pty_vanishes_and_returns_under_its_name():
+    """A pseudo-terminal that vanished gives its host an error, and comes back under the same name."""
+    with serve([_spec(link=PortKind.PTY)]) as (board,):
+        with serial.serial_for_url(board.url) as port:
+            assert _answers(port) == 16
+            board.control("vanish")
+            with pytest.raises((serial.SerialException, OSError)):
+                port.read(1)
+        assert not os.path.lexists(board.url)
+        board.control("return")
+        with serial.serial_for_url(board.url) as port:
+            assert _answers(port) == 16
+
+
+def test_stall_at():
+    """From the N-th command on nothing is answered."""
+    with serve([_spec("stall-at=3")]) as (board,), serial.serial_for_url(board.url) as port:
+        assert [_answers(port, wanted) for wanted in (16, 16, 0, 0)] == [16, 16, 0, 0]
+
+
+def test_kill_at():
+    """The N-th command kills the process that was named, before it is executed."""
+    victim = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    try:
+        boards = serve([_spec("kill-at=2", kill_pid=victim.pid)])
+        with boards as (board,), serial.serial_for_url(board.url) as port:
+            assert _answers(port) == 16
+            assert victim.poll() is None
+            port.write(_SYNC)
+            assert victim.wait(10) == -signal.SIGKILL
+    finally:
+        victim.kill()
+        victim.wait()
+
+
+def test_drop_bytes_once():
+    """`drop-bytes` breaks one large block; its repetition is understood."""
+    block = bytes(1000)
+    request = (
+        b"\x00\x03" + (1016).to_bytes(2, "little") + b"\xef\0\0\0" + (1000).to_bytes(4, "little") + bytes(12) + block
+    )
+    begin = frame(b"\x00\x02\x14\x00" + bytes(4) + b"".join(n.to_bytes(4, "little") for n in (4000, 4, 1000, 0, 0)))
+    attach = frame(b"\x00\x0d\x08\x00" + bytes(4) + bytes(8))
+    with serve([_spec("drop-bytes")]) as (board,), serial.serial_for_url(board.url) as port:
+        _answers(port)
+        port.write(attach)
+        port.write(begin)
+        port.read(28)
+        statuses = []
+        for _ in range(5):
+            port.write(frame(request))
+            statuses.append(port.read(14)[9])
+        assert statuses.count(1) == 1
+
+
+def test_boards_die_with_their_parent():
+    """When the process that serves boards is killed, no board is left behind."""
+    code = (
+        "import sys, time\n"
+        "from rmfab.virtual import BoardSpec, serve\n"
+        "from rmfab.product.vocabulary import Chip\n"
+        "with serve([BoardSpec(Chip.ESP32C3)]) as (board,):\n"
+        "    sys.stdout.write(board.address + '\\n'); sys.stdout.flush(); time.sleep(60)\n"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    host, _, number = parent.stdout.readline().strip().rpartition(":")
+    parent.kill()
+    parent.wait()
+    parent.stdout.close()
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline and _opens(f"socket://{host}:{number}"):
+        time.sleep(0.05)
+    assert not _opens(f"socket://{host}:{number}")
+
+
+def _opens(url):
+    try:
+        serial.serial_for_url(url).close()
+    except serial.SerialException:
+        return False
+    return True
+
+
+def _command(*arguments):
+    code = "from rmfab.commands.board import command; command()"
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def test_command_serves_until_it_is_told_to_end(tmp_path):
+    """`rmfab board --json` prints a line a board and ends with 0 on SIGTERM, leaving the flash files."""
+    running = _command(
+        "--chip", "esp32s3", "--count", "2", "--mac", "24:0A:C4:00:00:FF", "--json", "--state", str(tmp_path)
+    )
+    lines = [json.loads(running.stdout.readline()) for _ in range(2)]
+    running.send_signal(signal.SIGTERM)
+    assert running.communicate(timeout=10) == ("", "")
+    assert running.returncode == 0
+    assert [line["mac"] for line in lines] == ["24:0a:c4:00:00:ff", "24:0a:c4:00:01:00"]
+    assert all(line["url"].startswith("rfc2217://127.0.0.1:") for line in lines)
+    assert {".lock", "esp32s3-0.bin", "esp32s3-1.bin"} == {path.name for path in tmp_path.iterdir()}
+
+
+def test_command_in_plain_words():
+    """Without --json a line is chip, MAC and port, and where no reset lines exist the control socket."""
+    running = _command("--transport", "socket", "--paced", "460800")
+    line = running.stdout.readline()
+    running.send_signal(signal.SIGINT)
+    running.communicate(timeout=10)
+    assert re.fullmatch(
+        r"esp32c3  24:0a:c4(:[0-9a-f]{2}){3}  socket://127\.0\.0\.1:\d+"
+        r"  http://127\.0\.0\.1:\d+  control 127\.0\.0\.1:\d+\n",
+        line,
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--fault", "coffee"], ["--chip", "esp8266"], ["--mac", "01:02:03:04:05:06"], ["--paced", "fast"]]
+)
+def test_command_refuses_nonsense(arguments):
+    """A bad argument is a usage error that names it."""
+    refused = _command(*arguments)
+    _, said = refused.communicate(timeout=10)
+    assert refused.returncode == 2
+    assert arguments[1] in said
+
+
+def test_state_folder_has_one_user(tmp_path):
+    """A second process on the same state folder is refused."""
+    with serve([_spec()], state=tmp_path), pytest.raises(StationError), serve([_spec()], state=tmp_path):
+        pass
+
+
+def test_kill_at_needs_a_process():
+    """`--fault kill-at` without --kill-pid is a usage error."""
+    refused = _command("--fault", "kill-at=1")
+    assert "--kill-pid" in refused.communicate(timeout=10)[1]

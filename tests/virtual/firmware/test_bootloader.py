@@ -1,0 +1,222 @@
+"""What a board prints for what is in its flash: ROM, bootloader, app."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import zlib
+
+import pytest
+
+from rmfab.product.vocabulary import Chip
+from rmfab.release.app_image import AppImage
+from rmfab.virtual.build.build_folder import FirmwareFacts, make_app, make_bootloader, rainmaker_table
+from tests.virtual.rig import APP, FCTRY, NVS, OTADATA, TABLE, Rig, build_folder, factory_image, parts
+
+CHIPS = pytest.mark.parametrize("chip", list(Chip), ids=lambda chip: chip.value)
+
+
+@CHIPS
+def test_a_whole_release_boots(chip):
+    """Every chip starts its own firmware: reset line, bootloader, table, app description, node, provisioning."""
+    rig = Rig(chip, parts=parts(chip))
+    text = rig.boot()
+    facts = AppImage.parse((build_folder(chip) / "rmfab-demo.bin").read_bytes(), "app").descriptor
+    assert len(re.findall(r"^rst:0x1 \(POWERON", text, re.MULTILINE)) == 1
+    assert f"boot.{chip.value}: SPI Flash Size : 4MB" in text
+    assert " 8 fctry            WiFi data        01 02 003fa000 00006000" in text
+    assert "boot: Loaded app from partition at offset 0x20000" in text
+    assert "app_init: Project name:     rmfab-demo\n" in text
+    assert "app_init: App version:      1.0.0\n" in text
+    assert f"app_init: ELF file SHA256:  {facts.elf_sha256[:9]}...\n" in text
+    assert "app_init: ESP-IDF:          v5.5.1\n" in text
+    assert "esp_rmaker_node: Node ID ----- NodeOfThisVeryTest\n" in text
+    assert "Provisioning started with service name : PROV_3d3e3f \n" in text
+
+
+@CHIPS
+def test_download_mode_says_so(chip):
+    """Strapped for download the ROM prints its boot mode and waits."""
+    text = Rig(chip).text
+    assert re.search(r"boot:0x[0-9a-f]+ \(DOWNLOAD.*\)\r\n.*waiting for download", text, re.DOTALL)
+
+
+@CHIPS
+def test_blank_flash_loops_in_the_rom(chip):
+    """Without a bootloader the ROM complains of its header and a watchdog restarts the chip."""
+    text = Rig(chip).boot()
+    assert text.count("invalid header: 0xffffffff") > 8
+    assert re.search(r"rst:0x7 \(TG0WDT_SYS_RE?SE?T\)", text)
+
+
+def _without(offset):
+    return [part for part in parts() if part[0] != offset]
+
+
+def _changed(offset, at, value):
+    return [(o, d if o != offset else d[:at] + value + d[at + len(value) :]) for o, d in parts()]
+
+
+def _table(table):
+    return [*_without(TABLE), (TABLE, table)]
+
+
+def _row(label, kind, subtype, offset, size):
+    return (
+        b"\xaa\x50"
+        + bytes((kind, subtype))
+        + offset.to_bytes(4, "little")
+        + size.to_bytes(4, "little")
+        + label.ljust(16, b"\0")
+        + bytes(4)
+    )
+
+
+def _own_table(*rows):
+    data = b"".join(rows)
+    return (data + b"\xeb\xeb" + b"\xff" * 14 + hashlib.md5(data).digest()).ljust(0xC00, b"\xff")
+
+
+FAILURES = {
+    "no table": (_without(TABLE), ["partition 0 invalid magic number 0xffff", "Failed to verify partition table"]),
+    "table with a wrong MD5": (
+        _changed(TABLE, 0x0C, b"\x02"),
+        ["flash_parts: Incorrect MD5 checksum", "load partition table error!"],
+    ),
+    "table past the flash": (
+        _table(_own_table(_row(b"ota_0", 0, 0x10, 0x20000, 0x400000))),
+        ["partition 0 invalid - offset 0x20000 size 0x400000 exceeds flash chip size 0x400000"],
+    ),
+    "no app": (
+        _without(APP),
+        ["image at 0x20000 has invalid magic byte", "No bootable app partitions in the partition table"],
+    ),
+    "app hash": (_changed(APP, 128 * 1024 - 2, b"\0\0"), ["Image hash failed - image is corrupt"]),
+    "app checksum": (
+        _changed(APP, 0x200, b"\x12\x34\x56"),
+        ["esp_image: Checksum failed", "OTA app partition slot 0 is not bootable"],
+    ),
+    "app of another chip": (
+        [*_without(APP), (APP, make_app(Chip.ESP32S3, "x", "1", FirmwareFacts(), app_size=128 * 1024))],
+        ["boot_comm: mismatch chip ID, expected 5, found 9"],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", FAILURES)
+def test_what_does_not_boot_says_why(case):
+    """Each reason not to boot has the bootloader's own words, and the board starts anew again and again."""
+    content, lines = FAILURES[case]
+    text = Rig(parts=content).boot(1.2)
+    for line in lines:
+        assert line in text
+    assert "Project name" not in text
+    assert text.count("rst:0x3 (RTC_SW_SYS_RST)") >= 2
+
+
+def test_old_chip_is_refused():
+    """A chip older than the image allows does not start it."""
+    assert (
+        "chip revision check failed. Required >= v0.3, found v0.0" in Rig(parts=parts(), faults=["old-revision"]).boot()
+    )
+
+
+def test_bootloader_of_another_chip():
+    """The ROM loads it to where that chip has RAM, and nothing runs."""
+    text = Rig(parts=[*_without(0), (0, make_bootloader(Chip.ESP32S3, 4 << 20))]).boot()
+    assert "entry 0x" in text
+    assert "boot:" not in text.replace(",boot:", "")
+
+
+def test_broken_bootloader():
+    """A bootloader whose checksum is wrong is not started; one whose digest alone is wrong is: the ROM checks none."""
+    assert "csum err:" in Rig(parts=_changed(0, 0x100, b"\x12\x34\x56")).boot()
+    size = len(parts()[0][1])
+    last = parts()[0][1][-1] ^ 0xFF
+    assert "2nd stage bootloader" in Rig(parts=_changed(0, size - 1, bytes([last]))).boot()
+
+
+def test_table_at_8000():
+    """A table at 0x8000 is found where there is none at 0xC000."""
+    content = [*_without(TABLE), (0x8000, rainmaker_table().encode())]
+    assert "Project name:     rmfab-demo" in Rig(parts=content).boot()
+
+
+def test_otadata_is_written_once_and_obeyed():
+    """Without a factory app the bootloader notes slot 0 on the first boot; a later note chooses the other slot."""
+    rig = Rig(parts=parts())
+    assert "No factory image, trying OTA 0" in rig.boot()
+    assert rig.board.flash.read(OTADATA, 4) == b"\1\0\0\0"
+    assert "ota_seq" not in rig.boot()
+    other = make_app(Chip.ESP32C3, "other", "2", FirmwareFacts(), app_size=128 * 1024)
+    rig.board.flash.program(0x200000, other)
+    rig.board.flash.program(OTADATA + 0x1000, b"\2\0\0\0" + b"\xff" * 24 + b"\0\1\2\3")
+    assert "Project name:     rmfab-demo" in rig.boot()  # its checksum does not hold
+    rig.board.flash.erase(OTADATA + 0x1000, 1)
+    rig.board.flash.program(OTADATA + 0x1000, _otadata(2))
+    assert "Project name:     other" in rig.boot()
+
+
+def _otadata(sequence):
+    return (
+        sequence.to_bytes(4, "little")
+        + b"\xff" * 24
+        + zlib.crc32(sequence.to_bytes(4, "little"), 0xFFFFFFFF).to_bytes(4, "little")
+    )
+
+
+def test_second_slot_when_the_first_is_broken():
+    """With a broken app in slot 0 a sound one in slot 1 is started."""
+    good = (build_folder() / "rmfab-demo.bin").read_bytes()
+    text = Rig(parts=[*_changed(APP, 0x200, b"\x12\x34\x56"), (0x200000, good)]).boot()
+    assert "OTA app partition slot 0 is not bootable" in text
+    assert "Loaded app from partition at offset 0x200000" in text
+
+
+def test_nvs_differs_after_every_boot():
+    """Each boot leaves its traces in `nvs`, and only there once the first has passed."""
+    rig = Rig(parts=parts())
+    rig.boot()
+    before = rig.board.flash.read(0, 4 << 20)
+    rig.boot()
+    after = rig.board.flash.read(0, 4 << 20)
+    assert before[NVS : NVS + 0x6000] != after[NVS : NVS + 0x6000]
+    assert before[:NVS] + before[NVS + 0x6000 :] == after[:NVS] + after[NVS + 0x6000 :]
+
+
+@pytest.mark.parametrize(
+    ("fault", "line", "reason"),
+    [
+        ("panic", "Guru Meditation Error: Core  0 panic'ed (Load access fault)", "rst:0xc (RTC_SW_CPU_RST)"),
+        ("brownout", "Brownout detector was triggered", "rst:0xf (BROWNOUT_RST)"),
+        ("small-flash", "Detected size(2048k) smaller than the size in the binary image header(4096k)", "rst:0xc"),
+        ("secure-boot", "secure boot verification failed", "rst:0x7 (TG0WDT_SYS_RST)"),
+        ("flash-encryption", "invalid header: 0xa6c1e49b", "rst:0x7 (TG0WDT_SYS_RST)"),
+    ],
+)
+def test_faults_that_restart_the_board(fault, line, reason):
+    """Each of these faults ends in a restart loop whose reason the ROM names."""
+    limit = 2 << 20 if fault == "small-flash" else 4 << 20
+    content = [part for part in parts() if part[0] < limit]
+    text = Rig(parts=content, faults=[fault]).boot(1.5)
+    assert line in text
+    assert text.count(reason) >= 2
+
+
+def test_silent_board():
+    """A silent board prints nothing at all."""
+    assert Rig(parts=parts(), faults=["silent"]).boot() == ""
+
+
+def test_header_says_less_flash_than_the_table_needs():
+    """A bootloader built for 2 MB refuses a table for 4 MB."""
+    text = Rig(parts=[*_without(0), (0, make_bootloader(Chip.ESP32C3, 2 << 20))]).boot()
+    assert "partition 6 invalid - offset 0x200000 size 0x1e0000 exceeds flash chip size 0x200000" in text
+
+
+def test_json_of_the_rig():
+    """The offsets that these tests use are those of the build folder."""
+    files = json.loads((build_folder() / "flasher_args.json").read_text())["flash_files"]
+    assert {0, TABLE, APP, OTADATA} == {int(offset, 16) for offset in files}
+    assert len(factory_image()) + FCTRY == 4 << 20
