@@ -17,7 +17,6 @@ from pathlib import Path
 
 from rmfab.board.esp.loader import SlotLink
 from rmfab.board.restart import Auto
-from rmfab.commands.generate import generate
 from rmfab.identity.ca import CaKeyKind, CertificateAuthority
 from rmfab.ledger.events import Outcome
 from rmfab.line.events import UnitEnded
@@ -25,13 +24,17 @@ from rmfab.line.floor import Floor
 from rmfab.line.job import FLASH_STEPS, Job, PreparedRelease
 from rmfab.line.radio.air import Air
 from rmfab.line.station import Radio, Slot
+from rmfab.operations.advance import completed
+from rmfab.operations.generate import GenerateRequest, generate
+from rmfab.operations.terminal import Unattended
 from rmfab.product.vocabulary import Chip, Credentials
 from rmfab.release.acceptance import Accepted
 from rmfab.release.release import open_release
 from rmfab.virtual.bench.serving import serve
 from rmfab.virtual.build.build_folder import make_build_folder
 from rmfab.virtual.spec import BoardSpec
-from rmfab.workspace import Workspace, create_workspace, now
+from rmfab.workspace.create import create_workspace
+from rmfab.workspace.workspace import Workspace, now
 
 APP_SIZE = 1_750_000
 
@@ -80,7 +83,7 @@ def make_line(root: Path) -> tuple[Workspace, PreparedRelease]:
         force=False,
     )
     CertificateAuthority.create("bench", CaKeyKind.ECDSA_P256, now()).save(workspace.ca_folder, None)
-    generate(workspace, 100, "bench", None, 1)
+    completed(generate(workspace, GenerateRequest(100, "bench", jobs=1), Unattended()))
     release = open_release(make_build_folder(root / "build", Chip.ESP32C3, app_size=APP_SIZE))
     return workspace, PreparedRelease.prepare(Accepted(release))
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from rmfab.release.release import Release, open_release
     from rmfab.secret import Secret
     from rmfab.virtual.bench.serving import serve
-    from rmfab.workspace import Workspace, open_workspace
+    from rmfab.workspace.workspace import Workspace, open_workspace
 
 __all__ = [
     "Chip",
@@ -63,13 +63,13 @@ _ROOMS = {
     "Release": "rmfab.release.release",
     "RmfabError": "rmfab.errors",
     "Secret": "rmfab.secret",
-    "Workspace": "rmfab.workspace",
+    "Workspace": "rmfab.workspace.workspace",
     "build_bundle": "rmfab.release.bundle",
     "factory_image": "rmfab.identity.factory_image",
     "load_product": "rmfab.product.product_file",
     "make_sheet": "rmfab.label.make_sheet",
     "open_release": "rmfab.release.release",
-    "open_workspace": "rmfab.workspace",
+    "open_workspace": "rmfab.workspace.workspace",
     "pack": "rmfab.nvs.packing",
     "preflight": "rmfab.release.preflight",
     "read_nvs": "rmfab.nvs.reader",

@@ -14,13 +14,13 @@ import signal
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 import click
 
-from rmfab.errors import InputError, IntegrityError, RmfabError, StationError, UnitsFailed, printable
+from rmfab.commands.terminal import Globals
+from rmfab.errors import InputError, IntegrityError, RmfabError, StationError, UnitsFailed, UsageError, printable
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -50,12 +50,14 @@ COMMANDS = {
     "doctor": "say what is missing on this host, and how to mend it",
 }
 
+EXIT_USAGE = 2
 EXIT_BUG = 70
 EXIT_INTERRUPTED = 130
 EXIT_CODES: tuple[tuple[type[BaseException], int], ...] = (
     (IntegrityError, 5),
     (UnitsFailed, 1),
     (StationError, 4),
+    (UsageError, EXIT_USAGE),
     (InputError, 3),
     (KeyboardInterrupt, EXIT_INTERRUPTED),
     (click.Abort, EXIT_INTERRUPTED),
@@ -65,17 +67,6 @@ EXIT_CODES: tuple[tuple[type[BaseException], int], ...] = (
 TROUBLES = frozenset(
     {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM, errno.EMFILE}
 )
-
-
-@dataclass
-class Globals:
-    """The global options: *folder* of -C, *quiet* for no progress and no chatter. *json*: --json was given; *told*:
-    stdout has got some."""
-
-    folder: Path | None = None
-    quiet: bool = False
-    json: bool = False
-    told: bool = False
 
 
 class LazyGroup(click.Group):
@@ -130,7 +121,7 @@ def group(ctx: click.Context, folder: Path | None, quiet: bool) -> None:
     all of it in a ledger. Try it without hardware: rmfab demo
     """
     given = ctx.ensure_object(Globals)
-    given.folder, given.quiet = folder, quiet
+    given.folder, given.quiet = folder, given.quiet or quiet
 
 
 def _tell_version(ctx: click.Context) -> None:

@@ -3,6 +3,7 @@
     RmfabError
     ├── InputError            bad input: product, CSV, file              exit 3
     │   ├── ComplaintsError   several complaints about one file at once
+    │   ├── UsageError        options that exclude each other, or one missing   exit 2
     │   └── BatchUsedUp       no identity left to claim
     ├── StationError          port, cable, printer, ledger               exit 4
     │   ├── PortError         a port that is absent, busy, silent or gone
@@ -89,6 +90,12 @@ class ComplaintsError(InputError):
 
     def __str__(self) -> str:
         return "\n".join(str(complaint) for complaint in self.complaints)
+
+
+class UsageError(InputError):
+    """A request whose parts exclude each other, or that lacks one."""
+
+    cause = "usage"
 
 
 class BatchUsedUp(InputError):

@@ -10,16 +10,9 @@ from rmfab.errors import InputError, LedgerError, StationError
 from rmfab.product.product_file import load_product
 from rmfab.product.vocabulary import Chip, Credentials
 from rmfab.secret import Secret
-from rmfab.workspace import (
-    Workspace,
-    admit,
-    batch_prefix,
-    create_workspace,
-    find_workspace,
-    fingerprint,
-    make_keys,
-    open_workspace,
-)
+from rmfab.workspace.create import batch_prefix, create_workspace, fingerprint, make_keys
+from rmfab.workspace.recipients import add_recipient
+from rmfab.workspace.workspace import Workspace, find_workspace, open_workspace
 
 OTHER = "age1" + "q" * 58
 
@@ -226,7 +219,7 @@ def test_admitting_keeps_every_other_byte(tmp_path: Path, newline: str, bom: byt
     text = '[product]  # ours\nname = "Lamp"\nchip = "esp32"\nserial = "L{n}"' + tail
     before = bom + text.replace("\n", newline).encode()
     path.write_bytes(before)
-    admit(path, "bench 2", OTHER)
+    add_recipient(path, "bench 2", OTHER)
     assert load_product(path).recipients["bench-2"] == OTHER
     after = path.read_bytes()
     rest = iter(after)
@@ -240,7 +233,7 @@ def test_admitting_what_cannot_be(tmp_path: Path) -> None:
     before = (root / "product.toml").read_bytes()
     taken = next(iter(load_product(root / "product.toml").recipients))
     with pytest.raises(InputError, match="another recipient"):
-        admit(root / "product.toml", taken, OTHER)
+        add_recipient(root / "product.toml", taken, OTHER)
     with pytest.raises(InputError, match="no age recipient"):
-        admit(root / "product.toml", "new", "age1x")
+        add_recipient(root / "product.toml", "new", "age1x")
     assert (root / "product.toml").read_bytes() == before

@@ -6,11 +6,14 @@ from pathlib import Path
 
 import click
 
+from rmfab.commands import terminal
+from rmfab.commands.leaf import Leaf
+from rmfab.commands.options import FILE
 from rmfab.product.vocabulary import Chip, Credentials
 
 
-@click.command("init")
-@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.command("init", cls=Leaf)
+@click.argument("folder", metavar="DIR", type=FILE)
 @click.option("--chip", type=click.Choice([chip.value for chip in Chip]), default="esp32c3", show_default=True)
 @click.option("--name", help="The product's name (default: the folder's).")
 @click.option("--serial", help="The serial pattern (default: from the name, such as LMP-{n:06d}).")
@@ -25,8 +28,7 @@ def command(
     \b
     rmfab init lamp --chip esp32c3 --mqtt-host mqtt.example.com
     """
-    from rmfab.commands.terminal import say
-    from rmfab.workspace import create_workspace
+    from rmfab.workspace.create import create_workspace
 
     if claim and mqtt_host:
         raise click.UsageError("--claim and --mqtt-host exclude each other: claiming tells the unit its host")
@@ -39,8 +41,9 @@ def command(
         credentials=Credentials.CLAIM if claim else Credentials.CERTIFICATE,
         force=force,
     )
-    say(f"workspace {folder}: product.toml for {workspace.product.name} ({chip})")
-    say("keys/station.key opens the identities sealed for this host; keep a copy offline: whoever loses the last")
-    say("key that a batch is sealed for can neither flash nor label its units again")
+    terminal.say(f"workspace {folder}: product.toml for {workspace.product.name} ({chip})")
+    terminal.say("keys/station.key opens the identities sealed for this host; keep a copy offline: whoever loses the")
+    terminal.say("last key that a batch is sealed for can neither flash nor label its units again")
     if not claim and not mqtt_host:
-        say("set mqtt_host in product.toml before `rmfab generate`")
+        terminal.say("set mqtt_host in product.toml before `rmfab generate`")
+    terminal.show({"workspace": str(folder), "product": workspace.product.name, "chip": chip}, None)

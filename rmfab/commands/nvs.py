@@ -2,49 +2,51 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from rmfab.commands import terminal
+from rmfab.commands.leaf import Branch
+from rmfab.commands.options import FILE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable
 
-    from rmfab.nvs.mass_mfg import Progress
-    from rmfab.nvs.reader import Image
+_ENCRYPTION = (
+    ("--keygen", True), ("--keyfile", False), ("--inputkey", False), ("--key-protect-hmac", True),
+    ("--kp-hmac-keygen", True), ("--kp-hmac-keyfile", False), ("--kp-hmac-inputkey", False),
+)  # fmt: skip
+"""Options of mfg_gen.py that rmfab knows and refuses, and whether each is a flag."""
 
-_PATH = click.Path(path_type=Path)
 
-
-@click.group("nvs")
+@click.group("nvs", cls=Branch)
 def command() -> None:
     """NVS images: generate from CSVs, show, check."""
 
 
+def _encryption_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    for name, is_flag in reversed(_ENCRYPTION):
+        names = (name, "--" + name[2:].replace("-", "_"))
+        function = click.option(*dict.fromkeys(names), is_flag=is_flag, hidden=True)(function)
+    return function
+
+
 @command.command("generate")
-@click.argument("config", type=_PATH)
-@click.argument("values", type=_PATH)
+@click.argument("config", type=FILE)
+@click.argument("values", type=FILE)
 @click.argument("prefix")
 @click.argument("size")
 @click.option(
     "--prefix-num", "--prefix_num", type=(int, int), metavar="START LEN", help="A running number after the prefix."
 )
 @click.option("--fileid", metavar="KEY", help="The column that ends the file names (default: 1, 2, 3 …).")
-@click.option("--outdir", type=_PATH, default=Path(), show_default=True, help="Where bin/ and csv/ are made.")
-@click.option(
-    "--version", type=click.Choice(["1", "2"]), default="2", show_default=True, help="Page format; 2 has large blobs."
-)
+@click.option("--outdir", type=FILE, default=Path(), show_default=True, help="Where bin/ and csv/ are made.")
+@click.option("--page-version", type=click.Choice(["1", "2"]), help="Page format; 2, the default, has large blobs.")
+@click.option("--version", "former_version", type=click.Choice(["1", "2"]), hidden=True)
 @click.option("--force", is_flag=True, help="Replace files that differ.")
-@click.option("--keygen", is_flag=True, hidden=True)
-@click.option("--keyfile", hidden=True)
-@click.option("--inputkey", hidden=True)
-@click.option("--key-protect-hmac", "--key_protect_hmac", is_flag=True, hidden=True)
-@click.option("--kp-hmac-keygen", "--kp_hmac_keygen", is_flag=True, hidden=True)
-@click.option("--kp-hmac-keyfile", "--kp_hmac_keyfile", hidden=True)
-@click.option("--kp-hmac-inputkey", "--kp_hmac_inputkey", hidden=True)
+@_encryption_options
 def generate(
     config: Path,
     values: Path,
@@ -53,7 +55,8 @@ def generate(
     prefix_num: tuple[int, int] | None,
     fileid: str | None,
     outdir: Path,
-    version: str,
+    page_version: str | None,
+    former_version: str | None,
     force: bool,
     **encryption: Any,
 ) -> None:
@@ -63,85 +66,75 @@ def generate(
     csv/PREFIX-ID.csv; all rows are checked before the first is written.
     """
     from rmfab.errors import InputError
-    from rmfab.nvs import mass_mfg
+    from rmfab.nvs.mass_mfg import Numbering
     from rmfab.nvs.table import PageVersion
+    from rmfab.operations.make_images import ImagesRequest, make_images
 
     if any(encryption.values()):
         raise InputError("encrypted images come with a later version of rmfab", hint="leave out the options for keys")
-    order = mass_mfg.read_order(
+    request = ImagesRequest(
         config,
         values,
         prefix,
-        mass_mfg.parse_size(size),
+        size,
         outdir,
-        version=PageVersion[f"V{version}"],
-        numbering=mass_mfg.Numbering(*prefix_num) if prefix_num else None,
+        version=PageVersion[f"V{page_version or former_version or 2}"],
+        numbering=Numbering(*prefix_num) if prefix_num else None,
         fileid=fileid,
         force=force,
     )
-    count = _follow(mass_mfg.generate(order))
-    click.echo(f"rmfab: {count} images", err=True)
-    click.echo(outdir / "bin")
-
-
-def _follow(run: Iterable[Progress]) -> int:
-    lively = sys.stderr.isatty()
-    progress = None
-    for progress in run:
-        if lively:
-            total = f" of {progress.total}" if progress.total else ""
-            click.echo(f"\rrmfab: {progress.stage.value} {progress.done}{total} ", nl=False, err=True)
-    if lively:
-        click.echo("\r\x1b[K", nl=False, err=True)
-    return progress.done if progress else 0
+    count = terminal.followed("images", make_images(request))
+    terminal.say(f"{count} images")
+    terminal.show({"folder": str(outdir / "bin"), "images": count}, str(outdir / "bin"))
 
 
 @command.command("show")
-@click.argument("image", type=_PATH)
-@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+@click.argument("image", type=FILE)
 @click.option("--reveal", is_flag=True, help="Show secrets too.")
-def show(image: Path, as_json: bool, reveal: bool) -> None:
+def show(image: Path, reveal: bool) -> None:
     """What an NVS image holds, as firmware reads it."""
     from rmfab.nvs import listing
+    from rmfab.operations.make_images import read_image_file
 
-    decoded = _decoded(image)
-    if as_json:
-        terminal.document(listing.document(decoded, reveal=reveal))
-        return
-    for line in listing.lines(decoded, reveal=reveal):
-        click.echo(line)
-    for finding in decoded.findings:
-        click.echo(f"rmfab: {finding.severity.value}: {finding}", err=True)
+    decoded = read_image_file(image)
+    terminal.show(listing.document(decoded, reveal=reveal), "\n".join(listing.lines(decoded, reveal=reveal)))
+    if not terminal.json_wanted():
+        for finding in decoded.findings:
+            click.echo(f"rmfab: {finding.severity.value}: {finding}", err=True)
 
 
 @command.command("check")
-@click.argument("images", type=_PATH, nargs=-1, required=True)
+@click.argument("images", type=FILE, nargs=-1, required=True)
 def check(images: tuple[Path, ...]) -> None:
     """Name everything that is wrong with NVS images; exit 5 where firmware would lose or confuse data."""
     from rmfab.errors import IntegrityError
+    from rmfab.operations.make_images import read_image_file
 
-    damaged = []
-    for path in images:
-        decoded = _decoded(path)
-        for finding in decoded.findings:
-            place = f"{finding.place}: " if finding.place else ""
-            click.echo(f"{path}: {place}{finding.severity.value}: {finding.text}")
-        if decoded.sound:
-            click.echo(f"rmfab: {path}: sound, {len(decoded.entries)} entries", err=True)
-        else:
-            damaged.append(path)
+    checked = [(path, read_image_file(path)) for path in images]
+    damaged = [path for path, decoded in checked if not decoded.sound]
+    if terminal.json_wanted():
+        terminal.document(
+            [
+                {
+                    "image": str(path),
+                    "sound": decoded.sound,
+                    "entries": len(decoded.entries),
+                    "findings": [
+                        {"place": one.place, "severity": one.severity.value, "text": one.text}
+                        for one in decoded.findings
+                    ],
+                }
+                for path, decoded in checked
+            ]
+        )
+    else:
+        for path, decoded in checked:
+            for finding in decoded.findings:
+                place = f"{finding.place}: " if finding.place else ""
+                terminal.data(f"{path}: {place}{finding.severity.value}: {finding.text}")
+            if decoded.sound:
+                terminal.say(f"{path}: sound, {len(decoded.entries)} entries")
     if damaged:
         raise IntegrityError(
             f"{len(damaged)} of {len(images)} images are damaged", where=str(damaged[0]), cause="nvs-damaged"
         )
-
-
-def _decoded(path: Path) -> Image:
-    from rmfab.errors import InputError
-    from rmfab.files import read_input
-    from rmfab.nvs.reader import read_image
-
-    try:
-        return read_image(read_input(path, "NVS image"))
-    except InputError as error:
-        raise InputError(error.what, where=str(path), hint=error.hint, cause=error.cause) from None

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import click
 
+from rmfab.commands import terminal
+from rmfab.commands.leaf import Leaf
 
-@click.command("ports")
-@click.option("--json", "json_wanted", is_flag=True, help="Print one JSON document.")
-def command(json_wanted: bool) -> None:
+
+@click.command("ports", cls=Leaf)
+def command() -> None:
     """List the USB serial ports of this host as slots for station.toml, each by its place in the USB tree."""
     from rmfab.board.port import plugged_in
-    from rmfab.commands import terminal
 
     found = plugged_in()
-    if json_wanted:
+    if terminal.json_wanted():
         terminal.document(
             [
                 {"port": p.address, "device": p.device, "location": p.location, "description": p.description}

@@ -4,26 +4,31 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from rmfab.commands import terminal
-from rmfab.commands.judging import trust_option, unknown_option
-from rmfab.commands.keys import key_option, open_keys, passphrase_file_option
-from rmfab.errors import ComplaintsError, InputError
+from rmfab.commands.leaf import Branch
+from rmfab.commands.options import (
+    FILE,
+    junit_option,
+    key_option,
+    output_option,
+    passphrase_file_option,
+    trust_option,
+    unknown_option,
+)
 
 if TYPE_CHECKING:
-    from rmfab.release.bundle import Bundle
+    from rmfab.operations.make_release import WrittenRelease
     from rmfab.release.release import Release
-    from rmfab.signing.signer import Signer
+    from rmfab.signing.publickey import VerifyingKey
 
-_PATH = click.Path(path_type=Path)
-_json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 KINDS = ("ed25519", "ecdsa-p256")
 
 
-@click.group("release")
+@click.group("release", cls=Branch)
 def command() -> None:
     """Firmware releases: build, sign, verify, show; make keys.
 
@@ -32,121 +37,83 @@ def command() -> None:
     \b
     rmfab release keygen -o release.key
     rmfab release build build -o lamp-1.4.0.rmfab --seq 14
-    rmfab release sign lamp-1.4.0.rmfab --key file:release.key
+    rmfab release sign lamp-1.4.0.rmfab --key release.key
     """
 
 
 @command.command("build")
-@click.argument("build_dir", type=_PATH)
-@click.option("-o", "--output", type=_PATH, required=True, metavar="FILE", help="The bundle to write.")
-@click.option("--version", help="What the release is called (default: the app's own version).")
+@click.argument("source", metavar="BUILD_DIR", type=FILE)
+@output_option
+@click.option("--release-version", help="What the release is called (default: the app's own version).")
+@click.option("--version", "former_version", hidden=True)
 @click.option(
     "--seq", type=click.IntRange(0), help="Its number, which only ever grows (default: as product.toml says)."
 )
 @click.option("--notes", default="", metavar="TEXT", help="What is new; @FILE reads it from a file.")
-@click.option("--sbom", type=_PATH, metavar="FILE", help="Its bill of materials: SPDX or CycloneDX.")
+@click.option("--sbom", type=FILE, metavar="FILE", help="Its bill of materials: SPDX or CycloneDX.")
 @click.option("--no-sbom", is_flag=True, help="Do not have one made by esp-idf-sbom where that is installed.")
 @click.option(
-    "--after", type=_PATH, metavar="FILE", help="The release that this one follows: seq and secure version grow."
+    "--after", type=FILE, metavar="FILE", help="The release that this one follows: seq and secure version grow."
 )
 @click.option("--force", is_flag=True, help="Replace a file that holds another release.")
-@_json_option
 def build(
-    build_dir: Path,
-    output: Path,
-    version: str | None,
+    release_version: str | None,
+    former_version: str | None,
     seq: int | None,
     notes: str,
     sbom: Path | None,
     no_sbom: bool,
-    after: Path | None,
-    force: bool,
-    as_json: bool,
+    **options: Any,
 ) -> None:
     """Pack an ESP-IDF build folder into one bundle file.
 
     The same sources give the same bytes, whoever builds them where. Refused is what would brick a board, what the
     nearest product.toml does not allow, and with --after what is no step forward.
     """
-    import os
+    from rmfab.operations.make_release import BundleRequest, build_release
+    from rmfab.release.build import BuildRequest
+    from rmfab.workspace.workspace import nearest_workspace
 
-    from rmfab.commands.judging import nearest_workspace
-    from rmfab.files import read_input, write_file
-    from rmfab.release.build import BuildRequest, make_release
-    from rmfab.release.bundle import build_bundle
-    from rmfab.release.preflight import inspect_for_product, inspect_release, inspect_successor
-    from rmfab.release.release import open_release
-
-    workspace = nearest_workspace()
-    if notes.startswith("@"):
-        notes = read_input(Path(notes[1:]), "notes").decode("utf-8", "replace")
-    if not notes.isascii() and notes != notes.encode("utf-8", "replace").decode():
-        raise InputError("these notes are not UTF-8 text", where="--notes")
-    source = workspace.product.release.seq if workspace else None
-    release = make_release(build_dir, BuildRequest(version or "", seq, source, notes, sbom, not no_sbom), os.environ)
-    complaints = inspect_release(release)
-    if workspace is not None:
-        complaints += inspect_for_product(release, workspace.product)
-    if after is not None:
-        complaints += inspect_successor(release, open_release(after))
-    if complaints:
-        raise ComplaintsError(complaints)
-    _check_replaceable(output)
-    written = write_file(output, build_bundle(release), force=force)
-    terminal.say(f"{release.name} for {release.chip.value}, seq {release.seq}: {output} {_written(written)}")
-    if as_json:
-        terminal.document(_document(release) | {"source": str(output)})
-    else:
-        terminal.data(release.digest)
+    version = release_version or former_version or ""
+    edition = BuildRequest(version, seq, notes=notes, sbom=sbom, make_sbom=not no_sbom)
+    built = build_release(nearest_workspace(terminal.folder()), BundleRequest(edition=edition, **options))
+    release = built.release
+    terminal.say(f"{release.name} for {release.chip.value}, seq {release.seq}: {built.path} {_written(built)}")
+    terminal.show(_document(release) | {"source": str(built.path)}, release.digest)
 
 
 @command.command("sign")
-@click.argument("bundle", metavar="FILE", type=_PATH)
+@click.argument("bundle", metavar="FILE", type=FILE)
 @key_option(required=True)
 @click.option("--replace", is_flag=True, help="Drop the signatures that are there, such as those of a revoked key.")
-@click.option("-o", "--output", type=_PATH, metavar="FILE", help="Write the signed bundle there (default: in place).")
+@click.option("-o", "--output", type=FILE, metavar="FILE", help="Write the signed bundle there (default: in place).")
 @click.option("--force", is_flag=True, help="Replace another release that --output names.")
-@_json_option
-def sign(
-    bundle: Path,
-    keys: tuple[str, ...],
-    passphrase_file: Path | None,
-    replace: bool,
-    output: Path | None,
-    force: bool,
-    as_json: bool,
-) -> None:
+def sign(keys: tuple[str, ...], passphrase_file: Path | None, **options: Any) -> None:
     """Add a signature, or with several --key several; those that are there stay.
 
     What is signed is the manifest, which holds the digests of all parts.
 
     \b
-    rmfab release sign lamp.rmfab --key file:release.key --passphrase-file release.pass
+    rmfab release sign lamp.rmfab --key release.key --passphrase-file release.pass
     rmfab release sign lamp.rmfab --key 'pkcs11:token=ci;object=release'
     """
-    from rmfab.files import changing
+    from rmfab.operations.make_release import SignRequest, sign_release
+    from rmfab.operations.signing_keys import KeyChoice
     from rmfab.signing.publickey import short
 
-    target = output or bundle
-    _check_replaceable(target)
-    with changing(bundle) as path:
-        place = path if target == bundle else target
-        release, signed, written = _add_signatures(path, place, keys, passphrase_file, replace=replace, force=force)
-    ids = [one.key_id for one in signed.to_sign.signatures]
-    terminal.say(f"{release.name}: {target} {_written(written)}, signed by {', '.join(map(short, ids))}")
-    if as_json:
-        terminal.document(_document(release) | {"source": str(target), "signatures": ids})
-    else:
-        terminal.data(release.digest)
+    signed = sign_release(SignRequest(keys=KeyChoice(keys, passphrase_file), **options), terminal.TERMINAL)
+    release, by = signed.release, ", ".join(map(short, signed.key_ids))
+    terminal.say(f"{release.name}: {signed.path} {_written(signed)}, signed by {by}")
+    document = _document(release) | {"source": str(signed.path), "signatures": list(signed.key_ids)}
+    terminal.show(document, release.digest)
 
 
 @command.command("verify")
-@click.argument("release", type=_PATH)
+@click.argument("release", type=FILE)
 @trust_option
 @unknown_option
-@click.option("--junit", type=_PATH, metavar="FILE", help="Write a report for CI as well.")
-@_json_option
-def verify(release: Path, trust_file: Path | None, allow_unknown: bool, junit: Path | None, as_json: bool) -> None:
+@junit_option
+def verify(release: Path, trust_file: Path | None, allow_unknown: bool, junit: Path | None) -> None:
     """Would a station take this release? Signatures first, then digests and images, then what fits together.
 
     Judged by --trust or the workspace's trust file; without either nobody's signature is asked for, and that is said.
@@ -154,125 +121,71 @@ def verify(release: Path, trust_file: Path | None, allow_unknown: bool, junit: P
     \b
     rmfab release verify lamp-1.4.0.rmfab --trust trust.json
     """
-    from rmfab.commands.verifying import verify_release
+    from rmfab.operations.accept_release import TrustChoice
+    from rmfab.operations.make_release import verify_release
+    from rmfab.report.junit import Case, write_report
+    from rmfab.workspace.workspace import nearest_workspace
 
-    judged = verify_release(release, trust_file, allow_unknown=allow_unknown, junit=junit)
-    if not as_json:
-        terminal.data(f"{judged.release.digest}  {judged.release.source}")
-        return
-    signers = [{"id": one.id, "name": one.name} for one in judged.signers]
-    trusted = judged.trust.summary if judged.trust is not None else None
-    terminal.document(_document(judged.release) | {"signers": signers, "trust": trusted})
+    cases: list[Case] = []
+    choice = TrustChoice(trust_file, allow_unknown)
+    try:
+        accepted = verify_release(release, nearest_workspace(terminal.folder()), choice, terminal.TERMINAL, cases)
+    finally:
+        if junit is not None:
+            write_report(junit, "rmfab release verify", cases)
+    signers = [{"id": one.id, "name": one.name} for one in accepted.signers]
+    trusted = accepted.trust.summary if accepted.trust is not None else None
+    document = _document(accepted.release) | {"signers": signers, "trust": trusted}
+    terminal.show(document, f"{accepted.release.digest}  {accepted.release.source}")
 
 
 @command.command("show")
-@click.argument("release", type=_PATH)
-@_json_option
-def show(release: Path, as_json: bool) -> None:
+@click.argument("release", type=FILE)
+def show(release: Path) -> None:
     """What a release holds: app, parts, partition table, signatures. Nothing is judged."""
     from rmfab.commands.release_text import release_lines
-    from rmfab.release.bundle import Bundle
-    from rmfab.release.release import open_unparsed
+    from rmfab.operations.make_release import read_release
 
-    there = open_unparsed(release)
-    ids = [one.key_id for one in there.to_sign.signatures] if isinstance(there, Bundle) else []
-    parsed = there.release() if isinstance(there, Bundle) else there
-    if as_json:
-        terminal.document(_document(parsed) | {"signatures": ids})
-        return
-    for line in release_lines(parsed, ids):
-        terminal.data(line)
+    read, key_ids = read_release(release)
+    text = "\n".join(release_lines(read, list(key_ids)))
+    terminal.show(_document(read) | {"signatures": list(key_ids)}, text)
 
 
 @command.command("keygen")
-@click.option(
-    "-o", "--output", type=_PATH, required=True, metavar="FILE", help="The private key; .pub stands beside it."
-)
+@click.option("-o", "--output", "private", type=FILE, required=True, metavar="FILE",
+              help="The private key; .pub stands beside it.")  # fmt: skip
 @click.option("--kind", type=click.Choice(KINDS), default=KINDS[0], show_default=True, help="Its key pair.")
-@click.option("--no-passphrase", is_flag=True, help="Leave the private key unencrypted.")
+@click.option("--no-passphrase", "bare", is_flag=True, help="Leave the private key unencrypted.")
 @passphrase_file_option
-@_json_option
-def keygen(output: Path, kind: str, no_passphrase: bool, passphrase_file: Path | None, as_json: bool) -> None:
+def keygen(private: Path, kind: str, bare: bool, passphrase_file: Path | None) -> None:
     """Make a key pair that signs releases. One that is there already is never replaced."""
-    from rmfab.commands.passphrase import KEY_ENVIRONMENT, Passphrases
-    from rmfab.signing.keyfile import write_private_key
-    from rmfab.signing.signer import SigningKeyKind, make_key
+    from rmfab.operations.make_release import KeyPairRequest, make_key_pair
+    from rmfab.signing.signer import SigningKeyKind
 
-    if no_passphrase and passphrase_file is not None:
-        raise click.UsageError("--no-passphrase or --passphrase-file")
-    public = _public_path(output)
-    for path in (output, public):
-        if path.exists():
-            raise InputError("there is a key already; rmfab never replaces one", where=str(path), cause="exists")
-    secret = None if no_passphrase else Passphrases(KEY_ENVIRONMENT, passphrase_file).ask_new(str(output))
-    signer = make_key(SigningKeyKind(kind))
-    write_private_key(output, signer.key, secret)
-    _write_public(signer, public, as_json)
-    terminal.say(f"{output}: keep it where nobody but the one who signs can read it, and a copy offline")
-    terminal.say(f"{public}: its public half, for the trust file: `rmfab trust add {public} --role release` (or trust)")
+    request = KeyPairRequest(private, SigningKeyKind(kind), bare, passphrase_file)
+    _show_public(make_key_pair(request, terminal.TERMINAL), request.public)
+    terminal.say(f"{private}: keep it where nobody but the one who signs can read it, and a copy offline")
+    add = f"`rmfab trust add {request.public} --role release`"
+    terminal.say(f"{request.public}: its public half, for the trust file: {add} (or trust)")
 
 
 @command.command("pubkey")
 @key_option(required=True)
-@click.option("-o", "--output", type=_PATH, required=True, metavar="FILE", help="The public key to write.")
-@_json_option
-def pubkey(keys: tuple[str, ...], passphrase_file: Path | None, output: Path, as_json: bool) -> None:
+@click.option("-o", "--output", type=FILE, required=True, metavar="FILE", help="The public key to write.")
+def pubkey(keys: tuple[str, ...], passphrase_file: Path | None, output: Path) -> None:
     """Write the public half of a key, such as one that never leaves its token."""
-    if len(keys) != 1:
-        raise click.UsageError("one --key")
-    _write_public(open_keys(keys, passphrase_file)[0], output, as_json)
+    from rmfab.operations.make_release import write_public_key
+    from rmfab.operations.signing_keys import KeyChoice
+
+    _show_public(write_public_key(KeyChoice(keys, passphrase_file), output, terminal.TERMINAL), output)
 
 
-def _write_public(signer: Signer, path: Path, as_json: bool) -> None:
-    from rmfab.files import write_file
-
-    key = signer.public
-    write_file(path, key.pem.encode())
-    if as_json:
-        terminal.document({"id": key.id, "kind": key.kind, "public": str(path)})
-    else:
-        terminal.data(key.id)
+def _show_public(key: VerifyingKey, path: Path) -> None:
+    terminal.show({"id": key.id, "kind": key.kind, "public": str(path)}, key.id)
 
 
-def _public_path(private: Path) -> Path:
-    if not private.name:
-        raise InputError("this names no file", where=str(private), hint="-o release.key")
-    if private.suffix == ".pub":
-        raise InputError("this is what the public half will be called", where=str(private), hint="-o release.key")
-    return private.with_suffix(".pub")
-
-
-def _add_signatures(
-    source: Path, target: Path, keys: tuple[str, ...], passphrase_file: Path | None, *, replace: bool, force: bool
-) -> tuple[Release, Bundle, bool]:
-    """Signs the bundle *source* and writes it to *target*; the last of the three is whether there was news to write."""
-    from rmfab.files import write_file
-    from rmfab.release.bundle import open_bundle_file
-
-    there = open_bundle_file(source)
-    release = there.release()
-    if release.seq is None:
-        raise InputError(
-            "a release without seq cannot be signed", where=str(source), hint="`rmfab release build --seq N`"
-        )
-    unsigned = (there.without_signatures() if replace else there).to_sign
-    signed, in_place = there.with_envelope(unsigned.signed(*open_keys(keys, passphrase_file))), target == source
-    written = not (in_place and signed == there) and write_file(target, signed.encode(), force=force or in_place)
-    return release, signed, written
-
-
-def _check_replaceable(path: Path) -> None:
-    """Raises InputError where something else than a release stands: --force is no way to lose a key."""
-    from rmfab.release.bundle import looks_like_bundle
-
-    if path.is_file() and not looks_like_bundle(path):
-        raise InputError(
-            "another kind of file stands here, and no release replaces it", where=str(path), hint="another name"
-        )
-
-
-def _written(written: bool) -> str:
-    return "written" if written else "is there already"
+def _written(release: WrittenRelease) -> str:
+    return "written" if release.written else "is there already"
 
 
 def _document(release: Release) -> dict[str, object]:

@@ -2,57 +2,29 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import Any
 
 import click
 
-from rmfab.commands.judging import downgrade_option, unknown_option
-from rmfab.commands.on_slots import batch_option, port_options, release_option, run_line, unit_option
+from rmfab.commands.leaf import Leaf
+from rmfab.commands.options import batch_option, downgrade_option, line_options, serial_option, unit_url_option
 
 
-@click.command("run")
-@port_options
-@unit_option
-@release_option
-@unknown_option
+@click.command("run", cls=Leaf)
+@line_options
+@unit_url_option
 @downgrade_option
 @batch_option
-@click.option("--serial", help="Give the board this identity, or see that it has it.")
+@serial_option
 @click.option("--loop", is_flag=True, help="Wait for the next board on every slot, until ^C or the batch is used up.")
-def command(
-    ports: tuple[str, ...],
-    baud: int | None,
-    units: tuple[str, ...],
-    json_wanted: bool,
-    release: Path | None,
-    allow_unknown: bool,
-    allow_downgrade: bool,
-    batch: str | None,
-    serial: str | None,
-    loop: bool,
-) -> None:
+def command(unit_urls: tuple[str, ...], former_unit_urls: tuple[str, ...], **options: Any) -> None:
     """Run the line: detect, claim, flash, read back, boot, identify, provision, reset and label, on all slots.
 
     \b
     rmfab run --batch lamp-0001 --port /dev/ttyUSB0 --port /dev/ttyUSB1
     rmfab run --loop                      all slots of station.toml, board after board
     """
-    from rmfab.commands.terminal import folder
-    from rmfab.line.job import RUN_STEPS
-    from rmfab.line.station import slots_for
-    from rmfab.workspace import open_workspace
+    from rmfab.commands.show_line import show_line
+    from rmfab.operations.run_line import RUN_STEPS, LineRequest
 
-    workspace = open_workspace(folder())
-    slots = slots_for(ports, workspace.station, baud, units)
-    run_line(
-        workspace,
-        slots,
-        RUN_STEPS,
-        json_wanted=json_wanted,
-        release=release,
-        batch=batch,
-        serial=serial,
-        loop=loop,
-        allow_unknown=allow_unknown,
-        allow_downgrade=allow_downgrade,
-    )
+    show_line(LineRequest(RUN_STEPS, unit_urls=unit_urls or former_unit_urls, **options))

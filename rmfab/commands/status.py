@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import click
 
+from rmfab.commands import terminal
+from rmfab.commands.leaf import Leaf
 
-@click.command("status")
+
+@click.command("status", cls=Leaf)
 @click.argument("batch", required=False)
-@click.option("--json", "json_wanted", is_flag=True, help="Print one JSON document.")
-def command(batch: str | None, json_wanted: bool) -> None:
+def command(batch: str | None) -> None:
     """Count the units of BATCH, or of every batch, by state."""
-    from rmfab.commands import terminal
     from rmfab.report.status import HEAD, as_json, as_row
-    from rmfab.workspace import open_workspace
+    from rmfab.workspace.workspace import open_workspace
 
     counts = open_workspace(terminal.folder()).ledger.counts(batch)
-    if json_wanted:
+    if terminal.json_wanted():
         terminal.document([as_json(count) for count in counts])
     elif counts:
         terminal.table(HEAD, [as_row(count) for count in counts])

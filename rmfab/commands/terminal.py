@@ -1,4 +1,4 @@
-"""What commands say: speech on stderr, data on stdout, JSON where it is asked for."""
+"""What commands say: speech on stderr, data on stdout, JSON where it is asked for, questions on the terminal."""
 
 from __future__ import annotations
 
@@ -6,17 +6,105 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from rmfab.errors import printable
 
+if TYPE_CHECKING:
+    from rmfab.operations.advance import Advance
+    from rmfab.operations.terminal import KeyPress, Scan
+    from rmfab.secret import Secret
+
+T = TypeVar("T")
+
+
+@dataclass
+class Globals:
+    """The options of the whole line: *folder* of -C, *quiet* for no progress and no chatter, *json*: --json was given.
+    *told*: stdout has got some."""
+
+    folder: Path | None = None
+    quiet: bool = False
+    json: bool = False
+    told: bool = False
+
+
+def globals_of(context: click.Context) -> Globals:
+    """The global options of the command line that *context* belongs to."""
+    return context.find_root().ensure_object(Globals)
+
+
+def _globals() -> Globals:
+    context = click.get_current_context(silent=True)
+    return globals_of(context) if context is not None else Globals()
+
 
 def quiet() -> bool:
     """Whether -q was given."""
-    context = click.get_current_context(silent=True)
-    return bool(context and getattr(context.find_root().obj, "quiet", False))
+    return _globals().quiet
+
+
+def json_wanted() -> bool:
+    """Whether --json was given."""
+    return _globals().json
+
+
+def folder() -> Path | None:
+    """The -C folder of this command line, None where it was not given."""
+    return _globals().folder
+
+
+class CommandTerminal:
+    """The operator at a command line, as operations see them: stderr, and the terminal where there is one."""
+
+    @property
+    def interactive(self) -> bool:
+        """Whether stdin is a terminal."""
+        return sys.stdin.isatty()
+
+    def say(self, text: str) -> None:
+        """One line of speech, unless -q was given."""
+        say(text)
+
+    def warn(self, text: str, hint: str | None = None) -> None:
+        """One line of warning, -q or not, and its hint."""
+        warn(text)
+        if hint:
+            click.echo(f"rmfab: hint: {printable(hint)}", err=True)
+
+    def confirm(self, question: str) -> bool:
+        """The answer to a yes-or-no question."""
+        return click.confirm(question, err=True)
+
+    def ask(self, question: str) -> str:
+        """The answer to a question."""
+        answer: str = click.prompt(question, err=True)
+        return answer
+
+    def passphrase(self, question: str, *, twice: bool = False, optional: bool = False) -> Secret[str]:
+        """A secret, not shown while it is typed."""
+        from rmfab.secret import Secret
+
+        text: str = click.prompt(
+            question,
+            hide_input=True,
+            confirmation_prompt=twice,
+            default="" if optional else None,
+            show_default=False,
+            err=True,
+        )
+        return Secret(text)
+
+    def inputs(self) -> Iterator[KeyPress | Scan]:
+        """Nothing: a command line takes no keys while it works."""
+        return iter(())
+
+
+TERMINAL = CommandTerminal()
 
 
 def say(text: str) -> None:
@@ -35,9 +123,12 @@ def data(text: str) -> None:
     click.echo(printable(text))
 
 
-def counted(number: int, noun: str, plural: str | None = None) -> str:
-    """*number* and *noun*: `1 label`, `2 labels`."""
-    return f"{number} {noun if number == 1 else plural or noun + 's'}"
+def show(value: Any, text: str | None) -> None:
+    """The JSON document *value* where --json was given, else the line *text*, if there is one."""
+    if json_wanted():
+        document(value)
+    elif text is not None:
+        data(text)
 
 
 def document(value: Any) -> None:
@@ -53,9 +144,7 @@ def json_line(value: Any) -> None:
 def _json(value: Any, indent: int | None) -> None:
     has_all_letters = (sys.stdout.encoding or "").lower().startswith("utf")
     text = json.dumps(value, indent=indent, ensure_ascii=not has_all_letters)
-    context = click.get_current_context(silent=True)
-    if context is not None and context.find_root().obj is not None:
-        context.find_root().obj.told = True
+    _globals().told = True
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
 
@@ -72,14 +161,16 @@ def table(head: tuple[str, ...], rows: list[tuple[object, ...]]) -> None:
         data("  ".join(padded).rstrip())
 
 
-def folder() -> Any:
-    """The -C folder of this command line, None where it was not given."""
-    return click.get_current_context().find_root().obj.folder
+def followed(what: str, events: Iterator[Advance | T]) -> T:
+    """The value that *events* end with; what comes before is shown as a progress bar on a terminal."""
+    from rmfab.operations.advance import completed
+
+    with _progress(what) as show_advance:
+        return completed(events, show_advance)
 
 
 @contextmanager
-def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
-    """A progress bar on a terminal; the yielded function takes how many of *total* are done."""
+def _progress(what: str) -> Iterator[Callable[[Advance], None]]:
     if quiet() or not sys.stderr.isatty():
         yield lambda _: None
         return
@@ -87,5 +178,7 @@ def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
     from rich.progress import Progress
 
     with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(what, total=total)
-        yield lambda done: bar.update(task, completed=done)
+        task = bar.add_task(what, total=None)
+        yield lambda advance: bar.update(
+            task, description=f"{what} {advance.what}".rstrip(), completed=advance.done, total=advance.total or None
+        )

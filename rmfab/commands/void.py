@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import click
 
+from rmfab.commands import terminal
+from rmfab.commands.leaf import Leaf
 
-@click.command("void")
+
+@click.command("void", cls=Leaf)
 @click.argument("unit", metavar="SERIAL|MAC")
 @click.option("--reason", required=True, help="Why; it stays in the ledger.")
 def command(unit: str, reason: str) -> None:
@@ -14,12 +17,9 @@ def command(unit: str, reason: str) -> None:
     \b
     rmfab void LMP-000017 --reason "USB connector torn off"
     """
-    from rmfab.commands import terminal
-    from rmfab.ledger.events import timestamp
-    from rmfab.workspace import now, open_workspace
+    from rmfab.operations.void import void
+    from rmfab.workspace.workspace import open_workspace
 
-    workspace = open_workspace(terminal.folder())
-    if not reason.strip():
-        raise click.UsageError("--reason needs a text")
-    void = workspace.ledger.void(unit, reason=reason, station=workspace.station.name, ts=timestamp(now()))
-    terminal.say(f"{void.serial} is void")
+    identity = void(open_workspace(terminal.folder()), unit, reason)
+    terminal.say(f"{identity.serial} is void")
+    terminal.show({"serial": identity.serial, "state": identity.state.value}, None)

@@ -23,11 +23,14 @@ from rmfab.signing.keyfile import PassphraseSource, load_private_key, parse_priv
 from rmfab.signing.publickey import VerifyingKey
 from rmfab.signing.token import TokenKey, open_token_key
 
-FORMS = "file:release.key, env:NAME of a variable that holds the PEM, or pkcs11:token=…;object=…"
+FORMS = (
+    "the path of a key file, file:release.key, env:NAME of a variable that holds the PEM, or pkcs11:token=…;object=…"
+)
 
 
 _MARKS = ("PRIVATE KEY", base64.b64encode(b"-----BEGIN").decode()[:13])
 """What a key looks like, in PEM or in the base64 of that."""
+_SCHEMES = ("file:", "env:", "pkcs11:")
 
 
 class Signer(Protocol):
@@ -83,6 +86,16 @@ def make_key(kind: SigningKeyKind) -> KeySigner:
     if kind is SigningKeyKind.ED25519:
         return KeySigner(ed25519.Ed25519PrivateKey.generate())
     return KeySigner(ec.generate_private_key(ec.SECP256R1()))
+
+
+def key_uri(named: str) -> str:
+    """The URI of the key that a user *named*: by a URI, or by the path of a file that exists."""
+    if named.startswith(_SCHEMES) or any(mark in named for mark in _MARKS):
+        return named
+    try:
+        return f"file:{named}" if Path(named).is_file() else named
+    except (OSError, ValueError):  # too long, or with a NUL byte: no path of this system
+        return named
 
 
 def open_signer(uri: str, passphrase: PassphraseSource, environment: Mapping[str, str]) -> Signer:

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from rmfab.identity.identity import Identity
-from rmfab.workspace import open_workspace
+from rmfab.workspace.workspace import open_workspace
 from tests.terminal import Terminal, files
 
 

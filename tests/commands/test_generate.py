@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rmfab.workspace import Workspace, open_workspace
+from rmfab.workspace.workspace import Workspace, open_workspace
 from tests.terminal import Terminal, files
 
 
@@ -75,7 +75,7 @@ def test_what_is_missing(terminal: Terminal, lamp: Path) -> None:
 
 def test_a_clock_before_the_ca(terminal: Terminal, lamp: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A host whose clock is before the CA's notBefore makes nothing."""
-    monkeypatch.setattr("rmfab.workspace.now", lambda: datetime(2020, 1, 1, tzinfo=UTC))
+    monkeypatch.setattr("rmfab.workspace.workspace.now", lambda: datetime(2020, 1, 1, tzinfo=UTC))
     terminal("-C", lamp, "generate", "--count", "1").refused(3, "clock")
     assert batches(lamp) == {"lamp-0001": 3}
 

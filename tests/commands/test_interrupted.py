@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from rmfab.workspace import open_workspace
+from rmfab.workspace.workspace import open_workspace
 from tests.terminal import Terminal, environment, words
 
 COUNT = 7_000

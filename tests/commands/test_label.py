@@ -13,7 +13,7 @@ import zxingcpp
 
 from rmfab.ledger.events import Event, EventKind
 from rmfab.ledger.states import State
-from rmfab.workspace import open_workspace
+from rmfab.workspace.workspace import open_workspace
 from tests.terminal import Terminal, files
 
 

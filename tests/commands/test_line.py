@@ -8,15 +8,16 @@ import pty
 import shutil
 import socket
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import serial
 
-from rmfab.commands.on_slots import _raise_worst
 from rmfab.errors import BatchUsedUp, CloneError, InputError, PortError, RmfabError, StationError, UnitsFailed
 from rmfab.ledger.events import Outcome
-from rmfab.line.events import Summary, UnitEnded
+from rmfab.line.events import UnitEnded
+from rmfab.operations.run_line import LineRun
 from rmfab.product.vocabulary import Chip
 from rmfab.virtual.build.build_folder import make_build_folder
 from tests.terminal import Terminal, files
@@ -156,11 +157,19 @@ def ended(outcome: Outcome, error: RmfabError | None = None) -> UnitEnded:
 
 
 class Stopped:
-    """What of a floor the exit code depends on."""
+    """A floor that has been worked on: its events, and what else of it the exit code depends on."""
 
     def __init__(self, stopped: bool = False, by: RmfabError | None = None) -> None:
         self.stopped = stopped
         self.stopped_by = by
+        self.units: list[UnitEnded] = []
+        self.bug: Exception | None = None
+
+    def happenings(self) -> Iterator[UnitEnded]:
+        """The verdicts, then the bug."""
+        yield from self.units
+        if self.bug is not None:
+            raise self.bug
 
 
 CLONE, USED_UP, PORT = CloneError("clone"), BatchUsedUp("used up"), PortError("gone")
@@ -199,11 +208,11 @@ def test_the_worst_counts(
     floor: Stopped, units: list[UnitEnded], bug: Exception | None, expected: type[BaseException] | None
 ) -> None:
     """Where several exit codes apply: 5, 70, 130, 1, 4, then 3."""
-    summary = Summary()
-    for unit in units:
-        summary.count(unit)
+    floor.units, floor.bug = units, bug
+    run = LineRun(floor, ())  # type: ignore[arg-type]
     if expected is None:
-        _raise_worst(floor, summary, units, bug)  # type: ignore[arg-type]
+        assert list(run.events()) == units
         return
     with pytest.raises(expected):
-        _raise_worst(floor, summary, units, bug)  # type: ignore[arg-type]
+        list(run.events())
+    assert run.ended == units

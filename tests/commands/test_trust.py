@@ -177,9 +177,9 @@ def test_files_that_are_no_trust_file(terminal: Terminal, owner: Path):
 
 def test_a_change_that_another_command_was_faster_with(terminal: Terminal, owner: Path):
     """Judged against what is in force no more, a change is not written: what was revoked meanwhile stays revoked."""
-    from rmfab.commands.trust_file import put_in_force
+    from rmfab.operations.change_trust import put_in_force
     from rmfab.signing.signer import open_signer
-    from rmfab.workspace import now, open_workspace
+    from rmfab.workspace.workspace import now, open_workspace
 
     for name in ("a", "b"):
         _trust(terminal, "add", f"{name}.pub", "--role", "release", "--key", "file:a.key")

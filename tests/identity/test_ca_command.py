@@ -19,9 +19,9 @@ from cryptography.x509.oid import NameOID
 
 from rmfab.cli import main
 from rmfab.commands.ca import KINDS
-from rmfab.commands.passphrase import CA
 from rmfab.identity.ca import CaKeyKind
 from rmfab.ledger.store import Ledger
+from rmfab.operations.passphrases import CA_ENVIRONMENT
 from rmfab.secret import Secret
 from rmfab.signing.token import TokenKey, open_token_key
 from tests.softhsm import PIN, soft_token
@@ -38,7 +38,7 @@ mqtt_host = "mqtt.example.com"
 
 @pytest.fixture
 def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.delenv(CA.environment, raising=False)
+    monkeypatch.delenv(CA_ENVIRONMENT, raising=False)
     folder = tmp_path / "work"
     folder.mkdir()
     (folder / "product.toml").write_text(PRODUCT)
@@ -50,7 +50,7 @@ def secret_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "passphrase"
     path.write_text("s3cret-words\n")
     path.chmod(0o600)
-    monkeypatch.setenv(CA.environment, str(path))
+    monkeypatch.setenv(CA_ENVIRONMENT, str(path))
     return path
 
 
@@ -81,7 +81,7 @@ def test_no_passphrase_must_be_asked_for(workspace: Path, capsys: pytest.Capture
     """Without terminal and file a passphrase cannot be had: exit 3, both ways named, nothing made."""
     assert ca(workspace, "create") == 3
     err = capsys.readouterr().err
-    assert CA.environment in err
+    assert CA_ENVIRONMENT in err
     assert "--no-passphrase" in err
     assert not (workspace / "ca").exists()
     assert ca(workspace, "create", "--no-passphrase") == 0

@@ -18,18 +18,21 @@ from typing import Any
 import pytest
 
 from rmfab.cli import main
-from rmfab.commands.generate import generate
 from rmfab.identity.ca import CaKeyKind, CertificateAuthority
 from rmfab.ledger.store import Ledger
 from rmfab.line.station import Slot
 from rmfab.line.worker import Probe, probe
+from rmfab.operations.advance import completed
+from rmfab.operations.generate import GenerateRequest, generate
+from rmfab.operations.terminal import Unattended
 from rmfab.product.vocabulary import Chip, Credentials
 from rmfab.virtual import BoardHandle
 from rmfab.virtual.bench import serving
 from rmfab.virtual.build.build_folder import make_build_folder
 from rmfab.virtual.faults import FaultCall
 from rmfab.virtual.spec import BoardSpec
-from rmfab.workspace import Workspace, create_workspace, now, open_workspace
+from rmfab.workspace.create import create_workspace
+from rmfab.workspace.workspace import Workspace, now, open_workspace
 
 FCTRY = 0x3FA000
 NVS, NVS_KEY, SECURE_CERT, OTADATA, PHY = 0x10000, 0xF000, 0xD000, 0x16000, 0x18000
@@ -52,7 +55,7 @@ def ports(*urls: str, command: str = "run") -> list[str]:
     """--port for each URL, and --unit where the command speaks with units and all of them are known."""
     words = [word for url in urls for word in ("--port", url)]
     if command in ("run", "verify") and all(url in UNITS for url in urls):
-        words += [word for url in urls for word in ("--unit", UNITS[url])]
+        words += [word for url in urls for word in ("--unit-url", UNITS[url])]
     return words
 
 
@@ -214,7 +217,7 @@ def found(
         CertificateAuthority.create("Lamp CA", CaKeyKind.ECDSA_P256, now()).save(workspace.ca_folder, None)
     make_build_folder(root / "build", chip, **({"app_size": APP_SIZE} | firmware))
     with contextlib.redirect_stderr(io.StringIO()):
-        generate(open_workspace(root), units, None, None, 1)
+        completed(generate(open_workspace(root), GenerateRequest(units, jobs=1), Unattended()))
     return factory
 
 

@@ -325,9 +325,11 @@ def test_batch_is_used_up(tmp_path):
 
 def test_another_batch(factory):
     """--batch claims from that batch only; a board of another batch keeps its identity, with a word."""
-    from rmfab.commands.generate import generate
+    from rmfab.operations.advance import completed
+    from rmfab.operations.generate import GenerateRequest, generate
+    from rmfab.operations.terminal import Unattended
 
-    generate(factory.workspace, 2, "second", None, 1)
+    completed(generate(factory.workspace, GenerateRequest(2, "second", jobs=1), Unattended()))
     with serve([spec(), spec(index=1)]) as (one, other):
         factory.run(one.url, command="flash")
         said = factory.run(one.url, other.url, extra=("--batch", "second"), command="flash")

@@ -101,10 +101,10 @@ def _live(reader: int) -> None:
 
 def serve() -> None:
     """The zygote's own life: imports, then forks as it is told to."""
-    import rmfab.commands.run
     import rmfab.identity.make_identities
     import rmfab.ledger.store
     import rmfab.line.floor
+    import rmfab.operations.run_line
     import rmfab.release.bundle
     import rmfab.release.preflight  # noqa: F401
     from rmfab.board.esp.door import esptool

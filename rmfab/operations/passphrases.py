@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import os
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import click
-
-from rmfab.commands import terminal
 from rmfab.errors import InputError
 from rmfab.files import read_input
+from rmfab.operations.terminal import Terminal
 from rmfab.secret import Secret
+
+CA_ENVIRONMENT = "RMFAB_CA_PASSPHRASE_FILE"
+KEY_ENVIRONMENT = "RMFAB_KEY_PASSPHRASE_FILE"
 
 
 @dataclass(frozen=True)
 class Passphrases:
     """Those of one kind of key: read from *file*, else from the file that the variable *environment* names, else asked
-    for."""
+    for on *terminal*."""
 
+    terminal: Terminal
     environment: str
     file: Path | None = None
 
@@ -45,24 +46,19 @@ class Passphrases:
         except UnicodeDecodeError:
             raise InputError("this passphrase is not UTF-8 text", where=str(path)) from None
         if os.name == "posix" and path.stat().st_mode & 0o004:
-            terminal.warn(f"{path}: every user of this host can read this passphrase (chmod 600 {path})")
+            self.terminal.warn(f"{path}: every user of this host can read this passphrase (chmod 600 {path})")
         text = text.removesuffix("\n").removesuffix("\r")
         if not text:
             raise InputError("this passphrase file is empty", where=str(path))
         return Secret(text)
 
-    def _from_terminal(self, prompt: str, otherwise: str | None) -> Secret[str]:
+    def _from_terminal(self, question: str, otherwise: str | None) -> Secret[str]:
         """Asks once, or twice where a new key could also do *otherwise*."""
-        if not sys.stdin.isatty():
+        if not self.terminal.interactive:
             option = " or --passphrase-file" if self.environment == KEY_ENVIRONMENT else ""
             raise InputError(
                 "a passphrase is needed, and there is no terminal to ask on",
                 hint="; ".join(filter(None, (f"{self.environment}{option} names a file that holds it", otherwise))),
                 cause="passphrase",
             )
-        text: str = click.prompt(prompt, hide_input=True, confirmation_prompt=otherwise is not None, err=True)
-        return Secret(text)
-
-
-CA = Passphrases("RMFAB_CA_PASSPHRASE_FILE")
-KEY_ENVIRONMENT = "RMFAB_KEY_PASSPHRASE_FILE"
+        return self.terminal.passphrase(question, twice=otherwise is not None)

@@ -7,12 +7,7 @@ ca/            ca.crt, ca.key (0600)               logs/         console logs, w
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
-import re
-import secrets
-import socket
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cached_property
@@ -20,10 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rmfab.errors import InputError, LedgerError, StationError
-from rmfab.files import make_folder, read_input, shipped, write_file
-from rmfab.product.product import MQTT_HOST_PLACEHOLDER, Product
-from rmfab.product.product_file import FILE_NAME, load_product, parse_product
-from rmfab.product.vocabulary import Chip, Credentials
+from rmfab.files import make_folder, read_input
+from rmfab.product.product import Product
+from rmfab.product.product_file import FILE_NAME, load_product
 from rmfab.secret import Secret
 
 if TYPE_CHECKING:
@@ -65,10 +59,20 @@ def find_workspace(folder: Path | None) -> Path:
     )
 
 
-def open_workspace(folder: Path | None) -> Workspace:
+def open_workspace(folder: Path | None = None) -> Workspace:
     """The workspace with its product read. Raises InputError."""
     root = find_workspace(folder)
-    return Workspace(root, load_product(root / FILE_NAME))
+    return Workspace(root, load_product(root / FILE_NAME), now)
+
+
+def nearest_workspace(folder: Path | None) -> Workspace | None:
+    """As `open_workspace`; None if no workspace is named and none is here or above."""
+    try:
+        return open_workspace(folder)
+    except InputError as error:
+        if error.cause == "no-workspace":
+            return None
+        raise
 
 
 def now() -> datetime:
@@ -77,11 +81,12 @@ def now() -> datetime:
 
 
 class Workspace:
-    """What the commands share. Everything but the product is opened when it is first asked for."""
+    """What operations share. Everything but the product is opened when it is first asked for; *now* is the clock."""
 
-    def __init__(self, root: Path, product: Product) -> None:
+    def __init__(self, root: Path, product: Product, now: Callable[[], datetime] = now) -> None:
         self.root = root
         self.product = product
+        self.now = now
         self._data_keys: dict[int, Secret[bytes]] = {}
 
     @property
@@ -250,138 +255,3 @@ class Workspace:
 
 def _as_path(location: Path | str) -> Path | str:
     return location if "://" in str(location) else Path(location)
-
-
-def batch_prefix(product: str) -> str:
-    """What the batches of *product* are called before their number: its name as a file name, at most 50 characters."""
-    slug = re.sub(r"[^A-Za-z0-9]+", "-", product).strip("-").lower()[:50].strip("-")
-    return slug or "batch"
-
-
-def make_keys(folder: Path, source: Callable[[int], bytes] = secrets.token_bytes) -> str:
-    """Makes the station's key and the uniqueness key in *folder*, where they are missing; returns the recipient."""
-    from rmfab.identity.sealing import create_station_key, load_station_key
-
-    make_folder(folder, secret=True)
-    station = folder / "station.key"
-    key = load_station_key(station) if station.exists() else create_station_key(station)
-    unique = folder / "unique.key"
-    if not unique.exists():
-        write_file(unique, source(UNIQUE_KEY_BYTES).hex().encode() + b"\n", secret=True)
-    return key.recipient
-
-
-def fingerprint(key: Secret[bytes]) -> str:
-    """What the ledger keeps of the uniqueness key, to refuse another one: 16 bytes of its SHA-256, in hex."""
-    return hashlib.sha256(b"rmfab unique key" + key.reveal()).hexdigest()[:32]
-
-
-def create_workspace(
-    folder: Path,
-    *,
-    chip: Chip,
-    name: str | None,
-    serial: str | None,
-    mqtt_host: str | None,
-    credentials: Credentials,
-    force: bool,
-) -> Workspace:
-    """Makes the workspace *folder*; one of the same product that is there already is left as it is.
-
-    Raises InputError, before anything is written, where an argument cannot stand in product.toml.
-    """
-    name = name or folder.resolve().name
-    if name != name.encode("utf-8", "replace").decode():
-        raise InputError(
-            "this name is no text in UTF-8",
-            where=repr(name),
-            hint="--name NAME, or a locale that knows its letters (LC_ALL=C.UTF-8)",
-        )
-    text = shipped("templates", FILE_NAME).read_text(encoding="utf-8")
-    values = {
-        "NAME": name,
-        "CHIP": chip.value,
-        "SERIAL": serial or _serial_pattern(name),
-        "CREDENTIALS": credentials.value,
-        "MQTT_HOST": mqtt_host or MQTT_HOST_PLACEHOLDER,
-        "MQTT_NOTE": "" if mqtt_host or credentials is Credentials.CLAIM else "   # your deployment's host; required",
-        "RECIPIENT_NAME": _bare_key(socket.gethostname().split(".")[0]),
-    }
-    text = re.sub("@(\\w+)@", lambda match: _escaped(values.get(match[1], match[0])), text)
-    parse_product(text.replace("@RECIPIENT@", _NOBODY), folder / FILE_NAME)
-    if not force:
-        _refuse_other(folder, text)
-    make_folder(folder)
-    recipient = make_keys(folder / "keys")
-    write_file(folder / FILE_NAME, text.replace("@RECIPIENT@", recipient).encode(), force=force)
-    make_folder(folder / "csv")
-    for sample in ("config.csv", "values.csv"):
-        if not (folder / "csv" / sample).exists():
-            write_file(folder / "csv" / sample, shipped("csv", sample).read_bytes())
-    if not (folder / ".gitignore").exists():
-        write_file(folder / ".gitignore", _GITIGNORE.encode())
-    return open_workspace(folder)
-
-
-def _refuse_other(folder: Path, text: str) -> None:
-    """Raises InputError where *folder* is a workspace already, and not the one that *text* would make."""
-    there = folder / FILE_NAME
-    if there.exists() and text.split("@RECIPIENT@")[0].encode() != read_input(there).split(b"age1")[0]:
-        raise InputError(
-            "there is a workspace already, with another product.toml",
-            where=str(there),
-            hint="edit it; `rmfab station key` makes the keys of this host; --force replaces the file",
-            cause="exists",
-        )
-
-
-_NOBODY = "age1" + "q" * 58
-_GITIGNORE = """# secret, or of this host only
-/keys/
-*.key
-/ledger.db*
-/logs/
-/station.toml
-/out/
-/images/
-/boards/
-/labels*
-"""
-
-
-def _escaped(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)[1:-1].replace("\x7f", "\\u007f")  # what TOML escapes, JSON does so too
-
-
-def _bare_key(text: str) -> str:
-    return re.sub(r"[^A-Za-z0-9_-]", "-", text) or "station"
-
-
-def _serial_pattern(name: str) -> str:
-    letters = [char for char in name.upper() if char.isascii() and char.isalnum()]
-    consonants = [char for char in letters if char not in "AEIOU"]
-    stem = "".join((consonants if len(consonants) >= 3 else letters)[:3]) or "SN"
-    return f"{stem}-{{n:06d}}"
-
-
-def admit(product_toml: Path, name: str, recipient: str) -> None:
-    """Adds *recipient* to the table `[recipients]` of *product_toml*, keeping every other byte. Raises InputError."""
-    known = load_product(product_toml).recipients
-    key = _bare_key(name)
-    if key in known:
-        raise InputError(
-            f'there is another recipient called "{key}"', where=f"{FILE_NAME}: [recipients]", hint="--name NAME"
-        )
-    lines = read_input(product_toml, "product").splitlines(keepends=True)
-    end = b"\r\n" if lines[0].endswith(b"\r\n") else b"\n"
-    line = f'{key} = "{recipient}"'.encode() + end
-    at = next((i for i, row in enumerate(lines) if row.split(b"#")[0].strip() == b"[recipients]"), None)
-    if not lines[-1].endswith(b"\n"):
-        lines[-1] += end
-    if at is None:
-        lines += [end, b"[recipients]" + end, line]
-    else:
-        lines.insert(at + 1, line)
-    changed = b"".join(lines)
-    parse_product(changed.decode("utf-8-sig"), product_toml)
-    write_file(product_toml, changed, force=True)

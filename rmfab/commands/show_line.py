@@ -1,0 +1,67 @@
+"""Running the line with a view of it: what `run`, `flash`, `verify`, `reset` and `demo` share."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from rmfab.commands import terminal
+
+if TYPE_CHECKING:
+    from rmfab.line.events import LineEvent, Summary
+    from rmfab.operations.run_line import LineRequest
+
+
+def show_line(request: LineRequest, junit: Path | None = None) -> None:
+    """Runs the line of the workspace and shows it. Raises what the exit code is made of."""
+    from rmfab.operations.run_line import run_line
+    from rmfab.workspace.workspace import open_workspace
+
+    run = run_line(open_workspace(terminal.folder()), request, terminal.TERMINAL)
+    slots = tuple(slot.name for slot in run.slots)
+    show_events(run.events(), slots, lambda: run.summary, run.stop, junit)
+
+
+def show_events(
+    events: Iterator[LineEvent],
+    slots: tuple[str, ...],
+    summary: Callable[[], Summary],
+    stop: Callable[[], None],
+    junit: Path | None = None,
+) -> None:
+    """Shows all *events* until their end, and the *summary*; *junit* is a report to write as well. ^C calls *stop*."""
+    from rmfab.commands.line_view import make_view
+    from rmfab.report.junit import LineReport
+
+    view, report = make_view(terminal.json_wanted(), slots), LineReport()
+    try:
+        with _stoppable(stop):
+            for event in events:
+                view.show(event)
+                report.take(event)
+    finally:
+        view.close(summary())
+        if junit is not None:
+            report.write(junit)
+
+
+@contextmanager
+def _stoppable(stop: Callable[[], None]) -> Iterator[None]:
+    """The first ^C (or SIGTERM) calls *stop*; the second is the usual one."""
+
+    def stop_once(number: int, _: FrameType | None) -> None:
+        signal.signal(number, previous[signal.Signals(number)])
+        stop()
+
+    previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number in previous:
+        signal.signal(number, stop_once)
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -1,0 +1,79 @@
+"""A batch as files: factory images, and the mass_mfg CSVs from which `nvs generate` makes the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from rmfab.files import make_folder, output_file, write_file
+from rmfab.identity.factory_image import factory_image
+from rmfab.identity.identity import Identity
+from rmfab.identity.mass_mfg_csv import config_csv, values_csv
+from rmfab.ledger.states import State
+from rmfab.operations.advance import Advance
+from rmfab.operations.terminal import Terminal, counted
+from rmfab.workspace.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class BuildFilesRequest:
+    """The files of *batch* in the folder *output*; with *force* those of other content are replaced."""
+
+    batch: str
+    output: Path
+    force: bool = False
+
+
+@dataclass(frozen=True)
+class BuiltFiles:
+    """How many *images* were written to the folder *bin*, and how many identities are *void* and got none."""
+
+    bin: Path
+    images: int
+    void: int
+
+
+def build_files(workspace: Workspace, request: BuildFilesRequest, terminal: Terminal) -> Iterator[Advance | BuiltFiles]:
+    """Writes the images and CSVs; yields how far it is, and last what was built.
+
+    The files hold every secret in the clear, 0600 in 0700 folders. Raises InputError where a file of other content is
+    there.
+    """
+    size = workspace.ledger.batch(request.batch).size
+    workspace.check_policy(request.batch)
+    make_folder(request.output, secret=True)
+    images, sheets = (make_folder(request.output / name, secret=True) for name in ("bin", "csv"))
+    write_file(sheets / "config.csv", config_csv(workspace.product), secret=True, force=request.force)
+    packed = _Packed(workspace, request, images)
+    with output_file(sheets / "values.csv", secret=True, force=request.force) as stream:
+        for line in values_csv(packed.identities(), workspace.product):
+            stream.write(line)
+            yield Advance(packed.count, size)
+    void = size - packed.count
+    terminal.say(f"{counted(packed.count, 'factory image')} in {images}; keep them as you would keep keys")
+    if void:
+        terminal.say(f"{counted(void, 'identity', 'identities')} of the batch void, and left out")
+    yield BuiltFiles(images, packed.count, void)
+
+
+class _Packed:
+    """Writes the image of each identity of a batch as it is drawn, and counts them."""
+
+    def __init__(self, workspace: Workspace, request: BuildFilesRequest, images: Path) -> None:
+        self._workspace = workspace
+        self._request = request
+        self._images = images
+        self.count = 0
+
+    def identities(self) -> Iterator[Identity]:
+        """The identities that are not void, in order."""
+        for bound in self._workspace.ledger.identities(self._request.batch):
+            if bound.state is State.VOID:
+                continue
+            identity = self._workspace.open_identity(bound)
+            image = factory_image(identity, self._workspace.product)
+            target = self._images / f"{identity.serial}.bin"
+            write_file(target, image, secret=True, force=self._request.force, sync=False)
+            self.count += 1
+            yield identity

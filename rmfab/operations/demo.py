@@ -1,0 +1,201 @@
+"""The whole line on virtual boards, from nothing."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from rmfab.board.esp.loader import SlotLink
+from rmfab.board.restart import Auto
+from rmfab.errors import InputError
+from rmfab.files import make_folder, write_file
+from rmfab.identity.ca import CaKeyKind, CertificateAuthority
+from rmfab.ledger.records import Batch, LedgerIdentity
+from rmfab.ledger.states import State
+from rmfab.line.events import LineEvent, Summary
+from rmfab.line.station import DEFAULT_BAUD, Slot
+from rmfab.operations.advance import completed
+from rmfab.operations.build_files import BuildFilesRequest, build_files
+from rmfab.operations.change_trust import put_in_force
+from rmfab.operations.generate import GenerateRequest, generate
+from rmfab.operations.print_labels import LabelForm, LabelRequest, print_labels
+from rmfab.operations.run_line import LineRequest, LineRun, run_line
+from rmfab.operations.terminal import Terminal
+from rmfab.product.product_file import FILE_NAME
+from rmfab.product.vocabulary import Chip, Credentials
+from rmfab.release.build_folder import read_build_folder
+from rmfab.release.bundle import make_bundle
+from rmfab.release.release import Edition
+from rmfab.signing.keyfile import write_private_key
+from rmfab.signing.signer import SigningKeyKind, make_key
+from rmfab.signing.trust import Role, Trust, TrustedKey
+from rmfab.virtual import BoardHandle, BoardSpec, FaultCall, serve
+from rmfab.virtual.build.build_folder import make_build_folder
+from rmfab.virtual.faults import BoardFault
+from rmfab.workspace.create import create_workspace
+from rmfab.workspace.workspace import Workspace, now, open_workspace
+
+MARKER = ".rmfab-demo"
+BUNDLE = "rmfab-demo-1.0.0.rmfab"
+MADE = (
+    ("labels", "labels.pdf"),
+    ("factory images", "images/"),
+    ("ledger", "ledger.db"),
+    ("console logs", "logs/"),
+    ("firmware", "build/"),
+    ("signed release", BUNDLE),
+    ("boards' flash", "boards/"),
+)
+"""What a demo leaves in its folder, by its name for people."""
+
+
+@dataclass(frozen=True)
+class DemoRequest:
+    """*units* boards of *chip* in *folder*; *fault* breaks the first board, or the one that it names.
+
+    Raises InputError for a fault that a demo cannot show.
+    """
+
+    folder: Path
+    units: int = 4
+    chip: Chip = Chip.ESP32C3
+    fault: FaultCall | None = None
+
+    def __post_init__(self) -> None:
+        if self.fault is None:
+            return
+        if self.fault.fault is BoardFault.KILL_AT:
+            raise InputError(
+                f'"{self.fault}" is no fault for a demo', hint="`rmfab board --fault kill-at=N --kill-pid PID`"
+            )
+        if self.fault.index is not None and self.fault.index >= self.units:
+            raise InputError(
+                f'"{self.fault}" names a board that is not there',
+                hint=f"0 to {self.units - 1} with --units {self.units}",
+            )
+
+
+class Demo:
+    """A demo in its folder, made up to its release by `prepare_demo`: run it, then finish it."""
+
+    def __init__(self, workspace: Workspace, request: DemoRequest, batch: Batch, release: Path) -> None:
+        self.workspace = workspace
+        self.batch = batch
+        self._request = request
+        self._release = release
+        self._run: LineRun | None = None
+
+    @property
+    def summary(self) -> Summary:
+        """How many units ended how, so far."""
+        return self._run.summary if self._run is not None else Summary()
+
+    def stop(self) -> None:
+        """Aborts every unit. Raises KeyboardInterrupt while no unit is at work yet."""
+        if self._run is None:
+            raise KeyboardInterrupt
+        self._run.stop()
+
+    def slots(self) -> tuple[str, ...]:
+        """The names of its slots."""
+        return tuple(f"v{number}" for number in range(1, self._request.units + 1))
+
+    def events(self, terminal: Terminal) -> Iterator[LineEvent]:
+        """Runs the line on virtual boards. Raises as `LineRun.events` does."""
+        fault = self._request.fault
+        faults = () if fault is None else (fault if fault.index is not None else replace(fault, index=0),)
+        specs = [
+            BoardSpec(chip=self._request.chip, index=index, faults=faults, paced=0)
+            for index in range(self._request.units)
+        ]
+        with serve(specs, state=self.workspace.root / "boards") as boards:
+            request = LineRequest(slots=self._slots(boards), release=self._release, batch=self.batch.name)
+            self._run = run_line(self.workspace, request, terminal)
+            yield from self._run.events()
+
+    def _slots(self, boards: Sequence[BoardHandle]) -> tuple[Slot, ...]:
+        return tuple(
+            Slot(name, SlotLink(board.url, DEFAULT_BAUD, Auto()), board.provisioning_url)
+            for name, board in zip(self.slots(), boards, strict=True)
+        )
+
+    def finish(self, terminal: Terminal) -> tuple[LedgerIdentity, ...]:
+        """Labels for the units that passed, the others get none, and the factory images; returns all units."""
+        units = tuple(self.workspace.ledger.identities(self.batch.name))
+        good = tuple(one.serial for one in units if one.state is State.VERIFIED)
+        if good:
+            print_labels(
+                self.workspace, LabelRequest(good, LabelForm.PDF, self._request.folder / "labels.pdf"), terminal
+            )
+        files = BuildFilesRequest(self.batch.name, self._request.folder / "images")
+        completed(build_files(self.workspace, files, terminal))
+        return units
+
+
+def prepare_demo(request: DemoRequest, terminal: Terminal) -> Demo:
+    """A fresh workspace with CA, identities, firmware and a signed release in the folder of *request*.
+
+    An earlier demo there is replaced. Raises InputError where the folder holds anything else.
+    """
+    workspace = _workspace(request.folder, request.chip)
+    batch = completed(generate(workspace, GenerateRequest(request.units, jobs=1), terminal))
+    return Demo(workspace, request, batch, _release(workspace))
+
+
+def _workspace(folder: Path, chip: Chip) -> Workspace:
+    """A fresh workspace with a CA. Raises InputError where *folder* holds anything but an earlier demo."""
+    _make_room(folder)
+    workspace = create_workspace(
+        folder,
+        chip=chip,
+        name="Demo Lamp",
+        serial="LMP-{n:06d}",
+        mqtt_host="mqtt.demo.example.com",
+        credentials=Credentials.CERTIFICATE,
+        force=False,
+    )
+    text = (folder / FILE_NAME).read_text(encoding="utf-8")
+    text = text.replace(f'# path = "build"{" " * 16}', f'path = "{BUNDLE}"  ').replace(
+        "allow_unsigned = true ", "allow_unsigned = false"
+    )
+    (folder / FILE_NAME).write_text(text, encoding="utf-8")
+    authority = CertificateAuthority.create("Demo Lamp Device CA", CaKeyKind.ECDSA_P256, now())
+    authority.save(workspace.ca_folder, None)
+    workspace.make_ledger()
+    return open_workspace(folder)
+
+
+def _make_room(folder: Path) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise InputError("this is a file, not a folder", where=str(folder), hint="--dir names another one")
+    if folder.exists() and any(folder.iterdir()):
+        if not (folder / MARKER).is_file():
+            raise InputError("this folder is not empty and no demo", where=str(folder), hint="--dir names another one")
+        _clear(folder)
+    make_folder(folder)
+    (folder / MARKER).touch()
+
+
+def _clear(folder: Path) -> None:
+    """Empties an earlier demo's folder. Its marker stays, so that a demo that is cut short can be run again."""
+    for path in folder.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        elif path.name != MARKER:
+            path.unlink()
+
+
+def _release(workspace: Workspace) -> Path:
+    """The demo's firmware: a build folder as ESP-IDF leaves one, and the bundle made of it, signed by a key that the
+    workspace trusts."""
+    make_build_folder(workspace.root / "build", workspace.product.chip)
+    signer = make_key(SigningKeyKind.ED25519)
+    write_private_key(workspace.root / "release.key", signer.key, None)
+    trusted = TrustedKey(signer.public, "release", (Role.RELEASE,))
+    put_in_force(workspace, None, Trust(0, now()).adding(trusted, now()), [signer])
+    bundle = make_bundle(replace(read_build_folder(workspace.root / "build"), edition=Edition(seq=1)))
+    target = workspace.root / BUNDLE
+    write_file(target, bundle.with_envelope(bundle.to_sign.signed(signer)).encode())
+    return target

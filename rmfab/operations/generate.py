@@ -1,0 +1,188 @@
+"""Making a batch of identities, or continuing one that was cut short."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, closing, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+from rmfab.errors import InputError, UsageError
+from rmfab.identity.ca import CertificateAuthority
+from rmfab.identity.make_identities import Recipe, check_mqtt_host, chunk_size
+from rmfab.identity.policy import policy
+from rmfab.identity.values import ValuesFile, check_not_needed, open_values
+from rmfab.ledger.batches import BatchOrder
+from rmfab.ledger.events import timestamp
+from rmfab.ledger.make_batch import make_batch
+from rmfab.ledger.records import Batch
+from rmfab.ledger.store import Ledger
+from rmfab.nvs.csv_dialect import Complaints
+from rmfab.operations.advance import Advance
+from rmfab.operations.passphrases import CA_ENVIRONMENT, Passphrases
+from rmfab.operations.terminal import Terminal, counted
+from rmfab.product.vocabulary import Credentials
+from rmfab.workspace.create import batch_prefix, fingerprint
+from rmfab.workspace.workspace import Workspace
+
+MAX_COUNT = 2_000_000
+_ROWS_AT_ONCE = 500
+
+
+@dataclass(frozen=True)
+class GenerateRequest:
+    """*count* identities, or those of the CSV *values*; of the *batch* of this name, or of a new one.
+
+    *jobs*: how many processes make them; one per core if it is None. Raises UsageError without *count* and
+    *values*.
+    """
+
+    count: int | None = None
+    batch: str | None = None
+    values: Path | None = None
+    jobs: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.count is None and self.values is None:
+            raise UsageError("how many? --count N, or --values FILE")
+        if self.count is not None and not 1 <= self.count <= MAX_COUNT:
+            raise UsageError(f"a batch has 1 to {MAX_COUNT} identities")
+
+
+def generate(workspace: Workspace, request: GenerateRequest, terminal: Terminal) -> Iterator[Advance | Batch]:
+    """Makes the batch that *request* asks for; yields how far it is, and last the batch.
+
+    Raises InputError for input that cannot be, LedgerError where the ledger cannot be written, StationError where a
+    worker dies; what stands by then stays, and the same request goes on.
+    """
+    values = _values(workspace, request)
+    count = values.count if values is not None else request.count or 0
+    with _authority(workspace, terminal) as authority:
+        if workspace.make_ledger():
+            terminal.say(f"a new ledger: {workspace.ledger_path}")
+        order = _order(workspace, count, request.batch, values, authority)
+        batch = workspace.ledger.begin_batch(order, timestamp(workspace.now()))
+        if batch.closed:
+            terminal.say(f"batch {batch.name}: its {batch.size} identities were made before")
+        else:
+            yield from _make(workspace, batch, values, authority, request.jobs or os.cpu_count() or 1)
+            terminal.say(f"batch {batch.name}: {counted(batch.size, 'identity', 'identities')} made")
+    yield batch
+
+
+def _values(workspace: Workspace, request: GenerateRequest) -> ValuesFile | None:
+    """The opened values file. Raises InputError where it does not fit the product, the count, or other batches."""
+    if request.values is None:
+        check_not_needed(workspace.product)
+        return None
+    values = open_values(request.values, workspace.product)
+    if request.count is not None and request.count != values.count:
+        raise InputError(f"--count {request.count}, but the file has {values.count} rows", where=str(request.values))
+    if workspace.has_ledger:
+        _refuse_taken(workspace.ledger, values, request.batch)
+    return values
+
+
+def _make(
+    workspace: Workspace, batch: Batch, values: ValuesFile | None, authority: CertificateAuthority | None, jobs: int
+) -> Iterator[Advance]:
+    recipe = Recipe.of(
+        workspace.product,
+        ledger=workspace.ledger.id,
+        batch=batch.name,
+        first_number=batch.first_n,
+        ca=authority,
+        unique_key=workspace.unique_key,
+        recipients=sorted(set(workspace.product.recipients.values())),
+        now=workspace.now(),
+    )
+    made = make_batch(
+        workspace.ledger, batch, recipe, values=values, jobs=jobs, station=workspace.station.name, now=workspace.now
+    )
+    with closing(made):
+        for standing in made:
+            yield Advance(standing, batch.size)
+
+
+def _order(
+    workspace: Workspace,
+    count: int,
+    name: str | None,
+    values: ValuesFile | None,
+    authority: CertificateAuthority | None,
+) -> BatchOrder:
+    """What the ledger is asked for: identities of this product, CA and values file, and of no other."""
+    product = workspace.product
+    extra = {"ca": hashlib.sha256(authority.certificate_der).hexdigest()} if authority else {}
+    if values is not None:
+        extra["values"] = values.sha256
+    counted = values is None or not values.serials
+    if counted:
+        extra["serials"] = str(product.serial)
+    return BatchOrder(
+        name=name,
+        prefix=batch_prefix(product.name),
+        product=product.name,
+        size=count,
+        policy=policy(product) | extra,
+        unique_key=fingerprint(workspace.unique_key),
+        serial_of=product.serial.serial if counted else None,
+        chunk_size=chunk_size(product.identity),
+    )
+
+
+def _authority(workspace: Workspace, terminal: Terminal) -> AbstractContextManager[CertificateAuthority | None]:
+    """The CA, closed at the end; None where devices claim their certificates.
+
+    Raises InputError where identities would be opened or reached by nobody.
+    """
+    if not workspace.product.recipients:
+        raise InputError(
+            "nobody could open the identities",
+            where="product.toml: [recipients]",
+            hint="`rmfab station key` prints one",
+        )
+    if workspace.product.identity.credentials is Credentials.CLAIM:
+        return nullcontext()
+    check_mqtt_host(workspace.product.identity)
+    passphrases = Passphrases(terminal, CA_ENVIRONMENT)
+    return closing(CertificateAuthority.load(workspace.ca_folder, passphrases.ask, workspace.now()))
+
+
+def _refuse_taken(ledger: Ledger, values: ValuesFile, name: str | None) -> None:
+    """Raises ComplaintsError for serials and node ids of *values* that another batch has, each with its line."""
+    own = {
+        batch.name
+        for batch in ledger.batches()
+        if json.loads(batch.policy).get("values") == values.sha256
+        and (batch.name == name if name is not None else not batch.closed)
+    }
+    complaints = Complaints(values.path)
+    group: dict[tuple[str, str], int] = {}
+    for row in values.rows():
+        if row.serial is not None:
+            group["serial", row.serial] = row.line
+        if row.node_id is not None:
+            group["node_id", row.node_id] = row.line
+        if len(group) >= _ROWS_AT_ONCE:
+            _complain_of_taken(ledger, group, own, complaints)
+            group.clear()
+    _complain_of_taken(ledger, group, own, complaints)
+    complaints.settle()
+
+
+def _complain_of_taken(
+    ledger: Ledger, group: dict[tuple[str, str], int], own: set[str], complaints: Complaints
+) -> None:
+    """Complains of each value of *group* (column and value, to its line) that a batch not in *own* has."""
+    serials = [value for column, value in group if column == "serial"]
+    node_ids = [value for column, value in group if column == "node_id"]
+    lines = ((group[taken.column, taken.value], taken) for taken in ledger.find_taken(serials, node_ids))
+    for line, taken in sorted(lines, key=lambda found: found[0]):
+        if taken.batch in own:
+            continue
+        hint = f"a {taken.column} is given once; remove the line, or leave the column out"
+        complaints.add(line, f'{taken.column} "{taken.value}" is already in batch {taken.batch}', hint=hint)

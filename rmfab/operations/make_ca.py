@@ -1,0 +1,105 @@
+"""The CA that signs device certificates: made, imported, shown."""
+
+from __future__ import annotations
+
+import os
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+
+from rmfab.files import read_input
+from rmfab.identity.ca import (
+    CaKeyKind,
+    CertificateAuthority,
+    key_description,
+    load_workspace_certificate,
+    path_length,
+    refuse_existing,
+    token_uri,
+)
+from rmfab.operations.passphrases import CA_ENVIRONMENT, Passphrases
+from rmfab.operations.terminal import Terminal
+from rmfab.secret import Secret
+from rmfab.signing.keyfile import is_encrypted
+from rmfab.signing.signer import key_uri
+from rmfab.signing.token import TokenKey
+from rmfab.workspace.workspace import Workspace
+
+_LONGEST_PRODUCT = 54
+"""Characters of a product's name that fit into a common name (64, RFC 5280 ub-common-name) before " Device CA"."""
+
+
+@dataclass(frozen=True)
+class CaRequest:
+    """A new CA: its common *name* (None: the product's), its *kind* of key, encrypted unless *bare*."""
+
+    name: str | None
+    kind: CaKeyKind
+    bare: bool = False
+
+
+def create_ca(workspace: Workspace, request: CaRequest, terminal: Terminal) -> str:
+    """Makes the CA of *workspace*; returns its name. Raises InputError where there is one already."""
+    refuse_existing(workspace.ca_folder)
+    name = request.name if request.name is not None else f"{workspace.product.name[:_LONGEST_PRODUCT]} Device CA"
+    passphrases = Passphrases(terminal, CA_ENVIRONMENT)
+    secret = None if request.bare else passphrases.ask_new(str(workspace.ca_folder / "ca.key"))
+    authority = CertificateAuthority.create(name, request.kind, workspace.now())
+    authority.save(workspace.ca_folder, secret)
+    return authority.name
+
+
+def import_ca(workspace: Workspace, certificate: Path, key: str, terminal: Terminal, *, bare: bool = False) -> str:
+    """Takes over a CA from its *certificate* and its private *key*, a path or URI; returns its name.
+
+    An encrypted key stays encrypted under its own passphrase, one in a token stays there; a bare one is encrypted
+    unless *bare*.
+    """
+    refuse_existing(workspace.ca_folder)
+    passphrases = Passphrases(terminal, CA_ENVIRONMENT)
+    used: list[Secret[str]] = []
+
+    def remember(subject: str) -> Secret[str]:
+        used.append(passphrases.ask(subject))
+        return used[-1]
+
+    uri = key_uri(key) if key_uri(key).startswith(("file:", "env:", "pkcs11:")) else f"file:{key}"
+    read = CertificateAuthority.read(certificate, uri, remember, workspace.now(), os.environ)
+    with closing(read) as authority:
+        plain = bare or isinstance(authority.key, TokenKey)
+        if not used and not plain:
+            used.append(passphrases.ask_new(str(workspace.ca_folder / "ca.key")))
+        authority.save(workspace.ca_folder, None if plain else used[-1])
+        return authority.name
+
+
+def ca_facts(workspace: Workspace) -> dict[str, Any]:
+    """What the CA's certificate says, and how its key is kept; asks for no passphrase."""
+    facts = _facts(load_workspace_certificate(workspace.ca_folder))
+    facts["certificate"] = str(workspace.ca_folder / "ca.crt")
+    return facts | _key_facts(workspace.ca_folder / "ca.key")
+
+
+def _facts(certificate: x509.Certificate) -> dict[str, Any]:
+    return {
+        "subject": certificate.subject.rfc4514_string(),
+        "issuer": certificate.issuer.rfc4514_string(),
+        "serial_number": f"{certificate.serial_number:x}",
+        "key": key_description(certificate),
+        "path_length": path_length(certificate),
+        "not_before": certificate.not_valid_before_utc.isoformat(),
+        "not_after": certificate.not_valid_after_utc.isoformat(),
+        "sha256": certificate.fingerprint(hashes.SHA256()).hex(),
+    }
+
+
+def _key_facts(key: Path) -> dict[str, Any]:
+    """Whether the key file asks for a passphrase, or in which token the key lies."""
+    if not key.exists():
+        return {"key_encrypted": None}
+    uri = token_uri(key)
+    return {"key_in_token": uri} if uri else {"key_encrypted": is_encrypted(read_input(key, "CA key"))}

@@ -1,0 +1,170 @@
+"""Labels of units: on a sheet, as pictures, or as codes for a terminal; each is an event in the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum, unique
+from pathlib import Path
+from typing import Any
+
+from rmfab.errors import InputError, UsageError
+from rmfab.files import make_folder, write_file
+from rmfab.label.layout import Label
+from rmfab.label.make_sheet import make_sheet
+from rmfab.label.picture import make_png, make_svg
+from rmfab.label.sheets import Sheet, sheet
+from rmfab.label.warnings import LabelWarning
+from rmfab.ledger.events import timestamp
+from rmfab.ledger.records import LedgerIdentity
+from rmfab.ledger.states import State
+from rmfab.operations.terminal import Terminal, counted
+from rmfab.report.labels import label_of
+from rmfab.workspace.workspace import Workspace
+
+_MOST_ON_TERMINAL = 8
+
+
+@unique
+class LabelForm(StrEnum):
+    """What labels are made as."""
+
+    PDF = "pdf"
+    PNG = "png"
+    SVG = "svg"
+    TERMINAL = "terminal"
+
+
+@dataclass(frozen=True)
+class LabelRequest:
+    """Labels of *units* (batches and serials), in *form*, as the file or folder *output*; None for the terminal.
+
+    *sheet*: its name, or None for the product's; *start_at*: the first free label of the sheet, from 1. Raises
+    UsageError where *form* and *output* do not go together.
+    """
+
+    units: tuple[str, ...]
+    form: LabelForm
+    output: Path | None = None
+    sheet: str | None = None
+    start_at: int = 1
+    cut_marks: bool = False
+    force: bool = False
+
+    def __post_init__(self) -> None:
+        if (self.output is None) != (self.form is LabelForm.TERMINAL):
+            raise UsageError("where to? -o FILE, or --format terminal without -o")
+
+    @property
+    def file(self) -> Path:
+        """The file or folder. Raises UsageError for the terminal's form, which has none."""
+        if self.output is None:
+            raise UsageError("labels on a terminal go to no file")
+        return self.output
+
+
+def print_labels(workspace: Workspace, request: LabelRequest, terminal: Terminal) -> tuple[Label, ...]:
+    """Makes the labels and notes them in the ledger; returns them in their order.
+
+    Every code of a file is read back and compared before it is written. Raises IntegrityError where one does not read
+    back, InputError for a unit that gets no label.
+    """
+    paper = _paper(workspace, request)
+    bound = _named_units(workspace, request.units, terminal)
+    labels = tuple(label_of(workspace.open_identity(one), workspace.product) for one in bound)
+    match request.form:
+        case LabelForm.TERMINAL:
+            _check_few(labels)
+        case LabelForm.PDF:
+            _write_sheet(workspace, request, labels, paper, terminal)
+        case _:
+            _write_pictures(workspace, request, labels, paper, terminal)
+    details: dict[str, Any] = {"form": request.form.value}
+    if request.form is LabelForm.PDF:
+        details["sheet"] = paper.name
+    serials = [one.serial for one in bound]
+    workspace.ledger.labelled(serials, station=workspace.station.name, ts=timestamp(workspace.now()), details=details)
+    if request.output is not None:
+        terminal.say(f"{counted(len(labels), 'label')} in {request.output}, every code read back; they show the PoP")
+    return labels
+
+
+def _paper(workspace: Workspace, request: LabelRequest) -> Sheet:
+    try:
+        return sheet(request.sheet or workspace.product.label.sheet)
+    except InputError as error:
+        place = "--sheet" if request.sheet else "product.toml: [label] sheet"
+        raise InputError(error.what, where=place, hint=error.hint, cause=error.cause) from None
+
+
+def _named_units(workspace: Workspace, units: Sequence[str], terminal: Terminal) -> list[LedgerIdentity]:
+    """The live identities that *units* name, each once, in their order. Raises InputError."""
+    names = {batch.name for batch in workspace.ledger.batches()}
+    chosen: dict[str, LedgerIdentity] = {}
+    for unit in units:
+        found = _of_batch(workspace, unit, terminal) if unit in names else [_of_serial(workspace, unit)]
+        chosen.update((one.serial, one) for one in found)
+    if not chosen:
+        raise InputError("no live identity is named", where=" ".join(units))
+    return list(chosen.values())
+
+
+def _of_batch(workspace: Workspace, batch: str, terminal: Terminal) -> list[LedgerIdentity]:
+    """The units of *batch* that get a label; says how many get none, and how many get one before they were proven."""
+    found = [one for one in workspace.ledger.identities(batch) if one.state not in (State.VOID, State.FAILED)]
+    (counts,) = workspace.ledger.counts(batch)
+    if failed := counts.states.get(State.FAILED, 0):
+        terminal.warn(f"{counted(failed, 'unit')} of {batch} failed and get no label")
+    early = sum(one.state is not State.VERIFIED for one in found)
+    if early:
+        terminal.say(f"{early} of these {len(found)} labels are for units that are not verified yet")
+    return found
+
+
+def _of_serial(workspace: Workspace, serial: str) -> LedgerIdentity:
+    identity = workspace.ledger.identity_by_serial(serial)
+    if identity is None:
+        raise InputError(f'"{serial}" is neither a batch nor a serial', hint="`rmfab status` lists the batches")
+    if identity.state is State.VOID:
+        raise InputError("this identity is void", where=serial, hint="a void unit gets no label")
+    if identity.state is State.FAILED:
+        raise InputError(
+            "this unit failed", where=serial, hint="`rmfab run` it again until it passes, or void it", cause="failed"
+        )
+    return identity
+
+
+def _check_few(labels: Sequence[Label]) -> None:
+    if len(labels) > _MOST_ON_TERMINAL:
+        raise InputError(f"{len(labels)} codes are too many for a terminal", hint="-o labels.pdf")
+
+
+def _write_sheet(
+    workspace: Workspace, request: LabelRequest, labels: Sequence[Label], paper: Sheet, terminal: Terminal
+) -> None:
+    target, dpi = request.file, workspace.product.label.dpi
+    finished = make_sheet(labels, paper, dpi, request.start_at, cut_marks=request.cut_marks)
+    _warn_of(finished.warnings, terminal)
+    write_file(target, finished.pdf, secret=True, force=request.force)
+
+
+def _write_pictures(
+    workspace: Workspace, request: LabelRequest, labels: Sequence[Label], paper: Sheet, terminal: Terminal
+) -> None:
+    output, form, dpi = request.file, request.form, workspace.product.label.dpi
+    one_file = output.suffix.lower() == f".{form}"
+    if one_file and len(labels) > 1:
+        raise InputError(f"{len(labels)} labels do not go into one .{form}", hint=f"-o FOLDER --format {form}")
+    if not one_file:
+        make_folder(output, secret=True)
+    for label in labels:
+        png = form is LabelForm.PNG
+        picture = make_png(label, *paper.label, dpi) if png else make_svg(label, *paper.label)
+        _warn_of(picture.warnings, terminal)
+        target = output if one_file else output / f"{label.serial}.{form}"
+        write_file(target, picture.data, secret=True, force=request.force)
+
+
+def _warn_of(warnings: Sequence[LabelWarning], terminal: Terminal) -> None:
+    for warning in warnings:
+        terminal.warn(warning.what, warning.hint)

@@ -1,0 +1,219 @@
+"""The line: steps on slots, from the first check to the worst verdict.
+
+run = run_line(workspace, LineRequest(ports=("/dev/ttyUSB0",), release=Path("lamp-1.4.0.rmfab")))
+for event in run.events():          # raises at the end what did not go well
+    print(event)
+print(run.summary)
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rmfab.errors import InputError, IntegrityError, RmfabError, StationError, UnitsFailed
+from rmfab.ledger.events import Outcome
+from rmfab.line.events import LineEvent, Step, Summary, UnitEnded
+from rmfab.line.floor import Floor
+from rmfab.line.job import FLASH_STEPS, RESET_STEPS, RUN_STEPS, VERIFY_STEPS, Job, PreparedRelease
+from rmfab.line.radio.air import Air
+from rmfab.line.radio.factory_network import FactoryNetwork, load_network
+from rmfab.line.station import Slot, slots_for
+from rmfab.operations.accept_release import AcceptRequest, judge_again, judge_for_line, record_acceptance
+from rmfab.operations.terminal import Terminal, Unattended
+from rmfab.workspace.workspace import Workspace
+
+__all__ = ["FLASH_STEPS", "RESET_STEPS", "RUN_STEPS", "VERIFY_STEPS", "LineRequest", "LineRun", "run_line"]
+
+
+@dataclass(frozen=True)
+class LineRequest:
+    """What the line is asked for.
+
+    *ports*: ports or slot names, all of station.toml if there are none; *unit_urls*: where their running units answer
+    provisioning, one for each. *baud* overrides the slots' own. *slots* names them as values instead of by *ports*.
+    *release*: a bundle or build folder, None for the product's. *batch* and *serial* narrow what is claimed.
+    *loop* goes on with board after board. *console_reset*: the factory reset is the firmware's own.
+    """
+
+    steps: tuple[Step, ...] = RUN_STEPS
+    ports: tuple[str, ...] = ()
+    unit_urls: tuple[str, ...] = ()
+    baud: int | None = None
+    slots: tuple[Slot, ...] = ()
+    release: Path | None = None
+    batch: str | None = None
+    serial: str | None = None
+    loop: bool = False
+    console_reset: bool = False
+    allow_unknown: bool = False
+    allow_downgrade: bool = False
+
+    @property
+    def acceptance(self) -> AcceptRequest:
+        """The release that is asked for."""
+        return AcceptRequest(self.release, self.allow_unknown, self.allow_downgrade)
+
+
+@dataclass
+class LineRun:
+    """A line that is about to run on *slots*. *ended* and *summary* grow as `events` is read."""
+
+    floor: Floor
+    slots: tuple[Slot, ...]
+    summary: Summary = field(default_factory=Summary)
+    ended: list[UnitEnded] = field(default_factory=list)
+
+    def stop(self) -> None:
+        """Aborts every unit at the next place where its step waits."""
+        self.floor.stop()
+
+    def events(self) -> Iterator[LineEvent]:
+        """Everything that happens, as it happens.
+
+        Raises, once every slot has ended, what the exit code is made of: IntegrityError, a bug, KeyboardInterrupt after
+        `stop`, UnitsFailed, StationError or InputError, in this order.
+        """
+        bug: Exception | None = None
+        try:
+            for event in self.floor.happenings():
+                if isinstance(event, UnitEnded):
+                    self.summary.count(event)
+                    self.ended.append(event)
+                yield event
+        except Exception as error:  # noqa: BLE001 - weighed against what the units say, and raised there
+            bug = error
+        self._raise_worst(bug)
+
+    def _raise_worst(self, bug: Exception | None) -> None:
+        errors = [error for error in (self.floor.stopped_by, *(unit.error for unit in self.ended)) if error is not None]
+        integrity = _first(errors, IntegrityError)
+        if integrity is not None:
+            raise integrity
+        if bug is not None:
+            raise bug
+        if self.floor.stopped:
+            raise KeyboardInterrupt
+        self._raise_failed()
+        for kind in (StationError, InputError):
+            chosen = _first(errors, kind)
+            if chosen is not None:
+                raise chosen
+        undecided = self.summary.errors + self.summary.aborted
+        if undecided:
+            raise StationError(f"{undecided} of {len(self.ended)} units did not get to a verdict")
+
+    def _raise_failed(self) -> None:
+        if not self.summary.failed:
+            return
+        named = next((unit.serial or unit.mac for unit in self.ended if unit.outcome is Outcome.FAIL), None)
+        tail = f"; see `rmfab trace {named}`" if named else ""
+        raise UnitsFailed(f"{self.summary.failed} of {len(self.ended)} units failed{tail}")
+
+
+def run_line(workspace: Workspace, request: LineRequest, terminal: Terminal | None = None) -> LineRun:
+    """The line that *request* asks for, checked and ready; reading its events runs it.
+
+    No board is touched before the release is accepted. Raises InputError for slots, batches or a release that cannot
+    be, IntegrityError where the release is not trusted.
+    """
+    terminal = terminal or Unattended()
+    slots = request.slots or slots_for(request.ports, workspace.station, request.baud, request.unit_urls)
+    if request.serial is not None and len(slots) != 1:
+        raise InputError("--serial names one unit, so that it goes with one port", where=request.serial)
+    steps = _steps(workspace, request)
+    firmware = None
+    if _has_release(workspace, request):
+        firmware = PreparedRelease.prepare(judge_for_line(workspace, request.acceptance, terminal))
+    _check_batches(workspace, request.batch, claims=Step.CLAIM in steps)
+    air = _air(workspace, steps, terminal)
+    if firmware is not None and Step.FLASH in steps:
+        record_acceptance(workspace, firmware.accepted, request.acceptance, terminal)
+    return LineRun(Floor(_job(workspace, request, steps, firmware, air), slots, loop=request.loop), slots)
+
+
+def _has_release(workspace: Workspace, request: LineRequest) -> bool:
+    """Whether the steps need a release, or one is named all the same."""
+    needed = {Step.FLASH, Step.RESET} & set(_steps(workspace, request))
+    return bool(needed) or request.release is not None or workspace.product.release.path is not None
+
+
+def _steps(workspace: Workspace, request: LineRequest) -> tuple[Step, ...]:
+    """The steps; a unit that has joined a network must not leave with it."""
+    joins = workspace.product.verify.join and Step.PROVISION in request.steps
+    return request.steps if not joins or Step.RESET in request.steps else (*request.steps, Step.RESET)
+
+
+def _job(
+    workspace: Workspace, request: LineRequest, steps: tuple[Step, ...], firmware: PreparedRelease | None, air: Air
+) -> Job:
+    def vouched() -> None:
+        if firmware is not None:
+            judge_again(workspace, firmware.accepted, allow_unknown=request.allow_unknown)
+
+    return Job(
+        product=workspace.product,
+        firmware=firmware,
+        ledger=workspace.ledger,
+        open_identity=workspace.open_identity,
+        station=workspace.station.name,
+        steps=steps,
+        logs=workspace.logs_folder,
+        now=workspace.now,
+        challenge=lambda: secrets.token_hex(16),
+        vouched=vouched,
+        air=air,
+        batch=request.batch,
+        serial=request.serial,
+        console_reset=request.console_reset,
+    )
+
+
+def _air(workspace: Workspace, steps: tuple[Step, ...], terminal: Terminal) -> Air:
+    """The station's radio, back in the network that an earlier run may have left; knows the network that units join.
+
+    Raises InputError where that is asked for and not to be had.
+    """
+    radio, verify = workspace.station.radio, workspace.product.verify
+    joins = verify.join and verify.provision and Step.PROVISION in steps
+    network = _factory_network(radio.network, terminal) if joins else None
+    air = Air(radio, workspace.root / ".wifi-to-go-back-to", network)
+    if (wrong := air.come_back()) is not None:
+        terminal.warn(f"this host is not back in its Wi-Fi network: {wrong}")
+    return air
+
+
+def _factory_network(path: Path | None, terminal: Terminal) -> FactoryNetwork:
+    """The network that units join, from the file that station.toml names, or the terminal. Never argv."""
+    if path is not None:
+        return load_network(path)
+    if not terminal.interactive:
+        raise InputError(
+            "[verify] join needs the factory network, and there is no terminal to ask on",
+            hint='network = "factory-wifi.toml" in station.toml ([provisioning]); the file holds ssid and passphrase',
+            cause="no-network",
+        )
+    ssid = terminal.ask("SSID of the factory network")
+    return FactoryNetwork(ssid, terminal.passphrase("Its passphrase (none: leave empty)", optional=True))
+
+
+def _check_batches(workspace: Workspace, batch: str | None, *, claims: bool) -> None:
+    """Raises where an identity that could be claimed cannot be used here: InputError for another product.toml, and
+    StationError for a station that was not admitted to it."""
+    ledger = workspace.ledger
+    if batch is not None:
+        names = [batch]
+    elif claims:
+        closed = [one.name for one in ledger.batches() if one.closed and one.product == workspace.product.name]
+        names = [name for name in closed if ledger.free(workspace.product.name, name)]
+    else:
+        names = []
+    for name in names:
+        workspace.check_policy(name)
+        workspace.check_key(name)
+
+
+def _first(errors: list[RmfabError], kind: type[RmfabError]) -> RmfabError | None:
+    return next((error for error in errors if isinstance(error, kind)), None)

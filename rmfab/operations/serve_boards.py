@@ -1,0 +1,77 @@
+"""Virtual boards on a bench: checked orders for boards, served until they are interrupted."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from rmfab.errors import UsageError
+from rmfab.product.vocabulary import Chip
+from rmfab.virtual.chip.models import MODELS
+from rmfab.virtual.faults import BoardFault, FaultCall
+from rmfab.virtual.spec import BoardSpec, PortKind, Strap
+
+
+@dataclass(frozen=True)
+class BoardsRequest:
+    """*count* boards of *chip*, reached over *port_kind*.
+
+    *mac*: of the first board, the others count on from it; *paced*: None for as fast as can be, 0 for a real pace, else
+    the highest baud; *flash_size* in bytes; *secure_boot*: SHA-256 of up to three keys in hex. Raises UsageError.
+    """
+
+    chip: Chip = Chip.ESP32C3
+    count: int = 1
+    port_kind: PortKind = PortKind.RFC2217
+    strap: Strap | None = None
+    paced: int | None = None
+    faults: tuple[FaultCall, ...] = ()
+    mac: str | None = None
+    flash_size: int = 4 << 20
+    secure_boot: tuple[str, ...] = ()
+    kill_pid: int | None = None
+
+    def __post_init__(self) -> None:
+        if any(call.fault is BoardFault.KILL_AT for call in self.faults) and self.kill_pid is None:
+            raise UsageError("the fault kill-at needs --kill-pid")
+        if self.mac is not None:
+            _first_mac(self.mac)
+        room = MODELS[self.chip].secure_boot_keys
+        if len(self.secure_boot) > room:
+            raise UsageError(f"an {self.chip.value} has no room for more than {room}", where="--secure-boot")
+        for text in self.secure_boot:
+            if not re.fullmatch(r"[0-9a-fA-F]{64}", text):
+                what = f'"{text}" is no key digest: 64 hex digits, as `rmfab release show --json` prints them'
+                raise UsageError(what, where="--secure-boot")
+
+    def specs(self) -> list[BoardSpec]:
+        """The boards."""
+        return [
+            BoardSpec(
+                chip=self.chip,
+                index=index,
+                mac=None if self.mac is None else _counted(_first_mac(self.mac), index),
+                flash_size=self.flash_size,
+                link=self.port_kind,
+                strap=self.strap,
+                paced=self.paced,
+                faults=self.faults,
+                kill_pid=self.kill_pid,
+                secure_boot_digests=tuple(map(str.lower, self.secure_boot)),
+            )
+            for index in range(self.count)
+        ]
+
+
+def _first_mac(text: str) -> bytes:
+    try:
+        first = bytes.fromhex(text.replace(":", "").replace("-", ""))
+    except ValueError:
+        first = b""
+    if len(first) != 6 or first[0] & 1:
+        raise UsageError(f'"{text}" is no MAC of a board, such as 24:0a:c4:00:00:01', where="--mac")
+    return first
+
+
+def _counted(first: bytes, index: int) -> bytes:
+    return ((int.from_bytes(first, "big") + index) & (1 << 48) - 1).to_bytes(6, "big")

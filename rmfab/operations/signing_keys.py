@@ -1,0 +1,31 @@
+"""Signing keys as operations take them: by path or URI, with their passphrase from a file or the terminal."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from rmfab.operations.passphrases import KEY_ENVIRONMENT, Passphrases
+from rmfab.operations.terminal import Terminal
+from rmfab.signing.signer import Signer, key_uri, open_signer
+
+
+@dataclass(frozen=True)
+class KeyChoice:
+    """The keys that *uris* name, each a path or a URI, and the file that holds their passphrase or PIN."""
+
+    uris: tuple[str, ...] = ()
+    passphrase_file: Path | None = None
+
+
+@contextmanager
+def opened_keys(choice: KeyChoice, terminal: Terminal) -> Iterator[list[Signer]]:
+    """The keys of *choice*, in order; tokens are let go of at the end. Raises InputError, StationError."""
+    passphrases = Passphrases(terminal, KEY_ENVIRONMENT, choice.passphrase_file)
+    with ExitStack() as stack:
+        yield [
+            stack.enter_context(closing(open_signer(key_uri(uri), passphrases.ask, os.environ))) for uri in choice.uris
+        ]
