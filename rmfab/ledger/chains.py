@@ -84,7 +84,7 @@ def stored(row: Row[Any]) -> StoredEvent:
             hint="`rmfab ledger check` says what else does not hold",
             cause="chain",
         ) from error
-    return StoredEvent(columns["id"], columns["station"], columns["seq"], event, columns["prev_hash"], columns["hash"])
+    return StoredEvent(columns["id"], columns["station"], columns["seq"], event)
 
 
 def _event(values: dict[str, Any]) -> Event:

@@ -110,8 +110,6 @@ class StoredEvent:
     station: str
     seq: int
     event: Event
-    prev_hash: str
-    hash: str
 
 
 def _storable(text: str) -> str:

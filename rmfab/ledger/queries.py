@@ -191,7 +191,7 @@ def page(connection: Connection, batch: Batch, after: int) -> Sequence[LedgerIde
 def chunks(connection: Connection, batch: Batch | None, after: int) -> Sequence[Chunk]:
     """Up to `PAGE` chunks of *batch*, or of all batches, with an id above *after*, in order of id."""
     table = schema.chunk
-    query = select(table, schema.batch.c.name.label("batch_name")).join(schema.batch).where(table.c.id > after)
+    query = select(table).where(table.c.id > after)
     if batch is not None:
         query = query.where(table.c.batch_id == batch.id)
     return [_chunk_value(row) for row in connection.execute(query.order_by(table.c.id).limit(PAGE))]
@@ -199,15 +199,14 @@ def chunks(connection: Connection, batch: Batch | None, after: int) -> Sequence[
 
 def chunk(connection: Connection, chunk_id: int) -> Chunk:
     """The chunk with this id. Raises KeyError."""
-    query = select(schema.chunk, schema.batch.c.name.label("batch_name")).join(schema.batch)
-    row = connection.execute(query.where(schema.chunk.c.id == chunk_id)).one_or_none()
+    row = connection.execute(select(schema.chunk).where(schema.chunk.c.id == chunk_id)).one_or_none()
     if row is None:
         raise KeyError(chunk_id)
     return _chunk_value(row)
 
 
 def _chunk_value(row: Row[Any]) -> Chunk:
-    return Chunk(row.id, row.batch_name, row.number, row.first, row.size, row.wrapped_key, row.digest)
+    return Chunk(row.id, row.number, row.first, row.size, row.wrapped_key, row.digest)
 
 
 def _as_mac(term: str) -> str | None:

@@ -40,7 +40,6 @@ class Chunk:
     """Identities that were written together: *count* from position *first*, sealed under one data key."""
 
     id: int
-    batch: str
     number: int
     first: int
     count: int
