@@ -7,27 +7,21 @@ where the events themselves cannot be trusted.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, bindparam, func, select, text, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, bindparam, func, select, update
 
 from rmfab.errors import IntegrityError, RmfabError
-from rmfab.ledger import schema
 from rmfab.ledger.batches import batch_digest, keys_digest, missing
-from rmfab.ledger.events import Event, EventKind, chain_hash, genesis, stored
-from rmfab.ledger.records import (
-    PAGE,
-    Batch,
-    Chunk,
-    batches,
-    chunk_digest,
-    chunks,
-    standing_columns,
-    standing_value,
-)
-from rmfab.ledger.states import Standing, project
+from rmfab.ledger.chains import chain_hash, genesis, stored
+from rmfab.ledger.events import Event, EventKind
+from rmfab.ledger.queries import PAGE, batches, chunks, standing_columns, standing_value
+from rmfab.ledger.records import Batch, Chunk, chunk_digest
+from rmfab.ledger.sql import schema
+from rmfab.ledger.sql.database import Damage
+from rmfab.ledger.standing import Standing, project
 
 
 @dataclass(frozen=True)
@@ -39,9 +33,10 @@ class AuditFinding:
     what: str
 
 
-def check(connection: Connection, ledger_id: str) -> Iterator[AuditFinding]:
-    """All that does not hold, in flat memory; nothing for a sound ledger."""
-    yield from _database(connection)
+def check(connection: Connection, ledger_id: str, damage: Iterable[Damage]) -> Iterator[AuditFinding]:
+    """All that does not hold, in flat memory; nothing for a sound ledger. *damage* is what the database found."""
+    for fault in damage:
+        yield AuditFinding("database", fault.where, fault.what)
     yield from _chains(connection, ledger_id)
     for batch in batches(connection):
         yield from _batch(connection, batch)
@@ -73,17 +68,6 @@ def rebuild(connection: Connection, ledger_id: str) -> int:
         rows = [standing_columns(right) | {"of_id": row.id} for row, right in wrong]
         connection.execute(update(table).where(table.c.id == bindparam("of_id")), rows)
     return changed
-
-
-def _database(connection: Connection) -> Iterator[AuditFinding]:
-    """What SQLite itself finds: damaged pages, broken indexes, dangling references."""
-    if connection.dialect.name != "sqlite":
-        return
-    for (line,) in connection.execute(text("PRAGMA integrity_check")):
-        if line != "ok":
-            yield AuditFinding("database", "SQLite", line)
-    for row in connection.execute(text("PRAGMA foreign_key_check")):
-        yield AuditFinding("database", f"table {row[0]}, row {row[1]}", f"refers to nothing in table {row[2]}")
 
 
 def _chains(connection: Connection, ledger_id: str) -> Iterator[AuditFinding]:

@@ -18,17 +18,11 @@ from sqlalchemy import Connection, insert, select, update
 from rmfab.errors import InputError, IntegrityError
 from rmfab.files import is_safe_name
 from rmfab.identity.sealed_record import SealedRecord
-from rmfab.ledger import schema
-from rmfab.ledger.events import Event, EventKind, append, canonical, refuse_other_times
-from rmfab.ledger.records import (
-    PAGE,
-    Batch,
-    ChunkPlan,
-    batch_named,
-    batch_value,
-    chunk_digest,
-    record_columns,
-)
+from rmfab.ledger.chains import append, canonical
+from rmfab.ledger.events import Event, EventKind, refuse_other_times
+from rmfab.ledger.queries import PAGE, batch_named, batch_value, record_columns
+from rmfab.ledger.records import Batch, ChunkPlan, chunk_digest
+from rmfab.ledger.sql import schema
 from rmfab.ledger.states import State
 
 

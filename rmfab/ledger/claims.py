@@ -17,10 +17,9 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, update
 
 from rmfab.errors import BatchUsedUp, CloneError, InputError, IntegrityError
-from rmfab.ledger import schema
-from rmfab.ledger.events import Event, EventKind, append, normal_mac
-from rmfab.ledger.records import (
-    LedgerIdentity,
+from rmfab.ledger.chains import append
+from rmfab.ledger.events import Event, EventKind, normal_mac
+from rmfab.ledger.queries import (
     by_mac,
     by_node_id,
     by_serial,
@@ -30,7 +29,10 @@ from rmfab.ledger.records import (
     one,
     standing_columns,
 )
-from rmfab.ledger.states import State, project
+from rmfab.ledger.records import LedgerIdentity
+from rmfab.ledger.sql import schema
+from rmfab.ledger.standing import project
+from rmfab.ledger.states import State
 
 
 @dataclass(frozen=True)

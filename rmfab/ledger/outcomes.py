@@ -13,11 +13,14 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, select, update
 
 from rmfab.errors import InputError
-from rmfab.ledger import schema
 from rmfab.ledger.batches import keys_digest
-from rmfab.ledger.events import Event, EventKind, append
-from rmfab.ledger.records import PAGE, LedgerIdentity, batch_value, by_serial, find, standing_columns, standing_value
-from rmfab.ledger.states import Standing, State, project
+from rmfab.ledger.chains import append
+from rmfab.ledger.events import Event, EventKind
+from rmfab.ledger.queries import PAGE, batch_value, by_serial, find, standing_columns, standing_value
+from rmfab.ledger.records import LedgerIdentity
+from rmfab.ledger.sql import schema
+from rmfab.ledger.standing import Standing, project
+from rmfab.ledger.states import State
 
 _RECORDED = (EventKind.STEP, EventKind.UNIT)
 

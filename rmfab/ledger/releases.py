@@ -13,9 +13,11 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, func, select
 
 from rmfab.errors import InputError
-from rmfab.ledger import schema
-from rmfab.ledger.events import Event, EventKind, StoredEvent, append, stored
-from rmfab.ledger.records import PAGE, LedgerIdentity, identities_query, identity_value
+from rmfab.ledger.chains import append, stored
+from rmfab.ledger.events import Event, EventKind, StoredEvent
+from rmfab.ledger.queries import PAGE, identities_query, identity_value
+from rmfab.ledger.records import LedgerIdentity
+from rmfab.ledger.sql import schema
 
 _HEX = re.compile(r"[0-9a-f]{64}")
 

@@ -1,24 +1,15 @@
-"""Where a unit stands: its state, what may follow it, and how an event changes it.
+"""The state of a unit, and what may follow it.
 
     generated ─► claimed ─► flashed ─► verified
                     ▲  └───────┴──────────┴──► failed      any of them ──► void, for ever
                     └── every live state, by another claim of the same board
 
 A unit that failed after it was flashed may be verified again without a claim; one that failed before may not.
-
-Pure: the ledger keeps a `Standing` per identity while it writes, `check` and `rebuild` compute it from the events.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from enum import StrEnum, unique
-from typing import TYPE_CHECKING
-
-from rmfab.errors import InputError, IntegrityError
-
-if TYPE_CHECKING:
-    from rmfab.ledger.events import Event
 
 
 @unique
@@ -49,88 +40,3 @@ def allowed(before: State, after: State, *, flashed: bool = False) -> bool:
     A failed unit comes back through a claim, or, where it was flashed, through another verification.
     """
     return after in _FOLLOWS[before] or (flashed and (before, after) == (State.FAILED, State.VERIFIED))
-
-
-@dataclass(frozen=True)
-class Standing:
-    """What the events of one identity add up to.
-
-    *attempts* counts claims. *flashed_ts*, *verified_ts*, *cause* and *reason* (of the last FAIL or ERROR, or of the
-    void) tell what happened since the last claim; *labelled_ts* is the time of the last label.
-    """
-
-    state: State = State.GENERATED
-    mac: str | None = None
-    attempts: int = 0
-    claimed_ts: str | None = None
-    flashed_ts: str | None = None
-    verified_ts: str | None = None
-    void_ts: str | None = None
-    labelled_count: int = 0
-    labelled_ts: str | None = None
-    cause: str | None = None
-    reason: str | None = None
-
-    @property
-    def live(self) -> bool:
-        """Whether a board has this identity."""
-        return self.state not in (State.GENERATED, State.VOID)
-
-
-def project(standing: Standing, event: Event) -> Standing:
-    """The standing after *event*.
-
-    Raises InputError (cause `state`) where the event's state may not follow, IntegrityError (cause `mac-mismatch`)
-    where it would move a unit under another MAC.
-    """
-    standing = _noted(standing, event)
-    if event.state is None:
-        return standing
-    _judge(standing, event)
-    if event.state is State.CLAIMED:
-        return replace(
-            standing,
-            state=State.CLAIMED,
-            mac=event.mac,
-            attempts=standing.attempts + 1,
-            claimed_ts=event.ts,
-            flashed_ts=None,
-            verified_ts=None,
-            cause=None,
-            reason=None,
-        )
-    if event.state is State.FLASHED:
-        return replace(standing, state=State.FLASHED, flashed_ts=event.ts)
-    if event.state is State.VERIFIED:
-        return replace(standing, state=State.VERIFIED, verified_ts=event.ts, cause=None, reason=None)
-    if event.state is State.VOID:
-        return replace(standing, state=State.VOID, void_ts=event.ts, cause=event.cause, reason=event.reason)
-    return replace(standing, state=event.state)
-
-
-def _noted(standing: Standing, event: Event) -> Standing:
-    """The facts that stand beside the state: labels printed, and why the unit did not pass."""
-    if event.kind == "label":
-        return replace(standing, labelled_count=standing.labelled_count + 1, labelled_ts=event.ts)
-    if event.outcome is not None and event.outcome.value in ("FAIL", "ERROR"):
-        return replace(standing, cause=event.cause, reason=event.reason)
-    return standing
-
-
-def _judge(standing: Standing, event: Event) -> None:
-    state = event.state
-    if state is None:
-        return
-    if not allowed(standing.state, state, flashed=standing.flashed_ts is not None):
-        raise InputError(
-            f"a {standing.state} unit cannot become {state}",
-            where=event.serial,
-            hint=None if standing.state is State.VOID else "run it again: it is claimed anew and keeps its identity",
-            cause="state",
-        )
-    if state is State.CLAIMED and event.mac is None:
-        raise InputError("a claim needs the MAC of a board", where=event.serial, cause="state")
-    if event.mac is not None and standing.mac is not None and event.mac != standing.mac:
-        raise IntegrityError(
-            f"this unit is board {standing.mac}, not {event.mac}", where=event.serial, cause="mac-mismatch"
-        )

@@ -8,7 +8,13 @@ from rmfab.errors import IntegrityError
 from rmfab.ledger.events import Event, EventKind, Outcome
 from rmfab.ledger.states import State
 from rmfab.ledger.store import Ledger
-from tests.ledger.workshop import STATION, fresh, mac, now
+from tests.ledger.workshop import FILE, STATION, fresh, mac, now
+
+
+@pytest.fixture
+def file(tmp_path):
+    """The ledger's file."""
+    return tmp_path / FILE
 
 
 @pytest.fixture
@@ -35,9 +41,9 @@ VALUES (1, 1, 77, 'LMP-77', hex(randomblob(32)), hex(randomblob(32)), 'x', x'00'
 """
 
 
-def tamper(ledger, *statements):
+def tamper(file, *statements):
     """What somebody with a SQLite shell can do."""
-    with sqlite3.connect(ledger.path) as connection:
+    with sqlite3.connect(file) as connection:
         for statement in statements:
             connection.execute(statement)
     connection.close()
@@ -92,38 +98,38 @@ def test_a_sound_ledger_has_no_findings(ledger):
         ("UPDATE identity SET labelled_count = 0 WHERE serial = 'LMP-000001'", "standing"),
     ],
 )
-def test_every_edit_is_found(ledger, statement, kind):
+def test_every_edit_is_found(ledger, file, statement, kind):
     """Whatever is changed or deleted behind the ledger's back is found, and named for what it is."""
-    tamper(ledger, statement)
+    tamper(file, statement)
     assert kind in kinds(ledger)
 
 
-def test_a_renamed_batch_is_found(ledger):
+def test_a_renamed_batch_is_found(ledger, file):
     """A batch under another name is not the one whose events and digests are there."""
-    tamper(ledger, "UPDATE batch SET name = 'other'")
+    tamper(file, "UPDATE batch SET name = 'other'")
     assert "batch" in kinds(ledger)
 
 
-def test_a_chain_from_another_ledger_is_found(ledger):
+def test_a_chain_from_another_ledger_is_found(ledger, file):
     """Events do not fit under another ledger's id."""
-    tamper(ledger, "UPDATE meta SET value = 'feed' WHERE name = 'ledger_id'")
-    with Ledger.open(ledger.path, create=False) as other:
+    tamper(file, "UPDATE meta SET value = 'feed' WHERE name = 'ledger_id'")
+    with Ledger.open(file, create=False) as other:
         assert "chain" in kinds(other)
 
 
-def test_findings_say_where(ledger):
+def test_findings_say_where(ledger, file):
     """A finding names the station and event, or the serial, and what history says."""
-    tamper(ledger, "UPDATE identity SET state = 'verified' WHERE serial = 'LMP-000002'")
+    tamper(file, "UPDATE identity SET state = 'verified' WHERE serial = 'LMP-000002'")
     (finding,) = ledger.check()
     assert (finding.where, finding.what) == ("LMP-000002", "state is verified, history says failed")
     assert len(ledger.check(limit=0)) == 0
 
 
-def test_rebuild_makes_state_from_history(ledger):
+def test_rebuild_makes_state_from_history(ledger, file):
     """Whatever was done to current state, history gives it back exactly, also where MACs changed places."""
     before = list(ledger.identities("lamp-0001"))
     tamper(
-        ledger,
+        file,
         "UPDATE identity SET state = 'generated', mac = NULL, attempts = 9, labelled_count = 5, reason = 'x'",
         f"UPDATE identity SET state = 'verified', mac = '{mac(5)}' WHERE serial = 'LMP-000001'",
         f"UPDATE identity SET state = 'claimed', mac = '{mac(1)}' WHERE serial = 'LMP-000005'",
@@ -133,27 +139,27 @@ def test_rebuild_makes_state_from_history(ledger):
     assert ledger.check() == ()
 
 
-def test_rebuild_refuses_a_history_that_was_changed(ledger):
+def test_rebuild_refuses_a_history_that_was_changed(ledger, file):
     """State is never made from events that do not hold."""
-    tamper(ledger, "UPDATE event SET serial = 'LMP-000009' WHERE kind = 'void'")
+    tamper(file, "UPDATE event SET serial = 'LMP-000009' WHERE kind = 'void'")
     with pytest.raises(IntegrityError) as caught:
         ledger.rebuild()
     assert caught.value.cause == "chain"
 
 
-def test_reading_what_was_changed_is_an_integrity_error(ledger):
+def test_reading_what_was_changed_is_an_integrity_error(ledger, file):
     """Tracing a unit whose events were edited stops with a word, not with a traceback."""
-    tamper(ledger, "UPDATE event SET kind = 'nonsense' WHERE kind = 'unit'")
+    tamper(file, "UPDATE event SET kind = 'nonsense' WHERE kind = 'unit'")
     with pytest.raises(IntegrityError, match="changed"):
         ledger.history("LMP-000002")
-    tamper(ledger, "UPDATE identity SET pop_tag = '' WHERE serial = 'LMP-000002'")
+    tamper(file, "UPDATE identity SET pop_tag = '' WHERE serial = 'LMP-000002'")
     with pytest.raises(IntegrityError, match="changed"):
         ledger.identity_by_serial("LMP-000002")
 
 
-def test_a_forged_event_under_a_recomputed_hash_breaks_the_next(ledger):
+def test_a_forged_event_under_a_recomputed_hash_breaks_the_next(ledger, file):
     """An attacker who recomputes the hash of one event is found at the event after it."""
-    with sqlite3.connect(ledger.path) as connection:
+    with sqlite3.connect(file) as connection:
         row = connection.execute("SELECT seq FROM event WHERE station = 'one' ORDER BY seq LIMIT 1").fetchone()
         connection.execute(
             "UPDATE event SET reason = 'x', hash = ? WHERE station = 'one' AND seq = ?", ("0" * 64, row[0])
@@ -162,17 +168,17 @@ def test_a_forged_event_under_a_recomputed_hash_breaks_the_next(ledger):
     assert "chain" in kinds(ledger)
 
 
-def test_damaged_pages_are_an_integrity_error(ledger):
+def test_damaged_pages_are_an_integrity_error(ledger, file):
     """A ledger whose file was overwritten in the middle says so, whether it is checked or used."""
     for number in range(6, 400):
         ledger.record(STATION, [Event(now(), EventKind.STEP, mac=mac(number), reason="x" * 200)])
     ledger.close()
-    data = bytearray(ledger.path.read_bytes())
+    data = bytearray(file.read_bytes())
     for page in range(8, len(data) // 4096, 2):
         data[page * 4096 : page * 4096 + 512] = b"\xa5" * 512
-    ledger.path.write_bytes(data)
+    file.write_bytes(data)
     try:
-        with Ledger.open(ledger.path, create=False) as damaged:
+        with Ledger.open(file, create=False) as damaged:
             assert damaged.check() != ()
     except IntegrityError as error:
         caught = error

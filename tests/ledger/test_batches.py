@@ -73,7 +73,7 @@ def test_two_makers_of_one_batch_do_no_harm(ledger):
     ledger.close_batch(batch, STATION, now())
     (chunk,) = ledger.chunks("lamp-0001")
     assert ledger.wrapped_key(chunk.id) == b"first"
-    assert ledger.identity_by_node_id("x") is None
+    assert ledger.find("x") == ()
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from rmfab.ledger.store import Ledger
-from tests.ledger.workshop import STATION, fresh, mac, now
+from tests.ledger.workshop import FILE, STATION, fresh, mac, now
 
 ROOT = str(Path(__file__).parents[2])
 
@@ -61,9 +61,9 @@ def answers(worker):
 @pytest.mark.parametrize("same_station", [True, False])
 def test_two_stations_on_one_ledger(tmp_path, same_station):
     """Two processes that claim at once give no identity twice and lose none, under one station's name or two."""
-    with fresh(tmp_path, size=100) as ledger:
-        pass
-    workers = [start(ledger.path, n, n + 50, "bench" if same_station else f"bench{n}") for n in (0, 50)]
+    fresh(tmp_path, size=100).close()
+    path = tmp_path / FILE
+    workers = [start(path, n, n + 50, "bench" if same_station else f"bench{n}") for n in (0, 50)]
     go(*workers)
     given = {}
     for worker in workers:
@@ -71,7 +71,7 @@ def test_two_stations_on_one_ledger(tmp_path, same_station):
         assert worker.returncode == 0
     assert len(given) == 100
     assert sorted(given.values()) == [f"LMP-{n:06d}" for n in range(1, 101)]
-    with Ledger.open(ledger.path, create=False) as ledger:
+    with Ledger.open(path, create=False) as ledger:
         assert {i.mac: i.serial for i in ledger.identities("lamp-0001")} == {mac(int(b)): s for b, s in given.items()}
         assert ledger.free("lamp") == 0
         assert ledger.check() == ()
@@ -79,7 +79,7 @@ def test_two_stations_on_one_ledger(tmp_path, same_station):
 
 def test_two_processes_make_one_ledger(tmp_path):
     """Where two processes make the ledger at once, there is one, and both have it."""
-    path = tmp_path / "ledger.sqlite"
+    path = tmp_path / FILE
     workers = [start(path, 0, 0, "bench", create=True) for _ in range(3)]
     go(*workers)
     for worker in workers:
@@ -92,8 +92,8 @@ def test_two_processes_make_one_ledger(tmp_path):
 @pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
 def test_kill_at_any_moment(tmp_path):
     """A line that is killed again and again: what it was told stands, and each board comes back as itself."""
-    with fresh(tmp_path, size=60) as ledger:
-        path = ledger.path
+    fresh(tmp_path, size=60).close()
+    path = tmp_path / FILE
     chance = random.Random(5)
     told: dict[str, str] = {}
     for _ in range(7):

@@ -1,17 +1,10 @@
-"""States and the standing that events add up to."""
+"""States, and what may follow them."""
 
 import pytest
 
-from rmfab.errors import InputError, IntegrityError
-from rmfab.ledger.events import Event, EventKind, Outcome
-from rmfab.ledger.states import Standing, State, allowed, project
-from tests.ledger.workshop import mac, now
+from rmfab.ledger.states import State, allowed
 
 LIVE = (State.CLAIMED, State.FLASHED, State.VERIFIED, State.FAILED)
-
-
-def said(state=None, kind=EventKind.STEP, **more):
-    return Event(now(), kind, serial="A", state=state, **more)
 
 
 @pytest.mark.parametrize("after", State)
@@ -26,59 +19,3 @@ def test_every_live_unit_can_be_claimed_again_and_voided(before):
     """A board that comes back gets its identity again in any live state, and any identity can be voided."""
     assert allowed(before, State.CLAIMED)
     assert allowed(before, State.VOID)
-
-
-@pytest.mark.parametrize(
-    ("before", "after"),
-    [
-        (State.GENERATED, State.FLASHED),
-        (State.GENERATED, State.VERIFIED),
-        (State.GENERATED, State.FAILED),
-        (State.CLAIMED, State.VERIFIED),
-        (State.CLAIMED, State.GENERATED),
-        (State.FAILED, State.FLASHED),
-        (State.FAILED, State.VERIFIED),
-        (State.VERIFIED, State.FLASHED),
-    ],
-)
-def test_no_step_is_left_out(before, after):
-    """Nothing is flashed that was not claimed, nor verified that was not flashed; a failed flash needs a new claim."""
-    assert not allowed(before, after)
-    with pytest.raises(InputError) as caught:
-        project(Standing(state=before, mac=mac(1)), said(after))
-    assert caught.value.cause == "state"
-
-
-def test_a_unit_that_failed_its_checks_can_be_verified_again():
-    """A unit that was flashed and failed in its checks is verified by checking again, without another flash."""
-    standing = project(Standing(), said(State.CLAIMED, mac=mac(1)))
-    standing = project(standing, said(State.FLASHED))
-    standing = project(standing, said(State.FAILED, outcome=Outcome.FAIL, cause="panic", reason="LoadProhibited"))
-    assert (standing.state, standing.cause, standing.reason) == (State.FAILED, "panic", "LoadProhibited")
-    standing = project(standing, said(State.VERIFIED, outcome=Outcome.PASS))
-    assert (standing.state, standing.reason) == (State.VERIFIED, None)
-
-
-def test_a_claim_begins_anew():
-    """A claim forgets what the run before it reached, and counts."""
-    standing = project(Standing(), said(State.CLAIMED, mac=mac(1)))
-    standing = project(standing, said(State.FLASHED))
-    standing = project(standing, said(outcome=Outcome.ERROR, cause="port", reason="gone"))
-    standing = project(standing, said(State.CLAIMED, mac=mac(1)))
-    assert standing == Standing(State.CLAIMED, mac(1), attempts=2, claimed_ts=now())
-
-
-def test_an_event_of_another_board_moves_nothing():
-    """What a board says cannot move the unit of another one."""
-    standing = project(Standing(), said(State.CLAIMED, mac=mac(1)))
-    with pytest.raises(IntegrityError) as caught:
-        project(standing, said(State.FLASHED, mac=mac(2)))
-    assert caught.value.cause == "mac-mismatch"
-
-
-def test_labels_are_counted():
-    """Printing a label is a fact beside the state, with the time of the last one."""
-    standing = Standing()
-    for second in (1, 2):
-        standing = project(standing, Event(now(second), EventKind.LABEL, serial="A"))
-    assert (standing.labelled_count, standing.labelled_ts, standing.state) == (2, now(2), State.GENERATED)

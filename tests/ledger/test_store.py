@@ -1,33 +1,13 @@
-"""Opening a ledger, and all the ways in which it can be out of reach."""
+"""Opening a ledger, and sharing it."""
 
-import os
-import sqlite3
-import subprocess
-import sys
-import tempfile
 import threading
-from pathlib import Path
 
 import pytest
-from sqlalchemy import event as sqlalchemy_event
 
-from rmfab.errors import InputError, IntegrityError, LedgerError
-from rmfab.ledger import sqlite
+from rmfab.errors import InputError
 from rmfab.ledger.events import Event, EventKind
 from rmfab.ledger.store import Ledger
-from tests.ledger.workshop import STATION, fill, fresh, mac, make, now, order
-
-POSIX = os.name == "posix"
-
-
-def cause_of(call, *arguments, **named):
-    with pytest.raises((LedgerError, IntegrityError)) as caught:
-        call(*arguments, **named)
-    return caught.value.cause
-
-
-def claim(ledger, board):
-    return ledger.claim(mac(board), product="lamp", station=STATION, ts=now())
+from tests.ledger.workshop import STATION, claim, fresh, now
 
 
 def test_a_ledger_is_made_once_and_stays_itself(tmp_path):
@@ -39,201 +19,12 @@ def test_a_ledger_is_made_once_and_stays_itself(tmp_path):
             assert two.id == made
 
 
-def test_only_the_owner_reads_it(tmp_path):
-    """The file and what SQLite keeps beside it are 0600, whatever the umask."""
-    old = os.umask(0)
-    try:
-        with fresh(tmp_path):
-            modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
-    finally:
-        os.umask(old)
-    assert set(modes) == {"ledger.sqlite", "ledger.sqlite-wal", "ledger.sqlite-shm"}
-    assert not POSIX or set(modes.values()) == {0o600}
-
-
-def test_commits_are_durable(tmp_path):
-    """Every connection runs with WAL, synchronous=FULL (2) and foreign keys."""
-    with fresh(tmp_path) as ledger, ledger._engine.connect() as connection:
-        settings = {
-            name: connection.exec_driver_sql(f"PRAGMA {name}").scalar()
-            for name in ("journal_mode", "synchronous", "foreign_keys")
-        }
-    assert settings == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
-
-
-def test_a_copy_without_wal_gets_it_again(tmp_path):
-    """A ledger that came through another tool, and lost WAL on the way, is durable and shared again once opened."""
-    with fresh(tmp_path) as ledger, sqlite3.connect(ledger.path) as connection:
-        connection.execute("VACUUM INTO ?", (str(tmp_path / "copy"),))
-    connection.close()
-    with Ledger.open(tmp_path / "copy", create=False) as copy, copy._engine.connect() as opened:
-        assert opened.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
-
-
-def test_no_ledger_where_none_is(tmp_path):
-    """A ledger is made only on request, and an empty file is none."""
-    assert cause_of(Ledger.open, tmp_path / "l", create=False) == "ledger-missing"
-    assert not (tmp_path / "l").exists()
-    (tmp_path / "empty").touch()
-    assert cause_of(Ledger.open, tmp_path / "empty", create=False) == "ledger-missing"
-    assert cause_of(Ledger.open, tmp_path / "no" / "l", create=True) == "ledger-missing"
-    with Ledger.open(tmp_path / "empty", create=True) as ledger:
-        assert ledger.batches() == ()
-
-
-def test_odd_paths_are_paths(tmp_path):
-    """A folder may be called anything."""
-    folder = tmp_path / "a ?b#c%20ü&mode=ro"
-    folder.mkdir()
-    with fresh(folder) as ledger:
-        claim(ledger, 1)
-    assert (folder / "ledger.sqlite").exists()
-
-
 @pytest.mark.parametrize("url", ["postgresql://host/db", "postgresql+psycopg://u@h/d", "sqlite:///x"])
 def test_a_database_server_is_refused_for_now(url):
     """A URL is refused with a clear word instead of making a file of that name."""
     with pytest.raises(InputError) as caught:
         Ledger.open(url, create=True)
     assert caught.value.cause == "ledger-url"
-
-
-def test_other_files_are_no_ledgers(tmp_path):
-    """Another program's database, and a file that is none, are left alone."""
-    with sqlite3.connect(tmp_path / "other") as connection:
-        connection.execute("CREATE TABLE photos (id)")
-    connection.close()
-    (tmp_path / "text").write_bytes(b"not a database, but long enough to have a header of some kind" * 100)
-    assert cause_of(Ledger.open, tmp_path / "other", create=True) == "ledger-foreign"
-    assert cause_of(Ledger.open, tmp_path / "text", create=True) == "ledger-corrupt"
-
-
-def test_a_newer_ledger_is_not_touched(tmp_path):
-    """A schema that this rmfab does not know is refused before anything is written."""
-    with fresh(tmp_path) as ledger:
-        pass
-    with sqlite3.connect(ledger.path) as connection:
-        connection.execute("UPDATE alembic_version SET version_num = '9999'")
-    connection.close()
-    with pytest.raises(LedgerError, match="newer rmfab") as caught:
-        Ledger.open(ledger.path, create=True)
-    assert caught.value.cause == "ledger-newer"
-
-
-def test_a_locked_ledger(tmp_path):
-    """While another program holds the lock, writing waits as long as it was told, then says so; reading goes on."""
-    fresh(tmp_path).close()
-    with Ledger.open(tmp_path / "ledger.sqlite", create=False, patience=0.2) as ledger:
-        holder = sqlite3.connect(ledger.path, isolation_level=None)
-        holder.execute("BEGIN IMMEDIATE")
-        assert cause_of(claim, ledger, 1) == "ledger-locked"
-        assert ledger.free("lamp") == 10
-        holder.execute("ROLLBACK")
-        holder.close()
-        assert claim(ledger, 1).identity.serial == "LMP-000001"
-
-
-def test_a_lock_is_waited_for(tmp_path):
-    """A lock that is let go in time is no error."""
-    with fresh(tmp_path) as ledger:
-        holder = sqlite3.connect(ledger.path, isolation_level=None, check_same_thread=False)
-        holder.execute("BEGIN IMMEDIATE")
-        threading.Timer(0.3, holder.rollback).start()
-        assert claim(ledger, 1).identity.serial == "LMP-000001"
-        holder.close()
-
-
-def test_a_full_disk_writes_nothing(tmp_path):
-    """When SQLite finds no room, the whole transaction is gone, the ledger is sound, and room mends it."""
-    with fresh(tmp_path) as ledger:
-        ledger._engine.dispose()
-        limit = [True]
-
-        def shrink(connection, _record):
-            if limit[0]:
-                pages = connection.execute("PRAGMA page_count").fetchone()[0]
-                connection.execute(f"PRAGMA max_page_count={pages + 2}")
-
-        sqlalchemy_event.listen(ledger._engine, "connect", shrink)
-        batch = ledger.begin_batch(order("second", size=400, chunk_size=400), now())
-        with pytest.raises(LedgerError) as caught:
-            fill(ledger, batch)
-        assert caught.value.cause == "ledger-full"
-        assert ledger.check() == ()
-        assert len(list(ledger.chunks("lamp-0001"))) == 3
-        assert claim(ledger, 1).identity.serial == "LMP-000001"
-        limit[0] = False
-        ledger._engine.dispose()
-        assert make(ledger, "second", size=400, chunk_size=400).closed
-        assert ledger.check() == ()
-
-
-_UNTIL_FULL = """
-import resource, sys
-from pathlib import Path
-sys.path.insert(0, {root!r})
-from rmfab.errors import LedgerError
-from tests.ledger.test_store import Ledger, claim
-ledger = Ledger.open(Path({path!r}), create=False)
-resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))
-for board in range(400):
-    try:
-        print(claim(ledger, board).identity.serial, flush=True)
-    except LedgerError as error:
-        print(error.cause, flush=True)
-        break
-"""
-
-
-@pytest.mark.skipif(not POSIX, reason="needs POSIX resource limits")
-def test_a_disk_that_takes_no_more_loses_nothing(tmp_path):
-    """Where the system refuses a write in the middle, every claim that was answered stands, and no other."""
-    with fresh(tmp_path, size=400) as ledger:
-        path = ledger.path
-    code = _UNTIL_FULL.format(root=str(Path(__file__).parents[2]), path=str(path), limit=path.stat().st_size + 4096)
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    *given, cause = done.stdout.split()
-    assert cause in ("ledger-io", "ledger-full"), done.stderr
-    assert given
-    with Ledger.open(path, create=False) as ledger:
-        assert [identity.serial for identity in ledger.identities("lamp-0001") if identity.mac] == given
-        assert ledger.check() == ()
-
-
-_READ_ONLY = """
-import os, sys
-from pathlib import Path
-sys.path.insert(0, {root!r})
-from rmfab.errors import LedgerError
-from tests.ledger.test_store import Ledger, claim, fresh
-with fresh(Path({warm!r})) as ledger:  # imports all that a claim needs, while it may still be read
-    claim(ledger, 1)
-if os.geteuid() == 0:
-    os.setgid(65534)
-    os.setuid(65534)
-try:
-    ledger = Ledger.open(Path({path!r}), create=False)
-    print(ledger.free("lamp"))
-    claim(ledger, 1)
-except LedgerError as error:
-    print(error.cause)
-"""
-
-
-@pytest.mark.skipif(not POSIX, reason="needs POSIX file modes")
-@pytest.mark.parametrize(("folder_mode", "told"), [(0o777, ["10", "ledger-read-only"]), (0o555, ["ledger-read-only"])])
-def test_a_read_only_ledger(tmp_path, folder_mode, told):
-    """Who may only read gets a clear word: at the first write, or at once where even reading needs a file beside."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        with fresh(folder) as ledger:
-            pass
-        ledger.path.chmod(0o444)
-        folder.chmod(folder_mode)
-        code = _READ_ONLY.format(root=str(Path(__file__).parents[2]), path=str(ledger.path), warm=str(tmp_path))
-        done = subprocess.run([sys.executable, "-B", "-c", code], capture_output=True, text=True, check=False)
-        folder.chmod(0o700)
-    assert done.stdout.split() == told, done.stderr
 
 
 def test_threads_share_one_ledger(tmp_path):
@@ -254,37 +45,3 @@ def test_threads_share_one_ledger(tmp_path):
             thread.join()
         assert sorted(given) == [f"LMP-{n:06d}" for n in range(1, 49)]
         assert ledger.check() == ()
-
-
-_MOUNTS = """\
-22 1 254:1 / / rw,relatime shared:1 - ext4 /dev/vda1 rw
-40 22 0:35 / /srv/share rw,relatime shared:20 master:2 - nfs4 server:/x rw
-41 22 0:36 / /srv/my\\040disk rw - cifs //server/x rw
-42 40 8:1 / /srv/share/local rw - xfs /dev/sda1 rw
-broken line
-"""
-
-
-@pytest.mark.parametrize(
-    ("path", "kind", "network"),
-    [
-        ("/home/me/l", "ext4", False),
-        ("/srv/share/l", "nfs4", True),
-        ("/srv/shared/l", "ext4", False),
-        ("/srv/my disk/a/l", "cifs", True),
-        ("/srv/share/local/l", "xfs", False),
-    ],
-)
-def test_network_shares_are_told(path, kind, network):
-    """The file system is that of the longest mount point, and the ones that cannot share memory are known."""
-    assert sqlite.file_system_of(Path(path), _MOUNTS) == kind
-    assert sqlite.is_network(kind) == network
-
-
-def test_a_network_share_is_refused(tmp_path, monkeypatch):
-    """A ledger is not made on a network share, and the file is not made either."""
-    mounts = tmp_path / "mountinfo"
-    mounts.write_text(f"40 22 0:35 / {str(tmp_path.resolve()).replace(' ', chr(92) + '040')} rw - nfs4 server:/x rw\n")
-    monkeypatch.setattr(sqlite, "_MOUNTS", mounts)
-    assert cause_of(Ledger.open, tmp_path / "l", create=True) == "ledger-network"
-    assert not (tmp_path / "l").exists()

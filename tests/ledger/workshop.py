@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+from sqlalchemy import Connection
+
+from rmfab.errors import IntegrityError, LedgerError
 from rmfab.identity.sealed_record import SealedRecord
 from rmfab.ledger.batches import BatchOrder
+from rmfab.ledger.claims import Claim
 from rmfab.ledger.records import Batch
+from rmfab.ledger.sql.open_database import open_database
 from rmfab.ledger.store import Ledger
 
+FILE = "ledger.sqlite"
 STATION = "bench"
 UNIQUE_KEY = "ab" * 32
 
@@ -79,6 +88,27 @@ def make(ledger: Ledger, name: str | None = "lamp-0001", size: int = 10, **chang
 
 def fresh(folder: Path, size: int = 10) -> Ledger:
     """A new ledger with one closed batch."""
-    ledger = Ledger.open(folder / "ledger.sqlite", create=True)
+    ledger = Ledger.open(folder / FILE, create=True)
     make(ledger, size=size)
     return ledger
+
+
+@contextmanager
+def beneath(folder: Path, name: str = FILE) -> Iterator[Connection]:
+    """What stands in the database of the ledger in *folder*, read past the rules."""
+    database = open_database(folder / name, create=False, patience=1)
+    with database.reading() as connection:
+        yield connection
+    database.dispose()
+
+
+def claim(ledger: Ledger, board: int) -> Claim:
+    """The lowest free identity for board *board*, or the one that it has."""
+    return ledger.claim(mac(board), product="lamp", station=STATION, ts=now())
+
+
+def cause_of(call: Callable[..., object], *arguments: object, **named: object) -> str | None:
+    """The cause for which *call* is refused."""
+    with pytest.raises((LedgerError, IntegrityError)) as caught:
+        call(*arguments, **named)
+    return caught.value.cause

@@ -15,11 +15,13 @@ import pytest
 from sqlalchemy import select
 
 from rmfab.cli import main
-from rmfab.ledger import schema
-from rmfab.ledger.events import EventKind, stored
+from rmfab.ledger.chains import stored
+from rmfab.ledger.events import EventKind
+from rmfab.ledger.sql import schema
 from rmfab.product.vocabulary import Chip
 from rmfab.release.bundle import open_bundle_file
 from rmfab.virtual.build.build_folder import make_build_folder
+from tests.ledger.workshop import beneath
 from tests.line.floor import APP_SIZE, Factory, beside, copied, found, ports, serve, spec
 from tests.terminal import environment, words
 
@@ -84,7 +86,7 @@ def sign(mill: Factory, seq: int, *keys: str, replace: bool = False) -> Path:
 
 def release_events(mill: Factory) -> list:
     """The acceptances in the ledger, oldest first."""
-    with mill.ledger() as ledger, ledger._reading() as connection:
+    with beneath(mill.root, "ledger.db") as connection:
         query = select(schema.event).where(schema.event.c.kind == EventKind.RELEASE.value).order_by(schema.event.c.id)
         return [stored(row).event for row in connection.execute(query)]
 

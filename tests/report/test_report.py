@@ -20,7 +20,7 @@ TS = "2026-03-01T12:00:00.000Z"
 
 
 def stored(**fields: object) -> StoredEvent:
-    return StoredEvent(1, "bench", 1, Event(TS, **fields), "", "")  # type: ignore[arg-type]
+    return StoredEvent(1, "bench", 1, Event(TS, **fields))  # type: ignore[arg-type]
 
 
 def batch(closed: bool = True) -> Batch:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from alembic import context
 
-from rmfab.ledger.schema import metadata
+from rmfab.ledger.sql.schema import metadata
 
 context.configure(
     connection=context.config.attributes["connection"],

@@ -1,6 +1,6 @@
 """The ledger's schema, step by step: Alembic scripts in `versions/`, run by `upgrade` in one transaction.
 
-Imported only where a ledger's revision differs from `rmfab.ledger.schema.HEAD`.
+Imported only where a ledger's revision differs from `rmfab.ledger.sql.schema.HEAD`.
 """
 
 from __future__ import annotations
@@ -27,11 +27,6 @@ def knows(revision: str) -> bool:
         return _scripts().get_revision(revision) is not None
     except CommandError:
         return False
-
-
-def head() -> str | None:
-    """The newest revision there is a script for."""
-    return _scripts().get_current_head()
 
 
 def _scripts() -> ScriptDirectory:

@@ -23,7 +23,7 @@ from sqlalchemy import (
 )
 
 HEAD = "0003"
-"""The newest revision of `rmfab.ledger.migrations`."""
+"""The newest revision of `rmfab.ledger.sql.migrations`."""
 
 metadata = MetaData(
     naming_convention={

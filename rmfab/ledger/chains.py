@@ -1,0 +1,118 @@
+"""History: append-only events, one hash chain per station.
+
+An `Event` is what somebody says; stored, it gets a number in the chain of its station and
+`hash = SHA-256(prev_hash as hex text ‖ canonical JSON of station, seq and the event)`. The first `prev_hash` of a
+chain is SHA-256 of `rmfab ledger <ledger id> station <name>`, so that a chain cannot move to another ledger.
+Canonical JSON: keys sorted, no spaces, ASCII; `details` enters as the text that is stored.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from sqlalchemy import Connection, Row, RowMapping, insert, select, update
+
+from rmfab.errors import InputError, IntegrityError
+from rmfab.files import is_safe_name
+from rmfab.ledger.events import Event, EventKind, Outcome, StoredEvent
+from rmfab.ledger.sql import schema
+from rmfab.ledger.states import State
+
+
+def canonical(value: object) -> str:
+    """JSON with one spelling per value: sorted keys, no spaces, ASCII. Raises ValueError for NaN and infinities."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def genesis(ledger_id: str, station: str) -> str:
+    """The `prev_hash` of the first event of a station."""
+    return hashlib.sha256(f"rmfab ledger {ledger_id} station {station}".encode()).hexdigest()
+
+
+def chain_hash(prev_hash: str, columns: Mapping[str, Any] | RowMapping) -> str:
+    """The hash of an event with these *columns* (see `CHAINED`) after *prev_hash*."""
+    return hashlib.sha256((prev_hash + canonical({name: columns[name] for name in CHAINED})).encode()).hexdigest()
+
+
+_FIELDS = (
+    "ts",
+    "kind",
+    "batch",
+    "serial",
+    "mac",
+    "slot",
+    "step",
+    "outcome",
+    "state",
+    "cause",
+    "reason",
+    "seconds",
+    "details",
+)
+CHAINED = ("station", "seq", *_FIELDS)
+"""The columns that a hash covers: everything but the order and the hashes themselves."""
+
+
+def append(connection: Connection, ledger_id: str, station: str, events: Iterable[Event]) -> None:
+    """Adds *events* to the chain of *station*, in this transaction. Raises InputError for a bad station name."""
+    seq, prev_hash = _head(connection, ledger_id, station)
+    rows = []
+    for event in events:
+        seq += 1
+        row = _columns(event) | {"station": station, "seq": seq, "prev_hash": prev_hash}
+        prev_hash = row["hash"] = chain_hash(prev_hash, row)
+        rows.append(row)
+    if rows:
+        connection.execute(insert(schema.event), rows)
+        connection.execute(
+            update(schema.station).where(schema.station.c.name == station).values(last_seq=seq, last_hash=prev_hash)
+        )
+
+
+def stored(row: Row[Any]) -> StoredEvent:
+    """The event of a row of the event table. Raises IntegrityError where an edited row holds no event any more."""
+    columns = row._mapping
+    try:
+        event = _event({name: columns[name] for name in _FIELDS})
+    except (ValueError, InputError) as error:
+        raise IntegrityError(
+            "the event was changed after it was written",
+            where=f"station {columns['station']}, event {columns['seq']}",
+            hint="`rmfab ledger check` says what else does not hold",
+            cause="chain",
+        ) from error
+    return StoredEvent(columns["id"], columns["station"], columns["seq"], event)
+
+
+def _event(values: dict[str, Any]) -> Event:
+    values["kind"] = EventKind(values["kind"])
+    values["outcome"] = None if values["outcome"] is None else Outcome(values["outcome"])
+    values["state"] = None if values["state"] is None else State(values["state"])
+    values["details"] = json.loads(values["details"])
+    return Event(**values)
+
+
+def _head(connection: Connection, ledger_id: str, station: str) -> tuple[int, str]:
+    table = schema.station
+    row = connection.execute(
+        select(table.c.last_seq, table.c.last_hash).where(table.c.name == station).with_for_update()
+    ).one_or_none()
+    if row is not None:
+        return row.last_seq, row.last_hash
+    if not is_safe_name(station):
+        raise InputError(f'"{station}" is not a station name', hint="at most 64 of A-Z a-z 0-9 . _ -")
+    first = genesis(ledger_id, station)
+    connection.execute(insert(table).values(name=station, last_seq=0, last_hash=first))
+    return 0, first
+
+
+def _columns(event: Event) -> dict[str, Any]:
+    row = {name: getattr(event, name) for name in _FIELDS}
+    row["kind"] = event.kind.value
+    row["outcome"] = None if event.outcome is None else event.outcome.value
+    row["state"] = None if event.state is None else event.state.value
+    row["details"] = canonical(dict(event.details))
+    return row

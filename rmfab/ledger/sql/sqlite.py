@@ -1,0 +1,238 @@
+"""SQLite as the ledger needs it: durable, patient, one file that only its owner reads.
+
+Transactions are begun here, not by the driver: `BEGIN` takes a snapshot to read, `BEGIN IMMEDIATE` the one right to
+write. WAL with synchronous=FULL: what is committed survives a pulled plug, and readers never wait for a writer.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Self
+
+from sqlalchemy import URL, Connection, Engine, QueuePool, create_engine, event
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from rmfab.errors import InputError, IntegrityError, LedgerError, RmfabError
+from rmfab.files import output_file
+from rmfab.ledger.sql.database import Damage
+from rmfab.ledger.sql.network_share import refuse_network
+from rmfab.ledger.sql.upgrade import needs_upgrade, upgrade_schema
+
+_BEGIN = "rmfab_begin"
+"""Execution option: how a transaction on this connection begins."""
+
+
+class SqliteDatabase:
+    """A ledger in the file *path*, which must exist; each lock is waited for *patience* seconds. See `Database`."""
+
+    def __init__(self, path: Path, patience: float) -> None:
+        self.path = path
+        self._patience = patience
+        self._engine = _make_engine(path, patience)
+        self._writer = threading.Lock()
+
+    @classmethod
+    def open(cls, path: Path, *, create: bool, patience: float) -> Self:
+        """The database in *path*; with *create* an empty one is made where there is none. Raises LedgerError."""
+        refuse_network(path.parent)
+        if create:
+            _make_file(path)
+        elif not path.is_file():
+            raise LedgerError("there is no ledger here", where=str(path), cause="ledger-missing")
+        return cls(path, patience)
+
+    def upgrade(self, *, create: bool) -> None:
+        """See `Database.upgrade`. A file that lost WAL on the way gets it again."""
+        with self.reading() as connection:
+            outdated = needs_upgrade(connection, str(self.path), create=create)
+            journal = connection.exec_driver_sql("PRAGMA journal_mode").scalar()
+        if journal != "wal":
+            with _explained(self.path):
+                _use_wal(self._engine, self._patience)
+        if outdated:
+            with self.writing() as connection:
+                upgrade_schema(connection, str(self.path))
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """One snapshot to read."""
+        with _explained(self.path), self._engine.connect() as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """The one right to write, and all of it or nothing."""
+        with self._writer, _explained(self.path), self._engine.connect() as connection:
+            connection = connection.execution_options(**{_BEGIN: "BEGIN IMMEDIATE"})
+            with connection.begin():
+                yield connection
+
+    def damage(self, connection: Connection) -> Iterator[Damage]:
+        """What SQLite itself finds: damaged pages, broken indexes, dangling references."""
+        for (line,) in connection.exec_driver_sql("PRAGMA integrity_check"):
+            if line != "ok":
+                yield Damage("SQLite", line)
+        for row in connection.exec_driver_sql("PRAGMA foreign_key_check"):
+            yield Damage(f"table {row[0]}, row {row[1]}", f"refers to nothing in table {row[2]}")
+
+    def now(self, connection: Connection) -> datetime:
+        """The host's clock, as SQLite reads it: to the millisecond, the same throughout one statement."""
+        said = connection.exec_driver_sql("SELECT strftime('%Y-%m-%dT%H:%M:%fZ', 'now')").scalar_one()
+        return datetime.fromisoformat(said)
+
+    def backup(self, target: Path) -> None:
+        """Copies the ledger to *target*, a new file for the owner alone, which appears whole or not at all.
+
+        Raises InputError where *target* exists or cannot be written, IntegrityError where the copy is not sound.
+        """
+        if target.exists():
+            raise InputError(
+                "this file exists", where=str(target), hint="choose a new name for each backup", cause="exists"
+            )
+        copy = target.with_name(f".{target.name[:80]}.{secrets.token_hex(4)}.copy")
+        try:
+            with _explained(target):
+                _copy(self._engine, copy)
+            with output_file(target, secret=True) as stream, copy.open("rb") as source:
+                shutil.copyfileobj(source, stream, 1 << 20)
+        except OSError as error:
+            raise InputError(f"cannot write the backup: {error.strerror or error}", where=str(target)) from error
+        finally:
+            for leftover in (copy, *(copy.with_name(copy.name + end) for end in ("-journal", "-wal", "-shm"))):
+                leftover.unlink(missing_ok=True)
+
+    def dispose(self) -> None:
+        """Closes all connections."""
+        self._engine.dispose()
+
+
+def _make_engine(path: Path, patience: float) -> Engine:
+    """An engine on the file *path*, which must exist; each lock is waited for *patience* seconds."""
+
+    def connect() -> sqlite3.Connection:
+        address = f"{path.absolute().as_uri()}?mode=rw"
+        return sqlite3.connect(address, uri=True, timeout=patience, isolation_level=None, check_same_thread=False)
+
+    url = URL.create("sqlite+pysqlite", database=str(path))
+    engine = create_engine(url, creator=connect, poolclass=QueuePool, pool_timeout=patience)
+    event.listen(engine, "connect", _configure)
+    event.listen(engine, "begin", _begin)
+    return engine
+
+
+def _make_file(path: Path) -> None:
+    """Makes an empty file for the owner alone, where there is none. Raises LedgerError."""
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+    except FileExistsError:
+        return
+    except OSError as error:
+        raise LedgerError(
+            f"cannot make the ledger: {error.strerror}", where=str(path), cause="ledger-missing"
+        ) from error
+
+
+def _use_wal(engine: Engine, patience: float) -> None:
+    """Switches the file to WAL, waiting for others who open it just now. Raises what SQLite raises."""
+    deadline = time.monotonic() + patience
+    while True:
+        connection = engine.raw_connection()
+        try:
+            connection.cursor().execute("PRAGMA journal_mode=WAL").close()
+            return
+        except sqlite3.OperationalError as error:
+            # SQLite does not wait by itself for the lock that this switch needs.
+            if not _name(error).startswith(("SQLITE_BUSY", "SQLITE_LOCKED")) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+        finally:
+            connection.close()
+
+
+def _copy(engine: Engine, copy: Path) -> None:
+    _make_file(copy)
+    source = engine.raw_connection()
+    try:
+        destination = sqlite3.connect(copy, isolation_level=None)
+        try:
+            source.driver_connection.backup(destination)  # type: ignore[union-attr]
+            sound = destination.execute("PRAGMA quick_check").fetchone()[0]
+        finally:
+            destination.close()
+    finally:
+        source.close()
+    if sound != "ok":
+        raise IntegrityError(f"the copy is not sound: {sound}", where=str(copy), cause="ledger-corrupt")
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Raises whatever the database raises inside as LedgerError or IntegrityError, with its cause and a hint."""
+    try:
+        yield
+    except DBAPIError as error:
+        raise _explain(error.orig, path) from error
+    except PoolTimeoutError as error:
+        raise LedgerError("too many readers at once", where=str(path), cause="ledger-locked") from error
+    except sqlite3.Error as error:
+        raise _explain(error, path) from error
+
+
+def _explain(error: BaseException | None, path: Path) -> RmfabError:
+    """The error to raise for SQLite's *error*, judged by its result code (sqlite.org/rescode.html)."""
+    name = _name(error)
+    for prefix, cause, what, hint in _CAUSES:
+        if name.startswith(prefix):
+            kind = IntegrityError if cause in ("ledger-corrupt", "ledger-constraint") else LedgerError
+            detail = f" ({error})" if cause in ("ledger-io", "ledger-constraint") else ""
+            return kind(what + detail, where=str(path), hint=hint, cause=cause)
+    return LedgerError(f"the ledger cannot be used: {error}", where=str(path))
+
+
+_CAUSES = (
+    ("SQLITE_BUSY", "ledger-locked", "the ledger is locked by another program", "end that program, then repeat this"),
+    ("SQLITE_LOCKED", "ledger-locked", "the ledger is locked by another program", "end that program, then repeat this"),
+    (
+        "SQLITE_READONLY",
+        "ledger-read-only",
+        "the ledger is read-only",
+        "give yourself write access to it and its folder",
+    ),
+    ("SQLITE_PERM", "ledger-read-only", "the ledger is read-only", "give yourself write access to it and its folder"),
+    ("SQLITE_FULL", "ledger-full", "the disk is full; nothing was written", "make room, then repeat this"),
+    (
+        "SQLITE_CANTOPEN",
+        "ledger-missing",
+        "the ledger cannot be opened",
+        "it needs read and write access to its folder",
+    ),
+    ("SQLITE_CORRUPT", "ledger-corrupt", "the ledger is damaged", "restore it from a backup"),
+    ("SQLITE_NOTADB", "ledger-corrupt", "this file is no ledger, or a damaged one", "restore it from a backup"),
+    ("SQLITE_IOERR", "ledger-io", "the disk does not take the ledger; nothing was written", "look at the disk"),
+    ("SQLITE_CONSTRAINT", "ledger-constraint", "the ledger's rules refuse this", None),
+)
+
+
+def _name(error: BaseException | None) -> str:
+    return getattr(error, "sqlite_errorname", None) or ""
+
+
+def _configure(connection: sqlite3.Connection, _record: object) -> None:
+    cursor = connection.cursor()
+    for pragma in ("synchronous=FULL", "foreign_keys=ON", "cache_size=-32768", "wal_autocheckpoint=1000"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin(connection: Connection) -> None:
+    connection.exec_driver_sql(connection.get_execution_options().get(_BEGIN, "BEGIN"))

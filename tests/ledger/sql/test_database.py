@@ -1,0 +1,32 @@
+"""The door to the database: what lies behind it, and that nothing of it is in front."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import rmfab.ledger
+
+ROOM = Path(rmfab.ledger.__file__).parent
+ENGINE = re.compile(r"sqlite3|sqlite_|psycopg|PRAGMA|BEGIN|\.dialect\b|create_engine")
+
+
+def test_no_rule_names_an_engine():
+    """Nothing above `ledger/sql/` speaks an engine's own SQL, opens one, or asks which it is on."""
+    named = {
+        (path.name, line.strip())
+        for path in ROOM.glob("*.py")
+        for line in path.read_text().splitlines()
+        if ENGINE.search(line)
+    }
+    assert named == set()
+
+
+def test_values_need_no_database():
+    """What passes between rooms is imported without SQLAlchemy."""
+    code = (
+        "import sys, rmfab.ledger.records, rmfab.ledger.standing, rmfab.ledger.events;"
+        "print('sqlalchemy' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
