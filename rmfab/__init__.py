@@ -11,68 +11,90 @@ if TYPE_CHECKING:
     from rmfab.errors import RmfabError
     from rmfab.identity.factory_image import factory_image
     from rmfab.identity.identity import Identity
-    from rmfab.label.layout import Label
-    from rmfab.label.make_sheet import make_sheet
     from rmfab.ledger.store import Ledger
-    from rmfab.line.floor import Floor
-    from rmfab.line.job import Job
     from rmfab.nvs.packing import pack
-    from rmfab.nvs.reader import read_image as read_nvs
+    from rmfab.nvs.reader import read_image
+    from rmfab.operations.accept_release import AcceptRequest, accept_release
+    from rmfab.operations.advance import Advance, completed
+    from rmfab.operations.build_files import BuildFilesRequest, build_files
+    from rmfab.operations.generate import GenerateRequest, generate
+    from rmfab.operations.print_labels import LabelForm, LabelRequest, print_labels
+    from rmfab.operations.run_line import LineRequest, LineRun, run_line
+    from rmfab.operations.terminal import Terminal, Unattended
     from rmfab.product.product import Product
     from rmfab.product.product_file import load_product
     from rmfab.product.vocabulary import Chip
-    from rmfab.release.bundle import build_bundle
-    from rmfab.release.preflight import preflight
-    from rmfab.release.release import Release, open_release
+    from rmfab.release.acceptance import Accepted
     from rmfab.secret import Secret
     from rmfab.virtual.bench.serving import serve
+    from rmfab.workspace.create import create_workspace
     from rmfab.workspace.workspace import Workspace, open_workspace
 
 __all__ = [
+    "AcceptRequest",
+    "Accepted",
+    "Advance",
+    "BuildFilesRequest",
     "Chip",
-    "Floor",
+    "GenerateRequest",
     "Identity",
-    "Job",
-    "Label",
+    "LabelForm",
+    "LabelRequest",
     "Ledger",
+    "LineRequest",
+    "LineRun",
     "Product",
-    "Release",
     "RmfabError",
     "Secret",
+    "Terminal",
+    "Unattended",
     "Workspace",
-    "build_bundle",
+    "accept_release",
+    "build_files",
+    "completed",
+    "create_workspace",
     "factory_image",
+    "generate",
     "load_product",
-    "make_sheet",
-    "open_release",
     "open_workspace",
     "pack",
-    "preflight",
-    "read_nvs",
+    "print_labels",
+    "read_image",
+    "run_line",
     "serve",
 ]
 
 _ROOMS = {
+    "AcceptRequest": "rmfab.operations.accept_release",
+    "Accepted": "rmfab.release.acceptance",
+    "Advance": "rmfab.operations.advance",
+    "BuildFilesRequest": "rmfab.operations.build_files",
     "Chip": "rmfab.product.vocabulary",
-    "Floor": "rmfab.line.floor",
+    "GenerateRequest": "rmfab.operations.generate",
     "Identity": "rmfab.identity.identity",
-    "Job": "rmfab.line.job",
-    "Label": "rmfab.label.layout",
+    "LabelForm": "rmfab.operations.print_labels",
+    "LabelRequest": "rmfab.operations.print_labels",
     "Ledger": "rmfab.ledger.store",
+    "LineRequest": "rmfab.operations.run_line",
+    "LineRun": "rmfab.operations.run_line",
     "Product": "rmfab.product.product",
-    "Release": "rmfab.release.release",
     "RmfabError": "rmfab.errors",
     "Secret": "rmfab.secret",
+    "Terminal": "rmfab.operations.terminal",
+    "Unattended": "rmfab.operations.terminal",
     "Workspace": "rmfab.workspace.workspace",
-    "build_bundle": "rmfab.release.bundle",
+    "accept_release": "rmfab.operations.accept_release",
+    "build_files": "rmfab.operations.build_files",
+    "completed": "rmfab.operations.advance",
+    "create_workspace": "rmfab.workspace.create",
     "factory_image": "rmfab.identity.factory_image",
+    "generate": "rmfab.operations.generate",
     "load_product": "rmfab.product.product_file",
-    "make_sheet": "rmfab.label.make_sheet",
-    "open_release": "rmfab.release.release",
     "open_workspace": "rmfab.workspace.workspace",
     "pack": "rmfab.nvs.packing",
-    "preflight": "rmfab.release.preflight",
-    "read_nvs": "rmfab.nvs.reader",
+    "print_labels": "rmfab.operations.print_labels",
+    "read_image": "rmfab.nvs.reader",
+    "run_line": "rmfab.operations.run_line",
     "serve": "rmfab.virtual.bench.serving",
 }
 
@@ -82,7 +104,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'rmfab' has no attribute {name!r}")
     from importlib import import_module
 
-    value = getattr(import_module(_ROOMS[name]), "read_image" if name == "read_nvs" else name)
+    value = getattr(import_module(_ROOMS[name]), name)
     globals()[name] = value
     return value
 

@@ -149,8 +149,8 @@ def slots_for(
 ) -> tuple[Slot, ...]:
     """The slots that --port names, by slot name or address; all of station.toml where none is named.
 
-    *baud* overrides; *units* are the URLs of --unit, one for each slot in their order. Raises InputError where there
-    is no slot, one is named twice, or the URLs are not as many as the slots.
+    *baud* overrides; *units* are the URLs of --unit-url, one for each slot in their order. Raises InputError where
+    there is no slot, one is named twice, or the URLs are not as many as the slots.
     """
     by_name = {slot.name: slot for slot in station.slots} | {slot.link.address: slot for slot in station.slots}
     chosen = [by_name.get(address) or _lone_slot(address) for address in addresses] or list(station.slots)
@@ -166,10 +166,10 @@ def slots_for(
 
 
 def _with_units(slots: list[Slot], units: tuple[str, ...]) -> tuple[Slot, ...]:
-    """*slots* with the URLs of --unit. Raises InputError."""
+    """*slots* with the URLs of --unit-url. Raises InputError."""
     if len(units) != len(slots):
         raise InputError(
-            f"{len(slots)} slots and {len(units)} --unit", hint="one --unit for each --port, in their order"
+            f"{len(slots)} slots and {len(units)} --unit-url", hint="one --unit-url for each --port, in their order"
         )
     for url in units:
         if wrong := _bad_url(url):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rmfab.errors import IntegrityError
 from rmfab.ledger.events import Event, EventKind, StoredEvent, timestamp
-from rmfab.operations.terminal import Terminal
+from rmfab.operations.terminal import UNATTENDED, Terminal
 from rmfab.release import acceptance
 from rmfab.release.acceptance import Accepted, LastAccepted, event_details, judge_order, judge_release, judge_trust
 from rmfab.release.bundle import Bundle
@@ -40,7 +40,7 @@ class AcceptRequest:
     allow_downgrade: bool = False
 
 
-def accept_release(workspace: Workspace, request: AcceptRequest, terminal: Terminal) -> Accepted:
+def accept_release(workspace: Workspace, request: AcceptRequest, terminal: Terminal = UNATTENDED) -> Accepted:
     """The release that *request* names, opened, judged, checked against the product and accepted by the ledger.
 
     Raises IntegrityError where it is not trusted, altered, or a step back that is not meant; InputError where it would

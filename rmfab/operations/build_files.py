@@ -12,7 +12,7 @@ from rmfab.identity.identity import Identity
 from rmfab.identity.mass_mfg_csv import config_csv, values_csv
 from rmfab.ledger.states import State
 from rmfab.operations.advance import Advance
-from rmfab.operations.terminal import Terminal, counted
+from rmfab.operations.terminal import UNATTENDED, Terminal, counted
 from rmfab.workspace.workspace import Workspace
 
 
@@ -34,7 +34,9 @@ class BuiltFiles:
     void: int
 
 
-def build_files(workspace: Workspace, request: BuildFilesRequest, terminal: Terminal) -> Iterator[Advance | BuiltFiles]:
+def build_files(
+    workspace: Workspace, request: BuildFilesRequest, terminal: Terminal = UNATTENDED
+) -> Iterator[Advance | BuiltFiles]:
     """Writes the images and CSVs; yields how far it is, and last what was built.
 
     The files hold every secret in the clear, 0600 in 0700 folders. Raises InputError where a file of other content is

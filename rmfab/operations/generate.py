@@ -23,7 +23,7 @@ from rmfab.ledger.store import Ledger
 from rmfab.nvs.csv_dialect import Complaints
 from rmfab.operations.advance import Advance
 from rmfab.operations.passphrases import CA_ENVIRONMENT, Passphrases
-from rmfab.operations.terminal import Terminal, counted
+from rmfab.operations.terminal import UNATTENDED, Terminal, counted
 from rmfab.product.vocabulary import Credentials
 from rmfab.workspace.create import batch_prefix, fingerprint
 from rmfab.workspace.workspace import Workspace
@@ -52,7 +52,9 @@ class GenerateRequest:
             raise UsageError(f"a batch has 1 to {MAX_COUNT} identities")
 
 
-def generate(workspace: Workspace, request: GenerateRequest, terminal: Terminal) -> Iterator[Advance | Batch]:
+def generate(
+    workspace: Workspace, request: GenerateRequest, terminal: Terminal = UNATTENDED
+) -> Iterator[Advance | Batch]:
     """Makes the batch that *request* asks for; yields how far it is, and last the batch.
 
     Raises InputError for input that cannot be, LedgerError where the ledger cannot be written, StationError where a

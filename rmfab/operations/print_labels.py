@@ -18,7 +18,7 @@ from rmfab.label.warnings import LabelWarning
 from rmfab.ledger.events import timestamp
 from rmfab.ledger.records import LedgerIdentity
 from rmfab.ledger.states import State
-from rmfab.operations.terminal import Terminal, counted
+from rmfab.operations.terminal import UNATTENDED, Terminal, counted
 from rmfab.report.labels import label_of
 from rmfab.workspace.workspace import Workspace
 
@@ -63,7 +63,7 @@ class LabelRequest:
         return self.output
 
 
-def print_labels(workspace: Workspace, request: LabelRequest, terminal: Terminal) -> tuple[Label, ...]:
+def print_labels(workspace: Workspace, request: LabelRequest, terminal: Terminal = UNATTENDED) -> tuple[Label, ...]:
     """Makes the labels and notes them in the ledger; returns them in their order.
 
     Every code of a file is read back and compared before it is written. Raises IntegrityError where one does not read

@@ -22,7 +22,7 @@ from rmfab.line.radio.air import Air
 from rmfab.line.radio.factory_network import FactoryNetwork, load_network
 from rmfab.line.station import Slot, slots_for
 from rmfab.operations.accept_release import AcceptRequest, judge_again, judge_for_line, record_acceptance
-from rmfab.operations.terminal import Terminal, Unattended
+from rmfab.operations.terminal import UNATTENDED, Terminal
 from rmfab.workspace.workspace import Workspace
 
 __all__ = ["FLASH_STEPS", "RESET_STEPS", "RUN_STEPS", "VERIFY_STEPS", "LineRequest", "LineRun", "run_line"]
@@ -113,13 +113,12 @@ class LineRun:
         raise UnitsFailed(f"{self.summary.failed} of {len(self.ended)} units failed{tail}")
 
 
-def run_line(workspace: Workspace, request: LineRequest, terminal: Terminal | None = None) -> LineRun:
+def run_line(workspace: Workspace, request: LineRequest, terminal: Terminal = UNATTENDED) -> LineRun:
     """The line that *request* asks for, checked and ready; reading its events runs it.
 
     No board is touched before the release is accepted. Raises InputError for slots, batches or a release that cannot
     be, IntegrityError where the release is not trusted.
     """
-    terminal = terminal or Unattended()
     slots = request.slots or slots_for(request.ports, workspace.station, request.baud, request.unit_urls)
     if request.serial is not None and len(slots) != 1:
         raise InputError("--serial names one unit, so that it goes with one port", where=request.serial)

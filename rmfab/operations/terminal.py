@@ -90,5 +90,8 @@ class Unattended:
         return iter(())
 
 
+UNATTENDED = Unattended()
+
+
 def _nobody(question: str) -> InputError:
     return InputError(f"there is no terminal to ask on: {question}", cause="no-terminal")

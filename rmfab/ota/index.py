@@ -192,7 +192,7 @@ class Index:
             if one.version == listed.version:
                 raise InputError(
                     f"version {one.version} of {one.target} is another release on this shelf, {one.release[:16]}…",
-                    hint="a version is published once: `rmfab release build --version`",
+                    hint="a version is published once: `rmfab release build --release-version`",
                     cause="version-taken",
                 )
             if one.seq is not None and one.seq == listed.seq:

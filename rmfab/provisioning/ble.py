@@ -154,7 +154,7 @@ class BleTransport:
                     f"no Bluetooth on this host: {error}",
                     where=self._adapter,
                     hint="an adapter that is switched on, and on Linux BlueZ's bluetoothd with its D-Bus; "
-                    "--unit URL for a unit that answers at one; [verify] provision = false leaves the step out",
+                    "--unit-url URL for a unit that answers at one; [verify] provision = false leaves the step out",
                     cause="no-bluetooth",
                 ) from error
             if isinstance(error, TimeoutError | EOFError | errors.BleakError):

@@ -1,0 +1,94 @@
+"""Options that every command has, wherever they stand, and the former names of renamed ones."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from pathlib import Path
+
+import click
+import pytest
+
+from rmfab.cli import COMMANDS
+from rmfab.commands.leaf import Leaf
+from tests.terminal import Terminal
+
+
+def leaves() -> list[tuple[str, click.Command]]:
+    """Every command that does something, with its words."""
+    found = []
+    for name in COMMANDS:
+        command = importlib.import_module(f"rmfab.commands.{name}").command
+        if isinstance(command, click.Group):
+            found += [(f"{name} {sub}", leaf) for sub, leaf in command.commands.items()]
+        else:
+            found.append((name, command))
+    return found
+
+
+@pytest.mark.parametrize(("words", "leaf"), leaves(), ids=lambda value: value if isinstance(value, str) else "")
+def test_every_leaf_takes_json_and_quiet(words: str, leaf: click.Command) -> None:
+    """Every leaf command has --json and -q, once each, and each option is described."""
+    names = [option for param in leaf.params for option in (*param.opts, *param.secondary_opts)]
+    assert isinstance(leaf, Leaf), words
+    assert names.count("--json") == names.count("--quiet") == names.count("-q") == 1
+    assert len(names) == len(set(names))
+
+
+def test_meanings_of_options() -> None:
+    """--port is a device, --tcp-port a port of TCP, --unit-url an address; no shown option has a second meaning."""
+    shown: dict[str, set[str]] = {}
+    for words, leaf in leaves():
+        for param in leaf.params:
+            if isinstance(param, click.Option) and not param.hidden:
+                for name in param.opts:
+                    shown.setdefault(name, set()).add(words)
+    assert shown["--port"] == {"run", "flash", "verify", "reset"}
+    assert shown["--tcp-port"] == {"ota serve"}
+    assert "--unit" not in shown
+    assert "--version" not in shown
+
+
+@pytest.mark.parametrize("place", ["before", "after"])
+def test_quiet_anywhere(terminal: Terminal, lamp: Path, place: str) -> None:
+    """-q before or after the command leaves stderr to errors and warnings; data stays."""
+    words = ["-C", lamp, "generate", "--count", "1"]
+    said = terminal(*(["-q", *words] if place == "before" else [*words, "-q"]))
+    assert said.code == 0
+    assert said.err == ""
+    assert said.out.strip()
+
+
+def test_documents_of_commands_that_only_spoke(terminal: Terminal, lamp: Path, tmp_path: Path) -> None:
+    """With --json what a command has done is one document on stdout, also where it prints nothing else."""
+    (tmp_path / "wifi.pem").write_text("")
+    calls = {
+        ("generate", "--count", "2"): {"size": 2},
+        ("build", "lamp-0001", "-o", str(tmp_path / "out")): {"images": 3, "void": 0},
+        ("void", "LMP-000002", "--reason", "lost"): {"serial": "LMP-000002", "state": "void"},
+        ("ledger", "check"): {"sound": True, "findings": []},
+        ("ledger", "rebuild"): {"mended": 0},
+        ("ledger", "backup", str(tmp_path / "copy.db")): {"backup": str(tmp_path / "copy.db")},
+        ("station", "show"): {"slots": []},
+        ("station", "key"): {},
+        ("label", "LMP-000001"): {"form": "terminal", "output": None},
+    }
+    for words, expected in calls.items():
+        document = json.loads(terminal.well("-C", lamp, *words, "--json"))
+        assert expected.items() <= document.items(), words
+
+
+def test_no_pop_in_json(terminal: Terminal, lamp: Path) -> None:
+    """`label --json` names units without what their labels keep for the owner."""
+    document = json.loads(terminal.well("-C", lamp, "label", "LMP-000001", "--json"))
+    assert {key for label in document["labels"] for key in label} == {"serial", "service_name"}
+
+
+def test_a_key_by_its_path(terminal: Terminal, tmp_path: Path) -> None:
+    """--key takes the path of a key file as well as a URI; what names no file is not repeated in the error."""
+    terminal.well("release", "keygen", "-o", "a.key", "--no-passphrase")
+    by_path = terminal.well("release", "pubkey", "--key", "a.key", "-o", "path.pub")
+    assert by_path == terminal.well("release", "pubkey", "--key", "file:a.key", "-o", "uri.pub")
+    said = terminal("release", "pubkey", "--key", "hunter2", "-o", "no.pub")
+    said.refused(3, "names no key")
+    assert "hunter2" not in said.err
