@@ -135,12 +135,12 @@ def _watched(floor: Floor, view: View, junit: Path | None) -> Summary:
     bug: Exception | None = None
     try:
         with _stoppable(floor):
-            for happening in floor.happenings():
-                view.show(happening)
-                report.take(happening)
-                if isinstance(happening, UnitEnded):
-                    summary.count(happening)
-                    ended.append(happening)
+            for event in floor.events():
+                view.show(event)
+                report.take(event)
+                if isinstance(event, UnitEnded):
+                    summary.count(event)
+                    ended.append(event)
     except BrokenPipeError:
         raise
     except Exception as error:  # noqa: BLE001 - weighed against what the units say, and raised there

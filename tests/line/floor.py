@@ -21,8 +21,8 @@ from rmfab.cli import main
 from rmfab.commands.generate import generate
 from rmfab.identity.ca import CaKeyKind, CertificateAuthority
 from rmfab.ledger.store import Ledger
+from rmfab.line.probe import Probe, probe
 from rmfab.line.station import Slot
-from rmfab.line.worker import Probe, probe
 from rmfab.product.vocabulary import Chip, Credentials
 from rmfab.virtual import BoardHandle
 from rmfab.virtual.bench import serving
