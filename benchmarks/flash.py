@@ -115,7 +115,7 @@ def run(workspace: Workspace, firmware: PreparedRelease, slots: tuple[Slot, ...]
         air=Air(Radio(), workspace.root / "no-wifi"),
     )
     began, cpu = time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF)
-    ended = [happening for happening in Floor(job, slots).happenings() if isinstance(happening, UnitEnded)]
+    ended = [event for event in Floor(job, slots).events() if isinstance(event, UnitEnded)]
     wall, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_SELF)
     bad = [unit for unit in ended if unit.outcome is not Outcome.PASS]
     if bad:

@@ -36,9 +36,9 @@ _SHOWN = (Step.FLASH, Step.BOOT, Step.IDENTIFY, Step.PROVISION, Step.RESET)
 
 
 class View(Protocol):
-    """Shows happenings as they come."""
+    """Shows events as they come."""
 
-    def show(self, happening: LineEvent) -> None:
+    def show(self, event: LineEvent) -> None:
         """Shows one."""
 
     def close(self, summary: Summary, /) -> None:
@@ -57,9 +57,9 @@ def make_view(json_wanted: bool, slots: tuple[str, ...]) -> View:
 class JsonView:
     """One object a line on stdout; the last is the summary."""
 
-    def show(self, happening: LineEvent) -> None:
-        """Prints the happening where it has a JSON form."""
-        if (value := to_json(happening)) is not None:
+    def show(self, event: LineEvent) -> None:
+        """Prints the event where it has a JSON form."""
+        if (value := to_json(event)) is not None:
             terminal.json_line(value)
 
     def close(self, summary: Summary, /) -> None:
@@ -76,10 +76,10 @@ class UnitLines:
     def __init__(self) -> None:
         self._steps: dict[str, list[StepEnded]] = {}
 
-    def note(self, happening: LineEvent) -> None:
+    def note(self, event: LineEvent) -> None:
         """Takes in a step that ended."""
-        if isinstance(happening, StepEnded):
-            self._steps.setdefault(happening.slot, []).append(happening)
+        if isinstance(event, StepEnded):
+            self._steps.setdefault(event.slot, []).append(event)
 
     def line(self, ended: UnitEnded) -> Pieces:
         """The unit's line, and below it why a step did not pass, as pieces of text with a colour each."""
@@ -106,13 +106,13 @@ class PlainView:
     def __init__(self) -> None:
         self._lines = UnitLines()
 
-    def show(self, happening: LineEvent) -> None:
+    def show(self, event: LineEvent) -> None:
         """Prints a unit that ended, or a word."""
-        self._lines.note(happening)
-        if isinstance(happening, UnitEnded):
-            click.echo("".join(click.style(text, fg=_plain(colour)) for text, colour in self._lines.line(happening)))
-        elif isinstance(happening, Message):
-            speak(happening)
+        self._lines.note(event)
+        if isinstance(event, UnitEnded):
+            click.echo("".join(click.style(text, fg=_plain(colour)) for text, colour in self._lines.line(event)))
+        elif isinstance(event, Message):
+            speak(event)
 
     def close(self, _: Summary, /) -> None:
         """Nothing is open."""
@@ -122,12 +122,12 @@ def _plain(colour: str | None) -> str | None:
     return None if colour == "bold" else colour
 
 
-def speak(word: Message) -> None:
+def speak(message: Message) -> None:
     """A word on stderr, with its slot."""
-    if word.level == "warning":
-        terminal.warn(f"{word.slot}: {word.text}")
+    if message.level == "warning":
+        terminal.warn(f"{message.slot}: {message.text}")
     elif not terminal.quiet():
-        click.echo(f"rmfab: {word.slot}: {word.text}", err=True)
+        click.echo(f"rmfab: {message.slot}: {message.text}", err=True)
 
 
 class LiveView:
@@ -157,20 +157,20 @@ class LiveView:
             table.add_row(slot[-28:], serial, doing, bar)
         return table
 
-    def show(self, happening: LineEvent) -> None:
+    def show(self, event: LineEvent) -> None:
         """Redraws the slot's row, and prints a unit that ended above the table."""
-        self._lines.note(happening)
-        name = happening.serial or happening.mac or ""
-        match happening:
+        self._lines.note(event)
+        name = event.serial or event.mac or ""
+        match event:
             case StepStarted():
-                self._rows[happening.slot] = (name, happening.step.value, None)
+                self._rows[event.slot] = (name, event.step.value, None)
             case StepProgress():
-                self._rows[happening.slot] = (name, happening.step.value, happening.done / max(1, happening.total))
+                self._rows[event.slot] = (name, event.step.value, event.done / max(1, event.total))
             case UnitEnded():
-                self._rows[happening.slot] = (name, happening.outcome.value, None)
-                self._print(happening)
+                self._rows[event.slot] = (name, event.outcome.value, None)
+                self._print(event)
             case Message():
-                self._console.print(f"rmfab: {happening.slot}: {happening.text}", markup=False)
+                self._console.print(f"rmfab: {event.slot}: {event.text}", markup=False)
 
     def _print(self, ended: UnitEnded) -> None:
         pieces = self._lines.line(ended)

@@ -11,10 +11,11 @@ import re
 import uuid
 from collections.abc import Callable
 
-from rmfab.errors import InputError
+from rmfab.errors import InputError, UnitFault
 from rmfab.product.vocabulary import NodeIdKind
 
 MAX_LENGTH = 60
+_SHOWN = 64
 
 _ALPHABET = "23456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 _SHORT_LENGTH = 22
@@ -54,3 +55,18 @@ def check(node_id: str) -> str:
             cause="node-id",
         )
     return node_id
+
+
+def judge_same_node(told: str, node_id: str | None) -> None:
+    """Raises Fault (`other-identity`) where a unit that names the node *told* is not the *node_id* of the ledger."""
+    if told != node_id:
+        raise UnitFault(
+            f'the unit says that it is node "{_shown(told)}", the ledger says "{node_id}"',
+            hint="the label says which unit it is",
+            cause="other-identity",
+        )
+
+
+def _shown(told: str) -> str:
+    """Text of a unit as it may stand in a message: printable and short."""
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in told[:_SHOWN])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from rmfab.board.bootlog import FACTORY_CAUSES, BootLog
 from rmfab.errors import InputError, UnitFault
 from rmfab.identity.identity import Identity
+from rmfab.identity.node_id import judge_same_node
 from rmfab.identity.qr import parse_payload, same_payload
 from rmfab.product.vocabulary import Credentials
 from rmfab.release.release import Release
@@ -88,9 +89,7 @@ def judge_node(log: BootLog, node_id: str | None) -> None:
     """Raises Fault where the unit does not call itself the node *node_id*."""
     if log.node_id is None:
         raise UnitFault("the unit does not print its node id", cause="no-node-id")
-    if log.node_id != node_id:
-        what = f'the unit says that it is node "{log.node_id}", the ledger says "{node_id}"'
-        raise UnitFault(what, hint="the label says which unit it is", cause="other-identity")
+    judge_same_node(log.node_id, node_id)
 
 
 def _judge_symptom(log: BootLog) -> None:
@@ -132,7 +131,7 @@ def _without_pop(text: str) -> dict[str, object] | None:
     return None if payload.pop is None else rest | {"form": payload.form}
 
 
-def judge_unprovisioned(log: BootLog, identity: Identity | None) -> None:
+def judge_unprovisioned(log: BootLog, identity: Identity) -> None:
     """Raises Fault unless the unit boots, offers provisioning under the name of *identity*, and is the same node."""
     _judge_symptom(log)
     if log.service_name is None:
@@ -141,10 +140,10 @@ def judge_unprovisioned(log: BootLog, identity: Identity | None) -> None:
             hint="the console log shows how far it came; a longer [verify] boot_timeout may help",
             cause="no-provisioning",
         )
-    if identity is not None and log.service_name != identity.service_name:
+    if log.service_name != identity.service_name:
         raise UnitFault(
             f'the unit offers itself as "{log.service_name}", its label says "{identity.service_name}"',
             cause="name-mismatch",
         )
-    if identity is not None and None not in (log.node_id, identity.node_id) and log.node_id != identity.node_id:
-        raise UnitFault(f'the unit says that it is node "{log.node_id}"', cause="other-identity")
+    if log.node_id is not None and identity.node_id is not None:
+        judge_same_node(log.node_id, identity.node_id)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum, unique
-from typing import Any
+from typing import Any, NamedTuple
 
 from rmfab.errors import RmfabError
 from rmfab.ledger.events import Outcome
@@ -27,6 +27,16 @@ class Step(StrEnum):
     PROVISION = "provision"
     RESET = "reset"
     LABEL = "label"
+
+
+class Origin(NamedTuple):
+    """When and where something happens, and to which unit: the fields of `LineEvent`, in its order."""
+
+    ts: str
+    station: str
+    slot: str
+    serial: str | None
+    mac: str | None
 
 
 @dataclass(frozen=True)
@@ -95,41 +105,41 @@ class Stopped(LineEvent):
     error: RmfabError
 
 
-def to_json(happening: LineEvent) -> dict[str, Any] | None:
-    """The JSON object of a happening (`event`, `ts`, `station`, `slot`, `serial` …), None for progress."""
+def to_json(event: LineEvent) -> dict[str, Any] | None:
+    """The JSON object of an event (`event`, `ts`, `station`, `slot`, `serial` …), None for progress."""
     base: dict[str, Any] = {
-        "ts": happening.ts,
-        "station": happening.station,
-        "slot": happening.slot,
-        "serial": happening.serial,
-        "mac": happening.mac,
+        "ts": event.ts,
+        "station": event.station,
+        "slot": event.slot,
+        "serial": event.serial,
+        "mac": event.mac,
     }
-    match happening:
+    match event:
         case StepEnded():
             return {
                 "event": "step",
                 **base,
-                "step": happening.step.value,
-                "outcome": happening.outcome.value,
-                "class": happening.cause,
-                "reason": happening.reason,
-                "seconds": round(happening.seconds, 3),
-                "measurements": dict(happening.measurements),
+                "step": event.step.value,
+                "outcome": event.outcome.value,
+                "class": event.cause,
+                "reason": event.reason,
+                "seconds": round(event.seconds, 3),
+                "measurements": dict(event.measurements),
             }
         case UnitEnded():
             return {
                 "event": "unit",
                 **base,
-                "outcome": happening.outcome.value,
-                "class": happening.cause,
-                "reason": happening.reason,
-                "seconds": round(happening.seconds, 3),
-                "log": happening.log,
+                "outcome": event.outcome.value,
+                "class": event.cause,
+                "reason": event.reason,
+                "seconds": round(event.seconds, 3),
+                "log": event.log,
             }
         case Message():
-            return {"event": "log", **base, "level": happening.level, "text": happening.text}
+            return {"event": "log", **base, "level": event.level, "text": event.text}
         case Stopped():
-            return {**happening.error.event(), **base}
+            return {**event.error.event(), **base}
     return None
 
 

@@ -14,14 +14,15 @@ from rmfab.errors import BatchUsedUp, InputError, IntegrityError, RmfabError
 from rmfab.ledger.events import Outcome, timestamp
 from rmfab.line.events import LineEvent, Message, Step, StepEnded, Stopped
 from rmfab.line.job import Job
+from rmfab.line.probe import probe
 from rmfab.line.station import Slot
-from rmfab.line.worker import Worker, probe
+from rmfab.line.worker import Worker
 
 _POLL_SECONDS = 1.0
 
 
 class Floor:
-    """All slots of one run. `happenings` starts the work and yields until every slot is done."""
+    """All slots of one run. `events` starts the work and yields until every slot is done."""
 
     def __init__(self, job: Job, slots: tuple[Slot, ...], *, loop: bool = False) -> None:
         if loop and any(isinstance(slot.link.restart, Unwired) for slot in slots):
@@ -46,7 +47,7 @@ class Floor:
         self._stop.set()
         self._drain.set()
 
-    def happenings(self) -> Iterator[LineEvent]:
+    def events(self) -> Iterator[LineEvent]:
         """Everything that happens, as it happens. Raises a bug of rmfab after all slots have ended."""
         threads = [
             threading.Thread(target=self._work, args=(slot,), name=f"slot {slot.name}", daemon=True)
@@ -58,13 +59,13 @@ class Floor:
         try:
             while running:
                 try:
-                    happening = self._queue.get(timeout=_POLL_SECONDS)  # Windows hears no ^C while it waits for ever
+                    event = self._queue.get(timeout=_POLL_SECONDS)  # Windows hears no ^C while it waits for ever
                 except queue.Empty:
                     continue
-                if happening is None:
+                if event is None:
                     running -= 1
                 else:
-                    yield happening
+                    yield event
         finally:
             self._stop.set()  # whoever reads no further wants no further work
             self._drain.set()
@@ -76,7 +77,7 @@ class Floor:
     def _work(self, slot: Slot) -> None:
         try:
             self._work_slot(slot)
-        except Exception as bug:  # noqa: BLE001 - handed to the thread that reads the happenings
+        except Exception as bug:  # noqa: BLE001 - handed to the thread that reads the events
             self._bugs.append(bug)
             self._drain.set()
         finally:
@@ -102,12 +103,12 @@ class Floor:
         self.stopped_by = self.stopped_by or error
         self._drain.set()
 
-    def _tell(self, happening: LineEvent) -> None:
-        self._queue.put(happening)
-        if not self._loop or not isinstance(happening, StepEnded):
+    def _tell(self, event: LineEvent) -> None:
+        self._queue.put(event)
+        if not self._loop or not isinstance(event, StepEnded):
             return
-        if happening.step is Step.CLAIM and happening.outcome is Outcome.PASS:
-            self._warn_of_the_end(happening)
+        if event.step is Step.CLAIM and event.outcome is Outcome.PASS:
+            self._warn_of_the_end(event)
 
     def _warn_of_the_end(self, claimed: StepEnded) -> None:
         """Warns once where few identities are left, and once where none is."""

@@ -78,7 +78,7 @@ class LineRun:
         """
         bug: Exception | None = None
         try:
-            for event in self.floor.happenings():
+            for event in self.floor.events():
                 if isinstance(event, UnitEnded):
                     self.summary.count(event)
                     self.ended.append(event)

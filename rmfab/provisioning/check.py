@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from rmfab.errors import InputError, UnitFault
+from rmfab.identity.node_id import judge_same_node
 from rmfab.identity.unit_signature import signed_by
 from rmfab.product.product import Provisioning
 from rmfab.product.vocabulary import Credentials, Security
@@ -23,7 +24,6 @@ from rmfab.secret import Secret
 
 NONCE_BYTES = 32
 _LETTERS = "0123456789abcdef"
-_SHOWN = 64
 
 
 @dataclass(frozen=True)
@@ -141,24 +141,11 @@ def check_key(
             hint="CONFIG_ESP_RMAKER_ENABLE_CHALLENGE_RESPONSE, which is on by default; a unit to be claimed has none",
             cause="no-challenge-response",
         )
-    judge_node_id(session.node_id(), node_id)
+    judge_same_node(session.node_id(), node_id)
     nonce = random(NONCE_BYTES)
     told, signature = session.challenge(nonce)
-    judge_node_id(told, node_id)
+    judge_same_node(told, node_id)
     judge_signature(certificate_pem, nonce, signature)
-
-
-def judge_node_id(told: str, node_id: str) -> None:
-    """Raises Fault (`other-identity`) where the unit is another node."""
-    if told != node_id:
-        raise UnitFault(
-            f'the unit says that it is node "{_shown(told)}", the ledger says "{node_id}"', cause="other-identity"
-        )
-
-
-def _shown(told: str) -> str:
-    """Text of a unit as it may stand in a message: printable and short."""
-    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in told[:_SHOWN])
 
 
 def judge_signature(certificate_pem: bytes, nonce: bytes, signature: bytes) -> None:

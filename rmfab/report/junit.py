@@ -60,15 +60,15 @@ class LineReport:
 
     cases: list[Case] = field(default_factory=list)
 
-    def take(self, happening: LineEvent) -> None:
+    def take(self, event: LineEvent) -> None:
         """Takes the end of a step; of a unit only where no step of it has told why it did not pass."""
-        name = happening.serial or happening.mac or happening.slot
-        group = f"{happening.station}.{happening.slot}"
-        if isinstance(happening, StepEnded):
-            outcome, cause, reason = happening.outcome.value, happening.cause, happening.reason
-            self.cases.append(Case(group, f"{name} {happening.step}", outcome, happening.seconds, cause, reason))
-        elif isinstance(happening, UnitEnded) and not any(case.group == group for case in self.cases):
-            self.cases.append(Case(group, name, happening.outcome.value, 0.0, happening.cause, happening.reason))
+        name = event.serial or event.mac or event.slot
+        group = f"{event.station}.{event.slot}"
+        if isinstance(event, StepEnded):
+            outcome, cause, reason = event.outcome.value, event.cause, event.reason
+            self.cases.append(Case(group, f"{name} {event.step}", outcome, event.seconds, cause, reason))
+        elif isinstance(event, UnitEnded) and not any(case.group == group for case in self.cases):
+            self.cases.append(Case(group, name, event.outcome.value, 0.0, event.cause, event.reason))
 
     def write(self, path: Path) -> None:
         """Writes the report."""

@@ -165,7 +165,7 @@ class Stopped:
         self.units: list[UnitEnded] = []
         self.bug: Exception | None = None
 
-    def happenings(self) -> Iterator[UnitEnded]:
+    def events(self) -> Iterator[UnitEnded]:
         """The verdicts, then the bug."""
         yield from self.units
         if self.bug is not None:

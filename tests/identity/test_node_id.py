@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rmfab.errors import InputError
+from rmfab.errors import InputError, UnitFault
 from rmfab.identity import node_id
 from rmfab.product.vocabulary import NodeIdKind
 
@@ -61,3 +61,20 @@ def test_bad_ids(bad: str) -> None:
     """Ids that are too long, or would break a topic or JSON, are refused."""
     with pytest.raises(InputError):
         node_id.check(bad)
+
+
+def test_the_same_node() -> None:
+    """A unit that names the ledger's node is that node; any other name is `other-identity`, with both names."""
+    node_id.judge_same_node("node-1", "node-1")
+    with pytest.raises(UnitFault) as caught:
+        node_id.judge_same_node("node-2", "node-1")
+    assert caught.value.cause == "other-identity"
+    assert caught.value.what == 'the unit says that it is node "node-2", the ledger says "node-1"'
+
+
+def test_what_a_unit_says_is_shown_printable_and_short() -> None:
+    """A unit's words cannot steer a terminal or fill it."""
+    with pytest.raises(UnitFault) as caught:
+        node_id.judge_same_node("\x1b[2J" + "x" * 500, "node-1")
+    assert "\x1b" not in caught.value.what
+    assert len(caught.value.what) < 200

@@ -20,8 +20,8 @@ import pytest
 from rmfab.cli import main
 from rmfab.identity.ca import CaKeyKind, CertificateAuthority
 from rmfab.ledger.store import Ledger
+from rmfab.line.probe import Probe, probe
 from rmfab.line.station import Slot
-from rmfab.line.worker import Probe, probe
 from rmfab.operations.advance import completed
 from rmfab.operations.generate import GenerateRequest, generate
 from rmfab.operations.terminal import Unattended

@@ -1,4 +1,4 @@
-"""The judges of boot and identity, row by row, and who is blamed for which error."""
+"""The judges of boot and identity, row by row."""
 
 from __future__ import annotations
 
@@ -7,13 +7,8 @@ import json
 import pytest
 
 from rmfab.board.bootlog import BootLog
-from rmfab.board.esp.facts import BoardRefused
-from rmfab.errors import CloneError, InputError, LedgerError, PortError
-from rmfab.ledger.events import Outcome
-from rmfab.line.boot_judge import UnitFault, judge_boot, judge_identity
-from rmfab.line.events import Message, Step, StepEnded, StepProgress, Summary, UnitEnded, to_json
-from rmfab.line.unit import Aborted, Skipped
-from rmfab.line.worker import judge_error
+from rmfab.errors import UnitFault
+from rmfab.line.boot_judge import judge_boot, judge_identity
 from rmfab.product.vocabulary import Chip, Credentials
 from rmfab.release.build_folder import read_build_folder
 from rmfab.secret import Secret
@@ -133,62 +128,3 @@ def test_spacing_and_order_of_the_payload_do_not_matter(release):
 def test_claiming_needs_no_node_id(release):
     """Where claiming makes the credentials, the node id is not compared."""
     judge_identity(log_of(lines(release, node=None)), None, Secret(QR), Credentials.CLAIM)
-
-
-@pytest.mark.parametrize(
-    ("error", "outcome", "cause"),
-    [
-        (UnitFault("bad", cause="panic"), Outcome.FAIL, "panic"),
-        (BoardRefused("no", cause="chip-mismatch"), Outcome.FAIL, "chip-mismatch"),
-        (CloneError("twice"), Outcome.FAIL, "clone"),
-        (PortError("gone", cause="port-gone"), Outcome.ERROR, "port-gone"),
-        (LedgerError("full", cause="ledger-full"), Outcome.ERROR, "ledger-full"),
-        (InputError("no release"), Outcome.ERROR, "bad-input"),
-        (Aborted(), Outcome.ABORTED, "aborted"),
-        (Skipped("not here"), Outcome.SKIP, None),
-        (ZeroDivisionError("x"), Outcome.ERROR, "bug"),
-    ],
-)
-def test_who_is_to_blame(error, outcome, cause):
-    """The unit FAILs, the station ERRs, the operator aborts; a bug is the station's, too."""
-    ending = judge_error(error)
-    assert (ending.outcome, ending.cause) == (outcome, cause)
-    assert ending.reason
-
-
-def test_json_of_happenings():
-    """Every event has its name and place; progress has none; nothing in it is not JSON."""
-    where = ("2026-01-31T12:00:00.000Z", "bench", "A1", "LMP-000001", "24:0a:c4:00:00:01")
-    step = to_json(StepEnded(*where, Step.BOOT, Outcome.FAIL, "panic", "it panics", 1.23456, {"lines": 3}))
-    assert step == {
-        "event": "step",
-        "ts": where[0],
-        "station": "bench",
-        "slot": "A1",
-        "serial": "LMP-000001",
-        "mac": where[4],
-        "step": "boot",
-        "outcome": "FAIL",
-        "class": "panic",
-        "reason": "it panics",
-        "seconds": 1.235,
-        "measurements": {"lines": 3},
-    }
-    unit = UnitEnded(*where, Outcome.PASS, None, None, 2.0, "/logs/x.log")
-    assert to_json(unit) is not None
-    assert to_json(Message(*where, "warning", "mind the gap")) == {
-        "event": "log",
-        **{key: step[key] for key in ("ts", "station", "slot", "serial", "mac")},
-        "level": "warning",
-        "text": "mind the gap",
-    }
-    assert to_json(StepProgress(*where, Step.FLASH, 1, 2)) is None
-
-
-def test_summary_counts_every_outcome():
-    """Passed, failed, errors and aborted add up to the units."""
-    where = ("2026-01-31T12:00:00.000Z", "bench", "A1", None, None)
-    summary = Summary()
-    for outcome in (Outcome.PASS, Outcome.MARGINAL, Outcome.FAIL, Outcome.ERROR, Outcome.ABORTED):
-        summary.count(UnitEnded(*where, outcome, None, None, 0.0, None))
-    assert summary.to_json() == {"event": "summary", "passed": 2, "failed": 1, "errors": 1, "aborted": 1}

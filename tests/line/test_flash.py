@@ -298,7 +298,7 @@ def test_firmware_without_a_console(tmp_path):
     """Without console commands the unit fails with a hint, and passes once the product says so."""
     factory = found(tmp_path / "ws", units=1, console=False)
     with serve([spec()]) as (board,), pytest.MonkeyPatch.context() as patch:
-        patch.setattr("rmfab.line.proving._ANSWER_SECONDS", 0.3)
+        patch.setattr("rmfab.line.steps.identify._ANSWER_SECONDS", 0.3)
         said = factory.run(board.url)
         assert said.verdict == ("FAIL", "no-console")
         assert "console = false" in said.unit["reason"]

@@ -108,7 +108,7 @@ def test_logs_folder_that_cannot_be_written(factory, monkeypatch):
     def full(path: Path, *_: object, **__: object) -> bool:
         raise InputError("cannot write this file: No space left on device", where=str(path))
 
-    monkeypatch.setattr("rmfab.line.worker.write_file", full)
+    monkeypatch.setattr("rmfab.line.console_log.write_file", full)
     with serve([BoardSpec(Chip.ESP32C3)]) as (board,):
         said = factory.run(board.url)
     assert said.code == 0

@@ -18,14 +18,14 @@ STEPS = (Step.DETECT, Step.CLAIM, Step.FLASH, Step.READBACK, Step.BOOT, Step.IDE
 
 def before_step(monkeypatch, wanted, slot, deed):
     """Does *deed* right before *wanted* begins on *slot*."""
-    original = worker.STEPS[wanted]
+    original = worker.take_step
 
-    def step(unit):
-        if unit.slot.name == slot:
+    def take_step(step, visit, stage):
+        if step is wanted and visit.slot.name == slot:
             deed()
-        return original(unit)
+        return original(step, visit, stage)
 
-    monkeypatch.setattr(worker, "STEPS", {**worker.STEPS, wanted: step})
+    monkeypatch.setattr(worker, "take_step", take_step)
 
 
 @pytest.mark.parametrize("step", STEPS)
@@ -139,7 +139,7 @@ def test_own_usb(tmp_path, monkeypatch, chip, otg):
         asked.append(address)
         return "24:0A:C4:1F:67:7D"
 
-    monkeypatch.setattr("rmfab.line.proving.usb_number", number)
+    monkeypatch.setattr("rmfab.line.connection.usb_number", number)
     monkeypatch.setattr("rmfab.board.native_usb.usb_number", number)
     if otg:
         monkeypatch.setattr("esptool.targets.esp32s3.ESP32S3ROM.uses_usb_otg", lambda _: True)
@@ -152,7 +152,7 @@ def test_own_usb(tmp_path, monkeypatch, chip, otg):
 def test_own_usb_that_comes_back_as_another_board(factory, monkeypatch):
     """Another USB number after the restart is another board: ERROR, and the unit is not blamed."""
     numbers = iter(["24:0A:C4:00:00:01", "24:0A:C4:00:00:02"])
-    monkeypatch.setattr("rmfab.line.proving.usb_number", lambda _: next(numbers))
+    monkeypatch.setattr("rmfab.line.connection.usb_number", lambda _: next(numbers))
     monkeypatch.setattr("rmfab.board.native_usb.returned.__defaults__", (lambda _: next(numbers),))
     with serve([spec()]) as (board,):
         said = factory.run(board.url)

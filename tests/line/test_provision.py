@@ -318,14 +318,14 @@ class TestJoin:
         """Where the unit cannot be reset after it was given the network, that is said."""
         one = BoardSpec(Chip.ESP32C3, flash_file=tmp_path / "flash.bin")
         give_network(joining, passphrase="not-the-right-one")
-        monkeypatch.setattr("rmfab.line.clearing.reset", _refuse)
+        monkeypatch.setattr("rmfab.line.step_order.reset", _refuse)
         with serve([one]) as (board,):
             said = joining.run(board.url)
         assert said.verdict == ("FAIL", "join-failed")
         assert any("still holds the factory network" in word for word in said.logs)
 
 
-def _refuse(_):
+def _refuse(*_):
     from rmfab.errors import PortError
 
     raise PortError("gone", cause="port-gone")

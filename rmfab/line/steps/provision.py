@@ -17,15 +17,17 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from rmfab.board.restart import Unwired
+from rmfab.board.unit_console import UnitConsole
 from rmfab.errors import InputError, UnitFault
 from rmfab.identity.identity import Identity
 from rmfab.identity.qr import parse_payload, payload
 from rmfab.label.readback import codes_in, picture
 from rmfab.label.symbol import encode
 from rmfab.ledger.events import Outcome
-from rmfab.line.proving import await_provisioning, listen_until
-from rmfab.line.unit import Marginal, Skipped, Unit
+from rmfab.line.ending import Marginal, Passed, Skipped
+from rmfab.line.listening import await_provisioning
+from rmfab.line.stages import Bound, Identified
+from rmfab.line.visit import Visit
 from rmfab.product.product import Provisioning
 from rmfab.product.vocabulary import Credentials, Security
 from rmfab.provisioning.ble import BleTransport
@@ -55,23 +57,24 @@ class Printed:
     provisioning: Provisioning
 
 
-def provision(unit: Unit) -> dict[str, Any] | Marginal:
+def provision(visit: Visit, stage: Identified) -> Passed[Identified]:
     """Proves that the owner of the label can provision the unit, and nobody else."""
-    policy = unit.job.product.verify
+    policy = visit.job.product.verify
     if not policy.provision:
         raise Skipped("switched off: [verify] provision = false")
-    identity = unit.identity
-    if identity is None or unit.boot_log is None:
-        raise ValueError("provision follows identify")
+    bound, console = stage.bound, stage.console
     checks: dict[str, Any] = {}
-    unit.measured["checks"] = checks
-    told = printed(identity, unit.job.product.provisioning)
-    weak = _prove(unit, identity, told, checks)
-    if _tries_wrong_pop(unit):
-        checks["wrong-pop"] = _try_wrong_pop(unit, told)
+    visit.measured["checks"] = checks
+    told = printed(bound.identity, visit.job.product.provisioning)
+    weak = _prove(visit, bound.identity, told, checks)
+    if _tries_wrong_pop(visit, bound):
+        restarted = _try_wrong_pop(visit, bound.identity, told)
+        checks["wrong-pop"] = (Outcome.PASS if restarted else Outcome.SKIP).value
+        console = restarted or console
     if policy.join:
-        checks["join"] = _join(unit, told)
-    return unit.measured if weak is None else Marginal("weak-signal", weak, unit.measured)
+        checks["join"] = _join(visit, console, told)
+    marginal = None if weak is None else Marginal("weak-signal", weak)
+    return Passed(Identified(bound, console), visit.measured, marginal)
 
 
 def printed(identity: Identity, provisioning: Provisioning) -> Printed:
@@ -90,27 +93,27 @@ def printed(identity: Identity, provisioning: Provisioning) -> Printed:
     return Printed(told.name, pop, replace(provisioning, username=told.username or provisioning.username))
 
 
-def _reach(unit: Unit, told: Printed) -> AbstractContextManager[ProvisioningTransport]:
-    job = unit.job
-    return job.air.reach(unit.slot, told.name, job.product, unit.keep_going, lambda text: unit.say("warning", text))
+def _reach(visit: Visit, told: Printed) -> AbstractContextManager[ProvisioningTransport]:
+    job = visit.job
+    return job.air.reach(visit.slot, told.name, job.product, visit.keep_going, lambda text: visit.say("warning", text))
 
 
-def _session(unit: Unit, transport: ProvisioningTransport, told: Printed) -> ProvisioningSession:
-    credentials = unit.job.product.identity.credentials
+def _session(visit: Visit, transport: ProvisioningTransport, told: Printed) -> ProvisioningSession:
+    credentials = visit.job.product.identity.credentials
     return check_session(transport, told.provisioning, credentials, told.pop, secrets.token_bytes)
 
 
-def _prove(unit: Unit, identity: Identity, told: Printed, checks: dict[str, Any]) -> str | None:
+def _prove(visit: Visit, identity: Identity, told: Printed, checks: dict[str, Any]) -> str | None:
     """Session, key and scan in one conversation; returns the reason where the scan is marginal."""
-    with _reach(unit, told) as transport:
+    with _reach(visit, told) as transport:
         began = time.monotonic()
-        session = _session(unit, transport, told)
+        session = _session(visit, transport, told)
         checks["session"] = Outcome.PASS.value
         if isinstance(transport, BleTransport) and transport.rssi is not None:
-            unit.measured["ble_rssi"] = transport.rssi
-        unit.measured["handshake"] = round(time.monotonic() - began, 3)
+            visit.measured["ble_rssi"] = transport.rssi
+        visit.measured["handshake"] = round(time.monotonic() - began, 3)
         checks["key"] = _key(session, identity)
-        return _scan(unit, session, checks)
+        return _scan(visit, session, checks)
 
 
 def _key(session: ProvisioningSession, identity: Identity) -> str:
@@ -120,75 +123,77 @@ def _key(session: ProvisioningSession, identity: Identity) -> str:
     return Outcome.PASS.value
 
 
-def _scan(unit: Unit, session: ProvisioningSession, checks: dict[str, Any]) -> str | None:
-    limits = unit.job.product.verify.scan
+def _scan(visit: Visit, session: ProvisioningSession, checks: dict[str, Any]) -> str | None:
+    limits = visit.job.product.verify.scan
     if not limits.ssid:
         return None
-    unit.measured["rssi_limits"] = [limits.fail, limits.marginal]
+    visit.measured["rssi_limits"] = [limits.fail, limits.marginal]
     try:
         heard = check_scan(session, limits.ssid, SignalLimits(limits.fail, limits.marginal))
     except WeakSignal as weak:
-        unit.measured["rssi"] = weak.rssi
+        visit.measured["rssi"] = weak.rssi
         raise
-    unit.measured["rssi"] = heard.rssi
+    visit.measured["rssi"] = heard.rssi
     checks["scan"] = (Outcome.MARGINAL if heard.marginal else Outcome.PASS).value
     if not heard.marginal:
         return None
     return f'the unit hears "{heard.ssid}" at {heard.rssi} dBm, under {limits.marginal} dBm: look at its antenna'
 
 
-def _tries_wrong_pop(unit: Unit) -> bool:
+def _tries_wrong_pop(visit: Visit, bound: Bound) -> bool:
     """Whether this unit is one of those on which a wrong PoP is tried; it costs a restart."""
-    product = unit.job.product
+    product = visit.job.product
     every = product.verify.wrong_pop_every
-    if unit.binding is None or every == 0 or product.provisioning.security is Security.PLAIN:
+    if every == 0 or product.provisioning.security is Security.PLAIN:
         return False
-    return unit.binding.position % every == 0
+    return bound.record.position % every == 0
 
 
-def _try_wrong_pop(unit: Unit, told: Printed) -> str:
-    """One attempt, and a restart after it, since what has counted in the unit would in the end stop its owner."""
-    if isinstance(unit.slot.link.restart, Unwired):
-        return Outcome.SKIP.value
-    with _reach(unit, told) as transport:
+def _try_wrong_pop(visit: Visit, identity: Identity, told: Printed) -> UnitConsole | None:
+    """One attempt, and a restart after it, since what has counted in the unit would in the end stop its owner.
+
+    Returns the console after that restart, None where nothing here can restart the unit and it is not tried.
+    """
+    if visit.board.unwired:
+        return None
+    with _reach(visit, told) as transport:
         check_wrong_pop(transport, told.provisioning, told.pop, secrets.token_bytes)
-    await_provisioning(unit)
-    return Outcome.PASS.value
+    return await_provisioning(visit, identity)
 
 
-def _join(unit: Unit, told: Printed) -> str:
+def _join(visit: Visit, console: UnitConsole, told: Printed) -> str:
     """Hands over the factory network and waits for the IP address, and for MQTT where the product asks for it."""
-    product, network = unit.job.product, unit.job.air.network
+    product, network = visit.job.product, visit.job.air.network
     if network is None:
         raise InputError("[verify] join needs the factory network", cause="no-network")
-    if isinstance(unit.slot.link.restart, Unwired):
-        unit.say("warning", "no network was joined: nothing here could reset the unit after that")
+    if visit.board.unwired:
+        visit.say("warning", "no network was joined: nothing here could reset the unit after that")
         return Outcome.SKIP.value
-    unit.secrets.append(network.passphrase)
-    with _reach(unit, told) as transport:
-        session = _session(unit, transport, told)
-        unit.holds_network = True
+    visit.secrets.append(network.passphrase)
+    with _reach(visit, told) as transport:
+        session = _session(visit, transport, told)
+        visit.holds_network = True
         session.configure(network.ssid, network.passphrase)
         session.apply()
         began = time.monotonic()
-        _await_ip(unit, session)
-        unit.measured["join"] = round(time.monotonic() - began, 3)
+        _await_ip(visit, session)
+        visit.measured["join"] = round(time.monotonic() - began, 3)
     if product.verify.mqtt and product.identity.credentials is Credentials.CERTIFICATE:
-        _await_mqtt(unit)
+        _await_mqtt(console, product.verify.join_timeout)
     return Outcome.PASS.value
 
 
-def _await_mqtt(unit: Unit) -> None:
-    if not listen_until(unit, lambda line: _MQTT in line, unit.job.product.verify.join_timeout):
+def _await_mqtt(console: UnitConsole, seconds: float) -> None:
+    if not any(_MQTT in line for line in console.lines(seconds)):
         raise UnitFault(
             "the unit does not reach MQTT", hint="mqtt_host, or the certificate's registration", cause="no-mqtt"
         )
 
 
-def _await_ip(unit: Unit, session: ProvisioningSession) -> None:
-    ending = time.monotonic() + unit.job.product.verify.join_timeout
+def _await_ip(visit: Visit, session: ProvisioningSession) -> None:
+    ending = time.monotonic() + visit.job.product.verify.join_timeout
     while True:
-        unit.keep_going()
+        visit.keep_going()
         joining = session.status()
         if joining.state is JoinState.CONNECTED:
             return

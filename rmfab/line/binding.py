@@ -1,0 +1,43 @@
+"""Which unit a board ought to be, as the ledger has it. Nothing is bound here: that is the step `claim`."""
+
+from __future__ import annotations
+
+from rmfab.errors import InputError
+from rmfab.ledger.records import LedgerIdentity
+from rmfab.line.stages import Bound
+from rmfab.line.visit import Visit
+
+
+def find_unit(visit: Visit, mac: str | None) -> Bound | None:
+    """Which unit it ought to be: by the MAC that the loader told, or by the serial that the operator gave."""
+    if mac is not None:
+        record = _by_mac(visit, mac)
+    elif visit.job.serial is not None:
+        record = _by_serial(visit, visit.job.serial)
+    else:
+        return None
+    return None if record is None else Bound(record, visit.open_identity(record))
+
+
+def _by_mac(visit: Visit, mac: str) -> LedgerIdentity | None:
+    record = visit.job.ledger.identity_by_mac(mac)
+    if record is None:
+        return None
+    visit.is_unit(record)
+    if visit.job.serial not in (None, record.serial):
+        raise InputError(f"this board is {record.serial}, not {visit.job.serial}", where=mac, cause="serial-mismatch")
+    return record
+
+
+def _by_serial(visit: Visit, serial: str) -> LedgerIdentity:
+    record = visit.job.ledger.identity_by_serial(serial)
+    if record is None:
+        raise InputError(f"there is no unit {serial} in the ledger", cause="no-serial")
+    visit.is_unit(record)
+    if not record.standing.live:
+        raise InputError(
+            f"no board has the identity {serial}: it is {record.state}",
+            hint="`rmfab flash` gives a board its identity before it can be verified",
+            cause="not-claimed",
+        )
+    return record

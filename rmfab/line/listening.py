@@ -1,0 +1,53 @@
+"""Listens to a unit that boots: until its log says enough, or until it offers provisioning."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from rmfab.board.bootlog import CLAIMING, NO_CREDENTIALS, BootLog, is_start
+from rmfab.board.unit_console import UnitConsole
+from rmfab.errors import UnitFault
+from rmfab.identity.identity import Identity
+from rmfab.line.boot_judge import judge_unprovisioned
+from rmfab.line.visit import Visit
+from rmfab.product.vocabulary import Credentials
+
+
+def listen(
+    visit: Visit, complete: Callable[[BootLog], bool], settle: float, *, from_restart: bool = False
+) -> tuple[UnitConsole, BootLog]:
+    """Reads the console until the log is *complete* or shows a symptom, and *settle* seconds more.
+
+    *from_restart*: what comes before the first sign of a restart belongs to the life before, and is not looked at.
+    """
+    console = visit.board.open_console()
+    claims = visit.job.product.identity.credentials is Credentials.CLAIM
+    log = BootLog(frozenset({CLAIMING, NO_CREDENTIALS, "no-node-id"}) if claims else frozenset())
+    for line in console.lines(visit.job.product.verify.boot_timeout):
+        if from_restart and not is_start(line):
+            continue
+        from_restart = False
+        log.feed(line)
+        if log.symptom or complete(log):
+            break
+    for line in console.lines(settle):
+        log.feed(line)
+    return console, log
+
+
+def await_provisioning(visit: Visit, identity: Identity, *, by_itself: bool = False) -> UnitConsole:
+    """Restarts the unit (or lets it restart *by_itself*) and proves that it offers provisioning under its own name.
+
+    Raises Fault where it does not: it then is provisioned, another unit, or does not boot.
+    """
+    if not by_itself:
+        visit.board.restart()
+    console, log = listen(visit, lambda log: log.service_name is not None, 0.0, from_restart=by_itself)
+    if by_itself and not log.lines:
+        raise UnitFault(
+            "the unit does not restart when its console is asked for a factory reset",
+            hint="a firmware without console commands; without --via console the loader does it",
+            cause="no-console",
+        )
+    judge_unprovisioned(log, identity)
+    return console

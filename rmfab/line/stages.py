@@ -1,0 +1,110 @@
+"""Stages: what is true of the board on a slot between two steps. Each holds only what the steps before it found out.
+
+    OnSlot ─ detect ─► Writable ─ claim ─► Claimed ─ flash ─► Written ─ readback ─► Flashed ─┐
+       │        └────► InLoader ─────────────────────────────────────────────────────────────┤
+       └─────────────────────────────────────────────────────────────────────────────────────┴─ boot ─► Running
+    Running ─ identify ─► Identified ─ provision ─► Identified ─ reset ─► AsNew ─ label
+
+`verify` writes nothing: its detect ends at `InLoader`, or stays `OnSlot` when the loader cannot be reached. `reset` may
+start from `OnSlot`. A step that is skipped leaves the stage as it is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from rmfab.board.bootlog import BootLog
+from rmfab.board.esp.facts import BoardFacts
+from rmfab.board.esp.loader import Loader
+from rmfab.board.esp.payload import Region
+from rmfab.board.unit_console import UnitConsole
+from rmfab.identity.identity import Identity
+from rmfab.ledger.records import LedgerIdentity
+from rmfab.line.job import PreparedRelease
+from rmfab.release.plan import Erase
+
+
+@dataclass(frozen=True)
+class Bound:
+    """Which unit the board is: its record in the ledger, and the identity in it, opened."""
+
+    record: LedgerIdentity
+    identity: Identity
+
+
+@dataclass(frozen=True)
+class OnSlot:
+    """The port is open; no board was asked anything."""
+
+
+@dataclass(frozen=True)
+class InLoader:
+    """The board waits in its loader, has said what it is, and is not to be written to."""
+
+    facts: BoardFacts
+
+
+@dataclass(frozen=True)
+class Writable:
+    """The board waits in its stub, and *firmware* may be written to it."""
+
+    loader: Loader
+    mac: str
+    firmware: PreparedRelease
+
+
+@dataclass(frozen=True)
+class Claimed:
+    """The board has its identity in the ledger, and *image* is what its factory partition will hold."""
+
+    loader: Loader
+    mac: str
+    firmware: PreparedRelease
+    bound: Bound
+    image: bytes = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Written:
+    """The flash ought to hold *regions* and to be blank in *erased*; *proven* are the regions it held before."""
+
+    loader: Loader
+    mac: str
+    bound: Bound
+    regions: tuple[Region, ...]
+    erased: tuple[Erase, ...]
+    proven: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Flashed:
+    """The flash holds what it ought to; the board still waits in its stub."""
+
+    bound: Bound
+
+
+@dataclass(frozen=True)
+class Running:
+    """The firmware runs and *log* is its boot; *bound* is the unit it ought to be, None if the ledger has none."""
+
+    bound: Bound | None
+    console: UnitConsole
+    log: BootLog
+
+
+@dataclass(frozen=True)
+class Identified:
+    """The unit runs and has proven that it is the one that the ledger says."""
+
+    bound: Bound
+    console: UnitConsole
+
+
+@dataclass(frozen=True)
+class AsNew:
+    """The unit runs, holds no network, and offers provisioning under its own name."""
+
+    bound: Bound
+
+
+Stage = OnSlot | InLoader | Writable | Claimed | Written | Flashed | Running | Identified | AsNew

@@ -1,0 +1,77 @@
+"""A record of a step that is over, and of a unit's verdict: one value each, from which ledger and stream are told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rmfab.errors import RmfabError
+from rmfab.ledger.events import Event, EventKind
+from rmfab.ledger.states import State
+from rmfab.line.ending import Ending
+from rmfab.line.events import Origin, Step, StepEnded, UnitEnded
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """A step that is over. *state* is the state that the unit has from here on, None where it stays."""
+
+    origin: Origin
+    step: Step
+    ending: Ending
+    seconds: float
+    state: State | None = None
+
+    def for_ledger(self) -> Event:
+        """The event of the ledger."""
+        return Event(
+            self.origin.ts,
+            EventKind.STEP,
+            serial=self.origin.serial,
+            mac=self.origin.mac,
+            slot=self.origin.slot,
+            step=self.step.value,
+            outcome=self.ending.outcome,
+            state=self.state,
+            cause=self.ending.cause,
+            reason=self.ending.reason,
+            seconds=self.seconds,
+            details=dict(self.ending.measurements),
+        )
+
+    def for_stream(self) -> StepEnded:
+        """The event of the line."""
+        ending = self.ending
+        return StepEnded(
+            *self.origin, self.step, ending.outcome, ending.cause, ending.reason, self.seconds, ending.measurements
+        )
+
+
+@dataclass(frozen=True)
+class UnitRecord:
+    """A unit's verdict: the first ending that was not good, or PASS. *log* is the file of its console."""
+
+    origin: Origin
+    ending: Ending
+    seconds: float
+    log: str | None = None
+
+    def for_ledger(self) -> Event:
+        """The event of the ledger."""
+        return Event(
+            self.origin.ts,
+            EventKind.UNIT,
+            serial=self.origin.serial,
+            mac=self.origin.mac,
+            slot=self.origin.slot,
+            outcome=self.ending.outcome,
+            cause=self.ending.cause,
+            reason=self.ending.reason,
+            seconds=self.seconds,
+            details={"log": self.log} if self.log else {},
+        )
+
+    def for_stream(self) -> UnitEnded:
+        """The event of the line."""
+        ending = self.ending
+        error = ending.error if isinstance(ending.error, RmfabError) else None
+        return UnitEnded(*self.origin, ending.outcome, ending.cause, ending.reason, self.seconds, self.log, error)

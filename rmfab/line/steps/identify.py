@@ -1,0 +1,82 @@
+"""The step `identify`: asks the running unit who it is, and has it prove that."""
+
+from __future__ import annotations
+
+import re
+
+from rmfab.board.unit_console import UnitConsole
+from rmfab.errors import UnitFault
+from rmfab.identity.identity import Identity
+from rmfab.identity.node_id import judge_same_node
+from rmfab.identity.qr import payload
+from rmfab.identity.unit_signature import signed_by
+from rmfab.ledger.events import Outcome
+from rmfab.line.boot_judge import judge_identity
+from rmfab.line.ending import Passed
+from rmfab.line.stages import Identified, Running
+from rmfab.line.visit import Visit
+from rmfab.product.vocabulary import Credentials
+
+_NODE_ID = re.compile(r"Node ID: (\S+)")
+_SIGNATURE = re.compile(r"hex signature\(len \d+\): ([0-9a-fA-F]+)")
+_ANSWER_SECONDS = 5.0
+_ASKS = 2
+
+
+def identify(visit: Visit, stage: Running) -> Passed[Identified]:
+    """Proves that the unit is who the ledger says: node id, QR payload, and a signature made with its key."""
+    log, bound = stage.log, stage.bound
+    if bound is None:
+        said = f'; its console says "{log.node_id}", which proves nothing alone' if log.node_id else ""
+        raise UnitFault(
+            f"this board has no identity in the ledger{said}",
+            hint="`rmfab flash` gives it one; where the MAC cannot be read, --serial says which unit it ought to be",
+            cause="unbound",
+        )
+    product, identity = visit.job.product, bound.identity
+    expected = payload(identity.service_name, identity.pop, product.provisioning)
+    certificate = product.identity.credentials is Credentials.CERTIFICATE
+    judge_identity(log, identity.node_id, expected, product.identity.credentials)
+    asked = certificate and product.verify.console
+    if asked:
+        _ask_node_id(stage.console, identity)
+        _ask_signature(stage.console, identity, visit.job.challenge())
+    done = {True: Outcome.PASS.value, False: Outcome.SKIP.value}
+    checks = {"qr": done[True], "node_id": done[certificate], "console": done[asked], "signature": done[asked]}
+    return Passed(Identified(bound, stage.console), {"node_id": identity.node_id, "checks": checks})
+
+
+def _ask(console: UnitConsole, command: str, answer: re.Pattern[str]) -> str | None:
+    """The console's answer; asked a second time, since a line of the log may have run into the first."""
+    for _ in range(_ASKS):
+        if match := console.ask(command, answer, _ANSWER_SECONDS):
+            return match[1]
+    return None
+
+
+def _ask_node_id(console: UnitConsole, identity: Identity) -> None:
+    told = _ask(console, "get-node-id", _NODE_ID)
+    if told is None:
+        raise UnitFault(
+            "the console does not answer get-node-id",
+            hint="a firmware without console commands: set console = false in product.toml ([verify])",
+            cause="no-console",
+        )
+    judge_same_node(told, identity.node_id)
+
+
+def _ask_signature(console: UnitConsole, identity: Identity, challenge: str) -> None:
+    told = _ask(console, f"sign-data {challenge}", _SIGNATURE)
+    if told is None:
+        raise UnitFault("the console does not answer sign-data", cause="no-console")
+    if identity.certificate_pem is None or not signed_by(identity.certificate_pem, challenge.encode(), _octets(told)):
+        raise UnitFault(
+            "the key in the unit does not belong to its certificate",
+            hint="void the unit; its factory partition holds another key",
+            cause="wrong-key",
+        )
+
+
+def _octets(told: str) -> bytes:
+    """The octets of a signature in hex; none where a digit is missing, which is no signature either."""
+    return bytes.fromhex(told) if len(told) % 2 == 0 else b""
