@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,8 +37,8 @@ def write_files(workspace: Workspace, batch: str, output: Path, *, force: bool) 
     """Writes the images and CSVs of *batch* into *output*. Raises InputError where a file of other content is there."""
     from rmfab.commands import terminal
     from rmfab.files import make_folder, output_file, write_file
-    from rmfab.identity.factory_image import factory_image
     from rmfab.identity.mass_mfg_csv import config_csv, values_csv
+    from rmfab.identity.pack_batch import pack_images
     from rmfab.ledger.states import State
 
     size = workspace.ledger.batch(batch).size
@@ -47,12 +48,12 @@ def write_files(workspace: Workspace, batch: str, output: Path, *, force: bool) 
     images, sheets = make_folder(output / "bin", secret=True), make_folder(output / "csv", secret=True)
     bound = (one for one in workspace.ledger.identities(batch) if one.state is not State.VOID)
     opened = (workspace.open_identity(one) for one in bound)
-    with terminal.progress(f"batch {batch}", size) as advance:
+    packing = pack_images(opened, size, workspace.product)
+    with terminal.progress(f"batch {batch}", size) as advance, closing(packing):
 
         def pack() -> Iterator[Identity]:
             nonlocal packed
-            for packed, identity in enumerate(opened, 1):
-                image = factory_image(identity, workspace.product)
+            for packed, (identity, image) in enumerate(packing, 1):
                 write_file(images / f"{identity.serial}.bin", image, secret=True, force=force, sync=False)
                 advance(packed)
                 yield identity
