@@ -1,6 +1,6 @@
 """Labels on sheets, each read back, against qrcode's encoding plus reading back alone.
 
-    python -m benchmarks.labels [N] [SHEET]
+    python -m benchmarks labels [N] [SHEET]
 
 Floor: for every payload qrcode makes the same symbol, and zxing-cpp decodes it from a plain image of three dots a
 module, on as many cores. Prints one line for each and the ratio.
@@ -11,16 +11,17 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
 
 from PIL import Image
 
 from rmfab.label.layout import Label, make_artwork
-from rmfab.label.make_sheet import make_sheet, spread
+from rmfab.label.make_sheet import make_sheet
 from rmfab.label.readback import codes_in
 from rmfab.label.sheets import Sheet, sheet
 from rmfab.label.symbol import Level, encode
 from rmfab.secret import Secret
+from rmfab.workers.crew import cores, open_crew
+from rmfab.workers.feeding import chunked
 
 DOTS = 3
 
@@ -50,9 +51,21 @@ def read_plain(labels: Sequence[Label], chosen: Sheet) -> None:
     """The floor: encodes and decodes every payload, nothing else."""
     level = make_artwork(labels[0], *chosen.label).symbol.level
     payloads = [each.payload.reveal() for each in labels]
-    work = partial(_encode_and_read, level)
-    if list(spread(work, payloads, 16)) != payloads:
-        raise AssertionError("a plain code did not read back")
+    with open_crew(PlainCodes, level, cores()) as crew:
+        for chunk, found in crew.run(PlainCodes.encode_and_read, chunked(payloads, 16)):
+            if found != chunk:
+                raise AssertionError("a plain code did not read back")
+
+
+class PlainCodes:
+    """What a worker of the floor does."""
+
+    def __init__(self, level: Level) -> None:
+        self._level = level
+
+    def encode_and_read(self, payloads: list[str]) -> list[str]:
+        """What is read back of each."""
+        return [_encode_and_read(self._level, payload) for payload in payloads]
 
 
 def _encode_and_read(level: Level, payload: str) -> str:
@@ -69,7 +82,3 @@ def _seconds(work: Callable[[], object]) -> float:
     start = time.perf_counter()
     work()
     return time.perf_counter() - start
-
-
-if __name__ == "__main__":
-    main()

@@ -83,6 +83,9 @@ class ComplaintsError(InputError):
         super().__init__(first.what, where=first.where, hint=first.hint, cause=first.cause)
         self._complaints = tuple(complaints)
 
+    def __reduce__(self) -> tuple[type[ComplaintsError], tuple[tuple[InputError, ...]]]:
+        return type(self), (self._complaints,)
+
     @property
     def complaints(self) -> tuple[InputError, ...]:
         """Each of them."""

@@ -167,6 +167,13 @@ def output_file(path: Path, *, secret: bool = False, force: bool = False, sync: 
         sync_folder(path.parent)
 
 
+def sweep(folder: Path, prefix: str) -> None:
+    """Removes what killed processes left half-written in *folder* of files whose names begin with *prefix*."""
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if path.name.startswith(f".{prefix}") and path.suffix == ".tmp":
+            path.unlink(missing_ok=True)
+
+
 def _put_in_place(temporary: Path, path: Path, force: bool) -> None:
     if force:
         temporary.replace(path)

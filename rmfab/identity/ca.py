@@ -177,12 +177,17 @@ class CertificateAuthority:
     @classmethod
     def from_portable(cls, certificate: bytes, key: bytes) -> CertificateAuthority:
         """The inverse of `certificate_der` and `portable_key`."""
-        if key.startswith(_TOKEN):
+        if is_on_token(key):
             uri, _, pin = key.decode().partition("\n")
             private: PrivateKeyTypes = open_token_key(uri, lambda _: Secret(pin), {})
         else:
             private = serialization.load_der_private_key(key, None)
         return cls(x509.load_der_x509_certificate(certificate), _ca_key(private))
+
+
+def is_on_token(key: bytes) -> bool:
+    """Whether this `portable_key` names a key on a token, which is opened, and not the key itself."""
+    return key.startswith(_TOKEN)
 
 
 def load_certificate(path: Path) -> x509.Certificate:

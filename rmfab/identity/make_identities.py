@@ -8,30 +8,28 @@ from __future__ import annotations
 
 import hashlib
 import json
-import multiprocessing
 import secrets
-from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import lru_cache
 from itertools import chain, islice
+from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
-from rmfab.errors import InputError, IntegrityError, StationError
+from rmfab.errors import InputError, IntegrityError
+from rmfab.files import locked
 from rmfab.identity import keypair, node_id, sec2_verifier
-from rmfab.identity.ca import CertificateAuthority
+from rmfab.identity.ca import CertificateAuthority, is_on_token
 from rmfab.identity.certificate import certify
 from rmfab.identity.identity import Drawn, Identity, draw
 from rmfab.identity.sealed_record import SealedRecord, pop_tag
 from rmfab.identity.sealing import DATA_KEY_BYTES, Sealer, wrap
 from rmfab.identity.values import ValuesRow
-from rmfab.nvs.crew import serve_parent
 from rmfab.product.product import (
     MQTT_HOST_PLACEHOLDER,
     CertificatePolicy,
@@ -42,7 +40,7 @@ from rmfab.product.product import (
 from rmfab.product.serial import SerialPattern
 from rmfab.product.vocabulary import Credentials, KeyKind
 from rmfab.secret import Secret
-from rmfab.signals import undisturbed
+from rmfab.workers.crew import open_crew
 
 Source = Callable[[int], bytes]
 
@@ -307,8 +305,7 @@ class _Maker:
 
 @lru_cache(maxsize=2)
 def _authority(certificate: bytes, key: bytes) -> CertificateAuthority:
-    with _turn:
-        return CertificateAuthority.from_portable(certificate, key)
+    return CertificateAuthority.from_portable(certificate, key)
 
 
 def _check_pair(record: SealedRecord, certificate: bytes, key_der: Secret[bytes]) -> None:
@@ -321,35 +318,24 @@ def _check_pair(record: SealedRecord, certificate: bytes, key_der: Secret[bytes]
         raise IntegrityError("the certificate does not belong to the key", where=record.serial, cause="sealed")
 
 
-def _in_processes(recipe: Recipe, specs: Iterator[ChunkSpec], jobs: int) -> Generator[ChunkResult, None, None]:
-    context = multiprocessing.get_context("spawn")
-    order = recipe, context.Lock()
-    pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_start_worker, initargs=order)
-    waiting: deque[Future[ChunkResult]] = deque()
-    try:
-        with undisturbed():
-            waiting.extend(pool.submit(_work, spec) for spec in islice(specs, 2 * jobs))
-        while waiting:
-            yield waiting.popleft().result()
-            with undisturbed():
-                waiting.extend(pool.submit(_work, spec) for spec in islice(specs, 1))
-    except BrokenProcessPool:
-        raise StationError("a process that made identities died", hint="out of memory? try again") from None
-    finally:
-        with undisturbed():
-            pool.shutdown(cancel_futures=True)
+def _in_processes(recipe: Recipe, specs: Iterator[ChunkSpec], jobs: int) -> Iterator[ChunkResult]:
+    on_token = recipe.ca_key is not None and is_on_token(recipe.ca_key)
+    # SoftHSM, for one, may fail where two processes open a token at once. A lock file ends with whoever holds it.
+    with NamedTemporaryFile(prefix="rmfab-") if on_token else nullcontext() as turn:
+        order = recipe, None if turn is None else Path(turn.name)
+        with open_crew(_Worker, order, jobs) as crew:
+            yield from (result for _, result in crew.run(_Worker.make, specs))
 
 
-_recipes: list[Recipe] = []
-_turn: AbstractContextManager[object] = nullcontext()
-"""Held while a token is opened: SoftHSM, for one, may fail where two processes do so at once."""
+class _Worker:
+    """Makes chunks in a process of its own, which opens the CA once."""
 
+    def __init__(self, order: tuple[Recipe, Path | None]) -> None:
+        self._recipe, turn = order
+        if turn is not None and self._recipe.ca_certificate is not None and self._recipe.ca_key is not None:
+            with locked(turn):
+                _authority(self._recipe.ca_certificate, self._recipe.ca_key)
 
-def _start_worker(recipe: Recipe, turn: AbstractContextManager[object]) -> None:
-    global _turn
-    serve_parent()
-    _recipes[:], _turn = [recipe], turn
-
-
-def _work(spec: ChunkSpec) -> ChunkResult:
-    return make_chunk(_recipes[0], spec)
+    def make(self, spec: ChunkSpec) -> ChunkResult:
+        """The chunk of *spec*."""
+        return make_chunk(self._recipe, spec)

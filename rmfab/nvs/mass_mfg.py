@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 import re
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from enum import Enum, unique
@@ -20,15 +19,18 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import NamedTuple
 
-from rmfab.errors import ComplaintsError, InputError
-from rmfab.files import is_safe_name, make_folder, sync_folder, write_file
-from rmfab.nvs.crew import Crew, Inline, Processes
+from rmfab.errors import ComplaintsError, InputError, StationError
+from rmfab.files import is_safe_name, make_folder, sweep, sync_folder, write_file
 from rmfab.nvs.csv_dialect import Complaints, records
 from rmfab.nvs.encoding import RowEncoder
 from rmfab.nvs.fit import check_fit, check_size
 from rmfab.nvs.grammar import Column, Config, Row, Values
 from rmfab.nvs.packing import pack
 from rmfab.nvs.table import PageVersion
+from rmfab.workers.crew import Crew, cores, open_crew
+from rmfab.workers.feeding import chunked
+
+FOLDERS = ("bin", "csv")
 
 CHUNK = 64
 """Rows that a worker takes at once."""
@@ -115,22 +117,26 @@ def generate(order: MassMfgRequest, workers: int | None = None) -> Iterator[Prog
     Raises InputError (ComplaintsError) before anything is written where a row is wrong, and later where a file with
     other content is in the way or cannot be written; StationError where a worker process dies.
     """
-    workers = workers or os.cpu_count() or 1
+    workers = workers or cores()
     small = workers == 1 or sum(1 for _ in islice(records(order.values.path, "values file"), INLINE_ROWS)) < INLINE_ROWS
-    crew: Crew = Inline(_Worker, order) if small else Processes(_Worker, order, workers)
-    with closing(crew):
-        total = 0
-        for progress in _check(order, crew):
-            total = progress.done
-            yield progress
-        yield from _write(order, crew, total)
+    try:
+        with open_crew(_Worker, order, 1 if small else workers) as crew:
+            total = 0
+            for progress in _check(order, crew):
+                total = progress.done
+                yield progress
+            yield from _write(order, crew, total)
+    except StationError:
+        for name in FOLDERS:
+            sweep(order.outdir / name, f"{order.prefix}-")
+        raise
 
 
-def _check(order: MassMfgRequest, crew: Crew) -> Iterator[Progress]:
+def _check(order: MassMfgRequest, crew: Crew[_Worker]) -> Iterator[Progress]:
     complaints = Complaints(order.values.path)
     done = 0
     try:
-        for chunk, errors in crew.run("check", _chunks(_judged(order, complaints))):
+        for chunk, errors in crew.run(_Worker.check, chunked(_judged(order, complaints), CHUNK), ordered=False):
             complaints.take(*errors)
             done += len(chunk)
             yield Progress(MassMfgStage.CHECK, done, None)
@@ -141,10 +147,10 @@ def _check(order: MassMfgRequest, crew: Crew) -> Iterator[Progress]:
     complaints.settle()
 
 
-def _write(order: MassMfgRequest, crew: Crew, total: int) -> Iterator[Progress]:
-    folders = [make_folder(order.outdir / name, secret=True) for name in ("bin", "csv")]
+def _write(order: MassMfgRequest, crew: Crew[_Worker], total: int) -> Iterator[Progress]:
+    folders = [make_folder(order.outdir / name, secret=True) for name in FOLDERS]
     done = 0
-    for chunk, _ in crew.run("write", _chunks(_devices(order))):
+    for chunk, _ in crew.run(_Worker.write, chunked(_devices(order), CHUNK), ordered=False):
         done += len(chunk)
         yield Progress(MassMfgStage.WRITE, done, total)
     for folder in folders:
@@ -182,12 +188,6 @@ def _judge_name(order: MassMfgRequest, device: _Device, names: sqlite3.Connectio
     except sqlite3.IntegrityError:
         (line,) = names.execute("SELECT line FROM names WHERE name = ?", (device.name,)).fetchone()
         complaints.add(device.row.line, f"the same value stands on line {line}", column=order.fileid)
-
-
-def _chunks(devices: Iterable[_Device]) -> Iterator[list[_Device]]:
-    source = iter(devices)
-    while chunk := list(islice(source, CHUNK)):
-        yield chunk
 
 
 class _Worker:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 from rmfab.files import make_folder, output_file, write_file
-from rmfab.identity.factory_image import factory_image
 from rmfab.identity.identity import Identity
 from rmfab.identity.mass_mfg_csv import config_csv, values_csv
+from rmfab.identity.pack_batch import pack_images
 from rmfab.ledger.states import State
 from rmfab.operations.advance import Advance
 from rmfab.operations.terminal import UNATTENDED, Terminal, counted
@@ -47,11 +48,14 @@ def build_files(
     make_folder(request.output, secret=True)
     images, sheets = (make_folder(request.output / name, secret=True) for name in ("bin", "csv"))
     write_file(sheets / "config.csv", config_csv(workspace.product), secret=True, force=request.force)
-    packed = _Packed(workspace, request, images)
-    with output_file(sheets / "values.csv", secret=True, force=request.force) as stream:
-        for line in values_csv(packed.identities(), workspace.product):
-            stream.write(line)
-            yield Advance(packed.count, size)
+    bound = (one for one in workspace.ledger.identities(request.batch) if one.state is not State.VOID)
+    opened = (workspace.open_identity(one) for one in bound)
+    with closing(pack_images(opened, size, workspace.product)) as packing:
+        packed = _Written(images, request.force, packing)
+        with output_file(sheets / "values.csv", secret=True, force=request.force) as stream:
+            for line in values_csv(packed.identities(), workspace.product):
+                stream.write(line)
+                yield Advance(packed.count, size)
     void = size - packed.count
     terminal.say(f"{counted(packed.count, 'factory image')} in {images}; keep them as you would keep keys")
     if void:
@@ -59,23 +63,19 @@ def build_files(
     yield BuiltFiles(images, packed.count, void)
 
 
-class _Packed:
-    """Writes the image of each identity of a batch as it is drawn, and counts them."""
+class _Written:
+    """Writes the image of each identity of *packing* into the folder *images* as it is drawn, and counts them."""
 
-    def __init__(self, workspace: Workspace, request: BuildFilesRequest, images: Path) -> None:
-        self._workspace = workspace
-        self._request = request
+    def __init__(self, images: Path, force: bool, packing: Iterable[tuple[Identity, bytes]]) -> None:
         self._images = images
+        self._force = force
+        self._packing = packing
         self.count = 0
 
     def identities(self) -> Iterator[Identity]:
-        """The identities that are not void, in order."""
-        for bound in self._workspace.ledger.identities(self._request.batch):
-            if bound.state is State.VOID:
-                continue
-            identity = self._workspace.open_identity(bound)
-            image = factory_image(identity, self._workspace.product)
+        """The identities, in order."""
+        for identity, image in self._packing:
             target = self._images / f"{identity.serial}.bin"
-            write_file(target, image, secret=True, force=self._request.force, sync=False)
+            write_file(target, image, secret=True, force=self._force, sync=False)
             self.count += 1
             yield identity

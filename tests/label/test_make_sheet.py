@@ -15,10 +15,11 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from rmfab.errors import InputError, IntegrityError
 from rmfab.label.layout import Artwork, Label, make_artwork
-from rmfab.label.make_sheet import make_sheet, verify_sheet
+from rmfab.label.make_sheet import make_sheet
 from rmfab.label.pdf import sheet_pdf
 from rmfab.label.readback import Expected, judge_page, page_images, read_page
 from rmfab.label.sheets import SHEETS, Sheet, sheet
+from rmfab.label.verify_sheet import verify_sheet
 from tests.label.sample import label, labels
 
 L7160 = sheet("L7160")

@@ -1,0 +1,45 @@
+"""The drawings of many labels, made on all cores where there are enough of them.
+
+Apart from the page: a worker process imports no reportlab.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+
+from rmfab.label.layout import Artwork, Label, make_artwork
+from rmfab.secret import Secret
+from rmfab.workers.crew import cores, open_crew
+from rmfab.workers.feeding import chunked
+
+_WORTH_SPREADING = 200
+_LABELS_AT_ONCE = 16
+
+PlainLabel = tuple[str, str, str, str, str]
+
+
+def make_artworks(labels: Sequence[Label], width: float, height: float) -> Generator[Artwork, None, None]:
+    """The drawings of *labels* on *width* x *height* mm in their order. Raises InputError as `make_artwork` does."""
+    jobs = cores() if len(labels) >= _WORTH_SPREADING else 1
+    with open_crew(_Drawer, (width, height), jobs) as crew:
+        for _, artworks in crew.run(_Drawer.draw, chunked(map(_plain, labels), _LABELS_AT_ONCE if jobs > 1 else 1)):
+            yield from artworks
+
+
+def _plain(label: Label) -> PlainLabel:
+    # A Secret does not travel to another process; the plain values do, through a pipe that nobody else reads.
+    return label.product, label.serial, label.service_name, label.pop.reveal(), label.payload.reveal()
+
+
+class _Drawer:
+    """Draws labels of one size."""
+
+    def __init__(self, size: tuple[float, float]) -> None:
+        self._width, self._height = size
+
+    def draw(self, labels: Sequence[PlainLabel]) -> list[Artwork]:
+        """The drawings of a chunk."""
+        return [self._artwork(*label) for label in labels]
+
+    def _artwork(self, product: str, serial: str, name: str, pop: str, payload: str) -> Artwork:
+        return make_artwork(Label(product, serial, name, Secret(pop), Secret(payload)), self._width, self._height)

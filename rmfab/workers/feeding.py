@@ -1,0 +1,76 @@
+"""The policy of a run over chunks, whatever executor does them: how far ahead, in which order, which errors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
+from itertools import islice
+from typing import Generic, TypeVar
+
+from rmfab.errors import StationError
+
+C = TypeVar("C")
+R = TypeVar("R")
+
+
+def chunked(items: Iterable[C], size: int) -> Iterator[list[C]]:
+    """*items* in lists of *size*, the last perhaps shorter; each is drawn when it is asked for."""
+    source = iter(items)
+    while chunk := list(islice(source, size)):
+        yield chunk
+
+
+def feed(submit: Callable[[C], Future[R]], chunks: Iterable[C], ahead: int, *, ordered: bool) -> Iterator[tuple[C, R]]:
+    """Submits *chunks*, at most *ahead* at a time, and yields each with its result: in their order, or as they end.
+
+    The error of a chunk is raised where its result would be; an error of *chunks* itself once everything drawn before
+    it was yielded, as if nothing had been drawn ahead. StationError where a worker died. Closing the iterator cancels
+    what was not begun.
+    """
+    source = _Source(chunks)
+    under_way: dict[Future[R], C] = {}
+    try:
+        while True:
+            for chunk in source.take(ahead - len(under_way)):
+                under_way[_sound(submit, chunk)] = chunk
+            if not under_way:
+                break
+            future = next(iter(under_way)) if ordered else _first_done(under_way)
+            yield under_way.pop(future), _sound(future.result)
+        source.settle()
+    finally:
+        for future in under_way:
+            future.cancel()
+
+
+class _Source(Generic[C]):
+    """An iterable that keeps its error until what was drawn before it is done."""
+
+    def __init__(self, chunks: Iterable[C]) -> None:
+        self._chunks = iter(chunks)
+        self._error: Exception | None = None
+
+    def take(self, count: int) -> Iterator[C]:
+        """At most *count* chunks."""
+        try:
+            yield from islice(self._chunks, count if self._error is None else 0)
+        except Exception as error:  # noqa: BLE001 - raised by `settle`; ^C is raised at once
+            self._error = error
+
+    def settle(self) -> None:
+        """Raises the error that ended the chunks."""
+        if self._error is not None:
+            raise self._error
+
+
+def _first_done(under_way: Iterable[Future[R]]) -> Future[R]:
+    done, _ = wait(under_way, return_when=FIRST_COMPLETED)
+    return done.pop()
+
+
+def _sound(call: Callable[..., R], *arguments: object) -> R:
+    try:
+        return call(*arguments)
+    except BrokenExecutor as error:
+        hint = "the machine may be out of memory; run the command again"
+        raise StationError(str(error) or "a worker process died", hint=hint) from error

@@ -1,0 +1,186 @@
+"""kill -9 of a worker or of the command, ^C and SIGTERM: nothing half-written, no orphan, the same command goes on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from rmfab.workspace import open_workspace
+from tests.commands.test_interrupted import PATIENCE, alive, begun, chunks, until
+from tests.terminal import Terminal, copied, files
+
+UNITS = 1_200
+LABELS = 600
+ROWS = 4_000
+MADE = 4_000
+STANDING = 7
+"""Chunks of the batches that are there before: one of three units, three of UNITS, two of LABELS; and one of MADE."""
+BUSY = 0.2
+"""CPU seconds that a worker uses for its start and something more."""
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="/proc as Linux has it")
+
+
+@pytest.fixture(scope="module")
+def full(workshop: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace with batches for `build` and `label`, and CSVs for `nvs generate`."""
+    from rmfab.cli import main
+
+    lamp = copied(workshop / "lamp", tmp_path_factory.mktemp("full") / "lamp")
+    for name, count in (("big", UNITS), ("labels", LABELS)):
+        assert main(["-C", str(lamp), "generate", "--batch", name, "--count", str(count)]) == 0
+    rows = "".join(f"S-{number},{number:01024x}\n" for number in range(ROWS))
+    (lamp / "rows.csv").write_text(f"serial,blob\n{rows}")
+    (lamp / "columns.csv").write_text("space,namespace,\nserial,data,string\nblob,data,hex2bin\n")
+    return lamp
+
+
+@dataclass(frozen=True)
+class Case:
+    """A command whose workers are killed.
+
+    *stage* tells, from the folder and the workers that were seen so far, whether those of interest are at work;
+    *target* is what it writes.
+    """
+
+    argv: tuple[str, ...]
+    target: str
+    stage: Callable[[Path, list[int]], bool]
+    files: int
+
+    def incomplete(self, folder: Path) -> bool:
+        """Whether only a part of the files is there, or none, and each of these is whole."""
+        path = folder / self.target
+        if not path.exists():
+            return True
+        found = files(path)
+        assert not [name for name in found if name.endswith(".tmp")]
+        assert all(len(data) == 0x6000 for name, data in found.items() if name.endswith(".bin"))
+        return len(found) < self.files
+
+
+def cpu_seconds(pid: int) -> float:
+    """What a process has used; 0 where it is gone."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def second_crew(_: Path, seen: list[int]) -> bool:
+    """Those that drew are gone, those that read are at work."""
+    return len(seen) > 2 and cpu_seconds(seen[-1]) > BUSY
+
+
+CASES = {
+    "generate": Case(
+        ("generate", "--count", str(MADE), "--batch", "new", "--jobs", "2"),
+        "nowhere",
+        lambda folder, _: chunks(folder / "ledger.db") > STANDING,
+        0,
+    ),
+    "nvs-check": Case(
+        ("nvs", "generate", "columns.csv", "rows.csv", "unit", "0x6000", "--outdir", "out"),
+        "out",
+        lambda _, seen: cpu_seconds(seen[0]) > BUSY,
+        2 * ROWS,
+    ),
+    "nvs-write": Case(
+        ("nvs", "generate", "columns.csv", "rows.csv", "unit", "0x6000", "--outdir", "out"),
+        "out",
+        lambda folder, _: any((folder / "out" / "bin").glob("*.bin")),
+        2 * ROWS,
+    ),
+    "label-draw": Case(
+        ("label", "labels", "-o", "out/labels.pdf"), "out", lambda _, seen: cpu_seconds(seen[0]) > BUSY, 1
+    ),
+    "label-read": Case(("label", "labels", "-o", "out/labels.pdf"), "out", second_crew, 1),
+    "build": Case(
+        ("build", "big", "-o", "out"), "out", lambda folder, _: any((folder / "out" / "bin").glob("*.bin")), UNITS + 2
+    ),
+}
+
+
+def workers_of(process: subprocess.Popen[str], seen: list[int]) -> list[int]:
+    """The workers of a command; new ones are added to *seen* too."""
+    found = [int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
+    seen.extend(pid for pid in found if pid not in seen)
+    return found
+
+
+def at_work(folder: Path, case: Case) -> tuple[subprocess.Popen[str], list[int]]:
+    """The command of *case* with its workers, at the stage in question."""
+    (folder / "out").mkdir(exist_ok=True)
+    process = begun(folder, *case.argv)
+    seen: list[int] = []
+
+    def reached() -> bool:
+        assert process.poll() is None, process.communicate()
+        return len(workers_of(process, seen)) == 2 and case.stage(folder, seen)
+
+    until(reached, "the workers never worked")
+    return process, workers_of(process, seen)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_worker_is_killed(terminal: Terminal, full: Path, name: str) -> None:
+    """The command ends with 4 and says why, nothing half-written stays, and the same again succeeds."""
+    folder, case = copied(full, terminal.folder / "lamp"), CASES[name]
+    process, workers = at_work(folder, case)
+    os.kill(workers[-1], signal.SIGKILL)
+    out, told = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, out) == (4, ""), told
+    assert told.splitlines()[-2:] == [
+        "rmfab: error: a worker process died",
+        "rmfab: hint: the machine may be out of memory; run the command again",
+    ]
+    assert "Traceback" not in told
+    assert alive(process.pid) == []
+    assert case.incomplete(folder)
+    assert printed(folder) == 0
+    os.chdir(folder)
+    terminal.well("-C", folder, *case.argv)
+    assert not case.incomplete(folder) or case.files == 0
+    assert printed(folder) == (LABELS if name.startswith("label") else 0)
+    if name == "generate":
+        with open_workspace(folder).ledger as ledger:
+            assert sum(1 for _ in ledger.identities("new")) == MADE
+            assert ledger.check() == ()
+
+
+def printed(folder: Path) -> int:
+    """How many units have a label, as the ledger says."""
+    with sqlite3.connect(folder / "ledger.db") as connection:
+        (count,) = connection.execute("SELECT count(*) FROM identity WHERE labelled_count > 0").fetchone()
+    connection.close()
+    return int(count)
+
+
+@pytest.mark.parametrize("how", ["^C", "SIGTERM", "SIGKILL"])
+@pytest.mark.parametrize("name", ["nvs-write", "label-draw", "label-read", "build"])
+def test_the_command_is_ended(full: Path, tmp_path: Path, name: str, how: str) -> None:
+    """^C and SIGTERM end a command with 130 and leave nothing; whatever ends it, no worker stays."""
+    folder, case = copied(full, tmp_path / "lamp"), CASES[name]
+    process, _ = at_work(folder, case)
+    if how == "^C":
+        os.killpg(process.pid, signal.SIGINT)
+    else:
+        process.send_signal(getattr(signal, how))
+    _, told = process.communicate(timeout=PATIENCE)
+    until(lambda: alive(process.pid) == [], "processes stayed")
+    if how == "SIGKILL":
+        assert process.returncode == -signal.SIGKILL
+        return
+    assert process.returncode == 130, told
+    assert told.splitlines()[-1] == "rmfab: interrupted; the same command goes on where this one stopped"
+    assert "Traceback" not in told
+    assert case.incomplete(folder)
