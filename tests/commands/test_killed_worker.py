@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from rmfab.workspace import open_workspace
+from rmfab.workspace.workspace import open_workspace
 from tests.commands.test_interrupted import PATIENCE, alive, begun, chunks, until
 from tests.terminal import Terminal, copied, files
 
