@@ -27,7 +27,7 @@ from rmfab.line.radio.air import Air
 from rmfab.line.station import Radio, Slot
 from rmfab.product.vocabulary import Chip, Credentials
 from rmfab.release.acceptance import Accepted
-from rmfab.release.release import open_release
+from rmfab.release.opening import open_release
 from rmfab.virtual.bench.serving import serve
 from rmfab.virtual.build.build_folder import make_build_folder
 from rmfab.virtual.spec import BoardSpec

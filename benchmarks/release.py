@@ -25,7 +25,10 @@ from pathlib import Path
 from rmfab.product.vocabulary import Chip
 from rmfab.release.acceptance import judge_bundle, judge_signers
 from rmfab.release.bundle import Bundle, make_bundle, open_bundle
-from rmfab.release.release import Edition, Part, Release, open_release
+from rmfab.release.edition import Edition
+from rmfab.release.opening import open_release
+from rmfab.release.parts import Part
+from rmfab.release.release import Release
 from rmfab.signing.signer import KeySigner, SigningKeyKind, make_key
 from rmfab.signing.trust import Role, Trust, TrustedKey
 from rmfab.virtual.build.build_folder import make_build_folder

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from rmfab.product.product_file import load_product
     from rmfab.product.vocabulary import Chip
     from rmfab.release.bundle import build_bundle
+    from rmfab.release.opening import open_release
     from rmfab.release.preflight import preflight
-    from rmfab.release.release import Release, open_release
+    from rmfab.release.release import Release
     from rmfab.secret import Secret
     from rmfab.virtual.bench.serving import serve
     from rmfab.workspace import Workspace, open_workspace
@@ -68,7 +69,7 @@ _ROOMS = {
     "factory_image": "rmfab.identity.factory_image",
     "load_product": "rmfab.product.product_file",
     "make_sheet": "rmfab.label.make_sheet",
-    "open_release": "rmfab.release.release",
+    "open_release": "rmfab.release.opening",
     "open_workspace": "rmfab.workspace",
     "pack": "rmfab.nvs.packing",
     "preflight": "rmfab.release.preflight",

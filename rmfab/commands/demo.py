@@ -128,7 +128,7 @@ def _release(workspace: Workspace) -> Path:
     from rmfab.files import write_file
     from rmfab.release.build_folder import read_build_folder
     from rmfab.release.bundle import make_bundle
-    from rmfab.release.release import Edition
+    from rmfab.release.edition import Edition
     from rmfab.signing.keyfile import write_private_key
     from rmfab.signing.signer import SigningKeyKind, make_key
     from rmfab.signing.trust import Role, Trust, TrustedKey

@@ -55,7 +55,7 @@ def nearest_workspace() -> Workspace | None:
 def accepted_for_all(path: Path, *, trust: Path | None, allow_unknown: bool) -> Accepted:
     """The release in *path*, judged as `judged` does it; where the workspace trusts somebody, allow_unsigned, which is
     for a bench of one's own, lets nothing out."""
-    from rmfab.release.release import open_unparsed
+    from rmfab.release.opening import open_unparsed
 
     release, workspace = open_unparsed(path), nearest_workspace() if trust is None else None
     trusted = trusted_in(workspace) if workspace is not None else None

@@ -84,8 +84,8 @@ def run_line(
     from rmfab.line.events import Step
     from rmfab.line.floor import Floor
     from rmfab.line.job import Job, PreparedRelease
+    from rmfab.release.opening import open_unparsed
     from rmfab.release.preflight import preflight
-    from rmfab.release.release import open_unparsed
     from rmfab.workspace import now
 
     if serial is not None and len(slots) != 1:

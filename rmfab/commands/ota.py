@@ -49,7 +49,7 @@ def check(release: Path, old: Path | None, as_json: bool) -> None:
     rmfab ota check lamp-1.5.0.rmfab --from lamp-1.4.0.rmfab
     """
     from rmfab.ota.compatibility import inspect_update
-    from rmfab.release.release import open_release
+    from rmfab.release.opening import open_release
 
     new = open_release(release)
     before = open_release(old) if old is not None else None
@@ -94,7 +94,7 @@ def export(
     from rmfab.commands.judging import accepted_for_all
     from rmfab.ota.compatibility import inspect_update
     from rmfab.ota.shelf import publish
-    from rmfab.release.release import open_release
+    from rmfab.release.opening import open_release
 
     judged = accepted_for_all(bundle, trust=trust_file, allow_unknown=allow_unknown)
     release = judged.release

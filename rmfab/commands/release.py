@@ -74,8 +74,8 @@ def build(
     from rmfab.files import read_input, write_file
     from rmfab.release.build import BuildRequest, make_release
     from rmfab.release.bundle import build_bundle
+    from rmfab.release.opening import open_release
     from rmfab.release.preflight import inspect_for_product, inspect_release, inspect_successor
-    from rmfab.release.release import open_release
 
     workspace = nearest_workspace()
     if notes.startswith("@"):
@@ -172,7 +172,7 @@ def show(release: Path, as_json: bool) -> None:
     """What a release holds: app, parts, partition table, signatures. Nothing is judged."""
     from rmfab.commands.release_text import release_lines
     from rmfab.release.bundle import Bundle
-    from rmfab.release.release import open_unparsed
+    from rmfab.release.opening import open_unparsed
 
     there = open_unparsed(release)
     ids = [one.key_id for one in there.to_sign.signatures] if isinstance(there, Bundle) else []

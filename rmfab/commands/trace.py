@@ -76,7 +76,7 @@ def _tell_flashed(workspace: Workspace, what: str, digest: str, json_wanted: boo
 
 def _digest(release: str) -> str:
     """The digest itself, or that of the release in a file or folder; nobody's signature is asked for."""
-    from rmfab.release.release import open_release
+    from rmfab.release.opening import open_release
 
     path = Path(release)
     if path.exists():

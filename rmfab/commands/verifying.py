@@ -22,7 +22,7 @@ _CHECKS = ("container", "signatures", "layout", "product")
 def verify_release(path: Path, trust: Path | None, *, allow_unknown: bool, junit: Path | None) -> Accepted:
     """The release in *path*, if a station would take it. Raises what the first check that does not hold raises; the
     report tells all the same."""
-    from rmfab.release.release import open_unparsed
+    from rmfab.release.opening import open_unparsed
 
     run = _Checks(str(path.name))
     try:

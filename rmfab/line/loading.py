@@ -31,8 +31,8 @@ from rmfab.line.job import PreparedRelease
 from rmfab.line.unit import Skipped, Unit
 from rmfab.nvs.reader import read_image
 from rmfab.release.partition_table import Partition
+from rmfab.release.parts import BOOTLOADER, TABLE
 from rmfab.release.plan import make_plan
-from rmfab.release.release import BOOTLOADER, TABLE
 
 _SECURE_CERT = "esp_secure_cert"
 _NO_LOADER = ("boot-mode", "port-silent", "loader-failed")

@@ -17,7 +17,7 @@ from rmfab.board.esp.facts import (
 )
 from rmfab.product.vocabulary import Chip
 from rmfab.release.build_folder import read_build_folder
-from rmfab.release.release import APP, BOOTLOADER
+from rmfab.release.parts import APP, BOOTLOADER
 from rmfab.virtual.build.build_folder import make_build_folder
 from tests.release.test_signature_blocks import signed as sign
 

@@ -15,7 +15,7 @@ import pytest
 
 from rmfab.ota.shelf import read_index
 from rmfab.product.vocabulary import Chip
-from rmfab.release.release import open_release
+from rmfab.release.opening import open_release
 from rmfab.virtual.build.build_folder import make_build_folder
 from tests.ota.conftest import Papers, papers
 from tests.terminal import Terminal, environment, files, words

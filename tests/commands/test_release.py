@@ -18,7 +18,7 @@ from securesystemslib.signer import SSlibKey
 
 from rmfab.product.vocabulary import Chip
 from rmfab.release.bundle import open_bundle_file
-from rmfab.release.release import open_release
+from rmfab.release.opening import open_release
 from rmfab.signing.publickey import load_public_key
 from rmfab.virtual.build.build_folder import make_build_folder
 from tests.softhsm import PIN, soft_token

@@ -16,7 +16,7 @@ import pytest
 from rmfab.board.port import open_port
 from rmfab.board.unit_console import UnitConsole
 from rmfab.product.vocabulary import Chip
-from rmfab.release.release import open_release
+from rmfab.release.opening import open_release
 from rmfab.virtual.bench.serving import BoardHandle
 from rmfab.virtual.build.build_folder import make_build_folder
 from rmfab.virtual.network import FACTORY_NETWORK

@@ -27,8 +27,10 @@ from rmfab.ota.shelf import publish
 from rmfab.ota.tls import load_context
 from rmfab.product.vocabulary import Chip
 from rmfab.release.build_config import UNKNOWN, BuildConfig
+from rmfab.release.edition import Edition
 from rmfab.release.partition_table import PartitionTable
-from rmfab.release.release import Edition, Part, Release
+from rmfab.release.parts import Part
+from rmfab.release.release import Release
 from tests.release.conftest import tiny_app, tiny_image
 
 AN_ENVELOPE = b'{"an":"envelope"}'

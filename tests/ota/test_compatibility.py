@@ -14,8 +14,9 @@ from rmfab.errors import InputError
 from rmfab.ota.compatibility import inspect_update
 from rmfab.product.vocabulary import Chip
 from rmfab.release.build_config import BuildConfig
+from rmfab.release.opening import open_release
 from rmfab.release.partition_table import PartitionTable
-from rmfab.release.release import Release, open_release
+from rmfab.release.release import Release
 from rmfab.release.signature_blocks import BlockScheme
 from rmfab.virtual.build.build_folder import make_build_folder
 from tests.ota.conftest import OTA_CSV, a_release

@@ -26,8 +26,10 @@ from rmfab.product.product import (
 )
 from rmfab.product.serial import SerialPattern
 from rmfab.product.vocabulary import Chip
+from rmfab.release.opening import open_release
 from rmfab.release.partition_table import PartitionTable
-from rmfab.release.release import Part, Release, open_release
+from rmfab.release.parts import Part
+from rmfab.release.release import Release
 from rmfab.virtual.build.build_folder import make_build_folder
 
 TINY_CSV = (

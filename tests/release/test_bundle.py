@@ -24,7 +24,9 @@ from hypothesis import strategies as st
 from rmfab.errors import InputError, IntegrityError
 from rmfab.release import container
 from rmfab.release.bundle import build_bundle, read_bundle
-from rmfab.release.release import Part, Release, open_release
+from rmfab.release.opening import open_release
+from rmfab.release.parts import Part
+from rmfab.release.release import Release
 
 from .conftest import with_part
 
@@ -126,7 +128,7 @@ def test_the_same_input_gives_the_same_bytes(
 def test_hash_seed_and_locale_leave_no_trace(build_folder: Path, release: Release):
     """Another process with another hash seed and locale writes the same bytes."""
     code = (
-        "import hashlib, pathlib, sys; from rmfab.release.release import open_release;"
+        "import hashlib, pathlib, sys; from rmfab.release.opening import open_release;"
         "from rmfab.release.bundle import build_bundle;"
         "print(hashlib.sha256(build_bundle(open_release(pathlib.Path(sys.argv[1])))).hexdigest())"
     )

@@ -12,8 +12,9 @@ from rmfab.errors import InputError
 from rmfab.product.product import Factory
 from rmfab.product.vocabulary import Chip
 from rmfab.release.partition_table import SECTOR, PartitionTable
+from rmfab.release.parts import Part
 from rmfab.release.plan import Erase, FlashPlan, make_plan
-from rmfab.release.release import Part, Release
+from rmfab.release.release import Release
 
 from .conftest import TINY_CSV, tiny_app, tiny_image, with_table
 

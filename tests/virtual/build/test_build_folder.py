@@ -19,7 +19,7 @@ from rmfab.product.vocabulary import Chip, QrForm, Security, Transport
 from rmfab.release.app_image import AppImage
 from rmfab.release.partition_table import PartitionTable
 from rmfab.release.preflight import inspect_release
-from rmfab.release.release import open_release
+from rmfab.release.opening import open_release
 from rmfab.virtual.build.build_folder import make_app, make_bootloader, make_build_folder, rainmaker_table
 from rmfab.virtual.firmware.markers import BootloaderFacts, FirmwareFacts, MARKER, marker_block, read_bootloader_facts, read_facts
 
