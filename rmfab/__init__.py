@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from rmfab.errors import RmfabError
     from rmfab.identity.factory_image import factory_image
     from rmfab.identity.identity import Identity
-    from rmfab.label.layout import Label
+    from rmfab.label.content import Label
     from rmfab.label.make_sheet import make_sheet
     from rmfab.ledger.store import Ledger
     from rmfab.line.floor import Floor
@@ -58,7 +58,7 @@ _ROOMS = {
     "Floor": "rmfab.line.floor",
     "Identity": "rmfab.identity.identity",
     "Job": "rmfab.line.job",
-    "Label": "rmfab.label.layout",
+    "Label": "rmfab.label.content",
     "Ledger": "rmfab.ledger.store",
     "Product": "rmfab.product.product",
     "Release": "rmfab.release.release",

@@ -12,7 +12,7 @@ import click
 from rmfab.errors import InputError
 
 if TYPE_CHECKING:
-    from rmfab.label.layout import Label
+    from rmfab.label.content import Label
     from rmfab.label.sheets import Sheet
     from rmfab.label.warnings import LabelWarning
     from rmfab.ledger.records import LedgerIdentity
@@ -130,8 +130,8 @@ def print_labels(
 ) -> None:
     """Makes the labels of *bound* and notes them in the ledger. Raises IntegrityError where one does not read back."""
     from rmfab.commands import terminal
+    from rmfab.label.content import label_of
     from rmfab.ledger.events import timestamp
-    from rmfab.report.labels import label_of
     from rmfab.workspace import now
 
     labels = [label_of(workspace.open_identity(one), workspace.product) for one in bound]

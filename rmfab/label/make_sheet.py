@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 
-from rmfab.label.layout import Artwork, Label, Layout, make_artwork
+from rmfab.label.content import Label
+from rmfab.label.layout import Artwork, Layout, make_artwork
 from rmfab.label.pdf import check_start, sheet_pdf
 from rmfab.label.readback import Expected, Reading, check_resolution, judge_page, page_images, read_page
 from rmfab.label.sheets import Sheet

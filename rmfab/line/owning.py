@@ -20,17 +20,17 @@ from typing import Any
 from rmfab.board.restart import Unwired
 from rmfab.errors import InputError, UnitFault
 from rmfab.identity.identity import Identity
-from rmfab.identity.qr import parse_payload, payload
+from rmfab.identity.qr import parse_payload
+from rmfab.label.content import label_of
 from rmfab.label.readback import codes_in, picture
 from rmfab.label.symbol import encode
 from rmfab.ledger.events import Outcome
 from rmfab.line.proving import await_provisioning, listen_until
 from rmfab.line.unit import Marginal, Skipped, Unit
-from rmfab.product.product import Provisioning
-from rmfab.product.vocabulary import Credentials, Security
+from rmfab.product.product import Product, Provisioning
+from rmfab.product.vocabulary import Credentials
 from rmfab.provisioning.ble import BleTransport
 from rmfab.provisioning.check import (
-    SignalLimits,
     WeakSignal,
     check_key,
     check_scan,
@@ -65,7 +65,7 @@ def provision(unit: Unit) -> dict[str, Any] | Marginal:
         raise ValueError("provision follows identify")
     checks: dict[str, Any] = {}
     unit.measured["checks"] = checks
-    told = printed(identity, unit.job.product.provisioning)
+    told = printed(identity, unit.job.product)
     weak = _prove(unit, identity, told, checks)
     if _tries_wrong_pop(unit):
         checks["wrong-pop"] = _try_wrong_pop(unit, told)
@@ -74,18 +74,18 @@ def provision(unit: Unit) -> dict[str, Any] | Marginal:
     return unit.measured if weak is None else Marginal("weak-signal", weak, unit.measured)
 
 
-def printed(identity: Identity, provisioning: Provisioning) -> Printed:
+def printed(identity: Identity, product: Product) -> Printed:
     """What the label of *identity* says: its code is drawn and read back, and what was read is what counts.
 
     Raises Fault where the code does not say what the unit needs.
     """
-    read = codes_in(picture(encode(payload(identity.service_name, identity.pop, provisioning))))
+    label, provisioning = label_of(identity, product), product.provisioning
+    read = codes_in(picture(encode(label.payload)))
     if len(read) != 1:
         raise UnitFault("the label's code cannot be read back", cause="label-unreadable")
     told = parse_payload(read[0].decode())
     pop = told.pop or Secret("")
-    wanted = Secret("") if provisioning.security is Security.PLAIN else identity.pop
-    if told.name != identity.service_name or pop != wanted or told.transport != provisioning.transport.value:
+    if told.name != label.service_name or pop != label.pop or told.transport != provisioning.transport.value:
         raise UnitFault("the label's code says something else than the unit has", cause="label-mismatch")
     return Printed(told.name, pop, replace(provisioning, username=told.username or provisioning.username))
 
@@ -126,7 +126,7 @@ def _scan(unit: Unit, session: ProvisioningSession, checks: dict[str, Any]) -> s
         return None
     unit.measured["rssi_limits"] = [limits.fail, limits.marginal]
     try:
-        heard = check_scan(session, limits.ssid, SignalLimits(limits.fail, limits.marginal))
+        heard = check_scan(session, limits)
     except WeakSignal as weak:
         unit.measured["rssi"] = weak.rssi
         raise
@@ -141,7 +141,7 @@ def _tries_wrong_pop(unit: Unit) -> bool:
     """Whether this unit is one of those on which a wrong PoP is tried; it costs a restart."""
     product = unit.job.product
     every = product.verify.wrong_pop_every
-    if unit.binding is None or every == 0 or product.provisioning.security is Security.PLAIN:
+    if unit.binding is None or every == 0 or not product.provisioning.has_pop:
         return False
     return unit.binding.position % every == 0
 

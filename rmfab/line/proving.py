@@ -13,8 +13,8 @@ from rmfab.board.restart import Auto, Unwired, restart_into_run
 from rmfab.board.unit_console import UnitConsole
 from rmfab.errors import InputError, StationError, UnitFault
 from rmfab.identity.identity import Identity
-from rmfab.identity.qr import payload
 from rmfab.identity.unit_signature import signed_by
+from rmfab.label.content import label_of
 from rmfab.ledger.events import Outcome
 from rmfab.line.boot_judge import judge_boot, judge_identity, judge_unprovisioned
 from rmfab.line.unit import Unit
@@ -155,7 +155,7 @@ def identify(unit: Unit) -> dict[str, Any]:
             cause="unbound",
         )
     product = unit.job.product
-    expected = payload(identity.service_name, identity.pop, product.provisioning)
+    expected = label_of(identity, product).payload
     certificate = product.identity.credentials is Credentials.CERTIFICATE
     judge_identity(log, identity.node_id, expected, product.identity.credentials)
     asked = certificate and product.verify.console
