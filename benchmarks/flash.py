@@ -30,6 +30,7 @@ from rmfab.release.acceptance import Accepted
 from rmfab.release.opening import open_release
 from rmfab.virtual.bench.serving import serve
 from rmfab.virtual.build.build_folder import make_build_folder
+from rmfab.virtual.build.recipe import FirmwareRecipe
 from rmfab.virtual.spec import BoardSpec
 from rmfab.workspace import Workspace, create_workspace, now
 
@@ -81,7 +82,7 @@ def make_line(root: Path) -> tuple[Workspace, PreparedRelease]:
     )
     CertificateAuthority.create("bench", CaKeyKind.ECDSA_P256, now()).save(workspace.ca_folder, None)
     generate(workspace, 100, "bench", None, 1)
-    release = open_release(make_build_folder(root / "build", Chip.ESP32C3, app_size=APP_SIZE))
+    release = open_release(make_build_folder(root / "build", FirmwareRecipe(Chip.ESP32C3, app_size=APP_SIZE)))
     return workspace, PreparedRelease.prepare(Accepted(release))
 
 

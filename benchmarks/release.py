@@ -32,6 +32,7 @@ from rmfab.release.release import Release
 from rmfab.signing.signer import KeySigner, SigningKeyKind, make_key
 from rmfab.signing.trust import Role, Trust, TrustedKey
 from rmfab.virtual.build.build_folder import make_build_folder
+from rmfab.virtual.build.recipe import FirmwareRecipe
 
 TARGET = 1.3
 APP_SIZE = 0x1E0000
@@ -63,7 +64,9 @@ def main(argv: list[str] | None = None) -> int:
 def release() -> Release:
     """A release of 4 MB: the app in both of its slots."""
     with tempfile.TemporaryDirectory() as folder:
-        opened = open_release(make_build_folder(Path(folder) / "build", Chip.ESP32C3, app_size=APP_SIZE))
+        opened = open_release(
+            make_build_folder(Path(folder) / "build", FirmwareRecipe(Chip.ESP32C3, app_size=APP_SIZE))
+        )
     other = Part("ota_1", opened.table.required("ota_1").offset, opened.part("app").data)
     return replace(opened, parts=(*opened.parts, other), edition=Edition(seq=1))
 

@@ -133,9 +133,10 @@ def _release(workspace: Workspace) -> Path:
     from rmfab.signing.signer import SigningKeyKind, make_key
     from rmfab.signing.trust import Role, Trust, TrustedKey
     from rmfab.virtual.build.build_folder import make_build_folder
+    from rmfab.virtual.build.recipe import FirmwareRecipe
     from rmfab.workspace import now
 
-    make_build_folder(workspace.root / "build", workspace.product.chip)
+    make_build_folder(workspace.root / "build", FirmwareRecipe(workspace.product.chip))
     signer = make_key(SigningKeyKind.ED25519)
     write_private_key(workspace.root / "release.key", signer.key, None)
     trusted = TrustedKey(signer.public, "release", (Role.RELEASE,))

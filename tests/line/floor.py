@@ -30,6 +30,7 @@ from rmfab.virtual.build.build_folder import make_build_folder
 from rmfab.virtual.faults import FaultCall
 from rmfab.virtual.spec import BoardSpec
 from rmfab.workspace import Workspace, create_workspace, now, open_workspace
+from tests.virtual.rig import recipe
 
 FCTRY = 0x3FA000
 NVS, NVS_KEY, SECURE_CERT, OTADATA, PHY = 0x10000, 0xF000, 0xD000, 0x16000, 0x18000
@@ -212,7 +213,7 @@ def found(
         factory.edit(old, new)
     if credentials is Credentials.CERTIFICATE:
         CertificateAuthority.create("Lamp CA", CaKeyKind.ECDSA_P256, now()).save(workspace.ca_folder, None)
-    make_build_folder(root / "build", chip, **({"app_size": APP_SIZE} | firmware))
+    make_build_folder(root / "build", recipe(chip, **({"app_size": APP_SIZE} | firmware)))
     with contextlib.redirect_stderr(io.StringIO()):
         generate(open_workspace(root), units, None, None, 1)
     return factory

@@ -31,6 +31,7 @@ from rmfab.release.partition_table import PartitionTable
 from rmfab.release.parts import Part
 from rmfab.release.release import Release
 from rmfab.virtual.build.build_folder import make_build_folder
+from rmfab.virtual.build.recipe import FirmwareRecipe
 
 TINY_CSV = (
     "nvs,data,nvs,0x10000,16K\notadata,data,ota,0x14000,8K\nota_0,app,ota_0,0x20000,64K\nfctry,data,nvs,,0x6000\n"
@@ -67,7 +68,9 @@ def tiny_release() -> Release:
 
 @pytest.fixture(scope="session")
 def _pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_build_folder(tmp_path_factory.mktemp("firmware") / "build", Chip.ESP32C3, app_size=0x20000)
+    return make_build_folder(
+        tmp_path_factory.mktemp("firmware") / "build", FirmwareRecipe(Chip.ESP32C3, app_size=0x20000)
+    )
 
 
 @pytest.fixture
