@@ -192,11 +192,6 @@ def open_bundle(data: bytes, where: str) -> Bundle:
     return Bundle(manifest, files, time, where, _envelope(signatures, manifest, where))
 
 
-def read_bundle(data: bytes, where: str) -> Release:
-    """The release in a bundle, whoever has signed it. Raises as `open_bundle` and `Bundle.release` do."""
-    return open_bundle(data, where).release()
-
-
 def _altered(what: str, where: str) -> NoReturn:
     raise IntegrityError(
         f"this bundle was altered or damaged: {what}",
