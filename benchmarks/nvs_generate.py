@@ -74,8 +74,10 @@ def _inputs(folder: Path, rows: int) -> tuple[Path, Path]:
 
 def _ours(config: Path, values: Path, outdir: Path) -> None:
     from rmfab.nvs import mass_mfg
+    from rmfab.nvs.grammar import parse_config, read_values
 
-    for _ in mass_mfg.generate(mass_mfg.read_order(config, values, "unit", SIZE, outdir)):
+    sheet = read_values(parse_config(config), values)
+    for _ in mass_mfg.generate(mass_mfg.MassMfgRequest(sheet, "unit", SIZE, outdir)):
         pass
 
 

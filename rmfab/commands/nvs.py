@@ -64,13 +64,13 @@ def generate(
     """
     from rmfab.errors import InputError
     from rmfab.nvs import mass_mfg
+    from rmfab.nvs.grammar import parse_config, read_values
     from rmfab.nvs.table import PageVersion
 
     if any(encryption.values()):
         raise InputError("encrypted images come with a later version of rmfab", hint="leave out the options for keys")
-    order = mass_mfg.read_order(
-        config,
-        values,
+    order = mass_mfg.MassMfgRequest(
+        read_values(parse_config(config), values),
         prefix,
         mass_mfg.parse_size(size),
         outdir,

@@ -35,7 +35,7 @@ from rmfab.release.parts import BOOTLOADER, TABLE
 from rmfab.release.plan import make_plan
 
 _SECURE_CERT = "esp_secure_cert"
-_NO_LOADER = ("boot-mode", "port-silent", "loader-failed")
+_NO_LOADER = ("boot-mode", "no-answer", "loader-failed")
 
 
 def detect(unit: Unit) -> dict[str, Any]:

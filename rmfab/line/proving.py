@@ -198,7 +198,7 @@ def _ask_signature(unit: Unit, identity: Identity) -> None:
         raise UnitFault(
             "the key in the unit does not belong to its certificate",
             hint="void the unit; its factory partition holds another key",
-            cause="wrong-key",
+            cause="key-mismatch",
         )
 
 

@@ -26,7 +26,7 @@ from rmfab.nvs.crew import Crew, Inline, Processes
 from rmfab.nvs.csv_dialect import Complaints, records
 from rmfab.nvs.encoding import RowEncoder
 from rmfab.nvs.fit import check_fit, check_size
-from rmfab.nvs.grammar import Column, Config, Row, Values, parse_config, read_values
+from rmfab.nvs.grammar import Column, Config, Row, Values
 from rmfab.nvs.packing import pack
 from rmfab.nvs.table import PageVersion
 
@@ -107,23 +107,6 @@ def parse_size(text: str) -> int:
         return int(text, 0)
     except ValueError:
         raise InputError(f'"{text}" is not a size', hint="write 0x6000, or 24576") from None
-
-
-def read_order(
-    config: Path,
-    values: Path,
-    prefix: str,
-    size: int,
-    outdir: Path,
-    *,
-    version: PageVersion = PageVersion.V2,
-    numbering: Numbering | None = None,
-    fileid: str | None = None,
-    force: bool = False,
-) -> MassMfgRequest:
-    """Reads the config and the header of the values. Raises InputError."""
-    sheet = read_values(parse_config(config), values)
-    return MassMfgRequest(sheet, prefix, size, outdir, version, numbering, fileid, force)
 
 
 def generate(order: MassMfgRequest, workers: int | None = None) -> Iterator[Progress]:

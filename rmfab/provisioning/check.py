@@ -59,7 +59,7 @@ def check_session(
     """Opens a session with the unit's own PoP, in one attempt; with security 2 its verifier is proven thereby.
 
     Raises Fault (`wrong-pop-in-unit`, `proof-mismatch`, `sec0-offered`, `security-mismatch`, `no-pop-offered`,
-    `claims`, `no-claims`, `session-refused`, `stalled`, `protocol` …) and LinkError.
+    `claiming`, `no-claims`, `session-refused`, `stalled`, `protocol` …) and LinkError.
     """
     capabilities = read_capabilities(transport)
     judge_capabilities(capabilities, provisioning.security, credentials)
@@ -110,7 +110,7 @@ def judge_security(capabilities: Capabilities, security: Security) -> None:
 def _judge_claims(*, claims: bool, expected: bool) -> None:
     if claims and not expected:
         raise UnitFault(
-            "the unit wants to be claimed: it does not use the credentials in its factory partition", cause="claims"
+            "the unit wants to be claimed: it does not use the credentials in its factory partition", cause="claiming"
         )
     if expected and not claims:
         raise UnitFault(

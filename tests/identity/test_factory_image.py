@@ -17,6 +17,7 @@ from rmfab.identity.make_identities import ChunkSpec, Recipe, make_chunk, open_i
 from rmfab.identity.mass_mfg_csv import config_csv, id_column, values_csv
 from rmfab.identity.values import open_values
 from rmfab.nvs import mass_mfg, reader
+from rmfab.nvs.grammar import parse_config, read_values
 from rmfab.nvs.table import EntryKind
 from rmfab.product.product import Product
 from rmfab.product.vocabulary import Credentials, KeyKind, Security
@@ -167,9 +168,8 @@ def test_the_csvs_make_the_same_bytes(
     identities = make(product, make_recipe(product))
     (tmp_path / "config.csv").write_bytes(config_csv(product))
     (tmp_path / "out.csv").write_bytes(b"".join(values_csv(identities, product)))
-    order = mass_mfg.read_order(
-        tmp_path / "config.csv", tmp_path / "out.csv", "unit", 0x6000, tmp_path / "out", fileid=id_column(product)
-    )
+    sheet = read_values(parse_config(tmp_path / "config.csv"), tmp_path / "out.csv")
+    order = mass_mfg.MassMfgRequest(sheet, "unit", 0x6000, tmp_path / "out", fileid=id_column(product))
     assert list(mass_mfg.generate(order, workers=1))
     for identity in identities:
         again = (tmp_path / "out" / "bin" / f"unit-{identity.serial}.bin").read_bytes()

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from rmfab.errors import InputError
 from rmfab.nvs import mass_mfg
-from rmfab.nvs.mass_mfg import MassMfgStage, Numbering, Progress
+from rmfab.nvs.grammar import parse_config, read_values
+from rmfab.nvs.mass_mfg import MassMfgRequest, MassMfgStage, Numbering, Progress
 from rmfab.nvs.reader import read_image
 from rmfab.nvs.table import PageVersion
 
@@ -34,7 +35,8 @@ def folder(tmp_path, monkeypatch):
 def run(config=CONFIG, values=VALUES, size=0x3000, out="out", workers=1, **options) -> list[Progress]:
     Path("config.csv").write_text(config, newline="")
     Path("values.csv").write_text(values, newline="")
-    order = mass_mfg.read_order(Path("config.csv"), Path("values.csv"), "Fan", size, Path(out), **options)
+    sheet = read_values(parse_config(Path("config.csv")), Path("values.csv"))
+    order = MassMfgRequest(sheet, "Fan", size, Path(out), **options)
     return list(mass_mfg.generate(order, workers))
 
 
@@ -148,8 +150,9 @@ def test_unsafe_prefix(folder, prefix):
     """A prefix that is no safe file name is refused."""
     Path("config.csv").write_text(CONFIG)
     Path("values.csv").write_text(VALUES)
+    sheet = read_values(parse_config(Path("config.csv")), Path("values.csv"))
     with pytest.raises(InputError, match="prefix"):
-        mass_mfg.read_order(Path("config.csv"), Path("values.csv"), prefix, 0x3000, Path("out"))
+        MassMfgRequest(sheet, prefix, 0x3000, Path("out"))
 
 
 @pytest.mark.parametrize(("start", "length"), [(-1, 4), (0, -1), (0, 33)])

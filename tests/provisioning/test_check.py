@@ -100,7 +100,7 @@ def told(**prov: object) -> dict[str, object]:
         (Device(security=0), "sec0-offered"),
         (Device(security=1), "security-mismatch"),
         (Device(capabilities=told(sec_ver=2, cap=["no_pop"])), "no-pop-offered"),
-        (Device(capabilities={"prov": {"sec_ver": 2}, "rmaker": {"cap": ["claim"]}}), "claims"),
+        (Device(capabilities={"prov": {"sec_ver": 2}, "rmaker": {"cap": ["claim"]}}), "claiming"),
         (Device(capabilities={"prov": {"sec_ver": 7}}), "unknown-security"),
         (Device(capabilities={"other": 1}), "protocol"),
     ],

@@ -177,7 +177,7 @@ def test_a_wrong_pop_is_refused(boards: dict[str, BoardHandle], name: str) -> No
         ("other-cookie", "cookie-mismatch"),
         ("stalled-session", "stalled"),
         ("short-reply", "cut-short"),
-        ("claims", "claims"),
+        ("claims", "claiming"),
     ],
 )
 def test_bad_boards(boards: dict[str, BoardHandle], name: str, cause: str) -> None:
