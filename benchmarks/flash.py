@@ -29,9 +29,10 @@ from rmfab.operations.generate import GenerateRequest, generate
 from rmfab.operations.terminal import Unattended
 from rmfab.product.vocabulary import Chip, Credentials
 from rmfab.release.acceptance import Accepted
-from rmfab.release.release import open_release
+from rmfab.release.opening import open_release
 from rmfab.virtual.bench.serving import serve
 from rmfab.virtual.build.build_folder import make_build_folder
+from rmfab.virtual.build.recipe import FirmwareRecipe
 from rmfab.virtual.spec import BoardSpec
 from rmfab.workspace.create import create_workspace
 from rmfab.workspace.workspace import Workspace, now
@@ -84,7 +85,7 @@ def make_line(root: Path) -> tuple[Workspace, PreparedRelease]:
     )
     CertificateAuthority.create("bench", CaKeyKind.ECDSA_P256, now()).save(workspace.ca_folder, None)
     completed(generate(workspace, GenerateRequest(100, "bench", jobs=1), Unattended()))
-    release = open_release(make_build_folder(root / "build", Chip.ESP32C3, app_size=APP_SIZE))
+    release = open_release(make_build_folder(root / "build", FirmwareRecipe(Chip.ESP32C3, app_size=APP_SIZE)))
     return workspace, PreparedRelease.prepare(Accepted(release))
 
 

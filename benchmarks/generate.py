@@ -22,7 +22,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from rmfab.identity import sec2_verifier
 from rmfab.identity.ca import CaKeyKind, CertificateAuthority
-from rmfab.identity.make_identities import ChunkSpec, Recipe, chunk_size, generate, make_chunk, plan_chunks
+from rmfab.identity.make_identities import ChunkSpec, Recipe, chunk_size, generate, make_chunk
 from rmfab.identity.sealing import DATA_KEY_BYTES
 from rmfab.product.product import CertificatePolicy, IdentityPolicy, Provisioning
 from rmfab.product.serial import SerialPattern
@@ -114,7 +114,9 @@ def chunk(recipe: Recipe, count: int) -> None:
 
 def make_and_forget(recipe: Recipe, count: int, jobs: int) -> None:
     """Makes *count* identities with *jobs* processes and throws them away."""
-    for _ in generate(recipe, plan_chunks(count, chunk_size(recipe.identity)), jobs):
+    size = chunk_size(recipe.identity)
+    chunks = [ChunkSpec(number, at, min(size, count - at)) for number, at in enumerate(range(0, count, size))]
+    for _ in generate(recipe, chunks, jobs):
         pass
 
 

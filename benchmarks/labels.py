@@ -14,7 +14,8 @@ from collections.abc import Callable, Sequence
 
 from PIL import Image
 
-from rmfab.label.layout import Label, make_artwork
+from rmfab.label.content import Label
+from rmfab.label.layout import make_artwork
 from rmfab.label.make_sheet import make_sheet
 from rmfab.label.readback import codes_in
 from rmfab.label.sheets import Sheet, sheet

@@ -25,10 +25,14 @@ from pathlib import Path
 from rmfab.product.vocabulary import Chip
 from rmfab.release.acceptance import judge_bundle, judge_signers
 from rmfab.release.bundle import Bundle, make_bundle, open_bundle
-from rmfab.release.release import Edition, Part, Release, open_release
+from rmfab.release.edition import Edition
+from rmfab.release.opening import open_release
+from rmfab.release.parts import Part
+from rmfab.release.release import Release
 from rmfab.signing.signer import KeySigner, SigningKeyKind, make_key
 from rmfab.signing.trust import Role, Trust, TrustedKey
 from rmfab.virtual.build.build_folder import make_build_folder
+from rmfab.virtual.build.recipe import FirmwareRecipe
 
 TARGET = 1.3
 APP_SIZE = 0x1E0000
@@ -60,7 +64,9 @@ def main(argv: list[str] | None = None) -> int:
 def release() -> Release:
     """A release of 4 MB: the app in both of its slots."""
     with tempfile.TemporaryDirectory() as folder:
-        opened = open_release(make_build_folder(Path(folder) / "build", Chip.ESP32C3, app_size=APP_SIZE))
+        opened = open_release(
+            make_build_folder(Path(folder) / "build", FirmwareRecipe(Chip.ESP32C3, app_size=APP_SIZE))
+        )
     other = Part("ota_1", opened.table.required("ota_1").offset, opened.part("app").data)
     return replace(opened, parts=(*opened.parts, other), edition=Edition(seq=1))
 

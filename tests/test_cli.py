@@ -28,6 +28,7 @@ from rmfab.errors import (
 )
 from rmfab.product.vocabulary import Chip
 from rmfab.virtual.build.build_folder import make_build_folder
+from rmfab.virtual.build.recipe import FirmwareRecipe
 from tests.terminal import ROOT, Terminal, environment, process, words
 
 HEAVY = ("esptool", "cryptography", "reportlab", "sqlalchemy", "PIL", "pypdfium2", "zxingcpp", "rich", "serial")
@@ -322,7 +323,7 @@ def test_other_errors_in_json(terminal: Terminal, monkeypatch: pytest.MonkeyPatc
 
 def test_an_answer_in_json_that_is_a_no_is_told_once(terminal: Terminal) -> None:
     """Where a command has printed its document before it fails, no other one follows."""
-    make_build_folder(Path("build"), Chip.ESP32C3, app_size=0x20000)
+    make_build_folder(Path("build"), FirmwareRecipe(Chip.ESP32C3, app_size=0x20000))
     terminal.well("release", "build", "build", "-o", "a.rmfab", "--seq", "1", "--no-sbom")
     said = terminal("ota", "check", "a.rmfab", "--from", "a.rmfab", "--json")
     assert (said.code, json.loads(said.out)["may"]) == (3, False)

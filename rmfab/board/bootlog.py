@@ -56,7 +56,7 @@ _SYMPTOMS: tuple[tuple[re.Pattern[str], str, str], ...] = tuple(
         (r"(?:secure boot|Secure [Bb]oot).*(?:fail|FAIL)", "secure-boot", "secure boot refuses the image"),
         (
             r"partition \d+ invalid.*exceeds flash chip size (\S+)",
-            "table-beyond-flash",
+            "table-exceeds-flash",
             "the partition table ends beyond the flash size that the bootloader was built for",
         ),
         (

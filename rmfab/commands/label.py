@@ -13,7 +13,7 @@ from rmfab.commands.leaf import Leaf
 from rmfab.commands.options import FILE, force_option
 
 if TYPE_CHECKING:
-    from rmfab.label.layout import Label
+    from rmfab.label.content import Label
 
 FORMS = ("pdf", "png", "svg", "terminal")
 

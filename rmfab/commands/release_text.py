@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rmfab.release.release import APP, BOOTLOADER, Release, moment
+from rmfab.release.edition import moment
+from rmfab.release.parts import APP, BOOTLOADER
+from rmfab.release.release import Release
 from rmfab.release.sbom import SBOM_NAMES, sbom_format
 from rmfab.signing.publickey import short
 

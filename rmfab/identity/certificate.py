@@ -11,7 +11,6 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
-from cryptography.hazmat.primitives import serialization
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from rmfab.errors import InputError, IntegrityError
@@ -37,13 +36,6 @@ _DIGITAL_SIGNATURE = x509.KeyUsage(
     encipher_only=False,
     decipher_only=False,
 )
-
-
-def issue(
-    ca: CertificateAuthority, node_id: str, public_key: PublicKey, policy: CertificatePolicy, now: datetime
-) -> bytes:
-    """A device certificate in PEM; see `certify`."""
-    return certify(ca, node_id, public_key, policy, now).public_bytes(serialization.Encoding.PEM)
 
 
 def certify(

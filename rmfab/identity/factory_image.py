@@ -92,5 +92,5 @@ def _lacking(identity: Identity, what: str, key_path: str) -> InputError:
         f"this identity has no {what}, the product now asks for one",
         where=identity.serial,
         hint=f"{key_path} was another when the batch was generated",
-        cause="other-product",
+        cause="policy-mismatch",
     )

@@ -147,12 +147,6 @@ def chunk_size(policy: IdentityPolicy) -> int:
     return _CHUNK_SIZES.get(policy.key, _CHUNK_SIZE)
 
 
-def plan_chunks(count: int, size: int) -> Iterator[ChunkSpec]:
-    """The chunks of *count* identities."""
-    for number in range(-(-count // size)):
-        yield ChunkSpec(number, number * size, min(size, count - number * size))
-
-
 def with_rows(specs: Iterable[ChunkSpec], rows: Iterable[ValuesRow]) -> Iterator[ChunkSpec]:
     """*specs*, in order of position, each with its rows of a values file; rows of chunks that are left out are skipped.
 

@@ -59,17 +59,16 @@ def payload(service_name: str, pop: Secret[str], provisioning: Provisioning) -> 
 
     Raises InputError where firmware could not print it so: a name or username that needs escaping, or over 149 bytes.
     """
-    secured = provisioning.security is not Security.PLAIN
     if provisioning.qr is QrForm.COMPACT:
         _check_plain(service_name, "|")
-        shown = pop.reveal() if secured else ""
+        shown = pop.reveal() if provisioning.has_pop else ""
         text = f"NP:{service_name}|{shown}|{_LETTERS[provisioning.transport]}"
     else:
         _check_plain(service_name + provisioning.username, '"\\')
         fields = {"ver": "v1", "name": service_name}
         if provisioning.security is Security.SRP6A:
             fields["username"] = provisioning.username
-        if secured:
+        if provisioning.has_pop:
             fields["pop"] = pop.reveal()
         fields["transport"] = provisioning.transport.value
         text = json.dumps(fields, separators=(",", ":"), ensure_ascii=False)

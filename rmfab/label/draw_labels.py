@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 
-from rmfab.label.layout import Artwork, Label, make_artwork
+from rmfab.label.content import Label
+from rmfab.label.layout import Artwork, make_artwork
 from rmfab.secret import Secret
 from rmfab.workers.crew import cores, open_crew
 from rmfab.workers.feeding import chunked

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from rmfab.errors import InputError
+from rmfab.label.content import Label
 from rmfab.label.symbol import QUIET_ZONE, Level, Symbol, encode, side_of
 from rmfab.label.text import LabelField, Run, TextBlock, set_text
 from rmfab.secret import Secret
@@ -28,30 +29,6 @@ COMPACT_HINT = (
     "or choose a sheet with larger labels"
 )
 LARGER_HINT = "choose a sheet with larger labels"
-
-
-@dataclass(frozen=True)
-class Label:
-    """What one label says. *payload* is the text of the code; an empty *pop* is left off."""
-
-    product: str
-    serial: str
-    service_name: str
-    pop: Secret[str]
-    payload: Secret[str]
-
-    def __post_init__(self) -> None:
-        if not self.serial or not self.payload.reveal():
-            raise InputError("a label needs a serial and a payload for its code", where=self.serial or None)
-
-    def texts(self) -> dict[LabelField, Secret[str]]:
-        """What each line says."""
-        return {
-            LabelField.PRODUCT: Secret(self.product),
-            LabelField.SERIAL: Secret(self.serial),
-            LabelField.NAME: Secret(self.service_name),
-            LabelField.POP: self.pop,
-        }
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 
+from rmfab.label.content import Label
 from rmfab.label.draw_labels import make_artworks
-from rmfab.label.layout import Artwork, Label, Layout
+from rmfab.label.layout import Artwork, Layout
 from rmfab.label.pdf import check_start, sheet_pdf
 from rmfab.label.readback import check_resolution
 from rmfab.label.sheets import Sheet

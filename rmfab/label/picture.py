@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from xml.sax.saxutils import escape
 
-from rmfab.label.layout import Artwork, Label, make_artwork
+from rmfab.label.content import Label
+from rmfab.label.layout import Artwork, make_artwork
 from rmfab.label.pdf import single_pdf
 from rmfab.label.readback import Expected, check_resolution, judge_code, page_images, read_png, read_svg
 from rmfab.label.text import MM, Run

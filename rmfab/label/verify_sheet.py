@@ -13,7 +13,7 @@ from rmfab.label.sheets import Sheet
 from rmfab.workers.crew import cores, open_crew
 
 if TYPE_CHECKING:
-    from rmfab.label.layout import Label
+    from rmfab.label.content import Label
 
 _WORTH_SPREADING = 200
 

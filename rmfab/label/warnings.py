@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from rmfab.label.layout import LARGER_HINT, Label, Layout, small_module
+from rmfab.label.content import Label
+from rmfab.label.layout import LARGER_HINT, Layout, small_module
 from rmfab.label.text import LabelField
 from rmfab.label.typeface import is_writable
 

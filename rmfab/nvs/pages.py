@@ -25,7 +25,6 @@ from rmfab.nvs.table import (
 )
 
 CRC_SEED = 0xFFFFFFFF
-CHUNK_ANY = 0xFF
 
 _BLANK_PAGE = b"\xff" * PAGE_SIZE
 _BLANK_ENTRY_HEAD = b"\xff\xff\xff\xff"

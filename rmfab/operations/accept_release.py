@@ -16,8 +16,9 @@ from rmfab.operations.terminal import UNATTENDED, Terminal
 from rmfab.release import acceptance
 from rmfab.release.acceptance import Accepted, LastAccepted, event_details, judge_order, judge_release, judge_trust
 from rmfab.release.bundle import Bundle
+from rmfab.release.opening import open_unparsed
 from rmfab.release.preflight import preflight
-from rmfab.release.release import Release, open_unparsed
+from rmfab.release.release import Release
 from rmfab.signing.trust import Trust, load_trust
 from rmfab.workspace.workspace import Workspace, now
 

@@ -27,12 +27,13 @@ from rmfab.product.product_file import FILE_NAME
 from rmfab.product.vocabulary import Chip, Credentials
 from rmfab.release.build_folder import read_build_folder
 from rmfab.release.bundle import make_bundle
-from rmfab.release.release import Edition
+from rmfab.release.edition import Edition
 from rmfab.signing.keyfile import write_private_key
 from rmfab.signing.signer import SigningKeyKind, make_key
 from rmfab.signing.trust import Role, Trust, TrustedKey
 from rmfab.virtual import BoardHandle, BoardSpec, FaultCall, serve
 from rmfab.virtual.build.build_folder import make_build_folder
+from rmfab.virtual.build.recipe import FirmwareRecipe
 from rmfab.virtual.faults import BoardFault
 from rmfab.workspace.create import create_workspace
 from rmfab.workspace.workspace import Workspace, now, open_workspace
@@ -190,7 +191,7 @@ def _clear(folder: Path) -> None:
 def _release(workspace: Workspace) -> Path:
     """The demo's firmware: a build folder as ESP-IDF leaves one, and the bundle made of it, signed by a key that the
     workspace trusts."""
-    make_build_folder(workspace.root / "build", workspace.product.chip)
+    make_build_folder(workspace.root / "build", FirmwareRecipe(workspace.product.chip))
     signer = make_key(SigningKeyKind.ED25519)
     write_private_key(workspace.root / "release.key", signer.key, None)
     trusted = TrustedKey(signer.public, "release", (Role.RELEASE,))

@@ -19,8 +19,9 @@ from rmfab.operations.terminal import Terminal
 from rmfab.release.acceptance import Accepted
 from rmfab.release.build import BuildRequest, make_release
 from rmfab.release.bundle import Bundle, build_bundle, looks_like_bundle, open_bundle_file
+from rmfab.release.opening import open_release, open_unparsed
 from rmfab.release.preflight import inspect_for_product, inspect_release, inspect_successor
-from rmfab.release.release import Release, open_release, open_unparsed
+from rmfab.release.release import Release
 from rmfab.report.junit import Case
 from rmfab.signing.keyfile import write_private_key
 from rmfab.signing.publickey import VerifyingKey

@@ -10,7 +10,7 @@ from typing import Any
 
 from rmfab.errors import InputError, UsageError
 from rmfab.files import make_folder, write_file
-from rmfab.label.layout import Label
+from rmfab.label.content import Label, label_of
 from rmfab.label.make_sheet import make_sheet
 from rmfab.label.picture import make_png, make_svg
 from rmfab.label.sheets import Sheet, sheet
@@ -19,7 +19,6 @@ from rmfab.ledger.events import timestamp
 from rmfab.ledger.records import LedgerIdentity
 from rmfab.ledger.states import State
 from rmfab.operations.terminal import UNATTENDED, Terminal, counted
-from rmfab.report.labels import label_of
 from rmfab.workspace.workspace import Workspace
 
 _MOST_ON_TERMINAL = 8

@@ -16,7 +16,8 @@ from rmfab.ota.server import ShelfServer
 from rmfab.ota.shelf import Published, publish
 from rmfab.ota.tls import doubt, load_context
 from rmfab.release.acceptance import Accepted
-from rmfab.release.release import Release, open_release
+from rmfab.release.opening import open_release
+from rmfab.release.release import Release
 from rmfab.workspace.workspace import Workspace, now
 
 

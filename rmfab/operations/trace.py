@@ -10,7 +10,7 @@ from rmfab.errors import InputError
 from rmfab.ledger.events import StoredEvent
 from rmfab.ledger.records import LedgerIdentity
 from rmfab.ledger.releases import FlashedUnit
-from rmfab.release.release import open_release
+from rmfab.release.opening import open_release
 from rmfab.signing.publickey import load_public_key
 from rmfab.workspace.workspace import Workspace
 

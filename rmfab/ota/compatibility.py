@@ -13,8 +13,9 @@ from itertools import chain
 from rmfab.errors import InputError
 from rmfab.release.app_image import NO_MAX_REVISION
 from rmfab.release.partition_table import Partition, PartitionTable
+from rmfab.release.parts import APP
 from rmfab.release.preflight import inspect_successor
-from rmfab.release.release import APP, Release
+from rmfab.release.release import Release
 from rmfab.release.signature_blocks import blocks_checked_by
 
 _MOST_ROWS = 3

@@ -15,7 +15,9 @@ from typing import Any
 from rmfab.errors import InputError
 from rmfab.files import is_safe_name
 from rmfab.product.vocabulary import Chip
-from rmfab.release.release import APP, LARGEST_SEQ, Release
+from rmfab.release.edition import LARGEST_SEQ
+from rmfab.release.parts import APP
+from rmfab.release.release import Release
 from rmfab.signing import canonical
 
 FORMAT = "rmfab-ota-index"

@@ -18,7 +18,8 @@ from rmfab.errors import ComplaintsError, InputError
 from rmfab.files import locked, make_folder, output_file, read_input
 from rmfab.ota.compatibility import inspect_update
 from rmfab.ota.index import IMAGES, INDEXES, LATEST, RELEASES, Index, Listed
-from rmfab.release.release import APP, Release
+from rmfab.release.parts import APP
+from rmfab.release.release import Release
 
 _LOCK = ".lock"
 

@@ -54,6 +54,11 @@ class Provisioning:
     name_prefix: str = "PROV"
     qr: QrForm = QrForm.JSON
 
+    @property
+    def has_pop(self) -> bool:
+        """Whether a phone needs a PoP, and the label shows one: not with security 0."""
+        return self.security is not Security.PLAIN
+
 
 @dataclass(frozen=True)
 class Factory:

@@ -182,8 +182,8 @@ def _verify(table: Table) -> VerifyPolicy:
 def _scan(table: Table) -> ScanPolicy:
     policy = ScanPolicy(
         ssid=table.text("scan_ssid", "", check=_bad_ssid),
-        marginal=table.integer("scan_marginal", -70, -120, 0),
-        fail=table.integer("scan_fail", -80, -120, 0),
+        marginal=table.integer("scan_marginal", ScanPolicy.marginal, -120, 0),
+        fail=table.integer("scan_fail", ScanPolicy.fail, -120, 0),
     )
     if policy.fail > policy.marginal:
         table.complain("scan_fail", f"{policy.fail} dBm is louder than scan_marginal ({policy.marginal} dBm)")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from rmfab.errors import InputError, UnitFault
 from rmfab.identity.node_id import judge_same_node
 from rmfab.identity.unit_signature import signed_by
-from rmfab.product.product import Provisioning
+from rmfab.product.product import Provisioning, ScanPolicy
 from rmfab.product.vocabulary import Credentials, Security
 from rmfab.provisioning.capabilities import Capabilities, read_capabilities
 from rmfab.provisioning.failures import RequestRefused, WrongPop
@@ -24,14 +24,6 @@ from rmfab.secret import Secret
 
 NONCE_BYTES = 32
 _LETTERS = "0123456789abcdef"
-
-
-@dataclass(frozen=True)
-class SignalLimits:
-    """RSSI in dBm: under *fail_below* the antenna is bad, under *marginal_below* it is worth a look."""
-
-    fail_below: int = -75
-    marginal_below: int = -65
 
 
 @dataclass(frozen=True)
@@ -67,7 +59,7 @@ def check_session(
     """Opens a session with the unit's own PoP, in one attempt; with security 2 its verifier is proven thereby.
 
     Raises Fault (`wrong-pop-in-unit`, `proof-mismatch`, `sec0-offered`, `security-mismatch`, `no-pop-offered`,
-    `claims`, `no-claims`, `session-refused`, `stalled`, `protocol` …) and LinkError.
+    `claiming`, `no-claims`, `session-refused`, `stalled`, `protocol` …) and LinkError.
     """
     capabilities = read_capabilities(transport)
     judge_capabilities(capabilities, provisioning.security, credentials)
@@ -118,7 +110,7 @@ def judge_security(capabilities: Capabilities, security: Security) -> None:
 def _judge_claims(*, claims: bool, expected: bool) -> None:
     if claims and not expected:
         raise UnitFault(
-            "the unit wants to be claimed: it does not use the credentials in its factory partition", cause="claims"
+            "the unit wants to be claimed: it does not use the credentials in its factory partition", cause="claiming"
         )
     if expected and not claims:
         raise UnitFault(
@@ -158,16 +150,22 @@ def judge_signature(certificate_pem: bytes, nonce: bytes, signature: bytes) -> N
         )
 
 
-def check_scan(session: ProvisioningSession, ssid: str, limits: SignalLimits = SignalLimits()) -> Heard:
-    """How well the unit hears *ssid*. Raises Fault (`no-scan`, `not-heard`, `weak-signal` …) and LinkError."""
+def check_scan(session: ProvisioningSession, policy: ScanPolicy) -> Heard:
+    """How well the unit hears the network that *policy* names.
+
+    Raises Fault (`no-scan`, `not-heard`, `weak-signal` …) and LinkError.
+    """
     if not session.capabilities.wifi_scan:
         raise UnitFault("the firmware offers no Wi-Fi scan", cause="no-scan")
-    return judge_networks(session.scan(), ssid, limits)
+    return judge_networks(session.scan(), policy)
 
 
-def judge_networks(networks: Iterable[HeardNetwork], ssid: str, limits: SignalLimits) -> Heard:
-    """The best access point called *ssid*. Raises Fault where none is heard (`not-heard`) or weakly (`weak-signal`)."""
-    heard = tuple(networks)
+def judge_networks(networks: Iterable[HeardNetwork], policy: ScanPolicy) -> Heard:
+    """The best access point of the network that *policy* names.
+
+    Raises Fault where none is heard (`not-heard`) or weakly (`weak-signal`).
+    """
+    heard, ssid = tuple(networks), policy.ssid
     own = [network for network in heard if network.ssid == ssid.encode()]
     if not own:
         raise UnitFault(
@@ -176,9 +174,9 @@ def judge_networks(networks: Iterable[HeardNetwork], ssid: str, limits: SignalLi
             cause="not-heard",
         )
     best = max(own, key=lambda network: network.rssi)
-    if best.rssi < limits.fail_below:
-        raise WeakSignal(ssid, best.rssi, limits.fail_below)
-    return Heard(ssid, best.rssi, best.channel, len(heard), best.rssi < limits.marginal_below)
+    if best.rssi < policy.fail:
+        raise WeakSignal(ssid, best.rssi, policy.fail)
+    return Heard(ssid, best.rssi, best.channel, len(heard), best.rssi < policy.marginal)
 
 
 def check_wrong_pop(
@@ -189,7 +187,7 @@ def check_wrong_pop(
     The attempt counts in the unit until it is restarted, which is the caller's to do. Raises Fault
     (`wrong-pop-accepted`, or what the session ended with), LinkError, and InputError for a product without security.
     """
-    if provisioning.security is Security.PLAIN:
+    if not provisioning.has_pop:
         raise InputError("security 0 has no PoP that could be wrong", cause="no-pop")
     capabilities = read_capabilities(transport)
     judge_security(capabilities, provisioning.security)

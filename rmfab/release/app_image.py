@@ -82,7 +82,6 @@ class AppImage:
     spi_size: int
     min_revision: int
     max_revision: int
-    hash_appended: bool
     segments: tuple[Segment, ...]
     length: int
     digest: bytes | None = field(repr=False)
@@ -113,7 +112,6 @@ class AppImage:
             spi_size=speed_size >> 4,
             min_revision=_min_revision(chip_id, old_low, low, high),
             max_revision=high or NO_MAX_REVISION,
-            hash_appended=bool(hashed),
             segments=segments,
             length=length + (DIGEST_SIZE if hashed else 0),
             digest=digest,

@@ -13,8 +13,10 @@ from rmfab.errors import InputError
 from rmfab.files import read_input
 from rmfab.product.vocabulary import SeqSource
 from rmfab.release.build_folder import PROJECT_DESCRIPTION, project_folder, read_build_folder
+from rmfab.release.edition import Edition
+from rmfab.release.parts import Document
 from rmfab.release.provenance import BuildOrigin, find_origin, provenance
-from rmfab.release.release import Document, Edition, Release
+from rmfab.release.release import Release
 from rmfab.release.sbom import read_sbom, settled
 
 EPOCH = "SOURCE_DATE_EPOCH"

@@ -17,7 +17,8 @@ from rmfab.errors import InputError
 from rmfab.files import is_safe_name, read_input
 from rmfab.product.vocabulary import Chip
 from rmfab.release.build_config import UNKNOWN, BuildConfig
-from rmfab.release.release import APP, BOOTLOADER, TABLE, Part, Release
+from rmfab.release.parts import APP, BOOTLOADER, TABLE, Part
+from rmfab.release.release import Release
 from rmfab.signing.canonical import unique
 
 FLASHER_ARGS = "flasher_args.json"

@@ -11,29 +11,16 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
 from rmfab.errors import InputError, IntegrityError
 from rmfab.files import is_safe_name, read_input
-from rmfab.product.vocabulary import Chip
 from rmfab.release import container
-from rmfab.release.build_config import BuildConfig
 from rmfab.release.container import Octets
-from rmfab.release.release import (
-    FORMAT,
-    FORMAT_VERSION,
-    PARTS,
-    PREDICATE_TYPE,
-    PROVENANCE,
-    STATEMENT_TYPE,
-    Document,
-    Edition,
-    Part,
-    Release,
-    part_name,
-)
+from rmfab.release.manifest import decode_manifest, subject_digests
+from rmfab.release.parts import PARTS, PROVENANCE, part_name
+from rmfab.release.release import Release
 from rmfab.release.sbom import SBOM_NAMES
 from rmfab.signing import canonical
 from rmfab.signing.dsse import Envelope
@@ -91,7 +78,7 @@ class Bundle:
         """
         try:
             statement = canonical.parse(self.manifest)
-            digests = _digests(statement)
+            digests = subject_digests(statement)
         except (KeyError, TypeError, ValueError) as error:
             _altered(f"its manifest does not make sense ({error})", self.source)
         if digests.keys() != self.files.keys():
@@ -110,7 +97,15 @@ class Bundle:
         """
         statement = self.statement()
         try:
-            release = _read_release(statement, self.files, self.source)
+            content = decode_manifest(statement, self.files)
+            release = Release.assemble(
+                content.chip,
+                content.parts,
+                self.source,
+                edition=content.edition,
+                configured=content.configured,
+                documents=content.documents,
+            )
         except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
             _altered(f"its manifest does not make sense ({error})", self.source)
         except (InputError, IntegrityError) as error:
@@ -197,11 +192,6 @@ def open_bundle(data: bytes, where: str) -> Bundle:
     return Bundle(manifest, files, time, where, _envelope(signatures, manifest, where))
 
 
-def read_bundle(data: bytes, where: str) -> Release:
-    """The release in a bundle, whoever has signed it. Raises as `open_bundle` and `Bundle.release` do."""
-    return open_bundle(data, where).release()
-
-
 def _altered(what: str, where: str) -> NoReturn:
     raise IntegrityError(
         f"this bundle was altered or damaged: {what}",
@@ -226,48 +216,6 @@ def _envelope(data: memoryview | None, manifest: bytes, where: str) -> Envelope 
     if envelope.payload != manifest or not envelope.signatures:
         _altered(f"{SIGNATURES} is not around {MANIFEST}", where)
     return envelope
-
-
-def _digests(statement: Mapping[str, Any]) -> dict[str, str]:
-    """The SHA-256 of each subject, by its name. Raises KeyError, TypeError, ValueError."""
-    digests = {one["name"]: one["digest"]["sha256"] for one in statement["subject"]}
-    if not all(isinstance(text, str) for pair in digests.items() for text in pair):
-        raise ValueError("subject")
-    return digests
-
-
-def _read_release(statement: Mapping[str, Any], files: Mapping[str, Octets], where: str) -> Release:
-    """The release of chip, parts and edition; all else in a manifest follows from these and is compared at the end."""
-    if statement["_type"] != STATEMENT_TYPE or statement["predicateType"] != PREDICATE_TYPE:
-        raise ValueError("it is no statement of a release")
-    value = statement["predicate"]
-    canonical.check_format(value, FORMAT, FORMAT_VERSION, "bundle", "bundle-version")
-    digests = _digests(statement)
-    return Release.assemble(
-        {chip.value: chip for chip in Chip}[value["chip"]],
-        [_part(one, files, digests) for one in value["parts"]],
-        where,
-        edition=_edition(value),
-        configured=BuildConfig.from_json(value["configured"]),
-        documents=[Document(name, bytes(files[name])) for name in files if name in _DOCUMENTS],
-    )
-
-
-def _part(entry: Mapping[str, Any], files: Mapping[str, Octets], digests: Mapping[str, str]) -> Part:
-    name, offset, member = entry["name"], entry["offset"], f"{PARTS}{entry['name']}.bin"
-    if type(offset) is not int or not isinstance(name, str) or entry["sha256"] != digests[member]:
-        raise ValueError("parts")
-    return Part(name, offset, bytes(files[member]), digests[member], proven=True)
-
-
-def _edition(value: Mapping[str, Any]) -> Edition:
-    seq, created = value.get("seq"), value.get("created")
-    if type(seq) not in (int, type(None)):
-        raise ValueError("seq")
-    seconds = None
-    if created is not None:
-        seconds = int(datetime.strptime(created, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC).timestamp())
-    return Edition(value["version"], seq, value.get("notes", ""), seconds)
 
 
 def _checksum_line(manifest: bytes) -> bytes:

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from rmfab.errors import InputError
 from rmfab.product.product import Factory
 from rmfab.release.partition_table import SECTOR, DataSubtype, Partition, PartitionTable
-from rmfab.release.release import Part, Release
+from rmfab.release.parts import Part
+from rmfab.release.release import Release
 
 ERASE_KEY = "product.toml: [factory] erase"
 PARTITION_KEY = "product.toml: [factory] partition"

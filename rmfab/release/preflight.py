@@ -9,8 +9,9 @@ from rmfab.errors import ComplaintsError, InputError
 from rmfab.product.product import Product
 from rmfab.release.app_image import AppImage
 from rmfab.release.partition_table import SECTOR, Partition, PartitionType
+from rmfab.release.parts import APP, BOOTLOADER, TABLE, Part
 from rmfab.release.plan import SIZE_KEY, erased_partitions, factory_partition, is_protected
-from rmfab.release.release import APP, BOOTLOADER, TABLE, Part, Release
+from rmfab.release.release import Release
 from rmfab.release.signature_blocks import blocks_checked_by
 
 

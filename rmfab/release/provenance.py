@@ -13,7 +13,9 @@ from datetime import datetime
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
-from rmfab.release.release import PROVENANCE, STATEMENT_TYPE, Document, Release, part_name
+from rmfab.release.manifest import STATEMENT_TYPE
+from rmfab.release.parts import PROVENANCE, Document, part_name
+from rmfab.release.release import Release
 from rmfab.signing import canonical
 
 PROVENANCE_TYPE = "https://slsa.dev/provenance/v1"

@@ -10,7 +10,8 @@ import re
 from collections.abc import Mapping
 
 from rmfab.errors import InputError
-from rmfab.release.release import Document, moment
+from rmfab.release.edition import moment
+from rmfab.release.parts import Document
 
 MOST_BYTES = 16 << 20
 _FORMATS: Mapping[str, str] = {

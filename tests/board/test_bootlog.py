@@ -16,7 +16,7 @@ LINES = {
     "ESP-ROM: secure boot check fail": "secure-boot",
     "E (88) boot: Secure boot signature verification failed": "secure-boot",
     "E (887) flash_parts: partition 4 invalid - offset 0x1a0000 size 0x180000 exceeds flash chip size 0x200000": (
-        "table-beyond-flash"
+        "table-exceeds-flash"
     ),
     "E (75) flash_parts: Incorrect MD5 checksum": "partition-table",
     "E (76) boot: Failed to verify partition table": "partition-table",
@@ -189,7 +189,7 @@ def test_table_beyond_flash():
     """A table that ends beyond the flash is named so, not as the restart that follows."""
     log = fed(C3_TABLE_BEYOND_FLASH)
     assert log.symptom is not None
-    assert log.symptom.cause == "table-beyond-flash"
+    assert log.symptom.cause == "table-exceeds-flash"
     assert not log.app_started
     assert log.partitions == []
 

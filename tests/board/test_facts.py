@@ -17,8 +17,9 @@ from rmfab.board.esp.facts import (
 )
 from rmfab.product.vocabulary import Chip
 from rmfab.release.build_folder import read_build_folder
-from rmfab.release.release import APP, BOOTLOADER
+from rmfab.release.parts import APP, BOOTLOADER
 from rmfab.virtual.build.build_folder import make_build_folder
+from rmfab.virtual.build.recipe import FirmwareRecipe
 from tests.release.test_signature_blocks import signed as sign
 
 GOOD = BoardFacts("ESP32-C3", 4, "24:0a:c4:00:00:01", 4 << 20, SecurityState())
@@ -27,7 +28,9 @@ GOOD = BoardFacts("ESP32-C3", 4, "24:0a:c4:00:00:01", 4 << 20, SecurityState())
 @pytest.fixture(scope="module")
 def release(tmp_path_factory):
     """A release for the ESP32-C3 from revision v0.3 to v1.99, with 4 MB of flash."""
-    return read_build_folder(make_build_folder(tmp_path_factory.mktemp("c3"), Chip.ESP32C3, app_size=128 * 1024))
+    return read_build_folder(
+        make_build_folder(tmp_path_factory.mktemp("c3"), FirmwareRecipe(Chip.ESP32C3, app_size=128 * 1024))
+    )
 
 
 @pytest.fixture(scope="module")

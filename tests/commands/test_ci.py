@@ -17,6 +17,7 @@ import yaml
 
 from rmfab.product.vocabulary import Chip
 from rmfab.virtual.build.build_folder import make_build_folder
+from rmfab.virtual.build.recipe import FirmwareRecipe
 from tests.softhsm import PIN, soft_token
 from tests.terminal import ROOT, Terminal, environment
 
@@ -28,7 +29,7 @@ WORKFLOWS = ("github.yml", "gitlab.yml")
 def project(terminal: Terminal) -> Path:
     """A firmware project: its build folder, product.toml with `commit-time`, a key pair and a trust file."""
     root = terminal.folder
-    make_build_folder(root / "build", Chip.ESP32C3, app_size=0x20000)
+    make_build_folder(root / "build", FirmwareRecipe(Chip.ESP32C3, app_size=0x20000))
     terminal.well("init", ".", "--name", "lamp", "--claim")
     text = Path("product.toml").read_text().replace('# seq = "commit-time"', 'seq = "commit-time"')
     Path("product.toml").write_text(text.replace("allow_unsigned = true ", "allow_unsigned = false"))

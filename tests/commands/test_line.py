@@ -20,6 +20,7 @@ from rmfab.line.events import UnitEnded
 from rmfab.operations.run_line import LineRun
 from rmfab.product.vocabulary import Chip
 from rmfab.virtual.build.build_folder import make_build_folder
+from rmfab.virtual.build.recipe import FirmwareRecipe
 from tests.terminal import Terminal, files
 
 
@@ -28,7 +29,7 @@ def builds(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two ESP-IDF build folders that no test touches."""
     root = tmp_path_factory.mktemp("builds")
     for chip in (Chip.ESP32C3, Chip.ESP32):
-        make_build_folder(root / chip.value, chip, app_size=128 * 1024)
+        make_build_folder(root / chip.value, FirmwareRecipe(chip, app_size=128 * 1024))
     return root
 
 

@@ -15,8 +15,9 @@ import pytest
 
 from rmfab.ota.shelf import read_index
 from rmfab.product.vocabulary import Chip
-from rmfab.release.release import open_release
+from rmfab.release.opening import open_release
 from rmfab.virtual.build.build_folder import make_build_folder
+from rmfab.virtual.build.recipe import FirmwareRecipe
 from tests.ota.conftest import Papers, papers
 from tests.terminal import Terminal, environment, files, words
 
@@ -25,7 +26,9 @@ __all__ = ["papers"]
 
 def bundle(terminal: Terminal, version: str, seq: int, *, app_size: int = 0x20000) -> Path:
     """A bundle of the demo's firmware, signed by release.key."""
-    folder = make_build_folder(terminal.folder / f"build-{version}", Chip.ESP32C3, version=version, app_size=app_size)
+    folder = make_build_folder(
+        terminal.folder / f"build-{version}", FirmwareRecipe(Chip.ESP32C3, version=version, app_size=app_size)
+    )
     path = terminal.folder / f"lamp-{version}.rmfab"
     terminal.well("release", "build", folder, "-o", path, "--seq", str(seq), "--no-sbom")
     terminal.well("release", "sign", path, "--key", "file:release.key")

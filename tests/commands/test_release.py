@@ -18,9 +18,10 @@ from securesystemslib.signer import SSlibKey
 
 from rmfab.product.vocabulary import Chip
 from rmfab.release.bundle import open_bundle_file
-from rmfab.release.release import open_release
+from rmfab.release.opening import open_release
 from rmfab.signing.publickey import load_public_key
 from rmfab.virtual.build.build_folder import make_build_folder
+from rmfab.virtual.build.recipe import FirmwareRecipe
 from tests.softhsm import PIN, soft_token
 from tests.terminal import Terminal, environment, files, words
 
@@ -28,7 +29,7 @@ from tests.terminal import Terminal, environment, files, words
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A build folder for the esp32."""
-    return make_build_folder(tmp_path / "build", Chip.ESP32, app_size=0x20000)
+    return make_build_folder(tmp_path / "build", FirmwareRecipe(Chip.ESP32, app_size=0x20000))
 
 
 @pytest.fixture

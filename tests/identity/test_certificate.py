@@ -14,7 +14,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 from rmfab.errors import InputError
 from rmfab.identity import keypair
 from rmfab.identity.ca import CaKeyKind, CertificateAuthority
-from rmfab.identity.certificate import issue
+from rmfab.identity.certificate import certify
 from rmfab.product.product import CertificatePolicy
 from rmfab.product.vocabulary import CertificateProfile, KeyKind
 from tests.identity.conftest import NOW
@@ -47,7 +47,8 @@ def test_openssl_verifies_it(
     """`openssl verify -x509_strict` accepts every profile for every kind of key under every kind of CA."""
     ca = authorities[ca_kind]
     (tmp_path / "ca.crt").write_bytes(ca.certificate.public_bytes(serialization.Encoding.PEM))
-    (tmp_path / "leaf.crt").write_bytes(issue(ca, "node-1", keys[kind].public_key(), policy, NOW))
+    certificate = certify(ca, "node-1", keys[kind].public_key(), policy, NOW)
+    (tmp_path / "leaf.crt").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
     strict = ["-x509_strict", "-purpose", "sslclient"] if policy.profile is CertificateProfile.STRICT else []
     moment = ["-attime", str(int(NOW.timestamp()))]
     command = ["openssl", "verify", *strict, *moment, "-CAfile", str(tmp_path / "ca.crt"), str(tmp_path / "leaf.crt")]
@@ -58,7 +59,7 @@ def test_openssl_verifies_it(
 def test_the_strict_profile(ca: CertificateAuthority, keys: dict[KeyKind, keypair.PrivateKey]) -> None:
     """`strict` has SKI, AKI, critical BasicConstraints and KeyUsage digitalSignature, EKU clientAuth; no more."""
     key = keys[KeyKind.ECDSA_P256].public_key()
-    certificate = x509.load_pem_x509_certificate(issue(ca, "node-1", key, STRICT, NOW))
+    certificate = certify(ca, "node-1", key, STRICT, NOW)
     extensions = certificate.extensions
     critical = {extension.oid: extension.critical for extension in extensions}
     assert critical == {
@@ -82,8 +83,7 @@ def test_the_strict_profile(ca: CertificateAuthority, keys: dict[KeyKind, keypai
 
 def test_the_rainmaker_profile(ca: CertificateAuthority, keys: dict[KeyKind, keypair.PrivateKey]) -> None:
     """`rainmaker` has the node id as its only name and a critical BasicConstraints as its only extension."""
-    pem = issue(ca, "node-1", keys[KeyKind.RSA_2048].public_key(), RAINMAKER, NOW)
-    certificate = x509.load_pem_x509_certificate(pem)
+    certificate = certify(ca, "node-1", keys[KeyKind.RSA_2048].public_key(), RAINMAKER, NOW)
     assert [(extension.oid, extension.critical) for extension in certificate.extensions] == [
         (ExtensionOID.BASIC_CONSTRAINTS, True)
     ]
@@ -95,18 +95,18 @@ def test_the_rainmaker_profile(ca: CertificateAuthority, keys: dict[KeyKind, key
 def test_validity(ca: CertificateAuthority, keys: dict[KeyKind, keypair.PrivateKey]) -> None:
     """A certificate begins a day before it is made and has no well-defined expiry, or lasts the days asked for."""
     key = keys[KeyKind.ECDSA_P256].public_key()
-    forever = x509.load_pem_x509_certificate(issue(ca, "n", key, STRICT, NOW + timedelta(microseconds=7)))
+    forever = certify(ca, "n", key, STRICT, NOW + timedelta(microseconds=7))
     assert forever.not_valid_before_utc == NOW - timedelta(days=1)
     assert forever.not_valid_after_utc == datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
-    limited = x509.load_pem_x509_certificate(issue(ca, "n", key, CertificatePolicy(validity_days=10), NOW))
+    limited = certify(ca, "n", key, CertificatePolicy(validity_days=10), NOW)
     assert limited.not_valid_after_utc == NOW + timedelta(days=10)
 
 
 def test_it_never_begins_before_its_ca(keys: dict[KeyKind, keypair.PrivateKey]) -> None:
     """On the day that a CA is made the backdating stops at the CA's own notBefore."""
     ca = CertificateAuthority.create("Young", CaKeyKind.ECDSA_P256, NOW)
-    pem = issue(ca, "n", keys[KeyKind.ECDSA_P256].public_key(), STRICT, NOW + timedelta(hours=1))
-    assert x509.load_pem_x509_certificate(pem).not_valid_before_utc == NOW
+    certificate = certify(ca, "n", keys[KeyKind.ECDSA_P256].public_key(), STRICT, NOW + timedelta(hours=1))
+    assert certificate.not_valid_before_utc == NOW
 
 
 @pytest.mark.parametrize(
@@ -117,20 +117,20 @@ def test_a_clock_outside_of_the_ca(
 ) -> None:
     """Nothing is signed before the CA begins or after it expired."""
     with pytest.raises(InputError, match=words):
-        issue(ca, "n", keys[KeyKind.ECDSA_P256].public_key(), STRICT, NOW + timedelta(days=days))
+        certify(ca, "n", keys[KeyKind.ECDSA_P256].public_key(), STRICT, NOW + timedelta(days=days))
 
 
 @pytest.mark.parametrize("name", ["", "x" * 65])
 def test_a_name_that_does_not_fit(ca: CertificateAuthority, keys: dict[KeyKind, keypair.PrivateKey], name: str) -> None:
     """A node id that no common name can hold is refused, not cut."""
     with pytest.raises(InputError, match=r"has (0|65) characters"):
-        issue(ca, name, keys[KeyKind.ECDSA_P256].public_key(), STRICT, NOW)
+        certify(ca, name, keys[KeyKind.ECDSA_P256].public_key(), STRICT, NOW)
 
 
 def test_serial_numbers_differ(ca: CertificateAuthority, keys: dict[KeyKind, keypair.PrivateKey]) -> None:
     """Serial numbers are drawn, not counted."""
     key = keys[KeyKind.ECDSA_P256].public_key()
-    serials = {x509.load_pem_x509_certificate(issue(ca, "n", key, STRICT, NOW)).serial_number for _ in range(20)}
+    serials = {certify(ca, "n", key, STRICT, NOW).serial_number for _ in range(20)}
     assert len(serials) == 20
     assert max(serials).bit_length() > 100
 

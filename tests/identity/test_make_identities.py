@@ -23,7 +23,6 @@ from rmfab.identity.make_identities import (
     generate,
     make_chunk,
     open_identity,
-    plan_chunks,
     remake,
     with_rows,
 )
@@ -44,6 +43,11 @@ def recipe(product: Product, make_recipe: Callable[[Product], Recipe]) -> Recipe
 
 def chunk(recipe: Recipe, count: int = 3, rows: tuple[ValuesRow, ...] | None = None, first: int = 0) -> ChunkResult:
     return make_chunk(recipe, ChunkSpec(0, first, count, rows, KEY))
+
+
+def chunks(count: int, size: int) -> list[ChunkSpec]:
+    """The chunks of *count* identities."""
+    return [ChunkSpec(number, at, min(size, count - at)) for number, at in enumerate(range(0, count, size))]
 
 
 def test_a_record_opens_to_its_identity(recipe: Recipe, station_key: StationKey) -> None:
@@ -174,7 +178,7 @@ def test_no_secret_shows(recipe: Recipe) -> None:
 
 def test_processes_make_the_same_plan_in_order(recipe: Recipe) -> None:
     """Spawned processes make every identity once, chunks come back in order, each under a data key of its own."""
-    results = list(generate(recipe, plan_chunks(46, 8), jobs=2))
+    results = list(generate(recipe, chunks(46, 8), jobs=2))
     assert [result.spec.number for result in results] == list(range(6))
     serials = [record.serial for result in results for record in result.records]
     assert serials == [f"LMP-{n:06d}" for n in range(1, 47)]
@@ -204,7 +208,7 @@ def test_a_fault_in_a_process_is_the_same_error(recipe: Recipe) -> None:
     """A serial pattern that runs out in a worker process arrives as the InputError that it was."""
     full = replace(recipe, first_number=10**6 - 30)
     with pytest.raises(InputError, match="does not fit the serial pattern") as caught:
-        list(generate(full, plan_chunks(60, 8), jobs=2))
+        list(generate(full, chunks(60, 8), jobs=2))
     assert caught.value.hint is not None
 
 
@@ -216,7 +220,7 @@ def test_few_are_made_here(recipe: Recipe, source: Callable[[int], bytes]) -> No
         asked.append(os.getpid())
         return source(count)
 
-    results = list(generate(recipe, plan_chunks(4, 2), jobs=8, source=watched))
+    results = list(generate(recipe, chunks(4, 2), jobs=8, source=watched))
     assert len(results) == 2
     assert len(asked) > 8
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from rmfab.label.layout import Label
+from rmfab.label.content import Label
 from rmfab.secret import Secret
 
 POP = 0x5EC2E700

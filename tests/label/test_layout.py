@@ -7,7 +7,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from rmfab.errors import InputError
-from rmfab.label.layout import Label, Layout, code_side, lay_out, make_artwork, small_module
+from rmfab.label.content import Label
+from rmfab.label.layout import Layout, code_side, lay_out, make_artwork, small_module
 from rmfab.label.sheets import SHEETS, Sheet, sheet
 from rmfab.label.symbol import QUIET_ZONE, Level
 from rmfab.label.text import MM, LabelField

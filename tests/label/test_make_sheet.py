@@ -14,7 +14,8 @@ import pytest
 from PIL import Image, ImageDraw, ImageFilter
 
 from rmfab.errors import InputError, IntegrityError
-from rmfab.label.layout import Artwork, Label, make_artwork
+from rmfab.label.content import Label
+from rmfab.label.layout import Artwork, make_artwork
 from rmfab.label.make_sheet import make_sheet
 from rmfab.label.pdf import sheet_pdf
 from rmfab.label.readback import Expected, judge_page, page_images, read_page

@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 from rmfab.errors import InputError, IntegrityError
-from rmfab.label.layout import Label, make_artwork
+from rmfab.label.content import Label
+from rmfab.label.layout import make_artwork
 from rmfab.label.picture import make_png, make_svg, svg
 from rmfab.label.readback import Expected, codes_in, judge_code, read_png, read_svg
 from rmfab.label.symbol import encode

@@ -33,6 +33,7 @@ from rmfab.virtual.faults import FaultCall
 from rmfab.virtual.spec import BoardSpec
 from rmfab.workspace.create import create_workspace
 from rmfab.workspace.workspace import Workspace, now, open_workspace
+from tests.virtual.rig import recipe
 
 FCTRY = 0x3FA000
 NVS, NVS_KEY, SECURE_CERT, OTADATA, PHY = 0x10000, 0xF000, 0xD000, 0x16000, 0x18000
@@ -215,7 +216,7 @@ def found(
         factory.edit(old, new)
     if credentials is Credentials.CERTIFICATE:
         CertificateAuthority.create("Lamp CA", CaKeyKind.ECDSA_P256, now()).save(workspace.ca_folder, None)
-    make_build_folder(root / "build", chip, **({"app_size": APP_SIZE} | firmware))
+    make_build_folder(root / "build", recipe(chip, **({"app_size": APP_SIZE} | firmware)))
     with contextlib.redirect_stderr(io.StringIO()):
         completed(generate(open_workspace(root), GenerateRequest(units, jobs=1), Unattended()))
     return factory

@@ -13,6 +13,7 @@ from rmfab.product.vocabulary import Chip, Credentials
 from rmfab.release.build_folder import read_build_folder
 from rmfab.secret import Secret
 from rmfab.virtual.build.build_folder import make_build_folder
+from rmfab.virtual.build.recipe import FirmwareRecipe
 
 QR = '{"ver":"v1","name":"PROV_0a1b2c","username":"wifiprov","pop":"abcd1234","transport":"ble"}'
 
@@ -20,7 +21,9 @@ QR = '{"ver":"v1","name":"PROV_0a1b2c","username":"wifiprov","pop":"abcd1234","t
 @pytest.fixture(scope="module")
 def release(tmp_path_factory):
     """The demo's release."""
-    return read_build_folder(make_build_folder(tmp_path_factory.mktemp("c3"), Chip.ESP32C3, app_size=128 * 1024))
+    return read_build_folder(
+        make_build_folder(tmp_path_factory.mktemp("c3"), FirmwareRecipe(Chip.ESP32C3, app_size=128 * 1024))
+    )
 
 
 def lines(release, **changes):

@@ -35,7 +35,7 @@ FAULTS = {
     "stale-nvs": ("PASS", None, DONE, True),
     "other-identity": ("FAIL", "other-identity", IDENTIFIED, True),
     "bad-flash": ("FAIL", "readback-mismatch", READ_BACK, True),
-    "wrong-key": ("FAIL", "wrong-key", IDENTIFIED, True),
+    "wrong-key": ("FAIL", "key-mismatch", IDENTIFIED, True),
     "wrong-pop": ("FAIL", "pop-mismatch", IDENTIFIED, True),
     "wrong-verifier": ("FAIL", "wrong-pop-in-unit", PROVISIONED, True),
     "plain-security": ("FAIL", "qr-mismatch", IDENTIFIED, True),

@@ -16,9 +16,11 @@ import pytest
 from rmfab.board.port import open_port
 from rmfab.board.unit_console import UnitConsole
 from rmfab.product.vocabulary import Chip
-from rmfab.release.release import open_release
+from rmfab.release.opening import open_release
 from rmfab.virtual.bench.serving import BoardHandle
 from rmfab.virtual.build.build_folder import make_build_folder
+from rmfab.virtual.build.recipe import FirmwareRecipe
+from rmfab.virtual.firmware.markers import FirmwareFacts
 from rmfab.virtual.network import FACTORY_NETWORK
 from tests.line.floor import APP_SIZE, FCTRY, Factory, found, serve, spec
 from tests.line.test_release import rmfab
@@ -38,7 +40,10 @@ def plant(tmp_path: Path) -> Factory:
     rmfab(plant, "trust", "add", tmp_path / "release.pub", "--role", "release")
     for seq, version, confirms in ((1, "1.0.0", True), (2, "2.0.0", True), (3, "3.0.0", False)):
         build = make_build_folder(
-            tmp_path / version, Chip.ESP32C3, app_size=APP_SIZE, version=version, confirms=confirms, seed=seq
+            tmp_path / version,
+            FirmwareRecipe(
+                Chip.ESP32C3, app_size=APP_SIZE, version=version, facts=FirmwareFacts(confirms=confirms), seed=seq
+            ),
         )
         bundle = tmp_path / f"{version}.rmfab"
         rmfab(plant, "release", "build", build, "-o", bundle, "--seq", str(seq), "--no-sbom")

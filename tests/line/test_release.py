@@ -21,6 +21,7 @@ from rmfab.ledger.sql import schema
 from rmfab.product.vocabulary import Chip
 from rmfab.release.bundle import open_bundle_file
 from rmfab.virtual.build.build_folder import make_build_folder
+from rmfab.virtual.build.recipe import FirmwareRecipe
 from tests.ledger.workshop import beneath
 from tests.line.floor import APP_SIZE, Factory, beside, copied, found, ports, serve, spec
 from tests.terminal import environment, words
@@ -50,7 +51,9 @@ def _mill(tmp_path_factory: pytest.TempPathFactory) -> Factory:
     )
     rmfab(mill, "trust", "add", root / "ci.pub", "--role", "release", "--key", f"file:{root}/boss.key")
     for seq, version in ((1, "1.0.0"), (2, "1.1.0")):
-        build = make_build_folder(root / f"build-{seq}", Chip.ESP32C3, app_size=APP_SIZE, version=version)
+        build = make_build_folder(
+            root / f"build-{seq}", FirmwareRecipe(Chip.ESP32C3, app_size=APP_SIZE, version=version)
+        )
         bundle = mill.root / f"{seq}.rmfab"
         rmfab(mill, "release", "build", build, "-o", bundle, "--seq", str(seq), "--no-sbom")
         rmfab(mill, "release", "sign", bundle, "--key", f"file:{root}/ci.key")
@@ -245,7 +248,7 @@ def test_another_release_under_the_same_seq_is_refused(mill: Factory):
         url = boards[0].url
         assert mill.run(url, extra=("--release", str(mill.root / "2.rmfab")), command="flash").code == 0
         build = mill.root.parent / "other"
-        make_build_folder(build, Chip.ESP32C3, app_size=APP_SIZE, version="9.9.9")
+        make_build_folder(build, FirmwareRecipe(Chip.ESP32C3, app_size=APP_SIZE, version="9.9.9"))
         bundle = mill.root / "9.rmfab"
         rmfab(mill, "release", "build", build, "-o", bundle, "--seq", "2", "--no-sbom")
         rmfab(mill, "release", "sign", bundle, "--key", f"file:{mill.root.parent}/ci.key")

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from rmfab.product.vocabulary import Chip, DownloadMode
-from rmfab.release.release import open_release
+from rmfab.release.opening import open_release
 from rmfab.release.signature_blocks import BlockScheme
 from tests.line.floor import copied, found, found_empty, interrupting, looked_at, serve, spec
 from tests.release.test_signature_blocks import KEYS, signed

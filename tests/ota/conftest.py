@@ -27,9 +27,11 @@ from rmfab.ota.shelf import publish
 from rmfab.ota.tls import load_context
 from rmfab.product.vocabulary import Chip
 from rmfab.release.build_config import UNKNOWN, BuildConfig
-from rmfab.release.partition_table import PartitionTable
-from rmfab.release.release import Edition, Part, Release
+from rmfab.release.edition import Edition
+from rmfab.release.parts import Part
+from rmfab.release.release import Release
 from tests.release.conftest import tiny_app, tiny_image
+from tests.release.partition_csv import table_from_csv
 
 AN_ENVELOPE = b'{"an":"envelope"}'
 OTA_CSV = (
@@ -50,7 +52,7 @@ def a_release(
     configured: BuildConfig = UNKNOWN,
 ) -> Release:
     """A release of five kilobytes for the esp32c3, which calls itself *version*."""
-    table = PartitionTable.from_csv(csv, table_offset, "tiny.csv")
+    table = table_from_csv(csv, table_offset, "tiny.csv")
     parts = [
         Part("app", 0x20000, app or tiny_app(project, version)),
         Part("bootloader", 0, bootloader or tiny_image(b"second stage 16")),

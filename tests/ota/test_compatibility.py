@@ -14,10 +14,12 @@ from rmfab.errors import InputError
 from rmfab.ota.compatibility import inspect_update
 from rmfab.product.vocabulary import Chip
 from rmfab.release.build_config import BuildConfig
+from rmfab.release.opening import open_release
 from rmfab.release.partition_table import PartitionTable
-from rmfab.release.release import Release, open_release
+from rmfab.release.release import Release
 from rmfab.release.signature_blocks import BlockScheme
 from rmfab.virtual.build.build_folder import make_build_folder
+from rmfab.virtual.build.recipe import FirmwareRecipe
 from tests.ota.conftest import OTA_CSV, a_release
 from tests.release.conftest import tiny_app, tiny_image, with_part
 from tests.release.test_signature_blocks import KEYS, signed
@@ -202,7 +204,9 @@ def test_a_signature_that_does_not_hold(tmp_path: Path):
 def test_the_firmware_of_the_demo(tmp_path: Path):
     """Two versions of the demo's firmware are an update, the way back is one too, the version itself is none."""
     one, two = (
-        open_release(make_build_folder(tmp_path / version, Chip.ESP32C6, version=version, app_size=0x20000))
+        open_release(
+            make_build_folder(tmp_path / version, FirmwareRecipe(Chip.ESP32C6, version=version, app_size=0x20000))
+        )
         for version in ("1.0.0", "1.1.0")
     )
     assert inspect_update(two, one) == inspect_update(one, two) == []

@@ -14,10 +14,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
 from rmfab.errors import InputError, RmfabError, StationError, UnitFault
-from rmfab.product.product import Provisioning
+from rmfab.product.product import Provisioning, ScanPolicy
 from rmfab.product.vocabulary import Credentials, Security
 from rmfab.provisioning.check import (
-    SignalLimits,
     another_pop,
     check_key,
     check_scan,
@@ -62,7 +61,7 @@ def test_a_good_unit(security: int, key: ec.EllipticCurvePrivateKey | rsa.RSAPri
     device = Device(security=security, key=key, networks=[(b"factory", -40), (b"x", -70), (b"factory", -60)])
     session = opened(device, security)
     check_key(session, "node-1", certificate(key), os.urandom)
-    heard = check_scan(session, "factory")
+    heard = check_scan(session, ScanPolicy("factory"))
     assert (heard.rssi, heard.networks, heard.marginal) == (-40, 3, False)
     handshake = ["proto-ver", "prov-session", "prov-session"]
     assert device.asked == [*handshake, "ch_resp", "ch_resp", *["prov-scan"] * 3]
@@ -101,7 +100,7 @@ def told(**prov: object) -> dict[str, object]:
         (Device(security=0), "sec0-offered"),
         (Device(security=1), "security-mismatch"),
         (Device(capabilities=told(sec_ver=2, cap=["no_pop"])), "no-pop-offered"),
-        (Device(capabilities={"prov": {"sec_ver": 2}, "rmaker": {"cap": ["claim"]}}), "claims"),
+        (Device(capabilities={"prov": {"sec_ver": 2}, "rmaker": {"cap": ["claim"]}}), "claiming"),
         (Device(capabilities={"prov": {"sec_ver": 7}}), "unknown-security"),
         (Device(capabilities={"other": 1}), "protocol"),
     ],
@@ -140,16 +139,16 @@ def test_bad_keys() -> None:
     assert caught.value.cause == "no-challenge-response"
 
 
-@pytest.mark.parametrize(("rssi", "cause"), [(-76, "weak-signal"), (None, "not-heard"), (-75, None), (-65, None)])
+@pytest.mark.parametrize(("rssi", "cause"), [(-81, "weak-signal"), (None, "not-heard"), (-80, None), (-70, None)])
 def test_the_antenna(rssi: int | None, cause: str | None) -> None:
     """The best of the factory's access points decides: PASS, marginal, or a fault."""
     networks = [(b"neighbour", -30)] + ([(b"factory", rssi), (b"factory", rssi - 9)] if rssi else [])
     session = opened(Device(networks=networks))
     if cause is None:
-        assert check_scan(session, "factory", SignalLimits()).marginal is (rssi == -75)
+        assert check_scan(session, ScanPolicy("factory")).marginal is (rssi == -80)
         return
     with pytest.raises(UnitFault) as caught:
-        check_scan(session, "factory", SignalLimits())
+        check_scan(session, ScanPolicy("factory"))
     assert caught.value.cause == cause
 
 

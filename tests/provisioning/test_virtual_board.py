@@ -19,7 +19,7 @@ from cryptography.x509.oid import NameOID
 from rmfab.errors import UnitFault
 from rmfab.identity import sec2_verifier
 from rmfab.nvs.reader import read_image
-from rmfab.product.product import Provisioning
+from rmfab.product.product import Provisioning, ScanPolicy
 from rmfab.product.vocabulary import Chip, Credentials, Security
 from rmfab.provisioning.check import check_key, check_scan, check_session, check_wrong_pop
 from rmfab.provisioning.failures import LinkError
@@ -154,7 +154,7 @@ def test_good_boards(boards: dict[str, BoardHandle], name: str) -> None:
         with link(boards[name]) as transport:
             session = opened(transport, security)
             check_key(session, NODE, CERTIFICATES[key][0], os.urandom)
-            assert check_scan(session, FACTORY_NETWORK.ssid).networks > 1
+            assert check_scan(session, ScanPolicy(FACTORY_NETWORK.ssid)).networks > 1
 
 
 @pytest.mark.parametrize("name", ["sec1", "sec2"])
@@ -177,7 +177,7 @@ def test_a_wrong_pop_is_refused(boards: dict[str, BoardHandle], name: str) -> No
         ("other-cookie", "cookie-mismatch"),
         ("stalled-session", "stalled"),
         ("short-reply", "cut-short"),
-        ("claims", "claims"),
+        ("claims", "claiming"),
     ],
 )
 def test_bad_boards(boards: dict[str, BoardHandle], name: str, cause: str) -> None:

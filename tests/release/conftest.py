@@ -26,9 +26,12 @@ from rmfab.product.product import (
 )
 from rmfab.product.serial import SerialPattern
 from rmfab.product.vocabulary import Chip
-from rmfab.release.partition_table import PartitionTable
-from rmfab.release.release import Part, Release, open_release
+from rmfab.release.opening import open_release
+from rmfab.release.parts import Part
+from rmfab.release.release import Release
 from rmfab.virtual.build.build_folder import make_build_folder
+from rmfab.virtual.build.recipe import FirmwareRecipe
+from tests.release.partition_csv import table_from_csv
 
 TINY_CSV = (
     "nvs,data,nvs,0x10000,16K\notadata,data,ota,0x14000,8K\nota_0,app,ota_0,0x20000,64K\nfctry,data,nvs,,0x6000\n"
@@ -54,7 +57,7 @@ def tiny_app(project: str = "lamp", version: str = "1.4.0", **header: int) -> by
 @pytest.fixture
 def tiny_release() -> Release:
     """A release of five kilobytes for the esp32c3."""
-    table = PartitionTable.from_csv(TINY_CSV, 0xC000, "tiny.csv")
+    table = table_from_csv(TINY_CSV, 0xC000, "tiny.csv")
     parts = [
         Part("app", 0x20000, tiny_app()),
         Part("bootloader", 0, tiny_image(b"second stage 16")),
@@ -65,7 +68,9 @@ def tiny_release() -> Release:
 
 @pytest.fixture(scope="session")
 def _pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_build_folder(tmp_path_factory.mktemp("firmware") / "build", Chip.ESP32C3, app_size=0x20000)
+    return make_build_folder(
+        tmp_path_factory.mktemp("firmware") / "build", FirmwareRecipe(Chip.ESP32C3, app_size=0x20000)
+    )
 
 
 @pytest.fixture
@@ -123,5 +128,5 @@ def with_part(release: Release, name: str, **changes: object) -> Release:
 
 def with_table(release: Release, csv: str) -> Release:
     """*release* with another partition table."""
-    table = PartitionTable.from_csv(csv, release.table_offset, "other.csv")
+    table = table_from_csv(csv, release.table_offset, "other.csv")
     return replace(with_part(release, "partition-table", data=table.encode()), table=table)

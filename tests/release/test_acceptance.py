@@ -18,7 +18,8 @@ from rmfab.release.acceptance import (
     judge_trust,
 )
 from rmfab.release.bundle import PAYLOAD_TYPE, Bundle, make_bundle, open_bundle
-from rmfab.release.release import Edition, Release
+from rmfab.release.edition import Edition
+from rmfab.release.release import Release
 from rmfab.signing.dsse import Envelope
 from rmfab.signing.signer import KeySigner, SigningKeyKind, make_key
 from rmfab.signing.trust import Role, Trust, TrustedKey

@@ -15,7 +15,7 @@ from rmfab.errors import InputError
 from rmfab.product.vocabulary import QrForm, Security, SeqSource, Transport
 from rmfab.release.build import BuildRequest, make_release
 from rmfab.release.build_config import BuildConfig
-from rmfab.release.bundle import build_bundle, read_bundle
+from rmfab.release.bundle import build_bundle, open_bundle
 from rmfab.release.provenance import BuildOrigin, find_origin, public_url
 from rmfab.release.sbom import read_sbom, settled
 
@@ -105,7 +105,7 @@ def test_source_date_epoch(repository: Path):
     release = make_release(repository, PLAIN, {"SOURCE_DATE_EPOCH": "1700000000"})
     assert release.edition.created == 1700000000
     assert b'"created":"2023-11-14T22:13:20Z"' in release.manifest
-    assert read_bundle(build_bundle(release), "x") == release
+    assert open_bundle(build_bundle(release), "x").release() == release
     for text in ("yesterday", "-1", "1.5", "\u0661"):
         with pytest.raises(InputError, match="no number of seconds"):
             make_release(repository, PLAIN, {"SOURCE_DATE_EPOCH": text})
@@ -288,7 +288,7 @@ def test_settling_touches_two_lines():
 def test_documents_travel_with_the_bundle(repository: Path, tmp_path: Path):
     """Bill of materials and provenance read back, and their digests are subjects of the manifest."""
     release = make_release(repository, BuildRequest(seq=7, sbom=_sbom_file(tmp_path)), {})
-    read = read_bundle(build_bundle(release), "x")
+    read = open_bundle(build_bundle(release), "x").release()
     assert [one.name for one in read.documents] == ["provenance.json", "sbom.spdx"]
     subjects = {one["name"]: one["digest"]["sha256"] for one in json.loads(release.manifest)["subject"]}
     for one in read.documents:

@@ -11,7 +11,7 @@ import pytest
 from rmfab.errors import InputError
 from rmfab.product.vocabulary import Chip
 from rmfab.release.build_folder import read_build_folder
-from rmfab.release.release import open_release
+from rmfab.release.opening import open_release
 
 Edit = Callable[[Callable[[dict], object]], None]
 

@@ -23,8 +23,10 @@ from hypothesis import strategies as st
 
 from rmfab.errors import InputError, IntegrityError
 from rmfab.release import container
-from rmfab.release.bundle import build_bundle, read_bundle
-from rmfab.release.release import Part, Release, open_release
+from rmfab.release.bundle import build_bundle, open_bundle
+from rmfab.release.opening import open_release
+from rmfab.release.parts import Part
+from rmfab.release.release import Release
 
 from .conftest import with_part
 
@@ -34,7 +36,7 @@ def test_a_bundle_reads_back_as_the_release(release: Release, tmp_path: Path):
     data = build_bundle(release)
     path = tmp_path / "lamp.rmfab"
     path.write_bytes(data)
-    for read in (read_bundle(data, "lamp.rmfab"), open_release(path)):
+    for read in (open_bundle(data, "lamp.rmfab").release(), open_release(path)):
         assert read == release
         assert read.digest == release.digest
         assert build_bundle(read) == data
@@ -84,7 +86,7 @@ def test_every_changed_byte_is_refused(tiny_release: Release):
             changed = bytearray(data)
             changed[at] ^= flip
             with pytest.raises(IntegrityError):
-                read_bundle(bytes(changed), "changed")
+                open_bundle(bytes(changed), "changed").release()
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200)
@@ -98,7 +100,7 @@ def test_inserted_removed_and_moved_bytes_are_refused(tiny_release: Release, dat
     if changed == whole:
         return
     with pytest.raises((IntegrityError, InputError)):
-        read_bundle(changed, "changed")
+        open_bundle(changed, "changed").release()
 
 
 @pytest.mark.parametrize("zone", ["UTC", "Asia/Kathmandu"])
@@ -126,7 +128,7 @@ def test_the_same_input_gives_the_same_bytes(
 def test_hash_seed_and_locale_leave_no_trace(build_folder: Path, release: Release):
     """Another process with another hash seed and locale writes the same bytes."""
     code = (
-        "import hashlib, pathlib, sys; from rmfab.release.release import open_release;"
+        "import hashlib, pathlib, sys; from rmfab.release.opening import open_release;"
         "from rmfab.release.bundle import build_bundle;"
         "print(hashlib.sha256(build_bundle(open_release(pathlib.Path(sys.argv[1])))).hexdigest())"
     )
@@ -209,7 +211,7 @@ def test_the_packer_of_these_tests_is_right(tiny_release: Release):
 def test_a_manifest_that_says_something_else_is_refused(tiny_release: Release, change: Callable[[dict], object]):
     """With a right checksum line, too: the manifest must be what follows from the parts."""
     with pytest.raises(IntegrityError):
-        read_bundle(_with_manifest(tiny_release, change), "changed")
+        open_bundle(_with_manifest(tiny_release, change), "changed").release()
 
 
 @pytest.mark.parametrize(
@@ -228,7 +230,7 @@ def test_a_manifest_that_says_something_else_is_refused(tiny_release: Release, c
 def test_a_manifest_that_is_none(tiny_release: Release, text: bytes):
     """No JSON, or JSON of another kind."""
     with pytest.raises(IntegrityError):
-        read_bundle(_pack([("manifest.json", text), *_members(tiny_release)[1:]]), "changed")
+        open_bundle(_pack([("manifest.json", text), *_members(tiny_release)[1:]]), "changed").release()
 
 
 def test_a_manifest_in_other_words_is_refused(tiny_release: Release):
@@ -237,13 +239,13 @@ def test_a_manifest_in_other_words_is_refused(tiny_release: Release):
     doubled = tiny_release.manifest.replace(b'"chip"', b'"chip":"esp32c3","chip"', 1)
     for text in (spaced, doubled, tiny_release.manifest + b"\n"):
         with pytest.raises(IntegrityError, match=r"not the one that rmfab writes|stands twice"):
-            read_bundle(_pack([("manifest.json", text), *_members(tiny_release)[1:]]), "changed")
+            open_bundle(_pack([("manifest.json", text), *_members(tiny_release)[1:]]), "changed").release()
 
 
 def test_a_later_format_asks_for_a_newer_rmfab(tiny_release: Release):
     """A format number that this rmfab does not know is no damage."""
     with pytest.raises(InputError, match="format 3") as caught:
-        read_bundle(_with_manifest(tiny_release, lambda m: m.update(format_version=3)), "new")
+        open_bundle(_with_manifest(tiny_release, lambda m: m.update(format_version=3)), "new").release()
     assert "newer rmfab" in str(caught.value.hint)
 
 
@@ -268,7 +270,7 @@ def test_a_later_format_asks_for_a_newer_rmfab(tiny_release: Release):
 def test_members_added_missing_renamed_or_swapped(tiny_release: Release, change: Callable[[list], list]):
     """The members are exactly those of the manifest, in their order, once each."""
     with pytest.raises(IntegrityError):
-        read_bundle(_pack(change(_members(tiny_release))), "changed")
+        open_bundle(_pack(change(_members(tiny_release))), "changed").release()
 
 
 def test_parts_may_not_be_swapped_between_bundles(tiny_release: Release):
@@ -277,7 +279,7 @@ def test_parts_may_not_be_swapped_between_bundles(tiny_release: Release):
     other = dict(members)["parts/bootloader.bin"] + b"\xff" * 16
     swapped = [(name, other if name == "parts/bootloader.bin" else data) for name, data in members]
     with pytest.raises(IntegrityError, match="SHA-256"):
-        read_bundle(_pack(swapped), "swapped")
+        open_bundle(_pack(swapped), "swapped").release()
 
 
 def test_a_size_that_is_not_there_takes_no_memory(tiny_release: Release):
@@ -285,21 +287,21 @@ def test_a_size_that_is_not_there_takes_no_memory(tiny_release: Release):
     data = build_bundle(tiny_release)
     bomb = container._header("parts/app.bin", 0o77777777777, 0) + bytes(1024)
     with pytest.raises(IntegrityError, match="cut short"):
-        read_bundle(data[:-1024] + bomb, "bomb")
+        open_bundle(data[:-1024] + bomb, "bomb").release()
 
 
 @pytest.mark.parametrize("data", [b"", b"\xe9" * 4096, bytes(10240)])
 def test_what_is_no_bundle_is_bad_input(data: bytes):
     """Another kind of file is no attack: bad input, with a word how bundles are made."""
     with pytest.raises(InputError, match="no release bundle"):
-        read_bundle(data, "firmware.bin")
+        open_bundle(data, "firmware.bin").release()
 
 
 @pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress])
 def test_a_packed_bundle_is_never_unpacked(tiny_release: Release, pack: Callable[[bytes], bytes]):
     """Compressed, a bundle could be a bomb: it is refused by its first bytes."""
     with pytest.raises(InputError, match="a bundle never is"):
-        read_bundle(pack(build_bundle(tiny_release)), "lamp.rmfab.gz")
+        open_bundle(pack(build_bundle(tiny_release)), "lamp.rmfab.gz").release()
 
 
 def test_a_missing_file(tmp_path: Path):

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from rmfab.errors import InputError
 from rmfab.release.partition_table import AppSubtype, DataSubtype, Partition, PartitionTable, PartitionType
+from tests.release.partition_csv import table_from_csv
 
 RAINMAKER = """\
 # Name,   Type, SubType, Offset,  Size, Flags
@@ -45,15 +46,15 @@ OTHER_BINARY = (
 
 def test_csv_gives_the_bytes_of_the_reference_tool():
     """Offsets left out, K and M, flags, a size up to an offset: byte by byte what gen_esp32part.py writes."""
-    table = PartitionTable.from_csv(OTHER, 0x8000, "other.csv")
+    table = table_from_csv(OTHER, 0x8000, "other.csv")
     assert table.encode() == bytes.fromhex(OTHER_BINARY).ljust(0xC00, b"\xff")
-    rainmaker = PartitionTable.from_csv(RAINMAKER, 0xC000, "rainmaker.csv").encode()
+    rainmaker = table_from_csv(RAINMAKER, 0xC000, "rainmaker.csv").encode()
     assert hashlib.sha256(rainmaker).hexdigest() == RAINMAKER_SHA256
 
 
 def test_csv_fills_in_offsets():
     """Data is put at the next 4 KB, apps at the next 64 KB; an empty subtype is `undefined`."""
-    table = PartitionTable.from_csv(RAINMAKER, 0xC000, "rainmaker.csv")
+    table = table_from_csv(RAINMAKER, 0xC000, "rainmaker.csv")
     offsets = {row.label: row.offset for row in table.partitions}
     assert offsets["otadata"] == 0x16000
     assert offsets["phy_init"] == 0x18000
@@ -107,7 +108,7 @@ def test_usage_is_what_the_bootloader_prints(kind: int, subtype: int, usage: str
 def test_csv_faults_name_file_and_line(line: str, reason: str):
     """Each bad row is refused with its line and why."""
     with pytest.raises(InputError) as caught:
-        PartitionTable.from_csv(f"# table\n\n{line}\n", 0x8000, "p.csv")
+        table_from_csv(f"# table\n\n{line}\n", 0x8000, "p.csv")
     assert caught.value.where == "p.csv:3"
     assert reason in caught.value.what
 
@@ -123,7 +124,7 @@ def test_csv_faults_name_file_and_line(line: str, reason: str):
 def test_tables_that_cannot_be(csv: str, reason: str):
     """Labels are unique and there is one OTA data of two sectors."""
     with pytest.raises(InputError, match=reason):
-        PartitionTable.from_csv(csv, 0x8000, "p.csv")
+        table_from_csv(csv, 0x8000, "p.csv")
 
 
 def test_rows_may_not_overlap():
@@ -142,7 +143,7 @@ def test_a_table_holds_94_rows():
 
 
 def _binary() -> bytearray:
-    return bytearray(PartitionTable.from_csv(OTHER, 0x8000, "o").encode())
+    return bytearray(table_from_csv(OTHER, 0x8000, "o").encode())
 
 
 def _without_md5() -> bytes:
@@ -195,7 +196,7 @@ def test_what_follows_the_end_marker_is_not_looked_at():
 
 def test_required_names_what_there_is():
     """Asking for a partition that is not there lists those that are."""
-    table = PartitionTable.from_csv(OTHER, 0x8000, "o")
+    table = table_from_csv(OTHER, 0x8000, "o")
     assert table.find("fctry") is None
     with pytest.raises(InputError) as caught:
         table.required("fctry")

@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 from rmfab.errors import InputError
 from rmfab.product.product import Factory
 from rmfab.product.vocabulary import Chip
-from rmfab.release.partition_table import SECTOR, PartitionTable
+from rmfab.release.partition_table import SECTOR
+from rmfab.release.parts import Part
 from rmfab.release.plan import Erase, FlashPlan, make_plan
-from rmfab.release.release import Part, Release
+from rmfab.release.release import Release
+from tests.release.partition_csv import table_from_csv
 
 from .conftest import TINY_CSV, tiny_app, tiny_image, with_table
 
@@ -117,6 +119,6 @@ def test_no_erase_touches_a_write(erase: list[str], more: list[tuple[str, int]],
 
 
 def _tiny_parts() -> list[Part]:
-    table = PartitionTable.from_csv(TINY_CSV, 0xC000, "tiny.csv").encode()
+    table = table_from_csv(TINY_CSV, 0xC000, "tiny.csv").encode()
     images = ("app", 0x20000, tiny_app()), ("bootloader", 0, tiny_image(b"boot")), ("partition-table", 0xC000, table)
     return [Part(*image) for image in images]

@@ -13,8 +13,10 @@ from rmfab.errors import ComplaintsError, InputError
 from rmfab.product.product import Factory, Product, ReleasePolicy
 from rmfab.product.vocabulary import Chip, QrForm, Security, Transport
 from rmfab.release.build_config import BuildConfig
+from rmfab.release.edition import Edition
+from rmfab.release.parts import Part
 from rmfab.release.preflight import inspect_for_product, inspect_release, inspect_successor, preflight
-from rmfab.release.release import Edition, Part, Release
+from rmfab.release.release import Release
 from rmfab.release.signature_blocks import BlockScheme
 from rmfab.virtual.build.build_folder import FirmwareFacts, make_app, make_bootloader
 

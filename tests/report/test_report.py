@@ -1,20 +1,15 @@
-"""What status and trace say of the ledger, and what a label shows of an identity."""
+"""What status and trace say of the ledger."""
 
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 
-from rmfab.identity.identity import Identity
 from rmfab.ledger.events import Event, EventKind, Outcome, StoredEvent
 from rmfab.ledger.records import Batch, BatchCount
 from rmfab.ledger.states import State
-from rmfab.product.product_file import parse_product
 from rmfab.report import status, trace
-from rmfab.report.labels import label_of
-from rmfab.secret import Secret
 
 TS = "2026-03-01T12:00:00.000Z"
 
@@ -73,14 +68,3 @@ def test_status() -> None:
     assert row["labelled"] == 1
     assert status.as_row(BatchCount(batch(closed=False), {}, 0))[0] == "lamp-0001 (open)"
     assert set(status.as_json(count)["states"]) == {state.value for state in State}
-
-
-@pytest.mark.parametrize(("security", "shown"), [(0, ""), (1, "00010203"), (2, "00010203")])
-def test_a_label_shows_the_pop_where_it_is_asked_for(security: int, shown: str) -> None:
-    """A label carries product, serial, service name and the PoP; none where the firmware asks for none."""
-    text = f'[product]\nname = "Lamp"\nchip = "esp32"\nserial = "L{{n}}"\n[provisioning]\nsecurity = {security}\n'
-    identity = Identity("L1", "n", b"c", Secret(b"k"), Secret(bytes(range(64))), None, None, "PROV_3d3e3f", {})
-    label = label_of(identity, parse_product(text, Path("product.toml")))
-    assert (label.product, label.serial, label.service_name) == ("Lamp", "L1", "PROV_3d3e3f")
-    assert label.pop.reveal() == shown
-    assert "00010203" not in repr(label)

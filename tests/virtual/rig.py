@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import json
 import struct
+from dataclasses import fields
 from functools import cache
 from pathlib import Path
 from shutil import rmtree
@@ -19,7 +20,9 @@ from rmfab.product.vocabulary import Chip
 from rmfab.virtual.bench.board import Board
 from rmfab.virtual.bench.manual_clock import ManualTimeline
 from rmfab.virtual.build.build_folder import make_build_folder
+from rmfab.virtual.build.recipe import FirmwareRecipe
 from rmfab.virtual.faults import FaultCall
+from rmfab.virtual.firmware.markers import FirmwareFacts
 from rmfab.virtual.spec import BoardSpec, PortKind, Strap
 
 FCTRY = 0x3FA000
@@ -27,6 +30,7 @@ NVS = 0x10000
 OTADATA = 0x16000
 TABLE = 0xC000
 APP = 0x20000
+FIRMWARE_FACTS = frozenset(field.name for field in fields(FirmwareFacts))
 SYNC = b"\x07\x07\x12\x20" + b"\x55" * 32
 
 
@@ -152,11 +156,17 @@ def factory_image(**changes):
     return pack([Namespace("rmaker_creds"), *entries], 0x6000)
 
 
+def recipe(chip=Chip.ESP32C3, **options):
+    """A small firmware; *options* are those of a recipe and of its facts."""
+    facts = {name: options.pop(name) for name in FIRMWARE_FACTS & options.keys()}
+    return FirmwareRecipe(chip, facts=FirmwareFacts(**facts), **({"app_size": 128 * 1024} | options))
+
+
 @cache
 def build_folder(chip=Chip.ESP32C3, **options):
     folder = Path(mkdtemp(prefix="rmfab-firmware-"))
     atexit.register(rmtree, folder, ignore_errors=True)
-    return make_build_folder(folder, chip, app_size=128 * 1024, **options)
+    return make_build_folder(folder, recipe(chip, **options))
 
 
 def parts(chip=Chip.ESP32C3, *, factory=None, **options):

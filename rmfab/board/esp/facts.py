@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from rmfab.errors import RmfabError
 from rmfab.product.vocabulary import Chip, DownloadMode
-from rmfab.release.release import APP, BOOTLOADER, Release
+from rmfab.release.parts import APP, BOOTLOADER
+from rmfab.release.release import Release
 from rmfab.release.signature_blocks import SignatureBlock, blocks_checked_by
 
 

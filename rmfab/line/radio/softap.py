@@ -102,7 +102,8 @@ def _look_for(ssid: str, where: Sequence[str]) -> None:
         heard = _run([NMCLI, "-t", "-f", "SSID", "device", "wifi", "list", *where, "--rescan", "yes"], "cannot scan")
         if any(_fields(line)[0] == ssid for line in heard.splitlines()):
             return
-    raise StationError(f"this host does not hear the unit's network {ssid}", hint="distance and antennas", cause="wifi")
+    what = f"this host does not hear the unit's network {ssid}"
+    raise StationError(what, hint="distance and antennas", cause="not-advertising")
 
 
 def _on(interface: str | None) -> list[str]:

@@ -24,7 +24,7 @@ from rmfab.line.visit import Visit
 from rmfab.release.release import Release
 
 _SECURE_CERT = "esp_secure_cert"
-_NO_LOADER = ("boot-mode", "port-silent", "loader-failed")
+_NO_LOADER = ("boot-mode", "no-answer", "loader-failed")
 
 
 def detect(visit: Visit, _: OnSlot) -> Passed[InLoader | Writable]:

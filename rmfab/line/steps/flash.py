@@ -10,8 +10,8 @@ from rmfab.line.ending import Passed
 from rmfab.line.events import Step, StepProgress
 from rmfab.line.stages import Claimed, Written
 from rmfab.line.visit import Visit
+from rmfab.release.parts import BOOTLOADER, TABLE
 from rmfab.release.plan import Erase, make_plan
-from rmfab.release.release import BOOTLOADER, TABLE
 
 
 def flash(visit: Visit, stage: Claimed) -> Passed[Written]:

@@ -8,8 +8,8 @@ from rmfab.board.unit_console import UnitConsole
 from rmfab.errors import UnitFault
 from rmfab.identity.identity import Identity
 from rmfab.identity.node_id import judge_same_node
-from rmfab.identity.qr import payload
 from rmfab.identity.unit_signature import signed_by
+from rmfab.label.content import label_of
 from rmfab.ledger.events import Outcome
 from rmfab.line.boot_judge import judge_identity
 from rmfab.line.ending import Passed
@@ -34,7 +34,7 @@ def identify(visit: Visit, stage: Running) -> Passed[Identified]:
             cause="unbound",
         )
     product, identity = visit.job.product, bound.identity
-    expected = payload(identity.service_name, identity.pop, product.provisioning)
+    expected = label_of(identity, product).payload
     certificate = product.identity.credentials is Credentials.CERTIFICATE
     judge_identity(log, identity.node_id, expected, product.identity.credentials)
     asked = certificate and product.verify.console
@@ -73,7 +73,7 @@ def _ask_signature(console: UnitConsole, identity: Identity, challenge: str) -> 
         raise UnitFault(
             "the key in the unit does not belong to its certificate",
             hint="void the unit; its factory partition holds another key",
-            cause="wrong-key",
+            cause="key-mismatch",
         )
 
 

@@ -20,7 +20,8 @@ from typing import Any
 from rmfab.board.unit_console import UnitConsole
 from rmfab.errors import InputError, UnitFault
 from rmfab.identity.identity import Identity
-from rmfab.identity.qr import parse_payload, payload
+from rmfab.identity.qr import parse_payload
+from rmfab.label.content import label_of
 from rmfab.label.readback import codes_in, picture
 from rmfab.label.symbol import encode
 from rmfab.ledger.events import Outcome
@@ -28,11 +29,10 @@ from rmfab.line.ending import Marginal, Passed, Skipped
 from rmfab.line.listening import await_provisioning
 from rmfab.line.stages import Bound, Identified
 from rmfab.line.visit import Visit
-from rmfab.product.product import Provisioning
-from rmfab.product.vocabulary import Credentials, Security
+from rmfab.product.product import Product, Provisioning
+from rmfab.product.vocabulary import Credentials
 from rmfab.provisioning.ble import BleTransport
 from rmfab.provisioning.check import (
-    SignalLimits,
     WeakSignal,
     check_key,
     check_scan,
@@ -65,7 +65,7 @@ def provision(visit: Visit, stage: Identified) -> Passed[Identified]:
     bound, console = stage.bound, stage.console
     checks: dict[str, Any] = {}
     visit.measured["checks"] = checks
-    told = printed(bound.identity, visit.job.product.provisioning)
+    told = printed(bound.identity, visit.job.product)
     weak = _prove(visit, bound.identity, told, checks)
     if _tries_wrong_pop(visit, bound):
         restarted = _try_wrong_pop(visit, bound.identity, told)
@@ -77,18 +77,18 @@ def provision(visit: Visit, stage: Identified) -> Passed[Identified]:
     return Passed(Identified(bound, console), visit.measured, marginal)
 
 
-def printed(identity: Identity, provisioning: Provisioning) -> Printed:
+def printed(identity: Identity, product: Product) -> Printed:
     """What the label of *identity* says: its code is drawn and read back, and what was read is what counts.
 
     Raises Fault where the code does not say what the unit needs.
     """
-    read = codes_in(picture(encode(payload(identity.service_name, identity.pop, provisioning))))
+    label, provisioning = label_of(identity, product), product.provisioning
+    read = codes_in(picture(encode(label.payload)))
     if len(read) != 1:
         raise UnitFault("the label's code cannot be read back", cause="label-unreadable")
     told = parse_payload(read[0].decode())
     pop = told.pop or Secret("")
-    wanted = Secret("") if provisioning.security is Security.PLAIN else identity.pop
-    if told.name != identity.service_name or pop != wanted or told.transport != provisioning.transport.value:
+    if told.name != label.service_name or pop != label.pop or told.transport != provisioning.transport.value:
         raise UnitFault("the label's code says something else than the unit has", cause="label-mismatch")
     return Printed(told.name, pop, replace(provisioning, username=told.username or provisioning.username))
 
@@ -129,7 +129,7 @@ def _scan(visit: Visit, session: ProvisioningSession, checks: dict[str, Any]) ->
         return None
     visit.measured["rssi_limits"] = [limits.fail, limits.marginal]
     try:
-        heard = check_scan(session, limits.ssid, SignalLimits(limits.fail, limits.marginal))
+        heard = check_scan(session, limits)
     except WeakSignal as weak:
         visit.measured["rssi"] = weak.rssi
         raise
@@ -144,7 +144,7 @@ def _tries_wrong_pop(visit: Visit, bound: Bound) -> bool:
     """Whether this unit is one of those on which a wrong PoP is tried; it costs a restart."""
     product = visit.job.product
     every = product.verify.wrong_pop_every
-    if every == 0 or product.provisioning.security is Security.PLAIN:
+    if every == 0 or not product.provisioning.has_pop:
         return False
     return bound.record.position % every == 0
 

@@ -46,12 +46,12 @@ class UpdateRefused(Exception):
 
 
 class _Failed(Exception):
-    """This attempt is lost; *words* as RainMaker reports it, *cause* in plain words."""
+    """This attempt is lost; *words* as RainMaker reports it, *reason* in plain words."""
 
-    def __init__(self, words: str, cause: str) -> None:
-        super().__init__(cause)
+    def __init__(self, words: str, reason: str) -> None:
+        super().__init__(reason)
         self.words = words
-        self.cause = cause
+        self.reason = reason
 
 
 async def update(board: Board, url: str, ca_file: Path | None = None) -> None:
@@ -104,13 +104,13 @@ class _Update:
             try:
                 await self._attempt()
             except _Failed as failed:
-                cause = failed.cause
+                reason = failed.reason
                 self._say(self._log.failure(TAG, f"HTTPS OTA attempt {attempt} failed: {failed.words}"))
                 self._report("failed", f"OTA Attempt {attempt}/{_ATTEMPTS} failed: {failed.words}")
             else:
                 self._board.carry_on(self._restart(attempt))
                 return
-        raise UpdateRefused(cause)
+        raise UpdateRefused(reason)
 
     async def _attempt(self) -> None:
         """Raises _Failed for what may go better next time, UpdateRefused for what will not."""

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from rmfab.errors import InputError
 from rmfab.files import make_folder, write_file
-from rmfab.product.vocabulary import Chip, DownloadMode, QrForm, Security, Transport
+from rmfab.product.vocabulary import Chip
 from rmfab.release.app_image import (
     APP_DESCRIPTOR,
     APP_DESCRIPTOR_MAGIC,
@@ -28,6 +28,7 @@ from rmfab.release.app_image import (
 )
 from rmfab.release.partition_table import DataSubtype, Partition, PartitionTable, PartitionType
 from rmfab.virtual.firmware.markers import BootloaderFacts, FirmwareFacts, bootloader_marker, marker_block
+from rmfab.virtual.build.recipe import FirmwareRecipe
 from rmfab.virtual.build.sdkconfig import sdkconfig
 
 IDF_VERSION = "v5.5.1"
@@ -93,71 +94,53 @@ STOCK_BOOTLOADER = BootloaderFacts(rollback=True)
 """That of RainMaker's examples."""
 
 
-def make_build_folder(
-    folder: Path,
-    chip: Chip,
-    *,
-    project: str = "rmfab-demo",
-    version: str = "1.0.0",
-    security: Security = Security.SRP6A,
-    transport: Transport = Transport.BLE,
-    name_prefix: str = "PROV",
-    qr: QrForm = QrForm.JSON,
-    app_size: int = 256 * 1024,
-    flash_size: int = 4 << 20,
-    console: bool = True,
-    claim: bool = True,
-    sec_patch_ver: int = 1,
-    ch_resp: bool = True,
-    show_qr: bool = True,
-    rollback: bool = True,
-    confirms: bool = True,
-    secure_version: int = 0,
-    secure_boot: bool = False,
-    download_mode: DownloadMode | None = None,
-    seed: int = 0,
-) -> Path:
-    """Writes a build folder as `idf.py build` leaves it and returns *folder*; the same arguments give the same bytes.
+def make_build_folder(folder: Path, recipe: FirmwareRecipe) -> Path:
+    """Writes a build folder as `idf.py build` leaves it and returns *folder*; the same recipe gives the same bytes.
 
-    *app_size* and *flash_size* in bytes; *seed* chooses the app's filling. *rollback* holds for bootloader and app.
-    With *secure_boot* the bootloader turns secure boot on and leaves *download_mode* (None: what ESP-IDF's defaults
-    leave); the images are not signed. Raises InputError where *folder* holds another firmware, a size cannot be had, a
-    *secure_version* comes without *rollback*, or the chip has no such *download_mode*.
+    Raises InputError where *folder* holds another firmware or a size cannot be had.
     """
-    if download_mode is None:
-        download_mode = DownloadMode.OPEN if chip is Chip.ESP32 else DownloadMode.SECURE
-    if download_mode is DownloadMode.SECURE and chip is Chip.ESP32:
-        raise InputError("the ESP32 has no secure download mode: its own can be open or off")
-    if secure_version and not rollback:
-        raise InputError("a secure version needs rollback: ESP-IDF has no anti-rollback without it")
-    facts = FirmwareFacts(
-        security, transport, name_prefix, qr, console, claim, sec_patch_ver, ch_resp, show_qr, confirms, rollback
-    )
-    sizes = {"app_size": app_size, "flash_size": flash_size}
-    app = make_app(chip, project, version, facts, **sizes, secure_version=secure_version, seed=seed)
-    files = {
-        "bootloader/bootloader.bin": make_bootloader(
-            chip, flash_size, BootloaderFacts(rollback, secure_boot, download_mode), seed=seed
-        ),
-        "partition_table/partition-table.bin": rainmaker_table().encode(),
-        "ota_data_initial.bin": b"\xff" * 0x2000,
-        f"{project}.bin": app,
-        "flasher_args.json": _json_file(_flasher_args(chip, project, flash_size)),
-        "project_description.json": _json_file(_project_description(chip, project, version)),
-        "config/sdkconfig.json": _json_file(
-            sdkconfig(
-                chip,
-                facts,
-                table_offset=TABLE_OFFSET,
-                secure_version=secure_version,
-                turned_on=download_mode if secure_boot else None,
-            )
-        ),
-    }
-    for name, data in files.items():
+    for name, data in (_images(recipe) | _descriptions(recipe)).items():
         make_folder((folder / name).parent)
         write_file(folder / name, data, sync=False)
     return folder
+
+
+def _images(recipe: FirmwareRecipe) -> dict[str, bytes]:
+    """What is flashed, by the names of the files."""
+    chip, flash_size, seed = recipe.chip, recipe.flash_size, recipe.seed
+    app = make_app(
+        chip,
+        recipe.project,
+        recipe.version,
+        recipe.facts,
+        app_size=recipe.app_size,
+        flash_size=flash_size,
+        secure_version=recipe.secure_version,
+        seed=seed,
+    )
+    return {
+        "bootloader/bootloader.bin": make_bootloader(chip, flash_size, recipe.bootloader_facts, seed=seed),
+        "partition_table/partition-table.bin": rainmaker_table().encode(),
+        "ota_data_initial.bin": b"\xff" * 0x2000,
+        f"{recipe.project}.bin": app,
+    }
+
+
+def _descriptions(recipe: FirmwareRecipe) -> dict[str, bytes]:
+    """What ESP-IDF says of the build, by the names of the files."""
+    bootloader = recipe.bootloader_facts
+    configuration = sdkconfig(
+        recipe.chip,
+        recipe.facts,
+        table_offset=TABLE_OFFSET,
+        secure_version=recipe.secure_version,
+        turned_on=bootloader.download_mode if bootloader.secure_boot else None,
+    )
+    return {
+        "flasher_args.json": _json_file(_flasher_args(recipe)),
+        "project_description.json": _json_file(_project_description(recipe)),
+        "config/sdkconfig.json": _json_file(configuration),
+    }
 
 
 def rainmaker_table() -> PartitionTable:
@@ -309,12 +292,13 @@ def _json_file(value: object) -> bytes:
     return (json.dumps(value, indent=4) + "\n").encode()
 
 
-def _flasher_args(chip: Chip, project: str, flash_size: int) -> dict[str, object]:
+def _flasher_args(recipe: FirmwareRecipe) -> dict[str, object]:
     """flasher_args.json in the spelling of ESP-IDF 5.5 and later."""
-    settings = {"mode": "dio", "size": f"{flash_size >> 20}MB", "freq": _LAYOUTS[chip].freq}
+    chip = recipe.chip
+    settings = {"mode": "dio", "size": f"{recipe.flash_size >> 20}MB", "freq": _LAYOUTS[chip].freq}
     parts = {
         "bootloader": (chip.bootloader_offset, "bootloader/bootloader.bin"),
-        "app": (APP_OFFSET, f"{project}.bin"),
+        "app": (APP_OFFSET, f"{recipe.project}.bin"),
         "partition-table": (TABLE_OFFSET, "partition_table/partition-table.bin"),
         "otadata": (rainmaker_table().required("otadata").offset, "ota_data_initial.bin"),
     }
@@ -327,16 +311,16 @@ def _flasher_args(chip: Chip, project: str, flash_size: int) -> dict[str, object
     }
 
 
-def _project_description(chip: Chip, project: str, version: str) -> dict[str, object]:
-    layout = _LAYOUTS[chip]
+def _project_description(recipe: FirmwareRecipe) -> dict[str, object]:
+    layout = _LAYOUTS[recipe.chip]
     return {
         "version": "1.3",
-        "project_name": project,
-        "project_version": version,
+        "project_name": recipe.project,
+        "project_version": recipe.version,
         "git_revision": IDF_VERSION,
-        "target": chip.value,
-        "app_elf": f"{project}.elf",
-        "app_bin": f"{project}.bin",
+        "target": recipe.chip.value,
+        "app_elf": f"{recipe.project}.elf",
+        "app_bin": f"{recipe.project}.bin",
         "build_type": "flash_app",
         "min_rev": str(layout.min_revision),
         "max_rev": str(layout.max_revision),

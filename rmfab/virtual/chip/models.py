@@ -27,7 +27,6 @@ class SpiLayout:
 
     base: int
     usr: int = 0x18
-    usr1: int = 0x1C
     usr2: int = 0x20
     mosi_length: int = 0x24
     miso_length: int = 0x28
@@ -63,7 +62,6 @@ class ChipModel:
     download_boot: int = 0x4
     app_cores: int = 1
     flash_line: str = "SPIWP:0xee"
-    drom: int = 0x3C000020
     extra: tuple[tuple[int, int], ...] = ()
 
     @property
@@ -88,7 +86,7 @@ _P4_BLOCK1 = 0x5012D044
 ESP32 = ChipModel(
     chip=Chip.ESP32,
     rom_banner=("ets Jul 29 2019 12:21:46", ""),
-    spi=SpiLayout(0x3FF42000, 0x1C, 0x20, 0x24, 0x28, 0x2C, 0x80, address_from_msb=True),
+    spi=SpiLayout(0x3FF42000, 0x1C, 0x24, 0x28, 0x2C, 0x80, address_from_msb=True),
     mac=_ESP32_EFUSE + 4,
     ram=((0x3FFAE000, 0x40000000), (0x40070000, 0x400BFFFC), (0x400C0000, 0x400C2000), (0x50000000, 0x50002000)),
     major=(EfuseField(_ESP32_EFUSE + 12, 15, 1), EfuseField(_ESP32_EFUSE + 20, 20, 1), EfuseField(0x3FF6607C, 31, 1)),
@@ -105,7 +103,6 @@ ESP32 = ChipModel(
     run_boot=0x13,
     download_boot=0x3,
     app_cores=2,
-    drom=0x3F400020,
     # CK8M_FREQ and RTCCALICFG1 as the ROM's calibration against a 40 MHz crystal leaves them; package ESP32-D0WD.
     extra=((_ESP32_EFUSE + 16, 64), (0x3FF5F06C, 1600 << 7), (_ESP32_EFUSE + 12, 1 << 9)),
 )
@@ -129,7 +126,6 @@ ESP32S2 = ChipModel(
     security_info=12,
     run_boot=0x8,
     download_boot=0x0,
-    drom=0x3F000020,
 )
 
 ESP32S3 = ChipModel(
@@ -202,7 +198,6 @@ ESP32C6 = ChipModel(
     crystal=40_000_000,
     uart_divider=None,
     flash_line="SPIWP:0xee",
-    drom=0x42000020,
 )
 
 ESP32H2 = ChipModel(
@@ -219,7 +214,6 @@ ESP32H2 = ChipModel(
     revision=1,
     crystal=32_000_000,
     uart_divider=None,
-    drom=0x42000020,
 )
 
 ESP32C5 = ChipModel(
@@ -237,7 +231,6 @@ ESP32C5 = ChipModel(
     crystal=48_000_000,
     uart_divider=0x60000014,
     watchdog=(0x600B1C00, 0x600B1C18),
-    drom=0x42000020,
     extra=((0x60096110, 48 << 24),),
 )
 
@@ -256,7 +249,6 @@ ESP32C61 = ChipModel(
     crystal=40_000_000,
     uart_divider=None,
     watchdog=(0x600B1C00, 0x600B1C18),
-    drom=0x42000020,
 )
 
 ESP32P4 = ChipModel(
@@ -277,7 +269,6 @@ ESP32P4 = ChipModel(
     run_boot=0x30F,
     download_boot=0x307,
     app_cores=2,
-    drom=0x40000020,
 )
 
 MODELS = {

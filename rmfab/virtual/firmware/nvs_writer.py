@@ -65,11 +65,6 @@ class NvsWriter:
         data = value.to_bytes(kind.width, "little", signed=kind.signed).ljust(8, b"\xff")
         self._replace(namespace, key, [(_INTEGERS[kind], _NO_CHUNK, data, b"")])
 
-    def set_string(self, namespace: str, key: str, text: str) -> None:
-        """Sets a string. Raises NvsFull."""
-        value = text.encode() + b"\0"
-        self._replace(namespace, key, [(ItemType.STRING, _NO_CHUNK, _spanned(value), value)])
-
     def set_blob(self, namespace: str, key: str, value: bytes) -> None:
         """Sets a blob. Raises NvsFull."""
         old = [item for item in self._items() if item.key == key and item.type == ItemType.BLOB_INDEX]

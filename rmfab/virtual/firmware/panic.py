@@ -16,8 +16,8 @@ _BEFORE_RESTART_SECONDS = 0.2
 def panic(model: ChipModel, descriptor: AppDescriptor) -> Iterator[Step]:
     """A load from nowhere: Guru Meditation, then a software reset of the CPU."""
     riscv = "esp32" + model.chip.value[5:6] in ("esp32c", "esp32h", "esp32p")
-    cause = "Load access fault" if riscv else "LoadProhibited"
-    yield f"Guru Meditation Error: Core  0 panic'ed ({cause}). Exception was unhandled.{EOL * 2}"
+    exception = "Load access fault" if riscv else "LoadProhibited"
+    yield f"Guru Meditation Error: Core  0 panic'ed ({exception}). Exception was unhandled.{EOL * 2}"
     yield f"Core  0 register dump:{EOL}"
     if riscv:
         yield f"MEPC    : 0x42008a1e  RA      : 0x42008a16  SP      : 0x3fc95f20  GP      : 0x3fc8f600  {EOL}"

@@ -19,8 +19,10 @@ from rmfab.product.vocabulary import Chip, QrForm, Security, Transport
 from rmfab.release.app_image import AppImage
 from rmfab.release.partition_table import PartitionTable
 from rmfab.release.preflight import inspect_release
-from rmfab.release.release import open_release
+from rmfab.release.opening import open_release
 from rmfab.virtual.build.build_folder import make_app, make_bootloader, make_build_folder, rainmaker_table
+from rmfab.virtual.build.recipe import FirmwareRecipe
+from tests.virtual.rig import recipe
 from rmfab.virtual.firmware.markers import BootloaderFacts, FirmwareFacts, MARKER, marker_block, read_bootloader_facts, read_facts
 
 APP_SIZE = 0x20000
@@ -29,7 +31,7 @@ APP_SIZE = 0x20000
 @pytest.mark.parametrize("chip", list(Chip))
 def test_a_release_for_every_chip(chip: Chip, tmp_path: Path):
     """For each chip the folder is a release that preflight has nothing against."""
-    release = open_release(make_build_folder(tmp_path / "build", chip, app_size=APP_SIZE))
+    release = open_release(make_build_folder(tmp_path / "build", FirmwareRecipe(chip, app_size=APP_SIZE)))
     assert release.chip is chip
     assert inspect_release(release) == []
     assert release.bootloader_image.bootloader is not None
@@ -94,12 +96,12 @@ def test_bootloaders_load_into_ram(chip: Chip):
 
 def test_same_arguments_same_bytes(tmp_path: Path):
     """Nothing but the arguments decides the bytes; another seed fills the app otherwise."""
-    first, second = (make_build_folder(tmp_path / name, Chip.ESP32, app_size=APP_SIZE) for name in "ab")
+    first, second = (make_build_folder(tmp_path / name, FirmwareRecipe(Chip.ESP32, app_size=APP_SIZE)) for name in "ab")
     for path in sorted(first.rglob("*.*")):
         assert path.read_bytes() == (second / path.relative_to(first)).read_bytes()
-    make_build_folder(first, Chip.ESP32, app_size=APP_SIZE)
+    make_build_folder(first, FirmwareRecipe(Chip.ESP32, app_size=APP_SIZE))
     with pytest.raises(InputError, match="exists with other content"):
-        make_build_folder(first, Chip.ESP32, app_size=APP_SIZE, seed=1)
+        make_build_folder(first, FirmwareRecipe(Chip.ESP32, app_size=APP_SIZE, seed=1))
 
 
 def test_app_is_as_long_as_asked_and_compresses_like_firmware():
@@ -187,7 +189,7 @@ def test_elf_digest_follows_the_content():
 
 def test_the_folder_looks_like_idfs(tmp_path: Path):
     """Files and keys stand where the build system puts them."""
-    folder = make_build_folder(tmp_path / "build", Chip.ESP32, project="lamp", app_size=APP_SIZE)
+    folder = make_build_folder(tmp_path / "build", FirmwareRecipe(Chip.ESP32, project="lamp", app_size=APP_SIZE))
     args = json.loads((folder / "flasher_args.json").read_text())
     assert args["flash_files"] == {
         "0x1000": "bootloader/bootloader.bin",
@@ -255,7 +257,7 @@ SDKCONFIGS = {
 def test_the_configuration_says_what_the_images_are(case: str, tmp_path: Path):
     """`config/sdkconfig.json` agrees with what was asked for; what depends on a switch that is off is not in it."""
     options, expected = SDKCONFIGS[case]
-    folder = make_build_folder(tmp_path / "build", Chip.ESP32C3, app_size=APP_SIZE, **options)
+    folder = make_build_folder(tmp_path / "build", recipe(Chip.ESP32C3, app_size=APP_SIZE, **options))
     values = json.loads((folder / "config" / "sdkconfig.json").read_text())
     assert expected == {key: values.get(key) for key in expected}
     assert ("BOOTLOADER_APP_SECURE_VERSION" in values) == values["BOOTLOADER_APP_ANTI_ROLLBACK"]
@@ -265,9 +267,9 @@ def test_the_configuration_says_what_the_images_are(case: str, tmp_path: Path):
 
 def test_a_secure_version_stands_in_the_descriptor(tmp_path: Path):
     """The app carries its secure version, and ESP-IDF has none without rollback."""
-    folder = make_build_folder(tmp_path / "build", Chip.ESP32C3, app_size=APP_SIZE, secure_version=3)
+    folder = make_build_folder(tmp_path / "build", FirmwareRecipe(Chip.ESP32C3, app_size=APP_SIZE, secure_version=3))
     descriptor = AppImage.parse((folder / "rmfab-demo.bin").read_bytes(), "app").descriptor
     assert descriptor is not None
     assert descriptor.secure_version == 3
     with pytest.raises(InputError, match="needs rollback"):
-        make_build_folder(tmp_path / "other", Chip.ESP32C3, app_size=APP_SIZE, secure_version=3, rollback=False)
+        make_build_folder(tmp_path / "other", recipe(Chip.ESP32C3, app_size=APP_SIZE, secure_version=3, rollback=False))
