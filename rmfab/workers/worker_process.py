@@ -1,8 +1,9 @@
 """The life of a worker process: it reads tasks from its stdin, does one at a time and writes each result to its stdout.
 
 It ignores SIGINT: ^C reaches every process on the terminal, and the parent handles it. SIGTERM and SIGHUP end it,
-unless the parent was started with them ignored (nohup). A thread reads stdin all the time: when the parent dies the pipe ends,
-and so does the worker, even in the middle of a task. This module imports little because every worker waits for it.
+unless the parent was started with them ignored (nohup). A thread reads stdin all the time: when the parent dies the
+pipe ends, and so does the worker, even in the middle of a task. This module imports little because every worker waits
+for it.
 """
 
 from __future__ import annotations
