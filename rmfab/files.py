@@ -149,8 +149,8 @@ def output_file(path: Path, *, secret: bool = False, force: bool = False, sync: 
         raise InputError("a folder stands here, and a file is to be written", where=str(path), hint="name a file in it")
     temporary = path.with_name(f".{path.name[:80]}.{secrets.token_hex(4)}.tmp")
     try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600 if secret else 0o666)
-        try:
+        try:  # ^C during the opening comes after it: the file is there by then
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600 if secret else 0o666)
             with os.fdopen(descriptor, "wb") as stream:
                 yield stream
                 stream.flush()
@@ -168,7 +168,7 @@ def output_file(path: Path, *, secret: bool = False, force: bool = False, sync: 
 
 
 def sweep(folder: Path, prefix: str) -> None:
-    """Removes what killed processes left half-written in *folder* of files whose names begin with *prefix*."""
+    """Removes the temporary files that killed processes left in *folder* of files whose names start with *prefix*."""
     for path in folder.iterdir() if folder.is_dir() else ():
         if path.name.startswith(f".{prefix}") and path.suffix == ".tmp":
             path.unlink(missing_ok=True)

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rmfab.errors import InputError
-from rmfab.files import changing, is_safe_name, make_folder, output_file, read_input, shipped, write_file
+from rmfab.files import changing, is_safe_name, make_folder, output_file, read_input, shipped, sweep, write_file
 
 
 def mode(path: Path) -> int:
@@ -208,3 +208,18 @@ def test_shipped_files() -> None:
     assert shipped("csv", "config.csv").is_file()
     with pytest.raises(FileNotFoundError, match="looked at"):
         shipped("templates", "nothing.toml")
+
+
+def test_sweep(tmp_path: Path) -> None:
+    """What killed processes left of files with these names goes; everything else stays, and no folder is fine."""
+    for name in (
+        ".unit-1.bin.0123abcd.tmp",
+        ".unit-2.bin.0123abce.tmp",
+        ".other.0123abcd.tmp",
+        "unit-1.bin",
+        ".unit-x",
+    ):
+        (tmp_path / name).touch()
+    sweep(tmp_path, "unit-")
+    sweep(tmp_path / "nowhere", "unit-")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".other.0123abcd.tmp", ".unit-x", "unit-1.bin"]

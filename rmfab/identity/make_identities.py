@@ -314,7 +314,7 @@ def _check_pair(record: SealedRecord, certificate: bytes, key_der: Secret[bytes]
 
 def _in_processes(recipe: Recipe, specs: Iterator[ChunkSpec], jobs: int) -> Iterator[ChunkResult]:
     on_token = recipe.ca_key is not None and is_on_token(recipe.ca_key)
-    # SoftHSM, for one, may fail where two processes open a token at once. A lock file ends with whoever holds it.
+    # SoftHSM, for one, may fail if two processes open a token at once. A file lock is freed when its holder dies.
     with NamedTemporaryFile(prefix="rmfab-") if on_token else nullcontext() as turn:
         order = recipe, None if turn is None else Path(turn.name)
         with open_crew(_Worker, order, jobs) as crew:
@@ -322,7 +322,7 @@ def _in_processes(recipe: Recipe, specs: Iterator[ChunkSpec], jobs: int) -> Iter
 
 
 class _Worker:
-    """Makes chunks in a process of its own, which opens the CA once."""
+    """Makes chunks in a worker process, which opens the CA once."""
 
     def __init__(self, order: tuple[Recipe, Path | None]) -> None:
         self._recipe, turn = order

@@ -1,6 +1,6 @@
-"""The factory images of a batch, packed on all cores where there are enough of them.
+"""The factory images of a batch, packed on all cores if there are enough of them.
 
-The workers only pack: whatever ends one, no file is half-written.
+The workers only pack and write no file, so none is half-written when one is killed.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def pack_images(
 ) -> Generator[tuple[Identity, bytes], None, None]:
     """Each of *identities*, about *count*, with its factory image, in their order.
 
-    Close the iterator to stop early. Raises what *identities* and `factory_image` raise, StationError where a worker
+    Close the iterator to stop early. Raises what *identities* and `factory_image` raise, and StationError if a worker
     dies.
     """
     jobs = cores() if count >= _WORTH_SPREADING else 1

@@ -1,6 +1,6 @@
-"""The drawings of many labels, made on all cores where there are enough of them.
+"""The drawings of many labels, made on all cores if there are enough of them.
 
-Apart from the page: a worker process imports no reportlab.
+Separate from the page so that a worker process does not import reportlab's canvas.
 """
 
 from __future__ import annotations

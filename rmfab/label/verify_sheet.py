@@ -1,6 +1,6 @@
-"""A finished sheet is read back, page by page, on all cores where there are many labels.
+"""Reads a finished sheet back, page by page, on all cores if there are enough labels.
 
-Apart from the drawing: a worker process imports only what reads.
+Separate from the drawing so that a worker process imports only what reads.
 """
 
 from __future__ import annotations

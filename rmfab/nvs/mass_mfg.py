@@ -126,7 +126,7 @@ def generate(order: MassMfgRequest, workers: int | None = None) -> Iterator[Prog
                 total = progress.done
                 yield progress
             yield from _write(order, crew, total)
-    except StationError:
+    except (StationError, KeyboardInterrupt, GeneratorExit):
         for name in FOLDERS:
             sweep(order.outdir / name, f"{order.prefix}-")
         raise

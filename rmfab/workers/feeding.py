@@ -1,4 +1,4 @@
-"""The policy of a run over chunks, whatever executor does them: how far ahead, in which order, which errors."""
+"""The policy of a run over chunks, for any executor: how far ahead, in which order, with which errors."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ R = TypeVar("R")
 
 
 def chunked(items: Iterable[C], size: int) -> Iterator[list[C]]:
-    """*items* in lists of *size*, the last perhaps shorter; each is drawn when it is asked for."""
+    """*items* in lists of *size*, the last one possibly shorter, drawn lazily."""
     source = iter(items)
     while chunk := list(islice(source, size)):
         yield chunk
 
 
 def feed(submit: Callable[[C], Future[R]], chunks: Iterable[C], ahead: int, *, ordered: bool) -> Iterator[tuple[C, R]]:
-    """Submits *chunks*, at most *ahead* at a time, and yields each with its result: in their order, or as they end.
+    """Submits *chunks*, at most *ahead* at a time, and yields each with its result, in order or as they finish.
 
-    The error of a chunk is raised where its result would be; an error of *chunks* itself once everything drawn before
-    it was yielded, as if nothing had been drawn ahead. StationError where a worker died. Closing the iterator cancels
-    what was not begun.
+    A chunk's error is raised in place of its result. An error of *chunks* itself is raised after the results of
+    everything drawn before it, as if nothing had been drawn ahead. Raises StationError if a worker died. Closing the
+    iterator cancels the chunks that have not started.
     """
     source = _Source(chunks)
     under_way: dict[Future[R], C] = {}
@@ -44,7 +44,7 @@ def feed(submit: Callable[[C], Future[R]], chunks: Iterable[C], ahead: int, *, o
 
 
 class _Source(Generic[C]):
-    """An iterable that keeps its error until what was drawn before it is done."""
+    """An iterable that keeps its error until everything drawn before it is done."""
 
     def __init__(self, chunks: Iterable[C]) -> None:
         self._chunks = iter(chunks)

@@ -1,4 +1,4 @@
-"""The executor of small jobs: everything is done here, when it is submitted."""
+"""The executor for small jobs: it runs each task in this process, at once."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ R = TypeVar("R")
 
 
 class InlineExecutor(Executor):
-    """Does each task in the process and thread that submits it."""
+    """Runs each task in the process and thread that submit it."""
 
     def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
-        """The future of a task that is done. ^C is no error of the task: it is raised here."""
+        """A future that is already done. ^C is not an error of the task: it is raised here."""
         future: Future[R] = Future()
         try:
             future.set_result(fn(*args, **kwargs))
-        except Exception as error:  # noqa: BLE001 - the future tells it
+        except Exception as error:  # noqa: BLE001 - the future carries it
             future.set_exception(error)
         return future

@@ -1,8 +1,8 @@
-"""The executor of long jobs: processes, each a new interpreter with a pipe of its own.
+"""The executor for long jobs: processes, each a new interpreter with its own pipe.
 
-Not `multiprocessing`: the processes of its pools share locks and one pipe for results, so that one killed while it
-writes leaves the others and the caller waiting for ever; and a spawned one runs the caller's main module again. Here a
-worker that dies, at whatever moment, is the end of its own pipe and of nothing else.
+Not `multiprocessing`: its pools share locks and one pipe for results, so a process killed while it writes leaves the
+others and the caller waiting forever; and a spawned one runs the caller's main module again. Here a worker that
+dies, at any moment, ends its own pipe and nothing else.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 PATIENCE = 5.0
-"""Seconds that a worker has for the end of its task when nobody wants the result any more."""
+"""Seconds that a worker gets to finish its task when nobody wants the result any more."""
 
 _PROGRAM = "import sys; sys.path[:] = sys.argv[1:]; from rmfab.workers.worker_process import main; main()"
 
@@ -33,8 +33,8 @@ _PROGRAM = "import sys; sys.path[:] = sys.argv[1:]; from rmfab.workers.worker_pr
 class ProcessExecutor(Executor):
     """At most *count* processes, started as tasks come; each runs *initializer* once, before its first task.
 
-    Where a worker dies or its *initializer* fails, the executor is broken: what waits fails with BrokenExecutor or with
-    the initializer's error, and so does every later `submit`.
+    When a worker dies or its *initializer* fails, the executor is broken: every future that waits fails with
+    BrokenExecutor or the initializer's error, and so does every later `submit`.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class ProcessExecutor(Executor):
         self._closed = False
 
     def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
-        """The future of a task, which a worker does as soon as one is free."""
+        """The future of a task, which runs as soon as a worker is free."""
         future: Future[R] = Future()
         with undisturbed(), self._lock:
             if self._broken is not None:
@@ -65,9 +65,9 @@ class ProcessExecutor(Executor):
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Ends the workers once all tasks are done; with *cancel_futures* once those that were begun are.
+        """Ends the workers when all tasks are done; with *cancel_futures*, when those that have started are.
 
-        Those have 5 seconds (PATIENCE) then.
+        They then get 5 seconds (PATIENCE).
         """
         with undisturbed():
             with self._lock:
@@ -88,14 +88,14 @@ class ProcessExecutor(Executor):
         thread.start()
 
     def _attend(self, worker: _Worker) -> None:
-        """Hands the tasks to *worker*, one at a time: the life of its thread here."""
+        """Hands tasks to *worker*, one at a time. Each worker has a thread here that does this."""
         try:
             if self._beginning is not None:
                 worker.do(self._beginning)
             while (task := self._tasks.get()) is not None:
                 if task.future.set_running_or_notify_cancel():
                     _settle(task, worker)
-        except BaseException as error:  # noqa: BLE001 - the futures tell it
+        except BaseException as error:  # noqa: BLE001 - the futures carry it
             self._break(error)
         finally:
             worker.end()
@@ -110,7 +110,7 @@ class ProcessExecutor(Executor):
                 task.future.set_exception(self._broken)
 
     def _drained(self) -> list[_Task]:
-        """The tasks that no worker has begun, taken from the queue."""
+        """The tasks that no worker has started, taken from the queue."""
         found = []
         with suppress(Empty):
             while True:
@@ -138,7 +138,7 @@ class _Task:
 
 
 def _settle(task: _Task, worker: _Worker) -> None:
-    """Gives *task* its result or its error. Raises BrokenExecutor where *worker* died of it."""
+    """Gives *task* its result or its error. Raises BrokenExecutor if *worker* died."""
     try:
         result = worker.do(task)
     except BaseException as error:
@@ -153,7 +153,7 @@ class _Worker:
     """A worker process, seen from its parent."""
 
     def __init__(self) -> None:
-        # Python puts nothing before the path (-P); the worker finds its modules where this process does.
+        # -P: the current folder is not searched. The worker finds its modules where this process does.
         command = [sys.executable, "-P", "-c", _PROGRAM, *sys.path]
         try:
             self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
@@ -163,7 +163,7 @@ class _Worker:
         self._results = cast("BinaryIO", self._process.stdout)
 
     def do(self, task: _Task) -> Any:
-        """The result of *task*; its error is raised. Raises BrokenExecutor where the process dies."""
+        """The result of *task*. Raises its error, or BrokenExecutor if the process dies."""
         data = pickle.dumps((task.function, task.arguments, task.options), pickle.HIGHEST_PROTOCOL)
         try:
             send(self._tasks, data)
@@ -176,7 +176,7 @@ class _Worker:
         return result
 
     def kill(self) -> None:
-        """Ends the process in the middle of its task, where it still runs."""
+        """Ends the process, even in the middle of its task."""
         self._process.kill()
 
     def end(self) -> None:

@@ -1,8 +1,9 @@
 """The life of a worker process: it reads tasks from its stdin, does one at a time and writes each result to its stdout.
 
-It ignores ^C, which reaches the whole terminal and is its parent's to answer; SIGTERM and SIGHUP end it, unless its
-parent was started with them ignored (nohup). A thread reads all the time, so that the end of the pipe, which is the
-death of the parent, ends the worker in the middle of a task too. Imports little: every worker waits for it.
+It ignores SIGINT: ^C reaches every process on the terminal, and the parent handles it. SIGTERM and SIGHUP end it,
+unless the parent was started with them ignored (nohup). A thread reads stdin all the time: when the parent dies the
+pipe ends, and so does the worker, even in the middle of a task. This module imports little because every worker waits
+for it.
 """
 
 from __future__ import annotations
@@ -30,30 +31,30 @@ def send(stream: BinaryIO, data: bytes) -> None:
 
 
 def receive(stream: BinaryIO) -> bytes:
-    """The next message of the other side. Raises EOFError where it ended, in the middle of a message too."""
+    """The next message. Raises EOFError when the other side has ended, even in the middle of a message."""
     (length,) = _LENGTH.unpack(_exactly(stream, _LENGTH.size))
     return _exactly(stream, length)
 
 
 def hold(make: Callable[[Any], Any], order: object) -> None:
-    """Makes what this process holds from its first chunk to its last."""
+    """Makes the worker that this process holds from its first chunk to its last."""
     _Held.worker = make(order)
 
 
 def on_held(method: Callable[[Any, Any], Any], chunk: object) -> Any:
-    """*method* of what this process holds, on *chunk*."""
+    """Calls *method* of the worker that this process holds on *chunk*."""
     return method(_Held.worker, chunk)
 
 
 def main() -> None:
-    """Serves the parent until it says that no more tasks come: an empty message."""
+    """Serves the parent until an empty message ends it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     tasks_stream, results = _own_streams()
     tasks: SimpleQueue[bytes] = SimpleQueue()
     threading.Thread(target=_read, args=(tasks_stream, tasks), daemon=True).start()
     while task := tasks.get():
         send(results, _outcome(task))
-    os._exit(0)  # the thread still reads, and must not be met at the interpreter's own end
+    os._exit(0)  # the thread still reads, which the interpreter's shutdown does not survive
 
 
 class _Held:
@@ -68,7 +69,7 @@ def _exactly(stream: BinaryIO, length: int) -> bytes:
 
 
 def _own_streams() -> tuple[BinaryIO, BinaryIO]:
-    """stdin and stdout under other numbers: what a library prints must not come between the results."""
+    """stdin and stdout under other numbers, so that a library that prints cannot corrupt the results."""
     streams = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     nowhere = os.open(os.devnull, os.O_RDWR)
     for number in (0, 1):
@@ -86,11 +87,11 @@ def _read(stream: BinaryIO, tasks: SimpleQueue[bytes]) -> None:
 
 
 def _outcome(task: bytes) -> bytes:
-    """Whether the task was done, and its result or its error."""
+    """Whether the task succeeded, with its result or its error."""
     try:
         function, arguments, options = pickle.loads(task)  # noqa: S301 - what our parent wrote
         return pickle.dumps((True, function(*arguments, **options)), pickle.HIGHEST_PROTOCOL)
-    except BaseException as error:  # noqa: BLE001 - every error is the parent's to judge
+    except BaseException as error:  # noqa: BLE001 - the parent judges every error
         return _failure(error)
 
 
@@ -100,8 +101,8 @@ def _failure(error: BaseException) -> bytes:
     try:
         data = pickle.dumps((False, error))
         pickle.loads(data)  # noqa: S301 - what was pickled here
-    except Exception:  # noqa: BLE001 - an error of a library that does not travel
-        told = RuntimeError(f"{type(error).__name__} in a worker")
-        told.add_note("".join(traceback.format_exception(error)))
-        return pickle.dumps((False, told))
+    except Exception:  # noqa: BLE001 - an error that cannot be pickled and made again
+        stand_in = RuntimeError(f"{type(error).__name__} in a worker")
+        stand_in.add_note("".join(traceback.format_exception(error)))
+        return pickle.dumps((False, stand_in))
     return data

@@ -165,14 +165,14 @@ def printed(folder: Path) -> int:
     return int(count)
 
 
-@pytest.mark.parametrize("how", ["^C", "SIGTERM", "SIGKILL"])
+@pytest.mark.parametrize("how", ["^C", "hangup", "SIGTERM", "SIGKILL"])
 @pytest.mark.parametrize("name", ["nvs-write", "label-draw", "label-read", "build"])
 def test_the_command_is_ended(full: Path, tmp_path: Path, name: str, how: str) -> None:
-    """^C and SIGTERM end a command with 130 and leave nothing; whatever ends it, no worker stays."""
+    """^C, SIGTERM and a terminal that closes end a command with 130 and leave no file. No worker outlives a command."""
     folder, case = copied(full, tmp_path / "lamp"), CASES[name]
     process, _ = at_work(folder, case)
-    if how == "^C":
-        os.killpg(process.pid, signal.SIGINT)
+    if how in ("^C", "hangup"):
+        os.killpg(process.pid, signal.SIGINT if how == "^C" else signal.SIGHUP)
     else:
         process.send_signal(getattr(signal, how))
     _, told = process.communicate(timeout=PATIENCE)
