@@ -140,6 +140,16 @@ def test_a_first_boot_that_closes_the_download_mode(tmp_path, mode):
     plant.check()
 
 
+def test_a_board_that_says_nothing_may_be_a_closed_unit(tmp_path):
+    """Where the release closes the download mode, a loader that does not answer brings the hint to `rmfab verify`."""
+    plant = found(tmp_path / "ws", CHIP, units=1, secure_boot=True)
+    sign_build(plant.root / "build", KEY)
+    with serve([spec(CHIP, faults=("silent", "no-sync"))]) as (board,):
+        said = plant.run(board.url)
+    assert said.verdict == ("ERROR", "no-answer")
+    assert "has closed its download mode: `rmfab verify`" in said.unit["reason"]
+
+
 def test_the_reset_of_another_closed_unit_is_noticed_before(tmp_path):
     """Where --serial names another unit than the one on the port, nothing is erased: its console says who it is."""
     plant = found(tmp_path / "ws", CHIP, units=2, secure_boot=True)

@@ -126,8 +126,12 @@ class TestNmcli:
     def test_not_heard(self, host):
         """A network that is not in the air is not joined."""
         host.change(heard=["Canteen"])
-        with pytest.raises(StationError, match="does not hear"), joined(UNIT, Radio(), host.memory, never):
+        with (
+            pytest.raises(StationError, match="does not hear") as caught,
+            joined(UNIT, Radio(), host.memory, never),
+        ):
             raise AssertionError
+        assert caught.value.cause == "not-advertising"
 
     def test_nothing_before(self, host):
         """A host that was in no network is in none afterwards."""
