@@ -118,7 +118,7 @@ ESP32 = ChipModel(
     app_cores=2,
     drom=0x3F400020,
     # CK8M_FREQ and RTCCALICFG1 as the ROM's calibration against a 40 MHz crystal leaves them: esptool's change_baud()
-    # computes the crystal frequency from them and gets 0 if they are 0. The last word is the package, ESP32-D0WD.
+    # computes the crystal frequency from them, and would request 0 baud if they were 0. Then the package, ESP32-D0WD.
     extra=((_ESP32_EFUSE + 16, 64), (0x3FF5F06C, 1600 << 7), (_ESP32_EFUSE + 12, 1 << 9)),
 )
 

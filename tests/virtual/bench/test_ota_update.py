@@ -368,7 +368,7 @@ REFUSED = {
     ),
     "no image at all": (
         {"image": b"no such page"},
-        "12 bytes are no app",
+        "12 bytes are too short for an app",
         "esp_https_ota: Complete headers were not received",
     ),
     "an image that is cut short": (
@@ -381,28 +381,28 @@ REFUSED = {
         "larger than the 1966080 bytes of ota_1",
         "esp_https_ota: Error: esp_ota_write failed! err=0x104",
     ),
-    "no such file": ({"path": "/other.bin"}, "the server answers 404", "Received incorrect http status 404"),
+    "no such file": ({"path": "/other.bin"}, "HTTP status 404 from the server", "Received incorrect http status 404"),
     "a file that goes away": (
         {"before": lambda _command, wanted: 404 if wanted and not wanted.startswith("bytes=0-") else None},
-        "the server answers 404",
+        "HTTP status 404 from the server",
         "esp_https_ota: File not found(404)",
     ),
     "a server in trouble": (
         {"before": lambda command, _range: 503 if command == "GET" else None},
-        "the server answers 503",
+        "HTTP status 503 from the server",
         "esp_https_ota: Server error (503)",
     ),
     "connections that are cut": (
         {"before": lambda _command, wanted: "cut" if wanted and wanted.startswith("bytes=32768-") else None},
-        "ended in the middle of an answer",
+        "ended in the middle of a response",
         "esp_https_ota: Connection closed before complete data was received!",
     ),
     "an unknown length": (
         {"before": lambda _command, _range: "no-length"},
-        "does not say how long the image is",
+        "does not send the image's length",
         "Failed to get image length from http response",
     ),
-    "round in circles": ({"before": lambda _command, _range: 302}, "round in circles", "URL redirection Failed"),
+    "round in circles": ({"before": lambda _command, _range: 302}, "too many redirections", "URL redirection Failed"),
 }
 
 
@@ -464,7 +464,7 @@ def test_a_board_that_is_restarted_on_the_way_keeps_its_app(tmp_path: Path):
         seat.said.clear()
         seat.board.restart()
         go_on.set()
-        assert await update == "error: the board was restarted on the way"
+        assert await update == "error: the board was restarted during the update"
         await seat.ready()
         assert seat.state == ("ota_0", "valid")
         assert server.image[:32768] == seat.board.flash.read(SLOT, 32768)
@@ -507,7 +507,7 @@ def test_an_update_that_loses_its_network_goes_back_and_is_reported(tmp_path: Pa
         assert await seat.ota(server.url) == "ok"
         seat.board.hear(())
         await seat.until(lambda: seat.state == ("ota_1", "pending-verify"))
-        assert (await seat.ota(server.url)).startswith("error: the board has joined no network")
+        assert (await seat.ota(server.url)).startswith("error: the board is not on a network")
         seat.board.hear(around)
         seat.said.clear()
         await seat.until(lambda: seat.state == ("ota_0", "valid"))
@@ -573,12 +573,12 @@ def test_boards_that_cannot_be_asked(tmp_path: Path):
 
     async def play(seat):
         await seat.until(lambda: "Provisioning started with service name" in seat.text)
-        assert "joined no network" in await seat.ota("http://127.0.0.1:1/")
+        assert "is not on a network" in await seat.ota("http://127.0.0.1:1/")
         seat.said.clear()
         seat.board.uart.from_host(b"wifi-prov rmfab-factory factory-floor\r\n")
         await seat.ready()
         assert "no http:// or https:// URL" in await seat.ota("ftp://127.0.0.1/app.bin")
-        assert "is no file" in await seat.ota("https://127.0.0.1:1/app.bin", tmp_path / "absent.pem")
+        assert "is not a file" in await seat.ota("https://127.0.0.1:1/app.bin", tmp_path / "absent.pem")
         assert (await seat.place.obey(["ota"])).startswith("error: restart |")
         seat.board.power(False)
         assert await seat.ota("http://127.0.0.1:1/") == "error: no firmware is running"
@@ -604,7 +604,7 @@ def test_over_the_control_socket(tmp_path: Path, authority):
         try:
             return board.control(f"ota {server.url} {authority.ca_file}") == "ok"
         except StationError as refusal:
-            if "joined no network" not in str(refusal):
+            if "is not on a network" not in str(refusal):
                 raise
             return False
 
