@@ -227,7 +227,7 @@ class _Update:
             raise UpdateRefused(words)
 
     def _write(self, slot: Partition, at: int, data: bytes) -> int:
-        """Erase and write sector by sector, as esp_ota_write() does; return the new end.
+        """Erase and write by sectors, as esp_ota_write() does; return the new end.
 
         Raise _Failed if the slot is too small.
         """
@@ -245,7 +245,10 @@ class _Update:
         return end
 
     def _finish(self, slot: Partition) -> None:
-        """Run esp_ota_end() and esp_ota_set_boot_partition(), which both verify the image. Raise _Failed if it is bad."""
+        """Run esp_ota_end() and esp_ota_set_boot_partition(), which both verify the image.
+
+        Raise _Failed if the image is not valid or there is no otadata.
+        """
         try:
             image = verified(self._firmware.spec, self._flash, slot)
         except NotBootable as problem:
