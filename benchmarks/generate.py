@@ -36,7 +36,7 @@ def main(argv: list[str] | None = None) -> int:
     """Print the floor, rmfab's time and the ratio; return 1 if the target is missed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=2000, help="identities for each side (2000)")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes of the last figure (all cores)")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes for the last one (all cores)")
     options = parser.parse_args(argv)
     now = datetime.now(UTC)
     ca = CertificateAuthority.create("Benchmark CA", CaKeyKind.ECDSA_P256, now)

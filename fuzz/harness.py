@@ -12,7 +12,7 @@ Reader = Callable[[bytes], object]
 
 
 def read_one(readers: Sequence[Reader], data: bytes) -> None:
-    """Read *data* with the reader that its first byte selects. Raise an exception that is not rmfab's own: a finding."""
+    """Read *data* with the reader that its first byte selects. Raise any foreign exception: it is a finding."""
     if data:
         with contextlib.suppress(RmfabError):
             readers[data[0] % len(readers)](data[1:])

@@ -260,7 +260,7 @@ class _Update:
                 self._say(line)
         part = otadata.partition(self._firmware.table)
         if part is None:
-            raise _Failed("OTA finish failed: ESP_ERR_NOT_FOUND (errno=0: Invalid)", "no otadata in the partition table")
+            raise _Failed("OTA finish failed: ESP_ERR_NOT_FOUND (errno=0: Invalid)", "the table has no otadata")
         state = OtaState.NEW if self._firmware.facts.rollback else OtaState.UNDEFINED
         pair = otadata.read(self._flash, part)
         otadata.write(self._flash, part, otadata.with_slot(pair, self._slots.index(slot), len(self._slots), state))
