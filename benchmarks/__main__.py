@@ -1,4 +1,4 @@
-"""`python -m benchmarks [NAME [OPTIONS]]`: all benchmarks, or one of them; exit code 1 where a target is missed."""
+"""`python -m benchmarks [NAME [OPTIONS]]`: run all benchmarks, or one; exit code 1 if a target is missed."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ NAMES = ("startup", "generate", "nvs_generate", "labels", "flash", "handshakes",
 
 
 def main(argv: list[str]) -> int:
-    """Runs the named benchmark with its options, or all with their defaults."""
+    """Run the named benchmark with its options, or all with their defaults."""
     if argv and argv[0] not in NAMES:
-        print(f"benchmarks: {argv[0]} is none of {', '.join(NAMES)}", file=sys.stderr)
+        print(f"benchmarks: {argv[0]} is not one of {', '.join(NAMES)}", file=sys.stderr)
         return 2
     missed = 0
     for name in argv[:1] or NAMES:

@@ -1,8 +1,8 @@
-"""Flashing paced virtual boards: one against the bytes on the wire, many against one, a second time against the first.
+"""Flashing paced virtual boards: one against the bytes on the wire, many against one, a second run against the first.
 
-The boards run in a process of their own and take the time that a UART and a NOR flash would: ten bit times a byte at
-the negotiated rate, 0.2 s a 64 KB erase of dirty flash, 0.5 ms a page. What is timed is `rmfab flash`: from opening the
-port over detect, claim, write and readback to the restart.
+The boards run in their own process and take the time of a UART and a NOR flash: ten bit times per byte at the
+negotiated rate, 0.2 s per 64 KB erase of dirty flash, 0.5 ms per page. The measured time is that of `rmfab flash`: from
+opening the port, through detect, claim, write and readback, to the restart.
 """
 
 from __future__ import annotations
@@ -42,26 +42,26 @@ APP_SIZE = 1_750_000
 
 @dataclass(frozen=True)
 class Measured:
-    """One run: seconds for all boards, and CPU seconds of this process a board."""
+    """One run: seconds for all boards, and CPU seconds of this process per board."""
 
     wall: float
     cpu: float
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Prints the table; exit code 1 where a target is missed."""
+    """Print the table; return 1 if a target is missed."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--many", type=int, nargs="*", default=[8, 16], help="how many at once (8 16)")
+    parser.add_argument("--many", type=int, nargs="*", default=[8, 16], help="numbers of boards at once (8 16)")
     options = parser.parse_args(argv)
     missed = 0
     with tempfile.TemporaryDirectory(prefix="rmfab-bench-") as folder:
         workspace, firmware = make_line(Path(folder) / "ws")
         sent = sum(region.compressed for region in firmware.regions)
-        print(f"{sent:,} compressed bytes a board")
+        print(f"{sent:,} compressed bytes per board")
         floor = sent * 10 / 921600
         one, again = flash(workspace, firmware, 1, 921600)
         missed |= report("one board, 921600 baud", one, floor, "the wire", 1.15)
-        missed |= report("the same board again", again, one.wall, "the first time", 0.10)
+        missed |= report("the same board again", again, one.wall, "the first run", 0.10)
         alone, _ = flash(workspace, firmware, 1, 460800)
         missed |= report("one board, 460800 baud", alone, sent * 10 / 460800, "the wire", 1.15)
         for count in options.many:
@@ -73,7 +73,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def make_line(root: Path) -> tuple[Workspace, PreparedRelease]:
-    """A workspace with a CA, identities enough, and a release of more than 1 MB compressed."""
+    """Return a workspace with a CA and enough identities, and a release of more than 1 MB compressed."""
     workspace = create_workspace(
         root,
         chip=Chip.ESP32C3,
@@ -93,7 +93,7 @@ _boards = iter(range(1000))
 
 
 def flash(workspace: Workspace, firmware: PreparedRelease, count: int, baud: int) -> tuple[Measured, Measured]:
-    """Flashes *count* blank boards at once, and then again."""
+    """Flash *count* blank boards at once, twice."""
     specs = [BoardSpec(chip=Chip.ESP32C3, index=next(_boards), paced=0) for _ in range(count)]
     with serve(specs) as boards:
         slots = tuple(Slot(f"b{n}", SlotLink(board.url, baud, Auto())) for n, board in enumerate(boards))
@@ -101,7 +101,7 @@ def flash(workspace: Workspace, firmware: PreparedRelease, count: int, baud: int
 
 
 def run(workspace: Workspace, firmware: PreparedRelease, slots: tuple[Slot, ...]) -> Measured:
-    """One pass of `rmfab flash` over *slots*."""
+    """Run one pass of `rmfab flash` over *slots*."""
     job = Job(
         product=workspace.product,
         firmware=firmware,
@@ -120,17 +120,17 @@ def run(workspace: Workspace, firmware: PreparedRelease, slots: tuple[Slot, ...]
     wall, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_SELF)
     bad = [unit for unit in ended if unit.outcome is not Outcome.PASS]
     if bad:
-        raise SystemExit(f"benchmark spoilt: {bad[0].slot} {bad[0].reason}")
+        raise SystemExit(f"benchmark failed: {bad[0].slot} {bad[0].reason}")
     used = after.ru_utime + after.ru_stime - cpu.ru_utime - cpu.ru_stime
     return Measured(wall, used / len(slots))
 
 
 def report(what: str, measured: Measured, floor: float, of: str, target: float) -> int:
-    """Prints one row; 1 where the target is missed."""
+    """Print one row; return 1 if the target is missed."""
     ratio = measured.wall / floor
     print(
         f"{what:<26} {measured.wall:7.2f} s  {ratio:5.2f}x {of} ({floor:.2f} s; target {target}x)  "
-        f"{measured.cpu:.2f} CPU s a board",
+        f"{measured.cpu:.2f} CPU s per board",
         flush=True,
     )
     return int(ratio > target)

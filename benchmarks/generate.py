@@ -1,7 +1,7 @@
-"""Generating identities against the raw primitives: key, certificate, PEM and verifier in a plain loop.
+"""Generating identities against the bare primitives: key, certificate, PEM and verifier in a plain loop.
 
 Both run in one process on one core, in turns, and both use the fixed-base exponentiation of
-`rmfab.identity.sec2_verifier`. The last figure is five times as many identities on all cores.
+`rmfab.identity.sec2_verifier`. The last figure is for five times as many identities on all cores.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ TARGET = 1.5
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Prints the floor, our time and the ratio; exit code 1 where the target is missed."""
+    """Print the floor, rmfab's time and the ratio; return 1 if the target is missed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=2000, help="identities for each side (2000)")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes of the last figure")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes for the last one (all cores)")
     options = parser.parse_args(argv)
     now = datetime.now(UTC)
     ca = CertificateAuthority.create("Benchmark CA", CaKeyKind.ECDSA_P256, now)
@@ -49,17 +49,17 @@ def main(argv: list[str] | None = None) -> int:
         floors.append(timed(lambda: primitives(ca, now, part)) / part)
         ours.append(timed(lambda: chunk(recipe, part)) / part)
     floor, mine = statistics.median(floors), statistics.median(ours)
-    print(f"floor: key, certificate, PEM, verifier   {floor * 1e3:7.3f} ms a unit and core")
-    print(f"rmfab generate, sealed                   {mine * 1e3:7.3f} ms a unit and core")
+    print(f"floor: key, certificate, PEM, verifier   {floor * 1e3:7.3f} ms per unit and core")
+    print(f"rmfab generate, sealed                   {mine * 1e3:7.3f} ms per unit and core")
     print(f"ratio                                    {mine / floor:7.2f}x (target {TARGET}x)")
     many = 5 * options.count
     every = timed(lambda: make_and_forget(recipe, many, options.jobs)) / many
-    print(f"{many} on {options.jobs} processes".ljust(40) + f" {every * 1e3:7.3f} ms a unit, their start included")
+    print(f"{many} on {options.jobs} processes".ljust(40) + f" {every * 1e3:7.3f} ms per unit, with their start")
     return 0 if mine / floor <= TARGET else 1
 
 
 def make_recipe(ca: CertificateAuthority, now: datetime) -> Recipe:
-    """ECDSA P-256, strict profile, security 2, one recipient."""
+    """Return a recipe: ECDSA P-256, strict profile, security 2, one recipient."""
     import pyrage
 
     return Recipe(
@@ -79,7 +79,7 @@ def make_recipe(ca: CertificateAuthority, now: datetime) -> Recipe:
 
 
 def primitives(ca: CertificateAuthority, now: datetime, count: int) -> None:
-    """What no generator of such identities can leave out."""
+    """Run the operations that every generator of such identities needs."""
     usage = x509.KeyUsage(True, False, False, False, False, False, False, False, False)
     for number in range(count):
         key = ec.generate_private_key(ec.SECP256R1())
@@ -108,12 +108,12 @@ def primitives(ca: CertificateAuthority, now: datetime, count: int) -> None:
 
 
 def chunk(recipe: Recipe, count: int) -> None:
-    """One chunk of *count* identities, as a worker process makes it."""
+    """Make one chunk of *count* identities as a worker process does."""
     make_chunk(recipe, ChunkSpec(0, 0, count, data_key=secrets.token_bytes(DATA_KEY_BYTES)))
 
 
 def make_and_forget(recipe: Recipe, count: int, jobs: int) -> None:
-    """Makes *count* identities with *jobs* processes and throws them away."""
+    """Make *count* identities with *jobs* processes and discard them."""
     size = chunk_size(recipe.identity)
     chunks = [ChunkSpec(number, at, min(size, count - at)) for number, at in enumerate(range(0, count, size))]
     for _ in generate(recipe, chunks, jobs):
@@ -121,7 +121,7 @@ def make_and_forget(recipe: Recipe, count: int, jobs: int) -> None:
 
 
 def timed(work: Callable[[], None]) -> float:
-    """Seconds that *work* takes."""
+    """Return the seconds that *work* takes."""
     start = time.perf_counter()
     work()
     return time.perf_counter() - start

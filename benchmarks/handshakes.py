@@ -2,9 +2,9 @@
 
     python -m benchmarks.handshakes [--count N]
 
-One core, the client's side only: a unit answers from a recording. The floor is g^a (256 bits), g^x (512 bits) and
-(B - kv)^(a + ux) (768 to 1,024 bits) mod the 3072-bit prime by gmpy2, without a hash or a message. The check is
-session, key and wrong PoP; its target is half a second of computing.
+One core, only the client's side: a recording answers for the unit. The floor is g^a (256 bits), g^x (512 bits) and (B -
+kv)^(a + ux) (768 to 1,024 bits) modulo the 3072-bit prime with gmpy2, without hashes or messages. The check is session,
+key and wrong PoP; its target is half a second of computing.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ POP = Secret("abcd1234")
 
 
 class Recording:
-    """What a unit answered, once from the unit and from then on from memory."""
+    """A unit's answers, obtained once from the unit and after that from memory."""
 
     def __init__(self, device: Device) -> None:
         self._device = device
@@ -46,7 +46,7 @@ class Recording:
         self._next = 0
 
     def exchange(self, endpoint: str, data: bytes) -> bytes:
-        """The next answer. Raises Refused where the unit refused."""
+        """Return the next answer. Raise RequestRefused if the unit refused."""
         if self._next == len(self._answers):
             self._answers.append(self._device.post(endpoint, data))
         answer = self._answers[self._next]
@@ -56,12 +56,12 @@ class Recording:
         return answer
 
     def close(self) -> None:
-        """Begins again."""
+        """Start again from the first answer."""
         self._next = 0
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Prints floor, handshake, ratio and the whole check; exit code 1 where a target is missed."""
+    """Print floor, handshake, ratio and the whole check; return 1 if a target is missed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=200, help="handshakes for each side (200)")
     part = max(1, parser.parse_args(argv).count // ROUNDS)
@@ -73,9 +73,9 @@ def main(argv: list[str] | None = None) -> int:
         floors.append(timed(exponentiations, part))
         ours.append(timed(lambda: handshake(scheme, link), part))
     floor, mine = statistics.median(floors), statistics.median(ours)
-    print(f"floor: three exponentiations by gmpy2   {floor * 1e3:7.3f} ms  {1 / floor:7.0f} a second and core")
-    print(f"floor by Python's own pow               {timed(plain_exponentiations, 3) * 1e3:7.3f} ms")
-    print(f"rmfab handshake, security 2             {mine * 1e3:7.3f} ms  {1 / mine:7.0f} a second and core")
+    print(f"floor: three exponentiations by gmpy2   {floor * 1e3:7.3f} ms  {1 / floor:7.0f} per second and core")
+    print(f"the same with Python's pow              {timed(plain_exponentiations, 3) * 1e3:7.3f} ms")
+    print(f"rmfab handshake, security 2             {mine * 1e3:7.3f} ms  {1 / mine:7.0f} per second and core")
     print(f"ratio                                   {mine / floor:7.2f}x (target {TARGET}x)")
     step = check_seconds()
     print(
@@ -85,25 +85,25 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def handshake(scheme: Srp6a, link: Recording) -> None:
-    """One handshake, from its first byte to the session's key."""
+    """Run one handshake, from the first byte to the session key."""
     scheme.handshake(link)
     link.close()
 
 
 def exponentiations() -> None:
-    """What no client of SRP6a can do without."""
+    """Compute the exponentiations that every client of SRP6a needs."""
     for base, exponent in _POWERS:
         powmod(base, exponent, PRIME)
 
 
 def plain_exponentiations() -> None:
-    """The same without gmpy2."""
+    """Compute the same without gmpy2."""
     for base, exponent in _POWERS:
         pow(base, exponent, PRIME)
 
 
 def check_seconds() -> float:
-    """Seconds of this process for one check of a unit, the unit's own computing aside."""
+    """Return the CPU seconds of this process for one check of a unit, without the unit's own computing."""
     key = ec.generate_private_key(ec.SECP256R1())
     pem = certificate(key)
     good, other = Recording(Device(key=key)), Recording(Device(key=key))
@@ -124,12 +124,12 @@ def check_seconds() -> float:
 
 
 def fixed(size: int) -> bytes:
-    """The same bytes each time, so that a recording answers them."""
+    """Return the same bytes each time, so that a recording can answer them."""
     return hashlib.shake_128(b"benchmark").digest(size)
 
 
 def timed(work: Callable[[], object], times: int) -> float:
-    """Seconds for one."""
+    """Return the seconds per call."""
     start = time.perf_counter()
     for _ in range(times):
         work()

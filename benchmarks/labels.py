@@ -1,9 +1,9 @@
-"""Labels on sheets, each read back, against qrcode's encoding plus reading back alone.
+"""Sheets of labels, each label read back, against qrcode's encoding and a plain read-back.
 
     python -m benchmarks labels [N] [SHEET]
 
-Floor: for every payload qrcode makes the same symbol, and zxing-cpp decodes it from a plain image of three dots a
-module, on as many cores. Prints one line for each and the ratio.
+Floor: for every payload qrcode makes the same symbol, and zxing-cpp decodes it from a plain image of three dots per
+module, on the same number of cores. Prints one line for each and the ratio.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ DOTS = 3
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the benchmark on *argv* (number of labels, sheet); 1 where 10,000 labels would take over two minutes."""
+    """Run the benchmark on *argv* (number of labels, sheet); return 1 if 10,000 labels would take over two minutes."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     count = int(arguments[0]) if arguments else 1000
     chosen = sheet(arguments[1] if len(arguments) > 1 else "L7651")
@@ -42,30 +42,30 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def label(number: int) -> Label:
-    """A label with the longest payload of stock firmware: JSON, security 2, SoftAP."""
+    """Return a label with the longest payload of stock firmware: JSON, security 2, SoftAP."""
     name, pop = f"PROV_{number * 7919 % (1 << 24):06x}", f"{number * 2654435761 % (1 << 32):08x}"
     payload = f'{{"ver":"v1","name":"{name}","username":"wifiprov","pop":"{pop}","transport":"softap"}}'
     return Label("Desk Lamp", f"LMP-{number:06d}", name, Secret(pop), Secret(payload))
 
 
 def read_plain(labels: Sequence[Label], chosen: Sheet) -> None:
-    """The floor: encodes and decodes every payload, nothing else."""
+    """Encode and decode every payload, nothing else: the floor."""
     level = make_artwork(labels[0], *chosen.label).symbol.level
     payloads = [each.payload.reveal() for each in labels]
     with open_crew(PlainCodes, level, cores()) as crew:
         for chunk, found in crew.run(PlainCodes.encode_and_read, chunked(payloads, 16)):
             if found != chunk:
-                raise AssertionError("a plain code did not read back")
+                raise AssertionError("a plain code was not read back")
 
 
 class PlainCodes:
-    """What a worker of the floor does."""
+    """The work of the floor in a worker process."""
 
     def __init__(self, level: Level) -> None:
         self._level = level
 
     def encode_and_read(self, payloads: list[str]) -> list[str]:
-        """What is read back of each."""
+        """Encode each payload, and return what is read back."""
         return [_encode_and_read(self._level, payload) for payload in payloads]
 
 

@@ -1,9 +1,9 @@
-"""`rmfab nvs generate` against its peer: mfg_gen.py where RMFAB_MFG_GEN names it, else the generator called once a row.
+"""`rmfab nvs generate` against a peer: mfg_gen.py if RMFAB_MFG_GEN names it, else the generator, called once per row.
 
     python benchmarks/nvs_generate.py [ROWS]
 
-Prints one table row: rows, ours and the peer's in milliseconds a row, the ratio. Both make the same csv/ and bin/
-files in the same run; the bytes are compared.
+Prints one table row: the number of rows, rmfab's and the peer's time in milliseconds per row, and the ratio. Both make
+the same csv/ and bin/ files in the same run; the bytes are compared.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ lot,data,u32
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs both and prints the row; returns 1 where the bytes differ."""
+    """Run both and print the row; return 1 if the bytes differ."""
     arguments = sys.argv[1:] if argv is None else argv
     rows = int(arguments[0]) if arguments else 10_000
     with tempfile.TemporaryDirectory(prefix="rmfab-bench-") as name:
@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         peer_name, peer = _peer()
         theirs = _seconds(lambda: peer(config, values, folder / "theirs"))
         same = _same(folder / "ours", folder / "theirs", rows)
-    print("| what | rows | ours, ms a row | peer, ms a row | peer | ratio | bytes |")
+    print("| what | rows | rmfab, ms per row | peer, ms per row | peer | ratio | bytes |")
     print("|---|---|---|---|---|---|---|")
     verdict = "equal" if same else "DIFFER"
     print(
@@ -105,7 +105,7 @@ def _peer() -> tuple[str, Callable[[Path, Path, Path], None]]:
 
 
 def _generator(config: Path, values: Path, outdir: Path) -> None:
-    """The generator's own `generate` once a row, on intermediate CSVs written as plainly as can be."""
+    """Call the generator's own `generate` once per row, on intermediate CSVs written as simply as possible."""
     from esp_idf_nvs_partition_gen import nvs_partition_gen
 
     outdir.mkdir()

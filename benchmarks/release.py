@@ -1,11 +1,11 @@
-"""Signing and verifying a bundle of 4 MB against hashing its bytes once.
+"""Signing and verifying a 4 MB bundle against hashing its bytes once.
 
     python -m benchmarks.release [--rounds N]
 
-The floor is one SHA-256 over the file's bytes in memory: less nobody can do who wants to know what he writes. Signing
-is all between reading and writing the file: the container, the digest of every part, a signature by Ed25519. Verifying
-is the container, the signature judged by a trust file, the digest of every part. What a station does beyond it is
-printed as well: the release is put together, and its images are checked as a bootloader would.
+The floor is one SHA-256 over the file's bytes in memory, which everyone needs who checks what is flashed. Signing is
+everything between reading and writing the file: the container, the digest of every part, an Ed25519 signature.
+Verifying is the container, the signature judged by a trust file, and the digest of every part. The additional work of a
+station is printed as well: the release is put together, and its images are checked as a bootloader would.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ APP_SIZE = 0x1E0000
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Prints the floor and both ratios; exit code 1 where a target is missed."""
+    """Print the floor and both ratios; return 1 if a target is missed."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=60, help="how often each is done (60)")
+    parser.add_argument("--rounds", type=int, default=60, help="repetitions of each (60)")
     rounds = parser.parse_args(argv).rounds
     key = make_key(SigningKeyKind.ED25519)
     now = datetime.now(UTC)
@@ -62,7 +62,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def release() -> Release:
-    """A release of 4 MB: the app in both of its slots."""
+    """Return a release of 4 MB: the app in both of its slots."""
     with tempfile.TemporaryDirectory() as folder:
         opened = open_release(
             make_build_folder(Path(folder) / "build", FirmwareRecipe(Chip.ESP32C3, app_size=APP_SIZE))
@@ -72,7 +72,7 @@ def release() -> Release:
 
 
 def sign(data: bytes, key: KeySigner) -> Bundle:
-    """A bundle with a signature, as `release sign` makes it between reading and writing."""
+    """Return the bundle with a signature, as `release sign` makes it between reading and writing."""
     bundle = open_bundle(data, "bundle")
     bundle.statement()
     signed = bundle.with_envelope(bundle.to_sign.signed(key))
@@ -81,14 +81,14 @@ def sign(data: bytes, key: KeySigner) -> Bundle:
 
 
 def verify(data: bytes, trust: Trust, now: datetime) -> None:
-    """Whether these bytes are what a trusted key has signed."""
+    """Verify that a trusted key has signed these bytes."""
     bundle = open_bundle(data, "bundle")
     judge_signers(bundle.to_sign, trust, now, where=bundle.source)
     bundle.statement()
 
 
 def medians(work: list[Callable[[], object]], rounds: int) -> list[float]:
-    """Seconds of each, taken in turns so that a busy machine slows all of them."""
+    """Return the median seconds of each, measured in turns so that a busy machine slows all of them."""
     taken: list[list[float]] = [[] for _ in work]
     for _ in range(rounds):
         for one, times in zip(work, taken, strict=True):

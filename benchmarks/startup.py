@@ -1,4 +1,4 @@
-"""Start-up: `rmfab --help` against the same Click group with empty commands, each a process of its own, in turns."""
+"""Start-up: `rmfab --help` against the same Click group with empty commands, each in its own process, in turns."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ group.main(["--help"], prog_name="rmfab", standalone_mode=False)
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Prints both times and their ratio; exit code 1 where the target is missed."""
+    """Print both times and their ratio; return 1 if the target is missed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=15)
     options = parser.parse_args(argv)
@@ -38,7 +38,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def timed(argv: list[str]) -> float:
-    """Seconds that the command takes."""
+    """Return the seconds that the command takes."""
     began = time.perf_counter()
     subprocess.run(argv, check=True, stdout=subprocess.DEVNULL)
     return time.perf_counter() - began

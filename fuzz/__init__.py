@@ -1,1 +1,1 @@
-"""Fuzz targets for atheris; README.md says how to run them."""
+"""Fuzz targets for atheris; see README.md for how to run them."""

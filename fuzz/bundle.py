@@ -1,10 +1,10 @@
-"""Any bytes of a bundle or trust file end in a value or an error of rmfab's own.
+"""Any bytes of a bundle or trust file end in a value or in rmfab's own error.
 
     python -m fuzz.bundle fuzz/corpus/bundle -max_total_time=60
 
-The first byte of an input chooses what reads the rest. What is accepted must be, to the byte, what rmfab writes: a
-reader that takes two spellings of one thing is a finding too. The container is repaired before it is read (checksums
-of headers, the digest of the manifest), so that mutations reach what lies behind it.
+The first byte of an input selects the reader of the rest. An accepted input must be, byte for byte, what rmfab writes:
+a reader that accepts two encodings of one thing is a finding, too. The container is repaired before it is read
+(checksums of headers, the digest of the manifest), so that mutations reach the parsers inside it.
 """
 
 from __future__ import annotations
@@ -19,17 +19,20 @@ from rmfab.signing.trust import read_envelope
 
 
 def whole(data: bytes) -> None:
-    """A bundle file as it stands."""
+    """Read a bundle file as it is."""
     bundle = open_bundle(data, "bundle")
     if bundle.encode() != data:
         raise AssertionError("a bundle is not what rmfab writes")
     release = bundle.release()
     if build_bundle(release) != bundle.without_signatures().encode():
-        raise AssertionError("a release is not what its bundle holds")
+        raise AssertionError("a release is not what its bundle contains")
 
 
 def repaired(data: bytes) -> None:
-    """A bundle of members that the input lists: name, NUL, four bytes of length, bytes; its checksums put right."""
+    """Read a bundle of the members that the input lists, with fixed checksums.
+
+    Each member is a name, NUL, four bytes of length, bytes.
+    """
     members: list[tuple[str, bytes]] = []
     while data and len(members) < 32:
         name, _, data = data.partition(b"\0")
@@ -42,7 +45,7 @@ def repaired(data: bytes) -> None:
 
 
 def envelope(data: bytes) -> None:
-    """A DSSE envelope."""
+    """Read a DSSE envelope."""
     try:
         read = Envelope.parse(data)
     except ValueError:
@@ -52,7 +55,7 @@ def envelope(data: bytes) -> None:
 
 
 def trust(data: bytes) -> None:
-    """A trust file."""
+    """Read a trust file."""
     read, made = read_envelope(data, "trust")
     if read.encode() != data or made.payload != read.payload:
         raise AssertionError("a trust file is not what rmfab writes")
@@ -62,7 +65,7 @@ TARGETS: tuple[Reader, ...] = (whole, repaired, envelope, trust)
 
 
 def one_input(data: bytes) -> None:
-    """Reads one input."""
+    """Read one input."""
     read_one(TARGETS, data)
 
 

@@ -1,4 +1,4 @@
-"""What the targets share: the first byte of an input chooses the reader, and libFuzzer is run."""
+"""The common part of the targets: the first byte of an input selects the reader, and libFuzzer runs."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ Reader = Callable[[bytes], object]
 
 
 def read_one(readers: Sequence[Reader], data: bytes) -> None:
-    """Reads *data* by the reader that its first byte names. Raises what rmfab does not expect: a finding."""
+    """Read *data* with the reader that its first byte selects. Raise any foreign exception: it is a finding."""
     if data:
         with contextlib.suppress(RmfabError):
             readers[data[0] % len(readers)](data[1:])
 
 
 def fuzz(one_input: Reader) -> None:
-    """Fuzzes until libFuzzer's arguments say that it is enough."""
+    """Fuzz until libFuzzer's arguments end it."""
     import atheris
 
     atheris.instrument_all()

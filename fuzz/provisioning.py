@@ -1,8 +1,8 @@
-"""Any bytes from a unit end in a value or an error of rmfab's own: messages, HTTP answers, whole conversations.
+"""Any bytes from a unit end in a value or in rmfab's own error: messages, HTTP responses, whole conversations.
 
     python -m fuzz.provisioning fuzz/corpus/provisioning -max_total_time=60
 
-The first byte of an input chooses what reads the rest.
+The first byte of an input selects the reader of the rest.
 """
 
 from __future__ import annotations
@@ -21,27 +21,27 @@ _MOST_ANSWERS = 32
 
 
 class Echo:
-    """A unit whose answers are pieces of the input: two bytes of length, then the answer."""
+    """A unit that answers with pieces of the input: two bytes of length, then the answer."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
         self._answers = 0
 
     def exchange(self, endpoint: str, data: bytes) -> bytes:
-        """The next piece; an empty one once the input is used up."""
+        """Return the next piece; an empty one once the input is used up."""
         self._answers += 1
         if self._answers > _MOST_ANSWERS:
-            raise AssertionError(f"{endpoint} was asked without end")
+            raise AssertionError(f"endless requests to {endpoint}")
         size = int.from_bytes(self._data[:2], "big")
         answer, self._data = self._data[2 : 2 + size], self._data[2 + size :]
         return answer
 
     def close(self) -> None:
-        """Nothing to close."""
+        """Do nothing."""
 
 
 def conversation(data: bytes) -> None:
-    """Capabilities, handshake and every question, answered by the input."""
+    """Open a session and ask every question, with the input as answers."""
     session = open_session(Echo(data), None, Secret("abcd1234"), "wifiprov", lambda size: bytes(range(1, size + 1)))
     for ask in (session.node_id, lambda: session.challenge(b"nonce"), session.scan, session.apply, session.status):
         with contextlib.suppress(RmfabError):
@@ -49,7 +49,7 @@ def conversation(data: bytes) -> None:
 
 
 def http_answer(data: bytes) -> None:
-    """One HTTP answer, in pieces as long as the reader asks for and at most 100 bytes."""
+    """Read one HTTP response, in pieces of the requested size, at most 100 bytes each."""
     rest = bytearray(data)
 
     def receive(size: int) -> bytes:
@@ -82,7 +82,7 @@ TARGETS: tuple[Reader, ...] = (conversation, http_answer, *READERS)
 
 
 def one_input(data: bytes) -> None:
-    """Reads one input."""
+    """Read one input."""
     read_one(TARGETS, data)
 
 

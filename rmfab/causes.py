@@ -186,6 +186,7 @@ class Cause(StrEnum):
     NO_SEQ = "no-seq"
     NO_SERIAL = "no-serial"
     NO_STATION_KEY = "no-station-key"
+    NO_TERMINAL = "no-terminal"
     NO_TRUST = "no-trust"
     NO_UNIQUE_KEY = "no-unique-key"
     NO_WORKSPACE = "no-workspace"

@@ -1,4 +1,4 @@
-"""The child process of `rmfab.virtual.serve`: one line of JSON on stdin says what to serve; it ends when stdin does."""
+"""The child process of `rmfab.virtual.serve`: a line of JSON on stdin specifies the boards; it ends with stdin."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def _announce(line: Mapping[str, str]) -> None:
 
 
 def main() -> None:
-    """Serves what the first line asks for."""
-    with open(0, "rb", buffering=0, closefd=False) as stdin:  # unbuffered: what follows is waited for, not read
+    """Serve the boards that the first line specifies."""
+    with open(0, "rb", buffering=0, closefd=False) as stdin:  # unbuffered: `run` waits on the same stdin
         first = stdin.readline()
     if not first:
         return

@@ -1,4 +1,4 @@
-"""What can be wrong with a virtual board, by stable names."""
+"""The faults that a virtual board can have, by stable name."""
 
 from __future__ import annotations
 
@@ -12,33 +12,33 @@ from rmfab.errors import InputError
 
 @unique
 class BoardFault(Enum):
-    """A fault and, in one line, what it does. Two of them take a number: `kill-at=N`, `stall-at=N`."""
+    """A fault and its one-line summary. Two faults need a number: `kill-at=N` and `stall-at=N`."""
 
-    DROP_BYTES = "drop-bytes", "loses bytes that the host sends, once, in the middle of a write"
-    VANISH = "vanish", "the port goes away in mid-write and stays away until the control command `return`"
-    VANISH_AND_SWAP = "vanish-and-swap", "the port goes away in mid-write and comes back as another, blank board"
-    BROWNOUT = "brownout", "the supply sags when the app starts: brownout detector, reset, and again"
-    PANIC = "panic", "the app panics after its start, again and again"
+    DROP_BYTES = "drop-bytes", "loses some of the host's bytes once, in the middle of a write"
+    VANISH = "vanish", "the port disappears during a write and stays away until the control command `return`"
+    VANISH_AND_SWAP = "vanish-and-swap", "the port disappears during a write and comes back as a different, blank board"
+    BROWNOUT = "brownout", "the supply sags each time the app starts: the brownout detector resets the chip"
+    PANIC = "panic", "the app panics after every start"
     SILENT = "silent", "prints nothing after a restart"
     NO_SYNC = "no-sync", "enters download mode but never answers there"
-    WRONG_CHIP = "wrong-chip", "is another chip than the one asked for"
+    WRONG_CHIP = "wrong-chip", "is a different chip from the one requested"
     SMALL_FLASH = "small-flash", "has a flash of 2 MB"
-    SECURE_BOOT = "secure-boot", "has secure boot burnt in, for a key that nobody has"
-    FLASH_ENCRYPTION = "flash-encryption", "has flash encryption burnt in"
+    SECURE_BOOT = "secure-boot", "has secure boot burned in, for a key that no one has"
+    FLASH_ENCRYPTION = "flash-encryption", "has flash encryption burned in"
     SECURE_DOWNLOAD = "secure-download", "is in secure download mode"
     OLD_REVISION = "old-revision", "is revision v0.0 of the chip"
-    STALE_NVS = "stale-nvs", "its blank flash carries NVS pages of another identity where nvs and fctry lie"
-    OTHER_IDENTITY = "other-identity", "its console names another board's node id"
-    BAD_FLASH = "bad-flash", "one bit of its flash reads 0 whatever is written"
-    WRONG_KEY = "wrong-key", "signs with a key that is not the one of its certificate"
-    WRONG_POP = "wrong-pop", "its PoP is another one than `random` in its flash gives, and so is its sec2 verifier"
-    WRONG_VERIFIER = "wrong-verifier", "checks PoPs against a sec2 verifier of another PoP"
-    PLAIN_SECURITY = "plain-security", "its firmware offers nothing but security 0"
-    OTHER_COOKIE = "other-cookie", "hands out session cookies that it does not know again"
+    STALE_NVS = "stale-nvs", "its blank flash contains NVS pages of a different identity at the usual places"
+    OTHER_IDENTITY = "other-identity", "its console prints a different board's node id"
+    BAD_FLASH = "bad-flash", "one bit of its flash always reads 0"
+    WRONG_KEY = "wrong-key", "signs with a key that does not match its certificate"
+    WRONG_POP = "wrong-pop", "its PoP and its sec2 verifier do not match `random` in its flash"
+    WRONG_VERIFIER = "wrong-verifier", "checks the PoP against the sec2 verifier of a different PoP"
+    PLAIN_SECURITY = "plain-security", "its firmware offers only security 0"
+    OTHER_COOKIE = "other-cookie", "sets session cookies that it does not accept afterwards"
     STALLED_SESSION = "stalled-session", "accepts the handshake of a provisioning session and never answers it"
-    SHORT_REPLY = "short-reply", "closes the connection in the middle of each provisioning reply"
-    KILL_AT = "kill-at", "kills the process named by --kill-pid when the N-th command arrives"
-    STALL_AT = "stall-at", "answers nothing from the N-th command on"
+    SHORT_REPLY = "short-reply", "closes the connection halfway through each provisioning reply"
+    KILL_AT = "kill-at", "kills the process of --kill-pid when the N-th command arrives"
+    STALL_AT = "stall-at", "stops answering at the N-th command"
 
     summary: str
 
@@ -59,7 +59,7 @@ _CALL = re.compile(r"(?P<name>[a-z-]+)(=(?P<number>\d+))?(@(?P<index>\d+))?")
 
 @dataclass(frozen=True)
 class FaultCall:
-    """A fault as it is asked for: `NAME`, `NAME=N`, either with `@INDEX` for one of several boards (from 0)."""
+    """A requested fault: `NAME` or `NAME=N`, either with `@INDEX` (from 0) for one of several boards."""
 
     fault: BoardFault
     number: int = 0
@@ -67,20 +67,20 @@ class FaultCall:
 
     @classmethod
     def parse(cls, text: str) -> FaultCall:
-        """Reads the form above. Raises InputError, which lists the names."""
+        """Parse the form above. Raise InputError if *text* is not a fault."""
         match = _CALL.fullmatch(text)
         names = ", ".join(fault.value for fault in BoardFault)
         fault = None if match is None else next((f for f in BoardFault if f.value == match["name"]), None)
         if match is None or fault is None:
-            raise InputError(f'"{text}" is no fault of a virtual board', hint=f"one of {names}", cause="fault")
+            raise InputError(f'"{text}" is not a fault of a virtual board', hint=f"use one of {names}", cause="fault")
         if fault.takes_number != bool(match["number"] and int(match["number"])):
-            need = f"{fault.value}=N with N from 1 on" if fault.takes_number else f"{fault.value} without a number"
-            raise InputError(f'"{text}" is no fault of a virtual board', hint=need, cause="fault")
+            need = f"use {fault.value}=N with N >= 1" if fault.takes_number else f"use {fault.value} without a number"
+            raise InputError(f'"{text}" is not a fault of a virtual board', hint=need, cause="fault")
         index = None if match["index"] is None else int(match["index"])
         return cls(fault, int(match["number"] or 0), index)
 
     def hits(self, index: int) -> bool:
-        """Whether the board number *index* has this fault."""
+        """Whether the board with the number *index* has this fault."""
         return self.index is None or self.index == index
 
     def __str__(self) -> str:

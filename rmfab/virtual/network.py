@@ -1,4 +1,4 @@
-"""The Wi-Fi networks around a virtual board: what a scan hears, and what a station can join."""
+"""The Wi-Fi networks around a virtual board, which its scan finds and its station can join."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _OPEN, _WPA2_PSK = 0, 3  # wifi_auth_mode_t
 
 @dataclass(frozen=True)
 class AccessPoint:
-    """One network. *rssi* in dBm; an empty *password* is an open network."""
+    """One network. *rssi* is in dBm; an empty *password* means an open network."""
 
     ssid: str
     rssi: int = -50
@@ -21,29 +21,29 @@ class AccessPoint:
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.ssid.encode()) <= 32:
-            raise ValueError("an SSID is 1 to 32 bytes")
+            raise ValueError("an SSID must be 1 to 32 bytes")
         if not -127 <= self.rssi <= 0 or not 1 <= self.channel <= 14:
-            raise ValueError("an RSSI is -127 to 0 dBm, a channel 1 to 14")
+            raise ValueError("an RSSI must be -127 to 0 dBm, a channel 1 to 14")
         if self.password and not 8 <= len(self.password.encode()) <= 63:
-            raise ValueError("a password is 8 to 63 bytes, or none")
+            raise ValueError("a password must be 8 to 63 bytes, or empty")
 
     @property
     def bssid(self) -> bytes:
-        """Six bytes made of the name."""
+        """Six bytes derived from the SSID."""
         return b"\x02" + hashlib.sha256(self.ssid.encode()).digest()[:5]
 
     @property
     def auth(self) -> int:
-        """WifiAuthMode of the scan's messages."""
+        """The WifiAuthMode of the scan messages."""
         return _WPA2_PSK if self.password else _OPEN
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values."""
+        """Return the network as plain JSON values."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> AccessPoint:
-        """The inverse of `to_json`."""
+        """Return the network that `to_json` wrote."""
         return cls(**values)
 
 

@@ -1,4 +1,4 @@
-"""What a virtual board is, before it is powered: chip, MAC, flash, straps, faults."""
+"""The specification of a virtual board before it is powered: chip, MAC, flash, straps, faults."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from rmfab.virtual.network import NEIGHBOURS, AccessPoint
 DEFAULT_FLASH_SIZE = 4 << 20
 _DIGEST = re.compile("[0-9a-f]{64}")
 _NOBODYS_DIGEST = hashlib.sha256(b"a key that nobody has").hexdigest()
-_OUI = bytes.fromhex("240ac4")
+_OUI = bytes.fromhex("240ac4")  # Espressif's
 
 
 @unique
 class Strap(Enum):
-    """How the boot pin is strapped while no host pulls it."""
+    """The level of the boot pin while no host drives it."""
 
     DOWNLOAD = "download"
     RUN = "run"
@@ -30,7 +30,7 @@ class Strap(Enum):
 
 @unique
 class PortKind(Enum):
-    """How a host reaches the board: `rfc2217` carries DTR and RTS, `pty` and `socket` only bytes."""
+    """How a host reaches the board: `rfc2217` carries DTR and RTS, `pty` and `socket` carry only bytes."""
 
     RFC2217 = "rfc2217"
     PTY = "pty"
@@ -39,13 +39,18 @@ class PortKind(Enum):
 
 @dataclass(frozen=True)
 class BoardSpec:
-    """One board. *mac* None takes one made of chip and *index*; *flash_file* None keeps the flash in memory.
+    """One virtual board.
 
-    *strap* None is `run` where the host has reset lines and `download` where it has none. *paced* None is as fast as
-    can be, otherwise bytes and flash take their time: at the negotiated rate, and at most at *paced* baud where that is
-    not 0. *kill_pid* is the process that the fault `kill-at` ends. *networks* are the Wi-Fi networks around it.
-    *secure_boot_digests*: secure boot v2 is burnt, for the public keys of these SHA-256 in hex. *burnt* is all that is
-    burnt, once the board's own bootloader has done so; a file beside *flash_file* keeps it.
+    - *mac*: 6 bytes; None derives one from chip and *index*.
+    - *flash_file*: the file that keeps the flash; None keeps it in memory.
+    - *strap*: None is `run` if the host has reset lines (RFC 2217), else `download`.
+    - *paced*: None runs as fast as possible. Otherwise bytes and flash operations take their real time, at the
+      negotiated baud rate; a value above 0 is an upper limit for that rate.
+    - *kill_pid*: the process that the fault `kill-at` kills.
+    - *networks*: the Wi-Fi networks around the board.
+    - *secure_boot_digests*: secure boot v2 is burned for the public keys with these SHA-256 digests, in hex.
+    - *burnt*: all eFuse security bits after the board's own bootloader has burned them; a file beside *flash_file*
+      keeps them.
     """
 
     chip: Chip
@@ -65,26 +70,26 @@ class BoardSpec:
 
     def __post_init__(self) -> None:
         if self.mac is not None and (len(self.mac) != 6 or self.mac[0] & 1):
-            raise ValueError("a board's MAC is six bytes of a unicast address")
+            raise ValueError("a MAC must be 6 bytes of a unicast address")
         if self.flash_size < 1 << 20 or self.flash_size & (self.flash_size - 1) or self.flash_size > 1 << 27:
-            raise ValueError("a flash size is a power of two from 1 MB to 128 MB")
+            raise ValueError("a flash size must be a power of two from 1 MB to 128 MB")
         if not all(map(_DIGEST.fullmatch, self.secure_boot_digests)):
-            raise ValueError("a key digest is 64 hex digits in lower case")
+            raise ValueError("a key digest must be 64 lower-case hex digits")
         room = MODELS[self.chip].secure_boot_keys
         if len(self.secure_boot_digests) > room:
-            raise ValueError(f"more key digests than the {room} that an {self.chip.value} has room for")
+            raise ValueError(f"more than {room} key digests, the limit of an {self.chip.value}")
 
     def has(self, fault: BoardFault) -> bool:
         """Whether the board has *fault*."""
         return any(call.fault is fault and call.hits(self.index) for call in self.faults)
 
     def number(self, fault: BoardFault) -> int:
-        """The N of a fault that takes a number; 0 where the board has not got it."""
+        """Return the N of a fault that needs a number; 0 if the board does not have the fault."""
         return next((call.number for call in self.faults if call.fault is fault and call.hits(self.index)), 0)
 
     @property
     def model(self) -> ChipModel:
-        """The chip that is really on the board."""
+        """The chip that is actually on the board."""
         if not self.has(BoardFault.WRONG_CHIP):
             return MODELS[self.chip]
         return MODELS[Chip.ESP32C3 if self.chip is Chip.ESP32 else Chip.ESP32]
@@ -96,19 +101,19 @@ class BoardSpec:
 
     @property
     def real_flash_size(self) -> int:
-        """Bytes of flash that are really there."""
+        """The actual flash size in bytes."""
         return min(self.flash_size, 2 << 20) if self.has(BoardFault.SMALL_FLASH) else self.flash_size
 
     @property
     def chip_revision(self) -> int:
-        """major * 100 + minor."""
+        """The chip revision as major * 100 + minor."""
         if self.has(BoardFault.OLD_REVISION):
             return 0
         return self.model.revision if self.revision is None else self.revision
 
     @property
     def security(self) -> EfuseSecurity:
-        """What has been burnt."""
+        """The burned eFuse security bits."""
         if self.burnt is not None:
             return self.burnt
         nobodys = (_NOBODYS_DIGEST,) if self.has(BoardFault.SECURE_BOOT) else ()
@@ -133,12 +138,12 @@ class BoardSpec:
         return Strap.RUN if self.link is PortKind.RFC2217 else Strap.DOWNLOAD
 
     def swapped(self) -> BoardSpec:
-        """Another board of the same make: other MAC, its own blank flash, no faults."""
+        """Return a different board of the same kind: a different MAC, its own blank flash, no faults."""
         mac = self.base_mac[:3] + hashlib.sha256(self.base_mac).digest()[:3]
         return replace(self, mac=mac, flash_file=None, faults=(), burnt=None)
 
 
 def derived_mac(chip: Chip, index: int) -> bytes:
-    """A MAC of Espressif's 24:0A:C4 for board *index* of this *chip*."""
+    """Return a MAC with Espressif's prefix 24:0A:C4 for board *index* of this *chip*."""
     seed = hashlib.sha256(chip.value.encode()).digest()
     return _OUI + seed[:1] + (int.from_bytes(seed[1:3], "big") + index & 0xFFFF).to_bytes(2, "big")

@@ -1,4 +1,7 @@
-"""A phone that provisions boards: a protocomm client of the tests' own, by the published protocol, with `pow` alone."""
+"""A phone that provisions boards: an independent protocomm client for tests, from the published protocol.
+
+It uses only `pow` for its arithmetic.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +17,12 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-# RFC 5054, appendix A: 2^3072 - 2^3008 - 1 + 2^64 * ([2^2942 * pi] + 1690314), computed and not copied.
+# RFC 5054, appendix A: 2^3072 - 2^3008 - 1 + 2^64 * ([2^2942 * pi] + 1690314), computed instead of copied.
 _BITS = 3072
 
 
 def _pi(bits):
-    """[2^bits * pi] by Machin's formula."""
+    """Return [2^bits * pi] by Machin's formula."""
     one = 1 << bits + 64
 
     def arctan(n):
@@ -39,7 +42,7 @@ G = 5
 
 
 class Closed(Exception):
-    """The board has closed the connection without an answer."""
+    """The board closed the connection without a reply."""
 
 
 def sha(*parts):
@@ -55,12 +58,12 @@ def lean(number):
 
 
 def pair(pop, salt=b"0123456789abcdef", user="wifiprov"):
-    """Salt and verifier as a factory makes them."""
+    """Return salt and verifier as a factory makes them."""
     x = int.from_bytes(sha(salt, sha(f"{user}:{pop}".encode())), "big")
     return salt, lean(pow(G, x, N))
 
 
-# The wire.
+# The wire format.
 
 
 def number(value):
@@ -72,7 +75,7 @@ def number(value):
 
 
 def pb(*fields):
-    """A message of (field, int | bytes) pairs; zeroes and empty values are written too."""
+    """Return a message of (field, int | bytes) pairs; zeros and empty values are written, too."""
     out = b""
     for field, value in fields:
         if isinstance(value, int):
@@ -83,7 +86,7 @@ def pb(*fields):
 
 
 def unpb(data):
-    """A message as {field: [values]}."""
+    """Return a message as {field: [values]}."""
     fields, rest = {}, list(data)
 
     def take():
@@ -196,7 +199,7 @@ class Sec2:
 
 
 class Phone:
-    """One session with a board through *call*, which takes endpoint and body and returns the answer's body."""
+    """One session with a board through *call*, which sends a body to an endpoint and returns the reply's body."""
 
     def __init__(self, call, scheme):
         self.call, self.scheme = call, scheme
@@ -211,13 +214,13 @@ class Phone:
         return one(unpb(one(answer, 13)), 1)
 
     def challenge(self, data):
-        """(status, signature, node id)"""
+        """Return (status, signature, node id)."""
         answer = self.ask("ch_resp", pb((1, 0), (10, pb((1, data)))))
         body = unpb(one(answer, 11))
         return one(answer, 2), one(body, 1, b""), one(body, 2, b"")
 
     def scan(self):
-        """[(ssid, channel, rssi)]"""
+        """Return [(ssid, channel, rssi)]."""
         assert one(self.ask("prov-scan", pb((1, 0), (10, pb((1, 1), (4, 120))))), 2) == 0
         status = unpb(one(self.ask("prov-scan", pb((1, 2), (12, b""))), 13))
         assert one(status, 1) == 1
@@ -230,13 +233,13 @@ class Phone:
         return found
 
     def configure(self, ssid, password=b""):
-        """Statuses of set and apply."""
+        """Return the statuses of set and apply."""
         given = self.ask("prov-config", pb((1, 2), (12, pb((1, ssid), (2, password)))))
         applied = self.ask("prov-config", pb((1, 4), (14, b"")))
         return one(unpb(one(given, 13)), 1), one(unpb(one(applied, 15)), 1)
 
     def status(self):
-        """The fields of RespGetWifiStatus."""
+        """Return the fields of RespGetWifiStatus."""
         answer = self.ask("prov-config", pb((1, 0), (10, b"")))
         assert one(answer, 1) == 1
         return unpb(one(answer, 11))
@@ -248,7 +251,7 @@ class Phone:
 
 
 def through(board):
-    """A call straight into a board of this process, in a new session."""
+    """Return a call straight into a board of this process, in a new session."""
     if board.service is not None:
         board.service.open_session()
 
@@ -262,7 +265,7 @@ def through(board):
 
 
 class Http:
-    """A call over HTTP. *cookies* False forgets them; *fresh* True takes a new connection for each request."""
+    """A call over HTTP. *cookies* False ignores them; *fresh* True opens a new connection for each request."""
 
     def __init__(self, url, *, cookies=True, fresh=False, seconds=5.0):
         host, _, port = url.removeprefix("http://").rpartition(":")
@@ -301,7 +304,7 @@ class Http:
             self.connection = None
 
     def raw(self, data):
-        """Everything that comes back for *data* until the board closes."""
+        """Return everything that the board sends for *data* until it closes the connection."""
         with socket.create_connection(self.address, timeout=self.seconds) as connection:
             connection.sendall(data)
             connection.shutdown(socket.SHUT_WR)

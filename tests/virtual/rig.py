@@ -1,4 +1,4 @@
-"""A board in the test's own process, and a host that speaks the serial protocol by hand."""
+"""A board in the test's own process, and a host that implements the serial protocol independently."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ SYNC = b"\x07\x07\x12\x20" + b"\x55" * 32
 
 
 class Rig:
-    """A powered board and everything it has said."""
+    """A powered board and all its output."""
 
     def __init__(self, chip=Chip.ESP32C3, *, strap=Strap.DOWNLOAD, faults=(), parts=(), **fields):
         self.timeline = ManualTimeline()
@@ -56,7 +56,7 @@ class Rig:
         return self.said.decode("utf-8", "replace")
 
     def boot(self, seconds=1.0):
-        """Restarts into run mode and returns what it prints in *seconds*, without colours."""
+        """Restart into run mode and return what the board prints in *seconds*, without colours."""
         self.board.strap = Strap.RUN
         self.said.clear()
         self.board.restart()
@@ -70,14 +70,14 @@ class Rig:
         return plain(self.text)
 
     def send(self, data):
-        """Sends raw bytes and returns the frames that come back, decoded by hand."""
+        """Send raw bytes and return the decoded frames of the reply."""
         self.said.clear()
         self.board.uart.from_host(data)
         self.timeline.run(0)
         return frames(bytes(self.said))
 
     def command(self, op, data=b"", check=0):
-        """Sends one request and returns (op, value, payload) of each reply."""
+        """Send one request and return (op, value, payload) of each reply."""
         request = struct.pack("<BBHI", 0, op, len(data), check) + data
         return [(f[1], struct.unpack("<I", f[4:8])[0], f[8:]) for f in self.send(frame(request)) if len(f) >= 8]
 
@@ -95,7 +95,7 @@ class Rig:
         return self.command(0x08, SYNC)
 
     def start_stub(self, at=None, size=64, entry=None):
-        """Uploads *size* bytes to the chip's RAM and jumps there."""
+        """Upload *size* bytes to the chip's RAM and jump to them."""
         at = self.board.model.ram[0][0] + 0x1000 if at is None else at
         self.words(0x05, size, 1, size, at)
         self.data(0x07, bytes(size), 0)
@@ -141,7 +141,7 @@ def key_pem():
 
 
 def factory_image(**changes):
-    """A factory image of 0x6000 bytes by the reference generator; a change to None leaves a key out."""
+    """Return a factory image of 0x6000 bytes from the reference generator; a change to None leaves a key out."""
     values = {
         "node_id": b"NodeOfThisVeryTest",
         "mqtt_host": b"mqtt.example.org",
@@ -170,7 +170,7 @@ def build_folder(chip=Chip.ESP32C3, **options):
 
 
 def parts(chip=Chip.ESP32C3, *, factory=None, **options):
-    """(offset, bytes) of a whole release and a factory image."""
+    """Return (offset, bytes) of a whole release and a factory image."""
     folder = build_folder(chip, **options)
     files = json.loads((folder / "flasher_args.json").read_text())["flash_files"]
     common = [(int(offset, 16), (folder / file).read_bytes()) for offset, file in files.items()]

@@ -1,4 +1,4 @@
-"""Unmodified esptool, from its own command line, flashes virtual boards over a pseudo-terminal."""
+"""The unmodified command line of esptool flashes virtual boards over a pseudo-terminal."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rmfab.virtual import BoardSpec, PortKind, serve
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="pty boards need Linux")
 
-# One interpreter runs several command lines: starting esptool takes longer than what it does here.
+# One interpreter runs several command lines, because the start of esptool takes longer than its work here.
 _DRIVER = """
 import contextlib, io, json, sys
 import esptool
@@ -66,7 +66,7 @@ def boards(tmp_path_factory):
 
 @pytest.mark.parametrize("chip", _TABLE, ids=lambda chip: chip.value)
 def test_stub_session(boards, chip, tmp_path):
-    """With the stub, every command that a line or a maker needs works on every chip, and the flash file holds it."""
+    """With the stub, every command that a line or a maker needs works on every chip and changes the flash file."""
     board = boards[chip]
     data = _pattern(100_000)
     (tmp_path / "data.bin").write_bytes(data)
@@ -97,7 +97,7 @@ def test_stub_session(boards, chip, tmp_path):
 
 @pytest.mark.parametrize("chip", [Chip.ESP32, Chip.ESP32S3, Chip.ESP32C3, Chip.ESP32C6], ids=lambda chip: chip.value)
 def test_rom_session(boards, chip, tmp_path):
-    """Without a stub the ROM itself writes, verifies and reads, and refuses what only a stub can."""
+    """Without a stub, the ROM itself writes, verifies and reads, and rejects commands of the stub."""
     board = boards[chip]
     board.control("restart")
     data = _pattern(9_000)
@@ -121,7 +121,7 @@ def test_rom_session(boards, chip, tmp_path):
 
 
 def test_erase_flash_and_wrong_chip(boards, tmp_path):
-    """`erase-flash` blanks the flash; another `--chip` than the board's is refused by what the board answers."""
+    """`erase-flash` blanks the flash; a `--chip` that differs from the board's is rejected."""
     board = boards[Chip.ESP32C3]
     results = _session(board, tmp_path, ["erase-flash"], ["--chip", "esp32", "read-mac"])
     assert [code for code, _ in results] == [0, 2]
@@ -129,7 +129,7 @@ def test_erase_flash_and_wrong_chip(boards, tmp_path):
 
 
 def test_command_line_over_rfc2217(tmp_path):
-    """`python -m esptool` over stock rfc2217:// resets the board into its loader with DTR and RTS and out of it."""
+    """`python -m esptool` over stock rfc2217:// resets the board into its loader and out of it with DTR and RTS."""
     with serve([BoardSpec(Chip.ESP32C3)]) as (board,):
         assert board.state()["mode"] == "running"
         line = ["--port", board.url, "--chip", "esp32c3", "--no-stub", "read-mac"]

@@ -1,4 +1,4 @@
-"""Whatever a host sends and whatever stands in the flash, a board goes on: it refuses, is silent or restarts."""
+"""A board survives any input and any flash content: it rejects, stays silent or restarts."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _frame(op, body):
 @settings(max_examples=150, deadline=None)
 @given(_REQUESTS, st.booleans(), st.sampled_from([Chip.ESP32, Chip.ESP32S3, Chip.ESP32C3]))
 def test_any_request_is_survived(requests, stub, chip):
-    """No request, in the ROM or in the stub, is an accident; after a restart the board answers again."""
+    """No request to the ROM or the stub raises an exception; after a restart the board answers again."""
     rig = Rig(chip, flash_size=1 << 20)
     rig.sync()
     if stub:
@@ -54,7 +54,7 @@ def test_any_request_is_survived(requests, stub, chip):
     )
 )
 def test_any_flash_boots_or_says_why(changes):
-    """Bits lost anywhere in the images end in a running app or in a restart loop, never in an accident."""
+    """Flipped bits anywhere in the images end in a running app or a restart loop, never in an exception."""
     rig = Rig(parts=parts())
     for offset, at, data in changes:
         rig.board.flash.program(offset + at, data)
@@ -75,7 +75,7 @@ def test_any_flash_boots_or_says_why(changes):
     )
 )
 def test_any_typing_is_survived(pieces):
-    """Whatever is typed, the console knows its node id afterwards."""
+    """After any console input, the console still answers with the node id."""
     rig = Rig(parts=parts())
     rig.boot()
     for piece in pieces:

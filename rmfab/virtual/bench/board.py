@@ -1,4 +1,4 @@
-"""A virtual board: one chip, its flash, its straps, and what it does with the bytes on its UART."""
+"""A virtual board: one chip, its flash, its straps, and how it handles the bytes on its UART."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ _NO_FLASH = (Op.FLASH_DATA, Op.DEFL_DATA)
 
 @unique
 class Mode(Enum):
-    """What the chip is doing."""
+    """The current activity of the chip."""
 
     OFF = "off"
     HELD = "held in reset"
@@ -57,9 +57,9 @@ class Mode(Enum):
 
 
 class Board:
-    """One board on one line. `power(True)` starts it.
+    """One board on one serial line. `power(True)` starts it.
 
-    *on_vanish* is called when the port is to go away, with whether another board shall come back in its place.
+    *on_vanish* is called when the port should disappear, with whether a different board should replace this one.
     """
 
     def __init__(
@@ -100,22 +100,22 @@ class Board:
         if spec.has(BoardFault.STALE_NVS):
             leave_stale_identity(self.flash)
 
-    # What a host, a fixture or a hand does to the board.
+    # Actions of a host, a fixture or an operator.
 
     def power(self, on: bool) -> None:
-        """Switches the supply."""
+        """Switch the supply on or off."""
         if not on:
             self._stop(Mode.OFF)
         elif self.mode is Mode.OFF:
             self._start(ResetReason.POWER_ON, self._strapped())
 
     def restart(self) -> None:
-        """Pulls EN for a moment, as a fixture does; without power nothing happens."""
+        """Pulse EN as a fixture does; without power nothing happens."""
         if self.mode is not Mode.OFF:
             self._start(ResetReason.POWER_ON, self._strapped())
 
     def receive(self, data: bytes, at: float) -> None:
-        """Bytes that reached the chip's UART at time *at*."""
+        """Process bytes that reached the chip's UART at time *at*."""
         if self.mode is Mode.RUNNING and self._answer is not None:
             for _ in range(data.count(b"\n") or data.count(b"\r")):
                 self._count_command()
@@ -126,7 +126,7 @@ class Board:
             self._pump(at)
 
     def provision(self, endpoint: str, request: bytes) -> Answer:
-        """A request that reached the provisioning service; its steps are on their way. No reply: it is closed."""
+        """Pass a request to the provisioning service and run its steps; no reply means a closed connection."""
         if self.service is None:
             return Answer(None, iter(()))
         answer = self.service.answer(endpoint, request)
@@ -134,16 +134,16 @@ class Board:
         return answer
 
     def note_request(self) -> bool:
-        """Counts a request to the provisioning service as a command; whether it is to be answered at all."""
+        """Count a request to the provisioning service as a command; return whether it should be answered."""
         self._count_command()
         return not self._stalled
 
     def carry_on(self, steps: Iterator[Step]) -> None:
-        """Steps of the firmware that something outside of the chip has led to."""
+        """Run steps of the firmware that something outside the chip caused."""
         self._play(steps)
 
     def hear(self, networks: tuple[AccessPoint, ...]) -> None:
-        """Changes the Wi-Fi networks around the board."""
+        """Change the Wi-Fi networks around the board."""
         self.spec = replace(self.spec, networks=networks)
         if self.service is not None:
             self.service.hear(networks)
@@ -197,10 +197,10 @@ class Board:
     def _watchdog_armed(self) -> None:
         self._later(_WATCHDOG_SECONDS, lambda: self._start(ResetReason.RTC_WATCHDOG, self._strapped()))
 
-    # Firmware at work.
+    # Running firmware.
 
     def _play(self, script: Script) -> None:
-        """Runs *script* until it pauses, resets or ends."""
+        """Run *script* until it pauses, resets or ends."""
         for step in script:
             if isinstance(step, str):
                 if not self.spec.has(BoardFault.SILENT):
@@ -236,7 +236,7 @@ class Board:
 
     @property
     def _draining(self) -> float:
-        """Seconds until the UART has sent what was printed; the chip waits for that before it resets itself."""
+        """Seconds until the UART has sent all output; the chip waits for that before it resets itself."""
         return max(0.0, self.uart.drained - self._timeline.time())
 
     def _reset(self, reason: ResetReason, strap: Strap) -> None:
@@ -250,23 +250,23 @@ class Board:
             self._start(reason, strap)
 
     def _later(self, seconds: float, callback: Callable[[], None]) -> None:
-        """Calls *callback* unless the chip was reset or lost its power meanwhile."""
+        """Call *callback* unless the chip is reset or loses its power before that."""
         self._timeline.call_at(self._timeline.time() + seconds, self._if_alive, self._life, callback)
 
     def _if_alive(self, life: int, callback: Callable[[], None]) -> None:
         if life == self._life:
             callback()
 
-    # The loader at work.
+    # The loader.
 
     @property
     def _locked(self) -> bool:
-        """Whether the ROM's loader is switched off."""
+        """Whether the ROM's loader is disabled."""
         return self.spec.security.no_download
 
     @property
     def _deaf(self) -> bool:
-        """Whether requests stay without an answer."""
+        """Whether requests get no answer."""
         return self._locked or self._stalled or self.spec.has(BoardFault.NO_SYNC)
 
     def _pump(self, at: float) -> None:
@@ -315,10 +315,10 @@ class Board:
         self._serve(None)
         self.mode = Mode.CRASHED
 
-    # Faults of the line.
+    # Faults of the serial line.
 
     def _thinned(self, data: bytes) -> bytes:
-        """*data* without the bytes that the fault `drop-bytes` loses."""
+        """Return *data* without the bytes that the fault `drop-bytes` loses."""
         if not self._due(BoardFault.DROP_BYTES) or len(data) < 256:
             return data
         self._spent.add(BoardFault.DROP_BYTES)
@@ -336,7 +336,7 @@ class Board:
         return self.spec.has(fault) and fault not in self._spent and self._data_commands >= _FAULT_AT_DATA
 
     def _count_command(self) -> None:
-        """Counts a loader's request or a console's line, and kills the host at the one that was asked for."""
+        """Count a loader request or console line; kill the process of `kill-at` when its command arrives."""
         self.commands += 1
         due = self.spec.has(BoardFault.KILL_AT) and self.commands == self.spec.number(BoardFault.KILL_AT)
         if due and self.spec.kill_pid is not None:

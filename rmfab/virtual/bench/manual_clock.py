@@ -1,4 +1,4 @@
-"""A clock that moves only when it is told to: boards in a test's own process, in no time and always the same."""
+"""A clock that advances only on request: boards run inside a test's process, without waiting and deterministically."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ class _Call:
         self.cancelled = False
 
     def cancel(self) -> None:
-        """Calls it off."""
+        """Cancel the call."""
         self.cancelled = True
 
 
 class ManualTimeline:
-    """A `Timeline` for `Board`: `run` lets time pass."""
+    """A `Timeline` for `Board`; `run` advances the time."""
 
     def __init__(self) -> None:
         self._now = 0.0
@@ -27,17 +27,17 @@ class ManualTimeline:
         self._numbers = itertools.count()
 
     def time(self) -> float:
-        """Seconds since the beginning."""
+        """Return the seconds since the start."""
         return self._now
 
     def call_at(self, when: float, callback: Callable[..., object], *args: object) -> _Call:
-        """Calls *callback* at *when*."""
+        """Call *callback* at *when*."""
         call = _Call(callback, args)
         heapq.heappush(self._calls, (when, next(self._numbers), call))
         return call
 
     def run(self, seconds: float) -> None:
-        """Lets *seconds* pass and does what falls due."""
+        """Advance the time by *seconds* and run the calls that are due."""
         end = self._now + seconds
         while self._calls and self._calls[0][0] <= end:
             when, _, call = heapq.heappop(self._calls)

@@ -1,7 +1,7 @@
-"""Where an update comes from: an HTTP client as esp_http_client is one under esp_https_ota, by Python's own library.
+"""The HTTP client of an update: it behaves like esp_http_client under esp_https_ota, on Python's standard library.
 
-Source: ESP-IDF `esp_https_ota.c` (partial downloads), by facts: the length from a HEAD, then ranges, a connection each.
-It blocks, so a board calls it in a thread.
+Source: ESP-IDF `esp_https_ota.c` (partial downloads; facts only): the length from a HEAD request, then ranges, one
+connection each. It blocks, so a board calls it in a thread.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ RANGE_SIZE = 16 * 1024  # max_http_request_size of ESP-IDF's example
 _TIMEOUT_SECONDS = 5.0  # ESP_RMAKER_HTTPS_OTA_TIMEOUT_MS
 _MOST_REDIRECTIONS = 10
 _REDIRECTIONS = (301, 302, 303, 307, 308)
-_HTTP_CONNECT = 0x7002
+_HTTP_CONNECT = 0x7002  # ESP_ERR_HTTP_CONNECT
 
 
 class NotServed(Exception):
-    """The server does not give what was asked for. *line* is what esp_https_ota says, *words* what really happened."""
+    """The server did not send what was requested. *line* is what esp_https_ota prints, *words* the actual cause."""
 
     def __init__(self, line: str, words: str) -> None:
         super().__init__(words)
@@ -34,8 +34,11 @@ class NotServed(Exception):
 
 @dataclass(frozen=True)
 class ImageSource:
-    """An image at *url*. Over https the certificates of *ca_file* are the only ones trusted, those of this machine
-    where it is None, and the host's name is checked. Raises ValueError for a URL that is none."""
+    """An image at *url*.
+
+    Over https only the certificates of *ca_file* are trusted, or those of this machine if it is None, and the host name
+    is checked. Raise ValueError if *url* is not an http or https URL.
+    """
 
     url: str
     ca_file: Path | None = None
@@ -43,33 +46,33 @@ class ImageSource:
     def __post_init__(self) -> None:
         parts = urlsplit(self.url)
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
-            raise ValueError(f"{self.url} is no http:// or https:// URL")
+            raise ValueError(f"{self.url} is not an http:// or https:// URL")
 
     def length(self) -> int:
-        """How many bytes there are. Raises NotServed."""
+        """Return the length of the image in bytes. Raise NotServed if the server does not provide it."""
         status, headers, _ = self._ask("HEAD", None, 0)
         if status != HTTPStatus.OK:
             status, headers, _ = self._ask("GET", "bytes=0-0", 1)
         if status not in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT):
-            raise NotServed(f"Received incorrect http status {status}", f"the server answers {status}")
+            raise NotServed(f"Received incorrect http status {status}", f"HTTP status {status} from the server")
         text = headers.get("Content-Length", "")
         if status == HTTPStatus.PARTIAL_CONTENT:
             text = headers.get("Content-Range", "").rpartition("/")[2]
         if not re.fullmatch(r"\d{1,10}", text):
             line = "Failed to get image length from http response"
-            raise NotServed(line, "the server does not say how long the image is")
+            raise NotServed(line, "the server does not send the image's length")
         return int(text)
 
     def part(self, start: int, total: int, most: int) -> bytes:
-        """What the server gives from *start* on: a range, or all of it where it knows no ranges; at most *most* bytes.
+        """Return at most *most* bytes from *start* on: a range, or everything if the server does not support ranges.
 
-        Raises NotServed.
+        Raise NotServed if the server sends an error.
         """
         left = total - start
         wanted = f"bytes={start}-{start + RANGE_SIZE - 1}" if left > RANGE_SIZE else f"bytes={start}-"
         status, _, data = self._ask("GET", None if start == 0 and left <= RANGE_SIZE else wanted, most)
         if status >= HTTPStatus.BAD_REQUEST:
-            raise NotServed(_complaint(status), f"the server answers {status}")
+            raise NotServed(_complaint(status), f"HTTP status {status} from the server")
         return data
 
     @cached_property
@@ -77,21 +80,21 @@ class ImageSource:
         return ssl.create_default_context(cafile=self.ca_file)
 
     def _ask(self, method: str, wanted: str | None, most: int) -> tuple[int, http.client.HTTPMessage, bytes]:
-        """Status, headers and at most *most* bytes, from wherever the server sends us."""
+        """Return status, headers and at most *most* bytes, after redirections."""
         url = self.url
         for _ in range(_MOST_REDIRECTIONS + 1):
             try:
                 status, headers, data = self._exchange(urlsplit(url), method, wanted, most)
             except http.client.IncompleteRead as error:
                 line = "Connection closed before complete data was received!"
-                raise NotServed(line, "the connection ended in the middle of an answer") from error
+                raise NotServed(line, "the connection ended in the middle of a response") from error
             except (OSError, http.client.HTTPException) as error:
                 line = f"ESP HTTP client perform failed: {_HTTP_CONNECT}"
                 raise NotServed(line, f"{urlsplit(url).netloc}: {str(error) or type(error).__name__}") from error
             if status not in _REDIRECTIONS:
                 return status, headers, data
             url = urljoin(url, headers.get("Location", ""))
-        raise NotServed("URL redirection Failed", "the server sends us round in circles")
+        raise NotServed("URL redirection Failed", "too many redirections")
 
     def _exchange(
         self, url: SplitResult, method: str, wanted: str | None, most: int

@@ -1,9 +1,9 @@
-"""An update over the air: what RainMaker firmware does from the broker's word on until it restarts into the new app.
+"""An update over the air: what RainMaker firmware does from the broker's message until it restarts into the new app.
 
 Sources: espressif/esp-rainmaker 1.16 (esp_rmaker_ota.c, esp_rmaker_https_ota.c, esp_rmaker_ota_using_topics.c), ESP-IDF
-5.5 `esp_https_ota.c`, `esp_ota_ops.c`, by facts. The server is asked in a thread; console and flash belong to the
-board's loop, which goes on meanwhile. No part of the slot is written before the bytes of it are there, and `otadata`
-last of all: a board that loses its power on the way keeps the app it has.
+5.5 `esp_https_ota.c`, `esp_ota_ops.c` (facts only). A thread talks to the server; console and flash belong to the
+board's event loop, which keeps running. No part of the slot is written before its bytes have arrived, and `otadata` is
+written last: a board that loses its power during an update keeps its app.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ T = TypeVar("T")
 _HTTPS_TAG, _IDF_HTTPS_TAG = "esp_rmaker_https_ota", "esp_https_ota"
 _ATTEMPTS = 3  # CONFIG_ESP_RMAKER_OTA_MAX_RETRIES
 _REBOOT_SECONDS = 10
-_UNPACED_REBOOT_SECONDS = 0.2  # so that whoever asked has the answer first
+_UNPACED_REBOOT_SECONDS = 0.2  # so that the control socket's answer arrives first
 _HEADER_SIZE = 1024
 _PROGRESS_SIZE = 50 * 1024
 _NO_MD5 = (
@@ -42,11 +42,11 @@ _NO_MD5 = (
 
 
 class UpdateRefused(Exception):
-    """The update does not take place; the app in force stays. In one line."""
+    """The update does not take place, and the app in force stays. The message is one line."""
 
 
 class _Failed(Exception):
-    """This attempt is lost; *words* as RainMaker reports it, *reason* in plain words."""
+    """This attempt failed; *words* are RainMaker's report, *reason* is the plain cause."""
 
     def __init__(self, words: str, reason: str) -> None:
         super().__init__(reason)
@@ -55,20 +55,20 @@ class _Failed(Exception):
 
 
 async def update(board: Board, url: str, ca_file: Path | None = None) -> None:
-    """Downloads the app at *url*, writes it to the slot that is not in use, puts it in force and restarts the board.
+    """Download the app at *url*, write it to the free slot, put it in force and restart the board.
 
-    Returns before the restart. Raises UpdateRefused.
+    Return before the restart. Raise UpdateRefused if the board keeps its app.
     """
     firmware = board.firmware
     if firmware is None:
         raise UpdateRefused("no firmware is running")
     if not firmware.online:
-        raise UpdateRefused("the board has joined no network; `wifi-prov SSID PASSWORD` on its console joins one")
+        raise UpdateRefused("the board is not on a network: type `wifi-prov SSID PASSWORD` on its console")
     if firmware.updating:
         board.carry_on(iter((firmware.log.failure(TOPICS_TAG, "OTA already in progress. Please try later."),)))
-        raise UpdateRefused("an update is in progress, or the last one is not confirmed yet")
+        raise UpdateRefused("an update is in progress or not confirmed yet")
     if ca_file is not None and not ca_file.is_file():
-        raise UpdateRefused(f"{ca_file} is no file")
+        raise UpdateRefused(f"{ca_file} is not a file")
     try:
         source = ImageSource(url, ca_file)
     except ValueError as error:
@@ -81,7 +81,7 @@ async def update(board: Board, url: str, ca_file: Path | None = None) -> None:
 
 
 class _Update:
-    """One job of the cloud: *source* into the slot that *firmware* does not run in."""
+    """One OTA job of the cloud: *source* goes into the slot that *firmware* does not run in."""
 
     def __init__(self, board: Board, firmware: RunningFirmware, source: ImageSource) -> None:
         self._board = board
@@ -93,7 +93,7 @@ class _Update:
         self._slots = firmware.table.ota_slots
 
     async def run(self) -> None:
-        """Raises UpdateRefused."""
+        """Run the job. Raise UpdateRefused if it does not succeed."""
         note_job(self._firmware, self._job)
         self._say(self._log(TOPICS_TAG, f"OTA Job ID: {self._job}"))
         self._say(self._log(TOPICS_TAG, f"URL: {self._source.url}"))
@@ -113,7 +113,7 @@ class _Update:
         raise UpdateRefused(reason)
 
     async def _attempt(self) -> None:
-        """Raises _Failed for what may go better next time, UpdateRefused for what will not."""
+        """Run one attempt. Raise _Failed if a retry may help, UpdateRefused if not."""
         self._say(self._log(_HTTPS_TAG, _NO_MD5, "W"))
         self._say(self._log(_HTTPS_TAG, "Starting OTA. This may take time.", "W"))
         total = await self._begin(self._source.length)
@@ -130,7 +130,7 @@ class _Update:
         self._finish(slot)
 
     async def _begin(self, request: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """A request before anything is written. Raises _Failed."""
+        """Send a request before anything is written. Raise _Failed if the server does not serve it."""
         try:
             return await self._ask(request, *args, **kwargs)
         except NotServed as refusal:
@@ -138,7 +138,7 @@ class _Update:
             raise _Failed("OTA Begin failed: ESP_FAIL (errno=0: Invalid)", refusal.words) from None
 
     async def _download(self, slot: Partition, data: bytes, total: int) -> None:
-        """Writes *data* and what follows it. Raises _Failed."""
+        """Write *data* and the rest of the image. Raise _Failed if the image is not complete."""
         written = self._write(slot, 0, data)
         while written < total:
             try:
@@ -150,10 +150,10 @@ class _Update:
                 break
             written = self._write(slot, written, data)
         if written != total:
-            raise _Failed("Complete data was not received", f"{written} bytes came of {total}")
+            raise _Failed("Complete data was not received", f"received {written} of {total} bytes")
 
     async def _ask(self, request: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Waits for the server, while the board may be restarted. Raises NotServed or UpdateRefused."""
+        """Wait for the server. Raise NotServed, or UpdateRefused if the board was restarted in the meantime."""
         try:
             answer = await asyncio.to_thread(request, *args, **kwargs)
         except NotServed:
@@ -164,22 +164,25 @@ class _Update:
 
     def _check_alive(self) -> None:
         if self._board.firmware is not self._firmware:
-            raise UpdateRefused("the board was restarted on the way")
+            raise UpdateRefused("the board was restarted during the update")
 
     def _free_slot(self) -> Partition:
-        """esp_ota_get_next_update_partition(): the slot behind the one in use, or the first. Raises UpdateRefused."""
+        """Return the slot as esp_ota_get_next_update_partition() does: the one after the slot in use, or the first.
+
+        Raise UpdateRefused if there is no other slot.
+        """
         others = [slot for slot in self._slots if slot != self._firmware.slot]
         if not others:
             self._say(self._log.failure(_IDF_HTTPS_TAG, "Passive OTA partition could not be found"))
-            raise UpdateRefused("the partition table has no slot for an update")
+            raise UpdateRefused("no slot for an update in the partition table")
         return next((slot for slot in others if slot.subtype > self._firmware.slot.subtype), others[0])
 
     def _check_description(self, head: bytes) -> None:
-        """Project, version and secure version, before anything is written. Raises _Failed or UpdateRefused."""
+        """Check project, version and secure version before anything is written. Raise _Failed or UpdateRefused."""
         if len(head) < _HEADER_SIZE:
             self._say(self._log.failure(_IDF_HTTPS_TAG, "Complete headers were not received"))
             words = "Failed to read image description: ESP_FAIL (errno=0: Invalid)"
-            raise _Failed(words, f"{len(head)} bytes are no app")
+            raise _Failed(words, f"{len(head)} bytes are too short for an app")
         _, secure_version, _, *texts = APP_DESCRIPTOR.unpack_from(head, HEADER.size + SEGMENT_HEADER.size)
         version, project = (text.split(b"\0")[0].decode("utf-8", "replace") for text in texts[:2])
         running = self._firmware.descriptor
@@ -189,7 +192,7 @@ class _Update:
         if version == running.version:
             words = "Current running version is same as the new. We will not continue the update."
             self._reject(words, "Same version received")
-        # The eFuses hold what the last confirmed app has: one that calls itself valid burns its secure version.
+        # The eFuses contain the secure version of the last confirmed app: marking itself valid burns it.
         if secure_version < running.secure_version and own_state(self._firmware) == OtaState.VALID:
             words = "New secure version is lower than stored in efuse. We will not continue the update."
             self._reject(words, "Lower secure version received")
@@ -200,7 +203,7 @@ class _Update:
         raise UpdateRefused(line)
 
     def _open_slot(self) -> None:
-        """esp_ota_begin(). Raises _Failed."""
+        """Run esp_ota_begin(). Raise _Failed if the running app is not confirmed."""
         part = otadata.partition(self._firmware.table)
         if part is None or not self._firmware.facts.rollback:
             return
@@ -215,7 +218,7 @@ class _Update:
         otadata.write(self._flash, part, otadata.without_other(pair, running, len(self._slots)))
 
     def _check_chip(self, head: bytes) -> None:
-        """Raises UpdateRefused."""
+        """Raise UpdateRefused if the image is for a different chip."""
         expected, found = self._firmware.spec.model.chip.image_id, HEADER.unpack_from(head)[7]
         if found != expected:
             words = f"Mismatch chip id, expected {expected}, found {found}"
@@ -224,7 +227,10 @@ class _Update:
             raise UpdateRefused(words)
 
     def _write(self, slot: Partition, at: int, data: bytes) -> int:
-        """Erases and writes as esp_ota_write() does, sector by sector; returns where it ends. Raises _Failed."""
+        """Erase and write by sectors, as esp_ota_write() does; return the new end.
+
+        Raise _Failed if the slot is too small.
+        """
         end = at + len(data)
         if end > slot.size:
             self._say(self._log.failure(_IDF_HTTPS_TAG, "Error: esp_ota_write failed! err=0x104"))
@@ -239,7 +245,10 @@ class _Update:
         return end
 
     def _finish(self, slot: Partition) -> None:
-        """esp_ota_end() and esp_ota_set_boot_partition(), each of which checks the image anew. Raises _Failed."""
+        """Run esp_ota_end() and esp_ota_set_boot_partition(), which both verify the image.
+
+        Raise _Failed if the image is not valid or there is no otadata.
+        """
         try:
             image = verified(self._firmware.spec, self._flash, slot)
         except NotBootable as problem:
@@ -251,7 +260,7 @@ class _Update:
                 self._say(line)
         part = otadata.partition(self._firmware.table)
         if part is None:
-            raise _Failed("OTA finish failed: ESP_ERR_NOT_FOUND (errno=0: Invalid)", "there is no otadata")
+            raise _Failed("OTA finish failed: ESP_ERR_NOT_FOUND (errno=0: Invalid)", "the table has no otadata")
         state = OtaState.NEW if self._firmware.facts.rollback else OtaState.UNDEFINED
         pair = otadata.read(self._flash, part)
         otadata.write(self._flash, part, otadata.with_slot(pair, self._slots.index(slot), len(self._slots), state))

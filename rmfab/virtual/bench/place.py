@@ -1,4 +1,4 @@
-"""A bench of virtual boards in one process: boards, ports, and a control socket for each, which plays the fixture."""
+"""A bench of virtual boards in one process: each has a port and a control socket, which stands in for the fixture."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _COMMANDS = (
 
 
 class Place:
-    """One place of the bench: a port, the board in it, and the control socket."""
+    """One position on the bench: a port, the board in it, and the control socket."""
 
     def __init__(self, spec: BoardSpec, folder: Path) -> None:
         self.port: Port = make_port(spec.link, folder / f"{spec.chip.value}-{spec.index}")
@@ -40,7 +40,7 @@ class Place:
         self.board = self._seat(spec)
 
     async def open(self) -> None:
-        """Opens both sockets and switches the board on."""
+        """Open both sockets and power the board."""
         self._server = await asyncio.start_server(self._converse, LOOPBACK, 0)
         self.control = f"{LOOPBACK}:{self._server.sockets[0].getsockname()[1]}"
         self.provisioning.open()
@@ -48,7 +48,7 @@ class Place:
         self.board.power(True)
 
     def close(self) -> None:
-        """Closes everything."""
+        """Close all sockets and power the board off."""
         self.port.close()
         self.board.power(False)
         self.provisioning.close()
@@ -58,7 +58,7 @@ class Place:
 
     @property
     def line(self) -> dict[str, str]:
-        """What a host must know: chip, MAC, URL, where provisioning is served, control address, flash file."""
+        """What a host needs: chip, MAC, URL, provisioning URL, control address, flash file."""
         spec = self.board.spec
         mac = spec.base_mac.hex(":")
         flash = "" if spec.flash_file is None else str(spec.flash_file)
@@ -109,7 +109,7 @@ class Place:
         writer.close()
 
     async def obey(self, words: Sequence[str]) -> str:
-        """Does what a control command says; returns `ok`, the state as JSON, or `error: …`."""
+        """Execute a control command; return `ok`, the state as JSON, or `error: …`."""
         match list(words):
             case ["restart"]:
                 self.board.restart()
@@ -152,7 +152,7 @@ class Place:
         return "ok"
 
     def _hear(self, words: Sequence[str]) -> str:
-        """`none`, or SSID RSSI [PASSWORD]: adds a network, or changes the one of that name."""
+        """Parse `none`, or SSID RSSI [PASSWORD], which adds a network or changes the one with that name."""
         heard: tuple[AccessPoint, ...] = ()
         if list(words) != ["none"]:
             if not 2 <= len(words) <= 3:
@@ -166,7 +166,7 @@ class Place:
         return "ok"
 
     def _give_fault(self, name: str) -> str:
-        """One fault more, or `none` at all."""
+        """Add a fault, or remove all with `none`."""
         try:
             faults = () if name == "none" else (*self.board.spec.faults, FaultCall.parse(name))
         except InputError as error:
@@ -176,7 +176,7 @@ class Place:
 
 
 class Bench:
-    """All places of one process."""
+    """All boards of one process."""
 
     def __init__(self, specs: Sequence[BoardSpec], folder: Path) -> None:
         self._specs = specs

@@ -1,7 +1,7 @@
-"""Where a host plugs in: the port of a virtual board over RFC 2217, a raw TCP socket, or a pseudo-terminal.
+"""The port of a virtual board: RFC 2217, a raw TCP socket, or a pseudo-terminal.
 
-One host at a time: a second connection is closed at once. What the board sends while nobody listens is lost, as on a
-real adapter.
+One host at a time: a second connection is closed at once. Output is lost while no host is connected, as with a real
+adapter.
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ LOOPBACK = "127.0.0.1"
 
 
 class Port(Protocol):
-    """A place to plug in. `url` is what pyserial opens."""
+    """A port. `url` is what pyserial opens."""
 
     url: str
 
     async def open(self) -> None:
-        """Begins to take hosts."""
+        """Start to accept hosts."""
 
     def attach(self, board: Board) -> None:
-        """Puts *board* behind the port."""
+        """Put *board* behind the port."""
 
     def vanish(self) -> None:
-        """The port goes away, with the host that is on it; `open` brings it back under the same name."""
+        """Remove the port and disconnect its host; `open` brings it back under the same name."""
 
     def close(self) -> None:
-        """The same for good."""
+        """Remove the port permanently."""
 
 
 class TcpPort:
-    """A listening socket on loopback; while the port is away, its number is held by a socket that does not listen."""
+    """A listening socket on loopback. While the port is removed, a socket that does not listen reserves its number."""
 
     _board: Board
 
@@ -53,12 +53,12 @@ class TcpPort:
         self.url = ""
 
     def attach(self, board: Board) -> None:
-        """Puts *board* behind the port."""
+        """Put *board* behind the port."""
         self._board = board
         board.uart.to_host = self._send
 
     async def open(self) -> None:
-        """Begins to take hosts."""
+        """Start to accept hosts."""
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(self._accept, LOOPBACK, self._number, reuse_address=True, backlog=1)
         self._number = self._server.sockets[0].getsockname()[1]
@@ -66,15 +66,15 @@ class TcpPort:
         self.url = f"{self._link.value}://{LOOPBACK}:{self._number}"
 
     def vanish(self) -> None:
-        """The port goes away; nobody else gets its number meanwhile."""
+        """Remove the port but keep its number reserved."""
         self.close()
-        if os.name == "posix":  # elsewhere `open` would not get it back either
+        if os.name == "posix":  # elsewhere not even `open` could bind the number again
             self._held = socket.socket()
             self._held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             self._held.bind((LOOPBACK, self._number))
 
     def close(self) -> None:
-        """The port goes away."""
+        """Remove the port."""
         self._let_go()
         if self._server is not None:
             self._server.close()
@@ -136,7 +136,7 @@ class _Host(asyncio.Protocol):
             self._telnet.feed(data)
         else:
             uart = self._board.uart
-            uart.host_baud = uart.chip_baud  # a raw port's rate is set by whoever configured it
+            uart.host_baud = uart.chip_baud  # a raw port carries no baud rate
             uart.from_host(data)
 
     def connection_lost(self, _exc: Exception | None) -> None:
@@ -176,7 +176,7 @@ class _Host(asyncio.Protocol):
 
 
 def make_port(link: PortKind, name: Path) -> Port:
-    """A port of the kind *link*; a pseudo-terminal gets the stable *name*, a symbolic link."""
+    """Return a port of the kind *link*; a pseudo-terminal gets the stable *name*, a symbolic link."""
     if link is not PortKind.PTY:
         return TcpPort(link)
     from rmfab.virtual.bench.pty import PtyPort

@@ -1,7 +1,7 @@
-"""The HTTP server of protocomm on a loopback port: where a host meets the provisioning service of a virtual board.
+"""The HTTP server of protocomm on a loopback port: the provisioning service of a virtual board.
 
-It is as large as the chip's: one socket at a time, one task that handles requests in their order, and no word on
-failure: the socket is closed. Sources: ESP-IDF `protocomm_httpd.c`, `components/esp_http_server`, by facts.
+It has the limits of the chip's server: one socket at a time, one task that handles requests in order, and no response
+on failure, only a closed socket. Sources: ESP-IDF `protocomm_httpd.c`, `components/esp_http_server` (facts only).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _LOOPBACK = "127.0.0.1"
 _BACKLOG = 5
 _MOST_HEADERS = 1024
 _MOST_BODY = 4096
-_LONGEST_COOKIE = 19  # the buffer has 20 bytes; a longer header counts as none
+_LONGEST_COOKIE = 19  # the buffer has 20 bytes; a longer header is ignored
 _RECEIVE_SECONDS = 5.0
 _REQUEST = re.compile(rb"([A-Z]+) (/\S*) HTTP/1\.[01]")
 _REASONS = {
@@ -37,7 +37,7 @@ _REASONS = {
 
 
 class ProvisioningPort:
-    """A port whose number is kept while the board restarts; it takes connections only while a service is offered."""
+    """A port that keeps its number while the board restarts; it accepts connections only while a service is offered."""
 
     def __init__(self) -> None:
         self.url = ""
@@ -48,24 +48,24 @@ class ProvisioningPort:
         self._board: Board | None = None
 
     def open(self) -> None:
-        """Takes a number. Raises OSError."""
+        """Bind a port number. Raise OSError if that fails."""
         self._socket = socket.socket()
         self._socket.setblocking(False)
-        if os.name == "posix":  # elsewhere it would let others in
+        if os.name == "posix":  # elsewhere it would let other processes bind the same number
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._socket.bind((_LOOPBACK, self._number))
         self._number = self._socket.getsockname()[1]
         self.url = f"http://{_LOOPBACK}:{self._number}"
 
     def close(self) -> None:
-        """Gives the number back."""
+        """Release the port number."""
         self._stop()
         if self._socket is not None:
             self._socket.close()
             self._socket = None
 
     def attach(self, board: Board) -> None:
-        """Follows what *board* offers from now on."""
+        """Follow the service of *board* from now on."""
         self._board = board
         board.on_service = self._follow
 
@@ -76,7 +76,7 @@ class ProvisioningPort:
             self._socket.listen(_BACKLOG)
             self._listening = True
             self._spawn(self._accept(self._socket, _Server(self._board)))
-        elif not serving and self._listening:  # a socket cannot unlisten: another one takes the number over
+        elif not serving and self._listening:  # a socket cannot stop listening: a new one takes over the number
             self._stop()
             self._socket.close()
             self.open()
@@ -85,7 +85,7 @@ class ProvisioningPort:
         self._listening = False
         for task in self._tasks:
             task.cancel()
-        if self._socket is not None:  # at once, since its descriptor may be another socket's the next moment
+        if self._socket is not None:  # at once, since a new socket may reuse its descriptor
             with contextlib.suppress(NotImplementedError):
                 asyncio.get_running_loop().remove_reader(self._socket)
 
@@ -110,7 +110,7 @@ class _Head:
 
     @classmethod
     def parse(cls, data: bytes) -> _Head | None:
-        """None where it is no request of HTTP/1."""
+        """Parse a request head; return None if it is not HTTP/1."""
         first, *lines = data.split(b"\r\n")
         match = _REQUEST.fullmatch(first)
         if match is None or any(b":" not in line for line in lines if line):
@@ -121,13 +121,13 @@ class _Head:
 
     @property
     def length(self) -> int:
-        """The length of the body; 0 where it is not said."""
+        """The length of the body; 0 if the header is missing."""
         text = self.headers.get("content-length", "")
         return int(text) if text.isascii() and text.isdecimal() else 0
 
 
 class _Server:
-    """What runs from one start of the service to its end."""
+    """One run of the service, from its start to its end."""
 
     def __init__(self, board: Board) -> None:
         self._board = board
@@ -137,8 +137,8 @@ class _Server:
         self._session_socket: int | None = None
 
     async def talk(self, connection: socket.socket, number: int) -> None:
-        """Serves one connection; the one before it is closed, once its request is answered."""
-        with contextlib.suppress(OSError):  # gone again
+        """Serve one connection; the previous one is closed once its request is answered."""
+        with contextlib.suppress(OSError):  # already disconnected
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         reader, writer = await asyncio.open_connection(sock=connection, limit=_MOST_HEADERS)
         try:
@@ -160,7 +160,7 @@ class _Server:
             writer.close()
 
     async def _request(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int) -> bool:
-        """One request; whether the connection stays."""
+        """Handle one request; return whether the connection stays open."""
         first = await reader.read(1)
         if not first:
             return False
@@ -187,7 +187,7 @@ class _Server:
     async def _exchange(
         self, head: _Head, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int
     ) -> bool:
-        """Hands a request to its endpoint and answers with its reply; without one the connection goes."""
+        """Pass a request to its endpoint and send the reply; without a reply, close the connection."""
         spec, endpoint = self._board.spec, head.uri[1:]
         new = self._take_session(head.headers.get("cookie"), number)
         if not self._board.note_request() or (spec.has(BoardFault.STALLED_SESSION) and endpoint == "prov-session"):
@@ -208,7 +208,7 @@ class _Server:
         return await _respond(writer, 200, answer.reply, f"Set-Cookie: session={known}\r\n" if new else "", short=short)
 
     def _take_session(self, cookie: str | None, number: int) -> bool:
-        """Finds the session of a request by its cookie, without one by its socket; whether a new one was opened."""
+        """Find a request's session by its cookie, or without one by its socket; return whether a new one was opened."""
         if cookie is not None and len(cookie) <= _LONGEST_COOKIE:
             if self._session is not None and cookie == f"session={self._session}":
                 self._session_socket = None
@@ -223,7 +223,7 @@ class _Server:
 
 
 async def _refuse(writer: asyncio.StreamWriter, code: int) -> bool:
-    """An error of the server itself; the connection goes with it."""
+    """Send an error of the server itself; the connection is closed."""
     await _respond(writer, code, _REASONS[code].encode())
     return False
 
@@ -231,7 +231,7 @@ async def _refuse(writer: asyncio.StreamWriter, code: int) -> bool:
 async def _respond(
     writer: asyncio.StreamWriter, code: int, body: bytes, headers: str = "", *, short: bool = False
 ) -> bool:
-    """Writes a response; whether the connection stays. *short* leaves half of the body away and closes."""
+    """Write a response; return whether the connection stays open. *short* sends half of the body and closes."""
     head = (
         f"HTTP/1.1 {code} {_REASONS[code]}\r\nContent-Type: text/html\r\nContent-Length: {len(body)}\r\n{headers}\r\n"
     )

@@ -1,7 +1,7 @@
-"""A pseudo-terminal as a board's port (Linux): fast and known to every tool, but without reset lines.
+"""A pseudo-terminal as a board's port (Linux): fast and supported by every tool, but without reset lines.
 
-The far end is kept open here, so that its raw mode stays and a host's closing is no hang-up. Its rate is read from
-the terminal's own settings.
+The slave side is kept open here, so that its raw mode persists and a host that closes it causes no hang-up. The baud
+rate is read from the terminal's settings.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 
 from rmfab.virtual.bench.board import Board
 
-_TCGETS2 = 0x802C542A
+_TCGETS2 = 0x802C542A  # Linux <asm-generic/ioctls.h>
 _OSPEED = 10  # index of c_ospeed among the 32-bit words of struct termios2
 _READ = 1 << 16
 
@@ -35,12 +35,12 @@ class PtyPort:
         self._slave = -1
 
     def attach(self, board: Board) -> None:
-        """Puts *board* behind the port."""
+        """Put *board* behind the port."""
         self._board = board
         board.uart.to_host = self._send
 
     async def open(self) -> None:
-        """Makes the terminal and its name."""
+        """Create the terminal and its link."""
         self._master, self._slave = pty.openpty()
         tty.setraw(self._slave, termios.TCSANOW)
         os.set_blocking(self._master, False)
@@ -49,11 +49,11 @@ class PtyPort:
         asyncio.get_running_loop().add_reader(self._master, self._readable)
 
     def vanish(self) -> None:
-        """The terminal goes away; its name is its own."""
+        """Remove the terminal; its link needs no reservation."""
         self.close()
 
     def close(self) -> None:
-        """The terminal goes away: its host reads an error."""
+        """Remove the terminal: its host reads an error."""
         if self._master < 0:
             return
         asyncio.get_running_loop().remove_reader(self._master)
@@ -69,7 +69,7 @@ class PtyPort:
             self._board.uart.from_host(data)
 
     def _send(self, data: bytes) -> None:
-        """What does not fit into the terminal's queue is lost: nobody reads."""
+        """Write to the terminal; what does not fit into its queue is lost because no host reads it."""
         if self._master < 0:
             return
         self._board.uart.host_baud = self._baud()

@@ -1,7 +1,7 @@
-"""The server's side of RFC 2217: a serial port's bytes, rate and lines over Telnet.
+"""The server side of RFC 2217: a serial port's bytes, baud rate and control lines over Telnet.
 
-Written from RFC 854 and RFC 2217; it waits for nothing, so stock clients that negotiate at length and lean ones that
-only send subnegotiations both get through.
+Written from RFC 854 and RFC 2217. It never waits for the client, so that both stock clients, which negotiate at length,
+and lean ones, which only send subnegotiations, work.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum, unique
 
+# Telnet commands: RFC 854; the COM port option, its subcommands and control values: RFC 2217, section 3.
 _IAC = 0xFF
 _SE, _SB, _WILL, _WONT, _DO, _DONT = 0xF0, 0xFA, 0xFB, 0xFC, 0xFD, 0xFE
 _COM_PORT = 44
 _OPTIONS = frozenset({0, 1, 3, _COM_PORT})  # BINARY, ECHO, SUPPRESS GO AHEAD, COM-PORT-OPTION
-_TO_CLIENT = 100
+_TO_CLIENT = 100  # added to a subcommand in the server's answers
 _MODEM_STATE = bytes([0xB0])  # CTS, DSR and carrier detect are on
 _LONGEST_SUBNEGOTIATION = 64
 
@@ -42,9 +43,9 @@ _PURGE_TO_CLIENT = (1, 3)
 
 @dataclass
 class Line:
-    """What the far side of the Telnet connection is: callbacks, one for each thing that a client does.
+    """The serial side of a Telnet connection: one callback for each action of a client.
 
-    *send* takes raw bytes for the client; *baud* returns the present rate.
+    *send* sends raw bytes to the client; *baud* returns the current rate.
     """
 
     send: Callable[[bytes], None]
@@ -59,7 +60,7 @@ class Line:
 
 
 class TelnetPort:
-    """One client's connection: `feed` takes what it sends, `escape` wraps what the serial line sends to it."""
+    """One client's connection: `feed` processes what it sends, `escape` encodes what the serial line sends to it."""
 
     def __init__(self, line: Line) -> None:
         self._line = line
@@ -69,11 +70,11 @@ class TelnetPort:
 
     @staticmethod
     def escape(data: bytes) -> bytes:
-        """Serial bytes as they stand in a Telnet stream."""
+        """Return serial bytes encoded for a Telnet stream."""
         return data.replace(b"\xff", b"\xff\xff")
 
     def feed(self, data: bytes) -> None:
-        """Takes bytes of the Telnet stream."""
+        """Process bytes of the Telnet stream."""
         data = self._rest + data
         self._rest = b""
         plain: list[bytes] = []
@@ -152,11 +153,11 @@ class TelnetPort:
             line.on_dtr(value == _DTR_ON)
         elif value in (_RTS_ON, _RTS_OFF):
             line.on_rts(value == _RTS_ON)
-        elif value == 7:  # which state has DTR?
+        elif value == 7:  # request the state of DTR
             return bytes([_DTR_ON if line.dtr() else _DTR_OFF])
-        elif value == 10:  # which state has RTS?
+        elif value == 10:  # request the state of RTS
             return bytes([_RTS_ON if line.rts() else _RTS_OFF])
-        elif value == 0:  # which flow control?
+        elif value == 0:  # request the flow control setting
             return b"\x01"
         return bytes([value])
 
@@ -166,7 +167,7 @@ class TelnetPort:
 
 
 def _command_length(data: bytes, at: int) -> int:
-    """How many bytes the Telnet command at *at* has; 0 where its end has not come yet."""
+    """Return the length of the Telnet command at *at*; 0 if it is not complete yet."""
     if at + 1 >= len(data):
         return 0
     verb = data[at + 1]

@@ -1,4 +1,4 @@
-"""Virtual boards in a process of their own: `serve` starts it, a `BoardHandle` is what a host sees of a board."""
+"""Virtual boards in a child process: `serve` starts it, and a `BoardHandle` is the host's view of a board."""
 
 from __future__ import annotations
 
@@ -34,9 +34,10 @@ _UPDATE_SECONDS = 120.0
 
 @dataclass(frozen=True)
 class BoardHandle:
-    """A board that is being served. *mac* is written 24:0a:c4:…, *address* is `host:port` of its control socket.
+    """A served board.
 
-    *provisioning_url* is where its firmware answers protocomm over HTTP, while it runs and is not provisioned.
+    *mac* is written as 24:0a:c4:…, *address* is `host:port` of its control socket. At *provisioning_url* its firmware
+    serves protocomm over HTTP while it runs and is not provisioned.
     """
 
     chip: Chip
@@ -47,31 +48,34 @@ class BoardHandle:
     provisioning_url: str = ""
 
     def control(self, command: str) -> str:
-        """Sends one control command and returns its answer. Raises StationError where it is refused."""
+        """Send one control command and return its answer. Raise StationError if the board rejects it."""
         host, _, number = self.address.rpartition(":")
         seconds = _UPDATE_SECONDS if command.startswith("ota ") else _CONTROL_SECONDS
         with socket.create_connection((host, int(number)), timeout=seconds) as connection:
             connection.sendall(command.encode() + b"\n")
             answer = connection.makefile().readline().strip()
         if not answer or answer.startswith("error: "):
-            raise StationError(f'the virtual board refuses "{command}": {answer}', where=self.url, cause="control")
+            raise StationError(f'the virtual board rejected "{command}": {answer}', where=self.url, cause="control")
         return answer
 
     def state(self) -> dict[str, Any]:
-        """Mode, whether it serves provisioning, running slot and its update's state, commands and restarts so far, MAC
-        and addresses. `slot` and `ota` are None while no app runs."""
+        """Return the state of the board.
+
+        It contains the mode, whether provisioning is served, the running slot and its update's state (`slot` and `ota`,
+        None while no app runs), commands and restarts so far, MAC and addresses.
+        """
         state: dict[str, Any] = json.loads(self.control("state"))
         return state
 
 
 @contextmanager
 def serve(specs: Sequence[BoardSpec], *, state: Path | None = None) -> Iterator[list[BoardHandle]]:
-    """Runs boards in a child process until the block ends; it dies with this process whatever happens.
+    """Run boards in a child process until the block ends; the child ends with this process in any case.
 
-    With *state* the flash of each board is kept in that folder. Raises StationError where they do not come up.
+    With *state* the flash of each board is kept in that folder. Raise StationError if the boards do not start.
     """
     command = [sys.executable, "-m", "rmfab.virtual"]
-    with undisturbed():  # ^C on the terminal is ours; the child ends when its stdin does
+    with undisturbed():  # ^C on the terminal is for this process; the child ends when its stdin closes
         child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=_environment())
     if child.stdin is None or child.stdout is None:
         raise AssertionError("both are pipes")
@@ -98,9 +102,9 @@ def run(
     state: Path | None = None,
     with_parent: bool = False,
 ) -> None:
-    """Serves boards in this process until SIGINT or SIGTERM; *with_parent* until stdin is closed.
+    """Serve boards in this process until SIGINT or SIGTERM, or with *with_parent* until stdin closes.
 
-    *announce* is called once a board with chip, mac, url, provisioning, control and flash. Raises StationError where a
+    *announce* is called once per board with chip, mac, url, provisioning, control and flash. Raise StationError if a
     port cannot be opened or a flash file cannot be kept.
     """
     with contextlib.ExitStack() as stack:
@@ -116,7 +120,7 @@ def run(
 
 @contextmanager
 def _alone(state: Path) -> Iterator[None]:
-    """Holds *state* against a second process. Raises StationError where one is there already."""
+    """Lock *state* against a second process. Raise StationError if it is locked already."""
     make_folder(state, secret=True)
     if os.name != "posix":
         yield
@@ -128,7 +132,7 @@ def _alone(state: Path) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise StationError(
-                "other virtual boards are served from this folder", where=str(state), cause="virtual-boards"
+                "a different process serves virtual boards from this folder", where=str(state), cause="virtual-boards"
             ) from None
         yield
 
@@ -153,11 +157,14 @@ async def _run(
 
 
 def _wait_for_parent(loop: asyncio.AbstractEventLoop, done: asyncio.Event) -> None:
-    """Ends with the process that holds the other end of stdin. A thread, because Windows can wait in no other way."""
+    """Set *done* when the process at the other end of stdin ends.
+
+    It is a thread because Windows has no other way to wait for a pipe.
+    """
     with contextlib.suppress(OSError):
         while os.read(0, 4096):
             pass
-    with contextlib.suppress(RuntimeError):  # the loop is closed already
+    with contextlib.suppress(RuntimeError):  # the loop is already closed
         loop.call_soon_threadsafe(done.set)
 
 
@@ -169,21 +176,21 @@ def _kept(spec: BoardSpec, state: Path) -> BoardSpec:
 
 def _handle(line: bytes) -> BoardHandle:
     if not line:
-        raise StationError("the virtual boards did not come up", cause="virtual-boards")
+        raise StationError("the virtual boards did not start", cause="virtual-boards")
     told = json.loads(line)
     flash = Path(told["flash"]) if told.get("flash") else None
     return BoardHandle(Chip(told["chip"]), told["mac"], told["url"], told["control"], flash, told["provisioning"])
 
 
 def _environment() -> dict[str, str]:
-    """The child must find this very rmfab, also where it runs from a checkout."""
+    """Return the environment in which the child imports this very rmfab, even from a checkout."""
     package = str(Path(__file__).parents[2])
     path = os.environ.get("PYTHONPATH")
     return dict(os.environ) | {"PYTHONPATH": f"{package}{os.pathsep}{path}" if path else package}
 
 
 def spec_to_json(spec: BoardSpec) -> dict[str, object]:
-    """A spec as plain JSON values."""
+    """Return a spec as plain JSON values."""
     return {
         "chip": spec.chip.value,
         "index": spec.index,
@@ -202,7 +209,7 @@ def spec_to_json(spec: BoardSpec) -> dict[str, object]:
 
 
 def spec_from_json(values: Mapping[str, Any]) -> BoardSpec:
-    """The inverse of `spec_to_json`."""
+    """Return the spec that `spec_to_json` wrote."""
     return BoardSpec(
         chip=Chip(values["chip"]),
         index=values["index"],

@@ -1,8 +1,8 @@
-"""`config/sdkconfig.json` of a build folder: the keys of ESP-IDF and RainMaker that tell how a firmware was built.
+"""`config/sdkconfig.json` of a build folder: the ESP-IDF and RainMaker options that a firmware was built with.
 
 Sources of the names: ESP-IDF Kconfig (bootloader, partition table), esp-rainmaker `rmaker_app_network`
-(Kconfig.projbuild), by facts. ESP-IDF writes them without CONFIG_, a switch that is off as false, and what depends on
-a switch that is off not at all.
+(Kconfig.projbuild). ESP-IDF writes the names without CONFIG_, an option that is off as false, and leaves out the
+options that depend on one that is off.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ def sdkconfig(
     secure_version: int,
     turned_on: DownloadMode | None,
 ) -> dict[str, bool | int | str]:
-    """The configuration of a firmware with these *facts*; a *secure_version* above 0 switches anti-rollback on.
+    """Return the configuration of a firmware with these *facts*.
 
-    *turned_on*: secure boot v2 is, and leaves this of the ROM's download mode.
+    A *secure_version* above 0 enables anti-rollback. *turned_on* is not None if the bootloader turns secure boot v2 on;
+    it is the ROM download mode that remains.
     """
     anti_rollback = {"BOOTLOADER_APP_SECURE_VERSION": secure_version} if secure_version else {}
     return {

@@ -1,4 +1,4 @@
-"""A command of the serial protocol, what the board answers, and what happens to the board thereafter."""
+"""Commands of the serial protocol, the replies to them, and their effect on the board."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ _HEAD = struct.Struct("<BBHI")
 
 @unique
 class Op(IntEnum):
-    """Commands of the ROM and of the stub (esptool serial protocol, "Commands")."""
+    """Commands of the ROM and of the stub.
+
+    Source: esptool documentation, "Serial Protocol", section "Commands"; esptool 5.6 `loader.py` (ESP_CMDS).
+    """
 
     FLASH_BEGIN = 0x02
     FLASH_DATA = 0x03
@@ -43,7 +46,7 @@ DATA_OPS = frozenset({Op.FLASH_DATA, Op.DEFL_DATA, Op.MEM_DATA})
 
 
 class CommandError(Exception):
-    """The loader refuses a command with *code*: one byte in the ROM, a big-endian word in the stub."""
+    """The loader rejects a command with *code*: one byte in the ROM, a big-endian 16-bit word in the stub."""
 
     def __init__(self, code: int) -> None:
         super().__init__(f"0x{code:x}")
@@ -52,7 +55,7 @@ class CommandError(Exception):
 
 @dataclass(frozen=True)
 class Command:
-    """A request as it came in; *checksum* is the header's word."""
+    """A request as received; *checksum* is the word from the header."""
 
     direction: int
     op: int
@@ -62,24 +65,27 @@ class Command:
 
     @classmethod
     def parse(cls, frame: bytes) -> Command | None:
-        """None where *frame* is too short to be a request."""
+        """Parse *frame*; return None if it is too short to be a request."""
         if len(frame) < _HEAD.size:
             return None
         direction, op, length, checksum = _HEAD.unpack_from(frame)
         return cls(direction, op, length, checksum, frame[_HEAD.size :])
 
     def words(self) -> tuple[int, ...]:
-        """The data as little-endian 32-bit words; a tail of less than four bytes is left out."""
+        """Return the data as little-endian 32-bit words, without a tail of fewer than four bytes."""
         return struct.unpack_from(f"<{len(self.data) // 4}I", self.data)
 
     @property
     def payload(self) -> bytes:
-        """What a *_DATA command carries behind its 16 bytes of length, number and two zeroes."""
+        """The payload of a *_DATA command, after its 16 bytes of length, sequence number and two zero words."""
         return self.data[16:]
 
 
 def checksum(data: bytes) -> int:
-    """XOR of all bytes, begun with 0xEF. Folded by words first, so that a block costs no loop over its bytes."""
+    """Return the XOR of all bytes, with the initial value 0xEF.
+
+    The bytes are folded word by word first, so that a 16 KB block needs no loop over its bytes.
+    """
     folded = int.from_bytes(data, "little")
     bits = 8 * len(data)
     while bits > 64:
@@ -90,13 +96,13 @@ def checksum(data: bytes) -> int:
 
 
 def response(op: int, value: int, payload: bytes) -> bytes:
-    """A reply: *payload* ends with the status bytes."""
+    """Return a reply frame; *payload* ends with the status bytes."""
     return _HEAD.pack(1, op, len(payload), value) + payload
 
 
 @unique
 class Effect(IntEnum):
-    """What a command does to the board besides the flash."""
+    """What a command does to the board, apart from the flash."""
 
     BAUD = 1
     STUB = 2
@@ -107,7 +113,7 @@ class Effect(IntEnum):
 
 @dataclass
 class Reaction:
-    """Frames to send, how long the chip works *before* and *after* it sends them (seconds), and the *effect* then."""
+    """The reply frames, the chip's working time *before* and *after* sending them in seconds, and the *effect*."""
 
     replies: list[bytes] = field(default_factory=list)
     before: float = 0.0

@@ -1,4 +1,8 @@
-"""The eFuse words of a virtual board: MAC, chip revision and security bits where each chip keeps them."""
+"""The eFuse words of a virtual board: MAC, chip revision and security bits at the addresses of each chip.
+
+Sources: esptool 5.6 `targets/*.py` (key purposes, EFUSE_BASE), espefuse 5.6 `efuse/<chip>/mem_definition.py` (read
+addresses of the blocks) and `efuse/esp32/fields.py` (CRC of the MAC).
+"""
 
 from __future__ import annotations
 
@@ -11,21 +15,23 @@ from rmfab.files import write_file
 from rmfab.product.vocabulary import Chip, DownloadMode
 from rmfab.virtual.chip.models import ChipModel, EfuseField
 
+# Three single bits at three addresses code the ESP32's major revision: 0, 1, 3 and 7 (esptool `targets/esp32.py`).
 _ESP32_MAJOR = {0: 0, 1: 1, 2: 3, 3: 7}
-_XTS_AES_128 = 4
+_XTS_AES_128 = 4  # key purpose, as the next one
 _SECURE_BOOT_DIGEST0 = 9  # and 10, 11 for the other two
-_KEY0 = 0x58  # from block 1, where most chips keep their MAC
+_KEY0 = 0x58  # offset of BLOCK_KEY0 from BLOCK1, where most chips keep their MAC
 _KEY_STRIDE = 0x20
-_FIRST_DIGEST = 1  # key block 0 is that of flash encryption
-_ESP32_BLOCK2 = 0x58 - 4  # from the MAC
-_C2_KEY0_UPPER = 0x20 + 16  # from block 2, where the MAC is
+_FIRST_DIGEST = 1  # BLOCK_KEY0 is left to flash encryption
+_ESP32_BLOCK2 = 0x58 - 4  # offset of BLOCK2 from the MAC
+_C2_KEY0_UPPER = 0x20 + 16  # offset of the digest's half of BLOCK_KEY0 from BLOCK2, which contains the MAC
 
 
 @dataclass(frozen=True)
 class EfuseSecurity:
-    """What has been burnt into a *chip*. *download_mode*: what is left of the ROM's; the ESP32 knows no secure one.
+    """The security bits burned into a *chip*.
 
-    *digests* are the SHA-256 in hex of the public keys that secure boot v2 trusts; none where it is off.
+    *download_mode* is what remains of the ROM's download mode; the ESP32 has no secure one. *digests* are the SHA-256
+    digests, in hex, of the public keys that secure boot v2 trusts; empty if secure boot is off.
     """
 
     chip: Chip
@@ -45,34 +51,34 @@ class EfuseSecurity:
 
     @property
     def secure_download(self) -> bool:
-        """Whether the ROM takes half its commands only."""
+        """Whether the ROM accepts only the commands of secure download mode."""
         return self.download_mode is DownloadMode.SECURE
 
     @property
     def no_download(self) -> bool:
-        """Whether the ROM's loader is switched off."""
+        """Whether the ROM loader is disabled."""
         return self.download_mode is DownloadMode.OFF
 
     def burning(self, digests: tuple[str, ...], download_mode: DownloadMode) -> EfuseSecurity:
-        """With secure boot on and the download mode no wider than before: what is burnt stays burnt."""
+        """Return the bits with secure boot on and the download mode no wider than before: a burned bit stays burned."""
         modes = list(DownloadMode)
         return replace(self, digests=digests, download_mode=max(self.download_mode, download_mode, key=modes.index))
 
     def kept(self, path: Path) -> EfuseSecurity | None:
-        """With what *path* remembers to have been burnt; None where it remembers nothing."""
+        """Return the bits that *path* recorded as burned; None if the file does not exist."""
         if not path.exists():
             return None
         values = json.loads(path.read_bytes())
         return self.burning(tuple(values["digests"]), DownloadMode(values["download_mode"]))
 
     def keep(self, path: Path) -> None:
-        """Lets *path* remember it."""
+        """Record the burned bits in *path*."""
         values = {"digests": self.digests, "download_mode": self.download_mode.value}
         write_file(path, json.dumps(values).encode() + b"\n", force=True)
 
 
 def efuse_words(model: ChipModel, mac: bytes, revision: int, security: EfuseSecurity) -> dict[int, int]:
-    """Register words by address, as burnt in a board with this *mac* (6 bytes) and *revision* (major*100 + minor)."""
+    """Return the eFuse words by address for a *mac* (6 bytes) and a *revision* (major * 100 + minor)."""
     words = dict(model.extra)
     _set(words, EfuseField(model.mac, 0, 32), int.from_bytes(mac[2:], "big"))
     _set(words, EfuseField(model.mac + 4, 0, 16), int.from_bytes(mac[:2], "big"))
@@ -95,7 +101,10 @@ def efuse_words(model: ChipModel, mac: bytes, revision: int, security: EfuseSecu
 
 
 def security_info(model: ChipModel, security: EfuseSecurity, revision: int) -> bytes:
-    """The payload of GET_SECURITY_INFO: flags, crypt count, seven key purposes and, newer chips, chip id and API."""
+    """Return the payload of GET_SECURITY_INFO.
+
+    It consists of flags, crypt count, seven key purposes and, except on the S2, chip id and API version.
+    """
     digests = range(_SECURE_BOOT_DIGEST0, _SECURE_BOOT_DIGEST0 + len(security.digests))
     purposes = bytes([_XTS_AES_128 if security.flash_encryption else 0, *digests]).ljust(7, b"\0")
     head = security.flags.to_bytes(4, "little") + bytes([security.flash_encryption]) + purposes
@@ -104,7 +113,7 @@ def security_info(model: ChipModel, security: EfuseSecurity, revision: int) -> b
 
 
 def _burn_digest(words: dict[int, int], model: ChipModel, number: int, digest: bytes) -> None:
-    """Puts *digest* where the chip keeps it: block 2 of the ESP32, half a key block of the C2, else a key block."""
+    """Write *digest* into its block: BLOCK2 on the ESP32, half a key block on the C2, else a whole key block."""
     block = _FIRST_DIGEST + number
     address = model.mac + _KEY0 + _KEY_STRIDE * block
     if model.chip is Chip.ESP32:
@@ -118,7 +127,7 @@ def _burn_digest(words: dict[int, int], model: ChipModel, number: int, digest: b
 
 
 def _purpose(first: EfuseField, block: int) -> EfuseField:
-    """Where the purpose of a key block stands: behind that of the *first*, and none across the end of a word."""
+    """Return the purpose field of a key block. The fields follow the *first*; none crosses a word boundary."""
     bit = first.shift + first.width * block
     return EfuseField(first.address + bit // 32 * 4, bit % 32, first.width)
 
@@ -135,7 +144,7 @@ def _set(words: dict[int, int], field: EfuseField, value: int) -> None:
 
 
 def _mac_crc(mac: bytes) -> int:
-    """CRC-8 (Dallas/Maxim) of the MAC, which the ESP32 keeps beside it."""
+    """Return the CRC-8 (Dallas/Maxim) of the MAC, which the ESP32 stores next to it."""
     crc = 0
     for byte in mac:
         crc ^= byte

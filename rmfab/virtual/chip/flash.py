@@ -1,6 +1,6 @@
 """The NOR flash of a virtual board: programming clears bits, erasing sets them, a file keeps them.
 
-The file is mapped, so what was written survives the end of the process at any moment, as in the chip.
+The file is memory-mapped, so that written data survives the end of the process at any moment, as in the chip.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ BLOCK = 0x10000
 PAGE = 0x100
 
 _BLANK = b"\xff" * BLOCK
-_PROTECTED = 0x1C  # BP0..BP2 of status register 1
+_PROTECTED = 0x1C  # BP0 to BP2 of status register 1
 
 
 class FlashError(Exception):
-    """The flash chip cannot do this: an address beyond its end."""
+    """An address beyond the end of the flash."""
 
 
 class Flash:
-    """*size* bytes of NOR flash, in *path* where one is given, blank where the file is absent.
+    """*size* bytes of NOR flash, kept in *path* if given; blank if the file does not exist.
 
-    A *flawed* one has a bit that reads 0 whatever is written: it lies where the first larger write goes.
+    If *flawed*, one bit always reads 0; it lies in the first write of a sector or more.
     """
 
     def __init__(self, size: int, path: Path | None = None) -> None:
@@ -39,7 +39,7 @@ class Flash:
 
     @property
     def rdid(self) -> int:
-        """Manufacturer, type and capacity as RDID returns them: byte 0 lowest."""
+        """Manufacturer (0xC8, GigaDevice), type and capacity as RDID returns them; byte 0 is the lowest."""
         return 0xC8 | 0x40 << 8 | (self.size.bit_length() - 1) << 16
 
     @property
@@ -48,29 +48,29 @@ class Flash:
         return bool(self.status[0] & _PROTECTED)
 
     def read(self, address: int, length: int) -> bytes:
-        """Raises FlashError beyond the end."""
+        """Return *length* bytes from *address*. Raise FlashError beyond the end."""
         self._check(address, length)
         return bytes(self._cells[address : address + length])
 
     def seen(self, address: int, length: int) -> bytes:
-        """What the CPU reads there: beyond the end the flash begins again, as address lines that are not there do."""
+        """Return the bytes as the CPU reads them: addresses beyond the end wrap around, as missing address lines do."""
         if address + length <= self.size:
             return self.read(address, length)
         first = self.read(address % self.size, min(length, self.size - address % self.size))
         return first + (self.seen(0, length - len(first)) if length > len(first) else b"")
 
     def md5(self, address: int, length: int) -> bytes:
-        """Raises FlashError beyond the end."""
+        """Return the MD5 of a range. Raise FlashError beyond the end."""
         self._check(address, length)
         with memoryview(self._cells) as view, view[address : address + length] as part:
             return hashlib.md5(part, usedforsecurity=False).digest()
 
     def is_blank(self, address: int, length: int) -> bool:
-        """Whether everything there reads FF."""
+        """Whether all bytes of the range are 0xFF."""
         return self.read(address, length).count(0xFF) == length
 
     def program(self, address: int, data: bytes) -> None:
-        """Clears the bits that are 0 in *data*. Raises FlashError beyond the end."""
+        """Clear the bits that are 0 in *data*. Raise FlashError beyond the end."""
         self._check(address, len(data))
         if self.protected or not data:
             return
@@ -84,7 +84,7 @@ class Flash:
         self._stick()
 
     def erase(self, address: int, length: int) -> int:
-        """Erases the sectors that the range touches; returns how many were not blank. Raises FlashError."""
+        """Erase the sectors that the range touches; return how many were not blank. Raise FlashError beyond the end."""
         start = address - address % SECTOR
         end = -(-(address + length) // SECTOR) * SECTOR
         self._check(start, end - start)
@@ -100,7 +100,7 @@ class Flash:
         return dirty
 
     def sync(self) -> None:
-        """Writes the file's pages out."""
+        """Flush the file's pages to disk."""
         if isinstance(self._cells, mmap.mmap):
             self._cells.flush()
 

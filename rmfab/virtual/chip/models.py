@@ -1,6 +1,7 @@
-"""The chips that a virtual board can be: addresses, eFuse fields and console words, one row each.
+"""The chips that a virtual board can be: addresses, eFuse fields and ROM strings, one entry per chip.
 
-Addresses and bit fields: esptool 5.6 `targets/*.py`, Technical Reference Manuals; strings: the chips' mask ROMs.
+Sources: esptool 5.6 `targets/*.py` (register addresses, eFuse fields, RAM ranges of MEMORY_MAP, watchdog registers) and
+the chips' Technical Reference Manuals. The banners and boot numbers are what the mask ROMs print.
 """
 
 from __future__ import annotations
@@ -9,12 +10,12 @@ from dataclasses import dataclass
 
 from rmfab.product.vocabulary import Chip
 
-MAGIC_REGISTER = 0x40001000
+MAGIC_REGISTER = 0x40001000  # esptool `loader.py`, CHIP_DETECT_MAGIC_REG_ADDR: identifies chips without a chip id
 
 
 @dataclass(frozen=True)
 class EfuseField:
-    """A bit field of a value: *width* bits of the word at *address*, from bit *shift*."""
+    """A bit field: *width* bits of the word at *address*, from bit *shift*."""
 
     address: int
     shift: int
@@ -23,7 +24,10 @@ class EfuseField:
 
 @dataclass(frozen=True)
 class SpiLayout:
-    """Where the SPI memory controller's registers lie: base address and offsets from it."""
+    """The registers of the SPI memory controller: base address and offsets from it.
+
+    The defaults are those of all chips but the ESP32, which also sends an address from bit 31 down.
+    """
 
     base: int
     usr: int = 0x18
@@ -36,9 +40,16 @@ class SpiLayout:
 
 @dataclass(frozen=True)
 class ChipModel:
-    """One chip. *ram* are address ranges that code may be loaded to; *minor* and *major* list fields from bit 0 up.
+    """One chip.
 
-    *secure_boot_keys*: how many digests of public keys its eFuses take.
+    - *ram*: address ranges that code may be loaded to.
+    - *major*, *minor*: the fields of the chip revision, from bit 0 up.
+    - *crystal*: in Hz. *uart_divider*: the register from which esptool computes the crystal frequency, if it does.
+    - *watchdog*: the RTC watchdog's configuration and write-protect registers.
+    - *security_info*: size of the GET_SECURITY_INFO payload in bytes; 0 if the ROM does not have the command.
+    - *secure_boot_keys*: how many digests of public keys the eFuses have room for.
+    - *run_boot*, *download_boot*: the strapping value that the ROM prints as `boot:0x…`.
+    - *extra*: further words by address.
     """
 
     chip: Chip
@@ -66,7 +77,7 @@ class ChipModel:
 
     @property
     def has_security_info(self) -> bool:
-        """Whether the ROM knows GET_SECURITY_INFO; that of the ESP32 does not."""
+        """Whether the ROM has GET_SECURITY_INFO; the ESP32's does not."""
         return self.security_info > 0
 
 
@@ -103,7 +114,8 @@ ESP32 = ChipModel(
     run_boot=0x13,
     download_boot=0x3,
     app_cores=2,
-    # CK8M_FREQ and RTCCALICFG1 as the ROM's calibration against a 40 MHz crystal leaves them; package ESP32-D0WD.
+    # CK8M_FREQ and RTCCALICFG1 as the ROM's calibration against a 40 MHz crystal leaves them: esptool's change_baud()
+    # computes the crystal frequency from them, and would request 0 baud if they were 0. Then the package, ESP32-D0WD.
     extra=((_ESP32_EFUSE + 16, 64), (0x3FF5F06C, 1600 << 7), (_ESP32_EFUSE + 12, 1 << 9)),
 )
 
@@ -231,7 +243,7 @@ ESP32C5 = ChipModel(
     crystal=48_000_000,
     uart_divider=0x60000014,
     watchdog=(0x600B1C00, 0x600B1C18),
-    extra=((0x60096110, 48 << 24),),
+    extra=((0x60096110, 48 << 24),),  # PCR_SYSCLK_CONF_REG, from which esptool reads the crystal frequency
 )
 
 ESP32C61 = ChipModel(

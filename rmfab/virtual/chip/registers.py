@@ -1,4 +1,8 @@
-"""The register bus of READ_REG and WRITE_REG: eFuses, the SPI memory controller, the UART divider, a watchdog."""
+"""The register bus of READ_REG and WRITE_REG: eFuses, the SPI memory controller, the UART divider, a watchdog.
+
+Sources: esptool 5.6 `loader.py`, `run_spiflash_command()` (the user commands of the SPI controller), and
+`targets/esp32c3.py`, `watchdog_reset()`; the opcodes and the SFDP header (JESD216) are those of SPI NOR flash.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +11,11 @@ from collections.abc import Callable, Mapping
 from rmfab.virtual.chip.flash import Flash
 from rmfab.virtual.chip.models import MAGIC_REGISTER, ChipModel
 
-_USR_COMMAND = 1 << 18
-_WATCHDOG_KEY = 0x50D83AA1
+_USR_COMMAND = 1 << 18  # SPI_CMD_USR: starts a user command, and reads 0 once it is done
+_WATCHDOG_KEY = 0x50D83AA1  # RTC_CNTL_WDT_WKEY: unlocks the watchdog's registers
 _WATCHDOG_ENABLE = 1 << 31
 _SFDP = b"SFDP\x06\x01\x00\xff\x00\x06\x01\x10\x30\x00\x00\xff\xc8\x00\x01\x03\x90\x00\x00\xff"
+# Opcodes that read and write status registers 1 to 3; any write needs a write enable (0x06 or 0x50) before it.
 _STATUS_READ = {0x05: 0, 0x35: 1, 0x15: 2}
 _STATUS_WRITE = {0x01: 0, 0x31: 1, 0x11: 2}
 
@@ -18,7 +23,7 @@ _STATUS_WRITE = {0x01: 0, 0x31: 1, 0x11: 2}
 class Registers:
     """32-bit words by address; *fixed* are the eFuses, which no write changes.
 
-    *baud* gives the UART's present rate. *on_watchdog* is called when the host arms the RTC watchdog.
+    *baud* returns the UART's current rate. *on_watchdog* is called when the host arms the RTC watchdog.
     """
 
     def __init__(
@@ -37,7 +42,7 @@ class Registers:
         self.spi = SpiController(model, flash, self._words)
 
     def read(self, address: int) -> int:
-        """The word at *address*; 0 where nothing is modelled."""
+        """Return the word at *address*; 0 if the register is not modelled."""
         if address == MAGIC_REGISTER:
             return self._model.magic
         if address == self._model.uart_divider:
@@ -47,7 +52,7 @@ class Registers:
         return self._words.get(address, 0)
 
     def write(self, address: int, value: int, mask: int) -> None:
-        """Changes the bits of *mask*; what the hardware does upon it, it does."""
+        """Change the bits of *mask* and trigger what the hardware does on that write."""
         if address in self._fixed:
             return
         self._words[address] = self._words.get(address, 0) & ~mask & 0xFFFFFFFF | value & mask
@@ -70,7 +75,7 @@ class SpiController:
         self.attached = False
 
     def execute(self) -> None:
-        """Runs the command that the registers describe; the command bit reads 0 again afterwards."""
+        """Run the command that the registers describe; the command bit reads 0 afterwards."""
         layout, words = self._layout, self._words
         words[layout.base] = words.get(layout.base, 0) & ~_USR_COMMAND
         command = words.get(layout.base + layout.usr2, 0) & 0xFF
@@ -83,7 +88,10 @@ class SpiController:
             words[layout.base + layout.w0] = answer & ((1 << min(bits, 32)) - 1)
 
     def _transfer(self, command: int, written: int, length: int) -> int:
-        """One exchange with the flash chip: *length* bits of *written* go out, the answer is what MISO reads."""
+        """Exchange one command with the flash chip: send *length* bits of *written*, return what MISO reads.
+
+        All bits read 1 until SPI_ATTACH has routed the pins.
+        """
         if not self.attached:
             return 0xFFFFFFFF
         if command == 0x9F:
@@ -103,8 +111,8 @@ class SpiController:
         for index in range(first, min(first + max(length // 8, 1), 3)):
             status[index] = written & 0xFF
             written >>= 8
-        status[0] &= 0xFC
+        status[0] &= 0xFC  # WIP and WEL are not writable
 
     def _address(self) -> int:
-        address = self._words.get(self._layout.base + 4, 0)
+        address = self._words.get(self._layout.base + 4, 0)  # SPI_ADDR_REG
         return address >> 8 if self._layout.address_from_msb else address & 0xFFFFFF

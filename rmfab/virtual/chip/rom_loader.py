@@ -1,7 +1,8 @@
-"""The mask ROM's loader: what a chip in download mode answers on its UART before a stub runs.
+"""The loader of the mask ROM: what a chip in download mode answers on its UART before a stub runs.
 
-Sources: esptool serial protocol ("Commands", "Responses"), esptool 5.6 loader.py for what a host expects; the echo of
-the previous command for an unknown one, the stale value word and the eightfold SYNC were seen on a real ROM.
+Sources: esptool documentation, "Serial Protocol" ("Commands", "Responses"); esptool 5.6 `loader.py` for what a host
+expects. Observed on a real mask ROM in an emulator: the echo of the previous command on an unknown one, the stale value
+word, and the eight replies to SYNC.
 """
 
 from __future__ import annotations
@@ -19,11 +20,16 @@ from rmfab.virtual.chip.registers import Registers
 
 FRAME_LIMIT = 0x2000
 _SYNC = b"\x07\x07\x12\x20" + b"\x55" * 32
-_SYNC_VALUE = 0x20120707
+_SYNC_VALUE = 0x20120707  # not 0, which is how esptool tells the ROM from a running stub
+# Error codes of the ROM: esptool 5.6 `util.py`, FatalError.WithResult (0x105 to 0x10B).
 _INVALID, _FAILED, _CHECKSUM, _WRITE, _READ, _DEFLATE = 0x05, 0x06, 0x07, 0x08, 0x09, 0x0B
+# Address of rom_spiflash_legacy_funcs.read in the ESP32-S3's ROM (esptool 5.6 `loader.py`, run_stub()). With secure
+# boot on, that ROM does not jump to code in RAM; esptool points this function pointer at the stub and triggers it with
+# READ_FLASH_SLOW.
 _S3_READ_POINTER = 0x3FCEF688
-# with secure boot on; of the S3 esptool knows a way round that, of the C3 none
+# With secure boot on. esptool has a workaround for the S3 (above), and disables the stub on the C3.
 _RUNS_NO_CODE = (Chip.ESP32S3, Chip.ESP32C3)
+# Data lengths in bytes of the commands whose length is fixed (SPI_ATTACH: 8 in the ROM, 4 in the stub).
 _LENGTHS = {
     Op.FLASH_END: 4, Op.MEM_BEGIN: 16, Op.MEM_END: 8, Op.SYNC: 36, Op.READ_REG: 4, Op.SPI_SET_PARAMS: 24,
     Op.SPI_ATTACH: 8, Op.READ_FLASH_SLOW: 8, Op.CHANGE_BAUD: 8, Op.DEFL_END: 4, Op.FLASH_MD5: 16,
@@ -37,7 +43,7 @@ _SECURE_DOWNLOAD_OPS = frozenset(
 
 @dataclass
 class Ram:
-    """What was loaded into RAM since the restart: ranges, and where the segment that is being loaded goes on."""
+    """What was loaded into RAM since the restart, as ranges, and the segment that is being loaded."""
 
     model: ChipModel
     loaded: list[tuple[int, int]] = field(default_factory=list)
@@ -46,12 +52,14 @@ class Ram:
     block: int = 0
 
     def begin(self, size: int, block: int, address: int) -> None:
-        """Begins a segment."""
+        """Start a segment."""
         self.base, self.size, self.block = address, size, block
 
     def take(self, sequence: int, length: int) -> bool:
-        """Notes a block; False where it lies outside of the chip's RAM or of its segment: the ROM writes it all the
-        same, over whatever is there."""
+        """Record a block; return False if it lies outside the chip's RAM or its segment.
+
+        The ROM writes such a block anyway, over whatever is there.
+        """
         start = self.base + sequence * self.block
         end = start + length
         if end > self.base + self.size or not any(low <= start and end <= high for low, high in self.model.ram):
@@ -60,12 +68,12 @@ class Ram:
         return True
 
     def holds(self, address: int) -> bool:
-        """Whether *address* lies in what was loaded."""
+        """Whether *address* lies in a loaded range."""
         return any(start <= address < end for start, end in self.loaded)
 
 
 class RomLoader:
-    """Answers requests one by one. After a restart a new one is made."""
+    """Answers requests one by one. Each restart makes a new one."""
 
     def __init__(
         self, model: ChipModel, flash: Flash, registers: Registers, security: EfuseSecurity, revision: int
@@ -102,7 +110,7 @@ class RomLoader:
             self._ops[Op.GET_SECURITY_INFO] = self._security_info
 
     def handle(self, frame: bytes) -> Reaction:
-        """The reaction to one frame; a frame that is no request is passed over in silence."""
+        """Return the reaction to one frame; a frame that is not a request is ignored."""
         command = Command.parse(frame)
         if command is None or command.direction != 0:
             return Reaction()
@@ -127,6 +135,7 @@ class RomLoader:
         return Reaction([response(*self._last, bytes([1, code, 0, 0]))])
 
     def _unknown(self) -> Reaction:
+        """Echo the number and value of the previous command, as the ROM does; SYNC had eight replies."""
         times = 8 if self._last[0] == Op.SYNC else 1
         return Reaction([response(*self._last, bytes([1, _INVALID, 0, 0]))] * times)
 
@@ -187,7 +196,7 @@ class RomLoader:
             raise CommandError(_INVALID)
         size, _blocks, _block, offset, *encrypted = command.words()
         self._need_flash(offset, size)
-        if any(encrypted):  # there is no key to encrypt with
+        if any(encrypted):  # no key to encrypt with
             raise CommandError(_FAILED)
         self._flash.erase(offset, size)
         self._writing = FlashWriting(
@@ -234,7 +243,7 @@ class RomLoader:
         return reaction
 
     def _need_flash(self, address: int, length: int) -> None:
-        """The ROM knows the flash only after SPI_ATTACH, and no byte beyond the size it was told."""
+        """Reject flash access before SPI_ATTACH, and beyond the size from SPI_SET_PARAMS."""
         if length and not self._registers.spi.attached:
             raise CommandError(_FAILED)
         if address + length > self._flash_size:

@@ -1,4 +1,7 @@
-"""SLIP frames as Espressif's loaders use them (RFC 1055, esptool serial protocol, "Low level protocol")."""
+"""SLIP frames as Espressif's loaders use them.
+
+Sources: RFC 1055; esptool documentation, "Serial Protocol", section "Low Level Protocol".
+"""
 
 from __future__ import annotations
 
@@ -9,13 +12,15 @@ _ESCAPED_ESCAPE = b"\xdb\xdd"
 
 
 def encode(payload: bytes) -> bytes:
-    """One frame on the wire."""
+    """Return one frame as it is sent on the wire."""
     return END + payload.replace(_ESCAPE, _ESCAPED_ESCAPE).replace(END, _ESCAPED_END) + END
 
 
 class Decoder:
-    """Cuts a byte stream into frames. Bytes outside of frames, frames with a broken escape, and frames longer than
-    *limit* bytes are lost, as in the chip."""
+    """Cuts a byte stream into frames.
+
+    Bytes outside frames, frames with a broken escape, and frames longer than *limit* bytes are lost, as in the chip.
+    """
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -24,7 +29,7 @@ class Decoder:
         self._inside = False
 
     def feed(self, data: bytes) -> list[bytes]:
-        """The frames that *data* completes, decoded."""
+        """Return the decoded frames that *data* completes."""
         frames: list[bytes] = []
         first, *rest = data.split(END)
         if self._inside:
@@ -44,7 +49,7 @@ class Decoder:
             self._length += len(piece)
 
     def _close(self) -> bytes | None:
-        """The frame that ends here, or None where nothing stood between two END bytes or what stood there is broken."""
+        """Return the frame that ends here: None if it is empty (two END bytes in a row), b"" if it is broken."""
         raw = b"".join(self._parts)
         self._parts.clear()
         self._length = 0

@@ -1,8 +1,8 @@
-"""The flasher stub that a host has loaded into RAM, as esp-flasher-stub 1.x behaves.
+"""The flasher stub that a host has loaded into RAM, with the behaviour of esp-flasher-stub 1.x.
 
-The stub is recognised by where it lies, not by its code: what runs here is this state machine. It acknowledges data
-first and writes it then, so that an error of the flash answers the *next* command (esp-flasher-stub
-`src/command_handler.c`, `commands.h`).
+The stub is detected by its load address, not by its code: this state machine runs in its place. It acknowledges data
+before it writes them, so that a flash error is the reply to the *next* command. Source: esp-flasher-stub
+`src/command_handler.c`, `commands.h`.
 """
 
 from __future__ import annotations
@@ -18,11 +18,13 @@ from rmfab.virtual.chip.models import ChipModel
 from rmfab.virtual.chip.registers import Registers
 from rmfab.virtual.chip.rom_loader import Ram
 
-FRAME_LIMIT = 0x4000 + 8 + 16
+FRAME_LIMIT = 0x4000 + 8 + 16  # block, header, the four words of a *_DATA command
 GREETING = b"OHAI"
+# Error codes of the stub: esptool 5.6 `util.py`, FatalError.WithResult (0xC000 to 0xC900).
 _LENGTH, _CHECKSUM, _BLOCK_SIZE, _INVALID, _SPI = 0xC000, 0xC100, 0xC200, 0xC300, 0xC400
 _NO_FLASH_MODE, _INFLATE, _TOO_MUCH = 0xC600, 0xC700, 0xC900
 _MAX_BLOCK = 0x4000
+# Data lengths in bytes that the stub insists on. The optional fifth word of FLASH_BEGIN requests encryption.
 _LENGTHS = {
     Op.SYNC: (36,), Op.FLASH_BEGIN: (16, 20), Op.DEFL_BEGIN: (16, 20), Op.FLASH_END: (4,), Op.DEFL_END: (4,),
     Op.MEM_BEGIN: (16,), Op.MEM_END: (8,), Op.READ_REG: (4,), Op.SPI_SET_PARAMS: (24,), Op.SPI_ATTACH: (4,),
@@ -74,7 +76,7 @@ class Stub:
             self._ops[Op.GET_SECURITY_INFO] = self._security_info
 
     def handle(self, frame: bytes) -> Reaction:
-        """The reaction to one frame: a request, or the acknowledgement of data that is being read."""
+        """Return the reaction to one frame: a request, or the acknowledgement of a packet of READ_FLASH."""
         if self._reading is not None:
             return self._go_on_reading(frame)
         command = Command.parse(frame)
@@ -148,7 +150,7 @@ class Stub:
         size, _blocks, block, offset, *encrypted = command.words()
         if block > _MAX_BLOCK:
             raise CommandError(_BLOCK_SIZE)
-        if offset + size > self._flash.size or any(encrypted):  # there is no key to encrypt with
+        if offset + size > self._flash.size or any(encrypted):  # no key to encrypt with
             raise CommandError(_SPI)
         self._writing = FlashWriting(
             self._flash, offset, size, compressed=command.op == Op.DEFL_BEGIN, erase_ahead=True
@@ -236,7 +238,7 @@ class Stub:
         return reaction
 
     def _go_on_reading(self, frame: bytes) -> Reaction:
-        """One packet is in flight at a time; an acknowledgement of another count is not heard."""
+        """Send the next packet: one is in flight at a time. An acknowledgement of a different count is ignored."""
         reading = self._reading
         if reading is None or len(frame) != 4 or int.from_bytes(frame, "little") != reading.sent:
             return Reaction()

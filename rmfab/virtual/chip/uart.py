@@ -1,7 +1,7 @@
-"""The serial line between a host and a board: baud rates on both ends, and time where the board is paced.
+"""The serial line between a host and a board: the baud rates of both ends, and transmission time if the board is paced.
 
-A paced byte takes ten bit times. Deliveries are scheduled per chunk against ideal times, so that rounding by the
-event loop does not add up and a waiting line costs no processor time.
+A paced byte takes ten bit times. Deliveries are scheduled per chunk against ideal times, so that rounding by the event
+loop does not add up and a waiting line uses no CPU time.
 """
 
 from __future__ import annotations
@@ -9,33 +9,33 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-_TOLERANCE = 0.03
-_NOISE = bytes((0x80 | value * 37 & 0x7F) & 0xBF for value in range(256))
+_TOLERANCE = 0.03  # a receiver that samples ten bits per byte tolerates a few percent
+_NOISE = bytes((0x80 | value * 37 & 0x7F) & 0xBF for value in range(256))  # contains no SLIP END (0xC0)
 ROM_BAUD = 115200
 
 
 class Cancellable(Protocol):
-    """A call that has been scheduled."""
+    """A scheduled call."""
 
     def cancel(self) -> None:
-        """Calls it off."""
+        """Cancel the call."""
 
 
 class Timeline(Protocol):
-    """The clock and the schedule that boards live on; an asyncio event loop is one."""
+    """The clock and scheduler of a board; an asyncio event loop is one."""
 
     def time(self) -> float:
-        """Seconds."""
+        """Return the time in seconds."""
 
     def call_at(self, when: float, callback: Callable[..., object], *args: object) -> Cancellable:
-        """Calls *callback* at *when*."""
+        """Call *callback* at *when*."""
 
 
 class Uart:
-    """One line. *to_board* takes bytes and the time of their arrival, *to_host* bytes for the transport.
+    """One serial line. *to_board* receives bytes and their time of arrival, *to_host* receives bytes for the transport.
 
-    *paced* None takes no time, 0 that of the rate in force, another number that of at most so many baud. With
-    *autobaud* the chip takes over the host's rate from what it receives, as the ROM does until it has heard SYNC.
+    *paced* None takes no time; 0 takes the time of the current rate; a value above 0 limits that rate, in baud. With
+    *autobaud* the chip adopts the host's rate from the received bytes, as the ROM does until SYNC succeeds.
     """
 
     def __init__(self, timeline: Timeline, paced: int | None) -> None:
@@ -53,11 +53,11 @@ class Uart:
 
     @property
     def fits(self) -> bool:
-        """Whether both ends run at the same rate, near enough."""
+        """Whether both ends run at nearly the same rate."""
         return abs(self.host_baud - self.chip_baud) <= _TOLERANCE * self.chip_baud
 
     def from_host(self, data: bytes) -> None:
-        """Bytes that the host sends."""
+        """Send bytes from the host to the board."""
         if not self._paced:
             self._arrive(data, self._timeline.time())
             return
@@ -67,7 +67,7 @@ class Uart:
         self._timeline.call_at(self._received, self._arrive, data, self._received)
 
     def from_board(self, data: bytes, at: float) -> None:
-        """Bytes that the chip sends, beginning at *at*."""
+        """Send bytes from the chip to the host, starting at *at*."""
         data = self._carried(data)
         if not self._paced:
             self.to_host(data)
@@ -79,11 +79,11 @@ class Uart:
 
     @property
     def drained(self) -> float:
-        """When everything that was printed will have been sent."""
+        """The time at which all output will have been sent."""
         return self._sent
 
     def drop_output(self) -> None:
-        """Forgets what the chip has not sent yet: it was reset or lost its power."""
+        """Discard output that is not sent yet, as a reset or loss of power does."""
         for handle in self._pending:
             handle.cancel()
         self._pending.clear()
@@ -99,5 +99,5 @@ class Uart:
         self.to_host(data)
 
     def _carried(self, data: bytes) -> bytes:
-        """What the far end makes of *data*: noise where the rates differ."""
+        """Return *data* as the far end receives it: noise if the rates differ."""
         return data if self.fits else data.translate(_NOISE)

@@ -1,4 +1,4 @@
-"""An ESP-IDF app from its first instruction to app_main.
+"""The start of an ESP-IDF app, from its first instruction to app_main().
 
 Sources: ESP-IDF `esp_app_desc.c`, `cpu_start.c`, `app_startup.c`, `spi_flash`.
 """
@@ -26,7 +26,7 @@ _BEFORE_DEATH_SECONDS = 0.2
 def start(
     spec: BoardSpec, flash: Flash, table: PartitionTable, part: Partition, image: AppImage, header_flash_size: int
 ) -> Script:
-    """Runs the app of *image*, which lies in *part*."""
+    """Run the app of *image*, which is in the partition *part*."""
     descriptor = image.descriptor or _NO_DESCRIPTOR
     log = Log(180, coloured=idf_uses_colours(descriptor.idf_version))
     facts = read_facts(flash.seen(part.offset, image.length))

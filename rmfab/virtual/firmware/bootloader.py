@@ -1,4 +1,4 @@
-"""The second-stage bootloader: partition table, otadata, the choice of an app and its checks, as ESP-IDF prints them.
+"""The second-stage bootloader: partition table, otadata, choosing and checking an app, as ESP-IDF prints it.
 
 Sources: ESP-IDF `components/bootloader_support/src` (bootloader_utility.c, flash_partitions.c, esp_image_format.c,
 bootloader_common.c).
@@ -21,10 +21,10 @@ from rmfab.virtual.firmware.otadata import OtaDataEntry, OtaState
 from rmfab.virtual.firmware.script import Burn, Pause, Reset, ResetReason, Script, Step
 from rmfab.virtual.spec import BoardSpec
 
-_TABLE_OFFSETS = (0xC000, 0x8000)
+_TABLE_OFFSETS = (0xC000, 0x8000)  # rmfab's own firmware; ESP-IDF's default
 _TABLE_SIZE = 0xC00
 _LARGEST_BOOTLOADER = rom_boot.LARGEST_BOOTLOADER + SECTOR
-_MARKED_SIZE = 0x8000  # a bootloader's marker block lies in its first segment
+_MARKED_SIZE = 0x8000  # a bootloader's marker block is in its first segment
 _FACTORY = -1
 _RETRY_SECONDS = 0.5
 _EN_SECONDS = 0.01  # from EN to the first character
@@ -35,7 +35,7 @@ download_banner = rom_boot.download_banner
 
 
 def boot(spec: BoardSpec, flash: Flash, reason: ResetReason) -> Script:
-    """What a board prints and does from a reset in run mode on."""
+    """Run a board from a reset in run mode on: what it prints and does."""
     yield Pause(_EN_SECONDS)
     for step in rom_boot.start(spec, flash, reason):
         yield step
@@ -54,7 +54,7 @@ class _Bootloader:
         self._flash_size = (1 << 20) << (head[3] >> 4)
         try:
             self._image: AppImage | None = rom_boot.bootloader_image(self._model, flash)
-        except InputError:  # a digest that does not hold: the ROM has started it all the same
+        except InputError:  # wrong digest, which the ROM does not check
             self._image = None
         self._version = self._image.bootloader.idf_version if self._image and self._image.bootloader else "v5.5"
         self._facts = read_bootloader_facts(flash.read(self._model.chip.bootloader_offset, _MARKED_SIZE))
@@ -91,7 +91,7 @@ class _Bootloader:
         yield log("boot", "Enabling RNG early entropy source...")
 
     def _table(self) -> tuple[PartitionTable | None, str]:
-        """The table and "", or None and what is wrong with it. It is looked for where bootloaders are built for."""
+        """Return the table and "", or None and what is wrong with it. Two offsets are tried, see _TABLE_OFFSETS."""
         at = next((at for at in _TABLE_OFFSETS if self._flash.seen(at, 2) == b"\xaa\x50"), _TABLE_OFFSETS[0])
         data = self._flash.seen(at, _TABLE_SIZE)
         if not _md5_holds(data):
@@ -124,7 +124,7 @@ class _Bootloader:
         yield self._log("boot", "End of partition table")
 
     def _select(self, table: PartitionTable) -> Script:
-        """Starts the app that otadata names; where it does not load, the ones before it, then the ones behind it."""
+        """Start the app that otadata names; if it does not load, try the slots before it, then those after it."""
         slots = table.ota_slots
         factory = next((p for p in table.apps() if p.subtype == AppSubtype.FACTORY), None)
         data = otadata.partition(table)
@@ -145,7 +145,7 @@ class _Bootloader:
         yield from self._try_test_app(table)
 
     def _start_index(self, data: Partition | None, slots: int, has_factory: bool) -> Generator[Step, None, int]:
-        """The slot to begin with, or -1 for the factory app; states change as rollback wants it."""
+        """Return the slot to start with, or -1 for the factory app; update the states if rollback is compiled in."""
         if data is None:
             return _FACTORY
         pair = otadata.read(self._flash, data)
@@ -165,7 +165,7 @@ class _Bootloader:
         return pair[number].slot(slots)
 
     def _try_test_app(self, table: PartitionTable) -> Script:
-        """The last resort before the restart."""
+        """Start the test app, the last resort, or restart."""
         part = next((p for p in table.apps() if p.subtype == AppSubtype.TEST), None)
         image = None if part is None else (yield from self._load(part))
         if part is not None and image is not None:
@@ -179,13 +179,13 @@ class _Bootloader:
         yield from app_start.start(self._spec, self._flash, table, part, image, self._flash_size)
 
     def _write_otadata(self, data: Partition, slot: int) -> Iterator[Step]:
-        """Notes the slot that was found where the factory has left otadata blank and there is no factory app."""
+        """Record the slot that was found, if otadata is blank and there is no factory app."""
         _, second = otadata.read(self._flash, data)
         otadata.write(self._flash, data, (OtaDataEntry.of(slot + 1, OtaState.VALID), second))
         yield self._log("boot", f"Set actual ota_seq={slot + 1} in otadata[0]")
 
     def _load(self, part: Partition) -> Generator[Step, None, AppImage | None]:
-        """Checks the app in *part*; the generator returns its image, None where it cannot be started."""
+        """Check the app in *part*; the generator returns its image, or None if the app cannot be started."""
         try:
             image = verified(self._spec, self._flash, part)
         except NotBootable as problem:
@@ -202,7 +202,7 @@ class _Bootloader:
         return image
 
     def _turn_secure_boot_on(self, part: Partition, app: AppImage) -> Generator[Step, None, bool]:
-        """Burns the digests of the bootloader's keys, if one of them has signed the app too; whether it did."""
+        """Burn the digests of the bootloader's keys if one of them has signed the app, too; return whether it did."""
         chip, data = self._model.chip, self._flash.seen(part.offset, part.size)
         of_app = secure_boot.key_digests(chip, data, app.length)
         if not of_app:
@@ -231,13 +231,13 @@ class _Bootloader:
 
 
 def _md5_holds(table: bytes) -> bool:
-    """Whether the MD5 row, where there is one, is that of the rows before it."""
+    """Whether the MD5 row, if present, matches the rows before it."""
     row = next((at for at in range(0, _TABLE_SIZE, 32) if table[at : at + 2] == b"\xeb\xeb"), None)
     return row is None or table[row + 16 : row + 32] == hashlib.md5(table[:row], usedforsecurity=False).digest()
 
 
 def _usage(part: Partition) -> str:
-    """The words of bootloader_utility.c for a row."""
+    """Return the usage text of bootloader_utility.c for a row."""
     if part.type == PartitionType.APP:
         if part.subtype == AppSubtype.FACTORY:
             return "factory app"

@@ -1,4 +1,7 @@
-"""The UART console of RainMaker firmware: lines in, lines out (esp-rainmaker `src/console/esp_rmaker_commands.c`)."""
+"""The UART console of RainMaker firmware.
+
+Source: esp-rainmaker `src/console/esp_rmaker_commands.c`.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,7 @@ _HELP = {
 
 
 class FirmwareConsole:
-    """Gathers what the host types into lines, echoes it, and runs each line."""
+    """Collects typed input into lines, echoes it, and runs each line."""
 
     def __init__(self, firmware: RunningFirmware, station: WifiStation) -> None:
         self._firmware = firmware
@@ -36,7 +39,7 @@ class FirmwareConsole:
         self._line = bytearray()
 
     def answer(self, data: bytes) -> Iterator[Step]:
-        """What *data* leads to."""
+        """Return the steps that *data* causes."""
         *whole, rest = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
         for part in whole:
             self._line += part
@@ -94,7 +97,7 @@ class FirmwareConsole:
             yield log(_TAG, f"hex signature(len {len(signature)}): {signature.hex()}")
 
     def _reset(self) -> Iterator[Step]:
-        """Erases `nvs` and nothing else, then starts anew."""
+        """Erase `nvs` only, then restart."""
         self._erase("nvs")
         yield from _reboot()
 
@@ -104,7 +107,7 @@ class FirmwareConsole:
             nvs.erase_all()
 
     def _join(self, words: list[str]) -> Iterator[Step]:
-        """Keeps a network and joins it, provisioning or not."""
+        """Store a network and join it, whether or not provisioning is offered."""
         ssid, password = (*(word.encode() for word in words), b"", b"")[:2]
         if not 1 <= len(words) <= 2 or not 0 < len(ssid) <= 32 or len(password) > 63:
             yield self._firmware.log.failure(_TAG, "Invalid Usage.")
@@ -125,7 +128,7 @@ def _reboot() -> Iterator[Step]:
 
 
 def _words(text: str) -> list[str]:
-    """Words as the console splits them: blanks between, quotes around."""
+    """Split *text* as the console does: at blanks, except inside quotes."""
     return [_unquoted(word) for word in re.findall(r'"[^"]*"|\S+', text)]
 
 

@@ -1,4 +1,4 @@
-"""What ESP-IDF asks of an app before it counts as one, in the bootloader and in the app that takes an update.
+"""The checks of an app image that ESP-IDF runs in the bootloader and in an app that receives an update.
 
 Sources: ESP-IDF `components/bootloader_support/src` (esp_image_format.c, bootloader_common.c).
 """
@@ -18,7 +18,7 @@ from rmfab.virtual.spec import BoardSpec
 
 
 class NotBootable(Exception):
-    """This app cannot be started; *line* is what is said of it, with its tag."""
+    """This app cannot be started; *tag* and *line* are the log output about it."""
 
     def __init__(self, tag: str, line: str) -> None:
         super().__init__(line)
@@ -27,7 +27,7 @@ class NotBootable(Exception):
 
 
 def verified(spec: BoardSpec, flash: Flash, part: Partition) -> AppImage:
-    """The app in *part*. Raises NotBootable."""
+    """Return the app in *part*. Raise NotBootable if it fails a check."""
     try:
         image = AppImage.parse(flash.seen(part.offset, part.size), part.label)
     except InputError as error:
@@ -47,7 +47,7 @@ def verified(spec: BoardSpec, flash: Flash, part: Partition) -> AppImage:
 
 
 def segment_lines(log: Log, model: ChipModel, part: Partition, image: AppImage, *, loading: bool) -> Iterator[str]:
-    """A line a segment; one that goes to RAM is said to be loaded only by whoever is *loading*."""
+    """Return one line per segment; a RAM segment is reported as loaded only if *loading*."""
     for number, segment in enumerate(image.segments):
         in_ram = any(low <= segment.load_address < high for low, high in model.ram)
         how = ("load" if loading else "") if in_ram else "map"

@@ -1,4 +1,4 @@
-"""How ESP-IDF writes its log: level, milliseconds since the start, tag, text, with colours before version 6."""
+"""The ESP-IDF log format: level, milliseconds since the start, tag, text; with colours before version 6."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ _END_OF_COLOUR = "\x1b[0m"
 
 
 class Log:
-    """Makes lines; each is some milliseconds younger than the one before."""
+    """Makes log lines, each some milliseconds later than the one before."""
 
     def __init__(self, milliseconds: int, *, coloured: bool) -> None:
         self._milliseconds = milliseconds
         self.coloured = coloured
 
     def __call__(self, tag: str, text: str, level: str = "I", after: int = 3) -> str:
-        """One line, *after* milliseconds later than the last; *level* is I, W or E."""
+        """Return one line, *after* milliseconds later than the last; *level* is I, W or E."""
         self._milliseconds += after
         line = f"{level} ({self._milliseconds}) {tag}: {text}".replace("\n", EOL)
         if self.coloured:
@@ -23,11 +23,11 @@ class Log:
         return line + EOL
 
     def failure(self, tag: str, text: str) -> str:
-        """One line of level E."""
+        """Return one line of level E."""
         return self(tag, text, "E")
 
 
 def idf_uses_colours(idf_version: str) -> bool:
-    """Whether this ESP-IDF (`v5.5.1`) colours its log by default."""
+    """Whether this ESP-IDF version, such as `v5.5.1`, colours its log by default."""
     major = idf_version.removeprefix("v").split(".")[0]
     return not major.isdecimal() or int(major) < 6

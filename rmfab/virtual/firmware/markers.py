@@ -1,6 +1,6 @@
-"""Marker blocks: how an image of rmfab's own firmware was "compiled", as far as a virtual board plays it.
+"""Marker blocks: how an image of rmfab's own firmware was "compiled", as far as a virtual board imitates it.
 
-A block is a magic, a u16 length and JSON, padded to 4 bytes; it stands in the image's data.
+A block is a magic, a 16-bit length and JSON, padded to 4 bytes, within the image's data.
 """
 
 from __future__ import annotations
@@ -20,13 +20,15 @@ BOOTLOADER_MARKER = b"RMFABVBL"
 
 @dataclass(frozen=True)
 class FirmwareFacts:
-    """How a firmware was compiled, as far as a virtual board plays it; defaults are stock RainMaker firmware.
+    """How a firmware was compiled, as far as a virtual board imitates it; the defaults are stock RainMaker firmware.
 
-    *claim*: assisted claiming is compiled in, and used where key or certificate are missing. *sec_patch_ver*: 1, or 0
-    for firmware from before the counting nonce of security 2. *ch_resp*: the challenge-response endpoint. *show_qr*:
-    the console prints the QR payload. *confirms*: after an update it waits for its broker and then calls itself
-    valid, or goes back by itself; otherwise it never says a word about itself. *rollback*: it writes an update down
-    as new, for a bootloader that watches the first boot.
+    - *claim*: assisted claiming is compiled in, and used if key or certificate are missing.
+    - *sec_patch_ver*: 1, or 0 for firmware older than the counting nonce of security 2.
+    - *ch_resp*: the challenge-response endpoint exists.
+    - *show_qr*: the console prints the QR payload.
+    - *confirms*: after an update the app waits for its broker, then marks itself valid or rolls back; otherwise it
+      never changes its own state.
+    - *rollback*: an update is recorded as new, for a bootloader that watches the first boot.
     """
 
     security: Security = Security.SRP6A
@@ -44,8 +46,11 @@ class FirmwareFacts:
 
 @dataclass(frozen=True)
 class BootloaderFacts:
-    """How a bootloader was compiled. *rollback*: an update that was not confirmed at its first boot is taken back.
-    *secure_boot*: it turns secure boot v2 on, and leaves *download_mode* of the ROM's."""
+    """How a bootloader was compiled.
+
+    - *rollback*: an update that was not confirmed at its first boot is rolled back.
+    - *secure_boot*: the bootloader turns secure boot v2 on and leaves *download_mode* of the ROM's download mode.
+    """
 
     rollback: bool = False
     secure_boot: bool = False
@@ -53,22 +58,22 @@ class BootloaderFacts:
 
 
 def marker_block(facts: FirmwareFacts) -> bytes:
-    """The marker block that `read_facts` finds, padded to 4 bytes."""
+    """Return the marker block that `read_facts` finds, padded to 4 bytes."""
     values = {field.name: getattr(facts, field.name) for field in fields(facts)}
     words = {"qr": facts.qr.value, "security": int(facts.security), "transport": facts.transport.value}
     return _block(MARKER, values | words)
 
 
 def bootloader_marker(facts: BootloaderFacts) -> bytes:
-    """The marker block that `read_bootloader_facts` finds, padded to 4 bytes."""
+    """Return the marker block that `read_bootloader_facts` finds, padded to 4 bytes."""
     values = {"rollback": facts.rollback, "secure_boot": facts.secure_boot, "download_mode": facts.download_mode.value}
     return _block(BOOTLOADER_MARKER, values)
 
 
 def read_facts(app: bytes) -> FirmwareFacts:
-    """How this app was compiled; stock RainMaker firmware, which carries no marker block, has the defaults.
+    """Return how this app was compiled; an app without a marker block, such as stock RainMaker, has the defaults.
 
-    Raises InputError where the marker block does not make sense.
+    Raise InputError if the marker block is invalid.
     """
     at = app.find(MARKER)
     if at < 0:
@@ -93,9 +98,9 @@ def read_facts(app: bytes) -> FirmwareFacts:
 
 
 def read_bootloader_facts(bootloader: bytes) -> BootloaderFacts:
-    """How this bootloader was compiled; one without a marker block as ESP-IDF's defaults are, without rollback.
+    """Return how this bootloader was compiled; one without a marker block has ESP-IDF's defaults, without rollback.
 
-    Raises InputError where the marker block does not make sense.
+    Raise InputError if the marker block is invalid.
     """
     at = bootloader.find(BOOTLOADER_MARKER)
     if at < 0:
@@ -115,15 +120,18 @@ def _block(magic: bytes, values: Mapping[str, object]) -> bytes:
 
 
 def _values(image: bytes, at: int, kind: type) -> dict[str, Any]:
-    """The values of the block at *at*. Raises struct.error, ValueError or TypeError for others than *kind* has."""
+    """Return the values of the block at *at*.
+
+    Raise struct.error, ValueError or TypeError if they are not the fields of *kind*.
+    """
     start = at + len(MARKER) + 2
     (length,) = struct.unpack_from("<H", image, start - 2)
     values: dict[str, Any] = json.loads(image[start : start + length])
     if set(values) != {field.name for field in fields(kind)}:
-        raise ValueError("other keys")
+        raise ValueError("unexpected keys")
     return values
 
 
 def _unreadable(what: str, at: int) -> InputError:
     where = f"{what} image, offset 0x{at:x}"
-    return InputError("the marker block of this virtual firmware cannot be read", where=where)
+    return InputError("invalid marker block of virtual firmware", where=where)

@@ -1,7 +1,7 @@
 """The NVS library as firmware on a virtual board uses it: entries are appended to pages in the board's flash.
 
-Format: ESP-IDF, "Non-Volatile Storage Library", section "Internals". Shares the numbers of the format with `rmfab.nvs`
-and nothing else; that room's reader judges what is written here.
+Format: ESP-IDF, "Non-Volatile Storage Library", section "Internals". It shares only the numbers of the format with
+`rmfab.nvs`; the reader there checks what is written here.
 """
 
 from __future__ import annotations
@@ -23,13 +23,15 @@ from rmfab.nvs.table import (
 )
 from rmfab.virtual.chip.flash import Flash
 
+# Layouts of nvs_page.hpp and nvs_types.hpp: page header (state, sequence, version, reserved, CRC), entry (namespace,
+# type, span, chunk index, CRC, key, data), and the data of an entry with a payload (size, reserved, CRC).
 _HEADER = struct.Struct("<IIB19sI")
 _ITEM = struct.Struct("<BBBBI16s8s")
 _SPANNED = struct.Struct("<HHI")
 _BITMAP = 32
-_WRITTEN, _ERASED, _EMPTY = 0b10, 0b00, 0b11
-_NO_CHUNK = 0xFF
-_VERSION_STEP = 0x80
+_WRITTEN, _ERASED, _EMPTY = 0b10, 0b00, 0b11  # two bits per entry; each change only clears bits
+_NO_CHUNK = 0xFF  # CHUNK_ANY
+_VERSION_STEP = 0x80  # a new blob's chunks start at 0 or 0x80, whichever the old blob does not use
 _INTEGERS = {
     EntryKind.U8: ItemType.U8, EntryKind.I8: ItemType.I8, EntryKind.U16: ItemType.U16, EntryKind.I16: ItemType.I16,
     EntryKind.U32: ItemType.U32, EntryKind.I32: ItemType.I32, EntryKind.U64: ItemType.U64, EntryKind.I64: ItemType.I64,
@@ -37,7 +39,7 @@ _INTEGERS = {
 
 
 class NvsFull(Exception):
-    """No page is left that this value fits in."""
+    """No page has room for this value."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ class _Found:
 
 
 class NvsWriter:
-    """One NVS partition of *size* bytes at *offset*. Values of one chunk only: at most 4000 bytes each."""
+    """One NVS partition of *size* bytes at *offset*. Values have a single chunk, at most 4000 bytes."""
 
     def __init__(self, flash: Flash, offset: int, size: int) -> None:
         self._flash = flash
@@ -61,12 +63,12 @@ class NvsWriter:
         self._pages = size // PAGE_SIZE
 
     def set_integer(self, namespace: str, key: str, kind: EntryKind, value: int) -> None:
-        """Sets an integer. Raises NvsFull."""
+        """Set an integer. Raise NvsFull if there is no room."""
         data = value.to_bytes(kind.width, "little", signed=kind.signed).ljust(8, b"\xff")
         self._replace(namespace, key, [(_INTEGERS[kind], _NO_CHUNK, data, b"")])
 
     def set_blob(self, namespace: str, key: str, value: bytes) -> None:
-        """Sets a blob. Raises NvsFull."""
+        """Set a blob. Raise NvsFull if there is no room."""
         old = [item for item in self._items() if item.key == key and item.type == ItemType.BLOB_INDEX]
         start = _VERSION_STEP if old and old[-1].data[5] == 0 else 0
         index = struct.pack("<IBBH", len(value), 1, start, 0xFFFF)
@@ -74,15 +76,15 @@ class NvsWriter:
         self._replace(namespace, key, [data, (ItemType.BLOB_INDEX, _NO_CHUNK, index, b"")])
 
     def erase(self, namespace: str, key: str) -> None:
-        """Erases what stands under a key. Raises NvsFull where there is no room for the namespace's own entry."""
+        """Erase the value of a key. Raise NvsFull if there is no room for the namespace's own entry."""
         self._replace(namespace, key, [])
 
     def erase_all(self) -> None:
-        """Erases the partition."""
+        """Erase the partition."""
         self._flash.erase(self._offset, self._pages * PAGE_SIZE)
 
     def _replace(self, namespace: str, key: str, items: list[tuple[int, int, bytes, bytes]]) -> None:
-        """Appends *items* (type, chunk, data, payload), then erases what stood under the key."""
+        """Append *items* (type, chunk, data, payload), then erase the old entries of the key."""
         number = self._namespace(namespace)
         old = [item for item in self._items() if item.namespace == number and item.key == key]
         fresh = [self._append(number, kind, chunk, key, data, payload) for kind, chunk, data, payload in items]
@@ -110,7 +112,7 @@ class NvsWriter:
         return page, index
 
     def _room_for(self, span: int) -> tuple[int, int]:
-        """A page and an index where *span* entries are free; opens a page where the active one is full."""
+        """Return a page and an index with *span* free entries; open a page if the active one is full."""
         for _ in range(self._pages + 2):
             page = self._active()
             if page is None:
@@ -123,7 +125,10 @@ class NvsWriter:
         raise NvsFull
 
     def _open_page(self) -> int:
-        """A new active page. The last blank one is only taken to empty a full one into it, which is then erased."""
+        """Return a new active page.
+
+        The last blank page is used only to move a full page into it, which is then erased.
+        """
         blank = [page for page in range(self._pages) if self._flash.is_blank(self._at(page), PAGE_SIZE)]
         used = [page for page in range(self._pages) if self._used(page)]
         if len(blank) > 1:
@@ -142,7 +147,7 @@ class NvsWriter:
         self._flash.program(self._at(page), PageState.ACTIVE.to_bytes(4, "little") + body + _crc_bytes(body))
 
     def _move(self, source: int, target: int) -> None:
-        """Moves what lives on one page to another, which is blank, and erases the first."""
+        """Move the live entries of one page to a blank one, and erase the first."""
         index = 0
         for item in self._items_of(source):
             start = self._at(source) + ENTRIES_OFFSET + item.index * ENTRY_SIZE
@@ -153,7 +158,7 @@ class NvsWriter:
         self._flash.erase(self._at(source), PAGE_SIZE)
 
     def _active(self) -> int | None:
-        """The active page with the highest number."""
+        """Return the active page with the highest sequence number."""
         pages = [(self._header(n)[1], n) for n in range(self._pages) if self._used(n)]
         active = [pair for pair in pages if self._header(pair[1])[0] == PageState.ACTIVE]
         return max(active)[1] if active else None
@@ -203,7 +208,7 @@ def _spanned(value: bytes) -> bytes:
 
 
 def _crc(data: bytes) -> int:
-    """crc32 as esp_rom_crc32_le(UINT32_MAX, …) computes it."""
+    """Return the CRC-32 as esp_rom_crc32_le(UINT32_MAX, …) computes it."""
     return zlib.crc32(data, 0xFFFFFFFF)
 
 

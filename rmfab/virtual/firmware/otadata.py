@@ -1,7 +1,7 @@
-"""The partition `otadata`: two entries, of which the one in force names the app slot to boot, each with its state.
+"""The partition `otadata`: two entries with a state each; the one in force names the app slot to boot.
 
-Sources: ESP-IDF 5.5 `bootloader_common.c`, `bootloader_utility.c`, `esp_ota_ops.c`, by facts. Only `read` and `write`
-touch a flash.
+Sources: ESP-IDF 5.5 `bootloader_common.c`, `bootloader_utility.c`, `esp_ota_ops.c` (facts only). Only `read` and
+`write` access a flash.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _UNUSABLE = (OtaState.INVALID, OtaState.ABORTED)
 
 @dataclass(frozen=True)
 class OtaDataEntry:
-    """esp_ota_select_entry_t; the default is an erased sector. *state* may be a number that no state has."""
+    """esp_ota_select_entry_t; the default is an erased sector. *state* may be a number that is not an OtaState."""
 
     sequence: int = _BLANK
     state: int = OtaState.UNDEFINED
@@ -49,27 +49,27 @@ class OtaDataEntry:
 
     @classmethod
     def of(cls, sequence: int, state: OtaState) -> OtaDataEntry:
-        """An entry with the checksum that belongs to it."""
+        """Return an entry with the matching checksum."""
         return cls(sequence, state, _crc(sequence))
 
     @classmethod
     def decode(cls, data: bytes) -> OtaDataEntry:
-        """The entry that a sector begins with."""
+        """Return the entry at the start of a sector."""
         sequence, label, state, crc = _ENTRY.unpack_from(data)
         return cls(sequence, state, crc, label)
 
     def encode(self) -> bytes:
-        """The 32 bytes in the flash."""
+        """Return the 32 bytes for the flash."""
         return _ENTRY.pack(self.sequence, self.label, self.state, self.crc)
 
     @property
     def is_sound(self) -> bool:
-        """Whether the checksum holds; it covers the sequence number alone."""
+        """Whether the checksum is valid; it covers only the sequence number."""
         return self.crc == _crc(self.sequence)
 
     @property
     def is_unusable(self) -> bool:
-        """Whether the entry is blank or was taken back; its checksum does not matter here."""
+        """Whether the entry is blank, invalid or aborted; its checksum does not matter here."""
         return self.sequence == _BLANK or self.state in _UNUSABLE
 
     @property
@@ -79,11 +79,11 @@ class OtaDataEntry:
 
     @property
     def word(self) -> str:
-        """The state in words; a number that no state has is as good as none."""
+        """The state in words; an unknown number counts as undefined."""
         return next((state.word for state in OtaState if state == self.state), OtaState.UNDEFINED.word)
 
     def slot(self, slots: int) -> int:
-        """The app slot that the entry names, of *slots*."""
+        """Return the app slot that the entry names, of *slots*."""
         return (self.sequence - 1) % (1 << 32) % slots
 
 
@@ -91,23 +91,23 @@ Pair = tuple[OtaDataEntry, OtaDataEntry]
 
 
 def partition(table: PartitionTable) -> Partition | None:
-    """The partition itself, None where the table has none."""
+    """Return the otadata partition; None if the table has none."""
     return next(iter(table.data(DataSubtype.OTA)), None)
 
 
 def in_force(pair: Pair) -> int | None:
-    """The entry that chooses the app: the usable one with the higher number, the first of two equal ones."""
+    """Return the index of the entry that chooses the app: the usable one with the higher number, the first if equal."""
     usable = [number for number in (0, 1) if pair[number].is_usable]
     return max(usable, key=lambda number: pair[number].sequence, default=None)
 
 
 def is_initial(pair: Pair) -> bool:
-    """Whether the partition is as the factory leaves it: no entry that was ever written whole."""
+    """Whether the partition is as the factory left it: no entry was ever completely written."""
     return all(entry.is_unusable and (entry.sequence == _BLANK or not entry.is_sound) for entry in pair)
 
 
 def with_aborted(pair: Pair) -> Pair:
-    """What a bootloader with rollback does first: an update that was started and not confirmed is taken back."""
+    """Return the pair after a rollback bootloader's first step: a started but unconfirmed update is aborted."""
     first, second = (
         replace(entry, state=OtaState.ABORTED) if entry.state == OtaState.PENDING_VERIFY else entry for entry in pair
     )
@@ -115,19 +115,22 @@ def with_aborted(pair: Pair) -> Pair:
 
 
 def with_started(pair: Pair) -> Pair:
-    """What a bootloader with rollback does last: a new app in force has one start to prove itself."""
+    """Return the pair after a rollback bootloader's last step: a new app in force gets one start to confirm itself."""
     number = in_force(pair)
     is_new = number is not None and pair[number].state == OtaState.NEW
     return _with_entry(pair, number, state=OtaState.PENDING_VERIFY) if is_new else pair
 
 
 def with_verdict(pair: Pair, state: OtaState) -> Pair:
-    """What the app does to the entry in force when it calls itself valid or invalid."""
+    """Return the pair after the app in force has marked itself valid or invalid."""
     return _with_entry(pair, in_force(pair), state=state)
 
 
 def with_slot(pair: Pair, slot: int, slots: int, state: OtaState) -> Pair:
-    """What esp_ota_set_boot_partition() writes: the next number that leads to *slot*, in the entry not in force."""
+    """Return the pair after esp_ota_set_boot_partition().
+
+    It writes the next number that leads to *slot*, into the entry that is not in force.
+    """
     number = in_force(pair)
     if number is None:
         return _with_entry(pair, 0, sequence=slot + 1, crc=_crc(slot + 1), state=state)
@@ -140,7 +143,7 @@ def with_slot(pair: Pair, slot: int, slots: int, state: OtaState) -> Pair:
 
 
 def without_other(pair: Pair, running: int | None, slots: int) -> Pair:
-    """What esp_ota_begin() leaves where rollback is compiled in: the entry of the slot to be overwritten is erased."""
+    """Return the pair after esp_ota_begin() with rollback compiled in: the entry of the slot to overwrite is erased."""
     number = in_force(pair)
     if number is None:
         return pair
@@ -150,25 +153,25 @@ def without_other(pair: Pair, running: int | None, slots: int) -> Pair:
 
 
 def state_of(pair: Pair, slot: int, slots: int) -> int | None:
-    """The state of *slot*, None where no entry names it: esp_ota_get_state_partition()."""
+    """Return the state of *slot* as esp_ota_get_state_partition() does; None if no entry names it."""
     return next((entry.state for entry in pair if entry.is_sound and entry.slot(slots) == slot), None)
 
 
 def fallback(pair: Pair) -> OtaDataEntry | None:
-    """The usable entry beside the one in force, None where there is none to go back to."""
+    """Return the usable entry that is not in force; None if there is nothing to roll back to."""
     number = in_force(pair)
     other = None if number is None else pair[1 - number]
     return other if other is not None and other.is_usable else None
 
 
 def read(flash: Flash, partition: Partition) -> Pair:
-    """The two entries as the CPU sees them."""
+    """Return the two entries as the CPU sees them."""
     first, second = (OtaDataEntry.decode(flash.seen(partition.offset + at, _ENTRY.size)) for at in (0, SECTOR))
     return first, second
 
 
 def write(flash: Flash, partition: Partition, pair: Pair) -> None:
-    """Erases and writes the sectors whose entry changes, and no other."""
+    """Erase and write only the sectors with a changed entry."""
     for number, entry in enumerate(pair):
         if entry != read(flash, partition)[number]:
             at = partition.offset + number * SECTOR

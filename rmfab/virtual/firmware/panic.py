@@ -1,4 +1,4 @@
-"""How an app dies: panic and abort, as ESP-IDF's `esp_system/panic.c` prints them, and the restart thereafter."""
+"""Panic and abort of an app, as ESP-IDF's `esp_system/panic.c` prints them, and the restart that follows."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _BEFORE_RESTART_SECONDS = 0.2
 
 
 def panic(model: ChipModel, descriptor: AppDescriptor) -> Iterator[Step]:
-    """A load from nowhere: Guru Meditation, then a software reset of the CPU."""
+    """Load from an invalid address: Guru Meditation, then a software reset of the CPU."""
     riscv = "esp32" + model.chip.value[5:6] in ("esp32c", "esp32h", "esp32p")
     exception = "Load access fault" if riscv else "LoadProhibited"
     yield f"Guru Meditation Error: Core  0 panic'ed ({exception}). Exception was unhandled.{EOL * 2}"
@@ -29,7 +29,7 @@ def panic(model: ChipModel, descriptor: AppDescriptor) -> Iterator[Step]:
 
 
 def abort(model: ChipModel, descriptor: AppDescriptor, words: str = "") -> Iterator[Step]:
-    """abort(), then a software reset of the CPU."""
+    """Abort as abort() does, then reset the CPU by software."""
     pc = "0x400d2f3b" if model.chip.value in ("esp32", "esp32s2", "esp32s3") else "0x4200b5c8"
     yield f"{EOL}{words or f'abort() was called at PC {pc} on core 0'}{EOL}"
     yield from _farewell(descriptor)

@@ -1,7 +1,7 @@
 """RainMaker firmware on a virtual board: what it reads from `fctry`, prints, writes and answers.
 
 Sources: espressif/esp-rainmaker 1.16 (esp_rmaker_core.c, app_network.c, app_wifi_internal.c, esp_rmaker_commands.c),
-idf-extra-components network_provisioning 1.2 (manager.c), by facts.
+idf-extra-components network_provisioning 1.2 (manager.c); facts only.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _CLAIM = 'Please perform "claiming" using RainMaker CLI.'
 
 
 def app_main(firmware: RunningFirmware) -> Script:
-    """What app_main() of the examples does: console, network, node, provisioning."""
+    """Run app_main() of the RainMaker examples: console, network, node, provisioning."""
     station = WifiStation(firmware)
     if firmware.facts.console:
         yield f"{EOL}>> "
@@ -58,7 +58,7 @@ def app_main(firmware: RunningFirmware) -> Script:
 
 
 def _start_network(firmware: RunningFirmware) -> Iterator[Step]:
-    """Brings up the radio, which leaves its traces in `nvs` at every boot."""
+    """Bring up the radio, which writes to `nvs` at every boot."""
     log = firmware.log
     yield log("pp", "pp rom version: 9387209", after=20)
     yield from _take(firmware, _RADIO_SECONDS)
@@ -74,6 +74,7 @@ def _start_network(firmware: RunningFirmware) -> Iterator[Step]:
             nvs.set_integer(WIFI_NAMESPACE, "opmode", EntryKind.U8, 1)
             firmware.keep_no_station(nvs)
         except NvsFull:
+            # 0x1105: ESP_ERR_NVS_NOT_ENOUGH_SPACE
             yield log.failure("phy_init", "store_cal_data_to_nvs_handle: store calibration data failed(0x1105)")
     yield log("phy_init", "phy_version 1180,01f2a49,Jun  4 2024,16:34:25", after=40)
     yield log("phy_init", "Saving new calibration data due to checksum failure or outdated calibration data, mode(0)")
@@ -82,13 +83,13 @@ def _start_network(firmware: RunningFirmware) -> Iterator[Step]:
 
 
 def _take(firmware: RunningFirmware, seconds: float) -> Iterator[Step]:
-    """Lets a paced board be busy."""
+    """Keep a paced board busy."""
     if firmware.spec.paced is not None:
         yield Pause(seconds)
 
 
 def _start_node(firmware: RunningFirmware) -> Generator[Step, None, bool]:
-    """esp_rmaker_node_init(); the generator returns whether it went well."""
+    """Run esp_rmaker_node_init(); the generator returns whether it succeeded."""
     log = firmware.log
     if firmware.factory is None:
         yield log.failure("esp_rmaker_fctry", "NVS Flash init failed")
@@ -110,11 +111,11 @@ def _start_node(firmware: RunningFirmware) -> Generator[Step, None, bool]:
 
 
 def _draw_random(firmware: RunningFirmware) -> None:
-    """Claiming leaves `random` in `fctry` where the factory has not."""
+    """Write `random` into `fctry` if the factory has not, as claiming does."""
     factory = firmware.nvs(FACTORY_PARTITION)
     if factory is None or firmware.factory_value("random") is not None:
         return
-    with contextlib.suppress(NvsFull):  # the PoP is missed later, with the firmware's own words
+    with contextlib.suppress(NvsFull):  # the firmware reports the missing PoP later
         factory.set_blob(NAMESPACE, "random", secrets.token_bytes(_RANDOM_SIZE))
         firmware.forget_factory()
 
@@ -151,9 +152,9 @@ def _start_provisioning(firmware: RunningFirmware, station: WifiStation) -> Iter
 
 
 def _sec2_pair(firmware: RunningFirmware, pop: str) -> Generator[Step, None, tuple[bytes, bytes]]:
-    """Takes the pair from `fctry` as it is, or makes one and leaves it there; it is not checked against the PoP.
+    """Return the pair from `fctry`, or make one and store it there; it is not checked against the PoP.
 
-    Two faults put another pair in force, of which the flash knows nothing.
+    Two faults use a different pair, which is not in the flash.
     """
     salt, verifier = yield from _kept_pair(firmware, pop)
     if firmware.spec.has(BoardFault.WRONG_VERIFIER):
@@ -182,12 +183,15 @@ def _kept_pair(firmware: RunningFirmware, pop: str) -> Generator[Step, None, tup
     return salt, verifier
 
 
+# In RainMaker's partition tables: `nvs` at 0x9000 or 0x10000, `fctry` at 0x340000 (old) or 0x3FA000 (the default).
 _STALE_PLACES = (0x9000, 0x10000, 0x340000, 0x3FA000)
 
 
 def leave_stale_identity(flash: Flash) -> None:
-    """Fills the places where `nvs` and `fctry` often lie with the pages of an earlier life. Only a blank flash is
-    touched, so that a board which has been written since keeps what it has."""
+    """Fill the usual places of `nvs` and `fctry` with NVS pages of an earlier identity.
+
+    Only a blank flash is changed, so that a board that has been written since keeps its data.
+    """
     if not flash.is_blank(0, flash.size):
         return
     for place in _STALE_PLACES:

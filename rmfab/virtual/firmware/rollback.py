@@ -1,7 +1,7 @@
-"""What RainMaker firmware makes of its own state in `otadata`: it confirms an update, or takes it back.
+"""RainMaker firmware and its own state in `otadata`: it confirms an update or rolls it back.
 
-Sources: espressif/esp-rainmaker 1.16 (esp_rmaker_ota.c, esp_rmaker_ota_using_topics.c), ESP-IDF 5.5 `esp_ota_ops.c`, by
-facts. Firmware that is not provisioned reaches no broker: it goes back once the wait is over, like any other.
+Sources: espressif/esp-rainmaker 1.16 (esp_rmaker_ota.c, esp_rmaker_ota_using_topics.c), ESP-IDF 5.5 `esp_ota_ops.c`
+(facts only). Firmware that is not provisioned reaches no broker, so it also rolls back when the wait is over.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ TOPICS_TAG = "esp_rmaker_ota_using_topics"
 IDF_TAG = "esp_ota_ops"
 
 _WAIT_SECONDS = 90  # CONFIG_ESP_RMAKER_OTA_ROLLBACK_WAIT_PERIOD
-_UNPACED_WAIT_SECONDS = 3.0  # long enough to be seen waiting
+_UNPACED_WAIT_SECONDS = 3.0  # long enough for a test to observe the wait
 _NAMESPACE = "rmaker_ota"
 _FLAG, _JOB = "ota_update", "rmaker_ota_id"
 
 
 def own_state(firmware: RunningFirmware) -> int | None:
-    """The state of the app that runs, None where `otadata` does not speak of it."""
+    """Return the state of the running app; None if `otadata` does not name it."""
     part = otadata.partition(firmware.table)
     if part is None or not firmware.slot.is_ota_app:
         return None
@@ -38,7 +38,7 @@ def own_state(firmware: RunningFirmware) -> int | None:
 
 
 def enable_updates(firmware: RunningFirmware) -> Iterator[Step]:
-    """esp_rmaker_ota_enable(): on the first start after an update the wait for a confirmation begins."""
+    """Run esp_rmaker_ota_enable(): on the first start after an update, start the wait for a confirmation."""
     log = firmware.log
     if not firmware.facts.confirms:
         return
@@ -58,7 +58,7 @@ def enable_updates(firmware: RunningFirmware) -> Iterator[Step]:
 
 
 def broker_reached(firmware: RunningFirmware) -> Iterator[Step]:
-    """What the connection to the broker means for an update: this one works, or the one before was taken back."""
+    """Confirm a running update, or report that the previous one was rolled back."""
     if firmware.facts.confirms and own_state(firmware) == OtaState.PENDING_VERIFY:
         _judge(firmware, OtaState.VALID)
         _forget(firmware, _FLAG)
@@ -70,7 +70,7 @@ def broker_reached(firmware: RunningFirmware) -> Iterator[Step]:
 
 
 def word_of_state(firmware: RunningFirmware) -> str | None:
-    """The state of the entry in force in words, None where there is none."""
+    """Return the state of the entry in force in words; None if there is none."""
     part = otadata.partition(firmware.table)
     pair = None if part is None else otadata.read(firmware.flash, part)
     number = None if pair is None else otadata.in_force(pair)
@@ -78,17 +78,17 @@ def word_of_state(firmware: RunningFirmware) -> str | None:
 
 
 def note_job(firmware: RunningFirmware, job: str) -> None:
-    """Leaves the cloud's name for the update in `nvs`, for the report after the restart."""
+    """Store the cloud's job id in `nvs`, for the report after the restart."""
     _remember(firmware, _JOB, job.encode())
 
 
 def note_update(firmware: RunningFirmware) -> None:
-    """Leaves in `nvs` that there was an update, for the firmware that finds itself there after it was taken back."""
+    """Store in `nvs` that an update took place, so that the old firmware can report its rollback."""
     _remember(firmware, _FLAG, b"\1")
 
 
 def report(firmware: RunningFirmware, status: str, text: str, job: str | None = None) -> Iterator[Step]:
-    """Tells the cloud about an update; without *job* about the one that `nvs` remembers, for the last time."""
+    """Report an update to the cloud: *job*, or else the one stored in `nvs`, for the last time."""
     log = firmware.log
     yield log(TAG, f"Reporting {status}: {text}")
     if job is None:
@@ -98,7 +98,7 @@ def report(firmware: RunningFirmware, status: str, text: str, job: str | None = 
             return
         job = kept.decode(errors="replace")
         _forget(firmware, _JOB)
-    payload = {"ota_job_id": job, "status": status, "additional_info": text, "ts": 0}  # nobody has set its clock
+    payload = {"ota_job_id": job, "status": status, "additional_info": text, "ts": 0}  # the clock is not set
     yield log(TOPICS_TAG, json.dumps(payload, separators=(",", ":")))
 
 
@@ -108,7 +108,7 @@ def _wait(firmware: RunningFirmware) -> Alarm:
 
 
 def _take_back(firmware: RunningFirmware) -> Iterator[Step]:
-    """The wait is over. Where there is nothing to go back to, it begins anew."""
+    """End the wait: roll back, or wait again if there is nothing to roll back to."""
     log = firmware.log
     if own_state(firmware) != OtaState.PENDING_VERIFY:
         return
@@ -124,7 +124,7 @@ def _take_back(firmware: RunningFirmware) -> Iterator[Step]:
 
 
 def _can_go_back(firmware: RunningFirmware) -> bool:
-    """esp_ota_check_rollback_is_possible(): the app that otadata names besides this one, or else the factory app."""
+    """Run esp_ota_check_rollback_is_possible(): check the other app that otadata names, or else the factory app."""
     part = otadata.partition(firmware.table)
     if part is None:
         return False

@@ -1,7 +1,8 @@
 """The mask ROM after a reset: what it prints, and how it finds the second-stage bootloader.
 
-Sources: boot logs of the chips, ESP-IDF `components/esp_rom`, esptool's boot mode table. What is said of secure boot
-on ESP32, S3, C3 and, with ECDSA, on the C6 is from logs; on other chips, and where the ESP32 refuses, it is plausible.
+Sources: boot logs of the chips, ESP-IDF `components/esp_rom`, esptool's boot mode table. The secure boot output of
+ESP32, S3, C3 and, with ECDSA, of the C6 is from logs; that of other chips, and the rejection on the ESP32, is plausible
+but not verified.
 """
 
 from __future__ import annotations
@@ -23,19 +24,19 @@ _HALT_SECONDS = 0.3
 _REPEATS = 8
 _FLASH_MODES = {0: "QIO", 1: "QOUT", 2: "DIO", 3: "DOUT"}
 _CLOCK_DIVIDERS = {"80m": 1, "60m": 1, "48m": 1, "40m": 2, "30m": 2, "24m": 2}
-_SIGNATURE_MAGIC = 0xE7
-_CIPHERTEXT = 0xA6C1E49B  # what an encrypted flash makes of a plain image header
+_SIGNATURE_MAGIC = 0xE7  # first byte of a signature block (esp_rom `secure_boot.h`)
+_CIPHERTEXT = 0xA6C1E49B  # arbitrary: what flash encryption makes of a plain image header
 
 
 def download_banner(model: ChipModel, reason: ResetReason, *, disabled: bool) -> Script:
-    """What the ROM prints when it enters its loader, or would if that were not *disabled* for ever."""
+    """Print the ROM's banner of download mode; *disabled* leaves out the loader itself."""
     yield from _banner(model, reason, download=True)
     if not disabled:
         yield f"waiting for download{EOL}"
 
 
 def start(spec: BoardSpec, flash: Flash, reason: ResetReason) -> Iterator[Step]:
-    """From the reset to the bootloader's entry. Ends after a Reset step where there is nothing to enter."""
+    """Run the ROM from the reset to the bootloader's entry. Stop after a Reset step if there is nothing to enter."""
     model = spec.model
     yield from _banner(model, reason, download=False)
     head = flash.read(model.chip.bootloader_offset, 24)
@@ -49,7 +50,7 @@ def start(spec: BoardSpec, flash: Flash, reason: ResetReason) -> Iterator[Step]:
 
 
 def bootloader_image(model: ChipModel, flash: Flash) -> AppImage:
-    """The bootloader as it stands in the flash. Raises InputError where it is no sound image."""
+    """Return the bootloader in the flash. Raise InputError if it is not a valid image."""
     at = model.chip.bootloader_offset
     return AppImage.parse(flash.read(at, min(LARGEST_BOOTLOADER, flash.size - at)), "bootloader")
 
@@ -76,9 +77,9 @@ def _load(spec: BoardSpec, flash: Flash, head: bytes) -> Iterator[Step]:
 
 
 def _verify(spec: BoardSpec, flash: Flash, image: AppImage | None) -> Generator[Step, None, bool]:
-    """Secure boot v2: whether the bootloader is signed with a key whose digest is burnt.
+    """Check secure boot v2: whether the bootloader is signed with a key whose digest is burned.
 
-    An image without a sound SHA-256 of its own is none that the signature was made for.
+    The signature covers the SHA-256 inside the image, so an image without a valid one is rejected.
     """
     data = flash.seen(spec.model.chip.bootloader_offset, LARGEST_BOOTLOADER + SECTOR)
     if spec.model.chip is Chip.ESP32:
@@ -131,7 +132,7 @@ def _banner(model: ChipModel, reason: ResetReason, *, download: bool) -> Iterato
 
 
 def _halt(model: ChipModel, last_words: str) -> Iterator[Step]:
-    """The ROM gives up; a watchdog resets the chip."""
+    """Give up; a watchdog resets the chip."""
     yield last_words + f"ets_main.c {371 if model.chip is Chip.ESP32 else 333} {EOL}"
     yield Pause(_HALT_SECONDS)
     yield Reset(ResetReason.TIMER_WATCHDOG)

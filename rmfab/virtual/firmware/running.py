@@ -1,6 +1,6 @@
-"""Firmware on a virtual board: what it was compiled as, and what it knows of itself from `fctry`.
+"""Firmware that runs on a virtual board: how it was compiled, and its identity from `fctry`.
 
-Sources: espressif/esp-rainmaker-common `factory.c`, rmaker_app_network `app_network.c`, by facts.
+Sources: espressif/esp-rainmaker-common `factory.c`, rmaker_app_network `app_network.c` (facts only).
 """
 
 from __future__ import annotations
@@ -26,18 +26,20 @@ FACTORY_PARTITION = "fctry"
 NAMESPACE = "rmaker_creds"
 WIFI_NAMESPACE = "nvs.net80211"
 _SSID_KEY = "sta.ssid"
-_PASSWORD_KEY = "sta.pswd"  # noqa: S105 (a name, no password)
+_PASSWORD_KEY = "sta.pswd"  # noqa: S105 (a key name, not a password)
 _WPA_KEY = "sta.pmk"
 _SSID_SIZE, _PASSWORD_SIZE, _KEY_SIZE = 32, 65, 32
 _CLAIMED_HOST = b"mqtt.rainmaker.espressif.com"
-_LENGTH = 4  # bytes of the length before an SSID
+_LENGTH = 4  # bytes of the length field before an SSID
 
 
 @dataclass
 class RunningFirmware:
-    """The app as it runs on one board, in the partition *slot*.
+    """The app that runs on one board, in the partition *slot*.
 
-    *online*: it has joined a network. *updating*: an update is on its way. *taken_back*: the one before this start was.
+    - *online*: it has joined a network.
+    - *updating*: an update is in progress or not confirmed yet.
+    - *taken_back*: the update before this start was rolled back.
     """
 
     spec: BoardSpec
@@ -53,7 +55,7 @@ class RunningFirmware:
 
     @cached_property
     def factory(self) -> reader.Image | None:
-        """The factory partition as NVS reads it, None where it cannot be mounted or does not exist."""
+        """The factory partition as NVS reads it; None if it is missing or cannot be mounted."""
         part = self.table.find(FACTORY_PARTITION)
         if part is None:
             return None
@@ -61,17 +63,17 @@ class RunningFirmware:
         return image if image.mountable else None
 
     def forget_factory(self) -> None:
-        """Reads the factory partition anew when it is asked for next: it was written to."""
+        """Drop the cached factory partition after writing to it."""
         self.__dict__.pop("factory", None)
 
     def factory_value(self, key: str) -> bytes | None:
-        """A value of the namespace `rmaker_creds`: blobs alone are seen."""
+        """Return a value of the namespace `rmaker_creds`; only blobs are visible."""
         value = self.factory.value(NAMESPACE, key) if self.factory is not None else None
         return value if isinstance(value, bytes) else None
 
     @property
     def node_id(self) -> str | None:
-        """The node id as the firmware knows it, None where it has none."""
+        """The node id that the firmware uses; None if it has none."""
         value = self.factory_value("node_id")
         if self.spec.has(BoardFault.OTHER_IDENTITY) and value is not None:
             return value.decode("ascii", "replace")[::-1]
@@ -81,34 +83,34 @@ class RunningFirmware:
 
     @property
     def claims(self) -> bool:
-        """Whether the firmware claims: it can, and key or certificate are missing."""
+        """Whether the firmware runs assisted claiming: it can, and key or certificate are missing."""
         return self.facts.claim and not (self.factory_value("client_cert") and self.factory_value("client_key"))
 
     @property
     def security(self) -> Security:
-        """The security scheme that provisioning is offered with."""
+        """The security scheme of the provisioning service."""
         return Security.PLAIN if self.spec.has(BoardFault.PLAIN_SECURITY) else self.facts.security
 
     @property
     def pop(self) -> str | None:
-        """Hex of the first four bytes of `random`; of the four behind them with the fault `wrong-pop`."""
+        """The first four bytes of `random` in hex; the next four with the fault `wrong-pop`."""
         random = self.factory_value("random")
         at = 4 if self.spec.has(BoardFault.WRONG_POP) else 0
         return None if random is None or len(random) < at + 4 else random[at : at + 4].hex()
 
     @property
     def mqtt_host(self) -> bytes | None:
-        """The broker; where claiming is compiled in, so is one to fall back to."""
+        """The broker; firmware that can claim has a default."""
         return self.factory_value("mqtt_host") or (_CLAIMED_HOST if self.facts.claim else None)
 
     def sign(self, data: bytes) -> bytes | None:
-        """The node's signature over *data*, None where there is no key that can be read."""
+        """Return the node's signature over *data*; None if there is no readable key."""
         key = self.factory_value("client_key")
         return None if key is None else signed(key, data, wrong=self.spec.has(BoardFault.WRONG_KEY))
 
     @property
     def service_name(self) -> str:
-        """Prefix and hex of the last three bytes of `random`, or of the MAC where there is none."""
+        """The prefix and the last three bytes of `random` in hex, or of the MAC if there is no `random`."""
         random = self.factory_value("random")
         tail = random[-3:] if random is not None and len(random) >= 3 else self.spec.base_mac[-3:]
         return f"{self.facts.name_prefix}_{tail.hex()}"
@@ -124,12 +126,12 @@ class RunningFirmware:
         return f'{{"ver":"v1","name":"{name}",{secret}"transport":"{transport}"}}'
 
     def nvs(self, label: str) -> NvsWriter | None:
-        """The NVS partition *label* for writing."""
+        """Return the NVS partition *label* for writing."""
         part = self.table.find(label)
         return None if part is None else NvsWriter(self.flash, part.offset, part.size)
 
     def nvs_values(self, namespace: str, *keys: str) -> tuple[int | str | bytes | None, ...]:
-        """Values of the partition `nvs` as it is now, None for each that is not there."""
+        """Return the current values in the partition `nvs`; None for each missing one."""
         part = self.table.find("nvs")
         if part is None:
             return (None,) * len(keys)
@@ -138,7 +140,7 @@ class RunningFirmware:
 
     @property
     def station(self) -> tuple[bytes, bytes] | None:
-        """Name and password of the network that `nvs` holds, None where it holds none."""
+        """SSID and password of the network in `nvs`; None if there is none."""
         ssid, password = self.nvs_values(WIFI_NAMESPACE, _SSID_KEY, _PASSWORD_KEY)
         if not isinstance(ssid, bytes) or not ssid[_LENGTH:].strip(b"\0\xff"):
             return None
@@ -147,14 +149,14 @@ class RunningFirmware:
         return ssid[_LENGTH : _LENGTH + length], secret
 
     def keep_station(self, nvs: NvsWriter, ssid: bytes, password: bytes) -> None:
-        """Writes the station's network, the key of WPA too, as the Wi-Fi driver does. Raises NvsFull."""
+        """Store the station's network and its WPA key, as the Wi-Fi driver does. Raise NvsFull if there is no room."""
         key = hashlib.pbkdf2_hmac("sha1", password, ssid, 4096, _KEY_SIZE) if password else b"\xff" * _KEY_SIZE
         nvs.set_blob(WIFI_NAMESPACE, _SSID_KEY, len(ssid).to_bytes(_LENGTH, "little") + ssid.ljust(_SSID_SIZE, b"\0"))
         nvs.set_blob(WIFI_NAMESPACE, _PASSWORD_KEY, password.ljust(_PASSWORD_SIZE, b"\0"))
         nvs.set_blob(WIFI_NAMESPACE, _WPA_KEY, key)
 
     def keep_no_station(self, nvs: NvsWriter) -> None:
-        """The keys that the Wi-Fi driver leaves where there are none yet: blank, and no network. Raises NvsFull."""
+        """Store the driver's blank keys if they do not exist yet. Raise NvsFull if there is no room."""
         sizes = {_SSID_KEY: _LENGTH + _SSID_SIZE, _PASSWORD_KEY: _PASSWORD_SIZE, _WPA_KEY: _KEY_SIZE}
         for (key, size), value in zip(sizes.items(), self.nvs_values(WIFI_NAMESPACE, *sizes), strict=True):
             if value is None:

@@ -1,5 +1,4 @@
-"""What firmware does over time, as steps: it prints, pauses, resets, listens on its console, offers provisioning, sets
-itself an alarm."""
+"""The steps of firmware over time: print, pause, reset, read the console, offer provisioning, set an alarm."""
 
 from __future__ import annotations
 
@@ -15,7 +14,7 @@ from rmfab.virtual.network import AccessPoint
 
 @unique
 class ResetReason(Enum):
-    """Why the chip started anew: the number that the ROM prints and its words on the ESP32 and on newer chips.
+    """Why the chip was reset: the number that the ROM prints, and its text on the ESP32 and on newer chips.
 
     Source: ESP-IDF `components/esp_rom/<chip>/include/<chip>/rom/rtc.h`.
     """
@@ -46,22 +45,25 @@ class Pause:
 
 @dataclass(frozen=True)
 class Reset:
-    """The chip starts anew, in the mode that the straps chose last."""
+    """The chip restarts in the mode of the last sampled straps."""
 
     reason: ResetReason
 
 
 @dataclass(frozen=True)
 class Listen:
-    """From here on *answer* is given what the host types and returns the steps it leads to."""
+    """From now on *answer* receives the console input and returns the steps that it causes."""
 
     answer: Callable[[bytes], Iterator[Step]]
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a service makes of a request: the *reply*, None where the connection is closed without one, the *steps* it
-    leads to, and how many seconds the reply takes."""
+    """The answer of a service to a request.
+
+    *reply* is None if the connection is closed without one; *steps* are what the request causes; *after* is the time
+    until the reply in seconds.
+    """
 
     reply: bytes | None
     steps: Iterator[Step]
@@ -72,35 +74,35 @@ class Service(Protocol):
     """Endpoints that answer requests, in one session at a time."""
 
     def has(self, endpoint: str) -> bool:
-        """Whether there is such an endpoint."""
+        """Whether this endpoint exists."""
 
     def open_session(self) -> None:
-        """A new session; the one before it is closed."""
+        """Open a new session and close the previous one."""
 
     def hear(self, networks: tuple[AccessPoint, ...]) -> None:
-        """Changes the networks around the board."""
+        """Change the networks around the board."""
 
     def answer(self, endpoint: str, request: bytes) -> Answer:
-        """Handles a request."""
+        """Handle a request."""
 
 
 @dataclass(frozen=True)
 class Serve:
-    """From here on *service* answers requests; None ends that."""
+    """From now on *service* answers requests; None stops that."""
 
     service: Service | None
 
 
 @dataclass(frozen=True)
 class Enter:
-    """From here on *firmware* runs, until the chip is reset."""
+    """From now on *firmware* runs, until the chip is reset."""
 
     firmware: RunningFirmware
 
 
 @dataclass(frozen=True)
 class Alarm:
-    """*steps* are taken after *seconds*, whatever else happens meanwhile; a reset calls them off."""
+    """*steps* are run after *seconds*, in parallel with everything else; a reset cancels them."""
 
     seconds: float
     steps: Iterator[Step]
@@ -108,7 +110,7 @@ class Alarm:
 
 @dataclass(frozen=True)
 class Burn:
-    """The eFuses are burnt to *security*, for ever."""
+    """The eFuses are burned to *security*, permanently."""
 
     security: EfuseSecurity
 

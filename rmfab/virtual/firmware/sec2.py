@@ -1,7 +1,7 @@
 """The sec2 pair as firmware computes it on its first boot: SRP6a salt and verifier for user name and PoP.
 
-Sources: RFC 5054 (3072-bit group, g = 5) with SHA-512; ESP-IDF `protocomm/src/crypto/srp6a/esp_srp.c`. Written for the
-boards' side alone, so that a host's own arithmetic has something to be checked against.
+Sources: RFC 5054 (3072-bit group, g = 5) with SHA-512; ESP-IDF `protocomm/src/crypto/srp6a/esp_srp.c`. It is
+independent of the host's implementation, so that tests can check one against the other.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ PRIME = int(
 
 
 def make_pair(pop: str) -> tuple[bytes, bytes]:
-    """A new salt and its verifier.
+    """Return a new salt and its verifier.
 
-    A salt that begins with a zero byte loses it before it is hashed, and one byte of whatever lay behind it is stored
-    in its place: so does the firmware, once in 256 boards, and such a board can never be provisioned.
+    A salt that starts with a zero byte loses it before it is hashed, and a stray byte is stored at its end. The
+    firmware does the same, once in 256 boards; such a board can never be provisioned.
     """
     salt = secrets.token_bytes(_SALT_SIZE)
     number = int.from_bytes(salt, "big")
@@ -41,7 +41,7 @@ def make_pair(pop: str) -> tuple[bytes, bytes]:
 
 
 def verifier(salt: bytes, pop: str) -> bytes:
-    """g to the power of H(salt, H(user name : PoP)), big-endian without leading zeroes."""
+    """Return g to the power of H(salt, H(user name : PoP)), big-endian without leading zeros."""
     inner = hashlib.sha512(f"{USERNAME}:{pop}".encode()).digest()
     exponent = int.from_bytes(hashlib.sha512(salt + inner).digest(), "big")
     value = pow(GENERATOR, exponent, PRIME)

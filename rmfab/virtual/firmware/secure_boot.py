@@ -1,8 +1,8 @@
-"""Secure boot v2 on a virtual board: whether an image in its flash is signed with a key whose digest is burnt.
+"""Secure boot v2 on a virtual board: whether an image in its flash is signed with a key whose digest is burned.
 
 Sources: ESP-IDF `components/bootloader_support/src` (secure_boot_v2, esp_image_format.c), programming guide, "Secure
-Boot v2". Of three blocks one that does not hold makes the image unsigned, which is stricter than the chip. P-384 is
-never trusted: it needs SECURE_BOOT_SHA384_EN, which is not burnt.
+Boot v2". One invalid block of three makes the image unsigned, which is stricter than the chip. P-384 is never trusted:
+it needs SECURE_BOOT_SHA384_EN, which is not burned.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ _VERSION_RSA = 2
 
 
 def trusted(security: EfuseSecurity, data: bytes, image_length: int) -> bool:
-    """Whether the image that *data* begins with may start. *data* reaches to the end of the signature sector, or on."""
+    """Whether the image at the start of *data* may start. *data* must include the signature sector."""
     return any(digest in security.digests for digest in key_digests(security.chip, data, image_length))
 
 
 def key_digests(chip: Chip, data: bytes, image_length: int) -> tuple[str, ...]:
-    """The digests of the keys that the image has signatures of which *chip* looks at; none where one does not hold."""
+    """Return the digests of the signing keys that *chip* checks; none if a signature block is invalid."""
     try:
         blocks = signature_blocks(data[: _sector(image_length) + SECTOR], image_length, "image")
     except InputError:
@@ -37,24 +37,24 @@ def key_digests(chip: Chip, data: bytes, image_length: int) -> tuple[str, ...]:
 
 
 def first_byte(data: bytes, image_length: int) -> int:
-    """What stands where the first signature block has its magic byte."""
+    """Return the byte in the place of the first signature block's magic byte."""
     return data[_sector(image_length)]
 
 
 def is_rsa(data: bytes, image_length: int) -> bool:
-    """Whether the first signature block says that it is of RSA."""
+    """Whether the first signature block is marked as RSA."""
     return data[_sector(image_length) + 1] == _VERSION_RSA
 
 
 def success_lines(log: Log, data: bytes, image_length: int) -> Iterator[str]:
-    """What a bootloader says of an app that is trusted."""
+    """Return what a bootloader prints about a trusted app."""
     yield log("esp_image", "Verifying image signature...")
     yield log("secure_boot_v2", f"Verifying with {'RSA-PSS' if is_rsa(data, image_length) else 'ECDSA'}...")
     yield log("secure_boot_v2", "Signature verified successfully!")
 
 
 def turn_on_lines(log: Log, model: ChipModel, facts: BootloaderFacts, keys: int, app: int) -> Iterator[str]:
-    """What a bootloader says while it burns the digests of its *keys*; the app lies at the offset *app*.
+    """Return what a bootloader prints while it burns the digests of its *keys*; *app* is the app's offset.
 
     Source: the log of ESP-IDF's example security_features_app, and `secure_boot_v2.c`.
     """

@@ -1,10 +1,13 @@
-"""How firmware signs with the node's key: `esp_rmaker_node_auth_sign_msg` of espressif/esp-rainmaker, by facts."""
+"""Signatures with the node's key, as `esp_rmaker_node_auth_sign_msg` of espressif/esp-rainmaker makes them."""
 
 from __future__ import annotations
 
 
 def signed(pem: bytes, data: bytes, *, wrong: bool) -> bytes | None:
-    """ECDSA in DER or RSA-PSS over SHA-256, None where the key cannot be read; *wrong* signs with another key."""
+    """Return an ECDSA signature in DER, or RSA-PSS, over SHA-256; None if the key cannot be read.
+
+    *wrong* signs with a different key.
+    """
     from cryptography.hazmat.primitives import hashes
     from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
     from cryptography.hazmat.primitives.serialization import load_pem_private_key

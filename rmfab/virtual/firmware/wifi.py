@@ -1,7 +1,7 @@
-"""The Wi-Fi station of a virtual board's firmware: what it keeps in `nvs`, how it joins, what it prints on the way.
+"""The Wi-Fi station of a virtual board's firmware: what it stores in `nvs`, how it joins, and what it prints.
 
-Sources: ESP-IDF Wi-Fi driver (namespace `nvs.net80211`), espressif/esp-rainmaker (app_network.c, esp_mqtt_glue.c), by
-facts.
+Sources: ESP-IDF Wi-Fi driver (namespace `nvs.net80211`), espressif/esp-rainmaker (app_network.c, esp_mqtt_glue.c);
+facts only.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from rmfab.virtual.firmware.running import RunningFirmware
 from rmfab.virtual.firmware.script import Pause, Step
 from rmfab.virtual.network import AccessPoint
 
-_CONNECT_SECONDS = 1.0  # the manager waits, so that the answer gets out before the channel changes
+_CONNECT_SECONDS = 1.0  # the manager waits so that the reply is sent before the channel changes
 _ASSOCIATE_SECONDS = 0.8
 _MQTT_SECONDS = 1.5
 _UNPACED_SECONDS = 0.05
@@ -39,7 +39,7 @@ class WifiStation:
         self.networks: tuple[AccessPoint, ...] = firmware.spec.networks
 
     def keep(self, ssid: bytes, password: bytes) -> bool:
-        """Stores a network in `nvs` as the driver does (an empty one forgets it); whether there was room."""
+        """Store a network in `nvs` as the driver does; an empty one clears it. Return whether there was room."""
         nvs = self._firmware.nvs("nvs")
         try:
             if nvs is not None:
@@ -49,7 +49,7 @@ class WifiStation:
         return nvs is not None
 
     def start(self) -> Iterator[Step]:
-        """What the firmware does after its start with the network that `nvs` holds."""
+        """Join the network in `nvs` after the start."""
         kept = self._firmware.station
         if kept is not None:
             refusal = yield from self.join(*kept)
@@ -57,7 +57,7 @@ class WifiStation:
                 yield from self.reach_cloud()
 
     def join(self, ssid: bytes, password: bytes) -> Generator[Step, None, Refusal | None]:
-        """Tries a network; the generator returns what stands against it."""
+        """Try to join a network; the generator returns why it failed, or None."""
         yield self._wait(_CONNECT_SECONDS)
         network = self.find(ssid)
         if network is None:
@@ -72,7 +72,7 @@ class WifiStation:
         return None
 
     def reach_cloud(self) -> Iterator[Step]:
-        """The broker, once there is an address; a node that still has to claim has none."""
+        """Connect to the broker; a node that still has to claim has none."""
         log = self._firmware.log
         host = self._firmware.mqtt_host
         if self._firmware.claims or host is None:
@@ -85,7 +85,7 @@ class WifiStation:
         yield log("esp_rmaker_core", "Waiting for User Node Association.")
 
     def find(self, ssid: bytes) -> AccessPoint | None:
-        """The network of this name, None where none is heard."""
+        """Return the network of this name; None if it is not in range."""
         return next((network for network in self.networks if network.ssid.encode() == ssid), None)
 
     def _wait(self, seconds: float) -> Pause:

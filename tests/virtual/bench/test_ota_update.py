@@ -1,4 +1,4 @@
-"""Updates over the air: a real server, a board that asks it, and what the board makes of the answers."""
+"""Updates over the air: a real server, a board that downloads, and how the board handles the responses."""
 
 from __future__ import annotations
 
@@ -41,12 +41,15 @@ def _app(version="2.0.0", *, chip=Chip.ESP32C3, project="rmfab-demo", size=SIZE,
     return make_app(chip, project, version, FirmwareFacts(**facts), app_size=size, secure_version=secure_version)
 
 
-# The server.
+# Server.
 
 
 class _Server(ThreadingHTTPServer):
-    """Serves *image* under /app.bin. *before* is called with each request and may spoil the answer by what it returns:
-    a status, or `cut`, `whole`, `no-length`."""
+    """Serves *image* as /app.bin.
+
+    *before* is called with each request and may spoil the response by its return value: a status, or `cut`, `whole`,
+    `no-length`.
+    """
 
     daemon_threads = True
 
@@ -60,7 +63,7 @@ class _Server(ThreadingHTTPServer):
         self.url = f"http{'s' if context else ''}://127.0.0.1:{self.server_port}/app.bin"
 
     def handle_error(self, request, client_address):
-        """A client that breaks off is what some of these tests are about."""
+        """Ignore clients that disconnect, which some of these tests need."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -99,7 +102,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
 
     def log_message(self, *_):
-        """Quiet."""
+        """Print nothing."""
 
 
 @contextmanager
@@ -140,7 +143,7 @@ def _pem(folder, name, *items):
 
 
 class _Authority:
-    """A certificate authority in *folder*: `ca_file`, and a server's side of TLS for a host."""
+    """A certificate authority in *folder*: its `ca_file`, and the server side of TLS for a host."""
 
     def __init__(self, folder):
         self._folder = folder
@@ -149,7 +152,7 @@ class _Authority:
         self.ca_file = _pem(folder, "ca.pem", self._own.public_bytes(Encoding.PEM))
 
     def context(self, host=None):
-        """For a server of this name, or of the loopback address."""
+        """Return a context for a server of this name, or of the loopback address."""
         host = host or x509.IPAddress(ip_address("127.0.0.1"))
         key = ec.generate_private_key(ec.SECP256R1())
         certificate = _certificate("test server", key, self._own, self._key, host=host)
@@ -170,7 +173,7 @@ def stranger(tmp_path_factory):
     return _Authority(tmp_path_factory.mktemp("stranger"))
 
 
-# The boards.
+# Boards.
 
 
 def _network():
@@ -180,7 +183,7 @@ def _network():
 
 
 def _flash_file(folder, index=0, *, online=True, more=(), **options):
-    """A flash that holds a whole release, an identity and, *online*, a network."""
+    """Return a flash with a whole release, an identity and, if *online*, a network."""
     cells = bytearray(b"\xff" * (4 << 20))
     for offset, data in [*parts(**options), *([_network()] if online else []), *more]:
         cells[offset : offset + len(data)] = data
@@ -200,7 +203,7 @@ def _spec(folder, index=0, **options):
 
 
 class _Seat:
-    """A board of a bench in this process, and all it has said."""
+    """A board on a bench in this process, and all its output."""
 
     def __init__(self, place):
         self.place = place
@@ -220,23 +223,23 @@ class _Seat:
         return tuple(OtaDataEntry.decode(self.board.flash.read(OTADATA + at, 32)) for at in (0, 0x1000))
 
     async def until(self, condition):
-        """Waits for something to become true of the board."""
+        """Wait until a condition of the board is true."""
         end = time.monotonic() + DEADLINE
         while not condition():
             assert time.monotonic() < end, self.text
             await asyncio.sleep(0.005)
 
     async def ready(self):
-        """Waits for the board to be on its network and done with confirming."""
+        """Wait until the board is on its network and has confirmed its app."""
         await self.until(lambda: "Waiting for User Node Association" in self.text)
 
     async def ota(self, url, ca_file=None):
-        """The control command."""
+        """Send the control command."""
         return await self.place.obey(["ota", url, *([] if ca_file is None else [str(ca_file)])])
 
 
 def _story(folder, play, *, boards=1, **options):
-    """Runs the coroutine *play* with seats on a bench of freshly flashed boards."""
+    """Run the coroutine *play* with seats on a bench of freshly flashed boards."""
 
     async def run():
         async with Bench([_spec(folder, n, **options) for n in range(boards)], folder / "bench") as bench:
@@ -246,7 +249,7 @@ def _story(folder, play, *, boards=1, **options):
 
 
 def test_an_update_over_https(tmp_path: Path, authority):
-    """The image comes in ranges, lies in the other slot, is started, confirmed, and the identity is as it was."""
+    """The image arrives in ranges and is written to the other slot, started and confirmed; the identity stays."""
     image = _app()
 
     async def play(seat):
@@ -283,7 +286,7 @@ LINES = [
 
 
 def test_two_boards_at_once(tmp_path: Path, authority):
-    """One board's download does not stop another's: the server answers only when both have asked."""
+    """Two boards download in parallel: the server responds only after both have sent a request."""
     both = threading.Barrier(2)
 
     def meet(command, _range):
@@ -301,7 +304,7 @@ def test_two_boards_at_once(tmp_path: Path, authority):
 
 
 def test_an_update_over_plain_http(tmp_path: Path):
-    """Without TLS it works as well; a second update goes into the slot that the first has left."""
+    """An update works without TLS, too; a second update goes into the slot that the first one left."""
 
     async def play(seat):
         await seat.ready()
@@ -318,23 +321,23 @@ def test_an_update_over_plain_http(tmp_path: Path):
 
 
 ODD_SERVERS = {
-    "knows no HEAD": lambda command, _range: 501 if command == "HEAD" else None,
-    "knows no ranges": lambda _command, _range: "whole",
-    "sends us elsewhere once": None,
-    "cuts one answer": None,
+    "no HEAD": lambda command, _range: 501 if command == "HEAD" else None,
+    "no ranges": lambda _command, _range: "whole",
+    "redirects once": None,
+    "cuts one response": None,
 }
 
 
 @pytest.mark.parametrize("case", ODD_SERVERS)
 def test_servers_that_esp_idf_gets_along_with(case: str, tmp_path: Path):
-    """No HEAD, no ranges, a redirection, one cut connection: the update takes place all the same."""
-    spoilt = iter([302] if case == "sends us elsewhere once" else [None, None, None, "cut"])
+    """The update succeeds without HEAD, without ranges, after a redirection, and after one cut connection."""
+    spoilt = iter([302] if case == "redirects once" else [None, None, None, "cut"])
     before = ODD_SERVERS[case] or (lambda _command, _range: next(spoilt, None))
 
     async def play(seat):
         await seat.ready()
         assert await seat.ota(server.url) == "ok"
-        assert ("HTTPS OTA attempt 1 failed" in seat.text) == (case == "cuts one answer")
+        assert ("HTTPS OTA attempt 1 failed" in seat.text) == (case == "cuts one response")
         await seat.until(lambda: seat.state == ("ota_1", "valid"))
 
     with _serving(_app(), before=before) as server:
@@ -346,12 +349,12 @@ def _damaged(image):
 
 
 REFUSED = {
-    "another chip": (
+    "a different chip": (
         {"image": _app(chip=Chip.ESP32S3)},
         "Mismatch chip id, expected 5, found 9",
         "Reporting rejected: Chip revision mismatch",
     ),
-    "another project": (
+    "a different project": (
         {"image": _app(project="kettle")},
         "OTA Image built for Project: kettle. Expected: rmfab-demo",
         "Reporting rejected: Project Name mismatch",
@@ -366,9 +369,9 @@ REFUSED = {
         "Checksum failed",
         "OTA Attempt 3/3 failed: Image validation failed",
     ),
-    "no image at all": (
+    "not an image": (
         {"image": b"no such page"},
-        "12 bytes are no app",
+        "12 bytes are too short for an app",
         "esp_https_ota: Complete headers were not received",
     ),
     "an image that is cut short": (
@@ -381,34 +384,34 @@ REFUSED = {
         "larger than the 1966080 bytes of ota_1",
         "esp_https_ota: Error: esp_ota_write failed! err=0x104",
     ),
-    "no such file": ({"path": "/other.bin"}, "the server answers 404", "Received incorrect http status 404"),
+    "no such file": ({"path": "/other.bin"}, "HTTP status 404 from the server", "Received incorrect http status 404"),
     "a file that goes away": (
         {"before": lambda _command, wanted: 404 if wanted and not wanted.startswith("bytes=0-") else None},
-        "the server answers 404",
+        "HTTP status 404 from the server",
         "esp_https_ota: File not found(404)",
     ),
     "a server in trouble": (
         {"before": lambda command, _range: 503 if command == "GET" else None},
-        "the server answers 503",
+        "HTTP status 503 from the server",
         "esp_https_ota: Server error (503)",
     ),
     "connections that are cut": (
         {"before": lambda _command, wanted: "cut" if wanted and wanted.startswith("bytes=32768-") else None},
-        "ended in the middle of an answer",
+        "ended in the middle of a response",
         "esp_https_ota: Connection closed before complete data was received!",
     ),
     "an unknown length": (
         {"before": lambda _command, _range: "no-length"},
-        "does not say how long the image is",
+        "does not send the image's length",
         "Failed to get image length from http response",
     ),
-    "round in circles": ({"before": lambda _command, _range: 302}, "round in circles", "URL redirection Failed"),
+    "a redirection loop": ({"before": lambda _command, _range: 302}, "too many redirections", "URL redirection Failed"),
 }
 
 
 @pytest.mark.parametrize("case", REFUSED)
 def test_what_is_refused(case: str, tmp_path: Path):
-    """The answer and the console say what is wrong, the app in force stays in force, also over a restart."""
+    """The answer and the console report the problem, and the app in force stays in force, also after a restart."""
     spoilt, answer, line = REFUSED[case]
     server_of = {"image": _app()} | {key: value for key, value in spoilt.items() if key != "path"}
 
@@ -429,16 +432,16 @@ def test_what_is_refused(case: str, tmp_path: Path):
         _story(tmp_path, play)
 
 
-@pytest.mark.parametrize("case", ["another authority", "another host", "nobody is trusted", "nobody listens"])
+@pytest.mark.parametrize("case", ["wrong authority", "wrong host", "no authority", "no server"])
 def test_servers_that_are_not_trusted(case: str, tmp_path: Path, authority, stranger):
-    """Only the given authority counts, the host's name is compared, and no byte of the image is asked for."""
+    """Only the given authority is trusted, the host name is checked, and no byte of the image is requested."""
     host = x509.DNSName("other.example")
-    context = authority.context(host) if case == "another host" else authority.context()
-    ca_file = {"another authority": stranger.ca_file, "nobody is trusted": None}.get(case, authority.ca_file)
+    context = authority.context(host) if case == "wrong host" else authority.context()
+    ca_file = {"wrong authority": stranger.ca_file, "no authority": None}.get(case, authority.ca_file)
 
     async def play(seat):
         await seat.ready()
-        url = "https://127.0.0.1:1/app.bin" if case == "nobody listens" else server.url
+        url = "https://127.0.0.1:1/app.bin" if case == "no server" else server.url
         assert (await seat.ota(url, ca_file)).startswith("error: 127.0.0.1:")
         assert "HTTPS OTA attempt 3 failed: OTA Begin failed" in seat.text
         assert seat.state == ("ota_0", "valid")
@@ -449,7 +452,7 @@ def test_servers_that_are_not_trusted(case: str, tmp_path: Path, authority, stra
 
 
 def test_a_board_that_is_restarted_on_the_way_keeps_its_app(tmp_path: Path):
-    """Half an image in the slot changes nothing: the old app starts, and a later update goes through."""
+    """Half an image in the slot changes nothing: the old app starts, and a later update succeeds."""
     reached, go_on = threading.Event(), threading.Event()
 
     def hold(_command, wanted):
@@ -464,7 +467,7 @@ def test_a_board_that_is_restarted_on_the_way_keeps_its_app(tmp_path: Path):
         seat.said.clear()
         seat.board.restart()
         go_on.set()
-        assert await update == "error: the board was restarted on the way"
+        assert await update == "error: the board was restarted during the update"
         await seat.ready()
         assert seat.state == ("ota_0", "valid")
         assert server.image[:32768] == seat.board.flash.read(SLOT, 32768)
@@ -477,7 +480,7 @@ def test_a_board_that_is_restarted_on_the_way_keeps_its_app(tmp_path: Path):
 
 
 def test_one_update_at_a_time(tmp_path: Path):
-    """While an image is on its way another job is turned down, and the first goes on."""
+    """During a download a second job is rejected, and the first continues."""
     reached, go_on = threading.Event(), threading.Event()
 
     def hold(command, _range):
@@ -499,7 +502,7 @@ def test_one_update_at_a_time(tmp_path: Path):
 
 
 def test_an_update_that_loses_its_network_goes_back_and_is_reported(tmp_path: Path):
-    """A new app without a broker goes back by itself; the old one, once it has a network, tells the cloud."""
+    """A new app without a broker rolls back by itself; the old app reports that once it has a network."""
 
     async def play(seat):
         await seat.ready()
@@ -507,7 +510,7 @@ def test_an_update_that_loses_its_network_goes_back_and_is_reported(tmp_path: Pa
         assert await seat.ota(server.url) == "ok"
         seat.board.hear(())
         await seat.until(lambda: seat.state == ("ota_1", "pending-verify"))
-        assert (await seat.ota(server.url)).startswith("error: the board has joined no network")
+        assert (await seat.ota(server.url)).startswith("error: the board is not on a network")
         seat.board.hear(around)
         seat.said.clear()
         await seat.until(lambda: seat.state == ("ota_0", "valid"))
@@ -521,7 +524,7 @@ def test_an_update_that_loses_its_network_goes_back_and_is_reported(tmp_path: Pa
 
 
 def test_an_app_that_does_not_confirm_can_not_be_updated(tmp_path: Path):
-    """esp_ota_begin() refuses while the running app is not confirmed; the next restart takes that app back."""
+    """esp_ota_begin() fails while the running app is not confirmed; the next restart rolls that app back."""
 
     async def play(seat):
         await seat.ready()
@@ -541,7 +544,7 @@ def test_an_app_that_does_not_confirm_can_not_be_updated(tmp_path: Path):
 
 
 def test_an_update_without_rollback(tmp_path: Path):
-    """Firmware that was built without it writes no state, reports success at once, and nothing is taken back."""
+    """Firmware built without rollback writes no state, reports success at once, and is not rolled back."""
 
     async def play(seat):
         await seat.ready()
@@ -556,7 +559,7 @@ def test_an_update_without_rollback(tmp_path: Path):
 
 
 def test_a_lower_secure_version_is_refused(tmp_path: Path):
-    """An app that has confirmed itself has burnt its secure version."""
+    """A confirmed app has burned its secure version, so a lower one is rejected."""
 
     async def play(seat):
         await seat.ready()
@@ -569,16 +572,16 @@ def test_a_lower_secure_version_is_refused(tmp_path: Path):
 
 
 def test_boards_that_cannot_be_asked(tmp_path: Path):
-    """No app, no network, no URL, no such file: the answer says which."""
+    """Without an app, a network, a valid URL or the CA file, the answer reports what is missing."""
 
     async def play(seat):
         await seat.until(lambda: "Provisioning started with service name" in seat.text)
-        assert "joined no network" in await seat.ota("http://127.0.0.1:1/")
+        assert "is not on a network" in await seat.ota("http://127.0.0.1:1/")
         seat.said.clear()
         seat.board.uart.from_host(b"wifi-prov rmfab-factory factory-floor\r\n")
         await seat.ready()
-        assert "no http:// or https:// URL" in await seat.ota("ftp://127.0.0.1/app.bin")
-        assert "is no file" in await seat.ota("https://127.0.0.1:1/app.bin", tmp_path / "absent.pem")
+        assert "not an http:// or https:// URL" in await seat.ota("ftp://127.0.0.1/app.bin")
+        assert "is not a file" in await seat.ota("https://127.0.0.1:1/app.bin", tmp_path / "absent.pem")
         assert (await seat.place.obey(["ota"])).startswith("error: restart |")
         seat.board.power(False)
         assert await seat.ota("http://127.0.0.1:1/") == "error: no firmware is running"
@@ -588,7 +591,7 @@ def test_boards_that_cannot_be_asked(tmp_path: Path):
 
 
 def test_over_the_control_socket(tmp_path: Path, authority):
-    """A host asks through the board's handle, and `state` tells slot and state."""
+    """A host starts an update through the board's handle, and `state` contains slot and state."""
 
     def until(condition):
         end = time.monotonic() + DEADLINE
@@ -604,7 +607,7 @@ def test_over_the_control_socket(tmp_path: Path, authority):
         try:
             return board.control(f"ota {server.url} {authority.ca_file}") == "ok"
         except StationError as refusal:
-            if "joined no network" not in str(refusal):
+            if "is not on a network" not in str(refusal):
                 raise
             return False
 

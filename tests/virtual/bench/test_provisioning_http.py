@@ -1,4 +1,4 @@
-"""Provisioning over HTTP: the port of a served board, its cookies, its one socket, and how it fails."""
+"""Provisioning over HTTP: the port of a served board, its cookies, its single socket, and its failures."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def _served(tmp_path, *faults, security=Security.SRP6A, strap=Strap.RUN):
 
 @pytest.fixture
 def dial():
-    """Makes clients of a board and hangs up in the end."""
+    """Make clients of a board, and disconnect them at the end."""
     clients = []
 
     def make(board, **options):
@@ -81,7 +81,7 @@ def _refused(board):
 @pytest.mark.parametrize("fresh", [False, True], ids=["one connection", "a connection each"])
 @pytest.mark.parametrize("security", Security)
 def test_a_session_over_http(dial, tmp_path, security, fresh):
-    """Every scheme works over one connection and over one for each request, the cookie echoed as it came."""
+    """Every scheme works over one connection and over one per request, if the cookie is echoed unchanged."""
     scheme = {Security.PLAIN: Plain, Security.X25519: lambda: Sec1(POP), Security.SRP6A: lambda: Sec2(POP)}[security]()
     with _served(tmp_path, security=security) as board:
         http = dial(board, fresh=fresh)
@@ -96,7 +96,7 @@ def test_a_session_over_http(dial, tmp_path, security, fresh):
 
 
 def test_a_socket_is_a_session_without_cookies(dial, tmp_path):
-    """A client without cookies keeps its session as long as its socket, and loses it with that."""
+    """A client without cookies keeps its session as long as its socket."""
     with _served(tmp_path) as board:
         http = dial(board, cookies=False)
         phone = Phone(http, Sec2(POP))
@@ -108,7 +108,7 @@ def test_a_socket_is_a_session_without_cookies(dial, tmp_path):
 
 
 def test_a_cookie_that_does_not_match_opens_another_session(dial, tmp_path):
-    """A wrong cookie gets a new one and kills the session that was; a cookie that is too long counts as none."""
+    """A wrong cookie gets a new one and ends the existing session; a cookie that is too long is ignored."""
     with _served(tmp_path) as board:
         http = dial(board)
         phone = Phone(http, Sec2(POP))
@@ -127,7 +127,7 @@ def test_a_cookie_that_does_not_match_opens_another_session(dial, tmp_path):
 
 
 def test_another_connection_takes_the_socket(dial, tmp_path):
-    """There is one socket: a new connection closes the one before, and the session goes on by its cookie."""
+    """There is one socket: a new connection closes the previous one, and the session continues by its cookie."""
     with _served(tmp_path) as board:
         first, second = dial(board), dial(board)
         phone = Phone(first, Sec2(POP))
@@ -141,7 +141,7 @@ def test_another_connection_takes_the_socket(dial, tmp_path):
 
 
 def test_failure_is_a_closed_socket(dial, tmp_path):
-    """A handler that fails, a body that is missing or larger than 4096 bytes: no response at all."""
+    """A failing handler and a body that is missing or larger than 4096 bytes get no response."""
     with _served(tmp_path, security=Security.PLAIN) as board:
         http = dial(board)
         for endpoint, body in (("prov-session", b"\xff"), ("proto-ver", b""), ("proto-ver", b"x" * 4097)):
@@ -152,7 +152,7 @@ def test_failure_is_a_closed_socket(dial, tmp_path):
 
 
 def test_errors_of_the_server(dial, tmp_path):
-    """Unknown paths are 404, other methods 405, nonsense 400, headers beyond the buffer 431; each closes."""
+    """Unknown paths get 404, other methods 405, nonsense 400, headers beyond the buffer 431; each disconnects."""
     with _served(tmp_path) as board:
         http = dial(board, fresh=True)
         assert [http.request(*what)[0].status for what in (("POST", "/"), ("POST", "/nothing", b"x"))] == [404, 404]
@@ -175,7 +175,7 @@ def test_errors_of_the_server(dial, tmp_path):
 
 
 def test_the_port_follows_the_board(dial, tmp_path):
-    """The port takes connections only while the firmware offers provisioning, always under the same number."""
+    """The port accepts connections only while the firmware offers provisioning, always at the same number."""
     with _served(tmp_path, strap=Strap.DOWNLOAD) as board:
         url = board.provisioning_url
         assert url.startswith("http://127.0.0.1:")
@@ -191,7 +191,7 @@ def test_the_port_follows_the_board(dial, tmp_path):
 
 
 def test_a_restart_cuts_the_connection(dial, tmp_path):
-    """With the chip its connections end, and its session with them."""
+    """A restart closes the chip's connections and ends its session."""
     with _served(tmp_path) as board:
         http = dial(board)
         phone = Phone(http, Sec2(POP))
@@ -204,7 +204,7 @@ def test_a_restart_cuts_the_connection(dial, tmp_path):
 
 
 def test_five_wrong_pops_close_the_port(dial, tmp_path):
-    """After five wrong PoPs the port refuses until a restart."""
+    """After five wrong PoPs the port is closed until a restart."""
     with _served(tmp_path) as board:
         for _ in range(5):
             http = dial(board)
@@ -218,7 +218,7 @@ def test_five_wrong_pops_close_the_port(dial, tmp_path):
 
 
 def test_provisioned_over_http(dial, tmp_path):
-    """A phone brings the board to a network; then the port closes, over restarts, until `nvs` is erased."""
+    """A phone brings the board onto a network; then the port stays closed, across restarts, until `nvs` is erased."""
     with _served(tmp_path) as board:
         before = _fctry(board)
         board.control("network workshop -61 nuts-and-bolts")
@@ -242,20 +242,20 @@ def _fctry(board):
 
 @pytest.mark.parametrize("command", ["network", "network x", "network x loud", "network x -40 short", "network x 5"])
 def test_networks_that_cannot_be(tmp_path, command):
-    """The control socket refuses a network that makes no sense."""
+    """The control socket rejects an invalid network."""
     with _served(tmp_path, strap=Strap.DOWNLOAD) as board, pytest.raises(StationError):
         board.control(command)
 
 
 def test_no_networks(dial, tmp_path):
-    """`network none` is silence on the air."""
+    """After `network none` a scan finds nothing."""
     with _served(tmp_path) as board:
         board.control("network none")
         assert Phone(dial(board), Sec2(POP)).scan() == []
 
 
 def test_other_cookie_fault(dial, tmp_path):
-    """`other-cookie`: who echoes the cookie gets a new session with each request, and no handshake comes to an end."""
+    """`other-cookie`: a client that echoes the cookie gets a new session per request, and no handshake succeeds."""
     with _served(tmp_path, "other-cookie") as board:
         http = dial(board)
         capabilities(http)
@@ -267,7 +267,7 @@ def test_other_cookie_fault(dial, tmp_path):
 
 @pytest.mark.parametrize("fault", ["stalled-session", "stall-at=1"])
 def test_stalled_session_fault(dial, tmp_path, fault):
-    """`stalled-session` takes the handshake and is silent, for other connections too, until a restart."""
+    """`stalled-session` accepts the handshake and stays silent, for other connections, too, until a restart."""
     with _served(tmp_path, fault) as board:
         http = dial(board, seconds=0.3)
         if fault == "stalled-session":
@@ -284,7 +284,7 @@ def test_stalled_session_fault(dial, tmp_path, fault):
 
 
 def test_short_reply_fault(dial, tmp_path):
-    """`short-reply` promises a body and closes in the middle of it."""
+    """`short-reply` announces a body and closes the connection in the middle of it."""
     with _served(tmp_path, "short-reply") as board:
         answer = dial(board).raw(b"POST /proto-ver HTTP/1.1\r\nContent-Length: 1\r\n\r\nx")
         head, _, body = answer.partition(b"\r\n\r\n")
@@ -293,7 +293,7 @@ def test_short_reply_fault(dial, tmp_path):
 
 
 def test_requests_wait_for_their_turn(tmp_path):
-    """A connection in the middle of its request is served before one that came later."""
+    """A connection in the middle of its request is served before a later one."""
     with _served(tmp_path) as board:
         host, _, port = board.provisioning_url.removeprefix("http://").rpartition(":")
         with socket.create_connection((host, int(port)), timeout=5) as slow:
@@ -310,7 +310,7 @@ def test_requests_wait_for_their_turn(tmp_path):
 
 
 def test_any_bytes_are_survived(dial, tmp_path):
-    """Whatever comes to the port, the next client is served."""
+    """After any bytes on the port, the next client is served."""
     with _served(tmp_path) as board:
 
         @settings(max_examples=80, deadline=None)
@@ -323,7 +323,7 @@ def test_any_bytes_are_survived(dial, tmp_path):
 
 
 def test_requests_count_as_commands(dial, tmp_path):
-    """A request to the service is a command of the board, so that `kill-at` finds it."""
+    """A request to the service counts as a command of the board, also for `kill-at`."""
     with _served(tmp_path) as board:
         before = board.state()["commands"]
         capabilities(dial(board))

@@ -1,4 +1,4 @@
-"""The RFC 2217 server, against pyserial's stock client and a lean one that waits for nothing."""
+"""The RFC 2217 server, against pyserial's stock client and a lean one that never waits."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _port():
 
 @given(st.binary(max_size=300), st.integers(1, 50))
 def test_data_is_transparent(data, cut):
-    """Every byte value comes through, however the stream is cut, also where IAC is doubled."""
+    """Every byte value passes unchanged, however the stream is cut, also between doubled IACs."""
     port, heard = _port()
     stream = TelnetPort.escape(data)
     for at in range(0, len(stream), cut):
@@ -42,7 +42,7 @@ def test_data_is_transparent(data, cut):
 
 @given(st.integers(1, 8))
 def test_commands_between_data(cut):
-    """Lines, rates and data arrive in the order in which they were sent, at any cutting."""
+    """Control lines, rates and data arrive in the order in which they were sent, however the stream is cut."""
     port, heard = _port()
     sub = bytes([255, 250, 44])
     end = bytes([255, 240])
@@ -61,7 +61,7 @@ def test_commands_between_data(cut):
 
 
 def test_negotiation_ends():
-    """A known option is agreed to once, an unknown one refused, a repetition not answered."""
+    """A known option is accepted once, an unknown one rejected, a repetition not answered."""
     port, heard = _port()
     port.feed(bytes([255, 251, 44, 255, 253, 0, 255, 251, 44, 255, 253, 99]))
     assert [bytes([255, 253, 44]), bytes([255, 251, 0]), bytes([255, 252, 99])] == [
@@ -84,7 +84,7 @@ def board():
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of pyserial itself
 def test_stock_client(board):
-    """pyserial opens the port, pulses the lines, hears the boot log, changes the rate and asks for the modem state."""
+    """pyserial opens the port, pulses the lines, receives the boot log, changes the rate and reads the modem state."""
     with serial.serial_for_url(board[0].url, baudrate=115200, timeout=2) as port:
         port.dtr = False
         port.rts = True
@@ -95,7 +95,7 @@ def test_stock_client(board):
 
 
 def test_lean_client_and_second_client(board):
-    """A client that only sends subnegotiations gets into the loader; a second one is closed at once meanwhile."""
+    """A client that only sends subnegotiations reaches the loader; a second client is closed at once."""
     host, number = board[0].url.removeprefix("rfc2217://").split(":")
     address = host, int(number)
     control = [bytes([255, 250, 44, 5, value, 255, 240]) for value in (9, 11, 8, 12, 9)]
@@ -113,7 +113,7 @@ def test_lean_client_and_second_client(board):
 
 
 def test_raw_socket(board):
-    """`socket://` carries bytes alone: the board waits in its loader, as nobody can reset it."""
+    """`socket://` carries only bytes: the board waits in its loader, because a host cannot reset it."""
     with serial.serial_for_url(board[1].url, timeout=2) as port:
         port.write(frame(b"\x00\x08\x24\x00\x00\x00\x00\x00" + SYNC))
         heard = b""

@@ -1,4 +1,4 @@
-"""Boards in a process of their own: handles, control, state, faults of the line, and no orphans."""
+"""Boards in a child process: handles, control, state, faults of the serial line, and no orphans."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _spec(*faults, chip=Chip.ESP32C3, link=PortKind.SOCKET, **fields):
 
 
 def _answers(port, wanted=16):
-    """How many frame marks come back after a SYNC: as many as are wanted, or after a while fewer."""
+    """Return how many frame marks follow a SYNC: the wanted number, or fewer after a timeout."""
     port.reset_input_buffer()
     port.write(_SYNC)
     said = b""
@@ -46,28 +46,28 @@ def _answers(port, wanted=16):
 
 
 def test_spec_survives_json():
-    """What the child process is told is what was meant."""
+    """The child process receives the same specification."""
     spec = _spec("kill-at=7@2", "panic", mac=derived_mac(Chip.ESP32C3, 9), paced=0, kill_pid=5, revision=3)
     assert spec == spec_from_json(json.loads(json.dumps(spec_to_json(spec))))
 
 
 @pytest.mark.parametrize("text", ["coffee", "panic=3", "kill-at", "kill-at=0", "panic@x", "", "PANIC"])
 def test_fault_names_are_checked(text):
-    """A fault that does not exist, lacks its number or has one too many is refused, and the names are listed."""
+    """A fault that does not exist, lacks its number or has one too many is rejected with a hint."""
     with pytest.raises(InputError) as refusal:
         FaultCall.parse(text)
     assert refusal.value.hint
 
 
 def test_every_fault_has_a_line():
-    """Each fault has a stable name and one line on what it does."""
+    """Each fault has a stable name and a one-line summary."""
     for fault in BoardFault:
         assert re.fullmatch(r"[a-z]+(-[a-z]+)*", fault.value)
         assert 10 < len(fault.summary) < 100
 
 
 def test_flash_outlives_the_process(tmp_path):
-    """With a state folder the flash is there again, and so is the MAC."""
+    """With a state folder, flash and MAC are the same in the next process."""
     with serve([_spec()], state=tmp_path) as (board,):
         mac = board.mac
         board.flash_file.write_bytes(b"\xff" * 100 + b"mark" + board.flash_file.read_bytes()[104:])
@@ -78,7 +78,7 @@ def test_flash_outlives_the_process(tmp_path):
 
 
 def test_control_plays_the_fixture():
-    """restart, strap and power do what a fixture does; nonsense is refused; a fault can be given later."""
+    """restart, strap and power act as a fixture; nonsense is rejected; a fault can be added later."""
     with serve([_spec()]) as (board,):
         assert board.state()["mode"] == "download"
         board.control("strap run")
@@ -111,7 +111,7 @@ def _write_until_gone(board):
 
 
 def test_vanish_and_return():
-    """The port goes away in mid-write and nobody gets on it until `return`; then the same board is there."""
+    """The port disappears during a write and stays closed until `return`; then the same board is there."""
     with serve([_spec("vanish")]) as (board,):
         _write_until_gone(board)
         with pytest.raises(serial.SerialException):
@@ -125,7 +125,7 @@ def test_vanish_and_return():
 
 
 def test_vanish_and_swap():
-    """The port goes away in mid-write and comes back by itself as another board."""
+    """The port disappears during a write and comes back by itself as a different board."""
     with serve([_spec("vanish-and-swap")]) as (board,):
         _write_until_gone(board)
         deadline = time.monotonic() + 10
@@ -138,7 +138,7 @@ def test_vanish_and_swap():
 
 @pytest.mark.skipif(sys.platform != "linux", reason="pty boards need Linux")
 def test_pty_vanishes_and_returns_under_its_name():
-    """A pseudo-terminal that vanished gives its host an error, and comes back under the same name."""
+    """A pseudo-terminal that vanishes gives its host an error, and comes back under the same name."""
     with serve([_spec(link=PortKind.PTY)]) as (board,):
         with serial.serial_for_url(board.url) as port:
             assert _answers(port) == 16
@@ -152,13 +152,13 @@ def test_pty_vanishes_and_returns_under_its_name():
 
 
 def test_stall_at():
-    """From the N-th command on nothing is answered."""
+    """The board stops answering at the N-th command."""
     with serve([_spec("stall-at=3")]) as (board,), serial.serial_for_url(board.url) as port:
         assert [_answers(port, wanted) for wanted in (16, 16, 0, 0)] == [16, 16, 0, 0]
 
 
 def test_kill_at():
-    """The N-th command kills the process that was named, before it is executed."""
+    """The N-th command kills the given process before it is executed."""
     victim = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     try:
         boards = serve([_spec("kill-at=2", kill_pid=victim.pid)])
@@ -173,7 +173,7 @@ def test_kill_at():
 
 
 def test_drop_bytes_once():
-    """`drop-bytes` breaks one large block; its repetition is understood."""
+    """`drop-bytes` breaks one large block; its repetition is received."""
     block = bytes(1000)
     request = (
         b"\x00\x03" + (1016).to_bytes(2, "little") + b"\xef\0\0\0" + (1000).to_bytes(4, "little") + bytes(12) + block
@@ -193,7 +193,7 @@ def test_drop_bytes_once():
 
 
 def test_boards_die_with_their_parent():
-    """When the process that serves boards is killed, no board is left behind."""
+    """If the process that serves boards is killed, no board is left behind."""
     code = (
         "import sys, time\n"
         "from rmfab.virtual import BoardSpec, serve\n"
@@ -221,14 +221,16 @@ def _opens(url):
 
 
 def _command(*arguments):
-    code = "from rmfab.commands.board import command; command()"
     return subprocess.Popen(
-        [sys.executable, "-c", code, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", "rmfab", "board", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
 
 
 def test_command_serves_until_it_is_told_to_end(tmp_path):
-    """`rmfab board --json` prints a line a board and ends with 0 on SIGTERM, leaving the flash files."""
+    """`rmfab board --json` prints one line per board and exits with 0 on SIGTERM, leaving the flash files."""
     running = _command(
         "--chip", "esp32s3", "--count", "2", "--mac", "24:0A:C4:00:00:FF", "--json", "--state", str(tmp_path)
     )
@@ -242,7 +244,7 @@ def test_command_serves_until_it_is_told_to_end(tmp_path):
 
 
 def test_command_in_plain_words():
-    """Without --json a line is chip, MAC and port, and where no reset lines exist the control socket."""
+    """Without --json a line is chip, MAC and port, and the control socket if there are no reset lines."""
     running = _command("--transport", "socket", "--paced", "460800")
     line = running.stdout.readline()
     running.send_signal(signal.SIGINT)
@@ -266,7 +268,7 @@ def test_command_refuses_nonsense(arguments):
 
 
 def test_state_folder_has_one_user(tmp_path):
-    """A second process on the same state folder is refused."""
+    """A second process on the same state folder is rejected."""
     with serve([_spec()], state=tmp_path), pytest.raises(StationError), serve([_spec()], state=tmp_path):
         pass
 

@@ -1,4 +1,4 @@
-"""The firmware that virtual boards run, judged by esptool."""
+"""The firmware that virtual boards run, checked by esptool."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ APP_SIZE = 0x20000
 
 @pytest.mark.parametrize("chip", list(Chip))
 def test_a_release_for_every_chip(chip: Chip, tmp_path: Path):
-    """For each chip the folder is a release that preflight has nothing against."""
+    """For each chip, the folder is a release that preflight accepts."""
     release = open_release(make_build_folder(tmp_path / "build", FirmwareRecipe(chip, app_size=APP_SIZE)))
     assert release.chip is chip
     assert inspect_release(release) == []
@@ -48,7 +48,7 @@ def test_a_release_for_every_chip(chip: Chip, tmp_path: Path):
     ],
 )
 def test_esptools_own_command_describes_it(chip: Chip, title: str, tmp_path: Path):
-    """`esptool image-info` accepts the app and tells project, version and valid sums."""
+    """`esptool image-info` accepts the app and prints project, version and valid checksums."""
     path = tmp_path / "app.bin"
     path.write_bytes(make_app(chip, "lamp", "1.4.0", FirmwareFacts(), app_size=APP_SIZE))
     arguments = [sys.executable, "-m", "esptool", "--chip", chip.value, "image-info", str(path)]
@@ -62,7 +62,7 @@ def test_esptools_own_command_describes_it(chip: Chip, title: str, tmp_path: Pat
 @pytest.mark.parametrize("chip", list(Chip))
 @pytest.mark.parametrize("size", [APP_SIZE, 0x40010, 0x1E0000])
 def test_segments_lie_where_the_chip_has_memory(chip: Chip, size: int):
-    """Mapped segments lie in the file as in their MMU page, and share no page; the others load into RAM."""
+    """Mapped segments are in the file as in their MMU page, and share no page; the others load into RAM."""
     image = LoadFirmwareImage(chip.value, make_app(chip, "p", "1", FirmwareFacts(), app_size=size))
     mapped = [segment for segment in image.segments if image.is_flash_addr(segment.addr)]
     kinds = [segment.get_memory_type(image) for segment in image.segments]
@@ -79,7 +79,7 @@ def test_segments_lie_where_the_chip_has_memory(chip: Chip, size: int):
 
 @pytest.mark.parametrize("chip", list(Chip))
 def test_bootloaders_load_into_ram(chip: Chip):
-    """Both segments load into RAM, the entry lies in the code, the descriptor comes first."""
+    """Both segments load into RAM, the entry is in the code, and the descriptor comes first."""
     data = make_bootloader(chip, 16 << 20)
     image = LoadFirmwareImage(chip.value, data)
     kinds = [segment.get_memory_type(image) for segment in image.segments]
@@ -95,7 +95,7 @@ def test_bootloaders_load_into_ram(chip: Chip):
 
 
 def test_same_arguments_same_bytes(tmp_path: Path):
-    """Nothing but the arguments decides the bytes; another seed fills the app otherwise."""
+    """Only the arguments decide the bytes; a different seed fills the app differently."""
     first, second = (make_build_folder(tmp_path / name, FirmwareRecipe(Chip.ESP32, app_size=APP_SIZE)) for name in "ab")
     for path in sorted(first.rglob("*.*")):
         assert path.read_bytes() == (second / path.relative_to(first)).read_bytes()
@@ -105,7 +105,7 @@ def test_same_arguments_same_bytes(tmp_path: Path):
 
 
 def test_app_is_as_long_as_asked_and_compresses_like_firmware():
-    """A MiB of it goes over the wire as about 60 % of that."""
+    """The app compresses to about 60 % of its size."""
     data = make_app(Chip.ESP32C3, "p", "1", FirmwareFacts(), app_size=1 << 20)
     assert len(data) == AppImage.parse(data, "x").length == 1 << 20
     assert 0.55 < len(zlib.compress(data, 9)) / len(data) < 0.65
@@ -113,13 +113,13 @@ def test_app_is_as_long_as_asked_and_compresses_like_firmware():
 
 @pytest.mark.parametrize("size", [0, 0x10000, APP_SIZE + 8, 0x1E0010])
 def test_sizes_that_cannot_be(size: int):
-    """Too small for its segments, not of whole lines, larger than its partition."""
+    """An app too small for its segments, not a multiple of 16 bytes, or larger than its partition is rejected."""
     with pytest.raises(InputError, match="cannot be made"):
         make_app(Chip.ESP32C3, "p", "1", FirmwareFacts(), app_size=size)
 
 
 def test_texts_and_flash_sizes_that_cannot_be():
-    """A descriptor's fields hold 31 bytes; a header states powers of two."""
+    """A descriptor's fields have room for 31 bytes; a header has only powers of two for the flash size."""
     with pytest.raises(InputError, match="too long"):
         make_app(Chip.ESP32C3, "p" * 32, "1", FirmwareFacts())
     with pytest.raises(InputError, match="cannot be stated"):
@@ -136,14 +136,14 @@ FACTS = [
 
 @pytest.mark.parametrize("facts", FACTS)
 def test_facts_read_back(facts: FirmwareFacts):
-    """What the firmware was compiled with is found in the app, alone or in a partition."""
+    """The compile options of the firmware are found in the app, alone or in a partition."""
     app = make_app(Chip.ESP32C6, "p", "1", facts, app_size=APP_SIZE)
     assert read_facts(app) == facts
     assert read_facts(app + b"\xff" * 4096) == facts
 
 
 def test_firmware_of_others_has_the_defaults():
-    """Stock RainMaker firmware: security 2, BLE, PROV, JSON."""
+    """Stock RainMaker firmware has security 2, BLE, PROV, JSON."""
     assert read_facts(bytes(1000)) == FirmwareFacts(Security.SRP6A, Transport.BLE, "PROV", QrForm.JSON, True)
 
 
@@ -158,14 +158,14 @@ def test_firmware_of_others_has_the_defaults():
     ],
 )
 def test_a_damaged_marker_is_an_input_error(block: bytes):
-    """A marker that makes no sense is not passed over."""
+    """An invalid marker block is an error."""
     with pytest.raises(InputError, match="marker block"):
         read_facts(b"\0" * 40 + block)
 
 
 @pytest.mark.parametrize("rollback", [True, False])
 def test_a_bootloader_tells_whether_it_has_rollback(rollback: bool):
-    """Rollback stands in the bootloader's image, which stays as long as it is; a bootloader of others has none."""
+    """The bootloader's image contains whether it has rollback, at the same length; a foreign bootloader has none."""
     data = make_bootloader(Chip.ESP32C6, 4 << 20, BootloaderFacts(rollback))
     assert AppImage.parse(data, "bootloader.bin").bootloader is not None
     assert len(data) == len(make_bootloader(Chip.ESP32C6, 4 << 20))
@@ -174,13 +174,13 @@ def test_a_bootloader_tells_whether_it_has_rollback(rollback: bool):
 
 
 def test_a_damaged_bootloader_marker_is_an_input_error():
-    """A bootloader's marker that makes no sense is not passed over."""
+    """An invalid marker block of a bootloader is an error."""
     with pytest.raises(InputError, match="marker block"):
         read_bootloader_facts(make_bootloader(Chip.ESP32, 4 << 20).replace(b"rollback", b"rollbock"))
 
 
 def test_elf_digest_follows_the_content():
-    """Two firmwares that differ have two ELF digests, as two builds have."""
+    """Two different firmwares have two ELF digests, as two builds have."""
     facts = FACTS[0]
     apps = [make_app(Chip.ESP32, "p", "1", f, app_size=APP_SIZE) for f in (facts, replace(facts, console=False))]
     descriptors = [AppImage.parse(app, "x").descriptor for app in apps]
@@ -188,7 +188,7 @@ def test_elf_digest_follows_the_content():
 
 
 def test_the_folder_looks_like_idfs(tmp_path: Path):
-    """Files and keys stand where the build system puts them."""
+    """Files and keys are where ESP-IDF's build system puts them."""
     folder = make_build_folder(tmp_path / "build", FirmwareRecipe(Chip.ESP32, project="lamp", app_size=APP_SIZE))
     args = json.loads((folder / "flasher_args.json").read_text())
     assert args["flash_files"] == {
@@ -255,7 +255,7 @@ SDKCONFIGS = {
 
 @pytest.mark.parametrize("case", SDKCONFIGS)
 def test_the_configuration_says_what_the_images_are(case: str, tmp_path: Path):
-    """`config/sdkconfig.json` agrees with what was asked for; what depends on a switch that is off is not in it."""
+    """`config/sdkconfig.json` matches the arguments; options that depend on a switched-off option are absent."""
     options, expected = SDKCONFIGS[case]
     folder = make_build_folder(tmp_path / "build", recipe(Chip.ESP32C3, app_size=APP_SIZE, **options))
     values = json.loads((folder / "config" / "sdkconfig.json").read_text())
@@ -266,7 +266,7 @@ def test_the_configuration_says_what_the_images_are(case: str, tmp_path: Path):
 
 
 def test_a_secure_version_stands_in_the_descriptor(tmp_path: Path):
-    """The app carries its secure version, and ESP-IDF has none without rollback."""
+    """The app contains its secure version, which ESP-IDF supports only with rollback."""
     folder = make_build_folder(tmp_path / "build", FirmwareRecipe(Chip.ESP32C3, app_size=APP_SIZE, secure_version=3))
     descriptor = AppImage.parse((folder / "rmfab-demo.bin").read_bytes(), "app").descriptor
     assert descriptor is not None

@@ -14,7 +14,7 @@ from rmfab.virtual.chip.flash import Flash, FlashError
 
 @given(st.binary(min_size=1, max_size=64), st.binary(min_size=1, max_size=64), st.integers(0, 5000))
 def test_programming_only_clears_bits(first, second, at):
-    """Two writes to one place leave the AND of both."""
+    """Two writes to one address leave the AND of both."""
     flash = Flash(1 << 20)
     flash.program(at, first)
     flash.program(at, second)
@@ -23,7 +23,7 @@ def test_programming_only_clears_bits(first, second, at):
 
 
 def test_erasing_takes_whole_sectors():
-    """An erase of one byte blanks its sector and nothing else, and says how many sectors were not blank."""
+    """Erasing one byte blanks only its sector, and returns how many sectors were not blank."""
     flash = Flash(1 << 20)
     flash.program(0xFFF, b"\0\0\0")
     assert flash.erase(0x1001, 1) == 1
@@ -33,7 +33,7 @@ def test_erasing_takes_whole_sectors():
 
 
 def test_file_keeps_the_flash(tmp_path):
-    """What was programmed is in the file at once, private to its owner, and another process finds it there."""
+    """Programmed data is in the file at once, only its owner can read it, and a second process finds it there."""
     path = tmp_path / "deep" / "flash.bin"
     flash = Flash(1 << 20, path)
     flash.program(0x100, b"kept")
@@ -49,14 +49,14 @@ def test_file_keeps_the_flash(tmp_path):
     "call", [("read", 0xFFFFF, 2), ("program", 0xFFFFF, b"12"), ("erase", 0x100000, 1), ("md5", -1, 1)]
 )
 def test_nothing_lies_beyond_the_end(call):
-    """Every access past the end is refused."""
+    """Every access beyond the end is rejected."""
     name, *arguments = call
     with pytest.raises(FlashError):
         getattr(Flash(1 << 20), name)(*arguments)
 
 
 def test_block_protection_swallows_writes():
-    """With a block protection bit set, programming and erasing do nothing, without a word."""
+    """With a block protection bit set, programming and erasing do nothing and report no error."""
     flash = Flash(1 << 20)
     flash.program(0, b"old")
     flash.status[0] = 0x1C
@@ -66,7 +66,7 @@ def test_block_protection_swallows_writes():
 
 
 def test_a_flawed_cell_reads_zero():
-    """A flawed flash keeps one bit of the first larger write at 0, whatever is written afterwards."""
+    """A flawed flash keeps one bit of the first larger write at 0, even after later writes."""
     flash = Flash(1 << 20)
     flash.flawed = True
     flash.program(0x2000, data := os.urandom(0x1000))

@@ -27,7 +27,7 @@ def _rom_error(replies):
 
 
 def test_sync_is_answered_eight_times():
-    """SYNC has eight replies with the ROM's value; anything but the right 36 bytes is an invalid message."""
+    """SYNC has eight replies with the ROM's value; anything but the exact 36 bytes is an invalid message."""
     rig = Rig()
     assert rig.sync() == [(0x08, 0x20120707, OK)] * 8
     assert _rom_error(rig.command(0x08, SYNC[:-1])) == 5
@@ -35,7 +35,7 @@ def test_sync_is_answered_eight_times():
 
 
 def test_unknown_command_echoes_the_one_before():
-    """An operation that the ROM does not know is answered with the previous one's number and status 01 05."""
+    """An unknown command gets the previous command's number and status 01 05."""
     rig = Rig(Chip.ESP32)
     rig.words(0x0A, 0x40001000)
     assert rig.command(0x14) == [(0x0A, 0x00F01D83, b"\1\5\0\0")]
@@ -44,7 +44,7 @@ def test_unknown_command_echoes_the_one_before():
 
 @pytest.mark.parametrize(("chip", "size"), [(Chip.ESP32C3, 20), (Chip.ESP32S2, 12)])
 def test_security_info_names_the_chip(chip, size):
-    """GET_SECURITY_INFO: flags, counter, key purposes and, but for the S2, chip id."""
+    """GET_SECURITY_INFO returns flags, counter, key purposes and, except on the S2, the chip id."""
     ((_, _, payload),) = Rig(chip).command(0x14)
     assert size + 4 == len(payload)
     if size == 20:
@@ -55,14 +55,14 @@ def test_security_info_names_the_chip(chip, size):
     ("op", "size"), [(0x0A, 5), (0x09, 15), (0x0D, 4), (0x0F, 4), (0x05, 12), (0x02, 16), (0x13, 8)]
 )
 def test_rom_insists_on_lengths(op, size):
-    """A request of another length is an invalid message."""
+    """A request of the wrong length is an invalid message."""
     rig = Rig()
     rig.sync()
     assert _rom_error(rig.command(op, bytes(size))) == 5
 
 
 def test_header_length_must_hold():
-    """A length in the header that is not the data's is an invalid message."""
+    """A request is an invalid message if the length in its header is not that of its data."""
     rig = Rig()
     rig.sync()
     replies = rig.send(frame(struct.pack("<BBHI", 0, 0x0A, 8, 0) + bytes(4)))
@@ -70,7 +70,7 @@ def test_header_length_must_hold():
 
 
 def test_rom_flash_needs_attach_and_erases_first():
-    """Before SPI_ATTACH the ROM does no flash operation; FLASH_BEGIN erases, and a wrong checksum writes nothing."""
+    """Before SPI_ATTACH the ROM rejects flash operations; FLASH_BEGIN erases, and a wrong checksum writes nothing."""
     rig = Rig()
     rig.sync()
     rig.board.flash.program(0x1000, b"\0" * 16)
@@ -88,7 +88,7 @@ def test_rom_flash_needs_attach_and_erases_first():
 
 
 def test_rom_knows_no_flash_beyond_its_size():
-    """The ROM refuses what lies beyond the size it was told."""
+    """The ROM rejects access beyond the configured flash size."""
     rig = Rig()
     rig.sync()
     rig.words(0x0D, 0, 0)
@@ -106,7 +106,7 @@ def test_esp32_rom_takes_four_words_to_begin():
 
 
 def test_flash_id_is_unknown_before_attach():
-    """RDID reads ones until SPI_ATTACH and the chip's id afterwards."""
+    """RDID reads all ones before SPI_ATTACH and the flash chip's id after it."""
     rig = Rig()
     base = 0x60002000
 
@@ -122,7 +122,7 @@ def test_flash_id_is_unknown_before_attach():
 
 
 def test_stub_must_lie_in_ram():
-    """Code outside of the chip's RAM, or an entry outside of what was uploaded, leaves a board that answers nothing."""
+    """Code outside the chip's RAM, or an entry outside the uploaded code, leaves a board that does not answer."""
     assert Rig().start_stub()[-1] == b"OHAI"
     elsewhere = Rig()
     elsewhere.words(0x05, 64, 1, 64, 0x40800000)
@@ -143,7 +143,7 @@ def _stub(**fields):
 
 
 def test_stub_answers_otherwise_than_the_rom():
-    """The stub's SYNC has value 0 and two status bytes, its lengths are its own, its unknown command is 0xC300."""
+    """The stub's SYNC has value 0 and two status bytes; its lengths differ, and an unknown command gets 0xC300."""
     rig = _stub()
     assert rig.sync() == [(0x08, 0, b"\0\0")] * 8
     assert _code(rig.command(0x0A, bytes(5))) == "c000"
@@ -155,7 +155,7 @@ def test_stub_answers_otherwise_than_the_rom():
 
 
 def test_stub_acknowledges_first_and_complains_later():
-    """An error of the write itself is the answer to the next command, which is then not executed."""
+    """A write error is the reply to the next command, which is then not executed."""
     rig = _stub()
     assert _code(rig.words(0x10, 0x100, 1, 0x4000, 0x1000, 0)) == "0000"
     assert _code(rig.data(0x11, b"this is no zlib stream", 0)) == "0000"
@@ -167,7 +167,7 @@ def test_stub_acknowledges_first_and_complains_later():
 
 
 def test_stub_writes_compressed_data_over_what_was_there():
-    """DEFL: inflated, erased as it goes, ended only when all bytes have come."""
+    """DEFL commands inflate, erase as they go, and end only when all bytes have arrived."""
     rig = _stub()
     rig.board.flash.program(0x10000, bytes(0x3000))
     data = os.urandom(0x2100)
@@ -186,14 +186,14 @@ def test_stub_writes_compressed_data_over_what_was_there():
     ("block", "check", "code"), [(b"x" * 16, 0, "c100"), (b"x" * 0x4001, None, "c200")], ids=["checksum", "size"]
 )
 def test_stub_refuses_bad_blocks(block, check, code):
-    """A wrong checksum and a block that is too large have their own codes."""
+    """A wrong checksum and an oversized block have their own error codes."""
     rig = _stub()
     rig.words(0x02, 0x8000, 2, 0x4000, 0, 0)
     assert code == (_code(rig.data(0x03, block, 0, check)) if len(block) <= 0x4000 else "c200")
 
 
 def test_stub_reads_with_one_packet_in_flight():
-    """READ_FLASH sends the next packet only when the host has acknowledged the one before, and the MD5 at the end."""
+    """READ_FLASH sends the next packet only after the host's acknowledgement, and the MD5 at the end."""
     rig = _stub()
     rig.board.flash.program(0, data := os.urandom(0x180))
     reply, first = rig.send(frame(struct.pack("<BBHIIIII", 0, 0xD2, 16, 0, 0, 0x180, 0x100, 64)))
@@ -204,7 +204,7 @@ def test_stub_reads_with_one_packet_in_flight():
 
 
 def test_rates_must_agree():
-    """After CHANGE_BAUD a host that stays at the old rate is not understood; at the new one it is."""
+    """After CHANGE_BAUD a host at the old rate is not understood; at the new rate it is."""
     rig = _stub()
     rig.words(0x0F, 921600, 115200)
     assert rig.sync() == []
@@ -213,7 +213,7 @@ def test_rates_must_agree():
 
 
 def test_rom_finds_the_rate_by_itself_once():
-    """The ROM takes the host's rate from the first bytes and keeps it."""
+    """The ROM detects the host's rate from the first bytes and keeps it."""
     rig = Rig()
     rig.board.uart.host_baud = 460800
     assert len(rig.sync()) == 8
@@ -223,7 +223,7 @@ def test_rom_finds_the_rate_by_itself_once():
 
 @pytest.mark.parametrize("chip", [Chip.ESP32C3, Chip.ESP32S3, Chip.ESP32C6])
 def test_secure_download_mode_leaves_little(chip):
-    """In secure download mode the ROM reads no register and runs no code, but says so in its security info."""
+    """In secure download mode the ROM reads no registers and runs no code, but still answers GET_SECURITY_INFO."""
     rig = Rig(chip, faults=["secure-download"])
     rig.sync()
     assert _rom_error(rig.words(0x0A, 0x60000000)) == 5
@@ -232,13 +232,13 @@ def test_secure_download_mode_leaves_little(chip):
 
 
 def test_esp32_in_secure_download_is_deaf():
-    """The ESP32 can only switch its loader off altogether."""
+    """The ESP32 can only disable its loader completely."""
     assert Rig(Chip.ESP32, faults=["secure-download"]).sync() == []
 
 
 @pytest.mark.parametrize("data", [b"", b"a", b"ab" * 7, os.urandom(1000), os.urandom(16384)], ids=len)
 def test_checksum_is_that_of_a_loop(data):
-    """The folded checksum equals the byte by byte one."""
+    """The folded checksum equals the one computed byte by byte."""
     value = 0xEF
     for byte in data:
         value ^= byte
@@ -246,7 +246,7 @@ def test_checksum_is_that_of_a_loop(data):
 
 
 def test_watchdog_restarts_the_chip():
-    """The RTC watchdog, unlocked and armed, restarts the chip (esptool's watchdog-reset); locked it does not."""
+    """The RTC watchdog restarts the chip if it is unlocked and armed (esptool's watchdog-reset), else not."""
     rig = Rig()
     rig.sync()
     rig.words(0x09, 0x60008090, 1 << 31, 0xFFFFFFFF, 0)
@@ -260,7 +260,7 @@ def test_watchdog_restarts_the_chip():
 
 
 def test_reboot_from_the_stub_goes_back_to_the_rom():
-    """FLASH_END with reboot leaves the stub; the straps were not sampled anew, so the ROM's loader answers."""
+    """FLASH_END with reboot leaves the stub for the ROM's loader: a software reset does not sample the straps."""
     rig = _stub()
     rig.words(0x02, 0, 0, 0x4000, 0, 0)
     rig.words(0x04, 0)
@@ -268,7 +268,7 @@ def test_reboot_from_the_stub_goes_back_to_the_rom():
 
 
 def test_run_from_the_rom_starts_the_app():
-    """FLASH_END with 1 leaves the ROM's loader for what is in the flash."""
+    """FLASH_END with 1 leaves the ROM's loader for the app in the flash."""
     rig = Rig()
     rig.sync()
     rig.words(0x02, 0, 0, 0x400, 0, 0)
@@ -278,7 +278,7 @@ def test_run_from_the_rom_starts_the_app():
 
 
 def test_encrypted_writes_need_a_key():
-    """A write that asks for encryption is refused by a chip without a key."""
+    """A chip without a key rejects a write that requests encryption."""
     rig = Rig()
     rig.sync()
     rig.words(0x0D, 0, 0)

@@ -11,7 +11,7 @@ from tests.virtual.rig import frame, frames
 
 @given(st.lists(st.binary(min_size=1, max_size=60), max_size=5), st.integers(1, 40))
 def test_frames_survive_any_cutting(payloads, cut):
-    """What a byte-by-byte encoder of the host writes, the decoder reads, however the stream is cut."""
+    """The decoder reads the output of an independent byte-by-byte encoder, however the stream is cut."""
     stream = b"".join(map(frame, payloads))
     decoder = slip.Decoder(1000)
     found = [found for at in range(0, len(stream), cut) for found in decoder.feed(stream[at : at + cut])]
@@ -20,12 +20,12 @@ def test_frames_survive_any_cutting(payloads, cut):
 
 @given(st.binary(min_size=1, max_size=300))
 def test_encoding_is_what_a_host_decodes(payload):
-    """A byte-by-byte decoder of the host reads what `encode` writes."""
+    """An independent byte-by-byte decoder reads the output of `encode`."""
     assert [payload] == frames(slip.encode(payload))
 
 
 def test_noise_is_lost():
-    """Bytes outside of frames, doubled ENDs, broken escapes and overlong frames do no harm to the next frame."""
+    """Bytes outside frames, doubled ENDs, broken escapes and overlong frames do not damage the next frame."""
     decoder = slip.Decoder(8)
     assert decoder.feed(b"noise\xc0\xc0ab\xc0") == [b"ab"]
     assert decoder.feed(b"\xc0a\xdbz\xc0\xc0ok\xc0") == [b"", b"ok"]

@@ -1,4 +1,4 @@
-"""The line's rates and pace, and the reset circuit, on a clock that moves by hand."""
+"""The line's rates and pace, and the reset circuit, on a manual clock."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _line(paced):
 
 
 def test_unpaced_bytes_take_no_time():
-    """Without pacing everything arrives at once."""
+    """Without pacing, everything arrives at once."""
     _, uart, arrived = _line(None)
     uart.from_host(b"x" * 1000)
     uart.from_board(b"y" * 1000, 0.0)
@@ -28,7 +28,7 @@ def test_unpaced_bytes_take_no_time():
 
 
 def test_paced_bytes_take_ten_bit_times():
-    """A byte takes ten bits at the rate in force, chunks one after the other, both directions apart."""
+    """A byte takes ten bit times at the current rate; chunks are sent one after the other, per direction."""
     timeline, uart, arrived = _line(0)
     uart.from_host(b"x" * 1152)
     uart.from_host(b"z" * 1152)
@@ -47,7 +47,7 @@ def test_a_ceiling_limits_the_rate():
 
 
 def test_different_rates_give_noise():
-    """At different rates something else arrives than was sent, in both directions, and no frame mark among it."""
+    """At different rates different bytes arrive, in both directions, and no frame mark is among them."""
     _, uart, arrived = _line(None)
     uart.host_baud = 921600
     uart.from_host(bytes(range(256)))
@@ -63,7 +63,7 @@ def _circuit():
 
 
 def test_hard_reset_runs():
-    """RTS pulsed with DTR released is a restart with the boot pin high."""
+    """An RTS pulse with DTR released restarts the chip with the boot pin high."""
     _, told, circuit = _circuit()
     circuit.set_rts(True)
     circuit.set_rts(False)
@@ -71,7 +71,7 @@ def test_hard_reset_runs():
 
 
 def test_classic_sequence_enters_the_loader():
-    """DTR0 RTS1, DTR1, RTS0, DTR0, as slowly as a network makes it, pulls the boot pin when EN rises."""
+    """DTR0 RTS1, DTR1, RTS0, DTR0, at the pace of a network, pulls the boot pin low when EN rises."""
     timeline, told, circuit = _circuit()
     for set_line, asserted in (
         (circuit.set_dtr, False), (circuit.set_rts, True), (circuit.set_dtr, True), (circuit.set_rts, False),
@@ -83,7 +83,7 @@ def test_classic_sequence_enters_the_loader():
 
 
 def test_both_lines_asserted_is_no_reset():
-    """Opening a port asserts both lines: nothing happens; and both held after a pulse lets EN rise in the end."""
+    """Opening a port asserts both lines and resets nothing; if both stay asserted after a pulse, EN still rises."""
     timeline, told, circuit = _circuit()
     circuit.set_dtr(True)
     circuit.set_rts(True)
@@ -97,7 +97,7 @@ def test_both_lines_asserted_is_no_reset():
 
 @pytest.mark.parametrize("paced", [None, 0])
 def test_boot_log_is_whole_at_any_pace(paced):
-    """A paced board prints the same lines, and a restart loop loses none of the last words."""
+    """A paced board prints the same lines, and a restart loop loses none of the last output."""
     rig = Rig(parts=parts(), faults=["panic"], paced=paced)
     text = rig.boot(4.0)
     assert text.count("Rebooting...\n") >= 2
@@ -105,7 +105,7 @@ def test_boot_log_is_whole_at_any_pace(paced):
 
 
 def test_power_off_is_silence():
-    """Without power nothing is heard, and power starts the board as its strap says."""
+    """A board without power is silent; when powered, it starts in the mode of its strap."""
     rig = Rig()
     rig.board.power(False)
     assert rig.sync() == []

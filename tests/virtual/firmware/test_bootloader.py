@@ -1,4 +1,4 @@
-"""What a board prints for what is in its flash: ROM, bootloader, app."""
+"""The output of a board for what is in its flash: ROM, bootloader, app."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ def test_a_whole_release_boots(chip):
 
 @CHIPS
 def test_download_mode_says_so(chip):
-    """Strapped for download the ROM prints its boot mode and waits."""
+    """Strapped for download, the ROM prints its boot mode and waits."""
     text = Rig(chip).text
     assert re.search(r"boot:0x[0-9a-f]+ \(DOWNLOAD.*\)\r\n.*waiting for download", text, re.DOTALL)
 
 
 @CHIPS
 def test_blank_flash_loops_in_the_rom(chip):
-    """Without a bootloader the ROM complains of its header and a watchdog restarts the chip."""
+    """Without a bootloader, the ROM prints its invalid header and a watchdog restarts the chip."""
     text = Rig(chip).boot()
     assert text.count("invalid header: 0xffffffff") > 8
     assert re.search(r"rst:0x7 \(TG0WDT_SYS_RE?SE?T\)", text)
@@ -97,7 +97,7 @@ FAILURES = {
         _changed(APP, 0x200, b"\x12\x34\x56"),
         ["esp_image: Checksum failed", "OTA app partition slot 0 is not bootable"],
     ),
-    "app of another chip": (
+    "app of a different chip": (
         [*_without(APP), (APP, make_app(Chip.ESP32S3, "x", "1", FirmwareFacts(), app_size=128 * 1024))],
         ["boot_comm: mismatch chip ID, expected 5, found 9"],
     ),
@@ -106,7 +106,7 @@ FAILURES = {
 
 @pytest.mark.parametrize("case", FAILURES)
 def test_what_does_not_boot_says_why(case):
-    """Each reason not to boot has the bootloader's own words, and the board starts anew again and again."""
+    """The bootloader prints its own message for each reason not to boot, and the board restarts again and again."""
     content, lines = FAILURES[case]
     text = Rig(parts=content).boot(1.2)
     for line in lines:
@@ -123,14 +123,14 @@ def test_old_chip_is_refused():
 
 
 def test_bootloader_of_another_chip():
-    """The ROM loads it to where that chip has RAM, and nothing runs."""
+    """The ROM loads a bootloader of a different chip to its own RAM, and nothing runs."""
     text = Rig(parts=[*_without(0), (0, make_bootloader(Chip.ESP32S3, 4 << 20))]).boot()
     assert "entry 0x" in text
     assert "boot:" not in text.replace(",boot:", "")
 
 
 def test_broken_bootloader():
-    """A bootloader whose checksum is wrong is not started; one whose digest alone is wrong is: the ROM checks none."""
+    """A bootloader with a wrong checksum is not started; one with only a wrong digest is: the ROM ignores it."""
     assert "csum err:" in Rig(parts=_changed(0, 0x100, b"\x12\x34\x56")).boot()
     size = len(parts()[0][1])
     last = parts()[0][1][-1] ^ 0xFF
@@ -138,13 +138,13 @@ def test_broken_bootloader():
 
 
 def test_table_at_8000():
-    """A table at 0x8000 is found where there is none at 0xC000."""
+    """A table at 0x8000 is found if there is none at 0xC000."""
     content = [*_without(TABLE), (0x8000, rainmaker_table().encode())]
     assert "Project name:     rmfab-demo" in Rig(parts=content).boot()
 
 
 def test_otadata_is_written_once_and_obeyed():
-    """Without a factory app the bootloader notes slot 0 on the first boot; a later note chooses the other slot."""
+    """Without a factory app, the bootloader records slot 0 on the first boot; a later entry selects the other slot."""
     rig = Rig(parts=parts())
     assert "No factory image, trying OTA 0" in rig.boot()
     assert rig.board.flash.read(OTADATA, 4) == b"\1\0\0\0"
@@ -152,7 +152,7 @@ def test_otadata_is_written_once_and_obeyed():
     other = make_app(Chip.ESP32C3, "other", "2", FirmwareFacts(), app_size=128 * 1024)
     rig.board.flash.program(0x200000, other)
     rig.board.flash.program(OTADATA + 0x1000, b"\2\0\0\0" + b"\xff" * 24 + b"\0\1\2\3")
-    assert "Project name:     rmfab-demo" in rig.boot()  # its checksum does not hold
+    assert "Project name:     rmfab-demo" in rig.boot()  # its checksum is wrong
     rig.board.flash.erase(OTADATA + 0x1000, 1)
     rig.board.flash.program(OTADATA + 0x1000, _otadata(2))
     assert "Project name:     other" in rig.boot()
@@ -167,7 +167,7 @@ def _otadata(sequence):
 
 
 def test_second_slot_when_the_first_is_broken():
-    """With a broken app in slot 0 a sound one in slot 1 is started."""
+    """If the app in slot 0 is broken, a valid one in slot 1 is started."""
     good = (build_folder() / "rmfab-demo.bin").read_bytes()
     text = Rig(parts=[*_changed(APP, 0x200, b"\x12\x34\x56"), (0x200000, good)]).boot()
     assert "OTA app partition slot 0 is not bootable" in text
@@ -175,7 +175,7 @@ def test_second_slot_when_the_first_is_broken():
 
 
 def test_nvs_differs_after_every_boot():
-    """Each boot leaves its traces in `nvs`, and only there once the first has passed."""
+    """Each boot writes to `nvs`, and after the first one only to `nvs`."""
     rig = Rig(parts=parts())
     rig.boot()
     before = rig.board.flash.read(0, 4 << 20)
@@ -196,7 +196,7 @@ def test_nvs_differs_after_every_boot():
     ],
 )
 def test_faults_that_restart_the_board(fault, line, reason):
-    """Each of these faults ends in a restart loop whose reason the ROM names."""
+    """Each of these faults ends in a restart loop, and the ROM prints its reason."""
     limit = 2 << 20 if fault == "small-flash" else 4 << 20
     content = [part for part in parts() if part[0] < limit]
     text = Rig(parts=content, faults=[fault]).boot(1.5)
@@ -205,18 +205,18 @@ def test_faults_that_restart_the_board(fault, line, reason):
 
 
 def test_silent_board():
-    """A silent board prints nothing at all."""
+    """A silent board prints nothing."""
     assert Rig(parts=parts(), faults=["silent"]).boot() == ""
 
 
 def test_header_says_less_flash_than_the_table_needs():
-    """A bootloader built for 2 MB refuses a table for 4 MB."""
+    """A bootloader built for 2 MB rejects a table for 4 MB."""
     text = Rig(parts=[*_without(0), (0, make_bootloader(Chip.ESP32C3, 2 << 20))]).boot()
     assert "partition 6 invalid - offset 0x200000 size 0x1e0000 exceeds flash chip size 0x200000" in text
 
 
 def test_json_of_the_rig():
-    """The offsets that these tests use are those of the build folder."""
+    """The offsets in these tests are those of the build folder."""
     files = json.loads((build_folder() / "flasher_args.json").read_text())["flash_files"]
     assert {0, TABLE, APP, OTADATA} == {int(offset, 16) for offset in files}
     assert len(factory_image()) + FCTRY == 4 << 20

@@ -1,4 +1,4 @@
-"""NVS as firmware writes it, judged by the project's reader and by the reference generator's images."""
+"""NVS as firmware writes it, checked by rmfab's reader and by the reference generator's images."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _WRITES = st.lists(
 @settings(max_examples=40, deadline=None)
 @given(_WRITES)
 def test_whatever_is_written_is_read_again(writes):
-    """After any sequence of writes, past many full pages, the reader finds the last value of each key and no fault."""
+    """After any sequence of writes, over many full pages, the reader finds the last value of each key and no fault."""
     flash = Flash(1 << 20)
     writer = NvsWriter(flash, 0x10000, 0x4000)
     expected = {}
@@ -42,7 +42,7 @@ def test_whatever_is_written_is_read_again(writes):
 
 
 def test_entries_join_a_generated_image():
-    """New entries go behind those of an image by the reference generator; nothing that stood there changes."""
+    """New entries are appended to an image by the reference generator; its own entries do not change."""
     flash = Flash(1 << 20)
     original = factory_image(sec2_salt=None)
     flash.program(0, original)
@@ -54,7 +54,7 @@ def test_entries_join_a_generated_image():
 
 
 def test_a_full_partition_says_so():
-    """When nothing can be freed the write is refused, and what was there stays."""
+    """If nothing can be freed, the write is rejected and the existing entries stay."""
     flash = Flash(1 << 20)
     writer = NvsWriter(flash, 0, 0x3000)
     for number in range(4):

@@ -1,4 +1,4 @@
-"""Which app a board starts: what `otadata` says, what a bootloader with rollback makes of it, what the app says."""
+"""Which app a board starts: `otadata`, a bootloader with rollback, and the app's own verdict."""
 
 from __future__ import annotations
 
@@ -50,13 +50,13 @@ SELECTION = {
 
 @pytest.mark.parametrize("case", SELECTION)
 def test_which_entry_is_in_force(case):
-    """The usable entry with the higher number chooses; one that was taken back or whose checksum fails does not."""
+    """The usable entry with the higher number is in force; one that was rolled back or has a wrong checksum is not."""
     first, second, expected = SELECTION[case]
     assert expected == otadata.in_force((first, second))
 
 
 def test_an_entry_is_what_esp_idf_writes():
-    """Sequence, label, state and the checksum over the sequence alone, as chips have them in their flash."""
+    """An entry is sequence, label, state and the checksum over the sequence alone, as in the flash of real chips."""
     first = b"\1\0\0\0" + b"\xff" * 20 + b"\2\0\0\0" + bytes.fromhex("9a984347")
     second = b"\2\0\0\0" + b"\xff" * 24 + bytes.fromhex("7437f655")
     assert first == _entry(1).encode()
@@ -68,7 +68,7 @@ def test_an_entry_is_what_esp_idf_writes():
 
 @pytest.mark.parametrize(("sequence", "slots", "slot"), [(1, 2, 0), (2, 2, 1), (3, 2, 0), (5, 3, 1), (0, 2, 1)])
 def test_which_slot_an_entry_names(sequence, slots, slot):
-    """The number counts on over the slots."""
+    """The sequence number counts round the slots."""
     assert slot == _entry(sequence).slot(slots)
 
 
@@ -83,7 +83,7 @@ INITIAL = {
 
 @pytest.mark.parametrize("case", INITIAL)
 def test_what_counts_as_never_written(case):
-    """An entry that was ever written whole makes otadata more than initial, also where it was taken back."""
+    """Once an entry was completely written, otadata is not initial any more, even if the entry was rolled back."""
     first, second, expected = INITIAL[case]
     assert expected is otadata.is_initial((first, second))
 
@@ -100,7 +100,7 @@ NEXT = {
 
 @pytest.mark.parametrize("case", NEXT)
 def test_what_an_update_writes(case):
-    """The next number that leads to the slot, in the entry that is not in force; the one in force stays."""
+    """An update writes the next number for its slot into the entry that is not in force; the other entry stays."""
     pair, slot, slots, expected = NEXT[case]
     assert expected == otadata.with_slot(pair, slot, slots, NEW)
     number = otadata.in_force(expected)
@@ -108,7 +108,7 @@ def test_what_an_update_writes(case):
 
 
 def test_what_a_bootloader_with_rollback_writes():
-    """What was not confirmed is aborted wherever it stands; what is new and in force is given its one start."""
+    """Every unconfirmed entry is aborted; a new entry in force gets its one start."""
     assert otadata.with_aborted((_entry(2, PENDING), _entry(1, PENDING))) == (_entry(2, ABORTED), _entry(1, ABORTED))
     assert otadata.with_aborted((_entry(1), _entry(2, NEW))) == (_entry(1), _entry(2, NEW))
     assert otadata.with_started((_entry(1, NEW), _entry(2, NEW))) == (_entry(1, NEW), _entry(2, PENDING))
@@ -116,7 +116,7 @@ def test_what_a_bootloader_with_rollback_writes():
 
 
 def test_states_have_words():
-    """A state is told in lower case; a number that ESP-IDF has no name for counts as undefined."""
+    """A state is printed in lower case; a number that is not a state counts as undefined."""
     words = ["new", "pending-verify", "valid", "invalid", "aborted", "undefined"]
     assert words == [_entry(1, state).word for state in OtaState]
     assert replace(_entry(1), state=7).word == "undefined"
@@ -126,14 +126,14 @@ def test_states_have_words():
 
 
 def _network():
-    """The partition `nvs` of a board that knows the factory's network."""
+    """Return the partition `nvs` of a board with the factory's network."""
     ssid = b"rmfab-factory"
     values = {"sta.ssid": len(ssid).to_bytes(4, "little") + ssid.ljust(32, b"\0"), "sta.pswd": b"factory-floor"}
     return NVS, pack([NvsEntry("nvs.net80211", key, EntryKind.BLOB, value) for key, value in values.items()], 0x6000)
 
 
 def _rig(first, second, *, rollback=True, confirms=True, online=False, more=()):
-    """A board with version 1.0.0 in slot 0, 2.0.0 in slot 1, and these entries."""
+    """Return a board with version 1.0.0 in slot 0, 2.0.0 in slot 1, and these entries."""
     facts = FirmwareFacts(confirms=confirms)
     newer = make_app(Chip.ESP32C3, "rmfab-demo", "2.0.0", facts, app_size=128 * 1024)
     content = [*parts(rollback=rollback), (OTHER_SLOT, newer), *([_network()] if online else [])]
@@ -150,7 +150,7 @@ def _version(text):
 
 
 def test_a_board_starts_the_slot_that_otadata_names():
-    """The entry in force decides between two sound apps, and nothing is written."""
+    """The entry in force selects one of two valid apps, and nothing is written."""
     for first, second, version in ((_entry(1), BLANK, "1.0.0"), (_entry(1), _entry(2), "2.0.0")):
         rig = _rig(first, second)
         assert version == _version(rig.boot())
@@ -158,7 +158,7 @@ def test_a_board_starts_the_slot_that_otadata_names():
 
 
 def test_a_new_app_is_started_once_and_confirms_itself():
-    """A new app runs unconfirmed until it has reached its broker; then it is valid, and stays so over restarts."""
+    """A new app is unconfirmed until it reaches its broker; then it is valid, also after restarts."""
     rig = _rig(_entry(1), _entry(2, NEW), online=True)
     text = rig.boot(0.1)
     assert _version(text) == "2.0.0"
@@ -175,7 +175,7 @@ def test_a_new_app_is_started_once_and_confirms_itself():
 
 
 def test_an_app_that_never_confirms_is_taken_back_at_the_next_restart():
-    """It may run as long as it likes; the bootloader then marks it aborted and starts the one before, for good."""
+    """An unconfirmed app runs until a restart; then the bootloader aborts it and starts the previous one for good."""
     rig = _rig(_entry(1), _entry(2, NEW), confirms=False, online=True)
     identity = rig.board.flash.read(FCTRY, 0x6000)
     assert _version(rig.boot(600)) == "2.0.0"
@@ -187,7 +187,7 @@ def test_an_app_that_never_confirms_is_taken_back_at_the_next_restart():
 
 
 def test_an_app_without_a_broker_takes_itself_back():
-    """Firmware that confirms but is not provisioned waits, marks itself invalid and restarts into the app before."""
+    """Firmware that confirms but is not provisioned waits, marks itself invalid and restarts into the previous app."""
     rig = _rig(_entry(1), _entry(2, NEW))
     text = rig.boot(1.0)
     assert "Provisioning started with service name" in text
@@ -201,7 +201,7 @@ def test_an_app_without_a_broker_takes_itself_back():
 
 
 def test_a_paced_board_waits_as_long_as_a_real_one():
-    """Where time counts the wait is RainMaker's 90 seconds."""
+    """On a paced board the wait is RainMaker's 90 seconds."""
     rig = _rig(_entry(1), _entry(2, NEW))
     rig.board.spec = replace(rig.board.spec, paced=0)
     rig.boot(80)
@@ -211,7 +211,7 @@ def test_a_paced_board_waits_as_long_as_a_real_one():
 
 
 def test_there_may_be_nothing_to_go_back_to():
-    """Without another sound app the new one goes on unconfirmed and says so each time its wait is over."""
+    """Without a second valid app, the new one keeps running unconfirmed and prints a message after each wait."""
     rig = _rig(_entry(1), _entry(2, NEW), more=[(APP, b"\xff" * 0x1000)])
     text = rig.boot(10)
     assert text.count("Rollback is not possible, do not have any suitable apps in slots") >= 2
@@ -221,7 +221,7 @@ def test_there_may_be_nothing_to_go_back_to():
 
 @pytest.mark.parametrize("state", [NEW, PENDING])
 def test_a_bootloader_without_rollback_takes_nothing_back(state):
-    """It starts what is in force again and again and leaves the states as they are."""
+    """A bootloader without rollback always starts the app in force and leaves the states unchanged."""
     rig = _rig(_entry(1), _entry(2, state), rollback=False, confirms=False)
     for _ in range(3):
         assert _version(rig.boot()) == "2.0.0"
@@ -229,7 +229,7 @@ def test_a_bootloader_without_rollback_takes_nothing_back(state):
 
 
 def test_a_bootloader_of_others_has_no_rollback():
-    """A bootloader without a marker block is one that ESP-IDF's defaults made."""
+    """A bootloader without a marker block has ESP-IDF's defaults."""
     stock = make_bootloader(Chip.ESP32C3, 4 << 20, BootloaderFacts(rollback=False))
     assert b"RMFABVBL" in stock
     rig = _rig(_entry(1), _entry(2, NEW), more=[(0, _unmarked(stock))])
@@ -238,12 +238,12 @@ def test_a_bootloader_of_others_has_no_rollback():
 
 
 def _unmarked(bootloader):
-    """The same checksum, another digest: the ROM does not look at that."""
+    """Return an image without its marker: same checksum, a different digest, which the ROM does not check."""
     return bootloader.replace(b"RMFABVBL", b"RMFABVLB")
 
 
 def test_an_app_that_panics_at_its_first_start_is_taken_back():
-    """The panic restarts the chip before anything is confirmed, and the bootloader needs no more."""
+    """A panic restarts the chip before the app is confirmed, so the bootloader rolls back."""
     facts = FirmwareFacts(claim=False)
     dying = make_app(Chip.ESP32C3, "rmfab-demo", "3.0.0", facts, app_size=128 * 1024)
     blank = factory_image(node_id=None)
@@ -256,7 +256,7 @@ def test_an_app_that_panics_at_its_first_start_is_taken_back():
 
 
 def test_both_taken_back():
-    """With no usable entry slot 0 is tried, and otadata is not written as if it were new."""
+    """Without a usable entry, slot 0 is tried, and otadata is not written as if it were new."""
     pair = _entry(1, ABORTED), _entry(2, INVALID)
     rig = _rig(*pair)
     text = rig.boot()
@@ -266,7 +266,7 @@ def test_both_taken_back():
 
 
 def test_both_torn():
-    """Entries whose checksums fail are complained of, and every slot is tried."""
+    """Entries with wrong checksums are reported, and every slot is tried."""
     rig = _rig(_broken(1), _broken(2))
     text = rig.boot()
     assert "boot: ota data partition invalid and no factory, will try all partitions" in text
@@ -274,7 +274,7 @@ def test_both_torn():
 
 
 def test_first_boot_of_a_fresh_board_is_noted_as_valid():
-    """Blank otadata becomes entry 1, valid: there is something to go back to after the first update."""
+    """Blank otadata becomes entry 1, valid, so that the first update can be rolled back."""
     rig = _rig(BLANK, BLANK)
     assert "Set actual ota_seq=1 in otadata[0]" in rig.boot()
     assert _pair(rig) == (_entry(1), BLANK)
@@ -296,7 +296,7 @@ def _table_with_factory():
 
 
 def _factory_rig(pair, *places):
-    """A board with a factory app and three slots, an app in each of *places*."""
+    """Return a board with a factory app and three slots, an app in each of *places*."""
     good = (build_folder() / "rmfab-demo.bin").read_bytes()
     content = [part for part in parts() if part[0] not in (APP, TABLE)]
     entries = [(OTADATA, pair[0].encode()), (OTADATA + 0x1000, pair[1].encode())]
@@ -315,7 +315,7 @@ ORDER = {
 
 @pytest.mark.parametrize("case", ORDER)
 def test_where_the_chosen_app_does_not_load(case):
-    """The bootloader goes down to the factory app first and then up, and names each app that is not bootable."""
+    """The bootloader tries the slots down to the factory app, then up, and reports each app that is not bootable."""
     pair, places, failures, loaded = ORDER[case]
     text = _factory_rig(pair, *places).boot()
     names = {-1: "Factory app partition", **{n: f"OTA app partition slot {n}" for n in range(3)}}
@@ -325,7 +325,7 @@ def test_where_the_chosen_app_does_not_load(case):
 
 
 def test_without_otadata_the_factory_app_is_started_without_a_word():
-    """A table without otadata leaves nothing to choose."""
+    """Without otadata in the table, the factory app is started without a message about the choice."""
     table = PartitionTable(tuple(p for p in _table_with_factory().partitions if p.label != "otadata"))
     good = (build_folder() / "rmfab-demo.bin").read_bytes()
     content = [part for part in parts() if part[0] not in (APP, TABLE)]
@@ -335,7 +335,7 @@ def test_without_otadata_the_factory_app_is_started_without_a_word():
 
 
 def test_the_test_app_is_the_last_resort():
-    """Where neither factory app nor slot loads, a test app does."""
+    """If neither factory app nor slot loads, a test app is started."""
     table = _table_with_factory()
     rows = [replace(p, label="test", subtype=0x20) if p.label == "ota_2" else p for p in table.partitions]
     good = (build_folder() / "rmfab-demo.bin").read_bytes()

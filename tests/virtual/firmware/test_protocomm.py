@@ -1,4 +1,4 @@
-"""Provisioning of a virtual board, seen by a phone of the tests' own: schemes, endpoints, what stays in the flash."""
+"""Provisioning of a virtual board by the tests' own phone: schemes, endpoints, and what remains in the flash."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.virtual.rig import FCTRY, NVS, Rig, factory_image, key_pem, parts, pl
 POP = bytes(range(4)).hex()
 SALT, VERIFIER = pair(POP)
 SSID, PASSWORD = FACTORY_NETWORK.ssid.encode(), FACTORY_NETWORK.password.encode()
-BLANK = [b"\xff" * size for size in (36, 65, 32)]  # as the driver leaves them where there is no network
+BLANK = [b"\xff" * size for size in (36, 65, 32)]  # the driver's blank keys without a network
 ENDPOINTS = ["proto-ver", "prov-session", "prov-scan", "prov-config", "prov-ctrl", "ch_resp"]
 
 
@@ -62,7 +62,7 @@ def _station(rig):
 
 
 def test_the_group_is_that_of_the_rfc():
-    """The prime computed from pi, as RFC 5054 defines it, is the one that boards use."""
+    """The boards use the prime that RFC 5054 defines, computed here from pi."""
     assert N == PRIME
     assert gmpy2.is_prime((N - 1) // 2)
     assert verifier(SALT, POP) == VERIFIER
@@ -70,7 +70,7 @@ def test_the_group_is_that_of_the_rfc():
 
 @pytest.mark.parametrize("security", Security)
 def test_each_scheme_opens_a_session_that_carries_requests(security):
-    """With the label's PoP each scheme comes to a session, the console says so, and requests pass both ways."""
+    """With the label's PoP, each scheme opens a session, the console reports it, and requests pass both ways."""
     rig = _rig(security=security)
     rig.said.clear()
     phone = _phone(rig, _scheme(security))
@@ -79,7 +79,7 @@ def test_each_scheme_opens_a_session_that_carries_requests(security):
 
 
 def test_old_firmware_keeps_its_nonce():
-    """Without the patch of security 2 the nonce stays, and `proto-ver` says nothing of a patch."""
+    """Without the patch of security 2 the nonce stays the same, and `proto-ver` contains no patch."""
     rig = _rig(sec_patch_ver=0)
     phone = _phone(rig, Sec2(POP, patch=0))
     assert [phone.node_id() for _ in range(3)] == [b"NodeOfThisVeryTest"] * 3
@@ -88,7 +88,7 @@ def test_old_firmware_keeps_its_nonce():
 
 @pytest.mark.parametrize(("security", "patch", "extra"), [(0, 0, ["no_sec"]), (1, 0, []), (2, 1, [])])
 def test_capabilities(security, patch, extra):
-    """`proto-ver` names scheme, patch and abilities, in the clear and for any body."""
+    """`proto-ver` reports scheme, patch and capabilities, unencrypted and for any body."""
     told = capabilities(through(_rig(security=Security(security)).board))
     assert told["prov"] == {
         "ver": "netprov-v1.2",
@@ -101,7 +101,7 @@ def test_capabilities(security, patch, extra):
 
 
 def test_claiming_firmware_says_so():
-    """Without the factory's certificate a firmware that can claim offers `claim`, and no challenges."""
+    """Without the factory's certificate, firmware that can claim offers `claim` and no challenges."""
     rig = _rig(factory=factory_image(client_cert=None, sec2_salt=SALT, sec2_verifier=VERIFIER))
     told = capabilities(through(rig.board))
     assert told["rmaker"] == {"ver": "1.0", "cap": ["claim"]}
@@ -111,18 +111,18 @@ def test_claiming_firmware_says_so():
 
 
 def test_firmware_without_challenges():
-    """`ch_resp` is there only where it was compiled in."""
+    """`ch_resp` exists only if it was compiled in."""
     rig = _rig(ch_resp=False)
     assert "rmaker_extra" not in capabilities(through(rig.board))
     assert not rig.board.service.has("ch_resp")
 
 
 def test_pair_made_at_first_boot_serves():
-    """Where the factory gave no pair, the one of the first boot is kept in `fctry` and served, after a restart too."""
+    """Without a factory pair, the pair of the first boot is stored in `fctry` and used, also after a restart."""
     rig = _rig(factory=factory_image(sec2_salt=None, sec2_verifier=None))
     before = _fctry(rig)
     salt, value = (read_image(before).value("rmaker_creds", key) for key in ("sec2_salt", "sec2_verifier"))
-    if value != verifier(salt, POP):  # once in 256 boards the salt begins with a zero, and nobody gets in for ever
+    if value != verifier(salt, POP):  # on 1 of 256 boards the salt starts with a zero, and provisioning never succeeds
         assert value == verifier(salt[:15], POP)
         with pytest.raises(Closed):
             _phone(rig)
@@ -134,7 +134,7 @@ def test_pair_made_at_first_boot_serves():
 
 
 def test_device_key_may_be_short(monkeypatch):
-    """B goes out without its leading zeroes and is hashed so, but padded where it meets A."""
+    """B is sent and hashed without leading zeros, but padded when it is hashed with A."""
     private, found = 0, None
     multiplier = int.from_bytes(hashlib.sha512(N.to_bytes(384) + (5).to_bytes(384)).digest()) * int.from_bytes(VERIFIER)
     while found is None:
@@ -149,7 +149,7 @@ def test_device_key_may_be_short(monkeypatch):
 
 @pytest.mark.parametrize("security", [Security.X25519, Security.SRP6A])
 def test_wrong_pop_is_refused_and_counted(security):
-    """A wrong PoP closes the connection; the fifth one ends provisioning until a restart, which forgets the count."""
+    """A wrong PoP closes the connection; the fifth one stops provisioning until a restart, which resets the count."""
     rig = _rig(security=security)
     _heard(rig)
     for attempt in range(1, 6):
@@ -168,7 +168,7 @@ def test_wrong_pop_is_refused_and_counted(security):
 
 
 def test_success_does_not_forget_wrong_attempts():
-    """The count goes on over a right attempt: the fifth wrong one ends it all the same."""
+    """A correct attempt does not reset the count: the fifth wrong one still stops provisioning."""
     rig = _rig()
     for _ in range(4):
         with pytest.raises(Closed):
@@ -188,7 +188,7 @@ def test_success_does_not_forget_wrong_attempts():
     ],
 )
 def test_bad_parameters_count_as_wrong_pops(body):
-    """A public key that is not 384 bytes, or no user name, is an attempt with event 1."""
+    """A public key that is not 384 bytes, or an empty user name, counts as an attempt with event 1."""
     rig = _rig()
     _heard(rig)
     with pytest.raises(Closed):
@@ -209,7 +209,7 @@ def test_bad_parameters_count_as_wrong_pops(body):
     ],
 )
 def test_broken_handshakes_are_no_attempts(body):
-    """Another scheme, a missing part, a proof out of turn, A = N: closed, but nobody has guessed a PoP."""
+    """A different scheme, a missing part, an early proof and A = N close the connection but are not PoP attempts."""
     rig = _rig()
     _heard(rig)
     with pytest.raises(Closed):
@@ -226,7 +226,7 @@ def test_a_new_first_command_begins_anew():
 
 
 def test_requests_need_the_session():
-    """Without a session, or with another one's key, an endpoint closes the connection."""
+    """Without a session, or with the key of a different one, an endpoint closes the connection."""
     rig = _rig()
     with pytest.raises(Closed):
         through(rig.board)("prov-scan", pb((1, 0)))
@@ -237,7 +237,7 @@ def test_requests_need_the_session():
 
 
 def test_tampered_request_closes():
-    """One flipped bit and the tag of security 2 does not hold."""
+    """One flipped bit makes the tag of security 2 invalid."""
     rig = _rig()
     phone = _phone(rig)
     sealed = bytearray(phone.scheme.seal(pb((1, 2))))
@@ -247,7 +247,7 @@ def test_tampered_request_closes():
 
 
 def test_challenge_with_an_ec_key():
-    """`ch_resp` signs a challenge with the key in `fctry`: ECDSA over SHA-256, in DER, and names the node."""
+    """`ch_resp` signs a challenge with the key in `fctry` (ECDSA over SHA-256, in DER) and returns the node id."""
     pem = key_pem()
     rig = _rig(factory=factory_image(client_key=pem, sec2_salt=SALT, sec2_verifier=VERIFIER))
     status, signature, node = _phone(rig).challenge(b"c" * 64)
@@ -256,7 +256,7 @@ def test_challenge_with_an_ec_key():
 
 
 def test_challenge_with_an_rsa_key():
-    """With an RSA key it is PSS over SHA-256."""
+    """With an RSA key the signature is PSS over SHA-256."""
     key = rsa.generate_private_key(65537, 2048)
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())
     rig = _rig(factory=factory_image(client_key=pem, sec2_salt=SALT, sec2_verifier=VERIFIER))
@@ -266,14 +266,14 @@ def test_challenge_with_an_rsa_key():
 
 
 def test_challenges_that_cannot_be_answered():
-    """An empty challenge is an invalid parameter; a key that cannot be read is a failure."""
+    """An empty challenge is an invalid parameter; an unreadable key is a failure."""
     rig = _rig(factory=factory_image(client_key=b"nonsense", sec2_salt=SALT, sec2_verifier=VERIFIER))
     phone = _phone(rig)
     assert [phone.challenge(b"")[0], phone.challenge(b"x")[0]] == [2, 1]
 
 
 def test_disabled_challenges_come_back_with_the_factory_reset():
-    """CmdDisable holds over a restart and ends with the factory reset."""
+    """CmdDisable persists across restarts and ends with the factory reset."""
     rig = _rig()
     assert one(_phone(rig).ask("ch_resp", pb((1, 4), (14, b""))), 2) == 0
     rig.boot()
@@ -283,14 +283,14 @@ def test_disabled_challenges_come_back_with_the_factory_reset():
 
 
 def test_scan_hears_the_neighbours():
-    """The networks around the board come by strength, with channel and RSSI."""
+    """A scan returns the networks around the board by strength, with channel and RSSI."""
     phone = _phone(_rig())
     assert phone.scan() == [(n.ssid.encode(), n.channel, n.rssi) for n in NEIGHBOURS]
     assert NEIGHBOURS[0].ssid == "rmfab-factory"
 
 
 def test_scan_hears_what_is_set():
-    """What is around the board can be changed while it runs; at most 16 networks are listed."""
+    """The networks around the board can be changed while it runs; a scan returns at most 16."""
     rig = _rig(networks=(AccessPoint("one", -30),))
     phone = _phone(rig)
     assert [name for name, *_ in phone.scan()] == [b"one"]
@@ -301,14 +301,14 @@ def test_scan_hears_what_is_set():
 
 
 def test_scan_result_beyond_the_end():
-    """A result that is not there is an internal error."""
+    """Requesting a result that does not exist is an internal error."""
     phone = _phone(_rig())
     phone.scan()
     assert one(phone.ask("prov-scan", pb((1, 4), (14, pb((1, 2), (2, 5))))), 2) == 5
 
 
 def test_paced_scan_takes_its_time():
-    """On a paced board a scan is not finished at once."""
+    """On a paced board a scan does not finish at once."""
     rig = _rig(paced=0, boot=20.0)
     phone = _phone(rig)
     phone.ask("prov-scan", pb((1, 0), (10, b"")))
@@ -318,7 +318,7 @@ def test_paced_scan_takes_its_time():
 
 
 def test_joining_a_network():
-    """A network that is handed over is kept in `nvs`, joined, told, and used again after a restart; `fctry` stays."""
+    """A configured network is stored in `nvs`, joined, reported, and used again after a restart; `fctry` stays."""
     rig = _rig()
     before = _fctry(rig)
     phone = _phone(rig)
@@ -354,7 +354,7 @@ def test_joining_a_network():
 
 
 def test_service_ends_by_itself_after_success():
-    """Also a phone that never asks for the outcome is not waited for: thirty seconds, then provisioning stops, once."""
+    """If the phone never asks for the status, provisioning stops after 30 seconds, once."""
     rig = _rig()
     _phone(rig).configure(SSID, PASSWORD)
     assert "Provisioning stopped" not in _heard(rig, 29.0)
@@ -370,7 +370,7 @@ def test_service_ends_by_itself_after_success():
     ],
 )
 def test_joining_fails(ssid, password, reason, words):
-    """A network that is not there or refuses is told by its reason; prov-ctrl clears it for another try."""
+    """A network that is absent or rejects the board is reported with its reason; prov-ctrl allows a second try."""
     rig = _rig()
     phone = _phone(rig)
     assert phone.control(1) == 5
@@ -387,7 +387,7 @@ def test_joining_fails(ssid, password, reason, words):
 
 
 def test_a_network_that_failed_stays_in_nvs():
-    """What was tried is kept although it failed, and a restarted board counts as provisioned."""
+    """A network that failed stays stored, and after a restart the board counts as provisioned."""
     rig = _rig()
     _phone(rig).configure(b"nowhere")
     rig.timeline.run(1.0)
@@ -400,7 +400,7 @@ def test_a_network_that_failed_stays_in_nvs():
     "fields", [[(1, b"s" * 33)], [(1, b"x"), (2, b"p" * 64)], [(1, b"x"), (3, b"bssid")]], ids=["ssid", "pass", "bssid"]
 )
 def test_config_that_is_too_long(fields):
-    """SSID, passphrase and BSSID beyond their size are invalid arguments, and nothing can be applied then."""
+    """SSID, passphrase or BSSID of a wrong size are invalid arguments, and nothing can be applied after that."""
     phone = _phone(_rig())
     answer = phone.ask("prov-config", pb((1, 2), (12, pb(*fields))))
     assert one(unpb(one(answer, 13)), 1) == 4
@@ -417,7 +417,7 @@ def test_thread_is_not_built_in():
 
 @pytest.mark.parametrize("way", ["console", "loader"])
 def test_factory_reset(way):
-    """Erasing `nvs` brings a provisioned board back to provisioning, under the same name, with `fctry` as it was."""
+    """Erasing `nvs` returns a provisioned board to provisioning, with the same name and an unchanged `fctry`."""
     rig = _rig()
     before = _fctry(rig)
     phone = _phone(rig)
@@ -435,7 +435,7 @@ def test_factory_reset(way):
 
 
 def test_a_check_leaves_no_credentials():
-    """Session, node id, challenge and scan leave neither a network in `nvs` nor a trace in `fctry`."""
+    """Session, node id, challenge and scan leave neither a network in `nvs` nor a change in `fctry`."""
     rig = _rig()
     before = _fctry(rig)
     phone = _phone(rig)
@@ -448,7 +448,7 @@ def test_a_check_leaves_no_credentials():
 
 
 def test_no_service_outside_the_firmware():
-    """The loader, a board without power, one in reset and one whose app dies offer nothing."""
+    """The loader, a board without power, one in reset and one with a crashed app offer no service."""
     rig = _rig()
     rig.board.power(False)
     assert rig.board.service is None
@@ -464,12 +464,12 @@ def test_no_service_outside_the_firmware():
     assert rig.board.provision("proto-ver", b"x").reply is None
 
 
-# The faults.
+# Faults.
 
 
 @pytest.mark.parametrize("security", [Security.X25519, Security.SRP6A])
 def test_wrong_pop_fault(security):
-    """`wrong-pop`: the label's PoP is refused, another one works, and the flash is as it was written."""
+    """`wrong-pop`: the label's PoP is rejected, a different one works, and the flash is as written."""
     rig = _rig(security=security, faults=["wrong-pop"])
     before = _fctry(rig)
     with pytest.raises(Closed):
@@ -477,12 +477,12 @@ def test_wrong_pop_fault(security):
     assert _fctry(rig) == before
     pop = bytes(range(4, 8)).hex()
     assert f'"pop":"{pop}"' in rig.boot()
-    if security is Security.X25519:  # the pair of security 2 may fall to the salt that begins with zero
+    if security is Security.X25519:  # the salt of security 2 may start with a zero byte
         assert _phone(rig, Sec1(pop)).node_id()
 
 
 def test_wrong_verifier_fault():
-    """`wrong-verifier`: the label says what the console says, but the PoP is refused; security 1 has no verifier."""
+    """`wrong-verifier`: label and console agree, but the PoP is rejected; security 1 has no verifier."""
     rig = _rig(faults=["wrong-verifier"])
     assert f'"pop":"{POP}"' in rig.boot()
     with pytest.raises(Closed):
@@ -492,7 +492,7 @@ def test_wrong_verifier_fault():
 
 
 def test_wrong_key_fault():
-    """`wrong-key` holds for challenges, too."""
+    """`wrong-key` applies to challenges, too."""
     pem = key_pem()
     image = factory_image(client_key=pem, sec2_salt=SALT, sec2_verifier=VERIFIER)
     _, signature, _ = _phone(_rig(factory=image, faults=["wrong-key"])).challenge(b"x")
@@ -501,12 +501,12 @@ def test_wrong_key_fault():
 
 
 def test_other_identity_fault():
-    """`other-identity` names the other node on this endpoint, too."""
+    """`other-identity` returns the wrong node id on this endpoint, too."""
     assert _phone(_rig(faults=["other-identity"])).node_id() == b"NodeOfThisVeryTest"[::-1]
 
 
 def test_plain_security_fault():
-    """`plain-security`: nothing but security 0, whatever the firmware was compiled with."""
+    """`plain-security` offers only security 0, regardless of the firmware."""
     rig = _rig(faults=["plain-security"])
     assert capabilities(through(rig.board))["prov"]["sec_ver"] == 0
     assert _phone(rig, Plain()).node_id()
@@ -514,11 +514,11 @@ def test_plain_security_fault():
         _phone(rig)
 
 
-# The console.
+# Console.
 
 
 def test_console_joins_a_network():
-    """`wifi-prov` keeps a network and joins it; a wrong use is said."""
+    """`wifi-prov` stores a network and joins it; a wrong use is reported."""
     rig = _rig(networks=(AccessPoint("a b", -40, password="secret-word"),))
     assert "Invalid Usage." in rig.type("wifi-prov\r\n")
     assert "Connected with IP Address:" in rig.type('wifi-prov "a b" secret-word\r\n', 1.0)
@@ -526,7 +526,7 @@ def test_console_joins_a_network():
 
 
 def test_rare_console_commands():
-    """add-user, mem-dump and clear-claim-data do what they say; the last erases the whole of `fctry`."""
+    """add-user, mem-dump and clear-claim-data work; the last one erases the whole of `fctry`."""
     rig = _rig()
     assert "Invalid Usage." in rig.type("add-user one\r\n")
     assert "Unrecognized" not in rig.type("add-user one two\r\n")
@@ -544,7 +544,7 @@ def test_rare_console_commands():
     st.sampled_from(list(Security)),
 )
 def test_any_request_is_survived(requests, security):
-    """No request to any endpoint, in any scheme, is an accident, and a phone still finds its way afterwards."""
+    """No request to any endpoint, in any scheme, raises an exception, and a phone can still provision the board."""
     rig = _rig(security=security)
     call = through(rig.board)
     for endpoint, body in requests:
@@ -573,7 +573,7 @@ _MESSAGE = st.recursive(
     )
 )
 def test_any_message_in_a_session_is_survived(messages):
-    """Also what comes well encrypted from a phone gone mad is answered or closed, and the console goes on."""
+    """Any correctly encrypted message is answered or closes the connection, and the console keeps working."""
     rig = _rig(security=Security.PLAIN)
     for endpoint, fields in messages:
         if rig.board.service is not None:
@@ -582,12 +582,12 @@ def test_any_message_in_a_session_is_survived(messages):
     assert "Node ID: NodeOfThisVeryTest" in rig.type("get-node-id\r\n")
 
 
-# The wire, against Google's implementation.
+# The wire format, against Google's implementation.
 
 
 @given(st.text(max_size=40), st.integers(-(1 << 31), (1 << 31) - 1), st.text(max_size=300))
 def test_wire_agrees_with_protobuf(name, value, default):
-    """Strings and 32-bit integers of both signs are written and read as protobuf does."""
+    """Strings and signed 32-bit integers are written and read as by protobuf."""
     theirs = FieldDescriptorProto(name=name, number=value, default_value=default)
     ours = wire.put(1, name) + wire.put(3, value) + wire.put(7, default)
     assert FieldDescriptorProto.FromString(ours) == theirs
@@ -597,7 +597,7 @@ def test_wire_agrees_with_protobuf(name, value, default):
 
 @given(st.binary(max_size=60))
 def test_wire_takes_any_bytes(data):
-    """Bytes are a message or a WireError."""
+    """Any bytes are a message or a WireError."""
     try:
         wire.decode(data)
     except wire.WireError:
@@ -606,13 +606,13 @@ def test_wire_takes_any_bytes(data):
 
 @pytest.mark.parametrize("data", [b"\x08", b"\x0a\x05x", b"\x0b", b"\x00", b"\x08" + b"\xff" * 11, b"\x0d123"])
 def test_wire_refuses(data):
-    """Half a varint, a length beyond the end, groups, field 0, an endless varint, half a fixed number."""
+    """Half a varint, a length beyond the end, groups, field 0, an endless varint, half a fixed number are rejected."""
     with pytest.raises(wire.WireError):
         wire.decode(data)
 
 
 def test_wire_knows_kinds():
-    """A field of another kind than the one asked for is refused; an absent one is empty; fixed numbers are passed."""
+    """A field of the wrong type is rejected; an absent one is empty; fixed numbers are skipped."""
     fields = wire.decode(wire.put(1, 5) + wire.put(2, b"xy") + b"\x1d1234" + b"\x2112345678")
     for read_as, field in ((wire.octets, 1), (wire.integer, 2), (wire.message, 1)):
         with pytest.raises(wire.WireError):
@@ -625,6 +625,6 @@ def test_wire_knows_kinds():
     "values", [{"ssid": ""}, {"ssid": "x" * 33}, {"rssi": 1}, {"channel": 15}, {"password": "abc"}]
 )
 def test_networks_are_checked(values):
-    """A network that cannot be is none."""
+    """An invalid network is rejected."""
     with pytest.raises(ValueError, match=r"SSID|RSSI|password"):
         AccessPoint(**{"ssid": "x", **values})

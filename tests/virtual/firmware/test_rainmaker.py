@@ -1,4 +1,4 @@
-"""What RainMaker firmware on a virtual board makes of the factory partition, and its console."""
+"""How RainMaker firmware on a virtual board uses the factory partition, and its console."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _payload(text):
     ],
 )
 def test_qr_payload_follows_the_firmware(options, payload):
-    """Name, PoP, user name and transport are as the firmware was compiled and as `random` says."""
+    """Name, PoP, user name and transport match the compile options and `random`."""
     _, text = _boot(factory_image(), **options)
     assert payload == json.loads(_payload(text))
     assert " " not in _payload(text)
@@ -69,7 +69,7 @@ MISSING = {
 
 @pytest.mark.parametrize("key", MISSING)
 def test_missing_values_abort(key):
-    """Firmware that cannot claim misses each value of the factory with its own words, aborts and restarts."""
+    """Firmware that cannot claim reports each missing factory value in its own words, aborts and restarts."""
     _, text = _boot(factory_image(**{key: None}), seconds=7.0, claim=False)
     for line in MISSING[key]:
         assert line in text
@@ -79,7 +79,7 @@ def test_missing_values_abort(key):
 
 
 def test_values_must_be_blobs():
-    """A node id written as a string is invisible, as to nvs_get_blob()."""
+    """A node id written as a string is invisible, as for nvs_get_blob()."""
     entries = [
         Entry("rmaker_creds", "node_id", EntryKind.STRING, "visible?"),
         Entry("rmaker_creds", "client_cert", EntryKind.BLOB, b"x"),
@@ -89,13 +89,13 @@ def test_values_must_be_blobs():
 
 
 def test_blank_factory_partition():
-    """A blank `fctry` mounts and holds nothing."""
+    """A blank `fctry` mounts and is empty."""
     _, text = _boot(b"\xff" * 0x6000, claim=False)
     assert "Failed to initialise Node Id." in text
 
 
 def test_blank_factory_partition_of_firmware_that_claims():
-    """Firmware that can claim draws `random` itself, keeps it in `fctry`, and is provisioned by it from then on."""
+    """Firmware that can claim generates `random`, stores it in `fctry`, and uses it from then on."""
     rig, text = _boot(b"\xff" * 0x6000)
     random = read_image(rig.board.flash.read(FCTRY, 0x6000)).value("rmaker_creds", "random")
     assert len(random) == 64
@@ -104,21 +104,21 @@ def test_blank_factory_partition_of_firmware_that_claims():
 
 
 def test_firmware_that_could_claim_uses_what_the_factory_gave():
-    """Certificate and key in `fctry` make claiming needless; without a host there is the one compiled in."""
+    """With certificate and key in `fctry` the firmware does not claim; without a host it uses the compiled one."""
     _, text = _boot(factory_image(mqtt_host=None))
     assert "esp_claim" not in text
     assert "Provisioning started with service name" in text
 
 
 def test_firmware_that_shows_no_qr():
-    """The QR payload is printed only where that was compiled in."""
+    """The QR payload is printed only if that was compiled in."""
     _, text = _boot(factory_image(), show_qr=False)
     assert "qrcode.html" not in text
     assert "Provisioning started with service name" in text
 
 
 def test_claiming_takes_the_mac():
-    """With `random` but no credentials at all the firmware claims, and its node id is the MAC until then."""
+    """With `random` but without credentials the firmware claims, and its node id is the MAC until then."""
     rig, text = _boot(factory_image(node_id=None, client_cert=None, client_key=None, mqtt_host=None))
     assert f"Node ID ----- {rig.spec.base_mac.hex().upper()}" in text
     assert "esp_claim: Initialising Assisted Claiming. This may take time." in text
@@ -126,7 +126,7 @@ def test_claiming_takes_the_mac():
 
 
 def test_given_pair_is_used_and_fctry_untouched():
-    """A pair from the factory is taken as it is."""
+    """A factory pair is used unchanged."""
     image = factory_image()
     rig, text = _boot(image)
     assert "Reusing cached sec2 salt-verifier from NVS" in text
@@ -134,7 +134,7 @@ def test_given_pair_is_used_and_fctry_untouched():
 
 
 def test_missing_pair_is_made_once():
-    """Without a pair the firmware makes one that fits the PoP, keeps it in `fctry`, and reuses it."""
+    """Without a pair, the firmware makes one for the PoP, stores it in `fctry`, and reuses it."""
     rig, text = _boot(factory_image(sec2_salt=None, sec2_verifier=None))
     assert "Generating sec2 salt-verifier for username 'wifiprov'" in text
     assert "Stored sec2 salt-verifier to NVS for later use" in text
@@ -142,7 +142,7 @@ def test_missing_pair_is_made_once():
     assert image.sound
     salt, value = (image.value("rmaker_creds", key) for key in ("sec2_salt", "sec2_verifier"))
     assert len(salt) == 16
-    if salt[15]:  # a salt whose first byte was zero is stored shifted, see sec2.make_pair
+    if salt[15]:  # a salt with a zero as its first byte is stored shifted, see sec2.make_pair
         assert value == verifier(salt, POP) or value == verifier(salt[:15], POP)
     assert "Reusing cached sec2 salt-verifier from NVS" in rig.boot()
 
@@ -161,7 +161,7 @@ def test_verifier_of_rfc5054_group():
 
 
 def test_provisioned_board_says_so():
-    """A network in `nvs` keeps the board from offering provisioning, until a factory reset, which spares `fctry`."""
+    """A network in `nvs` keeps the board from offering provisioning until a factory reset, which keeps `fctry`."""
     ssid = (5).to_bytes(4, "little") + b"plant".ljust(32, b"\0")
     nvs = pack([Entry("nvs.net80211", "sta.ssid", EntryKind.BLOB, ssid)], 0x6000)
     rig = Rig(parts=[*parts(), (NVS, nvs)])
@@ -184,7 +184,7 @@ def test_console_names_the_node_and_knows_its_commands():
 
 
 def test_console_takes_a_line_in_pieces():
-    """A command may come byte by byte."""
+    """A command may arrive byte by byte."""
     rig, _ = _boot(factory_image())
     rig.type("get-node")
     assert "Node ID: NodeOfThisVeryTest" in rig.type("-id\r\n")
@@ -206,7 +206,7 @@ def test_signature_by_an_ec_key():
 
 
 def test_signature_by_an_rsa_key():
-    """sign-data with an RSA key: PSS over SHA-256."""
+    """sign-data with an RSA key uses PSS over SHA-256."""
     key = rsa.generate_private_key(65537, 2048)
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())
     rig, _ = _boot(factory_image(client_key=pem))
@@ -215,7 +215,7 @@ def test_signature_by_an_rsa_key():
 
 
 def test_wrong_key_signs_wrongly():
-    """The fault `wrong-key` gives a sound signature by another key."""
+    """The fault `wrong-key` gives a valid signature by a different key."""
     pem = key_pem()
     rig = Rig(parts=parts(factory=factory_image(client_key=pem)), faults=["wrong-key"])
     rig.boot()
@@ -224,28 +224,30 @@ def test_wrong_key_signs_wrongly():
 
 
 def test_unreadable_key_is_said():
-    """A key that is no PEM cannot sign."""
+    """A key that is not PEM cannot sign."""
     rig, _ = _boot(factory_image(client_key=b"nonsense"))
     assert "Failed to sign message." in rig.type("sign-data x\r\n")
 
 
 def test_other_identity():
-    """The fault `other-identity` names another node in the boot log and on the console."""
+    """The fault `other-identity` prints a different node id in the boot log and on the console."""
     rig = Rig(parts=parts(), faults=["other-identity"])
     assert "NodeOfThisVeryTest" not in rig.boot()
     assert "NodeOfThisVeryTest" not in rig.type("get-node-id\r\n")
 
 
 def test_firmware_without_console():
-    """A firmware that was built without the console says nothing to commands."""
+    """Firmware built without the console does not answer commands."""
     rig, text = _boot(factory_image(), console=False)
     assert ">>" not in text
     assert rig.type("get-node-id\r\n") == ""
 
 
 def test_stale_pages_lie_where_nvs_will_be():
-    """The fault `stale-nvs` leaves pages that read as another identity, and a line that writes less than all of
-    `fctry` inherits them."""
+    """The fault `stale-nvs` leaves pages with a different identity.
+
+    A line that does not write the whole `fctry` inherits them.
+    """
     rig = Rig(faults=["stale-nvs"])
     image = read_image(rig.board.flash.read(FCTRY, 0x6000))
     assert image.value("rmaker_creds", "node_id") == b"StaleNodeOfAnEarlierLife"

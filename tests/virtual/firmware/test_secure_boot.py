@@ -1,4 +1,4 @@
-"""Secure boot on a virtual board: what it starts, and what ROM and bootloader say of it."""
+"""Secure boot on a virtual board: what it starts, and what ROM and bootloader print."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FIRMWARE = "Node ID ----- NodeOfThisVeryTest"
 
 
 def _signed(folder, chip, bootloader, app):
-    """Whole firmware; bootloader and app are each signed by a list of keys, or not where it is empty."""
+    """Return whole firmware; bootloader and app are signed by a list of keys each, or not if it is empty."""
     signers = {MODELS[chip].chip.bootloader_offset: bootloader, APP: app}
     return [(at, signed(folder, *keys, image=data) if (keys := signers.get(at)) else data) for at, data in parts(chip)]
 
@@ -33,7 +33,7 @@ def _digests(firmware, chip):
 
 
 def _boots(chip, firmware, *digests):
-    """What a board prints that has these digests burnt."""
+    """Return the output of a board with these digests burned."""
     return Rig(chip, parts=firmware, secure_boot_digests=digests).boot()
 
 
@@ -50,7 +50,7 @@ def _boots(chip, firmware, *digests):
     ids=lambda value: value.value if isinstance(value, Chip) else "",
 )
 def test_a_board_starts_what_its_key_has_signed(tmp_path, chip, scheme, rom, bootloader):
-    """Both images signed with the burnt key: ROM and bootloader say so, in this order, and the firmware comes up."""
+    """With both images signed with the burned key, ROM and bootloader print so, in order, and the firmware starts."""
     firmware = _signed(tmp_path, chip, [KEYS[scheme]], [KEYS[scheme]])
     text = _boots(chip, firmware, *_digests(firmware, chip))
     told = [
@@ -69,13 +69,13 @@ def test_a_board_starts_what_its_key_has_signed(tmp_path, chip, scheme, rom, boo
 
 
 def _damaged(data):
-    """*data* with another CRC in its first block."""
+    """Return *data* with a wrong CRC in its first block."""
     at = len(data) - SECTOR + 1196
     return data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
 
 
 def test_a_board_starts_nothing_else(tmp_path):
-    """Unsigned, signed by another key, or damaged: the ROM refuses the bootloader, the bootloader the app."""
+    """An image that is unsigned, signed by a different key, or damaged is rejected by the ROM or the bootloader."""
     good = _signed(tmp_path, CHIP, [KEY], [KEY])
     (digest,) = _digests(good, CHIP)
     rom, boot = "\nsecure boot verification failed\nets_main.c", "esp_image: Secure boot signature verification failed"
@@ -94,13 +94,13 @@ def test_a_board_starts_nothing_else(tmp_path):
 
 
 def test_one_of_several_keys_is_enough(tmp_path):
-    """Any of the burnt keys, in any block."""
+    """Any of the burned keys, in any block, is enough."""
     firmware = _signed(tmp_path, CHIP, [OTHER, KEY], [KEY])
     others, burnt = _digests(firmware, CHIP)
     text = _boots(CHIP, firmware, "1" * 64, burnt, "2" * 64)
     assert "Valid secure boot key blocks: 0 1 2\n" in text
     assert FIRMWARE in text
-    assert FIRMWARE not in _boots(CHIP, firmware, others, "1" * 64)  # the app has no block of that key
+    assert FIRMWARE not in _boots(CHIP, firmware, others, "1" * 64)  # the app lacks a block of that key
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_one_of_several_keys_is_enough(tmp_path):
     ids=["second block", "ecdsa", "rsa", "sha-384"],
 )
 def test_what_the_chip_does_not_look_at_starts_nothing(tmp_path, chip, keys):
-    """The burnt key's signature in a block or of a scheme that this chip, as it is burnt, does not verify."""
+    """A signature in a block or of a scheme that this chip does not check is ignored."""
     firmware = _signed(tmp_path, chip, keys, keys)
     text = _boots(chip, firmware, _digests(firmware, chip)[-1])
     assert "secure boot verification failed" in text
@@ -122,7 +122,7 @@ def test_what_the_chip_does_not_look_at_starts_nothing(tmp_path, chip, keys):
 
 
 def test_the_largest_bootloader_that_a_rom_reads():
-    """An unsigned image up to the ROM's last byte is refused like any other."""
+    """An unsigned image up to the ROM's last byte is rejected like any other."""
     model = MODELS[CHIP]
     for size in (0x1F000, 0x1FFC0):
         image = _image(CHIP, 4 << 20, model.ram[0][0], ((model.ram[0][0], bytes(size - 0x50)),))
@@ -131,7 +131,7 @@ def test_the_largest_bootloader_that_a_rom_reads():
 
 
 def _turning_on(folder, chip, mode, bootloader, app):
-    """Firmware that turns secure boot on; bootloader and app are signed by lists of keys."""
+    """Return firmware that turns secure boot on; bootloader and app are signed by lists of keys."""
     at = MODELS[chip].chip.bootloader_offset
     images = dict(parts(chip)) | {at: make_bootloader(chip, 4 << 20, BootloaderFacts(True, True, mode))}
     for offset, keys in ((at, bootloader), (APP, app)):
@@ -152,7 +152,7 @@ def _turning_on(folder, chip, mode, bootloader, app):
     ids=lambda value: getattr(value, "value", ""),
 )
 def test_the_first_boot_burns_the_bootloaders_key(tmp_path, chip, scheme, mode, words):
-    """It burns the digest and what it leaves of the download mode, and boots on; from then on the ROM looks, too."""
+    """The first boot burns digest and download mode, and continues; from then on the ROM verifies, too."""
     key = KEYS[scheme]
     firmware = _turning_on(tmp_path, chip, mode, [key], [key])
     rig = Rig(chip, parts=firmware)
@@ -170,8 +170,10 @@ def test_the_first_boot_burns_the_bootloaders_key(tmp_path, chip, scheme, mode, 
 
 
 def test_what_is_burnt_is_kept_beside_the_flash(tmp_path):
-    """A board that is served again from its files is the same board: secure boot on, download mode closed; and no
-    bootloader opens it again."""
+    """A board served again from its files keeps secure boot and its closed download mode.
+
+    A bootloader cannot open it again.
+    """
     firmware = _turning_on(tmp_path, CHIP, DownloadMode.OFF, [KEY], [KEY])
     Rig(CHIP, parts=firmware, flash_file=tmp_path / "flash.bin").boot(2)
     again = Rig(CHIP, flash_file=tmp_path / "flash.bin")
@@ -183,7 +185,7 @@ def test_what_is_burnt_is_kept_beside_the_flash(tmp_path):
 
 @pytest.mark.parametrize("mode", list(DownloadMode), ids=lambda mode: mode.value)
 def test_what_is_left_of_the_download_mode(tmp_path, mode):
-    """All, or no register and no code any more, or no answer at all."""
+    """The ROM answers everything, or no register and code commands, or nothing."""
     rig = Rig(CHIP, parts=_turning_on(tmp_path, CHIP, mode, [KEY], [KEY]))
     rig.boot(2)
     rig.board.strap = Strap.DOWNLOAD
@@ -203,10 +205,10 @@ def test_what_is_left_of_the_download_mode(tmp_path, mode):
         ([KEY], [OTHER], "No application key digest matches"),
         ([], [KEY], "Secure Boot v2 failed"),
     ],
-    ids=["unsigned app", "another key", "unsigned bootloader"],
+    ids=["unsigned app", "wrong key", "unsigned bootloader"],
 )
 def test_a_first_boot_that_burns_nothing(tmp_path, bootloader, app, words):
-    """Images that the board would not boot again are not started once, and the eFuses stay as they are."""
+    """Images that the board could not boot again are not started even once, and the eFuses stay unchanged."""
     rig = Rig(CHIP, parts=_turning_on(tmp_path, CHIP, DownloadMode.SECURE, bootloader, app))
     text = rig.boot(2)
     assert words in text
@@ -215,7 +217,7 @@ def test_a_first_boot_that_burns_nothing(tmp_path, bootloader, app, words):
 
 
 def test_an_open_board_starts_signed_images(tmp_path):
-    """Of a bootloader that does not turn secure boot on: the signatures mean nothing, and none is burnt."""
+    """A bootloader that does not turn secure boot on ignores signatures and burns nothing."""
     rig = Rig(CHIP, parts=_signed(tmp_path, CHIP, [KEY], [KEY]))
     text = rig.boot()
     assert "secure boot" not in text.lower()
@@ -225,7 +227,7 @@ def test_an_open_board_starts_signed_images(tmp_path):
 
 @pytest.mark.parametrize("chip", [Chip.ESP32S3, Chip.ESP32C3], ids=lambda chip: chip.value)
 def test_code_in_ram_does_not_run(chip):
-    """Where secure boot is on, the ROM of these two does not jump to what was loaded: esptool's stub stays silent."""
+    """With secure boot on, the ROM of these two chips does not jump to loaded code: esptool's stub stays silent."""
     for digests in ((), ("0" * 64,)):
         rig = Rig(chip, secure_boot_digests=digests)
         rig.sync()
@@ -233,7 +235,7 @@ def test_code_in_ram_does_not_run(chip):
 
 
 def test_specs_travel_with_their_digests():
-    """To the process that serves them."""
+    """A specification keeps its digests on the way to the process that serves it."""
     spec = BoardSpec(CHIP, secure_boot_digests=("0" * 64, "a" * 64))
     assert spec_from_json(spec_to_json(spec)) == spec
     assert spec.swapped().security == spec.security
@@ -244,6 +246,6 @@ def test_specs_travel_with_their_digests():
     [(CHIP, ("A" * 64,)), (CHIP, ("00",)), (CHIP, ("0" * 64,) * 4), (Chip.ESP32, ("0" * 64, "1" * 64))],
 )
 def test_digests_that_no_board_has(chip, digests):
-    """Not a digest, or more of them than there is room for."""
+    """A malformed digest, or more digests than the chip has room for, is rejected."""
     with pytest.raises(ValueError, match="key digest"):
         BoardSpec(chip, secure_boot_digests=digests)

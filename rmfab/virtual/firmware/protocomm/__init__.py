@@ -1,1 +1,1 @@
-"""The provisioning protocol as firmware speaks it, written apart from any client: wire, security, endpoints."""
+"""The device side of the provisioning protocol, independent of any client: wire format, security, endpoints."""

@@ -1,7 +1,7 @@
-"""The endpoints prov-config, prov-scan and prov-ctrl, and the state that network_provisioning's manager keeps.
+"""The endpoints prov-config, prov-scan and prov-ctrl, and the state of network_provisioning's manager.
 
 Source: idf-extra-components network_provisioning 1.2 (manager.c, handlers.c, network_config.c, network_scan.c,
-network_ctrl.c and their .proto files), by facts.
+network_ctrl.c and their .proto files); facts only.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from rmfab.virtual.firmware.running import RunningFirmware
 from rmfab.virtual.firmware.script import Pause, Step
 from rmfab.virtual.firmware.wifi import ADDRESS, Refusal, WifiStation
 
-_SUCCESS, _INVALID_ARGUMENT, _INTERNAL_ERROR = 0, 4, 5
-_CONNECTED, _CONNECTING, _FAILED = 0, 1, 3
+_SUCCESS, _INVALID_ARGUMENT, _INTERNAL_ERROR = 0, 4, 5  # Status of constants.proto
+_CONNECTED, _CONNECTING, _FAILED = 0, 1, 3  # WifiStationState of network_constants.proto
 _MOST_RESULTS = 16
 _LONGEST_SSID, _LONGEST_PASSWORD, _BSSID_SIZE = 32, 63, 6
 _SCAN_SECONDS = 1.7
@@ -28,7 +28,7 @@ _REASONS = {
 
 @unique
 class ManagerStage(Enum):
-    """How far the manager is: network_prov_mgr_state_t."""
+    """The manager's state: network_prov_mgr_state_t."""
 
     STARTED = auto()
     RECEIVED = auto()
@@ -37,7 +37,7 @@ class ManagerStage(Enum):
 
 
 class Manager:
-    """Provisioning of one start of the firmware. `steps` holds what a request has led to besides its answer."""
+    """Provisioning during one start of the firmware. `steps` are what a request causes besides its reply."""
 
     def __init__(self, firmware: RunningFirmware, station: WifiStation) -> None:
         self._firmware = firmware
@@ -53,7 +53,7 @@ class Manager:
         self.steps: Iterator[Step] = iter(())
 
     def config(self, request: bytes) -> bytes:
-        """NetworkConfigPayload. Raises Failure or WireError."""
+        """Answer a NetworkConfigPayload. Raise SchemeFailure or WireError if it is malformed."""
         fields = decode(request)
         kind = integer(fields, 1)
         match kind:
@@ -70,7 +70,7 @@ class Manager:
         return put(1, kind + 1) + put(11 + kind, answer)
 
     def scan(self, request: bytes) -> bytes:
-        """NetworkScanPayload. Raises Failure or WireError."""
+        """Answer a NetworkScanPayload. Raise SchemeFailure or WireError if it is malformed."""
         fields = decode(request)
         kind = integer(fields, 1)
         status, answer = _SUCCESS, b""
@@ -92,7 +92,7 @@ class Manager:
         return put(1, kind + 1) + scalar(2, status) + put(11 + kind, answer)
 
     def control(self, request: bytes) -> bytes:
-        """NetworkCtrlPayload. Raises Failure or WireError."""
+        """Answer a NetworkCtrlPayload. Raise SchemeFailure or WireError if it is malformed."""
         kind = integer(decode(request), 1)
         if kind not in (1, 3, 5, 7):
             raise SchemeFailure("proto_network_ctrl", f"Failed to find cmd with ID = {kind} in the command table")
@@ -121,11 +121,11 @@ class Manager:
         integer(command, 4)
         if len(ssid) > _LONGEST_SSID or len(password) > _LONGEST_PASSWORD or len(bssid) not in (0, _BSSID_SIZE):
             return _INVALID_ARGUMENT
-        self._asked = ssid.split(b"\0")[0], password.split(b"\0")[0]  # they are C strings from here on
+        self._asked = ssid.split(b"\0")[0], password.split(b"\0")[0]  # the firmware copies them as C strings
         return _SUCCESS
 
     def _apply(self) -> int:
-        """Keeps the network in `nvs` and tries it; both only once, and what was tried stays there if it fails."""
+        """Store the network in `nvs` and try it, once per start; a network that failed stays stored."""
         asked, self._asked = self._asked, None
         if asked is None or self.stage is not ManagerStage.STARTED or not self._station.keep(*asked):
             return _INTERNAL_ERROR

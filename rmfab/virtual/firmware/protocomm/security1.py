@@ -1,6 +1,6 @@
 """Security 1 on the device: X25519, the PoP folded into the key, one AES-CTR keystream for both directions.
 
-Source: ESP-IDF `components/protocomm/src/security/security1.c`, `sec1.proto`, by facts.
+Source: ESP-IDF `components/protocomm/src/security/security1.c`, `sec1.proto` (facts only).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _COMMAND_0, _RESPONSE_0, _COMMAND_1, _RESPONSE_1 = range(4)
 
 
 class Security1:
-    """Security 1 for the proof of possession *pop*; an empty one leaves the key as X25519 makes it."""
+    """Security 1 with the proof of possession *pop*; an empty one leaves the X25519 key unchanged."""
 
     version = 1
     patch = 0
@@ -31,14 +31,14 @@ class Security1:
         self.open()
 
     def open(self) -> None:
-        """Forgets the session before."""
+        """Discard the previous session."""
         self.established = False
         self._device = b""
         self._client = b""
         self._stream: CipherContext | None = None
 
     def shake(self, payload: Fields) -> bytes:
-        """Answers SessionCmd0 and SessionCmd1. Raises Failure or WireError."""
+        """Answer SessionCmd0 and SessionCmd1. Raise SchemeFailure or WireError if they are not valid."""
         match integer(payload, 1):
             case kind if kind == _COMMAND_0:
                 return self._exchange_keys(octets(message(payload, 20) or {}, 1))
@@ -47,13 +47,13 @@ class Security1:
         raise SchemeFailure(_TAG, "Invalid security message type")
 
     def decrypt(self, data: bytes) -> bytes:
-        """The next bytes of the keystream over *data*. Raises Failure."""
+        """Apply the next bytes of the keystream to *data*. Raise SchemeFailure if there is no session."""
         if self._stream is None or not self.established:
             raise SchemeFailure(_TAG, "Secure session not established")
         return self._stream.update(data)
 
     def encrypt(self, data: bytes) -> bytes:
-        """The same: it is one keystream. Raises Failure."""
+        """Do the same: there is one keystream for both directions."""
         return self.decrypt(data)
 
     def _exchange_keys(self, client: bytes) -> bytes:

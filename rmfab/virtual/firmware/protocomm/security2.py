@@ -1,7 +1,7 @@
 """Security 2 on the device: SRP6a over the 3072-bit group with SHA-512, then AES-256-GCM.
 
-Sources: RFC 5054; ESP-IDF `components/protocomm` (security2.c, esp_srp.c), `sec2.proto`, by facts. Only salt and
-verifier are known here, never the PoP.
+Sources: RFC 5054; ESP-IDF `components/protocomm` (security2.c, esp_srp.c), `sec2.proto` (facts only). This side has
+only salt and verifier, never the PoP.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _COMMAND_0, _RESPONSE_0, _COMMAND_1, _RESPONSE_1 = range(4)
 
 
 class Security2:
-    """Security 2 with *salt* and *verifier* as they are stored. *patch* 1 counts the nonce up, 0 keeps it."""
+    """Security 2 with *salt* and *verifier* as stored. *patch* 1 increments the nonce, 0 keeps it."""
 
     version = 2
 
@@ -36,7 +36,7 @@ class Security2:
         self.open()
 
     def open(self) -> None:
-        """Forgets the session before."""
+        """Discard the previous session."""
         self.established = False
         self._expected = b""
         self._answer = b""
@@ -45,7 +45,7 @@ class Security2:
         self._counter = 0
 
     def shake(self, payload: Fields) -> bytes:
-        """Answers S2SessionCmd0 and S2SessionCmd1. Raises Failure or WireError."""
+        """Answer S2SessionCmd0 and S2SessionCmd1. Raise SchemeFailure or WireError if they are not valid."""
         match integer(payload, 1):
             case kind if kind == _COMMAND_0:
                 return self._exchange_keys(message(payload, 20))
@@ -54,19 +54,20 @@ class Security2:
         raise SchemeFailure(_TAG, "Invalid security message type")
 
     def decrypt(self, data: bytes) -> bytes:
-        """Raises Failure where the tag does not hold or no session stands."""
+        """Return the plain text. Raise SchemeFailure if the tag is not valid or there is no session."""
         cipher = self._cipher()
         if len(data) < _GCM_TAG_SIZE:
-            raise SchemeFailure(_TAG, "psa_aead_decrypt failed with status=-135")
+            raise SchemeFailure(_TAG, "psa_aead_decrypt failed with status=-135")  # PSA_ERROR_INVALID_ARGUMENT
         try:
             plain = cipher.decrypt(self._nonce, data, None)
         except InvalidTag as error:
+            # PSA_ERROR_INVALID_SIGNATURE
             raise SchemeFailure(_TAG, "psa_aead_decrypt failed with status=-149") from error
         self._counter += self.patch
         return plain
 
     def encrypt(self, data: bytes) -> bytes:
-        """*data* and the tag behind it. Raises Failure."""
+        """Return *data* encrypted, with the tag appended. Raise SchemeFailure if there is no session."""
         sealed = self._cipher().encrypt(self._nonce, data, None)
         self._counter += self.patch
         return sealed
@@ -115,7 +116,7 @@ class Security2:
 
 
 def _session(client: bytes, verifier: int) -> tuple[bytes, int]:
-    """B as it is sent, without leading zeroes, and the shared secret S."""
+    """Return B as it is sent, without leading zeros, and the shared secret S."""
     multiplier = int.from_bytes(_sha512(_padded(PRIME), _padded(GENERATOR)), "big")
     private = secrets.randbits(256)
     public = (multiplier * verifier + int(gmpy2.powmod(GENERATOR, private, PRIME))) % PRIME

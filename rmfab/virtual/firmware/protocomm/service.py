@@ -1,7 +1,7 @@
-"""The provisioning service of a virtual board: its endpoints, its one session, and what the app makes of its events.
+"""The provisioning service of a virtual board: its endpoints, its one session, and the app's reaction to its events.
 
 Sources: ESP-IDF `protocomm.c`, network_provisioning `manager.c`, espressif/esp-rainmaker (app_network.c,
-esp_rmaker_chal_resp.c, rmaker_ch_resp .proto), by facts.
+esp_rmaker_chal_resp.c, rmaker_ch_resp .proto); facts only.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from rmfab.virtual.firmware.script import Answer, Pause, Serve, Step
 from rmfab.virtual.firmware.wifi import WifiStation
 from rmfab.virtual.network import AccessPoint
 
-MOST_MISMATCHES = 5
+MOST_MISMATCHES = 5  # CONFIG_APP_NETWORK_PROV_MAX_POP_MISMATCH
 _VERSION = "netprov-v1.2"
 _CLEANUP_SECONDS = 1.0
 _AUTO_STOP_SECONDS = 30.0
 _FAIL, _INVALID_PARAMETER, _DISABLED = 1, 2, 3
-_CHALLENGES = "chal_resp"  # namespace in nvs
+_CHALLENGES = "chal_resp"  # namespace in `nvs`
 _DISABLED_KEY = "disabled"
 _TOO_MANY = (
     "Max PoP attempts reached! Provisioning disabled for security reasons. Please reboot device to restart provisioning"
@@ -36,7 +36,7 @@ _TOO_MANY = (
 
 
 class ProvisioningService:
-    """What one start of the firmware offers until it is provisioned. *pair* is the salt and verifier of security 2."""
+    """The service of one start of the firmware until it is provisioned. *pair* is salt and verifier of security 2."""
 
     def __init__(self, firmware: RunningFirmware, station: WifiStation, pair: tuple[bytes, bytes]) -> None:
         self._firmware = firmware
@@ -55,19 +55,19 @@ class ProvisioningService:
             self._handlers["ch_resp"] = self._challenge
 
     def has(self, endpoint: str) -> bool:
-        """Whether this is one of the endpoints."""
+        """Whether the service has this endpoint."""
         return endpoint in ("proto-ver", "prov-session", *self._handlers)
 
     def open_session(self) -> None:
-        """A new session; the one before it is closed."""
+        """Open a new session and close the previous one."""
         self._scheme.open()
 
     def hear(self, networks: tuple[AccessPoint, ...]) -> None:
-        """Changes the networks around the board."""
+        """Change the networks around the board."""
         self._station.networks = networks
 
     def answer(self, endpoint: str, request: bytes) -> Answer:
-        """Handles *request*; an answer without a reply means that the connection is closed."""
+        """Handle *request*; an answer without a reply closes the connection."""
         told_before, self._manager.delay, self._manager.steps = self._manager.told, 0.0, iter(())
         was_established = self._scheme.established
         try:
@@ -98,7 +98,7 @@ class ProvisioningService:
     def _capabilities(self) -> dict[str, object]:
         facts, version = self._firmware.facts, self._scheme.version
         prov: dict[str, object] = {"ver": _VERSION, "sec_ver": version}
-        if facts.sec_patch_ver:  # firmware from before it says nothing
+        if facts.sec_patch_ver:  # older firmware omits it
             prov["sec_patch_ver"] = self._scheme.patch
         prov["cap"] = [*(["no_sec"] if version == 0 else []), "wifi_prov", "wifi_scan"]
         whole: dict[str, object] = {}
@@ -109,7 +109,7 @@ class ProvisioningService:
         return whole | {"prov": prov}
 
     def _shake(self, request: bytes) -> bytes:
-        """SessionData in and out."""
+        """Answer one SessionData message."""
         version = self._scheme.version
         fields = decode(request)
         if integer(fields, 2) != version:
@@ -123,7 +123,7 @@ class ProvisioningService:
         return scalar(2, version) + put(payload_field(version), answer)
 
     def _failed(self, failure: SchemeFailure | WireError) -> Iterable[Step]:
-        """What the console says; the attempts of a wrong PoP are counted, and the last one ends the service."""
+        """Return the console output; count wrong PoPs, the last of which stops the service."""
         log = self._firmware.log
         lines: list[Step] = []
         event = None
@@ -143,7 +143,7 @@ class ProvisioningService:
         return chain(lines, self._stop(_CLEANUP_SECONDS))
 
     def _stop_by_itself(self) -> Iterator[Step]:
-        """The service goes some time after success, although nobody has asked."""
+        """Stop the service some time after success, even if no client has asked for the status."""
         if self._manager.stage is ManagerStage.SUCCEEDED:
             yield from self._stop(_AUTO_STOP_SECONDS)
 
@@ -156,7 +156,7 @@ class ProvisioningService:
         yield self._firmware.log("network_prov_mgr", "Provisioning stopped", after=int(seconds * 1000))
 
     def _challenge(self, request: bytes) -> bytes:
-        """RMakerChRespPayload. Raises Failure or WireError."""
+        """Answer an RMakerChRespPayload. Raise SchemeFailure or WireError if it is malformed."""
         fields = decode(request)
         kind = integer(fields, 1)
         match kind:
@@ -185,7 +185,7 @@ class ProvisioningService:
         return any(self._firmware.nvs_values(_CHALLENGES, _DISABLED_KEY))
 
     def _disable_challenges(self) -> int:
-        """Holds over restarts, until the factory reset."""
+        """Disable challenges across restarts, until the factory reset."""
         nvs = self._firmware.nvs("nvs")
         try:
             if nvs is not None:

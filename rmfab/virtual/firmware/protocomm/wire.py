@@ -1,7 +1,7 @@
-"""The proto3 wire format by hand: tags, varints, length-delimited fields.
+"""The proto3 wire format: tags, varints, length-delimited fields.
 
-Source: Protocol Buffers documentation, "Encoding". Nothing is generated and no schema is known here; a message is a
-mapping of field numbers, in which the last occurrence of a number counts.
+Source: Protocol Buffers documentation, "Encoding". There is no generated code and no schema; a message is a mapping of
+field numbers, and the last occurrence of a number counts.
 """
 
 from __future__ import annotations
@@ -14,11 +14,14 @@ _MASK = (1 << 64) - 1
 
 
 class WireError(Exception):
-    """Bytes that are no message, or a field of another kind than the one asked for."""
+    """Bytes that are not a message, or a field of the wrong type."""
 
 
 def decode(data: bytes) -> Fields:
-    """The fields of a message: varints as unsigned 64-bit integers, everything else as bytes. Raises WireError."""
+    """Return the fields of a message: varints as unsigned 64-bit integers, everything else as bytes.
+
+    Raise WireError if *data* is not a message.
+    """
     fields: Fields = {}
     at = 0
     while at < len(data):
@@ -43,7 +46,7 @@ def decode(data: bytes) -> Fields:
 
 
 def put(number: int, value: int | bytes | str) -> bytes:
-    """One field, whatever its value; a negative integer takes ten bytes, as int32 and int64 do."""
+    """Return one field, even if its value is 0 or empty; a negative integer has ten bytes, as int32 and int64 do."""
     if isinstance(value, int):
         return _encoded(number << 3 | _VARINT) + _encoded(value & _MASK)
     data = value.encode() if isinstance(value, str) else value
@@ -51,28 +54,28 @@ def put(number: int, value: int | bytes | str) -> bytes:
 
 
 def scalar(number: int, value: int | bytes | str) -> bytes:
-    """One field as proto3 writes it: nothing where the value is 0 or empty."""
+    """Return one field as proto3 writes it: nothing if the value is 0 or empty."""
     return put(number, value) if value else b""
 
 
 def integer(fields: Fields, number: int) -> int:
-    """A number, 0 where it is absent. Raises WireError."""
+    """Return a number, 0 if it is absent. Raise WireError if the field is not a number."""
     value = fields.get(number, 0)
     if not isinstance(value, int):
-        raise WireError("an integer was expected")
+        raise WireError("expected an integer")
     return value
 
 
 def octets(fields: Fields, number: int) -> bytes:
-    """Bytes, empty where they are absent. Raises WireError."""
+    """Return bytes, empty if they are absent. Raise WireError if the field is not bytes."""
     value = fields.get(number, b"")
     if not isinstance(value, bytes):
-        raise WireError("bytes were expected")
+        raise WireError("expected bytes")
     return value
 
 
 def message(fields: Fields, number: int) -> Fields | None:
-    """An embedded message, None where it is absent. Raises WireError."""
+    """Return an embedded message, None if it is absent. Raise WireError if it is not one."""
     return decode(octets(fields, number)) if number in fields else None
 
 
