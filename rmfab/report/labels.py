@@ -1,4 +1,4 @@
-"""The label of a unit: what of its identity is printed."""
+"""The label of a unit: the parts of its identity that are printed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rmfab.secret import Secret
 
 
 def label_of(identity: Identity, product: Product) -> Label:
-    """The label of *identity*; a unit that provisions without a PoP shows none. Raises InputError."""
+    """Return the label of *identity*, without the PoP if provisioning does not use one. Raise InputError."""
     pop = Secret("") if product.provisioning.security is Security.PLAIN else identity.pop
     code = payload(identity.service_name, identity.pop, product.provisioning)
     return Label(product.name, identity.serial, identity.service_name, pop, code)

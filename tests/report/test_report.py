@@ -1,4 +1,4 @@
-"""What status and trace say of the ledger, and what a label shows of an identity."""
+"""What status and trace print of the ledger, and what a label shows of an identity."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def batch(closed: bool = True) -> Batch:
     ids=["pass", "fail", "skip", "log"],
 )
 def test_a_line_of_the_trace(fields: dict[str, object], line: str) -> None:
-    """A line tells time, step, outcome, seconds, place, and why; nothing that is absent shows as None."""
+    """A line contains time, step, outcome, seconds, place and reason; absent values are omitted."""
     (text,) = trace.as_lines([], [stored(**fields)])
     assert line in text
     assert text == text.rstrip()
@@ -55,7 +55,7 @@ def test_a_line_of_the_trace(fields: dict[str, object], line: str) -> None:
 
 
 def test_the_trace_as_json() -> None:
-    """The JSON of an event has the names that line events have, and is JSON."""
+    """The JSON of an event uses the same names as line events and can be serialized."""
     event = stored(
         kind=EventKind.STEP, step="boot", outcome=Outcome.FAIL, cause="panic", reason="x", details={"restarts": 2}
     )
@@ -64,7 +64,7 @@ def test_the_trace_as_json() -> None:
 
 
 def test_status() -> None:
-    """Every state has its column, in the order of a unit's life; a batch that is still made says so."""
+    """Every state has a column, in the order of a unit's life; a batch that is still being made is marked as open."""
     count = BatchCount(batch(), {State.GENERATED: 3, State.VERIFIED: 2}, 1)
     row = dict(zip(status.HEAD, status.as_row(count), strict=True))
     assert row["generated"] == 3
@@ -77,7 +77,7 @@ def test_status() -> None:
 
 @pytest.mark.parametrize(("security", "shown"), [(0, ""), (1, "00010203"), (2, "00010203")])
 def test_a_label_shows_the_pop_where_it_is_asked_for(security: int, shown: str) -> None:
-    """A label carries product, serial, service name and the PoP; none where the firmware asks for none."""
+    """A label shows product, serial, service name and the PoP; no PoP if the firmware does not use one."""
     text = f'[product]\nname = "Lamp"\nchip = "esp32"\nserial = "L{{n}}"\n[provisioning]\nsecurity = {security}\n'
     identity = Identity("L1", "n", b"c", Secret(b"k"), Secret(bytes(range(64))), None, None, "PROV_3d3e3f", {})
     label = label_of(identity, parse_product(text, Path("product.toml")))
