@@ -17,7 +17,7 @@ def open_database(location: Path | str, *, create: bool, patience: float) -> Dat
     """
     if "://" in str(location):
         raise InputError(
-            "this version of rmfab does not support database servers",
+            "this version of rmfab stores its ledger in a file, not on a database server",
             hint="give the path of a file, or omit it",
             cause="ledger-url",
         )

@@ -118,7 +118,7 @@ def test_a_lock_is_waited_for(tmp_path):
 
 
 def test_a_full_disk_writes_nothing(tmp_path):
-    """If the disk is full, the transaction is rolled back and the ledger stays sound; with free space it works again."""
+    """If the disk is full, the transaction is rolled back and the ledger stays sound; free space is all it needs."""
     fresh(tmp_path).close()
 
     def shrink(connection, _record):
