@@ -168,10 +168,10 @@ def test_a_ledger_is_begun_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     other = open_workspace(tmp_path / "w")
     with pytest.raises(LedgerError, match=r"l\.db"):
         _ = other.ledger
-    with pytest.raises(LedgerError, match="cannot make"):
+    with pytest.raises(LedgerError, match="cannot create"):
         other.make_ledger()
     monkeypatch.setenv("RMFAB_LEDGER", "postgresql://user@host/db")
-    with pytest.raises(InputError, match="keeps its ledger in a file"):
+    with pytest.raises(InputError, match="stores its ledger in a file"):
         _ = open_workspace(tmp_path / "w").ledger
 
 

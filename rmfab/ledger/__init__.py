@@ -1,6 +1,6 @@
-"""The ledger: identities, the boards that have them, and what happened to each, in append-only events.
+"""The ledger: identities, the boards bound to them, and append-only events of what happened to each.
 
-Values (`states`, `events`, `standing`, `records`) are pure; rules (`chains`, `batches`, `claims`, `outcomes`,
-`releases`, `audit`) speak SQLAlchemy Core; the engine stands behind `rmfab.ledger.sql`. Imports the rooms above it,
-of these `identity` for records and their making. Start reading at `store.Ledger`, then `states` and `claims`.
+Values (`states`, `events`, `standing`, `records`) are pure. Rules (`chains`, `batches`, `claims`, `outcomes`,
+`releases`, `audit`) use SQLAlchemy Core. The database engine is behind `rmfab.ledger.sql`. Imports the rooms above it;
+of these, `identity` for records and how they are made. Start reading at `store.Ledger`, then `states` and `claims`.
 """

@@ -1,7 +1,7 @@
-"""Whether the ledger holds: every chain, every digest, every standing against its history; and its repair.
+"""The ledger check: verify every chain, every digest, and every standing against its events; and repair.
 
-`check` reads one snapshot and says all that is wrong; `rebuild` makes the standings anew from the events, and refuses
-where the events themselves cannot be trusted.
+`check` reads one snapshot and reports every problem. `rebuild` recomputes the standings from the events, and refuses
+if the events themselves cannot be trusted.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from rmfab.ledger.standing import Standing, project
 
 @dataclass(frozen=True)
 class AuditFinding:
-    """One thing that does not hold: *kind* is `database`, `chain`, `batch`, `key` or `standing`."""
+    """One problem in the ledger: *kind* is `database`, `chain`, `batch`, `key` or `standing`."""
 
     kind: str
     where: str
@@ -34,7 +34,10 @@ class AuditFinding:
 
 
 def check(connection: Connection, ledger_id: str, damage: Iterable[Damage]) -> Iterator[AuditFinding]:
-    """All that does not hold, in flat memory; nothing for a sound ledger. *damage* is what the database found."""
+    """Yield every problem in the ledger, in constant memory; nothing for a sound ledger.
+
+    *damage* is what the database engine found.
+    """
     for fault in damage:
         yield AuditFinding("database", fault.where, fault.what)
     yield from _chains(connection, ledger_id)
@@ -45,21 +48,21 @@ def check(connection: Connection, ledger_id: str, damage: Iterable[Damage]) -> I
 
 
 def rebuild(connection: Connection, ledger_id: str) -> int:
-    """Makes every standing anew from the events; returns how many had to be changed.
+    """Recompute every standing from the events; return how many had to be changed.
 
-    Raises IntegrityError where a chain is broken, or events contradict each other.
+    Raise IntegrityError if a chain is broken or events contradict each other.
     """
     broken = next(_chains(connection, ledger_id), None)
     if broken is not None:
         raise IntegrityError(
-            f"history cannot be trusted: {broken.what}",
+            f"the events cannot be trusted: {broken.what}",
             where=broken.where,
             hint="restore the ledger from a backup",
             cause="chain",
         )
     table = schema.identity
     changed = 0
-    # Boards are let go of first, so that two standings can change places under the unique MAC.
+    # Unbind the boards first: the MAC is unique, and two standings may have to swap theirs.
     for wrong in _differing(connection):
         some = [row.id for row, _ in wrong]
         connection.execute(update(table).where(table.c.id.in_(some)).values(state="void", mac=None))
@@ -76,7 +79,7 @@ def _chains(connection: Connection, ledger_id: str) -> Iterator[AuditFinding]:
 
 
 def _chain(connection: Connection, ledger_id: str, station: Row[Any]) -> Iterator[AuditFinding]:
-    """The first break in the chain of *station*: after one, everything later hangs in the air."""
+    """Yield the first break in the chain of *station*. Nothing after a break can be verified."""
     where = f"station {station.name}"
     prev_hash, last, order = genesis(ledger_id, station.name), 0, 0
     query = select(schema.event).where(schema.event.c.station == station.name).order_by(schema.event.c.seq)
@@ -88,17 +91,17 @@ def _chain(connection: Connection, ledger_id: str, station: Row[Any]) -> Iterato
             yield AuditFinding("chain", f"{where}, event {row.seq}", "the event was changed after it was written")
             return
         if row.id <= order:
-            yield AuditFinding("chain", f"{where}, event {row.seq}", "the event was moved before an earlier one")
+            yield AuditFinding("chain", f"{where}, event {row.seq}", "the event was moved before an earlier event")
             return
         prev_hash, last, order = row.hash, row.seq, row.id
     if (last, prev_hash) != (station.last_seq, station.last_hash):
         yield AuditFinding(
-            "chain", where, f"the last events are missing: {station.last_seq} were written, {last} are there"
+            "chain", where, f"the last events are missing: {station.last_seq} were written, {last} were found"
         )
 
 
 def _batch(connection: Connection, batch: Batch) -> Iterator[AuditFinding]:
-    """The records of *batch* against its digests, and those against the event that closed it."""
+    """Compare the records of *batch* with its digests, and the digests with the event that closed it."""
     where, table = f"batch {batch.name}", schema.identity
     for chunk in _all_chunks(connection, batch):
         last = chunk.first + chunk.count - 1
@@ -107,16 +110,16 @@ def _batch(connection: Connection, batch: Batch) -> Iterator[AuditFinding]:
         rows = (row._mapping for row in _stream(connection, query))
         if chunk_digest(batch.name, chunk.number, chunk.first, rows) != chunk.digest:
             yield AuditFinding(
-                "batch", where, f"identities at positions {chunk.first} to {last} are not as they were made"
+                "batch", where, f"identities at positions {chunk.first} to {last} were changed after they were made"
             )
     number = connection.execute(select(func.count()).where(table.c.batch_id == batch.id)).scalar_one()
     if number > batch.size:
-        yield AuditFinding("batch", where, f"holds {number} identities, {batch.size} were made")
+        yield AuditFinding("batch", where, f"contains {number} identities, expected {batch.size}")
     events = _batch_events(connection, batch.name)
     closings = [event for event in events if event.kind is EventKind.BATCH]
     if len(closings) != (1 if batch.closed else 0):
         yield AuditFinding(
-            "batch", where, f"is {'closed' if batch.closed else 'open'}, with {len(closings)} closing events"
+            "batch", where, f"is {'closed' if batch.closed else 'open'}, but has {len(closings)} closing events"
         )
     if not batch.closed:
         return
@@ -124,48 +127,48 @@ def _batch(connection: Connection, batch: Batch) -> Iterator[AuditFinding]:
         yield AuditFinding("batch", where, "chunks are missing")
     digest = batch_digest(connection, batch)
     if digest != batch.digest or any(event.details.get("digest") != digest for event in closings):
-        yield AuditFinding("batch", where, "the batch is not as it was closed")
+        yield AuditFinding("batch", where, "the batch was changed after it was closed")
     if events and events[-1].details.get("keys") != keys_digest(connection, batch):
-        yield AuditFinding("key", where, "wrapped data keys were changed")
+        yield AuditFinding("key", where, "the wrapped data keys were changed")
 
 
 def _standings(connection: Connection, batch: Batch) -> Iterator[AuditFinding]:
-    """Where current state and history part."""
+    """Compare the current standings with the events."""
     for rows in _identity_pages(connection, schema.identity.c.batch_id == batch.id):
         try:
             told = _events_of(connection, rows)
         except IntegrityError as error:
-            yield AuditFinding("standing", f"{rows[0].serial} to {rows[-1].serial}", f"history cannot be read: {error}")
+            yield AuditFinding("standing", f"{rows[0].serial} to {rows[-1].serial}", f"cannot read the events: {error}")
             continue
         for row in rows:
             try:
                 right = _replay(told[row.serial])
                 now = standing_value(row)
             except (RmfabError, ValueError) as error:
-                yield AuditFinding("standing", row.serial, f"history contradicts itself: {error}")
+                yield AuditFinding("standing", row.serial, f"the events contradict each other: {error}")
                 continue
             if now != right:
                 yield AuditFinding("standing", row.serial, _difference(now, right))
 
 
 def _strays(connection: Connection) -> Iterator[AuditFinding]:
-    """Events of identities and batches that are not there."""
+    """Yield events of identities, batches and stations that do not exist."""
     event, identity, batch = schema.event, schema.identity, schema.batch
     query = select(event.c.serial).outerjoin(identity, identity.c.serial == event.c.serial)
     query = query.where(event.c.serial.is_not(None), identity.c.id.is_(None)).distinct()
     for serial in connection.execute(query).scalars():
-        yield AuditFinding("standing", serial, "has events, but is no identity of this ledger")
+        yield AuditFinding("standing", serial, "has events, but is not an identity of this ledger")
     query = select(event.c.batch).outerjoin(batch, batch.c.name == event.c.batch)
     query = query.where(event.c.batch.is_not(None), batch.c.id.is_(None)).distinct()
     for name in connection.execute(query).scalars():
-        yield AuditFinding("batch", f"batch {name}", "has events, but is not there")
+        yield AuditFinding("batch", f"batch {name}", "has events, but does not exist")
     loose = select(func.count()).select_from(event.outerjoin(schema.station)).where(schema.station.c.name.is_(None))
     if connection.execute(loose).scalar_one():
-        yield AuditFinding("chain", "stations", "events belong to a station that is not there")
+        yield AuditFinding("chain", "stations", "events belong to a station that does not exist")
 
 
 def _differing(connection: Connection) -> Iterator[list[tuple[Row[Any], Standing]]]:
-    """Page by page, the rows of identities whose standing is not what their events add up to."""
+    """Yield, page by page, the identity rows whose standing differs from what their events add up to."""
     for rows in _identity_pages(connection):
         told = _events_of(connection, rows)
         pairs = []
@@ -174,7 +177,7 @@ def _differing(connection: Connection) -> Iterator[list[tuple[Row[Any], Standing
                 right = _replay(told[row.serial])
             except RmfabError as error:
                 raise IntegrityError(
-                    f"history contradicts itself: {error.what}", where=row.serial, cause="chain"
+                    f"the events contradict each other: {error.what}", where=row.serial, cause="chain"
                 ) from error
             if standing_columns(right) != {name: row._mapping[name] for name in standing_columns(right)}:
                 pairs.append((row, right))
@@ -191,12 +194,16 @@ def _replay(events: Sequence[Event]) -> Standing:
 
 def _difference(now: Standing, right: Standing) -> str:
     before, after = standing_columns(now), standing_columns(right)
-    parts = [f"{name} is {before[name]}, history says {after[name]}" for name in before if before[name] != after[name]]
+    parts = [
+        f"{name} is {before[name]}, expected {after[name]} from the events"
+        for name in before
+        if before[name] != after[name]
+    ]
     return "; ".join(parts)
 
 
 def _events_of(connection: Connection, rows: Sequence[Row[Any]]) -> dict[str, list[Event]]:
-    """The events of the identities in *rows*, by serial, in order."""
+    """Return the events of the identities in *rows*, by serial, in order."""
     told: dict[str, list[Event]] = defaultdict(list)
     serials = [row.serial for row in rows]
     query = select(schema.event).where(schema.event.c.serial.in_(serials)).order_by(schema.event.c.id)
@@ -210,7 +217,7 @@ def _batch_events(connection: Connection, name: str) -> list[Event]:
     query = select(table).where(table.c.batch == name, table.c.kind.in_([EventKind.BATCH.value, EventKind.ADMIT.value]))
     try:
         return [stored(row).event for row in connection.execute(query.order_by(table.c.id))]
-    except IntegrityError:  # named by the chain already
+    except IntegrityError:  # already reported by the check of the chain
         return []
 
 
@@ -222,7 +229,7 @@ def _all_chunks(connection: Connection, batch: Batch) -> Iterator[Chunk]:
 
 
 def _identity_pages(connection: Connection, *where: ColumnElement[bool]) -> Iterator[Sequence[Row[Any]]]:
-    """Identities in order of id, page by page: what was read may be changed before the next page is."""
+    """Yield identities page by page in order of id. The caller may change a page before it reads the next one."""
     table = schema.identity
     after = 0
     while rows := connection.execute(

@@ -1,7 +1,8 @@
-"""Making a batch: begun, written in chunks, closed.
+"""How a batch is made: opened, written in chunks, closed.
 
-An open batch is invisible to claims. Cut short, it is continued: what `missing` names is made again, what stands
-stands. Two makers of one batch do no harm: the first to write a chunk wins, the other's chunk is dropped unseen.
+Stations cannot claim from an open batch. An interrupted batch can be continued: only the chunks that `missing` returns
+are made, the others stay. Two processes may make the same batch at once: the first to write a chunk wins, the other's
+copy is dropped unread.
 """
 
 from __future__ import annotations
@@ -28,12 +29,12 @@ from rmfab.ledger.states import State
 
 @dataclass(frozen=True)
 class BatchOrder:
-    """What a batch is asked to be.
+    """The request for a batch.
 
-    *name* None: `<prefix>-0001` and so on, or an open batch of the same kind that was named so. *policy* is JSON: all
-    that decides what the identities are, so that a continued batch is of one piece. *serial_of* gives the serial of a
-    number (counted from 1 over all batches of the product); None where serials are given from outside.
-    *unique_key* is the fingerprint of the key under which PoPs are compared.
+    *name*: None for the next of `<prefix>-0001` and so on, or for an open batch of the same kind that got such a name.
+    *policy*: JSON of everything that decides how the identities are made, so that all parts of a continued batch match.
+    *serial_of*: returns the serial of a number (counted from 1 over all batches of the product); None if the serials
+    are supplied from outside. *unique_key*: the fingerprint of the key under which PoPs are compared.
     """
 
     name: str | None
@@ -50,13 +51,13 @@ class BatchOrder:
             raise InputError("a batch needs at least one identity")
         if self.name is not None and not is_safe_name(self.name):
             raise InputError(
-                f'"{self.name}" is not a batch name', hint="at most 64 of A-Z a-z 0-9 . _ -, no leading dot"
+                f'"{self.name}" is not a batch name', hint="use at most 64 of A-Z a-z 0-9 . _ -, no leading dot"
             )
 
 
 @dataclass(frozen=True)
 class Taken:
-    """A *value* that a batch has already: *column* is `serial` or `node_id`."""
+    """A *value* that a batch already uses: *column* is `serial` or `node_id`."""
 
     column: str
     value: str
@@ -64,9 +65,9 @@ class Taken:
 
 
 def begin(connection: Connection, order: BatchOrder, ts: str) -> Batch:
-    """The batch of this order: a new one, an open one to go on with, or the closed one that it already became.
+    """Return the batch of this order: a new one, an open one to continue, or the closed one made from it before.
 
-    Raises InputError where the name stands for something else or the workspace's uniqueness key is another one.
+    Raise InputError if the name belongs to a different batch or the workspace has the wrong uniqueness key.
     """
     refuse_other_times(ts)
     _keep_unique_key(connection, order.unique_key)
@@ -93,7 +94,7 @@ def begin(connection: Connection, order: BatchOrder, ts: str) -> Batch:
 
 
 def missing(connection: Connection, batch: Batch) -> Iterator[ChunkPlan]:
-    """The chunks that *batch* still needs, in order."""
+    """Return the chunks that *batch* still needs, in order."""
     table = schema.chunk
     there = set(connection.execute(select(table.c.number).where(table.c.batch_id == batch.id)).scalars())
     plans = (plan(batch, number) for number in range(-(-batch.size // batch.chunk_size)))
@@ -101,7 +102,7 @@ def missing(connection: Connection, batch: Batch) -> Iterator[ChunkPlan]:
 
 
 def plan(batch: Batch, number: int) -> ChunkPlan:
-    """Chunk *number* of *batch*."""
+    """Return the plan of chunk *number* of *batch*."""
     first = number * batch.chunk_size
     return ChunkPlan(number, first, min(batch.chunk_size, batch.size - first))
 
@@ -109,16 +110,16 @@ def plan(batch: Batch, number: int) -> ChunkPlan:
 def add(
     connection: Connection, batch: Batch, number: int, wrapped_key: bytes, records: Sequence[SealedRecord]
 ) -> tuple[int, ...]:
-    """Writes chunk *number*, or returns the indices in *records* that must be drawn again, and writes nothing.
+    """Write chunk *number*; or write nothing and return the indices in *records* that must be drawn again.
 
-    A chunk that stands already is left as it is: the records are dropped. Drawn again are records whose PoP is taken
-    in any batch, or whose service name is taken in this one. Raises InputError for a serial, node id or certificate
-    serial that is taken, IntegrityError where the source of randomness repeated itself, ValueError for a chunk of
-    another size than planned.
+    If the chunk already exists, it stays and the records are dropped. A record must be drawn again if its PoP is used
+    in any batch, or its service name in this one. Raise InputError if a serial, node id or certificate serial is
+    already used, IntegrityError if the random number generator repeats itself, ValueError if the chunk does not have
+    the planned size.
     """
     place = plan(batch, number)
     if len(records) != place.count:
-        raise ValueError(f"chunk {number} of batch {batch.name} holds {place.count} identities, not {len(records)}")
+        raise ValueError(f"chunk {number} of batch {batch.name} needs {place.count} identities, not {len(records)}")
     where = (schema.chunk.c.batch_id == batch.id, schema.chunk.c.number == number)
     if connection.execute(select(schema.chunk.c.id).where(*where)).one_or_none() is not None:
         return ()
@@ -146,16 +147,16 @@ def add(
 
 
 def close(connection: Connection, ledger_id: str, batch: Batch, station: str, ts: str) -> Batch:
-    """Closes *batch*, with one event that carries its digest. A closed batch is returned as it is.
+    """Close *batch*, with one event that carries its digest. Return a closed batch unchanged.
 
-    Raises InputError where chunks are missing.
+    Raise InputError if chunks are missing.
     """
     batch = batch_named(connection, batch.name)
     if batch.closed:
         return batch
     lacking = next(missing(connection, batch), None)
     if lacking is not None:
-        raise InputError(f"batch {batch.name} still lacks identities from position {lacking.first}", cause="open-batch")
+        raise InputError(f"batch {batch.name} is missing identities from position {lacking.first}", cause="open-batch")
     digest = batch_digest(connection, batch)
     connection.execute(update(schema.batch).where(schema.batch.c.id == batch.id).values(state="closed", digest=digest))
     details = {"product": batch.product, "size": batch.size, "digest": digest, "keys": keys_digest(connection, batch)}
@@ -164,7 +165,7 @@ def close(connection: Connection, ledger_id: str, batch: Batch, station: str, ts
 
 
 def batch_digest(connection: Connection, batch: Batch) -> str:
-    """SHA-256 over the head of *batch* and the digests of its chunks in order."""
+    """Return the SHA-256 over the head of *batch* and the digests of its chunks in order."""
     head = {
         "name": batch.name,
         "product": batch.product,
@@ -180,7 +181,7 @@ def batch_digest(connection: Connection, batch: Batch) -> str:
 
 
 def keys_digest(connection: Connection, batch: Batch) -> str:
-    """SHA-256 over the wrapped data keys of *batch* in order; changes when a station is admitted."""
+    """Return the SHA-256 over the wrapped data keys of *batch* in order. It changes when a station is admitted."""
     digest = hashlib.sha256()
     for value in _of_chunks(connection, batch, schema.chunk.c.wrapped_key):
         digest.update(len(value).to_bytes(8, "big") + value)
@@ -188,7 +189,7 @@ def keys_digest(connection: Connection, batch: Batch) -> str:
 
 
 def find_taken(connection: Connection, serials: Iterable[str], node_ids: Iterable[str]) -> Iterator[Taken]:
-    """The serials and node ids that are in the ledger already, with their batch."""
+    """Yield the serials and node ids that are already in the ledger, with their batch."""
     for column, values in ((schema.identity.c.serial, serials), (schema.identity.c.node_id, node_ids)):
         for some in _groups(values):
             query = select(column, schema.batch.c.name).select_from(schema.identity.join(schema.batch))
@@ -208,15 +209,15 @@ def _keep_unique_key(connection: Connection, fingerprint: str) -> None:
         connection.execute(insert(schema.meta).values(name="unique_key", value=fingerprint))
     elif known != fingerprint:
         raise InputError(
-            "this is not the uniqueness key that the ledger was begun with",
+            "this is not the uniqueness key that the ledger was started with",
             where="keys/unique.key",
-            hint="put the original key back: under another one equal PoPs would not be noticed",
+            hint="restore the original key: with a different key, equal PoPs would go unnoticed",
             cause="unique-key",
         )
 
 
 def _standing(connection: Connection, order: BatchOrder, policy: str) -> Batch | None:
-    """The batch that the order means, where it is there already."""
+    """Return the batch that the order refers to, None if it does not exist yet."""
     table = schema.batch
     if order.name is None:
         query = select(table).where(
@@ -239,8 +240,8 @@ def _standing(connection: Connection, order: BatchOrder, policy: str) -> Batch |
     ):
         if ours != theirs:
             raise InputError(
-                f"there is already a batch {batch.name} {_difference(what, ours, theirs)}",
-                hint="choose another name, or leave it out",
+                f"batch {batch.name} already exists {_difference(what, ours, theirs)}",
+                hint="choose a different name, or omit it",
                 cause="batch-exists",
             )
     return batch
@@ -248,12 +249,12 @@ def _standing(connection: Connection, order: BatchOrder, policy: str) -> Batch |
 
 def _difference(what: str, ours: Any, theirs: Any) -> str:
     if what == "size":
-        return f"of {theirs} identities, not {ours}"
+        return f"with {theirs} identities, not {ours}"
     if what == "product":
-        return f'of product "{theirs}"'
+        return f'for product "{theirs}"'
     new, old = json.loads(ours), json.loads(theirs)
     keys = sorted(key for key in new.keys() | old.keys() if new.get(key) != old.get(key))
-    return f"made with another {', '.join(keys)}"
+    return f"with a different {', '.join(keys)}"
 
 
 def _next_name(connection: Connection, prefix: str) -> str:
@@ -269,7 +270,7 @@ def _next_name(connection: Connection, prefix: str) -> str:
 
 
 def _free_numbers(connection: Connection, order: BatchOrder, serial_of: Callable[[int], str]) -> int:
-    """The first of *size* numbers in a row after all that were counted, none of whose serials is taken."""
+    """Return the first of *size* consecutive numbers, after all counted ones, that give only unused serials."""
     table = schema.batch
     query = select(table.c.first_n, table.c.size).where(table.c.product == order.product, table.c.first_n.is_not(None))
     first = max((row.first_n + row.size for row in connection.execute(query)), default=1)
@@ -288,29 +289,29 @@ def _free_numbers(connection: Connection, order: BatchOrder, serial_of: Callable
 
 
 def _refuse_taken(connection: Connection, records: Sequence[SealedRecord]) -> None:
-    """Raises InputError for what may not be drawn again: the caller gave it, or a certificate carries it."""
+    """Raise InputError for a duplicate that cannot be drawn again: one from the caller or in a certificate."""
     for name in ("serial", "node_id", "certificate_serial"):
         values = [value for record in records if (value := getattr(record, name)) is not None]
         word = name.replace("_", " ")
         if len(set(values)) != len(values):
             twice = next(value for value in values if values.count(value) > 1)
-            raise InputError(f'{word} "{twice}" is there twice', cause="taken")
+            raise InputError(f'{word} "{twice}" occurs twice', cause="taken")
         for value, batch in _taken(connection, schema.identity.c[name], values):
             raise InputError(
                 f'{word} "{value}" is already in batch {batch}',
-                hint=f"a {word} is given once",
+                hint=f"use each {word} only once",
                 cause="taken",
             )
 
 
 def _colliding(connection: Connection, batch: Batch, records: Sequence[SealedRecord]) -> tuple[int, ...]:
-    """The indices of the records whose PoP or service name is taken, by the ledger or by an earlier record."""
+    """Return the indices of the records whose PoP or service name is used, in the ledger or by an earlier record."""
     table = schema.identity
     randoms = [record.random_sha256 for record in records]
     if len(set(randoms)) != len(randoms) or any(_taken(connection, table.c.random_sha256, randoms)):
         raise IntegrityError(
-            "64 random bytes came up a second time: the source of randomness repeats itself",
-            hint="stop making identities on this host",
+            "the random number generator returned the same 64 bytes twice",
+            hint="stop generating identities on this host",
             cause="randomness",
         )
     pops = {value for value, _ in _taken(connection, table.c.pop_tag, [r.pop_tag for r in records])}
@@ -327,14 +328,14 @@ def _colliding(connection: Connection, batch: Batch, records: Sequence[SealedRec
 
 
 def _taken(connection: Connection, column: Any, values: Sequence[str], *where: Any) -> Iterator[tuple[str, str]]:
-    """Which of *values* stand in *column* of the identity table, with the name of their batch."""
+    """Yield those of *values* that are in *column* of the identity table, with the name of their batch."""
     for some in _groups(values):
         query = select(column, schema.batch.c.name).select_from(schema.identity.join(schema.batch))
         yield from ((row[0], row[1]) for row in connection.execute(query.where(column.in_(some), *where)))
 
 
 def _groups(values: Iterable[str]) -> Iterator[list[str]]:
-    """*values* in lists short enough for one IN."""
+    """Yield *values* in lists short enough for one SQL `IN`."""
     iterator = iter(values)
     while some := list(islice(iterator, PAGE)):
         yield some

@@ -1,9 +1,9 @@
-"""History: append-only events, one hash chain per station.
+"""Hash chains: append-only events, one chain per station.
 
-An `Event` is what somebody says; stored, it gets a number in the chain of its station and
+An event gets a number in the chain of its station when it is stored, and
 `hash = SHA-256(prev_hash as hex text ‖ canonical JSON of station, seq and the event)`. The first `prev_hash` of a
-chain is SHA-256 of `rmfab ledger <ledger id> station <name>`, so that a chain cannot move to another ledger.
-Canonical JSON: keys sorted, no spaces, ASCII; `details` enters as the text that is stored.
+chain is SHA-256 of `rmfab ledger <ledger id> station <name>`, so that a chain cannot move to a different ledger.
+Canonical JSON: keys sorted, no spaces, ASCII. `details` is hashed as the text that is stored.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from rmfab.ledger.states import State
 
 
 def canonical(value: object) -> str:
-    """JSON with one spelling per value: sorted keys, no spaces, ASCII. Raises ValueError for NaN and infinities."""
+    """Return JSON with one spelling per value: sorted keys, no spaces, ASCII. Raise ValueError for NaN and infinity."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def genesis(ledger_id: str, station: str) -> str:
-    """The `prev_hash` of the first event of a station."""
+    """Return the `prev_hash` of the first event of a station."""
     return hashlib.sha256(f"rmfab ledger {ledger_id} station {station}".encode()).hexdigest()
 
 
 def chain_hash(prev_hash: str, columns: Mapping[str, Any] | RowMapping) -> str:
-    """The hash of an event with these *columns* (see `CHAINED`) after *prev_hash*."""
+    """Return the hash of an event with these *columns* (see `CHAINED`) after *prev_hash*."""
     return hashlib.sha256((prev_hash + canonical({name: columns[name] for name in CHAINED})).encode()).hexdigest()
 
 
@@ -53,11 +53,11 @@ _FIELDS = (
     "details",
 )
 CHAINED = ("station", "seq", *_FIELDS)
-"""The columns that a hash covers: everything but the order and the hashes themselves."""
+"""The columns that a hash covers: all except the order and the hashes themselves."""
 
 
 def append(connection: Connection, ledger_id: str, station: str, events: Iterable[Event]) -> None:
-    """Adds *events* to the chain of *station*, in this transaction. Raises InputError for a bad station name."""
+    """Add *events* to the chain of *station*, in this transaction. Raise InputError for an invalid station name."""
     seq, prev_hash = _head(connection, ledger_id, station)
     rows = []
     for event in events:
@@ -73,7 +73,7 @@ def append(connection: Connection, ledger_id: str, station: str, events: Iterabl
 
 
 def stored(row: Row[Any]) -> StoredEvent:
-    """The event of a row of the event table. Raises IntegrityError where an edited row holds no event any more."""
+    """Return the event of a row of the event table. Raise IntegrityError if the row was edited and is invalid."""
     columns = row._mapping
     try:
         event = _event({name: columns[name] for name in _FIELDS})
@@ -81,7 +81,7 @@ def stored(row: Row[Any]) -> StoredEvent:
         raise IntegrityError(
             "the event was changed after it was written",
             where=f"station {columns['station']}, event {columns['seq']}",
-            hint="`rmfab ledger check` says what else does not hold",
+            hint="run `rmfab ledger check` to list all problems",
             cause="chain",
         ) from error
     return StoredEvent(columns["id"], columns["station"], columns["seq"], event)
@@ -103,7 +103,7 @@ def _head(connection: Connection, ledger_id: str, station: str) -> tuple[int, st
     if row is not None:
         return row.last_seq, row.last_hash
     if not is_safe_name(station):
-        raise InputError(f'"{station}" is not a station name', hint="at most 64 of A-Z a-z 0-9 . _ -")
+        raise InputError(f'"{station}" is not a station name', hint="use at most 64 of A-Z a-z 0-9 . _ -")
     first = genesis(ledger_id, station)
     connection.execute(insert(table).values(name=station, last_seq=0, last_hash=first))
     return 0, first

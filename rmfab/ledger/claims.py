@@ -1,13 +1,13 @@
 """Claims: which identity a board gets.
 
-One durable transaction, before the first byte is written. In this order:
+A claim is one durable transaction, committed before the first byte is written to flash. The rules, in order:
 
-1. What the flash carries is trusted before anything is given: an identity of this ledger that belongs to another
-   board is a clone; one that the ledger never gave (it was restored from a backup) is bound to this board, that one
-   and no other.
-2. A board that has an identity gets the same again, however often it comes back, also after it failed.
-3. A serial that was asked for, if it is free.
-4. The lowest free identity of the batch, or of the oldest batch of the product that has one.
+1. Check the identity that the flash already contains. If it is an identity of this ledger and bound to a different
+   board, this board is a clone. If this ledger never assigned it (the ledger was restored from a backup), bind exactly
+   that identity to this board.
+2. A board that has an identity gets the same one, however often it comes back, even after it failed.
+3. Otherwise, the requested serial, if it is free.
+4. Otherwise, the lowest free identity of the batch, or of the product's oldest batch that has one.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from rmfab.ledger.states import State
 
 @dataclass(frozen=True)
 class Carried:
-    """What the board's flash carries: the node id and SHA-256 of `random` (hex) in its factory partition."""
+    """What the board's flash contains: the node id and the SHA-256 of `random` (hex) from its factory partition."""
 
     node_id: str | None = None
     random_sha256: str | None = None
@@ -45,7 +45,7 @@ class Carried:
 
 @dataclass(frozen=True)
 class Wish:
-    """What is asked of a claim: a *product*, perhaps a *batch* by name, perhaps one identity by *serial*."""
+    """What a claim requests: a *product*, optionally a *batch* by name, optionally one identity by *serial*."""
 
     product: str
     batch: str | None = None
@@ -54,10 +54,10 @@ class Wish:
 
 @dataclass(frozen=True)
 class Claim:
-    """The *identity* of the board, as it stands after the claim.
+    """The *identity* of the board after the claim.
 
-    *again*: the board had it before. *restored*: it was taken over from what the flash carries. *other_batch*: it is
-    of another batch than the one asked for.
+    *again*: the board already had it. *restored*: it was taken over from the board's flash. *other_batch*: it belongs
+    to a different batch than the requested one.
     """
 
     identity: LedgerIdentity
@@ -74,10 +74,10 @@ def claim(
     station: str,
     carried: Carried | None,
 ) -> Claim:
-    """Binds an identity to the board of *event* (its MAC, time and slot), see the module's rules.
+    """Bind an identity to the board of *event* (its MAC, time and slot); the rules are in the module's docstring.
 
-    Raises CloneError, IntegrityError where flash and ledger contradict each other, BatchUsedUp, and InputError (its
-    causes: `serial-mismatch`, `serial-taken`, `no-serial`, `no-batch`, `open-batch`, `other-product`).
+    Raise CloneError, IntegrityError if flash and ledger contradict each other, BatchUsedUp, or InputError (causes:
+    `serial-mismatch`, `serial-taken`, `no-serial`, `no-batch`, `open-batch`, `other-product`).
     """
     if event.mac is None:
         raise ValueError("a claim needs a MAC")
@@ -87,9 +87,9 @@ def claim(
     found = _carried(connection, carried or Carried(), event.mac)
     if held is not None and found is not None and held.serial != found.serial:
         raise IntegrityError(
-            f"this board is {held.serial} here, but its flash carries {found.serial}, which was never given",
+            f"this board is {held.serial} in the ledger, but its flash contains {found.serial}",
             where=event.mac,
-            hint=f"void {held.serial} if {found.serial} is right, or {found.serial} if it is not; then run it again",
+            hint=f"void the wrong one of the two, {held.serial} or {found.serial}, then run it again",
             cause="carried-conflict",
         )
     chosen = held or found or _free(connection, wish)
@@ -98,7 +98,7 @@ def claim(
 
 
 def _carried(connection: Connection, carried: Carried, mac: str) -> LedgerIdentity | None:
-    """The identity of this ledger that the flash carries and that counts. Raises CloneError."""
+    """Return the identity of this ledger that the flash contains, unless it is void. Raise CloneError for a clone."""
     table = schema.identity
     found: dict[str, LedgerIdentity] = {}
     if carried.node_id is not None and (identity := by_node_id(connection, carried.node_id)):
@@ -110,27 +110,27 @@ def _carried(connection: Connection, carried: Carried, mac: str) -> LedgerIdenti
     for identity in found.values():
         if identity.mac is not None and identity.mac != mac:
             raise CloneError(
-                f"this board carries {identity.serial}, the identity of board {identity.mac}",
+                f"this board's flash contains {identity.serial}, the identity of board {identity.mac}",
                 where=mac,
-                hint="set it aside: two boards with one identity must never leave; erase its flash to use it anew",
+                hint="set it aside: two boards with one identity must not ship; erase its flash to use it again",
             )
     counting = [identity for identity in found.values() if identity.state is not State.VOID]
     if len(counting) > 1:
         raise IntegrityError(
-            f"this board carries parts of two identities: {', '.join(sorted(found))}",
+            f"this board's flash contains parts of two identities: {', '.join(sorted(found))}",
             where=mac,
-            hint="set it aside, or erase its flash to use it anew",
+            hint="set it aside, or erase its flash to use it again",
             cause="carried-conflict",
         )
     return counting[0] if counting else None
 
 
 def _free(connection: Connection, wish: Wish) -> LedgerIdentity:
-    """The identity that a board without one gets: the serial asked for, or the lowest free one."""
+    """Return the identity for a board without one: the requested serial, or the lowest free one."""
     if wish.serial is not None:
         identity = by_serial(connection, wish.serial)
         if identity is None:
-            raise InputError(f"there is no identity {wish.serial}", cause="no-serial")
+            raise InputError(f"there is no identity {wish.serial} in the ledger", cause="no-serial")
         return identity
     batch = schema.batch
     query = identities_query().where(schema.identity.c.state == State.GENERATED.value)
@@ -143,27 +143,29 @@ def _free(connection: Connection, wish: Wish) -> LedgerIdentity:
     if row is not None:
         return identity_value(row)
     raise BatchUsedUp(
-        f"batch {wish.batch} is used up" if wish.batch else f"no batch of {wish.product} has an identity left",
-        hint="`rmfab generate --count N` makes more",
+        f"batch {wish.batch} is used up" if wish.batch else f"all batches of {wish.product} are used up",
+        hint="make more identities with `rmfab generate --count N`",
     )
 
 
 def _judge(chosen: LedgerIdentity, wish: Wish, mac: str) -> None:
-    """Raises InputError where *chosen* cannot be what was asked for."""
+    """Raise InputError if *chosen* does not match the request."""
     ours = chosen.mac == mac
     if chosen.product != wish.product:
         raise InputError(
-            f'{chosen.serial} is of product "{chosen.product}", not "{wish.product}"', where=mac, cause="other-product"
+            f'{chosen.serial} is for product "{chosen.product}", not "{wish.product}"',
+            where=mac,
+            cause="other-product",
         )
     if wish.serial is not None and chosen.serial != wish.serial:
         raise InputError(
             f"this board is {chosen.serial}, not {wish.serial}",
             where=mac,
-            hint="leave --serial out, or void the identity that the board has",
+            hint="omit --serial, or void the identity of the board",
             cause="serial-mismatch",
         )
     if chosen.state is State.VOID:
-        raise InputError(f"{chosen.serial} is void and is never given again", where=mac, cause="serial-taken")
+        raise InputError(f"{chosen.serial} is void and cannot be used again", where=mac, cause="serial-taken")
     if chosen.mac is not None and not ours:
         raise InputError(f"{chosen.serial} belongs to board {chosen.mac}", where=mac, cause="serial-taken")
 
@@ -178,7 +180,7 @@ def _bind(
     *,
     restored: bool,
 ) -> Claim:
-    """Writes the claim. A batch that is asked for binds a free serial, but not a board that has an identity."""
+    """Write the claim. A requested batch restricts which free serial may be bound, not boards that have an identity."""
     again = chosen.mac is not None
     other_batch = wish.batch is not None and chosen.batch != wish.batch
     if not again:
@@ -202,10 +204,10 @@ def _bind(
     )
     now = by_serial(connection, chosen.serial)
     if now is None:
-        raise IntegrityError("the identity vanished in its own claim", where=chosen.serial)
+        raise IntegrityError("the identity disappeared during its claim", where=chosen.serial)
     return Claim(now, again, restored, other_batch)
 
 
 def claim_event(mac: str, slot: str | None, ts: str) -> Event:
-    """What a station says when it claims. Raises InputError for a bad MAC, ValueError for a bad time."""
+    """Return the event of a station's claim. Raise InputError for an invalid MAC, ValueError for an invalid time."""
     return Event(ts, EventKind.CLAIM, mac=normal_mac(mac), slot=slot)

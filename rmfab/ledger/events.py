@@ -1,4 +1,4 @@
-"""Events: what somebody says happened, and when.
+"""Events: what happened, and when.
 
 An `Event` is a value; `rmfab.ledger.chains` stores it. Times and MACs have one spelling each.
 """
@@ -21,7 +21,7 @@ _MAC = re.compile(r"[0-9a-f]{2}(?::[0-9a-f]{2}){5}(?:(?::[0-9a-f]{2}){2})?")
 
 @unique
 class EventKind(StrEnum):
-    """What an event is about."""
+    """The subject of an event."""
 
     BATCH = "batch"
     CLAIM = "claim"
@@ -36,7 +36,10 @@ class EventKind(StrEnum):
 
 @unique
 class Outcome(StrEnum):
-    """How a step ended: FAIL blames the unit, ERROR the station or its cable. No verdict is MARGINAL or SKIP."""
+    """The result of a step.
+
+    FAIL: the unit is bad. ERROR: the station or its cable is bad. MARGINAL and SKIP are never verdicts.
+    """
 
     PASS = "PASS"  # noqa: S105
     MARGINAL = "MARGINAL"
@@ -47,33 +50,33 @@ class Outcome(StrEnum):
 
 
 def timestamp(moment: datetime) -> str:
-    """*moment*, which must know its zone, as the ledger writes times: `2026-01-31T12:00:00.000Z`."""
+    """Return *moment*, which must have a time zone, in the ledger's format: `2026-01-31T12:00:00.000Z`."""
     if moment.tzinfo is None:
-        raise ValueError("a time without a zone")
+        raise ValueError("the time zone is missing")
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
 
 
 def refuse_other_times(ts: str) -> None:
-    """Raises ValueError where *ts* is not as `timestamp` writes it."""
+    """Raise ValueError if *ts* does not have the format of `timestamp`."""
     if _TIMESTAMP.fullmatch(ts) is None:
-        raise ValueError(f"{ts!r} is not a time of the ledger; see timestamp()")
+        raise ValueError(f"{ts!r} is not a ledger time; use timestamp()")
 
 
 def normal_mac(text: str) -> str:
-    """A MAC in lower case with colons. Raises InputError where *text* is no MAC of 6 (or 8) bytes."""
+    """Return the MAC in lower case with colons. Raise InputError if *text* is not a MAC of 6 (or 8) bytes."""
     mac = text.strip().lower().replace("-", ":")
     if _MAC.fullmatch(mac) is None:
-        raise InputError(f'"{text}" is not a MAC', hint="six bytes such as 24:0a:c4:00:01:10")
+        raise InputError(f'"{text}" is not a MAC', hint="give six bytes such as 24:0a:c4:00:01:10")
     return mac
 
 
 @dataclass(frozen=True)
 class Event:
-    """One fact with its time. Never carries a secret.
+    """One fact and its time. It never contains a secret.
 
-    *state* is the state that the unit has from here on, None where it stays; *cause* the stable name of the reason
-    (`class` in the JSON of line commands); *details* anything JSON: measurements, versions.
-    Raises ValueError where the time is not `YYYY-MM-DDTHH:MM:SS.mmmZ`.
+    *state*: the state of the unit from this event on, None if it does not change. *cause*: the stable name of the
+    reason (`class` in the JSON of line commands). *details*: any JSON, such as measurements and versions. Raise
+    ValueError if the time is not `YYYY-MM-DDTHH:MM:SS.mmmZ`.
     """
 
     ts: str
@@ -104,7 +107,7 @@ class Event:
 
 @dataclass(frozen=True)
 class StoredEvent:
-    """An event in its chain; *order* is where it stands among the events of all stations."""
+    """An event in its chain. *order* is its place among the events of all stations."""
 
     order: int
     station: str
@@ -113,5 +116,8 @@ class StoredEvent:
 
 
 def _storable(text: str) -> str:
-    """*text* as every database takes it: no NUL, no lone surrogates (a console's bytes may have left some)."""
+    """Return *text* in a form that every database stores: no NUL, no lone surrogates.
+
+    Both occur in bytes that were read from a console.
+    """
     return text.replace("\0", "\\x00").encode("utf-8", "backslashreplace").decode()

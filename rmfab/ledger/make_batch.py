@@ -1,7 +1,7 @@
-"""Making a batch: identities from their makers into the ledger, chunk by chunk, until it can be claimed from.
+"""The making of a batch: write identities to the ledger, chunk by chunk, until it is complete.
 
-Cut short anywhere, the same call goes on: chunks that stand are not made again. What the ledger finds taken (a PoP, a
-service name) is drawn again before it is written.
+After an interruption, the same call continues: existing chunks are not made again. A PoP or service name that the
+ledger already uses is drawn again before it is written.
 """
 
 from __future__ import annotations
@@ -31,10 +31,11 @@ def make_batch(
     station: str,
     now: Callable[[], datetime],
 ) -> Generator[int, None, None]:
-    """Makes what *batch* still lacks and closes it; yields how many identities stand after each chunk.
+    """Make the missing identities of *batch* and close it; yield the number of written identities after each chunk.
 
-    Raises InputError for an identifier that is taken, LedgerError where the ledger cannot be written, IntegrityError
-    where the source of randomness repeats itself. What stands by then stays, and the same call goes on.
+    Raise InputError if an identifier is already used, LedgerError if the ledger cannot be written, IntegrityError if
+    the random number generator repeats itself. Chunks written before an error stay, and the same call continues from
+    there.
     """
     plans = ledger.missing_chunks(batch)
     standing = batch.size - sum(plan.count for plan in plans)
@@ -58,8 +59,8 @@ def _write(ledger: Ledger, batch: Batch, recipe: Recipe, result: ChunkResult) ->
             return
         result = remake(recipe, result, taken)
     raise IntegrityError(
-        "PoPs or service names are taken however often they are drawn again",
+        f"PoPs or service names still collide after {_REDRAWS} redraws",
         where=batch.name,
-        hint="a batch of over a million units runs out of 24-bit service names; make several batches",
+        hint="split a batch of over a million units: 24-bit service names run out",
         cause="randomness",
     )

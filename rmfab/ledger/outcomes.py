@@ -1,6 +1,6 @@
-"""What happened to units: steps and verdicts, voids, labels; each event with the standing that follows from it.
+"""Outcomes of units: steps and verdicts, voids, labels; each event with the standing that follows from it.
 
-An event and the change that it makes are one transaction: history and current state cannot part.
+An event and the change that it makes are one transaction, so history and current state cannot diverge.
 """
 
 from __future__ import annotations
@@ -26,34 +26,34 @@ _RECORDED = (EventKind.STEP, EventKind.UNIT)
 
 
 def record(connection: Connection, ledger_id: str, station: str, events: Iterable[Event]) -> None:
-    """Adds steps and verdicts, and moves their units where an event names a state.
+    """Add steps and verdicts, and change the state of a unit if an event contains one.
 
-    Raises InputError for an unknown serial or a state that may not follow, IntegrityError (cause `mac-mismatch`) for
-    an event that would move a unit under another MAC, ValueError for events that have a verb of their own.
+    Raise InputError for an unknown serial or a state that is not allowed next, IntegrityError (cause `mac-mismatch`)
+    for an event whose MAC is not the unit's, ValueError for events that have their own function.
     """
     said = list(events)
     if any(event.kind not in _RECORDED for event in said):
-        raise ValueError("only steps and verdicts are recorded; claims, voids and labels have verbs of their own")
+        raise ValueError("record() accepts only steps and verdicts; use claim(), void() or labelled()")
     if any(event.state in (State.GENERATED, State.CLAIMED, State.VOID) for event in said):
-        raise ValueError("a step moves a unit to flashed, verified or failed only")
+        raise ValueError("a step can only set the state flashed, verified or failed")
     _take(connection, ledger_id, station, said)
 
 
 def void(connection: Connection, ledger_id: str, station: str, term: str, reason: str, ts: str) -> LedgerIdentity:
-    """Makes an identity void for ever: that of serial or node id *term*, or of the live unit with MAC *term*.
+    """Void an identity permanently: the one with serial or node id *term*, or of the live unit with MAC *term*.
 
-    A void one is returned as it is. Raises InputError where nothing, or more than one, is named so.
+    Return an identity that is already void unchanged. Raise InputError if *term* matches none, or more than one.
     """
     named = find(connection, term)
     live = [identity for identity in named if identity.state is not State.VOID]
     if not named:
-        raise InputError(f'nothing in the ledger is called "{term}"', hint="give a serial, a node id or a MAC")
+        raise InputError(f'no identity in the ledger matches "{term}"', hint="give a serial, a node id or a MAC")
     if not live:
         return named[-1]
     if len(live) > 1:
         raise InputError(
-            f'"{term}" names {" and ".join(identity.serial for identity in live)}',
-            hint="give the serial or the node id of one that no other has, or its MAC",
+            f'"{term}" matches {" and ".join(identity.serial for identity in live)}',
+            hint="give a serial or node id that matches only one of them, or the MAC",
         )
     identity = live[0]
     event = Event(
@@ -73,7 +73,7 @@ def void(connection: Connection, ledger_id: str, station: str, term: str, reason
 def labelled(
     connection: Connection, ledger_id: str, station: str, serials: Iterable[str], ts: str, details: Mapping[str, Any]
 ) -> None:
-    """Notes that labels were printed, or printed again. Raises InputError for an unknown serial."""
+    """Record that labels were printed, or printed again. Raise InputError for an unknown serial."""
     remaining = iter(serials)
     while some := list(islice(remaining, PAGE)):
         events = [Event(ts, EventKind.LABEL, serial=serial, details=details) for serial in some]
@@ -88,7 +88,7 @@ def rewrap(
     ts: str,
     recipients: Iterable[str],
 ) -> None:
-    """Replaces wrapped data keys by chunk id, with one event per batch. Raises KeyError for an unknown chunk."""
+    """Replace wrapped data keys by chunk id, with one event per batch. Raise KeyError for an unknown chunk."""
     table = schema.chunk
     touched = set()
     for chunk_id, key in wrapped.items():
@@ -107,7 +107,7 @@ def rewrap(
 
 
 def _take(connection: Connection, ledger_id: str, station: str, events: list[Event]) -> None:
-    """Appends *events*, filled in with batch and MAC of their unit, and writes the standings that follow."""
+    """Append *events*, completed with the batch and MAC of their unit, and write the standings that follow."""
     known = dict(_standings(connection, {event.serial for event in events if event.serial is not None}))
     changed: dict[str, Standing] = {}
     said = []
@@ -115,7 +115,7 @@ def _take(connection: Connection, ledger_id: str, station: str, events: list[Eve
         serial = event.serial
         if serial is not None:
             if serial not in known:
-                raise InputError(f"there is no identity {serial}", cause="no-serial")
+                raise InputError(f"there is no identity {serial} in the ledger", cause="no-serial")
             batch, standing = known[serial]
             event = _filled(event, batch, standing)
             after = project(standing, event)

@@ -1,6 +1,6 @@
-"""How the ledger's values are read: each row as its value, and the questions that the rules ask.
+"""Queries of the ledger: rows as values, and the lookups that the rules need.
 
-Where many rows are read they come in pages of `PAGE`, so that memory stays flat.
+Long results are read in pages of `PAGE` rows, so that memory stays constant.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ _STANDING = tuple(f.name for f in fields(Standing))
 
 
 def ledger_id(connection: Connection) -> str:
-    """The id that the ledger got when it was made."""
+    """Return the id that the ledger got when it was created."""
     return str(connection.execute(select(schema.meta.c.value).where(schema.meta.c.name == "ledger_id")).scalar_one())
 
 
 def batch_value(row: Row[Any]) -> Batch:
-    """The batch of a row of the batch table."""
+    """Return the batch of a row of the batch table."""
     return Batch(
         row.id,
         row.name,
@@ -47,70 +47,70 @@ def batch_value(row: Row[Any]) -> Batch:
 
 
 def standing_value(row: Row[Any]) -> Standing:
-    """The standing in a row of the identity table."""
+    """Return the standing in a row of the identity table."""
     columns = row._mapping
     values = {name: columns[name] for name in _STANDING}
     return Standing(**values | {"state": State(values["state"])})
 
 
 def standing_columns(standing: Standing) -> dict[str, Any]:
-    """*standing* as columns of the identity table."""
+    """Return *standing* as columns of the identity table."""
     return {name: getattr(standing, name) for name in _STANDING} | {"state": standing.state.value}
 
 
 def record_value(row: Row[Any]) -> SealedRecord:
-    """The record in a row of the identity table. Raises ValueError where an edited row is no record any more."""
+    """Return the record in a row of the identity table. Raise ValueError if the row was edited and is invalid."""
     columns = row._mapping
     return SealedRecord(**{name: columns[name] for name in RECORD_FIELDS})
 
 
 def record_columns(record: SealedRecord) -> dict[str, Any]:
-    """*record* as columns of the identity table."""
+    """Return *record* as columns of the identity table."""
     return {name: getattr(record, name) for name in RECORD_FIELDS}
 
 
 def identities_query() -> Select[Any]:
-    """Every identity with the name and product of its batch."""
+    """Return a query for all identities with the name and product of their batch."""
     return select(schema.identity, schema.batch.c.name.label("batch_name"), schema.batch.c.product).join(schema.batch)
 
 
 def identity_value(row: Row[Any]) -> LedgerIdentity:
-    """The identity of a row of `identities_query`. Raises IntegrityError where an edited row holds none any more."""
+    """Return the identity of a row of `identities_query`. Raise IntegrityError if the row was edited and is invalid."""
     try:
         record = record_value(row)
     except ValueError as error:
         raise IntegrityError(
             f"the identity was changed after it was made: {error}",
             where=row.serial,
-            hint="`rmfab ledger check` says what else does not hold",
+            hint="run `rmfab ledger check` to list all problems",
             cause="record",
         ) from error
     return LedgerIdentity(record, standing_value(row), row.batch_name, row.product, row.position, row.chunk_id)
 
 
 def one(connection: Connection, where: ColumnElement[bool]) -> LedgerIdentity | None:
-    """The identity that *where* singles out, also of an open batch."""
+    """Return the single identity that matches *where*, also from an open batch; None if no identity matches."""
     row = connection.execute(identities_query().where(where)).one_or_none()
     return None if row is None else identity_value(row)
 
 
 def by_serial(connection: Connection, serial: str) -> LedgerIdentity | None:
-    """The identity with this serial."""
+    """Return the identity with this serial."""
     return one(connection, schema.identity.c.serial == serial)
 
 
 def by_node_id(connection: Connection, node_id: str) -> LedgerIdentity | None:
-    """The identity with this node id."""
+    """Return the identity with this node id."""
     return one(connection, schema.identity.c.node_id == node_id)
 
 
 def by_mac(connection: Connection, mac: str) -> LedgerIdentity | None:
-    """The identity of the live unit with this (normal) MAC."""
+    """Return the identity of the live unit with this (normal) MAC."""
     return one(connection, (schema.identity.c.mac == mac) & (schema.identity.c.state != State.VOID.value))
 
 
 def find(connection: Connection, term: str) -> tuple[LedgerIdentity, ...]:
-    """The identities that *term* names: a serial, a node id or a MAC (which may have had several)."""
+    """Return the identities that match *term*: a serial, a node id or a MAC (a board may have had several)."""
     table = schema.identity
     match: list[ColumnElement[bool]] = [table.c.serial == term, table.c.node_id == term]
     mac = _as_mac(term)
@@ -121,7 +121,7 @@ def find(connection: Connection, term: str) -> tuple[LedgerIdentity, ...]:
 
 
 def history(connection: Connection, term: str) -> tuple[StoredEvent, ...]:
-    """The events of a serial, node id or MAC, in the order in which the ledger took them."""
+    """Return the events of a serial, node id or MAC, in the order in which the ledger stored them."""
     table = schema.event
     mac = _as_mac(term)
     serials = {identity.serial for identity in find(connection, term)} | {term}
@@ -132,32 +132,32 @@ def history(connection: Connection, term: str) -> tuple[StoredEvent, ...]:
 
 
 def batch_named(connection: Connection, name: str) -> Batch:
-    """The batch *name*, open or closed. Raises InputError where there is none."""
+    """Return the batch *name*, open or closed. Raise InputError if it does not exist."""
     row = connection.execute(select(schema.batch).where(schema.batch.c.name == name)).one_or_none()
     if row is None:
-        raise InputError(f'there is no batch "{name}"', hint="`rmfab status` lists the batches", cause="no-batch")
+        raise InputError(f'there is no batch "{name}"', hint="list the batches with `rmfab status`", cause="no-batch")
     return batch_value(row)
 
 
 def closed_batch(connection: Connection, name: str) -> Batch:
-    """The batch *name*. Raises InputError where there is none or its making was cut short."""
+    """Return the batch *name*. Raise InputError if it does not exist or is not complete."""
     batch = batch_named(connection, name)
     if not batch.closed:
         raise InputError(
             f"batch {name} is not finished",
-            hint="repeat the `rmfab generate` that makes it: it goes on where it stopped",
+            hint="repeat the `rmfab generate` that makes it: it continues where it stopped",
             cause="open-batch",
         )
     return batch
 
 
 def batches(connection: Connection) -> tuple[Batch, ...]:
-    """All batches, oldest first."""
+    """Return all batches, oldest first."""
     return tuple(batch_value(row) for row in connection.execute(select(schema.batch).order_by(schema.batch.c.id)))
 
 
 def counts(connection: Connection, name: str | None) -> tuple[BatchCount, ...]:
-    """How the identities of batch *name*, or of each batch, stand. Raises InputError for an unknown batch."""
+    """Count the identities of batch *name*, or of each batch, by state. Raise InputError for an unknown batch."""
     chosen = batches(connection) if name is None else (batch_named(connection, name),)
     table = schema.identity
     query = select(table.c.batch_id, table.c.state, func.count(), func.count(table.c.labelled_ts))
@@ -172,7 +172,7 @@ def counts(connection: Connection, name: str | None) -> tuple[BatchCount, ...]:
 
 
 def free(connection: Connection, product: str, name: str | None) -> int:
-    """How many identities can still be claimed from batch *name*, or from all closed batches of *product*."""
+    """Count the identities that can still be claimed from batch *name*, or from all closed batches of *product*."""
     query = select(func.count()).select_from(schema.identity.join(schema.batch))
     query = query.where(schema.identity.c.state == State.GENERATED.value, schema.batch.c.state == "closed")
     query = query.where(schema.batch.c.product == product)
@@ -182,14 +182,14 @@ def free(connection: Connection, product: str, name: str | None) -> int:
 
 
 def page(connection: Connection, batch: Batch, after: int) -> Sequence[LedgerIdentity]:
-    """Up to `PAGE` identities of *batch* after position *after*, in order of position."""
+    """Return up to `PAGE` identities of *batch* after position *after*, in order of position."""
     query = identities_query().where(schema.identity.c.batch_id == batch.id, schema.identity.c.position > after)
     rows = connection.execute(query.order_by(schema.identity.c.position).limit(PAGE))
     return [identity_value(row) for row in rows]
 
 
 def chunks(connection: Connection, batch: Batch | None, after: int) -> Sequence[Chunk]:
-    """Up to `PAGE` chunks of *batch*, or of all batches, with an id above *after*, in order of id."""
+    """Return up to `PAGE` chunks of *batch*, or of all batches, with an id above *after*, in order of id."""
     table = schema.chunk
     query = select(table).where(table.c.id > after)
     if batch is not None:
@@ -198,7 +198,7 @@ def chunks(connection: Connection, batch: Batch | None, after: int) -> Sequence[
 
 
 def chunk(connection: Connection, chunk_id: int) -> Chunk:
-    """The chunk with this id. Raises KeyError."""
+    """Return the chunk with this id. Raise KeyError if it does not exist."""
     row = connection.execute(select(schema.chunk).where(schema.chunk.c.id == chunk_id)).one_or_none()
     if row is None:
         raise KeyError(chunk_id)

@@ -1,4 +1,4 @@
-"""What stands in the ledger, as values: batches, chunks, identities, and what their digests cover."""
+"""Records of the ledger as values: batches, chunks, identities, and what their digests cover."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ RECORD_FIELDS = tuple(f.name for f in fields(SealedRecord))
 
 @dataclass(frozen=True)
 class Batch:
-    """Identities made together. *policy* is canonical JSON, what they were made for.
+    """Identities made together. *policy* is canonical JSON of how they were made.
 
-    The identity at position p (from 0) has the number *first_n* + p; None where serials were given.
-    Only a closed batch is claimed from; *digest* is the SHA-256 over its head and its records.
+    The identity at position p (from 0) has the number *first_n* + p; *first_n* is None if the serials were supplied
+    from outside. Stations claim only from a closed batch. *digest* is the SHA-256 over its head and its records.
     """
 
     id: int
@@ -37,7 +37,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Chunk:
-    """Identities that were written together: *count* from position *first*, sealed under one data key."""
+    """Identities written together: *count* from position *first*, sealed under one data key."""
 
     id: int
     number: int
@@ -58,7 +58,7 @@ class ChunkPlan:
 
 @dataclass(frozen=True)
 class LedgerIdentity:
-    """An identity of the ledger: what was made, and where its unit stands. *chunk* names the data key."""
+    """An identity of the ledger: its record as made, and its standing. *chunk* refers to the data key."""
 
     record: SealedRecord
     standing: Standing
@@ -86,7 +86,7 @@ class LedgerIdentity:
 
 @dataclass(frozen=True)
 class BatchCount:
-    """How the identities of one batch stand: *states* counts every state, *labelled* those with a label."""
+    """The counts of one batch: *states* by state, *labelled* for identities with a label."""
 
     batch: Batch
     states: dict[State, int]
@@ -94,9 +94,9 @@ class BatchCount:
 
 
 def record_octets(columns: Any) -> bytes:
-    """The bytes of a record that digests cover: its fields in order, each with presence and length before it.
+    """Return the bytes of a record that digests cover: its fields in order, each prefixed with presence and length.
 
-    *columns* is anything that gives the fields by name, so that an edited row can be digested as well.
+    *columns* is any mapping of field names to values, so that an edited row can be digested as well.
     """
     parts = []
     for name in RECORD_FIELDS:
@@ -107,7 +107,7 @@ def record_octets(columns: Any) -> bytes:
 
 
 def chunk_digest(batch: str, number: int, first: int, rows: Iterable[Any]) -> str:
-    """SHA-256 over a chunk's place and its records in order of position."""
+    """Return the SHA-256 over a chunk's place and its records in order of position."""
     digest = hashlib.sha256(f"rmfab chunk {batch} {number} {first}\n".encode())
     for columns in rows:
         digest.update(record_octets(columns))

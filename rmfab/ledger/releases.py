@@ -1,7 +1,7 @@
-"""Which releases, and which trust file, the ledger accepted for a product, and which units were flashed with one.
+"""Accepted releases and trust files of a product, and the units that were flashed with a release.
 
-All are read from the events: the event of kind `release` names product, digest, seq and signers, that of kind `trust`
-product, version and fingerprint, the event of each step `flash` digest and signers.
+All are read from the events. An event of kind `release` contains product, digest, seq and signers; one of kind `trust`
+product, version and fingerprint; one of a step `flash` digest and signers.
 """
 
 from __future__ import annotations
@@ -24,8 +24,10 @@ _HEX = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True)
 class FlashedUnit:
-    """A unit and the last *event* in which it was flashed with the release asked for; *replaced*: it was flashed with
-    another one since."""
+    """A unit and the last *event* that flashed the requested release.
+
+    *replaced*: it was flashed with a different release since.
+    """
 
     identity: LedgerIdentity
     event: StoredEvent
@@ -33,7 +35,7 @@ class FlashedUnit:
 
 
 def last_accepted(connection: Connection, kind: EventKind, product: str) -> StoredEvent | None:
-    """The last acceptance of a release or a trust file for *product*, None where there was none."""
+    """Return the last acceptance of a release or a trust file for *product*, None if there was none."""
     table = schema.event
     query = select(table).where(table.c.kind == kind.value).order_by(table.c.id.desc())
     found = map(stored, connection.execute(query.execution_options(yield_per=PAGE)))
@@ -41,9 +43,9 @@ def last_accepted(connection: Connection, kind: EventKind, product: str) -> Stor
 
 
 def accept(connection: Connection, ledger_id: str, station: str, event: Event, after: StoredEvent | None) -> bool:
-    """Adds an acceptance judged by what stood *after*; returns False where another station was faster."""
+    """Record an acceptance that was decided when *after* was the last one. Return False if one came in since."""
     if event.kind not in (EventKind.RELEASE, EventKind.TRUST):
-        raise ValueError("only the acceptance of a release or a trust file is taken here")
+        raise ValueError("accept() records only the acceptance of a release or a trust file")
     last = last_accepted(connection, event.kind, event.details["product"])
     if (last and last.order) != (after and after.order):
         return False
@@ -52,12 +54,12 @@ def accept(connection: Connection, ledger_id: str, station: str, event: Event, a
 
 
 def flashed_units(connection: Connection, digest: str) -> Iterator[FlashedUnit]:
-    """The units whose flash step named *digest*, of a release or of a key that signed it, in the order of their flash.
+    """Yield the units whose flash step contains *digest*, of a release or of a signer's key, in order of flashing.
 
-    Raises InputError where *digest* is not 64 hex digits.
+    Raise InputError if *digest* is not 64 hex digits.
     """
     if not _HEX.fullmatch(digest):
-        raise InputError(f'"{digest}" is no digest', hint="64 hex digits, or the bundle's file")
+        raise InputError(f'"{digest}" is not a digest', hint="give 64 hex digits or the bundle file")
     table = schema.event
     flashes = select(table.c.serial, func.max(table.c.id).label("last")).where(table.c.step == "flash")
     got = flashes.where(table.c.details.contains(f'"{digest}"')).group_by(table.c.serial).subquery("got")

@@ -1,6 +1,7 @@
-"""Where a unit stands: what its events add up to, and how the next one changes it.
+"""The standing of an identity: what its events add up to, and how the next event changes it.
 
-Pure: the ledger keeps a `Standing` per identity while it writes, `check` and `rebuild` compute it from the events.
+Pure functions. The ledger updates a `Standing` per identity with every write; `check` and `rebuild` recompute it from
+the events.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ from rmfab.ledger.states import State, allowed
 
 @dataclass(frozen=True)
 class Standing:
-    """What the events of one identity add up to.
+    """The sum of the events of one identity.
 
     *attempts* counts claims. *flashed_ts*, *verified_ts*, *cause* and *reason* (of the last FAIL or ERROR, or of the
-    void) tell what happened since the last claim; *labelled_ts* is the time of the last label.
+    void) cover the time since the last claim. *labelled_ts* is the time of the last label.
     """
 
     state: State = State.GENERATED
@@ -34,15 +35,15 @@ class Standing:
 
     @property
     def live(self) -> bool:
-        """Whether a board has this identity."""
+        """Whether the identity is bound to a board."""
         return self.state not in (State.GENERATED, State.VOID)
 
 
 def project(standing: Standing, event: Event) -> Standing:
-    """The standing after *event*.
+    """Return the standing after *event*.
 
-    Raises InputError (cause `state`) where the event's state may not follow, IntegrityError (cause `mac-mismatch`)
-    where it would move a unit under another MAC.
+    Raise InputError (cause `state`) if the event's state is not allowed next, IntegrityError (cause `mac-mismatch`) if
+    the event's MAC is not the unit's.
     """
     standing = _noted(standing, event)
     if event.state is None:
@@ -70,7 +71,7 @@ def project(standing: Standing, event: Event) -> Standing:
 
 
 def _noted(standing: Standing, event: Event) -> Standing:
-    """The facts that stand beside the state: labels printed, and why the unit did not pass."""
+    """Apply the facts besides the state: labels printed, and why the unit did not pass."""
     if event.kind is EventKind.LABEL:
         return replace(standing, labelled_count=standing.labelled_count + 1, labelled_ts=event.ts)
     if event.outcome in (Outcome.FAIL, Outcome.ERROR):
@@ -86,7 +87,7 @@ def _judge(standing: Standing, event: Event) -> None:
         raise InputError(
             f"a {standing.state} unit cannot become {state}",
             where=event.serial,
-            hint=None if standing.state is State.VOID else "run it again: it is claimed anew and keeps its identity",
+            hint=None if standing.state is State.VOID else "run it again: it is claimed again and keeps its identity",
             cause="state",
         )
     if state is State.CLAIMED and event.mac is None:

@@ -1,10 +1,10 @@
-"""The state of a unit, and what may follow it.
+"""States of a unit, and the transitions between them.
 
     generated ─► claimed ─► flashed ─► verified
-                    ▲  └───────┴──────────┴──► failed      any of them ──► void, for ever
-                    └── every live state, by another claim of the same board
+                    ▲  └───────┴──────────┴──► failed      any of them ──► void, permanently
+                    └── every live state, when the same board is claimed again
 
-A unit that failed after it was flashed may be verified again without a claim; one that failed before may not.
+A unit that failed after it was flashed can be verified again without a new claim; one that failed before cannot.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ _FOLLOWS = {
 
 
 def allowed(before: State, after: State, *, flashed: bool = False) -> bool:
-    """Whether *after* may follow *before*; *flashed*: the unit was flashed, and read back, since its last claim.
+    """Return whether *after* may follow *before*; *flashed*: the unit was flashed and read back since its last claim.
 
-    A failed unit comes back through a claim, or, where it was flashed, through another verification.
+    A failed unit recovers through a claim or, if it was flashed, through a new verification.
     """
     return after in _FOLLOWS[before] or (flashed and (before, after) == (State.FAILED, State.VERIFIED))

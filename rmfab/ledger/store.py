@@ -2,7 +2,7 @@
 
     ledger = Ledger.open(path, create=True)
     order = BatchOrder(name=None, prefix="lamp", product="lamp", size=250, policy={...}, unique_key=..., serial_of=...)
-    batch = ledger.begin_batch(order, ts)                        # open: nothing is claimed from it yet
+    batch = ledger.begin_batch(order, ts)                        # open: stations cannot claim from it yet
     for plan in ledger.missing_chunks(batch):
         again = ledger.add_chunk(batch, plan.number, wrapped_key, records)   # indices to draw again, () when written
     ledger.close_batch(batch, station, ts)
@@ -11,8 +11,8 @@
                                   state=State.FLASHED, seconds=6.1)])
     ledger.check(); ledger.backup(target)
 
-Times are given by the caller (`timestamp(datetime)`); stations are names. Everything that changes is one durable
-transaction. Raised everywhere: LedgerError (causes `ledger-locked`, `-read-only`, `-full`, `-io`, `-missing`,
+The caller supplies the times (`timestamp(datetime)`); stations are given by name. Every change is one durable
+transaction. Every method may raise LedgerError (causes `ledger-locked`, `-read-only`, `-full`, `-io`, `-missing`,
 `-newer`, `-network`) and IntegrityError (`ledger-corrupt`, `ledger-constraint`).
 """
 
@@ -36,11 +36,11 @@ from rmfab.ledger.sql.database import Database
 from rmfab.ledger.sql.open_database import open_database
 
 PATIENCE = 30.0
-"""Seconds that a lock of another process is waited for."""
+"""How long to wait for the lock of a different process, in seconds."""
 
 
 class Ledger:
-    """Identities, the boards that have them, and what happened to each. Made by `open`; a context manager."""
+    """Identities, the boards bound to them, and what happened to each. Created by `open`; a context manager."""
 
     def __init__(self, database: Database, ledger_id: str) -> None:
         self.id = ledger_id
@@ -48,10 +48,10 @@ class Ledger:
 
     @classmethod
     def open(cls, location: Path | str, *, create: bool, patience: float = PATIENCE) -> Self:
-        """Opens the ledger at *location*, the path of a file; with *create* makes it where there is none.
+        """Open the ledger file *location*; with *create*, create it if it does not exist.
 
-        An older schema is brought up to date. Raises LedgerError, and InputError for a database URL: this version
-        keeps its ledger in SQLite.
+        An older schema is upgraded. Raise LedgerError, or InputError for a database URL: this version supports only
+        SQLite.
         """
         database = open_database(location, create=create, patience=patience)
         try:
@@ -63,7 +63,7 @@ class Ledger:
             raise
 
     def close(self) -> None:
-        """Closes all connections. The object is of no use afterwards."""
+        """Close all connections. The object cannot be used afterwards."""
         self._database.dispose()
 
     def __enter__(self) -> Self:
@@ -75,29 +75,29 @@ class Ledger:
     # Making batches
 
     def begin_batch(self, order: BatchOrder, ts: str) -> Batch:
-        """See `batches.begin`: the batch of *order*, new, continued, or (`closed`) made before."""
+        """Return the batch of *order*: new, continued, or (`closed`) made before. See `batches.begin`."""
         with self._database.writing() as connection:
             return batches.begin(connection, order, ts)
 
     def missing_chunks(self, batch: Batch) -> tuple[ChunkPlan, ...]:
-        """The chunks that *batch* still needs, in order."""
+        """Return the chunks that *batch* still needs, in order."""
         with self._database.reading() as connection:
             return tuple(batches.missing(connection, batch))
 
     def add_chunk(
         self, batch: Batch, number: int, wrapped_key: bytes, sealed: Sequence[SealedRecord]
     ) -> tuple[int, ...]:
-        """See `batches.add`: writes a chunk and returns (), or the indices in *sealed* to draw again."""
+        """Write a chunk and return (), or return the indices in *sealed* to draw again. See `batches.add`."""
         with self._database.writing() as connection:
             return batches.add(connection, batch, number, wrapped_key, sealed)
 
     def close_batch(self, batch: Batch, station: str, ts: str) -> Batch:
-        """See `batches.close`: makes a complete batch claimable."""
+        """Close a complete batch, so that stations can claim from it. See `batches.close`."""
         with self._database.writing() as connection:
             return batches.close(connection, self.id, batch, station, ts)
 
     def find_taken(self, serials: Iterable[str] = (), node_ids: Iterable[str] = ()) -> tuple[Taken, ...]:
-        """The serials and node ids that are in the ledger already."""
+        """Return the serials and node ids that are already in the ledger."""
         with self._database.reading() as connection:
             return tuple(batches.find_taken(connection, serials, node_ids))
 
@@ -115,97 +115,100 @@ class Ledger:
         slot: str | None = None,
         carried: Carried | None = None,
     ) -> Claim:
-        """The identity of the board *mac*, bound durably before this returns. See `rmfab.ledger.claims`."""
+        """Return the identity of the board *mac*, bound durably before this returns. See `rmfab.ledger.claims`."""
         event = claims.claim_event(mac, slot, ts)
         with self._database.writing() as connection:
             return claims.claim(connection, self.id, Wish(product, batch, serial), event, station, carried)
 
     def record(self, station: str, events: Iterable[Event]) -> None:
-        """See `outcomes.record`: adds steps and verdicts, moving units where an event names a state."""
+        """Add steps and verdicts, and change the state of a unit if an event contains one. See `outcomes.record`."""
         with self._database.writing() as connection:
             outcomes.record(connection, self.id, station, events)
 
     def void(self, term: str, *, reason: str, station: str, ts: str) -> LedgerIdentity:
-        """See `outcomes.void`: the identity of a serial, node id or live MAC is never used again."""
+        """Void the identity of a serial, node id or live MAC; it cannot be used again. See `outcomes.void`."""
         with self._database.writing() as connection:
             return outcomes.void(connection, self.id, station, term, reason, ts)
 
     def labelled(
         self, serials: Iterable[str], *, station: str, ts: str, details: Mapping[str, Any] | None = None
     ) -> None:
-        """See `outcomes.labelled`: notes printed labels, the first and every later time."""
+        """Record printed labels, the first and every later time. See `outcomes.labelled`."""
         with self._database.writing() as connection:
             outcomes.labelled(connection, self.id, station, serials, ts, details or {})
 
     def rewrap(self, wrapped: Mapping[int, bytes], *, recipients: Iterable[str], station: str, ts: str) -> None:
-        """See `outcomes.rewrap`: new wrapped data keys by chunk id."""
+        """Replace wrapped data keys by chunk id. See `outcomes.rewrap`."""
         with self._database.writing() as connection:
             outcomes.rewrap(connection, self.id, station, wrapped, ts, recipients)
 
     def accept(self, station: str, event: Event, *, after: StoredEvent | None) -> bool:
-        """See `releases.accept`: notes that a release or a trust file was accepted, unless another came in between."""
+        """Record that a release or trust file was accepted, unless one came in since *after*. See `releases.accept`."""
         with self._database.writing() as connection:
             return releases.accept(connection, self.id, station, event, after)
 
     # Reading
 
     def last_release(self, product: str) -> StoredEvent | None:
-        """The last acceptance of a release for *product*."""
+        """Return the last acceptance of a release for *product*."""
         with self._database.reading() as connection:
             return releases.last_accepted(connection, EventKind.RELEASE, product)
 
     def last_trust(self, product: str) -> StoredEvent | None:
-        """The last acceptance of a trust file for *product*."""
+        """Return the last acceptance of a trust file for *product*."""
         with self._database.reading() as connection:
             return releases.last_accepted(connection, EventKind.TRUST, product)
 
     def flashed_units(self, digest: str) -> Iterator[FlashedUnit]:
-        """See `releases.flashed_units`: the units that got a release, or one that a key signed, in flat memory."""
+        """Yield the units flashed with a release, or with one that a key signed, in constant memory.
+
+        See `releases.flashed_units`.
+        """
         with self._database.reading() as connection:
             yield from releases.flashed_units(connection, digest)
 
     def batches(self) -> tuple[Batch, ...]:
-        """All batches, open ones too, oldest first."""
+        """Return all batches, including open ones, oldest first."""
         with self._database.reading() as connection:
             return queries.batches(connection)
 
     def batch(self, name: str) -> Batch:
-        """The batch *name*, open or closed. Raises InputError (cause `no-batch`)."""
+        """Return the batch *name*, open or closed. Raise InputError (cause `no-batch`) if it does not exist."""
         with self._database.reading() as connection:
             return queries.batch_named(connection, name)
 
     def counts(self, name: str | None = None) -> tuple[BatchCount, ...]:
-        """How the identities of batch *name*, or of each batch, stand."""
+        """Count the identities of batch *name*, or of each batch, by state."""
         with self._database.reading() as connection:
             return queries.counts(connection, name)
 
     def free(self, product: str, batch: str | None = None) -> int:
-        """How many identities can still be claimed from *batch*, or from all batches of *product*."""
+        """Count the identities that can still be claimed from *batch*, or from all batches of *product*."""
         with self._database.reading() as connection:
             return queries.free(connection, product, batch)
 
     def identity_by_serial(self, serial: str) -> LedgerIdentity | None:
-        """The identity with this serial."""
+        """Return the identity with this serial."""
         with self._database.reading() as connection:
             return queries.by_serial(connection, serial)
 
     def identity_by_mac(self, mac: str) -> LedgerIdentity | None:
-        """The identity of the live unit with this MAC. Raises InputError where *mac* is none."""
+        """Return the identity of the live unit with this MAC. Raise InputError if *mac* is not a MAC."""
         with self._database.reading() as connection:
             return queries.by_mac(connection, normal_mac(mac))
 
     def find(self, term: str) -> tuple[LedgerIdentity, ...]:
-        """The identities that a serial, node id or MAC names, void ones too."""
+        """Return the identities that match a serial, node id or MAC, including void ones."""
         with self._database.reading() as connection:
             return queries.find(connection, term)
 
     def history(self, term: str) -> tuple[StoredEvent, ...]:
-        """The events of a serial, node id or MAC, in order."""
+        """Return the events of a serial, node id or MAC, in order."""
         with self._database.reading() as connection:
             return queries.history(connection, term)
 
     def identities(self, name: str) -> Iterator[LedgerIdentity]:
-        """The identities of the closed batch *name* in order of position, in flat memory."""
+        """Yield the identities of the closed batch *name* in order of position, in constant memory."""
         with self._database.reading() as connection:
             batch = queries.closed_batch(connection, name)
         position = -1
@@ -218,7 +221,7 @@ class Ledger:
             position = some[-1].position
 
     def chunks(self, name: str | None = None) -> Iterator[Chunk]:
-        """The chunks of batch *name*, or of all batches, in flat memory."""
+        """Yield the chunks of batch *name*, or of all batches, in constant memory."""
         after = 0
         with self._database.reading() as connection:
             batch = None if name is None else queries.batch_named(connection, name)
@@ -231,22 +234,22 @@ class Ledger:
             after = some[-1].id
 
     def wrapped_key(self, chunk: int) -> bytes:
-        """The wrapped data key of the chunk that `Identity.chunk` names. Raises KeyError."""
+        """Return the wrapped data key of a chunk (`LedgerIdentity.chunk`). Raise KeyError if it does not exist."""
         with self._database.reading() as connection:
             return queries.chunk(connection, chunk).wrapped_key
 
-    # Keeping
+    # Maintenance
 
     def check(self, limit: int = 1000) -> tuple[AuditFinding, ...]:
-        """See `audit.check`: what does not hold, the first *limit* of it; empty for a sound ledger."""
+        """Return up to *limit* problems of the ledger, none if it is sound. See `audit.check`."""
         with self._database.reading() as connection:
             return tuple(islice(audit.check(connection, self.id, self._database.damage(connection)), limit))
 
     def rebuild(self) -> int:
-        """See `audit.rebuild`: makes current state from history; returns how many identities it mended."""
+        """Recompute current state from the events; return how many identities were repaired. See `audit.rebuild`."""
         with self._database.writing() as connection:
             return audit.rebuild(connection, self.id)
 
     def backup(self, target: Path) -> None:
-        """See `Database.backup`: a consistent copy in the new file *target*, while stations go on working."""
+        """Write a consistent copy to the new file *target* while stations keep working. See `Database.backup`."""
         self._database.backup(target)

@@ -1,4 +1,4 @@
-"""The units that were flashed with a release, as rows and as JSON."""
+"""The units that were flashed with a release, as table rows and as JSON."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ HEAD = ("serial", "board", "node id", "state", "flashed", "station", "outcome", 
 
 
 def as_row(unit: FlashedUnit) -> tuple[object, ...]:
-    """One line of `rmfab trace --release`."""
+    """Return one line of `rmfab trace --release`."""
     identity, event = unit.identity, unit.event.event
     outcome = event.outcome.value if event.outcome else ""
     version = event.details.get("release", {}).get("version", "")
@@ -29,7 +29,7 @@ def as_row(unit: FlashedUnit) -> tuple[object, ...]:
 
 
 def as_json(unit: FlashedUnit) -> dict[str, Any]:
-    """The same for programs."""
+    """Return the same unit as JSON values."""
     identity, event = unit.identity, unit.event.event
     return {
         "serial": identity.serial,

@@ -1,6 +1,6 @@
-"""JUnit XML for CI: one test case a check, or one a unit and step. FAIL is a failure, ERROR and ABORTED an error.
+"""JUnit XML for CI: one test case per check, or per unit and step. FAIL is a failure, ERROR and ABORTED are errors.
 
-Format: the schema that Jenkins' xUnit plugin publishes and GitLab and GitHub read.
+Format: the schema that Jenkins' xUnit plugin publishes and that GitLab and GitHub read.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _ELEMENTS = {"FAIL": "failure", "ERROR": "error", "ABORTED": "error", "SKIP": "s
 
 @dataclass(frozen=True)
 class Case:
-    """One check: how it ended (an `Outcome` by its value), its cause and reason where it did not pass."""
+    """One check: its *outcome* (the value of an `Outcome`), and its *cause* and *reason* if it did not pass."""
 
     group: str
     name: str
@@ -28,7 +28,7 @@ class Case:
 
 
 def write_report(path: Path, suite: str, cases: list[Case]) -> None:
-    """Writes the report to *path*; one that is there already is replaced. Raises InputError."""
+    """Write the report to *path*, replacing an existing file. Raise InputError if that fails."""
     root = ET.Element("testsuite", name=suite, tests=str(len(cases)))
     for kind in ("failure", "error", "skipped"):
         number = sum(_ELEMENTS.get(case.outcome) == kind for case in cases)
@@ -50,18 +50,18 @@ def _add(root: ET.Element, case: Case) -> None:
 
 
 def _printable(text: str) -> str:
-    """*text* without what XML 1.0 cannot hold."""
+    """Return *text* with every character that is not allowed in XML 1.0, or not printable, as `?`."""
     return "".join(char if char.isprintable() or char in "\n\t" else "?" for char in text)
 
 
 @dataclass
 class LineReport:
-    """Gathers the steps of all units as they end."""
+    """The report of a line: collects the steps of all units as they end."""
 
     cases: list[Case] = field(default_factory=list)
 
     def take(self, event: LineEvent) -> None:
-        """Takes the end of a step; of a unit only where no step of it has told why it did not pass."""
+        """Add the end of a step; the end of a unit only if none of its steps is in the report."""
         name = event.serial or event.mac or event.slot
         group = f"{event.station}.{event.slot}"
         if isinstance(event, StepEnded):
@@ -71,5 +71,5 @@ class LineReport:
             self.cases.append(Case(group, name, event.outcome.value, 0.0, event.cause, event.reason))
 
     def write(self, path: Path) -> None:
-        """Writes the report."""
+        """Write the report."""
         write_report(path, "rmfab", self.cases)

@@ -1,4 +1,4 @@
-"""How batches stand: counts by state, as rows and as JSON."""
+"""The status of batches: counts by state, as table rows and as JSON."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ HEAD = ("batch", "product", "size", *(state.value for state in State), "labelled
 
 
 def as_row(count: BatchCount) -> tuple[object, ...]:
-    """One row of the table under `HEAD`."""
+    """Return one row of the table under `HEAD`."""
     name = count.batch.name if count.batch.closed else f"{count.batch.name} (open)"
     states = (count.states.get(state, 0) for state in State)
     return name, count.batch.product, count.batch.size, *states, count.labelled
 
 
 def as_json(count: BatchCount) -> dict[str, Any]:
-    """The same for programs."""
+    """Return the same counts as JSON values."""
     return {
         "batch": count.batch.name,
         "product": count.batch.product,

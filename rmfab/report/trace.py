@@ -1,4 +1,4 @@
-"""Everything that happened to a unit: its identity's public side and its events, as text lines and as JSON."""
+"""The trace of a unit: the public side of its identity and its events, as text lines and as JSON."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rmfab.ledger.records import LedgerIdentity
 
 
 def as_lines(identities: Sequence[LedgerIdentity], events: Sequence[StoredEvent]) -> Iterator[str]:
-    """The text of `rmfab trace`."""
+    """Yield the text lines of `rmfab trace`."""
     for identity in identities:
         yield f"{identity.serial}  {identity.state}  batch {identity.batch}"
         if identity.node_id:
@@ -45,7 +45,7 @@ def _release(named: Mapping[str, Any]) -> str:
 
 
 def as_json(identities: Sequence[LedgerIdentity], events: Sequence[StoredEvent]) -> dict[str, Any]:
-    """The same for programs; nothing sealed."""
+    """Return the same trace as JSON values, without anything sealed."""
     return {"identities": [_identity(identity) for identity in identities], "events": [_event(e) for e in events]}
 
 

@@ -41,7 +41,7 @@ def test_counts_go_on(terminal: Terminal, lamp: Path) -> None:
 def test_a_made_batch_is_made(terminal: Terminal, lamp: Path) -> None:
     """The same command on a finished batch says so; another size or policy under its name is refused."""
     assert terminal.well("-C", lamp, "generate", "--count", "3", "--batch", "lamp-0001") == "lamp-0001\n"
-    terminal("-C", lamp, "generate", "--count", "4", "--batch", "lamp-0001").refused(3, "of 3 identities, not 4")
+    terminal("-C", lamp, "generate", "--count", "4", "--batch", "lamp-0001").refused(3, "with 3 identities, not 4")
     edit(lamp, 'key = "ecdsa-p256"', 'key = "ecdsa-p384"')
     terminal("-C", lamp, "generate", "--count", "3", "--batch", "lamp-0001").refused(3, "[identity] key")
     assert batches(lamp) == {"lamp-0001": 3}

@@ -174,7 +174,7 @@ def test_keeping(terminal: Terminal, lamp: Path) -> None:
     assert "sound" in terminal("-C", lamp, "ledger", "check").err
     assert terminal("-C", lamp, "ledger", "rebuild").err == "rmfab: nothing to mend\n"
     terminal.well("-C", lamp, "ledger", "backup", "b.db")
-    terminal("-C", lamp, "ledger", "backup", "b.db").refused(3, "b.db: this file exists")
+    terminal("-C", lamp, "ledger", "backup", "b.db").refused(3, "b.db: this file already exists")
     assert Path("b.db").stat().st_mode & 0o777 == 0o600
     change(lamp / "ledger.db", "UPDATE identity SET state = 'void' WHERE serial = 'LMP-000001'")
     said = terminal("-C", lamp, "ledger", "check")

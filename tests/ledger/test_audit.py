@@ -1,4 +1,4 @@
-"""Tampering is found, and current state can be made from history."""
+"""The check finds tampering, and current state can be rebuilt from the events."""
 
 import sqlite3
 
@@ -42,7 +42,7 @@ VALUES (1, 1, 77, 'LMP-77', hex(randomblob(32)), hex(randomblob(32)), 'x', x'00'
 
 
 def tamper(file, *statements):
-    """What somebody with a SQLite shell can do."""
+    """Change the ledger as anyone with a SQLite shell can."""
     with sqlite3.connect(file) as connection:
         for statement in statements:
             connection.execute(statement)
@@ -54,7 +54,7 @@ def kinds(ledger):
 
 
 def test_a_sound_ledger_has_no_findings(ledger):
-    """After honest work nothing is found, and nothing has to be mended."""
+    """An untampered ledger has no findings, and there is nothing to repair."""
     assert ledger.check() == ()
     assert ledger.rebuild() == 0
 
@@ -99,34 +99,34 @@ def test_a_sound_ledger_has_no_findings(ledger):
     ],
 )
 def test_every_edit_is_found(ledger, file, statement, kind):
-    """Whatever is changed or deleted behind the ledger's back is found, and named for what it is."""
+    """Every row that is changed or deleted outside rmfab is found, with the right kind of finding."""
     tamper(file, statement)
     assert kind in kinds(ledger)
 
 
 def test_a_renamed_batch_is_found(ledger, file):
-    """A batch under another name is not the one whose events and digests are there."""
+    """A renamed batch does not match its events and digests."""
     tamper(file, "UPDATE batch SET name = 'other'")
     assert "batch" in kinds(ledger)
 
 
 def test_a_chain_from_another_ledger_is_found(ledger, file):
-    """Events do not fit under another ledger's id."""
+    """Events do not match the id of a different ledger."""
     tamper(file, "UPDATE meta SET value = 'feed' WHERE name = 'ledger_id'")
     with Ledger.open(file, create=False) as other:
         assert "chain" in kinds(other)
 
 
 def test_findings_say_where(ledger, file):
-    """A finding names the station and event, or the serial, and what history says."""
+    """A finding contains the station and event, or the serial, and the expected value."""
     tamper(file, "UPDATE identity SET state = 'verified' WHERE serial = 'LMP-000002'")
     (finding,) = ledger.check()
-    assert (finding.where, finding.what) == ("LMP-000002", "state is verified, history says failed")
+    assert (finding.where, finding.what) == ("LMP-000002", "state is verified, expected failed from the events")
     assert len(ledger.check(limit=0)) == 0
 
 
 def test_rebuild_makes_state_from_history(ledger, file):
-    """Whatever was done to current state, history gives it back exactly, also where MACs changed places."""
+    """Current state is restored exactly from the events, even if MACs were swapped."""
     before = list(ledger.identities("lamp-0001"))
     tamper(
         file,
@@ -140,7 +140,7 @@ def test_rebuild_makes_state_from_history(ledger, file):
 
 
 def test_rebuild_refuses_a_history_that_was_changed(ledger, file):
-    """State is never made from events that do not hold."""
+    """State is not rebuilt from tampered events."""
     tamper(file, "UPDATE event SET serial = 'LMP-000009' WHERE kind = 'void'")
     with pytest.raises(IntegrityError) as caught:
         ledger.rebuild()
@@ -148,7 +148,7 @@ def test_rebuild_refuses_a_history_that_was_changed(ledger, file):
 
 
 def test_reading_what_was_changed_is_an_integrity_error(ledger, file):
-    """Tracing a unit whose events were edited stops with a word, not with a traceback."""
+    """Tracing a unit with edited events stops with an error message, not with a traceback."""
     tamper(file, "UPDATE event SET kind = 'nonsense' WHERE kind = 'unit'")
     with pytest.raises(IntegrityError, match="changed"):
         ledger.history("LMP-000002")
@@ -158,7 +158,7 @@ def test_reading_what_was_changed_is_an_integrity_error(ledger, file):
 
 
 def test_a_forged_event_under_a_recomputed_hash_breaks_the_next(ledger, file):
-    """An attacker who recomputes the hash of one event is found at the event after it."""
+    """An event with a recomputed hash is found by the event after it."""
     with sqlite3.connect(file) as connection:
         row = connection.execute("SELECT seq FROM event WHERE station = 'one' ORDER BY seq LIMIT 1").fetchone()
         connection.execute(
@@ -169,7 +169,7 @@ def test_a_forged_event_under_a_recomputed_hash_breaks_the_next(ledger, file):
 
 
 def test_damaged_pages_are_an_integrity_error(ledger, file):
-    """A ledger whose file was overwritten in the middle says so, whether it is checked or used."""
+    """A ledger with overwritten pages is reported as damaged, when it is checked and when it is used."""
     for number in range(6, 400):
         ledger.record(STATION, [Event(now(), EventKind.STEP, mac=mac(number), reason="x" * 200)])
     ledger.close()

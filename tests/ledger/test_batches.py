@@ -1,4 +1,4 @@
-"""Batches: begun, continued, closed; what may not come twice."""
+"""Batches: opened, continued, closed; which values must be unique."""
 
 import json
 from dataclasses import replace
@@ -22,7 +22,7 @@ def serials(ledger, name):
 
 
 def test_a_batch_is_invisible_until_it_is_closed(ledger):
-    """No station claims from a batch that is still being made, and no command reads it."""
+    """Stations cannot claim from a batch that is still being made, and no command reads it."""
     batch = ledger.begin_batch(order(), now())
     fill(ledger, batch)
     with pytest.raises(BatchUsedUp):
@@ -38,14 +38,14 @@ def test_a_batch_is_invisible_until_it_is_closed(ledger):
 
 
 def test_a_batch_cut_short_goes_on_where_it_stopped(ledger):
-    """The same order again gives the same batch, with only the missing chunks to make."""
+    """Repeating the order returns the same batch, with only the missing chunks left to make."""
     batch = ledger.begin_batch(order(), now())
     assert [(p.number, p.first, p.count) for p in ledger.missing_chunks(batch)] == [(0, 0, 4), (1, 4, 4), (2, 8, 2)]
     ledger.add_chunk(batch, 1, b"key", [record(f"LMP-{n:06d}") for n in range(5, 9)])
     again = ledger.begin_batch(order(chunk_size=1000), now(9))
     assert again == batch
     assert [p.number for p in ledger.missing_chunks(again)] == [0, 2]
-    with pytest.raises(InputError, match="still lacks"):
+    with pytest.raises(InputError, match="is missing identities"):
         ledger.close_batch(again, STATION, now())
     fill(ledger, again)
     closed = ledger.close_batch(again, STATION, now())
@@ -55,7 +55,7 @@ def test_a_batch_cut_short_goes_on_where_it_stopped(ledger):
 
 
 def test_a_closed_batch_is_made_once(ledger):
-    """Repeating the command of a finished batch makes nothing, and closing it again writes no second event."""
+    """Repeating the order of a closed batch makes nothing, and closing it again writes no second event."""
     batch = make(ledger)
     again = ledger.begin_batch(order(), now())
     assert again == batch
@@ -65,7 +65,7 @@ def test_a_closed_batch_is_made_once(ledger):
 
 
 def test_two_makers_of_one_batch_do_no_harm(ledger):
-    """The second copy of a chunk is dropped, whatever is in it."""
+    """The second copy of a chunk is dropped, whatever it contains."""
     batch = ledger.begin_batch(order(size=2), now())
     assert ledger.add_chunk(batch, 0, b"first", [record("LMP-000001"), record("LMP-000002")]) == ()
     other = [record("LMP-000001", node_id="x"), record("LMP-000002", node_id="y")]
@@ -79,13 +79,13 @@ def test_two_makers_of_one_batch_do_no_harm(ledger):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"size": 11}, "of 10 identities, not 11"),
-        ({"product": "fan"}, 'of product "lamp"'),
-        ({"policy": {"key": "rsa-2048"}}, "another key"),
+        ({"size": 11}, "with 10 identities, not 11"),
+        ({"product": "fan"}, 'for product "lamp"'),
+        ({"policy": {"key": "rsa-2048"}}, "with a different key"),
     ],
 )
 def test_a_name_stands_for_one_batch(ledger, change, words):
-    """The name of a batch with another size, product or policy is refused, and the difference named."""
+    """A batch name with a different size, product or policy is refused, and the message names the difference."""
     ledger.begin_batch(order(), now())
     with pytest.raises(InputError, match=words) as caught:
         ledger.begin_batch(order(**change), now())
@@ -93,7 +93,7 @@ def test_a_name_stands_for_one_batch(ledger, change, words):
 
 
 def test_names_count_up_and_a_cut_short_one_is_taken_up(ledger):
-    """Without a name the batch gets the next one; an open one of the same kind is continued, another is not."""
+    """Without a name, an open batch of the same kind is continued; otherwise the batch gets the next name."""
     make(ledger, "lamp-0007", size=1)
     first = ledger.begin_batch(order(None, size=1), now())
     assert first.name == "lamp-0008"
@@ -105,13 +105,13 @@ def test_names_count_up_and_a_cut_short_one_is_taken_up(ledger):
 
 
 def test_a_prefix_is_taken_literally(ledger):
-    """Characters that mean something to a database's LIKE do not, in the prefix of a name."""
+    """Wildcards of SQL's LIKE have no special meaning in the prefix of a name."""
     make(ledger, "laXp-0005", size=1)
     assert ledger.begin_batch(order(None, prefix="la_p"), now()).name == "la_p-0001"
 
 
 def test_serials_count_over_all_batches_of_a_product(ledger):
-    """Numbers are given when a batch begins, so that two batches being made at once do not share any."""
+    """Numbers are assigned when a batch is opened, so that two batches made at the same time share none."""
     one = ledger.begin_batch(order("a", size=10), now())
     two = ledger.begin_batch(order("b", size=5), now())
     other = ledger.begin_batch(order("c", size=5, product="fan", serial_of=lambda n: f"FAN-{n}"), now())
@@ -119,7 +119,7 @@ def test_serials_count_over_all_batches_of_a_product(ledger):
 
 
 def test_counting_leaves_out_serials_that_were_given(ledger):
-    """A counted batch begins after a serial that a values file used up, instead of failing for ever."""
+    """A counted batch starts after a serial that a values file already used."""
     given = ledger.begin_batch(order("given", size=1, serial_of=None), now())
     assert given.first_n is None
     ledger.add_chunk(given, 0, b"key", [record("LMP-000003")])
@@ -128,7 +128,7 @@ def test_counting_leaves_out_serials_that_were_given(ledger):
 
 
 def test_a_pattern_that_is_full_begins_nothing(ledger):
-    """Where the serial pattern has no room for the whole batch, no part of it is begun."""
+    """If the serial pattern cannot number the whole batch, no batch is opened."""
 
     def serial_of(n):
         if n > 9:
@@ -141,7 +141,7 @@ def test_a_pattern_that_is_full_begins_nothing(ledger):
 
 
 def test_pops_and_service_names_are_drawn_again(ledger):
-    """What two identities share by chance is named by index, and nothing of the chunk is written."""
+    """Colliding PoPs and service names are returned by index, and nothing of the chunk is written."""
     make(ledger, "old", size=1, chunk_size=1)
     batch = ledger.begin_batch(order("new", size=4), now())
     chunk = [record(f"LMP-{n:06d}") for n in range(2, 6)]
@@ -154,7 +154,7 @@ def test_pops_and_service_names_are_drawn_again(ledger):
 
 
 def test_a_service_name_may_come_again_in_another_batch(ledger):
-    """24 bits cannot stay unique for ever: the service name is unique within its batch only."""
+    """A service name (24 bits) is unique only within its batch."""
     make(ledger, "old", size=1, chunk_size=1)
     batch = ledger.begin_batch(order("new", size=1), now())
     again = record("LMP-000002", service_name=record("LMP-000001").service_name)
@@ -163,7 +163,7 @@ def test_a_service_name_may_come_again_in_another_batch(ledger):
 
 @pytest.mark.parametrize("field", ["serial", "node_id", "certificate_serial"])
 def test_identifiers_are_given_once(ledger, field):
-    """A serial, node id or certificate serial of another batch is refused, and that batch named."""
+    """A serial, node id or certificate serial of an earlier batch is refused, and the message names that batch."""
     make(ledger, "old", size=1, chunk_size=1)
     batch = ledger.begin_batch(order("new", size=1), now())
     taken = getattr(record("LMP-000001"), field)
@@ -173,14 +173,14 @@ def test_identifiers_are_given_once(ledger, field):
 
 
 def test_identifiers_are_given_once_within_a_chunk(ledger):
-    """The same node id twice in one chunk is refused too."""
+    """The same node id twice in one chunk is refused."""
     batch = ledger.begin_batch(order(size=2), now())
     with pytest.raises(InputError, match="twice"):
         ledger.add_chunk(batch, 0, b"key", [record("LMP-000001", node_id="x"), record("LMP-000002", node_id="x")])
 
 
 def test_random_that_repeats_stops_the_line(ledger):
-    """The same 64 random bytes twice is no chance: the source of randomness is broken."""
+    """The same 64 random bytes twice are an IntegrityError: the random number generator is broken."""
     make(ledger, "old", size=1, chunk_size=1)
     batch = ledger.begin_batch(order("new", size=1), now())
     again = record("LMP-000002", random_sha256=record("LMP-000001").random_sha256)
@@ -190,7 +190,7 @@ def test_random_that_repeats_stops_the_line(ledger):
 
 
 def test_a_values_file_is_judged_before_anything_is_made(ledger):
-    """find_taken names every serial and node id that is taken, with its batch, however many are asked for."""
+    """find_taken returns every used serial and node id with its batch, for any number of values."""
     make(ledger, "old", size=2)
     asked = (f"LMP-{n:06d}" for n in range(2, 3000))
     assert ledger.find_taken(asked, ["node-LMP-000001", "node-x"]) == (
@@ -200,7 +200,7 @@ def test_a_values_file_is_judged_before_anything_is_made(ledger):
 
 
 def test_another_uniqueness_key_is_refused(ledger):
-    """Under another key equal PoPs would look different, so the ledger keeps the fingerprint of the first."""
+    """A different uniqueness key is refused: it would hide equal PoPs."""
     ledger.begin_batch(order("a"), now())
     with pytest.raises(InputError) as caught:
         ledger.begin_batch(order("b", unique_key=digest("other")), now())
@@ -209,7 +209,7 @@ def test_another_uniqueness_key_is_refused(ledger):
 
 
 def test_units_that_claim_on_the_device_need_no_node_id(ledger):
-    """Identities without node id, key and certificate stand beside each other."""
+    """Any number of identities can be without node id, key and certificate."""
     batch = ledger.begin_batch(order(size=2), now())
     bare = {"node_id": None, "certificate_serial": None, "certificate": None, "sealed_key": None}
     chunk = [record(f"LMP-{n:06d}", **bare) for n in (1, 2)]
@@ -219,21 +219,21 @@ def test_units_that_claim_on_the_device_need_no_node_id(ledger):
 
 
 def test_a_chunk_has_the_planned_size(ledger):
-    """A chunk that would leave a gap is a bug, not a batch."""
+    """A chunk that would leave a gap is a ValueError."""
     batch = ledger.begin_batch(order(size=3), now())
-    with pytest.raises(ValueError, match="holds 3"):
+    with pytest.raises(ValueError, match="needs 3"):
         ledger.add_chunk(batch, 0, b"key", [record("LMP-000001")])
 
 
 @pytest.mark.parametrize("name", ["", ".x", "a/b", "ä", "x" * 65])
 def test_batch_names_become_file_names(name):
-    """A name that could walk out of a folder is refused."""
+    """A batch name that is not a safe file name is refused."""
     with pytest.raises(InputError):
         order(name)
 
 
 def test_policy_has_one_spelling(ledger):
-    """The order of keys makes no other policy."""
+    """The order of its keys does not change a policy."""
     one = ledger.begin_batch(order(policy={"a": 1, "b": 2}), now())
     assert ledger.begin_batch(order(policy={"b": 2, "a": 1}), now()) == one
     assert json.loads(one.policy) == {"a": 1, "b": 2}

@@ -50,7 +50,7 @@ def test_a_stranger_can_verify_the_chain(tmp_path):
     st.text(), st.dictionaries(st.text(), st.text() | st.integers() | st.floats(allow_nan=False, allow_infinity=False))
 )
 def test_whatever_a_console_says_is_stored(tmp_path_factory, reason, details):
-    """Any reason and any JSON come back as they were, but for NUL and lone surrogates, which no database takes."""
+    """Any reason and any JSON are read back unchanged, except NUL and lone surrogates, which databases do not store."""
     with Ledger.open(tmp_path_factory.mktemp("l") / "l", create=True) as ledger:
         raw = reason + "\udcff\0"
         event = Event(now(), EventKind.STEP, mac="24:0a:c4:00:01:10", reason=raw, details=details, seconds=1.23456)
@@ -64,7 +64,7 @@ def test_whatever_a_console_says_is_stored(tmp_path_factory, reason, details):
 
 
 def test_stations_have_chains_of_their_own(tmp_path):
-    """Each station counts from 1; the ledger's order runs through all of them."""
+    """Each station counts from 1; the ledger's order runs through all stations."""
     ledger = Ledger.open(tmp_path / "l", create=True)
     for station in ("a", "b", "a"):
         ledger.record(station, [Event(now(), EventKind.STEP, mac="24:0a:c4:00:01:10")])
@@ -73,7 +73,7 @@ def test_stations_have_chains_of_their_own(tmp_path):
 
 
 def test_a_station_needs_a_plain_name(tmp_path):
-    """A station's name becomes part of files and reports, so it is a safe one."""
+    """A station's name becomes part of files and reports, so it must be a safe file name."""
     ledger = Ledger.open(tmp_path / "l", create=True)
     with pytest.raises(InputError):
         ledger.record("../bench", [Event(now(), EventKind.STEP)])

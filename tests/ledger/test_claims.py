@@ -1,4 +1,4 @@
-"""Claims: the rules one by one, then all of them against a small model."""
+"""Claims: each rule by itself, then all of them against a small model."""
 
 import shutil
 import tempfile
@@ -36,13 +36,13 @@ def carrying(serial):
 
 
 def test_the_lowest_free_identity_is_given(ledger):
-    """Boards get identities in order of position, each its own."""
+    """Boards get identities in order of position, one each."""
     assert [claim(ledger, board).identity.serial for board in (7, 5, 9)] == ["LMP-000001", "LMP-000002", "LMP-000003"]
 
 
 @pytest.mark.parametrize("states", [(), (State.FLASHED,), (State.FLASHED, State.VERIFIED), (State.FAILED,)])
 def test_the_same_board_gets_the_same_identity(ledger, states):
-    """However far a board came before, it comes back as itself."""
+    """A board gets the same identity again, however far it came before."""
     first = claim(ledger, 1)
     move(ledger, first.identity.serial, *states)
     again = ledger.claim(mac(1).upper(), product="lamp", station="other", ts=now(5))
@@ -52,7 +52,7 @@ def test_the_same_board_gets_the_same_identity(ledger, states):
 
 
 def test_a_void_identity_is_never_given_again(ledger):
-    """A board whose identity was voided gets a new one, also while it still carries the void one."""
+    """A board with a voided identity gets a new one, even while its flash still contains the void one."""
     first = claim(ledger, 1).identity
     ledger.void(mac(1), reason="label lost", station=STATION, ts=now())
     second = claim(ledger, 1, carried=carrying(first.serial)).identity
@@ -62,7 +62,7 @@ def test_a_void_identity_is_never_given_again(ledger):
 
 
 def test_a_free_identity_can_be_voided(ledger):
-    """An identity that no board has is left out from then on."""
+    """A voided identity that no board has is skipped from then on."""
     ledger.void("LMP-000001", reason="leaked", station=STATION, ts=now())
     assert claim(ledger, 1).identity.serial == "LMP-000002"
 
@@ -70,7 +70,7 @@ def test_a_free_identity_can_be_voided(ledger):
 @pytest.mark.parametrize("node_only", [True, False])
 @pytest.mark.parametrize("voided", [True, False])
 def test_a_clone_stops_the_line(ledger, voided, node_only):
-    """A board that carries what another board has, live or void, gets nothing, and nothing is written."""
+    """A board with the identity of a different board in its flash, live or void, gets none; nothing is written."""
     first = claim(ledger, 1).identity
     if voided:
         ledger.void(mac(1), reason="scrapped", station=STATION, ts=now())
@@ -83,7 +83,7 @@ def test_a_clone_stops_the_line(ledger, voided, node_only):
 
 
 def test_a_clone_is_found_before_its_own_identity_is_given_again(ledger):
-    """A board with an identity that carries another board's is a clone too."""
+    """A board with an identity whose flash contains that of a different board is a clone too."""
     claim(ledger, 1)
     second = claim(ledger, 2).identity
     with pytest.raises(CloneError):
@@ -91,7 +91,7 @@ def test_a_clone_is_found_before_its_own_identity_is_given_again(ledger):
 
 
 def test_what_a_board_carries_is_trusted_after_a_restore(tmp_path):
-    """A ledger restored from a backup binds a board to the identity that it carries, not to the lowest free one."""
+    """A ledger restored from a backup binds a board to the identity in its flash, not to the lowest free one."""
     with fresh(tmp_path) as ledger:
         ledger.backup(tmp_path / "backup")
         for board in (1, 2, 3):
@@ -106,7 +106,7 @@ def test_what_a_board_carries_is_trusted_after_a_restore(tmp_path):
 
 
 def test_a_board_that_contradicts_the_ledger_is_set_aside(ledger):
-    """A board that has an identity here and carries one that was never given needs a person to decide."""
+    """A board with an identity whose flash contains a different, free one needs the operator's decision."""
     claim(ledger, 1)
     with pytest.raises(IntegrityError) as caught:
         claim(ledger, 1, carried=carrying("LMP-000009"))
@@ -116,12 +116,12 @@ def test_a_board_that_contradicts_the_ledger_is_set_aside(ledger):
 
 
 def test_what_is_not_of_this_ledger_is_overwritten(ledger):
-    """A board from elsewhere, with a node id that nobody here knows, is a board like any other."""
+    """A board with an unknown node id in its flash is treated as a new board."""
     assert claim(ledger, 1, carried=Carried("foreign", digest("foreign"))).identity.serial == "LMP-000001"
 
 
 def test_a_serial_can_be_asked_for(ledger):
-    """The serial asked for is given if it is free, and again to the same board; else it is said who has it."""
+    """A requested serial is bound if it is free, and again to the same board; otherwise the error names its holder."""
     assert claim(ledger, 1, serial="LMP-000005").identity.serial == "LMP-000005"
     assert claim(ledger, 1, serial="LMP-000005").again
     for board, serial, cause, words in (
@@ -135,7 +135,7 @@ def test_a_serial_can_be_asked_for(ledger):
 
 
 def test_a_batch_can_be_asked_for(ledger):
-    """A new board gets an identity of the batch asked for; one that has an identity keeps it, and that is said."""
+    """A new board gets an identity of the requested batch; a board that has one keeps it, and the claim shows it."""
     make(ledger, "second")
     first = claim(ledger, 1)
     assert claim(ledger, 2, batch="second").identity.batch == "second"
@@ -151,7 +151,7 @@ def test_a_batch_can_be_asked_for(ledger):
 
 
 def test_batches_are_used_oldest_first_and_then_used_up(ledger):
-    """Without a batch the oldest with a free identity is used; at the end the batch is said to be used up."""
+    """Without a batch, the oldest batch with a free identity is used; after the last one the batch is used up."""
     make(ledger, "second", size=1)
     given = [claim(ledger, board).identity.batch for board in range(11)]
     assert given == ["lamp-0001"] * 10 + ["second"]
@@ -165,7 +165,7 @@ def test_batches_are_used_oldest_first_and_then_used_up(ledger):
 
 
 def test_products_do_not_mix(ledger):
-    """A board of one product, or a batch of it, is not used for another; each product has identities of its own."""
+    """Boards and batches of one product cannot be claimed for a different product."""
     claim(ledger, 1)
     with pytest.raises(InputError) as caught:
         claim(ledger, 1, product="fan")
@@ -178,7 +178,7 @@ def test_products_do_not_mix(ledger):
 
 
 def test_a_claim_is_an_event(ledger):
-    """Each claim, also a repeated one, stands in the history of its unit."""
+    """Each claim, including a repeated one, is in the history of its unit."""
     claim(ledger, 1, slot="1-1.2")
     claim(ledger, 1)
     told = [stored.event for stored in ledger.history("LMP-000001")]
@@ -193,7 +193,7 @@ POSITIONS = st.integers(1, 12)
 
 
 class ClaimRules(RuleBasedStateMachine):
-    """The ledger against what it promises, kept in three small dictionaries."""
+    """The ledger compared with a model of three small dictionaries."""
 
     def __init__(self):
         super().__init__()

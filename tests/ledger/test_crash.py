@@ -1,4 +1,4 @@
-"""Two processes at once, and processes that are killed: nothing doubled, nothing lost."""
+"""Two processes at once, and killed processes: no identity is duplicated or lost."""
 
 import os
 import random
@@ -50,7 +50,7 @@ def go(*workers):
 
 
 def answers(worker):
-    """All that a worker has said and was not read yet: `communicate` would lose what lies in the stream's buffer."""
+    """Return what a worker printed and was not read yet. `communicate` would lose what the stream has buffered."""
     worker.stdin.close()
     text = worker.stdout.read()
     worker.stdout.close()
@@ -60,7 +60,7 @@ def answers(worker):
 
 @pytest.mark.parametrize("same_station", [True, False])
 def test_two_stations_on_one_ledger(tmp_path, same_station):
-    """Two processes that claim at once give no identity twice and lose none, under one station's name or two."""
+    """Two processes that claim at once assign no identity twice and lose none, under one station name or two."""
     fresh(tmp_path, size=100).close()
     path = tmp_path / FILE
     workers = [start(path, n, n + 50, "bench" if same_station else f"bench{n}") for n in (0, 50)]
@@ -78,7 +78,7 @@ def test_two_stations_on_one_ledger(tmp_path, same_station):
 
 
 def test_two_processes_make_one_ledger(tmp_path):
-    """Where two processes make the ledger at once, there is one, and both have it."""
+    """If several processes create the ledger at once, they all open the same one."""
     path = tmp_path / FILE
     workers = [start(path, 0, 0, "bench", create=True) for _ in range(3)]
     go(*workers)
@@ -91,7 +91,7 @@ def test_two_processes_make_one_ledger(tmp_path):
 
 @pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
 def test_kill_at_any_moment(tmp_path):
-    """A line that is killed again and again: what it was told stands, and each board comes back as itself."""
+    """After repeated kills, every claim that was returned persists, and each board gets the same identity again."""
     fresh(tmp_path, size=60).close()
     path = tmp_path / FILE
     chance = random.Random(5)

@@ -9,7 +9,7 @@ from rmfab.ledger.events import Event, EventKind, normal_mac, timestamp
 
 
 def test_times_are_utc_with_milliseconds():
-    """Any zone is written as UTC, microseconds are cut, and a time without a zone is refused."""
+    """Any time zone is written as UTC, microseconds are cut, and a time without a zone is refused."""
     moment = datetime(2026, 1, 31, 13, 0, 0, 999_999, timezone(timedelta(hours=1)))
     assert timestamp(moment) == "2026-01-31T12:00:00.999Z"
     assert timestamp(datetime(2026, 1, 1, tzinfo=UTC)) == "2026-01-01T00:00:00.000Z"
@@ -21,19 +21,19 @@ def test_times_are_utc_with_milliseconds():
     "ts", ["", "2026-01-31 12:00:00.000Z", "2026-01-31T12:00:00Z", "2026-01-31T12:00:00.000+00:00"]
 )
 def test_other_times_are_refused(ts):
-    """Only one spelling of a time enters the chain."""
+    """Only one spelling of a time is accepted."""
     with pytest.raises(ValueError, match="time"):
         Event(ts, EventKind.STEP)
 
 
 @pytest.mark.parametrize("text", ["24:0A:C4:00:01:10", "24-0a-c4-00-01-10", " 24:0a:c4:00:01:10 "])
 def test_macs_have_one_spelling(text):
-    """However a MAC is written, it is one board."""
+    """Every spelling of a MAC gives the same board."""
     assert normal_mac(text) == "24:0a:c4:00:01:10"
 
 
 @pytest.mark.parametrize("text", ["", "24:0a:c4:00:01", "24:0a:c4:00:01:1g", "240ac4000110", "24:0a:c4:00:01:10:ff"])
 def test_what_is_no_mac_is_refused(text):
-    """A MAC that was read wrongly binds nothing."""
+    """An invalid MAC is refused."""
     with pytest.raises(InputError):
         normal_mac(text)

@@ -1,4 +1,4 @@
-"""Steps, verdicts, voids and labels, and what the ledger tells about them."""
+"""Steps, verdicts, voids and labels, and what the ledger returns about them."""
 
 import pytest
 
@@ -36,14 +36,14 @@ def test_steps_move_the_unit(ledger):
 
 
 def test_an_error_of_the_station_leaves_the_unit_where_it_is(ledger):
-    """ERROR is never blamed on the unit: its reason is kept, its state stays."""
+    """ERROR does not blame the unit: the reason is recorded, the state stays."""
     ledger.record(STATION, [step(outcome=Outcome.ERROR, cause="port", reason="the port went away")])
     standing = ledger.identity_by_serial("LMP-000001").standing
     assert (standing.state, standing.cause, standing.reason) == (State.CLAIMED, "port", "the port went away")
 
 
 def test_all_events_of_a_call_or_none(ledger):
-    """Where one event cannot be, none of them is written, nor any state."""
+    """If one event is invalid, none of the call's events or states is written."""
     before = ledger.history("LMP-000001"), ledger.counts()
     for bad, error in (
         (Event(now(), EventKind.STEP, serial="LMP-999999"), InputError),
@@ -67,7 +67,7 @@ def test_events_of_no_unit_are_kept(ledger):
 
 @pytest.mark.parametrize("term", ["LMP-000001", "node-LMP-000001", mac(1), mac(1).upper()])
 def test_a_unit_is_voided_by_any_of_its_names(ledger, term):
-    """Serial, node id or MAC; voided again it stays as it is, with one event."""
+    """Serial, node id and MAC all void the unit; voiding it again changes nothing and adds no event."""
     for _ in range(2):
         gone = ledger.void(term, reason="dropped", station=STATION, ts=now(3))
         assert (gone.serial, gone.state, gone.standing.reason) == ("LMP-000001", State.VOID, "dropped")
@@ -77,7 +77,7 @@ def test_a_unit_is_voided_by_any_of_its_names(ledger, term):
 
 
 def test_a_mac_voids_the_unit_that_lives(ledger):
-    """Of the identities that a board had, its MAC names the live one."""
+    """If a board had several identities, its MAC matches the live one."""
     ledger.void(mac(1), reason="one", station=STATION, ts=now())
     ledger.claim(mac(1), product="lamp", station=STATION, ts=now())
     assert ledger.void(mac(1), reason="two", station=STATION, ts=now()).serial == "LMP-000002"
@@ -85,13 +85,13 @@ def test_a_mac_voids_the_unit_that_lives(ledger):
 
 
 def test_nothing_is_voided_by_a_wrong_name(ledger):
-    """A name that nobody has is an error, not silence."""
+    """Voiding an unknown name is an error."""
     with pytest.raises(InputError, match="LMP-1"):
         ledger.void("LMP-1", reason="typo", station=STATION, ts=now())
 
 
 def test_a_name_of_two_units_voids_neither(ledger):
-    """Where a serial of one unit is the node id of another, nothing is voided by that word."""
+    """If a term is the serial of one unit and the node id of a different one, nothing is voided."""
     batch = ledger.begin_batch(order("odd", size=1, serial_of=None), now())
     ledger.add_chunk(batch, 0, b"key", [record("node-LMP-000001")])
     ledger.close_batch(batch, STATION, now())
@@ -100,7 +100,7 @@ def test_a_name_of_two_units_voids_neither(ledger):
 
 
 def test_labels_and_reprints_are_events(ledger):
-    """Every printed label is an event; the count and the last time stand beside the unit."""
+    """Every printed label is an event; the unit's standing has the count and the last time."""
     ledger.labelled(["LMP-000001", "LMP-000002"], station=STATION, ts=now(4), details={"sheet": "L7651"})
     ledger.labelled(["LMP-000001"], station=STATION, ts=now(5))
     standing = ledger.identity_by_serial("LMP-000001").standing
@@ -113,7 +113,7 @@ def test_labels_and_reprints_are_events(ledger):
 
 
 def test_counts_name_every_state(ledger):
-    """Status counts each batch, each state, and what is still free."""
+    """The counts cover each batch, each state, and the free identities."""
     make(ledger, "second", size=3)
     ledger.void("LMP-000010", reason="x", station=STATION, ts=now())
     first, second = ledger.counts()
@@ -127,14 +127,14 @@ def test_counts_name_every_state(ledger):
 
 
 def test_a_long_batch_is_read_in_order(tmp_path):
-    """Reading in pages loses and doubles nothing."""
+    """Reading in pages neither loses nor duplicates identities."""
     with fresh(tmp_path, size=1203) as ledger:
         assert [identity.position for identity in ledger.identities("lamp-0001")] == list(range(1203))
         assert [chunk.number for chunk in ledger.chunks()] == list(range(301))
 
 
 def test_data_keys_are_wrapped_anew(ledger):
-    """Admitting a station replaces wrapped keys, with an event that says for whom; an unknown chunk changes nothing."""
+    """Admitting a station replaces wrapped keys and records an event; an unknown chunk changes nothing."""
     keys = {chunk.id: b"new " + chunk.wrapped_key for chunk in ledger.chunks()}
     ledger.rewrap(keys, recipients=["age1one", "age1two"], station=STATION, ts=now())
     assert {chunk.id: chunk.wrapped_key for chunk in ledger.chunks()} == keys

@@ -1,4 +1,4 @@
-"""Accepted releases and the units that got them, as the ledger remembers them."""
+"""Accepted releases, and the units that were flashed with them, as the ledger records them."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ A, B, KEY = "a" * 64, "b" * 64, "c" * 64
 
 
 def accepted(digest: str, product: str = "lamp", seq: int = 1) -> Event:
-    """That a release was accepted."""
+    """The event of an accepted release."""
     return Event(TS, EventKind.RELEASE, details={"product": product, "digest": digest, "seq": seq})
 
 
 def flashed(ledger: Ledger, mac: str, digest: str, outcome: Outcome = Outcome.PASS) -> str:
-    """Claims an identity for *mac* and flashes it with the release *digest*, signed by KEY; returns its serial."""
+    """Claim an identity for *mac* and flash it with the release *digest*, signed by KEY; return its serial."""
     serial = ledger.claim(mac, product="lamp", station="bench", ts=TS).identity.serial
     state = State.FLASHED if outcome is Outcome.PASS else None
     details = {"release": {"digest": digest, "signers": [{"id": KEY, "name": "ci"}]}}
@@ -41,7 +41,7 @@ def test_the_last_acceptance_is_of_its_product(tmp_path):
 
 
 def test_two_stations_cannot_accept_past_each_other(tmp_path):
-    """An acceptance that was judged before another came in is refused, to be judged again."""
+    """An acceptance that was decided before a newer one came in is refused and must be decided again."""
     ledger = fresh(tmp_path, size=1)
     before = ledger.last_release("lamp")
     assert ledger.accept("one", accepted(A), after=before)
@@ -51,14 +51,14 @@ def test_two_stations_cannot_accept_past_each_other(tmp_path):
 
 
 def test_only_acceptances_are_accepted(tmp_path):
-    """No other event comes in by this door."""
+    """Events of any other kind are refused."""
     ledger = fresh(tmp_path, size=1)
     with pytest.raises(ValueError, match="only the acceptance"):
         ledger.accept("bench", Event(TS, EventKind.UNIT), after=None)
 
 
 def test_units_by_release_and_by_signer(tmp_path):
-    """Each unit once, with its last flash by the release; a unit that has another release since is marked."""
+    """Each unit is returned once, with its last flash of the release; units with a newer flash are marked."""
     ledger = fresh(tmp_path, size=3)
     one = flashed(ledger, "24:0a:c4:00:00:01", A)
     two = flashed(ledger, "24:0a:c4:00:00:02", A)
@@ -74,13 +74,13 @@ def test_units_by_release_and_by_signer(tmp_path):
 
 @pytest.mark.parametrize("term", ["", "a" * 63, "%" * 64, "A" * 64])
 def test_what_is_no_digest(tmp_path, term):
-    """Anything but 64 hex digits is refused, wildcards of SQL among it."""
-    with pytest.raises(InputError, match="no digest"):
+    """Anything but 64 hex digits is refused, including SQL wildcards."""
+    with pytest.raises(InputError, match="not a digest"):
         list(fresh(tmp_path, size=1).flashed_units(term))
 
 
 def test_many_units_come_in_pages(tmp_path):
-    """More units than a page holds are all found, in the order of their flash."""
+    """More units than fit on a page are all found, in order of flashing."""
     ledger = fresh(tmp_path, size=1100)
     serials = [flashed(ledger, mac(n), A) for n in range(1100)]
     assert [unit.identity.serial for unit in ledger.flashed_units(A)] == serials

@@ -27,7 +27,7 @@ def said(state=None, kind=EventKind.STEP, **more):
     ],
 )
 def test_no_step_is_left_out(before, after):
-    """Nothing is flashed that was not claimed, nor verified that was not flashed; a failed flash needs a new claim."""
+    """A unit is claimed before it is flashed and flashed before it is verified; a failed flash needs a new claim."""
     assert not allowed(before, after)
     with pytest.raises(InputError) as caught:
         project(Standing(state=before, mac=mac(1)), said(after))
@@ -35,7 +35,7 @@ def test_no_step_is_left_out(before, after):
 
 
 def test_a_unit_that_failed_its_checks_can_be_verified_again():
-    """A unit that was flashed and failed in its checks is verified by checking again, without another flash."""
+    """A unit that was flashed and then failed a check can be verified again without a new flash."""
     standing = project(Standing(), said(State.CLAIMED, mac=mac(1)))
     standing = project(standing, said(State.FLASHED))
     standing = project(standing, said(State.FAILED, outcome=Outcome.FAIL, cause="panic", reason="LoadProhibited"))
@@ -45,7 +45,7 @@ def test_a_unit_that_failed_its_checks_can_be_verified_again():
 
 
 def test_a_claim_begins_anew():
-    """A claim forgets what the run before it reached, and counts."""
+    """A claim resets what the previous run reached, and is counted."""
     standing = project(Standing(), said(State.CLAIMED, mac=mac(1)))
     standing = project(standing, said(State.FLASHED))
     standing = project(standing, said(outcome=Outcome.ERROR, cause="port", reason="gone"))
@@ -54,7 +54,7 @@ def test_a_claim_begins_anew():
 
 
 def test_an_event_of_another_board_moves_nothing():
-    """What a board says cannot move the unit of another one."""
+    """An event with the wrong MAC does not change a unit."""
     standing = project(Standing(), said(State.CLAIMED, mac=mac(1)))
     with pytest.raises(IntegrityError) as caught:
         project(standing, said(State.FLASHED, mac=mac(2)))
@@ -62,7 +62,7 @@ def test_an_event_of_another_board_moves_nothing():
 
 
 def test_labels_are_counted():
-    """Printing a label is a fact beside the state, with the time of the last one."""
+    """Printing a label counts it and sets its time; the state stays."""
     standing = Standing()
     for second in (1, 2):
         standing = project(standing, Event(now(second), EventKind.LABEL, serial="A"))

@@ -1,4 +1,4 @@
-"""Opening a ledger, and sharing it."""
+"""Opening a ledger, and sharing it between threads."""
 
 import threading
 
@@ -11,7 +11,7 @@ from tests.ledger.workshop import STATION, claim, fresh, now
 
 
 def test_a_ledger_is_made_once_and_stays_itself(tmp_path):
-    """Opening again, also with create, finds the same ledger."""
+    """Opening a ledger again, even with create, returns the same ledger."""
     with Ledger.open(tmp_path / "l", create=True) as one:
         made = one.id
     for create in (True, False):
@@ -21,14 +21,14 @@ def test_a_ledger_is_made_once_and_stays_itself(tmp_path):
 
 @pytest.mark.parametrize("url", ["postgresql://host/db", "postgresql+psycopg://u@h/d", "sqlite:///x"])
 def test_a_database_server_is_refused_for_now(url):
-    """A URL is refused with a clear word instead of making a file of that name."""
+    """A database URL is refused with a clear message; no file of that name is created."""
     with pytest.raises(InputError) as caught:
         Ledger.open(url, create=True)
     assert caught.value.cause == "ledger-url"
 
 
 def test_threads_share_one_ledger(tmp_path):
-    """Slots are threads: all at once, each board gets an identity of its own."""
+    """With one thread per slot, all at once, each board gets its own identity."""
     with fresh(tmp_path, size=48) as ledger:
         given: list[str] = []
 

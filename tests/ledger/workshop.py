@@ -1,4 +1,4 @@
-"""Identities without cryptography, for tests of the ledger: every field is drawn from the number of the identity."""
+"""Identities without cryptography, for tests of the ledger: every field is derived from the serial."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ UNIQUE_KEY = "ab" * 32
 
 
 def now(second: int = 0) -> str:
-    """A time of the ledger."""
+    """Return a ledger time."""
     return f"2026-01-31T{second // 3600 % 24:02d}:{second // 60 % 60:02d}:{second % 60:02d}.000Z"
 
 
 def mac(number: int) -> str:
-    """The MAC of board *number*."""
+    """Return the MAC of board *number*."""
     return "24:0a:c4:" + ":".join(f"{byte:02x}" for byte in number.to_bytes(3, "big"))
 
 
 def digest(text: str) -> str:
-    """64 hex digits."""
+    """Return 64 hex digits derived from *text*."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def record(serial: str, **changes: object) -> SealedRecord:
-    """A record whose every unique field follows from its serial."""
+    """Return a record with unique fields that are all derived from its serial."""
     fields: dict[str, object] = {
         "serial": serial,
         "node_id": f"node-{serial}",
@@ -57,7 +57,7 @@ def record(serial: str, **changes: object) -> SealedRecord:
 
 
 def order(name: str | None = "lamp-0001", size: int = 10, **changes: object) -> BatchOrder:
-    """What a batch is asked to be."""
+    """Return the order of a batch."""
     fields: dict[str, object] = {
         "name": name,
         "prefix": "lamp",
@@ -72,7 +72,7 @@ def order(name: str | None = "lamp-0001", size: int = 10, **changes: object) -> 
 
 
 def fill(ledger: Ledger, batch: Batch, prefix: str = "LMP-") -> None:
-    """Writes all missing chunks of *batch*."""
+    """Write all missing chunks of *batch*."""
     for plan in ledger.missing_chunks(batch):
         numbers = range((batch.first_n or 1) + plan.first, (batch.first_n or 1) + plan.first + plan.count)
         records = [record(f"{prefix}{n:06d}") for n in numbers]
@@ -80,14 +80,14 @@ def fill(ledger: Ledger, batch: Batch, prefix: str = "LMP-") -> None:
 
 
 def make(ledger: Ledger, name: str | None = "lamp-0001", size: int = 10, **changes: object) -> Batch:
-    """A closed batch."""
+    """Make a batch and close it."""
     batch = ledger.begin_batch(order(name, size, **changes), now())
     fill(ledger, batch)
     return ledger.close_batch(batch, STATION, now())
 
 
 def fresh(folder: Path, size: int = 10) -> Ledger:
-    """A new ledger with one closed batch."""
+    """Create a ledger with one closed batch."""
     ledger = Ledger.open(folder / FILE, create=True)
     make(ledger, size=size)
     return ledger
@@ -95,7 +95,7 @@ def fresh(folder: Path, size: int = 10) -> Ledger:
 
 @contextmanager
 def beneath(folder: Path, name: str = FILE) -> Iterator[Connection]:
-    """What stands in the database of the ledger in *folder*, read past the rules."""
+    """Open the database of the ledger in *folder*, bypassing the rules."""
     database = open_database(folder / name, create=False, patience=1)
     with database.reading() as connection:
         yield connection
@@ -103,12 +103,12 @@ def beneath(folder: Path, name: str = FILE) -> Iterator[Connection]:
 
 
 def claim(ledger: Ledger, board: int) -> Claim:
-    """The lowest free identity for board *board*, or the one that it has."""
+    """Claim the lowest free identity for board *board*, or the one that it already has."""
     return ledger.claim(mac(board), product="lamp", station=STATION, ts=now())
 
 
 def cause_of(call: Callable[..., object], *arguments: object, **named: object) -> str | None:
-    """The cause for which *call* is refused."""
+    """Return the cause of the error that *call* raises."""
     with pytest.raises((LedgerError, IntegrityError)) as caught:
         call(*arguments, **named)
     return caught.value.cause

@@ -1,4 +1,4 @@
-"""What status and trace say of the ledger."""
+"""What status and trace print of the ledger."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def batch(closed: bool = True) -> Batch:
     ids=["pass", "fail", "skip", "log"],
 )
 def test_a_line_of_the_trace(fields: dict[str, object], line: str) -> None:
-    """A line tells time, step, outcome, seconds, place, and why; nothing that is absent shows as None."""
+    """A line contains time, step, outcome, seconds, place and reason; absent values are omitted."""
     (text,) = trace.as_lines([], [stored(**fields)])
     assert line in text
     assert text == text.rstrip()
@@ -50,7 +50,7 @@ def test_a_line_of_the_trace(fields: dict[str, object], line: str) -> None:
 
 
 def test_the_trace_as_json() -> None:
-    """The JSON of an event has the names that line events have, and is JSON."""
+    """The JSON of an event uses the same names as line events and can be serialized."""
     event = stored(
         kind=EventKind.STEP, step="boot", outcome=Outcome.FAIL, cause="panic", reason="x", details={"restarts": 2}
     )
@@ -59,7 +59,7 @@ def test_the_trace_as_json() -> None:
 
 
 def test_status() -> None:
-    """Every state has its column, in the order of a unit's life; a batch that is still made says so."""
+    """Every state has a column, in the order of a unit's life; a batch that is still being made is marked as open."""
     count = BatchCount(batch(), {State.GENERATED: 3, State.VERIFIED: 2}, 1)
     row = dict(zip(status.HEAD, status.as_row(count), strict=True))
     assert row["generated"] == 3

@@ -1,5 +1,5 @@
-"""The ledger's database: its tables, their migrations, and one `Database` door per engine (SQLite today).
+"""The ledger's database: its tables, their migrations, and one `Database` implementation per engine (SQLite today).
 
-Imports SQLAlchemy, Alembic and the drivers, and nothing of the ledger's rules or values; what differs between engines
-stays in here. Start reading at `database`, then `schema`.
+Imports SQLAlchemy, Alembic and the drivers, but none of the ledger's rules or values. Everything that differs between
+engines is in this package. Start reading at `database`, then `schema`.
 """

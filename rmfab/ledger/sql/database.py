@@ -1,7 +1,8 @@
-"""The door to a ledger's database: what every engine does in its own way.
+"""The interface to a ledger's database: the operations that each engine implements differently.
 
-Rules get a `Connection` from `reading` or `writing` and speak SQLAlchemy Core to it; all that differs between engines
-lies behind this door. One implementation per engine; `open_database` chooses it by the ledger's location.
+Rules get a `Connection` from `reading` or `writing` and use SQLAlchemy Core on it. Everything that differs between
+engines is behind this interface, with one implementation per engine; `open_database` selects it by the ledger's
+location.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from sqlalchemy import Connection
 
 @dataclass(frozen=True)
 class Damage:
-    """A fault that the engine finds in its own files: *where* it is and *what* is wrong."""
+    """A fault that the engine found in its own files: *where* it is and *what* is wrong."""
 
     where: str
     what: str
@@ -27,34 +28,34 @@ class Damage:
 class Database(Protocol):
     """The database of one ledger, usable from every thread.
 
-    Every method raises LedgerError or IntegrityError, never an error of the engine; an error raised inside a
-    transaction leaves it in the same way.
+    Every method raises LedgerError or IntegrityError, never an error of the engine. Any other error raised inside a
+    transaction passes through unchanged.
     """
 
     def upgrade(self, *, create: bool) -> None:
-        """Brings the schema up to date; with *create* makes it in an empty database.
+        """Upgrade the schema to the newest revision; with *create*, create it in an empty database.
 
-        Raises LedgerError: causes `ledger-missing` for an empty database without *create*, `ledger-foreign` for one
-        of another program, `ledger-newer` for a schema that this version does not know.
+        Raise LedgerError with cause `ledger-missing` for an empty database without *create*, `ledger-foreign` for the
+        database of a different program, `ledger-newer` for a schema that this version does not support.
         """
 
     def reading(self) -> AbstractContextManager[Connection]:
-        """One snapshot to read."""
+        """Open a read transaction: one snapshot."""
 
     def writing(self) -> AbstractContextManager[Connection]:
-        """The right to write, and all of it or nothing; durable once the block has ended."""
+        """Open the single write transaction: all or nothing, durable when the block ends."""
 
     def damage(self, connection: Connection) -> Iterator[Damage]:
-        """What the engine itself finds: damaged pages, broken indexes, dangling references."""
+        """Yield what the engine itself finds: damaged pages, broken indexes, dangling references."""
 
     def now(self, connection: Connection) -> datetime:
-        """The time by the database's clock, in UTC: the one clock that all stations of a ledger share."""
+        """Return the time of the database's clock, in UTC: the one clock that all stations of a ledger share."""
 
     def backup(self, target: Path) -> None:
-        """A consistent copy in the new file *target*, while stations go on working.
+        """Write a consistent copy to the new file *target* while stations keep working.
 
-        Raises InputError where *target* exists or cannot be written, IntegrityError where the copy is not sound.
+        Raise InputError if *target* exists or cannot be written, IntegrityError if the copy is damaged.
         """
 
     def dispose(self) -> None:
-        """Closes all connections."""
+        """Close all connections."""

@@ -1,4 +1,7 @@
-"""Network shares, told by the file system under a folder: no place for a database in a file."""
+"""Detection of network shares by the file system of a folder: SQLite's WAL does not work on them.
+
+The index of a WAL is in shared memory, so that all processes must run on one host (sqlite.org/wal.html).
+"""
 
 from __future__ import annotations
 
@@ -14,12 +17,12 @@ _NETWORK = frozenset(
 
 
 def is_network(file_system: str) -> bool:
-    """Whether a file system of this type shares files between hosts, but not the memory that WAL needs."""
+    """Return whether a file system of this type shares files between hosts, but not the memory that WAL needs."""
     return file_system in _NETWORK
 
 
 def file_system_of(path: Path, mounts: str) -> str | None:
-    """The type of the file system that holds *path*, by the text of Linux's mountinfo; None where it is not told.
+    """Return the type of the file system that contains *path*, None if it is not in *mounts*, the text of mountinfo.
 
     Source: proc(5), /proc/pid/mountinfo: field 5 is the mount point, the type follows the field `-`.
     """
@@ -35,13 +38,13 @@ def file_system_of(path: Path, mounts: str) -> str | None:
 
 
 def refuse_network(path: Path) -> None:
-    """Raises LedgerError (cause `ledger-network`) where *path* can be told to lie on a network share."""
+    """Raise LedgerError (cause `ledger-network`) if *path* is known to be on a network share."""
     if not _MOUNTS.exists():
         return
     kind = file_system_of(path.resolve(), _MOUNTS.read_text(errors="replace"))
     if kind is not None and is_network(kind):
         raise LedgerError(
-            f"this folder is a network share ({kind}), where SQLite cannot keep a ledger safely",
+            f"this folder is on a network share ({kind}), which is not safe for SQLite",
             where=str(path),
             hint="move the workspace to a local disk",
             cause="ledger-network",

@@ -1,4 +1,4 @@
-"""Which engine keeps a ledger: chosen by the ledger's location."""
+"""The choice of the database engine, by the ledger's location."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from rmfab.ledger.sql.sqlite import SqliteDatabase
 
 
 def open_database(location: Path | str, *, create: bool, patience: float) -> Database:
-    """The door to the database at *location*, made where it is missing with *create*; its schema may be out of date.
+    """Open the database at *location*; with *create*, create it if it does not exist. Its schema may be out of date.
 
-    Each lock is waited for *patience* seconds. Raises LedgerError, and InputError for a database URL: this version
-    keeps its ledger in SQLite.
+    Wait up to *patience* seconds for each lock. Raise LedgerError, or InputError for a database URL: this version
+    supports only SQLite.
     """
     if "://" in str(location):
         raise InputError(
-            "this version of rmfab keeps its ledger in a file, not on a database server",
-            hint="give the path of a file, or leave it out",
+            "this version of rmfab stores its ledger in a file, not on a database server",
+            hint="give the path of a file, or omit it",
             cause="ledger-url",
         )
     return SqliteDatabase.open(Path(location), create=create, patience=patience)

@@ -1,6 +1,6 @@
-"""The ledger's tables, as the newest revision of the migrations makes them.
+"""The ledger's tables, as of the newest revision of the migrations.
 
-SQLAlchemy Core, no ORM, and nothing that only SQLite understands: uniqueness, foreign keys and the states are
+SQLAlchemy Core, no ORM, and nothing that is specific to SQLite. Uniqueness, foreign keys and the states are
 constraints of the database. Times are text, ISO 8601 in UTC with milliseconds; digests and ids are lower-case hex.
 """
 
@@ -59,7 +59,7 @@ batch = Table(
     Column("created_ts", String(32), nullable=False),
     CheckConstraint("state IN ('open', 'closed')", name="state"),
 )
-"""`policy` is canonical JSON: what the identities were made for. `first_n` is NULL where serials were given."""
+"""`policy` is canonical JSON of how the identities were made. `first_n` is NULL if the serials were supplied."""
 
 chunk = Table(
     "chunk",
@@ -73,7 +73,7 @@ chunk = Table(
     Column("digest", String(64), nullable=False),
     UniqueConstraint("batch_id", "number"),
 )
-"""Identities that were written together, sealed under one data key; `first` is the position of the first."""
+"""Identities written together, sealed under one data key; `first` is the position of the first one."""
 
 identity = Table(
     "identity",
@@ -82,7 +82,7 @@ identity = Table(
     Column("batch_id", Integer, ForeignKey("batch.id"), nullable=False),
     Column("chunk_id", Integer, ForeignKey("chunk.id"), nullable=False),
     Column("position", Integer, nullable=False),
-    # What was made, never changed after: the fields of SealedRecord.
+    # The record as it was made, never changed afterwards: the fields of SealedRecord.
     Column("serial", String(64), nullable=False, unique=True),
     Column("node_id", Text, unique=True),
     Column("certificate_serial", String(64), unique=True),
@@ -94,7 +94,7 @@ identity = Table(
     Column("sealed_random", LargeBinary, nullable=False),
     Column("sealed_sec2", LargeBinary),
     Column("sealed_extra", LargeBinary),
-    # Where the unit stands: a projection of the events, the fields of Standing.
+    # The current standing, a projection of the events: the fields of Standing.
     Column("state", String(9), nullable=False),
     Column("mac", String(23)),
     Column("attempts", Integer, nullable=False, default=0),
@@ -154,7 +154,7 @@ event = Table(
     Column("hash", String(64), nullable=False),
     UniqueConstraint("station", "seq"),
 )
-"""Append-only history. `id` is the order in which the ledger took the events; `details` is canonical JSON."""
+"""Append-only history. `id` is the order in which the ledger stored the events; `details` is canonical JSON."""
 Index("ix_event_serial", event.c.serial, event.c.id)
 Index("ix_event_mac", event.c.mac, event.c.id)
 Index("ix_event_batch_kind", event.c.batch, event.c.kind)

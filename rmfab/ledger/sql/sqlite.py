@@ -1,7 +1,8 @@
-"""SQLite as the ledger needs it: durable, patient, one file that only its owner reads.
+"""SQLite for the ledger: durable, waits for locks, one file that only its owner can read.
 
-Transactions are begun here, not by the driver: `BEGIN` takes a snapshot to read, `BEGIN IMMEDIATE` the one right to
-write. WAL with synchronous=FULL: what is committed survives a pulled plug, and readers never wait for a writer.
+This module starts the transactions, not the driver: `BEGIN` takes a snapshot to read, `BEGIN IMMEDIATE` the single
+write lock. WAL with synchronous=FULL: commits survive a power loss, and readers do not wait for a writer
+(sqlite.org/wal.html).
 """
 
 from __future__ import annotations
@@ -29,11 +30,11 @@ from rmfab.ledger.sql.network_share import refuse_network
 from rmfab.ledger.sql.upgrade import needs_upgrade, upgrade_schema
 
 _BEGIN = "rmfab_begin"
-"""Execution option: how a transaction on this connection begins."""
+"""Execution option: the statement that starts a transaction on this connection."""
 
 
 class SqliteDatabase:
-    """A ledger in the file *path*, which must exist; each lock is waited for *patience* seconds. See `Database`."""
+    """A ledger in the existing file *path*; waits up to *patience* seconds for each lock. See `Database`."""
 
     def __init__(self, path: Path, patience: float) -> None:
         self.path = path
@@ -43,7 +44,7 @@ class SqliteDatabase:
 
     @classmethod
     def open(cls, path: Path, *, create: bool, patience: float) -> Self:
-        """The database in *path*; with *create* an empty one is made where there is none. Raises LedgerError."""
+        """Open the database in *path*; with *create*, create an empty one if it does not exist. Raise LedgerError."""
         refuse_network(path.parent)
         if create:
             _make_file(path)
@@ -52,7 +53,7 @@ class SqliteDatabase:
         return cls(path, patience)
 
     def upgrade(self, *, create: bool) -> None:
-        """See `Database.upgrade`. A file that lost WAL on the way gets it again."""
+        """See `Database.upgrade`. Also switch a file that lost WAL mode back to WAL."""
         with self.reading() as connection:
             outdated = needs_upgrade(connection, str(self.path), create=create)
             journal = connection.exec_driver_sql("PRAGMA journal_mode").scalar()
@@ -65,39 +66,39 @@ class SqliteDatabase:
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """One snapshot to read."""
+        """Open a read transaction: one snapshot."""
         with _explained(self.path), self._engine.connect() as connection, connection.begin():
             yield connection
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
-        """The one right to write, and all of it or nothing."""
+        """Open the single write transaction: all or nothing."""
         with self._writer, _explained(self.path), self._engine.connect() as connection:
             connection = connection.execution_options(**{_BEGIN: "BEGIN IMMEDIATE"})
             with connection.begin():
                 yield connection
 
     def damage(self, connection: Connection) -> Iterator[Damage]:
-        """What SQLite itself finds: damaged pages, broken indexes, dangling references."""
+        """Yield what SQLite itself finds: damaged pages, broken indexes, dangling references."""
         for (line,) in connection.exec_driver_sql("PRAGMA integrity_check"):
             if line != "ok":
                 yield Damage("SQLite", line)
         for row in connection.exec_driver_sql("PRAGMA foreign_key_check"):
-            yield Damage(f"table {row[0]}, row {row[1]}", f"refers to nothing in table {row[2]}")
+            yield Damage(f"table {row[0]}, row {row[1]}", f"refers to a missing row in table {row[2]}")
 
     def now(self, connection: Connection) -> datetime:
-        """The host's clock, as SQLite reads it: to the millisecond, the same throughout one statement."""
+        """Return the host's clock as SQLite reads it, in milliseconds; it is constant within one statement."""
         said = connection.exec_driver_sql("SELECT strftime('%Y-%m-%dT%H:%M:%fZ', 'now')").scalar_one()
         return datetime.fromisoformat(said)
 
     def backup(self, target: Path) -> None:
-        """Copies the ledger to *target*, a new file for the owner alone, which appears whole or not at all.
+        """Copy the ledger to *target*, a new file that only the owner can read; never a partial file.
 
-        Raises InputError where *target* exists or cannot be written, IntegrityError where the copy is not sound.
+        Raise InputError if *target* exists or cannot be written, IntegrityError if the copy is damaged.
         """
         if target.exists():
             raise InputError(
-                "this file exists", where=str(target), hint="choose a new name for each backup", cause="exists"
+                "this file already exists", where=str(target), hint="choose a new name for each backup", cause="exists"
             )
         copy = target.with_name(f".{target.name[:80]}.{secrets.token_hex(4)}.copy")
         try:
@@ -112,12 +113,12 @@ class SqliteDatabase:
                 leftover.unlink(missing_ok=True)
 
     def dispose(self) -> None:
-        """Closes all connections."""
+        """Close all connections."""
         self._engine.dispose()
 
 
 def _make_engine(path: Path, patience: float) -> Engine:
-    """An engine on the file *path*, which must exist; each lock is waited for *patience* seconds."""
+    """Return an engine on the existing file *path*; it waits up to *patience* seconds for each lock."""
 
     def connect() -> sqlite3.Connection:
         address = f"{path.absolute().as_uri()}?mode=rw"
@@ -131,19 +132,19 @@ def _make_engine(path: Path, patience: float) -> Engine:
 
 
 def _make_file(path: Path) -> None:
-    """Makes an empty file for the owner alone, where there is none. Raises LedgerError."""
+    """Create an empty file that only the owner can read, unless it exists. Raise LedgerError if that fails."""
     try:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
     except FileExistsError:
         return
     except OSError as error:
         raise LedgerError(
-            f"cannot make the ledger: {error.strerror}", where=str(path), cause="ledger-missing"
+            f"cannot create the ledger: {error.strerror}", where=str(path), cause="ledger-missing"
         ) from error
 
 
 def _use_wal(engine: Engine, patience: float) -> None:
-    """Switches the file to WAL, waiting for others who open it just now. Raises what SQLite raises."""
+    """Switch the file to WAL; wait for processes that are opening it right now. Raise what SQLite raises."""
     deadline = time.monotonic() + patience
     while True:
         connection = engine.raw_connection()
@@ -151,7 +152,7 @@ def _use_wal(engine: Engine, patience: float) -> None:
             connection.cursor().execute("PRAGMA journal_mode=WAL").close()
             return
         except sqlite3.OperationalError as error:
-            # SQLite does not wait by itself for the lock that this switch needs.
+            # SQLite's busy timeout does not cover the lock that this switch needs.
             if not _name(error).startswith(("SQLITE_BUSY", "SQLITE_LOCKED")) or time.monotonic() > deadline:
                 raise
             time.sleep(0.05)
@@ -172,54 +173,54 @@ def _copy(engine: Engine, copy: Path) -> None:
     finally:
         source.close()
     if sound != "ok":
-        raise IntegrityError(f"the copy is not sound: {sound}", where=str(copy), cause="ledger-corrupt")
+        raise IntegrityError(f"the copy is damaged: {sound}", where=str(copy), cause="ledger-corrupt")
 
 
 @contextmanager
 def _explained(path: Path) -> Iterator[None]:
-    """Raises whatever the database raises inside as LedgerError or IntegrityError, with its cause and a hint."""
+    """Convert database errors inside the block to LedgerError or IntegrityError, with a cause and a hint."""
     try:
         yield
     except DBAPIError as error:
         raise _explain(error.orig, path) from error
     except PoolTimeoutError as error:
-        raise LedgerError("too many readers at once", where=str(path), cause="ledger-locked") from error
+        raise LedgerError("too many concurrent readers", where=str(path), cause="ledger-locked") from error
     except sqlite3.Error as error:
         raise _explain(error, path) from error
 
 
 def _explain(error: BaseException | None, path: Path) -> RmfabError:
-    """The error to raise for SQLite's *error*, judged by its result code (sqlite.org/rescode.html)."""
+    """Return the error to raise for SQLite's *error*, chosen by its result code (sqlite.org/rescode.html)."""
     name = _name(error)
     for prefix, cause, what, hint in _CAUSES:
         if name.startswith(prefix):
             kind = IntegrityError if cause in ("ledger-corrupt", "ledger-constraint") else LedgerError
             detail = f" ({error})" if cause in ("ledger-io", "ledger-constraint") else ""
             return kind(what + detail, where=str(path), hint=hint, cause=cause)
-    return LedgerError(f"the ledger cannot be used: {error}", where=str(path))
+    return LedgerError(f"cannot use the ledger: {error}", where=str(path))
 
 
 _CAUSES = (
-    ("SQLITE_BUSY", "ledger-locked", "the ledger is locked by another program", "end that program, then repeat this"),
-    ("SQLITE_LOCKED", "ledger-locked", "the ledger is locked by another program", "end that program, then repeat this"),
+    ("SQLITE_BUSY", "ledger-locked", "the ledger is locked by another program", "close that program, then retry"),
+    ("SQLITE_LOCKED", "ledger-locked", "the ledger is locked by another program", "close that program, then retry"),
     (
         "SQLITE_READONLY",
         "ledger-read-only",
         "the ledger is read-only",
-        "give yourself write access to it and its folder",
+        "get write access to it and its folder",
     ),
-    ("SQLITE_PERM", "ledger-read-only", "the ledger is read-only", "give yourself write access to it and its folder"),
-    ("SQLITE_FULL", "ledger-full", "the disk is full; nothing was written", "make room, then repeat this"),
+    ("SQLITE_PERM", "ledger-read-only", "the ledger is read-only", "get write access to it and its folder"),
+    ("SQLITE_FULL", "ledger-full", "the disk is full; nothing was written", "free disk space, then retry"),
     (
         "SQLITE_CANTOPEN",
         "ledger-missing",
-        "the ledger cannot be opened",
-        "it needs read and write access to its folder",
+        "cannot open the ledger",
+        "check that you can read and write its folder",
     ),
     ("SQLITE_CORRUPT", "ledger-corrupt", "the ledger is damaged", "restore it from a backup"),
-    ("SQLITE_NOTADB", "ledger-corrupt", "this file is no ledger, or a damaged one", "restore it from a backup"),
-    ("SQLITE_IOERR", "ledger-io", "the disk does not take the ledger; nothing was written", "look at the disk"),
-    ("SQLITE_CONSTRAINT", "ledger-constraint", "the ledger's rules refuse this", None),
+    ("SQLITE_NOTADB", "ledger-corrupt", "this file is not a ledger, or is damaged", "restore it from a backup"),
+    ("SQLITE_IOERR", "ledger-io", "the disk reported an error; nothing was written", "check the disk"),
+    ("SQLITE_CONSTRAINT", "ledger-constraint", "this violates a constraint of the ledger", None),
 )
 
 

@@ -1,7 +1,7 @@
-"""Bringing a ledger's schema up to date, on any engine.
+"""Upgrades of a ledger's schema, on any engine.
 
-The door begins the transactions: one to read what `needs_upgrade` asks, and, only where it must be, the one right to
-write for `upgrade_schema`.
+The `Database` starts the transactions: a read transaction for `needs_upgrade` and, only if it returns true, the write
+transaction for `upgrade_schema`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from rmfab.ledger.sql import schema
 
 
 def needs_upgrade(connection: Connection, where: str, *, create: bool) -> bool:
-    """Whether the schema is not the newest. Raises LedgerError for an empty database, unless *create*."""
+    """Return whether the schema is out of date. Raise LedgerError for an empty database, unless *create*."""
     revision = _revision(connection, where)
     if revision is None and not create:
         raise LedgerError("the ledger is empty", where=where, cause="ledger-missing")
@@ -23,8 +23,8 @@ def needs_upgrade(connection: Connection, where: str, *, create: bool) -> bool:
 
 
 def upgrade_schema(connection: Connection, where: str) -> None:
-    """Runs the migrations that are missing; an empty database becomes a ledger with an id of its own."""
-    revision = _revision(connection, where)  # another process may have been faster
+    """Run the missing migrations; give an empty database a new ledger id."""
+    revision = _revision(connection, where)  # a concurrent process may have upgraded it since
     if revision == schema.HEAD:
         return
     from rmfab.ledger.sql import migrations
@@ -42,10 +42,13 @@ def upgrade_schema(connection: Connection, where: str) -> None:
 
 
 def _revision(connection: Connection, where: str) -> str | None:
-    """The revision of the schema; None for an empty database. Raises LedgerError for a database of another program."""
+    """Return the revision of the schema, None for an empty database.
+
+    Raise LedgerError for the database of a different program.
+    """
     tables = inspect(connection).get_table_names()
     if not tables:
         return None
     if "alembic_version" not in tables or "identity" not in tables:
-        raise LedgerError("this database is no ledger of rmfab", where=where, cause="ledger-foreign")
+        raise LedgerError("this database is not an rmfab ledger", where=where, cause="ledger-foreign")
     return connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()

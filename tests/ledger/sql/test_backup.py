@@ -1,4 +1,4 @@
-"""Backups: whole, consistent, private, and never over another file."""
+"""Backups: complete, consistent, private, and without overwriting files."""
 
 import os
 import sqlite3
@@ -12,7 +12,7 @@ from tests.ledger.workshop import STATION, fresh, mac, now
 
 
 def test_a_backup_is_a_ledger(tmp_path):
-    """The copy opens, holds everything and goes on by itself, in WAL mode and for its owner alone."""
+    """The copy is complete and can be used as a ledger, in WAL mode and readable only by its owner."""
     with fresh(tmp_path) as ledger:
         ledger.claim(mac(1), product="lamp", station=STATION, ts=now())
         ledger.backup(tmp_path / "copy")
@@ -29,7 +29,7 @@ def test_a_backup_is_a_ledger(tmp_path):
 
 
 def test_a_backup_while_stations_work(tmp_path):
-    """Claims go on while the copy is made, and the copy holds one moment of them, sound and complete."""
+    """Stations can claim while the copy is made; the copy is one consistent snapshot."""
     with fresh(tmp_path, size=400) as ledger:
         started, enough = threading.Event(), threading.Event()
 
@@ -57,7 +57,7 @@ def test_a_backup_while_stations_work(tmp_path):
 
 
 def test_a_backup_replaces_nothing(tmp_path):
-    """A file that is there stays as it is, whatever it is."""
+    """An existing file is not overwritten."""
     with fresh(tmp_path) as ledger:
         target = tmp_path / "copy"
         target.write_bytes(b"precious")
@@ -68,7 +68,7 @@ def test_a_backup_replaces_nothing(tmp_path):
 
 
 def test_a_backup_that_fails_leaves_nothing(tmp_path):
-    """Where the copy cannot be written there is an error and no file."""
+    """If the copy cannot be written, there is an error and no file."""
     with fresh(tmp_path) as ledger:
         before = sorted(tmp_path.iterdir())
         with pytest.raises((InputError, LedgerError)):

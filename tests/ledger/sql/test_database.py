@@ -1,4 +1,4 @@
-"""The door to the database: what lies behind it, and that nothing of it is in front."""
+"""The interface to the database, and that nothing bypasses it."""
 
 import re
 import subprocess
@@ -12,7 +12,7 @@ ENGINE = re.compile(r"sqlite3|sqlite_|psycopg|PRAGMA|BEGIN|\.dialect\b|create_en
 
 
 def test_no_rule_names_an_engine():
-    """Nothing above `ledger/sql/` speaks an engine's own SQL, opens one, or asks which it is on."""
+    """No module above `ledger/sql/` uses an engine's own SQL, creates an engine, or checks which engine is in use."""
     named = {
         (path.name, line.strip())
         for path in ROOM.glob("*.py")
@@ -23,7 +23,7 @@ def test_no_rule_names_an_engine():
 
 
 def test_values_need_no_database():
-    """What passes between rooms is imported without SQLAlchemy."""
+    """The values that other rooms use can be imported without SQLAlchemy."""
     code = (
         "import sys, rmfab.ledger.records, rmfab.ledger.standing, rmfab.ledger.events;"
         "print('sqlalchemy' in sys.modules)"

@@ -1,4 +1,4 @@
-"""Network shares are told from local disks."""
+"""Network shares are distinguished from local disks."""
 
 from pathlib import Path
 
@@ -28,13 +28,13 @@ broken line
     ],
 )
 def test_network_shares_are_told(path, kind, network):
-    """The file system is that of the longest mount point, and the ones that cannot share memory are known."""
+    """The file system is that of the longest mount point, and network file systems are recognized."""
     assert network_share.file_system_of(Path(path), _MOUNTS) == kind
     assert network_share.is_network(kind) == network
 
 
 def test_a_network_share_is_refused(tmp_path, monkeypatch):
-    """A ledger is not made on a network share, and the file is not made either."""
+    """A ledger on a network share is refused, and its file is not created."""
     mounts = tmp_path / "mountinfo"
     mounts.write_text(f"40 22 0:35 / {str(tmp_path.resolve()).replace(' ', chr(92) + '040')} rw - nfs4 server:/x rw\n")
     monkeypatch.setattr(network_share, "_MOUNTS", mounts)

@@ -1,4 +1,4 @@
-"""The schema, its migrations and what importing costs."""
+"""The schema, its migrations and the cost of importing them."""
 
 import sqlite3
 import subprocess
@@ -14,7 +14,7 @@ from tests.ledger.workshop import FILE, beneath, fresh
 
 
 def test_migrations_make_the_metadata(tmp_path):
-    """A ledger that the migrations made has exactly the tables, columns, indexes and constraints of schema.py."""
+    """The migrations create exactly the tables, columns, indexes and constraints of schema.py."""
     fresh(tmp_path, size=1).close()
     with beneath(tmp_path) as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
@@ -22,7 +22,7 @@ def test_migrations_make_the_metadata(tmp_path):
 
 
 def test_migrations_make_the_checks(tmp_path):
-    """Check constraints, which Alembic does not compare, are the same too."""
+    """The check constraints, which Alembic does not compare, are the same too."""
     fresh(tmp_path, size=1).close()
     with beneath(tmp_path) as connection:
         seen = inspect(connection)
@@ -32,7 +32,7 @@ def test_migrations_make_the_checks(tmp_path):
 
 
 def test_head_is_the_newest_script(tmp_path):
-    """HEAD names the last migration, or every ledger would be migrated at every start."""
+    """HEAD is the last migration; otherwise every ledger would be migrated at every start."""
     fresh(tmp_path, size=1).close()
     with beneath(tmp_path) as connection:
         assert MigrationContext.configure(connection).get_current_revision() == schema.HEAD
@@ -41,7 +41,7 @@ def test_head_is_the_newest_script(tmp_path):
 
 
 def test_an_up_to_date_ledger_loads_no_alembic(tmp_path):
-    """Opening a ledger of the current schema does not import Alembic."""
+    """Opening a ledger with the current schema does not import Alembic."""
     fresh(tmp_path, size=1).close()
     code = (
         "import sys; from pathlib import Path; from rmfab.ledger.store import Ledger;"
@@ -53,7 +53,7 @@ def test_an_up_to_date_ledger_loads_no_alembic(tmp_path):
 
 
 def test_an_older_ledger_is_brought_up_to_date(tmp_path):
-    """A ledger of the first revision gets what was added since, and keeps its id and all that is in it."""
+    """A ledger of the first revision is upgraded, and keeps its id and its content."""
     with fresh(tmp_path) as ledger:
         before = ledger.id, list(ledger.identities("lamp-0001"))
     with sqlite3.connect(tmp_path / FILE) as connection:

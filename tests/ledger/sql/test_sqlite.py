@@ -1,4 +1,4 @@
-"""A ledger in a file: how it is kept, and all the ways in which it can be out of reach."""
+"""A ledger in a file: how it is stored, and every way in which it can be unavailable."""
 
 import os
 import sqlite3
@@ -22,7 +22,7 @@ POSIX = os.name == "posix"
 
 
 def test_only_the_owner_reads_it(tmp_path):
-    """The file and what SQLite keeps beside it are 0600, whatever the umask."""
+    """The file and SQLite's files next to it have mode 0600, whatever the umask."""
     old = os.umask(0)
     try:
         with fresh(tmp_path):
@@ -34,7 +34,7 @@ def test_only_the_owner_reads_it(tmp_path):
 
 
 def test_commits_are_durable(tmp_path):
-    """Every connection runs with WAL, synchronous=FULL (2) and foreign keys."""
+    """Every connection uses WAL, synchronous=FULL (2) and foreign keys."""
     fresh(tmp_path).close()
     with beneath(tmp_path) as connection:
         settings = {
@@ -45,7 +45,7 @@ def test_commits_are_durable(tmp_path):
 
 
 def test_a_copy_without_wal_gets_it_again(tmp_path):
-    """A ledger that came through another tool, and lost WAL on the way, is durable and shared again once opened."""
+    """A ledger that lost WAL in a different tool gets it again when it is opened."""
     with fresh(tmp_path), sqlite3.connect(tmp_path / FILE) as connection:
         connection.execute("VACUUM INTO ?", (str(tmp_path / "copy"),))
     connection.close()
@@ -54,7 +54,7 @@ def test_a_copy_without_wal_gets_it_again(tmp_path):
 
 
 def test_no_ledger_where_none_is(tmp_path):
-    """A ledger is made only on request, and an empty file is none."""
+    """A ledger is created only on request, and an empty file is not a ledger."""
     assert cause_of(Ledger.open, tmp_path / "l", create=False) == "ledger-missing"
     assert not (tmp_path / "l").exists()
     (tmp_path / "empty").touch()
@@ -65,7 +65,7 @@ def test_no_ledger_where_none_is(tmp_path):
 
 
 def test_odd_paths_are_paths(tmp_path):
-    """A folder may be called anything."""
+    """Special characters in the folder's name are handled as part of the path."""
     folder = tmp_path / "a ?b#c%20ü&mode=ro"
     folder.mkdir()
     with fresh(folder) as ledger:
@@ -74,7 +74,7 @@ def test_odd_paths_are_paths(tmp_path):
 
 
 def test_other_files_are_no_ledgers(tmp_path):
-    """Another program's database, and a file that is none, are left alone."""
+    """A different program's database, and a file that is not a database, are refused."""
     with sqlite3.connect(tmp_path / "other") as connection:
         connection.execute("CREATE TABLE photos (id)")
     connection.close()
@@ -84,7 +84,7 @@ def test_other_files_are_no_ledgers(tmp_path):
 
 
 def test_a_newer_ledger_is_not_touched(tmp_path):
-    """A schema that this rmfab does not know is refused before anything is written."""
+    """An unknown schema revision is refused before anything is written."""
     fresh(tmp_path).close()
     with sqlite3.connect(tmp_path / FILE) as connection:
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
@@ -95,7 +95,7 @@ def test_a_newer_ledger_is_not_touched(tmp_path):
 
 
 def test_a_locked_ledger(tmp_path):
-    """While another program holds the lock, writing waits as long as it was told, then says so; reading goes on."""
+    """While a different program holds the lock, writing fails after the given patience; reading still works."""
     fresh(tmp_path).close()
     with Ledger.open(tmp_path / FILE, create=False, patience=0.2) as ledger:
         holder = sqlite3.connect(tmp_path / FILE, isolation_level=None)
@@ -108,7 +108,7 @@ def test_a_locked_ledger(tmp_path):
 
 
 def test_a_lock_is_waited_for(tmp_path):
-    """A lock that is let go in time is no error."""
+    """A lock that is released in time is not an error."""
     with fresh(tmp_path) as ledger:
         holder = sqlite3.connect(tmp_path / FILE, isolation_level=None, check_same_thread=False)
         holder.execute("BEGIN IMMEDIATE")
@@ -118,7 +118,7 @@ def test_a_lock_is_waited_for(tmp_path):
 
 
 def test_a_full_disk_writes_nothing(tmp_path):
-    """When SQLite finds no room, the whole transaction is gone, the ledger is sound, and room mends it."""
+    """If the disk is full, the transaction is rolled back and the ledger stays sound; free space is all it needs."""
     fresh(tmp_path).close()
 
     def shrink(connection, _record):
@@ -162,7 +162,7 @@ for board in range(400):
 
 @pytest.mark.skipif(not POSIX, reason="needs POSIX resource limits")
 def test_a_disk_that_takes_no_more_loses_nothing(tmp_path):
-    """Where the system refuses a write in the middle, every claim that was answered stands, and no other."""
+    """If the system refuses a write midway, exactly the claims that were returned are in the ledger."""
     fresh(tmp_path, size=400).close()
     path = tmp_path / FILE
     code = _UNTIL_FULL.format(root=str(Path(__file__).parents[3]), path=str(path), limit=path.stat().st_size + 4096)
@@ -182,7 +182,7 @@ sys.path.insert(0, {root!r})
 from rmfab.errors import LedgerError
 from rmfab.ledger.store import Ledger
 from tests.ledger.workshop import claim, fresh
-with fresh(Path({warm!r})) as ledger:  # imports all that a claim needs, while it may still be read
+with fresh(Path({warm!r})) as ledger:  # import all that a claim needs while it is still readable
     claim(ledger, 1)
 if os.geteuid() == 0:
     os.setgid(65534)
@@ -199,7 +199,7 @@ except LedgerError as error:
 @pytest.mark.skipif(not POSIX, reason="needs POSIX file modes")
 @pytest.mark.parametrize(("folder_mode", "told"), [(0o777, ["10", "ledger-read-only"]), (0o555, ["ledger-read-only"])])
 def test_a_read_only_ledger(tmp_path, folder_mode, told):
-    """Who may only read gets a clear word: at the first write, or at once where even reading needs a file beside."""
+    """A read-only ledger is reported at the first write, or at once if even reading needs to create a file."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         fresh(folder).close()
@@ -212,7 +212,7 @@ def test_a_read_only_ledger(tmp_path, folder_mode, told):
 
 
 def test_the_database_has_one_clock(tmp_path):
-    """The door tells the time in UTC, to the millisecond, by the clock of the host that keeps the file."""
+    """The database returns the time in UTC, to the millisecond, from the clock of the host with the file."""
     fresh(tmp_path).close()
     database = SqliteDatabase.open(tmp_path / FILE, create=False, patience=1)
     earliest = datetime.now(UTC)
@@ -223,10 +223,10 @@ def test_the_database_has_one_clock(tmp_path):
 
 
 def test_dangling_references_are_damage(tmp_path):
-    """A row that refers to nothing, which only another program can leave, is found by the engine and named."""
+    """A row that refers to a missing row is found by the engine and named."""
     with fresh(tmp_path) as ledger:
         with sqlite3.connect(tmp_path / FILE) as connection:
             connection.execute("DELETE FROM chunk WHERE number = 2")
         connection.close()
         found = {(finding.where, finding.what) for finding in ledger.check() if finding.kind == "database"}
-    assert found == {(f"table identity, row {row}", "refers to nothing in table chunk") for row in (9, 10)}
+    assert found == {(f"table identity, row {row}", "refers to a missing row in table chunk") for row in (9, 10)}

@@ -1,6 +1,6 @@
-"""The ledger's schema, step by step: Alembic scripts in `versions/`, run by `upgrade` in one transaction.
+"""Migrations of the ledger's schema: Alembic scripts in `versions/`, run by `upgrade` in one transaction.
 
-Imported only where a ledger's revision differs from `rmfab.ledger.sql.schema.HEAD`.
+Imported only if a ledger's revision differs from `rmfab.ledger.sql.schema.HEAD`.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from sqlalchemy import Connection
 
 
 def upgrade(connection: Connection) -> None:
-    """Brings the schema to the newest revision, in the transaction that *connection* is in."""
+    """Upgrade the schema to the newest revision, in the transaction of *connection*."""
     config = _config()
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
 
 
 def knows(revision: str) -> bool:
-    """Whether *revision* is one of ours, rather than a newer rmfab's."""
+    """Return whether *revision* is one of these scripts. If not, a newer rmfab made the ledger."""
     try:
         return _scripts().get_revision(revision) is not None
     except CommandError:

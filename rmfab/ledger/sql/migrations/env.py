@@ -1,4 +1,4 @@
-"""Alembic's entry: runs the scripts on the connection that `upgrade` hands over, in its transaction."""
+"""The entry point for Alembic: run the scripts on the connection that `upgrade` passes, in its transaction."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""One script per revision, named by its number."""
+"""One script per revision, named after its number."""

@@ -1,4 +1,4 @@
-"""The first ledger: batches, identities, stations and their events."""
+"""The first schema: batches, identities, stations and their events."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ down_revision = None
 
 
 def upgrade() -> None:
-    """Makes the tables of an empty ledger."""
+    """Create the tables of an empty ledger."""
     op.create_table(
         "meta",
         sa.Column("name", sa.String(64), nullable=False),

@@ -1,4 +1,4 @@
-"""Indexes for what releases were accepted, and which units got one."""
+"""Indexes for accepted releases and the units that were flashed with one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ down_revision = "0001"
 
 
 def upgrade() -> None:
-    """Adds the indexes; the events themselves stay as they are."""
+    """Add the indexes; the events themselves do not change."""
     for name, columns, where in (
         ("ix_event_release", ["id"], sa.text("kind = 'release'")),
         ("ix_event_flash", ["serial", "id"], sa.text("step = 'flash'")),

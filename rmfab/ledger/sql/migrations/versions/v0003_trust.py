@@ -1,4 +1,4 @@
-"""An index for which trust files were accepted."""
+"""An index for accepted trust files."""
 
 from __future__ import annotations
 
@@ -10,6 +10,6 @@ down_revision = "0002"
 
 
 def upgrade() -> None:
-    """Adds the index; the events themselves stay as they are."""
+    """Add the index; the events themselves do not change."""
     where = sa.text("kind = 'trust'")
     op.create_index("ix_event_trust", "event", ["id"], sqlite_where=where, postgresql_where=where)
