@@ -131,7 +131,7 @@ def check_key(
     if not session.capabilities.challenge_response:
         raise UnitFault(
             "the firmware does not offer challenge-response",
-            hint="set CONFIG_ESP_RMAKER_ENABLE_CHALLENGE_RESPONSE (default: y); a unit that waits for claiming has none",
+            hint="set CONFIG_ESP_RMAKER_ENABLE_CHALLENGE_RESPONSE (default: y); a unit waiting for claiming has none",
             cause="no-challenge-response",
         )
     judge_same_node(session.node_id(), node_id)
