@@ -1,4 +1,4 @@
-"""The boot log of a board: fed line by line, it knows what booted, what is wrong, and what the unit says it is.
+"""The boot log of a board, fed line by line: what booted, what is wrong, and which identity the unit reports.
 
 Sources: ROM, bootloader and app lines of ESP-IDF (esp_rom, bootloader_utility.c, esp_image_format.c, esp_app_desc.c)
 and of RainMaker (esp_rmaker_node.c, esp_rmaker_core.c, app_network.c, app_wifi_internal.c).
@@ -35,12 +35,12 @@ FACTORY_CAUSES = frozenset(
         "already-provisioned",
     }
 )
-"""Symptoms of the factory partition, not of the boot: the judge of the identity names them."""
+"""Symptoms of the factory partition, not of the boot: the judge of the identity reports them."""
 
 
 @dataclass(frozen=True)
 class Symptom:
-    """What a line of the log means: the stable name of the cause, and a reason that an operator can act on."""
+    """The meaning of a line of the log: the stable name of the cause, and a reason that an operator can act on."""
 
     cause: str
     reason: str
@@ -49,11 +49,11 @@ class Symptom:
 _SYMPTOMS: tuple[tuple[re.Pattern[str], str, str], ...] = tuple(
     (re.compile(pattern), cause, reason)
     for pattern, cause, reason in (
-        (r"^invalid header: 0xffffffff", "blank-flash", "the ROM finds no bootloader: the flash is blank there"),
-        (r"^invalid header", "no-bootloader", "the ROM finds no valid bootloader"),
-        (r"^flash read err", "flash-read", "the ROM cannot read the flash: flash chip or its wiring"),
+        (r"^invalid header: 0xffffffff", "blank-flash", "the ROM found no bootloader: the flash is blank there"),
+        (r"^invalid header", "no-bootloader", "the ROM found no valid bootloader"),
+        (r"^flash read err", "flash-read", "the ROM cannot read the flash: check the flash chip and its wiring"),
         (r"^csum err", "bootloader-checksum", "the bootloader is corrupt: its checksum does not match"),
-        (r"(?:secure boot|Secure [Bb]oot).*(?:fail|FAIL)", "secure-boot", "secure boot refuses the image"),
+        (r"(?:secure boot|Secure [Bb]oot).*(?:fail|FAIL)", "secure-boot", "secure boot rejected the image"),
         (
             r"partition \d+ invalid.*exceeds flash chip size (\S+)",
             "table-exceeds-flash",
@@ -62,10 +62,10 @@ _SYMPTOMS: tuple[tuple[re.Pattern[str], str, str], ...] = tuple(
         (
             r"flash_parts: Incorrect MD5|Failed to verify partition table|load partition table error",
             "partition-table",
-            "the bootloader refuses the partition table",
+            "the bootloader rejected the partition table",
         ),
         (r"Image hash failed|Checksum failed", "image-hash", "the app image is corrupt: its hash does not match"),
-        (r"mismatch chip ID", "chip-mismatch", "the app was built for another chip"),
+        (r"mismatch chip ID", "chip-mismatch", "the app was built for a different chip"),
         (
             r"chip revision check failed|Image requires chip rev|can't be run on current chip",
             "chip-revision",
@@ -74,24 +74,28 @@ _SYMPTOMS: tuple[tuple[re.Pattern[str], str, str], ...] = tuple(
         (
             r"No bootable app partitions|Factory app partition is not bootable",
             "no-app",
-            "the bootloader finds no app that it can boot",
+            "the bootloader found no bootable app",
         ),
         (
             r"Detected size\(\d+k\) smaller than the size in the binary",
             "flash-too-small",
-            "the flash is smaller than the image says",
+            "the flash is smaller than the image requires",
         ),
-        (r"Guru Meditation Error: Core +\d+ panic'ed \(([^)]+)\)", "panic", "the firmware panics: {0}"),
-        (r"abort\(\) was called", "panic", "the firmware aborts"),
-        (r"\*\*\*ERROR\*\*\* A stack overflow in task (\S+)", "panic", "the firmware panics: stack overflow in {0}"),
-        (r"Brownout detector was triggered", "brownout", "the supply voltage drops: check power, USB hub and cable"),
-        (r"(?:Task|Interrupt) (?:watchdog got triggered|wdt timeout)", "watchdog", "a watchdog of the firmware bites"),
+        (r"Guru Meditation Error: Core +\d+ panic'ed \(([^)]+)\)", "panic", "the firmware panicked: {0}"),
+        (r"abort\(\) was called", "panic", "the firmware aborted"),
+        (r"\*\*\*ERROR\*\*\* A stack overflow in task (\S+)", "panic", "the firmware panicked: stack overflow in {0}"),
+        (r"Brownout detector was triggered", "brownout", "the supply voltage dropped: check power, USB hub and cable"),
+        (
+            r"(?:Task|Interrupt) (?:watchdog got triggered|wdt timeout)",
+            "watchdog",
+            "a watchdog of the firmware timed out",
+        ),
         (
             r"waiting for download",
             "download-mode",
-            "the board restarts into its loader: a strapping pin is held (IO0, GPIO9)",
+            "the board restarted into its loader: a strapping pin is held (IO0, GPIO9)",
         ),
-        (r"Failed to initialise Node Id", "no-node-id", "the firmware finds no node id in the factory partition"),
+        (r"Failed to initialise Node Id", "no-node-id", "the firmware found no node id in the factory partition"),
         (
             r"esp_rmaker_fctry.*(?:NVS Flash init failed|nvs_keys not found|Failed to read NVS security cfg)",
             "factory-unreadable",
@@ -106,35 +110,35 @@ _SYMPTOMS: tuple[tuple[re.Pattern[str], str, str], ...] = tuple(
         (
             r"Initialising (?:Assisted|Self) Claiming",
             CLAIMING,
-            "the firmware wants to claim: it does not use the factory partition's credentials",
+            "the firmware starts self or assisted claiming: it ignores the credentials in the factory partition",
         ),
-        (r"Failed to read random bytes", "no-random", "the firmware finds no `random` in the factory partition"),
+        (r"Failed to read random bytes", "no-random", "the firmware found no `random` in the factory partition"),
         (
             r"Generating sec2 salt-verifier",
             "sec2-generated",
-            "the firmware made a sec2 verifier of its own: it did not find the one of the factory partition",
+            "the firmware generated a sec2 verifier: it found none in the factory partition",
         ),
         (
             r"Already provisioned, starting",
             "already-provisioned",
-            "the unit is provisioned already: its nvs was not blank",
+            "the unit is already provisioned: its nvs was not blank",
         ),
         (
             r"Could not (?:start network|initialise node)\. Aborting",
             "firmware-aborts",
-            "the firmware gives up while it starts",
+            "the firmware aborted during its start",
         ),
     )
 )
 
 
 def is_start(line: str) -> bool:
-    """Whether *line* is one of the first that a chip prints after a reset, of its ROM or of its bootloader."""
+    """Return whether *line* is one of the first that a chip's ROM or bootloader prints after a restart."""
     return _START.search(line) is not None
 
 
 class BootLog:
-    """What the lines fed so far say. *expected* names of symptoms are no failure for this product (claiming)."""
+    """The content of the lines fed so far. Symptoms in *expected* are not a failure of this product (self claiming)."""
 
     def __init__(self, expected: frozenset[str] = frozenset()) -> None:
         self._expected = expected
@@ -148,7 +152,7 @@ class BootLog:
         self.symptom: Symptom | None = None
 
     def feed(self, line: str) -> None:
-        """Takes in one line without ANSI colours and line end."""
+        """Read one line without ANSI colours and line end."""
         if line.strip():
             self.lines += 1
         if match := _RESET.match(line):
@@ -178,11 +182,11 @@ class BootLog:
     def _restarted(self, reason: str) -> None:
         self.starts.append(reason)
         if len(self.starts) > 1 and self.symptom is None:
-            self.symptom = Symptom("restart", f"the board restarts by itself ({reason})")
+            self.symptom = Symptom("restart", f"the board restarted by itself ({reason})")
         elif "BROWN" in reason and self.symptom is None:
-            self.symptom = Symptom("brownout", "the supply voltage drops: check power, USB hub and cable")
+            self.symptom = Symptom("brownout", "the supply voltage dropped: check power, USB hub and cable")
 
     @property
     def app_started(self) -> bool:
-        """Whether the app has said what it is."""
+        """Whether the app has printed its name, version and hash."""
         return {"Project name", "App version", "ELF file SHA256"} <= self.app.keys()

@@ -1,7 +1,7 @@
-"""Chips whose own USB is the port: a restart takes the port away, and it comes back a moment later.
+"""Ports of chips with native USB: a restart takes the port away, and it comes back a moment later.
 
-Its USB serial number is the chip's MAC, so that another board in its place is seen. Ports of adapters never go away by
-a restart: where one does, it was pulled out, and nothing is opened again.
+The USB serial number of such a port is the chip's MAC, so a different board in its place is detected. The ports of
+adapters do not go away on a restart: one that does was unplugged, and is not opened again.
 Source: ESP-IDF programming guide, USB Serial/JTAG controller; USB ids of Espressif (303A:1001, OTG 303A:0002 …).
 """
 
@@ -26,7 +26,7 @@ UsbNumber = Callable[[str], str | None]
 
 
 def usb_number(address: str) -> str | None:
-    """The USB serial number at *address* where that is a chip's own USB; None for any other port, or for none."""
+    """Return the USB serial number at *address* if that is a chip's native USB; None for any other port, or none."""
     if "://" in address:
         return None
     device = str(Path(address).resolve())
@@ -37,13 +37,13 @@ def usb_number(address: str) -> str | None:
 
 
 def returned(port: SerialPort, address: str, before: str, number: UsbNumber = usb_number) -> SerialPort:
-    """The port of a chip with own USB after a restart: *port* where it stayed, or what is at *address* now.
+    """Return the port of a chip with native USB after a restart: *port* if it stayed, or the one at *address* now.
 
-    *before* is its USB serial number from before the restart. Raises PortError where the port stays away, or comes
-    back with another number.
+    *before* is its USB serial number before the restart. Raise PortError if the port stays away or comes back with a
+    different number.
     """
     if _stays(port):
-        if number(address) not in (None, before):  # esptool, too, opens a port again that goes away for a moment
+        if number(address) not in (None, before):  # esptool too reopens a port that goes away briefly
             raise swapped(address)
         return port
     port.close()
@@ -67,7 +67,7 @@ def returned(port: SerialPort, address: str, before: str, number: UsbNumber = us
 
 
 def _stays(port: SerialPort) -> bool:
-    """Whether the port is still there some moments after the restart."""
+    """Return whether the port is still there 0.6 s after the restart."""
     deadline = time.monotonic() + _LEAVING_SECONDS
     try:
         while time.monotonic() < deadline and not port.in_waiting:

@@ -1,7 +1,7 @@
-"""Serial ports: opening one without resetting the board on it, and listing what is plugged in.
+"""Serial ports: opening one without resetting the board on it, and listing the connected ones.
 
-pyserial opens devices and its other URLs; `rfc2217://` and `socket://` are ours. A port is held exclusively from the
-first byte to the last line of the boot log, so that no other program and no other rmfab talks to the same board.
+pyserial opens devices and its own URLs; `rfc2217://` and `socket://` are ours. A port is locked from the first byte to
+the last line of the boot log, so that no other program and no other rmfab talks to the same board.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ R = TypeVar("R")
 
 
 class SerialPort(Protocol):
-    """What the line uses of a pyserial port, whatever class opened it."""
+    """The part of a pyserial port that the line uses, of any class."""
 
     port: str | None
     baudrate: int
@@ -39,28 +39,28 @@ class SerialPort(Protocol):
     is_open: bool
 
     def open(self) -> None:
-        """Opens the port with the settings made before."""
+        """Open the port with the settings made before."""
 
     def close(self) -> None:
-        """Closes it; a second call does nothing."""
+        """Close the port; a second call does nothing."""
 
     @property
     def in_waiting(self) -> int:
-        """Bytes that can be read at once."""
+        """Number of bytes that can be read at once."""
 
     def read(self, size: int = 1, /) -> bytes:
-        """Up to *size* bytes within the timeout."""
+        """Return up to *size* bytes within the timeout."""
 
     def write(self, data: bytes, /) -> int | None:
-        """Writes *data*."""
+        """Write *data*."""
 
     def reset_input_buffer(self) -> None:
-        """Discards what was received."""
+        """Discard the received bytes."""
 
 
 @dataclass(frozen=True)
 class PluggedIn:
-    """A port of this host: *address* to open it by (its topology path where there is one), and what it says it is."""
+    """A port of this host: the *address* to open it by (its topology path if it has one), and its USB description."""
 
     address: str
     device: str
@@ -69,7 +69,7 @@ class PluggedIn:
 
 
 def open_port(address: str) -> SerialPort:
-    """Opens *address* at 115200 baud with DTR and RTS released. Raises PortError saying what to do."""
+    """Open *address* at 115200 baud with DTR and RTS released. Raise PortError with a hint."""
     try:
         port = _unopened(address)
         port.baudrate = ROM_BAUD
@@ -102,33 +102,33 @@ def _unopened(address: str) -> SerialPort:
 
 
 def _opening_error(address: str, error: Exception) -> PortError:
-    cause = error.__context__  # pyserial's socket:// keeps the number of the error to itself
+    cause = error.__context__  # pyserial's socket:// drops the errno
     number = getattr(error, "errno", None) or getattr(cause, "errno", None)
     text = str(error)
     if number in _ABSENT or "FileNotFoundError" in text:
         return PortError(
-            "this port does not exist", where=address, hint="`rmfab ports` lists the ports", cause="port-absent"
+            "port does not exist", where=address, hint="use `rmfab ports` to list the ports", cause="port-absent"
         )
     if number in (errno.EAGAIN, errno.EBUSY) or "exclusively lock" in text or "PermissionError" in text:
         return _busy(address)
     if number == errno.EACCES:
         return PortError(
-            "no permission to open this port",
+            "no permission to open the port",
             where=address,
-            hint="add yourself to the group dialout (Debian) or uucp (Arch) and log in again",
+            hint="add your user to the group dialout (Debian) or uucp (Arch) and log in again",
             cause="port-denied",
         )
     if number in _UNREACHABLE or isinstance(cause, socket.gaierror):
         return PortError(
-            "nothing listens there",
+            "connection refused or host unreachable",
             where=address,
-            hint="is the station's serial server running, and host and port right?",
+            hint="check host and port, and that the station's serial server is running",
             cause="port-absent",
         )
     return PortError(
-        f"cannot open this port: {text}",
+        f"cannot open the port: {text}",
         where=address,
-        hint="a port is a device such as /dev/ttyUSB0 or COM7, rfc2217://host:port or socket://host:port",
+        hint="use a device such as /dev/ttyUSB0 or COM7, rfc2217://host:port or socket://host:port",
         cause="port-failed",
     )
 
@@ -139,34 +139,34 @@ _UNREACHABLE = (errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH, errno
 
 def _busy(address: str) -> PortError:
     return PortError(
-        "this port is in use by another program",
+        "port is in use by another program",
         where=address,
-        hint="close the other rmfab, serial monitor or ModemManager that holds it",
+        hint="close the other program (rmfab, a serial monitor, ModemManager)",
         cause="port-busy",
     )
 
 
 def gone(address: str, error: Exception) -> PortError:
-    """The PortError of a port that went away in the middle of a conversation."""
+    """Return the PortError of a port that went away in the middle of a conversation."""
     hint = "check the cable and the board's power"
     if "://" in address:
-        hint += "; is the serial server running, and no other client on this port?"
+        hint += ", and that the serial server is running and has no other client"
     why = getattr(error, "strerror", None) or error
     return PortError(f"the port went away: {why}", where=address, hint=hint, cause="port-gone")
 
 
 def swapped(address: str) -> PortError:
-    """The PortError of a slot on which another board answers than the one that the line worked on."""
+    """Return the PortError of a slot on which the board was replaced during the work."""
     return PortError(
-        "another board answers now than before",
+        "a different board is connected now",
         where=address,
-        hint="do not change boards while the line works on a slot; run both again",
+        hint="run both boards again; do not change boards while the line works on a slot",
         cause="board-swapped",
     )
 
 
 def guarded(address: str, work: Callable[[], R]) -> R:
-    """The result of *work*; a serial or socket failure in it becomes the PortError of a port that went away."""
+    """Return the result of *work*; turn its serial and socket failures into the PortError of a port that went away."""
     try:
         return work()
     except (serial.SerialException, OSError) as error:
@@ -174,7 +174,7 @@ def guarded(address: str, work: Callable[[], R]) -> R:
 
 
 def plugged_in() -> tuple[PluggedIn, ...]:
-    """The USB serial ports of this host, in the order of their topology."""
+    """Return the USB serial ports of this host, in the order of their topology."""
     by_device = _by_path_links()
     found = []
     for info in list_ports.comports():
@@ -192,7 +192,7 @@ def plugged_in() -> tuple[PluggedIn, ...]:
 
 
 def _by_path_links() -> dict[str, str]:
-    """Device to `/dev/serial/by-path/…`; of two names of one port the shorter (udev also makes `usbv2` names)."""
+    """Map devices to `/dev/serial/by-path/…`; of two links the shorter, since udev also makes `usbv2` names."""
     if not _BY_PATH.is_dir():
         return {}
     links: dict[str, str] = {}

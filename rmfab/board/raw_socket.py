@@ -1,7 +1,7 @@
-"""A `socket://host:port` port: raw bytes over TCP, without lines or a baud; pyserial's own, with two defects mended.
+"""`socket://host:port` ports: raw bytes over TCP, without control lines or a baud. Fixes two defects of pyserial.
 
-pyserial says of any number of waiting bytes that it is one, which makes reading a byte a system call, and leaks the
-socket of a connection that the other end has closed.
+pyserial counts any number of waiting bytes as one, so that reading each byte is a system call, and it leaks the socket
+if the other end has closed the connection.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ _MOST = 65536
 
 
 class RawSocketPort(protocol_socket.Serial):
-    """pyserial's socket port that knows how much is waiting, and always closes its socket."""
+    """pyserial's socket port with a true count of waiting bytes, which always closes its socket."""
 
     _socket: socket.socket | None
 
     @property
     def in_waiting(self) -> int:
-        """Bytes that `read` returns at once."""
+        """Number of bytes that `read` returns at once."""
         if self._socket is None:
             raise serial.PortNotOpenError
         if not select.select([self._socket], [], [], 0)[0]:
@@ -34,7 +34,7 @@ class RawSocketPort(protocol_socket.Serial):
             raise serial.SerialException(error.errno, str(error)) from error
 
     def close(self) -> None:
-        """Closes the connection; a second call does nothing."""
+        """Close the connection; a second call does nothing."""
         left: Any = self._socket if self.is_open else None
         super().close()
         if left is not None:

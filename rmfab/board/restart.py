@@ -1,6 +1,6 @@
-"""How a board is restarted: by DTR and RTS, by a fixture's command, or by somebody else.
+"""Ways to restart a board: by DTR and RTS, by a fixture's command, or by hand.
 
-Restart means pulling EN. The factory reset is another thing and is called reset.
+A restart pulls EN. "Reset" means the factory reset only.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ _COMMAND_SECONDS = 30.0
 
 @dataclass(frozen=True)
 class Auto:
-    """EN and IO0 hang on RTS and DTR, as on every development board, or on the chip's own USB."""
+    """RTS drives EN and DTR drives IO0, as on every development board, or the chip has native USB."""
 
 
 @dataclass(frozen=True)
 class Unwired:
-    """Nobody here can restart the board: it waits in its loader, or somebody else restarts it."""
+    """The station cannot restart the board: it waits in its loader, or the operator restarts it."""
 
 
 @dataclass(frozen=True)
@@ -39,12 +39,12 @@ class FixtureCommand:
     def __post_init__(self) -> None:
         if not self.argv or not any("{mode}" in word for word in self.argv):
             raise InputError(
-                "a fixture's restart command needs {mode} in an argument",
-                hint='restart = ["fixture", "--slot", "1", "{mode}"]',
+                "missing {mode} in the arguments of the fixture's restart command",
+                hint='for example: restart = ["fixture", "--slot", "1", "{mode}"]',
             )
 
     def run(self, mode: Mode) -> None:
-        """Runs the program. Raises StationError where it fails, with what it said."""
+        """Run the program. Raise StationError with its last line of output if it fails."""
         argv = [word.replace("{mode}", mode) for word in self.argv]
         try:
             done = subprocess.run(argv, capture_output=True, timeout=_COMMAND_SECONDS, check=False, text=True)
@@ -54,7 +54,7 @@ class FixtureCommand:
             said = (done.stderr or done.stdout).strip().splitlines()
             reason = f": {said[-1]}" if said else ""
             raise StationError(
-                f"the restart command ended with {done.returncode}{reason}", where=argv[0], cause="fixture"
+                f"the restart command exited with {done.returncode}{reason}", where=argv[0], cause="fixture"
             )
 
 
@@ -62,9 +62,9 @@ Restart = Auto | Unwired | FixtureCommand
 
 
 def restart_into_run(port: SerialPort, restart: Restart) -> None:
-    """Restarts the board into its firmware, with nothing of before left in the input. Not for `Unwired`.
+    """Restart the board into its firmware and discard earlier input. Not for `Unwired`.
 
-    Raises PortError for a port without reset lines (a pseudo-terminal), StationError where a fixture's command fails.
+    Raise PortError if the port has no reset lines (a pseudo-terminal), StationError if a fixture's command fails.
     """
     match restart:
         case FixtureCommand():
@@ -77,20 +77,20 @@ def restart_into_run(port: SerialPort, restart: Restart) -> None:
                 if error.errno not in (errno.ENOTTY, errno.EINVAL):
                     raise
                 raise PortError(
-                    "this port has no reset lines",
+                    "the port has no reset lines",
                     where=port.port,
-                    hint='a slot in station.toml with restart = "none", or with a fixture\'s command',
+                    hint='add a slot to station.toml with restart = "none" or a fixture\'s command',
                     cause="no-reset-lines",
                 ) from error
         case Unwired():
-            raise ValueError("an unwired board cannot be restarted from here")
+            raise ValueError("an unwired board cannot be restarted")
 
 
 def _pulse(port: SerialPort) -> None:
-    """Pulls EN for a moment with the boot pin released."""
+    """Pull EN for 0.1 s with the boot pin released."""
     for asserted in (True, False):
         port.rts = asserted
-        port.dtr = False  # Windows' driver for USB serial passes RTS on only when DTR is written
+        port.dtr = False  # Windows' driver for USB serial applies RTS only when DTR is written
         if asserted:
             time.sleep(_HOLD_SECONDS)
             port.reset_input_buffer()

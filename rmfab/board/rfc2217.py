@@ -1,7 +1,7 @@
 """A lean RFC 2217 client port, for remote stations and virtual boards.
 
-pyserial's own client renegotiates every setting when esptool touches a timeout and waits 50 ms for each answer, which
-costs 240 ms a command. This one sends what changed and does not wait: TCP keeps the order.
+pyserial's own client renegotiates every setting when esptool changes a timeout, and waits 50 ms for each answer; that
+costs 240 ms per command. This client sends only what changed and does not wait: TCP keeps the order.
 Source: RFC 2217 §3, RFC 854.
 """
 
@@ -29,12 +29,12 @@ _SEND_SECONDS = 10.0
 class Rfc2217Port(serial.SerialBase):
     """A `rfc2217://host:port` URL as a pyserial port: 8N1, no flow control, DTR and RTS as control lines.
 
-    Raises serial.SerialException as every pyserial port does: on open where nothing listens or another client holds
-    the port, later when the connection goes away.
+    Raise serial.SerialException as every pyserial port does: on open if the server is unreachable or has a different
+    client, later if the connection is lost.
     """
 
     def open(self) -> None:
-        """Connects, agrees on RFC 2217 and binary transmission, and sets baud and control lines."""
+        """Connect, agree on RFC 2217 and binary transmission, and set baud and control lines."""
         parts = urlsplit(self.portstr or "")
         if parts.scheme != "rfc2217" or not parts.hostname or parts.port is None:
             raise serial.SerialException(f"{self.portstr!r} is not of the form rfc2217://host:port")
@@ -57,8 +57,8 @@ class Rfc2217Port(serial.SerialBase):
             self._update_rts_state()
         except serial.SerialException as error:
             self.close()
-            if error.errno == errno.ECONNRESET:  # a server that has a client hangs up on the next one
-                raise serial.SerialException(errno.EBUSY, f"{self.portstr} hangs up at once") from error
+            if error.errno == errno.ECONNRESET:  # a server that has a client hangs up on a second one
+                raise serial.SerialException(errno.EBUSY, f"{self.portstr} hung up at once") from error
             raise
         except BaseException:
             self.close()
@@ -75,7 +75,7 @@ class Rfc2217Port(serial.SerialBase):
             self._pull(left)
 
     def close(self) -> None:
-        """Closes the connection; a second call does nothing."""
+        """Close the connection; a second call does nothing."""
         if self.is_open:
             self.is_open = False
             self._socket.close()
@@ -99,7 +99,7 @@ class Rfc2217Port(serial.SerialBase):
         self._com_port(_SET_CONTROL, bytes((value,)))
 
     def _reconfigure_port(self) -> None:
-        # pyserial calls this for every property, timeouts included; only the baud concerns the other end
+        # pyserial calls this for every property, timeouts included; only the baud matters to the server
         if not self.is_open or self._sent_baud == self.baudrate:
             return
         if self._sent_baud is None:
@@ -116,12 +116,12 @@ class Rfc2217Port(serial.SerialBase):
 
     @property
     def in_waiting(self) -> int:
-        """Bytes that `read` would return at once."""
+        """Number of bytes that `read` returns at once."""
         self._pull(0)
         return len(self._received)
 
     def read(self, size: int = 1, /) -> bytes:
-        """Up to *size* bytes, fewer when the timeout ends."""
+        """Return up to *size* bytes, fewer if the timeout ends."""
         deadline = None if self.timeout is None else time.monotonic() + self.timeout
         while len(self._received) < size:
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
@@ -132,24 +132,24 @@ class Rfc2217Port(serial.SerialBase):
         return data
 
     def write(self, data: bytes, /) -> int:  # type: ignore[override]
-        """Sends *data*; returns its length."""
+        """Send *data* and return its length."""
         self._send(bytes(data).replace(b"\xff", b"\xff\xff"))
         return len(data)
 
     def flush(self) -> None:
-        """Nothing to do: TCP_NODELAY is on."""
+        """Do nothing: TCP_NODELAY is on."""
 
     def reset_input_buffer(self) -> None:
-        """Discards what was received, here and at the other end."""
+        """Discard the received bytes, here and at the server."""
         self._com_port(_PURGE_DATA, bytes((_PURGE_RECEIVED,)))
         self._pull(0)
         self._received.clear()
 
     def reset_output_buffer(self) -> None:
-        """Nothing to do: nothing is kept back here."""
+        """Do nothing: this port has no output buffer."""
 
     def _pull(self, seconds: float | None) -> bool:
-        """Takes in what arrives within *seconds* (None: for ever); False where nothing did."""
+        """Receive what arrives within *seconds* (None: no limit). Return False if nothing did."""
         if not self.is_open:
             raise serial.PortNotOpenError
         try:
@@ -160,12 +160,12 @@ class Rfc2217Port(serial.SerialBase):
         except (OSError, ValueError) as error:
             raise self._lost(error) from error
         if not data:
-            raise self._lost("closed by the other end")
+            raise self._lost("connection closed by the server")
         self._decode(self._undecoded + data)
         return True
 
     def _decode(self, data: bytes) -> None:
-        """Splits data from telnet commands; an unfinished command waits for its rest."""
+        """Separate data from telnet commands; keep an unfinished command until its rest arrives."""
         self._undecoded = b""
         while (at := data.find(_IAC)) >= 0:
             self._received += data[:at]
@@ -191,7 +191,7 @@ class Rfc2217Port(serial.SerialBase):
 
 
 def _command_length(data: bytes) -> int | None:
-    """The length of the telnet command that *data* begins with, None where its end has not arrived."""
+    """Return the length of the telnet command at the start of *data*, None if it is incomplete."""
     if len(data) < 2:
         return None
     if data[1] in (_DO, _DONT, _WILL, _WONT):

@@ -1,6 +1,6 @@
 """The UART console of a running board: lines as they arrive, commands and their answers.
 
-The console never judges: it hands lines to `rmfab.board.bootlog` and keeps the text for the log file.
+The console judges nothing: it passes lines to `rmfab.board.bootlog` and keeps the text for the log file.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _LONGEST_LINE = 4096
 
 
 class UnitConsole:
-    """Reads lines from an open port. *keep_going* is asked between reads and raises where the line is aborted."""
+    """A reader of lines from an open port. *keep_going* is called between reads and may raise to abort."""
 
     def __init__(self, port: SerialPort, address: str, keep_going: Callable[[], None]) -> None:
         self._port = port
@@ -28,11 +28,11 @@ class UnitConsole:
 
     @property
     def text(self) -> str:
-        """Everything received so far, as text; it may hold the PoP."""
+        """The text received so far; it may contain the PoP."""
         return "".join(self._text) + _decode(self._pending)
 
     def lines(self, seconds: float) -> Iterator[str]:
-        """Lines without ANSI colours as they arrive, for at most *seconds*. Raises PortError where the port goes."""
+        """Yield lines without ANSI colours as they arrive, for *seconds*. Raise PortError if the port is lost."""
         deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0:
             self._keep_going()
@@ -55,11 +55,11 @@ class UnitConsole:
         return lines
 
     def send(self, command: str) -> None:
-        """Types *command* and does not wait for an answer."""
+        """Send *command* without waiting for an answer."""
         guarded(self._address, lambda: self._port.write(command.encode() + b"\r\n"))
 
     def ask(self, command: str, answer: re.Pattern[str], seconds: float) -> re.Match[str] | None:
-        """Types *command* and returns the first line that *answer* finds, None where none came in *seconds*."""
+        """Send *command* and return the first match of *answer* in a line, None if there is none within *seconds*."""
         self.send(command)
         for line in self.lines(seconds):
             if match := answer.search(line):

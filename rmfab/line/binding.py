@@ -1,4 +1,4 @@
-"""Which unit a board ought to be, as the ledger has it. Nothing is bound here: that is the step `claim`."""
+"""Look-up of the unit that a board is expected to be, in the ledger. It binds nothing: that is the step `claim`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rmfab.line.visit import Visit
 
 
 def find_unit(visit: Visit, mac: str | None) -> Bound | None:
-    """Which unit it ought to be: by the MAC that the loader told, or by the serial that the operator gave."""
+    """Return the expected unit: by the MAC read in the loader, or else by the serial that the operator gave."""
     if mac is not None:
         record = _by_mac(visit, mac)
     elif visit.job.serial is not None:
@@ -32,12 +32,12 @@ def _by_mac(visit: Visit, mac: str) -> LedgerIdentity | None:
 def _by_serial(visit: Visit, serial: str) -> LedgerIdentity:
     record = visit.job.ledger.identity_by_serial(serial)
     if record is None:
-        raise InputError(f"there is no unit {serial} in the ledger", cause="no-serial")
+        raise InputError(f"no unit {serial} in the ledger", cause="no-serial")
     visit.is_unit(record)
     if not record.standing.live:
         raise InputError(
-            f"no board has the identity {serial}: it is {record.state}",
-            hint="`rmfab flash` gives a board its identity before it can be verified",
+            f"identity {serial} is not claimed by a board: it is {record.state}",
+            hint="flash the board first: `rmfab flash` claims its identity",
             cause="not-claimed",
         )
     return record

@@ -1,4 +1,4 @@
-"""Judges of a boot log and of what the unit says it is. They take values and raise `UnitFault`, nothing else."""
+"""Judges of a boot log and of the identity that the unit reports. They take values and raise only `UnitFault`."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from rmfab.secret import Secret, redact
 
 
 def judge_boot(log: BootLog, release: Release | None) -> dict[str, object]:
-    """The measurements of a good boot. Raises Fault where it is none, or where another release booted.
+    """Return the measurements of a good boot. Raise UnitFault if the boot is not good, or if the wrong release booted.
 
-    Without a *release* (verify of a unit whose release is not at hand) only the health of the boot is judged.
+    Without a *release* (verify of a unit without its release), judge only the health of the boot.
     """
     if log.symptom is not None and log.symptom.cause not in FACTORY_CAUSES:
         raise UnitFault(log.symptom.reason, cause=log.symptom.cause)
     if log.lines == 0:
         raise UnitFault(
-            "the board prints nothing after its restart",
-            hint="console line, baud of the console, or a firmware without console output",
+            "the board printed nothing after its restart",
+            hint="check the console wiring and baud, and that the firmware prints to this console",
             cause="silent",
         )
     if not log.app_started and log.symptom is None:
         raise UnitFault(
-            "the boot log ends before the app has said what it is",
-            hint="the console log shows where; a longer [verify] boot_timeout may help",
+            "the boot log ends before the app prints its name and version",
+            hint="check the console log; a longer [verify] boot_timeout may help",
             cause="boot-incomplete",
         )
     if release is not None and log.app_started:
@@ -45,18 +45,18 @@ def _same_app(log: BootLog, release: Release) -> None:
     ):
         if told[key] != expected:
             raise UnitFault(
-                f'another app boots: {key.lower()} is "{told[key]}", the release says "{expected}"', cause=cause
+                f'the wrong app booted: {key.lower()} is "{told[key]}", the release has "{expected}"', cause=cause
             )
     digest = told["ELF file SHA256"].rstrip(".").lower()
     if not digest or not release.app.elf_sha256.startswith(digest):
         raise UnitFault(
-            f"another build of the app boots: ELF SHA-256 {digest}…, the release says {release.app.elf_sha256[:16]}…",
+            f"the wrong build of the app booted: ELF SHA-256 {digest}…, the release has {release.app.elf_sha256[:16]}…",
             cause="elf-mismatch",
         )
 
 
 def _same_partitions(log: BootLog, release: Release) -> None:
-    if not log.partitions:  # a bootloader built with a quieter log level does not print the table
+    if not log.partitions:  # a bootloader with a lower log level does not print the table
         return
     expected = [(row.label, row.type, row.subtype, row.offset, row.size) for row in release.table.partitions]
     if log.partitions != expected:
@@ -65,19 +65,19 @@ def _same_partitions(log: BootLog, release: Release) -> None:
             "its length",
         )
         raise UnitFault(
-            f"the bootloader found another partition table than the release's: {odd}", cause="table-mismatch"
+            f"the bootloader found a different partition table from the release's: {odd}", cause="table-mismatch"
         )
 
 
 def judge_identity(log: BootLog, node_id: str | None, payload: Secret[str], credentials: Credentials) -> None:
-    """Raises Fault where the unit names another node id or QR payload than the ledger gave it."""
+    """Raise UnitFault if the unit reports a different node id or QR payload from those in the ledger."""
     _judge_symptom(log)
     if credentials is Credentials.CERTIFICATE:
         judge_node(log, node_id)
     if log.qr_payload is None:
         raise UnitFault(
-            "the unit does not print its QR payload",
-            hint="is provisioning started, and APP_NETWORK_PROV_SHOW_QR on in the firmware?",
+            "the unit did not print its QR payload",
+            hint="check that the firmware starts provisioning and sets APP_NETWORK_PROV_SHOW_QR",
             cause="no-qr",
         )
     told, expected = log.qr_payload, payload.reveal()
@@ -86,9 +86,9 @@ def judge_identity(log: BootLog, node_id: str | None, payload: Secret[str], cred
 
 
 def judge_node(log: BootLog, node_id: str | None) -> None:
-    """Raises Fault where the unit does not call itself the node *node_id*."""
+    """Raise UnitFault if the unit does not report the node id *node_id*."""
     if log.node_id is None:
-        raise UnitFault("the unit does not print its node id", cause="no-node-id")
+        raise UnitFault("the unit did not print its node id", cause="no-node-id")
     judge_same_node(log.node_id, node_id)
 
 
@@ -98,7 +98,7 @@ def _judge_symptom(log: BootLog) -> None:
 
 
 def _adds_a_pop(told: str, expected: str) -> bool:
-    """Whether firmware of security 0, which needs no PoP, prints one beside what the label says: it does no harm."""
+    """Return whether the unit prints a PoP and the label has none. That is harmless: security 0 does not use a PoP."""
     try:
         printed, label = parse_payload(told), parse_payload(expected)
     except InputError:
@@ -110,19 +110,19 @@ def _adds_a_pop(told: str, expected: str) -> bool:
 def _other_payload(told: str, expected: str) -> UnitFault:
     if _without_pop(told) == _without_pop(expected) is not None:
         return UnitFault(
-            "the unit prints another PoP than its label will carry",
-            hint="the firmware makes the PoP of something else than the first four bytes of `random`",
+            "the PoP that the unit prints differs from its label's",
+            hint="check the firmware: it must derive the PoP from the first four bytes of `random`",
             cause="pop-mismatch",
         )
     return UnitFault(
-        f"the unit prints another QR payload than its label will carry: {redact(told)}",
+        f"the QR payload that the unit prints differs from its label's: {redact(told)}",
         hint="compare [provisioning] in product.toml with the firmware's configuration",
         cause="qr-mismatch",
     )
 
 
 def _without_pop(text: str) -> dict[str, object] | None:
-    """The fields of a payload but its PoP, with its form; None where it is no payload, or one without a PoP."""
+    """Return the form and fields of a payload without its PoP, or None if it is not a payload or has no PoP."""
     try:
         payload = parse_payload(text)
     except InputError:
@@ -132,17 +132,17 @@ def _without_pop(text: str) -> dict[str, object] | None:
 
 
 def judge_unprovisioned(log: BootLog, identity: Identity) -> None:
-    """Raises Fault unless the unit boots, offers provisioning under the name of *identity*, and is the same node."""
+    """Raise UnitFault unless the unit boots, offers provisioning under the name of *identity*, and is the same node."""
     _judge_symptom(log)
     if log.service_name is None:
         raise UnitFault(
-            "the unit does not offer provisioning after its restart",
-            hint="the console log shows how far it came; a longer [verify] boot_timeout may help",
+            "the unit did not offer provisioning after its restart",
+            hint="check the console log; a longer [verify] boot_timeout may help",
             cause="no-provisioning",
         )
     if log.service_name != identity.service_name:
         raise UnitFault(
-            f'the unit offers itself as "{log.service_name}", its label says "{identity.service_name}"',
+            f'the unit advertises "{log.service_name}", its label has "{identity.service_name}"',
             cause="name-mismatch",
         )
     if log.node_id is not None and identity.node_id is not None:

@@ -1,6 +1,6 @@
-"""The connection to the board on a slot: its open port, and who speaks on it, a loader or the console of its firmware.
+"""The connection to the board on a slot: its open port, and either its loader or the console of its firmware.
 
-It restarts the board, brings it into its loader, and keeps what every console has said for the log file.
+It restarts the board, brings it into its loader, and keeps the text of every console for the log file.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _HEAR_OUT_SECONDS = 0.05
 
 
 class BoardConnection:
-    """The connection over *port*, closed by its owner. *keep_going* is asked while a console is read."""
+    """The connection over *port*, closed by its owner. It calls *keep_going* while it reads a console."""
 
     def __init__(self, link: SlotLink, port: SerialPort, keep_going: Callable[[], None]) -> None:
         self._link = link
@@ -35,26 +35,26 @@ class BoardConnection:
 
     @property
     def unwired(self) -> bool:
-        """Whether nothing here can restart the board."""
+        """Whether the station cannot restart the board."""
         return isinstance(self._link.restart, Unwired)
 
     @property
     def mac(self) -> str | None:
-        """The board's MAC, once it was read in the loader."""
+        """The board's MAC, or None until it was read in the loader."""
         return self._facts.mac if self._facts else None
 
     @property
     def in_loader(self) -> bool:
-        """Whether the board was brought into its loader, and not restarted since."""
+        """Whether the board was brought into its loader and not restarted since."""
         return self._loader is not None and self._facts is not None
 
     @property
     def text(self) -> str:
-        """What the consoles have said so far; it may hold secrets."""
+        """The text of the consoles so far; it may contain secrets."""
         return "".join(console.text for console in self._consoles)
 
     def into_loader(self) -> tuple[Loader, BoardFacts]:
-        """Brings the board into its loader and asks what it is. Raises PortError if it is not the same as before."""
+        """Bring the board into its loader and read its facts. Raise PortError if a different board is connected now."""
         loader = self._loader = Loader(self._port, self._link)
         facts = loader.connect()
         if self.mac is not None and facts.mac != self.mac:
@@ -63,7 +63,7 @@ class BoardConnection:
         return loader, facts
 
     def restart(self) -> None:
-        """Leaves the loader and restarts into the firmware, unless somebody else restarts this slot."""
+        """Leave the loader and restart into the firmware, unless the slot is restarted by hand."""
         link, loader = self._link, self._loader
         if loader is None:
             self._drain_console()
@@ -80,17 +80,17 @@ class BoardConnection:
             self._port = returned(self._port, link.address, own_usb)
 
     def _drain_console(self) -> None:
-        """Reads what the unit has printed until now, so that it is not taken for what it prints after its restart."""
+        """Discard what the unit has printed so far, so that it does not count as output of the next boot."""
         for console in self._consoles[-1:]:
             for _ in console.lines(_HEAR_OUT_SECONDS):
                 pass
 
     def open_console(self) -> UnitConsole:
-        """The console of the firmware that runs, from now on."""
+        """Open the console of the running firmware, from now on."""
         console = UnitConsole(self._port, self.address, self._keep_going)
         self._consoles.append(console)
         return console
 
     def close(self) -> None:
-        """Closes the port."""
+        """Close the port."""
         self._port.close()

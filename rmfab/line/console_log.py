@@ -1,4 +1,4 @@
-"""The file that is kept of a visit: what the unit's console said, without secrets."""
+"""The log file of a visit: the unit's console output without secrets."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rmfab.line.visit import Visit
 
 
 def write_console_log(visit: Visit) -> str | None:
-    """Keeps the console's text without the PoP, or what the loader said; returns where."""
+    """Write the console's text, or else the loader's output, without secrets. Return the path of the file."""
     text = visit.board.text or "".join(f"{line}\n" for line in said())
     if not text.strip():
         return None
@@ -22,6 +22,6 @@ def write_console_log(visit: Visit) -> str | None:
     try:
         write_file(path, visit.redacted(text).encode(), secret=True, force=True, sync=False)
     except RmfabError as error:
-        visit.say("warning", f"the console log was not kept: {error}")
+        visit.say("warning", f"cannot write the console log: {error}")
         return None
     return str(path)

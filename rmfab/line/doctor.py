@@ -1,4 +1,4 @@
-"""What this host has for the line, and how to mend what is missing. Judges over facts that `examine` gathers."""
+"""Checks of what the line needs on this host, and how to fix what is missing. They judge the facts of `examine`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _GRABBERS = ("ModemManager", "brltty")
 
 @dataclass(frozen=True)
 class Host:
-    """Facts of this host. *ports* that are plugged in and whether each can be opened; *adapters* of Bluetooth."""
+    """Facts of this host: its USB serial *ports* with whether each opens, its Bluetooth *adapters*, its tools."""
 
     platform: str
     ports: tuple[tuple[str, bool], ...]
@@ -37,7 +37,7 @@ class Host:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """One thing that was looked at: *good*, or what is wrong and how to mend it."""
+    """The result of one check: *good*, or what is wrong with a *hint* how to fix it."""
 
     what: str
     good: bool
@@ -45,7 +45,7 @@ class Diagnosis:
 
 
 def examine() -> Host:
-    """Looks at this host. Opens no port."""
+    """Gather the facts of this host without opening a port."""
     return Host(
         platform=sys.platform,
         ports=tuple((port.address, os.access(port.device, os.R_OK | os.W_OK)) for port in plugged_in()),
@@ -72,15 +72,15 @@ def _runs(name: str) -> bool:
 
 
 def diagnose(host: Host, station: Station, product: Product) -> Iterator[Diagnosis]:
-    """What the line needs of *host*, for *product*."""
+    """Yield the results of the checks of *host* for *product*."""
     yield from _ports(host, station)
     if not product.verify.provision:
-        yield Diagnosis("provisioning checks are switched off in product.toml", True)
+        yield Diagnosis("provisioning checks are off in product.toml", True)
         return
     if product.verify.join:
         yield from _network(station)
     if station.slots and all(slot.unit for slot in station.slots):
-        yield Diagnosis("every slot has the URL of its unit: no radio is needed", True)
+        yield Diagnosis("no radio needed: every slot has the URL of its unit", True)
     elif product.provisioning.transport is Transport.BLE:
         yield from _bluetooth(host, station)
     else:
@@ -88,15 +88,15 @@ def diagnose(host: Host, station: Station, product: Product) -> Iterator[Diagnos
 
 
 def _network(station: Station) -> Iterator[Diagnosis]:
-    """The network that units join; without a file it is asked for on the terminal."""
+    """Check the file of the network that units join; without a file, the terminal prompts for it."""
     path = station.radio.network
     if path is None:
-        yield Diagnosis("the factory network is asked for at each run: no file is named", True)
+        yield Diagnosis("no file for the factory network: each run prompts for it", True)
         return
     try:
         load_network(path)
     except InputError as error:
-        yield Diagnosis(f"the factory network: {error}", False, error.hint or "a file with ssid and passphrase")
+        yield Diagnosis(f"the factory network: {error}", False, error.hint or "write a file with ssid and passphrase")
     else:
         yield Diagnosis(f"the factory network in {path}", True)
 
@@ -104,49 +104,49 @@ def _network(station: Station) -> Iterator[Diagnosis]:
 def _ports(host: Host, station: Station) -> Iterator[Diagnosis]:
     remote = bool(station.slots) and all("://" in slot.link.address for slot in station.slots)
     if remote:
-        yield Diagnosis("every slot is on the network: no USB port is needed", True)
+        yield Diagnosis("no USB port needed: every slot is on the network", True)
     elif not host.ports:
-        yield Diagnosis("no USB serial port is plugged in", False, "plug a board in; `rmfab board` serves virtual ones")
+        yield Diagnosis("no USB serial port found", False, "plug in a board, or use a virtual one (`rmfab board`)")
     for address, usable in host.ports:
         yield Diagnosis(
             f"port {address}" if usable else f"no permission for port {address}",
             usable,
-            "add yourself to the group dialout (Debian) or uucp (Arch) and log in again",
+            "add your user to the group dialout (Debian) or uucp (Arch) and log in again",
         )
     for name in host.grabbers:
         yield Diagnosis(
             f"{name} is running and may grab serial ports",
             False,
-            f"stop it (systemctl disable --now {name}), or keep it off by a udev rule",
+            f"stop it (systemctl disable --now {name}) or exclude the ports with a udev rule",
         )
 
 
 def _bluetooth(host: Host, station: Station) -> Iterator[Diagnosis]:
-    yield Diagnosis("bleak, for provisioning over BLE", host.bleak, "pip install 'rmfab[ble]'")
+    yield Diagnosis("bleak (provisioning over BLE)", host.bleak, "pip install 'rmfab[ble]'")
     if not host.platform.startswith("linux"):
-        yield Diagnosis("Bluetooth: let this terminal use it in the system's privacy settings", True)
+        yield Diagnosis("Bluetooth: allow this terminal to use it in the system's privacy settings", True)
         return
-    yield Diagnosis("the system's D-Bus", host.system_bus, "BlueZ needs D-Bus: install and start dbus and bluez")
+    yield Diagnosis("system D-Bus", host.system_bus, "install and start dbus and bluez")
     wanted = station.radio.adapter
     found = wanted in host.adapters if wanted else bool(host.adapters)
     what = f"Bluetooth adapter {wanted or ', '.join(host.adapters) or ''}".rstrip()
-    yield Diagnosis(what, found, "plug one in, or set adapter in station.toml ([provisioning])")
+    yield Diagnosis(what, found, "plug in an adapter, or set adapter in station.toml ([provisioning])")
 
 
 def _softap(host: Host, station: Station) -> Iterator[Diagnosis]:
     way = station.radio.softap
     if way == (JOINED,):
-        yield Diagnosis("this host is joined to its unit's SoftAP by hand", True)
+        yield Diagnosis("the operator joins units' SoftAPs by hand", True)
         return
     if way != (NMCLI,):
         yield Diagnosis(
-            f"{way[0]}, to join units' SoftAPs",
+            f"{way[0]} (joins units' SoftAPs)",
             shutil.which(way[0]) is not None,
-            "station.toml ([provisioning] softap)",
+            "install it, or correct softap in station.toml ([provisioning])",
         )
         return
     yield Diagnosis(
-        "nmcli, to join units' SoftAPs",
+        "nmcli (joins units' SoftAPs)",
         host.nmcli,
         'install network-manager, or set softap = "joined" or a command in station.toml ([provisioning])',
     )

@@ -1,7 +1,8 @@
-"""How a step ends: what it hands on when it passes, and who is to blame when it does not.
+"""How a step ends: the next stage if it passes, or else whose fault it was.
 
-A step passes, or its exception says who is to blame: `UnitFault` and `BoardRefused` the unit (FAIL), every other
-expected error the station (ERROR), `Aborted` the operator. What is unexpected is a bug and ends as ERROR as well.
+A step passes, or its exception determines whose fault it was: `UnitFault` and `BoardRefused` the unit's (FAIL), any
+other expected error the station's (ERROR), `Aborted` the operator's. An unexpected exception is a bug and also ends as
+ERROR.
 """
 
 from __future__ import annotations
@@ -18,16 +19,16 @@ S_co = TypeVar("S_co", covariant=True)
 
 
 class Aborted(Exception):
-    """The operator stops the line; raised where a step waits, and caught at the slot."""
+    """The operator stopped the line; raised while a step waits, and caught by the slot's worker."""
 
 
 class Skipped(Exception):
-    """The step has nothing to do here; the text says why."""
+    """The step does not apply here; the text is the reason."""
 
 
 @dataclass(frozen=True)
 class Marginal:
-    """Why a step passed only just: the cause and the reason."""
+    """The cause and reason of a step that passed narrowly."""
 
     cause: str
     reason: str
@@ -35,7 +36,7 @@ class Marginal:
 
 @dataclass(frozen=True)
 class Passed(Generic[S_co]):
-    """What a step returns that passed: the *stage* that the next one starts from, and its *measurements*."""
+    """The result of a step that passed: the *stage* that the next step starts from, and its *measurements*."""
 
     stage: S_co
     measurements: Mapping[str, Any] = field(default_factory=dict)
@@ -44,7 +45,7 @@ class Passed(Generic[S_co]):
 
 @dataclass(frozen=True)
 class Ending:
-    """How a step ended: its outcome, the cause and reason where it did not pass, and the error behind them."""
+    """How a step ended: its outcome, the cause and reason if it did not pass, and the error behind them."""
 
     outcome: Outcome
     cause: str | None = None
@@ -59,14 +60,14 @@ class Ending:
 
 
 def ending_of(passed: Passed[object]) -> Ending:
-    """The ending of a step that passed."""
+    """Return the ending of a step that passed."""
     if passed.marginal is not None:
         return Ending(Outcome.MARGINAL, passed.marginal.cause, passed.marginal.reason, passed.measurements)
     return Ending(Outcome.PASS, measurements=passed.measurements)
 
 
 def judge_error(error: Exception) -> Ending:
-    """Who is to blame for *error*. Pure."""
+    """Return the ending that *error* causes. Pure."""
     if isinstance(error, Aborted):
         return Ending(Outcome.ABORTED, "aborted", "stopped by the operator", error=error)
     if isinstance(error, Skipped):
@@ -75,4 +76,4 @@ def judge_error(error: Exception) -> Ending:
         unit_is_bad = isinstance(error, (UnitFault, BoardRefused, IntegrityError))
         reason = f"{error.what}; {error.hint}" if error.hint else error.what
         return Ending(Outcome.FAIL if unit_is_bad else Outcome.ERROR, error.cause, reason, error=error)
-    return Ending(Outcome.ERROR, "bug", f"a bug in rmfab: {type(error).__name__}", error=error)
+    return Ending(Outcome.ERROR, "bug", f"bug in rmfab: {type(error).__name__}", error=error)

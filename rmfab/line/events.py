@@ -1,6 +1,6 @@
-"""What happens on the line, as a stream of values: steps, verdicts, words to the operator, progress.
+"""The events of the line, as a stream of values: steps, verdicts, messages to the operator, progress.
 
-Commands render them; `to_json` is their form for `--json`. None carries a secret.
+Commands render them; `to_json` is their form for `--json`. They contain no secrets.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from rmfab.ledger.events import Outcome
 
 @unique
 class Step(StrEnum):
-    """What the line does to a unit, in its order."""
+    """The steps of the line, in order."""
 
     DETECT = "detect"
     CLAIM = "claim"
@@ -30,7 +30,7 @@ class Step(StrEnum):
 
 
 class Origin(NamedTuple):
-    """When and where something happens, and to which unit: the fields of `LineEvent`, in its order."""
+    """When and on which slot an event happens, and to which unit: the fields of `LineEvent`, in the same order."""
 
     ts: str
     station: str
@@ -41,7 +41,7 @@ class Origin(NamedTuple):
 
 @dataclass(frozen=True)
 class LineEvent:
-    """Something on *slot* at *ts*; the classes below say what."""
+    """An event on *slot* at *ts*; the subclasses say which."""
 
     ts: str
     station: str
@@ -52,14 +52,14 @@ class LineEvent:
 
 @dataclass(frozen=True)
 class StepStarted(LineEvent):
-    """A step begins."""
+    """A step starts."""
 
     step: Step
 
 
 @dataclass(frozen=True)
 class StepProgress(LineEvent):
-    """A step has done *done* of *total* bytes. Only for people; not part of `--json`."""
+    """A step has sent *done* of *total* bytes. For people only; not part of `--json`."""
 
     step: Step
     done: int
@@ -68,7 +68,7 @@ class StepProgress(LineEvent):
 
 @dataclass(frozen=True)
 class StepEnded(LineEvent):
-    """A step is over. *cause* and *reason* say why it did not pass."""
+    """A step has ended. *cause* and *reason* say why it did not pass."""
 
     step: Step
     outcome: Outcome
@@ -80,7 +80,7 @@ class StepEnded(LineEvent):
 
 @dataclass(frozen=True)
 class UnitEnded(LineEvent):
-    """The verdict of a unit, with the first cause that was not good. *error* is what commands make exit codes of."""
+    """The verdict of a unit, with the first cause that was not good. Commands derive exit codes from *error*."""
 
     outcome: Outcome
     cause: str | None
@@ -92,7 +92,7 @@ class UnitEnded(LineEvent):
 
 @dataclass(frozen=True)
 class Message(LineEvent):
-    """A word to the operator: *level* is `info` or `warning`."""
+    """A message to the operator: *level* is `info` or `warning`."""
 
     level: str
     text: str
@@ -100,13 +100,13 @@ class Message(LineEvent):
 
 @dataclass(frozen=True)
 class Stopped(LineEvent):
-    """No further board is begun, because of *error*."""
+    """The line starts no more boards because of *error*."""
 
     error: RmfabError
 
 
 def to_json(event: LineEvent) -> dict[str, Any] | None:
-    """The JSON object of an event (`event`, `ts`, `station`, `slot`, `serial` …), None for progress."""
+    """Return the JSON object of an event (`event`, `ts`, `station`, `slot`, `serial` …), or None for progress."""
     base: dict[str, Any] = {
         "ts": event.ts,
         "station": event.station,
@@ -145,7 +145,7 @@ def to_json(event: LineEvent) -> dict[str, Any] | None:
 
 @dataclass
 class Summary:
-    """How many units ended how. `end` of every unit is counted, also of those that were aborted."""
+    """Counts of units by verdict. Every `UnitEnded` counts, also that of an aborted unit."""
 
     passed: int = 0
     failed: int = 0
@@ -153,7 +153,7 @@ class Summary:
     aborted: int = 0
 
     def count(self, ended: UnitEnded) -> None:
-        """Adds one verdict."""
+        """Add one verdict."""
         match ended.outcome:
             case Outcome.PASS | Outcome.MARGINAL:
                 self.passed += 1
@@ -165,7 +165,7 @@ class Summary:
                 self.errors += 1
 
     def to_json(self) -> dict[str, Any]:
-        """The last line of `--json`."""
+        """Return the last line of `--json`."""
         return {
             "event": "summary",
             "passed": self.passed,

@@ -1,6 +1,6 @@
-"""The floor: every slot at work at once, one thread each, and one stream of what happens.
+"""The floor: all slots at work in parallel, one thread per slot, and one stream of events.
 
-`stop` ends every unit as ABORTED at the next place where its step waits; `drain` lets units end and starts no other.
+`stop` ends every unit as ABORTED as soon as its step waits.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ class Floor:
     def __init__(self, job: Job, slots: tuple[Slot, ...], *, loop: bool = False) -> None:
         if loop and any(isinstance(slot.link.restart, Unwired) for slot in slots):
             raise InputError(
-                "--loop needs slots that rmfab can restart", hint='restart = "auto" or a fixture\'s command'
+                "--loop requires slots that rmfab can restart",
+                hint='set restart in station.toml to "auto" or to a fixture\'s command',
             )
         self._job = job
         self._slots = slots
@@ -42,13 +43,13 @@ class Floor:
         self.stopped_by: RmfabError | None = None
 
     def stop(self) -> None:
-        """Aborts every unit at the next place where its step waits."""
+        """Abort every unit as soon as its step waits."""
         self.stopped = True
         self._stop.set()
         self._drain.set()
 
     def events(self) -> Iterator[LineEvent]:
-        """Everything that happens, as it happens. Raises a bug of rmfab after all slots have ended."""
+        """Yield all events as they happen. Raise a bug of rmfab after all slots have ended."""
         threads = [
             threading.Thread(target=self._work, args=(slot,), name=f"slot {slot.name}", daemon=True)
             for slot in self._slots
@@ -59,7 +60,7 @@ class Floor:
         try:
             while running:
                 try:
-                    event = self._queue.get(timeout=_POLL_SECONDS)  # Windows hears no ^C while it waits for ever
+                    event = self._queue.get(timeout=_POLL_SECONDS)  # Windows ignores Ctrl-C in an unlimited wait
                 except queue.Empty:
                     continue
                 if event is None:
@@ -67,7 +68,7 @@ class Floor:
                 else:
                     yield event
         finally:
-            self._stop.set()  # whoever reads no further wants no further work
+            self._stop.set()  # if the reader stops, the work stops
             self._drain.set()
             for thread in threads:
                 thread.join(timeout=30)
@@ -88,7 +89,7 @@ class Floor:
         while not self._loop or (board := self._next_board(slot, board)):
             try:
                 self._job.vouched()
-            except RmfabError as error:  # a key was revoked, or has expired, since the run began
+            except RmfabError as error:  # a key was revoked or expired since the run started
                 self._tell(Stopped(timestamp(self._job.now()), self._job.station, slot.name, None, None, error))
                 self._end(error)
                 return
@@ -99,7 +100,7 @@ class Floor:
                 return
 
     def _end(self, error: RmfabError) -> None:
-        """No further board on any slot, because of *error*."""
+        """Start no more boards on any slot, because of *error*."""
         self.stopped_by = self.stopped_by or error
         self._drain.set()
 
@@ -111,10 +112,10 @@ class Floor:
             self._warn_of_the_end(event)
 
     def _warn_of_the_end(self, claimed: StepEnded) -> None:
-        """Warns once where few identities are left, and once where none is."""
+        """Warn once when few identities are left, and once when none are."""
         try:
             free = self._job.ledger.free(self._job.product.name, self._job.batch)
-        except RmfabError:  # the step that needs the ledger next says what is wrong with it
+        except RmfabError:  # the next step that uses the ledger reports its error
             return
         few = max(10, 2 * len(self._slots))
         level = 0 if free == 0 else 1 if free <= few else 2
@@ -122,15 +123,18 @@ class Floor:
             if level == 2 or (self._warned_at is not None and self._warned_at <= level):
                 return
             self._warned_at = level
-        left = "no identity is" if free == 0 else f"{free} identities are" if free > 1 else "one identity is"
+        left = "no identities" if free == 0 else f"{free} identities" if free > 1 else "one identity"
         text = f"{left} left in {f'batch {self._job.batch}' if self._job.batch else 'the batches of this product'}"
         self._queue.put(
             Message(claimed.ts, claimed.station, claimed.slot, None, None, "warning" if free == 0 else "info", text)
         )
 
     def _next_board(self, slot: Slot, last: str | None) -> str | None:
-        """Waits until a board other than *last* is there, or that one after it was away; None at the end of the run."""
-        self._say(slot, "take the board out and put the next one in" if last else "put a board in")
+        """Wait for a board other than *last*, or for *last* to be removed and inserted again. Return its `Probe.board`.
+
+        Return None at the end of the run.
+        """
+        self._say(slot, "remove the board and insert the next one" if last else "insert a board")
         away = last is None
         told: str | None = None
         while not self._drain.wait(_POLL_SECONDS):
@@ -147,7 +151,7 @@ class Floor:
 
     @property
     def _closes(self) -> bool:
-        """Whether a unit that this run has finished tells its MAC no more."""
+        """Whether the units that this run has finished no longer report their MAC."""
         firmware = self._job.firmware
         return firmware is not None and firmware.release.configured.closes_download_mode
 

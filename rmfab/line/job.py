@@ -1,6 +1,6 @@
-"""What all slots of one run work on: product, release, ledger, and what was asked for.
+"""The job: what all slots of one run share, from product, release and ledger to the options of the command.
 
-The common firmware is compressed here once, however many boards get it.
+The common firmware is compressed here, once for all boards.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class PreparedRelease:
 
     @classmethod
     def prepare(cls, accepted: Accepted) -> PreparedRelease:
-        """Compresses every part of the release."""
+        """Compress every part of the release."""
         parts = accepted.release.parts
         return cls(accepted, tuple(compress(part.name, part.offset, part.data) for part in parts))
 
@@ -49,10 +49,10 @@ class PreparedRelease:
 class Job:
     """One run of the line.
 
-    *open_identity* opens a sealed identity with the station's key; *now* is the clock, *logs* the folder of console
-    logs. *vouched* is asked before each unit and raises RmfabError once the firmware is trusted no more. *air* is
-    the radio that slots share. *batch* and *serial* narrow what is claimed; *console_reset*: the factory reset is the
-    firmware's own.
+    *open_identity* opens a sealed identity with the station's key, *now* is the clock, *logs* the folder of console
+    logs. *vouched* is called before each unit and raises RmfabError if the firmware is no longer trusted. *air* is the
+    radio that the slots share. *batch* and *serial* restrict what is claimed. *console_reset*: the firmware's console
+    does the factory reset.
     """
 
     product: Product

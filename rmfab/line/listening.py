@@ -1,4 +1,4 @@
-"""Listens to a unit that boots: until its log says enough, or until it offers provisioning."""
+"""Readers of the console of a unit that boots: until its log is complete, or until it offers provisioning."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from rmfab.product.vocabulary import Credentials
 def listen(
     visit: Visit, complete: Callable[[BootLog], bool], settle: float, *, from_restart: bool = False
 ) -> tuple[UnitConsole, BootLog]:
-    """Reads the console until the log is *complete* or shows a symptom, and *settle* seconds more.
+    """Read the console until the log is *complete* or shows a symptom, and then for *settle* more seconds.
 
-    *from_restart*: what comes before the first sign of a restart belongs to the life before, and is not looked at.
+    *from_restart*: skip the lines before the first sign of a restart, since they belong to the previous run.
     """
     console = visit.board.open_console()
     claims = visit.job.product.identity.credentials is Credentials.CLAIM
@@ -36,17 +36,17 @@ def listen(
 
 
 def await_provisioning(visit: Visit, identity: Identity, *, by_itself: bool = False) -> UnitConsole:
-    """Restarts the unit (or lets it restart *by_itself*) and proves that it offers provisioning under its own name.
+    """Restart the unit (or let it restart *by_itself*) and check that it offers provisioning under its own name.
 
-    Raises Fault where it does not: it then is provisioned, another unit, or does not boot.
+    Raise UnitFault if it does not: the unit is then provisioned, the wrong unit, or does not boot.
     """
     if not by_itself:
         visit.board.restart()
     console, log = listen(visit, lambda log: log.service_name is not None, 0.0, from_restart=by_itself)
     if by_itself and not log.lines:
         raise UnitFault(
-            "the unit does not restart when its console is asked for a factory reset",
-            hint="a firmware without console commands; without --via console the loader does it",
+            "the unit did not restart after the factory reset command on its console",
+            hint="check that the firmware has console commands, or leave out --via console to reset with the loader",
             cause="no-console",
         )
     judge_unprovisioned(log, identity)

@@ -1,4 +1,4 @@
-"""Looks which board is on a slot, for a line that waits for the next one."""
+"""A look at which board is on a slot, for a line that waits for the next board."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from rmfab.line.station import Slot
 
 @dataclass(frozen=True)
 class Probe:
-    """What is on a slot: the *board* by its MAC (by its chip where it does not tell one), None where none answers.
+    """What is on a slot: the *board* by its MAC (by its chip if it reports no MAC), None if no board answers.
 
-    *closed*: its download mode is, so that it tells none. *trouble* is what keeps the slot from being looked at, and
-    does not go away by putting a board in.
+    *closed*: the board's download mode is closed, so it reports no MAC. *trouble* is an error that prevents the look
+    and does not go away when a board is inserted.
     """
 
     board: str | None = None
@@ -24,7 +24,7 @@ class Probe:
 
 
 def probe(slot: Slot) -> Probe:
-    """Looks which board is on *slot*, and leaves it in its loader."""
+    """Find out which board is on *slot*, and leave it in its loader."""
     port: SerialPort | None = None
     try:
         port = open_port(slot.link.address)

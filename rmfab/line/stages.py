@@ -1,12 +1,12 @@
-"""Stages: what is true of the board on a slot between two steps. Each holds only what the steps before it found out.
+"""Stages: what is true of the board on a slot between two steps. Each contains only what earlier steps found out.
 
     OnSlot ─ detect ─► Writable ─ claim ─► Claimed ─ flash ─► Written ─ readback ─► Flashed ─┐
        │        └────► InLoader ─────────────────────────────────────────────────────────────┤
        └─────────────────────────────────────────────────────────────────────────────────────┴─ boot ─► Running
     Running ─ identify ─► Identified ─ provision ─► Identified ─ reset ─► AsNew ─ label
 
-`verify` writes nothing: its detect ends at `InLoader`, or stays `OnSlot` when the loader cannot be reached. `reset` may
-start from `OnSlot`. A step that is skipped leaves the stage as it is.
+`verify` writes nothing: its detect ends at `InLoader`, or stays `OnSlot` if the loader cannot be reached. `reset` may
+start from `OnSlot`. A skipped step leaves the stage as it is.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from rmfab.release.plan import Erase
 
 @dataclass(frozen=True)
 class Bound:
-    """Which unit the board is: its record in the ledger, and the identity in it, opened."""
+    """The unit that the board is: its record in the ledger, and the opened identity."""
 
     record: LedgerIdentity
     identity: Identity
@@ -34,12 +34,12 @@ class Bound:
 
 @dataclass(frozen=True)
 class OnSlot:
-    """The port is open; no board was asked anything."""
+    """The port is open; nothing was sent to a board."""
 
 
 @dataclass(frozen=True)
 class InLoader:
-    """The board waits in its loader, has said what it is, and is not to be written to."""
+    """The board waits in its loader and has reported its facts; it must not be written to."""
 
     facts: BoardFacts
 
@@ -55,7 +55,7 @@ class Writable:
 
 @dataclass(frozen=True)
 class Claimed:
-    """The board has its identity in the ledger, and *image* is what its factory partition will hold."""
+    """The board has its identity in the ledger, and *image* is the content for its factory partition."""
 
     loader: Loader
     mac: str
@@ -66,7 +66,7 @@ class Claimed:
 
 @dataclass(frozen=True)
 class Written:
-    """The flash ought to hold *regions* and to be blank in *erased*; *proven* are the regions it held before."""
+    """The flash should hold *regions* and be blank in *erased*; *proven* are the regions that it already held."""
 
     loader: Loader
     mac: str
@@ -78,14 +78,14 @@ class Written:
 
 @dataclass(frozen=True)
 class Flashed:
-    """The flash holds what it ought to; the board still waits in its stub."""
+    """The flash was read back and is as expected; the board still waits in its stub."""
 
     bound: Bound
 
 
 @dataclass(frozen=True)
 class Running:
-    """The firmware runs and *log* is its boot; *bound* is the unit it ought to be, None if the ledger has none."""
+    """The firmware runs and *log* is its boot; *bound* is the expected unit, None if the ledger has none."""
 
     bound: Bound | None
     console: UnitConsole
@@ -94,7 +94,7 @@ class Running:
 
 @dataclass(frozen=True)
 class Identified:
-    """The unit runs and has proven that it is the one that the ledger says."""
+    """The unit runs and has proven that it is the expected unit."""
 
     bound: Bound
     console: UnitConsole

@@ -6,14 +6,14 @@ name = "bench-1"
 [[slot]]
 name = "A1"
 port = "/dev/serial/by-path/pci-0000:00:14.0-usb-0:2:1.0-port0"
-baud = 921600                       # falls back by itself where the line cannot carry it
+baud = 921600                       # falls back automatically if the line does not support it
 restart = "auto"                    # "auto", "none", or a fixture's command with {mode}: download or run
-unit = "http://10.0.0.7"            # where the running unit answers provisioning; left out where a radio finds it
+unit = "http://10.0.0.7"            # where the running unit serves provisioning; default: found by radio
 
 [provisioning]                      # how this host reaches unprovisioned units
-adapter = "hci1"                    # BLE; left out: the host's first
+adapter = "hci1"                    # BLE; default: the host's first adapter
 softap = "nmcli"                    # "nmcli", "joined", or a command with {ssid}
-interface = "wlan1"                 # for nmcli; left out: the one that NetworkManager chooses
+interface = "wlan1"                 # for nmcli; default: chosen by NetworkManager
 network = "factory-wifi.toml"       # ssid and passphrase of the factory network, for [verify] join
 """
 
@@ -39,9 +39,9 @@ _URL = re.compile(r"http://(?:\[[0-9A-Fa-f:.]+\]|[^\s/:@?#\[\]]+)(?::[0-9]{1,5})
 
 @dataclass(frozen=True)
 class Slot:
-    """One position of a station: its name for people, and how its board is reached.
+    """One position of a station: its name for people, and the link to its board.
 
-    *unit* is the URL at which its running unit answers provisioning, None where the station has to find it.
+    *unit* is the URL at which its running unit serves provisioning, None if the station finds the unit by radio.
     """
 
     name: str
@@ -53,7 +53,8 @@ class Slot:
 class Radio:
     """How a station reaches unprovisioned units.
 
-    *softap* is `nmcli`, `joined`, or a command with `{ssid}`; *network* a file with the factory network's credentials.
+    *softap* is `nmcli`, `joined`, or a command with `{ssid}`. *network* is a file with the factory network's
+    credentials.
     """
 
     adapter: str | None = None
@@ -72,13 +73,13 @@ class Station:
 
 
 def host_station() -> Station:
-    """A station without a station.toml: named after the host, no slots."""
+    """Return the station of a host without a station.toml: named after the host, no slots."""
     name = socket.gethostname().split(".")[0]
     return Station(name if is_safe_name(name) else "station")
 
 
 def load_station(path: Path) -> Station:
-    """Reads station.toml. Raises InputError, or ComplaintsError with all that is wrong and where."""
+    """Read station.toml. Raise InputError, or ComplaintsError with every error and its place."""
     walker = Walker(path.name, load_toml(path, "station"))
     table = walker.table("station")
     name = table.text("name", host_station().name, check=_bad_name)
@@ -87,7 +88,7 @@ def load_station(path: Path) -> Station:
     slots = tuple(_slot(slot) for slot in walker.tables("slot"))
     for what, values in (("name", [slot.name for slot in slots]), ("port", [slot.link.address for slot in slots])):
         for value in sorted({value for value in values if values.count(value) > 1}):
-            walker.complain("[[slot]]", f'two slots have the {what} "{value}"')
+            walker.complain("[[slot]]", f'two slots have the same {what} "{value}"')
     walker.finish()
     return Station(name, slots, radio)
 
@@ -116,7 +117,7 @@ def _softap(table: Table) -> tuple[str, ...]:
     words = value if isinstance(value, list) and all(isinstance(word, str) for word in value) else []
     if any("{ssid}" in word for word in words):
         return tuple(words)
-    table.complain("softap", f"{value!r} is no way to join", '"nmcli", "joined", or ["program", …, "{ssid}"]')
+    table.complain("softap", f"{value!r} is not a way to join", '"nmcli", "joined", or ["program", …, "{ssid}"]')
     return (NMCLI,)
 
 
@@ -132,44 +133,44 @@ def _restart(table: Table) -> Restart:
         except InputError as error:
             table.complain("restart", error.what, error.hint)
             return Auto()
-    table.complain("restart", f"{value!r} is no restart kind", '"auto", "none", or ["program", …, "{mode}"]')
+    table.complain("restart", f"{value!r} is not a kind of restart", '"auto", "none", or ["program", …, "{mode}"]')
     return Auto()
 
 
 def _bad_url(url: str) -> str | None:
-    return None if not url or _URL.fullmatch(url) else f'"{url}" is no URL of a unit: http://host[:port]'
+    return None if not url or _URL.fullmatch(url) else f'"{url}" is not the URL of a unit: expected http://host[:port]'
 
 
 def _bad_name(name: str) -> str | None:
-    return None if is_safe_name(name) else "a name has 1 to 64 of A-Z a-z 0-9 . _ - and no leading dot"
+    return None if is_safe_name(name) else "a name has 1 to 64 characters of A-Z a-z 0-9 . _ - and no leading dot"
 
 
 def slots_for(
     addresses: tuple[str, ...], station: Station, baud: int | None, units: tuple[str, ...] = ()
 ) -> tuple[Slot, ...]:
-    """The slots that --port names, by slot name or address; all of station.toml where none is named.
+    """Return the slots that --port names, by slot name or address; all slots of station.toml if --port is not given.
 
-    *baud* overrides; *units* are the URLs of --unit-url, one for each slot in their order. Raises InputError where
-    there is no slot, one is named twice, or the URLs are not as many as the slots.
+    *baud* overrides the baud of the slots. *units* are the URLs of --unit-url, one per slot in the same order. Raise
+    InputError if there is no slot, a slot is named twice, or the number of URLs differs from the number of slots.
     """
     by_name = {slot.name: slot for slot in station.slots} | {slot.link.address: slot for slot in station.slots}
     chosen = [by_name.get(address) or _lone_slot(address) for address in addresses] or list(station.slots)
     if not chosen:
-        raise InputError("no port given", hint="--port PORT, or slots in station.toml; `rmfab ports` shows both")
+        raise InputError("no port given", hint="use --port PORT or add slots to station.toml; `rmfab ports` lists both")
     used = [slot.link.address for slot in chosen]
     for address in used:
         if used.count(address) > 1:
-            raise InputError("this port is given twice", where=address)
+            raise InputError("port given twice", where=address)
     if baud is not None:
         chosen = [replace(slot, link=replace(slot.link, baud=baud)) for slot in chosen]
     return _with_units(chosen, units) if units else tuple(chosen)
 
 
 def _with_units(slots: list[Slot], units: tuple[str, ...]) -> tuple[Slot, ...]:
-    """*slots* with the URLs of --unit-url. Raises InputError."""
+    """Return *slots* with the URLs of --unit-url. Raise InputError if their numbers differ or a URL is bad."""
     if len(units) != len(slots):
         raise InputError(
-            f"{len(slots)} slots and {len(units)} --unit-url", hint="one --unit-url for each --port, in their order"
+            f"{len(units)} --unit-url for {len(slots)} slots", hint="give one --unit-url per --port, in the same order"
         )
     for url in units:
         if wrong := _bad_url(url):
@@ -178,7 +179,7 @@ def _with_units(slots: list[Slot], units: tuple[str, ...]) -> tuple[Slot, ...]:
 
 
 def _lone_slot(address: str) -> Slot:
-    """A port that no station.toml knows. A `socket://` port carries neither reset lines nor a baud."""
+    """Return a slot for a port outside station.toml. A `socket://` port carries neither reset lines nor a baud."""
     if address.startswith("socket://"):
         return Slot(address, SlotLink(address, ROM_BAUD, Unwired()))
     return Slot(address, SlotLink(address, DEFAULT_BAUD, Auto()))

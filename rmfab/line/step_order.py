@@ -1,4 +1,4 @@
-"""Which step starts from which stage. The order of the line, for every command that runs a part of it, is here."""
+"""Which step starts from which stage. This is the order of the line, for every command that runs a part of it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from rmfab.line.visit import Visit
 
 
 def take_step(step: Step, visit: Visit, stage: Stage) -> Passed[Stage]:
-    """Does *step* from *stage*. Raises why it did not pass, and ValueError for steps that are not in their order."""
+    """Run *step* from *stage*. Raise the reason if it does not pass, and ValueError if the step is out of order."""
     match step, stage:
         case Step.DETECT, OnSlot():
             return detect(visit, stage)

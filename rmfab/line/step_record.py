@@ -1,4 +1,4 @@
-"""A record of a step that is over, and of a unit's verdict: one value each, from which ledger and stream are told."""
+"""Records of a finished step and of a unit's verdict: one value each, for the ledger and for the event stream."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rmfab.line.events import Origin, Step, StepEnded, UnitEnded
 
 @dataclass(frozen=True)
 class StepRecord:
-    """A step that is over. *state* is the state that the unit has from here on, None where it stays."""
+    """A finished step. *state* is the unit's new state, None if it does not change."""
 
     origin: Origin
     step: Step
@@ -22,7 +22,7 @@ class StepRecord:
     state: State | None = None
 
     def for_ledger(self) -> Event:
-        """The event of the ledger."""
+        """Return the event of the ledger."""
         return Event(
             self.origin.ts,
             EventKind.STEP,
@@ -39,7 +39,7 @@ class StepRecord:
         )
 
     def for_stream(self) -> StepEnded:
-        """The event of the line."""
+        """Return the event of the line."""
         ending = self.ending
         return StepEnded(
             *self.origin, self.step, ending.outcome, ending.cause, ending.reason, self.seconds, ending.measurements
@@ -56,7 +56,7 @@ class UnitRecord:
     log: str | None = None
 
     def for_ledger(self) -> Event:
-        """The event of the ledger."""
+        """Return the event of the ledger."""
         return Event(
             self.origin.ts,
             EventKind.UNIT,
@@ -71,7 +71,7 @@ class UnitRecord:
         )
 
     def for_stream(self) -> UnitEnded:
-        """The event of the line."""
+        """Return the event of the line."""
         ending = self.ending
         error = ending.error if isinstance(ending.error, RmfabError) else None
         return UnitEnded(*self.origin, ending.outcome, ending.cause, ending.reason, self.seconds, self.log, error)

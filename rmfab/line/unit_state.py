@@ -1,4 +1,4 @@
-"""Which state of the ledger a step brings its unit to. Pure."""
+"""The state in the ledger that a step brings its unit to. Pure."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from rmfab.line.events import Step
 
 
 def wanted_state(steps: tuple[Step, ...], step: Step, ending: Ending) -> State | None:
-    """The state that a unit ought to have after *step* of *steps* ended so, None where it keeps its own."""
+    """Return the state of a unit after *step* of *steps* ended this way, or None if it does not change."""
     if ending.outcome is Outcome.FAIL:
         return State.FAILED
     return _reached_by(steps, step) if ending.good else None
 
 
 def _reached_by(steps: tuple[Step, ...], step: Step) -> State | None:
-    """The state of a unit that has come through *step*: verified by the last of the proofs that are asked for.
+    """Return the state of a unit that passed *step*: verified by the last of the requested proofs.
 
-    A factory reset after the proofs is one of them: a unit that did not leave clean is not done.
+    A factory reset after the proofs is one of them: a unit that is not reset is not finished.
     """
     if step is Step.READBACK:
         return State.FLASHED

@@ -1,7 +1,7 @@
-"""A board's visit at a slot: whom its steps tell, and what changes while they work on it.
+"""A board's visit at a slot: what its steps share, and what changes while they run.
 
-What a step may rely on comes from its stage (`line/stages.py`); what is kept here is for the events, the log and the
-way out, which need it also after a step that failed halfway.
+What a step may rely on comes from its stage (`line/stages.py`). A visit keeps what the events, the log and the cleanup
+need, also after a step that failed halfway.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from rmfab.secret import Secret, redact
 class Visit:
     """One board on one slot, from the opening of its port to its verdict.
 
-    *keep_going* raises Aborted where the operator stops the line. *record* is the unit's in the ledger, once it is
-    known, *state* the one it has since. *secrets* are blanked in what is told. *measured* is what the step at work has
-    measured, told also where it fails; *holds_network*: it was given Wi-Fi credentials.
+    *keep_going* raises Aborted if the operator stops the line. *record* is the unit's record in the ledger, once known,
+    and *state* its current state. *secrets* are removed from all output. *measured* contains the measurements of the
+    current step, which are reported even if it fails. *holds_network*: the unit was given Wi-Fi credentials.
     """
 
     job: Job
@@ -42,25 +42,25 @@ class Visit:
     holds_network: bool = False
 
     def is_unit(self, record: LedgerIdentity) -> None:
-        """From here on the events tell the serial of *record*."""
+        """Report the serial of *record* in the events from now on."""
         self.record = record
         self.state = record.state
 
     def open_identity(self, record: LedgerIdentity) -> Identity:
-        """The identity in *record*, whose PoP is blanked from here on."""
+        """Open the identity in *record*, and remove its PoP from all output from now on."""
         identity = self.job.open_identity(record)
         self.secrets.append(identity.pop)
         return identity
 
     def say(self, level: str, text: str) -> None:
-        """Tells the operator a word: *level* is `info` or `warning`."""
+        """Send a message to the operator: *level* is `info` or `warning`."""
         self.tell(Message(*self.origin(), level, text))
 
     def origin(self) -> Origin:
-        """Where an event of this moment comes from."""
+        """Return the origin of an event that happens now."""
         serial = self.record.serial if self.record else None
         return Origin(timestamp(self.job.now()), self.job.station, self.slot.name, serial, self.board.mac)
 
     def redacted(self, text: str) -> str:
-        """*text* without the secrets of this visit."""
+        """Return *text* without the secrets of this visit."""
         return redact(text, *self.secrets)

@@ -1,4 +1,4 @@
-"""Works on the board of one slot: runs the steps in order, tells what happens, and keeps the ledger."""
+"""The worker of one slot: runs the steps on its board in order, reports events, and keeps the ledger."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Tell = Callable[[LineEvent], None]
 
 
 class Worker:
-    """Works on one board of *slot*; told to `run` once."""
+    """A worker for one board of *slot*; `run` is called once."""
 
     def __init__(self, job: Job, slot: Slot, tell: Tell, stop: threading.Event) -> None:
         self._job = job
@@ -38,7 +38,7 @@ class Worker:
         self._started = time.monotonic()
 
     def run(self) -> UnitEnded:
-        """Runs every step until one does not pass, and tells the verdict."""
+        """Run the steps until one does not pass, and report the verdict."""
         try:
             port = open_port(self._slot.link.address)
         except RmfabError as error:
@@ -55,7 +55,7 @@ class Worker:
         return self._end(visit.origin(), worst, log)
 
     def _keep_going(self) -> None:
-        """Raises Aborted where the operator stops the line."""
+        """Raise Aborted if the operator has stopped the line."""
         if self._stop.is_set():
             raise Aborted
 
@@ -76,7 +76,7 @@ class Worker:
         try:
             visit.keep_going()
             passed = take_step(step, visit, self._stage)
-        except Exception as error:  # noqa: BLE001 - judged, recorded and told; a bug is raised again by the floor
+        except Exception as error:  # noqa: BLE001 - judged and recorded; the floor raises a bug again
             ending = replace(judge_error(error), measurements=visit.measured)
         else:
             self._stage = passed.stage
@@ -84,7 +84,7 @@ class Worker:
         return self._record(visit, step, _redacted(visit, ending), time.monotonic() - began)
 
     def _record(self, visit: Visit, step: Step, ending: Ending, seconds: float) -> Ending:
-        """Puts the step into the ledger and tells it; where the ledger refuses it, the step has failed with it."""
+        """Record the step in the ledger and report it. If the ledger refuses the record, the step fails."""
         record = StepRecord(visit.origin(), step, ending, seconds, self._next_state(visit, step, ending))
         try:
             self._job.ledger.record(self._job.station, [record.for_ledger()])
@@ -104,35 +104,35 @@ class Worker:
             return wanted
         if wanted is State.VERIFIED:
             serial = visit.record.serial
-            visit.say("warning", f"{serial} stays {current}: it was not flashed since; `rmfab run` brings it back")
+            visit.say("warning", f"{serial} stays {current}: it was not flashed since; run it again (`rmfab run`)")
         return None
 
     def _take_network_back(self, visit: Visit) -> None:
-        """Resets a unit that was given the factory network and then did not come as far as its reset."""
+        """Reset a unit that was given the factory network but did not reach its reset."""
         if not visit.holds_network:
             return
         try:
             take_step(Step.RESET, visit, self._stage)
         except (RmfabError, Aborted) as error:
             why = str(error) or "stopped by the operator"
-            visit.say("warning", f"the unit still holds the factory network ({why}); `rmfab reset` takes it away")
+            visit.say("warning", f"the unit still holds the factory network ({why}); use `rmfab reset` to remove it")
 
     def _leave_running(self, visit: Visit) -> None:
-        """Restarts a board that only the loader was asked to work on, or after its boot: left there it looks dead."""
+        """Restart a board that is still in its loader, where it would look dead; not if the step `boot` failed."""
         booted = isinstance(self._stage, Running | Identified | AsNew)
         if not visit.board.in_loader or (Step.BOOT in self._job.steps and not booted):
             return
         try:
             visit.board.restart()
         except RmfabError as error:
-            visit.say("warning", f"the board was not restarted: {error}")
+            visit.say("warning", f"cannot restart the board: {error}")
 
     def _end(self, origin: Origin, worst: Ending, log: str | None = None) -> UnitEnded:
         record = UnitRecord(origin, worst, time.monotonic() - self._started, log)
         try:
             self._job.ledger.record(self._job.station, [record.for_ledger()])
         except RmfabError as refused:
-            self._tell(Message(*origin, "warning", f"the verdict is not in the ledger: {refused}"))
+            self._tell(Message(*origin, "warning", f"cannot record the verdict in the ledger: {refused}"))
         ended = record.for_stream()
         self._tell(ended)
         if worst.error is not None and not isinstance(worst.error, (RmfabError, Aborted)):

@@ -1,7 +1,7 @@
-"""Bluetooth LE: one connection at a time on an adapter, each request a write with response and a read.
+"""Bluetooth LE: one connection at a time per adapter; each request is a write with response and a read.
 
-A unit that refuses drops the connection, and so does one that is lost; the difference is found by looking for it again:
-who still advertises was there. Source: ESP-IDF, protocomm/src/transports/protocomm_ble.c and protocomm_nimble.c.
+A unit that rejects a request drops the connection, and so does one that is lost. A new scan tells them apart: a unit
+that still advertises is not lost. Source: ESP-IDF, protocomm/src/transports/protocomm_ble.c and protocomm_nimble.c.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _MARGIN_SECONDS = 5.0
 _KNOCK_SECONDS = 5.0
 _PATIENCE_SECONDS = 120.0
 _CONNECTS = 2
-_MOST_BYTES = 512  # what a GATT attribute holds
+_MOST_BYTES = 512  # maximum length of a GATT attribute
 
 _adapters: dict[str | None, threading.Lock] = {}
 _adapters_lock = threading.Lock()
@@ -32,9 +32,9 @@ _adapters_lock = threading.Lock()
 class BleTransport:
     """A link to the unit that advertises *service_name*, over *adapter* (`hci1`; None is the host's first).
 
-    In seconds: *timeout* limits an exchange, *scan_timeout* the search, *connect_timeout* a connection, of which a
-    second is tried, *patience* the wait until another slot leaves the adapter. *rssi* (dBm, of the advertisement) and
-    *mtu* (bytes; BlueZ before 5.62 always tells 23) are known after the first exchange.
+    In seconds: *timeout* limits an exchange, *scan_timeout* the scan, *connect_timeout* each of two attempts to
+    connect, *patience* the wait until a different slot releases the adapter. *rssi* (dBm, of the advertisement) and
+    *mtu* (bytes; always 23 with BlueZ before 5.62) are set after the first exchange.
     """
 
     def __init__(
@@ -62,9 +62,9 @@ class BleTransport:
         self._talked = False
 
     def exchange(self, endpoint: str, data: bytes) -> bytes:
-        """See `Transport.exchange`; a missing endpoint is a Fault (`no-endpoint`).
+        """See `ProvisioningTransport.exchange`; a missing endpoint is a UnitFault (`no-endpoint`).
 
-        A connection that drops before anything but `proto-ver` went over it is made a second time.
+        Connect a second time if the first connection drops before anything but `proto-ver` was sent.
         """
         try:
             return self._exchange(endpoint, data)
@@ -74,7 +74,7 @@ class BleTransport:
             return self._exchange(endpoint, data)
 
     def close(self) -> None:
-        """Disconnects and lets the next slot have the adapter."""
+        """Disconnect and release the adapter for the next slot."""
         loop, server = self._loop, self._server
         self._loop = self._server = None
         self._talked = False
@@ -93,7 +93,7 @@ class BleTransport:
         if endpoint not in server:
             raise UnitFault(f"the unit has no endpoint {endpoint}", where=self.service_name, cause="no-endpoint")
         if len(data) > _MOST_BYTES:
-            raise ValueError(f"{len(data)} bytes do not fit into a GATT attribute")
+            raise ValueError(f"{len(data)} bytes do not fit in a GATT attribute")
         errors = import_bleak().exc
         self._talked = self._talked or endpoint != VERSION
         try:
@@ -102,7 +102,7 @@ class BleTransport:
             self._judge(loop, server, error)
 
     def _judge(self, loop: _Loop, server: Server, error: Exception) -> NoReturn:
-        """What a failed exchange says about the unit."""
+        """Raise the error that a failed exchange means."""
         talked, dropped = self._talked, not server.connected
         refused = isinstance(error, import_bleak().exc.BleakGATTProtocolError)
         try:
@@ -112,15 +112,15 @@ class BleTransport:
             self.close()
             self._talked = talked
         if isinstance(error, TimeoutError) and not dropped:
-            raise Stalled(f"the unit does not answer within {self._timeout:g} s", where=self.service_name) from error
+            raise Stalled(f"the unit did not answer within {self._timeout:g} s", where=self.service_name) from error
         if dropped or refused:
             raise RequestRefused(
-                "the unit drops the connection in place of an answer", where=self.service_name
+                "the unit dropped the connection instead of answering", where=self.service_name
             ) from error
         raise LinkError(f"the link broke: {error}", where=self.service_name, cause="link-lost") from error
 
     def _knock(self, loop: _Loop, error: Exception) -> None:
-        """Raises LinkError unless the unit advertises again."""
+        """Raise LinkError unless the unit advertises again."""
         seconds = min(self._scan_timeout, _KNOCK_SECONDS)
         try:
             loop.run(find(self.service_name, self._adapter, seconds, self._backends), seconds)
@@ -128,7 +128,7 @@ class BleTransport:
             raise LinkError(
                 "the unit was lost in the middle of the conversation",
                 where=self.service_name,
-                hint="power of the unit, distance, and the station's Bluetooth adapter",
+                hint="check the unit's power, the distance, and the station's Bluetooth adapter",
                 cause="link-lost",
             ) from error
 
@@ -138,7 +138,7 @@ class BleTransport:
         errors = import_bleak().exc
         if not _lock_of(self._adapter).acquire(timeout=self._patience):
             raise LinkError(
-                f"the Bluetooth adapter is busy with other units for over {self._patience:g} s",
+                f"the Bluetooth adapter was busy with other units for {self._patience:g} s",
                 where=self._adapter,
                 cause="adapter-busy",
             )
@@ -153,21 +153,21 @@ class BleTransport:
                 raise LinkError(
                     f"no Bluetooth on this host: {error}",
                     where=self._adapter,
-                    hint="an adapter that is switched on, and on Linux BlueZ's bluetoothd with its D-Bus; "
-                    "--unit-url URL for a unit that answers at one; [verify] provision = false leaves the step out",
+                    hint="turn on an adapter (on Linux, also start D-Bus and bluetoothd), use --unit-url URL, "
+                    "or set [verify] provision = false to skip the step",
                     cause="no-bluetooth",
                 ) from error
             if isinstance(error, TimeoutError | EOFError | errors.BleakError):
                 raise LinkError(
                     f"cannot connect to the unit: {error or 'no answer in time'}",
                     where=self.service_name,
-                    hint="distance and antennas; is another phone or station connected to the unit?",
+                    hint="check distance and antennas, and that no other phone or station is connected to the unit",
                 ) from error
             raise
         return loop, server
 
     def _connect(self, loop: _Loop) -> Server:
-        """Finds the unit and connects, a second time where the first attempt fails."""
+        """Find the unit and connect; try a second time if the first attempt fails."""
         retried = (TimeoutError, import_bleak().exc.BleakError)
         for attempt in range(1, _CONNECTS + 1):
             looking = find(self.service_name, self._adapter, self._scan_timeout, self._backends)
@@ -186,7 +186,7 @@ class BleTransport:
 
 
 class _Loop:
-    """An event loop in a thread of its own, from which coroutines are waited for with a limit."""
+    """An event loop in its own thread, which runs coroutines with a time limit."""
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
@@ -194,7 +194,7 @@ class _Loop:
         self._thread.start()
 
     def run(self, work: Coroutine[Any, Any, T], seconds: float) -> T:
-        """The result of *work*. Raises TimeoutError, and what it raises."""
+        """Return the result of *work*. Raise TimeoutError, or what *work* raises."""
 
         async def limited() -> T:
             return await asyncio.wait_for(work, seconds)
@@ -214,6 +214,6 @@ class _Loop:
 
 
 def _lock_of(adapter: str | None) -> threading.Lock:
-    """The lock of an adapter: it carries one connection at a time."""
+    """Return the lock of an adapter, which carries one connection at a time."""
     with _adapters_lock:
         return _adapters.setdefault(adapter, threading.Lock())

@@ -1,7 +1,7 @@
-"""What a unit says it can do: the JSON of `proto-ver`.
+"""The capabilities that a unit reports: the JSON of `proto-ver`.
 
-`prov.ver` is not looked at: firmware of the same protocol has called it v1.1 and netprov-v1.2.
-Source: network_provisioning, src/manager.c; ESP-IDF v4 and v5, wifi_provisioning/src/manager.c (no sec_ver there yet).
+`prov.ver` is ignored: firmware of the same protocol has reported v1.1 and netprov-v1.2.
+Source: network_provisioning, src/manager.c; ESP-IDF v4 and v5, wifi_provisioning/src/manager.c (without sec_ver).
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ _CLAIMS = frozenset({"claim", "camera_claim"})
 
 @dataclass(frozen=True)
 class Capabilities:
-    """What a unit offers. *claims*: it waits for claiming, so that it has no credentials from its factory data.
+    """The capabilities of a unit. *claims*: it waits for assisted claiming, and ignores its factory credentials.
 
-    *pop* is False where security 1 asks for none; *sec_patch_ver* is that of security 2.
+    *pop* is False if security 1 does not require one; *sec_patch_ver* is that of security 2.
     """
 
     sec_ver: Security
@@ -33,19 +33,19 @@ class Capabilities:
 
 
 def read_capabilities(transport: ProvisioningTransport) -> Capabilities:
-    """Asks the unit. Raises what `Transport.exchange` raises, and ProtocolError."""
+    """Read the unit's capabilities. Raise what `ProvisioningTransport.exchange` raises, or ProtocolError."""
     return parse_capabilities(transport.exchange(VERSION, b"---"))
 
 
 def parse_capabilities(data: bytes) -> Capabilities:
-    """Reads the answer of `proto-ver`; keys that nothing here needs are ignored. Raises ProtocolError."""
+    """Parse the answer of `proto-ver`; ignore unknown keys. Raise ProtocolError."""
     try:
         told = json.loads(data)
     except (ValueError, RecursionError) as error:
-        raise ProtocolError("proto-ver answers with what is no JSON") from error
+        raise ProtocolError("the answer of proto-ver is not JSON") from error
     prov = _table(told, "prov")
     if prov is None:
-        raise ProtocolError("proto-ver tells nothing about provisioning")
+        raise ProtocolError("the answer of proto-ver has no provisioning data")
     words = _words(prov)
     return Capabilities(
         _security(prov, words),
@@ -62,7 +62,7 @@ def _security(prov: dict[str, Any], words: frozenset[str]) -> Security:
     if told is None:
         return Security.PLAIN if "no_sec" in words else Security.X25519
     if isinstance(told, bool) or told not in (0, 1, 2):
-        raise ProtocolError("proto-ver names a security scheme that rmfab does not know", cause="unknown-security")
+        raise ProtocolError("proto-ver reports a security scheme that rmfab does not support", cause="unknown-security")
     return Security(told)
 
 
@@ -70,7 +70,7 @@ def _patch(prov: dict[str, Any]) -> int:
     told = prov.get("sec_patch_ver", 0)
     if isinstance(told, bool) or told not in (0, 1):
         raise ProtocolError(
-            "proto-ver names a revision of security 2 that rmfab does not know", cause="unknown-security"
+            "proto-ver reports a revision of security 2 that rmfab does not support", cause="unknown-security"
         )
     return int(told)
 

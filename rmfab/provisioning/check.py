@@ -1,8 +1,8 @@
-"""The check of a unit's provisioning: what its owner's phone would do, and what nobody without the label may.
+"""Checks of a unit's provisioning: what its owner's phone would do, and what must not work without the label.
 
-Judges take values and raise Fault; the `check_…` functions talk to one unit and let them judge. A Fault is the unit's
-(its step FAILs), a StationError the link's. Nothing here changes the unit, except that a refused PoP counts in it until
-it is restarted.
+Judges take values and raise UnitFault. The `check_…` functions talk to one unit and pass the result to the judges. A
+UnitFault is the unit's (its step FAILs), a LinkError the station's. The checks do not change the unit, but a wrong PoP
+counts in it until it is restarted.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _LETTERS = "0123456789abcdef"
 
 @dataclass(frozen=True)
 class Heard:
-    """The factory's network as the unit hears it: the best *rssi* in dBm, the number of *networks* in all."""
+    """The factory's network as the unit receives it: the best *rssi* in dBm, the number of all *networks*."""
 
     ssid: str
     rssi: int
@@ -38,13 +38,14 @@ class Heard:
 
 
 class WeakSignal(UnitFault):
-    """The unit hears the network, at *rssi* dBm, but not loud enough."""
+    """The unit receives the network at *rssi* dBm, which is too weak."""
 
     cause = "weak-signal"
 
     def __init__(self, ssid: str, rssi: int, limit: int) -> None:
         super().__init__(
-            f'the unit hears "{ssid}" at {rssi} dBm, under the limit of {limit} dBm', hint="antenna and its connector"
+            f'the unit receives "{ssid}" at {rssi} dBm, below the limit of {limit} dBm',
+            hint="check the antenna and its connector",
         )
         self.rssi = rssi
 
@@ -56,10 +57,10 @@ def check_session(
     pop: Secret[str],
     random: Callable[[int], bytes],
 ) -> ProvisioningSession:
-    """Opens a session with the unit's own PoP, in one attempt; with security 2 its verifier is proven thereby.
+    """Open a session with the unit's own PoP, in one attempt; with security 2 this also proves its verifier.
 
-    Raises Fault (`wrong-pop-in-unit`, `proof-mismatch`, `sec0-offered`, `security-mismatch`, `no-pop-offered`,
-    `claiming`, `no-claims`, `session-refused`, `stalled`, `protocol` …) and LinkError.
+    Raise UnitFault (`wrong-pop-in-unit`, `proof-mismatch`, `sec0-offered`, `security-mismatch`, `no-pop-offered`,
+    `claiming`, `no-claims`, `session-refused`, `stalled`, `protocol` …) or LinkError.
     """
     capabilities = read_capabilities(transport)
     judge_capabilities(capabilities, provisioning.security, credentials)
@@ -67,10 +68,10 @@ def check_session(
         return open_session(transport, capabilities, pop, provisioning.username, random)
     except WrongPop as refusal:
         raise UnitFault(
-            "the unit refuses the PoP of its label",
+            "the unit rejected the PoP of its label",
             where=refusal.where,
-            hint="its flash holds another unit's `random`, or a sec2 verifier that was made for another PoP; "
-            "where its URL was given, does that lead to this unit?",
+            hint="its flash holds the wrong unit's `random`, or a sec2 verifier for a different PoP; "
+            "if you gave its URL, check that it is this unit's",
             cause="wrong-pop-in-unit",
         ) from refusal
     except RequestRefused as refusal:
@@ -79,43 +80,43 @@ def check_session(
 
 def _refused_early(refusal: RequestRefused) -> UnitFault:
     return UnitFault(
-        "the unit refuses a session before it has seen any proof",
+        "the unit rejected the session before any proof was sent",
         where=refusal.where,
-        hint="[provisioning] username is not the firmware's, or five wrong PoPs have stopped it until it is restarted",
+        hint="check [provisioning] username, or restart the unit if five wrong PoPs have locked it",
         cause="session-refused",
     )
 
 
 def judge_capabilities(capabilities: Capabilities, security: Security, credentials: Credentials) -> None:
-    """Raises Fault where the unit offers another security than the product's, or claims where it should not."""
+    """Raise UnitFault if the unit offers the wrong security, or RainMaker's claiming against *credentials*."""
     judge_security(capabilities, security)
     _judge_claims(claims=capabilities.claims, expected=credentials is Credentials.CLAIM)
 
 
 def judge_security(capabilities: Capabilities, security: Security) -> None:
-    """Raises Fault (`sec0-offered`, `security-mismatch`, `no-pop-offered`) unless the unit offers *security*."""
+    """Raise UnitFault (`sec0-offered`, `security-mismatch`, `no-pop-offered`) unless the unit offers *security*."""
     offered = capabilities.sec_ver
     if offered is Security.PLAIN and security is not Security.PLAIN:
-        raise UnitFault("the firmware offers no security: anybody may provision the unit", cause="sec0-offered")
+        raise UnitFault("the firmware offers no security: anyone can provision the unit", cause="sec0-offered")
     if offered is not security:
         raise UnitFault(
-            f"the firmware offers security {offered.value}, the product says {security.value}",
-            hint="[provisioning] security in product.toml must be what the firmware was built with",
+            f"the firmware offers security {offered.value}, but the product requires {security.value}",
+            hint="set [provisioning] security in product.toml to the firmware's",
             cause="security-mismatch",
         )
     if security is not Security.PLAIN and not capabilities.pop:
-        raise UnitFault("the firmware asks for no PoP: anybody near it may provision the unit", cause="no-pop-offered")
+        raise UnitFault("the firmware requires no PoP: anyone nearby can provision the unit", cause="no-pop-offered")
 
 
 def _judge_claims(*, claims: bool, expected: bool) -> None:
     if claims and not expected:
         raise UnitFault(
-            "the unit wants to be claimed: it does not use the credentials in its factory partition", cause="claiming"
+            "the unit starts assisted claiming: it ignores the credentials in its factory partition", cause="claiming"
         )
     if expected and not claims:
         raise UnitFault(
-            "the unit does not offer claiming",
-            hint="is the firmware built with assisted claiming, or has the unit been claimed already?",
+            "the unit does not offer assisted claiming",
+            hint="check that the firmware has assisted claiming, and that the unit has not already done it",
             cause="no-claims",
         )
 
@@ -123,14 +124,14 @@ def _judge_claims(*, claims: bool, expected: bool) -> None:
 def check_key(
     session: ProvisioningSession, node_id: str, certificate_pem: bytes, random: Callable[[int], bytes]
 ) -> None:
-    """Proves that the unit names *node_id* and holds the key of its certificate, by a fresh random challenge.
+    """Check that the unit reports *node_id* and holds the key of its certificate, with a fresh random challenge.
 
-    Raises Fault (`no-challenge-response`, `other-identity`, `key-mismatch` …) and LinkError.
+    Raise UnitFault (`no-challenge-response`, `other-identity`, `key-mismatch` …) or LinkError.
     """
     if not session.capabilities.challenge_response:
         raise UnitFault(
-            "the firmware offers no challenge and response",
-            hint="CONFIG_ESP_RMAKER_ENABLE_CHALLENGE_RESPONSE, which is on by default; a unit to be claimed has none",
+            "the firmware does not offer challenge-response",
+            hint="set CONFIG_ESP_RMAKER_ENABLE_CHALLENGE_RESPONSE (default: y); a unit waiting for claiming has none",
             cause="no-challenge-response",
         )
     judge_same_node(session.node_id(), node_id)
@@ -141,36 +142,36 @@ def check_key(
 
 
 def judge_signature(certificate_pem: bytes, nonce: bytes, signature: bytes) -> None:
-    """Raises Fault (`key-mismatch`) unless *signature* over SHA-256 of *nonce* was made with the certificate's key."""
+    """Raise UnitFault (`key-mismatch`) unless the certificate's key signed SHA-256 of *nonce* with *signature*."""
     if not signed_by(certificate_pem, nonce, signature):
         raise UnitFault(
             "the key in the unit does not belong to its certificate",
-            hint="void the unit; its factory partition holds another key",
+            hint="void the unit; its factory partition holds the wrong key",
             cause="key-mismatch",
         )
 
 
 def check_scan(session: ProvisioningSession, policy: ScanPolicy) -> Heard:
-    """How well the unit hears the network that *policy* names.
+    """Return how well the unit receives the network in *policy*.
 
-    Raises Fault (`no-scan`, `not-heard`, `weak-signal` …) and LinkError.
+    Raise UnitFault (`no-scan`, `not-heard`, `weak-signal` …) or LinkError.
     """
     if not session.capabilities.wifi_scan:
-        raise UnitFault("the firmware offers no Wi-Fi scan", cause="no-scan")
+        raise UnitFault("the firmware does not offer a Wi-Fi scan", cause="no-scan")
     return judge_networks(session.scan(), policy)
 
 
 def judge_networks(networks: Iterable[HeardNetwork], policy: ScanPolicy) -> Heard:
-    """The best access point of the network that *policy* names.
+    """Return the best access point of the network in *policy*.
 
-    Raises Fault where none is heard (`not-heard`) or weakly (`weak-signal`).
+    Raise UnitFault if none is received (`not-heard`) or only weakly (`weak-signal`).
     """
     heard, ssid = tuple(networks), policy.ssid
     own = [network for network in heard if network.ssid == ssid.encode()]
     if not own:
         raise UnitFault(
-            f'the unit does not hear "{ssid}" among {len(heard)} networks',
-            hint="antenna and its connector, or the factory's access point is off",
+            f'the unit does not receive "{ssid}" among {len(heard)} networks',
+            hint="check the antenna, its connector, and the factory's access point",
             cause="not-heard",
         )
     best = max(own, key=lambda network: network.rssi)
@@ -182,13 +183,13 @@ def judge_networks(networks: Iterable[HeardNetwork], policy: ScanPolicy) -> Hear
 def check_wrong_pop(
     transport: ProvisioningTransport, provisioning: Provisioning, pop: Secret[str], random: Callable[[int], bytes]
 ) -> None:
-    """Proves that the unit refuses another PoP, in one attempt on a *transport* of its own.
+    """Check that the unit rejects a wrong PoP, in one attempt on a separate *transport*.
 
-    The attempt counts in the unit until it is restarted, which is the caller's to do. Raises Fault
-    (`wrong-pop-accepted`, or what the session ended with), LinkError, and InputError for a product without security.
+    The attempt counts in the unit until the caller restarts it. Raise UnitFault (`wrong-pop-accepted`, or how the
+    session ended), LinkError, or InputError for a product without security.
     """
     if not provisioning.has_pop:
-        raise InputError("security 0 has no PoP that could be wrong", cause="no-pop")
+        raise InputError("security 0 does not use a PoP", cause="no-pop")
     capabilities = read_capabilities(transport)
     judge_security(capabilities, provisioning.security)
     try:
@@ -200,11 +201,11 @@ def check_wrong_pop(
     except UnitFault as error:
         if error.cause != "proof-mismatch":
             raise
-    raise UnitFault("the unit opens a session with a wrong PoP", cause="wrong-pop-accepted")
+    raise UnitFault("the unit accepted a wrong PoP", cause="wrong-pop-accepted")
 
 
 def another_pop(pop: Secret[str], random: Callable[[int], bytes]) -> Secret[str]:
-    """A PoP of the same form that differs from *pop* in every character."""
+    """Return a PoP of the same form that differs from *pop* in every character."""
     return Secret(
         "".join(_other(own, drawn) for own, drawn in zip(pop.reveal(), random(len(pop.reveal())), strict=True))
     )

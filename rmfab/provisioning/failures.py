@@ -1,10 +1,10 @@
-"""What a provisioning conversation ends with when it does not end well.
+"""The errors of a provisioning conversation.
 
 UnitFault             the unit is bad
 ├── ProtocolError     it sends what the protocol does not allow         protocol
-├── RequestRefused    it refuses a request                              refused
-│   └── WrongPop      it refuses the proof of possession                wrong-pop
-└── Stalled           it is there and does not answer                   stalled
+├── RequestRefused    it rejects a request                              refused
+│   └── WrongPop      it rejects the proof of possession                wrong-pop
+└── Stalled           it is reachable but does not answer               stalled
 StationError
 └── LinkError         it cannot be reached: Wi-Fi, Bluetooth, address   unreachable, link-lost, …
 """
@@ -15,13 +15,13 @@ from rmfab.errors import StationError, UnitFault
 
 
 class ProtocolError(UnitFault):
-    """Bytes from the unit that the protocol does not allow."""
+    """The unit sent bytes that the protocol does not allow."""
 
     cause = "protocol"
 
 
 class RequestRefused(UnitFault):
-    """The unit refuses: it closes the connection in place of an answer, or answers with a *status* that is not 0."""
+    """The unit closed the connection instead of answering, or answered with a *status* other than 0."""
 
     cause = "refused"
 
@@ -31,13 +31,13 @@ class RequestRefused(UnitFault):
 
 
 class WrongPop(RequestRefused):
-    """The unit refuses what the proof of possession proves."""
+    """The unit rejected the proof of possession."""
 
     cause = "wrong-pop"
 
 
 class Stalled(UnitFault):
-    """The unit is reachable and does not answer within the limit."""
+    """The unit is reachable but did not answer within the time limit."""
 
     cause = "stalled"
 

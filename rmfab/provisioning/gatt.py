@@ -1,7 +1,7 @@
-"""A unit's GATT server through bleak, the one door to it: found by the advertised name, endpoints by descriptions.
+"""A unit's GATT server: found by its advertised name, endpoints by their descriptions. The only import of bleak.
 
-Everything here runs in an event loop of its owner. bleak is an optional dependency (extra `ble`) and is asked for only
-when a unit is looked for.
+All functions run in an event loop of the caller. bleak is an optional dependency (extra `ble`), imported only when a
+unit is looked for.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from bleak.backends.device import BLEDevice
     from bleak.backends.scanner import AdvertisementData, BaseBleakScanner
 
-_DESCRIPTION = "00002901-"
+_DESCRIPTION = "00002901-"  # Characteristic User Description descriptor, 0x2901
 _ATT_HEADER_BYTES = 3
 
 
 @dataclass(frozen=True)
 class Backends:
-    """Which implementations stand behind bleak's scanner and client; None is this host's own Bluetooth."""
+    """The implementations of bleak's scanner and client; None is this host's own Bluetooth."""
 
     scanner: type[BaseBleakScanner] | None = None
     client: type[BaseBleakClient] | None = None
@@ -49,25 +49,25 @@ class Server:
 
     @property
     def connected(self) -> bool:
-        """Whether the connection stands."""
+        """Whether the connection is open."""
         return bool(self._client.is_connected)
 
     def __contains__(self, endpoint: str) -> bool:
         return endpoint in self._endpoints
 
     async def exchange(self, endpoint: str, data: bytes) -> bytes:
-        """Writes with response, then reads the same characteristic. Raises what bleak raises."""
+        """Write with response, then read the same characteristic. Raise what bleak raises."""
         characteristic = self._endpoints[endpoint]
         await self._client.write_gatt_char(characteristic, data, response=True)
         return bytes(await self._client.read_gatt_char(characteristic))
 
     async def disconnect(self) -> None:
-        """Ends the connection."""
+        """End the connection."""
         await self._client.disconnect()
 
 
 async def find(name: str, adapter: str | None, seconds: float, backends: Backends) -> Found:
-    """Scans until a unit advertises exactly *name*. Raises LinkError, and what bleak raises."""
+    """Scan until a unit advertises exactly *name*. Raise LinkError, or what bleak raises."""
     bleak = import_bleak()
     others: set[str] = set()
     rssi = 0
@@ -84,16 +84,16 @@ async def find(name: str, adapter: str | None, seconds: float, backends: Backend
     device = await bleak.BleakScanner.find_device_by_filter(wanted, seconds, **_adapter(adapter), **scanner)
     if device is None:
         raise LinkError(
-            f"no unit advertises the name {name} within {seconds:g} s, {len(others)} other devices do",
+            f"no unit advertised the name {name} within {seconds:g} s (other devices: {len(others)})",
             where=adapter,
-            hint="distance and antennas; is another phone or station connected to the unit?",
+            hint="check distance and antennas, and that no other phone or station is connected to the unit",
             cause="not-advertising",
         )
     return Found(device, rssi)
 
 
 async def connect(found: Found, adapter: str | None, seconds: float, backends: Backends) -> Server:
-    """Connects and reads what the endpoints are called. Raises ProtocolError, and what bleak raises."""
+    """Connect and read the names of the endpoints. Raise ProtocolError, or what bleak raises."""
     bleak = import_bleak()
     client = bleak.BleakClient(found.device, timeout=seconds, backend=backends.client, **_adapter(adapter))
     await client.connect()
@@ -105,7 +105,7 @@ async def connect(found: Found, adapter: str | None, seconds: float, backends: B
                     told = await client.read_gatt_descriptor(descriptor)
                     endpoints[bytes(told).decode("utf-8", "replace").rstrip("\0")] = characteristic
         if VERSION not in endpoints:
-            raise ProtocolError("the unit's GATT server describes no provisioning endpoints", cause="no-endpoint")
+            raise ProtocolError("the unit's GATT server has no provisioning endpoints", cause="no-endpoint")
         return Server(client, endpoints)
     except BaseException:
         await client.disconnect()
@@ -113,16 +113,16 @@ async def connect(found: Found, adapter: str | None, seconds: float, backends: B
 
 
 def import_bleak() -> Any:
-    """The package bleak. Raises LinkError where it is not installed."""
+    """Return the package bleak. Raise LinkError if it is not installed."""
     try:
         import bleak
     except ImportError as error:
         raise LinkError(
-            "provisioning over Bluetooth needs bleak", hint="pip install 'rmfab[ble]'", cause="no-bleak"
+            "provisioning over Bluetooth requires bleak", hint="pip install 'rmfab[ble]'", cause="no-bleak"
         ) from error
     return bleak
 
 
 def _adapter(adapter: str | None) -> dict[str, Any]:
-    """The argument that names an adapter: BlueZ alone has several."""
+    """Return bleak's arguments for an adapter: only BlueZ has several."""
     return {} if adapter is None else {"bluez": {"adapter": adapter}}

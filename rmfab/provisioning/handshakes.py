@@ -1,6 +1,6 @@
-"""The messages of `prov-session`: what client and unit tell each other before anything is encrypted.
+"""The messages of `prov-session`: what client and unit exchange before anything is encrypted.
 
-Source: ESP-IDF, protocomm/proto (constants, session, sec0, sec1, sec2); the field numbers stand in proto/session.proto.
+Source: ESP-IDF, protocomm/proto (constants, session, sec0, sec1, sec2); the field numbers are in proto/session.proto.
 """
 
 from __future__ import annotations
@@ -17,26 +17,29 @@ from rmfab.provisioning.proto.session_pb2 import (
 
 
 def plain_hello() -> bytes:
-    """The one request of security 0."""
+    """Return the one request of security 0."""
     hello = PlainHandshake(kind=PlainHandshake.HELLO, hello=PlainHandshake.Hello())
     return Session(scheme=Scheme.PLAIN, plain=hello).SerializeToString()
 
 
 def read_plain_welcome(data: bytes) -> None:
-    """Reads the answer to `plain_hello`. Raises ProtocolError, or Refused for another status than success."""
+    """Read the answer to `plain_hello`. Raise ProtocolError, or RequestRefused if its status is not success."""
     answer = _session(data, "plain").plain
     expect(answer, "welcome")
     check_status(answer.welcome.status)
 
 
 def x25519_key(public_key: bytes) -> bytes:
-    """Security 1, first request: the client's key of 32 bytes."""
+    """Return the first request of security 1: the client's key (32 bytes)."""
     body = X25519Handshake.ClientKey(public_key=public_key)
     return _x25519(X25519Handshake(kind=X25519Handshake.CLIENT_KEY, client_key=body))
 
 
 def read_x25519_key(data: bytes) -> tuple[bytes, bytes]:
-    """Security 1, first answer: the unit's key (32 bytes) and its random (16). Raises ProtocolError and Refused."""
+    """Read the first answer of security 1: the unit's key (32 bytes) and its random (16 bytes).
+
+    Raise ProtocolError or RequestRefused.
+    """
     answer = _session(data, "x25519").x25519
     expect(answer, "device_key")
     told = answer.device_key
@@ -45,13 +48,16 @@ def read_x25519_key(data: bytes) -> tuple[bytes, bytes]:
 
 
 def x25519_proof(proof: bytes) -> bytes:
-    """Security 1, second request: the unit's key, encrypted."""
+    """Return the second request of security 1: the unit's key, encrypted."""
     body = X25519Handshake.ClientProof(proof=proof)
     return _x25519(X25519Handshake(kind=X25519Handshake.CLIENT_PROOF, client_proof=body))
 
 
 def read_x25519_proof(data: bytes) -> bytes:
-    """Security 1, second answer: the client's key, encrypted (32 bytes). Raises ProtocolError and Refused."""
+    """Read the second answer of security 1: the client's key, encrypted (32 bytes).
+
+    Raise ProtocolError or RequestRefused.
+    """
     answer = _session(data, "x25519").x25519
     expect(answer, "device_proof")
     check_status(answer.device_proof.status)
@@ -59,30 +65,36 @@ def read_x25519_proof(data: bytes) -> bytes:
 
 
 def srp6a_key(username: str, public_key: bytes) -> bytes:
-    """Security 2, first request: the user name and A (384 bytes)."""
+    """Return the first request of security 2: the user name and A (384 bytes)."""
     body = Srp6aHandshake.ClientKey(username=username.encode(), public_key=public_key)
     return _srp6a(Srp6aHandshake(kind=Srp6aHandshake.CLIENT_KEY, client_key=body))
 
 
 def read_srp6a_key(data: bytes) -> tuple[bytes, bytes]:
-    """Security 2, first answer: B (1 to 384 bytes) and the salt, as sent. Raises ProtocolError and Refused."""
+    """Read the first answer of security 2: B (1 to 384 bytes) and the salt, as sent.
+
+    Raise ProtocolError or RequestRefused.
+    """
     answer = _session(data, "srp6a").srp6a
     expect(answer, "device_key")
     told = answer.device_key
     check_status(told.status)
     if not 0 < len(told.public_key) <= 384 or not told.salt:
-        raise ProtocolError(f"the unit sends a key of {len(told.public_key)} and a salt of {len(told.salt)} bytes")
+        raise ProtocolError(f"the unit sent a key of {len(told.public_key)} and a salt of {len(told.salt)} bytes")
     return told.public_key, told.salt
 
 
 def srp6a_proof(proof: bytes) -> bytes:
-    """Security 2, second request: M1 (64 bytes)."""
+    """Return the second request of security 2: M1 (64 bytes)."""
     body = Srp6aHandshake.ClientProof(proof=proof)
     return _srp6a(Srp6aHandshake(kind=Srp6aHandshake.CLIENT_PROOF, client_proof=body))
 
 
 def read_srp6a_proof(data: bytes) -> tuple[bytes, bytes]:
-    """Security 2, second answer: M2 (64 bytes) and the nonce (12). Raises ProtocolError and Refused."""
+    """Read the second answer of security 2: M2 (64 bytes) and the nonce (12 bytes).
+
+    Raise ProtocolError or RequestRefused.
+    """
     answer = _session(data, "srp6a").srp6a
     expect(answer, "device_proof")
     told = answer.device_proof
@@ -101,11 +113,11 @@ def _srp6a(handshake: Srp6aHandshake) -> bytes:
 def _session(data: bytes, scheme: str) -> Session:
     session = parse(Session, data)
     if session.WhichOneof("handshake") != scheme:
-        raise ProtocolError("the unit answers with another security scheme than it offers")
+        raise ProtocolError("the unit answered with a different security scheme than it offered")
     return session
 
 
 def _sized(value: bytes, size: int, name: str) -> bytes:
     if len(value) != size:
-        raise ProtocolError(f"the unit sends a {name} of {len(value)} bytes, not {size}")
+        raise ProtocolError(f"the unit sent a {name} of {len(value)} bytes, expected {size}")
     return value

@@ -1,7 +1,7 @@
-"""SoftAP over HTTP: `POST /<endpoint>` on one connection, told apart by the cookie of the first answer.
+"""SoftAP over HTTP: `POST /<endpoint>` on one connection; the cookie of the first answer identifies the session.
 
-A unit whose handler fails closes the connection without an answer, and so does a unit that loses power. The difference
-is found by knocking again: who still accepts a connection was there and refused, or stalled; who does not is lost.
+A unit whose handler fails closes the connection without an answer, and so does a unit that loses power. A new
+connection tells them apart: a unit that accepts it has rejected the request or stalled; one that does not is lost.
 Source: ESP-IDF, protocomm/src/transports/protocomm_httpd.c and esp_http_server.
 """
 
@@ -47,7 +47,7 @@ class CutShort(ProtocolError):
 class HttpTransport:
     """A link to the unit at *url*, `http://host[:port]`; *timeout* limits an exchange, *connect_timeout* a connection.
 
-    Both in seconds.
+    Both are in seconds.
     """
 
     def __init__(self, url: str = SOFTAP_URL, *, timeout: float = 10.0, connect_timeout: float = 5.0) -> None:
@@ -59,7 +59,7 @@ class HttpTransport:
         self._cookie: str | None = None
 
     def exchange(self, endpoint: str, data: bytes) -> bytes:
-        """See `Transport.exchange`; a missing endpoint is a Fault (`no-endpoint`)."""
+        """See `ProvisioningTransport.exchange`; a missing endpoint is a UnitFault (`no-endpoint`)."""
         request = self._request(endpoint, data)
         connection = self._socket or self._connect(self._connect_timeout)
         self._socket = connection
@@ -82,7 +82,7 @@ class HttpTransport:
         return self._judge(endpoint, reply)
 
     def close(self) -> None:
-        """Closes the connection; the next exchange begins a new session."""
+        """Close the connection; the next exchange starts a new session."""
         if self._socket is not None:
             with contextlib.suppress(OSError):
                 self._socket.close()
@@ -90,7 +90,7 @@ class HttpTransport:
 
     def _request(self, endpoint: str, data: bytes) -> bytes:
         if not _ENDPOINT.fullmatch(endpoint):
-            raise ValueError(f'no endpoint is called "{endpoint}"')
+            raise ValueError(f'"{endpoint}" is not the name of an endpoint')
         head = [
             f"POST /{endpoint} HTTP/1.1",
             f"Host: {self._place[0]}:{self._place[1]}",
@@ -103,13 +103,13 @@ class HttpTransport:
         return "\r\n".join(head).encode("latin-1") + b"\r\n\r\n" + data
 
     def _judge(self, endpoint: str, reply: HttpReply) -> bytes:
-        """The body of a good answer; keeps its cookie."""
+        """Return the body of a good answer, and keep its cookie."""
         if reply.status != 200:
             self.close()
         if reply.status == 404:
             raise UnitFault(f"the unit has no endpoint {endpoint}", where=self.url, cause="no-endpoint")
         if reply.status != 200:
-            raise ProtocolError(f"the unit answers {endpoint} with HTTP status {reply.status}", where=self.url)
+            raise ProtocolError(f"the unit answered {endpoint} with HTTP status {reply.status}", where=self.url)
         self._keep_cookie(reply)
         if not reply.keeps and self._socket is not None:
             self._socket.close()
@@ -124,7 +124,7 @@ class HttpTransport:
         if self._cookie is not None and cookie != self._cookie:
             self.close()
             raise UnitFault(
-                "the unit does not know its own session's cookie and began another session",
+                "the unit did not recognize its session's cookie and started a new session",
                 where=self.url,
                 cause="cookie-mismatch",
             )
@@ -132,14 +132,14 @@ class HttpTransport:
 
     def _judge_silence(self) -> NoReturn:
         self._knock()
-        raise Stalled(f"the unit does not answer within {self._timeout:g} s", where=self.url)
+        raise Stalled(f"the unit did not answer within {self._timeout:g} s", where=self.url)
 
     def _judge_closing(self) -> NoReturn:
         self._knock()
-        raise RequestRefused("the unit closes the connection in place of an answer", where=self.url)
+        raise RequestRefused("the unit closed the connection instead of answering", where=self.url)
 
     def _knock(self) -> None:
-        """Raises LinkError unless the unit is still there."""
+        """Raise LinkError unless the unit still accepts a connection."""
         self.close()
         try:
             self._connect(min(self._connect_timeout, _KNOCK_SECONDS)).close()
@@ -147,7 +147,7 @@ class HttpTransport:
             raise LinkError(
                 "the unit was lost in the middle of the conversation",
                 where=self.url,
-                hint="power of the unit, and the Wi-Fi link between station and unit",
+                hint="check the unit's power, and the Wi-Fi link between station and unit",
                 cause="link-lost",
             ) from error
 
@@ -156,9 +156,9 @@ class HttpTransport:
             connection = socket.create_connection(self._place, timeout=seconds)
         except OSError as error:
             raise LinkError(
-                f"no unit answers: {error}",
+                f"cannot connect to the unit: {error}",
                 where=self.url,
-                hint="is this host joined to the unit's own Wi-Fi network?",
+                hint="check that this host is in the unit's own Wi-Fi network",
             ) from error
         with contextlib.suppress(OSError):
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -166,9 +166,9 @@ class HttpTransport:
 
 
 def read_reply(receive: Callable[[int], bytes]) -> HttpReply:
-    """Reads one HTTP answer; *receive* gives up to as many bytes as it is asked for, none at the end.
+    """Read one HTTP answer; *receive* returns up to the given number of bytes, none at the end.
 
-    Raises EOFError where there is no answer at all, CutShort where it ends early, ProtocolError where it is none.
+    Raise EOFError if there is no answer, CutShort if it ends early, ProtocolError if it is not HTTP.
     """
     head, rest = _read_head(receive)
     status, headers = _parse_head(head)
@@ -178,13 +178,13 @@ def read_reply(receive: Callable[[int], bytes]) -> HttpReply:
         return HttpReply(status, headers, _read_chunks(_Rest(receive, rest)), keeps)
     if told is not None:
         if not re.fullmatch(r"[0-9]{1,9}", told) or int(told) > _BODY_BYTES:
-            raise ProtocolError("the unit's answer has no length, or more than 64 KiB")
+            raise ProtocolError("the unit's answer has an invalid length, or more than 64 KiB")
         return HttpReply(status, headers, _Rest(receive, rest).exactly(int(told)), keeps)
     return HttpReply(status, headers, _Rest(receive, rest).to_the_end(), keeps=False)
 
 
 class _Rest:
-    """What follows the head: bytes that came with it, then what is received."""
+    """The bytes after the head: those received with it, then those still to receive."""
 
     def __init__(self, receive: Callable[[int], bytes], begun: bytes) -> None:
         self._receive = receive
@@ -228,7 +228,7 @@ def _read_chunks(rest: _Rest) -> bytes:
             raise ProtocolError("the unit's answer is longer than 64 KiB")
         body += rest.exactly(size)
         if rest.exactly(2) != b"\r\n":
-            raise ProtocolError("the unit's answer has a chunk of another size than it says")
+            raise ProtocolError("the unit's answer has a chunk of the wrong size")
         if size == 0:
             return bytes(body)
 
@@ -246,7 +246,7 @@ def _read_head(receive: Callable[[int], bytes]) -> tuple[bytes, bytes]:
         if separator:
             return head, rest
         if len(read) > _HEAD_BYTES:
-            raise ProtocolError("the unit's answer is no HTTP: its head does not end")
+            raise ProtocolError("the unit's answer is not HTTP: its head does not end")
 
 
 def _parse_head(head: bytes) -> tuple[int, dict[str, str]]:
@@ -256,15 +256,15 @@ def _parse_head(head: bytes) -> tuple[int, dict[str, str]]:
     for line in lines[1:]:
         header = _HEADER.match(line)
         if header is None:
-            raise ProtocolError("the unit's answer is no HTTP")
+            raise ProtocolError("the unit's answer is not HTTP")
         headers.setdefault(header[1].decode("ascii").lower(), header[2].decode("latin-1"))
     if status is None:
-        raise ProtocolError("the unit's answer is no HTTP")
+        raise ProtocolError("the unit's answer is not HTTP")
     return int(status[1]), headers
 
 
 def _receive(connection: socket.socket, size: int, ending: float) -> bytes:
-    """What came, nothing once the other side has closed or reset the connection. Raises TimeoutError and OSError."""
+    """Return the next bytes, none after the unit closed or reset the connection. Raise TimeoutError or OSError."""
     _limit(connection, ending)
     try:
         return connection.recv(size)
@@ -273,7 +273,7 @@ def _receive(connection: socket.socket, size: int, ending: float) -> bytes:
 
 
 def _limit(connection: socket.socket, ending: float) -> None:
-    """Lets *connection* wait until *ending* and no longer, however slowly bytes drip. Raises TimeoutError."""
+    """Limit the wait of *connection* to *ending*, however slowly bytes arrive. Raise TimeoutError."""
     left = ending - time.monotonic()
     if left <= 0:
         raise TimeoutError
@@ -281,7 +281,7 @@ def _limit(connection: socket.socket, ending: float) -> None:
 
 
 def _place(url: str) -> tuple[str, int]:
-    """Host and port of *url*. Raises InputError."""
+    """Return host and port of *url*. Raise InputError."""
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port or 80
@@ -291,5 +291,7 @@ def _place(url: str) -> tuple[str, int]:
         if parts.scheme != "http" or parts.path not in ("", "/") or parts.query:
             host = None
     if not host:
-        raise InputError(f'"{url}" is not the URL of a unit', hint="http://host or http://host:port", cause="bad-url")
+        raise InputError(
+            f'"{url}" is not the URL of a unit', hint="use http://host or http://host:port", cause="bad-url"
+        )
     return host, port

@@ -1,4 +1,4 @@
-"""A session with one unit: what may be asked of it once the handshake is done, and nothing else is ever sent."""
+"""A session with one unit: the only requests that rmfab sends after the handshake."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MOST_NETWORKS = 256
 
 
 class ProvisioningSession:
-    """An open session. Each method is one or a few round trips and raises Fault or StationError as the link does."""
+    """An open session. Each method makes one or a few round trips, and raises UnitFault or LinkError."""
 
     def __init__(self, transport: ProvisioningTransport, capabilities: Capabilities, session: Session) -> None:
         self.capabilities = capabilities
@@ -25,41 +25,41 @@ class ProvisioningSession:
         self._session = session
 
     def node_id(self) -> str:
-        """The node id that the unit names."""
+        """Return the node id that the unit reports."""
         return challenge.read_node_id(self._ask(CHALLENGE, challenge.ask_node_id()))
 
     def challenge(self, nonce: bytes) -> tuple[str, bytes]:
-        """The node id, and a signature over SHA-256 of *nonce*: ECDSA in DER, or RSA-PSS."""
+        """Return the node id, and a signature over SHA-256 of *nonce*: ECDSA in DER, or RSA-PSS."""
         return challenge.read_signature(self._ask(CHALLENGE, challenge.sign(nonce)))
 
     def scan(self, *, passive: bool = False, period_ms: int = 120) -> tuple[wifi_messages.HeardNetwork, ...]:
-        """The networks that the unit hears, in its order; a network may stand there once for each access point."""
+        """Return the networks that the unit receives, in its order; a network is listed once per access point."""
         request = wifi_messages.scan_start(passive=passive, period_ms=period_ms)
         wifi_messages.read_scan_started(self._ask(SCAN, request))
         finished, count = wifi_messages.read_scan_status(self._ask(SCAN, wifi_messages.scan_ask_status()))
         if not finished or count > _MOST_NETWORKS:
-            raise ProtocolError(f"the unit says that its scan found {count} networks, finished: {finished}")
+            raise ProtocolError(f"the unit reported {count} networks of its scan, finished: {finished}")
         heard: list[wifi_messages.HeardNetwork] = []
         while len(heard) < count:
             some = wifi_messages.scan_ask_result(len(heard), min(_NETWORKS_AT_ONCE, count - len(heard)))
             found = wifi_messages.read_scan_result(self._ask(SCAN, some))
             if not found:
-                raise ProtocolError(f"the unit tells {len(heard)} of the {count} networks that it found")
+                raise ProtocolError(f"the unit sent {len(heard)} of the {count} networks that it found")
             heard += found
         return tuple(heard)
 
     def configure(self, ssid: str, passphrase: Secret[str]) -> None:
-        """Hands over a network's credentials. From here on the unit is no longer as it left the factory."""
+        """Send a network's credentials. From now on the unit is no longer in its state as shipped."""
         wifi_messages.read_config_set(
             self._ask(CONFIG, wifi_messages.config_set(wifi_messages.WifiCredentials(ssid, passphrase)))
         )
 
     def apply(self) -> None:
-        """Tells the unit to join that network."""
+        """Have the unit join that network."""
         wifi_messages.read_config_applied(self._ask(CONFIG, wifi_messages.config_apply()))
 
     def status(self) -> wifi_messages.Joining:
-        """How joining stands."""
+        """Return the progress of joining."""
         return wifi_messages.read_config_status(self._ask(CONFIG, wifi_messages.config_ask_status()))
 
     def _ask(self, endpoint: str, request: bytes) -> bytes:
@@ -74,10 +74,9 @@ def open_session(
     username: str,
     random: Callable[[int], bytes],
 ) -> ProvisioningSession:
-    """Opens a session in exactly one handshake, by the scheme that the unit offers.
+    """Open a session in exactly one handshake, by the scheme that the unit offers.
 
-    *capabilities* are asked for where they are None. Raises what `SecurityScheme.handshake` and `read_capabilities`
-    raise.
+    Read the *capabilities* if they are None. Raise what `SecurityScheme.handshake` and `read_capabilities` raise.
     """
     if capabilities is None:
         capabilities = read_capabilities(transport)
@@ -88,7 +87,7 @@ def open_session(
 def scheme_for(
     capabilities: Capabilities, pop: Secret[str], username: str, random: Callable[[int], bytes]
 ) -> SecurityScheme:
-    """The scheme that *capabilities* name, ready to shake hands."""
+    """Return the scheme in *capabilities*, ready for the handshake."""
     if capabilities.sec_ver is Security.SRP6A:
         return Srp6a(username, pop, capabilities.sec_patch_ver, random)
     if capabilities.sec_ver is Security.X25519:

@@ -1,4 +1,4 @@
-"""The one interface that every way to a unit has: bytes to an endpoint, bytes back."""
+"""The interface of all ways to a unit: bytes to an endpoint, bytes back."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ CHALLENGE = "ch_resp"
 
 
 class ProvisioningTransport(Protocol):
-    """A link to one unit. Every call returns or raises within a limit of its own.
+    """A link to one unit. Every call returns or raises within its own time limit.
 
-    Raises Refused where the unit closes the link in place of an answer, Stalled where it is there and says nothing,
-    ProtocolError where it answers nonsense, LinkError where it cannot be reached.
+    Raise RequestRefused if the unit closes the link instead of answering, Stalled if it is reachable but does not
+    answer, ProtocolError if its answer is invalid, LinkError if it cannot be reached.
     """
 
     def exchange(self, endpoint: str, data: bytes) -> bytes:
-        """Sends *data* to *endpoint* and returns the answer."""
+        """Send *data* to *endpoint* and return the answer."""
 
     def close(self) -> None:
-        """Ends the link; the unit forgets the session. Never raises, and may be called again."""
+        """End the link, and with it the unit's session. Never raise; further calls do nothing."""

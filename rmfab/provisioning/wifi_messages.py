@@ -1,4 +1,4 @@
-"""The messages of `prov-scan` and `prov-config`: networks that the unit hears, and the one that it is told to join.
+"""The messages of `prov-scan` and `prov-config`: the networks that the unit receives, and the one it joins.
 
 Source: network_provisioning, proto/network_scan.proto and network_config.proto; field numbers in proto/wifi.proto.
 """
@@ -16,7 +16,7 @@ from rmfab.secret import Secret
 
 @dataclass(frozen=True)
 class HeardNetwork:
-    """A network that the unit hears; *rssi* in dBm, *auth_mode* as ESP-IDF's wifi_auth_mode_t counts."""
+    """A network that the unit receives; *rssi* in dBm, *auth_mode* as in ESP-IDF's wifi_auth_mode_t."""
 
     ssid: bytes
     rssi: int
@@ -27,7 +27,7 @@ class HeardNetwork:
 
 @unique
 class JoinState(IntEnum):
-    """How joining a network stands."""
+    """The progress of joining a network."""
 
     CONNECTED = 0
     CONNECTING = 1
@@ -37,7 +37,7 @@ class JoinState(IntEnum):
 
 @unique
 class JoinFailure(IntEnum):
-    """Why a network was not joined."""
+    """The reason why a network was not joined."""
 
     AUTHENTICATION = 0
     NOT_FOUND = 1
@@ -45,7 +45,7 @@ class JoinFailure(IntEnum):
 
 @dataclass(frozen=True)
 class Joining:
-    """How joining a network stands: *ip4* once connected, *failure* once failed, *remaining* attempts where told."""
+    """The progress of joining: *ip4* once connected, *failure* once failed, *remaining* attempts if reported."""
 
     state: JoinState
     ip4: str | None = None
@@ -63,68 +63,68 @@ class WifiCredentials:
 
 
 def scan_start(*, passive: bool = False, period_ms: int = 120) -> bytes:
-    """Starts a scan of all channels, *period_ms* a channel; the unit answers when it is through."""
+    """Return the request for a scan of all channels, *period_ms* per channel; its answer comes after the scan."""
     body = WifiScan.Start(blocking=True, passive=passive, group_channels=0, period_ms=period_ms)
     return WifiScan(kind=WifiScan.START, start=body).SerializeToString()
 
 
 def read_scan_started(data: bytes) -> None:
-    """Reads the answer to `scan_start`. Raises ProtocolError and Refused."""
+    """Read the answer to `scan_start`. Raise ProtocolError or RequestRefused."""
     _scan(data, "started")
 
 
 def scan_ask_status() -> bytes:
-    """Asks whether the scan is through."""
+    """Return the request for the status of the scan."""
     return WifiScan(kind=WifiScan.ASK_STATUS, ask_status=WifiScan.AskStatus()).SerializeToString()
 
 
 def read_scan_status(data: bytes) -> tuple[bool, int]:
-    """Whether the scan is through, and the number of networks heard. Raises ProtocolError and Refused."""
+    """Return whether the scan is finished, and the number of networks. Raise ProtocolError or RequestRefused."""
     told = _scan(data, "tell_status").tell_status
     return told.finished, told.count
 
 
 def scan_ask_result(first: int, count: int) -> bytes:
-    """Asks for *count* networks from number *first* on."""
+    """Return the request for *count* networks, starting at number *first*."""
     body = WifiScan.AskResult(first=first, count=count)
     return WifiScan(kind=WifiScan.ASK_RESULT, ask_result=body).SerializeToString()
 
 
 def read_scan_result(data: bytes) -> tuple[HeardNetwork, ...]:
-    """The networks of one answer. Raises ProtocolError and Refused."""
+    """Return the networks of one answer. Raise ProtocolError or RequestRefused."""
     told = _scan(data, "tell_result").tell_result
     return tuple(HeardNetwork(each.ssid, each.rssi, each.channel, each.bssid, each.auth_mode) for each in told.networks)
 
 
 def config_set(credentials: WifiCredentials) -> bytes:
-    """Hands over *credentials*; the unit keeps them. The result holds the passphrase in the clear."""
+    """Return the request that stores *credentials* in the unit. It contains the passphrase in the clear."""
     passphrase = credentials.passphrase.reveal().encode()
     body = WifiConfig.Set(ssid=credentials.ssid.encode(), passphrase=passphrase)
     return WifiConfig(kind=WifiConfig.SET, set=body).SerializeToString()
 
 
 def read_config_set(data: bytes) -> None:
-    """Reads the answer to `config_set`. Raises ProtocolError and Refused."""
+    """Read the answer to `config_set`. Raise ProtocolError or RequestRefused."""
     check_status(_config(data, "was_set").was_set.status)
 
 
 def config_apply() -> bytes:
-    """Tells the unit to join."""
+    """Return the request to join the network."""
     return WifiConfig(kind=WifiConfig.APPLY, apply=WifiConfig.Apply()).SerializeToString()
 
 
 def read_config_applied(data: bytes) -> None:
-    """Reads the answer to `config_apply`. Raises ProtocolError and Refused."""
+    """Read the answer to `config_apply`. Raise ProtocolError or RequestRefused."""
     check_status(_config(data, "applied").applied.status)
 
 
 def config_ask_status() -> bytes:
-    """Asks how joining stands."""
+    """Return the request for the progress of joining."""
     return WifiConfig(kind=WifiConfig.ASK_STATUS, ask_status=WifiConfig.AskStatus()).SerializeToString()
 
 
 def read_config_status(data: bytes) -> Joining:
-    """How joining stands. Raises ProtocolError and Refused."""
+    """Return the progress of joining. Raise ProtocolError or RequestRefused."""
     told = _config(data, "tell_status").tell_status
     check_status(told.status)
     detail = told.WhichOneof("detail")
@@ -137,7 +137,7 @@ def read_config_status(data: bytes) -> Joining:
             remaining=told.attempt_failed.remaining if detail == "attempt_failed" else None,
         )
     except ValueError as error:
-        raise ProtocolError("the unit names a Wi-Fi state that the protocol does not know") from error
+        raise ProtocolError("the unit reported an unknown Wi-Fi state") from error
 
 
 def _scan(data: bytes, body: str) -> WifiScan:

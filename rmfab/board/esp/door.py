@@ -1,8 +1,8 @@
-"""The one place that imports esptool, after taming what it shares between threads.
+"""The only import of esptool, with its state per process made safe for threads.
 
-esptool is one process-wide logger, one configuration file looked up in the working directory, and trace strings that
-are formatted even when nobody reads them. Before the first import the configuration is pinned to an empty one and the
-logger replaced by one that keeps each thread's words apart; after it the trace formatter is silenced.
+esptool has one logger per process, reads a configuration file from the working directory, and formats trace strings
+that are not used. Before the first import, the configuration is replaced by an empty one and the logger by one with a
+record per thread. After it, the trace formatter is disabled.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ _first = threading.Lock()
 
 
 def said() -> tuple[str, ...]:
-    """What esptool said last in this thread, oldest first; for the log of a failed step."""
+    """Return the last output of esptool in this thread, oldest line first, for the log of a failed step."""
     return tuple(_lines())
 
 
 def forget_said() -> None:
-    """Empties this thread's record, at the start of a conversation."""
+    """Clear this thread's record at the start of a conversation."""
     _lines().clear()
 
 
@@ -42,8 +42,8 @@ def _lines() -> deque[str]:
 
 
 def esptool() -> ModuleType:
-    """The module `esptool.cmds`, imported once and tamed. Raises RmfabError for a release that rmfab does not know."""
-    with _first:  # two threads that import it at once may each see half of it
+    """Return the module `esptool.cmds`, imported once. Raise RmfabError if the version of esptool is not supported."""
+    with _first:  # two threads that import it at once may each see a partial module
         return _tamed()
 
 
@@ -56,12 +56,12 @@ def _tamed() -> ModuleType:
 
     if not package.__version__.startswith(SUPPORTED + "."):
         raise RmfabError(
-            f"esptool {package.__version__} is not the esptool {SUPPORTED} that rmfab is written for",
-            hint=f"install esptool>={SUPPORTED},<5.7 beside rmfab",
+            f"esptool {package.__version__} is not supported: rmfab requires esptool {SUPPORTED}",
+            hint=f"install 'esptool>={SUPPORTED},<5.7'",
             cause="esptool-version",
         )
     loader.HexFormatter = _NoHex
-    # bound at import to the logger of that moment, and said only once a process
+    # esptool binds this to the logger at import, and prints only once per process
     reset.ResetStrategy.print_once = staticmethod(_note)
     module: ModuleType = cmds
     return module
@@ -74,7 +74,7 @@ def _note(*words: object) -> None:
 
 
 class _NoHex:
-    """In place of loader.HexFormatter, whose eager formatting costs four fifths of the CPU of a write."""
+    """A replacement of loader.HexFormatter: its eager formatting takes 80 % of the CPU time of a write."""
 
     def __init__(self, *_: object, **__: object) -> None:
         pass
@@ -87,7 +87,7 @@ def _install_logger() -> None:
     from esp_pylib.logger import EspLog, EspLogBase
 
     class SlotLogger(EspLogBase):  # type: ignore[misc]
-        """Keeps what esptool says in a record of the calling thread; nothing reaches stdout or stderr."""
+        """A logger that keeps esptool's output in a record of the calling thread, off stdout and stderr."""
 
         def _note(self, *words: Any, **_: Any) -> None:
             _note(*words)
@@ -95,9 +95,9 @@ def _install_logger() -> None:
         print = err = error = warn = warning = note = hint = debug = _note
 
         def set_verbosity(self, mode: int | str) -> None:
-            """One verbosity only: everything, into the record."""
+            """Do nothing: the record always contains everything."""
 
         def progress_bar(self, *_: Any, **__: Any) -> None:
-            """Progress comes from our own write loop."""
+            """Do nothing: progress comes from rmfab's own write loop."""
 
     EspLog.instance = SlotLogger()

@@ -1,7 +1,7 @@
-"""The digests of secure boot v2's public keys that a board's eFuses hold, read through esptool 5.6.
+"""The digests of secure boot v2's public keys that are burned into a board's eFuses, read through esptool 5.6.
 
-Sources: espefuse 5.6 (memory definitions: BLOCK_KEY0 to 5 stand 0x20 bytes apart, on the ESP32 BLOCK2 alone, on the
-ESP32-C2 the upper half of BLOCK_KEY0), ESP-IDF programming guide, "Secure Boot v2": key revocation.
+Sources: espefuse 5.6, memory definitions (BLOCK_KEY0 to 5 are 0x20 bytes apart; the ESP32 uses BLOCK2 only, the
+ESP32-C2 the upper half of BLOCK_KEY0); ESP-IDF programming guide, "Secure Boot v2": key revocation.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ _DIGEST_WORDS = 8
 
 
 def burned_digests(esp: Any, chip_name: str) -> tuple[str, ...]:
-    """The digests that are trusted and not revoked, in hex; of the ESP32-C2, which keeps half of one, 32 digits.
+    """Return the trusted digests that are not revoked, in hex: 64 digits, or 32 for the half on an ESP32-C2.
 
-    Raises what esptool raises where the board does not answer.
+    Raise what esptool raises if the board does not answer.
     """
     name = chip_name.lower().replace("-", "")
     if name == Chip.ESP32.value:

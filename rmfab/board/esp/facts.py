@@ -1,4 +1,4 @@
-"""What the loader says of a board, and the judgement whether this release may be written to it."""
+"""The facts that the loader reports about a board, and the checks whether a release may be written to it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rmfab.release.signature_blocks import SignatureBlock, blocks_checked_by
 
 
 class BoardRefused(RmfabError):
-    """The board must not get this release; *cause* says why in one word."""
+    """The board must not get this release; *cause* is the reason in one word."""
 
     cause = "refused"
 
@@ -22,7 +22,7 @@ class BoardRefused(RmfabError):
 class SecurityState:
     """The eFuses that forbid a plain write. *flash_encryption* and *secure_boot* as the chip enforces them.
 
-    *secure_boot_digests*: of the public keys that secure boot v2 trusts, in hex (of the ESP32-C2 the first half).
+    *secure_boot_digests*: of the public keys that secure boot v2 trusts, in hex (for the ESP32-C2 the first half).
     """
 
     secure_boot_v1: bool = False
@@ -36,8 +36,8 @@ class SecurityState:
 class BoardFacts:
     """A board as its loader describes it.
 
-    *chip_name* as esptool spells it (`ESP32-C3`), *revision* major*100+minor, *mac* lower-case with colons,
-    *flash_size* in bytes, None where the flash chip does not say. In secure download mode only *chip_name* and
+    *chip_name* as esptool spells it (`ESP32-C3`), *revision* as major*100+minor, *mac* in lower case with colons,
+    *flash_size* in bytes, None if the flash chip does not report it. In secure download mode only *chip_name* and
     *security* are known.
     """
 
@@ -48,17 +48,17 @@ class BoardFacts:
     security: SecurityState
 
 
-CLOSED = "a unit whose firmware has closed its download mode: `rmfab verify` or `reset`, with --serial and --release"
-"""What is left to do with such a unit."""
+CLOSED = "if its firmware has closed the download mode, use `rmfab verify` or `reset` with --serial and --release"
+"""The hint for a unit with a closed download mode."""
 
 
 def refuse_security(facts: BoardFacts) -> None:
-    """Refuses a board whose eFuses make any write brick it. Raises Refused."""
+    """Raise BoardRefused if the board's eFuses would make any write brick it."""
     security = facts.security
     if security.secure_download:
         raise BoardRefused(
-            "the board is in secure download mode: its flash can neither be read nor proven",
-            hint=f"{CLOSED}; another board is set aside",
+            "the board is in secure download mode: its flash cannot be read or verified",
+            hint=f"{CLOSED}; set any other board aside",
             cause="secure-download-mode",
         )
     if security.flash_encryption:
@@ -76,7 +76,7 @@ def refuse_security(facts: BoardFacts) -> None:
 
 
 def refuse_unsigned_images(facts: BoardFacts, release: Release) -> None:
-    """Refuses a release whose images a board with secure boot v2 would not start. Raises Refused."""
+    """Raise BoardRefused if the board has secure boot v2 and would not boot the images of *release*."""
     if not facts.security.secure_boot_v2:
         return
     for name, blocks in ((BOOTLOADER, release.bootloader_signatures), (APP, release.app_signatures)):
@@ -86,29 +86,29 @@ def refuse_unsigned_images(facts: BoardFacts, release: Release) -> None:
 def _refuse_image(facts: BoardFacts, image: str, blocks: tuple[SignatureBlock, ...], chip: Chip) -> None:
     if not blocks:
         raise BoardRefused(
-            f"secure boot is on, and {image} is not signed: the board would never boot again",
-            hint="a release whose images are signed with the key that is burnt, or a board with fresh eFuses",
+            f"secure boot is on, but {image} is not signed: the board would not boot again",
+            hint="use a release signed with the burned key, or a board with fresh eFuses",
             cause="secure-boot-unsigned",
         )
     counting = blocks_checked_by(blocks, chip)
     if not counting:
         schemes = ", ".join(sorted({block.scheme.value for block in blocks}))
         raise BoardRefused(
-            f"secure boot is on, and {image} is signed in a way that an {facts.chip_name} does not know: {schemes}",
-            hint="sign it with a key that the chip can verify: RSA-3072 on all but the ESP32-C2",
+            f"secure boot is on, but an {facts.chip_name} does not support the signature of {image}: {schemes}",
+            hint="sign it with a key that the chip supports: RSA-3072 on all but the ESP32-C2",
             cause="secure-boot-scheme",
         )
     burnt, signed = facts.security.secure_boot_digests, [block.key_digest for block in counting]
     if not any(digest.startswith(known) for known in burnt for digest in signed):
         raise BoardRefused(
-            f"secure boot trusts {_shortened(burnt)}, and {image} is signed with {_shortened(signed)}",
-            hint="the board belongs to another product, or the release was signed with another key",
+            f"secure boot trusts {_shortened(burnt)}, but {image} is signed with {_shortened(signed)}",
+            hint="check that board and release belong to the same product, and the key that signed the release",
             cause="secure-boot-key",
         )
 
 
 def predict_secure_boot(facts: BoardFacts, release: Release) -> str | None:
-    """What the first boot of a signed release would do to an open board; None where it burns nothing.
+    """Return what the first boot of a signed release will burn on an open board, None if it burns nothing.
 
     Source: ESP-IDF `components/bootloader_support/src/secure_boot_v2/secure_boot.c`; the programming guide, "Secure
     Boot v2": UART ROM download mode.
@@ -117,16 +117,16 @@ def predict_secure_boot(facts: BoardFacts, release: Release) -> str | None:
     if facts.security.secure_boot_v2 or not blocks or release.configured.secure_boot is False:
         return None
     digests = _shortened([block.key_digest for block in blocks])
-    will = "will" if release.configured.secure_boot else "may (the build does not say)"
+    will = "will" if release.configured.secure_boot else "may (the build does not record it)"
     if release.configured.closes_download_mode:
-        after = "no line can read or write it again: only its console resets it"
+        after = "the line can no longer read or write it: only its console can reset it"
     elif release.configured.download_mode is DownloadMode.OPEN:
         after = "its download mode stays open"
     else:
-        after = "where the build does not keep the download mode open, no line reaches it again"
+        after = "the line cannot reach it again unless the build keeps the download mode open"
     return (
-        f"the bootloader is signed for secure boot: at its first boot it {will} burn the key digest {digests} into the "
-        f"eFuses, for ever; the board then boots nothing that is signed with another key, and {after}"
+        f"the bootloader is signed for secure boot: on its first boot it {will} burn the key digest {digests} into the "
+        f"eFuses; this is permanent. The board then boots only images signed with this key, and {after}"
     )
 
 
@@ -135,41 +135,41 @@ def _shortened(digests: Sequence[str]) -> str:
 
 
 def refuse_chip(facts: BoardFacts, chip: Chip) -> None:
-    """Refuses a board of another chip than the product's. Raises Refused."""
+    """Raise BoardRefused if the board's chip is not *chip*."""
     if facts.chip_name.lower().replace("-", "") != chip.value:
         raise BoardRefused(
-            f"this board is an {facts.chip_name}, the product needs {chip.value}",
-            hint="wrong board, or wrong chip in product.toml ([product] chip)",
+            f"this board is an {facts.chip_name}, but the product requires {chip.value}",
+            hint="use a different board, or correct chip in product.toml ([product])",
             cause="chip-mismatch",
         )
 
 
 def refuse_release(facts: BoardFacts, release: Release) -> None:
-    """Refuses a board that is too old, too new, or whose flash ends before the partition table. Raises Refused."""
+    """Raise BoardRefused if the chip revision is too old or too new, or the flash is too small."""
     if facts.revision is not None and facts.revision < release.min_revision:
         raise BoardRefused(
             f"chip revision {_version(facts.revision)} is too old: the release needs {_version(release.min_revision)}",
-            hint="a board with a newer chip, or a release built for older ones (minimum chip revision in menuconfig)",
+            hint="use a board with a newer chip, or build the release for older ones (minimum revision in menuconfig)",
             cause="revision-too-old",
         )
     if facts.revision is not None and facts.revision > release.max_revision:
         raise BoardRefused(
-            f"chip revision {_version(facts.revision)} is too new: the release is for at most "
+            f"chip revision {_version(facts.revision)} is too new: the release supports at most "
             f"{_version(release.max_revision)}",
-            hint="a release built with an ESP-IDF that knows this chip revision",
+            hint="build the release with an ESP-IDF version that supports this chip revision",
             cause="revision-too-new",
         )
     if facts.flash_size is None:
         raise BoardRefused(
-            "the flash chip does not say how large it is",
-            hint="flash wiring, VDD_SPI or the flash chip itself",
+            "the flash chip does not report its size",
+            hint="check the flash wiring, VDD_SPI and the flash chip",
             cause="flash-unknown",
         )
     needed = max(release.table.end, release.flash_size)
     if facts.flash_size < needed:
         raise BoardRefused(
-            f"the flash has {facts.flash_size // 1024} KiB, the release needs {needed // 1024} KiB",
-            hint="a board with a larger flash, or a release with a smaller table",
+            f"the flash has {facts.flash_size // 1024} KiB, but the release requires {needed // 1024} KiB",
+            hint="use a board with a larger flash, or a release with a smaller partition table",
             cause="flash-too-small",
         )
 

@@ -1,8 +1,8 @@
 """A conversation with the loader of the board on one port, through esptool 5.6.
 
-esptool's own write_flash is not used: it compresses anew for every board and reconnects silently, perhaps to another
-board. Its guards are kept by `rmfab.board.esp.facts` (security, chip, revision, flash size) and by the release's
-preflight (regions, images); what is touched below its public functions is named in tests/board/test_esptool_internals.
+It does not use esptool's write_flash, which compresses again for every board and reconnects silently, perhaps to a
+different board. `rmfab.board.esp.facts` makes the checks of write_flash (security, chip, revision, flash size), and so
+does the release's preflight (regions, images). tests/board/test_esptool_internals names each use of a private function.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ SLOWER = (921600, 460800, 230400, ROM_BAUD)
 _CONNECT_ATTEMPTS = 3
 _WRITE_ATTEMPTS = 3
 _BLOCK_ATTEMPTS = 3
-_DAMAGED = ("result was C000", "result was C100")  # the stub: bad length, bad checksum; the block was not taken
+# the stub's codes for a bad length and a bad checksum of a block that it dropped; source: esptool 5.6, util.py
+_DAMAGED = ("result was C000", "result was C100")
 _SECTOR = 0x1000
 _WORTH_ASKING = 16 * _SECTOR
 
@@ -37,7 +38,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class SlotLink:
-    """How a slot is reached: its address, baud in the stub, and restart kind."""
+    """The link to a slot: its address, its baud in the stub, and its kind of restart."""
 
     address: str
     baud: int
@@ -45,7 +46,7 @@ class SlotLink:
 
 
 class Loader:
-    """The loader of one board. Every method raises PortError where the conversation fails."""
+    """The loader of one board. Every method raises PortError if the conversation fails."""
 
     def __init__(self, port: SerialPort, link: SlotLink) -> None:
         self._port = port
@@ -55,7 +56,7 @@ class Loader:
         self.baud = ROM_BAUD
 
     def connect(self) -> BoardFacts:
-        """Brings the board into its ROM loader and asks what it is, before anything is uploaded."""
+        """Bring the board into its ROM loader and return its facts, before anything is uploaded."""
         forget_said()
         self._guarded(self._lower)
         try:
@@ -64,9 +65,9 @@ class Loader:
             if error.cause == "port-gone" or not isinstance(self._link.restart, Unwired):
                 raise
             raise PortError(
-                f"no board waits in its loader here: {error.what}",
+                f"no board in its loader: {error.what}",
                 where=self._link.address,
-                hint="restart it with its boot pin (IO0, GPIO9 on C3/C6) low, then repeat this",
+                hint="restart it with its boot pin (IO0, GPIO9 on C3/C6) low, then try again",
                 cause="not-in-loader",
             ) from error
         self._stub = False
@@ -74,9 +75,9 @@ class Loader:
         return self._guarded(self._ask)
 
     def prepare(self, keep_going: Callable[[], None] = lambda: None) -> BoardFacts:
-        """Uploads the stub at the fastest baud that works and attaches the flash; says again what the board is.
+        """Upload the stub at the fastest baud that works, attach the flash, and return the board's facts again.
 
-        *keep_going* is asked before each slower baud, and raises where the line is aborted.
+        *keep_going* is called before each slower baud, and may raise to abort.
         """
         mac = self.mac()
         for baud in self._bauds():
@@ -91,7 +92,7 @@ class Loader:
         raise AssertionError("the last baud either works or raises")
 
     def _bauds(self) -> list[int]:
-        """The bauds to try; without a way to restart the board there is no second attempt."""
+        """Return the bauds to try; only the first if the station cannot restart the board for a second attempt."""
         slower = [baud for baud in SLOWER if baud < self._link.baud]
         return [self._link.baud, *slower] if not isinstance(self._link.restart, Unwired) else [self._link.baud]
 
@@ -131,8 +132,8 @@ class Loader:
             self._esp = cmds.run_stub(self._esp)
         if not self._esp.IS_STUB:
             raise BoardRefused(
-                f"esptool runs no stub on an {self._esp.CHIP_NAME} with secure boot, and rmfab writes through the stub",
-                hint="flash such a board before secure boot is burnt, or over the air",
+                f"esptool cannot run its stub, which rmfab requires, on an {self._esp.CHIP_NAME} with secure boot",
+                hint="flash such a board before secure boot is burned, or over the air",
                 cause="secure-boot-loader",
             )
         self.baud = baud
@@ -149,23 +150,23 @@ class Loader:
         return ":".join(f"{octet:02x}" for octet in self._esp.read_mac("BASE_MAC"))
 
     def mac(self) -> str:
-        """The base MAC, read again from the board, lower-case with colons."""
+        """Read the base MAC from the board again, in lower case with colons."""
         return self._guarded(self._mac)
 
     def md5(self, offset: int, size: int) -> str:
-        """The MD5 in hex of *size* flash bytes, computed on the board."""
+        """Return the MD5 in hex of *size* flash bytes, computed on the board."""
         return self._guarded(lambda: str(self._esp.flash_md5sum(offset, size)))
 
     def is_blank(self, offset: int, size: int) -> bool:
-        """Whether *size* flash bytes are all 0xFF."""
+        """Return whether *size* flash bytes are all 0xFF."""
         return self.md5(offset, size) == blank_md5(size)
 
     def read(self, offset: int, size: int) -> bytes:
-        """*size* flash bytes."""
+        """Return *size* flash bytes."""
         return self._guarded(lambda: bytes(self._esp.read_flash(offset, size)))
 
     def erase(self, offset: int, size: int) -> None:
-        """Erases whole sectors; those that are blank already are left alone: asking takes less time than erasing."""
+        """Erase whole sectors, but skip those that are already blank, since checking takes less time than erasing."""
         if self.is_blank(offset, size):
             return
         pieces = range(offset, offset + size, _SECTOR) if size <= _WORTH_ASKING else (offset,)
@@ -175,7 +176,7 @@ class Loader:
                 self._guarded(partial(self._esp.erase_region, start, step))
 
     def write(self, region: Region, progress: Progress) -> None:
-        """Writes *region*, anew where the line lost a block; *progress* hears compressed bytes done and in all."""
+        """Write *region*, again if a block was lost. *progress* receives the compressed bytes done and in total."""
         for attempts_left in reversed(range(_WRITE_ATTEMPTS)):
             try:
                 self._guarded(lambda: self._write(region, progress))
@@ -192,15 +193,15 @@ class Loader:
         done, total = 0, region.compressed
         for sequence, block in enumerate(region.blocks):
             self._send_block(region.name, sequence, block, timeout)
-            # the stub acknowledges a block before it writes it: the wait for this one falls to the next command
+            # the stub acknowledges a block before it writes it, so the next command waits for this one
             timeout = cmds._get_flash_defl_block_timeout(esp, block.inflated)
             done += len(block.data)
             progress(done, total)
-        # not acknowledged before the last block stands in the flash
+        # acknowledged only after the last block is in the flash
         esp.flash_defl_finish(reboot=False, timeout=timeout)
 
     def _send_block(self, name: str, sequence: int, block: Block, timeout: float) -> None:
-        """Sends a block, again where the stub says that it arrived damaged and was not taken."""
+        """Send a block, again if the stub reports that it arrived damaged and was dropped."""
         esp = self._esp
         header = struct.pack("<IIII", len(block.data), sequence, 0, 0)
         for attempts_left in reversed(range(_BLOCK_ATTEMPTS)):
@@ -213,16 +214,16 @@ class Loader:
                     timeout=timeout,
                 )
             except RuntimeError as error:
-                # no answer leaves open whether the block was taken: then the whole region is begun anew
+                # without an answer the block may have been written: then the whole region starts again
                 if not attempts_left or not any(code in str(error) for code in _DAMAGED):
                     raise
             else:
                 return
 
     def _listens(self) -> bool:
-        """Whether the same stub still answers, with nothing of an earlier conversation left in the line.
+        """Return whether the same stub still answers, after discarding earlier input.
 
-        A ROM that answers instead is that of a board which was restarted, or of another one.
+        An answer of a ROM means that the board was restarted or replaced.
         """
         for _ in range(_BLOCK_ATTEMPTS):
             try:
@@ -230,19 +231,19 @@ class Loader:
                 self._esp.sync()
             except (serial.SerialException, OSError):
                 return False
-            except RuntimeError:  # the answer was the error of a write that was acknowledged before
+            except RuntimeError:  # the answer was the error of an earlier write
                 continue
             return bool(self._esp.sync_stub_detected)
         return False
 
     def leave(self) -> None:
-        """Hands the port back at the ROM's baud; the board stays in its loader until it is restarted."""
+        """Return the port to the ROM's baud; the board stays in its loader until it is restarted."""
         if isinstance(self._link.restart, Unwired) and self._stub and self.baud != ROM_BAUD:
             self._guarded(lambda: self._esp.change_baud(ROM_BAUD))
         self._guarded(self._lower)
 
     def restart(self) -> None:
-        """Restarts a chip whose own USB is the port: some need more than reset lines to leave their loader."""
+        """Restart a chip with native USB: some need more than reset lines to leave their loader."""
         self._guarded(self._esp.hard_reset)
         self._guarded(self._lower)
 
@@ -255,20 +256,20 @@ class Loader:
         except (serial.SerialException, OSError) as error:
             raise gone(self._link.address, error) from error
         except (RuntimeError, ValueError, IndexError, struct.error) as error:
-            # esptool's FatalError is a RuntimeError; the others are what a garbled answer makes of its parsers
+            # esptool's FatalError is a RuntimeError; its parsers raise the others on a garbled answer
             raise _explain(self._link.address, error) from error
 
 
 def _explain(address: str, error: Exception) -> PortError:
-    """The PortError that tells an operator what esptool's words mean at the bench."""
+    """Return the PortError that explains esptool's error to an operator at the bench."""
     text = str(error).split("\nFor troubleshooting", maxsplit=1)[0].strip().replace("\n", " ")
     for phrase, what, hint, cause in _DIAGNOSES:
         if phrase in text:
             return PortError(what, where=address, hint=hint, cause=cause)
     return PortError(
-        f"the loader refused: {text}",
+        f"the loader failed: {text}",
         where=address,
-        hint="power, contact, or a baud that is too high; the log of the unit holds what esptool said",
+        hint="check power and contact, or try a lower baud; the log of the unit contains esptool's output",
         cause="loader-failed",
     )
 
@@ -276,44 +277,44 @@ def _explain(address: str, error: Exception) -> PortError:
 _DIAGNOSES = (
     (
         "Wrong boot mode detected",
-        "the board restarts into its firmware, not into its loader",
+        "the board restarted into its firmware, not into its loader",
         "IO0 (GPIO9 on C3/C6) is not pulled low: check the DTR line, the fixture's needle, a loaded strapping pin",
         "boot-mode",
     ),
     (
         "TX path seems to be down",
-        "the board waits in its loader but does not hear us",
+        "the board waits in its loader but receives nothing",
         "check the line from the adapter's TX to the board's RX",
         "tx-path",
     ),
     (
         "No serial data received",
-        "the board answers nothing",
-        "no board, no power, no contact, or RX and TX are swapped",
+        "the board does not answer",
+        "check that a board is present, its power and contact, and that RX and TX are not swapped",
         "no-answer",
     ),
     (
         "Serial data stream stopped",
         "the board stopped answering",
-        "check power and contact; a lower baud may help",
+        "check power and contact, or try a lower baud",
         "answer-stopped",
     ),
     (
         "Packet content transfer stopped",
         "the board stopped in the middle of an answer",
-        "check power and contact; a lower baud may help",
+        "check power and contact, or try a lower baud",
         "answer-stopped",
     ),
     (
         "Invalid head of packet",
-        "the line garbles data",
-        "a lower baud, a shorter cable, or something else that speaks on the line",
+        "received garbled data",
+        "try a lower baud or a shorter cable; check that nothing else transmits on the line",
         "noise",
     ),
     (
         "Failed to autodetect chip type",
-        "this chip is none that esptool knows",
-        "another chip, or a line that garbles data",
+        "esptool does not recognize this chip",
+        "check the chip type, and the line for garbled data",
         "chip-unknown",
     ),
 )

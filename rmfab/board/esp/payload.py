@@ -1,4 +1,4 @@
-"""What is written to a board, compressed and checksummed once however many boards get it."""
+"""The data to write to a board, compressed and checksummed once for all boards."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ BLOCK_SIZE = 0x4000  # the stub's FLASH_WRITE_SIZE
 
 @dataclass(frozen=True)
 class Block:
-    """One DEFL_DATA block: its bytes, their checksum, and how many flash bytes they inflate to."""
+    """One DEFL_DATA block: its bytes, their checksum, and the number of flash bytes they inflate to."""
 
     data: bytes
     checksum: int
@@ -22,7 +22,7 @@ class Block:
 
 @dataclass(frozen=True)
 class Region:
-    """A region to write: where, how long, its MD5 in hex, and its compressed blocks."""
+    """A region to write: its offset and size in bytes, its MD5 in hex, and its compressed blocks."""
 
     name: str
     offset: int
@@ -32,12 +32,12 @@ class Region:
 
     @property
     def compressed(self) -> int:
-        """Bytes that go over the wire, before framing."""
+        """Number of bytes sent, before framing."""
         return sum(len(block.data) for block in self.blocks)
 
 
 def compress(name: str, offset: int, data: bytes) -> Region:
-    """*data* for the flash at *offset*, padded with 0xFF to whole words as esptool pads it."""
+    """Return *data* for the flash at *offset*, padded with 0xFF to whole words as esptool does."""
     padded = data + b"\xff" * (-len(data) % 4)
     stream = zlib.compress(padded, 9)
     inflater = zlib.decompressobj()
@@ -49,5 +49,5 @@ def compress(name: str, offset: int, data: bytes) -> Region:
 
 
 def blank_md5(size: int) -> str:
-    """The MD5 of *size* erased bytes, in hex."""
+    """Return the MD5 of *size* erased bytes, in hex."""
     return hashlib.md5(b"\xff" * size, usedforsecurity=False).hexdigest()

@@ -1,5 +1,4 @@
-"""How the station reaches a unit that runs: its URL, its SoftAP or Bluetooth, and the network that units join.
+"""The station's ways to a running unit: its URL, its SoftAP or Bluetooth, and the network that units join.
 
-It imports `line/station.py` of the line and nothing else of it; the conversation itself is the room `provisioning`.
-Start with `air.py`.
+Of the line it imports only `line/station.py`; the conversation itself is the room `provisioning`. Start with `air.py`.
 """

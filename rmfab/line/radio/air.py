@@ -1,6 +1,6 @@
-"""How a running unit is reached for provisioning: its URL, its SoftAP, or Bluetooth.
+"""The ways to a running unit for provisioning: its URL, its SoftAP, or Bluetooth.
 
-One radio speaks with one unit at a time: slots that share it wait for each other. Units at URLs of their own do not.
+One radio talks to one unit at a time: slots that share it wait for each other. Units with their own URLs do not wait.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _POLL_SECONDS = 0.2
 class Air:
     """The station's radio, shared by all slots of a run.
 
-    *memory* is where a Wi-Fi connection to go back to stands; *network* is the one that units join, where they do.
+    *memory* is the file with the Wi-Fi connection to go back to. *network* is the network that units join, if they do.
     """
 
     def __init__(self, radio: Radio, memory: Path, network: FactoryNetwork | None = None) -> None:
@@ -35,7 +35,7 @@ class Air:
         self.network = network
 
     def come_back(self) -> str | None:
-        """Brings back the Wi-Fi connection that a run left and did not return to; what went wrong, if anything."""
+        """Restore the Wi-Fi connection that an earlier run left. Return what went wrong, or None."""
         return come_back(self._memory)
 
     @contextmanager
@@ -47,9 +47,9 @@ class Air:
         keep_going: Callable[[], None],
         warn: Callable[[str], None],
     ) -> Iterator[ProvisioningTransport]:
-        """A link to the unit on *slot*, closed at the end of the block. Raises StationError where there is none.
+        """Open a link to the unit on *slot*, closed at the end of the block. Raise StationError if that fails.
 
-        *keep_going* is asked while another slot has the radio; *warn* hears what went wrong on the way back.
+        *keep_going* is called while a different slot uses the radio. *warn* receives what went wrong on the way back.
         """
         timeout = product.verify.answer_timeout
         if slot.unit is not None:

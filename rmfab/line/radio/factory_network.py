@@ -1,4 +1,4 @@
-"""The factory network that units join where `[verify] join` says so, from a TOML file with `ssid` and `passphrase`."""
+"""The factory network that units join for `[verify] join`, from a TOML file with `ssid` and `passphrase`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rmfab.signing.keyfile import check_private
 
 @dataclass(frozen=True)
 class FactoryNetwork:
-    """A network and its passphrase, empty where it is open. Raises InputError where no unit could be told so."""
+    """A network and its passphrase, empty if it is open. Raise InputError if no unit could be given it."""
 
     ssid: str
     passphrase: Secret[str]
@@ -21,18 +21,16 @@ class FactoryNetwork:
     def __post_init__(self) -> None:
         octets = len(self.passphrase.reveal().encode())
         if not 1 <= len(self.ssid.encode()) <= 32 or not (octets == 0 or 8 <= octets <= 63):
-            raise InputError("an SSID has 1 to 32 bytes, a passphrase 8 to 63 or none", cause="bad-network")
+            raise InputError("an SSID has 1 to 32 bytes, a passphrase 8 to 63 bytes or none", cause="bad-network")
 
 
 def load_network(path: Path) -> FactoryNetwork:
-    """The network in *path*. Raises InputError where the file is missing, open to others, or holds anything else."""
+    """Return the network in *path*. Raise InputError if it is missing, readable by others, or has other contents."""
     told = load_toml(path, "network")
     check_private(path)
     ssid, passphrase = told.get("ssid"), told.get("passphrase", "")
     if set(told) - {"ssid", "passphrase"} or not isinstance(ssid, str) or not isinstance(passphrase, str):
-        raise InputError(
-            "this file holds ssid and passphrase, two strings, and nothing else", where=str(path), cause="bad-network"
-        )
+        raise InputError("expected only ssid and passphrase, two strings", where=str(path), cause="bad-network")
     try:
         return FactoryNetwork(ssid, Secret(passphrase))
     except InputError as error:

@@ -1,6 +1,6 @@
-"""Joins a unit's own Wi-Fi network and comes back: through NetworkManager, a command of the station, or not at all.
+"""Ways into a unit's own Wi-Fi network and back: NetworkManager, a command of the station, or by hand.
 
-What this host was connected to is written down before it is left, so that a later run brings it back after a crash.
+The connection of this host is written down before it is left, so that a later run can restore it after a crash.
 Source: nmcli(1), terse output and its escaping.
 """
 
@@ -23,7 +23,7 @@ _LOOKS = 3
 
 @dataclass(frozen=True)
 class Leave:
-    """What is written down: the unit's network *ssid*, and the connection *before* it on *interface*."""
+    """The note for the way back: the unit's network *ssid*, and the connection *before* it on *interface*."""
 
     ssid: str
     before: str | None
@@ -32,9 +32,9 @@ class Leave:
 
 @contextmanager
 def joined(ssid: str, radio: Radio, memory: Path, warn: Callable[[str], None]) -> Iterator[None]:
-    """Within the block this host is in the network *ssid*. *memory* is the file that survives a crash.
+    """Keep this host in the network *ssid* within the block. *memory* is the file that survives a crash.
 
-    Raises StationError where it cannot join. What it was connected to is brought back in any case; *warn* hears if not.
+    Raise StationError if it cannot join. In any case restore the connection before; *warn* receives why that failed.
     """
     if radio.softap == (JOINED,):
         yield
@@ -52,11 +52,11 @@ def joined(ssid: str, radio: Radio, memory: Path, warn: Callable[[str], None]) -
         yield
     finally:
         if (wrong := come_back(memory)) is not None:
-            warn(f"this host is not back in its Wi-Fi network: {wrong}")
+            warn(f"cannot restore this host's Wi-Fi connection: {wrong}")
 
 
 def come_back(memory: Path) -> str | None:
-    """Leaves the unit's network that *memory* names, for the one before; returns what went wrong, if anything."""
+    """Leave the unit's network in *memory* for the connection before. Return what went wrong, or None."""
     try:
         leave = _remembered(memory)
         if leave is None:
@@ -73,7 +73,7 @@ def come_back(memory: Path) -> str | None:
 
 
 def _remembered(memory: Path) -> Leave | None:
-    """What *memory* says, None where there is no such file. Raises InputError where it cannot be read."""
+    """Return the note in *memory*, None if there is no such file. Raise InputError if it cannot be read."""
     try:
         told = json.loads(memory.read_text(encoding="utf-8"))
         before, interface = told["before"], told["interface"]
@@ -81,11 +81,11 @@ def _remembered(memory: Path) -> Leave | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"this note cannot be read: {error}", where=str(memory), hint="remove it") from error
+        raise InputError(f"cannot read this note: {error}", where=str(memory), hint="remove it") from error
 
 
 def _before(ssid: str, interface: str | None, memory: Path) -> str | None:
-    """What to go back to: what an earlier run has not gone back to yet, else the connection that is up."""
+    """Return the connection to go back to: from a run that did not go back, or else the active one."""
     try:
         earlier = _remembered(memory)
     except InputError:
@@ -97,13 +97,13 @@ def _before(ssid: str, interface: str | None, memory: Path) -> str | None:
 
 
 def _look_for(ssid: str, where: Sequence[str]) -> None:
-    """Lets NetworkManager scan until it hears *ssid*: it joins no network that is not in its last scan."""
+    """Let NetworkManager scan until it finds *ssid*: it joins only networks of its last scan."""
     for _ in range(_LOOKS):
         heard = _run([NMCLI, "-t", "-f", "SSID", "device", "wifi", "list", *where, "--rescan", "yes"], "cannot scan")
         if any(_fields(line)[0] == ssid for line in heard.splitlines()):
             return
-    what = f"this host does not hear the unit's network {ssid}"
-    raise StationError(what, hint="distance and antennas", cause="not-advertising")
+    what = f"this host does not receive the unit's network {ssid}"
+    raise StationError(what, hint="check the distance and the antennas", cause="not-advertising")
 
 
 def _on(interface: str | None) -> list[str]:
@@ -111,7 +111,7 @@ def _on(interface: str | None) -> list[str]:
 
 
 def _active(interface: str | None) -> str | None:
-    """The Wi-Fi connection that is up on *interface*, or on any."""
+    """Return the active Wi-Fi connection on *interface*, or on any."""
     told = _run([NMCLI, "-t", "-f", "NAME,TYPE,DEVICE", "connection", "show", "--active"], "cannot ask NetworkManager")
     for name, kind, device in (row for row in map(_fields, told.splitlines()) if len(row) == 3):
         if "wireless" in kind and interface in (None, device):
@@ -125,7 +125,7 @@ def _names() -> set[str]:
 
 
 def _fields(line: str) -> list[str]:
-    """The fields of a terse line of nmcli: colons between them, backslashes before colons and backslashes in them."""
+    """Split a terse line of nmcli at its colons; a backslash escapes a colon or a backslash."""
     fields, escaped = [""], False
     for char in line:
         if char == "\\" and not escaped:
@@ -152,4 +152,4 @@ def _run(argv: Sequence[str], what: str) -> str:
     return done.stdout
 
 
-_HINT = "how this host joins a unit's network stands in station.toml ([provisioning] softap)"
+_HINT = "check softap in station.toml ([provisioning])"

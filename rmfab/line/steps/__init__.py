@@ -1,7 +1,7 @@
 """The steps of the line, one file and one function per step.
 
-A step takes the visit (`line/visit.py`) and the stage that the step before it handed on (`line/stages.py`); it returns
-`Passed` with the next stage, or raises why it did not pass. It imports no other step and neither worker nor floor: what
-several steps need is in `line/listening.py` and `line/binding.py`. Start with `detect.py` and follow the order of
-`line/step_order.py`.
+A step takes the visit (`line/visit.py`) and the stage that the previous step returned (`line/stages.py`). It returns
+`Passed` with the next stage, or raises the reason why it did not pass. It imports no other step and neither worker nor
+floor; `line/listening.py` and `line/binding.py` contain what several steps need. Start with `detect.py` and follow the
+order of `line/step_order.py`.
 """

@@ -1,4 +1,4 @@
-"""The step `boot`: restarts the unit into its firmware and judges its boot log."""
+"""The step `boot`: restart the unit into its firmware and judge its boot log."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from rmfab.product.vocabulary import Credentials
 
 
 def boot(visit: Visit, stage: OnSlot | InLoader | Flashed) -> Passed[Running]:
-    """Restarts the unit into its firmware and judges its boot log."""
+    """Restart the unit into its firmware and judge its boot log."""
     bound = _bound(visit, stage)
     visit.board.restart()
     if visit.board.unwired:
-        visit.say("info", "restart the board now: nothing here can")
+        visit.say("info", "restart the board now: this slot has no restart lines")
     claims = visit.job.product.identity.credentials is Credentials.CLAIM
     policy = visit.job.product.verify
     console, log = listen(
@@ -25,9 +25,9 @@ def boot(visit: Visit, stage: OnSlot | InLoader | Flashed) -> Passed[Running]:
     )
     if visit.board.unwired and not (log.starts or log.app_started or log.symptom):
         raise StationError(
-            "nobody restarted the board while its console was read",
+            "the board was not restarted while its console was read",
             where=visit.board.address,
-            hint=f"restart it within [verify] boot_timeout ({policy.boot_timeout:g} s) of this step's beginning",
+            hint=f"restart it within {policy.boot_timeout:g} s of the start of this step ([verify] boot_timeout)",
             cause="not-restarted",
         )
     firmware = visit.job.firmware

@@ -1,4 +1,4 @@
-"""The step `claim`: binds an identity to the board, durably, before the first byte is written."""
+"""The step `claim`: bind an identity to the board, durably, before the first byte is written."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from rmfab.release.partition_table import Partition
 
 
 def claim(visit: Visit, stage: Writable) -> Passed[Claimed]:
-    """Binds an identity to this board, durably, before the first byte is written."""
+    """Bind an identity to this board, durably, before the first byte is written."""
     job = visit.job
     held = job.ledger.identity_by_mac(stage.mac)
     own = None if held is None else _opened(visit, held)
@@ -38,7 +38,7 @@ def claim(visit: Visit, stage: Writable) -> Passed[Claimed]:
     visit.is_unit(record)
     identity, image = own or _opened(visit, record)
     if claimed.other_batch:
-        visit.say("warning", f"this board is {record.serial} of batch {record.batch}; it keeps that identity")
+        visit.say("warning", f"this board keeps its identity {record.serial} of batch {record.batch}")
     return Passed(
         Claimed(stage.loader, stage.mac, stage.firmware, Bound(record, identity), image),
         {"again": claimed.again, "restored": claimed.restored, "batch": record.batch},
@@ -46,13 +46,13 @@ def claim(visit: Visit, stage: Writable) -> Passed[Claimed]:
 
 
 def _opened(visit: Visit, record: LedgerIdentity) -> tuple[Identity, bytes]:
-    """The identity in *record*, and its factory image."""
+    """Return the identity in *record*, and its factory image."""
     identity = visit.open_identity(record)
     return identity, factory_image(identity, visit.job.product)
 
 
 def _carried(loader: Loader, partition: Partition, own: bytes | None) -> Carried | None:
-    """What the board's factory partition carries; its own image need not be read."""
+    """Return the identity in the board's factory partition, None if it is blank or already the board's own image."""
     digest = loader.md5(partition.offset, partition.size)
     own_digest = hashlib.md5(own, usedforsecurity=False).hexdigest() if own else None
     if digest in (blank_md5(partition.size), own_digest):
@@ -61,7 +61,7 @@ def _carried(loader: Loader, partition: Partition, own: bytes | None) -> Carried
 
 
 def _read_carried(image: bytes) -> Carried | None:
-    """Whose identity an NVS image carries, in whatever namespace its firmware kept it; None where it carries none."""
+    """Return the identity in an NVS image, in any namespace, or None if it contains none."""
     node_id = random = None
     for entry in read_image(image).entries:
         if entry.key == "node_id" and isinstance(entry.value, (bytes, str)):

@@ -1,4 +1,4 @@
-"""The step `detect`: asks the board what it is, before anything is given to it."""
+"""The step `detect`: identify the board and check that it may be worked on, before anything is written."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _NO_LOADER = ("boot-mode", "no-answer", "loader-failed")
 
 
 def detect(visit: Visit, _: OnSlot) -> Passed[InLoader | Writable]:
-    """Asks the board what it is and refuses what must not be written to, before anything is given to it."""
+    """Read the board's facts and reject boards that must not be written to, before anything is written."""
     return _to_write(visit) if Step.FLASH in visit.job.steps else _to_look(visit)
 
 
@@ -52,7 +52,7 @@ def _to_write(visit: Visit) -> Passed[Writable]:
     if warning is not None:
         visit.say("warning", warning)
     if facts.mac is None:
-        raise BoardRefused("the board does not tell its MAC", cause="no-mac")
+        raise BoardRefused("the board does not report its MAC", cause="no-mac")
     found = {"baud": loader.baud} | _secure_cert(visit, loader, firmware.release) | _described(facts)
     return Passed(Writable(loader, facts.mac, firmware), found)
 
@@ -69,36 +69,39 @@ def _firmware(job: Job) -> PreparedRelease:
 
 
 def _secure_cert(visit: Visit, loader: Loader, release: Release) -> dict[str, Any]:
-    """What is told of a board that already has a secure certificate."""
+    """Warn if the board already has a secure certificate. Return the measurement of that."""
     partition = release.table.find(_SECURE_CERT)
     if partition is None or loader.is_blank(partition.offset, partition.size):
         return {}
-    visit.say("warning", f"the partition {_SECURE_CERT} of this board is not blank; it is left as it is")
+    visit.say("warning", f"the partition {_SECURE_CERT} of this board is not blank; it is not written")
     return {_SECURE_CERT: "not blank"}
 
 
 def _skip_without_loader(visit: Visit) -> None:
-    """Raises Skipped where the unit is to be looked at and cannot be brought into its loader."""
+    """Raise Skipped if the unit is only to be verified and cannot be brought into its loader."""
     firmware, serial = visit.job.firmware, visit.job.serial
     if visit.board.unwired:
-        raise Skipped("nothing here can bring the board into its loader; --serial says which unit it ought to be")
+        raise Skipped("this slot cannot bring the board into its loader; name the expected unit with --serial")
     if serial is not None and firmware is not None and firmware.release.configured.closes_download_mode:
         raise _closed(visit)
 
 
 def _closed(visit: Visit) -> Skipped:
-    return Skipped(f"its firmware has closed the download mode; it ought to be {visit.job.serial}")
+    return Skipped(f"the firmware has closed the download mode; the expected unit is {visit.job.serial}")
 
 
 def _connected(visit: Visit) -> tuple[Loader, BoardFacts]:
-    """The board in its loader. A unit whose firmware has switched that off looks like one whose wiring is bad."""
+    """Bring the board into its loader.
+
+    A unit whose firmware has closed the download mode looks like one with bad wiring, so the hint names that cause too.
+    """
     try:
         return visit.board.into_loader()
     except PortError as error:
         firmware = visit.job.firmware
         if error.cause not in _NO_LOADER or firmware is None or not firmware.release.configured.closes_download_mode:
             raise
-        hint = f"{CLOSED}; if it is another board: {error.hint}"
+        hint = f"{CLOSED}; if it is a different board: {error.hint}"
         raise PortError(error.what, where=error.where, hint=hint, cause=error.cause) from None
 
 

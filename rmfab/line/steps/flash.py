@@ -1,4 +1,4 @@
-"""The step `flash`: writes what the board does not hold yet."""
+"""The step `flash`: write what the board does not already hold."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rmfab.release.plan import Erase, make_plan
 
 
 def flash(visit: Visit, stage: Claimed) -> Passed[Written]:
-    """Writes what differs: the common parts, the blanks, and the whole factory partition last."""
+    """Write what differs: the common parts, the blank areas, and last the whole factory partition."""
     loader, firmware = stage.loader, stage.firmware
     visit.measured["release"] = firmware.accepted.named
     plan = make_plan(firmware.release, visit.job.product.factory, stage.image)
@@ -37,13 +37,16 @@ def flash(visit: Visit, stage: Claimed) -> Passed[Written]:
 
 
 def _proven(visit: Visit, loader: Loader, regions: Iterable[Region]) -> frozenset[str]:
-    """The regions that the board holds already. The small ones tell whether asking for the large ones pays."""
+    """Return the names of the regions that the board already holds.
+
+    The small regions come first: if the bootloader or table differs, comparing the large ones would not pay.
+    """
     proven: set[str] = set()
     for region in sorted(regions, key=lambda region: region.size):
         visit.keep_going()
         if loader.md5(region.offset, region.size) == region.md5:
             proven.add(region.name)
-        elif region.name in (BOOTLOADER, TABLE):  # another release or none; otadata changes at the first boot
+        elif region.name in (BOOTLOADER, TABLE):  # a different release or none; otadata changes at the first boot
             break
     return frozenset(proven)
 

@@ -1,4 +1,4 @@
-"""The step `identify`: asks the running unit who it is, and has it prove that."""
+"""The step `identify`: have the running unit prove its identity."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ _ASKS = 2
 
 
 def identify(visit: Visit, stage: Running) -> Passed[Identified]:
-    """Proves that the unit is who the ledger says: node id, QR payload, and a signature made with its key."""
+    """Check that the unit is the expected one: its node id, its QR payload, and a signature made with its key."""
     log, bound = stage.log, stage.bound
     if bound is None:
-        said = f'; its console says "{log.node_id}", which proves nothing alone' if log.node_id else ""
+        said = f' (its console prints "{log.node_id}", which alone is no proof)' if log.node_id else ""
         raise UnitFault(
             f"this board has no identity in the ledger{said}",
-            hint="`rmfab flash` gives it one; where the MAC cannot be read, --serial says which unit it ought to be",
+            hint="flash it (`rmfab flash`), or if its MAC cannot be read, name the expected unit with --serial",
             cause="unbound",
         )
     product, identity = visit.job.product, bound.identity
@@ -47,7 +47,7 @@ def identify(visit: Visit, stage: Running) -> Passed[Identified]:
 
 
 def _ask(console: UnitConsole, command: str, answer: re.Pattern[str]) -> str | None:
-    """The console's answer; asked a second time, since a line of the log may have run into the first."""
+    """Return the console's answer. Ask a second time, since a line of the log may have run into the first answer."""
     for _ in range(_ASKS):
         if match := console.ask(command, answer, _ANSWER_SECONDS):
             return match[1]
@@ -58,8 +58,8 @@ def _ask_node_id(console: UnitConsole, identity: Identity) -> None:
     told = _ask(console, "get-node-id", _NODE_ID)
     if told is None:
         raise UnitFault(
-            "the console does not answer get-node-id",
-            hint="a firmware without console commands: set console = false in product.toml ([verify])",
+            "the console did not answer get-node-id",
+            hint="if the firmware has no console commands, set console = false in product.toml ([verify])",
             cause="no-console",
         )
     judge_same_node(told, identity.node_id)
@@ -68,15 +68,15 @@ def _ask_node_id(console: UnitConsole, identity: Identity) -> None:
 def _ask_signature(console: UnitConsole, identity: Identity, challenge: str) -> None:
     told = _ask(console, f"sign-data {challenge}", _SIGNATURE)
     if told is None:
-        raise UnitFault("the console does not answer sign-data", cause="no-console")
+        raise UnitFault("the console did not answer sign-data", cause="no-console")
     if identity.certificate_pem is None or not signed_by(identity.certificate_pem, challenge.encode(), _octets(told)):
         raise UnitFault(
             "the key in the unit does not belong to its certificate",
-            hint="void the unit; its factory partition holds another key",
+            hint="void the unit; its factory partition holds the wrong key",
             cause="key-mismatch",
         )
 
 
 def _octets(told: str) -> bytes:
-    """The octets of a signature in hex; none where a digit is missing, which is no signature either."""
+    """Return the octets of a signature in hex; none if a digit is missing, so that its verification fails."""
     return bytes.fromhex(told) if len(told) % 2 == 0 else b""

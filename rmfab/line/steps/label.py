@@ -1,4 +1,4 @@
-"""The step `label`: prints the unit's label."""
+"""The step `label`: print the unit's label."""
 
 from __future__ import annotations
 
@@ -10,5 +10,5 @@ from rmfab.line.visit import Visit
 
 
 def label(_visit: Visit, _: Identified | AsNew) -> NoReturn:
-    """Prints the unit's label."""
-    raise Skipped("no printer is configured; `rmfab label` makes sheets and pictures")
+    """Print the unit's label."""
+    raise Skipped("no printer is configured; use `rmfab label` for sheets and pictures")

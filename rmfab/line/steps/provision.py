@@ -1,12 +1,12 @@
-"""The step `provision`: does what the owner's phone will do, and what nobody without the label may.
+"""The step `provision`: what the owner's phone will do, and what must not work without the label.
 
-    session     one handshake with the PoP of the label; with security 2 the unit's verifier is proven with it
+    session     a handshake with the PoP of the label; with security 2 it also proves the unit's verifier
     key         a signature over a fresh challenge, verified with the certificate
-    scan        the unit hears the factory's network loud enough, where the product names one
-    wrong-pop   another PoP is refused, on some units; the unit is restarted after it, so that nothing counts on
-    join        it joins the factory network, where the product asks for it; the step `reset` then undoes that
+    scan        the unit receives the factory's network with enough signal, if the product names one
+    wrong-pop   a wrong PoP is rejected, on a sample of units; a restart then clears the unit's count of failures
+    join        the unit joins the factory network, if the product requires it; the step `reset` undoes that
 
-Nothing else is ever sent to the unit.
+Nothing else is sent to the unit.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _MQTT = "MQTT Connected"
 
 @dataclass(frozen=True)
 class Printed:
-    """What a phone learns from the label's code: the name to look for, the PoP, and how to shake hands."""
+    """The contents of the label's code: the name to look for, the PoP, and the parameters of the handshake."""
 
     name: str
     pop: Secret[str]
@@ -58,10 +58,10 @@ class Printed:
 
 
 def provision(visit: Visit, stage: Identified) -> Passed[Identified]:
-    """Proves that the owner of the label can provision the unit, and nobody else."""
+    """Check that the owner of the label can provision the unit, and no one without it."""
     policy = visit.job.product.verify
     if not policy.provision:
-        raise Skipped("switched off: [verify] provision = false")
+        raise Skipped("off in product.toml: [verify] provision = false")
     bound, console = stage.bound, stage.console
     checks: dict[str, Any] = {}
     visit.measured["checks"] = checks
@@ -78,9 +78,9 @@ def provision(visit: Visit, stage: Identified) -> Passed[Identified]:
 
 
 def printed(identity: Identity, product: Product) -> Printed:
-    """What the label of *identity* says: its code is drawn and read back, and what was read is what counts.
+    """Return the contents of the label of *identity*, as read back from the drawn code.
 
-    Raises Fault where the code does not say what the unit needs.
+    Raise UnitFault if the code does not contain what the unit needs.
     """
     label, provisioning = label_of(identity, product), product.provisioning
     read = codes_in(picture(encode(label.payload)))
@@ -89,7 +89,7 @@ def printed(identity: Identity, product: Product) -> Printed:
     told = parse_payload(read[0].decode())
     pop = told.pop or Secret("")
     if told.name != label.service_name or pop != label.pop or told.transport != provisioning.transport.value:
-        raise UnitFault("the label's code says something else than the unit has", cause="label-mismatch")
+        raise UnitFault("the label's code does not match the unit", cause="label-mismatch")
     return Printed(told.name, pop, replace(provisioning, username=told.username or provisioning.username))
 
 
@@ -104,7 +104,7 @@ def _session(visit: Visit, transport: ProvisioningTransport, told: Printed) -> P
 
 
 def _prove(visit: Visit, identity: Identity, told: Printed, checks: dict[str, Any]) -> str | None:
-    """Session, key and scan in one conversation; returns the reason where the scan is marginal."""
+    """Check session, key and scan in one conversation. Return the reason if the scan is marginal."""
     with _reach(visit, told) as transport:
         began = time.monotonic()
         session = _session(visit, transport, told)
@@ -137,11 +137,11 @@ def _scan(visit: Visit, session: ProvisioningSession, checks: dict[str, Any]) ->
     checks["scan"] = (Outcome.MARGINAL if heard.marginal else Outcome.PASS).value
     if not heard.marginal:
         return None
-    return f'the unit hears "{heard.ssid}" at {heard.rssi} dBm, under {limits.marginal} dBm: look at its antenna'
+    return f'the unit receives "{heard.ssid}" at {heard.rssi} dBm, below {limits.marginal} dBm: check its antenna'
 
 
 def _tries_wrong_pop(visit: Visit, bound: Bound) -> bool:
-    """Whether this unit is one of those on which a wrong PoP is tried; it costs a restart."""
+    """Return whether to try a wrong PoP on this unit, one of a sample, since that costs a restart."""
     product = visit.job.product
     every = product.verify.wrong_pop_every
     if every == 0 or not product.provisioning.has_pop:
@@ -150,9 +150,9 @@ def _tries_wrong_pop(visit: Visit, bound: Bound) -> bool:
 
 
 def _try_wrong_pop(visit: Visit, identity: Identity, told: Printed) -> UnitConsole | None:
-    """One attempt, and a restart after it, since what has counted in the unit would in the end stop its owner.
+    """Try one wrong PoP, then restart the unit: its count of failures would in the end lock out its owner.
 
-    Returns the console after that restart, None where nothing here can restart the unit and it is not tried.
+    Return the console after that restart. Return None without trying if the station cannot restart the unit.
     """
     if visit.board.unwired:
         return None
@@ -162,12 +162,12 @@ def _try_wrong_pop(visit: Visit, identity: Identity, told: Printed) -> UnitConso
 
 
 def _join(visit: Visit, console: UnitConsole, told: Printed) -> str:
-    """Hands over the factory network and waits for the IP address, and for MQTT where the product asks for it."""
+    """Send the factory network and wait for the IP address, and for MQTT if the product requires it."""
     product, network = visit.job.product, visit.job.air.network
     if network is None:
-        raise InputError("[verify] join needs the factory network", cause="no-network")
+        raise InputError("[verify] join requires the factory network", cause="no-network")
     if visit.board.unwired:
-        visit.say("warning", "no network was joined: nothing here could reset the unit after that")
+        visit.say("warning", "skipped joining a network: this slot could not reset the unit afterwards")
         return Outcome.SKIP.value
     visit.secrets.append(network.passphrase)
     with _reach(visit, told) as transport:
@@ -186,7 +186,9 @@ def _join(visit: Visit, console: UnitConsole, told: Printed) -> str:
 def _await_mqtt(console: UnitConsole, seconds: float) -> None:
     if not any(_MQTT in line for line in console.lines(seconds)):
         raise UnitFault(
-            "the unit does not reach MQTT", hint="mqtt_host, or the certificate's registration", cause="no-mqtt"
+            "the unit did not connect to MQTT",
+            hint="check mqtt_host and the certificate's registration",
+            cause="no-mqtt",
         )
 
 
@@ -199,7 +201,7 @@ def _await_ip(visit: Visit, session: ProvisioningSession) -> None:
             return
         if joining.state is JoinState.FAILED:
             why = joining.failure.name.lower().replace("_", " ") if joining.failure is not None else "unknown"
-            raise UnitFault(f"the unit cannot join the factory network: {why}", cause="join-failed")
+            raise UnitFault(f"the unit failed to join the factory network: {why}", cause="join-failed")
         if time.monotonic() >= ending:
-            raise UnitFault("the unit gets no IP address in time", cause="join-timeout")
+            raise UnitFault("the unit did not get an IP address in time", cause="join-timeout")
         time.sleep(_ASK_AGAIN_SECONDS)

@@ -1,4 +1,4 @@
-"""The step `readback`: proves the whole flash before the first boot."""
+"""The step `readback`: verify the whole flash before the first boot."""
 
 from __future__ import annotations
 
@@ -10,20 +10,22 @@ from rmfab.line.visit import Visit
 
 
 def readback(visit: Visit, stage: Written) -> Passed[Flashed]:
-    """Proves, before the first boot, that every region holds what was meant, and that it is still the same board."""
+    """Check, before the first boot, that every region holds what was written and that the board is still the same."""
     loader = stage.loader
     for region in stage.regions:
         visit.keep_going()
         if region.name not in stage.proven and loader.md5(region.offset, region.size) != region.md5:
             raise UnitFault(
-                f"{region.name} reads back differently than it was written",
-                hint="power, baud, or a bad flash chip; try a lower --baud once, then set the board aside",
+                f"{region.name} does not match what was written",
+                hint="check the power; try a lower --baud once, then set the board aside (bad flash chip)",
                 cause="readback-mismatch",
             )
     for erase in stage.erased:
         if not loader.is_blank(erase.offset, erase.size):
             raise UnitFault(
-                f"{erase.name} is not blank after its erasure", hint="a bad flash chip", cause="erase-failed"
+                f"{erase.name} is not blank after the erase",
+                hint="set the board aside (bad flash chip)",
+                cause="erase-failed",
             )
     if loader.mac() != stage.mac:
         raise swapped(visit.board.address)

@@ -1,10 +1,11 @@
-"""The step `reset`: the unit leaves as it will be unpacked, and its identity is untouched.
+"""The step `reset`: return the unit to its state as shipped, with its identity untouched.
 
-The factory partition is proven by MD5, `nvs` (and what `[factory] erase` names) erased, and the unit restarted: it must
-offer provisioning again under the same name. Never touched: the factory partition, `nvs_key`, `esp_secure_cert`.
+The step checks the factory partition by MD5, erases `nvs` (and what `[factory] erase` names), and restarts the unit,
+which must offer provisioning again under the same name. It never touches the factory partition, `nvs_key` or
+`esp_secure_cert`.
 
-Firmware that has closed the ROM's download mode leaves the console only: it erases `nvs` itself, and what it says
-before and afterwards is all that can be proven.
+If the firmware has closed the ROM's download mode, only its console is left: it erases `nvs` itself, and its output
+before and afterwards is the only proof.
 """
 
 from __future__ import annotations
@@ -35,9 +36,9 @@ _STATION_KEYS = ("sta.ssid", "sta.pswd")
 
 
 def reset(visit: Visit, stage: OnSlot | Identified) -> Passed[AsNew]:
-    """Erases what the owner's use would leave, and proves that the unit is as new."""
+    """Erase the traces of use, and check that the unit is as new."""
     if visit.board.unwired:
-        raise Skipped("nothing here can bring the board into its loader")
+        raise Skipped("this slot cannot bring the board into its loader")
     release = _release(visit.job)
     bound = stage.bound if isinstance(stage, Identified) else None
     if release.configured.closes_download_mode:
@@ -45,7 +46,7 @@ def reset(visit: Visit, stage: OnSlot | Identified) -> Passed[AsNew]:
     loader, facts = _into_loader(visit)
     bound = bound or find_unit(visit, facts.mac)
     if bound is None:
-        raise UnitFault("this board has no identity in the ledger", hint="`rmfab flash` gives it one", cause="unbound")
+        raise UnitFault("this board has no identity in the ledger", hint="flash it (`rmfab flash`)", cause="unbound")
     digest = _own_factory(visit, loader, bound.identity, release)
     if visit.job.console_reset:
         erased = _by_console(visit, bound.identity)
@@ -63,8 +64,8 @@ def _without_loader(visit: Visit, known: Bound | None) -> Passed[AsNew]:
     bound = known or find_unit(visit, None)
     if bound is None:
         raise UnitFault(
-            "which unit this is cannot be read: its firmware has closed the download mode",
-            hint="--serial says which one it ought to be",
+            "cannot read which unit this is: its firmware has closed the download mode",
+            hint="name the expected unit with --serial",
             cause="unbound",
         )
     erased = _by_console(visit, bound.identity)
@@ -73,7 +74,7 @@ def _without_loader(visit: Visit, known: Bound | None) -> Passed[AsNew]:
 
 
 def _by_loader(visit: Visit, loader: Loader, release: Release) -> list[str]:
-    """Erases `nvs` and what `[factory] erase` names; the OTA data stays, since it says which app to boot."""
+    """Erase `nvs` and what `[factory] erase` names, except the OTA data, which selects the app to boot."""
     factory = visit.job.product.factory
     rows = [
         row
@@ -85,13 +86,15 @@ def _by_loader(visit: Visit, loader: Loader, release: Release) -> list[str]:
         loader.erase(row.offset, row.size)
         if not loader.is_blank(row.offset, row.size):
             raise UnitFault(
-                f"{row.label} is not blank after its erasure", hint="a bad flash chip", cause="erase-failed"
+                f"{row.label} is not blank after the erase",
+                hint="set the board aside (bad flash chip)",
+                cause="erase-failed",
             )
     return [row.label for row in rows]
 
 
 def _by_console(visit: Visit, identity: Identity) -> list[str]:
-    """The firmware's own factory reset, which erases `nvs` and restarts. Never `clear-claim-data`."""
+    """Run the firmware's own factory reset, which erases `nvs` and restarts. Never `clear-claim-data`."""
     visit.board.restart()
     settle = visit.job.product.verify.settle
     console, log = listen(visit, lambda log: bool(log.app_started and log.node_id), settle)
@@ -103,14 +106,17 @@ def _by_console(visit: Visit, identity: Identity) -> list[str]:
 
 
 def _release(job: Job) -> Release:
-    """The release whose table says where things lie. Raises InputError where none was given."""
+    """Return the release with the partition table. Raise InputError if no release was given."""
     if job.firmware is None:
-        raise InputError("a factory reset needs the release's partition table", hint="--release FILE or build folder")
+        raise InputError(
+            "a factory reset requires the release's partition table",
+            hint="use --release with a release file or a build folder",
+        )
     return job.firmware.release
 
 
 def _into_loader(visit: Visit) -> tuple[Loader, BoardFacts]:
-    """The board in its loader, with the stub, and still the same board."""
+    """Bring the board into its loader, with the stub. Check that it is still the same board."""
     loader, facts = visit.board.into_loader()
     refuse_security(facts)
     refuse_chip(facts, visit.job.product.chip)
@@ -118,9 +124,9 @@ def _into_loader(visit: Visit) -> tuple[Loader, BoardFacts]:
 
 
 def _own_factory(visit: Visit, loader: Loader, identity: Identity, release: Release) -> str:
-    """The MD5 of the factory partition. Raises Fault where it is not the one of the unit's identity.
+    """Return the MD5 of the factory partition. Raise UnitFault if the partition is not that of the unit's identity.
 
-    A unit that was claimed keeps there what claiming has made: it only has to be the unit's own `random`.
+    Self or assisted claiming changes the partition; it then must contain the unit's own `random`.
     """
     product = visit.job.product
     partition = factory_partition(release.table, product.factory)
@@ -135,7 +141,7 @@ def _own_factory(visit: Visit, loader: Loader, identity: Identity, release: Rele
 
 
 def _untouched(visit: Visit, loader: Loader, release: Release, digest: str) -> None:
-    """Raises Fault unless the factory partition still has the MD5 *digest*."""
+    """Raise UnitFault unless the factory partition still has the MD5 *digest*."""
     partition = factory_partition(release.table, visit.job.product.factory)
     if loader.md5(partition.offset, partition.size) != digest:
         raise _changed()
@@ -143,8 +149,8 @@ def _untouched(visit: Visit, loader: Loader, release: Release, digest: str) -> N
 
 def _changed() -> UnitFault:
     return UnitFault(
-        "the factory partition is no longer what was flashed",
-        hint="`rmfab run` writes it anew; where it comes back so, void the unit",
+        "the factory partition has changed since it was flashed",
+        hint="write it again (`rmfab run`); if it changes again, void the unit",
         cause="factory-changed",
     )
 

@@ -1,4 +1,4 @@
-"""Security 0: everything in the clear, no proof of possession."""
+"""Security 0: no encryption, no proof of possession."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Plain:
     """Security 0."""
 
     def handshake(self, transport: ProvisioningTransport) -> Session:
-        """One round trip. Raises what `Scheme.handshake` says, WrongPop aside."""
+        """Make one round trip. Raise as `SecurityScheme.handshake`, but never WrongPop."""
         read_plain_welcome(transport.exchange(SESSION, plain_hello()))
         return Unencrypted()
 
@@ -23,9 +23,9 @@ class Unencrypted:
     """The session of security 0."""
 
     def encrypt(self, data: bytes) -> bytes:
-        """The same bytes."""
+        """Return *data*."""
         return data
 
     def decrypt(self, data: bytes) -> bytes:
-        """The same bytes."""
+        """Return *data*."""
         return data

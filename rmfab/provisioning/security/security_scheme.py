@@ -1,4 +1,4 @@
-"""What every security scheme is: one handshake, and then a session that encrypts and decrypts."""
+"""The interface of a security scheme: one handshake, then a session that encrypts and decrypts."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from rmfab.provisioning.transport import SESSION, ProvisioningTransport
 
 
 class Session(Protocol):
-    """An agreed key. Requests and answers alternate strictly: each call moves the cipher on."""
+    """An agreed key. Requests and answers alternate strictly: each call advances the cipher."""
 
     def encrypt(self, data: bytes) -> bytes:
-        """The bytes that go over the link."""
+        """Return the bytes to send for *data*."""
 
     def decrypt(self, data: bytes) -> bytes:
-        """The bytes that were meant. Raises Fault (`decrypt`) where an authenticated scheme does not accept them."""
+        """Return the plain bytes of *data*. Raise UnitFault (`decrypt`) if an authenticated scheme rejects them."""
 
 
 class SecurityScheme(Protocol):
-    """A scheme with all that it needs: proof of possession, randomness."""
+    """A scheme with its inputs: proof of possession, randomness."""
 
     def handshake(self, transport: ProvisioningTransport) -> Session:
-        """Shakes hands, in one attempt.
+        """Make the handshake, in one attempt.
 
-        Raises WrongPop where the unit refuses the proof, Fault (`proof-mismatch`) where the unit cannot prove that it
-        knows the PoP, and what `Transport.exchange` raises.
+        Raise WrongPop if the unit rejects the proof, UnitFault (`proof-mismatch`) if the unit cannot prove that it has
+        the PoP, and what `ProvisioningTransport.exchange` raises.
         """
 
 
 def prove(transport: ProvisioningTransport, request: bytes) -> bytes:
-    """The unit's answer to the client's proof. Raises WrongPop where it refuses."""
+    """Send the client's proof and return the unit's answer. Raise WrongPop if the unit rejects it."""
     try:
         return transport.exchange(SESSION, request)
     except RequestRefused as refusal:
@@ -39,14 +39,14 @@ def prove(transport: ProvisioningTransport, request: bytes) -> bytes:
 
 
 def wrong_pop(refusal: RequestRefused) -> WrongPop:
-    """The refusal of a proof, whichever way the unit refused."""
-    return WrongPop("the unit refuses the proof of possession", status=refusal.status, where=refusal.where)
+    """Return the WrongPop of a rejected proof, for either form of rejection."""
+    return WrongPop("the unit rejected the proof of possession", status=refusal.status, where=refusal.where)
 
 
 def proof_mismatch() -> UnitFault:
-    """The unit accepted the client's proof and fails to give its own."""
+    """Return the UnitFault of a unit that accepted the client's proof but sent a wrong one."""
     return UnitFault(
-        "the unit does not prove that it knows the PoP",
-        hint="its own proof is wrong: another device answers in its place, or its firmware is damaged",
+        "the unit did not prove that it has the PoP",
+        hint="check for a different device that answers in its place, or flash the unit again",
         cause="proof-mismatch",
     )

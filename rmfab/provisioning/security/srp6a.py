@@ -1,7 +1,6 @@
 """Security 2: SRP6a over the 3072-bit group with SHA-512, then AES-256-GCM.
 
-Everything is hashed as the bytes that it is on the wire. Numbers are A and B in u (padded to 384 bytes) and S in K
-(without leading zeros) alone.
+The hashes take the bytes as sent, except that A and B in u are padded to 384 bytes, and S in K has no leading zeros.
 
     k = H(N | PAD(g))      x = H(salt | H(user ":" PoP))      u = H(PAD(A) | PAD(B))      v = g^x
     S = (B - k v)^(a + u x)      K = H(S)
@@ -36,7 +35,7 @@ _AES_KEY_BYTES = 32
 
 @dataclass(frozen=True)
 class Srp6a:
-    """Security 2. *patch_ver* is the unit's `sec_patch_ver`; *random* gives as many random bytes as it is asked."""
+    """Security 2. *patch_ver* is the unit's `sec_patch_ver`; *random* returns the given number of random bytes."""
 
     username: str
     pop: Secret[str]
@@ -44,7 +43,7 @@ class Srp6a:
     random: Callable[[int], bytes]
 
     def handshake(self, transport: ProvisioningTransport) -> Session:
-        """Two round trips. Raises what `Scheme.handshake` says."""
+        """Make two round trips. Raise as `SecurityScheme.handshake`."""
         own = draw_own_key(self.random)
         theirs, salt = read_srp6a_key(transport.exchange(SESSION, srp6a_key(self.username, own.public)))
         agreed = agree(self.username, self.pop, own, theirs, salt)
@@ -59,10 +58,10 @@ class Srp6a:
 
 
 class Authenticated:
-    """AES-256-GCM under the first 32 bytes of K, the tag behind the text.
+    """AES-256-GCM under the first 32 bytes of K, with the tag after the text.
 
-    The nonce is the unit's: 8 random bytes and a counter. *counting* units move the counter on by one for every message
-    of either side (sec_patch_ver 1); the others use one nonce for all of them (sec_patch_ver 0).
+    The nonce comes from the unit: 8 random bytes and a counter. *counting* units increment the counter for every
+    message in either direction (sec_patch_ver 1); the others use the same nonce for all messages (sec_patch_ver 0).
     """
 
     def __init__(self, key: Secret[bytes], nonce: bytes, *, counting: bool) -> None:
@@ -71,15 +70,15 @@ class Authenticated:
         self._counting = counting
 
     def encrypt(self, data: bytes) -> bytes:
-        """Text and tag of *data*."""
+        """Return text and tag of *data*."""
         return self._cipher.encrypt(self._next_nonce(), data, None)
 
     def decrypt(self, data: bytes) -> bytes:
-        """The text in *data*. Raises Fault (`decrypt`) where it is not what the unit encrypted in this session."""
+        """Return the text in *data*. Raise UnitFault (`decrypt`) unless the unit encrypted it in this session."""
         try:
             return self._cipher.decrypt(self._next_nonce(), data, None)
         except (InvalidTag, ValueError) as error:
-            raise UnitFault("the unit's answer does not decrypt under the session's key", cause="decrypt") from error
+            raise UnitFault("cannot decrypt the unit's answer with the session's key", cause="decrypt") from error
 
     def _next_nonce(self) -> bytes:
         nonce = self._nonce
@@ -91,7 +90,7 @@ class Authenticated:
 
 @dataclass(frozen=True)
 class OwnKey:
-    """The client's key of one handshake: the exponent a, and A as it is sent."""
+    """The client's key of one handshake: the exponent a, and A as sent."""
 
     private: int = field(repr=False)
     public: bytes
@@ -99,7 +98,7 @@ class OwnKey:
 
 @dataclass(frozen=True)
 class Agreed:
-    """What both sides know after the handshake: K, M1 to send, M2 to expect."""
+    """The result of the handshake on both sides: K, M1 to send, M2 to expect."""
 
     key: Secret[bytes]
     proof: bytes = field(repr=False)
@@ -107,9 +106,9 @@ class Agreed:
 
 
 def draw_own_key(random: Callable[[int], bytes]) -> OwnKey:
-    """A new key whose A fills all of its 384 bytes.
+    """Return a new key with an A of exactly 384 bytes.
 
-    A unit takes no other length; whether it hashes an A with a leading zero as bytes or as a number must not matter.
+    A unit accepts no other length. Without a leading zero in A, a hash over bytes and one over the number are the same.
     """
     while True:
         private = int.from_bytes(random(_PRIVATE_BYTES), "big")
@@ -119,11 +118,11 @@ def draw_own_key(random: Callable[[int], bytes]) -> OwnKey:
 
 
 def agree(username: str, pop: Secret[str], own: OwnKey, theirs: bytes, salt: bytes) -> Agreed:
-    """What follows from the unit's B (*theirs*) and *salt*, both as they were sent. Raises ProtocolError."""
+    """Derive the secrets from the unit's B (*theirs*) and *salt*, both as sent. Raise ProtocolError."""
     number = int.from_bytes(theirs, "big")
     mixed = int.from_bytes(_hash(own.public, _padded(number % PRIME)), "big")
     if number % PRIME == 0 or mixed == 0:
-        raise ProtocolError("the unit sends a key that makes no secret")
+        raise ProtocolError("the unit sent an invalid public key")
     inner = _hash(f"{username}:{pop.reveal()}".encode())
     secret = int.from_bytes(_hash(salt, inner), "big")
     base = (number - _MULTIPLIER * power(GENERATOR, secret)) % PRIME

@@ -1,6 +1,6 @@
 """Security 1: X25519, the PoP mixed into the key, and AES-256-CTR as one keystream for both directions.
 
-key = X25519(client, unit) XOR SHA-256(PoP), without the XOR where there is no PoP; the counter starts at the unit's
+key = X25519(client, unit) XOR SHA-256(PoP), or without the XOR if there is no PoP; the counter starts at the unit's
 random. The stream covers, in this order: the client's proof, the unit's proof, then every request and every answer.
 Source: ESP-IDF, protocomm/src/security/security1.c.
 """
@@ -26,13 +26,13 @@ from rmfab.secret import Secret
 
 @dataclass(frozen=True)
 class X25519:
-    """Security 1. *pop* is empty where the unit asks for none; *random* gives as many random bytes as it is asked."""
+    """Security 1. *pop* is empty if the unit requires none; *random* returns the given number of random bytes."""
 
     pop: Secret[str]
     random: Callable[[int], bytes]
 
     def handshake(self, transport: ProvisioningTransport) -> Session:
-        """Two round trips. Raises what `Scheme.handshake` says."""
+        """Make two round trips. Raise as `SecurityScheme.handshake`."""
         private = X25519PrivateKey.from_private_bytes(self.random(32))
         public = private.public_key().public_bytes_raw()
         theirs, start = read_x25519_key(transport.exchange(SESSION, x25519_key(public)))
@@ -48,26 +48,26 @@ class X25519:
 
 
 class Keystream:
-    """AES-256-CTR; encrypting and decrypting draw from the same stream."""
+    """AES-256-CTR; encryption and decryption use the same stream."""
 
     def __init__(self, key: bytes, start: bytes) -> None:
         self._stream = Cipher(AES(key), CTR(start)).encryptor()
 
     def encrypt(self, data: bytes) -> bytes:
-        """The next bytes of the stream over *data*."""
+        """Return *data* XOR the next bytes of the stream."""
         return self._stream.update(data)
 
     def decrypt(self, data: bytes) -> bytes:
-        """The next bytes of the stream over *data*; nothing tells whether they were changed on the way."""
+        """Return *data* XOR the next bytes of the stream; changes in transit are not detected."""
         return self._stream.update(data)
 
 
 def session_key(private: X25519PrivateKey, public: bytes, pop: Secret[str]) -> bytes:
-    """The key of 32 bytes. Raises ProtocolError where the unit's key is one that gives no secret."""
+    """Return the key (32 bytes). Raise ProtocolError if the unit's public key yields no shared secret."""
     try:
         shared = private.exchange(X25519PublicKey.from_public_bytes(public))
     except ValueError as error:
-        raise ProtocolError("the unit sends a key that makes no secret") from error
+        raise ProtocolError("the unit sent an invalid public key") from error
     if not pop.reveal():
         return shared
     mask = hashlib.sha256(pop.reveal().encode()).digest()
