@@ -1,6 +1,6 @@
 """rmfab: the manufacturing line for ESP RainMaker devices.
 
-The library's front door: each name is imported from its room when it is first used.
+The public API of the library: each name is imported from its module on first use.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`python -m rmfab` is `rmfab`."""
+"""Run `rmfab` as `python -m rmfab`."""
 
 from rmfab.cli import run
 

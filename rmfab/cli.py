@@ -1,6 +1,6 @@
-"""The command line: the group with its commands, and the one table from exceptions to exit codes.
+"""The command line: the group with its commands, and the one table of exit codes.
 
-Commands are imported when they are called, so that `rmfab --help` loads nothing heavy. stdout is data, stderr speech.
+Commands are imported when they are called, so `rmfab --help` loads nothing heavy. stdout carries data, stderr messages.
 """
 
 from __future__ import annotations
@@ -63,21 +63,21 @@ EXIT_CODES: tuple[tuple[type[BaseException], int], ...] = (
     (click.Abort, EXIT_INTERRUPTED),
 )
 
-# What the operating system refuses for reasons that lie in the station, not in rmfab.
+# Errors of the operating system that the station causes, not a bug in rmfab.
 TROUBLES = frozenset(
     {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM, errno.EMFILE}
 )
 
 
 class LazyGroup(click.Group):
-    """A group whose commands live in `rmfab.commands`, one file each, imported when called."""
+    """A group of the commands in `rmfab.commands`, one file each, imported when called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
-        """The commands in the order of a unit's life."""
+        """Return the commands in the order of a unit's life."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        """The command of this name, None for an unknown one."""
+        """Return the command of this name, None if it is unknown."""
         if cmd_name not in COMMANDS:
             return None
         module = importlib.import_module(f"rmfab.commands.{cmd_name}")
@@ -87,7 +87,7 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """As click does, with a suggestion for a misspelt command."""
+        """Resolve the command as Click does, and suggest one for a misspelt name."""
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
@@ -99,16 +99,16 @@ class LazyGroup(click.Group):
             raise
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
-        """The list of commands from the table above: nothing is imported for it."""
+        """Write the list of commands from the table above, without importing them."""
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
-    "-C", "folder", type=click.Path(path_type=Path), help="The workspace (default: the nearest product.toml)."
+    "-C", "folder", type=click.Path(path_type=Path), help="Workspace (default: the folder of the nearest product.toml)."
 )
-@click.option("-q", "--quiet", is_flag=True, help="No progress and no chatter on stderr; errors and warnings stay.")
+@click.option("-q", "--quiet", is_flag=True, help="Show only warnings and errors on stderr.")
 @click.option(
     "--version", is_flag=True, is_eager=True, expose_value=False, help="Show the version and exit.",
     callback=lambda ctx, _, wanted: _tell_version(ctx) if wanted else None,
@@ -117,8 +117,8 @@ class LazyGroup(click.Group):
 def group(ctx: click.Context, folder: Path | None, quiet: bool) -> None:
     """The manufacturing line for ESP RainMaker devices.
 
-    Gives every board its own identity, flashes it, proves that it boots and answers, prints its label and remembers
-    all of it in a ledger. Try it without hardware: rmfab demo
+    It gives every board its own identity, flashes it, proves that it boots and can be provisioned, prints its label and
+    records everything in a ledger. To try it without hardware, run `rmfab demo`.
     """
     given = ctx.ensure_object(Globals)
     given.folder, given.quiet = folder, given.quiet or quiet
@@ -135,7 +135,7 @@ def _tell_version(ctx: click.Context) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command line; returns the exit code. The only place where an exception becomes one."""
+    """Run the command line and return the exit code. Only here does an exception become an exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     given = Globals(json="--json" in arguments)
     try:
@@ -154,36 +154,36 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _report_bug()
         try:
             sys.stdout.flush()
-        except OSError:  # the full one is stdout itself, and would be met again at the exit
+        except OSError:  # stdout itself is full, and would fail again at exit
             _let_go(sys.stdout)
         named = None if error.filename is None else str(error.filename)
         return _end(
             StationError(
                 os.strerror(error.errno or 0).lower(),
                 where=named,
-                hint="look at the disk and its permissions, then repeat this",
+                hint="check free disk space and permissions, then run the command again",
             ),
             given,
         )
-    except Exception:  # noqa: BLE001 - a bug: the traceback goes to a file, a short letter to the user
+    except Exception:  # noqa: BLE001 - a bug: the traceback goes to a file, a short message to the user
         return _report_bug()
     except BaseException as error:
-        if type(error).__module__ != "pyo3_runtime":  # the panic of a module in Rust is no Exception
+        if type(error).__module__ != "pyo3_runtime":  # the panic of a Rust module does not inherit from Exception
             raise
         return _report_bug()
     return 0
 
 
 def _call(arguments: list[str], given: Globals) -> None:
-    """Runs the command. Not by click's `main`, which has exit codes of its own for ^C and for an unread stdout."""
+    """Run the command, without Click's `main`: it has different exit codes for ^C and for a closed stdout."""
     if "_RMFAB_COMPLETE" in os.environ:
-        group.main(args=arguments, prog_name="rmfab")  # a shell asks what could stand here; ends the process
+        group.main(args=arguments, prog_name="rmfab")  # shell completion; ends the process
     with group.make_context("rmfab", arguments, obj=given) as context:
         group.invoke(context)
 
 
 def exit_code(error: BaseException) -> int:
-    """The exit code of an exception that rmfab expects."""
+    """Return the exit code of *error*; that of a bug for an exception that rmfab does not expect."""
     for kind, code in EXIT_CODES:
         if isinstance(error, kind):
             return code
@@ -191,9 +191,9 @@ def exit_code(error: BaseException) -> int:
 
 
 def explain(error: BaseException) -> None:
-    """Says on stderr what went wrong, where, and how to mend it; a hint that several complaints share once."""
+    """Print on stderr what went wrong, where, and how to fix it. Consecutive complaints with one hint print it once."""
     if isinstance(error, (KeyboardInterrupt, click.Abort)):
-        _speak("rmfab: interrupted; the same command goes on where this one stopped")
+        _speak("rmfab: interrupted; run the same command again to continue")
         return
     complaints = error.complaints if isinstance(error, RmfabError) else (error,)
     hints = [complaint.hint if isinstance(complaint, RmfabError) else None for complaint in complaints]
@@ -205,7 +205,7 @@ def explain(error: BaseException) -> None:
 
 
 def _end(error: RmfabError | KeyboardInterrupt | click.Abort, given: Globals) -> int:
-    """Explains the error; with --json also on stdout, where that has got nothing yet."""
+    """Explain the error on stderr; with --json also on stdout, if nothing was printed there."""
     if isinstance(error, RmfabError):
         _tell_in_json(error, given)
     explain(error)
@@ -214,12 +214,12 @@ def _end(error: RmfabError | KeyboardInterrupt | click.Abort, given: Globals) ->
 
 def _tell_in_json(error: RmfabError, given: Globals) -> None:
     if given.json and not given.told:
-        with suppress(OSError):  # the error matters more than that nobody reads it
+        with suppress(OSError):  # the error matters more than a closed stdout
             click.echo(json.dumps(error.event()))
 
 
 def _refuse(error: click.ClickException, given: Globals) -> int:
-    """Says what is wrong with the command line, as every other error is said."""
+    """Report an error in the command line as every other error is reported."""
     context = error.ctx if isinstance(error, click.UsageError) else None
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         _speak(error.format_message())
@@ -227,12 +227,12 @@ def _refuse(error: click.ClickException, given: Globals) -> int:
     _tell_in_json(InputError(error.format_message(), cause="usage"), given)
     _speak(printable(f"rmfab: error: {error.format_message()}"))
     if context is not None:
-        _speak(f"rmfab: hint: `{context.command_path} --help`")
+        _speak(f"rmfab: hint: see `{context.command_path} --help`")
     return error.exit_code
 
 
 def _speak(text: str) -> None:
-    """Says *text* on stderr; where nobody reads that, the exit code still tells."""
+    """Print *text* on stderr; if stderr is closed, only the exit code remains."""
     try:
         click.echo(text, err=True)
     except BrokenPipeError:
@@ -240,13 +240,13 @@ def _speak(text: str) -> None:
 
 
 def _unread() -> int:
-    """Nobody reads our stdout any more: what was under way has ended as after ^C, and nothing is left to say."""
+    """End as after ^C, silently: the reader of stdout has gone."""
     _let_go(sys.stdout)
     return EXIT_INTERRUPTED
 
 
 def _let_go(stream: TextIO) -> None:
-    """Lets what is still buffered in *stream* go nowhere, so that its closed end is not met again at the exit."""
+    """Discard what is still buffered in *stream*, so that the flush at exit does not fail again."""
     try:
         number = stream.fileno()
     except OSError:  # a stream in memory
@@ -265,17 +265,17 @@ def _report_bug() -> int:
         traceback.print_exc(file=stream)
     kind = sys.exc_info()[0]
     _speak(f"rmfab: error: a bug in rmfab: {kind.__name__ if kind else 'unknown'}")
-    _speak(f"rmfab: hint: the traceback is in {path}; please send it with the command that you ran")
+    _speak(f"rmfab: hint: the traceback is in {path}; please report it with the command that you ran")
     return EXIT_BUG
 
 
 def run() -> None:
-    """The console script. SIGTERM and a terminal that goes away end a command as ^C does."""
+    """Run the console script. SIGTERM and SIGHUP end a command as ^C does."""
     for name in ("SIGTERM", "SIGHUP"):
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) is signal.SIG_DFL:
             signal.signal(number, _interrupt)
-    for stream in (sys.stdout, sys.stderr):  # a terminal that cannot show a letter must not end a command
+    for stream in (sys.stdout, sys.stderr):  # a character that the terminal cannot show must not end a command
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     sys.exit(main())

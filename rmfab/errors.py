@@ -1,4 +1,4 @@
-"""The error tree: what went wrong, where, and how to mend it.
+"""The error tree: what went wrong, where, and how to fix it.
 
     RmfabError
     ├── InputError            bad input: product, CSV, file              exit 3
@@ -11,10 +11,10 @@
     ├── UnitFault             a unit that is bad: its step FAILs          exit 1
     ├── UnitsFailed           the line ended with units that FAILed       exit 1
     └── IntegrityError        signature, chain, identity                 exit 5
-        └── CloneError        an identity of this ledger on another board
+        └── CloneError        an identity of this ledger on the wrong board
 
-A class says who must act; `cause` is the stable name of the reason that events carry as `class`.
-Exit codes are given in one place only, `rmfab.cli`.
+The class determines who must act; `cause` is the stable name of the reason, which events carry as `class`.
+Only `rmfab.cli` defines exit codes.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u2
 
 
 def printable(text: str) -> str:
-    """*text* for a terminal: what would steer it, or turn the order of its characters, as an escape sequence."""
+    """Return *text* with control characters and bidirectional overrides escaped, so that a terminal can print it."""
     return _CONTROL.sub(lambda found: repr(found[0])[1:-1], text)
 
 
 class RmfabError(Exception):
     """An error that rmfab expects and explains.
 
-    *what* is one sentence without a full stop, *where* a place (`file:line`, key path, port, serial),
-    *hint* how to mend it, *cause* a stable name such as `chip-mismatch`.
+    *what* is one clause without a full stop, *where* a place (`file:line`, key path, port, serial),
+    *hint* how to fix it, *cause* a stable name such as `chip-mismatch`.
     """
 
     cause: str = "error"
@@ -54,16 +54,16 @@ class RmfabError(Exception):
 
     @property
     def complaints(self) -> tuple[RmfabError, ...]:
-        """What it complains of: itself, or each of several things."""
+        """The errors to report: this one, or each of several."""
         return (self,)
 
     def to_json(self) -> dict[str, str]:
-        """`class`, `reason`, and where there are, `where` and `hint`."""
+        """Return `class` and `reason`, and `where` and `hint` if they are set."""
         told = {"class": self.cause, "reason": self.what, "where": self.where, "hint": self.hint}
         return {name: text for name, text in told.items() if text}
 
     def event(self) -> dict[str, object]:
-        """The JSON object that tells of it, all its complaints included."""
+        """Return the JSON object that reports it, with all its complaints."""
         return {"event": "error", "errors": [one.to_json() for one in self.complaints]}
 
 
@@ -74,7 +74,7 @@ class InputError(RmfabError):
 
 
 class ComplaintsError(InputError):
-    """Everything that is wrong with one file; *complaints* are errors with a place each."""
+    """Everything that is wrong with one file; each of *complaints* is an error with its place."""
 
     def __init__(self, complaints: Sequence[InputError]) -> None:
         if not complaints:
@@ -88,7 +88,7 @@ class ComplaintsError(InputError):
 
     @property
     def complaints(self) -> tuple[InputError, ...]:
-        """Each of them."""
+        """The errors, in order."""
         return self._complaints
 
     def __str__(self) -> str:
@@ -96,25 +96,25 @@ class ComplaintsError(InputError):
 
 
 class UsageError(InputError):
-    """A request whose parts exclude each other, or that lacks one."""
+    """Options that exclude each other, or a missing one."""
 
     cause = "usage"
 
 
 class BatchUsedUp(InputError):
-    """The batch has no identity left that was never given."""
+    """The batch has no free identity left."""
 
     cause = "batch-used-up"
 
 
 class StationError(RmfabError):
-    """The station, not the unit: a port, a cable, a printer, the ledger."""
+    """The station is at fault, not the unit: a port, a cable, a printer, the ledger."""
 
     cause = "station"
 
 
 class PortError(StationError):
-    """A port that does not exist, is busy, answers nothing or went away."""
+    """The port does not exist, is busy, does not answer or was unplugged."""
 
     cause = "port"
 
@@ -126,24 +126,24 @@ class LedgerError(StationError):
 
 
 class UnitFault(RmfabError):
-    """The unit is bad: its step FAILs. *cause* is the stable name, *what* the reason for the operator."""
+    """The unit is bad: its step FAILs. *cause* is the stable name, *what* the reason that the operator reads."""
 
     cause = "fault"
 
 
 class UnitsFailed(RmfabError):
-    """The line is done, and at least one unit is bad."""
+    """The line has ended, and at least one unit failed."""
 
     cause = "units-failed"
 
 
 class IntegrityError(RmfabError):
-    """Stop the line: a signature, a digest, a chain or an identity does not hold."""
+    """Stop the line: a signature, a digest, a hash chain or an identity is invalid."""
 
     cause = "integrity"
 
 
 class CloneError(IntegrityError):
-    """A board carries an identity that this ledger gave to another board."""
+    """A board carries an identity that this ledger gave to a different board."""
 
     cause = "clone"

@@ -1,7 +1,8 @@
 """Files that rmfab writes and files that it ships.
 
-A target that is absent appears whole or not at all: a temporary file beside it, fsync, then a link that
-fails if somebody was faster. Present and equal is fine; present and different is refused without `force`.
+A new file appears complete or not at all: a temporary file beside it, fsync, then a hard link, which fails if a
+different process was faster. A file with the same content is left as it is; one with different content is
+replaced only with `force`.
 """
 
 from __future__ import annotations
@@ -23,46 +24,46 @@ _LARGEST_INPUT = 1 << 30
 
 
 def is_safe_name(name: str) -> bool:
-    """Whether *name* may become a file name: `[A-Za-z0-9._-]{1,64}`, no leading dot."""
+    """Return whether *name* is safe as a file name: `[A-Za-z0-9._-]{1,64}`, no leading dot."""
     return _SAFE_NAME.fullmatch(name) is not None
 
 
 def shipped(folder: str, name: str) -> Path:
-    """The path of a file of `templates/` or `csv/`, in a wheel, an editable install or a checkout.
+    """Return the path of a file of `templates/` or `csv/`, in a wheel, an editable install or a checkout.
 
-    Raises FileNotFoundError, naming the places looked at: the installation is incomplete.
+    Raise FileNotFoundError, naming the places searched, if the installation is incomplete.
     """
     package = Path(__file__).parent
     places = (package / folder / name, package.parent / folder / name)
     for place in places:
         if place.is_file():
             return place
-    raise FileNotFoundError(f"{folder}/{name} is not installed; looked at {', '.join(map(str, places))}")
+    raise FileNotFoundError(f"{folder}/{name} is not installed; searched {', '.join(map(str, places))}")
 
 
 def read_input(path: Path, what: str = "file", *, most: int = _LARGEST_INPUT) -> bytes:
-    """The bytes of an input file. Raises InputError where it is missing, unreadable, or of more than *most* bytes."""
+    """Return the bytes of an input file. Raise InputError if it is missing, unreadable or longer than *most* bytes."""
     try:
         with path.open("rb") as stream:
             if os.fstat(stream.fileno()).st_size <= most and len(data := stream.read(most + 1)) <= most:
                 return data
     except OSError as error:
         raise InputError(f"cannot read this {what}: {error.strerror or error}", where=str(path)) from error
-    except ValueError as error:  # a name that no file can have
+    except ValueError as error:  # not a valid file name, such as one with NUL
         raise InputError(f"cannot read this {what}: {error}", where=repr(str(path))) from None
-    raise InputError(f"this is too large for a {what}", where=str(path), hint=f"at most {most} bytes")
+    raise InputError(f"too large for a {what}", where=str(path), hint=f"the limit is {most} bytes")
 
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """One process at a time, by the lock file *path*; the lock goes with its process. Raises InputError."""
+    """Hold the lock file *path*: one process at a time. The lock ends with its process. Raise InputError."""
     if sys.platform == "win32":
         yield
         return
     try:
         stream = path.open("ab")
     except OSError as error:
-        raise InputError(f"cannot take this lock: {error.strerror or error}", where=str(path)) from error
+        raise InputError(f"cannot open this lock file: {error.strerror or error}", where=str(path)) from error
     with stream:
         _lock(stream, path)
         yield
@@ -70,11 +71,11 @@ def locked(path: Path) -> Iterator[None]:
 
 @contextmanager
 def changing(path: Path) -> Iterator[Path]:
-    """One process at a time reads the path that is yielded, *path* without its links, and replaces the file there with
-    what it made of it; no lock file stays beside it.
+    """Lock *path* while it is read and replaced: one process at a time. Yield the path with its links resolved.
 
-    The lock is on the file itself, and taken again where another process has replaced it meanwhile. One that cannot be
-    opened is not locked: whoever reads it says what is wrong. Raises InputError where there are no locks.
+    The lock is on the file itself, so no lock file is left behind; it is taken again if a different process replaced
+    the file while this one waited. A file that cannot be opened is not locked: reading it reports the reason. Raise
+    InputError if the file system has no locks.
     """
     path = path.resolve() if path.is_symlink() else path
     if sys.platform == "win32":
@@ -84,7 +85,7 @@ def changing(path: Path) -> Iterator[Path]:
         try:
             stream: IO[bytes] = path.open(
                 "r+b" if os.access(path, os.W_OK) else "rb"
-            )  # NFS locks only what may be written
+            )  # NFS locks only files that are open for writing
         except OSError:
             break
         with stream:
@@ -106,7 +107,7 @@ def _lock(stream: IO[bytes], path: Path) -> None:
         raise InputError(
             f"cannot lock this file: {error.strerror or error}",
             where=str(path),
-            hint="a folder on a file system that has locks",
+            hint="use a folder on a file system with locks",
         ) from error
 
 
@@ -118,19 +119,19 @@ def _is_open(path: Path, stream: IO[bytes]) -> bool:
 
 
 def make_folder(path: Path, *, secret: bool = False) -> Path:
-    """Makes *path* and its parents; with *secret* the last one is 0700. Raises InputError."""
+    """Create *path* and its parents; with *secret* the mode of *path* is 0700. Raise InputError."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.mkdir(mode=0o700 if secret else 0o777, exist_ok=True)
     except OSError as error:
-        raise InputError(f"cannot make this folder: {error.strerror or error}", where=str(path)) from error
+        raise InputError(f"cannot create this folder: {error.strerror or error}", where=str(path)) from error
     return path
 
 
 def write_file(path: Path, data: bytes, *, secret: bool = False, force: bool = False, sync: bool = True) -> bool:
-    """Writes *data* to *path*, whole or not at all; returns False where the same bytes already stand there.
+    """Write *data* to *path*, completely or not at all; return False if *path* already contains it.
 
-    Raises InputError where other bytes stand there and *force* is not given, or the file cannot be written.
+    Raise InputError if *path* has different content and *force* is not given, or if it cannot be written.
     """
     if not force and _holds(path, data):
         return False
@@ -141,12 +142,12 @@ def write_file(path: Path, data: bytes, *, secret: bool = False, force: bool = F
 
 @contextmanager
 def output_file(path: Path, *, secret: bool = False, force: bool = False, sync: bool = True) -> Iterator[BinaryIO]:
-    """A stream whose content becomes *path* when the block ends well, and nothing when it does not.
+    """Open a stream that becomes *path* if the block succeeds, and is discarded if it fails.
 
-    An equal file that is already there is left alone. Raises InputError as `write_file` does.
+    An existing file with the same content is left as it is. Raise InputError as `write_file` does.
     """
     if not path.name or path.is_dir():
-        raise InputError("a folder stands here, and a file is to be written", where=str(path), hint="name a file in it")
+        raise InputError("is a directory, expected a file", where=str(path), hint="name a file in it")
     temporary = path.with_name(f".{path.name[:80]}.{secrets.token_hex(4)}.tmp")
     try:
         try:  # ^C during the opening comes after it: the file is there by then
@@ -183,12 +184,12 @@ def _put_in_place(temporary: Path, path: Path, force: bool) -> None:
     except FileExistsError:
         if not _same(temporary, path):
             raise InputError(
-                "this file exists with other content", where=str(path), hint="--force replaces it", cause="exists"
+                "already exists with different content", where=str(path), hint="--force replaces it", cause="exists"
             ) from None
     except OSError:  # a file system without hard links (exFAT, some network shares)
         if path.exists() and not _same(temporary, path):
             raise InputError(
-                "this file exists with other content", where=str(path), hint="--force replaces it", cause="exists"
+                "already exists with different content", where=str(path), hint="--force replaces it", cause="exists"
             ) from None
         temporary.replace(path)
 
@@ -211,7 +212,7 @@ def _same(left: Path, right: Path) -> bool:
 
 
 def sync_folder(folder: Path) -> None:
-    """Makes the names in *folder* survive a power cut; nothing to do where the system has no such call."""
+    """Make the file names in *folder* survive a power cut. A no-op except on POSIX systems."""
     if os.name != "posix":
         return
     descriptor = os.open(folder, os.O_RDONLY)

@@ -1,7 +1,7 @@
-"""Secrets that cannot be printed by accident, and console text without them.
+"""Secrets that cannot be printed by accident, and redaction of console text.
 
-A `Secret` shows itself as `Secret(...)` everywhere; `reveal()` is the one greppable way out.
-`redact` blanks in console text whatever firmware prints of the PoP or of Wi-Fi credentials.
+A `Secret` prints as `Secret(...)` everywhere; `reveal()` is the only way to its value, and easy to grep for.
+`redact` removes the PoP and Wi-Fi credentials that firmware prints from console text.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ T = TypeVar("T", bytes, str)
 
 
 class Secret(Generic[T]):
-    """A `bytes` or `str` value that stays out of `repr`, logs, pickles and comparisons by `==` that leak time."""
+    """A `bytes` or `str` value that stays out of `repr`, logs and pickles, and compares in constant time."""
 
     __slots__ = ("_value",)
     _value: T
@@ -25,11 +25,11 @@ class Secret(Generic[T]):
         self._value = value
 
     def reveal(self) -> T:
-        """The value itself. Grep for this name to audit where secrets leave their wrapping."""
+        """Return the value. Grep for this name to audit where secrets are unwrapped."""
         return self._value
 
     def __eq__(self, other: object) -> bool:
-        """Constant-time comparison; a Secret equals only a Secret of the same type of value."""
+        """Compare in constant time; a Secret equals only a Secret with the same type of value."""
         if not isinstance(other, Secret) or type(self._value) is not type(other._value):
             return NotImplemented
         return hmac.compare_digest(_octets(self._value), _octets(other._value))
@@ -46,7 +46,7 @@ class Secret(Generic[T]):
         return repr(self)
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("a Secret is not pickled; seal it instead")
+        raise TypeError("a Secret cannot be pickled; seal it instead")
 
 
 def _octets(value: bytes | str) -> bytes:
@@ -54,7 +54,7 @@ def _octets(value: bytes | str) -> bytes:
 
 
 # What stock RainMaker firmware prints (app_network.c: QR payload and URL; app_wifi_internal.c: received credentials).
-# A console that was cut off in the middle leaves the value without its end.
+# The end of a value may be missing, because a console log can be cut off anywhere.
 _TELLTALES = (
     re.compile(r'("pop"\s*:\s*")[^"\r\n]*("|(?=[\r\n]|\Z))'),
     re.compile(r"(%22pop%22%3A%22)(?:(?!%22)[^\r\n])*(%22|(?=[\r\n]|\Z))"),
@@ -64,7 +64,7 @@ _TELLTALES = (
 
 
 def redact(text: str, *known: Secret[str]) -> str:
-    """*text* without the *known* secrets and without any PoP or password that firmware prints."""
+    """Return *text* without the *known* secrets and without any PoP or password that firmware prints."""
     for secret in known:
         value = secret.reveal()
         if value:

@@ -1,4 +1,4 @@
-"""Signals that come at a bad moment."""
+"""Signals, deferred while they would do harm."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from contextlib import contextmanager
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """^C and its like wait until the block has ended; processes started inside never see ^C, from their first breath.
+    """Defer SIGINT, SIGTERM and SIGHUP until the block ends; processes started inside ignore ^C from their start.
 
-    A pool that is interrupted while it starts or ends a process may wait for ever, and a module in Rust that is
-    interrupted while it is loaded panics.
+    A process pool that is interrupted while it starts or ends a worker can hang, and a Rust module that is
+    interrupted while it loads panics.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -1,5 +1,5 @@
-"""The command line: one file per command, each with its options, one call of an operation, and its rendering.
+"""The commands: one file each, with its options, one call of an operation, and the rendering of its result.
 
-It may import every room; nothing but `cli.py` imports it. Start with `run.py`; `options.py` holds what several commands
-share, `leaf.py` what every command has.
+They may import every room; only `cli.py` imports them. Start with `run.py`; `options.py` contains the options that
+several commands share, `leaf.py` those that every command has.
 """

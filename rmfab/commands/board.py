@@ -42,48 +42,59 @@ class _PaceType(click.ParamType):  # type: ignore[type-arg]
         if value in ("off", "on"):
             return None if value == "off" else 0
         if not value.isdecimal() or not 1200 <= int(value) <= 5_000_000:
-            self.fail(f'"{value}" is no rate: on, or a number of baud', param, ctx)
+            self.fail(f'"{value}" is neither "on" nor a baud rate (1200 to 5000000)', param, ctx)
         return int(value)
 
 
-@click.command("board", cls=Leaf, epilog=f"\b\nFaults; NAME@2 hits only the board number 2, counted from 0:\n{_FAULTS}")
-@click.option("--chip", type=click.Choice([chip.value for chip in Chip]), default="esp32c3", show_default=True)
-@click.option("--count", type=click.IntRange(1, 256), default=1, show_default=True, help="How many boards.")
+@click.command("board", cls=Leaf, epilog=f"\b\nFaults; NAME@2 applies only to board 2, counted from 0:\n{_FAULTS}")
+@click.option("--chip", type=click.Choice([chip.value for chip in Chip]), default="esp32c3", show_default=True,
+              help="Chip of the boards.")  # fmt: skip
+@click.option("--count", type=click.IntRange(1, 256), default=1, show_default=True, help="Number of boards.")
 @click.option(
     "--transport", type=click.Choice([kind.value for kind in PortKind]), default="rfc2217", show_default=True,
-    help="How a host reaches them; only rfc2217 has reset lines.",
+    help="How a host connects; only rfc2217 has reset lines.",
 )  # fmt: skip
 @click.option(
-    "--strap", type=click.Choice([strap.value for strap in Strap]), help="The boot pin while no host pulls it."
+    "--strap",
+    type=click.Choice([strap.value for strap in Strap]),
+    help="Boot mode that the strapping pin selects while no host drives it.",
 )
 @click.option(
-    "--paced", type=_PaceType(), metavar="BAUD|on", help="Let bytes and flash take their time, at most at BAUD."
+    "--paced",
+    type=_PaceType(),
+    metavar="BAUD|on",
+    help="Run UART and flash at the speed of a real board, at most BAUD.",
 )
-@click.option("--fault", "faults", type=_FaultType(), multiple=True, metavar="NAME", help="What is wrong with a board.")
 @click.option(
-    "--state", type=click.Path(file_okay=False, path_type=Path), help="Folder that keeps the boards' flash and eFuses."
+    "--fault", "faults", type=_FaultType(), multiple=True, metavar="NAME", help="Simulate a fault; repeatable."
 )
-@click.option("--mac", metavar="MAC", help="MAC of the first board; the others count on from it.")
-@click.option("--flash-size", type=click.Choice(_SIZES), default="4MB", show_default=True)
+@click.option(
+    "--state",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder in which the boards' flash and eFuses persist.",
+)
+@click.option("--mac", metavar="MAC", help="MAC of the first board; the next ones count up from it.")
+@click.option("--flash-size", type=click.Choice(_SIZES), default="4MB", show_default=True, help="Flash of each board.")
 @click.option(
     "--secure-boot", multiple=True, metavar="DIGEST",
-    help="Burn secure boot v2 for the key of this SHA-256; for up to three keys.",
+    help="Burn secure boot v2 for the key with this SHA-256; repeatable, up to three keys.",
 )  # fmt: skip
-@click.option("--kill-pid", type=int, help="The process that the fault kill-at ends.")
-@click.option("--with-parent", is_flag=True, hidden=True, help="End when stdin is closed.")
+@click.option("--kill-pid", type=int, help="The process that the fault kill-at kills.")
+@click.option("--with-parent", is_flag=True, hidden=True, help="Exit when stdin is closed.")
 def command(
     chip: str, transport: str, strap: str | None, flash_size: str, state: Path | None, with_parent: bool, **options: Any
 ) -> None:
-    """Serve virtual boards that esptool can flash and that boot what was written.
+    """Serve virtual boards for esptool and rmfab.
 
-    Prints one line a board (chip, MAC, port, address of its provisioning service) and stays until interrupted.
+    esptool can flash them, and they boot what was written. Prints one line per board (chip, MAC, port, URL of its
+    provisioning service) and runs until interrupted.
     """
     from rmfab.operations.serve_boards import BoardsRequest
     from rmfab.virtual.bench.serving import run
 
     kind = PortKind(transport)
     if kind is PortKind.PTY and os.name != "posix":
-        raise click.UsageError("pty boards need Linux; use --transport rfc2217")
+        raise click.UsageError("pty boards require Linux; use --transport rfc2217")
     request = BoardsRequest(
         Chip(chip),
         port_kind=kind,
@@ -94,7 +105,7 @@ def command(
 
     def announce(line: Mapping[str, str]) -> None:
         plain = [line["chip"], line["mac"], line["url"], line["provisioning"]]
-        if kind is not PortKind.RFC2217:  # no reset lines: the fixture's commands go to this socket
+        if kind is not PortKind.RFC2217:  # no reset lines: fixture commands go to this socket
             plain.append(f"control {line['control']}")
         if terminal.json_wanted():
             terminal.json_line(dict(line))

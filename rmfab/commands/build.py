@@ -1,4 +1,4 @@
-"""`rmfab build`: a batch as files."""
+"""`rmfab build`: write a batch as files."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from rmfab.commands.options import FILE
 
 @click.command("build", cls=Leaf)
 @click.argument("batch")
-@click.option("-o", "--output", type=FILE, required=True, metavar="DIR", help="Where to.")
-@click.option("--force", is_flag=True, help="Replace files of other content.")
+@click.option("-o", "--output", type=FILE, required=True, metavar="DIR", help="The folder to write to.")
+@click.option("--force", is_flag=True, help="Replace existing files.")
 def command(batch: str, output: Path, force: bool) -> None:
-    """Write BATCH as bin/SERIAL.bin, and csv/config.csv with csv/values.csv from which `nvs generate` makes the same.
+    """Write the factory images and mass_mfg CSVs of BATCH.
 
-    The files hold every secret of the units in the clear: 0600 in 0700 folders. The line does not need them.
+    Images are bin/SERIAL.bin; `rmfab nvs generate` makes the same ones from csv/config.csv and csv/values.csv. The
+    files contain all secrets of the units in plain text (0600 in 0700 folders). The line does not need them.
 
     \b
     rmfab build lamp-0001 -o out

@@ -1,4 +1,4 @@
-"""`rmfab ca`: the CA that signs device certificates."""
+"""`rmfab ca`: create, import or show the CA that signs device certificates."""
 
 from __future__ import annotations
 
@@ -15,26 +15,29 @@ KINDS = ("ecdsa-p256", "ecdsa-p384", "rsa-2048", "rsa-3072")
 
 @click.group("ca", cls=Branch)
 def command() -> None:
-    """The CA that signs device certificates: create, import, show.
+    """Create, import or show the CA of device certificates.
 
-    It lies in the workspace as ca/ca.crt and ca/ca.key. Its passphrase is asked for on the terminal, or read from the
-    file that RMFAB_CA_PASSPHRASE_FILE names.
+    The workspace keeps it as ca/ca.crt and ca/ca.key. rmfab asks for its passphrase on the terminal, or reads it from
+    the file that RMFAB_CA_PASSPHRASE_FILE names.
     """
 
 
 @command.command("create")
-@click.option("--cn", "name", metavar="NAME", help="Its common name (default: the product's name and Device CA).")
-@click.option("--kind", type=click.Choice(KINDS), default=KINDS[0], show_default=True, help="Its key pair.")
+@click.option("--cn", "name", metavar="NAME", help='Common name (default: the product name and "Device CA").')
+@click.option("--kind", type=click.Choice(KINDS), default=KINDS[0], show_default=True, help="Key type.")
 @click.option("--no-passphrase", "bare", is_flag=True, help="Leave the key unencrypted.")
 def create(name: str | None, kind: str, bare: bool) -> None:
-    """Make a new CA. One that is there already is never replaced."""
+    """Create a CA.
+
+    An existing CA is never replaced.
+    """
     from rmfab.identity.ca import CaKeyKind
     from rmfab.operations.make_ca import CaRequest, create_ca
     from rmfab.workspace.workspace import open_workspace
 
     workspace = open_workspace(terminal.folder())
     made = create_ca(workspace, CaRequest(name, CaKeyKind(kind), bare), terminal.TERMINAL)
-    terminal.say(f"CA {made} made; keep a copy of {workspace.ca_folder} and of its passphrase offline")
+    terminal.say(f"created CA {made}; keep an offline copy of {workspace.ca_folder} and its passphrase")
     _show(made, workspace.ca_folder / "ca.crt")
 
 
@@ -43,9 +46,10 @@ def create(name: str | None, kind: str, bare: bool) -> None:
 @click.argument("key", metavar="KEY|URI")
 @click.option("--no-passphrase", "bare", is_flag=True, help="Leave the key unencrypted in the workspace.")
 def import_(certificate: Path, key: str, bare: bool) -> None:
-    """Take over a CA from its certificate (PEM or DER) and its private key: a PEM file, env:NAME, or pkcs11:….
+    """Import a CA from its certificate and private key.
 
-    An encrypted key stays encrypted under its own passphrase; one in a token stays there.
+    The certificate is PEM or DER; the key is a PEM file, env:NAME, or pkcs11:…. An encrypted key keeps its passphrase;
+    a key in a token stays there.
 
     \b
     rmfab ca import ca.crt 'pkcs11:token=ca;object=device-ca?module-path=/usr/lib/opensc-pkcs11.so'
@@ -55,13 +59,16 @@ def import_(certificate: Path, key: str, bare: bool) -> None:
 
     workspace = open_workspace(terminal.folder())
     name = import_ca(workspace, certificate, key, terminal.TERMINAL, bare=bare)
-    terminal.say(f"CA {name} imported")
+    terminal.say(f"imported CA {name}")
     _show(name, workspace.ca_folder / "ca.crt")
 
 
 @command.command("show")
 def show() -> None:
-    """Show the CA's certificate; asks for no passphrase."""
+    """Show the CA's certificate.
+
+    No passphrase is needed.
+    """
     from rmfab.operations.make_ca import ca_facts
     from rmfab.workspace.workspace import open_workspace
 

@@ -1,4 +1,4 @@
-"""`rmfab demo`: the whole line on virtual boards."""
+"""`rmfab demo`: run the whole line on virtual boards."""
 
 from __future__ import annotations
 
@@ -19,19 +19,20 @@ if TYPE_CHECKING:
 
 
 @click.command("demo", cls=Leaf)
-@click.option("--units", type=click.IntRange(1, 64), default=4, show_default=True, help="How many boards.")
-@click.option("--chip", type=click.Choice([chip.value for chip in Chip]), default="esp32c3", show_default=True)
-@click.option("--fault", metavar="NAME", help="Break the first board (NAME@2: the third); `rmfab board --help` lists.")
-@click.option("--dir", "folder", type=FILE, default=Path("rmfab-demo"), show_default=True)
+@click.option("--units", type=click.IntRange(1, 64), default=4, show_default=True, help="Number of boards.")
+@click.option("--chip", type=click.Choice([chip.value for chip in Chip]), default="esp32c3", show_default=True,
+              help="Chip of the boards.")  # fmt: skip
+@click.option("--fault", metavar="NAME", help="Break the first board (NAME@2: the third); see `rmfab board --help`.")
+@click.option("--dir", "folder", type=FILE, default=Path("rmfab-demo"), show_default=True, help="Folder to run in.")
 def command(units: int, chip: str, fault: str | None, folder: Path) -> None:
-    """Run the whole line on virtual boards, from nothing: workspace, CA, identities, firmware, boards, labels.
+    """Run the whole line on virtual boards, from nothing.
 
-    No hardware is needed. Everything stays in the folder, to be looked at and played with; an earlier demo there is
-    replaced.
+    The demo makes a workspace, a CA, identities, firmware, boards and labels. No hardware is needed. Everything stays
+    in the folder for you to explore; an earlier demo there is replaced.
 
     \b
     rmfab demo
-    rmfab demo --fault brownout           what a bad board looks like
+    rmfab demo --fault brownout           see how a bad board looks
     """
     from rmfab.operations.demo import DemoRequest, prepare_demo
     from rmfab.virtual import FaultCall
@@ -45,11 +46,11 @@ def command(units: int, chip: str, fault: str | None, folder: Path) -> None:
     if failure is not None:
         failure.what = failure.what.replace("`rmfab trace", f"`rmfab -C {folder} trace")
         raise failure
-    terminal.say(f"play on with `rmfab -C {folder} …`, for example `rmfab -C {folder} trace LMP-000001`")
+    terminal.say(f"explore it with `rmfab -C {folder} …`, for example `rmfab -C {folder} trace LMP-000001`")
 
 
 def _run(demo: Demo) -> RmfabError | None:
-    """Shows the line at work; returns the error that it ended with, for after the labels."""
+    """Run and show the line; return the error that it ended with, to be raised after the labels."""
     from rmfab.commands.show_line import show_events
 
     try:

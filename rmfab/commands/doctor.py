@@ -1,4 +1,4 @@
-"""`rmfab doctor`: what is missing on this host."""
+"""`rmfab doctor`: find what is missing on this host."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from rmfab.commands.leaf import Leaf
 
 @click.command("doctor", cls=Leaf)
 def command() -> None:
-    """Look at this host and say what the line lacks: ports and permissions, Bluetooth or Wi-Fi, keys, ledger,
-    whose releases it takes.
+    """Find what is missing on this host, and how to fix it.
 
-    Exit code 4 where something is missing.
+    Checks ports and their permissions, Bluetooth or Wi-Fi, keys, the ledger and the trust file. Exits with code 4 if
+    something is missing.
     """
     from rmfab.errors import StationError
     from rmfab.operations.examine_host import examine_host
@@ -30,4 +30,4 @@ def command() -> None:
     terminal.show(document, "\n".join(lines))
     missing = sum(not diagnosis.good for diagnosis in found)
     if missing:
-        raise StationError(f"{counted(missing, 'thing')} to mend on this host", cause="doctor")
+        raise StationError(f"{counted(missing, 'problem')} on this host", cause="doctor")

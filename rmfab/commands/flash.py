@@ -1,4 +1,4 @@
-"""`rmfab flash`: claim, write, read back."""
+"""`rmfab flash`: claim an identity, write the flash, read it back."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from rmfab.commands.options import batch_option, downgrade_option, line_options,
 @batch_option
 @serial_option
 def command(**options: Any) -> None:
-    """Give boards their identity, write firmware and factory partition, and read everything back.
+    """Give boards their identity and write their flash.
+
+    Claims an identity for each board, writes firmware and factory partition, and reads everything back.
 
     \b
     rmfab flash --port /dev/ttyUSB0 --release build

@@ -1,4 +1,4 @@
-"""`rmfab generate`: a batch of identities."""
+"""`rmfab generate`: make a batch of identities."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from rmfab.commands.options import FILE
 
 
 @click.command("generate", cls=Leaf)
-@click.option("--count", type=click.IntRange(1, 2_000_000), help="How many (default with --values: its rows).")
-@click.option("--batch", help="The batch's name (default: the product's name and a number).")
-@click.option("--values", type=FILE, help="A CSV with serial, node_id or extra columns.")
-@click.option("--jobs", type=click.IntRange(1, 256), help="Processes (default: one a core).")
+@click.option("--count", type=click.IntRange(1, 2_000_000), help="Number of identities (default: rows of --values).")
+@click.option("--batch", help="Name of the batch (default: the product name and a number).")
+@click.option("--values", type=FILE, help="CSV file with columns serial, node_id or your own keys.")
+@click.option("--jobs", type=click.IntRange(1, 256), help="Number of processes (default: one per core).")
 def command(**options: Any) -> None:
-    """Make identities, sealed into the ledger, and print the batch's name.
+    """Make a batch of identities, sealed into the ledger.
 
-    A batch that was cut short is continued by the same command.
+    Prints the name of the batch. Run the same command again to continue an interrupted batch.
 
     \b
     rmfab generate --count 250

@@ -1,4 +1,4 @@
-"""`rmfab init`: a workspace, ready for `rmfab ca create`."""
+"""`rmfab init`: create a workspace, ready for `rmfab ca create`."""
 
 from __future__ import annotations
 
@@ -14,16 +14,23 @@ from rmfab.product.vocabulary import Chip, Credentials
 
 @click.command("init", cls=Leaf)
 @click.argument("folder", metavar="DIR", type=FILE)
-@click.option("--chip", type=click.Choice([chip.value for chip in Chip]), default="esp32c3", show_default=True)
-@click.option("--name", help="The product's name (default: the folder's).")
-@click.option("--serial", help="The serial pattern (default: from the name, such as LMP-{n:06d}).")
-@click.option("--mqtt-host", help="The MQTT host of your deployment; `generate` needs it.")
-@click.option("--claim", is_flag=True, help="Public RainMaker: claiming makes node id, key and certificate.")
-@click.option("--force", is_flag=True, help="Replace a product.toml of other content.")
+@click.option("--chip", type=click.Choice([chip.value for chip in Chip]), default="esp32c3", show_default=True,
+              help="Chip of the product.")  # fmt: skip
+@click.option("--name", help="Product name (default: the folder's name).")
+@click.option("--serial", help="Serial pattern (default: from the product name, such as LMP-{n:06d}).")
+@click.option("--mqtt-host", help="MQTT host of your deployment; `rmfab generate` requires it.")
+@click.option(
+    "--claim",
+    is_flag=True,
+    help="Public RainMaker: devices get node id, key and certificate by self or assisted claiming.",
+)
+@click.option("--force", is_flag=True, help="Replace an existing product.toml.")
 def command(
     folder: Path, chip: str, name: str | None, serial: str | None, mqtt_host: str | None, claim: bool, force: bool
 ) -> None:
-    """Make a workspace in DIR: a commented product.toml, keys/, sample csv/ and a .gitignore for what is secret.
+    """Create a workspace in DIR.
+
+    It contains a commented product.toml, keys/, sample CSVs in csv/, and a .gitignore that keeps secrets out of git.
 
     \b
     rmfab init lamp --chip esp32c3 --mqtt-host mqtt.example.com
@@ -31,7 +38,7 @@ def command(
     from rmfab.workspace.create import create_workspace
 
     if claim and mqtt_host:
-        raise click.UsageError("--claim and --mqtt-host exclude each other: claiming tells the unit its host")
+        raise click.UsageError("--claim and --mqtt-host exclude each other: a unit gets its host by claiming")
     workspace = create_workspace(
         folder,
         chip=Chip(chip),
@@ -41,9 +48,9 @@ def command(
         credentials=Credentials.CLAIM if claim else Credentials.CERTIFICATE,
         force=force,
     )
-    terminal.say(f"workspace {folder}: product.toml for {workspace.product.name} ({chip})")
-    terminal.say("keys/station.key opens the identities sealed for this host; keep a copy offline: whoever loses the")
-    terminal.say("last key that a batch is sealed for can neither flash nor label its units again")
+    terminal.say(f"created workspace {folder} for {workspace.product.name} ({chip})")
+    terminal.say("keep an offline copy of keys/station.key: it opens the identities that are sealed for this host;")
+    terminal.say("without a key that opens them, the units of a batch can be neither flashed nor labelled again")
     if not claim and not mqtt_host:
-        terminal.say("set mqtt_host in product.toml before `rmfab generate`")
+        terminal.say("set mqtt_host in product.toml before you run `rmfab generate`")
     terminal.show({"workspace": str(folder), "product": workspace.product.name, "chip": chip}, None)

@@ -1,4 +1,4 @@
-"""`rmfab label`: labels on sheets, as pictures, on the terminal."""
+"""`rmfab label`: print labels on sheets, as pictures, or on the terminal."""
 
 from __future__ import annotations
 
@@ -20,17 +20,19 @@ FORMS = ("pdf", "png", "svg", "terminal")
 
 @click.command("label", cls=Leaf)
 @click.argument("units", metavar="BATCH|SERIAL...", nargs=-1, required=True)
-@click.option("-o", "--output", type=FILE, help="A .pdf sheet, a .png or .svg, or a folder.")
-@click.option("--sheet", help="The sheet, or the size of a picture (default: product.toml).")
+@click.option("-o", "--output", type=FILE, help="A .pdf sheet, a .png or .svg, or a folder of pictures.")
+@click.option("--sheet", help="Label sheet; also the size of pictures (default: product.toml).")
 @click.option("--start-at", type=click.IntRange(1), default=1, show_default=True, help="First free label of the sheet.")
-@click.option("--format", "form", type=click.Choice(FORMS), help="Default: by the suffix of -o, else terminal.")
-@click.option("--cut-marks", is_flag=True, help="Mark the corners of every label.")
+@click.option(
+    "--format", "form", type=click.Choice(FORMS), help="Format (default: by the suffix of -o, else terminal)."
+)
+@click.option("--cut-marks", is_flag=True, help="Print cut marks at the corners of every label.")
 @force_option
 def command(output: Path | None, form: str | None, **options: Any) -> None:
-    """Print labels: a QR code beside product, serial, service name and PoP.
+    """Print labels as PDF sheets, pictures or on the terminal.
 
-    Every code on the finished page is read back and compared before anything is written. Printing is an event in the
-    ledger, printing again another one.
+    A label is a QR code beside product, serial, service name and PoP. Every code on the finished page is read back and
+    compared before anything is written. The ledger records each print.
 
     \b
     rmfab label lamp-0001 --sheet L7651 -o labels.pdf
@@ -55,7 +57,7 @@ def _form_of(output: Path | None) -> str:
     suffix = output.suffix.lower().removeprefix(".")
     if suffix in FORMS[:3]:
         return suffix
-    raise click.UsageError(f'"{output}" is no .pdf, .png or .svg; for a folder of pictures say --format png or svg')
+    raise click.UsageError(f'"{output}" is not a .pdf, .png or .svg; for a folder, pass --format png or --format svg')
 
 
 def _show_codes(labels: tuple[Label, ...]) -> None:

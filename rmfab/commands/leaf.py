@@ -10,7 +10,7 @@ from rmfab.commands.terminal import globals_of
 
 
 class Leaf(click.Command):
-    """A command that does something; every one has --json and --quiet."""
+    """A command; every one has the options --json and --quiet."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -18,7 +18,7 @@ class Leaf(click.Command):
             click.Option(["--json"], is_flag=True, expose_value=False, is_eager=True, callback=_note_json,
                          help="Print JSON."),
             click.Option(["-q", "--quiet"], is_flag=True, expose_value=False, is_eager=True, callback=_note_quiet,
-                         help="No progress and no chatter on stderr."),
+                         help="Show only warnings and errors on stderr."),
         ]  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""`rmfab ledger`: keeping the ledger sound."""
+"""`rmfab ledger`: check, rebuild or back up the ledger."""
 
 from __future__ import annotations
 
@@ -13,12 +13,15 @@ from rmfab.commands.options import FILE
 
 @click.group("ledger", cls=Branch)
 def command() -> None:
-    """Check the ledger, rebuild its current state from history, or back it up."""
+    """Check, rebuild or back up the ledger."""
 
 
 @command.command()
 def check() -> None:
-    """Verify every hash chain, every batch digest and every unit's state; exit 5 where one does not hold."""
+    """Verify hash chains, batch digests and the state of units.
+
+    Exits with code 5 if it finds a problem.
+    """
     from rmfab.errors import IntegrityError
     from rmfab.operations.terminal import counted
     from rmfab.workspace.workspace import open_workspace
@@ -29,28 +32,31 @@ def check() -> None:
     terminal.show({"sound": not findings, "findings": document}, "\n".join(lines) or None)
     if findings:
         raise IntegrityError(
-            f"{counted(len(findings), 'thing')} in the ledger {'does' if len(findings) == 1 else 'do'} not hold",
-            hint="stop the line; compare with the last backup, `rmfab ledger rebuild` mends states only",
+            f"ledger check found {counted(len(findings), 'problem')}",
+            hint="stop the line and compare with the last backup; `rmfab ledger rebuild` repairs states only",
         )
     terminal.say("the ledger is sound")
 
 
 @command.command()
 def rebuild() -> None:
-    """Make the current state of every unit anew from the append-only events."""
+    """Rebuild the state of every unit from its events."""
     from rmfab.workspace.workspace import open_workspace
 
     mended = open_workspace(terminal.folder()).ledger.rebuild()
-    terminal.say(f"{mended} units mended" if mended else "nothing to mend")
+    terminal.say(f"repaired {mended} units" if mended else "nothing to repair")
     terminal.show({"mended": mended}, None)
 
 
 @command.command()
 @click.argument("target", metavar="FILE", type=FILE)
 def backup(target: Path) -> None:
-    """Copy the ledger to FILE, consistent while stations go on working. Never copy ledger.db by hand."""
+    """Copy the ledger to FILE, even while stations use it.
+
+    The copy is consistent; one of ledger.db made by hand may not be.
+    """
     from rmfab.workspace.workspace import open_workspace
 
     open_workspace(terminal.folder()).ledger.backup(target)
-    terminal.say(f"backed up to {target}; keep it with keys/ offline")
+    terminal.say(f"backed up to {target}; keep it offline, together with keys/")
     terminal.show({"backup": str(target)}, None)

@@ -1,4 +1,4 @@
-"""How people see the line: one line a unit, a live table on a terminal, or JSON events for programs."""
+"""Views of the line: one line per unit, a live table on a terminal, or JSON events for programs."""
 
 from __future__ import annotations
 
@@ -36,17 +36,17 @@ _SHOWN = (Step.FLASH, Step.BOOT, Step.IDENTIFY, Step.PROVISION, Step.RESET)
 
 
 class View(Protocol):
-    """Shows events as they come."""
+    """A view that shows events as they come."""
 
     def show(self, event: LineEvent) -> None:
-        """Shows one."""
+        """Show one event."""
 
     def close(self, summary: Summary, /) -> None:
-        """Ends the view, after the last one."""
+        """Close the view after the last event."""
 
 
 def make_view(json_wanted: bool, slots: tuple[str, ...]) -> View:
-    """The view for this call: JSON, live where stderr is a terminal, plain otherwise."""
+    """Return the view for this command: JSON, live if stderr is a terminal, else plain."""
     if json_wanted:
         return JsonView()
     if sys.stderr.isatty() and not terminal.quiet():
@@ -55,15 +55,15 @@ def make_view(json_wanted: bool, slots: tuple[str, ...]) -> View:
 
 
 class JsonView:
-    """One object a line on stdout; the last is the summary."""
+    """One JSON object per line on stdout; the last is the summary."""
 
     def show(self, event: LineEvent) -> None:
-        """Prints the event where it has a JSON form."""
+        """Print the event, if it has a JSON form."""
         if (value := to_json(event)) is not None:
             terminal.json_line(value)
 
     def close(self, summary: Summary, /) -> None:
-        """Prints the summary."""
+        """Print the summary."""
         terminal.json_line(summary.to_json())
 
 
@@ -71,18 +71,18 @@ Pieces = list[tuple[str, str | None]]
 
 
 class UnitLines:
-    """Collects the steps of each slot's unit into the line that is printed when it ends."""
+    """Collector of the steps of each unit, for the line that is printed when the unit ends."""
 
     def __init__(self) -> None:
         self._steps: dict[str, list[StepEnded]] = {}
 
     def note(self, event: LineEvent) -> None:
-        """Takes in a step that ended."""
+        """Record a step that has ended."""
         if isinstance(event, StepEnded):
             self._steps.setdefault(event.slot, []).append(event)
 
     def line(self, ended: UnitEnded) -> Pieces:
-        """The unit's line, and below it why a step did not pass, as pieces of text with a colour each."""
+        """Return the line of the unit, and below it the reason of each step that did not pass, as coloured pieces."""
         pieces: Pieces = [(f"{ended.serial or ended.mac or ended.slot:<12}", "bold")]
         reasons: Pieces = []
         for step in self._steps.pop(ended.slot, []):
@@ -101,13 +101,13 @@ class UnitLines:
 
 
 class PlainView:
-    """One line a unit on stdout, words on stderr."""
+    """One line per unit on stdout, messages on stderr."""
 
     def __init__(self) -> None:
         self._lines = UnitLines()
 
     def show(self, event: LineEvent) -> None:
-        """Prints a unit that ended, or a word."""
+        """Print a unit that has ended, or a message."""
         self._lines.note(event)
         if isinstance(event, UnitEnded):
             click.echo("".join(click.style(text, fg=_plain(colour)) for text, colour in self._lines.line(event)))
@@ -115,7 +115,7 @@ class PlainView:
             speak(event)
 
     def close(self, _: Summary, /) -> None:
-        """Nothing is open."""
+        """Do nothing."""
 
 
 def _plain(colour: str | None) -> str | None:
@@ -123,7 +123,7 @@ def _plain(colour: str | None) -> str | None:
 
 
 def speak(message: Message) -> None:
-    """A word on stderr, with its slot."""
+    """Print a message on stderr, with its slot."""
     if message.level == "warning":
         terminal.warn(f"{message.slot}: {message.text}")
     elif not terminal.quiet():
@@ -131,7 +131,7 @@ def speak(message: Message) -> None:
 
 
 class LiveView:
-    """A table with a row a slot that redraws itself; ended units scroll away above it."""
+    """A live table with one row per slot; the lines of units that have ended scroll away above it."""
 
     def __init__(self, slots: tuple[str, ...]) -> None:
         from rich.console import Console
@@ -158,7 +158,7 @@ class LiveView:
         return table
 
     def show(self, event: LineEvent) -> None:
-        """Redraws the slot's row, and prints a unit that ended above the table."""
+        """Redraw the row of the slot, and print a unit that has ended above the table."""
         self._lines.note(event)
         name = event.serial or event.mac or ""
         match event:
@@ -185,5 +185,5 @@ class LiveView:
         self._console.print(styled, soft_wrap=True)
 
     def close(self, _: Summary, /) -> None:
-        """Takes the table away."""
+        """Remove the table."""
         self._live.stop()

@@ -1,4 +1,4 @@
-"""`rmfab nvs`: make NVS images from mass_mfg CSVs, show and check any NVS image."""
+"""`rmfab nvs`: generate NVS images from mass_mfg CSVs, show and check any NVS image."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _ENCRYPTION = (
     ("--keygen", True), ("--keyfile", False), ("--inputkey", False), ("--key-protect-hmac", True),
     ("--kp-hmac-keygen", True), ("--kp-hmac-keyfile", False), ("--kp-hmac-inputkey", False),
 )  # fmt: skip
-"""Options of mfg_gen.py that rmfab knows and refuses, and whether each is a flag."""
+"""Options of mfg_gen.py that rmfab recognises but does not support, and whether each is a flag."""
 
 
 @click.group("nvs", cls=Branch)
 def command() -> None:
-    """NVS images: generate from CSVs, show, check."""
+    """Generate, show or check NVS images."""
 
 
 def _encryption_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -39,13 +39,19 @@ def _encryption_options(function: Callable[..., Any]) -> Callable[..., Any]:
 @click.argument("prefix")
 @click.argument("size")
 @click.option(
-    "--prefix-num", "--prefix_num", type=(int, int), metavar="START LEN", help="A running number after the prefix."
+    "--prefix-num",
+    "--prefix_num",
+    type=(int, int),
+    metavar="START LEN",
+    help="Append a number to the prefix, from START, with LEN digits.",
 )
-@click.option("--fileid", metavar="KEY", help="The column that ends the file names (default: 1, 2, 3 …).")
-@click.option("--outdir", type=FILE, default=Path(), show_default=True, help="Where bin/ and csv/ are made.")
-@click.option("--page-version", type=click.Choice(["1", "2"]), help="Page format; 2, the default, has large blobs.")
+@click.option("--fileid", metavar="KEY", help="Column whose values end the file names (default: 1, 2, 3 …).")
+@click.option("--outdir", type=FILE, default=Path(), show_default=True, help="Folder for bin/ and csv/.")
+@click.option(
+    "--page-version", type=click.Choice(["1", "2"]), help="NVS page format (default: 2, which supports large blobs)."
+)
 @click.option("--version", "former_version", type=click.Choice(["1", "2"]), hidden=True)
-@click.option("--force", is_flag=True, help="Replace files that differ.")
+@click.option("--force", is_flag=True, help="Replace existing files.")
 @_encryption_options
 def generate(
     config: Path,
@@ -60,10 +66,10 @@ def generate(
     force: bool,
     **encryption: Any,
 ) -> None:
-    """Make an NVS image for each row of VALUES, as mfg_gen.py does.
+    """Make an NVS image per row of VALUES, as mfg_gen.py does.
 
-    CONFIG names the keys and their encodings, SIZE is the partition's, such as 0x6000. Files are bin/PREFIX-ID.bin and
-    csv/PREFIX-ID.csv; all rows are checked before the first is written.
+    CONFIG lists the keys and their encodings, SIZE is the partition size, such as 0x6000. Writes bin/PREFIX-ID.bin and
+    csv/PREFIX-ID.csv for each row, after all rows are checked.
     """
     from rmfab.errors import InputError
     from rmfab.nvs.mass_mfg import Numbering
@@ -71,7 +77,7 @@ def generate(
     from rmfab.operations.make_images import ImagesRequest, make_images
 
     if any(encryption.values()):
-        raise InputError("encrypted images come with a later version of rmfab", hint="leave out the options for keys")
+        raise InputError("encrypted NVS images are not supported", hint="leave out the key options")
     request = ImagesRequest(
         config,
         values,
@@ -92,7 +98,7 @@ def generate(
 @click.argument("image", type=FILE)
 @click.option("--reveal", is_flag=True, help="Show secrets too.")
 def show(image: Path, reveal: bool) -> None:
-    """What an NVS image holds, as firmware reads it."""
+    """Show the entries of an NVS image, as firmware reads them."""
     from rmfab.nvs import listing
     from rmfab.operations.make_images import read_image_file
 
@@ -106,7 +112,10 @@ def show(image: Path, reveal: bool) -> None:
 @command.command("check")
 @click.argument("images", type=FILE, nargs=-1, required=True)
 def check(images: tuple[Path, ...]) -> None:
-    """Name everything that is wrong with NVS images; exit 5 where firmware would lose or confuse data."""
+    """Report everything that is wrong with NVS images.
+
+    Exits with code 5 if firmware would lose or misread data.
+    """
     from rmfab.errors import IntegrityError
     from rmfab.operations.make_images import read_image_file
 

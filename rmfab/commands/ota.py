@@ -1,4 +1,4 @@
-"""`rmfab ota`: updates over the air: would devices take one, put it on a shelf, serve the shelf."""
+"""`rmfab ota`: check, export or serve updates over the air."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
     from rmfab.release.release import Release
 
 _from_option = click.option(
-    "--from", "before", type=FILE, metavar="OLD", help="What the devices run now: a bundle or a build folder."
+    "--from", "before", type=FILE, metavar="OLD", help="Release that the devices run now: a bundle or a build folder."
 )
 
 
 @click.group("ota", cls=Branch)
 def command() -> None:
-    """Updates over the air: check, export, serve.
+    """Check, export or serve updates over the air.
 
-    An update replaces the app and nothing else. A shelf is a folder that any web server can serve.
+    An update replaces only the app. A shelf is a folder that any web server can serve.
 
     \b
     rmfab ota check lamp-1.5.0.rmfab --from lamp-1.4.0.rmfab
@@ -37,10 +37,11 @@ def command() -> None:
 @click.argument("release", metavar="FILE", type=FILE)
 @_from_option
 def check(release: Path, before: Path | None) -> None:
-    """May devices that run OLD take this release over the air? Without --from: could any?
+    """Check whether devices can install a release over the air.
 
-    Judged by what an update cannot change: partition table, chip revision, secure boot, rollback, flash encryption;
-    and by what ESP RainMaker refuses: another project, the same version. Exit code 3 means no; --json says why.
+    With --from, checks it for devices that run OLD. An update cannot change the partition table, chip revision, secure
+    boot, rollback or flash encryption, and ESP RainMaker rejects a different project or the same version. Exits with
+    code 3 if they cannot; --json reports the reasons.
 
     \b
     rmfab ota check lamp-1.5.0.rmfab --from lamp-1.4.0.rmfab
@@ -52,7 +53,7 @@ def check(release: Path, before: Path | None) -> None:
     new, old = judged.release, judged.before
     named = {"release": _named(new), "from": _named(old) if old is not None else None}
     document = {"may": not judged.complaints, "reasons": [one.to_json() for one in judged.complaints]} | named
-    may = f"{new.name} may " + ("go over the air" if old is None else f"replace {old.name}")
+    may = f"{new.name} can " + ("be installed over the air" if old is None else f"replace {old.name}")
     terminal.show(document, None if judged.complaints else may)
     if judged.complaints:
         raise ComplaintsError(list(judged.complaints))
@@ -60,17 +61,17 @@ def check(release: Path, before: Path | None) -> None:
 
 @command.command("export")
 @click.argument("bundle", metavar="FILE", type=FILE)
-@click.option("-o", "--output", type=FILE, required=True, metavar="DIR", help="The shelf; made where it is not there.")
-@click.option("--channel", default="stable", show_default=True, help="The channel that offers the release.")
+@click.option("-o", "--output", type=FILE, required=True, metavar="DIR", help="The shelf; created if missing.")
+@click.option("--channel", default="stable", show_default=True, help="Channel that offers the release.")
 @_from_option
 @trust_option
 @unknown_option
-@click.option("--allow-downgrade", is_flag=True, help="Let the channel go back to a lower seq.")
+@click.option("--allow-downgrade", is_flag=True, help="Accept a lower seq than the channel's.")
 def export(trust_file: Path | None, allow_unknown: bool, **options: Any) -> None:
-    """Put a signed release on a shelf, where a channel offers it.
+    """Publish a signed release in a channel of a shelf.
 
-    What lies on a shelf never changes; latest.json is switched last and in one step, so that devices may load while
-    this runs, and after it was cut short the same command goes on. Prints the SHA-256 of the index.
+    Files on a shelf never change; latest.json is replaced last and atomically, so devices can download meanwhile. Run
+    the same command again if it was interrupted. Prints the SHA-256 of the index.
 
     \b
     rmfab ota export lamp-1.5.0.rmfab -o shelf --trust trust.json --from lamp-1.4.0.rmfab
@@ -84,7 +85,7 @@ def export(trust_file: Path | None, allow_unknown: bool, **options: Any) -> None
     workspace = nearest_workspace(terminal.folder()) if trust_file is None else None
     accepted, published = export_update(workspace, request, terminal.TERMINAL)
     release, channel = accepted.release, request.channel
-    does = "now offers" if published.changed else "offers already"
+    does = "now offers" if published.changed else "already offers"
     terminal.say(
         f"{request.output}: channel {channel} {does} {release.name} for {release.chip.value}: {published.image}"
     )
@@ -95,17 +96,20 @@ def export(trust_file: Path | None, allow_unknown: bool, **options: Any) -> None
 
 @command.command("serve")
 @click.argument("shelf", metavar="DIR", type=FILE)
-@click.option("--cert", type=FILE, required=True, metavar="FILE", help="The certificate chain, the server's own first.")
-@click.option("--key", required=True, metavar="FILE", help="Its private key.")
+@click.option("--cert", type=FILE, required=True, metavar="FILE", help="Certificate chain, the server's own first.")
+@click.option("--key", required=True, metavar="FILE", help="Private key of the certificate.")
 @passphrase_file_option
-@click.option("--tcp-port", type=click.IntRange(0, 65535), default=8443, show_default=True, help="0 takes a free one.")
+@click.option(
+    "--tcp-port", type=click.IntRange(0, 65535), default=8443, show_default=True, help="TCP port; 0 selects a free one."
+)
 @click.option("--port", "former_port", type=click.IntRange(0, 65535), hidden=True)
 @click.option("--bind", "address", default="127.0.0.1", show_default=True, metavar="ADDRESS",
-              help="0.0.0.0 for boards on the net.")  # fmt: skip
+              help="Address to bind; 0.0.0.0 for boards on the network.")  # fmt: skip
 def serve(tcp_port: int, former_port: int | None, **options: Any) -> None:
-    """Serve a shelf over HTTPS, on a bench; a web server does it for the world.
+    """Serve a shelf over HTTPS, for a bench.
 
-    Prints the base URL and serves until ^C or SIGTERM, which is its good end. Each request is told on stderr.
+    In production, use a web server. Prints the base URL, logs each request on stderr, and runs until ^C or SIGTERM,
+    with exit code 0.
 
     \b
     rmfab ota serve shelf --cert server.pem --key server.key --bind 0.0.0.0
@@ -122,7 +126,7 @@ def serve(tcp_port: int, former_port: int | None, **options: Any) -> None:
                 terminal.data(server.url)
             server.serve_forever()
     except KeyboardInterrupt:
-        terminal.say("served until told to stop")
+        terminal.say("server stopped")
 
 
 def _say_access(access: Access) -> None:

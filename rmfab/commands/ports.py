@@ -1,4 +1,4 @@
-"""`rmfab ports`: what is plugged in."""
+"""`rmfab ports`: list the serial ports that are plugged in."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from rmfab.commands.leaf import Leaf
 
 @click.command("ports", cls=Leaf)
 def command() -> None:
-    """List the USB serial ports of this host as slots for station.toml, each by its place in the USB tree."""
+    """List the USB serial ports as slots for station.toml.
+
+    A port is given by its place in the USB tree, which does not change, not by its ttyUSB number.
+    """
     from rmfab.board.port import plugged_in
 
     found = plugged_in()
@@ -23,7 +26,7 @@ def command() -> None:
         )
         return
     if not found:
-        terminal.say("no USB serial port is plugged in")
+        terminal.say("no USB serial ports found")
     for number, port in enumerate(found, 1):
         about = ", ".join(part for part in (port.device, port.location, port.description) if part)
         terminal.data(f'[[slot]]                 # {about}\nname = "{number}"\nport = "{port.address}"')

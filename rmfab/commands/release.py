@@ -1,4 +1,4 @@
-"""`rmfab release`: firmware releases as files: built, signed, verified, shown."""
+"""`rmfab release`: build, sign, verify or show firmware releases; make signing keys."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ KINDS = ("ed25519", "ecdsa-p256")
 
 @click.group("release", cls=Branch)
 def command() -> None:
-    """Firmware releases: build, sign, verify, show; make keys.
+    """Build, sign, verify or show firmware releases; make keys.
 
-    Where a release is asked for, a bundle file or an ESP-IDF build folder will do. Signed ones are bundles.
+    A release is a bundle file or an ESP-IDF build folder; signed releases are bundles.
 
     \b
     rmfab release keygen -o release.key
@@ -44,18 +44,20 @@ def command() -> None:
 @command.command("build")
 @click.argument("source", metavar="BUILD_DIR", type=FILE)
 @output_option
-@click.option("--release-version", help="What the release is called (default: the app's own version).")
+@click.option("--release-version", help="Version of the release (default: the app's version).")
 @click.option("--version", "former_version", hidden=True)
 @click.option(
-    "--seq", type=click.IntRange(0), help="Its number, which only ever grows (default: as product.toml says)."
+    "--seq",
+    type=click.IntRange(0),
+    help="Sequence number, higher than that of all earlier releases (default: product.toml).",
 )
-@click.option("--notes", default="", metavar="TEXT", help="What is new; @FILE reads it from a file.")
-@click.option("--sbom", type=FILE, metavar="FILE", help="Its bill of materials: SPDX or CycloneDX.")
-@click.option("--no-sbom", is_flag=True, help="Do not have one made by esp-idf-sbom where that is installed.")
+@click.option("--notes", default="", metavar="TEXT", help="Release notes; @FILE reads them from a file.")
+@click.option("--sbom", type=FILE, metavar="FILE", help="Software bill of materials, SPDX or CycloneDX.")
+@click.option("--no-sbom", is_flag=True, help="Do not create an SBOM with esp-idf-sbom, even if it is installed.")
 @click.option(
-    "--after", type=FILE, metavar="FILE", help="The release that this one follows: seq and secure version grow."
+    "--after", type=FILE, metavar="FILE", help="Previous release: require that seq and secure version do not go back."
 )
-@click.option("--force", is_flag=True, help="Replace a file that holds another release.")
+@click.option("--force", is_flag=True, help="Replace an existing bundle.")
 def build(
     release_version: str | None,
     former_version: str | None,
@@ -67,8 +69,8 @@ def build(
 ) -> None:
     """Pack an ESP-IDF build folder into one bundle file.
 
-    The same sources give the same bytes, whoever builds them where. Refused is what would brick a board, what the
-    nearest product.toml does not allow, and with --after what is no step forward.
+    Builds are reproducible. Rejects releases that would brick a board or that the nearest product.toml does not allow,
+    and with --after, downgrades.
     """
     from rmfab.operations.make_release import BundleRequest, build_release
     from rmfab.release.build import BuildRequest
@@ -85,13 +87,13 @@ def build(
 @command.command("sign")
 @click.argument("bundle", metavar="FILE", type=FILE)
 @key_option(required=True)
-@click.option("--replace", is_flag=True, help="Drop the signatures that are there, such as those of a revoked key.")
-@click.option("-o", "--output", type=FILE, metavar="FILE", help="Write the signed bundle there (default: in place).")
-@click.option("--force", is_flag=True, help="Replace another release that --output names.")
+@click.option("--replace", is_flag=True, help="Drop the existing signatures, such as that of a revoked key.")
+@click.option("-o", "--output", type=FILE, metavar="FILE", help="Signed bundle to write (default: in place).")
+@click.option("--force", is_flag=True, help="Replace an existing bundle with --output.")
 def sign(keys: tuple[str, ...], passphrase_file: Path | None, **options: Any) -> None:
-    """Add a signature, or with several --key several; those that are there stay.
+    """Add signatures to a release bundle.
 
-    What is signed is the manifest, which holds the digests of all parts.
+    Each --key adds one; existing signatures stay. The signed manifest contains the digests of all parts.
 
     \b
     rmfab release sign lamp.rmfab --key release.key --passphrase-file release.pass
@@ -114,9 +116,10 @@ def sign(keys: tuple[str, ...], passphrase_file: Path | None, **options: Any) ->
 @unknown_option
 @junit_option
 def verify(release: Path, trust_file: Path | None, allow_unknown: bool, junit: Path | None) -> None:
-    """Would a station take this release? Signatures first, then digests and images, then what fits together.
+    """Check whether a station would accept a release.
 
-    Judged by --trust or the workspace's trust file; without either nobody's signature is asked for, and that is said.
+    Checks the signatures, the digests and images, the flash layout, and the product. Trust comes from --trust or the
+    workspace; without either, signatures are not checked (a warning says so).
 
     \b
     rmfab release verify lamp-1.4.0.rmfab --trust trust.json
@@ -142,7 +145,10 @@ def verify(release: Path, trust_file: Path | None, allow_unknown: bool, junit: P
 @command.command("show")
 @click.argument("release", type=FILE)
 def show(release: Path) -> None:
-    """What a release holds: app, parts, partition table, signatures. Nothing is judged."""
+    """Show the app, parts, partitions and signers of a release.
+
+    Nothing is checked.
+    """
     from rmfab.commands.release_text import release_lines
     from rmfab.operations.make_release import read_release
 
@@ -153,27 +159,33 @@ def show(release: Path) -> None:
 
 @command.command("keygen")
 @click.option("-o", "--output", "private", type=FILE, required=True, metavar="FILE",
-              help="The private key; .pub stands beside it.")  # fmt: skip
-@click.option("--kind", type=click.Choice(KINDS), default=KINDS[0], show_default=True, help="Its key pair.")
+              help="Private key to write; the public key is written beside it as .pub.")  # fmt: skip
+@click.option("--kind", type=click.Choice(KINDS), default=KINDS[0], show_default=True, help="Key type.")
 @click.option("--no-passphrase", "bare", is_flag=True, help="Leave the private key unencrypted.")
 @passphrase_file_option
 def keygen(private: Path, kind: str, bare: bool, passphrase_file: Path | None) -> None:
-    """Make a key pair that signs releases. One that is there already is never replaced."""
+    """Make a key pair that signs releases.
+
+    An existing key is never replaced.
+    """
     from rmfab.operations.make_release import KeyPairRequest, make_key_pair
     from rmfab.signing.signer import SigningKeyKind
 
     request = KeyPairRequest(private, SigningKeyKind(kind), bare, passphrase_file)
     _show_public(make_key_pair(request, terminal.TERMINAL), request.public)
-    terminal.say(f"{private}: keep it where nobody but the one who signs can read it, and a copy offline")
+    terminal.say(f"{private}: private key; only its owner should be able to read it; keep an offline copy")
     add = f"`rmfab trust add {request.public} --role release`"
-    terminal.say(f"{request.public}: its public half, for the trust file: {add} (or trust)")
+    terminal.say(f"{request.public}: public key; add it to a trust file with {add} (or --role trust)")
 
 
 @command.command("pubkey")
 @key_option(required=True)
-@click.option("-o", "--output", type=FILE, required=True, metavar="FILE", help="The public key to write.")
+@click.option("-o", "--output", type=FILE, required=True, metavar="FILE", help="Public key to write.")
 def pubkey(keys: tuple[str, ...], passphrase_file: Path | None, output: Path) -> None:
-    """Write the public half of a key, such as one that never leaves its token."""
+    """Write the public key of a signing key.
+
+    Use it for keys that never leave their token.
+    """
     from rmfab.operations.make_release import write_public_key
     from rmfab.operations.signing_keys import KeyChoice
 
@@ -185,11 +197,11 @@ def _show_public(key: VerifyingKey, path: Path) -> None:
 
 
 def _written(release: WrittenRelease) -> str:
-    return "written" if release.written else "is there already"
+    return "written" if release.written else "unchanged"
 
 
 def _document(release: Release) -> dict[str, object]:
-    """The manifest's predicate, flat, and what it does not say of itself."""
+    """Return the manifest's predicate, flat, with source, digest and secure boot signatures."""
     from rmfab.commands.release_text import secure_boot_digests
 
     predicate: dict[str, object] = json.loads(release.manifest)["predicate"]

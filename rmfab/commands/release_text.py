@@ -1,4 +1,4 @@
-"""A release as people read it."""
+"""The text of `rmfab release show`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rmfab.signing.publickey import short
 
 
 def release_lines(release: Release, signatures: list[str]) -> Iterator[str]:
-    """The text of `rmfab release show`; *signatures* are the ids of the keys that signed."""
+    """Yield the lines of `rmfab release show`; *signatures* are the ids of the keys that signed."""
     yield from _head(release, signatures)
     yield ""
     yield f"{'part':<20}{'offset':>10}{'size':>10}  SHA-256"
@@ -41,7 +41,7 @@ def _head(release: Release, signatures: list[str]) -> Iterator[str]:
         "secure boot": _secure_boot(release),
         "documents": ", ".join(one.name for one in release.documents) or None,
         "bill of materials": next((sbom_format(one) for one in release.documents if one.name in SBOM_NAMES), None),
-        "signed by": ", ".join(map(short, signatures)) or "nobody",
+        "signed by": ", ".join(map(short, signatures)) or "no one",
     }
     for name, value in facts.items():
         if value is not None:
@@ -69,7 +69,7 @@ def _configured(release: Release) -> Iterator[str]:
 
 
 def secure_boot_digests(release: Release) -> dict[str, list[dict[str, str]]]:
-    """The signature blocks of both images: scheme, and the digest of the key as eFuses hold it."""
+    """Return the signature blocks of both images: scheme, and the key digest as burned into eFuses."""
     blocks = {BOOTLOADER: release.bootloader_signatures, APP: release.app_signatures}
     return {
         name: [{"scheme": one.scheme.value, "key_digest": one.key_digest} for one in found]

@@ -1,4 +1,4 @@
-"""`rmfab reset`: the factory reset."""
+"""`rmfab reset`: factory-reset units."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from rmfab.commands.options import line_options
 @click.command("reset", cls=Leaf)
 @line_options
 @click.option("--via", type=click.Choice(["loader", "console"]), default="loader", show_default=True,
-              help="Erase from the loader, or type the firmware's own reset-to-factory.")  # fmt: skip
-@click.option("--serial", help="Which unit it ought to be, where the firmware has closed the download mode.")
+              help="Erase nvs through the loader, or use the firmware's reset-to-factory.")  # fmt: skip
+@click.option("--serial", help="Expected unit, if its firmware has disabled download mode.")
 def command(via: str, **options: Any) -> None:
-    """Factory-reset units: erase nvs, and prove that their identity is untouched and that they are as new.
+    """Factory-reset units without touching their identity.
 
-    Never touches the factory partition, nvs_key or esp_secure_cert; the unit keeps node id, key, PoP and label.
-    Firmware that has closed the download mode, as secure boot does by default, resets itself over its console.
+    Erases nvs and proves that the unit is as new and its identity is unchanged. Never writes the factory partition,
+    nvs_key or esp_secure_cert: the unit keeps node id, key, PoP and label. Use --via console if download mode is
+    disabled, as it is by default with secure boot.
 
     \b
     rmfab reset --port /dev/ttyUSB0

@@ -1,4 +1,4 @@
-"""`rmfab run`: the line."""
+"""`rmfab run`: run the line."""
 
 from __future__ import annotations
 
@@ -16,9 +16,13 @@ from rmfab.commands.options import batch_option, downgrade_option, line_options,
 @downgrade_option
 @batch_option
 @serial_option
-@click.option("--loop", is_flag=True, help="Wait for the next board on every slot, until ^C or the batch is used up.")
+@click.option(
+    "--loop", is_flag=True, help="Continue with the next board on every slot, until ^C or the batch is used up."
+)
 def command(unit_urls: tuple[str, ...], former_unit_urls: tuple[str, ...], **options: Any) -> None:
-    """Run the line: detect, claim, flash, read back, boot, identify, provision, reset and label, on all slots.
+    """Run the line: every step on every slot.
+
+    The steps are detect, claim, flash, readback, boot, identify, provision, reset and label.
 
     \b
     rmfab run --batch lamp-0001 --port /dev/ttyUSB0 --port /dev/ttyUSB1

@@ -1,4 +1,4 @@
-"""Running the line with a view of it: what `run`, `flash`, `verify`, `reset` and `demo` share."""
+"""Run the line with a view of it: shared by `run`, `flash`, `verify`, `reset` and `demo`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def show_line(request: LineRequest, junit: Path | None = None) -> None:
-    """Runs the line of the workspace and shows it. Raises what the exit code is made of."""
+    """Run and show the line of the workspace. Raise the error that determines the exit code."""
     from rmfab.operations.run_line import run_line
     from rmfab.workspace.workspace import open_workspace
 
@@ -33,7 +33,7 @@ def show_events(
     stop: Callable[[], None],
     junit: Path | None = None,
 ) -> None:
-    """Shows all *events* until their end, and the *summary*; *junit* is a report to write as well. ^C calls *stop*."""
+    """Show all *events*, then the *summary*; also write the report *junit*, if given. ^C calls *stop*."""
     from rmfab.commands.line_view import make_view
     from rmfab.report.junit import LineReport
 
@@ -51,7 +51,7 @@ def show_events(
 
 @contextmanager
 def _stoppable(stop: Callable[[], None]) -> Iterator[None]:
-    """The first ^C (or SIGTERM) calls *stop*; the second is the usual one."""
+    """Let the first ^C (or SIGTERM) call *stop*; the second one interrupts as usual."""
 
     def stop_once(number: int, _: FrameType | None) -> None:
         signal.signal(number, previous[signal.Signals(number)])

@@ -1,4 +1,4 @@
-"""`rmfab station`: this host's key and slots, and admitting another host."""
+"""`rmfab station`: show this station, make its key, admit a different station."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from rmfab.commands.leaf import Branch
 
 @click.group("station", cls=Branch)
 def command() -> None:
-    """Show this station, make its key, or admit another station to the identities made so far."""
+    """Show this station, make its key, or admit a different one."""
 
 
 @command.command()
 def show() -> None:
-    """Show this station's name, its recipient and its slots."""
+    """Show this station's name, recipient and slots."""
     from rmfab.workspace.workspace import open_workspace
 
     workspace = open_workspace(terminal.folder())
@@ -28,7 +28,10 @@ def show() -> None:
 
 @command.command()
 def key() -> None:
-    """Make this host's station key where it has none, and print its recipient for `station admit` elsewhere."""
+    """Print the recipient of this host's station key.
+
+    Creates the key if there is none. Pass the recipient to `rmfab station admit` on an admitted station.
+    """
     from rmfab.operations.admit import make_station_key
     from rmfab.workspace.workspace import open_workspace
 
@@ -38,14 +41,17 @@ def key() -> None:
 
 @command.command("admit")
 @click.argument("recipient", metavar="RECIPIENT")
-@click.option("--name", help="Its name in product.toml (default: the end of the recipient).")
+@click.option("--name", help="Name in product.toml (default: the end of the recipient).")
 def admit_(recipient: str, name: str | None) -> None:
-    """Let the station with RECIPIENT (age1…) open all identities made so far, and all that are made from now on."""
+    """Admit the station with RECIPIENT (age1…).
+
+    It can open all existing and future identities.
+    """
     from rmfab.operations.admit import admit
     from rmfab.operations.terminal import counted
     from rmfab.workspace.workspace import open_workspace
 
     done = admit(open_workspace(terminal.folder()), recipient, name)
     keys = counted(done.wrapped, "data key")
-    terminal.say(f"admitted; {keys} wrapped anew for {counted(done.recipients, 'recipient')}")
+    terminal.say(f"admitted; rewrapped {keys} for {counted(done.recipients, 'recipient')}")
     terminal.show({"recipient": recipient, "data_keys": done.wrapped, "recipients": done.recipients}, None)

@@ -1,4 +1,4 @@
-"""`rmfab status`: how batches stand."""
+"""`rmfab status`: count the units of each batch by state."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rmfab.commands.leaf import Leaf
 @click.command("status", cls=Leaf)
 @click.argument("batch", required=False)
 def command(batch: str | None) -> None:
-    """Count the units of BATCH, or of every batch, by state."""
+    """Count the units of BATCH, or of each batch, by state."""
     from rmfab.report.status import HEAD, as_json, as_row
     from rmfab.workspace.workspace import open_workspace
 
@@ -21,4 +21,4 @@ def command(batch: str | None) -> None:
     elif counts:
         terminal.table(HEAD, [as_row(count) for count in counts])
     else:
-        terminal.say("no batch yet; `rmfab generate --count N` makes one")
+        terminal.say("no batches yet; `rmfab generate --count N` makes one")

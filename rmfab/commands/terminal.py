@@ -1,4 +1,4 @@
-"""What commands say: speech on stderr, data on stdout, JSON where it is asked for, questions on the terminal."""
+"""Output of commands: messages on stderr, data on stdout, JSON with --json, questions on the terminal."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ T = TypeVar("T")
 
 @dataclass
 class Globals:
-    """The options of the whole line: *folder* of -C, *quiet* for no progress and no chatter, *json*: --json was given.
-    *told*: stdout has got some."""
+    """The global options: *folder* (-C), *quiet* (-q: only warnings and errors on stderr), *json* (--json).
+    *told*: JSON was printed on stdout."""
 
     folder: Path | None = None
     quiet: bool = False
@@ -34,7 +34,7 @@ class Globals:
 
 
 def globals_of(context: click.Context) -> Globals:
-    """The global options of the command line that *context* belongs to."""
+    """Return the global options of the command line that *context* belongs to."""
     return context.find_root().ensure_object(Globals)
 
 
@@ -44,22 +44,22 @@ def _globals() -> Globals:
 
 
 def quiet() -> bool:
-    """Whether -q was given."""
+    """Return whether -q was given."""
     return _globals().quiet
 
 
 def json_wanted() -> bool:
-    """Whether --json was given."""
+    """Return whether --json was given."""
     return _globals().json
 
 
 def folder() -> Path | None:
-    """The -C folder of this command line, None where it was not given."""
+    """Return the folder of -C, None if it was not given."""
     return _globals().folder
 
 
 class CommandTerminal:
-    """The operator at a command line, as operations see them: stderr, and the terminal where there is one."""
+    """The terminal of a command line: messages on stderr, questions if stdin is a terminal."""
 
     @property
     def interactive(self) -> bool:
@@ -67,26 +67,26 @@ class CommandTerminal:
         return sys.stdin.isatty()
 
     def say(self, text: str) -> None:
-        """One line of speech, unless -q was given."""
+        """Print one line of information, unless -q was given."""
         say(text)
 
     def warn(self, text: str, hint: str | None = None) -> None:
-        """One line of warning, -q or not, and its hint."""
+        """Print one line of warning and its hint, even with -q."""
         warn(text)
         if hint:
             click.echo(f"rmfab: hint: {printable(hint)}", err=True)
 
     def confirm(self, question: str) -> bool:
-        """The answer to a yes-or-no question."""
+        """Ask a yes-or-no question; return the answer."""
         return click.confirm(question, err=True)
 
     def ask(self, question: str) -> str:
-        """The answer to a question."""
+        """Ask a question; return the answer."""
         answer: str = click.prompt(question, err=True)
         return answer
 
     def passphrase(self, question: str, *, twice: bool = False, optional: bool = False) -> Secret[str]:
-        """A secret, not shown while it is typed."""
+        """Ask for a secret without showing it; return it."""
         from rmfab.secret import Secret
 
         text: str = click.prompt(
@@ -100,7 +100,7 @@ class CommandTerminal:
         return Secret(text)
 
     def inputs(self) -> Iterator[KeyPress | Scan]:
-        """Nothing: a command line takes no keys while it works."""
+        """Yield nothing: a command line reads no keys while it works."""
         return iter(())
 
 
@@ -108,23 +108,23 @@ TERMINAL = CommandTerminal()
 
 
 def say(text: str) -> None:
-    """One line of speech, unless -q was given."""
+    """Print one line of information, unless -q was given."""
     if not quiet():
         click.echo(f"rmfab: {printable(text)}", err=True)
 
 
 def warn(text: str) -> None:
-    """One line of warning, -q or not."""
+    """Print one line of warning, even with -q."""
     click.echo(f"rmfab: warning: {printable(text)}", err=True)
 
 
 def data(text: str) -> None:
-    """One line of data."""
+    """Print one line of data."""
     click.echo(printable(text))
 
 
 def show(value: Any, text: str | None) -> None:
-    """The JSON document *value* where --json was given, else the line *text*, if there is one."""
+    """Print the JSON document *value* with --json, else *text* if there is one."""
     if json_wanted():
         document(value)
     elif text is not None:
@@ -132,12 +132,12 @@ def show(value: Any, text: str | None) -> None:
 
 
 def document(value: Any) -> None:
-    """One JSON document."""
+    """Print one JSON document."""
     _json(value, indent=2)
 
 
 def json_line(value: Any) -> None:
-    """One JSON object on a line of its own, at once."""
+    """Print one JSON object on one line, at once."""
     _json(value, indent=None)
 
 
@@ -150,7 +150,7 @@ def _json(value: Any, indent: int | None) -> None:
 
 
 def table(head: tuple[str, ...], rows: list[tuple[object, ...]]) -> None:
-    """A plain table on stdout: columns two spaces apart, numbers to the right, no trailing spaces."""
+    """Print a plain table: columns two spaces apart, numbers right-aligned, no trailing spaces."""
     cells = [tuple("" if cell is None else str(cell) for cell in row) for row in rows]
     widths = [max(len(head[i]), *(len(row[i]) for row in cells)) if cells else len(head[i]) for i in range(len(head))]
     right = [bool(rows) and all(isinstance(row[i], int) for row in rows) for i in range(len(head))]
@@ -162,7 +162,7 @@ def table(head: tuple[str, ...], rows: list[tuple[object, ...]]) -> None:
 
 
 def followed(what: str, events: Iterator[Advance | T]) -> T:
-    """The value that *events* end with; what comes before is shown as a progress bar on a terminal."""
+    """Return the value that *events* end with; show their progress as a bar on a terminal."""
     from rmfab.operations.advance import completed
 
     with _progress(what) as show_advance:

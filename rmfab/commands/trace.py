@@ -1,4 +1,4 @@
-"""`rmfab trace`: a unit's story, or the units that got a release."""
+"""`rmfab trace`: show the history of a unit, or the units that got a release."""
 
 from __future__ import annotations
 
@@ -16,22 +16,23 @@ if TYPE_CHECKING:
 @click.command("trace", cls=Leaf)
 @click.argument("unit", metavar="[SERIAL|NODE_ID|MAC]", required=False)
 @click.option("--release", metavar="FILE|DIGEST", help="List the units that were flashed with this release.")
-@click.option("--signer", metavar="KEY", help="List the units that got a release signed by this key: name, id or .pub.")
+@click.option("--signer", metavar="KEY", help="List the units with a release signed by this key (name, id or .pub).")
 def command(unit: str | None, release: str | None, signer: str | None) -> None:
-    """Tell everything that happened to a unit: its identity, its board, every step with its reason and log.
+    """Show a unit's history, or the units that got a release.
 
-    Or list the units that a release went to: which of them must be recalled, which have got another one since.
+    The history contains the identity, the board, and every step with its reason and log. The list of units shows which
+    ones still have the release, and which have a newer one since.
 
     \b
     rmfab trace LMP-000017
     rmfab trace --release lamp-1.4.0.rmfab
-    rmfab trace --signer ci                what a leaked key has signed, and where it is
+    rmfab trace --signer ci                units with a release signed by a leaked key
     """
     from rmfab.operations.trace import trace_release, trace_signer, trace_unit
     from rmfab.workspace.workspace import open_workspace
 
     if sum(one is not None for one in (unit, release, signer)) != 1:
-        raise click.UsageError("a unit, or --release, or --signer")
+        raise click.UsageError("exactly one of a unit, --release and --signer is required")
     workspace = open_workspace(terminal.folder())
     if unit is not None:
         _show_unit(trace_unit(workspace, unit))

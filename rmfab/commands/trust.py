@@ -1,4 +1,4 @@
-"""`rmfab trust`: whose releases this station takes."""
+"""`rmfab trust`: choose whose releases this station accepts."""
 
 from __future__ import annotations
 
@@ -20,36 +20,38 @@ if TYPE_CHECKING:
 _DAY = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%SZ"])
 ROLES = ("release", "ca", "station", "trust")
 _threshold_option = click.option(
-    "--threshold", type=click.IntRange(1, 32), help="How many keys of the role must sign from now on."
+    "--threshold", type=click.IntRange(1, 32), help="Number of keys of the role that must sign from now on."
 )
 _proposal_option = click.option(
     "-o", "--output", type=FILE, metavar="FILE",
-    help="Write the change there for others to sign; it is not in force yet.",
+    help="Write the change for others to sign, without putting it in force.",
 )  # fmt: skip
 
 
 @click.group("trust", cls=Branch)
 def command() -> None:
-    """Whom this station trusts: add, list, remove keys; import and export the trust file.
+    """Choose whose releases this station accepts.
 
-    Every later version of the trust file is signed by keys of the one before: those of the role trust, or where there
-    are none, of the role release. It lies in the workspace as keys/trust.json.
+    Each version of the trust file must be signed by keys of the previous version: those of the role trust, or if there
+    are none, those of the role release. The workspace keeps it as keys/trust.json.
 
     \b
     rmfab trust add release.pub --role release
     rmfab trust export -o trust.json            at the owner's desk; prints the fingerprint
     rmfab trust import trust.json               at the factory; asks for the fingerprint
-    rmfab trust remove ci -o change.json --key mine.key            where two must agree,
-    rmfab trust sign change.json --key yours.key                   each where his key is
+    rmfab trust remove ci -o change.json --key first.key           if two keepers must agree:
+    rmfab trust sign change.json --key second.key                  each signs with their own key
     """
 
 
 @command.command("add")
 @click.argument("file", type=FILE)
-@click.option("--role", "roles", type=click.Choice(ROLES), multiple=True, required=True, help="What it may sign.")
-@click.option("--name", help="What it is called (default: the file's name).")
-@click.option("--valid-from", type=_DAY, metavar="DATE", help="Not before this day (UTC).")
-@click.option("--valid-until", type=_DAY, metavar="DATE", help="No longer from this day on (UTC).")
+@click.option(
+    "--role", "roles", type=click.Choice(ROLES), multiple=True, required=True, help="What the key may sign; repeatable."
+)
+@click.option("--name", help="Name of the key (default: the file's name).")
+@click.option("--valid-from", type=_DAY, metavar="DATE", help="First day on which the key is valid (UTC).")
+@click.option("--valid-until", type=_DAY, metavar="DATE", help="Day from which the key is no longer valid (UTC).")
 @_threshold_option
 @_proposal_option
 @key_option(required=False)
@@ -62,9 +64,9 @@ def add(
     passphrase_file: Path | None,
     **options: Any,
 ) -> None:
-    """Trust the public key (or certificate) in FILE.
+    """Trust the public key or certificate in FILE.
 
-    The first key starts the trust file, unsigned where no --key is given; each later change needs --key.
+    The first key creates the trust file, unsigned unless --key is given; every later change requires --key.
     """
     from rmfab.operations.change_trust import TrustKeyRequest, TrustSigning, change_trust
     from rmfab.operations.signing_keys import KeyChoice
@@ -79,14 +81,15 @@ def add(
 
 @command.command("remove")
 @click.argument("key", metavar="NAME|ID")
-@click.option("--reason", default="", help="Why; every refusal will say it.")
+@click.option("--reason", default="", help="Reason; shown whenever the key is rejected.")
 @_threshold_option
 @_proposal_option
 @key_option(required=True)
 def remove(output: Path | None, keys: tuple[str, ...], passphrase_file: Path | None, **options: Any) -> None:
-    """Revoke a key, by its name or the beginning of its id: nothing that it signed is taken any more.
+    """Revoke a key by its name or the start of its id.
 
-    It stays in the trust file as revoked. `rmfab trace --signer ID` lists the units that got what it signed.
+    Releases with its signature are rejected from then on; `rmfab trace --signer ID` lists the units that got them. The
+    key stays in the trust file as revoked.
     """
     from rmfab.operations.change_trust import RevokeKeyRequest, TrustSigning, change_trust
     from rmfab.operations.signing_keys import KeyChoice
@@ -99,9 +102,9 @@ def remove(output: Path | None, keys: tuple[str, ...], passphrase_file: Path | N
 @click.argument("file", type=FILE)
 @key_option(required=True)
 def sign(file: Path, keys: tuple[str, ...], passphrase_file: Path | None) -> None:
-    """Agree to a change that another keeper wrote with --output: add a signature to FILE.
+    """Sign a change of the trust file that a keeper proposed.
 
-    Says first what it would change in the trust file of this workspace. Once enough have signed,
+    FILE was written with --output. Prints what it would change before it signs. When enough keepers have signed,
     `rmfab trust import FILE` puts it in force.
     """
     from rmfab.operations.change_trust import sign_trust
@@ -113,7 +116,7 @@ def sign(file: Path, keys: tuple[str, ...], passphrase_file: Path | None) -> Non
 @command.command("list")
 @click.argument("file", type=FILE, required=False)
 def list_(file: Path | None) -> None:
-    """Show whom the workspace, or the trust file FILE, trusts."""
+    """List the keys of the workspace's trust file, or of FILE."""
     from rmfab.operations.change_trust import trust_in_force
     from rmfab.signing.trust import load_trust
     from rmfab.workspace.workspace import now
@@ -129,7 +132,7 @@ def list_(file: Path | None) -> None:
     signers = [str(trust.find(one.key_id)) for one in envelope.signatures]
     terminal.data(f"version      {trust.version} of {trust.created:%Y-%m-%d %H:%M} UTC")
     terminal.data(f"fingerprint  {trust.fingerprint}")
-    terminal.data(f"signed by    {', '.join(signers) or 'nobody'}")
+    terminal.data(f"signed by    {', '.join(signers) or 'no one'}")
     terminal.data("")
     rows: list[tuple[object, ...]] = [
         (one.name, one.id[:16], one.key.kind, ",".join(one.roles), _standing(one, now())) for one in trust.keys
@@ -142,13 +145,15 @@ def list_(file: Path | None) -> None:
 
 @command.command("import")
 @click.argument("file", type=FILE)
-@click.option("--fingerprint", metavar="F", help="Of the first trust file, as its owner told you by another way.")
-@click.option("--allow-downgrade", is_flag=True, help="Take a first one that is older than the one the ledger knows.")
+@click.option(
+    "--fingerprint", metavar="F", help="Fingerprint of the first trust file, received over a separate channel."
+)
+@click.option("--allow-downgrade", is_flag=True, help="Accept a first trust file older than the one in the ledger.")
 def import_(file: Path, fingerprint: str | None, allow_downgrade: bool) -> None:
-    """Take over a trust file: the first by its fingerprint, a later one only if the one before signed it.
+    """Import a trust file and put it in force.
 
-    The ledger remembers it, so that a first one is refused where a later one was in force here before; an owner who has
-    begun anew is what --allow-downgrade is for.
+    The first one is accepted by its fingerprint, a later one only if keepers of the previous version signed it. The
+    ledger records each, and rejects one older than the last. Use --allow-downgrade if the owner has started over.
     """
     from rmfab.operations.change_trust import import_trust
 
@@ -158,13 +163,18 @@ def import_(file: Path, fingerprint: str | None, allow_downgrade: bool) -> None:
 
 @command.command("export")
 @output_option
-@click.option("--force", is_flag=True, help="Replace another file.")
+@click.option("--force", is_flag=True, help="Replace an existing file.")
 def export(output: Path, force: bool) -> None:
-    """Write the trust file for a station, and print the fingerprint to tell it by another way."""
+    """Write the trust file, and print its fingerprint.
+
+    Send the fingerprint to the station over a separate channel, such as the phone.
+    """
     from rmfab.operations.change_trust import export_trust
 
     trust = export_trust(_workspace(), output, force=force)
-    terminal.say(f"{output}: version {trust.version}; tell the station this fingerprint by another way than the file:")
+    terminal.say(
+        f"{output}: version {trust.version}; send this fingerprint over a separate channel, such as the phone:"
+    )
     _show(trust)
 
 
@@ -175,7 +185,7 @@ def _workspace() -> Workspace:
 
 
 def _show(trust: Trust) -> None:
-    """Prints the fingerprint, or with it the version."""
+    """Print the fingerprint; with --json also the version."""
     terminal.show(trust.summary, trust.fingerprint)
 
 
@@ -194,7 +204,7 @@ def _standing(key: TrustedKey, now: datetime) -> str:
 
 
 def _document(envelope: Envelope, trust: Trust) -> dict[str, Any]:
-    """The document as it is signed, with its fingerprint and signers."""
+    """Return the signed document with its fingerprint and signers."""
     import json
 
     signers = [one.key_id for one in envelope.signatures]

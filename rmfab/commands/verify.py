@@ -1,4 +1,4 @@
-"""`rmfab verify`: the checks of a flashed unit, nothing written."""
+"""`rmfab verify`: check flashed units without writing to them."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from rmfab.commands.options import junit_option, line_options, unit_url_option
 @line_options
 @unit_url_option
 @junit_option
-@click.option(
-    "--serial", help="Which unit it ought to be, where the MAC cannot be read (socket ports, download mode closed)."
-)
+@click.option("--serial", help="Expected unit, if its MAC cannot be read (socket port, or download mode disabled).")
 def command(unit_urls: tuple[str, ...], former_unit_urls: tuple[str, ...], junit: Path | None, **options: Any) -> None:
-    """Prove that flashed units boot, are who they ought to be, and can be provisioned by the owner of the label only.
+    """Prove that flashed units boot and have the right identity.
+
+    Also proves that a unit can be provisioned, and only with the PoP on its label. Writes nothing to the flash.
 
     \b
     rmfab verify --port /dev/ttyUSB0

@@ -1,4 +1,4 @@
-"""`rmfab void`: a dead board or lost label."""
+"""`rmfab void`: retire the identity of a dead board or a lost label."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from rmfab.commands.leaf import Leaf
 
 @click.command("void", cls=Leaf)
 @click.argument("unit", metavar="SERIAL|MAC")
-@click.option("--reason", required=True, help="Why; it stays in the ledger.")
+@click.option("--reason", required=True, help="Reason; recorded in the ledger.")
 def command(unit: str, reason: str) -> None:
-    """Retire an identity for ever: it is never given again, and its board may get a new one.
+    """Retire an identity for good.
+
+    It is never used again, and its board may get a new one.
 
     \b
     rmfab void LMP-000017 --reason "USB connector torn off"

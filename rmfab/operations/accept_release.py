@@ -1,7 +1,7 @@
-"""Releases as operations take them: opened, judged by whom this station trusts, and accepted by the ledger.
+"""Releases: opened, judged by the trust file, and accepted by the ledger.
 
-There is one way to a release that may be flashed: `accept_release`. The functions before it judge one that is only
-looked at, published or verified.
+`accept_release` is the only way to a release that may be flashed. The other functions judge a release that is only
+shown, published or verified.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from rmfab.workspace.workspace import Workspace, now
 
 @dataclass(frozen=True)
 class TrustChoice:
-    """By whom a release is judged: the trust *file*, else the workspace's; with *allow_unknown* signatures by keys that
-    nobody here knows are overlooked."""
+    """The trust file that judges a release: *file*, else the workspace's. *allow_unknown* ignores signatures by unknown
+    keys."""
 
     file: Path | None = None
     allow_unknown: bool = False
@@ -34,7 +34,7 @@ class TrustChoice:
 
 @dataclass(frozen=True)
 class AcceptRequest:
-    """The release in *path*, None for the product's; *allow_downgrade* takes one that is a step back."""
+    """The release in *path*, None for the product's; *allow_downgrade* accepts an older one than the last."""
 
     path: Path | None = None
     allow_unknown: bool = False
@@ -42,10 +42,10 @@ class AcceptRequest:
 
 
 def accept_release(workspace: Workspace, request: AcceptRequest, terminal: Terminal = UNATTENDED) -> Accepted:
-    """The release that *request* names, opened, judged, checked against the product and accepted by the ledger.
+    """Open the release of *request*, judge it, check it against the product and record its acceptance in the ledger.
 
-    Raises IntegrityError where it is not trusted, altered, or a step back that is not meant; InputError where it would
-    brick or confuse a board.
+    Raise IntegrityError if it is not trusted, was altered, or is a downgrade that is not allowed; InputError if it
+    would brick a board or does not fit the product.
     """
     accepted = judge_for_line(workspace, request, terminal)
     record_acceptance(workspace, accepted, request, terminal)
@@ -53,7 +53,7 @@ def accept_release(workspace: Workspace, request: AcceptRequest, terminal: Termi
 
 
 def judge_for_line(workspace: Workspace, request: AcceptRequest, terminal: Terminal) -> Accepted:
-    """As `accept_release`, but the ledger does not accept it yet: nothing may be flashed."""
+    """Judge a release as `accept_release` does, without recording its acceptance: it must not be flashed yet."""
     opened = open_unparsed(workspace.release_path(request.path))
     accepted = judge_in(workspace, opened, TrustChoice(allow_unknown=request.allow_unknown), terminal)
     preflight(accepted.release, workspace.product)
@@ -61,9 +61,9 @@ def judge_for_line(workspace: Workspace, request: AcceptRequest, terminal: Termi
 
 
 def judge_for_all(path: Path, workspace: Workspace | None, choice: TrustChoice, terminal: Terminal) -> Accepted:
-    """The release in *path*, judged as `judge_opened` does it, for everybody's devices.
+    """Judge the release in *path* as `judge_opened` does, for devices in the field.
 
-    Where the workspace trusts somebody, allow_unsigned, which is for a bench of one's own, lets nothing out.
+    If the workspace has a trust file, allow_unsigned does not apply: it is meant for a bench only.
     """
     opened = open_unparsed(path)
     trust = trust_in(workspace) if workspace is not None and choice.file is None else None
@@ -75,31 +75,31 @@ def judge_for_all(path: Path, workspace: Workspace | None, choice: TrustChoice, 
 def judge_opened(
     opened: Bundle | Release, workspace: Workspace | None, choice: TrustChoice, terminal: Terminal
 ) -> Accepted:
-    """What was opened, judged by the trust file of *choice*, else by the workspace.
+    """Judge an opened release by the trust file of *choice*, else by the workspace's.
 
-    In no workspace and without a trust file signatures are not asked for, and that is said. Raises IntegrityError
-    where it is not trusted.
+    Without a workspace and a trust file, signatures are not required, and a warning says so. Raise IntegrityError if
+    the release is not trusted.
     """
     if choice.file is not None:
         return _judge(opened, load_trust(choice.file)[1], None, choice, terminal)
     if workspace is not None:
         return judge_in(workspace, opened, choice, terminal)
-    return _judge(opened, None, "--trust FILE asks for signatures", choice, terminal)
+    return _judge(opened, None, "--trust FILE requires signatures", choice, terminal)
 
 
 def judge_in(workspace: Workspace, opened: Bundle | Release, choice: TrustChoice, terminal: Terminal) -> Accepted:
-    """What was opened, judged by whom *workspace* trusts and what its product allows. Raises IntegrityError."""
-    allowed = "allow_unsigned in product.toml lets it pass" if workspace.product.release.allow_unsigned else None
+    """Judge an opened release by the trust file of *workspace* and what its product allows. Raise IntegrityError."""
+    allowed = "allow_unsigned in product.toml accepts it" if workspace.product.release.allow_unsigned else None
     return _judge(opened, trust_in(workspace), allowed, choice, terminal)
 
 
 def judge_again(workspace: Workspace, accepted: Accepted, *, allow_unknown: bool) -> None:
-    """Raises IntegrityError where whom *workspace* trusts by now would not vouch for the release any more."""
+    """Raise IntegrityError if the trust file of *workspace* no longer accepts the signatures of the release."""
     acceptance.judge_again(accepted, trust_in(workspace), workspace.now(), allow_unknown=allow_unknown)
 
 
 def trust_in(workspace: Workspace) -> Trust | None:
-    """Whom *workspace* trusts. Raises IntegrityError where its ledger knows a newer trust file."""
+    """Return the trust of *workspace*, None if there is none. Raise IntegrityError if its ledger has a newer one."""
     trust = workspace.trust
     if trust is not None:
         refuse_older(workspace, trust, str(workspace.trust_path))
@@ -107,18 +107,18 @@ def trust_in(workspace: Workspace) -> Trust | None:
 
 
 def refuse_older(workspace: Workspace, trust: Trust, where: str) -> None:
-    """Raises IntegrityError where the ledger of *workspace* knows a newer trust file than *trust*."""
+    """Raise IntegrityError if the ledger of *workspace* has recorded a newer trust file than *trust*."""
     known = workspace.ledger.last_trust(workspace.product.name) if workspace.has_ledger else None
     judge_trust(trust, known.event.details if known else None, where)
 
 
 def record_trust(workspace: Workspace, *, downgrade: bool = False) -> None:
-    """Lets the ledger know the trust file in force, if that is news; with *downgrade* also where it knew a newer one.
+    """Record the trust file in force in the ledger, unless it is recorded already.
 
-    Raises IntegrityError where it does.
+    Raise IntegrityError if the ledger has recorded a newer one and *downgrade* is not given.
     """
     trust, product, noted = workspace.trust, workspace.product.name, False
-    while trust is not None and workspace.has_ledger and not noted:  # again where another station was faster
+    while trust is not None and workspace.has_ledger and not noted:  # retry if a different station was faster
         before = workspace.ledger.last_trust(product)
         known = before.event.details if before is not None else None
         cause = None
@@ -136,17 +136,17 @@ def record_trust(workspace: Workspace, *, downgrade: bool = False) -> None:
 
 
 def record_acceptance(workspace: Workspace, accepted: Accepted, request: AcceptRequest, terminal: Terminal) -> None:
-    """Lets the ledger accept a release that is about to be flashed, and know the trust file in force.
+    """Record in the ledger that a release is about to be flashed, and the trust file in force.
 
-    Raises IntegrityError where it would be a step back and that is not meant.
+    Raise IntegrityError if it is a downgrade that is not allowed.
     """
     record_trust(workspace)
     while not _record(workspace, accepted, request, terminal):
-        pass  # another station accepted one meanwhile: judge again by that
+        pass  # a different station has accepted one since: judge against that
 
 
 def _record(workspace: Workspace, accepted: Accepted, request: AcceptRequest, terminal: Terminal) -> bool:
-    """Puts an acceptance that is news into the ledger; returns False where it was judged by an old last one."""
+    """Record the acceptance, unless it is recorded; return False if the last accepted release has changed since."""
     product = workspace.product.name
     before = workspace.ledger.last_release(product)
     last = _last(before)
@@ -170,11 +170,11 @@ def _last(event: StoredEvent | None) -> LastAccepted | None:
 
 
 def _confirmed(what: str, terminal: Terminal) -> bool:
-    """Asks on a terminal; elsewhere --allow-downgrade is the answer."""
+    """Ask on a terminal; without one, --allow-downgrade is the answer."""
     if not terminal.interactive:
-        terminal.warn(f"a step back, as --allow-downgrade says: {what}")
+        terminal.warn(f"downgrade accepted (--allow-downgrade): {what}")
         return True
-    return terminal.confirm(f"{what}. Take it all the same?")
+    return terminal.confirm(f"{what}; accept it anyway?")
 
 
 def _judge(
@@ -184,16 +184,14 @@ def _judge(
     choice: TrustChoice,
     terminal: Terminal,
 ) -> Accepted:
-    """The judgement, told: who vouches, or why nobody needs to."""
+    """Judge the release and report who signed it, or why no signature is required."""
     allowed = unsigned_because is not None
     accepted = judge_release(opened, trust, now(), allow_unsigned=allowed, allow_unknown=choice.allow_unknown)
     if accepted.signers:
         names = ", ".join(map(str, accepted.signers))
         terminal.say(f"release {accepted.release.name}, seq {accepted.release.seq}, signed by {names}")
     elif accepted.unchecked:
-        terminal.warn(
-            "the signatures were not judged: there is no trust file here (--trust FILE, `rmfab trust import`)"
-        )
+        terminal.warn("signatures are not checked: there is no trust file here (--trust FILE, `rmfab trust import`)")
     else:
-        terminal.warn(f"nobody has signed this release; {unsigned_because}")
+        terminal.warn(f"this release is not signed; {unsigned_because}")
     return accepted

@@ -1,4 +1,4 @@
-"""Stations: the key of this one, and admitting others to the identities made so far."""
+"""Station keys: make this station's, and admit a different station to the identities."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from rmfab.workspace.workspace import Workspace
 
 @dataclass(frozen=True)
 class Admission:
-    """How many data keys were *wrapped* again, each for so many *recipients*."""
+    """The number of data keys that were *wrapped* again, and of *recipients* of each."""
 
     wrapped: int
     recipients: int
 
 
 def admit(workspace: Workspace, recipient: str, name: str | None = None) -> Admission:
-    """Lets the station with *recipient* (age1…) open all identities made so far, and all that are made from now on.
+    """Let the station with *recipient* (age1…) open all existing and future identities.
 
-    *name*: what it is called in product.toml, None for the end of the recipient. Raises InputError for a recipient or
-    name that cannot be, StationError where this station opens nothing itself.
+    *name*: its name in product.toml, None for the end of the recipient. Raise InputError if the recipient or name is
+    not valid, StationError if this station cannot open the identities.
     """
     check_recipient(recipient)
     product = workspace.product
@@ -41,7 +41,7 @@ def admit(workspace: Workspace, recipient: str, name: str | None = None) -> Admi
 
 
 def make_station_key(workspace: Workspace) -> str:
-    """Makes this host's station key where it has none; returns its recipient."""
+    """Create this host's station key if there is none; return its recipient."""
     path = workspace.keys_folder / "station.key"
     if not path.exists():
         make_folder(workspace.keys_folder, secret=True)

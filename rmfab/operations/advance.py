@@ -1,4 +1,4 @@
-"""How far a long operation is, as the one event that all of them yield on the way, and running one to its end."""
+"""Progress of long operations: the event that each of them yields, and running one to its end."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Advance:
-    """*done* of *total* pieces are finished; a *total* of 0 is not known yet. *what* names the stage, if any."""
+    """Progress: *done* of *total* pieces are finished; *total* is 0 while unknown. *what* names the stage, if any."""
 
     done: int
     total: int
@@ -19,7 +19,7 @@ class Advance:
 
 
 def completed(events: Iterable[Advance | T], on_advance: Callable[[Advance], None] = lambda _: None) -> T:
-    """Runs an operation to its end; returns the value that it ends with. *on_advance* is called on the way."""
+    """Run an operation to its end and return its value. *on_advance* receives the progress."""
     ended: list[T] = []
     for event in events:
         if isinstance(event, Advance):

@@ -1,4 +1,4 @@
-"""A batch as files: factory images, and the mass_mfg CSVs from which `nvs generate` makes the same."""
+"""A batch as files: factory images, and the mass_mfg CSVs from which `nvs generate` makes the same images."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from rmfab.workspace.workspace import Workspace
 
 @dataclass(frozen=True)
 class BuildFilesRequest:
-    """The files of *batch* in the folder *output*; with *force* those of other content are replaced."""
+    """The files of *batch* in the folder *output*; *force* replaces existing files with different content."""
 
     batch: str
     output: Path
@@ -28,7 +28,7 @@ class BuildFilesRequest:
 
 @dataclass(frozen=True)
 class BuiltFiles:
-    """How many *images* were written to the folder *bin*, and how many identities are *void* and got none."""
+    """The number of *images* in the folder *bin*, and of *void* identities, which have none."""
 
     bin: Path
     images: int
@@ -38,10 +38,10 @@ class BuiltFiles:
 def build_files(
     workspace: Workspace, request: BuildFilesRequest, terminal: Terminal = UNATTENDED
 ) -> Iterator[Advance | BuiltFiles]:
-    """Writes the images and CSVs; yields how far it is, and last what was built.
+    """Write the images and CSVs; yield the progress, and last what was built.
 
-    The files hold every secret in the clear, 0600 in 0700 folders. Raises InputError where a file of other content is
-    there.
+    The files contain all secrets in plain text; they are 0600 in 0700 folders. Raise InputError if a file already
+    exists with different content.
     """
     size = workspace.ledger.batch(request.batch).size
     workspace.check_policy(request.batch)
@@ -57,14 +57,14 @@ def build_files(
                 stream.write(line)
                 yield Advance(packed.count, size)
     void = size - packed.count
-    terminal.say(f"{counted(packed.count, 'factory image')} in {images}; keep them as you would keep keys")
+    terminal.say(f"{counted(packed.count, 'factory image')} in {images}; they contain secrets, store them like keys")
     if void:
-        terminal.say(f"{counted(void, 'identity', 'identities')} of the batch void, and left out")
+        terminal.say(f"skipped {counted(void, 'void identity', 'void identities')}")
     yield BuiltFiles(images, packed.count, void)
 
 
 class _Written:
-    """Writes the image of each identity of *packing* into the folder *images* as it is drawn, and counts them."""
+    """Write the image of each identity of *packing* to the folder *images* as it is drawn, and count them."""
 
     def __init__(self, images: Path, force: bool, packing: Iterable[tuple[Identity, bytes]]) -> None:
         self._images = images
@@ -73,7 +73,7 @@ class _Written:
         self.count = 0
 
     def identities(self) -> Iterator[Identity]:
-        """The identities, in order."""
+        """Yield the identities, in order, and write the image of each."""
         for identity, image in self._packing:
             target = self._images / f"{identity.serial}.bin"
             write_file(target, image, secret=True, force=self._force, sync=False)

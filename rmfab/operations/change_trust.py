@@ -1,4 +1,4 @@
-"""The trust file of a workspace: changed, proposed, signed by its keepers, imported, exported, put in force."""
+"""Change the trust file of a workspace: add and revoke keys, propose, sign, import, export."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from rmfab.workspace.workspace import Workspace
 
 @dataclass(frozen=True)
 class TrustKeyRequest:
-    """The public key in *file* is to be trusted as *roles*, from *valid_from* until *valid_until*.
+    """Trust the public key in *file* as *roles*, from *valid_from* until *valid_until*.
 
-    *name*: None for the one it has, or the file's; *threshold*: how many keys of the roles must sign from now on.
+    *name*: None for its current name, or the file's; *threshold*: how many keys of the roles must sign from now on.
     """
 
     file: Path
@@ -38,7 +38,7 @@ class TrustKeyRequest:
 
 @dataclass(frozen=True)
 class RevokeKeyRequest:
-    """The *key*, by its name or the beginning of its id, is to be revoked because of *reason*."""
+    """Revoke *key*, a name or the first digits of an id, because of *reason*."""
 
     key: str
     reason: str = ""
@@ -47,7 +47,7 @@ class RevokeKeyRequest:
 
 @dataclass(frozen=True)
 class TrustSigning:
-    """Who signs a change of the trust file; with *output* it is only written there, for others to sign."""
+    """The keys that sign a change of the trust file; with *output* it is only written there, for others to sign."""
 
     keys: KeyChoice = field(default_factory=KeyChoice)
     output: Path | None = None
@@ -56,9 +56,9 @@ class TrustSigning:
 def change_trust(
     workspace: Workspace, request: TrustKeyRequest | RevokeKeyRequest, signing: TrustSigning, terminal: Terminal
 ) -> Trust:
-    """Makes the change and puts it in force, or proposes it; returns the changed trust.
+    """Make the change and put it in force, or propose it; return the changed trust.
 
-    Raises InputError where it is not signed or cannot be, IntegrityError where its signers may not decide it.
+    Raise InputError if it is not signed or not valid, IntegrityError if its signers may not decide it.
     """
     if isinstance(request, TrustKeyRequest):
         old, new, what = _trusting(workspace, request)
@@ -77,18 +77,18 @@ def change_trust(
         _decide(workspace, old, new, signers)
     terminal.say(f"{what}; version {new.version} of the trust file is in force")
     if not signing.keys.uris:
-        terminal.warn("this first trust file is signed by nobody; every later change needs --key")
+        terminal.warn("this first trust file is not signed; every later change requires --key")
     _warn_of_unsigned(workspace, terminal)
     return new
 
 
 def sign_trust(workspace: Workspace, file: Path, keys: KeyChoice, terminal: Terminal) -> Trust:
-    """Adds signatures to the change in *file*, after saying what it would change; returns the proposed trust."""
+    """Add signatures to the change in *file*, after reporting what it would change; return the proposed trust."""
     old = trust_in_force(workspace)
     with changing(file) as path:
         envelope, new = load_trust(path)
         if new == old:
-            terminal.say(f"version {new.version} of the trust file is in force already")
+            terminal.say(f"version {new.version} of the trust file is already in force")
             return new
         judge_proposal(old, envelope, new, workspace.now(), str(path))
         _say_changes(new, old, terminal)
@@ -101,20 +101,20 @@ def sign_trust(workspace: Workspace, file: Path, keys: KeyChoice, terminal: Term
 def import_trust(
     workspace: Workspace, file: Path, fingerprint: str | None, terminal: Terminal, *, allow_downgrade: bool = False
 ) -> Trust:
-    """Takes over the trust file *file*: the first by its *fingerprint*, a later one only if the one before signed it.
+    """Import the trust file *file*: the first by its *fingerprint*, a later one only if keepers of the previous signed.
 
-    A fingerprint that is None is asked for. Raises IntegrityError where the file may not follow.
+    If *fingerprint* is None, the operator is asked for it. Raise IntegrityError if the file is not a valid successor.
     """
     envelope, new = load_trust(file)
     old = workspace.trust
     if old == new:
-        terminal.say(f"version {new.version} of the trust file is in force already")
+        terminal.say(f"version {new.version} of the trust file is already in force")
         return new
     if old is None:
         _compare(fingerprint or _asked_fingerprint(file, terminal), new, file)
         judge_clock(workspace.now(), new.created, "this trust file was made", str(file))
     signers = _take(workspace, old, envelope, str(file), downgrade=allow_downgrade)
-    by = f"signed by {', '.join(map(str, signers))}" if signers else "its fingerprint is right"
+    by = f"signed by {', '.join(map(str, signers))}" if signers else "its fingerprint matches"
     terminal.say(f"version {new.version} of the trust file is in force: {by}")
     if old is not None:
         _say_changes(new, old, terminal)
@@ -123,14 +123,14 @@ def import_trust(
 
 
 def export_trust(workspace: Workspace, output: Path, *, force: bool = False) -> Trust:
-    """Writes the trust file in force to *output*, which may hold an earlier version of it; returns it."""
+    """Write the trust file in force to *output*, replacing an earlier version of it; return the trust."""
     trust = trust_in_force(workspace)
     write_file(output, read_input(workspace.trust_path), force=force or _is_earlier(output, trust))
     return trust
 
 
 def put_in_force(workspace: Workspace, old: Trust | None, new: Trust, signers: Sequence[Signer]) -> None:
-    """Writes *new*, signed by *signers*, where it may follow *old*. Raises IntegrityError where it may not."""
+    """Sign *new* with *signers* and put it in force. Raise IntegrityError if it is not a valid successor of *old*."""
     where = str(workspace.trust_path)
     envelope = _signed_by(old or new, new.envelope, signers)
     if old is None and signers:
@@ -139,20 +139,20 @@ def put_in_force(workspace: Workspace, old: Trust | None, new: Trust, signers: S
 
 
 def trust_in_force(workspace: Workspace) -> Trust:
-    """The trust in force. Raises InputError where there is none yet."""
+    """Return the trust in force. Raise InputError if there is none yet."""
     trust = workspace.trust
     if trust is None:
         raise InputError(
-            "nobody is trusted here yet",
+            "no trust file yet",
             where=str(workspace.trust_path),
-            hint="`rmfab trust add` begins a trust file, `rmfab trust import` takes one over",
+            hint="`rmfab trust add` creates one, `rmfab trust import` imports the owner's",
             cause="no-trust",
         )
     return trust
 
 
 def _trusting(workspace: Workspace, request: TrustKeyRequest) -> tuple[Trust | None, Trust, str]:
-    """The trust now, the one with the key of *request*, and what that means."""
+    """Return the current trust, the trust with the key of *request*, and the change in words."""
     key, old = load_public_key(request.file), workspace.trust
     there = old.find(key.id) if old is not None else None
     default = there.name if there is not None else re.sub(r"[^A-Za-z0-9._-]", "-", request.file.stem)[:64]
@@ -166,13 +166,13 @@ def _check_signing(workspace: Workspace, old: Trust | None, signing: TrustSignin
     where = str(workspace.trust_path)
     if old is None and signing.output is not None:
         raise InputError(
-            "nobody is trusted here yet, so that nobody needs to agree", where=where, hint="without --output"
+            "no trust file yet, so there is no keeper who must sign", where=where, hint="leave out --output"
         )
     if old is not None and not signing.keys.uris:
         raise InputError(
             "a change of the trust file must be signed",
             where=where,
-            hint=f"--key URI: {old.who_must_sign}",
+            hint=f"pass --key URI: {old.who_must_sign}",
             cause="unsigned",
         )
 
@@ -183,19 +183,19 @@ def _decide(workspace: Workspace, old: Trust | None, new: Trust, signers: Sequen
     except IntegrityError as error:
         if old is None or error.cause != "too-few-signatures":
             raise
-        hint = f"{old.who_must_sign}: a --key for each, or --output FILE, which others can sign"
+        hint = f"{old.who_must_sign}: pass --key for each, or --output FILE for others to sign"
         where = str(workspace.trust_path)
         raise IntegrityError(error.what, where=where, hint=hint, cause=error.cause) from None
 
 
 def _signed_by(keepers_of: Trust, envelope: Envelope, signers: Sequence[Signer]) -> Envelope:
-    """The trust file in *envelope*, signed by *signers* too. Raises IntegrityError for one that keeps it not."""
+    """Add signatures by *signers* to *envelope*. Raise IntegrityError if one of them is not a keeper."""
     for signer in signers:
         known = keepers_of.find(signer.public.id)
         if known is None or not known.has(keepers_of.keepers):
-            who = str(known) if known is not None else f"a key that nobody here knows ({short(signer.public.id)})"
+            who = str(known) if known is not None else f"unknown key {short(signer.public.id)}"
             raise IntegrityError(
-                f"the trust file is not signed by those who may: {who} is none of them",
+                f"{who} may not sign the trust file",
                 hint=keepers_of.who_must_sign,
                 cause="not-a-keeper",
             )
@@ -205,10 +205,10 @@ def _signed_by(keepers_of: Trust, envelope: Envelope, signers: Sequence[Signer])
 def _take(
     workspace: Workspace, old: Trust | None, envelope: Envelope, where: str, *, downgrade: bool = False
 ) -> tuple[TrustedKey, ...]:
-    """Puts *envelope*, as it reads back, in the place of *old*, lets the ledger know, and returns the keepers of *old*
-    who signed it. *downgrade*: also where the ledger knows a newer one.
+    """Replace *old* with *envelope*, as it reads back, and record it in the ledger. Return the keepers of *old* who
+    signed it. *downgrade*: even if the ledger has recorded a newer one.
 
-    Raises IntegrityError where it may not follow, InputError where something else has followed already.
+    Raise IntegrityError if it is not a valid successor, InputError if the trust file is no longer *old*.
     """
     path, data = workspace.trust_path, envelope.encode()
     new = read_envelope(data, where)[1]
@@ -219,9 +219,9 @@ def _take(
     with locked(path.with_name(f".{path.name}.lock")):
         if workspace.trust != old:
             raise InputError(
-                "another command has changed the trust file meanwhile",
+                "a different command has just changed the trust file",
                 where=str(path),
-                hint="the same command again, which begins with what is there now",
+                hint="run the same command again; it starts from the new trust file",
                 cause="busy",
             )
         write_file(path, data, force=True)
@@ -232,9 +232,9 @@ def _take(
 def _propose(
     path: Path, old: Trust, envelope: Envelope, now: datetime, terminal: Terminal, *, replaces: bool = False
 ) -> None:
-    """Writes a change of *old* for its keepers to sign, and says whether enough have.
+    """Write a change of *old* for its keepers to sign, and report whether enough have signed.
 
-    Raises IntegrityError where it could never follow, InputError where another file stands there.
+    Raise IntegrityError if it can never be a valid successor, InputError if a different file is in the way.
     """
     data = envelope.encode()
     new = read_envelope(data, str(path))[1]
@@ -242,19 +242,19 @@ def _propose(
     try:
         write_file(path, data, force=replaces)
     except InputError as error:
-        hint = "another name; a file that others may be signing is not replaced" if error.cause == "exists" else None
+        hint = "choose a different name; others may be signing this file" if error.cause == "exists" else None
         raise InputError(error.what, where=error.where, hint=hint or error.hint, cause=error.cause) from None
     names = ", ".join(str(new.find(one.key_id)) for one in envelope.signatures)
     terminal.say(f"{path}: version {new.version} of the trust file, not yet in force, signed by {names}")
     if enough:
-        terminal.say(f"enough have signed: `rmfab trust import {path}` puts it in force")
+        terminal.say(f"enough signatures; `rmfab trust import {path}` puts it in force")
     else:
         number = old.threshold(old.keepers)
         terminal.say(f"{number} keys of the role {old.keepers} must sign: `rmfab trust sign {path} --key URI`")
 
 
 def _is_earlier(path: Path, trust: Trust) -> bool:
-    """Whether an earlier version of *trust*, which it follows, stands in *path*: no loss."""
+    """Return whether *path* is an earlier version of *trust*, which may be replaced without loss."""
     try:
         there = load_trust(path)[1]
     except (InputError, IntegrityError):
@@ -265,20 +265,20 @@ def _is_earlier(path: Path, trust: Trust) -> bool:
 def _asked_fingerprint(file: Path, terminal: Terminal) -> str:
     if not terminal.interactive:
         raise InputError(
-            "the first trust file is taken by its fingerprint, and there is no terminal to type it on",
+            "the first trust file requires its fingerprint, and there is no terminal to ask on",
             where=str(file),
-            hint="--fingerprint F, as `rmfab trust export` printed it",
+            hint="pass --fingerprint F, as printed by `rmfab trust export`",
             cause="fingerprint",
         )
-    return terminal.ask("Fingerprint, as the owner of the trust file told you")
+    return terminal.ask("Fingerprint that the owner of the trust file gave you")
 
 
 def _compare(typed: str, new: Trust, file: Path) -> None:
     if re.sub(r"[^0-9a-f]", "", typed.lower()) != new.fingerprint.replace("-", ""):
         raise IntegrityError(
-            "this is not the trust file of that fingerprint",
+            "fingerprint does not match this trust file",
             where=str(file),
-            hint="a typing error, or another file than its owner meant: ask them",
+            hint="check for a typing error, and ask the owner whether this is the right file",
             cause="fingerprint",
         )
 
@@ -289,8 +289,6 @@ def _say_changes(new: Trust, old: Trust, terminal: Terminal) -> None:
 
 
 def _warn_of_unsigned(workspace: Workspace, terminal: Terminal) -> None:
-    """Warns where the product lets unsigned releases pass whatever the trust file says."""
+    """Warn if the product accepts unsigned releases in spite of the trust file."""
     if workspace.product.release.allow_unsigned:
-        terminal.warn(
-            "product.toml says allow_unsigned = true: what nobody has signed is still taken here. Remove that line"
-        )
+        terminal.warn("unsigned releases are still accepted here: remove allow_unsigned = true from product.toml")

@@ -1,4 +1,4 @@
-"""The whole line on virtual boards, from nothing."""
+"""The demo: the whole line on virtual boards, from nothing."""
 
 from __future__ import annotations
 
@@ -49,14 +49,14 @@ MADE = (
     ("signed release", BUNDLE),
     ("boards' flash", "boards/"),
 )
-"""What a demo leaves in its folder, by its name for people."""
+"""What a demo leaves in its folder: a description and the name."""
 
 
 @dataclass(frozen=True)
 class DemoRequest:
-    """*units* boards of *chip* in *folder*; *fault* breaks the first board, or the one that it names.
+    """A demo with *units* boards of *chip* in *folder*; *fault* breaks the first board, or the one that it names.
 
-    Raises InputError for a fault that a demo cannot show.
+    Raise InputError for a fault that a demo cannot show.
     """
 
     folder: Path
@@ -69,17 +69,17 @@ class DemoRequest:
             return
         if self.fault.fault is BoardFault.KILL_AT:
             raise InputError(
-                f'"{self.fault}" is no fault for a demo', hint="`rmfab board --fault kill-at=N --kill-pid PID`"
+                f'"{self.fault}" is not a fault for the demo', hint="use `rmfab board --fault kill-at=N --kill-pid PID`"
             )
         if self.fault.index is not None and self.fault.index >= self.units:
             raise InputError(
-                f'"{self.fault}" names a board that is not there',
-                hint=f"0 to {self.units - 1} with --units {self.units}",
+                f'"{self.fault}" names a board that does not exist',
+                hint=f"with --units {self.units}, boards are numbered 0 to {self.units - 1}",
             )
 
 
 class Demo:
-    """A demo in its folder, made up to its release by `prepare_demo`: run it, then finish it."""
+    """A demo that `prepare_demo` has prepared, release included: read its events, then finish it."""
 
     def __init__(self, workspace: Workspace, request: DemoRequest, batch: Batch, release: Path) -> None:
         self.workspace = workspace
@@ -90,21 +90,21 @@ class Demo:
 
     @property
     def summary(self) -> Summary:
-        """How many units ended how, so far."""
+        """The number of units per outcome, so far."""
         return self._run.summary if self._run is not None else Summary()
 
     def stop(self) -> None:
-        """Aborts every unit. Raises KeyboardInterrupt while no unit is at work yet."""
+        """Abort every unit. Raise KeyboardInterrupt if no unit has started yet."""
         if self._run is None:
             raise KeyboardInterrupt
         self._run.stop()
 
     def slots(self) -> tuple[str, ...]:
-        """The names of its slots."""
+        """Return the names of the slots."""
         return tuple(f"v{number}" for number in range(1, self._request.units + 1))
 
     def events(self, terminal: Terminal) -> Iterator[LineEvent]:
-        """Runs the line on virtual boards. Raises as `LineRun.events` does."""
+        """Run the line on virtual boards and yield its events. Raise as `LineRun.events` does."""
         fault = self._request.fault
         faults = () if fault is None else (fault if fault.index is not None else replace(fault, index=0),)
         specs = [
@@ -123,7 +123,7 @@ class Demo:
         )
 
     def finish(self, terminal: Terminal) -> tuple[LedgerIdentity, ...]:
-        """Labels for the units that passed, the others get none, and the factory images; returns all units."""
+        """Write labels for the units that passed, and the factory images; return all units."""
         units = tuple(self.workspace.ledger.identities(self.batch.name))
         good = tuple(one.serial for one in units if one.state is State.VERIFIED)
         if good:
@@ -136,9 +136,9 @@ class Demo:
 
 
 def prepare_demo(request: DemoRequest, terminal: Terminal) -> Demo:
-    """A fresh workspace with CA, identities, firmware and a signed release in the folder of *request*.
+    """Create a workspace with CA, identities, firmware and a signed release in the folder of *request*.
 
-    An earlier demo there is replaced. Raises InputError where the folder holds anything else.
+    An earlier demo in that folder is replaced. Raise InputError if the folder contains anything else.
     """
     workspace = _workspace(request.folder, request.chip)
     batch = completed(generate(workspace, GenerateRequest(request.units, jobs=1), terminal))
@@ -146,7 +146,7 @@ def prepare_demo(request: DemoRequest, terminal: Terminal) -> Demo:
 
 
 def _workspace(folder: Path, chip: Chip) -> Workspace:
-    """A fresh workspace with a CA. Raises InputError where *folder* holds anything but an earlier demo."""
+    """Create a workspace with a CA. Raise InputError if *folder* contains anything but an earlier demo."""
     _make_room(folder)
     workspace = create_workspace(
         folder,
@@ -170,17 +170,17 @@ def _workspace(folder: Path, chip: Chip) -> Workspace:
 
 def _make_room(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
-        raise InputError("this is a file, not a folder", where=str(folder), hint="--dir names another one")
+        raise InputError("is a file, expected a folder", where=str(folder), hint="choose a different --dir")
     if folder.exists() and any(folder.iterdir()):
         if not (folder / MARKER).is_file():
-            raise InputError("this folder is not empty and no demo", where=str(folder), hint="--dir names another one")
+            raise InputError("not empty, and not a demo", where=str(folder), hint="choose a different --dir")
         _clear(folder)
     make_folder(folder)
     (folder / MARKER).touch()
 
 
 def _clear(folder: Path) -> None:
-    """Empties an earlier demo's folder. Its marker stays, so that a demo that is cut short can be run again."""
+    """Empty the folder of an earlier demo. Its marker stays, so that an interrupted demo can be run again."""
     for path in folder.iterdir():
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
@@ -189,8 +189,8 @@ def _clear(folder: Path) -> None:
 
 
 def _release(workspace: Workspace) -> Path:
-    """The demo's firmware: a build folder as ESP-IDF leaves one, and the bundle made of it, signed by a key that the
-    workspace trusts."""
+    """Make the demo's firmware: a build folder like ESP-IDF's, and a bundle of it, signed by a key that the workspace
+    trusts."""
     make_build_folder(workspace.root / "build", FirmwareRecipe(workspace.product.chip))
     signer = make_key(SigningKeyKind.ED25519)
     write_private_key(workspace.root / "release.key", signer.key, None)

@@ -1,4 +1,4 @@
-"""What this host and workspace lack for the line."""
+"""Diagnosis of this host and workspace: what the line needs and lacks."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from rmfab.workspace.workspace import Workspace
 
 
 def examine_host(workspace: Workspace) -> Iterator[Diagnosis]:
-    """Everything that was looked at, good or not. Opens no port."""
+    """Yield every diagnosis, good or bad. Open no port."""
     yield from diagnose(examine(), workspace.station, workspace.product)
     yield _station_key(workspace)
-    yield Diagnosis("the ledger", workspace.has_ledger, "`rmfab generate` begins one with the first batch")
+    yield Diagnosis("the ledger", workspace.has_ledger, "`rmfab generate` creates one with the first batch")
     yield _trust(workspace)
 
 
@@ -25,7 +25,7 @@ def _station_key(workspace: Workspace) -> Diagnosis:
 
 
 def _trust(workspace: Workspace) -> Diagnosis:
-    """Whose releases this station takes."""
+    """Diagnose whose releases this station accepts."""
     try:
         trust = workspace.trust
     except RmfabError as error:
@@ -33,5 +33,5 @@ def _trust(workspace: Workspace) -> Diagnosis:
     if trust is not None:
         return Diagnosis(f"the trust file, version {trust.version}, fingerprint {trust.fingerprint}", True)
     if workspace.product.release.allow_unsigned:
-        return Diagnosis("releases are flashed unsigned: allow_unsigned in product.toml", True)
-    return Diagnosis("a trust file: releases must be signed", False, "`rmfab trust import` takes the owner's")
+        return Diagnosis("unsigned releases are accepted: allow_unsigned in product.toml", True)
+    return Diagnosis("a trust file, because releases must be signed", False, "`rmfab trust import` imports the owner's")

@@ -1,4 +1,4 @@
-"""Making a batch of identities, or continuing one that was cut short."""
+"""Make a batch of identities, or continue an interrupted one."""
 
 from __future__ import annotations
 
@@ -34,10 +34,9 @@ _ROWS_AT_ONCE = 500
 
 @dataclass(frozen=True)
 class GenerateRequest:
-    """*count* identities, or those of the CSV *values*; of the *batch* of this name, or of a new one.
+    """*count* identities, or one per row of the CSV *values*, in the batch named *batch* or a new one.
 
-    *jobs*: how many processes make them; one per core if it is None. Raises UsageError without *count* and
-    *values*.
+    *jobs*: number of processes, None for one per core. Raise UsageError without *count* and *values*.
     """
 
     count: int | None = None
@@ -47,28 +46,28 @@ class GenerateRequest:
 
     def __post_init__(self) -> None:
         if self.count is None and self.values is None:
-            raise UsageError("how many? --count N, or --values FILE")
+            raise UsageError("missing --count or --values")
         if self.count is not None and not 1 <= self.count <= MAX_COUNT:
-            raise UsageError(f"a batch has 1 to {MAX_COUNT} identities")
+            raise UsageError(f"--count must be 1 to {MAX_COUNT}")
 
 
 def generate(
     workspace: Workspace, request: GenerateRequest, terminal: Terminal = UNATTENDED
 ) -> Iterator[Advance | Batch]:
-    """Makes the batch that *request* asks for; yields how far it is, and last the batch.
+    """Make the batch of *request*; yield the progress, and last the batch.
 
-    Raises InputError for input that cannot be, LedgerError where the ledger cannot be written, StationError where a
-    worker dies; what stands by then stays, and the same request goes on.
+    Raise InputError for invalid input, LedgerError if the ledger cannot be written, StationError if a worker dies.
+    Identities made so far are kept; the same request continues the batch.
     """
     values = _values(workspace, request)
     count = values.count if values is not None else request.count or 0
     with _authority(workspace, terminal) as authority:
         if workspace.make_ledger():
-            terminal.say(f"a new ledger: {workspace.ledger_path}")
+            terminal.say(f"created ledger {workspace.ledger_path}")
         order = _order(workspace, count, request.batch, values, authority)
         batch = workspace.ledger.begin_batch(order, timestamp(workspace.now()))
         if batch.closed:
-            terminal.say(f"batch {batch.name}: its {batch.size} identities were made before")
+            terminal.say(f"batch {batch.name}: complete already, {counted(batch.size, 'identity', 'identities')}")
         else:
             yield from _make(workspace, batch, values, authority, request.jobs or os.cpu_count() or 1)
             terminal.say(f"batch {batch.name}: {counted(batch.size, 'identity', 'identities')} made")
@@ -76,13 +75,13 @@ def generate(
 
 
 def _values(workspace: Workspace, request: GenerateRequest) -> ValuesFile | None:
-    """The opened values file. Raises InputError where it does not fit the product, the count, or other batches."""
+    """Open the values file. Raise InputError if it does not fit the product, the count, or other batches."""
     if request.values is None:
         check_not_needed(workspace.product)
         return None
     values = open_values(request.values, workspace.product)
     if request.count is not None and request.count != values.count:
-        raise InputError(f"--count {request.count}, but the file has {values.count} rows", where=str(request.values))
+        raise InputError(f"--count is {request.count}, but the file has {values.count} rows", where=str(request.values))
     if workspace.has_ledger:
         _refuse_taken(workspace.ledger, values, request.batch)
     return values
@@ -116,7 +115,7 @@ def _order(
     values: ValuesFile | None,
     authority: CertificateAuthority | None,
 ) -> BatchOrder:
-    """What the ledger is asked for: identities of this product, CA and values file, and of no other."""
+    """Return the order for the ledger: identities of exactly this product, CA and values file."""
     product = workspace.product
     extra = {"ca": hashlib.sha256(authority.certificate_der).hexdigest()} if authority else {}
     if values is not None:
@@ -137,15 +136,15 @@ def _order(
 
 
 def _authority(workspace: Workspace, terminal: Terminal) -> AbstractContextManager[CertificateAuthority | None]:
-    """The CA, closed at the end; None where devices claim their certificates.
+    """Open the CA as a context manager; None if devices get their certificates by self or assisted claiming.
 
-    Raises InputError where identities would be opened or reached by nobody.
+    Raise InputError if no station could open the identities, or no cloud would accept them.
     """
     if not workspace.product.recipients:
         raise InputError(
-            "nobody could open the identities",
+            "no recipients configured",
             where="product.toml: [recipients]",
-            hint="`rmfab station key` prints one",
+            hint="add a station; `rmfab station key` prints its recipient",
         )
     if workspace.product.identity.credentials is Credentials.CLAIM:
         return nullcontext()
@@ -155,7 +154,7 @@ def _authority(workspace: Workspace, terminal: Terminal) -> AbstractContextManag
 
 
 def _refuse_taken(ledger: Ledger, values: ValuesFile, name: str | None) -> None:
-    """Raises ComplaintsError for serials and node ids of *values* that another batch has, each with its line."""
+    """Raise ComplaintsError for serials and node ids of *values* that other batches contain, each with its line."""
     own = {
         batch.name
         for batch in ledger.batches()
@@ -179,12 +178,12 @@ def _refuse_taken(ledger: Ledger, values: ValuesFile, name: str | None) -> None:
 def _complain_of_taken(
     ledger: Ledger, group: dict[tuple[str, str], int], own: set[str], complaints: Complaints
 ) -> None:
-    """Complains of each value of *group* (column and value, to its line) that a batch not in *own* has."""
+    """Add a complaint for each value of *group* (column and value → line) that a batch not in *own* contains."""
     serials = [value for column, value in group if column == "serial"]
     node_ids = [value for column, value in group if column == "node_id"]
     lines = ((group[taken.column, taken.value], taken) for taken in ledger.find_taken(serials, node_ids))
     for line, taken in sorted(lines, key=lambda found: found[0]):
         if taken.batch in own:
             continue
-        hint = f"a {taken.column} is given once; remove the line, or leave the column out"
+        hint = f"each {taken.column} must be unique; remove the line, or leave out the column"
         complaints.add(line, f'{taken.column} "{taken.value}" is already in batch {taken.batch}', hint=hint)

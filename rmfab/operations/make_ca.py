@@ -1,4 +1,4 @@
-"""The CA that signs device certificates: made, imported, shown."""
+"""Create, import and show the CA that signs device certificates."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ from rmfab.signing.token import TokenKey
 from rmfab.workspace.workspace import Workspace
 
 _LONGEST_PRODUCT = 54
-"""Characters of a product's name that fit into a common name (64, RFC 5280 ub-common-name) before " Device CA"."""
+"""Characters of a product name that fit before " Device CA" into a common name (64, RFC 5280 ub-common-name)."""
 
 
 @dataclass(frozen=True)
 class CaRequest:
-    """A new CA: its common *name* (None: the product's), its *kind* of key, encrypted unless *bare*."""
+    """A new CA: its common *name* (None: from the product's name) and *kind* of key, encrypted unless *bare*."""
 
     name: str | None
     kind: CaKeyKind
@@ -43,7 +43,7 @@ class CaRequest:
 
 
 def create_ca(workspace: Workspace, request: CaRequest, terminal: Terminal) -> str:
-    """Makes the CA of *workspace*; returns its name. Raises InputError where there is one already."""
+    """Create the CA of *workspace*; return its name. Raise InputError if there is one already."""
     refuse_existing(workspace.ca_folder)
     name = request.name if request.name is not None else f"{workspace.product.name[:_LONGEST_PRODUCT]} Device CA"
     passphrases = Passphrases(terminal, CA_ENVIRONMENT)
@@ -54,10 +54,10 @@ def create_ca(workspace: Workspace, request: CaRequest, terminal: Terminal) -> s
 
 
 def import_ca(workspace: Workspace, certificate: Path, key: str, terminal: Terminal, *, bare: bool = False) -> str:
-    """Takes over a CA from its *certificate* and its private *key*, a path or URI; returns its name.
+    """Import a CA from its *certificate* and its private *key*, a path or URI; return its name.
 
-    An encrypted key stays encrypted under its own passphrase, one in a token stays there; a bare one is encrypted
-    unless *bare*.
+    An encrypted key keeps its passphrase, and a key in a token stays there; an unencrypted key is encrypted unless
+    *bare*.
     """
     refuse_existing(workspace.ca_folder)
     passphrases = Passphrases(terminal, CA_ENVIRONMENT)
@@ -78,7 +78,7 @@ def import_ca(workspace: Workspace, certificate: Path, key: str, terminal: Termi
 
 
 def ca_facts(workspace: Workspace) -> dict[str, Any]:
-    """What the CA's certificate says, and how its key is kept; asks for no passphrase."""
+    """Return the contents of the CA's certificate, and how its key is stored. No passphrase is needed."""
     facts = _facts(load_workspace_certificate(workspace.ca_folder))
     facts["certificate"] = str(workspace.ca_folder / "ca.crt")
     return facts | _key_facts(workspace.ca_folder / "ca.key")
@@ -98,7 +98,7 @@ def _facts(certificate: x509.Certificate) -> dict[str, Any]:
 
 
 def _key_facts(key: Path) -> dict[str, Any]:
-    """Whether the key file asks for a passphrase, or in which token the key lies."""
+    """Return whether the key file is encrypted, or the token that contains the key."""
     if not key.exists():
         return {"key_encrypted": None}
     uri = token_uri(key)

@@ -1,4 +1,4 @@
-"""NVS images in files: made from mass_mfg CSVs, and read as firmware reads them."""
+"""NVS images in files: make them from mass_mfg CSVs, and read them as firmware does."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from rmfab.operations.advance import Advance
 
 @dataclass(frozen=True)
 class ImagesRequest:
-    """An image for each row of *values*, with the keys of *config*, into *outdir*; as in `MassMfgRequest`.
+    """One image per row of *values*, with the keys of *config*, in *outdir*; see `MassMfgRequest`.
 
-    *size* is that of the partition as people write it, `0x6000` or `24576`.
+    *size* is the partition size as text, such as `0x6000` or `24576`.
     """
 
     config: Path
@@ -34,10 +34,10 @@ class ImagesRequest:
 
 
 def make_images(request: ImagesRequest) -> Iterator[Advance | int]:
-    """Makes the images and their CSVs; yields how far it is, and last how many there are.
+    """Make the images and their CSVs; yield the progress, and last the number of images.
 
-    Raises InputError (ComplaintsError) before anything is written where a row is wrong, StationError where a worker
-    process dies.
+    Raise InputError (ComplaintsError) before anything is written if a row is wrong, StationError if a worker process
+    dies.
     """
     size = parse_size(request.size)
     values = read_values(parse_config(request.config), request.values)
@@ -59,7 +59,7 @@ def make_images(request: ImagesRequest) -> Iterator[Advance | int]:
 
 
 def read_image_file(path: Path) -> Image:
-    """The image in *path*, with every finding. Raises InputError where it is no NVS image."""
+    """Read the image in *path*, with all findings. Raise InputError if it is not an NVS image."""
     try:
         return read_image(read_input(path, "NVS image"))
     except InputError as error:

@@ -1,4 +1,4 @@
-"""Releases and the keys that sign them: built, signed, verified check by check; key pairs made."""
+"""Build, sign and verify releases; make the keys that sign them."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ _CHECKS = ("container", "signatures", "layout", "product")
 
 @dataclass(frozen=True)
 class BundleRequest:
-    """The build folder *source* as the bundle *output*.
+    """Pack the build folder *source* into the bundle *output*.
 
-    *edition*: what the build cannot say of itself; *after*: the release that this one follows; *force* replaces a
-    bundle of another release.
+    *edition*: what the build folder does not contain; *after*: the release that this one follows; *force* replaces
+    the bundle of a different release.
     """
 
     source: Path
@@ -49,7 +49,7 @@ class BundleRequest:
 
 @dataclass(frozen=True)
 class SignRequest:
-    """Signatures by *keys* for *bundle*, in place or as *output*; *replace* drops those that are there."""
+    """Sign *bundle* with *keys*, in place or as *output*; *replace* drops its existing signatures."""
 
     bundle: Path
     keys: KeyChoice
@@ -60,7 +60,7 @@ class SignRequest:
 
 @dataclass(frozen=True)
 class WrittenRelease:
-    """A *release* in the bundle *path*, signed by the keys of *key_ids*; *written*: the file is new or changed."""
+    """The *release* in the bundle *path*, signed by the keys *key_ids*; *written*: the file is new or has changed."""
 
     release: Release
     path: Path
@@ -69,10 +69,10 @@ class WrittenRelease:
 
 
 def build_release(workspace: Workspace | None, request: BundleRequest) -> WrittenRelease:
-    """Packs a build folder into one bundle; the same sources give the same bytes.
+    """Pack a build folder into one bundle; builds are reproducible.
 
-    Raises ComplaintsError for what would brick a board, what the product of *workspace* does not allow, and what is no
-    step after the release before.
+    Raise ComplaintsError if the release would brick a board, does not fit the product of *workspace*, or is not a
+    valid successor of *after*.
     """
     edition = _with_notes(request.edition)
     if workspace is not None:
@@ -91,17 +91,17 @@ def build_release(workspace: Workspace | None, request: BundleRequest) -> Writte
 
 
 def _with_notes(edition: BuildRequest) -> BuildRequest:
-    """*edition* with its notes as text: `@FILE` is read. Raises InputError where they are no text."""
+    """Return *edition* with its notes as text; read the file of `@FILE`. Raise InputError if they are not UTF-8."""
     notes = edition.notes
     if notes.startswith("@"):
         notes = read_input(Path(notes[1:]), "notes").decode("utf-8", "replace")
     if not notes.isascii() and notes != notes.encode("utf-8", "replace").decode():
-        raise InputError("these notes are not UTF-8 text", where="--notes")
+        raise InputError("the notes are not UTF-8 text", where="--notes")
     return replace(edition, notes=notes)
 
 
 def sign_release(request: SignRequest, terminal: Terminal) -> WrittenRelease:
-    """Adds signatures to a bundle; those that are there stay, unless they are to be replaced."""
+    """Add signatures to a bundle; keep the existing ones unless *request* replaces them."""
     target = request.output or request.bundle
     _check_replaceable(target)
     with changing(request.bundle) as path:
@@ -113,7 +113,7 @@ def _add_signatures(source: Path, target: Path, request: SignRequest, terminal: 
     release = there.release()
     if release.seq is None:
         raise InputError(
-            "a release without seq cannot be signed", where=str(source), hint="`rmfab release build --seq N`"
+            "cannot sign a release without seq", where=str(source), hint="build it with `rmfab release build --seq N`"
         )
     unsigned = (there.without_signatures() if request.replace else there).to_sign
     with opened_keys(request.keys, terminal) as signers:
@@ -126,15 +126,13 @@ def _add_signatures(source: Path, target: Path, request: SignRequest, terminal: 
 
 
 def _check_replaceable(path: Path) -> None:
-    """Raises InputError where something else than a release stands: --force is no way to lose a key."""
+    """Raise InputError if *path* is a file but not a bundle, so that --force cannot destroy a key."""
     if path.is_file() and not looks_like_bundle(path):
-        raise InputError(
-            "another kind of file stands here, and no release replaces it", where=str(path), hint="another name"
-        )
+        raise InputError("not a release bundle, so it is not replaced", where=str(path), hint="choose a different name")
 
 
 def read_release(path: Path) -> tuple[Release, tuple[str, ...]]:
-    """The release in *path* and the ids of the keys that signed it. Nothing is judged."""
+    """Read the release in *path* and the ids of the keys that signed it, without judging either."""
     opened = open_unparsed(path)
     if isinstance(opened, Bundle):
         return opened.release(), tuple(one.key_id for one in opened.to_sign.signatures)
@@ -144,9 +142,9 @@ def read_release(path: Path) -> tuple[Release, tuple[str, ...]]:
 def verify_release(
     path: Path, workspace: Workspace | None, choice: TrustChoice, terminal: Terminal, cases: list[Case]
 ) -> Accepted:
-    """The release in *path*, if a station would take it; *cases* gets how each check ended, those not reached too.
+    """Return the release in *path* if a station would accept it. Add the result of each check to *cases*.
 
-    Raises what the first check that does not hold raises.
+    Raise the error of the first check that fails; later checks are added as skipped.
     """
     checks = _Checks(path.name, cases)
     with checks.completed():
@@ -168,14 +166,14 @@ def _raise(complaints: list[InputError]) -> None:
 
 
 class _Checks:
-    """Runs checks of one *group* and notes in *cases* how each ended."""
+    """Runner of the checks of one *group*; adds the result of each to *cases*."""
 
     def __init__(self, group: str, cases: list[Case]) -> None:
         self._group = group
         self._cases = cases
 
     def run(self, name: str, work: Callable[[], R]) -> R:
-        """Runs one check."""
+        """Run one check and return its result."""
         began = time.monotonic()
         try:
             result = work()
@@ -188,7 +186,7 @@ class _Checks:
 
     @contextmanager
     def completed(self) -> Iterator[None]:
-        """Notes at the end the checks that were not reached as skipped."""
+        """Add the checks that were not reached as skipped at the end."""
         try:
             yield
         finally:
@@ -200,7 +198,7 @@ class _Checks:
 
 @dataclass(frozen=True)
 class KeyPairRequest:
-    """A new key pair in *private*, its public half beside it; encrypted unless *bare*."""
+    """A new key pair: the private key in *private*, encrypted unless *bare*, and the public key beside it."""
 
     private: Path
     kind: SigningKeyKind
@@ -209,26 +207,26 @@ class KeyPairRequest:
 
     def __post_init__(self) -> None:
         if self.bare and self.passphrase_file is not None:
-            raise UsageError("--no-passphrase or --passphrase-file")
+            raise UsageError("--no-passphrase and --passphrase-file exclude each other")
 
     @property
     def public(self) -> Path:
-        """Where the public half goes. Raises InputError where the private key's name leaves no name for it."""
+        """The path of the public key. Raise InputError if the private key's name does not allow one."""
         if not self.private.name:
-            raise InputError("this names no file", where=str(self.private), hint="-o release.key")
+            raise InputError("not a file name", where=str(self.private), hint="use a name such as -o release.key")
         if self.private.suffix == ".pub":
             raise InputError(
-                "this is what the public half will be called", where=str(self.private), hint="-o release.key"
+                ".pub is for the public key", where=str(self.private), hint="use a name such as -o release.key"
             )
         return self.private.with_suffix(".pub")
 
 
 def make_key_pair(request: KeyPairRequest, terminal: Terminal) -> VerifyingKey:
-    """Makes a key pair that signs releases. Raises InputError where one is there: none is ever replaced."""
+    """Make a key pair that signs releases. Raise InputError if a file exists: keys are never replaced."""
     public = request.public
     for path in (request.private, public):
         if path.exists():
-            raise InputError("there is a key already; rmfab never replaces one", where=str(path), cause="exists")
+            raise InputError("already exists; rmfab never replaces a key", where=str(path), cause="exists")
     passphrases = Passphrases(terminal, KEY_ENVIRONMENT, request.passphrase_file)
     secret = None if request.bare else passphrases.ask_new(str(request.private))
     signer = make_key(request.kind)
@@ -238,9 +236,9 @@ def make_key_pair(request: KeyPairRequest, terminal: Terminal) -> VerifyingKey:
 
 
 def write_public_key(keys: KeyChoice, output: Path, terminal: Terminal) -> VerifyingKey:
-    """Writes the public half of the one key of *keys*, such as one that never leaves its token."""
+    """Write the public key of the one key in *keys*, such as one that never leaves its token."""
     if len(keys.uris) != 1:
-        raise UsageError("one --key")
+        raise UsageError("exactly one --key is required")
     with opened_keys(keys, terminal) as (signer,):
         key = signer.public
     write_file(output, key.pem.encode())

@@ -1,4 +1,4 @@
-"""Where passphrases and PINs come from: a file, named by an option or a variable, or the terminal."""
+"""Passphrases and PINs: from a file, named by an option or an environment variable, or from the terminal."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ KEY_ENVIRONMENT = "RMFAB_KEY_PASSPHRASE_FILE"
 
 @dataclass(frozen=True)
 class Passphrases:
-    """Those of one kind of key: read from *file*, else from the file that the variable *environment* names, else asked
-    for on *terminal*."""
+    """The passphrases of one kind of key: from *file*, else from the file that the variable *environment* names, else
+    from *terminal*."""
 
     terminal: Terminal
     environment: str
     file: Path | None = None
 
     def ask(self, subject: str) -> Secret[str]:
-        """The passphrase of the key called *subject*. Raises InputError where there is neither file nor terminal."""
+        """Return the passphrase of the key *subject*. Raise InputError if there is neither a file nor a terminal."""
         given = self._from_file()
         return given if given is not None else self._from_terminal(f"Passphrase of {subject}", None)
 
     def ask_new(self, subject: str) -> Secret[str]:
-        """A new passphrase for the key called *subject*, asked for twice. Raises InputError as `ask` does."""
+        """Return a new passphrase for the key *subject*, asking twice on a terminal. Raise InputError as `ask` does."""
         given = self._from_file()
         if given is not None:
             return given
@@ -44,21 +44,21 @@ class Passphrases:
         try:
             text = read_input(path, "passphrase file").decode()
         except UnicodeDecodeError:
-            raise InputError("this passphrase is not UTF-8 text", where=str(path)) from None
+            raise InputError("the passphrase is not UTF-8 text", where=str(path)) from None
         if os.name == "posix" and path.stat().st_mode & 0o004:
-            self.terminal.warn(f"{path}: every user of this host can read this passphrase (chmod 600 {path})")
+            self.terminal.warn(f"{path}: passphrase file is readable by every user (chmod 600 {path})")
         text = text.removesuffix("\n").removesuffix("\r")
         if not text:
-            raise InputError("this passphrase file is empty", where=str(path))
+            raise InputError("the passphrase file is empty", where=str(path))
         return Secret(text)
 
     def _from_terminal(self, question: str, otherwise: str | None) -> Secret[str]:
-        """Asks once, or twice where a new key could also do *otherwise*."""
+        """Ask once, or twice if *otherwise*, the hint for a new key, is given."""
         if not self.terminal.interactive:
             option = " or --passphrase-file" if self.environment == KEY_ENVIRONMENT else ""
             raise InputError(
-                "a passphrase is needed, and there is no terminal to ask on",
-                hint="; ".join(filter(None, (f"{self.environment}{option} names a file that holds it", otherwise))),
+                "a passphrase is required, and there is no terminal to ask on",
+                hint="; ".join(filter(None, (f"set {self.environment}{option} to a file that contains it", otherwise))),
                 cause="passphrase",
             )
         return self.terminal.passphrase(question, twice=otherwise is not None)

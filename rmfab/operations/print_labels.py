@@ -1,4 +1,4 @@
-"""Labels of units: on a sheet, as pictures, or as codes for a terminal; each is an event in the ledger."""
+"""Labels of units: on a sheet, as pictures, or as codes for a terminal. Each is recorded in the ledger."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _MOST_ON_TERMINAL = 8
 
 @unique
 class LabelForm(StrEnum):
-    """What labels are made as."""
+    """The format of labels."""
 
     PDF = "pdf"
     PNG = "png"
@@ -36,10 +36,10 @@ class LabelForm(StrEnum):
 
 @dataclass(frozen=True)
 class LabelRequest:
-    """Labels of *units* (batches and serials), in *form*, as the file or folder *output*; None for the terminal.
+    """Labels of *units* (batches and serials) in *form*, as the file or folder *output*; None for the terminal.
 
-    *sheet*: its name, or None for the product's; *start_at*: the first free label of the sheet, from 1. Raises
-    UsageError where *form* and *output* do not go together.
+    *sheet*: its name, or None for the product's; *start_at*: the first free label of the sheet, counted from 1. Raise
+    UsageError if *form* and *output* do not fit together.
     """
 
     units: tuple[str, ...]
@@ -52,21 +52,21 @@ class LabelRequest:
 
     def __post_init__(self) -> None:
         if (self.output is None) != (self.form is LabelForm.TERMINAL):
-            raise UsageError("where to? -o FILE, or --format terminal without -o")
+            raise UsageError("missing -o FILE; only --format terminal works without, and not with it")
 
     @property
     def file(self) -> Path:
-        """The file or folder. Raises UsageError for the terminal's form, which has none."""
+        """The file or folder. Raise UsageError if the form is the terminal's, which has none."""
         if self.output is None:
-            raise UsageError("labels on a terminal go to no file")
+            raise UsageError("labels on the terminal are not written to a file")
         return self.output
 
 
 def print_labels(workspace: Workspace, request: LabelRequest, terminal: Terminal = UNATTENDED) -> tuple[Label, ...]:
-    """Makes the labels and notes them in the ledger; returns them in their order.
+    """Make the labels and record them in the ledger; return them in order.
 
-    Every code of a file is read back and compared before it is written. Raises IntegrityError where one does not read
-    back, InputError for a unit that gets no label.
+    Every code is read back and compared before the file is written. Raise IntegrityError if a code does not read back,
+    InputError for a unit that cannot have a label.
     """
     paper = _paper(workspace, request)
     bound = _named_units(workspace, request.units, terminal)
@@ -84,7 +84,7 @@ def print_labels(workspace: Workspace, request: LabelRequest, terminal: Terminal
     serials = [one.serial for one in bound]
     workspace.ledger.labelled(serials, station=workspace.station.name, ts=timestamp(workspace.now()), details=details)
     if request.output is not None:
-        terminal.say(f"{counted(len(labels), 'label')} in {request.output}, every code read back; they show the PoP")
+        terminal.say(f"{counted(len(labels), 'label')} in {request.output}, all codes read back; they contain the PoP")
     return labels
 
 
@@ -97,26 +97,26 @@ def _paper(workspace: Workspace, request: LabelRequest) -> Sheet:
 
 
 def _named_units(workspace: Workspace, units: Sequence[str], terminal: Terminal) -> list[LedgerIdentity]:
-    """The live identities that *units* name, each once, in their order. Raises InputError."""
+    """Return the identities that *units* name, without void ones, each once, in order. Raise InputError."""
     names = {batch.name for batch in workspace.ledger.batches()}
     chosen: dict[str, LedgerIdentity] = {}
     for unit in units:
         found = _of_batch(workspace, unit, terminal) if unit in names else [_of_serial(workspace, unit)]
         chosen.update((one.serial, one) for one in found)
     if not chosen:
-        raise InputError("no live identity is named", where=" ".join(units))
+        raise InputError("no unit here can have a label", where=" ".join(units))
     return list(chosen.values())
 
 
 def _of_batch(workspace: Workspace, batch: str, terminal: Terminal) -> list[LedgerIdentity]:
-    """The units of *batch* that get a label; says how many get none, and how many get one before they were proven."""
+    """Return the units of *batch* that get a label; report how many failed, and how many are not verified yet."""
     found = [one for one in workspace.ledger.identities(batch) if one.state not in (State.VOID, State.FAILED)]
     (counts,) = workspace.ledger.counts(batch)
     if failed := counts.states.get(State.FAILED, 0):
-        terminal.warn(f"{counted(failed, 'unit')} of {batch} failed and get no label")
+        terminal.warn(f"skipped {counted(failed, 'unit')} of {batch} that failed")
     early = sum(one.state is not State.VERIFIED for one in found)
     if early:
-        terminal.say(f"{early} of these {len(found)} labels are for units that are not verified yet")
+        terminal.say(f"{early} of {counted(len(found), 'label')} are for units that are not verified yet")
     return found
 
 
@@ -125,17 +125,17 @@ def _of_serial(workspace: Workspace, serial: str) -> LedgerIdentity:
     if identity is None:
         raise InputError(f'"{serial}" is neither a batch nor a serial', hint="`rmfab status` lists the batches")
     if identity.state is State.VOID:
-        raise InputError("this identity is void", where=serial, hint="a void unit gets no label")
+        raise InputError("the identity is void", where=serial, hint="label the board's new identity instead")
     if identity.state is State.FAILED:
         raise InputError(
-            "this unit failed", where=serial, hint="`rmfab run` it again until it passes, or void it", cause="failed"
+            "the unit failed", where=serial, hint="`rmfab run` it again until it passes, or void it", cause="failed"
         )
     return identity
 
 
 def _check_few(labels: Sequence[Label]) -> None:
     if len(labels) > _MOST_ON_TERMINAL:
-        raise InputError(f"{len(labels)} codes are too many for a terminal", hint="-o labels.pdf")
+        raise InputError(f"{len(labels)} codes are too many for a terminal", hint="pass -o labels.pdf")
 
 
 def _write_sheet(
@@ -153,7 +153,7 @@ def _write_pictures(
     output, form, dpi = request.file, request.form, workspace.product.label.dpi
     one_file = output.suffix.lower() == f".{form}"
     if one_file and len(labels) > 1:
-        raise InputError(f"{len(labels)} labels do not go into one .{form}", hint=f"-o FOLDER --format {form}")
+        raise InputError(f"{len(labels)} labels do not fit in one .{form}", hint=f"pass -o FOLDER --format {form}")
     if not one_file:
         make_folder(output, secret=True)
     for label in labels:

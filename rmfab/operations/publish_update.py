@@ -1,4 +1,4 @@
-"""Updates over the air: judged, put on a shelf, served from it."""
+"""Over-the-air updates: judge them, publish them on a shelf, serve the shelf."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ from rmfab.workspace.workspace import Workspace, now
 
 @dataclass(frozen=True)
 class UpdateJudgement:
-    """Whether devices that run *before* (None: any) may take *release* over the air; *complaints* say why not."""
+    """Whether devices that run *before* (None: any) may install *release* over the air; *complaints* are reasons why
+    not."""
 
     release: Release
     before: Release | None
@@ -31,7 +32,7 @@ class UpdateJudgement:
 
 
 def check_update(release: Path, before: Path | None) -> UpdateJudgement:
-    """Judges the release in *release* as an update of the one in *before*."""
+    """Judge the release in *release* as an update of the one in *before*."""
     new = open_release(release)
     old = open_release(before) if before is not None else None
     return UpdateJudgement(new, old, tuple(inspect_update(new, old)))
@@ -39,7 +40,7 @@ def check_update(release: Path, before: Path | None) -> UpdateJudgement:
 
 @dataclass(frozen=True)
 class ExportRequest:
-    """The *bundle* is to be offered by *channel* on the shelf *output*; *before*: what the devices run now."""
+    """Offer *bundle* in *channel* on the shelf *output*; *before*: the release that devices run now."""
 
     bundle: Path
     output: Path
@@ -52,9 +53,9 @@ class ExportRequest:
 def export_update(
     workspace: Workspace | None, request: ExportRequest, terminal: Terminal
 ) -> tuple[Accepted, Published]:
-    """Puts a release on a shelf; returns who vouches for it, and what is published now.
+    """Publish a release on a shelf; return its acceptance, and what is published now.
 
-    Raises IntegrityError where it is not trusted, InputError where devices could not take it.
+    Raise IntegrityError if it is not trusted, InputError if devices could not install it.
     """
     accepted = judge_for_all(request.bundle, workspace, request.trust, terminal)
     if request.before is not None:
@@ -71,7 +72,7 @@ def export_update(
 
 @dataclass(frozen=True)
 class ServeRequest:
-    """The *shelf* is to be served at *address* and *tcp_port*, with the TLS certificate *cert* and its *key*."""
+    """Serve *shelf* at *address* and *tcp_port*, with the TLS certificate *cert* and its *key*."""
 
     shelf: Path
     cert: Path
@@ -82,7 +83,7 @@ class ServeRequest:
 
 
 def shelf_server(request: ServeRequest, on_access: Callable[[Access], None] | None, terminal: Terminal) -> ShelfServer:
-    """The server, bound to its address; entered, it serves. *on_access* is called with each request."""
+    """Return the server, bound to its address; as a context manager it serves. *on_access* receives each request."""
     passphrases = Passphrases(terminal, KEY_ENVIRONMENT, request.passphrase_file)
     context = load_context(request.cert, _key_path(request.key), passphrases.ask)
     if (doubtful := doubt(request.cert, now())) is not None:
@@ -91,7 +92,9 @@ def shelf_server(request: ServeRequest, on_access: Callable[[Access], None] | No
 
 
 def _key_path(named: str) -> Path:
-    """The file of a TLS key, named by its path or a file: URI. Raises InputError for every other URI."""
+    """Return the file of a TLS key, given as a path or a file: URI. Raise InputError for any other URI."""
     if named.startswith(("env:", "pkcs11:")):
-        raise InputError("a server's key is a file", where="--key", hint="a path, or file:server.key", cause="key-uri")
+        raise InputError(
+            "the key of a server must be a file", where="--key", hint="pass a path, or file:server.key", cause="key-uri"
+        )
     return Path(named.removeprefix("file:"))

@@ -1,7 +1,7 @@
-"""The line: steps on slots, from the first check to the worst verdict.
+"""Run the line: steps on slots, from the first check to the worst verdict.
 
 run = run_line(workspace, LineRequest(ports=("/dev/ttyUSB0",), release=Path("lamp-1.4.0.rmfab")))
-for event in run.events():          # raises at the end what did not go well
+for event in run.events():          # raises at the end if anything failed
     print(event)
 print(run.summary)
 """
@@ -30,12 +30,12 @@ __all__ = ["FLASH_STEPS", "RESET_STEPS", "RUN_STEPS", "VERIFY_STEPS", "LineReque
 
 @dataclass(frozen=True)
 class LineRequest:
-    """What the line is asked for.
+    """A run of the line.
 
-    *ports*: ports or slot names, all of station.toml if there are none; *unit_urls*: where their running units answer
-    provisioning, one for each. *baud* overrides the slots' own. *slots* names them as values instead of by *ports*.
-    *release*: a bundle or build folder, None for the product's. *batch* and *serial* narrow what is claimed.
-    *loop* goes on with board after board. *console_reset*: the factory reset is the firmware's own.
+    *ports*: ports or slot names, by default all slots of station.toml; *unit_urls*: the provisioning URLs of the
+    running units, one for each port. *baud* overrides that of the slots. *slots*: slots as values, instead of *ports*.
+    *release*: a bundle or build folder, None for the product's. *batch* and *serial* limit what is claimed. *loop*
+    continues with one board after the other. *console_reset*: use the firmware's own factory reset.
     """
 
     steps: tuple[Step, ...] = RUN_STEPS
@@ -53,13 +53,13 @@ class LineRequest:
 
     @property
     def acceptance(self) -> AcceptRequest:
-        """The release that is asked for."""
+        """The request for the release."""
         return AcceptRequest(self.release, self.allow_unknown, self.allow_downgrade)
 
 
 @dataclass
 class LineRun:
-    """A line that is about to run on *slots*. *ended* and *summary* grow as `events` is read."""
+    """A line, ready to run on *slots*. *ended* and *summary* grow while `events` is read."""
 
     floor: Floor
     slots: tuple[Slot, ...]
@@ -67,14 +67,14 @@ class LineRun:
     ended: list[UnitEnded] = field(default_factory=list)
 
     def stop(self) -> None:
-        """Aborts every unit at the next place where its step waits."""
+        """Abort every unit as soon as its step waits."""
         self.floor.stop()
 
     def events(self) -> Iterator[LineEvent]:
-        """Everything that happens, as it happens.
+        """Run the line and yield its events as they happen.
 
-        Raises, once every slot has ended, what the exit code is made of: IntegrityError, a bug, KeyboardInterrupt after
-        `stop`, UnitsFailed, StationError or InputError, in this order.
+        After every slot has ended, raise the error that determines the exit code: IntegrityError, a bug,
+        KeyboardInterrupt after `stop`, UnitsFailed, StationError or InputError, in this order.
         """
         bug: Exception | None = None
         try:
@@ -83,7 +83,7 @@ class LineRun:
                     self.summary.count(event)
                     self.ended.append(event)
                 yield event
-        except Exception as error:  # noqa: BLE001 - weighed against what the units say, and raised there
+        except Exception as error:  # noqa: BLE001 - raised below, unless a unit's IntegrityError outranks it
             bug = error
         self._raise_worst(bug)
 
@@ -103,7 +103,7 @@ class LineRun:
                 raise chosen
         undecided = self.summary.errors + self.summary.aborted
         if undecided:
-            raise StationError(f"{undecided} of {len(self.ended)} units did not get to a verdict")
+            raise StationError(f"{undecided} of {len(self.ended)} units ended without a verdict of PASS or FAIL")
 
     def _raise_failed(self) -> None:
         if not self.summary.failed:
@@ -114,14 +114,14 @@ class LineRun:
 
 
 def run_line(workspace: Workspace, request: LineRequest, terminal: Terminal = UNATTENDED) -> LineRun:
-    """The line that *request* asks for, checked and ready; reading its events runs it.
+    """Check *request* and return the line, ready to run; reading its events runs it.
 
-    No board is touched before the release is accepted. Raises InputError for slots, batches or a release that cannot
-    be, IntegrityError where the release is not trusted.
+    No board is touched before the release is accepted. Raise InputError if slots, batches or the release are not
+    valid, IntegrityError if the release is not trusted.
     """
     slots = request.slots or slots_for(request.ports, workspace.station, request.baud, request.unit_urls)
     if request.serial is not None and len(slots) != 1:
-        raise InputError("--serial names one unit, so that it goes with one port", where=request.serial)
+        raise InputError("--serial names one unit, so it requires exactly one --port", where=request.serial)
     steps = _steps(workspace, request)
     firmware = None
     if _has_release(workspace, request):
@@ -134,13 +134,13 @@ def run_line(workspace: Workspace, request: LineRequest, terminal: Terminal = UN
 
 
 def _has_release(workspace: Workspace, request: LineRequest) -> bool:
-    """Whether the steps need a release, or one is named all the same."""
+    """Return whether the steps need a release, or one is named anyway."""
     needed = {Step.FLASH, Step.RESET} & set(_steps(workspace, request))
     return bool(needed) or request.release is not None or workspace.product.release.path is not None
 
 
 def _steps(workspace: Workspace, request: LineRequest) -> tuple[Step, ...]:
-    """The steps; a unit that has joined a network must not leave with it."""
+    """Return the steps, with a factory reset if units join a network: they must not keep its credentials."""
     joins = workspace.product.verify.join and Step.PROVISION in request.steps
     return request.steps if not joins or Step.RESET in request.steps else (*request.steps, Step.RESET)
 
@@ -171,36 +171,37 @@ def _job(
 
 
 def _air(workspace: Workspace, steps: tuple[Step, ...], terminal: Terminal) -> Air:
-    """The station's radio, back in the network that an earlier run may have left; knows the network that units join.
+    """Return the station's radio, back in the Wi-Fi network that an earlier run may have left, with the network that
+    units join.
 
-    Raises InputError where that is asked for and not to be had.
+    Raise InputError if units must join a network and it is not available.
     """
     radio, verify = workspace.station.radio, workspace.product.verify
     joins = verify.join and verify.provision and Step.PROVISION in steps
     network = _factory_network(radio.network, terminal) if joins else None
     air = Air(radio, workspace.root / ".wifi-to-go-back-to", network)
     if (wrong := air.come_back()) is not None:
-        terminal.warn(f"this host is not back in its Wi-Fi network: {wrong}")
+        terminal.warn(f"this host could not return to its Wi-Fi network: {wrong}")
     return air
 
 
 def _factory_network(path: Path | None, terminal: Terminal) -> FactoryNetwork:
-    """The network that units join, from the file that station.toml names, or the terminal. Never argv."""
+    """Return the network that units join: from the file that station.toml names, or the terminal; never from argv."""
     if path is not None:
         return load_network(path)
     if not terminal.interactive:
         raise InputError(
-            "[verify] join needs the factory network, and there is no terminal to ask on",
-            hint='network = "factory-wifi.toml" in station.toml ([provisioning]); the file holds ssid and passphrase',
+            "[verify] join requires the factory network, and there is no terminal to ask on",
+            hint='set network = "factory-wifi.toml" in station.toml ([provisioning]), a file with ssid and passphrase',
             cause="no-network",
         )
     ssid = terminal.ask("SSID of the factory network")
-    return FactoryNetwork(ssid, terminal.passphrase("Its passphrase (none: leave empty)", optional=True))
+    return FactoryNetwork(ssid, terminal.passphrase("Passphrase (empty for an open network)", optional=True))
 
 
 def _check_batches(workspace: Workspace, batch: str | None, *, claims: bool) -> None:
-    """Raises where an identity that could be claimed cannot be used here: InputError for another product.toml, and
-    StationError for a station that was not admitted to it."""
+    """Raise if an identity that could be claimed cannot be used here: InputError if it was made for a different
+    product.toml, StationError if this station was not admitted."""
     ledger = workspace.ledger
     if batch is not None:
         names = [batch]

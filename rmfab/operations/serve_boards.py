@@ -1,4 +1,4 @@
-"""Virtual boards on a bench: checked orders for boards, served until they are interrupted."""
+"""Virtual boards: a checked request, and the boards that it specifies."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from rmfab.virtual.spec import BoardSpec, PortKind, Strap
 class BoardsRequest:
     """*count* boards of *chip*, reached over *port_kind*.
 
-    *mac*: of the first board, the others count on from it; *paced*: None for as fast as can be, 0 for a real pace, else
-    the highest baud; *flash_size* in bytes; *secure_boot*: SHA-256 of up to three keys in hex. Raises UsageError.
+    *mac*: MAC of the first board, the next ones count up from it; *paced*: None for full speed, 0 for the speed of a
+    real board, else the highest baud; *flash_size* in bytes; *secure_boot*: SHA-256 of up to three keys, in hex. Raise
+    UsageError.
     """
 
     chip: Chip = Chip.ESP32C3
@@ -33,19 +34,19 @@ class BoardsRequest:
 
     def __post_init__(self) -> None:
         if any(call.fault is BoardFault.KILL_AT for call in self.faults) and self.kill_pid is None:
-            raise UsageError("the fault kill-at needs --kill-pid")
+            raise UsageError("the fault kill-at requires --kill-pid")
         if self.mac is not None:
             _first_mac(self.mac)
         room = MODELS[self.chip].secure_boot_keys
         if len(self.secure_boot) > room:
-            raise UsageError(f"an {self.chip.value} has no room for more than {room}", where="--secure-boot")
+            raise UsageError(f"an {self.chip.value} has room for {room} key digests", where="--secure-boot")
         for text in self.secure_boot:
             if not re.fullmatch(r"[0-9a-fA-F]{64}", text):
-                what = f'"{text}" is no key digest: 64 hex digits, as `rmfab release show --json` prints them'
+                what = f'"{text}" is not a key digest (64 hex digits, see `rmfab release show --json`)'
                 raise UsageError(what, where="--secure-boot")
 
     def specs(self) -> list[BoardSpec]:
-        """The boards."""
+        """Return the specification of each board."""
         return [
             BoardSpec(
                 chip=self.chip,
@@ -69,7 +70,7 @@ def _first_mac(text: str) -> bytes:
     except ValueError:
         first = b""
     if len(first) != 6 or first[0] & 1:
-        raise UsageError(f'"{text}" is no MAC of a board, such as 24:0a:c4:00:00:01', where="--mac")
+        raise UsageError(f'"{text}" is not a unicast MAC, such as 24:0a:c4:00:00:01', where="--mac")
     return first
 
 

@@ -1,4 +1,4 @@
-"""Signing keys as operations take them: by path or URI, with their passphrase from a file or the terminal."""
+"""Signing keys: opened by path or URI, with their passphrase from a file or the terminal."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rmfab.signing.signer import Signer, key_uri, open_signer
 
 @dataclass(frozen=True)
 class KeyChoice:
-    """The keys that *uris* name, each a path or a URI, and the file that holds their passphrase or PIN."""
+    """The keys that *uris* name, each a path or a URI, and the file with their passphrase or PIN."""
 
     uris: tuple[str, ...] = ()
     passphrase_file: Path | None = None
@@ -23,7 +23,7 @@ class KeyChoice:
 
 @contextmanager
 def opened_keys(choice: KeyChoice, terminal: Terminal) -> Iterator[list[Signer]]:
-    """The keys of *choice*, in order; tokens are let go of at the end. Raises InputError, StationError."""
+    """Open the keys of *choice*, in order; close them at the end. Raise InputError or StationError."""
     passphrases = Passphrases(terminal, KEY_ENVIRONMENT, choice.passphrase_file)
     with ExitStack() as stack:
         yield [

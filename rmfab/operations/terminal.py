@@ -1,4 +1,4 @@
-"""What an operation can say and ask: a small protocol, which the command line, a screen and tests implement."""
+"""The terminal: the small protocol through which operations print and ask. The command line and tests implement it."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _LOGGER = logging.getLogger("rmfab")
 
 
 def counted(number: int, noun: str, plural: str | None = None) -> str:
-    """*number* and *noun*: `1 label`, `2 labels`."""
+    """Return *number* and *noun*: `1 label`, `2 labels`."""
     return f"{number} {noun if number == 1 else plural or noun + 's'}"
 
 
 @dataclass(frozen=True)
 class KeyPress:
-    """A key that the operator pressed; *slot* names the slot it belongs to, if the terminal knows."""
+    """A key that the operator pressed; *slot* is the name of its slot, None if unknown."""
 
     key: str
     slot: str | None = None
@@ -28,65 +28,65 @@ class KeyPress:
 
 @dataclass(frozen=True)
 class Scan:
-    """What a scanner read; *slot* names the slot it belongs to, if the terminal knows."""
+    """A code that a scanner read; *slot* is the name of its slot, None if unknown."""
 
     text: str
     slot: str | None = None
 
 
 class Terminal(Protocol):
-    """The operator, as an operation sees them."""
+    """The operator's terminal, as operations see it."""
 
     @property
     def interactive(self) -> bool:
-        """Whether somebody can answer; only then are the questions below asked."""
+        """Whether an operator can answer; if not, no questions are asked."""
 
     def say(self, text: str) -> None:
-        """One line of information."""
+        """Print one line of information."""
 
     def warn(self, text: str, hint: str | None = None) -> None:
-        """One line of warning, and what to do about it."""
+        """Print one line of warning, and a hint what to do."""
 
     def confirm(self, question: str) -> bool:
-        """The answer to a yes-or-no question."""
+        """Ask a yes-or-no question; return the answer."""
 
     def ask(self, question: str) -> str:
-        """The answer to a question, shown while it is typed."""
+        """Ask a question and show the answer while it is typed; return the answer."""
 
     def passphrase(self, question: str, *, twice: bool = False, optional: bool = False) -> Secret[str]:
-        """A secret, not shown while it is typed; asked for *twice* if it is new, empty only if it is *optional*."""
+        """Ask for a secret without showing it; *twice* if it is new. It may be empty only if it is *optional*."""
 
     def inputs(self) -> Iterator[KeyPress | Scan]:
-        """Key presses and scans as they come, until the terminal ends."""
+        """Yield key presses and scans as they come, until the terminal ends."""
 
 
 class Unattended:
-    """A terminal with nobody at it: what is said goes to the logger `rmfab`, and no question is asked."""
+    """A terminal without an operator: messages go to the logger `rmfab`, and questions raise InputError."""
 
     interactive = False
 
     def say(self, text: str) -> None:
-        """Logs *text*."""
+        """Log *text*."""
         _LOGGER.info("%s", text)
 
     def warn(self, text: str, hint: str | None = None) -> None:
-        """Logs *text* and *hint* as a warning."""
+        """Log *text* and *hint* as a warning."""
         _LOGGER.warning("%s", f"{text}; {hint}" if hint else text)
 
     def confirm(self, question: str) -> bool:
-        """Raises InputError: nobody can answer."""
+        """Raise InputError: no operator can answer."""
         raise _nobody(question)
 
     def ask(self, question: str) -> str:
-        """Raises InputError: nobody can answer."""
+        """Raise InputError: no operator can answer."""
         raise _nobody(question)
 
     def passphrase(self, question: str, *, twice: bool = False, optional: bool = False) -> Secret[str]:  # noqa: ARG002
-        """Raises InputError: nobody can answer."""
+        """Raise InputError: no operator can answer."""
         raise _nobody(question)
 
     def inputs(self) -> Iterator[KeyPress | Scan]:
-        """Nothing."""
+        """Yield nothing."""
         return iter(())
 
 

@@ -1,4 +1,4 @@
-"""Retiring an identity for ever."""
+"""Void an identity: retire it for good."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from rmfab.workspace.workspace import Workspace
 
 
 def void(workspace: Workspace, unit: str, reason: str) -> LedgerIdentity:
-    """Voids the identity of *unit*, a serial or MAC, because of *reason*; returns it.
+    """Void the identity of *unit*, a serial or MAC, because of *reason*; return it.
 
-    It is never given again, and its board may get a new one. Raises InputError where there is no such unit.
+    It is never used again, and its board may get a new one. Raise InputError if there is no such unit.
     """
     if not reason.strip():
-        raise UsageError("--reason needs a text")
+        raise UsageError("--reason must not be empty")
     station = workspace.station.name
     return workspace.ledger.void(unit, reason=reason, station=station, ts=timestamp(workspace.now()))

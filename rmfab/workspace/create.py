@@ -1,4 +1,4 @@
-"""Making a workspace: product.toml from the template, the keys of its station, sample CSVs."""
+"""Create a workspace: product.toml from the template, the station's keys, sample CSVs."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from rmfab.workspace.workspace import UNIQUE_KEY_BYTES, Workspace, open_workspac
 
 
 def batch_prefix(product: str) -> str:
-    """What the batches of *product* are called before their number: its name as a file name, at most 50 characters."""
+    """Return the prefix of batch names of *product*: its name as a file name, at most 50 characters."""
     slug = re.sub(r"[^A-Za-z0-9]+", "-", product).strip("-").lower()[:50].strip("-")
     return slug or "batch"
 
 
 def make_keys(folder: Path, source: Callable[[int], bytes] = secrets.token_bytes) -> str:
-    """Makes the station's key and the uniqueness key in *folder*, where they are missing; returns the recipient."""
+    """Create the station key and the uniqueness key in *folder* if they are missing; return the recipient."""
     from rmfab.identity.sealing import create_station_key, load_station_key
 
     make_folder(folder, secret=True)
@@ -40,7 +40,7 @@ def make_keys(folder: Path, source: Callable[[int], bytes] = secrets.token_bytes
 
 
 def fingerprint(key: Secret[bytes]) -> str:
-    """What the ledger keeps of the uniqueness key, to refuse another one: 16 bytes of its SHA-256, in hex."""
+    """Return the fingerprint by which the ledger recognises its uniqueness key: 16 bytes of SHA-256, in hex."""
     return hashlib.sha256(b"rmfab unique key" + key.reveal()).hexdigest()[:32]
 
 
@@ -54,16 +54,16 @@ def create_workspace(
     credentials: Credentials,
     force: bool,
 ) -> Workspace:
-    """Makes the workspace *folder*; one of the same product that is there already is left as it is.
+    """Create the workspace *folder*. An existing workspace of the same product stays as it is.
 
-    Raises InputError, before anything is written, where an argument cannot stand in product.toml.
+    Raise InputError, before anything is written, if an argument is not valid in product.toml.
     """
     name = name or folder.resolve().name
     if name != name.encode("utf-8", "replace").decode():
         raise InputError(
-            "this name is no text in UTF-8",
+            "the product name is not valid UTF-8",
             where=repr(name),
-            hint="--name NAME, or a locale that knows its letters (LC_ALL=C.UTF-8)",
+            hint="pass --name NAME, or use a UTF-8 locale (LC_ALL=C.UTF-8)",
         )
     text = shipped("templates", FILE_NAME).read_text(encoding="utf-8")
     values = {
@@ -92,19 +92,19 @@ def create_workspace(
 
 
 def _refuse_other(folder: Path, text: str) -> None:
-    """Raises InputError where *folder* is a workspace already, and not the one that *text* would make."""
+    """Raise InputError if *folder* is already a workspace, and not the one that *text* would make."""
     there = folder / FILE_NAME
     if there.exists() and text.split("@RECIPIENT@")[0].encode() != read_input(there).split(b"age1")[0]:
         raise InputError(
-            "there is a workspace already, with another product.toml",
+            "a workspace with a different product.toml already exists",
             where=str(there),
-            hint="edit it; `rmfab station key` makes the keys of this host; --force replaces the file",
+            hint="edit it (`rmfab station key` makes this host's keys), or pass --force to replace it",
             cause="exists",
         )
 
 
 _NOBODY = "age1" + "q" * 58
-_GITIGNORE = """# secret, or of this host only
+_GITIGNORE = """# secret, or specific to this host
 /keys/
 *.key
 /ledger.db*
@@ -118,7 +118,7 @@ _GITIGNORE = """# secret, or of this host only
 
 
 def _escaped(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)[1:-1].replace("\x7f", "\\u007f")  # what TOML escapes, JSON does so too
+    return json.dumps(text, ensure_ascii=False)[1:-1].replace("\x7f", "\\u007f")  # TOML also escapes DEL; JSON does not
 
 
 def _serial_pattern(name: str) -> str:

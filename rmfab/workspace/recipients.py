@@ -1,4 +1,4 @@
-"""The table `[recipients]` of product.toml: the stations that can open identities, changed in place."""
+"""The table `[recipients]` of product.toml: the stations that can open identities, edited in place."""
 
 from __future__ import annotations
 
@@ -11,17 +11,19 @@ from rmfab.product.product_file import FILE_NAME, load_product, parse_product
 
 
 def bare_key(text: str) -> str:
-    """*text* as a bare key of TOML; `station` for the empty text."""
+    """Return *text* as a bare TOML key; `station` if it is empty."""
     return re.sub(r"[^A-Za-z0-9_-]", "-", text) or "station"
 
 
 def add_recipient(product_toml: Path, name: str, recipient: str) -> None:
-    """Adds *recipient* to the table `[recipients]` of *product_toml*, keeping every other byte. Raises InputError."""
+    """Add *recipient* to the table `[recipients]` of *product_toml*; keep every other byte. Raise InputError."""
     known = load_product(product_toml).recipients
     key = bare_key(name)
     if key in known:
         raise InputError(
-            f'there is another recipient called "{key}"', where=f"{FILE_NAME}: [recipients]", hint="--name NAME"
+            f'a different recipient is already called "{key}"',
+            where=f"{FILE_NAME}: [recipients]",
+            hint="pass --name NAME",
         )
     lines = read_input(product_toml, "product").splitlines(keepends=True)
     end = b"\r\n" if lines[0].endswith(b"\r\n") else b"\n"

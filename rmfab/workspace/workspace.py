@@ -1,6 +1,6 @@
-"""The workspace: the folder with product.toml, and what commands open in it.
+"""The workspace: the folder with product.toml, and everything that commands open in it.
 
-product.toml   what is made; committed             ledger.db     identities, units, events
+product.toml   the product; committed              ledger.db     identities, units, events
 station.toml   this host's slots                   keys/         station.key, unique.key (0600)
 ca/            ca.crt, ca.key (0600)               logs/         console logs, without secrets
 """
@@ -35,38 +35,40 @@ UNIQUE_KEY_BYTES = 32
 
 
 def find_workspace(folder: Path | None) -> Path:
-    """The folder of the nearest product.toml: in *folder*, in RMFAB_WORKSPACE, or upward from here.
+    """Return the folder of product.toml: *folder*, RMFAB_WORKSPACE, or the current folder and its parents.
 
-    Raises InputError where there is none.
+    Raise InputError if there is none.
     """
     chosen = folder or (Path(os.environ[ENVIRONMENT]) if os.environ.get(ENVIRONMENT) else None)
     if chosen is not None:
         if (chosen / FILE_NAME).is_file():
             return chosen.resolve()
-        raise InputError(f"there is no {FILE_NAME} here", where=str(chosen), hint="`rmfab init DIR` makes a workspace")
+        raise InputError(f"no {FILE_NAME} in this folder", where=str(chosen), hint="`rmfab init DIR` makes a workspace")
     try:
         here = Path.cwd()
     except OSError as error:
-        raise InputError(f"the current folder is gone: {error.strerror}", hint="-C DIR chooses a workspace") from error
+        raise InputError(
+            f"the current folder no longer exists: {error.strerror}", hint="-C DIR selects a workspace"
+        ) from error
     for place in (here, *here.parents):
         if (place / FILE_NAME).is_file():
             return place
     raise InputError(
-        f"there is no {FILE_NAME} here or above",
+        f"no {FILE_NAME} in this folder or above",
         where=str(here),
-        hint="`rmfab init DIR` makes a workspace; -C DIR chooses one",
+        hint="`rmfab init DIR` makes a workspace; -C DIR selects one",
         cause="no-workspace",
     )
 
 
 def open_workspace(folder: Path | None = None) -> Workspace:
-    """The workspace with its product read. Raises InputError."""
+    """Open the workspace and read its product. Raise InputError."""
     root = find_workspace(folder)
     return Workspace(root, load_product(root / FILE_NAME), now)
 
 
 def nearest_workspace(folder: Path | None) -> Workspace | None:
-    """As `open_workspace`; None if no workspace is named and none is here or above."""
+    """Open the workspace as `open_workspace` does; return None if none is named and none is here or above."""
     try:
         return open_workspace(folder)
     except InputError as error:
@@ -76,12 +78,12 @@ def nearest_workspace(folder: Path | None) -> Workspace | None:
 
 
 def now() -> datetime:
-    """The host's clock, in UTC."""
+    """Return the host's time, in UTC."""
     return datetime.now(UTC)
 
 
 class Workspace:
-    """What operations share. Everything but the product is opened when it is first asked for; *now* is the clock."""
+    """What operations share. Everything except the product is opened on first use; *now* is the clock."""
 
     def __init__(self, root: Path, product: Product, now: Callable[[], datetime] = now) -> None:
         self.root = root
@@ -91,17 +93,17 @@ class Workspace:
 
     @property
     def ca_folder(self) -> Path:
-        """Where the CA lies."""
+        """The folder of the CA."""
         return self.root / "ca"
 
     @property
     def keys_folder(self) -> Path:
-        """Where the station's keys lie."""
+        """The folder of the station's keys."""
         return self.root / "keys"
 
     @property
     def logs_folder(self) -> Path:
-        """Where console logs are kept; made when asked for."""
+        """The folder of console logs; created on first use."""
         return make_folder(self.root / "logs", secret=True)
 
     @property
@@ -111,27 +113,27 @@ class Workspace:
 
     @cached_property
     def ledger(self) -> Ledger:
-        """The ledger. Raises LedgerError, also where there is none: only `make_ledger` begins one."""
+        """The ledger. Raise LedgerError also if there is none: only `make_ledger` creates one."""
         from rmfab.ledger.store import Ledger
 
         location = _as_path(self.ledger_path)
         if isinstance(location, Path) and not location.exists():
             raise LedgerError(
-                "there is no ledger here",
+                "no ledger here",
                 where=str(location),
-                hint=f"`rmfab generate` begins one with the first batch; {LEDGER_ENVIRONMENT} names another",
+                hint=f"`rmfab generate` creates one with the first batch; {LEDGER_ENVIRONMENT} selects an existing one",
                 cause="ledger-missing",
             )
         return Ledger.open(location, create=False)
 
     @property
     def has_ledger(self) -> bool:
-        """Whether a ledger was begun; a database elsewhere is taken to be."""
+        """Whether the ledger exists; a database server's is assumed to exist."""
         location = _as_path(self.ledger_path)
         return not isinstance(location, Path) or (location.exists() and location.stat().st_size > 0)
 
     def make_ledger(self) -> bool:
-        """Begins a ledger where there is none, for the first batch; returns whether it did. Raises LedgerError."""
+        """Create the ledger if there is none; return whether it was created. Raise LedgerError."""
         from rmfab.ledger.store import Ledger
 
         location = _as_path(self.ledger_path)
@@ -142,7 +144,7 @@ class Workspace:
 
     @cached_property
     def station(self) -> Station:
-        """station.toml: RMFAB_STATION, the workspace's, or the user's; a nameless one where there is none."""
+        """The station of RMFAB_STATION, else of the workspace's or the user's station.toml, else a default one."""
         from rmfab.line import station
 
         given = os.environ.get(STATION_ENVIRONMENT)
@@ -155,28 +157,28 @@ class Workspace:
 
     @cached_property
     def station_key(self) -> StationKey:
-        """The key by which this host opens sealed identities. Raises StationError where it has none."""
+        """The key that opens sealed identities on this host. Raise StationError if there is none."""
         from rmfab.identity.sealing import load_station_key
 
         path = self.keys_folder / "station.key"
         if not path.exists():
             raise StationError(
-                "this host has no station key, so that it can open no identity",
+                "no station key on this host, so it cannot open identities",
                 where=str(path),
-                hint="`rmfab station key` makes one; a station that has one admits it: `rmfab station admit RECIPIENT`",
+                hint="`rmfab station key` makes one; then run `rmfab station admit RECIPIENT` on an admitted station",
                 cause="no-station-key",
             )
         return load_station_key(path)
 
     @property
     def unique_key(self) -> Secret[bytes]:
-        """The key under which PoPs are compared; only where identities are made. Raises InputError."""
+        """The key that keeps PoPs unique; only the host that makes identities has it. Raise InputError."""
         path = self.keys_folder / "unique.key"
         if not path.exists():
             raise InputError(
-                "the workspace's uniqueness key is not here: without it no PoP can be compared",
+                "the workspace's uniqueness key is missing, so PoPs cannot be compared",
                 where=str(path),
-                hint="identities are made where the workspace was made; bring keys/unique.key from there",
+                hint="make identities on the host that made the workspace, or copy keys/unique.key from there",
                 cause="no-unique-key",
             )
         data = read_input(path, "uniqueness key").strip()
@@ -185,14 +187,14 @@ class Workspace:
         except ValueError:
             key = b""
         if len(key) != UNIQUE_KEY_BYTES:
-            raise InputError("this is no uniqueness key of rmfab", where=str(path))
+            raise InputError("not a uniqueness key of rmfab", where=str(path))
         return Secret(key)
 
     def open_identity(self, bound: LedgerIdentity) -> Identity:
-        """The identity behind a record of the ledger, opened with this station's key.
+        """Open the identity of a ledger record with this station's key.
 
-        Raises StationError where the station was not admitted, IntegrityError where the record was changed, and
-        InputError where product.toml no longer says what the batch was made for.
+        Raise StationError if the station was not admitted, IntegrityError if the record was altered, and InputError
+        if product.toml differs from the one that the batch was made for.
         """
         from rmfab.identity.make_identities import open_identity
         from rmfab.identity.sealing import unwrap
@@ -204,7 +206,7 @@ class Workspace:
         return open_identity(bound.record, key, self.ledger.id, bound.batch)
 
     def check_key(self, batch: str) -> None:
-        """Raises StationError where this station cannot open the identities of *batch*: none is given in vain."""
+        """Raise StationError if this station cannot open the identities of *batch*, before any of them is claimed."""
         from rmfab.identity.sealing import unwrap
 
         for chunk in self.ledger.chunks(batch):
@@ -212,16 +214,16 @@ class Workspace:
             return
 
     def check_policy(self, batch: str) -> None:
-        """Raises InputError where product.toml and what *batch* was made for differ, naming the keys."""
+        """Raise InputError, naming the keys, if product.toml differs from the one that *batch* was made for."""
         from rmfab.identity.policy import differences
 
         if batch not in self._checked:
             odd = differences(self.ledger.batch(batch).policy, self.product)
             if odd:
                 raise InputError(
-                    f"batch {batch} was made for another product.toml: {', '.join(odd)}",
+                    f"batch {batch} was made for a different product.toml: {', '.join(odd)}",
                     where=FILE_NAME,
-                    hint="put the old values back, or make a new batch for the new ones",
+                    hint="restore the old values, or make a new batch",
                     cause="policy-mismatch",
                 )
             self._checked.add(batch)
@@ -231,25 +233,25 @@ class Workspace:
         return set()
 
     def release_path(self, given: Path | None) -> Path:
-        """The release of --release or of product.toml. Raises InputError where neither names one."""
+        """Return the release of --release or product.toml. Raise InputError if neither names one."""
         path = given or self.product.release.path
         if path is None:
             raise InputError(
-                "no release given", hint=f"--release FILE or build folder, or path in {FILE_NAME} ([release])"
+                "no release given", hint=f"pass --release FILE or BUILD_DIR, or set path in {FILE_NAME} ([release])"
             )
         return path
 
     @property
     def trust_path(self) -> Path:
-        """Where this host keeps whom it trusts; changed by `rmfab trust` only."""
+        """The trust file of this host; only `rmfab trust` changes it."""
         return self.keys_folder / "trust.json"
 
     @property
     def trust(self) -> Trust | None:
-        """Whom this host trusts, None where nobody was named yet. Raises InputError and IntegrityError."""
+        """The trust in force on this host, None if there is no trust file yet. Raise InputError or IntegrityError."""
         from rmfab.signing.trust import load_trust
 
-        there = self.trust_path.exists() or self.trust_path.is_symlink()  # one that leads nowhere is not "nobody"
+        there = self.trust_path.exists() or self.trust_path.is_symlink()  # a dangling link is not "no trust file"
         return load_trust(self.trust_path)[1] if there else None
 
 
