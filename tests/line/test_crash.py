@@ -1,4 +1,4 @@
-"""A line that is killed, stopped, or run twice at once: no identity doubled, none lost, the same board the same one."""
+"""A line that is killed, stopped, or run twice at once: no identity is doubled or lost; each board keeps its own."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from tests.line.process import line, read_until
 from tests.line.zygote import Zygote
 
 AT_ONCE = 6
-EVERY_UNIT = "wrong_pop_every = 50", "wrong_pop_every = 1"  # so that every unit gets as many commands
+EVERY_UNIT = "wrong_pop_every = 50", "wrong_pop_every = 1"  # so that every unit gets the same number of commands
 
 
 @pytest.fixture(scope="module")
 def zygote():
-    """The mother of all killed lines."""
+    """The parent process of all killed lines."""
     with Zygote() as one:
         yield one
 
 
 def commands_of(factory, command):
-    """How many commands a new board gets in a whole run, or in a flash."""
+    """Return the number of commands that a new board gets in a whole run, or in a flash."""
     with serve([spec()]) as (board,):
         assert factory.run(board.url, command=command).code == 0
         return board.state()["commands"]
 
 
 def killed_lines(zygote, factory, tmp_path, specs, dies):
-    """Runs one line per board, a few at once, each of which is killed; returns the boards' handles while served."""
+    """Run one line per board, a few in parallel, and kill each. Yield the boards' handles while they are served."""
     pids = [zygote.spawn() for _ in specs]
     specs = [
         BoardSpec(one.chip, one.index, faults=one.faults, kill_pid=pid) for one, pid in zip(specs, pids, strict=True)
@@ -55,7 +55,7 @@ def killed_lines(zygote, factory, tmp_path, specs, dies):
 
 
 def judge(factory, specs, before, said):
-    """All boards end well, each with the identity that it had; none is given twice, none is lost."""
+    """Assert that all boards pass, each with the identity that it had; none is given twice, none is lost."""
     assert said.code == 0, [unit["reason"] for unit in said.units if unit["outcome"] != "PASS"]
     after = factory.bindings()
     assert len(after) == len(specs)
@@ -67,13 +67,13 @@ def judge(factory, specs, before, said):
 
 
 def test_killed_at_the_nth_command(zygote, founded, tmp_path):
-    """The process is killed at the board's n-th command: densely from the claim on, and to the end of the reset."""
+    """The process is killed at the board's n-th command: often from the claim on, and up to the end of the reset."""
     counts = {}
     for command in ("flash", "run"):
         probe = copied(founded, tmp_path / command)
         probe.edit(*EVERY_UNIT)
         counts[command] = commands_of(probe, command)
-    last = counts["run"] - 1  # a host that was kept waiting synchronises once more
+    last = counts["run"] - 1  # a host that had to wait syncs once more
     kills = sorted({*range(1, last, 9), *range(counts["flash"] - 35, counts["flash"] + 1), last})
     factory = found(tmp_path / "ws", units=len(kills), edits=(EVERY_UNIT,))
     specs = [spec(index=number, faults=(f"kill-at={n}",)) for number, n in enumerate(kills)]
@@ -96,7 +96,7 @@ def test_killed_at_every_durable_boundary(zygote, tmp_path):
 
 
 def test_killed_again_and_again(zygote, factory, tmp_path):
-    """One board whose line is killed three times in a row ends with the identity that it got first."""
+    """A board with a line that is killed three times in a row keeps its first identity."""
     serials = set()
     for number in (95, 105, 60):
         pid = zygote.spawn()
@@ -114,7 +114,7 @@ def test_killed_again_and_again(zygote, factory, tmp_path):
 
 
 def test_two_lines_on_one_ledger(zygote, tmp_path):
-    """Two `rmfab run` at once on one ledger, three boards each: six identities, none twice."""
+    """Two `rmfab run` in parallel on one ledger, three boards each, give six different identities."""
     factory = found(tmp_path / "ws", units=6)
     with serve([spec(index=n) for n in range(6)]) as boards:
         pids = [zygote.spawn(), zygote.spawn()]
@@ -127,7 +127,7 @@ def test_two_lines_on_one_ledger(zygote, tmp_path):
 
 
 def test_two_lines_on_one_port(factory):
-    """The second `rmfab run` on a port is refused with exit code 4; the first one ends well."""
+    """A second `rmfab run` on a port exits with 4; the first one passes."""
     with serve([spec(paced=0)]) as (board,):
         first = line(factory, *ports(board.url))
         read_until(first, lambda event: event.get("step") == "claim")
@@ -141,7 +141,7 @@ def test_two_lines_on_one_port(factory):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_while_flashing(factory, number):
-    """^C during flash: the unit is ABORTED, exit code 130; the next run goes on with the same identity."""
+    """Ctrl-C during flash ends the unit as ABORTED with exit code 130; the next run keeps the same identity."""
     with serve([spec(paced=0)]) as (board,):
         process = line(factory, "--baud", "115200", *ports(board.url))
         read_until(process, lambda event: event.get("step") == "claim")

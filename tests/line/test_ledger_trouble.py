@@ -1,4 +1,4 @@
-"""A ledger, or a disk, that fails in the middle of a run."""
+"""A ledger or a disk that fails in the middle of a run."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from tests.line.floor import copied, interrupting, serve, spec
 
 
 class TestLedgerTrouble:
-    """A ledger that fails during a run: the unit ends ERROR with a clear word, and nothing is lost."""
+    """If the ledger fails during a run, the unit ends as ERROR with a clear cause, and nothing is lost."""
 
     def trouble(self, founded, tmp_path, method, number, cause):
-        """A run whose ledger fails at the *number*-th call of *method* and from then on."""
+        """A run with a ledger that fails from the *number*-th call of *method* on."""
 
         factory = copied(founded, tmp_path / "ws")
         original = getattr(Ledger, method)
@@ -44,14 +44,14 @@ class TestLedgerTrouble:
         [("claim", 1), ("identity_by_mac", 1), *(("record", n) for n in (1, 2, 4, 5, 6, 8))],
     )
     def test_full_disk(self, founded, tmp_path, method, number):
-        """Wherever it happens, the verdict is ERROR ledger-full, and another run ends well with the same identity."""
+        """Whenever the disk is full, the verdict is ERROR ledger-full, and the next run keeps the same identity."""
         factory, said, bound, again = self.trouble(founded, tmp_path, method, number, "ledger-full")
         assert len(said.units) == 1
         if (method, number) != ("record", 8):
             assert (said.code, said.verdict) == (4, ("ERROR", "ledger-full"))
             assert "make room" in said.unit["reason"]
         else:
-            assert any("verdict is not in the ledger" in word for word in said.logs)
+            assert any("cannot record the verdict in the ledger" in word for word in said.logs)
         assert again.code == 0
         assert len(bound) == (0 if method in ("claim", "identity_by_mac") or (method, number) == ("record", 1) else 1)
         assert set(bound.items()) <= set(factory.bindings().items())
@@ -59,14 +59,14 @@ class TestLedgerTrouble:
         factory.check()
 
     def test_read_only(self, founded, tmp_path):
-        """A ledger that became read-only is named as such."""
+        """A ledger that became read-only has its own cause."""
         factory, said, _, again = self.trouble(founded, tmp_path, "claim", 1, "ledger-read-only")
         assert (said.code, said.verdict) == (4, ("ERROR", "ledger-read-only"))
         assert again.code == 0
         factory.check()
 
     def test_end_of_batch_cannot_be_asked(self, factory, monkeypatch):
-        """A ledger that cannot say how many identities are left does not cost a unit its verdict."""
+        """If the ledger cannot count the identities left, the unit still gets its verdict."""
 
         original = Ledger.claim
 
@@ -85,7 +85,7 @@ class TestLedgerTrouble:
         assert said.code == 130
 
     def test_locked(self, founded, tmp_path):
-        """A ledger that another program holds is waited for, then named; nothing is given."""
+        """A ledger locked by a different program is waited for, then reported; nothing is given."""
         factory = copied(founded, tmp_path / "ws")
         with serve([spec()]) as (board,), pytest.MonkeyPatch.context() as patch:
             patch.setattr("rmfab.ledger.store.PATIENCE", 0.2)
@@ -103,7 +103,7 @@ class TestLedgerTrouble:
 
 
 def test_logs_folder_that_cannot_be_written(factory, monkeypatch):
-    """A console log that cannot be kept is a warning; the unit passes."""
+    """A console log that cannot be written is a warning; the unit passes."""
 
     def full(path: Path, *_: object, **__: object) -> bool:
         raise InputError("cannot write this file: No space left on device", where=str(path))
