@@ -76,4 +76,4 @@ def judge_error(error: Exception) -> Ending:
         unit_is_bad = isinstance(error, (UnitFault, BoardRefused, IntegrityError))
         reason = f"{error.what}; {error.hint}" if error.hint else error.what
         return Ending(Outcome.FAIL if unit_is_bad else Outcome.ERROR, error.cause, reason, error=error)
-    return Ending(Outcome.ERROR, "bug", f"bug in rmfab: {type(error).__name__}", error=error)
+    return Ending(Outcome.ERROR, "bug", f"a bug in rmfab: {type(error).__name__}", error=error)

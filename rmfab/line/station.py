@@ -170,7 +170,8 @@ def _with_units(slots: list[Slot], units: tuple[str, ...]) -> tuple[Slot, ...]:
     """Return *slots* with the URLs of --unit-url. Raise InputError if their numbers differ or a URL is bad."""
     if len(units) != len(slots):
         raise InputError(
-            f"{len(units)} --unit-url for {len(slots)} slots", hint="give one --unit-url per --port, in the same order"
+            f"expected {len(slots)} --unit-url, got {len(units)}",
+            hint="give one --unit-url per --port, in the same order",
         )
     for url in units:
         if wrong := _bad_url(url):

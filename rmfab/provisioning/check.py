@@ -88,7 +88,7 @@ def _refused_early(refusal: RequestRefused) -> UnitFault:
 
 
 def judge_capabilities(capabilities: Capabilities, security: Security, credentials: Credentials) -> None:
-    """Raise UnitFault if the unit offers the wrong security, or RainMaker's claiming against *credentials*."""
+    """Raise UnitFault if the unit offers the wrong security, or assisted claiming contrary to *credentials*."""
     judge_security(capabilities, security)
     _judge_claims(claims=capabilities.claims, expected=credentials is Credentials.CLAIM)
 

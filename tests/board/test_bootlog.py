@@ -1,4 +1,4 @@
-"""The boot log: every symptom has its cause, and no text is too odd."""
+"""The boot log: every symptom has its cause, and any text is accepted."""
 
 import pytest
 from hypothesis import given
@@ -103,7 +103,7 @@ rst:0x3 (RTC_SW_SYS_RST),boot:0xc (SPI_FAST_FLASH_BOOT)
 
 
 class Loopback:
-    """A port that holds *data*, for a console."""
+    """A port with *data* to read, for a console."""
 
     def __init__(self, data):
         self._data = data
@@ -119,7 +119,7 @@ class Loopback:
 
 
 def fed(text, expected=frozenset()):
-    """A log after *text*, as the console hands it over."""
+    """Return a log after *text*, split as the console does it."""
     log = BootLog(expected)
     for line in UnitConsole(Loopback(text.encode() + b"\n"), "loopback", lambda: None).lines(0.02):
         log.feed(line)
@@ -137,27 +137,27 @@ def test_symptoms(line, cause):
 
 
 def test_every_symptom_has_a_row():
-    """No cause of the table is left without a line in this test."""
+    """This test has a line for every cause of the table."""
     assert {cause for _, cause, _ in _SYMPTOMS} == set(LINES.values())
 
 
 @pytest.mark.parametrize("line", LINES)
 def test_expected_causes_are_no_symptoms(line):
-    """What a product expects (claiming) is passed over."""
+    """Expected symptoms (self claiming) are ignored."""
     log = BootLog(frozenset(LINES.values()))
     log.feed(line)
     assert log.symptom is None
 
 
 def test_the_first_symptom_stands():
-    """What comes first is the cause; what follows from it is not."""
+    """The first symptom is the cause; later ones follow from it."""
     log = fed(ESP32_PANIC)
     assert log.symptom is not None
-    assert (log.symptom.cause, log.symptom.reason) == ("panic", "the firmware panics: StoreProhibited")
+    assert (log.symptom.cause, log.symptom.reason) == ("panic", "the firmware panicked: StoreProhibited")
 
 
 def test_esp32_boot_with_colours_and_the_old_tag():
-    """ANSI colours are no part of a line, and IDF before 5.2 says what the app is under cpu_start."""
+    """ANSI colours are removed, and the app information of IDF before 5.2 is found under cpu_start."""
     log = fed(ESP32_PANIC)
     assert log.starts == ["POWERON_RESET", "SW_CPU_RESET"]
     assert log.partitions == [
@@ -176,7 +176,7 @@ def test_esp32_boot_with_colours_and_the_old_tag():
 
 
 def test_app_init_tag():
-    """IDF from 5.2 on says what the app is under app_init."""
+    """The app information of IDF 5.2 and later is found under app_init."""
     log = fed(
         "I (1) app_init: Project name:     a\nI (1) app_init: App version:      1\n"
         "I (1) app_init: ELF file SHA256:  0a1b2c3d4...\n"
@@ -186,7 +186,7 @@ def test_app_init_tag():
 
 
 def test_table_beyond_flash():
-    """A table that ends beyond the flash is named so, not as the restart that follows."""
+    """A table that ends beyond the flash is the symptom, not the restart that follows."""
     log = fed(C3_TABLE_BEYOND_FLASH)
     assert log.symptom is not None
     assert log.symptom.cause == "table-exceeds-flash"
@@ -195,7 +195,7 @@ def test_table_beyond_flash():
 
 
 def test_second_reset():
-    """A board that starts twice without a word of why restarts by itself."""
+    """A board that starts twice without a reason has restarted by itself."""
     log = fed(
         "rst:0x1 (POWERON),boot:0xc (SPI_FAST_FLASH_BOOT)\nentry\n"
         "rst:0x7 (TG0WDT_SYS_RESET),boot:0xc (SPI_FAST_FLASH_BOOT)\n"
@@ -206,14 +206,14 @@ def test_second_reset():
 
 @pytest.mark.parametrize("reason", ["RTCWDT_BROWN_OUT_RESET", "BROWN_OUT_RST"])
 def test_first_start_after_a_brownout(reason):
-    """A start whose reason is a brownout is one, although nothing was printed before it."""
+    """A first start with a brownout as its reason is a brownout."""
     log = fed(f"rst:0xf ({reason}),boot:0xc (SPI_FAST_FLASH_BOOT)\n")
     assert log.symptom is not None
     assert log.symptom.cause == "brownout"
 
 
 def test_identity_lines():
-    """Node id, QR payload and service name are taken as the unit prints them."""
+    """Node id, QR payload and service name are as the unit prints them."""
     payload = '{"ver":"v1","name":"PROV_0a1b2c","username":"wifiprov","pop":"abcd1234","transport":"ble"}'
     log = fed(
         "I (420) esp_rmaker_node: Node ID ----- Abc123\n"
@@ -225,7 +225,7 @@ def test_identity_lines():
 
 
 def test_quiet_boots_are_no_symptom():
-    """Words of a healthy boot are not taken for a failure."""
+    """Lines of a healthy boot are not a failure."""
     log = fed(
         "E (1) nothing: of the kind\nW (2) wifi: secure boot is off\n"
         "I (3) boot: No factory image, trying OTA 0\nI (4) boot: Set actual ota_seq=1 in otadata[0]\n"
@@ -235,13 +235,13 @@ def test_quiet_boots_are_no_symptom():
 
 
 def test_factory_causes_are_causes():
-    """The symptoms left to the judge of the identity are symptoms."""
+    """The symptoms left to the judge of the identity are in the table."""
     assert set(LINES.values()) >= FACTORY_CAUSES
 
 
 @given(st.lists(st.text()))
 def test_any_text(lines):
-    """No text makes it raise."""
+    """Any text is accepted."""
     log = BootLog()
     for line in lines:
         log.feed(line)
@@ -262,7 +262,7 @@ _PIECES = st.sampled_from(
 
 @given(st.lists(st.lists(_PIECES).map("".join)))
 def test_any_mixture_of_known_words(lines):
-    """Nor do lines that were cut and joined."""
+    """Lines that were cut and joined are accepted."""
     log = BootLog()
     for line in lines:
         log.feed(line)
@@ -270,7 +270,7 @@ def test_any_mixture_of_known_words(lines):
 
 @given(st.binary(max_size=9000))
 def test_any_bytes_through_the_console(data):
-    """Nor do bytes that are no text: the console hands over whole lines, none longer than it keeps."""
+    """Bytes that are not text are accepted: the console yields whole lines of limited length."""
     console = UnitConsole(Loopback(data), "loopback", lambda: None)
     lines = list(console.lines(0.002))
     assert all("\n" not in line for line in lines)

@@ -1,4 +1,4 @@
-"""The digests in a board's eFuses, read through the whole of esptool from virtual boards; espefuse reads the same."""
+"""The digests in a board's eFuses, read through esptool from virtual boards, and compared with espefuse."""
 
 import json
 import subprocess
@@ -21,7 +21,7 @@ DIGESTS = tuple(bytes(range(first, first + 32)).hex() for first in (0, 0x40, 0x8
 
 @pytest.fixture(scope="module")
 def boards():
-    """A board of every chip, with as many digests as it has room for; it waits in its loader."""
+    """A board of every chip in its loader, with as many digests as the chip can hold."""
     specs = [
         spec.BoardSpec(
             chip,
@@ -36,7 +36,7 @@ def boards():
 
 
 def read_security(url):
-    """What our loader reads of the board there."""
+    """Return what rmfab's loader reads of the board at the port."""
     port = open_port(url)
     try:
         return Loader(port, SlotLink(url, 115200, Unwired())).connect().security
@@ -46,7 +46,7 @@ def read_security(url):
 
 @pytest.mark.parametrize("chip", Chip, ids=lambda chip: chip.value)
 def test_the_loader_reads_every_digest(boards, chip):
-    """All three in their order; the one of the ESP32; the half of one that the ESP32-C2 keeps."""
+    """The loader reads all three digests in order, the one of the ESP32, and the half of one on the ESP32-C2."""
     security = read_security(boards[chip].url)
     assert (security.secure_boot_v1, security.secure_boot_v2) == (False, True)
     expected = {Chip.ESP32: DIGESTS[:1], Chip.ESP32C2: (DIGESTS[0][:32],)}.get(chip, DIGESTS)
@@ -54,7 +54,7 @@ def test_the_loader_reads_every_digest(boards, chip):
 
 
 class Reader:
-    """As much of esptool's loader as is asked: three digests in blocks 4, 0 and 2, some of them revoked."""
+    """The needed part of esptool's loader: three digests in blocks 4, 0 and 2, some of them revoked."""
 
     CHIP_NAME = "ESP32-S3"
     EFUSE_BASE = 0x60007000
@@ -76,7 +76,7 @@ class Reader:
     ("revoked", "blocks"), [((), [0, 2, 4]), ((0,), [0, 2]), ((1,), [2, 4]), ((2,), [0, 4]), ((0, 1, 2), [])]
 )
 def test_a_revoked_digest_is_not_trusted(revoked, blocks):
-    """Purpose and revocation go by the digest's number, wherever its block lies."""
+    """Purpose and revocation depend on the digest's number, not on its block."""
     reader = Reader(*revoked)
     expected = [(block.to_bytes(4, "little") * 8).hex() for block in blocks]
     assert list(burned_digests(reader, reader.CHIP_NAME)) == expected
@@ -84,7 +84,7 @@ def test_a_revoked_digest_is_not_trusted(revoked, blocks):
 
 @pytest.mark.parametrize("chip", [Chip.ESP32, Chip.ESP32C2, Chip.ESP32S3, Chip.ESP32C5], ids=lambda chip: chip.value)
 def test_espefuse_reads_the_same(boards, chip):
-    """The summary of espefuse: secure boot on, the purposes, and the digests in their blocks."""
+    """The summary of espefuse shows secure boot on, the purposes, and the same digests in their blocks."""
     boards[chip].control("restart")
     line = ["--chip", chip.value, "--port", boards[chip].url, "--before", "no-reset", "summary", "--format", "json"]
     done = subprocess.run([sys.executable, "-m", "espefuse", *line], capture_output=True, text=True, timeout=60)
@@ -104,7 +104,7 @@ def test_espefuse_reads_the_same(boards, chip):
 
 
 def test_the_command_burns_what_it_is_told():
-    """`rmfab board --secure-boot`, once a key."""
+    """`rmfab board --secure-boot`, given once per key, burns the digests."""
     line = ["--chip", "esp32s3", "--transport", "socket", "--strap", "download", "--json", "--with-parent"]
     line += [word for digest in DIGESTS[:2] for word in ("--secure-boot", digest.upper())]
     command = [sys.executable, "-m", "rmfab", "board", *line]
@@ -124,7 +124,7 @@ def test_the_command_burns_what_it_is_told():
     ],
 )
 def test_the_command_refuses_what_no_chip_has(chip, digests, words, capsys):
-    """Not a digest, or more of them than the chip keeps: wrong usage."""
+    """A value that is not a digest, or more digests than the chip holds, is a usage error."""
     options = [word for digest in digests for word in ("--secure-boot", digest)]
     assert main(["board", "--chip", chip, *options]) == 2
     assert words in capsys.readouterr().err

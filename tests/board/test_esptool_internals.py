@@ -1,4 +1,4 @@
-"""Everything of esptool that rmfab touches, by name: an esptool that moves one of them fails here."""
+"""All parts of esptool that rmfab uses, by name: an esptool that changes one of them fails here."""
 
 import importlib
 import inspect
@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def parameters(function):
-    """The names of its parameters."""
+    """Return the names of the function's parameters."""
     return list(inspect.signature(function).parameters)
 
 
@@ -50,20 +50,20 @@ def parameters(function):
     ids=lambda value: getattr(value, "__name__", ""),
 )
 def test_signatures(function, names):
-    """Each function takes what it is given. (Decorators of esptool may hide a signature behind *args.)"""
+    """Each function has the parameters that rmfab passes. (Decorators may hide a signature behind *args.)"""
     found = parameters(inspect.unwrap(function))
     assert found == names or found == ["self", "args", "kwargs"] or found == ["args", "kwargs"], found
 
 
 @pytest.mark.parametrize("name", ["flash_size_bytes", "DEFAULT_TIMEOUT", "_get_flash_defl_block_timeout"])
 def test_names_in_cmds(name):
-    """These are taken from esptool.cmds, wherever they are defined."""
+    """esptool.cmds has these names, wherever they are defined."""
     assert hasattr(cmds, name)
 
 
 @pytest.mark.parametrize("chip", Chip)
 def test_methods_of_every_chip(chip):
-    """Each chip that rmfab knows has its class in esptool, with the methods that detection asks."""
+    """Each chip that rmfab supports has its class in esptool, with the methods that detection calls."""
     rom = CHIP_DEFS[chip.value]
     assert rom.CHIP_NAME.lower().replace("-", "") == chip.value
     assert chip.bootloader_offset == rom.BOOTLOADER_FLASH_OFFSET
@@ -91,9 +91,9 @@ def test_methods_of_every_chip(chip):
 
 @pytest.mark.parametrize("chip", Chip)
 def test_key_blocks(chip):
-    """Where the digests of secure boot are read from is where espefuse has these blocks."""
+    """The addresses of the digests of secure boot are those of espefuse's blocks."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # espefuse's own, of click
+        warnings.simplefilter("ignore", DeprecationWarning)  # espefuse's use of click warns
         tables = importlib.import_module(f"espefuse.efuse.{chip.value}.mem_definition")
     places = {block[0]: block[3] for block in tables.EfuseDefineBlocks.BLOCKS}
     rom = CHIP_DEFS[chip.value]
@@ -106,7 +106,7 @@ def test_key_blocks(chip):
 
 
 def test_flags_of_revoked_keys():
-    """What get_security_info calls the revocation of each digest."""
+    """get_security_info has a flag for the revocation of each digest."""
     source = inspect.getsource(loader.ESPLoader.get_security_info)
     assert '"parsed_flags"' in source
     assert all(f'"SECURE_BOOT_KEY_REVOKE{n}"' in source for n in range(3))
@@ -118,7 +118,7 @@ def _set_in_init():
 
 
 def test_constants():
-    """The numbers that the write loop stands on."""
+    """The constants that the write loop relies on are unchanged."""
     assert loader.ESPLoader.ESP_CMDS["FLASH_DEFL_DATA"] == 0x11
     assert loader.ESPLoader.WRITE_FLASH_ATTEMPTS >= 1
     assert cmds.DEFAULT_TIMEOUT == 3
@@ -127,7 +127,7 @@ def test_constants():
 
 
 def test_words_of_failures():
-    """The phrases by which failures are told apart stand in esptool's source."""
+    """esptool's source contains the phrases that rmfab recognizes failures by."""
     source = inspect.getsource(loader)
     for phrase in (
         "Wrong boot mode detected",
@@ -145,7 +145,7 @@ def test_words_of_failures():
 
 
 def test_trace_formatter():
-    """loader.HexFormatter is looked up at each use, so that replacing it silences it."""
+    """loader.HexFormatter is looked up at each use, so that replacing it disables it."""
     assert inspect.isclass(loader.HexFormatter)
     assert "HexFormatter(" in inspect.getsource(loader.ESPLoader)
     door.esptool()
@@ -153,7 +153,7 @@ def test_trace_formatter():
 
 
 def test_logger_is_replaced_and_quiet(capsys):
-    """What esptool says goes to the record of the calling thread, and nowhere else."""
+    """esptool's output goes only to the record of the calling thread."""
     door.esptool()
     from esptool.logger import log
 
@@ -171,7 +171,7 @@ def test_logger_is_replaced_and_quiet(capsys):
 
 
 def test_version_is_pinned(monkeypatch):
-    """Another release of esptool is refused by name, with what to install."""
+    """An unsupported version of esptool is rejected, with what to install."""
     door._tamed.cache_clear()
     monkeypatch.setattr(esptool, "__version__", "5.7.0")
     with pytest.raises(RmfabError) as caught:
@@ -184,7 +184,7 @@ def test_version_is_pinned(monkeypatch):
 
 @pytest.mark.parametrize("name", ["esptool.cfg", "setup.cfg", "tox.ini"])
 def test_no_configuration_is_picked_up(tmp_path, name):
-    """A configuration of esptool in the working directory changes nothing, and nothing is printed by the import."""
+    """A configuration of esptool in the working directory has no effect, and the import prints nothing."""
     (tmp_path / name).write_text("[esptool]\ntimeout = 99\nconnect_attempts = 1\ncustom_reset_sequence = R1|D1\n")
     code = (
         "import json; from rmfab.board.esp.door import esptool; cmds = esptool(); from esptool import loader;"
@@ -201,7 +201,7 @@ def test_no_configuration_is_picked_up(tmp_path, name):
 
 
 def test_the_reset_warning_is_ours():
-    """The reset warning that esptool binds at import, and says once a process, reaches the record of every slot."""
+    """The reset warning, which esptool prints once per process, reaches the record of every slot."""
     from esptool.reset import ResetStrategy
 
     door.esptool()
@@ -212,7 +212,7 @@ def test_the_reset_warning_is_ours():
 
 
 def test_many_slots_import_it_at_once():
-    """However many threads ask for esptool first, each gets the whole of it."""
+    """Any number of threads that import esptool first get the complete module."""
     code = """
 import threading
 from rmfab.board.esp import door

@@ -1,4 +1,4 @@
-"""What a board must not get this release for: every guard of esptool's write_flash that is ours to keep."""
+"""Boards that must not get this release: every guard of esptool's write_flash that rmfab has to replace."""
 
 from dataclasses import replace
 
@@ -35,19 +35,19 @@ def release(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def signed(release, tmp_path_factory):
-    """The same release, both images signed by one key."""
+    """The same release with both images signed by one key."""
     return signed_by(release, tmp_path_factory.mktemp("signed"), rsa.generate_private_key(65537, 3072))
 
 
 def signed_by(release, folder, *keys):
-    """*release* with both images signed by these keys."""
+    """Return *release* with both images signed by these keys."""
     images = {name: sign(folder, *keys, image=release.part(name).data) for name in (BOOTLOADER, APP)}
     parts = tuple(replace(part, sha256="", data=images.get(part.name, part.data)) for part in release.parts)
     return replace(release, parts=parts)
 
 
 def judge(facts, release):
-    """All judges, as detect asks them."""
+    """Run all judges, as detect does."""
     refuse_security(facts)
     refuse_chip(facts, Chip.ESP32C3)
     refuse_unsigned_images(facts, release)
@@ -59,7 +59,7 @@ def judge(facts, release):
     [
         ({"security": SecurityState(secure_boot_v1=True)}, "secure-boot-v1"),
         ({"security": SecurityState(secure_boot_v2=True)}, "secure-boot-unsigned"),
-        # a key manager matters only where it holds the key of an encrypted flash: refused with it
+        # a key manager matters only if it holds the key of an encrypted flash, which is rejected itself
         ({"security": SecurityState(flash_encryption=True)}, "flash-encryption"),
         ({"security": SecurityState(secure_download=True)}, "secure-download-mode"),
         ({"security": SecurityState(True, True, True, True)}, "secure-download-mode"),
@@ -73,7 +73,7 @@ def judge(facts, release):
     ],
 )
 def test_refused(change, cause, release):
-    """Each of them is refused, with its own word."""
+    """Each bad board is rejected with its own cause."""
     with pytest.raises(BoardRefused) as caught:
         judge(replace(GOOD, **change), release)
     assert caught.value.cause == cause
@@ -81,24 +81,24 @@ def test_refused(change, cause, release):
 
 @pytest.mark.parametrize("change", [{}, {"revision": 3}, {"revision": 199}, {"flash_size": 16 << 20}])
 def test_accepted(change, release):
-    """Both ends of the revisions, and a larger flash, are fine."""
+    """Both limits of the revision, and a larger flash, are accepted."""
     judge(replace(GOOD, **change), release)
 
 
 @pytest.mark.parametrize("chip", Chip)
 def test_every_chip_matches_its_name(chip):
-    """esptool's spelling of a chip is ours but for case and hyphen."""
+    """esptool's spelling of a chip differs from rmfab's only in case and hyphen."""
     name = chip.value.upper() if chip is Chip.ESP32 else f"ESP32-{chip.value.removeprefix('esp32').upper()}"
     refuse_chip(replace(GOOD, chip_name=name), chip)
 
 
 def secured(*digests):
-    """A board with secure boot v2 for the keys of these digests."""
+    """Return a board with secure boot v2 for the keys of these digests."""
     return replace(GOOD, security=SecurityState(secure_boot_v2=True, secure_boot_digests=digests))
 
 
 def test_secure_boot_asks_for_its_own_key(signed):
-    """Signed with a key that is burnt, among others or cut to half as the ESP32-C2 keeps it, a release is fine."""
+    """A release signed with a burned key is accepted, also among others or with half a digest as on the ESP32-C2."""
     (digest,) = {block.key_digest for block in (*signed.app_signatures, *signed.bootloader_signatures)}
     for facts in (secured(digest), secured("0" * 64, digest), secured(digest[:32]), GOOD):
         judge(facts, signed)
@@ -110,7 +110,7 @@ def test_secure_boot_asks_for_its_own_key(signed):
 
 
 def test_both_images_must_be_signed(release, signed):
-    """A signed bootloader in front of an unsigned app would start nothing."""
+    """A signed bootloader with an unsigned app is rejected."""
     (digest,) = {block.key_digest for block in signed.app_signatures}
     for name in (BOOTLOADER, APP):
         parts = tuple(release.part(name) if part.name == name else part for part in signed.parts)
@@ -119,10 +119,12 @@ def test_both_images_must_be_signed(release, signed):
 
 
 def test_what_the_chip_does_not_look_at_does_not_count(release, tmp_path):
-    """A scheme that it cannot verify is refused as such; on the ESP32 the second signature is none."""
+    """An unsupported signature scheme is rejected as such; the ESP32 ignores a second signature."""
     old, new = rsa.generate_private_key(65537, 3072), ec.generate_private_key(ec.SECP256R1())
     ecdsa = signed_by(release, tmp_path, new)
-    with pytest.raises(BoardRefused, match="ESP32-C3 does not know: ecdsa-p256") as caught:
+    with pytest.raises(
+        BoardRefused, match="ESP32-C3 does not support the signature of the release's bootloader: ecdsa-p256"
+    ) as caught:
         judge(secured(ecdsa.app_signatures[0].key_digest), ecdsa)
     assert caught.value.cause == "secure-boot-scheme"
     both = signed_by(release, tmp_path, rsa.generate_private_key(65537, 3072), old)
@@ -134,11 +136,11 @@ def test_what_the_chip_does_not_look_at_does_not_count(release, tmp_path):
 
 
 def test_what_a_first_boot_would_burn_is_foretold(release, signed):
-    """Only a bootloader that turns secure boot on burns; where the build does not say, it may."""
+    """Only a bootloader that turns on secure boot burns; if the build does not record that, it may."""
     unknown = replace(signed, configured=replace(signed.configured, secure_boot=None))
     turning_on = replace(signed, configured=replace(signed.configured, secure_boot=True))
     assert "it will burn" in predict_secure_boot(GOOD, turning_on)
-    assert "it may (the build does not say) burn" in predict_secure_boot(GOOD, unknown)
+    assert "it may (the build does not record it) burn" in predict_secure_boot(GOOD, unknown)
     assert signed.bootloader_signatures[0].key_digest[:16] in predict_secure_boot(GOOD, unknown)
     for facts, other in ((GOOD, signed), (GOOD, release), (secured("0" * 64), turning_on)):
         assert predict_secure_boot(facts, other) is None

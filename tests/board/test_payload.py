@@ -1,4 +1,4 @@
-"""What is written: blocks that inflate to the data, checksums as esptool computes them."""
+"""The data to write: blocks that inflate to the data, with checksums as esptool computes them."""
 
 import hashlib
 import zlib
@@ -12,7 +12,7 @@ from rmfab.board.esp.payload import BLOCK_SIZE, blank_md5, compress
 
 @given(st.binary(max_size=70_000), st.booleans())
 def test_blocks_inflate_to_the_padded_data(data, long):
-    """The blocks together are one zlib stream of the data, padded to words; each says how much it inflates to."""
+    """The blocks are one zlib stream of the data, padded to words; each has the size it inflates to."""
     if long:
         data = hashlib.shake_256(data).digest(50_000)
     region = compress("app", 0x20000, data)
@@ -32,5 +32,5 @@ def test_blocks_inflate_to_the_padded_data(data, long):
 
 
 def test_blank():
-    """A blank region is 0xFF throughout."""
+    """A blank region is all 0xFF."""
     assert blank_md5(0x1000) == hashlib.md5(b"\xff" * 0x1000).hexdigest()

@@ -1,4 +1,4 @@
-"""Opening ports: what is busy, absent or forbidden says so; a chip's own USB comes back after a restart."""
+"""Opening ports: busy, absent and forbidden ports have their causes; a chip's native USB comes back after a restart."""
 
 import errno
 import os
@@ -18,12 +18,12 @@ from rmfab.virtual.spec import BoardSpec, PortKind
 
 @pytest.fixture
 def pty(tmp_path):
-    """A stable name of a pseudo-terminal, and what hangs on its other end."""
+    """A stable name of a pseudo-terminal, and its other end."""
     return Terminal(tmp_path / "tty")
 
 
 class Terminal:
-    """A pty behind a symbolic link; `plug` makes it anew, `pull` takes it away."""
+    """A pty behind a symbolic link; `plug` makes a new one, `pull` removes it."""
 
     def __init__(self, link):
         self.link = link
@@ -59,7 +59,7 @@ def test_opens_with_lines_released(pty):
 
 
 def test_absent_port(tmp_path):
-    """A device that is not there is absent, with a word on how to list ports."""
+    """A device that does not exist is absent, with a hint how to list ports."""
     with pytest.raises(PortError) as caught:
         open_port(str(tmp_path / "ttyUSB7"))
     assert caught.value.cause == "port-absent"
@@ -68,7 +68,7 @@ def test_absent_port(tmp_path):
 
 @pytest.mark.parametrize("scheme", ["rfc2217", "socket"])
 def test_nothing_listens(scheme):
-    """A network port where nothing listens is absent."""
+    """A network port that refuses connections is absent."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         number = server.getsockname()[1]
     with pytest.raises(PortError) as caught:
@@ -78,7 +78,7 @@ def test_nothing_listens(scheme):
 
 @pytest.mark.parametrize("scheme", ["rfc2217", "socket"])
 def test_unknown_host(scheme):
-    """A host that cannot be found is as absent as a device."""
+    """An unknown host is absent."""
     with pytest.raises(PortError) as caught:
         open_port(f"{scheme}://no-such-host.invalid:4000")
     assert caught.value.cause == "port-absent"
@@ -86,7 +86,7 @@ def test_unknown_host(scheme):
 
 @pytest.mark.parametrize("address", ["rfc2217://", "rfc2217://host", "rfc2217://:x", "socket://", "socket://h:p", ""])
 def test_malformed_addresses(address):
-    """An address that cannot be one is a PortError, not a crash."""
+    """A malformed address is a PortError, not a crash."""
     with pytest.raises(PortError):
         open_port(address)
 
@@ -107,7 +107,7 @@ def test_malformed_addresses(address):
     ],
 )
 def test_causes_of_opening(error, cause):
-    """What pyserial raises on Linux and Windows is told apart, and says what to do."""
+    """The errors of pyserial on Linux and Windows get their causes and a hint."""
     told = _opening_error("/dev/ttyUSB0", error)
     assert told.cause == cause
     assert told.where == "/dev/ttyUSB0"
@@ -116,7 +116,7 @@ def test_causes_of_opening(error, cause):
 
 @pytest.mark.parametrize("link", [PortKind.RFC2217, PortKind.SOCKET])
 def test_second_client(link):
-    """A board's port takes one client; over RFC 2217 the second is told that it is busy."""
+    """A board's port accepts one client; over RFC 2217 the second gets "port-busy"."""
     with serve([BoardSpec(Chip.ESP32C3, link=link)]) as (board,):
         first = open_port(board.url)
         if link is PortKind.RFC2217:
@@ -134,20 +134,20 @@ def test_second_client(link):
 
 
 def test_plugged_in():
-    """Listing ports works on any host, and names each by an address that can be opened."""
+    """Ports can be listed on any host, each with an address to open."""
     for port in plugged_in():
         assert port.address
 
 
 def test_own_usb_of_no_usb_port(pty):
-    """A pty, a URL and a missing device are no chip's own USB."""
+    """A pty, a URL and a missing device are not native USB."""
     assert usb_number(pty.name) is None
     assert usb_number("rfc2217://127.0.0.1:1") is None
     assert usb_number("/dev/not-there") is None
 
 
 class TestReturned:
-    """A chip's own USB over a restart; a pty that is pulled and plugged again stands for it."""
+    """A chip's native USB over a restart; a pty that is pulled and plugged in stands in for it."""
 
     def test_stays(self, pty):
         """A port that stays is kept open."""
@@ -157,7 +157,7 @@ class TestReturned:
         port.close()
 
     def test_changed_without_a_word(self, pty):
-        """A port that seems to stay but has another number now is another board."""
+        """A port that stays but has a different number is a swapped board."""
         port = open_port(pty.name)
         os.write(pty.master, b"rst:0x1\r\n")
         with pytest.raises(PortError) as caught:
@@ -166,7 +166,7 @@ class TestReturned:
         port.close()
 
     def test_comes_back(self, pty):
-        """A port that goes away and comes back is opened again, and is read from."""
+        """A port that goes away and comes back is opened again and can be read."""
         port = open_port(pty.name)
         pty.pull()
         timer = threading.Timer(0.3, pty.plug)
@@ -179,7 +179,7 @@ class TestReturned:
         again.close()
 
     def test_another_board(self, pty):
-        """Another USB serial number is another board."""
+        """A different USB serial number is a swapped board."""
         port = open_port(pty.name)
         pty.pull()
         pty.plug()

@@ -1,4 +1,4 @@
-"""Restarts: by lines, by a fixture's command, by nobody."""
+"""Restarts: by control lines, by a fixture's command, by hand."""
 
 import sys
 
@@ -9,7 +9,7 @@ from rmfab.errors import InputError, StationError
 
 
 class Lines:
-    """A port that notes what is done to it."""
+    """A port that records the changes of its lines."""
 
     def __init__(self):
         object.__setattr__(self, "done", [])
@@ -22,7 +22,7 @@ class Lines:
 
 
 def test_auto(monkeypatch):
-    """EN is held for 0.1 s with IO0 released; what came before is dropped."""
+    """EN is held for 0.1 s with IO0 released; earlier input is dropped."""
     held = []
     monkeypatch.setattr("rmfab.board.restart.time.sleep", held.append)
     port = Lines()
@@ -32,13 +32,13 @@ def test_auto(monkeypatch):
 
 
 def test_unwired():
-    """Nobody can restart an unwired board from here."""
+    """The station cannot restart an unwired board."""
     with pytest.raises(ValueError, match="unwired"):
         restart_into_run(Lines(), Unwired())
 
 
 def test_fixture_command(tmp_path):
-    """The command runs without a shell, with the mode in its place, after the input was dropped."""
+    """The command runs without a shell, with the mode in its argument, after the input was dropped."""
     told = tmp_path / "told"
     code = f"import sys; open({str(told)!r}, 'a').write(repr(sys.argv[1:]) + '\\n')"
     fixture = FixtureCommand((sys.executable, "-c", code, "slot 1; rm -rf", "--mode={mode}"))
@@ -56,12 +56,12 @@ def test_fixture_command(tmp_path):
             (sys.executable, "-c", "import sys; sys.exit('relay 3 does not answer')", "{mode}"),
             "relay 3 does not answer",
         ),
-        ((sys.executable, "-c", "import sys; print('no 24 V'); sys.exit(7)", "{mode}"), "ended with 7: no 24 V"),
+        ((sys.executable, "-c", "import sys; print('no 24 V'); sys.exit(7)", "{mode}"), "exited with 7: no 24 V"),
         (("/no/such/fixture", "{mode}"), "/no/such/fixture"),
     ],
 )
 def test_failing_fixture(argv, said):
-    """A fixture that fails is a StationError with its last word."""
+    """A fixture that fails is a StationError with its last line of output."""
     with pytest.raises(StationError) as caught:
         FixtureCommand(argv).run("run")
     assert said in str(caught.value)
@@ -69,7 +69,7 @@ def test_failing_fixture(argv, said):
 
 
 def test_hanging_fixture(monkeypatch):
-    """A fixture that never ends is ended."""
+    """A fixture that does not exit is killed."""
     monkeypatch.setattr("rmfab.board.restart._COMMAND_SECONDS", 0.2)
     with pytest.raises(StationError, match="timed out"):
         FixtureCommand((sys.executable, "-c", "import time; time.sleep(60)", "{mode}")).run("run")
@@ -77,6 +77,6 @@ def test_hanging_fixture(monkeypatch):
 
 @pytest.mark.parametrize("argv", [(), ("fixture",), ("fixture", "mode")])
 def test_command_without_a_mode(argv):
-    """A command that cannot tell download from run is refused when it is read."""
+    """A command without {mode} is rejected when it is read."""
     with pytest.raises(InputError):
         FixtureCommand(argv)

@@ -1,4 +1,4 @@
-"""The lean RFC 2217 client, against pyserial's own server side and against a virtual board."""
+"""The lean RFC 2217 client, against pyserial's server side and against a virtual board."""
 
 import contextlib
 import select
@@ -19,7 +19,7 @@ from rmfab.virtual.spec import BoardSpec
 
 
 class Server:
-    """One client at a time on pyserial's `PortManager` over a `loop://` port, as its example server does it."""
+    """A server for one client at a time, with pyserial's `PortManager` over a `loop://` port as in its example."""
 
     def __init__(self):
         self.loop = serial.serial_for_url("loop://", timeout=0)
@@ -69,7 +69,7 @@ def server():
 
 
 def opened(url):
-    """A port on *url*."""
+    """Open a port on *url*."""
     port = Rfc2217Port()
     port.port = url
     port.baudrate = 115200
@@ -81,7 +81,7 @@ def opened(url):
 
 
 def wait_for(fact):
-    """Waits until *fact* holds."""
+    """Wait until *fact* is true."""
     end = time.monotonic() + 2
     while not fact():
         assert time.monotonic() < end
@@ -89,10 +89,10 @@ def wait_for(fact):
 
 
 class TestAgainstPyserial:
-    """The server side of pyserial is an independent reading of RFC 2217."""
+    """The server side of pyserial is an independent implementation of RFC 2217."""
 
     def test_every_byte_goes_there_and_back(self, server):
-        """All 256 bytes, 0xFF too, come back as they were sent."""
+        """All 256 bytes, including 0xFF, come back as sent."""
         port = opened(server.url)
         everything = bytes(range(256)) * 3 + b"\xff\xff\xf0\xff"
         assert port.write(everything) == len(everything)
@@ -101,7 +101,7 @@ class TestAgainstPyserial:
         port.close()
 
     def test_settings_arrive(self, server):
-        """Baud, DTR and RTS reach the port at the other end."""
+        """Baud, DTR and RTS reach the server's port."""
         port = opened(server.url)
         wait_for(lambda: server.loop.baudrate == 115200)
         port.baudrate = 921600
@@ -114,7 +114,7 @@ class TestAgainstPyserial:
         port.close()
 
     def test_timeouts_cost_no_message(self, server):
-        """Changing a timeout sends nothing: that is what makes this client fast."""
+        """A changed timeout sends nothing: that makes this client fast."""
         port = opened(server.url)
         sent = []
         port._send = sent.append
@@ -124,7 +124,7 @@ class TestAgainstPyserial:
         port.close()
 
     def test_purge(self, server):
-        """What was received before is discarded."""
+        """Bytes received earlier are discarded."""
         port = opened(server.url)
         port.write(b"old")
         wait_for(lambda: port.in_waiting == 3)
@@ -135,7 +135,7 @@ class TestAgainstPyserial:
         port.close()
 
     def test_read_returns_what_came_within_the_timeout(self, server):
-        """A read that is not filled returns what it has when its time is over."""
+        """A read that is not filled returns what it has when its timeout ends."""
         port = opened(server.url)
         port.write(b"ab")
         port.timeout = 0.1
@@ -146,7 +146,7 @@ class TestAgainstPyserial:
 
 
 def test_connection_that_goes_away(server):
-    """A connection that is closed raises SerialException on every use, and can be closed twice."""
+    """A closed connection raises SerialException on every use, and can be closed twice."""
     port = opened(server.url)
     server.client.shutdown(socket.SHUT_RDWR)
     with pytest.raises(serial.SerialException):
@@ -161,7 +161,7 @@ def test_connection_that_goes_away(server):
 
 
 def test_a_server_that_is_none():
-    """A server that says nothing of RFC 2217 is named so, after a while."""
+    """A server that does not answer in RFC 2217 is reported as such after a time limit."""
     with socket.create_server(("127.0.0.1", 0)) as silent, pytest.MonkeyPatch.context() as patch:
         patch.setattr("rmfab.board.rfc2217._AGREE_SECONDS", 0.1)
         with pytest.raises(serial.SerialException, match="does not speak"):
@@ -169,7 +169,7 @@ def test_a_server_that_is_none():
 
 
 def test_foreign_options_are_declined():
-    """Options that are not needed are declined, once each, and the data goes on."""
+    """Unneeded options are declined, once each, and the data continues."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         said = bytearray()
 
@@ -205,7 +205,7 @@ _TELNET = st.lists(
 
 @given(_TELNET, st.data())
 def test_telnet_split_anywhere(pieces, data):
-    """However the stream is cut into packets, the data is the same and no command becomes data."""
+    """A stream cut anywhere into packets gives the same data, and commands do not become data."""
     stream = b"".join(wire for _, wire in pieces)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=6)))
     port = Rfc2217Port()
@@ -219,7 +219,7 @@ def test_telnet_split_anywhere(pieces, data):
 
 @given(st.binary(max_size=60))
 def test_any_stream(stream):
-    """No stream makes the decoder raise, and byte by byte it decodes to the same."""
+    """Any stream is accepted, and byte by byte it decodes to the same data."""
     results = []
     for parts in ([stream], [stream[i : i + 1] for i in range(len(stream))]):
         port = Rfc2217Port()

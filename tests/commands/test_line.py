@@ -79,7 +79,7 @@ def test_a_bundle_that_was_changed(terminal: Terminal, lamp: Path, build: Path) 
 def test_a_port_that_is_absent(terminal: Terminal, lamp: Path, build: Path, command: str) -> None:
     """A port that does not exist is an error of the station; no identity is claimed for it."""
     said = terminal("-C", lamp, command, "--port", "/dev/nowhere", "--release", build)
-    said.refused(4, "/dev/nowhere: this port does not exist", "`rmfab ports`")
+    said.refused(4, "/dev/nowhere: port does not exist", "`rmfab ports`")
     assert terminal.well("-C", lamp, "status").splitlines()[1].split()[3] == "3"
 
 

@@ -1,4 +1,4 @@
-"""A factory for every test, founded once a session and copied."""
+"""A factory for every test, made once per session and copied."""
 
 import os
 
@@ -9,7 +9,7 @@ from tests.line.floor import copied, found
 
 @pytest.fixture(autouse=True)
 def _no_configuration(monkeypatch, tmp_path):
-    """Neither the user's configuration nor the environment reaches a test."""
+    """Keep the user's configuration and environment out of the tests."""
     for name in [name for name in os.environ if name.startswith("RMFAB_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -17,7 +17,7 @@ def _no_configuration(monkeypatch, tmp_path):
 
 @pytest.fixture(scope="session")
 def founded(tmp_path_factory):
-    """An ESP32-C3 factory that no test touches."""
+    """An ESP32-C3 factory that no test changes."""
     return found(tmp_path_factory.mktemp("founded") / "ws")
 
 

@@ -1,4 +1,4 @@
-"""A factory floor for tests: a workspace with identities and a release, boards on it, and what the line says."""
+"""A factory floor for tests: a workspace with identities and a release, boards on it, and the line's output."""
 
 from __future__ import annotations
 
@@ -40,20 +40,20 @@ NVS, NVS_KEY, SECURE_CERT, OTADATA, PHY = 0x10000, 0xF000, 0xD000, 0x16000, 0x18
 APP_SIZE = 128 * 1024
 
 
-# Where the units of the boards that were served answer, by the URLs of their ports.
+# The provisioning URLs of the served boards' units, by the URLs of their ports.
 UNITS: dict[str, str] = {}
 
 
 @contextlib.contextmanager
 def serve(specs, **options):
-    """Virtual boards, of which `ports` knows where their units answer."""
+    """Serve virtual boards, and record the URLs of their units for `ports`."""
     with serving.serve(specs, **options) as boards:
         UNITS.update({board.url: board.provisioning_url for board in boards})
         yield boards
 
 
 def ports(*urls: str, command: str = "run") -> list[str]:
-    """--port for each URL, and --unit where the command speaks with units and all of them are known."""
+    """Return --port for each URL, and --unit-url if the command reaches units and all of them are known."""
     words = [word for url in urls for word in ("--port", url)]
     if command in ("run", "verify") and all(url in UNITS for url in urls):
         words += [word for url in urls for word in ("--unit-url", UNITS[url])]
@@ -62,7 +62,7 @@ def ports(*urls: str, command: str = "run") -> list[str]:
 
 @dataclass(frozen=True)
 class Said:
-    """What a command ended with: its exit code, its events and its words."""
+    """The result of a command: its exit code, its events and its stderr."""
 
     code: int
     events: list[dict[str, Any]]
@@ -75,7 +75,7 @@ class Said:
 
     @property
     def refusal(self) -> tuple[int, list[str]]:
-        """Exit code and causes of a command that ended before its line began."""
+        """Exit code and causes of a command that ended before its line started."""
         (only,) = self.events
         assert only["event"] == "error"
         return self.code, [one["class"] for one in only["errors"]]
@@ -98,23 +98,23 @@ class Said:
         return self.events[-1]
 
     def steps(self, slot: str | None = None) -> dict[str, str]:
-        """Step to outcome, of one slot or of all."""
+        """Return the outcome of each step, of one slot or of all."""
         chosen = (e for e in self.events if e["event"] == "step" and slot in (None, e["slot"]))
         return {event["step"]: event["outcome"] for event in chosen}
 
     def step(self, name: str) -> dict[str, Any]:
-        """The event of a step that ran once."""
+        """Return the event of a step that ran once."""
         (only,) = [e for e in self.events if e["event"] == "step" and e["step"] == name]
         return only
 
     @property
     def logs(self) -> list[str]:
-        """The line's words to the operator."""
+        """The line's messages to the operator."""
         return [event["text"] for event in self.events if event["event"] == "log"]
 
 
 class Factory:
-    """A workspace and its verbs."""
+    """A workspace and the commands on it."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -130,7 +130,7 @@ class Factory:
             yield ledger
 
     def do(self, *argv: str) -> Said:
-        """Runs a line command with --json in this process."""
+        """Run a line command with --json in this process."""
         out, err = io.StringIO(), io.StringIO()
         self._out = out
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
@@ -138,7 +138,7 @@ class Factory:
         return Said(code, [json.loads(line) for line in out.getvalue().splitlines()], err.getvalue())
 
     def wait_for(self, fits: Callable[[dict[str, Any]], bool], count: int = 1) -> None:
-        """Waits, in another thread than the command's, until *count* events of it fit."""
+        """Wait, in a different thread from the command's, until *count* of its events fit."""
         end = time.monotonic() + 30
         while True:
             text = self._out.getvalue()
@@ -149,39 +149,39 @@ class Factory:
             time.sleep(0.02)
 
     def run(self, *urls: str, extra: tuple[str, ...] = (), command: str = "run") -> Said:
-        """`rmfab run` on *urls*."""
+        """Run `rmfab run` on *urls*."""
         return self.do(command, *ports(*urls, command=command), *extra)
 
     def bindings(self) -> dict[str, str]:
-        """MAC to serial of every live unit."""
+        """Return the serial of every live unit by its MAC."""
         with self.ledger() as ledger:
             rows = [one for batch in ledger.batches() for one in ledger.identities(batch.name)]
         return {one.mac: one.serial for one in rows if one.mac is not None}
 
     def states(self) -> dict[str, str]:
-        """Serial to state, of every identity that was given."""
+        """Return the state of every claimed identity by its serial."""
         with self.ledger() as ledger:
             rows = [one for batch in ledger.batches() for one in ledger.identities(batch.name)]
         return {one.serial: one.state.value for one in rows if one.mac is not None}
 
     def check(self) -> None:
-        """Nothing in the ledger contradicts itself."""
+        """Assert that the ledger has no contradictions."""
         with self.ledger() as ledger:
             assert ledger.check() == ()
 
     def identity(self, serial: str):
-        """The opened identity."""
+        """Return the opened identity."""
         workspace = self.workspace
         bound = workspace.ledger.identity_by_serial(serial)
         assert bound is not None
         return workspace.open_identity(bound)
 
     def forget_configuration(self) -> None:
-        """Takes the configuration out of the build folder, so that only a board can show what is in the firmware."""
+        """Remove the configuration from the build folder, so that only a board can show what is in the firmware."""
         (self.root / "build" / "config" / "sdkconfig.json").unlink()
 
     def edit(self, old: str, new: str) -> None:
-        """Changes product.toml."""
+        """Replace *old* by *new* in product.toml."""
         path = self.root / "product.toml"
         text = path.read_text()
         assert old in text
@@ -197,7 +197,7 @@ def found(
     edits: tuple[tuple[str, str], ...] = (),
     **firmware: Any,
 ) -> Factory:
-    """A workspace for *chip* with a batch of *units* identities and the demo's firmware in `build`."""
+    """Make a workspace for *chip* with a batch of *units* identities and the demo's firmware in `build`."""
     workspace = create_workspace(
         root,
         chip=chip,
@@ -223,19 +223,19 @@ def found(
 
 
 def copied(factory: Factory, root: Path) -> Factory:
-    """The same factory in another folder."""
+    """Copy the factory to a different folder."""
     shutil.copytree(factory.root, root)
     return Factory(root)
 
 
 def spec(chip: Chip = Chip.ESP32C3, index: int = 0, faults: tuple[str, ...] = (), **fields: Any) -> BoardSpec:
-    """A board with *faults* by name."""
+    """Return the specification of a board with *faults* by name."""
     return BoardSpec(chip, index, faults=tuple(map(FaultCall.parse, faults)), **fields)
 
 
 @contextlib.contextmanager
 def beside(play: Callable[[], object]) -> Iterator[None]:
-    """While the block runs, a hand does *play* beside it; where that fails, it presses ^C, so that the block ends."""
+    """Run *play* in a thread while the block runs. If it fails, send Ctrl-C, so that the block ends."""
     failures: list[BaseException] = []
 
     def hand() -> None:
@@ -254,7 +254,7 @@ def beside(play: Callable[[], object]) -> Iterator[None]:
 
 
 def interrupting(play: Callable[[], object]) -> contextlib.AbstractContextManager[None]:
-    """While the block runs, a hand does *play* beside it, and then presses ^C."""
+    """Run *play* in a thread while the block runs, then send Ctrl-C."""
 
     def hand() -> None:
         play()
@@ -264,7 +264,7 @@ def interrupting(play: Callable[[], object]) -> contextlib.AbstractContextManage
 
 
 def looked_at(board: BoardHandle, times: int) -> None:
-    """Waits until the line has looked at *board* so many times more."""
+    """Wait until the line has probed *board* *times* more."""
     restarts, end = board.state()["restarts"], time.monotonic() + 60
     while board.state()["restarts"] < restarts + times:
         assert time.monotonic() < end
@@ -272,7 +272,7 @@ def looked_at(board: BoardHandle, times: int) -> None:
 
 
 def found_empty(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
-    """Set once a line that waits has found no board on its slot."""
+    """Return an event that is set once a waiting line finds its slot empty."""
     empty = threading.Event()
 
     def watched(slot: Slot) -> Probe:

@@ -1,4 +1,4 @@
-"""`rmfab run` as a process of its own, read event by event."""
+"""`rmfab run` as a separate process, read event by event."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.line.zygote import ROOT
 
 
 def line(factory, *argv):
-    """A real `rmfab run` as a process of its own."""
+    """Start a real `rmfab run` as a separate process."""
     return subprocess.Popen(
         [sys.executable, "-m", "rmfab", "-C", str(factory.root), "run", "--json", *argv],
         stdout=subprocess.PIPE,
@@ -23,7 +23,7 @@ def line(factory, *argv):
 
 
 def read_until(process, fits):
-    """Events of *process* until one *fits*."""
+    """Return the events of *process* up to the first that *fits*."""
     events = []
     for text in process.stdout:
         events.append(json.loads(text))

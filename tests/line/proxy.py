@@ -1,4 +1,4 @@
-"""A bad cable: RFC 2217 passed on, whose data is garbled above a rate."""
+"""A bad cable: an RFC 2217 proxy that garbles data above a baud."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _DATA_BLOCK = b"\xc0\x00\x11"
 
 
 class GarblingProxy:
-    """Listens on loopback and passes everything on to *url*; data from the board is noise above *limit* baud.
+    """A proxy on loopback to *url*; data from the board is noise above *limit* baud.
 
-    *lose*: so many answers to blocks of compressed data are lost, from the first one on.
+    *lose* is the number of answers to blocks of compressed data that are lost, counted from the first one.
     """
 
     def __init__(self, url: str, limit: int = 1 << 30, lose: int = 0) -> None:

@@ -27,7 +27,7 @@ def release(tmp_path_factory):
 
 
 def lines(release, **changes):
-    """The lines of a good boot, one of them changed or left out (None)."""
+    """Return the lines of a good boot, with one of them changed or left out (None)."""
     said = {
         "reset": "rst:0x1 (POWERON),boot:0xc (SPI_FAST_FLASH_BOOT)",
         "project": f"I (1) app_init: Project name:     {release.app.project}",
@@ -45,7 +45,7 @@ def lines(release, **changes):
 
 
 def log_of(rows):
-    """A boot log of *rows*."""
+    """Return a boot log of *rows*."""
     log = BootLog()
     for row in rows:
         log.feed(row)
@@ -53,14 +53,14 @@ def log_of(rows):
 
 
 def test_good_boot(release):
-    """A boot as the release says passes, with what was measured."""
+    """A boot of the release passes, with its measurements."""
     log = log_of(lines(release))
     assert judge_boot(log, release) == {"project": release.app.project, "version": release.app.version}
     judge_identity(log, "Abc", Secret(QR), Credentials.CERTIFICATE)
 
 
 def test_quiet_bootloader(release):
-    """A bootloader that does not print its table is not blamed for it."""
+    """A bootloader that does not print its table passes."""
     rows = {row.label: None for row in release.table.partitions}
     judge_boot(log_of(lines(release, **rows)), release)
 
@@ -82,7 +82,7 @@ def test_quiet_bootloader(release):
     ],
 )
 def test_bad_boots(release, changes, cause):
-    """Each deviation has its cause, and a reason."""
+    """Each deviation has its cause and a reason."""
     with pytest.raises(UnitFault) as caught:
         judge_boot(log_of(lines(release, **changes)), release)
     assert caught.value.cause == cause
@@ -90,7 +90,7 @@ def test_bad_boots(release, changes, cause):
 
 
 def test_silence(release):
-    """No line at all is silence."""
+    """A log without lines is "silent"."""
     with pytest.raises(UnitFault) as caught:
         judge_boot(log_of([]), release)
     assert caught.value.cause == "silent"
@@ -111,7 +111,7 @@ def test_silence(release):
     ],
 )
 def test_bad_identities(release, changes, cause):
-    """Each deviation has its cause, and no reason shows the PoP; the boot itself is none the worse."""
+    """Each deviation has its cause, no reason contains the PoP, and the boot itself still passes."""
     log = log_of(lines(release, **changes))
     judge_boot(log, release)
     with pytest.raises(UnitFault) as caught:
@@ -129,5 +129,5 @@ def test_spacing_and_order_of_the_payload_do_not_matter(release):
 
 
 def test_claiming_needs_no_node_id(release):
-    """Where claiming makes the credentials, the node id is not compared."""
+    """With self or assisted claiming the node id is not compared."""
     judge_identity(log_of(lines(release, node=None)), None, Secret(QR), Credentials.CLAIM)

@@ -1,4 +1,4 @@
-"""`rmfab doctor`: what it says of a host, and how the command ends."""
+"""`rmfab doctor`: its checks of a host, and the exit code of the command."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ def product(tmp_path, **changes):
 
 
 def host(**changes):
-    """GOOD, but for *changes*."""
+    """GOOD with *changes*."""
     return Host(**{name: getattr(GOOD, name) for name in GOOD.__dataclass_fields__} | changes)
 
 
 def missing(host, station, product):
-    """What is wrong, by its words; each has a hint."""
+    """Return the failed checks; each has a hint."""
     bad = [one for one in diagnose(host, station, product) if not one.good]
     assert all(one.hint for one in bad)
     return [one.what for one in bad]
@@ -72,13 +72,13 @@ def missing(host, station, product):
     ],
 )
 def test_diagnosis(tmp_path, changes, station, keys, words):
-    """Each thing that is missing is named, once, and nothing else is."""
+    """Each missing thing is reported once, and nothing else is."""
     told = missing(host(**changes), station, product(tmp_path, **keys))
     assert [words in one for one in told] == [True] if words else told == []
 
 
 def test_factory_network(tmp_path):
-    """Where units join, the network's file must be there, be right, and be closed to others."""
+    """If units join, the network's file must exist, be valid, and be private."""
     path = tmp_path / "wifi.toml"
     station, joining = Station("bench", radio=Radio(network=path)), product(tmp_path, join="true")
     assert "factory network" in missing(GOOD, station, joining)[0]
@@ -92,12 +92,12 @@ def test_factory_network(tmp_path):
 
 
 def test_examine():
-    """This host can be looked at, whatever it is."""
+    """Any host can be examined."""
     assert examine().platform
 
 
 def test_hints_name_real_commands(tmp_path):
-    """A hint that names a command of rmfab names one that exists."""
+    """A hint with a command of rmfab names one that exists."""
     bare = Host("linux", (), ("brltty",), bleak=False, system_bus=False, adapters=(), nmcli=False)
     both = [product(tmp_path), product(tmp_path, transport="softap")]
     hints = " ".join(one.hint for each in both for one in diagnose(bare, BENCH, each))
@@ -107,7 +107,7 @@ def test_hints_name_real_commands(tmp_path):
 
 
 def doctor(factory):
-    """Exit code, stdout and stderr of the command."""
+    """Return exit code, stdout and stderr of the command."""
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         code = main(["-C", str(factory.root), "doctor"])
@@ -115,7 +115,7 @@ def doctor(factory):
 
 
 def test_command(factory, monkeypatch):
-    """The command ends with 0 where all is there, and with 4 and the number of things where something is missing."""
+    """The command exits with 0 if everything is there, and with 4 and the number of problems if not."""
     monkeypatch.setattr("rmfab.line.doctor.examine", lambda: GOOD)
     code, out, words = doctor(factory)
     assert code == 0, words
@@ -128,7 +128,7 @@ def test_command(factory, monkeypatch):
 
 
 def test_whose_releases_are_taken(factory, monkeypatch):
-    """Unsigned ones where product.toml says so; else a trust file must be there, and whole."""
+    """Unsigned releases are accepted if product.toml allows them; otherwise a valid trust file is required."""
     monkeypatch.setattr("rmfab.line.doctor.examine", lambda: GOOD)
     assert "ok       releases are flashed unsigned" in doctor(factory)[1]
     factory.edit("allow_unsigned = true ", "allow_unsigned = false")

@@ -1,4 +1,4 @@
-"""How a step ends, and who is blamed for which error."""
+"""How a step ends, and whose fault an error is."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ from rmfab.line.ending import Aborted, Ending, Marginal, Passed, Skipped, ending
     ],
 )
 def test_who_is_to_blame(error, outcome, cause):
-    """The unit FAILs, the station ERRs, the operator aborts; a bug is the station's, too."""
+    """The unit FAILs, the station ERRs, the operator aborts; a bug counts as the station's."""
     ending = judge_error(error)
     assert (ending.outcome, ending.cause) == (outcome, cause)
     assert ending.reason
 
 
 def test_what_lets_the_next_step_follow():
-    """A step that passed, only just passed or had nothing to do is followed by the next; every other ends the unit."""
+    """The next step follows a pass, a marginal pass or a skip; any other outcome ends the unit."""
     good = {Outcome.PASS, Outcome.MARGINAL, Outcome.SKIP}
     assert {outcome for outcome in Outcome if Ending(outcome).good} == good
 
 
 def test_a_step_that_passed_only_just():
-    """A marginal step keeps its measurements, and says why it is marginal."""
-    passed = Passed("stage", {"rssi": -70}, Marginal("weak-signal", "look at its antenna"))
-    assert ending_of(passed) == Ending(Outcome.MARGINAL, "weak-signal", "look at its antenna", {"rssi": -70})
+    """A marginal step keeps its measurements and its reason."""
+    passed = Passed("stage", {"rssi": -70}, Marginal("weak-signal", "check its antenna"))
+    assert ending_of(passed) == Ending(Outcome.MARGINAL, "weak-signal", "check its antenna", {"rssi": -70})
     assert ending_of(Passed("stage", {"rssi": -40})) == Ending(Outcome.PASS, measurements={"rssi": -40})

@@ -1,4 +1,4 @@
-"""The events of the line as JSON, and their sum."""
+"""The events of the line as JSON, and their summary."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from rmfab.line.events import Message, Step, StepEnded, StepProgress, Summary, U
 
 
 def test_json_of_events():
-    """Every event has its name and place; progress has none; nothing in it is not JSON."""
+    """Every event has its name and place, except progress, and consists of JSON values only."""
     where = ("2026-01-31T12:00:00.000Z", "bench", "A1", "LMP-000001", "24:0a:c4:00:00:01")
     step = to_json(StepEnded(*where, Step.BOOT, Outcome.FAIL, "panic", "it panics", 1.23456, {"lines": 3}))
     assert step == {

@@ -1,4 +1,4 @@
-"""Bad boards and bad cables: the right outcome, the right cause, an identity only where one was due, no harm beside."""
+"""Bad boards and bad cables: the right outcome and cause, an identity only if one was due, and no other effect."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ IDENTIFIED = (*BOOTED, "identify")
 PROVISIONED = (*IDENTIFIED, "provision")
 DONE = (*PROVISIONED, "reset", "label")
 
-# fault: outcome, cause, the steps that were reached, whether the board has an identity afterwards
+# fault: outcome, cause, steps that ran, whether the board has an identity afterwards
 FAULTS = {
     "drop-bytes": ("PASS", None, DONE, True),
     "vanish": ("ERROR", "port-gone", FLASHED, True),
@@ -51,7 +51,7 @@ FAULTS = {
 
 @pytest.fixture(scope="module")
 def batch(tmp_path_factory):
-    """All faulty boards and a healthy one, on one floor at once: what was said, the bindings, the ledger's word."""
+    """All faulty boards and a healthy one, on one floor in parallel: the output, the bindings, the ledger's check."""
     factory = found(tmp_path_factory.mktemp("faults") / "ws", units=len(FAULTS))
     specs = [spec(index=n, faults=() if name == "healthy" else (name,)) for n, name in enumerate(FAULTS)]
     with serve(specs) as boards:
@@ -60,13 +60,13 @@ def batch(tmp_path_factory):
 
 
 def test_every_fault_has_a_row():
-    """No fault of the virtual board is left out (the one that kills the line has a test of its own)."""
+    """The table has every fault of the virtual board (except the one that kills the line, which has its own test)."""
     assert {name.split("=")[0] for name in FAULTS} - {"healthy"} == {fault.value for fault in BoardFault} - {"kill-at"}
 
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_verdict(batch, name):
-    """Outcome, cause, and how far the line went."""
+    """The outcome, the cause and the steps that ran are as in the table."""
     _, said, boards = batch
     outcome, cause, steps, _ = FAULTS[name]
     (unit,) = [unit for unit in said.units if unit["slot"] == boards[name].url]
@@ -79,7 +79,7 @@ def test_verdict(batch, name):
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_identity(batch, name):
-    """A refused board gets no identity; one that broke later keeps its own."""
+    """A rejected board gets no identity; one that failed later keeps its own."""
     factory, said, boards = batch
     (unit,) = [unit for unit in said.units if unit["slot"] == boards[name].url]
     assert (unit["serial"] is not None) == FAULTS[name][3]
@@ -91,7 +91,7 @@ def test_identity(batch, name):
 
 
 def test_nothing_else(batch):
-    """Every unit has one verdict, no serial twice; a failed unit makes the exit code 1; the ledger holds together."""
+    """Every unit has one verdict, no serial is given twice, a failed unit exits with 1, and the ledger is valid."""
     factory, said, _ = batch
     serials = [unit["serial"] for unit in said.units if unit["serial"]]
     assert len(said.units) == len(FAULTS)
@@ -109,7 +109,7 @@ def test_nothing_else(batch):
 
 
 def test_mended_boards_keep_their_identity(founded, tmp_path):
-    """A board that failed, or whose port went away, comes back by another run, with the identity that it had."""
+    """A repaired board passes a later run with the identity that it had."""
     factory = copied(founded, tmp_path / "ws")
     with serve([spec(faults=("brownout",)), spec(index=1, faults=("vanish",))]) as (sagging, leaving):
         first = factory.run(sagging.url, leaving.url)
@@ -125,7 +125,7 @@ def test_mended_boards_keep_their_identity(founded, tmp_path):
 
 
 def test_swapped_board_is_another_unit(factory):
-    """A port that comes back with another board ends as ERROR; the other board gets another identity."""
+    """A port that comes back with a different board ends as ERROR; that board gets a new identity."""
     with serve([spec(faults=("vanish-and-swap",))]) as (board,):
         first = factory.run(board.url)
         assert first.verdict == ("ERROR", "port-gone")
@@ -156,7 +156,7 @@ def test_refusals_of_every_chip(tmp_path, chip):
 
 
 def test_too_new(factory):
-    """A chip newer than the release allows is refused."""
+    """A chip newer than the release supports is rejected."""
     with serve([BoardSpec(Chip.ESP32C3, revision=250)]) as (board,):
         said = factory.run(board.url)
     assert said.verdict == ("FAIL", "revision-too-new")

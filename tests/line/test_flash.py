@@ -1,4 +1,4 @@
-"""What stands in a board's flash after the line, whatever stood there before, and who it belongs to."""
+"""The contents of a board's flash after the line, with any contents before, and the owner of the identity in it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SIZE = 4 << 20
 
 
 def leftovers(path, pieces, blank=True):
-    """A flash file that holds *pieces*, {offset: bytes}, and nothing or noise beside them."""
+    """Write a flash file with *pieces*, {offset: bytes}, on blank flash or on noise."""
     data = bytearray(b"\xff" * SIZE) if blank else bytearray(random.Random(7).randbytes(SIZE))
     for offset, piece in pieces.items():
         data[offset : offset + len(piece)] = piece
@@ -27,7 +27,7 @@ def leftovers(path, pieces, blank=True):
 
 
 def foreign_image(namespace="rmaker_creds", **values):
-    """A factory image of somebody else's product."""
+    """Return a factory image of a different product."""
     given = {"node_id": b"NodeOfAnotherProduct", "random": bytes(range(64))} | values
     return pack(
         [Namespace(namespace), *(Entry(namespace, key, EntryKind.BLOB, value) for key, value in given.items())], 0x6000
@@ -35,10 +35,10 @@ def foreign_image(namespace="rmaker_creds", **values):
 
 
 def flashed(factory, board_spec, *extra, command="flash"):
-    """What was said, and the flash file's bytes after the boards went away."""
+    """Return the output, and the flash file's bytes after the boards went away."""
     with serve([board_spec]) as (board,):
         said = factory.run(board.url, extra=extra, command=command)
-        # the firmware changes nvs when it boots: it must not have booted when the flash is looked at
+        # the firmware changes nvs when it boots: it must not have booted before the flash is read
     return said, board_spec.flash_file.read_bytes()
 
 
@@ -67,12 +67,12 @@ def test_happy_run(tmp_path, chip):
 
 
 class TestLeftovers:
-    """Blank boards and boards with leftovers end the same; keys are never touched."""
+    """Blank boards and boards with leftovers end with the same flash; keys are never touched."""
 
     @pytest.fixture(scope="class")
     @classmethod
     def result(cls, founded, tmp_path_factory):
-        """Boards with one MAC each run in a ledger of their own, so that all get the same identity."""
+        """Boards with the same MAC, each run with its own ledger, so that all get the same identity."""
         folder = tmp_path_factory.mktemp("leftovers")
         wifi = pack([Namespace("nvs.net80211"), Entry("nvs.net80211", "sta.ssid", EntryKind.BLOB, b"bakery")], 0x6000)
         kinds = {
@@ -92,7 +92,7 @@ class TestLeftovers:
 
     @pytest.mark.parametrize("name", ["old nvs", "old namespace", "foreign product", "noise", "garbage in fctry"])
     def test_same_as_blank(self, result, name):
-        """Every region that the line writes or blanks holds the same bytes as on a blank board."""
+        """Every region that the line writes or erases holds the same bytes as on a blank board."""
         blank_said, blank = result["blank"]
         said, flash = result[name]
         assert said.verdict == blank_said.verdict == ("PASS", None), said.unit["reason"]
@@ -109,7 +109,7 @@ class TestLeftovers:
             assert flash[NVS : NVS + 0x6000] == b"\xff" * 0x6000
 
     def test_keys_are_never_touched(self, result):
-        """Noise in nvs_key and esp_secure_cert stays as it was, and the certificate partition is reported."""
+        """Noise in nvs_key and esp_secure_cert is unchanged, and the certificate partition is reported."""
         noise = random.Random(7).randbytes(SIZE)
         said, flash = result["noise"]
         assert flash[NVS_KEY : NVS_KEY + 0x1000] == noise[NVS_KEY : NVS_KEY + 0x1000]
@@ -119,13 +119,13 @@ class TestLeftovers:
         assert flash[0x3E0000:FCTRY] == noise[0x3E0000:FCTRY], "what no part and no erase names stays"
 
     def test_a_blank_certificate_partition_is_not_reported(self, result):
-        """Nothing is said of a blank esp_secure_cert."""
+        """A blank esp_secure_cert is not reported."""
         said, _ = result["blank"]
         assert "esp_secure_cert" not in said.step("detect")["measurements"]
 
 
 def test_further_partitions_to_blank(factory, tmp_path):
-    """`[factory] erase` blanks what it names, and nothing else."""
+    """`[factory] erase` erases the partitions in it, and nothing else."""
     factory.edit('# erase = ["coredump"]', 'erase = ["phy_init", "reserved"]')
     path = leftovers(tmp_path / "flash.bin", {PHY: b"calibration", 0x3E0000: b"reserved", 0x200000: b"an old app"})
     said, flash = flashed(factory, spec(flash_file=path, link=PortKind.SOCKET))
@@ -136,7 +136,7 @@ def test_further_partitions_to_blank(factory, tmp_path):
 
 
 def test_second_run_keeps_the_common_parts(factory):
-    """A board that holds the release gets only what the boot has changed; the firmware is not sent again."""
+    """A board that holds the release gets only what the boot changed; the firmware is not sent again."""
     with serve([spec()]) as (board,):
         first = factory.run(board.url)
         second = factory.run(board.url)
@@ -149,7 +149,7 @@ def test_second_run_keeps_the_common_parts(factory):
 
 
 def test_same_board_same_identity(factory):
-    """However often a board comes back, it has the same identity, and no other is used up."""
+    """A board that comes back keeps its identity, and no other identity is used up."""
     with serve([spec()]) as (board,):
         serials = {factory.run(board.url, command="flash").unit["serial"] for _ in range(3)}
     assert len(serials) == 1
@@ -158,10 +158,10 @@ def test_same_board_same_identity(factory):
 
 
 class TestClone:
-    """A board that carries the identity of another board stops the line, before any claim."""
+    """A board that carries a different board's identity stops the line before any claim."""
 
     def test_copied_flash(self, factory, tmp_path):
-        """The flash of one board copied to another: integrity error, exit 5, no identity, nothing written."""
+        """A copy of a board's flash on a second board is an integrity error: exit 5, no identity, nothing written."""
         one = spec(flash_file=tmp_path / "one.bin")
         first, flash = flashed(factory, one, command="run")
         other = spec(index=1, flash_file=tmp_path / "other.bin")
@@ -172,11 +172,11 @@ class TestClone:
         assert said.steps() == {"detect": "PASS", "claim": "FAIL"}
         assert factory.bindings() == {first.unit["mac"]: first.unit["serial"]}
         assert factory.states() == {first.unit["serial"]: "verified"}
-        for start, end in ((0, NVS), (PHY, SIZE)):  # it booted in between, which changes nvs and otadata
+        for start, end in ((0, NVS), (PHY, SIZE)):  # it booted in between, and a boot changes nvs and otadata
             assert after[start:end] == flash[start:end]
 
     def test_random_alone_is_enough(self, factory, tmp_path):
-        """A copied `random` under another node id and namespace is a clone as well: two units would share a PoP."""
+        """A copied `random` under a different node id and namespace is a clone too: two units would share a PoP."""
         with serve([spec()]) as (board,):
             first = factory.run(board.url, command="flash")
         random_bytes = factory.identity(first.unit["serial"]).random.reveal()
@@ -186,7 +186,7 @@ class TestClone:
         assert (said.code, said.verdict) == (5, ("FAIL", "clone"))
 
     def test_restored_ledger_trusts_the_board(self, founded, tmp_path):
-        """A ledger from before the claim takes over what the board carries, and gives that identity to no other."""
+        """A ledger restored from before the claim adopts the identity on the board, and gives it to no other board."""
         later = copied(founded, tmp_path / "later")
         with serve([spec(), spec(index=1)]) as boards:
             said = later.run(*(board.url for board in boards), command="flash")
@@ -202,10 +202,10 @@ class TestClone:
 
 
 class TestSerial:
-    """--serial gives a board this identity, or sees that it has it."""
+    """--serial gives a board this identity, or requires that the board already has it."""
 
     def test_right_and_wrong(self, factory):
-        """The serial asked for is given; asked for another one later, the board is refused, and nothing changes."""
+        """The board gets the requested serial; with a different --serial it is rejected later, and nothing changes."""
         with serve([spec()]) as (board,):
             given = factory.run(board.url, extra=("--serial", "LMP-000005"), command="flash")
             assert given.unit["serial"] == "LMP-000005"
@@ -219,7 +219,7 @@ class TestSerial:
 
     @pytest.mark.parametrize(("serial", "cause"), [("LMP-999999", "no-serial"), ("LMP-000001", "serial-taken")])
     def test_unknown_and_taken(self, factory, serial, cause):
-        """A serial that does not exist, or that another board has, is not given."""
+        """A serial that does not exist, or that a different board has, is not given."""
         with serve([spec(), spec(index=1)]) as (one, other):
             factory.run(one.url, command="flash")
             said = factory.run(other.url, extra=("--serial", serial), command="flash")
@@ -227,12 +227,12 @@ class TestSerial:
         assert len(factory.bindings()) == 1
 
     def test_one_serial_for_two_ports(self, factory):
-        """One serial cannot be two boards."""
+        """One serial for two ports is bad input."""
         assert factory.run("rfc2217://127.0.0.1:1", "rfc2217://127.0.0.1:2", extra=("--serial", "LMP-000001")).code == 3
 
 
 def test_void_unit_gets_a_new_identity(factory):
-    """A board whose identity was made void gets another one; the void one is never given again."""
+    """A board with a void identity gets a new one; the void identity is not given again."""
     with serve([spec()]) as (board,):
         first = factory.run(board.url, command="flash").unit["serial"]
         workspace = factory.workspace
@@ -247,10 +247,10 @@ def test_void_unit_gets_a_new_identity(factory):
 
 
 class TestClaiming:
-    """credentials = "claim": claiming makes node id, key and certificate; those checks are SKIP."""
+    """With credentials = "claim", claiming makes node id, key and certificate, and their checks are SKIP."""
 
     def test_run(self, tmp_path):
-        """A unit passes on its boot and its QR payload; what claiming makes is said to be skipped."""
+        """A unit passes on its boot and its QR payload; the checks of what claiming makes are SKIP."""
         factory = found(tmp_path / "ws", units=2, credentials=Credentials.CLAIM)
         path = tmp_path / "flash.bin"
         said, flash = flashed(factory, spec(flash_file=path), command="run")
@@ -269,7 +269,7 @@ class TestClaiming:
         }
 
     def test_clone_by_random(self, tmp_path):
-        """Without a node id the copied `random` still shows a clone."""
+        """Without a node id a copied `random` still reveals a clone."""
         factory = found(tmp_path / "ws", units=2, credentials=Credentials.CLAIM)
         _, flash = flashed(factory, spec(flash_file=tmp_path / "one.bin"), command="run")
         other = spec(index=1, flash_file=tmp_path / "other.bin")
@@ -280,8 +280,9 @@ class TestClaiming:
 
 @pytest.mark.parametrize(("old", "new"), [("security = 2", "security = 1"), ("security = 2", "security = 0")])
 def test_product_that_does_not_match_the_firmware(tmp_path, old, new):
-    """A QR payload of another security than the product's is the firmware's or the product's fault, and is named, where
-    the build folder keeps its configuration to itself; where it does not, the line does not start."""
+    """A QR payload with the wrong security fails the unit if the build folder has no configuration; if it has one, the
+    line does not start.
+    """
     factory = found(tmp_path / "ws", units=1, edits=((old, new),))
     with serve([spec()]) as (board,):
         said = factory.run(board.url)
@@ -295,7 +296,7 @@ def test_product_that_does_not_match_the_firmware(tmp_path, old, new):
 
 
 def test_firmware_without_a_console(tmp_path):
-    """Without console commands the unit fails with a hint, and passes once the product says so."""
+    """Without console commands the unit fails with a hint, and passes once product.toml sets console = false."""
     factory = found(tmp_path / "ws", units=1, console=False)
     with serve([spec()]) as (board,), pytest.MonkeyPatch.context() as patch:
         patch.setattr("rmfab.line.steps.identify._ANSWER_SECONDS", 0.3)
@@ -309,7 +310,7 @@ def test_firmware_without_a_console(tmp_path):
 
 
 def test_batch_is_used_up(tmp_path):
-    """When no identity is left the board stays without one, and the exit code is 3."""
+    """If no identities are left, the board gets none, and the exit code is 3."""
     factory = found(tmp_path / "ws", units=1)
     with serve([spec(), spec(index=1), spec(index=2)]) as boards:
         said = factory.run(*(board.url for board in boards))
@@ -324,7 +325,7 @@ def test_batch_is_used_up(tmp_path):
 
 
 def test_another_batch(factory):
-    """--batch claims from that batch only; a board of another batch keeps its identity, with a word."""
+    """--batch claims from that batch only; a board of a different batch keeps its identity, with a warning."""
     from rmfab.operations.advance import completed
     from rmfab.operations.generate import GenerateRequest, generate
     from rmfab.operations.terminal import Unattended
@@ -334,7 +335,7 @@ def test_another_batch(factory):
         factory.run(one.url, command="flash")
         said = factory.run(one.url, other.url, extra=("--batch", "second"), command="flash")
     assert said.code == 0
-    assert any("keeps that identity" in word for word in said.logs)
+    assert any("keeps its identity" in word for word in said.logs)
     with factory.ledger() as ledger:
         assert ledger.free("Lamp", "second") == 1
         assert ledger.free("Lamp", "lamp-0001") == 7
@@ -347,7 +348,7 @@ def test_no_such_batch(factory):
 
 @pytest.mark.parametrize("link", [PortKind.RFC2217, PortKind.SOCKET])
 def test_board_that_is_busy(factory, link):
-    """A port that somebody else holds is a station error, and the board beside it passes."""
+    """A port that is in use is a station error, and the other board passes."""
     from rmfab.board.port import open_port
 
     with serve([BoardSpec(Chip.ESP32C3, link=link), spec(index=1)]) as (busy, free):

@@ -1,4 +1,4 @@
-"""--loop: board after board on one slot, until the batch is used up or ^C."""
+"""--loop: one board after the other on one slot, until the batch is used up or Ctrl-C."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ def _impatient(monkeypatch):
 
 
 def a_unit(event):
-    """Whether an event is a verdict."""
+    """Return whether an event is a verdict."""
     return event["event"] == "unit"
 
 
 def test_until_the_batch_is_used_up(tmp_path):
-    """Boards that are put in one after the other each get an identity; at the end exit code 3, after a warning."""
+    """Boards inserted one after the other each get an identity; at the end a warning, and exit code 3."""
     factory = found(tmp_path / "ws", units=2)
 
     def swap_twice():
@@ -41,13 +41,13 @@ def test_until_the_batch_is_used_up(tmp_path):
         ("ERROR", "batch-used-up"),
     ]
     assert len({unit["mac"] for unit in said.units}) == 3
-    assert any("put a board in" in word for word in said.logs)
-    assert any("no identity is left" in word for word in said.logs)
+    assert any("insert a board" in word for word in said.logs)
+    assert any("no identities left" in word for word in said.logs)
     assert len(factory.bindings()) == 2
 
 
 def test_same_board_is_not_run_twice(factory, monkeypatch):
-    """A board that stays is not worked on again; taken out and put back in, it is, with the same identity."""
+    """A board that stays is not run again; removed and inserted again, it is, with the same identity."""
     empty = found_empty(monkeypatch)
 
     def play():
@@ -66,7 +66,7 @@ def test_same_board_is_not_run_twice(factory, monkeypatch):
 
 
 def test_board_without_a_mac_is_told_once(factory):
-    """A board in secure download mode, which tells no MAC, is refused once, not for ever again."""
+    """A board in secure download mode, which reports no MAC, is rejected once, not repeatedly."""
 
     def play():
         factory.wait_for(a_unit)
@@ -78,7 +78,7 @@ def test_board_without_a_mac_is_told_once(factory):
 
 
 def test_busy_port_is_said(factory):
-    """A port that somebody else holds is not silently waited for."""
+    """The line reports a port that is in use while it waits for it."""
 
     def play():
         factory.wait_for(lambda event: "in use by another program" in event.get("text", ""))
@@ -94,7 +94,7 @@ def test_busy_port_is_said(factory):
 
 
 def test_a_bad_board_does_not_end_the_loop(factory):
-    """A unit that FAILs is told; the loop goes on with the next board, and the exit code is that of ^C."""
+    """After a unit that FAILs the loop continues with the next board; the exit code is that of Ctrl-C."""
 
     def play():
         factory.wait_for(a_unit)

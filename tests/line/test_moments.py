@@ -1,4 +1,4 @@
-"""Ports that go away, and boards that are changed, at every moment; answers that get lost."""
+"""Ports that go away, boards that are swapped, and answers that are lost, at every step."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ STEPS = (Step.DETECT, Step.CLAIM, Step.FLASH, Step.READBACK, Step.BOOT, Step.IDE
 
 
 def before_step(monkeypatch, wanted, slot, deed):
-    """Does *deed* right before *wanted* begins on *slot*."""
+    """Run *deed* right before *wanted* starts on *slot*."""
     original = worker.take_step
 
     def take_step(step, visit, stage):
@@ -30,7 +30,7 @@ def before_step(monkeypatch, wanted, slot, deed):
 
 @pytest.mark.parametrize("step", STEPS)
 def test_port_goes_away(factory, monkeypatch, step):
-    """The port goes away before a step: ERROR on this slot, the other one passes; the next run goes on."""
+    """If the port goes away before a step, its slot ends as ERROR, the other passes, and the next run passes."""
     with serve([spec(), spec(index=1)]) as (board, other):
         before_step(monkeypatch, step, board.url, lambda: board.control("vanish"))
         said = factory.run(board.url, other.url)
@@ -51,7 +51,7 @@ def test_port_goes_away(factory, monkeypatch, step):
 
 @pytest.mark.parametrize("step", STEPS[1:])
 def test_port_comes_back_as_another_board(factory, monkeypatch, step):
-    """The board is changed before a step: ERROR, nothing is written to the other board, nothing is given to it."""
+    """If the board is swapped before a step, the unit ends as ERROR; the new board is neither written nor claimed."""
     with serve([spec()]) as (board,):
 
         def swap():
@@ -69,7 +69,7 @@ def test_port_comes_back_as_another_board(factory, monkeypatch, step):
 
 
 def test_mac_is_read_again(factory, monkeypatch):
-    """Another MAC after the write is another board: ERROR, and the unit is not flashed."""
+    """A different MAC after the write is a swapped board: ERROR, and the unit is not flashed."""
     with serve([spec()]) as (board,):
         monkeypatch.setattr(Loader, "mac", lambda _: "24:0a:c4:ff:ff:ff")
         said = factory.run(board.url)
@@ -79,7 +79,7 @@ def test_mac_is_read_again(factory, monkeypatch):
 
 
 def test_another_board_at_a_slower_baud(factory, monkeypatch):
-    """A board that is changed while the line looks for a baud that works is not continued."""
+    """A board that is swapped while the line looks for a working baud is not worked on."""
     original = Loader.connect
     seen = []
 
@@ -101,7 +101,7 @@ def test_another_board_at_a_slower_baud(factory, monkeypatch):
 
 @pytest.mark.parametrize(("lost", "outcome"), [(1, "PASS"), (3, "ERROR")])
 def test_lost_answers(factory, monkeypatch, lost, outcome):
-    """An answer that is lost leaves open whether its block was taken: the region is begun anew, three times at most."""
+    """If an answer is lost, its block may have been written: the region starts again, up to three times."""
     monkeypatch.setattr("esptool.cmds.DEFAULT_TIMEOUT", 1.0)
     monkeypatch.setattr("esptool.cmds._get_flash_defl_block_timeout", lambda *_: 1.0)
     with serve([spec()]) as (board,), GarblingProxy(board.url, lose=lost) as url:
@@ -114,7 +114,7 @@ def test_lost_answers(factory, monkeypatch, lost, outcome):
 
 
 def test_port_without_reset_lines(factory, tmp_path):
-    """A pseudo-terminal has no reset lines: the line says so, and what to write into station.toml."""
+    """A pseudo-terminal has no reset lines, and the hint names the setting in station.toml."""
     with serve([BoardSpec(Chip.ESP32C3, link=PortKind.PTY, strap=Strap.DOWNLOAD)], state=tmp_path) as (board,):
         said = factory.run(board.url)
         assert said.verdict == ("ERROR", "no-reset-lines")
@@ -128,9 +128,9 @@ def test_port_without_reset_lines(factory, tmp_path):
 
 @pytest.mark.parametrize(("chip", "otg"), [(Chip.ESP32C3, False), (Chip.ESP32S3, False), (Chip.ESP32S3, True)])
 def test_own_usb(tmp_path, monkeypatch, chip, otg):
-    """A chip whose own USB is the port is restarted as esptool does it, by its watchdog where USB-OTG hears no lines.
+    """A chip with native USB is restarted as esptool does it: by its watchdog if USB-OTG ignores the lines.
 
-    The USB numbers are made up: a network port stands for the USB port, at one baud only since USB has none.
+    The USB numbers are made up: a network port stands in for the USB port, at one baud only, since USB has none.
     """
     factory = found(tmp_path / "ws", chip, units=1)
     asked = []
@@ -150,7 +150,7 @@ def test_own_usb(tmp_path, monkeypatch, chip, otg):
 
 
 def test_own_usb_that_comes_back_as_another_board(factory, monkeypatch):
-    """Another USB number after the restart is another board: ERROR, and the unit is not blamed."""
+    """A different USB number after the restart is a swapped board: ERROR, and not the unit's fault."""
     numbers = iter(["24:0A:C4:00:00:01", "24:0A:C4:00:00:02"])
     monkeypatch.setattr("rmfab.line.connection.usb_number", lambda _: next(numbers))
     monkeypatch.setattr("rmfab.board.native_usb.returned.__defaults__", (lambda _: next(numbers),))
@@ -161,7 +161,7 @@ def test_own_usb_that_comes_back_as_another_board(factory, monkeypatch):
 
 
 def test_bug_of_rmfab(factory, monkeypatch):
-    """A bug on one slot ends its unit as ERROR and the command with 70; the other slot ends its unit well."""
+    """A bug on one slot ends its unit as ERROR and the command with 70; the unit on the other slot passes."""
     with serve([spec(), spec(index=1)]) as (board, other):
         before_step(monkeypatch, Step.FLASH, board.url, lambda: 1 // 0)
         said = factory.run(board.url, other.url)
@@ -175,7 +175,7 @@ def test_bug_of_rmfab(factory, monkeypatch):
 
 @pytest.mark.parametrize("other_key", [False, True])
 def test_station_that_opens_nothing(factory, other_key):
-    """A station without its key, or one that was not admitted, gives no identity."""
+    """A station without its key, or not admitted, gives no identities."""
     key = factory.root / "keys" / "station.key"
     key.unlink()
     if other_key:

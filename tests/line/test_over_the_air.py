@@ -1,4 +1,4 @@
-"""From the line to an update over the air: a shelf that `ota serve` serves, boards that load from it, the way back."""
+"""From the line to an over-the-air update: a shelf of `ota serve`, boards that load from it, and the rollback."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from tests.line.test_release import rmfab
 from tests.ota.conftest import Papers, papers
 from tests.terminal import environment, words
 
-__all__ = ["papers"]  # the certificates are a fixture of the over-the-air room's
+__all__ = ["papers"]  # the fixture with the certificates belongs to the tests of the room ota
 
 DEADLINE = 60.0
 
 
 @pytest.fixture
 def plant(tmp_path: Path) -> Factory:
-    """A workspace whose releases are signed: 1.0.0 for the line, 2.0.0 and one that never confirms for the air."""
+    """A workspace with signed releases: 1.0.0 for the line, 2.0.0 and one that never confirms for the air."""
     plant = found(tmp_path / "ws", edits=(("allow_unsigned = true ", "allow_unsigned = false"),))
     rmfab(plant, "release", "keygen", "-o", tmp_path / "release.key", "--no-passphrase")
     rmfab(plant, "trust", "add", tmp_path / "release.pub", "--role", "release")
@@ -54,7 +54,7 @@ def plant(tmp_path: Path) -> Factory:
 
 @contextlib.contextmanager
 def shelf_served(plant: Factory, papers: Papers) -> Iterator[str]:
-    """The base URL of `rmfab ota serve`, a process of its own."""
+    """The base URL of `rmfab ota serve` in a separate process."""
     command = words(
         "ota", "serve", plant.root.parent / "shelf", "--cert", papers.cert, "--key", papers.key, "--port", "0"
     )
@@ -68,14 +68,14 @@ def shelf_served(plant: Factory, papers: Papers) -> Iterator[str]:
 
 
 def image_path(plant: Factory, seq: int) -> str:
-    """Where the shelf's newest index says that the image of a release lies."""
+    """Return the path of a release's image, from the shelf's newest index."""
     index = json.loads((plant.root.parent / "shelf" / "latest.json").read_text())
     (listed,) = [one for one in index["releases"] if one["seq"] == seq]
     return listed["image"]
 
 
 def until(board: BoardHandle, slot: str, ota: str) -> None:
-    """Waits until the board runs from *slot* and its entry is in the state *ota*."""
+    """Wait until the board runs from *slot* and its entry is in the state *ota*."""
     end = time.monotonic() + DEADLINE
     while (state := board.state())["slot"] != slot or state["ota"] != ota:
         assert time.monotonic() < end, state
@@ -83,7 +83,7 @@ def until(board: BoardHandle, slot: str, ota: str) -> None:
 
 
 def join(board: BoardHandle) -> None:
-    """Brings the board into the factory network by its console, as a bench does."""
+    """Join the board to the factory network by its console, as on a bench."""
     port = open_port(board.url)
     try:
         console = UnitConsole(port, board.url, lambda: None)
@@ -94,7 +94,7 @@ def join(board: BoardHandle) -> None:
 
 
 def load(boards: list[BoardHandle], url: str, papers: Papers) -> None:
-    """Lets all *boards* load the image at *url* at once."""
+    """Have all *boards* load the image at *url* in parallel."""
     answers: dict[str, str] = {}
 
     def one(board: BoardHandle) -> None:
@@ -110,7 +110,7 @@ def load(boards: list[BoardHandle], url: str, papers: Papers) -> None:
 
 @contextlib.contextmanager
 def flashed(plant: Factory, count: int) -> Iterator[list[BoardHandle]]:
-    """Boards that came through the line with release 1.0.0 and have joined a network."""
+    """Boards flashed by the line with release 1.0.0 that have joined a network."""
     folder = plant.root.parent
     specs = [spec(index=n, flash_file=folder / f"flash-{n}.bin", networks=(FACTORY_NETWORK,)) for n in range(count)]
     with serve(specs) as boards:
@@ -122,14 +122,15 @@ def flashed(plant: Factory, count: int) -> Iterator[list[BoardHandle]]:
 
 
 def factory_partition(plant: Factory, number: int) -> str:
-    """The digest of a board's identity in its flash."""
+    """Return the digest of a board's factory partition."""
     flash = (plant.root.parent / f"flash-{number}.bin").read_bytes()
     return hashlib.sha256(flash[FCTRY : FCTRY + 0x6000]).hexdigest()
 
 
 def test_two_boards_take_an_update_at_once(plant: Factory, papers: Papers):
-    """Both load it in ranges over HTTPS, start it as pending, confirm it once they reach their broker, and are
-    themselves still; curl reads the same bytes beside them."""
+    """Both boards load the image in ranges over HTTPS, boot it as pending, confirm it once they reach their broker, and
+    keep their identity; curl reads the same bytes in parallel.
+    """
     with flashed(plant, 2) as boards, shelf_served(plant, papers) as base:
         before = [factory_partition(plant, n) for n in range(2)]
         url = f"{base}/{image_path(plant, 2)}"
@@ -146,7 +147,7 @@ def test_two_boards_take_an_update_at_once(plant: Factory, papers: Papers):
 
 
 def test_an_update_that_never_confirms_is_taken_back(plant: Factory, papers: Papers):
-    """It runs as pending until the next restart; then the bootloader goes back to the app that the line wrote."""
+    """The update is pending until the next restart; then the bootloader rolls back to the app that the line wrote."""
     with flashed(plant, 1) as (board,), shelf_served(plant, papers) as base:
         load([board], f"{base}/{image_path(plant, 3)}", papers)
         until(board, "ota_1", "pending-verify")

@@ -1,4 +1,4 @@
-"""The step `provision` on virtual boards: what passes, what each fault is called, who is to blame, and what is kept."""
+"""The step `provision` on virtual boards: what passes, the cause of each fault, whose it is, and what is recorded."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ JOIN = (("join = false", "join = true"), ("join_timeout = 30.0", "join_timeout =
 
 
 def checks(said):
-    """What the step says of each of its checks."""
+    """Return the results of the step's checks."""
     return said.step("provision")["measurements"]["checks"]
 
 
 def held_network(flash):
-    """The Wi-Fi credentials in a flash's `nvs`, empty where it holds none."""
+    """Return the Wi-Fi credentials in a flash's `nvs`, empty if it holds none."""
     entries = read_image(flash[NVS : NVS + 0x6000]).entries
     told = [e.value for e in entries if e.key in ("sta.ssid", "sta.pswd") and isinstance(e.value, bytes)]
     return [value for value in told if value.strip(b"\0\xff")]
 
 
 def give_network(factory, ssid=FACTORY_NETWORK.ssid, passphrase=FACTORY_NETWORK.password, mode=0o600):
-    """A file with the factory network, named in station.toml."""
+    """Write a file with the factory network, named in station.toml."""
     path = factory.root / "factory-wifi.toml"
     path.write_text(f'ssid = "{ssid}"\npassphrase = "{passphrase}"\n')
     path.chmod(mode)
@@ -41,17 +41,17 @@ def give_network(factory, ssid=FACTORY_NETWORK.ssid, passphrase=FACTORY_NETWORK.
 
 
 def written(factory, said):
-    """Everything that a run wrote, but what carries secrets by design."""
+    """Return everything that a run wrote, except what carries secrets by design."""
     paths = [*(factory.root / "logs").iterdir(), *factory.root.glob("ledger.db*")]
     return [path.read_bytes() for path in paths] + [json.dumps(said.events).encode(), said.words.encode()]
 
 
 class TestHappy:
-    """A good unit passes, whatever its security and the form of its code."""
+    """A good unit passes with any security and any form of its code."""
 
     @pytest.mark.parametrize("security", Security)
     def test_security(self, tmp_path, security):
-        """Session, key and a refused wrong PoP on products of security 2 and 1; security 0 has no PoP to refuse."""
+        """Session, key and a rejected wrong PoP pass with security 2 and 1; security 0 has no PoP to reject."""
         edits = (("security = 2", f"security = {security.value}"),)
         factory = found(tmp_path / "ws", units=1, edits=edits, security=security)
         with serve([spec()]) as (board,):
@@ -63,7 +63,7 @@ class TestHappy:
         assert list(factory.states().values()) == ["verified"]
 
     def test_compact_code(self, tmp_path):
-        """A compact code names no user; the product's is taken, and the unit passes."""
+        """A compact code contains no user name; the unit passes with the product's."""
         edits = (('qr = "json"', 'qr = "compact"'),)
         factory = found(tmp_path / "ws", units=1, edits=edits, qr=QrForm.COMPACT)
         with serve([spec()]) as (board,):
@@ -71,7 +71,7 @@ class TestHappy:
         assert (said.code, checks(said)) == (0, PASSED), said.unit["reason"]
 
     def test_claiming(self, tmp_path):
-        """A unit that is to be claimed must offer it; it has no key to be checked yet, nor a certificate."""
+        """A unit of credentials = "claim" must offer assisted claiming; key and certificate are not checked yet."""
         factory = found(tmp_path / "ws", units=1, credentials=Credentials.CLAIM)
         with serve([spec()]) as (board,):
             said = factory.run(board.url)
@@ -79,14 +79,14 @@ class TestHappy:
         assert checks(said) == PASSED | {"key": "SKIP"}
 
     def test_claiming_that_is_not_offered(self, tmp_path):
-        """Firmware that cannot claim fails a product whose units are to be claimed."""
+        """Firmware without assisted claiming fails a product with credentials = "claim"."""
         factory = found(tmp_path / "ws", units=1, credentials=Credentials.CLAIM, claim=False)
         with serve([spec()]) as (board,):
             said = factory.run(board.url)
         assert said.verdict[0] == "FAIL"
 
     def test_switched_off(self, factory):
-        """[verify] provision = false skips the step; the unit is verified all the same."""
+        """[verify] provision = false skips the step; the unit still becomes verified."""
         factory.edit("provision = true", "provision = false")
         with serve([spec()]) as (board,):
             said = factory.run(board.url)
@@ -95,7 +95,7 @@ class TestHappy:
 
     @pytest.mark.parametrize("chip", [Chip.ESP32, Chip.ESP32S3, Chip.ESP32C6])
     def test_leaves_no_trace(self, tmp_path, chip):
-        """Before and after the whole line `fctry` is byte-identical, and `nvs` holds no network, on every chip."""
+        """On every chip `fctry` is byte-identical before and after the whole line, and `nvs` holds no network."""
         edits = (*JOIN, *SCAN)
         factory = found(tmp_path / "ws", chip, units=1, edits=edits)
         give_network(factory)
@@ -112,7 +112,7 @@ class TestHappy:
         assert held_network(after) == []
 
     def test_side_by_side(self, factory):
-        """Four units at once, each at its own address, each with its own PoP."""
+        """Four units pass in parallel, each with its own address and PoP."""
         factory.edit("wrong_pop_every = 50", "wrong_pop_every = 1")
         with serve([spec(index=n) for n in range(4)]) as boards:
             said = factory.run(*(board.url for board in boards))
@@ -121,11 +121,11 @@ class TestHappy:
 
 
 class TestWrongPop:
-    """A wrong PoP is tried on the first unit of a batch and every N-th, and leaves nothing behind."""
+    """A wrong PoP is tried on the first unit of a batch and every N-th, and leaves no trace."""
 
     @pytest.mark.parametrize(("every", "tried"), [(1, [0, 1, 2]), (2, [0, 2]), (50, [0]), (0, [])])
     def test_which_units(self, factory, every, tried):
-        """wrong_pop_every counts positions in the batch; 0 switches it off."""
+        """wrong_pop_every counts positions in the batch; 0 turns it off."""
         factory.edit("wrong_pop_every = 50", f"wrong_pop_every = {every}")
         with serve([spec(index=n) for n in range(3)]) as boards:
             said = factory.run(*(board.url for board in boards))
@@ -134,17 +134,17 @@ class TestWrongPop:
         assert [n for n in range(3) if "wrong-pop" in done[f"LMP-{n + 1:06d}"]] == tried
 
     def test_restarted_after_it(self, factory):
-        """The unit was restarted after the refusal and offers provisioning again, however often that is done."""
+        """The unit is restarted after it rejected the PoP and offers provisioning again, any number of times."""
         factory.edit("wrong_pop_every = 50", "wrong_pop_every = 1")
         with serve([spec()]) as (board,):
             factory.run(board.url, command="flash")
-            for _ in range(6):  # five refusals without a restart would have stopped it
+            for _ in range(6):  # five wrong PoPs without a restart would have locked it
                 said = factory.run(board.url, command="verify")
                 assert (said.code, checks(said)) == (0, PASSED)
             assert board.state()["serving"]
 
     def test_accepted(self, factory, monkeypatch):
-        """A unit that lets another PoP in fails by that name."""
+        """A unit that accepts a wrong PoP fails with that cause."""
         monkeypatch.setattr("rmfab.provisioning.check.another_pop", lambda pop, _: pop)
         with serve([spec()]) as (board,):
             said = factory.run(board.url)
@@ -152,14 +152,14 @@ class TestWrongPop:
 
 
 class TestFaults:
-    """Each fault has its own name; tests/line/test_faults.py has the table of all with the console's checks on."""
+    """Each fault has its own cause; tests/line/test_faults.py has the table of all, with the console's checks on."""
 
     @pytest.mark.parametrize(
         ("fault", "cause"),
         [("wrong-key", "key-mismatch"), ("wrong-verifier", "wrong-pop-in-unit"), ("plain-security", "sec0-offered")],
     )
     def test_without_the_console(self, tmp_path, fault, cause):
-        """What the console does not show, the protocol does: keys, verifiers and plain sessions."""
+        """Without the console's checks, the protocol reveals bad keys, bad verifiers and plain sessions."""
         edits = (("console = true", "console = false"), ('qr = "json"', 'qr = "compact"'))
         factory = found(tmp_path / "ws", units=1, edits=edits, qr=QrForm.COMPACT)
         with serve([spec(faults=(fault,))]) as (board,):
@@ -168,7 +168,7 @@ class TestFaults:
         assert list(factory.states().values()) == ["failed"]
 
     def test_another_security(self, tmp_path):
-        """Firmware of security 1 for a product of security 2 is named, where the compact code does not show it."""
+        """Firmware of security 1 for a product of security 2 is reported if the compact code does not show it."""
         edits = (('qr = "json"', 'qr = "compact"'),)
         factory = found(tmp_path / "ws", units=1, edits=edits, qr=QrForm.COMPACT, security=Security.X25519)
         factory.forget_configuration()
@@ -178,7 +178,7 @@ class TestFaults:
         assert "security 1" in said.unit["reason"]
 
     def test_no_challenges(self, tmp_path):
-        """Firmware without challenge and response fails where the ledger has a certificate."""
+        """Firmware without challenge-response fails if the ledger has a certificate."""
         factory = found(tmp_path / "ws", units=1, ch_resp=False)
         with serve([spec()]) as (board,):
             said = factory.run(board.url)
@@ -186,9 +186,9 @@ class TestFaults:
         assert said.step("provision")["measurements"]["checks"] == {"session": "PASS"}
 
     def test_unreachable(self, factory):
-        """A unit that cannot be reached is the station's trouble, and the one beside it passes."""
+        """A unit that cannot be reached is a station error, and the other unit passes."""
         with serve([spec(), spec(index=1)]) as (lost, good), socket.socket() as held:
-            held.bind(("127.0.0.1", 0))  # and does not listen: nobody else gets the number
+            held.bind(("127.0.0.1", 0))  # and does not listen: reserves the port number
             UNITS[lost.url] = f"http://127.0.0.1:{held.getsockname()[1]}"
             said = factory.run(lost.url, good.url)
         verdicts = {unit["slot"]: (unit["outcome"], unit["class"]) for unit in said.units}
@@ -197,7 +197,7 @@ class TestFaults:
         assert sorted(factory.states().values()) == ["flashed", "verified"]
 
     def test_interrupted(self, factory):
-        """^C while a unit does not answer ends the line as soon as its answer is overdue."""
+        """Ctrl-C while a unit does not answer ends the line once its answer is overdue."""
         with serve([spec(faults=("stalled-session",))]) as (board,):
             process = line(factory, *ports(board.url))
             read_until(process, lambda event: event.get("step") == "identify")
@@ -209,13 +209,13 @@ class TestFaults:
 
 
 class TestScan:
-    """The unit's own scan as an antenna test."""
+    """The unit's Wi-Fi scan as an antenna test."""
 
     @pytest.mark.parametrize(
         ("rssi", "outcome", "code"), [(-60, "PASS", 0), (-70, "PASS", 0), (-71, "MARGINAL", 0), (-81, "FAIL", 1)]
     )
     def test_limits(self, tmp_path, founded, rssi, outcome, code):
-        """The RSSI is a measurement with its limits, also where it fails; MARGINAL passes the unit."""
+        """The RSSI is recorded with its limits, even if it fails; MARGINAL passes the unit."""
         factory = copied(founded, tmp_path / "ws")
         factory.edit(*SCAN[0])
         with serve([spec(networks=(AccessPoint(FACTORY_NETWORK.ssid, rssi), AccessPoint("Canteen", -40)))]) as (board,):
@@ -228,7 +228,7 @@ class TestScan:
         assert list(factory.states().values()) == ["failed" if code else "verified"]
 
     def test_not_heard(self, factory):
-        """A network that the unit does not hear fails it, with the limits beside it."""
+        """A unit that does not receive the network fails, with the limits recorded."""
         factory.edit(*SCAN[0])
         with serve([spec(networks=(AccessPoint("Canteen", -40),))]) as (board,):
             said = factory.run(board.url)
@@ -237,11 +237,11 @@ class TestScan:
 
 
 class TestJoin:
-    """Handing over the factory network, and taking it back."""
+    """Sending the factory network, and removing it again."""
 
     @pytest.fixture
     def joining(self, founded, tmp_path):
-        """A factory whose units join, and its network file."""
+        """A factory with units that join, and its network file."""
         factory = copied(founded, tmp_path / "ws")
         for edit in JOIN:
             factory.edit(*edit)
@@ -249,7 +249,7 @@ class TestJoin:
         return factory
 
     def run(self, factory, tmp_path, command="run", **fields):
-        """What was said, the flash after it, and all that the run wrote."""
+        """Return the output, the flash after it, and all that the run wrote."""
         one = spec(flash_file=tmp_path / "flash.bin", **fields)
         with serve([one]) as (board,):
             if command == "verify":
@@ -259,7 +259,7 @@ class TestJoin:
 
     @pytest.mark.parametrize("command", ["run", "verify"])
     def test_joins(self, joining, tmp_path, command):
-        """The unit gets its address and reaches MQTT; afterwards it is reset, and no file knows the passphrase."""
+        """The unit gets its address and reaches MQTT; afterwards it is reset, and no file contains the passphrase."""
         joining.edit("mqtt = false", "mqtt = true")
         said, flash = self.run(joining, tmp_path, command)
         assert said.code == 0, said.unit["reason"]
@@ -280,7 +280,7 @@ class TestJoin:
         [(FACTORY_NETWORK.ssid, "not-the-right-one", "authentication"), ("nowhere", "factory-floor", "not found")],
     )
     def test_cannot_join(self, joining, tmp_path, ssid, passphrase, why):
-        """A refused or unknown network fails the unit with the reason, and is taken back from it all the same."""
+        """A rejected or unknown network fails the unit with the reason, and is still removed from the unit."""
         give_network(joining, ssid, passphrase)
         said, flash = self.run(joining, tmp_path)
         assert said.verdict == ("FAIL", "join-failed")
@@ -289,7 +289,7 @@ class TestJoin:
         assert all(passphrase.encode() not in hay for hay in written(joining, said))
 
     def test_no_network_file(self, joining):
-        """Without a file and a terminal, and with one that is missing or open to others, no board is touched."""
+        """Without a file and a terminal, or with a file that is missing or not private, no board is touched."""
         (joining.root / "station.toml").unlink()
         for spoil in (lambda: None, lambda: give_network(joining, mode=0o644), lambda: give_network(joining, "x" * 33)):
             spoil()
@@ -299,7 +299,7 @@ class TestJoin:
             assert said.refusal[0] == 3
 
     def test_asked_for_on_the_terminal(self, joining, tmp_path, monkeypatch):
-        """Without a file the network is asked for, once a run, and its passphrase without being shown."""
+        """Without a file the terminal prompts for the network once per run, and does not show its passphrase."""
         (joining.root / "station.toml").unlink()
         asked = []
 
@@ -315,7 +315,7 @@ class TestJoin:
         assert all(FACTORY_NETWORK.password.encode() not in hay for hay in written(joining, said))
 
     def test_stopped_before_the_reset(self, joining, tmp_path, monkeypatch):
-        """Where the unit cannot be reset after it was given the network, that is said."""
+        """If the unit cannot be reset after it was given the network, the line warns."""
         one = BoardSpec(Chip.ESP32C3, flash_file=tmp_path / "flash.bin")
         give_network(joining, passphrase="not-the-right-one")
         monkeypatch.setattr("rmfab.line.step_order.reset", _refuse)

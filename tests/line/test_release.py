@@ -1,4 +1,4 @@
-"""Releases at the station: signed ones are flashed and remembered, everything else stops before a board is touched."""
+"""Releases at the station: signed ones are flashed and recorded, all others stop before a board is touched."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tests.terminal import environment, words
 
 @pytest.fixture(scope="module")
 def _mill(tmp_path_factory: pytest.TempPathFactory) -> Factory:
-    """A workspace that takes signed releases only, trusts `ci` and `boss`, and has releases of seq 1 and 2."""
+    """A workspace that accepts only signed releases, trusts `ci` and `boss`, and has releases of seq 1 and 2."""
     root = tmp_path_factory.mktemp("mill")
     mill = found(
         root / "lamp",
@@ -62,7 +62,7 @@ def _mill(tmp_path_factory: pytest.TempPathFactory) -> Factory:
 
 @pytest.fixture
 def mill(_mill: Factory, tmp_path: Path) -> Factory:
-    """The same, untouched, with the keys beside it."""
+    """A copy of that workspace, with the keys beside it."""
     for path in _mill.root.parent.glob("*.key"):
         (tmp_path / path.name).write_bytes(path.read_bytes())
         (tmp_path / path.name).chmod(0o600)
@@ -71,7 +71,7 @@ def mill(_mill: Factory, tmp_path: Path) -> Factory:
 
 
 def rmfab(mill: Factory, *argv: str | Path, code: int = 0) -> tuple[str, str]:
-    """A command in the workspace of *mill*; what it says on stdout and stderr."""
+    """Run a command in the workspace of *mill*. Return its stdout and stderr."""
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         ended = main(["-C", str(mill.root), *map(str, argv)])
@@ -80,7 +80,7 @@ def rmfab(mill: Factory, *argv: str | Path, code: int = 0) -> tuple[str, str]:
 
 
 def sign(mill: Factory, seq: int, *keys: str, replace: bool = False) -> Path:
-    """The release *seq*, signed by more keys."""
+    """Sign the release *seq* with more keys."""
     bundle = mill.root / f"{seq}.rmfab"
     options = [word for key in keys for word in ("--key", f"file:{mill.root.parent}/{key}.key")]
     rmfab(mill, "release", "sign", bundle, *options, *(["--replace"] if replace else []))
@@ -88,14 +88,14 @@ def sign(mill: Factory, seq: int, *keys: str, replace: bool = False) -> Path:
 
 
 def release_events(mill: Factory) -> list:
-    """The acceptances in the ledger, oldest first."""
+    """Return the acceptances in the ledger, oldest first."""
     with beneath(mill.root, "ledger.db") as connection:
         query = select(schema.event).where(schema.event.c.kind == EventKind.RELEASE.value).order_by(schema.event.c.id)
         return [stored(row).event for row in connection.execute(query)]
 
 
 def test_a_signed_release_is_flashed_and_remembered(mill: Factory):
-    """The line says who vouches for it; the unit's flash event names digest and signers; the ledger keeps both."""
+    """The line prints who signed it; the unit's flash event has digest and signers; the ledger keeps both."""
     with serve([spec()]) as boards:
         said = mill.run(boards[0].url, extra=("--release", str(mill.root / "2.rmfab")))
     assert (said.code, said.summary["passed"]) == (0, 1), said.words
@@ -148,7 +148,7 @@ WORDS = {
 @pytest.mark.parametrize("command", ["run", "flash"])
 @pytest.mark.parametrize("cause", list(REFUSALS))
 def test_the_line_does_not_start(mill: Factory, cause: str, command: str):
-    """Each refusal is exit 5 with words of its own; no board is touched, nothing is claimed, no file is left."""
+    """Each rejected release exits with 5 and its own message; no board is touched, nothing claimed, no file left."""
     release = REFUSALS[cause](mill)
     with serve([spec()]) as boards:
         said = mill.run(boards[0].url, extra=("--release", str(release)), command=command)
@@ -160,7 +160,7 @@ def test_the_line_does_not_start(mill: Factory, cause: str, command: str):
 
 
 def test_verify_and_reset_want_a_trusted_release_too(mill: Factory):
-    """A partition table of a stranger's release would tell them what to erase."""
+    """`verify` and `reset` reject an untrusted release: its partition table would select what to erase."""
     bundle = sign(mill, 1, "stranger", replace=True)
     for command in ("verify", "reset"):
         said = mill.do(command, "--port", "socket://127.0.0.1:1", "--release", str(bundle))
@@ -168,7 +168,7 @@ def test_verify_and_reset_want_a_trusted_release_too(mill: Factory):
 
 
 def test_an_unknown_signer_may_be_overlooked(mill: Factory):
-    """Beside enough trusted ones, and only where it is asked for."""
+    """An unknown signer is accepted beside enough trusted ones, and only if requested."""
     bundle = sign(mill, 1, "stranger")
     with serve([spec()]) as boards:
         extra = ("--release", str(bundle), "--allow-unknown-signers")
@@ -178,7 +178,7 @@ def test_an_unknown_signer_may_be_overlooked(mill: Factory):
 
 
 def test_a_step_back_is_refused_and_remembered_where_it_is_meant(mill: Factory):
-    """After seq 2 the line refuses seq 1; with --allow-downgrade it goes back, and the ledger says so for ever."""
+    """After seq 2 the line rejects seq 1; --allow-downgrade accepts it, and the ledger records that."""
     with serve([spec()]) as boards:
         url = boards[0].url
         for seq in (1, 2):
@@ -190,7 +190,7 @@ def test_a_step_back_is_refused_and_remembered_where_it_is_meant(mill: Factory):
         assert "--allow-downgrade" in said.words
         said = mill.run(url, extra=(*back, "--allow-downgrade"), command="flash")
         assert said.code == 0, said.words
-        assert mill.run(url, extra=back, command="flash").code == 0  # the last accepted is the older one now
+        assert mill.run(url, extra=back, command="flash").code == 0  # the last accepted release is now the older one
     first, second, third = release_events(mill)
     assert [one.details["seq"] for one in (first, second, third)] == [1, 2, 1]
     assert (third.cause, third.details["before"]["seq"]) == ("downgrade", 2)
@@ -198,8 +198,9 @@ def test_a_step_back_is_refused_and_remembered_where_it_is_meant(mill: Factory):
 
 
 def test_an_old_trust_file_taken_back_is_found_by_the_ledger(mill: Factory):
-    """Whoever deletes the trust file and imports the one from before a revocation is refused, though no release was
-    accepted since; so is one that was put back by hand; what its owner has begun anew is taken where that is said."""
+    """A trust file from before a revocation is rejected, imported again or restored by hand, even if no release was
+    accepted since; a trust file that its owner started again is accepted if requested.
+    """
     path = mill.root / "keys" / "trust.json"
     fingerprint = rmfab(mill, "trust", "export", "-o", mill.root / "old.json")[0].strip()
     _revoke(mill, "ci")
@@ -225,7 +226,7 @@ def test_an_old_trust_file_taken_back_is_found_by_the_ledger(mill: Factory):
 
 
 def test_a_step_back_is_asked_on_a_terminal(mill: Factory):
-    """--allow-downgrade on a terminal is a question; no means no."""
+    """--allow-downgrade on a terminal asks for confirmation; "no" rejects the release."""
     with serve([spec()]) as boards:
         url = boards[0].url
         assert mill.run(url, extra=("--release", str(mill.root / "2.rmfab")), command="flash").code == 0
@@ -243,7 +244,7 @@ def test_a_step_back_is_asked_on_a_terminal(mill: Factory):
 
 
 def test_another_release_under_the_same_seq_is_refused(mill: Factory):
-    """A seq names one release."""
+    """A second release with the same seq is rejected."""
     with serve([spec()]) as boards:
         url = boards[0].url
         assert mill.run(url, extra=("--release", str(mill.root / "2.rmfab")), command="flash").code == 0
@@ -258,7 +259,7 @@ def test_another_release_under_the_same_seq_is_refused(mill: Factory):
 
 
 def test_a_key_that_is_revoked_while_the_line_runs_ends_the_loop(mill: Factory):
-    """The unit on the bench is finished; the next board gets nothing, and the station says why."""
+    """The unit on the bench is finished; the next board gets nothing, and the station reports the reason."""
     revoke = words("-C", mill.root, "trust", "remove", "ci", "--reason", "leaked")
 
     def play() -> None:
@@ -278,7 +279,7 @@ def test_a_key_that_is_revoked_while_the_line_runs_ends_the_loop(mill: Factory):
 
 
 def test_unsigned_is_said_on_every_start(mill: Factory):
-    """A maker's own build folder is flashed where product.toml allows it, and every start mentions that."""
+    """A maker's own build folder is flashed if product.toml allows it, with a warning on every start."""
     mill.edit("allow_unsigned = false", "allow_unsigned = true")
     with serve([spec()]) as boards:
         for _ in range(2):
@@ -289,7 +290,7 @@ def test_unsigned_is_said_on_every_start(mill: Factory):
 
 
 def test_trace_finds_the_units_of_a_release(mill: Factory):
-    """By the bundle, its digest, or the key that signed it; a unit that got another release since is marked."""
+    """Units are found by the bundle, its digest, or its signer's key; a unit with a newer release is marked."""
     with serve([spec(index=0), spec(index=1)]) as boards:
         one, two = (board.url for board in boards)
         assert mill.run(one, two, extra=("--release", str(mill.root / "1.rmfab")), command="flash").code == 0
@@ -312,7 +313,7 @@ def test_trace_finds_the_units_of_a_release(mill: Factory):
 
 
 def test_a_report_of_verify_for_ci(mill: Factory, tmp_path: Path):
-    """`verify --junit` writes a case for each step of each unit, failures with their cause."""
+    """`verify --junit` writes a case for each step of each unit, and failures with their cause."""
     with serve([spec(), spec(index=1, faults=("panic",))]) as boards:
         urls = [board.url for board in boards]
         release = ("--release", str(mill.root / "1.rmfab"))
@@ -329,7 +330,7 @@ def test_a_report_of_verify_for_ci(mill: Factory, tmp_path: Path):
 
 
 def test_a_release_that_preflight_refuses_is_not_accepted(mill: Factory):
-    """Signed or not, what would brick a board does not become the release that the next one is measured by."""
+    """A release that would brick a board is not recorded as accepted, signed or not."""
     mill.edit("security = 2 ", "security = 1 ")
     said = mill.do("flash", "--port", "socket://127.0.0.1:1", "--release", str(mill.root / "2.rmfab"))
     assert said.code == 3

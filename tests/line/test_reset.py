@@ -1,4 +1,4 @@
-"""The factory reset: what it erases, what it never touches, and what it refuses."""
+"""The factory reset: what it erases, what it leaves untouched, and what it rejects."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ OWNER = pack(
 
 
 def station_keys(flash):
-    """The Wi-Fi credentials in `nvs`."""
+    """Return the Wi-Fi credentials in `nvs`."""
     told = [e.value for e in read_image(flash[NVS : NVS + SIZE]).entries if e.key in ("sta.ssid", "sta.pswd")]
     return [value for value in told if isinstance(value, bytes) and value.strip(b"\0\xff")]
 
 
 def patched(path, **pieces):
-    """Writes *pieces*, `at_OFFSET=bytes`, into a flash file."""
+    """Write *pieces*, `at_OFFSET=bytes`, into a flash file."""
     data = bytearray(path.read_bytes())
     for name, piece in pieces.items():
         at = int(name.removeprefix("at_"))
@@ -46,7 +46,7 @@ def patched(path, **pieces):
 
 @pytest.fixture
 def owned(factory, tmp_path):
-    """A unit that its owner has on his Wi-Fi, with keys of its own in nvs_key and esp_secure_cert."""
+    """A unit in its owner's Wi-Fi network, with noise in nvs_key and esp_secure_cert."""
     one = spec(flash_file=tmp_path / "flash.bin")
     with serve([one]) as (board,):
         assert factory.run(board.url).code == 0
@@ -56,11 +56,11 @@ def owned(factory, tmp_path):
 
 
 class TestReset:
-    """`rmfab reset` on a unit that comes back."""
+    """`rmfab reset` on a returned unit."""
 
     @pytest.mark.parametrize("via", ["loader", "console"])
     def test_owned_unit(self, owned, via):
-        """The owner's network goes; identity, keys and everything else stay byte for byte; the unit is as new."""
+        """The owner's network is erased; identity, keys and everything else stay byte for byte; the unit is as new."""
         factory, one = owned
         before = one.flash_file.read_bytes()
         assert station_keys(before)
@@ -79,7 +79,7 @@ class TestReset:
         factory.check()
 
     def test_joined_unit(self, owned):
-        """A unit that joined a network by provisioning is unprovisioned afterwards, and can be verified again."""
+        """A unit that joined a network is unprovisioned after the reset, and can be verified again."""
         factory, one = owned
         patched(one.flash_file, **{f"at_{NVS}": b"\xff" * SIZE})
         factory.edit("join = false", "join = true")
@@ -96,7 +96,7 @@ class TestReset:
         assert station_keys(one.flash_file.read_bytes()) == []
 
     def test_what_the_product_erases(self, owned):
-        """[factory] erase is erased as well, but never the factory partition, even where it is named there."""
+        """The partitions in [factory] erase are erased too, but never the factory partition, even if listed there."""
         factory, one = owned
         factory.edit('# erase = ["coredump"]', 'erase = ["phy_init", "fctry"]')
         patched(one.flash_file, **{f"at_{PHY}": b"calibration"})
@@ -110,7 +110,7 @@ class TestReset:
         assert after[FCTRY : FCTRY + SIZE] == before[FCTRY : FCTRY + SIZE]
 
     def test_changed_factory_partition(self, owned):
-        """A unit whose factory partition is not its own fails before anything is erased."""
+        """A unit with a changed factory partition fails before anything is erased."""
         factory, one = owned
         patched(one.flash_file, **{f"at_{FCTRY + 0x2000}": b"\x00" * 16})
         before = one.flash_file.read_bytes()
@@ -121,7 +121,7 @@ class TestReset:
         assert station_keys(one.flash_file.read_bytes()) == station_keys(before)
 
     def test_claimed_unit(self, tmp_path):
-        """What claiming has left in the factory partition is no change, as long as it is the unit's own."""
+        """What cloud claiming wrote into the factory partition is accepted, as long as it is the unit's own."""
         factory = found(tmp_path / "ws", units=1, credentials=Credentials.CLAIM)
         one = spec(flash_file=tmp_path / "flash.bin")
         with serve([one]) as (board,):
@@ -142,13 +142,13 @@ class TestReset:
             assert factory.run(board.url, command="reset").verdict == ("FAIL", "factory-changed")
 
     def test_unknown_board(self, factory):
-        """A board that this ledger does not know is unbound, and nothing is erased."""
+        """A board that is not in this ledger is unbound, and nothing is erased."""
         with serve([spec()]) as (board,):
             said = factory.run(board.url, command="reset")
         assert (said.code, said.verdict) == (1, ("FAIL", "unbound"))
 
     def test_swapped_board(self, factory, monkeypatch):
-        """A board that is changed before the reset step of a run is not touched."""
+        """A board that is swapped in before the reset step of a run is not touched."""
         original, calls = Loader.connect, []
 
         def connect(loader):
@@ -166,20 +166,20 @@ class TestReset:
         assert list(factory.states().values()) == ["flashed"]
 
     def test_unwired_slot(self, factory):
-        """Where nothing can bring the board into its loader, there is nothing to do."""
+        """On a slot that cannot bring the board into its loader, the step is skipped."""
         with serve([BoardSpec(Chip.ESP32C3, link=PortKind.SOCKET)]) as (board,):
             said = factory.run(board.url, command="reset")
         assert said.steps() == {"reset": "SKIP"}
 
     def test_without_a_release(self, owned):
-        """Without the release nobody knows where `nvs` lies: bad input, no board touched."""
+        """Without a release, which says where `nvs` is, the reset is bad input, and no board is touched."""
         factory, one = owned
         factory.edit('path = "build"', '# path = "build"')
         with serve([one]) as (board,):
             assert factory.run(board.url, command="reset").code == 3
 
     def test_console_that_is_not_there(self, tmp_path):
-        """Firmware without console commands fails by that name, and the loader's way works."""
+        """Firmware without console commands fails with that cause, and the reset by the loader works."""
         edits = (("console = true", "console = false"),)
         factory = found(tmp_path / "ws", units=1, console=False, edits=edits)
         with serve([spec()]) as (board,):
@@ -189,7 +189,7 @@ class TestReset:
             assert factory.run(board.url, command="reset").code == 0
 
     def test_killed_between_erase_and_boot(self, founded, tmp_path):
-        """A reset that is killed anywhere is done by the next one; the unit keeps its identity."""
+        """A reset that was killed at any time is completed by the next one; the unit keeps its identity."""
         factory = copied(founded, tmp_path / "ws")
         one = spec(flash_file=tmp_path / "flash.bin")
         with serve([one]) as (board,):

@@ -1,4 +1,4 @@
-"""Secure boot at the line: an image without the board's signature is never written, one with it passes every step."""
+"""Secure boot at the line: an image without the board's signature is not written, one with it passes every step."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ KEY = KEYS[BlockScheme.ECDSA_P256]
 
 
 def sign_build(build, key):
-    """Signs bootloader and app of an ESP-IDF build folder in place; returns the digest of the key."""
+    """Sign bootloader and app of an ESP-IDF build folder in place. Return the digest of the key."""
     args = json.loads((build / "flasher_args.json").read_text())
     for name in ("bootloader", "app"):
         path = build / args[name]["file"]
@@ -38,7 +38,7 @@ def plant(_plant, tmp_path):
 
 
 def nothing_was_given(plant, said, cause):
-    """The unit FAILed in detect with *cause*, and no identity was bound."""
+    """Assert that the unit FAILed in detect with *cause*, and that no identity was bound."""
     assert said.code == 1, said.words
     assert (said.unit["outcome"], said.unit["class"]) == ("FAIL", cause)
     assert said.steps() == {"detect": "FAIL"}
@@ -46,7 +46,7 @@ def nothing_was_given(plant, said, cause):
 
 
 def test_an_unsigned_release_is_not_written(plant):
-    """A board that demands signatures gets no image without one, and no identity."""
+    """A board with secure boot gets no unsigned image, and no identity."""
     with serve([spec(CHIP, faults=("secure-boot",))], state=plant.root.parent / "boards") as boards:
         said = plant.run(boards[0].url)
         assert boards[0].flash_file.read_bytes().count(0xFF) == 4 << 20
@@ -54,7 +54,7 @@ def test_an_unsigned_release_is_not_written(plant):
 
 
 def test_a_release_of_another_key_is_not_written(plant):
-    """The signature must be of the key that is burnt; both digests are told."""
+    """The signature must be of the burned key; the message has both digests."""
     digest = sign_build(plant.root / "build", KEY)
     with serve([spec(CHIP, secure_boot_digests=("5" * 64,))]) as boards:
         said = plant.run(boards[0].url)
@@ -69,7 +69,7 @@ def test_a_release_of_another_key_is_not_written(plant):
     ids=lambda value: value.value,
 )
 def test_the_boards_own_key_passes_every_step(tmp_path, chip, scheme):
-    """Signed with the burnt key: flashed, read back, started by ROM and bootloader, provisioned, reset."""
+    """A release signed with the burned key passes every step."""
     plant = found(tmp_path / "ws", chip, units=1)
     digest = sign_build(plant.root / "build", KEYS[scheme])
     with serve([spec(chip, secure_boot_digests=(digest,))]) as boards:
@@ -81,7 +81,7 @@ def test_the_boards_own_key_passes_every_step(tmp_path, chip, scheme):
 
 
 def test_any_of_three_keys_is_enough(plant):
-    """A board that trusts three keys takes a release of the last of them."""
+    """A board that trusts three keys accepts a release of the last of them."""
     digest = sign_build(plant.root / "build", KEY)
     with serve([spec(CHIP, secure_boot_digests=("1" * 64, "2" * 64, digest))]) as boards:
         said = plant.run(boards[0].url)
@@ -91,11 +91,11 @@ def test_any_of_three_keys_is_enough(plant):
 
 @pytest.mark.parametrize(
     ("turns_on", "words"),
-    [(True, "it will burn the key digest {}"), (None, "it may (the build does not say) burn the key digest {}")],
-    ids=["turned on", "not said"],
+    [(True, "it will burn the key digest {}"), (None, "it may (the build does not record it) burn the key digest {}")],
+    ids=["turned on", "not recorded"],
 )
 def test_an_open_board_is_warned_of(plant, turns_on, words):
-    """A bootloader that would turn secure boot on is written to an open board, and what it will burn is said."""
+    """A bootloader that turns on secure boot is written to an open board, with a warning of what it will burn."""
     digest = sign_build(plant.root / "build", KEY)
     path = plant.root / "build" / "config" / "sdkconfig.json"
     if turns_on:
@@ -112,15 +112,16 @@ def test_an_open_board_is_warned_of(plant, turns_on, words):
 
 @pytest.mark.parametrize("mode", [DownloadMode.SECURE, DownloadMode.OFF], ids=lambda mode: mode.value)
 def test_a_first_boot_that_closes_the_download_mode(tmp_path, mode):
-    """The whole line passes: what needs the loader comes before that boot, and the reset goes over the console.
-    Afterwards verify and reset need the serial, and nobody writes to the board again."""
+    """The whole line passes: what needs the loader comes before that boot, and the console does the reset. Afterwards
+    verify and reset require the serial, and nothing can write to the board.
+    """
     plant = found(tmp_path / "ws", CHIP, units=2, secure_boot=True, download_mode=mode)
     sign_build(plant.root / "build", KEY)
     with serve([spec(CHIP)]) as (board,):
         said = plant.run(board.url)
         assert said.code == 0, said.unit["reason"]
         (warning,) = said.logs
-        assert "no line can read or write it again" in warning
+        assert "the line can no longer read or write it" in warning
         assert said.step("reset")["measurements"] == {"erased": ["nvs"], "download_mode": "closed"}
         serial = said.unit["serial"]
         for command in ("verify", "reset"):
@@ -151,7 +152,7 @@ def test_a_board_that_says_nothing_may_be_a_closed_unit(tmp_path):
 
 
 def test_the_reset_of_another_closed_unit_is_noticed_before(tmp_path):
-    """Where --serial names another unit than the one on the port, nothing is erased: its console says who it is."""
+    """If --serial names the wrong unit, its console reveals it before anything is erased."""
     plant = found(tmp_path / "ws", CHIP, units=2, secure_boot=True)
     sign_build(plant.root / "build", KEY)
     with serve([spec(CHIP), spec(CHIP, index=1)], state=tmp_path / "boards") as boards:
@@ -167,7 +168,7 @@ def test_the_reset_of_another_closed_unit_is_noticed_before(tmp_path):
 
 @pytest.mark.parametrize("mode", [DownloadMode.SECURE, DownloadMode.OFF], ids=lambda mode: mode.value)
 def test_a_closed_unit_that_stays_on_its_slot(tmp_path, mode, monkeypatch):
-    """In a loop it is not taken for a new board, though it tells its MAC no more; the next one is worked on."""
+    """In a loop a closed unit is not run again, though it reports no MAC; the next board is run."""
     monkeypatch.setattr("rmfab.line.floor._POLL_SECONDS", 0.05)
     plant = found(tmp_path / "ws", CHIP, units=2, secure_boot=True, download_mode=mode)
     sign_build(plant.root / "build", KEY)
@@ -188,7 +189,7 @@ def test_a_closed_unit_that_stays_on_its_slot(tmp_path, mode, monkeypatch):
 
 
 def test_a_download_mode_that_stays_open(tmp_path):
-    """With secure boot burnt by its first boot the unit is reset through its loader, and flashed again, as ever."""
+    """With secure boot burned by its first boot, the unit can still be reset by its loader, and flashed again."""
     plant = found(tmp_path / "ws", CHIP, units=1, secure_boot=True, download_mode=DownloadMode.OPEN)
     digest = sign_build(plant.root / "build", KEY)
     with serve([spec(CHIP)]) as (board,):
@@ -202,7 +203,7 @@ def test_a_download_mode_that_stays_open(tmp_path):
 
 
 def test_signed_images_of_a_build_without_secure_boot_are_no_news(plant):
-    """Where the build leaves secure boot off, nothing is burnt and nothing is said."""
+    """If the build leaves secure boot off, nothing is burned and there is no warning."""
     sign_build(plant.root / "build", KEY)
     with serve([spec(CHIP)]) as boards:
         said = plant.run(boards[0].url)
@@ -215,7 +216,9 @@ def test_signed_images_of_a_build_without_secure_boot_are_no_news(plant):
     ids=lambda value: getattr(value, "value", ""),
 )
 def test_what_an_esp32c3_cannot_do_is_refused(tmp_path, scheme, cause):
-    """esptool runs no stub on it with secure boot, and its ROM verifies no ECDSA: each its own cause, nothing given."""
+    """esptool cannot run its stub on an ESP32-C3 with secure boot, and its ROM does not verify ECDSA: each has its own
+    cause, and no identity is given.
+    """
     plant = found(tmp_path / "ws", Chip.ESP32C3, units=1)
     digest = sign_build(plant.root / "build", KEYS[scheme])
     with serve([spec(Chip.ESP32C3, secure_boot_digests=(digest,))]) as boards:

@@ -1,4 +1,4 @@
-"""station.toml and --port: which slots there are, and all that can be wrong with them."""
+"""station.toml and --port: the slots they define, and every possible mistake."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ network = "wifi.toml"
 
 
 def load(tmp_path, text):
-    """The station of a file with *text*."""
+    """Load the station of a file with *text*."""
     path = tmp_path / "station.toml"
     path.write_text(text)
     return load_station(path)
 
 
 def test_slots(tmp_path):
-    """Name, port, baud and restart kind of each slot, in the order of the file."""
+    """Each slot has its name, port, baud and kind of restart, in the order of the file."""
     station = load(tmp_path, GOOD)
     assert station.name == "bench-1"
     assert station.slots == (
@@ -60,7 +60,7 @@ def test_slots(tmp_path):
 
 
 def test_radio(tmp_path):
-    """How unprovisioned units are reached; paths lie beside the file, and NetworkManager is the usual way."""
+    """Paths are relative to the file, and NetworkManager is the default way to a SoftAP."""
     assert load(tmp_path, GOOD).radio == Radio(
         "hci1", ("join", "--open", "{ssid}"), "wlan1", tmp_path.resolve() / "wifi.toml"
     )
@@ -94,7 +94,7 @@ def test_radio(tmp_path):
     ],
 )
 def test_complaints(tmp_path, old, new, where):
-    """Each mistake is named with its place in the file."""
+    """Each mistake is reported with its place in the file."""
     assert old in GOOD
     with pytest.raises(InputError) as caught:
         load(tmp_path, GOOD.replace(old, new, 1))
@@ -103,7 +103,7 @@ def test_complaints(tmp_path, old, new, where):
 
 
 def test_all_complaints_at_once(tmp_path):
-    """Three mistakes are three complaints."""
+    """Three mistakes give three complaints."""
     text = GOOD.replace("baud = 460800", "baud = 3").replace('"none"', '"manual"').replace('"COM7"', "7")
     with pytest.raises(ComplaintsError) as caught:
         load(tmp_path, text)
@@ -112,13 +112,13 @@ def test_all_complaints_at_once(tmp_path):
 
 @pytest.mark.parametrize("text", ["[station", "\x00", "[station]\nname = 3"])
 def test_no_station_file(tmp_path, text):
-    """What is no TOML, or of a wrong type, is bad input."""
+    """A file that is not TOML, or with a wrong type, is bad input."""
     with pytest.raises(InputError):
         load(tmp_path, text)
 
 
 class TestSlotsFor:
-    """--port takes slot names, addresses of slots, and ports that no file knows."""
+    """--port accepts slot names, addresses of slots, and ports that are in no file."""
 
     @pytest.fixture
     def station(self, tmp_path):
@@ -130,11 +130,11 @@ class TestSlotsFor:
         assert slots_for(("A3", "rfc2217://bench:4001"), station, None) == (station.slots[2], station.slots[1])
 
     def test_all(self, station):
-        """Without --port every slot is meant."""
+        """Without --port all slots are chosen."""
         assert slots_for((), station, None) == station.slots
 
     def test_units(self, station):
-        """--unit names where the units answer, one for each slot; another number or no URL is bad input."""
+        """--unit-url gives the URL of each slot's unit; a different number or an invalid URL is bad input."""
         slots = slots_for(("COM9", "A3"), station, None, ("http://one", "http://[::1]:81"))
         assert [slot.unit for slot in slots] == ["http://one", "http://[::1]:81"]
         assert slots_for(("A3",), station, None)[0].unit == "http://10.0.0.7:8080"
@@ -143,18 +143,18 @@ class TestSlotsFor:
                 slots_for(("COM9",), station, None, units)
 
     def test_baud_overrides(self, station):
-        """--baud holds for every slot."""
+        """--baud applies to every slot."""
         assert {slot.link.baud for slot in slots_for((), station, 115200)} == {115200}
 
     def test_lone_ports(self):
-        """A port without a station.toml restarts by its lines; a raw socket has none, and no baud of its own."""
+        """A port without a station.toml restarts by its control lines; a raw socket has neither lines nor a baud."""
         lone, raw = slots_for(("/dev/ttyUSB0", "socket://qemu:5555"), Station("host"), None)
         assert lone == Slot("/dev/ttyUSB0", SlotLink("/dev/ttyUSB0", 921600, Auto()))
         assert raw == Slot("socket://qemu:5555", SlotLink("socket://qemu:5555", 115200, Unwired()))
 
     @pytest.mark.parametrize("ports", [("A1", "A1"), ("A2", "rfc2217://bench:4001"), ("COM9", "COM9")])
     def test_twice(self, station, ports):
-        """One port cannot be worked on twice, whatever it is called."""
+        """One port cannot be given twice, by any name."""
         with pytest.raises(InputError, match="twice"):
             slots_for(ports, station, None)
 

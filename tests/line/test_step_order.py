@@ -12,12 +12,12 @@ from rmfab.line.step_order import take_step
 
 @pytest.mark.parametrize("step", [one for one in Step if one not in (Step.DETECT, Step.BOOT, Step.RESET)])
 def test_a_step_out_of_order(step):
-    """A step whose stage was never reached is a bug of the caller, and touches no board."""
+    """A step from the wrong stage is a bug of the caller, and touches no board."""
     with pytest.raises(ValueError, match=f"{step} does not start from OnSlot"):
         take_step(step, None, OnSlot())
 
 
 def test_nothing_prints_labels_yet():
-    """The label step of the line says that no printer is configured."""
+    """The label step reports that no printer is configured."""
     with pytest.raises(Skipped, match="no printer"):
         take_step(Step.LABEL, None, AsNew(None))

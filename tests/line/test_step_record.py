@@ -1,4 +1,4 @@
-"""One record of a step and of a unit: ledger and stream are told the same."""
+"""One record of a step and of a unit, with the same content for ledger and stream."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SAME = ("ts", "serial", "mac", "slot", "outcome", "cause", "reason", "seconds")
 
 
 def test_a_step_is_told_once():
-    """What ledger and stream say of a step is equal in every field that both have."""
+    """Ledger and stream agree in every field of a step that both have."""
     ending = Ending(Outcome.FAIL, "panic", "the firmware panics", {"lines": 3})
     record = StepRecord(ORIGIN, Step.BOOT, ending, 1.5, State.FAILED)
     event, ended = record.for_ledger(), record.for_stream()
@@ -25,7 +25,7 @@ def test_a_step_is_told_once():
 
 
 def test_a_verdict_is_told_once():
-    """What ledger and stream say of a unit is equal in every field of both; the error goes to the stream only."""
+    """Ledger and stream agree in every field of a unit that both have; only the stream has the error."""
     fault = UnitFault("the firmware panics", cause="panic")
     record = UnitRecord(ORIGIN, judge_error(fault), 9.25, "/logs/x.log")
     event, ended = record.for_ledger(), record.for_stream()
@@ -35,5 +35,5 @@ def test_a_verdict_is_told_once():
 
 
 def test_a_bug_is_no_error_of_the_unit():
-    """What commands make exit codes of is an expected error only; a bug is raised by the floor."""
+    """Only expected errors become exit codes; the floor raises a bug."""
     assert UnitRecord(ORIGIN, judge_error(ZeroDivisionError("x")), 0.0).for_stream().error is None

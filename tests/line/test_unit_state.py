@@ -1,4 +1,4 @@
-"""Which state a step brings its unit to."""
+"""The state that a step brings its unit to."""
 
 from __future__ import annotations
 
@@ -29,5 +29,5 @@ from rmfab.line.unit_state import wanted_state
     ],
 )
 def test_wanted_state(steps, step, outcome, state):
-    """Flashed by the readback, verified by the last proof that is asked for, failed by every FAIL, else unchanged."""
+    """A unit is flashed after the readback, verified after the last requested proof, failed after a FAIL."""
     assert wanted_state(steps, step, Ending(outcome)) is state

@@ -1,4 +1,4 @@
-"""Verifying, ports without reset lines, fixtures, slower bauds, and what is kept of a console."""
+"""Verify, ports without reset lines, fixtures, lower bauds, and the log of a console."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SOCKET_RUN = {"link": PortKind.SOCKET, "strap": Strap.RUN}
 
 
 def station(factory, port, restart, baud=921600):
-    """A station.toml with one slot, whose unit answers where the board says."""
+    """Write a station.toml with one slot, with the URL of its board's unit."""
     (factory.root / "station.toml").write_text(
         f'[station]\nname = "bench-7"\n\n[[slot]]\nname = "A1"\nport = "{port}"\nbaud = {baud}\nrestart = {restart}\n'
         f'unit = "{UNITS[port]}"\n'
@@ -25,7 +25,7 @@ def station(factory, port, restart, baud=921600):
 
 
 def restarting(factory, board):
-    """Restarts the board by its control socket when the line asks for it."""
+    """Restart the board by its control socket when the line asks for it."""
 
     def play():
         factory.wait_for(lambda event: "restart the board now" in event.get("text", ""))
@@ -37,10 +37,10 @@ def restarting(factory, board):
 
 
 class TestVerify:
-    """`rmfab verify` writes nothing, and passes no unit that it cannot name."""
+    """`rmfab verify` writes nothing, and passes only units that it can identify."""
 
     def test_flashed_unit(self, factory):
-        """A unit that was flashed passes, and is verified from then on."""
+        """A flashed unit passes, and is then verified."""
         with serve([spec()]) as (board,):
             flashed = factory.run(board.url, command="flash")
             assert factory.states() == {flashed.unit["serial"]: "flashed"}
@@ -50,17 +50,17 @@ class TestVerify:
         assert factory.states() == {flashed.unit["serial"]: "verified"}
 
     def test_unknown_board(self, founded, tmp_path):
-        """A board that another ledger flashed is unbound here, whatever its console says."""
+        """A board flashed with a different ledger is unbound here, whatever its console prints."""
         elsewhere, here = copied(founded, tmp_path / "elsewhere"), copied(founded, tmp_path / "here")
         with serve([spec()]) as (board,):
             elsewhere.run(board.url, command="flash")
             said = here.run(board.url, command="verify")
         assert (said.code, said.verdict) == (1, ("FAIL", "unbound"))
-        assert "proves nothing" in said.unit["reason"]
+        assert "alone is no proof" in said.unit["reason"]
         assert here.bindings() == {}
 
     def test_failed_unit_is_verified_again(self, factory):
-        """A unit that failed after it was flashed may be verified again; one that was not flashed may not."""
+        """A unit that failed after it was flashed can be verified again; one that was not flashed cannot."""
         with serve([spec(faults=("panic",))]) as (board,):
             assert factory.run(board.url).verdict == ("FAIL", "panic")
             board.control("fault none")
@@ -69,7 +69,7 @@ class TestVerify:
         factory.check()
 
     def test_other_firmware(self, factory, tmp_path):
-        """Another version, project or build of the app than the release's fails by name."""
+        """The wrong version, project or build of the app fails with its own cause."""
         others = {
             "version-mismatch": found(tmp_path / "a", units=1, version="0.9"),
             "project-mismatch": found(tmp_path / "b", units=1, project="other"),
@@ -82,14 +82,14 @@ class TestVerify:
                 assert (said.code, said.verdict) == (1, ("FAIL", cause))
 
     def test_without_a_release(self, factory):
-        """Where no release is at hand, the health of the boot and the identity are judged."""
+        """Without a release, the health of the boot and the identity are judged."""
         with serve([spec()]) as (board,):
             factory.run(board.url, command="flash")
             factory.edit('path = "build"', '# path = "build"')
             assert factory.run(board.url, command="verify").code == 0
 
     def test_damaged_flash(self, factory, tmp_path):
-        """What the bootloader finds wrong is the reason, not the restart that follows it."""
+        """The reason is what the bootloader found, not the restart that follows it."""
         one = spec(flash_file=tmp_path / "flash.bin")
         with serve([one]) as (board,):
             serial = factory.run(board.url, command="flash").unit["serial"]
@@ -102,7 +102,7 @@ class TestVerify:
             assert factory.states() == {serial: "failed"}
 
     def test_erased_factory_partition(self, factory, tmp_path):
-        """A factory partition that lost its content fails in identify, not in boot."""
+        """An erased factory partition fails in identify, not in boot."""
         one = spec(flash_file=tmp_path / "flash.bin")
         with serve([one]) as (board,):
             factory.run(board.url, command="flash")
@@ -116,10 +116,10 @@ class TestVerify:
 
 
 class TestSocket:
-    """`socket://` ports carry no reset lines: somebody else restarts the board."""
+    """`socket://` ports carry no reset lines: the operator restarts the board."""
 
     def test_flash_leaves_the_board_in_its_loader(self, factory):
-        """A board that waits in its loader is flashed and stays there."""
+        """A board in its loader is flashed and stays there."""
         with serve([BoardSpec(Chip.ESP32C3, link=PortKind.SOCKET)]) as (board,):
             said = factory.run(board.url, command="flash")
             state = board.state()
@@ -129,7 +129,7 @@ class TestSocket:
         assert again.step("flash")["measurements"]["kept"] == 5
 
     def test_a_board_that_runs(self, factory):
-        """A board that is not in its loader is a station error that says what to do."""
+        """A board that is not in its loader is a station error with a hint."""
         with serve([BoardSpec(Chip.ESP32C3, **SOCKET_RUN)]) as (board,):
             said = factory.run(board.url, command="flash")
         assert (said.code, said.verdict) == (4, ("ERROR", "not-in-loader"))
@@ -137,14 +137,14 @@ class TestSocket:
 
     @pytest.fixture
     def flashed(self, factory, tmp_path):
-        """A unit that was flashed, and its board behind a socket."""
+        """A flashed unit, with its board behind a socket."""
         one = BoardSpec(Chip.ESP32C3, flash_file=tmp_path / "flash.bin")
         with serve([one]) as (board,):
             serial = factory.run(board.url, command="flash").unit["serial"]
         return factory, serial, BoardSpec(Chip.ESP32C3, flash_file=one.flash_file, **SOCKET_RUN)
 
     def test_verify_by_serial(self, flashed):
-        """With --serial the console of a board that somebody restarts is judged, and passes."""
+        """With --serial the console of a board that the operator restarts is judged, and passes."""
         factory, serial, behind_socket = flashed
         with serve([behind_socket]) as (board,):
             hand = restarting(factory, board)
@@ -158,7 +158,7 @@ class TestSocket:
         assert factory.states() == {serial: "verified"}
 
     def test_verify_without_serial(self, flashed):
-        """Without --serial the unit is unbound, although its console names it."""
+        """Without --serial the unit is unbound, although its console prints its node id."""
         factory, serial, behind_socket = flashed
         with serve([behind_socket]) as (board,):
             hand = restarting(factory, board)
@@ -168,7 +168,7 @@ class TestSocket:
         assert factory.states() == {serial: "flashed"}
 
     def test_verify_of_another_unit(self, flashed):
-        """A console that names another unit than --serial is another unit."""
+        """A console with a different node id than that of --serial fails."""
         factory, _, behind_socket = flashed
         with serve([spec(index=4)]) as (board,):
             other = factory.run(board.url, command="flash").unit["serial"]
@@ -179,7 +179,7 @@ class TestSocket:
         assert (said.code, said.verdict) == (1, ("FAIL", "other-identity"))
 
     def test_nobody_restarts_it(self, flashed):
-        """Where nobody restarts the board, the station is to blame, not the unit."""
+        """If the board is not restarted, the station is at fault, not the unit."""
         factory, serial, behind_socket = flashed
         factory.edit("boot_timeout = 6.0", "boot_timeout = 1.0")
         with serve([behind_socket]) as (board,):
@@ -196,7 +196,7 @@ class TestSocket:
         assert (said.code, said.verdict) == (3, ("ERROR", cause))
 
     def test_loop_needs_restarts(self, factory):
-        """--loop on a port without reset lines is refused."""
+        """--loop on a port without reset lines is bad input."""
         assert factory.run("socket://127.0.0.1:1", extra=("--loop",)).code == 3
 
 
@@ -211,10 +211,10 @@ with socket.create_connection((host, int(port))) as control:
 
 
 class TestFixture:
-    """A fixture's command restarts the board of a pty, which has no reset lines of its own."""
+    """A fixture's command restarts the board of a pty, which has no reset lines."""
 
     def test_run(self, factory, tmp_path):
-        """The whole line through a fixture, by the slot's name."""
+        """The whole line passes through a fixture, by the slot's name."""
         script = tmp_path / "fixture.py"
         script.write_text(FIXTURE)
         with serve([BoardSpec(Chip.ESP32C3, link=PortKind.PTY, strap=Strap.RUN)], state=tmp_path) as (board,):
@@ -226,7 +226,7 @@ class TestFixture:
         assert said.unit["station"] == "bench-7"
 
     def test_failing_command(self, factory, tmp_path):
-        """A fixture that fails is a station error with its last word."""
+        """A fixture that fails is a station error with its last line of output."""
         with serve([BoardSpec(Chip.ESP32C3, link=PortKind.PTY)], state=tmp_path) as (board,):
             station(factory, board.url, json.dumps([sys.executable, "-c", "import sys; sys.exit('no air')", "{mode}"]))
             said = factory.run()
@@ -242,7 +242,7 @@ class TestPorts:
         assert factory.run("/dev/ttyUSB0", "/dev/ttyUSB0").code == 3
 
     def test_no_port(self, factory):
-        """Without --port and station.toml there is nothing to do."""
+        """Without --port and station.toml the command is bad input."""
         assert factory.run().code == 3
 
     def test_absent_port(self, factory):
@@ -255,7 +255,7 @@ class TestPorts:
 
 @pytest.mark.parametrize(("limit", "baud"), [(460800, 460800), (230400, 230400), (115200, 115200)])
 def test_slower_baud(factory, limit, baud):
-    """Where the line garbles above a rate, the line falls back to the fastest that works, and passes."""
+    """On a connection that garbles data above a baud, the line falls back to the fastest baud that works."""
     with serve([spec()]) as (board,), GarblingProxy(board.url, limit) as url:
         said = factory.run(url, command="flash")
     assert said.code == 0, said.unit["reason"]
@@ -263,7 +263,7 @@ def test_slower_baud(factory, limit, baud):
 
 
 def test_console_log_is_kept_without_secrets(factory):
-    """Nothing that the line writes holds a PoP, `random` or key: not logs, events, output or the ledger's file."""
+    """Nothing that the line writes contains a PoP, `random` or key: not logs, events, output or the ledger's file."""
     with serve([spec(), spec(index=1, faults=("other-identity",)), spec(index=2, faults=("panic",))]) as boards:
         said = factory.run(*(board.url for board in boards))
     logs = list((factory.root / "logs").iterdir())

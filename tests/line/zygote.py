@@ -1,6 +1,6 @@
-"""Many `rmfab` processes, cheaply: a process that has imported everything forks one for each command line.
+"""Many `rmfab` processes at low cost: a process that has imported everything forks one per command line.
 
-The children are real processes of their own, known by their pid before they begin, so that a board can kill them.
+The children are real processes, with a pid that is known before they start, so that a board can kill them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 
 
 class Zygote:
-    """Forks children that wait; `go` gives one its command line, `wait` returns how it ended."""
+    """A process that forks waiting children; `go` gives one its command line, `wait` returns how it ended."""
 
     def __enter__(self) -> Self:
         self._process = subprocess.Popen(
@@ -45,23 +45,23 @@ class Zygote:
         return json.loads(self._process.stdout.readline())
 
     def spawn(self) -> int:
-        """A child that waits; its pid."""
+        """Fork a child that waits. Return its pid."""
         return int(self._ask(do="spawn"))
 
     def go(self, pid: int, argv: list[str], out: Path, die: tuple[str, str, int] | None = None) -> None:
-        """Lets the child run `rmfab` *argv*, its stdout going to *out*.
+        """Have the child run `rmfab` *argv*, with its stdout in *out*.
 
-        *die* kills it at a moment of its own: ("claim" or "record", "before" or "after", the n-th call from 1 on).
+        *die* kills it at a given moment: ("claim" or "record", "before" or "after", the n-th call from 1 on).
         """
         self._ask(do="go", pid=pid, argv=argv, out=str(out), die=die)
 
     def wait(self, pid: int) -> int:
-        """The exit code; negative: the signal that ended it."""
+        """Return the exit code; if negative, the signal that ended the child."""
         return int(self._ask(do="wait", pid=pid))
 
 
 def _kill_at(method: str, when: str, number: int) -> None:
-    """This process dies before or after the *number*-th call of a method of the ledger."""
+    """Kill this process before or after the *number*-th call of a method of the ledger."""
     from rmfab.ledger.store import Ledger
 
     original = getattr(Ledger, method)
@@ -81,7 +81,7 @@ def _kill_at(method: str, when: str, number: int) -> None:
 
 
 def _live(reader: int) -> None:
-    """The child: waits for its command line, runs it, ends."""
+    """Run the child: wait for its command line, run it, exit."""
     with os.fdopen(reader) as stream:
         text = stream.readline()
     if not text:
@@ -100,7 +100,7 @@ def _live(reader: int) -> None:
 
 
 def serve() -> None:
-    """The zygote's own life: imports, then forks as it is told to."""
+    """Run the zygote: import, then fork on request."""
     import rmfab.identity.make_identities
     import rmfab.ledger.store
     import rmfab.line.floor

@@ -94,7 +94,7 @@ def test_a_line_can_be_stopped(lamp: Path) -> None:
         (rmfab.LineRequest(ports=("a", "b"), serial="LMP-000001"), None, "one unit"),
         (rmfab.LineRequest(ports=("a",), batch="none"), "no-batch", "none"),
         (rmfab.LineRequest(ports=("a",), release=Path("nowhere")), None, "nowhere"),
-        (rmfab.LineRequest(ports=("a",), unit_urls=("http://a", "http://b")), None, "1 slots and 2 --unit-url"),
+        (rmfab.LineRequest(ports=("a",), unit_urls=("http://a", "http://b")), None, "expected 1 --unit-url, got 2"),
     ],
     ids=["port twice", "no port", "serial", "batch", "release", "urls"],
 )

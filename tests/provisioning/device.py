@@ -1,6 +1,6 @@
-"""A unit's side of the protocol in memory, written apart from the client: plain `pow`, its own wire codec.
+"""A unit's side of the protocol in memory, independent of the client: plain `pow`, a separate wire codec.
 
-`Device.post(endpoint, session, body)` answers as firmware's handlers do: bytes, or None where a handler fails.
+`Device.post(endpoint, session, body)` answers as firmware's handlers do: bytes, or None if a handler fails.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 
 def _pi_bits(bits: int) -> int:
-    """floor(2^bits * pi), by Machin's formula in integers."""
+    """Return floor(2^bits * pi), by Machin's formula in integers."""
     unit = 1 << (bits + 64)
 
     def arctan_of_inverse(x: int) -> int:
@@ -142,7 +142,7 @@ class Device:
         encrypt, decrypt = self.cipher
         try:
             asked = fields(decrypt(body))
-        except Exception:  # noqa: BLE001 - whatever a handler meets, firmware closes the connection
+        except Exception:  # noqa: BLE001 - on any error of a handler, firmware closes the connection
             return None
         return encrypt(handlers[endpoint](asked))
 

@@ -1,4 +1,4 @@
-"""A GATT server in memory behind bleak's own backend interface: bleak's scanner and client run for real above it."""
+"""A GATT server in memory behind bleak's backend interface, with bleak's real scanner and client above it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ENDPOINTS = ("prov-ctrl", "prov-scan", "prov-session", "prov-config", "proto-ver
 
 
 class World:
-    """The air of one test: who advertises, who is connected, and what goes wrong."""
+    """The air of one test: the advertising units, the connected ones, and the faults."""
 
     def __init__(self, device: Device, name: str = "PROV_ab12cd", endpoints: tuple[str, ...] = ENDPOINTS) -> None:
         self.device = device
@@ -41,7 +41,7 @@ class World:
         self.writes: list[tuple[str, bool]] = []
 
     def backends(self) -> Backends:
-        """Scanner and client of this world, for bleak."""
+        """Return scanner and client of this world, for bleak."""
         told = {"world": self}
         return Backends(type("WorldScanner", (Scanner,), told), type("WorldClient", (Client,), told))
 

@@ -1,4 +1,4 @@
-"""Ways to the device of these tests: called directly, or over HTTP on loopback with every way to misbehave."""
+"""Links to the device of these tests: called directly, or over HTTP on loopback with every kind of misbehaviour."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.provisioning.device import Device
 
 
 class Direct:
-    """Hands requests to the device; a failing handler is a Refused."""
+    """A link that passes requests to the device; a failing handler is a RequestRefused."""
 
     def __init__(self, device: Device) -> None:
         self.device = device
@@ -30,7 +30,7 @@ class Direct:
 
 
 class SoftAp:
-    """A small HTTP server of one socket at a time. *script* maps the number of a request to raw bytes or a word."""
+    """A small HTTP server of one socket at a time. *script* maps the number of a request to raw bytes or a keyword."""
 
     def __init__(self, device: Device, script: dict[int, bytes | str] | None = None) -> None:
         self.device = device
@@ -117,7 +117,7 @@ class SoftAp:
 
 @contextmanager
 def soft_ap(device: Device, script: dict[int, bytes | str] | None = None) -> Iterator[SoftAp]:
-    """The device behind HTTP until the block ends."""
+    """Serve the device over HTTP until the block ends."""
     server = SoftAp(device, script)
     try:
         yield server
@@ -126,5 +126,5 @@ def soft_ap(device: Device, script: dict[int, bytes | str] | None = None) -> Ite
 
 
 def answering(*answers: bytes) -> AbstractContextManager[SoftAp]:
-    """A server that gives these answers in turn, and closes after one that is not whole."""
+    """Serve these answers in order, and close after an incomplete one."""
     return soft_ap(Device(), dict(enumerate(answers)))

@@ -1,4 +1,4 @@
-"""Bluetooth through bleak, against a GATT server in memory below bleak's own scanner and client."""
+"""Bluetooth through bleak, against a GATT server in memory below bleak's real scanner and client."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def link(world: World, **options: Any) -> Iterator[BleTransport]:
 
 @pytest.mark.parametrize("security", [0, 1, 2])
 def test_a_session_over_bluetooth(security: int) -> None:
-    """Every scheme works over GATT, found by the exact name among neighbours, with RSSI and MTU kept."""
+    """Every scheme works over GATT: the unit is found by its exact name, and RSSI and MTU are recorded."""
     world = World(Device(security=security))
     with link(world) as transport:
         assert open_session(transport, None, POP, "wifiprov", os.urandom).node_id() == "node-1"
@@ -53,7 +53,7 @@ def test_the_adapter_is_passed_on() -> None:
 
 
 def test_endpoints_are_found_by_description() -> None:
-    """The order of characteristics says nothing: the 0x2901 descriptor names the endpoint."""
+    """The order of characteristics does not matter: the 0x2901 descriptor names the endpoint."""
     world = World(Device(), endpoints=("proto-ver", "ch_resp", "prov-session"))
     with link(world) as transport:
         session = open_session(transport, None, POP, "wifiprov", os.urandom)
@@ -64,24 +64,24 @@ def test_endpoints_are_found_by_description() -> None:
 
 
 def test_a_server_without_provisioning() -> None:
-    """A GATT server that names no proto-ver is the unit's fault."""
+    """A GATT server without proto-ver is the unit's fault."""
     with link(World(Device(), endpoints=("prov-ctrl",))) as transport, pytest.raises(UnitFault) as caught:
         transport.exchange("proto-ver", b"")
     assert caught.value.cause == "no-endpoint"
 
 
 def test_nobody_advertises() -> None:
-    """A unit that is not heard is a station's error that counts who was."""
+    """A unit that does not advertise is a station error with the number of other devices."""
     world = World(Device())
     world.advertises = False
-    with link(world) as transport, pytest.raises(LinkError, match="3 other devices") as caught:
+    with link(world) as transport, pytest.raises(LinkError, match="other devices: 3") as caught:
         transport.exchange("proto-ver", b"")
     assert caught.value.cause == "not-advertising"
 
 
 @pytest.mark.parametrize(("times", "works"), [(1, True), (2, False)])
 def test_connects_once_more(times: int, works: bool) -> None:
-    """A failed connection is tried a second time and no third."""
+    """A failed connection is tried a second time, but not a third."""
     world = World(Device())
     world.refuse_connects = times
     with link(world) as transport:
@@ -95,7 +95,7 @@ def test_connects_once_more(times: int, works: bool) -> None:
 
 
 def test_a_drop_at_proto_ver_is_tried_again() -> None:
-    """proto-ver has no state: a connection that drops there is made once more, not twice."""
+    """A connection that drops at proto-ver, which has no state, is made once more, not twice."""
     world = World(Device())
     world.drop_at = {0}
     with link(world) as transport:
@@ -109,7 +109,7 @@ def test_a_drop_at_proto_ver_is_tried_again() -> None:
 
 
 def test_a_handshake_is_never_repeated() -> None:
-    """A wrong PoP drops the connection; the unit is still there, so it refused. It counts once."""
+    """A unit that drops the connection at a wrong PoP and still advertises has rejected it. It counts once."""
     world = World(Device())
     with link(world) as transport, pytest.raises(WrongPop):
         open_session(transport, None, Secret("ffff0000"), "wifiprov", os.urandom)
@@ -117,7 +117,7 @@ def test_a_handshake_is_never_repeated() -> None:
 
 
 def test_a_lost_unit_is_not_a_wrong_pop() -> None:
-    """A unit that drops and advertises no more is lost, wherever the handshake was."""
+    """A unit that drops the connection and no longer advertises is lost, at any point of the handshake."""
     world = World(Device())
     world.vanish_at = 2
     with link(world) as transport, pytest.raises(LinkError) as caught:
@@ -126,7 +126,7 @@ def test_a_lost_unit_is_not_a_wrong_pop() -> None:
 
 
 def test_a_stalled_unit() -> None:
-    """A connected unit that does not answer has stalled: its fault."""
+    """A connected unit that does not answer has stalled, which is its own fault."""
     world = World(Device())
     world.stall_at = 1
     with link(world, timeout=0.2) as transport, pytest.raises(Stalled):
@@ -135,7 +135,7 @@ def test_a_stalled_unit() -> None:
 
 
 def test_an_att_error_refuses() -> None:
-    """Firmware on NimBLE answers with an ATT error and keeps the connection: refused all the same."""
+    """An ATT error with the connection kept, as from NimBLE firmware, is a rejection too."""
     world = World(Device())
     world.att_error_at = 2
     with link(world) as transport, pytest.raises(WrongPop):
@@ -169,7 +169,7 @@ def test_a_busy_adapter_is_not_waited_for_for_ever() -> None:
 
 
 def test_bleak_is_missed_only_on_use(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the extra `ble`, making a transport works; using it says what to install."""
+    """Without the extra `ble`, a transport can be made; its use reports what to install."""
     real = builtins.__import__
 
     def without_bleak(name: str, *rest: Any) -> Any:
@@ -186,7 +186,7 @@ def test_bleak_is_missed_only_on_use(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_host_without_bluetooth() -> None:
-    """No Bluetooth on this host is the station's error; where there is some, nobody of this name advertises."""
+    """A host without Bluetooth is a station error; with Bluetooth, the unit does not advertise."""
     transport = BleTransport("PROV_nobody", scan_timeout=0.2)
     with pytest.raises(LinkError) as caught:
         transport.exchange("proto-ver", b"")

@@ -1,4 +1,4 @@
-"""The check of a unit: a good one passes, each bad one FAILs with its own cause, and nothing else is ever sent."""
+"""The check of a unit: a good one passes, each bad one FAILs with its own cause, and nothing else is sent."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ KEY = ec.generate_private_key(ec.SECP256R1())
 
 
 def certificate(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> bytes:
-    """A certificate of *key*, in PEM."""
+    """Return a certificate of *key*, in PEM."""
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "node-1")])
     now = datetime(2026, 1, 1, tzinfo=UTC)
     builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
@@ -45,19 +45,19 @@ def certificate(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> bytes:
 
 
 def product(security: int) -> Provisioning:
-    """A product's provisioning with that security."""
+    """Return a product's provisioning with that security."""
     return Provisioning(security=Security(security))
 
 
 def opened(device: Device, security: int = 2) -> ProvisioningSession:
-    """A session with *device* by the check."""
+    """Open a session with *device* by the check."""
     return check_session(Direct(device), product(security), Credentials.CERTIFICATE, POP, os.urandom)
 
 
 @pytest.mark.parametrize("security", [1, 2])
 @pytest.mark.parametrize("key", [KEY, rsa.generate_private_key(65537, 2048)], ids=["ecdsa", "rsa"])
 def test_a_good_unit(security: int, key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> None:
-    """Session, key and scan pass, in one handshake, and only the endpoints that they need were asked."""
+    """Session, key and scan pass in one handshake, and only their endpoints are used."""
     device = Device(security=security, key=key, networks=[(b"factory", -40), (b"x", -70), (b"factory", -60)])
     session = opened(device, security)
     check_key(session, "node-1", certificate(key), os.urandom)
@@ -69,7 +69,7 @@ def test_a_good_unit(security: int, key: ec.EllipticCurvePrivateKey | rsa.RSAPri
 
 @pytest.mark.parametrize("security", [1, 2])
 def test_a_wrong_pop_is_refused(security: int) -> None:
-    """A good unit refuses another PoP, in one attempt."""
+    """A good unit rejects a wrong PoP, in one attempt."""
     device = Device(security=security)
     check_wrong_pop(Direct(device), product(security), POP, os.urandom)
     assert device.mismatches == 1
@@ -77,7 +77,7 @@ def test_a_wrong_pop_is_refused(security: int) -> None:
 
 @pytest.mark.parametrize(("security", "lies"), [(1, False), (2, False), (2, True)])
 def test_a_unit_that_takes_any_pop(security: int, lies: bool) -> None:
-    """A unit that accepts another PoP FAILs, whether or not it can prove anything itself."""
+    """A unit that accepts a wrong PoP FAILs, with or without a valid proof from the unit."""
     device = Device(security=security, accepts_any_pop=True, lies_about_proof=lies)
     with pytest.raises(UnitFault) as caught:
         check_wrong_pop(Direct(device), product(security), POP, os.urandom)
@@ -85,7 +85,7 @@ def test_a_unit_that_takes_any_pop(security: int, lies: bool) -> None:
 
 
 def told(**prov: object) -> dict[str, object]:
-    """A proto-ver with these keys in `prov`."""
+    """Return a proto-ver with these keys in `prov`."""
     return {"prov": prov, "rmaker_extra": {"cap": ["ch_resp"]}}
 
 
@@ -106,7 +106,7 @@ def told(**prov: object) -> dict[str, object]:
     ],
 )
 def test_bad_units(device: Device, cause: str) -> None:
-    """Each bad unit is a Fault with its own cause."""
+    """Each bad unit is a UnitFault with its own cause."""
     with pytest.raises(UnitFault) as caught:
         opened(device)
     assert caught.value.cause == cause
@@ -114,7 +114,7 @@ def test_bad_units(device: Device, cause: str) -> None:
 
 
 def test_claiming() -> None:
-    """A product whose units are claimed needs a unit that offers it."""
+    """A product with credentials = "claim" requires a unit that offers assisted claiming."""
     claiming = Device(capabilities={"prov": {"sec_ver": 2, "sec_patch_ver": 1}, "rmaker": {"cap": ["claim"]}})
     check_session(Direct(claiming), product(2), Credentials.CLAIM, POP, os.urandom)
     with pytest.raises(UnitFault) as caught:
@@ -123,7 +123,7 @@ def test_claiming() -> None:
 
 
 def test_bad_keys() -> None:
-    """Another key, another node and a firmware without challenges each have their cause."""
+    """A wrong key, a wrong node and a firmware without challenge-response each have their cause."""
     device = Device(key=ec.generate_private_key(ec.SECP256R1()))
     for node, cause in (("node-1", "key-mismatch"), ("node-2", "other-identity")):
         with pytest.raises(UnitFault) as caught:
@@ -153,7 +153,7 @@ def test_the_antenna(rssi: int | None, cause: str | None) -> None:
 
 
 def test_a_patch_version_that_lies() -> None:
-    """A unit that counts nonces otherwise than it says is found at the first answer after the handshake."""
+    """A unit that counts nonces differently than it reports is detected at the first answer after the handshake."""
     device = Device(patch=1, key=KEY, capabilities=told(sec_ver=2))
     session = opened(device)
     with pytest.raises(UnitFault) as caught:
@@ -162,7 +162,7 @@ def test_a_patch_version_that_lies() -> None:
 
 
 def test_over_http() -> None:
-    """The same over a socket; the unit's stall is a Fault, its absence a StationError."""
+    """The same works over a socket; a stall is a UnitFault, an absent unit a StationError."""
     with soft_ap(Device(key=KEY)) as server, closing(HttpTransport(server.url)) as transport:
         session = check_session(transport, product(2), Credentials.CERTIFICATE, POP, os.urandom)
         check_key(session, "node-1", certificate(KEY), os.urandom)
@@ -172,7 +172,7 @@ def test_over_http() -> None:
 
 
 def test_another_pop_shares_no_character() -> None:
-    """The wrong PoP has the form of the right one and differs everywhere."""
+    """The wrong PoP has the form of the right one and differs in every character."""
     for _ in range(50):
         other = another_pop(POP, os.urandom).reveal()
         assert len(other) == 8
@@ -180,7 +180,7 @@ def test_another_pop_shares_no_character() -> None:
 
 
 def test_no_pop_to_be_wrong() -> None:
-    """Security 0 has no PoP: asking for the check is a mistake of the caller, before anything is sent."""
+    """Security 0 has no PoP: calling the check is a mistake of the caller, raised before anything is sent."""
     device = Device(security=0)
     with pytest.raises(InputError):
         check_wrong_pop(Direct(device), product(0), POP, os.urandom)
@@ -188,7 +188,7 @@ def test_no_pop_to_be_wrong() -> None:
 
 
 def test_joining_sends_credentials_once_and_shows_them_nowhere(caplog: pytest.LogCaptureFixture) -> None:
-    """`configure` and `apply` hand over network and passphrase; neither PoP nor passphrase stands in log or error."""
+    """`configure` and `apply` send network and passphrase; neither PoP nor passphrase is in a log or error."""
     caplog.set_level(logging.DEBUG)
     device = Device(key=KEY)
     session = opened(device)

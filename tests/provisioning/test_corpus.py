@@ -14,12 +14,12 @@ CORPUS = sorted((Path(__file__).parents[2] / "fuzz/corpus/provisioning").iterdir
 
 @pytest.mark.parametrize("file", CORPUS, ids=lambda file: file.name)
 def test_no_finding(file: Path) -> None:
-    """An input of the corpus ends in a value or an error of rmfab's own."""
+    """An input of the corpus ends in a value or an error of rmfab."""
     one_input(file.read_bytes())
 
 
 def test_every_reader_accepts_something() -> None:
-    """The corpus begins where messages are good, for every reader: fuzzing need not find that by itself."""
+    """The corpus has good messages for every reader, so that fuzzing need not find them."""
     accepted = set()
     for file in CORPUS:
         data = file.read_bytes()

@@ -1,4 +1,4 @@
-"""SoftAP HTTP over loopback: cookies, closed connections, silence, nonsense; every wait and size has a limit."""
+"""SoftAP HTTP over loopback: cookies, closed connections, silence, invalid answers; every wait and size has a limit."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ POP = Secret("abcd1234")
 
 @pytest.mark.parametrize("security", [0, 1, 2])
 def test_a_session_over_http(security: int) -> None:
-    """Every scheme works, on one connection, with the first answer's cookie in each later request as it was told."""
+    """Every scheme works on one connection, with the first answer's cookie unchanged in each later request."""
     with soft_ap(Device(security=security)) as server, closing(HttpTransport(server.url)) as transport:
         assert open_session(transport, None, POP, "wifiprov", os.urandom).node_id() == "node-1"
     assert b"Cookie" not in server.requests[0]
@@ -34,7 +34,7 @@ def test_a_session_over_http(security: int) -> None:
 
 
 def test_cookies_in_the_wild() -> None:
-    """Attributes behind the cookie are not echoed; its own text is, whatever it is."""
+    """The cookie is sent back without its attributes, whatever its text."""
     answer = b"HTTP/1.1 200 OK\r\nset-cookie:  session=007; Path=/; HttpOnly \r\nContent-Length: 2\r\n\r\n{}"
     with answering(answer, answer) as server, closing(HttpTransport(server.url)) as transport:
         transport.exchange("proto-ver", b"")
@@ -43,7 +43,7 @@ def test_cookies_in_the_wild() -> None:
 
 
 def test_a_mismatching_cookie() -> None:
-    """A unit that forgets the cookie it told begins another session: found at its next answer, before any proof."""
+    """A unit that forgets its cookie starts a new session, which its next answer reveals before any proof."""
     device = Device()
     with soft_ap(device, {0: "cookie"}) as server, pytest.raises(UnitFault) as caught:
         open_session(HttpTransport(server.url), None, POP, "wifiprov", os.urandom)
@@ -52,7 +52,7 @@ def test_a_mismatching_cookie() -> None:
 
 
 def test_a_wrong_pop_closes_the_connection() -> None:
-    """A closed connection in place of the proof's answer, by a unit that is still there, is a refused PoP."""
+    """A closed connection instead of the proof's answer, by a unit that is still there, is a rejected PoP."""
     device = Device()
     with soft_ap(device) as server, pytest.raises(WrongPop) as caught:
         open_session(HttpTransport(server.url), None, Secret("00000000"), "wifiprov", os.urandom)
@@ -60,7 +60,7 @@ def test_a_wrong_pop_closes_the_connection() -> None:
 
 
 def test_a_closed_connection_elsewhere_is_refused() -> None:
-    """The same before the proof is a plain refusal."""
+    """A closed connection before the proof is a plain rejection."""
     with soft_ap(Device(username="other")) as server, pytest.raises(RequestRefused) as caught:
         open_session(HttpTransport(server.url), None, POP, "wifiprov", os.urandom)
     assert caught.value.cause == "refused"
@@ -68,7 +68,7 @@ def test_a_closed_connection_elsewhere_is_refused() -> None:
 
 @pytest.mark.parametrize("number", [0, 1, 2, 3])
 def test_a_lost_unit(number: int) -> None:
-    """A unit that closes and then accepts no connection is lost, not refusing, at any point of the conversation."""
+    """A unit that closes and accepts no new connection is lost, at any point of the conversation."""
     with soft_ap(Device(), {number: "vanish"}) as server:
         transport = HttpTransport(server.url)
         with pytest.raises(LinkError) as caught:
@@ -77,7 +77,7 @@ def test_a_lost_unit(number: int) -> None:
 
 
 def test_a_stalled_unit() -> None:
-    """A unit that accepts connections and never answers has stalled: its fault, after the limit."""
+    """A unit that accepts connections but does not answer has stalled, which is its fault, after the limit."""
     with soft_ap(Device(), {1: "stall"}) as server:
         transport = HttpTransport(server.url, timeout=0.2)
         with pytest.raises(Stalled):
@@ -85,7 +85,7 @@ def test_a_stalled_unit() -> None:
 
 
 def test_an_answer_that_drips() -> None:
-    """The limit is for the whole answer: a byte now and then does not lengthen it."""
+    """The limit is for the whole answer: single slow bytes do not extend it."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         done = threading.Event()
 
@@ -108,7 +108,7 @@ def test_an_answer_that_drips() -> None:
 
 
 def test_nobody_there() -> None:
-    """An address where nobody listens is the station's error, with a hint about the Wi-Fi network."""
+    """An address without a server is a station error, with a hint about the Wi-Fi network."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     with pytest.raises(StationError) as caught:
@@ -138,7 +138,7 @@ OK = b"HTTP/1.1 200 OK\r\n"
     ],
 )
 def test_bad_answers(answer: bytes, cause: str) -> None:
-    """Each bad answer is a fault of the unit with a cause of its own, and says where."""
+    """Each bad answer is a fault of the unit with its own cause and place."""
     with soft_ap(Device(), {0: answer}) as server:
         transport = HttpTransport(server.url, timeout=5)
         with pytest.raises(UnitFault) as caught:
@@ -147,7 +147,7 @@ def test_bad_answers(answer: bytes, cause: str) -> None:
 
 
 def test_good_answers() -> None:
-    """Length, chunks and closing all end a body."""
+    """A length, chunks or a closed connection ends a body."""
     for body in (
         b"Content-Length: 4\r\n\r\nbody and more",
         b"Transfer-Encoding: chunked\r\n\r\n2\r\nbo\r\n2;x=y\r\ndy\r\n0\r\n\r\n",
@@ -160,14 +160,14 @@ def test_good_answers() -> None:
     "url", ["", "192.168.4.1", "https://a", "http://", "http://a/b", "http://a:99999", "http://[x"]
 )
 def test_bad_urls(url: str) -> None:
-    """What is no address of a unit is refused before anything is sent."""
+    """An invalid URL is rejected before anything is sent."""
     with pytest.raises(InputError):
         HttpTransport(url)
 
 
 @given(st.lists(st.integers(0, 400), max_size=4), st.binary(max_size=400))
 def test_any_bytes_are_an_answer_or_a_protocol_error(cuts: list[int], data: bytes) -> None:
-    """Whatever comes, in whatever pieces, ends as an answer, a ProtocolError or nothing at all."""
+    """Any bytes, in any pieces, end as an answer, a ProtocolError or no answer."""
     for prefix in (b"", OK, OK + b"Content-Length: 5\r\n\r\n", OK + b"Transfer-Encoding: chunked\r\n\r\n"):
         error, reply = None, None
         try:
@@ -179,7 +179,7 @@ def test_any_bytes_are_an_answer_or_a_protocol_error(cuts: list[int], data: byte
 
 
 def feed(data: bytes, cuts: list[int] | None = None) -> Callable[[int], bytes]:
-    """A source of *data* in pieces."""
+    """Return a source of *data* in pieces."""
     edges = sorted({0, len(data), *(cut for cut in cuts or () if cut < len(data))})
     pieces = [data[left:right] for left, right in pairwise(edges)]
 

@@ -1,4 +1,4 @@
-"""Messages: encoded as an independent wire codec reads them, and any bytes decode to a value or a ProtocolError."""
+"""Messages: an independent wire codec reads what they encode, and any bytes decode to a value or a ProtocolError."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ bodies = st.recursive(
 
 
 def caught(work: Callable[[], object]) -> UnitFault | None:
-    """The Fault that *work* raises, if any; anything else passes through."""
+    """Return the UnitFault that *work* raises, if any; let any other error pass."""
     try:
         work()
     except UnitFault as error:
@@ -50,7 +50,7 @@ def caught(work: Callable[[], object]) -> UnitFault | None:
 @pytest.mark.parametrize("read", READERS, ids=lambda read: read.__name__)
 @given(data=bodies)
 def test_any_bytes(read: Callable[[bytes], object], data: bytes) -> None:
-    """A reader returns a value, or raises ProtocolError or Refused, and nothing else."""
+    """A reader returns a value, or raises ProtocolError or RequestRefused, and nothing else."""
     error = caught(lambda: read(data))
     assert (
         error is None
@@ -86,7 +86,7 @@ def test_requests_on_the_wire(sent: bytes, wire: bytes) -> None:
 
 
 def test_a_status_refuses_by_name() -> None:
-    """A status that is not success is a refusal that names it, known or not."""
+    """A status other than success is a rejection with its name, or its number if unknown."""
     for status, name in ((6, "crypto error"), (7, "invalid session"), (99, "status 99")):
         answer = num(2, 2) + raw(12, num(1, 1) + raw(21, num(1, status)))
         with pytest.raises(RequestRefused, match=name) as caught:
@@ -95,7 +95,7 @@ def test_a_status_refuses_by_name() -> None:
 
 
 def test_a_scan_result() -> None:
-    """Networks come with a negative RSSI, in ten bytes as protobuf has it."""
+    """Networks have a negative RSSI, in ten bytes as in protobuf."""
     entry = raw(1, b"\xffnet") + num(2, 6) + num(3, -67) + raw(4, b"abcdef") + num(5, 3)
     told = wifi_messages.read_scan_result(num(1, 5) + raw(15, raw(1, entry)))
     assert told == (wifi_messages.HeardNetwork(b"\xffnet", -67, 6, b"abcdef", 3),)
@@ -122,12 +122,12 @@ def test_a_scan_result() -> None:
     ],
 )
 def test_how_joining_stands(body: bytes, joining: wifi_messages.Joining) -> None:
-    """Each state of joining is told apart, with its detail."""
+    """Each state of joining is recognized, with its detail."""
     assert wifi_messages.read_config_status(num(1, 1) + raw(11, body)) == joining
 
 
 def test_no_passphrase_in_repr() -> None:
-    """Credentials show their network alone."""
+    """The repr of credentials shows only their network."""
     assert "word" not in repr(wifi_messages.WifiCredentials("net", Secret("word")))
 
 
@@ -148,7 +148,7 @@ def test_no_passphrase_in_repr() -> None:
     ],
 )
 def test_capabilities(told: bytes, known: Capabilities) -> None:
-    """proto-ver of firmware old and new; the version is not looked at, unknown keys are ignored."""
+    """proto-ver of old and new firmware is read; the version and unknown keys are ignored."""
     assert parse_capabilities(told) == known
 
 
@@ -168,13 +168,13 @@ def test_capabilities(told: bytes, known: Capabilities) -> None:
     ],
 )
 def test_no_capabilities(told: bytes) -> None:
-    """What is no proto-ver is the unit's fault."""
+    """An invalid proto-ver is the unit's fault."""
     with pytest.raises(ProtocolError):
         parse_capabilities(told)
 
 
 def test_the_generated_code_is_what_protoc_makes(tmp_path: Path) -> None:
-    """The committed modules are those that protoc makes of the .proto files, lines that name its version aside."""
+    """The committed modules are what protoc generates from the .proto files, except lines with its version."""
     protos = sorted((ROOT / "rmfab/provisioning/proto").glob("*.proto"))
     command = [
         sys.executable,
@@ -192,7 +192,7 @@ def test_the_generated_code_is_what_protoc_makes(tmp_path: Path) -> None:
 
 
 def _unversioned(file: Path) -> list[str]:
-    """The lines of a generated file without the version of protoc: its comment and the call that checks it."""
+    """Return the lines of a generated file without protoc's version: its comment and the call that checks it."""
     lines = file.read_text().splitlines()
     if "_runtime_version.ValidateProtobufRuntimeVersion(" in lines:
         start = lines.index("_runtime_version.ValidateProtobufRuntimeVersion(")

@@ -1,4 +1,4 @@
-"""Security 2: pinned handshakes against the independent device, each edge found by search."""
+"""Security 2: pinned handshakes against the independent device, with each edge case found by search."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ USER, POP, SALT = "wifiprov", "abcd1234", bytes(range(1, 17))
 
 
 def drawn(name: str) -> bytes:
-    """32 bytes that stand for randomness, by name."""
+    """Return 32 bytes in place of random ones, by name."""
     return hashlib.sha256(name.encode()).digest()
 
 
 def source(*values: bytes) -> Callable[[int], bytes]:
-    """A source that gives *values* in turn."""
+    """Return a source of *values*, in order."""
     rest: Iterator[bytes] = iter(values)
     return lambda size: next(rest)[:size]
 
 
 def shake(a: str, b: str, *, pop: str = POP, salt: bytes = SALT, patch: int = 1) -> Device:
-    """One handshake with the keys a and b, and a request in its session; the device with what it computed."""
+    """Make one handshake with the keys a and b, and a request in its session. Return the device with its values."""
     device = Device(pop=pop, salt=salt, patch=patch, random=source(drawn(b), drawn("nonce")))
     link = Direct(device)
     session = Srp6a(USER, Secret(pop), patch, source(drawn(a))).handshake(link)
@@ -41,7 +41,7 @@ def shake(a: str, b: str, *, pop: str = POP, salt: bytes = SALT, patch: int = 1)
 
 
 def short(number: int) -> bool:
-    """Whether a number of the group needs less than 384 bytes."""
+    """Return whether a number of the group fits in fewer than 384 bytes."""
     return len(minimal(number)) < 384
 
 
@@ -108,7 +108,7 @@ EDGES = [
 @pytest.mark.parametrize("patch", [0, 1])
 @pytest.mark.parametrize(("given", "digest", "edge"), [row[1:] for row in EDGES], ids=[row[0] for row in EDGES])
 def test_edges(given: dict, digest: str, edge: Callable[[dict], bool], patch: int) -> None:
-    """Each edge is met, the handshake succeeds, and its values are the pinned ones."""
+    """Each edge case occurs, the handshake succeeds, and its values are the pinned ones."""
     device = shake(**given, patch=patch)
     assert edge(device.state)
     told = hashlib.sha256(device.state["A"] + device.state["B"] + device.state["K"]).hexdigest()
@@ -117,13 +117,13 @@ def test_edges(given: dict, digest: str, edge: Callable[[dict], bool], patch: in
 
 @pytest.mark.parametrize(("pop", "zeros"), [("acf96e42", 1), ("00000071", 1), ("00012987", 2)])
 def test_the_inner_hash_keeps_its_zeros(pop: str, zeros: int) -> None:
-    """These PoPs have an inner hash that a number would shorten; the verifier of the ledger is made from all of it."""
+    """The inner hash of these PoPs has leading zeros, and the verifier in the ledger is made from all of it."""
     assert sha512(f"{USER}:{pop}".encode()).startswith(bytes(zeros))
     assert sec2_verifier.verifier(USER, Secret(pop), SALT).reveal() == verifier(SALT, pop)
 
 
 def test_a_is_always_384_bytes() -> None:
-    """A key whose A begins with a zero byte is drawn again, so that A is 384 bytes and as long as a number."""
+    """A key with an A that starts with a zero byte is drawn again, so that A as a number has 384 bytes."""
     assert short(pow(5, int.from_bytes(drawn("a85"), "big"), N))
     own = draw_own_key(source(drawn("a85"), drawn("a0")))
     assert own.private == int.from_bytes(drawn("a0"), "big")
@@ -132,7 +132,7 @@ def test_a_is_always_384_bytes() -> None:
 
 
 def test_a_with_a_leading_zero_agrees_all_the_same() -> None:
-    """Were such an A sent, both sides would still agree: it is hashed as the 384 bytes that were sent."""
+    """If such an A were sent, both sides would still agree: the 384 bytes are hashed as sent."""
     private = int.from_bytes(drawn("a85"), "big")
     own = OwnKey(private, pow(5, private, N).to_bytes(384, "big"))
     device = Device(random=source(drawn("b0"), drawn("nonce")))
@@ -151,14 +151,14 @@ def _sized(data: bytes) -> bytes:
 
 @pytest.mark.parametrize("theirs", [N, 0, 2 * N])
 def test_a_b_that_makes_no_secret(theirs: int) -> None:
-    """B = 0 mod N would let anybody pass: refused (RFC 5054 section 2.5.3)."""
+    """B = 0 mod N would let anyone pass, and is rejected (RFC 5054 section 2.5.3)."""
     own = draw_own_key(source(drawn("a0")))
     with pytest.raises(ProtocolError):
         agree(USER, Secret(POP), own, theirs.to_bytes(385, "big"), SALT)
 
 
 def test_nonces_count_messages_of_both_sides() -> None:
-    """sec_patch_ver 1: the counter moves on by one for each message of either side, from 1, and wraps at 32 bits."""
+    """With sec_patch_ver 1 the counter increments for each message of either side, from 1, and wraps at 32 bits."""
     session = Authenticated(Secret(bytes(64)), bytes(8) + b"\xff\xff\xff\xff", counting=True)
     other = Authenticated(Secret(bytes(64)), bytes(8) + b"\xff\xff\xff\xff", counting=True)
     seen = []
@@ -172,7 +172,7 @@ def test_nonces_count_messages_of_both_sides() -> None:
 
 
 def test_nonces_of_old_firmware_stand_still() -> None:
-    """sec_patch_ver 0: one nonce for all messages, so that equal texts look equal."""
+    """With sec_patch_ver 0 all messages use one nonce, so that equal texts look equal."""
     session = Authenticated(Secret(bytes(64)), bytes(12), counting=False)
     assert session.encrypt(b"text") == session.encrypt(b"text")
     assert session.decrypt(session.encrypt(b"text")) == b"text"
@@ -180,7 +180,7 @@ def test_nonces_of_old_firmware_stand_still() -> None:
 
 @pytest.mark.parametrize("told", [b"", b"short", bytes(64)])
 def test_what_does_not_decrypt(told: bytes) -> None:
-    """An answer that was not encrypted in this session is a fault of its own."""
+    """An answer that was not encrypted in this session has its own cause."""
     session = Authenticated(Secret(bytes(64)), bytes(12), counting=True)
     with pytest.raises(UnitFault) as caught:
         session.decrypt(told)
@@ -188,7 +188,7 @@ def test_what_does_not_decrypt(told: bytes) -> None:
 
 
 def test_a_wrong_pop() -> None:
-    """The device refuses a wrong PoP, and the client says so in a class of its own."""
+    """The device rejects a wrong PoP, and the client raises WrongPop."""
     device = Device()
     with pytest.raises(WrongPop):
         Srp6a(USER, Secret("00000000"), 1, source(drawn("a0"))).handshake(Direct(device))
@@ -196,21 +196,21 @@ def test_a_wrong_pop() -> None:
 
 
 def test_a_verifier_of_another_pop() -> None:
-    """A unit whose verifier was made for another PoP refuses the PoP of its label."""
+    """A unit with a verifier for a different PoP rejects the PoP of its label."""
     device = Device(verifier=verifier(SALT, "ffffffff"))
     with pytest.raises(WrongPop):
         Srp6a(USER, Secret(POP), 1, source(drawn("a0"))).handshake(Direct(device))
 
 
 def test_the_device_must_prove_itself() -> None:
-    """A device that accepts the client's proof and cannot give its own knows no verifier."""
+    """A device that accepts the client's proof but cannot send its own has no verifier."""
     with pytest.raises(UnitFault) as caught:
         Srp6a(USER, Secret(POP), 1, source(drawn("a0"))).handshake(Direct(Device(lies_about_proof=True)))
     assert caught.value.cause == "proof-mismatch"
 
 
 def test_nothing_secret_in_repr() -> None:
-    """Neither PoP, key nor proof stands in a repr."""
+    """A repr contains neither PoP, key nor proof."""
     own = draw_own_key(source(drawn("a0")))
     agreed = agree(USER, Secret(POP), own, drawn("b0"), SALT)
     shown = repr((own, agreed, Srp6a(USER, Secret(POP), 1, source())))

@@ -1,4 +1,4 @@
-"""The client meets virtual boards, whose side of the protocol was written apart from it, over their real HTTP port."""
+"""The client against virtual boards, an independent implementation of the protocol, over their real HTTP port."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ CERTIFICATES = {kind: pem(key) for kind, key in KEYS.items()}
 SALT = bytes(range(1, 17))
 VERIFIER = sec2_verifier.verifier("wifiprov", POP, SALT).reveal()
 
-# What each board is: its firmware's security, its key, what its factory image says otherwise, its fault.
+# Each board: its firmware's security, its key, the differences of its factory image, its fault.
 BOARDS: dict[str, tuple[int, str, dict[str, object], str]] = {
     "plain": (0, "ecdsa", {}, ""),
     "sec1": (1, "ecdsa", {}, ""),
@@ -85,7 +85,7 @@ FIRMWARE: dict[str, dict[str, object]] = {"old nonce": {"sec_patch_ver": 0}, "no
 
 
 def spec(folder: Path, number: int, name: str) -> BoardSpec:
-    """The board called *name*, with the flash that a line would have written."""
+    """Return the board called *name*, with the flash that a line would have written."""
     security, key, changes, fault = BOARDS[name]
     certificate, private = CERTIFICATES[key]
     told = {
@@ -108,7 +108,7 @@ def spec(folder: Path, number: int, name: str) -> BoardSpec:
 
 @pytest.fixture(scope="module")
 def boards(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, BoardHandle]]:
-    """All of BOARDS, booted from their flash and offering provisioning, by name."""
+    """All of BOARDS by name, booted from their flash and offering provisioning."""
     while True:
         folder = tmp_path_factory.mktemp("boards")
         specs = [spec(folder, number, name) for number, name in enumerate(BOARDS)]
@@ -124,8 +124,9 @@ def boards(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Board
 
 
 def _fits(board: BoardHandle) -> bool:
-    """Whether the pair that the firmware made for itself can be used: once in 256 boards its salt begins with a zero
-    byte, and nobody gets in for ever, as with the real firmware."""
+    """Return whether the generated salt and verifier work: on 1 of 256 boards the salt starts with a zero byte, and no
+    session can be opened, as with the real firmware.
+    """
     assert board.flash_file is not None
     with board.flash_file.open("rb") as stream:
         stream.seek(FCTRY)
@@ -141,14 +142,14 @@ def link(handle: BoardHandle, timeout: float = 10.0) -> closing[HttpTransport]:
 
 
 def opened(transport: HttpTransport, security: int = 2) -> ProvisioningSession:
-    """A session by the check."""
+    """Open a session by the check."""
     policy = Provisioning(security=Security(security))
     return check_session(transport, policy, Credentials.CERTIFICATE, POP, os.urandom)
 
 
 @pytest.mark.parametrize("name", ["plain", "sec1", "sec2", "rsa", "own pair", "zero salt", "old nonce"])
 def test_good_boards(boards: dict[str, BoardHandle], name: str) -> None:
-    """Session, key and scan pass for every scheme, key and origin of the sec2 pair; several sessions in a row do."""
+    """Session, key and scan pass for every scheme, key and origin of the sec2 pair, also several times in a row."""
     security, key, *_ = BOARDS[name]
     for _ in range(2):
         with link(boards[name]) as transport:
@@ -159,7 +160,7 @@ def test_good_boards(boards: dict[str, BoardHandle], name: str) -> None:
 
 @pytest.mark.parametrize("name", ["sec1", "sec2"])
 def test_a_wrong_pop_is_refused(boards: dict[str, BoardHandle], name: str) -> None:
-    """Another PoP is refused by the board, and the right one still opens a session afterwards."""
+    """The board rejects a wrong PoP, and the right one still opens a session afterwards."""
     policy = Provisioning(security=Security(BOARDS[name][0]))
     with link(boards[name]) as transport:
         check_wrong_pop(transport, policy, POP, os.urandom)
@@ -181,21 +182,21 @@ def test_a_wrong_pop_is_refused(boards: dict[str, BoardHandle], name: str) -> No
     ],
 )
 def test_bad_boards(boards: dict[str, BoardHandle], name: str, cause: str) -> None:
-    """Each fault of a board FAILs it, with a cause that says which."""
+    """Each fault FAILs its board with its own cause."""
     with link(boards[name], timeout=1.0) as transport, pytest.raises(UnitFault) as caught:
         opened(transport)
     assert caught.value.cause == cause
 
 
 def test_a_key_of_another_certificate(boards: dict[str, BoardHandle]) -> None:
-    """A board that signs with another key is found by the challenge."""
+    """A board that signs with the wrong key fails the challenge."""
     with link(boards["wrong-key"]) as transport, pytest.raises(UnitFault) as caught:
         check_key(opened(transport), NODE, CERTIFICATES["ecdsa"][0], os.urandom)
     assert caught.value.cause == "key-mismatch"
 
 
 def test_a_firmware_without_challenges(boards: dict[str, BoardHandle]) -> None:
-    """A firmware that was built without challenge and response says so itself; its session is good."""
+    """A firmware built without challenge-response reports that; its session is good."""
     with link(boards["no challenge"]) as transport:
         session = opened(transport)
         with pytest.raises(UnitFault) as caught:
@@ -204,7 +205,7 @@ def test_a_firmware_without_challenges(boards: dict[str, BoardHandle]) -> None:
 
 
 def test_boards_at_once(boards: dict[str, BoardHandle]) -> None:
-    """Over HTTP boards are checked side by side."""
+    """Boards are checked in parallel over HTTP."""
 
     def work(name: str) -> None:
         with link(boards[name]) as transport:
@@ -216,7 +217,7 @@ def test_boards_at_once(boards: dict[str, BoardHandle]) -> None:
 
 
 def test_five_wrong_pops_stop_provisioning(boards: dict[str, BoardHandle]) -> None:
-    """The board counts every wrong PoP once; after five it is no longer there: a station's error until its restart."""
+    """The board counts every wrong PoP once; after five it is a station error until its restart."""
     for _ in range(5):
         with link(boards["counts"]) as transport:
             check_wrong_pop(transport, Provisioning(), POP, os.urandom)
@@ -230,7 +231,7 @@ def test_five_wrong_pops_stop_provisioning(boards: dict[str, BoardHandle]) -> No
 
 
 def test_a_board_that_loses_power(boards: dict[str, BoardHandle]) -> None:
-    """A board whose power goes in the middle of a session is lost, which says nothing about the unit."""
+    """A board that loses power in the middle of a session is lost, which is not the unit's fault."""
     with link(boards["lost"]) as transport:
         session = opened(transport)
         boards["lost"].control("power off")
@@ -241,7 +242,7 @@ def test_a_board_that_loses_power(boards: dict[str, BoardHandle]) -> None:
 
 @pytest.mark.parametrize("name", ["joins", "fails to join"])
 def test_joining(boards: dict[str, BoardHandle], name: str) -> None:
-    """Handing over a network works to the IP address; a wrong passphrase is told as such."""
+    """Joining a network works up to the IP address; a wrong passphrase is reported as such."""
     passphrase = Secret(FACTORY_NETWORK.password if name == "joins" else "not the password")
     with link(boards[name]) as transport:
         session = opened(transport)

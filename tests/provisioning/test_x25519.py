@@ -16,13 +16,13 @@ from tests.provisioning.links import Direct
 
 
 def fixed(size: int) -> bytes:
-    """Bytes that stand for the client's randomness."""
+    """Return bytes in place of the client's random ones."""
     return hashlib.shake_128(b"client").digest(size)
 
 
 @pytest.mark.parametrize("pop", ["abcd1234", "", "ünïcode"])
 def test_a_session(pop: str) -> None:
-    """One keystream runs through both proofs, requests and answers; without a PoP the shared secret is the key."""
+    """One keystream covers both proofs, requests and answers; without a PoP the shared secret is the key."""
     link = Direct(Device(security=1, pop=pop))
     session = X25519(Secret(pop), fixed).handshake(link)
     for _ in range(3):
@@ -30,7 +30,7 @@ def test_a_session(pop: str) -> None:
 
 
 def test_pinned_bytes() -> None:
-    """With both sides' randomness fixed, the bytes of a request are pinned."""
+    """If both sides' random bytes are fixed, the bytes of a request are the pinned ones."""
     link = Direct(Device(security=1))
     session = X25519(Secret("abcd1234"), fixed).handshake(link)
     assert session.encrypt(bytes(16)).hex() == "3a543bf8d9a06f2d4022dfd906889241"
@@ -38,7 +38,7 @@ def test_pinned_bytes() -> None:
 
 @pytest.mark.parametrize(("ours", "theirs"), [("abcd1235", "abcd1234"), ("", "abcd1234"), ("abcd1234", "")])
 def test_a_wrong_pop(ours: str, theirs: str) -> None:
-    """Another PoP, a missing one and a needless one are refused alike."""
+    """A wrong, a missing and an unneeded PoP are rejected alike."""
     device = Device(security=1, pop=theirs)
     with pytest.raises(WrongPop):
         X25519(Secret(ours), fixed).handshake(Direct(device))
@@ -46,7 +46,7 @@ def test_a_wrong_pop(ours: str, theirs: str) -> None:
 
 
 def test_the_device_must_prove_itself() -> None:
-    """A device that takes any proof cannot make its own."""
+    """A device that accepts any proof cannot make its own."""
     for device in (Device(security=1, lies_about_proof=True), Device(security=1, pop="other", accepts_any_pop=True)):
         with pytest.raises(UnitFault) as caught:
             X25519(Secret("abcd1234"), fixed).handshake(Direct(device))
@@ -54,7 +54,7 @@ def test_the_device_must_prove_itself() -> None:
 
 
 def test_a_key_that_makes_no_secret() -> None:
-    """A public key of low order is refused."""
+    """A public key of low order is rejected."""
     from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
     with pytest.raises(ProtocolError):
@@ -62,7 +62,7 @@ def test_a_key_that_makes_no_secret() -> None:
 
 
 def test_the_stream_is_one() -> None:
-    """Encrypting twice differs from encrypting once more: every byte of either direction moves the stream."""
+    """Encrypting twice differs from encrypting once: every byte in either direction advances the stream."""
     left, right = Keystream(bytes(32), bytes(16)), Keystream(bytes(32), bytes(16))
     assert left.encrypt(b"ab") + left.decrypt(b"cd") == right.encrypt(b"abcd")
 
@@ -80,7 +80,7 @@ class Answers:
 
 
 def test_a_status_in_place_of_the_proof() -> None:
-    """A unit that answers the proof with a status refuses the PoP as one that closes the connection does."""
+    """A unit that answers the proof with a status has rejected the PoP, as has one that closes the connection."""
     key = num(2, 1) + raw(11, num(1, 1) + raw(21, raw(2, fixed(32)) + raw(3, bytes(16))))
     with pytest.raises(WrongPop) as caught:
         X25519(Secret("a"), fixed).handshake(Answers(key, num(2, 1) + raw(11, num(1, 3) + raw(23, num(1, 6)))))
@@ -88,7 +88,7 @@ def test_a_status_in_place_of_the_proof() -> None:
 
 
 def test_plain() -> None:
-    """Security 0 says hello and sends everything as it is."""
+    """Security 0 sends a hello, and then everything in the clear."""
     link = Direct(Device(security=0))
     session = Plain().handshake(link)
     assert session.encrypt(b"text") == session.decrypt(b"text") == b"text"

@@ -1,4 +1,4 @@
-"""What goes over the air, and that one radio speaks with one unit at a time."""
+"""What is sent over the air, and one unit at a time per radio."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ KEY = ["ch_resp", "ch_resp"]
 
 @contextmanager
 def overheard(url):
-    """A way to the unit at *url* on which every endpoint that is asked is written down."""
+    """Return a link to the unit at *url* that records the endpoints of all requests."""
     parts, asked = urlsplit(url), []
     listener = socket.create_server(("127.0.0.1", 0))
     done = threading.Event()
@@ -59,7 +59,7 @@ def overheard(url):
 
 @pytest.mark.parametrize("scan", [False, True])
 def test_nothing_else_is_sent(factory, scan):
-    """Session, key, the scan where it is asked for, and a wrong PoP: no other endpoint hears a word."""
+    """Session, key, scan and wrong PoP use only the endpoints that they need."""
     if scan:
         factory.edit('scan_ssid = ""', f'scan_ssid = "{FACTORY_NETWORK.ssid}"')
     with serve([spec()]) as (board,), overheard(board.provisioning_url) as (url, asked):
@@ -71,7 +71,7 @@ def test_nothing_else_is_sent(factory, scan):
 
 @pytest.fixture
 def air(tmp_path, monkeypatch):
-    """A radio whose Bluetooth is a record of who uses it."""
+    """A radio with a Bluetooth that records its users."""
 
     class Bluetooth:
         using = 0
@@ -110,7 +110,7 @@ def test_one_at_a_time(factory, air):
 
 
 def test_stopped_while_waiting(factory, air):
-    """A slot that waits for the radio hears that the line is stopped."""
+    """A slot that waits for the radio stops when the line is stopped."""
     radio, _ = air
     product = factory.workspace.product
 

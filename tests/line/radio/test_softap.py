@@ -1,4 +1,4 @@
-"""Joining a unit's SoftAP and coming back, against a program that speaks as nmcli does and keeps its state."""
+"""Joining a unit's SoftAP and coming back, against a program that imitates nmcli and keeps its state."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ end(0)
 
 
 class Host:
-    """A host whose NetworkManager is that program."""
+    """A host with that program as its NetworkManager."""
 
     def __init__(self, folder):
         self.folder = folder
@@ -73,18 +73,18 @@ class Host:
 
     @property
     def state(self):
-        """What NetworkManager is in."""
+        """The state of NetworkManager."""
         return json.loads(self._state.read_text())
 
     def change(self, **values):
-        """Changes it."""
+        """Change the state of NetworkManager."""
         old = self.state if self._state.exists() else {}
         self._state.write_text(json.dumps(old | values))
 
 
 @pytest.fixture
 def host(tmp_path, monkeypatch):
-    """A host that is in the network HOME, whose name has to be escaped."""
+    """A host in the network HOME, with a name that must be escaped."""
     one = Host(tmp_path)
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
     return one
@@ -100,7 +100,7 @@ class TestNmcli:
 
     @pytest.mark.parametrize("deaf", [0, 2])
     def test_there_and_back(self, host, deaf):
-        """Joins once the network is heard, forgets it afterwards and brings the one before back, by its right name."""
+        """The host joins once the network is found, then deletes it and restores the connection before, by its name."""
         host.change(deaf=deaf)
         with joined(UNIT, Radio(interface="wlan0"), host.memory, never):
             assert host.state["active"] == UNIT
@@ -110,13 +110,13 @@ class TestNmcli:
         assert any(call[-2:] == ["ifname", "wlan0"] for call in host.state["calls"])
 
     def test_comes_back_from_a_failure(self, host):
-        """What fails inside the block is raised, and the host is back."""
+        """An error inside the block is raised, and the host is back."""
         with pytest.raises(ValueError, match="inside"), joined(UNIT, Radio(), host.memory, never):
             raise ValueError("inside")
         assert host.state["active"] == HOME
 
     def test_cannot_join(self, host):
-        """A refused join is a station error with NetworkManager's own words; the host is back."""
+        """A failed join is a station error with NetworkManager's message, and the host is back."""
         host.change(refuse=True)
         with pytest.raises(StationError, match="could not be found"), joined(UNIT, Radio(), host.memory, never):
             raise AssertionError
@@ -124,24 +124,24 @@ class TestNmcli:
         assert not host.memory.exists()
 
     def test_not_heard(self, host):
-        """A network that is not in the air is not joined."""
+        """A network that is out of reach is not joined."""
         host.change(heard=["Canteen"])
         with (
-            pytest.raises(StationError, match="does not hear") as caught,
+            pytest.raises(StationError, match="does not receive") as caught,
             joined(UNIT, Radio(), host.memory, never),
         ):
             raise AssertionError
         assert caught.value.cause == "not-advertising"
 
     def test_nothing_before(self, host):
-        """A host that was in no network is in none afterwards."""
+        """A host without a connection has none afterwards."""
         host.change(active=None, saved=[])
         with joined(UNIT, Radio(), host.memory, never):
             assert host.state["active"] == UNIT
         assert (host.state["active"], host.state["saved"]) == (None, [])
 
     def test_killed_in_between(self, host):
-        """A process that is killed while joined leaves a note, by which the next run comes back."""
+        """A process killed while joined leaves a note, and the next run comes back."""
         code = f"""
             import os, signal
             from pathlib import Path
@@ -159,7 +159,7 @@ class TestNmcli:
         assert come_back(host.memory) is None, "nothing is left to do"
 
     def test_cannot_come_back(self, host):
-        """A way back that fails is told, kept, and not forgotten when the next unit is joined."""
+        """A failed way back is reported, and kept when the next unit is joined."""
         told = []
         host.change(lost=True)
         with joined(UNIT, Radio(), host.memory, told.append):
@@ -173,13 +173,13 @@ class TestNmcli:
         assert len(told) == 1
 
     def test_note_that_cannot_be_read(self, host):
-        """A note that makes no sense is told with its place, and nothing is done."""
+        """A note that cannot be read is reported with its place, and nothing is done."""
         host.memory.write_text("{")
         assert str(host.memory) in come_back(host.memory)
         assert host.state["calls"] == []
 
     def test_no_nmcli(self, host, monkeypatch, tmp_path):
-        """A host without nmcli is told what to set."""
+        """On a host without nmcli the hint names the setting."""
         monkeypatch.setenv("PATH", str(tmp_path))
         with pytest.raises(StationError) as raised, joined(UNIT, Radio(), host.memory, never):
             raise AssertionError
@@ -187,7 +187,7 @@ class TestNmcli:
 
 
 def test_already_joined(host):
-    """`joined` asks nobody and leaves no note."""
+    """`joined` runs no program and leaves no note."""
     with joined(UNIT, Radio(softap=(JOINED,)), host.memory, never):
         assert not host.memory.exists()
     assert host.state["calls"] == []
@@ -195,7 +195,7 @@ def test_already_joined(host):
 
 @pytest.mark.parametrize("code", [0, 1])
 def test_command(host, code):
-    """A command of the station is given the SSID; where it fails, its last word is the reason."""
+    """A command of the station receives the SSID; if it fails, its last line is the reason."""
     words = (
         sys.executable,
         "-c",
