@@ -73,7 +73,7 @@ def _chip(args: Mapping[str, object], where: Path) -> Chip:
     extra = args.get("extra_esptool_args")
     name = extra.get("chip") if isinstance(extra, dict) else None
     if not isinstance(name, str):
-        _wrong("the build names no chip", where, "extra_esptool_args.chip")
+        _wrong("the build does not name a chip", where, "extra_esptool_args.chip")
     chip = next((chip for chip in Chip if chip.value == name), None)
     if chip is None:
         known = ", ".join(known.value for known in Chip)

@@ -108,7 +108,7 @@ def _judge_key(key: TrustedKey, role: Role, now: datetime, where: str) -> None:
 def judge_clock(now: datetime, earliest: datetime, what: str, where: str) -> None:
     """Raise IntegrityError if *now* is before *earliest*, the moment of *what*.
 
-    The clock is behind then, and with a clock that can be turned back no key ever expires.
+    The clock is behind then: if it could be turned back, keys would never expire.
     """
     if now + ALLOWED_SKEW < earliest:
         raise IntegrityError(

@@ -162,7 +162,7 @@ class Trust:
         if gone.has(Role.TRUST) and sum(one.has(Role.TRUST) for one in self.keys) == 1:
             raise InputError(
                 f"{gone} is the last key of the role trust; without it, release keys could change the trust file",
-                hint="add another key of that role first",
+                hint="add one more key of that role first",
                 cause="no-keeper",
             )
         thresholds = dict(self.thresholds)
