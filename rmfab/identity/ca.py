@@ -1,8 +1,7 @@
-"""The certificate authority that signs device certificates: made here, or brought along and judged.
+"""The certificate authority that signs device certificates: made here, or imported and judged.
 
-It lives in the workspace as `ca/ca.crt` (0644) and `ca/ca.key` (0600, in a 0700 folder) and is never replaced. Where
-the key lies in a token, `ca.key` holds its PKCS #11 URI.
-Source of what makes a CA: RFC 5280, sections 4.2.1.3 and 4.2.1.9.
+It is kept in the workspace as `ca/ca.crt` (0644) and `ca/ca.key` (0600, in a 0700 folder) and is never replaced. For a
+key in a token, `ca.key` contains its PKCS #11 URI. Source of what makes a CA: RFC 5280, sections 4.2.1.3 and 4.2.1.9.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ _CURVES = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
 
 @unique
 class CaKeyKind(Enum):
-    """The key pair of a CA that rmfab makes."""
+    """The kinds of CA key pairs that rmfab makes."""
 
     ECDSA_P256 = "ecdsa-p256"
     ECDSA_P384 = "ecdsa-p384"
@@ -51,7 +50,7 @@ class CaKeyKind(Enum):
 
 @dataclass(frozen=True)
 class CertificateAuthority:
-    """A CA certificate and its private key, which belong together. Neither is checked against a clock."""
+    """A CA certificate and its private key, which match. Neither is checked against a clock."""
 
     certificate: x509.Certificate
     key: PrivateKey
@@ -64,12 +63,12 @@ class CertificateAuthority:
     def create(
         cls, name: str, kind: CaKeyKind, now: datetime, validity: timedelta = DEFAULT_VALIDITY
     ) -> CertificateAuthority:
-        """A new self-signed CA with *name* as its common name, path length 0, valid from *now*.
+        """Make a self-signed CA with *name* as its common name, path length 0, valid from *now*.
 
-        Raises InputError where the name is empty or has over 64 characters.
+        Raise InputError if the name is empty or longer than 64 characters.
         """
         if not 1 <= len(name) <= MAX_NAME_LENGTH:
-            raise InputError(f"a CA's common name has 1 to {MAX_NAME_LENGTH} characters, this one has {len(name)}")
+            raise InputError(f"a CA's common name must have 1 to {MAX_NAME_LENGTH} characters, not {len(name)}")
         key = _draw(kind)
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         start = utc(now).replace(microsecond=0)
@@ -89,7 +88,7 @@ class CertificateAuthority:
 
     @classmethod
     def load(cls, folder: Path, passphrase: PassphraseSource, now: datetime) -> CertificateAuthority:
-        """The CA of a workspace from its `ca` *folder*, judged at *now*. Raises as `read` does."""
+        """Return the CA in the `ca` *folder* of a workspace, judged at *now*. Raise as `read` does."""
         _check_there(folder)
         key = folder / KEY_FILE
         return cls.read(folder / CERTIFICATE_FILE, token_uri(key) or f"file:{key}", passphrase, now, {})
@@ -103,10 +102,10 @@ class CertificateAuthority:
         now: datetime,
         environment: Mapping[str, str],
     ) -> CertificateAuthority:
-        """A CA from a certificate file (PEM or DER) and the URI of its key, judged at *now*.
+        """Return a CA from a certificate file (PEM or DER) and the URI of its key, judged at *now*.
 
-        Raises InputError where a file is missing or wrong, the certificate is no CA, the key is not its key, or it
-        is expired or not yet valid; StationError where the key's token does not work.
+        Raise InputError if a file is missing or invalid, the certificate is not a CA, the key does not match, or the CA
+        is expired or not yet valid; StationError if the key's token does not work.
         """
         authority = load_certificate(certificate)
         try:
@@ -124,8 +123,10 @@ class CertificateAuthority:
             raise InputError(error.what, where=where, hint=error.hint, cause=error.cause) from None
 
     def save(self, folder: Path, passphrase: Secret[str] | None) -> None:
-        """Writes the CA into *folder*, its key encrypted unless *passphrase* is None, the URI of one that never leaves
-        its token. Raises InputError, also where a CA already stands there."""
+        """Write the CA into *folder*, its key encrypted unless *passphrase* is None.
+
+        For a key in a token, write its URI. Raise InputError, also if *folder* already contains a CA.
+        """
         refuse_existing(folder)
         make_folder(folder, secret=True)
         key = folder / KEY_FILE
@@ -151,7 +152,7 @@ class CertificateAuthority:
 
     @property
     def portable_key(self) -> Secret[bytes]:
-        """What another process opens the private key with: unencrypted PKCS #8 DER, or a token's URI and PIN."""
+        """The private key for a different process: unencrypted PKCS #8 DER, or a token's URI and PIN."""
         if isinstance(self.key, TokenKey):
             return Secret(f"{self.key.uri.text}\n{self.key.pin.reveal()}".encode())
         return Secret(
@@ -162,7 +163,7 @@ class CertificateAuthority:
 
     @cached_property
     def key_identifier(self) -> x509.AuthorityKeyIdentifier:
-        """What a certificate of this CA names as its authority: the CA's own SKI, or the digest of its key."""
+        """The authority key identifier in its certificates: the CA's own SKI, or the digest of its key."""
         try:
             extension = self.certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier)
         except x509.ExtensionNotFound:
@@ -170,13 +171,13 @@ class CertificateAuthority:
         return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(extension.value)
 
     def close(self) -> None:
-        """Lets go of the token, where the key lies in one."""
+        """End the session if the key is in a token."""
         if isinstance(self.key, TokenKey):
             self.key.close()
 
     @classmethod
     def from_portable(cls, certificate: bytes, key: bytes) -> CertificateAuthority:
-        """The inverse of `certificate_der` and `portable_key`."""
+        """Return the inverse of `certificate_der` and `portable_key`."""
         if is_on_token(key):
             uri, _, pin = key.decode().partition("\n")
             private: PrivateKeyTypes = open_token_key(uri, lambda _: Secret(pin), {})
@@ -186,35 +187,35 @@ class CertificateAuthority:
 
 
 def is_on_token(key: bytes) -> bool:
-    """Whether this `portable_key` names a key on a token, which is opened, and not the key itself."""
+    """Whether this `portable_key` refers to a key in a token, and does not contain the key itself."""
     return key.startswith(_TOKEN)
 
 
 def load_certificate(path: Path) -> x509.Certificate:
-    """The first certificate of a PEM or DER file. Raises InputError."""
+    """Return the first certificate of a PEM or DER file. Raise InputError."""
     data = read_input(path, "certificate")
     try:
         if b"-----BEGIN" in data:
             return x509.load_pem_x509_certificate(data)
         return x509.load_der_x509_certificate(data)
     except ValueError:
-        raise InputError("this is no X.509 certificate", where=str(path), cause="ca-certificate") from None
+        raise InputError("not an X.509 certificate", where=str(path), cause="ca-certificate") from None
 
 
 def token_uri(key: Path) -> str | None:
-    """The URI in a CA's key *file* where the key lies in a token, None where the file holds the key itself."""
+    """Return the URI in a CA's *key* file if the key is in a token, None if the file contains the key itself."""
     data = read_input(key, "CA key")
     return data.decode("utf-8", "replace").strip() if data.startswith(_TOKEN) else None
 
 
 def load_workspace_certificate(folder: Path) -> x509.Certificate:
-    """The certificate of the CA in a workspace's `ca` *folder*. Raises InputError."""
+    """Return the certificate of the CA in the `ca` *folder* of a workspace. Raise InputError."""
     _check_there(folder)
     return load_certificate(folder / CERTIFICATE_FILE)
 
 
 def key_description(certificate: x509.Certificate) -> str:
-    """The kind of the public key in words: `ecdsa-p256`, `rsa-3072` …"""
+    """Return the kind of the public key in words: `ecdsa-p256`, `rsa-3072` …"""
     key = certificate.public_key()
     if isinstance(key, rsa.RSAPublicKey):
         return f"rsa-{key.key_size}"
@@ -222,7 +223,7 @@ def key_description(certificate: x509.Certificate) -> str:
 
 
 def path_length(certificate: x509.Certificate) -> int | None:
-    """How many CAs may stand below this one, None where there is no limit or it is no CA."""
+    """Return how many CAs may follow below this one, None without a limit or if it is not a CA."""
     try:
         return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.path_length
     except x509.ExtensionNotFound:
@@ -230,43 +231,43 @@ def path_length(certificate: x509.Certificate) -> int | None:
 
 
 def refuse_existing(folder: Path) -> None:
-    """Raises InputError where *folder* already holds a CA, or half of one."""
+    """Raise InputError if *folder* already contains a CA, or half of one."""
     for name in (CERTIFICATE_FILE, KEY_FILE):
         if (folder / name).exists():
             raise InputError(
-                "there is a CA already; rmfab never replaces one",
+                "a CA already exists, and rmfab never replaces one",
                 where=str(folder / name),
-                hint="a device trusts by its CA: move the folder away only if no unit was ever made with it",
+                hint="move the folder away only if no unit was made with this CA",
                 cause="exists",
             )
 
 
 def check_validity(certificate: x509.Certificate, now: datetime) -> None:
-    """Raises InputError, with both dates, where *now* lies before or after the validity of *certificate*."""
+    """Raise InputError, with both dates, if *now* is before or after the validity of *certificate*."""
     if utc(now) < certificate.not_valid_before_utc:
         raise InputError(
-            f"the CA is valid from {_day(certificate.not_valid_before_utc)}, this host's clock says {_day(now)}",
+            f"the CA is valid from {_day(certificate.not_valid_before_utc)}, but this host's clock reads {_day(now)}",
             hint="set the clock, then try again",
             cause="clock",
         )
     if utc(now) > certificate.not_valid_after_utc:
         raise InputError(
-            f"the CA expired on {_day(certificate.not_valid_after_utc)}, this host's clock says {_day(now)}",
+            f"the CA expired on {_day(certificate.not_valid_after_utc)}, but this host's clock reads {_day(now)}",
             cause="ca-expired",
         )
 
 
 def signature_hash(key: PrivateKey) -> hashes.SHA256 | hashes.SHA384 | hashes.SHA512:
-    """The hash that fits the strength of a signing *key*."""
+    """Return the hash that fits the strength of a signing *key*."""
     if isinstance(key, ec.EllipticCurvePrivateKey) and key.curve.key_size > 256:
         return hashes.SHA384() if key.curve.key_size == 384 else hashes.SHA512()
     return hashes.SHA256()
 
 
 def utc(moment: datetime) -> datetime:
-    """*moment* in UTC. Raises ValueError where it has no time zone."""
+    """Return *moment* in UTC. Raise ValueError if it has no time zone."""
     if moment.tzinfo is None:
-        raise ValueError("a moment needs a time zone")
+        raise ValueError("the moment has no time zone")
     return moment.astimezone(UTC)
 
 
@@ -297,7 +298,7 @@ def _draw(kind: CaKeyKind) -> PrivateKey:
 
 def _check_there(folder: Path) -> None:
     if not (folder / CERTIFICATE_FILE).exists():
-        raise InputError("there is no CA yet", where=str(folder), hint="rmfab ca create, or rmfab ca import")
+        raise InputError("no CA yet", where=str(folder), hint="run rmfab ca create or rmfab ca import")
 
 
 def _check_authority(certificate: x509.Certificate) -> None:
@@ -305,17 +306,17 @@ def _check_authority(certificate: x509.Certificate) -> None:
         extensions = certificate.extensions
         constraints = extensions.get_extension_for_class(x509.BasicConstraints).value
     except x509.ExtensionNotFound:
-        raise InputError("this certificate is no CA: it has no BasicConstraints", cause="ca-certificate") from None
+        raise InputError("this certificate is not a CA: BasicConstraints missing", cause="ca-certificate") from None
     except ValueError:
-        raise InputError("this certificate has extensions that cannot be read", cause="ca-certificate") from None
+        raise InputError("this certificate has invalid extensions", cause="ca-certificate") from None
     if not constraints.ca:
-        raise InputError("this certificate is no CA: its BasicConstraints say CA:FALSE", cause="ca-certificate")
+        raise InputError("this certificate is not a CA: BasicConstraints CA:FALSE", cause="ca-certificate")
     try:
         usage = extensions.get_extension_for_class(x509.KeyUsage).value
     except x509.ExtensionNotFound:
         return
     if not usage.key_cert_sign:
-        raise InputError("this CA may not sign certificates: its KeyUsage lacks keyCertSign", cause="ca-certificate")
+        raise InputError("this CA must not sign certificates: KeyUsage lacks keyCertSign", cause="ca-certificate")
 
 
 def _ca_key(key: PrivateKeyTypes) -> PrivateKey:
@@ -324,15 +325,15 @@ def _ca_key(key: PrivateKeyTypes) -> PrivateKey:
     if isinstance(key, ec.EllipticCurvePrivateKey) and isinstance(key.curve, _CURVES):
         return key
     raise InputError(
-        "a key of this kind cannot sign device certificates",
-        hint=f"EC P-256, P-384 or P-521, or RSA of at least {_MIN_RSA_BITS} bits",
+        "keys of this kind cannot sign device certificates",
+        hint=f"use EC P-256, P-384 or P-521, or RSA of at least {_MIN_RSA_BITS} bits",
         cause="ca-key",
     )
 
 
 def _check_match(certificate: x509.Certificate, key: PrivateKey) -> None:
     if certificate.public_key() != key.public_key():
-        raise InputError("this key is not the key of the CA certificate", cause="ca-key")
+        raise InputError("this key does not match the CA certificate", cause="ca-key")
 
 
 def _day(moment: datetime) -> str:

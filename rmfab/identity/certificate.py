@@ -1,9 +1,9 @@
 """Device certificates in two profiles.
 
-`strict` carries SKI, AKI, BasicConstraints, KeyUsage and EKU clientAuth; `rainmaker` is what the official admin CLI
-issues: CN = node id and a critical BasicConstraints. A leaf may outlive its CA, and by default does: RainMaker
-registers each certificate by itself, and a device in the field cannot be given another.
-Source: RFC 5280, sections 4.1.2.5 (9999-12-31 for no well-defined expiry) and 4.2.1.
+`strict` contains SKI, AKI, BasicConstraints, KeyUsage and EKU clientAuth. `rainmaker` is what the official admin CLI
+issues: CN = node id and a critical BasicConstraints. A leaf may outlive its CA, and does by default: RainMaker
+registers each certificate by itself, and a device in the field cannot get a new one. Source: RFC 5280, sections 4.1.2.5
+(9999-12-31 for no well-defined expiry) and 4.2.1.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ _DIGITAL_SIGNATURE = x509.KeyUsage(
 def certify(
     ca: CertificateAuthority, node_id: str, public_key: PublicKey, policy: CertificatePolicy, now: datetime
 ) -> x509.Certificate:
-    """A certificate of *ca* for the device *node_id*, valid from a day before *now* but not from before the CA.
+    """Return a certificate of *ca* for the device *node_id*, valid from a day before *now* but not from before the CA.
 
-    Raises InputError where the node id has over 64 characters (RFC 5280, ub-common-name) or *now* lies outside the
-    validity of the CA; IntegrityError where what was signed is not what was asked for.
+    Raise InputError if the node id is longer than 64 characters (RFC 5280, ub-common-name) or *now* is outside the
+    validity of the CA; IntegrityError if the certificate does not match the request.
     """
     check_validity(ca.certificate, now)
     start, end = validity(ca, policy, now)
@@ -71,7 +71,7 @@ def certify(
 
 
 def validity(ca: CertificateAuthority, policy: CertificatePolicy, now: datetime) -> tuple[datetime, datetime]:
-    """From when to when a certificate made *now* is valid: whole seconds, UTC."""
+    """Return the start and end of validity of a certificate made *now*: whole seconds, UTC."""
     start = max(utc(now).replace(microsecond=0) - _BACKDATED, ca.certificate.not_valid_before_utc)
     if policy.validity_days is None:
         return start, NO_EXPIRY
@@ -83,7 +83,7 @@ def _name(node_id: str) -> x509.Name:
     if not 1 <= len(node_id) <= MAX_NAME_LENGTH:
         raise InputError(
             f'node id "{node_id[:80]}" has {len(node_id)} characters',
-            hint=f"a certificate's common name has 1 to {MAX_NAME_LENGTH}",
+            hint=f"use 1 to {MAX_NAME_LENGTH}, the limit of a certificate's common name",
             cause="node-id",
         )
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, node_id)])
@@ -92,4 +92,4 @@ def _name(node_id: str) -> x509.Name:
 def _check(certificate: x509.Certificate, node_id: str, public_key: PublicKey) -> None:
     names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
     if certificate.public_key() != public_key or [name.value for name in names] != [node_id]:
-        raise IntegrityError("a certificate was signed for another name or key", where=node_id, cause="certificate")
+        raise IntegrityError("the signed certificate has the wrong name or key", where=node_id, cause="certificate")

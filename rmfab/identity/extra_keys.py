@@ -1,7 +1,7 @@
-"""The product's own mass_mfg columns: what a factory image carries beside RainMaker's keys.
+"""The product's own mass_mfg columns: what a factory image contains besides RainMaker's keys.
 
-`[factory] config` names a mass_mfg config. What its `file` rows name, relative to the folder of the config, is taken
-in when identities are generated, so that an identity in the ledger is complete and needs no file any more.
+`[factory] config` names a mass_mfg config. The files in its `file` rows, relative to the folder of the config, are read
+when identities are generated, so that an identity in the ledger is complete and no longer needs them.
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ Extra = Mapping[tuple[str, str], Secret[str]]
 
 @lru_cache(maxsize=8)
 def load_extra(factory: Factory) -> Config | None:
-    """The extra config of a product, None where it has none.
+    """Return the extra config of a product, None if it has none.
 
-    Raises InputError where it cannot be read, or ComplaintsError with all that is wrong, also a key that is
-    RainMaker's own.
+    Raise InputError if it cannot be read, or ComplaintsError with everything that is wrong, including a key that
+    belongs to RainMaker.
     """
     if factory.config is None:
         return None
     config = parse_config(factory.config)
     complaints = [
         InputError(
-            f'"{column.key}" in namespace "{column.namespace}" is RainMaker\'s own key, which rmfab writes itself',
+            f'"{column.key}" in namespace "{column.namespace}" is a RainMaker key, which rmfab writes itself',
             where=f"{config.path}:{column.line}",
-            hint="take this line out",
+            hint="remove this line",
         )
         for column in config.columns
         if column.namespace == factory.namespace and column.key in RAINMAKER_KEYS
@@ -57,35 +57,35 @@ def load_extra(factory: Factory) -> Config | None:
 
 
 def as_data(config: Config) -> Config:
-    """*config* for cells that `inline` made: without `file` rows."""
+    """Return *config* for cells that `inline` made: without `file` rows."""
     rows = tuple(_data_column(row) if isinstance(row, Column) else row for row in config.rows)
     return Config(config.path, rows)
 
 
 def inline(column: Column, cell: str, folder: Path) -> str:
-    """The *cell* itself, or what stands in the file that it names: as text, `binary` as hex digits.
+    """Return the *cell* itself, or the content of the file that it names: as text, `binary` as hex digits.
 
-    Raises InputError where the file is missing, or cannot be text in a mass_mfg CSV although its encoding asks for it.
+    Raise InputError if the file is missing, or if its encoding requires text that a mass_mfg CSV cannot contain.
     """
     if column.source is Source.DATA:
         return cell
     if not cell or "\0" in cell:
-        raise InputError("a file is to be named here", hint="its path, relative to the folder of the config")
+        raise InputError("expected the name of a file", hint="give its path, relative to the folder of the config")
     data = _content(folder / cell)
     if column.encoding is Encoding.BINARY:
         return data.hex()
     try:
         text = data.decode()
     except UnicodeDecodeError:
-        raise InputError(f'this file is not UTF-8 text ("{cell}")', hint=_AS_BINARY) from None
+        raise InputError(f'"{cell}" is not UTF-8 text', hint=_AS_BINARY) from None
     if column.encoding is not Encoding.STRING:
         return "".join(text.split())
     if "\r" in text:
-        raise InputError(f'this text has CR line ends ("{cell}"), which no mass_mfg CSV can carry', hint=_AS_BINARY)
+        raise InputError(f'"{cell}" has CR line ends, which a mass_mfg CSV cannot contain', hint=_AS_BINARY)
     return text
 
 
-_AS_BINARY = 'in the config its encoding may be "binary"'
+_AS_BINARY = 'set its encoding in the config to "binary"'
 
 
 def _data_column(column: Column) -> Column:

@@ -1,7 +1,7 @@
-"""The factory image: what the firmware of one unit finds in its factory partition.
+"""The factory image: the content of one unit's factory partition.
 
-Every RainMaker key is an NVS blob, text without a closing NUL: firmware reads nothing else.
-Source: esp-rainmaker-common, src/factory.c (esp_rmaker_factory_get); esp-rainmaker, app_network.c (sec2 pair).
+Every RainMaker key is an NVS blob, and text has no terminating NUL: firmware reads nothing else. Source:
+esp-rainmaker-common, src/factory.c (esp_rmaker_factory_get); esp-rainmaker, app_network.c (sec2 pair).
 """
 
 from __future__ import annotations
@@ -22,23 +22,26 @@ from rmfab.product.vocabulary import Credentials, Security
 
 
 def factory_image(identity: Identity, product: Product) -> bytes:
-    """The image of *identity*, exactly as large as `[factory] size`.
+    """Return the image of *identity*, exactly as large as `[factory] size`.
 
-    Raises InputError where the identity was not made for this product or does not fit, IntegrityError where the image
-    does not read back.
+    Raise InputError if the identity was not made for this product or does not fit, IntegrityError if reading the image
+    back gives a different result.
     """
     return pack(entries(identity, product), product.factory.size)
 
 
 def entries(identity: Identity, product: Product) -> list[Entry | Namespace]:
-    """What the image holds, in its order: RainMaker's keys, then those of the extra config."""
+    """Return the entries of the image in order: RainMaker's keys, then those of the extra config."""
     namespace = product.factory.namespace
     own = [Entry(namespace, key, EntryKind.BLOB, value) for key, value in rainmaker_values(identity, product)]
     return [*own, *_extra_items(identity, product)]
 
 
 def rainmaker_values(identity: Identity, product: Product) -> list[tuple[str, bytes]]:
-    """RainMaker's keys and their bytes. Raises InputError where the product asks for what the identity lacks."""
+    """Return RainMaker's keys and their bytes.
+
+    Raise InputError if the identity lacks what the product requires.
+    """
     values = []
     if product.identity.credentials is Credentials.CERTIFICATE:
         if identity.node_id is None or identity.certificate_pem is None or identity.private_key_pem is None:
@@ -59,13 +62,13 @@ def rainmaker_values(identity: Identity, product: Product) -> list[tuple[str, by
 
 
 def extra_cells(identity: Identity, config: Config) -> tuple[str, ...]:
-    """The cells of *identity* in the order of the extra *config*. Raises InputError where they do not match."""
+    """Return the cells of *identity* in the order of the extra *config*. Raise InputError if they do not match."""
     wanted = [(column.namespace, column.key) for column in config.columns]
     if set(wanted) != set(identity.extra):
         raise InputError(
-            f"this identity was made with other columns than {config.path} has now",
+            f"the columns of this identity differ from those of {config.path}",
             where=identity.serial,
-            hint="put the config back as it was when the batch was generated",
+            hint="restore the config that the batch was generated with",
             cause="extra-config",
         )
     return tuple(identity.extra[name].reveal() for name in wanted)
@@ -89,8 +92,8 @@ def _encoder(factory: Factory) -> RowEncoder:
 
 def _lacking(identity: Identity, what: str, key_path: str) -> InputError:
     return InputError(
-        f"this identity has no {what}, the product now asks for one",
+        f"this identity has no {what}, which the product now requires",
         where=identity.serial,
-        hint=f"{key_path} was another when the batch was generated",
+        hint=f"restore {key_path} as it was when the batch was generated",
         cause="policy-mismatch",
     )

@@ -1,7 +1,7 @@
-"""The identity of one device: its names, its credentials and what its provisioning is protected with.
+"""The identity of one device: its names, its credentials, and the secrets that protect its provisioning.
 
-Proof of possession and service name follow from `random` as stock firmware derives them.
-Source: esp-rainmaker, examples/common/rmaker_app_network/app_network.c (get_device_service_name, get_device_pop).
+Proof of possession and service name are derived from `random` as in stock firmware. Source: esp-rainmaker,
+examples/common/rmaker_app_network/app_network.c (get_device_service_name, get_device_pop).
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ RANDOM_BYTES = 64
 
 @dataclass(frozen=True)
 class Identity:
-    """Who a unit is.
+    """The names and secrets of one device.
 
-    *node_id*, *certificate_pem* and *private_key_pem* are None where the device claims its credentials itself; the
-    key is PEM as SEC1 or PKCS #1. *random* has 64 bytes; *sec2_salt* (16 bytes) and *sec2_verifier* (big-endian, at
-    most 384 bytes) are there for security 2. *extra* holds the cells of the product's own mass_mfg columns, by
-    namespace and key.
+    *node_id*, *certificate_pem* and *private_key_pem* are None if the device gets its credentials by self or assisted
+    claiming; the key is PEM as SEC1 or PKCS #1. *random* has 64 bytes. *sec2_salt* (16 bytes) and *sec2_verifier*
+    (big-endian, at most 384 bytes) are set for security 2. *extra* contains the cells of the product's own mass_mfg
+    columns, by namespace and key.
     """
 
     serial: str
@@ -42,27 +42,27 @@ class Identity:
 
     def __post_init__(self) -> None:
         if not is_safe_name(self.serial):
-            raise ValueError(f"serial {self.serial!r} cannot be a file name")
+            raise ValueError(f"serial {self.serial!r} is not a valid file name")
         credentials = (self.node_id, self.certificate_pem, self.private_key_pem)
         if len({value is None for value in credentials}) != 1:
-            raise ValueError("node id, certificate and key come together or not at all")
+            raise ValueError("node id, certificate and key must be given together")
         if self.node_id is not None:
             node_ids.check(self.node_id)
         if (self.sec2_salt is None) != (self.sec2_verifier is None):
-            raise ValueError("sec2 salt and verifier come together or not at all")
+            raise ValueError("sec2 salt and verifier must be given together")
         prefix = self.service_name.rpartition("_")[0]
         if len(self.random.reveal()) != RANDOM_BYTES or self.service_name != service_name(prefix, self.random):
-            raise ValueError("random has 64 bytes, and the service name follows from it")
+            raise ValueError("random must have 64 bytes, and the service name must be derived from it")
 
     @property
     def pop(self) -> Secret[str]:
-        """The proof of possession: what a phone has to know to provision the unit."""
+        """The proof of possession, which a phone needs to provision the unit."""
         return pop_of(self.random)
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """What chance gives to an identity."""
+    """The random values of an identity, and what is derived from them."""
 
     random: Secret[bytes]
     sec2_salt: bytes | None
@@ -76,9 +76,9 @@ class Drawn:
 
 
 def draw(source: Callable[[int], bytes], provisioning: Provisioning) -> Drawn:
-    """A new `random` and what follows from it; *source* gives as many random bytes as asked for.
+    """Return a new `random` and what is derived from it; *source* returns as many random bytes as requested.
 
-    `random` is drawn again where no stock Python client could verify its PoP.
+    `random` is drawn again if a stock Python client could not verify its PoP.
     """
     random = Secret(source(RANDOM_BYTES))
     while not sec2_verifier.is_usable(provisioning.username, pop_of(random)):
@@ -91,10 +91,10 @@ def draw(source: Callable[[int], bytes], provisioning: Provisioning) -> Drawn:
 
 
 def pop_of(random: Secret[bytes]) -> Secret[str]:
-    """The first four bytes of *random* in lower-case hex."""
+    """Return the first four bytes of *random* in lower-case hex."""
     return Secret(random.reveal()[:4].hex())
 
 
 def service_name(prefix: str, random: Secret[bytes]) -> str:
-    """The BLE or SoftAP name of an unprovisioned unit: *prefix*, `_` and the last three bytes of *random* in hex."""
+    """Return the BLE or SoftAP name of an unprovisioned unit: *prefix*, `_`, last three bytes of *random* in hex."""
     return f"{prefix}_{random.reveal()[-3:].hex()}"

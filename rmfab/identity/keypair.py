@@ -1,7 +1,7 @@
-"""Key pairs of devices and of the CA: drawn by the cryptographic library, kept as SEC1 or PKCS #1.
+"""Key pairs of devices and of the CA: made by the cryptographic library, kept as SEC1 or PKCS #1.
 
-These are the forms that the official tool writes and that every RainMaker firmware has been fed with; for EC they
-are also smaller than PKCS #8. Source: RFC 5915 (SEC1 EC private key), RFC 8017 appendix A.1.2 (RSA).
+The official tool writes these forms, and every RainMaker firmware has used them; for EC they are also smaller than PKCS
+#8. Source: RFC 5915 (SEC1 EC private key), RFC 8017 appendix A.1.2 (RSA).
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ _MAKERS: Mapping[KeyKind, Callable[[], PrivateKey]] = {
 
 
 def draw(kind: KeyKind) -> PrivateKey:
-    """A new private key of this *kind*."""
+    """Make a new private key of this *kind*."""
     return _MAKERS[kind]()
 
 
 def private_der(key: PrivateKey) -> Secret[bytes]:
-    """*key* as unencrypted DER, SEC1 for EC and PKCS #1 for RSA."""
+    """Return *key* as unencrypted DER, SEC1 for EC and PKCS #1 for RSA."""
     return Secret(
         key.private_bytes(
             serialization.Encoding.DER, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
@@ -40,12 +40,12 @@ def private_der(key: PrivateKey) -> Secret[bytes]:
 
 
 def private_pem(der: Secret[bytes]) -> Secret[bytes]:
-    """What `private_der` made, as PEM. Raises ValueError where it is neither SEC1 nor PKCS #1."""
+    """Return the result of `private_der` as PEM. Raise ValueError if it is neither SEC1 nor PKCS #1."""
     return Secret(pem(der.reveal(), _label(der.reveal())))
 
 
 def pem(der: bytes, label: str) -> bytes:
-    """*der* in the textual encoding of RFC 7468: base64 in lines of 64."""
+    """Return *der* in the textual encoding of RFC 7468: base64 in lines of 64 characters."""
     text = base64.b64encode(der)
     lines = [text[start : start + 64] for start in range(0, len(text), 64)]
     return b"-----BEGIN %b-----\n%b\n-----END %b-----\n" % (label.encode(), b"\n".join(lines), label.encode())

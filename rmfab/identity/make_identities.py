@@ -1,7 +1,7 @@
-"""Generating identities: chunks of sealed records, made by as many processes as there are cores.
+"""Generating identities: chunks of sealed records, made by one process per core.
 
-A chunk is drawn, signed and sealed where it is made; what comes back holds no secret but the chunk's data key, which
-the caller's process drew itself. Memory does not grow with the number of identities.
+Each chunk is drawn, signed and sealed in one process. The result contains no secret but the chunk's data key, which the
+calling process drew itself. Memory use does not grow with the number of identities.
 """
 
 from __future__ import annotations
@@ -53,10 +53,10 @@ _CHUNKS_WORTH_A_POOL = 4
 
 @dataclass(frozen=True)
 class Recipe:
-    """All that the identities of one batch are made from; plain values, so that a worker process can be given it.
+    """Everything that the identities of one batch are made from; plain values, to be sent to worker processes.
 
-    *first_number* is the number of the identity at position 0, None where serials are given. *ca_certificate* (DER)
-    and *ca_key* (`CertificateAuthority.portable_key`) are None where devices claim their credentials. *now* has a time
+    *first_number* is the number of the identity at position 0, None if serials are given. *ca_certificate* (DER) and
+    *ca_key* (`CertificateAuthority.portable_key`) are None if devices use self or assisted claiming. *now* has a time
     zone.
     """
 
@@ -76,7 +76,7 @@ class Recipe:
     def __post_init__(self) -> None:
         if self.identity.credentials is Credentials.CERTIFICATE:
             if self.ca_certificate is None or self.ca_key is None:
-                raise InputError("certificates need a CA", hint="rmfab ca create, or rmfab ca import")
+                raise InputError("no CA to sign certificates", hint="run rmfab ca create or rmfab ca import")
             check_mqtt_host(self.identity)
 
     @classmethod
@@ -92,7 +92,7 @@ class Recipe:
         recipients: Sequence[str],
         now: datetime,
     ) -> Recipe:
-        """The recipe of *product*. Raises InputError where the CA or the MQTT host is missing."""
+        """Return the recipe of *product*. Raise InputError if the CA or the MQTT host is missing."""
         return cls(
             ledger=ledger,
             batch=batch,
@@ -111,7 +111,7 @@ class Recipe:
 
 @dataclass(frozen=True)
 class ChunkSpec:
-    """A chunk to be made: *count* identities from position *first* of the batch; *rows* where values are given."""
+    """A chunk to make: *count* identities from position *first* of the batch; *rows* if values are given."""
 
     number: int
     first: int
@@ -122,7 +122,7 @@ class ChunkSpec:
 
 @dataclass(frozen=True)
 class ChunkResult:
-    """A chunk that was made. *spec* holds its data key, *wrapped_data_key* is what is kept of it."""
+    """A finished chunk. *spec* contains its data key, of which only *wrapped_data_key* is kept."""
 
     spec: ChunkSpec
     wrapped_data_key: bytes
@@ -130,27 +130,27 @@ class ChunkResult:
 
 
 def check_mqtt_host(policy: IdentityPolicy) -> None:
-    """Raises InputError where product.toml still has the placeholder that `init` writes."""
+    """Raise InputError if product.toml still has the placeholder that `init` writes."""
     if policy.mqtt_host == MQTT_HOST_PLACEHOLDER:
         raise InputError(
             f'mqtt_host is still the placeholder "{MQTT_HOST_PLACEHOLDER}"',
             where="product.toml [identity] mqtt_host",
-            hint="the MQTT host of your deployment; units made with another one never reach it",
+            hint="set the MQTT host of your deployment: units made with a wrong host cannot connect",
             cause="mqtt-host",
         )
 
 
 def chunk_size(policy: IdentityPolicy) -> int:
-    """How many identities a chunk best has: about as many as take a second or less."""
+    """Return the best size of a chunk: about as many identities as take a second or less."""
     if policy.credentials is Credentials.CLAIM:
         return _CHUNK_SIZE
     return _CHUNK_SIZES.get(policy.key, _CHUNK_SIZE)
 
 
 def with_rows(specs: Iterable[ChunkSpec], rows: Iterable[ValuesRow]) -> Iterator[ChunkSpec]:
-    """*specs*, in order of position, each with its rows of a values file; rows of chunks that are left out are skipped.
+    """Yield *specs*, in order of position, each with its rows of a values file; rows of skipped chunks are skipped.
 
-    Raises InputError where there are too few rows.
+    Raise InputError if there are too few rows.
     """
     source, position = iter(rows), 0
     for spec in specs:
@@ -164,9 +164,9 @@ def with_rows(specs: Iterable[ChunkSpec], rows: Iterable[ValuesRow]) -> Iterator
 def generate(
     recipe: Recipe, chunks: Iterable[ChunkSpec], jobs: int, source: Source = secrets.token_bytes
 ) -> Generator[ChunkResult, None, None]:
-    """Makes *chunks*, in their order, in this process or, where it pays, in *jobs* others.
+    """Make *chunks*, in order, in this process or, if that is faster, in *jobs* others.
 
-    Close the iterator to stop early. Raises InputError as `make_chunk` does, StationError where a process died.
+    Close the iterator to stop early. Raise InputError as `make_chunk` does, StationError if a process died.
     """
     specs = (replace(spec, data_key=source(DATA_KEY_BYTES)) for spec in chunks)
     first = list(islice(specs, 2 if recipe.identity.key in _CHUNK_SIZES else _CHUNKS_WORTH_A_POOL))
@@ -178,7 +178,7 @@ def generate(
 
 
 def make_chunk(recipe: Recipe, spec: ChunkSpec, source: Source = secrets.token_bytes) -> ChunkResult:
-    """Makes one chunk. Raises InputError where the serial pattern runs out or the clock is before the CA."""
+    """Make one chunk. Raise InputError if the serial pattern runs out or the clock is before the CA."""
     data_key = Secret(spec.data_key)
     maker = _Maker(recipe, Sealer(data_key, recipe.ledger, recipe.batch, source), source)
     rows: Sequence[ValuesRow | None] = spec.rows if spec.rows is not None else (None,) * spec.count
@@ -189,7 +189,7 @@ def make_chunk(recipe: Recipe, spec: ChunkSpec, source: Source = secrets.token_b
 def remake(
     recipe: Recipe, chunk: ChunkResult, indices: Iterable[int], source: Source = secrets.token_bytes
 ) -> ChunkResult:
-    """*chunk* with `random`, and all that follows from it, drawn again for the records at *indices*."""
+    """Return *chunk* with `random`, and all that is derived from it, drawn again for the records at *indices*."""
     maker = _Maker(recipe, Sealer(Secret(chunk.spec.data_key), recipe.ledger, recipe.batch, source), source)
     records = list(chunk.records)
     for index in indices:
@@ -198,11 +198,11 @@ def remake(
 
 
 def open_identity(record: SealedRecord, data_key: Secret[bytes], ledger: str, batch: str) -> Identity:
-    """The identity in *record*. Raises IntegrityError where a field was changed or belongs elsewhere."""
+    """Return the identity in *record*. Raise IntegrityError if a field was changed or belongs elsewhere."""
     sealer = Sealer(data_key, ledger, batch)
     random = sealer.open(record.serial, RANDOM, record.sealed_random)
     if hashlib.sha256(random.reveal()).hexdigest() != record.random_sha256:
-        raise IntegrityError("random is not what the ledger's digest says", where=record.serial, cause="sealed")
+        raise IntegrityError("random does not match the digest in the ledger", where=record.serial, cause="sealed")
     certificate = key = salt = verifier = None
     if record.certificate is not None and record.sealed_key is not None:
         key_der = sealer.open(record.serial, KEY, record.sealed_key)
@@ -229,7 +229,7 @@ def open_identity(record: SealedRecord, data_key: Secret[bytes], ledger: str, ba
 
 
 class _Maker:
-    """Makes the records of one chunk."""
+    """Maker of the records of one chunk."""
 
     def __init__(self, recipe: Recipe, sealer: Sealer, source: Source) -> None:
         self._recipe = recipe
@@ -238,7 +238,7 @@ class _Maker:
         self._unique_key = Secret(recipe.unique_key)
 
     def make(self, position: int, row: ValuesRow | None) -> SealedRecord:
-        """The identity at *position* of the batch."""
+        """Return the record of the identity at *position* of the batch."""
         serial = self._serial(position, row)
         drawn = draw(self._source, self._recipe.provisioning)
         name = certificate_serial = certificate = key = extra = None
@@ -268,7 +268,7 @@ class _Maker:
         )
 
     def redraw(self, record: SealedRecord) -> SealedRecord:
-        """*record* with another `random`; key, certificate and names stay."""
+        """Return *record* with a new `random`; key, certificate and names stay."""
         drawn = draw(self._source, self._recipe.provisioning)
         return replace(
             record,
@@ -309,12 +309,12 @@ def _check_pair(record: SealedRecord, certificate: bytes, key_der: Secret[bytes]
     except ValueError:
         matches = False
     if not matches:
-        raise IntegrityError("the certificate does not belong to the key", where=record.serial, cause="sealed")
+        raise IntegrityError("the certificate does not match the key", where=record.serial, cause="sealed")
 
 
 def _in_processes(recipe: Recipe, specs: Iterator[ChunkSpec], jobs: int) -> Iterator[ChunkResult]:
     on_token = recipe.ca_key is not None and is_on_token(recipe.ca_key)
-    # SoftHSM, for one, may fail if two processes open a token at once. A file lock is freed when its holder dies.
+    # SoftHSM may fail if two processes open a token at once. A file lock is released when its holder dies.
     with NamedTemporaryFile(prefix="rmfab-") if on_token else nullcontext() as turn:
         order = recipe, None if turn is None else Path(turn.name)
         with open_crew(_Worker, order, jobs) as crew:
@@ -322,7 +322,7 @@ def _in_processes(recipe: Recipe, specs: Iterator[ChunkSpec], jobs: int) -> Iter
 
 
 class _Worker:
-    """Makes chunks in a worker process, which opens the CA once."""
+    """Maker of chunks in a separate process, which opens the CA once."""
 
     def __init__(self, order: tuple[Recipe, Path | None]) -> None:
         self._recipe, turn = order
@@ -331,5 +331,5 @@ class _Worker:
                 _authority(self._recipe.ca_certificate, self._recipe.ca_key)
 
     def make(self, spec: ChunkSpec) -> ChunkResult:
-        """The chunk of *spec*."""
+        """Return the chunk of *spec*."""
         return make_chunk(self._recipe, spec)

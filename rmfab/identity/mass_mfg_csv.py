@@ -1,7 +1,7 @@
 """Factory images as mass_mfg CSVs: the config and the values from which `rmfab nvs generate` makes the same bytes.
 
-Binary values, PEM among them, are `hex2bin`, so that no cell has several lines. The first column is the serial,
-which no key uses: `--fileid serial`.
+Binary values, including PEM, are `hex2bin`, so that each cell is one line. The first column is the serial, which no key
+uses: `--fileid serial`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _ID_NAMES = ("serial", "id", "unit", "file_id")
 
 
 def config_csv(product: Product) -> bytes:
-    """The config of the product's factory images."""
+    """Return the config of the product's factory images."""
     rows = [[product.factory.namespace, NAMESPACE, ""]]
     rows += [[key, Source.DATA.value, "hex2bin"] for key in _rainmaker_keys(product)]
     extra = _extra(product)
@@ -32,7 +32,7 @@ def config_csv(product: Product) -> bytes:
 
 
 def values_csv(identities: Iterable[Identity], product: Product) -> Iterator[bytes]:
-    """The values of *identities*: the header, then a line for each. Every line but the first holds secrets."""
+    """Yield the values of *identities*: the header, then one line each. All lines but the first are secret."""
     extra = _extra(product)
     names = [column.key for column in extra.columns] if extra is not None else []
     yield _line([id_column(product), *_rainmaker_keys(product), *names])
@@ -42,7 +42,7 @@ def values_csv(identities: Iterable[Identity], product: Product) -> Iterator[byt
 
 
 def id_column(product: Product) -> str:
-    """The name of the column that holds the serial, for `--fileid`: `serial` unless the extra config has such a key."""
+    """Return the name of the serial column, for `--fileid`: `serial` unless the extra config has such a key."""
     extra = _extra(product)
     taken = {column.key for column in extra.columns} if extra is not None else set()
     return next(name for name in _ID_NAMES if name not in taken)

@@ -1,8 +1,8 @@
-"""Node ids: how a unit is called in the cloud, as MQTT client id and thing name.
+"""Node ids: the name of a unit in the cloud, as MQTT client id and thing name.
 
-A shortuuid is a UUID4 as a number of base 57, 22 digits, most significant first, in the alphabet of the Python
-library shortuuid, which the official admin CLI uses. Firmware copes with about 60 characters at most
-(esp_rainmaker, user_mapping.c: a JSON buffer of 200 bytes).
+A shortuuid is a UUID4 as a base-57 number, 22 digits, most significant first, in the alphabet of the Python library
+shortuuid, which the official admin CLI uses. Firmware supports about 60 characters at most (esp_rainmaker,
+user_mapping.c: a JSON buffer of 200 bytes).
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ _ALLOWED = re.compile(r"[A-Za-z0-9._:-]+")
 
 
 def draw(kind: NodeIdKind, source: Callable[[int], bytes]) -> str:
-    """A new node id from 16 bytes of *source*. Raises ValueError for `values`, where ids are given, not drawn."""
+    """Return a new node id from 16 bytes of *source*. Raise ValueError for `values`, whose ids are given, not drawn."""
     if kind is NodeIdKind.VALUES:
-        raise ValueError("node ids of kind `values` come from a CSV")
+        raise ValueError("node ids of kind `values` are read from a CSV")
     number = uuid.UUID(bytes=source(16), version=4)
     return shortuuid(number) if kind is NodeIdKind.SHORTUUID else str(number)
 
 
 def shortuuid(number: uuid.UUID) -> str:
-    """*number* in 22 characters of the shortuuid alphabet."""
+    """Return *number* in 22 characters of the shortuuid alphabet."""
     digits = []
     rest = number.int
     for _ in range(_SHORT_LENGTH):
@@ -41,32 +41,32 @@ def shortuuid(number: uuid.UUID) -> str:
 
 
 def check(node_id: str) -> str:
-    """*node_id* itself. Raises InputError where firmware or cloud could not live with it."""
+    """Return *node_id* itself. Raise InputError if firmware or cloud do not support it."""
     if not 1 <= len(node_id) <= MAX_LENGTH:
         raise InputError(
             f'node id "{node_id[:80]}" has {len(node_id)} characters',
-            hint=f"a node id has 1 to {MAX_LENGTH} characters: firmware truncates longer ones",
+            hint=f"use 1 to {MAX_LENGTH} characters: firmware truncates longer ids",
             cause="node-id",
         )
     if not _ALLOWED.fullmatch(node_id):
         raise InputError(
-            f'node id "{node_id}" has characters that are no part of an MQTT client id or thing name',
-            hint="letters, digits, . _ : and - only",
+            f'node id "{node_id}" has characters that are not allowed in an MQTT client id or thing name',
+            hint="use only letters, digits, . _ : and -",
             cause="node-id",
         )
     return node_id
 
 
 def judge_same_node(told: str, node_id: str | None) -> None:
-    """Raises Fault (`other-identity`) where a unit that names the node *told* is not the *node_id* of the ledger."""
+    """Raise UnitFault (`other-identity`) if the node id *told* by a unit is not the *node_id* in the ledger."""
     if told != node_id:
         raise UnitFault(
-            f'the unit says that it is node "{_shown(told)}", the ledger says "{node_id}"',
-            hint="the label says which unit it is",
+            f'the unit reports node "{_shown(told)}", the ledger has "{node_id}"',
+            hint="check the label to see which unit it is",
             cause="other-identity",
         )
 
 
 def _shown(told: str) -> str:
-    """Text of a unit as it may stand in a message: printable and short."""
+    """Return a unit's text as shown in messages: printable and short."""
     return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in told[:_SHOWN])

@@ -1,6 +1,6 @@
-"""The factory images of a batch, packed on all cores if there are enough of them.
+"""Packing the factory images of a batch, on all cores if the batch is large enough.
 
-The workers only pack and write no file, so none is half-written when one is killed.
+Workers only pack and write no files, so a worker that dies leaves no partial file.
 """
 
 from __future__ import annotations
@@ -23,10 +23,9 @@ _IMAGES_AT_ONCE = 64
 def pack_images(
     identities: Iterable[Identity], count: int, product: Product
 ) -> Generator[tuple[Identity, bytes], None, None]:
-    """Each of *identities*, about *count*, with its factory image, in their order.
+    """Yield each of *identities*, about *count*, with its factory image, in order.
 
-    Close the iterator to stop early. Raises what *identities* and `factory_image` raise, and StationError if a worker
-    dies.
+    Close the iterator to stop early. Raise what *identities* and `factory_image` raise, StationError if a worker dies.
     """
     jobs = cores() if count >= _WORTH_SPREADING else 1
     kept, sent = tee(chunked(identities, _IMAGES_AT_ONCE if jobs > 1 else 1))
@@ -38,7 +37,7 @@ def pack_images(
 
 @dataclass(frozen=True, repr=False, slots=True)
 class _PlainIdentity:
-    """An identity on its way to a worker, through a pipe that nobody else reads: no `Secret`, which is not pickled."""
+    """An identity on its way to a worker, through a private pipe: `Secret` cannot be pickled."""
 
     serial: str
     node_id: str | None
@@ -52,7 +51,7 @@ class _PlainIdentity:
 
     @classmethod
     def of(cls, identity: Identity) -> _PlainIdentity:
-        """*identity* without its wrapping."""
+        """Return *identity* with its secrets unwrapped."""
         return cls(
             serial=identity.serial,
             node_id=identity.node_id,
@@ -66,7 +65,7 @@ class _PlainIdentity:
         )
 
     def wrapped(self) -> Identity:
-        """The identity again."""
+        """Return the identity."""
         return Identity(
             serial=self.serial,
             node_id=self.node_id,
@@ -89,11 +88,11 @@ def _secret(value: bytes | None) -> Secret[bytes] | None:
 
 
 class _Packer:
-    """Packs images of one product."""
+    """Packer of images of one product."""
 
     def __init__(self, product: Product) -> None:
         self._product = product
 
     def pack(self, identities: Sequence[_PlainIdentity]) -> list[bytes]:
-        """The images of a chunk."""
+        """Return the images of a chunk."""
         return [factory_image(each.wrapped(), self._product) for each in identities]

@@ -1,7 +1,7 @@
-"""What a batch was made for: the part of product.toml that identities depend on, as values for the ledger.
+"""The policy of a batch: the part of product.toml that identities depend on, as values for the ledger.
 
-A batch keeps its policy; identities of another policy would not fit firmware, label or certificate that the product
-now speaks of.
+A batch keeps its policy: identities of a different policy would not match the product's firmware, label or
+certificates.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from rmfab.product.product import Product
 
 
 def policy(product: Product) -> dict[str, str | int]:
-    """Key paths of product.toml to what stands there. The extra mass_mfg config enters by the SHA-256 of its file."""
+    """Return the policy by key path of product.toml. The extra mass_mfg config counts by the SHA-256 of its file."""
     config = product.factory.config
     return {
         "[identity] credentials": product.identity.credentials.value,
@@ -36,7 +36,7 @@ def policy(product: Product) -> dict[str, str | int]:
 
 
 def differences(stored: str, product: Product) -> list[str]:
-    """The key paths that differ between a batch's policy (JSON, as `policy` gives it) and *product*."""
+    """Return the key paths that differ between a batch's policy (JSON, as `policy` returns it) and *product*."""
     made_for = json.loads(stored)
     current = policy(product)
     return [

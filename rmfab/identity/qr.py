@@ -1,7 +1,7 @@
-"""The QR payload: what firmware prints for the phone, byte for byte, and the same thing read back.
+"""The QR payload: what firmware prints for the phone, byte for byte, and its parser.
 
-JSON without spaces, or the compact `NP:<name>|<pop>|<b or s>`; both hold the PoP.
-Source: esp-rainmaker, examples/common/rmaker_app_network/app_network.c (app_network_print_qr; a buffer of 150 bytes).
+JSON without spaces, or the compact `NP:<name>|<pop>|<b or s>`; both contain the PoP. Source: esp-rainmaker,
+examples/common/rmaker_app_network/app_network.c (app_network_print_qr; a buffer of 150 bytes).
 """
 
 from __future__ import annotations
@@ -24,29 +24,29 @@ _TRANSPORTS = {letter: transport.value for transport, letter in _LETTERS.items()
 
 @dataclass(frozen=True)
 class Payload:
-    """A payload that was read. *fields* are those of the JSON form; a compact one gives name, pop and transport."""
+    """A parsed payload. *fields* are those of the JSON form; a compact payload has name, pop and transport."""
 
     form: QrForm
     fields: Mapping[str, object] = field(repr=False)
 
     @property
     def name(self) -> str:
-        """The service name, empty where it is missing."""
+        """The service name, empty if it is missing."""
         return self._text("name")
 
     @property
     def transport(self) -> str:
-        """`ble`, `softap` or whatever stands there."""
+        """The transport: `ble`, `softap` or any other text."""
         return self._text("transport")
 
     @property
     def username(self) -> str | None:
-        """The user of security 2, None where the payload names none."""
+        """The username of security 2, None if the payload has none."""
         return self._text("username") or None
 
     @property
     def pop(self) -> Secret[str] | None:
-        """The proof of possession, None where the payload has none."""
+        """The proof of possession, None if the payload has none."""
         return Secret(self._text("pop")) if self._text("pop") else None
 
     def _text(self, key: str) -> str:
@@ -55,9 +55,9 @@ class Payload:
 
 
 def payload(service_name: str, pop: Secret[str], provisioning: Provisioning) -> Secret[str]:
-    """The payload of the unit called *service_name*, as firmware built for *provisioning* prints it.
+    """Return the payload of the unit called *service_name*, as firmware built for *provisioning* prints it.
 
-    Raises InputError where firmware could not print it so: a name or username that needs escaping, or over 149 bytes.
+    Raise InputError if firmware could not print it: a name or username that needs escaping, or more than 149 bytes.
     """
     if provisioning.qr is QrForm.COMPACT:
         _check_plain(service_name, "|")
@@ -74,15 +74,15 @@ def payload(service_name: str, pop: Secret[str], provisioning: Provisioning) -> 
         text = json.dumps(fields, separators=(",", ":"), ensure_ascii=False)
     if len(text.encode()) > MAX_BYTES:
         raise InputError(
-            f"the QR payload has {len(text.encode())} bytes, firmware prints at most {MAX_BYTES}",
+            f"the QR payload has {len(text.encode())} bytes, but firmware prints at most {MAX_BYTES}",
             where="[provisioning]",
-            hint="a shorter name_prefix or username",
+            hint="use a shorter name_prefix or username",
         )
     return Secret(text)
 
 
 def parse_payload(text: str) -> Payload:
-    """Reads a payload of either form, or the URL that firmware prints. Raises InputError, without the text itself."""
+    """Parse a payload of either form, or the URL that firmware prints. Raise InputError, without the text itself."""
     text = text.strip().removeprefix(URL_PREFIX)
     if text.startswith("NP:"):
         return _parse_compact(text)
@@ -91,12 +91,12 @@ def parse_payload(text: str) -> Payload:
     except ValueError:
         fields = None
     if not isinstance(fields, dict):
-        raise InputError("this is no QR payload: neither JSON nor the compact form", cause="qr-payload")
+        raise InputError("not a QR payload: neither JSON nor the compact form", cause="qr-payload")
     return Payload(QrForm.JSON, fields)
 
 
 def same_payload(left: str, right: str) -> bool:
-    """Whether two payloads say the same in the same form; spaces and the order of fields do not matter."""
+    """Whether two payloads have the same form and fields; spaces and the order of fields do not matter."""
     try:
         return parse_payload(left) == parse_payload(right)
     except InputError:
@@ -106,7 +106,7 @@ def same_payload(left: str, right: str) -> bool:
 def _parse_compact(text: str) -> Payload:
     parts = text.removeprefix("NP:").split("|")
     if len(parts) != 3 or parts[2] not in _TRANSPORTS:
-        raise InputError("this is no compact QR payload: NP:<name>|<pop>|<b or s>", cause="qr-payload")
+        raise InputError("not a compact QR payload: expected NP:<name>|<pop>|<b or s>", cause="qr-payload")
     name, pop, letter = parts
     fields = {"name": name, "transport": _TRANSPORTS[letter]} | ({"pop": pop} if pop else {})
     return Payload(QrForm.COMPACT, fields)
@@ -115,7 +115,7 @@ def _parse_compact(text: str) -> Payload:
 def _check_plain(text: str, forbidden: str) -> None:
     if any(character in forbidden or not character.isprintable() for character in text):
         raise InputError(
-            f'"{text}" cannot stand in a QR payload: firmware does not escape it',
+            f'"{text}" is not allowed in a QR payload: firmware does not escape it',
             where="[provisioning]",
-            hint=f"no control characters and none of {' '.join(forbidden)} in name_prefix and username",
+            hint=f"avoid control characters and {' '.join(forbidden)} in name_prefix and username",
         )

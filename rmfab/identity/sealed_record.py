@@ -1,6 +1,6 @@
-"""One identity as the ledger keeps it: what is public in the clear, what is secret sealed.
+"""One identity as the ledger keeps it: public data in the clear, secrets sealed.
 
-The sealed fields open with the data key of the chunk that the identity was made in (`rmfab.identity.sealing`).
+The sealed fields open with the data key of the chunk in which the identity was made (`rmfab.identity.sealing`).
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from rmfab.secret import Secret
 class SealedRecord:
     """An identity at rest.
 
-    *node_id*, *certificate_serial* (lower-case hex, no leading zeros), *certificate* (DER) and *sealed_key* are None
-    where the device claims its credentials itself. *pop_tag* is the PoP under the workspace's uniqueness key,
-    *random_sha256* the digest of the 64 bytes of `random`, both lower-case hex. *sealed_sec2* is None unless the
+    *node_id*, *certificate_serial* (lower-case hex, no leading zeros), *certificate* (DER) and *sealed_key* are None if
+    the device gets its credentials by self or assisted claiming. *pop_tag* is the PoP under the workspace's uniqueness
+    key, *random_sha256* the digest of the 64 bytes of `random`, both lower-case hex. *sealed_sec2* is None unless the
     product uses security 2, *sealed_extra* unless it has an extra mass_mfg config.
     """
 
@@ -37,17 +37,17 @@ class SealedRecord:
 
     def __post_init__(self) -> None:
         if not is_safe_name(self.serial):
-            raise ValueError(f"serial {self.serial!r} cannot be a file name")
+            raise ValueError(f"serial {self.serial!r} is not a valid file name")
         if len(self.pop_tag) != 64 or len(self.random_sha256) != 64:
-            raise ValueError("pop_tag and random_sha256 are SHA-256 in hex")
+            raise ValueError("pop_tag and random_sha256 must be SHA-256 in hex")
         credentials = (self.node_id, self.certificate_serial, self.certificate, self.sealed_key)
         if len({value is None for value in credentials}) != 1:
-            raise ValueError("node_id, certificate and key come together or not at all")
+            raise ValueError("node_id, certificate and key must be given together")
 
 
 def pop_tag(unique_key: Secret[bytes], pop: Secret[str]) -> str:
-    """What stands in the ledger for *pop*: HMAC-SHA256 of "pop" and the PoP under the uniqueness key, in hex.
+    """Return what the ledger keeps of *pop*: HMAC-SHA256 of "pop" and the PoP under the uniqueness key, in hex.
 
-    A PoP has 32 bits, so that behind a plain hash it would be no secret.
+    A PoP has only 32 bits: a plain hash would not keep it secret.
     """
     return hmac.digest(unique_key.reveal(), b"pop" + pop.reveal().encode(), hashlib.sha256).hex()

@@ -1,8 +1,8 @@
-"""Sealing: secrets of identities under a data key, data keys under the keys of stations; the one door to pyrage.
+"""Sealing of identities: secrets under a data key, data keys under the keys of stations. Only this module uses pyrage.
 
-Each field is AES-256-GCM under the data key of its chunk and bound to its place: ledger, batch, serial, field.
-A data key is wrapped to age X25519 recipients, as the `age` program reads and writes them (age-encryption.org/v1).
-Sealed bytes: version 1 | nonce (12 bytes) | ciphertext and tag (16 bytes).
+Each field is AES-256-GCM under the data key of its chunk and bound to its place: ledger, batch, serial, field. A data
+key is wrapped to age X25519 recipients, in the format of the `age` program (age-encryption.org/v1). Sealed bytes:
+version 1 | nonce (12 bytes) | ciphertext and tag (16 bytes).
 """
 
 from __future__ import annotations
@@ -33,29 +33,29 @@ _IDENTITY_PREFIX = "AGE-SECRET-KEY-1"
 
 @dataclass(frozen=True)
 class StationKey:
-    """The key by which a station opens data keys: an age identity, and the recipient that belongs to it."""
+    """The key with which a station opens data keys: an age identity and its recipient."""
 
     identity: Secret[str]
     recipient: str
 
 
 class Sealer:
-    """Seals and opens the fields of one chunk: all records of *batch* in *ledger* that share *data_key*.
+    """Sealer of the fields of one chunk: all records of *batch* in *ledger* that share *data_key*.
 
-    *source* gives random bytes for nonces; opening needs none.
+    *source* returns random bytes for nonces; it is not needed to open fields.
     """
 
     def __init__(
         self, data_key: Secret[bytes], ledger: str, batch: str, source: Callable[[int], bytes] | None = None
     ) -> None:
         if len(data_key.reveal()) != DATA_KEY_BYTES:
-            raise ValueError(f"a data key has {DATA_KEY_BYTES} bytes")
+            raise ValueError(f"a data key must have {DATA_KEY_BYTES} bytes")
         self._cipher = AESGCM(data_key.reveal())
         self._place = (ledger, batch)
         self._source = source
 
     def seal(self, serial: str, field: str, plain: Secret[bytes]) -> bytes:
-        """*plain*, sealed for this *field* of this *serial*. Raises ValueError where no source was given."""
+        """Seal *plain* for this *field* of this *serial*. Raise ValueError without a source."""
         if self._source is None:
             raise ValueError("sealing needs a source of nonces")
         nonce = self._source(_NONCE_BYTES)
@@ -63,57 +63,58 @@ class Sealer:
         return _VERSION + nonce + self._cipher.encrypt(nonce, plain.reveal(), bound)
 
     def open(self, serial: str, field: str, sealed: bytes) -> Secret[bytes]:
-        """What was sealed. Raises IntegrityError where it was changed or belongs elsewhere."""
+        """Return the sealed bytes. Raise IntegrityError if they were changed or belong elsewhere."""
         if sealed[:1] != _VERSION or len(sealed) < 1 + _NONCE_BYTES + 16:
-            raise IntegrityError(
-                f"the sealed {field} is of no form that this rmfab knows", where=serial, cause="sealed"
-            )
+            raise IntegrityError(f"the sealed {field} has an unsupported format", where=serial, cause="sealed")
         nonce, body = sealed[1 : 1 + _NONCE_BYTES], sealed[1 + _NONCE_BYTES :]
         try:
             return Secret(self._cipher.decrypt(nonce, body, associated_data(*self._place, serial, field)))
         except InvalidTag:
             raise IntegrityError(
-                f"the sealed {field} does not open: it was changed, or moved here from another record",
+                f"cannot open the sealed {field}: it was changed, or copied from a different record",
                 where=serial,
                 cause="sealed",
             ) from None
 
 
 def associated_data(ledger: str, batch: str, serial: str, field: str) -> bytes:
-    """What a sealed field is bound to: each part behind its length (4 bytes, big-endian), so that none can shift."""
+    """Return what a sealed field is bound to: each part after its length (4 bytes, big-endian), to be unambiguous."""
     parts = [part.encode() for part in (_CONTEXT, ledger, batch, serial, field)]
     return b"".join(len(part).to_bytes(4, "big") + part for part in parts)
 
 
 def wrap(data_key: Secret[bytes], recipients: Sequence[str]) -> bytes:
-    """*data_key* for every one of *recipients*, as a binary age file. Raises InputError where one is none."""
+    """Return *data_key* for all *recipients*, as a binary age file. Raise InputError if one is invalid."""
     if not recipients:
-        raise InputError("there is no recipient to seal for", hint="rmfab init makes a station key for this host")
+        raise InputError("no recipients to seal for", hint="make a station key for this host: rmfab init")
     wrapped: bytes = pyrage.encrypt(data_key.reveal(), [_recipient(text) for text in dict.fromkeys(recipients)])
     return wrapped
 
 
 def check_recipient(text: str) -> str:
-    """*text* itself. Raises InputError where it is no age X25519 recipient; a private key is never repeated."""
+    """Return *text* itself. Raise InputError unless it is an age X25519 recipient; never repeat a private key."""
     if text.strip().upper().startswith("AGE-SECRET-KEY-"):
         raise InputError(
-            "this is a station's private key, not its recipient", hint="age1…, as rmfab station key prints"
+            "this is a station's private key, not its recipient", hint="use age1…, as rmfab station key prints"
         )
     _recipient(text)
     return text
 
 
 def unwrap(wrapped: bytes, station_key: StationKey) -> Secret[bytes]:
-    """The data key. Raises StationError where it was wrapped for other stations only, IntegrityError where damaged."""
+    """Return the data key.
+
+    Raise StationError if it was wrapped only for other stations, IntegrityError if it is damaged.
+    """
     identity = pyrage.x25519.Identity.from_str(station_key.identity.reveal())
     try:
         data_key = pyrage.decrypt(wrapped, [identity])
     except pyrage.DecryptError as error:
         if "No matching keys" in str(error):
             raise StationError(
-                "this station's key does not open the identities of this batch",
+                "this station's key cannot open the identities of this batch",
                 where=station_key.recipient,
-                hint="on a station that can open them: rmfab station admit RECIPIENT",
+                hint="on a station that can open them, run rmfab station admit RECIPIENT",
                 cause="not-admitted",
             ) from None
         raise IntegrityError("a wrapped data key is damaged", cause="sealed") from None
@@ -123,16 +124,16 @@ def unwrap(wrapped: bytes, station_key: StationKey) -> Secret[bytes]:
 
 
 def create_station_key(path: Path) -> StationKey:
-    """A new station key, written to *path* (0600). Raises InputError where a file already stands there."""
+    """Make a station key and write it to *path* (0600). Raise InputError if the file exists."""
     identity = pyrage.x25519.Identity.generate()
     key = StationKey(Secret(str(identity)), str(identity.to_public()))
-    text = f"# rmfab station key; whoever has it opens every identity sealed for it\n# public key: {key.recipient}\n"
+    text = f"# rmfab station key: it opens every identity that is sealed for it\n# public key: {key.recipient}\n"
     write_file(path, f"{text}{key.identity.reveal()}\n".encode(), secret=True)
     return key
 
 
 def load_station_key(path: Path) -> StationKey:
-    """Reads a station key, or any file of age-keygen. Raises InputError where it is none or is open to others."""
+    """Read a station key or a file of age-keygen. Raise InputError if it is invalid or accessible to others."""
     text = read_input(path, "station key").decode(errors="replace")
     check_private(path)
     lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
@@ -142,7 +143,7 @@ def load_station_key(path: Path) -> StationKey:
         recipient = str(pyrage.x25519.Identity.from_str(lines[0]).to_public())
     except (ValueError, pyrage.IdentityError):
         raise InputError(
-            "this is no station key", where=str(path), hint=f"one line that begins with {_IDENTITY_PREFIX}"
+            "not a station key", where=str(path), hint=f"use a file with one line that starts with {_IDENTITY_PREFIX}"
         ) from None
     return StationKey(Secret(lines[0]), recipient)
 
@@ -152,5 +153,7 @@ def _recipient(text: str) -> pyrage.x25519.Recipient:
         return pyrage.x25519.Recipient.from_str(text)
     except pyrage.RecipientError:
         raise InputError(
-            f'"{text}" is no age recipient', where="[recipients]", hint="age1…, as rmfab init and age-keygen print it"
+            f'"{text}" is not an age recipient',
+            where="[recipients]",
+            hint="use age1…, as rmfab init and age-keygen print",
         ) from None

@@ -1,7 +1,7 @@
-"""The SRP6a verifier of protocomm security 2, by fixed-base exponentiation; the one door to gmpy2.
+"""The SRP6a verifier of protocomm security 2, by fixed-base exponentiation. The only module that uses gmpy2.
 
-v = g^x mod N with x = H(salt | H(username ":" password)), all hashes SHA-512 over raw bytes.
-Source: RFC 5054 appendix A (3072-bit group), RFC 2945 section 3; ESP-IDF, protocomm/src/crypto/srp6a/esp_srp.c.
+v = g^x mod N with x = H(salt | H(username ":" password)), all hashes SHA-512 over raw bytes. Source: RFC 5054 appendix
+A (3072-bit group), RFC 2945 section 3; ESP-IDF, protocomm/src/crypto/srp6a/esp_srp.c.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ _EXPONENT_BITS = 512
 
 
 def verifier(username: str, pop: Secret[str], salt: bytes) -> Secret[bytes]:
-    """The verifier of *pop* under *salt*: big-endian, without leading zeros, at most 384 bytes."""
+    """Return the verifier of *pop* under *salt*: big-endian, without leading zeros, at most 384 bytes."""
     inner = hashlib.sha512(f"{username}:{pop.reveal()}".encode()).digest()
     power = _power_of_generator(hashlib.sha512(salt + inner).digest())
     return Secret(power.to_bytes((power.bit_length() + 7) // 8, "big"))
 
 
 def draw_salt(source: Callable[[int], bytes]) -> bytes:
-    """A salt of 16 bytes from *source* whose first byte is not 0.
+    """Return a salt of 16 bytes from *source* with a first byte other than 0.
 
     Firmware that handles the salt as a number, and Espressif's Python client, lose a leading zero byte: such a unit
-    could never be provisioned.
+    could not be provisioned.
     """
     while True:
         salt = source(SALT_BYTES)
@@ -59,12 +59,12 @@ def is_usable(username: str, pop: Secret[str]) -> bool:
 
 
 def power(base: int, exponent: int) -> int:
-    """*base* to the power of *exponent* mod PRIME, by gmpy2: a tenth of the time of Python's own `pow`."""
+    """Return *base* to the power of *exponent* mod PRIME, by gmpy2: ten times as fast as Python's own `pow`."""
     return int(powmod(base, exponent, PRIME))
 
 
 def _power_of_generator(exponent: bytes) -> int:
-    """GENERATOR to the power of *exponent* (64 bytes, big-endian) mod PRIME: one product per byte that is not 0."""
+    """Return GENERATOR to the power of *exponent* (64 bytes, big-endian) mod PRIME: one product per nonzero byte."""
     modulus, table = _table()
     power = mpz(1)
     for row, digit in zip(table, reversed(exponent), strict=True):
@@ -75,7 +75,7 @@ def _power_of_generator(exponent: bytes) -> int:
 
 @cache
 def _table() -> tuple[mpz, Sequence[Sequence[mpz]]]:
-    """For each byte of an exponent, the powers of the generator by the value of that byte (6 MB, once a process)."""
+    """Return the powers of the generator by position and value of an exponent's byte (6 MB, once per process)."""
     modulus = mpz(PRIME)
     base = mpz(GENERATOR)
     rows = []

@@ -1,4 +1,4 @@
-"""Signatures that a unit makes with its own key, checked with its certificate."""
+"""Signatures that a unit makes with its own key, verified with its certificate."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 def signed_by(certificate_pem: bytes, message: bytes, signature: bytes) -> bool:
     """Whether *signature* over SHA-256 of *message* was made with the key of the certificate.
 
-    ECDSA in DER, or RSA-PSS with MGF1-SHA-256. Raises ValueError where *certificate_pem* is no certificate.
-    Source: esp-rainmaker, src/console/esp_rmaker_commands.c (sign-data) and src/core/esp_rmaker_client_data.c.
+    ECDSA in DER, or RSA-PSS with MGF1-SHA-256. Raise ValueError if *certificate_pem* is not a certificate. Source:
+    esp-rainmaker, src/console/esp_rmaker_commands.c (sign-data) and src/core/esp_rmaker_client_data.c.
     """
     key = x509.load_pem_x509_certificate(certificate_pem).public_key()
     try:

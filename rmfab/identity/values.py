@@ -1,7 +1,7 @@
-"""The CSV of `rmfab generate --values`: what is given for each identity instead of drawn.
+"""The CSV of `rmfab generate --values`: values that are given for each identity instead of drawn.
 
-Columns: `serial`, `node_id`, and every column of the extra mass_mfg config, in any order. The file is judged as a
-whole before anything is made; its rows then keep their order and their pairing.
+Columns: `serial`, `node_id`, and every column of the extra mass_mfg config, in any order. The whole file is judged
+before anything is made. Its rows keep their order, and so the values of a row stay together.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _CHUNK = 1 << 20
 
 @dataclass(frozen=True)
 class ValuesRow:
-    """What is given for one identity. *extra*: namespace, key and cell of each column of the extra config."""
+    """The values of one identity. *extra*: namespace, key and cell of each column of the extra config."""
 
     line: int
     serial: str | None
@@ -41,7 +41,7 @@ class ValuesRow:
 
 @dataclass(frozen=True)
 class ValuesFile:
-    """A values file that was found good. *count* rows; *sha256* is the digest of the file, in hex."""
+    """A valid values file of *count* rows; *sha256* is the digest of the file, in hex."""
 
     path: Path
     count: int
@@ -52,9 +52,9 @@ class ValuesFile:
     _config: Config = field(repr=False)
 
     def rows(self) -> Iterator[ValuesRow]:
-        """The rows, streamed in their order. Raises InputError where the file has changed since it was judged."""
+        """Yield the rows in order. Raise InputError if the file has changed since it was judged."""
         if _digest(self.path) != self.sha256:
-            raise InputError("this file has changed while it was being used", where=str(self.path))
+            raise InputError("the file changed while it was in use", where=str(self.path))
         serial, node_id = (_place(self._values, name) for name in (SERIAL, NODE_ID))
         for row in self._values:
             cells = zip(self._config.columns, _inlined(self._config, row), strict=True)
@@ -67,7 +67,7 @@ class ValuesFile:
 
 
 def open_values(path: Path, product: Product) -> ValuesFile:
-    """Judges a values file for *product*. Raises InputError, or ComplaintsError with file, line and column of each."""
+    """Judge a values file for *product*. Raise InputError, or ComplaintsError with file, line and column of each."""
     extra = load_extra(product.factory)
     config = Config(path, ()) if extra is None else extra
     digest = _digest(path)
@@ -91,25 +91,25 @@ def open_values(path: Path, product: Product) -> ValuesFile:
 
 
 def check_not_needed(product: Product) -> None:
-    """Raises InputError where identities of *product* cannot be made without a values file."""
+    """Raise InputError if identities of *product* cannot be made without a values file."""
     if product.identity.node_id is NodeIdKind.VALUES:
         raise InputError(
-            "the node ids of this product are given, not drawn",
+            "the node ids of this product come from a values file",
             where="[identity] node_id",
-            hint="rmfab generate --values FILE, with a column node_id",
+            hint="use rmfab generate --values FILE with a column node_id",
         )
     extra = load_extra(product.factory)
     if extra is not None and extra.columns:
         names = ", ".join(dict.fromkeys(column.key for column in extra.columns))
         raise InputError(
-            "the extra config of this product needs a value for each identity",
+            "the extra config of this product requires values for each identity",
             where="[factory] config",
-            hint=f"rmfab generate --values FILE, with columns {names}",
+            hint=f"use rmfab generate --values FILE with columns {names}",
         )
 
 
 class _Checker:
-    """Judges row after row; what must be unique is remembered in a temporary database on disk."""
+    """Judge of rows, one after the other. A temporary database on disk records values that must be unique."""
 
     def __init__(self, values: Values, config: Config, complaints: Complaints) -> None:
         self._places = {name: _place(values, name) for name in (SERIAL, NODE_ID)}
@@ -137,11 +137,11 @@ class _Checker:
 
     def _check_name(self, name: str, value: str, line: int) -> None:
         if not value:
-            self._complaints.add(line, "this cell is blank", column=name)
+            self._complaints.add(line, "the cell is blank", column=name)
             return
         if name == SERIAL and not is_safe_name(value):
-            hint = "at most 64 of A-Z a-z 0-9 . _ - and no leading dot: a serial becomes a file name"
-            self._complaints.add(line, f'"{value[:80]}" cannot be a serial', column=name, hint=hint)
+            hint = "use 1 to 64 of A-Z a-z 0-9 . _ - and no leading dot: a serial becomes a file name"
+            self._complaints.add(line, f'"{value[:80]}" is not a valid serial', column=name, hint=hint)
             return
         if name == NODE_ID:
             try:
@@ -157,7 +157,7 @@ class _Checker:
         except sqlite3.IntegrityError:
             query = "SELECT line FROM seen WHERE name = ? AND value = ?"
             earlier = self._seen.execute(query, (name, value)).fetchone()[0]
-            self._complaints.add(line, f'"{value}" stands already on line {earlier}', column=name)
+            self._complaints.add(line, f'"{value}" is already on line {earlier}', column=name)
 
     def _check_extra(self, row: Row) -> None:
         if not self._config.columns:
@@ -176,18 +176,18 @@ def _check_header(values: Values, product: Product, complaints: Complaints) -> N
         if name not in known:
             close = get_close_matches(name.lower(), known, n=1)
             hint = f'did you mean "{close[0]}"?' if close else f"columns: {', '.join(known)}"
-            complaints.add(1, f'there is no column "{name}" here', hint=hint)
+            complaints.add(1, f'unknown column "{name}"', hint=hint)
     of_config = [column.key for column in values.config.columns]
     for name in (SERIAL, NODE_ID):
         if values.header.count(name) > max(1, of_config.count(name)):
-            complaints.add(1, f'column "{name}" stands {values.header.count(name)} times')
+            complaints.add(1, f'column "{name}" appears {values.header.count(name)} times')
     if NODE_ID in values.header:
         if product.identity.credentials is Credentials.CLAIM and NODE_ID not in of_config:
-            hint = 'take the column out, or set [identity] credentials = "certificate"'
-            complaints.add(1, "a column of node ids, but claiming makes them", hint=hint)
+            hint = 'remove the column, or set [identity] credentials = "certificate"'
+            complaints.add(1, "unexpected column of node ids: self or assisted claiming assigns them", hint=hint)
     elif product.identity.node_id is NodeIdKind.VALUES:
         hint = 'add the column, or set [identity] node_id = "shortuuid"'
-        complaints.add(1, 'there is no column "node_id"', hint=hint)
+        complaints.add(1, 'missing column "node_id"', hint=hint)
 
 
 def _inlined(config: Config, row: Row) -> tuple[str, ...]:
@@ -211,5 +211,5 @@ def _digest(path: Path) -> str:
             while piece := stream.read(_CHUNK):
                 digest.update(piece)
     except OSError as error:
-        raise InputError(f"cannot read this values file: {error.strerror or error}", where=str(path)) from error
+        raise InputError(f"cannot read the values file: {error.strerror or error}", where=str(path)) from error
     return digest.hexdigest()

@@ -1,6 +1,6 @@
-"""The requests of one connection: read by the standard library's parser, answered with files of the shelf.
+"""The HTTP requests of one connection: parsed by the standard library, answered with files of the shelf.
 
-Sources: RFC 9110 (§9.1 methods, §10.1.1 Expect, §15.5.6 Allow), RFC 9112 §9.3 (what keeps a connection).
+Sources: RFC 9110 (§9.1 methods, §10.1.1 Expect, §15.5.6 Allow), RFC 9112 §9.3 (persistent connections).
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 _ALLOWED = ("GET", "HEAD")
-_CHUNK = 32 << 10  # each must leave within the patience, over slow radio too
+_CHUNK = 32 << 10  # each must be sent within the patience, also over slow radio
 _SMALL_BODY = 64 << 10
 _UNPRINTABLE = re.compile(r"[^\x21-\x7e]")
 
 
 @dataclass(frozen=True)
 class Access:
-    """A request that was answered: whose, for what, with which status, and how many bytes of content went out.
+    """An answered request: client, method, path, status, and how many bytes of content were sent.
 
-    *path* is printable, whatever was sent.
+    *path* is printable, whatever was received.
     """
 
     client: str
@@ -43,7 +43,7 @@ class Access:
 
 
 class Shelf(Protocol):
-    """What a request knows of its server."""
+    """What a request uses of its server."""
 
     root: Path
     on_access: Callable[[Access], None] | None
@@ -51,7 +51,7 @@ class Shelf(Protocol):
 
 
 class _Incoming(io.RawIOBase):
-    """What a client sends; *patience* is for a whole request, however small the pieces that it comes in."""
+    """The bytes that a client sends. *patience* limits a whole request, however small its pieces."""
 
     def __init__(self, connection: ssl.SSLSocket, patience: float) -> None:
         self._connection = connection
@@ -59,18 +59,18 @@ class _Incoming(io.RawIOBase):
         self.next_request()
 
     def next_request(self) -> None:
-        """Gives the client time anew."""
+        """Restart the client's time."""
         self._deadline = time.monotonic() + self._patience
 
     def readable(self) -> bool:
-        """Whether it can be read: yes."""
+        """Return True: the stream is readable."""
         return True
 
     def readinto(self, buffer: WriteableBuffer) -> int:
-        """Reads what there is. Raises TimeoutError when the client's time is over."""
+        """Read what has arrived. Raise TimeoutError when the client's time is over."""
         left = self._deadline - time.monotonic()
         if left <= 0:
-            raise TimeoutError("the request is not whole yet")
+            raise TimeoutError("the request is incomplete")
         self._connection.settimeout(left)
         try:
             return self._connection.recv_into(buffer)
@@ -79,14 +79,14 @@ class _Incoming(io.RawIOBase):
 
 
 class Request(BaseHTTPRequestHandler):
-    """Requests of one connection, one after the other, in the connection's thread."""
+    """The requests of one connection, one after the other, in the connection's thread."""
 
     connection: ssl.SSLSocket
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
 
     def setup(self) -> None:
-        """The handshake, then as ever."""
+        """Do the TLS handshake, then set up the streams."""
         self.request.do_handshake()
         super().setup()
         self._incoming = _Incoming(self.connection, self._shelf.patience)
@@ -94,12 +94,12 @@ class Request(BaseHTTPRequestHandler):
         self.rfile = io.BufferedReader(self._incoming)
 
     def handle_one_request(self) -> None:
-        """As ever, within the client's time."""
+        """Handle a request as the base class does, within the client's time."""
         self._incoming.next_request()
         super().handle_one_request()
 
     def parse_request(self) -> bool:
-        """As ever; whoever asks for more than to read is refused here."""
+        """Parse a request as the base class does, and reject methods that do not read."""
         if not super().parse_request():
             return False
         if not self._discard_body():
@@ -110,11 +110,11 @@ class Request(BaseHTTPRequestHandler):
         return False
 
     def handle_expect_100(self) -> bool:
-        """No body is waited for: the final answer comes at once."""
+        """Return True without waiting for a body: the final answer follows at once."""
         return True
 
     def do_GET(self) -> None:
-        """Answers with the file that the target names, or that there is none."""
+        """Answer with the file that the target names, or with 404."""
         with open_served(self._shelf.root, self.path) as served:
             if served is None:
                 self._refuse(HTTPStatus.NOT_FOUND)
@@ -125,24 +125,24 @@ class Request(BaseHTTPRequestHandler):
     do_HEAD = do_GET  # noqa: N815
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:  # noqa: ARG002
-        """Refuses what the parser could not read, and hears no more of it."""
+        """Reject what the parser could not read, and close the connection."""
         self.command, self.path = self.command or "?", ""
         self.close_connection = True
         self._refuse(HTTPStatus(code))
 
     def version_string(self) -> str:
-        """The header Server, without versions."""
+        """Return the Server header, without versions."""
         return "rmfab"
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - http.server's name
-        """Says nothing: accesses are told by value."""
+        """Do nothing: accesses are reported through `on_access`."""
 
     @property
     def _shelf(self) -> Shelf:
         return cast("Shelf", self.server)
 
     def _discard_body(self) -> bool:
-        """Reads over a small body, which nobody wants; False where what follows is not the next request."""
+        """Skip a small body, which is not used. Return False if the next request cannot follow it."""
         length = self.headers.get("Content-Length", "0")
         if "Transfer-Encoding" in self.headers or "Expect" in self.headers or not re.fullmatch("[0-9]{1,9}", length):
             return False
@@ -159,7 +159,7 @@ class Request(BaseHTTPRequestHandler):
         if reply.status is not HTTPStatus.NOT_MODIFIED:
             headers |= {"Content-Type": served.content_type, "Content-Length": str(reply.length)}
         if self._send(reply.status, headers, _pieces(served, reply)) < reply.length and self.command == "GET":
-            self.close_connection = True  # the file was cut short under us: no other answer may follow
+            self.close_connection = True  # the file was truncated while it was sent: no other answer may follow
 
     def _refuse(self, status: HTTPStatus, headers: Mapping[str, str] | None = None) -> None:
         body = f"{status.value} {status.phrase}\n".encode()
@@ -167,8 +167,10 @@ class Request(BaseHTTPRequestHandler):
         self._send(status, dict(headers or {}) | plain, [body])
 
     def _send(self, status: HTTPStatus, headers: Mapping[str, str], pieces: Iterable[bytes | memoryview]) -> int:
-        """Sends an answer and tells of it, also where the client goes away in the middle; returns how many bytes of
-        content went out."""
+        """Send an answer and report it, also if the client disconnects in the middle.
+
+        Return how many bytes of content were sent.
+        """
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name, value)
@@ -189,7 +191,7 @@ class Request(BaseHTTPRequestHandler):
 
 
 def _pieces(served: Served, reply: RangeReply) -> Iterator[memoryview]:
-    """The bytes of the reply, through one buffer: each piece is to be used before the next is asked for."""
+    """Yield the bytes of the reply through one buffer: use each piece before requesting the next."""
     buffer, left = memoryview(bytearray(min(_CHUNK, reply.length))), reply.length
     served.stream.seek(reply.first)
     while left and (count := served.stream.readinto(buffer[:left])):

@@ -1,4 +1,4 @@
-"""What of a file a GET or HEAD is answered with: whole, one range of it, or nothing but a status.
+"""The reply to a GET or HEAD of a file: the whole file, one range of it, or only a status.
 
 Sources: RFC 9110 §13.1 (If-Match, If-None-Match, If-Range) and §13.2.2 (their order), §14.1 and §14.2 (Range).
 """
@@ -23,7 +23,7 @@ class RangeReply:
     length: int = 0
 
     def content_range(self, size: int) -> str | None:
-        """The header Content-Range for a file of *size* bytes, None where there is none."""
+        """Return the Content-Range header for a file of *size* bytes, or None."""
         if self.status is HTTPStatus.PARTIAL_CONTENT:
             return f"bytes {self.first}-{self.first + self.length - 1}/{size}"
         if self.status is HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
@@ -32,10 +32,10 @@ class RangeReply:
 
 
 def judge(method: str, headers: Mapping[str, str], etag: str, size: int) -> RangeReply:
-    """The reply from a file of *size* bytes whose strong entity tag is *etag*.
+    """Return the reply from a file of *size* bytes with the strong entity tag *etag*.
 
-    *headers* by their names in lower case, fields that stand twice joined by commas. A Range that cannot be read, or
-    that asks for several ranges, is overlooked, as the RFC allows.
+    *headers* are keyed by lower-case name, duplicate fields joined by commas. A Range that is invalid or requests
+    several ranges is ignored, as the RFC allows.
     """
     if "if-match" in headers and not _names(headers["if-match"], etag, weak=False):
         return RangeReply(HTTPStatus.PRECONDITION_FAILED)
@@ -49,7 +49,7 @@ def judge(method: str, headers: Mapping[str, str], etag: str, size: int) -> Rang
 
 
 def joined(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """The header fields of a request as `judge` takes them."""
+    """Return the header fields of a request as `judge` expects them."""
     headers: dict[str, str] = {}
     for name, value in pairs:
         key = name.lower()
@@ -58,14 +58,14 @@ def joined(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
 
 
 def _names(field: str, etag: str, *, weak: bool) -> bool:
-    """Whether a list of entity tags names *etag*; a weak tag counts only where *weak* comparison does."""
+    """Whether a list of entity tags contains *etag*; a weak tag counts only in *weak* comparison."""
     if field.strip() == "*":
         return True
     return any(tag == etag and (weak or not mark) for mark, tag in _TAG.findall(field))
 
 
 def _range(match: re.Match[str], size: int, whole: RangeReply) -> RangeReply:
-    """The reply to one range; a last byte before the first makes it unreadable."""
+    """Return the reply to one range; a last byte before the first makes the range invalid."""
     start, end, suffix = match.groups()
     if suffix is not None:
         first, last = max(0, size - int(suffix)), size - 1

@@ -1,6 +1,6 @@
-"""The index of a shelf: every release that was ever put there, and which one each channel offers now.
+"""The index of a shelf: every release that was put there, and which one each channel offers now.
 
-Canonical JSON. An index names the SHA-256 of the one before it, so that the newest one vouches for all of them.
+Canonical JSON. An index contains the SHA-256 of the one before it, so that the newest one vouches for all of them.
 """
 
 from __future__ import annotations
@@ -32,9 +32,11 @@ _TEXTS = ("project", "version", "app_version")
 
 @dataclass(frozen=True)
 class Listed:
-    """A release on the shelf. *release* is its digest, *sha256* and *size* are those of the image that devices load;
-    *envelope_sha256* that of the envelope around its manifest, None where nobody has signed it. Raises InputError where
-    one of them cannot be what it should."""
+    """A release on the shelf.
+
+    *release* is its digest; *sha256* and *size* describe the image that devices load; *envelope_sha256* is that of the
+    envelope around its manifest, None if it is not signed. Raise InputError if one of them is invalid.
+    """
 
     project: str
     chip: Chip
@@ -53,11 +55,11 @@ class Listed:
         seq = self.seq is None or _is_number(self.seq, LARGEST_SEQ)
         digests = all(map(_is_digest, (self.release, self.sha256, self.envelope_sha256 or self.sha256)))
         if not (texts and numbers and seq and digests):
-            raise InputError(f"a release in it makes no sense: {self.project!r} {self.version!r}", cause="index")
+            raise InputError(f"invalid release {self.project!r} {self.version!r}", cause="index")
 
     @classmethod
     def of(cls, release: Release, envelope: bytes | None) -> Listed:
-        """What an index says of *release* and of the *envelope* around its manifest."""
+        """Return the entry of *release* and of the *envelope* around its manifest."""
         app = release.part(APP)
         return cls(
             project=release.app.project,
@@ -79,26 +81,26 @@ class Listed:
 
     @property
     def order(self) -> tuple[str, str, int, str]:
-        """Where it stands in an index."""
+        """The sort key in an index."""
         return self.project, self.chip.value, self.seq or 0, self.version
 
     @property
     def image(self) -> str:
-        """Where its image lies on the shelf."""
+        """The path of its image on the shelf."""
         return f"{IMAGES}/{self.sha256}.bin"
 
     @property
     def manifest(self) -> str:
-        """Where its manifest lies on the shelf."""
+        """The path of its manifest on the shelf."""
         return f"{RELEASES}/{self.release}.json"
 
     @property
     def envelope(self) -> str | None:
-        """Where the DSSE envelope around its manifest lies, None where nobody has signed it."""
+        """The path of the DSSE envelope around its manifest, None if it is not signed."""
         return f"{RELEASES}/{self.envelope_sha256}.dsse.json" if self.envelope_sha256 else None
 
     def to_json(self) -> dict[str, object]:
-        """The entry of the index."""
+        """Return the entry in the index."""
         names = (*_TEXTS, *_NUMBERS, "seq", "release", "sha256", "image", "manifest")
         entry = {name: getattr(self, name) for name in names} | {"chip": self.chip.value}
         signed = {"envelope": self.envelope, "envelope_sha256": self.envelope_sha256}
@@ -106,15 +108,18 @@ class Listed:
 
     @classmethod
     def from_json(cls, entry: Mapping[str, Any]) -> Listed:
-        """The inverse of `to_json`, for what that writes. Raises KeyError, ValueError, TypeError, InputError."""
+        """Return the inverse of `to_json`. Raise KeyError, ValueError, TypeError or InputError for anything else."""
         same = {name: entry[name] for name in (*_TEXTS, *_NUMBERS, "seq", "release", "sha256")}
         return cls(**same, chip=Chip(entry["chip"]), envelope_sha256=entry.get("envelope_sha256"))
 
 
 @dataclass(frozen=True)
 class Index:
-    """*previous*: the SHA-256 of the index before. *releases* in their order; *channels*: by name, by target (project
-    and chip), the digest of the release. Raises InputError where they do not fit together."""
+    """The releases of a shelf, and what its channels offer.
+
+    *previous* is the SHA-256 of the index before. *releases* are sorted. *channels* maps channel and target (project
+    and chip) to the digest of a release. Raise InputError if they do not match.
+    """
 
     previous: str | None = None
     releases: tuple[Listed, ...] = ()
@@ -127,15 +132,15 @@ class Index:
 
     @classmethod
     def parse(cls, data: bytes, where: str) -> Index:
-        """The index in *data*. Raises InputError where this is none, or none that `encode` would write."""
+        """Return the index in *data*. Raise InputError unless *data* is exactly what `encode` writes."""
         try:
             index = cls._read(canonical.decode(data))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise _damaged(f"this is no index that rmfab wrote ({error})", where) from None
+            raise _damaged(f"not an index written by rmfab ({error})", where) from None
         except InputError as error:
             raise _damaged(error.what, where, error.hint) from None
         if index.encode() != data or not index.releases:
-            raise _damaged("this is no index that rmfab wrote", where)
+            raise _damaged("not an index written by rmfab", where)
         return index
 
     @classmethod
@@ -144,7 +149,7 @@ class Index:
         return cls(value["previous"], tuple(map(Listed.from_json, value["releases"])), value["channels"])
 
     def encode(self) -> bytes:
-        """The bytes of the index."""
+        """Return the bytes of the index."""
         value = {
             "format": FORMAT,
             "format_version": FORMAT_VERSION,
@@ -160,20 +165,20 @@ class Index:
         return hashlib.sha256(self.encode()).hexdigest()
 
     def offered(self, channel: str, target: str) -> Listed | None:
-        """What *channel* offers for *target*."""
+        """Return the release that *channel* offers for *target*, or None."""
         digest = self.channels.get(channel, {}).get(target)
         return next((one for one in self.releases if one.release == digest), None)
 
     def with_release(self, listed: Listed, channel: str, *, allow_downgrade: bool = False) -> Index:
-        """The index that follows once *channel* offers *listed*; this one where it does so already.
+        """Return the next index, in which *channel* offers *listed*; this index if it does so already.
 
-        Raises InputError, its `cause` one of channel, version-taken, seq-taken, downgrade.
+        Raise InputError with the `cause` channel, version-taken, seq-taken or downgrade.
         """
         _check_channel(channel)
         known = next((one for one in self.releases if one.release == listed.release), None)
         if known is None:
             self._check_new(listed)
-        elif listed.envelope_sha256 is None:  # it was signed before, and stays so
+        elif listed.envelope_sha256 is None:  # signed before: keep the signatures
             listed = known
         offered = self.offered(channel, listed.target)
         if not allow_downgrade and offered is not None:
@@ -193,52 +198,52 @@ class Index:
                 continue
             if one.version == listed.version:
                 raise InputError(
-                    f"version {one.version} of {one.target} is another release on this shelf, {one.release[:16]}…",
-                    hint="a version is published once: `rmfab release build --release-version`",
+                    f"version {one.version} of {one.target} is a different release on this shelf, {one.release[:16]}…",
+                    hint="use a new version: `rmfab release build --release-version`",
                     cause="version-taken",
                 )
             if one.seq is not None and one.seq == listed.seq:
                 raise InputError(
-                    f"seq {one.seq} of {one.target} is that of {one.version} on this shelf",
-                    hint="a larger seq: `rmfab release build --seq N`",
+                    f"seq {one.seq} of {one.target} is taken by {one.version} on this shelf",
+                    hint="use a larger seq: `rmfab release build --seq N`",
                     cause="seq-taken",
                 )
 
 
 def _check_channel(channel: str) -> None:
     if not is_safe_name(channel):
-        raise InputError(f'"{channel}" cannot be the name of a channel', hint="such as stable", cause="channel")
+        raise InputError(f'"{channel}" is not a valid channel name', hint="use a name such as stable", cause="channel")
 
 
 def _check_forward(listed: Listed, offered: Listed, channel: str) -> None:
-    """A release without seq is before all that have one."""
+    """Check that the seq does not go back; a release without seq is older than all with one."""
     if offered.seq is not None and (listed.seq is None or listed.seq < offered.seq):
         raise InputError(
-            f"channel {channel} offers {offered.version}, seq {offered.seq}: {listed.version}, seq {listed.seq}, "
-            "would be a step back",
-            hint="--allow-downgrade, where it is meant; devices may refuse it all the same",
+            f"{listed.version} (seq {listed.seq}) is older than {offered.version} (seq {offered.seq}), "
+            f"which channel {channel} offers",
+            hint="use --allow-downgrade if this is intended; devices may still reject it",
             cause="downgrade",
         )
 
 
 def _fault(index: Index) -> str | None:
-    """What does not fit together in it."""
+    """Return what does not match in an index, or None."""
     releases = index.releases
     if index.previous is not None and not _is_digest(index.previous):
-        return "what came before it is no digest"
+        return "its previous index is not a digest"
     if list(releases) != sorted(releases, key=lambda one: one.order):
-        return "its releases are in another order"
+        return "its releases are in the wrong order"
     digests = {one.release: one.target for one in releases}
     versions = {(one.target, one.version) for one in releases}
     seqs = [(one.target, one.seq) for one in releases if one.seq is not None]
     if len(digests) < len(releases) or len(versions) < len(releases) or len(set(seqs)) < len(seqs):
-        return "a release, a version or a seq stands twice in it"
+        return "duplicate release, version or seq"
     for channel, offers in index.channels.items():
         if not is_safe_name(channel) or not offers:
-            return f"{channel!r} is no channel"
+            return f"{channel!r} is not a valid channel"
         for target, digest in offers.items():
             if digests.get(digest) != target:
-                return f"channel {channel} offers for {target} what is not there"
+                return f"channel {channel} offers an unlisted release for {target}"
     return None
 
 
@@ -251,5 +256,5 @@ def _is_number(value: object, largest: int) -> bool:
 
 
 def _damaged(what: str, where: str, hint: str | None = None) -> InputError:
-    kept = f"every index that was published lies in {INDEXES}/"
+    kept = f"restore it: every published index is in {INDEXES}/"
     return InputError(what, where=where, hint=hint or kept, cause="index")

@@ -1,7 +1,7 @@
-"""A shelf, served over HTTPS on a bench: the standard library's HTTP server, tamed.
+"""The HTTPS server of a shelf, for a bench: the standard library's HTTP server with limits.
 
-One thread a connection, and the TLS handshake happens in it: a client that stalls keeps nobody waiting but itself.
-Sources: RFC 9110, RFC 9112; what ESP-IDF's `esp_https_ota` asks for: GET and HEAD, one Range, keep-alive.
+It uses one thread per connection, and does the TLS handshake in that thread: a client that stalls delays only itself.
+Sources: RFC 9110, RFC 9112; what ESP-IDF's `esp_https_ota` needs: GET and HEAD, one Range, keep-alive.
 """
 
 from __future__ import annotations
@@ -22,21 +22,23 @@ from rmfab.ota.index import LATEST
 
 MOST_CONNECTIONS = 64
 PATIENCE = 30.0
-"""Seconds that a client has: for the handshake, for each request from the end of the one before, for each piece of what
-it is sent."""
+"""Time limit of a client in seconds.
 
-_FULL = 0.2  # seconds between two looks for a free place
+It applies to the handshake, to each request from the end of the one before, and to each piece that is sent.
+"""
+
+_FULL = 0.2  # seconds between two checks for a free place
 _ANYWHERE = ("0.0.0.0", "::")  # noqa: S104 - compared with, not bound to
 
 
 class ShelfServer(ThreadingMixIn, TCPServer):
-    """Serves the shelf *folder* while `serve_forever` runs; `server_close` ends all connections.
+    """A server of the shelf *folder* while `serve_forever` runs; `server_close` ends all connections.
 
-    *port* 0 takes a free one; *most* connections at once. *on_access* is called in the connections' own threads.
-    Raises InputError where *folder* is none, StationError where *host* and *port* cannot be had.
+    *port* 0 selects a free one; *most* limits concurrent connections. *on_access* is called in the threads of the
+    connections. Raise InputError if *folder* is not a shelf, StationError if *host* and *port* are not available.
     """
 
-    allow_reuse_address = sys.platform != "win32"  # there it would let two servers share a port
+    allow_reuse_address = sys.platform != "win32"  # on Windows two servers could then share a port
     request_queue_size = 128
 
     def __init__(
@@ -51,9 +53,9 @@ class ShelfServer(ThreadingMixIn, TCPServer):
         patience: float = PATIENCE,
     ) -> None:
         if not folder.is_dir():
-            raise InputError("this folder is not there", where=str(folder), hint="`rmfab ota export` makes a shelf")
+            raise InputError("no such folder", where=str(folder), hint="make a shelf with `rmfab ota export`")
         if not (folder / LATEST).exists():
-            raise InputError("this folder is no shelf", where=str(folder), hint="`rmfab ota export` makes one")
+            raise InputError("not a shelf", where=str(folder), hint="make one with `rmfab ota export`")
         self.root = folder.resolve()
         self.on_access = on_access
         self._context = context
@@ -65,32 +67,34 @@ class ShelfServer(ThreadingMixIn, TCPServer):
             super().__init__((host, port), Request)
         except OSError as error:
             raise StationError(
-                f"cannot listen here: {error.strerror or error}",
+                f"cannot listen: {error.strerror or error}",
                 where=f"{host}:{port}",
-                hint="another port, or 0 for any that is free; the address must be one of this host",
+                hint="use a different port, or 0 for any free one, and an address of this host",
                 cause="port-in-use",
             ) from None
 
     @property
     def url(self) -> str:
-        """The base URL; a server on every address is named after the host."""
+        """The base URL. It contains the host name if the server listens on all addresses."""
         host, port = str(self.server_address[0]), self.server_address[1]
         name = socket.gethostname() if host in _ANYWHERE else host
         return f"https://[{name}]:{port}" if ":" in name else f"https://{name}:{port}"
 
     def server_close(self) -> None:
-        """Stops listening, ends all connections and waits for their threads; `serve_forever` must have ended."""
+        """Stop listening, end all connections and wait for their threads. Call it after `serve_forever`."""
         for connection in list(self._open):
-            with suppress(OSError):  # its thread was faster
-                # not SSLSocket's own, which would take the encryption from under the thread that sends
+            with suppress(OSError):  # its thread closed it first
+                # SSLSocket.shutdown would drop the TLS state while a thread still sends
                 socket.socket.shutdown(connection, socket.SHUT_RDWR)
         super().server_close()
 
     def get_request(self) -> tuple[ssl.SSLSocket, Any]:
-        """The next connection, its handshake still to come. While all places are taken it waits in the system's
-        queue."""
+        """Return the next connection, before its handshake.
+
+        While all places are taken, connections wait in the system's queue.
+        """
         if not self._places.acquire(timeout=_FULL):
-            raise TimeoutError("all places are taken")  # the loop looks whether to end, and comes back
+            raise TimeoutError("all places are taken")  # serve_forever checks for a shutdown, then retries
         try:
             raw, address = self.socket.accept()
             raw.settimeout(self.patience)
@@ -102,9 +106,9 @@ class ShelfServer(ThreadingMixIn, TCPServer):
         return connection, address
 
     def shutdown_request(self, request: Any) -> None:
-        """Ends a connection, with TLS's own farewell where it can be said at once, and gives its place back."""
+        """End a connection, with a TLS close if it can be sent at once, and free its place."""
         try:
-            with suppress(OSError, ValueError):  # ValueError: there was no handshake
+            with suppress(OSError, ValueError):  # ValueError: no handshake was done
                 request.settimeout(0)
                 request.unwrap()
             super().shutdown_request(request)
@@ -113,7 +117,10 @@ class ShelfServer(ThreadingMixIn, TCPServer):
             self._places.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 - socketserver's signature
-        """A client that goes away or speaks no TLS is no error; all else is a bug, for the thread's own hook."""
+        """Ignore a client that disconnects or does not speak TLS.
+
+        Any other error is a bug, for the hook of the thread.
+        """
         error = sys.exception()
         if error is not None and not isinstance(error, OSError):
             raise error

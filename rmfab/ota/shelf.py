@@ -1,10 +1,10 @@
-"""A shelf: a folder of releases that any web server can serve, and devices load images from.
+"""A shelf: a folder of releases that any web server can serve, and that devices load images from.
 
     images/<SHA-256>.bin   releases/<digest>.json   releases/<SHA-256>.dsse.json   indexes/<SHA-256>.json   latest.json
 
-Whatever lies in a folder is named by its content and never changes; `latest.json` holds the bytes of the newest index
-and is switched last, in one step. A reader at any moment, and whoever comes after a writer that was killed at any
-moment, finds all that the `latest.json` before or after it names.
+Files in subfolders are named by their content and never change. `latest.json` contains the newest index and is replaced
+last, atomically. A reader at any moment, and a writer after one that was killed at any moment, finds every file that
+`latest.json` refers to.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _LOCK = ".lock"
 
 @dataclass(frozen=True)
 class Published:
-    """The index in force after a release was published: its SHA-256; where the *image* lies; *changed*: it is new."""
+    """The index in force after a release was published: its SHA-256; the path of the *image*; *changed*: it is new."""
 
     index: str
     image: str
@@ -36,10 +36,10 @@ class Published:
 def publish(
     folder: Path, release: Release, envelope: bytes | None, channel: str, *, allow_downgrade: bool = False
 ) -> Published:
-    """Puts *release*, and the *envelope* around its manifest, on the shelf *folder*, where *channel* offers it.
+    """Put *release*, and the *envelope* around its manifest, on the shelf *folder*, and let *channel* offer it.
 
-    Raises ComplaintsError where no device could take it, InputError where the shelf is damaged, holds another release
-    of this version or seq, or *channel* would go back.
+    Raise ComplaintsError if no device could load it, InputError if the shelf is damaged, contains a different release
+    with this version or seq, or *channel* would go back.
     """
     complaints = inspect_update(release, None)
     if complaints:
@@ -62,7 +62,10 @@ def publish(
 
 
 def read_index(folder: Path) -> Index:
-    """The index in force, one without releases where nothing was published yet. Raises InputError for a damaged one."""
+    """Return the index in force, or an empty one if nothing was published yet.
+
+    Raise InputError if it is damaged.
+    """
     path = folder / LATEST
     if not path.is_symlink() and not path.exists():
         _check_unborn(folder)
@@ -72,33 +75,34 @@ def read_index(folder: Path) -> Index:
     kept = folder / INDEXES / f"{index.digest}.json"
     if not kept.exists() or read_input(kept, "index") != data:
         raise InputError(
-            f"this index was never published: {kept.name} is not in {INDEXES}/",
+            f"this index was not published: {kept.name} is not in {INDEXES}/",
             where=str(path),
-            hint=f"copy the one back that was: one in {INDEXES}/ that no other names as the one before",
+            hint=f"restore the newest: the one in {INDEXES}/ that no other has as its previous index",
             cause="index",
         )
     return index
 
 
 def _check_unborn(folder: Path) -> None:
-    """Without latest.json there may be first indexes, of a writer that was killed, but none that follows another."""
+    """Raise InputError if a shelf without latest.json has a history.
+
+    A writer that was killed may have left first indexes, but none with a previous index.
+    """
     for path in (folder / INDEXES).glob("*.json"):
         if Index.parse(read_input(path, "index"), str(path)).previous is not None:
             raise InputError(
-                f"{LATEST} is gone, and the shelf has a history",
+                f"{LATEST} is missing, but the shelf has a history",
                 where=str(folder),
-                hint=f"copy the one in {INDEXES}/ that no other names as the one before to {LATEST}",
+                hint=f"copy the one in {INDEXES}/ that no other has as its previous index to {LATEST}",
                 cause="index",
             )
 
 
 def _check_shelf(folder: Path) -> None:
-    """Raises InputError for a folder with something else in it: what lies on a shelf is for everybody to read."""
+    """Raise InputError if the folder contains anything else: everyone can read what is on a shelf."""
     there = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
     if there and not there & {LATEST, IMAGES, RELEASES, INDEXES, _LOCK}:
-        raise InputError(
-            f"this folder is no shelf: {min(there)} lies in it", where=str(folder), hint="name a folder of its own"
-        )
+        raise InputError(f"not a shelf: it contains {min(there)}", where=str(folder), hint="use a separate folder")
 
 
 def _make_public(folder: Path) -> None:
@@ -108,7 +112,7 @@ def _make_public(folder: Path) -> None:
 
 
 def _put(path: Path, data: bytes, *, switch: bool = False) -> None:
-    """Writes a file for everybody to read; one that is there is left alone, unless it is to *switch*."""
+    """Write a file that everyone can read. Keep an existing one, unless it is to *switch*."""
     try:
         with output_file(path, force=switch) as stream:
             if os.name == "posix":
@@ -117,12 +121,12 @@ def _put(path: Path, data: bytes, *, switch: bool = False) -> None:
     except InputError as error:
         if error.cause != "exists":
             raise
-        hint = "it is damaged: what is published never changes"
+        hint = "restore the file, which is damaged: published files never change"
         raise InputError(error.what, where=error.where, hint=hint, cause="published") from None
 
 
 def _sweep(folder: Path) -> None:
-    """Removes what writers that were killed left behind; there is no other writer while the lock is held."""
+    """Remove the leftovers of killed writers; the lock excludes other writers."""
     if sys.platform == "win32":
         return
     for place in (folder, *(folder / name for name in (IMAGES, RELEASES, INDEXES))):

@@ -1,4 +1,4 @@
-"""The files of a shelf that anybody may fetch, by the target of a request; everything else is not there."""
+"""The files of a shelf that anyone may fetch, found by the target of a request."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _FOR_EVER = "public, max-age=31536000, immutable"
 
 @dataclass(frozen=True)
 class Served:
-    """An open file: what replaces it replaces it for later requests only. *etag* is a strong entity tag."""
+    """An open file. Replacing it affects later requests only. *etag* is a strong entity tag."""
 
     stream: FileIO = field(repr=False)
     size: int
@@ -34,9 +34,9 @@ class Served:
 
 @contextmanager
 def open_served(root: Path, target: str) -> Iterator[Served | None]:
-    """The file below *root*, a resolved path, that *target* names; None where nothing is fetched by that name.
+    """Yield the file below *root*, a resolved path, that *target* names; None if there is none.
 
-    Names are taken as they are written: none of a shelf needs an escape. Links are followed inside of *root* only.
+    Names are used as written: names on a shelf need no escapes. Links are followed inside *root* only.
     """
     name = _name(target)
     path = None if name is None else _inside(root, name)
@@ -45,7 +45,7 @@ def open_served(root: Path, target: str) -> Iterator[Served | None]:
         return
     try:
         stream = path.open("rb", buffering=0)
-    except OSError:  # gone this moment, or not for us
+    except OSError:  # just removed, or not readable
         yield None
         return
     with stream:
@@ -59,7 +59,7 @@ def open_served(root: Path, target: str) -> Iterator[Served | None]:
 
 
 def _name(target: str) -> str | None:
-    """The name below the shelf, None where no file of a shelf has it; a query is overlooked."""
+    """Return the name below the shelf, None if no file of a shelf has it; a query is ignored."""
     match = _TARGET.fullmatch(target)
     name = match[1] if match else ""
     return name if name == LATEST or _BY_CONTENT.fullmatch(name) else None
@@ -69,13 +69,13 @@ def _inside(root: Path, name: str) -> Path | None:
     try:
         path = (root / name).resolve(strict=True)
         regular = stat.S_ISREG(path.stat().st_mode)
-    except (OSError, RuntimeError):  # RuntimeError: links in a circle
+    except (OSError, RuntimeError):  # RuntimeError: a cycle of links
         return None
     return path if regular and path.is_relative_to(root) else None
 
 
 def _digest(name: str, stream: FileIO) -> str:
-    """The SHA-256 of the content: from the name where that is one, else worked out."""
+    """Return the SHA-256 of the content: from the name if it contains one, else computed."""
     match = _BY_CONTENT.fullmatch(name)
     if match is not None:
         return match[match.lastindex or 0]

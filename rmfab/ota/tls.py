@@ -1,4 +1,4 @@
-"""The server's certificate and key, as files, made into a TLS context."""
+"""The TLS context of the server, made of its certificate and key files."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ _SOON = timedelta(days=7)
 
 
 def load_context(cert: Path, key: Path, passphrase: PassphraseSource) -> ssl.SSLContext:
-    """A server's context, TLS 1.2 or newer, with the chain in *cert* (its own certificate first) and its *key*.
+    """Return a server context, TLS 1.2 or newer, with the certificate chain in *cert* and its *key*.
 
-    *passphrase* is called at most once, for a key that is encrypted. Raises InputError where a file is missing, cannot
-    be read as what it should be, is a key open to others, or the two do not belong together.
+    *cert* starts with the server's own certificate. *passphrase* is called at most once, for an encrypted key. Raise
+    InputError if a file is missing or invalid, if the key is accessible to others, or if certificate and key do not
+    match.
     """
     asked: list[Secret[str]] = []
 
@@ -33,9 +34,9 @@ def load_context(cert: Path, key: Path, passphrase: PassphraseSource) -> ssl.SSL
     public = _own_public_key(cert)
     if load_private_key(key, ask).public_key() != public:
         raise InputError(
-            "this key is not that of the certificate",
+            "the key does not match the certificate",
             where=str(key),
-            hint=f"{cert} begins with the certificate of this key, those of its CAs follow",
+            hint=f"put the certificate of this key first in {cert}, then those of its CAs",
             cause="tls-mismatch",
         )
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -45,23 +46,25 @@ def load_context(cert: Path, key: Path, passphrase: PassphraseSource) -> ssl.SSL
         context.load_cert_chain(cert, key, asked[0].reveal() if asked else None)
     except ssl.SSLError as error:
         raise InputError(
-            f"TLS cannot use this certificate: {error.reason or 'no reason given'}",
+            f"cannot use this certificate: {error.reason or 'no reason given'}",
             where=str(cert),
-            hint="a P-256 or RSA-2048 key and a PEM chain",
+            hint="use a P-256 or RSA-2048 key and a PEM chain",
             cause="tls-certificate",
         ) from None
     return context
 
 
 def doubt(cert: Path, now: datetime) -> str | None:
-    """Why clients will not, or not for long, take the certificate in *cert* that `load_context` took; None where all is
-    well."""
+    """Return why clients will reject the certificate in *cert*, now or within a week, or None.
+
+    `load_context` must have accepted the certificate.
+    """
     certificate = x509.load_pem_x509_certificates(read_input(cert, "certificate"))[0]
     begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     if now < begin:
-        return f"is not valid before {begin:%Y-%m-%d %H:%M} UTC: clients will refuse it"
+        return f"is not valid before {begin:%Y-%m-%d %H:%M} UTC: clients will reject it"
     if now >= end:
-        return f"expired on {end:%Y-%m-%d %H:%M} UTC: clients will refuse it"
+        return f"expired on {end:%Y-%m-%d %H:%M} UTC: clients will reject it"
     return f"expires on {end:%Y-%m-%d %H:%M} UTC" if end - now < _SOON else None
 
 
@@ -71,8 +74,8 @@ def _own_public_key(path: Path) -> CertificatePublicKeyTypes:
         return x509.load_pem_x509_certificates(pem)[0].public_key()
     except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion):
         raise InputError(
-            "this is no certificate in PEM form",
+            "not a certificate in PEM format",
             where=str(path),
-            hint="a file with BEGIN CERTIFICATE, the server's own first",
+            hint="use a file with BEGIN CERTIFICATE, the server's own first",
             cause="tls-certificate",
         ) from None

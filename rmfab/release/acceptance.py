@@ -1,7 +1,7 @@
-"""Whether a station takes a release: who vouches for it, and whether it, or whom the station trusts, is a step back.
+"""Judges of a release: whether a station accepts it, who vouches for it, and whether it is a step back.
 
-Judges: they take bytes as they were read, the trust in force and what the ledger last accepted. A bundle's manifest is
-parsed only once its signatures are proven.
+They take bytes as they were read, the trust in force, and what the ledger last accepted. The manifest of a bundle is
+parsed only after its signatures are proven.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from rmfab.signing.trust import Role, Trust, TrustedKey
 
 @dataclass(frozen=True)
 class Accepted:
-    """A release that may be written, and the keys that vouch for it: none where the product takes unsigned ones.
+    """A release that may be written, and the keys that vouch for it: none if the product accepts unsigned ones.
 
-    *envelope* holds its signatures, where there are. *unchecked*: nobody could judge them, for want of a trust file.
-    *trust* is what they were judged by.
+    *envelope* contains its signatures, if any. *unchecked*: the signatures could not be judged, because there is no
+    trust file. *trust* is what they were judged by.
     """
 
     release: Release
@@ -35,7 +35,7 @@ class Accepted:
 
     @property
     def named(self) -> dict[str, Any]:
-        """What events say of it: digest, version, seq and signers."""
+        """Digest, version, seq and signers, as events contain them."""
         named: dict[str, Any] = {"digest": self.release.digest, "version": self.release.version}
         if self.release.seq is not None:
             named["seq"] = self.release.seq
@@ -46,8 +46,8 @@ class Accepted:
 class LastAccepted:
     """What the ledger last accepted for a product, at *when*.
 
-    Where that has no seq, as a maker's own build folder, *digest*, *version* and *seq* are those of the last that had
-    one: it stays the measure.
+    If that has no seq, such as a maker's own build folder, *digest*, *version* and *seq* are those of the last release
+    with a seq: later releases are still compared with it.
     """
 
     digest: str
@@ -58,18 +58,18 @@ class LastAccepted:
 
     @classmethod
     def from_details(cls, details: Mapping[str, Any], when: datetime) -> Self:
-        """From an event's details, as `event_details` writes them."""
+        """Return the value of an event's details, as `event_details` writes them."""
         measure = details.get("measure", details)
         return cls(measure["digest"], measure["version"], measure.get("seq"), details["secure_version"], when)
 
     @property
     def named(self) -> dict[str, Any]:
-        """What events say of it."""
+        """Digest, version and seq, as events contain them."""
         return {"digest": self.digest, "version": self.version, "seq": self.seq}
 
 
 def event_details(accepted: Accepted, product: str, before: LastAccepted | None, *, downgrade: bool) -> dict[str, Any]:
-    """What the event of an acceptance says."""
+    """Return the details of the event of an acceptance."""
     details = accepted.named | {"product": product, "secure_version": accepted.release.app.secure_version}
     if accepted.trust is not None:
         details["trust"] = accepted.trust.summary
@@ -82,33 +82,38 @@ def event_details(accepted: Accepted, product: str, before: LastAccepted | None,
 
 
 def judge_bundle(bundle: Bundle, trust: Trust, now: datetime, *, allow_unknown: bool = False) -> Accepted:
-    """The release in *bundle*, vouched for by *trust*. Raises IntegrityError where it is not."""
+    """Return the release in *bundle*, vouched for by *trust*. Raise IntegrityError if it is not."""
     signers = judge_signers(bundle.to_sign, trust, now, where=bundle.source, allow_unknown=allow_unknown)
     release = bundle.release()
     if release.seq is None:
         raise IntegrityError(
-            "the bundle is signed and has no seq: nobody could tell it from an older one",
+            "the bundle is signed but has no seq",
             where=bundle.source,
-            hint="`rmfab release build --seq N`, then sign it",
+            hint="build it with `rmfab release build --seq N`, then sign it",
             cause="no-seq",
         )
     if release.edition.created is not None:
         created = datetime.fromtimestamp(release.edition.created, UTC)
-        judge_clock(now, created, "the sources of this release are of a commit", bundle.source)
+        judge_clock(now, created, "the sources of this release were committed", bundle.source)
     return Accepted(release, signers, bundle.to_sign, trust)
 
 
 def judge_signers(
     envelope: Envelope, trust: Trust, now: datetime, *, where: str, allow_unknown: bool = False
 ) -> tuple[TrustedKey, ...]:
-    """The keys that vouch for the manifest in *envelope*, of which nothing is read. Raises IntegrityError."""
+    """Return the keys that vouch for the manifest in *envelope*, without parsing the manifest.
+
+    Raise IntegrityError.
+    """
     judge_clock(now, trust.created, "the trust file in force was made", where)
     return judge_signatures(envelope, PAYLOAD_TYPE, trust, Role.RELEASE, now, where=where, allow_unknown=allow_unknown)
 
 
 def judge_again(accepted: Accepted, trust: Trust | None, now: datetime, *, allow_unknown: bool = False) -> None:
-    """Raises IntegrityError where what was *accepted* a while ago would not be now: a key was revoked or has expired,
-    more must sign."""
+    """Raise IntegrityError if what was *accepted* a while ago would not be accepted now.
+
+    For example because a key was revoked or has expired, or because more keys must sign.
+    """
     if accepted.envelope is None or accepted.unchecked:
         return
     source = accepted.release.source
@@ -119,9 +124,9 @@ def judge_again(accepted: Accepted, trust: Trust | None, now: datetime, *, allow
 
 def _nobody_trusted(source: str) -> IntegrityError:
     return IntegrityError(
-        "this release is signed, and this station trusts nobody",
+        "this release is signed, but this station has no trust file",
         where=source,
-        hint="`rmfab trust import FILE` takes the trust file of the product's owner",
+        hint="import the trust file of the product's owner: `rmfab trust import FILE`",
         cause="no-trust",
     )
 
@@ -129,10 +134,10 @@ def _nobody_trusted(source: str) -> IntegrityError:
 def judge_release(
     opened: Bundle | Release, trust: Trust | None, now: datetime, *, allow_unsigned: bool, allow_unknown: bool = False
 ) -> Accepted:
-    """What *opened*, a bundle or the release of a build folder, is worth to a station that trusts *trust*.
+    """Return what a station that trusts *trust* accepts of *opened*, a bundle or the release of a build folder.
 
-    *allow_unsigned* takes what nobody has signed, and without a trust file also signatures that cannot be judged;
-    what can be judged must hold all the same. Raises IntegrityError.
+    *allow_unsigned* accepts unsigned releases and, without a trust file, signatures that cannot be judged. Signatures
+    that can be judged must be valid in any case. Raise IntegrityError.
     """
     if isinstance(opened, Bundle) and opened.envelope is not None:
         if trust is not None:
@@ -142,9 +147,9 @@ def judge_release(
         raise _nobody_trusted(opened.source)
     if not allow_unsigned:
         raise IntegrityError(
-            "nobody has signed this release, and only signed ones are taken here",
+            "this release is not signed, but signatures are required here",
             where=opened.source,
-            hint="get the signed one from its owner, who has `rmfab release sign`; on a bench of your own: "
+            hint="get the signed release from its owner (`rmfab release sign`); on your own bench: "
             "allow_unsigned = true ([release])",
             cause="unsigned",
         )
@@ -152,10 +157,10 @@ def judge_release(
 
 
 def judge_order(release: Release, last: LastAccepted | None, now: datetime) -> list[IntegrityError]:
-    """Why *release* would be a step back from what was *last* accepted: every reason, none where it is none.
+    """Return every reason why *release* would be a step back from the *last* accepted one.
 
-    One is also a clock that was turned back since, here or, where a station of the same ledger had one that was ahead,
-    there.
+    One reason is a clock that is behind the last acceptance: this host's was turned back, or a different station of the
+    same ledger had one that was ahead.
     """
     if last is None:
         return []
@@ -163,25 +168,27 @@ def judge_order(release: Release, last: LastAccepted | None, now: datetime) -> l
     try:
         judge_clock(now, last.when, "this ledger accepted a release", source)
     except IntegrityError as error:
-        hint = f"{error.hint}; --allow-downgrade, where it was another station's clock that was wrong"
+        hint = f"{error.hint}; use --allow-downgrade if a different station's clock was wrong"
         refusals.append(IntegrityError(error.what, where=error.where, hint=hint, cause=error.cause))
     what = _step_back(release, last)
     if what is not None:
-        hint = "--allow-downgrade, where it is meant; the ledger remembers it"
+        hint = "use --allow-downgrade if this is intended; the ledger records it"
         refusals.append(IntegrityError(what, where=source, hint=hint, cause="downgrade"))
     return refusals
 
 
 def judge_trust(trust: Trust, known: Mapping[str, Any] | None, where: str) -> None:
-    """Raises IntegrityError where *trust* is older than the trust file of which a ledger's event says *known*, or
-    another one of the same version: who takes an earlier one back must not undo a revocation."""
+    """Raise IntegrityError if *trust* differs from the trust file that the ledger has as *known*, and is not newer.
+
+    Restoring an earlier trust file must not undo a revocation.
+    """
     if known is None:
         return
     if trust.version < known["version"]:
-        what = f"this is version {trust.version} of the trust file, and the ledger knows version {known['version']}"
+        what = f"this trust file is version {trust.version}, but the ledger has version {known['version']}"
     elif trust.version == known["version"] and trust.fingerprint != known["fingerprint"]:
         what = (
-            f"this is another version {trust.version} of the trust file than the ledger knows: that one has the "
+            f"this trust file is not the version {trust.version} that the ledger has, with the "
             f"fingerprint {known['fingerprint']}"
         )
     else:
@@ -189,8 +196,8 @@ def judge_trust(trust: Trust, known: Mapping[str, Any] | None, where: str) -> No
     raise IntegrityError(
         what,
         where=where,
-        hint="`rmfab trust import` takes over the newer one: a key may have been revoked in it; where its owner began "
-        "anew, import that with --allow-downgrade",
+        hint="import the newer one, which may revoke a key: `rmfab trust import`; if its owner started over, import "
+        "that file with --allow-downgrade",
         cause="trust-downgrade",
     )
 
@@ -198,9 +205,9 @@ def judge_trust(trust: Trust, known: Mapping[str, Any] | None, where: str) -> No
 def _step_back(release: Release, last: LastAccepted) -> str | None:
     if release.seq is not None and last.seq is not None:
         if release.seq < last.seq:
-            return f"its seq {release.seq} is below {last.seq}, that of {last.version}, which this ledger accepted last"
+            return f"seq {release.seq} is below {last.seq} of {last.version}, the last release accepted by this ledger"
         if release.seq == last.seq and release.digest != last.digest:
-            return f"its seq {release.seq} is that of another release, {last.version}, which this ledger accepted last"
+            return f"seq {release.seq} is taken by {last.version}, the last release accepted by this ledger"
     if release.app.secure_version < last.secure_version:
-        return f"its secure version {release.app.secure_version} is below {last.secure_version}, that of {last.version}"
+        return f"secure version {release.app.secure_version} is below {last.secure_version} of {last.version}"
     return None

@@ -29,7 +29,7 @@ NO_MAX_REVISION = 0xFFFF
 _MIB = 1 << 20
 _MODES = {0: "qio", 1: "qout", 2: "dio", 3: "dout", 4: "fast_read", 5: "slow_read"}
 _FREQUENCIES = {0x0: "40m", 0x1: "26m", 0x2: "20m", 0xF: "80m"}
-# esptool 5.6 targets: FLASH_FREQUENCY where it differs. The C6 runs 80 MHz under the number that others call 40.
+# Source: FLASH_FREQUENCY of esptool 5.6 targets, for chips that differ. On the C6 the nibble of 40 MHz means 80 MHz.
 _FREQUENCIES_OF = {
     Chip.ESP32C2: {0x0: "30m", 0x1: "20m", 0x2: "15m", 0xF: "60m"},
     Chip.ESP32C6: {0x0: "80m", 0x2: "20m", 0xF: "80m"},
@@ -48,7 +48,7 @@ class Segment:
 
 @dataclass(frozen=True)
 class AppDescriptor:
-    """esp_app_desc_t: what the app says of itself. *elf_sha256* in hex."""
+    """esp_app_desc_t: how the app describes itself. *elf_sha256* in hex."""
 
     project: str
     version: str
@@ -61,7 +61,7 @@ class AppDescriptor:
 
 @dataclass(frozen=True)
 class BootloaderDescriptor:
-    """esp_bootloader_desc_t, which bootloaders carry since ESP-IDF 5.2."""
+    """esp_bootloader_desc_t, which bootloaders contain since ESP-IDF 5.2."""
 
     version: int
     idf_version: str
@@ -70,9 +70,9 @@ class BootloaderDescriptor:
 
 @dataclass(frozen=True)
 class AppImage:
-    """An image whose checksum and digest hold; *length* in bytes.
+    """An image with a valid checksum and digest; *length* in bytes.
 
-    Revisions of the chip are major * 100 + minor; *max_revision* is 0xFFFF where the image sets none.
+    Chip revisions are major * 100 + minor; *max_revision* is 0xFFFF if the image sets none.
     """
 
     chip_id: int
@@ -90,14 +90,14 @@ class AppImage:
 
     @classmethod
     def parse(cls, data: bytes, where: str) -> AppImage:
-        """Reads and checks the image that *data* begins with; *data* may be longer (padding, signature, partition).
+        """Parse and check the image at the start of *data*, which may be longer (padding, signature, partition).
 
-        Raises InputError, its `cause` one of image-magic, image-short, image-checksum, image-digest.
+        Raise InputError with the `cause` image-magic, image-short, image-checksum or image-digest.
         """
         (magic, count, mode, speed_size, entry, _, _, chip_id, old_low, low, high, _, hashed) = _header(data, where)
         if magic != IMAGE_MAGIC or not 1 <= count <= MOST_SEGMENTS or hashed > 1:
             raise InputError(
-                "this is no app or bootloader image: it does not begin with an image header",
+                "not an app or bootloader image: no image header",
                 where=where,
                 cause="image-magic",
             )
@@ -121,29 +121,29 @@ class AppImage:
 
     @property
     def chip(self) -> Chip | None:
-        """The chip that the image is for, None where rmfab does not know it."""
+        """The chip that the image is for, None if rmfab does not support it."""
         return Chip.from_image_id(self.chip_id)
 
     @property
     def flash_size(self) -> int | None:
-        """The flash size in bytes that the header states, None for a number without meaning."""
+        """The flash size in bytes from the header, None for an undefined value."""
         return _MIB << self.spi_size if self.spi_size <= 7 else None
 
     @property
     def flash_mode(self) -> str:
-        """How the flash is read: dio, qio, …; the bare number where it has no name."""
+        """The SPI mode of the flash: dio, qio, …; the bare number if it has no name."""
         return _MODES.get(self.spi_mode, str(self.spi_mode))
 
     @property
     def flash_freq(self) -> str:
-        """The flash frequency in esptool's spelling, such as 80m; the bare number where it has no name."""
+        """The flash frequency in esptool's spelling, such as 80m; the bare number if it has no name."""
         chip = self.chip
         names = _FREQUENCIES_OF.get(chip, _FREQUENCIES) if chip else _FREQUENCIES
         return names.get(self.spi_speed, str(self.spi_speed))
 
 
 def xor_checksum(data: bytes, seed: int = CHECKSUM_SEED) -> int:
-    """The exclusive or of all bytes and *seed*, by folding the whole as one number."""
+    """Return the exclusive or of all bytes and *seed*, computed by folding the data as one number."""
     value, width = int.from_bytes(data, "little"), len(data)
     while width > 1:
         half = (width + 1) // 2
@@ -153,7 +153,10 @@ def xor_checksum(data: bytes, seed: int = CHECKSUM_SEED) -> int:
 
 
 def spi_speed(chip: Chip, freq: str) -> int:
-    """The header's speed nibble for *freq* as esptool spells it. Raises ValueError for one the chip has not."""
+    """Return the header's speed nibble for *freq* in esptool's spelling.
+
+    Raise ValueError for a frequency that the chip does not have.
+    """
     for number, name in sorted(_FREQUENCIES_OF.get(chip, _FREQUENCIES).items()):
         if name == freq:
             return number
@@ -162,15 +165,15 @@ def spi_speed(chip: Chip, freq: str) -> int:
 
 def _short(where: str) -> InputError:
     return InputError(
-        "the image is cut short", where=where, hint="build it again, or copy the whole file", cause="image-short"
+        "the image is truncated", where=where, hint="build it again, or copy the whole file", cause="image-short"
     )
 
 
 def _min_revision(chip_id: int, old: int, full: int, high: int) -> int:
-    """The oldest revision, also of an image from before ESP-IDF 5.0, which knows the field *old* only.
+    """Return the oldest revision, also of an image from before ESP-IDF 5.0, which has the field *old* only.
 
-    That one holds the minor revision on the ESP32-C3, the major one on every other chip.
-    Source: esptool 5.6, cmds.py (_get_image_incompatibility).
+    *old* is the minor revision on the ESP32-C3 and the major one on all other chips. Source: esptool 5.6, cmds.py
+    (_get_image_incompatibility).
     """
     if high not in (0, NO_MAX_REVISION) or full or not old:
         return full
@@ -198,7 +201,7 @@ def _segments(data: bytes, count: int, where: str) -> tuple[tuple[Segment, ...],
 
 
 def _check_checksum(data: bytes, segments: tuple[Segment, ...], end: int, where: str) -> int:
-    """The length with the checksum, which is the last byte of a multiple of 16."""
+    """Return the length including the checksum, which is the last byte of a multiple of 16."""
     length = (end + 16) // 16 * 16
     if length > len(data):
         raise _short(where)
@@ -207,7 +210,7 @@ def _check_checksum(data: bytes, segments: tuple[Segment, ...], end: int, where:
         checksum = xor_checksum(data[segment.file_offset : segment.file_offset + segment.length], checksum)
     if data[length - 1] != checksum:
         raise InputError(
-            f"the image's checksum is 0x{data[length - 1]:02x}, its bytes give 0x{checksum:02x}",
+            f"image checksum is 0x{data[length - 1]:02x}, expected 0x{checksum:02x}",
             where=where,
             cause="image-checksum",
         )
@@ -219,7 +222,7 @@ def _check_digest(data: bytes, length: int, where: str) -> bytes:
     if len(stored) < DIGEST_SIZE:
         raise _short(where)
     if hashlib.sha256(data[:length]).digest() != stored:
-        raise InputError("the image's SHA-256 does not match its bytes", where=where, cause="image-digest")
+        raise InputError("the image does not match its SHA-256", where=where, cause="image-digest")
     return stored
 
 

@@ -1,4 +1,4 @@
-"""A release made of a build: its edition, where it came from, and its bill of materials."""
+"""Making a release of a build: its edition, its provenance, and its bill of materials."""
 
 from __future__ import annotations
 
@@ -27,8 +27,11 @@ _LONGEST_EPOCH = 10
 
 @dataclass(frozen=True)
 class BuildRequest:
-    """What a release is to be: *seq* None is worked out as *seq_source* says; *sbom* a file, or None to have it made
-    where the tool for it is installed and *make_sbom*."""
+    """What to make of a build.
+
+    A *seq* of None is derived as *seq_source* defines. *sbom* is a file; with None, and *make_sbom*, rmfab makes one if
+    the tool for it is installed.
+    """
 
     version: str = ""
     seq: int | None = None
@@ -39,9 +42,9 @@ class BuildRequest:
 
 
 def make_release(folder: Path, order: BuildRequest, environment: Mapping[str, str]) -> Release:
-    """The release of the build in *folder*: the same sources, order and environment give the same release.
+    """Return the release of the build in *folder*: equal sources, order and environment give equal releases.
 
-    Raises InputError, also where no seq can be had.
+    Raise InputError, also if no seq is available.
     """
     release = read_build_folder(folder)
     origin = find_origin(project_folder(folder), environment)
@@ -53,7 +56,7 @@ def make_release(folder: Path, order: BuildRequest, environment: Mapping[str, st
 
 
 def _own(release: Release, edition: Edition) -> Edition:
-    """The edition, validated: also a version that is the app's own."""
+    """Return the edition, validated, also if its version is the app's own."""
     named = Edition(edition.version or release.app.version, edition.seq, edition.notes, edition.created)
     return replace(named, version="" if named.version == release.app.version else named.version)
 
@@ -61,25 +64,25 @@ def _own(release: Release, edition: Edition) -> Edition:
 def _seq(source: SeqSource | None, origin: BuildOrigin) -> int:
     if source is None:
         raise InputError(
-            "a release needs its seq, a number that grows from release to release",
-            hint='--seq N, or seq = "commit-time" in product.toml ([release])',
+            "no seq given, the number that grows with each release",
+            hint='use --seq N, or set seq = "commit-time" in product.toml ([release])',
             cause="no-seq",
         )
     if origin.committed is None:
         raise InputError(
-            "the time of the commit is not to be had: no git commit is behind the build, and CI tells none",
+            "cannot determine the commit time: no git commit here, and CI provides none",
             where="product.toml: [release] seq",
-            hint="--seq N",
+            hint="use --seq N",
             cause="no-seq",
         )
     return origin.committed
 
 
 def _epoch(environment: Mapping[str, str]) -> int:
-    """SOURCE_DATE_EPOCH (reproducible-builds.org specification): whole seconds of Unix time."""
+    """Return SOURCE_DATE_EPOCH (reproducible-builds.org specification): whole seconds of Unix time."""
     text = environment[EPOCH]
     if not (text.isascii() and text.isdecimal() and len(text) <= _LONGEST_EPOCH):
-        raise InputError(f'"{text}" is no number of seconds', where=EPOCH)
+        raise InputError(f'"{text}" is not a number of seconds', where=EPOCH)
     return int(text)
 
 
@@ -110,8 +113,8 @@ def _run(tool: str, description: Path) -> bytes:
 
 def _no_sbom(why: str, description: Path) -> InputError:
     return InputError(
-        f"{_SBOM_TOOL} makes no bill of materials of this build: {why}",
+        f"{_SBOM_TOOL} failed: {why}",
         where=str(description),
-        hint="--sbom FILE brings one, --no-sbom leaves it out",
+        hint="use --sbom FILE, or build without one: --no-sbom",
         cause="sbom",
     )

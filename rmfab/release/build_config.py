@@ -1,7 +1,7 @@
-"""What a firmware was configured to be, as far as the line must know it, from the build's `config/sdkconfig.json`.
+"""The configuration of a firmware, as far as the line needs it, from the build's `config/sdkconfig.json`.
 
 Sources of the names: ESP-IDF Kconfig (bootloader, security features), esp-rainmaker `rmaker_app_network`
-(Kconfig.projbuild). A switch that is off may be missing from the file.
+(Kconfig.projbuild). An option that is off may be missing from the file.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ _PREFIX = "APP_NETWORK_PROV_NAME_PREFIX"
 
 @dataclass(frozen=True)
 class BuildConfig:
-    """None where the build does not say.
+    """Facts about the configuration of a build, None for each that the build does not contain.
 
-    *security*, *transport*, *qr* and *name_prefix* are how the firmware offers provisioning. *secure_boot*: it turns
-    secure boot on; *flash_encryption* likewise; *download_mode*: what it then leaves of the ROM's. *rollback*: an
-    update that is not confirmed is taken back.
+    *security*, *transport*, *qr* and *name_prefix* are how the firmware offers provisioning. *secure_boot* and
+    *flash_encryption*: the build enables them. *download_mode*: what remains of the ROM's download mode then.
+    *rollback*: an update that is not confirmed is rolled back.
     """
 
     security: Security | None = None
@@ -40,7 +40,7 @@ class BuildConfig:
 
     @classmethod
     def from_sdkconfig(cls, values: Mapping[str, object]) -> Self:
-        """What an ESP-IDF configuration says."""
+        """Return the facts of an ESP-IDF configuration."""
         provisions = isinstance(values.get(_PREFIX), str)
         return cls(
             security=_security(values),
@@ -64,7 +64,7 @@ class BuildConfig:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """The facts that are known, as JSON values."""
+        """Return the known facts, as JSON values."""
         found = {one.name: getattr(self, one.name) for one in fields(self)}
         return {
             name: getattr(value, "value", value) if not isinstance(value, bool) else value
@@ -74,7 +74,7 @@ class BuildConfig:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
-        """The inverse of `to_json`. Raises ValueError or TypeError for what that does not write."""
+        """Return the inverse of `to_json`. Raise ValueError or TypeError for anything else."""
         kinds: Mapping[str, type[Enum]] = {
             "security": Security,
             "transport": Transport,
@@ -89,12 +89,12 @@ class BuildConfig:
 
     @property
     def closes_download_mode(self) -> bool:
-        """Whether, after its first boot, nothing on a board can be read or written through the ROM any more."""
+        """Whether the ROM can no longer read or write a board after its first boot."""
         closed = self.download_mode in (DownloadMode.SECURE, DownloadMode.OFF)
         return closed and bool(self.secure_boot or self.flash_encryption)
 
     def differences(self, provisioning: Provisioning) -> list[tuple[str, object, object]]:
-        """Where a product's `[provisioning]` says something else: key, what the build says, what the product says."""
+        """Return what a product's `[provisioning]` contradicts: key, value of the build, value of the product."""
         wanted = (
             ("security", self.security, provisioning.security),
             ("transport", self.transport, provisioning.transport),
@@ -109,7 +109,7 @@ class BuildConfig:
 
 
 UNKNOWN = BuildConfig()
-"""What a build says that keeps its configuration to itself."""
+"""The configuration of a build that does not include it."""
 
 
 def _security(values: Mapping[str, object]) -> Security | None:
@@ -119,7 +119,7 @@ def _security(values: Mapping[str, object]) -> Security | None:
 
 
 def _chosen(values: Mapping[str, object], **names: T) -> T | None:
-    """The value of the first switch that is on."""
+    """Return the value of the first option that is on."""
     return next((value for name, value in names.items() if values.get(name) is True), None)
 
 

@@ -1,9 +1,8 @@
-"""The build folder that `idf.py build` leaves, read as a release.
+"""The build folder of `idf.py build`, read as a release.
 
-Format: ESP-IDF `components/esptool_py/flasher_args.json.in` and `project_description.json`; `config/sdkconfig.json`
-where the folder has it, for what the firmware was configured to be. Flash settings are read from the bootloader's
-header, not from `write_flash_args`, so that it does not matter whether those are spelt `--flash_mode` or
-`--flash-mode`.
+Format: ESP-IDF `components/esptool_py/flasher_args.json.in` and `project_description.json`; `config/sdkconfig.json`, if
+the folder has it, for the configuration of the firmware. Flash settings come from the bootloader's header, not from
+`write_flash_args`, so that its spelling (`--flash_mode` or `--flash-mode`) does not matter.
 """
 
 from __future__ import annotations
@@ -24,17 +23,17 @@ from rmfab.signing.canonical import unique
 FLASHER_ARGS = "flasher_args.json"
 PROJECT_DESCRIPTION = "project_description.json"
 SDKCONFIG = Path("config", "sdkconfig.json")
-_MOST_BYTES = 128 << 20  # the largest flash that an image header can state
+_MOST_BYTES = 128 << 20  # the largest flash size of an image header
 
 
 def read_build_folder(folder: Path) -> Release:
-    """The release that *folder* holds. Raises InputError, which names the file and the key in it."""
+    """Return the release in *folder*. Raise InputError, which names the file and the key in it."""
     where = folder / FLASHER_ARGS
     if not where.is_file():
         raise InputError(
-            f"there is no {FLASHER_ARGS} in this folder",
+            f"no {FLASHER_ARGS} in this folder",
             where=str(folder),
-            hint="name the folder `build` that `idf.py build` makes, or a bundle file",
+            hint="give the folder `build` of `idf.py build`, or a bundle file",
             cause="no-flasher-args",
         )
     args = _read_json(where)
@@ -49,20 +48,20 @@ def read_build_folder(folder: Path) -> Release:
 
 
 def project_folder(folder: Path) -> Path:
-    """Where the sources of the build in *folder* lie, as far as it says so and they are there; else *folder*."""
+    """Return the source folder of the build in *folder* if the build names it and it exists; else *folder*."""
     path = folder / PROJECT_DESCRIPTION
     named = _read_json(path).get("project_path") if path.is_file() else None
     return Path(named) if isinstance(named, str) and Path(named).is_dir() else folder
 
 
 def _read_json(path: Path) -> Mapping[str, object]:
-    """The object in a JSON file. Raises InputError with line and column; a key that stands twice is an error."""
+    """Return the object in a JSON file. Raise InputError with line and column; a duplicate key is an error."""
     try:
         value = json.loads(read_input(path).decode("utf-8-sig"), object_pairs_hook=unique)
     except (ValueError, RecursionError) as error:
-        raise InputError(f"this is not the JSON of a build: {error}", where=str(path)) from error
+        raise InputError(f"not the JSON of a build: {error}", where=str(path)) from error
     if not isinstance(value, dict):
-        raise InputError("this is not the JSON of a build: it is no object", where=str(path))
+        raise InputError("not the JSON of a build: not an object", where=str(path))
     return value
 
 
@@ -74,32 +73,32 @@ def _chip(args: Mapping[str, object], where: Path) -> Chip:
     extra = args.get("extra_esptool_args")
     name = extra.get("chip") if isinstance(extra, dict) else None
     if not isinstance(name, str):
-        _wrong("the build does not say which chip it is for", where, "extra_esptool_args.chip")
+        _wrong("the build does not name a chip", where, "extra_esptool_args.chip")
     chip = next((chip for chip in Chip if chip.value == name), None)
     if chip is None:
         known = ", ".join(known.value for known in Chip)
         _wrong(
-            f'rmfab does not know the chip "{name}"',
+            f'unsupported chip "{name}"',
             where,
             "extra_esptool_args.chip",
-            hint=f"it knows {known}",
+            hint=f"supported: {known}",
             cause="chip-unknown",
         )
     return chip
 
 
 def _check_project(folder: Path, chip: Chip) -> None:
-    """project_description.json, where there is one, must be of the same chip."""
+    """Check that project_description.json, if there is one, is for the same chip."""
     path = folder / PROJECT_DESCRIPTION
     if not path.is_file():
         return
     target = _read_json(path).get("target", chip.value)
     if target != chip.value:
         _wrong(
-            f"the project is for {target}, {FLASHER_ARGS} for {chip.value}",
+            f"the project is for {target}, but {FLASHER_ARGS} for {chip.value}",
             path,
             "target",
-            hint="the folder holds the remains of another build: `idf.py fullclean`, then build again",
+            hint="the folder contains files of a different build: run `idf.py fullclean`, then build again",
             cause="chip-mismatch",
         )
 
@@ -110,21 +109,21 @@ def _sdkconfig(folder: Path) -> Mapping[str, object] | None:
 
 
 def _check_table_offset(folder: Path, sdkconfig: Mapping[str, object], table_offset: int) -> None:
-    """The bootloader was compiled to look for the table where the configuration says."""
+    """Check the offset of the table against the configuration, which the bootloader was compiled with."""
     configured = sdkconfig.get("PARTITION_TABLE_OFFSET", table_offset)
     if configured != table_offset:
         said = hex(configured) if isinstance(configured, int) else repr(configured)
         _wrong(
-            f"the bootloader looks for the partition table at {said}, {FLASHER_ARGS} puts it at 0x{table_offset:x}",
+            f"the bootloader expects the partition table at {said}, {FLASHER_ARGS} puts it at 0x{table_offset:x}",
             folder / SDKCONFIG,
             "PARTITION_TABLE_OFFSET",
-            hint="the folder holds the remains of another build: `idf.py fullclean`, then build again",
+            hint="the folder contains files of a different build: run `idf.py fullclean`, then build again",
             cause="table-offset",
         )
 
 
 def _parts(args: Mapping[str, object], folder: Path, where: Path) -> list[Part]:
-    """The named images, and what `flash_files` lists beside them under the stem of its file's name."""
+    """Return the named images, and each other file in `flash_files` under the stem of its name."""
     files = _flash_files(args, where)
     parts = []
     for name, entry in args.items():
@@ -133,16 +132,16 @@ def _parts(args: Mapping[str, object], folder: Path, where: Path) -> list[Part]:
         offset = _offset(entry["offset"], where, f"{name}.offset")
         listed = files.pop(offset, entry["file"])
         if listed != entry["file"]:
-            _wrong(f'"{name}" is {entry["file"]}, but flash_files has {listed} there', where, f"{name}.file")
+            _wrong(f'"{name}" is {entry["file"]}, but flash_files has {listed} at its offset', where, f"{name}.file")
         encrypted = _flag(entry.get("encrypted", "false"), where, f"{name}.encrypted")
         parts.append(_part(name, offset, entry["file"], encrypted, folder, where, f"{name}.file"))
     for name in (BOOTLOADER, TABLE, APP):
         if all(part.name != name for part in parts):
             _wrong(
-                f"the build has no image {name}",
+                f"the build has no {name} image",
                 where,
                 name,
-                hint="`idf.py build` makes all three; a build of the app alone is no release",
+                hint="run `idf.py build`, which makes all three: a build of the app alone is not a release",
                 cause="part-missing",
             )
     for offset, file in files.items():
@@ -154,12 +153,12 @@ def _parts(args: Mapping[str, object], folder: Path, where: Path) -> list[Part]:
 def _flash_files(args: Mapping[str, object], where: Path) -> dict[int, object]:
     files = args.get("flash_files", {})
     if not isinstance(files, dict):
-        _wrong("this must be an object of offset and file", where, "flash_files")
+        _wrong("not an object of offsets and files", where, "flash_files")
     found: dict[int, object] = {}
     for text, file in files.items():
         offset = _offset(text, where, f"flash_files.{text}")
         if offset in found:
-            _wrong(f"two files go to 0x{offset:x}", where, f"flash_files.{text}")
+            _wrong(f"two files at 0x{offset:x}", where, f"flash_files.{text}")
         found[offset] = file
     return found
 
@@ -187,10 +186,10 @@ def _part(name: str, offset: int, file: object, encrypted: bool, folder: Path, w
     if not isinstance(file, str) or not file:
         _wrong(f"{file!r} is not the name of a file", where, key)
     if not is_safe_name(name):
-        _wrong(f'"{name}" cannot be the name of a part', where, key)
+        _wrong(f'"{name}" is not a valid part name', where, key)
     path = folder / file
     if not path.resolve().is_relative_to(folder.resolve()):
-        _wrong(f"{file} lies outside of the build folder", where, key, cause="path-escape")
+        _wrong(f"{file} is outside the build folder", where, key, cause="path-escape")
     if not path.is_file():
         _wrong(
             f"{file} is missing",

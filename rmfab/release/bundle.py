@@ -1,9 +1,9 @@
-"""The bundle: a release and its signatures in one file, which reads back only as the very bytes that were written.
+"""The bundle: a release and its signatures in one file, with exactly one encoding per content.
 
-Members, in this order: `manifest.json`; `manifest.sha256` (a line of sha256sum); `parts/<name>.bin` in the order of
-names; `provenance.json` and `sbom.…` where there are; `signatures/manifest.dsse.json`, a DSSE envelope around the
-manifest's bytes, where it is signed. `open_bundle` proves the container and reads nothing in it, so that signatures
-are judged before the manifest is parsed.
+Members, in this order: `manifest.json`; `manifest.sha256` (a line of sha256sum); `parts/<name>.bin` ordered by name;
+`provenance.json` and `sbom.…`, if any; `signatures/manifest.dsse.json`, a DSSE envelope around the manifest's bytes, if
+the release is signed. `open_bundle` checks the container and parses nothing in it, so that the signatures are judged
+before the manifest is parsed.
 """
 
 from __future__ import annotations
@@ -37,8 +37,10 @@ _PACKED = {b"\x1f\x8b": "gzip", b"PK": "zip", b"\xfd7": "xz", b"BZ": "bzip2", b"
 
 @dataclass(frozen=True)
 class Bundle:
-    """What lies in a bundle file: the *manifest*'s bytes, the *envelope* around them where somebody has signed, and the
-    other *files* by name. Nothing in them is read yet; *time* is what the archive's headers say."""
+    """The content of a bundle file: the *manifest*, the *envelope* around it if signed, and the other *files* by name.
+
+    Nothing in it is parsed yet. *time* is the time in the archive's headers, in Unix seconds.
+    """
 
     manifest: bytes
     files: Mapping[str, Octets] = field(repr=False)
@@ -48,19 +50,19 @@ class Bundle:
 
     @property
     def to_sign(self) -> Envelope:
-        """The envelope, empty where nobody has signed yet."""
+        """The envelope, without signatures if the bundle is not signed."""
         return self.envelope or Envelope(PAYLOAD_TYPE, self.manifest)
 
     def with_envelope(self, envelope: Envelope) -> Bundle:
-        """The same bundle with other signatures over the same manifest."""
+        """Return the same bundle with other signatures over the same manifest."""
         return replace(self, envelope=envelope)
 
     def without_signatures(self) -> Bundle:
-        """The bundle as it was built."""
+        """Return the bundle as it was built."""
         return replace(self, envelope=None)
 
     def pieces(self) -> Iterator[Octets]:
-        """The bytes of the bundle file, piece by piece."""
+        """Return the bytes of the bundle file, piece by piece."""
         members: list[tuple[str, Octets]] = [(MANIFEST, self.manifest), (CHECKSUM, _checksum_line(self.manifest))]
         members += sorted(self.files.items())
         if self.envelope is not None:
@@ -68,19 +70,19 @@ class Bundle:
         return container.pieces(members, self.time)
 
     def encode(self) -> bytes:
-        """The bytes of the bundle file."""
+        """Return the bytes of the bundle file."""
         return b"".join(self.pieces())
 
     def statement(self) -> dict[str, Any]:
-        """The manifest, parsed, once every file is held against the digest that it gives.
+        """Return the parsed manifest after checking every file against its digest in the manifest.
 
-        Raises IntegrityError where manifest and files do not belong together.
+        Raise IntegrityError if manifest and files do not match.
         """
         try:
             statement = canonical.parse(self.manifest)
             digests = subject_digests(statement)
         except (KeyError, TypeError, ValueError) as error:
-            _altered(f"its manifest does not make sense ({error})", self.source)
+            _altered(f"its manifest is malformed ({error})", self.source)
         if digests.keys() != self.files.keys():
             _altered(f"manifest and members differ: {min(digests.keys() ^ self.files.keys())}", self.source)
         for name, data in self.files.items():
@@ -90,10 +92,10 @@ class Bundle:
         return statement
 
     def release(self) -> Release:
-        """The release that manifest and files make.
+        """Return the release that manifest and files describe.
 
-        Raises InputError for a bundle of another format, IntegrityError where they are not what rmfab writes for one
-        release.
+        Raise InputError for a bundle of a different format version, IntegrityError if they are not exactly what rmfab
+        writes for one release.
         """
         statement = self.statement()
         try:
@@ -107,7 +109,7 @@ class Bundle:
                 documents=content.documents,
             )
         except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
-            _altered(f"its manifest does not make sense ({error})", self.source)
+            _altered(f"its manifest is malformed ({error})", self.source)
         except (InputError, IntegrityError) as error:
             if error.cause == "bundle-version":
                 raise InputError(error.what, where=self.source, hint=error.hint, cause=error.cause) from None
@@ -115,44 +117,44 @@ class Bundle:
                 raise
             _altered(error.what, self.source)
         if release.manifest != self.manifest or (release.edition.created or 0) != self.time:
-            _altered("its manifest is not the one that rmfab writes for this release", self.source)
+            _altered("its manifest is not what rmfab writes for this release", self.source)
         return release
 
 
 def make_bundle(release: Release) -> Bundle:
-    """The unsigned bundle of *release*: the same release gives the same bytes.
+    """Return the unsigned bundle of *release*: equal releases give equal bytes.
 
-    Raises InputError for encrypted parts.
+    Raise InputError for encrypted parts.
     """
     if any(part.encrypted for part in release.parts):
-        raise InputError("a bundle cannot hold parts for flash encryption yet", where=release.source, cause="encrypted")
+        raise InputError("bundles do not support encrypted parts yet", where=release.source, cause="encrypted")
     files: dict[str, Octets] = {part_name(part): part.data for part in release.parts}
     files |= {document.name: document.data for document in release.documents}
     return Bundle(release.manifest, files, release.edition.created or 0, release.source)
 
 
 def build_bundle(release: Release) -> bytes:
-    """The bytes of the unsigned bundle of *release*."""
+    """Return the bytes of the unsigned bundle of *release*."""
     return make_bundle(release).encode()
 
 
 def open_bundle_file(path: Path) -> Bundle:
-    """`open_bundle` of a file. Raises InputError where it is missing or too large."""
+    """Open a bundle file as `open_bundle` does. Raise InputError if it is missing or too large."""
     try:
         size = path.stat().st_size
     except (OSError, ValueError) as error:
         raise InputError(
-            f"cannot read this release: {getattr(error, 'strerror', None) or error}",
+            f"cannot read the release: {getattr(error, 'strerror', None) or error}",
             where=str(path),
-            hint="a bundle file, or the folder `build` that `idf.py build` makes",
+            hint="give a bundle file, or the folder `build` of `idf.py build`",
         ) from error
     if size > _MOST_BYTES:
-        raise InputError(f"{size} bytes are too many for a bundle", where=str(path))
+        raise InputError(f"{size} bytes, too large for a bundle", where=str(path))
     return open_bundle(read_input(path, "release", most=_MOST_BYTES), str(path))
 
 
 def looks_like_bundle(path: Path) -> bool:
-    """Whether the file *path* begins as a bundle does."""
+    """Whether the file *path* starts like a bundle."""
     with path.open("rb") as stream:
         return _begins(stream.read(_HEAD))
 
@@ -162,22 +164,21 @@ def _begins(head: bytes) -> bool:
 
 
 def open_bundle(data: bytes, where: str) -> Bundle:
-    """What lies in a bundle. *where* names the file in errors.
+    """Open the bundle in *data*; *where* names the file in errors.
 
-    Raises InputError where this is no bundle, IntegrityError where the container is not, to the byte, as rmfab
-    writes it.
+    Raise InputError if it is not a bundle, IntegrityError if the container is not byte for byte as rmfab writes it.
     """
     if not _begins(data):
         packed = next((name for magic, name in _PACKED.items() if data.startswith(magic)), None)
-        what = f"this is packed with {packed}, and a bundle never is" if packed else "this is no release bundle"
-        raise InputError(what, where=where, hint="`rmfab release build` makes one", cause="no-bundle")
+        what = f"not a release bundle: compressed with {packed}" if packed else "not a release bundle"
+        raise InputError(what, where=where, hint="make one with `rmfab release build`", cause="no-bundle")
     try:
         members, time = container.decode(data)
     except ValueError as error:
         _altered(str(error), where)
     names = [name for name, _ in members]
     if names[:2] != [MANIFEST, CHECKSUM]:
-        _altered(f"it does not begin with {MANIFEST} and {CHECKSUM}", where)
+        _altered(f"it does not start with {MANIFEST} and {CHECKSUM}", where)
     manifest, files = bytes(members[0][1]), dict(members[2:])
     if members[1][1] != _checksum_line(manifest):
         _altered(f"{MANIFEST} does not match {CHECKSUM}", where)
@@ -185,10 +186,10 @@ def open_bundle(data: bytes, where: str) -> Bundle:
         _altered("its manifest is too long", where)
     signatures = files.pop(SIGNATURES, None)
     if names[2:] != [*sorted(files), *([SIGNATURES] if signatures is not None else [])]:
-        _altered("its members are in another order", where)
+        _altered("its members are in the wrong order", where)
     odd = next((name for name in files if not _expected(name)), None)
     if odd is not None:
-        _altered(f"{odd!r} has no place in it", where)
+        _altered(f"unexpected member {odd!r}", where)
     return Bundle(manifest, files, time, where, _envelope(signatures, manifest, where))
 
 
@@ -214,7 +215,7 @@ def _envelope(data: memoryview | None, manifest: bytes, where: str) -> Envelope 
     except ValueError as error:
         _altered(f"{SIGNATURES}: {error}", where)
     if envelope.payload != manifest or not envelope.signatures:
-        _altered(f"{SIGNATURES} is not around {MANIFEST}", where)
+        _altered(f"{SIGNATURES} does not sign {MANIFEST}", where)
     return envelope
 
 

@@ -1,7 +1,7 @@
-"""The container of a bundle: an uncompressed USTAR archive (POSIX.1-1988) of which every byte is determined.
+"""The container of a bundle: an uncompressed USTAR archive (POSIX.1-1988) in which every byte is determined.
 
-Plain files of mode 0644, owner and group 0, no names of either, one time for all, two zero blocks at the end. The
-reader takes nothing that the writer would not write; it never looks for a file and never makes one.
+Plain files of mode 0644, owner and group 0 without names, one time for all, two zero blocks at the end. The reader
+rejects everything that the writer does not write. It never opens or creates a file.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ _TIME = slice(136, 147)
 
 
 def encode(members: Iterable[tuple[str, Octets]], time: int) -> bytes:
-    """The archive of *members* (name, bytes), all of them of *time* in seconds of Unix time."""
+    """Return the archive of *members* (name, bytes), all with the modification time *time* in Unix seconds."""
     return b"".join(pieces(members, time))
 
 
 def pieces(members: Iterable[tuple[str, Octets]], time: int) -> Iterator[Octets]:
-    """The same, piece by piece: what is large is not copied."""
+    """Return the bytes of `encode`, piece by piece, without copying large members."""
     for name, data in members:
         yield _header(name, len(data), time)
         yield data
@@ -35,19 +35,19 @@ def looks_like(data: bytes) -> bool:
 
 
 def decode(data: bytes) -> tuple[list[tuple[str, memoryview]], int]:
-    """The members of an archive, which lie in *data*, and their time.
+    """Return the members of an archive, as views into *data*, and their time.
 
-    Raises ValueError where `encode` would not write these bytes.
+    Raise ValueError unless *data* is exactly what `encode` writes.
     """
     try:
         time = int(data[_TIME], 8)
     except ValueError:
-        raise ValueError("its first header cannot be read") from None
+        raise ValueError("its first header is invalid") from None
     members = list(_members(data, time))
     seen: set[str] = set()
     for name, _ in members:
         if name in seen:
-            raise ValueError(f"{name} stands in it twice")
+            raise ValueError(f"it contains {name} twice")
         seen.add(name)
     return members, time
 
@@ -59,22 +59,22 @@ def _members(data: bytes, time: int) -> Iterator[tuple[str, memoryview]]:
             name = block[:100].rstrip(b"\0").decode("ascii")
             size = int(block[124:135], 8)
         except ValueError:
-            raise ValueError(f"the header at 0x{at:x} cannot be read") from None
+            raise ValueError(f"the header at 0x{at:x} is invalid") from None
         end = at + _BLOCK + size
         if size < 0 or end > len(data):
-            raise ValueError("it is cut short")
+            raise ValueError("it is truncated")
         if block != _header(name, size, time):
             raise ValueError(f"the header of {name} is not as rmfab writes it")
         at = at + _BLOCK + -(-size // _BLOCK) * _BLOCK
         if data[end:at].strip(b"\0"):
-            raise ValueError(f"something stands behind {name}")
+            raise ValueError(f"the padding after {name} is not zero")
         yield name, whole[end - size : end]
     if data[at:] != _END:
-        raise ValueError("it does not end as it should")
+        raise ValueError("its end marker is invalid")
 
 
 def _header(name: str, size: int, time: int) -> bytes:
-    """A USTAR header block; its checksum is the sum of its bytes with spaces in the checksum's place."""
+    """Return a USTAR header block; its checksum is the sum of its bytes with spaces in the checksum field."""
     fields = (
         name.encode().ljust(100, b"\0"),
         b"0000644\0",

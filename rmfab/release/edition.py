@@ -1,4 +1,4 @@
-"""How a release's owner counts it: version, seq, notes, and the time of its sources as manifests write it."""
+"""The edition of a release: version, seq, notes, and the time of its sources."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 
 from rmfab.errors import InputError
 
-LARGEST_SEQ = (1 << 53) - 1  # what every reader of JSON takes for a whole number
-LARGEST_TIME = 8**11 - 1  # what the header of an archive holds: until the year 2242
+LARGEST_SEQ = (1 << 53) - 1  # the largest integer that every JSON parser keeps exact
+LARGEST_TIME = 8**11 - 1  # limit of a USTAR header: the year 2242
 
 _MOST_NOTES = 64 << 10
 _VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+_-]{0,63}")
@@ -18,8 +18,10 @@ _MOMENT = "%Y-%m-%dT%H:%M:%SZ"
 
 @dataclass(frozen=True)
 class Edition:
-    """How its owner counts a release: *version* (the app's own where it is empty), *seq*, which only ever grows, and
-    *notes*. *created* in seconds of Unix time: of the sources, not of the build. Raises InputError."""
+    """How the owner of a release numbers it: *version* (empty for the app's own), *seq*, which only grows, and *notes*.
+
+    *created* is the time of the sources, not of the build, in Unix seconds. Raise InputError.
+    """
 
     version: str = ""
     seq: int | None = None
@@ -28,23 +30,23 @@ class Edition:
 
     def __post_init__(self) -> None:
         if len(self.notes.encode()) > _MOST_NOTES:
-            raise InputError(f"the notes have over {_MOST_NOTES >> 10} KiB", hint="a link to them, perhaps")
+            raise InputError(f"the notes are longer than {_MOST_NOTES >> 10} KiB", hint="link to them")
         if self.version and not _VERSION.fullmatch(self.version):
-            raise InputError(f'"{self.version}" is no version', hint="at most 64 of A-Z a-z 0-9 . + _ -")
+            raise InputError(f'"{self.version}" is not a version', hint="use 1 to 64 of A-Z a-z 0-9 . + _ -")
         for name, number, largest in (("seq", self.seq, LARGEST_SEQ), ("time", self.created, LARGEST_TIME)):
             if number is not None and not 0 <= number <= largest:
-                raise InputError(f"{number} is no {name} of a release: 0 to {largest}")
+                raise InputError(f"{name} {number} is not in 0 to {largest}")
 
 
 NO_EDITION = Edition()
-"""That of a build which nobody has released."""
+"""The edition of a build that was not released."""
 
 
 def moment(seconds: int) -> str:
-    """A time as manifests write it."""
+    """Return a time as manifests write it."""
     return datetime.fromtimestamp(seconds, UTC).strftime(_MOMENT)
 
 
 def parse_moment(text: str) -> int:
-    """The inverse of `moment`. Raises ValueError."""
+    """Return the inverse of `moment`. Raise ValueError."""
     return int(datetime.strptime(text, _MOMENT).replace(tzinfo=UTC).timestamp())

@@ -1,8 +1,8 @@
 """The manifest of a release: canonical JSON, an in-toto Statement (spec v1, statement.md).
 
-The subjects are the parts and documents with their digests, the predicate is all else. Only chip, parts, edition,
-configuration and documents are read back: the rest of a release follows from its parts, and whoever reads a manifest
-writes it again and compares.
+The subjects are the parts and documents with their digests, the predicate is everything else. Only chip, parts,
+edition, configuration and documents are read back. The rest follows from the parts: a reader writes the manifest again
+and compares.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ PREDICATE_TYPE = "urn:rmfab:release"
 
 
 class Described(Protocol):
-    """What a manifest describes. `Release` is one; it is not named here since it builds on this file."""
+    """What a manifest describes. `Release` implements it; it is not imported here because it imports this file."""
 
     @property
     def chip(self) -> Chip:
@@ -35,19 +35,19 @@ class Described(Protocol):
 
     @property
     def version(self) -> str:
-        """The edition's version, or else the app's own."""
+        """The version of the edition, or of the app if that is empty."""
 
     @property
     def edition(self) -> Edition:
-        """How its owner counts it."""
+        """The edition of the release."""
 
     @property
     def configured(self) -> BuildConfig:
-        """What the build was configured to be."""
+        """The configuration of the build."""
 
     @property
     def table_offset(self) -> int:
-        """Where the partition table lies."""
+        """The flash offset of the partition table."""
 
     @property
     def table(self) -> PartitionTable:
@@ -55,7 +55,7 @@ class Described(Protocol):
 
     @property
     def bootloader_image(self) -> AppImage:
-        """The bootloader, whose header holds the other flash settings."""
+        """The bootloader, whose header contains the other flash settings."""
 
     @property
     def flash_size(self) -> int:
@@ -63,20 +63,20 @@ class Described(Protocol):
 
     @property
     def app(self) -> AppDescriptor:
-        """What the app calls itself."""
+        """The descriptor of the app."""
 
     @property
     def parts(self) -> tuple[Part, ...]:
-        """What goes to the flash."""
+        """The files that are written to flash."""
 
     @property
     def documents(self) -> tuple[Document, ...]:
-        """What travels with it."""
+        """The documents that accompany the release."""
 
 
 @dataclass(frozen=True)
 class ManifestContent:
-    """What is read of a manifest and the files beside it."""
+    """What is read from a manifest and the files beside it."""
 
     chip: Chip
     parts: tuple[Part, ...]
@@ -86,7 +86,7 @@ class ManifestContent:
 
 
 def encode_manifest(release: Described) -> bytes:
-    """The manifest's bytes."""
+    """Return the bytes of the manifest."""
     subjects = [(part_name(part), part.sha256) for part in release.parts]
     subjects += [(one.name, one.sha256) for one in release.documents]
     return canonical.encode(
@@ -100,7 +100,7 @@ def encode_manifest(release: Described) -> bytes:
 
 
 def subject_digests(statement: Mapping[str, Any]) -> dict[str, str]:
-    """The SHA-256 of each subject, by its name. Raises KeyError, TypeError, ValueError."""
+    """Return the SHA-256 of each subject, by name. Raise KeyError, TypeError or ValueError."""
     digests = {one["name"]: one["digest"]["sha256"] for one in statement["subject"]}
     if not all(isinstance(text, str) for pair in digests.items() for text in pair):
         raise ValueError("subject")
@@ -108,14 +108,14 @@ def subject_digests(statement: Mapping[str, Any]) -> dict[str, str]:
 
 
 def decode_manifest(statement: Mapping[str, Any], files: Mapping[str, Octets]) -> ManifestContent:
-    """What a manifest, once parsed, says of *files*, whose digests are proven.
+    """Return what a parsed manifest contains about *files*, whose digests are proven.
 
-    Raises InputError for a manifest of another format (`bundle-version`) and for values that no release has,
-    IntegrityError where a part is not what it says, and KeyError, TypeError, ValueError, AttributeError where it makes
-    no sense.
+    Raise InputError for a manifest of a different format version (`bundle-version`) and for values that no release has,
+    IntegrityError if a part does not match, and KeyError, TypeError, ValueError or AttributeError if the manifest is
+    malformed.
     """
     if statement["_type"] != STATEMENT_TYPE or statement["predicateType"] != PREDICATE_TYPE:
-        raise ValueError("it is no statement of a release")
+        raise ValueError("not the statement of a release")
     value = statement["predicate"]
     canonical.check_format(value, FORMAT, FORMAT_VERSION, "bundle", "bundle-version")
     digests = subject_digests(statement)

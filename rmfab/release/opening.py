@@ -1,4 +1,4 @@
-"""A release of any kind by its path: the folder of a build, or a bundle file."""
+"""Opening a release of any kind by its path: a build folder or a bundle file."""
 
 from __future__ import annotations
 
@@ -10,14 +10,17 @@ from rmfab.release.release import Release
 
 
 def open_unparsed(path: Path) -> Bundle | Release:
-    """The bundle in a file, of which nothing is parsed yet, or the release of an ESP-IDF build folder.
+    """Return the bundle in a file, not parsed yet, or the release of an ESP-IDF build folder.
 
-    Raises InputError where it is neither or the folder cannot be used, IntegrityError where a bundle was altered.
+    Raise InputError if *path* is neither or the folder cannot be used, IntegrityError if a bundle was altered.
     """
     return read_build_folder(path) if path.is_dir() else open_bundle_file(path)
 
 
 def open_release(path: Path) -> Release:
-    """The release in a bundle file or a build folder, whoever has signed it. Raises as `open_unparsed` does."""
+    """Return the release in a bundle file or a build folder, without judging signatures.
+
+    Raise as `open_unparsed` does.
+    """
     there = open_unparsed(path)
     return there if isinstance(there, Release) else there.release()

@@ -1,7 +1,7 @@
-"""The partition table: what lies where in a board's flash.
+"""The partition table: which partition is where in a board's flash.
 
 Format: ESP-IDF `components/partition_table/gen_esp32part.py` (rows `<2sBBLL16sL`, MD5 row, end of 0xFF) and the
-programming guide, "Partition Tables". The bootloader's names of what a partition is for: `bootloader_utility.c`.
+programming guide, "Partition Tables". The names that the bootloader prints for partition types: `bootloader_utility.c`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from rmfab.errors import InputError
 
 SECTOR = 0x1000
 TABLE_SIZE = 0xC00
-"""The bytes that rows, MD5 row and end marker fill; the table's flash sector is `SECTOR` long."""
+"""Size in bytes of rows, MD5 row and end marker; the flash sector of the table is `SECTOR` long."""
 
 _ROW = struct.Struct("<2sBBLL16sL")
 _MAGIC = b"\xaa\x50"
@@ -31,7 +31,7 @@ _ENCRYPTED, _READONLY = 1, 2
 
 @unique
 class PartitionType(IntEnum):
-    """The type byte; 0x40 to 0xFE are the application's own."""
+    """The type byte; 0x40 to 0xFE are for the application."""
 
     APP = 0
     DATA = 1
@@ -83,7 +83,7 @@ _OTHER_USAGES: dict[int, str] = {PartitionType.APP: "Unknown app", PartitionType
 
 @dataclass(frozen=True)
 class Partition:
-    """One row: *offset* and *size* in bytes. Raises InputError where the row cannot stand in a table."""
+    """One row: *offset* and *size* in bytes. Raise InputError if the row is not valid in a table."""
 
     label: str
     type: int
@@ -105,14 +105,14 @@ class Partition:
 
     @property
     def usage(self) -> str:
-        """What the partition is for, in the words that the second-stage bootloader prints."""
+        """The purpose of the partition, in the words that the second-stage bootloader prints."""
         if self.is_ota_app:
             return "OTA app"
         return _USAGES.get((self.type, self.subtype)) or _OTHER_USAGES.get(self.type, "unknown")
 
     @property
     def is_app(self) -> bool:
-        """Whether an app image may lie here."""
+        """Whether the partition may contain an app image."""
         return self.type == PartitionType.APP
 
     @property
@@ -125,7 +125,7 @@ class Partition:
         return self.type == PartitionType.DATA and self.subtype == subtype
 
     def contains(self, offset: int, size: int) -> bool:
-        """Whether *size* bytes at *offset* lie inside."""
+        """Whether *size* bytes at *offset* are inside."""
         return self.offset <= offset and offset + size <= self.end
 
     def overlaps(self, offset: int, size: int) -> bool:
@@ -133,14 +133,14 @@ class Partition:
         return offset < self.end and self.offset < offset + size
 
     def encode(self) -> bytes:
-        """The 32 bytes of the row."""
+        """Return the 32 bytes of the row."""
         flags = _ENCRYPTED * self.encrypted | _READONLY * self.readonly
         return _ROW.pack(_MAGIC, self.type, self.subtype, self.offset, self.size, self.label.encode(), flags)
 
 
 @dataclass(frozen=True)
 class PartitionTable:
-    """The rows in the order of the table. Raises InputError on overlaps, labels that stand twice, too many rows."""
+    """The rows in table order. Raise InputError on overlaps, duplicate labels and too many rows."""
 
     partitions: tuple[Partition, ...]
 
@@ -151,9 +151,9 @@ class PartitionTable:
 
     @classmethod
     def parse(cls, data: bytes, where: str) -> PartitionTable:
-        """Reads a binary table; bytes after its end marker (a signature, the rest of the sector) are not looked at.
+        """Parse a binary table; bytes after its end marker (a signature, the rest of the sector) are ignored.
 
-        Raises InputError with the `cause` table-magic, table-md5, table-end, table-row or table-layout.
+        Raise InputError with the `cause` table-magic, table-md5, table-end, table-row or table-layout.
         """
         try:
             return cls(tuple(_parse_rows(data[:TABLE_SIZE])))
@@ -161,14 +161,14 @@ class PartitionTable:
             raise InputError(error.what, where=where, hint=error.hint, cause=error.cause) from error
 
     def encode(self) -> bytes:
-        """The 0xC00 bytes that gen_esp32part.py writes: rows, MD5 row, 0xFF to the end."""
+        """Return the 0xC00 bytes that gen_esp32part.py writes: rows, MD5 row, 0xFF to the end."""
         rows = b"".join(partition.encode() for partition in self.partitions)
         md5 = hashlib.md5(rows, usedforsecurity=False).digest()
         return (rows + _MD5_BEGIN + md5).ljust(TABLE_SIZE, b"\xff")
 
     @property
     def end(self) -> int:
-        """The highest end of a partition: the flash must be at least this large. 0 for a table without rows."""
+        """The highest end of a partition, the smallest flash size that fits. 0 for a table without rows."""
         return max((partition.end for partition in self.partitions), default=0)
 
     @cached_property
@@ -176,56 +176,56 @@ class PartitionTable:
         return {partition.label: partition for partition in self.partitions}
 
     def find(self, label: str) -> Partition | None:
-        """The partition of this label, None where there is none."""
+        """Return the partition with this label, or None."""
         return self._by_label.get(label)
 
     def required(self, label: str) -> Partition:
-        """The partition of this label. Raises InputError that names those there are."""
+        """Return the partition with this label. Raise InputError, which lists the labels there are."""
         partition = self.find(label)
         if partition is None:
             labels = ", ".join(p.label for p in self.partitions)
             raise InputError(
                 f'the partition table has no partition "{label}"',
-                hint=f"it has: {labels}" if labels else "it has no partition at all",
+                hint=f"its partitions: {labels}" if labels else "the table is empty",
                 cause="no-partition",
             )
         return partition
 
     def apps(self) -> tuple[Partition, ...]:
-        """The app partitions, in table order."""
+        """Return the app partitions, in table order."""
         return tuple(partition for partition in self.partitions if partition.is_app)
 
     @property
     def ota_slots(self) -> tuple[Partition, ...]:
-        """The app partitions that updates over the air go to, in the order of their numbers."""
+        """The app partitions for over-the-air updates, ordered by number."""
         return tuple(sorted((row for row in self.partitions if row.is_ota_app), key=lambda row: row.subtype))
 
     @property
     def smallest_ota_slot(self) -> Partition | None:
-        """The OTA slot that every update must fit, None where there is none."""
+        """The OTA slot that every update must fit, or None."""
         return min(self.ota_slots, key=lambda row: row.size, default=None)
 
     @property
     def takes_updates(self) -> bool:
-        """Whether an update over the air has somewhere to go: two OTA slots, and the otadata that says which runs."""
+        """Whether the table supports over-the-air updates: two OTA slots, and otadata to select one."""
         return len(self.ota_slots) >= 2 and bool(self.data(DataSubtype.OTA))
 
     @property
     def ota_layout(self) -> str:
-        """What of that is there, in words: `2 OTA slots and no otadata`."""
+        """OTA slots and otadata in words: `2 OTA slots and no otadata`."""
         return f"{len(self.ota_slots)} OTA slots and {'' if self.data(DataSubtype.OTA) else 'no '}otadata"
 
     def data(self, subtype: DataSubtype) -> tuple[Partition, ...]:
-        """The data partitions of this subtype, in table order."""
+        """Return the data partitions of this subtype, in table order."""
         return tuple(partition for partition in self.partitions if partition.is_data(subtype))
 
 
 def _row_fault(row: Partition) -> str | None:
     octets = row.label.encode()
     if not 1 <= len(octets) <= 16 or "\0" in row.label or not row.label.isprintable():
-        return "a label is 1 to 16 printable bytes"
+        return "its label is not 1 to 16 printable bytes"
     if not (0 <= row.type <= 0xFE and 0 <= row.subtype <= 0xFE):
-        return f"type 0x{row.type:x} and subtype 0x{row.subtype:x} must lie in 0x00 to 0xFE"
+        return f"type 0x{row.type:x} and subtype 0x{row.subtype:x} must be 0x00 to 0xFE"
     if row.size <= 0 or row.offset < 0 or row.end > 1 << 32:
         return f"offset 0x{row.offset:x} and size 0x{row.size:x} are not a range of flash"
     alignment = _alignment(row.type)
@@ -238,11 +238,11 @@ def _row_fault(row: Partition) -> str | None:
 
 def _table_fault(rows: tuple[Partition, ...]) -> str | None:
     if len(rows) > _MOST_ROWS:
-        return f"{len(rows)} partitions do not fit a table of {_MOST_ROWS}"
+        return f"{len(rows)} partitions do not fit, the limit is {_MOST_ROWS}"
     labels = [row.label for row in rows]
     doubled = sorted({label for label in labels if labels.count(label) > 1})
     if doubled:
-        return f'the label "{doubled[0]}" stands twice in the partition table'
+        return f'duplicate label "{doubled[0]}" in the partition table'
     in_order = sorted(rows, key=lambda row: row.offset)
     for left, right in pairwise(in_order):
         if right.offset < left.end:
@@ -255,9 +255,9 @@ def _table_fault(rows: tuple[Partition, ...]) -> str | None:
 
 def _otadata_fault(otadata: list[Partition]) -> str | None:
     if len(otadata) > 1:
-        return f'"{otadata[0].label}" and "{otadata[1].label}" are both OTA data; there can be one'
+        return f'"{otadata[0].label}" and "{otadata[1].label}" are both OTA data, only one is allowed'
     if otadata and otadata[0].size != 2 * SECTOR:
-        return f'OTA data "{otadata[0].label}" is 0x{otadata[0].size:x} long and must be 0x{2 * SECTOR:x}'
+        return f'OTA data "{otadata[0].label}" is 0x{otadata[0].size:x} bytes long, expected 0x{2 * SECTOR:x}'
     return None
 
 
@@ -268,7 +268,7 @@ def _parse_rows(data: bytes) -> Iterable[Partition]:
         if row == _END:
             if not seen_md5:
                 raise InputError(
-                    "no partition table here: it is blank" if at == 0 else "the partition table has no MD5 row",
+                    "the partition table is blank" if at == 0 else "the partition table has no MD5 row",
                     cause="table-md5",
                 )
             return
@@ -278,13 +278,13 @@ def _parse_rows(data: bytes) -> Iterable[Partition]:
             seen_md5 = True
         elif row[:2] != _MAGIC or seen_md5:
             raise InputError(
-                f"row {at // _ROW.size} of the partition table begins with 0x{row[:2].hex()}, not 0xaa50",
+                f"row {at // _ROW.size} of the partition table starts with 0x{row[:2].hex()}, not 0xaa50",
                 cause="table-magic",
             )
         else:
             rows.update(row)
             yield _parse_row(row)
-    raise InputError("the partition table has no end marker", hint="it may be cut short", cause="table-end")
+    raise InputError("the partition table has no end marker", hint="check that the file is whole", cause="table-end")
 
 
 def _parse_row(row: bytes) -> Partition:

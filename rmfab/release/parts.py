@@ -1,4 +1,4 @@
-"""The files of a release: parts, which go to the flash, and documents, which travel with it."""
+"""The files of a release: parts, which are written to flash, and documents, which accompany it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PROVENANCE = "provenance.json"
 
 @dataclass(frozen=True)
 class Document:
-    """A file that travels with a release: the bill of materials, the provenance. *name* as it is called in bundles."""
+    """A file that accompanies a release: bill of materials or provenance. *name* is its member name in bundles."""
 
     name: str
     data: bytes = field(repr=False)
@@ -29,11 +29,11 @@ class Document:
 
 @dataclass(frozen=True)
 class Part:
-    """Bytes and where in the flash they go; *sha256* in hex, worked out where it is left out.
+    """Bytes and their flash offset; *sha256* in hex, computed if omitted.
 
-    *encrypted*: the build wants the flash encryption to take the part in. *proven*: the bytes were held against
-    *sha256* already. Raises InputError for a name that cannot be a file's or an offset outside of 32 bits,
-    IntegrityError where *sha256* is another.
+    *encrypted*: the build requires flash encryption for this part. *proven*: the bytes were checked against *sha256*
+    before. Raise InputError for a name that cannot be a file name or an offset beyond 32 bits, IntegrityError if
+    *sha256* does not match.
     """
 
     name: str
@@ -45,9 +45,9 @@ class Part:
 
     def __post_init__(self, proven: bool) -> None:
         if not is_safe_name(self.name):
-            raise InputError(f'"{self.name}" cannot be the name of a part')
+            raise InputError(f'"{self.name}" is not a valid part name')
         if not self.data or self.offset < 0 or self.end > 1 << 32:
-            raise InputError(f"part {self.name}: {len(self.data)} bytes at {self.offset} are no range of flash")
+            raise InputError(f"part {self.name}: {len(self.data)} bytes at {self.offset} are not a range of flash")
         digest = self.sha256 if proven else hashlib.sha256(self.data).hexdigest()
         if self.sha256 not in ("", digest):
             raise IntegrityError(f"part {self.name}: its SHA-256 is {digest}, not {self.sha256}", cause="part-digest")
@@ -55,7 +55,7 @@ class Part:
 
     @property
     def size(self) -> int:
-        """How many bytes."""
+        """The size in bytes."""
         return len(self.data)
 
     @property
@@ -65,5 +65,5 @@ class Part:
 
 
 def part_name(part: Part) -> str:
-    """What a part is called in bundles and manifests."""
+    """Return the name of a part in bundles and manifests."""
     return f"{PARTS}{part.name}.bin"

@@ -1,7 +1,7 @@
 """The flash plan: what is written to one unit, in which order, and what is erased before.
 
-The parts of the release are the same objects in every plan, so that they are compressed once. Never erased and never
-written: the keys of an encrypted NVS (subtype nvs_keys) and `esp_secure_cert`.
+All plans share the same part objects of the release, so that they are compressed once. Never erased and never written:
+the keys of an encrypted NVS (subtype nvs_keys) and `esp_secure_cert`.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Erase:
 
 @dataclass(frozen=True)
 class FlashPlan:
-    """*common* is the release's own tuple of parts, *factory* the unit's image; its bytes hold secrets."""
+    """*common* is the tuple of parts of the release, *factory* the unit's image, whose bytes are secret."""
 
     common: tuple[Part, ...]
     factory: Part = field(repr=False)
@@ -45,17 +45,20 @@ class FlashPlan:
 
     @property
     def writes(self) -> tuple[Part, ...]:
-        """All that is written, in order: the common parts, the whole factory partition last."""
+        """All parts to write, in order: the common parts, then the whole factory partition."""
         return (*self.common, self.factory)
 
 
 def make_plan(release: Release, product_factory: Factory, factory_image: bytes) -> FlashPlan:
-    """What is to be done to one unit. Raises InputError, with the key path, where product and release do not agree."""
+    """Return the plan of one unit.
+
+    Raise InputError, with the key path, if product and release do not match.
+    """
     partition = factory_partition(release.table, product_factory)
     if len(factory_image) != partition.size:
         raise InputError(
-            f'the factory image has 0x{len(factory_image):x} bytes, the partition "{partition.label}" '
-            f"0x{partition.size:x}: it must be filled whole",
+            f'the factory image has 0x{len(factory_image):x} bytes, but the partition "{partition.label}" '
+            f"0x{partition.size:x}",
             where=SIZE_KEY,
             cause="factory-size",
         )
@@ -66,19 +69,22 @@ def make_plan(release: Release, product_factory: Factory, factory_image: bytes) 
 
 
 def factory_partition(table: PartitionTable, product_factory: Factory) -> Partition:
-    """Where the factory image goes. Raises InputError where there is no such partition or it holds no NVS."""
+    """Return the partition of the factory image.
+
+    Raise InputError if it is missing or is not an NVS partition.
+    """
     partition = table.find(product_factory.partition)
     if partition is None:
         nvs = ", ".join(row.label for row in table.data(DataSubtype.NVS))
         raise InputError(
             f'the release\'s partition table has no "{product_factory.partition}"',
             where=PARTITION_KEY,
-            hint=f"its NVS partitions: {nvs}" if nvs else "it has no NVS partition at all",
+            hint=f"its NVS partitions: {nvs}" if nvs else "it has no NVS partition: add one",
             cause="no-factory-partition",
         )
     if not partition.is_data(DataSubtype.NVS):
         raise InputError(
-            f'the partition "{partition.label}" is no NVS (data, nvs) but type 0x{partition.type:02x}, '
+            f'the partition "{partition.label}" is not NVS (data, nvs), but type 0x{partition.type:02x}, '
             f"subtype 0x{partition.subtype:02x}",
             where=PARTITION_KEY,
             cause="factory-type",
@@ -87,14 +93,14 @@ def factory_partition(table: PartitionTable, product_factory: Factory) -> Partit
 
 
 def is_protected(partition: Partition) -> bool:
-    """Whether the partition holds keys that a line may neither write nor erase."""
+    """Whether the partition contains keys that a line must neither write nor erase."""
     return partition.is_data(DataSubtype.NVS_KEYS) or partition.label in _PROTECTED_LABELS
 
 
 def erased_partitions(release: Release, product_factory: Factory) -> tuple[Partition, ...]:
-    """`nvs`, the OTA data, and what `[factory] erase` names, each once.
+    """Return `nvs`, the OTA data, and the partitions in `[factory] erase`, each once.
 
-    Raises InputError for a label that the table has not or that is protected.
+    Raise InputError for a label that is protected or not in the table.
     """
     table = release.table
     nvs = table.find("nvs")
@@ -107,14 +113,14 @@ def erased_partitions(release: Release, product_factory: Factory) -> tuple[Parti
             raise InputError(
                 f'the release\'s partition table has no "{label}"',
                 where=ERASE_KEY,
-                hint=f"it has: {labels}",
+                hint=f"its partitions: {labels}",
                 cause="erase-unknown",
             )
         if is_protected(row):
             raise InputError(
-                f'"{label}" holds keys and is never erased',
+                f'"{label}" contains keys and must not be erased',
                 where=ERASE_KEY,
-                hint="take it out",
+                hint="remove it from the list",
                 cause="erase-protected",
             )
         rows.append(row)
@@ -122,7 +128,7 @@ def erased_partitions(release: Release, product_factory: Factory) -> tuple[Parti
 
 
 def _unwritten(row: Partition, parts: Iterable[Part]) -> list[Erase]:
-    """The sectors of *row* that no part touches: a write erases its own sectors."""
+    """Return the sectors of *row* that no part touches: a write erases its own sectors."""
     at, regions = row.offset, []
     for part in sorted(parts, key=lambda part: part.offset):
         start, end = part.offset // SECTOR * SECTOR, -(-part.end // SECTOR) * SECTOR

@@ -1,7 +1,7 @@
-"""Where a release came from: repository, commit and CI job, as an in-toto statement of provenance.
+"""The provenance of a release: repository, commit and CI job, as an in-toto statement.
 
 Sources: SLSA provenance v1 (spec/v1.0/provenance.md); GitHub Actions, GitLab CI and Jenkins documentation, "predefined
-variables". URLs lose user names and passwords: CI systems put tokens there.
+variables". User names and passwords are removed from URLs: CI systems put tokens there.
 """
 
 from __future__ import annotations
@@ -25,8 +25,11 @@ _SECONDS = 20
 
 @dataclass(frozen=True)
 class BuildOrigin:
-    """Empty where nothing is known. *committed* in seconds of Unix time; *modified*: the sources were not the commit's
-    alone; *builder* and *job* are URLs of what built it, and of the run."""
+    """The sources and the builder of a build; empty for what is not known.
+
+    *committed* is in Unix seconds. *modified*: the sources differ from the commit. *builder* and *job* are URLs of what
+    built it, and of the run.
+    """
 
     repository: str = ""
     commit: str = ""
@@ -38,7 +41,7 @@ class BuildOrigin:
 
 
 def find_origin(folder: Path, environment: Mapping[str, str]) -> BuildOrigin:
-    """What the repository of *folder* and the CI's *environment* say; git is asked where it is installed."""
+    """Return the origin from the repository of *folder*, if git is installed, and the CI's *environment*."""
     there = from_environment(environment)
     found = _git(folder, "log", "-1", "--format=%H %ct")
     if found is None:
@@ -57,7 +60,7 @@ def find_origin(folder: Path, environment: Mapping[str, str]) -> BuildOrigin:
 
 
 def from_environment(environment: Mapping[str, str]) -> BuildOrigin:
-    """What the usual variables of a CI say."""
+    """Return the origin from the usual variables of CI systems."""
     get = environment.get
     if get("GITHUB_ACTIONS") == "true":
         repository = f"{get('GITHUB_SERVER_URL', 'https://github.com')}/{get('GITHUB_REPOSITORY', '')}"
@@ -83,7 +86,7 @@ def from_environment(environment: Mapping[str, str]) -> BuildOrigin:
 
 
 def public_url(text: str) -> str:
-    """A URL without user, password, query and fragment; `git@host:path` as ssh://host/path."""
+    """Return a URL without user, password, query and fragment; `git@host:path` as ssh://host/path."""
     if "://" not in text and ":" in text:
         host, _, path = text.partition(":")
         text = f"ssh://{host}/{path.lstrip('/')}"
@@ -92,7 +95,7 @@ def public_url(text: str) -> str:
 
 
 def provenance(release: Release, origin: BuildOrigin) -> Document | None:
-    """The statement that *release* was built from *origin*, None where nothing is known."""
+    """Return the statement that *release* was built from *origin*, None if the commit is not known."""
     if not origin.commit:
         return None
     source: dict[str, object] = {"digest": {"gitCommit": origin.commit}}
@@ -121,7 +124,7 @@ def provenance(release: Release, origin: BuildOrigin) -> Document | None:
 
 
 def _git(folder: Path, *arguments: str) -> str | None:
-    """What git prints, None where it is not installed, refuses, or *folder* lies in no repository."""
+    """Return what git prints, None if it is not installed, fails, or *folder* is not in a repository."""
     command = ["git", "-C", str(folder), *arguments]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, check=False)

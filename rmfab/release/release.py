@@ -1,6 +1,6 @@
-"""A release: the common firmware of a product's boards, its parts, and what its owner and they say of it.
+"""A release: the common firmware of a product's boards, its parts, and what is recorded about it.
 
-`rmfab.release.manifest` writes it down; the SHA-256 of those bytes is the release's digest.
+`rmfab.release.manifest` writes that down. The SHA-256 of the manifest is the release's digest.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from rmfab.release.signature_blocks import SignatureBlock, signature_blocks
 
 @dataclass(frozen=True)
 class Release:
-    """The firmware for *chip*: *parts* in the order of their offsets, and what three of them hold.
+    """The firmware for *chip*: *parts* ordered by offset, and the parsed content of three of them.
 
-    *table_offset* is where the build says that the partition table lies; *source* the file or folder it was read from.
-    *configured* is what the build was configured to be, *documents* are in the order of their names.
+    *table_offset* is where the build expects the partition table; *source* the file or folder that the release was read
+    from. *configured* is the configuration of the build, *documents* are ordered by name.
     """
 
     chip: Chip
@@ -54,10 +54,10 @@ class Release:
         configured: BuildConfig = UNKNOWN,
         documents: Iterable[Document] = (),
     ) -> Release:
-        """Reads table and images out of *parts*. *table_offset* defaults to that of the part `partition-table`.
+        """Parse table and images in *parts*. *table_offset* defaults to that of the part `partition-table`.
 
-        Raises InputError where a part is missing, twice there or cannot be read. What does not fit together is for
-        `rmfab.release.preflight`.
+        Raise InputError if a part is missing, duplicate or invalid. `rmfab.release.preflight` judges whether the parts
+        fit together.
         """
         by_name = _by_name(parts, source)
         bootloader = AppImage.parse(by_name[BOOTLOADER].data, f"{source}: {BOOTLOADER}")
@@ -80,12 +80,12 @@ class Release:
 
     @property
     def version(self) -> str:
-        """What its owner calls it, or else what the app calls itself."""
+        """The version of the edition, or of the app if that is empty."""
         return self.edition.version or self.app.version
 
     @property
     def seq(self) -> int | None:
-        """Its place in the order of releases, None for a build that was not released."""
+        """The number in the order of releases, None for a build that was not released."""
         return self.edition.seq
 
     @property
@@ -95,12 +95,12 @@ class Release:
 
     @cached_property
     def bootloader_signatures(self) -> tuple[SignatureBlock, ...]:
-        """The bootloader's signature blocks for secure boot v2. Raises InputError where one does not hold."""
+        """The bootloader's signature blocks for secure boot v2. Raise InputError if one is invalid."""
         return self._signatures(BOOTLOADER, self.bootloader_image)
 
     @cached_property
     def app_signatures(self) -> tuple[SignatureBlock, ...]:
-        """The app's signature blocks for secure boot v2. Raises InputError where one does not hold."""
+        """The app's signature blocks for secure boot v2. Raise InputError if one is invalid."""
         return self._signatures(APP, self.app_image)
 
     def _signatures(self, name: str, image: AppImage) -> tuple[SignatureBlock, ...]:
@@ -108,17 +108,17 @@ class Release:
 
     @property
     def flash_mode(self) -> str:
-        """How the flash is read, as the bootloader's header says: dio, qio, …"""
+        """The SPI mode of the flash in the bootloader's header: dio, qio, …"""
         return self.bootloader_image.flash_mode
 
     @property
     def flash_freq(self) -> str:
-        """The flash frequency, as the bootloader's header says, such as 80m."""
+        """The flash frequency in the bootloader's header, such as 80m."""
         return self.bootloader_image.flash_freq
 
     @property
     def idf_version(self) -> str:
-        """The ESP-IDF that built the app, as its descriptor says."""
+        """The ESP-IDF version in the app's descriptor."""
         return self.app.idf_version
 
     @property
@@ -128,15 +128,15 @@ class Release:
 
     @property
     def max_revision(self) -> int:
-        """The newest chip revision that both images run on; 0xFFFF where none is set."""
+        """The newest chip revision that both images run on; 0xFFFF if none is set."""
         return min(self.bootloader_image.max_revision, self.app_image.max_revision)
 
     def find(self, name: str) -> Part | None:
-        """The part of this name, None where there is none."""
+        """Return the part with this name, or None."""
         return next((part for part in self.parts if part.name == name), None)
 
     def part(self, name: str) -> Part:
-        """The part of this name. Raises InputError where there is none."""
+        """Return the part with this name. Raise InputError if there is none."""
         part = self.find(name)
         if part is None:
             raise InputError(f"the release has no part {name}", where=self.source, cause="part-missing")
@@ -144,17 +144,17 @@ class Release:
 
     @cached_property
     def manifest(self) -> bytes:
-        """The manifest's bytes."""
+        """The bytes of the manifest."""
         return encode_manifest(self)
 
     @cached_property
     def digest(self) -> str:
-        """The SHA-256 of the manifest's bytes, in hex: the name of the release for all who must not be fooled."""
+        """The SHA-256 of the manifest, in hex: the name of the release that cannot be forged."""
         return hashlib.sha256(self.manifest).hexdigest()
 
 
 def _by_name(parts: Iterable[Part], source: str) -> dict[str, Part]:
-    """The parts by their names, the three that no release lacks among them."""
+    """Return the parts by name. Raise InputError unless bootloader, partition table and app are among them."""
     by_name: dict[str, Part] = {}
     for part in parts:
         if part.name in by_name:
@@ -168,11 +168,11 @@ def _by_name(parts: Iterable[Part], source: str) -> dict[str, Part]:
 
 def _descriptor(image: AppImage, source: str) -> AppDescriptor:
     if image.descriptor is None:
-        raise InputError("the app has no descriptor: no project and version", where=f"{source}: {APP}")
+        raise InputError("the app has no descriptor with project and version", where=f"{source}: {APP}")
     return image.descriptor
 
 
 def _flash_size(bootloader: AppImage, source: str) -> int:
     if bootloader.flash_size is None:
-        raise InputError("the bootloader's header states no flash size", where=f"{source}: {BOOTLOADER}")
+        raise InputError("the bootloader's header has no valid flash size", where=f"{source}: {BOOTLOADER}")
     return bootloader.flash_size

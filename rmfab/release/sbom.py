@@ -1,6 +1,6 @@
-"""The software bill of materials of a release: taken as it is given, SPDX or CycloneDX, or made by esp-idf-sbom.
+"""The software bill of materials of a release: an SPDX or CycloneDX file as given, or one made by esp-idf-sbom.
 
-Formats: SPDX 2.3 (tag-value, JSON), SPDX 3 (JSON-LD), CycloneDX 1.x (JSON, XML). Which one it is, its bytes say.
+Formats: SPDX 2.3 (tag-value, JSON), SPDX 3 (JSON-LD), CycloneDX 1.x (JSON, XML), detected from the content.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ _CYCLONEDX_XML = re.compile(rb"<(?:\w+:)?bom\b[^>]*cyclonedx\.org/schema/bom")
 
 
 def read_sbom(data: bytes, where: str) -> Document:
-    """The bill of materials in *data*. Raises InputError where it is none that rmfab knows."""
+    """Return the bill of materials in *data*. Raise InputError if its format is not supported."""
     if len(data) > MOST_BYTES:
-        raise InputError(f"{len(data)} bytes are too many for a bill of materials", where=where, cause="sbom")
+        raise InputError(f"{len(data)} bytes, too large for a bill of materials", where=where, cause="sbom")
     name = _name(data)
     if name is None:
         raise InputError(
-            "this is no bill of materials that rmfab knows",
+            "not a bill of materials in a supported format",
             where=where,
             hint=", ".join(_FORMATS.values()),
             cause="sbom",
@@ -42,14 +42,14 @@ def read_sbom(data: bytes, where: str) -> Document:
 
 
 def sbom_format(document: Document) -> str:
-    """The format of a bill of materials in words."""
+    """Return the format of a bill of materials in words."""
     return _FORMATS[document.name]
 
 
 def settled(tag_value: bytes, created: int, digest: str) -> bytes:
-    """An SPDX tag-value document of esp-idf-sbom whose time and namespace do not change from run to run.
+    """Return an SPDX tag-value document of esp-idf-sbom with a time and a namespace that do not change between runs.
 
-    *created* in seconds of Unix time; *digest* of what it describes makes its namespace unique (SPDX 2.3, 6.5).
+    *created* is in Unix seconds; *digest* of what it describes makes its namespace unique (SPDX 2.3, 6.5).
     """
     text = re.sub(rb"(?m)^Created: .*$", f"Created: {moment(created)}".encode(), tag_value)
     return re.sub(rb"(?m)^(DocumentNamespace: .*?)(?:-[0-9a-f-]{36})?$", rb"\1-" + digest[:32].encode(), text)

@@ -1,8 +1,8 @@
-"""Dead Simple Signing Envelope: what is signed, by whom, and the bytes that a signature covers.
+"""Dead Simple Signing Envelope (DSSE): a payload, its signatures, and the bytes that each signature covers.
 
-Source: secure-systems-lab/dsse, protocol.md (PAE) and envelope.md (JSON). The key id is only a hint there; here a
-signature under an id must hold for the key of that id, so that an envelope cannot be changed in any bit. (Of an ECDSA
-signature anybody can compute a second form that holds for the same message, as other tools accept it, too.)
+Source: secure-systems-lab/dsse, protocol.md (PAE) and envelope.md (JSON). In DSSE the key id is only a hint. rmfab
+requires that a signature is valid for the key of its id, so that no bit of an envelope can be changed. (Anyone can
+compute a second valid form of an ECDSA signature over the same message; rmfab accepts it, as other tools do.)
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ MOST_SIGNATURES = 32
 
 @dataclass(frozen=True)
 class Signature:
-    """The bytes *value* that the key *key_id* made."""
+    """The bytes *value* made by the key *key_id*."""
 
     key_id: str
     value: bytes
@@ -29,7 +29,7 @@ class Signature:
 
 @dataclass(frozen=True)
 class Envelope:
-    """A *payload* of *payload_type*, and signatures over both in the order of their key ids, one a key."""
+    """A *payload* of *payload_type*, and signatures over both: at most one per key, ordered by key id."""
 
     payload_type: str
     payload: bytes
@@ -37,42 +37,42 @@ class Envelope:
 
     @classmethod
     def parse(cls, data: bytes) -> Self:
-        """The envelope in *data*. Raises ValueError where `encode` would not write these very bytes."""
+        """Return the envelope in *data*. Raise ValueError unless *data* is exactly what `encode` writes."""
         envelope = cls.from_json(canonical.parse(data))
         if envelope.encode() != data:
-            raise ValueError("it is not written as rmfab writes it")
+            raise ValueError("not in canonical form")
         return envelope
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
-        """The envelope of a JSON object, whoever wrote it. Raises ValueError."""
+        """Return the envelope in a JSON object written by any tool. Raise ValueError."""
         try:
             signatures = [Signature(str(one["keyid"]), _octets(one["sig"])) for one in value["signatures"]]
             envelope = cls(str(value["payloadType"]), _octets(value["payload"]), tuple(signatures))
         except (KeyError, TypeError) as error:
-            raise ValueError(f"it is no DSSE envelope ({error})") from None
+            raise ValueError(f"not a DSSE envelope ({error})") from None
         ids = [one.key_id for one in signatures]
         if len(set(ids)) < len(ids) or len(ids) > MOST_SIGNATURES:
-            raise ValueError("a key has signed it twice, or too many have")
+            raise ValueError("duplicate or too many signatures")
         return envelope
 
     def to_json(self) -> dict[str, Any]:
-        """The envelope as a JSON object."""
+        """Return the envelope as a JSON object."""
         signatures = [{"keyid": one.key_id, "sig": _base64(one.value)} for one in self.signatures]
         return {"payload": _base64(self.payload), "payloadType": self.payload_type, "signatures": signatures}
 
     def encode(self) -> bytes:
-        """The bytes of the envelope, its signatures in order: the same envelope gives the same bytes."""
+        """Return the bytes of the envelope, signatures sorted: equal envelopes give equal bytes."""
         in_order = tuple(sorted(self.signatures, key=lambda one: one.key_id))
         return canonical.encode(replace(self, signatures=in_order).to_json())
 
     @property
     def signed_bytes(self) -> bytes:
-        """What signatures cover."""
+        """The bytes that signatures cover."""
         return pae(self.payload_type, self.payload)
 
     def signed(self, *signers: Signer) -> Self:
-        """The envelope with the signatures of *signers*; one that is there and holds stays as it is."""
+        """Return the envelope with the signatures of *signers*; a valid signature of the same key is kept."""
         envelope = self
         for signer in signers:
             envelope = envelope._signed(signer)
@@ -88,7 +88,7 @@ class Envelope:
 
 
 def pae(payload_type: str, payload: bytes) -> bytes:
-    """The pre-authentication encoding of *payload*."""
+    """Return the pre-authentication encoding of *payload*."""
     kind = payload_type.encode()
     return b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload)
 
@@ -103,4 +103,4 @@ def _octets(text: object) -> bytes:
     try:
         return base64.b64decode(text, validate=True)
     except binascii.Error as error:
-        raise ValueError(f"its base64 cannot be read ({error})") from None
+        raise ValueError(f"invalid base64 ({error})") from None

@@ -1,7 +1,7 @@
-"""The judgement of signatures: who signed, whether each of them may, and whether they are enough.
+"""The judge of signatures: who signed, whether each key may sign, and whether enough keys signed.
 
-Pure: it takes the envelope's bytes as they stand and says who vouches for them, or raises IntegrityError. Nothing in
-the payload is read before.
+Pure functions: they take the bytes of an envelope and return the keys that vouch for it, or raise IntegrityError. The
+payload is not parsed before.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from rmfab.signing.publickey import short
 from rmfab.signing.trust import PAYLOAD_TYPE, Role, Trust, TrustedKey
 
 ALLOWED_SKEW = timedelta(minutes=10)
-"""How much two honest clocks may differ."""
-_TRUST_HINT = "`rmfab trust list` shows whom this station trusts"
+"""How much two correct clocks may differ."""
+_TRUST_HINT = "list the trusted keys: `rmfab trust list`"
 
 
 def judge_signatures(
@@ -28,31 +28,31 @@ def judge_signatures(
     where: str,
     allow_unknown: bool = False,
 ) -> tuple[TrustedKey, ...]:
-    """The keys of *role* that signed *envelope*, at least as many as its threshold.
+    """Return the keys of *role* that signed *envelope*, at least as many as the threshold of *role*.
 
-    Raises IntegrityError with the cause payload-type, unsigned, unknown-signer, bad-signature, key-revoked,
-    key-role, key-not-yet-valid, key-expired or too-few-signatures.
+    Raise IntegrityError with the cause payload-type, unsigned, unknown-signer, bad-signature, key-revoked, key-role,
+    key-not-yet-valid, key-expired or too-few-signatures.
     """
     if envelope.payload_type != payload_type:
         raise IntegrityError(
-            f'the signatures are over "{envelope.payload_type}", not over "{payload_type}"',
+            f'the signatures cover payload type "{envelope.payload_type}", expected "{payload_type}"',
             where=where,
-            hint="they were made for something else, and say nothing of this",
+            hint="these signatures are for a different kind of document: get the right file",
             cause="payload-type",
         )
     if not envelope.signatures:
         raise IntegrityError(
-            "nobody has signed this", where=where, hint="its owner signs it: `rmfab release sign`", cause="unsigned"
+            "not signed", where=where, hint="ask its owner to sign it: `rmfab release sign`", cause="unsigned"
         )
     message = envelope.signed_bytes
     judged = [_judge(one, message, trust, role, now, where, allow_unknown) for one in envelope.signatures]
     good = tuple(one for one in judged if one is not None)
     if len(good) < trust.threshold(role):
-        have = "no trusted key has" if not good else f"{len(good)} trusted key{'s have' if good[1:] else ' has'}"
+        have = "no valid signature" if not good else f"{len(good)} valid signature{'s' if good[1:] else ''}"
         raise IntegrityError(
-            f"{have} signed this, and {trust.threshold(role)} must",
+            f"{have} by trusted keys, {trust.threshold(role)} required",
             where=where,
-            hint="its owner adds a signature: `rmfab release sign` with another key",
+            hint="ask its owner to add a signature: `rmfab release sign` with one more key",
             cause="too-few-signatures",
         )
     return good
@@ -61,22 +61,22 @@ def judge_signatures(
 def _judge(
     signature: Signature, message: bytes, trust: Trust, role: Role, now: datetime, where: str, allow_unknown: bool
 ) -> TrustedKey | None:
-    """The key behind *signature*; None where it is unknown and may be."""
+    """Return the key behind *signature*, or None for an unknown key if *allow_unknown*."""
     key = trust.find(signature.key_id)
     if key is None:
         if allow_unknown:
             return None
         raise IntegrityError(
-            f"it is signed by a key that nobody here knows ({short(signature.key_id)})",
+            f"signed by an unknown key ({short(signature.key_id)})",
             where=where,
-            hint=f"{_TRUST_HINT}; beside enough signatures of trusted keys --allow-unknown-signers overlooks it",
+            hint=f"{_TRUST_HINT}; if enough trusted keys signed as well, use --allow-unknown-signers",
             cause="unknown-signer",
         )
     if not key.key.verifies(signature.value, message):
         raise IntegrityError(
-            f"the signature of {key} does not hold",
+            f"invalid signature by {key}",
             where=where,
-            hint="it was altered or damaged: get it again from where it was signed",
+            hint="the file was altered or damaged: get it again from its owner",
             cause="bad-signature",
         )
     _judge_key(key, role, now, where)
@@ -84,33 +84,35 @@ def _judge(
 
 
 def _judge_key(key: TrustedKey, role: Role, now: datetime, where: str) -> None:
-    clock = f"this host's clock says {_day(now)}"
+    clock = f"this host's clock reads {_day(now)}"
     if key.revoked is not None:
         why = f" ({key.reason})" if key.reason else ""
-        what, cause = f"it is signed by {key}, which was revoked on {_day(key.revoked)}{why}", "key-revoked"
+        what, cause = f"signed by {key}, which was revoked on {_day(key.revoked)}{why}", "key-revoked"
     elif role not in key.roles:
-        what, cause = f"it is signed by {key}, which may not sign as {role}", "key-role"
+        what, cause = f"signed by {key}, which may not sign as {role}", "key-role"
     elif key.valid_from is not None and now < key.valid_from:
-        what = f"it is signed by {key}, which is valid from {_day(key.valid_from)}; {clock}"
+        what = f"signed by {key}, which is valid from {_day(key.valid_from)}; {clock}"
         cause = "key-not-yet-valid"
     elif key.valid_until is not None and now >= key.valid_until:
-        what, cause = f"it is signed by {key}, which expired on {_day(key.valid_until)}; {clock}", "key-expired"
+        what, cause = f"signed by {key}, which expired on {_day(key.valid_until)}; {clock}", "key-expired"
     else:
         return
     hint = (
         "set the clock, if it is wrong"
         if "clock" in what
-        else f"{_TRUST_HINT}; sign it anew: `rmfab release sign --replace`"
+        else f"{_TRUST_HINT}; sign it again: `rmfab release sign --replace`"
     )
     raise IntegrityError(what, where=where, hint=hint, cause=cause)
 
 
 def judge_clock(now: datetime, earliest: datetime, what: str, where: str) -> None:
-    """Raises IntegrityError where *now* lies before *earliest*, when *what* happened: the clock is behind, and with a
-    clock that can be turned back no key ever expires."""
+    """Raise IntegrityError if *now* is before *earliest*, the moment of *what*.
+
+    The clock is behind then: if it could be turned back, keys would never expire.
+    """
     if now + ALLOWED_SKEW < earliest:
         raise IntegrityError(
-            f"{what} on {_day(earliest)}, and this host's clock says {_day(now)}",
+            f"{what} on {_day(earliest)}, but this host's clock reads {_day(now)}",
             where=where,
             hint="set the clock, then try again",
             cause="clock",
@@ -118,7 +120,7 @@ def judge_clock(now: datetime, earliest: datetime, what: str, where: str) -> Non
 
 
 def judge_successor(old: Trust, envelope: Envelope, new: Trust, now: datetime, where: str) -> tuple[TrustedKey, ...]:
-    """The keepers of *old* that signed *new*. Raises IntegrityError where it may not take the place of *old*."""
+    """Return the keepers of *old* that signed *new*. Raise IntegrityError if *new* may not replace *old*."""
     _judge_later(old, new, now, where)
     _judge_revoked(old, new, where)
     try:
@@ -127,24 +129,26 @@ def judge_successor(old: Trust, envelope: Envelope, new: Trust, now: datetime, w
         if error.cause not in ("unsigned", "too-few-signatures"):
             raise
         raise IntegrityError(
-            f"version {new.version} of the trust file is not signed by those who may change version {old.version}",
+            f"version {new.version} of the trust file is not signed by the keepers of version {old.version}",
             where=where,
-            hint=f"{old.who_must_sign}; or import the versions between the two first",
+            hint=f"{old.who_must_sign}; if versions in between are missing, import those first",
             cause=error.cause,
         ) from None
 
 
 def judge_proposal(old: Trust, envelope: Envelope, new: Trust, now: datetime, where: str) -> bool:
-    """Whether enough keepers of *old* have signed *new* already. Raises IntegrityError where it could never take the
-    place of *old*, where it is not the very next version, so that nobody who signs could see all that it changes, and
-    where somebody else has signed it."""
+    """Return whether enough keepers of *old* have signed *new* already.
+
+    Raise IntegrityError if *new* could never replace *old*, if a key other than a keeper's signed it, or if it is not
+    the very next version: a signer could then not see all that it changes.
+    """
     _judge_later(old, new, now, where)
     _judge_revoked(old, new, where)
     if new.version != old.version + 1:
         raise IntegrityError(
-            f"this is version {new.version} of the trust file, and version {old.version} is in force here",
+            f"version {new.version} of the trust file does not follow version {old.version}, the one in force here",
             where=where,
-            hint="import the versions between first: a change is signed by who sees what it changes",
+            hint="import the versions in between first, so that each signer sees the whole change",
             cause="trust-version",
         )
     try:
@@ -159,38 +163,37 @@ def judge_proposal(old: Trust, envelope: Envelope, new: Trust, now: datetime, wh
 
 
 def _judge_revoked(old: Trust, new: Trust, where: str) -> None:
-    """Raises IntegrityError where a key that was revoked is trusted again, or forgotten, so that it could be."""
+    """Raise IntegrityError if *new* trusts a revoked key of *old* again, or drops it so that a later version could."""
     for one in old.keys:
         there = new.find(one.id)
         if one.revoked is not None and (there is None or there.revoked is None):
             raise IntegrityError(
-                f"this trust file takes back that {one} was revoked",
+                f"this trust file undoes the revocation of {one}",
                 where=where,
-                hint="a revoked key is never trusted again: make a new one",
+                hint="a revoked key stays revoked: make a new key",
                 cause="key-revoked",
             )
 
 
 def _judge_later(old: Trust, new: Trust, now: datetime, where: str) -> None:
-    """Raises IntegrityError where *new* is no later version, or a clock is wrong."""
+    """Raise IntegrityError if *new* is not a later version, or if a clock is wrong."""
     if new.version <= old.version:
         same = new.version == old.version
-        hint = "no version is taken back: a key may have been revoked since"
+        hint = "use the version in force: a key may have been revoked since"
         raise IntegrityError(
-            f"this is {'another ' if same else ''}version {new.version} of the trust file, and version {old.version} "
+            f"this trust file is {'a different' if same else 'an older'} version {new.version}; version {old.version} "
             "is in force",
             where=where,
-            hint="another change was faster: make this one again, to the version in force" if same else hint,
+            hint="a different change was imported first: make this change again on top of it" if same else hint,
             cause="trust-downgrade",
         )
     judge_clock(now, old.created, "the trust file in force was made", where)
     judge_clock(now, new.created, "this trust file was made", where)
     if new.created + ALLOWED_SKEW < old.created:
         raise IntegrityError(
-            f"this trust file says that it was made on {_day(new.created)}, before the one in force "
-            f"({_day(old.created)})",
+            f"this trust file is dated {_day(new.created)}, before the one in force ({_day(old.created)})",
             where=where,
-            hint="its maker's clock was wrong: make it again with a clock that is right",
+            hint="make it again on a host whose clock is right",
             cause="clock",
         )
 

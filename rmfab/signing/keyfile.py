@@ -1,7 +1,7 @@
 """Private keys in PEM files, encrypted or not.
 
-A key file that others on the host can read is refused. Passphrases come from a callback, which is told what they
-are for and is only called for a key that needs one.
+A key file that other users of the host can read is rejected. Passphrases come from a callback, which receives the name
+of what is to be opened and is called for encrypted keys only.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from rmfab.secret import Secret
 
 PassphraseSource = Callable[[str], Secret[str]]
 _MOST_BYTES = 1 << 20
-_LONGEST_PASSPHRASE = 1023  # OpenSSL's
+_LONGEST_PASSPHRASE = 1023  # OpenSSL's limit
 
 
 def check_private(path: Path) -> None:
-    """Raises InputError where *path* is a file that anybody on this host can read or write."""
+    """Raise InputError if every user of this host can read or write *path*."""
     if os.name == "posix" and path.stat().st_mode & 0o006:
         raise InputError(
-            "this key file is open to every user of this host",
+            "this key file is accessible to every user of this host",
             where=str(path),
             hint=f"chmod 600 {path}",
             cause="key-file-open",
@@ -35,9 +35,9 @@ def check_private(path: Path) -> None:
 
 
 def load_private_key(path: Path, passphrase: PassphraseSource) -> PrivateKeyTypes:
-    """The private key in a PEM file.
+    """Return the private key in a PEM file.
 
-    Raises InputError where it is missing, open to others, no private key, or the passphrase is wrong.
+    Raise InputError if the file is missing, accessible to others or not a private key, or if the passphrase is wrong.
     """
     pem = read_input(path, "key", most=_MOST_BYTES)
     if b"PRIVATE KEY" in pem:
@@ -46,39 +46,45 @@ def load_private_key(path: Path, passphrase: PassphraseSource) -> PrivateKeyType
 
 
 def is_encrypted(pem: bytes) -> bool:
-    """Whether a PEM key asks for a passphrase: PKCS #8 says so in its label, older forms in a header."""
+    """Whether a PEM key needs a passphrase: PKCS #8 has it in the label, older forms in a header."""
     return b"BEGIN ENCRYPTED PRIVATE KEY" in pem or b"Proc-Type: 4,ENCRYPTED" in pem
 
 
 def parse_private_key(pem: bytes, where: str, passphrase: PassphraseSource) -> PrivateKeyTypes:
-    """The private key in *pem*; *where* names its file in errors and to the callback. Raises InputError."""
+    """Return the private key in *pem*; *where* names its file in errors and to the callback. Raise InputError."""
     secret = passphrase(where) if is_encrypted(pem) else None
     try:
         return serialization.load_pem_private_key(pem, secret.reveal().encode() if secret else None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
         if secret is not None:
             raise InputError(
-                "the key does not open: the passphrase is wrong, or the file is damaged",
+                "cannot decrypt the key: wrong passphrase or damaged file",
                 where=where,
                 cause="wrong-passphrase",
             ) from None
         raise InputError(
-            "this is no private key in PEM form", where=where, hint="a file with BEGIN PRIVATE KEY", cause="key-file"
+            "not a private key in PEM format", where=where, hint="use a file with BEGIN PRIVATE KEY", cause="key-file"
         ) from None
 
 
 def write_private_key(path: Path, key: PrivateKeyTypes, passphrase: Secret[str] | None) -> None:
-    """Writes *key* as PKCS #8 PEM (0600), encrypted unless *passphrase* is None. InputError where *path* exists."""
+    """Write *key* as PKCS #8 PEM (0600), encrypted unless *passphrase* is None.
+
+    Raise InputError if *path* exists.
+    """
     write_file(path, encode_private_key(key, passphrase), secret=True)
 
 
 def encode_private_key(key: PrivateKeyTypes, passphrase: Secret[str] | None) -> bytes:
-    """*key* as PKCS #8 PEM, encrypted unless *passphrase* is None. Raises InputError for an empty or too long one."""
+    """Return *key* as PKCS #8 PEM, encrypted unless *passphrase* is None.
+
+    Raise InputError if the passphrase is empty or too long.
+    """
     encryption: serialization.KeySerializationEncryption = serialization.NoEncryption()
     if passphrase is not None:
         if not passphrase.reveal():
-            raise InputError("an empty passphrase protects nothing", cause="wrong-passphrase")
+            raise InputError("the passphrase is empty", cause="wrong-passphrase")
         if len(passphrase.reveal().encode()) > _LONGEST_PASSPHRASE:
-            raise InputError(f"a passphrase has at most {_LONGEST_PASSPHRASE} bytes", cause="wrong-passphrase")
+            raise InputError(f"the passphrase is longer than {_LONGEST_PASSPHRASE} bytes", cause="wrong-passphrase")
         encryption = serialization.BestAvailableEncryption(passphrase.reveal().encode())
     return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption)

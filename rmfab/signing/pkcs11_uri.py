@@ -1,7 +1,7 @@
-"""PKCS #11 URIs: which token, which object, through which module. Source: RFC 7512, section 2.3.
+"""PKCS #11 URIs: token, object and module of a key. Source: RFC 7512, section 2.3.
 
-A PIN never stands in the URI (`pin-value` is refused: the command line and its history are no place for it);
-`pin-source` names a file that holds it.
+A URI never contains a PIN: `pin-value` is rejected, because the command line and its history are visible. `pin-source`
+names a file that contains the PIN.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 @dataclass(frozen=True)
 class Pkcs11Uri:
-    """What a URI says; None where it leaves something open. *key_id* is CKA_ID, *object* CKA_LABEL."""
+    """The attributes of a URI, None for each that it omits. *key_id* is CKA_ID, *object* is CKA_LABEL."""
 
     text: str
     token: str | None = None
@@ -46,18 +46,18 @@ class Pkcs11Uri:
 
     @classmethod
     def parse(cls, text: str) -> Pkcs11Uri:
-        """Raises InputError where *text* is no PKCS #11 URI of a private key, or holds a PIN."""
+        """Return the URI in *text*. Raise InputError if it is not the URI of a private key, or contains a PIN."""
         path, _, query = text.removeprefix("pkcs11:").partition("?")
         attributes = _attributes(path, ";", _KEY | _ELSEWHERE)
         options = _attributes(query, "&", _QUERY)
         for name in _ELSEWHERE & attributes.keys():
-            _wrong(text, f'"{name}" is not looked at here', "token=…, serial=…, object=… and id=… find a key")
+            _wrong(text, f'"{name}" is not supported', "select the key by token=…, serial=…, object=… or id=…")
         if attributes.get("type", b"private") != b"private":
-            _wrong(text, "a private key is wanted here", "type=private, or leave it out")
+            _wrong(text, "expected a private key", "use type=private, or leave type out")
         if not attributes.keys() & {"object", "id"}:
-            _wrong(text, "this names no key in the token", "object=LABEL, or id=%01")
+            _wrong(text, "no key given", "add object=LABEL or id=%01")
         if "module-name" in options:
-            _wrong(text, '"module-name" is not looked at here', "module-path=/usr/lib/….so")
+            _wrong(text, '"module-name" is not supported', "use module-path=/usr/lib/….so")
         return cls(
             text,
             _text(attributes, "token", text),
@@ -71,7 +71,7 @@ class Pkcs11Uri:
         )
 
     def with_module(self, module: str | None) -> Pkcs11Uri:
-        """The URI with *module* as its module-path, unless it has one or *module* is None or empty."""
+        """Return the URI with *module* as module-path, unless it has one or *module* is None or empty."""
         if self.module_path is not None or not module:
             return self
         separator = "&" if "?" in self.text else "?"
@@ -88,23 +88,23 @@ def _wrong(where: str, what: str, hint: str) -> NoReturn:
 
 
 def _attributes(text: str, separator: str, known: set[str]) -> dict[str, bytes]:
-    """The attributes in *text*. What is refused is not said again: it may be a PIN."""
+    """Return the attributes in *text*. Errors never repeat a rejected attribute: it may be a PIN."""
     found: dict[str, bytes] = {}
     for part in text.split(separator) if text else ():
         name, equals, value = part.partition("=")
         if unquote(name).lower().startswith("pin") and name not in known:
-            _wrong(_ANY, "a PIN does not belong on the command line", "pin-source=/path/of/a/file instead")
+            _wrong(_ANY, "a PIN is not allowed on the command line", "use pin-source=/path/of/a/file")
         if not equals or name in found or name not in known or _BAD_ESCAPE.search(value):
-            what = f'"{name}" {_why(name, found, known)}' if _NAME.fullmatch(name) else "this is no PKCS #11 URI"
-            _wrong(_ANY, what, "RFC 7512: pkcs11:token=ci;object=release")
+            what = f'"{name}" {_why(name, found, known)}' if _NAME.fullmatch(name) else "not a PKCS #11 URI"
+            _wrong(_ANY, what, "use the form of RFC 7512: pkcs11:token=ci;object=release")
         found[name] = unquote_to_bytes(value)
     return found
 
 
 def _why(name: str, found: Mapping[str, bytes], known: set[str]) -> str:
     if name not in known:
-        return "cannot stand in a PKCS #11 URI"
-    return "stands twice" if name in found else "has no value that can be read"
+        return "is not an attribute of a PKCS #11 URI"
+    return "is given twice" if name in found else "has no valid value"
 
 
 def _text(attributes: Mapping[str, bytes], name: str, uri: str) -> str | None:
@@ -112,7 +112,7 @@ def _text(attributes: Mapping[str, bytes], name: str, uri: str) -> str | None:
     try:
         return None if value is None else value.decode()
     except UnicodeDecodeError:
-        _wrong(uri, f'"{name}" is not UTF-8 text', "RFC 7512, section 2.3")
+        _wrong(uri, f'"{name}" is not UTF-8 text', "see RFC 7512, section 2.3")
 
 
 def _path(attributes: Mapping[str, bytes], name: str, uri: str) -> Path | None:
@@ -121,5 +121,5 @@ def _path(attributes: Mapping[str, bytes], name: str, uri: str) -> Path | None:
         return None
     text = text.removeprefix("file://").removeprefix("file:")
     if not text or text.startswith("|") or "\0" in text:
-        _wrong(uri, f'"{name}" names no file', f"{name}=/path/of/a/file")
+        _wrong(uri, f'"{name}" is not the path of a file', f"use {name}=/path/of/a/file")
     return Path(text)

@@ -1,7 +1,7 @@
-"""Public keys that signatures are verified with: Ed25519, and ECDSA on P-256 with SHA-256.
+"""Public keys that verify signatures: Ed25519, and ECDSA on P-256 with SHA-256.
 
-A key's id is that of The Update Framework: the SHA-256 of the canonical JSON of key type, scheme and public value
-(TUF specification 1.0, section 4.2; securesystemslib computes the same), so that others know our keys by our ids.
+The id of a key is that of The Update Framework: the SHA-256 of the canonical JSON of key type, scheme and public value
+(TUF specification 1.0, section 4.2). securesystemslib computes the same, so other tools can use the ids of rmfab.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from rmfab.errors import InputError
 from rmfab.files import read_input
 
-_KINDS = "an Ed25519 key, or one on the curve P-256"
+_KINDS = "use an Ed25519 key, or an EC key on P-256"
 SHORT_ID = 16
-"""How many digits of an id are shown where it need not be whole."""
+"""How many digits of an id are shown when the whole id is not needed."""
 
 
 @dataclass(frozen=True)
 class VerifyingKey:
-    """A public key as DER (SubjectPublicKeyInfo, RFC 5280). Raises InputError for a kind that rmfab does not verify."""
+    """A public key as DER (SubjectPublicKeyInfo, RFC 5280). Raise InputError for an unsupported kind of key."""
 
     der: bytes
 
@@ -35,17 +35,17 @@ class VerifyingKey:
 
     @classmethod
     def of(cls, key: object) -> VerifyingKey:
-        """The value of a public key of `cryptography`. Raises InputError as the class does."""
+        """Return the value of a public key of `cryptography`. Raise InputError as the class does."""
         if not isinstance(key, (ed25519.Ed25519PublicKey, ec.EllipticCurvePublicKey)):
-            raise InputError("this is a key of a kind that cannot sign here", hint=_KINDS, cause="key-kind")
+            raise InputError("keys of this kind cannot sign", hint=_KINDS, cause="key-kind")
         return cls(key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo))
 
     @classmethod
     def from_pem(cls, pem: bytes, where: str) -> VerifyingKey:
-        """The key of a PEM public key or certificate. Raises InputError, also for a private key."""
+        """Return the key in a PEM public key or certificate. Raise InputError, also for a private key."""
         if b"PRIVATE KEY" in pem:
             raise InputError(
-                "this file holds a private key", where=where, hint="give its public half, the .pub", cause="key-file"
+                "this file contains a private key", where=where, hint="give the public half (.pub)", cause="key-file"
             )
         try:
             if b"BEGIN CERTIFICATE" in pem:
@@ -55,7 +55,7 @@ class VerifyingKey:
             raise InputError(error.what, where=where, hint=error.hint, cause=error.cause) from None
         except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion):
             raise InputError(
-                "this is no public key in PEM form", where=where, hint="a file with BEGIN PUBLIC KEY", cause="key-file"
+                "not a public key in PEM format", where=where, hint="use a file with BEGIN PUBLIC KEY", cause="key-file"
             ) from None
 
     @cached_property
@@ -68,16 +68,16 @@ class VerifyingKey:
             return key
         if isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, ec.SECP256R1):
             return key
-        raise InputError("this is a key of a kind that cannot sign here", hint=_KINDS, cause="key-kind")
+        raise InputError("keys of this kind cannot sign", hint=_KINDS, cause="key-kind")
 
     @property
     def kind(self) -> str:
-        """`ed25519` or `ecdsa-p256`."""
+        """The kind of the key: `ed25519` or `ecdsa-p256`."""
         return "ed25519" if isinstance(self._key, ed25519.Ed25519PublicKey) else "ecdsa-p256"
 
     @cached_property
     def pem(self) -> str:
-        """The key as PEM, with a newline at its end."""
+        """The key as PEM, with a trailing newline."""
         return self._key.public_bytes(
             serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
         ).decode()
@@ -93,7 +93,7 @@ class VerifyingKey:
         return hashlib.sha256(text.encode()).hexdigest()
 
     def verifies(self, signature: bytes, message: bytes) -> bool:
-        """Whether *signature* (64 bytes for Ed25519, DER for ECDSA) was made over *message* by this key's owner."""
+        """Whether *signature* (64 bytes for Ed25519, DER for ECDSA) over *message* is valid for this key."""
         try:
             if isinstance(self._key, ed25519.Ed25519PublicKey):
                 self._key.verify(signature, message)
@@ -105,10 +105,10 @@ class VerifyingKey:
 
 
 def load_public_key(path: Path) -> VerifyingKey:
-    """The key in a PEM file, a public key or a certificate. Raises InputError."""
+    """Return the key in a PEM file, a public key or a certificate. Raise InputError."""
     return VerifyingKey.from_pem(read_input(path, "public key"), str(path))
 
 
 def short(key_id: str) -> str:
-    """An id as people compare it."""
+    """Return the digits of an id that people compare."""
     return key_id[:SHORT_ID]

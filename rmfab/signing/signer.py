@@ -1,7 +1,7 @@
-"""Keys that sign, named by URI: `file:PATH`, `env:NAME`, `pkcs11:…`.
+"""Signing keys, named by URI: `file:PATH`, `env:NAME`, `pkcs11:…`.
 
-No URI holds a secret: a passphrase or PIN comes from the callback, a key in the environment from the mapping that is
-handed in. What a signer signs it hands out only after the public half has verified it.
+A URI never contains a secret. Passphrases and PINs come from a callback, keys in environment variables from a mapping
+that the caller passes in. A signer verifies each signature with its public key before it returns it.
 """
 
 from __future__ import annotations
@@ -23,33 +23,31 @@ from rmfab.signing.keyfile import PassphraseSource, load_private_key, parse_priv
 from rmfab.signing.publickey import VerifyingKey
 from rmfab.signing.token import TokenKey, open_token_key
 
-FORMS = (
-    "the path of a key file, file:release.key, env:NAME of a variable that holds the PEM, or pkcs11:token=…;object=…"
-)
+FORMS = "use the path of a key file, file:release.key, env:NAME for a variable with the PEM, or pkcs11:token=…;object=…"
 
 
 _MARKS = ("PRIVATE KEY", base64.b64encode(b"-----BEGIN").decode()[:13])
-"""What a key looks like, in PEM or in the base64 of that."""
+"""What a key looks like, in PEM or in the base64 of a PEM."""
 _SCHEMES = ("file:", "env:", "pkcs11:")
 
 
 class Signer(Protocol):
-    """A private key, wherever it lies."""
+    """A private key in a file, a variable or a token."""
 
     @property
     def public(self) -> VerifyingKey:
         """The public half."""
 
     def sign(self, message: bytes) -> bytes:
-        """The signature over *message*: 64 bytes for Ed25519, DER for ECDSA."""
+        """Return the signature over *message*: 64 bytes for Ed25519, DER for ECDSA."""
 
     def close(self) -> None:
-        """Lets go of the key's token, where it lies in one: who has a session open stays logged in."""
+        """End the session of a key in a token: an open session stays logged in."""
 
 
 @unique
 class SigningKeyKind(Enum):
-    """The key pairs that rmfab makes for signing."""
+    """The kinds of signing key pairs that rmfab makes."""
 
     ED25519 = "ed25519"
     ECDSA_P256 = "ecdsa-p256"
@@ -57,7 +55,7 @@ class SigningKeyKind(Enum):
 
 @dataclass(frozen=True)
 class KeySigner:
-    """A private key of `cryptography`, in memory or in a token. Raises InputError for a kind that cannot sign here."""
+    """A private key of `cryptography`, in memory or in a token. Raise InputError for a kind that cannot sign."""
 
     key: ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey = field(repr=False)
 
@@ -70,36 +68,36 @@ class KeySigner:
         return VerifyingKey.of(self.key.public_key())
 
     def sign(self, message: bytes) -> bytes:
-        """The signature over *message*."""
+        """Return the signature over *message*."""
         if isinstance(self.key, ed25519.Ed25519PrivateKey):
             return self.key.sign(message)
         return self.key.sign(message, ec.ECDSA(hashes.SHA256()))
 
     def close(self) -> None:
-        """Lets go of the token, where the key lies in one."""
+        """End the session if the key is in a token."""
         if isinstance(self.key, TokenKey):
             self.key.close()
 
 
 def make_key(kind: SigningKeyKind) -> KeySigner:
-    """A new key pair."""
+    """Make a new key pair."""
     if kind is SigningKeyKind.ED25519:
         return KeySigner(ed25519.Ed25519PrivateKey.generate())
     return KeySigner(ec.generate_private_key(ec.SECP256R1()))
 
 
 def key_uri(named: str) -> str:
-    """The URI of the key that a user *named*: by a URI, or by the path of a file that exists."""
+    """Return the URI of the key that a user *named*, by a URI or by the path of an existing file."""
     if named.startswith(_SCHEMES) or any(mark in named for mark in _MARKS):
         return named
     try:
         return f"file:{named}" if Path(named).is_file() else named
-    except (OSError, ValueError):  # too long, or with a NUL byte: no path of this system
+    except (OSError, ValueError):  # too long, or contains a NUL byte: not a valid path
         return named
 
 
 def open_signer(uri: str, passphrase: PassphraseSource, environment: Mapping[str, str]) -> Signer:
-    """The key that *uri* names. Raises InputError where there is none, it does not open, or cannot sign."""
+    """Open the key that *uri* names. Raise InputError if there is none, it does not open, or it cannot sign."""
     key = open_private_key(uri, passphrase, environment)
     try:
         if isinstance(key, (ed25519.Ed25519PrivateKey, ec.EllipticCurvePrivateKey)):
@@ -107,16 +105,16 @@ def open_signer(uri: str, passphrase: PassphraseSource, environment: Mapping[str
         VerifyingKey.of(key.public_key())
     except InputError as error:
         raise InputError(error.what, where=uri, hint=error.hint, cause=error.cause) from None
-    raise AssertionError("a public key of another kind is refused")
+    raise AssertionError("keys of other kinds are rejected above")
 
 
 def open_private_key(uri: str, passphrase: PassphraseSource, environment: Mapping[str, str]) -> PrivateKeyTypes:
-    """The private key that *uri* names, of whatever kind.
+    """Open the private key of any kind that *uri* names.
 
-    Raises InputError where there is none or it does not open, StationError where its token does not work.
+    Raise InputError if there is none or it does not open, StationError if its token does not work.
     """
     if any(mark in uri for mark in _MARKS):
-        raise InputError("this is a key, not where one lies: the command line shows it to everybody", hint=FORMS)
+        raise InputError("this is a private key, not its location: the command line is visible to others", hint=FORMS)
     scheme, _, rest = uri.partition(":")
     match scheme:
         case "file" if rest:
@@ -125,21 +123,21 @@ def open_private_key(uri: str, passphrase: PassphraseSource, environment: Mappin
             return _from_environment(rest, passphrase, environment)
         case "pkcs11" if rest:
             return open_token_key(uri, passphrase, environment)
-    raise InputError("this names no key", hint=FORMS, cause="key-uri")  # whatever it is, it is not said again
+    raise InputError("not the location of a key", hint=FORMS, cause="key-uri")  # not repeated: it may be a secret
 
 
 def _from_environment(name: str, passphrase: PassphraseSource, environment: Mapping[str, str]) -> PrivateKeyTypes:
-    """The key in a variable: PEM, or PEM once more in base64 for systems that fold lines."""
+    """Return the key in a variable: PEM, or the base64 of a PEM for systems that fold lines."""
     where = f"env:{name}"
     text = environment.get(name, "").strip()
     if not text:
-        raise InputError("this variable is not set", where=where, cause="key-uri")
+        raise InputError("this environment variable is not set", where=where, cause="key-uri")
     pem = text.encode()
     if not text.startswith("-----BEGIN"):
         try:
             pem = base64.b64decode("".join(text.split()), validate=True)
         except (binascii.Error, ValueError):
             raise InputError(
-                "this variable holds no key", where=where, hint="the PEM file's text, or its base64", cause="key-file"
+                "not a key", where=where, hint="set it to the text of the PEM file, or its base64", cause="key-file"
             ) from None
     return parse_private_key(pem + b"\n", where, passphrase)

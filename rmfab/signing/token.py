@@ -1,7 +1,7 @@
 """Keys that never leave their token: smart cards and HSMs, through python-pkcs11 and the vendor's module.
 
-Only ECDSA on P-256 is asked for: every token that signs has it. The digest is worked out here and CKM_ECDSA signs it,
-because not every token hashes (PKCS #11 v2.40, section 2.3.6).
+Only ECDSA on P-256 is used: every token that signs supports it. rmfab computes the digest and the token signs it with
+CKM_ECDSA, because not every token can hash (PKCS #11 v2.40, section 2.3.6).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _POINT = 1 + 2 * _COORDINATE
 
 
 class TokenKey(ec.EllipticCurvePrivateKey):
-    """A private key in a token, usable until it is closed or the process ends, wherever `cryptography` signs."""
+    """A private key in a token, for any use of `cryptography` that signs, until it is closed or the process ends."""
 
     def __init__(
         self, uri: Pkcs11Uri, pin: Secret[str], public: ec.EllipticCurvePublicKey, sign: Callable[[bytes], bytes]
@@ -44,7 +44,7 @@ class TokenKey(ec.EllipticCurvePrivateKey):
         self.close: Callable[[], None] = lambda: None
 
     def sign(self, data: Buffer, signature_algorithm: ec.EllipticCurveSignatureAlgorithm) -> bytes:
-        """The signature over *data*, as DER. Raises StationError where the token fails."""
+        """Return the signature over *data*, as DER. Raise StationError if the token fails."""
         algorithm = signature_algorithm.algorithm
         digest = bytes(data) if isinstance(algorithm, Prehashed) else _digest(bytes(data), algorithm)
         with _explained(self.uri):
@@ -55,34 +55,34 @@ class TokenKey(ec.EllipticCurvePrivateKey):
             self._public.verify(signature, data, signature_algorithm)
         except InvalidSignature:
             raise StationError(
-                "the token signs with another key than its public key says", where=self.uri.text, cause="token"
+                "the token's signature does not match its public key", where=self.uri.text, cause="token"
             ) from None
         return signature
 
     def public_key(self) -> ec.EllipticCurvePublicKey:
-        """The public half."""
+        """Return the public half."""
         return self._public
 
     @property
     def curve(self) -> ec.EllipticCurve:
-        """P-256."""
+        """The curve, P-256."""
         return self._public.curve
 
     @property
     def key_size(self) -> int:
-        """In bits."""
+        """The size of the key, in bits."""
         return self._public.key_size
 
     def exchange(self, *_: object, **__: object) -> NoReturn:
-        """Not what this key is for."""
-        raise UnsupportedAlgorithm("a key in a token signs, and nothing else")
+        """Raise UnsupportedAlgorithm: this key only signs."""
+        raise UnsupportedAlgorithm("a key in a token can only sign")
 
     def private_numbers(self) -> NoReturn:
-        """They never leave the token."""
+        """Raise UnsupportedAlgorithm: the key never leaves its token."""
         raise UnsupportedAlgorithm("a key never leaves its token")
 
     def private_bytes(self, *_: object, **__: object) -> NoReturn:
-        """They never leave the token."""
+        """Raise UnsupportedAlgorithm: the key never leaves its token."""
         raise UnsupportedAlgorithm("a key never leaves its token")
 
     def __copy__(self) -> TokenKey:
@@ -93,10 +93,10 @@ class TokenKey(ec.EllipticCurvePrivateKey):
 
 
 def open_token_key(text: str, pin: PassphraseSource, environment: Mapping[str, str]) -> TokenKey:
-    """The key that the URI *text* names.
+    """Open the key that the URI *text* names.
 
-    Raises InputError where it names none, or several, or the PIN is wrong, and StationError where the token does not
-    work or python-pkcs11 is not installed.
+    Raise InputError if it matches no key or several, or if the PIN is wrong; StationError if the token does not work or
+    python-pkcs11 is not installed.
     """
     uri = Pkcs11Uri.parse(text).with_module(environment.get(MODULE_ENVIRONMENT))
     pkcs11 = _library()
@@ -114,12 +114,12 @@ def open_token_key(text: str, pin: PassphraseSource, environment: Mapping[str, s
 
 
 def _end(pkcs11: ModuleType, session: Any) -> None:
-    with suppress(pkcs11.exceptions.PKCS11Error):  # a token that was pulled out has ended it itself
+    with suppress(pkcs11.exceptions.PKCS11Error):  # a removed token has ended its session
         session.close()
 
 
 def _logged_in(pkcs11: ModuleType, token: Any, pin: Secret[str]) -> Any:
-    """A session of the user. A process logs in to a token once, for all its sessions (PKCS #11 v2.40, 5.6)."""
+    """Open a session of the user. A process logs in to a token once, for all its sessions (PKCS #11 v2.40, 5.6)."""
     try:
         return token.open(user_pin=pin.reveal())
     except pkcs11.exceptions.UserAlreadyLoggedIn:
@@ -130,7 +130,7 @@ def _key(pkcs11: ModuleType, session: Any, uri: Pkcs11Uri, pin: Secret[str]) -> 
     key = _one(_objects(pkcs11, session, uri, "PRIVATE_KEY"), "private key", uri)
     if key.key_type is not pkcs11.KeyType.EC or bytes(key[pkcs11.Attribute.EC_PARAMS]) != _P256:
         raise InputError(
-            "a key of this kind in a token cannot sign here", where=uri.text, hint="one on P-256", cause="key-kind"
+            "keys of this kind in a token cannot sign", where=uri.text, hint="use a key on P-256", cause="key-kind"
         )
     mechanism = pkcs11.Mechanism.ECDSA
     public = _public(pkcs11, session, uri)
@@ -138,7 +138,7 @@ def _key(pkcs11: ModuleType, session: Any, uri: Pkcs11Uri, pin: Secret[str]) -> 
 
 
 def _digest(data: bytes, algorithm: hashes.HashAlgorithm) -> bytes:
-    """The digest, not longer than a coordinate: CKM_ECDSA takes what ECDSA would truncate to (FIPS 186-5, 6.4.1)."""
+    """Return the digest, cut to one coordinate: CKM_ECDSA accepts what ECDSA would truncate to (FIPS 186-5, 6.4.1)."""
     return hashlib.new(algorithm.name, data).digest()[:_COORDINATE]
 
 
@@ -155,9 +155,9 @@ def _library() -> ModuleType:
 def _tokens(pkcs11: ModuleType, uri: Pkcs11Uri) -> Iterator[Any]:
     if uri.module_path is None:
         raise InputError(
-            "which PKCS #11 module?",
+            "no PKCS #11 module given",
             where=uri.text,
-            hint=f"?module-path=/usr/lib/….so in the URI, or {MODULE_ENVIRONMENT}",
+            hint=f"add ?module-path=/usr/lib/….so to the URI, or set {MODULE_ENVIRONMENT}",
             cause="key-uri",
         )
     wanted = {"label": uri.token, "serial": uri.serial, "manufacturer_id": uri.manufacturer, "model": uri.model}
@@ -185,25 +185,25 @@ def _objects(pkcs11: ModuleType, session: Any, uri: Pkcs11Uri, kind: str) -> lis
 
 def _one(found: list[Any], what: str, uri: Pkcs11Uri) -> Any:
     if len(found) != 1:
-        hint = "serial=… or id=… tells them apart" if found else f"`pkcs11-tool -L -O` lists each {what}"
-        number = f"{len(found)} of them" if found else "none"
-        raise InputError(f"one {what} is wanted, and there is {number}", where=uri.text, hint=hint, cause="no-key")
+        hint = "add serial=… or id=…" if found else f"list each {what}: `pkcs11-tool -L -O`"
+        number = f"{len(found)}" if found else "none"
+        raise InputError(f"expected one {what}, found {number}", where=uri.text, hint=hint, cause="no-key")
     return found[0]
 
 
 def _public(pkcs11: ModuleType, session: Any, uri: Pkcs11Uri) -> ec.EllipticCurvePublicKey:
-    """The public key object beside the private one: its EC_POINT is an OCTET STRING around the uncompressed point."""
+    """Return the public key beside the private one: its EC_POINT is an OCTET STRING around the uncompressed point."""
     found = _one(_objects(pkcs11, session, uri, "PUBLIC_KEY"), "public key", uri)
     point = bytes(found[pkcs11.Attribute.EC_POINT])[-_POINT:]
     try:
         return ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), point)
     except ValueError:
-        raise InputError("the token's public key is no point of P-256", where=uri.text, cause="key-kind") from None
+        raise InputError("the token's public key is not a point on P-256", where=uri.text, cause="key-kind") from None
 
 
 @contextmanager
 def _explained(uri: Pkcs11Uri) -> Iterator[None]:
-    """Says what a token's refusal means."""
+    """Turn errors of python-pkcs11 into errors that explain what the token rejected."""
     from pkcs11 import exceptions
 
     try:
@@ -214,7 +214,7 @@ def _explained(uri: Pkcs11Uri) -> Iterator[None]:
         raise InputError(
             "the PIN is wrong",
             where=uri.text,
-            hint="a token locks itself after a few of them",
+            hint="try with care: a token locks itself after a few wrong PINs",
             cause="wrong-passphrase",
         ) from None
     except (exceptions.PKCS11Error, OSError, RuntimeError) as error:

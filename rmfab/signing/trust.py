@@ -1,8 +1,8 @@
-"""Whom this workspace trusts: public keys with roles, thresholds, validity and revocation.
+"""The trust of a workspace: public keys with roles, thresholds, validity and revocation.
 
-A trust file is a DSSE envelope around a canonical JSON document. A later version is taken only if keepers of the
-version before signed it: the keys of the role `trust`, or where there are none, those of the role `release`
-(compare The Update Framework, section 5.3: a root is signed by the root before it).
+A trust file is a DSSE envelope around a canonical JSON document. A later version is accepted only if the keepers of the
+version before signed it: the keys of the role `trust`, or if there are none, those of the role `release` (compare The
+Update Framework, section 5.3: a root is signed by the root before it).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _MOST_BYTES = 1 << 20
 
 @unique
 class Role(StrEnum):
-    """What a key may sign: releases; device certificates; what a station attests; the trust file itself."""
+    """What a key may sign: releases, device certificates, attestations of a station, or the trust file itself."""
 
     RELEASE = "release"
     CA = "ca"
@@ -41,7 +41,7 @@ class Role(StrEnum):
 
 @dataclass(frozen=True)
 class TrustedKey:
-    """A key called *name*, valid for its *roles* from and until the given moments, never again once *revoked*."""
+    """A key called *name*, valid for its *roles* between the given moments, and never again once *revoked*."""
 
     key: VerifyingKey
     name: str
@@ -53,11 +53,11 @@ class TrustedKey:
 
     def __post_init__(self) -> None:
         if not is_safe_name(self.name):
-            raise InputError(f'"{self.name}" is no name for a key', hint="at most 64 of A-Z a-z 0-9 . _ -")
+            raise InputError(f'"{self.name}" is not a valid key name', hint="use 1 to 64 of A-Z a-z 0-9 . _ -")
         if type(self.reason) is not str or not self.reason.isprintable():
-            raise InputError("the reason of a revocation is one line of text", hint="--reason TEXT")
+            raise InputError("the reason for a revocation must be one line of text", hint="use --reason TEXT")
         if self.valid_from and self.valid_until and self.valid_from >= self.valid_until:
-            raise InputError(f"the key {self.name} would expire before it is valid", hint="--valid-from, --valid-until")
+            raise InputError(f"the key {self.name} expires before it is valid", hint="fix --valid-from, --valid-until")
 
     @property
     def id(self) -> str:
@@ -68,14 +68,13 @@ class TrustedKey:
         return f"{self.name} ({short(self.id)})"
 
     def has(self, role: Role) -> bool:
-        """Whether the key has *role*, and was not revoked."""
+        """Whether the key has *role* and is not revoked."""
         return role in self.roles and self.revoked is None
 
 
 @dataclass(frozen=True)
 class Trust:
-    """One version of a workspace's trust, *keys* in the order of their ids. Raises InputError where it contradicts
-    itself."""
+    """One version of a workspace's trust, *keys* ordered by id. Raise InputError if it contradicts itself."""
 
     version: int
     created: datetime
@@ -85,63 +84,63 @@ class Trust:
     def __post_init__(self) -> None:
         ids = [one.id for one in self.keys]
         if ids != sorted(set(ids)) or not 0 <= self.version <= _LARGEST_VERSION:
-            raise InputError("a trust file has each key once, in the order of their ids, and a small version")
+            raise InputError("keys of a trust file must be unique and ordered by id, and its version at most 2^53")
         live = [one.name for one in self.keys if one.revoked is None]
         doubled = sorted({name for name in live if live.count(name) > 1})
         if doubled:
-            raise InputError(f"two keys are called {doubled[0]}", hint="--name NAME")
+            raise InputError(f"two keys are called {doubled[0]}", hint="rename one: --name NAME")
         for role, threshold in self.thresholds.items():
             number = sum(one.has(role) for one in self.keys)
             if not 1 <= threshold <= max(number, 1):
                 have = "1 key has" if number == 1 else f"{number} keys have"
                 raise InputError(
-                    f"{threshold} signatures of the role {role} are asked for, and {have} it",
-                    hint="--threshold N, at least 1 and at most the number of keys",
+                    f"cannot require {threshold} signatures of the role {role}: {have} it",
+                    hint="use --threshold N, at least 1 and at most the number of keys",
                     cause="threshold",
                 )
 
     def threshold(self, role: Role) -> int:
-        """How many keys of *role* must have signed."""
+        """Return how many keys of *role* must sign."""
         return self.thresholds.get(role, 1)
 
     @property
     def keepers(self) -> Role:
-        """The role whose keys may sign the version after this one."""
+        """The role whose keys may sign the next version."""
         return Role.TRUST if any(one.has(Role.TRUST) for one in self.keys) else Role.RELEASE
 
     @property
     def who_must_sign(self) -> str:
-        """Who may sign the version after this one, and how many of them must."""
+        """Who may sign the next version, and how many of them must."""
         names = ", ".join(str(one) for one in self.keys if one.has(self.keepers))
         return f"{self.threshold(self.keepers)} of {names} must sign"
 
     def find(self, key_id: str) -> TrustedKey | None:
-        """The key of this id, revoked or not; None where there is none."""
+        """Return the key with this id, revoked or not, or None."""
         return next((one for one in self.keys if one.id == key_id), None)
 
     def meant(self, text: str) -> list[TrustedKey]:
-        """The keys, revoked or not, that a name or the first 8 or more digits of an id mean."""
+        """Return the keys, revoked or not, that match a name or the first 8 or more digits of an id."""
         return [one for one in self.keys if one.name == text or (len(text) >= 8 and one.id.startswith(text.lower()))]
 
     def named(self, text: str) -> TrustedKey:
-        """The live key that a name or the first 8 or more digits of an id mean. Raises InputError."""
+        """Return the live key that matches a name or the first 8 or more digits of an id. Raise InputError."""
         found = [one for one in self.meant(text) if one.revoked is None]
         if len(found) != 1:
             if not found and any(one.name == text for one in self.keys):
-                raise InputError(f'the key "{text}" is revoked already', cause="key-revoked")
+                raise InputError(f'the key "{text}" is already revoked', cause="key-revoked")
             names = ", ".join(str(one) for one in self.keys if one.revoked is None)
-            raise InputError(f'no one key is called "{text}"', hint=f"there are: {names or 'none'}", cause="no-key")
+            raise InputError(f'no single key matches "{text}"', hint=f"keys: {names or 'none'}", cause="no-key")
         return found[0]
 
     def adding(self, new: TrustedKey, now: datetime, threshold: int | None = None) -> Trust:
-        """The next version, with *new* or with its roles added to the key that is there; itself where nothing changes.
+        """Return the next version, in which *new* or its roles are added; itself if nothing changes.
 
-        The validity of a key that is there stays where *new* says nothing of it. *threshold*, where given, becomes that
-        of all its roles. Raises InputError, also for a revoked key.
+        The validity of an existing key is kept unless *new* sets it. *threshold*, if given, becomes the threshold of
+        all roles of *new*. Raise InputError, also for a revoked key.
         """
         there = self.find(new.id)
         if there is not None and there.revoked is not None:
-            raise InputError(f"the key {there} was revoked, and is never trusted again", cause="key-revoked")
+            raise InputError(f"the key {there} was revoked and cannot be trusted again", cause="key-revoked")
         if there is not None:
             new = replace(
                 new,
@@ -155,12 +154,15 @@ class Trust:
         return self._next([one for one in self.keys if one is not there] + [new], thresholds, now)
 
     def revoking(self, text: str, reason: str, now: datetime, threshold: int | None = None) -> Trust:
-        """The next version, in which the key named *text* is revoked. Raises InputError where too few would be left."""
+        """Return the next version, in which the key named *text* is revoked.
+
+        Raise InputError if too few keys would remain.
+        """
         gone = self.named(text)
         if gone.has(Role.TRUST) and sum(one.has(Role.TRUST) for one in self.keys) == 1:
             raise InputError(
-                f"{gone} is the last key of the role trust: without one, release keys would decide whom stations trust",
-                hint="add another key of that role first",
+                f"{gone} is the last key of the role trust; without it, release keys could change the trust file",
+                hint="add one more key of that role first",
                 cause="no-keeper",
             )
         thresholds = dict(self.thresholds)
@@ -174,7 +176,7 @@ class Trust:
         in_order = tuple(sorted(keys, key=lambda one: one.id))
         if not any(one.has(Role.RELEASE) or one.has(Role.TRUST) for one in in_order):
             raise InputError(
-                "nobody would be left who may sign the next change of the trust file",
+                "no key would remain that may sign the next change of the trust file",
                 hint="add a key of the role release or trust first",
                 cause="no-keeper",
             )
@@ -183,16 +185,16 @@ class Trust:
         return Trust(self.version + 1, _whole(now), in_order, dict(thresholds))
 
     def changes_since(self, old: Trust) -> tuple[str, ...]:
-        """What this version does beside *old*, a line for each key and threshold that differs."""
+        """Return what this version changes in *old*, one line for each key and threshold that differs."""
         keys = (_key_change(old.find(one.id), one) for one in self.keys)
-        gone = (f"forgets {one}" for one in old.keys if self.find(one.id) is None)
+        gone = (f"removes {one}" for one in old.keys if self.find(one.id) is None)
         numbers = ((role, old.threshold(role), self.threshold(role)) for role in Role)
-        thresholds = (f"asks for signatures as {role} by {now}, not {was}" for role, was, now in numbers if was != now)
+        thresholds = (f"requires {now} signatures as {role}, not {was}" for role, was, now in numbers if was != now)
         return (*filter(None, keys), *gone, *thresholds)
 
     @cached_property
     def payload(self) -> bytes:
-        """The document's bytes."""
+        """The bytes of the document."""
         return canonical.encode(
             {
                 "format": FORMAT,
@@ -206,23 +208,26 @@ class Trust:
 
     @property
     def envelope(self) -> Envelope:
-        """The trust file, signed by nobody yet."""
+        """The trust file without signatures."""
         return Envelope(PAYLOAD_TYPE, self.payload)
 
     @property
     def fingerprint(self) -> str:
-        """What people compare: 128 bits of the document's SHA-256 as eight groups of four hex digits."""
+        """The fingerprint that people compare: 128 bits of the SHA-256, as eight groups of four hex digits."""
         digits = hashlib.sha256(self.payload).hexdigest()[:_FINGERPRINT_DIGITS]
         return "-".join(digits[at : at + 4] for at in range(0, _FINGERPRINT_DIGITS, 4))
 
     @property
     def summary(self) -> dict[str, Any]:
-        """What documents and events say of it."""
+        """Version and fingerprint, as documents and events contain them."""
         return {"version": self.version, "fingerprint": self.fingerprint}
 
     @classmethod
     def parse(cls, payload: bytes) -> Self:
-        """The trust of a document. Raises ValueError, and InputError (cause `trust-version`) for a later format."""
+        """Return the trust in a document.
+
+        Raise ValueError, and InputError (cause `trust-version`) for a later format.
+        """
         value = canonical.parse(payload)
         try:
             canonical.check_format(value, FORMAT, FORMAT_VERSION, "trust file", "trust-version")
@@ -233,27 +238,27 @@ class Trust:
                 {Role(role): int(number) for role, number in value["thresholds"].items()},
             )
         except (KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"it does not make sense ({error})") from None
+            raise ValueError(f"it is malformed ({error})") from None
         if trust.payload != payload:
-            raise ValueError("it is not written as rmfab writes it")
+            raise ValueError("not in canonical form")
         return trust
 
 
 def read_envelope(data: bytes, where: str) -> tuple[Envelope, Trust]:
-    """A trust file, its own signatures proven by the keys that it lists.
+    """Return a trust file whose signatures are valid for the keys that it lists.
 
-    Raises InputError where it is none or of a later format, IntegrityError where it was altered.
+    Raise InputError if it is not a trust file or has a later format, IntegrityError if it was altered.
     """
     if not data.startswith(b"{"):
-        raise InputError("this is no trust file", where=where, hint="`rmfab trust export` writes one")
+        raise InputError("not a trust file", where=where, hint="write one with `rmfab trust export`")
     try:
         envelope = Envelope.parse(data)
         if envelope.payload_type != PAYLOAD_TYPE:
-            raise InputError("this is no trust file", where=where, hint="`rmfab trust export` writes one")
+            raise InputError("not a trust file", where=where, hint="write one with `rmfab trust export`")
         trust = Trust.parse(envelope.payload)
     except ValueError as error:
         raise IntegrityError(
-            f"this trust file was altered or damaged, or is none: {error}",
+            f"this trust file was altered or damaged: {error}",
             where=where,
             hint="get it again from its owner",
             cause="trust-altered",
@@ -264,7 +269,7 @@ def read_envelope(data: bytes, where: str) -> tuple[Envelope, Trust]:
         listed = trust.find(one.key_id)
         if listed is None or not listed.key.verifies(one.value, envelope.signed_bytes):
             raise IntegrityError(
-                f"a signature of this trust file does not hold (key {short(one.key_id)})",
+                f"invalid signature on this trust file (key {short(one.key_id)})",
                 where=where,
                 hint="get it again from its owner",
                 cause="bad-signature",
@@ -273,7 +278,7 @@ def read_envelope(data: bytes, where: str) -> tuple[Envelope, Trust]:
 
 
 def load_trust(path: Path) -> tuple[Envelope, Trust]:
-    """`read_envelope` of a file. Raises as that does, and InputError where it cannot be read."""
+    """Read a trust file as `read_envelope` does. Raise InputError also if the file cannot be read."""
     return read_envelope(read_input(path, "trust file", most=_MOST_BYTES), str(path))
 
 
@@ -298,7 +303,7 @@ def _text(moment: datetime) -> str:
 
 def _moment(text: object) -> datetime:
     if not isinstance(text, str):
-        raise ValueError(f"{text!r} is no time")
+        raise ValueError(f"{text!r} is not a time")
     return datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
 
 

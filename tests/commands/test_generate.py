@@ -60,7 +60,7 @@ def test_what_is_missing(terminal: Terminal, lamp: Path) -> None:
     terminal("init", "w")
     terminal("-C", "w", "generate", "--count", "1").refused(3, "mqtt_host", "placeholder")
     terminal("init", "v", "--mqtt-host", "a.example")
-    terminal("-C", "v", "generate", "--count", "1").refused(3, "there is no CA yet", "rmfab ca create")
+    terminal("-C", "v", "generate", "--count", "1").refused(3, "no CA yet", "rmfab ca create")
     assert not Path("v/ledger.db").exists()
     text = (lamp / "product.toml").read_text()
     (lamp / "product.toml").write_text(text[: text.index("[recipients]")])
@@ -109,9 +109,9 @@ BAD = {
     "duplicate serial": (b"serial\nA-1\nA-2\nA-1\n", 'v.csv:4: column "serial"', "line 2"),
     "duplicate node id": (b"serial,node_id\nA-1,n1\nA-2,n1\n", 'v.csv:3: column "node_id"', "line 2"),
     "quoted comma": (b'serial\n"A,1"\n', 'v.csv:2: column "serial"', "A,1"),
-    "walks out": (b"serial\n../../etc/x\n", "v.csv:2", "cannot be a serial"),
-    "absolute": (b"serial\n/abs\n", "v.csv:2", "cannot be a serial"),
-    "hidden": (b"serial\n.hid\n", "v.csv:2", "cannot be a serial"),
+    "walks out": (b"serial\n../../etc/x\n", "v.csv:2", "is not a valid serial"),
+    "absolute": (b"serial\n/abs\n", "v.csv:2", "is not a valid serial"),
+    "hidden": (b"serial\n.hid\n", "v.csv:2", "is not a valid serial"),
     "taken": (b"serial\nA-1\nLMP-000002\n", "v.csv:3", 'serial "LMP-000002" is already in batch lamp-0001'),
     "unknown column": (b"serail\nA-1\n", "v.csv:1", 'did you mean "serial"?'),
     "column twice": (b"serial,serial\nA-1,A-2\n", "v.csv:1", "2 times"),
@@ -137,7 +137,7 @@ def test_values_files_that_are_bad(terminal: Terminal, lamp: Path, content: byte
 
 def test_values_that_are_missing_or_other(terminal: Terminal, lamp: Path) -> None:
     """A file that is not there or a folder is told; a count other than its rows too."""
-    terminal("-C", lamp, "generate", "--values", "v.csv").refused(3, "v.csv: cannot read this values file")
+    terminal("-C", lamp, "generate", "--values", "v.csv").refused(3, "v.csv: cannot read the values file")
     Path("v.csv").mkdir()
     terminal("-C", lamp, "generate", "--values", "v.csv").refused(3, "v.csv")
     Path("w.csv").write_text("serial\nA-1\n")
@@ -202,7 +202,7 @@ def test_node_ids_from_values(terminal: Terminal, lamp: Path) -> None:
     edit(lamp, 'node_id = "shortuuid"', 'node_id = "values"')
     terminal("-C", lamp, "generate", "--count", "2").refused(3, "--values FILE", "node_id")
     Path("v.csv").write_text("serial\nA-1\n")
-    terminal("-C", lamp, "generate", "--values", "v.csv").refused(3, 'no column "node_id"')
+    terminal("-C", lamp, "generate", "--values", "v.csv").refused(3, 'missing column "node_id"')
     Path("v.csv").write_text("node_id\nabc\ndef\n")
     terminal.well("-C", lamp, "generate", "--values", "v.csv")
     assert [one.node_id for one in open_workspace(lamp).ledger.identities("lamp-0002")] == ["abc", "def"]
@@ -219,7 +219,7 @@ def test_claim_products_need_no_ca(terminal: Terminal, fan: Path) -> None:
         assert (identity.node_id, identity.certificate_pem, identity.private_key_pem) == (None, None, None)
         assert len(identity.random.reveal()) == 64
     Path("v.csv").write_text("node_id\nabc\n")
-    terminal("-C", fan, "generate", "--values", "v.csv").refused(3, "claiming makes them")
+    terminal("-C", fan, "generate", "--values", "v.csv").refused(3, "claiming assigns them")
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,7 @@ def test_build_folders_that_are_none(terminal: Terminal, lamp: Path, build: Path
     app = build / args["app"]["file"]
     whole = app.read_bytes()
     app.write_bytes(whole[: len(whole) // 2])
-    terminal(*argv, build).refused(3, "app", "cut short")
+    terminal(*argv, build).refused(3, "app", "truncated")
     app.unlink()
     terminal(*argv, build).refused(3, app.name)
     app.write_bytes(whole)

@@ -90,5 +90,5 @@ def test_a_key_by_its_path(terminal: Terminal, tmp_path: Path) -> None:
     by_path = terminal.well("release", "pubkey", "--key", "a.key", "-o", "path.pub")
     assert by_path == terminal.well("release", "pubkey", "--key", "file:a.key", "-o", "uri.pub")
     said = terminal("release", "pubkey", "--key", "hunter2", "-o", "no.pub")
-    said.refused(3, "names no key")
+    said.refused(3, "not the location of a key")
     assert "hunter2" not in said.err

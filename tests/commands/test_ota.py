@@ -63,7 +63,7 @@ def test_check_says_may(terminal: Terminal, old: Path, new: Path):
 def test_check_says_why_not(terminal: Terminal, old: Path):
     """All reasons at once, each with its hint, and exit code 3; nothing on stdout."""
     said = terminal("ota", "check", old, "--from", old)
-    said.refused(3, "refuses the version that runs", "SKIP_VERSION_CHECK", "its seq 1 is not above 1")
+    said.refused(3, "rejects the version that is running", "SKIP_VERSION_CHECK", "seq 1 is not above 1")
     assert said.out == ""
 
 
@@ -74,11 +74,11 @@ def test_check_as_json(terminal: Terminal, old: Path, new: Path):
     assert document["release"]["digest"] == open_release(new).digest
     assert (document["from"]["version"], document["from"]["seq"]) == ("1.0.0", 1)
     said = terminal("ota", "check", old, "--from", new, "--json")
-    said.refused(3, "its seq 1 is not above 2")
+    said.refused(3, "seq 1 is not above 2")
     document = json.loads(said.out)
     assert document["may"] is False
     assert [(one["class"], one["hint"]) for one in document["reasons"]] == [
-        ("seq", "`rmfab release build --seq`, with a larger one")
+        ("seq", "use a larger one: `rmfab release build --seq N`")
     ]
     assert json.loads(terminal.well("ota", "check", new, "--json"))["from"] is None
 
@@ -117,7 +117,7 @@ def test_export_of_what_nobody_has_signed(terminal: Terminal, old: Path):
     terminal.well("release", "build", "build-1.0.0", "-o", "plain.rmfab", "--seq", "9", "--no-sbom")
     assert "allow_unsigned = true" in Path("owner/product.toml").read_text()
     said = terminal("-C", "owner", "ota", "export", "plain.rmfab", "-o", "shelf")
-    said.refused(5, "nobody has signed this release")
+    said.refused(5, "this release is not signed")
     assert not Path("shelf").exists()
     Path("owner/keys/trust.json").unlink()
     assert "warning" in terminal("-C", "owner", "ota", "export", "plain.rmfab", "-o", "shelf").err
@@ -127,7 +127,7 @@ def test_export_of_what_nobody_has_signed(terminal: Terminal, old: Path):
 def test_export_judges_the_way_from_the_old(terminal: Terminal, old: Path):
     """What devices of --from could not take is not published."""
     terminal("ota", "export", old, "--from", old, "-o", "shelf", "--trust", "trust.json").refused(
-        3, "version that runs"
+        3, "version that is running"
     )
     assert not Path("shelf").exists()
 
@@ -136,7 +136,7 @@ def test_export_of_a_downgrade(terminal: Terminal, old: Path, new: Path):
     """Back only with --allow-downgrade, which --from then overlooks too."""
     terminal.well("ota", "export", new, "-o", "shelf", "--trust", "trust.json")
     command = ("ota", "export", old, "-o", "shelf", "--trust", "trust.json")
-    terminal(*command).refused(3, "would be a step back", "--allow-downgrade")
+    terminal(*command).refused(3, "is older than", "--allow-downgrade")
     terminal.well(*command, "--allow-downgrade", "--from", new)
     assert read_index(Path("shelf")).offered("stable", "rmfab-demo/esp32c3").version == "1.0.0"
 
@@ -196,11 +196,11 @@ def test_serve_quietly_with_a_passphrase(terminal: Terminal, old: Path, papers: 
 def test_serve_refuses(terminal: Terminal, papers: Papers, old: Path):
     """No shelf, no certificate, a port of somebody else: input is 3, the station is 4, and no URL is printed."""
     command = ("ota", "serve", "shelf", "--key", papers.key, "--port", "0", "--cert")
-    terminal(*command, papers.cert).refused(3, "not there", "rmfab ota export")
+    terminal(*command, papers.cert).refused(3, "no such folder", "rmfab ota export")
     Path("empty").mkdir()
-    terminal("ota", "serve", "empty", *command[3:], papers.cert).refused(3, "this folder is no shelf")
+    terminal("ota", "serve", "empty", *command[3:], papers.cert).refused(3, "not a shelf")
     terminal.well("ota", "export", old, "-o", "shelf", "--trust", "trust.json")
     said = terminal(*command, papers.key)
-    said.refused(3, "no certificate")
+    said.refused(3, "not a certificate")
     assert said.out == ""
     terminal(*command, papers.cert, "--bind", "192.0.2.1").refused(4, "192.0.2.1:0", "cannot listen")

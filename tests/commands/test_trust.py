@@ -72,12 +72,12 @@ def test_list(terminal: Terminal, owner: Path):
 def test_remove(terminal: Terminal, owner: Path):
     """A removed key is revoked, with its reason, and not the last keeper; it cannot be added again."""
     _trust(terminal, "add", "a.pub", "--role", "release")
-    _trust(terminal, "remove", "a", "--key", "file:a.key").refused(3, "nobody would be left")
+    _trust(terminal, "remove", "a", "--key", "file:a.key").refused(3, "no key would remain")
     _trust(terminal, "add", "b.pub", "--role", "release", "--key", "file:a.key")
     assert _trust(terminal, "remove", "a", "--reason", "leaked", "--key", "file:b.key").code == 0
     assert ": leaked" in terminal.well("-C", "owner", "trust", "list")
-    _trust(terminal, "add", "a.pub", "--role", "release", "--key", "file:b.key").refused(3, "never trusted again")
-    _trust(terminal, "remove", "nobody", "--key", "file:b.key").refused(3, 'no one key is called "nobody"', "b (")
+    _trust(terminal, "add", "a.pub", "--role", "release", "--key", "file:b.key").refused(3, "cannot be trusted again")
+    _trust(terminal, "remove", "nobody", "--key", "file:b.key").refused(3, 'no single key matches "nobody"', "b (")
 
 
 def test_json_on_a_stdout_of_few_letters(terminal: Terminal, owner: Path):
@@ -151,13 +151,13 @@ def test_a_later_import_is_by_signature(terminal: Terminal, owner: Path):
     terminal.well("-C", "owner", "trust", "export", "-o", "2.json")
     said = _trust(terminal, "import", "2.json", where="station")
     assert "signed by a (" in said.err
-    _trust(terminal, "import", "1.json", where="station").refused(5, "version 1 of the trust file, and version 2")
+    _trust(terminal, "import", "1.json", where="station").refused(5, "an older version 1; version 2 is in force")
     terminal.well("init", "stranger", "--claim")
     for key in ("c", "b", "a"):
         terminal.well("-C", "stranger", "trust", "add", f"{key}.pub", "--role", "release", "--key", "file:c.key")
     terminal.well("-C", "stranger", "trust", "export", "-o", "s.json")
     said = _trust(terminal, "import", "s.json", where="station")
-    said.refused(5, "not signed by those who may change version 2", "a (", "b (")
+    said.refused(5, "not signed by the keepers of version 2", "a (", "b (")
 
 
 def test_files_that_are_no_trust_file(terminal: Terminal, owner: Path):
@@ -166,12 +166,12 @@ def test_files_that_are_no_trust_file(terminal: Terminal, owner: Path):
     terminal.well("-C", "owner", "trust", "export", "-o", "t.json")
     before = files(owner)
     _trust(terminal, "import", "nowhere.json").refused(3, "nowhere.json")
-    _trust(terminal, "import", "a.pub").refused(3, "this is no trust file")
+    _trust(terminal, "import", "a.pub").refused(3, "not a trust file")
     data = bytearray(Path("t.json").read_bytes())
     data[3] ^= 1
     Path("t.json").write_bytes(data)
     _trust(terminal, "import", "t.json").refused(5, "altered or damaged")
-    _trust(terminal, "add", "a.key", "--role", "release").refused(3, "holds a private key")
+    _trust(terminal, "add", "a.key", "--role", "release").refused(3, "contains a private key")
     assert files(owner) == before
 
 
@@ -208,7 +208,7 @@ def test_two_keepers_who_do_not_meet(terminal: Terminal, owner: Path):
     assert "not yet in force, signed by a (" in said.err
     assert "2 keys of the role trust must sign: `rmfab trust sign change.json --key URI`" in said.err
     assert files(owner) == before
-    _trust(terminal, "import", "change.json").refused(5, "not signed by those who may change version 2")
+    _trust(terminal, "import", "change.json").refused(5, "not signed by the keepers of version 2")
     _trust(terminal, "sign", "change.json", "--key", "file:c.key", where="station").refused(5, "nobody here knows")
     said = _trust(terminal, "sign", "change.json", "--key", "file:b.key", where="station")
     assert said.code == 0
@@ -232,7 +232,7 @@ def test_two_keepers_who_do_not_meet(terminal: Terminal, owner: Path):
     _trust(terminal, "add", "c.pub", "--role", "ca", "--key", "file:a.key", "-o", "late.json")
     _trust(terminal, "import", "next.json")
     said = _trust(terminal, "sign", "late.json", "--key", "file:b.key")
-    said.refused(5, "another version 4", "another change was faster")
+    said.refused(5, "a different version 4", "a different change was imported first")
     terminal.well("init", "fresh", "--claim")
     said = _trust(terminal, "add", "a.pub", "--role", "release", "-o", "x.json", where="fresh")
     said.refused(3, "nobody needs to agree")
@@ -286,7 +286,7 @@ def test_thresholds(terminal: Terminal, owner: Path):
     command = ("add", "b.pub", "--role", "release", "--threshold", "2", "--key", "file:a.key")
     assert _trust(terminal, *command).code == 0
     command = ("add", "c.pub", "--role", "ca", "--key", "file:a.key")
-    _trust(terminal, *command).refused(5, "not signed by those who may")
+    _trust(terminal, *command).refused(5, "not signed by the keepers")
     assert _trust(terminal, *command, "--key", "file:b.key").code == 0
     assert "2 keys of the role release must sign" in terminal.well("-C", "owner", "trust", "list")
 

@@ -1,4 +1,4 @@
-"""A CA, a product and a source of randomness that repeats, for the tests of identities."""
+"""A CA, a product and repeatable randomness for the tests of identities."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ def never(subject: str) -> Secret[str]:
 
 @pytest.mark.parametrize("kind", CaKeyKind)
 def test_a_new_ca_is_one(kind: CaKeyKind) -> None:
-    """A CA of each kind is self-signed, has path length 0, may sign certificates and CRLs, and names its key."""
+    """A CA of each kind is self-signed, has path length 0, may sign certificates and CRLs, and has a key identifier."""
     made = CertificateAuthority.create("Lamp CA", kind, NOW)
     certificate = made.certificate
     certificate.verify_directly_issued_by(certificate)
@@ -56,14 +56,14 @@ def test_a_name_that_does_not_fit_is_refused(name: str) -> None:
 
 
 def test_a_validity_past_the_last_year_ends_with_it() -> None:
-    """A validity that no date can express ends at the last moment of X.509."""
+    """A validity beyond the last X.509 date ends at that date."""
     made = CertificateAuthority.create("CA", CaKeyKind.ECDSA_P256, NOW, timedelta(days=9_000_000))
     assert made.certificate.not_valid_after_utc.year == 9999
 
 
 @pytest.mark.parametrize("secret", [None, PASSPHRASE])
 def test_it_is_saved_once_and_loaded(tmp_path: Path, ca: CertificateAuthority, secret: Secret[str] | None) -> None:
-    """Certificate 0644, key 0600 in a 0700 folder, encrypted where asked for; a second CA is refused."""
+    """Certificate 0644, key 0600 in a 0700 folder, encrypted on request; a second CA is rejected."""
     folder = tmp_path / "ca"
     before = os.umask(0o022)
     try:
@@ -82,7 +82,7 @@ def test_it_is_saved_once_and_loaded(tmp_path: Path, ca: CertificateAuthority, s
 
 
 def test_half_a_ca_is_not_completed(tmp_path: Path, ca: CertificateAuthority) -> None:
-    """A folder that holds a key alone is not written into."""
+    """A folder that contains only a key is not written to."""
     folder = tmp_path / "ca"
     ca.save(folder, None)
     (folder / "ca.crt").unlink()
@@ -91,14 +91,14 @@ def test_half_a_ca_is_not_completed(tmp_path: Path, ca: CertificateAuthority) ->
 
 
 def test_no_ca_yet(tmp_path: Path) -> None:
-    """A workspace without a CA says how to make one."""
+    """A workspace without a CA gives a hint how to make one."""
     with pytest.raises(InputError, match="no CA yet") as caught:
         CertificateAuthority.load(tmp_path / "ca", never, NOW)
     assert "rmfab ca create" in str(caught.value.hint)
 
 
 def test_der_comes_back(ca: CertificateAuthority) -> None:
-    """A CA passes through its DER forms, as it does on its way to a worker process."""
+    """A CA reads back from its DER forms, which go to worker processes."""
     again = CertificateAuthority.from_portable(ca.certificate_der, ca.portable_key.reveal())
     assert again.certificate == ca.certificate
     assert again.key.public_key() == ca.key.public_key()
@@ -111,7 +111,7 @@ def test_repr_shows_no_key(ca: CertificateAuthority) -> None:
 
 
 def test_a_clock_before_the_ca_is_refused(tmp_path: Path, ca: CertificateAuthority) -> None:
-    """A host whose clock is before the CA's notBefore hears both dates."""
+    """A clock before the CA's notBefore is an error with both dates."""
     ca.save(tmp_path / "ca", None)
     with pytest.raises(InputError, match=r"2025-03-01 .* 1970-01-01") as caught:
         CertificateAuthority.load(tmp_path / "ca", never, NOW.replace(year=1970, month=1, day=1))
@@ -122,7 +122,7 @@ ANY_CA = x509.BasicConstraints(ca=True, path_length=None)
 
 
 class Workshop:
-    """Certificates that somebody could bring along."""
+    """Certificates to import."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -169,7 +169,7 @@ def workshop(tmp_path: Path) -> Workshop:
 
 @pytest.mark.parametrize("cert_sign", [None, True])
 def test_a_good_ca_is_taken_over(workshop: Workshop, cert_sign: bool | None) -> None:
-    """A CA without KeyUsage, or with keyCertSign, is good; DER does as well as PEM."""
+    """A CA without KeyUsage, or with keyCertSign, is accepted, in DER and PEM."""
     path = workshop.certificate(cert_sign=cert_sign)
     read = CertificateAuthority.read(path, f"file:{workshop.key_file()}", never, NOW, {})
     path.write_bytes(read.certificate_der)
@@ -182,15 +182,15 @@ def test_a_good_ca_is_taken_over(workshop: Workshop, cert_sign: bool | None) -> 
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        ({"constraints": None}, "no BasicConstraints"),
+        ({"constraints": None}, "BasicConstraints missing"),
         ({"constraints": x509.BasicConstraints(ca=False, path_length=None)}, "CA:FALSE"),
         ({"cert_sign": False}, "keyCertSign"),
         ({"days": 99}, "expired on 2026-02-28"),
-        ({"key": ec.generate_private_key(ec.SECP256R1())}, "not the key of"),
+        ({"key": ec.generate_private_key(ec.SECP256R1())}, "does not match the CA certificate"),
     ],
 )
 def test_what_is_no_good_ca_is_refused(workshop: Workshop, wrong: dict[str, object], words: str) -> None:
-    """No CA, one that may not sign, an expired one, or another one's key is refused, naming the file."""
+    """A leaf, a CA that must not sign, an expired CA and a wrong key are rejected, naming the file."""
     path = workshop.certificate(**wrong)  # type: ignore[arg-type]
     with pytest.raises(InputError, match=words) as caught:
         CertificateAuthority.read(path, f"file:{workshop.key_file()}", never, NOW, {})
@@ -200,22 +200,22 @@ def test_what_is_no_good_ca_is_refused(workshop: Workshop, wrong: dict[str, obje
 
 @pytest.mark.parametrize("key", [ed25519.Ed25519PrivateKey.generate(), ec.generate_private_key(ec.SECP256K1())])
 def test_a_key_that_cannot_sign_for_devices_is_refused(workshop: Workshop, key: object) -> None:
-    """Keys that RainMaker's cloud does not take are refused with those that will do."""
+    """Keys that RainMaker's cloud does not accept are rejected with the supported kinds."""
     with pytest.raises(InputError, match="cannot sign device certificates"):
         CertificateAuthority.read(workshop.certificate(), f"file:{workshop.key_file(key)}", never, NOW, {})
 
 
 def test_what_is_no_certificate_is_refused(tmp_path: Path, workshop: Workshop) -> None:
-    """Text, and a PEM of another kind, are no certificate."""
+    """Text, and a PEM of a different kind, are rejected."""
     path = tmp_path / "x.crt"
     for content in (b"hello", workshop.key_file().read_bytes(), b"-----BEGIN CERTIFICATE-----\n!\n"):
         path.write_bytes(content)
-        with pytest.raises(InputError, match=r"no X\.509 certificate"):
+        with pytest.raises(InputError, match=r"not an X\.509 certificate"):
             CertificateAuthority.read(path, f"file:{workshop.key_file()}", never, NOW, {})
 
 
 def test_a_ca_of_openssl_is_taken_over(tmp_path: Path) -> None:
-    """A CA as `openssl req -x509` makes it is taken over with its encrypted key."""
+    """A CA made by `openssl req -x509` is imported with its encrypted key."""
     command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-subj", "/CN=OpenSSL CA", "-days", "3650"]
     files = ["-keyout", str(tmp_path / "k"), "-out", str(tmp_path / "c"), "-passout", "pass:abcd"]
     subprocess.run([*command, *files], check=True, capture_output=True)

@@ -63,12 +63,12 @@ def openssl(*arguments: str) -> str:
 
 
 def test_the_kinds_are_those_of_the_room() -> None:
-    """The command offers what the room makes; it spells them itself so that help loads no cryptography."""
+    """The command offers the kinds of CaKeyKind; it lists them itself so that help does not load cryptography."""
     assert list(KINDS) == [kind.value for kind in CaKeyKind]
 
 
 def test_create_with_a_passphrase_file(workspace: Path, secret_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The key is encrypted under the words of the file without its line end; the path goes to stdout, no secret."""
+    """The key is encrypted with the text of the file without its line end; stdout has the path and no secret."""
     assert ca(workspace, "create", "--kind", "rsa-2048", "--cn", "My CA") == 0
     out, err = capsys.readouterr()
     assert out == f"{workspace}/ca/ca.crt\n"
@@ -78,7 +78,7 @@ def test_create_with_a_passphrase_file(workspace: Path, secret_file: Path, capsy
 
 
 def test_no_passphrase_must_be_asked_for(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Without terminal and file a passphrase cannot be had: exit 3, both ways named, nothing made."""
+    """Without a terminal and a file for the passphrase, exit 3 names both ways and nothing is made."""
     assert ca(workspace, "create") == 3
     err = capsys.readouterr().err
     assert CA_ENVIRONMENT in err
@@ -88,7 +88,7 @@ def test_no_passphrase_must_be_asked_for(workspace: Path, capsys: pytest.Capture
 
 
 def test_an_existing_ca_is_refused(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A second create, or an import over it, is exit 3 and changes nothing."""
+    """A second create or import is exit 3 and changes nothing."""
     assert ca(workspace, "create", "--no-passphrase") == 0
     before = (workspace / "ca" / "ca.key").read_bytes()
     assert ca(workspace, "create", "--no-passphrase") == 3
@@ -98,7 +98,7 @@ def test_an_existing_ca_is_refused(workspace: Path, capsys: pytest.CaptureFixtur
 
 
 def test_show(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """`show` tells who the CA is, as text and as JSON, and asks for no passphrase; without a CA it is exit 3."""
+    """`show` prints the CA as text and as JSON, without a passphrase; without a CA it is exit 3."""
     assert ca(workspace, "show") == 3
     assert ca(workspace, "create", "--no-passphrase") == 0
     capsys.readouterr()
@@ -116,7 +116,7 @@ def test_show(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize("encrypted", [True, False])
 def test_import(workspace: Path, secret_file: Path, tmp_path: Path, encrypted: bool) -> None:
-    """A CA of openssl is taken over; its key is stored encrypted whether it came so or not."""
+    """A CA made by openssl is imported; its key is stored encrypted, whether it was encrypted or not."""
     key, certificate = tmp_path / "k.pem", tmp_path / "c.pem"
     protection = ["-passout", "pass:s3cret-words"] if encrypted else ["-nodes"]
     files = ["-keyout", str(key), "-out", str(certificate)]
@@ -128,13 +128,13 @@ def test_import(workspace: Path, secret_file: Path, tmp_path: Path, encrypted: b
 
 
 def test_a_wrong_import_leaves_nothing(workspace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A key that is not the certificate's is exit 3, names the file, and leaves no CA behind."""
+    """A key that does not match the certificate is exit 3, names the file, and leaves no CA behind."""
     for name in ("a", "b"):
         files = ["-keyout", str(tmp_path / f"{name}.key"), "-out", str(tmp_path / f"{name}.crt")]
         openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", f"/CN={name}", *files)
         (tmp_path / f"{name}.key").chmod(0o600)
     assert ca(workspace, "import", str(tmp_path / "a.crt"), str(tmp_path / "b.key"), "--no-passphrase") == 3
-    assert f"{tmp_path}/b.key: this key is not the key" in capsys.readouterr().err
+    assert f"{tmp_path}/b.key: this key does not match" in capsys.readouterr().err
     assert not (workspace / "ca").exists()
 
 
@@ -151,7 +151,7 @@ def test_a_bad_passphrase_file(
 def test_an_open_passphrase_file_is_warned_of(
     workspace: Path, secret_file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A passphrase that everybody can read is a warning: secrets of containers are mounted so."""
+    """A passphrase that everyone can read is only a warning, because container secrets are mounted like that."""
     secret_file.chmod(0o644)
     assert ca(workspace, "create") == 0
     assert "every user of this host can read" in capsys.readouterr().err
@@ -159,7 +159,7 @@ def test_an_open_passphrase_file_is_warned_of(
 
 @pytest.mark.skipif(os.name != "posix", reason="pseudo-terminals")
 def test_the_terminal_is_asked_twice(workspace: Path) -> None:
-    """On a terminal the passphrase is asked for twice, not shown, and prompts do not go to stdout."""
+    """On a terminal the passphrase is prompted for twice, not shown, and prompts do not go to stdout."""
     import pty
 
     child, terminal = pty.fork()
@@ -189,7 +189,7 @@ def test_the_terminal_is_asked_twice(workspace: Path) -> None:
 
 
 def test_a_ca_in_a_token(workspace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A CA whose key never leaves its token signs a batch, in several processes; ca.key holds its URI, and no PIN."""
+    """A CA whose key never leaves its token signs a batch in several processes; ca.key contains its URI and no PIN."""
     token = soft_token()
     pin = tmp_path / "pin"
     pin.write_text(PIN)
@@ -217,7 +217,7 @@ def test_a_ca_in_a_token(workspace: Path, tmp_path: Path, capsys: pytest.Capture
 
 
 def _self_signed(key: TokenKey) -> bytes:
-    """The certificate of a CA whose key is *key*, in PEM."""
+    """The PEM certificate of a CA with the key *key*."""
     now = datetime.now(UTC)
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Token CA")])
     builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())

@@ -57,7 +57,7 @@ def test_openssl_verifies_it(
 
 
 def test_the_strict_profile(ca: CertificateAuthority, keys: dict[KeyKind, keypair.PrivateKey]) -> None:
-    """`strict` has SKI, AKI, critical BasicConstraints and KeyUsage digitalSignature, EKU clientAuth; no more."""
+    """`strict` has SKI, AKI, critical BasicConstraints and KeyUsage digitalSignature, EKU clientAuth, and no more."""
     key = keys[KeyKind.ECDSA_P256].public_key()
     certificate = certify(ca, "node-1", key, STRICT, NOW)
     extensions = certificate.extensions
@@ -93,7 +93,7 @@ def test_the_rainmaker_profile(ca: CertificateAuthority, keys: dict[KeyKind, key
 
 
 def test_validity(ca: CertificateAuthority, keys: dict[KeyKind, keypair.PrivateKey]) -> None:
-    """A certificate begins a day before it is made and has no well-defined expiry, or lasts the days asked for."""
+    """A certificate is valid from a day before it is made, without expiry or for the given number of days."""
     key = keys[KeyKind.ECDSA_P256].public_key()
     forever = certify(ca, "n", key, STRICT, NOW + timedelta(microseconds=7))
     assert forever.not_valid_before_utc == NOW - timedelta(days=1)
@@ -103,7 +103,7 @@ def test_validity(ca: CertificateAuthority, keys: dict[KeyKind, keypair.PrivateK
 
 
 def test_it_never_begins_before_its_ca(keys: dict[KeyKind, keypair.PrivateKey]) -> None:
-    """On the day that a CA is made the backdating stops at the CA's own notBefore."""
+    """A certificate made on the day of its CA is not valid before the CA."""
     ca = CertificateAuthority.create("Young", CaKeyKind.ECDSA_P256, NOW)
     certificate = certify(ca, "n", keys[KeyKind.ECDSA_P256].public_key(), STRICT, NOW + timedelta(hours=1))
     assert certificate.not_valid_before_utc == NOW
@@ -115,20 +115,20 @@ def test_it_never_begins_before_its_ca(keys: dict[KeyKind, keypair.PrivateKey]) 
 def test_a_clock_outside_of_the_ca(
     ca: CertificateAuthority, keys: dict[KeyKind, keypair.PrivateKey], days: int, words: str
 ) -> None:
-    """Nothing is signed before the CA begins or after it expired."""
+    """No certificate is signed before the CA is valid or after it expired."""
     with pytest.raises(InputError, match=words):
         certify(ca, "n", keys[KeyKind.ECDSA_P256].public_key(), STRICT, NOW + timedelta(days=days))
 
 
 @pytest.mark.parametrize("name", ["", "x" * 65])
 def test_a_name_that_does_not_fit(ca: CertificateAuthority, keys: dict[KeyKind, keypair.PrivateKey], name: str) -> None:
-    """A node id that no common name can hold is refused, not cut."""
+    """A node id too long for a common name is rejected, not truncated."""
     with pytest.raises(InputError, match=r"has (0|65) characters"):
         certify(ca, name, keys[KeyKind.ECDSA_P256].public_key(), STRICT, NOW)
 
 
 def test_serial_numbers_differ(ca: CertificateAuthority, keys: dict[KeyKind, keypair.PrivateKey]) -> None:
-    """Serial numbers are drawn, not counted."""
+    """Serial numbers are random, not counted."""
     key = keys[KeyKind.ECDSA_P256].public_key()
     serials = {certify(ca, "n", key, STRICT, NOW).serial_number for _ in range(20)}
     assert len(serials) == 20
@@ -137,7 +137,7 @@ def test_serial_numbers_differ(ca: CertificateAuthority, keys: dict[KeyKind, key
 
 @pytest.mark.parametrize("kind", KeyKind)
 def test_device_keys_in_pem(keys: dict[KeyKind, keypair.PrivateKey], kind: KeyKind) -> None:
-    """The PEM that goes to a device is what the library writes as SEC1 or PKCS #1, and openssl reads it."""
+    """The PEM for a device is what the library writes as SEC1 or PKCS #1, and openssl reads it."""
     pem = keypair.private_pem(keypair.private_der(keys[kind])).reveal()
     assert pem == keys[kind].private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()

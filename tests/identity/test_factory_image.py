@@ -1,4 +1,4 @@
-"""Factory images and the mass_mfg CSVs that make the same bytes."""
+"""Factory images, and the mass_mfg CSVs that give the same bytes."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ S-2,17,,motto.txt,picture.bin,code.txt,packed.txt,#blue,
 
 
 def make(product: Product, recipe: Recipe, count: int = 2) -> list[Identity]:
-    """Identities as they come out of the ledger."""
+    """Identities as the ledger returns them."""
     rows = None
     if product.factory.config is not None:
         path = product.root / "values.csv"
@@ -75,7 +75,7 @@ def blobs(image: bytes) -> dict[tuple[str, str], object]:
 def test_firmware_finds_everything_as_blobs(
     product: Product, make_recipe: Callable[[Product], Recipe], kind: KeyKind
 ) -> None:
-    """Every RainMaker key is a blob in its namespace, text without NUL, and the image is as large as its partition."""
+    """Every RainMaker key is a blob in its namespace, without NUL, and the image is as large as its partition."""
     product = replace(product, identity=replace(product.identity, key=kind))
     identity = make(product, make_recipe(product), 1)[0]
     image = factory_image(identity, product)
@@ -110,7 +110,7 @@ def test_firmware_finds_everything_as_blobs(
 def test_a_claimed_unit_carries_random_and_sec2_only(
     product: Product, make_recipe: Callable[[Product], Recipe]
 ) -> None:
-    """Where claiming makes the credentials, the image holds `random` and the sec2 pair."""
+    """If self or assisted claiming provides the credentials, the image contains `random` and the sec2 pair."""
     product = replace(product, identity=replace(product.identity, credentials=Credentials.CLAIM))
     image = factory_image(make(product, make_recipe(product), 1)[0], product)
     assert [key for _, key in blobs(image)] == ["random", "sec2_salt", "sec2_verifier"]
@@ -127,7 +127,7 @@ def test_without_security_2_there_is_no_sec2(
 
 
 def test_extra_values_are_carried(extra_product: Product, make_recipe: Callable[[Product], Recipe]) -> None:
-    """The product's own columns come behind RainMaker's, files (relative to the config) taken in, pairing kept."""
+    """The product's own columns follow RainMaker's, with the content of files relative to the config."""
     first, second = make(extra_product, make_recipe(extra_product))
     one, two = blobs(factory_image(first, extra_product)), blobs(factory_image(second, extra_product))
     assert (one["chip-factory", "serial"], two["chip-factory", "serial"]) == ("S-1", "S-2")
@@ -142,7 +142,7 @@ def test_extra_values_are_carried(extra_product: Product, make_recipe: Callable[
 
 
 def test_an_identity_needs_no_file_any_more(extra_product: Product, make_recipe: Callable[[Product], Recipe]) -> None:
-    """Files that were taken in may be gone when the image is made, on another station for example."""
+    """The files may be gone when the image is made, for example on a different station."""
     identity = make(extra_product, make_recipe(extra_product))[0]
     before = factory_image(identity, extra_product)
     for name in ("motto.txt", "picture.bin", "code.txt", "packed.txt"):
@@ -158,7 +158,7 @@ def test_the_csvs_make_the_same_bytes(
     make_recipe: Callable[[Product], Recipe],
     which: str,
 ) -> None:
-    """From config.csv and values.csv `nvs generate` makes the very images, and no cell of a PEM has several lines."""
+    """`nvs generate` makes the same images from config.csv and values.csv, and no cell has several lines."""
     product = {
         "plain": product,
         "extra": extra_product,
@@ -181,7 +181,7 @@ def test_the_csvs_make_the_same_bytes(
 def test_a_key_of_rainmaker_in_the_extra_config_is_refused(
     make_recipe: Callable[[Product], Recipe], product: Product, with_extra: Callable[[str], Product]
 ) -> None:
-    """The extra config cannot replace what rmfab writes; each such line is named."""
+    """The extra config cannot replace RainMaker's keys; each such line is reported."""
     identity = make(product, make_recipe(product), 1)[0]
     extra = with_extra("rmaker_creds,namespace,\nrandom,data,hex2bin\nfine,data,u8\nnode_id,data,string\n")
     with pytest.raises(ComplaintsError) as caught:
@@ -192,7 +192,7 @@ def test_a_key_of_rainmaker_in_the_extra_config_is_refused(
 def test_an_identity_of_another_product(
     product: Product, extra_product: Product, make_recipe: Callable[[Product], Recipe]
 ) -> None:
-    """An identity that lacks what the product asks for now, or has more, is refused by serial."""
+    """An identity that lacks what the product now requires, or has more, is rejected by serial."""
     with_values = make(extra_product, make_recipe(extra_product))[0]
     plain = make(product, make_recipe(product), 1)[0]
     claim = replace(product, identity=replace(product.identity, credentials=Credentials.CLAIM))
@@ -204,7 +204,7 @@ def test_an_identity_of_another_product(
 
 
 def test_what_does_not_fit_is_refused(product: Product, make_recipe: Callable[[Product], Recipe]) -> None:
-    """An image is never larger than its partition."""
+    """An image that does not fit its partition is rejected."""
     identity = make(product, make_recipe(product), 1)[0]
     large = replace(identity, certificate_pem=b"x" * 9000)
     small = replace(product, factory=replace(product.factory, size=0x3000))

@@ -34,14 +34,14 @@ def identity(**changes: object) -> Identity:
 
 
 def test_pop_and_name_follow_from_random() -> None:
-    """PoP is hex of the first four bytes, the service name ends in hex of the last three."""
+    """The PoP is hex of the first four bytes, the service name ends in hex of the last three."""
     assert identity().pop == Secret("00010203")
     assert service_name("PROV", Secret(RANDOM)) == "PROV_3d3e3f"
     assert service_name("MY_LAMP", Secret(RANDOM)) == "MY_LAMP_3d3e3f"
 
 
 def test_no_secret_shows() -> None:
-    """repr holds neither key, random, PoP, verifier nor an extra value; an identity with secrets is not pickled."""
+    """repr contains no key, random, PoP, verifier or extra value, and an identity with secrets cannot be pickled."""
     shown = repr(identity())
     for secret in ("private-key", RANDOM.hex(), "00010203", "verifier'", "extra-cell", repr(RANDOM)):
         assert secret not in shown
@@ -64,18 +64,18 @@ def test_no_secret_shows() -> None:
     ],
 )
 def test_an_identity_is_whole(wrong: dict[str, object]) -> None:
-    """Halves and contradictions are no identity."""
+    """Incomplete and contradictory values are rejected."""
     with pytest.raises(ValueError):  # noqa: PT011 - each for its own reason
         identity(**wrong)
 
 
 def test_a_claimed_identity_has_no_credentials() -> None:
-    """Where the device claims its credentials, node id, certificate and key are absent together."""
+    """With self or assisted claiming, node id, certificate and key are absent together."""
     assert identity(node_id=None, certificate_pem=None, private_key_pem=None).node_id is None
 
 
 def test_drawn_for_security_2(source: Callable[[int], bytes]) -> None:
-    """What is drawn fits together: verifier of the PoP under the salt, name after random."""
+    """The drawn values match: verifier of the PoP under the salt, name from random."""
     drawn = draw(source, Provisioning())
     assert drawn.sec2_salt is not None
     assert drawn.sec2_verifier == sec2_verifier.verifier("wifiprov", drawn.pop, drawn.sec2_salt)
@@ -85,13 +85,13 @@ def test_drawn_for_security_2(source: Callable[[int], bytes]) -> None:
 
 @pytest.mark.parametrize("security", [Security.PLAIN, Security.X25519])
 def test_drawn_for_other_security(source: Callable[[int], bytes], security: Security) -> None:
-    """Without security 2 there is no verifier."""
+    """Without security 2 no verifier is drawn."""
     drawn = draw(source, replace(Provisioning(), security=security))
     assert (drawn.sec2_salt, drawn.sec2_verifier) == (None, None)
 
 
 def test_a_trapped_pop_is_drawn_again() -> None:
-    """`random` whose PoP Espressif's Python client could never verify is drawn again."""
+    """A `random` whose PoP Espressif's Python client cannot verify is drawn again."""
     trapped = bytes.fromhex("acf96e42") + bytes(60)
     assert hashlib.sha512(b"wifiprov:acf96e42").digest()[0] == 0
     given = iter([trapped, trapped, RANDOM, b"\x00" * 16, b"\x05" * 16])

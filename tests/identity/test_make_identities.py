@@ -51,7 +51,7 @@ def chunks(count: int, size: int) -> list[ChunkSpec]:
 
 
 def test_a_record_opens_to_its_identity(recipe: Recipe, station_key: StationKey) -> None:
-    """With the station's key a record opens to an identity whose public half is what the record says."""
+    """With the station's key a record opens to an identity that matches its public half."""
     made = chunk(recipe)
     data_key = unwrap(made.wrapped_data_key, station_key)
     assert data_key == Secret(KEY)
@@ -71,7 +71,7 @@ def test_a_record_opens_to_its_identity(recipe: Recipe, station_key: StationKey)
 
 
 def test_serials_are_counted_from_the_position(recipe: Recipe) -> None:
-    """The serial follows from the batch's first number and the position; names are all different."""
+    """The serial is derived from the batch's first number and the position; all names differ."""
     records = chunk(replace(recipe, first_number=101), 3, first=20).records
     assert [record.serial for record in records] == ["LMP-000121", "LMP-000122", "LMP-000123"]
     for name in ("node_id", "certificate_serial", "pop_tag", "random_sha256", "service_name"):
@@ -80,7 +80,7 @@ def test_serials_are_counted_from_the_position(recipe: Recipe) -> None:
 
 @pytest.mark.parametrize("kind", KeyKind)
 def test_every_kind_of_key(product: Product, make_recipe: Callable[[Product], Recipe], kind: KeyKind) -> None:
-    """Keys of every kind go through sealing and come back as PEM that fits the certificate."""
+    """Keys of every kind are sealed and come back as PEM that matches the certificate."""
     product = replace(product, identity=replace(product.identity, key=kind, node_id=NodeIdKind.UUID4))
     made = chunk(make_recipe(product), 1)
     identity = open_identity(made.records[0], Secret(KEY), "ledger-1", "lamp-0001")
@@ -89,7 +89,7 @@ def test_every_kind_of_key(product: Product, make_recipe: Callable[[Product], Re
 
 
 def test_claimed_identities(product: Product, make_recipe: Callable[[Product], Recipe]) -> None:
-    """Where devices claim, a record has no node id, certificate or key, and needs no CA and no MQTT host."""
+    """With self or assisted claiming, a record has no node id, certificate or key, and needs no CA or MQTT host."""
     policy = replace(product.identity, credentials=Credentials.CLAIM, mqtt_host=MQTT_HOST_PLACEHOLDER)
     record = chunk(make_recipe(replace(product, identity=policy)), 1).records[0]
     assert (record.node_id, record.certificate, record.certificate_serial, record.sealed_key) == (None,) * 4
@@ -105,7 +105,7 @@ def test_without_security_2_nothing_is_sealed_for_it(
 
 
 def test_given_rows(recipe: Recipe) -> None:
-    """Serial, node id and extra cells come from the rows, in their pairing; what is not given is counted or drawn."""
+    """Serial, node id and extra cells come from the rows, paired as given; the rest is counted or drawn."""
     rows = (
         ValuesRow(2, "S-9", "n-9", (("app", "k", "v ü,"),)),
         ValuesRow(3, None, None, ()),
@@ -118,7 +118,7 @@ def test_given_rows(recipe: Recipe) -> None:
 
 
 def test_rows_follow_their_chunks() -> None:
-    """Rows of chunks that stand already are skipped; too few rows are refused."""
+    """Rows of existing chunks are skipped; too few rows are rejected."""
     rows = [ValuesRow(n + 2, f"S{n}", None) for n in range(10)]
     specs = [ChunkSpec(1, 3, 3), ChunkSpec(3, 9, 1)]
     given = [[row.serial for row in spec.rows or ()] for spec in with_rows(specs, iter(rows))]
@@ -128,7 +128,7 @@ def test_rows_follow_their_chunks() -> None:
 
 
 def test_a_redraw_changes_random_only(recipe: Recipe) -> None:
-    """Drawing again for a taken PoP changes what follows from `random`; key, certificate and names stay."""
+    """Drawing again for a duplicate PoP changes what is derived from `random`; key, certificate and names stay."""
     made = chunk(recipe)
     again = remake(recipe, made, [1])
     assert (again.records[0], again.records[2]) == (made.records[0], made.records[2])
@@ -142,7 +142,7 @@ def test_a_redraw_changes_random_only(recipe: Recipe) -> None:
 
 
 def test_records_cannot_be_swapped(recipe: Recipe) -> None:
-    """Fields moved between records, batches or ledgers, and a certificate of another unit, are integrity errors."""
+    """Fields moved between records, batches or ledgers, and a foreign certificate, are integrity errors."""
     one, two, _ = chunk(recipe).records
     for wrong in (
         replace(one, sealed_key=two.sealed_key),
@@ -160,7 +160,7 @@ def test_records_cannot_be_swapped(recipe: Recipe) -> None:
 
 
 def test_no_secret_shows(recipe: Recipe) -> None:
-    """Neither repr nor the pickled records hold key, random or PoP; the data key is not in the repr either."""
+    """Neither repr nor the pickled records contain key, random or PoP; nor is the data key in the repr."""
     made = chunk(recipe)
     pickled, shown = pickle.dumps(made.records), repr(made) + repr(recipe)
     for record in made.records:
@@ -177,7 +177,7 @@ def test_no_secret_shows(recipe: Recipe) -> None:
 
 
 def test_processes_make_the_same_plan_in_order(recipe: Recipe) -> None:
-    """Spawned processes make every identity once, chunks come back in order, each under a data key of its own."""
+    """Spawned processes make every identity once; chunks come back in order, each with its own data key."""
     results = list(generate(recipe, chunks(46, 8), jobs=2))
     assert [result.spec.number for result in results] == list(range(6))
     serials = [record.serial for result in results for record in result.records]
@@ -188,7 +188,7 @@ def test_processes_make_the_same_plan_in_order(recipe: Recipe) -> None:
 
 
 def test_processes_are_fed_as_they_are_emptied(recipe: Recipe) -> None:
-    """However many chunks there are, only a few are taken ahead, and closing the iterator ends the processes."""
+    """With any number of chunks, only a few are read ahead, and closing the iterator ends the processes."""
     taken = 0
 
     def endless() -> object:
@@ -205,7 +205,7 @@ def test_processes_are_fed_as_they_are_emptied(recipe: Recipe) -> None:
 
 
 def test_a_fault_in_a_process_is_the_same_error(recipe: Recipe) -> None:
-    """A serial pattern that runs out in a worker process arrives as the InputError that it was."""
+    """A serial pattern that runs out in a worker process is the same InputError in the caller."""
     full = replace(recipe, first_number=10**6 - 30)
     with pytest.raises(InputError, match="does not fit the serial pattern") as caught:
         list(generate(full, chunks(60, 8), jobs=2))
@@ -213,7 +213,7 @@ def test_a_fault_in_a_process_is_the_same_error(recipe: Recipe) -> None:
 
 
 def test_few_are_made_here(recipe: Recipe, source: Callable[[int], bytes]) -> None:
-    """A few chunks start no process: they are made from the given source, here."""
+    """A few chunks start no process: they are made in this one, from the given source."""
     asked = []
 
     def watched(count: int) -> bytes:
@@ -226,31 +226,31 @@ def test_few_are_made_here(recipe: Recipe, source: Callable[[int], bytes]) -> No
 
 
 def test_chunks_of_slow_keys_are_small(product: Product) -> None:
-    """RSA keys take long to draw, so their chunks are small enough to be lost without regret."""
+    """RSA keys are slow to make, so their chunks are small and little work is lost."""
     rsa = replace(product.identity, key=KeyKind.RSA_2048)
     assert chunk_size(rsa) < chunk_size(product.identity) == 500
     assert chunk_size(replace(rsa, credentials=Credentials.CLAIM)) == 500
 
 
 def test_what_cannot_be_made_is_refused_first(product: Product, make_recipe: Callable[[Product], Recipe]) -> None:
-    """No CA, or the placeholder of `init` for an MQTT host, is refused when the recipe is written."""
+    """A missing CA, or the placeholder of `init` as MQTT host, is rejected when the recipe is made."""
     placeholder = replace(product.identity, mqtt_host=MQTT_HOST_PLACEHOLDER)
     with pytest.raises(InputError, match="placeholder") as caught:
         make_recipe(replace(product, identity=placeholder))
     assert "mqtt_host" in str(caught.value.where)
-    with pytest.raises(InputError, match="need a CA"):
+    with pytest.raises(InputError, match="no CA to sign"):
         replace(make_recipe(product), ca_key=None)
 
 
 def test_a_record_is_whole(recipe: Recipe) -> None:
-    """A record with half of its credentials, a bad serial or short digests is no record."""
+    """Half of the credentials, an invalid serial and short digests are rejected."""
     record = chunk(recipe, 1).records[0]
     for wrong in ({"node_id": None}, {"sealed_key": None}, {"serial": "a/b"}, {"pop_tag": "12"}):
-        with pytest.raises(ValueError, match=r"come together|file name|SHA-256"):
+        with pytest.raises(ValueError, match=r"given together|file name|SHA-256"):
             replace(record, **wrong)  # type: ignore[arg-type]
 
 
 def test_generating_needs_no_station_key(recipe: Recipe, tmp_path: Path) -> None:
-    """Nothing in the recipe can open what it makes: it holds recipients, not identities."""
+    """The recipe contains recipients only, and cannot open what it makes."""
     assert b"AGE-SECRET-KEY" not in pickle.dumps(recipe)
     assert isinstance(chunk(recipe, 1).records[0], SealedRecord)

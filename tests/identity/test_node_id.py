@@ -23,7 +23,7 @@ ALPHABET = "23456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
     ],
 )
 def test_shortuuid_is_that_of_the_library(number: str, short: str) -> None:
-    """Known UUIDs become what the shortuuid library makes of them."""
+    """Known UUIDs give the same ids as the shortuuid library."""
     assert node_id.shortuuid(uuid.UUID(number)) == short
 
 
@@ -52,28 +52,28 @@ def test_given_ids_are_not_drawn() -> None:
 
 @pytest.mark.parametrize("good", ["a", "x" * 60, "node-1_2.3:4", "AABBCCDDEEFF"])
 def test_good_ids(good: str) -> None:
-    """Ids that firmware and cloud can live with pass."""
+    """Ids that firmware and cloud support pass."""
     assert node_id.check(good) == good
 
 
 @pytest.mark.parametrize("bad", ["", "x" * 61, "a b", "a/b", "a+b", "#", "ü", "a\n", 'a"b', "a\0"])
 def test_bad_ids(bad: str) -> None:
-    """Ids that are too long, or would break a topic or JSON, are refused."""
+    """Ids that are too long, or would break a topic or JSON, are rejected."""
     with pytest.raises(InputError):
         node_id.check(bad)
 
 
 def test_the_same_node() -> None:
-    """A unit that names the ledger's node is that node; any other name is `other-identity`, with both names."""
+    """A unit that reports the ledger's node is that node; any other name is `other-identity`, with both names."""
     node_id.judge_same_node("node-1", "node-1")
     with pytest.raises(UnitFault) as caught:
         node_id.judge_same_node("node-2", "node-1")
     assert caught.value.cause == "other-identity"
-    assert caught.value.what == 'the unit says that it is node "node-2", the ledger says "node-1"'
+    assert caught.value.what == 'the unit reports node "node-2", the ledger has "node-1"'
 
 
 def test_what_a_unit_says_is_shown_printable_and_short() -> None:
-    """A unit's words cannot steer a terminal or fill it."""
+    """Text from a unit is shown printable and short."""
     with pytest.raises(UnitFault) as caught:
         node_id.judge_same_node("\x1b[2J" + "x" * 500, "node-1")
     assert "\x1b" not in caught.value.what

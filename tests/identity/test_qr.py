@@ -35,7 +35,7 @@ POP = Secret("a1b2c3d4")
     ],
 )
 def test_it_is_what_firmware_prints(security: int, transport: str, form: str, text: str) -> None:
-    """Each build of the firmware has its payload, byte for byte, and it is read back and found the same."""
+    """The payload of each firmware build is right byte for byte, and parses back."""
     provisioning = Provisioning(Security(security), "wifiprov", Transport(transport), "PROV", QrForm(form))
     made = payload("PROV_123456", POP, provisioning)
     assert made.reveal() == text
@@ -46,7 +46,7 @@ def test_it_is_what_firmware_prints(security: int, transport: str, form: str, te
 
 
 def test_payloads_are_compared_as_json() -> None:
-    """Spaces and order do not matter; another value, a missing field or the other form does."""
+    """Spaces and order do not matter; a different value, a missing field or a different form does."""
     text = payload("PROV_123456", POP, Provisioning()).reveal()
     spaced = '{"transport": "ble", "pop": "a1b2c3d4", "username": "wifiprov", "name": "PROV_123456", "ver": "v1"}'
     assert same_payload(text, spaced)
@@ -58,7 +58,7 @@ def test_payloads_are_compared_as_json() -> None:
 
 @pytest.mark.parametrize("bad", ["", "{", "[1]", '"x"', "NP:a|b", "NP:a|b|x", "NP:a|b|c|b", "12"])
 def test_what_is_no_payload_is_refused_without_being_shown(bad: str) -> None:
-    """Text that is no payload is an InputError that does not repeat it."""
+    """Text that is not a payload is an InputError that does not repeat it."""
     with pytest.raises(InputError) as caught:
         parse_payload(bad + "secretpop" if bad.startswith("NP") else bad)
     assert "secretpop" not in str(caught.value)
@@ -72,14 +72,14 @@ def test_what_is_no_payload_is_refused_without_being_shown(bad: str) -> None:
     ],
 )
 def test_what_firmware_cannot_print_is_refused(provisioning: Provisioning) -> None:
-    """A username that needs escaping, or a payload of over 149 bytes, is refused before any label is made."""
+    """A username that needs escaping, or a payload over 149 bytes, is rejected before any label is made."""
     with pytest.raises(InputError) as caught:
         payload(provisioning.name_prefix + "_123456", POP, provisioning)
     assert caught.value.where == "[provisioning]"
 
 
 def test_a_pipe_in_a_compact_name_is_refused() -> None:
-    """The compact form cannot carry a name with its own delimiter."""
+    """A name with the delimiter of the compact form is rejected."""
     with pytest.raises(InputError, match="escape"):
         payload("A|B_123456", POP, replace(Provisioning(), qr=QrForm.COMPACT))
 
@@ -91,6 +91,6 @@ def test_a_parsed_payload_does_not_show_its_pop() -> None:
 
 @given(st.text(max_size=80))
 def test_parsing_never_raises_anything_else(text: str) -> None:
-    """Whatever a console or scanner says, the answer is a payload or an InputError."""
+    """Any text from a console or scanner parses or raises InputError."""
     with suppress(InputError):
         parse_payload(text)

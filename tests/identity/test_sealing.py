@@ -1,4 +1,4 @@
-"""Sealing."""
+"""Sealing of fields and data keys."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def sealer(ledger: str = "L", batch: str = "B", key: Secret[bytes] = KEY) -> Sea
 
 @given(st.binary(max_size=600), st.text(max_size=12), st.text(max_size=12))
 def test_what_is_sealed_opens(plain: bytes, serial: str, field: str) -> None:
-    """Any bytes come back at the place that they were sealed for."""
+    """Sealed bytes open at the place that they were sealed for."""
     sealed = sealer().seal(serial, field, Secret(plain))
     assert Sealer(KEY, "L", "B").open(serial, field, sealed) == Secret(plain)
 
@@ -52,7 +52,7 @@ def test_what_is_sealed_opens(plain: bytes, serial: str, field: str) -> None:
     ],
 )
 def test_it_opens_nowhere_else(other: Sealer, serial: str, field: str) -> None:
-    """Another ledger, batch, serial, field or key, or parts that shift, is an integrity error that names the serial."""
+    """A different ledger, batch, serial, field or key, or shifted parts, is an integrity error with the serial."""
     sealed = sealer().seal("S", "key", Secret(b"plain"))
     with pytest.raises(IntegrityError) as caught:
         other.open(serial, field, sealed)
@@ -61,7 +61,7 @@ def test_it_opens_nowhere_else(other: Sealer, serial: str, field: str) -> None:
 
 @pytest.mark.parametrize("position", [0, 1, 12, 13, -1])
 def test_a_changed_byte_is_noticed(position: int) -> None:
-    """No byte of a sealed field can be changed: version, nonce, ciphertext, tag."""
+    """A change of any byte of a sealed field is detected: version, nonce, ciphertext, tag."""
     sealed = bytearray(sealer().seal("S", "key", Secret(b"plain")))
     sealed[position] ^= 1
     with pytest.raises(IntegrityError):
@@ -71,18 +71,18 @@ def test_a_changed_byte_is_noticed(position: int) -> None:
 
 
 def test_nonces_differ() -> None:
-    """The same bytes sealed twice look different."""
+    """The same bytes sealed twice differ."""
     assert sealer().seal("S", "key", Secret(b"x")) != sealer().seal("S", "key", Secret(b"x"))
 
 
 @given(st.lists(st.text(max_size=4), min_size=4, max_size=4), st.lists(st.text(max_size=4), min_size=4, max_size=4))
 def test_places_are_told_apart(left: list[str], right: list[str]) -> None:
-    """Two places are bound to the same bytes only where they are the same place."""
+    """Two different places have different associated data."""
     assert (associated_data(*left) == associated_data(*right)) is (left == right)
 
 
 def age_keygen(path: Path) -> None:
-    """A key file as age-keygen makes it, by age-keygen where there is one."""
+    """Make a key file with age-keygen, or in its form if it is not installed."""
     if shutil.which("age-keygen"):
         subprocess.run(["age-keygen", "-o", str(path)], check=True, capture_output=True)
         return
@@ -91,7 +91,7 @@ def age_keygen(path: Path) -> None:
 
 
 def age_decrypt(key: Path, wrapped: Path) -> bytes:
-    """What age makes of a wrapped key, or pyrage where the program is not installed."""
+    """Decrypt a wrapped key with age, or with pyrage if age is not installed."""
     if shutil.which("age"):
         command = ["age", "-d", "-i", str(key), str(wrapped)]
         return subprocess.run(command, check=True, capture_output=True).stdout
@@ -100,14 +100,14 @@ def age_decrypt(key: Path, wrapped: Path) -> bytes:
 
 
 def age_encrypt(recipient: str, plain: bytes) -> bytes:
-    """*plain* as age encrypts it, or pyrage where the program is not installed."""
+    """Encrypt *plain* with age, or with pyrage if age is not installed."""
     if shutil.which("age"):
         return subprocess.run(["age", "-r", recipient], input=plain, check=True, capture_output=True).stdout
     return pyrage.encrypt(plain, [pyrage.x25519.Recipient.from_str(recipient)])
 
 
 def test_age_opens_a_wrapped_data_key(tmp_path: Path) -> None:
-    """The age program opens a wrapped data key with the station's key file, and with a recipient's beside it."""
+    """The age program opens a wrapped data key with the station's key file, and with that of a second recipient."""
     station = create_station_key(tmp_path / "station.key")
     escrow = tmp_path / "escrow.key"
     age_keygen(escrow)
@@ -125,9 +125,9 @@ def test_what_age_wrapped_is_unwrapped(tmp_path: Path) -> None:
 
 
 def test_a_station_that_was_not_admitted(station_key: StationKey) -> None:
-    """A data key for other stations is the station's trouble, with the way to be admitted; not an integrity error."""
+    """A data key for other stations is a station error with the command that admits the station."""
     other = str(pyrage.x25519.Identity.generate().to_public())
-    with pytest.raises(StationError, match="does not open") as caught:
+    with pytest.raises(StationError, match="cannot open") as caught:
         unwrap(wrap(KEY, [other]), station_key)
     assert caught.value.cause == "not-admitted"
 
@@ -142,21 +142,21 @@ def test_a_damaged_data_key(station_key: StationKey, damage: Callable[[bytes], b
 
 
 def test_a_data_key_of_another_length(station_key: StationKey) -> None:
-    """What unwraps to anything but 32 bytes is no data key."""
+    """A data key that does not have 32 bytes is rejected."""
     with pytest.raises(IntegrityError, match="16 bytes"):
         unwrap(wrap(Secret(b"x" * 16), [station_key.recipient]), station_key)
 
 
 def test_bad_recipients_are_refused() -> None:
-    """No recipient, or text that is none, is refused before anything is sealed."""
+    """A missing or invalid recipient is rejected before anything is sealed."""
     with pytest.raises(InputError, match="no recipient"):
         wrap(KEY, [])
-    with pytest.raises(InputError, match="no age recipient"):
+    with pytest.raises(InputError, match="not an age recipient"):
         wrap(KEY, ["age1nonsense"])
 
 
 def test_a_station_key_is_made_once(tmp_path: Path) -> None:
-    """A station key is 0600, comes back, is not shown by repr, and is not replaced."""
+    """A station key is 0600, reads back, is not in repr, and is not replaced."""
     path = tmp_path / "station.key"
     key = create_station_key(path)
     assert path.stat().st_mode & 0o777 == 0o600
@@ -169,18 +169,18 @@ def test_a_station_key_is_made_once(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["", "hello", "AGE-SECRET-KEY-1QQQQ", "age1abc"])
 def test_what_is_no_station_key(tmp_path: Path, text: str) -> None:
-    """A file without exactly one age identity is refused, without showing what it holds."""
+    """A file without exactly one age identity is rejected, without showing its content."""
     path = tmp_path / "station.key"
     path.write_text(text)
     path.chmod(0o600)
-    with pytest.raises(InputError, match="no station key"):
+    with pytest.raises(InputError, match="not a station key"):
         load_station_key(path)
 
 
 def test_an_open_station_key_is_refused(tmp_path: Path) -> None:
-    """A station key that everybody can read is refused."""
+    """A station key that everyone can read is rejected."""
     path = tmp_path / "station.key"
     create_station_key(path)
     path.chmod(0o644)
-    with pytest.raises(InputError, match="open to every user"):
+    with pytest.raises(InputError, match="accessible to every user"):
         load_station_key(path)

@@ -29,14 +29,14 @@ def machin_pi(bits: int) -> int:
 
 
 def plain_verifier(username: str, pop: str, salt: bytes) -> int:
-    """The definition, by Python's own pow."""
+    """The definition, with Python's own pow."""
     inner = hashlib.sha512(username.encode() + b":" + pop.encode()).digest()
     x = int.from_bytes(hashlib.sha512(salt + inner).digest(), "big")
     return pow(5, x, sec2_verifier.PRIME)
 
 
 def test_the_prime_is_the_one_of_rfc_5054() -> None:
-    """The 3072-bit prime of RFC 5054 is that of RFC 3526, which defines it by pi; ours follows from the formula."""
+    """PRIME is the 3072-bit prime of RFC 5054, which RFC 3526 defines by a formula with pi."""
     prime = 2**3072 - 2**3008 - 1 + 2**64 * (machin_pi(2942) + 1690314)
     assert prime == sec2_verifier.PRIME
 
@@ -55,12 +55,12 @@ def test_it_is_the_plain_power(username: str, pop: str, salt: bytes) -> None:
     "exponent", [b"\x00" * 64, b"\x00" * 63 + b"\x01", b"\xff" * 64, b"\x01" + b"\x00" * 63, b"\x80" * 64]
 )
 def test_edge_exponents(exponent: bytes) -> None:
-    """Exponents with no digit, one digit and the highest digits are raised to as pow does."""
+    """Exponents without digits, with one digit and with the highest digits give the same as pow."""
     assert sec2_verifier._power_of_generator(exponent) == pow(5, int.from_bytes(exponent, "big"), sec2_verifier.PRIME)
 
 
 def test_a_phone_and_a_device_agree() -> None:
-    """An SRP6a exchange between a client with the PoP and a server with the verifier ends in one secret."""
+    """An SRP6a exchange between a client with the PoP and a server with the verifier gives both the same secret."""
     n, g, width = sec2_verifier.PRIME, sec2_verifier.GENERATOR, 384
     salt, pop = secrets.token_bytes(16), "d0ab12cd"
     v = int.from_bytes(sec2_verifier.verifier("wifiprov", Secret(pop), salt).reveal(), "big")

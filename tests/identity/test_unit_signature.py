@@ -1,4 +1,4 @@
-"""Signatures of a unit's key, checked with a certificate."""
+"""Signatures of a unit's key, verified with its certificate."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SHA = hashes.SHA256()
 
 
 def certificate(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey) -> bytes:
-    """A certificate of *key*, in PEM."""
+    """The PEM certificate of *key*."""
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "node")])
     now = datetime(2026, 1, 1, tzinfo=UTC)
     builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
@@ -50,9 +50,9 @@ def pss(salt: int) -> bytes:
     ],
     ids=[
         "ecdsa",
-        "another text",
-        "another key",
-        "another hash",
+        "a different text",
+        "a different key",
+        "a different hash",
         "nothing",
         "zeros in DER",
         "pss",
@@ -64,5 +64,5 @@ def pss(salt: int) -> bytes:
     ],
 )
 def test_signed_by(key: ec.EllipticCurvePrivateKey, signature: bytes, good: bool) -> None:
-    """ECDSA in DER and RSA-PSS with any salt are accepted over SHA-256 of the text, by this key, and nothing else."""
+    """ECDSA in DER and RSA-PSS with any salt, over SHA-256 of the text and by this key, are accepted; nothing else."""
     assert signed_by(certificate(key), b"text", signature) is good

@@ -17,7 +17,8 @@ CONFIG = "app,namespace,\nbrightness,data,u8\ngreeting,data,string\nlogo,file,bi
 
 
 NO_NAME = (
-    'values.csv:2: column "node_id": node id "a/b" has characters that are no part of an MQTT client id or thing name'
+    'values.csv:2: column "node_id": node id "a/b" has characters that are not allowed in an MQTT client id '
+    "or thing name"
 )
 
 
@@ -50,14 +51,14 @@ def complaints(product: Product, content: str | bytes) -> list[str]:
     ],
 )
 def test_rows_keep_their_order_and_pairing(given: Product, content: str | bytes) -> None:
-    """BOM, CRLF, quotes, blank lines and comments make no difference: row by row as they stand."""
+    """BOM, CRLF, quotes, blank lines and comments do not matter; rows keep their order and pairing."""
     values = opened(given, content)
     assert (values.count, values.serials, values.node_ids) == (2, True, True)
     assert [(row.serial, row.node_id) for row in values.rows()] == [("S1", "n-1"), ("S2", "n-2")]
 
 
 def test_columns_in_any_order_with_extra(product: Product, with_extra: Callable[[str], Product]) -> None:
-    """Extra columns may stand anywhere; quoted commas stay in their cell; `file` cells are read beside the config."""
+    """Extra columns may be in any order; quoted commas stay in their cell; `file` cells are relative to the config."""
     extra = with_extra(CONFIG)
     (product.root / "csv" / "a.bin").write_bytes(b"\x01\x02")
     values = opened(extra, 'greeting,logo,serial,brightness\n"hello, world",a.bin,S1,200\n')
@@ -77,16 +78,16 @@ def test_columns_in_any_order_with_extra(product: Product, with_extra: Callable[
         ("", ["values.csv: this values file is empty"]),
         ("node_id\n", ["values.csv:1: this values file has no row of values"]),
         ("node_id;serial\nn;S\n", ["values.csv:1: cells are divided by semicolons"]),
-        ("serial\nS1\n", ['values.csv:1: there is no column "node_id"']),
-        ("node_id,serail\nn,S\n", ['values.csv:1: there is no column "serail" here']),
-        ("node_id,node_id\nn,m\n", ['values.csv:1: column "node_id" stands 2 times']),
-        ("node_id\nn\nm\nn\n", ['values.csv:4: column "node_id": "n" stands already on line 2']),
-        ("node_id,serial\nn,S\nm,S\n", ['values.csv:3: column "serial": "S" stands already on line 2']),
+        ("serial\nS1\n", ['values.csv:1: missing column "node_id"']),
+        ("node_id,serail\nn,S\n", ['values.csv:1: unknown column "serail"']),
+        ("node_id,node_id\nn,m\n", ['values.csv:1: column "node_id" appears 2 times']),
+        ("node_id\nn\nm\nn\n", ['values.csv:4: column "node_id": "n" is already on line 2']),
+        ("node_id,serial\nn,S\nm,S\n", ['values.csv:3: column "serial": "S" is already on line 2']),
         ("node_id,serial\nn\n", ["values.csv:2: this row has 1 cells, the header has 2"]),
-        ("node_id,serial\n,S\nm,\n", ['values.csv:2: column "node_id": this cell is blank',
-                                      'values.csv:3: column "serial": this cell is blank']),
-        ("node_id,serial\nn,../../x\n", ['values.csv:2: column "serial": "../../x" cannot be a serial']),
-        ("node_id,serial\nn,.x\n", ['values.csv:2: column "serial": ".x" cannot be a serial']),
+        ("node_id,serial\n,S\nm,\n", ['values.csv:2: column "node_id": the cell is blank',
+                                      'values.csv:3: column "serial": the cell is blank']),
+        ("node_id,serial\nn,../../x\n", ['values.csv:2: column "serial": "../../x" is not a valid serial']),
+        ("node_id,serial\nn,.x\n", ['values.csv:2: column "serial": ".x" is not a valid serial']),
         (f"node_id\n{'x' * 61}\n", [f'values.csv:2: column "node_id": node id "{"x" * 61}" has 61 characters']),
         ("node_id\na/b\n", [NO_NAME]),
         (b"node_id\nn\xff\n", ["values.csv:1: this values file is not UTF-8"]),
@@ -98,14 +99,14 @@ def test_each_fault_is_named(given: Product, content: str | bytes, expected: lis
 
 
 def test_a_misspelt_column_is_suggested(given: Product) -> None:
-    """An unknown column gets the nearest known one as its hint."""
+    """The hint for an unknown column is the nearest valid name."""
     with pytest.raises(ComplaintsError) as caught:
         opened(given, "node_id,Serail\nn,S\n")
     assert caught.value.complaints[0].hint == 'did you mean "serial"?'
 
 
 def test_all_faults_of_extra_columns(product: Product, with_extra: Callable[[str], Product]) -> None:
-    """Values that NVS cannot hold and files that are missing are found before anything is made, several at once."""
+    """Values that do not fit NVS and missing files are found before anything is made, several at once."""
     extra = with_extra(CONFIG)
     (product.root / "csv" / "a.bin").write_bytes(b"\x01\x02")
     content = "serial,brightness,greeting,logo\nS1,300,hi,a.bin\nS2,12,hi,gone.bin\nS3,x,hi,a.bin\nS4,1,hi,\n"
@@ -116,40 +117,42 @@ def test_all_faults_of_extra_columns(product: Product, with_extra: Callable[[str
 
 
 def test_a_missing_extra_column(with_extra: Callable[[str], Product]) -> None:
-    """Every column of the extra config has to be there."""
+    """Every column of the extra config is required."""
     found = complaints(with_extra(CONFIG), "serial,brightness,greeting\nS1,3,hi\n")
     assert found == ['values.csv:1: there is no column for key "logo"']
 
 
 def test_a_missing_file(given: Product) -> None:
-    """A values file that is not there is an InputError that names it."""
-    with pytest.raises(InputError, match="cannot read this values file"):
+    """A missing values file is an InputError that names it."""
+    with pytest.raises(InputError, match="cannot read the values file"):
         open_values(given.root / "none.csv", given)
 
 
 def test_a_file_that_changes_is_noticed(given: Product) -> None:
-    """Rows of a file that changed after it was judged are not used."""
+    """The rows of a file that changed after it was judged are not used."""
     values = opened(given, "node_id\nn\n")
     values.path.write_text("node_id\nm\n")
-    with pytest.raises(InputError, match="has changed"):
+    with pytest.raises(InputError, match="changed while it was in use"):
         next(values.rows())
 
 
 def test_too_many_faults_stop_early(given: Product) -> None:
-    """After 20 complaints reading stops, so that a wrong file of a million rows is refused at once."""
+    """After 20 complaints reading stops, so that a wrong file of a million rows is rejected at once."""
     assert len(complaints(given, "node_id\n" + "a/b\n" * 1000)) == 20
 
 
 def test_claimed_units_have_no_given_node_id(product: Product) -> None:
-    """Node ids for units that claim theirs are refused."""
+    """Node ids for units that use self or assisted claiming are rejected."""
     claim = replace(product, identity=replace(product.identity, credentials=Credentials.CLAIM))
-    assert complaints(claim, "node_id\nn\n") == ["values.csv:1: a column of node ids, but claiming makes them"]
+    assert complaints(claim, "node_id\nn\n") == [
+        "values.csv:1: unexpected column of node ids: self or assisted claiming assigns them"
+    ]
 
 
 def test_when_a_values_file_is_needed(
     product: Product, given: Product, with_extra: Callable[[str], Product], tmp_path: Path
 ) -> None:
-    """Given node ids, and an extra config with columns, ask for a values file; a plain product does not."""
+    """Node ids of kind `values`, and an extra config with columns, require a values file; a plain product does not."""
     check_not_needed(product)
     with pytest.raises(InputError, match="node ids"):
         check_not_needed(given)

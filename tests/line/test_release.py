@@ -136,12 +136,12 @@ REFUSALS = {
     "no-trust": lambda mill: ((mill.root / "keys" / "trust.json").unlink(), mill.root / "1.rmfab")[1],
 }
 WORDS = {
-    "unsigned": "nobody has signed this release",
-    "unknown-signer": "a key that nobody here knows",
-    "too-few-signatures": "1 trusted key has signed this, and 2 must",
+    "unsigned": "this release is not signed",
+    "unknown-signer": "signed by an unknown key",
+    "too-few-signatures": "1 valid signature by trusted keys, 2 required",
     "key-revoked": "which was revoked on",
     "bundle-altered": "altered or damaged",
-    "no-trust": "this station trusts nobody",
+    "no-trust": "this station has no trust file",
 }
 
 
@@ -186,7 +186,7 @@ def test_a_step_back_is_refused_and_remembered_where_it_is_meant(mill: Factory):
         back = ("--release", str(mill.root / "1.rmfab"))
         said = mill.run(url, extra=back, command="flash")
         assert said.code == 5
-        assert "its seq 1 is below 2, that of 1.1.0" in said.words
+        assert "seq 1 is below 2 of 1.1.0" in said.words
         assert "--allow-downgrade" in said.words
         said = mill.run(url, extra=(*back, "--allow-downgrade"), command="flash")
         assert said.code == 0, said.words
@@ -206,7 +206,7 @@ def test_an_old_trust_file_taken_back_is_found_by_the_ledger(mill: Factory):
     _revoke(mill, "ci")
     path.unlink()
     imports = ("trust", "import", mill.root / "old.json", "--fingerprint", fingerprint)
-    assert "the ledger knows version 3" in rmfab(mill, *imports, code=5)[1]
+    assert "the ledger has version 3" in rmfab(mill, *imports, code=5)[1]
     assert not path.exists()
     path.write_bytes((mill.root / "old.json").read_bytes())
     release = ("--release", str(mill.root / "1.rmfab"))
@@ -255,7 +255,7 @@ def test_another_release_under_the_same_seq_is_refused(mill: Factory):
         rmfab(mill, "release", "sign", bundle, "--key", f"file:{mill.root.parent}/ci.key")
         said = mill.run(url, extra=("--release", str(bundle)), command="flash")
     assert said.code == 5
-    assert "its seq 2 is that of another release" in said.words
+    assert "seq 2 is taken by" in said.words
 
 
 def test_a_key_that_is_revoked_while_the_line_runs_ends_the_loop(mill: Factory):

@@ -51,7 +51,7 @@ def a_release(
     bootloader: bytes | None = None,
     configured: BuildConfig = UNKNOWN,
 ) -> Release:
-    """A release of five kilobytes for the esp32c3, which calls itself *version*."""
+    """A release of five kilobytes for the esp32c3 with the given *version*."""
     table = table_from_csv(csv, table_offset, "tiny.csv")
     parts = [
         Part("app", 0x20000, app or tiny_app(project, version)),
@@ -63,7 +63,7 @@ def a_release(
 
 @dataclass(frozen=True)
 class Papers:
-    """PEM files: of the CA, of the server's certificate, of its key."""
+    """PEM files of the CA, the server's certificate, and its key."""
 
     ca: Path
     cert: Path
@@ -72,7 +72,7 @@ class Papers:
 
 @pytest.fixture(scope="session")
 def papers(tmp_path_factory: pytest.TempPathFactory) -> Papers:
-    """A CA, and what it certified for 127.0.0.1 and localhost."""
+    """A CA, and the certificate it issued for 127.0.0.1 and localhost."""
     folder = tmp_path_factory.mktemp("papers")
     papers = Papers(folder / "ca.pem", folder / "server.pem", folder / "server.key")
     ca_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
@@ -106,7 +106,7 @@ def _certificate(
 
 @dataclass
 class Bench:
-    """A server that runs; *accesses* fills as requests are answered."""
+    """A running server; *accesses* grows as requests are answered."""
 
     server: ShelfServer
     accesses: queue.SimpleQueue[Access]
@@ -119,18 +119,18 @@ class Bench:
         return self.server.server_address[1]
 
     def connect(self) -> http.client.HTTPSConnection:
-        """A new connection that trusts the CA."""
+        """Open a connection that trusts the CA."""
         return http.client.HTTPSConnection("127.0.0.1", self.port, context=self.trust, timeout=30)
 
     def speak(self, *lines: str) -> ssl.SSLSocket:
-        """A connection of TLS over which these lines and nothing else were sent; the last one is not ended."""
+        """Open a TLS connection and send only these lines, the last one without a line end."""
         plain = socket.create_connection(("127.0.0.1", self.port), timeout=30)
         connection = self.trust.wrap_socket(plain, server_hostname="127.0.0.1")
         connection.sendall("\r\n".join(lines).encode("latin-1"))
         return connection
 
     def answers(self, *lines: str) -> bytes:
-        """All that the server says to these lines until it ends the connection, with or without a farewell."""
+        """Return everything that the server sends to these lines until it ends the connection, in any way."""
         said = b""
         with self.speak(*lines) as connection, suppress(ConnectionResetError):
             while piece := connection.recv(65536):
@@ -138,7 +138,7 @@ class Bench:
         return said
 
     def ask(self, target: str, method: str = "GET", **headers: str) -> tuple[http.client.HTTPResponse, bytes]:
-        """One request over a connection of its own; underscores in names of *headers* stand for dashes."""
+        """Send one request over a separate connection; underscores in names of *headers* become dashes."""
         connection = self.connect()
         fields = {name.replace("_", "-"): value for name, value in headers.items()}
         connection.request(method, target, headers=fields)
@@ -150,7 +150,7 @@ class Bench:
 
 @contextmanager
 def running(folder: Path, papers: Papers, **options: float) -> Iterator[Bench]:
-    """A server of *folder* on a free port, which ends with the block."""
+    """Run a server of *folder* on a free port until the end of the block."""
     accesses: queue.SimpleQueue[Access] = queue.SimpleQueue()
     context = load_context(papers.cert, papers.key, _no_passphrase)
     with ShelfServer(folder, context, on_access=accesses.put, **options) as server:
@@ -164,18 +164,18 @@ def running(folder: Path, papers: Papers, **options: float) -> Iterator[Bench]:
 
 
 def _no_passphrase(subject: str) -> None:
-    raise AssertionError(f"nobody should ask for a passphrase of {subject}")
+    raise AssertionError(f"unexpected request for the passphrase of {subject}")
 
 
 @pytest.fixture
 def shelf(tmp_path: Path) -> Path:
-    """A shelf with one release, signed by an envelope that nobody reads."""
+    """A shelf with one release, signed by an envelope that no test reads."""
     publish(tmp_path / "shelf", a_release(), AN_ENVELOPE, "stable")
     return tmp_path / "shelf"
 
 
 @pytest.fixture
 def bench(shelf: Path, papers: Papers) -> Iterator[Bench]:
-    """The shelf, served."""
+    """A server of the shelf."""
     with running(shelf, papers) as bench:
         yield bench

@@ -1,4 +1,4 @@
-"""Every reason for which devices could not take an update, one at a time."""
+"""Each reason why devices cannot load an update."""
 
 from __future__ import annotations
 
@@ -31,33 +31,33 @@ Change = Callable[[Release], Release]
 
 
 def causes(complaints: list[InputError]) -> list[str]:
-    """The causes of complaints that each say where, and are one sentence."""
+    """The causes of complaints, each of which has a place and is one sentence."""
     assert all(one.where and one.what and not one.what.endswith(".") for one in complaints)
     return [one.cause for one in complaints]
 
 
 def built(**facts: bool) -> Change:
-    """Configured so."""
+    """Change the build configuration."""
     return lambda release: replace(release, configured=BuildConfig(**facts))
 
 
 def image(**facts: int) -> Change:
-    """With another app header."""
+    """Change the app header."""
     return lambda release: replace(release, app_image=replace(release.app_image, **facts))
 
 
 def described(**facts: object) -> Change:
-    """With another app descriptor."""
+    """Change the app descriptor."""
     return lambda release: replace(release, app=replace(release.app, **facts))
 
 
 def tabled(csv: str) -> Change:
-    """With another partition table."""
+    """Change the partition table."""
     return lambda release: a_release(release.version, release.seq, csv=csv)
 
 
 def same(release: Release) -> Release:
-    """As it is."""
+    """Change nothing."""
     return release
 
 
@@ -67,9 +67,9 @@ WITHOUT_OTADATA = OTA_CSV.replace("otadata,data,ota,0x14000,8K\n", "")
 SMALL_SLOT = OTA_CSV.replace("ota_1,app,ota_1,,64K", "ota_1,app,ota_1,,4K")
 BIG_APP = tiny_app("lamp", "1.1.0") + b"\xff" * 0x1000
 REASONS: dict[str, tuple[Change, Change, list[str], str]] = {
-    "another chip": (lambda r: replace(r, chip=Chip.ESP32), same, ["chip-mismatch"], "esp32"),
-    "an image for another chip": (image(chip_id=0), same, ["chip-mismatch"], "the image is for esp32"),
-    "an image for an unknown chip": (image(chip_id=77), same, ["chip-mismatch"], "of id 77"),
+    "a different chip": (lambda r: replace(r, chip=Chip.ESP32), same, ["chip-mismatch"], "esp32"),
+    "an image for a different chip": (image(chip_id=0), same, ["chip-mismatch"], "the image is for esp32"),
+    "an image for an unknown chip": (image(chip_id=77), same, ["chip-mismatch"], "chip id 77"),
     "one slot": (tabled(WITHOUT_SLOT), tabled(WITHOUT_SLOT), ["no-ota"], "1 OTA slots and otadata"),
     "no otadata": (tabled(WITHOUT_OTADATA), tabled(WITHOUT_OTADATA), ["no-ota"], "2 OTA slots and no otadata"),
     "slots on the new table only": (same, tabled(WITHOUT_SLOT), ["no-ota", "table-changed"], "1 OTA slots"),
@@ -79,15 +79,15 @@ REASONS: dict[str, tuple[Change, Change, list[str], str]] = {
         ["ota-slot"],
         '"ota_1"',
     ),
-    "a row elsewhere": (tabled(SHIFTED), same, ["table-changed"], '"fctry" is WiFi data at 0x40000 of 0x6000, was'),
+    "a row elsewhere": (tabled(SHIFTED), same, ["table-changed"], '"fctry" was WiFi data at 0x40000, size 0x6000, is'),
     "a row more": (
         tabled(OTA_CSV + "logs,data,fat,,64K\n"),
         same,
         ["table-changed"],
-        '"logs" is not there, was built as Unknown data at 0x46000 of 0x10000',
+        '"logs" was missing, is Unknown data at 0x46000, size 0x10000',
     ),
     "a row less": (
-        same, tabled(OTA_CSV + "logs,data,fat,,64K,encrypted\n"), ["table-changed"], "encrypted, was built as not there"
+        same, tabled(OTA_CSV + "logs,data,fat,,64K,encrypted\n"), ["table-changed"], "encrypted, is missing"
     ),
     "many rows": (
         tabled(OTA_CSV + "".join(f"logs{n},data,fat,,4K\n" for n in range(4))), same, ["table-changed"], "; and 1 more"
@@ -98,7 +98,9 @@ REASONS: dict[str, tuple[Change, Change, list[str], str]] = {
     "a lower secure version": (described(secure_version=6), same, ["secure-version"], "6 is below 7"),
     "rollback lost": (built(rollback=False), built(rollback=True), ["no-rollback"], "built without rollback"),
     "a newer chip needed": (image(min_revision=4), image(min_revision=3), ["chip-revision"], "v0.4"),
-    "a chip too new": (image(max_revision=99), same, ["chip-revision"], "up to chip revision v0.99, lamp 1.0.0 up to"),
+    "a chip too new": (
+        image(max_revision=99), same, ["chip-revision"], "up to chip revision v0.99, but lamp 1.0.0 up to"
+    ),
     "flash encryption gained": (
         built(flash_encryption=True), built(flash_encryption=False), ["flash-encryption"], "with flash encryption"
     ),
@@ -106,16 +108,16 @@ REASONS: dict[str, tuple[Change, Change, list[str], str]] = {
         built(flash_encryption=False), built(flash_encryption=True), ["flash-encryption"], "without flash encryption"
     ),
     "secure boot, and no signature": (same, built(secure_boot=True), ["secure-boot-unsigned"], "not signed"),
-    "more flash": (image(spi_size=4), same, ["flash-size"], "states 16 MB of flash, lamp 1.0.0 is for 4 MB"),
-    "another project": (described(project="fan"), same, ["project"], 'updates of "lamp" only'),
-    "the same version": (described(version="1.0.0"), same, ["same-version"], "version is 1.0.0 as before"),
+    "more flash": (image(spi_size=4), same, ["flash-size"], "requires 16 MB of flash, but lamp 1.0.0 is for 4 MB"),
+    "a different project": (described(project="fan"), same, ["project"], 'only accepts updates of "lamp"'),
+    "the same version": (described(version="1.0.0"), same, ["same-version"], "version is still 1.0.0"),
     "the same seq": (lambda r: replace(r, edition=OLD.edition), same, ["seq"], "seq 1 is not above 1"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize(("change", "before", "wanted", "words"), REASONS.values(), ids=REASONS.keys())
 def test_each_reason(change: Change, before: Change, wanted: list[str], words: str):
-    """What an update cannot change must not differ; each reason has its cause and says what is there."""
+    """What an update cannot change must not differ; each reason has its cause and names the facts."""
     complaints = inspect_update(change(NEW), before(OLD))
     assert causes(complaints) == wanted
     assert words in complaints[0].what
@@ -123,7 +125,7 @@ def test_each_reason(change: Change, before: Change, wanted: list[str], words: s
 
 
 def test_skips_are_named():
-    """RainMaker's checks can be left out of a build, and the hint says by which option."""
+    """RainMaker's checks can be configured out of a build, and the hint names the option."""
     (project,) = inspect_update(described(project="fan")(NEW), OLD)
     (version,) = inspect_update(described(version="1.0.0")(NEW), OLD)
     assert "CONFIG_ESP_RMAKER_SKIP_PROJECT_NAME_CHECK" in str(project.hint)
@@ -134,12 +136,12 @@ MAY: dict[str, tuple[Change, Change]] = {
     "a step forward": (same, same),
     "no seq on either side": (lambda r: a_release(r.version, None), lambda r: a_release(r.version, None)),
     "a seq for the first time": (same, lambda r: a_release(r.version, None)),
-    "rows in another order": (lambda r: replace(r, table=PartitionTable(r.table.partitions[::-1])), same),
+    "rows in a different order": (lambda r: replace(r, table=PartitionTable(r.table.partitions[::-1])), same),
     "a higher secure version": (described(secure_version=8), same),
     "rollback gained": (built(rollback=True), built(rollback=False)),
-    "rollback of which one build says nothing": (same, built(rollback=True)),
-    "encryption of which one build says nothing": (same, built(flash_encryption=True)),
-    "an older chip will do": (image(min_revision=0), image(min_revision=3)),
+    "rollback unknown in one build": (same, built(rollback=True)),
+    "encryption unknown in one build": (same, built(flash_encryption=True)),
+    "an older chip is enough": (image(min_revision=0), image(min_revision=3)),
     "less flash": (image(spi_size=1), same),
     "a flash size without meaning": (image(spi_size=15), same),
     "newer chips too": (image(max_revision=0xFFFF), same),
@@ -148,19 +150,19 @@ MAY: dict[str, tuple[Change, Change]] = {
 
 @pytest.mark.parametrize(("change", "before"), MAY.values(), ids=MAY.keys())
 def test_what_may(change: Change, before: Change):
-    """What is equal, better or unknown is no reason."""
+    """Facts that are equal, better or unknown are not a reason."""
     assert inspect_update(change(NEW), before(OLD)) == []
 
 
 def test_a_downgrade_that_is_meant():
-    """allow_downgrade overlooks the seq and nothing else."""
+    """allow_downgrade ignores the seq only."""
     back = described(secure_version=6)(a_release("1.1.0", 0))
     assert causes(inspect_update(back, OLD)) == ["seq", "secure-version"]
     assert causes(inspect_update(back, OLD, allow_downgrade=True)) == ["secure-version"]
 
 
 def test_for_anybody():
-    """Without an old release: slots, room, chip, and a signature where the build turns secure boot on."""
+    """Without an old release, slots, size, chip, and the signature of a build with secure boot are checked."""
     assert inspect_update(NEW, None) == []
     assert causes(inspect_update(tabled(WITHOUT_SLOT)(NEW), None)) == ["no-ota"]
     assert causes(inspect_update(with_part(tabled(SMALL_SLOT)(NEW), "app", data=BIG_APP), None)) == ["ota-slot"]
@@ -169,14 +171,14 @@ def test_for_anybody():
 
 
 def signed_release(folder: Path, version: str, seq: int, *keys: PrivateKeyTypes) -> Release:
-    """A release whose images are signed by *keys*, with espsecure."""
+    """A release whose images *keys* have signed, with espsecure."""
     app = signed(folder, *keys, image=tiny_app("lamp", version))
     bootloader = signed(folder, *keys, image=tiny_image(b"second stage 16"))
     return a_release(version, seq, app=app, bootloader=bootloader, configured=BuildConfig(secure_boot=True))
 
 
 def test_secure_boot_keys(tmp_path: Path):
-    """One key that the devices know is enough; another key, another scheme, no signature is not."""
+    """One key of the devices is enough; a different key, a different scheme or no signature is not."""
     old = signed_release(tmp_path, "1.0.0", 1, MINE)
     assert inspect_update(signed_release(tmp_path, "1.1.0", 2, MINE), old) == []
     assert inspect_update(signed_release(tmp_path, "1.1.0", 2, OTHER, MINE), old) == []
@@ -185,7 +187,7 @@ def test_secure_boot_keys(tmp_path: Path):
     (complaint,) = inspect_update(signed_release(tmp_path, "1.1.0", 2, OTHER), old)
     assert complaint.cause == "secure-boot-key"
     assert old.app_signatures[0].key_digest[:16] in complaint.what
-    unknown = signed_release(tmp_path, "1.1.0", 2, KEYS[BlockScheme.ECDSA_P256])  # an ESP32-C3 does not look at it
+    unknown = signed_release(tmp_path, "1.1.0", 2, KEYS[BlockScheme.ECDSA_P256])  # an ESP32-C3 does not check it
     for before in (old, None):
         (complaint,) = inspect_update(unknown, before)
         assert (complaint.cause, "ecdsa" in complaint.what) == ("secure-boot-scheme", True)
@@ -193,7 +195,7 @@ def test_secure_boot_keys(tmp_path: Path):
 
 
 def test_a_signature_that_does_not_hold(tmp_path: Path):
-    """A damaged signature block is a reason of its own, with or without an old release."""
+    """A damaged signature block is a reason by itself, with or without an old release."""
     app = bytearray(signed(tmp_path, MINE, image=tiny_app("lamp", "1.1.0")))
     app[-4096 + 200] ^= 1
     new = a_release("1.1.0", 2, app=bytes(app))
@@ -202,7 +204,7 @@ def test_a_signature_that_does_not_hold(tmp_path: Path):
 
 
 def test_the_firmware_of_the_demo(tmp_path: Path):
-    """Two versions of the demo's firmware are an update, the way back is one too, the version itself is none."""
+    """Two versions of the demo's firmware update each other in both directions; a version does not update itself."""
     one, two = (
         open_release(
             make_build_folder(tmp_path / version, FirmwareRecipe(Chip.ESP32C6, version=version, app_size=0x20000))

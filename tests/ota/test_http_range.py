@@ -1,4 +1,4 @@
-"""What a request gets of a file, by RFC 9110: ranges and conditions, as tables."""
+"""Replies to ranges and conditions by RFC 9110, as tables."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ OVERLOOKED = {
     "last before first": "bytes=5-2",
     "several ranges": "bytes=0-1,5-6",
     "one range and an empty one": "bytes=0-1,",
-    "another unit": "lines=0-1",
+    "an unknown range unit": "lines=0-1",
     "no number": "bytes=-",
     "a number that never ends": "bytes=" + "9" * 5000 + "-",
-    "digits of another script": "bytes=\N{ARABIC-INDIC DIGIT ONE}-\N{ARABIC-INDIC DIGIT NINE}",
+    "digits of a different script": "bytes=\N{ARABIC-INDIC DIGIT ONE}-\N{ARABIC-INDIC DIGIT NINE}",
     "a sign": "bytes=+1-2",
     "nothing": "",
 }
@@ -40,26 +40,26 @@ OVERLOOKED = {
 
 @pytest.mark.parametrize(("field", "wanted"), RANGES.values(), ids=RANGES.keys())
 def test_one_range(field: str, wanted: tuple[int, int] | None):
-    """One range is answered with its bytes, or with 416 where it has none."""
+    """One range is answered with its bytes, or with 416 if the file has none of them."""
     reply = judge("GET", {"range": field}, TAG, 1000)
     assert reply == (NOT_THERE if wanted is None else RangeReply(HTTPStatus.PARTIAL_CONTENT, *wanted))
 
 
 @pytest.mark.parametrize("field", OVERLOOKED.values(), ids=OVERLOOKED.keys())
 def test_what_is_no_range_is_overlooked(field: str):
-    """What cannot be read, and several ranges, get the whole file."""
+    """An invalid range, and several ranges, return the whole file."""
     assert judge("GET", {"range": field}, TAG, 1000) == WHOLE
 
 
 def test_an_empty_file_has_no_range():
-    """Every range of no bytes is 416."""
+    """Every range of an empty file is answered with 416."""
     for field in ("bytes=0-", "bytes=0-0", "bytes=-1"):
         assert judge("GET", {"range": field}, TAG, 0) == NOT_THERE
 
 
 @given(st.integers(0, 50), st.one_of(st.none(), st.integers(0, 50)), st.integers(0, 50))
 def test_ranges_as_python_slices(first: int, last: int | None, size: int):
-    """A range gives the bytes that a slice gives, and says truly which they are."""
+    """A range returns the bytes of the Python slice, and Content-Range matches them."""
     data = bytes(range(size))
     reply = judge("GET", {"range": f"bytes={first}-{'' if last is None else last}"}, TAG, size)
     sent = data[reply.first : reply.first + reply.length]
@@ -101,7 +101,7 @@ def test_conditions(method: str, headers: dict[str, str], status: int):
 
 
 def test_fields_that_stand_twice_are_joined():
-    """Two Range fields are several ranges; names are the same in any case."""
+    """Two Range fields are several ranges; header names are case-insensitive."""
     headers = joined([("Range", "bytes=0-1"), ("RANGE", "bytes=2-3"), ("ETag", "x")])
     assert headers == {"range": "bytes=0-1, bytes=2-3", "etag": "x"}
     assert judge("GET", headers, TAG, 1000) == WHOLE

@@ -1,4 +1,4 @@
-"""The index of a shelf: round trips, what follows what, and what is not read back."""
+"""The index of a shelf: round trips, successors, and what is rejected."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.ota.conftest import AN_ENVELOPE, a_release
 
 
 def listed(version: str = "1.0.0", seq: int | None = 1, chip: Chip = Chip.ESP32C3, *, mark: int = 0) -> Listed:
-    """A release of lamp; *mark* makes it another one of the same version."""
+    """A release of lamp; *mark* makes a different release of the same version."""
     digest = hashlib.sha256(f"{version} {seq} {chip.value} {mark}".encode()).hexdigest()
     return Listed("lamp", chip, version, version, seq, digest, digest[::-1], 4096, 0, None)
 
@@ -47,7 +47,7 @@ _order = st.lists(st.tuples(st.integers(0, 5), st.sampled_from(["stable", "beta"
 
 @given(_releases, _order)
 def test_round_trip(releases: list[Listed], order: list[tuple[int, str]]):
-    """Whatever is published one after the other reads back as it was, names the one before, and keeps all of it."""
+    """An index with any releases reads back unchanged, names the index before, and keeps its releases."""
     index = Index()
     for number, channel in order:
         one = releases[number % len(releases)]
@@ -63,7 +63,7 @@ def test_round_trip(releases: list[Listed], order: list[tuple[int, str]]):
 
 
 def test_the_document():
-    """An index as it is written: canonical, sorted, with the paths that readers follow."""
+    """An index is canonical and sorted, and contains the paths that readers follow."""
     release = a_release("1.0.0", 7)
     index = Index().with_release(Listed.of(release, AN_ENVELOPE), "stable")
     sha256 = release.part("app").sha256
@@ -95,8 +95,10 @@ def test_the_document():
 
 
 def test_the_same_again_is_nothing_to_do():
-    """Publishing what a channel offers already changes nothing; a signature that comes later does, and so do others
-    that take its place; none is lost to a release without."""
+    """Publishing what a channel offers already changes nothing; adding or replacing signatures does.
+
+    An unsigned release does not remove the signatures of the same release.
+    """
     assert FIRST.with_release(listed(), "stable") is FIRST
     signed = FIRST.with_release(replace(listed(), envelope_sha256="a" * 64), "stable")
     assert signed.releases[0].envelope_sha256 == "a" * 64
@@ -106,7 +108,7 @@ def test_the_same_again_is_nothing_to_do():
 
 
 def test_channels_and_targets_are_apart():
-    """Another channel, or another chip, offers what it offers; the others stay."""
+    """A release on one channel or for one chip does not change what the others offer."""
     index = SECOND.with_release(listed("1.2.0-rc1", 3), "beta").with_release(listed(chip=Chip.ESP32), "stable")
     assert index.offered("stable", "lamp/esp32c3") == listed("1.1.0", 2)
     assert index.offered("beta", "lamp/esp32c3") == listed("1.2.0-rc1", 3)
@@ -156,40 +158,40 @@ DAMAGED = {
     "no JSON": b"<html>",
     "a list": b"[]",
     "other bytes for the same": SECOND.encode() + b"\n",
-    "another document": canonical.encode({"format": "other"}),
+    "a different document": canonical.encode({"format": "other"}),
     "a newer format": _changed("format_version", value=2),
     "a true for a one": _changed("format_version", value=True),
     "no releases": canonical.encode(json.loads(Index().encode())),
     "releases that are none": _changed("releases", value="x"),
     "an odd entry": _changed("releases", 0, value={}),
-    "another order": _changed("releases", value=json.loads(SECOND.encode())["releases"][::-1]),
+    "a different order": _changed("releases", value=json.loads(SECOND.encode())["releases"][::-1]),
     "a release twice": _changed("releases", 1, value=json.loads(SECOND.encode())["releases"][0]),
     "a seq twice": _changed("releases", 1, "seq", value=1),
     "a path elsewhere": _changed("releases", 0, "image", value="../../etc/passwd"),
     "an envelope elsewhere": _changed("releases", 0, "envelope", value="x"),
     "a field more": _changed("releases", 0, "mood", value="good"),
     "a key more": _changed("mood", value="good"),
-    "a size that is no number": _changed("releases", 0, "size", value="4096"),
+    "a size that is not a number": _changed("releases", 0, "size", value="4096"),
     "a size that is a truth": _changed("releases", 0, "size", value=True),
     "a negative size": _changed("releases", 0, "size", value=-1),
     "a digest in capitals": _changed("releases", 0, "sha256", value="A" * 64),
     "an unknown chip": _changed("releases", 0, "chip", value="esp8266"),
     "a name that is none": _changed("releases", 0, "project", value=7),
     "half a letter": SECOND.encode().replace(b'"lamp"', b'"\\ud800"'),
-    "what came before is no digest": _changed("previous", value="x"),
+    "a previous index that is not a digest": _changed("previous", value="x"),
     "a channel of nothing": _changed("channels", "stable", value={}),
     "a channel of a list": _changed("channels", "stable", value=[]),
     "channels that are none": _changed("channels", value=[]),
     "a channel with a bad name": _changed("channels", "a/b", value={"lamp/esp32c3": listed().release}),
-    "an offer that is not there": _changed("channels", "stable", "lamp/esp32c3", value="0" * 64),
-    "an offer for another chip": _changed("channels", "stable", "lamp/esp32", value=listed().release),
+    "an offer that is not listed": _changed("channels", "stable", "lamp/esp32c3", value="0" * 64),
+    "an offer for a different chip": _changed("channels", "stable", "lamp/esp32", value=listed().release),
     "an offer that is a list": _changed("channels", "stable", "lamp/esp32c3", value=[]),
 }
 
 
 @pytest.mark.parametrize("data", DAMAGED.values(), ids=DAMAGED.keys())
 def test_damaged(data: bytes):
-    """What encode would not write is not read: an error that names the file."""
+    """An index that `encode` would not write is an error that names the file."""
     with pytest.raises(InputError) as caught:
         Index.parse(data, "shelf/latest.json")
     assert (caught.value.where, caught.value.cause) == ("shelf/latest.json", "index")
@@ -197,7 +199,7 @@ def test_damaged(data: bytes):
 
 
 def test_a_newer_format_asks_for_an_update():
-    """An index of a later rmfab is not called damaged."""
-    with pytest.raises(InputError, match="of format 2") as caught:
+    """An index of a later rmfab is not reported as damaged."""
+    with pytest.raises(InputError, match="has format version 2") as caught:
         Index.parse(_changed("format_version", value=2), "x")
     assert "update this one" in str(caught.value.hint)

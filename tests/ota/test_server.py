@@ -1,4 +1,4 @@
-"""A shelf over HTTPS: what is answered, who waits for whom, and what is nobody's business."""
+"""A shelf over HTTPS: replies, stalled and concurrent clients, and what cannot be fetched."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.ota.conftest import AN_ENVELOPE, Bench, Papers, a_release, running
 FIRST = Listed.of(a_release(), AN_ENVELOPE)
 APP = a_release().part("app").data
 FOR_EVER = "public, max-age=31536000, immutable"
-LARGE = 24 << 20  # more than sockets buffer
+LARGE = 24 << 20  # more than socket buffers hold
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def index_name(shelf: Path) -> str:
 
 
 def test_every_file_of_the_shelf(shelf: Path, bench: Bench):
-    """Content, length, type, entity tag, and how long it may be kept; HEAD says the same without the content."""
+    """GET returns content, length, type, entity tag and cache lifetime; HEAD returns the same without the content."""
     for name, kind, cache in (
         (FIRST.image, "application/octet-stream", FOR_EVER),
         (FIRST.manifest, "application/json", FOR_EVER),
@@ -67,13 +67,13 @@ def test_every_file_of_the_shelf(shelf: Path, bench: Bench):
         head, nothing = bench.ask(f"/{name}", "HEAD")
         assert (head.status, nothing) == (200, b"")
         assert {key: head.headers[key] for key in wanted} == wanted
-    told = [bench.accesses.get(timeout=60) for _ in range(10)]  # of two connections the later may be told of first
+    told = [bench.accesses.get(timeout=60) for _ in range(10)]  # connections may report in any order
     for access in (("GET", len(APP)), ("HEAD", 0)):
         assert Access("127.0.0.1", access[0], f"/{FIRST.image}", 200, access[1]) in told
 
 
 def test_ranges_and_conditions(bench: Bench):
-    """A range, one that is not there, a file that is there already, a resume of the same and of another file."""
+    """Ranges, conditions, and resuming the same or a changed file get the right status and bytes."""
     tag = f'"{FIRST.sha256}"'
     target = f"/{FIRST.image}"
     part, body = bench.ask(target, Range="bytes=100-199")
@@ -93,7 +93,7 @@ def test_ranges_and_conditions(bench: Bench):
 
 
 def test_latest_json_has_a_tag_of_its_content(shelf: Path, bench: Bench):
-    """A reader that asks whether it changed gets 304 until it does."""
+    """A conditional request gets 304 until the content changes."""
     first, _ = bench.ask("/latest.json")
     tag = first.headers["ETag"]
     assert bench.ask("/latest.json", If_None_Match=tag)[0].status == 304
@@ -107,7 +107,7 @@ NOT_THERE = {
     "a folder of it": "/images/",
     "nothing": "*",
     "no slash": "latest.json",
-    "another file": "/secret.txt",
+    "a different file": "/secret.txt",
     "the lock": "/.lock",
     "an image that is not there": f"/images/{'0' * 64}.bin",
     "a name in capitals": f"/images/{FIRST.sha256.upper()}.bin",
@@ -123,7 +123,7 @@ NOT_THERE = {
     "an end of text": "/latest.json\0",
     "more behind it": "/latest.json/",
     "no path": "https://localhost",
-    "another scheme": "file:///latest.json",
+    "a different scheme": "file:///latest.json",
     "a link out of the shelf": f"/images/{'1' * 64}.bin",
     "a link into the shelf that hides it": f"/images/{'2' * 64}.bin",
     "a link in a circle": f"/images/{'3' * 64}.bin",
@@ -134,7 +134,7 @@ NOT_THERE = {
 
 @pytest.mark.parametrize("target", NOT_THERE.values(), ids=NOT_THERE.keys())
 def test_nothing_else_can_be_fetched(shelf: Path, bench: Bench, target: str):
-    """Whatever is not a file of the shelf by its very name is 404."""
+    """Any target other than the exact name of a shelf file is 404."""
     (shelf / "secret.txt").write_text("secret")
     (shelf.parent / "secret.bin").write_text("secret")
     (shelf / "images" / f"{'1' * 64}.bin").symlink_to(shelf.parent / "secret.bin")
@@ -148,7 +148,7 @@ def test_nothing_else_can_be_fetched(shelf: Path, bench: Bench, target: str):
 
 
 def test_links_inside_the_shelf_are_followed(shelf: Path, tmp_path: Path, papers: Papers):
-    """The shelf may be a link, and an image of it too, as long as it ends inside."""
+    """The shelf and an image in it may be links, if the target is inside the shelf."""
     image = shelf / FIRST.image
     image.rename(shelf / "kept.bin")
     image.symlink_to("../kept.bin")
@@ -158,14 +158,14 @@ def test_links_inside_the_shelf_are_followed(shelf: Path, tmp_path: Path, papers
 
 
 def test_a_target_with_host_is_taken(bench: Bench):
-    """The absolute form of a target, which every server must take (RFC 9112 §3.2.2)."""
+    """The absolute form of a target, which every server must accept (RFC 9112 §3.2.2), is served."""
     said = bench.answers("GET https://localhost/latest.json HTTP/1.1", "Host: localhost", "Connection: close", "", "")
     assert said.startswith(b"HTTP/1.1 200 ")
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "BREW"])
 def test_other_methods(bench: Bench, method: str):
-    """405, with what is allowed; the connection goes on, a small body being read over."""
+    """Other methods get 405 with the allowed ones; a small body is skipped and the connection stays open."""
     connection = bench.connect()
     for _ in range(2):
         connection.request(method, "/latest.json", body=b"x" * 1000)
@@ -184,7 +184,7 @@ def test_other_methods(bench: Bench, method: str):
     "field", ["Content-Length: 99999999", "Content-Length: -1", "Transfer-Encoding: chunked", "Expect: 100-continue"]
 )
 def test_a_body_that_is_not_read_ends_the_connection(bench: Bench, field: str):
-    """A body that is large, of unknown length or still to come: the answer comes at once, and is the last one."""
+    """A body that is large, of unknown length or still to come ends the connection after an immediate answer."""
     said = bench.answers("POST /latest.json HTTP/1.1", "Host: x", field, "", "GET /latest.json HTTP/1.1", "", "")
     assert said.startswith(b"HTTP/1.1 405 ")
     assert said.count(b"HTTP/1.1 ") == 1
@@ -201,7 +201,7 @@ def test_a_body_that_is_not_read_ends_the_connection(bench: Bench, field: str):
     ],
 )
 def test_what_is_no_request(bench: Bench, lines: list[str], status: bytes):
-    """What the parser cannot read is refused in few words, and the connection ends."""
+    """An invalid request gets a short error, and the connection ends."""
     said = bench.answers(*lines)
     assert status in said.split(b"\n", 1)[0]
     assert len(said) < 400
@@ -209,13 +209,13 @@ def test_what_is_no_request(bench: Bench, lines: list[str], status: bytes):
 
 
 def test_accesses_are_printable(bench: Bench):
-    """Whatever a client sends cannot play tricks on the terminal that shows it."""
+    """Whatever a client sends, reported accesses are printable."""
     bench.answers("GET /\x1b[31mred\xff HTTP/1.1", "Connection: close", "", "")
     assert bench.accesses.get(timeout=60).path == "/%1B[31mred%FF"
 
 
 def test_one_connection_many_requests(bench: Bench):
-    """HTTP/1.1 keeps the connection, over every kind of answer; HTTP/1.0 does not."""
+    """HTTP/1.1 keeps the connection for every kind of answer; HTTP/1.0 does not."""
     connection = bench.connect()
     connection.connect()
     local = connection.sock.getsockname()
@@ -230,7 +230,7 @@ def test_one_connection_many_requests(bench: Bench):
 
 
 def test_two_clients_at_once(bench: Bench, large: str):
-    """A client in the middle of its download keeps no other one waiting."""
+    """A client in the middle of its download does not delay a second one."""
     first = bench.connect()
     first.request("GET", large)
     slow = first.getresponse()
@@ -242,7 +242,7 @@ def test_two_clients_at_once(bench: Bench, large: str):
 
 
 def test_a_file_that_is_replaced_while_it_is_sent(shelf: Path, bench: Bench, large: str):
-    """A download that has begun ends with the file that it began with."""
+    """A running download continues with the file that it started with."""
     connection = bench.connect()
     connection.request("GET", large)
     response = connection.getresponse()
@@ -254,7 +254,7 @@ def test_a_file_that_is_replaced_while_it_is_sent(shelf: Path, bench: Bench, lar
 
 
 def test_a_file_that_is_cut_short_while_it_is_sent(shelf: Path, bench: Bench, large: str):
-    """What cannot be sent any more ends the connection, so that nobody takes another answer for the rest."""
+    """A download that cannot be completed ends the connection, so that no later answer is taken for the rest."""
     connection = bench.connect()
     connection.request("GET", large)
     response = connection.getresponse()
@@ -266,7 +266,7 @@ def test_a_file_that_is_cut_short_while_it_is_sent(shelf: Path, bench: Bench, la
 
 
 def test_a_client_that_goes_away(bench: Bench, large: str, capfd: pytest.CaptureFixture[str]):
-    """It is told how much it got, nothing is said, and the next one is served."""
+    """After a disconnect, the bytes sent are reported, nothing is printed, and the next client is served."""
     connection = bench.connect()
     connection.request("GET", large)
     connection.getresponse().read(1000)
@@ -279,12 +279,12 @@ def test_a_client_that_goes_away(bench: Bench, large: str, capfd: pytest.Capture
 
 
 def test_a_client_that_speaks_no_tls(bench: Bench, capfd: pytest.CaptureFixture[str]):
-    """Plain HTTP, or rubbish, or nothing at all: the connection ends, nothing is said, the next one is served."""
+    """Plain HTTP, garbage or no data ends the connection silently, and the next client is served."""
     for said in (b"GET /latest.json HTTP/1.1\r\n\r\n", bytes(range(256)), b""):
         with socket.create_connection(("127.0.0.1", bench.port), timeout=30) as plain:
             answer = b""
             plain.sendall(said)
-            with suppress(OSError):  # to be cut off will do as well
+            with suppress(OSError):  # a reset is fine as well
                 plain.shutdown(socket.SHUT_WR)
                 answer = plain.makefile("rb").read()
             assert b"200" not in answer
@@ -293,7 +293,7 @@ def test_a_client_that_speaks_no_tls(bench: Bench, capfd: pytest.CaptureFixture[
 
 
 def test_clients_that_stall_keep_nobody_waiting(bench: Bench):
-    """One says nothing, one stops in the handshake, one in its request: the others are served."""
+    """Clients that are silent, stop in the handshake or stop in a request do not delay others."""
     with (
         socket.create_connection(("127.0.0.1", bench.port)),
         socket.create_connection(("127.0.0.1", bench.port)) as begun,
@@ -304,7 +304,7 @@ def test_clients_that_stall_keep_nobody_waiting(bench: Bench):
 
 
 def test_clients_that_stall_are_let_go(shelf: Path, papers: Papers):
-    """After its patience the server ends what stalls: in the handshake, in a request, between two."""
+    """The server disconnects clients that stall in the handshake, in a request, or between two, after its patience."""
     with running(shelf, papers, patience=3) as bench:
         with socket.create_connection(("127.0.0.1", bench.port), timeout=30) as silent:
             assert silent.recv(100) == b""
@@ -313,13 +313,13 @@ def test_clients_that_stall_are_let_go(shelf: Path, papers: Papers):
 
 
 def test_a_client_that_trickles_is_let_go(shelf: Path, papers: Papers):
-    """The patience is for a whole request: a byte now and then does not hold a place for ever."""
+    """The patience is for a whole request: single bytes do not extend it."""
     with running(shelf, papers, patience=3) as bench, bench.speak("GET /latest.json HTTP/1.1") as slow:
         assert any(_ended(slow) for _ in range(10_000))
 
 
 def _ended(connection: ssl.SSLSocket) -> bool:
-    """Whether one more byte finds the connection ended."""
+    """Whether the connection ends before one more byte arrives."""
     time.sleep(0.02)
     try:
         connection.sendall(b"x")
@@ -329,14 +329,14 @@ def _ended(connection: ssl.SSLSocket) -> bool:
 
 
 def test_a_client_that_does_not_read_is_let_go(shelf: Path, papers: Papers, large: str):
-    """Nor does a download hold its place for ever when nobody takes what is sent."""
+    """A client that stops reading its download is disconnected."""
     with running(shelf, papers, patience=3) as bench, bench.speak(f"GET {large} HTTP/1.1", "", ""):
         access = bench.accesses.get(timeout=60)
         assert access.sent < LARGE
 
 
 def test_the_most_connections(shelf: Path, papers: Papers):
-    """With all places taken a client waits, without being refused, until one is free."""
+    """With all places taken, a client waits until one is free and is not rejected."""
     with running(shelf, papers, most=2) as bench:
         holders = [socket.create_connection(("127.0.0.1", bench.port)) for _ in range(2)]
         answers: list[int] = []
@@ -350,7 +350,7 @@ def test_the_most_connections(shelf: Path, papers: Papers):
 
 
 def test_it_ends_with_connections_open(shelf: Path, papers: Papers, large: str):
-    """Closing does not wait for clients: idle, silent, or in the middle of a download."""
+    """Closing does not wait for clients that are idle, silent or in the middle of a download."""
     with running(shelf, papers) as bench:
         idle, busy = bench.connect(), bench.connect()
         idle.request("GET", "/latest.json")
@@ -365,18 +365,18 @@ def test_it_ends_with_connections_open(shelf: Path, papers: Papers, large: str):
 
 
 def test_where_it_cannot_listen(shelf: Path, papers: Papers, bench: Bench):
-    """A port that is taken and an address of somebody else are the station's fault; a shelf that is none is not."""
+    """A port in use and a foreign address are station errors; a folder that is not a shelf is bad input."""
     context = load_context(papers.cert, papers.key, str)
     for host, port in (("127.0.0.1", bench.port), ("192.0.2.1", 0)):
         with pytest.raises(StationError) as caught:
             ShelfServer(shelf, context, host=host, port=port)
         assert (caught.value.where, caught.value.cause) == (f"{host}:{port}", "port-in-use")
-    with pytest.raises(InputError, match="not there"):
+    with pytest.raises(InputError, match="no such folder"):
         ShelfServer(shelf / "nowhere", context)
 
 
 def test_the_url(shelf: Path, papers: Papers):
-    """Loopback unless told otherwise; a server on every address is named after the host; IPv6 in brackets."""
+    """The default is loopback; a server on all addresses uses the host name; IPv6 is in brackets."""
     context = load_context(papers.cert, papers.key, str)
     for host, name in (("127.0.0.1", "127.0.0.1"), ("0.0.0.0", socket.gethostname()), ("::1", "[::1]")):
         with ShelfServer(shelf, context, host=host) as server:
@@ -386,7 +386,7 @@ def test_the_url(shelf: Path, papers: Papers):
 
 
 def curl(bench: Bench, *argv: str, cwd: Path) -> str:
-    """What curl says, the CA being the only one it trusts."""
+    """The output of curl, which trusts only the CA."""
     command = ["curl", "-q", "--noproxy", "*", "--silent", "--show-error", "--fail", "--cacert", str(bench.ca), *argv]
     done = subprocess.run(command, cwd=cwd, capture_output=True, timeout=60)
     assert done.returncode == 0, done.stderr
@@ -394,7 +394,7 @@ def curl(bench: Bench, *argv: str, cwd: Path) -> str:
 
 
 def test_curl(bench: Bench, large: str, shelf: Path, tmp_path: Path):
-    """A real client: the head, a range, a download that is resumed, a file that it has already."""
+    """curl gets the headers, a range, a resumed download, and 304 for a file that it has."""
     base = f"https://localhost:{bench.port}"
     head = curl(bench, "-I", f"{base}/{FIRST.image}", cwd=tmp_path).splitlines()
     assert head[0] == "HTTP/1.1 200 OK"
@@ -411,7 +411,7 @@ def test_curl(bench: Bench, large: str, shelf: Path, tmp_path: Path):
 
 
 def test_curl_without_the_ca(bench: Bench, tmp_path: Path):
-    """A client that does not know the CA does not get to ask."""
+    """A client that does not trust the CA cannot send a request."""
     done = subprocess.run(
         ["curl", "-q", "--noproxy", "*", "-sS", f"https://localhost:{bench.port}/latest.json"], capture_output=True
     )

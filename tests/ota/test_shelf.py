@@ -1,4 +1,4 @@
-"""The shelf: what is written where, what survives a writer that is killed, what two writers make, what is refused."""
+"""The shelf: its files, killed and concurrent writers, and what is rejected."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ FIRST = a_release()
 
 
 def writers(*argv: str | Path) -> None:
-    """Processes of tests.ota.writers, which must end well."""
+    """Run processes of tests.ota.writers, which must succeed."""
     command = [sys.executable, "-m", "tests.ota.writers", *map(str, argv)]
     subprocess.run(command, cwd=ROOT, env=environment(), check=True, timeout=120)
 
 
 def visible(shelf: Path) -> dict[str, bytes]:
-    """The files of a shelf that the world may fetch."""
+    """The files of a shelf that everyone may fetch."""
     return {name: data for name, data in files(shelf).items() if not Path(name).name.startswith(".")}
 
 
 def whole(shelf: Path) -> Index:
-    """The index in force, every file that it names being there with the content that it says."""
+    """The index in force, after checking that every file in it exists with the right content."""
     index = read_index(shelf)
     for one in index.releases:
         image = (shelf / one.image).read_bytes()
@@ -49,7 +49,7 @@ def whole(shelf: Path) -> Index:
 
 
 def test_what_lies_where(tmp_path: Path):
-    """Image, manifest, envelope, index and latest.json, each whole, each under the name of its content."""
+    """Image, manifest, envelope, index and latest.json are complete and named by their content."""
     published = publish(tmp_path / "new" / "shelf", FIRST, ENVELOPE, "stable")
     index = Index().with_release(Listed.of(FIRST, ENVELOPE), "stable")
     sha256 = FIRST.part("app").sha256
@@ -64,15 +64,15 @@ def test_what_lies_where(tmp_path: Path):
 
 
 def test_a_folder_of_something_else(tmp_path: Path):
-    """Keys beside it would be published: a folder with other things in it becomes no shelf."""
+    """A folder with other files does not become a shelf: keys beside it would be published."""
     (tmp_path / "station.key").write_text("mine")
-    with pytest.raises(InputError, match="no shelf: station"):
+    with pytest.raises(InputError, match="not a shelf: it contains station"):
         publish(tmp_path, a_release("1.0.0", 1), AN_ENVELOPE, "stable")
     assert [path.name for path in tmp_path.iterdir()] == ["station.key"]
 
 
 def test_everybody_may_read_it(tmp_path: Path):
-    """Files are 0644 and folders 0755, whatever the umask."""
+    """Files are 0644 and folders 0755, with any umask."""
     before = os.umask(0o077)
     try:
         publish(tmp_path / "shelf", FIRST, ENVELOPE, "stable")
@@ -85,7 +85,7 @@ def test_everybody_may_read_it(tmp_path: Path):
 
 
 def test_every_index_stays(shelf: Path):
-    """A second release leaves all that was there; the new index names the one before."""
+    """A second release keeps all files, and the new index names the one before."""
     before, first = visible(shelf), whole(shelf)
     published = publish(shelf, NEXT, None, "stable")
     after, second = visible(shelf), whole(shelf)
@@ -97,7 +97,7 @@ def test_every_index_stays(shelf: Path):
 
 
 def test_the_same_again(shelf: Path):
-    """The same release on the same channel is nothing to do, and mends what was lost of it."""
+    """Publishing a release on the same channel again changes nothing, and restores its lost files."""
     before = visible(shelf)
     (shelf / Listed.of(FIRST, AN_ENVELOPE).image).unlink()
     again = publish(shelf, FIRST, AN_ENVELOPE, "stable")
@@ -116,7 +116,7 @@ def test_the_same_again(shelf: Path):
     ],
 )
 def test_refusals_change_nothing(shelf: Path, release: Release, channel: str, cause: str):
-    """What is refused leaves the shelf as it was."""
+    """A rejected release leaves the shelf unchanged."""
     before = visible(shelf)
     with pytest.raises(InputError) as caught:
         publish(shelf, release, None, channel)
@@ -132,7 +132,7 @@ def test_a_downgrade_that_is_meant(shelf: Path):
 
 
 def test_what_no_device_could_take_is_not_published(tmp_path: Path):
-    """A table with one slot: refused before there is a shelf."""
+    """A table with one slot is rejected before the shelf is created."""
     with pytest.raises(ComplaintsError) as caught:
         publish(tmp_path / "shelf", a_release(csv=OTA_CSV.replace("ota_1,app,ota_1,,64K\n", "")), None, "stable")
     assert caught.value.cause == "no-ota"
@@ -140,8 +140,7 @@ def test_what_no_device_could_take_is_not_published(tmp_path: Path):
 
 
 def test_a_release_that_was_signed_anew(shelf: Path):
-    """Other signatures over the same release, such as after a key leaked, take their place; the old ones stay to be
-    looked at."""
+    """New signatures of a release, such as after a key leaked, replace the old ones, which stay on the shelf."""
     before = visible(shelf)
     published = publish(shelf, FIRST, ENVELOPE, "stable")
     (only,) = whole(shelf).releases
@@ -151,7 +150,7 @@ def test_a_release_that_was_signed_anew(shelf: Path):
 
 @pytest.mark.parametrize("name", ["image", "manifest", "envelope"])
 def test_what_is_published_never_changes(shelf: Path, name: str):
-    """Other bytes under the name of a content are damage: refused, and left to be looked at."""
+    """Other bytes under the name of a content are damage: rejected, and kept for inspection."""
     path = shelf / getattr(Listed.of(FIRST, AN_ENVELOPE), name)
     path.write_bytes(b"other")
     before = visible(shelf)
@@ -171,7 +170,7 @@ def _cut_short(path: Path) -> None:
 
 
 def _turned(path: Path) -> None:
-    """Whole and canonical, and never published."""
+    """A whole and canonical index that was not published."""
     path.write_bytes(path.read_bytes().replace(b'"1.0.0"', b'"6.6.6"'))
 
 
@@ -197,7 +196,7 @@ def test_a_latest_that_is_not_ours(shelf: Path, damage):
 
 
 def test_a_latest_that_is_gone(shelf: Path):
-    """A shelf with a history does not begin anew; one that has but a first index does."""
+    """A shelf with a history is not started over; a shelf with only a first index is."""
     publish(shelf, NEXT, None, "stable")
     (shelf / "latest.json").unlink()
     with pytest.raises(InputError, match="has a history") as caught:
@@ -207,8 +206,10 @@ def test_a_latest_that_is_gone(shelf: Path):
 
 @pytest.mark.parametrize("born", [False, True], ids=["first release", "next release"])
 def test_a_writer_that_is_killed(tmp_path: Path, born: bool):
-    """Killed before any step on the disk: the shelf is whole, and old or new; the same command then ends it, and leaves
-    what one that was never killed leaves."""
+    """After a kill before any step on the disk, the shelf is whole, and old or new.
+
+    The same command then completes the publication, with the same files as a writer that was not killed.
+    """
     base = tmp_path / "base"
     if born:
         publish(base, FIRST, ENVELOPE, "stable")
@@ -229,7 +230,7 @@ def test_a_writer_that_is_killed(tmp_path: Path, born: bool):
 
 
 def test_two_writers_lose_nothing(shelf: Path):
-    """Eight at once, each with a release of its own: the shelf has them all, in one chain."""
+    """Eight concurrent writers with different releases leave all of them on the shelf, in one chain."""
     writers("crowd", shelf, "8")
     index = whole(shelf)
     assert {one.project for one in index.releases} == {"lamp"} | {f"lamp{n}" for n in range(8)}
@@ -242,7 +243,7 @@ def test_two_writers_lose_nothing(shelf: Path):
 
 
 def test_two_releases_may_share_an_image(shelf: Path):
-    """The same app, released again under another version: one image, two releases."""
+    """The same app released under two versions is one image and two releases."""
     twin = replace(
         a_release("1.2.0", 5, app=tiny_app("lamp", "1.0.0")), edition=replace(FIRST.edition, version="1.2.0", seq=5)
     )

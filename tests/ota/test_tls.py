@@ -1,4 +1,4 @@
-"""The server's certificate and key: what is taken, and what is said of what is not."""
+"""The server's certificate and key: accepted files, warnings and errors."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.ota.conftest import Papers
 
 
 def nobody(subject: str) -> Secret[str]:
-    """A callback that must not be called."""
+    """A passphrase callback that must not be called."""
     raise AssertionError(subject)
 
 
@@ -38,13 +38,13 @@ def encrypted(papers: Papers, folder: Path) -> Path:
 
 
 def test_a_context(papers: Papers):
-    """TLS 1.2 at least, and a plain key asks for nothing."""
+    """The context requires TLS 1.2, and an unencrypted key needs no passphrase."""
     context = load_context(papers.cert, papers.key, nobody)
     assert context.minimum_version is ssl.TLSVersion.TLSv1_2
 
 
 def test_a_certificate_that_clients_will_not_take(papers: Papers):
-    """Before its time, after it, and in its last week it is said; in between it is not."""
+    """A certificate before its validity, after it, or in its last week gives a warning; in between there is none."""
     certificate = x509.load_pem_x509_certificates(papers.cert.read_bytes())[0]
     begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     second, day = timedelta(seconds=1), timedelta(days=1)
@@ -58,7 +58,7 @@ def test_a_certificate_that_clients_will_not_take(papers: Papers):
 
 
 def test_an_encrypted_key_asks_once(papers: Papers, tmp_path: Path):
-    """The callback is told which key it is, and is called once."""
+    """The callback is called once, with the name of the key."""
     path, asked = encrypted(papers, tmp_path), []
 
     def ask(subject: str) -> Secret[str]:
@@ -70,16 +70,16 @@ def test_an_encrypted_key_asks_once(papers: Papers, tmp_path: Path):
 
 
 def test_a_wrong_passphrase(papers: Papers, tmp_path: Path):
-    """It is said of the key's file, without the passphrase."""
+    """The error names the key's file and does not contain the passphrase."""
     path = encrypted(papers, tmp_path)
-    with pytest.raises(InputError, match="passphrase is wrong") as caught:
+    with pytest.raises(InputError, match="wrong passphrase") as caught:
         load_context(papers.cert, path, lambda _: Secret("hunter2"))
     assert caught.value.where == str(path)
     assert "hunter2" not in repr(caught.value)
 
 
 def test_a_callback_that_refuses(papers: Papers, tmp_path: Path):
-    """What the callback raises comes out as it is."""
+    """An exception of the callback is passed through."""
 
     def refuse(_: str) -> Secret[str]:
         raise InputError("no terminal", cause="passphrase")
@@ -89,7 +89,7 @@ def test_a_callback_that_refuses(papers: Papers, tmp_path: Path):
 
 
 def test_files_that_will_not_do(papers: Papers, tmp_path: Path):
-    """Missing, of another kind, open to others, of another pair: each names its file and its cause."""
+    """A file that is missing, invalid, accessible to others or from a different pair is named, with its cause."""
     other, loose, empty = tmp_path / "other.key", tmp_path / "loose.key", tmp_path / "empty.pem"
     key = ec.generate_private_key(ec.SECP256R1())
     other.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
@@ -115,7 +115,7 @@ def test_files_that_will_not_do(papers: Papers, tmp_path: Path):
 
 
 def test_a_key_that_tls_does_not_take(papers: Papers, tmp_path: Path):
-    """What OpenSSL refuses is an InputError too: here a damaged certificate further down the chain."""
+    """What OpenSSL rejects is an InputError too, here a damaged certificate later in the chain."""
     chain = tmp_path / "chain.pem"
     chain.write_bytes(papers.cert.read_bytes() + b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
     with pytest.raises(InputError) as caught:

@@ -1,8 +1,8 @@
 """Writers of a shelf as processes: `killed` ends one before each of its steps on the disk, `crowd` starts several.
 
 python -m tests.ota.writers killed BASE FOLDER     FOLDER/0, /1 … : copies of the shelf BASE, each left by a writer
-                                                   that was killed one step later; the last one came to its end
-python -m tests.ota.writers crowd SHELF COUNT      COUNT writers at once, each with a release of its own project
+                                                   that was killed one step later; the last one completed
+python -m tests.ota.writers crowd SHELF COUNT      COUNT concurrent writers, each with a different project
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ STEPS = ("open", "os.link", "os.rename", "os.remove", "os.mkdir", "os.chmod", "f
 
 
 def killed(base: Path, folder: Path) -> None:
-    """The first argument may be absent: then the shelf is made."""
+    """Kill a writer before each step. The first argument may not exist: then the shelf is created."""
     for number in count():
         shelf = folder / str(number)
         if base.exists():
@@ -39,7 +39,7 @@ def killed(base: Path, folder: Path) -> None:
 
 
 def crowd(shelf: Path, writers: int) -> None:
-    """All of them wait for the same pipe to close, and go."""
+    """Start writers that wait until a common pipe closes, and then publish at the same time."""
     gate, opener = os.pipe()
     children = []
     for number in range(writers):
@@ -64,7 +64,7 @@ def _publish_and_end(shelf: Path, version: str, project: str) -> NoReturn:
 
 
 def _die_at(step: int) -> None:
-    """Kills this process, without a word, when it is about to take the step of this number."""
+    """Kill this process silently just before the step with this number."""
     left = [step]
 
     def watch(event: str, _: object) -> None:

@@ -1,4 +1,4 @@
-"""Firmware to read: whole build folders of rmfab's own, and a release so small that every byte of it can be tried."""
+"""Firmware for tests: whole build folders, and a release small enough to try every byte."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ TINY_CSV = (
 
 
 def tiny_image(payload: bytes, *, chip_id: int = 5, spi: int = 0x2F, hashed: bool = True) -> bytes:
-    """An image of one segment, put together without rmfab's own maker; *spi* holds the size and speed nibbles."""
+    """An image of one segment, built without rmfab's own maker; *spi* is the byte of size and speed nibbles."""
     image = struct.pack("<BBBBI", 0xE9, 1, 2, spi, 0x40380000)
     image += struct.pack("<B3xHBHH4xB", 0xEE, chip_id, 0, 3, 199, hashed)
     image += struct.pack("<II", 0x3C000020, len(payload)) + payload
@@ -48,7 +48,7 @@ def tiny_image(payload: bytes, *, chip_id: int = 5, spi: int = 0x2F, hashed: boo
 
 
 def tiny_app(project: str = "lamp", version: str = "1.4.0", **header: int) -> bytes:
-    """A tiny app: nothing but its descriptor."""
+    """A tiny app: only its descriptor."""
     texts = [text.encode().ljust(size, b"\0") for text, size in ((version, 32), (project, 32), ("12:00:00", 16))]
     texts += [b"Feb  2 2026".ljust(16, b"\0"), b"v5.5.1".ljust(32, b"\0"), hashlib.sha256(b"elf").digest()]
     return tiny_image(struct.pack("<II8x", 0xABCD5432, 7) + b"".join(texts) + bytes(80), **header)
@@ -75,7 +75,7 @@ def _pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def build_folder(_pristine: Path, tmp_path: Path) -> Path:
-    """A build folder for the esp32c3, to be damaged at will."""
+    """A build folder for the esp32c3 that tests may damage."""
     return Path(shutil.copytree(_pristine, tmp_path / "build"))
 
 
@@ -87,7 +87,7 @@ def release(_pristine: Path) -> Release:
 
 @pytest.fixture
 def edit(build_folder: Path) -> Callable[[Callable[[dict], object]], None]:
-    """Changes flasher_args.json of the build folder."""
+    """Change flasher_args.json of the build folder."""
 
     def apply(change: Callable[[dict], object]) -> None:
         path = build_folder / "flasher_args.json"
@@ -100,7 +100,7 @@ def edit(build_folder: Path) -> Callable[[Callable[[dict], object]], None]:
 
 @pytest.fixture
 def product(tmp_path: Path) -> Product:
-    """A product for the esp32c3 with everything as it is by default."""
+    """A product for the esp32c3 with defaults."""
     return Product(
         root=tmp_path,
         name="lamp",
@@ -118,7 +118,7 @@ def product(tmp_path: Path) -> Product:
 
 
 def with_part(release: Release, name: str, **changes: object) -> Release:
-    """*release* with one part changed, not read again."""
+    """*release* with one part changed, not parsed again."""
     parts = [
         replace(part, **{"sha256": "", **changes}) if part.name == name else part  # type: ignore[arg-type]
         for part in release.parts
@@ -127,6 +127,6 @@ def with_part(release: Release, name: str, **changes: object) -> Release:
 
 
 def with_table(release: Release, csv: str) -> Release:
-    """*release* with another partition table."""
+    """*release* with a different partition table."""
     table = table_from_csv(csv, release.table_offset, "other.csv")
     return replace(with_part(release, "partition-table", data=table.encode()), table=table)

@@ -1,4 +1,4 @@
-"""Partition tables of tests, written as the CSV that ESP-IDF's gen_esp32part.py reads."""
+"""Partition tables of tests, written as the CSV of ESP-IDF's gen_esp32part.py."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _SUBTYPE_NAMES: dict[int, dict[str, int]] = {
 
 
 def table_from_csv(text: str, table_offset: int, where: str) -> PartitionTable:
-    """Reads a table's CSV and fills in offsets that are left out, as gen_esp32part.py does.
+    """Parse a table's CSV and fill in omitted offsets, as gen_esp32part.py does.
 
-    *table_offset* is where the table itself lies. Raises InputError with *where* and the line.
+    *table_offset* is the offset of the table itself. Raise InputError with *where* and the line.
     """
     rows: list[Partition] = []
     free = table_offset + SECTOR
@@ -49,7 +49,7 @@ def table_from_csv(text: str, table_offset: int, where: str) -> PartitionTable:
 
 
 def _is_primary(row: Partition) -> bool:
-    """Rows that describe what lies before the table: the bootloader and the table itself."""
+    """Whether the row describes what comes before the partitions: the bootloader or the table itself."""
     return row.type in (PartitionType.BOOTLOADER, PartitionType.PARTITION_TABLE) and row.subtype == 0
 
 
@@ -74,7 +74,7 @@ def _from_csv_line(line: str, free: int) -> Partition:
 
 
 def _number(text: str, names: dict[str, int], what: str) -> int:
-    """A name, or a number as gen_esp32part.py reads it: decimal, 0x…, with K or M behind it."""
+    """Return a named value, or a number as gen_esp32part.py reads it: decimal, 0x…, with suffix K or M."""
     if text.lower() in names:
         return names[text.lower()]
     unit = {"k": 1024, "m": 1024 * 1024}.get(text[-1:].lower(), 1)

@@ -21,7 +21,7 @@ HASH_APPENDED = 23
 
 
 def test_header_and_descriptor():
-    """Every field of the header and the descriptor is found where ESP-IDF puts it."""
+    """Every field of the header and the descriptor is read from its ESP-IDF offset."""
     image = AppImage.parse(tiny_app(), "app.bin")
     assert (image.chip, image.entry, image.flash_mode, image.flash_freq) == (Chip.ESP32C3, 0x40380000, "dio", "80m")
     assert (image.flash_size, image.min_revision, image.max_revision) == (4 << 20, 3, 199)
@@ -33,13 +33,13 @@ def test_header_and_descriptor():
 
 
 def test_length_leaves_out_what_follows():
-    """An image in a partition or with a signature behind it ends where it ends."""
+    """The length of an image excludes the partition's padding and a signature."""
     data = tiny_app()
     assert AppImage.parse(data + b"\xff" * 5000, "app.bin").length == len(data)
 
 
 def test_an_image_without_digest_is_checked_by_its_checksum():
-    """hash_appended = 0: no digest follows, the checksum still counts."""
+    """With hash_appended = 0 no digest follows, and the checksum is still checked."""
     data = tiny_image(b"x" * 20, hashed=False)
     image = AppImage.parse(data, "x")
     assert (image.digest, image.length) == (None, len(data))
@@ -47,7 +47,7 @@ def test_an_image_without_digest_is_checked_by_its_checksum():
 
 @pytest.mark.parametrize("chip", list(Chip))
 def test_reads_what_esptool_reads(chip: Chip):
-    """esptool's own reader finds the same segments, chip and digest in app and bootloader of each chip."""
+    """esptool's own parser finds the same segments, chip and digest in app and bootloader of each chip."""
     for data in (make_app(chip, "p", "1", FirmwareFacts(), app_size=0x20000), make_bootloader(chip, 8 << 20)):
         ours, theirs = AppImage.parse(data, "x"), LoadFirmwareImage(chip.value, data)
         assert ours.chip_id == theirs.chip_id
@@ -87,7 +87,7 @@ def _damaged(at: int, data: bytes = b"") -> bytes:
     ],
 )
 def test_each_damage_has_its_cause(data: bytes, cause: str):
-    """No header, cut short, checksum, digest: what a bootloader would print follows from the cause."""
+    """A missing header, a truncated image, a wrong checksum and a wrong digest have different causes."""
     with pytest.raises(InputError) as caught:
         AppImage.parse(data, "app.bin")
     assert (caught.value.cause, caught.value.where) == (cause, "app.bin")
@@ -105,7 +105,7 @@ def test_each_damage_has_its_cause(data: bytes, cause: str):
     ],
 )
 def test_least_revision_of_old_images(chip_id: int, old: int, low: int, high: int, least: int):
-    """Images from before ESP-IDF 5.0 name a major revision, on the ESP32-C3 a minor one; later ones both."""
+    """Images from before ESP-IDF 5.0 have a major revision, on the ESP32-C3 a minor one; later ones have both."""
     data = bytearray(tiny_image(b"x" * 4, chip_id=chip_id, hashed=False))
     data[14] = old
     data[15:19] = low.to_bytes(2, "little") + high.to_bytes(2, "little")
@@ -113,14 +113,14 @@ def test_least_revision_of_old_images(chip_id: int, old: int, low: int, high: in
 
 
 def test_a_maximal_revision_of_nought_is_none():
-    """Images of old ESP-IDF leave the field empty: no limit."""
+    """Images of old ESP-IDF leave the maximum revision empty: no limit."""
     data = bytearray(tiny_image(b"x" * 4, hashed=False))
     data[17:19] = bytes(2)
     assert AppImage.parse(bytes(data), "x").max_revision == 0xFFFF
 
 
 def test_speeds_have_names_by_chip():
-    """80m is another number on the C6, and the H2 counts otherwise; an unknown name is an error."""
+    """80m has a different number on the C6, and the H2 has other speeds; an unknown name is an error."""
     assert [spi_speed(Chip.ESP32C3, "80m"), spi_speed(Chip.ESP32C6, "80m"), spi_speed(Chip.ESP32H2, "48m")] == [
         15,
         0,
@@ -132,14 +132,16 @@ def test_speeds_have_names_by_chip():
 
 @given(st.binary(max_size=300), st.integers(0, 255))
 def test_checksum_is_the_exclusive_or_of_all_bytes(data: bytes, seed: int):
-    """Folding a number gives what a loop over the bytes gives."""
+    """Folding a number gives the same checksum as a loop over the bytes."""
     assert xor_checksum(data, seed) == reduce(xor, data, seed)
 
 
 @given(st.integers(0, 400), st.integers(1, 255))
 def test_a_changed_byte_never_passes(at: int, flip: int):
-    """With checksum and digest, no single changed byte of an image goes unnoticed, but the one that says whether there
-    is a digest: what then follows the image is left to the judge of secure boot blocks."""
+    """With checksum and digest, every changed byte of an image is detected, except the digest flag in the header.
+
+    Without that flag, the data after the image is judged as secure boot blocks.
+    """
     data = bytearray(tiny_app())
     assume(at % len(data) != HASH_APPENDED)
     data[at % len(data)] ^= flip

@@ -1,4 +1,4 @@
-"""A release made of a build: its seq, its origin, its bill of materials, and that nothing else gets in."""
+"""Making a release of a build: its seq, its origin, its bill of materials, and nothing else."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ GITLAB = {
 
 
 def provenance(folder: Path, environment: dict[str, str]) -> dict:
-    """What the provenance of the build in *folder* says."""
+    """The parsed provenance of the build in *folder*."""
     (document,) = make_release(folder, PLAIN, environment).documents
     assert document.name == "provenance.json"
     return json.loads(document.data)
@@ -51,7 +51,7 @@ def provenance(folder: Path, environment: dict[str, str]) -> dict:
 
 @pytest.fixture(autouse=True)
 def _no_other_repository(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A hook of git runs its commands with its own repository in the environment."""
+    """Remove git's variables: a git hook runs its commands with its own repository in the environment."""
     for name in [name for name in os.environ if name.startswith("GIT_")]:
         monkeypatch.delenv(name)
 
@@ -75,44 +75,44 @@ def repository(build_folder: Path) -> Path:
 
 
 def test_a_seq_is_required(build_folder: Path):
-    """Without a number and without a source for one there is no release; the ways to one are named."""
-    with pytest.raises(InputError, match="needs its seq") as caught:
+    """Without a seq and a source for one there is no release, and the hint lists the options."""
+    with pytest.raises(InputError, match="no seq given") as caught:
         make_release(build_folder, BuildRequest(make_sbom=False), {})
     assert "--seq N" in str(caught.value.hint)
     assert "commit-time" in str(caught.value.hint)
 
 
 def test_the_time_of_the_commit_as_seq(repository: Path):
-    """`commit-time` counts by the committer's time, and that is when the release was created."""
+    """`commit-time` uses the committer's time as seq, and as the creation time of the release."""
     release = make_release(repository, BuildRequest(seq_source=SeqSource.COMMIT_TIME, make_sbom=False), {})
     assert (release.seq, release.edition.created) == (1770000000, 1770000000)
 
 
 def test_no_commit_no_commit_time(build_folder: Path, monkeypatch: pytest.MonkeyPatch):
-    """Outside of a repository, or without git, the time of the commit is not to be had; a CI may tell it."""
+    """Outside a repository, or without git, there is no commit time, unless CI provides it."""
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(build_folder.parent.parent))
     order = BuildRequest(seq_source=SeqSource.COMMIT_TIME, make_sbom=False)
-    with pytest.raises(InputError, match="time of the commit"):
+    with pytest.raises(InputError, match="cannot determine the commit time"):
         make_release(build_folder, order, {})
     monkeypatch.setenv("PATH", "/nowhere")
-    with pytest.raises(InputError, match="time of the commit"):
+    with pytest.raises(InputError, match="cannot determine the commit time"):
         make_release(build_folder, order, {})
     assert make_release(build_folder, order, GITLAB).seq == 1770087906
 
 
 def test_source_date_epoch(repository: Path):
-    """SOURCE_DATE_EPOCH wins over the commit, stands in every header of the archive, and must be whole seconds."""
+    """SOURCE_DATE_EPOCH overrides the commit, is in every header of the archive, and must be whole seconds."""
     release = make_release(repository, PLAIN, {"SOURCE_DATE_EPOCH": "1700000000"})
     assert release.edition.created == 1700000000
     assert b'"created":"2023-11-14T22:13:20Z"' in release.manifest
     assert open_bundle(build_bundle(release), "x").release() == release
     for text in ("yesterday", "-1", "1.5", "\u0661"):
-        with pytest.raises(InputError, match="no number of seconds"):
+        with pytest.raises(InputError, match="not a number of seconds"):
             make_release(repository, PLAIN, {"SOURCE_DATE_EPOCH": text})
 
 
 def test_the_repository_is_the_origin(repository: Path):
-    """Commit, repository and branch as git tells them, without the token in its URL; a changed file is said."""
+    """Commit, repository and branch come from git, without the token in the URL; a changed file is recorded."""
     said = provenance(repository, {})
     (source,) = said["predicate"]["buildDefinition"]["resolvedDependencies"]
     head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=repository, capture_output=True, text=True, check=True)
@@ -159,7 +159,7 @@ def test_the_repository_is_the_origin(repository: Path):
 def test_the_ci_is_the_builder(
     build_folder: Path, environment: dict, uri: str, builder: str, job: str, monkeypatch: pytest.MonkeyPatch
 ):
-    """The usual variables of a CI give repository, job and runner; no token of theirs gets into the release."""
+    """The usual CI variables provide repository, job and runner; none of their tokens gets into the release."""
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(build_folder.parent.parent))
     said = provenance(build_folder, environment)["predicate"]
     assert said["buildDefinition"]["resolvedDependencies"][0]["uri"] == uri
@@ -168,7 +168,7 @@ def test_the_ci_is_the_builder(
 
 
 def test_nothing_known_no_provenance(build_folder: Path, monkeypatch: pytest.MonkeyPatch):
-    """Where neither git nor a CI says anything, nothing is claimed."""
+    """Without git and CI there is no provenance."""
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(build_folder.parent.parent))
     assert find_origin(build_folder, {}) == BuildOrigin()
     assert make_release(build_folder, PLAIN, {}).documents == ()
@@ -185,16 +185,16 @@ def test_nothing_known_no_provenance(build_folder: Path, monkeypatch: pytest.Mon
     ],
 )
 def test_public_urls(text: str, url: str):
-    """Users, passwords, queries and paths of this machine stay out."""
+    """Users, passwords, queries and local paths are removed from URLs."""
     assert public_url(text) == url
 
 
 def test_two_machines_build_the_same_bytes(
     repository: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ):
-    """The same commit and environment give the same bundle: whatever time zone, umask, user and place."""
+    """The same commit and environment give the same bundle, with any time zone, umask, user and folder."""
     first = build_bundle(make_release(repository, _full_order(repository.parent), GITHUB))
-    for name, value in (("TZ", "Asia/Kathmandu"), ("USER", "somebody"), ("HOME", "/nonexistent"), ("LC_ALL", "tr_TR")):
+    for name, value in (("TZ", "Asia/Kathmandu"), ("USER", "operator"), ("HOME", "/nonexistent"), ("LC_ALL", "tr_TR")):
         monkeypatch.setenv(name, value)
     before = os.umask(0o077)
     try:
@@ -226,15 +226,15 @@ def _sbom_file(folder: Path) -> Path:
     ],
 )
 def test_bills_of_materials_are_taken_as_given(data: bytes, name: str):
-    """The format is told by the bytes, and the bytes stay as they are."""
+    """The format is detected from the content, and the bytes stay unchanged."""
     document = read_sbom(data, "x")
     assert (document.name, document.data) == (name, data)
 
 
 @pytest.mark.parametrize("data", [b"", b"{}", b"[]", b"SPDX", b"<bom/>", b"\xff\xfe", b"[" * 100_000])
 def test_what_is_no_bill_of_materials(data: bytes):
-    """Another file is refused with the formats that are known."""
-    with pytest.raises(InputError, match="no bill of materials") as caught:
+    """Any other file is rejected with the supported formats."""
+    with pytest.raises(InputError, match="not a bill of materials") as caught:
         read_sbom(data, "x")
     assert "CycloneDX" in str(caught.value.hint)
 
@@ -251,7 +251,7 @@ def _tool(folder: Path, script: str) -> dict[str, str]:
 def test_a_bill_of_materials_is_made_where_its_tool_is_installed(
     build_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """esp-idf-sbom is asked for one; its time and random namespace are settled, so that builds stay the same."""
+    """The time and namespace of a document by esp-idf-sbom are fixed, so that builds are reproducible."""
     script = (
         'test "$1" = create -a -f "$2" || exit 9\n'
         "echo SPDXVersion: SPDX-2.2\n"
@@ -267,7 +267,7 @@ def test_a_bill_of_materials_is_made_where_its_tool_is_installed(
 
 
 def test_a_tool_that_fails_is_said(build_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """What the tool said last is repeated, with the ways around it; no release without its bill is made in silence."""
+    """The last line of a failing tool is reported, with the alternatives; the release is not made without an SBOM."""
     monkeypatch.setenv("PATH", _tool(tmp_path, "echo no such component >&2; exit 3")["PATH"])
     with pytest.raises(InputError, match="no such component") as caught:
         make_release(build_folder, BuildRequest(seq=7), {})
@@ -298,13 +298,13 @@ def test_documents_travel_with_the_bundle(repository: Path, tmp_path: Path):
 @pytest.mark.parametrize(
     ("order", "words"),
     [
-        (BuildRequest(seq=7, version="1 4"), "no version"),
-        (BuildRequest(seq=1 << 53), "no seq"),
+        (BuildRequest(seq=7, version="1 4"), "is not a version"),
+        (BuildRequest(seq=1 << 53), "seq 9007199254740992 is not in 0 to"),
         (BuildRequest(seq=7, notes="x" * 70000), "64 KiB"),
     ],
 )
 def test_orders_that_cannot_be(build_folder: Path, order: BuildRequest, words: str):
-    """A version with a blank, a seq that JSON readers would round, notes without end."""
+    """A version with a blank, a seq that JSON parsers would round, and endless notes are rejected."""
     with pytest.raises(InputError, match=words):
         make_release(build_folder, order, {})
 
@@ -342,14 +342,14 @@ SDKCONFIG = {
     ],
 )
 def test_what_the_configuration_says(change: dict, field: str, value: object):
-    """Each fact has its switch; it survives the way into the manifest and back."""
+    """Each fact has its option, and reads back from the manifest."""
     configured = BuildConfig.from_sdkconfig(SDKCONFIG | change)
     assert getattr(configured, field) == value
     assert BuildConfig.from_json(json.loads(json.dumps(configured.to_json()))) == configured
 
 
 def test_a_configuration_of_other_firmware_says_nothing_of_provisioning():
-    """Without RainMaker's component the build does not say how it offers provisioning."""
+    """Without RainMaker's component the build has no provisioning facts."""
     configured = BuildConfig.from_sdkconfig({"IDF_TARGET": "esp32"})
     assert (configured.security, configured.transport, configured.qr, configured.name_prefix) == (None,) * 4
     assert BuildConfig().to_json() == {}

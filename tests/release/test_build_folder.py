@@ -17,7 +17,7 @@ Edit = Callable[[Callable[[dict], object]], None]
 
 
 def test_reads_parts_table_and_app(build_folder: Path):
-    """What flasher_args.json names is read; the rest comes from the images themselves."""
+    """The parts come from flasher_args.json, everything else from the images."""
     release = read_build_folder(build_folder)
     assert release.chip is Chip.ESP32C3
     assert [(part.name, part.offset) for part in release.parts] == [
@@ -50,57 +50,61 @@ def _capitals(args: dict) -> None:
 
 @pytest.mark.parametrize("change", [_idf5, _upside_down, _capitals, lambda args: args.pop("flash_files")])
 def test_spelling_and_order_do_not_matter(build_folder: Path, edit: Edit, change: Callable[[dict], object]):
-    """Both spellings, any order of keys, any case of hex: the same release."""
+    """Both spellings, any order of keys and any case of hex give the same release."""
     before = read_build_folder(build_folder).digest
     edit(change)
     assert read_build_folder(build_folder).digest == before
 
 
 def test_a_file_without_a_name_of_its_own_is_a_part_too(build_folder: Path, edit: Edit):
-    """What stands in flash_files alone is written under the stem of its file."""
+    """A file that only flash_files lists becomes a part named by the stem of the file."""
     (build_folder / "storage.bin").write_bytes(b"data")
     edit(lambda args: args["flash_files"].update({"0x3e0000": "storage.bin"}))
     assert read_build_folder(build_folder).part("storage").offset == 0x3E0000
 
 
 def test_encrypted_is_a_string(build_folder: Path, edit: Edit):
-    """ESP-IDF writes "true" and "false" in quotation marks."""
+    """ESP-IDF writes "true" and "false" as strings."""
     edit(lambda args: args["app"].update(encrypted="true"))
     parts = {part.name: part.encrypted for part in read_build_folder(build_folder).parts}
     assert parts == {"bootloader": False, "partition-table": False, "otadata": False, "app": True}
 
 
 def test_the_configured_table_offset_is_compared(build_folder: Path):
-    """sdkconfig.json tells where the bootloader looks for the table."""
+    """sdkconfig.json contains the offset at which the bootloader expects the table."""
     path = build_folder / "config" / "sdkconfig.json"
     path.parent.mkdir(exist_ok=True)
     path.write_text('{"PARTITION_TABLE_OFFSET": 49152}')
     read_build_folder(build_folder)
     path.write_text('{"PARTITION_TABLE_OFFSET": 32768}')
-    with pytest.raises(InputError, match="looks for the partition table at 0x8000"):
+    with pytest.raises(InputError, match="expects the partition table at 0x8000"):
         read_build_folder(build_folder)
 
 
 @pytest.mark.parametrize(
     ("change", "key", "reason"),
     [
-        (lambda a: a.pop("app"), "app", "has no image app"),
-        (lambda a: a.pop("bootloader"), "bootloader", "has no image bootloader"),
-        (lambda a: a.pop("partition-table"), "partition-table", "has no image partition-table"),
-        (lambda a: a.pop("extra_esptool_args"), "extra_esptool_args.chip", "does not say which chip"),
+        (lambda a: a.pop("app"), "app", "has no app image"),
+        (lambda a: a.pop("bootloader"), "bootloader", "has no bootloader image"),
+        (lambda a: a.pop("partition-table"), "partition-table", "has no partition-table image"),
+        (lambda a: a.pop("extra_esptool_args"), "extra_esptool_args.chip", "does not name a chip"),
         (lambda a: a["extra_esptool_args"].update(chip="esp8266"), "extra_esptool_args.chip", '"esp8266"'),
         (lambda a: a["app"].update(offset=131072), "app.offset", "is not an offset"),
         (lambda a: a["app"].update(offset="0x20000000000"), "app.offset", "is not an offset"),
         (lambda a: a["app"].update(offset="here"), "app.offset", "is not an offset"),
         (lambda a: a["app"].update(encrypted="maybe"), "app.encrypted", "neither"),
-        (lambda a: a.update(flash_files=[]), "flash_files", "must be an object"),
-        (lambda a: a["flash_files"].update({"131072": "other.bin"}), "flash_files.131072", "two files go to"),
-        (lambda a: a["flash_files"].update({"0x20000": "other.bin"}), "app.file", "flash_files has other.bin there"),
+        (lambda a: a.update(flash_files=[]), "flash_files", "not an object"),
+        (lambda a: a["flash_files"].update({"131072": "other.bin"}), "flash_files.131072", "two files at"),
+        (
+            lambda a: a["flash_files"].update({"0x20000": "other.bin"}),
+            "app.file",
+            "flash_files has other.bin at its offset",
+        ),
         (lambda a: (a.pop("flash_files"), a["app"].update(file=7)), "app.file", "not the name of a file"),
         (lambda a: (a.pop("flash_files"), a["app"].update(file="no.bin")), "app.file", "no.bin is missing"),
-        (lambda a: (a.pop("flash_files"), a["app"].update(file="../x.bin")), "app.file", "outside of the build"),
-        (lambda a: (a.pop("flash_files"), a["app"].update(file="/etc/passwd")), "app.file", "outside of the build"),
-        (lambda a: a.update({"a/b": a["app"]}), "a/b.file", "cannot be the name of a part"),
+        (lambda a: (a.pop("flash_files"), a["app"].update(file="../x.bin")), "app.file", "outside the build"),
+        (lambda a: (a.pop("flash_files"), a["app"].update(file="/etc/passwd")), "app.file", "outside the build"),
+        (lambda a: a.update({"a/b": a["app"]}), "a/b.file", "is not a valid part name"),
     ],
 )
 def test_faults_name_file_and_key(
@@ -115,16 +119,16 @@ def test_faults_name_file_and_key(
 
 
 def test_a_link_out_of_the_folder_is_refused(build_folder: Path, tmp_path: Path):
-    """A symbolic link does not lead out either."""
+    """A symbolic link out of the folder is rejected."""
     (tmp_path / "elsewhere.bin").write_bytes((build_folder / "rmfab-demo.bin").read_bytes())
     (build_folder / "rmfab-demo.bin").unlink()
     (build_folder / "rmfab-demo.bin").symlink_to(tmp_path / "elsewhere.bin")
-    with pytest.raises(InputError, match="outside of the build"):
+    with pytest.raises(InputError, match="outside the build"):
         read_build_folder(build_folder)
 
 
 def test_no_flasher_args(tmp_path: Path):
-    """A folder that is none of `idf.py build`: the hint says which folder is meant."""
+    """A folder that `idf.py build` did not make is rejected, with a hint which folder to use."""
     with pytest.raises(InputError, match=r"no flasher_args\.json") as caught:
         open_release(tmp_path)
     assert "idf.py build" in str(caught.value.hint)
@@ -132,7 +136,7 @@ def test_no_flasher_args(tmp_path: Path):
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"a": 1, "a": 2}', "\xff", "[" * 100_000])
 def test_no_json(build_folder: Path, text: str):
-    """Text that is no JSON object, or has a key twice, is an input error with the file's name."""
+    """Text that is not a JSON object, or has a duplicate key, is an input error with the file's name."""
     (build_folder / "flasher_args.json").write_text(text, encoding="latin-1")
     with pytest.raises(InputError, match="not the JSON of a build") as caught:
         read_build_folder(build_folder)
@@ -140,10 +144,10 @@ def test_no_json(build_folder: Path, text: str):
 
 
 def test_project_of_another_chip(build_folder: Path):
-    """project_description.json and flasher_args.json must be of one build."""
+    """project_description.json and flasher_args.json must be for the same chip."""
     path = build_folder / "project_description.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"target": "esp32"}))
-    with pytest.raises(InputError, match=r"project is for esp32, flasher_args\.json for esp32c3"):
+    with pytest.raises(InputError, match=r"project is for esp32, but flasher_args\.json for esp32c3"):
         read_build_folder(build_folder)
     path.unlink()
     read_build_folder(build_folder)
@@ -159,7 +163,7 @@ def test_project_of_another_chip(build_folder: Path):
     ],
 )
 def test_parts_cut_short(build_folder: Path, file: str, size: int, cause: str):
-    """A part that was cut short is refused with its name."""
+    """A truncated part is rejected with its name."""
     path = build_folder / file
     path.write_bytes(path.read_bytes()[:size])
     with pytest.raises(InputError) as caught:
@@ -169,7 +173,7 @@ def test_parts_cut_short(build_folder: Path, file: str, size: int, cause: str):
 
 
 def test_app_without_descriptor(build_folder: Path):
-    """An app that does not say what it is cannot be checked after the flash, and is no release."""
+    """An app without a descriptor is rejected: it could not be checked after flashing."""
     bootloader = (build_folder / "bootloader" / "bootloader.bin").read_bytes()
     (build_folder / "rmfab-demo.bin").write_bytes(bootloader)
     with pytest.raises(InputError, match="no descriptor"):

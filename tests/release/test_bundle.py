@@ -1,4 +1,4 @@
-"""The bundle: canonical, reproducible, and refused when a byte differs."""
+"""The bundle: canonical, reproducible, and rejected if a byte differs."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from .conftest import with_part
 
 
 def test_a_bundle_reads_back_as_the_release(release: Release, tmp_path: Path):
-    """Build folder and bundle are the same release with the same digest, from memory and from a file."""
+    """Build folder and bundle give the same release with the same digest, from memory and from a file."""
     data = build_bundle(release)
     path = tmp_path / "lamp.rmfab"
     path.write_bytes(data)
@@ -70,7 +70,7 @@ def test_tar_reads_it(release: Release):
 
 @pytest.mark.skipif(shutil.which("tar") is None or shutil.which("sha256sum") is None, reason="no tar or sha256sum here")
 def test_the_systems_tools_read_and_check_it(release: Release, tmp_path: Path):
-    """tar unpacks it without a word, and sha256sum checks the manifest."""
+    """tar unpacks it without warnings, and sha256sum checks the manifest."""
     (tmp_path / "b").write_bytes(build_bundle(release))
     done = subprocess.run(["tar", "xf", "b"], cwd=tmp_path, capture_output=True, check=True)
     assert done.stderr == b""
@@ -79,7 +79,7 @@ def test_the_systems_tools_read_and_check_it(release: Release, tmp_path: Path):
 
 
 def test_every_changed_byte_is_refused(tiny_release: Release):
-    """Each byte of a small bundle, changed in one bit and in all: none is taken."""
+    """A change of one bit or all bits in any byte of a small bundle is rejected."""
     data = build_bundle(tiny_release)
     for at in range(len(data)):
         for flip in (1 << at % 8, 0xFF):
@@ -92,7 +92,7 @@ def test_every_changed_byte_is_refused(tiny_release: Release):
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200)
 @given(st.data())
 def test_inserted_removed_and_moved_bytes_are_refused(tiny_release: Release, data: st.DataObject):
-    """No cut, insertion or swap of pieces gives another file that is taken."""
+    """Cutting, inserting or swapping pieces does not give a valid bundle."""
     whole = build_bundle(tiny_release)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(whole)), min_size=2, max_size=2)))
     a, b, c = whole[: cuts[0]], whole[cuts[0] : cuts[1]], whole[cuts[1] :]
@@ -108,7 +108,7 @@ def test_inserted_removed_and_moved_bytes_are_refused(tiny_release: Release, dat
 def test_the_same_input_gives_the_same_bytes(
     build_folder: Path, release: Release, tmp_path: Path, zone: str, umask: int, monkeypatch: pytest.MonkeyPatch
 ):
-    """Time zone, umask, modes, times and order of files leave no trace."""
+    """Time zone, umask, modes, times and order of files do not change the bytes."""
     monkeypatch.setenv("TZ", zone)
     time.tzset()
     before = os.umask(umask)
@@ -126,7 +126,7 @@ def test_the_same_input_gives_the_same_bytes(
 
 
 def test_hash_seed_and_locale_leave_no_trace(build_folder: Path, release: Release):
-    """Another process with another hash seed and locale writes the same bytes."""
+    """A process with a different hash seed and locale writes the same bytes."""
     code = (
         "import hashlib, pathlib, sys; from rmfab.release.opening import open_release;"
         "from rmfab.release.bundle import build_bundle;"
@@ -140,7 +140,7 @@ def test_hash_seed_and_locale_leave_no_trace(build_folder: Path, release: Releas
 
 
 def _pack(members: list[tuple[str, bytes]]) -> bytes:
-    """A bundle of any members, headers and checksum line as they should be."""
+    """A bundle of any members, with correct headers and checksum line."""
     manifest = dict(members)["manifest.json"]
     line = f"{hashlib.sha256(manifest).hexdigest()}  manifest.json\n".encode()
     packed = [(name, line if name == "manifest.sha256" else data) for name, data in members]
@@ -152,7 +152,7 @@ def _members(release: Release) -> list[tuple[str, bytes]]:
 
 
 def _with_manifest(release: Release, change: Callable[[dict], object]) -> bytes:
-    """The bundle with a change of its manifest's predicate, whose key `statement` is the whole."""
+    """The bundle with a change of its manifest's predicate, or of the whole statement under the key `statement`."""
     manifest = json.loads(release.manifest)
     predicate = manifest["predicate"]
     change(predicate | {"statement": manifest} if "statement" in change.__code__.co_consts else predicate)
@@ -161,7 +161,7 @@ def _with_manifest(release: Release, change: Callable[[dict], object]) -> bytes:
 
 
 def test_the_packer_of_these_tests_is_right(tiny_release: Release):
-    """Unchanged, what these tests pack is the bundle: so the refusals below are for the change alone."""
+    """Without a change, the packer of these tests gives the bundle: the rejections below are due to the change."""
     assert _with_manifest(tiny_release, lambda m: None) == build_bundle(tiny_release)
 
 
@@ -209,7 +209,7 @@ def test_the_packer_of_these_tests_is_right(tiny_release: Release):
     ],
 )
 def test_a_manifest_that_says_something_else_is_refused(tiny_release: Release, change: Callable[[dict], object]):
-    """With a right checksum line, too: the manifest must be what follows from the parts."""
+    """A manifest that does not follow from the parts is rejected, even with a correct checksum line."""
     with pytest.raises(IntegrityError):
         open_bundle(_with_manifest(tiny_release, change), "changed").release()
 
@@ -228,23 +228,23 @@ def test_a_manifest_that_says_something_else_is_refused(tiny_release: Release, c
     ],
 )
 def test_a_manifest_that_is_none(tiny_release: Release, text: bytes):
-    """No JSON, or JSON of another kind."""
+    """A manifest that is not JSON, or different JSON, is rejected."""
     with pytest.raises(IntegrityError):
         open_bundle(_pack([("manifest.json", text), *_members(tiny_release)[1:]]), "changed").release()
 
 
 def test_a_manifest_in_other_words_is_refused(tiny_release: Release):
-    """The same values, written with other spaces or a key twice, are other bytes."""
+    """The same values with other spaces or a duplicate key are rejected."""
     spaced = json.dumps(json.loads(tiny_release.manifest), sort_keys=True).encode()
     doubled = tiny_release.manifest.replace(b'"chip"', b'"chip":"esp32c3","chip"', 1)
     for text in (spaced, doubled, tiny_release.manifest + b"\n"):
-        with pytest.raises(IntegrityError, match=r"not the one that rmfab writes|stands twice"):
+        with pytest.raises(IntegrityError, match=r"not what rmfab writes|duplicate key"):
             open_bundle(_pack([("manifest.json", text), *_members(tiny_release)[1:]]), "changed").release()
 
 
 def test_a_later_format_asks_for_a_newer_rmfab(tiny_release: Release):
-    """A format number that this rmfab does not know is no damage."""
-    with pytest.raises(InputError, match="format 3") as caught:
+    """An unknown format version is not reported as damage."""
+    with pytest.raises(InputError, match="format version 3") as caught:
         open_bundle(_with_manifest(tiny_release, lambda m: m.update(format_version=3)), "new").release()
     assert "newer rmfab" in str(caught.value.hint)
 
@@ -268,13 +268,13 @@ def test_a_later_format_asks_for_a_newer_rmfab(tiny_release: Release):
     ],
 )
 def test_members_added_missing_renamed_or_swapped(tiny_release: Release, change: Callable[[list], list]):
-    """The members are exactly those of the manifest, in their order, once each."""
+    """The members must be exactly those of the manifest, in order, once each."""
     with pytest.raises(IntegrityError):
         open_bundle(_pack(change(_members(tiny_release))), "changed").release()
 
 
 def test_parts_may_not_be_swapped_between_bundles(tiny_release: Release):
-    """The part of another bundle does not match the manifest's digest."""
+    """A part of a different bundle does not match the manifest's digest."""
     members = _members(tiny_release)
     other = dict(members)["parts/bootloader.bin"] + b"\xff" * 16
     swapped = [(name, other if name == "parts/bootloader.bin" else data) for name, data in members]
@@ -283,42 +283,42 @@ def test_parts_may_not_be_swapped_between_bundles(tiny_release: Release):
 
 
 def test_a_size_that_is_not_there_takes_no_memory(tiny_release: Release):
-    """A header that promises eight gigabytes is refused by what the file holds."""
+    """A header that announces eight gigabytes is rejected without allocating them."""
     data = build_bundle(tiny_release)
     bomb = container._header("parts/app.bin", 0o77777777777, 0) + bytes(1024)
-    with pytest.raises(IntegrityError, match="cut short"):
+    with pytest.raises(IntegrityError, match="truncated"):
         open_bundle(data[:-1024] + bomb, "bomb").release()
 
 
 @pytest.mark.parametrize("data", [b"", b"\xe9" * 4096, bytes(10240)])
 def test_what_is_no_bundle_is_bad_input(data: bytes):
-    """Another kind of file is no attack: bad input, with a word how bundles are made."""
-    with pytest.raises(InputError, match="no release bundle"):
+    """A file that is not a bundle is bad input, with a hint how to make one."""
+    with pytest.raises(InputError, match="not a release bundle"):
         open_bundle(data, "firmware.bin").release()
 
 
 @pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress])
 def test_a_packed_bundle_is_never_unpacked(tiny_release: Release, pack: Callable[[bytes], bytes]):
-    """Compressed, a bundle could be a bomb: it is refused by its first bytes."""
-    with pytest.raises(InputError, match="a bundle never is"):
+    """A compressed bundle, which could be a bomb, is rejected by its first bytes."""
+    with pytest.raises(InputError, match="compressed with"):
         open_bundle(pack(build_bundle(tiny_release)), "lamp.rmfab.gz").release()
 
 
 def test_a_missing_file(tmp_path: Path):
-    """A path to nothing names the path."""
+    """A missing file is an error with its path."""
     with pytest.raises(InputError, match="No such file") as caught:
         open_release(tmp_path / "none.rmfab")
     assert caught.value.where == str(tmp_path / "none.rmfab")
 
 
 def test_encrypted_parts_cannot_be_bundled(tiny_release: Release):
-    """A bundle would lose what the build asked for."""
-    with pytest.raises(InputError, match="flash encryption"):
+    """Encrypted parts are rejected: a bundle does not keep the flag."""
+    with pytest.raises(InputError, match="encrypted parts"):
         build_bundle(with_part(tiny_release, "app", encrypted=True))
 
 
 def test_part_digest_is_its_own():
-    """A part given with another digest is an integrity error; its bytes never show in repr."""
+    """A part with a wrong digest is an integrity error; its bytes do not show in repr."""
     with pytest.raises(IntegrityError):
         Part("app", 0, b"data", "0" * 64)
     assert "data" not in repr(Part("app", 0, b"data"))

@@ -25,7 +25,7 @@ ota_0,    app,  ota_0,   0x20000,   1600K,
 ota_1,    app,  ota_1,   ,          1600k,
 fctry,    data, nvs,     0x340000,  24K
 """
-# What ESP-IDF's gen_esp32part.py makes of the text above with --offset 0xC000 (its SHA-256), and of OTHER with 0x8000.
+# SHA-256 of the output of ESP-IDF's gen_esp32part.py for the text above (--offset 0xC000), and for OTHER (0x8000).
 RAINMAKER_SHA256 = "f17c3c9535d315ac7225ddf6d2a7d087e038bbf811bf0edc155011fccb4b6c4b"
 OTHER = """\
 nvs, data, nvs, , 24K
@@ -45,7 +45,7 @@ OTHER_BINARY = (
 
 
 def test_csv_gives_the_bytes_of_the_reference_tool():
-    """Offsets left out, K and M, flags, a size up to an offset: byte by byte what gen_esp32part.py writes."""
+    """Omitted offsets, K and M, flags and sizes up to an offset give the bytes of gen_esp32part.py."""
     table = table_from_csv(OTHER, 0x8000, "other.csv")
     assert table.encode() == bytes.fromhex(OTHER_BINARY).ljust(0xC00, b"\xff")
     rainmaker = table_from_csv(RAINMAKER, 0xC000, "rainmaker.csv").encode()
@@ -53,7 +53,7 @@ def test_csv_gives_the_bytes_of_the_reference_tool():
 
 
 def test_csv_fills_in_offsets():
-    """Data is put at the next 4 KB, apps at the next 64 KB; an empty subtype is `undefined`."""
+    """Data is placed at the next 4 KB, apps at the next 64 KB; an empty subtype is `undefined`."""
     table = table_from_csv(RAINMAKER, 0xC000, "rainmaker.csv")
     offsets = {row.label: row.offset for row in table.partitions}
     assert offsets["otadata"] == 0x16000
@@ -81,7 +81,7 @@ def test_csv_fills_in_offsets():
     ],
 )
 def test_usage_is_what_the_bootloader_prints(kind: int, subtype: int, usage: str):
-    """The words in the bootloader's list of partitions."""
+    """Usages are the words in the bootloader's list of partitions."""
     assert Partition("x", kind, subtype, 0x20000, 0x1000).usage == usage
 
 
@@ -106,7 +106,7 @@ def test_usage_is_what_the_bootloader_prints(kind: int, subtype: int, usage: str
     ],
 )
 def test_csv_faults_name_file_and_line(line: str, reason: str):
-    """Each bad row is refused with its line and why."""
+    """Each bad row is rejected with its line and the reason."""
     with pytest.raises(InputError) as caught:
         table_from_csv(f"# table\n\n{line}\n", 0x8000, "p.csv")
     assert caught.value.where == "p.csv:3"
@@ -116,26 +116,26 @@ def test_csv_faults_name_file_and_line(line: str, reason: str):
 @pytest.mark.parametrize(
     ("csv", "reason"),
     [
-        ("a,data,nvs,0x9000,0x6000\na,data,phy,,0x1000", 'label "a" stands twice'),
+        ("a,data,nvs,0x9000,0x6000\na,data,phy,,0x1000", 'duplicate label "a"'),
         ("a,data,ota,0x9000,0x2000\nb,data,ota,,0x2000", "both OTA data"),
-        ("a,data,ota,0x9000,0x1000", "must be 0x2000"),
+        ("a,data,ota,0x9000,0x1000", "expected 0x2000"),
     ],
 )
 def test_tables_that_cannot_be(csv: str, reason: str):
-    """Labels are unique and there is one OTA data of two sectors."""
+    """Labels are unique, and there is at most one OTA data partition, of two sectors."""
     with pytest.raises(InputError, match=reason):
         table_from_csv(csv, 0x8000, "p.csv")
 
 
 def test_rows_may_not_overlap():
-    """A table whose partitions share bytes is refused, in any order of rows."""
+    """Partitions that share bytes are rejected, in any order of rows."""
     rows = (Partition("b", 1, 2, 0xA000, 0x2000), Partition("a", 1, 6, 0x9000, 0x2000))
     with pytest.raises(InputError, match='"b" at 0xa000 overlaps "a"'):
         PartitionTable(rows)
 
 
 def test_a_table_holds_94_rows():
-    """96 rows less MD5 row and end marker."""
+    """A table has 96 rows less the MD5 row and the end marker."""
     rows = tuple(Partition(f"p{n}", 0x40, 0, 0x10000 + n * 0x1000, 0x1000) for n in range(95))
     assert PartitionTable.parse(PartitionTable(rows[:94]).encode(), "t").partitions == rows[:94]
     with pytest.raises(InputError, match="do not fit"):
@@ -173,7 +173,7 @@ def _row(**changes: int) -> bytes:
     ],
 )
 def test_bad_binaries_name_their_cause(data: bytes, cause: str):
-    """Blank, cut short, no MD5, unknown flags: each its own cause, and the place."""
+    """Blank, truncated, no MD5, unknown flags: each has its own cause, and the place."""
     with pytest.raises(InputError) as caught:
         PartitionTable.parse(data, "flash at 0x8000")
     assert (caught.value.cause, caught.value.where) == (cause, "flash at 0x8000")
@@ -190,12 +190,12 @@ def test_every_changed_byte_of_the_rows_is_noticed():
 
 
 def test_what_follows_the_end_marker_is_not_looked_at():
-    """A signature behind the table, or the rest of its sector, does not matter."""
+    """A signature after the table, or the rest of its sector, is ignored."""
     assert PartitionTable.parse(bytes(_binary()) + b"signature", "t").find("factory") is not None
 
 
 def test_required_names_what_there_is():
-    """Asking for a partition that is not there lists those that are."""
+    """The error for a missing partition lists the existing ones."""
     table = table_from_csv(OTHER, 0x8000, "o")
     assert table.find("fctry") is None
     with pytest.raises(InputError) as caught:
@@ -218,7 +218,7 @@ def _tables(draw: st.DrawFn) -> PartitionTable:
 
 @given(_tables())
 def test_a_table_reads_back_as_it_was_written(table: PartitionTable):
-    """Parsing what was encoded gives the same table, and the same bytes again."""
+    """Parsing an encoded table gives the same table and the same bytes again."""
     data = table.encode()
     assert len(data) == 0xC00
     assert PartitionTable.parse(data, "t") == table
@@ -227,7 +227,7 @@ def test_a_table_reads_back_as_it_was_written(table: PartitionTable):
 
 @given(st.binary(max_size=256))
 def test_any_bytes_are_a_table_or_an_input_error(data: bytes):
-    """No bytes make the parser fail otherwise."""
+    """Any bytes parse as a table or raise InputError."""
     for candidate in (data, b"\xaa\x50" + data):
         with pytest.raises(InputError):
             PartitionTable.parse(candidate, "t")

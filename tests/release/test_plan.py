@@ -1,4 +1,4 @@
-"""The flash plan: what is written, what is erased, what never is."""
+"""The flash plan: what is written, what is erased, and what is protected."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ IMAGE = bytes(0x6000)
 
 
 def test_factory_partition_is_written_whole_and_last(release: Release):
-    """The parts come in the order of their offsets, the factory image after all of them."""
+    """The parts come ordered by offset, then the factory image."""
     plan = make_plan(release, Factory(), IMAGE)
     assert [part.name for part in plan.writes] == ["bootloader", "partition-table", "otadata", "app", "fctry"]
     assert (plan.factory.offset, plan.factory.data) == (0x3FA000, IMAGE)
 
 
 def test_common_parts_are_the_same_objects_in_every_plan(release: Release):
-    """So that they are compressed once for all units."""
+    """All plans share the common parts, so that they are compressed once."""
     first, second = (make_plan(release, Factory(), bytes([n]) * 0x6000) for n in range(2))
     assert first.common is second.common is release.parts
 
 
 def test_nvs_is_erased_and_otadata_where_the_release_has_none(release: Release, tiny_release: Release):
-    """A release that brings otadata writes it; otherwise what is left of an old board is erased."""
+    """A release with otadata writes it; without, the otadata of an old board is erased."""
     assert make_plan(release, Factory(), IMAGE).erases == (Erase(0x10000, 0x6000, "nvs"),)
     assert make_plan(tiny_release, Factory(), IMAGE).erases == (
         Erase(0x10000, 0x4000, "nvs"),
@@ -45,7 +45,7 @@ def test_nvs_is_erased_and_otadata_where_the_release_has_none(release: Release, 
 
 
 def test_the_product_names_more_to_erase(release: Release):
-    """`[factory] erase`, each once however often it is named; what is written in it is not erased too."""
+    """`[factory] erase` adds each partition once; regions that are written are not erased as well."""
     plan = make_plan(release, Factory(erase=("phy_init", "nvs", "ota_0", "phy_init", "fctry")), IMAGE)
     assert plan.erases == (
         Erase(0x10000, 0x6000, "nvs"),
@@ -56,7 +56,7 @@ def test_the_product_names_more_to_erase(release: Release):
 
 @pytest.mark.parametrize(
     ("label", "reason"),
-    [("nvs_key", "never erased"), ("esp_secure_cert", "never erased"), ("storage", 'has no "storage"')],
+    [("nvs_key", "must not be erased"), ("esp_secure_cert", "must not be erased"), ("storage", 'has no "storage"')],
 )
 def test_keys_are_never_erased(release: Release, label: str, reason: str):
     """Protected and unknown labels are bad input, with the key path."""
@@ -66,9 +66,9 @@ def test_keys_are_never_erased(release: Release, label: str, reason: str):
 
 
 def test_keys_are_known_by_subtype_too(release: Release):
-    """A partition of subtype nvs_keys is protected whatever its label."""
+    """A partition of subtype nvs_keys is protected with any label."""
     other = with_table(release, TINY_CSV + "secrets,data,nvs_keys,,4K\n")
-    with pytest.raises(InputError, match="never erased"):
+    with pytest.raises(InputError, match="must not be erased"):
         make_plan(other, Factory(erase=("secrets",)), IMAGE)
 
 
@@ -77,25 +77,25 @@ def test_keys_are_known_by_subtype_too(release: Release):
     [
         (Factory(), 0x3000, "size", "0x3000 bytes.*0x6000"),
         (Factory(partition="factory_data"), 0x6000, "partition", 'no "factory_data"'),
-        (Factory(partition="otadata"), 0x2000, "partition", "is no NVS"),
+        (Factory(partition="otadata"), 0x2000, "partition", "is not NVS"),
     ],
 )
 def test_factory_image_must_fit(release: Release, factory: Factory, size: int, where: str, reason: str):
-    """Another size, no such partition, no NVS: refused with the key of product.toml."""
+    """A wrong size, a missing partition or one that is not NVS is rejected with the key of product.toml."""
     with pytest.raises(InputError, match=reason) as caught:
         make_plan(release, factory, bytes(size))
     assert caught.value.where == f"product.toml: [factory] {where}"
 
 
 def test_the_plan_does_not_show_the_unit(release: Release):
-    """Neither bytes nor digest of the factory image stand in a plan's repr."""
+    """Neither bytes nor digest of the factory image are in a plan's repr."""
     plan = make_plan(release, Factory(), IMAGE)
     assert plan.factory.sha256 not in repr(plan)
     assert "x00" not in repr(plan)
 
 
 def _touched(plan: FlashPlan) -> list[tuple[int, int]]:
-    """Sectors that writes and erases touch, as ranges in order."""
+    """The sectors that writes and erases touch, as ordered ranges."""
     regions = [(part.offset // SECTOR * SECTOR, -(-part.end // SECTOR) * SECTOR) for part in plan.writes]
     return sorted(regions + [(region.offset, region.end) for region in plan.erases])
 
@@ -106,7 +106,7 @@ def _touched(plan: FlashPlan) -> list[tuple[int, int]]:
     st.integers(1, 0x1000),
 )
 def test_no_erase_touches_a_write(erase: list[str], more: list[tuple[str, int]], size: int):
-    """Whatever is written and named for erasing: no sector twice, and each erased partition whole."""
+    """No sector is both written and erased, and each erased partition is covered completely."""
     parts = [*_tiny_parts(), *(Part(name, offset, bytes(size)) for name, offset in more)]
     release = Release.assemble(Chip.ESP32C3, parts, "x")
     plan = make_plan(release, Factory(erase=tuple(erase)), IMAGE)

@@ -25,7 +25,7 @@ from .test_signature_blocks import KEYS, signed
 
 
 def test_a_good_release_passes(release: Release, tiny_release: Release, product: Product):
-    """The demo's firmware, and the smallest one."""
+    """The demo's firmware and the smallest release pass."""
     preflight(release, product)
     preflight(tiny_release, product)
 
@@ -90,32 +90,32 @@ def _beside_the_partitions(release: Release) -> Release:
 
 
 RELEASE_FAULTS = [
-    ("parts overlap", _add("more", 0x22000, 16), "part-overlap", "0x3ffff, after more begins"),
+    ("parts overlap", _add("more", 0x22000, 16), "part-overlap", "0x3ffff, after the start of more"),
     ("app too large", _table("ota_0,app,ota_0,0x20000,64K"), "part-size", 'do not fit "ota_0"'),
     ("part too large", _grown("otadata", 0x1000), "part-size", "0x3000 bytes do not fit"),
-    ("part in no partition", _beside_the_partitions, "part-nowhere", "lies in no partition"),
+    ("part in no partition", _beside_the_partitions, "part-nowhere", "is not in any partition"),
     ("part inside a partition", _add("more", 0x3E1000, 16), "part-start", 'inside "reserved"'),
     ("part not at a sector", _add("more", 0x3E0010, 16), "part-alignment", "not a multiple"),
-    ("bootloader too large", _grown("bootloader", 0xC000), "part-on-table", "runs into the partition table"),
-    ("part crosses the table", _add("more", 0xB000, 0x1800), "part-on-table", "runs into the partition table"),
-    ("table too large", _grown("partition-table", 0x800), "table-size", "more than its sector"),
-    ("table elsewhere", lambda r: replace(r, table_offset=0x8000), "table-offset", "the build says 0x8000"),
-    ("partition before the table", _table_behind_its_partitions, "table-layout", "lies on or before the table"),
+    ("bootloader too large", _grown("bootloader", 0xC000), "part-on-table", "overlaps the partition table"),
+    ("part crosses the table", _add("more", 0xB000, 0x1800), "part-on-table", "overlaps the partition table"),
+    ("table too large", _grown("partition-table", 0x800), "table-size", "do not fit its sector"),
+    ("table elsewhere", lambda r: replace(r, table_offset=0x8000), "table-offset", "the build expects it at 0x8000"),
+    ("partition before the table", _table_behind_its_partitions, "table-layout", "is on or before the table"),
     ("part on esp_secure_cert", _add("more", 0xD000, 16), "part-on-protected", '"esp_secure_cert"'),
     ("part on nvs_key", _add("more", 0xF000, 16), "part-on-protected", '"nvs_key"'),
     ("part runs into keys", _grown("partition-table", 0x2000), "part-on-protected", '"esp_secure_cert"'),
-    ("app for another chip", _other_app, "chip-mismatch", "image is for esp32c6, the release for esp32c3"),
-    ("bootloader for another chip", _other_bootloader, "chip-mismatch", "image is for esp32s3"),
+    ("app for a different chip", _other_app, "chip-mismatch", "image is for esp32c6, but the release for esp32c3"),
+    ("bootloader for a different chip", _other_bootloader, "chip-mismatch", "image is for esp32s3"),
     ("bad checksum of the app", _flip("app", 0x1000), "image-checksum", "checksum"),
     ("bad digest of the app", _flip("app", -1), "image-digest", "SHA-256"),
     ("bad checksum of the bootloader", _flip("bootloader", 0x1000), "image-checksum", "checksum"),
     ("bad digest of the bootloader", _flip("bootloader", -1), "image-digest", "SHA-256"),
-    ("no image in an app partition", _add("more", 0x200000, 16), "image-magic", "no app or bootloader image"),
-    ("table exceeds the flash", _small_flash, "table-exceeds-flash", r"end at 0x400000; .* 0x200000 bytes \(2 MB\)"),
-    ("app in no app partition", _changed("app", offset=0x3E0000), "app-partition", "no app partition"),
+    ("no image in an app partition", _add("more", 0x200000, 16), "image-magic", "not an app or bootloader image"),
+    ("table exceeds the flash", _small_flash, "table-exceeds-flash", r"end at 0x400000, .* 0x200000 bytes \(2 MB\)"),
+    ("app in no app partition", _changed("app", offset=0x3E0000), "app-partition", "not an app partition"),
     ("app inside an app partition", _changed("app", offset=0x30000), "part-start", 'inside "ota_0"'),
     ("no app partition", _table(), "no-app-partition", "no app partition"),
-    ("bootloader elsewhere", _changed("bootloader", offset=0x1000), "bootloader-offset", "looks for it at 0x0"),
+    ("bootloader elsewhere", _changed("bootloader", offset=0x1000), "bootloader-offset", "loads it from 0x0"),
     ("encrypted part", _changed("app", encrypted=True), "encrypted", "flash encryption"),
 ]
 
@@ -126,7 +126,7 @@ RELEASE_FAULTS = [
 def test_release_faults(
     release: Release, product: Product, change: Callable[[Release], Release], cause: str, reason: str
 ):
-    """Each fault of a release is found, named, and stops preflight."""
+    """Each fault of a release is found, named, and fails the preflight."""
     faulty = change(release)
     with pytest.raises(InputError, match=reason) as caught:
         raise next(complaint for complaint in inspect_release(faulty) if complaint.cause == cause)
@@ -139,34 +139,34 @@ def test_release_faults(
     ("changes", "where", "reason"),
     [
         ({"factory": Factory(partition="factory_data")}, "[factory] partition", 'has no "factory_data"'),
-        ({"factory": Factory(partition="otadata", size=0x2000)}, "[factory] partition", "is no NVS"),
-        ({"factory": Factory(partition="ota_0", size=0x1E0000)}, "[factory] partition", "is no NVS"),
+        ({"factory": Factory(partition="otadata", size=0x2000)}, "[factory] partition", "is not NVS"),
+        ({"factory": Factory(partition="ota_0", size=0x1E0000)}, "[factory] partition", "is not NVS"),
         ({"factory": Factory(size=0x3000)}, "[factory] size", '"fctry" has 0x6000 bytes.*images 0x3000'),
-        ({"factory": Factory(erase=("nvs_key",))}, "[factory] erase", "never erased"),
+        ({"factory": Factory(erase=("nvs_key",))}, "[factory] erase", "must not be erased"),
         ({"factory": Factory(erase=("nvs", "storge"))}, "[factory] erase", 'has no "storge"'),
     ],
 )
 def test_product_faults(release: Release, product: Product, changes: dict, where: str, reason: str):
-    """Where product and release do not agree, the error names the key of product.toml."""
+    """If product and release do not match, the error names the key of product.toml."""
     with pytest.raises(ComplaintsError, match=reason) as caught:
         preflight(release, replace(product, **changes))
     assert caught.value.where == f"product.toml: {where}"
 
 
 def test_a_release_for_another_chip(release: Release, product: Product):
-    """The product's chip decides."""
-    with pytest.raises(ComplaintsError, match="release is for esp32c3, the product for esp32"):
+    """A release for a different chip than the product's is rejected."""
+    with pytest.raises(ComplaintsError, match="release is for esp32c3, but the product for esp32"):
         preflight(release, replace(product, chip=Chip.ESP32))
 
 
 def test_part_on_the_factory_partition(release: Release, product: Product):
-    """The unit's own image would overwrite it."""
+    """A part on the factory partition is rejected: the unit's image would overwrite it."""
     with pytest.raises(ComplaintsError, match='factory partition "fctry"'):
         preflight(_add("more", 0x3FA000, 16)(release), product)
 
 
 def test_all_complaints_at_once(tiny_release: Release, product: Product):
-    """One run names all that is wrong."""
+    """One run reports everything that is wrong."""
     faulty = with_part(with_part(tiny_release, "app", encrypted=True), "bootloader", offset=0x1000)
     with pytest.raises(ComplaintsError) as caught:
         preflight(faulty, replace(product, chip=Chip.ESP32, factory=Factory(size=0x1000)))
@@ -175,7 +175,7 @@ def test_all_complaints_at_once(tiny_release: Release, product: Product):
 
 
 def test_sectors_are_not_shared(tiny_release: Release):
-    """A write erases whole sectors: two parts in one would destroy each other."""
+    """Two parts in one sector are rejected: each write erases whole sectors."""
     parts = (*tiny_release.parts, Part("more", 0x20800, tiny_app()))
     causes = {complaint.cause for complaint in inspect_release(replace(tiny_release, parts=parts))}
     assert "part-overlap" in causes
@@ -186,7 +186,7 @@ def _causes(complaints: list[InputError]) -> set[str]:
 
 
 def test_an_app_must_fit_every_ota_slot(release: Release):
-    """An app that fits its own slot but not the other could be updated once and never back."""
+    """An app that fits only its own slot is rejected: it could be updated once and not back."""
     csv = (
         "nvs,data,nvs,0x10000,0x6000\notadata,data,ota,0x16000,0x2000\nota_0,app,ota_0,0x20000,0x1e0000\n"
         "ota_1,app,ota_1,0x200000,0x10000\nfctry,data,nvs,0x3fa000,0x6000\n"
@@ -205,7 +205,7 @@ def test_an_app_must_fit_every_ota_slot(release: Release):
     ids=["factory only", "no otadata", "one slot"],
 )
 def test_ota_where_the_product_asks_for_it(release: Release, product: Product, csv: str):
-    """Two slots and otadata, or the release is refused; a product that says nothing takes any table."""
+    """If the product requires OTA, the table needs two slots and otadata; otherwise any table passes."""
     asking = replace(product, release=ReleasePolicy(ota=True))
     assert "no-ota" in _causes(inspect_for_product(with_table(release, csv), asking))
     assert "no-ota" not in _causes(inspect_for_product(with_table(release, csv), product))
@@ -214,7 +214,7 @@ def test_ota_where_the_product_asks_for_it(release: Release, product: Product, c
 
 @pytest.mark.parametrize(("built", "refused"), [(True, False), (False, True), (None, True)])
 def test_rollback_where_the_product_asks_for_it(release: Release, product: Product, built: bool | None, refused: bool):
-    """A build without rollback is refused, and so is one that does not say."""
+    """If the product requires rollback, a build without it, or without configuration, is rejected."""
     other = replace(release, configured=replace(release.configured, rollback=built))
     asking = replace(product, release=ReleasePolicy(rollback=True))
     assert ("no-rollback" in _causes(inspect_for_product(other, asking))) is refused
@@ -226,7 +226,7 @@ def test_rollback_where_the_product_asks_for_it(release: Release, product: Produ
     [("security", Security.X25519), ("transport", Transport.SOFTAP), ("qr", QrForm.COMPACT), ("name_prefix", "LAMP")],
 )
 def test_the_product_must_say_what_the_firmware_was_built_with(release: Release, product: Product, key: str, value):
-    """Each key of [provisioning] that differs is named with both values; what the build keeps to itself is no fault."""
+    """Each key of [provisioning] that differs is reported with both values; an unknown value is not a fault."""
     built = replace(release, configured=replace(BuildConfig(), **{key: value}))
     (complaint,) = inspect_for_product(built, product)
     assert complaint.where == f"product.toml: [provisioning] {key}"
@@ -235,7 +235,7 @@ def test_the_product_must_say_what_the_firmware_was_built_with(release: Release,
 
 
 def test_secure_boot_needs_both_signatures(release: Release, tmp_path: Path):
-    """A build that turns it on signs both images with one key that the chip knows; damage is refused anyhow."""
+    """A build with secure boot has both images signed with one supported key; damage is always rejected."""
     enabling = replace(release, configured=replace(release.configured, secure_boot=True))
     assert [one.cause for one in inspect_release(enabling)] == ["secure-boot-unsigned"] * 2
     one, other = KEYS[BlockScheme.RSA_3072], rsa.generate_private_key(65537, 3072)
@@ -258,13 +258,13 @@ def _with_images(release: Release, images: dict[str, bytes]) -> Release:
 
 
 def test_flash_encryption_is_refused(release: Release):
-    """A build that turns it on would encrypt what the line has proven."""
+    """A build with flash encryption is rejected: it would encrypt what the line has verified."""
     enabling = replace(release, configured=replace(release.configured, flash_encryption=True))
     assert "encrypted" in _causes(inspect_release(enabling))
 
 
 def test_a_release_follows_another(release: Release):
-    """seq grows, the secure version does not go down."""
+    """In a successor seq grows and the secure version does not decrease."""
     first = replace(release, edition=Edition(seq=2), app=replace(release.app, secure_version=1))
     assert _causes(inspect_successor(replace(first, edition=Edition(seq=2)), first)) == {"seq"}
     lower = replace(first, edition=Edition(seq=3), app=replace(release.app, secure_version=0))

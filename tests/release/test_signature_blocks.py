@@ -1,4 +1,4 @@
-"""Signature blocks of secure boot v2, made and judged by espsecure itself."""
+"""Signature blocks of secure boot v2, made by espsecure and compared with its verdict."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def signed(folder: Path, *keys, image: bytes = IMAGE) -> bytes:
 
 
 def espsecure_does(*command: str) -> bool:
-    """Whether espsecure does it; False where it refuses."""
+    """Whether espsecure succeeds."""
     with redirect_stdout(io.StringIO()):
         try:
             espsecure.main(list(command))
@@ -70,14 +70,14 @@ def espsecure_does(*command: str) -> bool:
 
 
 def espsecure_verifies(folder: Path, data: bytes, key: str = "0.pem") -> bool:
-    """Whether espsecure finds a signature of this key behind *data*."""
+    """Whether espsecure finds a valid signature of this key after *data*."""
     (folder / "v.bin").write_bytes(data)
     command = ["verify-signature", "--version", "2", "--keyfile", str(folder / key), str(folder / "v.bin")]
     return espsecure_does(*command)
 
 
 def holds(data: bytes, length: int) -> bool:
-    """Whether we find blocks behind the image, all of them sound."""
+    """Whether rmfab finds blocks after the image, all of them valid."""
     try:
         return bool(signature_blocks(data, length, "x"))
     except InputError:
@@ -85,25 +85,25 @@ def holds(data: bytes, length: int) -> bool:
 
 
 def flipped(data: bytes, at: int, mask: int = 0x10) -> bytes:
-    """*data* with the bits of *mask* turned over in the byte at *at*: never the same byte again."""
+    """*data* with the bits of *mask* flipped in the byte at *at*: always a different byte."""
     changed = bytearray(data)
     changed[at] ^= mask
     return bytes(changed)
 
 
 def resealed(data: bytes, at: int, mask: int = 0x10) -> bytes:
-    """*data* with one byte of the first block flipped, and the block's CRC put right."""
+    """*data* with one byte of the first block flipped, and the block's CRC corrected."""
     return crc_mended(flipped(data, len(data) - SECTOR + at, mask))
 
 
 def without_signature(data: bytes) -> bytes:
-    """*data* with zeros for the RSA signature, which is in range but nobody's; the block's CRC put right."""
+    """*data* with zeros as RSA signature, which is in range but invalid; the block's CRC corrected."""
     at = len(data) - SECTOR + 812
     return crc_mended(data[:at] + bytes(384) + data[at + 384 :])
 
 
 def crc_mended(data: bytes) -> bytes:
-    """*data* with the CRC that belongs to its first block."""
+    """*data* with the correct CRC of its first block."""
     start = len(data) - SECTOR
     block = bytearray(data[start : start + BLOCK_SIZE])
     block[1196:1200] = zlib.crc32(block[:1196]).to_bytes(4, "little")
@@ -113,7 +113,7 @@ def crc_mended(data: bytes) -> bytes:
 @pytest.mark.parametrize("image", [IMAGE, APP], ids=["bootloader", "app"])
 @pytest.mark.parametrize("scheme", list(BlockScheme), ids=lambda scheme: scheme.value)
 def test_espsecures_signature_holds(tmp_path: Path, scheme: BlockScheme, image: bytes):
-    """One block of each scheme; the digest of its key is the one that espsecure would burn, and that it reads."""
+    """One block of each scheme is valid, and its key digest is the one that espsecure burns."""
     data = signed(tmp_path, KEYS[scheme], image=image)
     (block,) = signature_blocks(data, AppImage.parse(data, "x").length, "x")
     assert block.scheme is scheme
@@ -121,7 +121,7 @@ def test_espsecures_signature_holds(tmp_path: Path, scheme: BlockScheme, image: 
     digest = tmp_path / "digest"
     assert espsecure_does("digest-sbv2-public-key", "--keyfile", str(tmp_path / "0.pem"), "--output", str(digest))
     assert bytes.fromhex(block.key_digest) == digest.read_bytes()
-    # in this process its words may already go to the line's own logger
+    # in this process its messages may already go to the line's logger
     told = subprocess.run(
         [sys.executable, "-m", "espsecure", "signature-info-v2", str(tmp_path / "v.bin")],
         check=True, capture_output=True, text=True, env=os.environ | {"COLUMNS": "200"},
@@ -139,7 +139,7 @@ def test_espsecures_signature_holds(tmp_path: Path, scheme: BlockScheme, image: 
     ids=["ecdsa", "rsa", "mixed"],
 )
 def test_several_keys(tmp_path: Path, schemes: list[BlockScheme]):
-    """Up to three blocks, in their order."""
+    """Up to three blocks are read, in order."""
     keys = [MAKERS[scheme]() for scheme in schemes]
     data = signed(tmp_path, *keys)
     blocks = signature_blocks(data, LENGTH, "x")
@@ -150,7 +150,7 @@ def test_several_keys(tmp_path: Path, schemes: list[BlockScheme]):
 
 @pytest.mark.parametrize("scheme", [BlockScheme.RSA_3072, BlockScheme.ECDSA_P256], ids=lambda scheme: scheme.value)
 def test_agrees_with_espsecure_on_every_kind_of_damage(tmp_path: Path, scheme: BlockScheme):
-    """One bit anywhere in image, padding or block: espsecure and we refuse it, and both pass over a block's own end."""
+    """espsecure and rmfab reject a flipped bit in image, padding or block; both ignore the tail of a block."""
     data = signed(tmp_path, KEYS[scheme])
     block = len(data) - SECTOR
     for at in (0, 23, 5000, LENGTH - 1, LENGTH, block - 1, *range(block, block + 1200, 97), block + 1199, block + 1205):
@@ -162,25 +162,25 @@ def test_agrees_with_espsecure_on_every_kind_of_damage(tmp_path: Path, scheme: B
 
 @pytest.mark.parametrize("tail", [b"", b"\xff" * 100, b"\xff" * 0x5000])
 def test_an_unsigned_image(tail: bytes):
-    """Nothing, or blank flash, behind an image is no signature and no fault."""
+    """No data or blank flash after an image means unsigned, which is not a fault."""
     assert signature_blocks(IMAGE + tail, LENGTH, "x") == ()
 
 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda d: flipped(d, 100), "over another image"),
-        (lambda d: flipped(d, LENGTH + 3), "over another image"),
+        (lambda d: flipped(d, 100), "signs a different image"),
+        (lambda d: flipped(d, LENGTH + 3), "signs a different image"),
         (lambda d: flipped(d, -SECTOR + 900), "CRC"),
-        (lambda d: resealed(d, 1), "does not begin"),
-        (lambda d: resealed(d, 36), "no RSA-3072 key"),
-        (lambda d: resealed(d, 424), "no RSA-3072 key"),
-        (lambda d: resealed(d, 808), "no RSA-3072 key"),
-        (without_signature, "does not hold"),
-        (lambda d: flipped(d, -SECTOR), "no signature sector"),
-        (lambda d: d[:-1], "no signature sector"),
-        (lambda d: d + b"\0", "no signature sector"),
-        (lambda d: flipped(d, -1), "behind the signature blocks"),
+        (lambda d: resealed(d, 1), "not a block of secure boot v2"),
+        (lambda d: resealed(d, 36), "not a valid RSA-3072 key"),
+        (lambda d: resealed(d, 424), "not a valid RSA-3072 key"),
+        (lambda d: resealed(d, 808), "not a valid RSA-3072 key"),
+        (without_signature, "its signature is invalid"),
+        (lambda d: flipped(d, -SECTOR), "not a signature sector"),
+        (lambda d: d[:-1], "not a signature sector"),
+        (lambda d: d + b"\0", "not a signature sector"),
+        (lambda d: flipped(d, -1), "after the signature blocks"),
         (lambda d: flipped(d, -SECTOR + BLOCK_SIZE), "signature block 1"),
     ],
 )
@@ -193,15 +193,15 @@ def test_rsa_blocks_that_do_not_hold(tmp_path: Path, change, words: str):
 
 @pytest.mark.parametrize("scheme", [BlockScheme.ECDSA_P256, BlockScheme.ECDSA_P384], ids=lambda scheme: scheme.value)
 def test_ecdsa_blocks_that_do_not_hold(tmp_path: Path, scheme: BlockScheme):
-    """Another image, a point off its curve, a signature of somebody else, an unknown curve."""
+    """A different image, a point off the curve, a foreign signature and an unknown curve are rejected."""
     data = signed(tmp_path, KEYS[scheme])
     at, field = (52, 96) if scheme is BlockScheme.ECDSA_P384 else (36, 64)
     for change, words in (
-        (resealed(data, 4), "over another image"),
+        (resealed(data, 4), "signs a different image"),
         (resealed(data, at + 1), "signature block 0"),
-        (resealed(data, at + 1 + field), "does not hold"),
-        (resealed(data, at), "its curve is none"),
-        (resealed(data, 2), "its curve is none"),
+        (resealed(data, at + 1 + field), "its signature is invalid"),
+        (resealed(data, at), "its curve is not"),
+        (resealed(data, 2), "its curve is not"),
     ):
         with pytest.raises(InputError, match=words):
             signature_blocks(change, LENGTH, "x")
@@ -209,7 +209,7 @@ def test_ecdsa_blocks_that_do_not_hold(tmp_path: Path, scheme: BlockScheme):
 
 @pytest.mark.parametrize("chip", list(Chip), ids=lambda chip: chip.value)
 def test_what_a_chip_looks_at(chip: Chip):
-    """Only schemes that it knows; where it has room for one digest, only the first block."""
+    """A chip checks supported schemes only, and only the first block if it has room for one digest."""
     known = {scheme for scheme in BlockScheme if blocks_checked_by((SignatureBlock(scheme, "0" * 64),), chip)}
     rsa_only = {Chip.ESP32, Chip.ESP32S2, Chip.ESP32S3, Chip.ESP32C3}
     assert (BlockScheme.RSA_3072 in known) is (chip is not Chip.ESP32C2)
@@ -220,14 +220,14 @@ def test_what_a_chip_looks_at(chip: Chip):
 
 
 def test_a_second_block_never_stands_in_for_the_first():
-    """An ESP32 that finds an ECDSA block first does not look at the RSA block behind it."""
+    """An ESP32 that finds an ECDSA block first does not check the RSA block after it."""
     blocks = (SignatureBlock(BlockScheme.ECDSA_P256, "0" * 64), SignatureBlock(BlockScheme.RSA_3072, "1" * 64))
     assert blocks_checked_by(blocks, Chip.ESP32) == ()
     assert blocks_checked_by(blocks, Chip.ESP32S3) == blocks[1:]
 
 
 def test_a_digest_that_was_switched_off(tmp_path: Path):
-    """An image that hides its appended SHA-256 (one byte of its header) leaves something unknown behind it."""
+    """If the digest flag of an image is cleared, its SHA-256 is unexpected data after the image."""
     hidden = IMAGE[:23] + b"\0" + IMAGE[24:]
-    with pytest.raises(InputError, match="no signature sector"):
+    with pytest.raises(InputError, match="not a signature sector"):
         signature_blocks(hidden, AppImage.parse(hidden, "x").length, "x")

@@ -1,4 +1,4 @@
-"""Keys to sign with, made once."""
+"""Signing keys, made once for all tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""DSSE envelopes: the encoding that is signed, and another implementation as a peer."""
+"""DSSE envelopes: the signed encoding, and securesystemslib as a second implementation."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ KINDS = pytest.mark.parametrize("kind", ["ed25519", "p256"])
 
 
 def test_pae():
-    """The example of the protocol's document."""
+    """The encoding matches the example in the DSSE protocol document."""
     assert pae("http://example.com/HelloWorld", b"hello world") == (
         b"DSSEv1 29 http://example.com/HelloWorld 11 hello world"
     )
@@ -27,13 +27,13 @@ def test_pae():
 
 @given(st.text(max_size=40), st.binary(max_size=40), st.text(max_size=40), st.binary(max_size=40))
 def test_pae_is_one_to_one(kind: str, payload: bytes, other_kind: str, other: bytes):
-    """No two pairs of type and payload are signed as the same bytes."""
+    """Different pairs of type and payload are signed as different bytes."""
     assert (pae(kind, payload) == pae(other_kind, other)) == ((kind, payload) == (other_kind, other))
 
 
 @KINDS
 def test_securesystemslib_verifies_ours(kind: str, request: pytest.FixtureRequest):
-    """Another implementation reads our envelope and finds the signature good, and bad once it is changed."""
+    """securesystemslib reads our envelope, accepts its signature, and rejects it after a change."""
     signer: KeySigner = request.getfixturevalue(kind)
     envelope = Envelope("application/x-test", b"payload").signed(signer)
     theirs = TheirEnvelope.from_dict(json.loads(envelope.encode()))
@@ -46,7 +46,7 @@ def test_securesystemslib_verifies_ours(kind: str, request: pytest.FixtureReques
 
 @KINDS
 def test_we_verify_securesystemslibs(kind: str, request: pytest.FixtureRequest):
-    """We read an envelope of theirs, and its signature holds under our key of the same id."""
+    """rmfab reads an envelope of securesystemslib, and its signature is valid for the key of the same id."""
     signer: KeySigner = request.getfixturevalue(kind)
     theirs = TheirEnvelope(b"payload", "application/x-test", {})
     theirs.sign(CryptoSigner(signer.key))
@@ -57,7 +57,7 @@ def test_we_verify_securesystemslibs(kind: str, request: pytest.FixtureRequest):
 
 
 def test_several_signatures_stand_in_the_order_of_their_ids(ed25519: KeySigner, p256: KeySigner):
-    """Whoever signs first, the envelope is ordered; who has signed is not asked to sign again."""
+    """Signatures are ordered by key id in any order of signing, and a key that has signed does not sign again."""
     empty = Envelope("t", b"p")
     one = empty.signed(p256).signed(ed25519)
     other = empty.signed(ed25519).signed(p256)
@@ -67,7 +67,7 @@ def test_several_signatures_stand_in_the_order_of_their_ids(ed25519: KeySigner, 
 
 
 def test_a_signature_that_does_not_hold_is_made_anew(ed25519: KeySigner):
-    """A damaged signature by the same key gives way to a good one."""
+    """An invalid signature is replaced by a valid one of the same key."""
     damaged = Envelope("t", b"p", (Signature(ed25519.public.id, b"\0" * 64),))
     assert damaged.signed(ed25519) == Envelope("t", b"p").signed(ed25519)
 
@@ -76,7 +76,7 @@ def test_a_signature_that_does_not_hold_is_made_anew(ed25519: KeySigner):
     st.text(max_size=30), st.binary(max_size=200), st.dictionaries(st.text("0123456789abcdef"), st.binary(), max_size=3)
 )
 def test_round_trip(kind: str, payload: bytes, signatures: dict[str, bytes]):
-    """What is encoded reads back, and only so."""
+    """An encoded envelope reads back unchanged, and no other spelling is accepted."""
     made = Envelope(kind, payload, tuple(Signature(*one) for one in sorted(signatures.items())))
     assert Envelope.parse(made.encode()) == made
 
@@ -87,7 +87,7 @@ def test_round_trip(kind: str, payload: bytes, signatures: dict[str, bytes]):
         lambda e: e.pop("payload"),
         lambda e: e.update(payload=7),
         lambda e: e.update(payload=e["payload"] + "\n"),
-        lambda e: e.update(payload=e["payload"][:-3] + "B=="),  # the same bytes, other padding bits
+        lambda e: e.update(payload=e["payload"][:-3] + "B=="),  # the same bytes with different padding bits
         lambda e: e.update(payload=e["payload"].rstrip("=")),
         lambda e: e.update(more=1),
         lambda e: e.update(signatures={}),
@@ -99,7 +99,7 @@ def test_round_trip(kind: str, payload: bytes, signatures: dict[str, bytes]):
     ],
 )
 def test_envelopes_in_other_words_are_refused(ed25519: KeySigner, change):
-    """Anything that `encode` would write otherwise is no envelope of ours."""
+    """Anything that `encode` would write differently is rejected."""
     value = Envelope("t", b"payload").signed(ed25519).to_json()
     change(value)
     with pytest.raises(ValueError, match=r"."):
@@ -124,7 +124,7 @@ def test_envelopes_in_other_words_are_refused(ed25519: KeySigner, change):
     ],
 )
 def test_json_that_is_not_canonical(text: bytes):
-    """Doubled keys, other order, spaces, escapes, fractions: none is taken."""
+    """Duplicate keys, a different order, spaces, escapes and fractions are rejected."""
     with pytest.raises(ValueError, match=r"."):
         canonical.decode(text)
 
@@ -141,5 +141,5 @@ _json = st.recursive(
 
 @given(st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), _json, max_size=4))
 def test_canonical_round_trip(value: dict):
-    """Any object without fractions reads back as it was, from one spelling."""
+    """Every object without fractions has one spelling and reads back unchanged."""
     assert canonical.decode(canonical.encode(value)) == value

@@ -29,7 +29,7 @@ def never(subject: str) -> Secret[str]:
 @pytest.mark.parametrize("kind", KEYS)
 @pytest.mark.parametrize("passphrase", [None, Secret("correct horse ü")])
 def test_a_written_key_comes_back(tmp_path: Path, kind: str, passphrase: Secret[str] | None) -> None:
-    """Every kind of key comes back from its file, which is 0600 and encrypted exactly when a passphrase was given."""
+    """Every kind of key reads back from its file, which is 0600, and encrypted if a passphrase was given."""
     key = KEYS[kind]()
     path = tmp_path / "a.key"
     write_private_key(path, key, passphrase)
@@ -40,7 +40,7 @@ def test_a_written_key_comes_back(tmp_path: Path, kind: str, passphrase: Secret[
 
 
 def test_the_callback_is_told_the_file(tmp_path: Path) -> None:
-    """The passphrase callback hears which file it is for, once."""
+    """The passphrase callback is called once, with the name of the file."""
     path = tmp_path / "a.key"
     write_private_key(path, KEYS["p256"](), Secret("x"))
     asked = []
@@ -54,10 +54,10 @@ def test_the_callback_is_told_the_file(tmp_path: Path) -> None:
 
 
 def test_a_wrong_passphrase_is_named_without_being_shown(tmp_path: Path) -> None:
-    """A wrong passphrase is an InputError that names the file and not the passphrase."""
+    """A wrong passphrase is an InputError that names the file and does not contain the passphrase."""
     path = tmp_path / "a.key"
     write_private_key(path, KEYS["p256"](), Secret("right"))
-    with pytest.raises(InputError, match="passphrase is wrong") as caught:
+    with pytest.raises(InputError, match="wrong passphrase") as caught:
         load_private_key(path, lambda subject: Secret("hunter2"))
     assert str(path) in str(caught.value)
     assert "hunter2" not in str(caught.value)
@@ -66,22 +66,22 @@ def test_a_wrong_passphrase_is_named_without_being_shown(tmp_path: Path) -> None
 @pytest.mark.skipif(os.name != "posix", reason="file modes")
 @pytest.mark.parametrize("mode", [0o644, 0o604, 0o602])
 def test_a_key_open_to_others_is_refused(tmp_path: Path, mode: int) -> None:
-    """A key file that everybody may read or write is refused, with the chmod that mends it."""
+    """A key file that everyone can read or write is rejected, with the chmod that fixes it."""
     path = tmp_path / "a.key"
     write_private_key(path, KEYS["p256"](), None)
     path.chmod(mode)
-    with pytest.raises(InputError, match="open to every user") as caught:
+    with pytest.raises(InputError, match="accessible to every user") as caught:
         load_private_key(path, never)
     assert caught.value.hint == f"chmod 600 {path}"
 
 
 @pytest.mark.parametrize("content", [b"", b"hello", b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"])
 def test_what_is_no_key_is_refused(tmp_path: Path, content: bytes) -> None:
-    """A file that holds no private key is an InputError that names it."""
+    """A file without a private key is an InputError that names the file."""
     path = tmp_path / "a.key"
     path.write_bytes(content)
     path.chmod(0o600)
-    with pytest.raises(InputError, match="no private key"):
+    with pytest.raises(InputError, match="not a private key"):
         load_private_key(path, never)
 
 
@@ -92,7 +92,7 @@ def test_a_missing_key_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_existing_key_is_never_replaced(tmp_path: Path) -> None:
-    """Writing over another key is refused and leaves it as it was."""
+    """Writing over an existing key is rejected and leaves it unchanged."""
     path = tmp_path / "a.key"
     write_private_key(path, KEYS["p256"](), None)
     before = path.read_bytes()
@@ -102,14 +102,14 @@ def test_an_existing_key_is_never_replaced(tmp_path: Path) -> None:
 
 
 def test_an_empty_passphrase_is_refused() -> None:
-    """An empty passphrase does not count as one."""
-    with pytest.raises(InputError, match="empty passphrase"):
+    """An empty passphrase is rejected."""
+    with pytest.raises(InputError, match="passphrase is empty"):
         encode_private_key(KEYS["p256"](), Secret(""))
 
 
 @pytest.mark.parametrize("cipher", [[], ["-aes256"]])
 def test_keys_of_openssl_are_read(tmp_path: Path, cipher: list[str]) -> None:
-    """SEC1 keys as `openssl ec` writes them are read, also with the old kind of encryption."""
+    """SEC1 keys that `openssl ec` writes are read, also with the old form of encryption."""
     plain = tmp_path / "plain.key"
     key = KEYS["p256"]()
     write_private_key(plain, key, None)
@@ -122,7 +122,7 @@ def test_keys_of_openssl_are_read(tmp_path: Path, cipher: list[str]) -> None:
 
 
 def test_the_written_key_opens_with_openssl(tmp_path: Path) -> None:
-    """`openssl pkey` reads an encrypted key that we wrote and finds the same public key."""
+    """`openssl pkey` reads an encrypted key that rmfab wrote and finds the same public key."""
     path = tmp_path / "a.key"
     key = KEYS["p384"]()
     write_private_key(path, key, Secret("abcd"))

@@ -1,4 +1,4 @@
-"""Public keys: their ids, and what they verify."""
+"""Public keys: their ids, and the signatures that they verify."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from rmfab.signing.publickey import VerifyingKey, load_public_key
 
 @pytest.mark.parametrize("kind", ["ed25519", "p256"])
 def test_the_id_is_that_of_securesystemslib(kind: str, request: pytest.FixtureRequest):
-    """Key ids are The Update Framework's: another implementation computes the same."""
+    """Key ids are those of The Update Framework: securesystemslib computes the same."""
     key = request.getfixturevalue(kind)
     assert key.public.id == SSlibKey.from_crypto(key.key.public_key()).keyid
 
 
 @pytest.mark.parametrize("kind", ["ed25519", "p256"])
 def test_openssl_verifies_what_we_sign(kind: str, request: pytest.FixtureRequest, tmp_path: Path):
-    """A signature is the plain one of its algorithm, over the message itself."""
+    """A signature is the plain one of its algorithm over the message: openssl verifies it."""
     key = request.getfixturevalue(kind)
     (tmp_path / "m").write_bytes(b"a message")
     (tmp_path / "s").write_bytes(key.sign(b"a message"))
@@ -35,7 +35,7 @@ def test_openssl_verifies_what_we_sign(kind: str, request: pytest.FixtureRequest
 
 @pytest.mark.parametrize("kind", ["ed25519", "p256"])
 def test_another_message_key_or_signature_does_not_verify(kind: str, request: pytest.FixtureRequest, p256, ed25519):
-    """Only the very message under the very key verifies; garbage is refused, not an error."""
+    """A signature verifies only for its message and its key; garbage returns False."""
     key = request.getfixturevalue(kind)
     signature = key.sign(b"a message")
     assert key.public.verifies(signature, b"a message")
@@ -57,23 +57,23 @@ def test_another_message_key_or_signature_does_not_verify(kind: str, request: py
     ids=["ed448", "p384", "secp256k1", "rsa"],
 )
 def test_other_kinds_are_refused(key, tmp_path: Path):
-    """A key of another kind is named as such, with the file it came from."""
+    """An unsupported kind of key is rejected, with the file that contains it."""
     path = tmp_path / "k.pub"
     path.write_bytes(key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
-    with pytest.raises(InputError, match="of a kind that cannot sign here") as caught:
+    with pytest.raises(InputError, match="keys of this kind cannot sign") as caught:
         load_public_key(path)
     assert caught.value.where == str(path)
 
 
 def test_a_private_key_is_no_public_key(p256):
-    """Who hands over the private half is told so, and it is not looked into."""
+    """A private key in place of a public one is rejected without being parsed."""
     pem = p256.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    with pytest.raises(InputError, match="holds a private key"):
+    with pytest.raises(InputError, match="contains a private key"):
         VerifyingKey.from_pem(pem, "k")
 
 
 def test_garbage_is_no_public_key():
-    """A file of another kind is bad input."""
+    """A file that is not a key is bad input."""
     for data in (b"", b"-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n", b"\xff" * 100):
-        with pytest.raises(InputError, match="no public key"):
+        with pytest.raises(InputError, match="not a public key"):
             VerifyingKey.from_pem(data, "k")
