@@ -20,13 +20,21 @@ from rmfab.product.vocabulary import Chip, Credentials
 @click.option("--serial", help="Serial pattern (default: from the product name, such as LMP-{n:06d}).")
 @click.option("--mqtt-host", help="MQTT host of your deployment; `rmfab generate` requires it.")
 @click.option(
-    "--claim",
+    "--cloud-claim",
     is_flag=True,
     help="Public RainMaker: devices get node id, key and certificate by self or assisted claiming.",
 )
+@click.option("--claim", "former_claim", is_flag=True, hidden=True)
 @click.option("--force", is_flag=True, help="Replace an existing product.toml.")
 def command(
-    folder: Path, chip: str, name: str | None, serial: str | None, mqtt_host: str | None, claim: bool, force: bool
+    folder: Path,
+    chip: str,
+    name: str | None,
+    serial: str | None,
+    mqtt_host: str | None,
+    cloud_claim: bool,
+    former_claim: bool,
+    force: bool,
 ) -> None:
     """Create a workspace in DIR.
 
@@ -37,20 +45,21 @@ def command(
     """
     from rmfab.workspace.create import create_workspace
 
-    if claim and mqtt_host:
-        raise click.UsageError("--claim and --mqtt-host exclude each other: a unit gets its host by claiming")
+    cloud_claim = cloud_claim or former_claim
+    if cloud_claim and mqtt_host:
+        raise click.UsageError("--cloud-claim and --mqtt-host exclude each other: a unit gets its host by claiming")
     workspace = create_workspace(
         folder,
         chip=Chip(chip),
         name=name,
         serial=serial,
         mqtt_host=mqtt_host,
-        credentials=Credentials.CLAIM if claim else Credentials.CERTIFICATE,
+        credentials=Credentials.CLOUD_CLAIM if cloud_claim else Credentials.CERTIFICATE,
         force=force,
     )
     terminal.say(f"created workspace {folder} for {workspace.product.name} ({chip})")
     terminal.say("keep an offline copy of keys/station.key: it opens the identities that are sealed for this host;")
     terminal.say("without a key that opens them, the units of a batch can be neither flashed nor labelled again")
-    if not claim and not mqtt_host:
+    if not cloud_claim and not mqtt_host:
         terminal.say("set mqtt_host in product.toml before you run `rmfab generate`")
     terminal.show({"workspace": str(folder), "product": workspace.product.name, "chip": chip}, None)

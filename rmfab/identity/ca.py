@@ -56,8 +56,8 @@ class CertificateAuthority:
     key: PrivateKey
 
     def __post_init__(self) -> None:
-        _check_authority(self.certificate)
-        _check_match(self.certificate, self.key)
+        _judge_authority(self.certificate)
+        _judge_match(self.certificate, self.key)
 
     @classmethod
     def create(
@@ -109,8 +109,8 @@ class CertificateAuthority:
         """
         authority = load_certificate(certificate)
         try:
-            _check_authority(authority)
-            check_validity(authority, now)
+            _judge_authority(authority)
+            judge_validity(authority, now)
         except InputError as error:
             raise InputError(error.what, where=str(certificate), hint=error.hint, cause=error.cause) from None
         private = open_private_key(key, passphrase, environment)
@@ -242,7 +242,7 @@ def refuse_existing(folder: Path) -> None:
             )
 
 
-def check_validity(certificate: x509.Certificate, now: datetime) -> None:
+def judge_validity(certificate: x509.Certificate, now: datetime) -> None:
     """Raise InputError, with both dates, if *now* is before or after the validity of *certificate*."""
     if utc(now) < certificate.not_valid_before_utc:
         raise InputError(
@@ -301,7 +301,7 @@ def _check_there(folder: Path) -> None:
         raise InputError("no CA yet", where=str(folder), hint="run rmfab ca create or rmfab ca import")
 
 
-def _check_authority(certificate: x509.Certificate) -> None:
+def _judge_authority(certificate: x509.Certificate) -> None:
     try:
         extensions = certificate.extensions
         constraints = extensions.get_extension_for_class(x509.BasicConstraints).value
@@ -331,7 +331,7 @@ def _ca_key(key: PrivateKeyTypes) -> PrivateKey:
     )
 
 
-def _check_match(certificate: x509.Certificate, key: PrivateKey) -> None:
+def _judge_match(certificate: x509.Certificate, key: PrivateKey) -> None:
     if certificate.public_key() != key.public_key():
         raise InputError("this key does not match the CA certificate", cause="ca-key")
 

@@ -14,7 +14,7 @@ from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from rmfab.errors import InputError, IntegrityError
-from rmfab.identity.ca import CertificateAuthority, check_validity, signature_hash, utc
+from rmfab.identity.ca import CertificateAuthority, judge_validity, signature_hash, utc
 from rmfab.identity.keypair import PublicKey
 from rmfab.product.product import CertificatePolicy
 from rmfab.product.vocabulary import CertificateProfile
@@ -46,7 +46,7 @@ def certify(
     Raise InputError if the node id is longer than 64 characters (RFC 5280, ub-common-name) or *now* is outside the
     validity of the CA; IntegrityError if the certificate does not match the request.
     """
-    check_validity(ca.certificate, now)
+    judge_validity(ca.certificate, now)
     start, end = validity(ca, policy, now)
     builder = (
         x509.CertificateBuilder()

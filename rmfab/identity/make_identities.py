@@ -77,7 +77,7 @@ class Recipe:
         if self.identity.credentials is Credentials.CERTIFICATE:
             if self.ca_certificate is None or self.ca_key is None:
                 raise InputError("no CA to sign certificates", hint="run rmfab ca create or rmfab ca import")
-            check_mqtt_host(self.identity)
+            judge_mqtt_host(self.identity)
 
     @classmethod
     def of(
@@ -129,7 +129,7 @@ class ChunkResult:
     records: tuple[SealedRecord, ...]
 
 
-def check_mqtt_host(policy: IdentityPolicy) -> None:
+def judge_mqtt_host(policy: IdentityPolicy) -> None:
     """Raise InputError if product.toml still has the placeholder that `init` writes."""
     if policy.mqtt_host == MQTT_HOST_PLACEHOLDER:
         raise InputError(
@@ -142,7 +142,7 @@ def check_mqtt_host(policy: IdentityPolicy) -> None:
 
 def chunk_size(policy: IdentityPolicy) -> int:
     """Return the best size of a chunk: about as many identities as take a second or less."""
-    if policy.credentials is Credentials.CLAIM:
+    if policy.credentials is Credentials.CLOUD_CLAIM:
         return _CHUNK_SIZE
     return _CHUNK_SIZES.get(policy.key, _CHUNK_SIZE)
 
@@ -206,7 +206,7 @@ def open_identity(record: SealedRecord, data_key: Secret[bytes], ledger: str, ba
     certificate = key = salt = verifier = None
     if record.certificate is not None and record.sealed_key is not None:
         key_der = sealer.open(record.serial, KEY, record.sealed_key)
-        _check_pair(record, record.certificate, key_der)
+        _judge_pair(record, record.certificate, key_der)
         certificate = keypair.pem(record.certificate, "CERTIFICATE")
         key = keypair.private_pem(key_der)
     if record.sealed_sec2 is not None:
@@ -302,7 +302,7 @@ def _authority(certificate: bytes, key: bytes) -> CertificateAuthority:
     return CertificateAuthority.from_portable(certificate, key)
 
 
-def _check_pair(record: SealedRecord, certificate: bytes, key_der: Secret[bytes]) -> None:
+def _judge_pair(record: SealedRecord, certificate: bytes, key_der: Secret[bytes]) -> None:
     try:
         private = serialization.load_der_private_key(key_der.reveal(), None)
         matches = x509.load_der_x509_certificate(certificate).public_key() == private.public_key()

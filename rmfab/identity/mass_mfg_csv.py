@@ -50,7 +50,7 @@ def id_column(product: Product) -> str:
 
 def _rainmaker_keys(product: Product) -> Sequence[str]:
     lacking: set[str] = set()
-    if product.identity.credentials is Credentials.CLAIM:
+    if product.identity.credentials is Credentials.CLOUD_CLAIM:
         lacking.update(RAINMAKER_KEYS[:5])
     if product.provisioning.security is not Security.SRP6A:
         lacking.update(RAINMAKER_KEYS[6:])

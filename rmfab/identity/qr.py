@@ -60,11 +60,11 @@ def payload(service_name: str, pop: Secret[str], provisioning: Provisioning) -> 
     Raise InputError if firmware could not print it: a name or username that needs escaping, or more than 149 bytes.
     """
     if provisioning.qr is QrForm.COMPACT:
-        _check_plain(service_name, "|")
+        _judge_plain(service_name, "|")
         shown = pop.reveal() if provisioning.has_pop else ""
         text = f"NP:{service_name}|{shown}|{_LETTERS[provisioning.transport]}"
     else:
-        _check_plain(service_name + provisioning.username, '"\\')
+        _judge_plain(service_name + provisioning.username, '"\\')
         fields = {"ver": "v1", "name": service_name}
         if provisioning.security is Security.SRP6A:
             fields["username"] = provisioning.username
@@ -112,7 +112,7 @@ def _parse_compact(text: str) -> Payload:
     return Payload(QrForm.COMPACT, fields)
 
 
-def _check_plain(text: str, forbidden: str) -> None:
+def _judge_plain(text: str, forbidden: str) -> None:
     if any(character in forbidden or not character.isprintable() for character in text):
         raise InputError(
             f'"{text}" is not allowed in a QR payload: firmware does not escape it',

@@ -91,7 +91,7 @@ def wrap(data_key: Secret[bytes], recipients: Sequence[str]) -> bytes:
     return wrapped
 
 
-def check_recipient(text: str) -> str:
+def read_recipient(text: str) -> str:
     """Return *text* itself. Raise InputError unless it is an age X25519 recipient; never repeat a private key."""
     if text.strip().upper().startswith("AGE-SECRET-KEY-"):
         raise InputError(

@@ -73,7 +73,7 @@ def open_values(path: Path, product: Product) -> ValuesFile:
     digest = _digest(path)
     values = read_values(config, path)
     complaints = Complaints(path)
-    _check_header(values, product, complaints)
+    _judge_header(values, product, complaints)
     complaints.settle()
     checker = _Checker(values, config, complaints)
     try:
@@ -90,7 +90,7 @@ def open_values(path: Path, product: Product) -> ValuesFile:
     return ValuesFile(path, checker.count, digest, *given, values, config)
 
 
-def check_not_needed(product: Product) -> None:
+def judge_no_values_needed(product: Product) -> None:
     """Raise InputError if identities of *product* cannot be made without a values file."""
     if product.identity.node_id is NodeIdKind.VALUES:
         raise InputError(
@@ -129,13 +129,13 @@ class _Checker:
         try:
             for name, place in self._places.items():
                 if place is not None:
-                    self._check_name(name, row.record[place], row.line)
-            self._check_extra(row)
+                    self._judge_name(name, row.record[place], row.line)
+            self._judge_extra(row)
         except ComplaintsError:
             self.settled = True
             raise
 
-    def _check_name(self, name: str, value: str, line: int) -> None:
+    def _judge_name(self, name: str, value: str, line: int) -> None:
         if not value:
             self._complaints.add(line, "the cell is blank", column=name)
             return
@@ -149,9 +149,9 @@ class _Checker:
             except InputError as error:
                 self._complaints.add(line, error.what, column=name, hint=error.hint)
                 return
-        self._check_unique(name, value, line)
+        self._judge_unique(name, value, line)
 
-    def _check_unique(self, name: str, value: str, line: int) -> None:
+    def _judge_unique(self, name: str, value: str, line: int) -> None:
         try:
             self._seen.execute("INSERT INTO seen VALUES (?, ?, ?)", (name, value, line))
         except sqlite3.IntegrityError:
@@ -159,7 +159,7 @@ class _Checker:
             earlier = self._seen.execute(query, (name, value)).fetchone()[0]
             self._complaints.add(line, f'"{value}" is already on line {earlier}', column=name)
 
-    def _check_extra(self, row: Row) -> None:
+    def _judge_extra(self, row: Row) -> None:
         if not self._config.columns:
             return
         try:
@@ -170,7 +170,7 @@ class _Checker:
         self._complaints.take(*self._encoder.complaints(row._replace(cells=cells)))
 
 
-def _check_header(values: Values, product: Product, complaints: Complaints) -> None:
+def _judge_header(values: Values, product: Product, complaints: Complaints) -> None:
     known = list(dict.fromkeys([SERIAL, NODE_ID, *(column.key for column in values.config.columns)]))
     for name in values.header:
         if name not in known:
@@ -182,7 +182,7 @@ def _check_header(values: Values, product: Product, complaints: Complaints) -> N
         if values.header.count(name) > max(1, of_config.count(name)):
             complaints.add(1, f'column "{name}" appears {values.header.count(name)} times')
     if NODE_ID in values.header:
-        if product.identity.credentials is Credentials.CLAIM and NODE_ID not in of_config:
+        if product.identity.credentials is Credentials.CLOUD_CLAIM and NODE_ID not in of_config:
             hint = 'remove the column, or set [identity] credentials = "certificate"'
             complaints.add(1, "unexpected column of node ids: self or assisted claiming assigns them", hint=hint)
     elif product.identity.node_id is NodeIdKind.VALUES:

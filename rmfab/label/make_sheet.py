@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from rmfab.label.content import Label
 from rmfab.label.draw_labels import make_artworks
 from rmfab.label.layout import Artwork, Layout
-from rmfab.label.pdf import check_start, sheet_pdf
-from rmfab.label.readback import check_resolution
+from rmfab.label.pdf import judge_start, sheet_pdf
+from rmfab.label.readback import judge_resolution
 from rmfab.label.sheets import Sheet
 from rmfab.label.verify_sheet import page_count, verify_sheet
 from rmfab.label.warnings import LabelWarning, label_warnings
@@ -38,7 +38,7 @@ def make_sheet(
     Raises InputError where a label cannot be printed on this sheet, IntegrityError where a code on the finished page
     is missing, unreadable, swapped or different at *dpi* dots per inch.
     """
-    check_start(sheet, start_at)
+    judge_start(sheet, start_at)
     wanted = tuple(labels)
     layouts: list[Layout] = []
     with closing(make_artworks(wanted, *sheet.label)) as artworks:
@@ -49,6 +49,6 @@ def make_sheet(
 
 def _noting(artworks: Iterable[Artwork], layouts: list[Layout], dpi: int) -> Iterator[Artwork]:
     for artwork in artworks:
-        check_resolution(artwork.layout.module, dpi)
+        judge_resolution(artwork.layout.module, dpi)
         layouts.append(artwork.layout)
         yield artwork

@@ -25,7 +25,7 @@ def sheet_pdf(artworks: Iterable[Artwork], sheet: Sheet, start_at: int = 1, *, c
 
     Raises InputError where *start_at* is not on the sheet or there is nothing to print.
     """
-    check_start(sheet, start_at)
+    judge_start(sheet, start_at)
     stream = io.BytesIO()
     canvas = _canvas(stream, *sheet.page)
     cells = list(sheet.cells())
@@ -56,7 +56,7 @@ def single_pdf(artwork: Artwork) -> bytes:
     return stream.getvalue()
 
 
-def check_start(sheet: Sheet, start_at: int) -> None:
+def judge_start(sheet: Sheet, start_at: int) -> None:
     """Raises InputError where the sheet has no label *start_at*."""
     if not 1 <= start_at <= sheet.per_page:
         raise InputError(

@@ -14,7 +14,7 @@ from xml.sax.saxutils import escape
 from rmfab.label.content import Label
 from rmfab.label.layout import Artwork, make_artwork
 from rmfab.label.pdf import single_pdf
-from rmfab.label.readback import Expected, check_resolution, judge_code, page_images, read_png, read_svg
+from rmfab.label.readback import Expected, judge_code, judge_resolution, page_images, read_png, read_svg
 from rmfab.label.text import MM, Run
 from rmfab.label.typeface import Face, width_of
 from rmfab.label.warnings import LabelWarning, label_warnings
@@ -44,7 +44,7 @@ def make_png(label: Label, width: float, height: float, dpi: int = 300) -> Pictu
     dot = 25.4 / dpi
     columns, rows = round(width / dot), round(height / dot)
     artwork = make_artwork(label, columns * dot, rows * dot, dot)
-    check_resolution(artwork.layout.module, dpi)
+    judge_resolution(artwork.layout.module, dpi)
     (page,) = page_images(single_pdf(artwork), dpi)
     stream = io.BytesIO()
     page.crop((0, 0, columns, rows)).point(_CLEAN).save(stream, "PNG", dpi=(dpi, dpi), optimize=True)

@@ -112,7 +112,7 @@ _HINT = (
 )
 
 
-def check_resolution(module: float, dpi: int) -> None:
+def judge_resolution(module: float, dpi: int) -> None:
     """Raises InputError where modules of so many mm cannot be told apart at *dpi*."""
     if module * dpi / 25.4 < _FEWEST_DOTS:
         least = int(_FEWEST_DOTS * 25.4 / module) + 1

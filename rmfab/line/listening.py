@@ -21,7 +21,7 @@ def listen(
     *from_restart*: skip the lines before the first sign of a restart, since they belong to the previous run.
     """
     console = visit.board.open_console()
-    claims = visit.job.product.identity.credentials is Credentials.CLAIM
+    claims = visit.job.product.identity.credentials is Credentials.CLOUD_CLAIM
     log = BootLog(frozenset({CLAIMING, NO_CREDENTIALS, "no-node-id"}) if claims else frozenset())
     for line in console.lines(visit.job.product.verify.boot_timeout):
         if from_restart and not is_start(line):

@@ -26,7 +26,7 @@ LARGEST_STRING = (ENTRIES_PER_PAGE - 2) * ENTRY_SIZE - 1
 """The generator starts a new page where a string would fill one, so none of more bytes ever fits."""
 
 
-def check_size(size: int) -> None:
+def judge_size(size: int) -> None:
     """Raises InputError unless *size* is a partition that firmware can open for writing."""
     if size % PAGE_SIZE or size < MIN_PARTITION_SIZE:
         raise InputError(
@@ -36,9 +36,9 @@ def check_size(size: int) -> None:
         )
 
 
-def check_fit(items: Iterable[Entry | Namespace], size: int, version: PageVersion) -> None:
+def judge_fit(items: Iterable[Entry | Namespace], size: int, version: PageVersion) -> None:
     """Raises InputError unless an image of *size* bytes can hold the *items*, each key once in its namespace."""
-    check_size(size)
+    judge_size(size)
     filling = _Filling(version)
     for item in items:
         if isinstance(item, Namespace):

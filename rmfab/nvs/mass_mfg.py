@@ -23,7 +23,7 @@ from rmfab.errors import ComplaintsError, InputError, StationError
 from rmfab.files import is_safe_name, make_folder, sweep, sync_folder, write_file
 from rmfab.nvs.csv_dialect import Complaints, records
 from rmfab.nvs.encoding import RowEncoder
-from rmfab.nvs.fit import check_fit, check_size
+from rmfab.nvs.fit import judge_fit, judge_size
 from rmfab.nvs.grammar import Column, Config, Row, Values
 from rmfab.nvs.packing import pack
 from rmfab.nvs.table import PageVersion
@@ -69,7 +69,7 @@ class MassMfgRequest:
     force: bool = False
 
     def __post_init__(self) -> None:
-        check_size(self.size)
+        judge_size(self.size)
         if not is_safe_name(self.prefix):
             raise InputError(f'the prefix "{self.prefix}" cannot begin a file name', hint=_SAFE)
         if self.fileid is not None:
@@ -204,7 +204,7 @@ class _Worker:
 
     def _complaints(self, row: Row) -> list[InputError]:
         try:
-            check_fit(self._encoder.items(row), self._order.size, self._order.version)
+            judge_fit(self._encoder.items(row), self._order.size, self._order.version)
         except InputError as error:
             where = f"{self._order.values.path}:{row.line}"
             return self._encoder.complaints(row) or [InputError(error.what, where=where, hint=error.hint)]

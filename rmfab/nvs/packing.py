@@ -14,7 +14,7 @@ from functools import cache
 from typing import Any
 
 from rmfab.errors import IntegrityError
-from rmfab.nvs.fit import check_fit
+from rmfab.nvs.fit import judge_fit
 from rmfab.nvs.reader import read_image
 from rmfab.nvs.table import (
     ENTRIES_OFFSET,
@@ -37,9 +37,9 @@ def pack(items: Sequence[Entry | Namespace], size: int, version: PageVersion = P
     Raises InputError on a size that is no partition, a key given twice, a blob that the version cannot hold, or
     items that need more room; IntegrityError where the packed image does not read back as what was asked for.
     """
-    check_fit(items, size, version)
+    judge_fit(items, size, version)
     image = _pack(items, size, version)
-    _check_image(image, items, size)
+    _judge_image(image, items, size)
     return image
 
 
@@ -61,7 +61,7 @@ def _pack(items: Iterable[Entry | Namespace], size: int, version: PageVersion) -
     return stream.getvalue()
 
 
-def _check_image(image: bytes, items: Iterable[Entry | Namespace], size: int) -> None:
+def _judge_image(image: bytes, items: Iterable[Entry | Namespace], size: int) -> None:
     found = read_image(image)
     wanted = tuple(item for item in items if isinstance(item, Entry))
     if len(image) != size or found.findings or found.entries != wanted:

@@ -14,7 +14,7 @@ from rmfab.errors import InputError
 
 PAGE_SIZE = 0x1000
 MIN_PARTITION_SIZE = 3 * PAGE_SIZE
-"""Below three pages firmware can open a partition for reading only (nvs_partition_gen, `check_size`)."""
+"""Below three pages firmware can open a partition for reading only (nvs_partition_gen, `judge_size`)."""
 
 ENTRY_SIZE = 32
 ENTRIES_OFFSET = 64
@@ -113,7 +113,7 @@ class Namespace:
     name: str
 
     def __post_init__(self) -> None:
-        _check_name("namespace", self.name)
+        _judge_name("namespace", self.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,9 +129,9 @@ class Entry:
     value: int | str | bytes = field(repr=False)
 
     def __post_init__(self) -> None:
-        _check_name("namespace", self.namespace)
-        _check_name("key", self.key)
-        _check_value(self.key, self.kind, self.value)
+        _judge_name("namespace", self.namespace)
+        _judge_name("key", self.key)
+        _judge_value(self.key, self.kind, self.value)
 
     @property
     def size(self) -> int:
@@ -155,7 +155,7 @@ def name_complaint(name: str) -> str | None:
 _known_names: set[str] = set()
 
 
-def _check_name(what: str, name: str) -> None:
+def _judge_name(what: str, name: str) -> None:
     if name in _known_names:
         return
     complaint = name_complaint(name)
@@ -165,12 +165,12 @@ def _check_name(what: str, name: str) -> None:
         _known_names.add(name)
 
 
-def _check_value(key: str, kind: EntryKind, value: int | str | bytes) -> None:
+def _judge_value(key: str, kind: EntryKind, value: int | str | bytes) -> None:
     if kind is EntryKind.BLOB:
         if not isinstance(value, bytes):
             raise InputError(f'"{key}" is a blob and takes bytes', cause="nvs-value")
     elif kind is EntryKind.STRING:
-        _check_string(key, value)
+        _judge_string(key, value)
     elif not isinstance(value, int) or isinstance(value, bool):
         raise InputError(f'"{key}" is a {kind.value} and takes an integer', cause="nvs-value")
     elif not kind.lowest <= value <= kind.highest:
@@ -179,7 +179,7 @@ def _check_value(key: str, kind: EntryKind, value: int | str | bytes) -> None:
         )
 
 
-def _check_string(key: str, value: int | str | bytes) -> None:
+def _judge_string(key: str, value: int | str | bytes) -> None:
     if not isinstance(value, str):
         raise InputError(f'"{key}" is a string and takes text', cause="nvs-value")
     if "\0" in value:

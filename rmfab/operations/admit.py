@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rmfab.files import make_folder
-from rmfab.identity.sealing import check_recipient, create_station_key, unwrap, wrap
+from rmfab.identity.sealing import create_station_key, read_recipient, unwrap, wrap
 from rmfab.ledger.events import timestamp
 from rmfab.product.product_file import FILE_NAME
 from rmfab.workspace.recipients import add_recipient
@@ -26,7 +26,7 @@ def admit(workspace: Workspace, recipient: str, name: str | None = None) -> Admi
     *name*: its name in product.toml, None for the end of the recipient. Raise InputError if the recipient or name is
     not valid, StationError if this station cannot open the identities.
     """
-    check_recipient(recipient)
+    read_recipient(recipient)
     product = workspace.product
     recipients = sorted({*product.recipients.values(), recipient})
     chunks = workspace.ledger.chunks() if workspace.has_ledger else iter(())

@@ -69,7 +69,7 @@ def change_trust(
     if new == old:
         terminal.say(f"nothing to do: {what} already")
         return new
-    _check_signing(workspace, old, signing)
+    _judge_signing(workspace, old, signing)
     with opened_keys(signing.keys, terminal) as signers:
         if old is not None and signing.output is not None:
             _propose(signing.output, old, _signed_by(old, new.envelope, signers), workspace.now(), terminal)
@@ -162,7 +162,7 @@ def _trusting(workspace: Workspace, request: TrustKeyRequest) -> tuple[Trust | N
     return old, new, f"{added} may sign as {', '.join(roles)}"
 
 
-def _check_signing(workspace: Workspace, old: Trust | None, signing: TrustSigning) -> None:
+def _judge_signing(workspace: Workspace, old: Trust | None, signing: TrustSigning) -> None:
     where = str(workspace.trust_path)
     if old is None and signing.output is not None:
         raise InputError(

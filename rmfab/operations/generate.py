@@ -12,9 +12,9 @@ from pathlib import Path
 
 from rmfab.errors import InputError, UsageError
 from rmfab.identity.ca import CertificateAuthority
-from rmfab.identity.make_identities import Recipe, check_mqtt_host, chunk_size
+from rmfab.identity.make_identities import Recipe, chunk_size, judge_mqtt_host
 from rmfab.identity.policy import policy
-from rmfab.identity.values import ValuesFile, check_not_needed, open_values
+from rmfab.identity.values import ValuesFile, judge_no_values_needed, open_values
 from rmfab.ledger.batches import BatchOrder
 from rmfab.ledger.events import timestamp
 from rmfab.ledger.make_batch import make_batch
@@ -77,7 +77,7 @@ def generate(
 def _values(workspace: Workspace, request: GenerateRequest) -> ValuesFile | None:
     """Open the values file. Raise InputError if it does not fit the product, the count, or other batches."""
     if request.values is None:
-        check_not_needed(workspace.product)
+        judge_no_values_needed(workspace.product)
         return None
     values = open_values(request.values, workspace.product)
     if request.count is not None and request.count != values.count:
@@ -146,9 +146,9 @@ def _authority(workspace: Workspace, terminal: Terminal) -> AbstractContextManag
             where="product.toml: [recipients]",
             hint="add a station; `rmfab station key` prints its recipient",
         )
-    if workspace.product.identity.credentials is Credentials.CLAIM:
+    if workspace.product.identity.credentials is Credentials.CLOUD_CLAIM:
         return nullcontext()
-    check_mqtt_host(workspace.product.identity)
+    judge_mqtt_host(workspace.product.identity)
     passphrases = Passphrases(terminal, CA_ENVIRONMENT)
     return closing(CertificateAuthority.load(workspace.ca_folder, passphrases.ask, workspace.now()))
 

@@ -73,7 +73,7 @@ def print_labels(workspace: Workspace, request: LabelRequest, terminal: Terminal
     labels = tuple(label_of(workspace.open_identity(one), workspace.product) for one in bound)
     match request.form:
         case LabelForm.TERMINAL:
-            _check_few(labels)
+            _judge_few(labels)
         case LabelForm.PDF:
             _write_sheet(workspace, request, labels, paper, terminal)
         case _:
@@ -133,7 +133,7 @@ def _of_serial(workspace: Workspace, serial: str) -> LedgerIdentity:
     return identity
 
 
-def _check_few(labels: Sequence[Label]) -> None:
+def _judge_few(labels: Sequence[Label]) -> None:
     if len(labels) > _MOST_ON_TERMINAL:
         raise InputError(f"{len(labels)} codes are too many for a terminal", hint="pass -o labels.pdf")
 

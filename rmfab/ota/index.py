@@ -145,7 +145,7 @@ class Index:
 
     @classmethod
     def _read(cls, value: Mapping[str, Any]) -> Index:
-        canonical.check_format(value, FORMAT, FORMAT_VERSION, "index", "index")
+        canonical.judge_format(value, FORMAT, FORMAT_VERSION, "index", "index")
         return cls(value["previous"], tuple(map(Listed.from_json, value["releases"])), value["channels"])
 
     def encode(self) -> bytes:
@@ -174,15 +174,15 @@ class Index:
 
         Raise InputError with the `cause` channel, version-taken, seq-taken or downgrade.
         """
-        _check_channel(channel)
+        _judge_channel(channel)
         known = next((one for one in self.releases if one.release == listed.release), None)
         if known is None:
-            self._check_new(listed)
+            self._judge_new(listed)
         elif listed.envelope_sha256 is None:  # signed before: keep the signatures
             listed = known
         offered = self.offered(channel, listed.target)
         if not allow_downgrade and offered is not None:
-            _check_forward(listed, offered, channel)
+            _judge_forward(listed, offered, channel)
         kept = [one for one in self.releases if one.release != listed.release]
         offers = {**self.channels.get(channel, {}), listed.target: listed.release}
         following = replace(
@@ -192,7 +192,7 @@ class Index:
         )
         return self if following == self else replace(following, previous=self.digest if self.releases else None)
 
-    def _check_new(self, listed: Listed) -> None:
+    def _judge_new(self, listed: Listed) -> None:
         for one in self.releases:
             if one.target != listed.target:
                 continue
@@ -210,12 +210,12 @@ class Index:
                 )
 
 
-def _check_channel(channel: str) -> None:
+def _judge_channel(channel: str) -> None:
     if not is_safe_name(channel):
         raise InputError(f'"{channel}" is not a valid channel name', hint="use a name such as stable", cause="channel")
 
 
-def _check_forward(listed: Listed, offered: Listed, channel: str) -> None:
+def _judge_forward(listed: Listed, offered: Listed, channel: str) -> None:
     """Check that the seq does not go back; a release without seq is older than all with one."""
     if offered.seq is not None and (listed.seq is None or listed.seq < offered.seq):
         raise InputError(

@@ -202,7 +202,7 @@ def _recipients(table: Table) -> dict[str, str]:
 
 def _judge_together(walker: Walker, product: Product) -> None:
     identity = product.identity
-    if identity.credentials is Credentials.CLAIM and identity.node_id is NodeIdKind.VALUES:
+    if identity.credentials is Credentials.CLOUD_CLAIM and identity.node_id is NodeIdKind.VALUES:
         walker.complain(
             "[identity] node_id",
             'with credentials = "claim" the node id is made by claiming',

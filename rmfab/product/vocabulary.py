@@ -54,10 +54,10 @@ _BOOTLOADER_OFFSETS = {Chip.ESP32: 0x1000, Chip.ESP32S2: 0x1000, Chip.ESP32C5: 0
 
 @unique
 class Credentials(Enum):
-    """Who makes node id, key and certificate: our CA before the flash, or RainMaker claiming on the device."""
+    """Who makes node id, key and certificate: our CA before the flash, or self or assisted claiming on the device."""
 
     CERTIFICATE = "certificate"
-    CLAIM = "claim"
+    CLOUD_CLAIM = "claim"
 
 
 @unique

@@ -90,7 +90,7 @@ def _refused_early(refusal: RequestRefused) -> UnitFault:
 def judge_capabilities(capabilities: Capabilities, security: Security, credentials: Credentials) -> None:
     """Raise UnitFault if the unit offers the wrong security, or assisted claiming contrary to *credentials*."""
     judge_security(capabilities, security)
-    _judge_claims(claims=capabilities.claims, expected=credentials is Credentials.CLAIM)
+    _judge_claims(claims=capabilities.claims, expected=credentials is Credentials.CLOUD_CLAIM)
 
 
 def judge_security(capabilities: Capabilities, security: Security) -> None:

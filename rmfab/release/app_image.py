@@ -102,8 +102,8 @@ class AppImage:
                 cause="image-magic",
             )
         segments, end = _segments(data, count, where)
-        length = _check_checksum(data, segments, end, where)
-        digest = _check_digest(data, length, where) if hashed else None
+        length = _judge_checksum(data, segments, end, where)
+        digest = _judge_digest(data, length, where) if hashed else None
         return cls(
             chip_id=chip_id,
             entry=entry,
@@ -200,7 +200,7 @@ def _segments(data: bytes, count: int, where: str) -> tuple[tuple[Segment, ...],
     return tuple(segments), at
 
 
-def _check_checksum(data: bytes, segments: tuple[Segment, ...], end: int, where: str) -> int:
+def _judge_checksum(data: bytes, segments: tuple[Segment, ...], end: int, where: str) -> int:
     """Return the length including the checksum, which is the last byte of a multiple of 16."""
     length = (end + 16) // 16 * 16
     if length > len(data):
@@ -217,7 +217,7 @@ def _check_checksum(data: bytes, segments: tuple[Segment, ...], end: int, where:
     return length
 
 
-def _check_digest(data: bytes, length: int, where: str) -> bytes:
+def _judge_digest(data: bytes, length: int, where: str) -> bytes:
     stored = data[length : length + DIGEST_SIZE]
     if len(stored) < DIGEST_SIZE:
         raise _short(where)

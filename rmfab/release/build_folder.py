@@ -43,7 +43,7 @@ def read_build_folder(folder: Path) -> Release:
     sdkconfig = _sdkconfig(folder)
     configured = UNKNOWN if sdkconfig is None else BuildConfig.from_sdkconfig(sdkconfig)
     release = Release.assemble(chip, parts, str(folder), configured=configured)
-    _check_table_offset(folder, sdkconfig or {}, release.table_offset)
+    _judge_table_offset(folder, sdkconfig or {}, release.table_offset)
     return release
 
 
@@ -108,7 +108,7 @@ def _sdkconfig(folder: Path) -> Mapping[str, object] | None:
     return _read_json(path) if path.is_file() else None
 
 
-def _check_table_offset(folder: Path, sdkconfig: Mapping[str, object], table_offset: int) -> None:
+def _judge_table_offset(folder: Path, sdkconfig: Mapping[str, object], table_offset: int) -> None:
     """Check the offset of the table against the configuration, which the bootloader was compiled with."""
     configured = sdkconfig.get("PARTITION_TABLE_OFFSET", table_offset)
     if configured != table_offset:

@@ -117,7 +117,7 @@ def decode_manifest(statement: Mapping[str, Any], files: Mapping[str, Octets]) -
     if statement["_type"] != STATEMENT_TYPE or statement["predicateType"] != PREDICATE_TYPE:
         raise ValueError("not the statement of a release")
     value = statement["predicate"]
-    canonical.check_format(value, FORMAT, FORMAT_VERSION, "bundle", "bundle-version")
+    canonical.judge_format(value, FORMAT, FORMAT_VERSION, "bundle", "bundle-version")
     digests = subject_digests(statement)
     return ManifestContent(
         {chip.value: chip for chip in Chip}[value["chip"]],

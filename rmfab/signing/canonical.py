@@ -44,7 +44,7 @@ def parse(data: bytes) -> dict[str, Any]:
     return value
 
 
-def check_format(value: Mapping[str, Any], name: str, version: int, what: str, cause: str) -> None:
+def judge_format(value: Mapping[str, Any], name: str, version: int, what: str, cause: str) -> None:
     """Raise ValueError or KeyError unless *value* is a document of format *name*.
 
     Raise InputError, which calls the document *what*, if it has a different format version.

@@ -230,7 +230,7 @@ class Trust:
         """
         value = canonical.parse(payload)
         try:
-            canonical.check_format(value, FORMAT, FORMAT_VERSION, "trust file", "trust-version")
+            canonical.judge_format(value, FORMAT, FORMAT_VERSION, "trust file", "trust-version")
             trust = cls(
                 int(value["version"]),
                 _moment(value["created"]),

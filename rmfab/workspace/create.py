@@ -72,7 +72,9 @@ def create_workspace(
         "SERIAL": serial or _serial_pattern(name),
         "CREDENTIALS": credentials.value,
         "MQTT_HOST": mqtt_host or MQTT_HOST_PLACEHOLDER,
-        "MQTT_NOTE": "" if mqtt_host or credentials is Credentials.CLAIM else "   # your deployment's host; required",
+        "MQTT_NOTE": ""
+        if mqtt_host or credentials is Credentials.CLOUD_CLAIM
+        else "   # your deployment's host; required",
         "RECIPIENT_NAME": bare_key(socket.gethostname().split(".")[0]),
     }
     text = re.sub("@(\\w+)@", lambda match: _escaped(values.get(match[1], match[0])), text)

@@ -21,7 +21,7 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ["init", lamp, "--mqtt-host", "mqtt.example.org"],
         ["-C", lamp, "ca", "create", "--no-passphrase"],
         ["-C", lamp, "generate", "--count", "3"],
-        ["init", fan, "--claim"],
+        ["init", fan, "--cloud-claim"],
     ):
         assert main(argv) == 0
     os.environ.update(settings)

@@ -30,7 +30,7 @@ def project(terminal: Terminal) -> Path:
     """A firmware project: its build folder, product.toml with `commit-time`, a key pair and a trust file."""
     root = terminal.folder
     make_build_folder(root / "build", FirmwareRecipe(Chip.ESP32C3, app_size=0x20000))
-    terminal.well("init", ".", "--name", "lamp", "--claim")
+    terminal.well("init", ".", "--name", "lamp", "--cloud-claim")
     text = Path("product.toml").read_text().replace('# seq = "commit-time"', 'seq = "commit-time"')
     Path("product.toml").write_text(text.replace("allow_unsigned = true ", "allow_unsigned = false"))
     terminal.well("release", "keygen", "-o", "release.key", "--no-passphrase")

@@ -33,7 +33,7 @@ def test_again_and_otherwise(terminal: Terminal) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "told"),
     [
-        (("--claim", "--mqtt-host", "a.example"), 2, "exclude each other"),
+        (("--cloud-claim", "--mqtt-host", "a.example"), 2, "exclude each other"),
         (("--mqtt-host", "https://a.example"), 3, "no host name"),
         (("--serial", "LMP"), 3, "not a serial pattern"),
         (("--name", "a\nb"), 3, "printable"),
@@ -55,8 +55,8 @@ def test_a_folder_that_cannot_be(terminal: Terminal) -> None:
 
 
 def test_claim(terminal: Terminal) -> None:
-    """--claim makes a product whose identities need neither CA nor MQTT host."""
-    terminal.well("init", "w", "--claim")
+    """--cloud-claim makes a product whose identities need neither CA nor MQTT host."""
+    terminal.well("init", "w", "--cloud-claim")
     assert terminal.well("-C", "w", "generate", "--count", "2") == "w-0001\n"
 
 

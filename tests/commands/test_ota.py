@@ -39,7 +39,7 @@ def bundle(terminal: Terminal, version: str, seq: int, *, app_size: int = 0x2000
 def old(terminal: Terminal) -> Path:
     """Version 1.0.0, seq 1; and trust.json, which trusts who signed it."""
     terminal.well("release", "keygen", "-o", "release.key", "--no-passphrase")
-    terminal.well("init", "owner", "--claim")
+    terminal.well("init", "owner", "--cloud-claim")
     terminal.well("-C", "owner", "trust", "add", "release.pub", "--role", "release", "--key", "file:release.key")
     terminal.well("-C", "owner", "trust", "export", "-o", "trust.json")
     return bundle(terminal, "1.0.0", 1)

@@ -44,7 +44,7 @@ def signed(terminal: Terminal, bundle: Path) -> Path:
     """The bundle, signed by release.key, which trust.json trusts."""
     terminal.well("release", "keygen", "-o", "release.key", "--no-passphrase")
     terminal.well("release", "sign", bundle, "--key", "file:release.key")
-    terminal.well("init", "owner", "--claim")
+    terminal.well("init", "owner", "--cloud-claim")
     terminal.well("-C", "owner", "trust", "add", "release.pub", "--role", "release", "--key", "file:release.key")
     terminal.well("-C", "owner", "trust", "export", "-o", "trust.json")
     return bundle
@@ -83,7 +83,7 @@ def test_build_refuses_what_preflight_refuses(terminal: Terminal, folder: Path):
 
 def test_build_in_a_workspace_obeys_its_product(terminal: Terminal, folder: Path):
     """The nearest product.toml has its say: here another chip, security and a rollback that is asked for."""
-    terminal.well("init", ".", "--chip", "esp32c3", "--name", "lamp", "--claim")
+    terminal.well("init", ".", "--chip", "esp32c3", "--name", "lamp", "--cloud-claim")
     path = terminal.folder / "product.toml"
     text = path.read_text().replace("security = 2 ", "security = 1 ").replace("# rollback = true", "rollback = true")
     path.write_text(text)
@@ -268,10 +268,10 @@ def test_a_softhsm_signs_and_a_station_verifies_offline(terminal: Terminal, bund
     Path("pin").chmod(0o600)
     terminal.well("release", "pubkey", "--key", token.uri, "--passphrase-file", "pin", "-o", "ci.pub")
     terminal.well("release", "sign", bundle, "--key", f"{token.uri}&pin-source=pin")
-    terminal.well("init", "owner", "--claim")
+    terminal.well("init", "owner", "--cloud-claim")
     terminal.well("-C", "owner", "trust", "add", "ci.pub", "--role", "release")
     fingerprint = terminal.well("-C", "owner", "trust", "export", "-o", "trust.json").strip()
-    terminal.well("init", "station", "--claim", "--chip", "esp32")
+    terminal.well("init", "station", "--cloud-claim", "--chip", "esp32")
     terminal.well("-C", "station", "trust", "import", "trust.json", "--fingerprint", fingerprint)
     assert terminal("-C", "station", "release", "verify", bundle).code == 0
     Path("wrong").write_text("0000")

@@ -21,8 +21,8 @@ def owner(terminal: Terminal) -> Path:
     """The owner's workspace, and keys a, b, c beside it."""
     for name in ("a", "b", "c"):
         terminal.well("release", "keygen", "-o", f"{name}.key", "--no-passphrase")
-    terminal.well("init", "owner", "--claim")
-    terminal.well("init", "station", "--claim")
+    terminal.well("init", "owner", "--cloud-claim")
+    terminal.well("init", "station", "--cloud-claim")
     return terminal.folder / "owner"
 
 
@@ -152,7 +152,7 @@ def test_a_later_import_is_by_signature(terminal: Terminal, owner: Path):
     said = _trust(terminal, "import", "2.json", where="station")
     assert "signed by a (" in said.err
     _trust(terminal, "import", "1.json", where="station").refused(5, "an older version 1; version 2 is in force")
-    terminal.well("init", "stranger", "--claim")
+    terminal.well("init", "stranger", "--cloud-claim")
     for key in ("c", "b", "a"):
         terminal.well("-C", "stranger", "trust", "add", f"{key}.pub", "--role", "release", "--key", "file:c.key")
     terminal.well("-C", "stranger", "trust", "export", "-o", "s.json")
@@ -233,7 +233,7 @@ def test_two_keepers_who_do_not_meet(terminal: Terminal, owner: Path):
     _trust(terminal, "import", "next.json")
     said = _trust(terminal, "sign", "late.json", "--key", "file:b.key")
     said.refused(5, "a different version 4", "a different change was imported first")
-    terminal.well("init", "fresh", "--claim")
+    terminal.well("init", "fresh", "--cloud-claim")
     said = _trust(terminal, "add", "a.pub", "--role", "release", "-o", "x.json", where="fresh")
     said.refused(3, "nobody needs to agree")
     assert not Path("x.json").exists()

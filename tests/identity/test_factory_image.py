@@ -111,7 +111,7 @@ def test_a_claimed_unit_carries_random_and_sec2_only(
     product: Product, make_recipe: Callable[[Product], Recipe]
 ) -> None:
     """If self or assisted claiming provides the credentials, the image contains `random` and the sec2 pair."""
-    product = replace(product, identity=replace(product.identity, credentials=Credentials.CLAIM))
+    product = replace(product, identity=replace(product.identity, credentials=Credentials.CLOUD_CLAIM))
     image = factory_image(make(product, make_recipe(product), 1)[0], product)
     assert [key for _, key in blobs(image)] == ["random", "sec2_salt", "sec2_verifier"]
 
@@ -162,7 +162,7 @@ def test_the_csvs_make_the_same_bytes(
     product = {
         "plain": product,
         "extra": extra_product,
-        "claim": replace(product, identity=replace(product.identity, credentials=Credentials.CLAIM)),
+        "claim": replace(product, identity=replace(product.identity, credentials=Credentials.CLOUD_CLAIM)),
         "sec1": replace(product, provisioning=replace(product.provisioning, security=Security.X25519)),
     }[which]
     identities = make(product, make_recipe(product))
@@ -195,7 +195,7 @@ def test_an_identity_of_another_product(
     """An identity that lacks what the product now requires, or has more, is rejected by serial."""
     with_values = make(extra_product, make_recipe(extra_product))[0]
     plain = make(product, make_recipe(product), 1)[0]
-    claim = replace(product, identity=replace(product.identity, credentials=Credentials.CLAIM))
+    claim = replace(product, identity=replace(product.identity, credentials=Credentials.CLOUD_CLAIM))
     claimed = make(claim, make_recipe(claim), 1)[0]
     for identity, other in ((with_values, product), (plain, extra_product), (claimed, product)):
         with pytest.raises(InputError) as caught:

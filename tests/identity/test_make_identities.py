@@ -90,7 +90,7 @@ def test_every_kind_of_key(product: Product, make_recipe: Callable[[Product], Re
 
 def test_claimed_identities(product: Product, make_recipe: Callable[[Product], Recipe]) -> None:
     """With self or assisted claiming, a record has no node id, certificate or key, and needs no CA or MQTT host."""
-    policy = replace(product.identity, credentials=Credentials.CLAIM, mqtt_host=MQTT_HOST_PLACEHOLDER)
+    policy = replace(product.identity, credentials=Credentials.CLOUD_CLAIM, mqtt_host=MQTT_HOST_PLACEHOLDER)
     record = chunk(make_recipe(replace(product, identity=policy)), 1).records[0]
     assert (record.node_id, record.certificate, record.certificate_serial, record.sealed_key) == (None,) * 4
     assert open_identity(record, Secret(KEY), "ledger-1", "lamp-0001").node_id is None
@@ -229,7 +229,7 @@ def test_chunks_of_slow_keys_are_small(product: Product) -> None:
     """RSA keys are slow to make, so their chunks are small and little work is lost."""
     rsa = replace(product.identity, key=KeyKind.RSA_2048)
     assert chunk_size(rsa) < chunk_size(product.identity) == 500
-    assert chunk_size(replace(rsa, credentials=Credentials.CLAIM)) == 500
+    assert chunk_size(replace(rsa, credentials=Credentials.CLOUD_CLAIM)) == 500
 
 
 def test_what_cannot_be_made_is_refused_first(product: Product, make_recipe: Callable[[Product], Recipe]) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from rmfab.errors import ComplaintsError, InputError
-from rmfab.identity.values import ValuesFile, check_not_needed, open_values
+from rmfab.identity.values import ValuesFile, judge_no_values_needed, open_values
 from rmfab.product.product import Product
 from rmfab.product.vocabulary import Credentials, NodeIdKind
 
@@ -143,7 +143,7 @@ def test_too_many_faults_stop_early(given: Product) -> None:
 
 def test_claimed_units_have_no_given_node_id(product: Product) -> None:
     """Node ids for units that use self or assisted claiming are rejected."""
-    claim = replace(product, identity=replace(product.identity, credentials=Credentials.CLAIM))
+    claim = replace(product, identity=replace(product.identity, credentials=Credentials.CLOUD_CLAIM))
     assert complaints(claim, "node_id\nn\n") == [
         "values.csv:1: unexpected column of node ids: self or assisted claiming assigns them"
     ]
@@ -153,9 +153,9 @@ def test_when_a_values_file_is_needed(
     product: Product, given: Product, with_extra: Callable[[str], Product], tmp_path: Path
 ) -> None:
     """Node ids of kind `values`, and an extra config with columns, require a values file; a plain product does not."""
-    check_not_needed(product)
+    judge_no_values_needed(product)
     with pytest.raises(InputError, match="node ids"):
-        check_not_needed(given)
+        judge_no_values_needed(given)
     with pytest.raises(InputError, match="extra config") as caught:
-        check_not_needed(with_extra(CONFIG))
+        judge_no_values_needed(with_extra(CONFIG))
     assert "brightness, greeting, logo" in str(caught.value.hint)

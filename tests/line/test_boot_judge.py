@@ -130,4 +130,4 @@ def test_spacing_and_order_of_the_payload_do_not_matter(release):
 
 def test_claiming_needs_no_node_id(release):
     """With self or assisted claiming the node id is not compared."""
-    judge_identity(log_of(lines(release, node=None)), None, Secret(QR), Credentials.CLAIM)
+    judge_identity(log_of(lines(release, node=None)), None, Secret(QR), Credentials.CLOUD_CLAIM)

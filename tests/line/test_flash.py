@@ -251,7 +251,7 @@ class TestClaiming:
 
     def test_run(self, tmp_path):
         """A unit passes on its boot and its QR payload; the checks of what claiming makes are SKIP."""
-        factory = found(tmp_path / "ws", units=2, credentials=Credentials.CLAIM)
+        factory = found(tmp_path / "ws", units=2, credentials=Credentials.CLOUD_CLAIM)
         path = tmp_path / "flash.bin"
         said, flash = flashed(factory, spec(flash_file=path), command="run")
         assert said.code == 0, said.unit["reason"]
@@ -270,7 +270,7 @@ class TestClaiming:
 
     def test_clone_by_random(self, tmp_path):
         """Without a node id a copied `random` still reveals a clone."""
-        factory = found(tmp_path / "ws", units=2, credentials=Credentials.CLAIM)
+        factory = found(tmp_path / "ws", units=2, credentials=Credentials.CLOUD_CLAIM)
         _, flash = flashed(factory, spec(flash_file=tmp_path / "one.bin"), command="run")
         other = spec(index=1, flash_file=tmp_path / "other.bin")
         other.flash_file.write_bytes(flash)

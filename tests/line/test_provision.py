@@ -72,7 +72,7 @@ class TestHappy:
 
     def test_claiming(self, tmp_path):
         """A unit of credentials = "claim" must offer assisted claiming; key and certificate are not checked yet."""
-        factory = found(tmp_path / "ws", units=1, credentials=Credentials.CLAIM)
+        factory = found(tmp_path / "ws", units=1, credentials=Credentials.CLOUD_CLAIM)
         with serve([spec()]) as (board,):
             said = factory.run(board.url)
         assert said.code == 0, said.unit["reason"]
@@ -80,7 +80,7 @@ class TestHappy:
 
     def test_claiming_that_is_not_offered(self, tmp_path):
         """Firmware without assisted claiming fails a product with credentials = "claim"."""
-        factory = found(tmp_path / "ws", units=1, credentials=Credentials.CLAIM, claim=False)
+        factory = found(tmp_path / "ws", units=1, credentials=Credentials.CLOUD_CLAIM, claim=False)
         with serve([spec()]) as (board,):
             said = factory.run(board.url)
         assert said.verdict[0] == "FAIL"

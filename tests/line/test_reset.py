@@ -122,7 +122,7 @@ class TestReset:
 
     def test_claimed_unit(self, tmp_path):
         """What cloud claiming wrote into the factory partition is accepted, as long as it is the unit's own."""
-        factory = found(tmp_path / "ws", units=1, credentials=Credentials.CLAIM)
+        factory = found(tmp_path / "ws", units=1, credentials=Credentials.CLOUD_CLAIM)
         one = spec(flash_file=tmp_path / "flash.bin")
         with serve([one]) as (board,):
             assert factory.run(board.url).code == 0

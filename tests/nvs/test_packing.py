@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from rmfab.errors import InputError, IntegrityError
 from rmfab.nvs import packing
-from rmfab.nvs.fit import LARGEST_STRING, check_fit
+from rmfab.nvs.fit import LARGEST_STRING, judge_fit
 from rmfab.nvs.packing import pack
 from rmfab.nvs.reader import read_image
 from rmfab.nvs.table import Entry, EntryKind, Namespace, PageVersion
@@ -64,10 +64,10 @@ def test_fit_is_foreseen(entries, version, pages):
         packed = len(plain_generator(entries, size, version))
     except nvs_partition_gen.InsufficientSizeError:
         with pytest.raises(InputError, match="need a partition of"):
-            check_fit(entries, size, version)
+            judge_fit(entries, size, version)
     else:
         assert packed == size
-        check_fit(entries, size, version)
+        judge_fit(entries, size, version)
 
 
 def test_reopened_namespace_ends_right():

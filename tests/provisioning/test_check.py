@@ -116,9 +116,9 @@ def test_bad_units(device: Device, cause: str) -> None:
 def test_claiming() -> None:
     """A product with credentials = "claim" requires a unit that offers assisted claiming."""
     claiming = Device(capabilities={"prov": {"sec_ver": 2, "sec_patch_ver": 1}, "rmaker": {"cap": ["claim"]}})
-    check_session(Direct(claiming), product(2), Credentials.CLAIM, POP, os.urandom)
+    check_session(Direct(claiming), product(2), Credentials.CLOUD_CLAIM, POP, os.urandom)
     with pytest.raises(UnitFault) as caught:
-        check_session(Direct(Device()), product(2), Credentials.CLAIM, POP, os.urandom)
+        check_session(Direct(Device()), product(2), Credentials.CLOUD_CLAIM, POP, os.urandom)
     assert caught.value.cause == "no-claims"
 
 

@@ -18,7 +18,7 @@ def boot(visit: Visit, stage: OnSlot | InLoader | Flashed) -> Passed[Running]:
     visit.board.restart()
     if visit.board.unwired:
         visit.say("info", "restart the board now: this slot has no restart lines")
-    claims = visit.job.product.identity.credentials is Credentials.CLAIM
+    claims = visit.job.product.identity.credentials is Credentials.CLOUD_CLAIM
     policy = visit.job.product.verify
     console, log = listen(
         visit, lambda log: bool(log.app_started and log.qr_payload and (log.node_id or claims)), policy.settle

@@ -133,7 +133,7 @@ def _own_factory(visit: Visit, loader: Loader, identity: Identity, release: Rele
     found = loader.md5(partition.offset, partition.size)
     if found == hashlib.md5(factory_image(identity, product), usedforsecurity=False).hexdigest():
         return found
-    if product.identity.credentials is Credentials.CLAIM:
+    if product.identity.credentials is Credentials.CLOUD_CLAIM:
         held = read_image(loader.read(partition.offset, partition.size)).value(product.factory.namespace, "random")
         if isinstance(held, bytes) and Secret(held) == identity.random:
             return found
