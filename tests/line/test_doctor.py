@@ -88,7 +88,7 @@ def test_factory_network(tmp_path):
     path.chmod(0o644)
     (told,) = missing(GOOD, station, joining)
     assert "hammer" not in told
-    assert missing(GOOD, station, product(tmp_path)) == [], "nobody joins"
+    assert missing(GOOD, station, product(tmp_path)) == [], "no unit joins"
 
 
 def test_examine():

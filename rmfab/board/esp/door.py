@@ -56,7 +56,7 @@ def _tamed() -> ModuleType:
 
     if not package.__version__.startswith(SUPPORTED + "."):
         raise RmfabError(
-            f"esptool {package.__version__} is not supported: rmfab requires esptool {SUPPORTED}",
+            f"esptool {package.__version__} is not supported, expected {SUPPORTED}",
             hint=f"install 'esptool>={SUPPORTED},<5.7'",
             cause="esptool-version",
         )

@@ -132,7 +132,7 @@ class Loader:
             self._esp = cmds.run_stub(self._esp)
         if not self._esp.IS_STUB:
             raise BoardRefused(
-                f"esptool cannot run its stub, which rmfab requires, on an {self._esp.CHIP_NAME} with secure boot",
+                f"esptool cannot run the stub, which writes require, on an {self._esp.CHIP_NAME} with secure boot",
                 hint="flash such a board before secure boot is burned, or over the air",
                 cause="secure-boot-loader",
             )
