@@ -32,6 +32,7 @@ _ALTERED = "bundle-altered"
 _MOST_BYTES = 256 << 20
 _HEAD = 512
 _MOST_MANIFEST = 1 << 20
+# First bytes of compressed formats, so that the error can name the format.
 _PACKED = {b"\x1f\x8b": "gzip", b"PK": "zip", b"\xfd7": "xz", b"BZ": "bzip2", b"\x28\xb5": "zstd"}
 
 

@@ -34,8 +34,8 @@ def table_from_csv(text: str, table_offset: int, where: str) -> PartitionTable:
             partition = _from_csv_line(line, free)
             if partition.offset < free and not _is_primary(partition):
                 raise InputError(
-                    f'partition "{partition.label}" at 0x{partition.offset:x} begins before 0x{free:x}, '
-                    "where the partition table and the rows above it end"
+                    f'partition "{partition.label}" at 0x{partition.offset:x} starts before 0x{free:x}, '
+                    "the end of the partition table and of the rows above"
                 )
         except InputError as error:
             raise InputError(error.what, where=f"{where}:{number}", hint=error.hint, cause="table-row") from error
@@ -69,7 +69,7 @@ def _from_csv_line(line: str, free: int) -> Partition:
         size = -size - offset
     flags = {flag for flag in flags_text.split(":") if flag}
     if flags - {"encrypted", "readonly"}:
-        raise InputError(f'unknown flag "{min(flags - {"encrypted", "readonly"})}"', hint="encrypted, readonly")
+        raise InputError(f'unknown flag "{min(flags - {"encrypted", "readonly"})}"', hint="use encrypted or readonly")
     return Partition(name, kind, subtype, offset, size, "encrypted" in flags, "readonly" in flags)
 
 
@@ -81,5 +81,5 @@ def _number(text: str, names: dict[str, int], what: str) -> int:
     try:
         return int(text[:-1] if unit > 1 else text, 0) * unit
     except ValueError as error:
-        known = f"a number, or one of {', '.join(names)}" if names else "a number such as 0x6000, 24K or 1M"
+        known = f"use a number, or one of {', '.join(names)}" if names else "use a number such as 0x6000, 24K or 1M"
         raise InputError(f'"{text}" is not a {what}' if text else f"the {what} is empty", hint=known) from error

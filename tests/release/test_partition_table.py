@@ -93,7 +93,7 @@ def test_usage_is_what_the_bootloader_prints(kind: int, subtype: int, usage: str
         ("app,app,factory,0x10000,0x10001", "size 0x10001"),
         ("app,app,,0x10000,1M", "needs a subtype"),
         ("nvs,data,nvs,0x9000,", "size is empty"),
-        ("nvs,data,nvs,0x8000,0x1000", "begins before 0x9000"),
+        ("nvs,data,nvs,0x8000,0x1000", "starts before 0x9000"),
         ("nvs,data,novs,0x9000,0x6000", '"novs" is not a subtype'),
         ("nvs,date,nvs,0x9000,0x6000", '"date" is not a type'),
         ("nvs,data,nvs,0x9000,6000Q", "is not a size"),
