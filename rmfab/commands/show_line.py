@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -27,7 +27,7 @@ def show_line(request: LineRequest, junit: Path | None = None) -> None:
 
 
 def show_events(
-    events: Iterator[LineEvent],
+    events: Generator[LineEvent, None, None],
     slots: tuple[str, ...],
     summary: Callable[[], Summary],
     stop: Callable[[], None],
@@ -39,7 +39,7 @@ def show_events(
 
     view, report = make_view(terminal.json_wanted(), slots), LineReport()
     try:
-        with _stoppable(stop):
+        with _stoppable(stop), closing(events):
             for event in events:
                 view.show(event)
                 report.take(event)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -161,7 +161,7 @@ def table(head: tuple[str, ...], rows: list[tuple[object, ...]]) -> None:
         data("  ".join(padded).rstrip())
 
 
-def followed(what: str, events: Iterator[Advance | T]) -> T:
+def followed(what: str, events: Generator[Advance | T, None, None]) -> T:
     """Return the value that *events* end with; show their progress as a bar on a terminal."""
     from rmfab.operations.advance import completed
 

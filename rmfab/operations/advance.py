@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -18,13 +19,17 @@ class Advance:
     what: str = ""
 
 
-def completed(events: Iterable[Advance | T], on_advance: Callable[[Advance], None] = lambda _: None) -> T:
-    """Run an operation to its end and return its value. *on_advance* receives the progress."""
+def completed(events: Generator[Advance | T, None, None], on_advance: Callable[[Advance], None] = lambda _: None) -> T:
+    """Run an operation to its end and return its value. *on_advance* receives the progress.
+
+    If *on_advance* raises, or ^C comes, the operation is closed at once, so that it removes what is half-written.
+    """
     ended: list[T] = []
-    for event in events:
-        if isinstance(event, Advance):
-            on_advance(event)
-        else:
-            ended.append(event)
+    with closing(events):
+        for event in events:
+            if isinstance(event, Advance):
+                on_advance(event)
+            else:
+                ended.append(event)
     (value,) = ended
     return value

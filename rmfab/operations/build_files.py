@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +37,7 @@ class BuiltFiles:
 
 def build_files(
     workspace: Workspace, request: BuildFilesRequest, terminal: Terminal = UNATTENDED
-) -> Iterator[Advance | BuiltFiles]:
+) -> Generator[Advance | BuiltFiles, None, None]:
     """Write the images and CSVs; yield the progress, and last what was built.
 
     The files contain all secrets in plain text; they are 0600 in 0700 folders. Raise InputError if a file already

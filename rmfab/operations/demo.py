@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -103,7 +103,7 @@ class Demo:
         """Return the names of the slots."""
         return tuple(f"v{number}" for number in range(1, self._request.units + 1))
 
-    def events(self, terminal: Terminal) -> Iterator[LineEvent]:
+    def events(self, terminal: Terminal) -> Generator[LineEvent, None, None]:
         """Run the line on virtual boards and yield its events. Raise as `LineRun.events` does."""
         fault = self._request.fault
         faults = () if fault is None else (fault if fault.index is not None else replace(fault, index=0),)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,7 +53,7 @@ class GenerateRequest:
 
 def generate(
     workspace: Workspace, request: GenerateRequest, terminal: Terminal = UNATTENDED
-) -> Iterator[Advance | Batch]:
+) -> Generator[Advance | Batch, None, None]:
     """Make the batch of *request*; yield the progress, and last the batch.
 
     Raise InputError for invalid input, LedgerError if the ledger cannot be written, StationError if a worker dies.
@@ -89,7 +89,7 @@ def _values(workspace: Workspace, request: GenerateRequest) -> ValuesFile | None
 
 def _make(
     workspace: Workspace, batch: Batch, values: ValuesFile | None, authority: CertificateAuthority | None, jobs: int
-) -> Iterator[Advance]:
+) -> Generator[Advance, None, None]:
     recipe = Recipe.of(
         workspace.product,
         ledger=workspace.ledger.id,

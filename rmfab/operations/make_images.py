@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,7 +33,7 @@ class ImagesRequest:
     force: bool = False
 
 
-def make_images(request: ImagesRequest) -> Iterator[Advance | int]:
+def make_images(request: ImagesRequest) -> Generator[Advance | int, None, None]:
     """Make the images and their CSVs; yield the progress, and last the number of images.
 
     Raise InputError (ComplaintsError) before anything is written if a row is wrong, StationError if a worker process

@@ -9,7 +9,7 @@ print(run.summary)
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -70,7 +70,7 @@ class LineRun:
         """Abort every unit as soon as its step waits."""
         self.floor.stop()
 
-    def events(self) -> Iterator[LineEvent]:
+    def events(self) -> Generator[LineEvent, None, None]:
         """Run the line and yield its events as they happen.
 
         After every slot has ended, raise the error that determines the exit code: IntegrityError, a bug,
