@@ -80,7 +80,7 @@ def test_a_batch_that_is_cut_short(terminal: Terminal, lamp: Path, how: str) -> 
     assert process.returncode == (-signal.SIGKILL if how == "SIGKILL" else 130)
     until(lambda: alive(process.pid) == [], f"processes stayed: {alive(process.pid)}")
     if how != "SIGKILL":
-        assert told == "rmfab: interrupted; the same command goes on where this one stopped\n"
+        assert told == "rmfab: interrupted; run the same command again to continue\n"
     standing = chunks(lamp / "ledger.db")
     assert "big (open)" in terminal.well("-C", lamp, "status", "big")
     terminal("-C", lamp, "build", "big", "-o", "out").refused(3)
@@ -110,7 +110,7 @@ def test_interrupted_at_any_moment(lamp: Path, argv: tuple[str, ...]) -> None:
         assert starting or process.returncode in (130, 0, -signal.SIGINT), told
         if process.returncode == 130:
             assert "Traceback" not in told
-            assert told.splitlines()[-1] == "rmfab: interrupted; the same command goes on where this one stopped"
+            assert told.splitlines()[-1] == "rmfab: interrupted; run the same command again to continue"
         until(lambda process=process: alive(process.pid) == [], "processes stayed")
 
 

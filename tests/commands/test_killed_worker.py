@@ -181,6 +181,6 @@ def test_the_command_is_ended(full: Path, tmp_path: Path, name: str, how: str) -
         assert process.returncode == -signal.SIGKILL
         return
     assert process.returncode == 130, told
-    assert told.splitlines()[-1] == "rmfab: interrupted; the same command goes on where this one stopped"
+    assert told.splitlines()[-1] == "rmfab: interrupted; run the same command again to continue"
     assert "Traceback" not in told
     assert case.incomplete(folder)
