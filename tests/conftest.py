@@ -1,4 +1,4 @@
-"""What holds for every test: in CI a skipped test fails the run, unless its reason is on a short list."""
+"""Rules for every test: in CI a skipped test fails the run, unless its reason is on a short list."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
-settings.register_profile("rmfab", deadline=None)  # a machine that is busy is no finding
+settings.register_profile("rmfab", deadline=None)  # a busy machine is not a failure
 settings.load_profile("rmfab")
 GOOD_REASONS = ("no radio", "no real board")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Names the tests that were skipped for a reason that CI does not accept."""
+    """Print the tests that were skipped for a reason that CI does not accept."""
     for report in _bad_skips(terminalreporter) if os.environ.get("CI") else ():
         terminalreporter.write_line(f"not accepted in CI: {report.nodeid} was skipped: {_reason(report)}")
 
 
 @pytest.hookimpl(wrapper=True, trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
-    """Makes a run with such a skip fail."""
+    """Fail a run with such a skip."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     if os.environ.get("CI") and reporter is not None and any(_bad_skips(reporter)):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED

@@ -1,4 +1,4 @@
-"""A real PKCS #11 token: SoftHSM, one for each process, because a process loads a module once."""
+"""A real PKCS #11 token: SoftHSM, one per process, because a process loads a PKCS #11 module only once."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ LABEL = "rmfab ci"
 
 @dataclass(frozen=True)
 class SoftToken:
-    """A SoftHSM token: *uri* names its key for signing; its PIN is `PIN`."""
+    """A SoftHSM token: *uri* names its signing key; its PIN is `PIN`."""
 
     uri: str
 
 
 @cache
 def soft_token() -> SoftToken:
-    """A token with a P-256 key `release` (id 01) that was made inside it, and an RSA key `other` (id 02)."""
+    """Make a token with a P-256 key `release` (id 01), generated inside it, and an RSA key `other` (id 02)."""
     folder = Path(mkdtemp(prefix="softhsm-"))
     atexit.register(rmtree, folder, ignore_errors=True)
     (folder / "tokens").mkdir()

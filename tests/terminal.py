@@ -1,4 +1,4 @@
-"""A terminal for tests: rmfab's own entry point in this process, or as a process of its own."""
+"""A terminal for tests: rmfab's entry point in this process, or in a separate one."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ ROOT = Path(__file__).parent.parent
 
 @dataclass(frozen=True)
 class Said:
-    """What a command ended with."""
+    """The result of a command."""
 
     code: int
     out: str
     err: str
 
     def refused(self, code: int, *words: str) -> None:
-        """It ended with *code*, told every one of *words*, named no bug and gave no traceback."""
+        """Assert that it ended with *code* and printed all *words* on stderr, without a bug report or traceback."""
         assert self.code == code, self.err
         for word in words:
             assert word in self.err, (word, self.err)
@@ -35,7 +35,7 @@ class Said:
 
 
 class Terminal:
-    """Runs rmfab in *folder*, in this process."""
+    """A terminal that runs rmfab in *folder*, in this process."""
 
     def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
         self.folder = folder
@@ -46,41 +46,41 @@ class Terminal:
         monkeypatch.setenv("HOME", str(folder))
 
     def __call__(self, *argv: str | Path) -> Said:
-        """The command of these arguments."""
+        """Run the command with these arguments."""
         self._capsys.readouterr()
         code = main([str(word) for word in argv])
         out, err = self._capsys.readouterr()
         return Said(code, out, err)
 
     def well(self, *argv: str | Path) -> str:
-        """What a command that must succeed says on stdout."""
+        """Run a command that must succeed; return its stdout."""
         said = self(*argv)
         assert said.code == 0, said.err
         return said.out
 
 
 def environment(**more: str) -> dict[str, str]:
-    """The environment of a process that finds this rmfab, without its settings."""
+    """Return the environment of a process that finds this rmfab, without RMFAB_ variables."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("RMFAB_")}
     return kept | {"PYTHONPATH": str(ROOT)} | more
 
 
 def words(*argv: str | Path) -> list[str]:
-    """The command line of a rmfab process."""
+    """Return the command line of an rmfab process."""
     return [sys.executable, "-m", "rmfab", *map(str, argv)]
 
 
 def process(*argv: str | Path, cwd: Path, **more: str) -> Said:
-    """Runs rmfab as a process of its own; *more* goes into its environment."""
+    """Run rmfab as a separate process; *more* is added to its environment."""
     done = subprocess.run(words(*argv), cwd=cwd, env=environment(**more), capture_output=True, text=True, timeout=60)
     return Said(done.returncode, done.stdout, done.stderr)
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    """Every file below *folder* with its content: nothing lost, nothing half-written."""
+    """Return every file below *folder* with its content."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
 def copied(source: Path, target: Path) -> Path:
-    """A copy of the workspace *source*."""
+    """Copy the workspace *source*."""
     return Path(shutil.copytree(source, target))

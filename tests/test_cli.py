@@ -1,4 +1,4 @@
-"""The entry point: help, lazy commands, exit codes, streams, signals' codes, completion."""
+"""Tests of the entry point: help, lazy commands, exit codes, streams, signals, completion."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ HEAVY = ("esptool", "cryptography", "reportlab", "sqlalchemy", "PIL", "pypdfium2
 
 
 def commands() -> Iterator[tuple[str, ...]]:
-    """Every command of the line, subcommands too."""
+    """Yield every command, subcommands included."""
     for name in cli.COMMANDS:
         command = importlib.import_module(f"rmfab.commands.{name}").command
         yield (name,)
@@ -53,7 +53,7 @@ def terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: py
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_every_command_has_help(terminal: Terminal, command: tuple[str, ...]) -> None:
-    """`--help` of every command says what it does, on stdout, wherever one stands."""
+    """`--help` of every command describes it on stdout, in any position."""
     said = terminal(*command, "--help")
     assert said.code == 0
     assert said.err == ""
@@ -63,7 +63,7 @@ def test_every_command_has_help(terminal: Terminal, command: tuple[str, ...]) ->
 
 
 def test_the_table_is_the_folder() -> None:
-    """Every file of commands/ that has a command is in the table, and the other way round."""
+    """The table lists exactly the files of commands/ that define a command."""
     there = {
         path.stem
         for path in (ROOT / "rmfab" / "commands").glob("*.py")
@@ -80,7 +80,7 @@ def test_help_lists_the_table(terminal: Terminal) -> None:
 
 
 def loaded(*argv: str) -> list[str]:
-    """The heavy libraries that a command line loads."""
+    """Return the heavy libraries that a command line loads."""
     code = (
         "import sys, io, contextlib; from rmfab.cli import main\n"
         "with contextlib.redirect_stdout(io.StringIO()): assert main(sys.argv[1:]) == 0\n"
@@ -93,7 +93,7 @@ def loaded(*argv: str) -> list[str]:
 
 
 def test_help_loads_nothing_heavy() -> None:
-    """`rmfab --help` loads no library but click, and not one of rmfab's rooms."""
+    """`rmfab --help` loads no library except Click, and none of rmfab's rooms."""
     assert loaded("--help") == []
 
 
@@ -107,7 +107,7 @@ def test_help_of_all_commands_loads_nothing_heavy() -> None:
 
 
 def mentions() -> Iterator[tuple[str, int, str]]:
-    """Every `rmfab xyz` in a string or comment of the sources and templates: file, line, what follows `rmfab `."""
+    """Yield every `rmfab xyz` in a string or comment of the sources and templates: file, line, text after `rmfab `."""
     places = [*(ROOT / "rmfab").rglob("*.py"), *(ROOT / "templates").iterdir(), *(ROOT / "csv").iterdir()]
     for place in places:
         for number, line in enumerate(place.read_text(encoding="utf-8").splitlines(), 1):
@@ -156,7 +156,7 @@ def test_no_hint_names_a_command_that_is_not() -> None:
 def test_exit_codes(
     terminal: Terminal, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int, tmp_path: Path
 ) -> None:
-    """The one table from exceptions to exit codes, row by row."""
+    """Each exception has the exit code of the one table."""
 
     @click.command("status")
     def fails() -> None:
@@ -173,7 +173,7 @@ def test_exit_codes(
 
 
 class _Panic(BaseException):
-    """What the panic of a module in Rust arrives as."""
+    """A stand-in for the exception of a Rust module's panic."""
 
     __module__ = "pyo3_runtime"
 
@@ -182,7 +182,7 @@ class _Panic(BaseException):
 def test_a_bug_writes_its_traceback_to_a_file(
     terminal: Terminal, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kind: type[BaseException]
 ) -> None:
-    """A bug ends as a short letter; the traceback is in the file that the letter names, readable for its owner only."""
+    """A bug ends with a short message; the traceback is in the file that it names, readable only by its owner."""
 
     @click.command("status")
     def fails() -> None:
@@ -200,7 +200,7 @@ def test_a_bug_writes_its_traceback_to_a_file(
 
 
 def test_complaints_share_a_hint(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A hint that complaints in a row share is said once, after the last of them."""
+    """A hint that consecutive complaints share is printed once, after the last of them."""
 
     @click.command("status")
     def fails() -> None:
@@ -233,27 +233,27 @@ def test_complaints_share_a_hint(terminal: Terminal, monkeypatch: pytest.MonkeyP
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_usage_errors(terminal: Terminal, argv: list[str], told: str) -> None:
-    """A wrong command line ends with 2, on stderr, in the voice of every other error."""
+    """A wrong command line ends with 2, on stderr, in the form of every other error."""
     said = terminal(*argv)
     said.refused(2, "rmfab: error: ", told)
     assert said.out == ""
 
 
 def test_no_arguments_show_help(terminal: Terminal) -> None:
-    """`rmfab` alone shows its help on stderr and ends with 2."""
+    """`rmfab` without a command shows its help on stderr and ends with 2."""
     said = terminal()
     assert (said.code, said.out) == (2, "")
     assert "Commands:" in said.err
 
 
 def test_version(terminal: Terminal) -> None:
-    """`rmfab --version` answers, installed or not."""
+    """`rmfab --version` works, installed or not."""
     assert terminal.well("--version").startswith("rmfab ")
 
 
 @pytest.mark.parametrize("argv", [("--help",), ("ports", "--json"), ("release", "--help")], ids=" ".join)
 def test_an_unread_stdout_ends_quietly(tmp_path: Path, argv: tuple[str, ...]) -> None:
-    """Where the reader of stdout has left, rmfab ends with 130 and says nothing."""
+    """If the reader of stdout has gone, rmfab ends with 130 and prints nothing."""
     reading, writing = os.pipe()
     os.close(reading)
     done = subprocess.run(words(*argv), cwd=tmp_path, env=environment(), stdout=writing, stderr=subprocess.PIPE)
@@ -262,7 +262,7 @@ def test_an_unread_stdout_ends_quietly(tmp_path: Path, argv: tuple[str, ...]) ->
 
 
 def test_a_full_stdout_is_told(tmp_path: Path) -> None:
-    """A stdout that takes nothing more is an error of the station."""
+    """A full stdout is an error of the station."""
     full = Path("/dev/full")
     if not full.exists():
         pytest.skip("no /dev/full on this system")
@@ -273,7 +273,7 @@ def test_a_full_stdout_is_told(tmp_path: Path) -> None:
 
 
 def test_a_terminal_that_cannot_show_a_letter(tmp_path: Path) -> None:
-    """A letter that the terminal's encoding lacks is written another way; the command goes on."""
+    """A character that the terminal's encoding lacks is escaped; the command continues."""
     product = '[product]\nname = "Lämpchen ☀"\nchip = "esp32"\nserial = "L-{n}"\n'
     (tmp_path / "product.toml").write_text(product, encoding="utf-8")
     said = process("ca", "show", cwd=tmp_path / ".", PYTHONIOENCODING="ascii", PYTHONUTF8="0", LC_ALL="C.UTF-8")
@@ -295,7 +295,7 @@ def test_completion(tmp_path: Path) -> None:
     ["release verify no", "release show no", "trust list", "status", "trace X", "nvs show no", "run", "ota check no"],
 )
 def test_a_command_that_fails_in_json(terminal: Terminal, argv: str) -> None:
-    """Stdout gets the error as one object, with what stderr says; without --json it gets nothing."""
+    """With --json stdout gets the error as one object, with the same text as stderr; without --json it gets nothing."""
     said = terminal(*argv.split(), "--json")
     told = json.loads(said.out)
     (error,) = told["errors"]
@@ -307,7 +307,7 @@ def test_a_command_that_fails_in_json(terminal: Terminal, argv: str) -> None:
 
 
 def test_other_errors_in_json(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A wrong option, and what the operating system refuses, are told as well; letters as stdout can take them."""
+    """A wrong option and an error of the operating system are JSON too, escaped as stdout's encoding requires."""
     said = terminal("status", "--jsn", "--json")
     assert (said.code, json.loads(said.out)["errors"][0]["class"]) == (2, "usage")
 
@@ -322,7 +322,7 @@ def test_other_errors_in_json(terminal: Terminal, monkeypatch: pytest.MonkeyPatc
 
 
 def test_an_answer_in_json_that_is_a_no_is_told_once(terminal: Terminal) -> None:
-    """Where a command has printed its document before it fails, no other one follows."""
+    """If a command has printed its document before it fails, no second one follows."""
     make_build_folder(Path("build"), FirmwareRecipe(Chip.ESP32C3, app_size=0x20000))
     terminal.well("release", "build", "build", "-o", "a.rmfab", "--seq", "1", "--no-sbom")
     said = terminal("ota", "check", "a.rmfab", "--from", "a.rmfab", "--json")
@@ -330,20 +330,20 @@ def test_an_answer_in_json_that_is_a_no_is_told_once(terminal: Terminal) -> None
 
 
 def test_quiet_and_speech(terminal: Terminal) -> None:
-    """`-q` silences chatter on stderr, never an error."""
+    """`-q` silences information on stderr, never an error."""
     assert "workspace a" in terminal("init", "a").err
     assert terminal("-q", "init", "b").err == ""
     terminal("-q", "-C", "nowhere", "status").refused(3, "nowhere")
 
 
 def test_no_colour_in_a_pipe(tmp_path: Path) -> None:
-    """Nothing is coloured where stdout is no terminal."""
+    """Nothing is coloured if stdout is not a terminal."""
     said = process("demo", "--dir", "x.txt", "--units", "0", cwd=tmp_path, FORCE_COLOR="")
     assert "\x1b" not in said.out + said.err
 
 
 def test_unread_stderr_keeps_the_exit_code() -> None:
-    """Where nobody reads stderr, an error still ends with its own exit code, not with that of a failed unit."""
+    """If stderr is closed, an error keeps its own exit code, not that of a failed unit."""
     reading, writing = os.pipe()
     os.close(reading)
     try:

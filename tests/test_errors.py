@@ -1,4 +1,4 @@
-"""The error tree: what, where, hint; who must act."""
+"""Tests of the error tree: what, where, hint, cause."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from rmfab.errors import ComplaintsError, InputError, RmfabError, printable
 
 
 def tree() -> dict[str, type[RmfabError]]:
-    """Every error class by name."""
+    """Return every error class by name."""
     members = inspect.getmembers(errors, inspect.isclass)
     return {name: kind for name, kind in members if issubclass(kind, RmfabError)}
 
 
 def test_the_drawing_is_the_tree() -> None:
-    """The tree drawn on top of the file names every class under its parent."""
+    """The tree drawn at the top of the file lists every class under its parent."""
     lines = re.finditer(r"^ {4}([│├└─ ]*)(\w+Error|\w+Up|\w+Failed|UnitFault)", errors.__doc__ or "", re.MULTILINE)
     drawn = [(len(match[1]), match[2]) for match in lines]
     assert {name for _, name in drawn} == set(tree())
@@ -33,9 +33,9 @@ def test_the_drawing_is_the_tree() -> None:
 
 @pytest.mark.parametrize("kind", [kind for name, kind in tree().items() if name != "ComplaintsError"])
 def test_the_text_is_where_and_what(kind: type[RmfabError]) -> None:
-    """The text of every error is its place and its sentence; the hint stands apart; each class has a cause."""
-    error = kind("it broke", where="a.csv:3", hint="mend it")
-    assert (str(error), error.hint) == ("a.csv:3: it broke", "mend it")
+    """The text of every error is its place and its clause; the hint is separate; each class has a cause."""
+    error = kind("it broke", where="a.csv:3", hint="fix it")
+    assert (str(error), error.hint) == ("a.csv:3: it broke", "fix it")
     assert str(kind("it broke")) == "it broke"
     assert re.fullmatch(r"[a-z-]+", error.cause)
     assert kind("x", cause="special").cause == "special"
@@ -51,5 +51,5 @@ def test_complaints() -> None:
 
 
 def test_nothing_steers_a_terminal() -> None:
-    """Control characters and those that turn the writing's direction are shown; lines and letters stay."""
+    """Control characters and bidirectional overrides are escaped; newlines, tabs and letters stay."""
     assert printable("a\x1b[2J\r\x9b\u202eb\n\tß语") == "a\\x1b[2J\\r\\x9b\\u202eb\n\tß语"

@@ -1,4 +1,4 @@
-"""Files appear whole or not at all, and only over their equals."""
+"""Tests of files: they appear complete or not at all, and replace only equal files."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def names(folder: Path) -> list[str]:
 
 @given(st.text(max_size=70))
 def test_safe_names(name: str) -> None:
-    """A safe name is one path component of its folder, of 1 to 64 plain letters, never hidden."""
+    """A safe name is one path component of 1 to 64 plain characters, never hidden."""
     if is_safe_name(name):
         assert 1 <= len(name) <= 64
         assert Path("a", name).parts == ("a", name)
@@ -37,18 +37,18 @@ def test_safe_names(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["", ".", "..", ".a", "a/b", "a\\b", "a b", "a\n", "a\0", "é", "x" * 65, "../a", "/a"])
 def test_unsafe_names(name: str) -> None:
-    """What leads elsewhere, hides, or cannot be a file name everywhere is refused."""
+    """A name that leaves the folder, is hidden, or is not a portable file name is rejected."""
     assert not is_safe_name(name)
 
 
 def test_a_file_is_written_once(tmp_path: Path) -> None:
-    """Absent: written. Equal: left alone. Different: refused, the old content stays. With force: replaced."""
+    """An absent file is written, an equal one kept, a different one kept with an error; force replaces it."""
     path = tmp_path / "a"
     assert write_file(path, b"one")
     before = path.stat()
     assert not write_file(path, b"one")
     assert path.stat().st_mtime_ns == before.st_mtime_ns
-    with pytest.raises(InputError, match="other content") as caught:
+    with pytest.raises(InputError, match="different content") as caught:
         write_file(path, b"two")
     assert (caught.value.where, caught.value.cause) == (str(path), "exists")
     assert path.read_bytes() == b"one"
@@ -58,7 +58,7 @@ def test_a_file_is_written_once(tmp_path: Path) -> None:
 
 
 def test_modes(tmp_path: Path) -> None:
-    """A secret file is 0600 and a secret folder 0700 whatever the umask, also where a file is replaced."""
+    """A secret file is 0600 and a secret folder 0700 whatever the umask, even if a file is replaced."""
     before = os.umask(0)
     try:
         folder = make_folder(tmp_path / "a" / "b", secret=True)
@@ -71,7 +71,7 @@ def test_modes(tmp_path: Path) -> None:
 
 
 def test_a_block_that_fails_leaves_nothing(tmp_path: Path) -> None:
-    """Where the block raises, neither the target nor the temporary file stays; an old target is untouched."""
+    """If the block raises, neither the target nor the temporary file stays; an old target is unchanged."""
     path = tmp_path / "a"
 
     def cut_short(error: BaseException, force: bool) -> None:
@@ -90,7 +90,7 @@ def test_a_block_that_fails_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_a_disk_that_takes_no_more(tmp_path: Path) -> None:
-    """A write past what the disk takes is an InputError with the path; nothing half-written stays."""
+    """A write that fails on a full disk is an InputError with the path; nothing is left half-written."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
@@ -106,7 +106,7 @@ def test_a_disk_that_takes_no_more(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("force", [False, True])
 def test_targets_that_cannot_be(tmp_path: Path, force: bool) -> None:
-    """A folder in the way, a parent that is absent or a file: told with the path."""
+    """A folder in the way, and a parent that is missing or a file, are errors with the path."""
     (tmp_path / "folder").mkdir()
     (tmp_path / "file").touch()
     for target in (tmp_path / "folder", tmp_path / "nowhere" / "a", tmp_path / "file" / "a"):
@@ -121,7 +121,7 @@ def test_targets_that_cannot_be(tmp_path: Path, force: bool) -> None:
 
 
 def test_the_second_of_two_writers_does_not_win(tmp_path: Path) -> None:
-    """Of writers that are at it at once exactly one puts its content there; the others are told."""
+    """Of several concurrent writers exactly one writes its content; the others get an error."""
     told: list[InputError] = []
     gate = threading.Barrier(8)
 
@@ -143,7 +143,7 @@ def test_the_second_of_two_writers_does_not_win(tmp_path: Path) -> None:
 
 
 def test_nobody_loses_what_another_adds_to_a_file(tmp_path: Path) -> None:
-    """Each of many that read a file and replace it with more finds what the others added, and no lock file stays."""
+    """Concurrent processes that read and replace a file find each other's changes; no lock file is left behind."""
     path = tmp_path / "a"
     path.write_bytes(b"")
 
@@ -162,28 +162,28 @@ def test_nobody_loses_what_another_adds_to_a_file(tmp_path: Path) -> None:
 
 
 def test_changing_a_file_that_is_not_there(tmp_path: Path) -> None:
-    """What cannot be opened is not locked: the one who reads it says so."""
+    """A file that cannot be opened is not locked; reading it reports the error."""
     with changing(tmp_path / "a"), pytest.raises(InputError, match="cannot read"):
         read_input(tmp_path / "a")
     assert names(tmp_path) == []
 
 
 def test_without_hard_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a file system without hard links the same rules hold."""
+    """On a file system without hard links the same rules apply."""
 
     def refuse(self: Path, target: Path) -> None:
         raise PermissionError(1, "Operation not permitted", str(self))
 
     monkeypatch.setattr(Path, "hardlink_to", refuse)
     assert write_file(tmp_path / "a", b"one")
-    with pytest.raises(InputError, match="other content"):
+    with pytest.raises(InputError, match="different content"):
         write_file(tmp_path / "a", b"two")
     assert (tmp_path / "a").read_bytes() == b"one"
     assert names(tmp_path) == ["a"]
 
 
 def test_reading(tmp_path: Path) -> None:
-    """What cannot be read is an InputError with the path and what it was to be."""
+    """A file that cannot be read is an InputError with its path and kind."""
     with pytest.raises(InputError, match="cannot read this config: No such file"):
         read_input(tmp_path / "a", "config")
     with pytest.raises(InputError, match="Is a directory"):
@@ -191,7 +191,7 @@ def test_reading(tmp_path: Path) -> None:
 
 
 def test_what_is_too_large_to_read(tmp_path: Path) -> None:
-    """More than was asked for, or without end, is refused; no name that no file can have is a crash."""
+    """A file beyond the limit, or without end, is rejected; an impossible file name is an error, not a crash."""
     (tmp_path / "a").write_bytes(b"x" * 10)
     assert read_input(tmp_path / "a", most=10) == b"x" * 10
     for path in (tmp_path / "a", Path("/dev/zero")):
@@ -203,10 +203,10 @@ def test_what_is_too_large_to_read(tmp_path: Path) -> None:
 
 
 def test_shipped_files() -> None:
-    """Templates and samples are found; one that is absent names the places looked at."""
+    """Templates and samples are found; the error for a missing one names the places searched."""
     assert shipped("templates", "product.toml").is_file()
     assert shipped("csv", "config.csv").is_file()
-    with pytest.raises(FileNotFoundError, match="looked at"):
+    with pytest.raises(FileNotFoundError, match="searched"):
         shipped("templates", "nothing.toml")
 
 

@@ -1,4 +1,4 @@
-"""The front door of the library."""
+"""Tests of the public API of the library."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def test_every_name_of_the_front_door_opens() -> None:
-    """`rmfab.__all__` is sorted, and each of its names is what its room calls so."""
+    """`rmfab.__all__` is sorted, and each of its names is the object of that name in its module."""
     assert sorted(rmfab.__all__) == rmfab.__all__
     for name in rmfab.__all__:
         assert getattr(rmfab, name).__name__ == name
@@ -21,12 +21,12 @@ def test_every_name_of_the_front_door_opens() -> None:
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:
-    """A name that the library does not offer is told as Python tells it."""
+    """A name that the library does not offer raises AttributeError, as usual."""
     assert not hasattr(rmfab, "flash_everything")
 
 
 def test_importing_rmfab_loads_nothing_heavy() -> None:
-    """`import rmfab` alone imports no foreign library."""
+    """`import rmfab` alone imports no third-party library."""
     code = "import sys, rmfab; print(sorted({m.split('.')[0] for m in sys.modules} & set(sys.argv[1:])))"
     heavy = ["click", "esptool", "cryptography", "sqlalchemy", "reportlab", "rich", "serial"]
     done = subprocess.run([sys.executable, "-c", code, *heavy], capture_output=True, text=True, check=True)
@@ -34,7 +34,7 @@ def test_importing_rmfab_loads_nothing_heavy() -> None:
 
 
 def test_the_wheel_takes_every_room() -> None:
-    """setup.cfg names every folder of rmfab that holds code, and the two folders of data that a wheel maps in."""
+    """setup.cfg lists every folder of rmfab with code, and the two data folders that a wheel maps in."""
     settings = configparser.ConfigParser()
     settings.read(ROOT / "setup.cfg", encoding="utf-8")
     packages = settings["options"]["packages"].split()

@@ -1,4 +1,4 @@
-"""Secrets do not show; console text loses what firmware prints of them."""
+"""Tests of secrets: they are never printed, and console text is redacted."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_a_secret_shows_nowhere(value: str) -> None:
 
 
 def test_a_secret_does_not_leave_by_accident() -> None:
-    """It is not pickled, not copied, not JSON, has no __dict__ and no iteration."""
+    """A Secret cannot be pickled, copied, dumped as JSON or iterated, and has no __dict__."""
     secret = Secret(b"x" * 16)
     for leave in (pickle.dumps, copy.copy, copy.deepcopy, json.dumps, vars, iter, len, bytes):
         with pytest.raises(TypeError):
@@ -68,7 +68,7 @@ def test_equality() -> None:
     ],
 )
 def test_what_firmware_prints_is_redacted(line: str, lost: str) -> None:
-    """PoP and Wi-Fi credentials leave console text, whoever knows them or not; the rest of the line stays."""
+    """PoP and Wi-Fi credentials are redacted in console text, known or not; the rest of the line stays."""
     text = redact(f"before\n{line}\nafter")
     assert lost not in text
     assert REDACTED in text
@@ -82,7 +82,7 @@ def test_what_firmware_prints_is_redacted(line: str, lost: str) -> None:
     st.text("ghi{}", max_size=40),
 )
 def test_known_secrets_are_redacted_in_any_case(before: str, value: str, after: str) -> None:
-    """A secret that is known leaves the text wherever it stands, in upper case too."""
+    """A known secret is redacted wherever it occurs, also in upper case."""
     for shown in (value, value.upper()):
         assert redact(before + shown + after, Secret(value)) == before + REDACTED + after
     assert redact("text", Secret("")) == "text"
@@ -98,7 +98,7 @@ def test_known_secrets_are_redacted_in_any_case(before: str, value: str, after: 
 )
 @pytest.mark.parametrize("after", ["", "\r\n", "\nI (600) wifi: and so on"])
 def test_console_that_was_cut_off(line: str, after: str) -> None:
-    """A line that ends in the middle of the PoP, as it does when a board is pulled out, shows no digit of it."""
+    """A line that ends in the middle of the PoP, as when a board is pulled out, shows none of its digits."""
     start = line.index("abcd1234")
     for length in range(1, 9):
         assert redact(line[: start + length] + after) == line[:start] + REDACTED + after

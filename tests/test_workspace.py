@@ -1,4 +1,4 @@
-"""The workspace: found upward, chosen by option or environment, made whole; recipients added byte by byte."""
+"""Tests of the workspace: found upward, selected by option or environment, created; recipients added in place."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _plain(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def made(folder: Path, **more: object) -> Workspace:
-    """A workspace in *folder*."""
+    """Make a workspace in *folder*."""
     arguments: dict[str, object] = {
         "chip": Chip.ESP32C3,
         "name": "Lamp",
@@ -39,7 +39,7 @@ def made(folder: Path, **more: object) -> Workspace:
 
 
 def test_the_nearest_one_upward(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """From a folder below, the nearest product.toml upward is the workspace; -C and RMFAB_WORKSPACE choose another."""
+    """From a folder below, the nearest product.toml upward is the workspace; -C and RMFAB_WORKSPACE select others."""
     outer, inner = made(tmp_path / "a").root, made(tmp_path / "a" / "b").root
     deep = inner / "c" / "d"
     deep.mkdir(parents=True)
@@ -53,8 +53,8 @@ def test_the_nearest_one_upward(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_there_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No product.toml is told with the place and how to make one; so is a current folder that is gone."""
-    with pytest.raises(InputError, match="here or above") as caught:
+    """A missing product.toml is reported with the place and a hint; so is a current folder that no longer exists."""
+    with pytest.raises(InputError, match="in this folder or above") as caught:
         find_workspace(None)
     assert "rmfab init" in str(caught.value.hint)
     with pytest.raises(InputError, match="nowhere"):
@@ -62,13 +62,13 @@ def test_there_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "gone").mkdir()
     monkeypatch.chdir(tmp_path / "gone")
     (tmp_path / "gone").rmdir()
-    with pytest.raises(InputError, match="folder is gone"):
+    with pytest.raises(InputError, match="current folder no longer exists"):
         find_workspace(None)
 
 
 @pytest.mark.parametrize("name", ["Lamp", 'A "quoted" \\ name', "Lämpchen", "x" * 64, "# no comment", "@CHIP@"])
 def test_any_name_survives_the_template(tmp_path: Path, name: str) -> None:
-    """A product's name with quotes, backslashes or placeholders is read back as it was given."""
+    """A product name with quotes, backslashes or placeholders is read back unchanged."""
     assert made(tmp_path / "w", name=name).product.name == name
 
 
@@ -76,7 +76,7 @@ def test_any_name_survives_the_template(tmp_path: Path, name: str) -> None:
     ("name", "serial"), [("Lamp", "LMP-000001"), ("Io", "IO-000001"), ("灯", "SN-000001"), ("a-b c", "ABC-000001")]
 )
 def test_the_serial_pattern_comes_from_the_name(tmp_path: Path, name: str, serial: str) -> None:
-    """Without --serial the pattern is made of the name's consonants, or its letters where they are few."""
+    """Without --serial the pattern uses the name's consonants, or its letters if there are too few."""
     assert made(tmp_path / "w", name=name).product.serial.serial(1) == serial
 
 
@@ -84,12 +84,12 @@ def test_the_serial_pattern_comes_from_the_name(tmp_path: Path, name: str, seria
     ("name", "prefix"), [("Lamp", "lamp"), ("My  Lamp/2", "my-lamp-2"), ("灯", "batch"), ("x" * 64, "x" * 50)]
 )
 def test_batch_prefix(name: str, prefix: str) -> None:
-    """Batches are called after their product, as a safe file name."""
+    """Batches are named after their product, as a safe file name."""
     assert batch_prefix(name) == prefix
 
 
 def test_arguments_are_judged_before_anything_is_written(tmp_path: Path) -> None:
-    """What cannot stand in product.toml is refused, and no folder is made."""
+    """A value that is not valid in product.toml is rejected, and no folder is made."""
     for wrong in ({"serial": "no counter"}, {"mqtt_host": "https://x"}, {"name": "a\nb"}):
         with pytest.raises(InputError):
             made(tmp_path / "w", **wrong)
@@ -97,7 +97,7 @@ def test_arguments_are_judged_before_anything_is_written(tmp_path: Path) -> None
 
 
 def test_what_init_makes(tmp_path: Path) -> None:
-    """Keys are 0600 in a 0700 folder, everything secret is ignored by git, the recipient is this host's."""
+    """Keys are 0600 in a 0700 folder, git ignores everything secret, the recipient is this host's."""
     workspace = made(tmp_path / "w")
     assert workspace.keys_folder.stat().st_mode & 0o777 == 0o700
     for key in ("station.key", "unique.key"):
@@ -110,7 +110,7 @@ def test_what_init_makes(tmp_path: Path) -> None:
 
 
 def test_init_again(tmp_path: Path) -> None:
-    """The same init again changes nothing; another one is refused, and makes no keys."""
+    """The same init again changes nothing; a different one is rejected, and makes no keys."""
     made(tmp_path / "w")
     before = {path: path.read_bytes() for path in (tmp_path / "w").rglob("*") if path.is_file()}
     made(tmp_path / "w")
@@ -127,7 +127,7 @@ def test_init_again(tmp_path: Path) -> None:
 
 
 def test_keys_are_never_replaced(tmp_path: Path) -> None:
-    """Making keys again gives the same recipient; a lost one alone is made anew."""
+    """Making keys again gives the same recipient; only a missing key is made."""
     recipient = make_keys(tmp_path / "keys")
     unique = (tmp_path / "keys" / "unique.key").read_bytes()
     assert make_keys(tmp_path / "keys") == recipient
@@ -137,7 +137,7 @@ def test_keys_are_never_replaced(tmp_path: Path) -> None:
 
 
 def test_the_unique_key(tmp_path: Path) -> None:
-    """An absent or damaged uniqueness key is told; its fingerprint shows nothing of it."""
+    """A missing or damaged uniqueness key is an error; its fingerprint reveals nothing of it."""
     workspace = made(tmp_path / "w")
     key = workspace.unique_key
     assert len(key.reveal()) == 32
@@ -146,15 +146,15 @@ def test_the_unique_key(tmp_path: Path) -> None:
     path = workspace.keys_folder / "unique.key"
     for damage in (b"", b"zz" * 32, b"00" * 31, b"\xff" * 64):
         path.write_bytes(damage)
-        with pytest.raises(InputError, match="no uniqueness key"):
+        with pytest.raises(InputError, match="not a uniqueness key"):
             _ = workspace.unique_key
     path.unlink()
-    with pytest.raises(InputError, match="not here"):
+    with pytest.raises(InputError, match="uniqueness key is missing"):
         _ = workspace.unique_key
 
 
 def test_a_ledger_is_begun_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only `make_ledger` begins a ledger; to look at one that is not there is an error with its path."""
+    """Only `make_ledger` creates a ledger; reading a missing one is an error with its path."""
     workspace = made(tmp_path / "w")
     with pytest.raises(LedgerError, match="no ledger here"):
         _ = workspace.ledger
@@ -176,7 +176,7 @@ def test_a_ledger_is_begun_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_the_station(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """RMFAB_STATION, the workspace's station.toml and the user's come in this order; without any the host names it."""
+    """RMFAB_STATION, the workspace's station.toml and the user's apply in this order; without any, the host does."""
     root = made(tmp_path / "w").root
     assert open_workspace(root).station.slots == ()
     user = tmp_path / "home" / ".config" / "rmfab"
@@ -196,7 +196,7 @@ def test_the_station(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_no_station_key(tmp_path: Path) -> None:
-    """A host without a station key is told how it gets one."""
+    """The error for a missing station key says how to get one."""
     workspace = made(tmp_path / "w")
     (workspace.keys_folder / "station.key").unlink()
     with pytest.raises(StationError) as caught:
@@ -205,7 +205,7 @@ def test_no_station_key(tmp_path: Path) -> None:
 
 
 def test_no_release(tmp_path: Path) -> None:
-    """Without --release and [release] path the way to name one is told."""
+    """Without --release and [release] path, the hint says how to name a release."""
     with pytest.raises(InputError, match="no release given"):
         made(tmp_path / "w").release_path(None)
 
@@ -214,7 +214,7 @@ def test_no_release(tmp_path: Path) -> None:
 @pytest.mark.parametrize("bom", [b"", b"\xef\xbb\xbf"])
 @pytest.mark.parametrize("tail", ["", "\n", '\n[recipients] # who\na = "age1' + "z" * 58 + '"', "\n[recipients]"])
 def test_admitting_keeps_every_other_byte(tmp_path: Path, newline: str, bom: bytes, tail: str) -> None:
-    """A recipient is added to its table, made where it is missing; BOM, line ends and comments stay."""
+    """A recipient is added to its table, which is created if missing; BOM, line ends and comments stay."""
     path = tmp_path / "product.toml"
     text = '[product]  # ours\nname = "Lamp"\nchip = "esp32"\nserial = "L{n}"' + tail
     before = bom + text.replace("\n", newline).encode()
@@ -228,11 +228,11 @@ def test_admitting_keeps_every_other_byte(tmp_path: Path, newline: str, bom: byt
 
 
 def test_admitting_what_cannot_be(tmp_path: Path) -> None:
-    """A name that is taken, or a recipient that is none, is refused; the file stays as it was."""
+    """A name that is taken, or an invalid recipient, is rejected; the file stays unchanged."""
     root = made(tmp_path / "w").root
     before = (root / "product.toml").read_bytes()
     taken = next(iter(load_product(root / "product.toml").recipients))
-    with pytest.raises(InputError, match="another recipient"):
+    with pytest.raises(InputError, match="different recipient"):
         add_recipient(root / "product.toml", taken, OTHER)
     with pytest.raises(InputError, match="no age recipient"):
         add_recipient(root / "product.toml", "new", "age1x")

@@ -12,7 +12,9 @@ from rmfab.commands.options import FILE
 
 
 @click.command("generate", cls=Leaf)
-@click.option("--count", type=click.IntRange(1, 2_000_000), help="Number of identities (default: rows of --values).")
+@click.option(
+    "--count", type=click.IntRange(1, 2_000_000), help="Number of identities (default: number of rows of --values)."
+)
 @click.option("--batch", help="Name of the batch (default: the product name and a number).")
 @click.option("--values", type=FILE, help="CSV file with columns serial, node_id or your own keys.")
 @click.option("--jobs", type=click.IntRange(1, 256), help="Number of processes (default: one per core).")

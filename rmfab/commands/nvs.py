@@ -77,7 +77,7 @@ def generate(
     from rmfab.operations.make_images import ImagesRequest, make_images
 
     if any(encryption.values()):
-        raise InputError("encrypted NVS images are not supported", hint="leave out the key options")
+        raise InputError("encrypted NVS images are not supported yet", hint="leave out the key options")
     request = ImagesRequest(
         config,
         values,

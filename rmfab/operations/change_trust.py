@@ -242,7 +242,11 @@ def _propose(
     try:
         write_file(path, data, force=replaces)
     except InputError as error:
-        hint = "choose a different name; others may be signing this file" if error.cause == "exists" else None
+        hint = (
+            "choose a different name; a file that others may be signing is not replaced"
+            if error.cause == "exists"
+            else None
+        )
         raise InputError(error.what, where=error.where, hint=hint or error.hint, cause=error.cause) from None
     names = ", ".join(str(new.find(one.key_id)) for one in envelope.signatures)
     terminal.say(f"{path}: version {new.version} of the trust file, not yet in force, signed by {names}")

@@ -81,7 +81,8 @@ def _values(workspace: Workspace, request: GenerateRequest) -> ValuesFile | None
         return None
     values = open_values(request.values, workspace.product)
     if request.count is not None and request.count != values.count:
-        raise InputError(f"--count is {request.count}, but the file has {values.count} rows", where=str(request.values))
+        rows = counted(values.count, "row")
+        raise InputError(f"--count is {request.count}, but the file has {rows}", where=str(request.values))
     if workspace.has_ledger:
         _refuse_taken(workspace.ledger, values, request.batch)
     return values

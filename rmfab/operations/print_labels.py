@@ -52,7 +52,7 @@ class LabelRequest:
 
     def __post_init__(self) -> None:
         if (self.output is None) != (self.form is LabelForm.TERMINAL):
-            raise UsageError("missing -o FILE; only --format terminal works without, and not with it")
+            raise UsageError("either -o FILE or --format terminal is required, not both")
 
     @property
     def file(self) -> Path:

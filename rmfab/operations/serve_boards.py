@@ -39,7 +39,7 @@ class BoardsRequest:
             _first_mac(self.mac)
         room = MODELS[self.chip].secure_boot_keys
         if len(self.secure_boot) > room:
-            raise UsageError(f"an {self.chip.value} has room for {room} key digests", where="--secure-boot")
+            raise UsageError(f"too many key digests: an {self.chip.value} has room for {room}", where="--secure-boot")
         for text in self.secure_boot:
             if not re.fullmatch(r"[0-9a-fA-F]{64}", text):
                 what = f'"{text}" is not a key digest (64 hex digits, see `rmfab release show --json`)'

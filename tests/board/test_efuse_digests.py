@@ -118,9 +118,9 @@ def test_the_command_burns_what_it_is_told():
 @pytest.mark.parametrize(
     ("chip", "digests", "words"),
     [
-        ("esp32c6", ["zz"], "no key digest"),
-        ("esp32", DIGESTS[:2], "no room for more than 1"),
-        ("esp32c6", [*DIGESTS, "0" * 64], "no room for more than 3"),
+        ("esp32c6", ["zz"], "not a key digest"),
+        ("esp32", DIGESTS[:2], "an esp32 has room for 1\n"),
+        ("esp32c6", [*DIGESTS, "0" * 64], "an esp32c6 has room for 3\n"),
     ],
 )
 def test_the_command_refuses_what_no_chip_has(chip, digests, words, capsys):

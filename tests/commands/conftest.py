@@ -1,4 +1,4 @@
-"""A terminal, and workspaces that are made once a session and copied for every test."""
+"""Fixtures: a terminal, and workspaces that are made once per session and copied for every test."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.terminal import Terminal, copied
 
 @pytest.fixture(scope="session")
 def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Workspaces that no test touches: `lamp` with a CA and a batch lamp-0001 of three, `fan` for claiming."""
+    """Workspaces that tests only copy: `lamp` with a CA and a batch lamp-0001 of three, `fan` for self claiming."""
     root = tmp_path_factory.mktemp("workshop")
     settings = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("RMFAB_")}
     lamp, fan = str(root / "lamp"), str(root / "fan")
@@ -36,11 +36,11 @@ def terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: py
 
 @pytest.fixture
 def lamp(workshop: Path, tmp_path: Path) -> Path:
-    """A workspace with a CA and a batch of three."""
+    """A copy of the workspace with a CA and a batch of three."""
     return copied(workshop / "lamp", tmp_path / "lamp")
 
 
 @pytest.fixture
 def fan(workshop: Path, tmp_path: Path) -> Path:
-    """A workspace of a product that claims its credentials, without a batch."""
+    """A copy of the workspace without a batch, for a product that uses self claiming."""
     return copied(workshop / "fan", tmp_path / "fan")

@@ -1,4 +1,4 @@
-"""`rmfab build`: files from which `rmfab nvs generate` makes the same bytes."""
+"""Tests of `rmfab build`: its CSVs make the same images with `rmfab nvs generate`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.terminal import Terminal, files
 
 @pytest.mark.parametrize("name", ["lamp", "fan"])
 def test_the_csvs_make_the_same_images(terminal: Terminal, lamp: Path, fan: Path, name: str) -> None:
-    """`nvs generate` on csv/config.csv and csv/values.csv gives every image byte for byte."""
+    """`nvs generate` with csv/config.csv and csv/values.csv reproduces every image byte for byte."""
     folder = {"lamp": lamp, "fan": fan}[name]
     terminal.well("-C", folder, "generate", "--count", "3", "--batch", "b")
     assert terminal.well("-C", folder, "build", "b", "-o", "out") == ""
@@ -27,7 +27,7 @@ def test_the_csvs_make_the_same_images(terminal: Terminal, lamp: Path, fan: Path
 
 
 def test_modes_and_again(terminal: Terminal, lamp: Path) -> None:
-    """Everything is 0600 in 0700 folders; the same again changes nothing; other content is refused without --force."""
+    """Files are 0600 in 0700 folders; a second run changes nothing; different content is kept without --force."""
     terminal.well("-C", lamp, "build", "lamp-0001", "-o", "out")
     for path in [Path("out"), *Path("out").rglob("*")]:
         assert path.stat().st_mode & 0o777 == (0o700 if path.is_dir() else 0o600), path
@@ -40,22 +40,22 @@ def test_modes_and_again(terminal: Terminal, lamp: Path) -> None:
     terminal.well("-C", lamp, "build", "lamp-0001", "-o", "out")
     assert files(Path("out")) == before
     Path("out/bin/LMP-000002.bin").write_bytes(b"other")
-    terminal("-C", lamp, "build", "lamp-0001", "-o", "out").refused(3, "LMP-000002.bin", "other content", "--force")
+    terminal("-C", lamp, "build", "lamp-0001", "-o", "out").refused(3, "LMP-000002.bin", "different content", "--force")
     assert Path("out/bin/LMP-000002.bin").read_bytes() == b"other"
     terminal.well("-C", lamp, "build", "lamp-0001", "-o", "out", "--force")
     assert files(Path("out")) == before
 
 
 def test_a_void_identity_is_left_out(terminal: Terminal, lamp: Path) -> None:
-    """A void identity is never used again, and so not built."""
+    """No image is built for a void identity."""
     terminal.well("-C", lamp, "void", "LMP-000002", "--reason", "lost")
     said = terminal("-C", lamp, "build", "lamp-0001", "-o", "out")
     assert (said.code, sorted(files(Path("out/bin")))) == (0, ["LMP-000001.bin", "LMP-000003.bin"])
-    assert "1 identity of the batch void" in said.err
+    assert "skipped 1 void identity" in said.err
 
 
 def test_what_cannot_be_built(terminal: Terminal, lamp: Path) -> None:
-    """An unknown batch, a file in the way, a station that was not admitted: told, nothing half-written."""
+    """An unknown batch, a file in the way and a station that was not admitted are errors; nothing is half-written."""
     terminal("-C", lamp, "build", "nope", "-o", "out").refused(3, 'no batch "nope"')
     assert not Path("out").exists()
     Path("file").touch()

@@ -1,4 +1,4 @@
-"""docs/ci: the script that makes a release runs here as in CI; the workflows around it are checked as far as can be."""
+"""Tests of docs/ci: the release script runs as in CI; the workflows around it are checked as far as possible."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def _trust(terminal: Terminal, public: str) -> None:
 
 
 def _script(project: Path, **more: str) -> subprocess.CompletedProcess[str]:
-    """Runs release.sh in *project*, with `rmfab` on the PATH and no terminal."""
+    """Run release.sh in *project*, with `rmfab` on the PATH and without a terminal."""
     tools = project / ".tools"
     tools.mkdir(exist_ok=True)
     (tools / "rmfab").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m rmfab "$@"\n')
@@ -59,7 +59,7 @@ def _script(project: Path, **more: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize("folded", [False, True], ids=["PEM", "base64"])
 def test_a_key_from_a_secret(project: Path, folded: bool):
-    """The key stands in a variable; out come a verified bundle, a report and a shelf, and no trace of the key."""
+    """With the key in a variable, the script makes a verified bundle, a report and a shelf; the key appears nowhere."""
     pem = (project / "release.key").read_text()
     secret = base64.b64encode(pem.encode()).decode() if folded else pem
     done = _script(project, RMFAB_KEY="env:SECRET", SECRET=secret)
@@ -88,7 +88,7 @@ def test_a_key_in_a_token(project: Path, terminal: Terminal):
 
 
 def test_a_key_that_nobody_trusts(project: Path, terminal: Terminal):
-    """What the trust file does not know ends the job with exit 5, and nothing is published."""
+    """A key that is not in the trust file ends the job with exit code 5, and nothing is published."""
     terminal.well("release", "keygen", "-o", "other.key", "--no-passphrase")
     done = _script(project, RMFAB_KEY="file:other.key")
     assert done.returncode == 5
@@ -96,7 +96,7 @@ def test_a_key_that_nobody_trusts(project: Path, terminal: Terminal):
 
 
 def test_a_missing_key(project: Path):
-    """Without a key the script says what is missing, before it builds."""
+    """Without a key the script reports what is missing before it builds."""
     done = _script(project)
     assert done.returncode != 0
     assert "RMFAB_KEY" in done.stderr
@@ -104,7 +104,7 @@ def test_a_missing_key(project: Path):
 
 
 def _steps(value: Any) -> Iterator[str]:
-    """The shell of every step of a workflow."""
+    """Return the shell script of every step of a workflow."""
     if isinstance(value, dict):
         for key, inner in value.items():
             if key in ("run", "script"):
@@ -118,7 +118,7 @@ def _steps(value: Any) -> Iterator[str]:
 
 @pytest.mark.parametrize("name", WORKFLOWS)
 def test_workflows_are_yaml_with_sound_shell(name: str):
-    """Each workflow parses, the shell of each step too, and one step runs the script that is tried above."""
+    """Each workflow and the script of each step parse, and one step runs the release script tested above."""
     steps = list(_steps(yaml.safe_load((CI / name).read_text())))
     assert any("docs/ci/release.sh build out" in step for step in steps)
     for step in steps:

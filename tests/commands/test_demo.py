@@ -1,4 +1,4 @@
-"""`rmfab demo`: the whole line from nothing, its folder, its exit codes, and no secret where none belongs."""
+"""Tests of `rmfab demo`: the whole line from nothing, its folder, its exit codes, and where secrets may be."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.terminal import Terminal, files
 
 
 def events(out: str) -> list[dict[str, Any]]:
-    """The JSON lines of a run; the last is the summary."""
+    """Return the JSON lines of a run; the last is the summary."""
     found: list[dict[str, Any]] = [json.loads(line) for line in out.splitlines()]
     assert [event["event"] for event in found].count("summary") == 1
     assert found[-1]["event"] == "summary"
@@ -28,7 +28,7 @@ def events(out: str) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("chip", ["esp32", "esp32s3", "esp32c3", "esp32c6"])
 def test_json(terminal: Terminal, chip: str) -> None:
-    """`--json` prints events, one a line, and ends with the summary; every kind of chip passes."""
+    """`--json` prints one event per line and ends with the summary; every chip passes."""
     said = terminal("demo", "--units", "1", "--chip", chip, "--json")
     assert said.code == 0, said.err
     found = events(said.out)
@@ -42,7 +42,7 @@ def test_json(terminal: Terminal, chip: str) -> None:
 
 
 def test_what_it_leaves_behind(terminal: Terminal) -> None:
-    """A table of units and where everything lies; a workspace on which the other commands go on."""
+    """The demo prints a table of units and the paths of all results; other commands work in its workspace."""
     said = terminal("demo", "--units", "2", "--dir", "d")
     assert said.code == 0, said.err
     for what in ("labels", "factory images", "ledger", "console logs", "firmware", "boards' flash"):
@@ -61,7 +61,7 @@ def test_what_it_leaves_behind(terminal: Terminal) -> None:
     [("panic", 1, "FAIL", "panic"), ("wrong-chip", 1, "FAIL", "chip-mismatch"), ("no-sync", 4, "ERROR", None)],
 )
 def test_faults(terminal: Terminal, fault: str, code: int, outcome: str, cause: str | None) -> None:
-    """A bad unit ends the demo with 1, a bad station with 4; the other board passes, and gets its label."""
+    """A bad unit ends the demo with 1, a bad station with 4; the other board passes and gets its label."""
     said = terminal("demo", "--units", "2", "--fault", fault, "--json", "--dir", "d")
     said.refused(code)
     units = [event for event in events(said.out) if event["event"] == "unit"]
@@ -73,13 +73,13 @@ def test_faults(terminal: Terminal, fault: str, code: int, outcome: str, cause: 
 
 
 def test_folders(terminal: Terminal) -> None:
-    """A folder with other things stays as it is, an earlier demo is replaced, a file is refused."""
+    """A folder with other files is kept, an earlier demo is replaced, a file in place of the folder is rejected."""
     Path("d").mkdir()
     Path("d/thesis.txt").write_text("precious")
-    terminal("demo", "--dir", "d").refused(3, "not empty and no demo", "--dir")
+    terminal("demo", "--dir", "d").refused(3, "not empty, and not a demo", "--dir")
     assert files(Path("d")) == {"thesis.txt": b"precious"}
     Path("f").touch()
-    terminal("demo", "--dir", "f").refused(3, "f: this is a file")
+    terminal("demo", "--dir", "f").refused(3, "f: is a file, expected a folder")
     Path("e/old").mkdir(parents=True)
     (Path("e") / ".rmfab-demo").touch()
     assert terminal("demo", "--dir", "e", "--units", "1").code == 0
@@ -90,16 +90,16 @@ def test_folders(terminal: Terminal) -> None:
     ("fault", "told"), [("nope", "brownout"), ("panic@2", "0 to 1"), ("kill-at=3", "rmfab board"), ("panic=3", "panic")]
 )
 def test_faults_that_cannot_be(terminal: Terminal, fault: str, told: str) -> None:
-    """An unknown fault, or one of a board that is not there, is refused before anything is made."""
+    """An unknown fault, or a fault of a board that does not exist, is rejected before anything is made."""
     terminal("demo", "--units", "2", "--fault", fault).refused(3, fault, told)
     assert not Path("rmfab-demo").exists()
 
 
 def long_secrets(identity: Identity) -> dict[str, bytes]:
-    """What of an identity no file but the ones that carry it by design may hold, raw and in the texts it comes in."""
+    """Return the secrets of an identity, raw and in each text form; only files made for them may contain one."""
     random = identity.random.reveal()
     verifier = identity.sec2_verifier.reveal() if identity.sec2_verifier else b""
-    assert 376 < len(verifier) <= 384  # leading zeros are not kept
+    assert 376 < len(verifier) <= 384  # leading zeros are dropped
     assert identity.private_key_pem is not None
     body = b"".join(identity.private_key_pem.reveal().splitlines()[1:-1])
     key = load_pem_private_key(identity.private_key_pem.reveal(), None)
@@ -114,7 +114,7 @@ def long_secrets(identity: Identity) -> dict[str, bytes]:
 
 
 def database_text(path: Path) -> bytes:
-    """Every cell of a database as bytes: cells that SQLite splits over pages would hide from a search of the file."""
+    """Yield every cell of a database as bytes: a search of the file would miss cells that SQLite splits over pages."""
     parts: list[bytes] = []
     with sqlite3.connect(path) as connection:
         for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
@@ -126,7 +126,7 @@ def database_text(path: Path) -> bytes:
 
 @pytest.mark.parametrize("fault", [None, "panic", "other-identity"])
 def test_no_secret_where_none_belongs(terminal: Terminal, fault: str | None) -> None:
-    """Outside images, labels, boards and keys nothing that the tool wrote or said holds any secret of any unit."""
+    """Except in images, labels, boards and keys, no file and no output contains a secret of any unit."""
     argv = ["demo", "--units", "2", "--dir", "d", "--json", *(["--fault", fault] if fault else [])]
     spoken = ""
     for said in (
@@ -158,7 +158,7 @@ def test_no_secret_where_none_belongs(terminal: Terminal, fault: str | None) -> 
 
 
 def test_the_search_finds_what_is_there(terminal: Terminal) -> None:
-    """The same search finds every secret where it belongs: in the files of `build` and on a board's flash."""
+    """The same search finds every secret where it is expected: in the files of `build` and in a board's flash."""
     assert terminal("demo", "--units", "1", "--dir", "d").code == 0
     workspace = open_workspace(Path("d"))
     (bound,) = workspace.ledger.identities("demo-lamp-0001")

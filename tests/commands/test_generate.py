@@ -1,4 +1,4 @@
-"""`rmfab generate`: counts, names, values files, what is refused; nothing is created where anything is wrong."""
+"""Tests of `rmfab generate`: counts, names, values files, errors; nothing is created if anything is wrong."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.terminal import Terminal, files
 
 
 def batches(folder: Path) -> dict[str, int]:
-    """Batch to size, as the ledger has them; open ones are not left behind."""
+    """Return the size of each batch in the ledger; no batch is left open."""
     ledger = open_workspace(folder).ledger
     assert all(batch.closed for batch in ledger.batches())
     return {batch.name: batch.size for batch in ledger.batches()}
@@ -29,7 +29,7 @@ def edit(folder: Path, old: str, new: str) -> None:
 
 
 def test_counts_go_on(terminal: Terminal, lamp: Path) -> None:
-    """The batch's name is the data; numbers and names go on from batch to batch."""
+    """stdout is the batch's name; numbers and names continue from batch to batch."""
     said = terminal("-C", lamp, "generate", "--count", "2")
     assert (said.code, said.out) == (0, "lamp-0002\n")
     assert said.err == "rmfab: batch lamp-0002: 2 identities made\n"
@@ -39,7 +39,7 @@ def test_counts_go_on(terminal: Terminal, lamp: Path) -> None:
 
 
 def test_a_made_batch_is_made(terminal: Terminal, lamp: Path) -> None:
-    """The same command on a finished batch says so; another size or policy under its name is refused."""
+    """The same command on a complete batch reports that; a different size or policy under its name is rejected."""
     assert terminal.well("-C", lamp, "generate", "--count", "3", "--batch", "lamp-0001") == "lamp-0001\n"
     terminal("-C", lamp, "generate", "--count", "4", "--batch", "lamp-0001").refused(3, "with 3 identities, not 4")
     edit(lamp, 'key = "ecdsa-p256"', 'key = "ecdsa-p384"')
@@ -49,14 +49,14 @@ def test_a_made_batch_is_made(terminal: Terminal, lamp: Path) -> None:
 
 @pytest.mark.parametrize("name", ["../x", "", "a b", ".x", "x" * 65, "a/b"])
 def test_batch_names(terminal: Terminal, lamp: Path, name: str) -> None:
-    """A batch's name is a safe file name."""
+    """Every batch name is a safe file name."""
     terminal("-C", lamp, "generate", "--count", "1", "--batch", name).refused(3, "not a batch name")
     assert batches(lamp) == {"lamp-0001": 3}
 
 
 def test_what_is_missing(terminal: Terminal, lamp: Path) -> None:
-    """No count, no CA, no MQTT host, no recipient, no uniqueness key: each refused with its way out."""
-    terminal("-C", lamp, "generate").refused(2, "--count N")
+    """A missing count, CA, MQTT host, recipient or uniqueness key is an error with a hint."""
+    terminal("-C", lamp, "generate").refused(2, "missing --count or --values")
     terminal("init", "w")
     terminal("-C", "w", "generate", "--count", "1").refused(3, "mqtt_host", "placeholder")
     terminal("init", "v", "--mqtt-host", "a.example")
@@ -74,14 +74,14 @@ def test_what_is_missing(terminal: Terminal, lamp: Path) -> None:
 
 
 def test_a_clock_before_the_ca(terminal: Terminal, lamp: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A host whose clock is before the CA's notBefore makes nothing."""
+    """If the host's clock is before the CA's notBefore, nothing is made."""
     monkeypatch.setattr("rmfab.workspace.workspace.now", lambda: datetime(2020, 1, 1, tzinfo=UTC))
     terminal("-C", lamp, "generate", "--count", "1").refused(3, "clock")
     assert batches(lamp) == {"lamp-0001": 3}
 
 
 def test_the_serial_pattern_runs_out(terminal: Terminal, lamp: Path) -> None:
-    """More units than the counter has numbers is refused before anything is made."""
+    """More units than the counter has numbers are rejected before anything is made."""
     edit(lamp, "{n:06d}", "{n:02d}")
     terminal("-C", lamp, "generate", "--count", "200").refused(3, "does not fit the serial pattern")
     assert batches(lamp) == {"lamp-0001": 3}
@@ -127,7 +127,7 @@ BAD = {
 
 @pytest.mark.parametrize(("content", "place", "told"), BAD.values(), ids=BAD.keys())
 def test_values_files_that_are_bad(terminal: Terminal, lamp: Path, content: bytes, place: str, told: str) -> None:
-    """Anything wrong names file, line and column; nothing is created and no file is changed."""
+    """Every error names file, line and column; nothing is created and no file is changed."""
     Path("v.csv").write_bytes(content)
     before = files(lamp)["product.toml"]
     terminal("-C", lamp, "generate", "--values", "v.csv").refused(3, place, told)
@@ -136,16 +136,16 @@ def test_values_files_that_are_bad(terminal: Terminal, lamp: Path, content: byte
 
 
 def test_values_that_are_missing_or_other(terminal: Terminal, lamp: Path) -> None:
-    """A file that is not there or a folder is told; a count other than its rows too."""
-    terminal("-C", lamp, "generate", "--values", "v.csv").refused(3, "v.csv: cannot read the values file")
+    """A missing file, a folder, and a count other than the number of rows are errors."""
+    terminal("-C", lamp, "generate", "--values", "v.csv").refused(3, "v.csv: cannot read this values file")
     Path("v.csv").mkdir()
     terminal("-C", lamp, "generate", "--values", "v.csv").refused(3, "v.csv")
     Path("w.csv").write_text("serial\nA-1\n")
-    terminal("-C", lamp, "generate", "--values", "w.csv", "--count", "2").refused(3, "--count 2", "1 rows")
+    terminal("-C", lamp, "generate", "--values", "w.csv", "--count", "2").refused(3, "--count is 2", "1 row")
 
 
 def test_many_taken_serials_come_by_line(terminal: Terminal, lamp: Path) -> None:
-    """Of many serials that are taken the first twenty are told, in the order of the file."""
+    """If many serials are taken, the first twenty are reported, in the order of the file."""
     rows = [f"A-{number}" for number in range(700)]
     Path("v.csv").write_text("\n".join(["serial", *rows]))
     terminal.well("-C", lamp, "generate", "--values", "v.csv", "--batch", "first")
@@ -157,7 +157,7 @@ def test_many_taken_serials_come_by_line(terminal: Terminal, lamp: Path) -> None
 
 
 def test_a_values_file_again(terminal: Terminal, lamp: Path) -> None:
-    """The same file again under the batch's name is made already; without the name each serial is taken."""
+    """The same file under the same batch name is complete already; without the name each serial is taken."""
     Path("v.csv").write_text("serial\nA-1\nA-2\n")
     terminal.well("-C", lamp, "generate", "--values", "v.csv", "--batch", "b")
     assert terminal.well("-C", lamp, "generate", "--values", "v.csv", "--batch", "b") == "b\n"
@@ -167,7 +167,7 @@ def test_a_values_file_again(terminal: Terminal, lamp: Path) -> None:
 
 
 def test_extra_columns_keep_their_pairing(terminal: Terminal, lamp: Path) -> None:
-    """Rows keep order and pairing, with columns in any order, quoted commas and the content of files."""
+    """Rows keep their order and pairing, with columns in any order, quoted commas and the content of files."""
     edit(lamp, "# config =", "config =")
     config = "app,namespace,\nhw,data,u8\ncolour,data,string\nblob,file,hex2bin\n"
     (lamp / "csv" / "config.csv").write_text(config)
@@ -189,7 +189,7 @@ def test_extra_columns_keep_their_pairing(terminal: Terminal, lamp: Path) -> Non
 
 
 def test_extra_values_that_do_not_fit(terminal: Terminal, lamp: Path) -> None:
-    """A value out of its type's range and a file that is missing are told with their line."""
+    """A value out of its type's range and a missing file are reported with their line."""
     edit(lamp, "# config =", "config =")
     (lamp / "csv" / "config.csv").write_text("app,namespace,\nhw,data,u8\nblob,file,binary\n")
     Path("v.csv").write_text("hw,blob\n300,none.bin\n")
@@ -198,7 +198,7 @@ def test_extra_values_that_do_not_fit(terminal: Terminal, lamp: Path) -> None:
 
 
 def test_node_ids_from_values(terminal: Terminal, lamp: Path) -> None:
-    """With node_id = "values" a count alone is refused, and a file without the column too."""
+    """With node_id = "values" a count alone is rejected, and so is a file without the column."""
     edit(lamp, 'node_id = "shortuuid"', 'node_id = "values"')
     terminal("-C", lamp, "generate", "--count", "2").refused(3, "--values FILE", "node_id")
     Path("v.csv").write_text("serial\nA-1\n")
@@ -211,7 +211,7 @@ def test_node_ids_from_values(terminal: Terminal, lamp: Path) -> None:
 
 
 def test_claim_products_need_no_ca(terminal: Terminal, fan: Path) -> None:
-    """Where claiming makes the credentials, identities have random and sec2 only; a column of node ids is refused."""
+    """With credentials = "claim" identities have only random and sec2; a column of node ids is rejected."""
     terminal.well("-C", fan, "generate", "--count", "2")
     workspace: Workspace = open_workspace(fan)
     for bound in workspace.ledger.identities("fan-0001"):
@@ -234,10 +234,10 @@ def test_claim_products_need_no_ca(terminal: Terminal, fan: Path) -> None:
     ids=["username", "security", "mqtt", "size", "qr"],
 )
 def test_another_product_toml(terminal: Terminal, lamp: Path, old: str, new: str, key: str) -> None:
-    """A batch made for another product.toml is neither built, labelled nor flashed; the key that differs is named."""
+    """A batch of a different product.toml is not built, labelled or flashed; the error names the key that differs."""
     edit(lamp, old, new)
     build = terminal("-C", lamp, "build", "lamp-0001", "-o", "out")
-    build.refused(3, "batch lamp-0001 was made for another product.toml", key)
+    build.refused(3, "batch lamp-0001 was made for a different product.toml", key)
     assert not Path("out").exists()
     terminal("-C", lamp, "label", "lamp-0001", "-o", "l.pdf").refused(3, key)
     terminal("-C", lamp, "label", "LMP-000001").refused(3, key)

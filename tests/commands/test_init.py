@@ -1,4 +1,4 @@
-"""`rmfab init`, `rmfab ca` after it, and workspaces chosen from a terminal."""
+"""Tests of `rmfab init`, of `rmfab ca` after it, and of choosing a workspace from a terminal."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from tests.terminal import Terminal, files
 
 @pytest.mark.parametrize("chip", [chip.value for chip in Chip])
 def test_every_chip(terminal: Terminal, chip: str) -> None:
-    """A workspace of every chip is one that the other commands read; stdout stays empty."""
+    """For every chip, `init` makes a workspace that other commands can read; stdout stays empty."""
     assert terminal.well("init", "w", "--chip", chip) == ""
     assert f'chip = "{chip}"' in Path("w/product.toml").read_text()
-    terminal("-C", "w", "status").refused(4, "there is no ledger here", "`rmfab generate`")
+    terminal("-C", "w", "status").refused(4, "no ledger here", "`rmfab generate`")
 
 
 def test_again_and_otherwise(terminal: Terminal) -> None:
-    """The same init is repeatable, another one is refused before it makes anything, --force replaces."""
+    """The same init can be repeated; a different one is rejected before it makes anything; --force replaces."""
     terminal.well("init", "w", "--mqtt-host", "a.example")
     before = files(Path("w"))
     terminal.well("init", "w", "--mqtt-host", "a.example")
@@ -42,39 +42,39 @@ def test_again_and_otherwise(terminal: Terminal) -> None:
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
 def test_bad_arguments(terminal: Terminal, arguments: tuple[str, ...], code: int, told: str) -> None:
-    """What cannot stand in product.toml is refused, and no folder is made."""
+    """A value that is not valid in product.toml is rejected, and no folder is made."""
     terminal("init", "w", *arguments).refused(code, told)
     assert not Path("w").exists()
 
 
 def test_a_folder_that_cannot_be(terminal: Terminal) -> None:
-    """A file in the way is told with its path."""
+    """A file in the way is reported with its path."""
     Path("w").touch()
-    terminal("init", "w").refused(3, "w: cannot make this folder")
-    terminal("init", "w/below").refused(3, "cannot make this folder")
+    terminal("init", "w").refused(3, "w: cannot create this folder")
+    terminal("init", "w/below").refused(3, "cannot create this folder")
 
 
 def test_claim(terminal: Terminal) -> None:
-    """--cloud-claim makes a product whose identities need neither CA nor MQTT host."""
+    """--cloud-claim makes a product whose identities need neither a CA nor an MQTT host."""
     terminal.well("init", "w", "--cloud-claim")
     assert terminal.well("-C", "w", "generate", "--count", "2") == "w-0001\n"
 
 
 def test_chosen_by_environment(terminal: Terminal, lamp: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """RMFAB_WORKSPACE and -C choose a workspace; without them the folders upward are looked at."""
-    terminal("status").refused(3, "no product.toml here or above", "`rmfab init DIR`")
+    """RMFAB_WORKSPACE and -C select a workspace; without them the nearest folder upward is used."""
+    terminal("status").refused(3, "no product.toml in this folder or above", "`rmfab init DIR`")
     assert "lamp-0001" in terminal.well("-C", lamp, "status")
     monkeypatch.setenv("RMFAB_WORKSPACE", str(lamp))
     assert "lamp-0001" in terminal.well("status")
     monkeypatch.setenv("RMFAB_WORKSPACE", str(lamp / "csv"))
-    terminal("status").refused(3, "csv: there is no product.toml here")
+    terminal("status").refused(3, "csv: no product.toml in this folder")
     monkeypatch.delenv("RMFAB_WORKSPACE")
     monkeypatch.chdir(lamp / "csv")
     assert "lamp-0001" in terminal.well("status")
 
 
 def test_product_toml_complains_at_once(terminal: Terminal, lamp: Path) -> None:
-    """A misspelt key and a wrong value are told together, with a suggestion."""
+    """A misspelt key and a wrong value are reported together, with a suggestion."""
     path = lamp / "product.toml"
     path.write_text(path.read_text().replace("mqtt_host", "mqqt_host").replace('"esp32c3" ', '"esp32c33" '))
     said = terminal("-C", lamp, "status")
@@ -94,13 +94,13 @@ def test_product_toml_complains_at_once(terminal: Terminal, lamp: Path) -> None:
     ids=["name", "port", "misspelt", "restart", "twice", "toml"],
 )
 def test_station_toml(terminal: Terminal, lamp: Path, text: str, told: str) -> None:
-    """A wrong station.toml is told as product.toml is."""
+    """An error in station.toml is reported like one in product.toml."""
     (lamp / "station.toml").write_text(text)
     terminal("-C", lamp, "station", "show").refused(3, "station.toml", told)
 
 
 def test_a_ca_that_does_not_match(terminal: Terminal, lamp: Path, tmp_path: Path) -> None:
-    """A CA whose key is another one is refused by `generate` and by `ca import`; nothing is made."""
+    """A CA with a key that does not match is rejected by `generate` and by `ca import`; nothing is made."""
     terminal.well("init", "other", "--mqtt-host", "a.example")
     terminal.well("-C", "other", "ca", "create", "--no-passphrase")
     (lamp / "ca" / "ca.key").write_bytes((tmp_path / "other" / "ca" / "ca.key").read_bytes())

@@ -1,4 +1,4 @@
-"""^C, SIGTERM and kill -9 at any moment: exit 130, no orphan, nothing lost, the same command goes on."""
+"""Tests of ^C, SIGTERM and kill -9 at any moment: exit 130, no orphan, nothing lost, the same command continues."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="process groups 
 
 
 def alive(group: int) -> list[int]:
-    """The processes of a process group that still run; zombies do not count."""
+    """Return the processes of a process group that still run, without zombies."""
     found = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -35,7 +35,7 @@ def alive(group: int) -> list[int]:
 
 
 def until(true: object, what: str) -> None:
-    """Waits until the function *true* says so."""
+    """Wait until the function *true* returns a true value."""
     deadline = time.monotonic() + PATIENCE
     while not true():  # type: ignore[operator]
         assert time.monotonic() < deadline, what
@@ -43,7 +43,7 @@ def until(true: object, what: str) -> None:
 
 
 def chunks(ledger: Path) -> int:
-    """How many chunks stand in the ledger."""
+    """Return the number of chunks in the ledger."""
     with sqlite3.connect(f"file:{ledger}?mode=ro", uri=True, timeout=10) as connection:
         (count,) = connection.execute("SELECT count(*) FROM chunk").fetchone()
     connection.close()
@@ -51,7 +51,7 @@ def chunks(ledger: Path) -> int:
 
 
 def begun(folder: Path, *argv: str) -> subprocess.Popen[str]:
-    """A rmfab process with a process group of its own, as a shell gives it."""
+    """Start a rmfab process in its own process group, as a shell does."""
     return subprocess.Popen(
         words("-C", folder, *argv),
         cwd=folder,
@@ -65,7 +65,7 @@ def begun(folder: Path, *argv: str) -> subprocess.Popen[str]:
 
 @pytest.mark.parametrize("how", ["^C", "^C^C", "SIGINT", "SIGTERM", "SIGKILL"])
 def test_a_batch_that_is_cut_short(terminal: Terminal, lamp: Path, how: str) -> None:
-    """Wherever `generate` is cut short, no process stays, the batch stays invisible, and the same command ends it."""
+    """Wherever `generate` is interrupted, no process stays, the batch stays invisible, and the same command ends it."""
     words_of_it = ("generate", "--count", str(COUNT), "--batch", "big", "--jobs", "2")
     process = begun(lamp, *words_of_it)
     until(lambda: chunks(lamp / "ledger.db") > 2, "no chunk was written")
@@ -95,10 +95,10 @@ def test_a_batch_that_is_cut_short(terminal: Terminal, lamp: Path, how: str) -> 
     "argv", [("generate", "--count", "9000"), ("--help",), ("status",), ("demo", "--dir", "d")], ids=" ".join
 )
 def test_interrupted_at_any_moment(lamp: Path, argv: tuple[str, ...]) -> None:
-    """^C at moments spread over a command's start ends it with 130 and one line, or it was through already.
+    """^C at moments spread over a command's start ends it with 130 and one line, or comes too late.
 
-    Where Python itself is just starting or ending, it dies of the signal, which a shell shows as 130 too, or says that
-    it could not start.
+    While Python itself starts or ends, it dies of the signal, which a shell also shows as 130, or reports that it could
+    not start.
     """
     for number in range(5):
         process = begun(lamp, *argv)
@@ -115,7 +115,7 @@ def test_interrupted_at_any_moment(lamp: Path, argv: tuple[str, ...]) -> None:
 
 
 def test_two_generates_at_once(lamp: Path) -> None:
-    """Two batches made on one ledger at the same time share no serial, no PoP, no name."""
+    """Two batches made in one ledger at the same time have no serial, PoP or name in common."""
     both = [begun(lamp, "generate", "--count", "2500", "--batch", name) for name in ("one", "two")]
     for process in both:
         out, told = process.communicate(timeout=PATIENCE)
@@ -129,7 +129,7 @@ def test_two_generates_at_once(lamp: Path) -> None:
 
 
 def test_two_of_the_same_at_once(lamp: Path) -> None:
-    """The same command twice at once makes one batch, whole."""
+    """The same command run twice at once makes one complete batch."""
     both = [begun(lamp, "generate", "--count", "2500", "--batch", "one") for _ in range(2)]
     for process in both:
         out, told = process.communicate(timeout=PATIENCE)

@@ -1,4 +1,4 @@
-"""`rmfab label`: sheets, pictures, terminal; printing is an event; void units and wrong places are refused."""
+"""Tests of `rmfab label`: sheets, pictures, terminal; prints are recorded; void units and bad paths are rejected."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from tests.terminal import Terminal, files
 
 
 def expected(folder: Path) -> dict[str, str]:
-    """Serial to PoP, from the sealed ledger."""
+    """Return the PoP of each serial, from the sealed ledger."""
     workspace = open_workspace(folder)
     return {one.serial: workspace.open_identity(one).pop.reveal() for one in workspace.ledger.identities("lamp-0001")}
 
 
 def pops(image: PIL.Image.Image) -> set[str]:
-    """The PoP of every code in a picture, read by an independent decoder."""
+    """Return the PoP of every code in a picture, read by an independent decoder."""
     return {json.loads(code.text)["pop"] for code in zxingcpp.read_barcodes(image)}
 
 
@@ -34,7 +34,7 @@ def events(folder: Path, serial: str) -> int:
 
 
 def test_a_sheet(terminal: Terminal, lamp: Path) -> None:
-    """A PDF of a batch carries every unit's code and text; it is 0600; the bytes are the same again."""
+    """The PDF of a batch contains every unit's code and text; it is 0600; a second run gives the same bytes."""
     assert terminal.well("-C", lamp, "label", "lamp-0001", "-o", "l.pdf") == ""
     data = Path("l.pdf").read_bytes()
     assert Path("l.pdf").stat().st_mode & 0o777 == 0o600
@@ -54,7 +54,7 @@ def test_a_sheet(terminal: Terminal, lamp: Path) -> None:
 
 
 def test_pictures(terminal: Terminal, lamp: Path) -> None:
-    """One unit becomes a PNG or SVG, several a folder of them, each code read back."""
+    """One unit becomes a PNG or SVG, several become a folder of them; each code is read back."""
     terminal.well("-C", lamp, "label", "LMP-000002", "-o", "u.png")
     assert pops(PIL.Image.open("u.png")) == {expected(lamp)["LMP-000002"]}
     terminal.well("-C", lamp, "label", "LMP-000002", "-o", "u.svg")
@@ -63,11 +63,11 @@ def test_pictures(terminal: Terminal, lamp: Path) -> None:
     for name, data in files(Path("pictures")).items():
         assert pops(PIL.Image.open(io.BytesIO(data))) == {expected(lamp)[name.removesuffix(".png")]}
     assert Path("pictures").stat().st_mode & 0o777 == 0o700
-    terminal("-C", lamp, "label", "lamp-0001", "-o", "x.png").refused(3, "do not go into one .png")
+    terminal("-C", lamp, "label", "lamp-0001", "-o", "x.png").refused(3, "do not fit in one .png")
 
 
 def test_on_the_terminal(terminal: Terminal, lamp: Path) -> None:
-    """Without -o the code is text on stdout, beside serial and PoP; too many are refused."""
+    """Without -o the code is text on stdout, beside serial and PoP; too many codes are rejected."""
     out = terminal.well("-C", lamp, "label", "LMP-000003", "LMP-000003")
     assert out.startswith("LMP-000003   PROV_")
     assert out.count("PoP") == 1
@@ -78,7 +78,7 @@ def test_on_the_terminal(terminal: Terminal, lamp: Path) -> None:
 
 
 def test_start_at(terminal: Terminal, lamp: Path) -> None:
-    """A sheet that was begun goes on at its first free label, over to the next page."""
+    """A partly used sheet continues at its first free label, and on the next page."""
     terminal.well("-C", lamp, "label", "lamp-0001", "--start-at", "64", "-o", "l.pdf")
     document = pypdfium2.PdfDocument("l.pdf")
     assert [len(pops(page.render(scale=300 / 72).to_pil())) for page in document] == [2, 1]
@@ -92,7 +92,7 @@ def test_start_at(terminal: Terminal, lamp: Path) -> None:
     ("argv", "code", "told"),
     [
         (("nope", "-o", "l.pdf"), 3, "neither a batch nor a serial"),
-        (("lamp-0001", "-o", "l.doc"), 2, "no .pdf, .png or .svg"),
+        (("lamp-0001", "-o", "l.doc"), 2, "not a .pdf, .png or .svg"),
         (("lamp-0001", "--sheet", "L9999", "-o", "l.pdf"), 3, "--sheet: "),
         (("lamp-0001", "-o", "nowhere/l.pdf"), 3, "nowhere/l.pdf"),
         (("lamp-0001", "--format", "pdf"), 2, "-o FILE"),
@@ -102,13 +102,13 @@ def test_start_at(terminal: Terminal, lamp: Path) -> None:
     ids=["unknown", "suffix", "sheet", "folder", "no -o", "terminal -o", "nothing"],
 )
 def test_bad_arguments(terminal: Terminal, lamp: Path, argv: tuple[str, ...], code: int, told: str) -> None:
-    """What cannot be labelled or written is told, and no printing is noted."""
+    """A unit that cannot be labelled and a path that cannot be written are errors, and no print is recorded."""
     terminal("-C", lamp, "label", *argv).refused(code, told)
     assert events(lamp, "LMP-000001") == 0
 
 
 def test_other_content_and_void_units(terminal: Terminal, lamp: Path) -> None:
-    """A file of other content stays without --force; a void unit gets no label, alone or in its batch."""
+    """A file with different content is kept without --force; a void unit gets no label, alone or in its batch."""
     Path("l.pdf").write_text("mine")
     terminal("-C", lamp, "label", "lamp-0001", "-o", "l.pdf").refused(3, "l.pdf", "--force")
     assert Path("l.pdf").read_text() == "mine"
@@ -120,17 +120,17 @@ def test_other_content_and_void_units(terminal: Terminal, lamp: Path) -> None:
 
 
 def test_a_sheet_of_product_toml_that_is_none(terminal: Terminal, lamp: Path) -> None:
-    """An unknown sheet in product.toml is told with its key path."""
+    """An unknown sheet in product.toml is reported with its key path."""
     path = lamp / "product.toml"
     path.write_text(path.read_text().replace('"L7651"', '"L9999"'))
     terminal("-C", lamp, "label", "lamp-0001", "-o", "l.pdf").refused(3, "product.toml: [label] sheet", "L7651")
 
 
 def test_units_that_are_not_verified(terminal: Terminal, lamp: Path) -> None:
-    """Labels for units that are not verified yet are made, and said; a failed unit gets none."""
+    """Labels for units that are not verified yet are made with a message; a failed unit gets none."""
     said = terminal("-C", lamp, "label", "lamp-0001", "-o", "early.pdf")
     assert said.code == 0
-    assert "3 of these 3 labels are for units that are not verified yet" in said.err
+    assert "3 of 3 labels are for units that are not verified yet" in said.err
     with open_workspace(lamp).ledger as ledger:
         ledger.claim(
             "24:0a:c4:00:00:01", product="lamp", station="t", ts="2026-01-01T00:00:00.000Z", serial="LMP-000002"
@@ -140,7 +140,7 @@ def test_units_that_are_not_verified(terminal: Terminal, lamp: Path) -> None:
     terminal("-C", lamp, "label", "LMP-000002", "-o", "one.pdf").refused(3, "LMP-000002", "failed", "void")
     said = terminal("-C", lamp, "label", "lamp-0001", "-o", "rest.pdf")
     assert said.code == 0
-    assert "1 unit of lamp-0001 failed" in said.err
+    assert "skipped 1 unit of lamp-0001 that failed" in said.err
     document = pypdfium2.PdfDocument(Path("rest.pdf").read_bytes())
     told = expected(lamp)
     assert pops(document[0].render(scale=300 / 72).to_pil()) == {told["LMP-000001"], told["LMP-000003"]}

@@ -1,4 +1,4 @@
-"""A ledger that is locked, read-only, on a full disk, newer, damaged or absent; status, trace, void and keeping."""
+"""Tests of a ledger that is locked, read-only, full, newer, damaged or absent; of status, trace, void and backup."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LOCK = (
 
 @contextmanager
 def locked(ledger: Path) -> Iterator[None]:
-    """Another process holds the right to write."""
+    """Hold the write lock of the ledger in a different process."""
     other = subprocess.Popen(
         [sys.executable, "-c", LOCK, str(ledger)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
@@ -54,7 +54,7 @@ WRITES = (
 
 @pytest.mark.parametrize("argv", WRITES, ids=lambda argv: argv[0])
 def test_locked(terminal: Terminal, lamp: Path, monkeypatch: pytest.MonkeyPatch, argv: tuple[str, ...]) -> None:
-    """A ledger that another program keeps locked is told after a patient wait; to read it is no trouble."""
+    """If a different program keeps the ledger locked, writing reports it after a timeout; reading works."""
     monkeypatch.setitem(Ledger.open.__func__.__kwdefaults__, "patience", 0.2)  # type: ignore[attr-defined]
     with locked(lamp / "ledger.db"):
         terminal("-C", lamp, *argv).refused(4, "ledger.db", "locked by another program", "hint")
@@ -64,7 +64,7 @@ def test_locked(terminal: Terminal, lamp: Path, monkeypatch: pytest.MonkeyPatch,
 
 
 def test_read_only(lamp: Path) -> None:
-    """A ledger that this user may not write is told, and stays as it was."""
+    """A ledger that this user may not write is an error, and stays unchanged."""
     command = words("-C", lamp, "void", "LMP-000001", "--reason", "x")
     if os.geteuid() == 0:
         if shutil.which("setpriv") is None:
@@ -86,7 +86,7 @@ def test_read_only(lamp: Path) -> None:
 
 @pytest.mark.parametrize("limit", [60, 130, 200, 400])
 def test_a_full_disk(terminal: Terminal, lamp: Path, limit: int) -> None:
-    """Wherever the disk is full while a batch is made, it is told, and the same command ends the batch later."""
+    """Wherever the disk fills up while a batch is made, the error is reported, and the same command ends it later."""
     argv = ("-C", str(lamp), "generate", "--count", "1500", "--batch", "big", "--jobs", "1")
     shell = f'ulimit -f {limit}; exec "$@"'
     done = subprocess.run(
@@ -109,14 +109,14 @@ def test_newer(terminal: Terminal, lamp: Path) -> None:
 
 @pytest.mark.parametrize("argv", [("status",), ("trace", "LMP-000001"), ("ledger", "check"), *WRITES[1:]], ids=" ".join)
 def test_absent(terminal: Terminal, lamp: Path, argv: tuple[str, ...]) -> None:
-    """A ledger that is not there is told, and not begun by looking for it."""
+    """A missing ledger is an error, and no command that reads it creates it."""
     (lamp / "ledger.db").unlink()
-    terminal("-C", lamp, *argv).refused(4, "there is no ledger here", "RMFAB_LEDGER")
+    terminal("-C", lamp, *argv).refused(4, "no ledger here", "RMFAB_LEDGER")
     assert not (lamp / "ledger.db").exists()
 
 
 def test_damaged(terminal: Terminal, lamp: Path) -> None:
-    """A file that is no ledger, or a damaged one, stops the line with 5."""
+    """A file that is not a ledger, or a damaged one, stops the line with exit code 5."""
     good = (lamp / "ledger.db").read_bytes()
     for bad in (b"garbage" * 100, good[: len(good) // 3], good[:4096] + bytes(8192) + good[12288:]):
         for name in ("ledger.db-wal", "ledger.db-shm"):
@@ -129,7 +129,7 @@ def test_damaged(terminal: Terminal, lamp: Path) -> None:
 
 
 def test_elsewhere(terminal: Terminal, lamp: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """RMFAB_LEDGER names another file; a place that cannot be is told."""
+    """RMFAB_LEDGER selects a different file; an impossible path is an error."""
     shutil.move(lamp / "ledger.db", tmp_path / "elsewhere.db")
     monkeypatch.setenv("RMFAB_LEDGER", str(tmp_path / "elsewhere.db"))
     assert "lamp-0001" in terminal.well("-C", lamp, "status")
@@ -142,7 +142,7 @@ def test_elsewhere(terminal: Terminal, lamp: Path, tmp_path: Path, monkeypatch: 
 
 
 def test_status(terminal: Terminal, lamp: Path) -> None:
-    """Batches stand in a table or a JSON document; an unknown one is told."""
+    """Batches are printed as a table or a JSON document; an unknown one is an error."""
     head, row = terminal.well("-C", lamp, "status").splitlines()
     assert head.split()[:4] == ["batch", "product", "size", "generated"]
     assert row.split() == ["lamp-0001", "lamp", "3", "3", "0", "0", "0", "0", "0", "0"]
@@ -152,7 +152,7 @@ def test_status(terminal: Terminal, lamp: Path) -> None:
 
 
 def test_trace_and_void(terminal: Terminal, lamp: Path) -> None:
-    """A unit's story by serial and node id, as text and JSON; a void identity stays void and says why."""
+    """`trace` finds a unit by serial and node id, as text and JSON; a void identity stays void and shows the reason."""
     terminal.well("-C", lamp, "void", "LMP-000002", "--reason", "USB torn off")
     terminal.well("-C", lamp, "void", "LMP-000002", "--reason", "again")
     text = terminal.well("-C", lamp, "trace", "LMP-000002")
@@ -163,24 +163,24 @@ def test_trace_and_void(terminal: Terminal, lamp: Path) -> None:
     (identity,) = document["identities"]
     assert identity["state"] == "void"
     assert json.loads(terminal.well("-C", lamp, "trace", "--json", identity["node_id"]))["identities"] == [identity]
-    terminal("-C", lamp, "trace", "nope").refused(3, 'called "nope"')
+    terminal("-C", lamp, "trace", "nope").refused(3, '"nope" is not in the ledger')
     terminal("-C", lamp, "void", "nope", "--reason", "x").refused(3, "nope")
     terminal("-C", lamp, "void", "LMP-000001", "--reason", " ").refused(2, "--reason")
     terminal("-C", lamp, "label", "LMP-000002").refused(3, "void")
 
 
 def test_keeping(terminal: Terminal, lamp: Path) -> None:
-    """check finds a sound ledger sound and a changed one not; rebuild mends states; a backup is a ledger."""
+    """`check` passes on a sound ledger and fails on an altered one; `rebuild` repairs states; a backup is a ledger."""
     assert "sound" in terminal("-C", lamp, "ledger", "check").err
-    assert terminal("-C", lamp, "ledger", "rebuild").err == "rmfab: nothing to mend\n"
+    assert terminal("-C", lamp, "ledger", "rebuild").err == "rmfab: nothing to repair\n"
     terminal.well("-C", lamp, "ledger", "backup", "b.db")
     terminal("-C", lamp, "ledger", "backup", "b.db").refused(3, "b.db: this file already exists")
     assert Path("b.db").stat().st_mode & 0o777 == 0o600
     change(lamp / "ledger.db", "UPDATE identity SET state = 'void' WHERE serial = 'LMP-000001'")
     said = terminal("-C", lamp, "ledger", "check")
-    said.refused(5, "not hold", "`rmfab ledger rebuild`")
+    said.refused(5, "found 1 problem", "`rmfab ledger rebuild`")
     assert "LMP-000001" in said.out
-    assert "1 units mended" in terminal("-C", lamp, "ledger", "rebuild").err
+    assert "repaired 1 units" in terminal("-C", lamp, "ledger", "rebuild").err
     terminal.well("-C", lamp, "ledger", "check")
     shutil.copy("b.db", lamp / "ledger.db")
     terminal.well("-C", lamp, "ledger", "check")

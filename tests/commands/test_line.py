@@ -1,4 +1,4 @@
-"""`flash`, `verify` and `run` before any board is touched: releases, ports, batches. Boards are tests/line's."""
+"""Tests of `flash`, `verify` and `run` before any board is touched: releases, ports, batches. See also tests/line."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.terminal import Terminal, files
 
 @pytest.fixture(scope="session")
 def builds(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two ESP-IDF build folders that no test touches."""
+    """Two ESP-IDF build folders that tests only copy."""
     root = tmp_path_factory.mktemp("builds")
     for chip in (Chip.ESP32C3, Chip.ESP32):
         make_build_folder(root / chip.value, FirmwareRecipe(chip, app_size=128 * 1024))
@@ -44,7 +44,7 @@ LINE = ("flash", "run")
 
 @pytest.mark.parametrize("command", LINE)
 def test_build_folders_that_are_none(terminal: Terminal, lamp: Path, build: Path, builds: Path, command: str) -> None:
-    """No flasher_args.json, a part that is missing or cut short, another chip: refused before any port is opened."""
+    """A missing flasher_args.json, a missing or truncated part and a wrong chip are rejected before opening a port."""
     argv = ("-C", lamp, command, "--port", "/dev/nowhere", "--release")
     before = files(lamp)["ledger.db"]
     terminal(*argv, "nowhere").refused(3, "nowhere")
@@ -65,7 +65,7 @@ def test_build_folders_that_are_none(terminal: Terminal, lamp: Path, build: Path
 
 
 def test_a_bundle_that_was_changed(terminal: Terminal, lamp: Path, build: Path) -> None:
-    """A bundle of which a byte was changed, or that is cut short, is refused."""
+    """A bundle that is truncated or has a changed byte is rejected."""
     terminal.well("release", "build", build, "-o", "r.rmfab", "--seq", "1", "--no-sbom")
     data = Path("r.rmfab").read_bytes()
     for bad in (data[:-512], data[:5000] + bytes([data[5000] ^ 1]) + data[5001:], b""):
@@ -77,14 +77,14 @@ def test_a_bundle_that_was_changed(terminal: Terminal, lamp: Path, build: Path) 
 
 @pytest.mark.parametrize("command", [*LINE, "verify"])
 def test_a_port_that_is_absent(terminal: Terminal, lamp: Path, build: Path, command: str) -> None:
-    """A port that does not exist is an error of the station; no identity is claimed for it."""
+    """A port that does not exist is a station error; no identity is claimed for it."""
     said = terminal("-C", lamp, command, "--port", "/dev/nowhere", "--release", build)
     said.refused(4, "/dev/nowhere: port does not exist", "`rmfab ports`")
     assert terminal.well("-C", lamp, "status").splitlines()[1].split()[3] == "3"
 
 
 def test_ports_that_are_busy_or_silent(terminal: Terminal, lamp: Path, build: Path) -> None:
-    """A port that another rmfab holds and a peer that never answers end as station errors with a hint."""
+    """A port that a different rmfab holds, and a peer that never answers, are station errors with a hint."""
     master, slave = pty.openpty()
     holder = serial.Serial(os.ttyname(slave), exclusive=True)
     said = terminal("-C", lamp, "flash", "--port", os.ttyname(slave), "--release", build)
@@ -97,12 +97,12 @@ def test_ports_that_are_busy_or_silent(terminal: Terminal, lamp: Path, build: Pa
 
 
 def hang_up(server: socket.socket) -> None:
-    """Takes one client and leaves it at once."""
+    """Accept one client and close the connection at once."""
     server.accept()[0].close()
 
 
 def test_a_peer_that_is_no_serial_server(terminal: Terminal, lamp: Path, build: Path) -> None:
-    """A TCP port where nothing listens, and one where something else does, are told."""
+    """A TCP port without a listener, and one with a foreign service, are reported."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         thread = threading.Thread(target=hang_up, args=(server,), daemon=True)
@@ -128,24 +128,24 @@ def test_a_peer_that_is_no_serial_server(terminal: Terminal, lamp: Path, build: 
 def test_bad_arguments(
     terminal: Terminal, lamp: Path, build: Path, argv: tuple[str, ...], code: int, told: str
 ) -> None:
-    """What the line cannot start with is told before it starts."""
+    """Whatever prevents the line from starting is reported before it starts."""
     release = () if told in ("no release given",) else ("--release", str(build))
     terminal("-C", lamp, *argv, *release).refused(code, told)
 
 
 def test_another_product_toml(terminal: Terminal, lamp: Path, build: Path) -> None:
-    """Identities made for another product.toml are refused before any board is claimed, named or not."""
+    """Identities of a different product.toml are rejected before any board is claimed, with --batch or without."""
     path = lamp / "product.toml"
     path.write_text(path.read_text().replace('username = "wifiprov"', 'username = "other"'))
     argv = ("-C", lamp, "flash", "--port", "/dev/nowhere", "--release", build)
     for batch in ((), ("--batch", "lamp-0001")):
         terminal(*argv, *batch).refused(
-            3, "batch lamp-0001 was made for another product.toml", "[provisioning] username"
+            3, "batch lamp-0001 was made for a different product.toml", "[provisioning] username"
         )
 
 
 def test_json_ends_with_a_summary(terminal: Terminal, lamp: Path, build: Path) -> None:
-    """`--json` is one object a line, the summary last, also where no port could be opened."""
+    """`--json` prints one object per line, the summary last, even if no port could be opened."""
     said = terminal("-C", lamp, "run", "--port", "/dev/no", "--port", "/dev/nil", "--release", build, "--json")
     assert said.code == 4
     found = [json.loads(line) for line in said.out.splitlines()]
@@ -158,7 +158,7 @@ def ended(outcome: Outcome, error: RmfabError | None = None) -> UnitEnded:
 
 
 class Stopped:
-    """A floor that has been worked on: its events, and what else of it the exit code depends on."""
+    """A floor that has run: its events, and everything else that determines the exit code."""
 
     def __init__(self, stopped: bool = False, by: RmfabError | None = None) -> None:
         self.stopped = stopped
@@ -167,7 +167,7 @@ class Stopped:
         self.bug: Exception | None = None
 
     def events(self) -> Iterator[UnitEnded]:
-        """The verdicts, then the bug."""
+        """Yield the verdicts, then raise the bug."""
         yield from self.units
         if self.bug is not None:
             raise self.bug
@@ -208,7 +208,7 @@ CLONE, USED_UP, PORT = CloneError("clone"), BatchUsedUp("used up"), PortError("g
 def test_the_worst_counts(
     floor: Stopped, units: list[UnitEnded], bug: Exception | None, expected: type[BaseException] | None
 ) -> None:
-    """Where several exit codes apply: 5, 70, 130, 1, 4, then 3."""
+    """If several exit codes apply, the order is 5, 70, 130, 1, 4, 3."""
     floor.units, floor.bug = units, bug
     run = LineRun(floor, ())  # type: ignore[arg-type]
     if expected is None:

@@ -1,4 +1,4 @@
-"""`rmfab nvs`: stdout is data, stderr speech, errors are rmfab's own."""
+"""Tests of `rmfab nvs`: data on stdout, messages on stderr, errors in rmfab's form."""
 
 import json
 from pathlib import Path
@@ -30,7 +30,7 @@ def generate(*options: str) -> Result:
 
 
 def test_generate(folder):
-    """Images are made, the folder is data, the count is speech."""
+    """Images are made; the folder is printed on stdout, the count on stderr."""
     result = generate("--outdir", "out")
     assert result.exit_code == 0
     assert result.stdout == f"{Path('out/bin')}\n"
@@ -39,7 +39,7 @@ def test_generate(folder):
 
 
 def test_generate_here(folder):
-    """Without --outdir the folders are made here, as mfg_gen.py does."""
+    """Without --outdir the folders are made in the current folder, as mfg_gen.py does."""
     assert generate().exit_code == 0
     assert Path("bin/Fan-1.bin").exists()
     assert Path("csv/Fan-1.csv").exists()
@@ -47,7 +47,7 @@ def test_generate_here(folder):
 
 @pytest.mark.parametrize("spelling", ["--prefix_num", "--prefix-num"])
 def test_names(folder, spelling):
-    """Both spellings of the running number work, with the fileid column."""
+    """Both spellings of the running number work, together with the fileid column."""
     assert generate(spelling, "7", "3", "--fileid", "serial").exit_code == 0
     assert sorted(path.name for path in Path("bin").iterdir()) == ["Fan-007-A-1.bin", "Fan-008-A-2.bin"]
 
@@ -59,7 +59,7 @@ def test_version(folder):
 
 
 def test_force(folder):
-    """A different file is refused; --force replaces it."""
+    """A different file is kept; --force replaces it."""
     generate()
     Path("bin/Fan-1.bin").write_bytes(b"other")
     assert isinstance(generate().exception, InputError)
@@ -79,15 +79,15 @@ def test_force(folder):
     ],
 )
 def test_encryption_is_refused(folder, options):
-    """mfg_gen.py's options for encryption are known and refused with a word."""
+    """mfg_gen.py's encryption options are recognised and rejected with an error."""
     error = generate(*options).exception
     assert isinstance(error, InputError)
-    assert "later version" in str(error)
+    assert "not supported yet" in str(error)
     assert not Path("bin").exists()
 
 
 def test_bad_size(folder):
-    """A size that is no number is an input error, not exit 0."""
+    """A size that is not a number is an input error, not exit 0."""
     assert isinstance(run("generate", "config.csv", "values.csv", "Fan", "big").exception, InputError)
 
 
@@ -106,7 +106,7 @@ def image(folder):
 
 
 def test_show(image):
-    """show prints a table without secrets, --reveal prints them."""
+    """`show` prints a table without secrets; --reveal prints them."""
     result = run("show", str(image))
     assert result.exit_code == 0
     assert "<redacted, 8 bytes>" in result.stdout
@@ -115,14 +115,14 @@ def test_show(image):
 
 
 def test_show_json(image):
-    """show --json prints one document, without secrets."""
+    """`show --json` prints one document, without secrets."""
     result = run("show", "--json", str(image))
     assert [entry["key"] for entry in json.loads(result.stdout)["entries"]] == ["pop", "n"]
     assert "hunter2" not in result.output
 
 
 def test_show_findings(image):
-    """show names what is wrong on stderr."""
+    """`show` reports findings on stderr."""
     data = bytearray(image.read_bytes())
     data[64 + 96] ^= 1
     image.write_bytes(data)
@@ -132,7 +132,7 @@ def test_show_findings(image):
 
 
 def test_check(image):
-    """check is silent on stdout about a sound image, and an integrity error for a damaged one."""
+    """`check` prints nothing on stdout for a sound image, and raises an integrity error for a damaged one."""
     assert run("check", str(image)).stdout == ""
     Path("bad.bin").write_bytes(image.read_bytes()[:4095] + b"\0" + b"\xff" * 8191 + b"\0")
     result = run("check", str(image), "bad.bin")
@@ -142,7 +142,7 @@ def test_check(image):
 
 
 def test_warnings_are_no_failure(image):
-    """Warnings are printed, but only errors make check fail."""
+    """Warnings are printed, but only errors make `check` fail."""
     data = bytearray(image.read_bytes())
     used = read_image(bytes(data)).pages[0].written
     data[64 + 32 * used] = 0
@@ -154,7 +154,7 @@ def test_warnings_are_no_failure(image):
 
 @pytest.mark.parametrize("content", [b"", b"short", bytes(5000)])
 def test_not_an_image(folder, content):
-    """A file whose size is no image's is an input error that names it."""
+    """A file whose size is not that of an NVS image is an input error with its path."""
     Path("odd.bin").write_bytes(content)
     for verb in ("show", "check"):
         error = run(verb, "odd.bin").exception

@@ -1,4 +1,4 @@
-"""Options that every command has, wherever they stand, and the former names of renamed ones."""
+"""Tests of the options that every command has, in any position, and of the former names of renamed options."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.terminal import Terminal
 
 
 def leaves() -> list[tuple[str, click.Command]]:
-    """Every command that does something, with its words."""
+    """Yield every leaf command with its words."""
     found = []
     for name in COMMANDS:
         command = importlib.import_module(f"rmfab.commands.{name}").command
@@ -28,7 +28,7 @@ def leaves() -> list[tuple[str, click.Command]]:
 
 @pytest.mark.parametrize(("words", "leaf"), leaves(), ids=lambda value: value if isinstance(value, str) else "")
 def test_every_leaf_takes_json_and_quiet(words: str, leaf: click.Command) -> None:
-    """Every leaf command has --json and -q, once each, and each option is described."""
+    """Every leaf command has --json and -q, once each, and every option has a help text."""
     names = [option for param in leaf.params for option in (*param.opts, *param.secondary_opts)]
     assert isinstance(leaf, Leaf), words
     assert names.count("--json") == names.count("--quiet") == names.count("-q") == 1
@@ -36,7 +36,7 @@ def test_every_leaf_takes_json_and_quiet(words: str, leaf: click.Command) -> Non
 
 
 def test_meanings_of_options() -> None:
-    """--port is a device, --tcp-port a port of TCP, --unit-url an address; no shown option has a second meaning."""
+    """--port is a serial port, --tcp-port a TCP port, --unit-url a URL; no visible option has two meanings."""
     shown: dict[str, set[str]] = {}
     for words, leaf in leaves():
         for param in leaf.params:
@@ -51,7 +51,7 @@ def test_meanings_of_options() -> None:
 
 @pytest.mark.parametrize("place", ["before", "after"])
 def test_quiet_anywhere(terminal: Terminal, lamp: Path, place: str) -> None:
-    """-q before or after the command leaves stderr to errors and warnings; data stays."""
+    """-q before or after the command leaves only errors and warnings on stderr; data stays."""
     words = ["-C", lamp, "generate", "--count", "1"]
     said = terminal(*(["-q", *words] if place == "before" else [*words, "-q"]))
     assert said.code == 0
@@ -60,7 +60,7 @@ def test_quiet_anywhere(terminal: Terminal, lamp: Path, place: str) -> None:
 
 
 def test_documents_of_commands_that_only_spoke(terminal: Terminal, lamp: Path, tmp_path: Path) -> None:
-    """With --json what a command has done is one document on stdout, also where it prints nothing else."""
+    """With --json the result of a command is one document on stdout, even if it prints nothing else."""
     (tmp_path / "wifi.pem").write_text("")
     calls = {
         ("generate", "--count", "2"): {"size": 2},
@@ -79,13 +79,13 @@ def test_documents_of_commands_that_only_spoke(terminal: Terminal, lamp: Path, t
 
 
 def test_no_pop_in_json(terminal: Terminal, lamp: Path) -> None:
-    """`label --json` names units without what their labels keep for the owner."""
+    """`label --json` lists units without the secrets of their labels."""
     document = json.loads(terminal.well("-C", lamp, "label", "LMP-000001", "--json"))
     assert {key for label in document["labels"] for key in label} == {"serial", "service_name"}
 
 
 def test_a_key_by_its_path(terminal: Terminal, tmp_path: Path) -> None:
-    """--key takes the path of a key file as well as a URI; what names no file is not repeated in the error."""
+    """--key accepts the path of a key file as well as a URI; an error does not repeat what is not a file name."""
     terminal.well("release", "keygen", "-o", "a.key", "--no-passphrase")
     by_path = terminal.well("release", "pubkey", "--key", "a.key", "-o", "path.pub")
     assert by_path == terminal.well("release", "pubkey", "--key", "file:a.key", "-o", "uri.pub")

@@ -1,4 +1,4 @@
-"""`rmfab ota`: asked, put on a shelf, served; with signed bundles of the demo's firmware."""
+"""Tests of `rmfab ota`: check, export and serve, with signed bundles of the demo's firmware."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = ["papers"]
 
 
 def bundle(terminal: Terminal, version: str, seq: int, *, app_size: int = 0x20000) -> Path:
-    """A bundle of the demo's firmware, signed by release.key."""
+    """Make a bundle of the demo's firmware, signed by release.key."""
     folder = make_build_folder(
         terminal.folder / f"build-{version}", FirmwareRecipe(Chip.ESP32C3, version=version, app_size=app_size)
     )
@@ -37,7 +37,7 @@ def bundle(terminal: Terminal, version: str, seq: int, *, app_size: int = 0x2000
 
 @pytest.fixture
 def old(terminal: Terminal) -> Path:
-    """Version 1.0.0, seq 1; and trust.json, which trusts who signed it."""
+    """Version 1.0.0, seq 1; also writes trust.json, which trusts its signer."""
     terminal.well("release", "keygen", "-o", "release.key", "--no-passphrase")
     terminal.well("init", "owner", "--cloud-claim")
     terminal.well("-C", "owner", "trust", "add", "release.pub", "--role", "release", "--key", "file:release.key")
@@ -52,23 +52,23 @@ def new(terminal: Terminal, old: Path) -> Path:
 
 
 def test_check_says_may(terminal: Terminal, old: Path, new: Path):
-    """A step forward may; a build folder will do on either side; without --from it is asked for anybody."""
-    assert terminal.well("ota", "check", new, "--from", old).endswith(" may replace rmfab-demo 1.0.0\n")
+    """A newer release passes `check`, also from or to a build folder; without --from it is checked for any device."""
+    assert terminal.well("ota", "check", new, "--from", old).endswith(" can replace rmfab-demo 1.0.0\n")
     assert terminal.well("ota", "check", "build-1.1.0", "--from", "build-1.0.0").endswith(
-        " may replace rmfab-demo 1.0.0\n"
+        " can replace rmfab-demo 1.0.0\n"
     )
-    assert terminal.well("ota", "check", new) == "rmfab-demo 1.1.0 may go over the air\n"
+    assert terminal.well("ota", "check", new) == "rmfab-demo 1.1.0 can be installed over the air\n"
 
 
 def test_check_says_why_not(terminal: Terminal, old: Path):
-    """All reasons at once, each with its hint, and exit code 3; nothing on stdout."""
+    """All reasons are printed at once, each with its hint, with exit code 3 and nothing on stdout."""
     said = terminal("ota", "check", old, "--from", old)
     said.refused(3, "rejects the version that is running", "SKIP_VERSION_CHECK", "seq 1 is not above 1")
     assert said.out == ""
 
 
 def test_check_as_json(terminal: Terminal, old: Path, new: Path):
-    """One document, whatever the answer is; the exit code is the answer's."""
+    """--json prints one document, whatever the result; the exit code is that of the result."""
     document = json.loads(terminal.well("ota", "check", new, "--from", old, "--json"))
     assert (document["may"], document["reasons"]) == (True, [])
     assert document["release"]["digest"] == open_release(new).digest
@@ -84,7 +84,7 @@ def test_check_as_json(terminal: Terminal, old: Path, new: Path):
 
 
 def test_export(terminal: Terminal, old: Path, new: Path):
-    """The index's digest on stdout; again is nothing to do; the next release follows; the envelope is the bundle's."""
+    """stdout is the index's digest; a second run changes nothing; the next release follows, with its own envelope."""
     command = ("ota", "export", old, "-o", "shelf", "--trust", "trust.json")
     first = terminal(*command)
     assert (first.code, first.out) == (0, f"{read_index(Path('shelf')).digest}\n")
@@ -92,7 +92,7 @@ def test_export(terminal: Terminal, old: Path, new: Path):
     before = files(Path("shelf"))
     again = terminal(*command)
     assert (again.out, files(Path("shelf"))) == (first.out, before)
-    assert "offers already" in again.err
+    assert "already offers" in again.err
     options = ("--from", old, "--channel", "beta", "--trust", "trust.json", "--json")
     document = json.loads(terminal.well("ota", "export", new, "-o", "shelf", *options))
     index = read_index(Path("shelf"))
@@ -105,7 +105,7 @@ def test_export(terminal: Terminal, old: Path, new: Path):
 
 
 def test_export_judges_before_it_writes(terminal: Terminal, old: Path):
-    """Whom nobody trusts is refused with exit code 5, and there is no shelf."""
+    """A release by an untrusted signer is rejected with exit code 5, and no shelf is made."""
     terminal.well("release", "keygen", "-o", "other.key", "--no-passphrase")
     terminal.well("release", "sign", old, "--key", "file:other.key", "--replace")
     terminal("ota", "export", old, "-o", "shelf", "--trust", "trust.json").refused(5)
@@ -113,7 +113,7 @@ def test_export_judges_before_it_writes(terminal: Terminal, old: Path):
 
 
 def test_export_of_what_nobody_has_signed(terminal: Terminal, old: Path):
-    """Not where the workspace trusts somebody, whatever allow_unsigned says: that is for one's own bench."""
+    """If the workspace has a trust file, an unsigned release is rejected in spite of allow_unsigned."""
     terminal.well("release", "build", "build-1.0.0", "-o", "plain.rmfab", "--seq", "9", "--no-sbom")
     assert "allow_unsigned = true" in Path("owner/product.toml").read_text()
     said = terminal("-C", "owner", "ota", "export", "plain.rmfab", "-o", "shelf")
@@ -125,7 +125,7 @@ def test_export_of_what_nobody_has_signed(terminal: Terminal, old: Path):
 
 
 def test_export_judges_the_way_from_the_old(terminal: Terminal, old: Path):
-    """What devices of --from could not take is not published."""
+    """A release that devices of --from could not install is not published."""
     terminal("ota", "export", old, "--from", old, "-o", "shelf", "--trust", "trust.json").refused(
         3, "version that is running"
     )
@@ -133,7 +133,7 @@ def test_export_judges_the_way_from_the_old(terminal: Terminal, old: Path):
 
 
 def test_export_of_a_downgrade(terminal: Terminal, old: Path, new: Path):
-    """Back only with --allow-downgrade, which --from then overlooks too."""
+    """A downgrade requires --allow-downgrade, which applies to --from too."""
     terminal.well("ota", "export", new, "-o", "shelf", "--trust", "trust.json")
     command = ("ota", "export", old, "-o", "shelf", "--trust", "trust.json")
     terminal(*command).refused(3, "is older than", "--allow-downgrade")
@@ -158,7 +158,7 @@ def serving(
 
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
 def test_serve(terminal: Terminal, old: Path, papers: Papers, end: signal.Signals):
-    """Prints the URL, serves, tells each request on stderr, and ends well when it is told to end."""
+    """It prints the URL, serves, logs each request on stderr, and exits with 0 when it is stopped."""
     terminal.well("ota", "export", old, "-o", "shelf", "--trust", "trust.json")
     trust = ssl.create_default_context(cafile=str(papers.ca))
     with serving(terminal, papers) as process:
@@ -175,7 +175,7 @@ def test_serve(terminal: Terminal, old: Path, papers: Papers, end: signal.Signal
 
 
 def test_serve_quietly_with_a_passphrase(terminal: Terminal, old: Path, papers: Papers):
-    """-q says nothing of requests, --json names the URL; an encrypted key is opened with --passphrase-file."""
+    """-q silences requests, --json prints the URL as JSON; an encrypted key is opened with --passphrase-file."""
     terminal.well("ota", "export", old, "-o", "shelf", "--trust", "trust.json")
     Path("pass").write_text("open sesame\n")
     Path("pass").chmod(0o600)
@@ -194,7 +194,7 @@ def test_serve_quietly_with_a_passphrase(terminal: Terminal, old: Path, papers: 
 
 
 def test_serve_refuses(terminal: Terminal, papers: Papers, old: Path):
-    """No shelf, no certificate, a port of somebody else: input is 3, the station is 4, and no URL is printed."""
+    """A missing shelf or certificate is exit code 3, a TCP port in use is 4, and no URL is printed."""
     command = ("ota", "serve", "shelf", "--key", papers.key, "--port", "0", "--cert")
     terminal(*command, papers.cert).refused(3, "no such folder", "rmfab ota export")
     Path("empty").mkdir()

@@ -1,4 +1,4 @@
-"""`rmfab station`: a second host opens identities only once it was admitted. `rmfab ports`."""
+"""Tests of `rmfab station`: a second host opens identities only after it is admitted. Also `rmfab ports`."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from tests.terminal import Terminal, copied, files
 
 
 def second(lamp: Path, folder: Path) -> Path:
-    """The workspace as another host has it: everything but keys/."""
+    """Copy the workspace as a different host has it: everything except keys/."""
     copied(lamp, folder)
     shutil.rmtree(folder / "keys")
     return folder
 
 
 def bring(terminal: Terminal, lamp: Path, other: Path) -> None:
-    """Brings the ledger to another host, as a backup."""
+    """Copy the ledger to a different host, as a backup."""
     terminal.well("-C", lamp, "ledger", "backup", other / "new.db")
     for path in other.glob("ledger.db*"):
         path.unlink()
@@ -28,14 +28,14 @@ def bring(terminal: Terminal, lamp: Path, other: Path) -> None:
 
 
 def test_admitting_another_station(terminal: Terminal, lamp: Path, tmp_path: Path) -> None:
-    """Another host's key opens nothing before `station admit`, everything after it, old batches and new ones."""
+    """A different host's key opens nothing before `station admit`, and all batches, old and new, after it."""
     other = second(lamp, tmp_path / "other")
     terminal("-C", other, "station", "show").refused(4, "station key", "`rmfab station key`")
     recipient = terminal.well("-C", other, "station", "key").strip()
     assert terminal.well("-C", other, "station", "key").strip() == recipient
     terminal("-C", other, "build", "lamp-0001", "-o", "x").refused(4, "station admit")
     said = terminal("-C", lamp, "station", "admit", recipient, "--name", "bench 2")
-    assert said.err == "rmfab: admitted; 1 data key wrapped anew for 2 recipients\n"
+    assert said.err == "rmfab: admitted; rewrapped 1 data key for 2 recipients\n"
     terminal.well("-C", lamp, "generate", "--count", "2", "--batch", "later")
     shutil.copy(lamp / "product.toml", other / "product.toml")
     bring(terminal, lamp, other)
@@ -49,7 +49,7 @@ def test_admitting_another_station(terminal: Terminal, lamp: Path, tmp_path: Pat
 
 
 def test_admitting_twice(terminal: Terminal, lamp: Path, tmp_path: Path) -> None:
-    """Admitting again changes no recipient; a name that is taken, or what is no recipient, is refused."""
+    """Admitting again changes no recipient; a name that is taken, or an invalid recipient, is rejected."""
     recipient = terminal.well("-C", second(lamp, tmp_path / "o"), "station", "key").strip()
     terminal.well("-C", lamp, "station", "admit", recipient)
     before = files(lamp)["product.toml"]
@@ -57,7 +57,7 @@ def test_admitting_twice(terminal: Terminal, lamp: Path, tmp_path: Path) -> None
     assert files(lamp)["product.toml"] == before
     third = terminal.well("-C", second(lamp, tmp_path / "p"), "station", "key").strip()
     name = f"station-{recipient[-6:]}"
-    terminal("-C", lamp, "station", "admit", third, "--name", name).refused(3, "another recipient", "--name")
+    terminal("-C", lamp, "station", "admit", third, "--name", name).refused(3, "different recipient", "--name")
     for wrong in ("age1x", "AGE-SECRET-KEY-1XYZ", ""):
         said = terminal("-C", lamp, "station", "admit", wrong)
         said.refused(3)
@@ -66,7 +66,7 @@ def test_admitting_twice(terminal: Terminal, lamp: Path, tmp_path: Path) -> None
 
 
 def test_a_station_that_may_not_admit(terminal: Terminal, lamp: Path, tmp_path: Path) -> None:
-    """A host that opens nothing admits nobody, and product.toml stays as it was."""
+    """A host that cannot open identities cannot admit a station, and product.toml stays unchanged."""
     other = second(lamp, tmp_path / "other")
     recipient = terminal.well("-C", other, "station", "key").strip()
     before = files(other)["product.toml"]
@@ -75,14 +75,14 @@ def test_a_station_that_may_not_admit(terminal: Terminal, lamp: Path, tmp_path: 
 
 
 def test_before_the_first_batch(terminal: Terminal, fan: Path, lamp: Path) -> None:
-    """A station is admitted also where nothing was made yet."""
+    """A station can be admitted before any identity is made."""
     recipient = terminal.well("-C", lamp, "station", "key").strip()
     assert "0 data keys" in terminal("-C", fan, "station", "admit", recipient).err
     assert not (fan / "ledger.db").exists()
 
 
 def test_show(terminal: Terminal, lamp: Path) -> None:
-    """The station's name, its recipient and its slots are data."""
+    """`show` prints the station's name, recipient and slots on stdout."""
     slots = '[station]\nname = "bench-1"\n[[slot]]\nname = "A1"\nport = "COM7"\nbaud = 460800\n'
     (lamp / "station.toml").write_text(slots)
     out = terminal.well("-C", lamp, "station", "show")
@@ -92,17 +92,17 @@ def test_show(terminal: Terminal, lamp: Path) -> None:
 
 
 def test_no_ports(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where nothing is plugged in, stdout is empty and stderr says so; JSON is an empty list."""
+    """If nothing is plugged in, stdout is empty and stderr reports it; JSON is an empty list."""
     monkeypatch.setattr("serial.tools.list_ports.comports", list)
     said = terminal("ports")
-    assert (said.code, said.out, said.err) == (0, "", "rmfab: no USB serial port is plugged in\n")
+    assert (said.code, said.out, said.err) == (0, "", "rmfab: no USB serial ports found\n")
     assert json.loads(terminal.well("ports", "--json")) == []
 
 
 def test_ports_are_a_slot_table(
     terminal: Terminal, lamp: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is plugged in is a slot table that station.toml takes as it is, each by its place in the USB tree."""
+    """`ports` prints a slot table that station.toml accepts as it is, each port by its place in the USB tree."""
     devices = []
     by_path = tmp_path / "by-path"
     by_path.mkdir()

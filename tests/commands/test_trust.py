@@ -1,4 +1,4 @@
-"""`rmfab trust`: a trust file is begun, changed, handed over, and never taken from strangers."""
+"""Tests of `rmfab trust`: a trust file is created, changed, handed over, and never accepted from strangers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.terminal import Terminal, environment, files, process, words
 
 @pytest.fixture
 def owner(terminal: Terminal) -> Path:
-    """The owner's workspace, and keys a, b, c beside it."""
+    """The owner's workspace, and the keys a, b, c beside it."""
     for name in ("a", "b", "c"):
         terminal.well("release", "keygen", "-o", f"{name}.key", "--no-passphrase")
     terminal.well("init", "owner", "--cloud-claim")
@@ -31,10 +31,10 @@ def _trust(terminal: Terminal, *words: str, where: str = "owner"):
 
 
 def test_the_first_key_begins_an_unsigned_file_and_says_so(terminal: Terminal, owner: Path):
-    """In a workspace of one's own the first key needs no signature; the next change does."""
+    """The first key of a new trust file needs no signature; the next change does."""
     said = _trust(terminal, "add", "a.pub", "--role", "release")
     assert said.code == 0
-    assert "signed by nobody" in said.err
+    assert "this first trust file is not signed" in said.err
     before = files(owner)
     _trust(terminal, "add", "b.pub", "--role", "release").refused(
         3, "a change of the trust file must be signed", "--key URI: 1 of a ("
@@ -49,14 +49,14 @@ def test_only_a_keeper_changes_it(terminal: Terminal, owner: Path):
     _trust(terminal, "add", "a.pub", "--role", "release")
     before = files(owner)
     _trust(terminal, "add", "b.pub", "--role", "release", "--key", "file:b.key").refused(
-        5, "not signed by those who may"
+        5, "unknown key", "may not sign the trust file"
     )
     assert files(owner) == before
 
 
 def test_list(terminal: Terminal, owner: Path):
-    """Who is trusted as what, until when; as JSON the whole document."""
-    _trust(terminal, "list").refused(3, "nobody is trusted here yet")
+    """`list` prints the keys with their roles and dates; with --json, the whole document."""
+    _trust(terminal, "list").refused(3, "no trust file yet")
     _trust(terminal, "add", "a.pub", "--role", "release", "--valid-until", "2099-01-01", "--key", "file:a.key")
     _trust(terminal, "add", "b.pub", "--role", "ca", "--role", "station", "--name", "plant-7", "--key", "file:a.key")
     out = terminal.well("-C", "owner", "trust", "list")
@@ -70,7 +70,7 @@ def test_list(terminal: Terminal, owner: Path):
 
 
 def test_remove(terminal: Terminal, owner: Path):
-    """A removed key is revoked, with its reason, and not the last keeper; it cannot be added again."""
+    """A removed key is revoked, with its reason, and cannot be added again; the last keeper cannot be removed."""
     _trust(terminal, "add", "a.pub", "--role", "release")
     _trust(terminal, "remove", "a", "--key", "file:a.key").refused(3, "no key would remain")
     _trust(terminal, "add", "b.pub", "--role", "release", "--key", "file:a.key")
@@ -81,7 +81,7 @@ def test_remove(terminal: Terminal, owner: Path):
 
 
 def test_json_on_a_stdout_of_few_letters(terminal: Terminal, owner: Path):
-    """What its encoding lacks is escaped as JSON does it, and reads back."""
+    """Characters that the encoding lacks are escaped as in JSON, and read back."""
     _trust(terminal, "add", "a.pub", "--role", "release")
     _trust(terminal, "add", "b.pub", "--role", "release", "--key", "file:a.key")
     _trust(terminal, "remove", "b", "--reason", "gest\u00f6rt", "--key", "file:a.key")
@@ -96,7 +96,7 @@ def test_json_on_a_stdout_of_few_letters(terminal: Terminal, owner: Path):
 
 
 def test_a_later_version_replaces_an_earlier_export(terminal: Terminal, owner: Path):
-    """Exported to the same file again; another owner's trust file, or another file, is not replaced."""
+    """Export may replace an earlier version; a different owner's trust file, or any other file, is kept."""
     _trust(terminal, "add", "a.pub", "--role", "release", "--name", "desk")
     terminal.well("-C", "owner", "trust", "export", "-o", "t.json")
     _trust(terminal, "add", "a.pub", "--role", "ca", "--key", "file:a.key")
@@ -105,27 +105,27 @@ def test_a_later_version_replaces_an_earlier_export(terminal: Terminal, owner: P
     assert (told["version"], told["keys"][0]["name"]) == (2, "desk")
     _trust(terminal, "add", "b.pub", "--role", "release", where="station")
     for name in ("t.json", "a.pub"):
-        _trust(terminal, "export", "-o", name, where="station").refused(3, "other content", "--force")
+        _trust(terminal, "export", "-o", name, where="station").refused(3, "different content", "--force")
 
 
 def test_the_first_import_is_by_fingerprint(terminal: Terminal, owner: Path):
-    """Without it, or with another, nothing is taken; upper case and blanks do not matter."""
+    """Without a fingerprint, or with a wrong one, nothing is accepted; upper case and blanks do not matter."""
     _trust(terminal, "add", "a.pub", "--role", "release", "--key", "file:a.key")
     fingerprint = terminal.well("-C", "owner", "trust", "export", "-o", "t.json").strip()
     station = terminal.folder / "station"
     before = files(station)
-    _trust(terminal, "import", "t.json", where="station").refused(3, "no terminal to type it on", "--fingerprint")
+    _trust(terminal, "import", "t.json", where="station").refused(3, "no terminal to ask on", "--fingerprint")
     for wrong in ("", fingerprint[:-1], fingerprint[:-1] + ("0" if fingerprint[-1] != "0" else "1"), "0" * 32):
         said = _trust(terminal, "import", "t.json", "--fingerprint", wrong or "-", where="station")
-        said.refused(5, "not the trust file of that fingerprint")
+        said.refused(5, "fingerprint does not match this trust file")
     assert files(station) == before
     spoken = fingerprint.upper().replace("-", " ")
     assert _trust(terminal, "import", "t.json", "--fingerprint", spoken, where="station").code == 0
-    assert _trust(terminal, "import", "t.json", where="station").err.endswith("in force already\n")
+    assert _trust(terminal, "import", "t.json", where="station").err.endswith("already in force\n")
 
 
 def test_the_fingerprint_is_asked_for_on_a_terminal(terminal: Terminal, owner: Path):
-    """An operator types it; it is not shown before."""
+    """The operator types the fingerprint; it is not printed before."""
     _trust(terminal, "add", "a.pub", "--role", "release", "--key", "file:a.key")
     fingerprint = terminal.well("-C", "owner", "trust", "export", "-o", "t.json").strip()
     pid, master = pty.fork()
@@ -143,7 +143,7 @@ def test_the_fingerprint_is_asked_for_on_a_terminal(terminal: Terminal, owner: P
 
 
 def test_a_later_import_is_by_signature(terminal: Terminal, owner: Path):
-    """The next version is taken if the one before signed it; a stranger's and an older one are not."""
+    """A later version is accepted if keepers of the previous one signed it; a stranger's and an older one are not."""
     _trust(terminal, "add", "a.pub", "--role", "release", "--key", "file:a.key")
     fingerprint = terminal.well("-C", "owner", "trust", "export", "-o", "1.json").strip()
     terminal.well("-C", "station", "trust", "import", "1.json", "--fingerprint", fingerprint)
@@ -161,7 +161,7 @@ def test_a_later_import_is_by_signature(terminal: Terminal, owner: Path):
 
 
 def test_files_that_are_no_trust_file(terminal: Terminal, owner: Path):
-    """Missing, another file, altered: refused by name, and the trust in force stays."""
+    """A missing, a wrong and an altered file are rejected with their path, and the trust in force stays."""
     _trust(terminal, "add", "a.pub", "--role", "release", "--key", "file:a.key")
     terminal.well("-C", "owner", "trust", "export", "-o", "t.json")
     before = files(owner)
@@ -176,7 +176,7 @@ def test_files_that_are_no_trust_file(terminal: Terminal, owner: Path):
 
 
 def test_a_change_that_another_command_was_faster_with(terminal: Terminal, owner: Path):
-    """Judged against what is in force no more, a change is not written: what was revoked meanwhile stays revoked."""
+    """A change is not written if the trust in force has changed since it was judged: what was revoked stays revoked."""
     from rmfab.operations.change_trust import put_in_force
     from rmfab.signing.signer import open_signer
     from rmfab.workspace.workspace import now, open_workspace
@@ -190,13 +190,13 @@ def test_a_change_that_another_command_was_faster_with(terminal: Terminal, owner
     signer = open_signer("file:a.key", lambda _: None, {})
     later = old.adding(TrustedKey(load_public_key(Path("c.pub")), "c", (Role.CA,)), now())
     later = replace(later, version=9)
-    with pytest.raises(InputError, match="meanwhile"):
+    with pytest.raises(InputError, match="has just changed the trust file"):
         put_in_force(workspace, old, later, [signer])
     assert files(owner) == before
 
 
 def test_two_keepers_who_do_not_meet(terminal: Terminal, owner: Path):
-    """One proposes, the other reads what it changes and signs, anybody puts it in force; half of it changes nothing."""
+    """One keeper proposes, a second reviews and signs, anyone imports it; with half the signatures nothing changes."""
     _trust(terminal, "add", "a.pub", "--role", "trust", "--key", "file:a.key")
     _trust(terminal, "add", "b.pub", "--role", "trust", "--threshold", "2", "--key", "file:a.key")
     fingerprint = terminal.well("-C", "owner", "trust", "export", "-o", "t.json").strip()
@@ -209,24 +209,24 @@ def test_two_keepers_who_do_not_meet(terminal: Terminal, owner: Path):
     assert "2 keys of the role trust must sign: `rmfab trust sign change.json --key URI`" in said.err
     assert files(owner) == before
     _trust(terminal, "import", "change.json").refused(5, "not signed by the keepers of version 2")
-    _trust(terminal, "sign", "change.json", "--key", "file:c.key", where="station").refused(5, "nobody here knows")
+    _trust(terminal, "sign", "change.json", "--key", "file:c.key", where="station").refused(5, "unknown key")
     said = _trust(terminal, "sign", "change.json", "--key", "file:b.key", where="station")
     assert said.code == 0
     assert "it adds c (" in said.err
-    assert "enough have signed" in said.err
+    assert "enough signatures" in said.err
     for where in ("owner", "station"):
         assert "it adds c (" in _trust(terminal, "import", "change.json", where=where).err
     _trust(terminal, "remove", "c", "--key", "file:a.key", "-o", "next.json")
     Path("link.json").symlink_to("next.json")
-    assert "enough have signed" in _trust(terminal, "sign", "link.json", "--key", "file:b.key").err
+    assert "enough signatures" in _trust(terminal, "sign", "link.json", "--key", "file:b.key").err
     assert Path("link.json").is_symlink()
     assert len(json.loads(Path("next.json").read_bytes())["signatures"]) == 2
     stale = ("remove", "c", "--key", "file:a.key", "-o", "change.json")
     said = _trust(terminal, *stale)
-    said.refused(3, "this file exists with other content", "not replaced")
+    said.refused(3, "already exists with different content", "not replaced")
     assert "--force" not in said.err
     assert (
-        "version 3 of the trust file is in force already"
+        "version 3 of the trust file is already in force"
         in _trust(terminal, "sign", "change.json", "--key", "file:b.key").err
     )
     _trust(terminal, "add", "c.pub", "--role", "ca", "--key", "file:a.key", "-o", "late.json")
@@ -235,12 +235,12 @@ def test_two_keepers_who_do_not_meet(terminal: Terminal, owner: Path):
     said.refused(5, "a different version 4", "a different change was imported first")
     terminal.well("init", "fresh", "--cloud-claim")
     said = _trust(terminal, "add", "a.pub", "--role", "release", "-o", "x.json", where="fresh")
-    said.refused(3, "nobody needs to agree")
+    said.refused(3, "no keeper who must sign")
     assert not Path("x.json").exists()
 
 
 def test_the_last_trust_key_and_validity(terminal: Terminal, owner: Path):
-    """It is not removed, as release keys would take over; a role that is added leaves a key's last day as it was."""
+    """The last keeper is not removed, as release keys would take over; an added role keeps a key's last day."""
     _trust(terminal, "add", "a.pub", "--role", "trust", "--valid-until", "2999-01-01", "--key", "file:a.key")
     _trust(terminal, "add", "b.pub", "--role", "release", "--key", "file:a.key")
     _trust(terminal, "remove", "a", "--key", "file:a.key").refused(3, "the last key of the role trust")
@@ -252,12 +252,12 @@ def test_the_last_trust_key_and_validity(terminal: Terminal, owner: Path):
 
 
 def test_unsigned_builds_are_mentioned(terminal: Terminal, owner: Path):
-    """Who begins or imports a trust file is told where product.toml makes little of it."""
+    """A warning is printed on add and import if product.toml weakens the trust file."""
     assert "allow_unsigned" in _trust(terminal, "add", "a.pub", "--role", "release", "--key", "file:a.key").err
 
 
 def test_a_trust_file_in_force_that_was_altered(terminal: Terminal, owner: Path):
-    """Edited by hand it is refused wherever it is read."""
+    """A trust file edited by hand is rejected wherever it is read."""
     _trust(terminal, "add", "a.pub", "--role", "release", "--key", "file:a.key")
     path = owner / "keys" / "trust.json"
     path.write_bytes(path.read_bytes().replace(b'"keyid"', b'"keyID"'))
@@ -265,7 +265,7 @@ def test_a_trust_file_in_force_that_was_altered(terminal: Terminal, owner: Path)
 
 
 def test_a_link_that_leads_nowhere_is_not_nobody(terminal: Terminal, owner: Path):
-    """Where the trust file ought to be and cannot be read, none is begun anew."""
+    """If the trust file exists and cannot be read, no new one is created."""
     (owner / "keys" / "trust.json").symlink_to("nowhere")
     _trust(terminal, "add", "a.pub", "--role", "release", "--key", "file:a.key").refused(
         3, "cannot read this trust file"
@@ -273,7 +273,7 @@ def test_a_link_that_leads_nowhere_is_not_nobody(terminal: Terminal, owner: Path
 
 
 def test_a_certificate_is_trusted_by_its_key(terminal: Terminal, owner: Path):
-    """`trust add ca.crt --role ca` takes the public key of the certificate."""
+    """`trust add ca.crt --role ca` adds the public key of the certificate."""
     terminal.well("-C", "owner", "ca", "create", "--no-passphrase")
     _trust(terminal, "add", "a.pub", "--role", "release", "--key", "file:a.key")
     assert _trust(terminal, "add", "owner/ca/ca.crt", "--role", "ca", "--key", "file:a.key").code == 0
@@ -281,7 +281,7 @@ def test_a_certificate_is_trusted_by_its_key(terminal: Terminal, owner: Path):
 
 
 def test_thresholds(terminal: Terminal, owner: Path):
-    """Two of two keys must sign the change after the one that asked for it."""
+    """After a threshold of two is set, two keys must sign the next change."""
     _trust(terminal, "add", "a.pub", "--role", "release", "--key", "file:a.key")
     command = ("add", "b.pub", "--role", "release", "--threshold", "2", "--key", "file:a.key")
     assert _trust(terminal, *command).code == 0
@@ -292,7 +292,7 @@ def test_thresholds(terminal: Terminal, owner: Path):
 
 
 def test_json_for_programs(terminal: Terminal, owner: Path):
-    """Every change tells version and fingerprint as one document, and a key its id."""
+    """Every change prints version and fingerprint as one JSON document; for a key, its id."""
     document = json.loads(terminal.well("release", "keygen", "-o", "j.key", "--no-passphrase", "--json"))
     assert document == {"id": load_public_key(Path("j.pub")).id, "kind": "ed25519", "public": "j.pub"}
     first = json.loads(terminal.well("-C", "owner", "trust", "add", "j.pub", "--role", "release", "--json"))

@@ -154,7 +154,7 @@ def test_an_open_passphrase_file_is_warned_of(
     """A passphrase that everyone can read is only a warning, because container secrets are mounted like that."""
     secret_file.chmod(0o644)
     assert ca(workspace, "create") == 0
-    assert "every user of this host can read" in capsys.readouterr().err
+    assert "passphrase file is readable by every user" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(os.name != "posix", reason="pseudo-terminals")

@@ -153,7 +153,7 @@ def test_interrupted_while_flashing(factory, number):
         assert (unit["outcome"], unit["class"]) == ("ABORTED", "aborted")
         assert events[-1]["aborted"] == 1
         assert process.returncode == 130
-        assert "goes on where" in err
+        assert "run the same command again to continue" in err
         before = factory.bindings()
     with serve([spec()]) as (board,):
         said = factory.run(board.url)

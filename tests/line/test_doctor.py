@@ -124,13 +124,13 @@ def test_command(factory, monkeypatch):
     code, out, words = doctor(factory)
     assert code == 4
     assert "MISSING  this station's key" in out
-    assert "1 thing to mend" in words
+    assert "1 problem on this host" in words
 
 
 def test_whose_releases_are_taken(factory, monkeypatch):
     """Unsigned releases are accepted if product.toml allows them; otherwise a valid trust file is required."""
     monkeypatch.setattr("rmfab.line.doctor.examine", lambda: GOOD)
-    assert "ok       releases are flashed unsigned" in doctor(factory)[1]
+    assert "ok       unsigned releases are accepted" in doctor(factory)[1]
     factory.edit("allow_unsigned = true ", "allow_unsigned = false")
     code, out, _ = doctor(factory)
     assert (code, "MISSING  a trust file: releases must be signed" in out) == (4, True)

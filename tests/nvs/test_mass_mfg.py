@@ -190,7 +190,7 @@ def test_different_file_is_refused_without_force(folder):
     """A file with other content is refused, and replaced with force; nothing half-written stays."""
     run()
     Path("out/bin/Fan-2.bin").write_bytes(b"other")
-    with pytest.raises(InputError, match="other content"):
+    with pytest.raises(InputError, match="different content"):
         run()
     assert Path("out/bin/Fan-2.bin").read_bytes() == b"other"
     run(force=True)

@@ -1,4 +1,4 @@
-"""A terminal that writes down what an operation says, and answers its questions from a list."""
+"""A terminal that records the messages of an operation, and answers its questions from a list."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rmfab.secret import Secret
 
 
 class Notebook:
-    """*answers* are given in their order; without any nobody is there to answer."""
+    """A terminal with *answers* in order; without any it is not interactive."""
 
     def __init__(self, *answers: str | bool) -> None:
         self._answers = list(answers)

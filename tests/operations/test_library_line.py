@@ -1,4 +1,4 @@
-"""The line as a library: README's example as it stands there, and the refusals that a command line meets."""
+"""Tests of the line as a library: README's example as printed there, and the errors that a command line reports."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from tests.terminal import ROOT
 
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory):
-    """A workspace with identities and a build folder, which no test changes."""
+    """A workspace with identities and a build folder, which tests only copy."""
     return found(tmp_path_factory.mktemp("library") / "lamp")
 
 
 @pytest.fixture
 def lamp(template, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of it, from whose parent folder a test works."""
+    """A copy of the workspace; tests work in its parent folder."""
     from tests.line.floor import copied
 
     monkeypatch.chdir(tmp_path)
@@ -32,7 +32,7 @@ def lamp(template, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def station(root: Path, board) -> None:
-    """A station.toml with the one slot that *board* is on."""
+    """Write a station.toml with one slot, that of *board*."""
     (root / "station.toml").write_text(
         f'[station]\nname = "bench"\n\n[[slot]]\nname = "A1"\nport = "{board.url}"\nunit = "{board.provisioning_url}"\n'
     )
@@ -59,7 +59,7 @@ def test_the_example_of_the_readme(lamp: Path, capsys: pytest.CaptureFixture[str
 
 
 def test_a_failed_unit_is_raised_at_the_end(lamp: Path) -> None:
-    """The events of a line end with what went wrong; its verdicts can be read all the same."""
+    """The events of a line end with the error; its verdicts can still be read."""
     with serve([spec(faults=("panic",))]) as (board,):
         station(lamp, board)
         run = rmfab.run_line(rmfab.open_workspace(lamp), rmfab.LineRequest())
@@ -99,18 +99,18 @@ def test_a_line_can_be_stopped(lamp: Path) -> None:
     ids=["port twice", "no port", "serial", "batch", "release", "urls"],
 )
 def test_what_the_line_refuses(lamp: Path, request_: rmfab.LineRequest, cause: str | None, match: str) -> None:
-    """A request that cannot be is refused before any port is opened, with the error of the command line."""
+    """An invalid request is rejected before any port is opened, with the error of the command line."""
     with pytest.raises(InputError, match=match) as caught:
         rmfab.run_line(rmfab.open_workspace(lamp), request_)
     assert cause in (None, caught.value.cause)
 
 
 def test_an_unsigned_release_is_refused(lamp: Path) -> None:
-    """Without allow_unsigned a library user gets no unsigned release either; with it a warning says so."""
+    """Without allow_unsigned an unsigned release is rejected in the library too; with it a warning says so."""
     notebook = Notebook()
     accepted = rmfab.accept_release(rmfab.open_workspace(lamp), rmfab.AcceptRequest(), notebook)
     assert accepted.release.name
-    assert any("nobody has signed" in text for text in notebook.warnings)
+    assert any("this release is not signed" in text for text in notebook.warnings)
     product = lamp / "product.toml"
     product.write_text(product.read_text().replace("allow_unsigned = true", "allow_unsigned = false"))
     with pytest.raises(IntegrityError):
@@ -122,7 +122,7 @@ def test_an_unsigned_release_is_refused(lamp: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "match"),
     [
-        (rmfab.GenerateRequest, "how many"),
+        (rmfab.GenerateRequest, "missing --count or --values"),
         (lambda: rmfab.GenerateRequest(count=0), "1 to"),
         (lambda: rmfab.LabelRequest(("LMP-000001",), rmfab.LabelForm.PDF), "-o FILE"),
         (lambda: rmfab.LabelRequest(("LMP-000001",), rmfab.LabelForm.TERMINAL, Path("x")), "-o FILE"),
@@ -130,13 +130,13 @@ def test_an_unsigned_release_is_refused(lamp: Path) -> None:
     ids=["generate nothing", "count", "no file", "terminal file"],
 )
 def test_requests_judge_themselves(make, match: str) -> None:
-    """A request whose parts do not go together cannot be made."""
+    """A request with options that exclude each other cannot be made."""
     with pytest.raises(UsageError, match=match):
         make()
 
 
 def test_labels_and_files_of_a_batch(lamp: Path) -> None:
-    """Labels and factory images come from the same calls that the commands make; what they say is on the terminal."""
+    """Labels and factory images come from the same calls that the commands make; their messages go to the terminal."""
     workspace, notebook = rmfab.open_workspace(lamp), Notebook()
     (batch,) = workspace.ledger.batches()
     sheet = rmfab.LabelRequest((batch.name,), rmfab.LabelForm.PDF, lamp / "sheet.pdf")
@@ -145,5 +145,5 @@ def test_labels_and_files_of_a_batch(lamp: Path) -> None:
     assert (lamp / "sheet.pdf").read_bytes().startswith(b"%PDF")
     built = rmfab.completed(rmfab.build_files(workspace, rmfab.BuildFilesRequest(batch.name, lamp / "out"), notebook))
     assert len(list(built.bin.iterdir())) == built.images == batch.size
-    assert any("every code read back" in text for text in notebook.said)
+    assert any("all codes read back" in text for text in notebook.said)
     assert any("factory image" in text for text in notebook.said)

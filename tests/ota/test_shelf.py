@@ -154,7 +154,7 @@ def test_what_is_published_never_changes(shelf: Path, name: str):
     path = shelf / getattr(Listed.of(FIRST, AN_ENVELOPE), name)
     path.write_bytes(b"other")
     before = visible(shelf)
-    with pytest.raises(InputError, match="other content") as caught:
+    with pytest.raises(InputError, match="different content") as caught:
         publish(shelf, FIRST, AN_ENVELOPE, "beta")
     assert (caught.value.where, caught.value.cause) == (str(path), "published")
     assert "--force" not in str(caught.value.hint)

@@ -100,7 +100,7 @@ def test_same_arguments_same_bytes(tmp_path: Path):
     for path in sorted(first.rglob("*.*")):
         assert path.read_bytes() == (second / path.relative_to(first)).read_bytes()
     make_build_folder(first, FirmwareRecipe(Chip.ESP32, app_size=APP_SIZE))
-    with pytest.raises(InputError, match="exists with other content"):
+    with pytest.raises(InputError, match="exists with different content"):
         make_build_folder(first, FirmwareRecipe(Chip.ESP32, app_size=APP_SIZE, seed=1))
 
 
