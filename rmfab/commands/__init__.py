@@ -1,5 +1,5 @@
-"""The command line: one file per command, each with its options, one call of an operation, and its rendering.
+"""The command line: one file per command with its options, one call of an operation, and the output.
 
-It may import every room; nothing but `cli.py` imports it. Start with `run.py`; `options.py` holds what several commands
-share, `leaf.py` what every command has.
+It may import every package; only `cli.py` imports it. Start with `run.py`. `options.py` has the options that several
+commands share, `leaf.py` what all commands have.
 """

@@ -1,5 +1,5 @@
-"""The verbs of the operator, one function each: a frozen request in, events or a value out, an exception if it fails.
+"""The operations of rmfab, one function each: a frozen request in, events or a value out, an exception on failure.
 
-An operation imports any room but the commands; it never imports Click and never prints. What it must say or ask goes
-through the `Terminal` that it is handed. Start with `run_line.py` and `terminal.py`.
+An operation may import every package except the commands. It never imports Click and never prints: messages and
+questions go through the `Terminal` that it receives. Start with `run_line.py` and `terminal.py`.
 """

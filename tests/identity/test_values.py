@@ -74,22 +74,22 @@ def test_columns_in_any_order_with_extra(product: Product, with_extra: Callable[
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        ("", ["values.csv: this values file is empty"]),
-        ("node_id\n", ["values.csv:1: this values file has no row of values"]),
-        ("node_id;serial\nn;S\n", ["values.csv:1: cells are divided by semicolons"]),
+        ("", ["values.csv: the values file is empty"]),
+        ("node_id\n", ["values.csv:1: the values file has no rows"]),
+        ("node_id;serial\nn;S\n", ["values.csv:1: cells are separated by semicolons"]),
         ("serial\nS1\n", ['values.csv:1: there is no column "node_id"']),
         ("node_id,serail\nn,S\n", ['values.csv:1: there is no column "serail" here']),
         ("node_id,node_id\nn,m\n", ['values.csv:1: column "node_id" stands 2 times']),
         ("node_id\nn\nm\nn\n", ['values.csv:4: column "node_id": "n" stands already on line 2']),
         ("node_id,serial\nn,S\nm,S\n", ['values.csv:3: column "serial": "S" stands already on line 2']),
-        ("node_id,serial\nn\n", ["values.csv:2: this row has 1 cells, the header has 2"]),
+        ("node_id,serial\nn\n", ["values.csv:2: the row has 1 cells, the header has 2"]),
         ("node_id,serial\n,S\nm,\n", ['values.csv:2: column "node_id": this cell is blank',
                                       'values.csv:3: column "serial": this cell is blank']),
         ("node_id,serial\nn,../../x\n", ['values.csv:2: column "serial": "../../x" cannot be a serial']),
         ("node_id,serial\nn,.x\n", ['values.csv:2: column "serial": ".x" cannot be a serial']),
         (f"node_id\n{'x' * 61}\n", [f'values.csv:2: column "node_id": node id "{"x" * 61}" has 61 characters']),
         ("node_id\na/b\n", [NO_NAME]),
-        (b"node_id\nn\xff\n", ["values.csv:1: this values file is not UTF-8"]),
+        (b"node_id\nn\xff\n", ["values.csv:1: values file is not UTF-8"]),
     ],
 )  # fmt: skip
 def test_each_fault_is_named(given: Product, content: str | bytes, expected: list[str]) -> None:
