@@ -1,7 +1,7 @@
-"""Causes: the stable names of why something did not pass, the same in events, JSON, reports and the ledger.
+"""Causes: the stable names of failures in events, JSON, reports and the ledger.
 
-`causes.toml` beside this file says of each whom it blames, what it means and what to do about it. A new cause is a
-member here, an entry there, and a line in docs/causes.md (`./dev docs-causes`); tests hold the three together.
+`causes.toml` in this folder has the blame, meaning and remedy of each cause. To add a cause, add a member here and an
+entry there, then run `./dev docs-causes` to update docs/causes.md. Tests check that the three agree.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ _HEAD = """\
 
 <!-- Written by `./dev docs-causes` from rmfab/causes.toml; do not edit. -->
 
-When something does not pass, rmfab names the cause: as `class` in events and JSON errors, as the type of a failure in
-JUnit reports, and in the ledger. The names are stable.
+When a step or a command fails, rmfab reports the cause: as `class` in events and JSON errors, as the type of a failure
+in JUnit reports, and in the ledger. The names are stable.
 """
 
 
 class Blame(StrEnum):
-    """Whom a cause blames."""
+    """Who or what a cause blames."""
 
     UNIT = "unit"
     STATION = "station"
@@ -34,17 +34,17 @@ class Blame(StrEnum):
 
 
 _SECTIONS: Mapping[Blame, str] = {
-    Blame.UNIT: "The unit is bad: its step FAILs",
-    Blame.STATION: "The station, a port, a cable, the ledger or a link is bad: never blamed on the unit",
-    Blame.INTEGRITY: "A signature, a digest, a chain or an identity does not hold: stop the line",
-    Blame.INPUT: "What was given cannot be used: product, release, file, key or argument",
-    Blame.NONE: "Nobody is to blame, or rmfab itself",
+    Blame.UNIT: "The unit is bad: the step FAILs",
+    Blame.STATION: "The station, a port, a cable, the ledger or a link is bad: the unit is not blamed",
+    Blame.INTEGRITY: "A signature, a digest, a chain or an identity is invalid: stop the line",
+    Blame.INPUT: "The input cannot be used: product, release, file, key or argument",
+    Blame.NONE: "No one is to blame, or rmfab itself",
 }
 
 
 @unique
 class Cause(StrEnum):
-    """Every cause. A member is called as its string is."""
+    """A cause. Member names match their values, in upper case with underscores."""
 
     ABORTED = "aborted"
     ADAPTER_BUSY = "adapter-busy"
@@ -318,17 +318,17 @@ class Cause(StrEnum):
 
     @property
     def blame(self) -> Blame:
-        """Whom it blames."""
+        """Who or what the cause blames."""
         return _explanations()[self].blame
 
     @property
     def meaning(self) -> str:
-        """What happened, in one sentence."""
+        """The meaning of the cause, in one sentence."""
         return _explanations()[self].meaning
 
     @property
     def remedy(self) -> str:
-        """What the operator does about it, in one sentence."""
+        """The remedy, in one sentence."""
         return _explanations()[self].remedy
 
 
@@ -341,7 +341,7 @@ class _Explanation:
 
 @cache
 def _explanations() -> Mapping[Cause, _Explanation]:
-    """What causes.toml says. Raises ValueError where it and `Cause` do not name the same causes."""
+    """Return the content of causes.toml. Raise ValueError if it does not explain exactly the members of `Cause`."""
     import tomllib
 
     table = tomllib.loads(_TABLE.read_text("utf-8"))
@@ -356,7 +356,7 @@ def _explanations() -> Mapping[Cause, _Explanation]:
 
 
 def as_markdown() -> str:
-    """The text of docs/causes.md."""
+    """Return the text of docs/causes.md."""
     return "\n".join((_HEAD, *(line for blame in Blame for line in _section(blame))))
 
 

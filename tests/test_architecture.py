@@ -1,4 +1,4 @@
-"""The shape of the package, as far as import-linter's layers cannot see it."""
+"""The rules of the package's structure that import-linter does not check."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 @pytest.fixture(scope="module")
 def imports() -> grimp.ImportGraph:
-    """Who imports whom: at the top of files, in functions, and for type checking only."""
+    """The import graph: imports at the top of files, in functions, and for type checking only."""
     return grimp.build_graph(
         "rmfab", include_external_packages=True, exclude_type_checking_imports=False, cache_dir=None
     )
@@ -32,12 +32,12 @@ def imports() -> grimp.ImportGraph:
 
 @pytest.fixture(scope="module")
 def trees() -> dict[Path, ast.Module]:
-    """The parsed sources."""
+    """The syntax trees of the sources."""
     return {path: ast.parse(path.read_text()) for path in SOURCES}
 
 
 def functions(trees: dict[Path, ast.Module]) -> Iterator[tuple[str, Function]]:
-    """Every function and method, and where it stands."""
+    """Yield every function and method with its file, line and name."""
     for path, tree in trees.items():
         for node in ast.walk(tree):
             if isinstance(node, Function):
@@ -45,21 +45,21 @@ def functions(trees: dict[Path, ast.Module]) -> Iterator[tuple[str, Function]]:
 
 
 def parameters(function: Function) -> int:
-    """How many a caller may give: neither self nor cls."""
+    """Return the number of parameters, without self and cls."""
     given = function.args
     named = [one.arg for one in (*given.posonlyargs, *given.args) if one.arg not in ("self", "cls")]
     return len(named) + len(given.kwonlyargs) + (given.vararg is not None) + (given.kwarg is not None)
 
 
 def is_click_callback(place: str, function: Function) -> bool:
-    """Whether Click calls it: its options are its parameters."""
+    """Return whether Click calls the function, so that its parameters are the command's options."""
     called = [one.func if isinstance(one, ast.Call) else one for one in function.decorator_list]
     words = {one.attr for one in called if isinstance(one, ast.Attribute)}
     return place.startswith("commands/") and bool(words & {"command", "group"})
 
 
 def test_no_import_circle(imports: grimp.ImportGraph) -> None:
-    """No file of the package imports itself by way of others, not even for its annotations."""
+    """There are no import cycles, even in imports for type checking only."""
     ours = {module for module in imports.modules if module.split(".")[0] == "rmfab"}
     sorter = TopologicalSorter({module: imports.find_modules_directly_imported_by(module) & ours for module in ours})
     try:
@@ -69,7 +69,7 @@ def test_no_import_circle(imports: grimp.ImportGraph) -> None:
 
 
 def test_a_public_class_name_stands_once(trees: dict[Path, ast.Module]) -> None:
-    """One word, one thing: no two public classes have one name."""
+    """No two public classes have the same name."""
     places = defaultdict(list)
     for path, tree in trees.items():
         for node in ast.walk(tree):
@@ -79,7 +79,7 @@ def test_a_public_class_name_stands_once(trees: dict[Path, ast.Module]) -> None:
 
 
 def test_functions_have_few_parameters(trees: dict[Path, ast.Module]) -> None:
-    """At most eight; a Click callback has as many as its command has options."""
+    """A function has at most 8 parameters. Click callbacks are exempt: they have one per option."""
     many = {
         place: parameters(function)
         for place, function in functions(trees)
@@ -89,23 +89,23 @@ def test_functions_have_few_parameters(trees: dict[Path, ast.Module]) -> None:
 
 
 def test_functions_are_short(trees: dict[Path, ast.Module]) -> None:
-    """At most fifty lines, signature and docstring included."""
+    """A function has at most 50 lines, including signature and docstring."""
     sizes = {place: (function.end_lineno or 0) - function.lineno + 1 for place, function in functions(trees)}
     assert {place: size for place, size in sizes.items() if size > MOST_LINES} == {}
 
 
 def test_a_file_name_says_what_is_inside() -> None:
-    """A thing lives with the noun it belongs to, not among helpers."""
+    """No file has a generic name such as utils or helpers."""
     assert [str(path.relative_to(ROOT)) for path in SOURCES if path.name in NAMES_THAT_SAY_NOTHING] == []
 
 
 def test_every_room_says_what_it_is(trees: dict[Path, ast.Module]) -> None:
-    """The `__init__.py` of every room has a docstring."""
+    """The `__init__.py` of every package has a docstring."""
     rooms = [path for path in trees if path.name == "__init__.py"]
     assert [str(path.parent.relative_to(ROOT)) for path in rooms if not ast.get_docstring(trees[path])] == []
 
 
 def test_only_the_command_line_knows_click(imports: grimp.ImportGraph) -> None:
-    """click is imported in `rmfab.commands` and `rmfab.cli` and nowhere else."""
+    """Only `rmfab.commands` and `rmfab.cli` import click."""
     users = imports.find_modules_that_directly_import("click")
     assert {user for user in users if user.split(".")[1] not in ("cli", "commands")} == set()

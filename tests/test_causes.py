@@ -1,4 +1,4 @@
-"""Causes: what the code names, what the table says of it, and what docs/causes.md shows."""
+"""Causes: the code, the table and docs/causes.md agree."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DOCUMENT = ROOT.parent / "docs" / "causes.md"
 
 
 class Module:
-    """One source file: where it names causes."""
+    """A source file, and the places where it uses causes."""
 
     def __init__(self, path: Path, tree: ast.Module, elsewhere: dict[str, int]) -> None:
         self.path = path
@@ -31,13 +31,13 @@ class Module:
         }
 
     def causes(self) -> Iterator[tuple[str, int]]:
-        """Each cause that is named here, and the line."""
+        """Yield each cause that the file uses, and the line."""
         for node in ast.walk(self.tree):
             for value in self.values(node):
                 yield from self.texts(value)
 
     def values(self, node: ast.AST) -> Iterator[ast.expr]:
-        """The expressions in *node* that stand where a cause belongs."""
+        """Yield the expressions in *node* that are used as a cause."""
         if isinstance(node, ast.Call):
             yield from (keyword.value for keyword in node.keywords if keyword.arg == "cause")
             position = self.positions.get(name_of(node.func))
@@ -57,7 +57,7 @@ class Module:
             yield node
 
     def texts(self, value: ast.expr) -> Iterator[tuple[str, int]]:
-        """The strings that *value* may be."""
+        """Yield the possible strings of *value*, and their lines."""
         value = self.resolved(value)
         if isinstance(value, ast.Constant) and isinstance(value.value, str):
             yield value.value, value.lineno
@@ -74,17 +74,17 @@ class Module:
                 yield from self.texts(one)
 
     def resolved(self, value: ast.expr) -> ast.expr:
-        """*value*, or what the constant of this file holds that it names."""
+        """Return the value of the module constant that *value* names, else *value*."""
         return self.constants.get(value.id, value) if isinstance(value, ast.Name) else value
 
 
 def name_of(node: ast.expr) -> str:
-    """The last word of a dotted name."""
+    """Return the last part of a dotted name."""
     return node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else ""
 
 
 def matching(target: ast.expr, value: ast.expr) -> Iterator[ast.expr]:
-    """What an assignment of *value* to *target* gives to the name `cause` in it."""
+    """Yield what an assignment of *value* to *target* assigns to the name `cause`."""
     if isinstance(value, ast.IfExp) and isinstance(target, ast.Tuple):
         yield from matching(target, value.body)
         yield from matching(target, value.orelse)
@@ -96,7 +96,7 @@ def matching(target: ast.expr, value: ast.expr) -> Iterator[ast.expr]:
 
 
 def cause_positions(tree: ast.Module) -> dict[str, int]:
-    """The functions and dataclasses of a file that take a cause by position, and at which."""
+    """Return the functions and dataclasses of a file that have a parameter `cause`, and its position."""
     found = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef):
@@ -114,7 +114,7 @@ def cause_positions(tree: ast.Module) -> dict[str, int]:
 
 @pytest.fixture(scope="module")
 def named() -> dict[str, list[str]]:
-    """Every cause that the package names, and where."""
+    """Every cause that the package uses, and where."""
     trees = {path: ast.parse(path.read_text()) for path in sorted(ROOT.rglob("*.py")) if "_pb2" not in path.name}
     elsewhere: dict[str, int] = {}
     for tree in trees.values():
@@ -129,20 +129,20 @@ def named() -> dict[str, list[str]]:
 
 
 def test_every_cause_in_the_code_stands_in_the_table(named: dict[str, list[str]]) -> None:
-    """An error's cause is one of `Cause`, and no two members are one string."""
+    """Every cause in the code is one of `Cause`, and no two members have the same value."""
     unknown = {cause: places for cause, places in named.items() if cause not in set(Cause)}
     assert not unknown
     assert len(Cause) == len(Cause.__members__)
 
 
 def test_every_cause_in_the_table_is_used(named: dict[str, list[str]]) -> None:
-    """The table holds nothing that no code names."""
+    """The code uses every cause of the table."""
     assert {cause.value for cause in Cause} - named.keys() == set()
 
 
 @pytest.mark.parametrize("cause", Cause, ids=str)
 def test_what_is_said_of_a_cause(cause: Cause) -> None:
-    """A member is called as its string is, and has one sentence of meaning, one of remedy, and somebody to blame."""
+    """A member's name matches its value; meaning and remedy have one sentence each, and there is a blame."""
     assert cause.name == cause.value.upper().replace("-", "_")
     for sentence in (cause.meaning, cause.remedy):
         assert sentence.endswith(".")
@@ -152,5 +152,5 @@ def test_what_is_said_of_a_cause(cause: Cause) -> None:
 
 
 def test_the_document_is_the_table() -> None:
-    """docs/causes.md is what `as_markdown` makes of the table."""
-    assert DOCUMENT.read_text() == as_markdown(), "`./dev docs-causes` writes docs/causes.md again"
+    """docs/causes.md is the output of `as_markdown`."""
+    assert DOCUMENT.read_text() == as_markdown(), "run `./dev docs-causes` to write docs/causes.md again"

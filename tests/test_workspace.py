@@ -234,6 +234,6 @@ def test_admitting_what_cannot_be(tmp_path: Path) -> None:
     taken = next(iter(load_product(root / "product.toml").recipients))
     with pytest.raises(InputError, match="different recipient"):
         add_recipient(root / "product.toml", taken, OTHER)
-    with pytest.raises(InputError, match="no age recipient"):
+    with pytest.raises(InputError, match="not an age recipient"):
         add_recipient(root / "product.toml", "new", "age1x")
     assert (root / "product.toml").read_bytes() == before

@@ -1,5 +1,5 @@
-"""Boards: serial ports of every kind, restarting, the console and the boot log. esptool stands behind `board/esp/`.
+"""Boards: serial ports of all kinds, restarts, the console and the boot log. Only `board/esp/` uses esptool.
 
-It may import `release`, `product` and the files at the top of the package, and knows no ledger. Start with `port.py`,
-then `bootlog.py`, which turns what a board prints into values.
+It may import `release`, `product` and the files at the top of rmfab, not the ledger. Start with `port.py`, then
+`bootlog.py`, which parses what a board prints.
 """

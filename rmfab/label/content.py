@@ -1,4 +1,4 @@
-"""What the label of a unit says: the one description that printing, the line and its proofs share."""
+"""The content of a unit's label, as the label printer and the checks of the line use it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rmfab.secret import Secret
 
 @dataclass(frozen=True)
 class Label:
-    """What one label says. *payload* is the text of the code; an empty *pop* is left off."""
+    """The content of one label. *payload* is the text of the QR code. An empty *pop* is omitted."""
 
     product: str
     serial: str
@@ -24,10 +24,10 @@ class Label:
 
     def __post_init__(self) -> None:
         if not self.serial or not self.payload.reveal():
-            raise InputError("a label needs a serial and a payload for its code", where=self.serial or None)
+            raise InputError("a label needs a serial and a QR payload", where=self.serial or None)
 
     def texts(self) -> dict[LabelField, Secret[str]]:
-        """What each line says."""
+        """Return the text of each line."""
         return {
             LabelField.PRODUCT: Secret(self.product),
             LabelField.SERIAL: Secret(self.serial),
@@ -37,7 +37,7 @@ class Label:
 
 
 def label_of(identity: Identity, product: Product) -> Label:
-    """The label of *identity*; a unit that provisions without a PoP shows none. Raises InputError."""
+    """Return the label of *identity*, without a PoP if the product has none. Raise InputError as `qr.payload` does."""
     pop = identity.pop if product.provisioning.has_pop else Secret("")
     code = payload(identity.service_name, identity.pop, product.provisioning)
     return Label(product.name, identity.serial, identity.service_name, pop, code)

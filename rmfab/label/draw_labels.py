@@ -1,6 +1,6 @@
-"""The drawings of many labels, made on all cores if there are enough of them.
+"""The drawing of many labels, on all cores if there are enough labels.
 
-Separate from the page so that a worker process does not import reportlab's canvas.
+Separate from `pdf.py`, so that a worker process does not import reportlab's canvas.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ PlainLabel = tuple[str, str, str, str, str]
 
 
 def make_artworks(labels: Sequence[Label], width: float, height: float) -> Generator[Artwork, None, None]:
-    """The drawings of *labels* on *width* x *height* mm in their order. Raises InputError as `make_artwork` does."""
+    """Yield the drawings of *labels* on *width* x *height* mm, in order. Raise InputError as `make_artwork` does."""
     jobs = cores() if len(labels) >= _WORTH_SPREADING else 1
     with open_crew(_Drawer, (width, height), jobs) as crew:
         for _, artworks in crew.run(_Drawer.draw, chunked(map(_plain, labels), _LABELS_AT_ONCE if jobs > 1 else 1)):
@@ -28,18 +28,18 @@ def make_artworks(labels: Sequence[Label], width: float, height: float) -> Gener
 
 
 def _plain(label: Label) -> PlainLabel:
-    # A Secret does not travel to another process; the plain values do, through a pipe that nobody else reads.
+    # A Secret cannot be pickled. The plain values go through a pipe that no other process reads.
     return label.product, label.serial, label.service_name, label.pop.reveal(), label.payload.reveal()
 
 
 class _Drawer:
-    """Draws labels of one size."""
+    """The worker that draws labels of one size."""
 
     def __init__(self, size: tuple[float, float]) -> None:
         self._width, self._height = size
 
     def draw(self, labels: Sequence[PlainLabel]) -> list[Artwork]:
-        """The drawings of a chunk."""
+        """Return the drawings of a chunk of labels."""
         return [self._artwork(*label) for label in labels]
 
     def _artwork(self, product: str, serial: str, name: str, pop: str, payload: str) -> Artwork:

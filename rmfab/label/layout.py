@@ -1,8 +1,8 @@
-"""Where everything on one label goes: the code with its quiet zone and four lines of text, in millimetres.
+"""The layout of one label: the QR code with its quiet zone and four lines of text, in millimetres.
 
-Pure judgement over sizes. A wide label has the code on its left and the text on its right, a square or tall one the
-code above the text, a tiny one the code and what fits. Text is never smaller than 5 pt; product and service name are
-shortened where they must be, serial and PoP stand whole or not at all, and the layout says what it left out.
+Pure computation. A wide label has the code on the left and the text on the right; a square or tall one has the code
+above the text; a tiny one has the code and the lines that fit. Text is 5 pt or larger. Product and service name are
+shortened if they must be; serial and PoP are printed in full or omitted. The layout lists what it omitted.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from rmfab.label.text import LabelField, Run, TextBlock, set_text
 from rmfab.secret import Secret
 
 PHONE_SAFE = 0.33
-"""Side of a module in mm that every phone reads; a label that has room for it gets level M or better."""
+"""Module size in mm that every phone reads. A label with room for it gets error correction level M or better."""
 SMALL = 0.30
 TOO_SMALL = 0.20
 _LARGEST_CODE = 30.0
@@ -33,10 +33,10 @@ LARGER_HINT = "choose a sheet with larger labels"
 
 @dataclass(frozen=True)
 class Layout:
-    """The places on a label of *width* x *height* mm, from its top left corner.
+    """The positions on a label of *width* x *height* mm, from its top left corner.
 
-    *code* is the corner of the symbol's first module, inside the quiet zone; *module* the side of one module in mm.
-    *omitted* names the fields that the label has no room or no letters for, *shortened* those with an ellipsis.
+    *code* is the top left corner of the symbol, inside the quiet zone. *module* is the side of one module in mm.
+    *omitted* are the fields without room or glyphs, *shortened* those with an ellipsis.
     """
 
     width: float
@@ -50,7 +50,7 @@ class Layout:
 
 @dataclass(frozen=True)
 class Artwork:
-    """Everything that is drawn on one label."""
+    """The drawing of one label."""
 
     layout: Layout
     symbol: Symbol = field(repr=False)
@@ -67,9 +67,10 @@ class Box:
 
 
 def make_artwork(label: Label, width: float, height: float, dot: float | None = None) -> Artwork:
-    """The drawing of *label* on *width* x *height* mm; with *dot* every module is a whole number of dots of so many mm.
+    """Return the drawing of *label* on *width* x *height* mm.
 
-    Raises InputError where a module would be under 0.20 mm.
+    With *dot*, the size of a dot in mm, each module is a whole number of dots. Raise InputError if a module would be
+    smaller than 0.20 mm.
     """
     level = _level(label.payload, code_side(width, height), dot)
     layout = lay_out(label, side_of(label.payload, level), width, height, dot)
@@ -77,9 +78,9 @@ def make_artwork(label: Label, width: float, height: float, dot: float | None = 
 
 
 def lay_out(label: Label, modules: int, width: float, height: float, dot: float | None = None) -> Layout:
-    """Judges where a symbol of *modules* a side and the text go; without room for text the code takes all there is.
+    """Return the layout of a symbol of *modules* per side and the text. If no text fits, the code gets the whole label.
 
-    Raises InputError where a module would be under 0.20 mm.
+    Raise InputError if a module would be smaller than 0.20 mm.
     """
     side = code_side(width, height)
     beside = width >= _WIDE * height
@@ -105,27 +106,27 @@ def lay_out(label: Label, modules: int, width: float, height: float, dot: float 
 
 
 def code_side(width: float, height: float) -> float:
-    """The side in mm of the square that a label gives its code, quiet zone included."""
+    """Return the side in mm of the square for the code, including the quiet zone."""
     if width >= _WIDE * height:
         return min(height, max(width / 2, _SMALLEST_CODE), _LARGEST_CODE)
     return min(width, max(height * _CODE_SHARE, min(height, _SMALLEST_CODE)), _LARGEST_CODE)
 
 
 def small_module(label: Label, layout: Layout) -> tuple[str, str] | None:
-    """What to warn of, and how to mend it, where the modules of *layout* are under 0.30 mm; None where all is well."""
+    """Return a warning and a hint if the modules of *layout* are smaller than 0.30 mm, else None."""
     if round(layout.module, 3) >= SMALL:
         return None
-    what = f"the code has modules of {layout.module:.2f} mm, which many phones do not read; 0.33 mm is safe"
+    what = f"the code has modules of {layout.module:.2f} mm, too small for many phones (0.33 mm is safe)"
     return what, _hint(label)
 
 
 def _level(payload: Secret[str], side: float, dot: float | None) -> Level:
-    """M where its modules are still safe for phones, else L, whose symbol may be smaller."""
+    """Return M if its modules are still safe for phones, else L: its symbol may have fewer, larger modules."""
     return Level.M if _module(side, side_of(payload, Level.M), dot) >= PHONE_SAFE else Level.L
 
 
 def _module(side: float, modules: int, dot: float | None) -> float:
-    """The side of a module in mm where the symbol and its quiet zone fill *side*."""
+    """Return the side of a module in mm, so that the symbol and its quiet zone fill *side*."""
     module = side / (modules + 2 * QUIET_ZONE)
     return module if dot is None else int(module / dot + 1e-6) * dot
 
@@ -137,8 +138,8 @@ def _snap(position: float, dot: float | None) -> float:
 def _refuse_too_small(label: Label, module: float, width: float, height: float) -> None:
     if module < TOO_SMALL:
         raise InputError(
-            f"a label of {width:g} x {height:g} mm leaves {module:.2f} mm for a module of the code; "
-            f"under {TOO_SMALL:.2f} mm no phone reads it",
+            f"label of {width:g} x {height:g} mm is too small: modules of the code would have {module:.2f} mm, "
+            f"phones need {TOO_SMALL:.2f} mm",
             where=label.serial,
             hint=_hint(label),
             cause="code-too-small",
@@ -154,7 +155,7 @@ def _margin(width: float, height: float) -> float:
 
 
 def _beside(side: float, width: float, height: float, dark: float) -> Box:
-    """Right of the code, no higher than its dark modules, so that text and code line up."""
+    """Return the text area on the right of the code, as high as its dark modules, so that text and code line up."""
     left = side + _left(side, height)
     return Box(left, (height - dark) / 2, width - left - _margin(width, height), dark)
 
@@ -169,7 +170,7 @@ def _left(side: float, height: float) -> float:
 
 
 def _corner(side: float, text: TextBlock, beside: bool, width: float, height: float) -> tuple[float, float]:
-    """The corner of the code's square: in the middle where it stands alone, else where it and the text balance."""
+    """Return the corner of the code's square: centred if there is no text, else balanced with the text."""
     if not text.runs:
         return (width - side) / 2, (height - side) / 2
     if beside:

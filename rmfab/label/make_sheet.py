@@ -1,7 +1,7 @@
-"""The press: labels become a sheet PDF that was laid out, drawn and read back.
+"""The maker of label sheets: lays out, draws and reads back a PDF.
 
-Encoding and reading back take nearly all the time, so a long run is spread over all cores; the page is drawn in one
-place and the same whatever the number of cores. Nothing that failed to read back is ever returned.
+Encoding and reading back take nearly all the time, so many labels are spread over all cores. The pages are drawn in
+one process and are the same for any number of cores. A sheet that does not read back is never returned.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from rmfab.label.warnings import LabelWarning, label_warnings
 
 @dataclass(frozen=True)
 class FinishedSheet:
-    """A sheet that was read back: the PDF, its pages and labels, and what to warn of."""
+    """A sheet that was read back: the PDF, the numbers of pages and labels, and the warnings."""
 
     pdf: bytes = field(repr=False)
     pages: int
@@ -33,10 +33,10 @@ class FinishedSheet:
 def make_sheet(
     labels: Iterable[Label], sheet: Sheet, dpi: int = 300, start_at: int = 1, *, cut_marks: bool = False
 ) -> FinishedSheet:
-    """Lays out, draws and reads back *labels* on *sheet*, the first at label *start_at* (from 1) of the first page.
+    """Return a sheet with *labels*, the first at label *start_at* (from 1) of the first page.
 
-    Raises InputError where a label cannot be printed on this sheet, IntegrityError where a code on the finished page
-    is missing, unreadable, swapped or different at *dpi* dots per inch.
+    Raise InputError if a label does not fit this sheet, IntegrityError if a code on a finished page is missing,
+    unreadable, swapped or wrong at *dpi* dots per inch.
     """
     judge_start(sheet, start_at)
     wanted = tuple(labels)

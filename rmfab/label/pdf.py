@@ -1,7 +1,7 @@
-"""The PDF of a label sheet: vector modules and standard fonts, the same bytes for the same labels.
+"""The PDF of a label sheet: vector modules, standard fonts, and the same bytes for the same labels.
 
-reportlab stands behind this door. All dark modules of a code are one path of disjoint rectangles with whole-number
-corners in units of a module, filled at once: no seams between neighbours, whatever renders it.
+Only this module imports reportlab's canvas. All dark modules of a code are one path of disjoint rectangles with
+integer corners, in units of a module. The path is filled at once, so no renderer shows seams between modules.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ _MARK_GREY = 0.6
 
 
 def sheet_pdf(artworks: Iterable[Artwork], sheet: Sheet, start_at: int = 1, *, cut_marks: bool = False) -> bytes:
-    """The pages that carry *artworks*, the first at label *start_at* (from 1) of the first page.
+    """Return the PDF of *artworks*, the first at label *start_at* (from 1) of the first page.
 
-    Raises InputError where *start_at* is not on the sheet or there is nothing to print.
+    Raise InputError if *start_at* is not on the sheet, or there are no labels.
     """
     judge_start(sheet, start_at)
     stream = io.BytesIO()
@@ -46,7 +46,7 @@ def sheet_pdf(artworks: Iterable[Artwork], sheet: Sheet, start_at: int = 1, *, c
 
 
 def single_pdf(artwork: Artwork) -> bytes:
-    """A page of the label's own size."""
+    """Return a PDF with one page of the label's size."""
     stream = io.BytesIO()
     layout = artwork.layout
     canvas = _canvas(stream, layout.width, layout.height)
@@ -57,10 +57,10 @@ def single_pdf(artwork: Artwork) -> bytes:
 
 
 def judge_start(sheet: Sheet, start_at: int) -> None:
-    """Raises InputError where the sheet has no label *start_at*."""
+    """Raise InputError if the sheet has no label *start_at*."""
     if not 1 <= start_at <= sheet.per_page:
         raise InputError(
-            f"sheet {sheet} has no label {start_at} to start at", hint=f"choose 1 to {sheet.per_page}, row by row"
+            f"sheet {sheet} has no label {start_at}", hint=f"choose 1 to {sheet.per_page}, counted row by row"
         )
 
 
@@ -74,7 +74,7 @@ def _canvas(stream: io.BytesIO, width: float, height: float) -> Canvas:
 
 
 def _draw_at(canvas: Canvas, artwork: Artwork, cell: Cell, page_height: float) -> None:
-    """Draws a label into its cell. PDF counts upwards from the bottom of the page."""
+    """Draw a label into its cell. PDF coordinates start at the bottom of the page."""
     canvas.saveState()
     canvas.translate(cell.x / MM, (page_height - cell.y) / MM)
     _draw_text(canvas, artwork)
@@ -107,7 +107,7 @@ def _end_page(canvas: Canvas, marked: Iterable[Cell], sheet: Sheet) -> None:
 
 
 def _draw_marks(canvas: Canvas, cell: Cell, page_height: float) -> None:
-    """A tick along each edge at each corner of a label."""
+    """Draw a mark along each edge at each corner of a label."""
     top, bottom = page_height - cell.y, page_height - cell.y - cell.height
     for x, inwards in ((cell.x, _MARK_LENGTH), (cell.x + cell.width, -_MARK_LENGTH)):
         for y, down in ((top, -_MARK_LENGTH), (bottom, _MARK_LENGTH)):

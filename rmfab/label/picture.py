@@ -1,7 +1,7 @@
-"""One label as a picture: a PNG of whole dots for label printers, or an SVG for anything that scales.
+"""One label as a picture: a PNG for label printers, or an SVG for any size.
 
-The PNG is the label's own PDF page rasterised, with every module a whole number of dots. The SVG is drawn here from the
-same layout. Both are read back before they are returned.
+The PNG is the rasterised PDF page of the label; each module is a whole number of dots. The SVG is drawn here from the
+same kind of layout. Both are read back before they are returned.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from rmfab.label.text import MM, Run
 from rmfab.label.typeface import Face, width_of
 from rmfab.label.warnings import LabelWarning, label_warnings
 
-# Edges that fall on whole dots come out of the rasteriser as 1 or 254 where a coordinate was rounded.
+# Edges on whole dots may come out of the rasteriser as 1 or 254, because coordinates are rounded.
 _CLEAN = [0] * 4 + list(range(4, 252)) + [255] * 4
 _FAMILIES = {
     Face.REGULAR: "font-family='Helvetica, Arial, sans-serif'",
@@ -30,16 +30,17 @@ _FAMILIES = {
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture that was read back: the bytes of the file, and what to warn of."""
+    """A picture that was read back: the bytes of the file, and the warnings."""
 
     data: bytes = field(repr=False)
     warnings: tuple[LabelWarning, ...]
 
 
 def make_png(label: Label, width: float, height: float, dpi: int = 300) -> Picture:
-    """*label* on *width* x *height* mm as a grey PNG of *dpi* dots per inch.
+    """Return *label* on *width* x *height* mm as a greyscale PNG of *dpi* dots per inch.
 
-    Raises InputError where a module would be under 0.20 mm or two dots, IntegrityError where it does not read back.
+    Raise InputError if a module would be smaller than 0.20 mm or two dots, IntegrityError if the code does not read
+    back.
     """
     dot = 25.4 / dpi
     columns, rows = round(width / dot), round(height / dot)
@@ -53,9 +54,9 @@ def make_png(label: Label, width: float, height: float, dpi: int = 300) -> Pictu
 
 
 def make_svg(label: Label, width: float, height: float) -> Picture:
-    """*label* on *width* x *height* mm as SVG 1.1, in mm.
+    """Return *label* on *width* x *height* mm as SVG 1.1.
 
-    Raises InputError where a module would be under 0.20 mm, IntegrityError where the code does not read back.
+    Raise InputError if a module would be smaller than 0.20 mm, IntegrityError if the code does not read back.
     """
     artwork = make_artwork(label, width, height)
     data = svg(artwork)
@@ -64,7 +65,7 @@ def make_svg(label: Label, width: float, height: float) -> Picture:
 
 
 def svg(artwork: Artwork) -> bytes:
-    """The SVG document of a drawing."""
+    """Return the SVG document of a drawing."""
     return ("\n".join(_elements(artwork)) + "\n").encode()
 
 
@@ -81,7 +82,7 @@ def _elements(artwork: Artwork) -> Iterator[str]:
 
 
 def _text(run: Run) -> str:
-    """A run as wide as it was judged to be, whatever font the viewer has."""
+    """Return the SVG text of a run. textLength keeps its computed width with any font of the viewer."""
     place = f"x='{run.x:.3f}' y='{run.baseline:.3f}' font-size='{run.size * MM:.4f}'"
     length = f"textLength='{width_of(run.text, run.face, run.size) * MM:.3f}' lengthAdjust='spacingAndGlyphs'"
     return f"<text {place} {_FAMILIES[run.face]} {length} xml:space='preserve'>{escape(run.text)}</text>"

@@ -1,7 +1,7 @@
-"""Reading back what was made: the finished page is rasterised and every code on it decoded, before anything is kept.
+"""The check of finished pages: they are rasterised and every code is decoded before anything is returned.
 
-pypdfium2 rasterises and zxing-cpp decodes; neither shares code with what drew the page. The judges compare bytes with
-bytes and place with place, and name serial and page, never the payload.
+pypdfium2 rasterises and zxing-cpp decodes; neither shares code with reportlab and qrcode, which draw. Payloads are
+compared byte by byte, label by label. Errors name serial and page, never the payload.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _BLANK = 250
 
 @dataclass(frozen=True)
 class Reading:
-    """What is on one place of a page: the payloads of its codes, and whether the place is unprinted."""
+    """The content of one label position of a page: the payloads of its codes, and whether it is blank."""
 
     codes: tuple[bytes, ...] = field(repr=False)
     blank: bool
@@ -36,14 +36,14 @@ class Reading:
 
 @dataclass(frozen=True)
 class Expected:
-    """What one place of a page must carry."""
+    """The expected content of one label position of a page."""
 
     serial: str
     payload: Secret[str]
 
 
 def codes_in(image: Image.Image) -> tuple[bytes, ...]:
-    """The payloads of the upright QR codes in *image*."""
+    """Return the payloads of the upright QR codes in *image*."""
     found = zxingcpp.read_barcodes(
         image, formats=zxingcpp.BarcodeFormat.QRCode, try_rotate=False, try_downscale=False, try_invert=False
     )
@@ -51,7 +51,7 @@ def codes_in(image: Image.Image) -> tuple[bytes, ...]:
 
 
 def picture(symbol: Symbol, dots: int = 4) -> Image.Image:
-    """*symbol* with its quiet zone as a grey image, so many *dots* to a module: what a printer would put on paper."""
+    """Return *symbol* with its quiet zone as a greyscale image with *dots* per module, as a printer would print it."""
     image = Image.new("L", ((symbol.side + 2 * QUIET_ZONE) * dots,) * 2, 255)
     draw = ImageDraw.Draw(image)
     for column, row, columns, rows in symbol.rectangles():
@@ -61,38 +61,39 @@ def picture(symbol: Symbol, dots: int = 4) -> Image.Image:
 
 
 def page_images(pdf: bytes, dpi: int, pages: Sequence[int] | None = None) -> Iterator[Image.Image]:
-    """The pages (from 0; all if not given) as grey images of *dpi* dots per inch."""
+    """Yield the *pages* (from 0; default: all) as greyscale images of *dpi* dots per inch."""
     with closing(pypdfium2.PdfDocument(pdf)) as document:
         for number in range(len(document)) if pages is None else pages:
-            # A hair less, because pdfium rounds the page up to whole dots and a page of 590.0000004 would become 591.
+            # Slightly less, because pdfium rounds up to whole dots: a page of 590.0000004 dots would become 591.
             bitmap = document[number].render(scale=dpi / 72 * (1 - 1e-6), grayscale=True)
             yield bitmap.to_pil()
 
 
 def read_page(image: Image.Image, sheet: Sheet, dpi: int) -> list[Reading]:
-    """What *image*, a page of *sheet*, carries on each of its places."""
+    """Return what each label position of *image*, a page of *sheet*, contains."""
     return [_read_cell(image, cell, dpi) for cell in sheet.cells()]
 
 
 def judge_page(
     readings: Sequence[Reading], expected: Sequence[Expected | None], page: int, serials: Mapping[bytes, str]
 ) -> None:
-    """Compares a page with what it must carry, place by place; None is a place that must be blank.
+    """Raise IntegrityError if a page does not contain the *expected* labels, position by position.
 
-    *page* counts from 1; *serials* names the label of a payload, to say which was swapped. Raises IntegrityError.
+    None is a position that must be blank. *page* counts from 1. *serials* maps payloads to serials, to report which
+    labels are swapped.
     """
     for place, (reading, wanted) in enumerate(zip(readings, expected, strict=True), start=1):
         where = f"page {page}, label {place}"
         if wanted is not None:
             judge_code(reading.codes, wanted, where, serials)
         elif not reading.blank:
-            raise IntegrityError("a place that should be blank is printed on", where=where, cause="label-misplaced")
+            raise IntegrityError("a label that should be blank is printed", where=where, cause="label-misplaced")
 
 
 def judge_code(
     codes: Sequence[bytes], wanted: Expected, where: str, serials: Mapping[bytes, str] | None = None
 ) -> None:
-    """Compares the codes of one place with the one that belongs there. Raises IntegrityError."""
+    """Raise IntegrityError if the *codes* of one label position are not exactly the *wanted* one."""
     payload = wanted.payload.reveal().encode()
     if len(codes) == 1 and codes[0] == payload:
         return
@@ -101,37 +102,35 @@ def judge_code(
             f"the code of {wanted.serial} cannot be read back", where=where, hint=_HINT, cause="label-unreadable"
         )
     other = (serials or {}).get(next((code for code in codes if code != payload), b""))
-    held = f"the code of {other}" if other else "another code"
-    raise IntegrityError(
-        f"the label of {wanted.serial} carries {held}", where=where, hint=_HINT, cause="label-mismatch"
-    )
+    held = f"the code of {other}" if other else "an unknown code"
+    raise IntegrityError(f"the label of {wanted.serial} has {held}", where=where, hint=_HINT, cause="label-mismatch")
 
 
 _HINT = (
-    "nothing was written; choose larger labels or a higher [label] dpi, and report a label that carries another code"
+    "nothing was written; choose larger labels or a higher [label] dpi, and report a bug if a label has a wrong code"
 )
 
 
 def judge_resolution(module: float, dpi: int) -> None:
-    """Raises InputError where modules of so many mm cannot be told apart at *dpi*."""
+    """Raise InputError if *dpi* is too low for modules of *module* mm."""
     if module * dpi / 25.4 < _FEWEST_DOTS:
         least = int(_FEWEST_DOTS * 25.4 / module) + 1
         raise InputError(
-            f"modules of {module:.2f} mm cannot be read back at {dpi} dots per inch",
+            f"cannot read back modules of {module:.2f} mm at {dpi} dots per inch",
             hint=f"set [label] dpi to {least} or more",
         )
 
 
 def read_png(data: bytes) -> tuple[bytes, ...]:
-    """The codes of a PNG file."""
+    """Return the codes of a PNG file."""
     with Image.open(io.BytesIO(data)) as image:
         return codes_in(image.convert("L"))
 
 
 def read_svg(data: bytes) -> tuple[bytes, ...]:
-    """The codes of an SVG file that `picture.svg` wrote: its paths are read from the bytes and rasterised on their own.
+    """Return the codes of an SVG file that `picture.svg` wrote, from the paths in its bytes.
 
-    Not a renderer of any SVG: it knows white ground, and paths of rectangles that are moved and scaled.
+    This is not a general SVG renderer: it supports a white background, and translated and scaled paths of rectangles.
     """
     text = data.decode()
     box = re.search(r"viewBox='0 0 ([\d.]+) ([\d.]+)'", text)
@@ -167,7 +166,7 @@ def _read_cell(image: Image.Image, cell: Cell, dpi: int) -> Reading:
 
 
 def _pixels(cell: Cell, dpi: int, inset: float) -> tuple[int, int, int, int]:
-    """The pixels of a cell: left, top, right, bottom; *inset* mm are left off on each side."""
+    """Return left, top, right and bottom of a cell in pixels, reduced by *inset* mm on each side."""
     scale = dpi / 25.4
     return (
         round((cell.x + inset) * scale),

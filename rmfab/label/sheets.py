@@ -1,8 +1,8 @@
-"""The label sheets rmfab knows, as values in millimetres.
+"""The label sheets that rmfab supports, in millimetres.
 
-Geometry: the page, the size of a label, columns and rows, the left and top edge of the first label, and the pitch from
-one label to the next. Sources: LibreOffice labels.xml, glabels templates; a sheet stands here only where its sources
-agree and its labels sit in the middle of the page.
+A sheet has a page size, a label size, columns and rows, the left and top edge of the first label, and the pitch from
+one label to the next. Sources: LibreOffice labels.xml, glabels templates. A sheet is listed only if these sources agree
+and its labels are centred on the page.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ LETTER = (215.9, 279.4)
 
 @dataclass(frozen=True)
 class Cell:
-    """Where one label lies on its page: left and top edge from the page's top left corner, width, height, in mm."""
+    """The place of one label on its page, in mm from the page's top left corner."""
 
     x: float
     y: float
@@ -29,7 +29,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Sheet:
-    """The geometry of a label sheet in mm; labels are counted from 1, row by row."""
+    """The geometry of a label sheet in mm. Labels are counted from 1, row by row."""
 
     name: str
     page: tuple[float, float]
@@ -50,11 +50,11 @@ class Sheet:
 
     @property
     def per_page(self) -> int:
-        """Labels on one page."""
+        """The number of labels per page."""
         return self.columns * self.rows
 
     def cells(self) -> Iterator[Cell]:
-        """The places of a page in their order."""
+        """Yield the places of the labels of a page, row by row."""
         for row in range(self.rows):
             for column in range(self.columns):
                 x, y = self.first[0] + column * self.pitch[0], self.first[1] + row * self.pitch[1]
@@ -83,7 +83,7 @@ SHEETS = (
 
 
 def sheet(name: str) -> Sheet:
-    """The sheet of this name; case, spaces and the maker's name do not matter. Raises InputError with a suggestion."""
+    """Return the sheet *name*; case, spaces and the maker's name are ignored. Raise InputError if there is none."""
     wanted = _plain(name)
     known = {_plain(each.name): each for each in SHEETS}
     if wanted in known:
@@ -91,9 +91,7 @@ def sheet(name: str) -> Sheet:
     near = difflib.get_close_matches(wanted, known, n=3, cutoff=0.6)
     names = ", ".join(each.name for each in SHEETS)
     hint = f"did you mean {' or '.join(known[each].name for each in near)}? " if near else ""
-    raise InputError(
-        f'"{name}" is no label sheet that rmfab knows', hint=f"{hint}known sheets: {names}", cause="unknown-sheet"
-    )
+    raise InputError(f'unknown label sheet "{name}"', hint=f"{hint}known sheets: {names}", cause="unknown-sheet")
 
 
 def _plain(name: str) -> str:

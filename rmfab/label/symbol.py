@@ -1,7 +1,7 @@
-"""The QR symbol of a payload: its modules, version and error-correction level.
+"""The QR symbol of a payload: modules, version and error correction level.
 
-The qrcode library stands behind this door. The symbol is the smallest that holds the payload, at the highest level
-that does not make it larger (ISO/IEC 18004: levels L, M, Q, H restore about 7, 15, 25 and 30 % of the codewords).
+Only this module imports the qrcode library. A symbol is the smallest that holds the payload, at the highest level that
+does not make it larger (ISO/IEC 18004: levels L, M, Q, H restore about 7, 15, 25 and 30 % of the codewords).
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from rmfab.errors import InputError
 from rmfab.secret import Secret
 
 QUIET_ZONE = 4
-"""Light modules that must surround a symbol on each side (ISO/IEC 18004, 6.3.8)."""
+"""Light modules on each side of a symbol (ISO/IEC 18004, 6.3.8)."""
 _BYTE_MODE: Literal[4] = 4
 
 
 @unique
 class Level(Enum):
-    """An error-correction level, weakest first, with qrcode's number for it."""
+    """An error correction level, weakest first. The value is qrcode's number for it."""
 
     L = ERROR_CORRECT_L
     M = ERROR_CORRECT_M
@@ -37,7 +37,7 @@ class Level(Enum):
 
 @dataclass(frozen=True)
 class Symbol:
-    """A QR symbol without its quiet zone. `modules[row][column]` is 1 where dark, 0 where light."""
+    """A QR symbol without its quiet zone. `modules[row][column]` is 1 if dark, 0 if light."""
 
     version: int
     level: Level
@@ -45,13 +45,13 @@ class Symbol:
 
     @property
     def side(self) -> int:
-        """Modules along one side, without the quiet zone."""
+        """The modules per side, without the quiet zone."""
         return len(self.modules)
 
     def rectangles(self) -> Iterator[tuple[int, int, int, int]]:
-        """The dark modules as few disjoint rectangles (column, row, columns, rows), row 0 on top.
+        """Yield the dark modules as a few disjoint rectangles (column, row, columns, rows), from row 0 at the top.
 
-        A run of a row grows downwards for as long as the rows below hold the same run.
+        A run of a row grows downwards as long as the next row has the same run.
         """
         growing: dict[tuple[int, int], int] = {}
         for row, modules in enumerate((*self.modules, b"")):
@@ -64,7 +64,7 @@ class Symbol:
 
 
 def encode(payload: Secret[str], at_least: Level = Level.L) -> Symbol:
-    """The symbol of *payload* as UTF-8 bytes, of level *at_least* or better. Raises InputError where none holds it."""
+    """Return the symbol of *payload* in UTF-8, of level *at_least* or better. Raise InputError if it is too long."""
     data = payload.reveal().encode()
     version, level = _fit(len(data), at_least)
     code = QRCode(version=version, error_correction=level.value, border=0)
@@ -74,13 +74,16 @@ def encode(payload: Secret[str], at_least: Level = Level.L) -> Symbol:
 
 
 def side_of(payload: Secret[str], at_least: Level = Level.L) -> int:
-    """Modules along one side of the symbol that `encode` would make. Raises InputError as it does."""
+    """Return the modules per side of the symbol that `encode` would make. Raise InputError as it does."""
     return 17 + 4 * _fit(len(payload.reveal().encode()), at_least)[0]
 
 
 @lru_cache(maxsize=256)
 def _fit(octets: int, at_least: Level) -> tuple[int, Level]:
-    """The smallest version for so many bytes at *at_least*, and the best level that fits it. Keeps lengths only."""
+    """Return the smallest version for *octets* bytes at *at_least*, and the best level that fits it.
+
+    The cache contains lengths only, no payloads.
+    """
     levels = list(Level)[list(Level).index(at_least) :]
     version = _smallest_version(octets, at_least)
     return version, max((level for level in levels if _fits(octets, level, version)), key=levels.index)
@@ -99,12 +102,12 @@ def _smallest_version(octets: int, level: Level) -> int:
     try:
         code.best_fit()
     except (DataOverflowError, ValueError) as error:
-        raise InputError(f"a payload of {octets} bytes does not fit a QR code") from error
+        raise InputError(f"payload of {octets} bytes is too long for a QR code") from error
     return code.version
 
 
 def _runs(modules: bytes) -> Iterator[tuple[int, int]]:
-    """The dark runs of one row as (first column, columns)."""
+    """Yield the runs of dark modules of one row as (first column, columns)."""
     start = modules.find(1)
     while start >= 0:
         end = modules.find(0, start)

@@ -1,7 +1,7 @@
-"""A QR code in a terminal: two rows of modules in a line of text, as half blocks, with the quiet zone around.
+"""A QR code in a terminal: half blocks, two rows of modules per line of text, with the quiet zone.
 
-With colours the code is black on white whatever the terminal's own are. Without them dark modules are the letters' ink,
-as on paper; *inverse* is for text that will be seen light on dark.
+With colours, the code is black on white in any terminal. Without them, dark modules are printed in the text colour, as
+on paper; *inverse* is for terminals with light text on a dark background.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ from __future__ import annotations
 from rmfab.label.symbol import QUIET_ZONE, Symbol
 
 _BLOCKS = {(0, 0): " ", (1, 0): "\N{UPPER HALF BLOCK}", (0, 1): "\N{LOWER HALF BLOCK}", (1, 1): "\N{FULL BLOCK}"}
-# Colours 16 and 231 of the 256-colour palette: the eight basic ones are what a theme makes of them.
+# Colours 16 and 231 of the 256-colour palette, because themes change the eight basic colours.
 _BLACK_ON_WHITE = "\x1b[38;5;16;48;5;231m"
 _PLAIN = "\x1b[0m"
 
 
 def terminal_code(symbol: Symbol, *, colour: bool, inverse: bool = False) -> str:
-    """The code as lines of text. *colour* (a terminal that has them) sets black on white and outweighs *inverse*."""
+    """Return the code as lines of text. *colour* sets black on white, and overrides *inverse*."""
     swap = int(inverse and not colour)
     margin = bytes(QUIET_ZONE)
     empty = bytes(symbol.side + 2 * QUIET_ZONE)

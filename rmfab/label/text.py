@@ -1,8 +1,8 @@
-"""The text of a label set into a rectangle: product, serial, service name and PoP in a clear order.
+"""The typesetting of a label's text in a rectangle: product, serial, service name and PoP, in this order.
 
-The largest type that fits is chosen, with as many lines and captions as there is room for at 5 pt or more. Sizes are in
-points (1/72 inch), positions in mm. The labels of a batch come out alike, because digits and hexadecimal letters are
-measured as equally wide.
+The largest type that fits is chosen, with as many lines and captions as fit at 5 pt or more. Sizes are in points
+(1/72 inch), positions in mm. All labels of a batch look alike, because digits and hexadecimal letters are measured as
+equally wide.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class LabelField(Enum):
 
 @dataclass(frozen=True)
 class Run:
-    """Letters in one typeface: left end and baseline in mm, size in points. The letters may be secret."""
+    """Text in one typeface: left end and baseline in mm, size in points. The text may be secret."""
 
     line: LabelField
     text: str = field(repr=False)
@@ -61,13 +61,13 @@ class Run:
     size: float
 
     def moved(self, x: float, y: float) -> Run:
-        """The same run, so many mm further right and down."""
+        """Return the run moved by *x* mm to the right and *y* mm down."""
         return replace(self, x=self.x + x, baseline=self.baseline + y)
 
 
 @dataclass(frozen=True)
 class TextBlock:
-    """Set text, from the top of its first capitals to its last baseline: *height* in mm."""
+    """Typeset text. *height* in mm is from the top of the first capitals to the last baseline."""
 
     runs: tuple[Run, ...]
     height: float
@@ -77,7 +77,7 @@ class TextBlock:
 
 @dataclass(frozen=True)
 class Style:
-    """A way to set the lines: which have captions, and sizes relative to a body of at least *smallest* points."""
+    """A style of the lines: which have captions, and sizes relative to a body of at least *smallest* points."""
 
     captions: tuple[LabelField, ...]
     caption: float
@@ -88,12 +88,12 @@ class Style:
 
     @property
     def indent(self) -> float:
-        """How far captions push their lines to the right."""
+        """The indent of lines with captions."""
         widths = [width_of(each.caption, Face.REGULAR, self.caption) for each in self.captions]
         return max(widths) + _CAPTION_GAP if widths else 0.0
 
     def indent_of(self, each: LabelField) -> float:
-        """How far this line starts from the left."""
+        """Return the indent of a line."""
         return self.indent if each in self.captions else 0.0
 
 
@@ -118,7 +118,7 @@ _CHOICES: tuple[tuple[LabelField, ...], ...] = (
 
 
 def set_text(texts: Mapping[LabelField, Secret[str]], width: float, height: float, centred: bool = False) -> TextBlock:
-    """Sets the fields into *width* x *height* mm, flush left or *centred*. An empty field is no field."""
+    """Typeset the fields in *width* x *height* mm, flush left or *centred*. Empty fields are ignored."""
     present = [each for each in LabelField if texts[each].reveal()]
     letters = {each: _letters(each, texts[each].reveal()) for each in present}
     draft = _choose(letters, width / MM, height / MM, centred)
@@ -131,7 +131,7 @@ def set_text(texts: Mapping[LabelField, Secret[str]], width: float, height: floa
 
 @dataclass(frozen=True)
 class _Draft:
-    """Lines of one style at one size; *width* in points, everything else in units of the body."""
+    """Lines of one style at one size. *width* is in points, everything else in units of the body."""
 
     texts: Mapping[LabelField, str]
     style: Style
@@ -141,12 +141,12 @@ class _Draft:
 
     @property
     def height(self) -> float:
-        """From the top of the first capitals to the last baseline."""
+        """The height from the top of the first capitals to the last baseline."""
         gap = self.style.head_gap if LabelField.PRODUCT in self.texts and len(self.texts) > 1 else 0.0
         return self._first() + gap + self.style.pitch * (len(self.texts) - 1)
 
     def widest(self, uncut: tuple[LabelField, ...]) -> float:
-        """The width of the widest line that may not be shortened."""
+        """Return the width of the widest line that must not be shortened."""
         lines = [
             self.style.indent_of(each) + _width(each, steady(text)) * each.scale
             for each, text in self.texts.items()
@@ -155,27 +155,27 @@ class _Draft:
         return max(lines, default=0.0)
 
     def scale(self, each: LabelField) -> float:
-        """A product name becomes smaller, down to 5 pt, before it is shortened."""
+        """Return the size of a line. A product name becomes smaller, down to 5 pt, before it is shortened."""
         if each is not LabelField.PRODUCT:
             return each.scale
         fitting = self.width / self.body / width_of(self.texts[each], each.face)
         return max(SMALLEST / self.body, min(self.style.head, fitting * 0.999))
 
     def short(self, each: LabelField) -> str:
-        """The text of a line, with an ellipsis where it has to be cut."""
+        """Return the text of a line, shortened with an ellipsis if it is too wide."""
         room = (self.width / self.body - self.style.indent_of(each)) / self.scale(each)
         return self.texts[each] if each in _UNCUT else shorten(self.texts[each], each.face, room)
 
     def shortened(self) -> tuple[LabelField, ...]:
-        """The fields that are cut."""
+        """Return the shortened fields."""
         return tuple(each for each, text in self.texts.items() if self.short(each) != text)
 
     def is_legible(self) -> bool:
-        """Whether every line that is cut keeps some letters."""
+        """Return whether every shortened line keeps some letters."""
         return all(len(self.short(each)) >= min(_FEWEST_LETTERS, len(text)) for each, text in self.texts.items())
 
     def runs(self) -> Iterator[Run]:
-        """The letters in their places, in mm and points, from the top left corner."""
+        """Yield the runs, in mm from the top left corner and points."""
         baseline = 0.0
         for each in self.texts:
             baseline = baseline + self.style.pitch if baseline else self._first()
@@ -185,7 +185,7 @@ class _Draft:
             baseline += self.style.head_gap if each is LabelField.PRODUCT else 0.0
 
     def _first(self) -> float:
-        """The first baseline: its capitals touch the top."""
+        """Return the first baseline. The capitals of the first line touch the top."""
         first = next(iter(self.texts))
         return CAP_HEIGHT * (self.style.head if first is LabelField.PRODUCT else first.scale)
 
@@ -201,14 +201,14 @@ class _Draft:
 
 
 def _letters(each: LabelField, text: str) -> str:
-    """What can be written of a field: a product name as near as possible, the others exactly or not at all."""
+    """Return the printable text of a field: a product name with the nearest glyphs, the others unchanged or empty."""
     if each is LabelField.PRODUCT:
         return writable(text)
     return text if is_writable(text) else ""
 
 
 def _choose(texts: Mapping[LabelField, str], width: float, height: float, centred: bool) -> _Draft | None:
-    """The first that fits, in points: all lines before fewer, whole names before cut ones, captions before none."""
+    """Return the best draft that fits: prefer more lines, then names in full, then captions. Sizes are in points."""
     for choice, uncut, style in combinations(
         _CHOICES, ((*_UNCUT, LabelField.NAME), _UNCUT), _CENTRED_STYLES if centred else _STYLES
     ):
@@ -224,7 +224,7 @@ def _choose(texts: Mapping[LabelField, str], width: float, height: float, centre
 
 
 def _groups(each: LabelField, text: str) -> tuple[str, ...]:
-    """A PoP of letters and digits in groups of four, which a thin gap that is no space keeps apart."""
+    """Return an alphanumeric PoP in groups of four. They are printed with a thin gap, not a space."""
     if each is not LabelField.POP or not text.isalnum() or len(text) <= _GROUP:
         return (text,)
     return tuple(text[start : start + _GROUP] for start in range(0, len(text), _GROUP))

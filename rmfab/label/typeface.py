@@ -1,7 +1,7 @@
-"""The typefaces of a label: which characters they can write, and how wide a text is.
+"""The typefaces of a label: their glyphs, and the width of a text.
 
-Standard PDF fonts, so that a page needs no font file: their metrics come from reportlab, their characters are
-Windows code page 1252 (WinAnsiEncoding, ISO 32000-1 annex D).
+They are standard PDF fonts, so a page does not need a font file. Their metrics come from reportlab, their characters
+are those of Windows code page 1252 (WinAnsiEncoding, ISO 32000-1 annex D).
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from reportlab.pdfbase.pdfmetrics import stringWidth
 
 ELLIPSIS = "\N{HORIZONTAL ELLIPSIS}"
 CAP_HEIGHT = 0.72
-"""Height of a capital above its baseline, as a part of the size."""
+"""The height of a capital, relative to the font size."""
 
 
 @unique
 class Face(Enum):
-    """A typeface by its PDF name."""
+    """A typeface, by its PDF name."""
 
     REGULAR = "Helvetica"
     BOLD = "Helvetica-Bold"
@@ -27,19 +27,19 @@ class Face(Enum):
 
 
 def width_of(text: str, face: Face, size: float = 1.0) -> float:
-    """How wide *text* runs, in the unit of *size*."""
+    """Return the width of *text*, in the unit of *size*."""
     return float(stringWidth(text, face.value, size))
 
 
 def is_writable(text: str) -> bool:
-    """Whether every character of *text* has a glyph."""
+    """Return whether every character of *text* has a glyph."""
     return all(_has_glyph(letter) for letter in text)
 
 
 def writable(text: str) -> str:
-    """*text* in characters that have a glyph: accents that lack one are dropped, other letters become a question mark.
+    """Return *text* in characters with a glyph: drop accents without one, replace other characters with "?".
 
-    An empty text where nothing of it can be written.
+    Return an empty text if nothing else is left.
     """
     letters = [_nearest(letter) for letter in unicodedata.normalize("NFC", text)]
     if not any(letter.strip() and letter != "?" for letter in letters):
@@ -48,7 +48,7 @@ def writable(text: str) -> str:
 
 
 def shorten(text: str, face: Face, width: float) -> str:
-    """*text*, or its beginning with an ellipsis where it runs wider than *width* at size 1; empty if nothing fits."""
+    """Return *text*, shortened with an ellipsis if it is wider than *width* at size 1, empty if nothing fits."""
     if width_of(text, face) <= width:
         return text
     for length in range(len(text) - 1, 0, -1):
@@ -59,7 +59,7 @@ def shorten(text: str, face: Face, width: float) -> str:
 
 
 def steady(text: str) -> str:
-    """*text* with every digit and hexadecimal letter as a zero, so that the labels of a batch measure the same."""
+    """Return *text* with zeros for digits and hexadecimal letters, so that all labels of a batch measure the same."""
     return re.sub(r"[0-9a-f]", "0", text)
 
 

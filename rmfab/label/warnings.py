@@ -1,4 +1,4 @@
-"""What an operator should know about labels before they are stuck on: small modules, text left out or shortened."""
+"""The warnings about labels: small modules, and text that is omitted or shortened."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ from rmfab.label.typeface import is_writable
 
 @dataclass(frozen=True)
 class LabelWarning:
-    """Something worth a warning: what, and how to mend it. Never a secret."""
+    """A warning about labels, and a hint. It never contains a secret."""
 
     what: str
     hint: str | None = None
 
 
 def remarks(label: Label, layout: Layout) -> Iterator[LabelWarning]:
-    """What to warn of on one label."""
+    """Yield the warnings about one label."""
     if small := small_module(label, layout):
         yield LabelWarning(*small)
     crowded = [each.value for each in layout.omitted if _writable(each, label)]
     if crowded:
-        yield LabelWarning(f"there is no room for the text: {', '.join(crowded)} left out", LARGER_HINT)
+        yield LabelWarning(f"no room for text: {', '.join(crowded)} omitted", LARGER_HINT)
     for each in layout.omitted:
         if each.value not in crowded:
-            yield LabelWarning(f"the {each.value} has letters that the label's typeface lacks and is left out")
+            yield LabelWarning(f"the {each.value} is omitted: the label's typeface lacks some of its characters")
     for each in layout.shortened:
         yield LabelWarning(f"the {each.value} is shortened", LARGER_HINT)
     if label.product and LabelField.PRODUCT not in layout.omitted and not _writable(LabelField.PRODUCT, label):
-        yield LabelWarning("the product has letters that the label's typeface lacks; the nearest stand there")
+        yield LabelWarning("the label's typeface lacks some characters of the product: replaced with the nearest")
 
 
 def label_warnings(labels: Sequence[Label], layouts: Sequence[Layout]) -> tuple[LabelWarning, ...]:
-    """What to warn of on many labels, each once, with how many it concerns."""
+    """Return the warnings about many labels, each once, with the number of labels."""
     found: dict[LabelWarning, int] = {}
     for label, layout in zip(labels, layouts, strict=True):
         for notice in remarks(label, layout):

@@ -1,7 +1,7 @@
-"""The CSV dialect of mass_mfg: commas, UTF-8 with or without BOM, any line ends, blank lines and `#` comments.
+"""The CSV dialect of mass_mfg: commas, UTF-8 with or without BOM, any line endings, blank lines and `#` comments.
 
-Blank lines and comments are skipped between rows only; inside a quoted cell every line belongs to the cell.
-Line ends inside a cell become a single newline, as the reference tool reads them.
+Blank lines and comments are skipped between rows only: inside a quoted cell every line belongs to the cell. Line
+endings inside a cell become a single newline, as in the reference tool.
 """
 
 from __future__ import annotations
@@ -18,32 +18,32 @@ MAX_COMPLAINTS = 20
 
 
 class Record(NamedTuple):
-    """The cells of one row, and the number of its first line, counted from 1."""
+    """The cells of one row. *line* is the number of its first line, counted from 1."""
 
     line: int
     cells: list[str]
 
 
 class Complaints:
-    """What is wrong with one file, gathered until there is too much of it."""
+    """The complaints about one file, at most 20."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self.found: list[InputError] = []
 
     def add(self, line: int, what: str, *, column: str | None = None, hint: str | None = None) -> None:
-        """Notes a complaint; raises ComplaintsError once there are 20."""
+        """Add a complaint. Raise ComplaintsError when there are 20."""
         text = what if column is None else f'column "{column}": {what}'
         self.take(InputError(text, where=f"{self._path}:{line}", hint=hint))
 
     def take(self, *errors: InputError) -> None:
-        """Notes complaints that were made elsewhere."""
+        """Add existing complaints. Raise ComplaintsError when there are 20."""
         self.found.extend(errors)
         if len(self.found) >= MAX_COMPLAINTS:
             self.settle()
 
     def settle(self) -> None:
-        """Raises ComplaintsError where anything was noted."""
+        """Raise ComplaintsError if there are any complaints."""
         if self.found:
             raise ComplaintsError(sorted(self.found, key=_line)[:MAX_COMPLAINTS])
 
@@ -54,7 +54,7 @@ def _line(complaint: InputError) -> int:
 
 
 class _Lines(Iterator[str]):
-    """Hands lines to csv.reader; before the first line of a row it skips blank lines and comments."""
+    """The lines for csv.reader, without the blank lines and comments before the first line of a row."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -76,7 +76,7 @@ class _Lines(Iterator[str]):
 
 
 def records(path: Path, what: str) -> Iterator[Record]:
-    """The rows of the file at *path*. Raises InputError where it cannot be read or is no CSV of this dialect."""
+    """Yield the rows of the file at *path*. Raise InputError if it cannot be read or is not CSV of this dialect."""
     with _opened(path, what) as stream:
         lines = _Lines(stream)
         reader = csv.reader(lines, strict=True)
@@ -87,35 +87,33 @@ def records(path: Path, what: str) -> Iterator[Record]:
             except StopIteration:
                 return
             except csv.Error as error:
-                raise InputError(f"this is no CSV: {error}", where=f"{path}:{lines.row_start}", hint=_QUOTES) from error
+                raise InputError(f"not valid CSV: {error}", where=f"{path}:{lines.row_start}", hint=_QUOTES) from error
             except UnicodeDecodeError as error:
                 raise InputError(
-                    f"this {what} is not UTF-8", where=f"{path}:{lines.number + 1}", hint='save it as "CSV UTF-8"'
+                    f"{what} is not UTF-8", where=f"{path}:{lines.number + 1}", hint='save it as "CSV UTF-8"'
                 ) from error
             yield Record(lines.row_start, cells)
 
 
-_QUOTES = (
-    'a cell with commas, quotes or several lines stands in double quotes, and quotes in it are doubled: "a ""b"", c"'
-)
+_QUOTES = 'put cells with commas, quotes or several lines in double quotes, and double the quotes inside: "a ""b"", c"'
 
 
 @contextmanager
 def _opened(path: Path, what: str) -> Iterator[TextIO]:
     try:
-        # Universal newlines, also inside cells: the reference tool reads that way, and the bytes must agree.
+        # Universal newlines, even inside cells: the reference tool reads like this, and the images must be identical.
         stream = path.open(encoding="utf-8-sig")
     except OSError as error:
-        raise InputError(f"cannot read this {what}: {error.strerror or error}", where=str(path)) from error
+        raise InputError(f"cannot read the {what}: {error.strerror or error}", where=str(path)) from error
     with stream:
         try:
             yield stream
         except IsADirectoryError as error:
-            raise InputError(f"this {what} is a folder", where=str(path)) from error
+            raise InputError(f"is a directory, expected a {what}", where=str(path)) from error
 
 
 def wrong_delimiter(cells: Sequence[str]) -> str | None:
-    """The delimiter that a row seems to use instead of commas, in words; None where commas are right."""
+    """Return the name of the delimiter that a row seems to use instead of commas, or None if it uses commas."""
     if len(cells) != 1:
         return None
     if ";" in cells[0]:

@@ -1,7 +1,8 @@
-"""Cells of a values file turned into NVS entries, as esp_idf_nvs_partition_gen understands them, but checked.
+"""The decoder of a values file: cells become NVS entries, as in esp_idf_nvs_partition_gen, but checked.
 
-Integers are decimal as Python reads them; `binary` takes a cell's text as UTF-8; `hex2bin` and `base64` are decoded,
-with white space around (in base64 anywhere) allowed; a `file` is read as a whole and its bytes decoded likewise.
+Integers are decimal, as Python parses them. `binary` encodes a cell's text as UTF-8. `hex2bin` and `base64` are
+decoded; whitespace around the text (in base64 anywhere) is allowed. A `file` is read as a whole and decoded in the
+same way.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ Decoder = Callable[[str | bytes], int | str | bytes]
 
 
 class RowEncoder:
-    """Turns rows into what is packed; a cell that equals the one above is decoded once."""
+    """The encoder of rows into items to pack. A cell that equals the one above is decoded once."""
 
     def __init__(self, config: Config, values: Path) -> None:
         self._columns = config.columns
@@ -29,11 +30,11 @@ class RowEncoder:
         self._plain = all(isinstance(row, Column) for row in config.rows[1:])
         self._companions = any(column.key in COMPANIONED for column in self._columns)
         self._values = values
-        self._file = lru_cache(maxsize=64)(_file)  # files that alternate from row to row are read once in a run
+        self._file = lru_cache(maxsize=64)(_file)  # rows often alternate between the same files
         self._above: list[tuple[str, Entry] | None] = [None] * len(self._columns)
 
     def items(self, row: Row) -> list[Entry | Namespace]:
-        """The namespaces and entries of one device. Raises InputError naming file, line and column."""
+        """Return the namespaces and entries of one device. Raise InputError with file, line and column."""
         entries = self.entries(row)
         items: list[Entry | Namespace] = []
         if self._plain:
@@ -45,7 +46,7 @@ class RowEncoder:
         return with_companions(items) if self._companions else items
 
     def entries(self, row: Row) -> list[Entry]:
-        """The entries of the columns of the config alone. Raises InputError as `items` does."""
+        """Return the entries of the config's columns only. Raise InputError as `items` does."""
         entries = []
         above = self._above
         for place, cell in enumerate(row.cells):
@@ -56,7 +57,7 @@ class RowEncoder:
         return entries
 
     def complaints(self, row: Row) -> list[InputError]:
-        """Every reason why the cells of *row* cannot be entries."""
+        """Return all errors of the cells of *row*."""
         found = []
         for column, cell in zip(self._columns, row.cells, strict=True):
             try:
@@ -80,25 +81,23 @@ class RowEncoder:
 
 def _file(name: str) -> bytes:
     if not name:
-        raise InputError("a file is named here, but the cell is blank")
+        raise InputError("the file name is blank")
     if "\0" in name:
-        raise InputError("a file name with a NUL character")
+        raise InputError("the file name has a NUL character")
     try:
         return read_input(Path(name))
     except InputError as error:
-        raise InputError(
-            f'{error.what} ("{name}")', hint="a file is named relative to the folder where rmfab is started"
-        ) from None
+        raise InputError(f'{error.what} ("{name}")', hint="name files relative to the working directory") from None
 
 
 def _integer(raw: str | bytes) -> int:
     if not raw.strip():
-        raise InputError("an integer is missing")
+        raise InputError("the integer is missing")
     try:
         return int(raw)
     except ValueError:
         hint = "write it in decimal" if raw.strip()[:2].lower() in ("0x", b"0x") else None
-        raise InputError("this is not an integer", hint=hint) from None
+        raise InputError("not an integer", hint=hint) from None
 
 
 def _string(raw: str | bytes) -> str:
@@ -107,7 +106,7 @@ def _string(raw: str | bytes) -> str:
     try:
         return raw.decode()
     except UnicodeDecodeError:
-        raise InputError("this file is not UTF-8 text", hint='its encoding may be "binary"') from None
+        raise InputError("the file is not UTF-8 text", hint='use the encoding "binary"') from None
 
 
 def _binary(raw: str | bytes) -> bytes:
@@ -117,20 +116,18 @@ def _binary(raw: str | bytes) -> bytes:
 def _hex(raw: str | bytes) -> bytes:
     text = raw.strip()
     if len(text) % 2:
-        raise InputError(f"an odd number of hex digits ({len(text)})")
+        raise InputError(f"odd number of hex digits ({len(text)})")
     try:
         return binascii.a2b_hex(text)
     except ValueError:
-        raise InputError(
-            "a character that is no hex digit", hint="hex digits only, without 0x, spaces or colons"
-        ) from None
+        raise InputError("not a hex digit", hint="use hex digits only, without 0x, spaces or colons") from None
 
 
 def _base64(raw: str | bytes) -> bytes:
     try:
         return binascii.a2b_base64(b"".join(_binary(raw).split()), strict_mode=True)
     except ValueError as error:
-        raise InputError(f"bad base64: {str(error)[:1].lower()}{str(error)[1:]}") from None
+        raise InputError(f"invalid base64: {str(error)[:1].lower()}{str(error)[1:]}") from None
 
 
 _DECODERS: dict[Encoding, Decoder] = dict.fromkeys(Encoding, _integer) | {

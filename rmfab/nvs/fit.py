@@ -1,4 +1,4 @@
-"""Where the generator places items, as arithmetic: whether they fit a partition is known before anything is packed.
+"""The arithmetic of packing: whether items fit a partition, computed without packing them.
 
 Source: esp_idf_nvs_partition_gen 0.3.0, `Page.write_primitive_data`, `write_varlen_data`, `write_varlen_binary_data`.
 """
@@ -23,21 +23,21 @@ from rmfab.nvs.table import (
 )
 
 LARGEST_STRING = (ENTRIES_PER_PAGE - 2) * ENTRY_SIZE - 1
-"""The generator starts a new page where a string would fill one, so none of more bytes ever fits."""
+"""The largest string in bytes: the generator never lets a string fill a page to its last entry."""
 
 
 def judge_size(size: int) -> None:
-    """Raises InputError unless *size* is a partition that firmware can open for writing."""
+    """Raise InputError unless firmware can open a partition of *size* bytes for writing."""
     if size % PAGE_SIZE or size < MIN_PARTITION_SIZE:
         raise InputError(
-            f"an NVS partition of {size:#x} bytes cannot be packed",
-            hint=f"the size is a multiple of {PAGE_SIZE:#x} and at least {MIN_PARTITION_SIZE:#x}",
+            f"cannot pack an NVS partition of {size:#x} bytes",
+            hint=f"use a multiple of {PAGE_SIZE:#x} bytes, at least {MIN_PARTITION_SIZE:#x}",
             cause="nvs-size",
         )
 
 
 def judge_fit(items: Iterable[Entry | Namespace], size: int, version: PageVersion) -> None:
-    """Raises InputError unless an image of *size* bytes can hold the *items*, each key once in its namespace."""
+    """Raise InputError unless the *items* fit an image of *size* bytes, and no key is twice in a namespace."""
     judge_size(size)
     filling = _Filling(version)
     for item in items:
@@ -47,12 +47,12 @@ def judge_fit(items: Iterable[Entry | Namespace], size: int, version: PageVersio
             filling.add(item)
     if filling.size > size:
         raise InputError(
-            f"these entries need a partition of {filling.size:#x} bytes, it has {size:#x}", cause="nvs-too-big"
+            f"the entries need a partition of {filling.size:#x} bytes, it has {size:#x}", cause="nvs-too-big"
         )
 
 
 class _Filling:
-    """Pages as they fill."""
+    """The fill level of the pages while items are placed."""
 
     def __init__(self, version: PageVersion) -> None:
         self._version = version
@@ -62,26 +62,26 @@ class _Filling:
 
     @property
     def size(self) -> int:
-        """Bytes of the smallest partition, with the page that stays free."""
+        """The smallest partition in bytes, including the page that must stay free."""
         return max((self._pages + 1) * PAGE_SIZE, MIN_PARTITION_SIZE)
 
     def open(self, namespace: str) -> set[str]:
-        """Adds the namespace where it is new; returns the keys that it has."""
+        """Return the keys of a namespace; add it if it is new."""
         keys = self._keys.get(namespace)
         if keys is None:
             keys = self._keys[namespace] = set()
             if len(self._keys) > MAX_NAMESPACES:
-                raise InputError(f"more than the {MAX_NAMESPACES} namespaces that NVS takes", cause="nvs-namespaces")
+                raise InputError(f"more than {MAX_NAMESPACES} namespaces", cause="nvs-namespaces")
             self._place(1, ENTRIES_PER_PAGE)
         return keys
 
     def add(self, entry: Entry) -> None:
-        """Adds an entry, and its namespace where that is new."""
+        """Add an entry, and its namespace if that is new."""
         keys = self._keys.get(entry.namespace)
         if keys is None:
             keys = self.open(entry.namespace)
         if entry.key in keys:
-            raise InputError(f'"{entry.key}" stands twice in namespace "{entry.namespace}"', cause="nvs-duplicate")
+            raise InputError(f'duplicate key "{entry.key}" in namespace "{entry.namespace}"', cause="nvs-duplicate")
         keys.add(entry.key)
         if entry.kind.width:
             self._place(1, ENTRIES_PER_PAGE)
@@ -95,9 +95,9 @@ class _Filling:
         largest = LARGEST_STRING if self._version is PageVersion.V2 else MAX_BLOB_BYTES_V1 - 1
         if size - 1 > largest:
             raise InputError(
-                f'"{entry.key}" is a string of {size - 1} bytes, '
-                f"the generator packs at most {largest} on pages of format {self._version.name}",
-                hint="a longer value can be a blob on pages of format V2",
+                f'string "{entry.key}" has {size - 1} bytes, '
+                f"the generator packs at most {largest} in page format {self._version.name}",
+                hint="store longer values as a blob in page format V2",
                 cause="nvs-value",
             )
         self._place(1 + _entries(size), ENTRIES_PER_PAGE - 1)
@@ -107,7 +107,7 @@ class _Filling:
         largest = MAX_BLOB_BYTES if self._version is PageVersion.V2 else MAX_BLOB_BYTES_V1
         if size > largest:
             raise InputError(
-                f'"{entry.key}" is a blob of {size} bytes, pages of format {self._version.name} take at most {largest}',
+                f'blob "{entry.key}" has {size} bytes, page format {self._version.name} holds at most {largest}',
                 cause="nvs-value",
             )
         if self._version is PageVersion.V1:
@@ -126,7 +126,7 @@ class _Filling:
             if left or room - chunk < ENTRY_SIZE:
                 self._turn()
             if not left:
-                self._used += 1  # the index of the chunks
+                self._used += 1  # the BLOB_INDEX entry
                 return
 
     def _place(self, entries: int, roof: int) -> None:

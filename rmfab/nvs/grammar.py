@@ -1,9 +1,9 @@
-"""The grammar of mass_mfg: a config CSV that names keys and their encodings, a values CSV with a row per device.
+"""The grammar of mass_mfg: a config CSV with keys and encodings, and a values CSV with one row per device.
 
-Config, without a header: `NAME,namespace,` then `KEY,data|file,ENCODING[,REPEAT]`. Values: a header of keys and of
-further columns that no key uses, then a row per device; a REPEAT column is filled from the first row.
+Config, without a header: `NAME,namespace,` then `KEY,data|file,ENCODING[,REPEAT]`. Values: a header with the keys and
+any further columns, then one row per device. Blank cells of a REPEAT column get the value of the first row.
 Source: ESP-IDF, "Manufacturing Utility" (tools/mass_mfg/docs/README.rst), sections "Configuration File" and
-"Master Values CSV File". Columns may stand in any order here.
+"Master Values CSV File". Unlike there, columns may come in any order.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ NAMESPACE = "namespace"
 
 @unique
 class Source(Enum):
-    """Where a value comes from: the cell itself, or the file that it names, relative to the working folder."""
+    """The source of a value: the cell, or the file that it names, relative to the working directory."""
 
     DATA = "data"
     FILE = "file"
@@ -33,7 +33,7 @@ class Source(Enum):
 
 @unique
 class Encoding(Enum):
-    """How a cell or file spells a value, and what that becomes in NVS."""
+    """The encoding of a cell or file, and the *kind* of NVS entry that it becomes."""
 
     STRING = "string", EntryKind.STRING
     BINARY = "binary", EntryKind.BLOB
@@ -59,7 +59,7 @@ class Encoding(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One key of a config and how its values are written. *line* is its place in the config."""
+    """One key of a config and the encoding of its values. *line* is its line in the config."""
 
     namespace: str
     key: str
@@ -71,20 +71,20 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """A config: its namespaces and columns in their order."""
+    """A config: its namespaces and columns, in order."""
 
     path: Path
     rows: tuple[Namespace | Column, ...]
 
     @property
     def columns(self) -> tuple[Column, ...]:
-        """The columns alone."""
+        """The columns, without the namespaces."""
         return tuple(row for row in self.rows if isinstance(row, Column))
 
 
 class Row(NamedTuple):
-    """One device of a values file: *cells* in the order of the config's columns (REPEAT filled in), and the
-    *record* as it stands in the file, in the order of its header."""
+    """One device of a values file. *cells* are in the order of the config's columns, with REPEAT filled in; *record*
+    is the row of the file, in the order of its header."""
 
     line: int
     cells: tuple[str, ...]
@@ -93,7 +93,7 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Values:
-    """A values file: its *header*, and where in it each column of the config stands. Iterating reads it anew."""
+    """A values file: its *header*, and the *places* of the config's columns in it. Iterating reads the file again."""
 
     config: Config
     path: Path
@@ -101,7 +101,7 @@ class Values:
     places: tuple[int, ...]
 
     def __iter__(self) -> Iterator[Row]:
-        """The rows, streamed. Raises ComplaintsError after the last row, or after 20 complaints."""
+        """Yield the rows one by one. Raise ComplaintsError after the last row or after 20 complaints."""
         complaints = Complaints(self.path)
         source = records(self.path, "values file")
         next(source, None)
@@ -118,7 +118,7 @@ class Values:
             if not complaints.found:
                 yield Row(record.line, tuple(cells), tuple(record.cells))
         if repeated is None and not complaints.found:
-            complaints.add(1, "this values file has no row of values")
+            complaints.add(1, "the values file has no rows")
         complaints.settle()
 
     def _fill(self, cells: list[str], first: Sequence[str], record: Record, complaints: Complaints) -> None:
@@ -128,21 +128,21 @@ class Values:
             if cells[place]:
                 complaints.add(
                     record.line,
-                    "this column repeats its first value, but another one stands here",
+                    "the value differs from the first one of this REPEAT column",
                     column=column.key,
-                    hint=f"leave the cell blank, or take {REPEAT} from line {column.line} of {self.config.path}",
+                    hint=f"leave the cell blank, or remove {REPEAT} from line {column.line} of {self.config.path}",
                 )
             cells[place] = first[place]
 
     def _complain_of_width(self, record: Record, complaints: Complaints) -> None:
         delimiter = wrong_delimiter(record.cells)
-        hint = f"its cells seem to be divided by {delimiter}" if delimiter else None
+        hint = f"separate cells with commas, not {delimiter}" if delimiter else None
         complaints.add(
-            record.line, f"this row has {len(record.cells)} cells, the header has {len(self.header)}", hint=hint
+            record.line, f"the row has {len(record.cells)} cells, the header has {len(self.header)}", hint=hint
         )
 
     def place(self, name: str) -> int:
-        """Where the column *name* stands in a record. Raises InputError where there is none."""
+        """Return the position of the column *name* in a record. Raise InputError if there is none."""
         if name not in self.header:
             raise InputError(
                 f'there is no column "{name}"', where=f"{self.path}:1", hint=_suggestion(name, self.header, "columns")
@@ -151,13 +151,13 @@ class Values:
 
 
 def parse_config(path: Path) -> Config:
-    """Reads a config. Raises ComplaintsError (an InputError) with everything that is wrong in it."""
+    """Read a config. Raise ComplaintsError (an InputError) with all complaints."""
     complaints = Complaints(path)
     reader = _ConfigReader(complaints)
     for record in records(path, "config"):
         reader.take(record)
     if not reader.columns and not complaints.found:
-        complaints.add(1, "this config names no key", hint="NAME,namespace, and then lines such as KEY,data,u8")
+        complaints.add(1, "the config has no keys", hint="write NAME,namespace, and then lines such as KEY,data,u8")
     complaints.settle()
     return Config(path, tuple(reader.rows))
 
@@ -171,17 +171,15 @@ class _ConfigReader:
         self.columns = 0
 
     def take(self, record: Record) -> None:
-        """Adds one line of the config."""
+        """Parse one line of the config."""
         cells = [cell.strip() for cell in record.cells]
         while len(cells) > 3 and not cells[-1]:
             cells.pop()
         delimiter = wrong_delimiter(cells)
         if delimiter is not None:
-            self._complaints.add(record.line, f"cells are divided by {delimiter}", hint="save it with commas")
+            self._complaints.add(record.line, f"cells are separated by {delimiter}", hint="save the file with commas")
         elif len(cells) < 2 or len(cells) > 4:
-            self._complaints.add(
-                record.line, f"{len(cells)} cells; a line is key,type,encoding with or without {REPEAT}"
-            )
+            self._complaints.add(record.line, f"{len(cells)} cells, expected key,type,encoding and optionally {REPEAT}")
         elif cells[1] == NAMESPACE:
             self._take_namespace(record.line, cells)
         else:
@@ -191,9 +189,9 @@ class _ConfigReader:
         self._namespace = cells[0]
         complaint = name_complaint(cells[0])
         if complaint is not None:
-            self._complaints.add(line, f"this namespace {complaint}")
+            self._complaints.add(line, f"namespace {complaint}")
         elif any(cells[2:]):
-            self._complaints.add(line, "a namespace has neither encoding nor value", hint=f"{cells[0]},{NAMESPACE},")
+            self._complaints.add(line, "a namespace has no encoding or value", hint=f"write {cells[0]},{NAMESPACE},")
         else:
             self.rows.append(Namespace(cells[0]))
 
@@ -203,26 +201,26 @@ class _ConfigReader:
         before = len(self._complaints.found)
         complaint = name_complaint(key)
         if complaint is not None:
-            self._complaints.add(line, f"this key {complaint}")
+            self._complaints.add(line, f"key {complaint}")
         if source not in _SOURCES:
             self._complain_of_type(line, cells)
         elif encoding not in _ENCODINGS:
             hint = _suggestion(encoding, tuple(_ENCODINGS), "encodings")
             self._complaints.add(line, f'"{encoding}" is not an encoding', column=key, hint=hint)
         if repeat not in ("", REPEAT):
-            self._complaints.add(line, f'"{repeat}" stands where only {REPEAT} may', column=key)
+            self._complaints.add(line, f'"{repeat}" found, expected {REPEAT} or nothing', column=key)
         if self._namespace is None:
-            self._complaints.add(line, f'"{key}" stands before any namespace', hint=f"begin with NAME,{NAMESPACE},")
+            self._complaints.add(line, f'key "{key}" has no namespace', hint=f"start with NAME,{NAMESPACE},")
         earlier = self._lines.setdefault((self._namespace or "", key), line)
         if earlier != line:
-            self._complaints.add(line, f'"{key}" stands already in this namespace, on line {earlier}')
+            self._complaints.add(line, f'duplicate key "{key}" in this namespace, first on line {earlier}')
         if len(self._complaints.found) == before:
             namespace = self._namespace or ""
             self.rows.append(Column(namespace, key, Source(source), _ENCODINGS[encoding], bool(repeat), line))
 
     def _complain_of_type(self, line: int, cells: Sequence[str]) -> None:
         if list(cells[:3]) == ["key", "type", "encoding"]:
-            self._complaints.add(line, "this is a header", hint="a config has none: its first line is a namespace")
+            self._complaints.add(line, "unexpected header", hint="remove it: a config starts with a namespace")
             return
         hint = _suggestion(cells[1], (*_SOURCES, NAMESPACE), "types")
         self._complaints.add(line, f'"{cells[1]}" is not a type', column=cells[0], hint=hint)
@@ -233,18 +231,18 @@ _ENCODINGS = {encoding.value: encoding for encoding in Encoding}
 
 
 def read_values(config: Config, path: Path) -> Values:
-    """Opens a values file and finds the columns of the *config* in its header.
+    """Open a values file, and find the columns of *config* in its header.
 
-    A key of two namespaces has two columns, taken in their order. Raises ComplaintsError (an InputError).
+    A key of two namespaces has two columns, in the order of the config. Raise ComplaintsError (an InputError).
     """
     header = next(records(path, "values file"), None)
     if header is None:
-        raise InputError("this values file is empty", where=str(path), hint="it begins with a header of keys")
+        raise InputError("the values file is empty", where=str(path), hint="start it with a header of keys")
     names = tuple(cell.strip() for cell in header.cells)
     complaints = Complaints(path)
     delimiter = wrong_delimiter(names)
     if delimiter is not None:
-        complaints.add(header.line, f"cells are divided by {delimiter}", hint="save it with commas")
+        complaints.add(header.line, f"cells are separated by {delimiter}", hint="save the file with commas")
         complaints.settle()
     places: dict[str, list[int]] = {}
     for place, name in enumerate(names):
@@ -265,10 +263,10 @@ def _match(config: Config, line: int, places: dict[str, list[int]], complaints: 
             hint = _suggestion(column.key, spare, "columns without a key")
             complaints.add(line, f'there is no column for key "{column.key}"', hint=hint)
         else:
-            complaints.add(line, f'key "{column.key}" stands in {number} namespaces and needs as many columns')
+            complaints.add(line, f'key "{column.key}" is in {number} namespaces and needs as many columns')
     for key, number in wanted.items():
         if len(places.get(key, ())) > number:
-            complaints.add(line, f'column "{key}" stands {len(places[key])} times, the config has it {number} times')
+            complaints.add(line, f'column "{key}" appears {len(places[key])} times, in the config {number} times')
     complaints.settle()
     return tuple(matched)
 

@@ -1,6 +1,6 @@
-"""An image shown to people and programs: a plain table or one document, secrets blanked unless they are asked for.
+"""An image as a table or as a JSON document. Secrets are redacted unless *reveal* is true.
 
-Text and blobs are secret unless their key is known to be public; integers are shown.
+Strings and blobs are secret unless their key is public. Integers are always shown.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from rmfab.nvs.reader import Image
 from rmfab.nvs.table import ENTRIES_PER_PAGE, PAGE_SIZE, Entry, PageState
 
 PUBLIC_KEYS = frozenset({"node_id", "mqtt_host", "mqtt_cred_host", "client_cert"})
-"""Keys of `rmaker_creds` that name or certify a device but open nothing."""
+"""Keys of `rmaker_creds` that are not secret."""
 
 _WIDTH = 60
 _HEADINGS = ("NAMESPACE", "KEY", "TYPE", "SIZE", "VALUE")
 
 
 def document(image: Image, *, reveal: bool) -> dict[str, Any]:
-    """The image for `json.dumps`. A blob's value stands as `hex`, and as `value` too where it is text."""
+    """Return the image for `json.dumps`. A blob has its value as `hex`, and also as `value` if it is text."""
     return {
         "size": len(image.pages) * PAGE_SIZE,
         "mountable": image.mountable,
@@ -65,12 +65,12 @@ def _described(entry: Entry, reveal: bool) -> dict[str, Any]:
 
 
 def is_secret(entry: Entry) -> bool:
-    """Whether the value of an *entry* must not be shown without being asked for."""
+    """Return whether the value of *entry* must be redacted."""
     return not isinstance(entry.value, int) and entry.key not in PUBLIC_KEYS
 
 
 def lines(image: Image, *, reveal: bool) -> Iterator[str]:
-    """The image as lines of text: its entries as a table, its pages in one line."""
+    """Yield the image as lines of text: a table of its entries, then one line about its pages."""
     rows = [_HEADINGS, *(_row(entry, reveal) for entry in image.entries)]
     widths = [max(len(row[place]) for row in rows) for place in range(len(_HEADINGS) - 1)]
     for row in rows:

@@ -1,7 +1,7 @@
-"""Factory images from a config and a values CSV: what ESP-IDF's mass manufacturing utility does, checked and parallel.
+"""Factory images from a config and a values CSV, like ESP-IDF's mass manufacturing utility, but checked and parallel.
 
-Every row is judged before the first file is written. Then `csv/PREFIX-ID.csv` and `bin/PREFIX-ID.bin` appear, whole
-or not at all; equal files that are there already are left alone, so a run that was cut short is simply repeated.
+Every row is checked before the first file is written. Then `csv/PREFIX-ID.csv` and `bin/PREFIX-ID.bin` are written
+atomically. Files that already exist with the same content are skipped, so an interrupted run can be repeated.
 Source: ESP-IDF, tools/mass_mfg (docs/README.rst, "Running the utility"), esp-rainmaker-admin-cli (--prefix_num).
 """
 
@@ -33,30 +33,30 @@ from rmfab.workers.feeding import chunked
 FOLDERS = ("bin", "csv")
 
 CHUNK = 64
-"""Rows that a worker takes at once."""
+"""Rows per chunk of a worker."""
 
 INLINE_ROWS = 384
-"""Up to so many rows the start of worker processes would cost more than they save."""
+"""Below this number of rows, starting worker processes costs more time than it saves."""
 
 
 @dataclass(frozen=True, slots=True)
 class Numbering:
-    """A running number in the file names: PREFIX-00042-ID. *start* is the first, *length* its least digits."""
+    """A running number in file names, as in PREFIX-00042-ID. *start* is the first, *length* the minimum of digits."""
 
     start: int
     length: int
 
     def __post_init__(self) -> None:
         if self.start < 0 or not 0 <= self.length <= 32:
-            raise InputError("a running number starts at 0 or later and has at most 32 digits")
+            raise InputError("expected a running number from 0 with at most 32 digits")
 
 
 @dataclass(frozen=True, slots=True)
 class MassMfgRequest:
-    """What is to be made, with a *size* in bytes; *force* replaces files that differ.
+    """A request for images of *size* bytes each. *force* replaces files with different content.
 
-    *fileid* names the column whose cells end the file names, None for 1, 2, 3 … Raises InputError on a prefix, a size
-    or a column that cannot be.
+    *fileid* is the column whose cells end the file names; None numbers them 1, 2, 3 … Raise InputError if the prefix
+    is not safe in a file name, the size is not that of a partition, or the column does not exist.
     """
 
     values: Values
@@ -71,17 +71,17 @@ class MassMfgRequest:
     def __post_init__(self) -> None:
         judge_size(self.size)
         if not is_safe_name(self.prefix):
-            raise InputError(f'the prefix "{self.prefix}" cannot begin a file name', hint=_SAFE)
+            raise InputError(f'prefix "{self.prefix}" is not safe in a file name', hint=_SAFE)
         if self.fileid is not None:
             self.values.place(self.fileid)
 
 
-_SAFE = "at most 64 of A-Z a-z 0-9 . _ - and no leading dot"
+_SAFE = "use at most 64 of A-Z a-z 0-9 . _ - and no leading dot"
 
 
 @unique
 class MassMfgStage(Enum):
-    """What a run is about: every row is checked before any is written."""
+    """A stage of a run: all rows are checked before any is written."""
 
     CHECK = "check"
     WRITE = "write"
@@ -89,7 +89,7 @@ class MassMfgStage(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How many rows a stage has done. *total* is known once all rows were checked."""
+    """The number of rows that a stage has done. *total* is None until all rows are checked."""
 
     stage: MassMfgStage
     done: int
@@ -97,25 +97,25 @@ class Progress:
 
 
 class _Device(NamedTuple):
-    """A row and the name of its files, without the ending."""
+    """A row and its file name without extension."""
 
     name: str
     row: Row
 
 
 def parse_size(text: str) -> int:
-    """The size of a partition as people write it, `0x6000` or `24576`. Raises InputError."""
+    """Return a partition size in bytes, from text such as `0x6000` or `24576`. Raise InputError if it is not one."""
     try:
         return int(text, 0)
     except ValueError:
-        raise InputError(f'"{text}" is not a size', hint="write 0x6000, or 24576") from None
+        raise InputError(f'"{text}" is not a size', hint="write it as 0x6000 or 24576") from None
 
 
 def generate(order: MassMfgRequest, workers: int | None = None) -> Iterator[Progress]:
-    """Makes all files, on *workers* processes (None: one for each core); yields how far it is.
+    """Write all files with *workers* processes (None: one per core), and yield the progress.
 
-    Raises InputError (ComplaintsError) before anything is written where a row is wrong, and later where a file with
-    other content is in the way or cannot be written; StationError where a worker process dies.
+    Raise InputError (ComplaintsError) before anything is written if a row is wrong, InputError later if a file exists
+    with different content or cannot be written, StationError if a worker process dies.
     """
     workers = workers or cores()
     small = workers == 1 or sum(1 for _ in islice(records(order.values.path, "values file"), INLINE_ROWS)) < INLINE_ROWS
@@ -168,8 +168,8 @@ def _devices(order: MassMfgRequest) -> Iterator[_Device]:
 
 
 def _judged(order: MassMfgRequest, complaints: Complaints) -> Iterator[_Device]:
-    """The devices, with a complaint for every name that is unsafe or was there before. Flat in memory."""
-    with closing(sqlite3.connect("")) as names:  # a temporary file of SQLite's own
+    """Yield the devices, and complain about unsafe and duplicate file names. Memory use does not grow with the rows."""
+    with closing(sqlite3.connect("")) as names:  # "" is a temporary database on disk
         names.execute("CREATE TABLE names (name TEXT PRIMARY KEY, line INTEGER) WITHOUT ROWID")
         for device in _devices(order):
             _judge_name(order, device, names, complaints)
@@ -181,17 +181,17 @@ def _judge_name(order: MassMfgRequest, device: _Device, names: sqlite3.Connectio
         return
     identity = device.row.record[order.values.place(order.fileid)]
     if not is_safe_name(identity):
-        complaints.add(device.row.line, "this value cannot be part of a file name", column=order.fileid, hint=_SAFE)
+        complaints.add(device.row.line, "the value is not safe in a file name", column=order.fileid, hint=_SAFE)
         return
     try:
         names.execute("INSERT INTO names VALUES (?, ?)", (device.name, device.row.line))
     except sqlite3.IntegrityError:
         (line,) = names.execute("SELECT line FROM names WHERE name = ?", (device.name,)).fetchone()
-        complaints.add(device.row.line, f"the same value stands on line {line}", column=order.fileid)
+        complaints.add(device.row.line, f"duplicate of the value on line {line}", column=order.fileid)
 
 
 class _Worker:
-    """What a worker does with a chunk; lives in its process from the first chunk to the last."""
+    """The worker for chunks of rows. Each process has one for the whole run."""
 
     def __init__(self, order: MassMfgRequest) -> None:
         self._order = order
@@ -199,7 +199,7 @@ class _Worker:
         self._intermediate = _Intermediate(order.values.config)
 
     def check(self, chunk: list[_Device]) -> list[InputError]:
-        """Every reason why a row of the chunk cannot become an image."""
+        """Return all errors of the rows of the chunk."""
         return [error for device in chunk for error in self._complaints(device.row)]
 
     def _complaints(self, row: Row) -> list[InputError]:
@@ -211,7 +211,7 @@ class _Worker:
         return []
 
     def write(self, chunk: list[_Device]) -> None:
-        """Writes both files of every row of the chunk."""
+        """Write the two files of each row of the chunk."""
         order = self._order
         for device in chunk:
             image = pack(self._encoder.items(device.row), order.size, order.version)
@@ -222,7 +222,7 @@ class _Worker:
 
 
 class _Intermediate:
-    """The generator's own input CSV of one device: key,type,encoding,value with CRLF and as few quotes as possible."""
+    """The generator's input CSV for one device: key,type,encoding,value with CRLF and minimal quoting."""
 
     def __init__(self, config: Config) -> None:
         self._pieces = [_line("key", "type", "encoding", "value")]
@@ -234,7 +234,7 @@ class _Intermediate:
                 self._pieces[-1] += _line(row.name, "namespace", "", "")
 
     def text(self, row: Row) -> str:
-        """The CSV with the cells of *row*."""
+        """Return the CSV with the cells of *row*."""
         return "".join(chain.from_iterable(zip(self._pieces, map(_quoted, row.cells), strict=False))) + self._pieces[-1]
 
 

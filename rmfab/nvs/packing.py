@@ -1,9 +1,9 @@
-"""Images packed by Espressif's own generator: the one door to esp_idf_nvs_partition_gen.
+"""The packer of NVS images: the only module that imports Espressif's esp_idf_nvs_partition_gen.
 
-Its known defects are fenced here: values come as checked bytes and text (its `binary` counts characters, not bytes),
-every entry names its namespace's index (it would write into the one created last), keys are unique, and nothing
-leaves before our own reader found in the image exactly what went in. Encryption, when it comes, belongs between
-packing and that check.
+It works around the generator's known defects. `binary` counts characters instead of bytes, so values are passed as
+checked bytes and text. Entries go into the namespace that was created last, so each entry names the index of its
+namespace. Duplicate keys are accepted there, and rejected here. Each image is read back with our own reader before it
+is returned. Encryption, once supported, belongs between packing and that check.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ _ENCODINGS = {kind: "binary" if kind is EntryKind.BLOB else kind.value for kind 
 
 
 def pack(items: Sequence[Entry | Namespace], size: int, version: PageVersion = PageVersion.V2) -> bytes:
-    """An NVS image of exactly *size* bytes with the *items* in their order.
+    """Return an NVS image of exactly *size* bytes with the *items* in order.
 
-    A namespace is created where its first entry or its `Namespace` stands; entries of several may be interleaved.
-    Raises InputError on a size that is no partition, a key given twice, a blob that the version cannot hold, or
-    items that need more room; IntegrityError where the packed image does not read back as what was asked for.
+    A namespace is created at its `Namespace` or its first entry; entries of several namespaces may be interleaved.
+    Raise InputError if *size* is not that of a partition, a key is duplicate, or an item or all items do not fit,
+    IntegrityError if the packed image does not read back as *items*.
     """
     judge_fit(items, size, version)
     image = _pack(items, size, version)
@@ -45,7 +45,7 @@ def pack(items: Sequence[Entry | Namespace], size: int, version: PageVersion = P
 
 def _pack(items: Iterable[Entry | Namespace], size: int, version: PageVersion) -> bytes:
     stream = io.BytesIO()
-    # The generator keeps one page in reserve beside the size that it is given.
+    # The generator adds one reserved page to the size that it is given.
     nvs = _generator()(stream, size - PAGE_SIZE, int(version))
     indexes: dict[str, int] = {}
     for item in items:
@@ -55,7 +55,7 @@ def _pack(items: Iterable[Entry | Namespace], size: int, version: PageVersion) -
             nvs.write_namespace(name)
             index = indexes[name] = nvs.get_namespace_count()
         if isinstance(item, Entry):
-            # The class's own method: the function of this name would add entries to Wi-Fi credentials.
+            # Not the module's function of this name, which would add entries to Wi-Fi credentials.
             nvs.write_entry(item.key, item.value, _ENCODINGS[item.kind], index)
     nvs.__exit__(None, None, None)
     return stream.getvalue()
@@ -66,15 +66,13 @@ def _judge_image(image: bytes, items: Iterable[Entry | Namespace], size: int) ->
     wanted = tuple(item for item in items if isinstance(item, Entry))
     if len(image) != size or found.findings or found.entries != wanted:
         finding = f": {found.findings[0]}" if found.findings else ""
-        raise IntegrityError(
-            f"the packed image does not read back as what was asked for{finding}", cause="nvs-readback"
-        )
+        raise IntegrityError(f"the packed image does not read back as its entries{finding}", cause="nvs-readback")
 
 
 @cache
 def _generator() -> Any:
-    """The generator's class NVS, with pages that mark entries as written all at once instead of bit by bit."""
-    from esp_idf_nvs_partition_gen import nvs_partition_gen  # slow: it brings its command line
+    """Return the generator's class NVS, with pages that mark all entries of an item as written at once (faster)."""
+    from esp_idf_nvs_partition_gen import nvs_partition_gen  # slow to import: it includes a command line
 
     class FastPage(nvs_partition_gen.Page):  # type: ignore[misc, unused-ignore]
         def write_entry_to_buf(self, data: bytes, entrycount: int, nvs_obj: Any) -> None:
@@ -95,6 +93,7 @@ def _generator() -> Any:
     return NVS
 
 
+# The entry state bitmaps for 0 to 126 written entries: 0b10 is written, 0b11 is empty (see `pages.py`).
 _BITMAPS = tuple(
     int("11" * (128 - written) + "10" * written, 2).to_bytes(ENTRY_SIZE, "little")
     for written in range(ENTRIES_PER_PAGE + 1)

@@ -1,6 +1,6 @@
-"""One page of an NVS image as firmware loads it: header, entry states, items with both of their CRCs.
+"""The reader of one NVS page, as firmware loads it: header, entry states, and items with both CRCs.
 
-Nothing here raises: whatever is wrong becomes a Finding, and what firmware would not see is left out.
+Nothing here raises: each problem becomes a finding, and what firmware does not see is left out.
 Source: ESP-IDF, API reference "Non-Volatile Storage Library", sections "Structure of a Page" and "Structure of Entry";
 components/nvs_flash/src/nvs_page.cpp (`Page::load`, `Page::mLoadEntryTable`), nvs_types.hpp (`Item`).
 """
@@ -28,10 +28,11 @@ CRC_SEED = 0xFFFFFFFF
 
 _BLANK_PAGE = b"\xff" * PAGE_SIZE
 _BLANK_ENTRY_HEAD = b"\xff\xff\xff\xff"
-_HEADER = struct.Struct("<IIB19xI")
-_ITEM = struct.Struct("<BBBBI16s8s")
-_LENGTH_AND_CRC = struct.Struct("<H2xI")
+_HEADER = struct.Struct("<IIB19xI")  # state, sequence number, version, unused, CRC32
+_ITEM = struct.Struct("<BBBBI16s8s")  # namespace, type, span, chunk index, CRC32, key, data
+_LENGTH_AND_CRC = struct.Struct("<H2xI")  # data of an item with a payload: its size, reserved, its CRC32
 
+# The two bits per entry in the entry state bitmap, at offset 32 of a page.
 _EMPTY, _WRITTEN, _ERASED = 0b11, 0b10, 0b00
 _WRITTEN_RUN = tuple(int("0" + "10" * count, 2) for count in range(ENTRIES_PER_PAGE + 1))
 
@@ -43,12 +44,12 @@ _SINGLE = _TYPES - {ItemType.STRING, ItemType.BLOB_V1, ItemType.BLOB_DATA}
 _WITH_PAYLOAD = {int(ItemType.STRING), int(ItemType.BLOB_V1), int(ItemType.BLOB_DATA)}
 _STATES = {int(state): state for state in PageState}
 LOADED = (PageState.ACTIVE, PageState.FULL, PageState.FREEING)
-"""States of a page whose items count."""
+"""The states in which firmware reads a page's items."""
 
 
 @unique
 class Severity(Enum):
-    """An error means that firmware loses or confuses data; a warning is odd but lives."""
+    """The severity of a finding. With an error, firmware loses or confuses data; with a warning, it does not."""
 
     ERROR = "error"
     WARNING = "warning"
@@ -56,7 +57,7 @@ class Severity(Enum):
 
 @dataclass(frozen=True, slots=True)
 class NvsFinding:
-    """Something about an image that a person should know: where (page and entry as they lie in flash), and what.
+    """A problem in an image. *page* and *entry* count from 0, in flash order.
 
     *kind* is a stable name such as `data-crc`.
     """
@@ -69,7 +70,7 @@ class NvsFinding:
 
     @property
     def place(self) -> str:
-        """`page N entry M`, as far as known; empty for the whole image."""
+        """`page N entry M`, `page N`, or empty for the whole image."""
         parts = [] if self.page is None else [f"page {self.page}"]
         if self.entry is not None:
             parts.append(f"entry {self.entry}")
@@ -80,7 +81,7 @@ class NvsFinding:
 
 
 class Item(NamedTuple):
-    """One item of a page. *payload* is the text or chunk behind it, None where there is none or its CRC is wrong."""
+    """One item of a page. *payload* is its string or chunk, None if it has none or the CRC is wrong."""
 
     page: int
     entry: int
@@ -94,7 +95,7 @@ class Item(NamedTuple):
 
 @dataclass(slots=True)
 class Page:
-    """A page and what it holds. *state* is CORRUPT where firmware would throw the page away."""
+    """A page and its items. *state* is CORRUPT if firmware would erase the page."""
 
     number: int
     state: PageState
@@ -106,13 +107,13 @@ class Page:
 
 
 class PageReader:
-    """Loads pages and collects findings."""
+    """The reader of pages. It collects the findings."""
 
     def __init__(self) -> None:
         self.findings: list[NvsFinding] = []
 
     def load(self, number: int, data: bytes) -> Page:
-        """The page with this *number* in flash, from its 4096 bytes."""
+        """Return page *number* of the flash from *data*, its 4096 bytes."""
         if data == _BLANK_PAGE:
             return Page(number, PageState.UNINITIALIZED)
         word, sequence, version, crc = _HEADER.unpack_from(data)
@@ -124,7 +125,7 @@ class PageReader:
         elif page.state not in LOADED:
             self._corrupt(page, "page-state", f"has the unknown state {word:#010x}; firmware will erase it")
         elif version not in (PageVersion.V1, PageVersion.V2):
-            self.error("page-version", f"has format version {version:#04x}; firmware refuses the partition", number)
+            self.error("page-version", f"has format version {version:#04x}; firmware rejects the partition", number)
         else:
             self._load_items(page, data)
         return page
@@ -151,7 +152,7 @@ class PageReader:
             index += 1
 
     def _end(self, page: Page, data: bytes, states: int) -> int:
-        """Where the items of the page end: firmware takes an active page's first empty entry for the end."""
+        """Return the entry at which the items end. On an active page, firmware stops at the first empty entry."""
         if page.state is not PageState.ACTIVE:
             return ENTRIES_PER_PAGE
         empty = states & states >> 1 & _LOW_BITS
@@ -171,12 +172,12 @@ class PageReader:
         for index in range(end, ENTRIES_PER_PAGE):
             if states >> 2 * index & 3 == _WRITTEN:
                 self.error(
-                    "entry-after-end", "stands behind the end of the page; firmware misses it", page.number, index
+                    "entry-after-end", "is written after the first empty entry; firmware misses it", page.number, index
                 )
                 return
 
     def _load_item(self, page: Page, data: bytes, states: int, index: int) -> int:
-        """Takes in the item at *index*; returns how many entries it takes, 1 where it is wrong."""
+        """Load the item at *index*, and return the number of its entries, 1 if it is wrong."""
         start = ENTRIES_OFFSET + index * ENTRY_SIZE
         span: int
         namespace, kind, span, chunk, crc, key, value = _ITEM.unpack_from(data, start)
@@ -200,7 +201,7 @@ class PageReader:
     def _payload(self, page: Page, data: bytes, index: int, span: int, value: bytes) -> bytes | None:
         length, crc = _LENGTH_AND_CRC.unpack(value)
         if length > (span - 1) * ENTRY_SIZE:
-            self.error("entry-shape", f"says {length} bytes but spans {span} entries", page.number, index)
+            self.error("entry-shape", f"has {length} bytes but spans {span} entries", page.number, index)
             return None
         start = ENTRIES_OFFSET + (index + 1) * ENTRY_SIZE
         payload = data[start : start + length]
@@ -210,11 +211,11 @@ class PageReader:
         return payload
 
     def error(self, kind: str, text: str, page: int | None = None, entry: int | None = None) -> None:
-        """Notes something by which firmware loses or confuses data."""
+        """Add a finding that makes firmware lose or confuse data."""
         self.findings.append(NvsFinding(Severity.ERROR, kind, text, page, entry))
 
     def warn(self, kind: str, text: str, page: int | None = None, entry: int | None = None) -> None:
-        """Notes something that is odd but lives."""
+        """Add a finding that does not make firmware lose data."""
         self.findings.append(NvsFinding(Severity.WARNING, kind, text, page, entry))
 
 
@@ -222,9 +223,9 @@ def _shape_complaint(kind: int, span: int, index: int, states: int) -> str | Non
     if kind not in _TYPES:
         return f"has the unknown type {kind:#04x}; firmware drops it"
     if kind not in _WITH_PAYLOAD:
-        return None if span == 1 else f"spans {span} entries where its type takes one"
+        return None if span == 1 else f"spans {span} entries, its type only one"
     if not 1 <= span <= ENTRIES_PER_PAGE - index:
         return f"spans {span} entries, past the end of its page"
     if states >> 2 * (index + 1) & ((1 << 2 * (span - 1)) - 1) != _WRITTEN_RUN[span - 1]:
-        return "was written only in part; firmware drops it"
+        return "is only partly written; firmware drops it"
     return None

@@ -1,7 +1,7 @@
-"""An NVS image as firmware sees it, read independently of the generator that packed it.
+"""The reader of NVS images: sees what firmware sees, and shares no code with the generator.
 
-Pages are taken in the order of their sequence numbers, repaired in memory as firmware repairs them when it opens
-a partition for writing, and everything that is wrong or odd is named as a Finding. No bytes make it raise.
+Pages are read in the order of their sequence numbers, and repaired in memory as firmware repairs them when it opens
+a partition for writing. Each problem becomes a finding; no content makes the reader raise.
 Source: components/nvs_flash/src/nvs_pagemanager.cpp (`PageManager::load`), nvs_storage.cpp (`Storage::init`,
 `findItem`, `readMultiPageBlob`), nvs_types.hpp.
 """
@@ -32,13 +32,13 @@ _INTEGERS = {
 _STRING, _BLOB_V1 = int(ItemType.STRING), int(ItemType.BLOB_V1)
 _BLOB_DATA, _BLOB_INDEX, _NAMESPACE = int(ItemType.BLOB_DATA), int(ItemType.BLOB_INDEX), int(ItemType.U8)
 _VERSIONS = {int(PageVersion.V1): 1, int(PageVersion.V2): 2}
-_INDEX = struct.Struct("<IBB")
+_INDEX = struct.Struct("<IBB")  # data of a BLOB_INDEX item: size, number of chunks, first chunk index
 _NAMESPACE_TABLE, _ANY_NAMESPACE = 0, 255
 
 
 @dataclass(frozen=True, slots=True)
 class PageSummary:
-    """A page in flash order. *version* is 1 or 2, 0 where unknown; *written* and *erased* count entries of 126."""
+    """A page, in flash order. *version* is 1 or 2, 0 if unknown. *written* and *erased* count its 126 entries."""
 
     number: int
     state: PageState
@@ -50,10 +50,10 @@ class PageSummary:
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """What an image holds.
+    """The content of an image.
 
-    *entries* are those that firmware reaches, in their order in flash. *mountable* is False where firmware would
-    refuse the whole partition; *entries* are then what it would have seen.
+    *entries* are those that firmware reaches, in flash order. *mountable* is False if firmware would reject the whole
+    partition; *entries* are then those that it would reach otherwise.
     """
 
     entries: tuple[Entry, ...]
@@ -63,7 +63,7 @@ class Image:
     _values: dict[tuple[str, str], int | str | bytes] = field(default_factory=dict, repr=False, compare=False)
 
     def value(self, namespace: str, key: str) -> int | str | bytes | None:
-        """The value that firmware reads, None where it finds none or does not open the partition at all."""
+        """Return the value that firmware reads, None if it finds none or rejects the partition."""
         if not self.mountable:
             return None
         if not self._values:
@@ -72,16 +72,16 @@ class Image:
 
     @property
     def sound(self) -> bool:
-        """Whether no finding is an error."""
+        """Whether there are no errors among the findings."""
         return all(finding.severity is not Severity.ERROR for finding in self.findings)
 
 
 def read_image(image: bytes) -> Image:
-    """Decodes an *image*. Raises InputError only where its size is no multiple of 4096 bytes."""
+    """Decode *image*. Raise InputError if its size is not a multiple of 4096 bytes."""
     if len(image) % PAGE_SIZE or not image:
         raise InputError(
-            f"an NVS image of {len(image)} bytes",
-            hint=f"an NVS image is as large as its partition, a multiple of {PAGE_SIZE} bytes",
+            f"wrong size of an NVS image: {len(image)} bytes",
+            hint=f"use an image as large as its partition, a multiple of {PAGE_SIZE} bytes",
             cause="nvs-size",
         )
     reader = PageReader()
@@ -100,21 +100,21 @@ def _summary(page: Page) -> PageSummary:
 
 
 def _mount(pages: Sequence[Page], reader: PageReader) -> tuple[list[Page], bool]:
-    """The pages that firmware works with, in its order, and whether it opens the partition."""
+    """Return the pages that firmware uses, in its order, and whether it opens the partition."""
     used = sorted((page for page in pages if page.state in LOADED), key=lambda page: page.sequence)
     mountable = all(page.version in _VERSIONS for page in used)
     for earlier, later in pairwise(used):
         if earlier.sequence == later.sequence:
-            text = f"has the sequence number {later.sequence} of page {earlier.number}; one is left from another image"
+            text = f"has the sequence number {later.sequence} of page {earlier.number}; one is from an older image"
             reader.error("stale-page", text, later.number)
         if earlier.state is PageState.ACTIVE:
-            text = f"is active although page {later.number} follows it; one may be left from another image"
+            text = f"is active although page {later.number} follows it; one may be from an older image"
             reader.warn("active-page", text, earlier.number)
     _erase_superseded(used, reader)
     used = _finish_freeing(used, reader)
     if used and len(used) == len(pages):
         if len(pages) * PAGE_SIZE >= 3 * PAGE_SIZE:
-            reader.error("no-free-page", "no page is free; firmware refuses the partition")
+            reader.error("no-free-page", "no page is free; firmware rejects the partition")
             mountable = False
         else:
             reader.warn("no-free-page", "no page is free; firmware opens the partition for reading only")
@@ -122,7 +122,7 @@ def _mount(pages: Sequence[Page], reader: PageReader) -> tuple[list[Page], bool]
 
 
 def _erase_superseded(used: Sequence[Page], reader: PageReader) -> None:
-    """Drops what the last item of the last page replaces, as firmware does after a power cut."""
+    """Drop the item that the last item of the last page replaces, as firmware does after a power cut."""
     if not used or not used[-1].items:
         return
     last = used[-1].items[-1]
@@ -139,7 +139,7 @@ def _erase_superseded(used: Sequence[Page], reader: PageReader) -> None:
 
 
 def _finish_freeing(used: list[Page], reader: PageReader) -> list[Page]:
-    """Moves the content of a page that was being freed to the end, as firmware does after a power cut."""
+    """Move the content of a page that was being freed to the end, as firmware does after a power cut."""
     for freeing in used:
         if freeing.state is PageState.FREEING:
             reader.warn("freeing-page", "was being freed when power failed; firmware moves its entries", freeing.number)
@@ -155,7 +155,7 @@ def _name(item: Item) -> str:
 
 
 class _Assembly:
-    """Puts items together: names for namespace indexes, blobs from their chunks, first hits only."""
+    """The assembly of entries from items: names of namespaces, blobs from chunks, the first item of each name."""
 
     def __init__(self, pages: Sequence[Page], reader: PageReader) -> None:
         self._reader = reader
@@ -166,7 +166,7 @@ class _Assembly:
         self._claimed: set[tuple[int, bytes, int]] = set()
 
     def entries(self) -> tuple[Entry, ...]:
-        """Every entry that firmware reaches."""
+        """Return every entry that firmware reaches."""
         self._drop_older_twins()
         self._name_namespaces()
         self._chunks = {}
@@ -178,7 +178,7 @@ class _Assembly:
         return tuple(found)
 
     def _drop_older_twins(self) -> None:
-        """On an active page the later of two items with one name counts: firmware erases the earlier one."""
+        """Drop the earlier of two items with one name on an active page, as firmware does."""
         for page in self._pages:
             if page.state is not PageState.ACTIVE:
                 continue
@@ -191,7 +191,7 @@ class _Assembly:
             for item in page.items:
                 if id(item) not in kept:
                     kind = "duplicate-item" if item.namespace != _NAMESPACE_TABLE else "duplicate-namespace"
-                    text = f"{_name(item)} stands twice on this page; firmware keeps the later one"
+                    text = f"{_name(item)} is twice on this page; firmware keeps the later one"
                     self._reader.error(kind, text, item.page, item.entry)
             self._items = [item for item in self._items if item.page != page.number or id(item) in kept]
 
@@ -203,9 +203,9 @@ class _Assembly:
             name = item.key.decode("ascii", "backslashreplace")
             index = item.data[0]
             if item.type != _NAMESPACE or index in (_NAMESPACE_TABLE, _ANY_NAMESPACE) or name_complaint(name):
-                self._reader.error("namespace-entry", f"{_name(item)} is no namespace", item.page, item.entry)
+                self._reader.error("namespace-entry", f"{_name(item)} is not a namespace", item.page, item.entry)
             elif name in indexes:
-                text = f'namespace "{name}" stands twice, as {indexes[name]} and {index}; firmware takes the first'
+                text = f'namespace "{name}" has two indexes, {indexes[name]} and {index}; firmware uses the first'
                 self._reader.error("duplicate-namespace", text, item.page, item.entry)
             elif index in self._names:
                 text = f'namespaces "{self._names[index]}" and "{name}" share the index {index}'
@@ -215,7 +215,7 @@ class _Assembly:
                 self._names[index] = name
 
     def _visible(self) -> list[Item]:
-        """The first hit of each name, without chunks and namespaces."""
+        """Return the first item of each name, without chunks and namespaces."""
         first: dict[tuple[int, bytes], Item] = {}
         repeats: dict[int, int] = {}
         for item in self._items:
@@ -223,19 +223,19 @@ class _Assembly:
                 continue
             earlier = first.setdefault((item.namespace, item.key), item)
             if earlier is not item:
-                text = f"{_name(item)} stands already on page {earlier.page} entry {earlier.entry}"
+                text = f"{_name(item)} is already on page {earlier.page} entry {earlier.entry}"
                 self._reader.error("duplicate-item", text, item.page, item.entry)
                 if earlier.page != item.page:
                     repeats[item.page] = repeats.get(item.page, 0) + 1
         for page, count in repeats.items():
-            text = f"repeats {count} item(s) of earlier pages; it may be left from another image"
+            text = f"repeats {count} item(s) of earlier pages; it may be from an older image"
             self._reader.error("stale-page", text, page)
         return list(first.values())
 
     def _entry(self, item: Item) -> Entry | None:
         namespace = self._names.get(item.namespace)
         if namespace is None:
-            text = f"{_name(item)} belongs to namespace {item.namespace}, which has no name; firmware cannot reach it"
+            text = f"{_name(item)} is in namespace {item.namespace}, which has no name; firmware cannot reach it"
             self._reader.error("no-namespace", text, item.page, item.entry)
             return None
         value = self._value(item)
@@ -245,7 +245,7 @@ class _Assembly:
         try:
             return Entry(namespace, item.key.decode("ascii", "backslashreplace"), kind, content)
         except InputError as error:
-            self._reader.warn("odd-entry", f"{error.what}; left out", item.page, item.entry)
+            self._reader.warn("odd-entry", f"{error.what}; skipped", item.page, item.entry)
             return None
 
     def _value(self, item: Item) -> tuple[EntryKind, int | str | bytes] | None:
@@ -265,13 +265,13 @@ class _Assembly:
 
     def _text(self, item: Item, payload: bytes) -> str | None:
         if payload[-1:] != b"\0":
-            self._reader.error("string-end", f"{_name(item)} is a string without its NUL", item.page, item.entry)
+            self._reader.error("string-end", f"{_name(item)} is a string without a closing NUL", item.page, item.entry)
             return None
         try:
             return payload[:-1].decode()
         except UnicodeDecodeError:
             self._reader.warn(
-                "string-utf8", f"{_name(item)} is a string that is not UTF-8; left out", item.page, item.entry
+                "string-utf8", f"{_name(item)} is a string that is not UTF-8; skipped", item.page, item.entry
             )
             return None
 
@@ -282,7 +282,7 @@ class _Assembly:
             name = (item.namespace, item.key, number)
             chunk = self._chunks.get(name)
             if chunk is None:
-                text = f"{_name(item)} is a blob whose chunk {number - start + 1} of {count} is missing"
+                text = f"{_name(item)} is a blob; its chunk {number - start + 1} of {count} is missing"
                 self._reader.error("blob-chunk", text, item.page, item.entry)
                 return None
             self._claimed.add(name)
@@ -301,5 +301,5 @@ class _Assembly:
             return
         for name, item in self._chunks.items():
             if name not in self._claimed:
-                text = f"{_name(item)} has a chunk that no blob claims; firmware erases it"
+                text = f"{_name(item)} is a chunk without a blob; firmware erases it"
                 self._reader.warn("orphan-chunk", text, item.page, item.entry)

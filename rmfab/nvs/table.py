@@ -1,6 +1,6 @@
-"""The table of an NVS image: namespaces, entries, and the numbers of the format.
+"""The values of an NVS image: namespaces, entries, and the constants of the format.
 
-Source of every number: ESP-IDF, API reference "Non-Volatile Storage Library", section "Internals", and
+Source of all constants: ESP-IDF, API reference "Non-Volatile Storage Library", section "Internals", and
 components/nvs_flash/src/nvs_page.hpp, nvs_types.hpp, nvs_constants.h.
 """
 
@@ -14,7 +14,7 @@ from rmfab.errors import InputError
 
 PAGE_SIZE = 0x1000
 MIN_PARTITION_SIZE = 3 * PAGE_SIZE
-"""Below three pages firmware can open a partition for reading only (nvs_partition_gen, `judge_size`)."""
+"""With fewer than three pages, firmware opens a partition for reading only (nvs_partition_gen, `judge_size`)."""
 
 ENTRY_SIZE = 32
 ENTRIES_OFFSET = 64
@@ -22,7 +22,7 @@ ENTRIES_PER_PAGE = 126
 
 MAX_NAME_LENGTH = 15
 MAX_STRING_BYTES = 3999
-"""A string and its closing NUL take at most 4000 bytes (NVS_CONST_STR_LEN_MAX_SIZE)."""
+"""A string has at most 4000 bytes, including its closing NUL (NVS_CONST_STR_LEN_MAX_SIZE)."""
 
 MAX_BLOB_BYTES_V1 = 1984
 MAX_BLOB_BYTES = 508_000
@@ -34,7 +34,7 @@ MAX_NAMESPACES = 254
 
 @unique
 class PageVersion(IntEnum):
-    """The version byte of a page header; version 2 knows blobs that span pages."""
+    """The version byte of a page header. Version 2 has blobs that span pages."""
 
     V1 = 0xFF
     V2 = 0xFE
@@ -42,7 +42,7 @@ class PageVersion(IntEnum):
 
 @unique
 class PageState(IntEnum):
-    """The state word of a page header; each step clears one more bit."""
+    """The state word of a page header. Each transition clears one more bit, which NOR flash can do without an erase."""
 
     UNINITIALIZED = 0xFFFFFFFF
     ACTIVE = 0xFFFFFFFE
@@ -72,7 +72,7 @@ class ItemType(IntEnum):
 
 @unique
 class EntryKind(Enum):
-    """What an entry holds. *width* is the size of an integer in bytes, 0 for text and blobs."""
+    """The kind of an entry. *width* is the size of an integer in bytes, 0 for strings and blobs."""
 
     U8 = "u8", 1, False
     I8 = "i8", 1, True
@@ -108,7 +108,7 @@ class EntryKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Namespace:
-    """A namespace that is declared, with or without entries. Raises InputError on a name that NVS cannot hold."""
+    """A namespace, with or without entries. Raise InputError if NVS cannot store its name."""
 
     name: str
 
@@ -118,9 +118,9 @@ class Namespace:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One value under its namespace and key: int for the integer kinds, str for STRING, bytes for BLOB.
+    """One value with its namespace and key: int for the integer kinds, str for STRING, bytes for BLOB.
 
-    Raises InputError on a name or value that NVS cannot hold.
+    Raise InputError if NVS cannot store a name or the value.
     """
 
     namespace: str
@@ -135,20 +135,20 @@ class Entry:
 
     @property
     def size(self) -> int:
-        """Bytes of the value as firmware counts them; a string includes its closing NUL."""
+        """The size of the value in bytes, including the closing NUL of a string."""
         if isinstance(self.value, int):
             return self.kind.width
         return len(self.value) if isinstance(self.value, bytes) else len(self.value.encode()) + 1
 
 
 def name_complaint(name: str) -> str | None:
-    """Why *name* cannot be a key or namespace, None where it can: 1 to 15 printable ASCII characters."""
+    """Return why *name* is not a valid key or namespace (1 to 15 printable ASCII characters), None if it is."""
     if not name:
         return "is empty"
     if not name.isascii() or not name.isprintable():
-        return f"{name!r} has a character that is not printable ASCII"
+        return f"{name!r} is not printable ASCII"
     if len(name) > MAX_NAME_LENGTH:
-        return f'"{name}" has {len(name)} characters, NVS takes at most {MAX_NAME_LENGTH}'
+        return f'"{name}" has {len(name)} characters, NVS allows {MAX_NAME_LENGTH}'
     return None
 
 
@@ -160,35 +160,33 @@ def _judge_name(what: str, name: str) -> None:
         return
     complaint = name_complaint(name)
     if complaint is not None:
-        raise InputError(f"this {what} {complaint}", cause="nvs-name")
-    if len(_known_names) < 4096:  # names repeat from image to image; judged once
+        raise InputError(f"{what} {complaint}", cause="nvs-name")
+    if len(_known_names) < 4096:  # names repeat from image to image: check each once, and keep the set small
         _known_names.add(name)
 
 
 def _judge_value(key: str, kind: EntryKind, value: int | str | bytes) -> None:
     if kind is EntryKind.BLOB:
         if not isinstance(value, bytes):
-            raise InputError(f'"{key}" is a blob and takes bytes', cause="nvs-value")
+            raise InputError(f'blob "{key}" needs bytes', cause="nvs-value")
     elif kind is EntryKind.STRING:
         _judge_string(key, value)
     elif not isinstance(value, int) or isinstance(value, bool):
-        raise InputError(f'"{key}" is a {kind.value} and takes an integer', cause="nvs-value")
+        raise InputError(f'{kind.value} "{key}" needs an integer', cause="nvs-value")
     elif not kind.lowest <= value <= kind.highest:
         raise InputError(
-            f'"{key}" is a {kind.value}: its value must lie in {kind.lowest} … {kind.highest}', cause="nvs-range"
+            f'value of {kind.value} "{key}" is not in the range {kind.lowest} … {kind.highest}', cause="nvs-range"
         )
 
 
 def _judge_string(key: str, value: int | str | bytes) -> None:
     if not isinstance(value, str):
-        raise InputError(f'"{key}" is a string and takes text', cause="nvs-value")
+        raise InputError(f'string "{key}" needs text', cause="nvs-value")
     if "\0" in value:
-        raise InputError(f'"{key}" is a string and has a NUL inside; make it a blob', cause="nvs-value")
+        raise InputError(f'string "{key}" contains a NUL, which only a blob can', cause="nvs-value")
     try:
         length = len(value.encode())
     except UnicodeEncodeError:
-        raise InputError(f'"{key}" is a string that cannot be written as UTF-8', cause="nvs-value") from None
+        raise InputError(f'string "{key}" cannot be encoded as UTF-8', cause="nvs-value") from None
     if length > MAX_STRING_BYTES:
-        raise InputError(
-            f'"{key}" is a string of {length} bytes, NVS takes at most {MAX_STRING_BYTES}', cause="nvs-value"
-        )
+        raise InputError(f'string "{key}" has {length} bytes, NVS allows {MAX_STRING_BYTES}', cause="nvs-value")

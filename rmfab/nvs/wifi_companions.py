@@ -1,7 +1,7 @@
-"""What the generator adds beside stored Wi-Fi credentials, so that images made from a config stay the same.
+"""The entries that the generator adds to Wi-Fi credentials, so that images of a config stay byte-identical.
 
-Beside the first `sta.ssid` or `sta.pswd` it writes three blanks of the Wi-Fi driver; before the last of `ap.ssid`,
-`ap.passwd` and an `ap.authmode` other than 0 the derived key of the access point.
+After the first `sta.ssid` or `sta.pswd` it writes three blank entries of the Wi-Fi driver. Before the last of
+`ap.ssid`, `ap.passwd` and an `ap.authmode` other than 0 it writes the derived key of the access point.
 Source: esp_idf_nvs_partition_gen 0.3.0, `write_entry` (key names, lengths), IEEE 802.11 PSK mapping (PBKDF2).
 """
 
@@ -20,7 +20,7 @@ _STATION_BLANKS = (("sta.apinfo", b"\xff" * 140), ("sta.pmk", b"\x00" * 32), ("s
 
 
 def with_companions(items: Sequence[Entry | Namespace]) -> list[Entry | Namespace]:
-    """The *items* with the entries that belong to Wi-Fi credentials among them."""
+    """Return the *items*, with the entries that the generator adds to Wi-Fi credentials."""
     result: list[Entry | Namespace] = []
     station_done = False
     access_point: dict[str, bytes] = {}

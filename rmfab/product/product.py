@@ -1,6 +1,6 @@
-"""What is being made: product.toml as frozen values, each table a dataclass.
+"""A product as frozen values: one dataclass per table of product.toml.
 
-The values are what the lower rooms judge by; where each stands in the file is its key path, `[table] key`.
+Lower rooms check boards and releases against these values. Each is named by its key path in the file, `[table] key`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ MQTT_HOST_PLACEHOLDER = "mqtt.example.invalid"
 
 @dataclass(frozen=True)
 class IdentityPolicy:
-    """`[identity]`: who makes the credentials, and of what kind."""
+    """`[identity]`: who makes the credentials, and which kind."""
 
     credentials: Credentials = Credentials.CERTIFICATE
     node_id: NodeIdKind = NodeIdKind.SHORTUUID
@@ -38,7 +38,7 @@ class IdentityPolicy:
 
 @dataclass(frozen=True)
 class CertificatePolicy:
-    """`[certificate]`: the profile, and how many days a certificate lasts (None: no well-defined expiry)."""
+    """`[certificate]`: the profile, and the validity in days (None: no well-defined expiry, RFC 5280 4.1.2.5)."""
 
     profile: CertificateProfile = CertificateProfile.STRICT
     validity_days: int | None = None
@@ -46,7 +46,7 @@ class CertificatePolicy:
 
 @dataclass(frozen=True)
 class Provisioning:
-    """`[provisioning]`: how the firmware offers itself to a phone; must match how it was built."""
+    """`[provisioning]`: how the firmware offers provisioning to a phone. Must match the firmware's configuration."""
 
     security: Security = Security.SRP6A
     username: str = "wifiprov"
@@ -56,13 +56,13 @@ class Provisioning:
 
     @property
     def has_pop(self) -> bool:
-        """Whether a phone needs a PoP, and the label shows one: not with security 0."""
+        """Whether a phone needs a PoP and the label shows one. Security 0 has none."""
         return self.security is not Security.PLAIN
 
 
 @dataclass(frozen=True)
 class Factory:
-    """`[factory]`: the NVS partition that carries the identity. *size* in bytes, *config* a mass_mfg config CSV."""
+    """`[factory]`: the NVS partition that holds the identity. *size* in bytes; *config* is a mass_mfg config CSV."""
 
     partition: str = "fctry"
     size: int = 0x6000
@@ -73,11 +73,11 @@ class Factory:
 
 @dataclass(frozen=True)
 class ReleasePolicy:
-    """`[release]`: the bundle or ESP-IDF build folder that `flash` and `run` use when no --release is given, and what
-    a release must be.
+    """`[release]`: the default release of `flash` and `run`, and what a release must support.
 
-    *allow_unsigned*: also one that nobody has signed, such as a build folder. *ota*: it can be updated over the air;
-    *rollback*: it takes back an update that does not come up. *seq* None: `release build` must be told.
+    *path* is the bundle or ESP-IDF build folder used if --release is not given. *allow_unsigned* accepts unsigned
+    releases, such as build folders. *ota* requires two OTA slots, *rollback* a bootloader that rolls back an update
+    that fails to boot. If *seq* is None, `release build` requires --seq.
     """
 
     path: Path | None = None
@@ -89,7 +89,7 @@ class ReleasePolicy:
 
 @dataclass(frozen=True)
 class LabelPolicy:
-    """`[label]`: the sheet of `rmfab label`, and the resolution in dots per inch at which it is read back."""
+    """`[label]`: the default sheet of `rmfab label`, and the resolution for reading it back, in dots per inch."""
 
     sheet: str = "L7651"
     dpi: int = 300
@@ -97,9 +97,9 @@ class LabelPolicy:
 
 @dataclass(frozen=True)
 class ScanPolicy:
-    """`[verify] scan_*`: the network that a unit's own scan must hear, and how loud, in dBm.
+    """`[verify] scan_*`: the network that a unit's own scan must find, and the RSSI limits in dBm.
 
-    Under *marginal* the unit passes as MARGINAL, under *fail* it fails. An empty *ssid* leaves the scan out.
+    Below *marginal* the step is MARGINAL, below *fail* it is FAIL. An empty *ssid* skips the scan.
     """
 
     ssid: str = ""
@@ -109,12 +109,13 @@ class ScanPolicy:
 
 @dataclass(frozen=True)
 class VerifyPolicy:
-    """`[verify]`: how long a unit may take, in seconds, and what it is asked.
+    """`[verify]`: what is checked on each unit, and the time limits in seconds.
 
-    *boot_timeout* runs from the restart to the last expected line; after it the console must stay free of panics
-    and restarts for *settle*. *console*: get-node-id and sign-data. *provision*: the provisioning protocol, each
-    answer within *answer_timeout*; a wrong PoP is tried on the first unit of a batch and every *wrong_pop_every*-th
-    (0: never). *join*: hand over the factory network and wait for *join_timeout*, *mqtt*: also for MQTT.
+    *boot_timeout* runs from the restart to the last expected line; then the console must show no panic and no restart
+    for *settle*. *console* runs get-node-id and sign-data. *provision* runs the provisioning protocol, with each
+    response within *answer_timeout*; a wrong PoP is tried on the first unit of a batch and then on one in
+    *wrong_pop_every* units (0: never). *join* sends the factory network and waits *join_timeout* for an IP address;
+    *mqtt* also waits for the MQTT connection.
     """
 
     boot_timeout: float = 20.0
@@ -131,7 +132,7 @@ class VerifyPolicy:
 
 @dataclass(frozen=True)
 class Product:
-    """A product as product.toml defines it. *root* is the folder of the file; paths in it are resolved against it."""
+    """A product as product.toml defines it. *root* is the folder of that file; its paths are relative to it."""
 
     root: Path
     name: str

@@ -1,4 +1,4 @@
-"""product.toml to `Product`: every table read once, every complaint reported together."""
+"""The reader of product.toml: each table is read once, and all complaints are reported together."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ _NAME = re.compile(r"[^\x00-\x1f\x7f]{1,64}")
 
 
 def load_product(path: Path) -> Product:
-    """Reads product.toml. Raises InputError, or ComplaintsError with all that is wrong and where."""
+    """Read product.toml. Raise InputError if it cannot be read, ComplaintsError with every wrong key."""
     return _product(load_toml(path, "product"), path)
 
 
 def parse_product(text: str, path: Path) -> Product:
-    """The product that *text* would be in the file *path*. Raises as `load_product` does."""
+    """Parse *text* as the content of *path*. Raise the errors of `load_product`."""
     return _product(parse_toml(text, path), path)
 
 
@@ -104,7 +104,7 @@ def _certificate(table: Table) -> CertificatePolicy:
         days = validity
     elif validity is not None and str(validity) != NO_EXPIRY:
         table.complain(
-            "validity", f"{validity!r} is no validity", f'days from 1 to 36500, or "{NO_EXPIRY}" for no expiry'
+            "validity", f"{validity!r} is not a validity", f'use 1 to 36500 days, or "{NO_EXPIRY}" for no expiry'
         )
     table.finish()
     return CertificatePolicy(profile, days)
@@ -125,7 +125,7 @@ def _provisioning(table: Table) -> Provisioning:
 def _factory(table: Table, root: Path) -> Factory:
     size = table.integer("size", 0x6000, 0x3000, 0x100000)
     if size % 0x1000:
-        table.complain("size", f"{size:#x} is no multiple of 0x1000", "NVS pages are 4096 bytes")
+        table.complain("size", f"{size:#x} is not a multiple of 0x1000", "use whole NVS pages of 4096 bytes")
     config = table.text("config", "")
     factory = Factory(
         partition=table.text("partition", "fctry", check=_bad_label),
@@ -174,7 +174,7 @@ def _verify(table: Table) -> VerifyPolicy:
         mqtt=table.boolean("mqtt", False),
     )
     if policy.mqtt and not policy.join:
-        table.complain("mqtt", "a unit that joins no network reaches no MQTT", "join = true, or leave mqtt out")
+        table.complain("mqtt", "mqtt needs join = true", "set join = true, or remove mqtt")
     table.finish()
     return policy
 
@@ -186,7 +186,7 @@ def _scan(table: Table) -> ScanPolicy:
         fail=table.integer("scan_fail", ScanPolicy.fail, -120, 0),
     )
     if policy.fail > policy.marginal:
-        table.complain("scan_fail", f"{policy.fail} dBm is louder than scan_marginal ({policy.marginal} dBm)")
+        table.complain("scan_fail", f"{policy.fail} dBm is above scan_marginal ({policy.marginal} dBm)")
     return policy
 
 
@@ -194,7 +194,7 @@ def _recipients(table: Table) -> dict[str, str]:
     recipients: dict[str, str] = {}
     for name, value in table.everything().items():
         if not isinstance(value, str) or not _RECIPIENT.fullmatch(value):
-            table.complain(name, "this is no age recipient", "age1 and 58 lower-case letters and digits")
+            table.complain(name, "not an age recipient", "use age1 and 58 lower-case letters and digits")
         else:
             recipients[name] = value
     return recipients
@@ -205,25 +205,25 @@ def _judge_together(walker: Walker, product: Product) -> None:
     if identity.credentials is Credentials.CLOUD_CLAIM and identity.node_id is NodeIdKind.VALUES:
         walker.complain(
             "[identity] node_id",
-            'with credentials = "claim" the node id is made by claiming',
-            'leave node_id out, or set credentials = "certificate"',
+            'node_id does not apply with credentials = "claim"',
+            'remove node_id, or set credentials = "certificate"',
         )
 
 
 def _bad_name(name: str) -> str | None:
-    return None if _NAME.fullmatch(name) else "a name has 1 to 64 printable characters"
+    return None if _NAME.fullmatch(name) else "expected a name of 1 to 64 printable characters"
 
 
 def _bad_host(host: str) -> str | None:
-    return None if _HOST.fullmatch(host) else f'"{host}" is no host name (no scheme, no port, no path)'
+    return None if _HOST.fullmatch(host) else f'"{host}" is not a host name (no scheme, no port, no path)'
 
 
 def _bad_ssid(ssid: str) -> str | None:
-    return None if len(ssid.encode()) <= 32 else "an SSID has at most 32 bytes"
+    return None if len(ssid.encode()) <= 32 else "expected an SSID of at most 32 bytes"
 
 
 def _bad_label(label: str) -> str | None:
-    return None if _LABEL.fullmatch(label) else f'"{label}" is no label: 1 to 15 of A-Z a-z 0-9 _ -'
+    return None if _LABEL.fullmatch(label) else f'"{label}" is not a partition label (1 to 15 of A-Z a-z 0-9 _ -)'
 
 
 def _unquotable(text: str) -> bool:
@@ -232,11 +232,11 @@ def _unquotable(text: str) -> bool:
 
 def _bad_username(name: str) -> str | None:
     if not 1 <= len(name) <= 64 or _unquotable(name) or ":" in name:
-        return 'a user name has 1 to 64 printable ASCII characters without : " \\ |'
+        return 'expected a user name of 1 to 64 printable ASCII characters without : " \\ |'
     return None
 
 
 def _bad_prefix(prefix: str) -> str | None:
     if not 1 <= len(prefix) <= 22 or _unquotable(prefix):
-        return 'a name prefix has 1 to 22 printable ASCII characters without " \\ |'
+        return 'expected a name prefix of 1 to 22 printable ASCII characters without " \\ |'
     return None

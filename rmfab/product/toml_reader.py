@@ -1,6 +1,6 @@
-"""Reads a TOML file into values, table by table, and collects every complaint with its key path.
+"""The reader of TOML files: reads values table by table, and collects every complaint with its key path.
 
-A misspelt table or key gets a suggestion. Nothing is raised before the end: `Walker.finish` reports all at once.
+A misspelt table or key gets a suggestion. `Walker.finish` raises all complaints at once.
 """
 
 from __future__ import annotations
@@ -22,29 +22,29 @@ _REQUIRED: Any = object()
 
 
 def load_toml(path: Path, what: str) -> dict[str, Any]:
-    """The parsed file. Raises InputError with line and column where it is no TOML."""
+    """Return the parsed file. Raise InputError with line and column if it is not TOML."""
     try:
         return parse_toml(read_input(path, what).decode("utf-8-sig"), path)
     except UnicodeDecodeError as error:
-        raise InputError("this file is not UTF-8", where=str(path)) from error
+        raise InputError("not a UTF-8 file", where=str(path)) from error
 
 
 def parse_toml(text: str, path: Path) -> dict[str, Any]:
-    """*text* parsed; *path* names it in the InputError of a syntax error."""
+    """Parse *text*. Raise InputError with *path*, line and column if it is not TOML."""
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise InputError(f"this is not TOML: {error}", where=str(path)) from error
+        raise InputError(f"not valid TOML: {error}", where=str(path)) from error
 
 
 def suggestion(word: str, known: Iterable[str]) -> str | None:
-    """`did you mean "…"?` where *known* has a word close to *word*."""
+    """Return `did you mean "…"?` if *known* has a word close to *word*."""
     close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
     return f'did you mean "{close[0]}"?' if close else None
 
 
 class Walker:
-    """One walk over a parsed file; *where* names the file in complaints."""
+    """A walk over one parsed file. *where* names the file in complaints."""
 
     def __init__(self, where: str, data: Mapping[str, Any]) -> None:
         self._where = where
@@ -53,29 +53,29 @@ class Walker:
         self.complaints: list[InputError] = []
 
     def complain(self, path: str, what: str, hint: str | None = None) -> None:
-        """Notes one complaint about the key *path*."""
+        """Add a complaint about the key *path*."""
         self.complaints.append(InputError(what, where=f"{self._where}: {path}", hint=hint))
 
     def table(self, name: str) -> Table:
-        """The table *name*, empty where the file has none."""
+        """Return the table *name*, empty if it is absent."""
         self._known.append(name)
         value = self._data.get(name, {})
         if not isinstance(value, Mapping):
-            self.complain(f"[{name}]", "this is a table, not a single value", f"write [{name}] on a line of its own")
+            self.complain(f"[{name}]", "expected a table, found a value", f"write [{name}] on a separate line")
             value = {}
         return Table(self, f"[{name}]", value)
 
     def tables(self, name: str) -> list[Table]:
-        """The tables of an array of tables `[[name]]`, in order."""
+        """Return the tables of the array of tables `[[name]]`, in order."""
         self._known.append(name)
         value = self._data.get(name, [])
         if not isinstance(value, list) or not all(isinstance(item, Mapping) for item in value):
-            self.complain(f"[[{name}]]", f"this is a list of tables, each under its own [[{name}]]")
+            self.complain(f"[[{name}]]", f"expected an array of tables, each under [[{name}]]")
             return []
         return [Table(self, f"[[{name}]] no. {number}", item) for number, item in enumerate(value, 1)]
 
     def finish(self) -> None:
-        """Complains about unknown tables, then raises ComplaintsError where there is any complaint."""
+        """Complain about unknown tables, then raise ComplaintsError if there is any complaint."""
         for name in self._data:
             if name not in self._known:
                 kind = "table" if isinstance(self._data[name], (Mapping, list)) else "key outside any table"
@@ -89,7 +89,7 @@ class Walker:
 
 
 class Table:
-    """One table of the walk. Each reader returns a value of the right type, the default where a complaint was made."""
+    """One table of the walk. Each reader returns a value of the right type: after a complaint, the default."""
 
     def __init__(self, walker: Walker, path: str, data: Mapping[str, Any]) -> None:
         self._walker = walker
@@ -98,7 +98,7 @@ class Table:
         self._known: list[str] = []
 
     def complain(self, key: str, what: str, hint: str | None = None) -> None:
-        """Notes a complaint about *key* of this table."""
+        """Add a complaint about *key* of this table."""
         self._walker.complain(f"{self._path} {key}", what, hint)
 
     def _value(self, key: str, kind: type | tuple[type, ...], kind_name: str, default: V) -> tuple[Any, bool]:
@@ -116,14 +116,14 @@ class Table:
     def text(
         self, key: str, default: str = _REQUIRED, *, check: Callable[[str], str | None] | None = None, hint: str = ""
     ) -> str:
-        """A string; *check* returns what is wrong with it, or None."""
+        """Return a string. *check* returns what is wrong with it, or None."""
         value, given = self._value(key, str, "a string", default)
         if given and check is not None and (wrong := check(value)):
             self.complain(key, wrong, hint or None)
         return value if isinstance(value, str) else ""
 
     def parsed(self, key: str, parse: Callable[[str], V], fallback: V) -> V:
-        """A required string that *parse* turns into a value; its InputError becomes a complaint."""
+        """Return a required string, converted by *parse*. An InputError of *parse* becomes a complaint."""
         value, given = self._value(key, str, "a string", _REQUIRED)
         if not given:
             return fallback
@@ -134,12 +134,12 @@ class Table:
             return fallback
 
     def integer(self, key: str, default: int, minimum: int, maximum: int) -> int:
-        """An integer from *minimum* to *maximum*."""
+        """Return an integer from *minimum* to *maximum*."""
         value, given = self._value(key, int, "a whole number", default)
         return self._within(key, int(value), default, minimum, maximum) if given else default
 
     def number(self, key: str, default: float, minimum: float, maximum: float) -> float:
-        """A number, in the unit that the key documents."""
+        """Return a number, in the unit that the key documents."""
         value, given = self._value(key, (int, float), "a number", default)
         return self._within(key, float(value), default, minimum, maximum) if given else default
 
@@ -150,12 +150,12 @@ class Table:
         return default
 
     def boolean(self, key: str, default: bool) -> bool:
-        """true or false."""
+        """Return true or false."""
         value, given = self._value(key, bool, "true or false", default)
         return bool(value) if given else default
 
     def choice(self, key: str, kind: type[E], default: E) -> E:
-        """A member of *kind* by its value."""
+        """Return the member of *kind* with this value."""
         self._known.append(key)
         if key not in self._data:
             return default
@@ -165,18 +165,18 @@ class Table:
                 if member.value == value:
                     return member
         words = [str(member.value) for member in kind]
-        self.complain(key, f"{value!r} is none of {', '.join(words)}", suggestion(str(value), words))
+        self.complain(key, f"{value!r} is not one of {', '.join(words)}", suggestion(str(value), words))
         return default
 
     def optional_choice(self, key: str, kind: type[E]) -> E | None:
-        """As `choice`, None where the key is absent."""
+        """Return a member of *kind* as `choice` does, or None if the key is absent."""
         if key not in self._data:
             self._known.append(key)
             return None
         return self.choice(key, kind, next(iter(kind)))
 
     def required_choice(self, key: str, kind: type[E]) -> E:
-        """As `choice`, of a key that must stand there."""
+        """Return a member of *kind* as `choice` does, for a required key."""
         first = next(iter(kind))
         if key not in self._data:
             self._known.append(key)
@@ -185,7 +185,7 @@ class Table:
         return self.choice(key, kind, first)
 
     def strings(self, key: str) -> tuple[str, ...]:
-        """A list of strings, empty where it is absent."""
+        """Return a list of strings, empty if the key is absent."""
         value, given = self._value(key, list, "a list of strings", ())
         if given and not all(isinstance(item, str) for item in value):
             self.complain(key, "expected a list of strings")
@@ -193,17 +193,17 @@ class Table:
         return tuple(value) if given else ()
 
     def raw(self, key: str) -> Any:
-        """The value as TOML gave it, None where it is absent; for keys that take several shapes."""
+        """Return the value as parsed, or None if the key is absent. For keys that accept several types."""
         self._known.append(key)
         return self._data.get(key)
 
     def everything(self) -> dict[str, Any]:
-        """All keys of a table whose keys are names chosen by the user."""
+        """Return all keys and values, for a table in which the user chooses the keys."""
         self._known.extend(self._data)
         return dict(self._data)
 
     def finish(self) -> None:
-        """Complains about keys that nobody asked for."""
+        """Complain about unknown keys."""
         for key in self._data:
             if key not in self._known:
                 self.complain(key, "unknown key", suggestion(key, self._known) or f"known: {', '.join(self._known)}")

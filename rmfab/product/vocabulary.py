@@ -1,4 +1,4 @@
-"""The words of a product as enums: what may stand in product.toml, and what it means on the chip."""
+"""The words of product.toml as enums, and their values on the chip."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import Enum, IntEnum, unique
 
 @unique
 class Chip(Enum):
-    """A chip as esptool spells it."""
+    """A chip, by its name in esptool."""
 
     ESP32 = "esp32"
     ESP32S2 = "esp32s2"
@@ -22,17 +22,17 @@ class Chip(Enum):
 
     @property
     def image_id(self) -> int:
-        """esp_image_header_t.chip_id of images for this chip."""
+        """The esp_image_header_t.chip_id of images for this chip."""
         return _IMAGE_IDS[self]
 
     @property
     def bootloader_offset(self) -> int:
-        """Where in the flash the ROM looks for the bootloader."""
+        """The flash offset at which the ROM loads the bootloader."""
         return _BOOTLOADER_OFFSETS.get(self, 0)
 
     @classmethod
     def from_image_id(cls, image_id: int) -> Chip | None:
-        """The chip with this esp_image_header_t.chip_id, None where rmfab knows none."""
+        """Return the chip with this esp_image_header_t.chip_id, or None if there is none."""
         return next((chip for chip in cls if chip.image_id == image_id), None)
 
 
@@ -54,7 +54,8 @@ _BOOTLOADER_OFFSETS = {Chip.ESP32: 0x1000, Chip.ESP32S2: 0x1000, Chip.ESP32C5: 0
 
 @unique
 class Credentials(Enum):
-    """Who makes node id, key and certificate: our CA before the flash, or self or assisted claiming on the device."""
+    """Who makes node id, key and certificate: the workspace's CA, or RainMaker's claiming on the device
+    (self or assisted claiming)."""
 
     CERTIFICATE = "certificate"
     CLOUD_CLAIM = "claim"
@@ -62,7 +63,7 @@ class Credentials(Enum):
 
 @unique
 class NodeIdKind(Enum):
-    """How a node id is made; `values` takes it from the CSV of `generate --values`."""
+    """The source of node ids. `values` reads them from the CSV of `generate --values`."""
 
     SHORTUUID = "shortuuid"
     UUID4 = "uuid4"
@@ -71,7 +72,7 @@ class NodeIdKind(Enum):
 
 @unique
 class KeyKind(Enum):
-    """The key pair of a device."""
+    """The kind of a device's key pair."""
 
     ECDSA_P256 = "ecdsa-p256"
     ECDSA_P384 = "ecdsa-p384"
@@ -80,7 +81,8 @@ class KeyKind(Enum):
 
 @unique
 class CertificateProfile(Enum):
-    """`strict` carries SKI, AKI, KeyUsage and EKU; `rainmaker` what the official admin CLI issues."""
+    """The extensions of a device certificate: `strict` has SKI, AKI, KeyUsage and EKU, `rainmaker` those of the
+    official admin CLI."""
 
     STRICT = "strict"
     RAINMAKER = "rainmaker"
@@ -88,7 +90,7 @@ class CertificateProfile(Enum):
 
 @unique
 class Security(IntEnum):
-    """The protocomm security scheme of the firmware: 0 plain, 1 X25519 and AES-CTR, 2 SRP6a and AES-GCM."""
+    """The firmware's protocomm security scheme: 0 is plain, 1 X25519 with AES-CTR, 2 SRP6a with AES-GCM."""
 
     PLAIN = 0
     X25519 = 1
@@ -97,7 +99,7 @@ class Security(IntEnum):
 
 @unique
 class Transport(Enum):
-    """How a phone reaches an unprovisioned unit; the value is what firmware prints into the QR payload."""
+    """The link from a phone to an unprovisioned unit. The value is the one in the QR payload."""
 
     BLE = "ble"
     SOFTAP = "softap"
@@ -105,14 +107,14 @@ class Transport(Enum):
 
 @unique
 class SeqSource(Enum):
-    """Where the seq of a release comes from when `release build` is not told one: the time of the commit."""
+    """The source of a release's seq if `release build` gets no --seq: the commit time."""
 
     COMMIT_TIME = "commit-time"
 
 
 @unique
 class DownloadMode(Enum):
-    """What secure boot or flash encryption leaves of the ROM's download mode: all, little, or nothing.
+    """The ROM's download mode after secure boot or flash encryption: open, secure (few commands), or off.
 
     Source: ESP-IDF Kconfig, SECURE_UART_ROM_DL_MODE; `secure_boot_secure_features.c`.
     """
@@ -124,7 +126,7 @@ class DownloadMode(Enum):
 
 @unique
 class QrForm(Enum):
-    """The QR payload as JSON, or compact as CONFIG_APP_NETWORK_PROV_COMPACT_QR prints it."""
+    """The form of the QR payload: JSON, or the compact form of CONFIG_APP_NETWORK_PROV_COMPACT_QR."""
 
     JSON = "json"
     COMPACT = "compact"

@@ -1,5 +1,5 @@
-"""The client side of protocomm provisioning: what an owner's phone says to a new unit, said by the line.
+"""The client side of protocomm provisioning: the line talks to a new unit as an owner's phone does.
 
-It may import `identity`, `product` and the files at the top of the package, never `virtual`, which plays the other
-side. Start with `check.py`, what is proven, then `session.py`; `http.py` and `ble.py` are the transports.
+It may import `identity`, `product` and the files at the top of rmfab, never `virtual`, which simulates the device side.
+Start with `check.py`, the checks, then `session.py`; `http.py` and `ble.py` are the transports.
 """

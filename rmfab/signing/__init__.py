@@ -1,5 +1,5 @@
-"""Signing: keys by URI, passphrases, DSSE envelopes, trust files and the judgement of signatures.
+"""Signing: keys by URI, passphrases, DSSE envelopes, trust files and the verification of signatures.
 
-It knows nothing of releases and may import only `product` and the files at the top of the package. Start with
-`trust.py`, whom a station trusts, then `judge_signatures.py`, which decides.
+It is independent of releases and may import only `product` and the files at the top of rmfab. Start with `trust.py`,
+the keys that a station trusts, then `judge_signatures.py`, which verifies signatures.
 """

@@ -1,8 +1,8 @@
-"""Virtual boards: chips that unmodified esptool can flash and that boot what was written.
+"""Virtual boards: simulated chips that unmodified esptool can flash, and that boot what was written.
 
-It may import `nvs`, `release`, `product` and the files at the top of the package, never the host's side of a
-conversation (board, provisioning, line, ledger, label). Start with `spec.py`, what a board is, then `chip/`,
-`firmware/`, `build/` and `bench/`, in this order.
+It may import `nvs`, `release`, `product` and the files at the top of rmfab, never the host's side (board, provisioning,
+line, ledger, label). Start with `spec.py`, the properties of a board, then `chip/`, `firmware/`, `build/` and `bench/`,
+in this order.
 """
 
 from __future__ import annotations

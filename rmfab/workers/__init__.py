@@ -1,6 +1,6 @@
-"""Workers: the same chunks of work done in this process or in several, behind the interface of `concurrent.futures`.
+"""Workers: chunks of work done in this process or in several, behind the interface of `concurrent.futures`.
 
-`crew.py` is the start: it chooses the executor and keeps what each worker holds. `feeding.py` has the policy (order,
-back-pressure, errors) and knows no executor; `inline.py` and `processes.py` are executors and know no policy;
-`worker_process.py` is all that a worker's process needs. Imports only errors and signals.
+Start with `crew.py`: it chooses the executor and keeps one worker per process. `feeding.py` has the policy (order,
+back-pressure, errors) for any executor; `inline.py` and `processes.py` are the executors; `worker_process.py` runs in
+each worker process. Imports only errors and signals.
 """

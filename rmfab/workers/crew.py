@@ -1,8 +1,8 @@
-"""A crew: workers that each hold something from their first chunk to their last, such as a document or a CA.
+"""A crew: workers that each keep something for all their chunks, such as a document or a CA.
 
-A worker is made from an order, which is sent to each process once and not with every chunk. A `Secret` is not pickled:
-orders and chunks carry plain values, through a pipe that nobody else reads. Processes find a worker's class by name, so
-it must be in a module that can be imported.
+A worker is made from an order, which is sent to each process once instead of with each chunk. A `Secret` cannot be
+pickled, so orders and chunks contain plain values; the pipe to the worker is private to the two processes. A worker's
+class must be in a module that can be imported, because processes import it by name.
 
     with open_crew(Packer, product, jobs) as crew:
         for chunk, images in crew.run(Packer.pack, chunks):
@@ -26,27 +26,27 @@ C = TypeVar("C")
 R = TypeVar("R")
 
 CHUNKS_AHEAD = 3
-"""Chunks under way per worker process, so that no worker waits for its next one."""
+"""Chunks submitted per worker process, so that no worker waits for the next one."""
 
 
 def cores() -> int:
-    """How many processes can run at the same time."""
+    """Return the number of processes that can run at the same time."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def open_crew(make: Callable[[Order], W], order: Order, jobs: int) -> Crew[W]:
-    """A crew of *jobs* processes, each with a worker made from *order*; with one job, a worker in this process."""
+    """Return a crew of *jobs* processes, each with a worker made from *order*. One job runs in this process."""
     if jobs == 1:
         return Crew(InlineExecutor(), 1, make(order))
-    from rmfab.workers.processes import ProcessExecutor  # workers import this module too and do not need it
+    from rmfab.workers.processes import ProcessExecutor  # workers also import this module, but do not need it
 
     return Crew(ProcessExecutor(jobs, hold, (make, order)), jobs * CHUNKS_AHEAD)
 
 
 class Crew(Generic[W]):
-    """Runs methods of its workers over chunks, at most *ahead* of them at a time.
+    """A crew that runs methods of its workers over chunks, with at most *ahead* chunks submitted at a time.
 
-    *worker* is None when each process of *executor* holds one.
+    *worker* is None if each process of *executor* has one.
     """
 
     def __init__(self, executor: Executor, ahead: int, worker: W | None = None) -> None:
@@ -55,9 +55,9 @@ class Crew(Generic[W]):
         self._worker = worker
 
     def run(self, method: Callable[[W, C], R], chunks: Iterable[C], *, ordered: bool = True) -> Iterator[tuple[C, R]]:
-        """Each chunk with its result, in the order of *chunks* or as they finish.
+        """Yield each chunk with its result, in the order of *chunks* if *ordered*, else as they finish.
 
-        Raises what *method* and *chunks* raise, and StationError if a worker dies.
+        Raise the errors of *method* and *chunks*, and StationError if a worker dies.
         """
 
         def submit(chunk: C) -> Future[R]:
@@ -68,7 +68,7 @@ class Crew(Generic[W]):
         return feed(submit, chunks, self._ahead, ordered=ordered)
 
     def close(self) -> None:
-        """Ends the workers when they have finished their current chunks; the other chunks are dropped."""
+        """Let the workers finish their current chunks, drop the others, and end the workers."""
         self._executor.shutdown(cancel_futures=True)
 
     def __enter__(self) -> Self:

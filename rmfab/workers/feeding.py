@@ -1,4 +1,4 @@
-"""The policy of a run over chunks, for any executor: how far ahead, in which order, with which errors."""
+"""The policy of a run over chunks, for any executor: how many are submitted, their order, and their errors."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ R = TypeVar("R")
 
 
 def chunked(items: Iterable[C], size: int) -> Iterator[list[C]]:
-    """*items* in lists of *size*, the last one possibly shorter, drawn lazily."""
+    """Yield *items* in lists of *size*, the last possibly shorter. *items* is consumed lazily."""
     source = iter(items)
     while chunk := list(islice(source, size)):
         yield chunk
 
 
 def feed(submit: Callable[[C], Future[R]], chunks: Iterable[C], ahead: int, *, ordered: bool) -> Iterator[tuple[C, R]]:
-    """Submits *chunks*, at most *ahead* at a time, and yields each with its result, in order or as they finish.
+    """Submit *chunks*, at most *ahead* at a time, and yield each with its result, in order or as they finish.
 
-    A chunk's error is raised in place of its result. An error of *chunks* itself is raised after the results of
-    everything drawn before it, as if nothing had been drawn ahead. Raises StationError if a worker died. Closing the
-    iterator cancels the chunks that have not started.
+    A chunk's error is raised instead of its result. An error of the iterable *chunks* is raised after the results of
+    all chunks before it. Raise StationError if a worker died. Closing the iterator cancels the chunks that have not
+    started.
     """
     source = _Source(chunks)
     under_way: dict[Future[R], C] = {}
@@ -44,21 +44,21 @@ def feed(submit: Callable[[C], Future[R]], chunks: Iterable[C], ahead: int, *, o
 
 
 class _Source(Generic[C]):
-    """An iterable that keeps its error until everything drawn before it is done."""
+    """An iterable whose error is kept until all chunks before it are done."""
 
     def __init__(self, chunks: Iterable[C]) -> None:
         self._chunks = iter(chunks)
         self._error: Exception | None = None
 
     def take(self, count: int) -> Iterator[C]:
-        """At most *count* chunks."""
+        """Yield at most *count* chunks."""
         try:
             yield from islice(self._chunks, count if self._error is None else 0)
-        except Exception as error:  # noqa: BLE001 - raised by `settle`; ^C is raised at once
+        except Exception as error:  # noqa: BLE001 - raised by `settle`; ^C is raised immediately
             self._error = error
 
     def settle(self) -> None:
-        """Raises the error that ended the chunks."""
+        """Raise the error that ended the chunks."""
         if self._error is not None:
             raise self._error
 
@@ -72,5 +72,5 @@ def _sound(call: Callable[..., R], *arguments: object) -> R:
     try:
         return call(*arguments)
     except BrokenExecutor as error:
-        hint = "the machine may be out of memory; run the command again"
+        hint = "run the command again; the machine may be out of memory"
         raise StationError(str(error) or "a worker process died", hint=hint) from error

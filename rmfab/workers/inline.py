@@ -1,4 +1,4 @@
-"""The executor for small jobs: it runs each task in this process, at once."""
+"""The executor for small jobs: it runs each task immediately, in this process."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ R = TypeVar("R")
 
 
 class InlineExecutor(Executor):
-    """Runs each task in the process and thread that submit it."""
+    """An executor that runs each task in the process and thread that submit it."""
 
     def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
-        """A future that is already done. ^C is not an error of the task: it is raised here."""
+        """Run the task and return its future. ^C is not an error of the task: it is raised here."""
         future: Future[R] = Future()
         try:
             future.set_result(fn(*args, **kwargs))
-        except Exception as error:  # noqa: BLE001 - the future carries it
+        except Exception as error:  # noqa: BLE001 - the future raises it
             future.set_exception(error)
         return future

@@ -1,8 +1,8 @@
-"""The executor for long jobs: processes, each a new interpreter with its own pipe.
+"""The executor for long jobs: processes, each a new interpreter with a separate pipe.
 
-Not `multiprocessing`: its pools share locks and one pipe for results, so a process killed while it writes leaves the
-others and the caller waiting forever; and a spawned one runs the caller's main module again. Here a worker that
-dies, at any moment, ends its own pipe and nothing else.
+It does not use `multiprocessing`: those pools share locks and one pipe for results, so if a process is killed while it
+writes, the others and the caller hang; and a spawned process runs the caller's main module again. Here, a worker that
+dies at any moment closes its own pipe only.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 PATIENCE = 5.0
-"""Seconds that a worker gets to finish its task when nobody wants the result any more."""
+"""Seconds for a worker to finish its task when the result is no longer needed."""
 
 _PROGRAM = "import sys; sys.path[:] = sys.argv[1:]; from rmfab.workers.worker_process import main; main()"
 
 
 class ProcessExecutor(Executor):
-    """At most *count* processes, started as tasks come; each runs *initializer* once, before its first task.
+    """An executor of at most *count* processes, started on demand. Each runs *initializer* once, before its first task.
 
-    When a worker dies or its *initializer* fails, the executor is broken: every future that waits fails with
-    BrokenExecutor or the initializer's error, and so does every later `submit`.
+    When a worker dies or its *initializer* fails, the executor is broken: all waiting futures fail with BrokenExecutor
+    or the initializer's error, and so does each later `submit`.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class ProcessExecutor(Executor):
         self._closed = False
 
     def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
-        """The future of a task, which runs as soon as a worker is free."""
+        """Return the future of a task. It runs as soon as a worker is free."""
         future: Future[R] = Future()
         with undisturbed(), self._lock:
             if self._broken is not None:
@@ -65,9 +65,9 @@ class ProcessExecutor(Executor):
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Ends the workers when all tasks are done; with *cancel_futures*, when those that have started are.
+        """End the workers after all tasks; with *cancel_futures*, after the tasks that have started.
 
-        They then get 5 seconds (PATIENCE).
+        With *cancel_futures*, each worker gets 5 s (PATIENCE) to finish its task.
         """
         with undisturbed():
             with self._lock:
@@ -88,14 +88,14 @@ class ProcessExecutor(Executor):
         thread.start()
 
     def _attend(self, worker: _Worker) -> None:
-        """Hands tasks to *worker*, one at a time. Each worker has a thread here that does this."""
+        """Send tasks to *worker*, one at a time. Each worker has one thread that runs this."""
         try:
             if self._beginning is not None:
                 worker.do(self._beginning)
             while (task := self._tasks.get()) is not None:
                 if task.future.set_running_or_notify_cancel():
                     _settle(task, worker)
-        except BaseException as error:  # noqa: BLE001 - the futures carry it
+        except BaseException as error:  # noqa: BLE001 - the futures raise it
             self._break(error)
         finally:
             worker.end()
@@ -110,7 +110,7 @@ class ProcessExecutor(Executor):
                 task.future.set_exception(self._broken)
 
     def _drained(self) -> list[_Task]:
-        """The tasks that no worker has started, taken from the queue."""
+        """Remove the tasks that have not started from the queue, and return them."""
         found = []
         with suppress(Empty):
             while True:
@@ -129,7 +129,7 @@ class ProcessExecutor(Executor):
 
 @dataclass(frozen=True)
 class _Task:
-    """A call and the future that waits for it."""
+    """A call and its future."""
 
     future: Future[Any]
     function: Callable[..., Any]
@@ -138,7 +138,7 @@ class _Task:
 
 
 def _settle(task: _Task, worker: _Worker) -> None:
-    """Gives *task* its result or its error. Raises BrokenExecutor if *worker* died."""
+    """Set the result or the error of *task*. Raise BrokenExecutor if *worker* died."""
     try:
         result = worker.do(task)
     except BaseException as error:
@@ -150,37 +150,37 @@ def _settle(task: _Task, worker: _Worker) -> None:
 
 
 class _Worker:
-    """A worker process, seen from its parent."""
+    """A worker process, as its parent sees it."""
 
     def __init__(self) -> None:
-        # -P: the current folder is not searched. The worker finds its modules where this process does.
+        # -P keeps the working directory out of sys.path. The worker gets the sys.path of this process.
         command = [sys.executable, "-P", "-c", _PROGRAM, *sys.path]
         try:
             self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         except OSError as error:
-            raise BrokenExecutor(f"a worker process cannot be started: {error.strerror or error}") from error
+            raise BrokenExecutor(f"cannot start a worker process: {error.strerror or error}") from error
         self._tasks = cast("BinaryIO", self._process.stdin)
         self._results = cast("BinaryIO", self._process.stdout)
 
     def do(self, task: _Task) -> Any:
-        """The result of *task*. Raises its error, or BrokenExecutor if the process dies."""
+        """Run *task* and return its result. Raise its error, or BrokenExecutor if the process dies."""
         data = pickle.dumps((task.function, task.arguments, task.options), pickle.HIGHEST_PROTOCOL)
         try:
             send(self._tasks, data)
             answer = receive(self._results)
         except (EOFError, OSError) as error:
             raise BrokenExecutor("a worker process died") from error
-        done, result = pickle.loads(answer)  # noqa: S301 - what our own worker wrote
+        done, result = pickle.loads(answer)  # noqa: S301 - written by our own worker
         if not done:
             raise result
         return result
 
     def kill(self) -> None:
-        """Ends the process, even in the middle of its task."""
+        """Kill the process, even in the middle of its task."""
         self._process.kill()
 
     def end(self) -> None:
-        """Lets the process end, and waits for it."""
+        """Tell the process to end, and wait for it."""
         with suppress(OSError):
             send(self._tasks, b"")
         for stream in (self._tasks, self._results):

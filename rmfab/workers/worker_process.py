@@ -1,9 +1,8 @@
-"""The life of a worker process: it reads tasks from its stdin, does one at a time and writes each result to its stdout.
+"""The main program of a worker process: reads tasks from stdin, runs one at a time, and writes each result to stdout.
 
-It ignores SIGINT: ^C reaches every process on the terminal, and the parent handles it. SIGTERM and SIGHUP end it,
-unless the parent was started with them ignored (nohup). A thread reads stdin all the time: when the parent dies the
-pipe ends, and so does the worker, even in the middle of a task. This module imports little because every worker waits
-for it.
+It ignores SIGINT, because ^C reaches all processes of the terminal and the parent handles it. SIGTERM and SIGHUP end
+it, unless the parent was started with them ignored (nohup). A thread always reads stdin: when the parent dies, the pipe
+closes and the worker ends, even in the middle of a task. This module imports little, because each worker waits for it.
 """
 
 from __future__ import annotations
@@ -24,37 +23,37 @@ _LENGTH = struct.Struct("!Q")
 
 
 def send(stream: BinaryIO, data: bytes) -> None:
-    """Writes one message of *data* to the other side."""
+    """Write one message with *data* to the other side."""
     stream.write(_LENGTH.pack(len(data)))
     stream.write(data)
     stream.flush()
 
 
 def receive(stream: BinaryIO) -> bytes:
-    """The next message. Raises EOFError when the other side has ended, even in the middle of a message."""
+    """Return the next message. Raise EOFError if the other side has ended, even in the middle of a message."""
     (length,) = _LENGTH.unpack(_exactly(stream, _LENGTH.size))
     return _exactly(stream, length)
 
 
 def hold(make: Callable[[Any], Any], order: object) -> None:
-    """Makes the worker that this process holds from its first chunk to its last."""
+    """Make the worker of this process, which it keeps for all chunks."""
     _Held.worker = make(order)
 
 
 def on_held(method: Callable[[Any, Any], Any], chunk: object) -> Any:
-    """Calls *method* of the worker that this process holds on *chunk*."""
+    """Call *method* of this process's worker on *chunk*."""
     return method(_Held.worker, chunk)
 
 
 def main() -> None:
-    """Serves the parent until an empty message ends it."""
+    """Serve the parent until an empty message ends it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     tasks_stream, results = _own_streams()
     tasks: SimpleQueue[bytes] = SimpleQueue()
     threading.Thread(target=_read, args=(tasks_stream, tasks), daemon=True).start()
     while task := tasks.get():
         send(results, _outcome(task))
-    os._exit(0)  # the thread still reads, which the interpreter's shutdown does not survive
+    os._exit(0)  # not sys.exit: the interpreter's shutdown fails while the thread reads
 
 
 class _Held:
@@ -69,7 +68,7 @@ def _exactly(stream: BinaryIO, length: int) -> bytes:
 
 
 def _own_streams() -> tuple[BinaryIO, BinaryIO]:
-    """stdin and stdout under other numbers, so that a library that prints cannot corrupt the results."""
+    """Move stdin and stdout to other file descriptors, so that a library that prints cannot corrupt the results."""
     streams = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     nowhere = os.open(os.devnull, os.O_RDWR)
     for number in (0, 1):
@@ -87,11 +86,11 @@ def _read(stream: BinaryIO, tasks: SimpleQueue[bytes]) -> None:
 
 
 def _outcome(task: bytes) -> bytes:
-    """Whether the task succeeded, with its result or its error."""
+    """Run a task. Return a message of whether it succeeded, and its result or error."""
     try:
-        function, arguments, options = pickle.loads(task)  # noqa: S301 - what our parent wrote
+        function, arguments, options = pickle.loads(task)  # noqa: S301 - written by our parent
         return pickle.dumps((True, function(*arguments, **options)), pickle.HIGHEST_PROTOCOL)
-    except BaseException as error:  # noqa: BLE001 - the parent judges every error
+    except BaseException as error:  # noqa: BLE001 - the parent handles every error
         return _failure(error)
 
 
@@ -100,8 +99,8 @@ def _failure(error: BaseException) -> bytes:
         error.add_note("".join(traceback.format_exception(error)))
     try:
         data = pickle.dumps((False, error))
-        pickle.loads(data)  # noqa: S301 - what was pickled here
-    except Exception:  # noqa: BLE001 - an error that cannot be pickled and made again
+        pickle.loads(data)  # noqa: S301 - pickled in the line before
+    except Exception:  # noqa: BLE001 - the error cannot be pickled and unpickled
         stand_in = RuntimeError(f"{type(error).__name__} in a worker")
         stand_in.add_note("".join(traceback.format_exception(error)))
         return pickle.dumps((False, stand_in))

@@ -117,7 +117,7 @@ BAD = {
     "column twice": (b"serial,serial\nA-1,A-2\n", "v.csv:1", "2 times"),
     "too short": (b"serial,node_id\nA-1\n", "v.csv:2", "1 cells"),
     "too long": (b"serial\nA-1,x\n", "v.csv:2", "2 cells"),
-    "open quote": (b'serial\n"A-1\n', "v.csv:2", "no CSV"),
+    "open quote": (b'serial\n"A-1\n', "v.csv:2", "not valid CSV"),
     "blank cell": (b'serial,node_id\nA-1,""\n', 'v.csv:2: column "node_id"', "blank"),
     "latin-1": (b"serial\nA\xe9\n", "v.csv", "not UTF-8"),
     "empty": (b"", "v.csv", "empty"),

@@ -34,7 +34,7 @@ def test_again_and_otherwise(terminal: Terminal) -> None:
     ("arguments", "code", "told"),
     [
         (("--cloud-claim", "--mqtt-host", "a.example"), 2, "exclude each other"),
-        (("--mqtt-host", "https://a.example"), 3, "no host name"),
+        (("--mqtt-host", "https://a.example"), 3, "not a host name"),
         (("--serial", "LMP"), 3, "not a serial pattern"),
         (("--name", "a\nb"), 3, "printable"),
         (("--chip", "esp8266"), 2, "esp32c3"),
@@ -89,7 +89,7 @@ def test_product_toml_complains_at_once(terminal: Terminal, lamp: Path) -> None:
         ('[[slot]]\nname = "A"\nport = "x"\nbuad = 3\n', 'did you mean "baud"?'),
         ('[[slot]]\nname = "A"\nport = "x"\nrestart = "sometimes"\n', "restart"),
         ('[[slot]]\nname = "A"\nport = "x"\n[[slot]]\nname = "A"\nport = "y"\n', "two slots"),
-        ("[station\n", "not TOML"),
+        ("[station\n", "not valid TOML"),
     ],
     ids=["name", "port", "misspelt", "restart", "twice", "toml"],
 )

@@ -141,7 +141,7 @@ def test_a_worker_is_killed(terminal: Terminal, full: Path, name: str) -> None:
     assert (process.returncode, out) == (4, ""), told
     assert told.splitlines()[-2:] == [
         "rmfab: error: a worker process died",
-        "rmfab: hint: the machine may be out of memory; run the command again",
+        "rmfab: hint: run the command again; the machine may be out of memory",
     ]
     assert "Traceback" not in told
     assert alive(process.pid) == []

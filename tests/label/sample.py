@@ -1,4 +1,4 @@
-"""Labels as stock firmware would have them."""
+"""Labels with the payloads of stock firmware."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ POP = 0x5EC2E700
 
 
 def label(number: int = 1, form: str = "json", product: str = "Desk Lamp", serial: str | None = None) -> Label:
-    """Label *number*; its PoP begins with 5ec2e7, its payload is of *form*: json (security 2), json1 or compact."""
+    """Return label *number*. Its PoP starts with 5ec2e7; *form* is json (security 2), json1 or compact."""
     name, pop = f"PROV_{number:06x}", f"{POP + number:08x}"
     return Label(product, serial or f"LMP-{number:06d}", name, Secret(pop), Secret(_payload(form, name, pop)))
 
 
 def labels(count: int, form: str = "json") -> list[Label]:
-    """Labels 1 to *count*."""
+    """Return labels 1 to *count*."""
     return [label(number, form) for number in range(1, count + 1)]
 
 

@@ -1,4 +1,4 @@
-"""What a label shows of an identity."""
+"""The content of a label."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rmfab.secret import Secret
 
 @pytest.mark.parametrize(("security", "shown"), [(0, ""), (1, "00010203"), (2, "00010203")])
 def test_a_label_shows_the_pop_where_it_is_asked_for(security: int, shown: str) -> None:
-    """A label carries product, serial, service name and the PoP; none where the firmware asks for none."""
+    """A label has product, serial, service name and PoP; with security 0 it has no PoP."""
     text = f'[product]\nname = "Lamp"\nchip = "esp32"\nserial = "L{{n}}"\n[provisioning]\nsecurity = {security}\n'
     identity = Identity("L1", "n", b"c", Secret(b"k"), Secret(bytes(range(64))), None, None, "PROV_3d3e3f", {})
     label = label_of(identity, parse_product(text, Path("product.toml")))

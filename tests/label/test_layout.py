@@ -1,4 +1,4 @@
-"""The layout of a label: module sizes, order and legibility of its text, and what is left out."""
+"""The layout of a label: module sizes, order and legibility of its text, and omitted lines."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from tests.label.sample import label
 
 
 def shown(layout: Layout, field: LabelField) -> str:
-    """The letters of one line, its caption left out."""
+    """Return the text of one line without its caption."""
     return "".join(run.text for run in layout.runs if run.line is field and run.text != field.caption)
 
 
 def check_placement(layout: Layout, modules: int) -> None:
-    """Everything lies inside the label, text of 5 pt or more, and the quiet zone is empty."""
+    """Check that everything is inside the label, text has 5 pt or more, and the quiet zone is empty."""
     quiet = QUIET_ZONE * layout.module
     left, top = layout.code[0] - quiet, layout.code[1] - quiet
     right, bottom = left + (modules + 8) * layout.module, top + (modules + 8) * layout.module
@@ -52,7 +52,7 @@ def check_placement(layout: Layout, modules: int) -> None:
     ],
 )
 def test_module_sizes_on_square_codes(modules: int, sides: tuple[float, ...]) -> None:
-    """The code and its quiet zone of four modules a side fill 10, 12, 15 and 20 mm."""
+    """The code and its quiet zone of four modules per side fill 10, 12, 15 and 20 mm."""
     for height, side in zip((10.0, 12.0, 15.0, 20.0), sides, strict=True):
         layout = lay_out(label(), modules, 3 * height, height)
         assert layout.module == pytest.approx(side, abs=0.0006)
@@ -75,7 +75,7 @@ def test_module_sizes_on_square_codes(modules: int, sides: tuple[float, ...]) ->
     ],
 )
 def test_which_sheets_suit_which_payload(name: str, form: str, warned: bool) -> None:
-    """Modules under 0.30 mm are warned of; on JSON the hint names the compact form."""
+    """Modules under 0.30 mm give a warning; for JSON payloads its hint names the compact form."""
     each = label(form=form)
     small = small_module(each, make_artwork(each, *sheet(name).label).layout)
     assert (small is not None) == warned
@@ -85,7 +85,7 @@ def test_which_sheets_suit_which_payload(name: str, form: str, warned: bool) -> 
 
 @pytest.mark.parametrize("form", ["json", "compact"])
 def test_modules_under_a_fifth_of_a_millimetre_are_refused(form: str) -> None:
-    """The error names the serial and the size; only JSON can be made smaller by the compact form."""
+    """The error has the serial and no secret; its hint names the compact form for JSON payloads only."""
     with pytest.raises(InputError) as refused:
         make_artwork(label(form=form), 40.0, 6.0)
     assert refused.value.where == "LMP-000001"
@@ -94,7 +94,7 @@ def test_modules_under_a_fifth_of_a_millimetre_are_refused(form: str) -> None:
 
 
 def test_a_large_label_has_level_m_and_a_small_one_the_smallest_symbol() -> None:
-    """Where modules stay safe for phones the code is M or better, else the smallest symbol is taken."""
+    """The level is M or better if the modules stay safe for phones, else the symbol is the smallest."""
     assert make_artwork(label(form="json1"), *sheet("L7160").label).symbol.level is Level.M
     assert make_artwork(label(form="json1"), *sheet("L4731").label).symbol.level is Level.L
 
@@ -102,14 +102,14 @@ def test_a_large_label_has_level_m_and_a_small_one_the_smallest_symbol() -> None
 @pytest.mark.parametrize("each", SHEETS, ids=str)
 @pytest.mark.parametrize("form", ["json", "json1", "compact"])
 def test_every_sheet_takes_every_payload(each: Sheet, form: str) -> None:
-    """Nothing leaves the label or enters the quiet zone, on any sheet."""
+    """On every sheet, all parts are inside the label and outside the quiet zone."""
     artwork = make_artwork(label(form=form), *each.label)
     check_placement(artwork.layout, artwork.symbol.side)
 
 
 @pytest.mark.parametrize("each", [each for each in SHEETS if each.label[0] > 20], ids=str)
 def test_a_usual_label_shows_all_four_lines(each: Sheet) -> None:
-    """Product, serial, service name and PoP stand whole on every sheet but the one of 17.8 x 10 mm."""
+    """Product, serial, service name and PoP are printed in full on every sheet except those of 17.8 x 10 mm."""
     layout = make_artwork(label(form="compact"), *each.label).layout
     assert [shown(layout, field) for field in LabelField] == ["Desk Lamp", "LMP-000001", "PROV_000001", "5ec2e701"]
     assert not layout.omitted
@@ -117,23 +117,23 @@ def test_a_usual_label_shows_all_four_lines(each: Sheet) -> None:
 
 
 def test_a_tiny_label_is_code_only_and_says_so() -> None:
-    """Where no line fits, the code stands in the middle and the text is reported as left out."""
+    """If no line fits, the code is centred and the text is reported as omitted."""
     layout = make_artwork(label(form="compact"), *sheet("L7657").label).layout
     assert layout.runs == ()
     assert layout.omitted == tuple(LabelField)
     assert layout.code[0] - 4 * layout.module == pytest.approx((17.78 - 10) / 2)
     (notice,) = remarks(label(form="compact"), layout)
-    assert "product, serial, service name, PoP left out" in notice.what
+    assert "product, serial, service name, PoP omitted" in notice.what
 
 
 def test_the_pop_is_grouped_by_a_gap_that_is_no_space() -> None:
-    """Eight digits come as two runs of four, without a space that could be typed."""
+    """Eight digits are printed as two runs of four, without a space that a user could type."""
     layout = make_artwork(label(), *sheet("L7160").label).layout
     assert [run.text for run in layout.runs if run.line is LabelField.POP] == ["PoP", "5ec2", "e701"]
 
 
 def test_a_long_product_becomes_smaller_and_then_shorter() -> None:
-    """A product name shrinks before it is cut, and the cut shows as an ellipsis."""
+    """A long product name becomes smaller first, then shorter with an ellipsis."""
     short = make_artwork(label(product="Desk Lamp"), *sheet("L7651").label).layout
     long = make_artwork(label(product="Desk Lamp of Many Colours and Words"), *sheet("L7651").label).layout
     assert long.runs[0].size < short.runs[0].size
@@ -152,7 +152,7 @@ def test_a_long_product_becomes_smaller_and_then_shorter() -> None:
     ],
 )
 def test_letters_without_a_glyph_are_never_silent(product: str, printed: str) -> None:
-    """The nearest letters stand there, or the line is left out, with a warning."""
+    """Characters without a glyph are replaced with the nearest, or the line is omitted, with a warning."""
     each = label(product=product)
     layout = make_artwork(each, *sheet("L7160").label).layout
     assert shown(layout, LabelField.PRODUCT) == printed
@@ -160,7 +160,7 @@ def test_letters_without_a_glyph_are_never_silent(product: str, printed: str) ->
 
 
 def test_a_pop_that_cannot_be_written_is_left_out_not_altered() -> None:
-    """A PoP with letters outside the typeface is on the code only, and the warning does not show it."""
+    """A PoP with characters without a glyph is in the code only, and the warning does not show it."""
     each = Label("Lamp", "A1", "PROV_000001", Secret("пароль"), Secret("NP:PROV_000001|пароль|b"))
     layout = make_artwork(each, *sheet("L7160").label).layout
     assert layout.omitted == (LabelField.POP,)
@@ -168,7 +168,7 @@ def test_a_pop_that_cannot_be_written_is_left_out_not_altered() -> None:
 
 
 def test_firmware_without_a_pop_has_no_pop_line() -> None:
-    """An empty PoP is no field: neither printed nor missed."""
+    """An empty PoP is neither printed nor reported as omitted."""
     each = Label("Lamp", "A1", "PROV_000001", Secret(""), Secret("NP:PROV_000001||b"))
     layout = make_artwork(each, *sheet("L7160").label).layout
     assert not any(run.line is LabelField.POP for run in layout.runs)
@@ -176,7 +176,7 @@ def test_firmware_without_a_pop_has_no_pop_line() -> None:
 
 
 def test_labels_of_a_batch_are_set_alike() -> None:
-    """Narrow and wide digits give the same sizes and baselines."""
+    """Labels with narrow and wide digits have the same sizes and baselines."""
     one, two = (
         make_artwork(Label("Lamp", serial, name, Secret(pop), Secret("x" * 68)), *sheet("L7651").label).layout
         for serial, name, pop in (("LMP-000001", "PROV_ffffff", "11111111"), ("LMP-888888", "PROV_dddddd", "abcdabcd"))
@@ -187,7 +187,7 @@ def test_labels_of_a_batch_are_set_alike() -> None:
 
 
 def test_nothing_of_a_label_shows_its_secrets() -> None:
-    """Neither the label nor its drawing repeats the PoP or the payload in repr."""
+    """The repr of a label and of its drawing shows neither PoP nor payload."""
     each = label()
     assert "5ec2" not in repr(each)
     assert "5ec2" not in repr(make_artwork(each, *sheet("L7160").label))
@@ -195,7 +195,7 @@ def test_nothing_of_a_label_shows_its_secrets() -> None:
 
 @pytest.mark.parametrize(("serial", "payload"), [("", "x"), ("A1", "")])
 def test_a_label_without_serial_or_payload_is_refused(serial: str, payload: str) -> None:
-    """A label is validated when it is made."""
+    """A label without serial or payload is rejected when it is made."""
     with pytest.raises(InputError):
         Label("Lamp", serial, "PROV_000001", Secret("x"), Secret(payload))
 
@@ -216,7 +216,7 @@ SAFE = st.text("ABCXYZabcxyz0189._-", min_size=1, max_size=64)
 def test_any_text_on_any_label_is_placed_or_reported(
     product: str, serial: str, name: str, pop: str, width: float, height: float, modules: int
 ) -> None:
-    """Whatever the lengths: inside the label, clear of the code, at 5 pt or more; serial and PoP whole or left out."""
+    """Text of any length is inside the label, off the code, at 5 pt or more; serial and PoP are complete or omitted."""
     each = Label(product, serial, name, Secret(pop), Secret("x"))
     assume(min(width, height, code_side(width, height)) / (modules + 8) >= 0.2)
     layout = lay_out(each, modules, width, height)

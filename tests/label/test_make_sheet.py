@@ -1,4 +1,4 @@
-"""Sheets: every code in its place, read back from the finished page, the same bytes every time."""
+"""Sheets: every code is in its place and reads back from the finished page; the bytes are reproducible."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ L7160 = sheet("L7160")
 
 
 def artworks(wanted: list[Label], on: Sheet = L7160) -> list[Artwork]:
-    """The drawings of *wanted*."""
+    """Return the drawings of *wanted*."""
     return [make_artwork(each, *on.label) for each in wanted]
 
 
 def erased(artwork: Artwork) -> Artwork:
-    """The same drawing with an empty symbol."""
+    """Return the same drawing with an empty symbol."""
     blank = tuple(bytes(artwork.symbol.side) for _ in artwork.symbol.modules)
     return replace(artwork, symbol=replace(artwork.symbol, modules=blank))
 
 
 @pytest.mark.parametrize("each", SHEETS, ids=str)
 def test_every_sheet_reads_back(each: Sheet) -> None:
-    """Seven labels on two pages, the first at the last place but two; outside the labels the page is white."""
+    """Seven labels from the third-last position fill two pages; outside the labels the page is white."""
     made = make_sheet(labels(7, "compact"), each, start_at=each.per_page - 2)
     assert (made.pages, made.labels) == (2, 7)
     for page in page_images(made.pdf, 100):
@@ -51,13 +51,13 @@ def test_every_sheet_reads_back(each: Sheet) -> None:
 
 @pytest.mark.parametrize("form", ["json", "json1", "compact"])
 def test_every_payload_form_reads_back(form: str) -> None:
-    """JSON of both security schemes and the compact form come back byte for byte."""
+    """JSON of both security schemes and the compact form read back byte for byte."""
     assert make_sheet(labels(3, form), L7160).pages == 1
 
 
 @pytest.mark.parametrize(("count", "start_at", "pages"), [(1, 1, 1), (21, 1, 1), (21, 2, 2), (22, 1, 2), (1, 21, 1)])
 def test_part_used_sheets(count: int, start_at: int, pages: int) -> None:
-    """The first label goes to the place asked for, and the last page may be partly filled."""
+    """The first label is at *start_at*, and the last page may be partly filled."""
     made = make_sheet(labels(count, "compact"), L7160, 150, start_at)
     assert made.pages == pages == len(list(page_images(made.pdf, 20)))
     first = read_page(next(page_images(made.pdf, 150)), L7160, 150)
@@ -67,20 +67,20 @@ def test_part_used_sheets(count: int, start_at: int, pages: int) -> None:
 
 @pytest.mark.parametrize("start_at", [0, -1, 22])
 def test_a_start_beyond_the_sheet_is_refused(start_at: int) -> None:
-    """L7160 has labels 1 to 21."""
+    """A start outside labels 1 to 21 of L7160 is rejected."""
     with pytest.raises(InputError) as refused:
         make_sheet(labels(1), L7160, start_at=start_at)
     assert "1 to 21" in str(refused.value.hint)
 
 
 def test_no_labels_make_no_sheet() -> None:
-    """An empty list is an error, not an empty page."""
+    """An empty list of labels is an error, not an empty page."""
     with pytest.raises(InputError):
         make_sheet([], L7160)
 
 
 def test_the_same_labels_give_the_same_bytes() -> None:
-    """A PDF carries no clock, host or random id, and does not depend on how the work was spread."""
+    """A PDF contains no time, host or random id, and does not depend on the number of processes."""
     wanted = labels(205, "compact")
     many = sheet("L4731")
     made = make_sheet(wanted, many, 200).pdf
@@ -89,23 +89,23 @@ def test_the_same_labels_give_the_same_bytes() -> None:
 
 
 def test_swapped_codes_are_caught() -> None:
-    """The message names both serials, the page and the place."""
+    """The error for swapped codes has both serials, the page and the position."""
     one, two, three = labels(3)
     with pytest.raises(IntegrityError) as caught:
         verify_sheet(sheet_pdf(artworks([one, three, two]), L7160), [one, two, three], L7160)
-    assert str(caught.value) == "page 1, label 2: the label of LMP-000002 carries the code of LMP-000003"
+    assert str(caught.value) == "page 1, label 2: the label of LMP-000002 has the code of LMP-000003"
 
 
 def test_a_code_of_nobody_is_caught() -> None:
-    """A payload of no label of the sheet is a mismatch, and is not repeated."""
+    """A payload of none of the sheet's labels is a mismatch, and the error does not show it."""
     with pytest.raises(IntegrityError) as caught:
         verify_sheet(sheet_pdf(artworks([label(9)]), L7160), [label(1)], L7160)
-    assert "carries another code" in str(caught.value)
+    assert "has an unknown code" in str(caught.value)
     assert "5ec2" not in f"{caught.value!r}{caught.value}{caught.value.hint}"
 
 
 def test_an_erased_code_is_caught() -> None:
-    """A label with text and no code cannot be read back."""
+    """A label with text but without a code cannot be read back."""
     wanted = labels(2)
     one, two = artworks(wanted)
     with pytest.raises(IntegrityError) as caught:
@@ -115,34 +115,32 @@ def test_an_erased_code_is_caught() -> None:
 
 
 def test_a_missing_label_and_one_too_many_are_caught() -> None:
-    """A blank place must carry its label, and a place that should be blank must be blank."""
+    """A missing label and a label in a position that should be blank are errors."""
     wanted = labels(3)
     with pytest.raises(IntegrityError, match="LMP-000003"):
         verify_sheet(sheet_pdf(artworks(wanted[:2]), L7160), wanted, L7160)
-    with pytest.raises(IntegrityError, match="label 3: a place that should be blank"):
+    with pytest.raises(IntegrityError, match="label 3: a label that should be blank"):
         verify_sheet(sheet_pdf(artworks(wanted), L7160), wanted[:2], L7160)
 
 
 def test_a_sheet_moved_by_one_place_is_caught() -> None:
-    """The place of a code counts, not only that it is somewhere on the page."""
+    """A code must be in its position, not only somewhere on the page."""
     wanted = labels(2)
     with pytest.raises(IntegrityError):
         verify_sheet(sheet_pdf(artworks(wanted), L7160, start_at=2), wanted, L7160)
 
 
 def test_a_fault_among_hundreds_is_caught() -> None:
-    """Pages that are read back in other processes are judged like any other."""
+    """A wrong code is found on pages that are read back in other processes."""
     wanted = labels(210, "compact")
     drawn = artworks(wanted)
     drawn[207] = drawn[206]
-    with pytest.raises(
-        IntegrityError, match="page 10, label 19: the label of LMP-000208 carries the code of LMP-000207"
-    ):
+    with pytest.raises(IntegrityError, match="page 10, label 19: the label of LMP-000208 has the code of LMP-000207"):
         verify_sheet(sheet_pdf(drawn, L7160), wanted, L7160, 150)
 
 
 def test_a_refusal_in_another_process_arrives_whole() -> None:
-    """The error of a label that does not fit keeps its place and hint across processes."""
+    """The error of a label that does not fit keeps its place and hint from a worker process."""
     tiny = Sheet("tiny", (210.0, 297.0), (20.0, 7.0), 10, 30, (1.0, 1.0), (20.5, 9.0))
     with pytest.raises(InputError) as refused:
         make_sheet(labels(201), tiny)
@@ -152,7 +150,7 @@ def test_a_refusal_in_another_process_arrives_whole() -> None:
 
 @pytest.mark.parametrize("damage", ["blurred", "scratched", "inverted"])
 def test_a_damaged_page_is_caught(damage: str) -> None:
-    """A page whose third code was damaged after drawing does not pass."""
+    """A page with a code that was damaged after drawing is rejected."""
     wanted = labels(4)
     (page,) = page_images(sheet_pdf(artworks(wanted), L7160), 300)
     cell = list(L7160.cells())[2]
@@ -171,14 +169,14 @@ def test_a_damaged_page_is_caught(damage: str) -> None:
 
 
 def test_a_resolution_too_low_to_read_back_is_refused() -> None:
-    """Fewer than two dots a module cannot tell a good label from a bad one; the hint says what would."""
+    """Fewer than two dots per module are rejected, and the hint has a sufficient resolution."""
     with pytest.raises(InputError) as refused:
         make_sheet(labels(1), L7160, dpi=60)
     assert "[label] dpi" in str(refused.value.hint)
 
 
 def test_warnings_are_counted_and_carry_no_secret() -> None:
-    """Each warning comes once, with the number of labels, and neither PoP nor payload."""
+    """Each warning is given once, with the number of labels, and shows neither PoP nor payload."""
     made = make_sheet(labels(3), sheet("L4731"))
     assert made.warnings[0].what.startswith("the code has modules of 0.22 mm")
     assert made.warnings[0].what.endswith("(3 labels)")
@@ -194,7 +192,7 @@ def test_the_text_of_a_page_can_be_searched() -> None:
 
 
 def test_the_page_asks_to_be_printed_at_full_size() -> None:
-    """A viewer that honours it does not scale the page, and the page has the sheet's size."""
+    """The PDF requests printing without scaling, and its page has the sheet's size."""
     pdf = make_sheet(labels(1), L7160).pdf
     assert b"/PrintScaling /None" in pdf
     (page,) = page_images(pdf, 254)
@@ -202,14 +200,14 @@ def test_the_page_asks_to_be_printed_at_full_size() -> None:
 
 
 def test_cut_marks_do_not_disturb_reading_back() -> None:
-    """Marks at the corners of the labels are drawn on request and leave blank places blank."""
+    """Cut marks are drawn on request, and blank positions still read as blank."""
     with_marks = make_sheet(labels(2), L7160, cut_marks=True).pdf
     assert with_marks != make_sheet(labels(2), L7160).pdf
 
 
 @pytest.mark.skipif(shutil.which("zbarimg") is None, reason="zbarimg is not installed")
 def test_another_decoder_agrees(tmp_path: Path) -> None:
-    """zbar reads every code of a page as well."""
+    """zbar reads every code of a page, too."""
     wanted = labels(21)
     (page,) = page_images(make_sheet(wanted, L7160).pdf, 300)
     page.save(tmp_path / "page.png")
@@ -218,7 +216,7 @@ def test_another_decoder_agrees(tmp_path: Path) -> None:
 
 
 def test_a_png_of_the_page_is_grey() -> None:
-    """The page is rasterised in grey, eight bits a dot."""
+    """The page is rasterised in greyscale, 8 bits per dot."""
     (page,) = page_images(make_sheet(labels(1), L7160).pdf, 72)
     stream = io.BytesIO()
     page.save(stream, "PNG")

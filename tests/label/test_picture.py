@@ -32,7 +32,7 @@ SIZES = [
 
 @pytest.mark.parametrize(("width", "height", "form"), SIZES)
 def test_a_png_has_its_size_and_whole_dots(width: float, height: float, form: str) -> None:
-    """The picture is as large as the label, says its resolution, and its code has no grey."""
+    """The picture has the size of the label and its resolution, and its code is only black and white."""
     each = label(form=form)
     image = Image.open(io.BytesIO(make_png(each, width, height, 300).data))
     assert image.size == (round(width / 25.4 * 300), round(height / 25.4 * 300))
@@ -46,7 +46,7 @@ def test_a_png_has_its_size_and_whole_dots(width: float, height: float, form: st
 
 @pytest.mark.parametrize(("width", "height", "form"), SIZES)
 def test_pictures_read_back_and_are_reproducible(width: float, height: float, form: str) -> None:
-    """PNG and SVG carry the payload and are the same bytes each time."""
+    """PNG and SVG contain the payload, and are the same bytes each time."""
     each = label(form=form)
     payload = (each.payload.reveal().encode(),)
     png, drawing = make_png(each, width, height).data, make_svg(each, width, height).data
@@ -55,14 +55,14 @@ def test_pictures_read_back_and_are_reproducible(width: float, height: float, fo
 
 
 def test_an_svg_is_well_formed_whatever_the_product_is_called() -> None:
-    """Markup in a name stays text."""
+    """Markup in a product name is escaped."""
     data = make_svg(label(product='<Lamp> & "Co"'), 63.5, 38.1).data
     texts = [element.text for element in ET.fromstring(data).iter("{http://www.w3.org/2000/svg}text")]
     assert texts[0] == '<Lamp> & "Co"'
 
 
 def test_an_svg_with_another_or_no_code_is_caught() -> None:
-    """What is judged is the file's own path, not what was meant to be drawn."""
+    """The code is read from the paths of the file, so a wrong or missing code is found."""
     one, two = label(1), label(2)
     wanted = Expected(one.serial, one.payload)
     other = svg(make_artwork(two, 63.5, 38.1))
@@ -74,7 +74,7 @@ def test_an_svg_with_another_or_no_code_is_caught() -> None:
 
 
 def test_a_label_too_small_for_its_code_is_no_picture() -> None:
-    """A module under 0.20 mm is refused in pictures too."""
+    """A module under 0.20 mm is rejected in pictures, too."""
     for make in (make_png, make_svg):
         with pytest.raises(InputError):
             make(label(), 30.0, 7.0)
@@ -82,7 +82,7 @@ def test_a_label_too_small_for_its_code_is_no_picture() -> None:
 
 @pytest.mark.skipif(shutil.which("rsvg-convert") is None, reason="rsvg-convert is not installed")
 def test_a_real_renderer_draws_the_same_code(tmp_path: Path) -> None:
-    """librsvg's picture of the SVG decodes to the payload."""
+    """The SVG rendered by librsvg decodes to the payload."""
     each = label()
     (tmp_path / "label.svg").write_bytes(make_svg(each, 38.1, 21.17).data)
     drawn = subprocess.run(
@@ -92,7 +92,7 @@ def test_a_real_renderer_draws_the_same_code(tmp_path: Path) -> None:
 
 
 def seen(text: str, ink: int, paper: int) -> Image.Image:
-    """What a terminal would show, four dots a module."""
+    """Return what a terminal would show, with four dots per module."""
     lines = text.replace("\x1b[38;5;16;48;5;231m", "").replace("\x1b[0m", "").splitlines()
     image = Image.new("L", (len(lines[0]), 2 * len(lines)))
     for row, line in enumerate(lines):
@@ -108,27 +108,27 @@ def seen(text: str, ink: int, paper: int) -> Image.Image:
 )
 @pytest.mark.parametrize("form", ["json", "compact"])
 def test_a_code_in_the_terminal_decodes(form: str, colour: bool, inverse: bool, ink: int, paper: int) -> None:
-    """With colours on any background, without them as ink on paper or, inverse, as light on dark."""
+    """The code decodes with colours on any background, without them dark on light, and inverse light on dark."""
     each = label(form=form)
     text = terminal_code(encode(each.payload), colour=colour, inverse=inverse)
     assert codes_in(seen(text, ink, paper)) == (each.payload.reveal().encode(),)
 
 
 def test_every_coloured_line_sets_and_resets_its_colours() -> None:
-    """No line depends on the one before, and none leaves colours behind."""
+    """Each line sets its colours at its start and resets them at its end."""
     text = terminal_code(encode(label(form="compact").payload), colour=True)
     assert all(line.startswith("\x1b[38;5;16;48;5;231m") and line.endswith("\x1b[0m") for line in text.splitlines())
     assert len({len(line) for line in text.splitlines()}) == 1
 
 
 def test_a_small_code_in_the_terminal_is_exactly_this() -> None:
-    """The whole text of the code of one letter, quiet zone included."""
+    """The code of one letter has this third line, and 15 lines of 29 characters with the quiet zone."""
     text = terminal_code(encode(Secret("A")), colour=False)
     assert text.splitlines()[2].startswith("    █▀▀▀▀▀█ ")
     assert [len(line) for line in text.splitlines()] == [29] * 15
 
 
 def test_a_label_with_a_payload_of_other_letters_reads_back() -> None:
-    """Payloads are UTF-8 and compared as bytes."""
+    """A payload with non-ASCII characters reads back: it is UTF-8 and compared as bytes."""
     each = Label("Lampe", "A1", "PROV_é", Secret("schlüssel"), Secret('{"pop":"schlüssel 灯"}'))
     assert read_png(make_png(each, 38.1, 21.17).data) == (each.payload.reveal().encode(),)

@@ -1,4 +1,4 @@
-"""QR symbols: size, level, modules, and that independent decoders read them."""
+"""QR symbols: size, level and modules; an independent decoder reads them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rmfab.secret import Secret
 
 
 def picture(symbol: Symbol, dots: int = 4) -> Image.Image:
-    """The symbol with its quiet zone as a plain image."""
+    """Return the symbol with its quiet zone as a plain image."""
     side = symbol.side + 8
     image = Image.new("L", (side, side), 255)
     for row, modules in enumerate(symbol.modules):
@@ -34,7 +34,7 @@ def picture(symbol: Symbol, dots: int = 4) -> Image.Image:
     ],
 )
 def test_the_version_is_the_smallest_of_its_level(octets: int, versions: dict[Level, int]) -> None:
-    """RainMaker payloads need the versions of the capacity table of ISO/IEC 18004."""
+    """RainMaker payloads get the versions from the capacity table of ISO/IEC 18004."""
     payload = Secret("x" * octets)
     assert {level: encode(payload, level).version for level in Level} == versions
 
@@ -43,7 +43,7 @@ def test_the_version_is_the_smallest_of_its_level(octets: int, versions: dict[Le
     ("octets", "level"), [(25, Level.M), (68, Level.L), (33, Level.M), (17, Level.L), (7, Level.H)]
 )
 def test_the_level_is_the_highest_that_costs_no_module(octets: int, level: Level) -> None:
-    """A symbol of the version that L needs carries the best level which fits that version."""
+    """A symbol of the version that L needs has the highest level that fits this version."""
     symbol = encode(Secret("x" * octets))
     assert symbol.level is level
     assert symbol.side == 17 + 4 * symbol.version == side_of(Secret("x" * octets))
@@ -52,7 +52,7 @@ def test_the_level_is_the_highest_that_costs_no_module(octets: int, level: Level
 @settings(max_examples=25, deadline=None)
 @given(st.text(min_size=1, max_size=120), st.sampled_from(Level))
 def test_every_payload_decodes_to_its_bytes(text: str, level: Level) -> None:
-    """zxing-cpp reads any text back byte for byte, whatever the level asked for."""
+    """zxing-cpp reads any text back byte for byte, at any level."""
     assert codes_in(picture(encode(Secret(text), level))) == (text.encode(),)
 
 
@@ -73,12 +73,12 @@ def test_rectangles_cover_the_dark_modules_once(rows: list[list[bool]]) -> None:
 
 
 def test_a_payload_beyond_version_40_is_refused() -> None:
-    """2954 bytes do not fit any QR code; the error does not repeat them."""
+    """A payload that is too long for any QR code is rejected, and the error does not show it."""
     with pytest.raises(InputError) as refused:
         encode(Secret("5ec2e7" * 500))
     assert "5ec2e7" not in str(refused.value)
 
 
 def test_a_symbol_shows_no_modules() -> None:
-    """The modules are the secret in another form, so repr leaves them out."""
+    """The repr does not show the modules, because they encode the secret."""
     assert repr(encode(Secret("NP:PROV_000001|5ec2e701|b"))) == f"Symbol(version=2, level={Level.M!r})"

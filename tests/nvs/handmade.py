@@ -1,4 +1,4 @@
-"""NVS pages made by hand from the format's description, for images that no generator writes."""
+"""NVS pages built by hand from the description of the format, for images that no generator writes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def crc(data: bytes) -> int:
 
 
 class HandPage:
-    """A page that is written entry by entry."""
+    """A page that is built entry by entry."""
 
     def __init__(self, sequence: int = 0, state: int = ACTIVE, version: int = 0xFE) -> None:
         self.data = bytearray(BLANK)
@@ -24,12 +24,12 @@ class HandPage:
         self.used = 0
 
     def mark(self, entry: int, state: int) -> None:
-        """Sets the two bits of an entry: 0b11 empty, 0b10 written, 0b00 erased."""
+        """Set the two bits of an entry: 0b11 empty, 0b10 written, 0b00 erased."""
         at, shift = 32 + entry // 4, entry % 4 * 2
         self.data[at] = self.data[at] & ~(3 << shift) | state << shift
 
     def put(self, namespace: int, kind: int, key: bytes, data8: bytes, *, span: int = 1, chunk: int = 0xFF) -> int:
-        """Writes one entry with its CRC; returns its index."""
+        """Write one entry with its CRC, and return its index."""
         entry = bytearray(b"\xff" * 32)
         entry[0:4] = bytes((namespace, kind, span, chunk))
         entry[8:24] = key.ljust(16, b"\0")
@@ -48,7 +48,7 @@ class HandPage:
         return self.put(namespace, 0x01, key, bytes((value,)))
 
     def long(self, namespace: int, kind: int, key: bytes, payload: bytes, *, chunk: int = 0xFF) -> int:
-        """A string (0x21), a version 1 blob (0x41) or a chunk (0x42)."""
+        """Write a string (0x21), a version 1 blob (0x41) or a chunk (0x42), and return its index."""
         count = (len(payload) + 31) // 32
         head = struct.pack("<HHI", len(payload), 0xFFFF, crc(payload))
         index = self.put(namespace, kind, key, head, span=1 + count, chunk=chunk)

@@ -22,7 +22,7 @@ def _value(kind: EntryKind, blob: int) -> st.SearchStrategy[int | str | bytes]:
 
 @st.composite
 def tables(draw: st.DrawFn, blob: int = 9000) -> list[Entry]:
-    """Entries of up to three namespaces, interleaved at random, each key once in its namespace."""
+    """Draw entries of up to three namespaces, interleaved at random, each key once in its namespace."""
     spaces = draw(st.lists(NAMES, min_size=1, max_size=3, unique=True))
     names = st.tuples(st.sampled_from(spaces), NAMES)
     entries = []

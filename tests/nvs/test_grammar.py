@@ -1,4 +1,4 @@
-"""Config and values CSVs: every dialect that operators save, every complaint with its line."""
+"""Config and values CSVs: the dialects that spreadsheet programs save, and complaints with their lines."""
 
 from pathlib import Path
 
@@ -40,7 +40,7 @@ def entries_of(config: str, values: str | bytes) -> list[list[Entry]]:
 
 
 def value_of(line: str, cell: str) -> int | str | bytes:
-    """The value of one cell under a config line."""
+    """Return the value of one cell under a config line."""
     quoted = '"' + cell.replace('"', '""') + '"'
     return entries_of(f"ns,namespace,\n{line}\n", f"{line.split(',')[0]}\n{quoted}\n")[0][0].value
 
@@ -53,7 +53,7 @@ def complaints_of(make) -> list[str]:
 
 
 def test_config(folder):
-    """Namespaces and columns come in their order, with type, encoding, REPEAT and line."""
+    """A config has namespaces and columns in order, with type, encoding, REPEAT and line."""
     config = config_of("a,namespace,\nx,data,u8\ny,file,binary,REPEAT\nb,namespace,\nx,data,i16\n")
     assert config.rows == (
         Namespace("a"),
@@ -78,7 +78,7 @@ def test_config(folder):
     ids=["bom", "crlf", "blank and comment lines", "spaces", "padded", "short namespace", "quoted"],
 )
 def test_config_dialects(folder, text):
-    """A config means the same in every dialect."""
+    """A config has the same columns in every dialect."""
     plain = config_of(CONFIG)
     other = config_of(text)
     assert [(c.key, c.source, c.encoding) for c in other.columns] == [
@@ -87,7 +87,7 @@ def test_config_dialects(folder, text):
 
 
 def test_keys_named_like_words(folder):
-    """Keys named namespace, REPEAT, data or file are keys like any other."""
+    """Keys may be named namespace, REPEAT, data or file."""
     words = ("namespace", "REPEAT", "data", "file")
     config = "namespace,namespace,\n" + "".join(f"{word},data,string\n" for word in words)
     (entries,) = entries_of(config, f"{','.join(words)}\nREPEAT,namespace,file,data\n")
@@ -105,27 +105,27 @@ CONFIG_COMPLAINTS = [
     ("ns,namespace,\nk,data,String\n", 2, '"String" is not an encoding', 'did you mean "string"?'),
     ("ns,namespace,\nk,data\n", 2, '"" is not an encoding', "encodings: string"),
     ("ns,namespace,\nk\n", 2, "1 cells", None),
-    ("ns,namespace,\nk,data,u8,REPAT\n", 2, '"REPAT" stands where only REPEAT may', None),
+    ("ns,namespace,\nk,data,u8,REPAT\n", 2, '"REPAT" found, expected REPEAT or nothing', None),
     ("ns,namespace,\nk,data,u8,REPEAT,x\n", 2, "5 cells", None),
-    ("k,data,u8\n", 1, "before any namespace", "begin with"),
-    ("ns,namespace,\nk,data,u8\nk,data,u8\n", 3, "already in this namespace, on line 2", None),
-    ("a,namespace,\nk,data,u8\nb,namespace,\na,namespace,\nk,data,u8\n", 5, "on line 2", None),
+    ("k,data,u8\n", 1, 'key "k" has no namespace', "start with"),
+    ("ns,namespace,\nk,data,u8\nk,data,u8\n", 3, "in this namespace, first on line 2", None),
+    ("a,namespace,\nk,data,u8\nb,namespace,\na,namespace,\nk,data,u8\n", 5, "first on line 2", None),
     ("ns,namespace,\nsixteen_letters_,data,u8\n", 2, "16 characters", None),
     ("ns,namespace,\n,data,u8\n", 2, "is empty", None),
     ("ns,namespace,\nk\u00e4y,data,u8\n", 2, "not printable ASCII", None),
     ("a_namespace_name,namespace,\nk,data,u8\n", 1, "16 characters", None),
-    ("ns,namespace,u8\nk,data,u8\n", 1, "neither encoding nor value", None),
-    ("ns;namespace;\nk;data;u8\n", 1, "semicolons", "save it with commas"),
-    ("key,type,encoding\nns,namespace,\nk,data,u8\n", 1, "this is a header", "a config has none"),
-    ("", 1, "names no key", None),
-    ("ns,namespace,\n", 1, "names no key", None),
-    ('ns,namespace,\nk,data,"u8\n', 2, "this is no CSV", "double quotes"),
+    ("ns,namespace,u8\nk,data,u8\n", 1, "no encoding or value", None),
+    ("ns;namespace;\nk;data;u8\n", 1, "semicolons", "save the file with commas"),
+    ("key,type,encoding\nns,namespace,\nk,data,u8\n", 1, "unexpected header", "remove it"),
+    ("", 1, "the config has no keys", None),
+    ("ns,namespace,\n", 1, "the config has no keys", None),
+    ('ns,namespace,\nk,data,"u8\n', 2, "not valid CSV", "double quotes"),
 ]
 
 
 @pytest.mark.parametrize(("text", "line", "what", "hint"), CONFIG_COMPLAINTS)
 def test_config_complaints(folder, text, line, what, hint):
-    """What is wrong with a config names file and line, and how to mend it."""
+    """A complaint about a config has file and line, and a hint if there is one."""
     with pytest.raises(InputError) as caught:
         config_of(text)
     assert caught.value.where == f"config.csv:{line}"
@@ -134,7 +134,7 @@ def test_config_complaints(folder, text, line, what, hint):
 
 
 def test_all_complaints_at_once(folder):
-    """All complaints about a config come at once, in the order of their lines, at most twenty."""
+    """All complaints about a config are raised at once, sorted by line, at most 20."""
     found = complaints_of(lambda: config_of("ns,namespace,\nk,dta,u8\nl,data,u9\nm,data,u8,X\n"))
     assert [text.split(": ")[0] for text in found] == ["config.csv:2", "config.csv:3", "config.csv:4"]
     many = complaints_of(lambda: config_of("ns,namespace,\n" + "k,bad,u8\n" * 1000))
@@ -142,7 +142,7 @@ def test_all_complaints_at_once(folder):
 
 
 def test_missing_files(folder):
-    """A file that is missing, a folder or not UTF-8 is named."""
+    """The error names a file that is missing, a folder, or not UTF-8."""
     assert "absent.csv" in complaints_of(lambda: parse_config(Path("absent.csv")))[0]
     Path("folder.csv").mkdir()
     assert "folder.csv" in complaints_of(lambda: parse_config(Path("folder.csv")))[0]
@@ -162,7 +162,7 @@ def test_missing_files(folder):
     ids=["plain", "bom and crlf", "other order", "metadata", "blank and comment lines", "quoted"],
 )
 def test_values_dialects(folder, text):
-    """Values mean the same in every dialect and any order of columns."""
+    """Values give the same entries in every dialect and any order of columns."""
     assert entries_of(CONFIG, text) == [
         [Entry("ns", "id", EntryKind.STRING, "x"), Entry("ns", "n", EntryKind.U8, 1)],
         [Entry("ns", "id", EntryKind.STRING, "y"), Entry("ns", "n", EntryKind.U8, 2)],
@@ -170,7 +170,7 @@ def test_values_dialects(folder, text):
 
 
 def test_quoted_cells(folder):
-    """A quoted cell keeps commas, quotes, blank lines and lines that look like comments; line ends become newlines."""
+    """A quoted cell keeps commas, quotes, blank lines and comment-like lines; its line endings become newlines."""
     text = 'id,n\n"a,""b""\n\n# no comment\r\nc",7\nplain,8\n'
     sheet = values_of(CONFIG, text)
     rows = list(sheet)
@@ -179,7 +179,7 @@ def test_quoted_cells(folder):
 
 
 def test_records_keep_metadata(folder):
-    """A row keeps its whole record, so that any column can name files."""
+    """A row keeps its whole record, so any column can be used for file names."""
     sheet = values_of(CONFIG, "note,id,n\nhello,x,1\n")
     (row,) = sheet
     assert row.record[sheet.place("note")] == "hello"
@@ -189,7 +189,7 @@ def test_records_keep_metadata(folder):
 
 
 def test_cell_that_equals_a_key(folder):
-    """A cell that equals a key's name is just a value."""
+    """A cell may equal the name of a key."""
     (entries,) = entries_of("ns,namespace,\na,data,string\nb,data,string\n", "m,a,b\nb,b,a\n")
     assert [entry.value for entry in entries] == ["b", "a"]
 
@@ -203,45 +203,45 @@ def test_same_key_in_two_namespaces(folder):
 
 
 def test_repeat(folder):
-    """A REPEAT column is filled from the first row where it is blank; another value is refused."""
+    """Blank cells of a REPEAT column get the value of the first row; a different value is rejected."""
     config = "ns,namespace,\nn,data,u8,REPEAT\nid,data,string\n"
     rows = entries_of(config, "n,id\n7,x\n,y\n7,z\n")
     assert [row[0].value for row in rows] == [7, 7, 7]
     found = complaints_of(lambda: entries_of(config, "n,id\n7,x\n8,y\n"))
-    assert found == ['values.csv:3: column "n": this column repeats its first value, but another one stands here']
+    assert found == ['values.csv:3: column "n": the value differs from the first one of this REPEAT column']
 
 
 VALUES_COMPLAINTS = [
     ("", "values.csv", "is empty"),
-    ("id,n\n", "values.csv:1", "no row of values"),
+    ("id,n\n", "values.csv:1", "the values file has no rows"),
     ("id;n\nx;1\n", "values.csv:1", "semicolons"),
     ("id\tn\nx\t1\n", "values.csv:1", "tabs"),
     ("id,m\nx,1\n", "values.csv:1", 'no column for key "n"'),
-    ("id,n,n\nx,1,1\n", "values.csv:1", 'column "n" stands 2 times'),
-    ("id,n\nx,1\ny\n", "values.csv:3", "this row has 1 cells, the header has 2"),
-    ("id,n\nx,1,2\n", "values.csv:2", "this row has 3 cells"),
-    ("id,n\nx;1\n", "values.csv:2", "this row has 1 cells"),
-    ('id,n\nx,"1\n', "values.csv:2", "this is no CSV"),
+    ("id,n,n\nx,1,1\n", "values.csv:1", 'column "n" appears 2 times'),
+    ("id,n\nx,1\ny\n", "values.csv:3", "the row has 1 cells, the header has 2"),
+    ("id,n\nx,1,2\n", "values.csv:2", "the row has 3 cells"),
+    ("id,n\nx;1\n", "values.csv:2", "the row has 1 cells"),
+    ('id,n\nx,"1\n', "values.csv:2", "not valid CSV"),
     (b"id,n\nx,1\n\xff,2\n", "values.csv:", "not UTF-8"),
-    ("id,n\nx,256\n", "values.csv:2", 'column "n": "n" is a u8: its value must lie in 0 … 255'),
-    ("id,n\nx,-1\n", "values.csv:2", "must lie in"),
-    ("id,n\nx,one\n", "values.csv:2", 'column "n": this is not an integer'),
+    ("id,n\nx,256\n", "values.csv:2", 'column "n": value of u8 "n" is not in the range 0 … 255'),
+    ("id,n\nx,-1\n", "values.csv:2", "is not in the range"),
+    ("id,n\nx,one\n", "values.csv:2", 'column "n": not an integer'),
     ("id,n\nx,0x10\n", "values.csv:2", "not an integer"),
-    ("id,n\nx,\n", "values.csv:2", "an integer is missing"),
-    ("id,n\na\0b,1\n", "values.csv:2", "NUL inside"),
+    ("id,n\nx,\n", "values.csv:2", "the integer is missing"),
+    ("id,n\na\0b,1\n", "values.csv:2", "contains a NUL"),
 ]
 
 
 @pytest.mark.parametrize(("text", "where", "what"), VALUES_COMPLAINTS)
 def test_values_complaints(folder, text, where, what):
-    """What is wrong with values names file, line and column."""
+    """A complaint about values has file, line and column."""
     found = complaints_of(lambda: entries_of(CONFIG, text))
     assert found[0].startswith(where)
     assert what in found[0]
 
 
 def test_misspelt_column_is_suggested(folder):
-    """A header without a key suggests the column that was probably meant."""
+    """A header that lacks a key suggests a column with a similar name."""
     with pytest.raises(ComplaintsError) as caught:
         values_of(CONFIG, "id,N\nx,1\n")
     assert caught.value.hint == 'did you mean "N"?'
@@ -270,7 +270,7 @@ def test_misspelt_column_is_suggested(folder):
     ],
 )
 def test_cells(folder, line, cell, value):
-    """Every encoding takes what it should."""
+    """Each encoding accepts its values."""
     assert value_of(line, cell) == value
 
 
@@ -285,7 +285,7 @@ def test_cells(folder, line, cell, value):
     ],
 )
 def test_files(folder, encoding, content, value):
-    """A file is read as a whole and decoded like a cell."""
+    """A file is read as a whole, and decoded like a cell."""
     write("content", content)
     assert value_of(f"k,file,{encoding}", "content") == value
 
@@ -293,21 +293,21 @@ def test_files(folder, encoding, content, value):
 @pytest.mark.parametrize(
     ("line", "cell", "what"),
     [
-        ("k,data,hex2bin", "abc", "an odd number of hex digits"),
-        ("k,data,hex2bin", "0xff", "no hex digit"),
-        ("k,data,hex2bin", "00 ff", "odd number|no hex digit"),
-        ("k,data,base64", "MTIz!WJj", "bad base64"),
-        ("k,data,base64", "MTI", "bad base64"),
-        ("k,data,base64", "MQ==MQ==", "bad base64"),
+        ("k,data,hex2bin", "abc", "odd number of hex digits"),
+        ("k,data,hex2bin", "0xff", "not a hex digit"),
+        ("k,data,hex2bin", "00 ff", "odd number|not a hex digit"),
+        ("k,data,base64", "MTIz!WJj", "invalid base64"),
+        ("k,data,base64", "MTI", "invalid base64"),
+        ("k,data,base64", "MQ==MQ==", "invalid base64"),
         ("k,data,string", "x" * 4000, "4000 bytes"),
         ("k,file,binary", "absent.bin", "absent.bin"),
-        ("k,file,binary", "", "the cell is blank"),
+        ("k,file,binary", "", "the file name is blank"),
         ("k,file,binary", "nul\0", "NUL"),
         ("k,file,binary", ".", "cannot read"),
     ],
 )
 def test_bad_cells(folder, line, cell, what):
-    """A cell that cannot be decoded names its column and never shows its value."""
+    """The error of a cell that cannot be decoded names the column, and does not show the value."""
     with pytest.raises(InputError, match=what) as caught:
         value_of(line, cell)
     assert 'column "k"' in str(caught.value)
@@ -315,21 +315,21 @@ def test_bad_cells(folder, line, cell, what):
 
 
 def test_files_are_read_anew(folder):
-    """A file that changed between two runs of one process is read again."""
+    """A file that changed between two runs in one process is read again."""
     for content in (b"one", b"two"):
         write("content", content)
         assert value_of("k,file,binary", "content") == content
 
 
 def test_bad_text_file(folder):
-    """A file of type string that is not UTF-8 is refused."""
+    """A file with encoding string that is not UTF-8 is rejected."""
     write("content", b"\xff\xfe")
     with pytest.raises(InputError, match="not UTF-8 text"):
         value_of("k,file,string", "content")
 
 
 def test_errors_never_show_values(folder):
-    """A complaint about a secret cell does not repeat the secret."""
+    """A complaint about a secret cell does not show the secret."""
     for encoding in ("hex2bin", "base64", "u8"):
         with pytest.raises(InputError) as caught:
             value_of(f"k,data,{encoding}", "hunter2!x")

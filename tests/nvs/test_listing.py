@@ -1,4 +1,4 @@
-"""Images shown to people and programs, secrets blanked."""
+"""Images as a table and as a JSON document, with redacted secrets."""
 
 import json
 
@@ -30,7 +30,7 @@ def table(reveal: bool) -> str:
 
 
 def test_table():
-    """The table shows names, types, sizes and public values, one line an entry, and the pages."""
+    """The table shows names, types, sizes and public values, one line per entry, and the pages."""
     rows = table(reveal=False).splitlines()
     assert rows[0].split() == ["NAMESPACE", "KEY", "TYPE", "SIZE", "VALUE"]
     assert rows[1].split() == ["rmaker_creds", "node_id", "blob", "6", "node-1"]
@@ -42,7 +42,7 @@ def test_table():
 
 @pytest.mark.parametrize("secret", ["hunter2-key", "hunter2-pop", "00deadbeef"])
 def test_secrets_are_blanked(secret):
-    """Text and blobs whose keys are not known to be public appear in neither form without being asked for."""
+    """Strings and blobs with keys that are not public appear in neither form without *reveal*."""
     assert secret not in table(reveal=False)
     assert secret not in json.dumps(document(IMAGE, reveal=False))
     assert secret in table(reveal=True)
@@ -50,12 +50,12 @@ def test_secrets_are_blanked(secret):
 
 
 def test_redaction_names_the_size():
-    """A blanked value says how large it is."""
+    """A redacted value shows its size."""
     assert "<redacted, 11 bytes>" in table(reveal=False)
 
 
 def test_document():
-    """The document carries entries with types, blobs in hex and as text where they are text, and pages."""
+    """The document has entries with types, blobs in hex and also as text if they are text, and pages."""
     entries = {entry["key"]: entry for entry in document(IMAGE, reveal=True)["entries"]}
     assert entries["node_id"] | {"hex": b"node-1".hex(), "value": "node-1"} == entries["node_id"]
     assert entries["client_cert"]["value"] == CERT
@@ -69,7 +69,7 @@ def test_document():
 
 
 def test_control_characters_cannot_reach_the_terminal():
-    """A value with control characters is shown escaped."""
+    """Control characters of a value are escaped."""
     image = read_image(pack([Entry("n", "node_id", EntryKind.STRING, "a\x1b[2Jb\nc")], 0x3000))
     (row,) = [line for line in lines(image, reveal=True) if "node_id" in line]
     assert row.endswith("a\\x1b[2Jb\\nc")

@@ -1,4 +1,4 @@
-"""Images from CSVs: the reference generator's bytes, all rows judged first, repeatable, parallel."""
+"""Images from CSVs: the bytes of the reference generator, rows checked first, repeatable, parallel."""
 
 import csv
 import io
@@ -45,7 +45,7 @@ def names(out="out") -> list[str]:
 
 
 def regenerate(path: Path, size: int, version: int = 2) -> bytes:
-    """What the real generator makes of one of our intermediate CSVs."""
+    """Return the real generator's image of one of our intermediate CSVs."""
     folder = path.parent.parent / "again"
     nvs_partition_gen.generate(
         SimpleNamespace(input=str(path), output="again.bin", size=hex(size), version=version, outdir=str(folder))
@@ -54,7 +54,7 @@ def regenerate(path: Path, size: int, version: int = 2) -> bytes:
 
 
 def test_files_and_progress(folder):
-    """Each row becomes a csv and a bin, named by its number; progress counts rows of both stages."""
+    """Each row becomes a csv and a bin with its number in the name; the progress counts the rows of both stages."""
     progress = run()
     assert names() == [f"{kind}/Fan-{n}.{kind}" for kind in ("bin", "csv") for n in (1, 2, 3)]
     assert progress[-1] == Progress(MassMfgStage.WRITE, 3, 3)
@@ -64,7 +64,7 @@ def test_files_and_progress(folder):
 
 
 def test_intermediate_csv(folder):
-    """The csv is the generator's input: CRLF, as few quotes as possible, REPEAT filled in."""
+    """The csv is the generator's input: CRLF, minimal quoting, REPEAT filled in."""
     run(values='id,n,fixed\n"a,""b""\nc",1,-5\n')
     assert Path("out/csv/Fan-1.csv").read_bytes() == (
         b'key,type,encoding,value\r\nns,namespace,,\r\nid,data,string,"a,""b""\nc"\r\nn,data,u16,1\r\nfixed,data,i32,-5\r\n'
@@ -72,7 +72,7 @@ def test_intermediate_csv(folder):
 
 
 def test_modes(folder):
-    """Images and CSVs carry secrets: files are 0600 in 0700 folders."""
+    """Images and CSVs contain secrets: files are 0600 in 0700 folders."""
     run()
     assert Path("out/bin").stat().st_mode & 0o777 == 0o700
     assert Path("out/csv").stat().st_mode & 0o777 == 0o700
@@ -89,13 +89,13 @@ def test_modes(folder):
     ],
 )
 def test_names(folder, options, expected):
-    """File names carry the running number and the cell of the fileid column, metadata or key."""
+    """File names have the running number and the cell of the fileid column, which may be a key or not."""
     run(**options)
     assert [path.stem for path in sorted(Path("out/bin").iterdir())] == [f"Fan-{name}" for name in expected]
 
 
 def test_order_of_the_generator_is_kept(folder):
-    """A folder that exists is used, and its other files stay."""
+    """An existing folder is used, and its other files are kept."""
     Path("out/bin").mkdir(parents=True)
     Path("out/bin/other").write_text("mine")
     run()
@@ -118,7 +118,7 @@ BAD = [
 
 @pytest.mark.parametrize(("options", "where"), BAD)
 def test_nothing_is_made_when_any_row_is_wrong(folder, options, where):
-    """A wrong row, id or option is named, and nothing at all is created."""
+    """If a row, id or option is wrong, the error names it and nothing is created."""
     with pytest.raises(InputError) as caught:
         run(**options)
     assert caught.value.where == where
@@ -126,7 +126,7 @@ def test_nothing_is_made_when_any_row_is_wrong(folder, options, where):
 
 
 def test_too_big_is_found_before_writing(folder):
-    """A row that does not fit the partition is named with its line before anything is written."""
+    """A row that does not fit the partition is reported with its line before anything is written."""
     Path("big").write_bytes(bytes(9000))
     Path("small").write_bytes(bytes(10))
     config = "ns,namespace,\nb,file,binary\n"
@@ -138,7 +138,7 @@ def test_too_big_is_found_before_writing(folder):
 
 
 def test_every_complaint_at_once(folder):
-    """Complaints of rows, cells and names come together, in the order of their lines."""
+    """Complaints about rows, cells and names are raised together, sorted by line."""
     values = "serial,id,n,fixed\na,x,1,1\n/b,y,x,\nc,z,70000,\na,z,1,\n"
     with pytest.raises(InputError) as caught:
         run(values=values, fileid="serial")
@@ -147,7 +147,7 @@ def test_every_complaint_at_once(folder):
 
 @pytest.mark.parametrize("prefix", ["", "../Fan", ".Fan", "Fan 1", "a" * 65, "Fan/x"])
 def test_unsafe_prefix(folder, prefix):
-    """A prefix that is no safe file name is refused."""
+    """A prefix that is not safe in a file name is rejected."""
     Path("config.csv").write_text(CONFIG)
     Path("values.csv").write_text(VALUES)
     values = read_values(parse_config(Path("config.csv")), Path("values.csv"))
@@ -157,7 +157,7 @@ def test_unsafe_prefix(folder, prefix):
 
 @pytest.mark.parametrize(("start", "length"), [(-1, 4), (0, -1), (0, 33)])
 def test_numbering_limits(start, length):
-    """A running number has a start and a length that make sense."""
+    """A running number is rejected if its start is negative, or its length negative or above 32."""
     with pytest.raises(InputError):
         Numbering(start, length)
 
@@ -170,13 +170,13 @@ def test_size_spellings(text, size):
 
 @pytest.mark.parametrize("text", ["", "big", "0x", "6000h", "1.5"])
 def test_bad_size_spellings(text):
-    """What is no number is no size (the reference tool exits 0 there)."""
+    """Text that is not a number is rejected (the reference tool exits with 0)."""
     with pytest.raises(InputError, match="not a size"):
         mass_mfg.parse_size(text)
 
 
 def test_repeated_run_changes_nothing(folder):
-    """A second run finds its files and leaves them; missing ones are made again."""
+    """A second run keeps existing files and writes missing ones again."""
     run()
     before = {path: path.stat().st_mtime_ns for path in Path("out").rglob("*.*")}
     Path("out/bin/Fan-2.bin").unlink()
@@ -187,7 +187,7 @@ def test_repeated_run_changes_nothing(folder):
 
 
 def test_different_file_is_refused_without_force(folder):
-    """A file with other content is refused, and replaced with force; nothing half-written stays."""
+    """A file with different content is rejected without force and replaced with it; no temporary file is left."""
     run()
     Path("out/bin/Fan-2.bin").write_bytes(b"other")
     with pytest.raises(InputError, match="different content"):
@@ -206,7 +206,7 @@ def test_outdir_that_is_a_file(folder):
 
 
 def test_parallel_equals_inline(folder, monkeypatch):
-    """Several processes make the same bytes as one."""
+    """Several processes write the same bytes as one."""
     monkeypatch.setattr(mass_mfg, "INLINE_ROWS", 10)
     values = "serial,id,n,fixed\n" + "".join(f"A-{n},x{n},{n},{7 if not n else ''}\n" for n in range(150))
     run(values=values, out="one", workers=1, fileid="serial")
@@ -217,7 +217,7 @@ def test_parallel_equals_inline(folder, monkeypatch):
 
 
 def test_errors_cross_processes(folder, monkeypatch):
-    """A complaint made in a worker process arrives with place and hint; nothing is written."""
+    """A complaint of a worker process keeps its place and hint, and nothing is written."""
     monkeypatch.setattr(mass_mfg, "INLINE_ROWS", 10)
     values = "id,n,fixed\n" + "".join(f"x,{n if n != 120 else 'zz'},{'' if n else 1}\n" for n in range(150))
     with pytest.raises(InputError, match="not an integer") as caught:
@@ -228,7 +228,7 @@ def test_errors_cross_processes(folder, monkeypatch):
 
 @pytest.mark.parametrize("version", [1, 2])
 def test_bytes_are_the_generators(folder, version, capsys):
-    """The real generator makes the same bytes from our per-device CSV, for every type and encoding."""
+    """The real generator packs the same bytes from our per-device CSV, for every type and encoding."""
     Path("text").write_text("from a file ä")
     Path("hex").write_text("00ff10\n")
     Path("b64").write_text("MTIzYWJj\n")
@@ -246,7 +246,7 @@ def test_bytes_are_the_generators(folder, version, capsys):
 
 
 def test_generator_command_agrees(folder):
-    """The generator's own command line makes the same bytes from our per-device CSV."""
+    """The generator's command line packs the same bytes from our per-device CSV."""
     run()
     command = [
         sys.executable,
@@ -274,7 +274,7 @@ def test_generator_command_agrees(folder):
 )
 @pytest.mark.parametrize("authmode", ["0", "3"])
 def test_wifi_companions(folder, keys, authmode, capsys):
-    """What the generator adds beside Wi-Fi credentials is added, so that the bytes agree."""
+    """The entries that the generator adds to Wi-Fi credentials are added, so the bytes are the same."""
     config = "nvs.net80211,namespace,\n" + "".join(
         f"{key},data,{'u8' if key == 'ap.authmode' else 'string'}\n" for key in keys
     )
@@ -296,14 +296,14 @@ CELLS = {
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.sampled_from(sorted(CELLS)), min_size=1, max_size=12), st.data())
 def test_random_inputs_agree(folder, encodings, data):
-    """For random configs and cells the real generator makes the same bytes from our per-device CSV."""
+    """The real generator packs the same bytes from our per-device CSV, for random configs and cells."""
     shutil.rmtree("out", ignore_errors=True)
     shutil.rmtree("again", ignore_errors=True)
     config = "".join(
         f"{f'ns{n},namespace,{chr(10)}' if n % 4 == 0 else ''}k{n},data,{e}\n" for n, e in enumerate(encodings)
     )
     cells = [data.draw(CELLS[encoding]) for encoding in encodings]
-    # The generator drops lines that begin with # inside quoted cells, which we keep.
+    # The generator drops lines that start with # inside quoted cells; we keep them.
     cells = [re.sub(r"\n#+", "\n", cell) for cell in cells]
     stream = io.StringIO()
     csv.writer(stream).writerows([["id", *(f"k{n}" for n in range(len(encodings)))], ["1", *cells]])
@@ -313,14 +313,14 @@ def test_random_inputs_agree(folder, encodings, data):
 
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"])), min_size=1, max_size=1))
 def test_quoting_is_that_of_the_csv_module(cells):
-    """Cells are quoted exactly as the reference tool's csv.writer quotes them."""
+    """Cells are quoted exactly like those of csv.writer, which the reference tool uses."""
     stream = io.StringIO()
     csv.writer(stream).writerow(["k", *cells])
     assert f"k,{mass_mfg._quoted(cells[0])}\r\n" == stream.getvalue()
 
 
 def test_sample_of_every_kind_of_file(folder):
-    """A config in the manner of ESP-IDF's samples, with blank lines, file rows and a blob over pages, is made whole."""
+    """A config like ESP-IDF's samples, with blank lines, file rows and a blob over pages, gives right images."""
     Path("multi").write_bytes(os.urandom(5120))
     config = (
         "dummyNamespace,namespace,\n\n\ndummyU8Key,data,u8\n\ndummyI32Key,data,i32,REPEAT\nbinFileKey,file,binary\n"

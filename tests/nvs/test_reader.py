@@ -1,4 +1,4 @@
-"""The reader sees what firmware sees, names what is wrong, and never falls over."""
+"""The reader sees what firmware sees, reports every problem, and never crashes."""
 
 import random
 import struct
@@ -27,7 +27,7 @@ def page(sequence: int = 0, state: int = ACTIVE, *, named: bool = True, version:
 
 
 def test_sizes():
-    """Only a size that is no multiple of a page is refused."""
+    """A size that is not a multiple of a page is rejected."""
     for size in (0, 1, 4095, 4097):
         with pytest.raises(InputError):
             read_image(bytes(size))
@@ -41,7 +41,7 @@ def test_blank_image():
 
 
 def test_sound_image_by_hand():
-    """A page written by hand from the description of the format is read without findings."""
+    """A page built by hand from the description of the format is read without findings."""
     made = page()
     made.put(1, 0x12, b"i16", struct.pack("<h", -5))
     made.put(1, 0x08, b"u64", struct.pack("<Q", 2**64 - 1))
@@ -63,7 +63,7 @@ def test_sound_image_by_hand():
 
 @pytest.mark.parametrize("start", [0x00, 0x80])
 def test_blob_over_pages(start):
-    """A blob's chunks are found on other pages, in either range of chunk numbers."""
+    """A blob's chunks are found on several pages, in either range of chunk numbers."""
     first, second = page(0, FULL), page(1, named=False)
     first.long(1, 0x42, b"blob", b"a" * 100, chunk=start)
     second.long(1, 0x42, b"blob", b"b" * 50, chunk=start + 1)
@@ -81,7 +81,7 @@ def test_version_1_blob():
 
 
 def test_erased_entries_are_skipped():
-    """An erased entry is not there, whatever bytes it left."""
+    """An erased entry is skipped, although its bytes are still there."""
     made = page()
     made.mark(made.u8(1, b"gone", 7), 0b00)
     made.u8(1, b"here", 8)
@@ -92,7 +92,7 @@ def test_erased_entries_are_skipped():
 
 
 def test_page_order_is_by_sequence():
-    """Pages count in the order of their sequence numbers, not as they lie in flash."""
+    """Pages are read in the order of their sequence numbers, not in flash order."""
     old, new = page(3, FULL), page(4, named=False)
     old.u8(1, b"k", 1)
     new.u8(1, b"other", 2)
@@ -111,7 +111,7 @@ def test_newest_item_replaces_the_older():
 
 
 def test_stale_page():
-    """A page left from another image is named, and the first hit counts."""
+    """A leftover page of an older image is reported, and the first item of a name is used."""
     new, stale = page(0), page(1)
     for key in (b"k", b"l"):
         new.u8(1, key, 1)
@@ -129,7 +129,7 @@ def test_equal_sequence_numbers():
 
 
 def test_page_that_was_being_freed():
-    """A page caught while it was freed gives its items, and the half-made copy goes."""
+    """The items of a page that was being freed are read, and its partial copy is dropped."""
     freeing, copy = page(0, FREEING), page(1, named=False)
     freeing.u8(1, b"k", 1)
     copy.u8(1, b"half", 2)
@@ -139,7 +139,7 @@ def test_page_that_was_being_freed():
 
 
 def test_same_key_twice_on_the_active_page():
-    """On the active page the later of two counts, as in firmware; it is an error nevertheless."""
+    """On the active page the later of two items is used, as in firmware, and an error is reported."""
     made = page()
     made.u8(1, b"k", 1)
     made.u8(1, b"k", 2)
@@ -149,7 +149,7 @@ def test_same_key_twice_on_the_active_page():
 
 
 def test_same_key_twice_on_a_full_page():
-    """On a full page the first of two counts."""
+    """On a full page the first of two items is used."""
     made, last = page(0, FULL), page(1, named=False)
     made.u8(1, b"k", 1)
     made.u8(1, b"k", 2)
@@ -290,7 +290,7 @@ DAMAGES = [
 
 @pytest.mark.parametrize(("damage", "kind", "severity"), DAMAGES, ids=lambda value: getattr(value, "__name__", value))
 def test_damage_is_named(damage, kind, severity):
-    """Each damage has its own name, its severity and its page."""
+    """Each kind of damage is a finding with its kind, severity and page."""
     made = page()
     made.u8(1, b"first", 1)
     damage(made)
@@ -301,7 +301,7 @@ def test_damage_is_named(damage, kind, severity):
 
 
 def test_no_free_page():
-    """Without a free page firmware refuses the partition; small ones can still be read."""
+    """Without a free page firmware rejects the partition; a smaller one can still be read."""
     refused = read_image(image(page(0, FULL), page(1, FULL, named=False), page(2, named=False)))
     assert kinds(refused) == ["no-free-page"]
     assert not refused.mountable
@@ -314,7 +314,7 @@ def test_no_free_page():
 
 
 def test_unmountable_image_gives_no_values():
-    """Where firmware refuses the partition, no value is read, though its entries can be shown."""
+    """If firmware rejects the partition, no value is read, but its entries can be shown."""
     made, strange = page(0, FULL), HandPage(1, ACTIVE, 0xFD)
     made.u8(1, b"k", 1)
     decoded = read_image(image(made, strange, BLANK))
@@ -324,7 +324,7 @@ def test_unmountable_image_gives_no_values():
 
 
 def test_wrong_chunk_data_loses_the_blob():
-    """A blob with a damaged chunk is not there, and the chunk is named."""
+    """A blob with a damaged chunk is dropped, and the chunk is reported."""
     entries = [Entry("a", "b", EntryKind.BLOB, b"z" * 64)]
     damaged = bytearray(pack(entries, 0x3000))
     damaged[64 + 64 + 5] ^= 0x10
@@ -334,7 +334,7 @@ def test_wrong_chunk_data_loses_the_blob():
 
 
 def test_namespace_without_a_reachable_index():
-    """Of two namespaces with one name firmware takes the first; the other's entries are out of reach."""
+    """Of two namespaces with one name, firmware uses the first and cannot reach the entries of the second."""
     made, second = page(0, FULL), page(1, named=False)
     made.u8(1, b"k", 1)
     second.u8(0, b"ns", 2)
@@ -348,7 +348,7 @@ def test_namespace_without_a_reachable_index():
 @settings(max_examples=100, deadline=None)
 @given(st.binary(min_size=0, max_size=300), st.integers(1, 4), st.randoms(use_true_random=False))
 def test_arbitrary_bytes(head, pages, rng):
-    """No bytes whatsoever make the reader fall over."""
+    """Arbitrary bytes do not crash the reader."""
     noise = bytes(rng.getrandbits(8) for _ in range(200))
     body = (head + noise * 100)[: pages * 4096].ljust(pages * 4096, b"\xff")
     read_image(body)
@@ -375,7 +375,7 @@ SOUND = pack(
     st.integers(),
 )
 def test_mutated_images(mutations, seed):
-    """Damage at any place never makes the reader fall over nor changes a value silently."""
+    """Damage at any place neither crashes the reader nor changes a value silently."""
     rng = random.Random(seed)
     data = bytearray(SOUND)
     for place, how, length in mutations:
@@ -395,7 +395,7 @@ def test_mutated_images(mutations, seed):
 @settings(max_examples=150, deadline=None)
 @given(st.integers(0, 4), st.binary(min_size=32, max_size=32), st.integers(0, 125), st.sampled_from([ACTIVE, FULL]))
 def test_mutated_entries_with_right_crc(kind, entry, index, state):
-    """Entries with a right CRC but absurd content never make the reader fall over."""
+    """Entries with a valid CRC but absurd content do not crash the reader."""
     made = page(0, state)
     made.long(1, 0x42, b"blob", b"abc", chunk=0)
     types = (0x01, 0x21, 0x41, 0x42, 0x48)
@@ -409,7 +409,7 @@ def test_mutated_entries_with_right_crc(kind, entry, index, state):
 
 @pytest.mark.parametrize("version", PageVersion)
 def test_packed_pages_are_summarised(version):
-    """The summary tells versions, states and how full pages are."""
+    """The summary has versions, states and the fill level of the pages."""
     packed = read_image(pack([Entry("a", f"k{number}", EntryKind.U8, 1) for number in range(130)], 0x5000, version))
     assert [summary.written for summary in packed.pages] == [126, 5, 0, 0, 0]
     assert [summary.state for summary in packed.pages[:2]] == [PageState.FULL, PageState.ACTIVE]

@@ -1,4 +1,4 @@
-"""Entries are judged when they are made."""
+"""Entries are validated when they are made."""
 
 import pytest
 
@@ -10,11 +10,11 @@ INTEGERS = [kind for kind in EntryKind if kind.width]
 
 @pytest.mark.parametrize("kind", INTEGERS)
 def test_integer_limits(kind):
-    """Each integer kind takes its whole range and nothing beyond."""
+    """Each integer kind accepts its whole range and nothing beyond."""
     for value in (kind.lowest, kind.highest):
         assert Entry("n", "k", kind, value).value == value
     for value in (kind.lowest - 1, kind.highest + 1):
-        with pytest.raises(InputError, match="must lie in"):
+        with pytest.raises(InputError, match="is not in the range"):
             Entry("n", "k", kind, value)
 
 
@@ -60,13 +60,13 @@ def test_fifteen_characters_fit():
     ],
 )
 def test_values_match_their_kind(kind, value):
-    """A value of another type, a NUL in a string, or a string over 3999 bytes is refused."""
+    """A value of the wrong type, a NUL in a string, or a string over 3999 bytes is rejected."""
     with pytest.raises(InputError):
         Entry("n", "k", kind, value)
 
 
 def test_repr_hides_the_value():
-    """An entry's repr never shows its value, which may be a private key."""
+    """An entry's repr does not show its value, which may be a private key."""
     assert "hunter2" not in repr(Entry("n", "k", EntryKind.STRING, "hunter2"))
 
 

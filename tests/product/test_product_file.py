@@ -1,4 +1,4 @@
-"""product.toml: the template, every key, every complaint at once."""
+"""product.toml: the template, the keys, and all complaints at once."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ HERE = Path("product.toml")
 
 
 def complaints(text: str) -> dict[str, InputError]:
-    """The complaints about a product.toml of MINIMAL and *text*, by their key path."""
+    """Return the complaints about a product.toml with MINIMAL and *text*, by key path."""
     with pytest.raises(ComplaintsError) as caught:
         parse_product(text if "[product]" in text else MINIMAL + text, HERE)
     return {str(one.where).removeprefix("product.toml: "): one for one in caught.value.complaints}
 
 
 def test_a_minimal_product() -> None:
-    """Name, chip and serial suffice; everything else has the default that the specification names."""
+    """A product needs name, chip and serial only; everything else has a default."""
     product = parse_product(MINIMAL, HERE)
     assert (product.name, product.chip, str(product.serial)) == ("Lamp", Chip.ESP32C3, "LMP-{n:06d}")
     assert product.identity.credentials is Credentials.CERTIFICATE
@@ -45,7 +45,7 @@ def test_a_minimal_product() -> None:
 
 
 def template() -> str:
-    """The shipped template with its placeholders filled in and its comments on optional keys taken away."""
+    """Return the shipped template with its placeholders filled in and its optional keys uncommented."""
     text = shipped("templates", "product.toml").read_text(encoding="utf-8")
     for key, value in {"CHIP": "esp32", "SERIAL": "L-{n}", "CREDENTIALS": "certificate", "MQTT_NOTE": ""}.items():
         text = text.replace(f"@{key}@", value)
@@ -54,7 +54,7 @@ def template() -> str:
 
 
 def test_the_template_is_a_product() -> None:
-    """The shipped template parses, with every optional key in force."""
+    """The shipped template parses with all optional keys."""
     product = parse_product(template(), HERE)
     assert product.factory.config is not None
     assert product.release.path is not None
@@ -62,7 +62,7 @@ def test_the_template_is_a_product() -> None:
 
 
 def test_every_key_is_in_the_template() -> None:
-    """Each field of the product's dataclasses is a key of the template, and each key of it is known."""
+    """The keys of the template are the fields of the product's dataclasses."""
     told = {name: set(table) for name, table in tomllib.loads(template()).items()}
     renamed = {"validity_days": "validity"}
     for field in dataclasses.fields(Product):
@@ -77,7 +77,7 @@ def test_every_key_is_in_the_template() -> None:
 
 
 def test_the_keys_of_verify() -> None:
-    """Each key of [verify] is read; what is left out has the default that the template shows."""
+    """Each key of [verify] is read; its default is the value in the template."""
     text = (
         "[verify]\nprovision = false\nanswer_timeout = 3\nwrong_pop_every = 7\n"
         'scan_ssid = "fab"\nscan_marginal = -60\nscan_fail = -75\njoin = true\njoin_timeout = 9.5\nmqtt = true\n'
@@ -90,7 +90,7 @@ def test_the_keys_of_verify() -> None:
 
 
 def test_all_complaints_at_once() -> None:
-    """Every wrong key is told in one go, each with its key path and, where it is misspelt, a suggestion."""
+    """All wrong keys are reported at once, with key paths and with suggestions for misspelt keys."""
     found = complaints(
         'stray = 1\n[prodct]\n[product]\nname = ""\nchip = "esp32c33"\nserial = "../{n}"\ncolour = 1\n'
         '[identity]\ncredentials = "claim"\nnode_id = "values"\nmqqt_host = "x"\nkey = true\n'
@@ -161,18 +161,18 @@ def test_all_complaints_at_once() -> None:
     ],
 )
 def test_bad_values(text: str, path: str) -> None:
-    """A value of a wrong type or out of range is a complaint at its key path."""
+    """A value of the wrong type or out of range is a complaint with its key path."""
     assert path in complaints(text)
 
 
 def test_days_and_no_expiry() -> None:
-    """The validity is a number of days, or 9999-12-31 as text or as a TOML date."""
+    """The validity is a number of days, or 9999-12-31 as a string or a TOML date."""
     for text, days in (("30", 30), ('"9999-12-31"', None), ("9999-12-31", None)):
         assert parse_product(f"{MINIMAL}[certificate]\nvalidity = {text}\n", HERE).certificate.validity_days == days
 
 
 def test_paths_are_resolved_beside_the_file(tmp_path: Path) -> None:
-    """`config` and `path` are relative to product.toml, wherever one stands."""
+    """`config` and `path` are relative to product.toml, not to the working directory."""
     (tmp_path / "product.toml").write_text(f'{MINIMAL}[factory]\nconfig = "csv/c.csv"\n[release]\npath = "build"\n')
     product = load_product(tmp_path / "product.toml")
     assert product.factory.config == tmp_path.resolve() / "csv" / "c.csv"
@@ -180,10 +180,10 @@ def test_paths_are_resolved_beside_the_file(tmp_path: Path) -> None:
 
 
 def test_bytes_that_are_no_toml(tmp_path: Path) -> None:
-    """A file that is no UTF-8 or no TOML is told with its path, a syntax error with line and column; a BOM is fine."""
+    """A file that is not UTF-8 or not TOML is rejected with its path, and line and column; a BOM is accepted."""
     path = tmp_path / "product.toml"
     path.write_bytes(b"\xff\xfe")
-    with pytest.raises(InputError, match="not UTF-8"):
+    with pytest.raises(InputError, match="not a UTF-8 file"):
         load_product(path)
     path.write_text('[product]\nname = "x\n')
     with pytest.raises(InputError, match="line 2") as caught:
@@ -205,7 +205,7 @@ def test_bytes_that_are_no_toml(tmp_path: Path) -> None:
     )
 )
 def test_any_document_is_a_product_or_complaints(document: object) -> None:
-    """Whatever TOML says, the outcome is a product or an InputError, never another exception."""
+    """Any TOML document gives a product or an InputError, no other exception."""
     from rmfab.product import product_file
 
     if not isinstance(document, dict):

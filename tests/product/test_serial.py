@@ -1,4 +1,4 @@
-"""The pattern that serials follow."""
+"""The pattern of serials."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TEXT = st.text("ABZaz09._-", max_size=12)
     ],
 )
 def test_patterns(pattern: str, first: str) -> None:
-    """The counter is padded with zeros to its width; text stands around it."""
+    """The counter is padded with zeros to its width, between the literal text."""
     assert SerialPattern.parse(pattern).serial(1) == first
 
 
@@ -54,13 +54,13 @@ def test_patterns(pattern: str, first: str) -> None:
     ],
 )
 def test_what_is_no_pattern(pattern: str) -> None:
-    """Nothing of str.format is understood, and no pattern leads out of a folder or past 64 characters."""
+    """Other str.format syntax, serials that are not safe file names, and more than 64 characters are rejected."""
     with pytest.raises(InputError):
         SerialPattern.parse(pattern)
 
 
 def test_the_counter_runs_out() -> None:
-    """A number that needs more digits than the width is refused, not widened: sorting and labels rely on it."""
+    """A number with more digits than the width is rejected, because sorting and labels rely on a fixed width."""
     pattern = SerialPattern.parse("A{n:02d}")
     assert pattern.serial(99) == "A99"
     for number in (0, -1, 100):
@@ -71,7 +71,7 @@ def test_the_counter_runs_out() -> None:
 
 @given(TEXT, st.integers(1, 18), TEXT, st.integers(1, 10**18))
 def test_round_trip(before: str, width: int, after: str, number: int) -> None:
-    """A pattern is what its text says again, and every serial of it is a safe file name of one length."""
+    """A pattern round-trips through its text, and its serials are safe file names that contain the number."""
     text = f"{before}{{n:0{width}d}}{after}" if width > 1 else f"{before}{{n}}{after}"
     try:
         pattern = SerialPattern.parse(text)

@@ -1,4 +1,4 @@
-"""The walk over a TOML file: right types, complaints with their place, suggestions."""
+"""The walk over a TOML file: types, complaints with their place, suggestions."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from rmfab.product.toml_reader import Walker, suggestion
 
 
 def test_suggestions() -> None:
-    """A word close to a known one is suggested, a far one is not."""
+    """A known word is suggested only for a similar one."""
     assert suggestion("mqqt_host", ["mqtt_host", "key"]) == 'did you mean "mqtt_host"?'
     assert suggestion("zebra", ["mqtt_host", "key"]) is None
 
 
 def test_tables_of_an_array() -> None:
-    """An array of tables is numbered from 1 in complaints; anything else there is a complaint."""
+    """Complaints number the tables of an array from 1; a value that is not an array of tables is a complaint."""
     walker = Walker("station.toml", {"slot": [{"name": 1}, {"nme": "x"}]})
     for table in walker.tables("slot"):
         table.text("name")
@@ -34,7 +34,7 @@ def test_tables_of_an_array() -> None:
 
 
 def test_a_bool_is_no_number() -> None:
-    """true is neither 1 nor 1.0."""
+    """true is not accepted as 1, 1.0 or a string."""
     walker = Walker("f", {"t": {"a": True, "b": True, "c": True}})
     table = walker.table("t")
     assert table.integer("a", 5, 0, 9) == 5

@@ -1,4 +1,4 @@
-"""What the words mean on the chip, against esptool's own tables."""
+"""The values of the words on the chip agree with esptool's tables."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rmfab.product.vocabulary import Chip
 
 @pytest.mark.parametrize("chip", list(Chip), ids=lambda chip: chip.value)
 def test_chips_are_as_esptool_knows_them(chip: Chip) -> None:
-    """Image id and bootloader offset of every chip are esptool's."""
+    """Each chip has esptool's image id and bootloader offset."""
     targets = importlib.import_module("esptool.targets")
     rom = targets.CHIP_DEFS[chip.value]
     assert chip.image_id == rom.IMAGE_CHIP_ID
@@ -20,5 +20,5 @@ def test_chips_are_as_esptool_knows_them(chip: Chip) -> None:
 
 
 def test_an_unknown_image_id() -> None:
-    """An image id that no chip has is none."""
+    """An unknown image id gives None."""
     assert Chip.from_image_id(0xFFFF) is None

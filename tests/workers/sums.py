@@ -1,4 +1,4 @@
-"""A worker that adds, fails and dies on request; what processes can import."""
+"""A worker that adds, fails and dies on request, in a module that processes can import."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rmfab.errors import ComplaintsError, InputError
 
 
 class Sums:
-    """Adds, with the order on top."""
+    """A worker that adds the numbers of a chunk, and its order."""
 
     def __init__(self, order: int) -> None:
         if order < 0:
@@ -20,7 +20,7 @@ class Sums:
         self._order = order
 
     def add(self, chunk: list[int]) -> int:
-        """The sum of *chunk*; 13 is refused, 99 kills."""
+        """Return the sum of *chunk*. 13 is an input error, 99 kills the process."""
         if 13 in chunk:
             raise InputError("thirteen", where="here:13", hint="leave it out")
         if 99 in chunk:
@@ -28,44 +28,44 @@ class Sums:
         return sum(chunk) + self._order
 
     def complain(self, chunk: list[int]) -> int:
-        """Refuses each number with a place of its own."""
+        """Raise one complaint per number, each with its own place."""
         raise ComplaintsError([InputError("no", where=f"here:{number}") for number in chunk])
 
     def divide(self, chunk: list[int]) -> float:
-        """A bug where a number is 0."""
+        """Fail with a bug if the first number is 0."""
         return 1 / chunk[0]
 
     def odd_error(self, chunk: list[int]) -> None:
-        """An error that no pipe can carry."""
+        """Raise an error that cannot be unpickled."""
         raise OddError(len(chunk), "more")
 
     def pid(self, chunk: list[int]) -> int:
-        """Who does it; the second number of a chunk is how many milliseconds it takes."""
+        """Return the process id. The second number of a chunk is the duration in milliseconds."""
         time.sleep(chunk[1] / 1000)
         return os.getpid()
 
     def speak(self, chunk: list[int]) -> list[int]:
-        """Prints as a library would, and gives the chunk back."""
+        """Print like a library, and return the chunk."""
         print("spoken")  # noqa: T201
         os.write(1, b"spoken\n")
         return chunk
 
     def big(self, chunk: list[int]) -> bytes:
-        """A result that no pipe holds at once."""
+        """Return as many bytes as the first number, more than a pipe buffers."""
         return bytes(chunk[0])
 
     def modules(self, chunk: list[int]) -> list[str]:
-        """What this process has imported."""
+        """Return the modules that this process has imported."""
         return sorted(sys.modules)[: chunk[0]]
 
     def touch(self, chunk: tuple[str, int]) -> None:
-        """Leaves a file that says that it was begun, and takes its time."""
+        """Create a file that marks the start, then sleep."""
         Path(chunk[0]).touch()
         time.sleep(chunk[1])
 
 
 class OddError(Exception):
-    """An error that cannot be made again from what it was pickled to."""
+    """An error that can be pickled but not unpickled."""
 
     def __init__(self, one: int, two: str) -> None:
         super().__init__(f"{one} {two}")

@@ -1,4 +1,4 @@
-"""A crew does every chunk once, hands on errors, and says when a process dies."""
+"""A crew runs every chunk once, raises the errors of its workers, and reports a process that dies."""
 
 import pickle
 import subprocess
@@ -17,7 +17,7 @@ from tests.workers.sums import Sums
 
 @pytest.fixture(scope="module")
 def crew():
-    """Two processes, for all tests that leave them alive."""
+    """A crew of two processes, for all tests that do not kill them."""
     with open_crew(Sums, 1000, 2) as made:
         yield made
 
@@ -32,20 +32,20 @@ CHUNKS = [[number, number + 1] for number in range(20, 60)]
 
 
 def test_every_chunk_is_done(either):
-    """Here and in processes each chunk is done once, and its result stands beside it."""
+    """Each chunk is run once, in this process and in others, and is returned with its result."""
     results = list(either.run(Sums.add, iter(CHUNKS), ordered=False))
     assert sorted(results) == [(chunk, sum(chunk) + 1000) for chunk in CHUNKS]
 
 
 def test_results_in_order(either):
-    """In the order of the chunks, though the first one takes longest."""
+    """Results come in the order of the chunks, although the first one takes longest."""
     slow_first = [[0, 100], *([number, 0] for number in range(1, 9))]
     assert [chunk for chunk, _ in either.run(Sums.pid, slow_first)] == slow_first
 
 
 def test_results_as_they_are_done(crew):
-    """Without an order a slow chunk keeps nobody waiting."""
-    list(crew.run(Sums.pid, [[0, 50], [1, 50]]))  # both processes are there
+    """Without an order, results do not wait for a slow chunk."""
+    list(crew.run(Sums.pid, [[0, 50], [1, 50]]))  # starts both processes
     done = [
         chunk for chunk, _ in crew.run(Sums.pid, [[0, 500], *([number, 0] for number in range(1, 9))], ordered=False)
     ]
@@ -53,7 +53,7 @@ def test_results_as_they_are_done(crew):
 
 
 def test_few_chunks_are_ahead(crew):
-    """Chunks are drawn as they are needed: a million rows are never all in memory."""
+    """Chunks are drawn on demand: a million rows are never all in memory."""
     drawn = []
 
     def source():
@@ -70,7 +70,7 @@ def test_few_chunks_are_ahead(crew):
 
 
 def test_nothing_is_ahead_inline():
-    """In this process a chunk is drawn when its result is wanted."""
+    """In this process, a chunk is drawn when its result is requested."""
     drawn = []
     source = (drawn.append(number) or [number] for number in range(9))
     run = open_crew(Sums, 0, 1).run(Sums.add, source)
@@ -81,7 +81,7 @@ def test_nothing_is_ahead_inline():
 
 
 def test_errors_come_whole(either):
-    """An error of a worker arrives with its type, place and hint, after the results before it."""
+    """An error of a worker keeps its type, place and hint, and comes after the results before it."""
     run = either.run(Sums.add, [[1], [2], [13], [3]])
     assert [next(run), next(run)] == [([1], 1001), ([2], 1002)]
     with pytest.raises(InputError) as caught:
@@ -90,21 +90,21 @@ def test_errors_come_whole(either):
 
 
 def test_several_complaints_come_whole(either):
-    """Several complaints at once arrive as several."""
+    """Several complaints in one error stay separate."""
     with pytest.raises(ComplaintsError) as caught:
         list(either.run(Sums.complain, [[1, 2]]))
     assert [complaint.where for complaint in caught.value.complaints] == ["here:1", "here:2"]
 
 
 def test_a_bug_in_a_worker(crew):
-    """A bug keeps its type and tells where in the worker it is."""
+    """A bug keeps its type, and its notes contain the worker's traceback."""
     with pytest.raises(ZeroDivisionError) as caught:
         list(crew.run(Sums.divide, [[0]]))
     assert "sums.py" in "".join(caught.value.__notes__)
 
 
 def test_an_error_that_does_not_travel(crew):
-    """An error that cannot be pickled and made again is named, and is not the end of the worker."""
+    """An error that cannot be unpickled is reported by name, and the worker continues."""
     with pytest.raises(RuntimeError, match="OddError") as caught:
         list(crew.run(Sums.odd_error, [[0]]))
     assert "sums.py" in "".join(caught.value.__notes__)
@@ -112,7 +112,7 @@ def test_an_error_that_does_not_travel(crew):
 
 
 def test_an_error_of_the_source(either):
-    """What fails to come is raised once everything before it was done, as if nothing were drawn ahead."""
+    """An error of the source is raised after the results of all chunks before it."""
 
     def source():
         yield from ([number] for number in range(4))
@@ -125,26 +125,26 @@ def test_an_error_of_the_source(either):
 
 
 def test_what_a_library_prints(crew):
-    """What is printed in a worker does not come between the results."""
+    """Output that a worker prints does not mix with the results."""
     assert [result for _, result in crew.run(Sums.speak, CHUNKS)] == CHUNKS
 
 
 def test_secrets_do_not_travel(crew):
-    """A Secret is refused on its way, and the crew goes on."""
+    """A Secret cannot be sent to a worker, and the crew continues."""
     with pytest.raises(TypeError, match="not pickled"):
         list(crew.run(Sums.add, [[Secret("x")]]))
     assert [result for _, result in crew.run(Sums.add, [[1]])] == [1001]
 
 
 def test_the_order_travels_once(crew):
-    """What a worker holds is made once in each process, and no chunk carries it."""
+    """The worker is made once in each process, and chunks do not contain the order."""
     assert b"1000" not in pickle.dumps([[1]])
     pids = {pid for _, pid in crew.run(Sums.pid, [[number, 20] for number in range(12)])}
     assert len(pids) == 2
 
 
 def test_an_order_that_cannot_be(either):
-    """A worker that cannot be made is the same error in this process and in others."""
+    """A worker that cannot be made raises the same error in this process and in others."""
     del either
     for jobs in (1, 2):
         with pytest.raises(InputError, match="negative"), open_crew(Sums, -1, jobs) as crew:
@@ -154,7 +154,7 @@ def test_an_order_that_cannot_be(either):
 @pytest.mark.parametrize("jobs", [2, 3])
 @pytest.mark.parametrize("ordered", [True, False])
 def test_dead_process(jobs, ordered):
-    """A worker that dies is the station's fault, not the input's, and later runs say so too."""
+    """A worker that dies raises StationError, in this run and in later ones."""
     with open_crew(Sums, 0, jobs) as crew:
         for chunks in ([[1], [99], [2]], [[1]] * 50):
             with pytest.raises(StationError, match="a worker process died") as caught:
@@ -163,7 +163,7 @@ def test_dead_process(jobs, ordered):
 
 
 def test_close_drops_what_was_not_begun(tmp_path):
-    """Closing waits for the chunks that are under way, and begins no other."""
+    """Closing waits for the chunks that have started, and starts no others."""
     crew = open_crew(Sums, 0, 2)
     names = [str(tmp_path / str(number)) for number in range(6)]
     run = crew.run(Sums.touch, [(name, 0.5 if number else 0) for number, name in enumerate(names)])
@@ -177,7 +177,7 @@ def test_close_drops_what_was_not_begun(tmp_path):
 
 
 def test_a_run_that_is_left(crew):
-    """Chunks of a run that was left are not done before those of the next."""
+    """Chunks of a run that was closed do not delay the next run."""
     run = crew.run(Sums.pid, [[number, 100] for number in range(100)])
     next(run)
     run.close()
@@ -186,12 +186,12 @@ def test_a_run_that_is_left(crew):
 
 @pytest.mark.parametrize(("count", "sizes"), [(0, []), (4, [4]), (5, [4, 1]), (8, [4, 4])])
 def test_chunked(count, sizes):
-    """Lists of the same size, the last one shorter."""
+    """All lists have the same size, except that the last may be shorter."""
     assert [len(chunk) for chunk in chunked(range(count), 4)] == sizes
 
 
 def test_a_program_without_a_main_guard(tmp_path):
-    """A caller's script is not run again by its workers, and need not be a file at all."""
+    """Workers do not run the caller's script again, and the script does not need to be a file."""
     program = """
 from rmfab.workers.crew import open_crew
 from tests.workers.sums import Sums
@@ -211,7 +211,7 @@ with open_crew(Sums, 1, 2) as crew:
 
 
 def test_a_worker_imports_little(crew):
-    """A worker loads what its task needs: neither click nor esptool, nor what only parents need."""
+    """A worker imports what its task needs, but not click, esptool or modules of the parent."""
     ((_, modules),) = crew.run(Sums.modules, [[10_000]])
     assert "rmfab.workers.worker_process" in modules
     assert not {"click", "esptool", "sqlalchemy", "cryptography", "subprocess", "multiprocessing"} & set(modules)

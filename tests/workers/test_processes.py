@@ -1,4 +1,4 @@
-"""The executor of processes keeps the promises of `concurrent.futures`, and its workers those of good children."""
+"""The process executor implements `concurrent.futures`, and its workers end with their parent."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ posix = pytest.mark.skipif(sys.platform == "win32", reason="signals as POSIX has
 
 @pytest.fixture(params=[InlineExecutor, partial(ProcessExecutor, 2)], ids=["inline", "processes"])
 def executor(request: pytest.FixtureRequest) -> Iterator[Executor]:
-    """Each of the executors."""
+    """The inline executor and the process executor."""
     with request.param() as made:
         yield made
 
 
 def until(true: Callable[[], object]) -> None:
-    """Waits until *true* says so."""
+    """Wait until *true* returns a true value, at most 20 s."""
     deadline = time.monotonic() + 20
     while not true():
         assert time.monotonic() < deadline
@@ -38,7 +38,7 @@ def until(true: Callable[[], object]) -> None:
 
 
 def ended(worker: Path) -> bool:
-    """Whether a process is gone; one that nobody has waited for yet is."""
+    """Return whether a process has ended. A zombie has."""
     try:
         return (worker / "stat").read_text().rpartition(")")[2].split()[0] in "ZX"
     except OSError:
@@ -46,7 +46,7 @@ def ended(worker: Path) -> bool:
 
 
 def test_an_executor(executor: Executor) -> None:
-    """`submit` takes arguments by place and by name, `map` keeps the order, an error is the future's."""
+    """`submit` accepts positional and keyword arguments, `map` keeps the order, the future has the error."""
     assert executor.submit(int, "ff", base=16).result() == 255
     assert list(executor.map(divmod, range(20), [7] * 20)) == [divmod(number, 7) for number in range(20)]
     error = executor.submit(int, "x").exception()
@@ -55,7 +55,7 @@ def test_an_executor(executor: Executor) -> None:
 
 
 def test_shutdown_does_what_was_submitted() -> None:
-    """Without `cancel_futures` every task is done before the workers end; afterwards none is taken."""
+    """Without `cancel_futures`, all tasks finish before the workers end; afterwards `submit` is rejected."""
     executor = ProcessExecutor(2)
     futures = [executor.submit(pow, 2, number) for number in range(30)]
     executor.shutdown()
@@ -66,7 +66,7 @@ def test_shutdown_does_what_was_submitted() -> None:
 
 
 def test_shutdown_cancels() -> None:
-    """With `cancel_futures` what was not begun is cancelled; a task without end is given up."""
+    """With `cancel_futures`, tasks that have not started are cancelled; an endless task is killed."""
     patience, processes.PATIENCE = processes.PATIENCE, 0.2
     try:
         executor = ProcessExecutor(1)
@@ -81,7 +81,7 @@ def test_shutdown_cancels() -> None:
 
 
 def test_workers_start_as_they_are_needed() -> None:
-    """One task after another needs one process; an executor that was given none has none."""
+    """Tasks in sequence need one process; an executor without tasks starts none."""
     with ProcessExecutor(4) as executor:
         assert executor._workers == []
         pids = {executor.submit(os.getpid).result() for _ in range(5)}
@@ -91,7 +91,7 @@ def test_workers_start_as_they_are_needed() -> None:
 
 @posix
 def test_all_futures_hear_of_a_death() -> None:
-    """A worker that is killed breaks the executor: every future ends, and `submit` is refused."""
+    """A worker that is killed breaks the executor: all futures end, and `submit` is rejected."""
     executor = ProcessExecutor(2)
     futures = [executor.submit(time.sleep, 0.2) for _ in range(10)]
     killed = executor.submit(os.getpid).result()
@@ -109,7 +109,7 @@ def test_all_futures_hear_of_a_death() -> None:
 @posix
 @pytest.mark.parametrize("size", [100, 1 << 16, 1 << 24])
 def test_killed_while_it_writes(size: int) -> None:
-    """A worker may die in the middle of a result: nobody waits for the rest of it."""
+    """If a worker dies in the middle of a result, no future waits forever."""
     for number in range(5):
         executor = ProcessExecutor(2)
         pid = executor.submit(os.getpid).result()
@@ -123,7 +123,7 @@ def test_killed_while_it_writes(size: int) -> None:
 
 @posix
 def test_signals_of_a_worker() -> None:
-    """^C is ignored; SIGTERM and SIGHUP end a worker, whatever its parent does with them."""
+    """A worker ignores ^C; SIGTERM and SIGHUP end it, even if its parent handles them."""
     before = signal.signal(signal.SIGTERM, lambda *_: None)
     try:
         with ProcessExecutor(1) as executor:
@@ -153,7 +153,7 @@ time.sleep(1000)
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc as Linux has it")
 def test_workers_end_with_their_parent(tmp_path: Path) -> None:
-    """Where the parent is killed, its workers end in the middle of their tasks."""
+    """If the parent is killed, its workers end in the middle of their tasks."""
     command = [sys.executable, "-c", PARENT, str(tmp_path / "one"), str(tmp_path / "two")]
     with subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE) as parent:
         children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children")
@@ -165,7 +165,7 @@ def test_workers_end_with_their_parent(tmp_path: Path) -> None:
 
 
 def test_an_end_without_shutdown() -> None:
-    """A program that forgets `shutdown` ends all the same, and its workers with it."""
+    """A program that does not call `shutdown` still ends, and so do its workers."""
     program = "from rmfab.workers.processes import ProcessExecutor as E; print(E(2).submit(pow, 2, 5).result())"
     done = subprocess.run(
         [sys.executable, "-c", program], env=environment(), capture_output=True, text=True, timeout=30

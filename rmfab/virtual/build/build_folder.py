@@ -1,8 +1,8 @@
-"""The firmware that virtual boards run: an ESP-IDF build folder that rmfab makes itself, for any chip.
+"""The firmware of virtual boards: an ESP-IDF build folder that rmfab makes itself, for any chip.
 
-Bootloader, partition table and app are real images as ESP-IDF's tools describe them (load addresses, alignment of
-mapped segments, checksum, digest, descriptors); only the instructions in them are none. What a virtual board must know
-of how bootloader and app were "compiled" stands in a marker block in the data of each.
+Bootloader, partition table and app are valid ESP-IDF images (load addresses, alignment of mapped segments, checksum,
+digest, descriptors), but contain no instructions. A marker block in the data of bootloader and app describes how each
+was "compiled", for the virtual board.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ COMPILE_TIME = "00:00:00"
 TABLE_OFFSET = 0xC000
 APP_OFFSET = 0x20000
 
-_PAGE = 0x10000
-_DIO = 2
+_PAGE = 0x10000  # of the MMU: 64 KiB
+_DIO = 2  # esp_image_header_t.spi_mode
 _ELF_SHA256_AT = 144  # in esp_app_desc_t
 _LOADED = 0x6000
 _LEAST_APP = 0x20000
@@ -46,10 +46,11 @@ _LEAST_APP = 0x20000
 
 @dataclass(frozen=True)
 class _Layout:
-    """Where a chip's images load: RAM of bootloader and app, flash windows, revisions as major * 100 + minor.
+    """The load addresses of a chip's images: RAM of bootloader and app, flash windows, and chip revisions.
 
-    Source: esptool 5.6 `targets/*.py` (MEMORY_MAP, IROM/DROM_MAP_START), boot logs of ESP-IDF 5.x. Where data and
-    instructions share one window (*rodata* equals *text*), read-only data is mapped behind the text.
+    Revisions are major * 100 + minor. If data and instructions share one window (*rodata* equals *text*), read-only
+    data is mapped after the text. Source: esptool 5.6 `targets/*.py` (MEMORY_MAP, IROM/DROM_MAP_START), boot logs of
+    ESP-IDF 5.x.
     """
 
     boot_dram: int
@@ -64,7 +65,7 @@ class _Layout:
 
 
 def _unified(boot_dram: int, boot_iram: int, freq: str = "80m") -> _Layout:
-    """A chip with one RAM for data and instructions, one window, and the map that esptool calls that of the C6."""
+    """Return the layout of a chip with the memory map of the C6: one RAM and one window for data and instructions."""
     return _Layout(boot_dram, boot_iram, 0x40810000, 0x40800000, 0x42000000, 0x42000000, freq=freq)
 
 
@@ -86,18 +87,18 @@ _LAYOUTS = {
         0x4FF29000, 0x4FF2B000, 0x4FF50000, 0x4FF40000, 0x40000000, 0x40000000, freq="40m", max_revision=399
     ),
 }
-# The pages of these chips' windows for data and instructions are one and the same table of the MMU.
+# On these chips, the MMU maps data and instructions into separate windows.
 _SEPARATE_WINDOWS = {Chip.ESP32, Chip.ESP32S2}
 
 
 STOCK_BOOTLOADER = BootloaderFacts(rollback=True)
-"""That of RainMaker's examples."""
+"""The bootloader of RainMaker's examples."""
 
 
 def make_build_folder(folder: Path, recipe: FirmwareRecipe) -> Path:
-    """Writes a build folder as `idf.py build` leaves it and returns *folder*; the same recipe gives the same bytes.
+    """Write a build folder like that of `idf.py build`, and return *folder*. The same recipe gives the same bytes.
 
-    Raises InputError where *folder* holds another firmware or a size cannot be had.
+    Raise InputError if *folder* contains a different firmware, or an image cannot have the requested size.
     """
     for name, data in (_images(recipe) | _descriptions(recipe)).items():
         make_folder((folder / name).parent)
@@ -106,7 +107,7 @@ def make_build_folder(folder: Path, recipe: FirmwareRecipe) -> Path:
 
 
 def _images(recipe: FirmwareRecipe) -> dict[str, bytes]:
-    """What is flashed, by the names of the files."""
+    """Return the files that are flashed, by name."""
     chip, flash_size, seed = recipe.chip, recipe.flash_size, recipe.seed
     app = make_app(
         chip,
@@ -127,7 +128,7 @@ def _images(recipe: FirmwareRecipe) -> dict[str, bytes]:
 
 
 def _descriptions(recipe: FirmwareRecipe) -> dict[str, bytes]:
-    """What ESP-IDF says of the build, by the names of the files."""
+    """Return ESP-IDF's descriptions of the build, by file name."""
     bootloader = recipe.bootloader_facts
     configuration = sdkconfig(
         recipe.chip,
@@ -144,7 +145,7 @@ def _descriptions(recipe: FirmwareRecipe) -> dict[str, bytes]:
 
 
 def rainmaker_table() -> PartitionTable:
-    """The table of RainMaker's examples for 4 MB of flash (partitions_4mb_optimised.csv); it lies at 0xC000."""
+    """Return the table of RainMaker's examples for 4 MB of flash (partitions_4mb_optimised.csv), which is at 0xC000."""
     app, data = PartitionType.APP, PartitionType.DATA
     return PartitionTable(
         (
@@ -162,9 +163,9 @@ def rainmaker_table() -> PartitionTable:
 
 
 def make_bootloader(chip: Chip, flash_size: int, facts: BootloaderFacts = STOCK_BOOTLOADER, *, seed: int = 0) -> bytes:
-    """A second-stage bootloader image of about 24 KB with descriptor and marker block, for *flash_size* bytes of flash.
+    """Return a second-stage bootloader image of about 24 KB with descriptor and marker block.
 
-    Stock ones take back an update that was not confirmed at its first boot.
+    *flash_size* in bytes. A stock bootloader rolls back an update that is not confirmed at its first boot.
     """
     layout = _LAYOUTS[chip]
     descriptor = BOOTLOADER_DESCRIPTOR.pack(
@@ -187,13 +188,14 @@ def make_app(
     secure_version: int = 0,
     seed: int = 0,
 ) -> bytes:
-    """An app image of exactly *app_size* bytes (a multiple of 16, at least 128 KiB) with descriptor and marker block.
+    """Return an app image of exactly *app_size* bytes with descriptor and marker block.
 
-    Raises InputError where the size cannot be had or a text is too long for its field.
+    Raise InputError if *app_size* is not a multiple of 16, below 128 KiB or above the size of ota_0, or if a text is
+    too long for its field.
     """
     largest = rainmaker_table().required("ota_0").size
     if not _LEAST_APP <= app_size <= largest or app_size % 16:
-        raise InputError(f"an app of {app_size} bytes cannot be made: 16 * n, {_LEAST_APP} to {largest}")
+        raise InputError(f"cannot make an app of {app_size} bytes (use a multiple of 16, {_LEAST_APP} to {largest})")
     head = _descriptor(project, version, secure_version) + marker_block(facts)
     segments = _app_segments(chip, head, app_size, seed)
     elf = hashlib.sha256(b"".join(data for _, data in segments)).digest()
@@ -206,7 +208,7 @@ def make_app(
 def _descriptor(project: str, version: str, secure_version: int) -> bytes:
     for text in (project, version):
         if len(text.encode()) > 31:
-            raise InputError(f'"{text}" is too long for an app descriptor: at most 31 bytes')
+            raise InputError(f'"{text}" is too long for an app descriptor (at most 31 bytes)')
     return APP_DESCRIPTOR.pack(
         APP_DESCRIPTOR_MAGIC,
         secure_version,
@@ -226,10 +228,10 @@ def _descriptor(project: str, version: str, secure_version: int) -> bytes:
 
 
 def _app_segments(chip: Chip, head: bytes, app_size: int, seed: int) -> list[tuple[int, bytes]]:
-    """Read-only data, initialised data, text, code in RAM: so long that the image ends at *app_size*.
+    """Return the segments of an image of *app_size* bytes: read-only data, initialised data, text, and code in RAM.
 
-    A mapped segment must lie in the file as it lies in its MMU page, hence initialised data of just the right length
-    before the text, as esptool's elf2image does it.
+    A mapped segment must have the same offset within an MMU page in the file as in memory. Therefore initialised data
+    of the right length comes before the text, as in esptool's elf2image.
     """
     layout = _LAYOUTS[chip]
     text_at = max(1, round(app_size * 0.3 / _PAGE)) * _PAGE + HEADER.size + SEGMENT_HEADER.size
@@ -254,7 +256,7 @@ def _image(chip: Chip, flash_size: int, entry: int, segments: tuple[tuple[int, b
     layout = _LAYOUTS[chip]
     sizes = {1 << (20 + n): n for n in range(8)}
     if flash_size not in sizes:
-        raise InputError(f"{flash_size} bytes of flash cannot be stated in an image: 1, 2, 4 … 128 MiB")
+        raise InputError(f"an image cannot state a flash size of {flash_size} bytes (use 1, 2, 4 … 128 MiB)")
     image = bytearray(
         HEADER.pack(
             IMAGE_MAGIC,
@@ -262,7 +264,7 @@ def _image(chip: Chip, flash_size: int, entry: int, segments: tuple[tuple[int, b
             _DIO,
             sizes[flash_size] << 4 | spi_speed(chip, layout.freq),
             entry,
-            0xEE,
+            0xEE,  # wp_pin: disabled
             b"",
             chip.image_id,
             layout.min_revision // 100,
@@ -279,12 +281,12 @@ def _image(chip: Chip, flash_size: int, entry: int, segments: tuple[tuple[int, b
     return bytes(image + hashlib.sha256(image).digest())
 
 
-# Maps evenly spread bytes to a skewed alphabet: a compressor is left with about 60 %, as with real firmware.
+# Maps uniform bytes to a skewed alphabet, so that they compress to about 60 %, like real firmware.
 _SKEWED = bytes(n**8 >> 56 for n in range(256))
 
 
 def _filling(what: str, seed: int, size: int) -> bytes:
-    """*size* bytes that depend on nothing but the arguments."""
+    """Return *size* bytes that depend only on the arguments."""
     return hashlib.shake_256(f"rmfab {what} {seed}".encode()).digest(size).translate(_SKEWED)
 
 
@@ -293,7 +295,7 @@ def _json_file(value: object) -> bytes:
 
 
 def _flasher_args(recipe: FirmwareRecipe) -> dict[str, object]:
-    """flasher_args.json in the spelling of ESP-IDF 5.5 and later."""
+    """Return the content of flasher_args.json, as ESP-IDF 5.5 and later write it."""
     chip = recipe.chip
     settings = {"mode": "dio", "size": f"{recipe.flash_size >> 20}MB", "freq": _LAYOUTS[chip].freq}
     parts = {

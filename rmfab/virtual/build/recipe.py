@@ -1,4 +1,4 @@
-"""What a firmware for virtual boards is to be: the request of which a build folder is made."""
+"""The recipe of a firmware for virtual boards, from which a build folder is made."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from rmfab.virtual.firmware.markers import BootloaderFacts, FirmwareFacts
 
 @dataclass(frozen=True)
 class FirmwareRecipe:
-    """A firmware for *chip*; the defaults are stock RainMaker firmware.
+    """A firmware for *chip*. The defaults are those of stock RainMaker firmware.
 
-    *facts* are how it is compiled; their rollback holds for bootloader and app. *app_size* and *flash_size* in bytes;
-    *seed* chooses the app's filling. With *secure_boot* the bootloader turns secure boot on and leaves *download_mode*
-    (None: what ESP-IDF's defaults leave); the images are not signed. Raises InputError where a *secure_version* comes
-    without rollback, or the chip has no such *download_mode*.
+    *facts* describe how it is compiled; their rollback applies to bootloader and app. *app_size* and *flash_size* are
+    in bytes. *seed* selects the filling of the images. With *secure_boot*, the bootloader enables secure boot and sets
+    *download_mode* (None: ESP-IDF's default); the images are not signed. Raise InputError if *secure_version* is set
+    without rollback, or the chip does not have this *download_mode*.
     """
 
     chip: Chip
@@ -32,12 +32,12 @@ class FirmwareRecipe:
 
     def __post_init__(self) -> None:
         if self.download_mode is DownloadMode.SECURE and self.chip is Chip.ESP32:
-            raise InputError("the ESP32 has no secure download mode: its own can be open or off")
+            raise InputError("the ESP32 has no secure download mode (use open or off)")
         if self.secure_version and not self.facts.rollback:
-            raise InputError("a secure version needs rollback: ESP-IDF has no anti-rollback without it")
+            raise InputError("secure_version needs rollback (ESP-IDF has no anti-rollback without it)")
 
     @property
     def bootloader_facts(self) -> BootloaderFacts:
-        """How its bootloader is compiled."""
+        """The configuration of the bootloader."""
         default = DownloadMode.OPEN if self.chip is Chip.ESP32 else DownloadMode.SECURE
         return BootloaderFacts(self.facts.rollback, self.secure_boot, self.download_mode or default)

@@ -114,7 +114,7 @@ def test_app_is_as_long_as_asked_and_compresses_like_firmware():
 @pytest.mark.parametrize("size", [0, 0x10000, APP_SIZE + 8, 0x1E0010])
 def test_sizes_that_cannot_be(size: int):
     """An app too small for its segments, not a multiple of 16 bytes, or larger than its partition is rejected."""
-    with pytest.raises(InputError, match="cannot be made"):
+    with pytest.raises(InputError, match="cannot make an app"):
         make_app(Chip.ESP32C3, "p", "1", FirmwareFacts(), app_size=size)
 
 
@@ -122,7 +122,7 @@ def test_texts_and_flash_sizes_that_cannot_be():
     """A descriptor's fields have room for 31 bytes; a header has only powers of two for the flash size."""
     with pytest.raises(InputError, match="too long"):
         make_app(Chip.ESP32C3, "p" * 32, "1", FirmwareFacts())
-    with pytest.raises(InputError, match="cannot be stated"):
+    with pytest.raises(InputError, match="cannot state a flash size"):
         make_bootloader(Chip.ESP32C3, 3 << 20)
 
 
