@@ -141,7 +141,6 @@ class LiveView:
         self._rows: dict[str, tuple[str, str, float | None]] = dict.fromkeys(slots, ("", "waiting", None))
         self._console = Console(stderr=True, highlight=False)
         self._live = Live(console=self._console, refresh_per_second=10, transient=True, get_renderable=self._table)
-        self._live.start()
 
     def _table(self) -> Table:
         from rich.progress_bar import ProgressBar
@@ -158,7 +157,12 @@ class LiveView:
         return table
 
     def show(self, event: LineEvent) -> None:
+<<<<<<< HEAD
         """Redraw the row of the slot, and print a unit that has ended above the table."""
+=======
+        """Redraws the slot's row, and prints a unit that ended above the table."""
+        self._live.start()  # not before the first event: what is said until then would be drawn over
+>>>>>>> 30c32c4 (Docs that each reader can find: pages by reader, a strict site, a command reference, pictures and commands that run)
         self._lines.note(event)
         name = event.serial or event.mac or ""
         match event:
