@@ -157,12 +157,8 @@ class LiveView:
         return table
 
     def show(self, event: LineEvent) -> None:
-<<<<<<< HEAD
         """Redraw the row of the slot, and print a unit that has ended above the table."""
-=======
-        """Redraws the slot's row, and prints a unit that ended above the table."""
-        self._live.start()  # not before the first event: what is said until then would be drawn over
->>>>>>> 30c32c4 (Docs that each reader can find: pages by reader, a strict site, a command reference, pictures and commands that run)
+        self._live.start()  # not before the first event: messages printed until then would be drawn over
         self._lines.note(event)
         name = event.serial or event.mac or ""
         match event:
