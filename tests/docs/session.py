@@ -27,7 +27,7 @@ from tests.terminal import environment, words
 HOME = "/home/me"
 """What pages call the reader's home folder; the scratch folder takes its place."""
 
-_SECONDS = 60.0
+_SECONDS = 120.0
 _PORT = re.compile(r"(?:--port|-p) /dev/ttyUSB(\d+)")
 _WITH_UNIT = re.compile(r"rmfab\b[^|;&]*\b(run|verify) ")
 

@@ -26,6 +26,10 @@ def _blocks(path: Path) -> list[Block]:
     return [item for item in read_page(path) if isinstance(item, Block)]
 
 
+def _runs(page: Path) -> bool:
+    return any(block.mark in ("run", "serve") for block in _blocks(page))
+
+
 @pytest.mark.parametrize("page", PAGES, ids=_name)
 def test_every_command_is_run_or_marked(page: Path) -> None:
     """A block with commands carries a mark, and nothing that looks like a command stands in it without its `$ `."""
@@ -36,14 +40,14 @@ def test_every_command_is_run_or_marked(page: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[Path, Future[None]]]:
-    """Every page with commands to run, at work: a few at once, because most of the time a page waits for boards."""
+def played(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[Path, Future[None]]]:
+    """The pages that are asked for, at work: a few at once, because most of the time a page waits for boards."""
+    tests = [item for item in request.session.items if item.name.startswith("test_commands_do")]
+    pages = [item.callspec.params["page"] for item in tests if isinstance(item, pytest.Function)]
     with ThreadPoolExecutor(_AT_ONCE) as readers:
-        yield {page: readers.submit(_play, page, tmp_path_factory.mktemp(page.stem)) for page in PAGES if _runs(page)}
-
-
-def _runs(page: Path) -> bool:
-    return any(block.mark in ("run", "serve") for block in _blocks(page))
+        yield {page: readers.submit(_play, page, tmp_path_factory.mktemp(page.stem)) for page in pages}
 
 
 def _play(page: Path, folder: Path) -> None:
@@ -58,7 +62,7 @@ def _play(page: Path, folder: Path) -> None:
         session.close()
 
 
-@pytest.mark.parametrize("page", filter(_runs, PAGES), ids=_name)
+@pytest.mark.parametrize("page", [page for page in PAGES if _runs(page)], ids=_name)
 def test_commands_do_what_the_page_shows(page: Path, played: dict[Path, Future[None]]) -> None:
     """The commands of a page run in its order, end as it says, and print every line that it shows."""
     played[page].result()
