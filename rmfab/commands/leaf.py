@@ -1,7 +1,8 @@
-"""What every command of the tree has: `-q` and `--json`, wherever they stand on the line, and renamed options."""
+"""What every command of the tree has: `-q` and `--json` wherever they stand, renamed options, whole summaries."""
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import click
@@ -26,6 +27,20 @@ class Branch(click.Group):
     """A group whose commands are leaves."""
 
     command_class = Leaf
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands with their whole summaries: Click cuts them at 45 columns."""
+        named = ((name, self.get_command(ctx, name)) for name in self.list_commands(ctx))
+        rows = [(name, summary(command)) for name, command in named if command is not None and not command.hidden]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+
+def summary(command: click.Command) -> str:
+    """The first sentence of the help text of *command*."""
+    paragraph = " ".join((command.help or "").split("\n\n")[0].split())
+    sentence = re.match(r".*?[.?](?=\s|$)", paragraph)
+    return sentence[0] if sentence else paragraph
 
 
 def _note_json(context: click.Context, _: click.Parameter, given: bool) -> None:

@@ -141,7 +141,6 @@ class LiveView:
         self._rows: dict[str, tuple[str, str, float | None]] = dict.fromkeys(slots, ("", "waiting", None))
         self._console = Console(stderr=True, highlight=False)
         self._live = Live(console=self._console, refresh_per_second=10, transient=True, get_renderable=self._table)
-        self._live.start()
 
     def _table(self) -> Table:
         from rich.progress_bar import ProgressBar
@@ -159,6 +158,7 @@ class LiveView:
 
     def show(self, event: LineEvent) -> None:
         """Redraw the row of the slot, and print a unit that has ended above the table."""
+        self._live.start()  # not before the first event: messages printed until then would be drawn over
         self._lines.note(event)
         name = event.serial or event.mac or ""
         match event:

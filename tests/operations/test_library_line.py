@@ -58,6 +58,11 @@ def test_the_example_of_the_readme(lamp: Path, capsys: pytest.CaptureFixture[str
     assert "step=<Step.RESET: 'reset'>, outcome=<Outcome.PASS: 'PASS'>" in out
 
 
+def test_the_page_of_the_library_shows_the_same_example() -> None:
+    """docs/library.md has the example of README, which runs above."""
+    assert example() in (ROOT / "docs" / "library.md").read_text()
+
+
 def test_a_failed_unit_is_raised_at_the_end(lamp: Path) -> None:
     """The events of a line end with the error; its verdicts can still be read."""
     with serve([spec(faults=("panic",))]) as (board,):
