@@ -6,6 +6,7 @@ Sources: ESP-IDF 4.2 to 6.1, `components/bootloader_support/src` (flash_partitio
 from __future__ import annotations
 
 import hashlib
+import struct
 from contextlib import suppress
 
 from rmfab.errors import InputError
@@ -13,7 +14,8 @@ from rmfab.release.partition_table import AppSubtype, DataSubtype, Partition, Pa
 from rmfab.virtual.firmware.log import idf_at_least
 
 TABLE_SIZE = 0xC00
-_ROW_SIZE = 32
+_FIELDS = struct.Struct("<2xBBLL16sL")  # esp_partition_info_t
+_ROW_SIZE = _FIELDS.size
 _ROW, _MD5_ROW, _END = b"\xaa\x50", b"\xeb\xeb", b"\xff" * 4  # the end counts by magic, type and subtype
 _APPS = {AppSubtype.FACTORY: "factory app", AppSubtype.TEST: "test app"}
 _DATA = {
@@ -67,8 +69,10 @@ def read_table(data: bytes) -> PartitionTable:
     for at in range(0, TABLE_SIZE, _ROW_SIZE):
         row = data[at : at + _ROW_SIZE]
         if row[:2] == _ROW:
+            kind, subtype, offset, size, label, flags = _FIELDS.unpack(row)
             with suppress(InputError):
-                (part,) = PartitionTable.parse(row.ljust(TABLE_SIZE, b"\xff"), "partition table").partitions
+                text = label.split(b"\0")[0].decode("ascii", "replace")
+                part = Partition(text, kind, subtype, offset, size, bool(flags & 1), bool(flags & 2))
                 table = PartitionTable((*table.partitions, part))
         elif row[:2] != _MD5_ROW:
             break
