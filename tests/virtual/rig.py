@@ -94,11 +94,11 @@ class Rig:
     def sync(self):
         return self.command(0x08, SYNC)
 
-    def start_stub(self, at=None, size=64, entry=None):
-        """Upload *size* bytes to the chip's RAM and jump to them."""
+    def start_stub(self, at=None, size=64, entry=None, code=b"OHAI"):
+        """Upload *code*, filled up to *size* bytes, to the chip's RAM and jump to it."""
         at = self.board.model.ram[0][0] + 0x1000 if at is None else at
         self.words(0x05, size, 1, size, at)
-        self.data(0x07, bytes(size), 0)
+        self.data(0x07, code.ljust(size, b"\0"), 0)
         request = struct.pack("<BBHIII", 0, 6, 8, 0, 0, at + 4 if entry is None else entry)
         return self.send(frame(request))
 

@@ -11,6 +11,7 @@ import pytest
 
 from rmfab.product.vocabulary import Chip
 from rmfab.virtual import BoardSpec, PortKind, serve
+from rmfab.virtual.build.build_folder import make_bootloader
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="pty boards need Linux")
 
@@ -141,3 +142,57 @@ def test_command_line_over_rfc2217(tmp_path):
         state = board.state()
         assert state["mode"] == "running"
         assert state["restarts"] >= 3
+
+
+@pytest.mark.parametrize("chip", [Chip.ESP32, Chip.ESP32C3, Chip.ESP32S2], ids=lambda chip: chip.value)
+def test_a_paced_board_stays_in_its_loader(chip, tmp_path):
+    """On a paced board, `write-flash --after no-reset` at 921600 baud ends well, twice in a row."""
+    (tmp_path / "data.bin").write_bytes(data := os.urandom(30_000))
+    with serve([BoardSpec(chip, link=PortKind.PTY, paced=0)], state=tmp_path / "state") as (board,):
+        for _ in range(2):
+            line = ["--port", board.url, "--before", "no-reset", "-b", "921600", "--after", "no-reset"]
+            ((code, text),) = _esptool([[*line, "write-flash", "0x20000", "data.bin"]], tmp_path)
+            assert code == 0, text
+            assert board.state()["mode"] == "download"
+        assert board.flash_file.read_bytes()[0x20000 : 0x20000 + len(data)] == data
+
+
+@pytest.mark.parametrize("chip", [Chip.ESP32, Chip.ESP32C3], ids=lambda chip: chip.value)
+def test_code_in_ram_is_the_end_of_the_loader(boards, chip, tmp_path):
+    """After `load-ram` the code has the chip, and the next command finds no loader."""
+    board = boards[chip]
+    board.control("restart")
+    (tmp_path / "code.bin").write_bytes(make_bootloader(chip, 4 << 20))
+    ran, after = _session(board, tmp_path, ["load-ram", "code.bin"], ["read-mac"], stub=False)
+    board.control("restart")
+    assert (ran[0], after[0]) == (0, 2), (ran, after)
+
+
+@pytest.mark.parametrize(("chip", "code"), [(Chip.ESP32, 0), (Chip.ESP32C3, 2)], ids=["esp32", "esp32c3"])
+def test_encrypted_writes_of_esptool(boards, chip, code, tmp_path):
+    """`write-flash --encrypt` writes ciphertext to an ESP32 with a blank key, and is rejected by a C3."""
+    (tmp_path / "data.bin").write_bytes(data := bytes(0x1000))
+    board = boards[chip]
+    board.control("restart")
+    line = ["write-flash", "--encrypt", "--ignore-flash-enc-efuse", "0x30000", "data.bin"]
+    ((ended, text),) = _session(board, tmp_path, line)
+    assert code == ended, text
+    written = board.flash_file.read_bytes()[0x30000:0x31000]
+    assert written != data
+    assert (written == b"\xff" * 0x1000) is (code == 2)
+
+
+@pytest.mark.parametrize("chip", [Chip.ESP32, Chip.ESP32C3], ids=lambda chip: chip.value)
+def test_the_rom_refuses_what_it_cannot_do(boards, chip, tmp_path):
+    """Without a stub, a read beyond the flash fails with its code, and the loader goes on."""
+    board = boards[chip]
+    board.control("restart")
+    (tmp_path / "data.bin").write_bytes(os.urandom(256))
+    results = _session(
+        board, tmp_path,
+        ["read-flash", "0x400000", "64", "back.bin"],
+        ["write-flash", "0x2000", "data.bin"],
+        stub=False,
+    )  # fmt: skip
+    assert [code for code, _ in results] == [2, 0], results
+    assert "0109" in results[0][1]

@@ -8,9 +8,10 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from enum import Enum, unique
+from functools import partial
 
 from rmfab.virtual.chip import rom_loader, slip, stub_loader
-from rmfab.virtual.chip.command import DATA_OPS, Effect, Op, Reaction
+from rmfab.virtual.chip.command import Effect, Op, Reaction
 from rmfab.virtual.chip.efuse import efuse_words
 from rmfab.virtual.chip.flash import Flash
 from rmfab.virtual.chip.registers import Registers
@@ -86,7 +87,7 @@ class Board:
         self._decoder = slip.Decoder(rom_loader.FRAME_LIMIT)
         self._loader: RomLoader | Stub | None = None
         self._registers = self._fresh_registers()
-        self._frames: deque[bytes] = deque()
+        self._frames: deque[bytes | slip.BrokenFrame] = deque()
         self._busy_until = 0.0
         self._life = 0
         self._answer: Callable[[bytes], Iterator[Step]] | None = None
@@ -206,7 +207,7 @@ class Board:
                 if not self.spec.has(BoardFault.SILENT):
                     self.uart.from_board(step.encode(), self._timeline.time())
             elif isinstance(step, Pause):
-                self._later(self._draining + step.seconds, lambda: self._play(script))
+                self._after_output(partial(self._later, step.seconds, partial(self._play, script)))
                 return
             elif isinstance(step, Reset):
                 self._reset(step.reason, self._latched)
@@ -234,20 +235,17 @@ class Board:
         self.service = service
         self.on_service(service is not None)
 
-    @property
-    def _draining(self) -> float:
-        """Seconds until the UART has sent all output; the chip waits for that before it resets itself."""
-        return max(0.0, self.uart.drained - self._timeline.time())
+    def _after_output(self, callback: Callable[[], None]) -> None:
+        """Call *callback* when all output is sent, unless the chip is reset or loses its power before that."""
+        self.uart.after_output(partial(self._if_alive, self._life, callback))
 
     def _reset(self, reason: ResetReason, strap: Strap) -> None:
-        if self._draining:
-            self._answer = None
-            self.firmware = None
-            self._serve(None)
-            self._frames.clear()
-            self._later(self._draining, lambda: self._start(reason, strap))
-        else:
-            self._start(reason, strap)
+        """Reset the chip from inside; it waits for the UART before that."""
+        self._answer = None
+        self.firmware = None
+        self._serve(None)
+        self._frames.clear()
+        self._after_output(lambda: self._start(reason, strap))
 
     def _later(self, seconds: float, callback: Callable[[], None]) -> None:
         """Call *callback* unless the chip is reset or loses its power before that."""
@@ -277,7 +275,7 @@ class Board:
                 return
             self._execute(self._frames.popleft(), start)
 
-    def _execute(self, frame: bytes, start: float) -> None:
+    def _execute(self, frame: bytes | slip.BrokenFrame, start: float) -> None:
         self._count_command()
         self._count_data(frame)
         if self._loader is None or self._deaf or self.mode is not Mode.DOWNLOAD:
@@ -285,8 +283,9 @@ class Board:
         reaction = self._loader.handle(frame)
         self.uart.autobaud = self.uart.autobaud and not reaction.replies
         sending = start + reaction.before if self._paced else start
-        if reaction.replies:
-            self.uart.from_board(b"".join(map(slip.encode, reaction.replies)), sending)
+        output = b"".join(map(slip.encode, reaction.replies)) + reaction.text.encode()
+        if output:
+            self.uart.from_board(output, sending)
         self._busy_until = sending + reaction.after if self._paced else 0.0
         if reaction.effect is not None:
             self._apply(reaction, sending)
@@ -300,7 +299,8 @@ class Board:
             case Effect.CRASH:
                 self._stop_answering()
             case Effect.RUN:
-                self._reset(ResetReason.CPU_SOFTWARE, Strap.RUN)
+                self._stop_answering()
+                self.mode = Mode.RUNNING
             case Effect.RESTART:
                 self._reset(ResetReason.SOFTWARE, self._latched)
 
@@ -324,8 +324,8 @@ class Board:
         self._spent.add(BoardFault.DROP_BYTES)
         return data[:100] + data[116:]
 
-    def _count_data(self, frame: bytes) -> None:
-        self._data_commands += len(frame) > 1 and frame[1] in DATA_OPS and frame[1] in _NO_FLASH
+    def _count_data(self, frame: bytes | slip.BrokenFrame) -> None:
+        self._data_commands += isinstance(frame, bytes) and len(frame) > 1 and frame[1] in _NO_FLASH
         for fault in (BoardFault.VANISH, BoardFault.VANISH_AND_SWAP):
             if self._due(fault):
                 self._spent.add(fault)

@@ -252,11 +252,13 @@ class _Update:
         try:
             image = verified(self._firmware.spec, self._flash, slot)
         except NotBootable as problem:
+            for line in segment_lines(self._log, self._firmware.spec.model, slot, problem.segments, loading=False):
+                self._say(line)
             self._say(self._log.failure(problem.tag, problem.line))
             self._say(self._log.failure(IDF_TAG, "New image failed verification"))
             raise _Failed("Image validation failed", problem.line) from None
         for _ in range(2):
-            for line in segment_lines(self._log, self._firmware.spec.model, slot, image, loading=False):
+            for line in segment_lines(self._log, self._firmware.spec.model, slot, image.segments, loading=False):
                 self._say(line)
         part = otadata.partition(self._firmware.table)
         if part is None:

@@ -27,6 +27,7 @@ from rmfab.release.app_image import (
     xor_checksum,
 )
 from rmfab.release.partition_table import DataSubtype, Partition, PartitionTable, PartitionType
+from rmfab.virtual.firmware.log import idf_at_least
 from rmfab.virtual.firmware.markers import BootloaderFacts, FirmwareFacts, bootloader_marker, marker_block
 from rmfab.virtual.build.recipe import FirmwareRecipe
 from rmfab.virtual.build.sdkconfig import sdkconfig
@@ -162,19 +163,33 @@ def rainmaker_table() -> PartitionTable:
     )
 
 
-def make_bootloader(chip: Chip, flash_size: int, facts: BootloaderFacts = STOCK_BOOTLOADER, *, seed: int = 0) -> bytes:
+def make_bootloader(
+    chip: Chip,
+    flash_size: int,
+    facts: BootloaderFacts = STOCK_BOOTLOADER,
+    *,
+    idf_version: str = IDF_VERSION,
+    seed: int = 0,
+) -> bytes:
     """Return a second-stage bootloader image of about 24 KB with descriptor and marker block.
 
-    *flash_size* in bytes. A stock bootloader rolls back an update that is not confirmed at its first boot.
+    *flash_size* in bytes. A stock bootloader rolls back an update that is not confirmed at its first boot. Before
+    ESP-IDF 5.2 there is no descriptor: version and time are among the texts.
     """
     layout = _LAYOUTS[chip]
-    descriptor = BOOTLOADER_DESCRIPTOR.pack(
-        BOOTLOADER_DESCRIPTOR_MAGIC, b"", 1, IDF_VERSION.encode(), f"{COMPILE_DATE} {COMPILE_TIME}".encode(), b""
-    )
-    head = descriptor + bootloader_marker(facts)
+    head = _bootloader_names(idf_version) + bootloader_marker(facts)
     data = head + _filling(f"{chip.value} bootloader data", seed, 0x1800 - len(head))
     text = _filling(f"{chip.value} bootloader text", seed, 0x4800)
     return _image(chip, flash_size, layout.boot_iram + 0x10, ((layout.boot_dram, data), (layout.boot_iram, text)))
+
+
+def _bootloader_names(idf_version: str) -> bytes:
+    """What names the ESP-IDF version and the time of compiling, a multiple of 4 bytes long."""
+    if idf_at_least(idf_version, 5, 2):
+        compiled = f"{COMPILE_DATE} {COMPILE_TIME}".encode()
+        return BOOTLOADER_DESCRIPTOR.pack(BOOTLOADER_DESCRIPTOR_MAGIC, b"", 1, idf_version.encode(), compiled, b"")
+    texts = b"\0".join((b"", f"I (%u) %s: compile time {COMPILE_TIME}\n".encode(), idf_version.encode(), b""))
+    return texts.ljust(-(-len(texts) // 4) * 4, b"\0")
 
 
 def make_app(

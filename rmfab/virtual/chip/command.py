@@ -102,7 +102,10 @@ def response(op: int, value: int, payload: bytes) -> bytes:
 
 @unique
 class Effect(IntEnum):
-    """What a command does to the board, apart from the flash."""
+    """What a command does to the board, apart from the flash.
+
+    After CRASH and RUN no loader answers: the loader died, or it left the chip to other code.
+    """
 
     BAUD = 1
     STUB = 2
@@ -113,9 +116,13 @@ class Effect(IntEnum):
 
 @dataclass
 class Reaction:
-    """The reply frames, the chip's working time *before* and *after* sending them in seconds, and the *effect*."""
+    """The reply frames, the chip's working time *before* and *after* sending them in seconds, and the *effect*.
+
+    *text* is what the chip prints after the replies, outside any frame.
+    """
 
     replies: list[bytes] = field(default_factory=list)
+    text: str = ""
     before: float = 0.0
     after: float = 0.0
     effect: Effect | None = None

@@ -103,10 +103,12 @@ def efuse_words(model: ChipModel, mac: bytes, revision: int, security: EfuseSecu
 def security_info(model: ChipModel, security: EfuseSecurity, revision: int) -> bytes:
     """Return the payload of GET_SECURITY_INFO.
 
-    It consists of flags, crypt count, seven key purposes and, except on the S2, chip id and API version.
+    It consists of flags, crypt count, seven key purposes and, except on the S2, chip id and API version. There are six
+    key blocks; for the seventh the ROM returns the number after its last purpose.
     """
     digests = range(_SECURE_BOOT_DIGEST0, _SECURE_BOOT_DIGEST0 + len(security.digests))
-    purposes = bytes([_XTS_AES_128 if security.flash_encryption else 0, *digests]).ljust(7, b"\0")
+    purposes = bytes([_XTS_AES_128 if security.flash_encryption else 0, *digests]).ljust(6, b"\0")
+    purposes += bytes([model.last_purpose])
     head = security.flags.to_bytes(4, "little") + bytes([security.flash_encryption]) + purposes
     tail = model.chip.image_id.to_bytes(4, "little") + (revision % 100).to_bytes(4, "little")
     return (head + tail)[: model.security_info]

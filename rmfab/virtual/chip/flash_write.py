@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable
 
 from rmfab.virtual.chip.flash import BLOCK, PAGE, SECTOR, Flash
+from rmfab.virtual.chip.flash_cipher import CIPHER_BLOCK
 
 # Typical values of NOR flash datasheets, not of one part: 64 KB erase 0.15 to 0.3 s, page program 0.4 to 0.7 ms. The
 # rate of the MD5 lies within what chips need for 1.5 MB, 0.2 to 0.5 s.
@@ -26,20 +28,36 @@ class FlashWriting:
     """Writes *size* bytes from *offset* on, in order.
 
     With *erase_ahead*, sectors are erased just before they are written and blank ones are skipped, as the stub does.
-    Otherwise the caller has erased them. Durations are in seconds.
+    Otherwise the caller has erased them. *cipher* encrypts what goes into the flash. Durations are in seconds.
     """
 
-    def __init__(self, flash: Flash, offset: int, size: int, *, compressed: bool, erase_ahead: bool) -> None:
+    def __init__(
+        self,
+        flash: Flash,
+        offset: int,
+        size: int,
+        *,
+        compressed: bool,
+        erase_ahead: bool,
+        cipher: Callable[[bytes], bytes] | None = None,
+    ) -> None:
         self._flash = flash
+        self._cipher = cipher
         self._at = offset
         self._end = offset + size
         self._erased = offset - offset % SECTOR if erase_ahead else self._end
         self._inflate = zlib.decompressobj() if compressed else None
+        self._held = b""  # less than a block of the cipher
+
+    @property
+    def ended(self) -> bool:
+        """Whether the compressed stream has reached its end."""
+        return self._inflate is not None and self._inflate.eof
 
     @property
     def remaining(self) -> int:
         """Uncompressed bytes still to come."""
-        return self._end - self._at
+        return self._end - self._at - len(self._held)
 
     def restart_stream(self) -> None:
         """Reset the inflate window: block 0 starts a new stream."""
@@ -59,10 +77,19 @@ class FlashWriting:
             if len(data) > self.remaining:
                 raise Overrun
         data = data[: self.remaining]
+        if self._cipher is not None:
+            data = self._cipher(self._whole_blocks(data))
         seconds = self._erase_to(self._at + len(data))
         self._flash.program(self._at, data)
         self._at += len(data)
         return seconds + -(-len(data) // PAGE) * PAGE_PROGRAM_SECONDS
+
+    def _whole_blocks(self, data: bytes) -> bytes:
+        """Return what can be encrypted by now; at the end, that is everything."""
+        data = self._held + data
+        cut = len(data) if self._at + len(data) == self._end else len(data) - len(data) % CIPHER_BLOCK
+        self._held = data[cut:]
+        return data[:cut]
 
     def _erase_to(self, end: int) -> float:
         seconds = 0.0

@@ -47,7 +47,10 @@ class ChipModel:
     - *crystal*: in Hz. *uart_divider*: the register from which esptool computes the crystal frequency, if it does.
     - *watchdog*: the RTC watchdog's configuration and write-protect registers.
     - *security_info*: size of the GET_SECURITY_INFO payload in bytes; 0 if the ROM does not have the command.
+    - *last_purpose*: what GET_SECURITY_INFO returns in place of a seventh key purpose: one more than the largest
+      purpose that the ROM knows (ETS_EFUSE_KEY_PURPOSE_MAX of ESP-IDF's `rom/efuse.h`).
     - *secure_boot_keys*: how many digests of public keys the eFuses have room for.
+    - *halt_line*: the source line that the ROM names when it gives up on the flash.
     - *run_boot*, *download_boot*: the strapping value that the ROM prints as `boot:0x…`.
     - *extra*: further words by address.
     """
@@ -68,12 +71,23 @@ class ChipModel:
     watchdog: tuple[int, int] | None = None
     magic: int = 0
     security_info: int = 20
+    last_purpose: int = 12
     secure_boot_keys: int = 3
+    halt_line: int = 333
     run_boot: int = 0xC
     download_boot: int = 0x4
     app_cores: int = 1
     flash_line: str = "SPIWP:0xee"
     extra: tuple[tuple[int, int], ...] = ()
+
+    def has_ram(self, start: int, end: int) -> bool:
+        """Whether the addresses from *start* to *end* lie in one range of the RAM."""
+        return any(low <= start and end <= high for low, high in self.ram)
+
+    @property
+    def is_riscv(self) -> bool:
+        """Whether its cores are RISC-V; those of the ESP32, S2 and S3 are Xtensa."""
+        return self.chip not in (Chip.ESP32, Chip.ESP32S2, Chip.ESP32S3)
 
     @property
     def has_security_info(self) -> bool:
@@ -111,6 +125,7 @@ ESP32 = ChipModel(
     magic=0x00F01D83,
     security_info=0,
     secure_boot_keys=1,
+    halt_line=371,
     run_boot=0x13,
     download_boot=0x3,
     app_cores=2,
@@ -155,6 +170,7 @@ ESP32S3 = ChipModel(
     crystal=40_000_000,
     uart_divider=0x60000014,
     watchdog=(0x60008098, 0x600080B0),
+    halt_line=329,
     run_boot=0x8,
     download_boot=0x0,
     app_cores=2,
@@ -192,6 +208,7 @@ ESP32C2 = ChipModel(
     crystal=40_000_000,
     uart_divider=0x60000014,
     watchdog=(0x60008084, 0x6000809C),
+    last_purpose=0,  # its eFuses have no purposes
     secure_boot_keys=1,
 )
 
@@ -278,6 +295,7 @@ ESP32P4 = ChipModel(
     crystal=40_000_000,
     uart_divider=None,
     watchdog=(0x50116000, 0x50116018),
+    last_purpose=13,
     run_boot=0x30F,
     download_boot=0x307,
     app_cores=2,

@@ -13,10 +13,12 @@ from collections.abc import Callable
 from rmfab.virtual.chip.command import DATA_OPS, Command, CommandError, Effect, Op, Reaction, checksum, response
 from rmfab.virtual.chip.efuse import EfuseSecurity, security_info
 from rmfab.virtual.chip.flash import SECTOR, Flash, FlashError
+from rmfab.virtual.chip.flash_cipher import blank_key_cipher
 from rmfab.virtual.chip.flash_write import MD5_SECONDS_PER_BYTE, FlashWriting, Inflation, Overrun, erase_seconds
 from rmfab.virtual.chip.models import ChipModel
+from rmfab.virtual.chip.ram import Ram
 from rmfab.virtual.chip.registers import Registers
-from rmfab.virtual.chip.rom_loader import Ram
+from rmfab.virtual.chip.slip import BrokenFrame
 
 FRAME_LIMIT = 0x4000 + 8 + 16  # block, header, the four words of a *_DATA command
 GREETING = b"OHAI"
@@ -75,8 +77,13 @@ class Stub:
         if model.has_security_info:
             self._ops[Op.GET_SECURITY_INFO] = self._security_info
 
-    def handle(self, frame: bytes) -> Reaction:
-        """Return the reaction to one frame: a request, or the acknowledgement of a packet of READ_FLASH."""
+    def handle(self, frame: bytes | BrokenFrame) -> Reaction:
+        """Return the reaction to one frame: a request, or the acknowledgement of a packet of READ_FLASH.
+
+        A broken frame is ignored.
+        """
+        if isinstance(frame, BrokenFrame):
+            return Reaction()
         if self._reading is not None:
             return self._go_on_reading(frame)
         command = Command.parse(frame)
@@ -150,11 +157,11 @@ class Stub:
         size, _blocks, block, offset, *encrypted = command.words()
         if block > _MAX_BLOCK:
             raise CommandError(_BLOCK_SIZE)
-        if offset + size > self._flash.size or any(encrypted):  # no key to encrypt with
+        cipher = blank_key_cipher(self._security) if any(encrypted) else None
+        if offset + size > self._flash.size or (any(encrypted) and cipher is None):
             raise CommandError(_SPI)
-        self._writing = FlashWriting(
-            self._flash, offset, size, compressed=command.op == Op.DEFL_BEGIN, erase_ahead=True
-        )
+        compressed = command.op == Op.DEFL_BEGIN
+        self._writing = FlashWriting(self._flash, offset, size, compressed=compressed, erase_ahead=True, cipher=cipher)
         return self._answer(command)
 
     def _flash_data(self, command: Command) -> Reaction:
@@ -193,7 +200,7 @@ class Stub:
     def _mem_data(self, command: Command) -> Reaction:
         if not self._in_memory_mode:
             raise CommandError(_NO_FLASH_MODE)
-        if not self._ram.take(command.words()[1], len(command.payload)):
+        if not self._ram.take(command.words()[1], command.payload):
             return Reaction(effect=Effect.CRASH)
         return self._answer(command)
 
@@ -202,7 +209,8 @@ class Stub:
         self._in_memory_mode = False
         reaction = self._answer(command)
         if not stay:
-            reaction.effect = Effect.STUB if self._ram.holds(entry) else Effect.CRASH
+            code = Effect.STUB if self._ram.greets else Effect.RUN
+            reaction.effect = code if self._ram.holds(entry) else Effect.CRASH
         return reaction
 
     def _md5(self, command: Command) -> Reaction:

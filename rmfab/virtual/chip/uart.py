@@ -43,6 +43,7 @@ class Uart:
         self._paced = paced is not None
         self._ceiling = paced or 1 << 30
         self._pending: set[Cancellable] = set()
+        self._when_drained: list[Callable[[], None]] = []
         self._received = 0.0
         self._sent = 0.0
         self.host_baud = ROM_BAUD
@@ -77,16 +78,19 @@ class Uart:
         handle.append(self._timeline.call_at(self._sent, self._deliver, data, handle))
         self._pending.add(handle[0])
 
-    @property
-    def drained(self) -> float:
-        """The time at which all output will have been sent."""
-        return self._sent
+    def after_output(self, callback: Callable[[], None]) -> None:
+        """Call *callback* once all output is sent: now, or right after the last byte."""
+        if self._pending:
+            self._when_drained.append(callback)
+        else:
+            callback()
 
     def drop_output(self) -> None:
-        """Discard output that is not sent yet, as a reset or loss of power does."""
+        """Discard output that is not sent yet, and who waits for it, as a reset or loss of power does."""
         for handle in self._pending:
             handle.cancel()
         self._pending.clear()
+        self._when_drained.clear()
         self._sent = 0.0
 
     def _arrive(self, data: bytes, at: float) -> None:
@@ -97,6 +101,10 @@ class Uart:
     def _deliver(self, data: bytes, handle: list[Cancellable]) -> None:
         self._pending.discard(handle[0])
         self.to_host(data)
+        if not self._pending:
+            waiting, self._when_drained = self._when_drained, []
+            for callback in waiting:
+                callback()
 
     def _carried(self, data: bytes) -> bytes:
         """Return *data* as the far end receives it: noise if the rates differ."""

@@ -11,7 +11,7 @@ from rmfab.release.app_image import AppDescriptor, AppImage
 from rmfab.release.partition_table import Partition, PartitionTable
 from rmfab.virtual.chip.flash import Flash
 from rmfab.virtual.faults import BoardFault
-from rmfab.virtual.firmware.log import EOL, Log, idf_uses_colours
+from rmfab.virtual.firmware.log import EOL, Log, idf_at_least, idf_uses_colours
 from rmfab.virtual.firmware.markers import read_facts
 from rmfab.virtual.firmware.panic import SHOWN_SHA_DIGITS, abort, panic
 from rmfab.virtual.firmware.rainmaker import app_main
@@ -57,17 +57,18 @@ def _startup(spec: BoardSpec, log: Log, image: AppImage, descriptor: AppDescript
     multicore = spec.model.app_cores > 1
     major, minor = divmod(spec.chip_revision, 100)
     low, high = image.min_revision, image.max_revision
+    tag = "app_init" if idf_at_least(descriptor.idf_version, 5, 2) else "cpu_start"
     yield log("cpu_start", "Multicore app" if multicore else "Unicore app")
     yield log("cpu_start", "Pro cpu start user code")
-    yield log("app_init", "Application information:")
+    yield log(tag, "Application information:")
     if descriptor.project:
-        yield log("app_init", f"Project name:     {descriptor.project}", after=0)
+        yield log(tag, f"Project name:     {descriptor.project}", after=0)
     if descriptor.version:
-        yield log("app_init", f"App version:      {descriptor.version}", after=0)
+        yield log(tag, f"App version:      {descriptor.version}", after=0)
     if descriptor.date or descriptor.time:
-        yield log("app_init", f"Compile time:     {descriptor.date} {descriptor.time}")
-    yield log("app_init", f"ELF file SHA256:  {descriptor.elf_sha256[:SHOWN_SHA_DIGITS]}...")
-    yield log("app_init", f"ESP-IDF:          {descriptor.idf_version}", after=0)
+        yield log(tag, f"Compile time:     {descriptor.date} {descriptor.time}")
+    yield log(tag, f"ELF file SHA256:  {descriptor.elf_sha256[:SHOWN_SHA_DIGITS]}...")
+    yield log(tag, f"ESP-IDF:          {descriptor.idf_version}", after=0)
     yield log("efuse_init", f"Min chip rev:     v{low // 100}.{low % 100}")
     yield log("efuse_init", f"Max chip rev:     v{high // 100}.{high % 100} ", after=0)
     yield log("efuse_init", f"Chip rev:         v{major}.{minor}")

@@ -6,25 +6,24 @@ bootloader_common.c).
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Generator, Iterator
 
-from rmfab.errors import InputError
 from rmfab.release.app_image import AppImage
-from rmfab.release.partition_table import AppSubtype, Partition, PartitionTable, PartitionType
+from rmfab.release.partition_table import AppSubtype, Partition, PartitionTable
 from rmfab.virtual.chip.flash import SECTOR, Flash
 from rmfab.virtual.firmware import app_start, otadata, rom_boot, secure_boot
 from rmfab.virtual.firmware.image_check import NotBootable, segment_lines, verified
+from rmfab.virtual.firmware.image_walk import named_compile_time, named_version
 from rmfab.virtual.firmware.log import EOL, Log, idf_uses_colours
 from rmfab.virtual.firmware.markers import read_bootloader_facts
 from rmfab.virtual.firmware.otadata import OtaDataEntry, OtaState
+from rmfab.virtual.firmware.partition_rows import TABLE_SIZE, read_table, table_complaint, usage
 from rmfab.virtual.firmware.script import Burn, Pause, Reset, ResetReason, Script, Step
 from rmfab.virtual.spec import BoardSpec
 
 _TABLE_OFFSETS = (0xC000, 0x8000)  # rmfab's own firmware; ESP-IDF's default
-_TABLE_SIZE = 0xC00
 _LARGEST_BOOTLOADER = rom_boot.LARGEST_BOOTLOADER + SECTOR
-_MARKED_SIZE = 0x8000  # a bootloader's marker block is in its first segment
+_NO_VERSION, _NO_COMPILE_TIME = "v5.5", "Jan  1 2026 00:00:00"  # of a bootloader that does not name its own
 _FACTORY = -1
 _RETRY_SECONDS = 0.5
 _EN_SECONDS = 0.01  # from EN to the first character
@@ -37,11 +36,8 @@ download_banner = rom_boot.download_banner
 def boot(spec: BoardSpec, flash: Flash, reason: ResetReason) -> Script:
     """Run a board from a reset in run mode on: what it prints and does."""
     yield Pause(_EN_SECONDS)
-    for step in rom_boot.start(spec, flash, reason):
-        yield step
-        if isinstance(step, Reset):
-            return
-    yield from _Bootloader(spec, flash, reason).run()
+    if (yield from rom_boot.start(spec, flash, reason)):
+        yield from _Bootloader(spec, flash, reason).run()
 
 
 class _Bootloader:
@@ -50,14 +46,13 @@ class _Bootloader:
         self._model = spec.model
         self._flash = flash
         self._reason = reason
-        head = flash.read(self._model.chip.bootloader_offset, 24)
-        self._flash_size = (1 << 20) << (head[3] >> 4)
-        try:
-            self._image: AppImage | None = rom_boot.bootloader_image(self._model, flash)
-        except InputError:  # wrong digest, which the ROM does not check
-            self._image = None
-        self._version = self._image.bootloader.idf_version if self._image and self._image.bootloader else "v5.5"
-        self._facts = read_bootloader_facts(flash.read(self._model.chip.bootloader_offset, _MARKED_SIZE))
+        self._image = image = rom_boot.bootloader_image(self._model, flash)
+        self._flash_size = (1 << 20) << image.spi_size
+        data = flash.read(self._model.chip.bootloader_offset, image.length)
+        named = image.bootloader
+        self._version = named.idf_version if named else named_version(data) or _NO_VERSION
+        self._compiled = named.compiled if named else named_compile_time(data) or _NO_COMPILE_TIME
+        self._facts = read_bootloader_facts(data)
         self._log = Log(20, coloured=idf_uses_colours(self._version))
 
     def run(self) -> Script:
@@ -74,9 +69,8 @@ class _Bootloader:
     def _introduce(self) -> Iterator[Step]:
         log, model, image = self._log, self._model, self._image
         chip = f"boot.{model.chip.value}"
-        compiled = image.bootloader.compiled if image and image.bootloader else "Jan  1 2026 00:00:00"
         yield log("boot", f"ESP-IDF {self._version} 2nd stage bootloader")
-        yield log("boot", f"compile time {compiled}")
+        yield log("boot", f"compile time {self._compiled}")
         if model.app_cores > 1:
             yield log("boot", "Multicore bootloader")
         major, minor = divmod(self._spec.chip_revision, 100)
@@ -84,32 +78,17 @@ class _Bootloader:
         if self._reason is ResetReason.TIMER_WATCHDOG:
             for words in _WATCHDOG_WORDS:
                 yield log(chip, words, "W")
-        speed = (image.flash_freq if image else "40m").removesuffix("m")
-        yield log(chip, f"SPI Speed      : {speed}MHz")
-        yield log(chip, f"SPI Mode       : {_MODES.get(image.flash_mode if image else '', 'DIO')}")
+        yield log(chip, f"SPI Speed      : {image.flash_freq.removesuffix('m')}MHz")
+        yield log(chip, f"SPI Mode       : {_MODES.get(image.flash_mode, 'DIO')}")
         yield log(chip, f"SPI Flash Size : {self._flash_size >> 20}MB")
         yield log("boot", "Enabling RNG early entropy source...")
 
     def _table(self) -> tuple[PartitionTable | None, str]:
         """Return the table and "", or None and what is wrong with it. Two offsets are tried, see _TABLE_OFFSETS."""
         at = next((at for at in _TABLE_OFFSETS if self._flash.seen(at, 2) == b"\xaa\x50"), _TABLE_OFFSETS[0])
-        data = self._flash.seen(at, _TABLE_SIZE)
-        if not _md5_holds(data):
-            return None, self._log.failure("flash_parts", "Incorrect MD5 checksum")
-        try:
-            table = PartitionTable.parse(data, "partition table")
-        except InputError:
-            row = next((n for n in range(0, _TABLE_SIZE, 32) if data[n : n + 2] not in (b"\xaa\x50", b"\xeb\xeb")), 0)
-            magic = int.from_bytes(data[row : row + 2], "little")
-            return None, self._log.failure("flash_parts", f"partition {row // 32} invalid magic number 0x{magic:x}")
-        for number, part in enumerate(table.partitions):
-            if part.end > self._flash_size:
-                return None, self._log.failure(
-                    "flash_parts",
-                    f"partition {number} invalid - offset 0x{part.offset:x} size 0x{part.size:x} "
-                    f"exceeds flash chip size 0x{self._flash_size:x}",
-                )
-        return table, ""
+        data = self._flash.seen(at, TABLE_SIZE)
+        complaint = table_complaint(data, self._flash_size, self._version)
+        return (None, self._log.failure("flash_parts", complaint)) if complaint else (read_table(data), "")
 
     def _print_table(self, table: PartitionTable) -> Iterator[Step]:
         yield self._log("boot", "Partition Table:")
@@ -117,7 +96,7 @@ class _Bootloader:
         for number, part in enumerate(table.partitions):
             yield self._log(
                 "boot",
-                f"{number:2d} {part.label:<16} {_usage(part):<16} {part.type:02x} {part.subtype:02x} "
+                f"{number:2d} {part.label:<16} {usage(part, self._version):<16} {part.type:02x} {part.subtype:02x} "
                 f"{part.offset:08x} {part.size:08x}",
                 after=0,
             )
@@ -189,11 +168,12 @@ class _Bootloader:
         try:
             image = verified(self._spec, self._flash, part)
         except NotBootable as problem:
+            yield from segment_lines(self._log, self._model, part, problem.segments, loading=True)
             yield self._log.failure(problem.tag, problem.line)
             if problem.tag == "secure_boot_v2":
                 yield self._log.failure("esp_image", "Secure boot signature verification failed")
             return None
-        yield from segment_lines(self._log, self._model, part, image, loading=True)
+        yield from segment_lines(self._log, self._model, part, image.segments, loading=True)
         if self._spec.security.secure_boot:
             yield from secure_boot.success_lines(self._log, self._flash.seen(part.offset, part.size), image.length)
         elif self._facts.secure_boot and not (yield from self._turn_secure_boot_on(part, image)):
@@ -211,10 +191,8 @@ class _Bootloader:
             return False
         yield self._log("secure_boot_v2", "Secure boot V2 is not enabled yet and eFuse digest keys are not set")
         yield from secure_boot.success_lines(self._log, data, app.length)
-        own: tuple[str, ...] = ()
-        if self._image is not None:
-            bootloader = self._flash.seen(chip.bootloader_offset, _LARGEST_BOOTLOADER)
-            own = secure_boot.key_digests(chip, bootloader, self._image.length)[: self._model.secure_boot_keys]
+        bootloader = self._flash.seen(chip.bootloader_offset, _LARGEST_BOOTLOADER)
+        own = secure_boot.key_digests(chip, bootloader, self._image.length)[: self._model.secure_boot_keys]
         if not set(own) & set(of_app):
             yield self._log.failure("secure_boot_v2", "No application key digest matches the bootloader key digest.")
             yield self._log.failure("boot", "Secure Boot v2 failed (-1)")
@@ -228,21 +206,3 @@ class _Bootloader:
         yield EOL
         yield Pause(_RETRY_SECONDS)
         yield Reset(ResetReason.SOFTWARE)
-
-
-def _md5_holds(table: bytes) -> bool:
-    """Whether the MD5 row, if present, matches the rows before it."""
-    row = next((at for at in range(0, _TABLE_SIZE, 32) if table[at : at + 2] == b"\xeb\xeb"), None)
-    return row is None or table[row + 16 : row + 32] == hashlib.md5(table[:row], usedforsecurity=False).digest()
-
-
-def _usage(part: Partition) -> str:
-    """Return the usage text of bootloader_utility.c for a row."""
-    if part.type == PartitionType.APP:
-        if part.subtype == AppSubtype.FACTORY:
-            return "factory app"
-        return "test app" if part.subtype == 0x20 else "OTA app" if part.is_ota_app else "Unknown app"
-    if part.type == PartitionType.DATA:
-        names = {0x00: "OTA data", 0x01: "RF data", 0x02: "WiFi data", 0x04: "NVS keys", 0x05: "efuse"}
-        return names.get(part.subtype, "Unknown data")
-    return "Unknown"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 EOL = "\r\n"
 _COLOURS = {"E": "\x1b[0;31m", "W": "\x1b[0;33m", "I": "\x1b[0;32m"}
 _END_OF_COLOUR = "\x1b[0m"
@@ -29,5 +31,10 @@ class Log:
 
 def idf_uses_colours(idf_version: str) -> bool:
     """Whether this ESP-IDF version, such as `v5.5.1`, colours its log by default."""
-    major = idf_version.removeprefix("v").split(".")[0]
-    return not major.isdecimal() or int(major) < 6
+    return not idf_at_least(idf_version, 6, 0)
+
+
+def idf_at_least(idf_version: str, major: int, minor: int) -> bool:
+    """Whether this ESP-IDF version, such as `v5.5.1` or `4.4`, is *major*.*minor* or later; False if it is not one."""
+    found = re.match(r"v?(\d{1,4})\.(\d{1,4})", idf_version)
+    return found is not None and (int(found[1]), int(found[2])) >= (major, minor)

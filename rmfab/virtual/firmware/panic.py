@@ -15,11 +15,10 @@ _BEFORE_RESTART_SECONDS = 0.2
 
 def panic(model: ChipModel, descriptor: AppDescriptor) -> Iterator[Step]:
     """Load from an invalid address: Guru Meditation, then a software reset of the CPU."""
-    riscv = "esp32" + model.chip.value[5:6] in ("esp32c", "esp32h", "esp32p")
-    exception = "Load access fault" if riscv else "LoadProhibited"
+    exception = "Load access fault" if model.is_riscv else "LoadProhibited"
     yield f"Guru Meditation Error: Core  0 panic'ed ({exception}). Exception was unhandled.{EOL * 2}"
     yield f"Core  0 register dump:{EOL}"
-    if riscv:
+    if model.is_riscv:
         yield f"MEPC    : 0x42008a1e  RA      : 0x42008a16  SP      : 0x3fc95f20  GP      : 0x3fc8f600  {EOL}"
         yield f"MSTATUS : 0x00001881  MTVEC   : 0x40380001  MCAUSE  : 0x00000005  MTVAL   : 0x00000000  {EOL}"
     else:
@@ -30,7 +29,7 @@ def panic(model: ChipModel, descriptor: AppDescriptor) -> Iterator[Step]:
 
 def abort(model: ChipModel, descriptor: AppDescriptor, words: str = "") -> Iterator[Step]:
     """Abort as abort() does, then reset the CPU by software."""
-    pc = "0x400d2f3b" if model.chip.value in ("esp32", "esp32s2", "esp32s3") else "0x4200b5c8"
+    pc = "0x4200b5c8" if model.is_riscv else "0x400d2f3b"
     yield f"{EOL}{words or f'abort() was called at PC {pc} on core 0'}{EOL}"
     yield from _farewell(descriptor)
 
