@@ -1,7 +1,8 @@
-"""The messages of `ch_resp`: the unit's node id, and its signature over a challenge.
+"""The messages of `ch_resp`: the unit's signature over a challenge, with its node id.
 
-Source: esp-rainmaker, proto/esp_rmaker_chal_resp.proto; field numbers in proto/challenge.proto. The command that
-disables the endpoint permanently is left out on purpose.
+Source: esp-rainmaker, proto/esp_rmaker_chal_resp.proto; field numbers in proto/challenge.proto. Two commands are left
+out on purpose: the bare request for the node id, on which the endpoint's first versions (2025) close the connection,
+and the command that disables the endpoint permanently.
 """
 
 from __future__ import annotations
@@ -9,16 +10,6 @@ from __future__ import annotations
 from rmfab.provisioning.codec import expect, parse
 from rmfab.provisioning.failures import RequestRefused
 from rmfab.provisioning.proto.challenge_pb2 import Challenge
-
-
-def ask_node_id() -> bytes:
-    """Return the request for the node id."""
-    return Challenge(kind=Challenge.ASK_NODE_ID, ask_node_id=Challenge.AskNodeId()).SerializeToString()
-
-
-def read_node_id(data: bytes) -> str:
-    """Return the node id of the answer. Raise ProtocolError or RequestRefused."""
-    return _answer(data, "tell_node_id").tell_node_id.node_id
 
 
 def sign(challenge: bytes) -> bytes:

@@ -134,7 +134,6 @@ def check_key(
             hint="set CONFIG_ESP_RMAKER_ENABLE_CHALLENGE_RESPONSE (default: y); a unit waiting for claiming has none",
             cause="no-challenge-response",
         )
-    judge_same_node(session.node_id(), node_id)
     nonce = random(NONCE_BYTES)
     told, signature = session.challenge(nonce)
     judge_same_node(told, node_id)

@@ -91,7 +91,7 @@ def srp6a_proof(proof: bytes) -> bytes:
 
 
 def read_srp6a_proof(data: bytes) -> tuple[bytes, bytes]:
-    """Read the second answer of security 2: M2 (64 bytes) and the nonce (12 bytes).
+    """Read the second answer of security 2: M2 (64 bytes) and the nonce, as sent.
 
     Raise ProtocolError or RequestRefused.
     """
@@ -99,7 +99,7 @@ def read_srp6a_proof(data: bytes) -> tuple[bytes, bytes]:
     expect(answer, "device_proof")
     told = answer.device_proof
     check_status(told.status)
-    return _sized(told.proof, 64, "proof"), _sized(told.nonce, 12, "nonce")
+    return _sized(told.proof, 64, "proof"), told.nonce
 
 
 def _x25519(handshake: X25519Handshake) -> bytes:

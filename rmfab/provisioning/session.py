@@ -24,10 +24,6 @@ class ProvisioningSession:
         self._transport = transport
         self._session = session
 
-    def node_id(self) -> str:
-        """Return the node id that the unit reports."""
-        return challenge.read_node_id(self._ask(CHALLENGE, challenge.ask_node_id()))
-
     def challenge(self, nonce: bytes) -> tuple[str, bytes]:
         """Return the node id, and a signature over SHA-256 of *nonce*: ECDSA in DER, or RSA-PSS."""
         return challenge.read_signature(self._ask(CHALLENGE, challenge.sign(nonce)))

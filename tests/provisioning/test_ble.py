@@ -38,7 +38,7 @@ def test_a_session_over_bluetooth(security: int) -> None:
     """Every scheme works over GATT, found by the exact name among neighbours, with RSSI and MTU kept."""
     world = World(Device(security=security))
     with link(world) as transport:
-        assert open_session(transport, None, POP, "wifiprov", os.urandom).node_id() == "node-1"
+        assert open_session(transport, None, POP, "wifiprov", os.urandom).challenge(b"nonce")[0] == "node-1"
         assert (transport.rssi, transport.mtu) == (-61, 512)
     assert world.connected == 0
     assert all(response for _, response in world.writes)
@@ -57,7 +57,7 @@ def test_endpoints_are_found_by_description() -> None:
     world = World(Device(), endpoints=("proto-ver", "ch_resp", "prov-session"))
     with link(world) as transport:
         session = open_session(transport, None, POP, "wifiprov", os.urandom)
-        assert session.node_id() == "node-1"
+        assert session.challenge(b"nonce")[0] == "node-1"
         with pytest.raises(UnitFault) as caught:
             session.scan()
     assert caught.value.cause == "no-endpoint"
@@ -74,7 +74,7 @@ def test_nobody_advertises() -> None:
     """A unit that is not heard is a station's error that counts who was."""
     world = World(Device())
     world.advertises = False
-    with link(world) as transport, pytest.raises(LinkError, match="3 other devices") as caught:
+    with link(world) as transport, pytest.raises(LinkError, match="other devices: 3") as caught:
         transport.exchange("proto-ver", b"")
     assert caught.value.cause == "not-advertising"
 

@@ -76,7 +76,6 @@ def test_any_bytes(read: Callable[[bytes], object], data: bytes) -> None:
             num(1, 2) + raw(12, raw(1, b"net") + raw(2, b"word")),
         ),
         (wifi_messages.config_apply(), num(1, 4) + raw(14, b"")),
-        (challenge.ask_node_id(), num(1, 2) + raw(12, b"")),
         (challenge.sign(b"nonce"), raw(10, raw(1, b"nonce"))),
     ],
 )
@@ -144,6 +143,7 @@ def test_no_passphrase_in_repr() -> None:
         (b'{"prov":{"ver":"v1.0","cap":["no_pop"]}}', Capabilities(Security.X25519, pop=False)),
         (b'{"prov":{"ver":"v1.0","cap":["wifi_scan", 7]}}', Capabilities(Security.X25519, wifi_scan=True)),
         (b'{"prov":{"sec_ver":2},"rmaker":{"cap":["camera_claim"]}}', Capabilities(Security.SRP6A, claims=True)),
+        (b'{"prov":{"sec_ver":1,"sec_patch_ver":"0","cap":[]}}', Capabilities(Security.X25519)),
         (b'{"prov":{"sec_ver":2},"rmaker":[],"rmaker_extra":{"cap":"ch_resp"}}', Capabilities(Security.SRP6A)),
     ],
 )
