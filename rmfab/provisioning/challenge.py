@@ -8,8 +8,10 @@ and the command that disables the endpoint permanently.
 from __future__ import annotations
 
 from rmfab.provisioning.codec import expect, parse
-from rmfab.provisioning.failures import RequestRefused
+from rmfab.provisioning.failures import ProtocolError, RequestRefused
 from rmfab.provisioning.proto.challenge_pb2 import Challenge
+
+_MOST_SIGNATURE_BYTES = 512  # RSA-4096
 
 
 def sign(challenge: bytes) -> bytes:
@@ -20,6 +22,8 @@ def sign(challenge: bytes) -> bytes:
 def read_signature(data: bytes) -> tuple[str, bytes]:
     """Return node id and signature (ECDSA in DER, or RSA-PSS) of the answer. Raise ProtocolError or RequestRefused."""
     told = _answer(data, "signed").signed
+    if not told.node_id or not 0 < len(told.signature) <= _MOST_SIGNATURE_BYTES:
+        raise ProtocolError("the unit answered the challenge without its node id, or without a signature")
     return told.node_id, told.signature
 
 

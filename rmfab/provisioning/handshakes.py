@@ -112,7 +112,7 @@ def _srp6a(handshake: Srp6aHandshake) -> bytes:
 
 def _session(data: bytes, scheme: str) -> Session:
     session = parse(Session, data)
-    if session.WhichOneof("handshake") != scheme:
+    if session.WhichOneof("handshake") != scheme or session.scheme != Scheme.Value(scheme.upper()):
         raise ProtocolError("the unit answered with a different security scheme than it offered")
     return session
 

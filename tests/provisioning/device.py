@@ -250,5 +250,5 @@ class Device:
             return num(1, 3) + raw(13, b"")
         if kind == 4:
             return num(1, 5) + raw(15, b"")
-        joined = raw(1, b"10.0.0.7") + num(2, 3) + raw(3, self.applied.get("ssid", b""))
+        joined = raw(1, b"10.0.0.7") + num(2, 3) + raw(3, self.applied.get("ssid", b"")) + num(5, 6)
         return num(1, 1) + raw(11, raw(11, joined))

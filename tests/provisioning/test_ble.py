@@ -163,7 +163,7 @@ def test_a_busy_adapter_is_not_waited_for_for_ever() -> None:
     world = World(Device())
     with link(world) as first:
         first.exchange("proto-ver", b"")
-        with link(world, patience=0.05) as second, pytest.raises(StationError) as caught:
+        with link(world, busy_timeout=0.05) as second, pytest.raises(StationError) as caught:
             second.exchange("proto-ver", b"")
     assert caught.value.cause == "adapter-busy"
 

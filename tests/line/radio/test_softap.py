@@ -127,7 +127,7 @@ class TestNmcli:
         """A network that is not in the air is not joined."""
         host.change(heard=["Canteen"])
         with (
-            pytest.raises(StationError, match="does not hear") as caught,
+            pytest.raises(StationError, match="does not receive") as caught,
             joined(UNIT, Radio(), host.memory, never),
         ):
             raise AssertionError
