@@ -113,9 +113,9 @@ class VerifyPolicy:
 
     *boot_timeout* runs from the restart to the last expected line; after it the console must stay free of panics
     and restarts for *settle*. *console*: get-node-id and sign-data. *provision*: the provisioning protocol, each
-    answer within *answer_timeout*, all within *provision_timeout*; a wrong PoP is tried on a batch's first unit
-    and every *wrong_pop_every*-th (0: never). *join*: hand over the factory network and wait for *join_timeout*, *mqtt*:
-    also for MQTT.
+    answer within *answer_timeout*, all within *provision_timeout*; a wrong PoP is tried on the first unit of a batch
+    and every *wrong_pop_every*-th (0: never). *join*: hand over the factory network and wait for *join_timeout*,
+    *mqtt*: also for MQTT.
     """
 
     boot_timeout: float = 20.0

@@ -9,6 +9,7 @@ from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
+from google.protobuf.message import Message
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,6 +19,7 @@ from rmfab.product.vocabulary import Security
 from rmfab.provisioning import challenge, handshakes, wifi_messages
 from rmfab.provisioning.capabilities import Capabilities, parse_capabilities
 from rmfab.provisioning.failures import ProtocolError, RequestRefused
+from rmfab.provisioning.proto import challenge_pb2, session_pb2, wifi_pb2
 from rmfab.provisioning.wifi_messages import JoinFailure, Joining, JoinState
 from rmfab.secret import Secret
 from tests.provisioning.device import fields, num, raw
@@ -309,6 +311,40 @@ def _unversioned(file: Path) -> list[str]:
         start = lines.index("_runtime_version.ValidateProtobufRuntimeVersion(")
         del lines[start : lines.index(")", start) + 1]
     return [line for line in lines if not line.startswith("# Protobuf Python Version:")]
+
+
+ANSWERS = [
+    session_pb2.Session,
+    session_pb2.PlainHandshake,
+    session_pb2.PlainHandshake.Welcome,
+    session_pb2.X25519Handshake,
+    session_pb2.X25519Handshake.DeviceKey,
+    session_pb2.X25519Handshake.DeviceProof,
+    session_pb2.Srp6aHandshake,
+    session_pb2.Srp6aHandshake.DeviceKey,
+    session_pb2.Srp6aHandshake.DeviceProof,
+    challenge_pb2.Challenge,
+    challenge_pb2.Challenge.Signed,
+    wifi_pb2.WifiScan,
+    wifi_pb2.WifiScan.TellStatus,
+    wifi_pb2.WifiScan.TellResult,
+    wifi_pb2.HeardNetwork,
+    wifi_pb2.WifiConfig,
+    wifi_pb2.WifiConfig.Answer,
+    wifi_pb2.WifiConfig.TellStatus,
+    wifi_pb2.WifiConfig.Joined,
+    wifi_pb2.WifiConfig.AttemptFailed,
+]
+
+
+@pytest.mark.parametrize("answer", ANSWERS, ids=lambda answer: answer.DESCRIPTOR.full_name)
+def test_the_document_has_every_field_of_an_answer(answer: type[Message]) -> None:
+    """docs/provisioning-messages.md says of every field that a unit may leave out what that means."""
+    document = (ROOT / "docs" / "provisioning-messages.md").read_text()
+    kind = answer.DESCRIPTOR
+    plain = [field.name for field in kind.fields if field.containing_oneof is None]
+    for name in [*plain, *(group.name for group in kind.oneofs)]:
+        assert f"| `{kind.name}.{name}` | " in document
 
 
 def test_the_independent_codec() -> None:
