@@ -43,7 +43,7 @@ class Echo:
 def conversation(data: bytes) -> None:
     """Open a session and ask every question, with the input as answers."""
     session = open_session(Echo(data), None, Secret("abcd1234"), "wifiprov", lambda size: bytes(range(1, size + 1)))
-    for ask in (session.node_id, lambda: session.challenge(b"nonce"), session.scan, session.apply, session.status):
+    for ask in (lambda: session.challenge(b"nonce"), session.scan, session.apply, session.status):
         with contextlib.suppress(RmfabError):
             ask()
 
@@ -74,7 +74,6 @@ READERS: tuple[Reader, ...] = (
     wifi_messages.read_config_set,
     wifi_messages.read_config_applied,
     wifi_messages.read_config_status,
-    challenge.read_node_id,
     challenge.read_signature,
 )
 

@@ -13,6 +13,11 @@ settings.load_profile("rmfab")
 GOOD_REASONS = ("no radio", "no real board")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--peers` runs the tests against implementations by others."""
+    parser.addoption("--peers", action="store_true", help="run tests/peers, which installs what it needs (./dev peers)")
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print the tests that were skipped for a reason that CI does not accept."""
     for report in _bad_skips(terminalreporter) if os.environ.get("CI") else ():

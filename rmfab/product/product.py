@@ -113,8 +113,8 @@ class VerifyPolicy:
 
     *boot_timeout* runs from the restart to the last expected line; then the console must show no panic and no restart
     for *settle*. *console* runs get-node-id and sign-data. *provision* runs the provisioning protocol, with each
-    response within *answer_timeout*; a wrong PoP is tried on the first unit of a batch and then on one in
-    *wrong_pop_every* units (0: never). *join* sends the factory network and waits *join_timeout* for an IP address;
+    response within *answer_timeout* and all within *provision_timeout*; a wrong PoP is tried on the first unit of a
+    batch and then on one in *wrong_pop_every* units (0: never). *join* sends the factory network and waits *join_timeout* for an IP address;
     *mqtt* also waits for the MQTT connection.
     """
 
@@ -123,6 +123,7 @@ class VerifyPolicy:
     console: bool = True
     provision: bool = True
     answer_timeout: float = 10.0
+    provision_timeout: float = 45.0
     wrong_pop_every: int = 50
     scan: ScanPolicy = ScanPolicy()
     join: bool = False

@@ -167,6 +167,7 @@ def _verify(table: Table) -> VerifyPolicy:
         console=table.boolean("console", True),
         provision=table.boolean("provision", True),
         answer_timeout=table.number("answer_timeout", 10.0, 0.5, 120.0),
+        provision_timeout=table.number("provision_timeout", 45.0, 1.0, 600.0),
         wrong_pop_every=table.integer("wrong_pop_every", 50, 0, 1_000_000),
         scan=_scan(table),
         join=table.boolean("join", False),

@@ -9,19 +9,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import Coroutine
+import time
+from collections.abc import Callable, Coroutine
 from typing import Any, NoReturn, TypeVar
 
 from rmfab.errors import RmfabError, UnitFault
 from rmfab.provisioning.failures import LinkError, RequestRefused, Stalled
 from rmfab.provisioning.gatt import Backends, Server, connect, find, import_bleak
+from rmfab.provisioning.patience import SLICE_SECONDS, Patience
 from rmfab.provisioning.transport import VERSION
 
 T = TypeVar("T")
 
 _MARGIN_SECONDS = 5.0
 _KNOCK_SECONDS = 5.0
-_PATIENCE_SECONDS = 120.0
+_BUSY_SECONDS = 120.0
+_HURRY_SECONDS = 0.5
 _CONNECTS = 2
 _MOST_BYTES = 512  # maximum length of a GATT attribute
 
@@ -33,8 +36,9 @@ class BleTransport:
     """A link to the unit that advertises *service_name*, over *adapter* (`hci1`; None is the host's first).
 
     In seconds: *timeout* limits an exchange, *scan_timeout* the scan, *connect_timeout* each of two attempts to
-    connect, *patience* the wait until a different slot releases the adapter. *rssi* (dBm, of the advertisement) and
-    *mtu* (bytes; always 23 with BlueZ before 5.62) are set after the first exchange.
+    connect, *busy_timeout* the wait until a different slot releases the adapter; *patience* limits everything but that
+    wait, and ends a wait when the operator stops. *rssi* (dBm, of the advertisement; None if the host does not know it)
+    and *mtu* (bytes; always 23 with BlueZ before 5.62) are set after the first exchange.
     """
 
     def __init__(
@@ -45,7 +49,8 @@ class BleTransport:
         timeout: float = 10.0,
         scan_timeout: float = 15.0,
         connect_timeout: float = 15.0,
-        patience: float = _PATIENCE_SECONDS,
+        busy_timeout: float = _BUSY_SECONDS,
+        patience: Patience | None = None,
         backends: Backends = Backends(),  # noqa: B008
     ) -> None:
         self.service_name = service_name
@@ -55,7 +60,8 @@ class BleTransport:
         self._timeout = timeout
         self._scan_timeout = scan_timeout
         self._connect_timeout = connect_timeout
-        self._patience = patience
+        self._busy_timeout = busy_timeout
+        self._patience = patience or Patience()
         self._backends = backends
         self._loop: _Loop | None = None
         self._server: Server | None = None
@@ -83,12 +89,14 @@ class BleTransport:
         try:
             if server is not None:
                 with contextlib.suppress(TimeoutError, OSError, EOFError, import_bleak().exc.BleakError):
-                    loop.run(server.disconnect(), _KNOCK_SECONDS)
+                    seconds = _HURRY_SECONDS if self._patience.given_up else _KNOCK_SECONDS
+                    loop.run(server.disconnect(), seconds, lambda: None)
         finally:
             loop.close()
             _lock_of(self._adapter).release()
 
     def _exchange(self, endpoint: str, data: bytes) -> bytes:
+        self._patience.check()
         loop, server = self._open()
         if endpoint not in server:
             raise UnitFault(f"the unit has no endpoint {endpoint}", where=self.service_name, cause="no-endpoint")
@@ -97,8 +105,11 @@ class BleTransport:
         errors = import_bleak().exc
         self._talked = self._talked or endpoint != VERSION
         try:
-            return loop.run(server.exchange(endpoint, data), self._timeout)
+            self._patience.check()
+            seconds = self._patience.cut(self._timeout)
+            return loop.run(server.exchange(endpoint, data), seconds, self._patience.keep_going)
         except (TimeoutError, OSError, EOFError, errors.BleakError) as error:
+            self._patience.check()
             self._judge(loop, server, error)
 
     def _judge(self, loop: _Loop, server: Server, error: Exception) -> NoReturn:
@@ -123,7 +134,8 @@ class BleTransport:
         """Raise LinkError unless the unit advertises again."""
         seconds = min(self._scan_timeout, _KNOCK_SECONDS)
         try:
-            loop.run(find(self.service_name, self._adapter, seconds, self._backends), seconds)
+            looking = find(self.service_name, self._adapter, seconds, self._backends)
+            loop.run(looking, seconds, self._patience.keep_going)
         except (TimeoutError, OSError, EOFError, RmfabError, import_bleak().exc.BleakError):
             raise LinkError(
                 "the unit was lost in the middle of the conversation",
@@ -136,12 +148,7 @@ class BleTransport:
         if self._loop is not None and self._server is not None:
             return self._loop, self._server
         errors = import_bleak().exc
-        if not _lock_of(self._adapter).acquire(timeout=self._patience):
-            raise LinkError(
-                f"the Bluetooth adapter was busy with other units for {self._patience:g} s",
-                where=self._adapter,
-                cause="adapter-busy",
-            )
+        self._take_adapter()
         self._loop = loop = _Loop()
         try:
             self._server = server = self._connect(loop)
@@ -166,16 +173,31 @@ class BleTransport:
             raise
         return loop, server
 
+    def _take_adapter(self) -> None:
+        """Wait until no other slot uses the adapter. Raise LinkError after *busy_timeout*."""
+        ending = time.monotonic() + self._busy_timeout
+        with self._patience.paused():
+            while not _lock_of(self._adapter).acquire(timeout=SLICE_SECONDS):
+                self._patience.keep_going()
+                if time.monotonic() >= ending:
+                    raise LinkError(
+                        f"the Bluetooth adapter was busy with other units for {self._busy_timeout:g} s",
+                        where=self._adapter,
+                        cause="adapter-busy",
+                    )
+
     def _connect(self, loop: _Loop) -> Server:
         """Find the unit and connect; try a second time if the first attempt fails."""
         retried = (TimeoutError, import_bleak().exc.BleakError)
         for attempt in range(1, _CONNECTS + 1):
-            looking = find(self.service_name, self._adapter, self._scan_timeout, self._backends)
-            found = loop.run(looking, self._scan_timeout + _MARGIN_SECONDS)
+            seconds = max(_HURRY_SECONDS, self._patience.cut(self._scan_timeout))
+            looking = find(self.service_name, self._adapter, seconds, self._backends)
+            found = loop.run(looking, seconds + _MARGIN_SECONDS, self._patience.keep_going)
             self.rssi = found.rssi
             try:
-                connecting = connect(found, self._adapter, self._connect_timeout, self._backends)
-                server = loop.run(connecting, self._connect_timeout + _MARGIN_SECONDS)
+                seconds = max(_HURRY_SECONDS, self._patience.cut(self._connect_timeout))
+                connecting = connect(found, self._adapter, seconds, self._backends)
+                server = loop.run(connecting, seconds + _MARGIN_SECONDS, self._patience.keep_going)
             except retried:
                 if attempt == _CONNECTS:
                     raise
@@ -193,16 +215,23 @@ class _Loop:
         self._thread = threading.Thread(target=self._loop.run_forever, name="rmfab-ble", daemon=True)
         self._thread.start()
 
-    def run(self, work: Coroutine[Any, Any, T], seconds: float) -> T:
-        """Return the result of *work*. Raise TimeoutError, or what *work* raises."""
+    def run(self, work: Coroutine[Any, Any, T], seconds: float, keep_going: Callable[[], None]) -> T:
+        """Return the result of *work*. Raise TimeoutError, or what *work* or *keep_going* raises."""
 
         async def limited() -> T:
             return await asyncio.wait_for(work, seconds)
 
         future = asyncio.run_coroutine_threadsafe(limited(), self._loop)
+        ending = time.monotonic() + seconds + _MARGIN_SECONDS
         try:
-            return future.result(seconds + _MARGIN_SECONDS)
-        except TimeoutError:
+            while True:
+                keep_going()
+                try:
+                    return future.result(SLICE_SECONDS)
+                except TimeoutError:
+                    if future.done() or time.monotonic() >= ending:
+                        raise
+        except BaseException:
             future.cancel()
             raise
 

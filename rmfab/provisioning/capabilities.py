@@ -47,9 +47,10 @@ def parse_capabilities(data: bytes) -> Capabilities:
     if prov is None:
         raise ProtocolError("the answer of proto-ver has no provisioning data")
     words = _words(prov)
+    security = _security(prov, words)
     return Capabilities(
-        _security(prov, words),
-        _patch(prov),
+        security,
+        _patch(prov) if security is Security.SRP6A else 0,
         pop="no_pop" not in words and "no_sec" not in words,
         wifi_scan="wifi_scan" in words,
         claims=bool(_CLAIMS & _words(_table(told, "rmaker"))),

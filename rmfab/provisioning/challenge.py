@@ -1,24 +1,17 @@
-"""The messages of `ch_resp`: the unit's node id, and its signature over a challenge.
+"""The messages of `ch_resp`: the unit's signature over a challenge, with its node id.
 
-Source: esp-rainmaker, proto/esp_rmaker_chal_resp.proto; field numbers in proto/challenge.proto. The command that
-disables the endpoint permanently is left out on purpose.
+Source: esp-rainmaker, proto/esp_rmaker_chal_resp.proto; field numbers in proto/challenge.proto. Two commands are left
+out on purpose: the bare request for the node id, on which the endpoint's first versions (2025) close the connection,
+and the command that disables the endpoint permanently.
 """
 
 from __future__ import annotations
 
 from rmfab.provisioning.codec import expect, parse
-from rmfab.provisioning.failures import RequestRefused
+from rmfab.provisioning.failures import ProtocolError, RequestRefused
 from rmfab.provisioning.proto.challenge_pb2 import Challenge
 
-
-def ask_node_id() -> bytes:
-    """Return the request for the node id."""
-    return Challenge(kind=Challenge.ASK_NODE_ID, ask_node_id=Challenge.AskNodeId()).SerializeToString()
-
-
-def read_node_id(data: bytes) -> str:
-    """Return the node id of the answer. Raise ProtocolError or RequestRefused."""
-    return _answer(data, "tell_node_id").tell_node_id.node_id
+_MOST_SIGNATURE_BYTES = 512  # RSA-4096
 
 
 def sign(challenge: bytes) -> bytes:
@@ -29,6 +22,8 @@ def sign(challenge: bytes) -> bytes:
 def read_signature(data: bytes) -> tuple[str, bytes]:
     """Return node id and signature (ECDSA in DER, or RSA-PSS) of the answer. Raise ProtocolError or RequestRefused."""
     told = _answer(data, "signed").signed
+    if not told.node_id or not 0 < len(told.signature) <= _MOST_SIGNATURE_BYTES:
+        raise ProtocolError("the unit answered the challenge without its node id, or without a signature")
     return told.node_id, told.signature
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from rmfab.errors import InputError, UnitFault
+from rmfab.errors import InputError, UnitFault, printable
 from rmfab.identity.node_id import judge_same_node
 from rmfab.identity.unit_signature import signed_by
 from rmfab.product.product import Provisioning, ScanPolicy
@@ -19,7 +19,7 @@ from rmfab.provisioning.capabilities import Capabilities, read_capabilities
 from rmfab.provisioning.failures import RequestRefused, WrongPop
 from rmfab.provisioning.session import ProvisioningSession, open_session
 from rmfab.provisioning.transport import ProvisioningTransport
-from rmfab.provisioning.wifi_messages import HeardNetwork
+from rmfab.provisioning.wifi_messages import HeardNetwork, Joining, JoinState, unproven
 from rmfab.secret import Secret
 
 NONCE_BYTES = 32
@@ -134,7 +134,6 @@ def check_key(
             hint="set CONFIG_ESP_RMAKER_ENABLE_CHALLENGE_RESPONSE (default: y); a unit waiting for claiming has none",
             cause="no-challenge-response",
         )
-    judge_same_node(session.node_id(), node_id)
     nonce = random(NONCE_BYTES)
     told, signature = session.challenge(nonce)
     judge_same_node(told, node_id)
@@ -178,6 +177,15 @@ def judge_networks(networks: Iterable[HeardNetwork], policy: ScanPolicy) -> Hear
     if best.rssi < policy.fail:
         raise WeakSignal(ssid, best.rssi, policy.fail)
     return Heard(ssid, best.rssi, best.channel, len(heard), best.rssi < policy.marginal)
+
+
+def judge_joined(joining: Joining, ssid: str) -> None:
+    """Raise UnitFault (`join-unproven`) unless the unit has joined the network *ssid*, with an address there."""
+    if joining.state is not JoinState.CONNECTED or joining.ip4 is None:
+        raise unproven("without an IPv4 address")
+    if joining.ssid != ssid.encode():
+        told = printable(joining.ssid.decode("utf-8", "replace"))
+        raise unproven(f'with the network "{told}" instead of "{ssid}"')
 
 
 def check_wrong_pop(

@@ -23,8 +23,12 @@ def parse(kind: type[M], data: bytes) -> M:
 
 
 def expect(message: Message, body: str) -> None:
-    """Raise ProtocolError unless the `body` of *message* is the field called *body*."""
-    if message.WhichOneof("body") != body:
+    """Raise ProtocolError unless the `body` of *message* is the field called *body*, and its `kind` says the same.
+
+    Neither reads as success if it is absent: the kinds of answers are not 0, and an empty body is still present.
+    """
+    told, kind = message.WhichOneof("body"), getattr(message, "kind")  # noqa: B009 (not in the type of all messages)
+    if told != body or kind != getattr(message, body.upper()):
         raise ProtocolError(f"the unit sent the wrong message, expected {body.replace('_', ' ')}")
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _DESCRIPTION = "00002901-"  # Characteristic User Description descriptor, 0x2901
 _ATT_HEADER_BYTES = 3
+_RSSI_DBM = range(-127, 21)  # Bluetooth Core 5.4, vol 4, part E, 7.7.65.2; 127 stands for "not available"
 
 
 @dataclass(frozen=True)
@@ -33,10 +34,10 @@ class Backends:
 
 @dataclass(frozen=True)
 class Found:
-    """A unit that advertises; *rssi* in dBm, at the station."""
+    """A unit that advertises; *rssi* in dBm at the station, None if the host does not know it."""
 
     device: BLEDevice
-    rssi: int
+    rssi: int | None
 
 
 class Server:
@@ -89,7 +90,7 @@ async def find(name: str, adapter: str | None, seconds: float, backends: Backend
             hint="check distance and antennas, and that no other phone or station is connected to the unit",
             cause="not-advertising",
         )
-    return Found(device, rssi)
+    return Found(device, rssi if rssi in _RSSI_DBM else None)
 
 
 async def connect(found: Found, adapter: str | None, seconds: float, backends: Backends) -> Server:

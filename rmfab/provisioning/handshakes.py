@@ -15,6 +15,8 @@ from rmfab.provisioning.proto.session_pb2 import (
     X25519Handshake,
 )
 
+_MOST_SALT_BYTES = 64  # ESP-IDF's have 16
+
 
 def plain_hello() -> bytes:
     """Return the one request of security 0."""
@@ -71,7 +73,7 @@ def srp6a_key(username: str, public_key: bytes) -> bytes:
 
 
 def read_srp6a_key(data: bytes) -> tuple[bytes, bytes]:
-    """Read the first answer of security 2: B (1 to 384 bytes) and the salt, as sent.
+    """Read the first answer of security 2: B (1 to 384 bytes) and the salt (1 to 64 bytes), as sent.
 
     Raise ProtocolError or RequestRefused.
     """
@@ -79,7 +81,7 @@ def read_srp6a_key(data: bytes) -> tuple[bytes, bytes]:
     expect(answer, "device_key")
     told = answer.device_key
     check_status(told.status)
-    if not 0 < len(told.public_key) <= 384 or not told.salt:
+    if not 0 < len(told.public_key) <= 384 or not 0 < len(told.salt) <= _MOST_SALT_BYTES:
         raise ProtocolError(f"the unit sent a key of {len(told.public_key)} and a salt of {len(told.salt)} bytes")
     return told.public_key, told.salt
 
@@ -91,7 +93,7 @@ def srp6a_proof(proof: bytes) -> bytes:
 
 
 def read_srp6a_proof(data: bytes) -> tuple[bytes, bytes]:
-    """Read the second answer of security 2: M2 (64 bytes) and the nonce (12 bytes).
+    """Read the second answer of security 2: M2 (64 bytes) and the nonce, as sent.
 
     Raise ProtocolError or RequestRefused.
     """
@@ -99,7 +101,7 @@ def read_srp6a_proof(data: bytes) -> tuple[bytes, bytes]:
     expect(answer, "device_proof")
     told = answer.device_proof
     check_status(told.status)
-    return _sized(told.proof, 64, "proof"), _sized(told.nonce, 12, "nonce")
+    return _sized(told.proof, 64, "proof"), told.nonce
 
 
 def _x25519(handshake: X25519Handshake) -> bytes:
@@ -112,7 +114,7 @@ def _srp6a(handshake: Srp6aHandshake) -> bytes:
 
 def _session(data: bytes, scheme: str) -> Session:
     session = parse(Session, data)
-    if session.WhichOneof("handshake") != scheme:
+    if session.WhichOneof("handshake") != scheme or session.scheme != Scheme.Value(scheme.upper()):
         raise ProtocolError("the unit answered with a different security scheme than it offered")
     return session
 

@@ -17,7 +17,9 @@ from typing import NoReturn
 from urllib.parse import urlsplit
 
 from rmfab.errors import InputError, UnitFault
+from rmfab.provisioning.dial import dial
 from rmfab.provisioning.failures import LinkError, ProtocolError, RequestRefused, Stalled
+from rmfab.provisioning.patience import Patience
 
 SOFTAP_URL = "http://192.168.4.1"
 _HEAD_BYTES = 8192
@@ -47,11 +49,19 @@ class CutShort(ProtocolError):
 class HttpTransport:
     """A link to the unit at *url*, `http://host[:port]`; *timeout* limits an exchange, *connect_timeout* a connection.
 
-    Both are in seconds.
+    Both are in seconds; *patience* limits everything, and ends a wait when the operator stops.
     """
 
-    def __init__(self, url: str = SOFTAP_URL, *, timeout: float = 10.0, connect_timeout: float = 5.0) -> None:
+    def __init__(
+        self,
+        url: str = SOFTAP_URL,
+        *,
+        timeout: float = 10.0,
+        connect_timeout: float = 5.0,
+        patience: Patience | None = None,
+    ) -> None:
         self.url = url
+        self._patience = patience or Patience()
         self._place = _place(url)
         self._timeout = timeout
         self._connect_timeout = connect_timeout
@@ -61,13 +71,14 @@ class HttpTransport:
     def exchange(self, endpoint: str, data: bytes) -> bytes:
         """See `ProvisioningTransport.exchange`; a missing endpoint is a UnitFault (`no-endpoint`)."""
         request = self._request(endpoint, data)
+        self._patience.check()
         connection = self._socket or self._connect(self._connect_timeout)
         self._socket = connection
         ending = time.monotonic() + self._timeout
         try:
-            _limit(connection, ending)
+            connection.settimeout(self._patience.slice(ending))
             connection.sendall(request)
-            reply = read_reply(lambda size: _receive(connection, size, ending))
+            reply = read_reply(lambda size: _receive(connection, size, ending, self._patience))
         except TimeoutError:
             self._judge_silence()
         except (ConnectionError, EOFError):
@@ -153,7 +164,7 @@ class HttpTransport:
 
     def _connect(self, seconds: float) -> socket.socket:
         try:
-            connection = socket.create_connection(self._place, timeout=seconds)
+            connection = dial(self._place, seconds, self._patience)
         except OSError as error:
             raise LinkError(
                 f"cannot connect to the unit: {error}",
@@ -263,21 +274,19 @@ def _parse_head(head: bytes) -> tuple[int, dict[str, str]]:
     return int(status[1]), headers
 
 
-def _receive(connection: socket.socket, size: int, ending: float) -> bytes:
-    """Return the next bytes, none after the unit closed or reset the connection. Raise TimeoutError or OSError."""
-    _limit(connection, ending)
-    try:
-        return connection.recv(size)
-    except ConnectionError:
-        return b""
+def _receive(connection: socket.socket, size: int, ending: float, patience: Patience) -> bytes:
+    """Return the next bytes before *ending*, none after the unit closed or reset the connection.
 
-
-def _limit(connection: socket.socket, ending: float) -> None:
-    """Limit the wait of *connection* to *ending*, however slowly bytes arrive. Raise TimeoutError."""
-    left = ending - time.monotonic()
-    if left <= 0:
-        raise TimeoutError
-    connection.settimeout(left)
+    Raise TimeoutError or OSError, or what `Patience.slice` raises.
+    """
+    while True:
+        connection.settimeout(patience.slice(ending))
+        try:
+            return connection.recv(size)
+        except TimeoutError:
+            continue
+        except ConnectionError:
+            return b""
 
 
 def _place(url: str) -> tuple[str, int]:

@@ -13,7 +13,6 @@ from rmfab.provisioning.transport import CHALLENGE, CONFIG, SCAN, ProvisioningTr
 from rmfab.secret import Secret
 
 _NETWORKS_AT_ONCE = 4
-_MOST_NETWORKS = 256
 
 
 class ProvisioningSession:
@@ -24,10 +23,6 @@ class ProvisioningSession:
         self._transport = transport
         self._session = session
 
-    def node_id(self) -> str:
-        """Return the node id that the unit reports."""
-        return challenge.read_node_id(self._ask(CHALLENGE, challenge.ask_node_id()))
-
     def challenge(self, nonce: bytes) -> tuple[str, bytes]:
         """Return the node id, and a signature over SHA-256 of *nonce*: ECDSA in DER, or RSA-PSS."""
         return challenge.read_signature(self._ask(CHALLENGE, challenge.sign(nonce)))
@@ -37,14 +32,15 @@ class ProvisioningSession:
         request = wifi_messages.scan_start(passive=passive, period_ms=period_ms)
         wifi_messages.read_scan_started(self._ask(SCAN, request))
         finished, count = wifi_messages.read_scan_status(self._ask(SCAN, wifi_messages.scan_ask_status()))
-        if not finished or count > _MOST_NETWORKS:
-            raise ProtocolError(f"the unit reported {count} networks of its scan, finished: {finished}")
+        if not finished:
+            raise ProtocolError("the unit answered a scan that it has not finished")
         heard: list[wifi_messages.HeardNetwork] = []
         while len(heard) < count:
-            some = wifi_messages.scan_ask_result(len(heard), min(_NETWORKS_AT_ONCE, count - len(heard)))
-            found = wifi_messages.read_scan_result(self._ask(SCAN, some))
-            if not found:
-                raise ProtocolError(f"the unit sent {len(heard)} of the {count} networks that it found")
+            wanted = min(_NETWORKS_AT_ONCE, count - len(heard))
+            request = wifi_messages.scan_ask_result(len(heard), wanted)
+            found = wifi_messages.read_scan_result(self._ask(SCAN, request))
+            if not 0 < len(found) <= wanted:
+                raise ProtocolError(f"the unit sent {len(found)} networks instead of {wanted}")
             heard += found
         return tuple(heard)
 

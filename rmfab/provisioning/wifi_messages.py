@@ -7,22 +7,35 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import IntEnum, unique
+from ipaddress import AddressValueError, IPv4Address
 
+from rmfab.errors import UnitFault
 from rmfab.provisioning.codec import check_status, expect, parse
 from rmfab.provisioning.failures import ProtocolError
+from rmfab.provisioning.plausible import BSSID_BYTES, LONGEST_SSID, judge_channel, judge_count, judge_rssi
 from rmfab.provisioning.proto.wifi_pb2 import WifiConfig, WifiScan
 from rmfab.secret import Secret
 
 
 @dataclass(frozen=True)
 class HeardNetwork:
-    """A network that the unit receives; *rssi* in dBm, *auth_mode* as in ESP-IDF's wifi_auth_mode_t."""
+    """A network that the unit receives; *rssi* in dBm, an empty *ssid* if it is hidden.
+
+    Raise Implausible or ProtocolError if there cannot be such a network.
+    """
 
     ssid: bytes
     rssi: int
     channel: int
     bssid: bytes
-    auth_mode: int
+
+    def __post_init__(self) -> None:
+        judge_rssi(self.rssi)
+        judge_channel(self.channel)
+        if len(self.ssid) > LONGEST_SSID or len(self.bssid) != BSSID_BYTES:
+            raise ProtocolError(
+                f"the unit reports a network with an SSID of {len(self.ssid)} and a BSSID of {len(self.bssid)} bytes"
+            )
 
 
 @unique
@@ -45,13 +58,12 @@ class JoinFailure(IntEnum):
 
 @dataclass(frozen=True)
 class Joining:
-    """The progress of joining: *ip4* once connected, *failure* once failed, *remaining* attempts if reported."""
+    """The progress of joining: *ssid* and *ip4* of the network once connected, *failure* if reported once failed."""
 
     state: JoinState
-    ip4: str | None = None
-    ssid: bytes | None = None
+    ssid: bytes = b""
+    ip4: IPv4Address | None = None
     failure: JoinFailure | None = None
-    remaining: int | None = None
 
 
 @dataclass(frozen=True)
@@ -79,9 +91,12 @@ def scan_ask_status() -> bytes:
 
 
 def read_scan_status(data: bytes) -> tuple[bool, int]:
-    """Return whether the scan is finished, and the number of networks. Raise ProtocolError or RequestRefused."""
+    """Return whether the scan is finished, and the number of networks.
+
+    Raise ProtocolError, RequestRefused or Implausible.
+    """
     told = _scan(data, "tell_status").tell_status
-    return told.finished, told.count
+    return told.finished, judge_count(told.count)
 
 
 def scan_ask_result(first: int, count: int) -> bytes:
@@ -91,9 +106,9 @@ def scan_ask_result(first: int, count: int) -> bytes:
 
 
 def read_scan_result(data: bytes) -> tuple[HeardNetwork, ...]:
-    """Return the networks of one answer. Raise ProtocolError or RequestRefused."""
+    """Return the networks of one answer. Raise ProtocolError, RequestRefused or Implausible."""
     told = _scan(data, "tell_result").tell_result
-    return tuple(HeardNetwork(each.ssid, each.rssi, each.channel, each.bssid, each.auth_mode) for each in told.networks)
+    return tuple(HeardNetwork(each.ssid, each.rssi, each.channel, each.bssid) for each in told.networks)
 
 
 def config_set(credentials: WifiCredentials) -> bytes:
@@ -124,20 +139,52 @@ def config_ask_status() -> bytes:
 
 
 def read_config_status(data: bytes) -> Joining:
-    """Return the progress of joining. Raise ProtocolError or RequestRefused."""
+    """Return the progress of joining.
+
+    CONNECTED is 0 and therefore never on the wire: it counts only with the details of the network. Raise UnitFault
+    (`join-unproven`) without them, ProtocolError if they contradict the state, RequestRefused or Implausible.
+    """
     told = _config(data, "tell_status").tell_status
     check_status(told.status)
     detail = told.WhichOneof("detail")
     try:
-        return Joining(
-            JoinState(told.state),
-            ip4=told.joined.ip4 if detail == "joined" else None,
-            ssid=told.joined.ssid if detail == "joined" else None,
-            failure=JoinFailure(told.failure) if detail == "failure" else None,
-            remaining=told.attempt_failed.remaining if detail == "attempt_failed" else None,
-        )
+        state = JoinState(told.state)
+        failure = JoinFailure(told.failure) if detail == "failure" else None
     except ValueError as error:
         raise ProtocolError("the unit reported an unknown Wi-Fi state") from error
+    if state not in _STATES.get(detail, tuple(JoinState)):
+        raise ProtocolError("the unit's Wi-Fi state contradicts its details")
+    if state is not JoinState.CONNECTED:
+        return Joining(state, failure=failure)
+    if detail != "joined":
+        raise unproven("without naming the network")
+    judge_channel(told.joined.channel)
+    return Joining(state, told.joined.ssid, _address(told.joined.ip4))
+
+
+_STATES: dict[str | None, tuple[JoinState, ...]] = {
+    "joined": (JoinState.CONNECTED,),
+    "failure": (JoinState.FAILED,),
+    "attempt_failed": (JoinState.CONNECTING,),
+}
+
+
+def _address(text: str) -> IPv4Address:
+    """Return an address that a DHCP server may have given. Raise UnitFault (`join-unproven`)."""
+    try:
+        address = IPv4Address(text)
+    except AddressValueError:
+        raise unproven("without an IPv4 address") from None
+    if address.is_unspecified or address.is_loopback or address.is_multicast or address.is_link_local:
+        raise unproven(f"with the address {address}")
+    if address.is_reserved:  # 240.0.0.0/4, and 255.255.255.255 within it
+        raise unproven(f"with the address {address}")
+    return address
+
+
+def unproven(how: str) -> UnitFault:
+    """Return the UnitFault of a unit that claims to be connected, *how* says without which proof."""
+    return UnitFault(f"the unit reports that it is connected, but {how}", cause="join-unproven")
 
 
 def _scan(data: bytes, body: str) -> WifiScan:

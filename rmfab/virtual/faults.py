@@ -12,7 +12,7 @@ from rmfab.errors import InputError
 
 @unique
 class BoardFault(Enum):
-    """A fault and its one-line summary. Two faults need a number: `kill-at=N` and `stall-at=N`."""
+    """A fault and its one-line summary. Three faults take a number: `kill-at=N`, `stall-at=N`, `just-in-time[=N]`."""
 
     DROP_BYTES = "drop-bytes", "loses some of the host's bytes once, in the middle of a write"
     VANISH = "vanish", "the port disappears during a write and stays away until the control command `return`"
@@ -37,6 +37,9 @@ class BoardFault(Enum):
     OTHER_COOKIE = "other-cookie", "sets session cookies that it does not accept afterwards"
     STALLED_SESSION = "stalled-session", "accepts the handshake of a provisioning session and never answers it"
     SHORT_REPLY = "short-reply", "closes the connection halfway through each provisioning reply"
+    LIES_CONNECTED = "lies-connected", "reports that it has joined a network at once, without network, address or state"
+    IMPOSSIBLE_RSSI = "impossible-rssi", "its Wi-Fi scan reports every network at +127 dBm"
+    JUST_IN_TIME = "just-in-time", "sends each provisioning answer N seconds late (without a number: 9)"
     KILL_AT = "kill-at", "kills the process of --kill-pid when the N-th command arrives"
     STALL_AT = "stall-at", "stops answering at the N-th command"
 
@@ -50,8 +53,13 @@ class BoardFault(Enum):
 
     @property
     def takes_number(self) -> bool:
-        """Whether the fault needs `=N`."""
-        return self in (BoardFault.KILL_AT, BoardFault.STALL_AT)
+        """Whether the fault takes `=N`."""
+        return self in (BoardFault.KILL_AT, BoardFault.STALL_AT, BoardFault.JUST_IN_TIME)
+
+    @property
+    def default_number(self) -> int:
+        """The N of a fault without a number; 0 if it needs one."""
+        return 9 if self is BoardFault.JUST_IN_TIME else 0
 
 
 _CALL = re.compile(r"(?P<name>[a-z-]+)(=(?P<number>\d+))?(@(?P<index>\d+))?")
@@ -73,11 +81,12 @@ class FaultCall:
         fault = None if match is None else next((f for f in BoardFault if f.value == match["name"]), None)
         if match is None or fault is None:
             raise InputError(f'"{text}" is not a fault of a virtual board', hint=f"use one of {names}", cause="fault")
-        if fault.takes_number != bool(match["number"] and int(match["number"])):
+        number = int(match["number"] or 0) if match["number"] else fault.default_number
+        if fault.takes_number != bool(number):
             need = f"use {fault.value}=N with N >= 1" if fault.takes_number else f"use {fault.value} without a number"
             raise InputError(f'"{text}" is not a fault of a virtual board', hint=need, cause="fault")
         index = None if match["index"] is None else int(match["index"])
-        return cls(fault, int(match["number"] or 0), index)
+        return cls(fault, number, index)
 
     def hits(self, index: int) -> bool:
         """Whether the board with the number *index* has this fault."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import socket
+import time
 
 import pytest
 
@@ -197,15 +198,31 @@ class TestFaults:
         assert sorted(factory.states().values()) == ["flashed", "verified"]
 
     def test_interrupted(self, factory):
-        """Ctrl-C while a unit does not answer ends the line once its answer is overdue."""
+        """Ctrl-C while a unit does not answer aborts it at once, however long its answer may take."""
+        factory.edit("answer_timeout = 2.0", "answer_timeout = 60.0")
         with serve([spec(faults=("stalled-session",))]) as (board,):
             process = line(factory, *ports(board.url))
-            read_until(process, lambda event: event.get("step") == "identify")
+            read_until(process, lambda event: event.get("step") == "identify" and event["event"] == "step")
+            time.sleep(1.0)
             process.send_signal(signal.SIGINT)
             out, _ = process.communicate(timeout=20)
         assert process.returncode == 130
-        (unit,) = [e for e in map(json.loads, out.splitlines()) if e["event"] == "unit"]
-        assert unit["outcome"] in ("ABORTED", "FAIL")
+        events = list(map(json.loads, out.splitlines()))
+        (unit,) = [e for e in events if e["event"] == "unit"]
+        (step,) = [e for e in events if e["event"] == "step" and e["step"] == "provision"]
+        assert (unit["outcome"], unit["class"], step["outcome"]) == ("ABORTED", "aborted", "ABORTED")
+        assert step["seconds"] < 10
+        assert list(factory.states().values()) == ["flashed"]
+
+    @pytest.mark.parametrize(("fault", "cause"), [("just-in-time=1", "provision-timeout"), ("just-in-time", "stalled")])
+    def test_just_in_time(self, factory, fault, cause):
+        """A unit that answers each request just in time has one deadline for all of them."""
+        factory.edit("provision_timeout = 45.0", "provision_timeout = 3.0")
+        with serve([spec(faults=(fault,))]) as (board,):
+            said = factory.run(board.url)
+        assert said.verdict == ("FAIL", cause)
+        assert said.step("provision")["seconds"] < 6
+        assert list(factory.states().values()) == ["failed"]
 
 
 class TestScan:
@@ -234,6 +251,14 @@ class TestScan:
             said = factory.run(board.url)
         assert said.verdict == ("FAIL", "not-heard")
         assert said.step("provision")["measurements"]["rssi_limits"] == [-80, -70]
+
+    def test_impossible_rssi(self, factory):
+        """A network at +127 dBm is no measurement: the unit fails by a name of its own."""
+        factory.edit(*SCAN[0])
+        with serve([spec(faults=("impossible-rssi",))]) as (board,):
+            said = factory.run(board.url)
+        assert said.verdict == ("FAIL", "implausible-value")
+        assert "127 dBm" in said.unit["reason"]
 
 
 class TestJoin:
@@ -287,6 +312,12 @@ class TestJoin:
         assert why in said.unit["reason"]
         assert held_network(flash) == []
         assert all(passphrase.encode() not in hay for hay in written(joining, said))
+
+    def test_lies_connected(self, joining, tmp_path):
+        """A unit that only says that it is connected fails, and the network is taken back from it."""
+        said, flash = self.run(joining, tmp_path, faults=("lies-connected",))
+        assert said.verdict == ("FAIL", "join-unproven")
+        assert held_network(flash) == []
 
     def test_no_network_file(self, joining):
         """Without a file and a terminal, or with a file that is missing or not private, no board is touched."""

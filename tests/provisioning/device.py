@@ -100,10 +100,13 @@ class Device:
 
     security: int = 2
     patch: int = 1
+    nonce_bytes: int = 16
     pop: str = "abcd1234"
     username: str = "wifiprov"
     node_id: str = "node-1"
-    key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | None = None
+    key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey = field(
+        default_factory=lambda: ec.generate_private_key(ec.SECP256R1())
+    )
     salt: bytes = bytes(range(1, 17))
     verifier: bytes | None = None
     random: Callable[[int], bytes] = lambda size: hashlib.shake_128(b"device").digest(size)
@@ -199,7 +202,7 @@ class Device:
             self.mismatches += 1
             return None
         m2 = bytes(64) if self.lies_about_proof else sha512(a, m1, key)
-        nonce = bytearray(self.random(8) + (1).to_bytes(4, "big"))
+        nonce = bytearray(self.random(8) + (1).to_bytes(4, "big") if self.patch else self.random(self.nonce_bytes))
         self.cipher = self._gcm(key[:32], nonce)
         return num(2, 2) + raw(12, num(1, 3) + raw(23, raw(2, m2) + raw(3, bytes(nonce))))
 
@@ -247,5 +250,5 @@ class Device:
             return num(1, 3) + raw(13, b"")
         if kind == 4:
             return num(1, 5) + raw(15, b"")
-        joined = raw(1, b"10.0.0.7") + num(2, 3) + raw(3, self.applied.get("ssid", b""))
+        joined = raw(1, b"10.0.0.7") + num(2, 3) + raw(3, self.applied.get("ssid", b"")) + num(5, 6)
         return num(1, 1) + raw(11, raw(11, joined))

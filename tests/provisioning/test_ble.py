@@ -38,7 +38,7 @@ def test_a_session_over_bluetooth(security: int) -> None:
     """Every scheme works over GATT: the unit is found by its exact name, and RSSI and MTU are recorded."""
     world = World(Device(security=security))
     with link(world) as transport:
-        assert open_session(transport, None, POP, "wifiprov", os.urandom).node_id() == "node-1"
+        assert open_session(transport, None, POP, "wifiprov", os.urandom).challenge(b"nonce")[0] == "node-1"
         assert (transport.rssi, transport.mtu) == (-61, 512)
     assert world.connected == 0
     assert all(response for _, response in world.writes)
@@ -57,7 +57,7 @@ def test_endpoints_are_found_by_description() -> None:
     world = World(Device(), endpoints=("proto-ver", "ch_resp", "prov-session"))
     with link(world) as transport:
         session = open_session(transport, None, POP, "wifiprov", os.urandom)
-        assert session.node_id() == "node-1"
+        assert session.challenge(b"nonce")[0] == "node-1"
         with pytest.raises(UnitFault) as caught:
             session.scan()
     assert caught.value.cause == "no-endpoint"
@@ -163,7 +163,7 @@ def test_a_busy_adapter_is_not_waited_for_for_ever() -> None:
     world = World(Device())
     with link(world) as first:
         first.exchange("proto-ver", b"")
-        with link(world, patience=0.05) as second, pytest.raises(StationError) as caught:
+        with link(world, busy_timeout=0.05) as second, pytest.raises(StationError) as caught:
             second.exchange("proto-ver", b"")
     assert caught.value.cause == "adapter-busy"
 

@@ -22,8 +22,9 @@ from rmfab.provisioning.check import (
     check_scan,
     check_session,
     check_wrong_pop,
+    judge_joined,
 )
-from rmfab.provisioning.failures import Stalled
+from rmfab.provisioning.failures import ProtocolError, Stalled
 from rmfab.provisioning.http import HttpTransport
 from rmfab.provisioning.session import ProvisioningSession
 from rmfab.secret import Secret
@@ -64,7 +65,7 @@ def test_a_good_unit(security: int, key: ec.EllipticCurvePrivateKey | rsa.RSAPri
     heard = check_scan(session, ScanPolicy("factory"))
     assert (heard.rssi, heard.networks, heard.marginal) == (-40, 3, False)
     handshake = ["proto-ver", "prov-session", "prov-session"]
-    assert device.asked == [*handshake, "ch_resp", "ch_resp", *["prov-scan"] * 3]
+    assert device.asked == [*handshake, "ch_resp", *["prov-scan"] * 3]
 
 
 @pytest.mark.parametrize("security", [1, 2])
@@ -152,12 +153,29 @@ def test_the_antenna(rssi: int | None, cause: str | None) -> None:
     assert caught.value.cause == cause
 
 
+@pytest.mark.parametrize(("patch", "size", "passes"), [(0, 16, True), (0, 12, True), (0, 8, False), (0, 17, False)])
+def test_the_nonce_of_each_revision(patch: int, size: int, passes: bool) -> None:
+    """Revision 0 of security 2 sends 16 random bytes as its nonce, some firmware 12; any other length is no nonce."""
+    device = Device(patch=patch, nonce_bytes=size)
+    if passes:
+        assert opened(device).challenge(b"nonce")[0] == "node-1"
+        return
+    with pytest.raises(ProtocolError, match=f"nonce of {size} bytes"):
+        opened(device)
+
+
+def test_a_counting_unit_with_a_long_nonce() -> None:
+    """A unit of revision 1 that sends 16 bytes has no counter to be counted."""
+    with pytest.raises(ProtocolError, match="nonce of 16 bytes"):
+        opened(Device(patch=0, capabilities=told(sec_ver=2, sec_patch_ver=1)))
+
+
 def test_a_patch_version_that_lies() -> None:
     """A unit that counts nonces differently than it reports is detected at the first answer after the handshake."""
     device = Device(patch=1, key=KEY, capabilities=told(sec_ver=2))
     session = opened(device)
     with pytest.raises(UnitFault) as caught:
-        session.node_id()
+        session.challenge(b"nonce")
     assert caught.value.cause == "decrypt"
 
 
@@ -194,7 +212,7 @@ def test_joining_sends_credentials_once_and_shows_them_nowhere(caplog: pytest.Lo
     session = opened(device)
     session.configure("factory", Secret("correct horse"))
     session.apply()
-    assert session.status().ip4 == "10.0.0.7"
+    judge_joined(session.status(), "factory")
     assert device.applied == {"ssid": b"factory", "passphrase": b"correct horse"}
     assert device.asked[3:] == ["prov-config"] * 3
     with pytest.raises(RmfabError) as caught:

@@ -28,7 +28,7 @@ POP = Secret("abcd1234")
 def test_a_session_over_http(security: int) -> None:
     """Every scheme works on one connection, with the first answer's cookie unchanged in each later request."""
     with soft_ap(Device(security=security)) as server, closing(HttpTransport(server.url)) as transport:
-        assert open_session(transport, None, POP, "wifiprov", os.urandom).node_id() == "node-1"
+        assert open_session(transport, None, POP, "wifiprov", os.urandom).challenge(b"nonce")[0] == "node-1"
     assert b"Cookie" not in server.requests[0]
     assert all(f"\r\nCookie: {server.cookie}\r\n".encode() in request for request in server.requests[1:])
 
@@ -72,7 +72,7 @@ def test_a_lost_unit(number: int) -> None:
     with soft_ap(Device(), {number: "vanish"}) as server:
         transport = HttpTransport(server.url)
         with pytest.raises(LinkError) as caught:
-            open_session(transport, None, POP, "wifiprov", os.urandom).node_id()
+            open_session(transport, None, POP, "wifiprov", os.urandom).challenge(b"nonce")
     assert caught.value.cause == "link-lost"
 
 

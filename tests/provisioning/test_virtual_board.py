@@ -7,20 +7,15 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.x509.oid import NameOID
 
 from rmfab.errors import UnitFault
 from rmfab.identity import sec2_verifier
 from rmfab.nvs.reader import read_image
 from rmfab.product.product import Provisioning, ScanPolicy
-from rmfab.product.vocabulary import Chip, Credentials, Security
+from rmfab.product.vocabulary import Credentials, Security
 from rmfab.provisioning.check import check_key, check_scan, check_session, check_wrong_pop
 from rmfab.provisioning.failures import LinkError
 from rmfab.provisioning.http import HttpTransport
@@ -28,33 +23,10 @@ from rmfab.provisioning.session import ProvisioningSession
 from rmfab.provisioning.wifi_messages import JoinFailure, JoinState
 from rmfab.secret import Secret
 from rmfab.virtual.bench.serving import BoardHandle, serve
-from rmfab.virtual.faults import FaultCall
 from rmfab.virtual.network import FACTORY_NETWORK
-from rmfab.virtual.spec import BoardSpec, Strap
-from tests.virtual.rig import FCTRY, factory_image, parts
-
-RANDOM = bytes(range(64))
-POP = Secret(RANDOM[:4].hex())
-NODE = "NodeOfThisVeryTest"
-KEYS = {"ecdsa": ec.generate_private_key(ec.SECP256R1()), "rsa": rsa.generate_private_key(65537, 2048)}
-
-
-def pem(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> tuple[bytes, bytes]:
-    """Certificate and key in PEM."""
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, NODE)])
-    now = datetime(2026, 1, 1, tzinfo=UTC)
-    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
-    builder = builder.serial_number(1).not_valid_before(now).not_valid_after(now + timedelta(days=1))
-    encoding, form = serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL
-    private = key.private_bytes(encoding, form, serialization.NoEncryption())
-    return builder.sign(key, hashes.SHA256()).public_bytes(encoding), private
-
-
-CERTIFICATES = {kind: pem(key) for kind, key in KEYS.items()}
-
-
-SALT = bytes(range(1, 17))
-VERIFIER = sec2_verifier.verifier("wifiprov", POP, SALT).reveal()
+from rmfab.virtual.spec import BoardSpec
+from tests.provisioning.boards import CERTIFICATES, NODE, POP, SALT, written
+from tests.virtual.rig import FCTRY
 
 # Each board: its firmware's security, its key, the differences of its factory image, its fault.
 BOARDS: dict[str, tuple[int, str, dict[str, object], str]] = {
@@ -66,6 +38,7 @@ BOARDS: dict[str, tuple[int, str, dict[str, object], str]] = {
     "zero salt": (2, "ecdsa", {"sec2_salt": bytes(2) + SALT[2:]}, ""),
     "other random": (2, "ecdsa", {"random": bytes(64), "sec2_salt": None, "sec2_verifier": None}, ""),
     "old nonce": (2, "ecdsa", {}, ""),
+    "first challenge": (2, "rsa", {}, ""),
     "no challenge": (2, "ecdsa", {}, ""),
     "claims": (2, "ecdsa", {"client_cert": None, "client_key": None}, ""),
     "counts": (2, "ecdsa", {}, ""),
@@ -81,29 +54,21 @@ BOARDS: dict[str, tuple[int, str, dict[str, object], str]] = {
     "short-reply": (2, "ecdsa", {}, "short-reply"),
 }
 
-FIRMWARE: dict[str, dict[str, object]] = {"old nonce": {"sec_patch_ver": 0}, "no challenge": {"ch_resp": False}}
+FIRMWARE: dict[str, dict[str, object]] = {
+    "old nonce": {"idf_version": "v5.4"},
+    "first challenge": {"first_ch_resp": True},
+    "no challenge": {"ch_resp": False},
+}
 
 
 def spec(folder: Path, number: int, name: str) -> BoardSpec:
     """Return the board called *name*, with the flash that a line would have written."""
     security, key, changes, fault = BOARDS[name]
-    certificate, private = CERTIFICATES[key]
-    told = {
-        "client_cert": certificate,
-        "client_key": private,
-        "random": RANDOM,
-        "sec2_salt": SALT,
-        "sec2_verifier": VERIFIER,
-    } | changes
     if name == "zero salt":
-        told["sec2_verifier"] = sec2_verifier.verifier("wifiprov", POP, bytes(2) + SALT[2:]).reveal()
-    flash = bytearray(b"\xff" * (4 << 20))
-    for offset, data in parts(factory=factory_image(**told), security=Security(security), **FIRMWARE.get(name, {})):
-        flash[offset : offset + len(data)] = data
-    file = folder / f"{number}.bin"
-    file.write_bytes(flash)
-    faults = (FaultCall.parse(fault),) if fault else ()
-    return BoardSpec(Chip.ESP32C3, number, flash_file=file, strap=Strap.RUN, faults=faults)
+        salt = changes["sec2_salt"]
+        changes = changes | {"sec2_verifier": sec2_verifier.verifier("wifiprov", POP, salt).reveal()}
+    options = {"security": Security(security)} | FIRMWARE.get(name, {})
+    return written(folder / f"{number}.bin", number, key, changes, options, (fault,) if fault else ())
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +112,9 @@ def opened(transport: HttpTransport, security: int = 2) -> ProvisioningSession:
     return check_session(transport, policy, Credentials.CERTIFICATE, POP, os.urandom)
 
 
-@pytest.mark.parametrize("name", ["plain", "sec1", "sec2", "rsa", "own pair", "zero salt", "old nonce"])
+@pytest.mark.parametrize(
+    "name", ["plain", "sec1", "sec2", "rsa", "own pair", "zero salt", "old nonce", "first challenge"]
+)
 def test_good_boards(boards: dict[str, BoardHandle], name: str) -> None:
     """Session, key and scan pass for every scheme, key and origin of the sec2 pair, also several times in a row."""
     security, key, *_ = BOARDS[name]
@@ -236,7 +203,7 @@ def test_a_board_that_loses_power(boards: dict[str, BoardHandle]) -> None:
         session = opened(transport)
         boards["lost"].control("power off")
         with pytest.raises(LinkError) as caught:
-            session.node_id()
+            session.challenge(b"nonce")
     assert caught.value.cause == "link-lost"
 
 

@@ -184,12 +184,17 @@ class Sec2:
         second = unpb(one(payload, 23))
         assert sha(public, proof, key) == one(second, 2)
         nonce = one(second, 3)
-        assert (len(nonce), int.from_bytes(nonce[8:], "big")) == (12, 1)
-        self.gcm, self.head, self.count = AESGCM(key[:32]), nonce[:8], 1
+        if self.patch:
+            assert (len(nonce), int.from_bytes(nonce[8:], "big")) == (12, 1)
+        else:
+            assert len(nonce) == 16
+        self.gcm, self.nonce = AESGCM(key[:32]), nonce
 
     def _nonce(self):
-        self.count += self.patch
-        return self.head + (self.count - self.patch).to_bytes(4, "big")
+        now = self.nonce
+        if self.patch:
+            self.nonce = now[:8] + (int.from_bytes(now[8:], "big") + 1).to_bytes(4, "big")
+        return now
 
     def seal(self, data):
         return self.gcm.encrypt(self._nonce(), data, None)

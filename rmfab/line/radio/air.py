@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from rmfab.line.radio.factory_network import FactoryNetwork
@@ -17,6 +17,7 @@ from rmfab.product.product import Product
 from rmfab.product.vocabulary import Transport
 from rmfab.provisioning.ble import BleTransport
 from rmfab.provisioning.http import HttpTransport
+from rmfab.provisioning.patience import Patience
 from rmfab.provisioning.transport import ProvisioningTransport
 
 _POLL_SECONDS = 0.2
@@ -44,23 +45,29 @@ class Air:
         slot: Slot,
         service_name: str,
         product: Product,
-        keep_going: Callable[[], None],
+        patience: Patience,
         warn: Callable[[str], None],
     ) -> Iterator[ProvisioningTransport]:
         """Open a link to the unit on *slot*, closed at the end of the block. Raise StationError if that fails.
 
-        *keep_going* is called while a different slot uses the radio. *warn* receives what went wrong on the way back.
+        *patience* limits the conversation; its clock stops while a different slot uses the radio and while the station
+        joins the unit's network. *warn* receives what went wrong on the way back.
         """
         timeout = product.verify.answer_timeout
         if slot.unit is not None:
-            yield from _closing(HttpTransport(slot.unit, timeout=timeout))
+            yield from _closing(HttpTransport(slot.unit, timeout=timeout, patience=patience))
             return
-        with self._turn(keep_going):
-            if product.provisioning.transport is Transport.SOFTAP:
-                with joined(service_name, self._radio, self._memory, warn):
-                    yield from _closing(HttpTransport(timeout=timeout))
+        over_wifi = product.provisioning.transport is Transport.SOFTAP
+        with ExitStack() as stack:
+            with patience.paused():
+                stack.enter_context(self._turn(patience.keep_going))
+                if over_wifi:
+                    stack.enter_context(joined(service_name, self._radio, self._memory, warn, patience.keep_going))
+            if over_wifi:
+                yield from _closing(HttpTransport(timeout=timeout, patience=patience))
             else:
-                yield from _closing(BleTransport(service_name, adapter=self._radio.adapter, timeout=timeout))
+                adapter = self._radio.adapter
+                yield from _closing(BleTransport(service_name, adapter=adapter, timeout=timeout, patience=patience))
 
     @contextmanager
     def _turn(self, keep_going: Callable[[], None]) -> Iterator[None]:

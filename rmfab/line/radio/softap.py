@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -18,6 +19,7 @@ from rmfab.files import write_file
 from rmfab.line.station import JOINED, NMCLI, Radio
 
 _SECONDS = 45.0
+_SLICE_SECONDS = 0.4
 _LOOKS = 3
 
 
@@ -31,24 +33,31 @@ class Leave:
 
 
 @contextmanager
-def joined(ssid: str, radio: Radio, memory: Path, warn: Callable[[str], None]) -> Iterator[None]:
+def joined(
+    ssid: str,
+    radio: Radio,
+    memory: Path,
+    warn: Callable[[str], None],
+    keep_going: Callable[[], None] = lambda: None,
+) -> Iterator[None]:
     """Keep this host in the network *ssid* within the block. *memory* is the file that survives a crash.
 
-    Raise StationError if it cannot join. In any case restore the connection before; *warn* receives why that failed.
+    Raise StationError if it cannot join; *keep_going* raises to stop while it tries. In any case restore the connection
+    before; *warn* receives why that failed.
     """
     if radio.softap == (JOINED,):
         yield
         return
     if radio.softap != (NMCLI,):
-        _run([word.replace("{ssid}", ssid) for word in radio.softap], f"cannot join {ssid}")
+        _run([word.replace("{ssid}", ssid) for word in radio.softap], f"cannot join {ssid}", keep_going)
         yield
         return
     leave = Leave(ssid, _before(ssid, radio.interface, memory), radio.interface)
     write_file(memory, json.dumps(asdict(leave)).encode(), force=True)
     try:
         where = _on(radio.interface)
-        _look_for(ssid, where)
-        _run([NMCLI, "--wait", "30", "device", "wifi", "connect", ssid, *where], f"cannot join {ssid}")
+        _look_for(ssid, where, keep_going)
+        _run([NMCLI, "--wait", "30", "device", "wifi", "connect", ssid, *where], f"cannot join {ssid}", keep_going)
         yield
     finally:
         if (wrong := come_back(memory)) is not None:
@@ -96,10 +105,11 @@ def _before(ssid: str, interface: str | None, memory: Path) -> str | None:
     return None if active == ssid else active
 
 
-def _look_for(ssid: str, where: Sequence[str]) -> None:
+def _look_for(ssid: str, where: Sequence[str], keep_going: Callable[[], None]) -> None:
     """Let NetworkManager scan until it finds *ssid*: it joins only networks of its last scan."""
     for _ in range(_LOOKS):
-        heard = _run([NMCLI, "-t", "-f", "SSID", "device", "wifi", "list", *where, "--rescan", "yes"], "cannot scan")
+        look = [NMCLI, "-t", "-f", "SSID", "device", "wifi", "list", *where, "--rescan", "yes"]
+        heard = _run(look, "cannot scan", keep_going)
         if any(_fields(line)[0] == ssid for line in heard.splitlines()):
             return
     what = f"this host does not receive the unit's network {ssid}"
@@ -139,17 +149,36 @@ def _fields(line: str) -> list[str]:
     return fields
 
 
-def _run(argv: Sequence[str], what: str) -> str:
+def _run(argv: Sequence[str], what: str, keep_going: Callable[[], None] = lambda: None) -> str:
+    """Return the output of a command. Raise StationError if it fails or hangs, and what *keep_going* raises."""
     try:
-        done = subprocess.run(
-            list(argv), capture_output=True, timeout=_SECONDS, check=False, text=True, errors="replace"
-        )
+        code, output, errors = _finished(argv, keep_going)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise StationError(f"{what}: {error}", where=argv[0], hint=_HINT, cause="wifi") from error
-    if done.returncode:
-        said = (done.stderr or done.stdout).strip().splitlines()
-        raise StationError(f"{what}: {said[-1] if said else done.returncode}", where=argv[0], hint=_HINT, cause="wifi")
-    return done.stdout
+    if code:
+        said = (errors or output).strip().splitlines()
+        raise StationError(f"{what}: {said[-1] if said else code}", where=argv[0], hint=_HINT, cause="wifi")
+    return output
+
+
+def _finished(argv: Sequence[str], keep_going: Callable[[], None]) -> tuple[int, str, str]:
+    """Return exit code, output and errors of a command; kill it if it takes too long or *keep_going* raises."""
+    ending = time.monotonic() + _SECONDS
+    pipe = subprocess.PIPE
+    with subprocess.Popen(list(argv), stdout=pipe, stderr=pipe, text=True, errors="replace") as process:
+        try:
+            while True:
+                keep_going()
+                try:
+                    output, errors = process.communicate(timeout=_SLICE_SECONDS)
+                except subprocess.TimeoutExpired:
+                    if time.monotonic() >= ending:
+                        raise
+                else:
+                    return process.returncode, output, errors
+        except BaseException:
+            process.kill()
+            raise
 
 
 _HINT = "check softap in station.toml ([provisioning])"

@@ -6,7 +6,8 @@
     wrong-pop   a wrong PoP is rejected, on a sample of units; a restart then clears the unit's count of failures
     join        the unit joins the factory network, if the product requires it; the step `reset` undoes that
 
-Nothing else is sent to the unit.
+Nothing else is sent to the unit. The whole step has one deadline, [verify] provision_timeout (and join_timeout if it
+joins); only the radio's turn, a restart and the wait for MQTT have limits of their own.
 """
 
 from __future__ import annotations
@@ -38,7 +39,9 @@ from rmfab.provisioning.check import (
     check_scan,
     check_session,
     check_wrong_pop,
+    judge_joined,
 )
+from rmfab.provisioning.patience import Patience
 from rmfab.provisioning.session import ProvisioningSession
 from rmfab.provisioning.transport import ProvisioningTransport
 from rmfab.provisioning.wifi_messages import JoinState
@@ -66,13 +69,14 @@ def provision(visit: Visit, stage: Identified) -> Passed[Identified]:
     checks: dict[str, Any] = {}
     visit.measured["checks"] = checks
     told = printed(bound.identity, visit.job.product)
-    weak = _prove(visit, bound.identity, told, checks)
+    patience = Patience(policy.provision_timeout + (policy.join_timeout if policy.join else 0.0), visit.keep_going)
+    weak = _prove(visit, bound.identity, told, patience, checks)
     if _tries_wrong_pop(visit, bound):
-        restarted = _try_wrong_pop(visit, bound.identity, told)
+        restarted = _try_wrong_pop(visit, bound.identity, told, patience)
         checks["wrong-pop"] = (Outcome.PASS if restarted else Outcome.SKIP).value
         console = restarted or console
     if policy.join:
-        checks["join"] = _join(visit, console, told)
+        checks["join"] = _join(visit, console, told, patience)
     marginal = None if weak is None else Marginal("weak-signal", weak)
     return Passed(Identified(bound, console), visit.measured, marginal)
 
@@ -93,9 +97,9 @@ def printed(identity: Identity, product: Product) -> Printed:
     return Printed(told.name, pop, replace(provisioning, username=told.username or provisioning.username))
 
 
-def _reach(visit: Visit, told: Printed) -> AbstractContextManager[ProvisioningTransport]:
+def _reach(visit: Visit, told: Printed, patience: Patience) -> AbstractContextManager[ProvisioningTransport]:
     job = visit.job
-    return job.air.reach(visit.slot, told.name, job.product, visit.keep_going, lambda text: visit.say("warning", text))
+    return job.air.reach(visit.slot, told.name, job.product, patience, lambda text: visit.say("warning", text))
 
 
 def _session(visit: Visit, transport: ProvisioningTransport, told: Printed) -> ProvisioningSession:
@@ -103,9 +107,9 @@ def _session(visit: Visit, transport: ProvisioningTransport, told: Printed) -> P
     return check_session(transport, told.provisioning, credentials, told.pop, secrets.token_bytes)
 
 
-def _prove(visit: Visit, identity: Identity, told: Printed, checks: dict[str, Any]) -> str | None:
+def _prove(visit: Visit, identity: Identity, told: Printed, patience: Patience, checks: dict[str, Any]) -> str | None:
     """Check session, key and scan in one conversation. Return the reason if the scan is marginal."""
-    with _reach(visit, told) as transport:
+    with _reach(visit, told, patience) as transport:
         began = time.monotonic()
         session = _session(visit, transport, told)
         checks["session"] = Outcome.PASS.value
@@ -149,19 +153,20 @@ def _tries_wrong_pop(visit: Visit, bound: Bound) -> bool:
     return bound.record.position % every == 0
 
 
-def _try_wrong_pop(visit: Visit, identity: Identity, told: Printed) -> UnitConsole | None:
+def _try_wrong_pop(visit: Visit, identity: Identity, told: Printed, patience: Patience) -> UnitConsole | None:
     """Try one wrong PoP, then restart the unit: its count of failures would in the end lock out its owner.
 
     Return the console after that restart. Return None without trying if the station cannot restart the unit.
     """
     if visit.board.unwired:
         return None
-    with _reach(visit, told) as transport:
+    with _reach(visit, told, patience) as transport:
         check_wrong_pop(transport, told.provisioning, told.pop, secrets.token_bytes)
-    return await_provisioning(visit, identity)
+    with patience.paused():  # the restart has its own limit
+        return await_provisioning(visit, identity)
 
 
-def _join(visit: Visit, console: UnitConsole, told: Printed) -> str:
+def _join(visit: Visit, console: UnitConsole, told: Printed, patience: Patience) -> str:
     """Send the factory network and wait for the IP address, and for MQTT if the product requires it."""
     product, network = visit.job.product, visit.job.air.network
     if network is None:
@@ -170,13 +175,13 @@ def _join(visit: Visit, console: UnitConsole, told: Printed) -> str:
         visit.say("warning", "skipped joining a network: this slot could not reset the unit afterwards")
         return Outcome.SKIP.value
     visit.secrets.append(network.passphrase)
-    with _reach(visit, told) as transport:
+    with _reach(visit, told, patience) as transport:
         session = _session(visit, transport, told)
         visit.holds_network = True
         session.configure(network.ssid, network.passphrase)
         session.apply()
         began = time.monotonic()
-        _await_ip(visit, session)
+        _await_ip(visit, session, network.ssid)
         visit.measured["join"] = round(time.monotonic() - began, 3)
     if product.verify.mqtt and product.identity.credentials is Credentials.CERTIFICATE:
         _await_mqtt(console, product.verify.join_timeout)
@@ -192,12 +197,13 @@ def _await_mqtt(console: UnitConsole, seconds: float) -> None:
         )
 
 
-def _await_ip(visit: Visit, session: ProvisioningSession) -> None:
+def _await_ip(visit: Visit, session: ProvisioningSession, ssid: str) -> None:
     ending = time.monotonic() + visit.job.product.verify.join_timeout
     while True:
         visit.keep_going()
         joining = session.status()
         if joining.state is JoinState.CONNECTED:
+            judge_joined(joining, ssid)
             return
         if joining.state is JoinState.FAILED:
             why = joining.failure.name.lower().replace("_", " ") if joining.failure is not None else "unknown"

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(rmfab/provisioning/proto/challenge.proto\x12\x12rmfab.provisioning\"\xf9\x03\n\tChallenge\x12\x30\n\x04kind\x18\x01 \x01(\x0e\x32\".rmfab.provisioning.Challenge.Kind\x12\x0e\n\x06status\x18\x02 \x01(\x05\x12\x32\n\x04sign\x18\n \x01(\x0b\x32\".rmfab.provisioning.Challenge.SignH\x00\x12\x36\n\x06signed\x18\x0b \x01(\x0b\x32$.rmfab.provisioning.Challenge.SignedH\x00\x12>\n\x0b\x61sk_node_id\x18\x0c \x01(\x0b\x32\'.rmfab.provisioning.Challenge.AskNodeIdH\x00\x12@\n\x0ctell_node_id\x18\r \x01(\x0b\x32(.rmfab.provisioning.Challenge.TellNodeIdH\x00\x1a\x19\n\x04Sign\x12\x11\n\tchallenge\x18\x01 \x01(\x0c\x1a,\n\x06Signed\x12\x11\n\tsignature\x18\x01 \x01(\x0c\x12\x0f\n\x07node_id\x18\x02 \x01(\t\x1a\x0b\n\tAskNodeId\x1a\x1d\n\nTellNodeId\x12\x0f\n\x07node_id\x18\x01 \x01(\t\"?\n\x04Kind\x12\x08\n\x04SIGN\x10\x00\x12\n\n\x06SIGNED\x10\x01\x12\x0f\n\x0b\x41SK_NODE_ID\x10\x02\x12\x10\n\x0cTELL_NODE_ID\x10\x03\x42\x06\n\x04\x62odyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(rmfab/provisioning/proto/challenge.proto\x12\x12rmfab.provisioning\"\xa8\x02\n\tChallenge\x12\x30\n\x04kind\x18\x01 \x01(\x0e\x32\".rmfab.provisioning.Challenge.Kind\x12\x0e\n\x06status\x18\x02 \x01(\x05\x12\x32\n\x04sign\x18\n \x01(\x0b\x32\".rmfab.provisioning.Challenge.SignH\x00\x12\x36\n\x06signed\x18\x0b \x01(\x0b\x32$.rmfab.provisioning.Challenge.SignedH\x00\x1a\x19\n\x04Sign\x12\x11\n\tchallenge\x18\x01 \x01(\x0c\x1a,\n\x06Signed\x12\x11\n\tsignature\x18\x01 \x01(\x0c\x12\x0f\n\x07node_id\x18\x02 \x01(\t\"\x1c\n\x04Kind\x12\x08\n\x04SIGN\x10\x00\x12\n\n\x06SIGNED\x10\x01\x42\x06\n\x04\x62odyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,15 +32,11 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'rmfab.provisioning.proto.ch
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_CHALLENGE']._serialized_start=65
-  _globals['_CHALLENGE']._serialized_end=570
-  _globals['_CHALLENGE_SIGN']._serialized_start=382
-  _globals['_CHALLENGE_SIGN']._serialized_end=407
-  _globals['_CHALLENGE_SIGNED']._serialized_start=409
-  _globals['_CHALLENGE_SIGNED']._serialized_end=453
-  _globals['_CHALLENGE_ASKNODEID']._serialized_start=455
-  _globals['_CHALLENGE_ASKNODEID']._serialized_end=466
-  _globals['_CHALLENGE_TELLNODEID']._serialized_start=468
-  _globals['_CHALLENGE_TELLNODEID']._serialized_end=497
-  _globals['_CHALLENGE_KIND']._serialized_start=499
-  _globals['_CHALLENGE_KIND']._serialized_end=562
+  _globals['_CHALLENGE']._serialized_end=361
+  _globals['_CHALLENGE_SIGN']._serialized_start=252
+  _globals['_CHALLENGE_SIGN']._serialized_end=277
+  _globals['_CHALLENGE_SIGNED']._serialized_start=279
+  _globals['_CHALLENGE_SIGNED']._serialized_end=323
+  _globals['_CHALLENGE_KIND']._serialized_start=325
+  _globals['_CHALLENGE_KIND']._serialized_end=353
 # @@protoc_insertion_point(module_scope)

@@ -7,17 +7,13 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Challenge(_message.Message):
-    __slots__ = ("kind", "status", "sign", "signed", "ask_node_id", "tell_node_id")
+    __slots__ = ("kind", "status", "sign", "signed")
     class Kind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         SIGN: _ClassVar[Challenge.Kind]
         SIGNED: _ClassVar[Challenge.Kind]
-        ASK_NODE_ID: _ClassVar[Challenge.Kind]
-        TELL_NODE_ID: _ClassVar[Challenge.Kind]
     SIGN: Challenge.Kind
     SIGNED: Challenge.Kind
-    ASK_NODE_ID: Challenge.Kind
-    TELL_NODE_ID: Challenge.Kind
     class Sign(_message.Message):
         __slots__ = ("challenge",)
         CHALLENGE_FIELD_NUMBER: _ClassVar[int]
@@ -30,24 +26,12 @@ class Challenge(_message.Message):
         signature: bytes
         node_id: str
         def __init__(self, signature: _Optional[bytes] = ..., node_id: _Optional[str] = ...) -> None: ...
-    class AskNodeId(_message.Message):
-        __slots__ = ()
-        def __init__(self) -> None: ...
-    class TellNodeId(_message.Message):
-        __slots__ = ("node_id",)
-        NODE_ID_FIELD_NUMBER: _ClassVar[int]
-        node_id: str
-        def __init__(self, node_id: _Optional[str] = ...) -> None: ...
     KIND_FIELD_NUMBER: _ClassVar[int]
     STATUS_FIELD_NUMBER: _ClassVar[int]
     SIGN_FIELD_NUMBER: _ClassVar[int]
     SIGNED_FIELD_NUMBER: _ClassVar[int]
-    ASK_NODE_ID_FIELD_NUMBER: _ClassVar[int]
-    TELL_NODE_ID_FIELD_NUMBER: _ClassVar[int]
     kind: Challenge.Kind
     status: int
     sign: Challenge.Sign
     signed: Challenge.Signed
-    ask_node_id: Challenge.AskNodeId
-    tell_node_id: Challenge.TellNodeId
-    def __init__(self, kind: _Optional[_Union[Challenge.Kind, str]] = ..., status: _Optional[int] = ..., sign: _Optional[_Union[Challenge.Sign, _Mapping]] = ..., signed: _Optional[_Union[Challenge.Signed, _Mapping]] = ..., ask_node_id: _Optional[_Union[Challenge.AskNodeId, _Mapping]] = ..., tell_node_id: _Optional[_Union[Challenge.TellNodeId, _Mapping]] = ...) -> None: ...
+    def __init__(self, kind: _Optional[_Union[Challenge.Kind, str]] = ..., status: _Optional[int] = ..., sign: _Optional[_Union[Challenge.Sign, _Mapping]] = ..., signed: _Optional[_Union[Challenge.Signed, _Mapping]] = ...) -> None: ...

@@ -31,11 +31,14 @@ from rmfab.secret import Secret
 KEY_BYTES = MAX_VERIFIER_BYTES
 _PRIVATE_BYTES = 32
 _AES_KEY_BYTES = 32
+# By sec_patch_ver. ESP-IDF sends 16 bytes with revision 0 and 12 with revision 1 (AES_GCM_IV_SIZE in security2.c, read
+# at every tag); no client of Espressif's limits the length, and other firmware of revision 0 sends 12.
+_NONCE_BYTES = {0: (12, 16), 1: (12,)}
 
 
 @dataclass(frozen=True)
 class Srp6a:
-    """Security 2. *patch_ver* is the unit's `sec_patch_ver`; *random* returns the given number of random bytes."""
+    """Security 2. *patch_ver* is the unit's `sec_patch_ver`, 0 or 1; *random* returns that many random bytes."""
 
     username: str
     pop: Secret[str]
@@ -54,14 +57,16 @@ class Srp6a:
             raise wrong_pop(refusal) from refusal
         if not hmac.compare_digest(proof, agreed.expected):
             raise proof_mismatch()
+        if len(nonce) not in _NONCE_BYTES[self.patch_ver]:
+            raise ProtocolError(f"the unit sent a nonce of {len(nonce)} bytes with sec_patch_ver {self.patch_ver}")
         return Authenticated(agreed.key, nonce, counting=self.patch_ver > 0)
 
 
 class Authenticated:
     """AES-256-GCM under the first 32 bytes of K, with the tag after the text.
 
-    The nonce comes from the unit: 8 random bytes and a counter. *counting* units increment the counter for every
-    message in either direction (sec_patch_ver 1); the others use the same nonce for all messages (sec_patch_ver 0).
+    The nonce comes from the unit. *counting* units (sec_patch_ver 1) send 8 random bytes and a counter, and increment
+    it for every message in either direction; the others (sec_patch_ver 0) use one random nonce for all messages.
     """
 
     def __init__(self, key: Secret[bytes], nonce: bytes, *, counting: bool) -> None:

@@ -202,7 +202,7 @@ class _Server:
         answer = self._board.provision(endpoint, body)
         if answer.reply is None:
             return False
-        await asyncio.sleep(answer.after)
+        await asyncio.sleep(answer.after + spec.number(BoardFault.JUST_IN_TIME))
         known = (self._session or 0) ^ (1 if spec.has(BoardFault.OTHER_COOKIE) else 0)
         short = spec.has(BoardFault.SHORT_REPLY)
         return await _respond(writer, 200, answer.reply, f"Set-Cookie: session={known}\r\n" if new else "", short=short)

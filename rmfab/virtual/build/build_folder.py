@@ -28,11 +28,10 @@ from rmfab.release.app_image import (
 )
 from rmfab.release.partition_table import DataSubtype, Partition, PartitionTable, PartitionType
 from rmfab.virtual.firmware.log import idf_at_least
-from rmfab.virtual.firmware.markers import BootloaderFacts, FirmwareFacts, bootloader_marker, marker_block
+from rmfab.virtual.firmware.markers import IDF_VERSION, BootloaderFacts, FirmwareFacts, bootloader_marker, marker_block
 from rmfab.virtual.build.recipe import FirmwareRecipe
 from rmfab.virtual.build.sdkconfig import sdkconfig
 
-IDF_VERSION = "v5.5.1"
 COMPILE_DATE = "Jan  1 2026"
 COMPILE_TIME = "00:00:00"
 TABLE_OFFSET = 0xC000
@@ -211,7 +210,7 @@ def make_app(
     largest = rainmaker_table().required("ota_0").size
     if not _LEAST_APP <= app_size <= largest or app_size % 16:
         raise InputError(f"cannot make an app of {app_size} bytes (use a multiple of 16, {_LEAST_APP} to {largest})")
-    head = _descriptor(project, version, secure_version) + marker_block(facts)
+    head = _descriptor(project, version, facts.idf_version, secure_version) + marker_block(facts)
     segments = _app_segments(chip, head, app_size, seed)
     elf = hashlib.sha256(b"".join(data for _, data in segments)).digest()
     address, first = segments[0]
@@ -220,8 +219,8 @@ def make_app(
     return _image(chip, flash_size, _LAYOUTS[chip].iram + 0x100, tuple(segments))
 
 
-def _descriptor(project: str, version: str, secure_version: int) -> bytes:
-    for text in (project, version):
+def _descriptor(project: str, version: str, idf_version: str, secure_version: int) -> bytes:
+    for text in (project, version, idf_version):
         if len(text.encode()) > 31:
             raise InputError(f'"{text}" is too long for an app descriptor (at most 31 bytes)')
     return APP_DESCRIPTOR.pack(
@@ -232,7 +231,7 @@ def _descriptor(project: str, version: str, secure_version: int) -> bytes:
         project.encode(),
         COMPILE_TIME.encode(),
         COMPILE_DATE.encode(),
-        IDF_VERSION.encode(),
+        idf_version.encode(),
         b"",
         0,
         99,
@@ -334,7 +333,7 @@ def _project_description(recipe: FirmwareRecipe) -> dict[str, object]:
         "version": "1.3",
         "project_name": recipe.project,
         "project_version": recipe.version,
-        "git_revision": IDF_VERSION,
+        "git_revision": recipe.facts.idf_version,
         "target": recipe.chip.value,
         "app_elf": f"{recipe.project}.elf",
         "app_bin": f"{recipe.project}.bin",

@@ -16,6 +16,7 @@ from rmfab.product.vocabulary import DownloadMode, QrForm, Security, Transport
 
 MARKER = b"RMFABVFW"
 BOOTLOADER_MARKER = b"RMFABVBL"
+IDF_VERSION = "v5.5.1"
 
 
 @dataclass(frozen=True)
@@ -23,8 +24,9 @@ class FirmwareFacts:
     """How a firmware was compiled, as far as a virtual board imitates it; the defaults are stock RainMaker firmware.
 
     - *claim*: assisted claiming is compiled in, and used if key or certificate are missing.
-    - *sec_patch_ver*: 1, or 0 for firmware older than the counting nonce of security 2.
-    - *ch_resp*: the challenge-response endpoint exists.
+    - *idf_version*: the ESP-IDF in the app's descriptor; it decides the revision of security 2.
+    - *ch_resp*: the challenge-response endpoint exists; older firmware has `cloud_user_assoc` instead.
+    - *first_ch_resp*: challenge-response as in 2025: it answers only challenges, and closes the connection if it fails.
     - *show_qr*: the console prints the QR payload.
     - *confirms*: after an update the app waits for its broker, then marks itself valid or rolls back; otherwise it
       never changes its own state.
@@ -37,8 +39,9 @@ class FirmwareFacts:
     qr: QrForm = QrForm.JSON
     console: bool = True
     claim: bool = True
-    sec_patch_ver: int = 1
+    idf_version: str = IDF_VERSION
     ch_resp: bool = True
+    first_ch_resp: bool = False
     show_qr: bool = True
     confirms: bool = True
     rollback: bool = True
@@ -87,8 +90,9 @@ def read_facts(app: bytes) -> FirmwareFacts:
             QrForm(values["qr"]),
             bool(values["console"]),
             bool(values["claim"]),
-            int(values["sec_patch_ver"]),
+            str(values["idf_version"]),
             bool(values["ch_resp"]),
+            bool(values["first_ch_resp"]),
             bool(values["show_qr"]),
             bool(values["confirms"]),
             bool(values["rollback"]),

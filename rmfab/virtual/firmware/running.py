@@ -40,6 +40,7 @@ class RunningFirmware:
     - *online*: it has joined a network.
     - *updating*: an update is in progress or not confirmed yet.
     - *taken_back*: the update before this start was rolled back.
+    - *user*: the user id and secret key that a phone has given for the mapping of user and node.
     """
 
     spec: BoardSpec
@@ -52,6 +53,7 @@ class RunningFirmware:
     online: bool = False
     updating: bool = False
     taken_back: bool = False
+    user: tuple[str, str] | None = None
 
     @cached_property
     def factory(self) -> reader.Image | None:
@@ -90,6 +92,11 @@ class RunningFirmware:
     def security(self) -> Security:
         """The security scheme of the provisioning service."""
         return Security.PLAIN if self.spec.has(BoardFault.PLAIN_SECURITY) else self.facts.security
+
+    @property
+    def sec_patch_ver(self) -> int:
+        """The revision of security 2 in the app's ESP-IDF."""
+        return sec2.patch_version(self.descriptor.idf_version)
 
     @property
     def pop(self) -> str | None:

@@ -7,6 +7,7 @@ independent of the host's implementation, so that tests can check one against th
 from __future__ import annotations
 
 import hashlib
+import re
 import secrets
 
 USERNAME = "wifiprov"
@@ -25,6 +26,19 @@ PRIME = int(
     "bbe117577a615d6c770988c0bad946e208e24fa074e5ab3143db5bfce0fd108e4b82d120a93ad2caffffffffffffffff",
     16,
 )
+
+_IDF = re.compile(r"v?(\d{1,3})\.(\d{1,3})(?:\.(\d{1,3}))?")
+# The first releases with a counting nonce, by branch (PROTOCOMM's patch_ver in security2.c, read at every tag).
+_COUNTING = {(5, 0): 9, (5, 1): 7, (5, 2): 6, (5, 3): 3, (5, 4): 1}
+
+
+def patch_version(idf_version: str) -> int:
+    """Return `sec_patch_ver` of an ESP-IDF: 0 before the nonce of security 2 counted, else 1."""
+    match = _IDF.match(idf_version)
+    if match is None:
+        return 1
+    branch, bugfix = (int(match[1]), int(match[2])), int(match[3] or 0)
+    return int(branch > max(_COUNTING) or bugfix >= _COUNTING.get(branch, bugfix + 1))
 
 
 def make_pair(pop: str) -> tuple[bytes, bytes]:

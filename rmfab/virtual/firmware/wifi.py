@@ -14,6 +14,7 @@ from rmfab.virtual.firmware.nvs_writer import NvsFull
 from rmfab.virtual.firmware.rollback import broker_reached
 from rmfab.virtual.firmware.running import RunningFirmware
 from rmfab.virtual.firmware.script import Pause, Step
+from rmfab.virtual.firmware.user_mapping import publish_mapping
 from rmfab.virtual.network import AccessPoint
 
 _CONNECT_SECONDS = 1.0  # the manager waits so that the reply is sent before the channel changes
@@ -83,6 +84,7 @@ class WifiStation:
         yield log("esp_mqtt_glue", "MQTT Connected", after=700)
         yield from broker_reached(self._firmware)
         yield log("esp_rmaker_core", "Waiting for User Node Association.")
+        yield from publish_mapping(self._firmware)
 
     def find(self, ssid: bytes) -> AccessPoint | None:
         """Return the network of this name; None if it is not in range."""

@@ -15,11 +15,12 @@ import pytest
 from rmfab.board.restart import Auto
 from rmfab.line.radio.air import Air
 from rmfab.line.station import Radio, Slot, SlotLink
+from rmfab.provisioning.patience import Patience
 from rmfab.virtual.network import FACTORY_NETWORK
 from tests.line.floor import UNITS, serve, spec
 
 SESSION = ["proto-ver", "prov-session", "prov-session"]
-KEY = ["ch_resp", "ch_resp"]
+KEY = ["ch_resp"]
 
 
 @contextmanager
@@ -98,7 +99,7 @@ def test_one_at_a_time(factory, air):
     product = factory.workspace.product
 
     def speak():
-        with radio.reach(SLOT, "PROV_a", product, lambda: None, print):
+        with radio.reach(SLOT, "PROV_a", product, Patience(), print):
             time.sleep(0.02)
 
     threads = [threading.Thread(target=speak) for _ in range(4)]
@@ -118,8 +119,8 @@ def test_stopped_while_waiting(factory, air):
         raise InterruptedError
 
     with (
-        radio.reach(SLOT, "PROV_a", product, lambda: None, print),
+        radio.reach(SLOT, "PROV_a", product, Patience(), print),
         pytest.raises(InterruptedError),
-        radio.reach(SLOT, "PROV_b", product, stop, print),
+        radio.reach(SLOT, "PROV_b", product, Patience(60.0, stop), print),
     ):
         raise AssertionError

@@ -130,7 +130,8 @@ FACTS = [
     FirmwareFacts(),
     FirmwareFacts(Security.PLAIN, Transport.SOFTAP, "LÄMP", QrForm.COMPACT, console=False),
     FirmwareFacts(security=Security.X25519),
-    FirmwareFacts(claim=False, sec_patch_ver=0, ch_resp=False, show_qr=False, confirms=False, rollback=False),
+    FirmwareFacts(claim=False, idf_version="v5.0.8", ch_resp=False, show_qr=False, confirms=False, rollback=False),
+    FirmwareFacts(first_ch_resp=True),
 ]
 
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from rmfab.nvs.reader import read_image
 from rmfab.product.vocabulary import Security
 from rmfab.virtual.firmware.protocomm import security2, wire
-from rmfab.virtual.firmware.sec2 import PRIME, verifier
+from rmfab.virtual.firmware.sec2 import PRIME, patch_version, verifier
 from rmfab.virtual.network import FACTORY_NETWORK, NEIGHBOURS, AccessPoint
 from tests.virtual.phone import Closed, N, Phone, Plain, Sec1, Sec2, capabilities, one, pair, pb, through, unpb
 from tests.virtual.rig import FCTRY, NVS, Rig, factory_image, key_pem, parts, plain
@@ -79,11 +79,42 @@ def test_each_scheme_opens_a_session_that_carries_requests(security):
 
 
 def test_old_firmware_keeps_its_nonce():
-    """Without the patch of security 2 the nonce stays the same, and `proto-ver` contains no patch."""
-    rig = _rig(sec_patch_ver=0)
+    """Without the patch of security 2 the nonce is 16 bytes that stay, and `proto-ver` contains no patch."""
+    rig = _rig(idf_version="v5.4")
     phone = _phone(rig, Sec2(POP, patch=0))
     assert [phone.node_id() for _ in range(3)] == [b"NodeOfThisVeryTest"] * 3
+    assert phone.scheme.nonce[8:12] != bytes((0, 0, 0, 1)), "no counter stands in it"
+    with pytest.raises(Closed):
+        phone.call("ch_resp", bytes(40))
+    assert "Failed at mbedtls_gcm_auth_decrypt : -18" in _heard(rig)
     assert "sec_patch_ver" not in capabilities(through(rig.board))["prov"]
+
+
+@pytest.mark.parametrize(
+    ("idf_version", "patch"),
+    [
+        ("v4.4.8", 0),
+        ("v5.0", 0),
+        ("v5.0.8", 0),
+        ("v5.0.9", 1),
+        ("v5.1.6", 0),
+        ("v5.1.7", 1),
+        ("v5.2.5", 0),
+        ("5.2.6-dirty", 1),
+        ("v5.3.2-214-g63d2f8b", 0),
+        ("v5.3.3", 1),
+        ("v5.4", 0),
+        ("v5.4-dirty", 0),
+        ("v5.4.1", 1),
+        ("v5.5", 1),
+        ("v6.0-beta1", 1),
+        ("v6.1", 1),
+        ("heads/master", 1),
+    ],
+)
+def test_which_firmware_counts_its_nonce(idf_version, patch):
+    """The ESP-IDF in the app's descriptor decides the revision of security 2."""
+    assert patch_version(idf_version) == patch
 
 
 @pytest.mark.parametrize(("security", "patch", "extra"), [(0, 0, ["no_sec"]), (1, 0, []), (2, 1, [])])
@@ -111,10 +142,46 @@ def test_claiming_firmware_says_so():
 
 
 def test_firmware_without_challenges():
-    """`ch_resp` exists only if it was compiled in."""
+    """`ch_resp` exists only if it was compiled in; firmware without it has `cloud_user_assoc`, which others lack."""
     rig = _rig(ch_resp=False)
     assert "rmaker_extra" not in capabilities(through(rig.board))
-    assert not rig.board.service.has("ch_resp")
+    assert [rig.board.service.has(name) for name in ("ch_resp", "cloud_user_assoc")] == [False, True]
+    assert not _rig().board.service.has("cloud_user_assoc")
+
+
+def test_a_user_is_mapped_once_the_broker_is_reached():
+    """`cloud_user_assoc` keeps the user, answers with the node id, and publishes the pair after joining."""
+    rig = _rig(ch_resp=False)
+    phone = _phone(rig)
+    answer = phone.ask("cloud_user_assoc", pb((1, 0), (10, pb((1, b"user-1"), (2, b"key-1")))))
+    assert (one(answer, 1), unpb(one(answer, 11))) == (1, {2: [b"NodeOfThisVeryTest"]})
+    assert "Got user_id = user-1, secret_key = key-1" in _heard(rig, 1.0)
+    phone.configure(SSID, PASSWORD)
+    said = _heard(rig, 8.0)
+    mapping = '{"node_id":"NodeOfThisVeryTest","user_id":"user-1","secret_key":"key-1"}'
+    assert f"esp_rmaker_user_mapping: MQTT Publish: {mapping}" in said
+    assert said.index("MQTT Connected") < said.index("User Node association message published successfully.")
+
+
+def test_a_mapping_without_its_payload():
+    """A request without user is an invalid parameter; another message closes the connection; nothing is published."""
+    rig = _rig(ch_resp=False)
+    phone = _phone(rig)
+    assert unpb(one(phone.ask("cloud_user_assoc", pb((1, 0))), 11)) == {1: [1]}
+    phone.configure(SSID, PASSWORD)
+    assert "MQTT Publish" not in _heard(rig, 8.0)
+    with pytest.raises(Closed):
+        _phone(_rig(ch_resp=False)).ask("cloud_user_assoc", pb((1, 1)))
+
+
+def test_the_first_challenge_response():
+    """The first versions of `ch_resp` sign challenges, and close the connection on anything else."""
+    rig = _rig(first_ch_resp=True)
+    status, signature, node = _phone(rig).challenge(b"c")
+    assert (status, bool(signature), node) == (0, True, b"NodeOfThisVeryTest")
+    for request in (pb((1, 2), (12, b"")), pb((1, 4), (14, b"")), pb((1, 0), (10, b""))):
+        with pytest.raises(Closed):
+            _phone(rig).ask("ch_resp", request)
 
 
 def test_pair_made_at_first_boot_serves():

@@ -9,17 +9,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from enum import Enum, auto, unique
 
+from rmfab.virtual.faults import BoardFault
 from rmfab.virtual.firmware.protocomm.scheme import SchemeFailure
 from rmfab.virtual.firmware.protocomm.wire import Fields, decode, integer, message, octets, put, scalar
 from rmfab.virtual.firmware.running import RunningFirmware
 from rmfab.virtual.firmware.script import Pause, Step
 from rmfab.virtual.firmware.wifi import ADDRESS, Refusal, WifiStation
+from rmfab.virtual.network import AccessPoint
 
 _SUCCESS, _INVALID_ARGUMENT, _INTERNAL_ERROR = 0, 4, 5  # Status of constants.proto
 _CONNECTED, _CONNECTING, _FAILED = 0, 1, 3  # WifiStationState of network_constants.proto
 _MOST_RESULTS = 16
 _LONGEST_SSID, _LONGEST_PASSWORD, _BSSID_SIZE = 32, 63, 6
 _SCAN_SECONDS = 1.7
+_IMPOSSIBLE_RSSI = 127
 _REASONS = {
     Refusal.AUTHENTICATION: "Wi-Fi station authentication failed",
     Refusal.NOT_FOUND: "Wi-Fi access-point not found",
@@ -102,6 +105,8 @@ class Manager:
         return put(1, kind + 1) + scalar(2, status) + put(11 + kind, b"")
 
     def _status(self) -> bytes:
+        if self.stage is ManagerStage.RECEIVED and self._firmware.spec.has(BoardFault.LIES_CONNECTED):
+            return b""  # proto3 reads the absent state as Connected, and the absent status as Success
         if self.stage is ManagerStage.SUCCEEDED:
             self.told = True
             ssid, _ = self._joined
@@ -132,7 +137,8 @@ class Manager:
         self._joined = asked
         self._refusal = None
         self.stage = ManagerStage.RECEIVED
-        self.steps = self._join(*asked)
+        if not self._firmware.spec.has(BoardFault.LIES_CONNECTED):
+            self.steps = self._join(*asked)
         return _SUCCESS
 
     def _join(self, ssid: bytes, password: bytes) -> Iterator[Step]:
@@ -153,10 +159,8 @@ class Manager:
     def _start_scan(self, command: Fields) -> None:
         blocking = bool(integer(command, 1))
         heard = sorted(self._station.networks, key=lambda network: -network.rssi)[:_MOST_RESULTS]
-        self._results = tuple(
-            scalar(1, n.ssid) + scalar(2, n.channel) + scalar(3, n.rssi) + scalar(4, n.bssid) + scalar(5, n.auth)
-            for n in heard
-        )
+        impossible = self._firmware.spec.has(BoardFault.IMPOSSIBLE_RSSI)
+        self._results = tuple(_result(network, _IMPOSSIBLE_RSSI if impossible else network.rssi) for network in heard)
         if self._firmware.spec.paced is not None and not self._scanning:
             self._scanning = True
             self.delay = _SCAN_SECONDS if blocking else 0.0
@@ -173,6 +177,12 @@ class Manager:
         self._refusal = None
         self.stage = ManagerStage.STARTED
         return _SUCCESS
+
+
+def _result(network: AccessPoint, rssi: int) -> bytes:
+    """Return a WiFiScanResult."""
+    told = scalar(1, network.ssid) + scalar(2, network.channel) + scalar(3, rssi)
+    return told + scalar(4, network.bssid) + scalar(5, network.auth)
 
 
 def _required(fields: Fields, number: int) -> Fields:

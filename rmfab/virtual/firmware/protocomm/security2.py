@@ -21,11 +21,19 @@ _TAG = "security2"
 _SIZE = 384
 _PROOF_SIZE = 64
 _GCM_TAG_SIZE = 16
+_SESSION_ID_SIZE, _OLD_NONCE_SIZE = 8, 16
+# What the console prints, by patch: mbedTLS's errors BAD_INPUT and AUTH_FAILED, or PSA's.
+_BAD_LENGTH = "Failed at mbedtls_gcm_auth_decrypt : -20", "psa_aead_decrypt failed with status=-135"
+_BAD_TAG = "Failed at mbedtls_gcm_auth_decrypt : -18", "psa_aead_decrypt failed with status=-149"
 _COMMAND_0, _RESPONSE_0, _COMMAND_1, _RESPONSE_1 = range(4)
 
 
 class Security2:
-    """Security 2 with *salt* and *verifier* as stored. *patch* 1 increments the nonce, 0 keeps it."""
+    """Security 2 with *salt* and *verifier* as stored.
+
+    *patch* 1: the nonce is 8 random bytes and a counter (4 bytes, big-endian, from 1), incremented by every message;
+    0: 16 random bytes, the same for all messages.
+    """
 
     version = 2
 
@@ -41,8 +49,7 @@ class Security2:
         self._expected = b""
         self._answer = b""
         self._key = b""
-        self._session_id = b""
-        self._counter = 0
+        self._nonce = b""
 
     def shake(self, payload: Fields) -> bytes:
         """Answer S2SessionCmd0 and S2SessionCmd1. Raise SchemeFailure or WireError if they are not valid."""
@@ -57,28 +64,30 @@ class Security2:
         """Return the plain text. Raise SchemeFailure if the tag is not valid or there is no session."""
         cipher = self._cipher()
         if len(data) < _GCM_TAG_SIZE:
-            raise SchemeFailure(_TAG, "psa_aead_decrypt failed with status=-135")  # PSA_ERROR_INVALID_ARGUMENT
+            raise SchemeFailure(_TAG, _BAD_LENGTH[self.patch])
         try:
             plain = cipher.decrypt(self._nonce, data, None)
         except InvalidTag as error:
-            # PSA_ERROR_INVALID_SIGNATURE
-            raise SchemeFailure(_TAG, "psa_aead_decrypt failed with status=-149") from error
-        self._counter += self.patch
+            raise SchemeFailure(_TAG, _BAD_TAG[self.patch]) from error
+        self._count()
         return plain
 
     def encrypt(self, data: bytes) -> bytes:
         """Return *data* encrypted, with the tag appended. Raise SchemeFailure if there is no session."""
         sealed = self._cipher().encrypt(self._nonce, data, None)
-        self._counter += self.patch
+        self._count()
         return sealed
 
-    @property
-    def _nonce(self) -> bytes:
-        return self._session_id + (self._counter & 0xFFFFFFFF).to_bytes(4, "big")
+    def _count(self) -> None:
+        if self.patch:
+            counter = int.from_bytes(self._nonce[_SESSION_ID_SIZE:], "big") + 1
+            self._nonce = self._nonce[:_SESSION_ID_SIZE] + (counter & 0xFFFFFFFF).to_bytes(4, "big")
 
     def _cipher(self) -> AESGCM:
         if not self.established:
             raise SchemeFailure(_TAG, "Secure session not established")
+        if self.patch and not any(self._nonce[_SESSION_ID_SIZE:]):
+            raise SchemeFailure(_TAG, "Invalid counter value, restart session")
         return AESGCM(self._key[:32])
 
     def _exchange_keys(self, command: Fields | None) -> bytes:
@@ -109,8 +118,8 @@ class Security2:
             raise SchemeFailure(_TAG, "The client proof length does not match")
         if not secrets.compare_digest(proof, self._expected):
             raise SchemeFailure(_TAG, "Failed to authenticate client proof!", SchemeEvent.MISMATCH)
-        self._session_id = secrets.token_bytes(8)
-        self._counter = 1
+        counted = secrets.token_bytes(_SESSION_ID_SIZE) + (1).to_bytes(4, "big")
+        self._nonce = counted if self.patch else secrets.token_bytes(_OLD_NONCE_SIZE)
         self.established = True
         return scalar(1, _RESPONSE_1) + put(23, put(2, self._answer) + put(3, self._nonce))
 

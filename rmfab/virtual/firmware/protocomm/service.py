@@ -17,6 +17,7 @@ from rmfab.virtual.firmware.protocomm.manager import Manager, ManagerStage
 from rmfab.virtual.firmware.protocomm.scheme import DeviceScheme, PlainScheme, SchemeFailure, payload_field
 from rmfab.virtual.firmware.protocomm.security1 import Security1
 from rmfab.virtual.firmware.protocomm.security2 import Security2
+from rmfab.virtual.firmware.protocomm.user_mapping import map_user
 from rmfab.virtual.firmware.protocomm.wire import WireError, decode, integer, message, octets, put, scalar
 from rmfab.virtual.firmware.running import RunningFirmware
 from rmfab.virtual.firmware.script import Answer, Pause, Serve, Step
@@ -46,12 +47,15 @@ class ProvisioningService:
         self._mismatches = 0
         self._stopping = False
         self._stopped = False
+        self._lines: tuple[Step, ...] = ()
         self._handlers: dict[str, Callable[[bytes], bytes]] = {
             "prov-config": self._manager.config,
             "prov-scan": self._manager.scan,
             "prov-ctrl": self._manager.control,
         }
-        if firmware.facts.ch_resp and not firmware.claims:
+        if not firmware.facts.ch_resp:
+            self._handlers["cloud_user_assoc"] = self._map_user
+        elif not firmware.claims:
             self._handlers["ch_resp"] = self._challenge
 
     def has(self, endpoint: str) -> bool:
@@ -69,6 +73,7 @@ class ProvisioningService:
     def answer(self, endpoint: str, request: bytes) -> Answer:
         """Handle *request*; an answer without a reply closes the connection."""
         told_before, self._manager.delay, self._manager.steps = self._manager.told, 0.0, iter(())
+        self._lines = ()
         was_established = self._scheme.established
         try:
             if self._stopping:
@@ -76,7 +81,7 @@ class ProvisioningService:
             reply = self._handle(endpoint, request)
         except (SchemeFailure, WireError) as failure:
             return Answer(None, iter(self._failed(failure)))
-        steps: Iterator[Step] = self._manager.steps
+        steps: Iterator[Step] = chain(self._lines, self._manager.steps)
         if self._scheme.established and not was_established:
             steps = iter([self._firmware.log("app_network", "Secured session established!", after=60)])
         elif self._manager.told and not told_before:
@@ -96,9 +101,9 @@ class ProvisioningService:
 
     @property
     def _capabilities(self) -> dict[str, object]:
-        facts, version = self._firmware.facts, self._scheme.version
+        version = self._scheme.version
         prov: dict[str, object] = {"ver": _VERSION, "sec_ver": version}
-        if facts.sec_patch_ver:  # older firmware omits it
+        if self._firmware.sec_patch_ver:  # older firmware omits it
             prov["sec_patch_ver"] = self._scheme.patch
         prov["cap"] = [*(["no_sec"] if version == 0 else []), "wifi_prov", "wifi_scan"]
         whole: dict[str, object] = {}
@@ -158,17 +163,23 @@ class ProvisioningService:
     def _challenge(self, request: bytes) -> bytes:
         """Answer an RMakerChRespPayload. Raise SchemeFailure or WireError if it is malformed."""
         fields = decode(request)
-        kind = integer(fields, 1)
+        kind, first = integer(fields, 1), self._firmware.facts.first_ch_resp
         match kind:
             case 0:
                 status, answer = self._sign(octets(message(fields, 10) or {}, 1))
-            case 2:
+            case 2 if not first:
                 status, answer = 0, scalar(1, self._firmware.node_id or "")
-            case 4:
+            case 4 if not first:
                 status, answer = self._disable_challenges(), b""
             case _:
                 raise SchemeFailure("esp_rmaker_chal_resp", f"Invalid message type received: {kind}")
+        if status and first:
+            raise SchemeFailure("esp_rmaker_chal_resp", "Failed to handle challenge")
         return put(1, kind + 1) + scalar(2, status) + put(11 + kind, answer)
+
+    def _map_user(self, request: bytes) -> bytes:
+        reply, self._lines = map_user(self._firmware, request)
+        return reply
 
     def _sign(self, challenge: bytes) -> tuple[int, bytes]:
         if self._challenges_disabled:
@@ -202,4 +213,4 @@ def _scheme(firmware: RunningFirmware, pair: tuple[bytes, bytes]) -> DeviceSchem
         case Security.X25519:
             return Security1(firmware.pop or "")
         case Security.SRP6A:
-            return Security2(*pair, firmware.facts.sec_patch_ver)
+            return Security2(*pair, firmware.sec_patch_ver)
