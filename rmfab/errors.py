@@ -20,14 +20,32 @@ Only `rmfab.cli` defines exit codes.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_UNCOMMON = re.compile(r"[^\n\t -~]")
 
 
 def printable(text: str) -> str:
-    """Return *text* with control characters and bidirectional overrides escaped, so that a terminal can print it."""
-    return _CONTROL.sub(lambda found: repr(found[0])[1:-1], text)
+    """Return *text* so that it can be shown anywhere: terminal, live view, JSON, log file, report.
+
+    Everything that is not a visible character, a space, a tab or a line feed is escaped: control characters (C0, C1),
+    invisible ones that change the direction or the look of others, line and paragraph separators, half surrogate pairs.
+    Text from a device passes through here wherever it leaves rmfab.
+    """
+    return _UNCOMMON.sub(lambda found: _escaped(found[0]), text)
+
+
+def one_line(text: str, most: int = 200) -> str:
+    """Return *text* of a device for use in a message: printable, on one line, at most *most* characters and a `…`."""
+    shown = printable(text[: most + 1]).replace("\n", "\\n").replace("\t", "\\t")
+    return shown if len(shown) <= most else f"{shown[:most]}…"
+
+
+def _escaped(letter: str) -> str:
+    if letter.isprintable() or unicodedata.category(letter) == "Zs":
+        return letter
+    return letter.encode("unicode_escape").decode()
 
 
 class RmfabError(Exception):

@@ -58,7 +58,7 @@ def _octets(value: bytes | str) -> bytes:
 _TELLTALES = (
     re.compile(r'("pop"\s*:\s*")[^"\r\n]*("|(?=[\r\n]|\Z))'),
     re.compile(r"(%22pop%22%3A%22)(?:(?!%22)[^\r\n])*(%22|(?=[\r\n]|\Z))"),
-    re.compile(r"(\bNP:[^|\s]*\|)[^|\s]*(\||(?=\s|\Z))"),
+    re.compile(r"(\bNP:[^|\s]{0,149}\|)[^|\s]*(\||(?=\s|\Z))"),
     re.compile(r"(\b(?:Password|Passphrase|PoP)[ \t]*:[ \t]*)\S.*?()(?=\x1b|\r|\n|$)", re.IGNORECASE),
 )
 

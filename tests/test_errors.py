@@ -8,7 +8,7 @@ import re
 import pytest
 
 from rmfab import errors
-from rmfab.errors import ComplaintsError, InputError, RmfabError, printable
+from rmfab.errors import ComplaintsError, InputError, RmfabError, one_line, printable
 
 
 def tree() -> dict[str, type[RmfabError]]:
@@ -52,4 +52,8 @@ def test_complaints() -> None:
 
 def test_nothing_steers_a_terminal() -> None:
     """Control characters and bidirectional overrides are escaped; newlines, tabs and letters stay."""
+    assert printable("\u2028\u200b\u2066\ud800\x7f\x00\x1b]52;c;eA==\x07\xa0") == (
+        "\\u2028\\u200b\\u2066\\ud800\\x7f\\x00\\x1b]52;c;eA==\\x07\xa0"
+    )
+    assert one_line("a\nb\tc" + "x" * 300, 20) == "a\\nb\\tc" + "x" * 13 + "…"
     assert printable("a\x1b[2J\r\x9b\u202eb\n\tß语") == "a\\x1b[2J\\r\\x9b\\u202eb\n\tß语"

@@ -9,11 +9,15 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-_RESET = re.compile(r"^rst:0x(?P<code>[0-9a-f]+) \((?P<reason>\w+)\),boot:0x[0-9a-f]+ \((?P<mode>[^)]*)")
+from rmfab.errors import one_line
+
+_RESET = re.compile(
+    r"^rst:0x(?P<code>[0-9a-f]{1,8}) \((?P<reason>\w{1,40})\),boot:0x[0-9a-f]{1,8} \((?P<mode>[^)]{0,80})"
+)
 _START = re.compile(r"^ESP-ROM:|^ets |^rst:0x[0-9a-f]+ |2nd stage bootloader|Project name: ")
 _PARTITION = re.compile(
-    r"boot: +\d+ (?P<label>\S+) +(?P<usage>\S.*?) +(?P<type>[0-9a-f]{2}) (?P<subtype>[0-9a-f]{2})"
-    r" (?P<offset>[0-9a-f]{8}) (?P<size>[0-9a-f]{8})$"
+    r"boot: (?P<number>[ \d]\d) (?P<label>.{16}) .{16} (?P<type>[0-9a-f]{2}) (?P<subtype>[0-9a-f]{2})"
+    r" (?P<offset>[0-9a-f]{8}) (?P<size>[0-9a-f]{8})(?![0-9a-f])"
 )
 _APP = re.compile(
     r"(?:app_init|cpu_start): (?P<key>Project name|App version|ELF file SHA256|ESP-IDF): +(?P<value>\S.*)$"
@@ -21,6 +25,10 @@ _APP = re.compile(
 _NODE_ID = re.compile(r"esp_rmaker_node: Node ID ----- (?P<id>\S+)")
 _QR_URL = re.compile(r"https://rainmaker\.espressif\.com/qrcode\.html\?data=(?P<payload>\S.*)$")
 _SERVICE = re.compile(r"Provisioning started with service name : (?P<name>\S+)")
+
+_MOST_ROWS = 95
+"""Rows of a partition table at most (ESP-IDF: ESP_PARTITION_TABLE_MAX_ENTRIES)."""
+_MOST_STARTS = 100
 
 CLAIMING = "claiming"
 NO_CREDENTIALS = "no-credentials"
@@ -53,9 +61,9 @@ _SYMPTOMS: tuple[tuple[re.Pattern[str], str, str], ...] = tuple(
         (r"^invalid header", "no-bootloader", "the ROM found no valid bootloader"),
         (r"^flash read err", "flash-read", "the ROM cannot read the flash: check the flash chip and its wiring"),
         (r"^csum err", "bootloader-checksum", "the bootloader is corrupt: its checksum does not match"),
-        (r"(?:secure boot|Secure [Bb]oot).*(?:fail|FAIL)", "secure-boot", "secure boot rejected the image"),
+        (r"(?:secure boot|Secure [Bb]oot).{0,80}?(?:fail|FAIL)", "secure-boot", "secure boot rejected the image"),
         (
-            r"partition \d+ invalid.*exceeds flash chip size (\S+)",
+            r"partition \d{1,3} invalid.{0,80}?exceeds flash chip size (\S{1,20})",
             "table-exceeds-flash",
             "the partition table ends beyond the flash size that the bootloader was built for",
         ),
@@ -81,9 +89,13 @@ _SYMPTOMS: tuple[tuple[re.Pattern[str], str, str], ...] = tuple(
             "flash-too-small",
             "the flash is smaller than the image requires",
         ),
-        (r"Guru Meditation Error: Core +\d+ panic'ed \(([^)]+)\)", "panic", "the firmware panicked: {0}"),
+        (r"Guru Meditation Error: Core {1,4}\d panic'ed \(([^)]{1,80})", "panic", "the firmware panicked: {0}"),
         (r"abort\(\) was called", "panic", "the firmware aborted"),
-        (r"\*\*\*ERROR\*\*\* A stack overflow in task (\S+)", "panic", "the firmware panicked: stack overflow in {0}"),
+        (
+            r"\*\*\*ERROR\*\*\* A stack overflow in task (\S{1,32})",
+            "panic",
+            "the firmware panicked: stack overflow in {0}",
+        ),
         (r"Brownout detector was triggered", "brownout", "the supply voltage dropped: check power, USB hub and cable"),
         (
             r"(?:Task|Interrupt) (?:watchdog got triggered|wdt timeout)",
@@ -97,7 +109,7 @@ _SYMPTOMS: tuple[tuple[re.Pattern[str], str, str], ...] = tuple(
         ),
         (r"Failed to initialise Node Id", "no-node-id", "the firmware found no node id in the factory partition"),
         (
-            r"esp_rmaker_fctry.*(?:NVS Flash init failed|nvs_keys not found|Failed to read NVS security cfg)",
+            r"esp_rmaker_fctry.{0,40}?(?:NVS Flash init failed|nvs_keys not found|Failed to read NVS security cfg)",
             "factory-unreadable",
             "the firmware cannot read the factory partition",
         ),
@@ -158,9 +170,10 @@ class BootLog:
         if match := _RESET.match(line):
             self._restarted(match["reason"])
         elif match := _PARTITION.search(line):
-            numbers = (int(match[key], 16) for key in ("type", "subtype", "offset", "size"))
-            kind, subtype, offset, size = numbers
-            self.partitions.append((match["label"], kind, subtype, offset, size))
+            if len(self.partitions) <= _MOST_ROWS:
+                numbers = (int(match[key], 16) for key in ("type", "subtype", "offset", "size"))
+                kind, subtype, offset, size = numbers
+                self.partitions.append((match["label"].rstrip(), kind, subtype, offset, size))
         elif match := _APP.search(line):
             self.app.setdefault(match["key"], match["value"].strip())
         elif match := _NODE_ID.search(line):
@@ -176,11 +189,12 @@ class BootLog:
             return
         for pattern, cause, reason in _SYMPTOMS:
             if cause not in self._expected and (match := pattern.search(line)):
-                self.symptom = Symptom(cause, reason.format(*match.groups()))
+                self.symptom = Symptom(cause, reason.format(*(one_line(text or "") for text in match.groups())))
                 return
 
     def _restarted(self, reason: str) -> None:
-        self.starts.append(reason)
+        if len(self.starts) < _MOST_STARTS:
+            self.starts.append(reason)
         if len(self.starts) > 1 and self.symptom is None:
             self.symptom = Symptom("restart", f"the board restarted by itself ({reason})")
         elif "BROWN" in reason and self.symptom is None:

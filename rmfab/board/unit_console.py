@@ -1,6 +1,7 @@
 """The UART console of a running board: lines as they arrive, commands and their answers.
 
-The console judges nothing: it passes lines to `rmfab.board.bootlog` and keeps the text for the log file.
+The console judges nothing: it passes lines to `rmfab.board.bootlog` and keeps the text for the log file. Whatever the
+board sends, a line, a read and the text that is kept have a largest size.
 """
 
 from __future__ import annotations
@@ -14,6 +15,35 @@ from rmfab.board.port import SerialPort, guarded
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _POLL_SECONDS = 0.1
 _LONGEST_LINE = 4096
+_LARGEST_READ = 64 * 1024
+_KEPT_BYTES = 256 * 1024
+
+
+class Transcript:
+    """The beginning and the end of everything that was received, at most *kept* bytes (and a line) of each."""
+
+    def __init__(self, kept: int = _KEPT_BYTES) -> None:
+        self._kept = kept
+        self._beginning = bytearray()
+        self._end = bytearray()
+        self._left_out = 0
+
+    def add(self, data: bytes) -> None:
+        """Add *data*. Leave out what is now too old, up to the end of a line, so that no secret is cut in two."""
+        if not self._end and len(self._beginning) < self._kept:
+            self._beginning += data
+            return
+        self._end += data
+        if len(self._end) > 2 * self._kept:
+            old = self._end.find(b"\n", len(self._end) - self._kept) + 1 or len(self._end) - self._kept
+            self._left_out += old
+            del self._end[:old]
+
+    @property
+    def text(self) -> str:
+        """The text, with a line in place of what was left out."""
+        gap = f"\n[rmfab: {self._left_out} bytes left out]\n" if self._left_out else ""
+        return f"{_decode(bytes(self._beginning))}{gap}{_decode(bytes(self._end))}"
 
 
 class UnitConsole:
@@ -24,12 +54,12 @@ class UnitConsole:
         self._address = address
         self._keep_going = keep_going
         self._pending = b""
-        self._text: list[str] = []
+        self._transcript = Transcript()
 
     @property
     def text(self) -> str:
         """The text received so far; it may contain the PoP."""
-        return "".join(self._text) + _decode(self._pending)
+        return self._transcript.text
 
     def lines(self, seconds: float) -> Iterator[str]:
         """Yield lines without ANSI colours as they arrive, for *seconds*. Raise PortError if the port is lost."""
@@ -37,22 +67,21 @@ class UnitConsole:
         while (left := deadline - time.monotonic()) > 0:
             self._keep_going()
             for line in self._receive(min(left, _POLL_SECONDS)):
-                yield _ANSI.sub("", line).rstrip("\r\n")
+                yield _ANSI.sub("", line).rstrip("\r")
 
     def _receive(self, seconds: float) -> list[str]:
         def pull() -> bytes:
             self._port.timeout = seconds
             first = self._port.read(1)
-            return first + self._port.read(waiting) if first and (waiting := self._port.in_waiting) else first
+            waiting = min(self._port.in_waiting, _LARGEST_READ) if first else 0
+            return first + self._port.read(waiting) if waiting else first
 
-        data = self._pending + guarded(self._address, pull)
-        *whole, self._pending = data.split(b"\n")
-        if len(self._pending) > _LONGEST_LINE:
-            whole.append(self._pending)
-            self._pending = b""
-        lines = [_decode(line) + "\n" for line in whole]
-        self._text.extend(lines)
-        return lines
+        data = guarded(self._address, pull)
+        self._transcript.add(data)
+        *whole, rest = (self._pending + data).split(b"\n")
+        pieces = [piece for line in whole for piece in _cut(line)]
+        *more, self._pending = _cut(rest)
+        return [_decode(piece) for piece in (*pieces, *more)]
 
     def send(self, command: str) -> None:
         """Send *command* without waiting for an answer."""
@@ -65,6 +94,11 @@ class UnitConsole:
             if match := answer.search(line):
                 return match
         return None
+
+
+def _cut(line: bytes) -> list[bytes]:
+    """Return *line* in pieces of at most `_LONGEST_LINE` bytes, since a board may never send a line end."""
+    return [line[start : start + _LONGEST_LINE] for start in range(0, len(line), _LONGEST_LINE)] or [b""]
 
 
 def _decode(data: bytes) -> str:

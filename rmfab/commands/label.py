@@ -66,5 +66,5 @@ def _show_codes(labels: tuple[Label, ...]) -> None:
 
     for label in labels:
         pop = f"   PoP {label.pop.reveal()}" if label.pop.reveal() else ""
-        click.echo(f"{label.serial}   {label.service_name}{pop}")
+        terminal.data(f"{label.serial}   {label.service_name}{pop}")
         click.echo(terminal_code(encode(label.payload), colour=sys.stdout.isatty()))

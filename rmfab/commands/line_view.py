@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 import click
 
 from rmfab.commands import terminal
+from rmfab.errors import one_line
 from rmfab.ledger.events import Outcome
 from rmfab.line.events import (
     LineEvent,
@@ -32,6 +33,7 @@ COLOURS = {
     Outcome.ABORTED: "yellow",
     Outcome.SKIP: "bright_black",
 }
+_LONGEST_QUOTE = 2000
 _SHOWN = (Step.FLASH, Step.BOOT, Step.IDENTIFY, Step.PROVISION, Step.RESET)
 
 
@@ -92,12 +94,17 @@ class UnitLines:
             pieces += [(f"  {step.step} ", None), (step.outcome.value, COLOURS[step.outcome])]
             pieces.append((f" {step.seconds:.1f}s", None))
             if bad:
-                reasons.append((f"\n    {step.step}: {step.reason}", None))
+                reasons.append((f"\n    {step.step}: {_quoted(step.reason)}", None))
         if not reasons and ended.reason:
-            reasons.append((f"\n    {ended.reason}", None))
+            reasons.append((f"\n    {_quoted(ended.reason)}", None))
         end: Pieces = [("   ", None), (ended.outcome.value, COLOURS[ended.outcome])]
         place: Pieces = [(f"  {ended.slot}", "bright_black")] if ended.serial or ended.mac else []
         return [*pieces, *end, *place, *reasons]
+
+
+def _quoted(text: str | None) -> str:
+    """Return *text*, which may quote the device, so that it cannot pass for other lines."""
+    return one_line(text or "", _LONGEST_QUOTE)
 
 
 class PlainView:
@@ -125,9 +132,9 @@ def _plain(colour: str | None) -> str | None:
 def speak(message: Message) -> None:
     """Print a message on stderr, with its slot."""
     if message.level == "warning":
-        terminal.warn(f"{message.slot}: {message.text}")
-    elif not terminal.quiet():
-        click.echo(f"rmfab: {message.slot}: {message.text}", err=True)
+        terminal.warn(f"{message.slot}: {_quoted(message.text)}")
+    else:
+        terminal.say(f"{message.slot}: {_quoted(message.text)}")
 
 
 class LiveView:
@@ -139,7 +146,7 @@ class LiveView:
 
         self._lines = UnitLines()
         self._rows: dict[str, tuple[str, str, float | None]] = dict.fromkeys(slots, ("", "waiting", None))
-        self._console = Console(stderr=True, highlight=False)
+        self._console = Console(stderr=True, highlight=False, markup=False)
         self._live = Live(console=self._console, refresh_per_second=10, transient=True, get_renderable=self._table)
 
     def _table(self) -> Table:
@@ -170,7 +177,7 @@ class LiveView:
                 self._rows[event.slot] = (name, event.outcome.value, None)
                 self._print(event)
             case Message():
-                self._console.print(f"rmfab: {event.slot}: {event.text}", markup=False)
+                self._console.print(f"rmfab: {event.slot}: {_quoted(event.text)}")
 
     def _print(self, ended: UnitEnded) -> None:
         pieces = self._lines.line(ended)

@@ -10,6 +10,7 @@ import click
 from rmfab.commands import terminal
 from rmfab.commands.leaf import Branch
 from rmfab.commands.options import FILE
+from rmfab.errors import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -106,7 +107,7 @@ def show(image: Path, reveal: bool) -> None:
     terminal.show(listing.document(decoded, reveal=reveal), "\n".join(listing.lines(decoded, reveal=reveal)))
     if not terminal.json_wanted():
         for finding in decoded.findings:
-            click.echo(f"rmfab: {finding.severity.value}: {finding}", err=True)
+            click.echo(printable(f"rmfab: {finding.severity.value}: {finding}"), err=True)
 
 
 @command.command("check")

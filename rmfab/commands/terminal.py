@@ -78,11 +78,11 @@ class CommandTerminal:
 
     def confirm(self, question: str) -> bool:
         """Ask a yes-or-no question; return the answer."""
-        return click.confirm(question, err=True)
+        return click.confirm(printable(question), err=True)
 
     def ask(self, question: str) -> str:
         """Ask a question; return the answer."""
-        answer: str = click.prompt(question, err=True)
+        answer: str = click.prompt(printable(question), err=True)
         return answer
 
     def passphrase(self, question: str, *, twice: bool = False, optional: bool = False) -> Secret[str]:
@@ -90,7 +90,7 @@ class CommandTerminal:
         from rmfab.secret import Secret
 
         text: str = click.prompt(
-            question,
+            printable(question),
             hide_input=True,
             confirmation_prompt=twice,
             default="" if optional else None,
@@ -144,9 +144,15 @@ def json_line(value: Any) -> None:
 def _json(value: Any, indent: int | None) -> None:
     has_all_letters = (sys.stdout.encoding or "").lower().startswith("utf")
     text = json.dumps(value, indent=indent, ensure_ascii=not has_all_letters)
+    text = "".join(map(_json_letter, text)) if printable(text) != text else text
     _globals().told = True
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
+
+
+def _json_letter(letter: str) -> str:
+    """Return *letter* of JSON, in the escape of JSON if it is not printable."""
+    return letter if printable(letter) == letter else json.dumps(letter)[1:-1]
 
 
 def table(head: tuple[str, ...], rows: list[tuple[object, ...]]) -> None:

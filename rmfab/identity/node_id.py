@@ -11,7 +11,7 @@ import re
 import uuid
 from collections.abc import Callable
 
-from rmfab.errors import InputError, UnitFault
+from rmfab.errors import InputError, UnitFault, one_line
 from rmfab.product.vocabulary import NodeIdKind
 
 MAX_LENGTH = 60
@@ -61,12 +61,7 @@ def judge_same_node(told: str, node_id: str | None) -> None:
     """Raise UnitFault (`other-identity`) if the node id *told* by a unit is not the *node_id* in the ledger."""
     if told != node_id:
         raise UnitFault(
-            f'the unit reports node "{_shown(told)}", the ledger has "{node_id}"',
+            f'the unit reports node "{one_line(told, _SHOWN)}", the ledger has "{node_id}"',
             hint="check the label to see which unit it is",
             cause="other-identity",
         )
-
-
-def _shown(told: str) -> str:
-    """Return a unit's text as shown in messages: printable and short."""
-    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in told[:_SHOWN])

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from rmfab.errors import InputError
+from rmfab.json_text import parse_json
 from rmfab.product.product import Provisioning
 from rmfab.product.vocabulary import QrForm, Security, Transport
 from rmfab.secret import Secret
@@ -87,7 +88,7 @@ def parse_payload(text: str) -> Payload:
     if text.startswith("NP:"):
         return _parse_compact(text)
     try:
-        fields = json.loads(text)
+        fields = parse_json(text)
     except ValueError:
         fields = None
     if not isinstance(fields, dict):

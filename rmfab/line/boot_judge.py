@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rmfab.board.bootlog import FACTORY_CAUSES, BootLog
-from rmfab.errors import InputError, UnitFault
+from rmfab.errors import InputError, UnitFault, one_line
 from rmfab.identity.identity import Identity
 from rmfab.identity.node_id import judge_same_node
 from rmfab.identity.qr import parse_payload, same_payload
@@ -45,12 +45,14 @@ def _same_app(log: BootLog, release: Release) -> None:
     ):
         if told[key] != expected:
             raise UnitFault(
-                f'the wrong app booted: {key.lower()} is "{told[key]}", the release has "{expected}"', cause=cause
+                f'the wrong app booted: {key.lower()} is "{one_line(told[key])}", the release has "{expected}"',
+                cause=cause,
             )
     digest = told["ELF file SHA256"].rstrip(".").lower()
     if not digest or not release.app.elf_sha256.startswith(digest):
         raise UnitFault(
-            f"the wrong build of the app booted: ELF SHA-256 {digest}…, the release has {release.app.elf_sha256[:16]}…",
+            f"the wrong build of the app booted: ELF SHA-256 {one_line(digest, 64)}…, "
+            f"the release has {release.app.elf_sha256[:16]}…",
             cause="elf-mismatch",
         )
 
@@ -65,7 +67,8 @@ def _same_partitions(log: BootLog, release: Release) -> None:
             "its length",
         )
         raise UnitFault(
-            f"the bootloader found a different partition table from the release's: {odd}", cause="table-mismatch"
+            f"the bootloader found a different partition table from the release's: {one_line(odd)}",
+            cause="table-mismatch",
         )
 
 
@@ -115,7 +118,7 @@ def _other_payload(told: str, expected: str) -> UnitFault:
             cause="pop-mismatch",
         )
     return UnitFault(
-        f"the QR payload that the unit prints differs from its label's: {redact(told)}",
+        f"the QR payload that the unit prints differs from its label's: {one_line(redact(told))}",
         hint="compare [provisioning] in product.toml with the firmware's configuration",
         cause="qr-mismatch",
     )
@@ -142,7 +145,7 @@ def judge_unprovisioned(log: BootLog, identity: Identity) -> None:
         )
     if log.service_name != identity.service_name:
         raise UnitFault(
-            f'the unit advertises "{log.service_name}", its label has "{identity.service_name}"',
+            f'the unit advertises "{one_line(log.service_name)}", its label has "{identity.service_name}"',
             cause="name-mismatch",
         )
     if log.node_id is not None and identity.node_id is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rmfab.board.esp.door import said
-from rmfab.errors import RmfabError
+from rmfab.errors import RmfabError, printable
 from rmfab.files import write_file
 from rmfab.ledger.events import timestamp
 from rmfab.line.visit import Visit
@@ -20,7 +20,7 @@ def write_console_log(visit: Visit) -> str | None:
     safe = "".join(char if char.isalnum() or char in "._-" else "_" for char in name).lstrip(".")[:40]
     path = visit.job.logs / f"{safe}-{moment}.log"
     try:
-        write_file(path, visit.redacted(text).encode(), secret=True, force=True, sync=False)
+        write_file(path, printable(visit.redacted(text)).encode(), secret=True, force=True, sync=False)
     except RmfabError as error:
         visit.say("warning", f"cannot write the console log: {error}")
         return None

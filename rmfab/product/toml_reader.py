@@ -19,12 +19,15 @@ E = TypeVar("E", bound=Enum)
 V = TypeVar("V")
 
 _REQUIRED: Any = object()
+_DEEPEST = 32
+_LARGEST = 1 << 20
+_LONGEST_QUOTE = 80
 
 
 def load_toml(path: Path, what: str) -> dict[str, Any]:
     """Return the parsed file. Raise InputError with line and column if it is not TOML."""
     try:
-        return parse_toml(read_input(path, what).decode("utf-8-sig"), path)
+        return parse_toml(read_input(path, what, most=_LARGEST).decode("utf-8-sig"), path)
     except UnicodeDecodeError as error:
         raise InputError("not a UTF-8 file", where=str(path)) from error
 
@@ -32,15 +35,44 @@ def load_toml(path: Path, what: str) -> dict[str, Any]:
 def parse_toml(text: str, path: Path) -> dict[str, Any]:
     """Parse *text*. Raise InputError with *path*, line and column if it is not TOML."""
     try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        value = tomllib.loads(text)
+    except RecursionError:
+        raise _too_deep(path) from None
+    except ValueError as error:  # a TOMLDecodeError, or a number beyond the limit of Python's int()
         raise InputError(f"not valid TOML: {error}", where=str(path)) from error
+    if _depth(value) > _DEEPEST:
+        raise _too_deep(path)
+    return value
+
+
+def _too_deep(path: Path) -> InputError:
+    return InputError(f"nested deeper than {_DEEPEST} levels", where=str(path))
+
+
+def _depth(value: object) -> int:
+    """Return how deep *value* is nested, without recursion."""
+    depth, layer = 0, [value]
+    while layer and depth <= _DEEPEST:
+        depth += 1
+        layer = [
+            inner
+            for outer in layer
+            if isinstance(outer, (dict, list))
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+    return depth
 
 
 def suggestion(word: str, known: Iterable[str]) -> str | None:
     """Return `did you mean "…"?` if *known* has a word close to *word*."""
-    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    close = difflib.get_close_matches(word[:_LONGEST_QUOTE], list(known), n=1, cutoff=0.6)
     return f'did you mean "{close[0]}"?' if close else None
+
+
+def _quoted(value: object) -> str:
+    """Return a value of the wrong type as shown in a complaint."""
+    shown = repr(value)
+    return shown if len(shown) <= _LONGEST_QUOTE else f"{shown[:_LONGEST_QUOTE]}…"
 
 
 class Walker:
@@ -109,7 +141,7 @@ class Table:
             return default, False
         value = self._data[key]
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-            self.complain(key, f"expected {kind_name}, found {value!r}")
+            self.complain(key, f"expected {kind_name}, found {_quoted(value)}")
             return default, False
         return value, True
 
@@ -141,12 +173,12 @@ class Table:
     def number(self, key: str, default: float, minimum: float, maximum: float) -> float:
         """Return a number, in the unit that the key documents."""
         value, given = self._value(key, (int, float), "a number", default)
-        return self._within(key, float(value), default, minimum, maximum) if given else default
+        return float(self._within(key, value, default, minimum, maximum)) if given else default
 
     def _within(self, key: str, value: Any, default: Any, minimum: Any, maximum: Any) -> Any:
         if minimum <= value <= maximum:
             return value
-        self.complain(key, f"{value} is not from {minimum} to {maximum}")
+        self.complain(key, f"{_quoted(value)} is not from {minimum} to {maximum}")
         return default
 
     def boolean(self, key: str, default: bool) -> bool:
@@ -165,7 +197,7 @@ class Table:
                 if member.value == value:
                     return member
         words = [str(member.value) for member in kind]
-        self.complain(key, f"{value!r} is not one of {', '.join(words)}", suggestion(str(value), words))
+        self.complain(key, f"{_quoted(value)} is not one of {', '.join(words)}", suggestion(str(value), words))
         return default
 
     def optional_choice(self, key: str, kind: type[E]) -> E | None:

@@ -6,10 +6,10 @@ Source: network_provisioning, src/manager.c; ESP-IDF v4 and v5, wifi_provisionin
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
+from rmfab.json_text import parse_json
 from rmfab.product.vocabulary import Security
 from rmfab.provisioning.failures import ProtocolError
 from rmfab.provisioning.transport import VERSION, ProvisioningTransport
@@ -40,8 +40,8 @@ def read_capabilities(transport: ProvisioningTransport) -> Capabilities:
 def parse_capabilities(data: bytes) -> Capabilities:
     """Parse the answer of `proto-ver`; ignore unknown keys. Raise ProtocolError."""
     try:
-        told = json.loads(data)
-    except (ValueError, RecursionError) as error:
+        told = parse_json(data)
+    except ValueError as error:
         raise ProtocolError("the answer of proto-ver is not JSON") from error
     prov = _table(told, "prov")
     if prov is None:

@@ -7,18 +7,17 @@ the folder has it, for the configuration of the firmware. Flash settings come fr
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NoReturn
 
 from rmfab.errors import InputError
 from rmfab.files import is_safe_name, read_input
+from rmfab.json_text import parse_json
 from rmfab.product.vocabulary import Chip
 from rmfab.release.build_config import UNKNOWN, BuildConfig
 from rmfab.release.parts import APP, BOOTLOADER, TABLE, Part
 from rmfab.release.release import Release
-from rmfab.signing.canonical import unique
 
 FLASHER_ARGS = "flasher_args.json"
 PROJECT_DESCRIPTION = "project_description.json"
@@ -57,8 +56,8 @@ def project_folder(folder: Path) -> Path:
 def _read_json(path: Path) -> Mapping[str, object]:
     """Return the object in a JSON file. Raise InputError with line and column; a duplicate key is an error."""
     try:
-        value = json.loads(read_input(path).decode("utf-8-sig"), object_pairs_hook=unique)
-    except (ValueError, RecursionError) as error:
+        value = parse_json(read_input(path))
+    except ValueError as error:
         raise InputError(f"not the JSON of a build: {error}", where=str(path)) from error
     if not isinstance(value, dict):
         raise InputError("not the JSON of a build: not an object", where=str(path))

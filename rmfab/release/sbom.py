@@ -5,11 +5,11 @@ Formats: SPDX 2.3 (tag-value, JSON), SPDX 3 (JSON-LD), CycloneDX 1.x (JSON, XML)
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 
 from rmfab.errors import InputError
+from rmfab.json_text import parse_json
 from rmfab.release.edition import moment
 from rmfab.release.parts import Document
 
@@ -62,8 +62,8 @@ def _name(data: bytes) -> str | None:
     if head.startswith(b"<") and _CYCLONEDX_XML.search(head[:4096]):
         return "sbom.cdx.xml"
     try:
-        value = json.loads(data)
-    except (ValueError, RecursionError):
+        value = parse_json(data)
+    except ValueError:
         return None
     if not isinstance(value, dict):
         return None

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+from rmfab.errors import printable
 from rmfab.files import write_file
 from rmfab.line.events import LineEvent, StepEnded, UnitEnded
 
@@ -41,17 +42,14 @@ def write_report(path: Path, suite: str, cases: list[Case]) -> None:
 
 
 def _add(root: ET.Element, case: Case) -> None:
-    element = ET.SubElement(root, "testcase", classname=case.group, name=case.name, time=f"{case.seconds:.3f}")
+    element = ET.SubElement(
+        root, "testcase", classname=case.group, name=printable(case.name), time=f"{case.seconds:.3f}"
+    )
     kind = _ELEMENTS.get(case.outcome)
     if kind is not None:
-        said = ET.SubElement(element, kind, message=_printable(case.reason or case.outcome))
+        said = ET.SubElement(element, kind, message=printable(case.reason or case.outcome))
         if kind != "skipped":
             said.set("type", case.cause or case.outcome)
-
-
-def _printable(text: str) -> str:
-    """Return *text* with every character that is not allowed in XML 1.0, or not printable, as `?`."""
-    return "".join(char if char.isprintable() or char in "\n\t" else "?" for char in text)
 
 
 @dataclass

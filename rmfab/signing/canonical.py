@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, NoReturn
+from typing import Any
 
 from rmfab.errors import InputError
-
-_TOO_DEEP = "nested too deeply"
+from rmfab.json_text import parse_json
 
 
 def encode(value: object) -> bytes:
@@ -24,21 +23,14 @@ def encode(value: object) -> bytes:
 def decode(data: bytes) -> dict[str, Any]:
     """Return the object in *data*. Raise ValueError unless *data* is exactly what `encode` writes."""
     value = parse(data)
-    try:
-        same = encode(value) == data
-    except RecursionError:
-        raise ValueError(_TOO_DEEP) from None
-    if not same:
+    if encode(value) != data:
         raise ValueError("not in canonical form")
     return value
 
 
 def parse(data: bytes) -> dict[str, Any]:
     """Return the object in *data*, in any spelling. Raise ValueError for fractions and duplicate keys."""
-    try:
-        value = json.loads(data, object_pairs_hook=unique, parse_float=_refuse, parse_constant=_refuse)
-    except RecursionError:
-        raise ValueError(_TOO_DEEP) from None
+    value = parse_json(data, fractions=False)
     if not isinstance(value, dict):
         raise ValueError("not a JSON object")
     return value
@@ -57,17 +49,3 @@ def judge_format(value: Mapping[str, Any], name: str, version: int, what: str, c
             hint="made by a newer rmfab: update this one",
             cause=cause,
         )
-
-
-def unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """Return the dict of a JSON object, as `object_pairs_hook`. Raise ValueError for a duplicate key."""
-    value: dict[str, object] = {}
-    for name, one in pairs:
-        if name in value:
-            raise ValueError(f'duplicate key "{name}"')
-        value[name] = one
-    return value
-
-
-def _refuse(text: str) -> NoReturn:
-    raise ValueError(f"{text[:20]} is not an integer")

@@ -121,6 +121,18 @@ def test_bad_identities(release, changes, cause):
     assert "abce1234" not in f"{caught.value} {caught.value.hint}"
 
 
+@pytest.mark.parametrize(
+    "payload", ["[" * 2000, '{"a":' * 2000, "9" * 5000, '{"name":"\\ud800"}', '{"a":1,"a":1}', "NP:" * 900]
+)
+def test_hostile_payloads(release, payload):
+    """A payload that is no payload, however deep or long, is the unit's fault: a short reason."""
+    log = log_of(lines(release, qr=f"https://rainmaker.espressif.com/qrcode.html?data={payload}"))
+    with pytest.raises(UnitFault) as caught:
+        judge_identity(log, "Abc", Secret(QR), Credentials.CERTIFICATE)
+    assert caught.value.cause == "qr-mismatch"
+    assert len(caught.value.what) < 400
+
+
 def test_spacing_and_order_of_the_payload_do_not_matter(release):
     """The QR payload is compared as JSON."""
     other = json.dumps(dict(reversed(json.loads(QR).items())), indent=None)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from rmfab.errors import ComplaintsError
-from rmfab.product.toml_reader import Walker, suggestion
+from rmfab.errors import ComplaintsError, InputError
+from rmfab.product.toml_reader import Walker, load_toml, suggestion
 
 
 def test_suggestions() -> None:
@@ -41,3 +43,36 @@ def test_a_bool_is_no_number() -> None:
     assert table.number("b", 0.5, 0.0, 9.0) == 0.5
     assert table.text("c", "d") == "d"
     assert len(walker.complaints) == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("a = " + "[" * 5000 + "]" * 5000, "nested deeper"),
+        ("a = " + "[" * 100 + "]" * 100, "nested deeper"),
+        ("a = " + "{a=" * 300 + "1" + "}" * 300, "nested deeper"),
+        (".".join("a" * 2000) + " = 1", "nested deeper"),
+        ("[" + ".".join("a" * 2000) + "]", "nested deeper"),
+        ("a = " + "9" * 4301, "not TOML"),
+        ("a = 0x" + "g", "not TOML"),
+        ("#" * (1 << 20) + "\n", "too large"),
+    ],
+)
+def test_files_beyond_reason(tmp_path: Path, text: str, why: str) -> None:
+    """Deep nesting, endless numbers and huge files are complaints about the file, not bugs of rmfab."""
+    path = tmp_path / "product.toml"
+    path.write_text(text)
+    with pytest.raises(InputError, match=why):
+        load_toml(path, "product")
+
+
+def test_large_values_are_quoted_in_short() -> None:
+    """A value of the wrong type or size is shown by its beginning, and a number beyond all floats is a complaint."""
+    walker = Walker("f", {"t": {"a": 10**4000, "b": 10**4000, "c": ["x" * 9999], "d" * 9999: 1, "e": float("nan")}})
+    table = walker.table("t")
+    assert table.number("a", 0.5, 0.0, 9.0) == 0.5
+    assert table.integer("b", 5, 0, 9) == 5
+    assert table.text("c", "d") == "d"
+    assert table.number("e", 0.5, 0.0, 9.0) == 0.5
+    assert len(walker.complaints) == 4
+    assert max(len(one.what) for one in walker.complaints) < 200

@@ -13,9 +13,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from rmfab.errors import InputError, StationError
 from rmfab.files import write_file
+from rmfab.json_text import parse_json
 from rmfab.line.station import JOINED, NMCLI, Radio
 
 _SECONDS = 45.0
@@ -84,7 +86,7 @@ def come_back(memory: Path) -> str | None:
 def _remembered(memory: Path) -> Leave | None:
     """Return the note in *memory*, None if there is no such file. Raise InputError if it cannot be read."""
     try:
-        told = json.loads(memory.read_text(encoding="utf-8"))
+        told: Any = parse_json(memory.read_bytes())
         before, interface = told["before"], told["interface"]
         return Leave(str(told["ssid"]), before and str(before), interface and str(interface))
     except FileNotFoundError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from rmfab.board.unit_console import UnitConsole
-from rmfab.errors import UnitFault
+from rmfab.errors import UnitFault, one_line
 from rmfab.identity.identity import Identity
 from rmfab.identity.node_id import judge_same_node
 from rmfab.identity.unit_signature import signed_by
@@ -27,7 +27,7 @@ def identify(visit: Visit, stage: Running) -> Passed[Identified]:
     """Check that the unit is the expected one: its node id, its QR payload, and a signature made with its key."""
     log, bound = stage.log, stage.bound
     if bound is None:
-        said = f' (its console prints "{log.node_id}", which alone is no proof)' if log.node_id else ""
+        said = f' (its console prints "{one_line(log.node_id)}", which alone is no proof)' if log.node_id else ""
         raise UnitFault(
             f"this board has no identity in the ledger{said}",
             hint="flash it (`rmfab flash`), or if its MAC cannot be read, name the expected unit with --serial",
