@@ -114,8 +114,8 @@ class VerifyPolicy:
     *boot_timeout* runs from the restart to the last expected line; then the console must show no panic and no restart
     for *settle*. *console* runs get-node-id and sign-data. *provision* runs the provisioning protocol, with each
     response within *answer_timeout* and all within *provision_timeout*; a wrong PoP is tried on the first unit of a
-    batch and then on one in *wrong_pop_every* units (0: never). *join* sends the factory network and waits *join_timeout* for an IP address;
-    *mqtt* also waits for the MQTT connection.
+    batch and then on one in *wrong_pop_every* units (0: never). *join* sends the factory network and waits
+    *join_timeout* for an IP address; *mqtt* also waits for the MQTT connection.
     """
 
     boot_timeout: float = 20.0
