@@ -103,14 +103,6 @@ class _Device(NamedTuple):
     row: Row
 
 
-def parse_size(text: str) -> int:
-    """The size of a partition as people write it, `0x6000` or `24576`. Raises InputError."""
-    try:
-        return int(text, 0)
-    except ValueError:
-        raise InputError(f'"{text}" is not a size', hint="write 0x6000, or 24576") from None
-
-
 def generate(order: MassMfgRequest, workers: int | None = None) -> Iterator[Progress]:
     """Makes all files, on *workers* processes (None: one for each core); yields how far it is.
 

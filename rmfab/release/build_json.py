@@ -1,0 +1,22 @@
+"""JSON files of a build: bounded, and with errors that name the file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from rmfab.errors import InputError
+from rmfab.release.build_files import BuildFiles
+from rmfab.signing.canonical import unique
+
+
+def read_json(files: BuildFiles, name: str) -> Mapping[str, object]:
+    """Return the object in a JSON file of a build. Raise InputError, also for a duplicate key."""
+    where = files.place(name)
+    try:
+        value = json.loads(files.read(name, where).decode("utf-8-sig"), object_pairs_hook=unique)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"not the JSON of a build: {error}", where=where) from error
+    if not isinstance(value, dict):
+        raise InputError("not the JSON of a build: not an object", where=where)
+    return value
