@@ -143,7 +143,7 @@ class Table:
         """A size in bytes from *minimum* to *maximum*: a whole number, or a string such as "24K"."""
         if not isinstance(self._data.get(key), str):
             return self.integer(key, default, minimum, maximum)
-        return self._within(key, self.parsed(key, parse_size, default), default, minimum, maximum)
+        return int(self._within(key, self.parsed(key, parse_size, default), default, minimum, maximum))
 
     def number(self, key: str, default: float, minimum: float, maximum: float) -> float:
         """A number, in the unit that the key documents."""
