@@ -58,13 +58,13 @@ def judge_for_line(workspace: Workspace, request: AcceptRequest, terminal: Termi
     opened = open_unparsed(workspace.release_path(request.path))
     accepted = judge_in(workspace, opened, TrustChoice(allow_unknown=request.allow_unknown), terminal)
     preflight(accepted.release, workspace.product)
-    warn_of_doubts(accepted.release, terminal)
+    warn_of_doubts(accepted.release, workspace, terminal)
     return accepted
 
 
-def warn_of_doubts(release: Release, terminal: Terminal) -> None:
+def warn_of_doubts(release: Release, workspace: Workspace | None, terminal: Terminal) -> None:
     """Print what is doubtful about a release, but no reason to refuse it."""
-    for doubt in doubts_about(release):
+    for doubt in doubts_about(release, workspace.product if workspace is not None else None):
         terminal.warn(doubt.what, doubt.hint)
 
 

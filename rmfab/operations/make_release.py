@@ -86,7 +86,7 @@ def build_release(workspace: Workspace | None, request: BundleRequest, terminal:
         complaints += inspect_successor(release, open_release(request.after))
     if complaints:
         raise ComplaintsError(complaints)
-    warn_of_doubts(release, terminal)
+    warn_of_doubts(release, workspace, terminal)
     _check_replaceable(request.output)
     written = write_file(request.output, build_bundle(release), force=request.force)
     return WrittenRelease(release, request.output, (), written)
@@ -154,7 +154,7 @@ def verify_release(
         accepted = checks.run("signatures", lambda: judge_opened(opened, workspace, choice, terminal))
         checks.run("layout", lambda: _raise(inspect_release(accepted.release)))
         checks.run("product", lambda: _check_product(accepted.release, workspace))
-    warn_of_doubts(accepted.release, terminal)
+    warn_of_doubts(accepted.release, workspace, terminal)
     return accepted
 
 

@@ -25,6 +25,7 @@ from rmfab.release.flasher_args import (
     table_offset,
 )
 from rmfab.release.merged_image import read_merged
+from rmfab.release.parts import APP
 from rmfab.release.placed import Placed, image_chip, to_parts
 from rmfab.release.release import Release
 from rmfab.release.sdkconfig import SDKCONFIG, project_names, read_sdkconfig
@@ -97,8 +98,12 @@ def _depth(folder: str) -> int:
 
 def _read_merged_file(data: bytes, path: Path) -> Release:
     chip, placed = read_merged(data, str(path))
-    release = Release.assemble(chip, to_parts(placed), str(path))
+    release = _with_app_facts(Release.assemble(chip, to_parts(placed), str(path)))
     return replace(release, found="a merged image (bootloader, partition table and app in one file)")
+
+
+def _with_app_facts(release: Release) -> Release:
+    return replace(release, configured=release.configured.with_app(release.part(APP).data))
 
 
 def _checked(release: Release, stated_table: int | None) -> Release:
@@ -118,7 +123,7 @@ def _read(files: BuildFiles, texts: tuple[str, ...], stated_table: int | None) -
     sdkconfig, where = configured if configured is not None else ({}, files.where)
     chip, placed, found = _files_of(files, sdkconfig, stated_table)
     facts = UNKNOWN if configured is None else BuildConfig.from_sdkconfig(sdkconfig)
-    release = Release.assemble(chip, to_parts(placed), files.where, configured=facts)
+    release = _with_app_facts(Release.assemble(chip, to_parts(placed), files.where, configured=facts))
     _check_table_offset(sdkconfig, where, release.table_offset)
     return replace(release, found=found)
 
