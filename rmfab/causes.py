@@ -100,6 +100,7 @@ class Cause(StrEnum):
     EXISTS = "exists"
     EXTRA_CONFIG = "extra-config"
     FACTORY_CHANGED = "factory-changed"
+    FACTORY_PROTECTED = "factory-protected"
     FACTORY_SIZE = "factory-size"
     FACTORY_TYPE = "factory-type"
     FACTORY_UNREADABLE = "factory-unreadable"
@@ -108,6 +109,7 @@ class Cause(StrEnum):
     FINGERPRINT = "fingerprint"
     FIRMWARE_ABORTS = "firmware-aborts"
     FIXTURE = "fixture"
+    FLASH_DUMP = "flash-dump"
     FLASH_ENCRYPTION = "flash-encryption"
     FLASH_READ = "flash-read"
     FLASH_SIZE = "flash-size"
@@ -195,6 +197,7 @@ class Cause(StrEnum):
     NODE_ID = "node-id"
     NOISE = "noise"
     NOT_A_KEEPER = "not-a-keeper"
+    NOT_A_RELEASE = "not-a-release"
     NOT_ADMITTED = "not-admitted"
     NOT_ADVERTISING = "not-advertising"
     NOT_CLAIMED = "not-claimed"
@@ -274,6 +277,7 @@ class Cause(StrEnum):
     SERIAL_MISMATCH = "serial-mismatch"
     SERIAL_TAKEN = "serial-taken"
     SESSION_REFUSED = "session-refused"
+    SEVERAL_BUILDS = "several-builds"
     SILENT = "silent"
     STALLED = "stalled"
     STATE = "state"
@@ -318,6 +322,7 @@ class Cause(StrEnum):
     WRONG_POP = "wrong-pop"
     WRONG_POP_ACCEPTED = "wrong-pop-accepted"
     WRONG_POP_IN_UNIT = "wrong-pop-in-unit"
+    ZIP = "zip"
 
     @property
     def blame(self) -> Blame:

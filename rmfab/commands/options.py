@@ -65,7 +65,7 @@ ports_option = click.option(
 baud_option = click.option(
     "--baud", type=click.IntRange(9600, 4_000_000), help="Baud rate of the stub (default: the slot's, 921600)."
 )
-release_option = click.option("--release", type=FILE, help="Bundle or ESP-IDF build folder (default: product.toml).")
+release_option = click.option("--release", type=FILE, help="Bundle or build folder (default: product.toml).")
 batch_option = click.option("--batch", help="Claim only from this batch.")
 serial_option = click.option("--serial", help="Give the board this identity, or require that it already has it.")
 

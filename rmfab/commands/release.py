@@ -32,7 +32,7 @@ KINDS = ("ed25519", "ecdsa-p256")
 def command() -> None:
     """Build, sign, verify or show firmware releases; make keys.
 
-    A release is a bundle file or an ESP-IDF build folder; signed releases are bundles.
+    A release is a bundle file or a build; signed releases are bundles.
 
     \b
     rmfab release keygen -o release.key
@@ -42,7 +42,7 @@ def command() -> None:
 
 
 @command.command("build")
-@click.argument("source", metavar="BUILD_DIR", type=FILE)
+@click.argument("source", metavar="BUILD", type=FILE)
 @output_option
 @click.option("--release-version", help="Version of the release (default: the app's version).")
 @click.option("--version", "former_version", hidden=True)
@@ -57,6 +57,11 @@ def command() -> None:
 @click.option(
     "--after", type=FILE, metavar="FILE", help="Previous release: require that seq and secure version do not go back."
 )
+@click.option(
+    "--table-offset",
+    metavar="OFFSET",
+    help="Flash offset of the partition table, such as 0x8000, for builds that do not contain it.",
+)
 @click.option("--force", is_flag=True, help="Replace an existing bundle.")
 def build(
     release_version: str | None,
@@ -65,20 +70,25 @@ def build(
     notes: str,
     sbom: Path | None,
     no_sbom: bool,
+    table_offset: str | None,
     **options: Any,
 ) -> None:
-    """Pack an ESP-IDF build folder into one bundle file.
+    """Pack a build into one bundle file.
 
-    Builds are reproducible. Rejects releases that would brick a board or that the nearest product.toml does not allow,
+    BUILD is the build folder of ESP-IDF, PlatformIO or the Arduino IDE, a zip of one, or a merged image. Builds are
+    reproducible. Rejects releases that would brick a board or that the nearest product.toml does not allow,
     and with --after, downgrades.
     """
     from rmfab.operations.make_release import BundleRequest, build_release
+    from rmfab.product.size import parse_size
     from rmfab.release.build import BuildRequest
     from rmfab.workspace.workspace import nearest_workspace
 
     version = release_version or former_version or ""
-    edition = BuildRequest(version, seq, notes=notes, sbom=sbom, make_sbom=not no_sbom)
-    built = build_release(nearest_workspace(terminal.folder()), BundleRequest(edition=edition, **options))
+    offset = None if table_offset is None else parse_size(table_offset)
+    edition = BuildRequest(version, seq, notes=notes, sbom=sbom, make_sbom=not no_sbom, table_offset=offset)
+    request = BundleRequest(edition=edition, **options)
+    built = build_release(nearest_workspace(terminal.folder()), request, terminal.TERMINAL)
     release = built.release
     terminal.say(f"{release.name} for {release.chip.value}, seq {release.seq}: {built.path} {_written(built)}")
     terminal.show(_document(release) | {"source": str(built.path)}, release.digest)

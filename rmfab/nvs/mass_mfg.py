@@ -103,14 +103,6 @@ class _Device(NamedTuple):
     row: Row
 
 
-def parse_size(text: str) -> int:
-    """Return a partition size in bytes, from text such as `0x6000` or `24576`. Raise InputError if it is not one."""
-    try:
-        return int(text, 0)
-    except ValueError:
-        raise InputError(f'"{text}" is not a size', hint="write it as 0x6000 or 24576") from None
-
-
 def generate(order: MassMfgRequest, workers: int | None = None) -> Iterator[Progress]:
     """Write all files with *workers* processes (None: one per core), and yield the progress.
 

@@ -16,6 +16,7 @@ from rmfab.operations.terminal import UNATTENDED, Terminal
 from rmfab.release import acceptance
 from rmfab.release.acceptance import Accepted, LastAccepted, event_details, judge_order, judge_release, judge_trust
 from rmfab.release.bundle import Bundle
+from rmfab.release.doubts import doubts_about
 from rmfab.release.opening import open_unparsed
 from rmfab.release.preflight import preflight
 from rmfab.release.release import Release
@@ -57,7 +58,14 @@ def judge_for_line(workspace: Workspace, request: AcceptRequest, terminal: Termi
     opened = open_unparsed(workspace.release_path(request.path))
     accepted = judge_in(workspace, opened, TrustChoice(allow_unknown=request.allow_unknown), terminal)
     preflight(accepted.release, workspace.product)
+    warn_of_doubts(accepted.release, workspace, terminal)
     return accepted
+
+
+def warn_of_doubts(release: Release, workspace: Workspace | None, terminal: Terminal) -> None:
+    """Print what is doubtful about a release, but no reason to refuse it."""
+    for doubt in doubts_about(release, workspace.product if workspace is not None else None):
+        terminal.warn(doubt.what, doubt.hint)
 
 
 def judge_for_all(path: Path, workspace: Workspace | None, choice: TrustChoice, terminal: Terminal) -> Accepted:

@@ -9,10 +9,11 @@ from pathlib import Path
 from rmfab.errors import InputError
 from rmfab.files import read_input
 from rmfab.nvs.grammar import parse_config, read_values
-from rmfab.nvs.mass_mfg import MassMfgRequest, Numbering, generate, parse_size
+from rmfab.nvs.mass_mfg import MassMfgRequest, Numbering, generate
 from rmfab.nvs.reader import Image, read_image
 from rmfab.nvs.table import PageVersion
 from rmfab.operations.advance import Advance
+from rmfab.product.size import parse_size
 
 
 @dataclass(frozen=True)

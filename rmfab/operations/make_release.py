@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from rmfab.errors import ComplaintsError, InputError, RmfabError, UsageError
 from rmfab.files import changing, read_input, write_file
-from rmfab.operations.accept_release import TrustChoice, judge_opened
+from rmfab.operations.accept_release import TrustChoice, judge_opened, warn_of_doubts
 from rmfab.operations.passphrases import KEY_ENVIRONMENT, Passphrases
 from rmfab.operations.signing_keys import KeyChoice, opened_keys
 from rmfab.operations.terminal import Terminal
@@ -34,9 +34,9 @@ _CHECKS = ("container", "signatures", "layout", "product")
 
 @dataclass(frozen=True)
 class BundleRequest:
-    """Pack the build folder *source* into the bundle *output*.
+    """Pack the build *source* (a folder, a zip of one, or a merged image) into the bundle *output*.
 
-    *edition*: what the build folder does not contain; *after*: the release that this one follows; *force* replaces
+    *edition*: what the build does not contain; *after*: the release that this one follows; *force* replaces
     the bundle of a different release.
     """
 
@@ -68,8 +68,8 @@ class WrittenRelease:
     written: bool
 
 
-def build_release(workspace: Workspace | None, request: BundleRequest) -> WrittenRelease:
-    """Pack a build folder into one bundle; builds are reproducible.
+def build_release(workspace: Workspace | None, request: BundleRequest, terminal: Terminal) -> WrittenRelease:
+    """Pack a build into one bundle and report what kind of build it is; builds are reproducible.
 
     Raise ComplaintsError if the release would brick a board, does not fit the product of *workspace*, or is not a
     valid successor of *after*.
@@ -78,6 +78,7 @@ def build_release(workspace: Workspace | None, request: BundleRequest) -> Writte
     if workspace is not None:
         edition = replace(edition, seq_source=workspace.product.release.seq)
     release = make_release(request.source, edition, os.environ)
+    terminal.say(f"{request.source}: {release.found}")
     complaints = inspect_release(release)
     if workspace is not None:
         complaints += inspect_for_product(release, workspace.product)
@@ -85,6 +86,7 @@ def build_release(workspace: Workspace | None, request: BundleRequest) -> Writte
         complaints += inspect_successor(release, open_release(request.after))
     if complaints:
         raise ComplaintsError(complaints)
+    warn_of_doubts(release, workspace, terminal)
     _check_replaceable(request.output)
     written = write_file(request.output, build_bundle(release), force=request.force)
     return WrittenRelease(release, request.output, (), written)
@@ -152,6 +154,7 @@ def verify_release(
         accepted = checks.run("signatures", lambda: judge_opened(opened, workspace, choice, terminal))
         checks.run("layout", lambda: _raise(inspect_release(accepted.release)))
         checks.run("product", lambda: _check_product(accepted.release, workspace))
+    warn_of_doubts(accepted.release, workspace, terminal)
     return accepted
 
 

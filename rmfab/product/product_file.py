@@ -123,7 +123,7 @@ def _provisioning(table: Table) -> Provisioning:
 
 
 def _factory(table: Table, root: Path) -> Factory:
-    size = table.integer("size", 0x6000, 0x3000, 0x100000)
+    size = table.size("size", 0x6000, 0x3000, 0x100000)
     if size % 0x1000:
         table.complain("size", f"{size:#x} is not a multiple of 0x1000", "use whole NVS pages of 4096 bytes")
     config = table.text("config", "")

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from rmfab.errors import ComplaintsError, InputError
 from rmfab.files import read_input
+from rmfab.product.size import parse_size
 
 E = TypeVar("E", bound=Enum)
 V = TypeVar("V")
@@ -169,6 +170,12 @@ class Table:
         """Return an integer from *minimum* to *maximum*."""
         value, given = self._value(key, int, "a whole number", default)
         return self._within(key, int(value), default, minimum, maximum) if given else default
+
+    def size(self, key: str, default: int, minimum: int, maximum: int) -> int:
+        """A size in bytes from *minimum* to *maximum*: a whole number, or a string such as "24K"."""
+        if not isinstance(self._data.get(key), str):
+            return self.integer(key, default, minimum, maximum)
+        return int(self._within(key, self.parsed(key, parse_size, default), default, minimum, maximum))
 
     def number(self, key: str, default: float, minimum: float, maximum: float) -> float:
         """Return a number, in the unit that the key documents."""

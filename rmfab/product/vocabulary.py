@@ -125,6 +125,19 @@ class DownloadMode(Enum):
 
 
 @unique
+class ConsolePort(Enum):
+    """Where a firmware prints its console.
+
+    Source: ESP-IDF Kconfig, ESP_CONSOLE_UART. USB is the port of the USB serial/JTAG controller or of USB OTG.
+    """
+
+    UART0 = "uart0"
+    OTHER_UART = "other-uart"
+    USB = "usb"
+    NONE = "none"
+
+
+@unique
 class QrForm(Enum):
     """The form of the QR payload: JSON, or the compact form of CONFIG_APP_NETWORK_PROV_COMPACT_QR."""
 

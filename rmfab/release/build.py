@@ -12,8 +12,9 @@ from pathlib import Path
 from rmfab.errors import InputError
 from rmfab.files import read_input
 from rmfab.product.vocabulary import SeqSource
-from rmfab.release.build_folder import PROJECT_DESCRIPTION, project_folder, read_build_folder
+from rmfab.release.build_folder import project_folder, read_build
 from rmfab.release.edition import Edition
+from rmfab.release.flasher_args import PROJECT_DESCRIPTION
 from rmfab.release.parts import Document
 from rmfab.release.provenance import BuildOrigin, find_origin, provenance
 from rmfab.release.release import Release
@@ -30,7 +31,7 @@ class BuildRequest:
     """What to make of a build.
 
     A *seq* of None is derived as *seq_source* defines. *sbom* is a file; with None, and *make_sbom*, rmfab makes one if
-    the tool for it is installed.
+    the tool for it is installed. *table_offset* is the flash offset of the partition table, for builds without it.
     """
 
     version: str = ""
@@ -39,19 +40,20 @@ class BuildRequest:
     notes: str = ""
     sbom: Path | None = None
     make_sbom: bool = True
+    table_offset: int | None = None
 
 
-def make_release(folder: Path, order: BuildRequest, environment: Mapping[str, str]) -> Release:
-    """Return the release of the build in *folder*: equal sources, order and environment give equal releases.
+def make_release(build: Path, order: BuildRequest, environment: Mapping[str, str]) -> Release:
+    """Return the release of *build*, a folder, zip or merged image.
 
-    Raise InputError, also if no seq is available.
+    Equal sources, order and environment give equal releases. Raise InputError, also if no seq is available.
     """
-    release = read_build_folder(folder)
-    origin = find_origin(project_folder(folder), environment)
+    release = read_build(build, stated_table=order.table_offset)
+    origin = find_origin(project_folder(build), environment)
     created = _epoch(environment) if environment.get(EPOCH) else origin.committed
     seq = order.seq if order.seq is not None else _seq(order.seq_source, origin)
     release = replace(release, edition=_own(release, Edition(order.version, seq, order.notes, created)))
-    documents = [provenance(release, origin), _sbom(folder, order, created or 0, release)]
+    documents = [provenance(release, origin), _sbom(build, order, created or 0, release)]
     return replace(release, documents=tuple(sorted(filter(None, documents), key=lambda one: one.name)))
 
 

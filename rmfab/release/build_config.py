@@ -1,31 +1,42 @@
-"""The configuration of a firmware, as far as the line needs it, from the build's `config/sdkconfig.json`.
+"""The configuration of a firmware, as far as the line needs it: the values of `rmfab.release.fact_table`.
 
-Sources of the names: ESP-IDF Kconfig (bootloader, security features), esp-rainmaker `rmaker_app_network`
-(Kconfig.projbuild). An option that is off may be missing from the file.
+They are read from `config/sdkconfig.json`, then from `sdkconfig`, then from the app itself.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from enum import Enum
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
-from rmfab.product.product import Provisioning
-from rmfab.product.vocabulary import DownloadMode, QrForm, Security, Transport
+from rmfab.product.product import Product
+from rmfab.product.vocabulary import ConsolePort, DownloadMode, QrForm, Security, Transport
+from rmfab.release.app_strings import AppStrings
+from rmfab.release.fact_table import FACTS, Fact
 
-T = TypeVar("T")
-
-_PREFIX = "APP_NETWORK_PROV_NAME_PREFIX"
+_KINDS: Mapping[str, type[Enum]] = {
+    "security": Security,
+    "transport": Transport,
+    "qr": QrForm,
+    "download_mode": DownloadMode,
+    "console": ConsolePort,
+}
+_TEXTS = ("name_prefix", "factory_partition", "factory_namespace")
+_NUMBERS = ("console_baud", "log_level")
+_INFO = 3  # ESP_LOG_INFO: the level of every line that the line reads
 
 
 @dataclass(frozen=True)
 class BuildConfig:
     """Facts about the configuration of a build, None for each that the build does not contain.
 
-    *security*, *transport*, *qr* and *name_prefix* are how the firmware offers provisioning. *secure_boot* and
-    *flash_encryption*: the build enables them. *download_mode*: what remains of the ROM's download mode then.
-    *rollback*: an update that is not confirmed is rolled back.
+    *security*, *transport*, *qr* and *name_prefix* are how the firmware offers provisioning. *factory_partition* and
+    *factory_namespace*: where it looks for its identity; *factory_encrypted*: it expects that encrypted. *nvs_hmac*: it
+    burns an eFuse key for its NVS. *console*, *console_baud* and *log_level*: where and how much it prints;
+    *get_node_id* and *sign_data*: its console has these commands. *secure_boot* and *flash_encryption*: the build
+    enables them. *download_mode*: what remains of the ROM's download mode then. *rollback*: an update that is not
+    confirmed is rolled back.
     """
 
     security: Security | None = None
@@ -37,37 +48,33 @@ class BuildConfig:
     rollback: bool | None = None
     anti_rollback: bool | None = None
     download_mode: DownloadMode | None = None
+    factory_partition: str | None = None
+    factory_namespace: str | None = None
+    factory_encrypted: bool | None = None
+    nvs_hmac: bool | None = None
+    console: ConsolePort | None = None
+    console_baud: int | None = None
+    log_level: int | None = None
+    get_node_id: bool | None = None
+    sign_data: bool | None = None
 
     @classmethod
     def from_sdkconfig(cls, values: Mapping[str, object]) -> Self:
         """Return the facts of an ESP-IDF configuration."""
-        provisions = isinstance(values.get(_PREFIX), str)
-        return cls(
-            security=_security(values),
-            transport=_chosen(
-                values,
-                APP_NETWORK_PROV_TRANSPORT_BLE=Transport.BLE,
-                APP_NETWORK_PROV_TRANSPORT_SOFTAP=Transport.SOFTAP,
-            ),
-            qr=_qr(values) if provisions else None,
-            name_prefix=str(values[_PREFIX]) if provisions else None,
-            secure_boot=values.get("SECURE_BOOT") is True,
-            flash_encryption=values.get("SECURE_FLASH_ENC_ENABLED") is True,
-            rollback=values.get("BOOTLOADER_APP_ROLLBACK_ENABLE") is True,
-            anti_rollback=values.get("BOOTLOADER_APP_ANTI_ROLLBACK") is True,
-            download_mode=_chosen(
-                values,
-                SECURE_DISABLE_ROM_DL_MODE=DownloadMode.OFF,
-                SECURE_ENABLE_SECURE_ROM_DL_MODE=DownloadMode.SECURE,
-                SECURE_INSECURE_ALLOW_DL_MODE=DownloadMode.OPEN,
-            ),
-        )
+        found: dict[str, Any] = {fact.name: fact.read(values) for fact in FACTS}
+        return cls(**found)
+
+    def with_app(self, app: bytes) -> Self:
+        """Return these facts, and what the strings of the image *app* show of the missing ones."""
+        shown = AppStrings.find(app)
+        security = shown.security if self.security is None else self.security
+        return replace(self, security=security, get_node_id=shown.get_node_id, sign_data=shown.sign_data)
 
     def to_json(self) -> dict[str, Any]:
         """Return the known facts, as JSON values."""
         found = {one.name: getattr(self, one.name) for one in fields(self)}
         return {
-            name: getattr(value, "value", value) if not isinstance(value, bool) else value
+            name: value.value if isinstance(value, Enum) else value
             for name, value in found.items()
             if value is not None
         }
@@ -75,16 +82,12 @@ class BuildConfig:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
         """Return the inverse of `to_json`. Raise ValueError or TypeError for anything else."""
-        kinds: Mapping[str, type[Enum]] = {
-            "security": Security,
-            "transport": Transport,
-            "qr": QrForm,
-            "download_mode": DownloadMode,
-        }
-        known: dict[str, Any] = {name: kinds[name](value) for name, value in values.items() if name in kinds}
-        rest = {name: value for name, value in values.items() if name not in kinds}
-        if not all(isinstance(value, str if name == "name_prefix" else bool) for name, value in rest.items()):
-            raise TypeError("configured")
+        known: dict[str, Any] = {name: _KINDS[name](value) for name, value in values.items() if name in _KINDS}
+        rest = {name: value for name, value in values.items() if name not in _KINDS}
+        for name, value in rest.items():
+            kind = str if name in _TEXTS else int if name in _NUMBERS else bool
+            if type(value) is not kind:
+                raise TypeError("configured")
         return cls(**known, **rest)
 
     @property
@@ -93,35 +96,31 @@ class BuildConfig:
         closed = self.download_mode in (DownloadMode.SECURE, DownloadMode.OFF)
         return closed and bool(self.secure_boot or self.flash_encryption)
 
-    def differences(self, provisioning: Provisioning) -> list[tuple[str, object, object]]:
-        """Return what a product's `[provisioning]` contradicts: key, value of the build, value of the product."""
-        wanted = (
-            ("security", self.security, provisioning.security),
-            ("transport", self.transport, provisioning.transport),
-            ("qr", self.qr, provisioning.qr),
-            ("name_prefix", self.name_prefix, provisioning.name_prefix),
-        )
+    @property
+    def prints_log(self) -> bool | None:
+        """Whether the firmware prints the lines that the line reads, None if the build does not show it."""
+        if self.console in (ConsolePort.NONE, ConsolePort.OTHER_UART):
+            return False
+        if self.log_level is not None and self.log_level < _INFO:
+            return False
+        return None if self.console is None and self.log_level is None else True
+
+    def differences(self, product: Product) -> list[tuple[Fact, object, object]]:
+        """Return what *product* contradicts: the fact, the value of the build, and that of the product."""
+        compared = [(fact, getattr(self, fact.name), fact.wanted(product)) for fact in FACTS if fact.wanted is not None]
         return [
-            (key, getattr(built, "value", built), getattr(said, "value", said))
-            for key, built, said in wanted
-            if built is not None and built != said
+            (fact, _plain(built), _plain(said)) for fact, built, said in compared if built is not None and built != said
         ]
+
+    @property
+    def unsaid(self) -> list[Fact]:
+        """The facts that a product states and the build does not show."""
+        return [fact for fact in FACTS if fact.wanted is not None and getattr(self, fact.name) is None]
 
 
 UNKNOWN = BuildConfig()
 """The configuration of a build that does not include it."""
 
 
-def _security(values: Mapping[str, object]) -> Security | None:
-    chosen = _chosen(values, APP_PROV_SECURITY_VERSION_2=Security.SRP6A, APP_PROV_SECURITY_VERSION_1=Security.X25519)
-    known = {"APP_PROV_SECURITY_VERSION_1", "APP_PROV_SECURITY_VERSION_2"} & values.keys()
-    return chosen if chosen is not None or not known else Security.PLAIN
-
-
-def _chosen(values: Mapping[str, object], **names: T) -> T | None:
-    """Return the value of the first option that is on."""
-    return next((value for name, value in names.items() if values.get(name) is True), None)
-
-
-def _qr(values: Mapping[str, object]) -> QrForm:
-    return QrForm.COMPACT if values.get("APP_NETWORK_PROV_COMPACT_QR") is True else QrForm.JSON
+def _plain(value: object) -> object:
+    return value.value if isinstance(value, Enum) else value

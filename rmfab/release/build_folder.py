@@ -1,202 +1,191 @@
-"""The build folder of `idf.py build`, read as a release.
+"""A build as people have it: a folder, a zip of one, or a merged image, read as a release.
 
-Format: ESP-IDF `components/esptool_py/flasher_args.json.in` and `project_description.json`; `config/sdkconfig.json`, if
-the folder has it, for the configuration of the firmware. Flash settings come from the bootloader's header, not from
-`write_flash_args`, so that its spelling (`--flash_mode` or `--flash-mode`) does not matter.
+Known are the folders of ESP-IDF (`flasher_args.json`), of the Arduino core (`flash_args`, or the files of Export
+Compiled Binary) and of PlatformIO. The configuration of the firmware comes from `config/sdkconfig.json` or `sdkconfig`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import NoReturn
 
 from rmfab.errors import InputError
-from rmfab.files import is_safe_name, read_input
-from rmfab.json_text import parse_json
+from rmfab.files import read_input
 from rmfab.product.vocabulary import Chip
 from rmfab.release.build_config import UNKNOWN, BuildConfig
-from rmfab.release.parts import APP, BOOTLOADER, TABLE, Part
+from rmfab.release.build_files import Archive, BuildFiles, FolderFiles, ZipFiles, builds_below
+from rmfab.release.build_json import read_json
+from rmfab.release.flash_list import FLASH_ARGS, read_flash_list
+from rmfab.release.flasher_args import (
+    FLASHER_ARGS,
+    PROJECT_DESCRIPTION,
+    lists_its_app,
+    read_flasher_args,
+    table_offset,
+)
+from rmfab.release.merged_image import read_merged
+from rmfab.release.parts import APP
+from rmfab.release.placed import Placed, image_chip, to_parts
 from rmfab.release.release import Release
+from rmfab.release.sdkconfig import SDKCONFIG, project_names, read_sdkconfig
+from rmfab.release.separate_images import ImageNames, find_images, read_images
 
-FLASHER_ARGS = "flasher_args.json"
-PROJECT_DESCRIPTION = "project_description.json"
-SDKCONFIG = Path("config", "sdkconfig.json")
-_MOST_BYTES = 128 << 20  # the largest flash size of an image header
+_TABLE_OPTION = "PARTITION_TABLE_OFFSET"
+_MOST_NAMED = 5
+_MOST_ZIP = 256 << 20
+ZIP_MAGIC = b"PK\3\4"
 
 
-def read_build_folder(folder: Path) -> Release:
-    """Return the release in *folder*. Raise InputError, which names the file and the key in it."""
-    where = folder / FLASHER_ARGS
-    if not where.is_file():
+def read_build(path: Path, *, stated_table: int | None = None) -> Release:
+    """Return the release in a build folder, a zip of one, or a merged image.
+
+    *stated_table* is the flash offset of the partition table, for builds that do not contain it. Raise InputError,
+    which names the file and the key in it.
+    """
+    if path.is_dir():
+        return read_build_folder(path, stated_table=stated_table)
+    data = read_input(path, "build", most=_MOST_ZIP)
+    release = _read_zip(path, stated_table) if data.startswith(ZIP_MAGIC) else _read_merged_file(data, path)
+    return _checked(release, stated_table)
+
+
+def read_build_folder(folder: Path, *, stated_table: int | None = None) -> Release:
+    """Return the release in *folder*. Raise as `read_build` does."""
+    files = FolderFiles(folder)
+    if not is_build(files):
+        raise _no_build(files.where, [str(path) for path in builds_below(folder, is_build)])
+    return _checked(_read(files, project_names(folder), stated_table), stated_table)
+
+
+def project_folder(path: Path) -> Path:
+    """Return the source folder of the build in *path* if the build names it and it exists; else the build's folder."""
+    folder = path if path.is_dir() else path.parent
+    files = FolderFiles(folder)
+    named = read_json(files, PROJECT_DESCRIPTION).get("project_path") if files.has(PROJECT_DESCRIPTION) else None
+    return Path(named) if path.is_dir() and isinstance(named, str) and Path(named).is_dir() else folder
+
+
+def is_build(files: BuildFiles) -> bool:
+    """Return whether *files* are those of a build of any kind."""
+    try:
+        return files.has(FLASHER_ARGS) or files.has(FLASH_ARGS) or find_images(files.names(), files) is not None
+    except InputError:  # several builds at once, or files that cannot be read: reading says so
+        return True
+
+
+def _read_zip(path: Path, stated_table: int | None) -> Release:
+    """Return the release in a zip, whose only build may be in a folder."""
+    archive = Archive.open(path)
+    builds = [root for root in archive.folders if is_build(ZipFiles(archive, root))]
+    if not builds:
+        raise _no_build(str(path), [name for name in archive.entries if name.endswith((".rmfab", ".zip"))])
+    highest = min(map(_depth, builds))
+    equal = [root for root in builds if _depth(root) == highest]
+    if len(equal) > 1:
         raise InputError(
-            f"no {FLASHER_ARGS} in this folder",
-            where=str(folder),
-            hint="give the folder `build` of `idf.py build`, or a bundle file",
-            cause="no-flasher-args",
+            f"several builds: {', '.join(equal[:_MOST_NAMED])}",
+            where=str(path),
+            hint="unpack the zip and name the folder of one build",
+            cause="several-builds",
         )
-    args = _read_json(where)
-    chip = _chip(args, where)
-    _check_project(folder, chip)
-    parts = _parts(args, folder, where)
-    sdkconfig = _sdkconfig(folder)
-    configured = UNKNOWN if sdkconfig is None else BuildConfig.from_sdkconfig(sdkconfig)
-    release = Release.assemble(chip, parts, str(folder), configured=configured)
-    _judge_table_offset(folder, sdkconfig or {}, release.table_offset)
+    return _read(ZipFiles(archive, equal[0]), (SDKCONFIG,), stated_table)
+
+
+def _depth(folder: str) -> int:
+    return folder.count("/") + bool(folder)
+
+
+def _read_merged_file(data: bytes, path: Path) -> Release:
+    chip, placed = read_merged(data, str(path))
+    release = _with_app_facts(Release.assemble(chip, to_parts(placed), str(path)))
+    return replace(release, found="a merged image (bootloader, partition table and app in one file)")
+
+
+def _with_app_facts(release: Release) -> Release:
+    return replace(release, configured=release.configured.with_app(release.part(APP).data))
+
+
+def _checked(release: Release, stated_table: int | None) -> Release:
+    """Return *release*. Raise InputError if its table is not where the caller stated."""
+    if stated_table not in (None, release.table_offset):
+        raise InputError(
+            f"the partition table is at 0x{release.table_offset:x}, not 0x{stated_table:x}",
+            where=release.source,
+            hint="leave out --table-offset",
+            cause="table-offset",
+        )
     return release
 
 
-def project_folder(folder: Path) -> Path:
-    """Return the source folder of the build in *folder* if the build names it and it exists; else *folder*."""
-    path = folder / PROJECT_DESCRIPTION
-    named = _read_json(path).get("project_path") if path.is_file() else None
-    return Path(named) if isinstance(named, str) and Path(named).is_dir() else folder
+def _read(files: BuildFiles, texts: tuple[str, ...], stated_table: int | None) -> Release:
+    configured = read_sdkconfig(files, texts)
+    sdkconfig, where = configured if configured is not None else ({}, files.where)
+    chip, placed, found = _files_of(files, sdkconfig, stated_table)
+    facts = UNKNOWN if configured is None else BuildConfig.from_sdkconfig(sdkconfig)
+    release = _with_app_facts(Release.assemble(chip, to_parts(placed), files.where, configured=facts))
+    _judge_table_offset(sdkconfig, where, release.table_offset)
+    return replace(release, found=found)
 
 
-def _read_json(path: Path) -> Mapping[str, object]:
-    """Return the object in a JSON file. Raise InputError with line and column; a duplicate key is an error."""
-    try:
-        value = parse_json(read_input(path))
-    except ValueError as error:
-        raise InputError(f"not the JSON of a build: {error}", where=str(path)) from error
-    if not isinstance(value, dict):
-        raise InputError("not the JSON of a build: not an object", where=str(path))
-    return value
+def _files_of(
+    files: BuildFiles, sdkconfig: Mapping[str, object], stated_table: int | None
+) -> tuple[Chip, list[Placed], str]:
+    """Return chip and files of a build, and what kind of build it is and why."""
+    images = find_images(files.names(), files)
+    listed = files.has(FLASHER_ARGS)
+    if listed and (images is None or lists_its_app(files)):
+        return (*read_flasher_args(files), f"an ESP-IDF build ({FLASHER_ARGS})")
+    if not listed and files.has(FLASH_ARGS):
+        placed = read_flash_list(files)
+        return _chip_of(placed, files), placed, f"a build with {FLASH_ARGS}"
+    if images is None:
+        raise _no_build(files.where, [])
+    return (*_read_images(images, files, sdkconfig, stated_table), _images_found(images))
 
 
-def _wrong(what: str, where: Path, key: str, *, hint: str | None = None, cause: str | None = None) -> NoReturn:
-    raise InputError(what, where=f"{where}: {key}", hint=hint, cause=cause)
+def _read_images(
+    images: ImageNames, files: BuildFiles, sdkconfig: Mapping[str, object], stated_table: int | None
+) -> tuple[Chip, list[Placed]]:
+    configured = sdkconfig.get(_TABLE_OPTION)
+    at = stated_table
+    if at is None and isinstance(configured, int):
+        at = configured
+    if at is None and files.has(FLASHER_ARGS):
+        at = table_offset(files)
+    return read_images(images, files, at)
 
 
-def _chip(args: Mapping[str, object], where: Path) -> Chip:
-    extra = args.get("extra_esptool_args")
-    name = extra.get("chip") if isinstance(extra, dict) else None
-    if not isinstance(name, str):
-        _wrong("the build does not name a chip", where, "extra_esptool_args.chip")
-    chip = next((chip for chip in Chip if chip.value == name), None)
-    if chip is None:
-        known = ", ".join(known.value for known in Chip)
-        _wrong(
-            f'unsupported chip "{name}"',
-            where,
-            "extra_esptool_args.chip",
-            hint=f"supported: {known}",
-            cause="chip-unknown",
-        )
-    return chip
+def _images_found(images: ImageNames) -> str:
+    return f"a build of {images.tool} ({images.bootloader}, {images.table}, {images.app})"
 
 
-def _check_project(folder: Path, chip: Chip) -> None:
-    """Check that project_description.json, if there is one, is for the same chip."""
-    path = folder / PROJECT_DESCRIPTION
-    if not path.is_file():
-        return
-    target = _read_json(path).get("target", chip.value)
-    if target != chip.value:
-        _wrong(
-            f"the project is for {target}, but {FLASHER_ARGS} for {chip.value}",
-            path,
-            "target",
-            hint="the folder contains files of a different build: run `idf.py fullclean`, then build again",
-            cause="chip-mismatch",
-        )
+def _chip_of(placed: list[Placed], files: BuildFiles) -> Chip:
+    for one in sorted(placed, key=lambda one: one.offset):
+        chip = image_chip(one.data)
+        if chip is not None:
+            return chip
+    raise InputError("none of its files is an image for a supported chip", where=files.where, cause="chip-unknown")
 
 
-def _sdkconfig(folder: Path) -> Mapping[str, object] | None:
-    path = folder / SDKCONFIG
-    return _read_json(path) if path.is_file() else None
+def _no_build(where: str, inside: list[str]) -> InputError:
+    named = ", ".join(inside[:_MOST_NAMED])
+    return InputError(
+        "not a build: no flasher_args.json, no flash_args, no bootloader with partition table and app beside it",
+        where=where,
+        hint=f"it contains {named}" if inside else "give the folder `build` of `idf.py build`, or a bundle file",
+        cause="no-flasher-args",
+    )
 
 
-def _judge_table_offset(folder: Path, sdkconfig: Mapping[str, object], table_offset: int) -> None:
+def _judge_table_offset(sdkconfig: Mapping[str, object], where: str, placed_at: int) -> None:
     """Check the offset of the table against the configuration, which the bootloader was compiled with."""
-    configured = sdkconfig.get("PARTITION_TABLE_OFFSET", table_offset)
-    if configured != table_offset:
+    configured = sdkconfig.get(_TABLE_OPTION, placed_at)
+    if configured != placed_at:
         said = hex(configured) if isinstance(configured, int) else repr(configured)
-        _wrong(
-            f"the bootloader expects the partition table at {said}, {FLASHER_ARGS} puts it at 0x{table_offset:x}",
-            folder / SDKCONFIG,
-            "PARTITION_TABLE_OFFSET",
+        raise InputError(
+            f"the bootloader expects the partition table at {said}, the build puts it at 0x{placed_at:x}",
+            where=f"{where}: {_TABLE_OPTION}",
             hint="the folder contains files of a different build: run `idf.py fullclean`, then build again",
             cause="table-offset",
         )
-
-
-def _parts(args: Mapping[str, object], folder: Path, where: Path) -> list[Part]:
-    """Return the named images, and each other file in `flash_files` under the stem of its name."""
-    files = _flash_files(args, where)
-    parts = []
-    for name, entry in args.items():
-        if not (isinstance(entry, dict) and "offset" in entry and "file" in entry):
-            continue
-        offset = _offset(entry["offset"], where, f"{name}.offset")
-        listed = files.pop(offset, entry["file"])
-        if listed != entry["file"]:
-            _wrong(f'"{name}" is {entry["file"]}, but flash_files has {listed} at its offset', where, f"{name}.file")
-        encrypted = _flag(entry.get("encrypted", "false"), where, f"{name}.encrypted")
-        parts.append(_part(name, offset, entry["file"], encrypted, folder, where, f"{name}.file"))
-    for name in (BOOTLOADER, TABLE, APP):
-        if all(part.name != name for part in parts):
-            _wrong(
-                f"the build has no {name} image",
-                where,
-                name,
-                hint="run `idf.py build`, which makes all three: a build of the app alone is not a release",
-                cause="part-missing",
-            )
-    for offset, file in files.items():
-        key = f"flash_files.{offset:#x}"
-        parts.append(_part(Path(str(file)).stem, offset, file, False, folder, where, key))
-    return parts
-
-
-def _flash_files(args: Mapping[str, object], where: Path) -> dict[int, object]:
-    files = args.get("flash_files", {})
-    if not isinstance(files, dict):
-        _wrong("not an object of offsets and files", where, "flash_files")
-    found: dict[int, object] = {}
-    for text, file in files.items():
-        offset = _offset(text, where, f"flash_files.{text}")
-        if offset in found:
-            _wrong(f"two files at 0x{offset:x}", where, f"flash_files.{text}")
-        found[offset] = file
-    return found
-
-
-def _offset(value: object, where: Path, key: str) -> int:
-    try:
-        offset = int(value, 0) if isinstance(value, str) else None
-    except ValueError:
-        offset = None
-    if offset is None or not 0 <= offset < 1 << 32:
-        _wrong(f"{value!r} is not an offset such as 0x20000", where, key)
-    return offset
-
-
-def _flag(value: object, where: Path, key: str) -> bool:
-    flags: dict[object, bool] = {"true": True, "false": False}
-    if isinstance(value, bool):
-        return value
-    if not isinstance(value, str) or value not in flags:
-        _wrong(f'{value!r} is neither "true" nor "false"', where, key)
-    return flags[value]
-
-
-def _part(name: str, offset: int, file: object, encrypted: bool, folder: Path, where: Path, key: str) -> Part:
-    if not isinstance(file, str) or not file:
-        _wrong(f"{file!r} is not the name of a file", where, key)
-    if not is_safe_name(name):
-        _wrong(f'"{name}" is not a valid part name', where, key)
-    path = folder / file
-    if not path.resolve().is_relative_to(folder.resolve()):
-        _wrong(f"{file} is outside the build folder", where, key, cause="path-escape")
-    if not path.is_file():
-        _wrong(
-            f"{file} is missing",
-            where,
-            key,
-            hint="run `idf.py build` again, or copy the whole folder",
-            cause="part-missing",
-        )
-    if not 0 < path.stat().st_size <= _MOST_BYTES:
-        _wrong(f"{file} has {path.stat().st_size} bytes", where, key, cause="part-size")
-    return Part(name, offset, read_input(path, "part of the build"), encrypted=encrypted)

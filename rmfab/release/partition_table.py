@@ -83,7 +83,10 @@ _OTHER_USAGES: dict[int, str] = {PartitionType.APP: "Unknown app", PartitionType
 
 @dataclass(frozen=True)
 class Partition:
-    """One row: *offset* and *size* in bytes. Raise InputError if the row is not valid in a table."""
+    """One row: *offset* and *size* in bytes, *other_flags* the bits of the flags that have no meaning yet.
+
+    Raise InputError if the row is not valid in a table.
+    """
 
     label: str
     type: int
@@ -92,6 +95,7 @@ class Partition:
     size: int
     encrypted: bool = False
     readonly: bool = False
+    other_flags: int = 0
 
     def __post_init__(self) -> None:
         reason = _row_fault(self)
@@ -134,7 +138,7 @@ class Partition:
 
     def encode(self) -> bytes:
         """Return the 32 bytes of the row."""
-        flags = _ENCRYPTED * self.encrypted | _READONLY * self.readonly
+        flags = _ENCRYPTED * self.encrypted | _READONLY * self.readonly | self.other_flags
         return _ROW.pack(_MAGIC, self.type, self.subtype, self.offset, self.size, self.label.encode(), flags)
 
 
@@ -151,8 +155,9 @@ class PartitionTable:
 
     @classmethod
     def parse(cls, data: bytes, where: str) -> PartitionTable:
-        """Parse a binary table; bytes after its end marker (a signature, the rest of the sector) are ignored.
+        """Parse a binary table, with or without MD5 row.
 
+        Bytes after its end marker (a signature, the rest of the sector) are ignored.
         Raise InputError with the `cause` table-magic, table-md5, table-end, table-row or table-layout.
         """
         try:
@@ -224,8 +229,8 @@ def _row_fault(row: Partition) -> str | None:
     octets = row.label.encode()
     if not 1 <= len(octets) <= 16 or "\0" in row.label or not row.label.isprintable():
         return "its label is not 1 to 16 printable bytes"
-    if not (0 <= row.type <= 0xFE and 0 <= row.subtype <= 0xFE):
-        return f"type 0x{row.type:x} and subtype 0x{row.subtype:x} must be 0x00 to 0xFE"
+    if not (0 <= row.type <= 0xFE and 0 <= row.subtype <= 0xFF):
+        return f"type 0x{row.type:x} must be 0x00 to 0xFE, subtype 0x{row.subtype:x} 0x00 to 0xFF"
     if row.size <= 0 or row.offset < 0 or row.end > 1 << 32:
         return f"offset 0x{row.offset:x} and size 0x{row.size:x} are not a range of flash"
     alignment = _alignment(row.type)
@@ -266,11 +271,8 @@ def _parse_rows(data: bytes) -> Iterable[Partition]:
     for at in range(0, len(data) - _ROW.size + 1, _ROW.size):
         row = data[at : at + _ROW.size]
         if row == _END:
-            if not seen_md5:
-                raise InputError(
-                    "the partition table is blank" if at == 0 else "the partition table has no MD5 row",
-                    cause="table-md5",
-                )
+            if at == 0:
+                raise InputError("the partition table is blank", cause="table-md5")
             return
         if row[:2] == _MD5_MAGIC:
             if seen_md5 or row != _MD5_BEGIN + rows.digest():
@@ -289,13 +291,12 @@ def _parse_rows(data: bytes) -> Iterable[Partition]:
 
 def _parse_row(row: bytes) -> Partition:
     _, kind, subtype, offset, size, label, flags = _ROW.unpack(row)
-    if flags & ~(_ENCRYPTED | _READONLY):
-        raise InputError(f"unknown partition flags 0x{flags:x}", cause="table-row")
     try:
         text = label.rstrip(b"\0").decode()
     except UnicodeDecodeError as error:
         raise InputError(f"the label {label!r} is not text", cause="table-row") from error
-    return Partition(text, kind, subtype, offset, size, bool(flags & _ENCRYPTED), bool(flags & _READONLY))
+    other = flags & ~(_ENCRYPTED | _READONLY)
+    return Partition(text, kind, subtype, offset, size, bool(flags & _ENCRYPTED), bool(flags & _READONLY), other)
 
 
 def _alignment(kind: int) -> int:

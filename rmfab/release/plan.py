@@ -1,7 +1,7 @@
 """The flash plan: what is written to one unit, in which order, and what is erased before.
 
 All plans share the same part objects of the release, so that they are compressed once. Never erased and never written:
-the keys of an encrypted NVS (subtype nvs_keys) and `esp_secure_cert`.
+the keys of an encrypted NVS and secure certificates, known by their partition types and by their usual names.
 """
 
 from __future__ import annotations
@@ -18,7 +18,10 @@ from rmfab.release.release import Release
 ERASE_KEY = "product.toml: [factory] erase"
 PARTITION_KEY = "product.toml: [factory] partition"
 SIZE_KEY = "product.toml: [factory] size"
-_PROTECTED_LABELS = frozenset({"esp_secure_cert", "nvs_key", "nvs_keys"})
+_PROTECTED_LABELS = frozenset({"esp_secure_cert", "sec_cert", "pre_prov", "nvs_key", "nvs_keys"})
+"""Of RainMaker's and Matter's tables; `pre_prov` is that of old versions of esp_secure_cert_mgr."""
+_SECURE_CERT_TYPE = 0x3F
+"""The partition type of esp_secure_cert_mgr (its README), whatever the label."""
 
 
 @dataclass(frozen=True)
@@ -89,12 +92,20 @@ def factory_partition(table: PartitionTable, product_factory: Factory) -> Partit
             where=PARTITION_KEY,
             cause="factory-type",
         )
+    if is_protected(partition):
+        raise InputError(
+            f'the partition "{partition.label}" contains keys and must not be written',
+            where=PARTITION_KEY,
+            hint="name the partition that the firmware reads its identity from, fctry in RainMaker's tables",
+            cause="factory-protected",
+        )
     return partition
 
 
 def is_protected(partition: Partition) -> bool:
     """Whether the partition contains keys that a line must neither write nor erase."""
-    return partition.is_data(DataSubtype.NVS_KEYS) or partition.label in _PROTECTED_LABELS
+    by_type = partition.type == _SECURE_CERT_TYPE or partition.is_data(DataSubtype.NVS_KEYS)
+    return by_type or partition.label.lower() in _PROTECTED_LABELS
 
 
 def erased_partitions(release: Release, product_factory: Factory) -> tuple[Partition, ...]:

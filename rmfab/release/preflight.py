@@ -85,13 +85,17 @@ def inspect_successor(release: Release, earlier: Release) -> list[InputError]:
 
 
 def _provisioning(release: Release, product: Product) -> Iterator[InputError]:
-    for key, built, said in release.configured.differences(product.provisioning):
+    for fact, built, said in release.configured.differences(product):
         yield InputError(
-            f'the firmware was built with {key} = "{built}", but the product has "{said}"',
-            where=f"product.toml: [provisioning] {key}",
+            f'the firmware was built with {fact.name} = "{built}" ({fact.named}), but the product has "{said}"',
+            where=f"product.toml: {fact.product_key}",
             hint="correct the one that is wrong: labels and identities must match the firmware",
             cause="config-mismatch",
         )
+    if release.configured.factory_encrypted:
+        what = "the firmware expects an encrypted factory partition: it cannot read a plain one, and may erase it"
+        hint = "build without CONFIG_ESP_RMAKER_ENCRYPT_FACTORY_PARTITION"
+        yield _complaint(release, APP, what, "encrypted", hint)
 
 
 def _policy(release: Release, product: Product) -> Iterator[InputError]:

@@ -26,7 +26,8 @@ class Release:
     """The firmware for *chip*: *parts* ordered by offset, and the parsed content of three of them.
 
     *table_offset* is where the build expects the partition table; *source* the file or folder that the release was read
-    from. *configured* is the configuration of the build, *documents* are ordered by name.
+    from, *found* what kind of build that is and how it was recognised, empty for a bundle. *configured* is the
+    configuration of the build, *documents* are ordered by name.
     """
 
     chip: Chip
@@ -41,6 +42,7 @@ class Release:
     edition: Edition = NO_EDITION
     configured: BuildConfig = UNKNOWN
     documents: tuple[Document, ...] = ()
+    found: str = field(default="", compare=False)
 
     @classmethod
     def assemble(

@@ -162,19 +162,6 @@ def test_numbering_limits(start, length):
         Numbering(start, length)
 
 
-@pytest.mark.parametrize(("text", "size"), [("0x6000", 0x6000), ("24576", 24576), (" 0X3000 ", 0x3000)])
-def test_size_spellings(text, size):
-    """A size is hexadecimal or decimal."""
-    assert mass_mfg.parse_size(text) == size
-
-
-@pytest.mark.parametrize("text", ["", "big", "0x", "6000h", "1.5"])
-def test_bad_size_spellings(text):
-    """Text that is not a number is rejected (the reference tool exits with 0)."""
-    with pytest.raises(InputError, match="not a size"):
-        mass_mfg.parse_size(text)
-
-
 def test_repeated_run_changes_nothing(folder):
     """A second run keeps existing files and writes missing ones again."""
     run()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -14,6 +15,7 @@ from rmfab.product.vocabulary import Chip
 from rmfab.release.partition_table import SECTOR
 from rmfab.release.parts import Part
 from rmfab.release.plan import Erase, FlashPlan, make_plan
+from rmfab.release.preflight import inspect_release
 from rmfab.release.release import Release
 from tests.release.partition_csv import table_from_csv
 
@@ -65,11 +67,35 @@ def test_keys_are_never_erased(release: Release, label: str, reason: str):
     assert caught.value.where == "product.toml: [factory] erase"
 
 
-def test_keys_are_known_by_subtype_too(release: Release):
-    """A partition of subtype nvs_keys is protected with any label."""
-    other = with_table(release, TINY_CSV + "secrets,data,nvs_keys,,4K\n")
+KEY_ROWS = [
+    ("secrets", "data,nvs_keys"),
+    ("certs", "0x3F,0x00"),
+    ("certs", "0x3F,0x06"),
+    ("esp_secure_cert", "0x40,0x00"),
+    ("sec_cert", "data,nvs"),
+    ("pre_prov", "data,nvs"),
+    ("nvs_keys", "data,0x06"),
+    ("ESP_SECURE_CERT", "0x3F,0x06"),
+]
+
+
+@pytest.mark.parametrize(("label", "kind"), KEY_ROWS)
+def test_keys_are_known_by_type_and_by_name(release: Release, label: str, kind: str):
+    """Keys and secure certificates are protected by their types with any label, and by every known label."""
+    other = with_table(release, TINY_CSV + f"{label},{kind},,4K\n")
     with pytest.raises(InputError, match="must not be erased"):
-        make_plan(other, Factory(erase=("secrets",)), IMAGE)
+        make_plan(other, Factory(erase=(label,)), IMAGE)
+    part = Part("more", other.table.required(label).offset, b"x")
+    found = inspect_release(replace(other, parts=(*other.parts, part)))
+    assert "part-on-protected" in {one.cause for one in found}
+
+
+@pytest.mark.parametrize("label", ["sec_cert", "pre_prov"])
+def test_a_factory_image_never_replaces_keys(release: Release, label: str):
+    """A partition for keys is not the factory partition, even if it is NVS."""
+    other = with_table(release, TINY_CSV + f"{label},data,nvs,,24K\n")
+    with pytest.raises(InputError, match="contains keys and must not be written"):
+        make_plan(other, Factory(partition=label), IMAGE)
 
 
 @pytest.mark.parametrize(

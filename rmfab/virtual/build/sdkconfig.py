@@ -34,6 +34,12 @@ def sdkconfig(
         "SECURE_BOOT": turned_on is not None,
         **(_secure_boot(turned_on) if turned_on is not None else {}),
         "SECURE_FLASH_ENC_ENABLED": False,
+        "ESP_CONSOLE_UART_NUM": 0,
+        "ESP_CONSOLE_UART_BAUDRATE": 115200,
+        "LOG_DEFAULT_LEVEL": 3,
+        "ESP_RMAKER_FACTORY_PARTITION_NAME": "fctry",
+        "ESP_RMAKER_FACTORY_NAMESPACE": "rmaker_creds",
+        "ESP_RMAKER_ENCRYPT_FACTORY_PARTITION": False,
         **_provisioning(facts),
     }
 
