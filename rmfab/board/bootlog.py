@@ -7,14 +7,14 @@ and of RainMaker (esp_rmaker_node.c, esp_rmaker_core.c, app_network.c, app_wifi_
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
-from rmfab.errors import one_line
+from rmfab.board.symptoms import SYMPTOMS, WARNINGS, Symptom
 
 _RESET = re.compile(
-    r"^rst:0x(?P<code>[0-9a-f]{1,8}) \((?P<reason>\w{1,40})\),boot:0x[0-9a-f]{1,8} \((?P<mode>[^)]{0,80})"
+    r"rst:0x(?P<code>[0-9a-f]{1,8}) \((?P<reason>\w{1,40})\),boot:0x[0-9a-f]{1,8} \((?P<mode>[^)]{0,80})"
 )
 _START = re.compile(r"^ESP-ROM:|^ets |^rst:0x[0-9a-f]+ |2nd stage bootloader|Project name: ")
+_RESTARTED = re.compile(r"ESP-ROM:esp32|^ets [A-Z][a-z]{2} |2nd stage bootloader")
 _PARTITION = re.compile(
     r"boot: (?P<number>[ \d]\d) (?P<label>.{16}) .{16} (?P<type>[0-9a-f]{2}) (?P<subtype>[0-9a-f]{2})"
     r" (?P<offset>[0-9a-f]{8}) (?P<size>[0-9a-f]{8})(?![0-9a-f])"
@@ -30,118 +30,8 @@ _MOST_ROWS = 95
 """Rows of a partition table at most (ESP-IDF: ESP_PARTITION_TABLE_MAX_ENTRIES)."""
 _MOST_STARTS = 100
 
-CLAIMING = "claiming"
-NO_CREDENTIALS = "no-credentials"
-FACTORY_CAUSES = frozenset(
-    {
-        CLAIMING,
-        NO_CREDENTIALS,
-        "no-node-id",
-        "no-random",
-        "factory-unreadable",
-        "sec2-generated",
-        "already-provisioned",
-    }
-)
-"""Symptoms of the factory partition, not of the boot: the judge of the identity reports them."""
-
-
-@dataclass(frozen=True)
-class Symptom:
-    """The meaning of a line of the log: the stable name of the cause, and a reason that an operator can act on."""
-
-    cause: str
-    reason: str
-
-
-_SYMPTOMS: tuple[tuple[re.Pattern[str], str, str], ...] = tuple(
-    (re.compile(pattern), cause, reason)
-    for pattern, cause, reason in (
-        (r"^invalid header: 0xffffffff", "blank-flash", "the ROM found no bootloader: the flash is blank there"),
-        (r"^invalid header", "no-bootloader", "the ROM found no valid bootloader"),
-        (r"^flash read err", "flash-read", "the ROM cannot read the flash: check the flash chip and its wiring"),
-        (r"^csum err", "bootloader-checksum", "the bootloader is corrupt: its checksum does not match"),
-        (r"(?:secure boot|Secure [Bb]oot).{0,80}?(?:fail|FAIL)", "secure-boot", "secure boot rejected the image"),
-        (
-            r"partition \d{1,3} invalid.{0,80}?exceeds flash chip size (\S{1,20})",
-            "table-exceeds-flash",
-            "the partition table ends beyond the flash size that the bootloader was built for",
-        ),
-        (
-            r"flash_parts: Incorrect MD5|Failed to verify partition table|load partition table error",
-            "partition-table",
-            "the bootloader rejected the partition table",
-        ),
-        (r"Image hash failed|Checksum failed", "image-hash", "the app image is corrupt: its hash does not match"),
-        (r"mismatch chip ID", "chip-mismatch", "the app was built for a different chip"),
-        (
-            r"chip revision check failed|Image requires chip rev|can't be run on current chip",
-            "chip-revision",
-            "the app does not run on this chip revision",
-        ),
-        (
-            r"No bootable app partitions|Factory app partition is not bootable",
-            "no-app",
-            "the bootloader found no bootable app",
-        ),
-        (
-            r"Detected size\(\d+k\) smaller than the size in the binary",
-            "flash-too-small",
-            "the flash is smaller than the image requires",
-        ),
-        (r"Guru Meditation Error: Core {1,4}\d panic'ed \(([^)]{1,80})", "panic", "the firmware panicked: {0}"),
-        (r"abort\(\) was called", "panic", "the firmware aborted"),
-        (
-            r"\*\*\*ERROR\*\*\* A stack overflow in task (\S{1,32})",
-            "panic",
-            "the firmware panicked: stack overflow in {0}",
-        ),
-        (r"Brownout detector was triggered", "brownout", "the supply voltage dropped: check power, USB hub and cable"),
-        (
-            r"(?:Task|Interrupt) (?:watchdog got triggered|wdt timeout)",
-            "watchdog",
-            "a watchdog of the firmware timed out",
-        ),
-        (
-            r"waiting for download",
-            "download-mode",
-            "the board restarted into its loader: a strapping pin is held (IO0, GPIO9)",
-        ),
-        (r"Failed to initialise Node Id", "no-node-id", "the firmware found no node id in the factory partition"),
-        (
-            r"esp_rmaker_fctry.{0,40}?(?:NVS Flash init failed|nvs_keys not found|Failed to read NVS security cfg)",
-            "factory-unreadable",
-            "the firmware cannot read the factory partition",
-        ),
-        (r"Failed to initialise storage", "factory-unreadable", "the firmware cannot read the factory partition"),
-        (
-            r"Failed to get (client cert|client key|mqtt host)|Failed to initialise MQTT Params",
-            NO_CREDENTIALS,
-            "the firmware lacks credentials in the factory partition",
-        ),
-        (
-            r"Initialising (?:Assisted|Self) Claiming",
-            CLAIMING,
-            "the firmware starts self or assisted claiming: it ignores the credentials in the factory partition",
-        ),
-        (r"Failed to read random bytes", "no-random", "the firmware found no `random` in the factory partition"),
-        (
-            r"Generating sec2 salt-verifier",
-            "sec2-generated",
-            "the firmware generated a sec2 verifier: it found none in the factory partition",
-        ),
-        (
-            r"Already provisioned, starting",
-            "already-provisioned",
-            "the unit is already provisioned: its nvs was not blank",
-        ),
-        (
-            r"Could not (?:start network|initialise node)\. Aborting",
-            "firmware-aborts",
-            "the firmware aborted during its start",
-        ),
-    )
-)
+_RESTART = Symptom("restart", "the board restarted by itself")
+_STRAP = "a strapping pin is held (IO0, GPIO9)"
 
 
 def is_start(line: str) -> bool:
@@ -162,13 +52,16 @@ class BootLog:
         self.qr_payload: str | None = None
         self.service_name: str | None = None
         self.symptom: Symptom | None = None
+        self.warnings: dict[str, Symptom] = {}
 
     def feed(self, line: str) -> None:
         """Read one line without ANSI colours and line end."""
         if line.strip():
             self.lines += 1
-        if match := _RESET.match(line):
-            self._restarted(match["reason"])
+        if match := _RESET.search(line):
+            self._restarted(match["reason"], match["mode"])
+        elif self.app_started and self.symptom is None and _RESTARTED.search(line):
+            self.symptom = _RESTART
         elif match := _PARTITION.search(line):
             if len(self.partitions) <= _MOST_ROWS:
                 numbers = (int(match[key], 16) for key in ("type", "subtype", "offset", "size"))
@@ -185,20 +78,23 @@ class BootLog:
         self._look_for_symptom(line)
 
     def _look_for_symptom(self, line: str) -> None:
-        if self.symptom is not None:
-            return
-        for pattern, cause, reason in _SYMPTOMS:
-            if cause not in self._expected and (match := pattern.search(line)):
-                self.symptom = Symptom(cause, reason.format(*(one_line(text or "") for text in match.groups())))
-                return
+        if warning := next((read for row in WARNINGS if (read := row.read(line))), None):
+            self.warnings.setdefault(warning.cause, warning)
+        if self.symptom is None:
+            unexpected = (row for row in SYMPTOMS if row.cause not in self._expected)
+            self.symptom = next((read for row in unexpected if (read := row.read(line))), None)
 
-    def _restarted(self, reason: str) -> None:
+    def _restarted(self, reason: str, mode: str) -> None:
         if len(self.starts) < _MOST_STARTS:
             self.starts.append(reason)
-        if len(self.starts) > 1 and self.symptom is None:
+        if self.symptom is not None and self.symptom != _RESTART:
+            return
+        if len(self.starts) > 1 or self.symptom == _RESTART:
             self.symptom = Symptom("restart", f"the board restarted by itself ({reason})")
-        elif "BROWN" in reason and self.symptom is None:
-            self.symptom = Symptom("brownout", "the supply voltage dropped: check power, USB hub and cable")
+        elif mode and "FLASH_BOOT" not in mode:
+            self.symptom = Symptom("download-mode", f"the board did not boot from its flash ({mode}): {_STRAP}")
+        elif "BROWN" in reason:
+            self.warnings["brownout"] = Symptom("brownout", f"the supply voltage dropped before this start ({reason})")
 
     @property
     def app_started(self) -> bool:

@@ -55,6 +55,7 @@ class UnitConsole:
         self._keep_going = keep_going
         self._pending = b""
         self._transcript = Transcript()
+        self._follower: Callable[[str], None] | None = None
 
     @property
     def text(self) -> str:
@@ -67,7 +68,14 @@ class UnitConsole:
         while (left := deadline - time.monotonic()) > 0:
             self._keep_going()
             for line in self._receive(min(left, _POLL_SECONDS)):
-                yield _ANSI.sub("", line).rstrip("\r")
+                text = _ANSI.sub("", line).rstrip("\r")
+                if self._follower is not None:
+                    self._follower(text)
+                yield text
+
+    def follow(self, follower: Callable[[str], None]) -> None:
+        """Pass every line that is read from now on to *follower* too."""
+        self._follower = follower
 
     def _receive(self, seconds: float) -> list[str]:
         def pull() -> bytes:

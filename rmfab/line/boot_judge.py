@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from rmfab.board.bootlog import FACTORY_CAUSES, BootLog
+from rmfab.board.bootlog import BootLog
+from rmfab.board.symptoms import FACTORY_CAUSES
 from rmfab.errors import InputError, UnitFault, one_line
 from rmfab.identity.identity import Identity
 from rmfab.identity.node_id import judge_same_node
 from rmfab.identity.qr import parse_payload, same_payload
+from rmfab.line.ending import Marginal
 from rmfab.product.vocabulary import Credentials
 from rmfab.release.release import Release
 from rmfab.secret import Secret, redact
@@ -17,8 +19,7 @@ def judge_boot(log: BootLog, release: Release | None) -> dict[str, object]:
 
     Without a *release* (verify of a unit without its release), judge only the health of the boot.
     """
-    if log.symptom is not None and log.symptom.cause not in FACTORY_CAUSES:
-        raise UnitFault(log.symptom.reason, cause=log.symptom.cause)
+    judge_alive(log)
     if log.lines == 0:
         raise UnitFault(
             "the board printed nothing after its restart",
@@ -34,7 +35,8 @@ def judge_boot(log: BootLog, release: Release | None) -> dict[str, object]:
     if release is not None and log.app_started:
         _same_app(log, release)
         _same_partitions(log, release)
-    return {"project": log.app.get("Project name"), "version": log.app.get("App version")}
+    told: dict[str, object] = {"project": log.app.get("Project name"), "version": log.app.get("App version")}
+    return told | ({"warnings": sorted(log.warnings)} if log.warnings else {})
 
 
 def _same_app(log: BootLog, release: Release) -> None:
@@ -70,6 +72,18 @@ def _same_partitions(log: BootLog, release: Release) -> None:
             f"the bootloader found a different partition table from the release's: {one_line(odd)}",
             cause="table-mismatch",
         )
+
+
+def judge_marginal(log: BootLog) -> Marginal | None:
+    """Return the first warning of a good boot, None if it has none."""
+    warning = next(iter(log.warnings.values()), None)
+    return None if warning is None else Marginal(warning.cause, warning.reason)
+
+
+def judge_alive(log: BootLog) -> None:
+    """Raise UnitFault if anything in *log* means that the firmware died or restarted, however long after its start."""
+    if log.symptom is not None and log.symptom.cause not in FACTORY_CAUSES:
+        raise UnitFault(log.symptom.reason, cause=log.symptom.cause)
 
 
 def judge_identity(log: BootLog, node_id: str | None, payload: Secret[str], credentials: Credentials) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from rmfab.board.bootlog import CLAIMING, NO_CREDENTIALS, BootLog, is_start
+from rmfab.board.bootlog import BootLog, is_start
+from rmfab.board.symptoms import CLAIMING, NO_CREDENTIALS
 from rmfab.board.unit_console import UnitConsole
 from rmfab.errors import UnitFault
 from rmfab.identity.identity import Identity
@@ -17,6 +18,8 @@ def listen(
     visit: Visit, complete: Callable[[BootLog], bool], settle: float, *, from_restart: bool = False
 ) -> tuple[UnitConsole, BootLog]:
     """Read the console until the log is *complete* or shows a symptom, and then for *settle* more seconds.
+
+    What is read from the console afterwards is added to the log.
 
     *from_restart*: skip the lines before the first sign of a restart, since they belong to the previous run.
     """
@@ -32,6 +35,7 @@ def listen(
             break
     for line in console.lines(settle):
         log.feed(line)
+    console.follow(log.feed)
     return console, log
 
 

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rmfab.board.bootlog import _SYMPTOMS, CLAIMING, FACTORY_CAUSES, NO_CREDENTIALS, BootLog
+from rmfab.board.bootlog import BootLog
+from rmfab.board.symptoms import CLAIMING, FACTORY_CAUSES, NO_CREDENTIALS, SYMPTOMS, WARNINGS
 from rmfab.board.unit_console import UnitConsole
 
 LINES = {
@@ -49,6 +50,38 @@ LINES = {
     "I (400) app_network: Generating sec2 salt-verifier for username 'wifiprov'": "sec2-generated",
     "I (400) app_wifi: Already provisioned, starting Wi-Fi STA": "already-provisioned",
     "E (400) app_main: Could not start network. Aborting!!!": "firmware-aborts",
+    "E (400) app_main: Could not start Wifi. Aborting!!!": "firmware-aborts",
+    "E (400) lamp: could not start Wi-Fi, aborting": "firmware-aborts",
+    "E (400) app_main: Could not start WiFi. Aborting!!!": "firmware-aborts",
+    "E (400) app_main: Could not initialise node. Aborting!!!": "firmware-aborts",
+    "E (400) app_main: Could not initialize the node. Aborting!!!": "firmware-aborts",
+    "assert failed: tim_start main.c:81 (handle != NULL)": "panic",
+    'assertion "len > 0" failed: file "../main/tim.c", line 12, function: tim_start': "panic",
+    "ESP_ERROR_CHECK failed: esp_err_t 0x103 (ESP_ERR_INVALID_STATE) at 0x4200a1b2": "panic",
+    "Stack smashing protect failure!": "panic",
+    "CORRUPT HEAP: Bad tail at 0x3ffb7c10. Expected 0xbaad5678 got 0x00000000": "panic",
+    "Undefined behavior of type out_of_bounds": "panic",
+    "Fatal exception (28): ": "panic",
+    "Fatal exception(0):": "panic",
+    "load:0xffffffff,len:-1": "no-bootloader",
+    "ets_main.c 371 ": "no-bootloader",
+    "ets_loader.c 78 ": "no-bootloader",
+    "Falling back to built-in command interpreter.": "no-bootloader",
+    "user code done": "no-bootloader",
+    "E (140) esp_image: invalid segment length 0xffffffff": "image-hash",
+    "E (140) esp_image: image at 0x20000 has invalid magic byte (nothing flashed here?)": "image-hash",
+    "E (260) cpu_start: Failed to init external RAM!": "psram",
+    "Backtrace: 0x400d1f2a:0x3ffb5d50": "panic",
+    "Core  1 register dump:": "panic",
+    "Debug exception reason: Stack canary watchpoint triggered (main)": "panic",
+    "Entering gdb stub now.": "panic",
+    "================= CORE DUMP START =================": "panic",
+    "Re-entered core dump! Exception happened during core dump!": "panic",
+    "CPU halted.": "panic",
+    "Rebooting...": "panic",
+    "rst:0x1 (POWERON),boot:0x4 (DOWNLOAD(USB/UART0/1/SPI/SDIO))": "download-mode",
+    "rst:0x1 (POWERON_RESET),boot:0x3 (DOWNLOAD_BOOT(UART0/UART1/SDIO_REI_REO_V2))": "download-mode",
+    "rst:0x1 (POWERON_RESET),boot:0x0 (SDIO_BOOT(SDIO_FEI_FEO_V1))": "download-mode",
 }
 
 ESP32_PANIC = """ets Jul 29 2019 12:21:46
@@ -138,15 +171,22 @@ def test_symptoms(line, cause):
 
 def test_every_symptom_has_a_row():
     """This test has a line for every cause of the table."""
-    assert {cause for _, cause, _ in _SYMPTOMS} == set(LINES.values())
+    untold = [row for row in SYMPTOMS if not any(row.pattern.search(line) for line in LINES)]
+    assert untold == []
+    assert {row.cause for row in SYMPTOMS} == set(LINES.values())
+
+
+def test_every_row_has_its_source():
+    """Every row of the tables says where its line comes from."""
+    assert all(row.source for row in SYMPTOMS + WARNINGS)
 
 
 @pytest.mark.parametrize("line", LINES)
 def test_expected_causes_are_no_symptoms(line):
-    """Expected symptoms (self claiming) are ignored."""
+    """Expected symptoms (self claiming) are ignored; a wrong boot mode never is."""
     log = BootLog(frozenset(LINES.values()))
     log.feed(line)
-    assert log.symptom is None
+    assert (log.symptom is None) != line.startswith("rst:")
 
 
 def test_the_first_symptom_stands():
@@ -206,10 +246,59 @@ def test_second_reset():
 
 @pytest.mark.parametrize("reason", ["RTCWDT_BROWN_OUT_RESET", "BROWN_OUT_RST"])
 def test_first_start_after_a_brownout(reason):
-    """A first start with a brownout as its reason is a brownout."""
+    """A first start after a brownout is a warning: the boot that follows may be good."""
     log = fed(f"rst:0xf ({reason}),boot:0xc (SPI_FAST_FLASH_BOOT)\n")
+    assert log.symptom is None
+    assert list(log.warnings) == ["brownout"]
+    assert reason in log.warnings["brownout"].reason
+
+
+@pytest.mark.parametrize(
+    ("line", "cause"),
+    [
+        ("SHA-256 comparison failed:", "bootloader-digest"),
+        ("E (299) quad_psram: PSRAM ID read error: 0x00ffffff, PSRAM chip not found or not supported", "psram"),
+        ("E (139) octal_psram: PSRAM chip is not connected, or wrong PSRAM line mode", "psram"),
+        ("E (300) esp_psram: PSRAM enabled but initialization failed. Bailing out.", "psram"),
+        ("E cpu_start: Failed to init external RAM; continuing without it.", "psram"),
+    ],
+)
+def test_warnings(line, cause):
+    """What a good boot may contain and the operator should see is a warning, not a symptom."""
+    log = fed(line)
+    assert (log.symptom, list(log.warnings)) == (None, [cause])
+    assert log.warnings[cause].reason
+
+
+STARTED = (
+    "I (1) app_init: Project name:     a\nI (1) app_init: App version:      1\n"
+    "I (1) app_init: ELF file SHA256:  0a1b2c3d4...\n"
+)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "ets Jul 29 2019 12:21:46",
+        "ESP-ROM:esp32c3-api1-20210207",
+        "I (24) boot: ESP-IDF v5.2 2nd stage bootloader",
+        "half of a lineESP-ROM:esp32c6-20220919",
+    ],
+)
+def test_a_restart_without_its_reset_line(line):
+    """After the app has started, any first line of a ROM or bootloader is a restart; its reason is added once known."""
+    log = fed(STARTED + line + "\n")
     assert log.symptom is not None
-    assert log.symptom.cause == "brownout"
+    assert log.symptom.cause == "restart"
+    log.feed("rst:0x8 (TG1WDT_SYS_RESET),boot:0xc (SPI_FAST_FLASH_BOOT)")
+    assert "TG1WDT_SYS_RESET" in log.symptom.reason
+
+
+def test_a_death_is_told_in_its_own_words():
+    """The first line of a death has the words; what follows it changes nothing."""
+    log = fed(f"{STARTED}\nassert failed: tim_start main.c:81 (handle != NULL)\n\nBacktrace: 0x40081234:0x3ffb0000\n")
+    assert log.symptom is not None
+    assert log.symptom.reason == "the firmware panicked: assert failed: tim_start main.c:81 (handle != NULL)"
 
 
 def test_identity_lines():

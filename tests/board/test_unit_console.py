@@ -83,6 +83,15 @@ def test_a_secret_is_not_cut_in_two(kept: int, sizes: list[int]) -> None:
     assert "beef" not in text
 
 
+def test_a_death_between_questions_is_seen() -> None:
+    """What is read after the boot, also while a command is answered, is still added to the boot log."""
+    reader, log = console(b"assert failed: tim_start main.c:81 (handle != NULL)\nNode ID: Abc\n"), BootLog()
+    reader.follow(log.feed)
+    assert [line for line in reader.lines(0.02) if "Node ID" in line]
+    assert log.symptom is not None
+    assert log.symptom.cause == "panic"
+
+
 ATTACKS = {
     "blanks": "boot:  1 a" + " " * 600_000,
     "blanks in the app's name": "app_init: Project name: " + " " * 600_000,

@@ -8,7 +8,7 @@ import pytest
 
 from rmfab.board.bootlog import BootLog
 from rmfab.errors import UnitFault
-from rmfab.line.boot_judge import judge_boot, judge_identity
+from rmfab.line.boot_judge import judge_boot, judge_identity, judge_marginal
 from rmfab.product.vocabulary import Chip, Credentials
 from rmfab.release.build_folder import read_build_folder
 from rmfab.secret import Secret
@@ -59,6 +59,24 @@ def test_good_boot(release):
     judge_identity(log, "Abc", Secret(QR), Credentials.CERTIFICATE)
 
 
+@pytest.mark.parametrize(
+    ("changes", "warning"),
+    [
+        ({"early": "SHA-256 comparison failed:"}, "bootloader-digest"),
+        ({"early": "E (139) octal_psram: PSRAM chip is not connected, or wrong PSRAM line mode"}, "psram"),
+        ({"reset": "rst:0xf (BROWN_OUT_RST),boot:0xc (SPI_FAST_FLASH_BOOT)"}, "brownout"),
+    ],
+)
+def test_warnings_of_a_good_boot(release, changes, warning):
+    """A good boot with a warning is good, and measures it; the step is then MARGINAL with the warning's reason."""
+    log = log_of(lines(release, **changes))
+    assert judge_boot(log, release)["warnings"] == [warning]
+    marginal = judge_marginal(log)
+    assert marginal is not None
+    assert (marginal.cause, bool(marginal.reason)) == (warning, True)
+    assert judge_marginal(log_of(lines(release))) is None
+
+
 def test_quiet_bootloader(release):
     """A bootloader that does not print its table passes."""
     rows = {row.label: None for row in release.table.partitions}
@@ -79,6 +97,11 @@ def test_quiet_bootloader(release):
         ({"late": "rst:0xc (RTC_SW_CPU_RST),boot:0xc (SPI_FAST_FLASH_BOOT)"}, "restart"),
         ({"late": "E (9) task_wdt: Task watchdog got triggered. The following tasks"}, "watchdog"),
         ({"late": "Brownout detector was triggered"}, "brownout"),
+        ({"late": "assert failed: tim_start main.c:81 (handle != NULL)"}, "panic"),
+        ({"late": "CPU halted."}, "panic"),
+        ({"late": "ets Jul 29 2019 12:21:46"}, "restart"),
+        ({"reset": "rst:0x1 (POWERON),boot:0x4 (DOWNLOAD(USB/UART0/1))"}, "download-mode"),
+        ({"reset": "load:0xffffffff,len:-1", "elf": None}, "no-bootloader"),
     ],
 )
 def test_bad_boots(release, changes, cause):

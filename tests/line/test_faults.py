@@ -134,7 +134,7 @@ def test_swapped_board_is_another_unit(factory):
         assert first.verdict == ("ERROR", "port-gone")
         board.control("swap")
         second = factory.run(board.url)
-        assert second.verdict[0] == "PASS"
+        assert second.verdict[0] == "PASS", second.unit
     assert second.unit["mac"] != first.unit["mac"]
     assert second.unit["serial"] != first.unit["serial"]
     assert factory.bindings() == {first.unit["mac"]: first.unit["serial"], second.unit["mac"]: second.unit["serial"]}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rmfab.errors import StationError
 from rmfab.line.binding import find_unit
-from rmfab.line.boot_judge import judge_boot
+from rmfab.line.boot_judge import judge_boot, judge_marginal
 from rmfab.line.ending import Passed
 from rmfab.line.listening import listen
 from rmfab.line.stages import Bound, Flashed, InLoader, OnSlot, Running
@@ -32,7 +32,7 @@ def boot(visit: Visit, stage: OnSlot | InLoader | Flashed) -> Passed[Running]:
         )
     firmware = visit.job.firmware
     measurements = judge_boot(log, firmware.release if firmware else None)
-    return Passed(Running(bound, console, log), measurements)
+    return Passed(Running(bound, console, log), measurements, judge_marginal(log))
 
 
 def _bound(visit: Visit, stage: OnSlot | InLoader | Flashed) -> Bound | None:

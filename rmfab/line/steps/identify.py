@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 
-from rmfab.board.unit_console import UnitConsole
 from rmfab.errors import UnitFault, one_line
 from rmfab.identity.identity import Identity
 from rmfab.identity.node_id import judge_same_node
 from rmfab.identity.unit_signature import signed_by
 from rmfab.label.content import label_of
 from rmfab.ledger.events import Outcome
-from rmfab.line.boot_judge import judge_identity
+from rmfab.line.boot_judge import judge_alive, judge_identity
 from rmfab.line.ending import Passed
 from rmfab.line.stages import Identified, Running
 from rmfab.line.visit import Visit
@@ -39,23 +38,28 @@ def identify(visit: Visit, stage: Running) -> Passed[Identified]:
     judge_identity(log, identity.node_id, expected, product.identity.credentials)
     asked = certificate and product.verify.console
     if asked:
-        _ask_node_id(stage.console, identity)
-        _ask_signature(stage.console, identity, visit.job.challenge())
+        _ask_node_id(stage, identity)
+        _ask_signature(stage, identity, visit.job.challenge())
     done = {True: Outcome.PASS.value, False: Outcome.SKIP.value}
     checks = {"qr": done[True], "node_id": done[certificate], "console": done[asked], "signature": done[asked]}
     return Passed(Identified(bound, stage.console), {"node_id": identity.node_id, "checks": checks})
 
 
-def _ask(console: UnitConsole, command: str, answer: re.Pattern[str]) -> str | None:
-    """Return the console's answer. Ask a second time, since a line of the log may have run into the first answer."""
+def _ask(stage: Running, command: str, answer: re.Pattern[str]) -> str | None:
+    """Return the console's answer. Ask a second time, since a line of the log may have run into the first answer.
+
+    Raise UnitFault if the firmware dies or restarts meanwhile.
+    """
     for _ in range(_ASKS):
-        if match := console.ask(command, answer, _ANSWER_SECONDS):
+        match = stage.console.ask(command, answer, _ANSWER_SECONDS)
+        judge_alive(stage.log)
+        if match:
             return match[1]
     return None
 
 
-def _ask_node_id(console: UnitConsole, identity: Identity) -> None:
-    told = _ask(console, "get-node-id", _NODE_ID)
+def _ask_node_id(stage: Running, identity: Identity) -> None:
+    told = _ask(stage, "get-node-id", _NODE_ID)
     if told is None:
         raise UnitFault(
             "the console did not answer get-node-id",
@@ -65,8 +69,8 @@ def _ask_node_id(console: UnitConsole, identity: Identity) -> None:
     judge_same_node(told, identity.node_id)
 
 
-def _ask_signature(console: UnitConsole, identity: Identity, challenge: str) -> None:
-    told = _ask(console, f"sign-data {challenge}", _SIGNATURE)
+def _ask_signature(stage: Running, identity: Identity, challenge: str) -> None:
+    told = _ask(stage, f"sign-data {challenge}", _SIGNATURE)
     if told is None:
         raise UnitFault("the console did not answer sign-data", cause="no-console")
     if identity.certificate_pem is None or not signed_by(identity.certificate_pem, challenge.encode(), _octets(told)):
