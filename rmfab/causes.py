@@ -84,6 +84,7 @@ class Cause(StrEnum):
     CLONE = "clone"
     CODE_TOO_SMALL = "code-too-small"
     CONFIG_MISMATCH = "config-mismatch"
+    CONSOLE_GARBLED = "console-garbled"
     CONTROL = "control"
     COOKIE_MISMATCH = "cookie-mismatch"
     CUT_SHORT = "cut-short"

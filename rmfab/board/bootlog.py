@@ -19,12 +19,16 @@ _PARTITION = re.compile(
     r"boot: (?P<number>[ \d]\d) (?P<label>.{16}) .{16} (?P<type>[0-9a-f]{2}) (?P<subtype>[0-9a-f]{2})"
     r" (?P<offset>[0-9a-f]{8}) (?P<size>[0-9a-f]{8})(?![0-9a-f])"
 )
+_NEXT = r"(?=$|[EWIDV] \(\d{1,10}\) )"
+"""Where a value ends whose line end was lost: at the next line's level and time."""
 _APP = re.compile(
-    r"(?:app_init|cpu_start): (?P<key>Project name|App version|ELF file SHA256|ESP-IDF): +(?P<value>\S.*)$"
+    r"(?:app_init|cpu_start): (?P<key>Project name|App version|ELF file SHA256|ESP-IDF): {1,16}"
+    rf"(?P<value>\S.{{0,127}}?){_NEXT}"
 )
-_NODE_ID = re.compile(r"esp_rmaker_node: Node ID ----- (?P<id>\S+)")
-_QR_URL = re.compile(r"https://rainmaker\.espressif\.com/qrcode\.html\?data=(?P<payload>\S.*)$")
-_SERVICE = re.compile(r"Provisioning started with service name : (?P<name>\S+)")
+_NODE_ID = re.compile(rf"esp_rmaker_node: Node ID ----- (?P<id>\S{{1,128}}?)(?:{_NEXT}|(?=\s))")
+_QR_URL = re.compile(rf"https://rainmaker\.espressif\.com/qrcode\.html\?data=(?P<payload>\S.{{0,4095}}?){_NEXT}")
+_SERVICE = re.compile(rf"Provisioning started with service name : (?P<name>\S{{1,64}}?)(?:{_NEXT}|(?=\s))")
+_TABLE_END = "boot: End of partition table"
 
 _MOST_ROWS = 95
 """Rows of a partition table at most (ESP-IDF: ESP_PARTITION_TABLE_MAX_ENTRIES)."""
@@ -47,6 +51,8 @@ class BootLog:
         self.lines = 0
         self.starts: list[str] = []
         self.partitions: list[tuple[str, int, int, int, int]] = []
+        self._numbers: list[int] = []
+        self._table_ended = False
         self.app: dict[str, str] = {}
         self.node_id: str | None = None
         self.qr_payload: str | None = None
@@ -62,12 +68,8 @@ class BootLog:
             self._restarted(match["reason"], match["mode"])
         elif self.app_started and self.symptom is None and _RESTARTED.search(line):
             self.symptom = _RESTART
-        elif match := _PARTITION.search(line):
-            if len(self.partitions) <= _MOST_ROWS:
-                numbers = (int(match[key], 16) for key in ("type", "subtype", "offset", "size"))
-                kind, subtype, offset, size = numbers
-                self.partitions.append((match["label"].rstrip(), kind, subtype, offset, size))
-        elif match := _APP.search(line):
+        self._read_table(line)
+        if match := _APP.search(line):
             self.app.setdefault(match["key"], match["value"].strip())
         elif match := _NODE_ID.search(line):
             self.node_id = match["id"]
@@ -76,6 +78,26 @@ class BootLog:
         elif match := _SERVICE.search(line):
             self.service_name = match["name"]
         self._look_for_symptom(line)
+
+    def _read_table(self, line: str) -> None:
+        for match in _PARTITION.finditer(line):
+            if len(self.partitions) <= _MOST_ROWS:
+                kind, subtype, offset, size = (int(match[key], 16) for key in ("type", "subtype", "offset", "size"))
+                self.partitions.append((match["label"].rstrip(), kind, subtype, offset, size))
+                self._numbers.append(int(match["number"]))
+        self._table_ended |= _TABLE_END in line
+
+    @property
+    def table_complete(self) -> bool:
+        """Whether the table was received whole: its rows carry the numbers from 0, and its last line is there."""
+        return self._table_ended and bool(self.partitions) and self._numbers == list(range(len(self._numbers)))
+
+    @property
+    def reading(self) -> dict[str, object]:
+        """What the unit said of itself, by name, as far as it was received whole."""
+        told = {**self.app, "node id": self.node_id, "QR payload": self.qr_payload, "service name": self.service_name}
+        table = tuple(self.partitions) if self.table_complete else None
+        return {name: value for name, value in {**told, "partition table": table}.items() if value is not None}
 
     def _look_for_symptom(self, line: str) -> None:
         if warning := next((read for row in WARNINGS if (read := row.read(line))), None):

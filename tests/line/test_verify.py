@@ -262,6 +262,23 @@ def test_slower_baud(factory, limit, baud):
     assert said.step("detect")["measurements"]["baud"] == baud
 
 
+@pytest.mark.parametrize(
+    "once",
+    [
+        (b"Node ID ----- ", b"Node ID ----- x"),
+        (b"Project name:     ", b"Project name:     x"),
+        (b"Node ID: ", b"Node ID: x"),
+    ],
+    ids=["node id", "project", "answer"],
+)
+def test_one_wrong_character(factory, once):
+    """A character that the cable changed once is the cable's ERROR, not another node or app: the unit stays good."""
+    with serve([spec()]) as (board,), GarblingProxy(board.url, once=once) as url:
+        said = factory.run(url)
+    assert said.verdict == ("ERROR", "console-garbled")
+    assert "failed" not in factory.states().values()
+
+
 def test_console_log_is_kept_without_secrets(factory):
     """Nothing that the line writes contains a PoP, `random` or key: not logs, events, output or the ledger's file."""
     with serve([spec(), spec(index=1, faults=("other-identity",)), spec(index=2, faults=("panic",))]) as boards:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from rmfab.errors import UnitFault, one_line
+from rmfab.errors import StationError, UnitFault, one_line
 from rmfab.identity.identity import Identity
 from rmfab.identity.node_id import judge_same_node
 from rmfab.identity.unit_signature import signed_by
@@ -66,6 +66,8 @@ def _ask_node_id(stage: Running, identity: Identity) -> None:
             hint="if the firmware has no console commands, set console = false in product.toml ([verify])",
             cause="no-console",
         )
+    if told != identity.node_id and _ask(stage, "get-node-id", _NODE_ID) != told:
+        raise _garbled("get-node-id")
     judge_same_node(told, identity.node_id)
 
 
@@ -73,12 +75,27 @@ def _ask_signature(stage: Running, identity: Identity, challenge: str) -> None:
     told = _ask(stage, f"sign-data {challenge}", _SIGNATURE)
     if told is None:
         raise UnitFault("the console did not answer sign-data", cause="no-console")
-    if identity.certificate_pem is None or not signed_by(identity.certificate_pem, challenge.encode(), _octets(told)):
+    if not _signed(identity, challenge, told):
+        if _signed(identity, challenge, _ask(stage, f"sign-data {challenge}", _SIGNATURE) or ""):
+            raise _garbled("sign-data")
         raise UnitFault(
             "the key in the unit does not belong to its certificate",
             hint="void the unit; its factory partition holds the wrong key",
             cause="key-mismatch",
         )
+
+
+def _signed(identity: Identity, challenge: str, told: str) -> bool:
+    pem = identity.certificate_pem
+    return pem is not None and signed_by(pem, challenge.encode(), _octets(told))
+
+
+def _garbled(command: str) -> StationError:
+    return StationError(
+        f"two answers to {command} do not read the same",
+        hint="check the cable, the contacts and the console's baud, then run it again",
+        cause="console-garbled",
+    )
 
 
 def _octets(told: str) -> bytes:
