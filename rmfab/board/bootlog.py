@@ -52,7 +52,11 @@ _SYMPTOMS: tuple[tuple[re.Pattern[str], str, str], ...] = tuple(
         (r"^invalid header: 0xffffffff", "blank-flash", "the ROM found no bootloader: the flash is blank there"),
         (r"^invalid header", "no-bootloader", "the ROM found no valid bootloader"),
         (r"^flash read err", "flash-read", "the ROM cannot read the flash: check the flash chip and its wiring"),
-        (r"^csum err", "bootloader-checksum", "the bootloader is corrupt: its checksum does not match"),
+        (
+            r"^csum err|^Checksum failure",  # the ESP32's ROM, and that of newer chips
+            "bootloader-checksum",
+            "the bootloader is corrupt: its checksum does not match",
+        ),
         (r"(?:secure boot|Secure [Bb]oot).*(?:fail|FAIL)", "secure-boot", "secure boot rejected the image"),
         (
             r"partition \d+ invalid.*exceeds flash chip size (\S+)",
