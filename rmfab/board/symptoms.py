@@ -78,7 +78,7 @@ _ROM = (
         "mask ROM, ets_loader",
     ),
     _row(
-        r"^csum err",
+        r"^csum err|^Checksum failure",
         "bootloader-checksum",
         "the bootloader is corrupt: its checksum does not match",
         "mask ROM, ets_loader",

@@ -13,6 +13,7 @@ LINES = {
     "invalid header: 0x6d6d6d6d": "no-bootloader",
     "flash read err, 1000": "flash-read",
     "csum err:0x5a!=0x3c": "bootloader-checksum",
+    "Checksum failure. Calculated 0x8e stored 0xde": "bootloader-checksum",
     "E (88) secure_boot_v2: Secure boot V2 verification failed.": "secure-boot",
     "ESP-ROM: secure boot check fail": "secure-boot",
     "E (88) boot: Secure boot signature verification failed": "secure-boot",

@@ -94,7 +94,12 @@ class TestVerify:
         with serve([one]) as (board,):
             serial = factory.run(board.url, command="flash").unit["serial"]
         good = one.flash_file.read_bytes()
-        for offset, cause in ((0x30000, "image-hash"), (0xC004, "partition-table"), (0, "no-bootloader")):
+        for offset, cause in (
+            (0x30000, "image-hash"),
+            (0xC00C, "partition-table"),
+            (0xC004, "table-exceeds-flash"),
+            (0, "no-bootloader"),
+        ):
             one.flash_file.write_bytes(good[:offset] + b"\x00\x11\x22\x33" * 4 + good[offset + 16 :])
             with serve([one]) as (board,):
                 said = factory.run(board.url, command="verify")

@@ -180,19 +180,3 @@ def test_encrypted_writes_of_esptool(boards, chip, code, tmp_path):
     written = board.flash_file.read_bytes()[0x30000:0x31000]
     assert written != data
     assert (written == b"\xff" * 0x1000) is (code == 2)
-
-
-@pytest.mark.parametrize("chip", [Chip.ESP32, Chip.ESP32C3], ids=lambda chip: chip.value)
-def test_the_rom_refuses_what_it_cannot_do(boards, chip, tmp_path):
-    """Without a stub, a read beyond the flash fails with its code, and the loader goes on."""
-    board = boards[chip]
-    board.control("restart")
-    (tmp_path / "data.bin").write_bytes(os.urandom(256))
-    results = _session(
-        board, tmp_path,
-        ["read-flash", "0x400000", "64", "back.bin"],
-        ["write-flash", "0x2000", "data.bin"],
-        stub=False,
-    )  # fmt: skip
-    assert [code for code, _ in results] == [2, 0], results
-    assert "0109" in results[0][1]

@@ -29,6 +29,7 @@ _WRITE_ATTEMPTS = 3
 _BLOCK_ATTEMPTS = 3
 # the stub's codes for a bad length and a bad checksum of a block that it dropped; source: esptool 5.6, util.py
 _DAMAGED = ("result was C000", "result was C100")
+_GARBLED = ("noise", "answer-stopped", "loader-failed")  # causes that noise may have and a restart may end
 _SECTOR = 0x1000
 _WORTH_ASKING = 16 * _SECTOR
 
@@ -53,11 +54,25 @@ class Loader:
         self._link = link
         self._esp: Any = None
         self._stub = False
+        self._connected_mac: str | None = None
         self.baud = ROM_BAUD
 
     def connect(self) -> BoardFacts:
-        """Bring the board into its ROM loader and return its facts, before anything is uploaded."""
+        """Bring the board into its ROM loader and return its facts, before anything is uploaded.
+
+        Noise can kill a ROM loader: after an error that noise may have caused, the board is restarted once more.
+        """
         forget_said()
+        try:
+            facts = self._connect()
+        except PortError as error:
+            if error.cause not in _GARBLED or isinstance(self._link.restart, Unwired):
+                raise
+            facts = self._connect()
+        self._connected_mac = facts.mac
+        return facts
+
+    def _connect(self) -> BoardFacts:
         self._guarded(self._lower)
         try:
             self._esp = self._guarded(self._detect)
@@ -79,12 +94,12 @@ class Loader:
 
         *keep_going* is called before each slower baud, and may raise to abort.
         """
-        mac = self.mac()
-        for baud in self._bauds():
+        mac, bauds = self._connected_mac, self._bauds()
+        for attempt, baud in enumerate(bauds, 1):
             try:
                 return self._guarded(partial(self._start_stub, baud))
             except PortError as error:
-                if baud == self._bauds()[-1] or error.cause == "port-gone":
+                if attempt == len(bauds) or error.cause == "port-gone":
                     raise
             keep_going()
             if self.connect().mac != mac:
@@ -92,8 +107,11 @@ class Loader:
         raise AssertionError("the last baud either works or raises")
 
     def _bauds(self) -> list[int]:
-        """Return the bauds to try; only the first if the station cannot restart the board for a second attempt."""
-        slower = [baud for baud in SLOWER if baud < self._link.baud]
+        """Return the bauds to try, the slowest twice if it is the first.
+
+        Only the first is tried if the station cannot restart the board for a second attempt.
+        """
+        slower = [baud for baud in SLOWER if baud < self._link.baud] or [self._link.baud]
         return [self._link.baud, *slower] if not isinstance(self._link.restart, Unwired) else [self._link.baud]
 
     def _detect(self) -> Any:

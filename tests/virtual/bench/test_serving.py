@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -174,10 +175,7 @@ def test_kill_at():
 
 def test_drop_bytes_once():
     """`drop-bytes` breaks one large block; its repetition is received."""
-    block = bytes(1000)
-    request = (
-        b"\x00\x03" + (1016).to_bytes(2, "little") + b"\xef\0\0\0" + (1000).to_bytes(4, "little") + bytes(12) + block
-    )
+    head = struct.pack("<BBHII", 0, 3, 1016, 0xEF, 1000)
     begin = frame(b"\x00\x02\x14\x00" + bytes(4) + b"".join(n.to_bytes(4, "little") for n in (4000, 4, 1000, 0, 0)))
     attach = frame(b"\x00\x0d\x08\x00" + bytes(4) + bytes(8))
     with serve([_spec("drop-bytes")]) as (board,), serial.serial_for_url(board.url) as port:
@@ -187,7 +185,8 @@ def test_drop_bytes_once():
         port.read(28)
         statuses = []
         for _ in range(5):
-            port.write(frame(request))
+            sequence = statuses.count(0)
+            port.write(frame(head + struct.pack("<III", sequence, 0, 0) + bytes(1000)))
             statuses.append(port.read(14)[9])
         assert statuses.count(1) == 1
 

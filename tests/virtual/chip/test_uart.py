@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import struct
-
 import pytest
 
 from rmfab.virtual.bench.manual_clock import ManualTimeline
-from rmfab.virtual.chip.command import checksum
 from rmfab.virtual.chip.reset_circuit import ResetCircuit
 from rmfab.virtual.chip.uart import Uart
-from tests.virtual.rig import SYNC, Rig, frame, frames, parts
+from tests.virtual.rig import Rig, parts
 
 
 def _line(paced):
@@ -82,38 +79,6 @@ def test_work_after_the_last_byte():
     uart.drop_output()
     timeline.run(1)
     assert arrived[-1][1] == "second"
-
-
-@pytest.mark.parametrize("start", [n / 7 for n in range(1, 40)])
-def test_the_last_reply_leaves_before_the_restart(start):
-    """A paced stub that restarts sends its reply first, at the rate that was in force; then the ROM has its own."""
-    rig = Rig(paced=0)
-    rig.timeline.run(start)
-    rig.board.uart.from_host(frame(struct.pack("<BBHI", 0, 8, 36, 0) + SYNC))
-    rig.timeline.run(0.2)
-    _stub_at(rig, 921600)
-    rig.said.clear()
-    rig.board.uart.from_host(frame(struct.pack("<BBHIIIII", 0, 2, 16, 0, 0, 0, 0x4000, 0)))
-    rig.timeline.run(0.05)
-    rig.board.uart.from_host(frame(struct.pack("<BBHII", 0, 4, 4, 0, 0)))
-    rig.timeline.run(0.05)
-    begun, ended = frames(bytes(rig.said))[:2]
-    assert (begun[1], ended[1], ended[8:]) == (2, 4, b"\0\0")
-    assert rig.board.uart.chip_baud == 115200
-
-
-def _stub_at(rig, baud):
-    at = rig.board.model.ram[0][0] + 0x1000
-    block = b"OHAI" * 4
-    for request in (
-        struct.pack("<BBHIIIII", 0, 5, 16, 0, 16, 1, 16, at),
-        struct.pack("<BBHIIIII", 0, 7, 32, checksum(block), 16, 0, 0, 0) + block,
-        struct.pack("<BBHIII", 0, 6, 8, 0, 0, at),
-        struct.pack("<BBHIII", 0, 0x0F, 8, 0, baud, 115200),
-    ):
-        rig.board.uart.from_host(frame(request))
-        rig.timeline.run(0.05)
-    rig.board.uart.host_baud = baud
 
 
 def _circuit():
