@@ -84,6 +84,7 @@ class Session:
         self._boards: list[BoardHandle] = []
         self._bench = contextlib.ExitStack()
         self._serving: list[Running] = []
+        self._written: dict[Path, str] = {}
         self._code = 0
 
     def close(self) -> None:
@@ -103,6 +104,8 @@ class Session:
             case "boards":
                 self._bench.close()
                 self._boards = self._bench.enter_context(serve(board_specs(shlex.split(stage.rest))))
+                for path, text in self._written.items():
+                    path.write_text(self._on_boards(text), encoding="utf-8")
             case _:
                 done = Running(stage.rest, self._home, self._variables | {"PWD": str(self._home)})
                 assert done.ended() == 0, f"{stage.rest}\n{_all(done)}"
@@ -110,6 +113,7 @@ class Session:
     def run(self, block: Block) -> None:
         """Does with *block* what its mark says."""
         if block.mark == "file":
+            self._written[self._cwd / block.rest] = block.text
             (self._cwd / block.rest).write_text(self._on_boards(block.text), encoding="utf-8")
         elif block.language == "python":
             (self._cwd / "example.py").write_text(block.text, encoding="utf-8")
