@@ -1,12 +1,12 @@
 #!/bin/sh
-# Builds, signs, verifies and publishes a release from an ESP-IDF build folder; needs no terminal.
+# Pack an ESP-IDF build folder, sign the release, verify it, and export it to OUT; needs no terminal.
 #
 #   RMFAB_KEY=env:RMFAB_RELEASE_KEY sh release.sh build out
 #
 # RMFAB_KEY     who signs: env:NAME of a variable that holds the PEM, file:PATH, or pkcs11:token=…;object=…
 # RMFAB_TRUST   the trust file to verify by (default: trust.json)
 # RMFAB_SEQ     the release's seq (default: as product.toml says, such as seq = "commit-time")
-# RMFAB_AFTER   the release before this one, where it is at hand: seq and secure version must grow
+# RMFAB_AFTER   the release before this one, if available: seq and secure version must grow
 # A passphrase or PIN is read from the file that RMFAB_KEY_PASSPHRASE_FILE names.
 set -eu
 build=$1

@@ -131,7 +131,7 @@ def _from_environment(name: str, passphrase: PassphraseSource, environment: Mapp
     where = f"env:{name}"
     text = environment.get(name, "").strip()
     if not text:
-        raise InputError("this environment variable is not set", where=where, cause="key-uri")
+        raise InputError("this environment variable is not set, or is empty", where=where, cause="key-uri")
     pem = text.encode()
     if not text.startswith("-----BEGIN"):
         try:

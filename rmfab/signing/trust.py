@@ -189,7 +189,11 @@ class Trust:
         keys = (_key_change(old.find(one.id), one) for one in self.keys)
         gone = (f"removes {one}" for one in old.keys if self.find(one.id) is None)
         numbers = ((role, old.threshold(role), self.threshold(role)) for role in Role)
-        thresholds = (f"requires {now} signatures as {role}, not {was}" for role, was, now in numbers if was != now)
+        thresholds = (
+            f"requires {now} {'signature' if now == 1 else 'signatures'} as {role}, not {was}"
+            for role, was, now in numbers
+            if was != now
+        )
         return (*filter(None, keys), *gone, *thresholds)
 
     @cached_property
