@@ -133,6 +133,6 @@ def test_whose_releases_are_taken(factory, monkeypatch):
     assert "ok       unsigned releases are accepted" in doctor(factory)[1]
     factory.edit("allow_unsigned = true ", "allow_unsigned = false")
     code, out, _ = doctor(factory)
-    assert (code, "MISSING  a trust file: releases must be signed" in out) == (4, True)
+    assert (code, "MISSING  a trust file, because releases must be signed" in out) == (4, True)
     (factory.root / "keys" / "trust.json").write_text("{}")
     assert "MISSING  the trust file: this trust file was altered" in doctor(factory)[1]
