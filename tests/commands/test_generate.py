@@ -137,7 +137,7 @@ def test_values_files_that_are_bad(terminal: Terminal, lamp: Path, content: byte
 
 def test_values_that_are_missing_or_other(terminal: Terminal, lamp: Path) -> None:
     """A missing file, a folder, and a count other than the number of rows are errors."""
-    terminal("-C", lamp, "generate", "--values", "v.csv").refused(3, "v.csv: cannot read this values file")
+    terminal("-C", lamp, "generate", "--values", "v.csv").refused(3, "v.csv: cannot read the values file")
     Path("v.csv").mkdir()
     terminal("-C", lamp, "generate", "--values", "v.csv").refused(3, "v.csv")
     Path("w.csv").write_text("serial\nA-1\n")

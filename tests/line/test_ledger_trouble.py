@@ -51,7 +51,7 @@ class TestLedgerTrouble:
             assert (said.code, said.verdict) == (4, ("ERROR", "ledger-full"))
             assert "make room" in said.unit["reason"]
         else:
-            assert any("verdict is not in the ledger" in word for word in said.logs)
+            assert any("cannot record the verdict in the ledger" in word for word in said.logs)
         assert again.code == 0
         assert len(bound) == (0 if method in ("claim", "identity_by_mac") or (method, number) == ("record", 1) else 1)
         assert set(bound.items()) <= set(factory.bindings().items())

@@ -148,7 +148,7 @@ def test_a_board_that_says_nothing_may_be_a_closed_unit(tmp_path):
     with serve([spec(CHIP, faults=("silent", "no-sync"))]) as (board,):
         said = plant.run(board.url)
     assert said.verdict == ("ERROR", "no-answer")
-    assert "has closed its download mode: `rmfab verify`" in said.unit["reason"]
+    assert "has closed the download mode, use `rmfab verify`" in said.unit["reason"]
 
 
 def test_the_reset_of_another_closed_unit_is_noticed_before(tmp_path):

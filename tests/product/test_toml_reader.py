@@ -53,8 +53,8 @@ def test_a_bool_is_no_number() -> None:
         ("a = " + "{a=" * 300 + "1" + "}" * 300, "nested deeper"),
         (".".join("a" * 2000) + " = 1", "nested deeper"),
         ("[" + ".".join("a" * 2000) + "]", "nested deeper"),
-        ("a = " + "9" * 4301, "not TOML"),
-        ("a = 0x" + "g", "not TOML"),
+        ("a = " + "9" * 4301, "not valid TOML"),
+        ("a = 0x" + "g", "not valid TOML"),
         ("#" * (1 << 20) + "\n", "too large"),
     ],
 )
