@@ -104,7 +104,7 @@ def test_what_init_makes(tmp_path: Path) -> None:
         assert (workspace.keys_folder / key).stat().st_mode & 0o777 == 0o600
     assert list(workspace.product.recipients.values()) == [workspace.station_key.recipient]
     ignored = (tmp_path / "w" / ".gitignore").read_text().splitlines()
-    assert {"/keys/", "*.key", "/ledger.db*", "/logs/", "/station.toml"} <= set(ignored)
+    assert {"/keys/", "*.key", "/ledger.db*", "/logs/", "/station.toml", "*.pdf", "*.png", "*.svg"} <= set(ignored)
     secrets = [(workspace.keys_folder / key).read_text().split()[-1] for key in ("station.key", "unique.key")]
     assert not any(secret in (tmp_path / "w" / "product.toml").read_text() for secret in secrets)
 

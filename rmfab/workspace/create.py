@@ -116,6 +116,10 @@ _GITIGNORE = """# secret, or specific to this host
 /images/
 /boards/
 /labels*
+# labels and sheets show the PoP
+*.pdf
+*.png
+*.svg
 """
 
 
