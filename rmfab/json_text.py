@@ -25,7 +25,8 @@ def parse_json(data: bytes | str, *, fractions: bool = True) -> object:
     Without *fractions*, a number that is not an integer is an error.
     """
     text = data.decode("utf-8-sig") if isinstance(data, bytes) else data
-    if _depth(text) > DEEPEST:
+    openers = text.count("[") + text.count("{")  # at least the depth, and counted a hundred times faster
+    if openers > DEEPEST and _depth(text) > DEEPEST:
         raise ValueError(f"nested deeper than {DEEPEST} levels")
     value: object = json.loads(
         text,

@@ -124,7 +124,7 @@ def run_line(workspace: Workspace, request: LineRequest, terminal: Terminal = UN
         raise InputError("--serial names one unit, so it requires exactly one --port", where=request.serial)
     steps = _steps(workspace, request)
     firmware = None
-    if _has_release(workspace, request):
+    if _has_release(workspace, request, steps):
         firmware = PreparedRelease.prepare(judge_for_line(workspace, request.acceptance, terminal))
     _check_batches(workspace, request.batch, claims=Step.CLAIM in steps)
     air = _air(workspace, steps, terminal)
@@ -133,9 +133,9 @@ def run_line(workspace: Workspace, request: LineRequest, terminal: Terminal = UN
     return LineRun(Floor(_job(workspace, request, steps, firmware, air), slots, loop=request.loop), slots)
 
 
-def _has_release(workspace: Workspace, request: LineRequest) -> bool:
-    """Return whether the steps need a release, or one is named anyway."""
-    needed = {Step.FLASH, Step.RESET} & set(_steps(workspace, request))
+def _has_release(workspace: Workspace, request: LineRequest, steps: tuple[Step, ...]) -> bool:
+    """Return whether *steps* need a release, or one is named anyway."""
+    needed = {Step.FLASH, Step.RESET} & set(steps)
     return bool(needed) or request.release is not None or workspace.product.release.path is not None
 
 
