@@ -151,7 +151,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _unread()
     except OSError as error:
         if error.errno not in TROUBLES:
-            return _report_bug()
+            return _unexpected(error, given)
         try:
             sys.stdout.flush()
         except OSError:  # stdout itself is full, and would fail again at exit
@@ -165,12 +165,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             ),
             given,
         )
-    except Exception:  # noqa: BLE001 - a bug: the traceback goes to a file, a short message to the user
-        return _report_bug()
+    except Exception as error:  # noqa: BLE001 - a bug: the traceback goes to a file, a short message to the user
+        return _unexpected(error, given)
     except BaseException as error:
         if type(error).__module__ != "pyo3_runtime":  # the panic of a Rust module does not inherit from Exception
             raise
-        return _report_bug()
+        return _unexpected(error, given)
     return 0
 
 
@@ -254,6 +254,22 @@ def _let_go(stream: TextIO) -> None:
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, number)
     os.close(nowhere)
+
+
+def _unexpected(error: BaseException, given: Globals) -> int:
+    """End as after ^C if *error* was raised because of it, else report a bug.
+
+    Some code wraps KeyboardInterrupt in its own exception: Python 3.11 raises RuntimeError from it if ^C comes while a
+    class is created, for example during an import.
+    """
+    seen: set[int] = set()
+    cause: BaseException | None = error
+    while cause is not None and id(cause) not in seen:
+        if isinstance(cause, KeyboardInterrupt):
+            return _end(cause, given)
+        seen.add(id(cause))
+        cause = cause.__cause__ or cause.__context__
+    return _report_bug()
 
 
 def _report_bug() -> int:

@@ -8,7 +8,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
@@ -197,6 +197,41 @@ def test_a_bug_writes_its_traceback_to_a_file(
     assert str(path) in said.err
     assert "a very particular bug" in path.read_text()
     assert path.stat().st_mode & 0o077 == 0
+
+
+class _Interrupted:
+    """An attribute during whose creation ^C comes."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        raise KeyboardInterrupt
+
+
+def _create_class() -> None:
+    type("Anything", (), {"attribute": _Interrupted()})
+
+
+def _open_badly() -> None:
+    try:
+        raise KeyboardInterrupt
+    except KeyboardInterrupt:
+        raise OSError("cannot load") from None
+
+
+@pytest.mark.parametrize("interrupted", [_create_class, _open_badly])
+def test_a_wrapped_interrupt_is_an_interrupt(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, interrupted: Callable[[], None]
+) -> None:
+    """If a library wraps ^C in its own exception, the command still ends with 130 and reports no bug."""
+
+    @click.command("status")
+    def fails() -> None:
+        interrupted()
+
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr("rmfab.commands.status.command", fails)
+    said = terminal("status")
+    assert (said.code, said.err) == (130, "rmfab: interrupted; run the same command again to continue\n")
+    assert list(tmp_path.glob("rmfab-*.log")) == []
 
 
 def test_complaints_share_a_hint(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
