@@ -366,7 +366,7 @@ def test_an_answer_in_json_that_is_a_no_is_told_once(terminal: Terminal) -> None
 
 def test_quiet_and_speech(terminal: Terminal) -> None:
     """`-q` silences information on stderr, never an error."""
-    assert "workspace a" in terminal("init", "a").err
+    assert "created the workspace of a" in terminal("init", "a").err
     assert terminal("-q", "init", "b").err == ""
     terminal("-q", "-C", "nowhere", "status").refused(3, "nowhere")
 

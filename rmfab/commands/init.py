@@ -57,7 +57,7 @@ def command(
         credentials=Credentials.CLOUD_CLAIM if cloud_claim else Credentials.CERTIFICATE,
         force=force,
     )
-    terminal.say(f"created workspace {folder} for {workspace.product.name} ({chip})")
+    terminal.say(f"created the workspace of {workspace.product.name} ({chip}) in {folder}")
     terminal.say("keep an offline copy of keys/station.key: it opens the identities that are sealed for this host;")
     terminal.say("without a key that opens them, the units of a batch can be neither flashed nor labelled again")
     if not cloud_claim and not mqtt_host:
