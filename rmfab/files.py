@@ -2,7 +2,8 @@
 
 A new file appears complete or not at all: a temporary file beside it, fsync, then a hard link, which fails if a
 different process was faster. A file with the same content is left as it is; one with different content is
-replaced only with `force`.
+replaced only with `force`. A temporary file is locked while its process lives; what a killed process left is removed by
+the next writer in the folder.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from rmfab.errors import InputError
 _SAFE_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
 _CHUNK = 1 << 20
 _LARGEST_INPUT = 1 << 30
+_TEMPORARY = ".rmfab-tmp"
 
 
 def is_safe_name(name: str) -> bool:
@@ -144,20 +146,41 @@ def write_file(path: Path, data: bytes, *, secret: bool = False, force: bool = F
 def output_file(path: Path, *, secret: bool = False, force: bool = False, sync: bool = True) -> Iterator[BinaryIO]:
     """Open a stream that becomes *path* if the block succeeds, and is discarded if it fails.
 
-    An existing file with the same content is left as it is. Raise InputError as `write_file` does.
+    An existing file with the same content is left as it is. With *sync*, the file survives a power cut, and what killed
+    processes left in the folder is removed. Raise InputError as `write_file` does.
     """
+    with _output(path, secret=secret, force=force, sync=sync) as (_, stream):
+        yield stream
+
+
+@contextmanager
+def output_path(path: Path, *, secret: bool = False) -> Iterator[Path]:
+    """Yield the path of an empty file that becomes *path* if the block succeeds, for writers that open it by name."""
+    with _output(path, secret=secret, force=False, sync=True) as (temporary, _):
+        try:
+            yield temporary
+        finally:
+            _remove_companions(temporary)
+
+
+@contextmanager
+def _output(path: Path, *, secret: bool, force: bool, sync: bool) -> Iterator[tuple[Path, BinaryIO]]:
     if not path.name or path.is_dir():
         raise InputError("is a directory, expected a file", where=str(path), hint="name a file in it")
-    temporary = path.with_name(f".{path.name[:80]}.{secrets.token_hex(4)}.tmp")
+    if sync:
+        sweep(path.parent)
+    temporary = path.with_name(f".{path.name[:80]}.{secrets.token_hex(4)}{_TEMPORARY}")
     try:
         try:  # ^C during the opening comes after it: the file is there by then
-            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600 if secret else 0o666)
-            with os.fdopen(descriptor, "wb") as stream:
-                yield stream
+            with os.fdopen(_create(temporary, 0o600 if secret else 0o666), "wb") as stream:
+                yield temporary, stream
                 stream.flush()
                 if sync:
                     os.fsync(stream.fileno())
-            _put_in_place(temporary, path, force)
+                if os.name == "posix":
+                    _put_in_place(temporary, path, force)  # while the lock keeps `sweep` away
+            if os.name != "posix":
+                _put_in_place(temporary, path, force)  # Windows does not move open files
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as error:
@@ -168,11 +191,52 @@ def output_file(path: Path, *, secret: bool = False, force: bool = False, sync: 
         sync_folder(path.parent)
 
 
-def sweep(folder: Path, prefix: str) -> None:
-    """Removes the temporary files that killed processes left in *folder* of files whose names start with *prefix*."""
-    for path in folder.iterdir() if folder.is_dir() else ():
-        if path.name.startswith(f".{prefix}") and path.suffix == ".tmp":
-            path.unlink(missing_ok=True)
+def _create(temporary: Path, mode: int) -> int:
+    """Create a file and lock it, so that `sweep` leaves it alone while this process lives. Return its descriptor."""
+    while True:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        _try_lock(descriptor, wait=True)
+        if os.fstat(descriptor).st_nlink:
+            return descriptor
+        os.close(descriptor)  # a different process swept it before it was locked
+
+
+def sweep(folder: Path) -> None:
+    """Remove the temporary files that killed processes left in *folder*, those of SQLite included."""
+    if sys.platform == "win32":
+        return
+    for path in folder.glob(f".*{_TEMPORARY}"):
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except OSError:  # it has gone, or belongs to someone else
+            continue
+        try:
+            if _try_lock(descriptor, wait=False):
+                _remove_companions(path)
+                path.unlink(missing_ok=True)
+        except PermissionError:  # someone else's folder: they sweep it
+            continue
+        finally:
+            os.close(descriptor)
+
+
+def _remove_companions(path: Path) -> None:
+    """Remove the files that SQLite keeps beside a database (sqlite.org/tempfiles.html)."""
+    for ending in ("-journal", "-wal", "-shm"):
+        path.with_name(path.name + ending).unlink(missing_ok=True)
+
+
+def _try_lock(descriptor: int, *, wait: bool) -> bool:
+    """Lock an open file; return False if a different process holds the lock or the file system has none."""
+    if sys.platform == "win32":
+        return False
+    import fcntl
+
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except OSError:
+        return False
+    return True
 
 
 def _put_in_place(temporary: Path, path: Path, force: bool) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import resource
 import signal
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -13,7 +15,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rmfab.errors import InputError
-from rmfab.files import changing, is_safe_name, make_folder, output_file, read_input, shipped, sweep, write_file
+from rmfab.files import (
+    changing,
+    is_safe_name,
+    make_folder,
+    output_file,
+    output_path,
+    read_input,
+    shipped,
+    sweep,
+    write_file,
+)
 
 
 def mode(path: Path) -> int:
@@ -210,16 +222,79 @@ def test_shipped_files() -> None:
         shipped("templates", "nothing.toml")
 
 
-def test_sweep(tmp_path: Path) -> None:
-    """What killed processes left of files with these names goes; everything else stays, and no folder is fine."""
-    for name in (
-        ".unit-1.bin.0123abcd.tmp",
-        ".unit-2.bin.0123abce.tmp",
-        ".other.0123abcd.tmp",
-        "unit-1.bin",
-        ".unit-x",
-    ):
-        (tmp_path / name).touch()
-    sweep(tmp_path, "unit-")
-    sweep(tmp_path / "nowhere", "unit-")
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".other.0123abcd.tmp", ".unit-x", "unit-1.bin"]
+_KILLED = """
+import os, signal, sys
+from pathlib import Path
+from rmfab.files import output_file
+with output_file(Path(sys.argv[1]), secret=True) as stream:
+    stream.write(b"half")
+    stream.flush()
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="kill -9")
+def test_what_a_killed_process_left_is_swept(tmp_path: Path) -> None:
+    """A temporary file of a killed process goes with the next file that is written in its folder."""
+    subprocess.run([sys.executable, "-c", _KILLED, tmp_path / "values.csv"], check=False)
+    (left,) = names(tmp_path)
+    assert left.startswith(".values.csv.")
+    (tmp_path / f"{left}-journal").touch()
+    write_file(tmp_path / "other", b"x")
+    assert names(tmp_path) == ["other"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="locks of POSIX systems")
+def test_only_leftovers_are_swept(tmp_path: Path) -> None:
+    """Files that are being written stay, and so do all other hidden files; a folder that does not exist is fine."""
+    (tmp_path / ".draft.0123abcd.tmp").touch()
+    (tmp_path / ".dead.0123abcd.rmfab-tmp").touch()
+    with output_file(tmp_path / "a") as stream:
+        stream.write(b"one")
+        (at_work,) = (name for name in names(tmp_path) if name.startswith(".a."))
+        assert names(tmp_path) == [at_work, ".draft.0123abcd.tmp"]
+        sweep(tmp_path)
+        sweep(tmp_path / "nowhere")
+        assert names(tmp_path) == [at_work, ".draft.0123abcd.tmp"]
+    assert names(tmp_path) == [".draft.0123abcd.tmp", "a"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links")
+def test_a_sweep_follows_no_link(tmp_path: Path) -> None:
+    """A link with the name of a leftover does not remove what it refers to."""
+    (tmp_path / "precious").write_bytes(b"x")
+    (tmp_path / ".a.0123abcd.rmfab-tmp").symlink_to(tmp_path / "precious")
+    sweep(tmp_path)
+    assert (tmp_path / "precious").read_bytes() == b"x"
+
+
+def test_writers_and_sweepers_at_once(tmp_path: Path) -> None:
+    """Many writers that sweep the same folder all complete their files."""
+
+    def write(number: int) -> None:
+        for turn in range(20):
+            write_file(tmp_path / f"{number}-{turn}", b"x" * 1000)
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(names(tmp_path)) == 160
+
+
+def test_a_path_for_other_writers(tmp_path: Path) -> None:
+    """A file that is written by its name appears with the block's success, and not at all with its failure."""
+    with output_path(tmp_path / "a", secret=True) as path:
+        path.write_bytes(b"one")
+        assert not (tmp_path / "a").exists()
+    assert ((tmp_path / "a").read_bytes(), mode(tmp_path / "a")) == (b"one", 0o600)
+
+    def fails() -> None:
+        with output_path(tmp_path / "b") as path:
+            path.write_bytes(b"half")
+            raise ValueError("mid")
+
+    with pytest.raises(ValueError, match="mid"):
+        fails()
+    assert names(tmp_path) == ["a"]

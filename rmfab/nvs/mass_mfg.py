@@ -19,7 +19,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import NamedTuple
 
-from rmfab.errors import ComplaintsError, InputError, StationError
+from rmfab.errors import ComplaintsError, InputError
 from rmfab.files import is_safe_name, make_folder, sweep, sync_folder, write_file
 from rmfab.nvs.csv_dialect import Complaints, records
 from rmfab.nvs.encoding import RowEncoder
@@ -118,10 +118,9 @@ def generate(order: MassMfgRequest, workers: int | None = None) -> Iterator[Prog
                 total = progress.done
                 yield progress
             yield from _write(order, crew, total)
-    except (StationError, KeyboardInterrupt, GeneratorExit):
+    finally:  # if a worker was killed
         for name in FOLDERS:
-            sweep(order.outdir / name, f"{order.prefix}-")
-        raise
+            sweep(order.outdir / name)
 
 
 def _check(order: MassMfgRequest, crew: Crew[_Worker]) -> Iterator[Progress]:

@@ -7,7 +7,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from rmfab.files import make_folder, output_file, write_file
+from rmfab.files import make_folder, output_file, sweep, write_file
 from rmfab.identity.identity import Identity
 from rmfab.identity.mass_mfg_csv import config_csv, values_csv
 from rmfab.identity.pack_batch import pack_images
@@ -47,6 +47,7 @@ def build_files(
     workspace.check_policy(request.batch)
     make_folder(request.output, secret=True)
     images, sheets = (make_folder(request.output / name, secret=True) for name in ("bin", "csv"))
+    sweep(images)
     write_file(sheets / "config.csv", config_csv(workspace.product), secret=True, force=request.force)
     bound = (one for one in workspace.ledger.identities(request.batch) if one.state is not State.VOID)
     opened = (workspace.open_identity(one) for one in bound)

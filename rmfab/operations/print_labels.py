@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rmfab.errors import InputError, UsageError
-from rmfab.files import make_folder, write_file
+from rmfab.files import make_folder, sweep, sync_folder, write_file
 from rmfab.label.content import Label, label_of
 from rmfab.label.make_sheet import make_sheet
 from rmfab.label.picture import make_png, make_svg
@@ -155,13 +155,15 @@ def _write_pictures(
     if one_file and len(labels) > 1:
         raise InputError(f"{len(labels)} labels do not fit in one .{form}", hint=f"pass -o FOLDER --format {form}")
     if not one_file:
-        make_folder(output, secret=True)
+        sweep(make_folder(output, secret=True))
     for label in labels:
         png = form is LabelForm.PNG
         picture = make_png(label, *paper.label, dpi) if png else make_svg(label, *paper.label)
         _warn_of(picture.warnings, terminal)
         target = output if one_file else output / f"{label.serial}.{form}"
-        write_file(target, picture.data, secret=True, force=request.force)
+        write_file(target, picture.data, secret=True, force=request.force, sync=one_file)
+    if not one_file:
+        sync_folder(output)
 
 
 def _warn_of(warnings: Sequence[LabelWarning], terminal: Terminal) -> None:

@@ -10,12 +10,11 @@ last, atomically. A reader at any moment, and a writer after one that was killed
 from __future__ import annotations
 
 import os
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from rmfab.errors import ComplaintsError, InputError
-from rmfab.files import locked, make_folder, output_file, read_input
+from rmfab.files import locked, make_folder, output_file, read_input, sweep
 from rmfab.ota.compatibility import inspect_update
 from rmfab.ota.index import IMAGES, INDEXES, LATEST, RELEASES, Index, Listed
 from rmfab.release.parts import APP
@@ -126,10 +125,5 @@ def _put(path: Path, data: bytes, *, switch: bool = False) -> None:
 
 
 def _sweep(folder: Path) -> None:
-    """Remove the leftovers of killed writers; the lock excludes other writers."""
-    if sys.platform == "win32":
-        return
     for place in (folder, *(folder / name for name in (IMAGES, RELEASES, INDEXES))):
-        for path in place.glob(".*.tmp"):
-            if path.is_file():
-                path.unlink(missing_ok=True)
+        sweep(place)

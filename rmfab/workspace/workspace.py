@@ -133,14 +133,15 @@ class Workspace:
         return not isinstance(location, Path) or (location.exists() and location.stat().st_size > 0)
 
     def make_ledger(self) -> bool:
-        """Create the ledger if there is none; return whether it was created. Raise LedgerError."""
+        """Create the ledger, or complete one whose creation was interrupted; return False if it existed.
+
+        Raise LedgerError.
+        """
         from rmfab.ledger.store import Ledger
 
-        location = _as_path(self.ledger_path)
-        if self.has_ledger:
-            return False
-        Ledger.open(location, create=True).close()
-        return True
+        existed = self.has_ledger
+        Ledger.open(_as_path(self.ledger_path), create=True).close()
+        return not existed
 
     @cached_property
     def station(self) -> Station:

@@ -62,7 +62,7 @@ class Case:
         if not path.exists():
             return True
         found = files(path)
-        assert not [name for name in found if name.endswith(".tmp")]
+        assert not [name for name in found if name.endswith(".rmfab-tmp")]
         assert all(len(data) == 0x6000 for name, data in found.items() if name.endswith(".bin"))
         return len(found) < self.files
 

@@ -182,7 +182,7 @@ def test_different_file_is_refused_without_force(folder):
     assert Path("out/bin/Fan-2.bin").read_bytes() == b"other"
     run(force=True)
     assert read_image(Path("out/bin/Fan-2.bin").read_bytes()).value("ns", "id") == "y"
-    assert not [name for name in names() if ".tmp" in name]
+    assert not [name for name in names() if ".rmfab-tmp" in name]
 
 
 def test_outdir_that_is_a_file(folder):

@@ -7,9 +7,6 @@ write lock. WAL with synchronous=FULL: commits survive a power loss, and readers
 
 from __future__ import annotations
 
-import os
-import secrets
-import shutil
 import sqlite3
 import threading
 import time
@@ -24,7 +21,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from rmfab.errors import InputError, IntegrityError, LedgerError, RmfabError
-from rmfab.files import output_file
+from rmfab.files import output_path
 from rmfab.ledger.sql.database import Damage
 from rmfab.ledger.sql.network_share import refuse_network
 from rmfab.ledger.sql.upgrade import needs_upgrade, upgrade_schema
@@ -34,46 +31,66 @@ _BEGIN = "rmfab_begin"
 
 
 class SqliteDatabase:
-    """A ledger in the existing file *path*; waits up to *patience* seconds for each lock. See `Database`."""
+    """A ledger in the existing file *path*; waits up to *patience* seconds for each lock. See `Database`.
 
-    def __init__(self, path: Path, patience: float) -> None:
+    *shown* is the path that errors name, if it differs.
+    """
+
+    def __init__(self, path: Path, patience: float, *, shown: Path | None = None) -> None:
         self.path = path
+        self._shown = shown or path
         self._patience = patience
         self._engine = _make_engine(path, patience)
         self._writer = threading.Lock()
 
     @classmethod
     def open(cls, path: Path, *, create: bool, patience: float) -> Self:
-        """Open the database in *path*; with *create*, create an empty one if it does not exist. Raise LedgerError."""
+        """Open the database in *path*; with *create*, create it if it does not exist. Raise LedgerError."""
         refuse_network(path.parent)
-        if create:
-            _make_file(path)
+        if create and not path.exists():
+            cls._create(path, patience)
         elif not path.is_file():
             raise LedgerError("there is no ledger here", where=str(path), cause="ledger-missing")
         return cls(path, patience)
 
+    @classmethod
+    def _create(cls, path: Path, patience: float) -> None:
+        """Create the database with its schema: complete or not at all, and once if several processes create it."""
+        try:
+            with output_path(path, secret=True) as new:
+                database = cls(new, patience, shown=path)
+                try:
+                    database.upgrade(create=True)
+                finally:
+                    database.dispose()
+        except InputError as error:
+            if error.cause == "exists":  # a different process was faster
+                return
+            reason = error.__cause__.strerror if isinstance(error.__cause__, OSError) else error.what
+            raise LedgerError(f"cannot create the ledger: {reason}", where=str(path), cause="ledger-missing") from error
+
     def upgrade(self, *, create: bool) -> None:
         """See `Database.upgrade`. Also switch a file that lost WAL mode back to WAL."""
         with self.reading() as connection:
-            outdated = needs_upgrade(connection, str(self.path), create=create)
+            outdated = needs_upgrade(connection, str(self._shown), create=create)
             journal = connection.exec_driver_sql("PRAGMA journal_mode").scalar()
         if journal != "wal":
-            with _explained(self.path):
+            with _explained(self._shown):
                 _use_wal(self._engine, self._patience)
         if outdated:
             with self.writing() as connection:
-                upgrade_schema(connection, str(self.path))
+                upgrade_schema(connection, str(self._shown))
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """Open a read transaction: one snapshot."""
-        with _explained(self.path), self._engine.connect() as connection, connection.begin():
+        with _explained(self._shown), self._engine.connect() as connection, connection.begin():
             yield connection
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """Open the single write transaction: all or nothing."""
-        with self._writer, _explained(self.path), self._engine.connect() as connection:
+        with self._writer, _explained(self._shown), self._engine.connect() as connection:
             connection = connection.execution_options(**{_BEGIN: "BEGIN IMMEDIATE"})
             with connection.begin():
                 yield connection
@@ -100,17 +117,8 @@ class SqliteDatabase:
             raise InputError(
                 "this file already exists", where=str(target), hint="choose a new name for each backup", cause="exists"
             )
-        copy = target.with_name(f".{target.name[:80]}.{secrets.token_hex(4)}.copy")
-        try:
-            with _explained(target):
-                _copy(self._engine, copy)
-            with output_file(target, secret=True) as stream, copy.open("rb") as source:
-                shutil.copyfileobj(source, stream, 1 << 20)
-        except OSError as error:
-            raise InputError(f"cannot write the backup: {error.strerror or error}", where=str(target)) from error
-        finally:
-            for leftover in (copy, *(copy.with_name(copy.name + end) for end in ("-journal", "-wal", "-shm"))):
-                leftover.unlink(missing_ok=True)
+        with _explained(target), output_path(target, secret=True) as copy:
+            _copy(self._engine, copy)
 
     def dispose(self) -> None:
         """Close all connections."""
@@ -131,18 +139,6 @@ def _make_engine(path: Path, patience: float) -> Engine:
     return engine
 
 
-def _make_file(path: Path) -> None:
-    """Create an empty file that only the owner can read, unless it exists. Raise LedgerError if that fails."""
-    try:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
-    except FileExistsError:
-        return
-    except OSError as error:
-        raise LedgerError(
-            f"cannot create the ledger: {error.strerror}", where=str(path), cause="ledger-missing"
-        ) from error
-
-
 def _use_wal(engine: Engine, patience: float) -> None:
     """Switch the file to WAL; wait for processes that are opening it right now. Raise what SQLite raises."""
     deadline = time.monotonic() + patience
@@ -161,7 +157,6 @@ def _use_wal(engine: Engine, patience: float) -> None:
 
 
 def _copy(engine: Engine, copy: Path) -> None:
-    _make_file(copy)
     source = engine.raw_connection()
     try:
         destination = sqlite3.connect(copy, isolation_level=None)

@@ -6,6 +6,7 @@ transaction for `upgrade_schema`.
 
 from __future__ import annotations
 
+import threading
 import uuid
 
 from sqlalchemy import Connection, insert, inspect, text
@@ -13,12 +14,20 @@ from sqlalchemy import Connection, insert, inspect, text
 from rmfab.errors import LedgerError
 from rmfab.ledger.sql import schema
 
+_MIGRATING = threading.Lock()
+"""Alembic's context is global (alembic.sqlalchemy.org, "Operation Reference"): one migration per process at a time."""
+
 
 def needs_upgrade(connection: Connection, where: str, *, create: bool) -> bool:
     """Return whether the schema is out of date. Raise LedgerError for an empty database, unless *create*."""
     revision = _revision(connection, where)
     if revision is None and not create:
-        raise LedgerError("the ledger is empty", where=where, cause="ledger-missing")
+        raise LedgerError(
+            "the ledger is empty: its creation was interrupted",
+            where=where,
+            hint="`rmfab generate` completes it with the first batch",
+            cause="ledger-missing",
+        )
     return revision != schema.HEAD
 
 
@@ -36,7 +45,8 @@ def upgrade_schema(connection: Connection, where: str) -> None:
             hint="update rmfab on this host",
             cause="ledger-newer",
         )
-    migrations.upgrade(connection)
+    with _MIGRATING:
+        migrations.upgrade(connection)
     if revision is None:
         connection.execute(insert(schema.meta).values(name="ledger_id", value=uuid.uuid4().hex))
 

@@ -1,14 +1,18 @@
 """Backups: complete, consistent, private, and without overwriting files."""
 
 import os
+import signal
 import sqlite3
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import pytest
 
 from rmfab.errors import InputError, LedgerError
 from rmfab.ledger.store import Ledger
-from tests.ledger.workshop import STATION, fresh, mac, now
+from tests.ledger.workshop import FILE, STATION, fresh, mac, now
 
 
 def test_a_backup_is_a_ledger(tmp_path):
@@ -74,3 +78,34 @@ def test_a_backup_that_fails_leaves_nothing(tmp_path):
         with pytest.raises((InputError, LedgerError)):
             ledger.backup(tmp_path / "no such folder" / "copy")
         assert sorted(tmp_path.iterdir()) == before
+
+
+_KILLED = """
+import os, signal, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from rmfab.ledger.sql import sqlite
+from rmfab.ledger.store import Ledger
+copied = sqlite._copy
+def dies(engine, copy):
+    copied(engine, copy)
+    os.kill(os.getpid(), signal.SIGKILL)
+sqlite._copy = dies
+Ledger.open(Path(sys.argv[2]), create=False).backup(Path(sys.argv[3]))
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="kill -9")
+def test_a_killed_backup_leaves_nothing_for_long(tmp_path):
+    """kill -9 during a backup leaves no partial backup; the next one in the folder removes what it left."""
+    fresh(tmp_path).close()
+    backups = tmp_path / "backups"
+    backups.mkdir()
+    arguments = [Path(__file__).parents[3], tmp_path / FILE, backups / "monday.db"]
+    done = subprocess.run([sys.executable, "-c", _KILLED, *map(str, arguments)], check=False)
+    assert done.returncode == -signal.SIGKILL
+    (left,) = backups.iterdir()
+    assert left.name.startswith(".monday.db.")
+    with Ledger.open(tmp_path / FILE, create=False) as ledger:
+        ledger.backup(backups / "tuesday.db")
+    assert [path.name for path in backups.iterdir()] == ["tuesday.db"]

@@ -1,6 +1,7 @@
 """A ledger in a file: how it is stored, and every way in which it can be unavailable."""
 
 import os
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -105,6 +106,93 @@ def test_a_locked_ledger(tmp_path):
         holder.execute("ROLLBACK")
         holder.close()
         assert claim(ledger, 1).identity.serial == "LMP-000001"
+
+
+_KILLED_CREATION = """
+import os, signal, sys
+from pathlib import Path
+sys.path.insert(0, {root!r})
+from rmfab.ledger.sql import sqlite
+from rmfab.ledger.store import Ledger
+step, wrapped = {step!r}, getattr(sqlite, {step!r})
+def dies(*arguments, **options):
+    if {after}:
+        wrapped(*arguments, **options)
+    os.kill(os.getpid(), signal.SIGKILL)
+setattr(sqlite, step, dies)
+Ledger.open(Path({path!r}), create=True)
+"""
+
+
+@pytest.mark.skipif(not POSIX, reason="kill -9")
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("step", ["_make_engine", "_use_wal", "needs_upgrade", "upgrade_schema"])
+def test_a_creation_that_is_killed_leaves_no_ledger(tmp_path, step, after):
+    """kill -9 at any step of the creation leaves no ledger; the next creation succeeds and removes the leftovers."""
+    path = tmp_path / FILE
+    code = _KILLED_CREATION.format(root=str(Path(__file__).parents[3]), path=str(path), step=step, after=after)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert not path.exists()
+    assert cause_of(Ledger.open, path, create=False) == "ledger-missing"
+    with Ledger.open(path, create=True) as ledger:
+        assert ledger.batches() == ()
+        assert {file.name for file in tmp_path.iterdir()} == {FILE, f"{FILE}-wal", f"{FILE}-shm"}
+
+
+def test_an_empty_ledger_is_completed(tmp_path):
+    """A file without tables, as an interrupted creation of older versions left it, becomes a ledger on request."""
+    for name, wal in (("empty", False), ("wal", True)):
+        path = tmp_path / name
+        path.touch()
+        if wal:
+            connection = sqlite3.connect(path)
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.close()
+            assert path.stat().st_size == 4096
+        assert cause_of(Ledger.open, path, create=False) == "ledger-missing"
+        with Ledger.open(path, create=True) as ledger:
+            assert make(ledger, size=4).closed
+            assert ledger.check() == ()
+
+
+def test_creations_at_once_make_one_ledger(tmp_path):
+    """Several threads that create the same ledger all open the same one."""
+    found = []
+
+    def create():
+        with Ledger.open(tmp_path / FILE, create=True) as ledger:
+            found.append(ledger.id)
+
+    threads = [threading.Thread(target=create) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (len(found), len(set(found))) == (6, 1)
+    assert not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.skipif(not POSIX, reason="needs POSIX resource limits")
+def test_a_creation_on_a_full_disk(tmp_path):
+    """If the disk is full, no ledger and no temporary file appear, and the error names the ledger's path."""
+    code = f"""
+import resource, sys
+from pathlib import Path
+from rmfab.errors import LedgerError
+from rmfab.ledger.store import Ledger
+from rmfab.ledger.sql import migrations
+resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000))
+try:
+    Ledger.open(Path({str(tmp_path / FILE)!r}), create=True)
+except LedgerError as error:
+    print(error.cause, error.where)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    cause, where = done.stdout.split()
+    assert cause in ("ledger-io", "ledger-full")
+    assert where == str(tmp_path / FILE)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_lock_is_waited_for(tmp_path):
