@@ -57,6 +57,19 @@ class BoardFault(Enum):
         return self in (BoardFault.KILL_AT, BoardFault.STALL_AT, BoardFault.JUST_IN_TIME)
 
     @property
+    def is_inborn(self) -> bool:
+        """Whether a board has the fault from its start or never: it is in the chip, or in its first flash."""
+        return self in (
+            BoardFault.WRONG_CHIP,
+            BoardFault.SMALL_FLASH,
+            BoardFault.SECURE_BOOT,
+            BoardFault.FLASH_ENCRYPTION,
+            BoardFault.SECURE_DOWNLOAD,
+            BoardFault.OLD_REVISION,
+            BoardFault.STALE_NVS,
+        )
+
+    @property
     def default_number(self) -> int:
         """The N of a fault without a number; 0 if it needs one."""
         return 9 if self is BoardFault.JUST_IN_TIME else 0

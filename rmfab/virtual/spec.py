@@ -137,10 +137,10 @@ class BoardSpec:
             return self.strap
         return Strap.RUN if self.link is PortKind.RFC2217 else Strap.DOWNLOAD
 
-    def swapped(self) -> BoardSpec:
-        """Return a different board of the same kind: a different MAC, its own blank flash, no faults."""
+    def swapped(self, faults: tuple[FaultCall, ...] = ()) -> BoardSpec:
+        """Return a different board of the same kind: a different MAC, its own blank flash, and only these *faults*."""
         mac = self.base_mac[:3] + hashlib.sha256(self.base_mac).digest()[:3]
-        return replace(self, mac=mac, flash_file=None, faults=(), burnt=None)
+        return replace(self, mac=mac, flash_file=None, faults=faults, burnt=None)
 
 
 def derived_mac(chip: Chip, index: int) -> bytes:

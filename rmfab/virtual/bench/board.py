@@ -19,7 +19,7 @@ from rmfab.virtual.chip.reset_circuit import ResetCircuit
 from rmfab.virtual.chip.rom_loader import RomLoader
 from rmfab.virtual.chip.stub_loader import Stub
 from rmfab.virtual.chip.uart import ROM_BAUD, Timeline, Uart
-from rmfab.virtual.faults import BoardFault
+from rmfab.virtual.faults import BoardFault, FaultCall
 from rmfab.virtual.firmware.bootloader import boot, download_banner
 from rmfab.virtual.firmware.rainmaker import leave_stale_identity
 from rmfab.virtual.firmware.running import RunningFirmware
@@ -97,11 +97,16 @@ class Board:
         self._data_commands = 0
         self._spent: set[BoardFault] = set()
         self.uart.to_board = self.receive
-        self.flash.flawed = spec.has(BoardFault.BAD_FLASH)
+        self.change_faults(self.spec.faults)
         if spec.has(BoardFault.STALE_NVS):
             leave_stale_identity(self.flash)
 
     # Actions of a host, a fixture or an operator.
+
+    def change_faults(self, faults: tuple[FaultCall, ...]) -> None:
+        """Replace the faults of the board from now on."""
+        self.spec = replace(self.spec, faults=faults)
+        self.flash.flawed = self.spec.has(BoardFault.BAD_FLASH)
 
     def power(self, on: bool) -> None:
         """Switch the supply on or off."""

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
@@ -22,7 +21,7 @@ from rmfab.virtual.spec import BoardSpec, Strap
 
 _SWAP_SECONDS = 1.5
 _COMMANDS = (
-    "restart | strap download|run | power on|off | vanish | return | swap | fault NAME|none | "
+    "restart | strap download|run | power on|off | vanish | return | swap [FAULT]... | fault NAME|none | "
     "network none | network SSID RSSI [PASSWORD] | ota URL [CAFILE] | state"
 )
 
@@ -84,9 +83,9 @@ class Place:
         if swap:
             loop.call_later(_SWAP_SECONDS, self._come_back_as_another)
 
-    def _come_back_as_another(self) -> None:
+    def _come_back_as_another(self, faults: tuple[FaultCall, ...] = ()) -> None:
         self.board.power(False)
-        self.board = self._seat(self.board.spec.swapped())
+        self.board = self._seat(self.board.spec.swapped(faults))
         self._spawn_return()
 
     def _spawn_return(self) -> None:
@@ -121,8 +120,8 @@ class Place:
                 self._vanish(False)
             case ["return"]:
                 await self._come_back()
-            case ["swap"]:
-                self._come_back_as_another()
+            case ["swap", *names]:
+                return self._swap(names)
             case ["fault", name]:
                 return self._give_fault(name)
             case ["network", *network]:
@@ -168,10 +167,21 @@ class Place:
     def _give_fault(self, name: str) -> str:
         """Add a fault, or remove all with `none`."""
         try:
-            faults = () if name == "none" else (*self.board.spec.faults, FaultCall.parse(name))
+            call = None if name == "none" else FaultCall.parse(name)
         except InputError as error:
             return f"error: {error}"
-        self.board.spec = replace(self.board.spec, faults=faults)
+        if call is not None and call.fault.is_inborn:
+            return f"error: a board has {name} from its start: use `swap {name}`, or serve it with --fault {name}"
+        self.board.change_faults(() if call is None else (*self.board.spec.faults, call))
+        return "ok"
+
+    def _swap(self, names: Sequence[str]) -> str:
+        """Put a different board, with these faults, into the port."""
+        try:
+            faults = tuple(FaultCall.parse(name) for name in names)
+        except InputError as error:
+            return f"error: {error}"
+        self._come_back_as_another(faults)
         return "ok"
 
 

@@ -109,7 +109,7 @@ class Flash:
         return sum(cells[at : at + SECTOR].count(0xFF) != SECTOR for at in range(address, address + length, SECTOR))
 
     def _stick(self) -> None:
-        if self._stuck is not None:
+        if self.flawed and self._stuck is not None:
             address, mask = self._stuck
             self._cells[address] &= ~mask & 0xFF
 

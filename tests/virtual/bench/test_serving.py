@@ -99,6 +99,20 @@ def test_control_plays_the_fixture():
             assert _answers(port, 0) == 0
 
 
+def test_faults_from_the_start_need_a_different_board():
+    """`fault` refuses what a board has from its start or never; `swap FAULT` puts in a board that has it."""
+    with serve([_spec()]) as (board,):
+        with pytest.raises(StationError, match="use `swap small-flash`"):
+            board.control("fault small-flash")
+        with pytest.raises(StationError, match="not a fault"):
+            board.control("swap coffee")
+        first = board.state()["mac"]
+        board.control("swap small-flash no-sync")
+        assert board.state()["mac"] != first
+        with serial.serial_for_url(board.url) as port:
+            assert _answers(port, 0) == 0
+
+
 def _read_on(port):
     while port.read(64):
         pass

@@ -73,3 +73,13 @@ def test_a_flawed_cell_reads_zero():
     assert data != flash.read(0x2000, 0x1000)
     flash.erase(0x2000, 0x1000)
     assert sum(bin(byte ^ 0xFF).count("1") for byte in flash.read(0x2000, 0x1000)) == 1
+
+
+def test_a_flaw_that_ends():
+    """A flash that became bad and is good again keeps what is written from then on."""
+    flash = Flash(1 << 20)
+    flash.flawed = True
+    flash.program(0, os.urandom(0x1000))
+    flash.flawed = False
+    flash.erase(0, 0x1000)
+    assert flash.read(0, 0x1000) == b"\xff" * 0x1000
