@@ -63,10 +63,8 @@ EXIT_CODES: tuple[tuple[type[BaseException], int], ...] = (
     (click.Abort, EXIT_INTERRUPTED),
 )
 
-# Errors of the operating system that the station causes, not a bug in rmfab.
-TROUBLES = frozenset(
-    {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM, errno.EMFILE}
-)
+# Errors of the operating system that the station causes, not a bug in rmfab, besides those of `file_error`.
+TROUBLES = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
 
 
 class LazyGroup(click.Group):
@@ -150,21 +148,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         return _unread()
     except OSError as error:
-        if error.errno not in TROUBLES:
-            return _unexpected(error, given)
-        try:
-            sys.stdout.flush()
-        except OSError:  # stdout itself is full, and would fail again at exit
-            _let_go(sys.stdout)
-        named = None if error.filename is None else str(error.filename)
-        return _end(
-            StationError(
-                os.strerror(error.errno or 0).lower(),
-                where=named,
-                hint="check free disk space and permissions, then run the command again",
-            ),
-            given,
-        )
+        trouble = _station_trouble(error)
+        return _unexpected(error, given) if trouble is None else _end(trouble, given)
     except Exception as error:  # noqa: BLE001 - a bug: the traceback goes to a file, a short message to the user
         return _unexpected(error, given)
     except BaseException as error:
@@ -172,6 +157,23 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         return _unexpected(error, given)
     return 0
+
+
+def _station_trouble(error: OSError) -> StationError | None:
+    """Return the error to report if the host caused it, None if it is a bug in rmfab."""
+    from rmfab.files import file_error
+
+    where = "standard output" if error.filename is None else str(error.filename)
+    found = file_error("cannot continue", error, where)
+    if not isinstance(found, StationError) and error.errno not in TROUBLES:
+        return None
+    try:
+        sys.stdout.flush()
+    except OSError:  # stdout itself is full, and would fail again at exit
+        _let_go(sys.stdout)
+    if isinstance(found, StationError):
+        return found
+    return StationError(found.what, where=where, hint="check the permissions, then run the command again")
 
 
 def _call(arguments: list[str], given: Globals) -> None:

@@ -8,6 +8,7 @@ the next writer in the folder.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import secrets
@@ -17,12 +18,27 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, BinaryIO
 
-from rmfab.errors import InputError
+from rmfab.errors import InputError, RmfabError, StationError
 
 _SAFE_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
 _CHUNK = 1 << 20
 _LARGEST_INPUT = 1 << 30
 _TEMPORARY = ".rmfab-tmp"
+
+_SHORTAGES = (
+    ({errno.ENOSPC, errno.EDQUOT, errno.EFBIG}, "disk-full", "free disk space, then run the same command again"),
+    ({errno.EMFILE, errno.ENFILE}, "too-many-files", "raise the limit (`ulimit -n`), or do less at a time"),
+    ({errno.EIO}, "disk-error", "check the disk, then run the same command again"),
+)
+
+
+def file_error(what: str, error: OSError, where: str) -> RmfabError:
+    """Return the error for a file operation that failed: StationError if this host is short of something."""
+    text = f"{what}: {error.strerror or error}"
+    for numbers, cause, hint in _SHORTAGES:
+        if error.errno in numbers:
+            return StationError(text, where=where, hint=hint, cause=cause)
+    return InputError(text, where=where)
 
 
 def is_safe_name(name: str) -> bool:
@@ -50,7 +66,7 @@ def read_input(path: Path, what: str = "file", *, most: int = _LARGEST_INPUT) ->
             if os.fstat(stream.fileno()).st_size <= most and len(data := stream.read(most + 1)) <= most:
                 return data
     except OSError as error:
-        raise InputError(f"cannot read this {what}: {error.strerror or error}", where=str(path)) from error
+        raise file_error(f"cannot read this {what}", error, str(path)) from error
     except ValueError as error:  # not a valid file name, such as one with NUL
         raise InputError(f"cannot read this {what}: {error}", where=repr(str(path))) from None
     raise InputError(f"too large for a {what}", where=str(path), hint=f"the limit is {most} bytes")
@@ -65,7 +81,7 @@ def locked(path: Path) -> Iterator[None]:
     try:
         stream = path.open("ab")
     except OSError as error:
-        raise InputError(f"cannot open this lock file: {error.strerror or error}", where=str(path)) from error
+        raise file_error("cannot open this lock file", error, str(path)) from error
     with stream:
         _lock(stream, path)
         yield
@@ -126,7 +142,7 @@ def make_folder(path: Path, *, secret: bool = False) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.mkdir(mode=0o700 if secret else 0o777, exist_ok=True)
     except OSError as error:
-        raise InputError(f"cannot create this folder: {error.strerror or error}", where=str(path)) from error
+        raise file_error("cannot create this folder", error, str(path)) from error
     return path
 
 
@@ -186,7 +202,7 @@ def _output(path: Path, *, secret: bool, force: bool, sync: bool) -> Iterator[tu
     except OSError as error:
         if error.filename is not None and str(error.filename) not in (str(temporary), str(path)):
             raise
-        raise InputError(f"cannot write this file: {error.strerror or error}", where=str(path)) from error
+        raise file_error("cannot write this file", error, str(path)) from error
     if sync:
         sync_folder(path.parent)
 

@@ -141,6 +141,7 @@ def test_no_hint_names_a_command_that_is_not() -> None:
         (PortError("absent"), 4),
         (LedgerError("locked"), 4),
         (OSError(28, "No space left on device"), 4),
+        (OSError(24, "Too many open files"), 4),
         (OSError(30, "Read-only file system", "/x/y"), 4),
         (IntegrityError("chain"), 5),
         (CloneError("clone"), 5),
@@ -304,7 +305,7 @@ def test_a_full_stdout_is_told(tmp_path: Path) -> None:
     with full.open("w") as stream:
         done = subprocess.run(words("--help"), cwd=tmp_path, env=environment(), stdout=stream, stderr=subprocess.PIPE)
     assert done.returncode == 4
-    assert b"no space left on device" in done.stderr
+    assert b"standard output: cannot continue: No space left on device" in done.stderr
 
 
 def test_a_terminal_that_cannot_show_a_letter(tmp_path: Path) -> None:

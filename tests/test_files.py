@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import signal
@@ -14,9 +15,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rmfab.errors import InputError
+from rmfab.errors import InputError, RmfabError, StationError
 from rmfab.files import (
     changing,
+    file_error,
     is_safe_name,
     make_folder,
     output_file,
@@ -102,12 +104,12 @@ def test_a_block_that_fails_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_a_disk_that_takes_no_more(tmp_path: Path) -> None:
-    """A write that fails on a full disk is an InputError with the path; nothing is left half-written."""
+    """A write that fails on a full disk is a StationError with the path; nothing is left half-written."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
     try:
-        with pytest.raises(InputError, match="cannot write") as caught:
+        with pytest.raises(StationError, match="cannot write") as caught:
             write_file(tmp_path / "a", b"x" * 10000)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
@@ -281,6 +283,41 @@ def test_writers_and_sweepers_at_once(tmp_path: Path) -> None:
     for thread in threads:
         thread.join()
     assert len(names(tmp_path)) == 160
+
+
+@pytest.mark.parametrize(
+    ("number", "kind", "cause"),
+    [
+        (errno.ENOSPC, StationError, "disk-full"),
+        (errno.EDQUOT, StationError, "disk-full"),
+        (errno.EMFILE, StationError, "too-many-files"),
+        (errno.ENFILE, StationError, "too-many-files"),
+        (errno.EIO, StationError, "disk-error"),
+        (errno.EACCES, InputError, "bad-input"),
+        (errno.ENOENT, InputError, "bad-input"),
+    ],
+)
+def test_who_must_act(number: int, kind: type[RmfabError], cause: str) -> None:
+    """What this host is short of is the station's fault (exit code 4), a wrong path or mode the caller's (3)."""
+    error = file_error("cannot write this file", OSError(number, os.strerror(number)), "a")
+    assert (type(error), error.cause, error.where) == (kind, cause, "a")
+    assert (error.hint is None) == (kind is InputError)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="resource limits")
+def test_too_many_open_files(tmp_path: Path) -> None:
+    """A process that may open no more files gets that said, and nothing half-written."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, before[1]))
+    try:
+        with pytest.raises(StationError) as caught:
+            write_file(tmp_path / "a", b"x", sync=False)
+        with pytest.raises(StationError) as read:
+            read_input(Path(__file__))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert (caught.value.cause, read.value.cause) == ("too-many-files", "too-many-files")
+    assert names(tmp_path) == []
 
 
 def test_a_path_for_other_writers(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from rmfab.errors import ComplaintsError, InputError
-from rmfab.files import is_safe_name
+from rmfab.files import file_error, is_safe_name
 from rmfab.identity import node_id as node_ids
 from rmfab.identity.extra_keys import as_data, inline, load_extra
 from rmfab.nvs.csv_dialect import Complaints
@@ -211,5 +211,5 @@ def _digest(path: Path) -> str:
             while piece := stream.read(_CHUNK):
                 digest.update(piece)
     except OSError as error:
-        raise InputError(f"cannot read the values file: {error.strerror or error}", where=str(path)) from error
+        raise file_error("cannot read the values file", error, str(path)) from error
     return digest.hexdigest()

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple, TextIO
 
 from rmfab.errors import ComplaintsError, InputError
+from rmfab.files import file_error
 
 MAX_COMPLAINTS = 20
 
@@ -104,7 +105,7 @@ def _opened(path: Path, what: str) -> Iterator[TextIO]:
         # Universal newlines, even inside cells: the reference tool reads like this, and the images must be identical.
         stream = path.open(encoding="utf-8-sig")
     except OSError as error:
-        raise InputError(f"cannot read the {what}: {error.strerror or error}", where=str(path)) from error
+        raise file_error(f"cannot read the {what}", error, str(path)) from error
     with stream:
         try:
             yield stream

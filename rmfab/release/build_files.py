@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Protocol
 
 from rmfab.errors import InputError
-from rmfab.files import read_input
+from rmfab.files import file_error, read_input
 
 MOST_BYTES = 128 << 20
 """The largest flash size of an image header, in bytes; no file of a build is larger."""
@@ -62,7 +62,7 @@ class FolderFiles:
         try:
             return sorted(path.name for path in self._folder.iterdir() if path.is_file())
         except OSError as error:
-            raise InputError(f"cannot read this folder: {error.strerror or error}", where=self.where) from error
+            raise file_error("cannot read this folder", error, self.where) from error
 
     def has(self, name: str) -> bool:
         """Return whether the file is in the folder or its project."""
