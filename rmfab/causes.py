@@ -153,6 +153,7 @@ class Cause(StrEnum):
     LEDGER_NETWORK = "ledger-network"
     LEDGER_NEWER = "ledger-newer"
     LEDGER_READ_ONLY = "ledger-read-only"
+    LEDGER_REPLACED = "ledger-replaced"
     LEDGER_URL = "ledger-url"
     LINK_LOST = "link-lost"
     LOADER_FAILED = "loader-failed"

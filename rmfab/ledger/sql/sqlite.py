@@ -7,6 +7,7 @@ write lock. WAL with synchronous=FULL: commits survive a power loss, and readers
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 import time
@@ -40,6 +41,7 @@ class SqliteDatabase:
         self.path = path
         self._shown = shown or path
         self._patience = patience
+        self._file = path.stat()
         self._engine = _make_engine(path, patience)
         self._writer = threading.Lock()
 
@@ -94,6 +96,18 @@ class SqliteDatabase:
             connection = connection.execution_options(**{_BEGIN: "BEGIN IMMEDIATE"})
             with connection.begin():
                 yield connection
+                self._check_place()  # or the transaction would be durable in a file that no one finds
+
+    def _check_place(self) -> None:
+        """Raise IntegrityError if the file at the ledger's path is no longer the one that was opened."""
+        try:
+            if os.path.samestat(self.path.stat(), self._file):
+                return
+            what = "the ledger was replaced by a different file while it was in use"
+        except FileNotFoundError:
+            what = "the ledger was deleted while it was in use"
+        hint = "stop every line; put the ledger back as it was, after removing the -wal and -shm files beside it"
+        raise IntegrityError(what, where=str(self._shown), hint=hint, cause="ledger-replaced")
 
     def damage(self, connection: Connection) -> Iterator[Damage]:
         """Yield what SQLite itself finds: damaged pages, broken indexes, dangling references."""

@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import Pool
 from sqlalchemy import event as sqlalchemy_event
 
-from rmfab.errors import LedgerError
+from rmfab.errors import IntegrityError, LedgerError
 from rmfab.ledger.sql.sqlite import SqliteDatabase
 from rmfab.ledger.store import Ledger
 from tests.ledger.workshop import FILE, beneath, cause_of, claim, fill, fresh, make, now, order
@@ -261,6 +261,28 @@ def test_a_disk_that_takes_no_more_loses_nothing(tmp_path):
     with Ledger.open(path, create=False) as ledger:
         assert [identity.serial for identity in ledger.identities("lamp-0001") if identity.mac] == given
         assert ledger.check() == ()
+
+
+@pytest.mark.skipif(not POSIX, reason="Windows does not delete open files")
+@pytest.mark.parametrize("how", ["deleted", "replaced", "replaced by its own backup"])
+def test_a_ledger_that_goes_under_a_running_line(tmp_path, how):
+    """No claim or verdict is returned from a file that is no longer at the ledger's path; the old file has none."""
+    with fresh(tmp_path, size=8) as ledger:
+        claim(ledger, 1)
+        path = tmp_path / FILE
+        ledger.backup(tmp_path / "backup")
+        if how == "deleted":
+            path.unlink()
+        elif how == "replaced":
+            (tmp_path / "other").mkdir()
+            fresh(tmp_path / "other", size=8).close()
+            (tmp_path / "other" / FILE).replace(path)
+        else:
+            (tmp_path / "backup").replace(path)
+        assert cause_of(claim, ledger, 2) == "ledger-replaced"
+        with pytest.raises(IntegrityError):
+            ledger.record("bench", [])
+        assert len([one for one in ledger.identities("lamp-0001") if one.mac]) == 1
 
 
 _READ_ONLY = """
