@@ -184,6 +184,7 @@ class Cause(StrEnum):
     NO_OTA = "no-ota"
     NO_PARTITION = "no-partition"
     NO_PKCS11 = "no-pkcs11"
+    NO_PROOF = "no-proof"
     NO_POP = "no-pop"
     NO_POP_OFFERED = "no-pop-offered"
     NO_PROVISIONING = "no-provisioning"

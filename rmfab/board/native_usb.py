@@ -13,6 +13,7 @@ from pathlib import Path
 
 import serial
 from serial.tools import list_ports
+from serial.tools.list_ports_common import ListPortInfo
 
 from rmfab.board.port import SerialPort, gone, open_port, swapped
 from rmfab.errors import PortError
@@ -25,15 +26,24 @@ _POLL_SECONDS = 0.05
 UsbNumber = Callable[[str], str | None]
 
 
-def usb_number(address: str) -> str | None:
-    """Return the USB serial number at *address* if that is a chip's native USB; None for any other port, or none."""
+def is_native_usb(address: str) -> bool | None:
+    """Return whether *address* is a chip's native USB; None if this host cannot know, as of a port on the network."""
     if "://" in address:
         return None
+    info = _listed(address)
+    return None if info is None else info.vid == _ESPRESSIF_VID
+
+
+def usb_number(address: str) -> str | None:
+    """Return the USB serial number at *address* if that is a chip's native USB; None for any other port, or none."""
+    info = None if "://" in address else _listed(address)
+    return (info.serial_number or "") if info is not None and info.vid == _ESPRESSIF_VID else None
+
+
+def _listed(address: str) -> ListPortInfo | None:
     device = str(Path(address).resolve())
-    for info in list_ports.comports():
-        if device in (info.device, str(Path(info.device).resolve())):
-            return (info.serial_number or "") if info.vid == _ESPRESSIF_VID else None
-    return None
+    names = ((info, (info.device, str(Path(info.device).resolve()))) for info in list_ports.comports())
+    return next((info for info, both in names if device in both), None)
 
 
 def returned(port: SerialPort, address: str, before: str, number: UsbNumber = usb_number) -> SerialPort:

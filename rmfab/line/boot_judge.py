@@ -13,6 +13,11 @@ from rmfab.product.vocabulary import Credentials
 from rmfab.release.release import Release
 from rmfab.secret import Secret, redact
 
+_LOST = "\N{REPLACEMENT CHARACTER}"
+_LAYOUT = "\r\n\t\x1b"
+_LEAST_NOISE = 32  # characters: one lost byte is no noise
+_NOISY = 0.2  # of all characters: the ROM's own lines are readable at its own rate
+
 
 def judge_boot(log: BootLog, release: Release | None) -> dict[str, object]:
     """Return the measurements of a good boot. Raise UnitFault if the boot is not good, or if the wrong release booted.
@@ -23,7 +28,7 @@ def judge_boot(log: BootLog, release: Release | None) -> dict[str, object]:
     if log.lines == 0:
         raise UnitFault(
             "the board printed nothing after its restart",
-            hint="check the console wiring and baud, and that the firmware prints to this console",
+            hint='check the console wiring and baud; if the firmware is quiet, set console = "none" in [verify]',
             cause="silent",
         )
     if not log.app_started and log.symptom is None:
@@ -76,6 +81,18 @@ def _same_partitions(log: BootLog, release: Release) -> None:
         )
 
 
+def judge_readable(log: BootLog, text: str) -> None:
+    """Raise StationError if the console's *text* is mostly noise, and nothing in its *log* was recognized."""
+    noise = sum(char == _LOST or not (char.isprintable() or char in _LAYOUT) for char in text)
+    if log.app_started or log.symptom is not None or noise < _LEAST_NOISE or noise < len(text) * _NOISY:
+        return
+    raise StationError(
+        "the console cannot be read: it sends noise instead of text",
+        hint="compare [verify] console_baud with CONFIG_ESP_CONSOLE_UART_BAUDRATE, then check cable and contacts",
+        cause="console-garbled",
+    )
+
+
 CONTRADICTIONS = frozenset(
     {
         "project-mismatch",
@@ -114,15 +131,28 @@ def judge_alive(log: BootLog) -> None:
         raise UnitFault(log.symptom.reason, cause=log.symptom.cause)
 
 
-def judge_identity(log: BootLog, node_id: str | None, payload: Secret[str], credentials: Credentials) -> None:
-    """Raise UnitFault if the unit reports a different node id or QR payload from those in the ledger."""
+def judge_identity(
+    log: BootLog,
+    node_id: str | None,
+    payload: Secret[str],
+    credentials: Credentials,
+    *,
+    needs_node: bool = True,
+    needs_qr: bool = True,
+) -> None:
+    """Raise UnitFault if the unit reports a different node id or QR payload from those in the ledger.
+
+    *needs_node*, *needs_qr*: the firmware prints it for certain, so that its absence is the unit's fault.
+    """
     _judge_symptom(log)
-    if credentials is Credentials.CERTIFICATE:
+    if credentials is Credentials.CERTIFICATE and (needs_node or log.node_id is not None):
         judge_node(log, node_id)
+    if log.qr_payload is None and not needs_qr:
+        return
     if log.qr_payload is None:
         raise UnitFault(
             "the unit did not print its QR payload",
-            hint="check that the firmware starts provisioning and sets APP_NETWORK_PROV_SHOW_QR",
+            hint="check that the firmware starts provisioning, and does not lower the log level of its QR code",
             cause="no-qr",
         )
     told, expected = log.qr_payload, payload.reveal()
@@ -176,18 +206,22 @@ def _without_pop(text: str) -> dict[str, object] | None:
     return None if payload.pop is None else rest | {"form": payload.form}
 
 
-def judge_unprovisioned(log: BootLog, identity: Identity) -> None:
-    """Raise UnitFault unless the unit boots, offers provisioning under the name of *identity*, and is the same node."""
+def judge_unprovisioned(log: BootLog, identity: Identity, *, seen: bool = False) -> None:
+    """Raise UnitFault unless the unit boots, offers provisioning under the name of *identity*, and is the same node.
+
+    *seen*: the offer was seen by radio, so that a log without it is no fault.
+    """
     _judge_symptom(log)
-    if log.service_name is None:
+    told = log.service_name
+    if told is None and not seen:
         raise UnitFault(
             "the unit did not offer provisioning after its restart",
             hint="check the console log; a longer [verify] boot_timeout may help",
             cause="no-provisioning",
         )
-    if log.service_name != identity.service_name:
+    if told is not None and told != identity.service_name:
         raise UnitFault(
-            f'the unit advertises "{one_line(log.service_name)}", its label has "{identity.service_name}"',
+            f'the unit advertises "{one_line(told)}", its label has "{identity.service_name}"',
             cause="name-mismatch",
         )
     if log.node_id is not None and identity.node_id is not None:

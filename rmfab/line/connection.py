@@ -18,12 +18,13 @@ _HEAR_OUT_SECONDS = 0.05
 
 
 class BoardConnection:
-    """The connection over *port*, closed by its owner. It calls *keep_going* while it reads a console."""
+    """The connection over *port*, closed by its owner. It calls *keep_going* while it reads a console, at *baud*."""
 
-    def __init__(self, link: SlotLink, port: SerialPort, keep_going: Callable[[], None]) -> None:
+    def __init__(self, link: SlotLink, port: SerialPort, keep_going: Callable[[], None], baud: int) -> None:
         self._link = link
         self._port = port
         self._keep_going = keep_going
+        self._baud = baud
         self._loader: Loader | None = None
         self._facts: BoardFacts | None = None
         self._consoles: list[UnitConsole] = []
@@ -74,10 +75,16 @@ class BoardConnection:
         else:
             if loader is not None:
                 loader.leave()
+            guarded(link.address, self._take_baud)
             if not self.unwired:
                 guarded(link.address, lambda: restart_into_run(self._port, link.restart))
         if own_usb is not None:
             self._port = returned(self._port, link.address, own_usb)
+
+    def _take_baud(self) -> None:
+        """Set the console's baud before the firmware prints; what the ROM prints at its own is noise then."""
+        if self._port.baudrate != self._baud:
+            self._port.baudrate = self._baud
 
     def _drain_console(self) -> None:
         """Discard what the unit has printed so far, so that it does not count as output of the next boot."""

@@ -36,11 +36,15 @@ class Marginal:
 
 @dataclass(frozen=True)
 class Passed(Generic[S_co]):
-    """The result of a step that passed: the *stage* that the next step starts from, and its *measurements*."""
+    """The result of a step that passed: the *stage* that the next step starts from, and its *measurements*.
+
+    *skipped* is why the step proved nothing here, if so.
+    """
 
     stage: S_co
     measurements: Mapping[str, Any] = field(default_factory=dict)
     marginal: Marginal | None = None
+    skipped: str | None = None
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,8 @@ def ending_of(passed: Passed[object]) -> Ending:
     """Return the ending of a step that passed."""
     if passed.marginal is not None:
         return Ending(Outcome.MARGINAL, passed.marginal.cause, passed.marginal.reason, passed.measurements)
+    if passed.skipped is not None:
+        return Ending(Outcome.SKIP, None, passed.skipped, passed.measurements)
     return Ending(Outcome.PASS, measurements=passed.measurements)
 
 

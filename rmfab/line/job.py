@@ -11,13 +11,18 @@ from datetime import datetime
 from pathlib import Path
 
 from rmfab.board.esp.payload import Region, compress
+from rmfab.board.native_usb import is_native_usb
 from rmfab.identity.identity import Identity
 from rmfab.ledger.records import LedgerIdentity
 from rmfab.ledger.store import Ledger
 from rmfab.line.events import Step
+from rmfab.line.proofs import Proofs, console_baud, proofs_of
 from rmfab.line.radio.air import Air
+from rmfab.line.station import Slot
 from rmfab.product.product import Product
+from rmfab.product.vocabulary import Credentials
 from rmfab.release.acceptance import Accepted
+from rmfab.release.build_config import UNKNOWN, BuildConfig
 from rmfab.release.release import Release
 
 FLASH_STEPS: tuple[Step, ...] = (Step.DETECT, Step.CLAIM, Step.FLASH, Step.READBACK)
@@ -69,3 +74,27 @@ class Job:
     batch: str | None = None
     serial: str | None = None
     console_reset: bool = False
+
+    @property
+    def built(self) -> BuildConfig:
+        """The facts of the firmware, none of them without a release."""
+        return UNKNOWN if self.firmware is None else self.firmware.release.configured
+
+    @property
+    def console_baud(self) -> int:
+        """The rate of the units' consoles, in bits per second."""
+        return console_baud(self.product.verify, self.built)
+
+    @property
+    def provisions(self) -> bool:
+        """Whether the run tests the provisioning of its units."""
+        return Step.PROVISION in self.steps and self.product.verify.provision
+
+    def provisioning_proves(self, proofs: Proofs) -> bool:
+        """Return whether the step `provision` proves which unit it is: by the PoP, or the key of its certificate."""
+        return self.provisions and (self.product.provisioning.has_pop or proofs.challenge.required)
+
+    def proofs(self, slot: Slot) -> Proofs:
+        """Return what a unit on *slot* can prove. Raise InputError if the product requires more."""
+        proofs = proofs_of(self.product.verify, self.built, is_native_usb(slot.link.address))
+        return proofs if self.product.identity.credentials is Credentials.CERTIFICATE else proofs.unclaimed

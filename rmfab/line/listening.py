@@ -1,17 +1,28 @@
-"""Readers of the console of a unit that boots: until its log is complete, or until it offers provisioning."""
+"""Readers of a unit that boots: of its console, until its log is complete, or of its advertisement if it has no log."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from rmfab.board.bootlog import BootLog, is_start
 from rmfab.board.symptoms import CLAIMING, NO_CREDENTIALS
 from rmfab.board.unit_console import UnitConsole
-from rmfab.errors import UnitFault
+from rmfab.errors import StationError, UnitFault
 from rmfab.identity.identity import Identity
 from rmfab.line.boot_judge import judge_unprovisioned
 from rmfab.line.visit import Visit
 from rmfab.product.vocabulary import Credentials
+from rmfab.provisioning.patience import Patience
+
+NODE_ID_ANSWER = re.compile(r"Node ID: (\S+)")
+"""The answer to the console command get-node-id (esp-rainmaker, esp_rmaker_commands.c)."""
+
+_LEAST_SETTLE_SECONDS = 0.1
+_ABSENT = frozenset({"unreachable", "link-lost", "not-advertising", "refused", "stalled", "provision-timeout"})
+"""Causes of a look at a unit that is not there, or that only a proxy answers for."""
+_NOT_YET = _ABSENT | {"wifi"}
+"""Causes that may pass if the station looks again: it joins the unit's network; without a radio it has others."""
 
 
 def listen(
@@ -19,30 +30,83 @@ def listen(
 ) -> tuple[UnitConsole, BootLog]:
     """Read the console until the log is *complete* or shows a symptom, and then for *settle* more seconds.
 
-    What is read from the console afterwards is added to the log.
+    What is read from the console afterwards is added to the log. If the firmware has no log, do not wait for it.
 
     *from_restart*: skip the lines before the first sign of a restart, since they belong to the previous run.
     """
     console = visit.board.open_console()
     claims = visit.job.product.identity.credentials is Credentials.CLOUD_CLAIM
     log = BootLog(frozenset({CLAIMING, NO_CREDENTIALS, "no-node-id"}) if claims else frozenset())
-    for line in console.lines(visit.job.product.verify.boot_timeout):
+    waits = visit.proofs.log.tried or (from_restart and visit.proofs.listens)
+    for line in console.lines(visit.job.product.verify.boot_timeout if waits else 0.0):
         if from_restart and not is_start(line):
             continue
         from_restart = False
         log.feed(line)
-        if log.symptom or complete(log):
+        if log.symptom or complete(log) or not visit.proofs.log.tried:
             break
-    for line in console.lines(settle):
-        log.feed(line)
-    console.follow(log.feed)
+    if visit.proofs.listens:
+        for line in console.lines(settle):
+            log.feed(line)
+        console.follow(log.feed)
     return console, log
+
+
+def await_offer(visit: Visit, identity: Identity, console: UnitConsole, log: BootLog) -> None:
+    """Wait until the unit offers provisioning, at most [verify] boot_timeout, and add what it prints to its *log*.
+
+    Return early if the log shows a symptom. Raise UnitFault if the unit does not offer provisioning, StationError if
+    this host cannot look for it.
+    """
+    policy = visit.job.product.verify
+    settle = max(policy.settle, _LEAST_SETTLE_SECONDS)
+    patience = Patience(policy.boot_timeout, visit.keep_going)
+    failed: StationError | UnitFault | None = None
+    offered = False
+    while not offered:
+        _hear(console, settle)
+        if log.symptom is not None:
+            return
+        if patience.cut(1.0) <= 0:
+            raise _no_offer(policy.boot_timeout, failed) from failed
+        try:
+            visit.job.air.look(visit.slot, identity.service_name, visit.job.product, patience, _warner(visit))
+            offered = True
+        except StationError as error:
+            if error.cause not in _NOT_YET:
+                raise
+            failed = error
+        except UnitFault as error:  # perhaps its server is up, and its endpoints are not yet
+            failed = error
+    _hear(console, settle)
+
+
+def _hear(console: UnitConsole, seconds: float) -> None:
+    """Read the console for *seconds*, for its follower; only wait if it must not be read."""
+    for _ in console.lines(seconds):
+        pass
+
+
+def _warner(visit: Visit) -> Callable[[str], None]:
+    return lambda text: visit.say("warning", text)
+
+
+def _no_offer(seconds: float, last: StationError | UnitFault | None) -> StationError | UnitFault:
+    """Return the error of a unit that was not found in time; *last* is why the last look failed, which may say more."""
+    if last is not None and last.cause not in _ABSENT:
+        return last
+    return UnitFault(
+        f"the unit did not offer provisioning within {seconds:g} s after its restart",
+        hint="check the unit's radio; a longer [verify] boot_timeout may help",
+        cause="no-provisioning",
+    )
 
 
 def await_provisioning(visit: Visit, identity: Identity, *, by_itself: bool = False) -> UnitConsole:
     """Restart the unit (or let it restart *by_itself*) and check that it offers provisioning under its own name.
 
-    Raise UnitFault if it does not: the unit is then provisioned, the wrong unit, or does not boot.
+    Firmware without a log shows that by radio, or not if the product leaves provisioning out. Raise UnitFault if the
+    unit does not offer it: it is then provisioned, the wrong unit, or does not boot.
     """
     if not by_itself:
         visit.board.restart()
@@ -53,5 +117,8 @@ def await_provisioning(visit: Visit, identity: Identity, *, by_itself: bool = Fa
             hint="check that the firmware has console commands, or leave out --via console to reset with the loader",
             cause="no-console",
         )
-    judge_unprovisioned(log, identity)
+    by_radio = log.service_name is None and not visit.proofs.log.required
+    if by_radio and log.symptom is None and visit.job.product.verify.provision:
+        await_offer(visit, identity, console, log)
+    judge_unprovisioned(log, identity, seen=by_radio)
     return console

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from rmfab.identity.identity import Identity
@@ -17,6 +18,7 @@ from rmfab.ledger.states import State
 from rmfab.line.connection import BoardConnection
 from rmfab.line.events import LineEvent, Message, Origin
 from rmfab.line.job import Job
+from rmfab.line.proofs import Proofs
 from rmfab.line.station import Slot
 from rmfab.secret import Secret, redact
 
@@ -40,6 +42,25 @@ class Visit:
     secrets: list[Secret[str]] = field(default_factory=list)
     measured: dict[str, Any] = field(default_factory=dict)
     holds_network: bool = False
+
+    @cached_property
+    def proofs(self) -> Proofs:
+        """What the unit can prove on this slot. Raise InputError if the product requires more."""
+        return self.job.proofs(self.slot)
+
+    @property
+    def provisioning_proves(self) -> bool:
+        """Whether the step `provision` alone proves which unit it is."""
+        return self.job.provisioning_proves(self.proofs)
+
+    @property
+    def unresettable(self) -> str | None:
+        """Why the unit cannot be reset on this slot, None if it can."""
+        if self.board.unwired:
+            return "this slot cannot bring the board into its loader"
+        if self.job.built.closes_download_mode and not self.proofs.commands.tried:
+            return f"the firmware has closed the download mode, and {self.proofs.commands.why}"
+        return None
 
     def is_unit(self, record: LedgerIdentity) -> None:
         """Report the serial of *record* in the events from now on."""

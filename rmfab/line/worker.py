@@ -43,7 +43,7 @@ class Worker:
             port = open_port(self._slot.link.address)
         except RmfabError as error:
             return self._end(Origin(self._now(), self._job.station, self._slot.name, None, None), judge_error(error))
-        board = BoardConnection(self._slot.link, port, self._keep_going)
+        board = BoardConnection(self._slot.link, port, self._keep_going, self._job.console_baud)
         visit = Visit(self._job, self._slot, self._tell, self._keep_going, board)
         try:
             worst = self._run_steps(visit)

@@ -18,6 +18,7 @@ from rmfab.ledger.events import Outcome
 from rmfab.line.events import LineEvent, Step, Summary, UnitEnded
 from rmfab.line.floor import Floor
 from rmfab.line.job import FLASH_STEPS, RESET_STEPS, RUN_STEPS, VERIFY_STEPS, Job, PreparedRelease
+from rmfab.line.proofs import Proofs, refuse_without_proof
 from rmfab.line.radio.air import Air
 from rmfab.line.radio.factory_network import FactoryNetwork, load_network
 from rmfab.line.station import Slot, slots_for
@@ -127,10 +128,26 @@ def run_line(workspace: Workspace, request: LineRequest, terminal: Terminal = UN
     if _has_release(workspace, request, steps):
         firmware = PreparedRelease.prepare(judge_for_line(workspace, request.acceptance, terminal))
     _check_batches(workspace, request.batch, claims=Step.CLAIM in steps)
-    air = _air(workspace, steps, terminal)
+    job = _job(workspace, request, steps, firmware, _air(workspace, steps, terminal))
+    if Step.IDENTIFY in steps:
+        _announce(job, slots, terminal)
     if firmware is not None and Step.FLASH in steps:
         record_acceptance(workspace, firmware.accepted, request.acceptance, terminal)
-    return LineRun(Floor(_job(workspace, request, steps, firmware, air), slots, loop=request.loop), slots)
+    return LineRun(Floor(job, slots, loop=request.loop), slots)
+
+
+def _announce(job: Job, slots: tuple[Slot, ...], terminal: Terminal) -> None:
+    """Print which proofs the release allows, for each kind of slot. Raise InputError if none would identify a unit."""
+    kinds: dict[Proofs, list[str]] = {}
+    for slot in slots:
+        kinds.setdefault(job.proofs(slot), []).append(slot.name)
+    for proofs, names in kinds.items():
+        refuse_without_proof(proofs, provisioning=job.provisioning_proves(proofs))
+        where = f"{', '.join(names)}: " if len(kinds) > 1 else ""
+        for line in proofs.lines(provision=job.provisions):
+            terminal.say(where + line)
+        if proofs.warning:
+            terminal.warn(where + proofs.warning, "connect the port that the firmware's console is on to hear it")
 
 
 def _has_release(workspace: Workspace, request: LineRequest, steps: tuple[Step, ...]) -> bool:

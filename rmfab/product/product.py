@@ -13,6 +13,7 @@ from rmfab.product.serial import SerialPattern
 from rmfab.product.vocabulary import (
     CertificateProfile,
     Chip,
+    ConsoleMode,
     Credentials,
     KeyKind,
     NodeIdKind,
@@ -112,7 +113,8 @@ class VerifyPolicy:
     """`[verify]`: what is checked on each unit, and the time limits in seconds.
 
     *boot_timeout* runs from the restart to the last expected line; then the console must show no panic and no restart
-    for *settle*. *console* runs get-node-id and sign-data. *provision* runs the provisioning protocol, with each
+    for *settle*. *console* selects what is read from the console, at *console_baud* (None: as the firmware was built,
+    else 115200). *provision* runs the provisioning protocol, with each
     response within *answer_timeout* and all within *provision_timeout*; a wrong PoP is tried on the first unit of a
     batch and then on one in *wrong_pop_every* units (0: never). *join* sends the factory network and waits
     *join_timeout* for an IP address; *mqtt* also waits for the MQTT connection.
@@ -120,7 +122,8 @@ class VerifyPolicy:
 
     boot_timeout: float = 20.0
     settle: float = 0.5
-    console: bool = True
+    console: ConsoleMode = ConsoleMode.AUTO
+    console_baud: int | None = None
     provision: bool = True
     answer_timeout: float = 10.0
     provision_timeout: float = 45.0

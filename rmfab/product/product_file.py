@@ -23,6 +23,7 @@ from rmfab.product.toml_reader import Table, Walker, load_toml, parse_toml
 from rmfab.product.vocabulary import (
     CertificateProfile,
     Chip,
+    ConsoleMode,
     Credentials,
     KeyKind,
     NodeIdKind,
@@ -164,7 +165,8 @@ def _verify(table: Table) -> VerifyPolicy:
     policy = VerifyPolicy(
         boot_timeout=table.number("boot_timeout", 20.0, 1.0, 600.0),
         settle=table.number("settle", 0.5, 0.0, 60.0),
-        console=table.boolean("console", True),
+        console=_console(table),
+        console_baud=table.integer("console_baud", 0, 0, 5_000_000) or None,
         provision=table.boolean("provision", True),
         answer_timeout=table.number("answer_timeout", 10.0, 0.5, 120.0),
         provision_timeout=table.number("provision_timeout", 45.0, 1.0, 600.0),
@@ -178,6 +180,14 @@ def _verify(table: Table) -> VerifyPolicy:
         table.complain("mqtt", "mqtt needs join = true", "set join = true, or remove mqtt")
     table.finish()
     return policy
+
+
+def _console(table: Table) -> ConsoleMode:
+    """Read `console`. Former files have true, which was the template's default and now means "auto", or false."""
+    value = table.raw("console")
+    if isinstance(value, bool):
+        return ConsoleMode.AUTO if value else ConsoleMode.LOG
+    return table.choice("console", ConsoleMode, ConsoleMode.AUTO)
 
 
 def _scan(table: Table) -> ScanPolicy:

@@ -125,6 +125,16 @@ class DownloadMode(Enum):
 
 
 @unique
+class ConsoleMode(Enum):
+    """What is read from a unit's console: what its firmware allows, log and answers, only the log, or nothing."""
+
+    AUTO = "auto"
+    FULL = "full"
+    LOG = "log"
+    NONE = "none"
+
+
+@unique
 class ConsolePort(Enum):
     """Where a firmware prints its console.
 

@@ -1,7 +1,8 @@
-"""Facts that an app shows by its strings: the commands of its console, and the format of its QR payload.
+"""Facts that an app shows by its strings: console commands, format of the QR payload, challenge-response.
 
 Sources: esp-rainmaker `esp_rmaker_commands.c` (commands, each a string of its own), `app_wifi.c` and `app_network.c`
-(format of the payload; with security 2 it has a user name).
+(format of the payload, with security 2 it has a user name; the URL with the payload, which is printed whatever
+APP_NETWORK_PROV_SHOW_QR is), `esp_rmaker_chal_resp.c` (name of the endpoint, since 1.6.5).
 """
 
 from __future__ import annotations
@@ -11,7 +12,12 @@ from dataclasses import dataclass
 from rmfab.product.vocabulary import Security
 
 _RAINMAKER = b"esp_rmaker_core\0"
-_COMMANDS = b"get-node-id\0", b"sign-data\0"
+_SHOWN = {
+    "get_node_id": b"get-node-id\0",
+    "sign_data": b"sign-data\0",
+    "prints_qr": b"https://rainmaker.espressif.com/qrcode.html",
+    "challenge_response": b"ch_resp\0",
+}
 _QR_FORMATS = {b'"username":"%s"': Security.SRP6A, b'{"ver":"%s","name":"%s"': Security.X25519}
 
 
@@ -21,6 +27,8 @@ class AppStrings:
 
     get_node_id: bool | None = None
     sign_data: bool | None = None
+    prints_qr: bool | None = None
+    challenge_response: bool | None = None
     security: Security | None = None
 
     @classmethod
@@ -29,5 +37,4 @@ class AppStrings:
         security = next((security for text, security in _QR_FORMATS.items() if text in app), None)
         if _RAINMAKER not in app:
             return cls(security=security)
-        node, sign = (command in app for command in _COMMANDS)
-        return cls(node, sign, security)
+        return cls(**{name: text in app for name, text in _SHOWN.items()}, security=security)

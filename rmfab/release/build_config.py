@@ -13,7 +13,7 @@ from typing import Any, Self
 from rmfab.product.product import Product
 from rmfab.product.vocabulary import ConsolePort, DownloadMode, QrForm, Security, Transport
 from rmfab.release.app_strings import AppStrings
-from rmfab.release.fact_table import FACTS, Fact
+from rmfab.release.fact_table import FACTS, Fact, inferred_security
 
 _KINDS: Mapping[str, type[Enum]] = {
     "security": Security,
@@ -24,7 +24,6 @@ _KINDS: Mapping[str, type[Enum]] = {
 }
 _TEXTS = ("name_prefix", "factory_partition", "factory_namespace")
 _NUMBERS = ("console_baud", "log_level")
-_INFO = 3  # ESP_LOG_INFO: the level of every line that the line reads
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,8 @@ class BuildConfig:
     *security*, *transport*, *qr* and *name_prefix* are how the firmware offers provisioning. *factory_partition* and
     *factory_namespace*: where it looks for its identity; *factory_encrypted*: it expects that encrypted. *nvs_hmac*: it
     burns an eFuse key for its NVS. *console*, *console_baud* and *log_level*: where and how much it prints;
-    *get_node_id* and *sign_data*: its console has these commands. *secure_boot* and *flash_encryption*: the build
+    *get_node_id* and *sign_data*: its console has these commands; *prints_qr*: its log has the QR payload.
+    *challenge_response*: it signs a challenge while it is provisioned. *secure_boot* and *flash_encryption*: the build
     enables them. *download_mode*: what remains of the ROM's download mode then. *rollback*: an update that is not
     confirmed is rolled back.
     """
@@ -57,18 +57,20 @@ class BuildConfig:
     log_level: int | None = None
     get_node_id: bool | None = None
     sign_data: bool | None = None
+    prints_qr: bool | None = None
+    challenge_response: bool | None = None
 
     @classmethod
     def from_sdkconfig(cls, values: Mapping[str, object]) -> Self:
-        """Return the facts of an ESP-IDF configuration."""
+        """Return the facts that an ESP-IDF configuration states."""
         found: dict[str, Any] = {fact.name: fact.read(values) for fact in FACTS}
         return cls(**found)
 
     def with_app(self, app: bytes) -> Self:
-        """Return these facts, and what the strings of the image *app* show of the missing ones."""
-        shown = AppStrings.find(app)
-        security = shown.security if self.security is None else self.security
-        return replace(self, security=security, get_node_id=shown.get_node_id, sign_data=shown.sign_data)
+        """Return these facts, and of the missing ones what the strings of the image *app* show, and what follows."""
+        shown = {name: value for name, value in vars(AppStrings.find(app)).items() if getattr(self, name) is None}
+        whole = replace(self, **shown)
+        return replace(whole, security=inferred_security(self.name_prefix)) if whole.security is None else whole
 
     def to_json(self) -> dict[str, Any]:
         """Return the known facts, as JSON values."""
@@ -96,30 +98,26 @@ class BuildConfig:
         closed = self.download_mode in (DownloadMode.SECURE, DownloadMode.OFF)
         return closed and bool(self.secure_boot or self.flash_encryption)
 
-    @property
-    def prints_log(self) -> bool | None:
-        """Whether the firmware prints the lines that the line reads, None if the build does not show it."""
-        if self.console in (ConsolePort.NONE, ConsolePort.OTHER_UART):
-            return False
-        if self.log_level is not None and self.log_level < _INFO:
-            return False
-        return None if self.console is None and self.log_level is None else True
-
     def differences(self, product: Product) -> list[tuple[Fact, object, object]]:
         """Return what *product* contradicts: the fact, the value of the build, and that of the product."""
-        compared = [(fact, getattr(self, fact.name), fact.wanted(product)) for fact in FACTS if fact.wanted is not None]
+        compared = [(fact, getattr(self, fact.name), said) for fact, said in _stated(product)]
         return [
             (fact, _plain(built), _plain(said)) for fact, built, said in compared if built is not None and built != said
         ]
 
-    @property
-    def unsaid(self) -> list[Fact]:
-        """The facts that a product states and the build does not show."""
-        return [fact for fact in FACTS if fact.wanted is not None and getattr(self, fact.name) is None]
+    def unsaid(self, product: Product) -> list[Fact]:
+        """Return the facts that *product* states and the build does not show."""
+        return [fact for fact, _ in _stated(product) if getattr(self, fact.name) is None]
 
 
 UNKNOWN = BuildConfig()
 """The configuration of a build that does not include it."""
+
+
+def _stated(product: Product) -> list[tuple[Fact, object]]:
+    """Return the facts about which *product* has an opinion, and what it says."""
+    said = [(fact, fact.wanted(product)) for fact in FACTS if fact.wanted is not None]
+    return [(fact, value) for fact, value in said if value is not None]
 
 
 def _plain(value: object) -> object:

@@ -25,7 +25,7 @@ def doubts_about(release: Release, product: Product | None = None) -> Iterator[D
             "the firmware burns an eFuse key at its first boot (CONFIG_NVS_SEC_KEY_PROTECT_USING_HMAC)",
             "a board that has booted cannot go back: try one board first",
         )
-    if product is not None and (unsaid := release.configured.unsaid):
+    if product is not None and (unsaid := release.configured.unsaid(product)):
         keys = ", ".join(fact.product_key for fact in unsaid)
         yield Doubt(
             f"the build does not show how it was configured; compare {keys} with the firmware",

@@ -3,7 +3,7 @@
 Names until 2024-08 are those of esp-rainmaker `examples/common/app_wifi`, later ones those of `rmaker_app_network`
 (Kconfig.projbuild); ESP_RMAKER_* are esp-rainmaker-common's (Kconfig); the console's are ESP-IDF's (`esp_system`,
 until 4.0 without `ESP_`). Security 2 exists since 2026-05: a build with a name prefix but no option for the version has
-security 1.
+security 1, unless the app itself shows security 2 (`inferred_security`).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Consequence(Enum):
 class Fact:
     """A fact of the configuration: the field *name*, the *options* that state it, newest first, and how to *read* them.
 
-    *wanted* returns what the product says, at *product_key*; None if the product has no opinion.
+    *wanted* returns what the product says, at *product_key*, None if it has no opinion; it is None if no product has.
     """
 
     name: str
@@ -86,6 +86,7 @@ _USB_CONSOLE = ("ESP_CONSOLE_USB_SERIAL_JTAG", "ESP_CONSOLE_USB_CDC")
 _UART_NUMBER = ("ESP_CONSOLE_UART_NUM", "CONSOLE_UART_NUM")
 _UART_BAUD = ("ESP_CONSOLE_UART_BAUDRATE", "CONSOLE_UART_BAUDRATE")
 _LOG_LEVEL = ("LOG_DEFAULT_LEVEL",)
+_CHALLENGE_RESPONSE = ("ESP_RMAKER_ENABLE_CHALLENGE_RESPONSE",)
 _DOWNLOAD_MODES = {
     "SECURE_DISABLE_ROM_DL_MODE": DownloadMode.OFF,
     "SECURE_ENABLE_SECURE_ROM_DL_MODE": DownloadMode.SECURE,
@@ -97,11 +98,12 @@ _read_uart = _first(int, *_UART_NUMBER)
 
 def _security(values: Options) -> Security | None:
     chosen = _chosen(values, _SECURITIES)
-    if chosen is not None:
-        return chosen
-    if _SECURITIES.keys() & values.keys():
-        return Security.PLAIN
-    return Security.X25519 if _read_prefix(values) is not None else None
+    return Security.PLAIN if chosen is None and _SECURITIES.keys() & values.keys() else chosen
+
+
+def inferred_security(name_prefix: str | None) -> Security | None:
+    """Return the security of a build with this *name_prefix* that has no option for it, None if it has no prefix."""
+    return None if name_prefix is None else Security.X25519
 
 
 def _qr(values: Options) -> QrForm | None:
@@ -143,8 +145,10 @@ FACTS = (
          _switch("ESP_RMAKER_ENCRYPT_FACTORY_PARTITION"), _REFUSE),
     Fact("nvs_hmac", ("NVS_SEC_KEY_PROTECT_USING_HMAC",), _switch("NVS_SEC_KEY_PROTECT_USING_HMAC"), _WARN),
     Fact("console", (*_UART_NUMBER, *_NO_CONSOLE, *_USB_CONSOLE), _console, _ADAPT),
-    Fact("console_baud", _UART_BAUD, _first(int, *_UART_BAUD), _ADAPT),
+    Fact("console_baud", _UART_BAUD, _first(int, *_UART_BAUD), _ADAPT,
+         "[verify] console_baud", lambda product: product.verify.console_baud),
     Fact("log_level", _LOG_LEVEL, _first(int, *_LOG_LEVEL), _ADAPT),
+    Fact("challenge_response", _CHALLENGE_RESPONSE, _first(bool, *_CHALLENGE_RESPONSE), _ADAPT),
     Fact("secure_boot", ("SECURE_BOOT",), _switch("SECURE_BOOT"), _REFUSE),
     Fact("flash_encryption", ("SECURE_FLASH_ENC_ENABLED",), _switch("SECURE_FLASH_ENC_ENABLED"), _REFUSE),
     Fact("rollback", ("BOOTLOADER_APP_ROLLBACK_ENABLE",), _switch("BOOTLOADER_APP_ROLLBACK_ENABLE"), _REFUSE),

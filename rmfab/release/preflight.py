@@ -89,7 +89,7 @@ def _provisioning(release: Release, product: Product) -> Iterator[InputError]:
         yield InputError(
             f'the firmware was built with {fact.name} = "{built}" ({fact.named}), but the product has "{said}"',
             where=f"product.toml: {fact.product_key}",
-            hint="correct the one that is wrong: labels and identities must match the firmware",
+            hint="correct the one that is wrong: the product must match the firmware",
             cause="config-mismatch",
         )
     if release.configured.factory_encrypted:

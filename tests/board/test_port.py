@@ -7,8 +7,9 @@ import threading
 
 import pytest
 import serial
+from serial.tools.list_ports_common import ListPortInfo
 
-from rmfab.board.native_usb import returned, usb_number
+from rmfab.board.native_usb import is_native_usb, returned, usb_number
 from rmfab.board.port import _opening_error, open_port, plugged_in
 from rmfab.errors import PortError
 from rmfab.product.vocabulary import Chip
@@ -144,6 +145,17 @@ def test_own_usb_of_no_usb_port(pty):
     assert usb_number(pty.name) is None
     assert usb_number("rfc2217://127.0.0.1:1") is None
     assert usb_number("/dev/not-there") is None
+
+
+def test_which_ports_are_a_chips_own(pty, monkeypatch):
+    """A port with Espressif's vendor id is the chip's own, one with a different id is not; the rest is not known."""
+    own, adapter = ListPortInfo("/dev/ttyACM7"), ListPortInfo("/dev/ttyUSB7")
+    own.vid, own.serial_number, adapter.vid = 0x303A, "24:0A", 0x10C4
+    monkeypatch.setattr("serial.tools.list_ports.comports", lambda: [own, adapter])
+    assert (is_native_usb("/dev/ttyACM7"), is_native_usb("/dev/ttyUSB7")) == (True, False)
+    assert (usb_number("/dev/ttyACM7"), usb_number("/dev/ttyUSB7")) == ("24:0A", None)
+    assert is_native_usb(pty.name) is None
+    assert is_native_usb("rfc2217://127.0.0.1:1") is None
 
 
 class TestReturned:

@@ -55,7 +55,7 @@ def serve(specs, **options):
 def ports(*urls: str, command: str = "run") -> list[str]:
     """Return --port for each URL, and --unit-url if the command reaches units and all of them are known."""
     words = [word for url in urls for word in ("--port", url)]
-    if command in ("run", "verify") and all(url in UNITS for url in urls):
+    if command in ("run", "verify", "reset") and all(url in UNITS for url in urls):
         words += [word for url in urls for word in ("--unit-url", UNITS[url])]
     return words
 
@@ -179,6 +179,11 @@ class Factory:
     def forget_configuration(self) -> None:
         """Remove the configuration from the build folder, so that only a board can show what is in the firmware."""
         (self.root / "build" / "config" / "sdkconfig.json").unlink()
+
+    def configure(self, **options: Any) -> None:
+        """Change the configuration in the build folder, whatever the images contain."""
+        path = self.root / "build" / "config" / "sdkconfig.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | options))
 
     def edit(self, old: str, new: str) -> None:
         """Replace *old* by *new* in product.toml."""

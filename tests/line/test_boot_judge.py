@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 
 import pytest
 
 from rmfab.board.bootlog import BootLog
 from rmfab.errors import StationError, UnitFault
-from rmfab.line.boot_judge import judge_boot, judge_identity, judge_marginal, judge_same_reading
+from rmfab.line.boot_judge import (
+    judge_boot,
+    judge_identity,
+    judge_marginal,
+    judge_readable,
+    judge_same_reading,
+    judge_unprovisioned,
+)
 from rmfab.product.vocabulary import Chip, Credentials
 from rmfab.release.build_folder import read_build_folder
 from rmfab.secret import Secret
@@ -173,6 +181,79 @@ def test_bad_identities(release, changes, cause):
     assert caught.value.cause == cause
     assert "abcd1234" not in f"{caught.value} {caught.value.hint}"
     assert "abce1234" not in f"{caught.value} {caught.value.hint}"
+
+
+def test_what_the_firmware_need_not_print(release):
+    """A node id or QR payload that need not be printed may be missing, but is judged if it is there."""
+    optional = {"needs_node": False, "needs_qr": False}
+    bare = log_of(lines(release, node=None, qr=None))
+    judge_identity(bare, "Abc", Secret(QR), Credentials.CERTIFICATE, **optional)
+    with pytest.raises(UnitFault) as caught:
+        judge_identity(log_of(lines(release)), "Abd", Secret(QR), Credentials.CERTIFICATE, **optional)
+    assert caught.value.cause == "other-identity"
+
+
+NOISE = "\N{REPLACEMENT CHARACTER}"
+
+
+@pytest.mark.parametrize(
+    ("text", "readable"),
+    [
+        ("", True),
+        ("rst:0x1 (POWERON)\r\n" * 20, True),
+        ("rst:0x1 (POWERON)\r\n" * 20 + NOISE * 40, True),
+        ("rst:0x1 (POWERON)\r\n" * 20 + NOISE * 400, False),
+        (NOISE * 20, True),
+        (NOISE * 40, False),
+        ("\x01\x02\x7f" * 40, False),
+        ("\x1b[0;32mI (1) boot: chip revision: v0.4\x1b[0m\r\n" * 20, True),
+        ("ünïcödé " * 40, True),
+    ],
+)
+def test_noise_is_not_silence(text, readable):
+    """A console that is mostly noise is the station's: its baud or its cable. A few lost bytes are not."""
+    log = log_of(text.splitlines())
+    if readable:
+        judge_readable(log, text)
+        return
+    with pytest.raises(StationError) as caught:
+        judge_readable(log, text)
+    assert caught.value.cause == "console-garbled"
+
+
+def test_noise_beside_a_boot_that_is_read(release):
+    """A log in which the app has started was readable, whatever else was received."""
+    judge_readable(log_of(lines(release)), NOISE * 9999)
+
+
+@dataclass(frozen=True)
+class Named:
+    service_name: str = "PROV_0a1b2c"
+    node_id: str | None = "Abc"
+
+
+OFFER = "I (3) network_prov_mgr: Provisioning started with service name : "
+
+
+@pytest.mark.parametrize(
+    ("rows", "seen", "cause"),
+    [
+        ([f"{OFFER}PROV_0a1b2c "], False, None),
+        ([], False, "no-provisioning"),
+        ([], True, None),
+        ([f"{OFFER}PROV_ffffff "], True, "name-mismatch"),
+        (["I (2) esp_rmaker_node: Node ID ----- Abd"], True, "other-identity"),
+        (["I (3) app_wifi: Already provisioned, starting Wi-Fi STA"], True, "already-provisioned"),
+    ],
+)
+def test_an_offer_that_is_seen_by_radio(rows, seen, cause):
+    """An offer that was seen need not be printed, but what is printed must fit."""
+    if cause is None:
+        judge_unprovisioned(log_of(rows), Named(), seen=seen)
+        return
+    with pytest.raises(UnitFault) as caught:
+        judge_unprovisioned(log_of(rows), Named(), seen=seen)
+    assert caught.value.cause == cause
 
 
 @pytest.mark.parametrize(

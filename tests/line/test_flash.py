@@ -280,9 +280,7 @@ class TestClaiming:
 
 @pytest.mark.parametrize(("old", "new"), [("security = 2", "security = 1"), ("security = 2", "security = 0")])
 def test_product_that_does_not_match_the_firmware(tmp_path, old, new):
-    """A QR payload with the wrong security fails the unit if the build folder has no configuration; if it has one, the
-    line does not start.
-    """
+    """The line does not start for firmware of the wrong security, as its configuration or the texts of its app show."""
     factory = found(tmp_path / "ws", units=1, edits=((old, new),))
     with serve([spec()]) as (board,):
         said = factory.run(board.url)
@@ -290,23 +288,7 @@ def test_product_that_does_not_match_the_firmware(tmp_path, old, new):
     factory.forget_configuration()
     with serve([spec()]) as (board,):
         said = factory.run(board.url)
-    assert said.unit["outcome"] == "FAIL"
-    assert said.unit["class"] in ("qr-mismatch", "sec2-generated")
-    assert said.code == 1
-
-
-def test_firmware_without_a_console(tmp_path):
-    """Without console commands the unit fails with a hint, and passes once product.toml sets console = false."""
-    factory = found(tmp_path / "ws", units=1, console=False)
-    with serve([spec()]) as (board,), pytest.MonkeyPatch.context() as patch:
-        patch.setattr("rmfab.line.steps.identify._ANSWER_SECONDS", 0.3)
-        said = factory.run(board.url)
-        assert said.verdict == ("FAIL", "no-console")
-        assert "console = false" in said.unit["reason"]
-        factory.edit("console = true", "console = false")
-        said = factory.run(board.url, command="verify")
-    assert said.code == 0
-    assert said.step("identify")["measurements"]["checks"]["signature"] == "SKIP"
+    assert said.refusal == (3, ["config-mismatch"])
 
 
 def test_batch_is_used_up(tmp_path):

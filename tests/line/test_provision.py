@@ -161,7 +161,7 @@ class TestFaults:
     )
     def test_without_the_console(self, tmp_path, fault, cause):
         """Without the console's checks, the protocol reveals bad keys, bad verifiers and plain sessions."""
-        edits = (("console = true", "console = false"), ('qr = "json"', 'qr = "compact"'))
+        edits = (('console = "auto"', 'console = "log"'), ('qr = "json"', 'qr = "compact"'))
         factory = found(tmp_path / "ws", units=1, edits=edits, qr=QrForm.COMPACT)
         with serve([spec(faults=(fault,))]) as (board,):
             said = factory.run(board.url)
@@ -179,8 +179,9 @@ class TestFaults:
         assert "security 1" in said.unit["reason"]
 
     def test_no_challenges(self, tmp_path):
-        """Firmware without challenge-response fails if the ledger has a certificate."""
+        """A unit without the challenge-response of its firmware fails if the ledger has a certificate."""
         factory = found(tmp_path / "ws", units=1, ch_resp=False)
+        factory.configure(ESP_RMAKER_ENABLE_CHALLENGE_RESPONSE=True)
         with serve([spec()]) as (board,):
             said = factory.run(board.url)
         assert said.verdict == ("FAIL", "no-challenge-response")
@@ -299,6 +300,16 @@ class TestJoin:
         logs = b"".join(path.read_bytes() for path in (joining.root / "logs").iterdir())
         assert b"Password : <redacted>" in logs, "the firmware has printed it"
         assert b"MQTT Connected" in logs
+
+    def test_without_a_log(self, tmp_path):
+        """MQTT has no witness without a log, and is skipped; the unit joins and is reset."""
+        edits = (*JOIN, ("mqtt = false", "mqtt = true"))
+        factory = found(tmp_path / "ws", units=1, edits=edits, log_level=0)
+        give_network(factory)
+        said, flash = self.run(factory, tmp_path)
+        assert said.code == 0, said.unit["reason"]
+        assert (checks(said)["join"], checks(said)["mqtt"]) == ("PASS", "SKIP")
+        assert held_network(flash) == []
 
     @pytest.mark.parametrize(
         ("ssid", "passphrase", "why"),

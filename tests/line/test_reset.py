@@ -179,14 +179,22 @@ class TestReset:
             assert factory.run(board.url, command="reset").code == 3
 
     def test_console_that_is_not_there(self, tmp_path):
-        """Firmware without console commands fails with that cause, and the reset by the loader works."""
-        edits = (("console = true", "console = false"),)
-        factory = found(tmp_path / "ws", units=1, console=False, edits=edits)
+        """Firmware without console commands is not reset over its console, and the unit is not to blame."""
+        factory = found(tmp_path / "ws", units=1, console=False, edits=(('console = "auto"', 'console = "log"'),))
         with serve([spec()]) as (board,):
             assert factory.run(board.url).code == 0
             said = factory.run(board.url, command="reset", extra=("--via", "console"))
-            assert said.verdict == ("FAIL", "no-console")
+            assert said.verdict == ("ERROR", "config-mismatch")
+            assert "no console commands" in said.unit["reason"]
             assert factory.run(board.url, command="reset").code == 0
+
+    def test_console_without_a_log(self, tmp_path):
+        """With log level 0 the console still resets the unit: it answers who it is, and the ROM prints the restart."""
+        factory = found(tmp_path / "ws", units=1, log_level=0)
+        with serve([spec(flash_file=tmp_path / "flash.bin")]) as (board,):
+            assert factory.run(board.url).code == 0
+            said = factory.run(board.url, command="reset", extra=("--via", "console"))
+        assert said.code == 0, said.unit["reason"]
 
     def test_killed_between_erase_and_boot(self, founded, tmp_path):
         """A reset that was killed at any time is completed by the next one; the unit keeps its identity."""

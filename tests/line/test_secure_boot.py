@@ -6,10 +6,11 @@ import json
 
 import pytest
 
-from rmfab.product.vocabulary import Chip, DownloadMode
+from rmfab.product.vocabulary import Chip, ConsolePort, DownloadMode
 from rmfab.release.opening import open_release
 from rmfab.release.signature_blocks import BlockScheme
 from tests.line.floor import copied, found, found_empty, interrupting, looked_at, serve, spec
+from tests.line.test_provision import give_network
 from tests.release.test_signature_blocks import KEYS, signed
 
 CHIP = Chip.ESP32C6
@@ -139,6 +140,20 @@ def test_a_first_boot_that_closes_the_download_mode(tmp_path, mode):
     assert refused.steps()["detect"] != "PASS"
     assert list(plant.bindings().values()) == [serial]
     plant.check()
+
+
+def test_a_closed_unit_without_a_console_is_not_reset(tmp_path):
+    """Neither loader nor console can reset it: the step is skipped, and the unit joins no network before that."""
+    edits = (("join = false", "join = true"),)
+    plant = found(tmp_path / "ws", CHIP, units=1, edits=edits, secure_boot=True, console_port=ConsolePort.NONE)
+    sign_build(plant.root / "build", KEY)
+    give_network(plant)
+    with serve([spec(CHIP)]) as (board,):
+        said = plant.run(board.url)
+    assert said.code == 0, said.unit["reason"]
+    assert said.step("provision")["measurements"]["checks"]["join"] == "SKIP"
+    assert said.step("reset")["outcome"] == "SKIP"
+    assert "closed the download mode, and the firmware has no console" in said.step("reset")["reason"]
 
 
 def test_a_board_that_says_nothing_may_be_a_closed_unit(tmp_path):

@@ -16,7 +16,7 @@ from rmfab.files import shipped
 from rmfab.product import product as values
 from rmfab.product.product import Product
 from rmfab.product.product_file import load_product, parse_product
-from rmfab.product.vocabulary import Chip, Credentials, KeyKind, QrForm, Security, Transport
+from rmfab.product.vocabulary import Chip, ConsoleMode, Credentials, KeyKind, QrForm, Security, Transport
 
 MINIMAL = '[product]\nname = "Lamp"\nchip = "esp32c3"\nserial = "LMP-{n:06d}"\n'
 HERE = Path("product.toml")
@@ -89,6 +89,17 @@ def test_the_keys_of_verify() -> None:
     assert parse_product(MINIMAL, HERE).verify == parse_product(template(), HERE).verify == values.VerifyPolicy()
 
 
+@pytest.mark.parametrize(
+    ("told", "mode"),
+    [(f'"{mode.value}"', mode) for mode in ConsoleMode] + [("true", ConsoleMode.AUTO), ("false", ConsoleMode.LOG)],
+)
+def test_the_modes_of_the_console(told: str, mode: ConsoleMode) -> None:
+    """Each mode has its word, and the values of former files keep a meaning; the baud is a number, 0 for none."""
+    verify = parse_product(f"{MINIMAL}[verify]\nconsole = {told}\nconsole_baud = 74880\n", HERE).verify
+    assert (verify.console, verify.console_baud) == (mode, 74880)
+    assert parse_product(f"{MINIMAL}[verify]\nconsole_baud = 0\n", HERE).verify.console_baud is None
+
+
 def test_all_complaints_at_once() -> None:
     """All wrong keys are reported at once, with key paths and with suggestions for misspelt keys."""
     found = complaints(
@@ -148,6 +159,9 @@ def test_all_complaints_at_once() -> None:
         ('[factory]\nnamespace = ""\n', "[factory] namespace"),
         ('[factory]\nerase = ["nvs", "so so"]\n', "[factory] erase"),
         ("[verify]\nconsole = 1\n", "[verify] console"),
+        ('[verify]\nconsole = "quiet"\n', "[verify] console"),
+        ("[verify]\nconsole_baud = -1\n", "[verify] console_baud"),
+        ('[verify]\nconsole_baud = "auto"\n', "[verify] console_baud"),
         ("[verify]\nprovision = 1\n", "[verify] provision"),
         ("[verify]\nanswer_timeout = 0.1\n", "[verify] answer_timeout"),
         ("[verify]\nwrong_pop_every = -1\n", "[verify] wrong_pop_every"),

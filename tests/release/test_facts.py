@@ -55,7 +55,7 @@ NEW = {"APP_NETWORK_PROV_NAME_PREFIX": "NEW", "APP_NETWORK_PROV_TRANSPORT_BLE": 
 )
 def test_each_fact_has_its_names(values: dict[str, object], field: str, value: object):
     """Options of every year give the fact, the newest name first; and it reads back from the manifest."""
-    facts = BuildConfig.from_sdkconfig(values)
+    facts = BuildConfig.from_sdkconfig(values).with_app(b"")
     assert getattr(facts, field) == value
     assert BuildConfig.from_json(json.loads(json.dumps(facts.to_json()))) == facts
 
@@ -137,15 +137,17 @@ SEC2 = b'\0{"ver":"%s","name":"%s","username":"%s","pop":"%s","transport":"%s"}\
     [
         (b"", AppStrings()),
         (b"\0get-node-id\0", AppStrings()),
-        (b"\0esp_rmaker_core\0", AppStrings(get_node_id=False, sign_data=False)),
-        (b"\0esp_rmaker_core\0get-node-id\0", AppStrings(get_node_id=True, sign_data=False)),
-        (b"\0esp_rmaker_core\0get-node-id\0sign-data\0", AppStrings(get_node_id=True, sign_data=True)),
+        (b"\0esp_rmaker_core\0", AppStrings(False, False, False, False)),
+        (b"\0esp_rmaker_core\0get-node-id\0", AppStrings(True, False, False, False)),
+        (b"\0esp_rmaker_core\0get-node-id\0sign-data\0", AppStrings(True, True, False, False)),
+        (b"\0esp_rmaker_core\0https://rainmaker.espressif.com/qrcode.html\0", AppStrings(False, False, True, False)),
+        (b"\0esp_rmaker_core\0ch_resp\0", AppStrings(False, False, False, True)),
         (SEC1, AppStrings(security=Security.X25519)),
         (SEC2, AppStrings(security=Security.SRP6A)),
     ],
 )
 def test_what_the_strings_of_an_app_show(app: bytes, shown: AppStrings):
-    """Commands are known of RainMaker's apps only; the QR format shows the security."""
+    """What an app can do is known of RainMaker's only; the QR format shows the security."""
     assert AppStrings.find(app) == shown
 
 
@@ -153,6 +155,28 @@ def test_the_configuration_is_read_before_the_app():
     """The app's strings fill in what the configuration does not say."""
     assert BuildConfig(security=Security.SRP6A).with_app(SEC1).security is Security.SRP6A
     assert BuildConfig().with_app(SEC1).security is Security.X25519
+    built = BuildConfig.from_sdkconfig({"ESP_RMAKER_ENABLE_CHALLENGE_RESPONSE": False})
+    assert built.with_app(b"\0esp_rmaker_core\0ch_resp\0").challenge_response is False
+
+
+@pytest.mark.parametrize(("app", "security"), [(SEC2, Security.SRP6A), (SEC1, Security.X25519), (b"", Security.X25519)])
+def test_a_user_name_in_the_app_outweighs_what_is_inferred(app: bytes, security: Security):
+    """A prefix without an option for the security means security 1, unless the app itself shows a user name."""
+    assert BuildConfig.from_sdkconfig(OLD).with_app(app).security is security
+
+
+@pytest.mark.parametrize(
+    ("built", "said", "complaints"),
+    [(74880, 115200, 1), (74880, 74880, 0), (74880, None, 0), (None, 115200, 0)],
+)
+def test_the_baud_of_the_console_is_compared(
+    release: Release, product: Product, built: int | None, said: int | None, complaints: int
+):
+    """A console_baud that contradicts the build is refused with both names; without one, the product has no opinion."""
+    loud = replace(release, configured=BuildConfig(**CONFIGURED, console_baud=built))
+    found = inspect_for_product(loud, replace(product, verify=replace(product.verify, console_baud=said)))
+    assert [one.where for one in found] == ["product.toml: [verify] console_baud"] * complaints
+    assert all("CONFIG_ESP_CONSOLE_UART_BAUDRATE" in one.what for one in found)
 
 
 def test_facts_from_the_text_file(build_folder: Path, product: Product):
@@ -166,7 +190,6 @@ def test_facts_from_the_text_file(build_folder: Path, product: Product):
     other = replace(product, provisioning=Provisioning(), factory=Factory())
     found = inspect_for_product(read_build_folder(build_folder), other)
     assert [one.where for one in found] == [
-        "product.toml: [provisioning] security",
         "product.toml: [provisioning] transport",
         "product.toml: [provisioning] name_prefix",
     ]

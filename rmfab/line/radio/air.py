@@ -16,6 +16,8 @@ from rmfab.line.station import Radio, Slot
 from rmfab.product.product import Product
 from rmfab.product.vocabulary import Transport
 from rmfab.provisioning.ble import BleTransport
+from rmfab.provisioning.capabilities import read_capabilities
+from rmfab.provisioning.failures import LinkError
 from rmfab.provisioning.http import HttpTransport
 from rmfab.provisioning.patience import Patience
 from rmfab.provisioning.transport import ProvisioningTransport
@@ -68,6 +70,21 @@ class Air:
             else:
                 adapter = self._radio.adapter
                 yield from _closing(BleTransport(service_name, adapter=adapter, timeout=timeout, patience=patience))
+
+    def look(
+        self, slot: Slot, service_name: str, product: Product, patience: Patience, warn: Callable[[str], None]
+    ) -> None:
+        """Look once whether the unit on *slot* offers provisioning. Raise StationError or UnitFault if it does not.
+
+        Over BLE its advertisement is enough, whether or not it accepts a connection. The rest is as in `reach`.
+        """
+        try:
+            with self.reach(slot, service_name, product, patience, warn) as transport:
+                read_capabilities(transport)
+        except LinkError as error:
+            over_ble = slot.unit is None and product.provisioning.transport is Transport.BLE
+            if not over_ble or error.cause != "unreachable":
+                raise
 
     @contextmanager
     def _turn(self, keep_going: Callable[[], None]) -> Iterator[None]:

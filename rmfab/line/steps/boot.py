@@ -1,4 +1,7 @@
-"""The step `boot`: restart the unit into its firmware and judge its boot log."""
+"""The step `boot`: restart the unit into its firmware and judge its boot log.
+
+Firmware without a log proves its boot by offering provisioning, and the console is heard for symptoms only.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,17 @@ from rmfab.board.unit_console import UnitConsole
 from rmfab.errors import StationError, UnitFault
 from rmfab.label.content import label_of
 from rmfab.line.binding import find_unit
-from rmfab.line.boot_judge import CONTRADICTIONS, judge_boot, judge_identity, judge_marginal, judge_same_reading
+from rmfab.line.boot_judge import (
+    CONTRADICTIONS,
+    judge_alive,
+    judge_boot,
+    judge_identity,
+    judge_marginal,
+    judge_readable,
+    judge_same_reading,
+)
 from rmfab.line.ending import Passed
-from rmfab.line.listening import listen
+from rmfab.line.listening import await_offer, listen
 from rmfab.line.stages import Bound, Flashed, InLoader, OnSlot, Running
 from rmfab.line.visit import Visit
 from rmfab.product.vocabulary import Credentials
@@ -17,20 +28,22 @@ from rmfab.release.release import Release
 
 
 def boot(visit: Visit, stage: OnSlot | InLoader | Flashed) -> Passed[Running]:
-    """Restart the unit into its firmware and judge its boot log."""
+    """Restart the unit into its firmware, and judge its boot log or wait for its advertisement."""
     bound = _bound(visit, stage)
     visit.board.restart()
     if visit.board.unwired:
         visit.say("info", "restart the board now: this slot has no restart lines")
-    policy = visit.job.product.verify
+    policy, proofs = visit.job.product.verify, visit.proofs
     console, log = _listen(visit)
-    if visit.board.unwired and not (log.starts or log.app_started or log.symptom):
+    if proofs.log.required and visit.board.unwired and not (log.starts or log.app_started or log.symptom):
         raise StationError(
             "the board was not restarted while its console was read",
             where=visit.board.address,
             hint=f"restart it within {policy.boot_timeout:g} s of the start of this step ([verify] boot_timeout)",
             cause="not-restarted",
         )
+    if not (proofs.log.required or log.app_started or log.symptom):
+        return _without_log(visit, bound, console, log)
     firmware = visit.job.firmware
     release = firmware.release if firmware else None
     if not visit.board.unwired and _contradicts(visit, log, release, bound):
@@ -38,15 +51,37 @@ def boot(visit: Visit, stage: OnSlot | InLoader | Flashed) -> Passed[Running]:
         console, again = _listen(visit)
         judge_same_reading(log, again)
         log = again
+    judge_readable(log, console.text)
     measurements = judge_boot(log, release)
     return Passed(Running(bound, console, log), measurements, judge_marginal(log))
 
 
+def _without_log(visit: Visit, bound: Bound | None, console: UnitConsole, log: BootLog) -> Passed[Running]:
+    """Judge the boot of a unit whose app printed nothing, and need not."""
+    proof, running = visit.proofs.log, Running(bound, console, log)
+    if proof.tried:
+        judge_readable(log, console.text)
+    if not visit.job.provisions or bound is None:
+        if proof.tried:
+            judge_boot(log, None)
+        return Passed(running, skipped=proof.why)
+    try:
+        await_offer(visit, bound.identity, console, log)
+    except UnitFault:
+        if proof.tried:
+            judge_boot(log, None)  # its silence says more
+        raise
+    judge_alive(log)
+    offers = None if log.symptom is not None else bound.identity.service_name  # a symptom that `identify` judges
+    return Passed(running, {"offers": offers, "log": proof.why}, judge_marginal(log))
+
+
 def _listen(visit: Visit) -> tuple[UnitConsole, BootLog]:
     claims = visit.job.product.identity.credentials is Credentials.CLOUD_CLAIM
+    proofs = visit.proofs
     return listen(
         visit,
-        lambda log: bool(log.app_started and log.qr_payload and (log.node_id or claims)),
+        lambda log: bool(log.app_started and (log.qr_payload or not proofs.qr.tried) and (log.node_id or claims)),
         visit.job.product.verify.settle,
     )
 

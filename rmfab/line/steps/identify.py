@@ -1,10 +1,10 @@
-"""The step `identify`: have the running unit prove its identity."""
+"""The step `identify`: have the running unit prove its identity, as far as its firmware can."""
 
 from __future__ import annotations
 
 import re
 
-from rmfab.errors import StationError, UnitFault, one_line
+from rmfab.errors import InputError, StationError, UnitFault, one_line
 from rmfab.identity.identity import Identity
 from rmfab.identity.node_id import judge_same_node
 from rmfab.identity.unit_signature import signed_by
@@ -12,12 +12,15 @@ from rmfab.label.content import label_of
 from rmfab.ledger.events import Outcome
 from rmfab.line.boot_judge import judge_alive, judge_identity
 from rmfab.line.ending import Passed
+from rmfab.line.listening import NODE_ID_ANSWER
+from rmfab.line.proofs import Proof, no_proof
 from rmfab.line.stages import Identified, Running
 from rmfab.line.visit import Visit
 from rmfab.product.vocabulary import Credentials
 
-_NODE_ID = re.compile(r"Node ID: (\S+)")
 _SIGNATURE = re.compile(r"hex signature\(len \d+\): ([0-9a-fA-F]+)")
+_UNKNOWN = "Unrecognized command"  # ESP-IDF, components/console/esp_console_common.c
+_LOG_ONLY = 'if the firmware has no such command, set console = "log" in product.toml ([verify])'
 _ANSWER_SECONDS = 5.0
 _ASKS = 2
 
@@ -33,56 +36,91 @@ def identify(visit: Visit, stage: Running) -> Passed[Identified]:
             cause="unbound",
         )
     product, identity = visit.job.product, bound.identity
-    expected = label_of(identity, product).payload
-    certificate = product.identity.credentials is Credentials.CERTIFICATE
-    judge_identity(log, identity.node_id, expected, product.identity.credentials)
-    asked = certificate and product.verify.console
-    if asked:
-        _ask_node_id(stage, identity)
-        _ask_signature(stage, identity, visit.job.challenge())
-    done = {True: Outcome.PASS.value, False: Outcome.SKIP.value}
-    checks = {"qr": done[True], "node_id": done[certificate], "console": done[asked], "signature": done[asked]}
-    return Passed(Identified(bound, stage.console), {"node_id": identity.node_id, "checks": checks})
+    proofs, credentials = visit.proofs, product.identity.credentials
+    judge_identity(
+        log,
+        identity.node_id,
+        label_of(identity, product).payload,
+        credentials,
+        needs_node=proofs.log.required or log.app_started,
+        needs_qr=proofs.qr.required,
+    )
+    has_node = credentials is Credentials.CERTIFICATE and log.node_id is not None
+    proven = {
+        "qr": (log.qr_payload is not None, proofs.qr),
+        "node_id": (has_node, proofs.log),
+        "console": (_ask_node_id(stage, identity, proofs.node_id), proofs.node_id),
+        "signature": (_ask_signature(visit, stage, identity, proofs.signature), proofs.signature),
+    }
+    checks = {name: (Outcome.PASS if done else Outcome.SKIP).value for name, (done, _) in proven.items()}
+    skipped = {name: proof.why for name, (done, proof) in proven.items() if not done and proof.why}
+    measured = {"node_id": identity.node_id, "checks": checks} | ({"skipped": skipped} if skipped else {})
+    return Passed(Identified(bound, stage.console), measured, skipped=_only_provisioning(visit, checks, skipped))
 
 
-def _ask(stage: Running, command: str, answer: re.Pattern[str]) -> str | None:
-    """Return the console's answer. Ask a second time, since a line of the log may have run into the first answer.
+def _only_provisioning(visit: Visit, checks: dict[str, str], skipped: dict[str, str]) -> str | None:
+    """Return why the step proved nothing, if so. Raise InputError if nothing follows that proves the identity."""
+    if Outcome.PASS.value in checks.values():
+        return None
+    why = next(iter(skipped.values()), "the firmware reports nothing")
+    if not visit.provisioning_proves:
+        raise no_proof(why)
+    return f"provisioning alone proves the identity: {why}"
 
-    Raise UnitFault if the firmware dies or restarts meanwhile.
+
+def _ask(stage: Running, command: str, answer: re.Pattern[str], proof: Proof) -> str | None:
+    """Return the console's answer, None if there is none and none is required. Ask a second time, since a line of the
+    log may have run into the first answer.
+
+    Raise UnitFault if the firmware dies or restarts meanwhile, or does not answer what it can answer for certain;
+    InputError if it does not have the *command*.
     """
-    for _ in range(_ASKS):
-        match = stage.console.ask(command, answer, _ANSWER_SECONDS)
+    name = command.split()[0]
+    unknown = False
+    for _ in range(_ASKS if proof.tried else 0):
+        match = stage.console.ask(command, re.compile(f"{answer.pattern}|{_UNKNOWN}"), _ANSWER_SECONDS)
         judge_alive(stage.log)
-        if match:
+        if match and match[1]:
             return match[1]
+        unknown = match is not None
+    if unknown and proof.required:
+        raise InputError(
+            f"the firmware has no console command {name}",
+            where="product.toml: [verify] console",
+            hint=_LOG_ONLY,
+            cause="config-mismatch",
+        )
+    if proof.required:
+        raise UnitFault(f"the console did not answer {name}", hint=_LOG_ONLY, cause="no-console")
     return None
 
 
-def _ask_node_id(stage: Running, identity: Identity) -> None:
-    told = _ask(stage, "get-node-id", _NODE_ID)
+def _ask_node_id(stage: Running, identity: Identity, proof: Proof) -> bool:
+    """Return whether the unit proved its node id."""
+    told = _ask(stage, "get-node-id", NODE_ID_ANSWER, proof)
     if told is None:
-        raise UnitFault(
-            "the console did not answer get-node-id",
-            hint="if the firmware has no console commands, set console = false in product.toml ([verify])",
-            cause="no-console",
-        )
-    if told != identity.node_id and _ask(stage, "get-node-id", _NODE_ID) != told:
+        return False
+    if told != identity.node_id and _ask(stage, "get-node-id", NODE_ID_ANSWER, proof) != told:
         raise _garbled("get-node-id")
     judge_same_node(told, identity.node_id)
+    return True
 
 
-def _ask_signature(stage: Running, identity: Identity, challenge: str) -> None:
-    told = _ask(stage, f"sign-data {challenge}", _SIGNATURE)
+def _ask_signature(visit: Visit, stage: Running, identity: Identity, proof: Proof) -> bool:
+    """Return whether the unit proved its key."""
+    challenge = visit.job.challenge()
+    told = _ask(stage, f"sign-data {challenge}", _SIGNATURE, proof)
     if told is None:
-        raise UnitFault("the console did not answer sign-data", cause="no-console")
+        return False
     if not _signed(identity, challenge, told):
-        if _signed(identity, challenge, _ask(stage, f"sign-data {challenge}", _SIGNATURE) or ""):
+        if _signed(identity, challenge, _ask(stage, f"sign-data {challenge}", _SIGNATURE, proof) or ""):
             raise _garbled("sign-data")
         raise UnitFault(
             "the key in the unit does not belong to its certificate",
             hint="void the unit; its factory partition holds the wrong key",
             cause="key-mismatch",
         )
+    return True
 
 
 def _signed(identity: Identity, challenge: str, told: str) -> bool:

@@ -1,7 +1,7 @@
 """The step `provision`: what the owner's phone will do, and what must not work without the label.
 
     session     a handshake with the PoP of the label; with security 2 it also proves the unit's verifier
-    key         a signature over a fresh challenge, verified with the certificate
+    key         a signature over a fresh challenge, verified with the certificate, if the firmware can sign
     scan        the unit receives the factory's network with enough signal, if the product names one
     wrong-pop   a wrong PoP is rejected, on a sample of units; a restart then clears the unit's count of failures
     join        the unit joins the factory network, if the product requires it; the step `reset` undoes that
@@ -28,6 +28,7 @@ from rmfab.label.symbol import encode
 from rmfab.ledger.events import Outcome
 from rmfab.line.ending import Marginal, Passed, Skipped
 from rmfab.line.listening import await_provisioning
+from rmfab.line.proofs import Proof
 from rmfab.line.stages import Bound, Identified
 from rmfab.line.visit import Visit
 from rmfab.product.product import Product, Provisioning
@@ -116,12 +117,13 @@ def _prove(visit: Visit, identity: Identity, told: Printed, patience: Patience, 
         if isinstance(transport, BleTransport) and transport.rssi is not None:
             visit.measured["ble_rssi"] = transport.rssi
         visit.measured["handshake"] = round(time.monotonic() - began, 3)
-        checks["key"] = _key(session, identity)
+        checks["key"] = _key(session, identity, visit.proofs.challenge)
         return _scan(visit, session, checks)
 
 
-def _key(session: ProvisioningSession, identity: Identity) -> str:
-    if identity.node_id is None or identity.certificate_pem is None:
+def _key(session: ProvisioningSession, identity: Identity, proof: Proof) -> str:
+    missing = not proof.required and not session.capabilities.challenge_response
+    if identity.node_id is None or identity.certificate_pem is None or missing:
         return Outcome.SKIP.value
     check_key(session, identity.node_id, identity.certificate_pem, secrets.token_bytes)
     return Outcome.PASS.value
@@ -171,8 +173,8 @@ def _join(visit: Visit, console: UnitConsole, told: Printed, patience: Patience)
     product, network = visit.job.product, visit.job.air.network
     if network is None:
         raise InputError("[verify] join requires the factory network", cause="no-network")
-    if visit.board.unwired:
-        visit.say("warning", "skipped joining a network: this slot could not reset the unit afterwards")
+    if (why := visit.unresettable) is not None:
+        visit.say("warning", f"skipped joining a network: the unit could not be reset afterwards, since {why}")
         return Outcome.SKIP.value
     visit.secrets.append(network.passphrase)
     with _reach(visit, told, patience) as transport:
@@ -184,17 +186,21 @@ def _join(visit: Visit, console: UnitConsole, told: Printed, patience: Patience)
         _await_ip(visit, session, network.ssid)
         visit.measured["join"] = round(time.monotonic() - began, 3)
     if product.verify.mqtt and product.identity.credentials is Credentials.CERTIFICATE:
-        _await_mqtt(console, product.verify.join_timeout)
+        visit.measured["checks"]["mqtt"] = _await_mqtt(console, product.verify.join_timeout, visit.proofs.log)
     return Outcome.PASS.value
 
 
-def _await_mqtt(console: UnitConsole, seconds: float) -> None:
-    if not any(_MQTT in line for line in console.lines(seconds)):
-        raise UnitFault(
-            "the unit did not connect to MQTT",
-            hint="check mqtt_host and the certificate's registration",
-            cause="no-mqtt",
-        )
+def _await_mqtt(console: UnitConsole, seconds: float, log: Proof) -> str:
+    """Wait for the line of the *log* that reports the connection, if the firmware has a log."""
+    if any(_MQTT in line for line in console.lines(seconds if log.tried else 0.0)):
+        return Outcome.PASS.value
+    if not log.required:
+        return Outcome.SKIP.value
+    raise UnitFault(
+        "the unit did not connect to MQTT",
+        hint="check mqtt_host and the certificate's registration",
+        cause="no-mqtt",
+    )
 
 
 def _await_ip(visit: Visit, session: ProvisioningSession, ssid: str) -> None:

@@ -11,17 +11,20 @@ before and afterwards is the only proof.
 from __future__ import annotations
 
 import hashlib
+import time
 
 from rmfab.board.esp.facts import BoardFacts, refuse_chip, refuse_security
 from rmfab.board.esp.loader import Loader
+from rmfab.board.unit_console import UnitConsole
 from rmfab.errors import InputError, UnitFault
 from rmfab.identity.factory_image import factory_image
 from rmfab.identity.identity import Identity
+from rmfab.identity.node_id import judge_same_node
 from rmfab.line.binding import find_unit
 from rmfab.line.boot_judge import judge_node
 from rmfab.line.ending import Passed, Skipped
 from rmfab.line.job import Job
-from rmfab.line.listening import await_provisioning, listen
+from rmfab.line.listening import NODE_ID_ANSWER, await_provisioning, listen
 from rmfab.line.stages import AsNew, Bound, Identified, OnSlot
 from rmfab.line.visit import Visit
 from rmfab.nvs.reader import read_image
@@ -32,13 +35,14 @@ from rmfab.release.release import Release
 from rmfab.secret import Secret
 
 _RESET = "reset-to-factory"
+_ASK_SECONDS = 1.0
 _STATION_KEYS = ("sta.ssid", "sta.pswd")
 
 
 def reset(visit: Visit, stage: OnSlot | Identified) -> Passed[AsNew]:
     """Erase the traces of use, and check that the unit is as new."""
-    if visit.board.unwired:
-        raise Skipped("this slot cannot bring the board into its loader")
+    if (why := visit.unresettable) is not None:
+        raise Skipped(why)
     release = _release(visit.job)
     bound = stage.bound if isinstance(stage, Identified) else None
     if release.configured.closes_download_mode:
@@ -95,14 +99,33 @@ def _by_loader(visit: Visit, loader: Loader, release: Release) -> list[str]:
 
 def _by_console(visit: Visit, identity: Identity) -> list[str]:
     """Run the firmware's own factory reset, which erases `nvs` and restarts. Never `clear-claim-data`."""
+    commands = visit.proofs.commands
+    if not commands.tried:
+        raise InputError(
+            f"the unit cannot be reset over its console: {commands.why}",
+            hint="leave out --via console to reset with the loader",
+            cause="config-mismatch",
+        )
     visit.board.restart()
-    settle = visit.job.product.verify.settle
-    console, log = listen(visit, lambda log: bool(log.app_started and log.node_id), settle)
-    if identity.node_id is not None:
-        judge_node(log, identity.node_id)  # before anything is erased
+    policy = visit.job.product.verify
+    console, log = listen(visit, lambda log: bool(log.app_started and log.node_id), policy.settle)
+    if identity.node_id is not None:  # judged before anything is erased
+        if log.node_id is not None or visit.proofs.log.required:
+            judge_node(log, identity.node_id)
+        else:
+            judge_same_node(_answered(console, policy.boot_timeout), identity.node_id)
     console.send(_RESET)
     await_provisioning(visit, identity, by_itself=True)
     return ["nvs"]
+
+
+def _answered(console: UnitConsole, seconds: float) -> str:
+    """Return the node id that a unit without a log answers once its console is up, within *seconds*."""
+    ending = time.monotonic() + seconds
+    while time.monotonic() < ending:
+        if match := console.ask("get-node-id", NODE_ID_ANSWER, _ASK_SECONDS):
+            return match[1]
+    raise UnitFault("the console did not answer get-node-id", cause="no-console")
 
 
 def _release(job: Job) -> Release:

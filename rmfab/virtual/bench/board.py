@@ -27,6 +27,7 @@ from rmfab.virtual.firmware.script import (
     Alarm,
     Answer,
     Burn,
+    Console,
     Enter,
     Listen,
     Pause,
@@ -38,7 +39,7 @@ from rmfab.virtual.firmware.script import (
     Step,
 )
 from rmfab.virtual.network import AccessPoint
-from rmfab.virtual.spec import BoardSpec, Strap
+from rmfab.virtual.spec import BoardSpec, PortKind, Strap
 
 _FAULT_AT_DATA = 3
 _WATCHDOG_SECONDS = 0.05
@@ -91,6 +92,7 @@ class Board:
         self._busy_until = 0.0
         self._life = 0
         self._answer: Callable[[bytes], Iterator[Step]] | None = None
+        self._heard = True
         self.service: Service | None = None
         self.firmware: RunningFirmware | None = None
         self.on_service: Callable[[bool], None] = lambda _serving: None
@@ -122,7 +124,7 @@ class Board:
 
     def receive(self, data: bytes, at: float) -> None:
         """Process bytes that reached the chip's UART at time *at*."""
-        if self.mode is Mode.RUNNING and self._answer is not None:
+        if self.mode is Mode.RUNNING and self._answer is not None and self._heard:
             for _ in range(data.count(b"\n") or data.count(b"\r")):
                 self._count_command()
             if not self._stalled:
@@ -182,7 +184,7 @@ class Board:
         self._stop(Mode.DOWNLOAD if strap is Strap.DOWNLOAD else Mode.RUNNING)
         self._latched = strap
         self.restarts += 1
-        self.uart.chip_baud = ROM_BAUD
+        self._take(Console(heard=True, baud=ROM_BAUD))
         self.uart.autobaud = strap is Strap.DOWNLOAD
         self._registers = self._fresh_registers()
         self._decoder = slip.Decoder(rom_loader.FRAME_LIMIT)
@@ -209,7 +211,7 @@ class Board:
         """Run *script* until it pauses, resets or ends."""
         for step in script:
             if isinstance(step, str):
-                if not self.spec.has(BoardFault.SILENT):
+                if self._heard and not self.spec.has(BoardFault.SILENT):
                     self.uart.from_board(step.encode(), self._timeline.time())
             elif isinstance(step, Pause):
                 self._after_output(partial(self._later, step.seconds, partial(self._play, script)))
@@ -220,7 +222,7 @@ class Board:
             else:
                 self._take(step)
 
-    def _take(self, step: Listen | Serve | Enter | Alarm | Burn) -> None:
+    def _take(self, step: Listen | Serve | Enter | Alarm | Burn | Console) -> None:
         match step:
             case Listen(answer):
                 self._answer = answer
@@ -228,6 +230,11 @@ class Board:
                 self._serve(service)
             case Enter(firmware):
                 self.firmware = firmware
+            case Console(heard, baud):
+                self._heard = heard
+                self.uart.chip_baud = baud if heard else ROM_BAUD
+                if self.spec.link is PortKind.SOCKET:  # a raw port carries no baud rate
+                    self.uart.host_baud = self.uart.chip_baud
             case Burn(security):
                 self.spec = replace(self.spec, burnt=security)
                 self._fixed = self._burnt_words()

@@ -28,7 +28,14 @@ from rmfab.release.app_image import (
 )
 from rmfab.release.partition_table import DataSubtype, Partition, PartitionTable, PartitionType
 from rmfab.virtual.firmware.log import idf_at_least
-from rmfab.virtual.firmware.markers import IDF_VERSION, BootloaderFacts, FirmwareFacts, bootloader_marker, marker_block
+from rmfab.virtual.firmware.markers import (
+    IDF_VERSION,
+    BootloaderFacts,
+    FirmwareFacts,
+    bootloader_marker,
+    marker_block,
+    texts_of,
+)
 from rmfab.virtual.build.recipe import FirmwareRecipe
 from rmfab.virtual.build.sdkconfig import sdkconfig
 
@@ -210,7 +217,7 @@ def make_app(
     largest = rainmaker_table().required("ota_0").size
     if not _LEAST_APP <= app_size <= largest or app_size % 16:
         raise InputError(f"cannot make an app of {app_size} bytes (use a multiple of 16, {_LEAST_APP} to {largest})")
-    head = _descriptor(project, version, facts.idf_version, secure_version) + marker_block(facts)
+    head = _descriptor(project, version, facts.idf_version, secure_version) + marker_block(facts) + texts_of(facts)
     segments = _app_segments(chip, head, app_size, seed)
     elf = hashlib.sha256(b"".join(data for _, data in segments)).digest()
     address, first = segments[0]

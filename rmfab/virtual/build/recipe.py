@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from rmfab.errors import InputError
 from rmfab.product.vocabulary import Chip, DownloadMode
+from rmfab.virtual.firmware.log import INFO
 from rmfab.virtual.firmware.markers import BootloaderFacts, FirmwareFacts
 
 
@@ -15,7 +16,8 @@ class FirmwareRecipe:
 
     *facts* describe how it is compiled; their rollback applies to bootloader and app. *app_size* and *flash_size* are
     in bytes. *seed* selects the filling of the images. With *secure_boot*, the bootloader enables secure boot and sets
-    *download_mode* (None: ESP-IDF's default); the images are not signed. Raise InputError if *secure_version* is set
+    *download_mode* (None: ESP-IDF's default); the images are not signed. *bootloader_log_level* is that of the
+    bootloader, whose console is the app's. Raise InputError if *secure_version* is set
     without rollback, or the chip does not have this *download_mode*.
     """
 
@@ -28,6 +30,7 @@ class FirmwareRecipe:
     secure_version: int = 0
     secure_boot: bool = False
     download_mode: DownloadMode | None = None
+    bootloader_log_level: int = INFO
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -40,4 +43,11 @@ class FirmwareRecipe:
     def bootloader_facts(self) -> BootloaderFacts:
         """The configuration of the bootloader."""
         default = DownloadMode.OPEN if self.chip is Chip.ESP32 else DownloadMode.SECURE
-        return BootloaderFacts(self.facts.rollback, self.secure_boot, self.download_mode or default)
+        return BootloaderFacts(
+            self.facts.rollback,
+            self.secure_boot,
+            self.download_mode or default,
+            self.bootloader_log_level,
+            self.facts.console_port,
+            self.facts.console_baud,
+        )

@@ -7,7 +7,7 @@ options that depend on one that is off.
 
 from __future__ import annotations
 
-from rmfab.product.vocabulary import Chip, DownloadMode, QrForm, Security, Transport
+from rmfab.product.vocabulary import Chip, ConsolePort, DownloadMode, QrForm, Security, Transport
 from rmfab.virtual.firmware.markers import FirmwareFacts
 
 
@@ -34,13 +34,25 @@ def sdkconfig(
         "SECURE_BOOT": turned_on is not None,
         **(_secure_boot(turned_on) if turned_on is not None else {}),
         "SECURE_FLASH_ENC_ENABLED": False,
-        "ESP_CONSOLE_UART_NUM": 0,
-        "ESP_CONSOLE_UART_BAUDRATE": 115200,
-        "LOG_DEFAULT_LEVEL": 3,
+        **_console(facts),
+        "LOG_DEFAULT_LEVEL": facts.log_level,
+        "ESP_RMAKER_ENABLE_CHALLENGE_RESPONSE": facts.ch_resp,
         "ESP_RMAKER_FACTORY_PARTITION_NAME": "fctry",
         "ESP_RMAKER_FACTORY_NAMESPACE": "rmaker_creds",
         "ESP_RMAKER_ENCRYPT_FACTORY_PARTITION": False,
         **_provisioning(facts),
+    }
+
+
+def _console(facts: FirmwareFacts) -> dict[str, bool | int | str]:
+    port = facts.console_port
+    numbers = {ConsolePort.UART0: 0, ConsolePort.OTHER_UART: 1}
+    on_uart = {"ESP_CONSOLE_UART_BAUDRATE": facts.console_baud} if port in numbers else {}
+    return {
+        "ESP_CONSOLE_UART_NUM": numbers.get(port, -1),
+        "ESP_CONSOLE_NONE": port is ConsolePort.NONE,
+        "ESP_CONSOLE_USB_SERIAL_JTAG": port is ConsolePort.USB,
+        **on_uart,
     }
 
 
@@ -58,7 +70,7 @@ def _provisioning(facts: FirmwareFacts) -> dict[str, bool | int | str]:
         "APP_PROV_SECURITY_VERSION_1": facts.security is Security.X25519,
         "APP_PROV_SECURITY_VERSION_2": facts.security is Security.SRP6A,
         "APP_NETWORK_PROV_COMPACT_QR": facts.qr is QrForm.COMPACT,
-        "APP_NETWORK_PROV_SHOW_QR": facts.show_qr,
+        "APP_NETWORK_PROV_SHOW_QR": True,
         "APP_NETWORK_PROV_NAME_PREFIX": facts.name_prefix,
         "APP_NETWORK_PROV_TRANSPORT_BLE": facts.transport is Transport.BLE,
         "APP_NETWORK_PROV_TRANSPORT_SOFTAP": facts.transport is Transport.SOFTAP,

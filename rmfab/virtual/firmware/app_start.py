@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from rmfab.product.vocabulary import ConsolePort
 from rmfab.release.app_image import AppDescriptor, AppImage
 from rmfab.release.partition_table import Partition, PartitionTable
 from rmfab.virtual.chip.flash import Flash
@@ -16,7 +17,7 @@ from rmfab.virtual.firmware.markers import read_facts
 from rmfab.virtual.firmware.panic import SHOWN_SHA_DIGITS, abort, panic
 from rmfab.virtual.firmware.rainmaker import app_main
 from rmfab.virtual.firmware.running import RunningFirmware
-from rmfab.virtual.firmware.script import Enter, Pause, Reset, ResetReason, Script, Step
+from rmfab.virtual.firmware.script import Console, Enter, Pause, Reset, ResetReason, Script, Step
 from rmfab.virtual.spec import BoardSpec
 
 _NO_DESCRIPTOR = AppDescriptor("", "", "v5.5", "0" * 64, 0, "", "")
@@ -28,10 +29,11 @@ def start(
 ) -> Script:
     """Run the app of *image*, which is in the partition *part*."""
     descriptor = image.descriptor or _NO_DESCRIPTOR
-    log = Log(180, coloured=idf_uses_colours(descriptor.idf_version))
     facts = read_facts(flash.seen(part.offset, image.length))
+    log = Log(180, coloured=idf_uses_colours(descriptor.idf_version), level=facts.log_level)
     firmware = RunningFirmware(spec, flash, table, part, facts, descriptor, log)
     yield Enter(firmware)
+    yield Console(facts.console_port is ConsolePort.UART0, facts.console_baud)
     yield from _startup(spec, log, image, descriptor)
     if spec.has(BoardFault.BROWNOUT):
         yield EOL + "Brownout detector was triggered" + EOL * 2
@@ -50,7 +52,8 @@ def start(
     if spec.has(BoardFault.PANIC):
         yield from panic(spec.model, descriptor)
         return
-    yield from app_main(firmware)
+    if facts.rainmaker:
+        yield from app_main(firmware)
 
 
 def _startup(spec: BoardSpec, log: Log, image: AppImage, descriptor: AppDescriptor) -> Iterator[Step]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator
 
+from rmfab.product.vocabulary import ConsolePort
 from rmfab.release.app_image import AppImage
 from rmfab.release.partition_table import AppSubtype, Partition, PartitionTable
 from rmfab.virtual.chip.flash import SECTOR, Flash
@@ -18,7 +19,7 @@ from rmfab.virtual.firmware.log import EOL, Log, idf_uses_colours
 from rmfab.virtual.firmware.markers import read_bootloader_facts
 from rmfab.virtual.firmware.otadata import OtaDataEntry, OtaState
 from rmfab.virtual.firmware.partition_rows import TABLE_SIZE, read_table, table_complaint, usage
-from rmfab.virtual.firmware.script import Burn, Pause, Reset, ResetReason, Script, Step
+from rmfab.virtual.firmware.script import Burn, Console, Pause, Reset, ResetReason, Script, Step
 from rmfab.virtual.spec import BoardSpec
 
 _TABLE_OFFSETS = (0xC000, 0x8000)  # rmfab's own firmware; ESP-IDF's default
@@ -53,9 +54,10 @@ class _Bootloader:
         self._version = named.idf_version if named else named_version(data) or _NO_VERSION
         self._compiled = named.compiled if named else named_compile_time(data) or _NO_COMPILE_TIME
         self._facts = read_bootloader_facts(data)
-        self._log = Log(20, coloured=idf_uses_colours(self._version))
+        self._log = Log(20, coloured=idf_uses_colours(self._version), level=self._facts.log_level)
 
     def run(self) -> Script:
+        yield Console(self._facts.console_port is ConsolePort.UART0, self._facts.console_baud)
         yield from self._introduce()
         table, complaint = self._table()
         if table is None:

@@ -14,6 +14,7 @@ from rmfab.virtual.firmware.script import Pause, Reset, ResetReason, Step
 from rmfab.virtual.firmware.wifi import WifiStation
 
 _TAG = "esp_rmaker_commands"
+_UNKNOWN = f"Unrecognized command{EOL}"
 _LONGEST_LINE = 256
 _REBOOT_SECONDS = 0.1
 _HELP = {
@@ -54,18 +55,21 @@ class FirmwareConsole:
 
     def _run(self, line: str) -> Iterator[Step]:
         name, _, argument = line.partition(" ")
-        log = self._firmware.log
         match name:
             case "":
                 return
             case "help":
-                yield "".join(f"{command} {EOL}  {text}{EOL}{EOL}" for command, text in _HELP.items())
-            case "get-node-id":
-                yield log(_TAG, f"Node ID: {self._firmware.node_id or '(null)'}")
+                missing = self._firmware.facts.missing_commands
+                known = {command: text for command, text in _HELP.items() if command not in missing}
+                yield "".join(f"{command} {EOL}  {text}{EOL}{EOL}" for command, text in known.items())
+            case _ if name in self._firmware.facts.missing_commands:
+                yield _UNKNOWN
+            case "get-node-id":  # by printf, at any log level
+                yield f"{_TAG}: Node ID: {self._firmware.node_id or '(null)'}{EOL}"
             case "sign-data" if argument.strip():
                 yield from self._sign(_unquoted(argument.strip()))
             case "sign-data":
-                yield log.failure(_TAG, "Invalid Usage.")
+                yield f"Usage: sign-data <data>{EOL}"
             case "reboot":
                 yield from _reboot()
             case "reset-to-factory":
@@ -79,14 +83,14 @@ class FirmwareConsole:
                 yield from self._join(words)
             case "add-user":
                 if len(words) != 2:
-                    yield self._firmware.log.failure(_TAG, "Invalid Usage.")
+                    yield f"{_TAG}: Invalid Usage.{EOL}"
             case "mem-dump":
                 yield from self._memory()
             case "clear-claim-data":
                 self._erase(FACTORY_PARTITION)
                 self._firmware.forget_factory()
             case _:
-                yield f"Unrecognized command{EOL}"
+                yield _UNKNOWN
 
     def _sign(self, text: str) -> Iterator[Step]:
         log = self._firmware.log
@@ -110,7 +114,7 @@ class FirmwareConsole:
         """Store a network and join it, whether or not provisioning is offered."""
         ssid, password = (*(word.encode() for word in words), b"", b"")[:2]
         if not 1 <= len(words) <= 2 or not 0 < len(ssid) <= 32 or len(password) > 63:
-            yield self._firmware.log.failure(_TAG, "Invalid Usage.")
+            yield f"{_TAG}: Invalid Usage.{EOL}"
         elif self._station.keep(ssid, password):
             yield from self._station.start()
 

@@ -7,22 +7,31 @@ import re
 EOL = "\r\n"
 _COLOURS = {"E": "\x1b[0;31m", "W": "\x1b[0;33m", "I": "\x1b[0;32m"}
 _END_OF_COLOUR = "\x1b[0m"
+_RANKS = {"E": 1, "W": 2, "I": 3}
+INFO = 3
 
 
 class Log:
-    """Makes log lines, each some milliseconds later than the one before."""
+    """Makes log lines, each some milliseconds later than the last; one above *level* (esp_log_level_t) is empty."""
 
-    def __init__(self, milliseconds: int, *, coloured: bool) -> None:
+    def __init__(self, milliseconds: int, *, coloured: bool, level: int = INFO) -> None:
         self._milliseconds = milliseconds
+        self._level = level
         self.coloured = coloured
 
     def __call__(self, tag: str, text: str, level: str = "I", after: int = 3) -> str:
         """Return one line, *after* milliseconds later than the last; *level* is I, W or E."""
         self._milliseconds += after
+        if _RANKS[level] > self._level:
+            return ""
         line = f"{level} ({self._milliseconds}) {tag}: {text}".replace("\n", EOL)
         if self.coloured:
             line = f"{_COLOURS[level]}{line}{_END_OF_COLOUR}"
         return line + EOL
+
+    def driver(self, milliseconds: int, text: str) -> str:
+        """Return one line of the Wi-Fi driver, which has neither a blank before its text nor colours."""
+        return f"I ({milliseconds}) wifi:{text}{EOL}" if self._level >= INFO else ""
 
     def failure(self, tag: str, text: str) -> str:
         """Return one line of level E."""

@@ -62,9 +62,9 @@ def _start_network(firmware: RunningFirmware) -> Iterator[Step]:
     log = firmware.log
     yield log("pp", "pp rom version: 9387209", after=20)
     yield from _take(firmware, _RADIO_SECONDS)
-    yield f"I (312) wifi:wifi driver task: 3fca3f0c, prio:23, stack:6656, core=0{EOL}"
-    yield f"I (318) wifi:wifi firmware version: 14da9b7{EOL}"
-    yield f"I (318) wifi:config NVS flash: enabled{EOL}"
+    yield log.driver(312, "wifi driver task: 3fca3f0c, prio:23, stack:6656, core=0")
+    yield log.driver(318, "wifi firmware version: 14da9b7")
+    yield log.driver(318, "config NVS flash: enabled")
     nvs = firmware.nvs("nvs")
     if nvs is not None:
         try:
@@ -79,7 +79,7 @@ def _start_network(firmware: RunningFirmware) -> Iterator[Step]:
     yield log("phy_init", "phy_version 1180,01f2a49,Jun  4 2024,16:34:25", after=40)
     yield log("phy_init", "Saving new calibration data due to checksum failure or outdated calibration data, mode(0)")
     mac = firmware.spec.base_mac.hex(":")
-    yield f"I (420) wifi:mode : sta ({mac}){EOL}"
+    yield log.driver(420, f"mode : sta ({mac})")
 
 
 def _take(firmware: RunningFirmware, seconds: float) -> Iterator[Step]:
@@ -142,7 +142,7 @@ def _start_provisioning(firmware: RunningFirmware, station: WifiStation) -> Iter
     yield Serve(ProvisioningService(firmware, station, pair))
     yield log("app_wifi", "Provisioning started")
     yield log("network_prov_mgr", f"Provisioning started with service name : {firmware.service_name} ")
-    if facts.show_qr:
+    if facts.prints_qr:
         yield log("app_network", "Scan this QR code from the ESP RainMaker phone app for Provisioning.")
         yield log(
             "app_network",

@@ -115,5 +115,13 @@ class Burn:
     security: EfuseSecurity
 
 
-Step = str | Pause | Reset | Listen | Serve | Enter | Alarm | Burn
+@dataclass(frozen=True)
+class Console:
+    """From now on the console is on UART0 (*heard*) at *baud*, or elsewhere: UART0 carries nothing then."""
+
+    heard: bool
+    baud: int
+
+
+Step = str | Pause | Reset | Listen | Serve | Enter | Alarm | Burn | Console
 Script = Iterator[Step]

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator
 from enum import IntEnum, unique
 
-from rmfab.virtual.firmware.log import EOL
 from rmfab.virtual.firmware.nvs_writer import NvsFull
 from rmfab.virtual.firmware.rollback import broker_reached
 from rmfab.virtual.firmware.running import RunningFirmware
@@ -67,7 +66,9 @@ class WifiStation:
         if network.password and network.password.encode() != password:
             return Refusal.AUTHENTICATION
         self._firmware.online = True
-        yield f"I (2412) wifi:connected with {network.ssid}, aid = 1, channel {network.channel}, BW20{EOL}"
+        yield self._firmware.log.driver(
+            2412, f"connected with {network.ssid}, aid = 1, channel {network.channel}, BW20"
+        )
         yield self._firmware.log("esp_netif_handlers", f"sta ip: {ADDRESS}, mask: 255.255.255.0, gw: 192.168.7.1")
         yield self._firmware.log("app_network", f"Connected with IP Address:{ADDRESS}")
         return None

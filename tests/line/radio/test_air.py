@@ -7,7 +7,7 @@ import select
 import socket
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from urllib.parse import urlsplit
 
 import pytest
@@ -15,6 +15,7 @@ import pytest
 from rmfab.board.restart import Auto
 from rmfab.line.radio.air import Air
 from rmfab.line.station import Radio, Slot, SlotLink
+from rmfab.provisioning.failures import LinkError
 from rmfab.provisioning.patience import Patience
 from rmfab.virtual.network import FACTORY_NETWORK
 from tests.line.floor import UNITS, serve, spec
@@ -88,6 +89,22 @@ def air(tmp_path, monkeypatch):
     monkeypatch.setattr("rmfab.line.radio.air.BleTransport", Bluetooth)
     monkeypatch.setattr("rmfab.line.radio.air._POLL_SECONDS", 0.01)
     return Air(Radio(), tmp_path / "memory"), Bluetooth
+
+
+@pytest.mark.parametrize(("cause", "offered"), [("unreachable", True), ("not-advertising", False), (None, True)])
+def test_an_advertisement_is_enough(factory, air, monkeypatch, cause, offered):
+    """Over BLE a unit that advertises is there, whether or not it accepts a connection."""
+    radio, bluetooth = air
+
+    def exchange(self, endpoint, data):
+        if cause is not None:
+            raise LinkError("no", cause=cause)
+        return b'{"prov": {"ver": "v1.1", "sec_ver": 2, "cap": []}}'
+
+    monkeypatch.setattr(bluetooth, "exchange", exchange, raising=False)
+    with nullcontext() if offered else pytest.raises(LinkError):
+        radio.look(SLOT, "PROV_a", factory.workspace.product, Patience(), print)
+    assert bluetooth.using == 0
 
 
 SLOT = Slot("A1", SlotLink("COM7", 921600, Auto()))

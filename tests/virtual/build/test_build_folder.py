@@ -23,7 +23,15 @@ from rmfab.release.opening import open_release
 from rmfab.virtual.build.build_folder import make_app, make_bootloader, make_build_folder, rainmaker_table
 from rmfab.virtual.build.recipe import FirmwareRecipe
 from tests.virtual.rig import recipe
-from rmfab.virtual.firmware.markers import BootloaderFacts, FirmwareFacts, MARKER, marker_block, read_bootloader_facts, read_facts
+from rmfab.virtual.firmware.markers import (
+    MARKER,
+    BootloaderFacts,
+    FirmwareFacts,
+    marker_block,
+    read_bootloader_facts,
+    read_facts,
+    texts_of,
+)
 
 APP_SIZE = 0x20000
 
@@ -130,7 +138,7 @@ FACTS = [
     FirmwareFacts(),
     FirmwareFacts(Security.PLAIN, Transport.SOFTAP, "LÄMP", QrForm.COMPACT, console=False),
     FirmwareFacts(security=Security.X25519),
-    FirmwareFacts(claim=False, idf_version="v5.0.8", ch_resp=False, show_qr=False, confirms=False, rollback=False),
+    FirmwareFacts(claim=False, idf_version="v5.0.8", ch_resp=False, prints_qr=False, confirms=False, rollback=False),
     FirmwareFacts(first_ch_resp=True),
 ]
 
@@ -143,9 +151,10 @@ def test_facts_read_back(facts: FirmwareFacts):
     assert read_facts(app + b"\xff" * 4096) == facts
 
 
-def test_firmware_of_others_has_the_defaults():
-    """Stock RainMaker firmware has security 2, BLE, PROV, JSON."""
-    assert read_facts(bytes(1000)) == FirmwareFacts(Security.SRP6A, Transport.BLE, "PROV", QrForm.JSON, True)
+def test_firmware_of_others_shows_itself_by_its_texts():
+    """Without a marker block, an app with RainMaker's texts is stock RainMaker, and any other does nothing."""
+    assert read_facts(texts_of(FirmwareFacts())) == FirmwareFacts(Security.SRP6A, Transport.BLE, "PROV", QrForm.JSON)
+    assert read_facts(bytes(1000)) == FirmwareFacts(rainmaker=False)
 
 
 @pytest.mark.parametrize(

@@ -112,7 +112,7 @@ def test_firmware_that_could_claim_uses_what_the_factory_gave():
 
 def test_firmware_that_shows_no_qr():
     """The QR payload is printed only if that was compiled in."""
-    _, text = _boot(factory_image(), show_qr=False)
+    _, text = _boot(factory_image(), prints_qr=False)
     assert "qrcode.html" not in text
     assert "Provisioning started with service name" in text
 
@@ -177,7 +177,7 @@ def test_console_names_the_node_and_knows_its_commands():
     """get-node-id, help, reboot and an unknown command are answered, each followed by the prompt."""
     rig, _ = _boot(factory_image())
     answer = rig.type("get-node-id\r\n")
-    assert re.search(r"^I \(\d+\) esp_rmaker_commands: Node ID: NodeOfThisVeryTest\n\n>> $", answer, re.MULTILINE)
+    assert re.search(r"^esp_rmaker_commands: Node ID: NodeOfThisVeryTest\n\n>> $", answer, re.MULTILINE)
     assert "sign-data" in rig.type("help\r")
     assert "Unrecognized command" in rig.type("make-coffee\n")
     assert "esp_rmaker_node: Node ID ----- NodeOfThisVeryTest" in rig.type("reboot\r\n", 1.0)
