@@ -169,10 +169,13 @@ def show(release: Path) -> None:
     """
     from rmfab.commands.release_text import release_lines
     from rmfab.operations.make_release import read_release
+    from rmfab.release.provenance import source_commit
 
     read, key_ids = read_release(release)
     text = "\n".join(release_lines(read, list(key_ids)))
-    terminal.show(_document(read) | {"signatures": list(key_ids)}, text)
+    commit, modified = source_commit(read) or (None, None)
+    sources = {"commit": commit, "modified": modified}
+    terminal.show(_document(read) | sources | {"signatures": list(key_ids)}, text)
 
 
 @command.command("keygen")

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -29,7 +30,7 @@ from rmfab.signing.judge_signatures import judge_key
 from rmfab.signing.keyfile import write_private_key
 from rmfab.signing.publickey import VerifyingKey
 from rmfab.signing.signer import SigningKeyKind, make_key
-from rmfab.signing.trust import Role
+from rmfab.signing.trust import Role, Trust
 from rmfab.workspace.workspace import Workspace
 
 R = TypeVar("R")
@@ -113,19 +114,19 @@ def sign_release(workspace: Workspace | None, request: SignRequest, terminal: Te
     """
     target = request.output or request.bundle
     _check_replaceable(target)
+    trust = workspace.trust if workspace is not None else None
     with changing(request.bundle) as path:
         signed = _add_signatures(path, path if target == request.bundle else target, request, terminal)
-    _warn_of_signers(workspace, signed.key_ids, terminal)
+    if workspace is not None and trust is not None:
+        _warn_of_signers(trust, signed.key_ids, workspace.now(), terminal)
     return signed
 
 
-def _warn_of_signers(workspace: Workspace | None, key_ids: Sequence[str], terminal: Terminal) -> None:
-    """Warn of each signature for which stations that trust the keys of *workspace* would reject the release."""
-    if workspace is None or (trust := workspace.trust) is None:
-        return
+def _warn_of_signers(trust: Trust, key_ids: Sequence[str], now: datetime, terminal: Terminal) -> None:
+    """Warn of each signature for which a station with *trust* would reject the release."""
     for key_id in key_ids:
         try:
-            judge_key(key_id, trust, Role.RELEASE, workspace.now(), where=None)
+            judge_key(key_id, trust, Role.RELEASE, now, where=None)
         except IntegrityError as error:
             terminal.warn(f"stations will reject this release: {error.what}", error.hint)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 from rmfab.errors import InputError
-from rmfab.git import ask_git, work_tree
+from rmfab.git import GitAnswer, ask_git, work_tree
 
 _SHORT = 7
 """Digits of a commit in messages, as many as git shows."""
@@ -44,7 +44,7 @@ class BuildOrigin:
         if not self.modified:
             return None
         differ = "1 file differs" if self.modified == 1 else f"{self.modified} files differ"
-        return f"{differ} from commit {self.commit[:_SHORT]}\N{HORIZONTAL ELLIPSIS}"
+        return f"{differ} from commit {self.commit[:_SHORT]}…"
 
     def require_clean(self, where: str) -> None:
         """Raise InputError unless the sources are known to be those of the commit."""
@@ -64,7 +64,7 @@ def find_origin(folder: Path, environment: Mapping[str, str]) -> BuildOrigin:
     there = from_environment(environment)
     found = ask_git(folder, "log", "-1", "--format=%H %ct")
     if found.code != 0:
-        return _without_git(there, folder, found.reason)
+        return _without_git(there, folder, found)
     commit, _, committed = found.text.partition(" ")
     there = replace(
         there,
@@ -75,18 +75,22 @@ def find_origin(folder: Path, environment: Mapping[str, str]) -> BuildOrigin:
     )
     status = ask_git(folder, "status", "--porcelain", "--untracked-files=no")
     if status.code != 0:
-        return _without_git(there, folder, status.reason)
+        return _without_git(there, folder, status)
     return replace(there, modified=len(status.text.splitlines()))
 
 
-def _without_git(origin: BuildOrigin, folder: Path, reason: str) -> BuildOrigin:
-    """Return *origin* with git's *reason*, if *folder* is in a work tree."""
+def _without_git(origin: BuildOrigin, folder: Path, answer: GitAnswer) -> BuildOrigin:
+    """Return *origin* with the reason in git's *answer*, if *folder* is in a work tree."""
     root = work_tree(folder)
     if root is None:
         return origin
-    owner = f"if you trust this repository: `git config --global --add safe.directory {root}`"
-    other = "install git, and run `git status` there"
-    return replace(origin, problem=reason, remedy=owner if "ownership" in reason else other)
+    if answer.code is None:
+        remedy = "install git, or correct PATH"
+    elif "ownership" in answer.reason:  # git-config(1), safe.directory
+        remedy = f"if you trust this repository: `git config --global --add safe.directory {root}`"
+    else:
+        remedy = f"`git -C {root} log -1` must show a commit"
+    return replace(origin, problem=answer.reason, remedy=remedy)
 
 
 def from_environment(environment: Mapping[str, str]) -> BuildOrigin:

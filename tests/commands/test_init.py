@@ -119,18 +119,20 @@ def _git(*words: str) -> str:
 
 @pytest.mark.parametrize(
     "there",
-    ["", "build/", "build/\r\n*.key\r\n", "/keys/\n*.key\n!*.key\n", "*.bin\n!keys/\n"],
-    ids=["empty", "no newline", "CRLF", "undone", "allowed"],
+    [None, "", "build/", "build/\r\n*.key\r\n", "/keys/\n*.key\n!*.key\n", "*.bin\n!keys/\n"],
+    ids=["none", "empty", "no newline", "CRLF", "undone", "allowed"],
 )
-def test_a_repository_with_a_gitignore(terminal: Terminal, there: str) -> None:
+def test_a_repository_with_a_gitignore(terminal: Terminal, there: str | None) -> None:
     """`git add -A` takes no secret after `init`: the lines that .gitignore lacks are appended once and reported; the
     firmware's own lines and pictures stay as they are."""
     _git("init", "-q")
-    Path(".gitignore").write_bytes(there.encode())
+    Path("CMakeLists.txt").touch()
+    if there is not None:
+        Path(".gitignore").write_bytes(there.encode())
     said = terminal("init", ".", "--name", "lamp", "--cloud-claim")
     assert "added" in said.err
     text = Path(".gitignore").read_bytes()
-    assert text.startswith(there.encode())
+    assert text.startswith((there or "").encode())
     terminal.well("init", ".", "--name", "lamp", "--cloud-claim")
     assert Path(".gitignore").read_bytes() == text
     terminal.well("release", "keygen", "-o", "release.key", "--no-passphrase")
@@ -140,4 +142,12 @@ def test_a_repository_with_a_gitignore(terminal: Terminal, there: str) -> None:
     Path("logo.png").touch()
     _git("add", "-A")
     taken = set(_git("ls-files").splitlines())
-    assert taken == {".gitignore", "csv/config.csv", "csv/values.csv", "logo.png", "product.toml", "release.pub"}
+    assert taken == {
+        ".gitignore",
+        "CMakeLists.txt",
+        "csv/config.csv",
+        "csv/values.csv",
+        "logo.png",
+        "product.toml",
+        "release.pub",
+    }

@@ -146,6 +146,9 @@ def test_sources_that_differ_from_the_commit(repository: Path, capsys: pytest.Ca
         assert main(["release", "show", path]) == 0
         (line,) = [line for line in capsys.readouterr().out.splitlines() if commit in line]
         assert ("but files were modified" in line) is modified
+        assert main(["release", "show", path, "--json"]) == 0
+        document = json.loads(capsys.readouterr().out)
+        assert (document["commit"], document["modified"]) == (commit, modified)
     assert main([*command, str(repository.parent / "never.rmfab"), "--require-clean"]) == 3
     assert "1 file differs from commit" in capsys.readouterr().err
     assert not (repository.parent / "never.rmfab").exists()
@@ -179,6 +182,14 @@ def test_a_repository_that_git_does_not_read(
     with pytest.raises(InputError, match="cannot determine the commit time") as caught:
         make_release(repository, BuildRequest(seq_source=SeqSource.COMMIT_TIME, make_sbom=False), {})
     assert all(word in f"{caught.value.what} {caught.value.hint}" for word in said)
+
+
+def test_a_repository_without_a_commit(build_folder: Path):
+    """git's reason and how to check are in the warning."""
+    subprocess.run(["git", "init", "-q"], cwd=build_folder.parent, check=True)
+    (doubt,) = [one for one in doubts_about(make_release(build_folder, PLAIN, {})) if "git" in one.what]
+    assert "does not have any commits yet" in doubt.what
+    assert "log -1` must show a commit" in doubt.hint
 
 
 def test_no_repository_is_not_clean(build_folder: Path):
