@@ -207,6 +207,7 @@ class Cause(StrEnum):
     NOT_ADMITTED = "not-admitted"
     NOT_ADVERTISING = "not-advertising"
     NOT_CLAIMED = "not-claimed"
+    NOT_CLEAN = "not-clean"
     NOT_HEARD = "not-heard"
     NOT_IN_LOADER = "not-in-loader"
     NOT_RESET = "not-reset"

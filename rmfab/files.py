@@ -217,6 +217,11 @@ def _create(temporary: Path, mode: int) -> int:
         os.close(descriptor)  # a different process swept it before it was locked
 
 
+def is_temporary(name: str) -> bool:
+    """Return whether *name* is that of a file being written, which `sweep` removes if its writer was killed."""
+    return name.startswith(".") and name.endswith(_TEMPORARY)
+
+
 def sweep(folder: Path) -> None:
     """Remove the temporary files that killed processes left in *folder*, those of SQLite included."""
     if sys.platform == "win32":

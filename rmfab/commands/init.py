@@ -38,16 +38,19 @@ def command(
 ) -> None:
     """Create a workspace in DIR.
 
-    It contains a commented product.toml, keys/, sample CSVs in csv/, and a .gitignore that keeps secrets out of git.
+    It contains a commented product.toml, keys/, sample CSVs in csv/, and a .gitignore that keeps secrets out of git. If
+    DIR has a .gitignore, the missing lines are appended to it.
 
     \b
     rmfab init lamp --chip esp32c3 --mqtt-host mqtt.example.com
     """
     from rmfab.workspace.create import create_workspace
+    from rmfab.workspace.gitignore import FILE_NAME, unprotected
 
     cloud_claim = cloud_claim or former_claim
     if cloud_claim and mqtt_host:
         raise click.UsageError("--cloud-claim and --mqtt-host exclude each other: a unit gets its host by claiming")
+    appended = unprotected(folder)
     workspace = create_workspace(
         folder,
         chip=Chip(chip),
@@ -58,6 +61,8 @@ def command(
         force=force,
     )
     terminal.say(f"created the workspace of {workspace.product.name} ({chip}) in {folder}")
+    if appended:
+        terminal.say(f"{folder / FILE_NAME}: added {' '.join(appended)}, so that git does not take secrets")
     terminal.say("keep an offline copy of keys/station.key: it opens the identities that are sealed for this host;")
     terminal.say("without a key that opens them, the units of a batch can be neither flashed nor labelled again")
     if not cloud_claim and not mqtt_host:

@@ -22,6 +22,18 @@ class Leaf(click.Command):
                          help="Show only warnings and errors on stderr."),
         ]  # fmt: skip
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse *args* as Click does, but raise UsageError for an option with one value that is given twice.
+
+        Click would silently use the last value: with two keys, one of two passphrase files.
+        """
+        given = self.make_parser(ctx).parse_args(list(args))[2]
+        single = (one for one in given if isinstance(one, click.Option) and not one.multiple and not one.is_flag)
+        for option in single if not ctx.resilient_parsing else ():
+            if given.count(option) > 1:
+                raise click.UsageError(f"{max(option.opts, key=len)} is given twice, but has only one value", ctx)
+        return super().parse_args(ctx, args)
+
 
 class Branch(click.Group):
     """A group whose commands are leaves."""

@@ -62,6 +62,7 @@ def command() -> None:
     metavar="OFFSET",
     help="Flash offset of the partition table, such as 0x8000, for builds that do not contain it.",
 )
+@click.option("--require-clean", is_flag=True, help="Reject sources that differ from their git commit.")
 @click.option("--force", is_flag=True, help="Replace an existing bundle.")
 def build(
     release_version: str | None,
@@ -71,13 +72,14 @@ def build(
     sbom: Path | None,
     no_sbom: bool,
     table_offset: str | None,
+    require_clean: bool,
     **options: Any,
 ) -> None:
     """Pack a build into one bundle file.
 
     BUILD is the build folder of ESP-IDF, PlatformIO or the Arduino IDE, a zip of one, or a merged image. Builds are
-    reproducible. Rejects releases that would brick a board or that the nearest product.toml does not allow,
-    and with --after, downgrades.
+    reproducible. Rejects releases that would brick a board or that the nearest product.toml does not allow, and with
+    --after, downgrades. Warns if tracked files differ from the git commit.
     """
     from rmfab.operations.make_release import BundleRequest, build_release
     from rmfab.product.size import parse_size
@@ -86,7 +88,9 @@ def build(
 
     version = release_version or former_version or ""
     offset = None if table_offset is None else parse_size(table_offset)
-    edition = BuildRequest(version, seq, notes=notes, sbom=sbom, make_sbom=not no_sbom, table_offset=offset)
+    edition = BuildRequest(
+        version, seq, notes=notes, sbom=sbom, make_sbom=not no_sbom, table_offset=offset, require_clean=require_clean
+    )
     request = BundleRequest(edition=edition, **options)
     built = build_release(nearest_workspace(terminal.folder()), request, terminal.TERMINAL)
     release = built.release
@@ -103,7 +107,8 @@ def build(
 def sign(keys: tuple[str, ...], passphrase_file: Path | None, **options: Any) -> None:
     """Add signatures to a release bundle.
 
-    Each --key adds one; existing signatures stay. The signed manifest contains the digests of all parts.
+    Each --key adds one; existing signatures stay. The signed manifest contains the digests of all parts. Warns if the
+    trust file of the workspace, if there is one, would not accept a signature.
 
     \b
     rmfab release sign lamp.rmfab --key release.key --passphrase-file release.pass
@@ -112,8 +117,10 @@ def sign(keys: tuple[str, ...], passphrase_file: Path | None, **options: Any) ->
     from rmfab.operations.make_release import SignRequest, sign_release
     from rmfab.operations.signing_keys import KeyChoice
     from rmfab.signing.publickey import short
+    from rmfab.workspace.workspace import nearest_workspace
 
-    signed = sign_release(SignRequest(keys=KeyChoice(keys, passphrase_file), **options), terminal.TERMINAL)
+    request = SignRequest(keys=KeyChoice(keys, passphrase_file), **options)
+    signed = sign_release(nearest_workspace(terminal.folder()), request, terminal.TERMINAL)
     release, by = signed.release, ", ".join(map(short, signed.key_ids))
     terminal.say(f"{release.name}: {signed.path} {_written(signed)}, signed by {by}")
     document = _document(release) | {"source": str(signed.path), "signatures": list(signed.key_ids)}
@@ -128,8 +135,9 @@ def sign(keys: tuple[str, ...], passphrase_file: Path | None, **options: Any) ->
 def verify(release: Path, trust_file: Path | None, allow_unknown: bool, junit: Path | None) -> None:
     """Check whether a station would accept a release.
 
-    Checks the signatures, the digests and images, the flash layout, and the product. Trust comes from --trust or the
-    workspace; without either, signatures are not checked (a warning says so).
+    Checks the signatures, the digests and images, the flash layout, the product, and that the ledger, if there is one,
+    has not accepted a newer release. Trust comes from --trust or the workspace; without either, signatures are not
+    checked (a warning says so).
 
     \b
     rmfab release verify lamp-1.4.0.rmfab --trust trust.json
@@ -161,10 +169,13 @@ def show(release: Path) -> None:
     """
     from rmfab.commands.release_text import release_lines
     from rmfab.operations.make_release import read_release
+    from rmfab.release.provenance import source_commit
 
     read, key_ids = read_release(release)
     text = "\n".join(release_lines(read, list(key_ids)))
-    terminal.show(_document(read) | {"signatures": list(key_ids)}, text)
+    commit, modified = source_commit(read) or (None, None)
+    sources = {"commit": commit, "modified": modified}
+    terminal.show(_document(read) | sources | {"signatures": list(key_ids)}, text)
 
 
 @command.command("keygen")

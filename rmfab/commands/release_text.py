@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from rmfab.release.edition import moment
 from rmfab.release.parts import APP, BOOTLOADER
+from rmfab.release.provenance import source_commit
 from rmfab.release.release import Release
 from rmfab.release.sbom import SBOM_NAMES, sbom_format
 from rmfab.signing.publickey import short
@@ -33,6 +34,7 @@ def _head(release: Release, signatures: list[str]) -> Iterator[str]:
     facts = {
         "release digest": release.digest,
         "seq": None if release.seq is None else str(release.seq),
+        "commit": _commit(release),
         "sources of": None if edition.created is None else moment(edition.created),
         "app version": app.version if app.version != release.version else None,
         "app ELF SHA-256": app.elf_sha256,
@@ -46,6 +48,11 @@ def _head(release: Release, signatures: list[str]) -> Iterator[str]:
     for name, value in facts.items():
         if value is not None:
             yield f"{name:<18}{value}"
+
+
+def _commit(release: Release) -> str | None:
+    found = source_commit(release)
+    return None if found is None else found[0] + (", but files were modified" if found[1] else "")
 
 
 def _configured(release: Release) -> Iterator[str]:

@@ -6,7 +6,7 @@ shown, published or verified.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -89,7 +89,8 @@ def judge_opened(
     the release is not trusted.
     """
     if choice.file is not None:
-        return _judge(opened, load_trust(choice.file)[1], None, choice, terminal)
+        trust = replace(load_trust(choice.file)[1], file=str(choice.file))
+        return _judge(opened, trust, None, choice, terminal)
     if workspace is not None:
         return judge_in(workspace, opened, choice, terminal)
     return _judge(opened, None, "--trust FILE requires signatures", choice, terminal)
@@ -141,6 +142,13 @@ def record_trust(workspace: Workspace, *, downgrade: bool = False) -> None:
             return
         event = Event(timestamp(workspace.now()), EventKind.TRUST, cause=cause, details=details)
         noted = workspace.ledger.accept(workspace.station.name, event, after=before)
+
+
+def judge_downgrade(workspace: Workspace, release: Release) -> None:
+    """Raise IntegrityError if *release* is older than the last one that the ledger of *workspace* accepted."""
+    last = _last(workspace.ledger.last_release(workspace.product.name))
+    for refusal in judge_order(release, last, workspace.now()):
+        raise refusal
 
 
 def record_acceptance(workspace: Workspace, accepted: Accepted, request: AcceptRequest, terminal: Terminal) -> None:

@@ -73,11 +73,13 @@ def change_trust(
     with opened_keys(signing.keys, terminal) as signers:
         if old is not None and signing.output is not None:
             _propose(signing.output, old, _signed_by(old, new.envelope, signers), workspace.now(), terminal)
+            _warn_of_release_keys(old, new, workspace.now(), terminal)
             return new
         _decide(workspace, old, new, signers)
     terminal.say(f"{what}; version {new.version} of the trust file is in force")
     if not signing.keys.uris:
         terminal.warn("this first trust file is not signed; every later change requires --key")
+    _warn_of_release_keys(old, new, workspace.now(), terminal)
     _warn_of_unsigned(workspace, terminal)
     return new
 
@@ -290,6 +292,19 @@ def _compare(typed: str, new: Trust, file: Path) -> None:
 def _say_changes(new: Trust, old: Trust, terminal: Terminal) -> None:
     for line in new.changes_since(old) or ("changes nothing",):
         terminal.say(f"it {line}")
+
+
+def _warn_of_release_keys(old: Trust | None, new: Trust, now: datetime, terminal: Terminal) -> None:
+    """Warn if too few keys are left to sign a release, and *old* had enough."""
+    needed, left = new.threshold(Role.RELEASE), len(new.valid(Role.RELEASE, now))
+    if old is None or left >= needed or len(old.valid(Role.RELEASE, now)) < old.threshold(Role.RELEASE):
+        return
+    keys = (
+        "no key of the role release is left"
+        if not left
+        else f"only {left} of the role release left, {needed} must sign"
+    )
+    terminal.warn(f"{keys}: stations accept no release", "add one: `rmfab trust add FILE.pub --role release`")
 
 
 def _warn_of_unsigned(workspace: Workspace, terminal: Terminal) -> None:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from rmfab.errors import ComplaintsError, InputError, RmfabError, UsageError
+from rmfab.errors import ComplaintsError, InputError, IntegrityError, RmfabError, UsageError
 from rmfab.files import changing, read_input, write_file
-from rmfab.operations.accept_release import TrustChoice, judge_opened, warn_of_doubts
+from rmfab.git import would_take
+from rmfab.operations.accept_release import TrustChoice, judge_downgrade, judge_opened, warn_of_doubts
 from rmfab.operations.passphrases import KEY_ENVIRONMENT, Passphrases
 from rmfab.operations.signing_keys import KeyChoice, opened_keys
 from rmfab.operations.terminal import Terminal
@@ -23,13 +26,15 @@ from rmfab.release.opening import open_release, open_unparsed
 from rmfab.release.preflight import inspect_for_product, inspect_release, inspect_successor
 from rmfab.release.release import Release
 from rmfab.report.junit import Case
+from rmfab.signing.judge_signatures import judge_key
 from rmfab.signing.keyfile import write_private_key
 from rmfab.signing.publickey import VerifyingKey
 from rmfab.signing.signer import SigningKeyKind, make_key
+from rmfab.signing.trust import Role, Trust
 from rmfab.workspace.workspace import Workspace
 
 R = TypeVar("R")
-_CHECKS = ("container", "signatures", "layout", "product")
+_CHECKS = ("container", "signatures", "layout", "product", "order")
 
 
 @dataclass(frozen=True)
@@ -102,12 +107,28 @@ def _with_notes(edition: BuildRequest) -> BuildRequest:
     return replace(edition, notes=notes)
 
 
-def sign_release(request: SignRequest, terminal: Terminal) -> WrittenRelease:
-    """Add signatures to a bundle; keep the existing ones unless *request* replaces them."""
+def sign_release(workspace: Workspace | None, request: SignRequest, terminal: Terminal) -> WrittenRelease:
+    """Add signatures to a bundle; keep the existing ones unless *request* replaces them.
+
+    Warn of each key that the trust file of *workspace* does not accept.
+    """
     target = request.output or request.bundle
     _check_replaceable(target)
+    trust = workspace.trust if workspace is not None else None
     with changing(request.bundle) as path:
-        return _add_signatures(path, path if target == request.bundle else target, request, terminal)
+        signed = _add_signatures(path, path if target == request.bundle else target, request, terminal)
+    if workspace is not None and trust is not None:
+        _warn_of_signers(trust, signed.key_ids, workspace.now(), terminal)
+    return signed
+
+
+def _warn_of_signers(trust: Trust, key_ids: Sequence[str], now: datetime, terminal: Terminal) -> None:
+    """Warn of each signature for which a station with *trust* would reject the release."""
+    for key_id in key_ids:
+        try:
+            judge_key(key_id, trust, Role.RELEASE, now, where=None)
+        except IntegrityError as error:
+            terminal.warn(f"stations will reject this release: {error.what}", error.hint)
 
 
 def _add_signatures(source: Path, target: Path, request: SignRequest, terminal: Terminal) -> WrittenRelease:
@@ -154,6 +175,11 @@ def verify_release(
         accepted = checks.run("signatures", lambda: judge_opened(opened, workspace, choice, terminal))
         checks.run("layout", lambda: _raise(inspect_release(accepted.release)))
         checks.run("product", lambda: _check_product(accepted.release, workspace))
+        if workspace is not None and workspace.has_ledger:
+            checks.run("order", partial(judge_downgrade, workspace, accepted.release))
+        else:
+            terminal.say("not checked: whether a station has accepted a newer release (there is no ledger here)")
+            checks.skip("order", "no ledger")
     warn_of_doubts(accepted.release, workspace, terminal)
     return accepted
 
@@ -186,6 +212,10 @@ class _Checks:
             raise
         self._cases.append(Case(self._group, name, "PASS", time.monotonic() - began))
         return result
+
+    def skip(self, name: str, reason: str) -> None:
+        """Add a check that cannot be made here."""
+        self._cases.append(Case(self._group, name, "SKIP", reason=reason))
 
     @contextmanager
     def completed(self) -> Iterator[None]:
@@ -235,6 +265,11 @@ def make_key_pair(request: KeyPairRequest, terminal: Terminal) -> VerifyingKey:
     signer = make_key(request.kind)
     write_private_key(request.private, signer.key, secret)
     write_file(public, signer.public.pem.encode())
+    if would_take(request.private):
+        terminal.warn(
+            f"{request.private} is in a git work tree and not ignored: `git add` would take the private key",
+            f"add {request.private.name} to .gitignore",
+        )
     return signer.public
 
 

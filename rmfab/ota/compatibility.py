@@ -31,7 +31,8 @@ def inspect_update(new: Release, old: Release | None, *, allow_downgrade: bool =
         return [*_image(new), *_slots(new, new), *_signed_at_all(new)]
     if new.chip is not old.chip:
         what = f"the release is for {new.chip.value}, but {old.name} runs on {old.chip.value}"
-        return [_complaint(new, what, "chip-mismatch", "give the release for this chip")]
+        hint = f"give the release for {old.chip.value}, or build for it (`idf.py set-target {old.chip.value}`)"
+        return [_complaint(new, what, "chip-mismatch", hint)]
     judges = (_table, _flash_size, _revisions, _rollback, _flash_encryption, _secure_boot, _rainmaker)
     complaints = [*_image(new), *_slots(new, old), *chain.from_iterable(judge(new, old) for judge in judges)]
     later = inspect_successor(new, old)

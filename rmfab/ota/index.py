@@ -25,6 +25,11 @@ FORMAT_VERSION = 1
 LATEST = "latest.json"
 IMAGES, RELEASES, INDEXES = "images", "releases", "indexes"
 
+BY_CONTENT = re.compile(
+    r"(?:images/([0-9a-f]{64})\.bin|indexes/([0-9a-f]{64})\.json|releases/([0-9a-f]{64})(?:\.dsse)?\.json)"
+)
+"""The names of the files of a shelf, except LATEST; the group that matches is the SHA-256 of the content."""
+
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _NUMBERS = ("size", "secure_version")
 _TEXTS = ("project", "version", "app_version")

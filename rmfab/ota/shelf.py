@@ -14,13 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rmfab.errors import ComplaintsError, InputError
-from rmfab.files import locked, make_folder, output_file, read_input, sweep
+from rmfab.files import is_temporary, locked, make_folder, output_file, read_input, sweep
 from rmfab.ota.compatibility import inspect_update
-from rmfab.ota.index import IMAGES, INDEXES, LATEST, RELEASES, Index, Listed
+from rmfab.ota.index import BY_CONTENT, IMAGES, INDEXES, LATEST, RELEASES, Index, Listed
 from rmfab.release.parts import APP
 from rmfab.release.release import Release
 
 _LOCK = ".lock"
+_FOLDERS = (IMAGES, RELEASES, INDEXES)
 
 
 @dataclass(frozen=True)
@@ -98,14 +99,21 @@ def _check_unborn(folder: Path) -> None:
 
 
 def _check_shelf(folder: Path) -> None:
-    """Raise InputError if the folder contains anything else: everyone can read what is on a shelf."""
-    there = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
-    if there and not there & {LATEST, IMAGES, RELEASES, INDEXES, _LOCK}:
-        raise InputError(f"not a shelf: it contains {min(there)}", where=str(folder), hint="use a separate folder")
+    """Raise InputError if the folder contains anything else: a web server publishes everything in it."""
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        inside = sorted(path.iterdir()) if path.name in _FOLDERS and path.is_dir() else [path]
+        for one in inside:
+            name = one.relative_to(folder).as_posix()
+            if not (name in (LATEST, _LOCK) or BY_CONTENT.fullmatch(name) or is_temporary(one.name)):
+                raise InputError(
+                    f"not only a shelf: it contains {name}, which would be published",
+                    where=str(folder),
+                    hint="move it out of the folder, or use a separate folder",
+                )
 
 
 def _make_public(folder: Path) -> None:
-    for path in (folder, *(folder / name for name in (IMAGES, RELEASES, INDEXES))):
+    for path in (folder, *(folder / name for name in _FOLDERS)):
         if not path.is_dir():
             make_folder(path).chmod(0o755)
 
@@ -125,5 +133,5 @@ def _put(path: Path, data: bytes, *, switch: bool = False) -> None:
 
 
 def _sweep(folder: Path) -> None:
-    for place in (folder, *(folder / name for name in (IMAGES, RELEASES, INDEXES))):
+    for place in (folder, *(folder / name for name in _FOLDERS)):
         sweep(place)

@@ -12,12 +12,9 @@ from dataclasses import dataclass, field
 from io import FileIO
 from pathlib import Path
 
-from rmfab.ota.index import LATEST
+from rmfab.ota.index import BY_CONTENT, LATEST
 
 _TARGET = re.compile(r"(?:https?://[^/?]*)?/([^?]*)(?:\?.*)?", re.IGNORECASE)  # origin-form, absolute-form
-_BY_CONTENT = re.compile(
-    r"(?:images/([0-9a-f]{64})\.bin|indexes/([0-9a-f]{64})\.json|releases/([0-9a-f]{64})(?:\.dsse)?\.json)"
-)
 _FOR_EVER = "public, max-age=31536000, immutable"
 
 
@@ -62,7 +59,7 @@ def _name(target: str) -> str | None:
     """Return the name below the shelf, None if no file of a shelf has it; a query is ignored."""
     match = _TARGET.fullmatch(target)
     name = match[1] if match else ""
-    return name if name == LATEST or _BY_CONTENT.fullmatch(name) else None
+    return name if name == LATEST or BY_CONTENT.fullmatch(name) else None
 
 
 def _inside(root: Path, name: str) -> Path | None:
@@ -76,7 +73,7 @@ def _inside(root: Path, name: str) -> Path | None:
 
 def _digest(name: str, stream: FileIO) -> str:
     """Return the SHA-256 of the content: from the name if it contains one, else computed."""
-    match = _BY_CONTENT.fullmatch(name)
+    match = BY_CONTENT.fullmatch(name)
     if match is not None:
         return match[match.lastindex or 0]
     digest = hashlib.file_digest(stream, "sha256").hexdigest()

@@ -168,11 +168,11 @@ def judge_order(release: Release, last: LastAccepted | None, now: datetime) -> l
     try:
         judge_clock(now, last.when, "this ledger accepted a release", source)
     except IntegrityError as error:
-        hint = f"{error.hint}; use --allow-downgrade if a different station's clock was wrong"
+        hint = f"{error.hint}; if a different station's clock was wrong, run or flash with --allow-downgrade"
         refusals.append(IntegrityError(error.what, where=error.where, hint=hint, cause=error.cause))
     what = _step_back(release, last)
     if what is not None:
-        hint = "use --allow-downgrade if this is intended; the ledger records it"
+        hint = "if this is intended, run or flash with --allow-downgrade; the ledger records it"
         refusals.append(IntegrityError(what, where=source, hint=hint, cause="downgrade"))
     return refusals
 

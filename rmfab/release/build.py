@@ -15,8 +15,9 @@ from rmfab.product.vocabulary import SeqSource
 from rmfab.release.build_folder import project_folder, read_build
 from rmfab.release.edition import Edition
 from rmfab.release.flasher_args import PROJECT_DESCRIPTION
+from rmfab.release.origin import BuildOrigin, find_origin
 from rmfab.release.parts import Document
-from rmfab.release.provenance import BuildOrigin, find_origin, provenance
+from rmfab.release.provenance import provenance
 from rmfab.release.release import Release
 from rmfab.release.sbom import read_sbom, settled
 
@@ -32,6 +33,7 @@ class BuildRequest:
 
     A *seq* of None is derived as *seq_source* defines. *sbom* is a file; with None, and *make_sbom*, rmfab makes one if
     the tool for it is installed. *table_offset* is the flash offset of the partition table, for builds without it.
+    *require_clean*: the sources must be those of a commit.
     """
 
     version: str = ""
@@ -41,6 +43,7 @@ class BuildRequest:
     sbom: Path | None = None
     make_sbom: bool = True
     table_offset: int | None = None
+    require_clean: bool = False
 
 
 def make_release(build: Path, order: BuildRequest, environment: Mapping[str, str]) -> Release:
@@ -50,9 +53,11 @@ def make_release(build: Path, order: BuildRequest, environment: Mapping[str, str
     """
     release = read_build(build, stated_table=order.table_offset)
     origin = find_origin(project_folder(build), environment)
+    if order.require_clean:
+        origin.require_clean(str(build))
     created = _epoch(environment) if environment.get(EPOCH) else origin.committed
     seq = order.seq if order.seq is not None else _seq(order.seq_source, origin)
-    release = replace(release, edition=_own(release, Edition(order.version, seq, order.notes, created)))
+    release = replace(release, origin=origin, edition=_own(release, Edition(order.version, seq, order.notes, created)))
     documents = [provenance(release, origin), _sbom(build, order, created or 0, release)]
     return replace(release, documents=tuple(sorted(filter(None, documents), key=lambda one: one.name)))
 
@@ -72,9 +77,9 @@ def _seq(source: SeqSource | None, origin: BuildOrigin) -> int:
         )
     if origin.committed is None:
         raise InputError(
-            "cannot determine the commit time: no git commit here, and CI provides none",
+            f"cannot determine the commit time: {origin.problem or 'no git commit here'}, and CI provides none",
             where="product.toml: [release] seq",
-            hint="use --seq N",
+            hint=f"{origin.remedy}; or use --seq N" if origin.remedy else "use --seq N",
             cause="no-seq",
         )
     return origin.committed

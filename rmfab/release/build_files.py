@@ -21,10 +21,12 @@ from rmfab.files import file_error, read_input
 MOST_BYTES = 128 << 20
 """The largest flash size of an image header, in bytes; no file of a build is larger."""
 
+PROJECT_MARKS = ("CMakeLists.txt", "platformio.ini")
+"""Files in the folder of a firmware's sources, of ESP-IDF and PlatformIO."""
+
 _MOST_ENTRIES = 100_000
 _MOST_FOLDERS = 100
 _DEPTH = 3
-_PROJECT_MARKS = ("CMakeLists.txt", "platformio.ini")
 _UNREADABLE = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, ValueError, OSError)
 
 
@@ -102,7 +104,7 @@ class FolderFiles:
         """The nearest folder, at most three levels up, that is a project; the build folder itself if none is."""
         folder = self._folder.resolve()
         above = list(folder.parents)[:_DEPTH]
-        return next((path for path in above if any((path / mark).is_file() for mark in _PROJECT_MARKS)), folder)
+        return next((path for path in above if any((path / mark).is_file() for mark in PROJECT_MARKS)), folder)
 
 
 class ZipFiles:

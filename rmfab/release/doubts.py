@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from rmfab.product.product import Product
+from rmfab.release.origin import BuildOrigin
 from rmfab.release.release import Release
 
 
@@ -20,6 +21,8 @@ class Doubt:
 def doubts_about(release: Release, product: Product | None = None) -> Iterator[Doubt]:
     """Yield the doubts about a release, and about what the build does not show of *product*."""
     yield from _table_doubts(release)
+    if release.origin is not None:
+        yield from _origin_doubts(release.origin)
     if release.configured.nvs_hmac:
         yield Doubt(
             "the firmware burns an eFuse key at its first boot (CONFIG_NVS_SEC_KEY_PROTECT_USING_HMAC)",
@@ -31,6 +34,13 @@ def doubts_about(release: Release, product: Product | None = None) -> Iterator[D
             f"the build does not show how it was configured; compare {keys} with the firmware",
             "keep config/sdkconfig.json in the build folder, then rmfab compares them",
         )
+
+
+def _origin_doubts(origin: BuildOrigin) -> Iterator[Doubt]:
+    if origin.changes is not None:
+        yield Doubt(origin.changes, "commit them before you release: no one can build this again from the commit")
+    if origin.problem:
+        yield Doubt(f"git does not report the commit of the sources: {origin.problem}", origin.remedy)
 
 
 def _table_doubts(release: Release) -> Iterator[Doubt]:

@@ -51,7 +51,8 @@ def inspect_for_product(release: Release, product: Product) -> list[InputError]:
             InputError(
                 f"the release is for {release.chip.value}, but the product for {product.chip.value}",
                 where=release.source,
-                hint="correct [product] chip in product.toml, or use a different release",
+                hint="correct [product] chip in product.toml, or build for "
+                f"{product.chip.value} (`idf.py set-target {product.chip.value}`)",
                 cause="chip-mismatch",
             )
         )

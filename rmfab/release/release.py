@@ -16,6 +16,7 @@ from rmfab.release.app_image import AppDescriptor, AppImage
 from rmfab.release.build_config import UNKNOWN, BuildConfig
 from rmfab.release.edition import NO_EDITION, Edition
 from rmfab.release.manifest import encode_manifest
+from rmfab.release.origin import BuildOrigin
 from rmfab.release.partition_table import PartitionTable
 from rmfab.release.parts import APP, BOOTLOADER, TABLE, Document, Part
 from rmfab.release.signature_blocks import SignatureBlock, signature_blocks
@@ -27,7 +28,8 @@ class Release:
 
     *table_offset* is where the build expects the partition table; *source* the file or folder that the release was read
     from, *found* what kind of build that is and how it was recognised, empty for a bundle. *configured* is the
-    configuration of the build, *documents* are ordered by name.
+    configuration of the build, *documents* are ordered by name. *origin* is where a build comes from, None for a
+    bundle, whose provenance contains it.
     """
 
     chip: Chip
@@ -43,6 +45,7 @@ class Release:
     configured: BuildConfig = UNKNOWN
     documents: tuple[Document, ...] = ()
     found: str = field(default="", compare=False)
+    origin: BuildOrigin | None = field(default=None, compare=False)
 
     @classmethod
     def assemble(

@@ -15,7 +15,6 @@ from rmfab.signing.trust import PAYLOAD_TYPE, Role, Trust, TrustedKey
 
 ALLOWED_SKEW = timedelta(minutes=10)
 """How much two correct clocks may differ."""
-_TRUST_HINT = "list the trusted keys: `rmfab trust list`"
 
 
 def judge_signatures(
@@ -45,8 +44,8 @@ def judge_signatures(
             "not signed", where=where, hint="ask its owner to sign it: `rmfab release sign`", cause="unsigned"
         )
     message = envelope.signed_bytes
-    judged = [_judge(one, message, trust, role, now, where, allow_unknown) for one in envelope.signatures]
-    good = tuple(one for one in judged if one is not None)
+    known = [one for one in envelope.signatures if not (allow_unknown and trust.find(one.key_id) is None)]
+    good = tuple(_judge(one, message, trust, role, now, where) for one in known)
     if len(good) < trust.threshold(role):
         have = "no valid signature" if not good else f"{len(good)} valid signature{'s' if good[1:] else ''}"
         raise IntegrityError(
@@ -58,50 +57,46 @@ def judge_signatures(
     return good
 
 
-def _judge(
-    signature: Signature, message: bytes, trust: Trust, role: Role, now: datetime, where: str, allow_unknown: bool
-) -> TrustedKey | None:
-    """Return the key behind *signature*, or None for an unknown key if *allow_unknown*."""
+def _judge(signature: Signature, message: bytes, trust: Trust, role: Role, now: datetime, where: str) -> TrustedKey:
+    """Return the key behind *signature*."""
     key = trust.find(signature.key_id)
-    if key is None:
-        if allow_unknown:
-            return None
-        raise IntegrityError(
-            f"signed by an unknown key ({short(signature.key_id)})",
-            where=where,
-            hint=f"{_TRUST_HINT}; if enough trusted keys signed as well, use --allow-unknown-signers",
-            cause="unknown-signer",
-        )
-    if not key.key.verifies(signature.value, message):
+    if key is not None and not key.key.verifies(signature.value, message):
         raise IntegrityError(
             f"invalid signature by {key}",
             where=where,
             hint="the file was altered or damaged: get it again from its owner",
             cause="bad-signature",
         )
-    _judge_key(key, role, now, where)
-    return key
+    return judge_key(signature.key_id, trust, role, now, where=where)
 
 
-def _judge_key(key: TrustedKey, role: Role, now: datetime, where: str) -> None:
+def judge_key(key_id: str, trust: Trust, role: Role, now: datetime, *, where: str | None) -> TrustedKey:
+    """Return the key *key_id* if it may sign as *role* at *now*.
+
+    Raise IntegrityError with the cause unknown-signer, key-revoked, key-role, key-not-yet-valid or key-expired.
+    """
+    key, again = trust.find(key_id), "sign it again with a valid key (a release: `rmfab release sign --replace`)"
     clock = f"this host's clock reads {_day(now)}"
-    if key.revoked is not None:
+    hint = f"{trust.lists} lists the valid keys; {again}"
+    if key is None:
+        what, cause = f"signed by an unknown key ({short(key_id)})", "unknown-signer"
+        hint = (
+            f"compare its id with {trust.lists}; {again}, or get the owner's newer trust file. If enough trusted keys "
+            "signed as well, --allow-unknown-signers ignores this one"
+        )
+    elif key.revoked is not None:
         why = f" ({key.reason})" if key.reason else ""
         what, cause = f"signed by {key}, which was revoked on {_day(key.revoked)}{why}", "key-revoked"
     elif role not in key.roles:
         what, cause = f"signed by {key}, which may not sign as {role}", "key-role"
     elif key.valid_from is not None and now < key.valid_from:
-        what = f"signed by {key}, which is valid from {_day(key.valid_from)}; {clock}"
-        cause = "key-not-yet-valid"
-    elif key.valid_until is not None and now >= key.valid_until:
+        what, cause = f"signed by {key}, which is valid from {_day(key.valid_from)}; {clock}", "key-not-yet-valid"
+        hint = "set the clock, if it is wrong"
+    elif not key.valid_at(now) and key.valid_until is not None:
         what, cause = f"signed by {key}, which expired on {_day(key.valid_until)}; {clock}", "key-expired"
+        hint = f"set the clock, if it is wrong, or {again}"
     else:
-        return
-    hint = (
-        "set the clock, if it is wrong"
-        if "clock" in what
-        else f"{_TRUST_HINT}; sign it again: `rmfab release sign --replace`"
-    )
+        return key
     raise IntegrityError(what, where=where, hint=hint, cause=cause)
 
 

@@ -71,15 +71,25 @@ class TrustedKey:
         """Whether the key has *role* and is not revoked."""
         return role in self.roles and self.revoked is None
 
+    def valid_at(self, now: datetime) -> bool:
+        """Whether *now* is within the validity of the key."""
+        return (self.valid_from is None or now >= self.valid_from) and (
+            self.valid_until is None or now < self.valid_until
+        )
+
 
 @dataclass(frozen=True)
 class Trust:
-    """One version of a workspace's trust, *keys* ordered by id. Raise InputError if it contradicts itself."""
+    """One version of a workspace's trust, *keys* ordered by id. Raise InputError if it contradicts itself.
+
+    *file*: the file that a user named, for hints; empty for the workspace's.
+    """
 
     version: int
     created: datetime
     keys: tuple[TrustedKey, ...] = ()
     thresholds: Mapping[Role, int] = field(default_factory=dict)
+    file: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
         ids = [one.id for one in self.keys]
@@ -102,6 +112,15 @@ class Trust:
     def threshold(self, role: Role) -> int:
         """Return how many keys of *role* must sign."""
         return self.thresholds.get(role, 1)
+
+    def valid(self, role: Role, now: datetime) -> tuple[TrustedKey, ...]:
+        """Return the keys of *role* that may sign at *now*."""
+        return tuple(one for one in self.keys if one.has(role) and one.valid_at(now))
+
+    @property
+    def lists(self) -> str:
+        """The command that lists the keys."""
+        return f"`rmfab trust list {self.file}`" if self.file else "`rmfab trust list`"
 
     @property
     def keepers(self) -> Role:

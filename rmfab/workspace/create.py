@@ -16,6 +16,7 @@ from rmfab.product.product import MQTT_HOST_PLACEHOLDER
 from rmfab.product.product_file import FILE_NAME, parse_product
 from rmfab.product.vocabulary import Chip, Credentials
 from rmfab.secret import Secret
+from rmfab.workspace.gitignore import ignore_secrets
 from rmfab.workspace.recipients import bare_key
 from rmfab.workspace.workspace import UNIQUE_KEY_BYTES, Workspace, open_workspace
 
@@ -88,8 +89,7 @@ def create_workspace(
     for sample in ("config.csv", "values.csv"):
         if not (folder / "csv" / sample).exists():
             write_file(folder / "csv" / sample, shipped("csv", sample).read_bytes())
-    if not (folder / ".gitignore").exists():
-        write_file(folder / ".gitignore", _GITIGNORE.encode())
+    ignore_secrets(folder)
     return open_workspace(folder)
 
 
@@ -106,21 +106,6 @@ def _refuse_other(folder: Path, text: str) -> None:
 
 
 _NOBODY = "age1" + "q" * 58
-_GITIGNORE = """# secret, or specific to this host
-/keys/
-*.key
-/ledger.db*
-/logs/
-/station.toml
-/out/
-/images/
-/boards/
-/labels*
-# labels and sheets show the PoP
-*.pdf
-*.png
-*.svg
-"""
 
 
 def _escaped(text: str) -> str:

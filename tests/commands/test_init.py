@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -110,3 +111,43 @@ def test_a_ca_that_does_not_match(terminal: Terminal, lamp: Path, tmp_path: Path
     crt, key = lamp / "ca" / "ca.crt", tmp_path / "other" / "ca" / "ca.key"
     terminal("-C", "third", "ca", "import", crt, key, "--no-passphrase").refused(3)
     assert not Path("third/ca/ca.key").exists()
+
+
+def _git(*words: str) -> str:
+    return subprocess.run(["git", *words], capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.parametrize(
+    "there",
+    [None, "", "build/", "build/\r\n*.key\r\n", "/keys/\n*.key\n!*.key\n", "*.bin\n!keys/\n"],
+    ids=["none", "empty", "no newline", "CRLF", "undone", "allowed"],
+)
+def test_a_repository_with_a_gitignore(terminal: Terminal, there: str | None) -> None:
+    """`git add -A` takes no secret after `init`: the lines that .gitignore lacks are appended once and reported; the
+    firmware's own lines and pictures stay as they are."""
+    _git("init", "-q")
+    Path("CMakeLists.txt").touch()
+    if there is not None:
+        Path(".gitignore").write_bytes(there.encode())
+    said = terminal("init", ".", "--name", "lamp", "--cloud-claim")
+    assert "added" in said.err
+    text = Path(".gitignore").read_bytes()
+    assert text.startswith((there or "").encode())
+    terminal.well("init", ".", "--name", "lamp", "--cloud-claim")
+    assert Path(".gitignore").read_bytes() == text
+    terminal.well("release", "keygen", "-o", "release.key", "--no-passphrase")
+    terminal.well("generate", "--count", "1")
+    terminal.well("build", "lamp-0001", "-o", "out")
+    terminal.well("label", "lamp-0001", "--sheet", "L7651", "-o", "labels.pdf")
+    Path("logo.png").touch()
+    _git("add", "-A")
+    taken = set(_git("ls-files").splitlines())
+    assert taken == {
+        ".gitignore",
+        "CMakeLists.txt",
+        "csv/config.csv",
+        "csv/values.csv",
+        "logo.png",
+        "product.toml",
+        "release.pub",
+    }

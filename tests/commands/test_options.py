@@ -92,3 +92,22 @@ def test_a_key_by_its_path(terminal: Terminal, tmp_path: Path) -> None:
     said = terminal("release", "pubkey", "--key", "hunter2", "-o", "no.pub")
     said.refused(3, "not the location of a key")
     assert "hunter2" not in said.err
+
+
+@pytest.mark.parametrize(
+    ("words", "option"),
+    [
+        ("release sign x --key a --key b --passphrase-file a.pass --passphrase-file b.pass", "--passphrase-file"),
+        ("release verify x --trust a --trust a", "--trust"),
+        ("release build x -o a --output b", "--output"),
+        ("run --release a --release=b", "--release"),
+    ],
+)
+def test_a_value_that_would_be_ignored(terminal: Terminal, words: str, option: str) -> None:
+    """An option with one value is an error if it is given twice: the last one does not silently win."""
+    terminal(*words.split()).refused(2, f"{option} is given twice")
+
+
+def test_what_may_be_repeated(terminal: Terminal) -> None:
+    """Flags and repeatable options may be given twice."""
+    terminal("release", "sign", "x", "--key", "a", "--key", "b", "--replace", "--replace").refused(3, "x")

@@ -143,10 +143,10 @@ def test_export_of_a_downgrade(terminal: Terminal, old: Path, new: Path):
 
 @contextmanager
 def serving(
-    terminal: Terminal, papers: Papers, *options: str, before: tuple[str, ...] = ()
+    terminal: Terminal, papers: Papers, *options: str, key: str | None = None, before: tuple[str, ...] = ()
 ) -> Iterator[subprocess.Popen]:
     """`rmfab ota serve shelf` on a free port, as a process."""
-    paths = ("--cert", papers.cert, "--key", papers.key, "--port", "0")
+    paths = ("--cert", papers.cert, "--key", key or papers.key, "--port", "0")
     command = words(*before, "ota", "serve", "shelf", *paths, *options)
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen(command, cwd=terminal.folder, env=environment(), **pipes) as process:
@@ -183,8 +183,8 @@ def test_serve_quietly_with_a_passphrase(terminal: Terminal, old: Path, papers: 
     subprocess.run(encrypt, check=True, capture_output=True)
     Path("tls.key").chmod(0o600)
     trust = ssl.create_default_context(cafile=str(papers.ca))
-    options = ("--key", "tls.key", "--passphrase-file", "pass", "--json")
-    with serving(terminal, papers, *options, before=("-q",)) as process:
+    options = ("--passphrase-file", "pass", "--json")
+    with serving(terminal, papers, *options, key="tls.key", before=("-q",)) as process:
         url = json.loads(process.stdout.readline())["url"]
         with urllib.request.urlopen(f"{url}/latest.json", context=trust, timeout=30) as response:
             assert response.status == 200

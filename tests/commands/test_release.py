@@ -16,12 +16,14 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from securesystemslib.dsse import Envelope as TheirEnvelope
 from securesystemslib.signer import SSlibKey
 
+from rmfab.operations.accept_release import AcceptRequest, accept_release
 from rmfab.product.vocabulary import Chip
 from rmfab.release.bundle import open_bundle_file
 from rmfab.release.opening import open_release
 from rmfab.signing.publickey import load_public_key
 from rmfab.virtual.build.build_folder import make_build_folder
 from rmfab.virtual.build.recipe import FirmwareRecipe
+from rmfab.workspace.workspace import open_workspace
 from tests.softhsm import PIN, soft_token
 from tests.terminal import Terminal, environment, files, words
 
@@ -140,6 +142,17 @@ def test_keygen(terminal: Terminal):
         ["openssl", "pkey", "-in", "release.key", "-pubout"], cwd=terminal.folder, capture_output=True, check=True
     )
     assert openssl.stdout == Path("release.pub").read_bytes()
+
+
+def test_keygen_in_a_repository(terminal: Terminal):
+    """A private key that `git add` would take is a warning; an ignored one, or one outside a work tree, is not."""
+    assert "git" not in terminal("release", "keygen", "-o", "a.key", "--no-passphrase").err
+    subprocess.run(["git", "init", "-q"], check=True)
+    said = terminal("release", "keygen", "-o", "b.key", "--no-passphrase")
+    assert "b.key is in a git work tree and not ignored" in said.err
+    assert "add b.key to .gitignore" in said.err
+    Path(".gitignore").write_text("*.key\n")
+    assert "git" not in terminal("release", "keygen", "-o", "c.key", "--no-passphrase").err
 
 
 def test_keygen_with_a_passphrase(terminal: Terminal, bundle: Path, monkeypatch: pytest.MonkeyPatch):
@@ -329,13 +342,13 @@ def test_a_report_for_ci(terminal: Terminal, signed: Path):
     """The JUnit report has one case per check and is written in any case; checks that were not reached are skipped."""
     terminal.well("release", "verify", signed, "--trust", "trust.json", "--junit", "good.xml")
     suite = ET.parse("good.xml").getroot()
-    assert [case.get("name") for case in suite] == ["container", "signatures", "layout", "product"]
-    assert (suite.get("failures"), suite.get("skipped")) == ("0", "0")
+    assert [case.get("name") for case in suite] == ["container", "signatures", "layout", "product", "order"]
+    assert (suite.get("failures"), suite.get("skipped")) == ("0", "1")  # no ledger
     terminal.well("release", "keygen", "-o", "two.key", "--no-passphrase")
     terminal.well("release", "sign", signed, "--key", "file:two.key", "--replace")
     assert terminal("release", "verify", signed, "--trust", "trust.json", "--junit", "bad.xml").code == 5
     suite = ET.parse("bad.xml").getroot()
-    assert (suite.get("failures"), suite.get("skipped")) == ("1", "2")
+    assert (suite.get("failures"), suite.get("skipped")) == ("1", "3")
     failure = suite.find("testcase[@name='signatures']/failure")
     assert failure is not None
     assert failure.get("type") == "unknown-signer"
@@ -354,3 +367,71 @@ def test_two_processes_build_the_same_bytes(terminal: Terminal, folder: Path):
             command, cwd=terminal.folder, env=environment(**more), check=True, capture_output=True, umask=mask
         )
     assert Path("0.rmfab").read_bytes() == Path("1.rmfab").read_bytes()
+
+
+def test_verify_says_what_it_cannot_check(terminal: Terminal, signed: Path):
+    """Without a ledger, `verify` reports that the order of releases is not checked; with one, it judges as a line
+    would: a release older than the last accepted one has exit code 5."""
+    terminal.well("init", "station", "--cloud-claim", "--chip", "esp32")
+    fingerprint = terminal.well("-C", "owner", "trust", "export", "-o", "trust.json").strip()
+    terminal.well("-C", "station", "trust", "import", "trust.json", "--fingerprint", fingerprint)
+    assert (
+        "not checked: whether a station has accepted a newer release"
+        in terminal("-C", "station", "release", "verify", signed).err
+    )
+    terminal.well("-C", "station", "generate", "--count", "1")
+    said = terminal("-C", "station", "release", "verify", signed)
+    assert (said.code, "not checked" in said.err) == (0, False)
+    terminal.well("release", "build", "build", "-o", "next.rmfab", "--seq", "8", "--no-sbom")
+    terminal.well("release", "sign", "next.rmfab", "--key", "release.key")
+    accept_release(open_workspace(Path("station")), AcceptRequest(Path("next.rmfab")))
+    said = terminal("-C", "station", "release", "verify", signed, "--junit", "old.xml")
+    said.refused(5, "seq 7 is below 8", "run or flash with --allow-downgrade")
+    failure = ET.parse("old.xml").getroot().find("testcase[@name='order']/failure")
+    assert failure is not None
+    assert failure.get("type") == "downgrade"
+    terminal.well("-C", "station", "release", "verify", "next.rmfab")
+
+
+@pytest.mark.parametrize(
+    ("key", "words"),
+    [
+        ("release", ()),
+        ("stranger", ("signed by an unknown key",)),
+        ("ended", ("ended (", "which expired on 2020-01-01")),
+        ("gone", ("gone (", "which was revoked on", "(leaked)")),
+        ("other", ("other (", "may not sign as release")),
+    ],
+)
+def test_signing_with_a_key_that_stations_reject(terminal: Terminal, signed: Path, key: str, words: tuple[str, ...]):
+    """`release sign` signs, and warns if the workspace's trust file calls the key unknown, expired or revoked."""
+    for name, options in (
+        ("stranger", None),
+        ("ended", ("release", "--valid-until", "2020-01-01")),
+        ("gone", ("release",)),
+        ("other", ("ca",)),
+    ):
+        terminal.well("release", "keygen", "-o", f"{name}.key", "--no-passphrase")
+        if options is not None:
+            add = ("trust", "add", f"{name}.pub", "--key", "release.key", "--role", *options)
+            terminal.well("-C", "owner", *add)
+    terminal.well("-C", "owner", "trust", "remove", "gone", "--reason", "leaked", "--key", "release.key")
+    said = terminal("-C", "owner", "release", "sign", signed, "--key", f"{key}.key", "--replace")
+    assert said.code == 0
+    assert ("stations will reject this release" in said.err) is bool(words)
+    for word in words:
+        assert word in said.err
+
+
+def test_the_hints_of_a_judge_name_the_trust_file(terminal: Terminal, signed: Path):
+    """By --trust FILE, the hint lists the keys of that file; an expired key can be replaced by signing again."""
+    terminal.well("release", "keygen", "-o", "two.key", "--no-passphrase")
+    terminal.well("release", "sign", signed, "--key", "two.key", "--replace")
+    said = terminal("release", "verify", signed, "--trust", "trust.json")
+    said.refused(5, "hint: compare its id with `rmfab trust list trust.json`; sign it again")
+    add = ("trust", "add", "two.pub", "--role", "release", "--valid-until", "2020-01-01", "--key", "release.key")
+    terminal.well("-C", "owner", *add)
+    terminal.well("-C", "owner", "trust", "export", "-o", "trust.json")
+    terminal("release", "verify", signed, "--trust", "trust.json").refused(
+        5, "expired", "or sign it again with a valid key", "`rmfab release sign --replace`"
+    )

@@ -80,6 +80,20 @@ def test_remove(terminal: Terminal, owner: Path):
     _trust(terminal, "remove", "nobody", "--key", "file:b.key").refused(3, 'no single key matches "nobody"', "b (")
 
 
+def test_remove_the_last_key_that_signs_releases(terminal: Terminal, owner: Path):
+    """A warning says if too few keys are left to sign a release, in force or proposed; before that, there is none."""
+    _trust(terminal, "add", "a.pub", "--role", "trust")
+    _trust(terminal, "add", "b.pub", "--role", "release", "--key", "a.key")
+    _trust(terminal, "add", "c.pub", "--role", "release", "--threshold", "2", "--key", "a.key")
+    proposed = _trust(terminal, "remove", "c", "--threshold", "1", "--key", "a.key", "-o", "change.json")
+    assert "stations accept" not in proposed.err
+    assert "stations accept" not in _trust(terminal, "remove", "c", "--threshold", "1", "--key", "a.key").err
+    for output in (("-o", "last.json"), ()):
+        said = _trust(terminal, "remove", "b", "--key", "a.key", *output)
+        assert said.code == 0
+        assert "no key of the role release is left: stations accept no release" in said.err
+
+
 def test_json_on_a_stdout_of_few_letters(terminal: Terminal, owner: Path):
     """Characters that the encoding lacks are escaped as in JSON, and read back."""
     _trust(terminal, "add", "a.pub", "--role", "release")

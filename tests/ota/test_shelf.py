@@ -66,9 +66,26 @@ def test_what_lies_where(tmp_path: Path):
 def test_a_folder_of_something_else(tmp_path: Path):
     """A folder with other files does not become a shelf: keys beside it would be published."""
     (tmp_path / "station.key").write_text("mine")
-    with pytest.raises(InputError, match="not a shelf: it contains station"):
+    with pytest.raises(InputError, match="not only a shelf: it contains station"):
         publish(tmp_path, a_release("1.0.0", 1), AN_ENVELOPE, "stable")
     assert [path.name for path in tmp_path.iterdir()] == ["station.key"]
+
+
+@pytest.mark.parametrize(
+    "name", ["release.key", "index.html", "images/release.key", "releases/lamp.rmfab", "indexes/a/b", "old/latest.json"]
+)
+def test_a_shelf_with_something_else(shelf: Path, name: str):
+    """A file that does not belong to a shelf ends the publication, also in a shelf that was published before; what a
+    writer is writing, or left when it was killed, does not."""
+    (shelf / ".latest.json.00000000.rmfab-tmp").touch()
+    (shelf / "images" / ".x.00000000.rmfab-tmp").touch()
+    publish(shelf, FIRST, ENVELOPE, "beta")
+    (shelf / name).parent.mkdir(exist_ok=True)
+    (shelf / name).touch()
+    before = files(shelf)
+    with pytest.raises(InputError, match="not only a shelf: it contains "):
+        publish(shelf, NEXT, ENVELOPE, "stable")
+    assert files(shelf) == before
 
 
 def test_everybody_may_read_it(tmp_path: Path):

@@ -7,16 +7,19 @@ import json
 import os
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from rmfab.cli import main
 from rmfab.errors import InputError
 from rmfab.product.vocabulary import QrForm, Security, SeqSource, Transport
 from rmfab.release.build import BuildRequest, make_release
 from rmfab.release.build_config import BuildConfig
 from rmfab.release.bundle import build_bundle, open_bundle
-from rmfab.release.provenance import BuildOrigin, find_origin, public_url
+from rmfab.release.doubts import doubts_about
+from rmfab.release.origin import BuildOrigin, find_origin, public_url
 from rmfab.release.sbom import read_sbom, settled
 
 PLAIN = BuildRequest(seq=7, make_sbom=False)
@@ -125,6 +128,76 @@ def test_the_repository_is_the_origin(repository: Path):
     (repository.parent / "main.c").write_text("int main = 1;")
     (source,) = provenance(repository, {})["predicate"]["buildDefinition"]["resolvedDependencies"]
     assert source["annotations"] == {"modified": True}
+
+
+def test_sources_that_differ_from_the_commit(repository: Path, capsys: pytest.CaptureFixture[str]):
+    """The build warns with the number of tracked files, `show` repeats it, and --require-clean rejects it (exit 3); a
+    clean tree and untracked files are no reason to warn."""
+    command = ["release", "build", str(repository), "--seq", "7", "--no-sbom", "-o"]
+    clean, dirty = (str(repository.parent / name) for name in ("clean.rmfab", "dirty.rmfab"))
+    assert main([*command, clean, "--require-clean"]) == 0
+    assert "warning" not in capsys.readouterr().err
+    (repository.parent / "main.c").write_text("int main = 1;")
+    assert main([*command, dirty]) == 0
+    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=repository, capture_output=True, text=True, check=True)
+    commit = head.stdout.strip()
+    assert f"1 file differs from commit {commit[:7]}\u2026" in capsys.readouterr().err
+    for path, modified in ((clean, False), (dirty, True)):
+        assert main(["release", "show", path]) == 0
+        (line,) = [line for line in capsys.readouterr().out.splitlines() if commit in line]
+        assert ("but files were modified" in line) is modified
+        assert main(["release", "show", path, "--json"]) == 0
+        document = json.loads(capsys.readouterr().out)
+        assert (document["commit"], document["modified"]) == (commit, modified)
+    assert main([*command, str(repository.parent / "never.rmfab"), "--require-clean"]) == 3
+    assert "1 file differs from commit" in capsys.readouterr().err
+    assert not (repository.parent / "never.rmfab").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1", ("detected dubious ownership", "safe.directory {root}")),
+        ("PATH", "/nowhere", ("git cannot be run: No such file", "install git")),
+    ],
+    ids=["dubious ownership", "no git"],
+)
+def test_a_repository_that_git_does_not_read(
+    repository: Path, name: str, value: str, words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys
+):
+    """git's own reason and what to do are in the warning, in the error of `commit-time`, and in that of
+    --require-clean."""
+    monkeypatch.setenv(name, value)
+    root = repository.parent.resolve()
+    said = [word.format(root=root) for word in words]
+    bundle = repository.parent / "x.rmfab"
+    command = ["release", "build", str(repository), "--no-sbom", "-o", str(bundle)]
+    assert main([*command, "--seq", "7", "--require-clean"]) == 3
+    err = capsys.readouterr().err
+    assert all(word in err for word in said), err
+    assert not bundle.exists()
+    assert main([*command, "--seq", "7"]) == 0
+    err = capsys.readouterr().err
+    assert all(word in err for word in said), err
+    with pytest.raises(InputError, match="cannot determine the commit time") as caught:
+        make_release(repository, BuildRequest(seq_source=SeqSource.COMMIT_TIME, make_sbom=False), {})
+    assert all(word in f"{caught.value.what} {caught.value.hint}" for word in said)
+
+
+def test_a_repository_without_a_commit(build_folder: Path):
+    """git's reason and how to check are in the warning."""
+    subprocess.run(["git", "init", "-q"], cwd=build_folder.parent, check=True)
+    (doubt,) = [one for one in doubts_about(make_release(build_folder, PLAIN, {})) if "git" in one.what]
+    assert "does not have any commits yet" in doubt.what
+    assert "log -1` must show a commit" in doubt.hint
+
+
+def test_no_repository_is_not_clean(build_folder: Path):
+    """Outside a repository nothing is warned about, but --require-clean rejects the build."""
+    assert not [one for one in doubts_about(make_release(build_folder, PLAIN, {})) if "git" in one.what]
+    with pytest.raises(InputError, match="not in a git repository") as caught:
+        make_release(build_folder, replace(PLAIN, require_clean=True), GITHUB)
+    assert caught.value.cause == "not-clean"
 
 
 @pytest.mark.parametrize(
