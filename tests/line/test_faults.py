@@ -129,7 +129,7 @@ def test_mended_boards_keep_their_identity(founded, tmp_path):
 
 def test_swapped_board_is_another_unit(factory):
     """A port that comes back with a different board ends as ERROR; that board gets a new identity."""
-    with serve([spec(faults=("vanish-and-swap",))]) as (board,):
+    with serve([spec(faults=("vanish",))]) as (board,):
         first = factory.run(board.url)
         assert first.verdict == ("ERROR", "port-gone")
         board.control("swap")

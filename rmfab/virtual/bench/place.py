@@ -83,15 +83,15 @@ class Place:
         if swap:
             loop.call_later(_SWAP_SECONDS, self._come_back_as_another)
 
-    def _come_back_as_another(self, faults: tuple[FaultCall, ...] = ()) -> None:
-        self.board.power(False)
-        self.board = self._seat(self.board.spec.swapped(faults))
-        self._spawn_return()
-
-    def _spawn_return(self) -> None:
-        task = asyncio.get_running_loop().create_task(self._come_back())
+    def _come_back_as_another(self) -> None:
+        task = asyncio.get_running_loop().create_task(self._put_in_another(()))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    async def _put_in_another(self, faults: tuple[FaultCall, ...]) -> None:
+        self.board.power(False)
+        self.board = self._seat(self.board.spec.swapped(faults))
+        await self._come_back()
 
     async def _come_back(self) -> None:
         if not self._there:
@@ -121,7 +121,7 @@ class Place:
             case ["return"]:
                 await self._come_back()
             case ["swap", *names]:
-                return self._swap(names)
+                return await self._swap(names)
             case ["fault", name]:
                 return self._give_fault(name)
             case ["network", *network]:
@@ -175,13 +175,13 @@ class Place:
         self.board.change_faults(() if call is None else (*self.board.spec.faults, call))
         return "ok"
 
-    def _swap(self, names: Sequence[str]) -> str:
+    async def _swap(self, names: Sequence[str]) -> str:
         """Put a different board, with these faults, into the port."""
         try:
             faults = tuple(FaultCall.parse(name) for name in names)
         except InputError as error:
             return f"error: {error}"
-        self._come_back_as_another(faults)
+        await self._put_in_another(faults)
         return "ok"
 
 
