@@ -16,6 +16,7 @@ import secrets
 import time
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 from rmfab.board.unit_console import UnitConsole
@@ -26,8 +27,9 @@ from rmfab.label.content import label_of
 from rmfab.label.readback import codes_in, picture
 from rmfab.label.symbol import encode
 from rmfab.ledger.events import Outcome
+from rmfab.line.boot_judge import judge_alive
 from rmfab.line.ending import Marginal, Passed, Skipped
-from rmfab.line.listening import await_provisioning
+from rmfab.line.listening import await_provisioning, judge_meanwhile
 from rmfab.line.stages import Bound, Identified
 from rmfab.line.visit import Visit
 from rmfab.product.product import Product, Provisioning
@@ -48,7 +50,6 @@ from rmfab.provisioning.wifi_messages import JoinState
 from rmfab.secret import Secret
 
 _ASK_AGAIN_SECONDS = 0.5
-_MQTT = "MQTT Connected"
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,8 @@ def provision(visit: Visit, stage: Identified) -> Passed[Identified]:
     checks: dict[str, Any] = {}
     visit.measured["checks"] = checks
     told = printed(bound.identity, visit.job.product)
-    patience = Patience(policy.provision_timeout + (policy.join_timeout if policy.join else 0.0), visit.keep_going)
+    seconds = policy.provision_timeout + (policy.join_timeout if policy.join else 0.0)
+    patience = Patience(seconds, lambda: _keep_going(visit))
     weak = _prove(visit, bound.identity, told, patience, checks)
     if _tries_wrong_pop(visit, bound):
         restarted = _try_wrong_pop(visit, bound.identity, told, patience)
@@ -79,6 +81,11 @@ def provision(visit: Visit, stage: Identified) -> Passed[Identified]:
         checks["join"] = _join(visit, console, told, patience)
     marginal = None if weak is None else Marginal("weak-signal", weak)
     return Passed(Identified(bound, console), visit.measured, marginal)
+
+
+def _keep_going(visit: Visit) -> None:
+    visit.keep_going()
+    judge_meanwhile(visit)
 
 
 def printed(identity: Identity, product: Product) -> Printed:
@@ -184,17 +191,23 @@ def _join(visit: Visit, console: UnitConsole, told: Printed, patience: Patience)
         _await_ip(visit, session, network.ssid)
         visit.measured["join"] = round(time.monotonic() - began, 3)
     if product.verify.mqtt and product.identity.credentials is Credentials.CERTIFICATE:
-        _await_mqtt(console, product.verify.join_timeout)
+        _await_mqtt(visit, console, product.verify.join_timeout)
     return Outcome.PASS.value
 
 
-def _await_mqtt(console: UnitConsole, seconds: float) -> None:
-    if not any(_MQTT in line for line in console.lines(seconds)):
-        raise UnitFault(
-            "the unit did not connect to MQTT",
-            hint="check mqtt_host and the certificate's registration",
-            cause="no-mqtt",
-        )
+def _await_mqtt(visit: Visit, console: UnitConsole, seconds: float) -> None:
+    """Wait until the console says that the unit is connected; it may have said so already."""
+    log = visit.board.log
+    for _ in chain([""], console.lines(seconds)):
+        if log is not None:
+            if log.mqtt_connected:
+                return
+            judge_alive(log)
+    raise UnitFault(
+        "the unit did not connect to MQTT",
+        hint="check mqtt_host and the certificate's registration",
+        cause="no-mqtt",
+    )
 
 
 def _await_ip(visit: Visit, session: ProvisioningSession, ssid: str) -> None:
