@@ -111,11 +111,11 @@ class ScanPolicy:
 class VerifyPolicy:
     """`[verify]`: what is checked on each unit, and the time limits in seconds.
 
-    *boot_timeout* runs from the restart to the last expected line; then the console must show no panic and no restart
-    for *settle*. *console* runs get-node-id and sign-data. *provision* runs the provisioning protocol, with each
-    response within *answer_timeout* and all within *provision_timeout*; a wrong PoP is tried on the first unit of a
-    batch and then on one in *wrong_pop_every* units (0: never). *join* sends the factory network and waits
-    *join_timeout* for an IP address; *mqtt* also waits for the MQTT connection.
+    *boot_timeout* runs from the restart to the last expected line; then the console must show no panic and no restart,
+    for *settle* before the next step, and until the last step. *console* runs get-node-id and sign-data. *provision*
+    runs the provisioning protocol, with each response within *answer_timeout* and all within *provision_timeout*; a
+    wrong PoP is tried on the first unit of a batch and then on one in *wrong_pop_every* units (0: never). *join* sends
+    the factory network and waits *join_timeout* for an IP address; *mqtt* also waits for the MQTT connection.
     """
 
     boot_timeout: float = 20.0

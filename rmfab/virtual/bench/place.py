@@ -35,6 +35,7 @@ class Place:
         self.provisioning = ProvisioningPort()
         self.control = ""
         self._there = True
+        self._swap: asyncio.TimerHandle | None = None
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self.board = self._seat(spec)
@@ -82,9 +83,12 @@ class Place:
         loop = asyncio.get_running_loop()
         loop.call_soon(self.port.vanish)
         if swap:
-            loop.call_later(_SWAP_SECONDS, self._come_back_as_another)
+            self._swap = loop.call_later(_SWAP_SECONDS, self._come_back_as_another)
 
     def _come_back_as_another(self) -> None:
+        if self._swap is not None:  # one swap is enough, if the operator was faster
+            self._swap.cancel()
+            self._swap = None
         self.board.power(False)
         self.board = self._seat(self.board.spec.swapped())
         self._spawn_return()
