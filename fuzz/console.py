@@ -62,17 +62,19 @@ class Piped:
 
     def __init__(self, data: bytes) -> None:
         self._data = data
+        self._read = 0
 
     @property
     def in_waiting(self) -> int:
-        """How many bytes wait: at most 100 at a time."""
-        return min(len(self._data), 100)
+        """How many bytes wait: at most 1000 at a time."""
+        return min(len(self._data) - self._read, 1000)
 
     def read(self, size: int = 1) -> bytes:
         """Return the next bytes. Raise NoMore if there are none."""
-        if not self._data:
+        if self._read == len(self._data):
             raise NoMore
-        piece, self._data = self._data[:size], self._data[size:]
+        piece = self._data[self._read : self._read + size]
+        self._read += len(piece)
         return piece
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from pathlib import Path
 from types import ModuleType
 
@@ -59,6 +60,26 @@ def test_long_inputs_cost_little(target: ModuleType, path: Path) -> None:
         start = dice.randrange(1, len(data))
         piece = data[start : start + dice.choice((1, 3, 17, 90))]
         target.one_input(data[:start] + piece * (_LONG // len(piece)))
+
+
+VALUES = r"""
+    0x{f} -1 1e400 nan true 1979-05-27 07:32:00 1979-05-27T07:32:00Z
+    [] [[]] {{a=1}} [0x{f}] ["\u0000"] ["{{mode}}"] ["{{ssid}}"]
+    "" "{f}K" "0x{f}" "\u0000" "\u001b]52;c;x\u0007" "\u202e" "\U0010ffff" "~" "/" "../.."
+    "{{n:99999999999d}}" "{{n:06d}}{{n}}" "0001-01-01" "99999999" "http://a:99999" "http://[::1"
+""".format(f="f" * 5000).split()
+
+
+@pytest.mark.parametrize("name", ["product-template", "station"])
+@pytest.mark.parametrize("value", VALUES, ids=lambda value: value[:24])
+def test_every_key_with_odd_values(name: str, value: str) -> None:
+    """No value of any key is a bug: it is accepted or a complaint."""
+    data = (FOLDER / "files" / name).read_bytes()
+    lines = data[1:].decode().splitlines()
+    for at, line in enumerate(lines):
+        if found := re.match(r"(?:# )?(\w+)\s*=", line):
+            text = "\n".join([*lines[:at], f"{found[1]} = {value}", *lines[at + 1 :]])
+            files.one_input(data[:1] + text.encode())
 
 
 def _unprintable(_: bytes) -> None:

@@ -106,8 +106,9 @@ class BootLog:
 
     def feed(self, line: str) -> None:
         """Read one line without ANSI colours and line end."""
-        if line.strip():
-            self.lines += 1
+        if not line.strip():
+            return
+        self.lines += 1
         if match := _RESET.search(line):
             self._restarted(match["reason"], match["mode"])
         elif self.app_started and self._symptom is None and _RESTARTED.search(line):
