@@ -156,11 +156,12 @@ class BootLog:
     def _look_for_symptom(self, line: str) -> None:
         if warning := next((read for row in WARNINGS if (read := row.read(line))), None):
             self.warnings.setdefault(warning.cause, warning)
-        if self._symptom is not None:
+        if self.failed:
             return
         for row in SYMPTOMS:
             if row.cause not in self._expected and (read := row.read(line)):
-                self._symptom, self._retried = read, row.retried and self._may_fail
+                if self._symptom is None or not row.retried:  # what no start follows outweighs what one may follow
+                    self._symptom, self._retried = read, row.retried and self._may_fail
                 return
 
     @property

@@ -370,6 +370,8 @@ class TestFailedStarts:
             (POWER_ON + "secure boot verification failed\nets_main.c 333 \n" + WATCHDOG + GOOD, "secure-boot"),
             (POWER_ON + UNREADY + "rst:0x10 (RTCWDT_RTC_RESET),boot:0x3 (DOWNLOAD_BOOT(UART0))\n", "download-mode"),
             (POWER_ON + UNREADY + WATCHDOG + GOOD + "assert failed: f main.c:1 (x)\n", "panic"),
+            (POWER_ON + UNREADY + LOADED + "assert failed: f main.c:1 (x)\n" + WATCHDOG + GOOD, "panic"),
+            (POWER_ON + GOOD + "Brownout detector was triggered\nCPU halted.\n" + WATCHDOG + GOOD, "panic"),
         ],
     )
     def test_bad(self, text, cause):
