@@ -38,12 +38,12 @@ serial = "FZ-{n:06d}"
 
 
 @functools.cache
-def _folder(process: int) -> Path:  # a forked process gets a folder of its own
-    return Path(tempfile.mkdtemp(prefix="rmfab-fuzz-"))
+def _folder(process: int) -> tempfile.TemporaryDirectory[str]:  # a forked process gets a folder of its own
+    return tempfile.TemporaryDirectory(prefix="rmfab-fuzz-")
 
 
 def _file(name: str, data: bytes) -> Path:
-    path = _folder(os.getpid()) / name
+    path = Path(_folder(os.getpid()).name) / name
     path.write_bytes(data)
     return path
 
