@@ -23,6 +23,10 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
+_LONGEST = 4000
+_KEPT_END = 1000
+"""A clause has at most 4000 characters: it may quote a file. Of a longer one the middle is left out."""
+
 _UNCOMMON = re.compile(r"[^\n\t -~]")
 
 
@@ -48,6 +52,10 @@ def _escaped(letter: str) -> str:
     return letter.encode("unicode_escape").decode()
 
 
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - _KEPT_END]}…{text[-_KEPT_END:]}"
+
+
 class RmfabError(Exception):
     """An error that rmfab expects and explains.
 
@@ -60,10 +68,10 @@ class RmfabError(Exception):
     def __init__(
         self, what: str, *, where: str | None = None, hint: str | None = None, cause: str | None = None
     ) -> None:
-        super().__init__(what)
-        self.what = what
-        self.where = where
-        self.hint = hint
+        self.what = _shortened(what)
+        super().__init__(self.what)
+        self.where = None if where is None else _shortened(where)
+        self.hint = None if hint is None else _shortened(hint)
         if cause is not None:
             self.cause = cause
 

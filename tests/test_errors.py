@@ -57,3 +57,10 @@ def test_nothing_steers_a_terminal() -> None:
     )
     assert one_line("a\nb\tc" + "x" * 300, 20) == "a\\nb\\tc" + "x" * 13 + "…"
     assert printable("a\x1b[2J\r\x9b\u202eb\n\tß语") == "a\\x1b[2J\\r\\x9b\\u202eb\n\tß语"
+
+
+def test_long_quotes() -> None:
+    """A clause that quotes a megabyte is shortened; what is wrong with the quote can still be read."""
+    error = InputError(f'"{"x" * (1 << 20)}" is not a size', where="y" * 10_000, hint="z" * 10_000)
+    assert error.what.endswith('x" is not a size')
+    assert max(len(text or "") for text in (error.what, error.where, error.hint)) < 5000

@@ -2,7 +2,11 @@
 
 One row per line: its pattern, its cause, the reason that an operator can act on, and where the line comes from. Paths
 are those of ESP-IDF (components/…), esp-rainmaker and the mask ROMs. All patterns are linear: every repetition is
-bounded.
+bounded. None is anchored: the end of the line before may be lost.
+
+What a row means depends on what follows. A ROM that could not load the bootloader, and a chip after a brownout, start
+again by themselves (*retried*). If a good boot follows, the failed start is a measurement or makes the step MARGINAL
+(`BootLog`); every other row is a failure whatever follows.
 """
 
 from __future__ import annotations
@@ -38,12 +42,16 @@ class Symptom:
 
 @dataclass(frozen=True)
 class SymptomRow:
-    """A line of the log by its *pattern*; *reason* has places for its groups; *source* prints it."""
+    """A line of the log by its *pattern*; *reason* has places for its groups; *source* prints it.
+
+    *retried*: the chip starts again by itself afterwards, and that start may be good.
+    """
 
     pattern: re.Pattern[str]
     cause: str
     reason: str
     source: str
+    retried: bool = False
 
     def read(self, line: str) -> Symptom | None:
         """Return what *line* means, None if it is not this row's line."""
@@ -53,47 +61,59 @@ class SymptomRow:
         return Symptom(self.cause, self.reason.format(*(one_line(text or "").strip() for text in match.groups())))
 
 
-def _row(pattern: str, cause: str, reason: str, source: str) -> SymptomRow:
-    return SymptomRow(re.compile(pattern), cause, reason, source)
+def _row(pattern: str, cause: str, reason: str, source: str, *, retried: bool = False) -> SymptomRow:
+    return SymptomRow(re.compile(pattern), cause, reason, source, retried)
 
 
 _ROM = (
     _row(
-        r"^invalid header: 0xffffffff",
+        r"invalid header: 0xffffffff",
         "blank-flash",
         "the ROM found no bootloader: the flash is blank there",
         "mask ROM, ets_loader",
+        retried=True,
     ),
-    _row(r"^invalid header", "no-bootloader", "the ROM found no valid bootloader", "mask ROM, ets_loader"),
     _row(
-        r"^load:0xffffffff,len:-1",
+        r"invalid header: 0x[0-9a-f]",
+        "no-bootloader",
+        "the ROM found no valid bootloader",
+        "mask ROM, ets_loader",
+        retried=True,
+    ),
+    _row(
+        r"load:0xffffffff,len:-1",
         "no-bootloader",
         "the bootloader in the flash is incomplete: the ROM read blank flash behind its beginning",
         "mask ROM, ets_loader",
+        retried=True,
     ),
     _row(
-        r"^flash read err",
+        r"flash read err, {0,2}\d",
         "flash-read",
         "the ROM cannot read the flash: check the flash chip and its wiring",
         "mask ROM, ets_loader",
+        retried=True,
     ),
     _row(
-        r"^csum err|^Checksum failure",
+        r"csum err: {0,2}0x|Checksum failure\. Calculated 0x",
         "bootloader-checksum",
         "the bootloader is corrupt: its checksum does not match",
         "mask ROM, ets_loader",
+        retried=True,
     ),
     _row(
-        r"^(ets_(?:main|loader)\.c \d{1,5})",
+        r"(ets_(?:main|loader)\.c \d{1,5})",
         "no-bootloader",
         "the ROM gave up starting the bootloader: {0}",
         "mask ROM; espressif/esp-idf#11747, espressif/esp-at#877",
+        retried=True,
     ),
     _row(
         r"Falling back to built-in command interpreter",
         "no-bootloader",
         "the ROM could not start the bootloader and started its BASIC interpreter",
-        "mask ROM of the ESP32",
+        "mask ROM of the ESP32; its watchdog may still run, espressif/esp-idf#113",
+        retried=True,
     ),
     _row(
         r"user code done",
@@ -226,6 +246,7 @@ _DEATH = (
         "brownout",
         "the supply voltage dropped: check power, USB hub and cable",
         "components/esp_system/port/brownout.c",
+        retried=True,
     ),
     _row(
         r"(?:Task|Interrupt) (?:watchdog got triggered|wdt timeout)",

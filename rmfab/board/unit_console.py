@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 
 from rmfab.board.port import SerialPort, guarded
@@ -17,6 +18,7 @@ _POLL_SECONDS = 0.1
 _LONGEST_LINE = 4096
 _LARGEST_READ = 64 * 1024
 _KEPT_BYTES = 256 * 1024
+_MOST_READS = 64
 
 
 class Transcript:
@@ -54,6 +56,7 @@ class UnitConsole:
         self._address = address
         self._keep_going = keep_going
         self._pending = b""
+        self._unread: deque[str] = deque()
         self._transcript = Transcript()
         self._follower: Callable[[str], None] | None = None
 
@@ -63,33 +66,55 @@ class UnitConsole:
         return self._transcript.text
 
     def lines(self, seconds: float) -> Iterator[str]:
-        """Yield lines without ANSI colours as they arrive, for *seconds*. Raise PortError if the port is lost."""
+        """Yield lines without ANSI colours as they arrive, for *seconds*. Raise PortError if the port is lost.
+
+        Lines that have arrived but were not asked for are kept for the next call.
+        """
         deadline = time.monotonic() + seconds
+        yield from self._unread_lines()
         while (left := deadline - time.monotonic()) > 0:
             self._keep_going()
-            for line in self._receive(min(left, _POLL_SECONDS)):
-                text = _ANSI.sub("", line).rstrip("\r")
-                if self._follower is not None:
-                    self._follower(text)
-                yield text
+            self._receive(min(left, _POLL_SECONDS))
+            yield from self._unread_lines()
+
+    def hear(self) -> None:
+        """Pass the lines that have arrived to the follower, without waiting for more. Raise PortError."""
+        for _ in range(_MOST_READS):
+            more = self._receive(0.0)
+            for _line in self._unread_lines():
+                pass
+            if not more:
+                return
+
+    def _unread_lines(self) -> Iterator[str]:
+        while self._unread:
+            text = self._unread.popleft()
+            if self._follower is not None:
+                self._follower(text)
+            yield text
 
     def follow(self, follower: Callable[[str], None]) -> None:
         """Pass every line that is read from now on to *follower* too."""
         self._follower = follower
 
-    def _receive(self, seconds: float) -> list[str]:
+    def _receive(self, seconds: float) -> bool:
+        """Receive what arrives within *seconds*; return whether anything did."""
+
         def pull() -> bytes:
-            self._port.timeout = seconds
+            before, self._port.timeout = self._port.timeout, seconds
             first = self._port.read(1)
             waiting = min(self._port.in_waiting, _LARGEST_READ) if first else 0
-            return first + self._port.read(waiting) if waiting else first
+            data = first + self._port.read(waiting) if waiting else first
+            self._port.timeout = before  # the loader relies on it
+            return data
 
         data = guarded(self._address, pull)
         self._transcript.add(data)
         *whole, rest = (self._pending + data).split(b"\n")
         pieces = [piece for line in whole for piece in _cut(line)]
         *more, self._pending = _cut(rest)
-        return [_decode(piece) for piece in (*pieces, *more)]
+        self._unread.extend(_ANSI.sub("", _decode(piece)).rstrip("\r") for piece in (*pieces, *more))
+        return bool(data)
 
     def send(self, command: str) -> None:
         """Send *command* without waiting for an answer."""

@@ -85,7 +85,7 @@ class UnitLines:
 
     def line(self, ended: UnitEnded) -> Pieces:
         """Return the line of the unit, and below it the reason of each step that did not pass, as coloured pieces."""
-        pieces: Pieces = [(f"{ended.serial or ended.mac or ended.slot:<12}", "bold")]
+        pieces: Pieces = [(f"{_quoted(ended.serial or ended.mac or ended.slot):<12}", "bold")]
         reasons: Pieces = []
         for step in self._steps.pop(ended.slot, []):
             bad = step.outcome not in (Outcome.PASS, Outcome.SKIP)
@@ -98,12 +98,12 @@ class UnitLines:
         if not reasons and ended.reason:
             reasons.append((f"\n    {_quoted(ended.reason)}", None))
         end: Pieces = [("   ", None), (ended.outcome.value, COLOURS[ended.outcome])]
-        place: Pieces = [(f"  {ended.slot}", "bright_black")] if ended.serial or ended.mac else []
+        place: Pieces = [(f"  {_quoted(ended.slot)}", "bright_black")] if ended.serial or ended.mac else []
         return [*pieces, *end, *place, *reasons]
 
 
 def _quoted(text: str | None) -> str:
-    """Return *text*, which may quote the device, so that it cannot pass for other lines."""
+    """Return *text*, which may quote the device or name a port, so that it cannot pass for other lines."""
     return one_line(text or "", _LONGEST_QUOTE)
 
 
@@ -160,7 +160,7 @@ class LiveView:
         table.add_column(width=26)
         for slot, (serial, doing, part) in self._rows.items():
             bar = ProgressBar(total=1.0, completed=part, width=26) if part is not None else ""
-            table.add_row(slot[-28:], serial, doing, bar)
+            table.add_row(_quoted(slot)[-28:], _quoted(serial), doing, bar)
         return table
 
     def show(self, event: LineEvent) -> None:
@@ -177,7 +177,7 @@ class LiveView:
                 self._rows[event.slot] = (name, event.outcome.value, None)
                 self._print(event)
             case Message():
-                self._console.print(f"rmfab: {event.slot}: {_quoted(event.text)}")
+                self._console.print(f"rmfab: {_quoted(event.slot)}: {_quoted(event.text)}")
 
     def _print(self, ended: UnitEnded) -> None:
         pieces = self._lines.line(ended)

@@ -43,6 +43,8 @@ def judge_boot(log: BootLog, release: Release | None) -> dict[str, object]:
     told: dict[str, object] = {"project": log.app.get("Project name"), "version": log.app.get("App version")}
     if log.partitions and not log.table_complete:
         told["table"] = "not judged: a row or its end was lost"
+    if log.failed_starts:
+        told["failed_starts"] = [failed.cause for failed in log.failed_starts]
     return told | ({"warnings": sorted(log.warnings)} if log.warnings else {})
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from rmfab.board.bootlog import BootLog
 from rmfab.board.esp.facts import BoardFacts
 from rmfab.board.esp.loader import Loader, SlotLink
 from rmfab.board.native_usb import returned, usb_number
@@ -28,6 +29,7 @@ class BoardConnection:
         self._loader: Loader | None = None
         self._facts: BoardFacts | None = None
         self._consoles: list[UnitConsole] = []
+        self._log: BootLog | None = None
 
     @property
     def address(self) -> str:
@@ -54,8 +56,19 @@ class BoardConnection:
         """The text of the consoles so far; it may contain secrets."""
         return "".join(console.text for console in self._consoles)
 
+    @property
+    def log(self) -> BootLog | None:
+        """The log of the running firmware, which grows as its console is read; None after a restart."""
+        return self._log
+
+    def hear(self) -> None:
+        """Add to the log what the running firmware has printed meanwhile, if there is one."""
+        if self._log is not None:
+            self._consoles[-1].hear()
+
     def into_loader(self) -> tuple[Loader, BoardFacts]:
         """Bring the board into its loader and read its facts. Raise PortError if a different board is connected now."""
+        self._log = None
         loader = self._loader = Loader(self._port, self._link)
         facts = loader.connect()
         if self.mac is not None and facts.mac != self.mac:
@@ -68,7 +81,7 @@ class BoardConnection:
         link, loader = self._link, self._loader
         if loader is None:
             self._drain_console()
-        self._loader = None
+        self._loader = self._log = None
         own_usb = usb_number(link.address) if isinstance(link.restart, Auto) else None
         if own_usb is not None and loader is not None:
             loader.restart()
@@ -97,6 +110,11 @@ class BoardConnection:
         console = UnitConsole(self._port, self.address, self._keep_going)
         self._consoles.append(console)
         return console
+
+    def follow(self, log: BootLog) -> None:
+        """Add what is read from the open console from now on to *log*, until the board is restarted."""
+        self._consoles[-1].follow(log.feed)
+        self._log = log
 
     def close(self) -> None:
         """Close the port."""

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 
 from rmfab.board.bootlog import BootLog, is_start
 from rmfab.board.symptoms import CLAIMING, NO_CREDENTIALS
 from rmfab.board.unit_console import UnitConsole
 from rmfab.errors import StationError, UnitFault
 from rmfab.identity.identity import Identity
-from rmfab.line.boot_judge import judge_unprovisioned
+from rmfab.line.boot_judge import judge_alive, judge_unprovisioned
 from rmfab.line.visit import Visit
 from rmfab.product.vocabulary import Credentials
 from rmfab.provisioning.patience import Patience
@@ -24,39 +25,46 @@ _ABSENT = frozenset({"unreachable", "link-lost", "not-advertising", "refused", "
 _NOT_YET = _ABSENT | {"wifi"}
 """Causes that may pass if the station looks again: it joins the unit's network; without a radio it has others."""
 
+_NEXT_START_SECONDS = 3.0
+"""How long the watchdog of a ROM that has given up may take; in public logs it bites after 0.4 s to 1 s."""
+
 
 def listen(
     visit: Visit, complete: Callable[[BootLog], bool], settle: float, *, from_restart: bool = False
 ) -> tuple[UnitConsole, BootLog]:
-    """Read the console until the log is *complete* or shows a symptom, and then for *settle* more seconds.
+    """Read the console until the log is *complete* or the boot has failed, and then for *settle* more seconds.
 
-    What is read from the console afterwards is added to the log. If the firmware has no log, do not wait for it.
+    What is read from the console afterwards is added to the log: see `judge_meanwhile`. If the firmware has no log, do
+    not wait for it.
 
     *from_restart*: skip the lines before the first sign of a restart, since they belong to the previous run.
     """
     console = visit.board.open_console()
     claims = visit.job.product.identity.credentials is Credentials.CLOUD_CLAIM
     log = BootLog(frozenset({CLAIMING, NO_CREDENTIALS, "no-node-id"}) if claims else frozenset())
-    waits = visit.proofs.log.tried or (from_restart and visit.proofs.listens)
-    for line in console.lines(visit.job.product.verify.boot_timeout if waits else 0.0):
+    policy, proofs = visit.job.product.verify, visit.proofs
+    waits = proofs.log.tried or (from_restart and proofs.listens)
+    for line in _boot_lines(console, log, policy.boot_timeout if waits else 0.0):
         if from_restart and not is_start(line):
             continue
         from_restart = False
         log.feed(line)
-        if log.symptom or complete(log) or not visit.proofs.log.tried:
+        if log.failed or complete(log) or not proofs.log.tried:
             break
-    if visit.proofs.listens:
+    if proofs.log.required or complete(log):
+        log.complete()
+    if proofs.listens:
         for line in console.lines(settle):
             log.feed(line)
-        console.follow(log.feed)
+        visit.board.follow(log)
     return console, log
 
 
 def await_offer(visit: Visit, identity: Identity, console: UnitConsole, log: BootLog) -> None:
     """Wait until the unit offers provisioning, at most [verify] boot_timeout, and add what it prints to its *log*.
 
-    Return early if the log shows a symptom. Raise UnitFault if the unit does not offer provisioning, StationError if
-    this host cannot look for it.
+    Return early if the log shows that the boot has failed. Raise UnitFault if the unit does not offer provisioning,
+    StationError if this host cannot look for it.
     """
     policy = visit.job.product.verify
     settle = max(policy.settle, _LEAST_SETTLE_SECONDS)
@@ -65,9 +73,11 @@ def await_offer(visit: Visit, identity: Identity, console: UnitConsole, log: Boo
     offered = False
     while not offered:
         _hear(console, settle)
-        if log.symptom is not None:
+        if log.failed:
             return
         if patience.cut(1.0) <= 0:
+            if log.symptom is not None:  # its last start has failed, and no other followed
+                return
             raise _no_offer(policy.boot_timeout, failed) from failed
         try:
             visit.job.air.look(visit.slot, identity.service_name, visit.job.product, patience, _warner(visit))
@@ -78,6 +88,7 @@ def await_offer(visit: Visit, identity: Identity, console: UnitConsole, log: Boo
             failed = error
         except UnitFault as error:  # perhaps its server is up, and its endpoints are not yet
             failed = error
+    log.offered()
     _hear(console, settle)
 
 
@@ -102,6 +113,29 @@ def _no_offer(seconds: float, last: StationError | UnitFault | None) -> StationE
     )
 
 
+def _boot_lines(console: UnitConsole, log: BootLog, seconds: float) -> Iterator[str]:
+    """Yield lines for *seconds*, or until a start has failed and no other follows it, as *log* has read them."""
+    ending = time.monotonic() + seconds
+    while (left := ending - time.monotonic()) > 0:
+        last = log.may_start_again
+        for line in console.lines(min(left, _NEXT_START_SECONDS) if last else left):
+            yield line
+            if log.may_start_again is not last:
+                break
+        else:
+            return
+
+
+def judge_meanwhile(visit: Visit) -> None:
+    """Raise UnitFault if the running unit has died or restarted since its boot was complete.
+
+    Whatever a step does with a running unit, its console is read for this, again and again if the step takes long.
+    """
+    visit.board.hear()
+    if visit.board.log is not None:
+        judge_alive(visit.board.log)
+
+
 def await_provisioning(visit: Visit, identity: Identity, *, by_itself: bool = False) -> UnitConsole:
     """Restart the unit (or let it restart *by_itself*) and check that it offers provisioning under its own name.
 
@@ -109,8 +143,10 @@ def await_provisioning(visit: Visit, identity: Identity, *, by_itself: bool = Fa
     unit does not offer it: it is then provisioned, the wrong unit, or does not boot.
     """
     if not by_itself:
+        judge_meanwhile(visit)
         visit.board.restart()
-    console, log = listen(visit, lambda log: log.service_name is not None, 0.0, from_restart=by_itself)
+    settle = visit.job.product.verify.settle
+    console, log = listen(visit, lambda log: log.service_name is not None, settle, from_restart=by_itself)
     if by_itself and not log.lines:
         raise UnitFault(
             "the unit did not restart after the factory reset command on its console",
@@ -118,7 +154,7 @@ def await_provisioning(visit: Visit, identity: Identity, *, by_itself: bool = Fa
             cause="no-console",
         )
     by_radio = log.service_name is None and not visit.proofs.log.required
-    if by_radio and log.symptom is None and visit.job.product.verify.provision:
+    if by_radio and not log.failed and visit.job.product.verify.provision:
         await_offer(visit, identity, console, log)
     judge_unprovisioned(log, identity, seen=by_radio)
     return console

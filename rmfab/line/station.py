@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import re
 import socket
+from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -87,7 +88,7 @@ def load_station(path: Path) -> Station:
     radio = _radio(walker.table("provisioning"), path.resolve().parent)
     slots = tuple(_slot(slot) for slot in walker.tables("slot"))
     for what, values in (("name", [slot.name for slot in slots]), ("port", [slot.link.address for slot in slots])):
-        for value in sorted({value for value in values if values.count(value) > 1}):
+        for value in sorted(value for value, times in Counter(values).items() if times > 1):
             walker.complain("[[slot]]", f'two slots have the same {what} "{value}"')
     walker.finish()
     return Station(name, slots, radio)

@@ -5,17 +5,19 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 
 from rmfab.board.port import open_port
-from rmfab.errors import RmfabError
+from rmfab.errors import PortError, RmfabError, StationError, UnitFault
 from rmfab.ledger.events import Outcome, timestamp
 from rmfab.ledger.states import State, allowed
 from rmfab.line.connection import BoardConnection
 from rmfab.line.console_log import write_console_log
-from rmfab.line.ending import Aborted, Ending, ending_of, judge_error
+from rmfab.line.ending import Aborted, Ending, Passed, Skipped, ending_of, judge_error
 from rmfab.line.events import LineEvent, Message, Origin, Step, StepStarted, UnitEnded
 from rmfab.line.job import Job
+from rmfab.line.listening import judge_meanwhile
 from rmfab.line.stages import AsNew, Identified, OnSlot, Running, Stage
 from rmfab.line.station import Slot
 from rmfab.line.step_order import take_step
@@ -75,13 +77,24 @@ class Worker:
         visit.measured = {}
         try:
             visit.keep_going()
-            passed = take_step(step, visit, self._stage)
+            passed = self._take(step, visit)
         except Exception as error:  # noqa: BLE001 - judged and recorded; the floor raises a bug again
             ending = replace(judge_error(error), measurements=visit.measured)
         else:
             self._stage = passed.stage
             ending = ending_of(passed)
         return self._record(visit, step, _redacted(visit, ending), time.monotonic() - began)
+
+    def _take(self, step: Step, visit: Visit) -> Passed[Stage]:
+        """Run *step*. If the unit died or restarted meanwhile, the step fails, and that is the reason."""
+        try:
+            passed = take_step(step, visit, self._stage)
+        except (UnitFault, StationError, Skipped):
+            with suppress(PortError):
+                judge_meanwhile(visit)
+            raise
+        judge_meanwhile(visit)
+        return passed
 
     def _record(self, visit: Visit, step: Step, ending: Ending, seconds: float) -> Ending:
         """Record the step in the ledger and report it. If the ledger refuses the record, the step fails."""

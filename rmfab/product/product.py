@@ -112,9 +112,9 @@ class ScanPolicy:
 class VerifyPolicy:
     """`[verify]`: what is checked on each unit, and the time limits in seconds.
 
-    *boot_timeout* runs from the restart to the last expected line; then the console must show no panic and no restart
-    for *settle*. *console* selects what is read from the console, at *console_baud* (None: as the firmware was built,
-    else 115200). *provision* runs the provisioning protocol, with each
+    *boot_timeout* runs from the restart to the last expected line; then the console must show no panic and no restart,
+    for *settle* before the next step, and until the last step. *console* selects what is read from the console, at
+    *console_baud* (None: as the firmware was built, else 115200). *provision* runs the provisioning protocol, with each
     response within *answer_timeout* and all within *provision_timeout*; a wrong PoP is tried on the first unit of a
     batch and then on one in *wrong_pop_every* units (0: never). *join* sends the factory network and waits
     *join_timeout* for an IP address; *mqtt* also waits for the MQTT connection.

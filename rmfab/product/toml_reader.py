@@ -1,11 +1,12 @@
-"""The reader of TOML files: reads values table by table, and collects every complaint with its key path.
+"""The reader of TOML files: reads values table by table, and collects the complaints with their key paths.
 
-A misspelt table or key gets a suggestion. `Walker.finish` raises all complaints at once.
+A misspelt table or key gets a suggestion. `Walker.finish` raises all complaints at once, at most 50.
 """
 
 from __future__ import annotations
 
 import difflib
+import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
@@ -22,7 +23,16 @@ V = TypeVar("V")
 _REQUIRED: Any = object()
 _DEEPEST = 32
 _LARGEST = 1 << 20
+_LARGEST_INTEGER = 1 << 63
 _LONGEST_QUOTE = 80
+_MOST_COMPLAINTS = 50
+_STRING_OR_COMMENT = re.compile(
+    r'"""(?:[^"\\]|\\.|"{1,2}(?!"))*+"{0,5}'
+    r"|'''(?:[^']|'{1,2}(?!'))*+'{0,5}"
+    r'|"(?:[^"\\\n]|\\.)*+"?|\'[^\'\n]*+\'?|#[^\n]*+',
+    re.DOTALL,
+)
+_DEEP_KEY = re.compile(rf"(?<![\w-])(?:[\w-]++[ \t]*+\.[ \t]*+){{{_DEEPEST}}}")
 
 
 def load_toml(path: Path, what: str) -> dict[str, Any]:
@@ -35,14 +45,15 @@ def load_toml(path: Path, what: str) -> dict[str, Any]:
 
 def parse_toml(text: str, path: Path) -> dict[str, Any]:
     """Parse *text*. Raise InputError with *path*, line and column if it is not TOML."""
+    if _DEEP_KEY.search(_STRING_OR_COMMENT.sub("s", text)):  # tomllib takes hours for a very long dotted key
+        raise _too_deep(path)
     try:
         value = tomllib.loads(text)
     except RecursionError:
         raise _too_deep(path) from None
     except ValueError as error:  # a TOMLDecodeError, or a number beyond the limit of Python's int()
         raise InputError(f"not valid TOML: {error}", where=str(path)) from error
-    if _depth(value) > _DEEPEST:
-        raise _too_deep(path)
+    _judge_values(value, path)
     return value
 
 
@@ -50,18 +61,23 @@ def _too_deep(path: Path) -> InputError:
     return InputError(f"nested deeper than {_DEEPEST} levels", where=str(path))
 
 
-def _depth(value: object) -> int:
-    """Return how deep *value* is nested, without recursion."""
-    depth, layer = 0, [value]
-    while layer and depth <= _DEEPEST:
-        depth += 1
+def _judge_values(value: object, path: Path) -> None:
+    """Raise InputError if *value* is nested too deeply, or has an integer that TOML 1.0 does not require: over 64 bits.
+
+    Python cannot write a hexadecimal number of thousands of digits in a message.
+    """
+    layer = [value]
+    for _ in range(_DEEPEST):
         layer = [
             inner
             for outer in layer
             if isinstance(outer, (dict, list))
             for inner in (outer.values() if isinstance(outer, dict) else outer)
         ]
-    return depth
+        if any(isinstance(inner, int) and not -_LARGEST_INTEGER <= inner < _LARGEST_INTEGER for inner in layer):
+            raise InputError("an integer has more than 64 bits", where=str(path))
+    if layer:
+        raise _too_deep(path)
 
 
 def suggestion(word: str, known: Iterable[str]) -> str | None:
@@ -86,8 +102,14 @@ class Walker:
         self.complaints: list[InputError] = []
 
     def complain(self, path: str, what: str, hint: str | None = None) -> None:
-        """Add a complaint about the key *path*."""
-        self.complaints.append(InputError(what, where=f"{self._where}: {path}", hint=hint))
+        """Add a complaint about the key *path*, unless there are many already."""
+        if not self.full:
+            self.complaints.append(InputError(what, where=f"{self._where}: {path}", hint=hint))
+
+    @property
+    def full(self) -> bool:
+        """Whether there are so many complaints that no more are added."""
+        return len(self.complaints) >= _MOST_COMPLAINTS
 
     def table(self, name: str) -> Table:
         """Return the table *name*, empty if it is absent."""
@@ -110,7 +132,7 @@ class Walker:
     def finish(self) -> None:
         """Complain about unknown tables, then raise ComplaintsError if there is any complaint."""
         for name in self._data:
-            if name not in self._known:
+            if name not in self._known and not self.full:
                 kind = "table" if isinstance(self._data[name], (Mapping, list)) else "key outside any table"
                 self.complain(
                     f"[{name}]" if kind == "table" else name,
@@ -244,5 +266,5 @@ class Table:
     def finish(self) -> None:
         """Complain about unknown keys."""
         for key in self._data:
-            if key not in self._known:
+            if key not in self._known and not self._walker.full:
                 self.complain(key, "unknown key", suggestion(key, self._known) or f"known: {', '.join(self._known)}")

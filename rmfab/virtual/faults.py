@@ -35,6 +35,8 @@ class BoardFault(Enum):
     WRONG_VERIFIER = "wrong-verifier", "checks the PoP against the sec2 verifier of a different PoP"
     PLAIN_SECURITY = "plain-security", "its firmware offers only security 0"
     OTHER_COOKIE = "other-cookie", "sets session cookies that it does not accept afterwards"
+    SLOW_FLASH = "slow-flash", "its flash is not ready for the ROM's first start; the watchdog starts it again"
+    LATE_PANIC = "late-panic", "the app panics after its last answer to a provisioning session"
     STALLED_SESSION = "stalled-session", "accepts the handshake of a provisioning session and never answers it"
     SHORT_REPLY = "short-reply", "closes the connection halfway through each provisioning reply"
     LIES_CONNECTED = "lies-connected", "reports that it has joined a network at once, without network, address or state"

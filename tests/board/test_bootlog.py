@@ -238,7 +238,7 @@ def test_table_beyond_flash():
 def test_second_reset():
     """A board that starts twice without a reason has restarted by itself."""
     log = fed(
-        "rst:0x1 (POWERON),boot:0xc (SPI_FAST_FLASH_BOOT)\nentry\n"
+        "rst:0x1 (POWERON),boot:0xc (SPI_FAST_FLASH_BOOT)\nentry 0x403cc710\n"
         "rst:0x7 (TG0WDT_SYS_RESET),boot:0xc (SPI_FAST_FLASH_BOOT)\n"
     )
     assert log.symptom is not None
@@ -293,6 +293,117 @@ def test_a_restart_without_its_reset_line(line):
     assert log.symptom.cause == "restart"
     log.feed("rst:0x8 (TG1WDT_SYS_RESET),boot:0xc (SPI_FAST_FLASH_BOOT)")
     assert "TG1WDT_SYS_RESET" in log.symptom.reason
+
+
+POWER_ON = "ets Jul 29 2019 12:21:46\n\nrst:0x1 (POWERON_RESET),boot:0x13 (SPI_FAST_FLASH_BOOT)\n"
+WATCHDOG = "ets Jul 29 2019 12:21:46\n\nrst:0x10 (RTCWDT_RTC_RESET),boot:0x13 (SPI_FAST_FLASH_BOOT)\n"
+NEW_WATCHDOG = "ESP-ROM:esp32c3-api1-20210207\nrst:0x10 (RTCWDT_RTC_RST),boot:0xc (SPI_FAST_FLASH_BOOT)\n"
+NEW_POWER_ON = "ESP-ROM:esp32c3-api1-20210207\nrst:0x1 (POWERON),boot:0xc (SPI_FAST_FLASH_BOOT)\n"
+SAGGED = "ets Jul 29 2019 12:21:46\n\nrst:0xf (RTCWDT_BROWN_OUT_RESET),boot:0x13 (SPI_FAST_FLASH_BOOT)\n"
+LOADED = "load:0x3fff0030,len:7176\nentry 0x400805e4\nI (29) boot: ESP-IDF v4.4.6 2nd stage bootloader\n"
+UNREADY = "flash read err, 1000\nets_main.c 371 \n"
+GOOD = LOADED + STARTED
+
+
+class TestFailedStarts:
+    """Starts after which the chip starts again by itself: what follows decides what they mean."""
+
+    @pytest.mark.parametrize(
+        ("text", "failed"),
+        [
+            (POWER_ON + WATCHDOG + GOOD, ["restart"]),
+            (POWER_ON + UNREADY + WATCHDOG + GOOD, ["flash-read"]),
+            (
+                POWER_ON
+                + "flash read err, 1000\nFalling back to built-in command interpreter.\nOK\n>"
+                + WATCHDOG
+                + GOOD,
+                ["flash-read"],
+            ),
+        ],
+    )
+    def test_harmless(self, text, failed):
+        """An ESP32 whose flash was not ready for its first start is good: nothing is wrong, nothing is a warning."""
+        log = fed(text)
+        assert (log.symptom, log.warnings) == (None, {})
+        assert [one.cause for one in log.failed_starts] == failed
+        assert log.app_started
+
+    @pytest.mark.parametrize(
+        ("text", "cause"),
+        [
+            (POWER_ON + "invalid header: 0xffffffff\n" + WATCHDOG + GOOD, "blank-flash"),
+            (POWER_ON + "invalid header: 0x6d6d6d6d\n" + WATCHDOG + GOOD, "no-bootloader"),
+            (POWER_ON + "load:0xffffffff,len:-1\n" + WATCHDOG + GOOD, "no-bootloader"),
+            (POWER_ON + "csum err:0x5a!=0x3c\n" + WATCHDOG + GOOD, "bootloader-checksum"),
+            (POWER_ON + "Falling back to built-in command interpreter.\n" + WATCHDOG + GOOD, "no-bootloader"),
+            (POWER_ON + UNREADY + WATCHDOG + UNREADY + WATCHDOG + GOOD, "flash-read"),
+            (POWER_ON + UNREADY + POWER_ON + GOOD, "flash-read"),
+            (NEW_POWER_ON + NEW_WATCHDOG + GOOD, "restart"),
+            (NEW_POWER_ON + "invalid header: 0xffffffff\n" * 4 + NEW_WATCHDOG + GOOD, "blank-flash"),
+            (POWER_ON + UNREADY + GOOD, "flash-read"),
+            (POWER_ON + LOADED + SAGGED + GOOD, "brownout"),
+            (POWER_ON + GOOD + SAGGED + GOOD, "brownout"),
+            (POWER_ON + GOOD + "\nBrownout detector was triggered\n\n" + SAGGED + GOOD, "brownout"),
+            (POWER_ON + GOOD + "\nBrownout detector was triggered\n\n" + POWER_ON + GOOD, "brownout"),
+        ],
+    )
+    def test_marginal(self, text, cause):
+        """A chip that read its flash wrongly, or lost its supply, and then started well is good with a warning."""
+        log = fed(text)
+        assert log.symptom is None
+        assert cause in log.warnings
+        assert "a later start was good" in log.warnings[cause].reason
+
+    @pytest.mark.parametrize(
+        ("text", "cause"),
+        [
+            (POWER_ON + UNREADY, "flash-read"),
+            (POWER_ON + UNREADY + WATCHDOG + LOADED, "flash-read"),
+            (POWER_ON + UNREADY + (WATCHDOG + UNREADY) * 2 + WATCHDOG + GOOD, "flash-read"),
+            ((POWER_ON + GOOD + "Brownout detector was triggered\n") * 3 + POWER_ON + GOOD, "brownout"),
+            (POWER_ON + LOADED + WATCHDOG + GOOD, "restart"),
+            (POWER_ON + GOOD + WATCHDOG + GOOD, "restart"),
+            (POWER_ON + GOOD + "assert failed: f main.c:1 (x)\nRebooting...\n" + WATCHDOG + GOOD, "panic"),
+            (POWER_ON + "user code done\n" + WATCHDOG + GOOD, "no-bootloader"),
+            (POWER_ON + "Fatal exception (28): \n" + WATCHDOG + GOOD, "panic"),
+            (POWER_ON + "secure boot verification failed\nets_main.c 333 \n" + WATCHDOG + GOOD, "secure-boot"),
+            (POWER_ON + UNREADY + "rst:0x10 (RTCWDT_RTC_RESET),boot:0x3 (DOWNLOAD_BOOT(UART0))\n", "download-mode"),
+            (POWER_ON + UNREADY + WATCHDOG + GOOD + "assert failed: f main.c:1 (x)\n", "panic"),
+            (POWER_ON + UNREADY + LOADED + "assert failed: f main.c:1 (x)\n" + WATCHDOG + GOOD, "panic"),
+            (POWER_ON + GOOD + "Brownout detector was triggered\nCPU halted.\n" + WATCHDOG + GOOD, "panic"),
+        ],
+    )
+    def test_bad(self, text, cause):
+        """A third failed start, a start that never succeeds, and any other death are failures, whatever follows."""
+        log = fed(text)
+        assert log.symptom is not None
+        assert log.symptom.cause == cause
+
+    @pytest.mark.parametrize("end", [UNREADY + WATCHDOG + GOOD, WATCHDOG + GOOD, SAGGED + GOOD])
+    def test_none_after_the_last_line(self, end):
+        """Once the boot is complete, no restart is excused."""
+        log = fed(POWER_ON + GOOD)
+        log.complete()
+        for line in end.splitlines():
+            log.feed(line)
+        assert log.failed
+
+    def test_only_the_last_start_is_read(self):
+        """What the unit said before it started again does not count."""
+        lost = "I (1) esp_rmaker_node: Node ID ----- Abc\nI (1) boot: End of partition table\n"
+        log = fed(POWER_ON + GOOD + lost + SAGGED + GOOD.replace("version:      1", "version:      2"))
+        assert (log.node_id, log.app["App version"]) == (None, "2")
+
+
+@pytest.mark.parametrize("line", [line for line in LINES if not line.startswith("rst:")])
+@pytest.mark.parametrize("before", ["entry 0x4008", ">", "I (31) boot: chip revision: v3."])
+def test_no_row_is_anchored(line, before):
+    """A line is found although the end of the line before it was lost."""
+    log = BootLog()
+    log.feed(before + line)
+    assert log.symptom is not None
+    assert log.symptom.cause == LINES[line]
 
 
 def test_a_death_is_told_in_its_own_words():

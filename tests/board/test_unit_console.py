@@ -17,6 +17,7 @@ class Feed:
     """A port that delivers *pieces*, each as soon as it is asked for."""
 
     timeout: float | None = None
+    baudrate = 115200
 
     def __init__(self, *pieces: bytes) -> None:
         self._pieces = list(pieces)
@@ -90,6 +91,35 @@ def test_a_death_between_questions_is_seen() -> None:
     assert [line for line in reader.lines(0.02) if "Node ID" in line]
     assert log.symptom is not None
     assert log.symptom.cause == "panic"
+
+
+def test_no_line_is_lost_between_two_readers() -> None:
+    """Lines that arrived together with the one that ended a reading are read next, and heard by the log."""
+    reader, log = console(b"first\nsecond\nCPU halted.\nlast\n"), BootLog()
+    assert next(reader.lines(1.0)) == "first"
+    reader.follow(log.feed)
+    assert next(reader.lines(1.0)) == "second"
+    reader.hear()
+    assert log.symptom is not None
+    assert list(reader.lines(0.0)) == []
+
+
+def test_hearing_does_not_wait() -> None:
+    """What has arrived is read at once; a board that never stops printing does not keep the reader."""
+    reader, log = console(*[b"I (1) app: chatter\n"] * 500), BootLog()
+    reader.follow(log.feed)
+    reader.hear()
+    assert 0 < log.lines < 500
+
+
+def test_the_timeout_of_the_port_is_kept() -> None:
+    """The loader finds the port's timeout as it was: with what is left of a wait, it would miss its first answers."""
+    port = Feed(b"first\nsecond\n")
+    port.timeout = 3.0
+    reader = UnitConsole(port, "feed", lambda: None)  # type: ignore[arg-type]
+    assert len(list(reader.lines(0.01))) == 2
+    reader.hear()
+    assert port.timeout == 3.0
 
 
 ATTACKS = {

@@ -257,7 +257,7 @@ class TestNotBooting:
             ({"log_level": 0}, "panic", "panic"),
             ({"log_level": 0}, "brownout", "brownout"),
             ({"console_port": NOWHERE}, "panic", "restart"),
-            ({"console_port": OTHER_UART}, "brownout", "restart"),
+            ({"console_port": OTHER_UART}, "brownout", "brownout"),
             ({"log_level": 0}, "silent", "no-provisioning"),
         ],
     )

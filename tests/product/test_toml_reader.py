@@ -46,6 +46,39 @@ def test_a_bool_is_no_number() -> None:
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "a = '" + "a." * 100 + "'",
+        'a = "\\"' + "a." * 100 + '"',
+        'a = """\n\'' + "a." * 100 + '"\n"""',
+        "a = '''\n\"" + "a." * 100 + "'''",
+        "a = 1 # " + "a." * 100,
+        ".".join("a" * 30) + " = 1",
+        "a = [" + "1.5, " * 100 + "]",
+        "a = 0x7fffffffffffffff",
+    ],
+)
+def test_only_keys_are_deep(tmp_path: Path, text: str) -> None:
+    """Dots in strings, comments and numbers are no nesting."""
+    path = tmp_path / "product.toml"
+    path.write_text(text)
+    load_toml(path, "product")
+
+
+def test_most_complaints() -> None:
+    """A file with thousands of errors gets fifty complaints, each of a length that can be read."""
+    walker = Walker("x.toml", {"a": dict.fromkeys((f"k{n}" for n in range(5000)), 1), "b" * 100_000: 1})
+    walker.table("a").finish()
+    with pytest.raises(ComplaintsError) as caught:
+        walker.finish()
+    assert len(caught.value.complaints) == 50
+    walker = Walker("x.toml", {"b" * 100_000: 1})
+    with pytest.raises(ComplaintsError) as caught:
+        walker.finish()
+    assert len(str(caught.value)) < 10_000
+
+
+@pytest.mark.parametrize(
     ("text", "why"),
     [
         ("a = " + "[" * 5000 + "]" * 5000, "nested deeper"),
@@ -53,6 +86,10 @@ def test_a_bool_is_no_number() -> None:
         ("a = " + "{a=" * 300 + "1" + "}" * 300, "nested deeper"),
         (".".join("a" * 2000) + " = 1", "nested deeper"),
         ("[" + ".".join("a" * 2000) + "]", "nested deeper"),
+        (".".join("a" * 400_000) + " = 1", "nested deeper"),
+        ("'a' . " * 40 + "a = 1", "nested deeper"),
+        ("a = 0x" + "f" * 5000, "more than 64 bits"),
+        ("a = [{b = 0x8000000000000000}]", "more than 64 bits"),
         ("a = " + "9" * 4301, "not valid TOML"),
         ("a = 0x" + "g", "not valid TOML"),
         ("#" * (1 << 20) + "\n", "too large"),

@@ -42,7 +42,7 @@ def boot(visit: Visit, stage: OnSlot | InLoader | Flashed) -> Passed[Running]:
             hint=f"restart it within {policy.boot_timeout:g} s of the start of this step ([verify] boot_timeout)",
             cause="not-restarted",
         )
-    if not (proofs.log.required or log.app_started or log.symptom):
+    if not (proofs.log.required or log.app_started or log.failed):
         return _without_log(visit, bound, console, log)
     firmware = visit.job.firmware
     release = firmware.release if firmware else None
@@ -62,6 +62,7 @@ def _without_log(visit: Visit, bound: Bound | None, console: UnitConsole, log: B
     if proof.tried:
         judge_readable(log, console.text)
     if not visit.job.provisions or bound is None:
+        log.complete()
         if proof.tried:
             judge_boot(log, None)
         return Passed(running, skipped=proof.why)

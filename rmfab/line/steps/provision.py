@@ -16,6 +16,7 @@ import secrets
 import time
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 from rmfab.board.unit_console import UnitConsole
@@ -26,8 +27,9 @@ from rmfab.label.content import label_of
 from rmfab.label.readback import codes_in, picture
 from rmfab.label.symbol import encode
 from rmfab.ledger.events import Outcome
+from rmfab.line.boot_judge import judge_alive
 from rmfab.line.ending import Marginal, Passed, Skipped
-from rmfab.line.listening import await_provisioning
+from rmfab.line.listening import await_provisioning, judge_meanwhile
 from rmfab.line.proofs import Proof
 from rmfab.line.stages import Bound, Identified
 from rmfab.line.visit import Visit
@@ -49,7 +51,6 @@ from rmfab.provisioning.wifi_messages import JoinState
 from rmfab.secret import Secret
 
 _ASK_AGAIN_SECONDS = 0.5
-_MQTT = "MQTT Connected"
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,8 @@ def provision(visit: Visit, stage: Identified) -> Passed[Identified]:
     checks: dict[str, Any] = {}
     visit.measured["checks"] = checks
     told = printed(bound.identity, visit.job.product)
-    patience = Patience(policy.provision_timeout + (policy.join_timeout if policy.join else 0.0), visit.keep_going)
+    seconds = policy.provision_timeout + (policy.join_timeout if policy.join else 0.0)
+    patience = Patience(seconds, lambda: _keep_going(visit))
     weak = _prove(visit, bound.identity, told, patience, checks)
     if _tries_wrong_pop(visit, bound):
         restarted = _try_wrong_pop(visit, bound.identity, told, patience)
@@ -80,6 +82,11 @@ def provision(visit: Visit, stage: Identified) -> Passed[Identified]:
         checks["join"] = _join(visit, console, told, patience)
     marginal = None if weak is None else Marginal("weak-signal", weak)
     return Passed(Identified(bound, console), visit.measured, marginal)
+
+
+def _keep_going(visit: Visit) -> None:
+    visit.keep_going()
+    judge_meanwhile(visit)
 
 
 def printed(identity: Identity, product: Product) -> Printed:
@@ -186,15 +193,19 @@ def _join(visit: Visit, console: UnitConsole, told: Printed, patience: Patience)
         _await_ip(visit, session, network.ssid)
         visit.measured["join"] = round(time.monotonic() - began, 3)
     if product.verify.mqtt and product.identity.credentials is Credentials.CERTIFICATE:
-        visit.measured["checks"]["mqtt"] = _await_mqtt(console, product.verify.join_timeout, visit.proofs.log)
+        visit.measured["checks"]["mqtt"] = _await_mqtt(visit, console, product.verify.join_timeout)
     return Outcome.PASS.value
 
 
-def _await_mqtt(console: UnitConsole, seconds: float, log: Proof) -> str:
-    """Wait for the line of the *log* that reports the connection, if the firmware has a log."""
-    if any(_MQTT in line for line in console.lines(seconds if log.tried else 0.0)):
-        return Outcome.PASS.value
-    if not log.required:
+def _await_mqtt(visit: Visit, console: UnitConsole, seconds: float) -> str:
+    """Wait until the log reports the connection, if the firmware has a log; it may have done so already."""
+    log, proof = visit.board.log, visit.proofs.log
+    for _ in chain([""], console.lines(seconds if proof.tried else 0.0)):
+        if log is not None:
+            if log.mqtt_connected:
+                return Outcome.PASS.value
+            judge_alive(log)
+    if not proof.required:
         return Outcome.SKIP.value
     raise UnitFault(
         "the unit did not connect to MQTT",

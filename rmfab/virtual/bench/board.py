@@ -21,6 +21,7 @@ from rmfab.virtual.chip.stub_loader import Stub
 from rmfab.virtual.chip.uart import ROM_BAUD, Timeline, Uart
 from rmfab.virtual.faults import BoardFault, FaultCall
 from rmfab.virtual.firmware.bootloader import boot, download_banner
+from rmfab.virtual.firmware.panic import panic
 from rmfab.virtual.firmware.rainmaker import leave_stale_identity
 from rmfab.virtual.firmware.running import RunningFirmware
 from rmfab.virtual.firmware.script import (
@@ -44,6 +45,7 @@ from rmfab.virtual.spec import BoardSpec, PortKind, Strap
 _FAULT_AT_DATA = 3
 _WATCHDOG_SECONDS = 0.05
 _LEAST_WAIT = 0.0005
+_AFTER_DEATH_SECONDS = 0.3
 _NO_FLASH = (Op.FLASH_DATA, Op.DEFL_DATA)
 
 
@@ -139,6 +141,9 @@ class Board:
             return Answer(None, iter(()))
         answer = self.service.answer(endpoint, request)
         self._play(answer.steps)
+        if self.spec.has(BoardFault.LATE_PANIC) and endpoint == "ch_resp" and self.firmware is not None:
+            self._play(panic(self.model, self.firmware.descriptor))
+            return replace(answer, after=answer.after + _AFTER_DEATH_SECONDS)
         return answer
 
     def note_request(self) -> bool:

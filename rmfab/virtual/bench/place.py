@@ -34,6 +34,7 @@ class Place:
         self.provisioning = ProvisioningPort()
         self.control = ""
         self._there = True
+        self._swap_timer: asyncio.TimerHandle | None = None
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self.board = self._seat(spec)
@@ -81,7 +82,7 @@ class Place:
         loop = asyncio.get_running_loop()
         loop.call_soon(self.port.vanish)
         if swap:
-            loop.call_later(_SWAP_SECONDS, self._come_back_as_another)
+            self._swap_timer = loop.call_later(_SWAP_SECONDS, self._come_back_as_another)
 
     def _come_back_as_another(self) -> None:
         task = asyncio.get_running_loop().create_task(self._put_in_another(()))
@@ -89,6 +90,9 @@ class Place:
         task.add_done_callback(self._tasks.discard)
 
     async def _put_in_another(self, faults: tuple[FaultCall, ...]) -> None:
+        if self._swap_timer is not None:  # one swap is enough, if the operator was faster
+            self._swap_timer.cancel()
+            self._swap_timer = None
         self.board.power(False)
         self.board = self._seat(self.board.spec.swapped(faults))
         await self._come_back()

@@ -17,6 +17,7 @@ from rmfab.release.app_image import HEADER, IMAGE_MAGIC, MOST_SEGMENTS, AppImage
 from rmfab.virtual.chip.flash import SECTOR, Flash
 from rmfab.virtual.chip.models import ChipModel
 from rmfab.virtual.chip.rom_loader import BASIC
+from rmfab.virtual.faults import BoardFault
 from rmfab.virtual.firmware import secure_boot
 from rmfab.virtual.firmware.image_walk import FlashImage
 from rmfab.virtual.firmware.log import EOL
@@ -42,6 +43,9 @@ def start(spec: BoardSpec, flash: Flash, reason: ResetReason) -> Generator[Step,
     """Run the ROM from the reset on; return whether it enters the bootloader."""
     model = spec.model
     yield from _banner(model, reason, download=False)
+    if spec.has(BoardFault.SLOW_FLASH) and reason is ResetReason.POWER_ON:
+        yield from _unready_flash(model)
+        return False
     image = FlashImage.walk(_bootloader_region(model, flash))
     magic = _CIPHERTEXT if spec.security.flash_encryption else int.from_bytes(image.data[:4], "little")
     if magic & 0xFF != IMAGE_MAGIC or not 1 <= image.data[1] <= MOST_SEGMENTS:
@@ -157,6 +161,15 @@ def _banner(model: ChipModel, reason: ResetReason, *, download: bool) -> Iterato
     yield f"rst:0x{reason.code:x} ({words}),boot:0x{boot:x} ({way}){EOL}"
     if not old and reason in (ResetReason.CPU_SOFTWARE, ResetReason.SOFTWARE, ResetReason.TIMER_WATCHDOG):
         yield f"Saved PC:0x{model.ram[1 if len(model.ram) > 2 else 0][0] + 0x6F2:08x}{EOL}"
+
+
+def _unready_flash(model: ChipModel) -> Iterator[Step]:
+    """Read a flash chip that is not ready: ESP32 errata 3.8 (esp-idf#4441); a newer ROM reads blank flash."""
+    if model.chip is Chip.ESP32:
+        yield from _halt(model, f"flash read err, 1000{EOL}")
+    else:
+        yield f"invalid header: 0xffffffff{EOL}"
+        yield from _wait_for_watchdog(model)
 
 
 def _halt(model: ChipModel, last_words: str) -> Iterator[Step]:
