@@ -90,7 +90,7 @@ def generate(
         fileid=fileid,
         force=force,
     )
-    count = terminal.followed("images", make_images(request))
+    count = terminal.followed("images", make_images(request, terminal.TERMINAL))
     terminal.say(f"{count} images")
     terminal.show({"folder": str(outdir / "bin"), "images": count}, str(outdir / "bin"))
 

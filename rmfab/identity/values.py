@@ -20,6 +20,7 @@ from rmfab.identity.extra_keys import as_data, inline, load_extra
 from rmfab.nvs.csv_dialect import Complaints
 from rmfab.nvs.encoding import RowEncoder
 from rmfab.nvs.grammar import Config, Row, Values, read_values
+from rmfab.nvs.spreadsheet import SpreadsheetJudge, SpreadsheetWarning
 from rmfab.product.product import Product
 from rmfab.product.vocabulary import Credentials, NodeIdKind
 
@@ -41,13 +42,15 @@ class ValuesRow:
 
 @dataclass(frozen=True)
 class ValuesFile:
-    """A valid values file of *count* rows; *sha256* is the digest of the file, in hex."""
+    """A valid values file of *count* rows; *sha256* is the digest of the file, in hex. *warnings* name cells that a
+    spreadsheet program may have changed."""
 
     path: Path
     count: int
     sha256: str
     serials: bool
     node_ids: bool
+    warnings: tuple[SpreadsheetWarning, ...]
     _values: Values = field(repr=False)
     _config: Config = field(repr=False)
 
@@ -87,7 +90,7 @@ def open_values(path: Path, product: Product) -> ValuesFile:
         checker.close()
     complaints.settle()
     given = (SERIAL in values.header, NODE_ID in values.header)
-    return ValuesFile(path, checker.count, digest, *given, values, config)
+    return ValuesFile(path, checker.count, digest, *given, checker.warnings(), values, config)
 
 
 def judge_no_values_needed(product: Product) -> None:
@@ -118,14 +121,21 @@ class _Checker:
         self._encoder = RowEncoder(as_data(config), values.path)
         self._seen = sqlite3.connect("")
         self._seen.execute("CREATE TABLE seen (name TEXT, value TEXT, line INTEGER, PRIMARY KEY (name, value))")
+        names = [place for place in self._places.values() if place is not None]
+        self._spreadsheet = SpreadsheetJudge(values.path, values.header, [*values.text_places(), *names])
         self.settled = False
         self.count = 0
+
+    def warnings(self) -> tuple[SpreadsheetWarning, ...]:
+        """Return the warnings about the rows so far."""
+        return tuple(self._spreadsheet.warnings())
 
     def close(self) -> None:
         self._seen.close()
 
     def check(self, row: Row) -> None:
         self.count += 1
+        self._spreadsheet.take(row)
         try:
             for name, place in self._places.items():
                 if place is not None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from rmfab.errors import InputError
 from rmfab.files import read_input
 from rmfab.nvs.grammar import Column, Config, Encoding, Row, Source
+from rmfab.nvs.spreadsheet import HINT, is_rounded
 from rmfab.nvs.table import Entry, Namespace
 from rmfab.nvs.wifi_companions import COMPANIONED, with_companions
 
@@ -96,7 +97,8 @@ def _integer(raw: str | bytes) -> int:
     try:
         return int(raw)
     except ValueError:
-        hint = "write it in decimal" if raw.strip()[:2].lower() in ("0x", b"0x") else None
+        text = str(raw, "ascii", "replace") if isinstance(raw, bytes) else raw
+        hint = "write it in decimal" if text.strip()[:2].lower() == "0x" else HINT if is_rounded(text.strip()) else None
         raise InputError("not an integer", hint=hint) from None
 
 
@@ -115,6 +117,8 @@ def _binary(raw: str | bytes) -> bytes:
 
 def _hex(raw: str | bytes) -> bytes:
     text = raw.strip()
+    if isinstance(text, str) and len(text) < 16 and is_rounded(text):
+        raise InputError("not a hex digit", hint=HINT)
     if len(text) % 2:
         raise InputError(f"odd number of hex digits ({len(text)})")
     try:

@@ -26,6 +26,7 @@ from rmfab.nvs.encoding import RowEncoder
 from rmfab.nvs.fit import judge_fit, judge_size
 from rmfab.nvs.grammar import Column, Config, Row, Values
 from rmfab.nvs.packing import pack
+from rmfab.nvs.spreadsheet import SpreadsheetJudge, SpreadsheetWarning
 from rmfab.nvs.table import PageVersion
 from rmfab.workers.crew import Crew, cores, open_crew
 from rmfab.workers.feeding import chunked
@@ -103,8 +104,10 @@ class _Device(NamedTuple):
     row: Row
 
 
-def generate(order: MassMfgRequest, workers: int | None = None) -> Iterator[Progress]:
+def generate(order: MassMfgRequest, workers: int | None = None) -> Iterator[Progress | SpreadsheetWarning]:
     """Write all files with *workers* processes (None: one per core), and yield the progress.
+
+    Warnings come before the first file is written.
 
     Raise InputError (ComplaintsError) before anything is written if a row is wrong, InputError later if a file exists
     with different content or cannot be written, StationError if a worker process dies.
@@ -114,9 +117,11 @@ def generate(order: MassMfgRequest, workers: int | None = None) -> Iterator[Prog
     try:
         with open_crew(_Worker, order, 1 if small else workers) as crew:
             total = 0
-            for progress in _check(order, crew):
+            judge = _spreadsheet_judge(order)
+            for progress in _check(order, crew, judge):
                 total = progress.done
                 yield progress
+            yield from judge.warnings()
             yield from _write(order, crew, total)
     except (StationError, KeyboardInterrupt, GeneratorExit):
         for name in FOLDERS:
@@ -124,11 +129,18 @@ def generate(order: MassMfgRequest, workers: int | None = None) -> Iterator[Prog
         raise
 
 
-def _check(order: MassMfgRequest, crew: Crew[_Worker]) -> Iterator[Progress]:
+def _spreadsheet_judge(order: MassMfgRequest) -> SpreadsheetJudge:
+    values = order.values
+    named = [] if order.fileid is None else [values.place(order.fileid)]
+    return SpreadsheetJudge(values.path, values.header, [*values.text_places(), *named])
+
+
+def _check(order: MassMfgRequest, crew: Crew[_Worker], judge: SpreadsheetJudge) -> Iterator[Progress]:
     complaints = Complaints(order.values.path)
     done = 0
     try:
-        for chunk, errors in crew.run(_Worker.check, chunked(_judged(order, complaints), CHUNK), ordered=False):
+        judged = chunked(_judged(order, complaints, judge), CHUNK)
+        for chunk, errors in crew.run(_Worker.check, judged, ordered=False):
             complaints.take(*errors)
             done += len(chunk)
             yield Progress(MassMfgStage.CHECK, done, None)
@@ -159,12 +171,13 @@ def _devices(order: MassMfgRequest) -> Iterator[_Device]:
         yield _Device("-".join(parts), row)
 
 
-def _judged(order: MassMfgRequest, complaints: Complaints) -> Iterator[_Device]:
+def _judged(order: MassMfgRequest, complaints: Complaints, judge: SpreadsheetJudge) -> Iterator[_Device]:
     """Yield the devices, and complain about unsafe and duplicate file names. Memory use does not grow with the rows."""
     with closing(sqlite3.connect("")) as names:  # "" is a temporary database on disk
         names.execute("CREATE TABLE names (name TEXT PRIMARY KEY, line INTEGER) WITHOUT ROWID")
         for device in _devices(order):
             _judge_name(order, device, names, complaints)
+            judge.take(device.row)
             yield device
 
 

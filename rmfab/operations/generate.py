@@ -60,6 +60,8 @@ def generate(
     Identities made so far are kept; the same request continues the batch.
     """
     values = _values(workspace, request)
+    for warning in values.warnings if values is not None else ():
+        terminal.warn(warning.text, warning.hint)
     count = values.count if values is not None else request.count or 0
     with _authority(workspace, terminal) as authority:
         if workspace.make_ledger():

@@ -11,8 +11,10 @@ from rmfab.files import read_input
 from rmfab.nvs.grammar import parse_config, read_values
 from rmfab.nvs.mass_mfg import MassMfgRequest, Numbering, generate
 from rmfab.nvs.reader import Image, read_image
+from rmfab.nvs.spreadsheet import SpreadsheetWarning
 from rmfab.nvs.table import PageVersion
 from rmfab.operations.advance import Advance
+from rmfab.operations.terminal import UNATTENDED, Terminal
 from rmfab.product.size import parse_size
 
 
@@ -34,7 +36,7 @@ class ImagesRequest:
     force: bool = False
 
 
-def make_images(request: ImagesRequest) -> Generator[Advance | int, None, None]:
+def make_images(request: ImagesRequest, terminal: Terminal = UNATTENDED) -> Generator[Advance | int, None, None]:
     """Make the images and their CSVs; yield the progress, and last the number of images.
 
     Raise InputError (ComplaintsError) before anything is written if a row is wrong, StationError if a worker process
@@ -54,6 +56,9 @@ def make_images(request: ImagesRequest) -> Generator[Advance | int, None, None]:
     )
     done = 0
     for progress in generate(order):
+        if isinstance(progress, SpreadsheetWarning):
+            terminal.warn(progress.text, progress.hint)
+            continue
         done = progress.done
         yield Advance(done, progress.total or 0, progress.stage.value)
     yield done

@@ -58,6 +58,17 @@ def test_version(folder):
     assert Path("bin/Fan-1.bin").read_bytes()[8] == PageVersion.V1
 
 
+def test_warnings(folder):
+    """Cells that a spreadsheet program may have changed are warned about, before the count."""
+    Path("values.csv").write_text("serial,id,n\nA-1,0017,1\nA-2,18,2\n#A-3,0019,3\n")
+    result = generate()
+    assert result.exit_code == 0
+    assert result.stderr.splitlines()[0] == (
+        'rmfab: warning: values.csv:3: column "id": this cell may have lost leading zeros, which others have'
+    )
+    assert result.stderr.endswith("rmfab: 3 images\n")
+
+
 def test_force(folder):
     """A different file is kept; --force replaces it."""
     generate()
