@@ -108,6 +108,7 @@ class Cause(StrEnum):
     FACTORY_UNREADABLE = "factory-unreadable"
     FAILED = "failed"
     FAULT = "fault"
+    FILE_OUTSIDE = "file-outside"
     FINGERPRINT = "fingerprint"
     FIRMWARE_ABORTS = "firmware-aborts"
     FIXTURE = "fixture"

@@ -9,7 +9,7 @@ import click
 
 from rmfab.commands import terminal
 from rmfab.commands.leaf import Branch
-from rmfab.commands.options import FILE
+from rmfab.commands.options import FILE, allow_files_option
 from rmfab.errors import printable
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ def _encryption_options(function: Callable[..., Any]) -> Callable[..., Any]:
     "--page-version", type=click.Choice(["1", "2"]), help="NVS page format (default: 2, which supports large blobs)."
 )
 @click.option("--version", "former_version", type=click.Choice(["1", "2"]), hidden=True)
+@allow_files_option
 @click.option("--force", is_flag=True, help="Replace existing files.")
 @_encryption_options
 def generate(
@@ -64,6 +65,7 @@ def generate(
     outdir: Path,
     page_version: str | None,
     former_version: str | None,
+    allow_files: tuple[Path, ...],
     force: bool,
     **encryption: Any,
 ) -> None:
@@ -89,6 +91,7 @@ def generate(
         numbering=Numbering(*prefix_num) if prefix_num else None,
         fileid=fileid,
         force=force,
+        allow_files=allow_files,
     )
     count = terminal.followed("images", make_images(request, terminal.TERMINAL))
     terminal.say(f"{count} images")

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import binascii
 from collections.abc import Callable
-from functools import lru_cache
 from pathlib import Path
 
 from rmfab.errors import InputError
-from rmfab.files import read_input
 from rmfab.nvs.grammar import Column, Config, Encoding, Row, Source
+from rmfab.nvs.named_files import NamedFiles
 from rmfab.nvs.spreadsheet import HINT, is_rounded
 from rmfab.nvs.table import Entry, Namespace
 from rmfab.nvs.wifi_companions import COMPANIONED, with_companions
@@ -23,15 +22,18 @@ Decoder = Callable[[str | bytes], int | str | bytes]
 
 
 class RowEncoder:
-    """The encoder of rows into items to pack. A cell that equals the one above is decoded once."""
+    """The encoder of rows into items to pack. A cell that equals the one above is decoded once.
 
-    def __init__(self, config: Config, values: Path) -> None:
+    *files* reads the files of `file` columns; without it, there are none.
+    """
+
+    def __init__(self, config: Config, values: Path, files: NamedFiles | None = None) -> None:
         self._columns = config.columns
         self._layout = tuple(row if isinstance(row, Namespace) else None for row in config.rows)
         self._plain = all(isinstance(row, Column) for row in config.rows[1:])
         self._companions = any(column.key in COMPANIONED for column in self._columns)
         self._values = values
-        self._file = lru_cache(maxsize=64)(_file)  # rows often alternate between the same files
+        self._file = (files or NamedFiles(Path(), ())).read
         self._above: list[tuple[str, Entry] | None] = [None] * len(self._columns)
 
     def items(self, row: Row) -> list[Entry | Namespace]:
@@ -78,17 +80,6 @@ class RowEncoder:
                 hint=error.hint,
                 cause=error.cause,
             ) from None
-
-
-def _file(name: str) -> bytes:
-    if not name:
-        raise InputError("the file name is blank")
-    if "\0" in name:
-        raise InputError("the file name has a NUL character")
-    try:
-        return read_input(Path(name))
-    except InputError as error:
-        raise InputError(f'{error.what} ("{name}")', hint="name files relative to the working directory") from None
 
 
 def _integer(raw: str | bytes) -> int:

@@ -25,6 +25,7 @@ from rmfab.nvs.csv_dialect import Complaints, records
 from rmfab.nvs.encoding import RowEncoder
 from rmfab.nvs.fit import judge_fit, judge_size
 from rmfab.nvs.grammar import Column, Config, Row, Values
+from rmfab.nvs.named_files import NamedFiles
 from rmfab.nvs.packing import pack
 from rmfab.nvs.spreadsheet import SpreadsheetJudge, SpreadsheetWarning
 from rmfab.nvs.table import PageVersion
@@ -56,6 +57,8 @@ class Numbering:
 class MassMfgRequest:
     """A request for images of *size* bytes each. *force* replaces files with different content.
 
+    The files of `file` rows, relative to the working directory, must be in the folder of the values file or in one of
+    *allow_files*.
     *fileid* is the column whose cells end the file names; None numbers them 1, 2, 3 … Raise InputError if the prefix
     is not safe in a file name, the size is not that of a partition, or the column does not exist.
     """
@@ -68,6 +71,7 @@ class MassMfgRequest:
     numbering: Numbering | None = None
     fileid: str | None = None
     force: bool = False
+    allow_files: tuple[Path, ...] = ()
 
     def __post_init__(self) -> None:
         judge_size(self.size)
@@ -200,7 +204,8 @@ class _Worker:
 
     def __init__(self, order: MassMfgRequest) -> None:
         self._order = order
-        self._encoder = RowEncoder(order.values.config, order.values.path)
+        files = NamedFiles(Path(), (order.values.path.parent, *order.allow_files))
+        self._encoder = RowEncoder(order.values.config, order.values.path, files)
         self._intermediate = _Intermediate(order.values.config)
 
     def check(self, chunk: list[_Device]) -> list[InputError]:

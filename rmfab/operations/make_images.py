@@ -22,7 +22,8 @@ from rmfab.product.size import parse_size
 class ImagesRequest:
     """One image per row of *values*, with the keys of *config*, in *outdir*; see `MassMfgRequest`.
 
-    *size* is the partition size as text, such as `0x6000` or `24576`.
+    *size* is the partition size as text, such as `0x6000` or `24576`. *allow_files*: folders of `file` rows besides
+    that of *values*.
     """
 
     config: Path
@@ -34,6 +35,7 @@ class ImagesRequest:
     numbering: Numbering | None = None
     fileid: str | None = None
     force: bool = False
+    allow_files: tuple[Path, ...] = ()
 
 
 def make_images(request: ImagesRequest, terminal: Terminal = UNATTENDED) -> Generator[Advance | int, None, None]:
@@ -53,6 +55,7 @@ def make_images(request: ImagesRequest, terminal: Terminal = UNATTENDED) -> Gene
         request.numbering,
         request.fileid,
         request.force,
+        request.allow_files,
     )
     done = 0
     for progress in generate(order):

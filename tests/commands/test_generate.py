@@ -197,6 +197,18 @@ def test_extra_values_that_do_not_fit(terminal: Terminal, lamp: Path) -> None:
     assert batches(lamp) == {"lamp-0001": 3}
 
 
+def test_new_keys_for_given_node_ids(terminal: Terminal, lamp: Path) -> None:
+    """That given node ids get new keys is a warning, unless the batch is complete already."""
+    Path("v.csv").write_text("node_id\nn-1\nn-2\n")
+    said = terminal("-C", lamp, "generate", "--values", "v.csv", "--batch", "given")
+    assert said.code == 0
+    assert "warning: v.csv: new keys and certificates are made for 2 node ids of this file" in said.err
+    assert "register the new one in its place" in said.err
+    assert "warning" not in terminal("-C", lamp, "generate", "--values", "v.csv", "--batch", "given").err
+    Path("v.csv").write_text("serial\nS-1\n")
+    assert "warning" not in terminal("-C", lamp, "generate", "--values", "v.csv").err
+
+
 def test_node_ids_from_values(terminal: Terminal, lamp: Path) -> None:
     """With node_id = "values" a count alone is rejected, and so is a file without the column."""
     edit(lamp, 'node_id = "shortuuid"', 'node_id = "values"')

@@ -69,6 +69,24 @@ def test_warnings(folder):
     assert result.stderr.endswith("rmfab: 3 images\n")
 
 
+def test_files_outside(folder):
+    """Files outside of the folder of the values file are refused with their line, unless their folder is allowed."""
+    Path("in").mkdir()
+    Path("keys").mkdir()
+    Path("keys/k").write_bytes(b"key")
+    Path("config.csv").write_text("ns,namespace,\nk,file,binary\n")
+    Path("in/values.csv").write_text("k\nkeys/k\n/etc/hostname\n")
+    arguments = ("generate", "config.csv", "in/values.csv", "Fan", "0x3000")
+    error = run(*arguments).exception
+    assert isinstance(error, InputError)
+    assert [one.where for one in error.complaints] == ["in/values.csv:2", "in/values.csv:3"]
+    assert error.cause == "file-outside"
+    assert not Path("bin").exists()
+    assert [one.where for one in run(*arguments, "--allow-files", "keys").exception.complaints] == ["in/values.csv:3"]
+    assert run(*arguments, "--allow-files", "keys", "--allow-files", "/etc").exit_code == 0
+    assert read_image(Path("bin/Fan-1.bin").read_bytes()).value("ns", "k") == b"key"
+
+
 def test_force(folder):
     """A different file is kept; --force replaces it."""
     generate()

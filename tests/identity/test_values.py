@@ -173,3 +173,19 @@ def test_when_a_values_file_is_needed(
     with pytest.raises(InputError, match="extra config") as caught:
         judge_no_values_needed(with_extra(CONFIG))
     assert "brightness, greeting, logo" in str(caught.value.hint)
+
+
+def test_files_outside(product: Product, with_extra: Callable[[str], Product]) -> None:
+    """Files may be in the folder of the config, in that of the values file, and in allowed ones."""
+    extra = with_extra("app,namespace,\nlogo,file,binary\n")
+    (product.root / "keys").mkdir(exist_ok=True)
+    for name in ("csv/a", "b", "keys/c"):
+        (product.root / name).write_bytes(name.encode())
+    (product.root / "orders").mkdir()
+    path = product.root / "orders" / "values.csv"
+    path.write_text("logo\na\n../keys/c\n")
+    with pytest.raises(InputError, match=r'values.csv:3: column "logo": "../keys/c" is outside') as caught:
+        open_values(path, extra)
+    assert caught.value.cause == "file-outside"
+    allowed = open_values(path, extra, [product.root / "keys"])
+    assert [bytes.fromhex(row.extra[0][2]) for row in allowed.rows()] == [b"csv/a", b"keys/c"]

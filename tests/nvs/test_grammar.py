@@ -8,6 +8,7 @@ from rmfab.errors import ComplaintsError, InputError
 from rmfab.nvs.csv_dialect import MAX_COMPLAINTS
 from rmfab.nvs.encoding import RowEncoder
 from rmfab.nvs.grammar import Column, Encoding, Source, parse_config, read_values
+from rmfab.nvs.named_files import NamedFiles
 from rmfab.nvs.table import Entry, EntryKind, Namespace
 
 CONFIG = "ns,namespace,\nid,data,string\nn,data,u8\n"
@@ -35,7 +36,7 @@ def values_of(config: str, values: str | bytes):
 
 def entries_of(config: str, values: str | bytes) -> list[list[Entry]]:
     sheet = values_of(config, values)
-    encoder = RowEncoder(sheet.config, sheet.path)
+    encoder = RowEncoder(sheet.config, sheet.path, NamedFiles(Path(), [Path()]))
     return [encoder.entries(row) for row in sheet]
 
 
@@ -334,7 +335,7 @@ def test_files(folder, encoding, content, value):
         ("k,file,binary", "absent.bin", "absent.bin"),
         ("k,file,binary", "", "the file name is blank"),
         ("k,file,binary", "nul\0", "NUL"),
-        ("k,file,binary", ".", "cannot read"),
+        ("k,file,binary", ".", "not a regular file"),
     ],
 )
 def test_bad_cells(folder, line, cell, what):
