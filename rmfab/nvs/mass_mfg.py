@@ -23,10 +23,9 @@ from rmfab.errors import ComplaintsError, InputError, StationError
 from rmfab.files import is_safe_name, make_folder, sweep, sync_folder, write_file
 from rmfab.nvs.csv_dialect import Complaints, records
 from rmfab.nvs.encoding import RowEncoder
-from rmfab.nvs.fit import judge_fit, judge_size
 from rmfab.nvs.grammar import Column, Config, Row, Values
 from rmfab.nvs.named_files import NamedFiles
-from rmfab.nvs.packing import pack
+from rmfab.nvs.packing import judge_fit, judge_size, pack
 from rmfab.nvs.spreadsheet import SpreadsheetJudge, SpreadsheetWarning
 from rmfab.nvs.table import PageVersion
 from rmfab.workers.crew import Crew, cores, open_crew

@@ -1,4 +1,4 @@
-"""The reader of NVS images: sees what firmware sees, and shares no code with the generator.
+"""The reader of NVS images: sees what firmware sees, and shares no code with the packer.
 
 Pages are read in the order of their sequence numbers, and repaired in memory as firmware repairs them when it opens
 a partition for writing. Each problem becomes a finding; no content makes the reader raise.
