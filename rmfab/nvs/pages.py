@@ -42,6 +42,9 @@ _TYPES = {int(item_type) for item_type in ItemType}
 _make = tuple.__new__
 _SINGLE = _TYPES - {ItemType.STRING, ItemType.BLOB_V1, ItemType.BLOB_DATA}
 _WITH_PAYLOAD = {int(ItemType.STRING), int(ItemType.BLOB_V1), int(ItemType.BLOB_DATA)}
+_BLOB_DATA, _BLOB_INDEX = int(ItemType.BLOB_DATA), int(ItemType.BLOB_INDEX)
+_NO_CHUNK = 0xFF
+"""The chunk index of every item but a chunk (`Item::CHUNK_ANY`)."""
 _STATES = {int(state): state for state in PageState}
 LOADED = (PageState.ACTIVE, PageState.FULL, PageState.FREEING)
 """The states in which firmware reads a page's items."""
@@ -187,6 +190,8 @@ class PageReader:
         complaint = None
         if kind not in _SINGLE or span != 1:
             complaint = _shape_complaint(kind, span, index, states)
+        if (kind == _BLOB_INDEX and chunk != _NO_CHUNK) or (kind == _BLOB_DATA and chunk == _NO_CHUNK):
+            complaint = complaint or f"has the chunk index {chunk:#04x}, which its type cannot have; firmware drops it"
         if complaint is not None:
             self.error("entry-shape", complaint, page.number, index)
             return 1
@@ -200,8 +205,9 @@ class PageReader:
 
     def _payload(self, page: Page, data: bytes, index: int, span: int, value: bytes) -> bytes | None:
         length, crc = _LENGTH_AND_CRC.unpack(value)
-        if length > (span - 1) * ENTRY_SIZE:
-            self.error("entry-shape", f"has {length} bytes but spans {span} entries", page.number, index)
+        if span != 1 + (length + ENTRY_SIZE - 1) // ENTRY_SIZE:
+            text = f"has {length} bytes but spans {span} entries; firmware drops it"
+            self.error("entry-shape", text, page.number, index)
             return None
         start = ENTRIES_OFFSET + (index + 1) * ENTRY_SIZE
         payload = data[start : start + length]

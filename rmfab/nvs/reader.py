@@ -12,14 +12,15 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import NamedTuple
 
 from rmfab.errors import InputError
 from rmfab.nvs.pages import LOADED, Item, NvsFinding, Page, PageReader, Severity
-from rmfab.nvs.table import PAGE_SIZE, Entry, EntryKind, ItemType, PageState, PageVersion, name_complaint
+from rmfab.nvs.table import PAGE_SIZE, Entry, EntryKind, ItemType, PageState, PageVersion, Value, name_complaint
 
 __all__ = ["NvsFinding", "Image", "PageSummary", "Severity", "read_image"]
 
-_INTEGERS = {
+_NUMBERS = {
     int(ItemType.U8): (EntryKind.U8, struct.Struct("<B")),
     int(ItemType.I8): (EntryKind.I8, struct.Struct("<b")),
     int(ItemType.U16): (EntryKind.U16, struct.Struct("<H")),
@@ -28,6 +29,8 @@ _INTEGERS = {
     int(ItemType.I32): (EntryKind.I32, struct.Struct("<i")),
     int(ItemType.U64): (EntryKind.U64, struct.Struct("<Q")),
     int(ItemType.I64): (EntryKind.I64, struct.Struct("<q")),
+    int(ItemType.FLOAT): (EntryKind.FLOAT, struct.Struct("<f")),
+    int(ItemType.DOUBLE): (EntryKind.DOUBLE, struct.Struct("<d")),
 }
 _STRING, _BLOB_V1 = int(ItemType.STRING), int(ItemType.BLOB_V1)
 _BLOB_DATA, _BLOB_INDEX, _NAMESPACE = int(ItemType.BLOB_DATA), int(ItemType.BLOB_INDEX), int(ItemType.U8)
@@ -60,9 +63,9 @@ class Image:
     findings: tuple[NvsFinding, ...]
     pages: tuple[PageSummary, ...]
     mountable: bool = True
-    _values: dict[tuple[str, str], int | str | bytes] = field(default_factory=dict, repr=False, compare=False)
+    _values: dict[tuple[str, str], Value] = field(default_factory=dict, repr=False, compare=False)
 
-    def value(self, namespace: str, key: str) -> int | str | bytes | None:
+    def value(self, namespace: str, key: str) -> Value | None:
         """Return the value that firmware reads, None if it finds none or rejects the partition."""
         if not self.mountable:
             return None
@@ -154,6 +157,18 @@ def _name(item: Item) -> str:
     return f'"{item.key.decode("ascii", "backslashreplace")}"'
 
 
+class _Family(NamedTuple):
+    """The number of *chunks* of one version of a blob, and the sum of their sizes."""
+
+    chunks: int
+    size: int
+
+
+_NO_CHUNKS = _Family(0, 0)
+_SECOND_VERSION = 0x80
+"""Chunks have numbers from 0 or from 0x80: a blob that is changed toggles between them (`VerOffset`)."""
+
+
 class _Assembly:
     """The assembly of entries from items: names of namespaces, blobs from chunks, the first item of each name."""
 
@@ -163,16 +178,20 @@ class _Assembly:
         self._items = [item for page in pages for item in page.items]
         self._names: dict[int, str] = {}
         self._chunks: dict[tuple[int, bytes, int], Item] = {}
+        self._families: dict[tuple[int, bytes, bool], _Family] = {}
         self._claimed: set[tuple[int, bytes, int]] = set()
 
     def entries(self) -> tuple[Entry, ...]:
         """Return every entry that firmware reaches."""
         self._drop_older_twins()
         self._name_namespaces()
-        self._chunks = {}
         for item in self._items:
             if item.type == _BLOB_DATA:
                 self._chunks.setdefault((item.namespace, item.key, item.chunk), item)
+                name = (item.namespace, item.key, item.chunk >= _SECOND_VERSION)
+                family = self._families.get(name, _NO_CHUNKS)
+                length = item.data[0] | item.data[1] << 8
+                self._families[name] = _Family(family.chunks + 1, family.size + length)
         found = [entry for item in self._visible() if (entry := self._entry(item)) is not None]
         self._look_for_orphans()
         return tuple(found)
@@ -190,10 +209,23 @@ class _Assembly:
             kept = set(map(id, latest.values()))
             for item in page.items:
                 if id(item) not in kept:
-                    kind = "duplicate-item" if item.namespace != _NAMESPACE_TABLE else "duplicate-namespace"
-                    text = f"{_name(item)} is twice on this page; firmware keeps the later one"
-                    self._reader.error(kind, text, item.page, item.entry)
+                    self._report_twin(item, latest[item.namespace, item.key, item.chunk], page)
             self._items = [item for item in self._items if item.page != page.number or id(item) in kept]
+
+    def _report_twin(self, item: Item, later: Item, page: Page) -> None:
+        """Report *item*, which *later* replaces on the same page.
+
+        It is what a power cut leaves only if *later* was the last that was written.
+        """
+        if item.namespace == _NAMESPACE_TABLE:
+            text = f"{_name(item)} is twice on this page; firmware keeps the later one"
+            self._reader.error("duplicate-namespace", text, item.page, item.entry)
+        elif later is page.items[-1] and page is self._pages[-1]:
+            text = f"{_name(item)} is replaced by entry {later.entry} of this page; firmware erases it"
+            self._reader.warn("superseded", text, item.page, item.entry)
+        else:
+            text = f"{_name(item)} is twice on this page; firmware keeps the later one"
+            self._reader.error("duplicate-item", text, item.page, item.entry)
 
     def _name_namespaces(self) -> None:
         indexes: dict[str, int] = {}
@@ -215,22 +247,52 @@ class _Assembly:
                 self._names[index] = name
 
     def _visible(self) -> list[Item]:
-        """Return the first item of each name, without chunks and namespaces."""
-        first: dict[tuple[int, bytes], Item] = {}
+        """Return the items that firmware finds by their names, without chunks and namespaces."""
+        items = [item for item in self._items if item.type != _BLOB_DATA and item.namespace != _NAMESPACE_TABLE]
+        if len({(item.namespace, item.key) for item in items}) == len(items):
+            return items
+        return self._found_by_type(items)
+
+    def _found_by_type(self, items: Sequence[Item]) -> list[Item]:
+        """Return the items that firmware finds of *items*, of which some have the same name.
+
+        It asks for a name and a type. On a page it finds only the first item of a name, whatever its type; of several
+        pages it takes the first where the type is right too. A blob of format 1 is found if there is none of format 2.
+        """
+        on_page: dict[tuple[int, int, bytes], Item] = {}
+        found: dict[tuple[int, bytes], dict[int, Item]] = {}
         repeats: dict[int, int] = {}
-        for item in self._items:
-            if item.type == _BLOB_DATA or item.namespace == _NAMESPACE_TABLE:
+        for item in items:
+            same = found.setdefault((item.namespace, item.key), {})
+            earlier = on_page.setdefault((item.page, item.namespace, item.key), item)
+            if earlier is item:
+                earlier = same.setdefault(item.type, item)
+            if earlier is item:
                 continue
-            earlier = first.setdefault((item.namespace, item.key), item)
-            if earlier is not item:
-                text = f"{_name(item)} is already on page {earlier.page} entry {earlier.entry}"
-                self._reader.error("duplicate-item", text, item.page, item.entry)
-                if earlier.page != item.page:
-                    repeats[item.page] = repeats.get(item.page, 0) + 1
+            text = f"{_name(item)} is already on page {earlier.page} entry {earlier.entry}"
+            self._reader.error("duplicate-item", text, item.page, item.entry)
+            if earlier.page != item.page:
+                repeats[item.page] = repeats.get(item.page, 0) + 1
         for page, count in repeats.items():
             text = f"repeats {count} item(s) of earlier pages; it may be from an older image"
             self._reader.error("stale-page", text, page)
-        return list(first.values())
+        return [item for same in found.values() for item in self._of_one_name(same)]
+
+    def _of_one_name(self, same: dict[int, Item]) -> list[Item]:
+        """Return the items that firmware finds of those with one name, by their types."""
+        if _BLOB_INDEX in same and (old := same.pop(_BLOB_V1, None)) is not None:
+            new = same[_BLOB_INDEX]
+            text = f"{_name(old)} is also a blob of format 2 on page {new.page} entry {new.entry}, which firmware reads"
+            self._reader.error("duplicate-item", text, old.page, old.entry)
+        items = list(same.values())
+        for other in items[1:]:
+            first = items[0]
+            text = (
+                f"{_name(other)} has a different type on page {first.page} entry {first.entry}; firmware reads the one "
+                "of the type that it asks for"
+            )
+            self._reader.warn("two-types", text, other.page, other.entry)
+        return items
 
     def _entry(self, item: Item) -> Entry | None:
         namespace = self._names.get(item.namespace)
@@ -248,10 +310,10 @@ class _Assembly:
             self._reader.warn("odd-entry", f"{error.what}; skipped", item.page, item.entry)
             return None
 
-    def _value(self, item: Item) -> tuple[EntryKind, int | str | bytes] | None:
-        integer = _INTEGERS.get(item.type)
-        if integer is not None:
-            kind, layout = integer
+    def _value(self, item: Item) -> tuple[EntryKind, Value] | None:
+        number = _NUMBERS.get(item.type)
+        if number is not None:
+            kind, layout = number
             return kind, layout.unpack_from(item.data)[0]
         if item.type == _BLOB_INDEX:
             blob = self._blob(item)
@@ -263,20 +325,22 @@ class _Assembly:
         text = self._text(item, item.payload)
         return None if text is None else (EntryKind.STRING, text)
 
-    def _text(self, item: Item, payload: bytes) -> str | None:
+    def _text(self, item: Item, payload: bytes) -> str | bytes | None:
         if payload[-1:] != b"\0":
             self._reader.error("string-end", f"{_name(item)} is a string without a closing NUL", item.page, item.entry)
             return None
         try:
             return payload[:-1].decode()
         except UnicodeDecodeError:
-            self._reader.warn(
-                "string-utf8", f"{_name(item)} is a string that is not UTF-8; skipped", item.page, item.entry
-            )
-            return None
+            self._reader.warn("string-utf8", f"{_name(item)} is a string that is not UTF-8", item.page, item.entry)
+            return payload[:-1]
 
     def _blob(self, item: Item) -> bytes | None:
         size, count, start = _INDEX.unpack_from(item.data)
+        family = self._families.get((item.namespace, item.key, start >= _SECOND_VERSION), _NO_CHUNKS)
+        if (family.chunks, family.size) != (count, size):
+            self._report_mismatch(item, family)
+            return None
         chunks = []
         for number in range(start, start + count):
             name = (item.namespace, item.key, number)
@@ -289,12 +353,20 @@ class _Assembly:
             if chunk.payload is None:
                 return None
             chunks.append(chunk.payload)
-        blob = chunks[0] if count == 1 else b"".join(chunks)
-        if len(blob) != size:
-            text = f"{_name(item)} is a blob of {size} bytes, its chunks have {len(blob)}"
-            self._reader.error("blob-size", text, item.page, item.entry)
-            return None
-        return blob
+        return chunks[0] if count == 1 else b"".join(chunks)
+
+    def _report_mismatch(self, item: Item, family: _Family) -> None:
+        """Report an index that does not match the chunks of its version (nvs_storage.cpp, `eraseMismatchedBlobIndexes`,
+        since ESP-IDF 5.3)."""
+        size, count, start = _INDEX.unpack_from(item.data)
+        text = (
+            f"{_name(item)} is a blob of {size} bytes in {count} chunk(s), its chunks are {family.chunks} with "
+            f"{family.size} bytes; firmware of ESP-IDF 5.3 and later erases it"
+        )
+        kind = "blob-size" if family.chunks == count else "blob-chunk"
+        self._reader.error(kind, text, item.page, item.entry)
+        mine = (item.namespace, item.key, start >= _SECOND_VERSION)
+        self._claimed.update(name for name in self._chunks if (*name[:2], name[2] >= _SECOND_VERSION) == mine)
 
     def _look_for_orphans(self) -> None:
         if len(self._claimed) == len(self._chunks):
