@@ -55,7 +55,7 @@ class RowEncoder:
         for place, cell in enumerate(row.cells):
             known = above[place]
             if known is None or known[0] != cell:
-                known = above[place] = (cell, self._entry(self._columns[place], cell, row.line))
+                known = above[place] = (cell, self.entry(self._columns[place], cell, row.line))
             entries.append(known[1])
         return entries
 
@@ -64,12 +64,13 @@ class RowEncoder:
         found = []
         for column, cell in zip(self._columns, row.cells, strict=True):
             try:
-                self._entry(column, cell, row.line)
+                self.entry(column, cell, row.line)
             except InputError as error:
                 found.append(error)
         return found
 
-    def _entry(self, column: Column, cell: str, line: int) -> Entry:
+    def entry(self, column: Column, cell: str, line: int) -> Entry:
+        """Return the entry of one cell. Raise InputError with file, line and column."""
         try:
             raw = cell if column.source is Source.DATA else self._file(cell)
             return Entry(column.namespace, column.key, column.encoding.kind, _DECODERS[column.encoding](raw))

@@ -199,7 +199,7 @@ class _BlankRows:
 def parse_config(path: Path) -> Config:
     """Read a config. Raise ComplaintsError (an InputError) with all complaints."""
     complaints = Complaints(path)
-    reader = _ConfigReader(complaints)
+    reader = ConfigReader(complaints)
     for record in records(path, "config", comments=True):
         reader.take(record)
     if not reader.columns and not complaints.found:
@@ -208,7 +208,9 @@ def parse_config(path: Path) -> Config:
     return Config(path, tuple(reader.rows))
 
 
-class _ConfigReader:
+class ConfigReader:
+    """Reader of the lines of a config into *rows*. It checks types, encodings, names and duplicates."""
+
     def __init__(self, complaints: Complaints) -> None:
         self._complaints = complaints
         self._namespace: str | None = None

@@ -225,6 +225,16 @@ class PageReader:
         self.findings.append(NvsFinding(Severity.WARNING, kind, text, page, entry))
 
 
+def is_page(data: bytes) -> bool:
+    """Return whether *data* is a page, blank or not, or at least the rest of one: its state and version are known."""
+    if data == _BLANK_PAGE:
+        return True
+    if len(data) < PAGE_SIZE:
+        return False
+    word, _, version, crc = _HEADER.unpack_from(data)
+    return crc32(data[4:28], CRC_SEED) == crc or (word in _STATES and version in (PageVersion.V1, PageVersion.V2))
+
+
 def _shape_complaint(kind: int, span: int, index: int, states: int) -> str | None:
     if kind not in _TYPES:
         return f"has the unknown type {kind:#04x}; firmware drops it"
