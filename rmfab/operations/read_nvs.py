@@ -8,7 +8,7 @@ from pathlib import Path
 from rmfab.board.esp.facts import BoardFacts
 from rmfab.board.esp.loader import Loader
 from rmfab.board.port import open_port
-from rmfab.errors import InputError, UnitFault
+from rmfab.errors import InputError, StationError
 from rmfab.files import read_input, write_file
 from rmfab.line.connection import BoardConnection
 from rmfab.line.station import Slot, host_station, slots_for
@@ -146,11 +146,15 @@ def _read(slot: Slot, label: str) -> tuple[str, Partition, bytes]:
 
 
 def _judge_readable(facts: BoardFacts) -> None:
-    """Raise UnitFault if the board gives no plain flash to a reader."""
+    """Raise StationError if the board gives no plain flash to a reader."""
     if facts.security.secure_download:
-        raise UnitFault("the board is in secure download mode: its flash cannot be read", cause="secure-download-mode")
+        raise StationError(
+            "the board is in secure download mode: its flash cannot be read", cause="secure-download-mode"
+        )
     if facts.security.flash_encryption:
-        raise UnitFault("flash encryption is on: the board's partition table cannot be read", cause="flash-encryption")
+        raise StationError(
+            "flash encryption is on: the board's partition table cannot be read", cause="flash-encryption"
+        )
 
 
 def _table_of(loader: Loader, slot: Slot) -> PartitionTable:
