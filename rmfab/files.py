@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, BinaryIO
 
@@ -133,7 +132,7 @@ def write_file(path: Path, data: bytes, *, secret: bool = False, force: bool = F
 
     Raise InputError if *path* has different content and *force* is not given, or if it cannot be written.
     """
-    if not force and _holds(path, data):
+    if not force and _holds(str(path), data):
         return False
     with output_file(path, secret=secret, force=force, sync=sync) as stream:
         stream.write(data)
@@ -148,7 +147,7 @@ def output_file(path: Path, *, secret: bool = False, force: bool = False, sync: 
     """
     if not path.name or path.is_dir():
         raise InputError("is a directory, expected a file", where=str(path), hint="name a file in it")
-    temporary = path.with_name(f".{path.name[:80]}.{secrets.token_hex(4)}.tmp")
+    temporary = path.with_name(f".{path.name[:80]}.{os.urandom(4).hex()}.tmp")
     try:
         try:  # ^C during the opening comes after it: the file is there by then
             descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600 if secret else 0o666)
@@ -157,7 +156,7 @@ def output_file(path: Path, *, secret: bool = False, force: bool = False, sync: 
                 stream.flush()
                 if sync:
                     os.fsync(stream.fileno())
-            _put_in_place(temporary, path, force)
+            _put_in_place(str(temporary), str(path), force)
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as error:
@@ -168,6 +167,50 @@ def output_file(path: Path, *, secret: bool = False, force: bool = False, sync: 
         sync_folder(path.parent)
 
 
+class FolderWriter:
+    """Writer of many files into the existing *folder*, with fewer system calls than `write_file`.
+
+    Each file appears complete or not at all; call `sync_folder` after the last one. ^C leaves no temporary file, a
+    killed process may: see `sweep`.
+    """
+
+    def __init__(self, folder: Path, *, secret: bool = False, force: bool = False) -> None:
+        self._folder = os.path.join(folder, "")  # noqa: PTH118 - Path objects cost as much as the system calls
+        self._mode = 0o600 if secret else 0o666
+        self._force = force
+        self._token = os.urandom(4).hex()
+
+    def write(self, name: str, data: bytes) -> bool:
+        """Write *data* to the file *name*; return False if it already contains that. Raise InputError."""
+        path = self._folder + name
+        if not self._force and _holds(path, data):
+            return False
+        temporary = f"{self._folder}.{name[:80]}.{self._token}.tmp"
+        try:
+            try:
+                descriptor = os.open(temporary, _NEW_FILE, self._mode)
+                try:
+                    left = data[os.write(descriptor, data) :]
+                    while left:
+                        left = left[os.write(descriptor, left) :]
+                finally:
+                    os.close(descriptor)
+                _put_in_place(temporary, path, self._force)
+            finally:
+                _remove(temporary)
+        except OSError as error:
+            raise InputError(f"cannot write this file: {error.strerror or error}", where=path) from error
+        return True
+
+
+_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+
+
+def _remove(path: str) -> None:
+    with suppress(FileNotFoundError):
+        os.unlink(path)  # noqa: PTH108
+
+
 def sweep(folder: Path, prefix: str) -> None:
     """Removes the temporary files that killed processes left in *folder* of files whose names start with *prefix*."""
     for path in folder.iterdir() if folder.is_dir() else ():
@@ -175,36 +218,39 @@ def sweep(folder: Path, prefix: str) -> None:
             path.unlink(missing_ok=True)
 
 
-def _put_in_place(temporary: Path, path: Path, force: bool) -> None:
+def _put_in_place(temporary: str, path: str, force: bool) -> None:
     if force:
-        temporary.replace(path)
+        os.replace(temporary, path)  # noqa: PTH105
         return
     try:
-        path.hardlink_to(temporary)
+        os.link(temporary, path)
     except FileExistsError:
         if not _same(temporary, path):
             raise InputError(
-                "already exists with different content", where=str(path), hint="--force replaces it", cause="exists"
+                "already exists with different content", where=path, hint="--force replaces it", cause="exists"
             ) from None
     except OSError:  # a file system without hard links (exFAT, some network shares)
-        if path.exists() and not _same(temporary, path):
+        if os.path.exists(path) and not _same(temporary, path):  # noqa: PTH110
             raise InputError(
-                "already exists with different content", where=str(path), hint="--force replaces it", cause="exists"
+                "already exists with different content", where=path, hint="--force replaces it", cause="exists"
             ) from None
-        temporary.replace(path)
+        os.replace(temporary, path)  # noqa: PTH105
 
 
-def _holds(path: Path, data: bytes) -> bool:
+def _holds(path: str, data: bytes) -> bool:
     try:
-        return path.stat().st_size == len(data) and path.read_bytes() == data
+        if os.stat(path).st_size != len(data):  # noqa: PTH116
+            return False
+        with open(path, "rb") as stream:  # noqa: PTH123
+            return stream.read() == data
     except OSError:
         return False
 
 
-def _same(left: Path, right: Path) -> bool:
-    if left.stat().st_size != right.stat().st_size:
-        return False
-    with left.open("rb") as one, right.open("rb") as other:
+def _same(left: str, right: str) -> bool:
+    with open(left, "rb") as one, open(right, "rb") as other:  # noqa: PTH123
+        if os.fstat(one.fileno()).st_size != os.fstat(other.fileno()).st_size:
+            return False
         while chunk := one.read(_CHUNK):
             if chunk != other.read(_CHUNK):
                 return False

@@ -34,7 +34,7 @@ _LENGTH_AND_CRC = struct.Struct("<H2xI")  # data of an item with a payload: its 
 
 # The two bits per entry in the entry state bitmap, at offset 32 of a page.
 _EMPTY, _WRITTEN, _ERASED = 0b11, 0b10, 0b00
-_WRITTEN_RUN = tuple(int("0" + "10" * count, 2) for count in range(ENTRIES_PER_PAGE + 1))
+_ALL_WRITTEN = int("10" * 128, 2)
 
 _LOW_BITS = int("01" * ENTRIES_PER_PAGE, 2)
 
@@ -140,11 +140,14 @@ class PageReader:
     def _load_items(self, page: Page, data: bytes) -> None:
         states = int.from_bytes(data[32:64], "little")
         end = self._end(page, data, states)
+        run_end = 0
         index = 0
         while index < end:
             state = states >> 2 * index & 3
             if state == _WRITTEN:
-                step = self._load_item(page, data, states, index)
+                if index >= run_end:
+                    run_end = _end_of_run(states, index)
+                step = self._load_item(page, data, index, run_end)
                 page.written += step
                 index += step
                 continue
@@ -179,23 +182,23 @@ class PageReader:
                 )
                 return
 
-    def _load_item(self, page: Page, data: bytes, states: int, index: int) -> int:
-        """Load the item at *index*, and return the number of its entries, 1 if it is wrong."""
+    def _load_item(self, page: Page, data: bytes, index: int, run_end: int) -> int:
+        """Load the item at *index*, and return the number of its entries, 1 if it is wrong.
+
+        *run_end* is the first entry after it that is not written.
+        """
         start = ENTRIES_OFFSET + index * ENTRY_SIZE
         span: int
         namespace, kind, span, chunk, crc, key, value = _ITEM.unpack_from(data, start)
         if crc32(data[start + 8 : start + 32], crc32(data[start : start + 4], CRC_SEED)) != crc:
             self.error("entry-crc", "has a wrong CRC; firmware drops it", page.number, index)
             return 1
-        complaint = None
-        if kind not in _SINGLE or span != 1:
-            complaint = _shape_complaint(kind, span, index, states)
-        if (kind == _BLOB_INDEX and chunk != _NO_CHUNK) or (kind == _BLOB_DATA and chunk == _NO_CHUNK):
-            complaint = complaint or f"has the chunk index {chunk:#04x}, which its type cannot have; firmware drops it"
-        if complaint is not None:
-            self.error("entry-shape", complaint, page.number, index)
+        payload = None
+        if kind in _WITH_PAYLOAD and 1 <= span <= run_end - index and (kind != _BLOB_DATA or chunk != _NO_CHUNK):
+            payload = self._payload(page, data, index, span, value)
+        elif span != 1 or kind not in _SINGLE or (kind == _BLOB_INDEX and chunk != _NO_CHUNK):
+            self.error("entry-shape", _shape_complaint(kind, span, index, chunk), page.number, index)
             return 1
-        payload = self._payload(page, data, index, span, value) if kind in _WITH_PAYLOAD else None
         name = key.rstrip(b"\0")
         if b"\0" in name or len(name) > MAX_NAME_LENGTH:
             name = key[:MAX_NAME_LENGTH].partition(b"\0")[0]
@@ -235,13 +238,19 @@ def is_page(data: bytes) -> bool:
     return crc32(data[4:28], CRC_SEED) == crc or (word in _STATES and version in (PageVersion.V1, PageVersion.V2))
 
 
-def _shape_complaint(kind: int, span: int, index: int, states: int) -> str | None:
+def _end_of_run(states: int, index: int) -> int:
+    """Return the first entry after *index* that is not written."""
+    other = states >> 2 * index ^ _ALL_WRITTEN
+    return min(index + ((other & -other).bit_length() - 1) // 2, ENTRIES_PER_PAGE)
+
+
+def _shape_complaint(kind: int, span: int, index: int, chunk: int) -> str:
     if kind not in _TYPES:
         return f"has the unknown type {kind:#04x}; firmware drops it"
-    if kind not in _WITH_PAYLOAD:
-        return None if span == 1 else f"spans {span} entries, its type only one"
+    if kind in _SINGLE and span != 1:
+        return f"spans {span} entries, its type only one"
+    if (kind == _BLOB_INDEX) != (chunk == _NO_CHUNK) and kind in (_BLOB_DATA, _BLOB_INDEX):
+        return f"has the chunk index {chunk:#04x}, which its type cannot have; firmware drops it"
     if not 1 <= span <= ENTRIES_PER_PAGE - index:
         return f"spans {span} entries, past the end of its page"
-    if states >> 2 * (index + 1) & ((1 << 2 * (span - 1)) - 1) != _WRITTEN_RUN[span - 1]:
-        return "is only partly written; firmware drops it"
-    return None
+    return "is only partly written; firmware drops it"

@@ -12,6 +12,7 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from operator import itemgetter
 from typing import NamedTuple
 
 from rmfab.errors import InputError
@@ -35,12 +36,12 @@ _NUMBERS = {
 _STRING, _BLOB_V1 = int(ItemType.STRING), int(ItemType.BLOB_V1)
 _BLOB_DATA, _BLOB_INDEX, _NAMESPACE = int(ItemType.BLOB_DATA), int(ItemType.BLOB_INDEX), int(ItemType.U8)
 _VERSIONS = {int(PageVersion.V1): 1, int(PageVersion.V2): 2}
+_CHUNK_COUNT = 4  # offset of the number of chunks in the data of a BLOB_INDEX item
 _INDEX = struct.Struct("<IBB")  # data of a BLOB_INDEX item: size, number of chunks, first chunk index
 _NAMESPACE_TABLE, _ANY_NAMESPACE = 0, 255
 
 
-@dataclass(frozen=True, slots=True)
-class PageSummary:
+class PageSummary(NamedTuple):
     """A page, in flash order. *version* is 1 or 2, 0 if unknown. *written* and *erased* count its 126 entries."""
 
     number: int
@@ -157,16 +158,16 @@ def _name(item: Item) -> str:
     return f'"{item.key.decode("ascii", "backslashreplace")}"'
 
 
-class _Family(NamedTuple):
-    """The number of *chunks* of one version of a blob, and the sum of their sizes."""
-
-    chunks: int
-    size: int
-
-
-_NO_CHUNKS = _Family(0, 0)
 _SECOND_VERSION = 0x80
 """Chunks have numbers from 0 or from 0x80: a blob that is changed toggles between them (`VerOffset`)."""
+
+
+def _length(chunk: Item) -> int:
+    """Return the size of a chunk as its entry says, whether its data are right or not."""
+    return chunk.data[0] | chunk.data[1] << 8
+
+
+_identity = itemgetter(2, 5, 4)  # namespace, key and chunk of an Item: what firmware compares on a page
 
 
 class _Assembly:
@@ -175,42 +176,42 @@ class _Assembly:
     def __init__(self, pages: Sequence[Page], reader: PageReader) -> None:
         self._reader = reader
         self._pages = pages
-        self._items = [item for page in pages for item in page.items]
         self._names: dict[int, str] = {}
-        self._chunks: dict[tuple[int, bytes, int], Item] = {}
-        self._families: dict[tuple[int, bytes, bool], _Family] = {}
-        self._claimed: set[tuple[int, bytes, int]] = set()
+        self._data: list[Item] = []
+        self._chunks: dict[tuple[int, bytes, int], Item] = {}  # those that no blob has used yet
+        self._may_mismatch = False
 
     def entries(self) -> tuple[Entry, ...]:
         """Return every entry that firmware reaches."""
-        self._drop_older_twins()
-        self._name_namespaces()
-        for item in self._items:
-            if item.type == _BLOB_DATA:
-                self._chunks.setdefault((item.namespace, item.key, item.chunk), item)
-                name = (item.namespace, item.key, item.chunk >= _SECOND_VERSION)
-                family = self._families.get(name, _NO_CHUNKS)
-                length = item.data[0] | item.data[1] << 8
-                self._families[name] = _Family(family.chunks + 1, family.size + length)
-        found = [entry for item in self._visible() if (entry := self._entry(item)) is not None]
+        spaces, others, indexed = [], [], 0
+        for page in self._pages:
+            for item in self._without_older_twins(page):
+                if item.type == _BLOB_DATA:
+                    self._data.append(item)
+                    self._chunks.setdefault((item.namespace, item.key, item.chunk), item)
+                elif item.namespace == _NAMESPACE_TABLE:
+                    spaces.append(item)
+                else:
+                    others.append(item)
+                    if item.type == _BLOB_INDEX:
+                        indexed += item.data[_CHUNK_COUNT]
+        self._may_mismatch = indexed != len(self._data)
+        self._name_namespaces(spaces)
+        found = [entry for item in self._visible(others) if (entry := self._entry(item)) is not None]
         self._look_for_orphans()
         return tuple(found)
 
-    def _drop_older_twins(self) -> None:
-        """Drop the earlier of two items with one name on an active page, as firmware does."""
-        for page in self._pages:
-            if page.state is not PageState.ACTIVE:
-                continue
-            latest: dict[tuple[int, bytes, int], Item] = {}
-            for item in page.items:
-                latest[item.namespace, item.key, item.chunk] = item
-            if len(latest) == len(page.items):
-                continue
-            kept = set(map(id, latest.values()))
-            for item in page.items:
-                if id(item) not in kept:
-                    self._report_twin(item, latest[item.namespace, item.key, item.chunk], page)
-            self._items = [item for item in self._items if item.page != page.number or id(item) in kept]
+    def _without_older_twins(self, page: Page) -> list[Item]:
+        """Return the items of a page; of two with one name on an active page only the later one, as firmware does."""
+        items = page.items
+        if page.state is not PageState.ACTIVE or len({_identity(item) for item in items}) == len(items):
+            return items
+        latest = {_identity(item): item for item in items}
+        for item in items:
+            later = latest[_identity(item)]
+            if later is not item:
+                self._report_twin(item, later, page)
+        return [item for item in items if latest[_identity(item)] is item]
 
     def _report_twin(self, item: Item, later: Item, page: Page) -> None:
         """Report *item*, which *later* replaces on the same page.
@@ -227,11 +228,9 @@ class _Assembly:
             text = f"{_name(item)} is twice on this page; firmware keeps the later one"
             self._reader.error("duplicate-item", text, item.page, item.entry)
 
-    def _name_namespaces(self) -> None:
+    def _name_namespaces(self, items: Sequence[Item]) -> None:
         indexes: dict[str, int] = {}
-        for item in self._items:
-            if item.namespace != _NAMESPACE_TABLE:
-                continue
+        for item in items:
             name = item.key.decode("ascii", "backslashreplace")
             index = item.data[0]
             if item.type != _NAMESPACE or index in (_NAMESPACE_TABLE, _ANY_NAMESPACE) or name_complaint(name):
@@ -246,9 +245,8 @@ class _Assembly:
                 indexes[name] = index
                 self._names[index] = name
 
-    def _visible(self) -> list[Item]:
-        """Return the items that firmware finds by their names, without chunks and namespaces."""
-        items = [item for item in self._items if item.type != _BLOB_DATA and item.namespace != _NAMESPACE_TABLE]
+    def _visible(self, items: list[Item]) -> list[Item]:
+        """Return those of *items* that firmware finds by their names."""
         if len({(item.namespace, item.key) for item in items}) == len(items):
             return items
         return self._found_by_type(items)
@@ -337,41 +335,42 @@ class _Assembly:
 
     def _blob(self, item: Item) -> bytes | None:
         size, count, start = _INDEX.unpack_from(item.data)
-        family = self._families.get((item.namespace, item.key, start >= _SECOND_VERSION), _NO_CHUNKS)
-        if (family.chunks, family.size) != (count, size):
-            self._report_mismatch(item, family)
-            return None
-        chunks = []
+        pieces = []
+        length = 0
         for number in range(start, start + count):
-            name = (item.namespace, item.key, number)
-            chunk = self._chunks.get(name)
-            if chunk is None:
-                text = f"{_name(item)} is a blob; its chunk {number - start + 1} of {count} is missing"
-                self._reader.error("blob-chunk", text, item.page, item.entry)
-                return None
-            self._claimed.add(name)
-            if chunk.payload is None:
-                return None
-            chunks.append(chunk.payload)
-        return chunks[0] if count == 1 else b"".join(chunks)
+            chunk = self._chunks.pop((item.namespace, item.key, number), None)
+            if chunk is not None:
+                length += _length(chunk)
+                pieces.append(chunk.payload)
+        if (self._may_mismatch or len(pieces) != count or length != size) and self._is_mismatch(item):
+            return None
+        whole = [piece for piece in pieces if piece is not None]
+        if len(whole) != count:
+            return None
+        return whole[0] if count == 1 else b"".join(whole)
 
-    def _report_mismatch(self, item: Item, family: _Family) -> None:
-        """Report an index that does not match the chunks of its version (nvs_storage.cpp, `eraseMismatchedBlobIndexes`,
-        since ESP-IDF 5.3)."""
+    def _is_mismatch(self, item: Item) -> bool:
+        """Return whether an index does not match the chunks of its version, and report it.
+
+        Source: nvs_storage.cpp, `eraseMismatchedBlobIndexes`, since ESP-IDF 5.3.
+        """
         size, count, start = _INDEX.unpack_from(item.data)
-        text = (
-            f"{_name(item)} is a blob of {size} bytes in {count} chunk(s), its chunks are {family.chunks} with "
-            f"{family.size} bytes; firmware of ESP-IDF 5.3 and later erases it"
-        )
-        kind = "blob-size" if family.chunks == count else "blob-chunk"
-        self._reader.error(kind, text, item.page, item.entry)
         mine = (item.namespace, item.key, start >= _SECOND_VERSION)
-        self._claimed.update(name for name in self._chunks if (*name[:2], name[2] >= _SECOND_VERSION) == mine)
+        family = [one for one in self._data if (one.namespace, one.key, one.chunk >= _SECOND_VERSION) == mine]
+        length = sum(map(_length, family))
+        if (len(family), length) == (count, size):
+            return False
+        text = (
+            f"{_name(item)} is a blob of {size} bytes in {count} chunk(s), its chunks are {len(family)} with "
+            f"{length} bytes; firmware of ESP-IDF 5.3 and later erases it"
+        )
+        kind = "blob-size" if len(family) == count else "blob-chunk"
+        self._reader.error(kind, text, item.page, item.entry)
+        for one in family:
+            self._chunks.pop(_identity(one), None)
+        return True
 
     def _look_for_orphans(self) -> None:
-        if len(self._claimed) == len(self._chunks):
-            return
-        for name, item in self._chunks.items():
-            if name not in self._claimed:
-                text = f"{_name(item)} is a chunk without a blob; firmware erases it"
-                self._reader.warn("orphan-chunk", text, item.page, item.entry)
+        for item in self._chunks.values():
+            text = f"{_name(item)} is a chunk without a blob; firmware erases it"
+            self._reader.warn("orphan-chunk", text, item.page, item.entry)

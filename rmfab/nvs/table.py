@@ -7,9 +7,9 @@ components/nvs_flash/src/nvs_page.hpp, nvs_types.hpp, nvs_constants.h.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum, IntEnum, unique
-from typing import Self
+from typing import NamedTuple, Self
 
 from rmfab.errors import InputError
 
@@ -127,22 +127,32 @@ class Namespace:
         _judge_name("namespace", self.name)
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class _Fields(NamedTuple):
+    namespace: str
+    key: str
+    kind: EntryKind
+    value: Value
+
+
+class Entry(_Fields):
     """One value with its namespace and key.
 
     Raise InputError if NVS cannot store a name or the value.
     """
 
-    namespace: str
-    key: str
-    kind: EntryKind
-    value: Value = field(repr=False)
+    __slots__ = ()
 
-    def __post_init__(self) -> None:
-        _judge_name("namespace", self.namespace)
-        _judge_name("key", self.key)
-        _judge_value(self.key, self.kind, self.value)
+    def __new__(cls, namespace: str, key: str, kind: EntryKind, value: Value) -> Self:
+        if namespace not in _known_names:
+            _judge_name("namespace", namespace)
+        if key not in _known_names:
+            _judge_name("key", key)
+        _judge_value(key, kind, value)
+        return tuple.__new__(cls, (namespace, key, kind, value))
+
+    def __repr__(self) -> str:
+        """Return everything but the value, which may be a secret."""
+        return f"Entry({self.namespace!r}, {self.key!r}, {self.kind})"
 
     @property
     def size(self) -> int:
@@ -172,8 +182,6 @@ _known_names: set[str] = set()
 
 
 def _judge_name(what: str, name: str) -> None:
-    if name in _known_names:
-        return
     complaint = name_complaint(name)
     if complaint is not None:
         raise InputError(f"{what} {complaint}", cause="nvs-name")
