@@ -179,11 +179,13 @@ class FolderWriter:
         self._mode = 0o600 if secret else 0o666
         self._force = force
         self._token = os.urandom(4).hex()
+        with os.scandir(folder) as standing:
+            self._was_empty = next(standing, None) is None
 
     def write(self, name: str, data: bytes) -> bool:
         """Write *data* to the file *name*; return False if it already contains that. Raise InputError."""
         path = self._folder + name
-        if not self._force and _holds(path, data):
+        if not self._force and not self._was_empty and _holds(path, data):
             return False
         temporary = f"{self._folder}.{name[:80]}.{self._token}.tmp"
         try:

@@ -190,12 +190,17 @@ class PageReader:
         start = ENTRIES_OFFSET + index * ENTRY_SIZE
         span: int
         namespace, kind, span, chunk, crc, key, value = _ITEM.unpack_from(data, start)
-        if crc32(data[start + 8 : start + 32], crc32(data[start : start + 4], CRC_SEED)) != crc:
+        end = start + ENTRY_SIZE
+        if crc32(data[start + 8 : end], crc32(data[start : start + 4], CRC_SEED)) != crc:
             self.error("entry-crc", "has a wrong CRC; firmware drops it", page.number, index)
             return 1
         payload = None
         if kind in _WITH_PAYLOAD and 1 <= span <= run_end - index and (kind != _BLOB_DATA or chunk != _NO_CHUNK):
-            payload = self._payload(page, data, index, span, value)
+            length, payload_crc = _LENGTH_AND_CRC.unpack(value)
+            payload = data[end : end + length]
+            if span != 1 + (length + ENTRY_SIZE - 1) // ENTRY_SIZE or crc32(payload, CRC_SEED) != payload_crc:
+                self._report_payload(page, index, span, length)
+                payload = None
         elif span != 1 or kind not in _SINGLE or (kind == _BLOB_INDEX and chunk != _NO_CHUNK):
             self.error("entry-shape", _shape_complaint(kind, span, index, chunk), page.number, index)
             return 1
@@ -206,18 +211,13 @@ class PageReader:
         page.items.append(_make(Item, item))
         return span
 
-    def _payload(self, page: Page, data: bytes, index: int, span: int, value: bytes) -> bytes | None:
-        length, crc = _LENGTH_AND_CRC.unpack(value)
+    def _report_payload(self, page: Page, index: int, span: int, length: int) -> None:
+        """Report why an item has no payload."""
         if span != 1 + (length + ENTRY_SIZE - 1) // ENTRY_SIZE:
             text = f"has {length} bytes but spans {span} entries; firmware drops it"
             self.error("entry-shape", text, page.number, index)
-            return None
-        start = ENTRIES_OFFSET + (index + 1) * ENTRY_SIZE
-        payload = data[start : start + length]
-        if crc32(payload, CRC_SEED) != crc:
+        else:
             self.error("data-crc", "has data with a wrong CRC; firmware drops it", page.number, index)
-            return None
-        return payload
 
     def error(self, kind: str, text: str, page: int | None = None, entry: int | None = None) -> None:
         """Add a finding that makes firmware lose or confuse data."""

@@ -309,13 +309,13 @@ class _Assembly:
             return None
 
     def _value(self, item: Item) -> tuple[EntryKind, Value] | None:
+        if item.type == _BLOB_INDEX:
+            blob = self._blob(item)
+            return None if blob is None else (EntryKind.BLOB, blob)
         number = _NUMBERS.get(item.type)
         if number is not None:
             kind, layout = number
             return kind, layout.unpack_from(item.data)[0]
-        if item.type == _BLOB_INDEX:
-            blob = self._blob(item)
-            return None if blob is None else (EntryKind.BLOB, blob)
         if item.payload is None:
             return None
         if item.type == _BLOB_V1:
