@@ -146,7 +146,7 @@ def read(port: str, partition: str, baud: int | None, output: Path, force: bool)
     \b
     rmfab nvs read --port /dev/ttyUSB0 --partition fctry -o fctry.bin
     """
-    from rmfab.operations.read_nvs import ReadRequest, read_partition
+    from rmfab.operations.read_partition import ReadRequest, read_partition
     from rmfab.workspace.workspace import nearest_workspace
 
     request = ReadRequest(port, output, partition, baud, force)
