@@ -6,7 +6,6 @@ A `Secret` prints as `Secret(...)` everywhere; `reveal()` is the only way to its
 
 from __future__ import annotations
 
-import hmac
 import re
 from typing import Generic, NoReturn, TypeVar
 
@@ -32,6 +31,8 @@ class Secret(Generic[T]):
         """Compare in constant time; a Secret equals only a Secret with the same type of value."""
         if not isinstance(other, Secret) or type(self._value) is not type(other._value):
             return NotImplemented
+        import hmac  # slow to import: it loads OpenSSL, and most commands compare no secrets
+
         return hmac.compare_digest(_octets(self._value), _octets(other._value))
 
     def __hash__(self) -> int:

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from rmfab.errors import InputError, RmfabError, StationError
 from rmfab.files import (
+    FolderWriter,
     changing,
     file_error,
     is_safe_name,
@@ -335,3 +336,33 @@ def test_a_path_for_other_writers(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="mid"):
         fails()
     assert names(tmp_path) == ["a"]
+
+
+def test_many_files(tmp_path: Path) -> None:
+    """A FolderWriter writes whole files with their mode, keeps equal ones, and replaces others only with force."""
+    writer = FolderWriter(tmp_path, secret=True)
+    big = bytes(range(256)) * 4096
+    assert writer.write("a.bin", big)
+    assert writer.write("b", b"")
+    assert (tmp_path / "a.bin").read_bytes() == big
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o600}
+    again = FolderWriter(tmp_path, secret=True)
+    assert not again.write("a.bin", big)
+    for late in (writer, again):
+        with pytest.raises(InputError, match="different content") as caught:
+            late.write("a.bin", b"other")
+        assert caught.value.where == str(tmp_path / "a.bin")
+    assert FolderWriter(tmp_path, force=True).write("a.bin", b"other")
+    assert (tmp_path / "a.bin").read_bytes() == b"other"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.bin", "b"]
+
+
+def test_many_files_that_cannot_be_written(tmp_path: Path) -> None:
+    """A name that is a folder, or not possible, is an input error, and leaves no temporary file."""
+    (tmp_path / "folder").mkdir()
+    for force in (False, True):
+        with pytest.raises(InputError):
+            FolderWriter(tmp_path, force=force).write("folder", b"x")
+        with pytest.raises(InputError, match="cannot write"):
+            FolderWriter(tmp_path, force=force).write("n" * 300, b"x")
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]

@@ -8,7 +8,7 @@ import click
 
 from rmfab.commands import terminal
 from rmfab.commands.leaf import Leaf
-from rmfab.commands.options import FILE
+from rmfab.commands.options import FILE, allow_files_option
 
 
 @click.command("generate", cls=Leaf)
@@ -17,6 +17,7 @@ from rmfab.commands.options import FILE
 )
 @click.option("--batch", help="Name of the batch (default: the product name and a number).")
 @click.option("--values", type=FILE, help="CSV file with columns serial, node_id or your own keys.")
+@allow_files_option
 @click.option("--jobs", type=click.IntRange(1, 256), help="Number of processes (default: one per core).")
 def command(**options: Any) -> None:
     """Make a batch of identities, sealed into the ledger.

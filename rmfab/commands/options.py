@@ -15,6 +15,13 @@ KEY_VARIABLE = "RMFAB_KEY_PASSPHRASE_FILE"
 output_option = click.option("-o", "--output", type=FILE, required=True, metavar="FILE", help="The file to write.")
 force_option = click.option("--force", is_flag=True, help="Replace an existing file.")
 junit_option = click.option("--junit", type=FILE, metavar="FILE", help="Also write a JUnit report for CI.")
+allow_files_option = click.option(
+    "--allow-files",
+    multiple=True,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Folder of files that `file` rows may name besides the CSV's; repeatable.",
+)
 trust_option = click.option(
     "--trust", "trust_file", type=FILE, metavar="FILE", help="Use this trust file (default: the workspace's)."
 )

@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
-from pathlib import Path
 
 from rmfab.errors import ComplaintsError, InputError
-from rmfab.files import read_input
 from rmfab.nvs.grammar import Column, Config, Encoding, Source, parse_config
+from rmfab.nvs.named_files import NamedFiles
 from rmfab.product.product import Factory
 from rmfab.secret import Secret
 
@@ -62,16 +61,14 @@ def as_data(config: Config) -> Config:
     return Config(config.path, rows)
 
 
-def inline(column: Column, cell: str, folder: Path) -> str:
+def inline(column: Column, cell: str, files: NamedFiles) -> str:
     """Return the *cell* itself, or the content of the file that it names: as text, `binary` as hex digits.
 
-    Raise InputError if the file is missing, or if its encoding requires text that a mass_mfg CSV cannot contain.
+    Raise InputError if the file cannot be read, or if its encoding requires text that a mass_mfg CSV cannot contain.
     """
     if column.source is Source.DATA:
         return cell
-    if not cell or "\0" in cell:
-        raise InputError("expected the name of a file", hint="give its path, relative to the folder of the config")
-    data = _content(folder / cell)
+    data = files.read(cell)
     if column.encoding is Encoding.BINARY:
         return data.hex()
     try:
@@ -93,8 +90,3 @@ def _data_column(column: Column) -> Column:
         return column
     encoding = Encoding.HEX2BIN if column.encoding is Encoding.BINARY else column.encoding
     return replace(column, source=Source.DATA, encoding=encoding)
-
-
-@lru_cache(maxsize=16)
-def _content(path: Path) -> bytes:
-    return read_input(path)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -20,6 +20,8 @@ from rmfab.identity.extra_keys import as_data, inline, load_extra
 from rmfab.nvs.csv_dialect import Complaints
 from rmfab.nvs.encoding import RowEncoder
 from rmfab.nvs.grammar import Config, Row, Values, read_values
+from rmfab.nvs.named_files import NamedFiles
+from rmfab.nvs.spreadsheet import SpreadsheetJudge, SpreadsheetWarning
 from rmfab.product.product import Product
 from rmfab.product.vocabulary import Credentials, NodeIdKind
 
@@ -41,15 +43,18 @@ class ValuesRow:
 
 @dataclass(frozen=True)
 class ValuesFile:
-    """A valid values file of *count* rows; *sha256* is the digest of the file, in hex."""
+    """A valid values file of *count* rows; *sha256* is the digest of the file, in hex. *warnings* name cells that a
+    spreadsheet program may have changed."""
 
     path: Path
     count: int
     sha256: str
     serials: bool
     node_ids: bool
+    warnings: tuple[SpreadsheetWarning, ...]
     _values: Values = field(repr=False)
     _config: Config = field(repr=False)
+    _files: NamedFiles = field(repr=False, compare=False)
 
     def rows(self) -> Iterator[ValuesRow]:
         """Yield the rows in order. Raise InputError if the file has changed since it was judged."""
@@ -57,7 +62,7 @@ class ValuesFile:
             raise InputError("the file changed while it was in use", where=str(self.path))
         serial, node_id = (_place(self._values, name) for name in (SERIAL, NODE_ID))
         for row in self._values:
-            cells = zip(self._config.columns, _inlined(self._config, row), strict=True)
+            cells = zip(self._config.columns, _inlined(self._config, row, self._files), strict=True)
             yield ValuesRow(
                 row.line,
                 None if serial is None else row.record[serial],
@@ -66,16 +71,21 @@ class ValuesFile:
             )
 
 
-def open_values(path: Path, product: Product) -> ValuesFile:
-    """Judge a values file for *product*. Raise InputError, or ComplaintsError with file, line and column of each."""
+def open_values(path: Path, product: Product, allow_files: Sequence[Path] = ()) -> ValuesFile:
+    """Judge a values file for *product*. Raise InputError, or ComplaintsError with file, line and column of each.
+
+    The files of `file` columns, relative to the folder of the config, must be in that folder, in the one of the values
+    file, or in one of *allow_files*.
+    """
     extra = load_extra(product.factory)
     config = Config(path, ()) if extra is None else extra
+    files = NamedFiles(config.path.parent, (config.path.parent, path.parent, *allow_files))
     digest = _digest(path)
     values = read_values(config, path)
     complaints = Complaints(path)
     _judge_header(values, product, complaints)
     complaints.settle()
-    checker = _Checker(values, config, complaints)
+    checker = _Checker(values, config, files, complaints)
     try:
         for row in values:
             checker.check(row)
@@ -87,7 +97,7 @@ def open_values(path: Path, product: Product) -> ValuesFile:
         checker.close()
     complaints.settle()
     given = (SERIAL in values.header, NODE_ID in values.header)
-    return ValuesFile(path, checker.count, digest, *given, values, config)
+    return ValuesFile(path, checker.count, digest, *given, checker.warnings(), values, config, files)
 
 
 def judge_no_values_needed(product: Product) -> None:
@@ -111,21 +121,30 @@ def judge_no_values_needed(product: Product) -> None:
 class _Checker:
     """Judge of rows, one after the other. A temporary database on disk records values that must be unique."""
 
-    def __init__(self, values: Values, config: Config, complaints: Complaints) -> None:
+    def __init__(self, values: Values, config: Config, files: NamedFiles, complaints: Complaints) -> None:
         self._places = {name: _place(values, name) for name in (SERIAL, NODE_ID)}
+        self._path = values.path
         self._complaints = complaints
         self._config = config
+        self._files = files
         self._encoder = RowEncoder(as_data(config), values.path)
         self._seen = sqlite3.connect("")
         self._seen.execute("CREATE TABLE seen (name TEXT, value TEXT, line INTEGER, PRIMARY KEY (name, value))")
+        names = [place for place in self._places.values() if place is not None]
+        self._spreadsheet = SpreadsheetJudge(values.path, values.header, [*values.text_places(), *names])
         self.settled = False
         self.count = 0
+
+    def warnings(self) -> tuple[SpreadsheetWarning, ...]:
+        """Return the warnings about the rows so far."""
+        return tuple(self._spreadsheet.warnings())
 
     def close(self) -> None:
         self._seen.close()
 
     def check(self, row: Row) -> None:
         self.count += 1
+        self._spreadsheet.take(row)
         try:
             for name, place in self._places.items():
                 if place is not None:
@@ -163,9 +182,11 @@ class _Checker:
         if not self._config.columns:
             return
         try:
-            cells = _inlined(self._config, row)
+            cells = _inlined(self._config, row, self._files)
         except InputError as error:
-            self._complaints.add(row.line, error.what, hint=error.hint)
+            self._complaints.take(
+                InputError(error.what, where=f"{self._path}:{row.line}", hint=error.hint, cause=error.cause)
+            )
             return
         self._complaints.take(*self._encoder.complaints(row._replace(cells=cells)))
 
@@ -190,11 +211,11 @@ def _judge_header(values: Values, product: Product, complaints: Complaints) -> N
         complaints.add(1, 'missing column "node_id"', hint=hint)
 
 
-def _inlined(config: Config, row: Row) -> tuple[str, ...]:
+def _inlined(config: Config, row: Row, files: NamedFiles) -> tuple[str, ...]:
     cells = []
     for column, cell in zip(config.columns, row.cells, strict=True):
         try:
-            cells.append(inline(column, cell, config.path.parent))
+            cells.append(inline(column, cell, files))
         except InputError as error:
             raise InputError(f'column "{column.key}": {error}', hint=error.hint, cause=error.cause) from None
     return tuple(cells)

@@ -1,5 +1,6 @@
-"""The CSV dialect of mass_mfg: commas, UTF-8 with or without BOM, any line endings, blank lines and `#` comments.
+"""The CSV dialect of mass_mfg: commas, UTF-8 with or without BOM, any line endings, blank lines.
 
+A config also has `#` comments; a values file has none, because its first cell may begin with `#` (a colour, a serial).
 Blank lines and comments are skipped between rows only: inside a quoted cell every line belongs to the cell. Line
 endings inside a cell become a single newline, as in the reference tool.
 """
@@ -55,10 +56,11 @@ def _line(complaint: InputError) -> int:
 
 
 class _Lines(Iterator[str]):
-    """The lines for csv.reader, without the blank lines and comments before the first line of a row."""
+    """The lines for csv.reader, without the blank lines, and with *comments* without those, before a row."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, comments: bool) -> None:
         self._stream = stream
+        self._comments = comments
         self.between_rows = True
         self.number = 0
         self.row_start = 0
@@ -69,17 +71,20 @@ class _Lines(Iterator[str]):
             self.number += 1
             if not self.between_rows:
                 return line
-            if line.startswith("#") or line.isspace():
+            if line.isspace() or (self._comments and line.startswith("#")):
                 continue
             self.between_rows = False
             self.row_start = self.number
             return line
 
 
-def records(path: Path, what: str) -> Iterator[Record]:
-    """Yield the rows of the file at *path*. Raise InputError if it cannot be read or is not CSV of this dialect."""
+def records(path: Path, what: str, *, comments: bool = False) -> Iterator[Record]:
+    """Yield the rows of the file at *path*, with *comments* without lines that begin with `#`.
+
+    Raise InputError if it cannot be read or is not CSV of this dialect.
+    """
     with _opened(path, what) as stream:
-        lines = _Lines(stream)
+        lines = _Lines(stream, comments)
         reader = csv.reader(lines, strict=True)
         while True:
             lines.between_rows = True

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import binascii
 from collections.abc import Callable
-from functools import lru_cache
 from pathlib import Path
 
 from rmfab.errors import InputError
-from rmfab.files import read_input
 from rmfab.nvs.grammar import Column, Config, Encoding, Row, Source
+from rmfab.nvs.named_files import NamedFiles
+from rmfab.nvs.spreadsheet import HINT, is_rounded
 from rmfab.nvs.table import Entry, Namespace
 from rmfab.nvs.wifi_companions import COMPANIONED, with_companions
 
@@ -22,15 +22,18 @@ Decoder = Callable[[str | bytes], int | str | bytes]
 
 
 class RowEncoder:
-    """The encoder of rows into items to pack. A cell that equals the one above is decoded once."""
+    """The encoder of rows into items to pack. A cell that equals the one above is decoded once.
 
-    def __init__(self, config: Config, values: Path) -> None:
+    *files* reads the files of `file` columns; without it, there are none.
+    """
+
+    def __init__(self, config: Config, values: Path, files: NamedFiles | None = None) -> None:
         self._columns = config.columns
         self._layout = tuple(row if isinstance(row, Namespace) else None for row in config.rows)
         self._plain = all(isinstance(row, Column) for row in config.rows[1:])
         self._companions = any(column.key in COMPANIONED for column in self._columns)
         self._values = values
-        self._file = lru_cache(maxsize=64)(_file)  # rows often alternate between the same files
+        self._file = (files or NamedFiles(Path(), ())).read
         self._above: list[tuple[str, Entry] | None] = [None] * len(self._columns)
 
     def items(self, row: Row) -> list[Entry | Namespace]:
@@ -52,7 +55,7 @@ class RowEncoder:
         for place, cell in enumerate(row.cells):
             known = above[place]
             if known is None or known[0] != cell:
-                known = above[place] = (cell, self._entry(self._columns[place], cell, row.line))
+                known = above[place] = (cell, self.entry(self._columns[place], cell, row.line))
             entries.append(known[1])
         return entries
 
@@ -61,12 +64,13 @@ class RowEncoder:
         found = []
         for column, cell in zip(self._columns, row.cells, strict=True):
             try:
-                self._entry(column, cell, row.line)
+                self.entry(column, cell, row.line)
             except InputError as error:
                 found.append(error)
         return found
 
-    def _entry(self, column: Column, cell: str, line: int) -> Entry:
+    def entry(self, column: Column, cell: str, line: int) -> Entry:
+        """Return the entry of one cell. Raise InputError with file, line and column."""
         try:
             raw = cell if column.source is Source.DATA else self._file(cell)
             return Entry(column.namespace, column.key, column.encoding.kind, _DECODERS[column.encoding](raw))
@@ -79,24 +83,14 @@ class RowEncoder:
             ) from None
 
 
-def _file(name: str) -> bytes:
-    if not name:
-        raise InputError("the file name is blank")
-    if "\0" in name:
-        raise InputError("the file name has a NUL character")
-    try:
-        return read_input(Path(name))
-    except InputError as error:
-        raise InputError(f'{error.what} ("{name}")', hint="name files relative to the working directory") from None
-
-
 def _integer(raw: str | bytes) -> int:
     if not raw.strip():
         raise InputError("the integer is missing")
     try:
         return int(raw)
     except ValueError:
-        hint = "write it in decimal" if raw.strip()[:2].lower() in ("0x", b"0x") else None
+        text = str(raw, "ascii", "replace") if isinstance(raw, bytes) else raw
+        hint = "write it in decimal" if text.strip()[:2].lower() == "0x" else HINT if is_rounded(text.strip()) else None
         raise InputError("not an integer", hint=hint) from None
 
 
@@ -115,6 +109,8 @@ def _binary(raw: str | bytes) -> bytes:
 
 def _hex(raw: str | bytes) -> bytes:
     text = raw.strip()
+    if isinstance(text, str) and len(text) < 16 and is_rounded(text):
+        raise InputError("not a hex digit", hint=HINT)
     if len(text) % 2:
         raise InputError(f"odd number of hex digits ({len(text)})")
     try:

@@ -1,7 +1,8 @@
 """The grammar of mass_mfg: a config CSV with keys and encodings, and a values CSV with one row per device.
 
 Config, without a header: `NAME,namespace,` then `KEY,data|file,ENCODING[,REPEAT]`. Values: a header with the keys and
-any further columns, then one row per device. Blank cells of a REPEAT column get the value of the first row.
+any further columns, then one row per device. Blank cells of a REPEAT column get the value of the first row. Every row
+of a values file is a device or a complaint; only lines without any character are skipped.
 Source: ESP-IDF, "Manufacturing Utility" (tools/mass_mfg/docs/README.rst), sections "Configuration File" and
 "Master Values CSV File". Unlike there, columns may come in any order.
 """
@@ -106,7 +107,10 @@ class Values:
         source = records(self.path, "values file")
         next(source, None)
         repeated: list[str] | None = None
+        blanks = _BlankRows(complaints)
         for record in source:
+            if blanks.take(record):
+                continue
             if len(record.cells) != len(self.header):
                 self._complain_of_width(record, complaints)
                 continue
@@ -117,6 +121,7 @@ class Values:
                 self._fill(cells, repeated, record, complaints)
             if not complaints.found:
                 yield Row(record.line, tuple(cells), tuple(record.cells))
+        blanks.settle()
         if repeated is None and not complaints.found:
             complaints.add(1, "the values file has no rows")
         complaints.settle()
@@ -137,9 +142,16 @@ class Values:
     def _complain_of_width(self, record: Record, complaints: Complaints) -> None:
         delimiter = wrong_delimiter(record.cells)
         hint = f"separate cells with commas, not {delimiter}" if delimiter else None
+        if record.cells[0].startswith("#"):
+            hint = _NO_COMMENTS
         complaints.add(
             record.line, f"the row has {len(record.cells)} cells, the header has {len(self.header)}", hint=hint
         )
+
+    def text_places(self) -> list[int]:
+        """Return the positions, in a record, of the config's columns that are not integers, of which zeros matter."""
+        pairs = zip(self.config.columns, self.places, strict=True)
+        return [place for column, place in pairs if column.source is Source.DATA and not column.encoding.kind.width]
 
     def place(self, name: str) -> int:
         """Return the position of the column *name* in a record. Raise InputError if there is none."""
@@ -150,11 +162,45 @@ class Values:
         return self.header.index(name)
 
 
+_NO_COMMENTS = "a values file has no comments: remove the line, or make it a row"
+
+
+class _BlankRows:
+    """Complains of rows without any text, as spreadsheet programs write for rows that were once used.
+
+    Rows that follow each other are one complaint.
+    """
+
+    def __init__(self, complaints: Complaints) -> None:
+        self._complaints = complaints
+        self._first = 0
+        self._count = 0
+
+    def take(self, record: Record) -> bool:
+        """Return whether *record* is blank. A row of one cell never is: it may be the value ""."""
+        if len(record.cells) < 2 or any(cell and not cell.isspace() for cell in record.cells):
+            if self._count:
+                self.settle()
+            return False
+        self._first = self._first or record.line
+        self._count += 1
+        return True
+
+    def settle(self) -> None:
+        """Complain of the rows so far."""
+        if not self._count:
+            return
+        first, count, self._first, self._count = self._first, self._count, 0, 0
+        what = "all cells of this row are blank"
+        more = "" if count == 1 else f", and of the next {count - 1}"
+        self._complaints.add(first, what + more, hint="remove rows that are no device")
+
+
 def parse_config(path: Path) -> Config:
     """Read a config. Raise ComplaintsError (an InputError) with all complaints."""
     complaints = Complaints(path)
-    reader = _ConfigReader(complaints)
-    for record in records(path, "config"):
+    reader = ConfigReader(complaints)
+    for record in records(path, "config", comments=True):
         reader.take(record)
     if not reader.columns and not complaints.found:
         complaints.add(1, "the config has no keys", hint="write NAME,namespace, and then lines such as KEY,data,u8")
@@ -162,7 +208,9 @@ def parse_config(path: Path) -> Config:
     return Config(path, tuple(reader.rows))
 
 
-class _ConfigReader:
+class ConfigReader:
+    """Reader of the lines of a config into *rows*. It checks types, encodings, names and duplicates."""
+
     def __init__(self, complaints: Complaints) -> None:
         self._complaints = complaints
         self._namespace: str | None = None
@@ -243,6 +291,9 @@ def read_values(config: Config, path: Path) -> Values:
     delimiter = wrong_delimiter(names)
     if delimiter is not None:
         complaints.add(header.line, f"cells are separated by {delimiter}", hint="save the file with commas")
+        complaints.settle()
+    if names[0].startswith("#") and config.columns and not any(column.key in names for column in config.columns):
+        complaints.add(header.line, "this header has none of the keys", hint=_NO_COMMENTS)
         complaints.settle()
     places: dict[str, list[int]] = {}
     for place, name in enumerate(names):

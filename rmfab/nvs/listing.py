@@ -1,11 +1,13 @@
 """An image as a table or as a JSON document. Secrets are redacted unless *reveal* is true.
 
-Strings and blobs are secret unless their key is public. Integers are always shown.
+Strings and blobs are secret unless their key is public. Numbers are secret if their key says so: a PIN, a passcode.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
+from math import isfinite
 from typing import Any
 
 from rmfab.nvs.reader import Image
@@ -13,6 +15,12 @@ from rmfab.nvs.table import ENTRIES_PER_PAGE, PAGE_SIZE, Entry, PageState
 
 PUBLIC_KEYS = frozenset({"node_id", "mqtt_host", "mqtt_cred_host", "client_cert"})
 """Keys of `rmaker_creds` that are not secret."""
+
+_SECRET_NAME = re.compile(
+    r"pass|pswd|pwd|secret|priv|token|seed|salt|random|nonce|verif|cred|unlock|code|otp|psk"
+    r"|\b(?:pins?|pop|puk|pw|keys?|pmk|ptk|ltk|irk|sig|auth)\b"
+)
+"""Names of secrets, in words as `_words` makes them: long ones anywhere, short ones as words."""
 
 _WIDTH = 60
 _HEADINGS = ("NAMESPACE", "KEY", "TYPE", "SIZE", "VALUE")
@@ -61,12 +69,24 @@ def _described(entry: Entry, reveal: bool) -> dict[str, Any]:
         described["hex"] = entry.value.hex()
         text = _text(entry.value)
         return described if text is None else described | {"value": text}
-    return described | {"value": entry.value}
+    value = entry.value
+    return described | {"value": str(value) if isinstance(value, float) and not isfinite(value) else value}
 
 
 def is_secret(entry: Entry) -> bool:
     """Return whether the value of *entry* must be redacted."""
-    return not isinstance(entry.value, int) and entry.key not in PUBLIC_KEYS
+    if entry.key in PUBLIC_KEYS:
+        return False
+    return entry.kind.width == 0 or _SECRET_NAME.search(_words(entry.key)) is not None
+
+
+def _words(key: str) -> str:
+    """Return the words of a key in lower case: `setupPin2` and `SETUP_PIN` are `setup pin`."""
+    return _SEPARATORS.sub(" ", _HUMPS.sub(" ", key)).lower()
+
+
+_HUMPS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+_SEPARATORS = re.compile(r"[^A-Za-z]+")
 
 
 def lines(image: Image, *, reveal: bool) -> Iterator[str]:
@@ -86,7 +106,7 @@ def _shown(entry: Entry, reveal: bool) -> str:
     if is_secret(entry) and not reveal:
         return f"<redacted, {entry.size} bytes>"
     value = entry.value
-    if isinstance(value, int):
+    if isinstance(value, (int, float)):
         return str(value)
     text = value if isinstance(value, str) else _text(value)
     if text is None:

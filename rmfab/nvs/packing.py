@@ -1,33 +1,42 @@
-"""The packer of NVS images: the only module that imports Espressif's esp_idf_nvs_partition_gen.
+"""The packer of NVS images. Its bytes are those of Espressif's esp_idf_nvs_partition_gen, against which tests compare.
 
-It works around the generator's known defects. `binary` counts characters instead of bytes, so values are passed as
-checked bytes and text. Entries go into the namespace that was created last, so each entry names the index of its
-namespace. Duplicate keys are accepted there, and rejected here. Each image is read back with our own reader before it
-is returned. Encryption, once supported, belongs between packing and that check.
+Unlike there, a namespace may be opened again, and a duplicate key is an error. Each image is read back with our own
+reader, which shares no code with the packer, before it is returned.
 """
 
 from __future__ import annotations
 
-import io
+import struct
 from collections.abc import Iterable, Sequence
-from functools import cache
-from typing import Any
 
-from rmfab.errors import IntegrityError
-from rmfab.nvs.fit import judge_fit
+from rmfab.errors import InputError, IntegrityError
+from rmfab.nvs.page_writer import PageWriter
 from rmfab.nvs.reader import read_image
 from rmfab.nvs.table import (
-    ENTRIES_OFFSET,
     ENTRIES_PER_PAGE,
     ENTRY_SIZE,
+    INTEGER_KINDS,
+    MAX_BLOB_BYTES,
+    MAX_BLOB_BYTES_V1,
+    MAX_NAMESPACES,
+    MIN_PARTITION_SIZE,
     PAGE_SIZE,
     Entry,
     EntryKind,
+    ItemType,
     Namespace,
     PageVersion,
+    Value,
 )
 
-_ENCODINGS = {kind: "binary" if kind is EntryKind.BLOB else kind.value for kind in EntryKind}
+LARGEST_STRING = (ENTRIES_PER_PAGE - 2) * ENTRY_SIZE - 1
+"""The largest string in bytes: the generator never lets a string fill a page to its last entry."""
+
+_INTEGERS: dict[EntryKind, tuple[int, int, bool]] = {
+    kind: (int(ItemType[kind.name]), kind.width, kind.signed) for kind in INTEGER_KINDS
+}
+_FLOATS = {EntryKind.FLOAT: (int(ItemType.FLOAT), "<f"), EntryKind.DOUBLE: (int(ItemType.DOUBLE), "<d")}
+_NAMESPACE_TABLE = 0
 
 
 def pack(items: Sequence[Entry | Namespace], size: int, version: PageVersion = PageVersion.V2) -> bytes:
@@ -37,64 +46,114 @@ def pack(items: Sequence[Entry | Namespace], size: int, version: PageVersion = P
     Raise InputError if *size* is not that of a partition, a key is duplicate, or an item or all items do not fit,
     IntegrityError if the packed image does not read back as *items*.
     """
-    judge_fit(items, size, version)
     image = _pack(items, size, version)
     _judge_image(image, items, size)
     return image
 
 
+def judge_size(size: int) -> None:
+    """Raise InputError unless firmware can open a partition of *size* bytes for writing."""
+    if size % PAGE_SIZE or size < MIN_PARTITION_SIZE:
+        raise InputError(
+            f"cannot pack an NVS partition of {size:#x} bytes",
+            hint=f"use a multiple of {PAGE_SIZE:#x} bytes, at least {MIN_PARTITION_SIZE:#x}",
+            cause="nvs-size",
+        )
+
+
+def judge_fit(items: Iterable[Entry | Namespace], size: int, version: PageVersion) -> None:
+    """Raise InputError unless `pack` can pack the *items*."""
+    _pack(items, size, version)
+
+
 def _pack(items: Iterable[Entry | Namespace], size: int, version: PageVersion) -> bytes:
-    stream = io.BytesIO()
-    # The generator adds one reserved page to the size that it is given.
-    nvs = _generator()(stream, size - PAGE_SIZE, int(version))
-    indexes: dict[str, int] = {}
+    judge_size(size)
+    packer = _Packer(version)
     for item in items:
-        name = item.name if isinstance(item, Namespace) else item.namespace
-        index = indexes.get(name)
-        if index is None:
-            nvs.write_namespace(name)
-            index = indexes[name] = nvs.get_namespace_count()
-        if isinstance(item, Entry):
-            # Not the module's function of this name, which would add entries to Wi-Fi credentials.
-            nvs.write_entry(item.key, item.value, _ENCODINGS[item.kind], index)
-    nvs.__exit__(None, None, None)
-    return stream.getvalue()
+        if isinstance(item, Namespace):
+            packer.open(item.name)
+        else:
+            packer.add(item)
+    if packer.size > size:
+        raise InputError(
+            f"the entries need a partition of {packer.size:#x} bytes, it has {size:#x}", cause="nvs-too-big"
+        )
+    return packer.writer.image(size)
 
 
 def _judge_image(image: bytes, items: Iterable[Entry | Namespace], size: int) -> None:
     found = read_image(image)
+    findings = [finding for finding in found.findings if finding.kind != "string-utf8"]
     wanted = tuple(item for item in items if isinstance(item, Entry))
-    if len(image) != size or found.findings or found.entries != wanted:
-        finding = f": {found.findings[0]}" if found.findings else ""
+    if len(image) != size or findings or found.entries != wanted:
+        finding = f": {findings[0]}" if findings else ""
         raise IntegrityError(f"the packed image does not read back as its entries{finding}", cause="nvs-readback")
 
 
-@cache
-def _generator() -> Any:
-    """Return the generator's class NVS, with pages that mark all entries of an item as written at once (faster)."""
-    from esp_idf_nvs_partition_gen import nvs_partition_gen  # slow to import: it includes a command line
+class _Packer:
+    """Packer of items into the pages of *writer*. It rejects what NVS cannot store."""
 
-    class FastPage(nvs_partition_gen.Page):  # type: ignore[misc, unused-ignore]
-        def write_entry_to_buf(self, data: bytes, entrycount: int, nvs_obj: Any) -> None:
-            if nvs_obj.encrypt:
-                super().write_entry_to_buf(data, entrycount, nvs_obj)
-                return
-            start = ENTRIES_OFFSET + self.entry_num * ENTRY_SIZE
-            self.page_buf[start : start + len(data)] = data
-            self.entry_num += entrycount
-            self.page_buf[ENTRY_SIZE:ENTRIES_OFFSET] = _BITMAPS[self.entry_num]
+    def __init__(self, version: PageVersion) -> None:
+        self.writer = PageWriter(version)
+        self._version = version
+        self._spaces: dict[str, tuple[int, set[str]]] = {}
 
-    class NVS(nvs_partition_gen.NVS):  # type: ignore[misc, unused-ignore]
-        def create_new_page(self, *args: Any, **options: Any) -> Any:
-            page = super().create_new_page(*args, **options)
-            page.__class__ = FastPage
-            return page
+    @property
+    def size(self) -> int:
+        """The smallest partition in bytes, including the page that must stay free."""
+        return max((self.writer.page_count + 1) * PAGE_SIZE, MIN_PARTITION_SIZE)
 
-    return NVS
+    def open(self, name: str) -> tuple[int, set[str]]:
+        """Return the index and the keys of a namespace; add it if it is new."""
+        space = self._spaces.get(name)
+        if space is None:
+            if len(self._spaces) == MAX_NAMESPACES:
+                raise InputError(f"more than {MAX_NAMESPACES} namespaces", cause="nvs-namespaces")
+            space = self._spaces[name] = (len(self._spaces) + 1, set())
+            self.writer.add_single(_NAMESPACE_TABLE, ItemType.U8, name.encode(), bytes((space[0],)))
+        return space
+
+    def add(self, entry: Entry) -> None:
+        """Add an entry, and its namespace if that is new."""
+        index, keys = self.open(entry.namespace)
+        if entry.key in keys:
+            raise InputError(f'duplicate key "{entry.key}" in namespace "{entry.namespace}"', cause="nvs-duplicate")
+        keys.add(entry.key)
+        key = entry.key.encode()
+        if entry.kind is EntryKind.BLOB:
+            content = entry.content
+            self._judge_blob(entry, len(content))
+            self.writer.add_blob(index, key, content)
+        elif entry.kind is EntryKind.STRING:
+            content = entry.content
+            self._judge_string(entry, len(content))
+            self.writer.add_string(index, key, content + b"\0")
+        else:
+            kind, data = _number(entry.kind, entry.value)
+            self.writer.add_single(index, kind, key, data)
+
+    def _judge_string(self, entry: Entry, size: int) -> None:
+        largest = LARGEST_STRING if self._version is PageVersion.V2 else MAX_BLOB_BYTES_V1 - 1
+        if size > largest:
+            raise InputError(
+                f'string "{entry.key}" has {size} bytes, page format {self._version.name} holds at most {largest}',
+                hint="store longer values as a blob in page format V2",
+                cause="nvs-value",
+            )
+
+    def _judge_blob(self, entry: Entry, size: int) -> None:
+        largest = MAX_BLOB_BYTES if self._version is PageVersion.V2 else MAX_BLOB_BYTES_V1
+        if size > largest:
+            raise InputError(
+                f'blob "{entry.key}" has {size} bytes, page format {self._version.name} holds at most {largest}',
+                cause="nvs-value",
+            )
 
 
-# The entry state bitmaps for 0 to 126 written entries: 0b10 is written, 0b11 is empty (see `pages.py`).
-_BITMAPS = tuple(
-    int("11" * (128 - written) + "10" * written, 2).to_bytes(ENTRY_SIZE, "little")
-    for written in range(ENTRIES_PER_PAGE + 1)
-)
+def _number(kind: EntryKind, value: Value) -> tuple[int, bytes]:
+    """Return the type byte and the bytes of a number."""
+    if isinstance(value, int):
+        item_type, width, signed = _INTEGERS[kind]
+        return item_type, value.to_bytes(width, "little", signed=signed)
+    item_type, layout = _FLOATS[kind]
+    return item_type, struct.pack(layout, value)

@@ -34,7 +34,7 @@ _LENGTH_AND_CRC = struct.Struct("<H2xI")  # data of an item with a payload: its 
 
 # The two bits per entry in the entry state bitmap, at offset 32 of a page.
 _EMPTY, _WRITTEN, _ERASED = 0b11, 0b10, 0b00
-_WRITTEN_RUN = tuple(int("0" + "10" * count, 2) for count in range(ENTRIES_PER_PAGE + 1))
+_ALL_WRITTEN = int("10" * 128, 2)
 
 _LOW_BITS = int("01" * ENTRIES_PER_PAGE, 2)
 
@@ -42,6 +42,9 @@ _TYPES = {int(item_type) for item_type in ItemType}
 _make = tuple.__new__
 _SINGLE = _TYPES - {ItemType.STRING, ItemType.BLOB_V1, ItemType.BLOB_DATA}
 _WITH_PAYLOAD = {int(ItemType.STRING), int(ItemType.BLOB_V1), int(ItemType.BLOB_DATA)}
+_BLOB_DATA, _BLOB_INDEX = int(ItemType.BLOB_DATA), int(ItemType.BLOB_INDEX)
+_NO_CHUNK = 0xFF
+"""The chunk index of every item but a chunk (`Item::CHUNK_ANY`)."""
 _STATES = {int(state): state for state in PageState}
 LOADED = (PageState.ACTIVE, PageState.FULL, PageState.FREEING)
 """The states in which firmware reads a page's items."""
@@ -137,11 +140,14 @@ class PageReader:
     def _load_items(self, page: Page, data: bytes) -> None:
         states = int.from_bytes(data[32:64], "little")
         end = self._end(page, data, states)
+        run_end = 0
         index = 0
         while index < end:
             state = states >> 2 * index & 3
             if state == _WRITTEN:
-                step = self._load_item(page, data, states, index)
+                if index >= run_end:
+                    run_end = _end_of_run(states, index)
+                step = self._load_item(page, data, index, run_end)
                 page.written += step
                 index += step
                 continue
@@ -176,21 +182,28 @@ class PageReader:
                 )
                 return
 
-    def _load_item(self, page: Page, data: bytes, states: int, index: int) -> int:
-        """Load the item at *index*, and return the number of its entries, 1 if it is wrong."""
+    def _load_item(self, page: Page, data: bytes, index: int, run_end: int) -> int:
+        """Load the item at *index*, and return the number of its entries, 1 if it is wrong.
+
+        *run_end* is the first entry after it that is not written.
+        """
         start = ENTRIES_OFFSET + index * ENTRY_SIZE
         span: int
         namespace, kind, span, chunk, crc, key, value = _ITEM.unpack_from(data, start)
-        if crc32(data[start + 8 : start + 32], crc32(data[start : start + 4], CRC_SEED)) != crc:
+        end = start + ENTRY_SIZE
+        if crc32(data[start + 8 : end], crc32(data[start : start + 4], CRC_SEED)) != crc:
             self.error("entry-crc", "has a wrong CRC; firmware drops it", page.number, index)
             return 1
-        complaint = None
-        if kind not in _SINGLE or span != 1:
-            complaint = _shape_complaint(kind, span, index, states)
-        if complaint is not None:
-            self.error("entry-shape", complaint, page.number, index)
+        payload = None
+        if kind in _WITH_PAYLOAD and 1 <= span <= run_end - index and (kind != _BLOB_DATA or chunk != _NO_CHUNK):
+            length, payload_crc = _LENGTH_AND_CRC.unpack(value)
+            payload = data[end : end + length]
+            if span != 1 + (length + ENTRY_SIZE - 1) // ENTRY_SIZE or crc32(payload, CRC_SEED) != payload_crc:
+                self._report_payload(page, index, span, length)
+                payload = None
+        elif span != 1 or kind not in _SINGLE or (kind == _BLOB_INDEX and chunk != _NO_CHUNK):
+            self.error("entry-shape", _shape_complaint(kind, span, index, chunk), page.number, index)
             return 1
-        payload = self._payload(page, data, index, span, value) if kind in _WITH_PAYLOAD else None
         name = key.rstrip(b"\0")
         if b"\0" in name or len(name) > MAX_NAME_LENGTH:
             name = key[:MAX_NAME_LENGTH].partition(b"\0")[0]
@@ -198,17 +211,13 @@ class PageReader:
         page.items.append(_make(Item, item))
         return span
 
-    def _payload(self, page: Page, data: bytes, index: int, span: int, value: bytes) -> bytes | None:
-        length, crc = _LENGTH_AND_CRC.unpack(value)
-        if length > (span - 1) * ENTRY_SIZE:
-            self.error("entry-shape", f"has {length} bytes but spans {span} entries", page.number, index)
-            return None
-        start = ENTRIES_OFFSET + (index + 1) * ENTRY_SIZE
-        payload = data[start : start + length]
-        if crc32(payload, CRC_SEED) != crc:
+    def _report_payload(self, page: Page, index: int, span: int, length: int) -> None:
+        """Report why an item has no payload."""
+        if span != 1 + (length + ENTRY_SIZE - 1) // ENTRY_SIZE:
+            text = f"has {length} bytes but spans {span} entries; firmware drops it"
+            self.error("entry-shape", text, page.number, index)
+        else:
             self.error("data-crc", "has data with a wrong CRC; firmware drops it", page.number, index)
-            return None
-        return payload
 
     def error(self, kind: str, text: str, page: int | None = None, entry: int | None = None) -> None:
         """Add a finding that makes firmware lose or confuse data."""
@@ -219,13 +228,29 @@ class PageReader:
         self.findings.append(NvsFinding(Severity.WARNING, kind, text, page, entry))
 
 
-def _shape_complaint(kind: int, span: int, index: int, states: int) -> str | None:
+def is_page(data: bytes) -> bool:
+    """Return whether *data* is a page, blank or not, or at least the rest of one: its state and version are known."""
+    if data == _BLANK_PAGE:
+        return True
+    if len(data) < PAGE_SIZE:
+        return False
+    word, _, version, crc = _HEADER.unpack_from(data)
+    return crc32(data[4:28], CRC_SEED) == crc or (word in _STATES and version in (PageVersion.V1, PageVersion.V2))
+
+
+def _end_of_run(states: int, index: int) -> int:
+    """Return the first entry after *index* that is not written."""
+    other = states >> 2 * index ^ _ALL_WRITTEN
+    return min(index + ((other & -other).bit_length() - 1) // 2, ENTRIES_PER_PAGE)
+
+
+def _shape_complaint(kind: int, span: int, index: int, chunk: int) -> str:
     if kind not in _TYPES:
         return f"has the unknown type {kind:#04x}; firmware drops it"
-    if kind not in _WITH_PAYLOAD:
-        return None if span == 1 else f"spans {span} entries, its type only one"
+    if kind in _SINGLE and span != 1:
+        return f"spans {span} entries, its type only one"
+    if (kind == _BLOB_INDEX) != (chunk == _NO_CHUNK) and kind in (_BLOB_DATA, _BLOB_INDEX):
+        return f"has the chunk index {chunk:#04x}, which its type cannot have; firmware drops it"
     if not 1 <= span <= ENTRIES_PER_PAGE - index:
         return f"spans {span} entries, past the end of its page"
-    if states >> 2 * (index + 1) & ((1 << 2 * (span - 1)) - 1) != _WRITTEN_RUN[span - 1]:
-        return "is only partly written; firmware drops it"
-    return None
+    return "is only partly written; firmware drops it"

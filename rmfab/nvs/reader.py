@@ -1,4 +1,4 @@
-"""The reader of NVS images: sees what firmware sees, and shares no code with the generator.
+"""The reader of NVS images: sees what firmware sees, and shares no code with the packer.
 
 Pages are read in the order of their sequence numbers, and repaired in memory as firmware repairs them when it opens
 a partition for writing. Each problem becomes a finding; no content makes the reader raise.
@@ -12,14 +12,16 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from operator import itemgetter
+from typing import NamedTuple
 
 from rmfab.errors import InputError
 from rmfab.nvs.pages import LOADED, Item, NvsFinding, Page, PageReader, Severity
-from rmfab.nvs.table import PAGE_SIZE, Entry, EntryKind, ItemType, PageState, PageVersion, name_complaint
+from rmfab.nvs.table import PAGE_SIZE, Entry, EntryKind, ItemType, PageState, PageVersion, Value, name_complaint
 
 __all__ = ["NvsFinding", "Image", "PageSummary", "Severity", "read_image"]
 
-_INTEGERS = {
+_NUMBERS = {
     int(ItemType.U8): (EntryKind.U8, struct.Struct("<B")),
     int(ItemType.I8): (EntryKind.I8, struct.Struct("<b")),
     int(ItemType.U16): (EntryKind.U16, struct.Struct("<H")),
@@ -28,16 +30,18 @@ _INTEGERS = {
     int(ItemType.I32): (EntryKind.I32, struct.Struct("<i")),
     int(ItemType.U64): (EntryKind.U64, struct.Struct("<Q")),
     int(ItemType.I64): (EntryKind.I64, struct.Struct("<q")),
+    int(ItemType.FLOAT): (EntryKind.FLOAT, struct.Struct("<f")),
+    int(ItemType.DOUBLE): (EntryKind.DOUBLE, struct.Struct("<d")),
 }
 _STRING, _BLOB_V1 = int(ItemType.STRING), int(ItemType.BLOB_V1)
 _BLOB_DATA, _BLOB_INDEX, _NAMESPACE = int(ItemType.BLOB_DATA), int(ItemType.BLOB_INDEX), int(ItemType.U8)
 _VERSIONS = {int(PageVersion.V1): 1, int(PageVersion.V2): 2}
+_CHUNK_COUNT = 4  # offset of the number of chunks in the data of a BLOB_INDEX item
 _INDEX = struct.Struct("<IBB")  # data of a BLOB_INDEX item: size, number of chunks, first chunk index
 _NAMESPACE_TABLE, _ANY_NAMESPACE = 0, 255
 
 
-@dataclass(frozen=True, slots=True)
-class PageSummary:
+class PageSummary(NamedTuple):
     """A page, in flash order. *version* is 1 or 2, 0 if unknown. *written* and *erased* count its 126 entries."""
 
     number: int
@@ -60,9 +64,9 @@ class Image:
     findings: tuple[NvsFinding, ...]
     pages: tuple[PageSummary, ...]
     mountable: bool = True
-    _values: dict[tuple[str, str], int | str | bytes] = field(default_factory=dict, repr=False, compare=False)
+    _values: dict[tuple[str, str], Value] = field(default_factory=dict, repr=False, compare=False)
 
-    def value(self, namespace: str, key: str) -> int | str | bytes | None:
+    def value(self, namespace: str, key: str) -> Value | None:
         """Return the value that firmware reads, None if it finds none or rejects the partition."""
         if not self.mountable:
             return None
@@ -154,52 +158,79 @@ def _name(item: Item) -> str:
     return f'"{item.key.decode("ascii", "backslashreplace")}"'
 
 
+_SECOND_VERSION = 0x80
+"""Chunks have numbers from 0 or from 0x80: a blob that is changed toggles between them (`VerOffset`)."""
+
+
+def _length(chunk: Item) -> int:
+    """Return the size of a chunk as its entry says, whether its data are right or not."""
+    return chunk.data[0] | chunk.data[1] << 8
+
+
+_identity = itemgetter(2, 5, 4)  # namespace, key and chunk of an Item: what firmware compares on a page
+
+
 class _Assembly:
     """The assembly of entries from items: names of namespaces, blobs from chunks, the first item of each name."""
 
     def __init__(self, pages: Sequence[Page], reader: PageReader) -> None:
         self._reader = reader
         self._pages = pages
-        self._items = [item for page in pages for item in page.items]
         self._names: dict[int, str] = {}
-        self._chunks: dict[tuple[int, bytes, int], Item] = {}
-        self._claimed: set[tuple[int, bytes, int]] = set()
+        self._data: list[Item] = []
+        self._chunks: dict[tuple[int, bytes, int], Item] = {}  # those that no blob has used yet
+        self._may_mismatch = False
 
     def entries(self) -> tuple[Entry, ...]:
         """Return every entry that firmware reaches."""
-        self._drop_older_twins()
-        self._name_namespaces()
-        self._chunks = {}
-        for item in self._items:
-            if item.type == _BLOB_DATA:
-                self._chunks.setdefault((item.namespace, item.key, item.chunk), item)
-        found = [entry for item in self._visible() if (entry := self._entry(item)) is not None]
+        spaces, others, indexed = [], [], 0
+        for page in self._pages:
+            for item in self._without_older_twins(page):
+                if item.type == _BLOB_DATA:
+                    self._data.append(item)
+                    self._chunks.setdefault((item.namespace, item.key, item.chunk), item)
+                elif item.namespace == _NAMESPACE_TABLE:
+                    spaces.append(item)
+                else:
+                    others.append(item)
+                    if item.type == _BLOB_INDEX:
+                        indexed += item.data[_CHUNK_COUNT]
+        self._may_mismatch = indexed != len(self._data)
+        self._name_namespaces(spaces)
+        found = [entry for item in self._visible(others) if (entry := self._entry(item)) is not None]
         self._look_for_orphans()
         return tuple(found)
 
-    def _drop_older_twins(self) -> None:
-        """Drop the earlier of two items with one name on an active page, as firmware does."""
-        for page in self._pages:
-            if page.state is not PageState.ACTIVE:
-                continue
-            latest: dict[tuple[int, bytes, int], Item] = {}
-            for item in page.items:
-                latest[item.namespace, item.key, item.chunk] = item
-            if len(latest) == len(page.items):
-                continue
-            kept = set(map(id, latest.values()))
-            for item in page.items:
-                if id(item) not in kept:
-                    kind = "duplicate-item" if item.namespace != _NAMESPACE_TABLE else "duplicate-namespace"
-                    text = f"{_name(item)} is twice on this page; firmware keeps the later one"
-                    self._reader.error(kind, text, item.page, item.entry)
-            self._items = [item for item in self._items if item.page != page.number or id(item) in kept]
+    def _without_older_twins(self, page: Page) -> list[Item]:
+        """Return the items of a page; of two with one name on an active page only the later one, as firmware does."""
+        items = page.items
+        if page.state is not PageState.ACTIVE or len({_identity(item) for item in items}) == len(items):
+            return items
+        latest = {_identity(item): item for item in items}
+        for item in items:
+            later = latest[_identity(item)]
+            if later is not item:
+                self._report_twin(item, later, page)
+        return [item for item in items if latest[_identity(item)] is item]
 
-    def _name_namespaces(self) -> None:
+    def _report_twin(self, item: Item, later: Item, page: Page) -> None:
+        """Report *item*, which *later* replaces on the same page.
+
+        It is what a power cut leaves only if *later* was the last that was written.
+        """
+        if item.namespace == _NAMESPACE_TABLE:
+            text = f"{_name(item)} is twice on this page; firmware keeps the later one"
+            self._reader.error("duplicate-namespace", text, item.page, item.entry)
+        elif later is page.items[-1] and page is self._pages[-1]:
+            text = f"{_name(item)} is replaced by entry {later.entry} of this page; firmware erases it"
+            self._reader.warn("superseded", text, item.page, item.entry)
+        else:
+            text = f"{_name(item)} is twice on this page; firmware keeps the later one"
+            self._reader.error("duplicate-item", text, item.page, item.entry)
+
+    def _name_namespaces(self, items: Sequence[Item]) -> None:
         indexes: dict[str, int] = {}
-        for item in self._items:
-            if item.namespace != _NAMESPACE_TABLE:
-                continue
+        for item in items:
             name = item.key.decode("ascii", "backslashreplace")
             index = item.data[0]
             if item.type != _NAMESPACE or index in (_NAMESPACE_TABLE, _ANY_NAMESPACE) or name_complaint(name):
@@ -214,23 +245,52 @@ class _Assembly:
                 indexes[name] = index
                 self._names[index] = name
 
-    def _visible(self) -> list[Item]:
-        """Return the first item of each name, without chunks and namespaces."""
-        first: dict[tuple[int, bytes], Item] = {}
+    def _visible(self, items: list[Item]) -> list[Item]:
+        """Return those of *items* that firmware finds by their names."""
+        if len({(item.namespace, item.key) for item in items}) == len(items):
+            return items
+        return self._found_by_type(items)
+
+    def _found_by_type(self, items: Sequence[Item]) -> list[Item]:
+        """Return the items that firmware finds of *items*, of which some have the same name.
+
+        It asks for a name and a type. On a page it finds only the first item of a name, whatever its type; of several
+        pages it takes the first where the type is right too. A blob of format 1 is found if there is none of format 2.
+        """
+        on_page: dict[tuple[int, int, bytes], Item] = {}
+        found: dict[tuple[int, bytes], dict[int, Item]] = {}
         repeats: dict[int, int] = {}
-        for item in self._items:
-            if item.type == _BLOB_DATA or item.namespace == _NAMESPACE_TABLE:
+        for item in items:
+            same = found.setdefault((item.namespace, item.key), {})
+            earlier = on_page.setdefault((item.page, item.namespace, item.key), item)
+            if earlier is item:
+                earlier = same.setdefault(item.type, item)
+            if earlier is item:
                 continue
-            earlier = first.setdefault((item.namespace, item.key), item)
-            if earlier is not item:
-                text = f"{_name(item)} is already on page {earlier.page} entry {earlier.entry}"
-                self._reader.error("duplicate-item", text, item.page, item.entry)
-                if earlier.page != item.page:
-                    repeats[item.page] = repeats.get(item.page, 0) + 1
+            text = f"{_name(item)} is already on page {earlier.page} entry {earlier.entry}"
+            self._reader.error("duplicate-item", text, item.page, item.entry)
+            if earlier.page != item.page:
+                repeats[item.page] = repeats.get(item.page, 0) + 1
         for page, count in repeats.items():
             text = f"repeats {count} item(s) of earlier pages; it may be from an older image"
             self._reader.error("stale-page", text, page)
-        return list(first.values())
+        return [item for same in found.values() for item in self._of_one_name(same)]
+
+    def _of_one_name(self, same: dict[int, Item]) -> list[Item]:
+        """Return the items that firmware finds of those with one name, by their types."""
+        if _BLOB_INDEX in same and (old := same.pop(_BLOB_V1, None)) is not None:
+            new = same[_BLOB_INDEX]
+            text = f"{_name(old)} is also a blob of format 2 on page {new.page} entry {new.entry}, which firmware reads"
+            self._reader.error("duplicate-item", text, old.page, old.entry)
+        items = list(same.values())
+        for other in items[1:]:
+            first = items[0]
+            text = (
+                f"{_name(other)} has a different type on page {first.page} entry {first.entry}; firmware reads the one "
+                "of the type that it asks for"
+            )
+            self._reader.warn("two-types", text, other.page, other.entry)
+        return items
 
     def _entry(self, item: Item) -> Entry | None:
         namespace = self._names.get(item.namespace)
@@ -248,14 +308,14 @@ class _Assembly:
             self._reader.warn("odd-entry", f"{error.what}; skipped", item.page, item.entry)
             return None
 
-    def _value(self, item: Item) -> tuple[EntryKind, int | str | bytes] | None:
-        integer = _INTEGERS.get(item.type)
-        if integer is not None:
-            kind, layout = integer
-            return kind, layout.unpack_from(item.data)[0]
+    def _value(self, item: Item) -> tuple[EntryKind, Value] | None:
         if item.type == _BLOB_INDEX:
             blob = self._blob(item)
             return None if blob is None else (EntryKind.BLOB, blob)
+        number = _NUMBERS.get(item.type)
+        if number is not None:
+            kind, layout = number
+            return kind, layout.unpack_from(item.data)[0]
         if item.payload is None:
             return None
         if item.type == _BLOB_V1:
@@ -263,43 +323,54 @@ class _Assembly:
         text = self._text(item, item.payload)
         return None if text is None else (EntryKind.STRING, text)
 
-    def _text(self, item: Item, payload: bytes) -> str | None:
+    def _text(self, item: Item, payload: bytes) -> str | bytes | None:
         if payload[-1:] != b"\0":
             self._reader.error("string-end", f"{_name(item)} is a string without a closing NUL", item.page, item.entry)
             return None
         try:
             return payload[:-1].decode()
         except UnicodeDecodeError:
-            self._reader.warn(
-                "string-utf8", f"{_name(item)} is a string that is not UTF-8; skipped", item.page, item.entry
-            )
-            return None
+            self._reader.warn("string-utf8", f"{_name(item)} is a string that is not UTF-8", item.page, item.entry)
+            return payload[:-1]
 
     def _blob(self, item: Item) -> bytes | None:
         size, count, start = _INDEX.unpack_from(item.data)
-        chunks = []
+        pieces = []
+        length = 0
         for number in range(start, start + count):
-            name = (item.namespace, item.key, number)
-            chunk = self._chunks.get(name)
-            if chunk is None:
-                text = f"{_name(item)} is a blob; its chunk {number - start + 1} of {count} is missing"
-                self._reader.error("blob-chunk", text, item.page, item.entry)
-                return None
-            self._claimed.add(name)
-            if chunk.payload is None:
-                return None
-            chunks.append(chunk.payload)
-        blob = chunks[0] if count == 1 else b"".join(chunks)
-        if len(blob) != size:
-            text = f"{_name(item)} is a blob of {size} bytes, its chunks have {len(blob)}"
-            self._reader.error("blob-size", text, item.page, item.entry)
+            chunk = self._chunks.pop((item.namespace, item.key, number), None)
+            if chunk is not None:
+                length += _length(chunk)
+                pieces.append(chunk.payload)
+        if (self._may_mismatch or len(pieces) != count or length != size) and self._is_mismatch(item):
             return None
-        return blob
+        whole = [piece for piece in pieces if piece is not None]
+        if len(whole) != count:
+            return None
+        return whole[0] if count == 1 else b"".join(whole)
+
+    def _is_mismatch(self, item: Item) -> bool:
+        """Return whether an index does not match the chunks of its version, and report it.
+
+        Source: nvs_storage.cpp, `eraseMismatchedBlobIndexes`, since ESP-IDF 5.3.
+        """
+        size, count, start = _INDEX.unpack_from(item.data)
+        mine = (item.namespace, item.key, start >= _SECOND_VERSION)
+        family = [one for one in self._data if (one.namespace, one.key, one.chunk >= _SECOND_VERSION) == mine]
+        length = sum(map(_length, family))
+        if (len(family), length) == (count, size):
+            return False
+        text = (
+            f"{_name(item)} is a blob of {size} bytes in {count} chunk(s), its chunks are {len(family)} with "
+            f"{length} bytes; firmware of ESP-IDF 5.3 and later erases it"
+        )
+        kind = "blob-size" if len(family) == count else "blob-chunk"
+        self._reader.error(kind, text, item.page, item.entry)
+        for one in family:
+            self._chunks.pop(_identity(one), None)
+        return True
 
     def _look_for_orphans(self) -> None:
-        if len(self._claimed) == len(self._chunks):
-            return
-        for name, item in self._chunks.items():
-            if name not in self._claimed:
-                text = f"{_name(item)} is a chunk without a blob; firmware erases it"
-                self._reader.warn("orphan-chunk", text, item.page, item.entry)
+        for item in self._chunks.values():
+            text = f"{_name(item)} is a chunk without a blob; firmware erases it"
+            self._reader.warn("orphan-chunk", text, item.page, item.entry)

@@ -6,9 +6,10 @@ components/nvs_flash/src/nvs_page.hpp, nvs_types.hpp, nvs_constants.h.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import struct
+from dataclasses import dataclass
 from enum import Enum, IntEnum, unique
-from typing import Self
+from typing import NamedTuple, Self
 
 from rmfab.errors import InputError
 
@@ -54,7 +55,7 @@ class PageState(IntEnum):
 
 @unique
 class ItemType(IntEnum):
-    """The type byte of an item on a page."""
+    """The type byte of an item on a page. FLOAT and DOUBLE are those of ESP-IDF 6.1 (nvs.h, `nvs_type_t`)."""
 
     U8 = 0x01
     U16 = 0x02
@@ -65,6 +66,8 @@ class ItemType(IntEnum):
     I32 = 0x14
     I64 = 0x18
     STRING = 0x21
+    FLOAT = 0x24
+    DOUBLE = 0x28
     BLOB_V1 = 0x41
     BLOB_DATA = 0x42
     BLOB_INDEX = 0x48
@@ -72,7 +75,7 @@ class ItemType(IntEnum):
 
 @unique
 class EntryKind(Enum):
-    """The kind of an entry. *width* is the size of an integer in bytes, 0 for strings and blobs."""
+    """The kind of an entry. *width* is the size of a number in bytes, 0 for strings and blobs."""
 
     U8 = "u8", 1, False
     I8 = "i8", 1, True
@@ -82,6 +85,8 @@ class EntryKind(Enum):
     I32 = "i32", 4, True
     U64 = "u64", 8, False
     I64 = "i64", 8, True
+    FLOAT = "float", 4, True
+    DOUBLE = "double", 8, True
     STRING = "string", 0, False
     BLOB = "blob", 0, False
 
@@ -106,6 +111,12 @@ class EntryKind(Enum):
         return (1 << (8 * self.width - self.signed)) - 1
 
 
+INTEGER_KINDS = tuple(kind for kind in EntryKind if kind.width and kind not in (EntryKind.FLOAT, EntryKind.DOUBLE))
+
+Value = int | float | str | bytes
+"""int for the integer kinds, float for FLOAT and DOUBLE, bytes for BLOB, str for STRING, bytes if that is not UTF-8."""
+
+
 @dataclass(frozen=True, slots=True)
 class Namespace:
     """A namespace, with or without entries. Raise InputError if NVS cannot store its name."""
@@ -116,29 +127,44 @@ class Namespace:
         _judge_name("namespace", self.name)
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One value with its namespace and key: int for the integer kinds, str for STRING, bytes for BLOB.
+class _Fields(NamedTuple):
+    namespace: str
+    key: str
+    kind: EntryKind
+    value: Value
+
+
+class Entry(_Fields):
+    """One value with its namespace and key.
 
     Raise InputError if NVS cannot store a name or the value.
     """
 
-    namespace: str
-    key: str
-    kind: EntryKind
-    value: int | str | bytes = field(repr=False)
+    __slots__ = ()
 
-    def __post_init__(self) -> None:
-        _judge_name("namespace", self.namespace)
-        _judge_name("key", self.key)
-        _judge_value(self.key, self.kind, self.value)
+    def __new__(cls, namespace: str, key: str, kind: EntryKind, value: Value) -> Self:
+        if namespace not in _known_names:
+            _judge_name("namespace", namespace)
+        if key not in _known_names:
+            _judge_name("key", key)
+        _judge_value(key, kind, value)
+        return tuple.__new__(cls, (namespace, key, kind, value))
+
+    def __repr__(self) -> str:
+        """Return everything but the value, which may be a secret."""
+        return f"Entry({self.namespace!r}, {self.key!r}, {self.kind})"
 
     @property
     def size(self) -> int:
         """The size of the value in bytes, including the closing NUL of a string."""
-        if isinstance(self.value, int):
+        if self.kind.width:
             return self.kind.width
-        return len(self.value) if isinstance(self.value, bytes) else len(self.value.encode()) + 1
+        return len(self.content) + (self.kind is EntryKind.STRING)
+
+    @property
+    def content(self) -> bytes:
+        """The bytes of a string, without its closing NUL, or of a blob."""
+        return self.value if isinstance(self.value, bytes) else str(self.value).encode()
 
 
 def name_complaint(name: str) -> str | None:
@@ -156,8 +182,6 @@ _known_names: set[str] = set()
 
 
 def _judge_name(what: str, name: str) -> None:
-    if name in _known_names:
-        return
     complaint = name_complaint(name)
     if complaint is not None:
         raise InputError(f"{what} {complaint}", cause="nvs-name")
@@ -165,12 +189,14 @@ def _judge_name(what: str, name: str) -> None:
         _known_names.add(name)
 
 
-def _judge_value(key: str, kind: EntryKind, value: int | str | bytes) -> None:
+def _judge_value(key: str, kind: EntryKind, value: Value) -> None:
     if kind is EntryKind.BLOB:
         if not isinstance(value, bytes):
             raise InputError(f'blob "{key}" needs bytes', cause="nvs-value")
     elif kind is EntryKind.STRING:
         _judge_string(key, value)
+    elif kind is EntryKind.FLOAT or kind is EntryKind.DOUBLE:
+        _judge_float(key, kind, value)
     elif not isinstance(value, int) or isinstance(value, bool):
         raise InputError(f'{kind.value} "{key}" needs an integer', cause="nvs-value")
     elif not kind.lowest <= value <= kind.highest:
@@ -179,14 +205,40 @@ def _judge_value(key: str, kind: EntryKind, value: int | str | bytes) -> None:
         )
 
 
-def _judge_string(key: str, value: int | str | bytes) -> None:
-    if not isinstance(value, str):
-        raise InputError(f'string "{key}" needs text', cause="nvs-value")
-    if "\0" in value:
-        raise InputError(f'string "{key}" contains a NUL, which only a blob can', cause="nvs-value")
+def _judge_float(key: str, kind: EntryKind, value: Value) -> None:
+    """Raise InputError unless *value* is a number of this width. NVS stores no NaN (nvs.h, `nvs_set_float`)."""
+    if not isinstance(value, float) or value != value:
+        raise InputError(f'{kind.value} "{key}" needs a floating-point number', cause="nvs-value")
     try:
-        length = len(value.encode())
-    except UnicodeEncodeError:
-        raise InputError(f'string "{key}" cannot be encoded as UTF-8', cause="nvs-value") from None
-    if length > MAX_STRING_BYTES:
-        raise InputError(f'string "{key}" has {length} bytes, NVS allows {MAX_STRING_BYTES}', cause="nvs-value")
+        exact = kind is EntryKind.DOUBLE or _FLOAT.unpack(_FLOAT.pack(value))[0] == value
+    except OverflowError:
+        exact = False
+    if not exact:
+        raise InputError(f'value of float "{key}" does not fit 32 bits', cause="nvs-range")
+
+
+_FLOAT = struct.Struct("<f")
+
+
+def _judge_string(key: str, value: Value) -> None:
+    if isinstance(value, bytes) and not _is_utf8(value):
+        content = value
+    elif not isinstance(value, str):
+        raise InputError(f'string "{key}" needs text', cause="nvs-value")
+    else:
+        try:
+            content = value.encode()
+        except UnicodeEncodeError:
+            raise InputError(f'string "{key}" cannot be encoded as UTF-8', cause="nvs-value") from None
+    if b"\0" in content:
+        raise InputError(f'string "{key}" contains a NUL, which only a blob can', cause="nvs-value")
+    if len(content) > MAX_STRING_BYTES:
+        raise InputError(f'string "{key}" has {len(content)} bytes, NVS allows {MAX_STRING_BYTES}', cause="nvs-value")
+
+
+def _is_utf8(text: bytes) -> bool:
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

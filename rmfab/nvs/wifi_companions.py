@@ -7,7 +7,6 @@ Source: esp_idf_nvs_partition_gen 0.3.0, `write_entry` (key names, lengths), IEE
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 
 from rmfab.nvs.table import Entry, EntryKind, Namespace
@@ -44,4 +43,6 @@ def _set_part(item: Entry) -> dict[str, bytes]:
 
 
 def _pmk(password: bytes, ssid: bytes) -> bytes:
+    import hashlib  # slow to import: it loads OpenSSL, and few configs have Wi-Fi credentials
+
     return hashlib.pbkdf2_hmac("sha1", password, ssid, 4096, 32)

@@ -7,7 +7,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from rmfab.files import make_folder, output_file, sweep, write_file
+from rmfab.files import FolderWriter, make_folder, output_file, sweep, write_file
 from rmfab.identity.identity import Identity
 from rmfab.identity.mass_mfg_csv import config_csv, values_csv
 from rmfab.identity.pack_batch import pack_images
@@ -68,15 +68,13 @@ class _Written:
     """Write the image of each identity of *packing* to the folder *images* as it is drawn, and count them."""
 
     def __init__(self, images: Path, force: bool, packing: Iterable[tuple[Identity, bytes]]) -> None:
-        self._images = images
-        self._force = force
+        self._images = FolderWriter(images, secret=True, force=force)
         self._packing = packing
         self.count = 0
 
     def identities(self) -> Iterator[Identity]:
         """Yield the identities, in order, and write the image of each."""
         for identity, image in self._packing:
-            target = self._images / f"{identity.serial}.bin"
-            write_file(target, image, secret=True, force=self._force, sync=False)
+            self._images.write(f"{identity.serial}.bin", image)
             self.count += 1
             yield identity

@@ -36,13 +36,15 @@ _ROWS_AT_ONCE = 500
 class GenerateRequest:
     """*count* identities, or one per row of the CSV *values*, in the batch named *batch* or a new one.
 
-    *jobs*: number of processes, None for one per core. Raise UsageError without *count* and *values*.
+    *jobs*: number of processes, None for one per core. *allow_files*: folders of `file` rows besides those of the
+    config and *values*. Raise UsageError without *count* and *values*.
     """
 
     count: int | None = None
     batch: str | None = None
     values: Path | None = None
     jobs: int | None = None
+    allow_files: tuple[Path, ...] = ()
 
     def __post_init__(self) -> None:
         if self.count is None and self.values is None:
@@ -60,6 +62,8 @@ def generate(
     Identities made so far are kept; the same request continues the batch.
     """
     values = _values(workspace, request)
+    for warning in values.warnings if values is not None else ():
+        terminal.warn(warning.text, warning.hint)
     count = values.count if values is not None else request.count or 0
     with _authority(workspace, terminal) as authority:
         if workspace.make_ledger():
@@ -69,6 +73,12 @@ def generate(
         if batch.closed:
             terminal.say(f"batch {batch.name}: complete already, {counted(batch.size, 'identity', 'identities')}")
         else:
+            if values is not None and values.node_ids and authority is not None:
+                terminal.warn(
+                    f"{values.path}: new keys and certificates are made for {counted(count, 'node id')} of this file",
+                    "a certificate that a node id already has elsewhere, as in the cloud, does not fit these units: "
+                    "register the new one in its place",
+                )
             yield from _make(workspace, batch, values, authority, request.jobs or os.cpu_count() or 1)
             terminal.say(f"batch {batch.name}: {counted(batch.size, 'identity', 'identities')} made")
     yield batch
@@ -79,7 +89,7 @@ def _values(workspace: Workspace, request: GenerateRequest) -> ValuesFile | None
     if request.values is None:
         judge_no_values_needed(workspace.product)
         return None
-    values = open_values(request.values, workspace.product)
+    values = open_values(request.values, workspace.product, request.allow_files)
     if request.count is not None and request.count != values.count:
         rows = counted(values.count, "row")
         raise InputError(f"--count is {request.count}, but the file has {rows}", where=str(request.values))

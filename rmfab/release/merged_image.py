@@ -15,7 +15,8 @@ from rmfab.release.parts import APP, BOOTLOADER, TABLE
 from rmfab.release.placed import Placed, boot_order, parsed_table, safe_name
 
 _OFFSETS = (0, 0x1000, 0x2000)
-_LAST_TABLE = 0x40000
+LAST_TABLE = 0x40000
+"""Partition tables are in front of this offset."""
 _OTHER_FORMATS = {b"UF2\n": "UF2", b":": "Intel HEX", b"\x7fELF": "ELF"}
 
 
@@ -29,7 +30,7 @@ def read_merged(data: bytes, where: str) -> tuple[Chip, list[Placed]]:
     chip, base = _bootloader_place(data, where)
     start = chip.bootloader_offset - base
     end = start + AppImage.parse(data[start:], f"{where}: {BOOTLOADER}").length
-    at, table = _find_table(data, end, where)
+    at, table = _required_table(data, end, where)
     placed = [
         Placed(BOOTLOADER, chip.bootloader_offset, _stripped(data[start:at], end - start), BOOTLOADER),
         Placed(TABLE, base + at, _stripped(data[at : at + SECTOR], TABLE_SIZE).ljust(TABLE_SIZE, b"\xff"), TABLE),
@@ -70,17 +71,25 @@ def _chip_of(data: bytes) -> Chip | None:
         return None
 
 
-def _find_table(data: bytes, start: int, where: str) -> tuple[int, PartitionTable]:
-    for at in range(-(-start // SECTOR) * SECTOR, min(len(data), _LAST_TABLE), SECTOR):
+def find_table(data: bytes, start: int = 0) -> tuple[int, PartitionTable] | None:
+    """Return the first partition table in *data* at or after *start*, and where it is; None if there is none."""
+    for at in range(-(-start // SECTOR) * SECTOR, min(len(data), LAST_TABLE), SECTOR):
         table = parsed_table(data[at : at + SECTOR].ljust(SECTOR, b"\xff"))
         if table is not None:
             return at, table
-    raise InputError(
-        "the image has no partition table: it is one part of a build",
-        where=where,
-        hint="give the folder of the build, or merge bootloader, partition table and app: `esptool merge-bin`",
-        cause="part-missing",
-    )
+    return None
+
+
+def _required_table(data: bytes, start: int, where: str) -> tuple[int, PartitionTable]:
+    found = find_table(data, start)
+    if found is None:
+        raise InputError(
+            "the image has no partition table: it is one part of a build",
+            where=where,
+            hint="give the folder of the build, or merge bootloader, partition table and app: `esptool merge-bin`",
+            cause="part-missing",
+        )
+    return found
 
 
 def _content(data: bytes, base: int, row: Partition) -> bytes:

@@ -90,7 +90,7 @@ def test_the_serial_pattern_runs_out(terminal: Terminal, lamp: Path) -> None:
 GOOD = {
     "bom": b"\xef\xbb\xbfserial\nA-1\nA-2\n",
     "crlf": b"serial\r\nA-1\r\nA-2\r\n",
-    "blank lines": b"serial\n\nA-1\n\n# word\nA-2\n\n",
+    "blank lines": b"serial\n\nA-1\n\n  \nA-2\n\n",
     "quoted": b'"serial"\n"A-1"\n"A-2"\n',
     "no end": b"serial\nA-1\nA-2",
 }
@@ -98,7 +98,7 @@ GOOD = {
 
 @pytest.mark.parametrize("content", GOOD.values(), ids=GOOD.keys())
 def test_values_files_that_are_good(terminal: Terminal, lamp: Path, content: bytes) -> None:
-    """A BOM, CRLF, blank lines, comments and quotes change nothing."""
+    """A BOM, CRLF, blank lines and quotes change nothing."""
     Path("v.csv").write_bytes(content)
     assert terminal.well("-C", lamp, "generate", "--values", "v.csv") == "lamp-0002\n"
     assert serials(lamp, "lamp-0002") == ["A-1", "A-2"]
@@ -195,6 +195,18 @@ def test_extra_values_that_do_not_fit(terminal: Terminal, lamp: Path) -> None:
     Path("v.csv").write_text("hw,blob\n300,none.bin\n")
     terminal("-C", lamp, "generate", "--values", "v.csv").refused(3, "v.csv:2", "none.bin")
     assert batches(lamp) == {"lamp-0001": 3}
+
+
+def test_new_keys_for_given_node_ids(terminal: Terminal, lamp: Path) -> None:
+    """That given node ids get new keys is a warning, unless the batch is complete already."""
+    Path("v.csv").write_text("node_id\nn-1\nn-2\n")
+    said = terminal("-C", lamp, "generate", "--values", "v.csv", "--batch", "given")
+    assert said.code == 0
+    assert "warning: v.csv: new keys and certificates are made for 2 node ids of this file" in said.err
+    assert "register the new one in its place" in said.err
+    assert "warning" not in terminal("-C", lamp, "generate", "--values", "v.csv", "--batch", "given").err
+    Path("v.csv").write_text("serial\nS-1\n")
+    assert "warning" not in terminal("-C", lamp, "generate", "--values", "v.csv").err
 
 
 def test_node_ids_from_values(terminal: Terminal, lamp: Path) -> None:

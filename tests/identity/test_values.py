@@ -46,15 +46,24 @@ def complaints(product: Product, content: str | bytes) -> list[str]:
     [
         "node_id,serial\nn-1,S1\nn-2,S2\n",
         b"\xef\xbb\xbfnode_id,serial\r\nn-1,S1\r\nn-2,S2\r\n",
-        'node_id,serial\n"n-1",S1\n\n# a comment\nn-2,"S2"',
+        'node_id,serial\n"n-1",S1\n\n   \nn-2,"S2"',
         " node_id , serial \nn-1,S1\nn-2,S2\n",
     ],
 )
 def test_rows_keep_their_order_and_pairing(given: Product, content: str | bytes) -> None:
-    """BOM, CRLF, quotes, blank lines and comments do not matter; rows keep their order and pairing."""
+    """BOM, CRLF, quotes and blank lines do not matter; rows keep their order and pairing."""
     values = opened(given, content)
     assert (values.count, values.serials, values.node_ids) == (2, True, True)
     assert [(row.serial, row.node_id) for row in values.rows()] == [("S1", "n-1"), ("S2", "n-2")]
+
+
+def test_warnings_of_changed_numbers(given: Product) -> None:
+    """Serials and node ids that a spreadsheet program may have changed are warned about."""
+    values = opened(given, "node_id,serial\n1-Feb,0017\nn-2,18\nn-3,19\n")
+    assert [warning.text.partition("values.csv")[2] for warning in values.warnings] == [
+        ':2: column "node_id": this cell may have been a number, no date',
+        ':3: column "serial": this and 1 more cell may have lost leading zeros, which others have',
+    ]
 
 
 def test_columns_in_any_order_with_extra(product: Product, with_extra: Callable[[str], Product]) -> None:
@@ -77,6 +86,11 @@ def test_columns_in_any_order_with_extra(product: Product, with_extra: Callable[
     [
         ("", ["values.csv: the values file is empty"]),
         ("node_id\n", ["values.csv:1: the values file has no rows"]),
+        ("node_id,serial\nn,S\n,\n,\n", ["values.csv:3: all cells of this row are blank, and of the next 1"]),
+        (
+            "serial,node_id\n#S1,n\n",
+            ['values.csv:2: column "serial": "#S1" is not a valid serial'],
+        ),
         ("node_id;serial\nn;S\n", ["values.csv:1: cells are separated by semicolons"]),
         ("serial\nS1\n", ['values.csv:1: missing column "node_id"']),
         ("node_id,serail\nn,S\n", ['values.csv:1: unknown column "serail"']),
@@ -159,3 +173,19 @@ def test_when_a_values_file_is_needed(
     with pytest.raises(InputError, match="extra config") as caught:
         judge_no_values_needed(with_extra(CONFIG))
     assert "brightness, greeting, logo" in str(caught.value.hint)
+
+
+def test_files_outside(product: Product, with_extra: Callable[[str], Product]) -> None:
+    """Files may be in the folder of the config, in that of the values file, and in allowed ones."""
+    extra = with_extra("app,namespace,\nlogo,file,binary\n")
+    (product.root / "keys").mkdir(exist_ok=True)
+    for name in ("csv/a", "b", "keys/c"):
+        (product.root / name).write_bytes(name.encode())
+    (product.root / "orders").mkdir()
+    path = product.root / "orders" / "values.csv"
+    path.write_text("logo\na\n../keys/c\n")
+    with pytest.raises(InputError, match=r'values.csv:3: column "logo": "../keys/c" is outside') as caught:
+        open_values(path, extra)
+    assert caught.value.cause == "file-outside"
+    allowed = open_values(path, extra, [product.root / "keys"])
+    assert [bytes.fromhex(row.extra[0][2]) for row in allowed.rows()] == [b"csv/a", b"keys/c"]

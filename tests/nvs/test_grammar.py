@@ -8,6 +8,7 @@ from rmfab.errors import ComplaintsError, InputError
 from rmfab.nvs.csv_dialect import MAX_COMPLAINTS
 from rmfab.nvs.encoding import RowEncoder
 from rmfab.nvs.grammar import Column, Encoding, Source, parse_config, read_values
+from rmfab.nvs.named_files import NamedFiles
 from rmfab.nvs.table import Entry, EntryKind, Namespace
 
 CONFIG = "ns,namespace,\nid,data,string\nn,data,u8\n"
@@ -35,7 +36,7 @@ def values_of(config: str, values: str | bytes):
 
 def entries_of(config: str, values: str | bytes) -> list[list[Entry]]:
     sheet = values_of(config, values)
-    encoder = RowEncoder(sheet.config, sheet.path)
+    encoder = RowEncoder(sheet.config, sheet.path, NamedFiles(Path(), [Path()]))
     return [encoder.entries(row) for row in sheet]
 
 
@@ -156,10 +157,10 @@ def test_missing_files(folder):
         b"\xef\xbb\xbfid,n\r\nx,1\r\ny,2\r\n",
         b"n,id\n1,x\n2,y",
         b"note,id,place,n\nfirst,x,here,1\n,y,,2\n",
-        b"\n# made by hand\nid,n\n\nx,1\n# half way\n\ny,2\n\n",
+        b"\nid,n\n\nx,1\n  \n\ny,2\n\n",
         b' id , n\n"x","1"\n"y"," 2 "\n',
     ],
-    ids=["plain", "bom and crlf", "other order", "metadata", "blank and comment lines", "quoted"],
+    ids=["plain", "bom and crlf", "other order", "metadata", "blank lines", "quoted"],
 )
 def test_values_dialects(folder, text):
     """Values give the same entries in every dialect and any order of columns."""
@@ -229,6 +230,13 @@ VALUES_COMPLAINTS = [
     ("id,n\nx,0x10\n", "values.csv:2", "not an integer"),
     ("id,n\nx,\n", "values.csv:2", "the integer is missing"),
     ("id,n\na\0b,1\n", "values.csv:2", "contains a NUL"),
+    ("id,n\nx,2.02408E+11\n", "values.csv:2", "not an integer"),
+    ("id,n\nx,1\n# half way\n", "values.csv:3", "the row has 1 cells"),
+    ("# made by hand\nid,n\nx,1\n", "values.csv:1", "this header has none of the keys"),
+    ("id,n\nx,1\n,\n", "values.csv:3", "all cells of this row are blank"),
+    ("id,n\nx,1\n , \n,\n,\ny,2\n", "values.csv:3", "all cells of this row are blank, and of the next 2"),
+    ("id,n\nx,1\n,,,\n", "values.csv:3", "all cells of this row are blank"),
+    ("id,n\n,\n", "values.csv:2", "all cells of this row are blank"),
 ]
 
 
@@ -238,6 +246,30 @@ def test_values_complaints(folder, text, where, what):
     found = complaints_of(lambda: entries_of(CONFIG, text))
     assert found[0].startswith(where)
     assert what in found[0]
+
+
+def test_every_row_is_a_device(folder):
+    """A first cell may begin with #, also in a file of one column, where it may be blank in quotes as well."""
+    rows = entries_of(CONFIG, "id,n\n#ff0000,1\n#,2\n")
+    assert [row[0].value for row in rows] == ["#ff0000", "#"]
+    rows = entries_of("ns,namespace,\nc,data,string\n", "#,c\n#1,red\n#2,\n")
+    assert [row[0].value for row in rows] == ["red", ""]
+    rows = entries_of("ns,namespace,\nc,data,string\n", 'c\n#ff0000\n""\n#00ff00')
+    assert [row[0].value for row in rows] == ["#ff0000", "", "#00ff00"]
+
+
+def test_blank_rows_are_one_complaint_per_run(folder):
+    """A thousand blank rows do not hide the other complaints."""
+    found = complaints_of(lambda: entries_of(CONFIG, "id,n\nx,1\ny\n" + ",\n" * 1000 + "z\n,\n"))
+    assert [text.split(":")[1] for text in found] == ["3", "4", "1004", "1005"]
+
+
+@pytest.mark.parametrize(("encoding", "cell"), [("u64", "2.02408E+11"), ("hex2bin", "1.2E+46")])
+def test_rounded_numbers_get_the_hint(folder, encoding, cell):
+    """A number that a spreadsheet program rounded is an error with the reason in its hint."""
+    with pytest.raises(InputError) as caught:
+        value_of(f"k,data,{encoding}", cell)
+    assert "as text" in (caught.value.hint or "")
 
 
 def test_misspelt_column_is_suggested(folder):
@@ -303,7 +335,7 @@ def test_files(folder, encoding, content, value):
         ("k,file,binary", "absent.bin", "absent.bin"),
         ("k,file,binary", "", "the file name is blank"),
         ("k,file,binary", "nul\0", "NUL"),
-        ("k,file,binary", ".", "cannot read"),
+        ("k,file,binary", ".", "not a regular file"),
     ],
 )
 def test_bad_cells(folder, line, cell, what):

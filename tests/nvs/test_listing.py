@@ -49,6 +49,38 @@ def test_secrets_are_blanked(secret):
     assert secret in json.dumps(document(IMAGE, reveal=True))
 
 
+@pytest.mark.parametrize(
+    "key",
+    ["pin", "setup_pin", "setupPin", "PIN2", "passcode", "unlockCode", "pop", "wifi.pswd", "salt", "api_key", "otp"],
+)
+@pytest.mark.parametrize("kind", [EntryKind.U32, EntryKind.U64, EntryKind.U16])
+def test_secret_numbers(key, kind):
+    """Numbers with the name of a secret are redacted too."""
+    image = read_image(pack([Entry("n", key, kind, 48291)], 0x3000))
+    assert "48291" not in "\n".join(lines(image, reveal=False)) + json.dumps(document(image, reveal=False))
+    assert "48291" in "\n".join(lines(image, reveal=True))
+
+
+@pytest.mark.parametrize("key", ["lot", "hw_version", "ap.authmode", "ap.chan", "spin_rate", "keyboard", "boot_count"])
+def test_public_numbers(key):
+    """Other numbers are shown."""
+    image = read_image(pack([Entry("n", key, EntryKind.U16, 4829)], 0x3000))
+    assert "4829" in "\n".join(lines(image, reveal=False))
+
+
+def test_odd_values():
+    """Floats, infinities and strings that are not UTF-8 are shown, and the document is JSON."""
+    entries = [
+        Entry("n", "f", EntryKind.FLOAT, 1.5),
+        Entry("n", "d", EntryKind.DOUBLE, float("-inf")),
+        Entry("n", "s", EntryKind.STRING, b"caf\xe9"),
+    ]
+    made = document(read_image(pack(entries, 0x3000)), reveal=True)
+    assert [entry.get("value") for entry in made["entries"]] == [1.5, "-inf", None]
+    assert made["entries"][2]["hex"] == b"caf\xe9".hex()
+    json.dumps(made, allow_nan=False)
+
+
 def test_redaction_names_the_size():
     """A redacted value shows its size."""
     assert "<redacted, 11 bytes>" in table(reveal=False)

@@ -12,7 +12,7 @@ from rmfab.nvs.packing import pack
 from rmfab.nvs.reader import Image, Severity, read_image
 from rmfab.nvs.table import Entry, EntryKind, PageState, PageVersion
 
-from .handmade import ACTIVE, BLANK, FREEING, FULL, HandPage, image
+from .handmade import ACTIVE, BLANK, FREEING, FULL, HandPage, crc, image
 
 
 def kinds(decoded: Image) -> list[str]:
@@ -138,14 +138,92 @@ def test_page_that_was_being_freed():
     assert kinds(decoded)[-1] == "freeing-page"
 
 
-def test_same_key_twice_on_the_active_page():
-    """On the active page the later of two items is used, as in firmware, and an error is reported."""
+def test_power_cut_before_the_old_value_was_erased():
+    """If the last item of the active page repeats an earlier one of any type, firmware erases that: only a warning."""
     made = page()
-    made.u8(1, b"k", 1)
+    made.long(1, 0x21, b"k", b"old\0")
+    made.u8(1, b"other", 1)
     made.u8(1, b"k", 2)
     decoded = read_image(image(made, BLANK, BLANK))
     assert decoded.value("ns", "k") == 2
+    assert kinds(decoded) == ["superseded"]
+    assert decoded.sound
+
+
+def test_power_cut_after_a_new_blob_was_written():
+    """The index of the new version replaces the old one; the chunks of the old version are orphans: only warnings."""
+    made = page()
+    made.long(1, 0x42, b"blob", b"old value", chunk=0)
+    made.index(1, b"blob", 9, 1)
+    made.long(1, 0x42, b"blob", b"new", chunk=0x80)
+    without = read_image(image(made, BLANK, BLANK))
+    assert (without.value("ns", "blob"), kinds(without), without.sound) == (b"old value", ["orphan-chunk"], True)
+    made.index(1, b"blob", 3, 1, 0x80)
+    decoded = read_image(image(made, BLANK, BLANK))
+    assert (decoded.value("ns", "blob"), kinds(decoded)) == (b"new", ["superseded", "orphan-chunk"])
+    assert decoded.sound
+
+
+def test_same_key_twice_on_the_active_page():
+    """On the active page the later of two items is used, as in firmware; no power cut leaves them if others follow."""
+    made = page()
+    made.u8(1, b"k", 1)
+    made.u8(1, b"k", 2)
+    made.u8(1, b"other", 1)
+    decoded = read_image(image(made, BLANK, BLANK))
+    assert decoded.value("ns", "k") == 2
     assert kinds(decoded) == ["duplicate-item"]
+    assert not decoded.sound
+
+
+def test_two_types_of_one_key():
+    """Firmware asks for a name and a type: on two pages it finds both, on one page only the first."""
+    first, last = page(0, FULL), page(1, named=False)
+    first.u8(1, b"k", 1)
+    first.long(1, 0x21, b"k", b"hidden\0")
+    last.long(1, 0x21, b"k", b"text\0")
+    last.u8(1, b"x", 1)
+    decoded = read_image(image(first, last, BLANK))
+    assert [(entry.key, entry.value) for entry in decoded.entries] == [("k", 1), ("k", "text"), ("x", 1)]
+    assert kinds(decoded) == ["duplicate-item", "two-types"]
+
+
+def test_blob_of_both_formats():
+    """Firmware reads the blob of format 2, wherever that of format 1 is."""
+    first, last = page(0, FULL, version=0xFF), page(1, named=False)
+    first.long(1, 0x41, b"k", b"old")
+    last.long(1, 0x42, b"k", b"new", chunk=0)
+    last.index(1, b"k", 3, 1)
+    last.u8(1, b"x", 1)
+    decoded = read_image(image(first, last, BLANK))
+    assert decoded.value("ns", "k") == b"new"
+    assert kinds(decoded) == ["duplicate-item"]
+
+
+def test_float_and_double():
+    """The types of ESP-IDF 6.1 are read; NaN, which firmware never writes, is skipped."""
+    made = page()
+    made.put(1, 0x24, b"f", struct.pack("<f", 1.5))
+    made.put(1, 0x28, b"d", struct.pack("<d", -0.1))
+    made.put(1, 0x28, b"inf", struct.pack("<d", float("inf")))
+    made.put(1, 0x24, b"nan", struct.pack("<f", float("nan")))
+    decoded = read_image(image(made, BLANK, BLANK))
+    assert [(entry.key, entry.kind, entry.value, entry.size) for entry in decoded.entries] == [
+        ("f", EntryKind.FLOAT, 1.5, 4),
+        ("d", EntryKind.DOUBLE, -0.1, 8),
+        ("inf", EntryKind.DOUBLE, float("inf"), 8),
+    ]
+    assert kinds(decoded) == ["odd-entry"]
+
+
+def test_string_that_is_not_utf8():
+    """A string that is not UTF-8 keeps its bytes: firmware does not care, and it packs to the same image."""
+    made = page()
+    made.long(1, 0x21, b"latin", b"caf\xe9\0")
+    decoded = read_image(image(made, BLANK, BLANK))
+    assert [(entry.kind, entry.value, entry.size) for entry in decoded.entries] == [(EntryKind.STRING, b"caf\xe9", 5)]
+    assert (kinds(decoded), decoded.sound) == (["string-utf8"], True)
+    assert pack(decoded.entries, 0x3000) == image(made, BLANK, BLANK)
 
 
 def test_same_key_twice_on_a_full_page():
@@ -255,6 +333,26 @@ def missing_chunk(made):
     made.index(1, b"blob", 6, 2)
 
 
+def one_chunk_too_many(made):
+    made.long(1, 0x42, b"blob", b"abc", chunk=0)
+    made.long(1, 0x42, b"blob", b"def", chunk=1)
+    made.index(1, b"blob", 3, 1)
+
+
+def index_as_chunk(made):
+    made.put(1, 0x48, b"blob", struct.pack("<IBB", 0, 0, 0), chunk=0)
+
+
+def chunk_as_index(made):
+    made.long(1, 0x42, b"blob", b"abc", chunk=0xFF)
+
+
+def longer_span(made):
+    made.put(1, 0x21, b"text", struct.pack("<HHI", 2, 0xFFFF, crc(b"a\0")), span=3)
+    made.raw(b"a\0".ljust(32, b"\xff"))
+    made.raw(b"\xff" * 32)
+
+
 def wrong_size(made):
     made.long(1, 0x42, b"blob", b"abc", chunk=0)
     made.index(1, b"blob", 4, 1)
@@ -285,6 +383,10 @@ DAMAGES = [
     (orphan, "orphan-chunk", "warning"),
     (missing_chunk, "blob-chunk", "error"),
     (wrong_size, "blob-size", "error"),
+    (one_chunk_too_many, "blob-chunk", "error"),
+    (index_as_chunk, "entry-shape", "error"),
+    (chunk_as_index, "entry-shape", "error"),
+    (longer_span, "entry-shape", "error"),
 ]
 
 
@@ -298,6 +400,17 @@ def test_damage_is_named(damage, kind, severity):
     assert finding.severity is Severity(severity)
     assert finding.page == 0
     assert str(finding).startswith("page 0")
+
+
+@pytest.mark.parametrize("damage", [missing_chunk, wrong_size, one_chunk_too_many])
+def test_blob_that_does_not_match_its_index(damage):
+    """Firmware of ESP-IDF 5.3 and later erases such a blob when it opens the partition: one finding, no value."""
+    made = page()
+    damage(made)
+    decoded = read_image(image(made, BLANK, BLANK))
+    assert decoded.value("ns", "blob") is None
+    (finding,) = decoded.findings
+    assert "5.3" in finding.text
 
 
 def test_no_free_page():

@@ -3,12 +3,10 @@
 import pytest
 
 from rmfab.errors import InputError
-from rmfab.nvs.table import Entry, EntryKind, Namespace
-
-INTEGERS = [kind for kind in EntryKind if kind.width]
+from rmfab.nvs.table import INTEGER_KINDS, Entry, EntryKind, Namespace
 
 
-@pytest.mark.parametrize("kind", INTEGERS)
+@pytest.mark.parametrize("kind", INTEGER_KINDS)
 def test_integer_limits(kind):
     """Each integer kind accepts its whole range and nothing beyond."""
     for value in (kind.lowest, kind.highest):
@@ -55,6 +53,15 @@ def test_fifteen_characters_fit():
         (EntryKind.STRING, "\ud800"),
         (EntryKind.STRING, "x" * 4000),
         (EntryKind.STRING, "ä" * 2000),
+        (EntryKind.STRING, b"\xff" * 4000),
+        (EntryKind.STRING, b"\xff\0"),
+        (EntryKind.FLOAT, 1),
+        (EntryKind.FLOAT, 0.1),
+        (EntryKind.FLOAT, 1e300),
+        (EntryKind.FLOAT, float("nan")),
+        (EntryKind.DOUBLE, float("nan")),
+        (EntryKind.DOUBLE, "1.0"),
+        (EntryKind.U8, 1.0),
         (EntryKind.BLOB, "text"),
         (EntryKind.BLOB, 5),
     ],

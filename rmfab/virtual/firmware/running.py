@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from rmfab.nvs import reader
+from rmfab.nvs.table import Value
 from rmfab.product.vocabulary import QrForm, Security
 from rmfab.release.app_image import AppDescriptor
 from rmfab.release.partition_table import Partition, PartitionTable
@@ -137,7 +138,7 @@ class RunningFirmware:
         part = self.table.find(label)
         return None if part is None else NvsWriter(self.flash, part.offset, part.size)
 
-    def nvs_values(self, namespace: str, *keys: str) -> tuple[int | str | bytes | None, ...]:
+    def nvs_values(self, namespace: str, *keys: str) -> tuple[Value | None, ...]:
         """Return the current values in the partition `nvs`; None for each missing one."""
         part = self.table.find("nvs")
         if part is None:
