@@ -285,6 +285,7 @@ class Cause(StrEnum):
     STALLED = "stalled"
     STATE = "state"
     STATION = "station"
+    STEP_TIMEOUT = "step-timeout"
     TABLE_CHANGED = "table-changed"
     TABLE_END = "table-end"
     TABLE_EXCEEDS_FLASH = "table-exceeds-flash"

@@ -18,7 +18,10 @@ _HEAR_OUT_SECONDS = 0.05
 
 
 class BoardConnection:
-    """The connection over *port*, closed by its owner. It calls *keep_going* while it reads a console."""
+    """The connection over *port*, closed by its owner.
+
+    It calls *keep_going* while it waits for the board, which raises to give up.
+    """
 
     def __init__(self, link: SlotLink, port: SerialPort, keep_going: Callable[[], None]) -> None:
         self._link = link
@@ -55,7 +58,7 @@ class BoardConnection:
 
     def into_loader(self) -> tuple[Loader, BoardFacts]:
         """Bring the board into its loader and read its facts. Raise PortError if a different board is connected now."""
-        loader = self._loader = Loader(self._port, self._link)
+        loader = self._loader = Loader(self._port, self._link, self._keep_going)
         facts = loader.connect()
         if self.mac is not None and facts.mac != self.mac:
             raise swapped(self.address)
@@ -75,9 +78,9 @@ class BoardConnection:
             if loader is not None:
                 loader.leave()
             if not self.unwired:
-                guarded(link.address, lambda: restart_into_run(self._port, link.restart))
+                guarded(link.address, lambda: restart_into_run(self._port, link.restart, self._keep_going))
         if own_usb is not None:
-            self._port = returned(self._port, link.address, own_usb)
+            self._port = returned(self._port, link.address, own_usb, keep_going=self._keep_going)
 
     def _drain_console(self) -> None:
         """Discard what the unit has printed so far, so that it does not count as output of the next boot."""

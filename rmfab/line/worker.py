@@ -8,16 +8,17 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from rmfab.board.port import open_port
-from rmfab.errors import RmfabError
+from rmfab.errors import IntegrityError, RmfabError
 from rmfab.ledger.events import Outcome, timestamp
 from rmfab.ledger.states import State, allowed
 from rmfab.line.connection import BoardConnection
 from rmfab.line.console_log import write_console_log
-from rmfab.line.ending import Aborted, Ending, ending_of, judge_error
+from rmfab.line.ending import Aborted, Ending, Passed, ending_of, judge_error
 from rmfab.line.events import LineEvent, Message, Origin, Step, StepStarted, UnitEnded
 from rmfab.line.job import Job
 from rmfab.line.stages import AsNew, Identified, OnSlot, Running, Stage
 from rmfab.line.station import Slot
+from rmfab.line.step_limits import StepOverdue, limit_of
 from rmfab.line.step_order import take_step
 from rmfab.line.step_record import StepRecord, UnitRecord
 from rmfab.line.unit_state import wanted_state
@@ -36,18 +37,21 @@ class Worker:
         self._stop = stop
         self._stage: Stage = OnSlot()
         self._started = time.monotonic()
+        self._limit: tuple[Step, float, float] | None = None  # the step, its limit, and when that is reached
+        self._leaving = False
 
     def run(self) -> UnitEnded:
         """Run the steps until one does not pass, and report the verdict."""
         try:
-            port = open_port(self._slot.link.address)
-        except RmfabError as error:
+            port = open_port(self._slot.link.address, self._keep_going)
+        except (RmfabError, Aborted) as error:
             return self._end(Origin(self._now(), self._job.station, self._slot.name, None, None), judge_error(error))
         board = BoardConnection(self._slot.link, port, self._keep_going)
         visit = Visit(self._job, self._slot, self._tell, self._keep_going, board)
         try:
             worst = self._run_steps(visit)
             self._take_network_back(visit)
+            self._leaving = True
             self._leave_running(visit)
         finally:
             board.close()
@@ -55,9 +59,30 @@ class Worker:
         return self._end(visit.origin(), worst, log)
 
     def _keep_going(self) -> None:
-        """Raise Aborted if the operator has stopped the line."""
+        """Raise Aborted if the operator has stopped the line, StepOverdue if the step has reached its limit.
+
+        Neither cuts short how a board is left behind.
+        """
+        if self._leaving:
+            return
         if self._stop.is_set():
             raise Aborted
+        if self._limit is not None and time.monotonic() >= self._limit[2]:
+            raise StepOverdue(*self._limit[:2], self._slot.link.address)
+
+    def _take(self, visit: Visit, step: Step) -> Passed[Stage]:
+        """Run *step* within its limit."""
+        seconds = limit_of(step, self._job)
+        self._limit = None if seconds is None else (step, seconds, time.monotonic() + seconds)
+        try:
+            visit.keep_going()
+            return take_step(step, visit, self._stage)
+        except RmfabError as error:
+            if self._stop.is_set() and not isinstance(error, IntegrityError):
+                raise Aborted from error  # ^C may end what the step talks to before it ends the step
+            raise
+        finally:
+            self._limit = None
 
     def _now(self) -> str:
         return timestamp(self._job.now())
@@ -74,8 +99,7 @@ class Worker:
         began = time.monotonic()
         visit.measured = {}
         try:
-            visit.keep_going()
-            passed = take_step(step, visit, self._stage)
+            passed = self._take(visit, step)
         except Exception as error:  # noqa: BLE001 - judged and recorded; the floor raises a bug again
             ending = replace(judge_error(error), measurements=visit.measured)
         else:
@@ -112,7 +136,7 @@ class Worker:
         if not visit.holds_network:
             return
         try:
-            take_step(Step.RESET, visit, self._stage)
+            self._take(visit, Step.RESET)
         except (RmfabError, Aborted) as error:
             why = str(error) or "stopped by the operator"
             visit.say("warning", f"the unit still holds the factory network ({why}); use `rmfab reset` to remove it")

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from typing import NoReturn
 from urllib.parse import urlsplit
 
+from rmfab.board.dial import dial
 from rmfab.errors import InputError, UnitFault
-from rmfab.provisioning.dial import dial
 from rmfab.provisioning.failures import LinkError, ProtocolError, RequestRefused, Stalled
 from rmfab.provisioning.patience import Patience
 
@@ -164,7 +164,7 @@ class HttpTransport:
 
     def _connect(self, seconds: float) -> socket.socket:
         try:
-            connection = dial(self._place, seconds, self._patience)
+            connection = dial(self._place, seconds, self._patience.keep_going)
         except OSError as error:
             raise LinkError(
                 f"cannot connect to the unit: {error}",
