@@ -46,8 +46,6 @@ def command(
     from rmfab.workspace.create import create_workspace
 
     cloud_claim = cloud_claim or former_claim
-    if cloud_claim and mqtt_host:
-        raise click.UsageError("--cloud-claim and --mqtt-host exclude each other: a unit gets its host by claiming")
     workspace = create_workspace(
         folder,
         chip=Chip(chip),

@@ -39,7 +39,7 @@ class LabelRequest:
     """Labels of *units* (batches and serials) in *form*, as the file or folder *output*; None for the terminal.
 
     *sheet*: its name, or None for the product's; *start_at*: the first free label of the sheet, counted from 1. Raise
-    UsageError if *form* and *output* do not fit together.
+    UsageError if *form* and *output* do not fit together, or if *start_at* is below 1.
     """
 
     units: tuple[str, ...]
@@ -53,6 +53,8 @@ class LabelRequest:
     def __post_init__(self) -> None:
         if (self.output is None) != (self.form is LabelForm.TERMINAL):
             raise UsageError("either -o FILE or --format terminal is required, not both")
+        if self.start_at < 1:
+            raise UsageError("--start-at counts the labels of a sheet from 1")
 
     @property
     def file(self) -> Path:

@@ -33,7 +33,10 @@ def mute_from(monkeypatch, proxy, step, url):
 
 
 def stopped_at(factory, request, started):
-    """Run the line, stop it half a second after *started*; return the verdict, the last step, and the seconds until it ended."""
+    """Run the line and stop it half a second after *started*.
+
+    Return the verdict, the last step, and the seconds until that ended.
+    """
     run = rmfab.run_line(factory.workspace, request)
     ended, moments = [], {}
 
