@@ -106,7 +106,10 @@ class LazyGroup(click.Group):
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
-    "-C", "folder", type=click.Path(path_type=Path), help="Workspace (default: the folder of the nearest product.toml)."
+    "-C",
+    "folder",
+    type=click.Path(path_type=Path, readable=False),
+    help="Workspace (default: the folder of the nearest product.toml).",
 )
 @click.option("-q", "--quiet", is_flag=True, help="Show only warnings and errors on stderr.")
 @click.option(
@@ -162,6 +165,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 os.strerror(error.errno or 0).lower(),
                 where=named,
                 hint="check free disk space and permissions, then run the command again",
+                cause="no-permission" if isinstance(error, PermissionError) else None,
             ),
             given,
         )

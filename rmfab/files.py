@@ -48,10 +48,22 @@ def read_input(path: Path, what: str = "file", *, most: int = _LARGEST_INPUT) ->
             if os.fstat(stream.fileno()).st_size <= most and len(data := stream.read(most + 1)) <= most:
                 return data
     except OSError as error:
-        raise InputError(f"cannot read this {what}: {error.strerror or error}", where=str(path)) from error
+        cause = "no-permission" if isinstance(error, PermissionError) else None
+        raise InputError(f"cannot read this {what}: {error.strerror or error}", where=str(path), cause=cause) from error
     except ValueError as error:  # not a valid file name, such as one with NUL
         raise InputError(f"cannot read this {what}: {error}", where=repr(str(path))) from None
     raise InputError(f"too large for a {what}", where=str(path), hint=f"the limit is {most} bytes")
+
+
+def is_there(path: Path) -> bool:
+    """Return whether *path* exists, also if this user may not look: then opening it reports that.
+
+    `Path.exists` raises PermissionError instead.
+    """
+    try:
+        return path.exists()
+    except PermissionError:
+        return True
 
 
 @contextmanager
