@@ -137,6 +137,7 @@ class Cause(StrEnum):
     KEY_REVOKED = "key-revoked"
     KEY_ROLE = "key-role"
     KEY_URI = "key-uri"
+    LABEL_FONT = "label-font"
     LABEL_MISMATCH = "label-mismatch"
     LABEL_MISPLACED = "label-misplaced"
     LABEL_UNREADABLE = "label-unreadable"

@@ -244,9 +244,12 @@ def _speak(text: str) -> None:
 
 
 def _unread() -> int:
-    """End as after ^C, silently: the reader of stdout has gone."""
+    """End well and silently: the reader of stdout, such as `head`, has all that it wants.
+
+    A line that nobody reads any more has been stopped, and ends as after ^C (`show_line`).
+    """
     _let_go(sys.stdout)
-    return EXIT_INTERRUPTED
+    return 0
 
 
 def _let_go(stream: TextIO) -> None:

@@ -43,6 +43,8 @@ def show_events(
             for event in events:
                 view.show(event)
                 report.take(event)
+    except BrokenPipeError:
+        raise KeyboardInterrupt from None  # units were aborted
     finally:
         view.close(summary())
         if junit is not None:

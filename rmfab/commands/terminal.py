@@ -156,13 +156,22 @@ def _json_letter(letter: str) -> str:
 
 
 def table(head: tuple[str, ...], rows: list[tuple[object, ...]]) -> None:
-    """Print a plain table: columns two spaces apart, numbers right-aligned, no trailing spaces."""
+    """Print a plain table: columns two spaces apart, numbers right-aligned, no trailing spaces.
+
+    A wide letter takes two columns of a terminal.
+    """
+    from rich.cells import cell_len, set_cell_size
+
     cells = [tuple("" if cell is None else str(cell) for cell in row) for row in rows]
-    widths = [max(len(head[i]), *(len(row[i]) for row in cells)) if cells else len(head[i]) for i in range(len(head))]
+    widths = [
+        max(cell_len(head[i]), *(cell_len(row[i]) for row in cells)) if cells else cell_len(head[i])
+        for i in range(len(head))
+    ]
     right = [bool(rows) and all(isinstance(row[i], int) for row in rows) for i in range(len(head))]
     for line in (head, *cells):
         padded = (
-            cell.rjust(width) if r else cell.ljust(width) for cell, width, r in zip(line, widths, right, strict=True)
+            cell.rjust(width) if r else set_cell_size(cell, width)
+            for cell, width, r in zip(line, widths, right, strict=True)
         )
         data("  ".join(padded).rstrip())
 

@@ -8,12 +8,13 @@ from enum import StrEnum, unique
 from pathlib import Path
 from typing import Any
 
-from rmfab.errors import InputError, UsageError
+from rmfab.errors import InputError, UsageError, one_line
 from rmfab.files import make_folder, write_file
 from rmfab.label.content import Label, label_of
 from rmfab.label.make_sheet import make_sheet
 from rmfab.label.picture import make_png, make_svg
 from rmfab.label.sheets import Sheet, sheet
+from rmfab.label.typeface import Face, choose_font, lacking
 from rmfab.label.warnings import LabelWarning
 from rmfab.ledger.events import timestamp
 from rmfab.ledger.records import LedgerIdentity
@@ -73,6 +74,9 @@ def print_labels(workspace: Workspace, request: LabelRequest, terminal: Terminal
     paper = _paper(workspace, request)
     bound = _named_units(workspace, request.units, terminal)
     labels = tuple(label_of(workspace.open_identity(one), workspace.product) for one in bound)
+    if request.form is not LabelForm.TERMINAL:
+        choose_font(workspace.product.label.font)
+        _judge_letters(workspace.product.name)
     match request.form:
         case LabelForm.TERMINAL:
             _judge_few(labels)
@@ -133,6 +137,18 @@ def _of_serial(workspace: Workspace, serial: str) -> LedgerIdentity:
             "the unit failed", where=serial, hint="`rmfab run` it again until it passes, or void it", cause="failed"
         )
     return identity
+
+
+def _judge_letters(product: str) -> None:
+    """Raise InputError if the label's font lacks letters of the product's name."""
+    missing = lacking(product, Face.PRODUCT)
+    if missing:
+        raise InputError(
+            f"the label's font lacks letters of the product's name: {one_line(missing)}",
+            where="product.toml: [label] font",
+            hint='set a TrueType font that has them: font = "NotoSansSC.ttf"',
+            cause="label-font",
+        )
 
 
 def _judge_few(labels: Sequence[Label]) -> None:

@@ -12,10 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from rmfab.errors import LedgerError
+from rmfab.errors import InputError, LedgerError
 from rmfab.ledger.sql import read_only
 from rmfab.ledger.store import Ledger
+from rmfab.operations.passphrases import CA_ENVIRONMENT, Passphrases
 from rmfab.workspace.workspace import open_workspace
+from tests.operations.notebook import Notebook
 from tests.terminal import Said, environment, words
 
 # Root may read and write everything, unless the process lacks these two capabilities (capabilities(7)).
@@ -189,3 +191,28 @@ def test_doctor_lists_everything_at_once(closed: Path) -> None:
     _, wrong, _ = diagnosis(closed)
     for word in ("station.toml: ", "the trust file: ", "this station's key: ", "the ledger: "):
         assert any(one.startswith(word) for one in wrong), (word, wrong)
+
+
+def test_a_ledger_that_is_a_device(lamp: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A device named as the ledger is rejected, and no journal is left beside it."""
+    device = lamp.parent / "null"
+    device.symlink_to("/dev/null")
+    monkeypatch.setenv("RMFAB_LEDGER", str(device))
+    before = sorted(path.name for path in (*lamp.parent.iterdir(), *Path("/dev").glob("null*")))
+    with pytest.raises(LedgerError, match="not a file"):
+        open_workspace(lamp).make_ledger()
+    assert sorted(path.name for path in (*lamp.parent.iterdir(), *Path("/dev").glob("null*"))) == before
+
+
+def test_a_passphrase_from_a_device(lamp: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The advice to change the mode is for files: a device or pipe gets none."""
+    notebook = Notebook()
+    monkeypatch.setenv("RMFAB_CA_PASSPHRASE_FILE", "/dev/null")
+    with pytest.raises(InputError, match="the passphrase file is empty"):
+        Passphrases(notebook, CA_ENVIRONMENT).ask("the CA")
+    assert notebook.warnings == []
+    secret = lamp / "pass"
+    secret.write_text("word")
+    secret.chmod(0o644)
+    Passphrases(notebook, CA_ENVIRONMENT, secret).ask("the CA")
+    assert "chmod 600" in notebook.warnings[0]
