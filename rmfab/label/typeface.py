@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import Enum, unique
 from functools import cache
 from pathlib import Path
@@ -40,9 +42,24 @@ def choose_font(path: Path | None) -> None:
 
     reportlab keeps its fonts per process, and so does this.
     """
-    _chosen[0] = path
+    before, _chosen[0] = _chosen[0], path
     _letters.cache_clear()
-    _letters(Face.PRODUCT)
+    try:
+        _letters(Face.PRODUCT)
+    except InputError:
+        _chosen[0] = before
+        raise
+
+
+@contextmanager
+def product_font(path: Path | None) -> Iterator[None]:
+    """Set the product's name in the font *path* within the block. Raise InputError as `choose_font` does."""
+    before = chosen_font()
+    choose_font(path)
+    try:
+        yield
+    finally:
+        choose_font(before)
 
 
 def chosen_font() -> Path | None:
@@ -53,7 +70,13 @@ def chosen_font() -> Path | None:
 def font_name(face: Face) -> str:
     """Return the name of *face* for reportlab, which has it from now on."""
     _letters(face)
-    return face.value
+    return _name(face)
+
+
+def _name(face: Face) -> str:
+    """Return the name of *face*, a new one for each font: reportlab does not replace a font that it has."""
+    own = _chosen[0] if face is Face.PRODUCT else None
+    return f"{face.value}-{own}" if own is not None else face.value
 
 
 @cache
@@ -61,7 +84,7 @@ def _letters(face: Face) -> frozenset[int]:
     """Register *face*; return the code points that it has glyphs for."""
     own = _chosen[0] if face is Face.PRODUCT else None
     try:
-        font = TTFont(face.value, str(own or _FILES[face]))
+        font = TTFont(_name(face), str(own or _FILES[face]))
     except (TTFError, OSError) as error:
         raise InputError(
             f"cannot use this font: {one_line(str(error))}",

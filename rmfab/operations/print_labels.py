@@ -14,7 +14,7 @@ from rmfab.label.content import Label, label_of
 from rmfab.label.make_sheet import make_sheet
 from rmfab.label.picture import make_png, make_svg
 from rmfab.label.sheets import Sheet, sheet
-from rmfab.label.typeface import Face, choose_font, lacking
+from rmfab.label.typeface import Face, lacking, product_font
 from rmfab.label.warnings import LabelWarning
 from rmfab.ledger.events import timestamp
 from rmfab.ledger.records import LedgerIdentity
@@ -74,16 +74,12 @@ def print_labels(workspace: Workspace, request: LabelRequest, terminal: Terminal
     paper = _paper(workspace, request)
     bound = _named_units(workspace, request.units, terminal)
     labels = tuple(label_of(workspace.open_identity(one), workspace.product) for one in bound)
-    if request.form is not LabelForm.TERMINAL:
-        choose_font(workspace.product.label.font)
-        _judge_letters(workspace.product.name)
-    match request.form:
-        case LabelForm.TERMINAL:
-            _judge_few(labels)
-        case LabelForm.PDF:
-            _write_sheet(workspace, request, labels, paper, terminal)
-        case _:
-            _write_pictures(workspace, request, labels, paper, terminal)
+    if request.form is LabelForm.TERMINAL:
+        _judge_few(labels)
+    else:
+        with product_font(workspace.product.label.font):
+            _judge_letters(workspace.product.name)
+            _write(workspace, request, labels, paper, terminal)
     details: dict[str, Any] = {"form": request.form.value}
     if request.form is LabelForm.PDF:
         details["sheet"] = paper.name
@@ -154,6 +150,13 @@ def _judge_letters(product: str) -> None:
 def _judge_few(labels: Sequence[Label]) -> None:
     if len(labels) > _MOST_ON_TERMINAL:
         raise InputError(f"{len(labels)} codes are too many for a terminal", hint="pass -o labels.pdf")
+
+
+def _write(
+    workspace: Workspace, request: LabelRequest, labels: Sequence[Label], paper: Sheet, terminal: Terminal
+) -> None:
+    write = _write_sheet if request.form is LabelForm.PDF else _write_pictures
+    write(workspace, request, labels, paper, terminal)
 
 
 def _write_sheet(
