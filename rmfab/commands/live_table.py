@@ -35,7 +35,7 @@ _WIDE = 96  # columns from which the long bar leaves room for a slot's and a uni
 
 
 @dataclass(frozen=True)
-class Row:
+class SlotRow:
     """What a slot does: the unit's *name*, the *step* at work with the *part* that is done, or the last *outcome*."""
 
     slot: str
@@ -56,7 +56,7 @@ class LiveTable:
     """The rows of *slots* and the verdicts so far."""
 
     def __init__(self, slots: Sequence[str], clock: Callable[[], float] = time.monotonic) -> None:
-        self._rows = {slot: Row(slot) for slot in slots}
+        self._rows = {slot: SlotRow(slot) for slot in slots}
         self._verdicts: Counter[Outcome] = Counter()
         self._clock = clock
 
@@ -65,11 +65,11 @@ class LiveTable:
         name = event.serial or event.mac or ""
         match event:
             case StepStarted():
-                self._rows[event.slot] = Row(event.slot, name, event.step.value)
+                self._rows[event.slot] = SlotRow(event.slot, name, event.step.value)
             case StepProgress():
-                self._rows[event.slot] = Row(event.slot, name, event.step.value, event.done / max(1, event.total))
+                self._rows[event.slot] = SlotRow(event.slot, name, event.step.value, event.done / max(1, event.total))
             case UnitEnded():
-                self._rows[event.slot] = Row(event.slot, name, outcome=event.outcome)
+                self._rows[event.slot] = SlotRow(event.slot, name, outcome=event.outcome)
                 self._verdicts[event.outcome] += 1
 
     def render(self, width: int, height: int) -> Table:
@@ -91,7 +91,7 @@ class LiveTable:
         whole.add_row(self._totals(rows, len(shown)))
         return whole
 
-    def _totals(self, rows: Sequence[Row], shown: int) -> Text:
+    def _totals(self, rows: Sequence[SlotRow], shown: int) -> Text:
         from rich.text import Text
 
         working = sum(row.step is not None for row in rows)
@@ -105,7 +105,7 @@ class LiveTable:
         return line
 
 
-def choose(rows: Sequence[Row], room: int, turn: int) -> tuple[Row, ...]:
+def choose(rows: Sequence[SlotRow], room: int, turn: int) -> tuple[SlotRow, ...]:
     """Return the rows for *room* lines. Rows that do not always fit take turns, a page each; *turn* counts up."""
     if len(rows) <= room:
         return tuple(rows)
@@ -117,14 +117,14 @@ def choose(rows: Sequence[Row], room: int, turn: int) -> tuple[Row, ...]:
     return (*ranked[:kept], *rest[start : start + lines])
 
 
-def _kept(ranked: Sequence[Row]) -> Iterable[int]:
+def _kept(ranked: Sequence[SlotRow]) -> Iterable[int]:
     """Yield how many rows may keep their place: the failed and those at work, the failed alone, or none."""
     for rank in (1, 0):
         yield sum(row.rank <= rank for row in ranked)
     yield 0
 
 
-def _doing(row: Row) -> Text:
+def _doing(row: SlotRow) -> Text:
     from rich.text import Text
 
     if row.step is not None:
@@ -134,7 +134,7 @@ def _doing(row: Row) -> Text:
     return Text(row.outcome.value, style=f"bold {COLOURS[row.outcome]}")
 
 
-def _bar(row: Row, width: int) -> ProgressBar | str:
+def _bar(row: SlotRow, width: int) -> ProgressBar | str:
     from rich.progress_bar import ProgressBar
 
     if row.part is None:

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from rmfab.commands.line_view import LiveView
-from rmfab.commands.live_table import LiveTable, Row, choose
+from rmfab.commands.live_table import LiveTable, SlotRow, choose
 from rmfab.ledger.events import Outcome
 from rmfab.line.events import LineEvent, Step, StepEnded, StepProgress, StepStarted, Summary, UnitEnded
 
@@ -150,7 +150,7 @@ def test_wide_letters_do_not_break_the_columns(monkeypatch: pytest.MonkeyPatch) 
 
 def test_the_order_of_the_station_is_kept_if_all_fit() -> None:
     """Rows that fit do not move."""
-    rows = [Row("A", outcome=Outcome.PASS), Row("B", step="flash"), Row("C", outcome=Outcome.FAIL)]
+    rows = [SlotRow("A", outcome=Outcome.PASS), SlotRow("B", step="flash"), SlotRow("C", outcome=Outcome.FAIL)]
     assert [row.slot for row in choose(rows, 3, 0)] == ["A", "B", "C"]
     assert [row.slot for row in choose(rows, 2, 0)] == ["C", "B"]
     assert [row.slot for row in choose(rows, 2, 1)] == ["C", "A"]
