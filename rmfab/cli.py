@@ -151,7 +151,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (RmfabError, KeyboardInterrupt, click.Abort) as error:
         return _end(error, given)
     except BrokenPipeError:
-        return _unread()
+        return _unread(given)
     except OSError as error:
         if error.errno not in TROUBLES:
             return _unexpected(error, given)
@@ -243,13 +243,13 @@ def _speak(text: str) -> None:
         _let_go(sys.stderr)
 
 
-def _unread() -> int:
+def _unread(given: Globals) -> int:
     """End well and silently: the reader of stdout, such as `head`, has all that it wants.
 
-    A line that nobody reads any more has been stopped, and ends as after ^C (`show_line`).
+    A line that nobody reads any more has been stopped, and ends as after ^C.
     """
     _let_go(sys.stdout)
-    return 0
+    return EXIT_INTERRUPTED if given.unread else 0
 
 
 def _let_go(stream: TextIO) -> None:

@@ -25,12 +25,13 @@ T = TypeVar("T")
 @dataclass
 class Globals:
     """The global options: *folder* (-C), *quiet* (-q: only warnings and errors on stderr), *json* (--json).
-    *told*: JSON was printed on stdout."""
+    *told*: JSON was printed on stdout. *unread*: a line was stopped because the reader of stdout has gone."""
 
     folder: Path | None = None
     quiet: bool = False
     json: bool = False
     told: bool = False
+    unread: bool = False
 
 
 def globals_of(context: click.Context) -> Globals:
@@ -51,6 +52,11 @@ def quiet() -> bool:
 def json_wanted() -> bool:
     """Return whether --json was given."""
     return _globals().json
+
+
+def stopped_by_reader() -> None:
+    """Note that a line was stopped because the reader of stdout has gone: that is not its end."""
+    _globals().unread = True
 
 
 def folder() -> Path | None:
