@@ -19,7 +19,6 @@ from rmfab.identity.values import open_values
 from rmfab.json_text import parse_json
 from rmfab.line.station import load_station
 from rmfab.nvs.encoding import RowEncoder
-from rmfab.nvs.fit import judge_fit
 from rmfab.nvs.grammar import Config, Source, parse_config, read_values
 from rmfab.nvs.packing import pack
 from rmfab.nvs.reader import read_image
@@ -78,7 +77,6 @@ def images(data: bytes) -> None:
             continue
         items = encoder.items(row)
         for version in PageVersion:
-            judge_fit(items, _SIZE, version)
             image = read_image(pack(items, _SIZE, version))
             told = {(entry.namespace, entry.key): entry.value for entry in items if isinstance(entry, Entry)}
             if any(image.value(*name) != value for name, value in told.items()):

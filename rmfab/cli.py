@@ -104,7 +104,10 @@ class LazyGroup(click.Group):
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
-    "-C", "folder", type=click.Path(path_type=Path), help="Workspace (default: the folder of the nearest product.toml)."
+    "-C",
+    "folder",
+    type=click.Path(path_type=Path, readable=False),
+    help="Workspace (default: the folder of the nearest product.toml).",
 )
 @click.option("-q", "--quiet", is_flag=True, help="Show only warnings and errors on stderr.")
 @click.option(
@@ -146,7 +149,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (RmfabError, KeyboardInterrupt, click.Abort) as error:
         return _end(error, given)
     except BrokenPipeError:
-        return _unread()
+        return _unread(given)
     except OSError as error:
         trouble = _station_trouble(error)
         return _unexpected(error, given) if trouble is None else _end(trouble, given)
@@ -173,7 +176,9 @@ def _station_trouble(error: OSError) -> StationError | None:
         _let_go(sys.stdout)
     if isinstance(found, StationError):
         return found
-    return StationError(found.what, where=where, hint="check the permissions, then run the command again")
+    hint = "check the permissions, then run the command again"
+    cause = "no-permission" if isinstance(error, PermissionError) else None
+    return StationError(found.what, where=where, hint=hint, cause=cause)
 
 
 def _call(arguments: list[str], given: Globals) -> None:
@@ -241,10 +246,13 @@ def _speak(text: str) -> None:
         _let_go(sys.stderr)
 
 
-def _unread() -> int:
-    """End as after ^C, silently: the reader of stdout has gone."""
+def _unread(given: Globals) -> int:
+    """End well and silently: the reader of stdout, such as `head`, has all that it wants.
+
+    A line that nobody reads any more has been stopped, and ends as after ^C.
+    """
     _let_go(sys.stdout)
-    return EXIT_INTERRUPTED
+    return EXIT_INTERRUPTED if given.unread else 0
 
 
 def _let_go(stream: TextIO) -> None:

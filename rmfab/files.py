@@ -37,7 +37,7 @@ def file_error(what: str, error: OSError, where: str) -> RmfabError:
     for numbers, cause, hint in _SHORTAGES:
         if error.errno in numbers:
             return StationError(text, where=where, hint=hint, cause=cause)
-    return InputError(text, where=where)
+    return InputError(text, where=where, cause="no-permission" if isinstance(error, PermissionError) else None)
 
 
 def is_safe_name(name: str) -> bool:
@@ -69,6 +69,17 @@ def read_input(path: Path, what: str = "file", *, most: int = _LARGEST_INPUT) ->
     except ValueError as error:  # not a valid file name, such as one with NUL
         raise InputError(f"cannot read this {what}: {error}", where=repr(str(path))) from None
     raise InputError(f"too large for a {what}", where=str(path), hint=f"the limit is {most} bytes")
+
+
+def is_there(path: Path) -> bool:
+    """Return whether *path* exists, also if this user may not look: then opening it reports that.
+
+    `Path.exists` raises PermissionError instead.
+    """
+    try:
+        return path.exists()
+    except PermissionError:
+        return True
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Signals, deferred while they would do harm."""
+"""^C and other signals: how soon they take effect, and how they are deferred while they would do harm."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+SLICE_SECONDS = 0.4
+"""The longest wait without a look at whether it is still wanted, so that ^C takes effect within a second."""
 
 
 @contextmanager

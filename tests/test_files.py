@@ -294,7 +294,7 @@ def test_writers_and_sweepers_at_once(tmp_path: Path) -> None:
         (errno.EMFILE, StationError, "too-many-files"),
         (errno.ENFILE, StationError, "too-many-files"),
         (errno.EIO, StationError, "disk-error"),
-        (errno.EACCES, InputError, "bad-input"),
+        (errno.EACCES, InputError, "no-permission"),
         (errno.ENOENT, InputError, "bad-input"),
     ],
 )

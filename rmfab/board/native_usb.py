@@ -46,11 +46,18 @@ def _listed(address: str) -> ListPortInfo | None:
     return next((info for info, both in names if device in both), None)
 
 
-def returned(port: SerialPort, address: str, before: str, number: UsbNumber = usb_number) -> SerialPort:
+def returned(
+    port: SerialPort,
+    address: str,
+    before: str,
+    number: UsbNumber = usb_number,
+    *,
+    keep_going: Callable[[], None] = lambda: None,
+) -> SerialPort:
     """Return the port of a chip with native USB after a restart: *port* if it stayed, or the one at *address* now.
 
     *before* is its USB serial number before the restart. Raise PortError if the port stays away or comes back with a
-    different number.
+    different number, and what *keep_going* raises.
     """
     if _stays(port):
         if number(address) not in (None, before):  # esptool too reopens a port that goes away briefly
@@ -59,6 +66,7 @@ def returned(port: SerialPort, address: str, before: str, number: UsbNumber = us
     port.close()
     deadline = time.monotonic() + _RETURN_SECONDS
     while True:
+        keep_going()
         now = number(address)
         if now is not None and now != before:
             raise swapped(address)

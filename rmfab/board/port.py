@@ -34,6 +34,7 @@ class SerialPort(Protocol):
     port: str | None
     baudrate: int
     timeout: float | None
+    write_timeout: float | None
     dtr: bool
     rts: bool
     is_open: bool
@@ -68,12 +69,16 @@ class PluggedIn:
     description: str
 
 
-def open_port(address: str) -> SerialPort:
-    """Open *address* at 115200 baud with DTR and RTS released. Raise PortError with a hint."""
+def open_port(address: str, keep_going: Callable[[], None] = lambda: None) -> SerialPort:
+    """Open *address* at 115200 baud with DTR and RTS released.
+
+    Raise PortError with a hint, and what *keep_going* raises.
+    """
     try:
-        port = _unopened(address)
+        port = _unopened(address, keep_going)
         port.baudrate = ROM_BAUD
         port.timeout = 3.0
+        port.write_timeout = 10.0  # as esptool: a port that accepts nothing must not block forever
         port.dtr = False
         port.rts = False
         port.open()
@@ -82,13 +87,13 @@ def open_port(address: str) -> SerialPort:
     return port
 
 
-def _unopened(address: str) -> SerialPort:
+def _unopened(address: str, keep_going: Callable[[], None]) -> SerialPort:
     if address.startswith("rfc2217://"):
-        remote: SerialPort = Rfc2217Port()
+        remote: SerialPort = Rfc2217Port(keep_going)
         remote.port = address
         return remote
     if address.startswith("socket://"):
-        raw: SerialPort = RawSocketPort()
+        raw: SerialPort = RawSocketPort(keep_going)
         raw.port = address
         return raw
     if address.startswith(_URL_PREFIXES):

@@ -8,10 +8,12 @@ from __future__ import annotations
 import errno
 import subprocess
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 from rmfab.board.port import SerialPort
+from rmfab.board.program import run_program
 from rmfab.errors import InputError, PortError, StationError
 
 Mode = Literal["download", "run"]
@@ -43,25 +45,25 @@ class FixtureCommand:
                 hint='for example: restart = ["fixture", "--slot", "1", "{mode}"]',
             )
 
-    def run(self, mode: Mode) -> None:
-        """Run the program. Raise StationError with its last line of output if it fails."""
+    def run(self, mode: Mode, keep_going: Callable[[], None] = lambda: None) -> None:
+        """Run the program. Raise StationError with its last line of output if it fails.
+
+        *keep_going* is called meanwhile, and raises to kill it.
+        """
         argv = [word.replace("{mode}", mode) for word in self.argv]
         try:
-            done = subprocess.run(argv, capture_output=True, timeout=_COMMAND_SECONDS, check=False, text=True)
+            done = run_program(argv, _COMMAND_SECONDS, keep_going)
         except (OSError, subprocess.TimeoutExpired) as error:
             raise StationError(f"the restart command failed: {error}", where=argv[0], cause="fixture") from error
-        if done.returncode:
-            said = (done.stderr or done.stdout).strip().splitlines()
-            reason = f": {said[-1]}" if said else ""
-            raise StationError(
-                f"the restart command exited with {done.returncode}{reason}", where=argv[0], cause="fixture"
-            )
+        if done.code:
+            reason = f": {done.last_line}" if done.last_line else ""
+            raise StationError(f"the restart command exited with {done.code}{reason}", where=argv[0], cause="fixture")
 
 
 Restart = Auto | Unwired | FixtureCommand
 
 
-def restart_into_run(port: SerialPort, restart: Restart) -> None:
+def restart_into_run(port: SerialPort, restart: Restart, keep_going: Callable[[], None] = lambda: None) -> None:
     """Restart the board into its firmware and discard earlier input. Not for `Unwired`.
 
     Raise PortError if the port has no reset lines (a pseudo-terminal), StationError if a fixture's command fails.
@@ -69,7 +71,7 @@ def restart_into_run(port: SerialPort, restart: Restart) -> None:
     match restart:
         case FixtureCommand():
             port.reset_input_buffer()
-            restart.run("run")
+            restart.run("run", keep_going)
         case Auto():
             try:
                 _pulse(port)

@@ -12,9 +12,13 @@ import select
 import socket
 import struct
 import time
+from collections.abc import Callable
 from urllib.parse import urlsplit
 
 import serial
+
+from rmfab.board.dial import dial
+from rmfab.signals import SLICE_SECONDS
 
 _IAC, _DONT, _DO, _WONT, _WILL, _SB, _SE = 255, 254, 253, 252, 251, 250, 240
 _BINARY, _SGA, _COM_PORT = 0, 3, 44
@@ -30,8 +34,12 @@ class Rfc2217Port(serial.SerialBase):
     """A `rfc2217://host:port` URL as a pyserial port: 8N1, no flow control, DTR and RTS as control lines.
 
     Raise serial.SerialException as every pyserial port does: on open if the server is unreachable or has a different
-    client, later if the connection is lost.
+    client, later if the connection is lost. *keep_going* is called while it opens, and raises to give up.
     """
+
+    def __init__(self, keep_going: Callable[[], None] = lambda: None) -> None:
+        self._keep_going = keep_going
+        super().__init__()
 
     def open(self) -> None:
         """Connect, agree on RFC 2217 and binary transmission, and set baud and control lines."""
@@ -39,7 +47,7 @@ class Rfc2217Port(serial.SerialBase):
         if parts.scheme != "rfc2217" or not parts.hostname or parts.port is None:
             raise serial.SerialException(f"{self.portstr!r} is not of the form rfc2217://host:port")
         try:
-            self._socket = socket.create_connection((parts.hostname, parts.port), timeout=_CONNECT_SECONDS)
+            self._socket = dial((parts.hostname, parts.port), _CONNECT_SECONDS, self._keep_going)
         except OSError as error:
             raise serial.SerialException(error.errno, f"could not open {self.portstr}: {error}") from error
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -72,7 +80,8 @@ class Rfc2217Port(serial.SerialBase):
             left = deadline - time.monotonic()
             if left <= 0:
                 raise serial.SerialException(f"{self.portstr} does not speak RFC 2217")
-            self._pull(left)
+            self._keep_going()
+            self._pull(min(left, SLICE_SECONDS))
 
     def close(self) -> None:
         """Close the connection; a second call does nothing."""

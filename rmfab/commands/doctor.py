@@ -12,15 +12,15 @@ from rmfab.commands.leaf import Leaf
 def command() -> None:
     """Find what is missing on this host, and how to fix it.
 
-    Checks ports and their permissions, Bluetooth or Wi-Fi, keys, the ledger and the trust file. Exits with code 4 if
+    Checks ports and their permissions, Bluetooth or Wi-Fi, the workspace and its permissions, keys, the ledger and the
+    trust file. Exits with code 4 if
     something is missing.
     """
     from rmfab.errors import StationError
     from rmfab.operations.examine_host import examine_host
     from rmfab.operations.terminal import counted
-    from rmfab.workspace.workspace import open_workspace
 
-    found = list(examine_host(open_workspace(terminal.folder())))
+    found = list(examine_host(terminal.folder()))
     lines = []
     for diagnosis in found:
         lines.append(f"{'ok     ' if diagnosis.good else 'MISSING'}  {diagnosis.what}")

@@ -12,13 +12,11 @@ from rmfab.commands.options import FILE, allow_files_option
 
 
 @click.command("generate", cls=Leaf)
-@click.option(
-    "--count", type=click.IntRange(1, 2_000_000), help="Number of identities (default: number of rows of --values)."
-)
+@click.option("--count", type=int, help="Number of identities, 1 to 2000000 (default: number of rows of --values).")
 @click.option("--batch", help="Name of the batch (default: the product name and a number).")
 @click.option("--values", type=FILE, help="CSV file with columns serial, node_id or your own keys.")
 @allow_files_option
-@click.option("--jobs", type=click.IntRange(1, 256), help="Number of processes (default: one per core).")
+@click.option("--jobs", type=int, help="Number of processes, 1 to 256 (default: one per core).")
 def command(**options: Any) -> None:
     """Make a batch of identities, sealed into the ledger.
 
@@ -31,6 +29,7 @@ def command(**options: Any) -> None:
     from rmfab.operations.generate import GenerateRequest, generate
     from rmfab.workspace.workspace import open_workspace
 
-    workspace, request = open_workspace(terminal.folder()), GenerateRequest(**options)
+    request = GenerateRequest(**options)
+    workspace = open_workspace(terminal.folder())
     batch = terminal.followed("identities", generate(workspace, request, terminal.TERMINAL))
     terminal.show({"batch": batch.name, "size": batch.size, "product": batch.product}, batch.name)

@@ -48,8 +48,6 @@ def command(
     from rmfab.workspace.gitignore import FILE_NAME, unprotected
 
     cloud_claim = cloud_claim or former_claim
-    if cloud_claim and mqtt_host:
-        raise click.UsageError("--cloud-claim and --mqtt-host exclude each other: a unit gets its host by claiming")
     appended = unprotected(folder)
     workspace = create_workspace(
         folder,

@@ -22,7 +22,7 @@ FORMS = ("pdf", "png", "svg", "terminal")
 @click.argument("units", metavar="BATCH|SERIAL...", nargs=-1, required=True)
 @click.option("-o", "--output", type=FILE, help="A .pdf sheet, a .png or .svg, or a folder of pictures.")
 @click.option("--sheet", help="Label sheet, such as L7651; also the size of pictures (default: product.toml).")
-@click.option("--start-at", type=click.IntRange(1), default=1, show_default=True, help="First free label of the sheet.")
+@click.option("--start-at", type=int, default=1, show_default=True, help="First free label of the sheet.")
 @click.option(
     "--format", "form", type=click.Choice(FORMS), help="Format (default: by the suffix of -o, else terminal)."
 )

@@ -23,10 +23,11 @@ def check() -> None:
     Exits with code 5 if it finds a problem.
     """
     from rmfab.errors import IntegrityError
+    from rmfab.operations.read_ledger import ledger_to_read
     from rmfab.operations.terminal import counted
     from rmfab.workspace.workspace import open_workspace
 
-    findings = open_workspace(terminal.folder()).ledger.check()
+    findings = ledger_to_read(open_workspace(terminal.folder()), terminal.TERMINAL).check()
     lines = [f"{finding.where}: {finding.what}" for finding in findings]
     document = [{"where": finding.where, "what": finding.what} for finding in findings]
     terminal.show({"sound": not findings, "findings": document}, "\n".join(lines) or None)

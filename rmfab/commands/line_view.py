@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 import click
 
 from rmfab.commands import terminal
+from rmfab.commands.live_table import COLOURS, LiveTable
 from rmfab.errors import one_line
 from rmfab.ledger.events import Outcome
 from rmfab.line.events import (
@@ -15,24 +16,15 @@ from rmfab.line.events import (
     Message,
     Step,
     StepEnded,
-    StepProgress,
-    StepStarted,
     Summary,
     UnitEnded,
     to_json,
 )
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
 
-COLOURS = {
-    Outcome.PASS: "green",
-    Outcome.MARGINAL: "yellow",
-    Outcome.FAIL: "red",
-    Outcome.ERROR: "magenta",
-    Outcome.ABORTED: "yellow",
-    Outcome.SKIP: "bright_black",
-}
 _LONGEST_QUOTE = 2000
 _SHOWN = (Step.FLASH, Step.BOOT, Step.IDENTIFY, Step.PROVISION, Step.RESET)
 
@@ -138,43 +130,27 @@ def speak(message: Message) -> None:
 
 
 class LiveView:
-    """A live table with one row per slot; the lines of units that have ended scroll away above it."""
+    """A live table of the slots on *console* (stderr); the lines of units that have ended scroll away above it."""
 
-    def __init__(self, slots: tuple[str, ...]) -> None:
+    def __init__(self, slots: tuple[str, ...], console: Console | None = None) -> None:
         from rich.console import Console
         from rich.live import Live
 
         self._lines = UnitLines()
-        self._rows: dict[str, tuple[str, str, float | None]] = dict.fromkeys(slots, ("", "waiting", None))
-        self._console = Console(stderr=True, highlight=False, markup=False)
-        self._live = Live(console=self._console, refresh_per_second=10, transient=True, get_renderable=self._table)
+        self._table = LiveTable(slots)
+        self._console = console or Console(stderr=True, highlight=False, markup=False)
+        self._live = Live(console=self._console, refresh_per_second=10, transient=True, get_renderable=self._render)
 
-    def _table(self) -> Table:
-        from rich.progress_bar import ProgressBar
-        from rich.table import Table
-
-        table = Table.grid(padding=(0, 2))
-        table.add_column(style="bold", no_wrap=True)
-        table.add_column(no_wrap=True)
-        table.add_column(width=10)
-        table.add_column(width=26)
-        for slot, (serial, doing, part) in self._rows.items():
-            bar = ProgressBar(total=1.0, completed=part, width=26) if part is not None else ""
-            table.add_row(_quoted(slot)[-28:], _quoted(serial), doing, bar)
-        return table
+    def _render(self) -> Table:
+        return self._table.render(self._console.width, self._console.height)
 
     def show(self, event: LineEvent) -> None:
         """Redraw the row of the slot, and print a unit that has ended above the table."""
         self._live.start()  # not before the first event: messages printed until then would be drawn over
         self._lines.note(event)
-        name = event.serial or event.mac or ""
+        self._table.note(event)
         match event:
-            case StepStarted():
-                self._rows[event.slot] = (name, event.step.value, None)
-            case StepProgress():
-                self._rows[event.slot] = (name, event.step.value, event.done / max(1, event.total))
             case UnitEnded():
-                self._rows[event.slot] = (name, event.outcome.value, None)
                 self._print(event)
             case Message():
                 self._console.print(f"rmfab: {_quoted(event.slot)}: {_quoted(event.text)}")

@@ -70,7 +70,7 @@ ports_option = click.option(
     help="Port or slot name; repeatable (default: all slots).",
 )
 baud_option = click.option(
-    "--baud", type=click.IntRange(9600, 4_000_000), help="Baud rate of the stub (default: the slot's, 921600)."
+    "--baud", type=int, help="Baud rate of the stub, 9600 to 4000000 (default: the slot's, 921600)."
 )
 release_option = click.option("--release", type=FILE, help="Bundle or build folder (default: product.toml).")
 batch_option = click.option("--batch", help="Claim only from this batch.")

@@ -34,6 +34,20 @@ def show_events(
     junit: Path | None = None,
 ) -> None:
     """Show all *events*, then the *summary*; also write the report *junit*, if given. ^C calls *stop*."""
+    try:
+        _show(events, slots, summary, stop, junit)
+    except BrokenPipeError:
+        terminal.stopped_by_reader()
+        raise
+
+
+def _show(
+    events: Generator[LineEvent, None, None],
+    slots: tuple[str, ...],
+    summary: Callable[[], Summary],
+    stop: Callable[[], None],
+    junit: Path | None,
+) -> None:
     from rmfab.commands.line_view import make_view
     from rmfab.report.junit import LineReport
 

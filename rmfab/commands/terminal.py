@@ -25,12 +25,13 @@ T = TypeVar("T")
 @dataclass
 class Globals:
     """The global options: *folder* (-C), *quiet* (-q: only warnings and errors on stderr), *json* (--json).
-    *told*: JSON was printed on stdout."""
+    *told*: JSON was printed on stdout. *unread*: a line was stopped because the reader of stdout has gone."""
 
     folder: Path | None = None
     quiet: bool = False
     json: bool = False
     told: bool = False
+    unread: bool = False
 
 
 def globals_of(context: click.Context) -> Globals:
@@ -51,6 +52,11 @@ def quiet() -> bool:
 def json_wanted() -> bool:
     """Return whether --json was given."""
     return _globals().json
+
+
+def stopped_by_reader() -> None:
+    """Note that a line was stopped because the reader of stdout has gone: that is not its end."""
+    _globals().unread = True
 
 
 def folder() -> Path | None:
@@ -156,13 +162,22 @@ def _json_letter(letter: str) -> str:
 
 
 def table(head: tuple[str, ...], rows: list[tuple[object, ...]]) -> None:
-    """Print a plain table: columns two spaces apart, numbers right-aligned, no trailing spaces."""
+    """Print a plain table: columns two spaces apart, numbers right-aligned, no trailing spaces.
+
+    A wide letter takes two columns of a terminal.
+    """
+    from rich.cells import cell_len, set_cell_size
+
     cells = [tuple("" if cell is None else str(cell) for cell in row) for row in rows]
-    widths = [max(len(head[i]), *(len(row[i]) for row in cells)) if cells else len(head[i]) for i in range(len(head))]
+    widths = [
+        max(cell_len(head[i]), *(cell_len(row[i]) for row in cells)) if cells else cell_len(head[i])
+        for i in range(len(head))
+    ]
     right = [bool(rows) and all(isinstance(row[i], int) for row in rows) for i in range(len(head))]
     for line in (head, *cells):
         padded = (
-            cell.rjust(width) if r else cell.ljust(width) for cell, width, r in zip(line, widths, right, strict=True)
+            cell.rjust(width) if r else set_cell_size(cell, width)
+            for cell, width, r in zip(line, widths, right, strict=True)
         )
         data("  ".join(padded).rstrip())
 

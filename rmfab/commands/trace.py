@@ -35,11 +35,11 @@ def command(unit: str | None, release: str | None, signer: str | None) -> None:
         raise click.UsageError("exactly one of a unit, --release and --signer is required")
     workspace = open_workspace(terminal.folder())
     if unit is not None:
-        _show_unit(trace_unit(workspace, unit))
+        _show_unit(trace_unit(workspace, unit, terminal.TERMINAL))
     elif release is not None:
-        _show_recipients("digest", trace_release(workspace, release))
+        _show_recipients("digest", trace_release(workspace, release, terminal.TERMINAL))
     elif signer is not None:
-        _show_recipients("signer", trace_signer(workspace, signer))
+        _show_recipients("signer", trace_signer(workspace, signer, terminal.TERMINAL))
 
 
 def _show_unit(found: UnitTrace) -> None:

@@ -6,9 +6,11 @@ Separate from `pdf.py`, so that a worker process does not import reportlab's can
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
+from pathlib import Path
 
 from rmfab.label.content import Label
 from rmfab.label.layout import Artwork, make_artwork
+from rmfab.label.typeface import choose_font, chosen_font
 from rmfab.secret import Secret
 from rmfab.workers.crew import cores, open_crew
 from rmfab.workers.feeding import chunked
@@ -22,7 +24,7 @@ PlainLabel = tuple[str, str, str, str, str]
 def make_artworks(labels: Sequence[Label], width: float, height: float) -> Generator[Artwork, None, None]:
     """Yield the drawings of *labels* on *width* x *height* mm, in order. Raise InputError as `make_artwork` does."""
     jobs = cores() if len(labels) >= _WORTH_SPREADING else 1
-    with open_crew(_Drawer, (width, height), jobs) as crew:
+    with open_crew(_Drawer, (width, height, chosen_font()), jobs) as crew:
         for _, artworks in crew.run(_Drawer.draw, chunked(map(_plain, labels), _LABELS_AT_ONCE if jobs > 1 else 1)):
             yield from artworks
 
@@ -35,8 +37,10 @@ def _plain(label: Label) -> PlainLabel:
 class _Drawer:
     """The worker that draws labels of one size."""
 
-    def __init__(self, size: tuple[float, float]) -> None:
-        self._width, self._height = size
+    def __init__(self, order: tuple[float, float, Path | None]) -> None:
+        self._width, self._height, font = order
+        if font != chosen_font():  # in a process of its own
+            choose_font(font)
 
     def draw(self, labels: Sequence[PlainLabel]) -> list[Artwork]:
         """Return the drawings of a chunk of labels."""

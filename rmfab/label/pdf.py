@@ -1,4 +1,4 @@
-"""The PDF of a label sheet: vector modules, standard fonts, and the same bytes for the same labels.
+"""The PDF of a label sheet: vector modules, embedded fonts, and the same bytes for the same labels.
 
 Only this module imports reportlab's canvas. All dark modules of a code are one path of disjoint rectangles with
 integer corners, in units of a module. The path is filled at once, so no renderer shows seams between modules.
@@ -15,6 +15,7 @@ from rmfab.errors import InputError
 from rmfab.label.layout import Artwork
 from rmfab.label.sheets import Cell, Sheet
 from rmfab.label.text import MM
+from rmfab.label.typeface import font_name
 
 _MARK_LENGTH = 1.0
 _MARK_GREY = 0.6
@@ -84,7 +85,7 @@ def _draw_at(canvas: Canvas, artwork: Artwork, cell: Cell, page_height: float) -
 
 def _draw_text(canvas: Canvas, artwork: Artwork) -> None:
     for run in artwork.layout.runs:
-        canvas.setFont(run.face.value, run.size)
+        canvas.setFont(font_name(run.face), run.size)
         canvas.drawString(run.x / MM, -run.baseline / MM, run.text)
 
 

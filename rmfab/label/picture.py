@@ -22,9 +22,9 @@ from rmfab.label.warnings import LabelWarning, label_warnings
 # Edges on whole dots may come out of the rasteriser as 1 or 254, because coordinates are rounded.
 _CLEAN = [0] * 4 + list(range(4, 252)) + [255] * 4
 _FAMILIES = {
-    Face.REGULAR: "font-family='Helvetica, Arial, sans-serif'",
-    Face.BOLD: "font-family='Helvetica, Arial, sans-serif' font-weight='bold'",
-    Face.MONO: "font-family=\"Courier, 'Courier New', monospace\" font-weight='bold'",
+    Face.REGULAR: "font-family='Bitstream Vera Sans, DejaVu Sans, Verdana, sans-serif'",
+    Face.BOLD: "font-family='Bitstream Vera Sans, DejaVu Sans, Verdana, sans-serif' font-weight='bold'",
+    Face.PRODUCT: "font-family='Bitstream Vera Sans, DejaVu Sans, Verdana, sans-serif' font-weight='bold'",
 }
 
 

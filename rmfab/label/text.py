@@ -31,10 +31,10 @@ _FEWEST_LETTERS = 5
 class LabelField(Enum):
     """A line of the label, with its caption, typeface and size relative to the body."""
 
-    PRODUCT = "product", "", Face.BOLD, 1.2
+    PRODUCT = "product", "", Face.PRODUCT, 1.2
     SERIAL = "serial", "SN", Face.REGULAR, 1.0
     NAME = "service name", "Name", Face.REGULAR, 1.0
-    POP = "PoP", "PoP", Face.MONO, 1.1
+    POP = "PoP", "PoP", Face.BOLD, 1.1
 
     caption: str
     face: Face
@@ -203,8 +203,8 @@ class _Draft:
 def _letters(each: LabelField, text: str) -> str:
     """Return the printable text of a field: a product name with the nearest glyphs, the others unchanged or empty."""
     if each is LabelField.PRODUCT:
-        return writable(text)
-    return text if is_writable(text) else ""
+        return writable(text, each.face)
+    return text if is_writable(text, each.face) else ""
 
 
 def _choose(texts: Mapping[LabelField, str], width: float, height: float, centred: bool) -> _Draft | None:

@@ -1,47 +1,122 @@
 """The typefaces of a label: their glyphs, and the width of a text.
 
-They are standard PDF fonts, so a page does not need a font file. Their metrics come from reportlab, their characters
-are those of Windows code page 1252 (WinAnsiEncoding, ISO 32000-1 annex D).
+They are TrueType fonts that are embedded in each PDF, so that every printer prints the same. Bitstream Vera comes with
+reportlab, and its licence allows embedding. The product's name may have a font of its own (`[label] font`).
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import Enum, unique
+from functools import cache
+from pathlib import Path
 
-from reportlab.pdfbase.pdfmetrics import stringWidth
+from reportlab.pdfbase.pdfmetrics import registerFont, stringWidth
+from reportlab.pdfbase.ttfonts import TTFError, TTFont
+
+from rmfab.errors import InputError, one_line
 
 ELLIPSIS = "\N{HORIZONTAL ELLIPSIS}"
-CAP_HEIGHT = 0.72
-"""The height of a capital, relative to the font size."""
+CAP_HEIGHT = 0.74
+"""The height of a capital, relative to the font size: Vera has 0.729 and overshoots."""
 
 
 @unique
 class Face(Enum):
-    """A typeface, by its PDF name."""
+    """A typeface, by the name that it is registered under in reportlab."""
 
-    REGULAR = "Helvetica"
-    BOLD = "Helvetica-Bold"
-    MONO = "Courier-Bold"
+    REGULAR = "rmfab-regular"
+    BOLD = "rmfab-bold"
+    PRODUCT = "rmfab-product"
+
+
+_FILES = {Face.REGULAR: "Vera.ttf", Face.BOLD: "VeraBd.ttf", Face.PRODUCT: "VeraBd.ttf"}
+_chosen: list[Path | None] = [None]
+
+
+def choose_font(path: Path | None) -> None:
+    """Set the product's name in the font *path* from now on, None for the usual one. Raise InputError.
+
+    reportlab keeps its fonts per process, and so does this.
+    """
+    before, _chosen[0] = _chosen[0], path
+    _letters.cache_clear()
+    try:
+        _letters(Face.PRODUCT)
+    except InputError:
+        _chosen[0] = before
+        raise
+
+
+@contextmanager
+def product_font(path: Path | None) -> Iterator[None]:
+    """Set the product's name in the font *path* within the block. Raise InputError as `choose_font` does."""
+    before = chosen_font()
+    choose_font(path)
+    try:
+        yield
+    finally:
+        choose_font(before)
+
+
+def chosen_font() -> Path | None:
+    """Return what `choose_font` has chosen."""
+    return _chosen[0]
+
+
+def font_name(face: Face) -> str:
+    """Return the name of *face* for reportlab, which has it from now on."""
+    _letters(face)
+    return _name(face)
+
+
+def _name(face: Face) -> str:
+    """Return the name of *face*, a new one for each font: reportlab does not replace a font that it has."""
+    own = _chosen[0] if face is Face.PRODUCT else None
+    return f"{face.value}-{own}" if own is not None else face.value
+
+
+@cache
+def _letters(face: Face) -> frozenset[int]:
+    """Register *face*; return the code points that it has glyphs for."""
+    own = _chosen[0] if face is Face.PRODUCT else None
+    try:
+        font = TTFont(_name(face), str(own or _FILES[face]))
+    except (TTFError, OSError) as error:
+        raise InputError(
+            f"cannot use this font: {one_line(str(error))}",
+            where=str(own),
+            hint="use a TrueType font (.ttf, .ttc) in product.toml ([label] font); fonts with CFF outlines do not work",
+            cause="label-font",
+        ) from error
+    registerFont(font)
+    return frozenset(font.face.charToGlyph)
 
 
 def width_of(text: str, face: Face, size: float = 1.0) -> float:
     """Return the width of *text*, in the unit of *size*."""
-    return float(stringWidth(text, face.value, size))
+    return float(stringWidth(text, font_name(face), size))
 
 
-def is_writable(text: str) -> bool:
+def lacking(text: str, face: Face) -> str:
+    """Return the characters of *text* that *face* has no glyph for, each once."""
+    return "".join(dict.fromkeys(letter for letter in text if not _has_glyph(letter, face)))
+
+
+def is_writable(text: str, face: Face) -> bool:
     """Return whether every character of *text* has a glyph."""
-    return all(_has_glyph(letter) for letter in text)
+    return not lacking(text, face)
 
 
-def writable(text: str) -> str:
+def writable(text: str, face: Face) -> str:
     """Return *text* in characters with a glyph: drop accents without one, replace other characters with "?".
 
     Return an empty text if nothing else is left.
     """
-    letters = [_nearest(letter) for letter in unicodedata.normalize("NFC", text)]
+    letters = [_nearest(letter, face) for letter in unicodedata.normalize("NFC", text)]
     if not any(letter.strip() and letter != "?" for letter in letters):
         return ""
     return re.sub(r"\?{2,}", "?", "".join(letters)).strip()
@@ -63,20 +138,14 @@ def steady(text: str) -> str:
     return re.sub(r"[0-9a-f]", "0", text)
 
 
-def _has_glyph(letter: str) -> bool:
-    if not letter.isprintable():
-        return False
-    try:
-        letter.encode("cp1252")
-    except UnicodeEncodeError:
-        return False
-    return True
+def _has_glyph(letter: str, face: Face) -> bool:
+    return letter.isprintable() and ord(letter) in _letters(face)
 
 
-def _nearest(letter: str) -> str:
-    if _has_glyph(letter):
+def _nearest(letter: str, face: Face) -> str:
+    if _has_glyph(letter, face):
         return letter
     if letter.isspace():
         return " "
     plain = "".join(part for part in unicodedata.normalize("NFKD", letter) if not unicodedata.combining(part))
-    return plain if plain and is_writable(plain) else "?"
+    return plain if plain and is_writable(plain, face) else "?"

@@ -48,4 +48,4 @@ def label_warnings(labels: Sequence[Label], layouts: Sequence[Layout]) -> tuple[
 
 
 def _writable(each: LabelField, label: Label) -> bool:
-    return is_writable(label.texts()[each].reveal())
+    return is_writable(label.texts()[each].reveal(), each.face)

@@ -12,8 +12,8 @@
     ledger.check(); ledger.backup(target)
 
 The caller supplies the times (`timestamp(datetime)`); stations are given by name. Every change is one durable
-transaction. Every method may raise LedgerError (causes `ledger-locked`, `-read-only`, `-full`, `-io`, `-missing`,
-`-newer`, `-network`) and IntegrityError (`ledger-corrupt`, `ledger-constraint`).
+transaction. Every method may raise LedgerError (causes `ledger-locked`, `-read-only`, `-denied`, `-full`, `-io`,
+`-missing`, `-newer`, `-network`) and IntegrityError (`ledger-corrupt`, `ledger-constraint`).
 """
 
 from __future__ import annotations
@@ -61,6 +61,11 @@ class Ledger:
         except BaseException:
             database.dispose()
             raise
+
+    @property
+    def caveat(self) -> str | None:
+        """How the ledger is read if it is read-only for this user, for the operator; None if it may be written."""
+        return self._database.caveat
 
     def close(self) -> None:
         """Close all connections. The object cannot be used afterwards."""

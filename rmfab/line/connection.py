@@ -19,7 +19,10 @@ _HEAR_OUT_SECONDS = 0.05
 
 
 class BoardConnection:
-    """The connection over *port*, closed by its owner. It calls *keep_going* while it reads a console, at *baud*."""
+    """The connection over *port*, closed by its owner, which reads a console at *baud*.
+
+    It calls *keep_going* while it waits for the board, which raises to give up.
+    """
 
     def __init__(self, link: SlotLink, port: SerialPort, keep_going: Callable[[], None], baud: int) -> None:
         self._link = link
@@ -69,7 +72,7 @@ class BoardConnection:
     def into_loader(self) -> tuple[Loader, BoardFacts]:
         """Bring the board into its loader and read its facts. Raise PortError if a different board is connected now."""
         self._log = None
-        loader = self._loader = Loader(self._port, self._link)
+        loader = self._loader = Loader(self._port, self._link, self._keep_going)
         facts = loader.connect()
         if self.mac is not None and facts.mac != self.mac:
             raise swapped(self.address)
@@ -90,9 +93,9 @@ class BoardConnection:
                 loader.leave()
             guarded(link.address, self._take_baud)
             if not self.unwired:
-                guarded(link.address, lambda: restart_into_run(self._port, link.restart))
+                guarded(link.address, lambda: restart_into_run(self._port, link.restart, self._keep_going))
         if own_usb is not None:
-            self._port = returned(self._port, link.address, own_usb)
+            self._port = returned(self._port, link.address, own_usb, keep_going=self._keep_going)
 
     def _take_baud(self) -> None:
         """Set the console's baud before the firmware prints; what the ROM prints at its own is noise then."""

@@ -73,7 +73,7 @@ def _runs(name: str) -> bool:
 
 def diagnose(host: Host, station: Station, product: Product) -> Iterator[Diagnosis]:
     """Yield the results of the checks of *host* for *product*."""
-    yield from _ports(host, station)
+    yield from diagnose_ports(host, station)
     if not product.verify.provision:
         yield Diagnosis("provisioning checks are off in product.toml", True)
         return
@@ -101,7 +101,8 @@ def _network(station: Station) -> Iterator[Diagnosis]:
         yield Diagnosis(f"the factory network in {path}", True)
 
 
-def _ports(host: Host, station: Station) -> Iterator[Diagnosis]:
+def diagnose_ports(host: Host, station: Station) -> Iterator[Diagnosis]:
+    """Yield the results of the checks of *host* that do not depend on the product."""
     remote = bool(station.slots) and all("://" in slot.link.address for slot in station.slots)
     if remote:
         yield Diagnosis("no USB port needed: every slot is on the network", True)

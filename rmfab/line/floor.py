@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from rmfab.board.restart import Unwired
 from rmfab.errors import BatchUsedUp, InputError, IntegrityError, RmfabError
 from rmfab.ledger.events import Outcome, timestamp
+from rmfab.line.ending import Aborted
 from rmfab.line.events import LineEvent, Message, Step, StepEnded, Stopped
 from rmfab.line.job import Job
 from rmfab.line.probe import probe
@@ -138,7 +139,10 @@ class Floor:
         away = last is None
         told: str | None = None
         while not self._drain.wait(_POLL_SECONDS):
-            seen = probe(slot)
+            try:
+                seen = probe(slot, self._keep_going)
+            except Aborted:
+                return None
             if seen.board is None:
                 away = True
             elif away or not (seen.board == last or (seen.closed and self._closes)):
@@ -148,6 +152,11 @@ class Floor:
                 hint = f"; {seen.trouble.hint}" if seen.trouble.hint else ""
                 self._say(slot, f"{seen.trouble.what}{hint}", "warning")
         return None
+
+    def _keep_going(self) -> None:
+        """Raise Aborted if the line waits for no more boards."""
+        if self._drain.is_set():
+            raise Aborted
 
     @property
     def _closes(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from rmfab.board.esp.loader import Loader
@@ -23,12 +24,12 @@ class Probe:
     trouble: RmfabError | None = None
 
 
-def probe(slot: Slot) -> Probe:
-    """Find out which board is on *slot*, and leave it in its loader."""
+def probe(slot: Slot, keep_going: Callable[[], None]) -> Probe:
+    """Find out which board is on *slot*, and leave it in its loader. *keep_going* raises to give up."""
     port: SerialPort | None = None
     try:
-        port = open_port(slot.link.address)
-        facts = Loader(port, slot.link).connect()
+        port = open_port(slot.link.address, keep_going)
+        facts = Loader(port, slot.link, keep_going).connect()
         return Probe(facts.mac or facts.chip_name, closed=facts.mac is None)
     except RmfabError as error:
         return Probe(trouble=error if error.cause in _LASTING else None)

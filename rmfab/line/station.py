@@ -22,6 +22,7 @@ from __future__ import annotations
 import re
 import socket
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -158,13 +159,18 @@ def slots_for(
     chosen = [by_name.get(address) or _lone_slot(address) for address in addresses] or list(station.slots)
     if not chosen:
         raise InputError("no port given", hint="use --port PORT or add slots to station.toml; `rmfab ports` lists both")
-    used = [slot.link.address for slot in chosen]
-    for address in used:
-        if used.count(address) > 1:
-            raise InputError("port given twice", where=address)
+    refuse_same_port(chosen)
     if baud is not None:
         chosen = [replace(slot, link=replace(slot.link, baud=baud)) for slot in chosen]
     return _with_units(chosen, units) if units else tuple(chosen)
+
+
+def refuse_same_port(slots: Iterable[Slot]) -> None:
+    """Raise InputError if two of *slots* have one port."""
+    used = [slot.link.address for slot in slots]
+    for address in used:
+        if used.count(address) > 1:
+            raise InputError("port given twice", where=address)
 
 
 def _with_units(slots: list[Slot], units: tuple[str, ...]) -> tuple[Slot, ...]:

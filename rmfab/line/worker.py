@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from rmfab.board.port import open_port
-from rmfab.errors import PortError, RmfabError, StationError, UnitFault
+from rmfab.errors import IntegrityError, PortError, RmfabError, StationError, UnitFault
 from rmfab.ledger.events import Outcome, timestamp
 from rmfab.ledger.states import State, allowed
 from rmfab.line.connection import BoardConnection
@@ -20,6 +20,7 @@ from rmfab.line.job import Job
 from rmfab.line.listening import judge_meanwhile
 from rmfab.line.stages import AsNew, Identified, OnSlot, Running, Stage
 from rmfab.line.station import Slot
+from rmfab.line.step_limits import StepOverdue, limit_of
 from rmfab.line.step_order import take_step
 from rmfab.line.step_record import StepRecord, UnitRecord
 from rmfab.line.unit_state import wanted_state
@@ -38,18 +39,21 @@ class Worker:
         self._stop = stop
         self._stage: Stage = OnSlot()
         self._started = time.monotonic()
+        self._limit: tuple[Step, float, float] | None = None  # the step, its limit, and when that is reached
+        self._leaving = False
 
     def run(self) -> UnitEnded:
         """Run the steps until one does not pass, and report the verdict."""
         try:
-            port = open_port(self._slot.link.address)
-        except RmfabError as error:
+            port = open_port(self._slot.link.address, self._keep_going)
+        except (RmfabError, Aborted) as error:
             return self._end(Origin(self._now(), self._job.station, self._slot.name, None, None), judge_error(error))
         board = BoardConnection(self._slot.link, port, self._keep_going, self._job.console_baud)
         visit = Visit(self._job, self._slot, self._tell, self._keep_going, board)
         try:
             worst = self._run_steps(visit)
             self._take_network_back(visit)
+            self._leaving = True
             self._leave_running(visit)
         finally:
             board.close()
@@ -57,9 +61,30 @@ class Worker:
         return self._end(visit.origin(), worst, log)
 
     def _keep_going(self) -> None:
-        """Raise Aborted if the operator has stopped the line."""
+        """Raise Aborted if the operator has stopped the line, StepOverdue if the step has reached its limit.
+
+        Neither cuts short how a board is left behind.
+        """
+        if self._leaving:
+            return
         if self._stop.is_set():
             raise Aborted
+        if self._limit is not None and time.monotonic() >= self._limit[2]:
+            raise StepOverdue(*self._limit[:2], self._slot.link.address)
+
+    def _take(self, visit: Visit, step: Step) -> Passed[Stage]:
+        """Run *step* within its limit."""
+        seconds = limit_of(step, self._job)
+        self._limit = None if seconds is None else (step, seconds, time.monotonic() + seconds)
+        try:
+            visit.keep_going()
+            return self._watched(visit, step)
+        except RmfabError as error:
+            if self._stop.is_set() and not isinstance(error, IntegrityError):
+                raise Aborted from error  # ^C may end what the step talks to before it ends the step
+            raise
+        finally:
+            self._limit = None
 
     def _now(self) -> str:
         return timestamp(self._job.now())
@@ -76,8 +101,7 @@ class Worker:
         began = time.monotonic()
         visit.measured = {}
         try:
-            visit.keep_going()
-            passed = self._take(step, visit)
+            passed = self._take(visit, step)
         except Exception as error:  # noqa: BLE001 - judged and recorded; the floor raises a bug again
             ending = replace(judge_error(error), measurements=visit.measured)
         else:
@@ -85,7 +109,7 @@ class Worker:
             ending = ending_of(passed)
         return self._record(visit, step, _redacted(visit, ending), time.monotonic() - began)
 
-    def _take(self, step: Step, visit: Visit) -> Passed[Stage]:
+    def _watched(self, visit: Visit, step: Step) -> Passed[Stage]:
         """Run *step*. If the unit died or restarted meanwhile, the step fails, and that is the reason."""
         try:
             passed = take_step(step, visit, self._stage)
@@ -125,7 +149,7 @@ class Worker:
         if not visit.holds_network:
             return
         try:
-            take_step(Step.RESET, visit, self._stage)
+            self._take(visit, Step.RESET)
         except (RmfabError, Aborted) as error:
             why = str(error) or "stopped by the operator"
             visit.say("warning", f"the unit still holds the factory network ({why}); use `rmfab reset` to remove it")

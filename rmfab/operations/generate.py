@@ -29,6 +29,7 @@ from rmfab.workspace.create import batch_prefix, fingerprint
 from rmfab.workspace.workspace import Workspace
 
 MAX_COUNT = 2_000_000
+MAX_JOBS = 256
 _ROWS_AT_ONCE = 500
 
 
@@ -37,7 +38,7 @@ class GenerateRequest:
     """*count* identities, or one per row of the CSV *values*, in the batch named *batch* or a new one.
 
     *jobs*: number of processes, None for one per core. *allow_files*: folders of `file` rows besides those of the
-    config and *values*. Raise UsageError without *count* and *values*.
+    config and *values*. Raise UsageError without *count* and *values*, or if a number is out of range.
     """
 
     count: int | None = None
@@ -51,6 +52,8 @@ class GenerateRequest:
             raise UsageError("missing --count or --values")
         if self.count is not None and not 1 <= self.count <= MAX_COUNT:
             raise UsageError(f"--count must be 1 to {MAX_COUNT}")
+        if self.jobs is not None and not 1 <= self.jobs <= MAX_JOBS:
+            raise UsageError(f"--jobs must be 1 to {MAX_JOBS}")
 
 
 def generate(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,7 +46,8 @@ class Passphrases:
             text = read_input(path, "passphrase file").decode()
         except UnicodeDecodeError:
             raise InputError("the passphrase is not UTF-8 text", where=str(path)) from None
-        if os.name == "posix" and path.stat().st_mode & 0o004:
+        mode = path.stat().st_mode
+        if os.name == "posix" and stat.S_ISREG(mode) and mode & stat.S_IROTH:
             self.terminal.warn(f"{path}: passphrase file is readable by every user (chmod 600 {path})")
         text = text.removesuffix("\n").removesuffix("\r")
         if not text:

@@ -8,12 +8,13 @@ from enum import StrEnum, unique
 from pathlib import Path
 from typing import Any
 
-from rmfab.errors import InputError, UsageError
+from rmfab.errors import InputError, UsageError, one_line
 from rmfab.files import make_folder, sweep, sync_folder, write_file
 from rmfab.label.content import Label, label_of
 from rmfab.label.make_sheet import make_sheet
 from rmfab.label.picture import make_png, make_svg
 from rmfab.label.sheets import Sheet, sheet
+from rmfab.label.typeface import Face, lacking, product_font
 from rmfab.label.warnings import LabelWarning
 from rmfab.ledger.events import timestamp
 from rmfab.ledger.records import LedgerIdentity
@@ -39,7 +40,7 @@ class LabelRequest:
     """Labels of *units* (batches and serials) in *form*, as the file or folder *output*; None for the terminal.
 
     *sheet*: its name, or None for the product's; *start_at*: the first free label of the sheet, counted from 1. Raise
-    UsageError if *form* and *output* do not fit together.
+    UsageError if *form* and *output* do not fit together, or if *start_at* is below 1.
     """
 
     units: tuple[str, ...]
@@ -53,6 +54,8 @@ class LabelRequest:
     def __post_init__(self) -> None:
         if (self.output is None) != (self.form is LabelForm.TERMINAL):
             raise UsageError("either -o FILE or --format terminal is required, not both")
+        if self.start_at < 1:
+            raise UsageError("--start-at counts the labels of a sheet from 1")
 
     @property
     def file(self) -> Path:
@@ -71,13 +74,12 @@ def print_labels(workspace: Workspace, request: LabelRequest, terminal: Terminal
     paper = _paper(workspace, request)
     bound = _named_units(workspace, request.units, terminal)
     labels = tuple(label_of(workspace.open_identity(one), workspace.product) for one in bound)
-    match request.form:
-        case LabelForm.TERMINAL:
-            _judge_few(labels)
-        case LabelForm.PDF:
-            _write_sheet(workspace, request, labels, paper, terminal)
-        case _:
-            _write_pictures(workspace, request, labels, paper, terminal)
+    if request.form is LabelForm.TERMINAL:
+        _judge_few(labels)
+    else:
+        with product_font(workspace.product.label.font):
+            _judge_letters(workspace.product.name)
+            _write(workspace, request, labels, paper, terminal)
     details: dict[str, Any] = {"form": request.form.value}
     if request.form is LabelForm.PDF:
         details["sheet"] = paper.name
@@ -133,9 +135,28 @@ def _of_serial(workspace: Workspace, serial: str) -> LedgerIdentity:
     return identity
 
 
+def _judge_letters(product: str) -> None:
+    """Raise InputError if the label's font lacks letters of the product's name."""
+    missing = lacking(product, Face.PRODUCT)
+    if missing:
+        raise InputError(
+            f"the label's font lacks letters of the product's name: {one_line(missing)}",
+            where="product.toml: [label] font",
+            hint='set a TrueType font that has them: font = "NotoSansSC.ttf"',
+            cause="label-font",
+        )
+
+
 def _judge_few(labels: Sequence[Label]) -> None:
     if len(labels) > _MOST_ON_TERMINAL:
         raise InputError(f"{len(labels)} codes are too many for a terminal", hint="pass -o labels.pdf")
+
+
+def _write(
+    workspace: Workspace, request: LabelRequest, labels: Sequence[Label], paper: Sheet, terminal: Terminal
+) -> None:
+    write = _write_sheet if request.form is LabelForm.PDF else _write_pictures
+    write(workspace, request, labels, paper, terminal)
 
 
 def _write_sheet(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rmfab.board.esp.facts import BoardFacts
 from rmfab.board.esp.loader import Loader
-from rmfab.board.port import open_port
+from rmfab.board.port import ROM_BAUD, open_port
 from rmfab.errors import InputError, StationError
 from rmfab.files import write_file
 from rmfab.line.connection import BoardConnection
@@ -61,7 +61,7 @@ def read_partition(request: ReadRequest, workspace: Workspace | None = None) -> 
 
 
 def _read(slot: Slot, label: str) -> tuple[str, Partition, bytes]:
-    connection = BoardConnection(slot.link, open_port(slot.link.address), lambda: None)
+    connection = BoardConnection(slot.link, open_port(slot.link.address), lambda: None, ROM_BAUD)
     try:
         loader, facts = connection.into_loader()
         _judge_readable(facts)

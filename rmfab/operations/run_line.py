@@ -13,7 +13,7 @@ from collections.abc import Generator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rmfab.errors import InputError, IntegrityError, RmfabError, StationError, UnitsFailed
+from rmfab.errors import InputError, IntegrityError, RmfabError, StationError, UnitsFailed, UsageError
 from rmfab.ledger.events import Outcome
 from rmfab.line.events import LineEvent, Step, Summary, UnitEnded
 from rmfab.line.floor import Floor
@@ -21,22 +21,25 @@ from rmfab.line.job import FLASH_STEPS, RESET_STEPS, RUN_STEPS, VERIFY_STEPS, Jo
 from rmfab.line.proofs import Proofs, refuse_without_proof
 from rmfab.line.radio.air import Air
 from rmfab.line.radio.factory_network import FactoryNetwork, load_network
-from rmfab.line.station import Slot, slots_for
+from rmfab.line.station import Slot, refuse_same_port, slots_for
 from rmfab.operations.accept_release import AcceptRequest, judge_again, judge_for_line, record_acceptance
 from rmfab.operations.terminal import UNATTENDED, Terminal
 from rmfab.workspace.workspace import Workspace
 
 __all__ = ["FLASH_STEPS", "RESET_STEPS", "RUN_STEPS", "VERIFY_STEPS", "LineRequest", "LineRun", "run_line"]
 
+MIN_BAUD, MAX_BAUD = 9600, 4_000_000
+
 
 @dataclass(frozen=True)
 class LineRequest:
-    """A run of the line.
+    """A run of the line. Raise UsageError for values that the command line would not accept.
 
-    *ports*: ports or slot names, by default all slots of station.toml; *unit_urls*: the provisioning URLs of the
-    running units, one for each port. *baud* overrides that of the slots. *slots*: slots as values, instead of *ports*.
-    *release*: a bundle or build folder, None for the product's. *batch* and *serial* limit what is claimed. *loop*
-    continues with one board after the other. *console_reset*: use the firmware's own factory reset.
+    *steps*: FLASH_STEPS, VERIFY_STEPS, RUN_STEPS or RESET_STEPS; a part of one would leave out its checks. *ports*:
+    ports or slot names, by default all slots of station.toml; *unit_urls*: the provisioning URLs of the running units,
+    one for each port. *baud* overrides that of the slots. *slots*: slots as values, instead of *ports*. *release*: a
+    bundle or build folder, None for the product's. *batch* and *serial* limit what is claimed. *loop* continues with
+    one board after the other. *console_reset*: use the firmware's own factory reset.
     """
 
     steps: tuple[Step, ...] = RUN_STEPS
@@ -51,6 +54,12 @@ class LineRequest:
     console_reset: bool = False
     allow_unknown: bool = False
     allow_downgrade: bool = False
+
+    def __post_init__(self) -> None:
+        if self.steps not in (FLASH_STEPS, VERIFY_STEPS, RUN_STEPS, RESET_STEPS):
+            raise UsageError("the steps must be those of `flash`, `verify`, `run` or `reset`")
+        if self.baud is not None and not MIN_BAUD <= self.baud <= MAX_BAUD:
+            raise UsageError(f"--baud must be {MIN_BAUD} to {MAX_BAUD}")
 
     @property
     def acceptance(self) -> AcceptRequest:
@@ -121,6 +130,7 @@ def run_line(workspace: Workspace, request: LineRequest, terminal: Terminal = UN
     valid, IntegrityError if the release is not trusted.
     """
     slots = request.slots or slots_for(request.ports, workspace.station, request.baud, request.unit_urls)
+    refuse_same_port(slots)
     if request.serial is not None and len(slots) != 1:
         raise InputError("--serial names one unit, so it requires exactly one --port", where=request.serial)
     steps = _steps(workspace, request)
@@ -131,9 +141,10 @@ def run_line(workspace: Workspace, request: LineRequest, terminal: Terminal = UN
     job = _job(workspace, request, steps, firmware, _air(workspace, steps, terminal))
     if Step.IDENTIFY in steps:
         _announce(job, slots, terminal)
+    floor = Floor(job, slots, loop=request.loop)
     if firmware is not None and Step.FLASH in steps:
         record_acceptance(workspace, firmware.accepted, request.acceptance, terminal)
-    return LineRun(Floor(job, slots, loop=request.loop), slots)
+    return LineRun(floor, slots)
 
 
 def _announce(job: Job, slots: tuple[Slot, ...], terminal: Terminal) -> None:

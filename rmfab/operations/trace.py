@@ -10,6 +10,8 @@ from rmfab.errors import InputError
 from rmfab.ledger.events import StoredEvent
 from rmfab.ledger.records import LedgerIdentity
 from rmfab.ledger.releases import FlashedUnit
+from rmfab.operations.read_ledger import ledger_to_read
+from rmfab.operations.terminal import UNATTENDED, Terminal
 from rmfab.release.opening import open_release
 from rmfab.signing.publickey import load_public_key
 from rmfab.workspace.workspace import Workspace
@@ -25,9 +27,10 @@ class UnitTrace:
     events: tuple[StoredEvent, ...]
 
 
-def trace_unit(workspace: Workspace, unit: str) -> UnitTrace:
+def trace_unit(workspace: Workspace, unit: str, terminal: Terminal = UNATTENDED) -> UnitTrace:
     """Return the history of *unit*, a serial, node id or MAC. Raise InputError if the ledger has nothing about it."""
-    found = UnitTrace(workspace.ledger.find(unit), workspace.ledger.history(unit))
+    ledger = ledger_to_read(workspace, terminal)
+    found = UnitTrace(ledger.find(unit), ledger.history(unit))
     if not found.identities and not found.events:
         raise InputError(f'"{unit}" is not in the ledger', hint="pass a serial, a node id or a MAC")
     return found
@@ -41,16 +44,16 @@ class Recipients:
     units: tuple[FlashedUnit, ...]
 
 
-def trace_release(workspace: Workspace, release: str) -> Recipients:
+def trace_release(workspace: Workspace, release: str, terminal: Terminal = UNATTENDED) -> Recipients:
     """Return the units that got *release*, a file or its digest. Signatures are not checked."""
     digest = _digest(release)
-    return Recipients(digest, tuple(workspace.ledger.flashed_units(digest)))
+    return Recipients(digest, tuple(ledger_to_read(workspace, terminal).flashed_units(digest)))
 
 
-def trace_signer(workspace: Workspace, signer: str) -> Recipients:
+def trace_signer(workspace: Workspace, signer: str, terminal: Terminal = UNATTENDED) -> Recipients:
     """Return the units that got a release signed by *signer*: a name or id of the trust file, or a .pub file."""
     key_id = _key_id(workspace, signer)
-    return Recipients(key_id, tuple(workspace.ledger.flashed_units(key_id)))
+    return Recipients(key_id, tuple(ledger_to_read(workspace, terminal).flashed_units(key_id)))
 
 
 def _digest(release: str) -> str:

@@ -49,6 +49,12 @@ class Shelf(Protocol):
     on_access: Callable[[Access], None] | None
     patience: float
 
+    def waits_for(self, connection: ssl.SSLSocket) -> None:
+        """Note that *connection* has to send a request."""
+
+    def serves(self, connection: ssl.SSLSocket) -> None:
+        """Note that *connection* has sent a request."""
+
 
 class _Incoming(io.RawIOBase):
     """The bytes that a client sends. *patience* limits a whole request, however small its pieces."""
@@ -96,12 +102,14 @@ class Request(BaseHTTPRequestHandler):
     def handle_one_request(self) -> None:
         """Handle a request as the base class does, within the client's time."""
         self._incoming.next_request()
+        self._shelf.waits_for(self.connection)
         super().handle_one_request()
 
     def parse_request(self) -> bool:
         """Parse a request as the base class does, and reject methods that do not read."""
         if not super().parse_request():
             return False
+        self._shelf.serves(self.connection)
         if not self._discard_body():
             self.close_connection = True
         if self.command in _ALLOWED:

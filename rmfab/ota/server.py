@@ -10,6 +10,7 @@ import socket
 import ssl
 import sys
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -28,6 +29,7 @@ It applies to the handshake, to each request from the end of the one before, and
 """
 
 _FULL = 0.2  # seconds between two checks for a free place
+_GRACE = 1.0  # seconds after which a client that sends no request loses its place if all are taken
 _ANYWHERE = ("0.0.0.0", "::")  # noqa: S104 - compared with, not bound to
 
 
@@ -62,6 +64,7 @@ class ShelfServer(ThreadingMixIn, TCPServer):
         self.patience = patience
         self._places = threading.Semaphore(most)
         self._open: set[ssl.SSLSocket] = set()
+        self._silent: dict[ssl.SSLSocket, float] = {}
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         try:
             super().__init__((host, port), Request)
@@ -91,9 +94,10 @@ class ShelfServer(ThreadingMixIn, TCPServer):
     def get_request(self) -> tuple[ssl.SSLSocket, Any]:
         """Return the next connection, before its handshake.
 
-        While all places are taken, connections wait in the system's queue.
+        While all places are taken, connections wait in the system's queue, and clients without a request make room.
         """
         if not self._places.acquire(timeout=_FULL):
+            self._make_room()
             raise TimeoutError("all places are taken")  # serve_forever checks for a shutdown, then retries
         try:
             raw, address = self.socket.accept()
@@ -103,7 +107,25 @@ class ShelfServer(ThreadingMixIn, TCPServer):
             self._places.release()
             raise
         self._open.add(connection)
+        self.waits_for(connection)
         return connection, address
+
+    def waits_for(self, connection: ssl.SSLSocket) -> None:
+        """Note that *connection* has to send its handshake or a request, from now on."""
+        self._silent[connection] = time.monotonic()
+
+    def serves(self, connection: ssl.SSLSocket) -> None:
+        """Note that *connection* has sent a request, which is answered now."""
+        self._silent.pop(connection, None)
+
+    def _make_room(self) -> None:
+        """End the connection that has been without a request for the longest, if that is longer than the grace."""
+        waiting = sorted(self._silent.copy().items(), key=lambda item: item[1])
+        for connection, since in waiting[:1]:
+            if time.monotonic() - since >= _GRACE:
+                self.serves(connection)
+                with suppress(OSError):
+                    socket.socket.shutdown(connection, socket.SHUT_RDWR)
 
     def shutdown_request(self, request: Any) -> None:
         """End a connection, with a TLS close if it can be sent at once, and free its place."""
@@ -114,6 +136,7 @@ class ShelfServer(ThreadingMixIn, TCPServer):
             super().shutdown_request(request)
         finally:
             self._open.discard(request)
+            self.serves(request)
             self._places.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 - socketserver's signature

@@ -90,10 +90,12 @@ class ReleasePolicy:
 
 @dataclass(frozen=True)
 class LabelPolicy:
-    """`[label]`: the default sheet of `rmfab label`, and the resolution for reading it back, in dots per inch."""
+    """`[label]`: the default sheet of `rmfab label`, the resolution for reading it back, in dots per inch, and the
+    TrueType font of the product's name (None: Bitstream Vera)."""
 
     sheet: str = "L7651"
     dpi: int = 300
+    font: Path | None = None
 
 
 @dataclass(frozen=True)

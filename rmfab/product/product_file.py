@@ -79,7 +79,7 @@ def _read(walker: Walker, root: Path) -> Product:
         provisioning=_provisioning(walker.table("provisioning")),
         factory=_factory(walker.table("factory"), root),
         release=_release(walker.table("release"), root),
-        label=_label(walker.table("label")),
+        label=_label(walker.table("label"), root),
         verify=_verify(walker.table("verify")),
         recipients=_recipients(walker.table("recipients")),
     )
@@ -155,8 +155,13 @@ def _release(table: Table, root: Path) -> ReleasePolicy:
     return policy
 
 
-def _label(table: Table) -> LabelPolicy:
-    policy = LabelPolicy(sheet=table.text("sheet", "L7651"), dpi=table.integer("dpi", 300, 150, 1200))
+def _label(table: Table, root: Path) -> LabelPolicy:
+    font = table.text("font", "")
+    policy = LabelPolicy(
+        sheet=table.text("sheet", "L7651"),
+        dpi=table.integer("dpi", 300, 150, 1200),
+        font=root / font if font else None,
+    )
     table.finish()
     return policy
 

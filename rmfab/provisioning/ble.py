@@ -16,8 +16,9 @@ from typing import Any, NoReturn, TypeVar
 from rmfab.errors import RmfabError, UnitFault
 from rmfab.provisioning.failures import LinkError, RequestRefused, Stalled
 from rmfab.provisioning.gatt import Backends, Server, connect, find, import_bleak
-from rmfab.provisioning.patience import SLICE_SECONDS, Patience
+from rmfab.provisioning.patience import Patience
 from rmfab.provisioning.transport import VERSION
+from rmfab.signals import SLICE_SECONDS
 
 T = TypeVar("T")
 

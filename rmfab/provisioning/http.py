@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from typing import NoReturn
 from urllib.parse import urlsplit
 
+from rmfab.board.dial import dial
 from rmfab.errors import InputError, UnitFault
-from rmfab.provisioning.dial import dial
 from rmfab.provisioning.failures import LinkError, ProtocolError, RequestRefused, Stalled
 from rmfab.provisioning.patience import Patience
 
@@ -25,6 +25,8 @@ SOFTAP_URL = "http://192.168.4.1"
 _HEAD_BYTES = 8192
 _BODY_BYTES = 65536
 _KNOCK_SECONDS = 3.0
+_MOST_INTERIM = 8
+_WITHOUT_BODY = (204, 304)  # RFC 9110 section 6.4.1
 _ENDPOINT = re.compile(r"[A-Za-z0-9_./-]{1,64}")
 _STATUS_LINE = re.compile(rb"HTTP/1\.[01] (\d{3})(?: [^\r\n]*)?\Z")
 _HEADER = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*(.*?)[ \t]*\Z", re.DOTALL)
@@ -164,7 +166,7 @@ class HttpTransport:
 
     def _connect(self, seconds: float) -> socket.socket:
         try:
-            connection = dial(self._place, seconds, self._patience)
+            connection = dial(self._place, seconds, self._patience.keep_going)
         except OSError as error:
             raise LinkError(
                 f"cannot connect to the unit: {error}",
@@ -181,10 +183,11 @@ def read_reply(receive: Callable[[int], bytes]) -> HttpReply:
 
     Raise EOFError if there is no answer, CutShort if it ends early, ProtocolError if it is not HTTP.
     """
-    head, rest = _read_head(receive)
-    status, headers = _parse_head(head)
+    status, headers, rest = _read_final_head(receive)
     keeps = headers.get("connection", "").lower() != "close"
     told = headers.get("content-length")
+    if status in _WITHOUT_BODY:
+        return HttpReply(status, headers, b"", keeps)
     if headers.get("transfer-encoding", "").lower() == "chunked":
         return HttpReply(status, headers, _read_chunks(_Rest(receive, rest)), keeps)
     if told is not None:
@@ -244,20 +247,31 @@ def _read_chunks(rest: _Rest) -> bytes:
             return bytes(body)
 
 
-def _read_head(receive: Callable[[int], bytes]) -> tuple[bytes, bytes]:
-    read = bytearray()
+def _read_final_head(receive: Callable[[int], bytes]) -> tuple[int, dict[str, str], bytes]:
+    """Return status and headers of the answer, and the bytes read after them. Skip interim answers, such as 100."""
+    rest = b""
+    for _ in range(_MOST_INTERIM + 1):
+        head, rest = _read_head(receive, rest)
+        status, headers = _parse_head(head)
+        if not 100 <= status < 200:
+            return status, headers, rest
+    raise ProtocolError("the unit sends interim answers only")
+
+
+def _read_head(receive: Callable[[int], bytes], begun: bytes) -> tuple[bytes, bytes]:
+    read = bytearray(begun)
     while True:
+        head, separator, rest = bytes(read).partition(b"\r\n\r\n")
+        if separator:
+            return head, rest
+        if len(read) > _HEAD_BYTES:
+            raise ProtocolError("the unit's answer is not HTTP: its head does not end")
         more = receive(4096)
         if not more:
             if not read:
                 raise EOFError
             raise CutShort("the unit's answer ends in its head")
         read += more
-        head, separator, rest = bytes(read).partition(b"\r\n\r\n")
-        if separator:
-            return head, rest
-        if len(read) > _HEAD_BYTES:
-            raise ProtocolError("the unit's answer is not HTTP: its head does not end")
 
 
 def _parse_head(head: bytes) -> tuple[int, dict[str, str]]:

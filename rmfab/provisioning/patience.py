@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rmfab.errors import UnitFault
-
-SLICE_SECONDS = 0.4
+from rmfab.signals import SLICE_SECONDS
 
 
 class Overdue(UnitFault):

@@ -7,6 +7,7 @@ of what is to be opened and is called for encrypted keys only.
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,7 +26,8 @@ _LONGEST_PASSPHRASE = 1023  # OpenSSL's limit
 
 def check_private(path: Path) -> None:
     """Raise InputError if every user of this host can read or write *path*."""
-    if os.name == "posix" and path.stat().st_mode & 0o006:
+    mode = path.stat().st_mode
+    if os.name == "posix" and stat.S_ISREG(mode) and mode & (stat.S_IROTH | stat.S_IWOTH):
         raise InputError(
             "this key file is accessible to every user of this host",
             where=str(path),

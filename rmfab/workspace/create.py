@@ -10,7 +10,7 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 
-from rmfab.errors import InputError
+from rmfab.errors import InputError, UsageError
 from rmfab.files import make_folder, read_input, shipped, write_file
 from rmfab.product.product import MQTT_HOST_PLACEHOLDER
 from rmfab.product.product_file import FILE_NAME, parse_product
@@ -59,6 +59,8 @@ def create_workspace(
 
     Raise InputError, before anything is written, if an argument is not valid in product.toml.
     """
+    if credentials is Credentials.CLOUD_CLAIM and mqtt_host:
+        raise UsageError("--cloud-claim and --mqtt-host exclude each other: a unit gets its host by claiming")
     name = name or folder.resolve().name
     if name != name.encode("utf-8", "replace").decode():
         raise InputError(

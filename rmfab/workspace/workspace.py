@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rmfab.errors import InputError, LedgerError, StationError
-from rmfab.files import make_folder, read_input
+from rmfab.files import is_there, make_folder, read_input
 from rmfab.product.product import Product
 from rmfab.product.product_file import FILE_NAME, load_product
 from rmfab.secret import Secret
@@ -41,7 +41,7 @@ def find_workspace(folder: Path | None) -> Path:
     """
     chosen = folder or (Path(os.environ[ENVIRONMENT]) if os.environ.get(ENVIRONMENT) else None)
     if chosen is not None:
-        if (chosen / FILE_NAME).is_file():
+        if is_there(chosen / FILE_NAME):
             return chosen.resolve()
         raise InputError(f"no {FILE_NAME} in this folder", where=str(chosen), hint="`rmfab init DIR` makes a workspace")
     try:
@@ -50,8 +50,10 @@ def find_workspace(folder: Path | None) -> Path:
         raise InputError(
             f"the current folder no longer exists: {error.strerror}", hint="-C DIR selects a workspace"
         ) from error
-    for place in (here, *here.parents):
-        if (place / FILE_NAME).is_file():
+    if is_there(here / FILE_NAME):
+        return here
+    for place in here.parents:
+        if _is_file(place / FILE_NAME):
             return place
     raise InputError(
         f"no {FILE_NAME} in this folder or above",
@@ -117,7 +119,7 @@ class Workspace:
         from rmfab.ledger.store import Ledger
 
         location = _as_path(self.ledger_path)
-        if isinstance(location, Path) and not location.exists():
+        if isinstance(location, Path) and not is_there(location):
             raise LedgerError(
                 "no ledger here",
                 where=str(location),
@@ -130,7 +132,12 @@ class Workspace:
     def has_ledger(self) -> bool:
         """Whether the ledger exists; a database server's is assumed to exist."""
         location = _as_path(self.ledger_path)
-        return not isinstance(location, Path) or (location.exists() and location.stat().st_size > 0)
+        try:
+            return not isinstance(location, Path) or location.stat().st_size > 0
+        except PermissionError:
+            return True  # opening it reports that this user may not
+        except OSError:
+            return False
 
     def make_ledger(self) -> bool:
         """Create the ledger, or complete one whose creation was interrupted; return False if it existed.
@@ -152,7 +159,7 @@ class Workspace:
         user = Path.home() / ".config" / "rmfab" / station.FILE_NAME
         places = [Path(given)] if given else [self.root / station.FILE_NAME, user]
         for place in places:
-            if given or place.is_file():
+            if given or (_is_file(place) if place == user else is_there(place)):
                 return station.load_station(place)
         return station.host_station()
 
@@ -162,7 +169,7 @@ class Workspace:
         from rmfab.identity.sealing import load_station_key
 
         path = self.keys_folder / "station.key"
-        if not path.exists():
+        if not is_there(path):
             raise StationError(
                 "no station key on this host, so it cannot open identities",
                 where=str(path),
@@ -175,7 +182,7 @@ class Workspace:
     def unique_key(self) -> Secret[bytes]:
         """The key that keeps PoPs unique; only the host that makes identities has it. Raise InputError."""
         path = self.keys_folder / "unique.key"
-        if not path.exists():
+        if not is_there(path):
             raise InputError(
                 "the workspace's uniqueness key is missing, so PoPs cannot be compared",
                 where=str(path),
@@ -252,8 +259,16 @@ class Workspace:
         """The trust in force on this host, None if there is no trust file yet. Raise InputError or IntegrityError."""
         from rmfab.signing.trust import load_trust
 
-        there = self.trust_path.exists() or self.trust_path.is_symlink()  # a dangling link is not "no trust file"
+        there = is_there(self.trust_path) or self.trust_path.is_symlink()  # a dangling link is not "no trust file"
         return load_trust(self.trust_path)[1] if there else None
+
+
+def _is_file(path: Path) -> bool:
+    """Return whether *path* is a file that this user may look at."""
+    try:
+        return path.is_file()
+    except PermissionError:
+        return False
 
 
 def _as_path(location: Path | str) -> Path | str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import io
 import json
 from pathlib import Path
@@ -9,8 +10,11 @@ from pathlib import Path
 import PIL.Image
 import pypdfium2
 import pytest
+import reportlab
 import zxingcpp
+from rich.cells import cell_len
 
+from rmfab.commands.terminal import table
 from rmfab.ledger.events import Event, EventKind
 from rmfab.ledger.states import State
 from rmfab.workspace.workspace import open_workspace
@@ -145,3 +149,58 @@ def test_units_that_are_not_verified(terminal: Terminal, lamp: Path) -> None:
     told = expected(lamp)
     assert pops(document[0].render(scale=300 / 72).to_pil()) == {told["LMP-000001"], told["LMP-000003"]}
     document.close()
+
+
+def fonts(path: Path) -> set[tuple[bool, str]]:
+    """Return whether each font that a page uses is embedded, as PDFium sees it."""
+    found: set[tuple[bool, str]] = set()
+    document = pypdfium2.PdfDocument(path)
+    for item in document[0].get_objects(filter=[pypdfium2.raw.FPDF_PAGEOBJ_TEXT]):
+        font = pypdfium2.raw.FPDFTextObj_GetFont(item.raw)
+        name = ctypes.create_string_buffer(100)
+        pypdfium2.raw.FPDFFont_GetBaseFontName(font, name, 100)
+        found.add((bool(pypdfium2.raw.FPDFFont_GetIsEmbedded(font)), name.value.decode()))
+    document.close()
+    return found
+
+
+def test_every_font_of_a_sheet_is_embedded(terminal: Terminal, lamp: Path) -> None:
+    """A sheet looks the same on every printer: it uses no font that it does not contain."""
+    terminal.well("-C", lamp, "label", "lamp-0001", "-o", "l.pdf")
+    assert {embedded for embedded, _ in fonts(Path("l.pdf"))} == {True}
+
+
+@pytest.mark.parametrize("output", ["l.pdf", "l.png", "l.svg"])
+def test_a_name_with_letters_that_the_font_lacks(terminal: Terminal, output: str) -> None:
+    """Such a name is rejected with its letters and a hint, and nothing is recorded; with a font it is printed."""
+    terminal.well("init", "w", "--name", "ឆន ឆ", "--serial", "S-{n}", "--cloud-claim")
+    batch = terminal.well("-C", "w", "generate", "--count", "1").strip()
+    said = terminal("-C", "w", "label", batch, "-o", output)
+    said.refused(3, "lacks letters of the product's name: ឆន", "[label] font", 'font = "')
+    assert not Path(output).exists()
+    assert events(Path("w"), "S-1") == 0
+    product = Path("w/product.toml")
+    text = product.read_text()
+    khmer = Path(reportlab.__file__).parent / "fonts" / "hb-test.ttf"
+    product.write_text(text.replace("[label]\n", f'[label]\nfont = "{khmer}"\n'))
+    terminal.well("-C", "w", "label", batch, "--sheet", "L7160", "-o", output)
+    if output == "l.pdf":
+        assert any("Khmer" in name for _, name in fonts(Path(output))), fonts(Path(output))
+        assert {embedded for embedded, _ in fonts(Path(output))} == {True}
+
+
+def test_a_font_that_is_none(terminal: Terminal, lamp: Path) -> None:
+    """A font that is missing or not TrueType is an error of product.toml."""
+    product = lamp / "product.toml"
+    text = product.read_text()
+    for font in ("gone.ttf", "product.toml"):
+        product.write_text(text.replace("[label]\n", f'[label]\nfont = "{font}"\n'))
+        terminal("-C", lamp, "label", "lamp-0001", "-o", "l.pdf").refused(3, "cannot use this font", "TrueType")
+        assert not Path("l.pdf").exists()
+
+
+def test_tables_count_cells(capsys: pytest.CaptureFixture[str]) -> None:
+    """Columns of a table line up on a terminal, where a Chinese letter takes two places."""
+    table(("name", "n"), [("智能灯", 1), ("lamp", 20)])
+    lines = capsys.readouterr().out.splitlines()
+    assert len({cell_len(line) for line in lines}) == 1, lines

@@ -7,11 +7,14 @@ import sys
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+import click
 import pytest
 
+from rmfab.cli import main
 from rmfab.commands.line_view import JsonView, LiveView, PlainView, View
+from rmfab.commands.show_line import show_events
 from rmfab.ledger.events import Outcome
-from rmfab.line.events import Message, Step, StepEnded, Summary, UnitEnded
+from rmfab.line.events import LineEvent, Message, Step, StepEnded, Summary, UnitEnded
 from rmfab.report.junit import LineReport
 
 HOSTILE = {
@@ -93,3 +96,25 @@ def test_report(tmp_path: Path, text: str) -> None:
     messages = [element.get("message", "") for element in ET.parse(path).iter("failure")]
     assert messages
     assert all(harmless(message) for message in messages)
+
+
+@pytest.mark.parametrize("where", ["show", "close"])
+def test_a_line_that_nobody_reads(monkeypatch: pytest.MonkeyPatch, where: str) -> None:
+    """If the reader of stdout goes away, a line ends with 130, not with 0: its units were aborted."""
+
+    class Unread(PlainView):
+        def show(self, event: LineEvent) -> None:
+            if where == "show":
+                raise BrokenPipeError
+
+        def close(self, _: Summary, /) -> None:
+            raise BrokenPipeError
+
+    @click.command("status")
+    def line() -> None:
+        told = (event for event in events("x"))
+        show_events(told, ("A1",), Summary, lambda: None)
+
+    monkeypatch.setattr("rmfab.commands.line_view.make_view", lambda *_: Unread())
+    monkeypatch.setattr("rmfab.commands.status.command", line)
+    assert main(["status"]) == 130

@@ -145,7 +145,7 @@ def test_a_long_product_becomes_smaller_and_then_shorter() -> None:
     ("product", "printed"),
     [
         ("Lámpara Größe 2", "Lámpara Größe 2"),
-        ("Lampă ﬁne", "Lampa fine"),
+        ("Lampă ﬁne", "Lampa ﬁne"),
         ("Lamp 智能", "Lamp ?"),
         ("智能灯", ""),
         ("tab\there", "tab here"),

@@ -280,8 +280,8 @@ def found_empty(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     """Return an event that is set once a waiting line finds its slot empty."""
     empty = threading.Event()
 
-    def watched(slot: Slot) -> Probe:
-        seen = probe(slot)
+    def watched(slot: Slot, keep_going: Callable[[], None]) -> Probe:
+        seen = probe(slot, keep_going)
         if seen.board is None:
             empty.set()
         return seen

@@ -22,12 +22,14 @@ class GarblingProxy:
 
     *once*, a pair of bytes, replaces the first by the second one time.
     *lose* is the number of answers to blocks of compressed data that are lost, counted from the first one.
+    Nothing of the board passes while *mute* is set.
     """
 
     def __init__(self, url: str, limit: int = 1 << 30, lose: int = 0, once: tuple[bytes, bytes] | None = None) -> None:
         parts = urlsplit(url)
         self._target = (parts.hostname, parts.port)
         self._limit = limit
+        self.mute = threading.Event()
         self._baud = 0
         self._lose = lose
         self._losing = False
@@ -58,6 +60,8 @@ class GarblingProxy:
                             self._lose -= 1
                             self._losing = True
                         board.sendall(data)
+                    elif self.mute.is_set():
+                        continue
                     elif self._losing:
                         self._losing = False
                     else:

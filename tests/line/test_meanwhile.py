@@ -99,7 +99,7 @@ class TestEveryStep:
         """Whatever the step itself has noticed, the unit's death is why it fails."""
         monkeypatch.setattr(worker, "take_step", raising(ending))
         with pytest.raises(UnitFault) as caught:
-            worker_of()._take(step, running(words))
+            worker_of()._watched(running(words), step)
         assert caught.value.cause == cause
 
 
@@ -108,14 +108,14 @@ def test_what_is_worse(monkeypatch, ending):
     """What stops the line is not hidden by a death."""
     monkeypatch.setattr(worker, "take_step", raising(ending))
     with pytest.raises(type(ending)):
-        worker_of()._take(Step.PROVISION, running(PANIC))
+        worker_of()._watched(running(PANIC), Step.PROVISION)
 
 
 def test_a_lost_port_hides_no_reason(monkeypatch):
     """If the console cannot be read any more, the step's own reason stands."""
     monkeypatch.setattr(worker, "take_step", raising(UnitFault("no answer")))
     with pytest.raises(UnitFault, match="no answer"):
-        worker_of()._take(Step.PROVISION, running(port=Gone))
+        worker_of()._watched(running(port=Gone), Step.PROVISION)
     with pytest.raises(PortError):
         judge_meanwhile(running(port=Gone))
 

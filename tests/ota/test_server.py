@@ -417,3 +417,29 @@ def test_curl_without_the_ca(bench: Bench, tmp_path: Path):
     )
     assert (done.returncode, done.stdout) == (60, b"")
     assert bench.accesses.empty()
+
+
+def test_mute_clients_make_room(shelf: Path, papers: Papers):
+    """A good client does not wait for the patience of clients that fill all places and send nothing."""
+    with running(shelf, papers, most=4, patience=300) as bench:
+        mute = [socket.create_connection(("127.0.0.1", bench.port)) for _ in range(4)]
+        began = time.monotonic()
+        assert bench.ask("/latest.json")[0].status == 200
+        assert time.monotonic() - began < 30
+        for connection in mute:
+            connection.close()
+
+
+def test_a_download_keeps_its_place(shelf: Path, papers: Papers, large: str):
+    """A client that is being served is never ended to make room."""
+    with running(shelf, papers, most=1, patience=300) as bench:
+        busy = bench.connect()
+        busy.request("GET", large)
+        answer = busy.getresponse()
+        answer.read(1)
+        waiting = threading.Thread(target=lambda: bench.ask("/latest.json"))
+        waiting.start()
+        time.sleep(1.5)
+        assert len(answer.read()) == LARGE - 1
+        busy.close()
+        waiting.join()

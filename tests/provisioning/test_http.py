@@ -192,3 +192,35 @@ def feed(data: bytes, cuts: list[int] | None = None) -> Callable[[int], bytes]:
         return taken
 
     return receive
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "body"),
+    [
+        (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", 200, b"ok"),
+        (b"HTTP/1.1 102 Processing\r\nX: y\r\n\r\n" * 8 + b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", 200, b""),
+        (b"HTTP/1.1 204 No Content\r\n\r\n", 204, b""),
+        (b"HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n", 204, b""),
+        (b"HTTP/1.1 304 Not Modified\r\n\r\n", 304, b""),
+    ],
+)
+@pytest.mark.parametrize("size", [1, 7, 4096])
+def test_interim_answers_and_answers_without_a_body(answer: bytes, status: int, body: bytes, size: int) -> None:
+    """1xx is not the answer, and 204 and 304 have no body, whatever their headers: nothing more is waited for."""
+    rest = bytearray(answer)
+
+    def receive(most: int) -> bytes:
+        assert rest, "read beyond the answer"
+        piece = bytes(rest[: min(size, most)])
+        del rest[: len(piece)]
+        return piece
+
+    reply = read_reply(receive)
+    assert (reply.status, reply.body, bytes(rest)) == (status, body, b"")
+
+
+def test_interim_answers_without_an_end() -> None:
+    """A unit that sends nothing but interim answers is a fault, not a wait."""
+    endless = iter(lambda: b"HTTP/1.1 100 Continue\r\n\r\n", None)
+    with pytest.raises(ProtocolError, match="interim"):
+        read_reply(lambda _: next(endless))

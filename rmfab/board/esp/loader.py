@@ -21,6 +21,7 @@ from rmfab.board.esp.facts import BoardFacts, BoardRefused, SecurityState
 from rmfab.board.esp.payload import Block, Region, blank_md5
 from rmfab.board.port import ROM_BAUD, SerialPort, gone, swapped
 from rmfab.board.restart import Auto, FixtureCommand, Restart, Unwired
+from rmfab.board.watched_port import watched
 from rmfab.errors import PortError
 
 SLOWER = (921600, 460800, 230400, ROM_BAUD)
@@ -47,11 +48,15 @@ class SlotLink:
 
 
 class Loader:
-    """The loader of one board. Every method raises PortError if the conversation fails."""
+    """The loader of one board. Every method raises PortError if the conversation fails.
 
-    def __init__(self, port: SerialPort, link: SlotLink) -> None:
-        self._port = port
+    *keep_going* is called while the board is waited for, and raises to give up.
+    """
+
+    def __init__(self, port: SerialPort, link: SlotLink, keep_going: Callable[[], None] = lambda: None) -> None:
+        self._port = watched(port, keep_going)
         self._link = link
+        self._keep_going = keep_going
         self._esp: Any = None
         self._stub = False
         self._connected_mac: str | None = None
@@ -89,11 +94,8 @@ class Loader:
         self.baud = ROM_BAUD
         return self._guarded(self._ask)
 
-    def prepare(self, keep_going: Callable[[], None] = lambda: None) -> BoardFacts:
-        """Upload the stub at the fastest baud that works, attach the flash, and return the board's facts again.
-
-        *keep_going* is called before each slower baud, and may raise to abort.
-        """
+    def prepare(self) -> BoardFacts:
+        """Upload the stub at the fastest baud that works, attach the flash, and return the board's facts again."""
         mac, bauds = self._connected_mac, self._bauds()
         for attempt, baud in enumerate(bauds, 1):
             try:
@@ -101,7 +103,6 @@ class Loader:
             except PortError as error:
                 if attempt == len(bauds) or error.cause == "port-gone":
                     raise
-            keep_going()
             if self.connect().mac != mac:
                 raise swapped(self._link.address)
         raise AssertionError("the last baud either works or raises")
@@ -117,7 +118,7 @@ class Loader:
     def _detect(self) -> Any:
         mode = "default-reset"
         if isinstance(self._link.restart, FixtureCommand):
-            self._link.restart.run("download")
+            self._link.restart.run("download", self._keep_going)
         if not isinstance(self._link.restart, Auto):
             mode = "no-reset"
         esp = esptool().detect_chip(self._port, ROM_BAUD, mode, False, _CONNECT_ATTEMPTS)

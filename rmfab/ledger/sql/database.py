@@ -32,6 +32,10 @@ class Database(Protocol):
     transaction passes through unchanged.
     """
 
+    @property
+    def caveat(self) -> str | None:
+        """How the ledger is read if it must not be written, for the operator; None if it may be written."""
+
     def upgrade(self, *, create: bool) -> None:
         """Upgrade the schema to the newest revision; with *create*, create it in an empty database.
 

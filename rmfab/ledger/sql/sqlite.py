@@ -7,6 +7,7 @@ write lock. WAL with synchronous=FULL: commits survive a power loss, and readers
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import threading
@@ -22,9 +23,10 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from rmfab.errors import InputError, IntegrityError, LedgerError, RmfabError
-from rmfab.files import output_path
+from rmfab.files import is_there, output_path
 from rmfab.ledger.sql.database import Damage
 from rmfab.ledger.sql.network_share import refuse_network
+from rmfab.ledger.sql.read_only import ReadOnly, denied, how_to_read, may_open
 from rmfab.ledger.sql.upgrade import needs_upgrade, upgrade_schema
 
 _BEGIN = "rmfab_begin"
@@ -34,26 +36,39 @@ _BEGIN = "rmfab_begin"
 class SqliteDatabase:
     """A ledger in the existing file *path*; waits up to *patience* seconds for each lock. See `Database`.
 
-    *shown* is the path that errors name, if it differs.
+    *reader*: how to read a ledger that must not be written, else None. *shown* is the path that errors name, if it
+    differs.
     """
 
-    def __init__(self, path: Path, patience: float, *, shown: Path | None = None) -> None:
+    def __init__(
+        self, path: Path, patience: float, reader: ReadOnly | None = None, *, shown: Path | None = None
+    ) -> None:
         self.path = path
         self._shown = shown or path
         self._patience = patience
         self._file = path.stat()
-        self._engine = _make_engine(path, patience)
+        self._reader = reader
+        opened, query = (path, "mode=rw") if reader is None else (reader.path, reader.query)
+        self._engine = _make_engine(opened, query, patience)
         self._writer = threading.Lock()
 
     @classmethod
     def open(cls, path: Path, *, create: bool, patience: float) -> Self:
         """Open the database in *path*; with *create*, create it if it does not exist. Raise LedgerError."""
         refuse_network(path.parent)
-        if create and not path.exists():
+        there = is_there(path)
+        if create and not there:
             cls._create(path, patience)
-        elif not path.is_file():
+        elif there and may_open(path) and not path.is_file():
+            raise LedgerError("not a file", where=str(path), hint="name a file", cause="ledger-foreign")
+        elif not there:
             raise LedgerError("there is no ledger here", where=str(path), cause="ledger-missing")
-        return cls(path, patience)
+        return cls(path, patience, None if create else how_to_read(path))
+
+    @property
+    def caveat(self) -> str | None:
+        """See `Database.caveat`."""
+        return self._reader.caveat if self._reader is not None else None
 
     @classmethod
     def _create(cls, path: Path, patience: float) -> None:
@@ -68,14 +83,22 @@ class SqliteDatabase:
         except InputError as error:
             if error.cause == "exists":  # a different process was faster
                 return
-            reason = error.__cause__.strerror if isinstance(error.__cause__, OSError) else error.what
-            raise LedgerError(f"cannot create the ledger: {reason}", where=str(path), cause="ledger-missing") from error
+            if isinstance(error.__cause__, PermissionError):
+                raise denied(path) from error
+            system = error.__cause__ if isinstance(error.__cause__, OSError) else None
+            reason = error.what if system is None else system.strerror
+            cause = "ledger-read-only" if system is not None and system.errno == errno.EROFS else "ledger-missing"
+            raise LedgerError(f"cannot create the ledger: {reason}", where=str(path), cause=cause) from error
 
     def upgrade(self, *, create: bool) -> None:
         """See `Database.upgrade`. Also switch a file that lost WAL mode back to WAL."""
         with self.reading() as connection:
             outdated = needs_upgrade(connection, str(self._shown), create=create)
             journal = connection.exec_driver_sql("PRAGMA journal_mode").scalar()
+        if self._reader is not None:
+            if outdated:
+                raise self._read_only()
+            return
         if journal != "wal":
             with _explained(self._shown):
                 _use_wal(self._engine, self._patience)
@@ -92,6 +115,8 @@ class SqliteDatabase:
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """Open the single write transaction: all or nothing."""
+        if self._reader is not None:
+            raise self._read_only()
         with self._writer, _explained(self._shown), self._engine.connect() as connection:
             connection = connection.execution_options(**{_BEGIN: "BEGIN IMMEDIATE"})
             with connection.begin():
@@ -137,13 +162,24 @@ class SqliteDatabase:
     def dispose(self) -> None:
         """Close all connections."""
         self._engine.dispose()
+        if self._reader is not None:
+            self._reader.discard()
+
+    def _read_only(self) -> LedgerError:
+        return LedgerError(
+            "the ledger is read-only",
+            where=str(self.path),
+            hint="get write access to it and its folder",
+            cause="ledger-read-only",
+        )
 
 
-def _make_engine(path: Path, patience: float) -> Engine:
-    """Return an engine on the existing file *path*; it waits up to *patience* seconds for each lock."""
+def _make_engine(path: Path, query: str, patience: float) -> Engine:
+    """Return an engine on the existing file *path*, opened with the URI *query*; it waits up to *patience* seconds for
+    each lock."""
 
     def connect() -> sqlite3.Connection:
-        address = f"{path.absolute().as_uri()}?mode=rw"
+        address = f"{path.absolute().as_uri()}?{query}"
         return sqlite3.connect(address, uri=True, timeout=patience, isolation_level=None, check_same_thread=False)
 
     url = URL.create("sqlite+pysqlite", database=str(path))
@@ -201,6 +237,8 @@ def _explained(path: Path) -> Iterator[None]:
 def _explain(error: BaseException | None, path: Path) -> RmfabError:
     """Return the error to raise for SQLite's *error*, chosen by its result code (sqlite.org/rescode.html)."""
     name = _name(error)
+    if name.startswith("SQLITE_CANTOPEN") and path.exists() and not may_open(path):
+        return denied(path)
     for prefix, cause, what, hint in _CAUSES:
         if name.startswith(prefix):
             kind = IntegrityError if cause in ("ledger-corrupt", "ledger-constraint") else LedgerError

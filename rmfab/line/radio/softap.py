@@ -8,20 +8,19 @@ from __future__ import annotations
 
 import json
 import subprocess
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from rmfab.board.program import run_program
 from rmfab.errors import InputError, StationError
 from rmfab.files import write_file
 from rmfab.json_text import parse_json
 from rmfab.line.station import JOINED, NMCLI, Radio
 
 _SECONDS = 45.0
-_SLICE_SECONDS = 0.4
 _LOOKS = 3
 
 
@@ -154,33 +153,12 @@ def _fields(line: str) -> list[str]:
 def _run(argv: Sequence[str], what: str, keep_going: Callable[[], None] = lambda: None) -> str:
     """Return the output of a command. Raise StationError if it fails or hangs, and what *keep_going* raises."""
     try:
-        code, output, errors = _finished(argv, keep_going)
+        done = run_program(argv, _SECONDS, keep_going)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise StationError(f"{what}: {error}", where=argv[0], hint=_HINT, cause="wifi") from error
-    if code:
-        said = (errors or output).strip().splitlines()
-        raise StationError(f"{what}: {said[-1] if said else code}", where=argv[0], hint=_HINT, cause="wifi")
-    return output
-
-
-def _finished(argv: Sequence[str], keep_going: Callable[[], None]) -> tuple[int, str, str]:
-    """Return exit code, output and errors of a command; kill it if it takes too long or *keep_going* raises."""
-    ending = time.monotonic() + _SECONDS
-    pipe = subprocess.PIPE
-    with subprocess.Popen(list(argv), stdout=pipe, stderr=pipe, text=True, errors="replace") as process:
-        try:
-            while True:
-                keep_going()
-                try:
-                    output, errors = process.communicate(timeout=_SLICE_SECONDS)
-                except subprocess.TimeoutExpired:
-                    if time.monotonic() >= ending:
-                        raise
-                else:
-                    return process.returncode, output, errors
-        except BaseException:
-            process.kill()
-            raise
+    if done.code:
+        raise StationError(f"{what}: {done.last_line or done.code}", where=argv[0], hint=_HINT, cause="wifi")
+    return done.output
 
 
 _HINT = "check softap in station.toml ([provisioning])"

@@ -46,7 +46,7 @@ def _to_write(visit: Visit) -> Passed[Writable]:
     _refuse_board(visit, facts)
     firmware = _firmware(visit.job)
     refuse_unsigned_images(facts, firmware.release)
-    facts = loader.prepare(visit.keep_going)
+    facts = loader.prepare()
     refuse_release(facts, firmware.release)
     warning = predict_secure_boot(facts, firmware.release)
     if warning is not None:

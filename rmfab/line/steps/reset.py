@@ -143,7 +143,7 @@ def _into_loader(visit: Visit) -> tuple[Loader, BoardFacts]:
     loader, facts = visit.board.into_loader()
     refuse_security(facts)
     refuse_chip(facts, visit.job.product.chip)
-    return loader, loader.prepare(visit.keep_going)
+    return loader, loader.prepare()
 
 
 def _own_factory(visit: Visit, loader: Loader, identity: Identity, release: Release) -> str:

@@ -105,11 +105,15 @@ class Place:
         self.board.power(True)
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(ConnectionError, asyncio.CancelledError):
-            while line := await reader.readline():
-                writer.write((await self.obey(line.decode(errors="replace").split()) + "\n").encode())
-                await writer.drain()
-        writer.close()
+        try:
+            with contextlib.suppress(ConnectionError, asyncio.CancelledError):
+                while line := await _line(reader):
+                    writer.write((await self.obey(line.decode(errors="replace").split()) + "\n").encode())
+                    await writer.drain()
+                if line is None:
+                    writer.write(b"error: a control command is at most 64 KiB long\n")
+        finally:
+            writer.close()
 
     async def obey(self, words: Sequence[str]) -> str:
         """Execute a control command; return `ok`, the state as JSON, or `error: …`."""
@@ -208,3 +212,11 @@ class Bench:
     async def __aexit__(self, *_: object) -> None:
         for place in self.places:
             place.close()
+
+
+async def _line(reader: asyncio.StreamReader) -> bytes | None:
+    """Return the next line, empty at the end, None if it is longer than the reader's limit (64 KiB)."""
+    try:
+        return await reader.readline()
+    except ValueError:
+        return None

@@ -290,3 +290,29 @@ def test_kill_at_needs_a_process():
     """`--fault kill-at` without --kill-pid is a usage error."""
     refused = _command("--fault", "kill-at=1")
     assert "--kill-pid" in refused.communicate(timeout=10)[1]
+
+
+def test_an_endless_control_line():
+    """A control line over 64 KiB is rejected and its connection closed, without a traceback; the next one is obeyed."""
+    with serve([BoardSpec(Chip.ESP32C3)]) as (board,):
+        host, _, number = board.address.rpartition(":")
+        with socket.create_connection((host, int(number)), timeout=30) as connection:
+            connection.sendall(b"x" * 200_000)
+            received = b""
+            try:
+                while data := connection.recv(4096):
+                    received += data
+            except ConnectionError:  # it was closed with bytes of ours unread
+                pass
+        assert received in (b"", b"error: a control command is at most 64 KiB long\n")
+        assert board.control("restart") == "ok"
+
+
+def test_no_traceback_of_an_endless_control_line(capfd):
+    """The process of the boards prints nothing about it."""
+    with serve([BoardSpec(Chip.ESP32C3)]) as (board,):
+        host, _, number = board.address.rpartition(":")
+        with socket.create_connection((host, int(number)), timeout=30) as connection:
+            connection.sendall(b"x" * 200_000)
+        assert board.control("restart") == "ok"
+    assert "Traceback" not in capfd.readouterr().err

@@ -7,23 +7,24 @@ import os
 import selectors
 import socket
 import time
+from collections.abc import Callable
 
-from rmfab.provisioning.patience import SLICE_SECONDS, Patience
+from rmfab.signals import SLICE_SECONDS
 
 _UNDER_WAY = (0, errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EAGAIN)
 
 
-def dial(place: tuple[str, int], seconds: float, patience: Patience) -> socket.socket:
+def dial(place: tuple[str, int], seconds: float, keep_going: Callable[[], None]) -> socket.socket:
     """Connect to host and port within *seconds*, at the first address that answers.
 
-    Raise OSError, or what `Patience.keep_going` raises.
+    Raise OSError, or what *keep_going* raises.
     """
     ending = time.monotonic() + seconds
     refusal = OSError("the host has no address")
     for family, kind, protocol, _, address in socket.getaddrinfo(*place, type=socket.SOCK_STREAM):
         connection = socket.socket(family, kind, protocol)
         try:
-            _connect(connection, address, ending, patience)
+            _connect(connection, address, ending, keep_going)
         except OSError as error:
             connection.close()
             refusal = error
@@ -35,13 +36,13 @@ def dial(place: tuple[str, int], seconds: float, patience: Patience) -> socket.s
     raise refusal
 
 
-def _connect(connection: socket.socket, address: object, ending: float, patience: Patience) -> None:
+def _connect(connection: socket.socket, address: object, ending: float, keep_going: Callable[[], None]) -> None:
     connection.setblocking(False)
     _judge(connection.connect_ex(address), under_way=True)  # type: ignore[arg-type]  # of getaddrinfo
     with selectors.DefaultSelector() as selector:
         selector.register(connection, selectors.EVENT_WRITE)
         while not selector.select(min(SLICE_SECONDS, max(0.0, ending - time.monotonic()))):
-            patience.keep_going()
+            keep_going()
             if time.monotonic() >= ending:
                 raise TimeoutError("timed out")
     _judge(connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR), under_way=False)

@@ -1,0 +1,152 @@
+"""The live table of the line: one row per slot, as many as the terminal has lines, and a line of totals.
+
+If all slots fit, they stand in the station's order. If not, those that failed and those at work come first, and the
+others take turns on the lines that are left, so that no failure is out of sight.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rmfab.errors import one_line
+from rmfab.ledger.events import Outcome
+from rmfab.line.events import LineEvent, StepProgress, StepStarted, UnitEnded
+
+if TYPE_CHECKING:
+    from rich.progress_bar import ProgressBar
+    from rich.table import Table
+    from rich.text import Text
+
+COLOURS = {
+    Outcome.PASS: "green",
+    Outcome.MARGINAL: "yellow",
+    Outcome.FAIL: "red",
+    Outcome.ERROR: "magenta",
+    Outcome.ABORTED: "yellow",
+    Outcome.SKIP: "bright_black",
+}
+_TURN_SECONDS = 3.0
+_SLOT_CELLS = 28
+_LONG_BAR, _SHORT_BAR = 26, 14
+_WIDE = 96  # columns from which the long bar leaves room for a slot's and a unit's name
+
+
+@dataclass(frozen=True)
+class SlotRow:
+    """What a slot does: the unit's *name*, the *step* at work with the *part* that is done, or the last *outcome*."""
+
+    slot: str
+    name: str = ""
+    step: str | None = None
+    part: float | None = None
+    outcome: Outcome | None = None
+
+    @property
+    def rank(self) -> int:
+        """0 after a failure, 1 at work, 2 otherwise: those with less to see come last."""
+        if self.step is not None:
+            return 1
+        return 2 if self.outcome in (None, Outcome.PASS) else 0
+
+
+class LiveTable:
+    """The rows of *slots* and the verdicts so far."""
+
+    def __init__(self, slots: Sequence[str], clock: Callable[[], float] = time.monotonic) -> None:
+        self._rows = {slot: SlotRow(slot) for slot in slots}
+        self._verdicts: Counter[Outcome] = Counter()
+        self._clock = clock
+
+    def note(self, event: LineEvent) -> None:
+        """Update the row of the event's slot."""
+        name = event.serial or event.mac or ""
+        match event:
+            case StepStarted():
+                self._rows[event.slot] = SlotRow(event.slot, name, event.step.value)
+            case StepProgress():
+                self._rows[event.slot] = SlotRow(event.slot, name, event.step.value, event.done / max(1, event.total))
+            case UnitEnded():
+                self._rows[event.slot] = SlotRow(event.slot, name, outcome=event.outcome)
+                self._verdicts[event.outcome] += 1
+
+    def render(self, width: int, height: int) -> Table:
+        """Return the table for a terminal of this size; it is at most *height* - 1 lines high."""
+        from rich.table import Table
+
+        room = max(1, height - 2)  # one line for the totals, and one for the cursor
+        rows = tuple(self._rows.values())
+        shown = choose(rows, room, int(self._clock() / _TURN_SECONDS))
+        table = Table.grid(padding=(0, 2))
+        table.add_column(style="bold", no_wrap=True)
+        table.add_column(no_wrap=True)
+        table.add_column(width=10)
+        table.add_column()
+        for row in shown:
+            table.add_row(_tail(one_line(row.slot), _SLOT_CELLS), one_line(row.name), _doing(row), _bar(row, width))
+        whole = Table.grid()
+        whole.add_row(table)
+        whole.add_row(self._totals(rows, len(shown)))
+        return whole
+
+    def _totals(self, rows: Sequence[SlotRow], shown: int) -> Text:
+        from rich.text import Text
+
+        working = sum(row.step is not None for row in rows)
+        idle = sum(row.step is None and row.outcome is None for row in rows)
+        line = Text(f"{len(rows)} slots: {working} at work, {idle} waiting", no_wrap=True, overflow="ellipsis")
+        for outcome in (Outcome.PASS, Outcome.FAIL, Outcome.ERROR, Outcome.ABORTED):
+            if count := self._verdicts[outcome]:
+                line.append("  ").append(f"{count} {outcome.value}", style=COLOURS[outcome])
+        if shown < len(rows):
+            line.append(f"  ({shown} of {len(rows)} shown, in turns)", style="bright_black")
+        return line
+
+
+def choose(rows: Sequence[SlotRow], room: int, turn: int) -> tuple[SlotRow, ...]:
+    """Return the rows for *room* lines. Rows that do not always fit take turns, a page each; *turn* counts up."""
+    if len(rows) <= room:
+        return tuple(rows)
+    ranked = sorted(rows, key=lambda row: row.rank)
+    kept = next(count for count in _kept(ranked) if count < room)
+    rest, lines = ranked[kept:], room - kept
+    pages = -(-len(rest) // lines)
+    start = turn % pages * lines
+    return (*ranked[:kept], *rest[start : start + lines])
+
+
+def _kept(ranked: Sequence[SlotRow]) -> Iterable[int]:
+    """Yield how many rows may keep their place: the failed and those at work, the failed alone, or none."""
+    for rank in (1, 0):
+        yield sum(row.rank <= rank for row in ranked)
+    yield 0
+
+
+def _doing(row: SlotRow) -> Text:
+    from rich.text import Text
+
+    if row.step is not None:
+        return Text(row.step)
+    if row.outcome is None:
+        return Text("waiting", style="bright_black")
+    return Text(row.outcome.value, style=f"bold {COLOURS[row.outcome]}")
+
+
+def _bar(row: SlotRow, width: int) -> ProgressBar | str:
+    from rich.progress_bar import ProgressBar
+
+    if row.part is None:
+        return ""
+    return ProgressBar(total=1.0, completed=row.part, width=_LONG_BAR if width >= _WIDE else _SHORT_BAR)
+
+
+def _tail(text: str, cells: int) -> str:
+    """Return the end of *text* in at most *cells* columns: the ends of the paths of two ports differ."""
+    from rich.cells import cell_len
+
+    while cell_len(text) > cells:
+        text = text[1:]
+    return text
