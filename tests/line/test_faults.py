@@ -17,6 +17,9 @@ IDENTIFIED = (*BOOTED, "identify")
 PROVISIONED = (*IDENTIFIED, "provision")
 DONE = (*PROVISIONED, "reset", "label")
 
+# A loader that greets and then receives nothing; esptool misses the greeting if it arrives late.
+MUTE = ("tx-path", "no-answer")
+
 # fault: outcome, cause, steps that ran, whether the board has an identity afterwards
 FAULTS = {
     "drop-bytes": ("PASS", None, DONE, True),
@@ -25,7 +28,7 @@ FAULTS = {
     "brownout": ("FAIL", "brownout", BOOTED, True),
     "panic": ("FAIL", "panic", BOOTED, True),
     "silent": ("FAIL", "silent", BOOTED, True),
-    "no-sync": ("ERROR", "tx-path", DETECTED, False),
+    "no-sync": ("ERROR", MUTE, DETECTED, False),
     "wrong-chip": ("FAIL", "chip-mismatch", DETECTED, False),
     "small-flash": ("FAIL", "flash-too-small", DETECTED, False),
     "secure-boot": ("FAIL", "secure-boot-unsigned", DETECTED, False),
@@ -47,8 +50,8 @@ FAULTS = {
     "lies-connected": ("PASS", None, DONE, True),  # it shows where units join, in test_provision.py
     "impossible-rssi": ("PASS", None, DONE, True),  # it shows where units scan
     "just-in-time": ("FAIL", "stalled", PROVISIONED, True),
-    "stall-at=3": ("ERROR", "tx-path", DETECTED, False),
-    "stall-at=60": ("ERROR", "tx-path", DETECTED, False),
+    "stall-at=3": ("ERROR", MUTE, DETECTED, False),
+    "stall-at=60": ("ERROR", MUTE, DETECTED, False),
     "stall-at=95": ("ERROR", "answer-stopped", FLASHED, True),
     "healthy": ("PASS", None, DONE, True),
 }
@@ -75,7 +78,8 @@ def test_verdict(batch, name):
     _, said, boards = batch
     outcome, cause, steps, _ = FAULTS[name]
     (unit,) = [unit for unit in said.units if unit["slot"] == boards[name].url]
-    assert (unit["outcome"], unit["class"]) == (outcome, cause), unit["reason"]
+    assert unit["outcome"] == outcome, unit["reason"]
+    assert unit["class"] in (cause if cause is MUTE else (cause,)), unit["reason"]
     told = said.steps(boards[name].url)
     assert tuple(told) == steps
     bad = [value for value in told.values() if value not in ("PASS", "MARGINAL", "SKIP")]
