@@ -30,6 +30,10 @@ from rmfab.workspace.workspace import Workspace
 
 MAX_COUNT = 2_000_000
 _ROWS_AT_ONCE = 500
+_LOST_CA = (
+    "a lost passphrase cannot be recovered. Units already made keep working; for new ones, move ca/ away, create a new "
+    "CA (`rmfab ca create`) and register it with the cloud"
+)
 
 
 @dataclass(frozen=True)
@@ -150,8 +154,10 @@ def _authority(workspace: Workspace, terminal: Terminal) -> AbstractContextManag
     if workspace.product.identity.credentials is Credentials.CLOUD_CLAIM:
         return nullcontext()
     judge_mqtt_host(workspace.product.identity)
-    passphrases = Passphrases(terminal, CA_ENVIRONMENT)
-    return closing(CertificateAuthority.load(workspace.ca_folder, passphrases.ask, workspace.now()))
+    passphrases = Passphrases(terminal, CA_ENVIRONMENT, lost=_LOST_CA)
+    return closing(
+        passphrases.opened(lambda ask: CertificateAuthority.load(workspace.ca_folder, ask, workspace.now()))
+    )
 
 
 def _refuse_taken(ledger: Ledger, values: ValuesFile, name: str | None) -> None:

@@ -24,7 +24,7 @@ from rmfab.identity.ca import (
 from rmfab.operations.passphrases import CA_ENVIRONMENT, Passphrases
 from rmfab.operations.terminal import Terminal
 from rmfab.secret import Secret
-from rmfab.signing.keyfile import is_encrypted
+from rmfab.signing.keyfile import PassphraseSource, is_encrypted
 from rmfab.signing.signer import key_uri
 from rmfab.signing.token import TokenKey
 from rmfab.workspace.workspace import Workspace
@@ -62,14 +62,16 @@ def import_ca(workspace: Workspace, certificate: Path, key: str, terminal: Termi
     refuse_existing(workspace.ca_folder)
     passphrases = Passphrases(terminal, CA_ENVIRONMENT)
     used: list[Secret[str]] = []
-
-    def remember(subject: str) -> Secret[str]:
-        used.append(passphrases.ask(subject))
-        return used[-1]
-
     uri = key_uri(key) if key_uri(key).startswith(("file:", "env:", "pkcs11:")) else f"file:{key}"
-    read = CertificateAuthority.read(certificate, uri, remember, workspace.now(), os.environ)
-    with closing(read) as authority:
+
+    def read(ask: PassphraseSource) -> CertificateAuthority:
+        def remember(subject: str) -> Secret[str]:
+            used.append(ask(subject))
+            return used[-1]
+
+        return CertificateAuthority.read(certificate, uri, remember, workspace.now(), os.environ)
+
+    with closing(passphrases.opened(read)) as authority:
         plain = bare or isinstance(authority.key, TokenKey)
         if not used and not plain:
             used.append(passphrases.ask_new(str(workspace.ca_folder / "ca.key")))
