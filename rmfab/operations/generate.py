@@ -155,9 +155,7 @@ def _authority(workspace: Workspace, terminal: Terminal) -> AbstractContextManag
         return nullcontext()
     judge_mqtt_host(workspace.product.identity)
     passphrases = Passphrases(terminal, CA_ENVIRONMENT, lost=_LOST_CA)
-    return closing(
-        passphrases.opened(lambda ask: CertificateAuthority.load(workspace.ca_folder, ask, workspace.now()))
-    )
+    return closing(passphrases.opened(lambda ask: CertificateAuthority.load(workspace.ca_folder, ask, workspace.now())))
 
 
 def _refuse_taken(ledger: Ledger, values: ValuesFile, name: str | None) -> None:
