@@ -50,7 +50,7 @@ class GenerateRequest:
 
     def __post_init__(self) -> None:
         if self.count is None and self.values is None:
-            raise UsageError("missing --count or --values")
+            raise UsageError("missing --count or --values", hint="for example --count 5")
         if self.count is not None and not 1 <= self.count <= MAX_COUNT:
             raise UsageError(f"--count must be 1 to {MAX_COUNT}")
 
@@ -74,8 +74,21 @@ def generate(
             terminal.say(f"batch {batch.name}: complete already, {counted(batch.size, 'identity', 'identities')}")
         else:
             yield from _make(workspace, batch, values, authority, request.jobs or os.cpu_count() or 1)
-            terminal.say(f"batch {batch.name}: {counted(batch.size, 'identity', 'identities')} made")
+            made = f"batch {batch.name}: {counted(batch.size, 'identity', 'identities')} made"
+            terminal.say(made + _unused_elsewhere(workspace.ledger, batch))
     yield batch
+
+
+def _unused_elsewhere(ledger: Ledger, batch: Batch) -> str:
+    """Return the end of a message about other batches of the same product with unused identities, empty if none."""
+    others = (one.name for one in ledger.batches() if one.closed and one.name != batch.name)
+    unused = {name: free for name in others if (free := ledger.free(batch.product, name))}
+    if not unused:
+        return ""
+    if len(unused) == 1:
+        ((name, free),) = unused.items()
+        return f"; {name} still has {free} unused"
+    return f"; {len(unused)} other batches still have {sum(unused.values())} unused (`rmfab status`)"
 
 
 def _values(workspace: Workspace, request: GenerateRequest) -> ValuesFile | None:
