@@ -29,7 +29,8 @@ def trace_unit(workspace: Workspace, unit: str) -> UnitTrace:
     """Return the history of *unit*, a serial, node id or MAC. Raise InputError if the ledger has nothing about it."""
     found = UnitTrace(workspace.ledger.find(unit), workspace.ledger.history(unit))
     if not found.identities and not found.events:
-        raise InputError(f'"{unit}" is not in the ledger', hint="pass a serial, a node id or a MAC")
+        hint = workspace.ledger.hint_for_unknown(unit) or "pass a serial, a node id or a MAC"
+        raise InputError(f'"{unit}" is not in the ledger', hint=hint)
     return found
 
 
