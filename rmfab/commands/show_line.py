@@ -23,7 +23,8 @@ def show_line(request: LineRequest, junit: Path | None = None) -> None:
 
     run = run_line(open_workspace(terminal.folder()), request, terminal.TERMINAL)
     slots = tuple(slot.name for slot in run.slots)
-    show_events(run.events(), slots, lambda: run.summary, run.stop, junit)
+    single = len(slots) == 1 and not request.loop
+    show_events(run.events(), slots, lambda: run.summary, run.stop, junit, single=single)
 
 
 def show_events(
@@ -32,12 +33,17 @@ def show_events(
     summary: Callable[[], Summary],
     stop: Callable[[], None],
     junit: Path | None = None,
+    *,
+    single: bool = False,
 ) -> None:
-    """Show all *events*, then the *summary*; also write the report *junit*, if given. ^C calls *stop*."""
+    """Show all *events*, then the *summary*; also write the report *junit*, if given. ^C calls *stop*.
+
+    *single*: only one unit is run.
+    """
     from rmfab.commands.line_view import make_view
     from rmfab.report.junit import LineReport
 
-    view, report = make_view(terminal.json_wanted(), slots), LineReport()
+    view, report = make_view(terminal.json_wanted(), slots, single=single), LineReport()
     try:
         with _stoppable(stop), closing(events):
             for event in events:

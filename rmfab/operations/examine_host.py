@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from rmfab.errors import RmfabError
 from rmfab.line.doctor import Diagnosis, diagnose, examine
+from rmfab.operations.terminal import counted
 from rmfab.workspace.workspace import Workspace
 
 
@@ -14,7 +15,9 @@ def examine_host(workspace: Workspace) -> Iterator[Diagnosis]:
     yield from diagnose(examine(), workspace.station, workspace.product)
     yield _station_key(workspace)
     yield Diagnosis("the ledger", workspace.has_ledger, "`rmfab generate` creates one with the first batch")
-    yield _trust(workspace)
+    if workspace.has_ledger:
+        yield from _batches(workspace)
+    yield from _trust(workspace)
 
 
 def _station_key(workspace: Workspace) -> Diagnosis:
@@ -24,14 +27,41 @@ def _station_key(workspace: Workspace) -> Diagnosis:
         return Diagnosis(f"this station's key: {error.what}", False, error.hint or "")
 
 
-def _trust(workspace: Workspace) -> Diagnosis:
+def _batches(workspace: Workspace) -> Iterator[Diagnosis]:
+    """Report if this station's key opens none of the batches."""
+    try:
+        recipient = workspace.station_key.recipient
+        names = [batch.name for batch in workspace.ledger.batches() if batch.closed]
+    except RmfabError:  # reported by other checks
+        return
+    if names and not any(_opens(workspace, name) for name in names):
+        what = f"this key opens 0 of {counted(len(names), 'batch', 'batches')}: send the owner {recipient}"
+        yield Diagnosis(what, False, f"the owner runs `rmfab station admit {recipient}`")
+
+
+def _opens(workspace: Workspace, batch: str) -> bool:
+    try:
+        workspace.check_key(batch)
+    except RmfabError:
+        return False
+    return True
+
+
+def _trust(workspace: Workspace) -> Iterator[Diagnosis]:
     """Diagnose whose releases this station accepts."""
+    unsigned = workspace.product.release.allow_unsigned
     try:
         trust = workspace.trust
     except RmfabError as error:
-        return Diagnosis(f"the trust file: {error.what}", False, error.hint or "")
+        yield Diagnosis(f"the trust file: {error.what}", False, error.hint or "")
+        return
     if trust is not None:
-        return Diagnosis(f"the trust file, version {trust.version}, fingerprint {trust.fingerprint}", True)
-    if workspace.product.release.allow_unsigned:
-        return Diagnosis("unsigned releases are accepted: allow_unsigned in product.toml", True)
-    return Diagnosis("a trust file, because releases must be signed", False, "`rmfab trust import` imports the owner's")
+        yield Diagnosis(f"the trust file, version {trust.version}, fingerprint {trust.fingerprint}", True)
+        if unsigned:
+            what = "a product.toml that requires signatures: it still has allow_unsigned = true"
+            yield Diagnosis(what, False, "remove allow_unsigned from product.toml: there is a trust file")
+        return
+    if unsigned:
+        yield Diagnosis("unsigned releases are accepted: allow_unsigned in product.toml", True)
+        return
+    yield Diagnosis("a trust file, because releases must be signed", False, "`rmfab trust import` imports the owner's")
