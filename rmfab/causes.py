@@ -200,6 +200,7 @@ class Cause(StrEnum):
     NO_SCAN = "no-scan"
     NO_SEQ = "no-seq"
     NO_SERIAL = "no-serial"
+    NO_SLOT = "no-slot"
     NO_STATION_KEY = "no-station-key"
     NO_TERMINAL = "no-terminal"
     NO_TRUST = "no-trust"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,6 +76,39 @@ def process(*argv: str | Path, cwd: Path, **more: str) -> Said:
     """Run rmfab as a separate process; *more* is added to its environment."""
     done = subprocess.run(words(*argv), cwd=cwd, env=environment(**more), capture_output=True, text=True, timeout=60)
     return Said(done.returncode, done.stdout, done.stderr)
+
+
+def dialogue(*argv: str | Path, cwd: Path, answers: Sequence[tuple[str, str]], **more: str) -> tuple[int, str]:
+    """Run rmfab on a pseudo-terminal, and answer each prompt of *answers* in order; return exit code and screen."""
+    return on_terminal(words(*argv), cwd=cwd, answers=answers, **more)
+
+
+def on_terminal(command: list[str], cwd: Path, answers: Sequence[tuple[str, str]], **more: str) -> tuple[int, str]:
+    """Run *command* on a pseudo-terminal as `dialogue` does; what it prints must contain every prompt."""
+    import pty
+
+    child, terminal = pty.fork()
+    if child == 0:
+        os.chdir(cwd)
+        os.execve(command[0], command, environment(TERM="xterm", COLUMNS="200", **more))
+    screen, read, waiting = "", 0, list(answers)
+    while chunk := _read(terminal):
+        screen += chunk
+        if waiting and re.search(rf"{re.escape(waiting[0][0])}.*: ", screen[read:]):
+            read = len(screen)
+            os.write(terminal, f"{waiting.pop(0)[1]}\n".encode())
+    os.close(terminal)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert not waiting, (waiting, screen)
+    return code, screen
+
+
+def _read(terminal: int) -> str:
+    """Return what the child printed next, the empty text once it has closed its side."""
+    try:
+        return os.read(terminal, 4096).decode(errors="replace")
+    except OSError:
+        return ""
 
 
 def files(folder: Path) -> dict[str, bytes]:

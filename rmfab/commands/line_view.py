@@ -9,7 +9,7 @@ import click
 
 from rmfab.commands import terminal
 from rmfab.commands.live_table import COLOURS, LiveTable
-from rmfab.errors import one_line
+from rmfab.errors import IntegrityError, one_line
 from rmfab.ledger.events import Outcome
 from rmfab.line.events import (
     LineEvent,
@@ -39,13 +39,16 @@ class View(Protocol):
         """Close the view after the last event."""
 
 
-def make_view(json_wanted: bool, slots: tuple[str, ...]) -> View:
-    """Return the view for this command: JSON, live if stderr is a terminal, else plain."""
+def make_view(json_wanted: bool, slots: tuple[str, ...], *, single: bool = False) -> View:
+    """Return the view for this command: JSON, live if stderr is a terminal, else plain.
+
+    *single*: only one unit is run, so that the error which ends the command is its reason.
+    """
     if json_wanted:
         return JsonView()
     if sys.stderr.isatty() and not terminal.quiet():
-        return LiveView(slots)
-    return PlainView()
+        return LiveView(slots, single=single)
+    return PlainView(single=single)
 
 
 class JsonView:
@@ -65,9 +68,13 @@ Pieces = list[tuple[str, str | None]]
 
 
 class UnitLines:
-    """Collector of the steps of each unit, for the line that is printed when the unit ends."""
+    """Collector of the steps of each unit, for the line that is printed when the unit ends.
 
-    def __init__(self) -> None:
+    *single*: leave out a reason that is also the error which ends the command.
+    """
+
+    def __init__(self, *, single: bool) -> None:
+        self._single = single
         self._steps: dict[str, list[StepEnded]] = {}
 
     def note(self, event: LineEvent) -> None:
@@ -90,6 +97,8 @@ class UnitLines:
         if not reasons and ended.reason:
             reasons.append((f"\n    {_quoted(ended.reason)}", None))
         end: Pieces = [("   ", None), (ended.outcome.value, COLOURS[ended.outcome])]
+        if self._single and (ended.outcome is Outcome.ERROR or isinstance(ended.error, IntegrityError)):
+            reasons = []
         place: Pieces = [(f"  {_quoted(ended.slot)}", "bright_black")] if ended.serial or ended.mac else []
         return [*pieces, *end, *place, *reasons]
 
@@ -102,8 +111,8 @@ def _quoted(text: str | None) -> str:
 class PlainView:
     """One line per unit on stdout, messages on stderr."""
 
-    def __init__(self) -> None:
-        self._lines = UnitLines()
+    def __init__(self, *, single: bool = False) -> None:
+        self._lines = UnitLines(single=single)
 
     def show(self, event: LineEvent) -> None:
         """Print a unit that has ended, or a message."""
@@ -132,11 +141,11 @@ def speak(message: Message) -> None:
 class LiveView:
     """A live table of the slots on *console* (stderr); the lines of units that have ended scroll away above it."""
 
-    def __init__(self, slots: tuple[str, ...], console: Console | None = None) -> None:
+    def __init__(self, slots: tuple[str, ...], console: Console | None = None, *, single: bool = False) -> None:
         from rich.console import Console
         from rich.live import Live
 
-        self._lines = UnitLines()
+        self._lines = UnitLines(single=single)
         self._table = LiveTable(slots)
         self._console = console or Console(stderr=True, highlight=False, markup=False)
         self._live = Live(console=self._console, refresh_per_second=10, transient=True, get_renderable=self._render)

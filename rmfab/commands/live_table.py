@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from rmfab.errors import one_line
 from rmfab.ledger.events import Outcome
-from rmfab.line.events import LineEvent, StepProgress, StepStarted, UnitEnded
+from rmfab.line.events import LineEvent, SlotWaiting, StepProgress, StepStarted, UnitEnded
 
 if TYPE_CHECKING:
     from rich.progress_bar import ProgressBar
@@ -37,7 +37,10 @@ _WIDE = 96  # columns from which the long bar leaves room for a slot's and a uni
 
 @dataclass(frozen=True)
 class SlotRow:
-    """What a slot does: the unit's *name*, the *step* at work with the *part* that is done, or the last *outcome*."""
+    """What a slot does: the unit's *name*, the *step* at work with the *part* that is done, or the last *outcome*.
+
+    If the slot waits for a board, *name* is what it has found instead, if anything.
+    """
 
     slot: str
     name: str = ""
@@ -72,6 +75,8 @@ class LiveTable:
             case UnitEnded():
                 self._rows[event.slot] = SlotRow(event.slot, name, outcome=event.outcome)
                 self._verdicts[event.outcome] += 1
+            case SlotWaiting():
+                self._rows[event.slot] = SlotRow(event.slot, "" if event.text == "waiting" else event.text)
 
     def render(self, width: int, height: int) -> Table:
         """Return the table for a terminal of this size; it is at most *height* - 1 lines high."""

@@ -15,8 +15,11 @@ def command() -> None:
     A port is given by its place in the USB tree, which does not change, not by its ttyUSB number.
     """
     from rmfab.board.port import plugged_in
+    from rmfab.errors import StationError
 
     found = plugged_in()
+    if not found:
+        raise StationError("no USB serial port found", hint="plug in a board, or check its cable: some only charge")
     if terminal.json_wanted():
         terminal.document(
             [
@@ -25,8 +28,6 @@ def command() -> None:
             ]
         )
         return
-    if not found:
-        terminal.say("no USB serial ports found")
     for number, port in enumerate(found, 1):
         about = ", ".join(part for part in (port.device, port.location, port.description) if part)
         terminal.data(f'[[slot]]                 # {about}\nname = "{number}"\nport = "{port.address}"')

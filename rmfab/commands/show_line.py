@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from rmfab.commands import terminal
 
 if TYPE_CHECKING:
+    from rmfab.commands.line_view import View
     from rmfab.line.events import LineEvent, Summary
     from rmfab.operations.run_line import LineRequest
 
@@ -23,7 +24,8 @@ def show_line(request: LineRequest, junit: Path | None = None) -> None:
 
     run = run_line(open_workspace(terminal.folder()), request, terminal.TERMINAL)
     slots = tuple(slot.name for slot in run.slots)
-    show_events(run.events(), slots, lambda: run.summary, run.stop, junit)
+    single = len(slots) == 1 and not request.loop
+    show_events(run.events(), slots, lambda: run.summary, run.stop, junit, single=single)
 
 
 def show_events(
@@ -32,10 +34,17 @@ def show_events(
     summary: Callable[[], Summary],
     stop: Callable[[], None],
     junit: Path | None = None,
+    *,
+    single: bool = False,
 ) -> None:
-    """Show all *events*, then the *summary*; also write the report *junit*, if given. ^C calls *stop*."""
+    """Show all *events*, then the *summary*; also write the report *junit*, if given. ^C calls *stop*.
+
+    *single*: only one unit is run.
+    """
+    from rmfab.commands.line_view import make_view
+
     try:
-        _show(events, slots, summary, stop, junit)
+        _show(events, make_view(terminal.json_wanted(), slots, single=single), summary, stop, junit)
     except BrokenPipeError:
         terminal.stopped_by_reader()
         raise
@@ -43,15 +52,14 @@ def show_events(
 
 def _show(
     events: Generator[LineEvent, None, None],
-    slots: tuple[str, ...],
+    view: View,
     summary: Callable[[], Summary],
     stop: Callable[[], None],
     junit: Path | None,
 ) -> None:
-    from rmfab.commands.line_view import make_view
     from rmfab.report.junit import LineReport
 
-    view, report = make_view(terminal.json_wanted(), slots), LineReport()
+    report = LineReport()
     try:
         with _stoppable(stop), closing(events):
             for event in events:

@@ -25,13 +25,15 @@ T = TypeVar("T")
 @dataclass
 class Globals:
     """The global options: *folder* (-C), *quiet* (-q: only warnings and errors on stderr), *json* (--json).
-    *told*: JSON was printed on stdout. *unread*: a line was stopped because the reader of stdout has gone."""
+    *told*: JSON was printed on stdout. *unread*: a line was stopped because the reader of stdout has gone. *undraw*
+    takes the live display off the terminal, None if there is none."""
 
     folder: Path | None = None
     quiet: bool = False
     json: bool = False
     told: bool = False
     unread: bool = False
+    undraw: Callable[[], None] | None = None
 
 
 def globals_of(context: click.Context) -> Globals:
@@ -65,7 +67,10 @@ def folder() -> Path | None:
 
 
 class CommandTerminal:
-    """The terminal of a command line: messages on stderr, questions if stdin is a terminal."""
+    """The terminal of a command line: messages on stderr, questions if stdin is a terminal.
+
+    A live display would draw over a question, so every question takes it off the terminal first.
+    """
 
     @property
     def interactive(self) -> bool:
@@ -84,10 +89,12 @@ class CommandTerminal:
 
     def confirm(self, question: str) -> bool:
         """Ask a yes-or-no question; return the answer."""
+        _undraw()
         return click.confirm(printable(question), err=True)
 
     def ask(self, question: str) -> str:
         """Ask a question; return the answer."""
+        _undraw()
         answer: str = click.prompt(printable(question), err=True)
         return answer
 
@@ -95,6 +102,7 @@ class CommandTerminal:
         """Ask for a secret without showing it; return it."""
         from rmfab.secret import Secret
 
+        _undraw()
         text: str = click.prompt(
             printable(question),
             hide_input=True,
@@ -111,6 +119,24 @@ class CommandTerminal:
 
 
 TERMINAL = CommandTerminal()
+
+
+@contextmanager
+def drawn(undraw: Callable[[], None]) -> Iterator[None]:
+    """Let questions call *undraw*, which takes a live display off the terminal; call it at the end, too."""
+    given = _globals()
+    given.undraw = undraw
+    try:
+        yield
+    finally:
+        given.undraw = None
+        undraw()
+
+
+def _undraw() -> None:
+    undraw = _globals().undraw
+    if undraw is not None:
+        undraw()
 
 
 def say(text: str) -> None:
@@ -198,8 +224,14 @@ def _progress(what: str) -> Iterator[Callable[[Advance], None]]:
     from rich.console import Console
     from rich.progress import Progress
 
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda advance: bar.update(
+    bar = Progress(console=Console(stderr=True), transient=True)
+    task = bar.add_task(what, total=None)
+
+    def show_advance(advance: Advance) -> None:
+        bar.start()  # not before the first advance, and again after a question
+        bar.update(
             task, description=f"{what} {advance.what}".rstrip(), completed=advance.done, total=advance.total or None
         )
+
+    with drawn(bar.stop):
+        yield show_advance

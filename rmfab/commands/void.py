@@ -11,10 +11,11 @@ from rmfab.commands.leaf import Leaf
 @click.command("void", cls=Leaf)
 @click.argument("unit", metavar="SERIAL|MAC")
 @click.option("--reason", required=True, help="Reason; recorded in the ledger.")
-def command(unit: str, reason: str) -> None:
+@click.option("--force", is_flag=True, help="Do not ask; required without a terminal if it is verified or labelled.")
+def command(unit: str, reason: str, force: bool) -> None:
     """Retire an identity for good.
 
-    It is never used again, and its board may get a new one.
+    It is never used again, and its board may get a new one. Asks for confirmation if the unit is verified or labelled.
 
     \b
     rmfab void LMP-000017 --reason "USB connector torn off"
@@ -22,6 +23,5 @@ def command(unit: str, reason: str) -> None:
     from rmfab.operations.void import void
     from rmfab.workspace.workspace import open_workspace
 
-    identity = void(open_workspace(terminal.folder()), unit, reason)
-    terminal.say(f"{identity.serial} is void")
+    identity = void(open_workspace(terminal.folder()), unit, reason, terminal.TERMINAL, force=force)
     terminal.show({"serial": identity.serial, "state": identity.state.value}, None)

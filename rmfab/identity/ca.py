@@ -298,7 +298,12 @@ def _draw(kind: CaKeyKind) -> PrivateKey:
 
 def _check_there(folder: Path) -> None:
     if not (folder / CERTIFICATE_FILE).exists():
-        raise InputError("no CA yet", where=str(folder), hint="run rmfab ca create or rmfab ca import")
+        raise InputError(
+            "no CA here",
+            where=str(folder),
+            hint="identities are made where the CA is (the owner's workspace); if this product has no CA yet, "
+            "`rmfab ca create` or `rmfab ca import` makes one",
+        )
 
 
 def _judge_authority(certificate: x509.Certificate) -> None:

@@ -24,6 +24,7 @@ from rmfab.ledger.queries import (
     by_node_id,
     by_serial,
     closed_batch,
+    hint_for_unknown,
     identities_query,
     identity_value,
     one,
@@ -130,7 +131,8 @@ def _free(connection: Connection, wish: Wish) -> LedgerIdentity:
     if wish.serial is not None:
         identity = by_serial(connection, wish.serial)
         if identity is None:
-            raise InputError(f"there is no identity {wish.serial} in the ledger", cause="no-serial")
+            hint = hint_for_unknown(connection, wish.serial)
+            raise InputError(f"there is no identity {wish.serial} in the ledger", hint=hint, cause="no-serial")
         return identity
     batch = schema.batch
     query = identities_query().where(schema.identity.c.state == State.GENERATED.value)

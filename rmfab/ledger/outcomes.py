@@ -16,7 +16,15 @@ from rmfab.errors import InputError
 from rmfab.ledger.batches import keys_digest
 from rmfab.ledger.chains import append
 from rmfab.ledger.events import Event, EventKind
-from rmfab.ledger.queries import PAGE, batch_value, by_serial, find, standing_columns, standing_value
+from rmfab.ledger.queries import (
+    PAGE,
+    batch_value,
+    by_serial,
+    find,
+    hint_for_unknown,
+    standing_columns,
+    standing_value,
+)
 from rmfab.ledger.records import LedgerIdentity
 from rmfab.ledger.sql import schema
 from rmfab.ledger.standing import Standing, project
@@ -47,7 +55,8 @@ def void(connection: Connection, ledger_id: str, station: str, term: str, reason
     named = find(connection, term)
     live = [identity for identity in named if identity.state is not State.VOID]
     if not named:
-        raise InputError(f'no identity in the ledger matches "{term}"', hint="give a serial, a node id or a MAC")
+        hint = hint_for_unknown(connection, term) or "give a serial, a node id or a MAC"
+        raise InputError(f'no identity in the ledger matches "{term}"', hint=hint)
     if not live:
         return named[-1]
     if len(live) > 1:

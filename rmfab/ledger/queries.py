@@ -5,6 +5,7 @@ Long results are read in pages of `PAGE` rows, so that memory stays constant.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
@@ -22,6 +23,7 @@ from rmfab.ledger.states import State
 
 PAGE = 500
 
+_NUMBERED = re.compile(r"(?P<before>.{0,64}[^0-9:])[0-9]+[^0-9]{0,64}")  # a serial with its counter last
 _STANDING = tuple(f.name for f in fields(Standing))
 
 
@@ -120,6 +122,25 @@ def find(connection: Connection, term: str) -> tuple[LedgerIdentity, ...]:
     return tuple(identity_value(row) for row in connection.execute(query))
 
 
+def hint_for_unknown(connection: Connection, term: str) -> str | None:
+    """Return a hint for *term*, which names no unit: the serial that it may mean, or the serials that look like it."""
+    serial = schema.identity.c.serial
+    meant = connection.execute(select(serial).where(func.lower(serial) == term.lower()).limit(1)).scalar()
+    if meant is not None:
+        return f"did you mean {meant}?"
+    shape = _NUMBERED.fullmatch(term)
+    if shape is None:
+        return None
+    similar = select(serial).where(func.lower(serial).startswith(shape["before"].lower(), autoescape=True)).limit(1)
+    lowest, highest = (
+        connection.execute(similar.order_by(*order)).scalar()
+        for order in ((func.length(serial), serial), (func.length(serial).desc(), serial.desc()))
+    )
+    if lowest is None:
+        return None
+    return f"the ledger has {lowest}" if lowest == highest else f"the ledger has serials from {lowest} to {highest}"
+
+
 def history(connection: Connection, term: str) -> tuple[StoredEvent, ...]:
     """Return the events of a serial, node id or MAC, in the order in which the ledger stored them."""
     table = schema.event
@@ -135,7 +156,9 @@ def batch_named(connection: Connection, name: str) -> Batch:
     """Return the batch *name*, open or closed. Raise InputError if it does not exist."""
     row = connection.execute(select(schema.batch).where(schema.batch.c.name == name)).one_or_none()
     if row is None:
-        raise InputError(f'there is no batch "{name}"', hint="list the batches with `rmfab status`", cause="no-batch")
+        is_serial = by_serial(connection, name) is not None
+        hint = f"that is a serial; use `rmfab trace {name}`" if is_serial else "list the batches with `rmfab status`"
+        raise InputError(f'there is no batch "{name}"', hint=hint, cause="no-batch")
     return batch_value(row)
 
 

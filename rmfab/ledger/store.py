@@ -207,6 +207,11 @@ class Ledger:
         with self._database.reading() as connection:
             return queries.find(connection, term)
 
+    def hint_for_unknown(self, term: str) -> str | None:
+        """Return a hint for *term*, which names no unit. See `queries.hint_for_unknown`."""
+        with self._database.reading() as connection:
+            return queries.hint_for_unknown(connection, term)
+
     def history(self, term: str) -> tuple[StoredEvent, ...]:
         """Return the events of a serial, node id or MAC, in order."""
         with self._database.reading() as connection:

@@ -32,7 +32,8 @@ def _by_mac(visit: Visit, mac: str) -> LedgerIdentity | None:
 def _by_serial(visit: Visit, serial: str) -> LedgerIdentity:
     record = visit.job.ledger.identity_by_serial(serial)
     if record is None:
-        raise InputError(f"no unit {serial} in the ledger", cause="no-serial")
+        hint = visit.job.ledger.hint_for_unknown(serial)
+        raise InputError(f"no unit {serial} in the ledger", hint=hint, cause="no-serial")
     visit.is_unit(record)
     if not record.standing.live:
         raise InputError(

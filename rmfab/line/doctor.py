@@ -123,7 +123,7 @@ def diagnose_ports(host: Host, station: Station) -> Iterator[Diagnosis]:
 
 
 def _bluetooth(host: Host, station: Station) -> Iterator[Diagnosis]:
-    yield Diagnosis("bleak (provisioning over BLE)", host.bleak, "pip install 'rmfab[ble]'")
+    yield Diagnosis("bleak (provisioning over BLE)", host.bleak, "pip install '.[ble]' in rmfab's checkout")
     if not host.platform.startswith("linux"):
         yield Diagnosis("Bluetooth: allow this terminal to use it in the system's privacy settings", True)
         return

@@ -99,6 +99,13 @@ class Message(LineEvent):
 
 
 @dataclass(frozen=True)
+class SlotWaiting(LineEvent):
+    """The slot has no board that answers; *text* says so. For people only; not part of `--json`."""
+
+    text: str
+
+
+@dataclass(frozen=True)
 class Stopped(LineEvent):
     """The line starts no more boards because of *error*."""
 

@@ -10,10 +10,10 @@ import threading
 from collections.abc import Iterator
 
 from rmfab.board.restart import Unwired
-from rmfab.errors import BatchUsedUp, InputError, IntegrityError, RmfabError
+from rmfab.errors import BatchUsedUp, InputError, IntegrityError, PortError, RmfabError
 from rmfab.ledger.events import Outcome, timestamp
 from rmfab.line.ending import Aborted
-from rmfab.line.events import LineEvent, Message, Step, StepEnded, Stopped
+from rmfab.line.events import LineEvent, Message, Origin, SlotWaiting, Step, StepEnded, Stopped, UnitEnded
 from rmfab.line.job import Job
 from rmfab.line.probe import probe
 from rmfab.line.station import Slot
@@ -41,6 +41,7 @@ class Floor:
         self.stopped = False
         self._warned_at: int | None = None
         self._warn_lock = threading.Lock()
+        self._end_lock = threading.Lock()
         self.stopped_by: RmfabError | None = None
 
     def stop(self) -> None:
@@ -87,23 +88,33 @@ class Floor:
 
     def _work_slot(self, slot: Slot) -> None:
         board: str | None = None
-        while not self._loop or (board := self._next_board(slot, board)):
+        ended: UnitEnded | None = None
+        while not self._loop or (board := self._next_board(slot, board, ended)):
             try:
                 self._job.vouched()
             except RmfabError as error:  # a key was revoked or expired since the run started
-                self._tell(Stopped(timestamp(self._job.now()), self._job.station, slot.name, None, None, error))
+                self._tell(Stopped(*self._origin(slot), error))
                 self._end(error)
                 return
             ended = Worker(self._job, slot, self._tell, self._stop).run()
             if isinstance(ended.error, (IntegrityError, BatchUsedUp)):
-                self._end(ended.error)
+                self._say_why(slot, ended.error, first=self._end(ended.error))
             if not self._loop:
                 return
 
-    def _end(self, error: RmfabError) -> None:
-        """Start no more boards on any slot, because of *error*."""
-        self.stopped_by = self.stopped_by or error
-        self._drain.set()
+    def _end(self, error: RmfabError) -> bool:
+        """Start no more boards on any slot, because of *error*. Return whether it is the first one to end the run."""
+        with self._end_lock:
+            first, self.stopped_by = self.stopped_by is None, self.stopped_by or error
+            self._drain.set()
+        return first
+
+    def _say_why(self, slot: Slot, error: RmfabError, *, first: bool) -> None:
+        """Say at once why a loop ends: the verdicts of the other slots may be minutes away."""
+        if self._loop and isinstance(error, IntegrityError):
+            self._say(slot, f"stop: {error.what}; keep this board apart, call the owner", "warning")
+        elif self._loop and first:
+            self._say(slot, "the batch is finished: take the boards out; ask the owner for the next batch")
 
     def _tell(self, event: LineEvent) -> None:
         self._queue.put(event)
@@ -130,14 +141,17 @@ class Floor:
             Message(claimed.ts, claimed.station, claimed.slot, None, None, "warning" if free == 0 else "info", text)
         )
 
-    def _next_board(self, slot: Slot, last: str | None) -> str | None:
+    def _next_board(self, slot: Slot, last: str | None, ended: UnitEnded | None) -> str | None:
         """Wait for a board other than *last*, or for *last* to be removed and inserted again. Return its `Probe.board`.
 
-        Return None at the end of the run.
+        *ended* is the verdict of *last*. Return None at the end of the run.
         """
-        self._say(slot, "remove the board and insert the next one" if last else "insert a board")
+        if self._drain.is_set():
+            return None
+        self._say(slot, _request(ended))
         away = last is None
         told: str | None = None
+        shown: str | None = None
         while not self._drain.wait(_POLL_SECONDS):
             try:
                 seen = probe(slot, self._keep_going)
@@ -145,6 +159,9 @@ class Floor:
                 return None
             if seen.board is None:
                 away = True
+                if seen.waiting != shown:
+                    shown = seen.waiting
+                    self._tell(SlotWaiting(*self._origin(slot), shown))
             elif away or not (seen.board == last or (seen.closed and self._closes)):
                 return seen.board
             if seen.trouble is not None and seen.trouble.cause != told:
@@ -165,4 +182,18 @@ class Floor:
         return firmware is not None and firmware.release.configured.closes_download_mode
 
     def _say(self, slot: Slot, text: str, level: str = "info") -> None:
-        self._queue.put(Message(timestamp(self._job.now()), self._job.station, slot.name, None, None, level, text))
+        self._queue.put(Message(*self._origin(slot), level, text))
+
+    def _origin(self, slot: Slot) -> Origin:
+        return Origin(timestamp(self._job.now()), self._job.station, slot.name, None, None)
+
+
+def _request(ended: UnitEnded | None) -> str:
+    """Return what the operator should do with a slot after the verdict *ended*, None before the first board."""
+    if ended is None:
+        return "insert a board"
+    if ended.outcome is not Outcome.ERROR:
+        return "remove the board and insert the next one"
+    if isinstance(ended.error, PortError):
+        return "fix the port, then insert the same board again"
+    return "remove the board, fix the cause of the error, then insert the same board again"

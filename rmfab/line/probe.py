@@ -16,12 +16,20 @@ class Probe:
     """What is on a slot: the *board* by its MAC (by its chip if it reports no MAC), None if no board answers.
 
     *closed*: the board's download mode is closed, so it reports no MAC. *trouble* is an error that prevents the look
-    and does not go away when a board is inserted.
+    and does not go away when a board is inserted. *silent* is the cause if the port is there and nothing on it answers:
+    the slot is empty, or its board is dead.
     """
 
     board: str | None = None
     closed: bool = False
     trouble: RmfabError | None = None
+    silent: str | None = None
+
+    @property
+    def waiting(self) -> str:
+        """The state of a slot without a board that answers, for people."""
+        silent = self.silent
+        return "waiting" if silent is None else f"waiting: a board may be in the slot but does not answer ({silent})"
 
 
 def probe(slot: Slot, keep_going: Callable[[], None]) -> Probe:
@@ -32,10 +40,13 @@ def probe(slot: Slot, keep_going: Callable[[], None]) -> Probe:
         facts = Loader(port, slot.link, keep_going).connect()
         return Probe(facts.mac or facts.chip_name, closed=facts.mac is None)
     except RmfabError as error:
-        return Probe(trouble=error if error.cause in _LASTING else None)
+        return Probe(
+            trouble=error if error.cause in _LASTING else None, silent=error.cause if error.cause in _SILENT else None
+        )
     finally:
         if port is not None:
             port.close()
 
 
+_SILENT = ("no-answer", "boot-mode", "loader-failed")
 _LASTING = ("port-busy", "port-denied", "port-failed", "fixture", "esptool-version")

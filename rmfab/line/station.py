@@ -36,6 +36,7 @@ from rmfab.product.toml_reader import Table, Walker, load_toml
 FILE_NAME = "station.toml"
 DEFAULT_BAUD = 921600
 NMCLI, JOINED = "nmcli", "joined"
+_COM_PORT = re.compile(r"COM[0-9]{1,3}", re.IGNORECASE)
 _URL = re.compile(r"http://(?:\[[0-9A-Fa-f:.]+\]|[^\s/:@?#\[\]]+)(?::[0-9]{1,5})?/?")
 
 
@@ -153,9 +154,17 @@ def slots_for(
     """Return the slots that --port names, by slot name or address; all slots of station.toml if --port is not given.
 
     *baud* overrides the baud of the slots. *units* are the URLs of --unit-url, one per slot in the same order. Raise
-    InputError if there is no slot, a slot is named twice, or the number of URLs differs from the number of slots.
+    InputError if there is no slot, a slot is unknown or named twice, or the number of URLs differs from that of slots.
     """
     by_name = {slot.name: slot for slot in station.slots} | {slot.link.address: slot for slot in station.slots}
+    for address in addresses:
+        if station.slots and address not in by_name and _looks_like_a_slot(address):
+            names = ", ".join(slot.name for slot in station.slots)
+            raise InputError(
+                f"no slot {address}; {FILE_NAME} has {names}",
+                hint="give the name of a slot, or the whole path of a port",
+                cause="no-slot",
+            )
     chosen = [by_name.get(address) or _lone_slot(address) for address in addresses] or list(station.slots)
     if not chosen:
         raise InputError("no port given", hint="use --port PORT or add slots to station.toml; `rmfab ports` lists both")
@@ -171,6 +180,11 @@ def refuse_same_port(slots: Iterable[Slot]) -> None:
     for address in used:
         if used.count(address) > 1:
             raise InputError("port given twice", where=address)
+
+
+def _looks_like_a_slot(address: str) -> bool:
+    """Return whether *address* has the form of a slot's name, and not that of a port (a path, a URL, `COM7`)."""
+    return is_safe_name(address) and not Path(address).exists() and not _COM_PORT.fullmatch(address)
 
 
 def _with_units(slots: list[Slot], units: tuple[str, ...]) -> tuple[Slot, ...]:

@@ -10,6 +10,7 @@ from typing import TypeVar
 from rmfab.errors import RmfabError
 from rmfab.line.doctor import Diagnosis, diagnose, diagnose_ports, examine
 from rmfab.line.station import Station, host_station
+from rmfab.operations.terminal import counted
 from rmfab.workspace.workspace import Workspace, find_workspace, open_workspace
 
 T = TypeVar("T")
@@ -64,6 +65,27 @@ def _ledger(workspace: Workspace, wrong: list[Diagnosis]) -> Iterator[Diagnosis]
     read_only = ledger.caveat
     what = "the ledger" if read_only is None else f"the ledger: {read_only}"
     yield Diagnosis(what, read_only is None, "get write access to it and its folder")
+    yield from _batches(workspace)
+
+
+def _batches(workspace: Workspace) -> Iterator[Diagnosis]:
+    """Report if this station's key opens none of the batches."""
+    try:
+        recipient = workspace.station_key.recipient
+        names = [batch.name for batch in workspace.ledger.batches() if batch.closed]
+    except RmfabError:  # reported by other checks
+        return
+    if names and not any(_opens(workspace, name) for name in names):
+        what = f"this key opens 0 of {counted(len(names), 'batch', 'batches')}: send the owner {recipient}"
+        yield Diagnosis(what, False, f"the owner runs `rmfab station admit {recipient}`")
+
+
+def _opens(workspace: Workspace, batch: str) -> bool:
+    try:
+        workspace.check_key(batch)
+    except RmfabError:
+        return False
+    return True
 
 
 def _trust(workspace: Workspace) -> Iterator[Diagnosis]:
@@ -74,6 +96,9 @@ def _trust(workspace: Workspace) -> Iterator[Diagnosis]:
         yield from wrong
     elif trust is not None:
         yield Diagnosis(f"the trust file, version {trust.version}, fingerprint {trust.fingerprint}", True)
+        if workspace.product.release.allow_unsigned:
+            what = "a product.toml that requires signatures: it still has allow_unsigned = true"
+            yield Diagnosis(what, False, "remove allow_unsigned from product.toml: there is a trust file")
     elif workspace.product.release.allow_unsigned:
         yield Diagnosis("unsigned releases are accepted: allow_unsigned in product.toml", True)
     else:

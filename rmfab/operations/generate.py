@@ -31,6 +31,10 @@ from rmfab.workspace.workspace import Workspace
 MAX_COUNT = 2_000_000
 MAX_JOBS = 256
 _ROWS_AT_ONCE = 500
+_LOST_CA = (
+    "a lost passphrase cannot be recovered. Units already made keep working; for new ones, move ca/ away, create a new "
+    "CA (`rmfab ca create`) and register it with the cloud"
+)
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,7 @@ class GenerateRequest:
 
     def __post_init__(self) -> None:
         if self.count is None and self.values is None:
-            raise UsageError("missing --count or --values")
+            raise UsageError("missing --count or --values", hint="for example --count 5")
         if self.count is not None and not 1 <= self.count <= MAX_COUNT:
             raise UsageError(f"--count must be 1 to {MAX_COUNT}")
         if self.jobs is not None and not 1 <= self.jobs <= MAX_JOBS:
@@ -83,8 +87,21 @@ def generate(
                     "register the new one in its place",
                 )
             yield from _make(workspace, batch, values, authority, request.jobs or os.cpu_count() or 1)
-            terminal.say(f"batch {batch.name}: {counted(batch.size, 'identity', 'identities')} made")
+            made = f"batch {batch.name}: {counted(batch.size, 'identity', 'identities')} made"
+            terminal.say(made + _unused_elsewhere(workspace.ledger, batch))
     yield batch
+
+
+def _unused_elsewhere(ledger: Ledger, batch: Batch) -> str:
+    """Return the end of a message about other batches of the same product with unused identities, empty if none."""
+    others = (one.name for one in ledger.batches() if one.closed and one.name != batch.name)
+    unused = {name: free for name in others if (free := ledger.free(batch.product, name))}
+    if not unused:
+        return ""
+    if len(unused) == 1:
+        ((name, free),) = unused.items()
+        return f"; {name} still has {free} unused"
+    return f"; {len(unused)} other batches still have {sum(unused.values())} unused (`rmfab status`)"
 
 
 def _values(workspace: Workspace, request: GenerateRequest) -> ValuesFile | None:
@@ -163,8 +180,8 @@ def _authority(workspace: Workspace, terminal: Terminal) -> AbstractContextManag
     if workspace.product.identity.credentials is Credentials.CLOUD_CLAIM:
         return nullcontext()
     judge_mqtt_host(workspace.product.identity)
-    passphrases = Passphrases(terminal, CA_ENVIRONMENT)
-    return closing(CertificateAuthority.load(workspace.ca_folder, passphrases.ask, workspace.now()))
+    passphrases = Passphrases(terminal, CA_ENVIRONMENT, lost=_LOST_CA)
+    return closing(passphrases.opened(lambda ask: CertificateAuthority.load(workspace.ca_folder, ask, workspace.now())))
 
 
 def _refuse_taken(ledger: Ledger, values: ValuesFile, name: str | None) -> None:

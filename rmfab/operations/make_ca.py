@@ -11,6 +11,7 @@ from typing import Any
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
+from rmfab.errors import InputError
 from rmfab.files import read_input
 from rmfab.identity.ca import (
     CaKeyKind,
@@ -23,8 +24,9 @@ from rmfab.identity.ca import (
 )
 from rmfab.operations.passphrases import CA_ENVIRONMENT, Passphrases
 from rmfab.operations.terminal import Terminal
+from rmfab.product.vocabulary import Credentials
 from rmfab.secret import Secret
-from rmfab.signing.keyfile import is_encrypted
+from rmfab.signing.keyfile import PassphraseSource, is_encrypted
 from rmfab.signing.signer import key_uri
 from rmfab.signing.token import TokenKey
 from rmfab.workspace.workspace import Workspace
@@ -43,8 +45,8 @@ class CaRequest:
 
 
 def create_ca(workspace: Workspace, request: CaRequest, terminal: Terminal) -> str:
-    """Create the CA of *workspace*; return its name. Raise InputError if there is one already."""
-    refuse_existing(workspace.ca_folder)
+    """Create the CA of *workspace*; return its name. Raise InputError if it has one already, or needs none."""
+    _judge_needed(workspace)
     name = request.name if request.name is not None else f"{workspace.product.name[:_LONGEST_PRODUCT]} Device CA"
     passphrases = Passphrases(terminal, CA_ENVIRONMENT)
     secret = None if request.bare else passphrases.ask_new(str(workspace.ca_folder / "ca.key"))
@@ -57,24 +59,37 @@ def import_ca(workspace: Workspace, certificate: Path, key: str, terminal: Termi
     """Import a CA from its *certificate* and its private *key*, a path or URI; return its name.
 
     An encrypted key keeps its passphrase, and a key in a token stays there; an unencrypted key is encrypted unless
-    *bare*.
+    *bare*. Raise InputError as `create_ca` does.
     """
-    refuse_existing(workspace.ca_folder)
+    _judge_needed(workspace)
     passphrases = Passphrases(terminal, CA_ENVIRONMENT)
     used: list[Secret[str]] = []
-
-    def remember(subject: str) -> Secret[str]:
-        used.append(passphrases.ask(subject))
-        return used[-1]
-
     uri = key_uri(key) if key_uri(key).startswith(("file:", "env:", "pkcs11:")) else f"file:{key}"
-    read = CertificateAuthority.read(certificate, uri, remember, workspace.now(), os.environ)
-    with closing(read) as authority:
+
+    def read(ask: PassphraseSource) -> CertificateAuthority:
+        def remember(subject: str) -> Secret[str]:
+            used.append(ask(subject))
+            return used[-1]
+
+        return CertificateAuthority.read(certificate, uri, remember, workspace.now(), os.environ)
+
+    with closing(passphrases.opened(read)) as authority:
         plain = bare or isinstance(authority.key, TokenKey)
         if not used and not plain:
             used.append(passphrases.ask_new(str(workspace.ca_folder / "ca.key")))
         authority.save(workspace.ca_folder, None if plain else used[-1])
         return authority.name
+
+
+def _judge_needed(workspace: Workspace) -> None:
+    """Raise InputError if the product needs no CA, or has one."""
+    if workspace.product.identity.credentials is Credentials.CLOUD_CLAIM:
+        raise InputError(
+            "public RainMaker makes the certificates; this product needs no CA",
+            where="product.toml: [identity] credentials",
+            hint='for a private deployment, set credentials = "certificate"',
+        )
+    refuse_existing(workspace.ca_folder)
 
 
 def ca_facts(workspace: Workspace) -> dict[str, Any]:

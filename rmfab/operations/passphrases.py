@@ -4,26 +4,55 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from rmfab.errors import InputError
 from rmfab.files import read_input
-from rmfab.operations.terminal import Terminal
+from rmfab.operations.terminal import Terminal, counted
 from rmfab.secret import Secret
+from rmfab.signing.keyfile import PassphraseSource, WrongPassphrase
+
+T = TypeVar("T")
 
 CA_ENVIRONMENT = "RMFAB_CA_PASSPHRASE_FILE"
 KEY_ENVIRONMENT = "RMFAB_KEY_PASSPHRASE_FILE"
+_TRIES = 3
+_SHORTEST = 8  # characters; NIST SP 800-63B, section 5.1.1.2
 
 
 @dataclass(frozen=True)
 class Passphrases:
     """The passphrases of one kind of key: from *file*, else from the file that the variable *environment* names, else
-    from *terminal*."""
+    from *terminal*. *lost*: the hint for an owner who no longer knows the passphrase."""
 
     terminal: Terminal
     environment: str
     file: Path | None = None
+    lost: str = "a lost passphrase cannot be recovered"
+
+    def opened(self, open_key: Callable[[PassphraseSource], T]) -> T:
+        """Return what *open_key* returns; it gets the source of the passphrase.
+
+        After a wrong passphrase for a key file, ask again on a terminal, three times in all. (Not after a wrong PIN: a
+        token locks itself.) Raise WrongPassphrase with the passphrase's file and a hint.
+        """
+        asks = self.terminal.interactive and self._path() is None
+        for left in reversed(range(_TRIES if asks else 1)):
+            try:
+                return open_key(self.ask)
+            except WrongPassphrase as error:
+                if not left:
+                    raise self._explained(error) from None
+                self.terminal.warn(f"wrong passphrase; {counted(left, 'try', 'tries')} left")
+        raise AssertionError("the last try returns or raises")
+
+    def _explained(self, error: WrongPassphrase) -> WrongPassphrase:
+        path = self._path()
+        what = error.what if path is None else f"{error.what}; the passphrase is from {path}"
+        return WrongPassphrase(what, where=error.where, hint=self.lost)
 
     def ask(self, subject: str) -> Secret[str]:
         """Return the passphrase of the key *subject*. Raise InputError if there is neither a file nor a terminal."""
@@ -31,15 +60,25 @@ class Passphrases:
         return given if given is not None else self._from_terminal(f"Passphrase of {subject}", None)
 
     def ask_new(self, subject: str) -> Secret[str]:
-        """Return a new passphrase for the key *subject*, asking twice on a terminal. Raise InputError as `ask` does."""
-        given = self._from_file()
-        if given is not None:
-            return given
-        return self._from_terminal(f"New passphrase for {subject}", "--no-passphrase leaves the key unencrypted")
+        """Return a new passphrase for the key *subject*, asking twice on a terminal; warn if it is weak.
+
+        Raise InputError as `ask` does.
+        """
+        new = self._from_file()
+        if new is None:
+            new = self._from_terminal(f"New passphrase for {subject}", "--no-passphrase leaves the key unencrypted")
+        text = new.reveal()
+        if len(text) < _SHORTEST or len(set(text)) == 1:
+            hint = f"use {_SHORTEST} characters or more, such as four words"
+            self.terminal.warn(f"{subject}: this passphrase is easy to guess", hint)
+        return new
+
+    def _path(self) -> Path | None:
+        named = os.environ.get(self.environment)
+        return self.file or (Path(named) if named else None)
 
     def _from_file(self) -> Secret[str] | None:
-        named = os.environ.get(self.environment)
-        path = self.file or (Path(named) if named else None)
+        path = self._path()
         if path is None:
             return None
         try:

@@ -73,6 +73,7 @@ def print_labels(workspace: Workspace, request: LabelRequest, terminal: Terminal
     """
     paper = _paper(workspace, request)
     bound = _named_units(workspace, request.units, terminal)
+    _report(bound, terminal)
     labels = tuple(label_of(workspace.open_identity(one), workspace.product) for one in bound)
     if request.form is LabelForm.TERMINAL:
         _judge_few(labels)
@@ -111,21 +112,30 @@ def _named_units(workspace: Workspace, units: Sequence[str], terminal: Terminal)
 
 
 def _of_batch(workspace: Workspace, batch: str, terminal: Terminal) -> list[LedgerIdentity]:
-    """Return the units of *batch* that get a label; report how many failed, and how many are not verified yet."""
+    """Return the units of *batch* that get a label; report how many failed."""
     found = [one for one in workspace.ledger.identities(batch) if one.state not in (State.VOID, State.FAILED)]
     (counts,) = workspace.ledger.counts(batch)
     if failed := counts.states.get(State.FAILED, 0):
         terminal.warn(f"skipped {counted(failed, 'unit')} of {batch} that failed")
-    early = sum(one.state is not State.VERIFIED for one in found)
-    if early:
-        terminal.say(f"{early} of {counted(len(found), 'label')} are for units that are not verified yet")
     return found
+
+
+def _report(chosen: Sequence[LedgerIdentity], terminal: Terminal) -> None:
+    """Report how many units are not verified yet, and how many had a label before."""
+    early = sum(one.state is not State.VERIFIED for one in chosen)
+    if early:
+        are_for = "is for a unit that is" if early == 1 else "are for units that are"
+        terminal.say(f"{early} of {counted(len(chosen), 'label')} {are_for} not verified yet")
+    again = sum(one.standing.labelled_count > 0 for one in chosen)
+    if again:
+        terminal.say(f"{again} of these {'was' if again == 1 else 'were'} printed before")
 
 
 def _of_serial(workspace: Workspace, serial: str) -> LedgerIdentity:
     identity = workspace.ledger.identity_by_serial(serial)
     if identity is None:
-        raise InputError(f'"{serial}" is neither a batch nor a serial', hint="`rmfab status` lists the batches")
+        hint = workspace.ledger.hint_for_unknown(serial) or "`rmfab status` lists the batches"
+        raise InputError(f'"{serial}" is neither a batch nor a serial', hint=hint)
     if identity.state is State.VOID:
         raise InputError("the identity is void", where=serial, hint="label the board's new identity instead")
     if identity.state is State.FAILED:

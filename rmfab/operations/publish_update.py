@@ -85,7 +85,8 @@ class ServeRequest:
 def shelf_server(request: ServeRequest, on_access: Callable[[Access], None] | None, terminal: Terminal) -> ShelfServer:
     """Return the server, bound to its address; as a context manager it serves. *on_access* receives each request."""
     passphrases = Passphrases(terminal, KEY_ENVIRONMENT, request.passphrase_file)
-    context = load_context(request.cert, _key_path(request.key), passphrases.ask)
+    key = _key_path(request.key)
+    context = passphrases.opened(lambda ask: load_context(request.cert, key, ask))
     if (doubtful := doubt(request.cert, now())) is not None:
         terminal.warn(f"{request.cert}: the certificate {doubtful}")
     return ShelfServer(request.shelf, context, host=request.address, port=request.tcp_port, on_access=on_access)

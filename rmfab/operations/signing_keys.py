@@ -26,6 +26,8 @@ def opened_keys(choice: KeyChoice, terminal: Terminal) -> Iterator[list[Signer]]
     """Open the keys of *choice*, in order; close them at the end. Raise InputError or StationError."""
     passphrases = Passphrases(terminal, KEY_ENVIRONMENT, choice.passphrase_file)
     with ExitStack() as stack:
-        yield [
-            stack.enter_context(closing(open_signer(key_uri(uri), passphrases.ask, os.environ))) for uri in choice.uris
-        ]
+        yield [stack.enter_context(closing(_opened(key_uri(uri), passphrases))) for uri in choice.uris]
+
+
+def _opened(uri: str, passphrases: Passphrases) -> Signer:
+    return passphrases.opened(lambda ask: open_signer(uri, ask, os.environ))

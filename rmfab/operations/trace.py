@@ -32,7 +32,8 @@ def trace_unit(workspace: Workspace, unit: str, terminal: Terminal = UNATTENDED)
     ledger = ledger_to_read(workspace, terminal)
     found = UnitTrace(ledger.find(unit), ledger.history(unit))
     if not found.identities and not found.events:
-        raise InputError(f'"{unit}" is not in the ledger', hint="pass a serial, a node id or a MAC")
+        hint = workspace.ledger.hint_for_unknown(unit) or "pass a serial, a node id or a MAC"
+        raise InputError(f'"{unit}" is not in the ledger', hint=hint)
     return found
 
 

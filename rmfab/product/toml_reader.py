@@ -21,6 +21,8 @@ E = TypeVar("E", bound=Enum)
 V = TypeVar("V")
 
 _REQUIRED: Any = object()
+_PLACE = re.compile(r"\(at line (?P<line>[0-9]{1,9}), column [0-9]+\)")
+_BARE_WORD = re.compile(r"\s*[\w.\"'-]+\s*=\s*[A-Za-z_/~]")
 _DEEPEST = 32
 _LARGEST = 1 << 20
 _LARGEST_INTEGER = 1 << 63
@@ -52,9 +54,17 @@ def parse_toml(text: str, path: Path) -> dict[str, Any]:
     except RecursionError:
         raise _too_deep(path) from None
     except ValueError as error:  # a TOMLDecodeError, or a number beyond the limit of Python's int()
-        raise InputError(f"not valid TOML: {error}", where=str(path)) from error
+        raise InputError(f"not valid TOML: {error}", where=str(path), hint=_hint(text, str(error))) from error
     _judge_values(value, path)
     return value
+
+
+def _hint(text: str, error: str) -> str | None:
+    """Return a hint if the *error* of tomllib is about a line whose value is a bare word, such as `no`."""
+    place = _PLACE.search(error)
+    number = int(place["line"]) if place else 0
+    line = text.split("\n")[number - 1 : number]
+    return "write true or false; text needs quotes" if line and _BARE_WORD.match(line[0]) else None
 
 
 def _too_deep(path: Path) -> InputError:

@@ -119,7 +119,9 @@ def import_bleak() -> Any:
         import bleak
     except ImportError as error:
         raise LinkError(
-            "provisioning over Bluetooth requires bleak", hint="pip install 'rmfab[ble]'", cause="no-bleak"
+            "provisioning over Bluetooth requires bleak",
+            hint="pip install '.[ble]' in rmfab's checkout",
+            cause="no-bleak",
         ) from error
     return bleak
 

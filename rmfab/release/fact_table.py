@@ -9,7 +9,7 @@ security 1, unless the app itself shows security 2 (`inferred_security`).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, unique
 from typing import TypeVar
 
@@ -35,6 +35,7 @@ class Fact:
     """A fact of the configuration: the field *name*, the *options* that state it, newest first, and how to *read* them.
 
     *wanted* returns what the product says, at *product_key*, None if it has no opinion; it is None if no product has.
+    *choices* are the options of a choice, each with the value that it selects.
     """
 
     name: str
@@ -43,11 +44,12 @@ class Fact:
     consequence: Consequence
     product_key: str = ""
     wanted: Callable[[Product], object] | None = None
+    choices: Mapping[str, Enum] = field(default_factory=dict)
 
-    @property
-    def named(self) -> str:
-        """The options for messages."""
-        return " or ".join(f"CONFIG_{option}" for option in self.options)
+    def named(self, built: object) -> str:
+        """Return the option that selects the value *built*, for messages; all options if it cannot be told."""
+        selected = [name for name, value in self.choices.items() if value.value == built]
+        return " or ".join(f"CONFIG_{option}" for option in selected or self.options)
 
 
 def _chosen(values: Options, choices: Mapping[str, T]) -> T | None:
@@ -127,10 +129,10 @@ _REFUSE, _WARN, _ADAPT = Consequence.REFUSE, Consequence.WARN, Consequence.ADAPT
 
 FACTS = (
     Fact("security", tuple(_SECURITIES), _security, _REFUSE,
-         "[provisioning] security", lambda product: product.provisioning.security),
+         "[provisioning] security", lambda product: product.provisioning.security, _SECURITIES),
     Fact("transport", ("APP_NETWORK_PROV_TRANSPORT", "APP_WIFI_PROV_TRANSPORT"),
          lambda values: _chosen(values, _TRANSPORTS), _REFUSE,
-         "[provisioning] transport", lambda product: product.provisioning.transport),
+         "[provisioning] transport", lambda product: product.provisioning.transport, _TRANSPORTS),
     Fact("qr", ("APP_NETWORK_PROV_COMPACT_QR",), _qr, _REFUSE,
          "[provisioning] qr", lambda product: product.provisioning.qr),
     Fact("name_prefix", _PREFIXES, _read_prefix, _REFUSE,

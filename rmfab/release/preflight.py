@@ -88,7 +88,8 @@ def inspect_successor(release: Release, earlier: Release) -> list[InputError]:
 def _provisioning(release: Release, product: Product) -> Iterator[InputError]:
     for fact, built, said in release.configured.differences(product):
         yield InputError(
-            f'the firmware was built with {fact.name} = "{built}" ({fact.named}), but the product has "{said}"',
+            f"the firmware was built with {fact.name} = {_shown(built)} ({fact.named(built)}), "
+            f"but the product has {_shown(said)}",
             where=f"product.toml: {fact.product_key}",
             hint="correct the one that is wrong: the product must match the firmware",
             cause="config-mismatch",
@@ -97,6 +98,10 @@ def _provisioning(release: Release, product: Product) -> Iterator[InputError]:
         what = "the firmware expects an encrypted factory partition: it cannot read a plain one, and may erase it"
         hint = "build without CONFIG_ESP_RMAKER_ENCRYPT_FACTORY_PARTITION"
         yield _complaint(release, APP, what, "encrypted", hint)
+
+
+def _shown(value: object) -> str:
+    return f'"{value}"' if isinstance(value, str) else str(value)
 
 
 def _policy(release: Release, product: Product) -> Iterator[InputError]:

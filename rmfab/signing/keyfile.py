@@ -24,6 +24,12 @@ _MOST_BYTES = 1 << 20
 _LONGEST_PASSPHRASE = 1023  # OpenSSL's limit
 
 
+class WrongPassphrase(InputError):
+    """The passphrase does not open the key file. It may be tried again, unlike the PIN of a token."""
+
+    cause = "wrong-passphrase"
+
+
 def check_private(path: Path) -> None:
     """Raise InputError if every user of this host can read or write *path*."""
     mode = path.stat().st_mode
@@ -39,7 +45,8 @@ def check_private(path: Path) -> None:
 def load_private_key(path: Path, passphrase: PassphraseSource) -> PrivateKeyTypes:
     """Return the private key in a PEM file.
 
-    Raise InputError if the file is missing, accessible to others or not a private key, or if the passphrase is wrong.
+    Raise InputError if the file is missing, accessible to others or not a private key, WrongPassphrase if the
+    passphrase is wrong.
     """
     pem = read_input(path, "key", most=_MOST_BYTES)
     if b"PRIVATE KEY" in pem:
@@ -59,11 +66,7 @@ def parse_private_key(pem: bytes, where: str, passphrase: PassphraseSource) -> P
         return serialization.load_pem_private_key(pem, secret.reveal().encode() if secret else None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
         if secret is not None:
-            raise InputError(
-                "cannot decrypt the key: wrong passphrase or damaged file",
-                where=where,
-                cause="wrong-passphrase",
-            ) from None
+            raise WrongPassphrase("cannot decrypt the key: wrong passphrase or damaged file", where=where) from None
         raise InputError(
             "not a private key in PEM format", where=where, hint="use a file with BEGIN PRIVATE KEY", cause="key-file"
         ) from None

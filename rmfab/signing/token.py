@@ -147,7 +147,7 @@ def _library() -> ModuleType:
         import pkcs11
     except ImportError as error:
         raise StationError(
-            "keys in tokens need python-pkcs11", hint="pip install 'rmfab[pkcs11]'", cause="no-pkcs11"
+            "keys in tokens need python-pkcs11", hint="pip install '.[pkcs11]' in rmfab's checkout", cause="no-pkcs11"
         ) from error
     return pkcs11
 

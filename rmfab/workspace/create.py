@@ -81,6 +81,7 @@ def create_workspace(
         "RECIPIENT_NAME": bare_key(socket.gethostname().split(".")[0]),
     }
     text = re.sub("@(\\w+)@", lambda match: _escaped(values.get(match[1], match[0])), text)
+    text = _TRAILING.sub(lambda match: f"{match[1]:<{_COMMENT_COLUMN}}{match[2]}", text)
     parse_product(text.replace("@RECIPIENT@", _NOBODY), folder / FILE_NAME)
     if not force:
         _refuse_other(folder, text)
@@ -107,6 +108,9 @@ def _refuse_other(folder: Path, text: str) -> None:
         )
 
 
+_TRAILING = re.compile(r'^(\w+ = "(?:[^"\\\n]|\\.)*" ) *(#.*)$', re.MULTILINE)
+"""A key with a string and a comment: the comments of the template stand in one column."""
+_COMMENT_COLUMN = 32
 _NOBODY = "age1" + "q" * 58
 
 

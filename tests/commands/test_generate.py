@@ -32,10 +32,19 @@ def test_counts_go_on(terminal: Terminal, lamp: Path) -> None:
     """stdout is the batch's name; numbers and names continue from batch to batch."""
     said = terminal("-C", lamp, "generate", "--count", "2")
     assert (said.code, said.out) == (0, "lamp-0002\n")
-    assert said.err == "rmfab: batch lamp-0002: 2 identities made\n"
+    assert said.err == "rmfab: batch lamp-0002: 2 identities made; lamp-0001 still has 3 unused\n"
     assert terminal.well("-C", lamp, "generate", "--count", "1", "--batch", "special") == "special\n"
     assert serials(lamp, "lamp-0002") == ["LMP-000004", "LMP-000005"]
     assert serials(lamp, "special") == ["LMP-000006"]
+
+
+def test_unused_identities_are_mentioned(terminal: Terminal, lamp: Path) -> None:
+    """The message counts what other batches still have, and mentions no batch that is used up."""
+    for serial in serials(lamp, "lamp-0001"):
+        terminal.well("-C", lamp, "void", serial, "--reason", "used")
+    assert "unused" not in terminal("-C", lamp, "generate", "--count", "2").err
+    assert "made; lamp-0002 still has 2 unused" in terminal("-C", lamp, "generate", "--count", "1").err
+    assert "made; 2 other batches still have 3 unused" in terminal("-C", lamp, "generate", "--count", "1").err
 
 
 def test_a_made_batch_is_made(terminal: Terminal, lamp: Path) -> None:
@@ -56,11 +65,13 @@ def test_batch_names(terminal: Terminal, lamp: Path, name: str) -> None:
 
 def test_what_is_missing(terminal: Terminal, lamp: Path) -> None:
     """A missing count, CA, MQTT host, recipient or uniqueness key is an error with a hint."""
-    terminal("-C", lamp, "generate").refused(2, "missing --count or --values")
+    terminal("-C", lamp, "generate").refused(2, "missing --count or --values", "for example --count 5")
     terminal("init", "w")
     terminal("-C", "w", "generate", "--count", "1").refused(3, "mqtt_host", "placeholder")
     terminal("init", "v", "--mqtt-host", "a.example")
-    terminal("-C", "v", "generate", "--count", "1").refused(3, "no CA yet", "rmfab ca create")
+    terminal("-C", "v", "generate", "--count", "1").refused(
+        3, "no CA here", "the owner's workspace", "`rmfab ca create`"
+    )
     assert not Path("v/ledger.db").exists()
     text = (lamp / "product.toml").read_text()
     (lamp / "product.toml").write_text(text[: text.index("[recipients]")])

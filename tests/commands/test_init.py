@@ -31,6 +31,17 @@ def test_again_and_otherwise(terminal: Terminal) -> None:
     assert files(Path("w/keys")) == {Path(name).name: data for name, data in before.items() if name.startswith("keys")}
 
 
+@pytest.mark.parametrize("argv", [(), ("--cloud-claim", "--serial", "A-{n}", "--chip", "esp32"), ("--name", 'a" # b')])
+def test_the_comments_are_aligned(terminal: Terminal, argv: tuple[str, ...]) -> None:
+    """The comments of product.toml stand in one column, whatever the values are."""
+    terminal.well("init", "w", *argv)
+    lines = Path("w/product.toml").read_text().splitlines()
+    keys = ("name =", "serial =", "chip =", "credentials =", "node_id =", "boot_timeout =")
+    comments = [line[32:] for line in lines if line.startswith(keys)]
+    assert len(comments) == len(keys)
+    assert all(comment.startswith("# ") for comment in comments)
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "told"),
     [

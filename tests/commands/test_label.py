@@ -96,6 +96,7 @@ def test_start_at(terminal: Terminal, lamp: Path) -> None:
     ("argv", "code", "told"),
     [
         (("nope", "-o", "l.pdf"), 3, "neither a batch nor a serial"),
+        (("LMP-000009", "-o", "l.pdf"), 3, "the ledger has serials from LMP-000001 to LMP-000003"),
         (("lamp-0001", "-o", "l.doc"), 2, "not a .pdf, .png or .svg"),
         (("lamp-0001", "--sheet", "L9999", "-o", "l.pdf"), 3, "--sheet: "),
         (("lamp-0001", "-o", "nowhere/l.pdf"), 3, "nowhere/l.pdf"),
@@ -103,7 +104,7 @@ def test_start_at(terminal: Terminal, lamp: Path) -> None:
         (("lamp-0001", "--format", "terminal", "-o", "x"), 2, "-o FILE"),
         ((), 2, "BATCH|SERIAL"),
     ],
-    ids=["unknown", "suffix", "sheet", "folder", "no -o", "terminal -o", "nothing"],
+    ids=["unknown", "unknown serial", "suffix", "sheet", "folder", "no -o", "terminal -o", "nothing"],
 )
 def test_bad_arguments(terminal: Terminal, lamp: Path, argv: tuple[str, ...], code: int, told: str) -> None:
     """A unit that cannot be labelled and a path that cannot be written are errors, and no print is recorded."""
@@ -135,6 +136,10 @@ def test_units_that_are_not_verified(terminal: Terminal, lamp: Path) -> None:
     said = terminal("-C", lamp, "label", "lamp-0001", "-o", "early.pdf")
     assert said.code == 0
     assert "3 of 3 labels are for units that are not verified yet" in said.err
+    assert "printed before" not in said.err
+    said = terminal("-C", lamp, "label", "LMP-000002")
+    assert "1 of 1 label is for a unit that is not verified yet" in said.err
+    assert "1 of these was printed before" in said.err
     with open_workspace(lamp).ledger as ledger:
         ledger.claim(
             "24:0a:c4:00:00:01", product="lamp", station="t", ts="2026-01-01T00:00:00.000Z", serial="LMP-000002"
@@ -145,6 +150,7 @@ def test_units_that_are_not_verified(terminal: Terminal, lamp: Path) -> None:
     said = terminal("-C", lamp, "label", "lamp-0001", "-o", "rest.pdf")
     assert said.code == 0
     assert "skipped 1 unit of lamp-0001 that failed" in said.err
+    assert "2 of these were printed before" in said.err
     document = pypdfium2.PdfDocument(Path("rest.pdf").read_bytes())
     told = expected(lamp)
     assert pops(document[0].render(scale=300 / 72).to_pil()) == {told["LMP-000001"], told["LMP-000003"]}

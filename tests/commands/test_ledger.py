@@ -14,8 +14,11 @@ from pathlib import Path
 
 import pytest
 
+from rmfab.ledger.events import Event, EventKind
+from rmfab.ledger.states import State
 from rmfab.ledger.store import Ledger
-from tests.terminal import Terminal, environment, files, words
+from rmfab.workspace.workspace import open_workspace
+from tests.terminal import Terminal, dialogue, environment, files, words
 
 LOCK = (
     "import sqlite3, sys\n"
@@ -154,7 +157,7 @@ def test_status(terminal: Terminal, lamp: Path) -> None:
 def test_trace_and_void(terminal: Terminal, lamp: Path) -> None:
     """`trace` finds a unit by serial and node id, as text and JSON; a void identity stays void and shows the reason."""
     terminal.well("-C", lamp, "void", "LMP-000002", "--reason", "USB torn off")
-    terminal.well("-C", lamp, "void", "LMP-000002", "--reason", "again")
+    assert "already void (USB torn off)" in terminal("-C", lamp, "void", "LMP-000002", "--reason", "again").err
     text = terminal.well("-C", lamp, "trace", "LMP-000002")
     assert text.startswith("LMP-000002  void  batch lamp-0001\n")
     assert "(void: USB torn off)" in text
@@ -167,6 +170,52 @@ def test_trace_and_void(terminal: Terminal, lamp: Path) -> None:
     terminal("-C", lamp, "void", "nope", "--reason", "x").refused(3, "nope")
     terminal("-C", lamp, "void", "LMP-000001", "--reason", " ").refused(2, "--reason")
     terminal("-C", lamp, "label", "LMP-000002").refused(3, "void")
+
+
+def test_void_of_a_finished_unit(terminal: Terminal, lamp: Path) -> None:
+    """A labelled unit is voided only with --force, or if the terminal confirms it; its labels are to be destroyed."""
+    for serial, times in (("LMP-000001", 1), ("LMP-000002", 2)):
+        for _ in range(times):
+            terminal.well("-C", lamp, "label", serial)
+    argv = ("void", "LMP-000001", "--reason", "dead")
+    terminal("-C", lamp, *argv).refused(3, "LMP-000001: the unit is labelled", "--force")
+    code, screen = dialogue(*argv, cwd=lamp, answers=[("void it for good?", "n")])
+    assert (code, "nothing was changed" in screen) == (3, True)
+    code, screen = dialogue(*argv, cwd=lamp, answers=[("LMP-000001 is labelled; void it for good?", "y")])
+    assert (code, "its label was printed once: destroy it" in screen) == (0, True)
+    said = terminal("-C", lamp, "void", "LMP-000002", "--reason", "dead", "--force")
+    assert (said.code, "its label was printed 2 times: destroy it" in said.err) == (0, True)
+
+
+def test_void_of_a_verified_unit(terminal: Terminal, lamp: Path) -> None:
+    """A verified unit is voided only with --force, by its MAC, too."""
+    mac, ts = "24:0a:c4:00:00:01", "2026-01-01T00:00:00.000Z"
+    with open_workspace(lamp).ledger as ledger:
+        ledger.claim(mac, product="lamp", station="t", ts=ts)
+        states = (State.FLASHED, State.VERIFIED)
+        ledger.record("t", [Event(ts, EventKind.STEP, serial="LMP-000001", state=state) for state in states])
+    terminal("-C", lamp, "void", mac, "--reason", "dead").refused(3, "LMP-000001: the unit is verified", "--force")
+    assert "destroy" not in terminal("-C", lamp, "void", mac, "--reason", "dead", "--force").err
+
+
+@pytest.mark.parametrize(
+    ("argv", "hint"),
+    [
+        (("trace", "lmp-000003"), "did you mean LMP-000003?"),
+        (("label", "lmp-000003"), "did you mean LMP-000003?"),
+        (("void", "lmp-000003", "--reason", "x"), "did you mean LMP-000003?"),
+        (("trace", "LMP-000012"), "the ledger has serials from LMP-000001 to LMP-000003"),
+        (("void", "LMP-3", "--reason", "x"), "the ledger has serials from LMP-000001 to LMP-000003"),
+        (("trace", "ABC-000001"), "pass a serial, a node id or a MAC"),
+        (("trace", "24:0a:c4:00:00:01"), "pass a serial, a node id or a MAC"),
+        (("status", "LMP-000003"), "that is a serial; use `rmfab trace LMP-000003`"),
+        (("build", "LMP-000003", "-o", "out"), "that is a serial; use `rmfab trace LMP-000003`"),
+        (("status", "lamp-0009"), "list the batches with `rmfab status`"),
+    ],
+)
+def test_hints_for_unknown_names(terminal: Terminal, lamp: Path, argv: tuple[str, ...], hint: str) -> None:
+    """A name that the ledger does not know gets the name that it may mean."""
+    terminal("-C", lamp, *argv).refused(3, hint)
 
 
 def test_keeping(terminal: Terminal, lamp: Path) -> None:

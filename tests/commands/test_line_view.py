@@ -12,9 +12,11 @@ import pytest
 
 from rmfab.cli import main
 from rmfab.commands.line_view import JsonView, LiveView, PlainView, View
+from rmfab.commands.live_table import SlotRow
 from rmfab.commands.show_line import show_events
+from rmfab.errors import CloneError, PortError, RmfabError
 from rmfab.ledger.events import Outcome
-from rmfab.line.events import LineEvent, Message, Step, StepEnded, Summary, UnitEnded
+from rmfab.line.events import LineEvent, Message, SlotWaiting, Step, StepEnded, Summary, UnitEnded
 from rmfab.report.junit import LineReport
 
 HOSTILE = {
@@ -115,6 +117,38 @@ def test_a_line_that_nobody_reads(monkeypatch: pytest.MonkeyPatch, where: str) -
         told = (event for event in events("x"))
         show_events(told, ("A1",), Summary, lambda: None)
 
-    monkeypatch.setattr("rmfab.commands.line_view.make_view", lambda *_: Unread())
+    monkeypatch.setattr("rmfab.commands.line_view.make_view", lambda *_, **__: Unread())
     monkeypatch.setattr("rmfab.commands.status.command", line)
     assert main(["status"]) == 130
+
+
+def test_a_waiting_slot_shows_no_verdict() -> None:
+    """The row of a slot loses its unit's verdict when the board is taken out."""
+    view = LiveView(("A1",))
+    view.show(UnitEnded(*ORIGIN, Outcome.PASS, None, None, 1.0, None))
+    view.show(SlotWaiting(*ORIGIN[:3], None, None, "waiting"))
+    assert view._table._rows["A1"] == SlotRow("A1")
+    view.close(Summary())
+
+
+@pytest.mark.parametrize(("single", "times"), [(True, 0), (False, 1)])
+@pytest.mark.parametrize(
+    ("outcome", "error"), [(Outcome.ERROR, PortError("no answer")), (Outcome.FAIL, CloneError("a clone"))]
+)
+def test_one_unit_gives_its_reason_once(
+    capsys: pytest.CaptureFixture[str], single: bool, times: int, outcome: Outcome, error: RmfabError
+) -> None:
+    """The line of a single unit leaves out the reason that the command ends with; with more units it has it."""
+    view = PlainView(single=single)
+    view.show(StepEnded(*ORIGIN, Step.DETECT, outcome, error.cause, error.what, 1.0))
+    view.show(UnitEnded(*ORIGIN, outcome, error.cause, error.what, 1.0, None, error))
+    out = capsys.readouterr().out
+    assert (out.count(error.what), f"detect {outcome}" in out) == (times, True)
+
+
+def test_one_failed_unit_keeps_its_reason(capsys: pytest.CaptureFixture[str]) -> None:
+    """A FAIL ends the command with a count, so its line has the reason."""
+    view = PlainView(single=True)
+    for event in events("x"):
+        view.show(event)
+    assert "the firmware panicked" in capsys.readouterr().out

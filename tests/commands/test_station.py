@@ -92,11 +92,13 @@ def test_show(terminal: Terminal, lamp: Path) -> None:
 
 
 def test_no_ports(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
-    """If nothing is plugged in, stdout is empty and stderr reports it; JSON is an empty list."""
+    """If nothing is plugged in, stdout is empty and stderr reports it, with exit code 4; with JSON, too."""
     monkeypatch.setattr("serial.tools.list_ports.comports", list)
     said = terminal("ports")
-    assert (said.code, said.out, said.err) == (0, "", "rmfab: no USB serial ports found\n")
-    assert json.loads(terminal.well("ports", "--json")) == []
+    said.refused(4, "no USB serial port found", "plug in a board")
+    assert said.out == ""
+    said = terminal("ports", "--json")
+    assert (said.code, json.loads(said.out)["event"]) == (4, "error")
 
 
 def test_ports_are_a_slot_table(

@@ -92,7 +92,7 @@ def test_half_a_ca_is_not_completed(tmp_path: Path, ca: CertificateAuthority) ->
 
 def test_no_ca_yet(tmp_path: Path) -> None:
     """A workspace without a CA gives a hint how to make one."""
-    with pytest.raises(InputError, match="no CA yet") as caught:
+    with pytest.raises(InputError, match="no CA here") as caught:
         CertificateAuthority.load(tmp_path / "ca", never, NOW)
     assert "rmfab ca create" in str(caught.value.hint)
 

@@ -97,6 +97,16 @@ def test_an_existing_ca_is_refused(workspace: Path, capsys: pytest.CaptureFixtur
     assert (workspace / "ca" / "ca.key").read_bytes() == before
 
 
+def test_claiming_needs_no_ca(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A product whose certificates public RainMaker makes gets no CA, created or imported."""
+    path = workspace / "product.toml"
+    path.write_text(path.read_text().replace("[identity]", '[identity]\ncredentials = "claim"'))
+    for words in (["create", "--no-passphrase"], ["import", "a.crt", "a.key"]):
+        assert ca(workspace, *words) == 3
+        assert "this product needs no CA" in capsys.readouterr().err
+    assert not (workspace / "ca").exists()
+
+
 def test_show(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """`show` prints the CA as text and as JSON, without a passphrase; without a CA it is exit 3."""
     assert ca(workspace, "show") == 3

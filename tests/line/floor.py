@@ -208,7 +208,7 @@ def found(
         chip=chip,
         name="Lamp",
         serial="LMP-{n:06d}",
-        mqtt_host="mqtt.example.org",
+        mqtt_host="mqtt.example.org" if credentials is Credentials.CERTIFICATE else "",
         credentials=credentials,
         force=False,
     )

@@ -136,3 +136,25 @@ def test_whose_releases_are_taken(factory, monkeypatch):
     assert (code, "MISSING  a trust file, because releases must be signed" in out) == (4, True)
     (factory.root / "keys" / "trust.json").write_text("{}")
     assert "MISSING  the trust file: this trust file was altered" in doctor(factory)[1]
+
+
+def test_unsigned_beside_a_trust_file(factory, monkeypatch):
+    """A trust file is of little use while product.toml still accepts unsigned releases."""
+    monkeypatch.setattr("rmfab.line.doctor.examine", lambda: GOOD)
+    workspace = ["-C", str(factory.root)]
+    assert main([*workspace, "release", "keygen", "-o", str(factory.root / "r.key"), "--no-passphrase"]) == 0
+    assert main([*workspace, "trust", "add", str(factory.root / "r.pub"), "--role", "release"]) == 0
+    code, out, _ = doctor(factory)
+    assert (code, "it still has allow_unsigned = true" in out) == (4, True)
+    factory.edit("allow_unsigned = true ", "allow_unsigned = false")
+    assert doctor(factory)[0] == 0
+
+
+def test_a_key_that_opens_nothing(factory, monkeypatch):
+    """A station that was not admitted is told so, with what the owner needs."""
+    monkeypatch.setattr("rmfab.line.doctor.examine", lambda: GOOD)
+    (factory.root / "keys" / "station.key").unlink()
+    assert main(["-C", str(factory.root), "station", "key"]) == 0
+    code, out, _ = doctor(factory)
+    assert code == 4
+    assert re.search(r"MISSING  this key opens 0 of 1 batch: send the owner age1[a-z0-9]{58}\n", out)

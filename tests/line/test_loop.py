@@ -7,6 +7,12 @@ import threading
 import pytest
 
 from rmfab.board.port import open_port
+from rmfab.board.restart import Auto
+from rmfab.errors import PortError
+from rmfab.line.events import SlotWaiting, UnitEnded
+from rmfab.line.probe import Probe, probe
+from rmfab.line.station import Slot, SlotLink, host_station, slots_for
+from rmfab.operations.run_line import LineRequest, run_line
 from tests.line.floor import found, found_empty, interrupting, looked_at, serve, spec
 
 
@@ -43,6 +49,8 @@ def test_until_the_batch_is_used_up(tmp_path):
     assert len({unit["mac"] for unit in said.units}) == 3
     assert any("insert a board" in word for word in said.logs)
     assert any("no identities left" in word for word in said.logs)
+    assert said.logs[-1] == "the batch is finished: take the boards out; ask the owner for the next batch"
+    assert sum("the batch is finished" in word for word in said.logs) == 1
     assert len(factory.bindings()) == 2
 
 
@@ -118,3 +126,64 @@ def test_a_clone_ends_the_loop(factory, tmp_path):
         said = factory.run(*(board.url for board in boards), extra=("--loop",))
     assert said.code == 5
     assert ("FAIL", "clone") in {(unit["outcome"], unit["class"]) for unit in said.units}
+    (stop,) = [word for word in said.logs if word.startswith("stop: ")]
+    assert stop.endswith("keep this board apart, call the owner")
+    asked = said.logs[said.logs.index(stop) :]
+    assert not any("insert the next one" in word for word in asked)
+
+
+def test_after_an_error_the_same_board_is_asked_for(factory):
+    """After an ERROR of the port, the line asks for the same board, not for the next one."""
+
+    def play():
+        factory.wait_for(lambda event: "same board" in event.get("text", ""))
+
+    with serve([spec(faults=("vanish",))]) as (board,), interrupting(play):
+        said = factory.run(board.url, extra=("--loop",))
+    assert said.units[0]["outcome"] == "ERROR"
+    assert "fix the port, then insert the same board again" in said.logs
+    assert not any("insert the next one" in word for word in said.logs)
+
+
+@pytest.mark.parametrize(
+    ("cause", "state"),
+    [
+        ("port-absent", "waiting"),
+        ("port-busy", "waiting"),
+        ("no-answer", "waiting: a board may be in the slot but does not answer (no-answer)"),
+    ],
+)
+def test_the_state_of_a_slot_without_a_board(monkeypatch, cause, state):
+    """A slot whose port is there but silent may hold a dead board; the others wait."""
+
+    def fails(_address):
+        raise PortError("x", cause=cause)
+
+    monkeypatch.setattr("rmfab.line.probe.open_port", fails)
+    assert probe(Slot("A1", SlotLink("COM7", 921600, Auto()))).waiting == state
+
+
+def test_a_removed_board_clears_its_slot(factory, monkeypatch):
+    """When a finished board is taken out, and a dead one put in, the events say so, once each."""
+    seen = [Probe("a"), Probe("a"), Probe(), Probe(), Probe(silent="no-answer"), Probe(silent="no-answer")]
+    monkeypatch.setattr("rmfab.line.floor.probe", lambda _slot: seen.pop(0) if seen else Probe("a"))
+    verdicts, states = [], []
+
+    def watch(run):
+        for event in run.events():
+            if isinstance(event, UnitEnded):
+                verdicts.append(event.outcome.value)
+                if len(verdicts) == 2:
+                    run.stop()
+            elif isinstance(event, SlotWaiting):
+                states.append((len(verdicts), event.text))
+
+    with serve([spec()]) as (board,):
+        slot = slots_for((board.url,), host_station(), None, (board.provisioning_url,))
+        with pytest.raises(KeyboardInterrupt):
+            watch(run_line(factory.workspace, LineRequest(slots=slot, release=factory.root / "build", loop=True)))
+    assert verdicts == ["PASS", "PASS"]
+    assert states == [
+        (1, "waiting"),
+        (1, "waiting: a board may be in the slot but does not answer (no-answer)"),
+    ]

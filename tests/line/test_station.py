@@ -158,6 +158,13 @@ class TestSlotsFor:
         with pytest.raises(InputError, match="twice"):
             slots_for(ports, station, None)
 
+    @pytest.mark.parametrize("name", ["A9", "bench-7", "ttyUSB0"])
+    def test_an_unknown_slot(self, station, name):
+        """A name that can only be a slot's is not tried as a port: the error names the slots."""
+        with pytest.raises(InputError, match=f"no slot {name}; station.toml has A1, "):
+            slots_for((name,), station, None)
+        assert slots_for((name,), Station("host"), None)[0].link.address == name
+
     def test_none(self):
         """No port and no slot is bad input."""
         with pytest.raises(InputError, match="no port"):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from rmfab.errors import ComplaintsError, InputError
-from rmfab.product.toml_reader import Walker, load_toml, suggestion
+from rmfab.product.toml_reader import Walker, load_toml, parse_toml, suggestion
 
 
 def test_suggestions() -> None:
@@ -101,6 +101,25 @@ def test_files_beyond_reason(tmp_path: Path, text: str, why: str) -> None:
     path.write_text(text)
     with pytest.raises(InputError, match=why):
         load_toml(path, "product")
+
+
+@pytest.mark.parametrize(
+    ("text", "hinted"),
+    [
+        ("[a]\nprovision = no\n", True),
+        ("[a]\nprovision = True", True),
+        ("name = lamp", True),
+        ("path = /tmp/build", True),
+        ('name = "lamp', False),
+        ("a = 1\na = 2", False),
+        ("a = 0x", False),
+    ],
+)
+def test_a_bare_word_is_explained(text: str, hinted: bool) -> None:
+    """A value that is a bare word gets the hint how to write it; other errors of TOML get none."""
+    with pytest.raises(InputError, match="not valid TOML") as caught:
+        parse_toml(text, Path("product.toml"))
+    assert caught.value.hint == ("write true or false; text needs quotes" if hinted else None)
 
 
 def test_large_values_are_quoted_in_short() -> None:

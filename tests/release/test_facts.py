@@ -89,8 +89,14 @@ CONFIGURED = {
 @pytest.mark.parametrize(
     ("changes", "key", "option"),
     [
-        ({"transport": Transport.SOFTAP}, "[provisioning] transport", "CONFIG_APP_WIFI_PROV_TRANSPORT"),
-        ({"security": Security.X25519}, "[provisioning] security", "CONFIG_APP_PROV_SECURITY_VERSION_2"),
+        ({"transport": Transport.SOFTAP}, "[provisioning] transport", "CONFIG_APP_WIFI_PROV_TRANSPORT_SOFTAP"),
+        (
+            {"security": Security.X25519},
+            "[provisioning] security",
+            "security = 1 (CONFIG_APP_PROV_SECURITY_VERSION_1), but the product has 2",
+        ),
+        ({"security": Security.PLAIN}, "[provisioning] security", "CONFIG_APP_PROV_SECURITY_VERSION_2 or"),
+        ({"name_prefix": "X"}, "[provisioning] name_prefix", 'name_prefix = "X" ('),
         ({"factory_partition": "factory_nvs"}, "[factory] partition", "CONFIG_ESP_RMAKER_FACTORY_PARTITION_NAME"),
         ({"factory_namespace": "creds"}, "[factory] namespace", "CONFIG_ESP_RMAKER_FACTORY_NAMESPACE"),
     ],

@@ -50,7 +50,7 @@ def reset(visit: Visit, stage: OnSlot | Identified) -> Passed[AsNew]:
     loader, facts = _into_loader(visit)
     bound = bound or find_unit(visit, facts.mac)
     if bound is None:
-        raise UnitFault("this board has no identity in the ledger", hint="flash it (`rmfab flash`)", cause="unbound")
+        raise UnitFault("this board has no identity in the ledger", hint="`rmfab run` gives it one", cause="unbound")
     digest = _own_factory(visit, loader, bound.identity, release)
     if visit.job.console_reset:
         erased = _by_console(visit, bound.identity)

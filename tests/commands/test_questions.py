@@ -1,0 +1,123 @@
+"""Questions on a terminal: nothing draws over them; wrong and weak passphrases."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from rmfab.operations.passphrases import CA_ENVIRONMENT, KEY_ENVIRONMENT, Passphrases
+from rmfab.operations.signing_keys import KeyChoice, opened_keys
+from rmfab.secret import Secret
+from rmfab.signing.keyfile import write_private_key
+from rmfab.signing.signer import SigningKeyKind, make_key
+from tests.operations.notebook import Notebook
+from tests.terminal import Terminal, dialogue, on_terminal
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="pseudo-terminals")
+
+RIGHT, WRONG = "correct horse", "battery staple"
+SHOW_CURSOR = "\x1b[?25h"
+ASKING_BAR = """
+import click
+from rmfab.commands import terminal
+from rmfab.operations.advance import Advance
+
+def work():
+    yield Advance(1, 2)
+    terminal.TERMINAL.ask("First")
+    yield Advance(2, 2)
+    terminal.TERMINAL.passphrase("Second")
+    yield Advance(2, 2)
+    terminal.TERMINAL.confirm("Third")
+    yield 5
+
+with click.Context(click.Command("x"), obj=terminal.Globals()):
+    print("value", terminal.followed("pieces", work()))
+"""
+
+
+@pytest.fixture
+def locked(terminal: Terminal, lamp: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A workspace whose CA key is encrypted under RIGHT."""
+    for file in (lamp / "ca").iterdir():
+        file.unlink()
+    _passphrase_file(lamp, RIGHT, monkeypatch)
+    terminal.well("-C", lamp, "ca", "create")
+    monkeypatch.delenv(CA_ENVIRONMENT)
+    return lamp
+
+
+def _passphrase_file(folder: Path, text: str, monkeypatch: pytest.MonkeyPatch) -> Path:
+    path = folder / "passphrase"
+    path.write_text(text)
+    path.chmod(0o600)
+    monkeypatch.setenv(CA_ENVIRONMENT, str(path))
+    return path
+
+
+def test_generate_asks_before_it_draws(locked: Path) -> None:
+    """On a terminal `generate` asks for the CA's passphrase before its progress bar appears."""
+    code, screen = dialogue("generate", "--count", "2", cwd=locked, answers=[("Passphrase of", RIGHT)])
+    assert code == 0, screen
+    assert "identities" not in screen[: screen.index("Passphrase of")]
+    assert "lamp-0002" in screen
+
+
+def test_a_bar_is_down_while_something_is_asked(tmp_path: Path) -> None:
+    """A question of any kind takes the progress bar off the terminal: the cursor is back before it is asked."""
+    answers = [("First", "x"), ("Second", "y"), ("Third", "y")]
+    code, screen = on_terminal([sys.executable, "-c", ASKING_BAR], tmp_path, answers)
+    assert code == 0, screen
+    assert "value 5" in screen
+    parts = [screen[: screen.index(question)] for question, _ in answers]
+    assert [part.count(SHOW_CURSOR) for part in parts] == [1, 2, 3]
+
+
+def test_a_wrong_passphrase_is_asked_for_again(locked: Path) -> None:
+    """The right passphrase at the third try opens the CA."""
+    answers = [("Passphrase of", word) for word in (WRONG, WRONG, RIGHT)]
+    code, screen = dialogue("generate", "--count", "2", cwd=locked, answers=answers)
+    assert code == 0, screen
+    assert [line for line in screen.splitlines() if "left" in line] == [
+        "rmfab: warning: wrong passphrase; 2 tries left",
+        "rmfab: warning: wrong passphrase; 1 try left",
+    ]
+
+
+def test_three_wrong_passphrases(locked: Path) -> None:
+    """After three wrong passphrases the command ends, and the hint says what is left to do."""
+    code, screen = dialogue("generate", "--count", "2", cwd=locked, answers=[("Passphrase of", WRONG)] * 3)
+    assert code == 3
+    assert "cannot be recovered" in screen
+    assert "create a new CA" in screen
+
+
+def test_a_wrong_passphrase_file(terminal: Terminal, locked: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a terminal, the error names the key and the file with the wrong passphrase."""
+    path = _passphrase_file(locked, WRONG, monkeypatch)
+    terminal("-C", locked, "generate", "--count", "2").refused(
+        3, "ca.key: cannot decrypt the key", str(path), "cannot be recovered", "keep working", "register it"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "weak"), [("1234567", True), ("aaaaaaaaaaaa", True), ("12345678", False), (RIGHT, False)]
+)
+def test_a_weak_passphrase(text: str, weak: bool) -> None:
+    """A new passphrase of fewer than 8 characters, or of one repeated character, is accepted with a warning."""
+    notebook = Notebook(text)
+    assert Passphrases(notebook, KEY_ENVIRONMENT).ask_new("release.key").reveal() == text
+    assert ["easy to guess" in one for one in notebook.warnings] == [True] * weak
+    assert text not in "".join(notebook.warnings)
+
+
+def test_signing_asks_again(tmp_path: Path) -> None:
+    """A signing key gets the three tries, too."""
+    asked = Notebook(WRONG, RIGHT)
+    write_private_key(tmp_path / "a.key", make_key(SigningKeyKind.ED25519).key, Secret(RIGHT))
+    with opened_keys(KeyChoice((str(tmp_path / "a.key"),)), asked) as (signer,):
+        assert signer.public.id
+    assert asked.warnings == ["wrong passphrase; 2 tries left"]
