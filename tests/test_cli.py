@@ -286,7 +286,7 @@ def test_version(terminal: Terminal) -> None:
     assert terminal.well("--version").startswith("rmfab ")
 
 
-@pytest.mark.parametrize("argv", [("--help",), ("ports", "--json"), ("release", "--help")], ids=" ".join)
+@pytest.mark.parametrize("argv", [("--help",), ("init", "w", "--json"), ("release", "--help")], ids=" ".join)
 def test_an_unread_stdout_ends_quietly(tmp_path: Path, argv: tuple[str, ...]) -> None:
     """If the reader of stdout has gone, rmfab ends with 130 and prints nothing."""
     reading, writing = os.pipe()
