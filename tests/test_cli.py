@@ -287,7 +287,7 @@ def test_version(terminal: Terminal) -> None:
     assert terminal.well("--version").startswith("rmfab ")
 
 
-@pytest.mark.parametrize("argv", [("--help",), ("ports", "--json"), ("release", "--help")], ids=" ".join)
+@pytest.mark.parametrize("argv", [("--help",), ("station", "key", "--json"), ("release", "--help")], ids=" ".join)
 def test_an_unread_stdout_ends_quietly(tmp_path: Path, argv: tuple[str, ...]) -> None:
     """If the reader of stdout has gone, such as `head`, rmfab ends with 0 and prints nothing."""
     reading, writing = os.pipe()

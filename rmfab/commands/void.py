@@ -15,7 +15,8 @@ from rmfab.commands.leaf import Leaf
 def command(unit: str, reason: str, force: bool) -> None:
     """Retire an identity for good.
 
-    It is never used again, and its board may get a new one. Asks for confirmation if the unit is verified or labelled.
+    It is never used again, and its board may get a new one. Asks for confirmation if the unit is verified, or is
+    labelled and did not fail.
 
     \b
     rmfab void LMP-000017 --reason "USB connector torn off"

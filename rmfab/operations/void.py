@@ -10,11 +10,13 @@ from rmfab.operations.terminal import Terminal
 from rmfab.workspace.workspace import Workspace
 
 
-def void(workspace: Workspace, unit: str, reason: str, terminal: Terminal, *, force: bool = False) -> LedgerIdentity:
+def void(
+    workspace: Workspace, unit: str, reason: str, terminal: Terminal = UNATTENDED, *, force: bool = False
+) -> LedgerIdentity:
     """Void the identity of *unit*, a serial or MAC, because of *reason*; return it.
 
-    It is never used again, and its board may get a new one. If it is verified or has a label, ask on the terminal,
-    unless *force*. Raise InputError if there is no such unit, or if it is not to be voided.
+    It is never used again, and its board may get a new one. If it is verified, or has a label and did not fail, ask on
+    the terminal, unless *force*. Raise InputError if there is no such unit, or if it is not to be voided.
     """
     if not reason.strip():
         raise UsageError("--reason must not be empty")
@@ -37,7 +39,7 @@ def _confirm(live: list[LedgerIdentity], terminal: Terminal) -> None:
     """Raise InputError if the unit looks finished, and nobody confirms that it is to be voided."""
     for one in live:
         labelled = one.standing.labelled_count > 0
-        if one.state is not State.VERIFIED and not labelled:
+        if one.state is State.FAILED or not (one.state is State.VERIFIED or labelled):
             continue
         known = " and ".join(["verified"] * (one.state is State.VERIFIED) + ["labelled"] * labelled)
         if not terminal.interactive:

@@ -187,6 +187,17 @@ def test_void_of_a_finished_unit(terminal: Terminal, lamp: Path) -> None:
     assert (said.code, "its label was printed 2 times: destroy it" in said.err) == (0, True)
 
 
+def test_void_of_a_failed_unit(terminal: Terminal, lamp: Path) -> None:
+    """A failed unit is what `void` is for: no question, but its label is mentioned."""
+    ts = "2026-01-01T00:00:00.000Z"
+    terminal.well("-C", lamp, "label", "LMP-000001")
+    with open_workspace(lamp).ledger as ledger:
+        ledger.claim("24:0a:c4:00:00:01", product="lamp", station="t", ts=ts)
+        ledger.record("t", [Event(ts, EventKind.UNIT, serial="LMP-000001", state=State.FAILED)])
+    said = terminal("-C", lamp, "void", "LMP-000001", "--reason", "dead")
+    assert (said.code, "its label was printed once: destroy it" in said.err) == (0, True)
+
+
 def test_void_of_a_verified_unit(terminal: Terminal, lamp: Path) -> None:
     """A verified unit is voided only with --force, by its MAC, too."""
     mac, ts = "24:0a:c4:00:00:01", "2026-01-01T00:00:00.000Z"

@@ -288,9 +288,10 @@ def test_a_link_that_leads_nowhere_is_not_nobody(terminal: Terminal, owner: Path
 
 def test_a_certificate_is_trusted_by_its_key(terminal: Terminal, owner: Path):
     """`trust add ca.crt --role ca` adds the public key of the certificate."""
-    terminal.well("-C", "owner", "ca", "create", "--no-passphrase")
+    terminal.well("init", "maker", "--mqtt-host", "mqtt.example.org")
+    terminal.well("-C", "maker", "ca", "create", "--no-passphrase")
     _trust(terminal, "add", "a.pub", "--role", "release", "--key", "file:a.key")
-    assert _trust(terminal, "add", "owner/ca/ca.crt", "--role", "ca", "--key", "file:a.key").code == 0
+    assert _trust(terminal, "add", "maker/ca/ca.crt", "--role", "ca", "--key", "file:a.key").code == 0
     assert "ecdsa-p256  ca" in terminal.well("-C", "owner", "trust", "list")
 
 

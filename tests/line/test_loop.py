@@ -156,17 +156,17 @@ def test_after_an_error_the_same_board_is_asked_for(factory):
 def test_the_state_of_a_slot_without_a_board(monkeypatch, cause, state):
     """A slot whose port is there but silent may hold a dead board; the others wait."""
 
-    def fails(_address):
+    def fails(*_):
         raise PortError("x", cause=cause)
 
     monkeypatch.setattr("rmfab.line.probe.open_port", fails)
-    assert probe(Slot("A1", SlotLink("COM7", 921600, Auto()))).waiting == state
+    assert probe(Slot("A1", SlotLink("COM7", 921600, Auto())), lambda: None).waiting == state
 
 
 def test_a_removed_board_clears_its_slot(factory, monkeypatch):
     """When a finished board is taken out, and a dead one put in, the events say so, once each."""
     seen = [Probe("a"), Probe("a"), Probe(), Probe(), Probe(silent="no-answer"), Probe(silent="no-answer")]
-    monkeypatch.setattr("rmfab.line.floor.probe", lambda _slot: seen.pop(0) if seen else Probe("a"))
+    monkeypatch.setattr("rmfab.line.floor.probe", lambda _slot, _keep_going: seen.pop(0) if seen else Probe("a"))
     verdicts, states = [], []
 
     def watch(run):
