@@ -290,6 +290,7 @@ def test_version(terminal: Terminal) -> None:
 @pytest.mark.parametrize("argv", [("--help",), ("station", "key", "--json"), ("release", "--help")], ids=" ".join)
 def test_an_unread_stdout_ends_quietly(tmp_path: Path, argv: tuple[str, ...]) -> None:
     """If the reader of stdout has gone, such as `head`, rmfab ends with 0 and prints nothing."""
+    (tmp_path / "product.toml").write_text('[product]\nname = "L"\nchip = "esp32"\nserial = "L-{n}"\n')
     reading, writing = os.pipe()
     os.close(reading)
     done = subprocess.run(words(*argv), cwd=tmp_path, env=environment(), stdout=writing, stderr=subprocess.PIPE)

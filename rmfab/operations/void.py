@@ -6,7 +6,7 @@ from rmfab.errors import InputError, UsageError
 from rmfab.ledger.events import timestamp
 from rmfab.ledger.records import LedgerIdentity
 from rmfab.ledger.states import State
-from rmfab.operations.terminal import Terminal
+from rmfab.operations.terminal import UNATTENDED, Terminal
 from rmfab.workspace.workspace import Workspace
 
 
