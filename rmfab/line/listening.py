@@ -51,7 +51,7 @@ def listen(
         log.feed(line)
         if log.failed or complete(log) or not proofs.log.tried:
             break
-    if proofs.log.required or complete(log):
+    if proofs.log.required or log.app_started or complete(log):
         log.complete()
     if proofs.listens:
         for line in console.lines(settle):
