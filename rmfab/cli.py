@@ -249,7 +249,7 @@ def _speak(text: str) -> None:
 def _unread(given: Globals) -> int:
     """End well and silently: the reader of stdout, such as `head`, has all that it wants.
 
-    A line that nobody reads any more has been stopped, and ends as after ^C.
+    A line that no one reads any more has been stopped, and ends as after ^C.
     """
     _let_go(sys.stdout)
     return EXIT_INTERRUPTED if given.unread else 0

@@ -72,7 +72,7 @@ class BootLog:
         self._forget()
 
     def _forget(self) -> None:
-        """Forget what the unit said in the start that has failed."""
+        """Forget what the unit reported in the start that has failed."""
         self.partitions: list[tuple[str, int, int, int, int]] = []
         self._numbers: list[int] = []
         self._table_ended = False
@@ -158,7 +158,7 @@ class BootLog:
 
     @property
     def reading(self) -> dict[str, object]:
-        """What the unit said of itself, by name, as far as it was received whole."""
+        """What the unit reported of itself, by name, as far as it was received whole."""
         told = {**self.app, "node id": self.node_id, "QR payload": self.qr_payload, "service name": self.service_name}
         table = tuple(self.partitions) if self.table_complete else None
         return {name: value for name, value in {**told, "partition table": table}.items() if value is not None}

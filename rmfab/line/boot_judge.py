@@ -110,7 +110,7 @@ CONTRADICTIONS = frozenset(
 
 
 def judge_same_reading(first: BootLog, second: BootLog) -> None:
-    """Raise StationError if the unit said something different of itself in the *second* of two boots."""
+    """Raise StationError if the unit reported something different of itself in the *second* of two boots."""
     before, after = first.reading, second.reading
     odd = sorted(name for name in before.keys() & after.keys() if before[name] != after[name])
     if odd:

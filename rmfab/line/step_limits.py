@@ -12,7 +12,7 @@ from rmfab.line.events import Step
 from rmfab.line.job import Job
 from rmfab.release.plan import erased_partitions
 
-_LOADER_SECONDS = 90.0  # two restarts, five bauds, and a ledger that another station has locked for half a minute
+_LOADER_SECONDS = 90.0  # two restarts, five bauds, and a ledger that a different station has locked for half a minute
 _IDENTIFY_SECONDS = 60.0  # two commands, each asked twice with 5 s for an answer, and again if one was garbled
 _MB_SECONDS = 40.0  # the longest that esptool 5.6 gives a chip to erase and write 1 MB (ERASE_WRITE_TIMEOUT_PER_MB)
 _BITS_PER_BYTE = 10  # with start and stop bit

@@ -1,6 +1,6 @@
 """The files that the cells of a CSV name in `file` rows.
 
-A CSV may come from somebody else, and what its files contain ends up in images. So a file must be in one of the given
+A CSV may come from someone else, and what its files contain ends up in images. So a file must be in one of the given
 folders, after all links are followed, and a regular file.
 """
 

@@ -36,7 +36,7 @@ def void(
 
 
 def _confirm(live: list[LedgerIdentity], terminal: Terminal) -> None:
-    """Raise InputError if the unit looks finished, and nobody confirms that it is to be voided."""
+    """Raise InputError if the unit looks finished, and no one confirms that it is to be voided."""
     for one in live:
         labelled = one.standing.labelled_count > 0
         if one.state is State.FAILED or not (one.state is State.VERIFIED or labelled):

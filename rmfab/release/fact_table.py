@@ -47,7 +47,7 @@ class Fact:
     choices: Mapping[str, Enum] = field(default_factory=dict)
 
     def named(self, built: object) -> str:
-        """Return the option that selects the value *built*, for messages; all options if it cannot be told."""
+        """Return the option that selects the value *built*, for messages; all options if that is unknown."""
         selected = [name for name, value in self.choices.items() if value.value == built]
         return " or ".join(f"CONFIG_{option}" for option in selected or self.options)
 

@@ -1,6 +1,6 @@
 """The step `boot`: restart the unit into its firmware and judge its boot log.
 
-Firmware without a log proves its boot by offering provisioning, and the console is heard for symptoms only.
+Firmware without a log proves its boot by offering provisioning, and the console is read for symptoms only.
 """
 
 from __future__ import annotations
