@@ -4,6 +4,9 @@ A new file appears complete or not at all: a temporary file beside it, fsync, th
 different process was faster. A file with the same content is left as it is; one with different content is
 replaced only with `force`. A temporary file is locked while its process lives; what a killed process left is removed by
 the next writer in the folder.
+
+If this host is short of something, such as disk space, functions raise StationError instead of InputError: see
+`file_error`.
 """
 
 from __future__ import annotations

@@ -22,6 +22,6 @@ def write_console_log(visit: Visit) -> str | None:
     try:
         write_file(path, printable(visit.redacted(text)).encode(), secret=True, force=True, sync=False)
     except RmfabError as error:
-        visit.say("warning", f"cannot write the console log: {error}")
+        visit.warn(f"cannot write the console log: {error}")
         return None
     return str(path)

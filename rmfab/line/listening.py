@@ -80,7 +80,7 @@ def await_offer(visit: Visit, identity: Identity, console: UnitConsole, log: Boo
                 return
             raise _no_offer(policy.boot_timeout, failed) from failed
         try:
-            visit.job.air.look(visit.slot, identity.service_name, visit.job.product, patience, _warner(visit))
+            visit.job.air.look(visit.slot, identity.service_name, visit.job.product, patience, visit.warn)
             offered = True
         except StationError as error:
             if error.cause not in _NOT_YET:
@@ -96,10 +96,6 @@ def _hear(console: UnitConsole, seconds: float) -> None:
     """Read the console for *seconds*, for its follower; only wait if it must not be read."""
     for _ in console.lines(seconds):
         pass
-
-
-def _warner(visit: Visit) -> Callable[[str], None]:
-    return lambda text: visit.say("warning", text)
 
 
 def _no_offer(seconds: float, last: StationError | UnitFault | None) -> StationError | UnitFault:

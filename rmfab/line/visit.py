@@ -73,9 +73,13 @@ class Visit:
         self.secrets.append(identity.pop)
         return identity
 
-    def say(self, level: str, text: str) -> None:
-        """Send a message to the operator: *level* is `info` or `warning`."""
-        self.tell(Message(*self.origin(), level, text))
+    def say(self, text: str) -> None:
+        """Send information to the operator."""
+        self.tell(Message(*self.origin(), "info", text))
+
+    def warn(self, text: str) -> None:
+        """Send a warning to the operator."""
+        self.tell(Message(*self.origin(), "warning", text))
 
     def origin(self) -> Origin:
         """Return the origin of an event that happens now."""

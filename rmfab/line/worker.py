@@ -141,7 +141,7 @@ class Worker:
             return wanted
         if wanted is State.VERIFIED:
             serial = visit.record.serial
-            visit.say("warning", f"{serial} stays {current}: it was not flashed since; run it again (`rmfab run`)")
+            visit.warn(f"{serial} stays {current}: it was not flashed since; run it again (`rmfab run`)")
         return None
 
     def _take_network_back(self, visit: Visit) -> None:
@@ -152,7 +152,7 @@ class Worker:
             self._take(visit, Step.RESET)
         except (RmfabError, Aborted) as error:
             why = str(error) or "stopped by the operator"
-            visit.say("warning", f"the unit still holds the factory network ({why}); use `rmfab reset` to remove it")
+            visit.warn(f"the unit still holds the factory network ({why}); use `rmfab reset` to remove it")
 
     def _leave_running(self, visit: Visit) -> None:
         """Restart a board that is still in its loader, where it would look dead; not if the step `boot` failed."""
@@ -162,7 +162,7 @@ class Worker:
         try:
             visit.board.restart()
         except RmfabError as error:
-            visit.say("warning", f"cannot restart the board: {error}")
+            visit.warn(f"cannot restart the board: {error}")
 
     def _end(self, origin: Origin, worst: Ending, log: str | None = None) -> UnitEnded:
         record = UnitRecord(origin, worst, time.monotonic() - self._started, log)

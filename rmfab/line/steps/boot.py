@@ -32,7 +32,7 @@ def boot(visit: Visit, stage: OnSlot | InLoader | Flashed) -> Passed[Running]:
     bound = _bound(visit, stage)
     visit.board.restart()
     if visit.board.unwired:
-        visit.say("info", "restart the board now: this slot has no restart lines")
+        visit.say("restart the board now: this slot has no restart lines")
     policy, proofs = visit.job.product.verify, visit.proofs
     console, log = _listen(visit)
     if proofs.log.required and visit.board.unwired and not (log.starts or log.app_started or log.symptom):

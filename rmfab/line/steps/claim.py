@@ -38,7 +38,7 @@ def claim(visit: Visit, stage: Writable) -> Passed[Claimed]:
     visit.is_unit(record)
     identity, image = own or _opened(visit, record)
     if claimed.other_batch:
-        visit.say("warning", f"this board keeps its identity {record.serial} of batch {record.batch}")
+        visit.warn(f"this board keeps its identity {record.serial} of batch {record.batch}")
     return Passed(
         Claimed(stage.loader, stage.mac, stage.firmware, Bound(record, identity), image),
         {"again": claimed.again, "restored": claimed.restored, "batch": record.batch},

@@ -50,7 +50,7 @@ def _to_write(visit: Visit) -> Passed[Writable]:
     refuse_release(facts, firmware.release)
     warning = predict_secure_boot(facts, firmware.release)
     if warning is not None:
-        visit.say("warning", warning)
+        visit.warn(warning)
     if facts.mac is None:
         raise BoardRefused("the board does not report its MAC", cause="no-mac")
     found = {"baud": loader.baud} | _secure_cert(visit, loader, firmware.release) | _described(facts)
@@ -73,7 +73,7 @@ def _secure_cert(visit: Visit, loader: Loader, release: Release) -> dict[str, An
     partition = release.table.find(_SECURE_CERT)
     if partition is None or loader.is_blank(partition.offset, partition.size):
         return {}
-    visit.say("warning", f"the partition {_SECURE_CERT} of this board is not blank; it is not written")
+    visit.warn(f"the partition {_SECURE_CERT} of this board is not blank; it is not written")
     return {_SECURE_CERT: "not blank"}
 
 

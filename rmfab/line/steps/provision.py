@@ -107,7 +107,7 @@ def printed(identity: Identity, product: Product) -> Printed:
 
 def _reach(visit: Visit, told: Printed, patience: Patience) -> AbstractContextManager[ProvisioningTransport]:
     job = visit.job
-    return job.air.reach(visit.slot, told.name, job.product, patience, lambda text: visit.say("warning", text))
+    return job.air.reach(visit.slot, told.name, job.product, patience, visit.warn)
 
 
 def _session(visit: Visit, transport: ProvisioningTransport, told: Printed) -> ProvisioningSession:
@@ -181,7 +181,7 @@ def _join(visit: Visit, console: UnitConsole, told: Printed, patience: Patience)
     if network is None:
         raise InputError("[verify] join requires the factory network", cause="no-network")
     if (why := visit.unresettable) is not None:
-        visit.say("warning", f"skipped joining a network: the unit could not be reset afterwards, since {why}")
+        visit.warn(f"skipped joining a network: the unit could not be reset afterwards, since {why}")
         return Outcome.SKIP.value
     visit.secrets.append(network.passphrase)
     with _reach(visit, told, patience) as transport:
