@@ -294,7 +294,8 @@ def sweep(folder: Path) -> None:
         except OSError:  # it has gone, or belongs to someone else
             continue
         try:
-            if _try_lock(descriptor, wait=False):
+            # Without a name it was swept by a different process, and the name may be that of a new file by now.
+            if _try_lock(descriptor, wait=False) and os.fstat(descriptor).st_nlink:
                 _remove_companions(path)
                 path.unlink(missing_ok=True)
         except PermissionError:  # someone else's folder: they sweep it

@@ -271,6 +271,22 @@ def test_a_sweep_follows_no_link(tmp_path: Path) -> None:
     assert (tmp_path / "precious").read_bytes() == b"x"
 
 
+@pytest.mark.skipif(os.name != "posix", reason="locks of POSIX systems")
+def test_a_name_that_is_used_again_is_not_swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If a different process swept the file first and its writer began again, the new file of that name stays."""
+    name = tmp_path / ".a.0123abcd.rmfab-tmp"
+    name.touch()
+
+    def replaced(_: int, *, wait: bool) -> bool:
+        name.unlink()
+        name.write_bytes(b"at work")
+        return not wait
+
+    monkeypatch.setattr("rmfab.files._try_lock", replaced)
+    sweep(tmp_path)
+    assert name.read_bytes() == b"at work"
+
+
 def test_writers_and_sweepers_at_once(tmp_path: Path) -> None:
     """Many writers that sweep the same folder all complete their files."""
 
