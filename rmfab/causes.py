@@ -26,6 +26,9 @@ in JUnit reports, and in the ledger. The names are stable.
 class Blame(StrEnum):
     """Who or what a cause blames."""
 
+    NO_STATE_FOLDER = "no-state-folder"
+    NOT_POOL_HOLDER = "not-pool-holder"
+    QUARANTINED = "quarantined"
     UNIT = "unit"
     STATION = "station"
     INTEGRITY = "integrity"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import tempfile
 from collections.abc import Iterator
 
 import pytest
@@ -12,6 +13,9 @@ from hypothesis import settings
 settings.register_profile("rmfab", deadline=None)  # a busy machine is not a failure
 settings.load_profile("rmfab")
 GOOD_REASONS = ("no radio", "no real board")
+
+# Records of pools must not lie among those of the person who runs the tests; commands that tests start inherit this.
+os.environ["RMFAB_STATE"] = tempfile.mkdtemp(prefix="rmfab-tests-state-")
 
 # A shell starts background jobs with SIGINT ignored, and nohup with SIGHUP ignored; the commands that tests start would
 # inherit that and never end on a signal.

@@ -74,29 +74,30 @@ def rebuild(connection: Connection, ledger_id: str) -> int:
 
 
 def _chains(connection: Connection, ledger_id: str) -> Iterator[AuditFinding]:
-    for station in connection.execute(select(schema.station).order_by(schema.station.c.name)).all():
-        yield from _chain(connection, ledger_id, station)
+    for chain in connection.execute(select(schema.chain).order_by(schema.chain.c.station, schema.chain.c.id)).all():
+        yield from _chain(connection, ledger_id, chain)
 
 
-def _chain(connection: Connection, ledger_id: str, station: Row[Any]) -> Iterator[AuditFinding]:
-    """Yield the first break in the chain of *station*. Nothing after a break can be verified."""
-    where = f"station {station.name}"
-    prev_hash, last, order = genesis(ledger_id, station.name), 0, 0
-    query = select(schema.event).where(schema.event.c.station == station.name).order_by(schema.event.c.seq)
+def _chain(connection: Connection, ledger_id: str, chain: Row[Any]) -> Iterator[AuditFinding]:
+    """Yield the first break in a *chain*. Nothing after a break can be verified."""
+    where = f"station {chain.station}"
+    prev_hash, last, order = genesis(ledger_id, chain.id, chain.station), 0, 0
+    query = select(schema.event).where(schema.event.c.chain == chain.id).order_by(schema.event.c.seq)
     for row in _stream(connection, query):
         if row.seq != last + 1:
             yield AuditFinding("chain", where, f"event {last + 1} is missing")
             return
-        if row.prev_hash != prev_hash or chain_hash(prev_hash, row._mapping) != row.hash:
+        said = (row.station, row.prev_hash, row.hash)
+        if said != (chain.station, prev_hash, chain_hash(prev_hash, row._mapping)):
             yield AuditFinding("chain", f"{where}, event {row.seq}", "the event was changed after it was written")
             return
         if row.id <= order:
             yield AuditFinding("chain", f"{where}, event {row.seq}", "the event was moved before an earlier event")
             return
         prev_hash, last, order = row.hash, row.seq, row.id
-    if (last, prev_hash) != (station.last_seq, station.last_hash):
+    if (last, prev_hash) != (chain.last_seq, chain.last_hash):
         yield AuditFinding(
-            "chain", where, f"the last events are missing: {station.last_seq} were written, {last} were found"
+            "chain", where, f"the last events are missing: {chain.last_seq} were written, {last} were found"
         )
 
 
@@ -162,9 +163,9 @@ def _strays(connection: Connection) -> Iterator[AuditFinding]:
     query = query.where(event.c.batch.is_not(None), batch.c.id.is_(None)).distinct()
     for name in connection.execute(query).scalars():
         yield AuditFinding("batch", f"batch {name}", "has events, but does not exist")
-    loose = select(func.count()).select_from(event.outerjoin(schema.station)).where(schema.station.c.name.is_(None))
+    loose = select(func.count()).select_from(event.outerjoin(schema.chain)).where(schema.chain.c.id.is_(None))
     if connection.execute(loose).scalar_one():
-        yield AuditFinding("chain", "stations", "events belong to a station that does not exist")
+        yield AuditFinding("chain", "chains", "events belong to a chain that does not exist")
 
 
 def _differing(connection: Connection) -> Iterator[list[tuple[Row[Any], Standing]]]:

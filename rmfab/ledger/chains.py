@@ -1,15 +1,20 @@
-"""Hash chains: append-only events, one chain per station.
+"""Hash chains: append-only events. A station adds to a chain of its own, and to a new one after each adoption.
 
-An event gets a number in the chain of its station when it is stored, and
-`hash = SHA-256(prev_hash as hex text ‖ canonical JSON of station, seq and the event)`. The first `prev_hash` of a
-chain is SHA-256 of `rmfab ledger <ledger id> station <name>`, so that a chain cannot move to a different ledger.
+A chain has a random id: two hosts with the same station name, or a station that starts again, do not share one. An
+event gets a number in its chain when it is stored, and `hash = SHA-256(prev_hash as hex text ‖ canonical JSON of
+station, seq and the event)`. The first `prev_hash` of a chain is SHA-256 of
+`rmfab ledger <ledger id> chain <chain id> station <name>`, so that a chain cannot move to a different ledger.
 Canonical JSON: keys sorted, no spaces, ASCII. `details` is hashed as the text that is stored.
+
+Chains of ledgers before schema 0004 begin with SHA-256 of `rmfab ledger <ledger id> station <name>`; their id is the
+first 32 digits of that.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import uuid
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -18,6 +23,7 @@ from sqlalchemy import Connection, Row, RowMapping, insert, select, update
 from rmfab.errors import InputError, IntegrityError
 from rmfab.files import is_safe_name
 from rmfab.ledger.events import Event, EventKind, Outcome, StoredEvent
+from rmfab.ledger.host_record import Head
 from rmfab.ledger.sql import schema
 from rmfab.ledger.states import State
 
@@ -27,9 +33,16 @@ def canonical(value: object) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
-def genesis(ledger_id: str, station: str) -> str:
-    """Return the `prev_hash` of the first event of a station."""
-    return hashlib.sha256(f"rmfab ledger {ledger_id} station {station}".encode()).hexdigest()
+def genesis(ledger_id: str, chain: str, station: str) -> str:
+    """Return the `prev_hash` of the first event of a chain."""
+    before_0004 = _sha256(f"rmfab ledger {ledger_id} station {station}")
+    if before_0004.startswith(chain):
+        return before_0004
+    return _sha256(f"rmfab ledger {ledger_id} chain {chain} station {station}")
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def chain_hash(prev_hash: str, columns: Mapping[str, Any] | RowMapping) -> str:
@@ -57,19 +70,44 @@ CHAINED = ("station", "seq", *_FIELDS)
 
 
 def append(connection: Connection, ledger_id: str, station: str, events: Iterable[Event]) -> None:
-    """Add *events* to the chain of *station*, in this transaction. Raise InputError for an invalid station name."""
-    seq, prev_hash = _head(connection, ledger_id, station)
+    """Add *events* to the open chain of *station*, in this transaction. Raise InputError for an invalid name."""
+    chain, seq, prev_hash = _open_chain(connection, ledger_id, station)
     rows = []
     for event in events:
         seq += 1
-        row = _columns(event) | {"station": station, "seq": seq, "prev_hash": prev_hash}
+        row = _columns(event) | {"chain": chain, "station": station, "seq": seq, "prev_hash": prev_hash}
         prev_hash = row["hash"] = chain_hash(prev_hash, row)
         rows.append(row)
     if rows:
         connection.execute(insert(schema.event), rows)
         connection.execute(
-            update(schema.station).where(schema.station.c.name == station).values(last_seq=seq, last_hash=prev_hash)
+            update(schema.chain).where(schema.chain.c.id == chain).values(last_seq=seq, last_hash=prev_hash)
         )
+
+
+def heads(connection: Connection, *, opened: bool = False) -> dict[str, Head]:
+    """Return the head of every chain by its id; with *opened*, only of those that stations can still add to."""
+    table = schema.chain
+    query = select(table.c.id, table.c.last_seq, table.c.last_hash)
+    rows = connection.execute(query.where(table.c.open) if opened else query)
+    return {row.id: Head(row.last_seq, row.last_hash) for row in rows}
+
+
+def lacking(connection: Connection, known: Mapping[str, Head]) -> str | None:
+    """Return the id of the first chain that does not contain its head in *known*, None if all do."""
+    table = schema.event
+    for chain, head in known.items():
+        if head.seq == 0:
+            continue
+        query = select(table.c.hash).where(table.c.chain == chain, table.c.seq == head.seq)
+        if connection.execute(query).scalar_one_or_none() != head.hash:
+            return chain
+    return None
+
+
+def close_all(connection: Connection) -> None:
+    """Close every chain: the next event of a station begins a new one."""
+    connection.execute(update(schema.chain).values(open=False))
 
 
 def stored(row: Row[Any]) -> StoredEvent:
@@ -95,18 +133,19 @@ def _event(values: dict[str, Any]) -> Event:
     return Event(**values)
 
 
-def _head(connection: Connection, ledger_id: str, station: str) -> tuple[int, str]:
-    table = schema.station
-    row = connection.execute(
-        select(table.c.last_seq, table.c.last_hash).where(table.c.name == station).with_for_update()
-    ).one_or_none()
+def _open_chain(connection: Connection, ledger_id: str, station: str) -> tuple[str, int, str]:
+    """Return the id, last number and last hash of the open chain of *station*; begin one if there is none."""
+    table = schema.chain
+    query = select(table.c.id, table.c.last_seq, table.c.last_hash).where(table.c.station == station, table.c.open)
+    row = connection.execute(query.with_for_update()).one_or_none()
     if row is not None:
-        return row.last_seq, row.last_hash
+        return row.id, row.last_seq, row.last_hash
     if not is_safe_name(station):
         raise InputError(f'"{station}" is not a station name', hint="use at most 64 of A-Z a-z 0-9 . _ -")
-    first = genesis(ledger_id, station)
-    connection.execute(insert(table).values(name=station, last_seq=0, last_hash=first))
-    return 0, first
+    chain = uuid.uuid4().hex
+    first = genesis(ledger_id, chain, station)
+    connection.execute(insert(table).values(id=chain, station=station, open=True, last_seq=0, last_hash=first))
+    return chain, 0, first
 
 
 def _columns(event: Event) -> dict[str, Any]:

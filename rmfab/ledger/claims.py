@@ -3,8 +3,8 @@
 A claim is one durable transaction, committed before the first byte is written to flash. The rules, in order:
 
 1. Check the identity that the flash already contains. If it is an identity of this ledger and bound to a different
-   board, this board is a clone. If this ledger never assigned it (the ledger was restored from a backup), bind exactly
-   that identity to this board.
+   board, this board is a clone. If it is bound to none (its image was flashed without the line, or it is in quarantine
+   because the ledger that gave it was lost), bind exactly that identity to this board.
 2. A board that has an identity gets the same one, however often it comes back, even after it failed.
 3. Otherwise, the requested serial, if it is free.
 4. Otherwise, the lowest free identity of the batch, or of the product's oldest batch that has one.
@@ -94,7 +94,7 @@ def claim(
             cause="carried-conflict",
         )
     chosen = held or found or _free(connection, wish)
-    _judge(chosen, wish, event.mac)
+    _judge(chosen, wish, event.mac, carried=chosen is found)
     return _bind(connection, ledger_id, station, chosen, wish, event, restored=held is None and found is not None)
 
 
@@ -150,8 +150,8 @@ def _free(connection: Connection, wish: Wish) -> LedgerIdentity:
     )
 
 
-def _judge(chosen: LedgerIdentity, wish: Wish, mac: str) -> None:
-    """Raise InputError if *chosen* does not match the request."""
+def _judge(chosen: LedgerIdentity, wish: Wish, mac: str, *, carried: bool) -> None:
+    """Raise InputError if *chosen* does not match the request; *carried*: the board's flash contains it."""
     ours = chosen.mac == mac
     if chosen.product != wish.product:
         raise InputError(
@@ -165,6 +165,13 @@ def _judge(chosen: LedgerIdentity, wish: Wish, mac: str) -> None:
             where=mac,
             hint="omit --serial, or void the identity of the board",
             cause="serial-mismatch",
+        )
+    if chosen.state is State.QUARANTINED and not carried:
+        raise InputError(
+            f"{chosen.serial} is in quarantine: a board of the lost ledger may have it",
+            where=mac,
+            hint="omit --serial: only a board whose flash contains it can get it",
+            cause="quarantined",
         )
     if chosen.state is State.VOID:
         raise InputError(f"{chosen.serial} is void and cannot be used again", where=mac, cause="serial-taken")

@@ -32,6 +32,9 @@ class EventKind(StrEnum):
     ADMIT = "admit"
     RELEASE = "release"
     TRUST = "trust"
+    QUARANTINE = "quarantine"
+    MOVE = "move"
+    ADOPT = "adopt"
 
 
 @unique

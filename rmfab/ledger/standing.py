@@ -36,7 +36,7 @@ class Standing:
     @property
     def live(self) -> bool:
         """Whether the identity is bound to a board."""
-        return self.state not in (State.GENERATED, State.VOID)
+        return self.state.bound
 
 
 def project(standing: Standing, event: Event) -> Standing:

@@ -3,6 +3,7 @@
     generated ─► claimed ─► flashed ─► verified
                     ▲  └───────┴──────────┴──► failed      any of them ──► void, permanently
                     └── every live state, when the same board is claimed again
+    generated ─► quarantined ─► claimed, only by a board whose flash carries it
 
 A unit that failed after it was flashed can be verified again without a new claim; one that failed before cannot.
 """
@@ -22,10 +23,17 @@ class State(StrEnum):
     VERIFIED = "verified"
     FAILED = "failed"
     VOID = "void"
+    QUARANTINED = "quarantined"
+
+    @property
+    def bound(self) -> bool:
+        """Whether an identity in this state belongs to a board."""
+        return self not in (State.GENERATED, State.QUARANTINED, State.VOID)
 
 
 _FOLLOWS = {
-    State.GENERATED: frozenset({State.CLAIMED, State.VOID}),
+    State.GENERATED: frozenset({State.CLAIMED, State.VOID, State.QUARANTINED}),
+    State.QUARANTINED: frozenset({State.CLAIMED, State.VOID}),
     State.CLAIMED: frozenset({State.CLAIMED, State.FLASHED, State.FAILED, State.VOID}),
     State.FLASHED: frozenset({State.CLAIMED, State.FLASHED, State.VERIFIED, State.FAILED, State.VOID}),
     State.VERIFIED: frozenset({State.CLAIMED, State.VERIFIED, State.FAILED, State.VOID}),

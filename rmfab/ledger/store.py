@@ -11,25 +11,34 @@
                                   state=State.FLASHED, seconds=6.1)])
     ledger.check(); ledger.backup(target)
 
-The caller supplies the times (`timestamp(datetime)`); stations are given by name. Every change is one durable
-transaction. Every method may raise LedgerError (causes `ledger-locked`, `-read-only`, `-denied`, `-full`, `-io`,
-`-missing`, `-newer`, `-network`) and IntegrityError (`ledger-corrupt`, `ledger-constraint`).
+A change is allowed only in the ledger that holds the pool (`rmfab.ledger.pool`). The caller supplies the times
+(`timestamp(datetime)`); stations are given by name. Every change is one durable transaction. Every
+method may raise LedgerError (causes `ledger-locked`, `-read-only`, `-denied`, `-full`, `-io`, `-missing`, `-newer`,
+`-network`) and IntegrityError (`ledger-corrupt`, `ledger-constraint`); one that changes it also IntegrityError
+(`not-pool-holder`) and StationError (`no-state-folder`).
 """
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from sqlalchemy import Connection
+
 from rmfab.identity.sealed_record import SealedRecord
-from rmfab.ledger import audit, batches, claims, outcomes, queries, releases
+from rmfab.ledger import audit, batches, chains, claims, outcomes, pool, queries, releases
 from rmfab.ledger.audit import AuditFinding
 from rmfab.ledger.batches import BatchOrder, Taken
 from rmfab.ledger.claims import Carried, Claim, Wish
 from rmfab.ledger.events import Event, EventKind, StoredEvent, normal_mac
+from rmfab.ledger.host import Host, this_host
+from rmfab.ledger.host_record import Holding, HostRecord
+from rmfab.ledger.pool import Adoption, PoolStanding, Reason
 from rmfab.ledger.records import Batch, BatchCount, Chunk, ChunkPlan, LedgerIdentity
 from rmfab.ledger.releases import FlashedUnit
 from rmfab.ledger.sql.database import Database
@@ -42,22 +51,28 @@ PATIENCE = 30.0
 class Ledger:
     """Identities, the boards bound to them, and what happened to each. Created by `open`; a context manager."""
 
-    def __init__(self, database: Database, ledger_id: str) -> None:
+    def __init__(self, database: Database, ledger_id: str, host: Host, where: str) -> None:
         self.id = ledger_id
         self._database = database
+        self._host = host
+        self._record = HostRecord(host, ledger_id)
+        self._where = where
 
     @classmethod
-    def open(cls, location: Path | str, *, create: bool, patience: float = PATIENCE) -> Self:
-        """Open the ledger file *location*; with *create*, create it if it does not exist.
+    def open(cls, location: Path | str, *, create: bool, patience: float = PATIENCE, host: Host | None = None) -> Self:
+        """Open the ledger file *location* on *host* (default: this one); with *create*, create it if it does not exist.
 
-        An older schema is upgraded. Raise LedgerError, or InputError for a database URL: this version supports only
-        SQLite.
+        An older schema is upgraded. An empty ledger that is opened with *create* becomes the pool of this host. Raise
+        LedgerError, or InputError for a database URL: this version supports only SQLite.
         """
+        host = host or this_host()
         database = open_database(location, create=create, patience=patience)
         try:
             database.upgrade(create=create)
+            if create:
+                _hold_if_empty(database, host)
             with database.reading() as connection:
-                return cls(database, queries.ledger_id(connection))
+                return cls(database, queries.ledger_id(connection), host, str(location))
         except BaseException:
             database.dispose()
             raise
@@ -77,11 +92,64 @@ class Ledger:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
 
+    # The pool
+
+    @contextmanager
+    def _changing(self, *, taking: bool = False) -> Iterator[Connection]:
+        """Open the write transaction for a change that takes nothing from the pool.
+
+        *taking*: it is part of one that will.
+        """
+        with self._database.writing() as connection:
+            pool.judged(connection, self._record.read(), self._host, self._where, taking=taking)
+            yield connection
+
+    @contextmanager
+    def _taking(self) -> Iterator[Connection]:
+        """Open the write transaction for a change that takes from the pool; it is in the record when the block ends."""
+        with ExitStack() as until_recorded:
+            with self._database.writing() as connection:
+                record = until_recorded.enter_context(self._record.locked())
+                held = record.read()
+                pool.judged(connection, held, self._host, self._where, taking=True)
+                yield connection
+                heads = chains.heads(connection, opened=True)
+            if isinstance(held, Holding):
+                record.write(held.with_heads(heads))
+
+    def pool_standing(self) -> PoolStanding:
+        """Return whether this host may give identities from this ledger."""
+        with self._database.reading() as connection:
+            return pool.standing(connection, self._record.read(), self._host, self._where)
+
+    def free_identities(self) -> int:
+        """Count the free identities of all batches: those that an adoption after a loss puts in quarantine."""
+        with self._database.reading() as connection:
+            return pool.free_identities(connection)
+
+    def adopt(self, reason: Reason, *, station: str, ts: str) -> Adoption:
+        """Make this host the holder of the pool, whoever was before. See `pool.adopt`."""
+        with ExitStack() as until_recorded:
+            with self._database.writing() as connection:
+                record = until_recorded.enter_context(self._record.locked(create=True))
+                holding = Holding.new(self._host, chains.heads(connection))
+                # First the record: if this ends in between, ledger and record disagree, and nobody gives identities.
+                record.write(holding)
+                adoption = pool.adopt(connection, self.id, station, ts, holding, reason)
+                heads = chains.heads(connection, opened=True)
+            record.write(holding.with_heads(heads))
+        return adoption
+
+    def move(self, recipient: str, *, station: str, ts: str) -> None:
+        """End giving identities from this ledger on this host, for the host with *recipient*. See `pool.move`."""
+        with self._taking() as connection:
+            pool.move(connection, self.id, station, ts, recipient)
+
     # Making batches
 
     def begin_batch(self, order: BatchOrder, ts: str) -> Batch:
         """Return the batch of *order*: new, continued, or (`closed`) made before. See `batches.begin`."""
-        with self._database.writing() as connection:
+        with self._changing(taking=True) as connection:
             return batches.begin(connection, order, ts)
 
     def missing_chunks(self, batch: Batch) -> tuple[ChunkPlan, ...]:
@@ -93,12 +161,12 @@ class Ledger:
         self, batch: Batch, number: int, wrapped_key: bytes, sealed: Sequence[SealedRecord]
     ) -> tuple[int, ...]:
         """Write a chunk and return (), or return the indices in *sealed* to draw again. See `batches.add`."""
-        with self._database.writing() as connection:
+        with self._changing(taking=True) as connection:
             return batches.add(connection, batch, number, wrapped_key, sealed)
 
     def close_batch(self, batch: Batch, station: str, ts: str) -> Batch:
         """Close a complete batch, so that stations can claim from it. See `batches.close`."""
-        with self._database.writing() as connection:
+        with self._taking() as connection:
             return batches.close(connection, self.id, batch, station, ts)
 
     def find_taken(self, serials: Iterable[str] = (), node_ids: Iterable[str] = ()) -> tuple[Taken, ...]:
@@ -122,34 +190,34 @@ class Ledger:
     ) -> Claim:
         """Return the identity of the board *mac*, bound durably before this returns. See `rmfab.ledger.claims`."""
         event = claims.claim_event(mac, slot, ts)
-        with self._database.writing() as connection:
+        with self._taking() as connection:
             return claims.claim(connection, self.id, Wish(product, batch, serial), event, station, carried)
 
     def record(self, station: str, events: Iterable[Event]) -> None:
         """Add steps and verdicts, and change the state of a unit if an event contains one. See `outcomes.record`."""
-        with self._database.writing() as connection:
+        with self._changing() as connection:
             outcomes.record(connection, self.id, station, events)
 
     def void(self, term: str, *, reason: str, station: str, ts: str) -> LedgerIdentity:
         """Void the identity of a serial, node id or live MAC; it cannot be used again. See `outcomes.void`."""
-        with self._database.writing() as connection:
+        with self._taking() as connection:
             return outcomes.void(connection, self.id, station, term, reason, ts)
 
     def labelled(
         self, serials: Iterable[str], *, station: str, ts: str, details: Mapping[str, Any] | None = None
     ) -> None:
         """Record printed labels, the first and every later time. See `outcomes.labelled`."""
-        with self._database.writing() as connection:
+        with self._changing() as connection:
             outcomes.labelled(connection, self.id, station, serials, ts, details or {})
 
     def rewrap(self, wrapped: Mapping[int, bytes], *, recipients: Iterable[str], station: str, ts: str) -> None:
         """Replace wrapped data keys by chunk id. See `outcomes.rewrap`."""
-        with self._database.writing() as connection:
+        with self._changing() as connection:
             outcomes.rewrap(connection, self.id, station, wrapped, ts, recipients)
 
     def accept(self, station: str, event: Event, *, after: StoredEvent | None) -> bool:
         """Record that a release or trust file was accepted, unless one came in since *after*. See `releases.accept`."""
-        with self._database.writing() as connection:
+        with self._changing() as connection:
             return releases.accept(connection, self.id, station, event, after)
 
     # Reading
@@ -263,3 +331,18 @@ class Ledger:
     def backup(self, target: Path) -> None:
         """Write a consistent copy to the new file *target* while stations keep working. See `Database.backup`."""
         self._database.backup(target)
+
+
+def _hold_if_empty(database: Database, host: Host) -> None:
+    """Make an empty ledger the pool of *host*, under a new ledger id; leave any other ledger as it is."""
+    with database.reading() as connection:
+        if not pool.is_empty(connection):
+            return
+    with database.writing() as connection:
+        if not pool.is_empty(connection):
+            return
+        ledger_id = uuid.uuid4().hex
+        holding = Holding.new(host, {})
+        with HostRecord(host, ledger_id).locked(create=True) as record:
+            record.write(holding)
+        pool.hold_empty(connection, ledger_id, holding)

@@ -76,7 +76,7 @@ def test_a_sound_ledger_has_no_findings(ledger):
         ),
         ("DELETE FROM event WHERE station = 'two'", "chain"),
         ("UPDATE event SET id = 900 WHERE station = 'one' AND seq = 1", "chain"),
-        ("UPDATE station SET last_hash = hex(zeroblob(32)) WHERE name = 'one'", "chain"),
+        ("UPDATE chain SET last_hash = hex(zeroblob(32)) WHERE station = 'one'", "chain"),
         ("UPDATE identity SET node_id = 'mine' WHERE serial = 'LMP-000009'", "batch"),
         ("UPDATE identity SET certificate = x'00' WHERE serial = 'LMP-000001'", "batch"),
         ("UPDATE identity SET sealed_random = x'00' WHERE serial = 'LMP-000001'", "batch"),

@@ -35,9 +35,11 @@ def test_a_stranger_can_verify_the_chain(tmp_path):
     ledger.record(STATION, said[1:])
     with beneath(tmp_path, "l") as connection:
         rows = connection.execute(select(schema.event).order_by(schema.event.c.seq)).mappings().all()
-    prev = hashlib.sha256(f"rmfab ledger {ledger.id} station {STATION}".encode()).hexdigest()
+    chain = rows[0]["chain"]
+    prev = hashlib.sha256(f"rmfab ledger {ledger.id} chain {chain} station {STATION}".encode()).hexdigest()
     for number, row in enumerate(rows, 1):
-        body = {key: value for key, value in row.items() if key not in ("id", "prev_hash", "hash")}
+        body = {key: value for key, value in row.items() if key not in ("id", "chain", "prev_hash", "hash")}
+        assert row["chain"] == chain
         assert body["seq"] == number
         assert row["prev_hash"] == prev
         text = json.dumps(body, sort_keys=True, separators=(",", ":"))

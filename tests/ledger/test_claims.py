@@ -90,15 +90,14 @@ def test_a_clone_is_found_before_its_own_identity_is_given_again(ledger):
         claim(ledger, 1, carried=carrying(second.serial))
 
 
-def test_what_a_board_carries_is_trusted_after_a_restore(tmp_path):
-    """A ledger restored from a backup binds a board to the identity in its flash, not to the lowest free one."""
+def test_what_a_board_carries_is_trusted_after_a_loss(tmp_path):
+    """A backup that was adopted binds a board to the identity in its flash, although that is in quarantine."""
     with fresh(tmp_path) as ledger:
         ledger.backup(tmp_path / "backup")
         for board in (1, 2, 3):
             last = claim(ledger, board).identity
-    restored = tmp_path / "restored"
-    shutil.copy(tmp_path / "backup", restored)
-    with Ledger.open(restored, create=False) as ledger:
+    with Ledger.open(tmp_path / "backup", create=False) as ledger:
+        ledger.adopt(Reason.LOSS, station=STATION, ts=now())
         bound = claim(ledger, 3, carried=carrying(last.serial), batch="lamp-0001")
         assert (bound.identity.serial, bound.restored, bound.again) == (last.serial, True, False)
         assert claim(ledger, 3).again

@@ -56,7 +56,7 @@ class Database(Protocol):
         """Return the time of the database's clock, in UTC: the one clock that all stations of a ledger share."""
 
     def backup(self, target: Path) -> None:
-        """Write a consistent copy to the new file *target* while stations keep working.
+        """Write a consistent copy to the new file *target* while stations keep working; it says that it is a copy.
 
         Raise InputError if *target* exists or cannot be written, IntegrityError if the copy is damaged.
         """

@@ -22,7 +22,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-HEAD = "0003"
+HEAD = "0004"
 """The newest revision of `rmfab.ledger.sql.migrations`."""
 
 metadata = MetaData(
@@ -41,7 +41,8 @@ meta = Table(
     Column("name", String(64), primary_key=True),
     Column("value", Text, nullable=False),
 )
-"""`ledger_id` (uuid4 hex) and `unique_key` (fingerprint of the key under which PoPs are compared)."""
+"""`ledger_id` (uuid4 hex), `unique_key` (fingerprint of the key under which PoPs are compared), `holder` (the id under
+which a host may give identities, see `rmfab.ledger.pool`), `copy` (the time at which this file was made as a copy)."""
 
 batch = Table(
     "batch",
@@ -95,7 +96,7 @@ identity = Table(
     Column("sealed_sec2", LargeBinary),
     Column("sealed_extra", LargeBinary),
     # The current standing, a projection of the events: the fields of Standing.
-    Column("state", String(9), nullable=False),
+    Column("state", String(16), nullable=False),
     Column("mac", String(23)),
     Column("attempts", Integer, nullable=False, default=0),
     Column("claimed_ts", String(32)),
@@ -106,9 +107,11 @@ identity = Table(
     Column("labelled_ts", String(32)),
     Column("cause", Text),
     Column("reason", Text),
-    CheckConstraint("state IN ('generated', 'claimed', 'flashed', 'verified', 'failed', 'void')", name="state"),
-    CheckConstraint("state IN ('generated', 'void') OR mac IS NOT NULL", name="bound"),
-    CheckConstraint("state <> 'generated' OR mac IS NULL", name="free"),
+    CheckConstraint(
+        "state IN ('generated', 'claimed', 'flashed', 'verified', 'failed', 'void', 'quarantined')", name="state"
+    ),
+    CheckConstraint("state IN ('generated', 'quarantined', 'void') OR mac IS NOT NULL", name="bound"),
+    CheckConstraint("state NOT IN ('generated', 'quarantined') OR mac IS NULL", name="free"),
     UniqueConstraint("batch_id", "position"),
     UniqueConstraint("batch_id", "service_name"),
 )
@@ -122,20 +125,30 @@ Index(
 )
 Index("ix_identity_mac", identity.c.mac)
 
-station = Table(
-    "station",
+chain = Table(
+    "chain",
     metadata,
-    Column("name", String(64), primary_key=True),
+    Column("id", String(32), primary_key=True),
+    Column("station", String(64), nullable=False),
+    Column("open", Boolean(create_constraint=False), nullable=False),
     Column("last_seq", Integer, nullable=False),
     Column("last_hash", String(64), nullable=False),
 )
-"""The head of each station's chain of events."""
+"""The head of each chain of events. A station adds to its open chain."""
+Index(
+    "uq_chain_open",
+    chain.c.station,
+    unique=True,
+    sqlite_where=chain.c.open,
+    postgresql_where=chain.c.open,
+)
 
 event = Table(
     "event",
     metadata,
     Column("id", Integer, primary_key=True),
-    Column("station", String(64), ForeignKey("station.name"), nullable=False),
+    Column("chain", String(32), ForeignKey("chain.id"), nullable=False),
+    Column("station", String(64), nullable=False),
     Column("seq", Integer, nullable=False),
     Column("ts", String(32), nullable=False),
     Column("kind", String(16), nullable=False),
@@ -145,14 +158,14 @@ event = Table(
     Column("slot", Text),
     Column("step", String(32)),
     Column("outcome", String(16)),
-    Column("state", String(9)),
+    Column("state", String(16)),
     Column("cause", Text),
     Column("reason", Text),
     Column("seconds", Float(53)),
     Column("details", Text, nullable=False),
     Column("prev_hash", String(64), nullable=False),
     Column("hash", String(64), nullable=False),
-    UniqueConstraint("station", "seq"),
+    UniqueConstraint("chain", "seq"),
 )
 """Append-only history. `id` is the order in which the ledger stored the events; `details` is canonical JSON."""
 Index("ix_event_serial", event.c.serial, event.c.id)

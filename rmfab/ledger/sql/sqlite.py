@@ -212,6 +212,7 @@ def _copy(engine: Engine, copy: Path) -> None:
         destination = sqlite3.connect(copy, isolation_level=None)
         try:
             source.driver_connection.backup(destination)  # type: ignore[union-attr]
+            _mark_as_copy(destination)
             sound = destination.execute("PRAGMA quick_check").fetchone()[0]
         finally:
             destination.close()
@@ -219,6 +220,14 @@ def _copy(engine: Engine, copy: Path) -> None:
         source.close()
     if sound != "ok":
         raise IntegrityError(f"the copy is damaged: {sound}", where=str(copy), cause="ledger-corrupt")
+
+
+def _mark_as_copy(copy: sqlite3.Connection) -> None:
+    """Take the holder out of a copy, so that it gives no identities (`rmfab.ledger.pool`)."""
+    copy.executescript(
+        "BEGIN; DELETE FROM meta WHERE name IN ('holder', 'copy');"
+        "INSERT INTO meta VALUES ('copy', strftime('%Y-%m-%dT%H:%M:%fZ', 'now')); COMMIT"
+    )
 
 
 @contextmanager

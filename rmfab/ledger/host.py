@@ -1,0 +1,72 @@
+"""This host, as the ledger knows it: its machine id, and the folder that outlives every workspace."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from rmfab.errors import StationError
+
+STATE_ENVIRONMENT = "RMFAB_STATE"
+_SYSTEM_STATE = Path("/var/lib/rmfab")
+_MACHINE_IDS = (Path("/etc/machine-id"), Path("/var/lib/dbus/machine-id"))
+"""machine-id(5): the id of an installation, in the first of these on older systems without systemd in the second."""
+
+
+@dataclass(frozen=True)
+class Host:
+    """A host: its *state* folder, and its *machine* id, empty if the system has none."""
+
+    state: Path
+    machine: str
+
+
+def this_host(state: Path | None = None) -> Host:
+    """Return this host with the folder *state*, else that of RMFAB_STATE, else /var/lib/rmfab, else the user's.
+
+    /var/lib/rmfab counts if it exists and this user may write to it. The user's is `$XDG_STATE_HOME/rmfab`, by default
+    `~/.local/state/rmfab` (XDG Base Directory Specification). Raise StationError if this user has no home.
+    """
+    return Host(state or _state_folder(), _machine_id())
+
+
+def _state_folder() -> Path:
+    given = os.environ.get(STATE_ENVIRONMENT)
+    if given:
+        return Path(given).absolute()
+    if os.access(_SYSTEM_STATE, os.W_OK | os.X_OK):
+        return _SYSTEM_STATE
+    user = os.environ.get("XDG_STATE_HOME", "")
+    if os.path.isabs(user):  # noqa: PTH117 - the specification: relative paths are ignored
+        return Path(user) / "rmfab"
+    try:
+        return Path.home() / ".local" / "state" / "rmfab"
+    except RuntimeError as error:
+        raise StationError(
+            f"no folder for the state of this host: {error}", hint=f"set {STATE_ENVIRONMENT}", cause="no-state-folder"
+        ) from error
+
+
+def _machine_id() -> str:
+    if sys.platform == "win32":
+        import winreg
+
+        try:
+            with winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, r"SOFTWARE\Microsoft\Cryptography") as key:
+                return str(winreg.QueryValueEx(key, "MachineGuid")[0])
+        except OSError:
+            return ""
+    if sys.platform == "darwin":
+        asked = subprocess.run(
+            ["/usr/sbin/sysctl", "-n", "kern.uuid"], capture_output=True, text=True, check=False, timeout=10
+        )
+        return asked.stdout.strip()
+    for path in _MACHINE_IDS:
+        try:
+            return path.read_text(encoding="ascii").strip()
+        except (OSError, ValueError):
+            continue
+    return ""

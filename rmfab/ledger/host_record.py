@@ -1,0 +1,302 @@
+"""The host's record of a pool: which ledger may give identities on this host, and what it has given.
+
+One file per ledger id, in the state folder of the host and outside every workspace, so that a workspace that is copied
+or restored does not bring its record along. It is written in place and never renamed, in two slots in turn, each with a
+checksum: a write that is cut off leaves the older slot.
+
+A copy of the file is recognised by its times. Our own write sets mtime and ctime to the moment of the write, which is
+also in the content. A copy has a later mtime, and one that keeps the mtime (`cp -a`, tar, rsync -a) a later ctime,
+which no program can set. The record is synced with fsync: fdatasync need not write the times (fsync(2)). Windows has no
+ctime of this kind; there the content names the file id, which a copy does not share.
+
+    <magic, 8 bytes> <generation, 8 bytes> <length, 4 bytes> <SHA-256 of generation, length and content> <content: JSON>
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import hmac
+import json
+import os
+import secrets
+import struct
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+
+from rmfab.errors import StationError
+from rmfab.files import file_error, make_folder, sync_folder
+from rmfab.ledger.host import STATE_ENVIRONMENT, Host
+
+SLOT_BYTES = 1 << 18
+"""The distance of the two slots: room for two thousand chains. The file is sparse."""
+
+_MAGIC = b"rmfabrec"
+_HEAD = struct.Struct("<8sQI32s")
+_TOLERANCE_NS = 100_000_000
+"""How far the times of the file may be from the moment of the write: the kernel's clock for files is coarse, up to
+10 ms behind (clock_getres(2), CLOCK_REALTIME_COARSE)."""
+_TRIES = 50
+_POLL_SECONDS = 0.002
+
+
+@dataclass(frozen=True)
+class Head:
+    """A place in a chain of events: the event number *seq* had *hash*."""
+
+    seq: int
+    hash: str
+
+
+@dataclass(frozen=True)
+class Holding:
+    """What a host knows of a pool that it holds.
+
+    *holder* is the id of the ledger file that may give identities, new at each adoption. *machine* is a salted hash of
+    the machine id. *heads* maps the id of each chain to its head after the last event that took from the pool.
+    """
+
+    holder: str
+    salt: str
+    machine: str
+    heads: Mapping[str, Head] = field(default_factory=lambda: MappingProxyType({}))
+
+    @classmethod
+    def new(cls, host: Host, heads: Mapping[str, Head]) -> Holding:
+        """Return the holding of a new holder on *host*."""
+        salt = secrets.token_hex(16)
+        return cls(secrets.token_hex(16), salt, _salted(host, salt), heads)
+
+    def is_on(self, host: Host) -> bool:
+        """Return whether this was written on the machine of *host*."""
+        return hmac.compare_digest(self.machine, _salted(host, self.salt))
+
+    def with_heads(self, heads: Mapping[str, Head]) -> Holding:
+        """Return this with newer *heads*."""
+        return replace(self, heads={**self.heads, **heads})
+
+
+@dataclass(frozen=True)
+class Unusable:
+    """Why there is no valid record: one clause for the operator."""
+
+    why: str
+
+
+class HostRecord:
+    """The record of the ledger *ledger_id* on *host*."""
+
+    def __init__(self, host: Host, ledger_id: str) -> None:
+        self.path = host.state / f"{ledger_id}.pool"
+
+    def read(self) -> Holding | Unusable:
+        """Return the record without locking it. Raise StationError if this user may not read it."""
+        try:
+            descriptor = os.open(self.path, os.O_RDONLY | _BINARY)
+        except FileNotFoundError:
+            return Unusable("this host has no record of it")
+        except OSError as error:
+            raise self._error("cannot read the record of this pool", error) from error
+        try:
+            return _read(descriptor)[0]
+        finally:
+            os.close(descriptor)
+
+    @contextlib.contextmanager
+    def locked(self, *, create: bool = False, patience: float = 30.0) -> Iterator[OpenRecord]:
+        """Lock the record, wait up to *patience* seconds for it. With *create*, create an empty one if there is none.
+
+        Raise StationError if it cannot be opened or locked.
+        """
+        descriptor = self._open(create)
+        try:
+            if descriptor is not None:
+                self._lock(descriptor, time.monotonic() + patience)
+            yield OpenRecord(self, descriptor)
+        finally:
+            if descriptor is not None:
+                os.close(descriptor)
+
+    def _open(self, create: bool) -> int | None:
+        if create:
+            make_folder(self.path.parent)
+        try:
+            descriptor = os.open(self.path, os.O_RDWR | _BINARY | (os.O_CREAT if create else 0), 0o600)
+            if create:
+                sync_folder(self.path.parent)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise self._error("cannot open the record of this pool", error) from error
+        return descriptor
+
+    def _lock(self, descriptor: int, deadline: float) -> None:
+        while not _try_lock(descriptor):
+            if time.monotonic() > deadline:
+                raise StationError(
+                    "the record of this pool is locked by another program",
+                    where=str(self.path),
+                    hint="close that program, then retry",
+                    cause="ledger-locked",
+                )
+            time.sleep(_POLL_SECONDS)
+
+    def _error(self, what: str, error: OSError) -> StationError:
+        told = file_error(what, error, str(self.path))
+        cause = told.cause if isinstance(told, StationError) else "no-state-folder"
+        hint = told.hint or f"get write access to this folder, or set {STATE_ENVIRONMENT}"
+        return StationError(told.what, where=told.where, hint=hint, cause=cause)
+
+
+class OpenRecord:
+    """A locked record; *descriptor* is None if there is no file."""
+
+    def __init__(self, record: HostRecord, descriptor: int | None) -> None:
+        self._record = record
+        self._descriptor = descriptor
+
+    def read(self) -> Holding | Unusable:
+        """Return the record."""
+        if self._descriptor is None:
+            return Unusable("this host has no record of it")
+        return _read(self._descriptor)[0]
+
+    def write(self, holding: Holding) -> None:
+        """Write *holding* durably. Raise StationError if the file system does not keep the times that prove it."""
+        if self._descriptor is None:
+            raise ValueError("there is no record to write")
+        try:
+            for _ in range(_TRIES):
+                _write(self._descriptor, holding)
+                # The process may have waited for the CPU between the look at the clock and the write.
+                if isinstance(_read(self._descriptor)[0], Holding):
+                    return
+        except OSError as error:
+            raise self._record._error("cannot write the record of this pool", error) from error
+        raise StationError(
+            "the file system of the state folder does not keep the time of a write",
+            where=str(self._record.path.parent),
+            hint=f"set {STATE_ENVIRONMENT} to a folder on a local disk",
+            cause="no-state-folder",
+        )
+
+
+_BINARY = getattr(os, "O_BINARY", 0)
+_SLOTS = (0, SLOT_BYTES)
+
+
+def _salted(host: Host, salt: str) -> str:
+    return hashlib.sha256(f"rmfab machine {salt} {host.machine}".encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class _Slot:
+    """A slot with a correct checksum. *written*: the moment of its write in ns; *file_id* only on Windows."""
+
+    generation: int
+    holding: Holding
+    written: int
+    file_id: int
+
+
+def _read(descriptor: int) -> tuple[Holding | Unusable, int]:
+    """Return the record in a file and the generation of its slot, 0 if there is none.
+
+    It is the newest slot that the times of the file prove. After a power cut that can be the older one: its successor
+    reached the disk, but the times did not.
+    """
+    slots = [slot for slot in (_read_slot(descriptor, at) for at in _SLOTS) if slot is not None]
+    if not slots:
+        return Unusable("this host's record of it is damaged"), 0
+    stat = os.fstat(descriptor)
+    proven = [slot for slot in slots if _is_own_write(stat, slot.written, slot.file_id)]
+    newest = max(proven or slots, key=lambda slot: slot.generation)
+    if not proven:
+        return Unusable("this host's record of it was copied or restored"), newest.generation
+    return newest.holding, newest.generation
+
+
+def _is_own_write(stat: os.stat_result, written: int, file_id: int) -> bool:
+    if sys.platform == "win32":
+        return stat.st_ino == file_id
+    return all(abs(stat.st_mtime_ns - moment) <= _TOLERANCE_NS for moment in (stat.st_ctime_ns, written))
+
+
+def _read_slot(descriptor: int, at: int) -> _Slot | None:
+    data = _pread(descriptor, _HEAD.size, at)
+    if len(data) < _HEAD.size:
+        return None
+    magic, generation, length, digest = _HEAD.unpack(data)
+    if magic != _MAGIC or length > SLOT_BYTES - _HEAD.size:
+        return None
+    content = _pread(descriptor, length, at + _HEAD.size)
+    if _digest(generation, content) != digest:
+        return None
+    try:
+        value = json.loads(content)
+        heads = {chain: Head(int(seq), str(digest)) for chain, (seq, digest) in value["heads"].items()}
+        holding = Holding(str(value["holder"]), str(value["salt"]), str(value["machine"]), heads)
+        return _Slot(generation, holding, int(value["written_ns"]), int(value["file"]))
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return None
+
+
+def _write(descriptor: int, holding: Holding) -> None:
+    generation = _read(descriptor)[1] + 1
+    content = {
+        "holder": holding.holder,
+        "salt": holding.salt,
+        "machine": holding.machine,
+        "heads": {chain: [head.seq, head.hash] for chain, head in holding.heads.items()},
+        "file": os.fstat(descriptor).st_ino if sys.platform == "win32" else 0,
+        "written_ns": time.time_ns(),
+    }
+    data = json.dumps(content, sort_keys=True, separators=(",", ":")).encode("ascii")
+    if _HEAD.size + len(data) > SLOT_BYTES:
+        raise OSError(errno.EFBIG, "too many chains of events")
+    head = _HEAD.pack(_MAGIC, generation, len(data), _digest(generation, data))
+    _pwrite(descriptor, head + data, _SLOTS[generation % 2])
+    os.fsync(descriptor)
+
+
+def _digest(generation: int, content: bytes) -> bytes:
+    return hashlib.sha256(struct.pack("<QI", generation, len(content)) + content).digest()
+
+
+def _pread(descriptor: int, size: int, at: int) -> bytes:
+    if sys.platform == "win32":
+        os.lseek(descriptor, at, os.SEEK_SET)
+        return os.read(descriptor, size)
+    return os.pread(descriptor, size, at)
+
+
+def _pwrite(descriptor: int, data: bytes, at: int) -> None:
+    while data:
+        if sys.platform == "win32":
+            os.lseek(descriptor, at, os.SEEK_SET)
+            done = os.write(descriptor, data)
+        else:
+            done = os.pwrite(descriptor, data, at)
+        data, at = data[done:], at + done
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            os.lseek(descriptor, 2 * SLOT_BYTES, os.SEEK_SET)
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in (errno.EAGAIN, errno.EACCES, errno.EDEADLK):
+            return False
+        raise
+    return True
