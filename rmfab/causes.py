@@ -26,9 +26,6 @@ in JUnit reports, and in the ledger. The names are stable.
 class Blame(StrEnum):
     """Who or what a cause blames."""
 
-    NO_STATE_FOLDER = "no-state-folder"
-    NOT_POOL_HOLDER = "not-pool-holder"
-    QUARANTINED = "quarantined"
     UNIT = "unit"
     STATION = "station"
     INTEGRITY = "integrity"
@@ -166,6 +163,7 @@ class Cause(StrEnum):
     MAC_MISMATCH = "mac-mismatch"
     MQTT_HOST = "mqtt-host"
     NAME_MISMATCH = "name-mismatch"
+    NO_STATE_FOLDER = "no-state-folder"
     NOT_NVS = "not-nvs"
     NO_ANSWER = "no-answer"
     NO_APP = "no-app"
@@ -219,6 +217,7 @@ class Cause(StrEnum):
     NOT_CLEAN = "not-clean"
     NOT_HEARD = "not-heard"
     NOT_IN_LOADER = "not-in-loader"
+    NOT_POOL_HOLDER = "not-pool-holder"
     NOT_RESET = "not-reset"
     NOT_RESTARTED = "not-restarted"
     NVS_DAMAGED = "nvs-damaged"
@@ -268,6 +267,7 @@ class Cause(StrEnum):
     PUBLISHED = "published"
     QR_MISMATCH = "qr-mismatch"
     QR_PAYLOAD = "qr-payload"
+    QUARANTINED = "quarantined"
     RANDOMNESS = "randomness"
     READBACK_MISMATCH = "readback-mismatch"
     RECORD = "record"

@@ -183,9 +183,9 @@ def output_file(path: Path, *, secret: bool = False, force: bool = False, sync: 
 
 
 @contextmanager
-def output_path(path: Path, *, secret: bool = False) -> Iterator[Path]:
+def output_path(path: Path, *, secret: bool = False, force: bool = False) -> Iterator[Path]:
     """Yield the path of an empty file that becomes *path* if the block succeeds, for writers that open it by name."""
-    with _output(path, secret=secret, force=False, sync=True) as (temporary, _):
+    with _output(path, secret=secret, force=force, sync=True) as (temporary, _):
         try:
             yield temporary
         finally:

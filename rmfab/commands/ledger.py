@@ -1,4 +1,4 @@
-"""`rmfab ledger`: check, rebuild or back up the ledger."""
+"""`rmfab ledger`: check, rebuild, back up or restore the ledger; move or adopt its pool of identities."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rmfab.commands.options import FILE
 
 @click.group("ledger", cls=Branch)
 def command() -> None:
-    """Check, rebuild or back up the ledger."""
+    """Check the ledger, back it up, move it to a different host."""
 
 
 @command.command()
@@ -61,3 +61,57 @@ def backup(target: Path) -> None:
     open_workspace(terminal.folder()).ledger.backup(target)
     terminal.say(f"backed up to {target}; keep it offline, together with keys/")
     terminal.show({"backup": str(target)}, None)
+
+
+@command.command("restore")
+@click.argument("source", metavar="FILE", type=FILE)
+@click.option("--force", is_flag=True, help="Do not ask, although the present ledger works.")
+def restore_(source: Path, force: bool) -> None:
+    """Put the backup FILE in place of the ledger.
+
+    The backup is checked first; the ledger that was here is kept under a new name. The restored ledger is for reading:
+    identities may have been given since the backup. `rmfab ledger adopt` makes it the one that gives identities.
+    """
+    from rmfab.operations.pool import restore
+    from rmfab.workspace.workspace import open_workspace
+
+    workspace = open_workspace(terminal.folder())
+    kept = restore(workspace, source, terminal.TERMINAL, force=force)
+    terminal.show({"restored": str(source), "kept": str(kept) if kept else None}, None)
+
+
+@command.command("adopt")
+@click.option("--only-copy", is_flag=True, help="The ledger is from an earlier version, and there is no other copy.")
+@click.option("--name", help="Name of the product; confirms the adoption without a question.")
+def adopt_(only_copy: bool, name: str | None) -> None:
+    """Give identities from this ledger on this host from now on.
+
+    On the host that the ledger was moved to, it goes on as it is. If the ledger that gave identities is lost, and this
+    is a backup or a copy, every free identity is put in quarantine: it may be on a board already, so it is never given
+    to a new one. A board that carries it gets it back.
+    """
+    from rmfab.operations.pool import adopt
+    from rmfab.workspace.workspace import open_workspace
+
+    workspace = open_workspace(terminal.folder())
+    done = adopt(workspace, terminal.TERMINAL, only_copy=only_copy, name=name)
+    document = {"adopted": done is not None, "reason": done.reason.value if done else None}
+    terminal.show(document | {"quarantined": done.quarantined if done else 0}, None)
+
+
+@command.command("move")
+@click.option("--to", "recipient", metavar="RECIPIENT", required=True, help="Recipient (age1…) of the new host.")
+@click.option("--yes", is_flag=True, help="Do not ask; required without a terminal.")
+def move_(recipient: str, yes: bool) -> None:
+    """Move the right to give identities to a different host, for good.
+
+    Then copy the ledger there, and run `rmfab ledger adopt` on that host.
+
+    \b
+    rmfab ledger move --to age1...
+    """
+    from rmfab.operations.pool import move
+    from rmfab.workspace.workspace import open_workspace
+
+    move(open_workspace(terminal.folder()), recipient, terminal.TERMINAL, yes=yes)
+    terminal.show({"moved_to": recipient}, None)

@@ -28,7 +28,7 @@ from rmfab.ledger.states import State
 
 
 @unique
-class Reason(StrEnum):
+class AdoptionReason(StrEnum):
     """Why a ledger was adopted."""
 
     ONLY_COPY = "only-copy"
@@ -40,7 +40,7 @@ class Reason(StrEnum):
 class Adoption:
     """What an adoption did: its *reason*, and how many free identities were put in *quarantine*."""
 
-    reason: Reason
+    reason: AdoptionReason
     quarantined: int
 
 
@@ -104,11 +104,13 @@ def hold_empty(connection: Connection, ledger_id: str, holding: Holding) -> None
     set_meta(connection, "holder", holding.holder)
 
 
-def adopt(connection: Connection, ledger_id: str, station: str, ts: str, holding: Holding, reason: Reason) -> Adoption:
+def adopt(
+    connection: Connection, ledger_id: str, station: str, ts: str, holding: Holding, reason: AdoptionReason
+) -> Adoption:
     """Make *holding* the holder. After a loss, put every free identity in quarantine, with an event for each."""
-    if reason is not Reason.ONLY_COPY:
+    if reason is not AdoptionReason.ONLY_COPY:
         close_all(connection)
-    quarantined = _quarantine(connection, ledger_id, station, ts) if reason is Reason.LOSS else 0
+    quarantined = _quarantine(connection, ledger_id, station, ts) if reason is AdoptionReason.LOSS else 0
     details = {"reason": reason.value, "holder": holding.holder, "quarantined": quarantined}
     append(connection, ledger_id, station, [Event(ts, EventKind.ADOPT, details=details)])
     connection.execute(delete(schema.meta).where(schema.meta.c.name == "copy"))

@@ -38,7 +38,7 @@ from rmfab.ledger.claims import Carried, Claim, Wish
 from rmfab.ledger.events import Event, EventKind, StoredEvent, normal_mac
 from rmfab.ledger.host import Host, this_host
 from rmfab.ledger.host_record import Holding, HostRecord
-from rmfab.ledger.pool import Adoption, PoolStanding, Reason
+from rmfab.ledger.pool import Adoption, AdoptionReason, PoolStanding
 from rmfab.ledger.records import Batch, BatchCount, Chunk, ChunkPlan, LedgerIdentity
 from rmfab.ledger.releases import FlashedUnit
 from rmfab.ledger.sql.database import Database
@@ -127,7 +127,7 @@ class Ledger:
         with self._database.reading() as connection:
             return pool.free_identities(connection)
 
-    def adopt(self, reason: Reason, *, station: str, ts: str) -> Adoption:
+    def adopt(self, reason: AdoptionReason, *, station: str, ts: str) -> Adoption:
         """Make this host the holder of the pool, whoever was before. See `pool.adopt`."""
         with ExitStack() as until_recorded:
             with self._database.writing() as connection:

@@ -16,6 +16,8 @@ from rmfab.operations.advance import Advance
 from rmfab.operations.terminal import UNATTENDED, Terminal, counted
 from rmfab.workspace.workspace import Workspace
 
+_NO_IMAGE = (State.VOID, State.QUARANTINED)
+
 
 @dataclass(frozen=True)
 class BuildFilesRequest:
@@ -49,7 +51,7 @@ def build_files(
     images, sheets = (make_folder(request.output / name, secret=True) for name in ("bin", "csv"))
     sweep(images)
     write_file(sheets / "config.csv", config_csv(workspace.product), secret=True, force=request.force)
-    bound = (one for one in workspace.ledger.identities(request.batch) if one.state is not State.VOID)
+    bound = (one for one in workspace.ledger.identities(request.batch) if one.state not in _NO_IMAGE)
     opened = (workspace.open_identity(one) for one in bound)
     with closing(pack_images(opened, size, workspace.product)) as packing:
         packed = _Written(images, request.force, packing)
@@ -60,7 +62,7 @@ def build_files(
     void = size - packed.count
     terminal.say(f"{counted(packed.count, 'factory image')} in {images}; they contain secrets, store them like keys")
     if void:
-        terminal.say(f"skipped {counted(void, 'void identity', 'void identities')}")
+        terminal.say(f"skipped {counted(void, 'identity', 'identities')} that are void or in quarantine")
     yield BuiltFiles(images, packed.count, void)
 
 

@@ -36,9 +36,8 @@ from rmfab.virtual.build.build_folder import make_build_folder
 from rmfab.virtual.build.recipe import FirmwareRecipe
 from rmfab.virtual.faults import BoardFault
 from rmfab.workspace.create import create_workspace
-from rmfab.workspace.workspace import Workspace, now, open_workspace
+from rmfab.workspace.workspace import DEMO_MARKER, Workspace, now, open_workspace
 
-MARKER = ".rmfab-demo"
 BUNDLE = "rmfab-demo-1.0.0.rmfab"
 MADE = (
     ("labels", "labels.pdf"),
@@ -172,11 +171,11 @@ def _make_room(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
         raise InputError("is a file, expected a folder", where=str(folder), hint="choose a different --dir")
     if folder.exists() and any(folder.iterdir()):
-        if not (folder / MARKER).is_file():
+        if not (folder / DEMO_MARKER).is_file():
             raise InputError("not empty, and not a demo", where=str(folder), hint="choose a different --dir")
         _clear(folder)
     make_folder(folder)
-    (folder / MARKER).touch()
+    (folder / DEMO_MARKER).touch()
 
 
 def _clear(folder: Path) -> None:
@@ -184,7 +183,7 @@ def _clear(folder: Path) -> None:
     for path in folder.iterdir():
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
-        elif path.name != MARKER:
+        elif path.name != DEMO_MARKER:
             path.unlink()
 
 

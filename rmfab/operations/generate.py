@@ -23,6 +23,7 @@ from rmfab.ledger.store import Ledger
 from rmfab.nvs.csv_dialect import Complaints
 from rmfab.operations.advance import Advance
 from rmfab.operations.passphrases import CA_ENVIRONMENT, Passphrases
+from rmfab.operations.pool import hold_pool
 from rmfab.operations.terminal import UNATTENDED, Terminal, counted
 from rmfab.product.vocabulary import Credentials
 from rmfab.workspace.create import batch_prefix, fingerprint
@@ -68,6 +69,8 @@ def generate(
     Raise InputError for invalid input, LedgerError if the ledger cannot be written, StationError if a worker dies.
     Identities made so far are kept; the same request continues the batch.
     """
+    if workspace.has_ledger:
+        hold_pool(workspace, terminal)
     values = _values(workspace, request)
     for warning in values.warnings if values is not None else ():
         terminal.warn(warning.text, warning.hint)

@@ -35,6 +35,9 @@ class LabelForm(StrEnum):
     TERMINAL = "terminal"
 
 
+_NO_LABEL = (State.VOID, State.QUARANTINED, State.FAILED)
+
+
 @dataclass(frozen=True)
 class LabelRequest:
     """Labels of *units* (batches and serials) in *form*, as the file or folder *output*; None for the terminal.
@@ -113,7 +116,7 @@ def _named_units(workspace: Workspace, units: Sequence[str], terminal: Terminal)
 
 def _of_batch(workspace: Workspace, batch: str, terminal: Terminal) -> list[LedgerIdentity]:
     """Return the units of *batch* that get a label; report how many failed."""
-    found = [one for one in workspace.ledger.identities(batch) if one.state not in (State.VOID, State.FAILED)]
+    found = [one for one in workspace.ledger.identities(batch) if one.state not in _NO_LABEL]
     (counts,) = workspace.ledger.counts(batch)
     if failed := counts.states.get(State.FAILED, 0):
         terminal.warn(f"skipped {counted(failed, 'unit')} of {batch} that failed")
@@ -138,6 +141,13 @@ def _of_serial(workspace: Workspace, serial: str) -> LedgerIdentity:
         raise InputError(f'"{serial}" is neither a batch nor a serial', hint=hint)
     if identity.state is State.VOID:
         raise InputError("the identity is void", where=serial, hint="label the board's new identity instead")
+    if identity.state is State.QUARANTINED:
+        raise InputError(
+            "the identity is in quarantine: a board of a lost ledger may have it, with its label",
+            where=serial,
+            hint="label it after `rmfab run` has found its board",
+            cause="quarantined",
+        )
     if identity.state is State.FAILED:
         raise InputError(
             "the unit failed", where=serial, hint="`rmfab run` it again until it passes, or void it", cause="failed"

@@ -23,6 +23,7 @@ from rmfab.line.radio.air import Air
 from rmfab.line.radio.factory_network import FactoryNetwork, load_network
 from rmfab.line.station import Slot, refuse_same_port, slots_for
 from rmfab.operations.accept_release import AcceptRequest, judge_again, judge_for_line, record_acceptance
+from rmfab.operations.pool import hold_pool
 from rmfab.operations.terminal import UNATTENDED, Terminal
 from rmfab.workspace.workspace import Workspace
 
@@ -137,6 +138,7 @@ def run_line(workspace: Workspace, request: LineRequest, terminal: Terminal = UN
     firmware = None
     if _has_release(workspace, request, steps):
         firmware = PreparedRelease.prepare(judge_for_line(workspace, request.acceptance, terminal))
+    hold_pool(workspace, terminal, taking=Step.CLAIM in steps)
     _check_batches(workspace, request.batch, claims=Step.CLAIM in steps)
     job = _job(workspace, request, steps, firmware, _air(workspace, steps, terminal))
     if Step.IDENTIFY in steps:

@@ -6,6 +6,7 @@ from rmfab.errors import InputError, UsageError
 from rmfab.ledger.events import timestamp
 from rmfab.ledger.records import LedgerIdentity
 from rmfab.ledger.states import State
+from rmfab.operations.pool import hold_pool
 from rmfab.operations.terminal import UNATTENDED, Terminal
 from rmfab.workspace.workspace import Workspace
 
@@ -20,6 +21,7 @@ def void(
     """
     if not reason.strip():
         raise UsageError("--reason must not be empty")
+    hold_pool(workspace, terminal)
     live = [one for one in workspace.ledger.find(unit) if one.state is not State.VOID]
     if not force:
         _confirm(live, terminal)

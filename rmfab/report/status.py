@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from rmfab.ledger.records import BatchCount
 from rmfab.ledger.states import State
 
-HEAD = ("batch", "product", "size", *(state.value for state in State), "labelled")
+
+def as_table(counts: Sequence[BatchCount]) -> tuple[tuple[str, ...], list[tuple[object, ...]]]:
+    """Return the heads and rows of a table. It has no column for quarantine if no identity is in it."""
+    rare = any(count.states.get(State.QUARANTINED, 0) for count in counts)
+    states = [state for state in State if rare or state is not State.QUARANTINED]
+    return ("batch", "product", "size", *(state.value for state in states), "labelled"), [
+        _row(count, states) for count in counts
+    ]
 
 
-def as_row(count: BatchCount) -> tuple[object, ...]:
-    """Return one row of the table under `HEAD`."""
+def _row(count: BatchCount, states: Sequence[State]) -> tuple[object, ...]:
     name = count.batch.name if count.batch.closed else f"{count.batch.name} (open)"
-    states = (count.states.get(state, 0) for state in State)
-    return name, count.batch.product, count.batch.size, *states, count.labelled
+    return (
+        name,
+        count.batch.product,
+        count.batch.size,
+        *(count.states.get(state, 0) for state in states),
+        count.labelled,
+    )
 
 
 def as_json(count: BatchCount) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from rmfab.secret import Secret
 if TYPE_CHECKING:
     from rmfab.identity.identity import Identity
     from rmfab.identity.sealing import StationKey
+    from rmfab.ledger.host import Host
     from rmfab.ledger.records import LedgerIdentity
     from rmfab.ledger.store import Ledger
     from rmfab.line.station import Station
@@ -32,6 +33,8 @@ ENVIRONMENT = "RMFAB_WORKSPACE"
 STATION_ENVIRONMENT = "RMFAB_STATION"
 LEDGER_ENVIRONMENT = "RMFAB_LEDGER"
 UNIQUE_KEY_BYTES = 32
+DEMO_MARKER = ".rmfab-demo"
+"""The file that says that a folder is a demo."""
 
 
 def find_workspace(folder: Path | None) -> Path:
@@ -126,7 +129,14 @@ class Workspace:
                 hint=f"`rmfab generate` creates one with the first batch; {LEDGER_ENVIRONMENT} selects an existing one",
                 cause="ledger-missing",
             )
-        return Ledger.open(location, create=False)
+        return Ledger.open(location, create=False, host=self._host)
+
+    @property
+    def _host(self) -> Host:
+        """This host. A demo keeps its records of pools in itself: it leaves nothing elsewhere."""
+        from rmfab.ledger.host import this_host
+
+        return this_host(self.root / "state" if _is_file(self.root / DEMO_MARKER) else None)
 
     @property
     def has_ledger(self) -> bool:
@@ -147,7 +157,7 @@ class Workspace:
         from rmfab.ledger.store import Ledger
 
         existed = self.has_ledger
-        Ledger.open(_as_path(self.ledger_path), create=True).close()
+        Ledger.open(_as_path(self.ledger_path), create=True, host=self._host).close()
         return not existed
 
     @cached_property

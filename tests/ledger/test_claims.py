@@ -1,6 +1,5 @@
 """Claims: each rule by itself, then all of them against a small model."""
 
-import shutil
 import tempfile
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from rmfab.errors import BatchUsedUp, CloneError, InputError, IntegrityError
 from rmfab.ledger.claims import Carried
 from rmfab.ledger.events import Event, EventKind, Outcome
+from rmfab.ledger.pool import AdoptionReason
 from rmfab.ledger.states import State, allowed
 from rmfab.ledger.store import Ledger
 from tests.ledger.workshop import STATION, digest, fresh, mac, make, now
@@ -97,7 +97,7 @@ def test_what_a_board_carries_is_trusted_after_a_loss(tmp_path):
         for board in (1, 2, 3):
             last = claim(ledger, board).identity
     with Ledger.open(tmp_path / "backup", create=False) as ledger:
-        ledger.adopt(Reason.LOSS, station=STATION, ts=now())
+        ledger.adopt(AdoptionReason.LOSS, station=STATION, ts=now())
         bound = claim(ledger, 3, carried=carrying(last.serial), batch="lamp-0001")
         assert (bound.identity.serial, bound.restored, bound.again) == (last.serial, True, False)
         assert claim(ledger, 3).again

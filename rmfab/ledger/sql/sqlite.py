@@ -12,9 +12,9 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import datetime
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
@@ -172,6 +172,40 @@ class SqliteDatabase:
             hint="get write access to it and its folder",
             cause="ledger-read-only",
         )
+
+
+def replace(source: Path, target: Path, patience: float, judge: Callable[[Path], None]) -> Path | None:
+    """Put a copy of the ledger *source* in place of *target*; return the path under which *target* is kept.
+
+    *judge* gets the path of the copy before it is put in place, and raises if it must not be. The copy says that it is
+    one. Raise LedgerError, IntegrityError, InputError.
+    """
+    database = SqliteDatabase.open(source, create=False, patience=patience)
+    try:
+        with database.reading() as connection:
+            needs_upgrade(connection, str(source), create=False)
+        with _explained(target), output_path(target, secret=True, force=True) as new:
+            _copy(database._engine, new)
+            judge(new)
+            return _set_aside(target)
+    finally:
+        database.dispose()
+
+
+def _set_aside(path: Path) -> Path | None:
+    """Give the database *path* and its -wal and -shm a second name, under which they stay; return it.
+
+    *path* keeps its name until it is replaced, so there is always a ledger. Its -wal goes first: it must not be applied
+    to a different database (sqlite.org/howtocorrupt.html, section 1.4).
+    """
+    if not path.exists():
+        return None
+    kept = path.with_name(f"{path.name}.replaced-{datetime.now(UTC):%Y%m%dT%H%M%S%fZ}")
+    os.link(path, kept)
+    for ending in ("-wal", "-shm"):
+        with suppress(FileNotFoundError):
+            os.replace(f"{path}{ending}", f"{kept}{ending}")  # noqa: PTH105
+    return kept
 
 
 def _make_engine(path: Path, query: str, patience: float) -> Engine:

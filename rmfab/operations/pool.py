@@ -1,0 +1,141 @@
+"""The pool of identities on this host: hold it, adopt it, move it to a different host, restore a backup."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rmfab.errors import InputError, RmfabError, UsageError
+from rmfab.identity.sealing import read_recipient
+from rmfab.ledger.events import timestamp
+from rmfab.ledger.pool import Adoption, AdoptionReason, PoolStanding
+from rmfab.ledger.restore import restore as restore_ledger
+from rmfab.operations.terminal import UNATTENDED, Terminal, counted
+from rmfab.workspace.workspace import Workspace
+
+_ONLY_COPY = (
+    "No host holds the pool of this ledger yet: it is from an earlier version of rmfab. Is it the only copy with which "
+    "boards are made?"
+)
+
+
+def hold_pool(workspace: Workspace, terminal: Terminal = UNATTENDED, *, taking: bool = True) -> None:
+    """Make sure that this host holds the pool, before an operation changes the ledger; *taking*: takes from the pool.
+
+    If no host held it yet, ask whether the ledger is the only copy. Raise IntegrityError (cause `not-pool-holder`).
+    """
+    standing = workspace.ledger.pool_standing()
+    if standing.refusal is None or (standing.unclaimed and not taking):
+        return
+    if not (standing.unclaimed and terminal.interactive and terminal.confirm(_ONLY_COPY)):
+        raise standing.refusal
+    _adopt(workspace, AdoptionReason.ONLY_COPY)
+
+
+def adopt(
+    workspace: Workspace, terminal: Terminal = UNATTENDED, *, only_copy: bool = False, name: str | None = None
+) -> Adoption | None:
+    """Make this host the holder of the pool; return what that did, None if it was before.
+
+    A ledger that was moved to this host, or is the *only_copy*, goes on as it is. After a loss, every free identity is
+    put in quarantine, and the operator confirms it with the *name* of the product. Raise InputError or UsageError.
+    """
+    standing = workspace.ledger.pool_standing()
+    if standing.held:
+        terminal.say("this host holds the pool already; nothing to do")
+        return None
+    reason = _reason(workspace, standing, terminal, only_copy)
+    if reason is AdoptionReason.LOSS:
+        _confirm_loss(workspace, terminal, name)
+    adoption = _adopt(workspace, reason)
+    terminal.say("this host holds the pool")
+    if adoption.quarantined:
+        put = counted(adoption.quarantined, "free identity", "free identities")
+        terminal.warn(f"{put} put in quarantine", "make new ones with `rmfab generate --count N`")
+    return adoption
+
+
+def move(workspace: Workspace, recipient: str, terminal: Terminal = UNATTENDED, *, yes: bool = False) -> None:
+    """End giving identities from this ledger here, for the host with *recipient* (age1…), which then adopts it.
+
+    Raise InputError if that is this host, if it cannot open the identities, or if nobody confirms it; IntegrityError
+    if this host does not hold the pool.
+    """
+    read_recipient(recipient)
+    hold_pool(workspace, terminal)
+    if recipient == workspace.station_key.recipient:
+        raise InputError("this is the recipient of this host", where=recipient, hint="name that of the new host")
+    if recipient not in workspace.product.recipients.values():
+        raise InputError(
+            "the new host cannot open the identities of this ledger",
+            where=recipient,
+            hint=f"admit it first: `rmfab station admit {recipient}`",
+        )
+    question = "This host will not give identities from this ledger any more. Go on?"
+    if not yes and not (terminal.interactive and terminal.confirm(question)):
+        raise InputError("nothing was changed", hint="pass --yes to move it without a question")
+    workspace.ledger.move(recipient, station=workspace.station.name, ts=timestamp(workspace.now()))
+    terminal.say("moved; now copy the ledger to the new host, and run `rmfab ledger adopt` there")
+
+
+def restore(workspace: Workspace, source: Path, terminal: Terminal = UNATTENDED, *, force: bool = False) -> Path | None:
+    """Put the backup *source* in place of the ledger; return where the present ledger is kept, if there is one.
+
+    The restored ledger gives no identities before it is adopted. Raise InputError if the present ledger holds the pool,
+    unless *force* or the operator confirms it.
+    """
+    target = Path(workspace.ledger_path)
+    if not force and _holds(workspace):
+        question = "The present ledger works, and this host gives identities from it. Replace it by the backup?"
+        if not (terminal.interactive and terminal.confirm(question)):
+            raise InputError(
+                "the present ledger works, and this host gives identities from it",
+                where=str(target),
+                hint="pass --force to replace it by the backup",
+                cause="exists",
+            )
+    kept = restore_ledger(source, target)
+    if kept is not None:
+        terminal.say(f"the ledger that was here is {kept.name} now")
+    terminal.say(f"restored {source}; it gives no identities before `rmfab ledger adopt`")
+    return kept
+
+
+def _holds(workspace: Workspace) -> bool:
+    try:
+        return workspace.has_ledger and workspace.ledger.pool_standing().held
+    except RmfabError:  # it is damaged: that is why it is replaced
+        return False
+
+
+def _adopt(workspace: Workspace, reason: AdoptionReason) -> Adoption:
+    return workspace.ledger.adopt(reason, station=workspace.station.name, ts=timestamp(workspace.now()))
+
+
+def _reason(workspace: Workspace, standing: PoolStanding, terminal: Terminal, only_copy: bool) -> AdoptionReason:
+    if only_copy and not standing.unclaimed:
+        raise UsageError(
+            "--only-copy is for a ledger that no host has held yet", hint="omit it to adopt this one after a loss"
+        )
+    if standing.moved_to is not None and standing.moved_to == workspace.station_key.recipient:
+        return AdoptionReason.MOVE
+    if only_copy or (standing.unclaimed and terminal.interactive and terminal.confirm(_ONLY_COPY)):
+        return AdoptionReason.ONLY_COPY
+    return AdoptionReason.LOSS
+
+
+def _confirm_loss(workspace: Workspace, terminal: Terminal, name: str | None) -> None:
+    """Raise InputError unless the operator says, by the name of the product, that the holder of the pool is lost."""
+    free = counted(workspace.ledger.free_identities(), "free identity", "free identities")
+    expected = workspace.product.name
+    if name is None:
+        if not terminal.interactive:
+            raise InputError(
+                f"adopting this ledger puts {free} in quarantine: they are never given to a new board",
+                where=str(workspace.ledger_path),
+                hint=f'if the ledger that holds the pool is lost, pass --name "{expected}"',
+                cause="no-terminal",
+            )
+        terminal.warn(f"{free} will be put in quarantine: a board of the lost ledger may have any of them")
+        name = terminal.ask("Type the name of the product to adopt this ledger")
+    if name.strip() != expected:
+        raise InputError(f'nothing was changed: this is not the name of the product ("{expected}")', where=name)
