@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from rmfab.cli import main
+from tests.pools import copied_with_pool
 
 ROOT = Path(__file__).parent.parent
 
@@ -117,5 +117,5 @@ def files(folder: Path) -> dict[str, bytes]:
 
 
 def copied(source: Path, target: Path) -> Path:
-    """Copy the workspace *source*."""
-    return Path(shutil.copytree(source, target))
+    """Copy the workspace *source*; the copy gives identities as the original does."""
+    return copied_with_pool(source, target)

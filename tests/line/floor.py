@@ -6,7 +6,6 @@ import contextlib
 import io
 import json
 import os
-import shutil
 import signal
 import threading
 import time
@@ -33,6 +32,7 @@ from rmfab.virtual.faults import FaultCall
 from rmfab.virtual.spec import BoardSpec
 from rmfab.workspace.create import create_workspace
 from rmfab.workspace.workspace import Workspace, now, open_workspace
+from tests.pools import copied_with_pool
 from tests.virtual.rig import recipe
 
 FCTRY = 0x3FA000
@@ -228,9 +228,8 @@ def found(
 
 
 def copied(factory: Factory, root: Path) -> Factory:
-    """Copy the factory to a different folder."""
-    shutil.copytree(factory.root, root)
-    return Factory(root)
+    """Copy the factory to a different folder; the copy gives identities as the original does."""
+    return Factory(copied_with_pool(factory.root, root))
 
 
 def spec(chip: Chip = Chip.ESP32C3, index: int = 0, faults: tuple[str, ...] = (), **fields: Any) -> BoardSpec:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from rmfab.errors import InputError, LedgerError
+from rmfab.ledger.pool import AdoptionReason
 from rmfab.ledger.store import Ledger
 from tests.ledger.workshop import FILE, STATION, fresh, mac, now
 
@@ -25,8 +26,9 @@ def test_a_backup_is_a_ledger(tmp_path):
     with Ledger.open(tmp_path / "copy", create=False) as copy:
         assert copy.id == ledger.id
         assert list(copy.identities("lamp-0001")) == there
-        assert copy.claim(mac(1), product="lamp", station=STATION, ts=now()).again
         assert copy.check() == ()
+        copy.adopt(AdoptionReason.LOSS, station=STATION, ts=now())
+        assert copy.claim(mac(1), product="lamp", station=STATION, ts=now()).again
     with sqlite3.connect(tmp_path / "copy") as connection:
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     connection.close()

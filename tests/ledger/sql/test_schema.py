@@ -1,16 +1,23 @@
 """The schema, its migrations and the cost of importing them."""
 
+import hashlib
+import json
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 
+import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import CheckConstraint, inspect
+from sqlalchemy import CheckConstraint, create_engine, inspect, select
 
+from rmfab.ledger.host import Host
+from rmfab.ledger.pool import AdoptionReason
 from rmfab.ledger.sql import migrations, schema
 from rmfab.ledger.store import Ledger
-from tests.ledger.workshop import FILE, beneath, fresh
+from tests.ledger.workshop import FILE, STATION, beneath, cause_of, claim, fresh, now
 
 
 def test_migrations_make_the_metadata(tmp_path):
@@ -52,19 +59,72 @@ def test_an_up_to_date_ledger_loads_no_alembic(tmp_path):
     assert done.stdout.strip() == "False"
 
 
-def test_an_older_ledger_is_brought_up_to_date(tmp_path):
-    """A ledger of the first revision is upgraded, and keeps its id and its content."""
+@pytest.mark.parametrize("revision", ["0001", "0003"])
+def test_an_older_ledger_is_brought_up_to_date(tmp_path, revision):
+    """A ledger of an earlier revision keeps its id, its content, and the numbers and hashes of its events."""
     with fresh(tmp_path) as ledger:
-        before = ledger.id, list(ledger.identities("lamp-0001"))
-    with sqlite3.connect(tmp_path / FILE) as connection:
-        for index in ("ix_event_release", "ix_event_flash", "ix_event_trust"):
-            connection.execute(f"DROP INDEX {index}")
-        connection.execute("UPDATE alembic_version SET version_num = '0001'")
-    connection.close()
-    with Ledger.open(tmp_path / FILE, create=False) as ledger:
-        assert (ledger.id, list(ledger.identities("lamp-0001"))) == before
-        assert ledger.check() == ()
-    with beneath(tmp_path) as connection:
+        claim(ledger, 1)
+        ledger.void("LMP-000005", reason="lost", station="other", ts=now())
+    hashes = as_before_0004(tmp_path / FILE, tmp_path / "old", revision)
+    assert len(hashes) == 3
+    with Ledger.open(tmp_path / "old", create=False) as old, Ledger.open(tmp_path / FILE, create=False) as new:
+        assert old.id == new.id
+        assert list(old.identities("lamp-0001")) == list(new.identities("lamp-0001"))
+        assert old.check() == ()
+        assert old.pool_standing().unclaimed
+    with beneath(tmp_path, "old") as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, schema.metadata) == []
         assert context.get_current_revision() == schema.HEAD
+        assert {row.hash for row in connection.execute(select(schema.event))} == hashes
+        assert inspect(connection).get_table_names().count("station") == 0
+
+
+def test_an_older_ledger_gives_nothing_before_someone_says_that_it_is_the_only_copy(tmp_path):
+    """Its first claim is refused; its steps are recorded; as the only copy it goes on in the same chains."""
+    with fresh(tmp_path) as ledger:
+        claim(ledger, 1)
+    as_before_0004(tmp_path / FILE, tmp_path / "old", "0003")
+    with Ledger.open(tmp_path / "old", create=False, host=Host(tmp_path / "state", "m")) as old:
+        assert cause_of(claim, old, 2) == "not-pool-holder"
+        old.labelled(["LMP-000001"], station=STATION, ts=now())
+        old.adopt(AdoptionReason.ONLY_COPY, station=STATION, ts=now())
+        assert claim(old, 2).identity.serial == "LMP-000002"
+        assert old.check() == ()
+    with beneath(tmp_path, "old") as connection:
+        assert len(connection.execute(select(schema.chain)).all()) == 1
+
+
+def as_before_0004(source, target, revision):
+    """Write the ledger *source* to *target* as versions before schema 0004 did; return the hashes of its events."""
+    engine = create_engine(f"sqlite:///{target}")
+    with engine.begin() as connection:
+        config = migrations._config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+    engine.dispose()
+    with closing(sqlite3.connect(target)) as old, old:
+        old.row_factory = sqlite3.Row
+        old.execute("ATTACH ? AS new", (str(source),))
+        for table in ("meta", "batch", "chunk", "identity"):
+            old.execute(f"INSERT INTO main.{table} SELECT * FROM new.{table}")
+        old.execute("DELETE FROM main.meta WHERE name = 'holder'")
+        ledger = old.execute("SELECT value FROM main.meta WHERE name = 'ledger_id'").fetchone()[0]
+        heads = {}
+        for row in old.execute("SELECT * FROM new.event ORDER BY id").fetchall():
+            station = row["station"]
+            first = (0, hashlib.sha256(f"rmfab ledger {ledger} station {station}".encode()).hexdigest())
+            seq, prev = heads.setdefault(station, first)
+            if seq == 0:
+                old.execute("INSERT INTO main.station VALUES (?, 0, '')", (station,))
+            columns = {name: row[name] for name in dict(row) if name != "chain"}
+            columns |= {"seq": seq + 1, "prev_hash": prev}
+            covered = {name: columns[name] for name in columns if name not in ("id", "prev_hash", "hash")}
+            text = json.dumps(covered, sort_keys=True, separators=(",", ":"))
+            columns["hash"] = hashlib.sha256((prev + text).encode()).hexdigest()
+            heads[station] = (seq + 1, columns["hash"])
+            marks = ", ".join("?" * len(columns))
+            old.execute(f"INSERT INTO main.event ({', '.join(columns)}) VALUES ({marks})", list(columns.values()))
+        for station, (seq, last) in heads.items():
+            old.execute("UPDATE main.station SET last_seq = ?, last_hash = ? WHERE name = ?", (seq, last, station))
+        return {row[0] for row in old.execute("SELECT hash FROM main.event")}

@@ -1,0 +1,214 @@
+"""The host's record of a pool: what is a valid one, and what is a copy."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rmfab.errors import StationError
+from rmfab.ledger import host_record
+from rmfab.ledger.host import Host, this_host
+from rmfab.ledger.host_record import SLOT_BYTES, Head, Holding, HostRecord, Unusable
+
+LEDGER = "0" * 32
+
+
+@pytest.fixture
+def record(tmp_path):
+    return HostRecord(Host(tmp_path / "state", "machine"), LEDGER)
+
+
+def write(record, holding):
+    with record.locked(create=True) as opened:
+        opened.write(holding)
+
+
+def some(seq=1, host=None):
+    return Holding.new(host or Host("", "machine"), {"c" * 32: Head(seq, "f" * 64)})
+
+
+def test_what_is_written_is_read(record):
+    """A record is read back as it was written, also after many writes, and only its owner can read the file."""
+    for seq in range(5):
+        holding = some(seq)
+        write(record, holding)
+        assert record.read() == holding
+    assert record.path.stat().st_mode & 0o777 == 0o600
+    assert [path.name for path in record.path.parent.iterdir()] == [record.path.name]
+
+
+@settings(max_examples=40)
+@given(
+    st.dictionaries(st.uuids().map(lambda one: one.hex), st.tuples(st.integers(0, 2**40), st.text("0123456789abcdef")))
+)
+def test_any_heads_round_trip(tmp_path_factory, heads):
+    """Heads of any chains are read back."""
+    record = HostRecord(Host(tmp_path_factory.mktemp("s"), "m"), LEDGER)
+    holding = Holding.new(Host("", "m"), {chain: Head(*head) for chain, head in heads.items()})
+    write(record, holding)
+    assert record.read() == holding
+
+
+def test_it_belongs_to_a_machine():
+    """A record names its machine by a salted hash: it is valid on that one alone, and does not reveal its id."""
+    one, other = Host("", "machine"), Host("", "other")
+    assert some(host=one).is_on(one)
+    assert not some(host=one).is_on(other)
+    assert some(host=one).machine != some(host=one).machine
+    assert "machine" not in some(host=one).machine
+
+
+def test_no_record(record):
+    """Without a file there is no record, and nothing is created by reading."""
+    assert isinstance(record.read(), Unusable)
+    with record.locked() as opened:
+        assert isinstance(opened.read(), Unusable)
+    assert not record.path.parent.exists()
+
+
+def _cp(source, target):
+    shutil.copyfile(source, target)
+
+
+def _cp_a(source, target):
+    subprocess.run(["cp", "-a", source, target], check=True)
+
+
+def _tar(source, target):
+    archive = source.with_suffix(".tar")
+    with tarfile.open(archive, "w") as tar:
+        tar.add(source, "one")
+    with tarfile.open(archive) as tar:
+        tar.extractall(source.parent, filter="fully_trusted")
+    (source.parent / "one").rename(target)
+
+
+@pytest.mark.parametrize("copy", [_cp, _cp_a, _tar])
+@pytest.mark.parametrize("in_place", [True, False])
+def test_a_copy_is_void(record, copy, in_place):
+    """A record that a copy or a restore put there is void, with or without its times, in a new file or in place."""
+    write(record, some())
+    aside = record.path.with_name("aside")
+    copy(record.path, aside)
+    _later(aside)
+    if in_place:
+        _later(record.path)
+        copy(aside, record.path)
+    else:
+        aside.replace(record.path)
+    assert isinstance(record.read(), Unusable)
+
+
+def _later(path):
+    """Wait until a file changed now would have a time that is not the record's."""
+    until = path.stat().st_mtime_ns + 2 * host_record._TOLERANCE_NS
+    while time.time_ns() < until:
+        time.sleep(0.01)
+
+
+def test_a_moved_folder_is_valid(record, tmp_path):
+    """Moving the state folder keeps the record."""
+    holding = some()
+    write(record, holding)
+    _later(record.path)
+    record.path.parent.rename(tmp_path / "moved")
+    assert HostRecord(Host(tmp_path / "moved", "machine"), LEDGER).read() == holding
+
+
+@pytest.mark.parametrize("damage", ["newest", "cut", "empty", "garbage", "both"])
+def test_damage_is_found(record, damage):
+    """A damaged record is never read as a different one: it is void, or the previous one if its times say so."""
+    write(record, some(1))
+    write(record, some(2))
+    data = bytearray(record.path.read_bytes())
+    if damage in ("newest", "both"):
+        data[SLOT_BYTES * (2 % 2) + 60] ^= 1
+    if damage == "both":
+        data[SLOT_BYTES + 60] ^= 1
+    data = {"cut": data[:40], "empty": b"", "garbage": os.urandom(len(data))}.get(damage, data)
+    record.path.write_bytes(data)
+    got = record.read()
+    assert isinstance(got, Unusable) or got.heads["c" * 32].seq == 1
+
+
+def test_a_write_that_reached_the_disk_without_its_times(record, monkeypatch):
+    """After a power cut between content and times, the older slot counts: it is the one that the times prove."""
+    first, second = some(1), some(2)
+    write(record, first)
+    before = record.path.stat()
+    _later(record.path)
+    write(record, second)
+    assert record.read() == second
+    monkeypatch.setattr(host_record.os, "fstat", lambda _: before)  # no program can set a ctime
+    assert record.read() == first
+    monkeypatch.undo()
+    third = some(3)
+    write(record, third)
+    assert record.read() == third
+
+
+def test_a_slow_machine_writes_again(record, monkeypatch):
+    """If the process had to wait between the look at the clock and the write, the record is written once more."""
+    real, calls = time.time_ns, []
+
+    def slow():
+        calls.append(1)
+        return real() - (10**9 if len(calls) < 4 else 0)
+
+    monkeypatch.setattr(host_record.time, "time_ns", slow)
+    holding = some()
+    write(record, holding)
+    assert record.read() == holding
+    assert len(calls) == 4
+
+
+def test_a_file_system_without_times(record, monkeypatch):
+    """A folder whose file system has a different clock is refused, with the variable that selects a different one."""
+    monkeypatch.setattr(host_record.time, "time_ns", lambda: 1)
+    with pytest.raises(StationError, match="does not keep the time") as caught:
+        write(record, some())
+    assert (caught.value.cause, "RMFAB_STATE" in caught.value.hint) == ("no-state-folder", True)
+
+
+def test_one_process_at_a_time(record):
+    """A locked record is waited for, and then reported as locked."""
+    write(record, some())
+    with record.locked(), pytest.raises(StationError) as caught, record.locked(patience=0.05):
+        pass
+    assert caught.value.cause == "ledger-locked"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs POSIX resource limits")
+def test_a_full_disk(record):
+    """If the record cannot be written, the error says so, and the old record is not replaced by a part of the new."""
+    code = (
+        "import resource, sys; from rmfab.errors import StationError; from tests.ledger.test_host_record import *;"
+        f"record = HostRecord(Host(__import__('pathlib').Path({str(record.path.parent)!r}), 'machine'), LEDGER);"
+        "write(record, some(1)); resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0));\n"
+        "try: write(record, some(2))\n"
+        "except StationError as error: print(error.cause)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "disk-full"
+    assert record.read().heads["c" * 32].seq == 1
+
+
+def test_the_state_folder(monkeypatch, tmp_path):
+    """RMFAB_STATE selects the folder; else it is /var/lib/rmfab if that can be written, else the user's."""
+    monkeypatch.setenv("RMFAB_STATE", str(tmp_path / "given"))
+    assert this_host().state == tmp_path / "given"
+    monkeypatch.delenv("RMFAB_STATE")
+    monkeypatch.setattr("rmfab.ledger.host._SYSTEM_STATE", tmp_path)
+    assert this_host().state == tmp_path
+    monkeypatch.setattr("rmfab.ledger.host._SYSTEM_STATE", tmp_path / "none")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "xdg"))
+    assert this_host().state == tmp_path / "xdg" / "rmfab"
+    monkeypatch.setenv("XDG_STATE_HOME", "relative")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert this_host().state == tmp_path / "home/.local/state/rmfab"

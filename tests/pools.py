@@ -1,0 +1,35 @@
+"""Workspaces with a pool of their own: a copy of a workspace must not give the identities of the original."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from rmfab.ledger.host import this_host
+from rmfab.ledger.host_record import Head, Holding, HostRecord
+from rmfab.workspace.workspace import DEMO_MARKER
+
+
+def copied_with_pool(source: Path, target: Path) -> Path:
+    """Copy the workspace *source*; the copy holds the pool by a record in its own folder `state`, as a demo does.
+
+    The original does not know of it. Only tests may do this.
+    """
+    shutil.copytree(source, target, ignore=shutil.ignore_patterns("state"))
+    (target / DEMO_MARKER).touch()
+    if (target / "ledger.db").exists():
+        hold(target / "ledger.db", target / "state")
+    return target
+
+
+def hold(ledger: Path, state: Path) -> None:
+    """Write the record that makes *ledger* the one that gives identities on a host with the folder *state*."""
+    with closing(sqlite3.connect(ledger)) as connection:
+        meta = dict(connection.execute("SELECT name, value FROM meta WHERE name IN ('ledger_id', 'holder')"))
+        heads = connection.execute("SELECT id, last_seq, last_hash FROM chain").fetchall()
+    host = this_host(state)
+    new = Holding.new(host, {chain: Head(seq, last) for chain, seq, last in heads})
+    with HostRecord(host, meta["ledger_id"]).locked(create=True) as record:
+        record.write(Holding(meta["holder"], new.salt, new.machine, new.heads))
