@@ -35,7 +35,7 @@ COMMANDS = {
     "release": "Build, sign, verify or show a firmware release.",
     "trust": "Choose whose releases this station accepts.",
     "ota": "Check, export or serve updates over the air.",
-    "ports": "List the boards that are plugged in, as slots for station.toml.",
+    "ports": "List the slots of this host and the boards that are plugged in.",
     "flash": "Give boards their identity and write their flash.",
     "verify": "Prove that flashed units boot and have the right identity.",
     "run": "Run the line: every step on every slot.",

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+if TYPE_CHECKING:
+    from rmfab.virtual.faults import FaultCall
 
 F = TypeVar("F", bound=Callable[..., Any])
 FILE = click.Path(path_type=Path)
@@ -59,6 +62,24 @@ def key_option(*, required: bool) -> Callable[[F], F]:
         return named(passphrase_file_option(function))
 
     return add
+
+
+class FaultType(click.ParamType):  # type: ignore[type-arg]
+    """A fault of virtual boards, as in `rmfab board --help`."""
+
+    name = "name"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> FaultCall:
+        """Return the fault that *value* requests; fail with the known faults if there is none."""
+        from rmfab.errors import InputError
+        from rmfab.virtual.faults import FaultCall
+
+        if isinstance(value, FaultCall):
+            return value
+        try:
+            return FaultCall.parse(value)
+        except InputError as error:
+            self.fail(f"{error.what}; {error.hint}", param, ctx)
 
 
 ports_option = click.option(

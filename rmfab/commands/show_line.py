@@ -44,10 +44,32 @@ def show_events(
     from rmfab.commands.line_view import make_view
 
     try:
-        _show(events, make_view(terminal.json_wanted(), slots, single=single), summary, stop, junit)
+        view = make_view(terminal.json_wanted(), slots, single=single)
+        _show(events if single or terminal.json_wanted() else _told_once(events), view, summary, stop, junit)
     except BrokenPipeError:
         terminal.stopped_by_reader()
         raise
+
+
+def _told_once(events: Generator[LineEvent, None, None]) -> Generator[LineEvent, None, None]:
+    """Yield *events*. The reason of each unit is shown with it, so the error at the end does not repeat one of them."""
+    from rmfab.errors import BatchUsedUp, InputError, StationError
+    from rmfab.line.events import UnitEnded
+
+    errors: list[Exception | None] = []
+    try:
+        for event in events:
+            if isinstance(event, UnitEnded):
+                errors.append(event.error)
+            yield event
+    except (StationError, InputError) as error:
+        if error not in errors or isinstance(error, BatchUsedUp):
+            raise
+        kind = StationError if isinstance(error, StationError) else InputError
+        count = sum(one is not None for one in errors)
+        raise kind(f"{count} of {len(errors)} units ended with an error, as shown above", cause=error.cause) from error
+    finally:
+        events.close()
 
 
 def _show(

@@ -162,6 +162,9 @@ class Floor:
                 if seen.waiting != shown:
                     shown = seen.waiting
                     self._tell(SlotWaiting(*self._origin(slot), shown))
+                if seen.absent and last is None and told is None:
+                    told = "port-absent"
+                    self._say(slot, "there is no such port yet; if it does not come with a board, see `rmfab ports`")
             elif away or not (seen.board == last or (seen.closed and self._closes)):
                 return seen.board
             if seen.trouble is not None and seen.trouble.cause != told:

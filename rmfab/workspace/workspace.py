@@ -153,15 +153,7 @@ class Workspace:
     @cached_property
     def station(self) -> Station:
         """The station of RMFAB_STATION, else of the workspace's or the user's station.toml, else a default one."""
-        from rmfab.line import station
-
-        given = os.environ.get(STATION_ENVIRONMENT)
-        user = Path.home() / ".config" / "rmfab" / station.FILE_NAME
-        places = [Path(given)] if given else [self.root / station.FILE_NAME, user]
-        for place in places:
-            if given or (_is_file(place) if place == user else is_there(place)):
-                return station.load_station(place)
-        return station.host_station()
+        return _station_in(self.root)
 
     @cached_property
     def station_key(self) -> StationKey:
@@ -261,6 +253,32 @@ class Workspace:
 
         there = is_there(self.trust_path) or self.trust_path.is_symlink()  # a dangling link is not "no trust file"
         return load_trust(self.trust_path)[1] if there else None
+
+
+def nearest_station(folder: Path | None) -> Station:
+    """Return the station of the workspace as `Workspace.station` does, without reading its product.
+
+    Without a workspace, return that of RMFAB_STATION or of the user. Raise InputError.
+    """
+    try:
+        root: Path | None = find_workspace(folder)
+    except InputError as error:
+        if error.cause != "no-workspace":
+            raise
+        root = None
+    return _station_in(root)
+
+
+def _station_in(root: Path | None) -> Station:
+    from rmfab.line import station
+
+    given = os.environ.get(STATION_ENVIRONMENT)
+    if given:
+        return station.load_station(Path(given))
+    if root is not None and is_there(root / station.FILE_NAME):
+        return station.load_station(root / station.FILE_NAME)
+    user = Path.home() / ".config" / "rmfab" / station.FILE_NAME
+    return station.load_station(user) if _is_file(user) else station.host_station()
 
 
 def _is_file(path: Path) -> bool:

@@ -91,7 +91,7 @@ def test_folders(terminal: Terminal) -> None:
 )
 def test_faults_that_cannot_be(terminal: Terminal, fault: str, told: str) -> None:
     """An unknown fault, or a fault of a board that does not exist, is rejected before anything is made."""
-    terminal("demo", "--units", "2", "--fault", fault).refused(3, fault, told)
+    terminal("demo", "--units", "2", "--fault", fault).refused(2, fault, told)
     assert not Path("rmfab-demo").exists()
 
 

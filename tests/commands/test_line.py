@@ -6,7 +6,9 @@ import json
 import os
 import pty
 import shutil
+import signal
 import socket
+import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +23,7 @@ from rmfab.operations.run_line import LineRun
 from rmfab.product.vocabulary import Chip
 from rmfab.virtual.build.build_folder import make_build_folder
 from rmfab.virtual.build.recipe import FirmwareRecipe
-from tests.terminal import Terminal, files
+from tests.terminal import Terminal, environment, files, words
 
 
 @pytest.fixture(scope="session")
@@ -81,6 +83,33 @@ def test_a_port_that_is_absent(terminal: Terminal, lamp: Path, build: Path, comm
     said = terminal("-C", lamp, command, "--port", "/dev/nowhere", "--release", build)
     said.refused(4, "/dev/nowhere: port does not exist", "`rmfab ports`")
     assert terminal.well("-C", lamp, "status").splitlines()[1].split()[3] == "3"
+
+
+def test_an_error_of_a_port_is_told_once(terminal: Terminal, lamp: Path, build: Path) -> None:
+    """A port error is printed once: with one slot as the error of the command, with several as that of each unit."""
+    argv = ("-C", lamp, "run", "--release", build, "--port", "/dev/no")
+    for extra in ((), ("--json",)):
+        said = terminal(*argv, *extra)
+        assert (said.code, said.err.count("port does not exist")) == (4, 1)
+        assert said.out.count("port does not exist") == len(extra)
+    said = terminal(*argv, "--port", "/dev/nil")
+    assert (said.code, said.out.count("port does not exist"), said.err.count("port does not exist")) == (4, 2, 0)
+    assert "error: 2 of 2 units ended with an error, as shown above" in said.err
+
+
+def test_a_port_that_is_absent_in_a_loop(lamp: Path, build: Path) -> None:
+    """A loop waits for a port that is not there, and says so once."""
+    argv = words("-C", lamp, "run", "--loop", "--release", build, "--port", "/dev/no")
+    with subprocess.Popen(argv, stderr=subprocess.PIPE, text=True, env=environment()) as line:
+        assert line.stderr is not None
+        read: list[str] = []
+        while not read or "no such port yet" not in read[-1]:
+            read.append(line.stderr.readline())
+            assert read[-1], read
+        line.send_signal(signal.SIGINT)
+        rest = line.stderr.read()
+        assert line.wait() == 130
+    assert "no such port" not in rest
 
 
 def test_ports_that_are_busy_or_silent(terminal: Terminal, lamp: Path, build: Path) -> None:
