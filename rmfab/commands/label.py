@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ import click
 from rmfab.commands import terminal
 from rmfab.commands.leaf import Leaf
 from rmfab.commands.options import FILE, force_option
+from rmfab.errors import printable
 
 if TYPE_CHECKING:
     from rmfab.label.content import Label
@@ -62,9 +64,10 @@ def _form_of(output: Path | None) -> str:
 
 def _show_codes(labels: tuple[Label, ...]) -> None:
     from rmfab.label.symbol import encode
-    from rmfab.label.terminal_code import terminal_code
+    from rmfab.label.terminal_code import titled_code
 
+    columns = shutil.get_terminal_size().columns
     for label in labels:
-        pop = f"   PoP {label.pop.reveal()}" if label.pop.reveal() else ""
-        terminal.data(f"{label.serial}   {label.service_name}{pop}")
-        click.echo(terminal_code(encode(label.payload), colour=sys.stdout.isatty()))
+        pop = (f"PoP {label.pop.reveal()}",) if label.pop.reveal() else ()
+        title = [printable(text) for text in (label.serial, label.service_name, *pop)]
+        click.echo(titled_code(encode(label.payload), title, columns, colour=sys.stdout.isatty()), nl=False)

@@ -10,7 +10,7 @@ from rmfab.line.visit import Visit
 
 
 def write_console_log(visit: Visit) -> str | None:
-    """Write the console's text, or else the loader's output, without secrets. Return the path of the file."""
+    """Write the console's text, or else the loader's output, without secrets. Return the whole path of the file."""
     text = visit.board.text or "".join(f"{line}\n" for line in said())
     if not text.strip():
         return None
@@ -24,4 +24,4 @@ def write_console_log(visit: Visit) -> str | None:
     except RmfabError as error:
         visit.warn(f"cannot write the console log: {error}")
         return None
-    return str(path)
+    return str(path.absolute())

@@ -55,9 +55,9 @@ class Job:
     """One run of the line.
 
     *open_identity* opens a sealed identity with the station's key, *now* is the clock, *logs* the folder of console
-    logs. *vouched* is called before each unit and raises RmfabError if the firmware is no longer trusted. *air* is the
-    radio that the slots share. *batch* and *serial* restrict what is claimed. *console_reset*: the firmware's console
-    does the factory reset.
+    logs; the ledger records their paths relative to *root*, if it is given. *vouched* is called before each unit and
+    raises RmfabError if the firmware is no longer trusted. *air* is the radio that the slots share. *batch* and
+    *serial* restrict what is claimed. *console_reset*: the firmware's console does the factory reset.
     """
 
     product: Product
@@ -74,6 +74,7 @@ class Job:
     batch: str | None = None
     serial: str | None = None
     console_reset: bool = False
+    root: Path | None = None
 
     @property
     def built(self) -> BuildConfig:

@@ -165,7 +165,7 @@ class Worker:
             visit.warn(f"cannot restart the board: {error}")
 
     def _end(self, origin: Origin, worst: Ending, log: str | None = None) -> UnitEnded:
-        record = UnitRecord(origin, worst, time.monotonic() - self._started, log)
+        record = UnitRecord(origin, worst, time.monotonic() - self._started, log, self._job.root)
         try:
             self._job.ledger.record(self._job.station, [record.for_ledger()])
         except RmfabError as refused:

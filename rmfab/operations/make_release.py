@@ -92,9 +92,17 @@ def build_release(workspace: Workspace | None, request: BundleRequest, terminal:
     if complaints:
         raise ComplaintsError(complaints)
     warn_of_doubts(release, workspace, terminal)
+    _warn_of_version(release, terminal)
     _check_replaceable(request.output)
     written = write_file(request.output, build_bundle(release), force=request.force)
     return WrittenRelease(release, request.output, (), written)
+
+
+def _warn_of_version(release: Release, terminal: Terminal) -> None:
+    """Warn of a release with a version that its devices will not report. `v1.4.0` and `1.4.0` are the same version."""
+    reported = release.app.version
+    if release.version.removeprefix("v") != reported.removeprefix("v"):
+        terminal.warn(f"the release is version {release.version}, but its app reports version {reported}")
 
 
 def _with_notes(edition: BuildRequest) -> BuildRequest:
@@ -117,6 +125,7 @@ def sign_release(workspace: Workspace | None, request: SignRequest, terminal: Te
     trust = workspace.trust if workspace is not None else None
     with changing(request.bundle) as path:
         signed = _add_signatures(path, path if target == request.bundle else target, request, terminal)
+    _warn_of_version(signed.release, terminal)
     if workspace is not None and trust is not None:
         _warn_of_signers(trust, signed.key_ids, workspace.now(), terminal)
     return signed

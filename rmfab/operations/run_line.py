@@ -195,6 +195,7 @@ def _job(
         batch=request.batch,
         serial=request.serial,
         console_reset=request.console_reset,
+        root=workspace.root,
     )
 
 
