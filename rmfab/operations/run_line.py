@@ -8,6 +8,7 @@ print(run.summary)
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Generator
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from pathlib import Path
 
 from rmfab.errors import InputError, IntegrityError, RmfabError, StationError, UnitsFailed, UsageError
 from rmfab.ledger.events import Outcome
+from rmfab.line.doctor import refuse_without_radio
 from rmfab.line.events import LineEvent, Step, Summary, UnitEnded
 from rmfab.line.floor import Floor
 from rmfab.line.job import FLASH_STEPS, RESET_STEPS, RUN_STEPS, VERIFY_STEPS, Job, PreparedRelease
@@ -139,12 +141,22 @@ def run_line(workspace: Workspace, request: LineRequest, terminal: Terminal = UN
         firmware = PreparedRelease.prepare(judge_for_line(workspace, request.acceptance, terminal))
     _check_batches(workspace, request.batch, claims=Step.CLAIM in steps)
     job = _job(workspace, request, steps, firmware, _air(workspace, steps, terminal))
+    _check_radio(job, workspace, slots)
     if Step.IDENTIFY in steps:
         _announce(job, slots, terminal)
     floor = Floor(job, slots, loop=request.loop)
     if firmware is not None and Step.FLASH in steps:
         record_acceptance(workspace, firmware.accepted, request.acceptance, terminal)
     return LineRun(floor, slots)
+
+
+def _check_radio(job: Job, workspace: Workspace, slots: tuple[Slot, ...]) -> None:
+    """Raise StationError once, before any identity is claimed, if this host cannot reach units that it must talk to."""
+    if not workspace.product.verify.provision:
+        return
+    resets = Step.RESET in job.steps
+    talks = [slot for slot in slots if job.provisions or (resets and not job.proofs(slot).log.tried)]
+    refuse_without_radio(workspace.station, workspace.product, talks)
 
 
 def _announce(job: Job, slots: tuple[Slot, ...], terminal: Terminal) -> None:
@@ -187,7 +199,7 @@ def _job(
         open_identity=workspace.open_identity,
         station=workspace.station.name,
         steps=steps,
-        logs=workspace.logs_folder,
+        logs=_logs(workspace),
         now=workspace.now,
         challenge=lambda: secrets.token_hex(16),
         vouched=vouched,
@@ -197,6 +209,15 @@ def _job(
         console_reset=request.console_reset,
         root=workspace.root,
     )
+
+
+def _logs(workspace: Workspace) -> Path:
+    """Return the folder of console logs. Raise StationError if this user may not write there."""
+    folder = workspace.logs_folder
+    if not os.access(folder, os.W_OK | os.X_OK):
+        hint = "run rmfab as the user who owns it, or get write access"
+        raise StationError("no permission to write console logs", where=str(folder), hint=hint, cause="no-permission")
+    return folder
 
 
 def _air(workspace: Workspace, steps: tuple[Step, ...], terminal: Terminal) -> Air:

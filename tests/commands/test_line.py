@@ -99,7 +99,7 @@ def test_an_error_of_a_port_is_told_once(terminal: Terminal, lamp: Path, build: 
 
 def test_a_port_that_is_absent_in_a_loop(lamp: Path, build: Path) -> None:
     """A loop waits for a port that is not there, and says so once."""
-    argv = words("-C", lamp, "run", "--loop", "--release", build, "--port", "/dev/no")
+    argv = words("-C", lamp, "run", "--loop", "--release", build, "--port", "/dev/no", "--unit-url", "http://unit")
     with subprocess.Popen(argv, stderr=subprocess.PIPE, text=True, env=environment()) as line:
         assert line.stderr is not None
         read: list[str] = []
@@ -110,6 +110,56 @@ def test_a_port_that_is_absent_in_a_loop(lamp: Path, build: Path) -> None:
         rest = line.stderr.read()
         assert line.wait() == 130
     assert "no such port" not in rest
+
+
+def without_radio(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take Bluetooth and Wi-Fi from this host."""
+    for name in ("_BLUETOOTH", "_SYSTEM_BUS", "_NETWORKS"):
+        monkeypatch.setattr(f"rmfab.line.doctor.{name}", Path("/nowhere"))
+    monkeypatch.setattr("sys.platform", "linux")
+    monkeypatch.delenv("DBUS_SYSTEM_BUS_ADDRESS", raising=False)
+
+
+@pytest.mark.parametrize(
+    ("command", "extra"),
+    [("run", ()), ("run", ("--json",)), ("run", ("--loop",)), ("verify", ()), ("verify", ("--json",))],
+)
+def test_a_host_without_bluetooth(
+    terminal: Terminal,
+    lamp: Path,
+    build: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    command: str,
+    extra: tuple[str, ...],
+) -> None:
+    """Without Bluetooth the line does not start: one error with the remedy for all slots, and nothing is recorded."""
+
+    def free() -> str:
+        """Return the counts of the ledger."""
+        return terminal.well("-C", lamp, "status", "--json")
+
+    without_radio(monkeypatch)
+    before = free()
+    said = terminal("-C", lamp, command, "--release", build, "--port", "/dev/no", "--port", "/dev/nil", *extra)
+    said.refused(4, "Bluetooth; missing: system D-Bus, Bluetooth adapter", "hint: install and start dbus")
+    assert said.err.count("Bluetooth adapter") == 1
+    assert "--unit-url" in said.err
+    if "--json" in extra:
+        assert [one["class"] for one in json.loads(said.out)["errors"]] == ["no-bluetooth"]
+    assert free() == before
+
+
+def test_what_needs_no_radio(terminal: Terminal, lamp: Path, build: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`flash`, a unit with a URL, a `reset` that the log proves, and a product without the step need no Bluetooth."""
+    without_radio(monkeypatch)
+    argv = ("--release", build, "--port", "/dev/no")
+    told = "/dev/no: port does not exist"
+    terminal("-C", lamp, "flash", *argv).refused(4, told)
+    terminal("-C", lamp, "reset", *argv).refused(4, told)
+    terminal("-C", lamp, "run", *argv, "--unit-url", "http://unit").refused(4, told)
+    path = lamp / "product.toml"
+    path.write_text(path.read_text().replace("provision = true", "provision = false"))
+    terminal("-C", lamp, "run", *argv).refused(4, told)
 
 
 def test_ports_that_are_busy_or_silent(terminal: Terminal, lamp: Path, build: Path) -> None:

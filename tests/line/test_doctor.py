@@ -22,6 +22,7 @@ GOOD = Host(
     system_bus=True,
     adapters=("hci0",),
     nmcli=True,
+    wifi=("wlan0",),
 )
 BENCH = Station("bench")
 AT_URL = Station("bench", (Slot("A1", SlotLink("COM7", 921600, Auto()), "http://10.0.0.7"),))
@@ -61,6 +62,12 @@ def missing(host, station, product):
         ({"system_bus": False}, BENCH, {}, "D-Bus"),
         ({"adapters": ()}, BENCH, {}, "Bluetooth adapter"),
         ({}, Station("bench", radio=Radio(adapter="hci1")), {}, "Bluetooth adapter hci1"),
+        ({"blocked": ("hci0",)}, BENCH, {}, "Bluetooth adapter hci0 that is switched on"),
+        ({"blocked": ("hci0",), "adapters": ("hci0", "hci1")}, BENCH, {}, None),
+        ({"wifi": ()}, BENCH, {"transport": "softap"}, "Wi-Fi interface"),
+        ({"wifi": ()}, Station("bench", radio=Radio(softap=("true", "{ssid}"))), {"transport": "softap"}, None),
+        ({}, Station("bench", radio=Radio(interface="wlan1")), {"transport": "softap"}, "Wi-Fi interface wlan1"),
+        ({"wifi": (), "platform": "win32"}, BENCH, {"transport": "softap"}, None),
         ({"adapters": (), "system_bus": False, "platform": "darwin"}, BENCH, {}, None),
         ({"adapters": (), "bleak": False}, AT_URL, {}, None),
         ({"adapters": (), "bleak": False}, BENCH, {"provision": "false"}, None),
@@ -89,6 +96,19 @@ def test_factory_network(tmp_path):
     (told,) = missing(GOOD, station, joining)
     assert "hammer" not in told
     assert missing(GOOD, station, product(tmp_path)) == [], "no unit joins"
+
+
+@pytest.mark.parametrize(("soft", "hard", "blocked"), [("0", "0", ()), ("1", "0", ("hci0",)), ("0", "1", ("hci0",))])
+def test_a_blocked_adapter(tmp_path, monkeypatch, soft, hard, blocked):
+    """An adapter that rfkill blocks, in software or by a switch, is found in sysfs; a connection is not an adapter."""
+    switch = tmp_path / "hci0" / "rfkill3"
+    switch.mkdir(parents=True)
+    (tmp_path / "hci0:42").mkdir()
+    (switch / "soft").write_text(f"{soft}\n")
+    (switch / "hard").write_text(f"{hard}\n")
+    monkeypatch.setattr("rmfab.line.doctor._BLUETOOTH", tmp_path)
+    found = examine()
+    assert (found.adapters, found.blocked) == (("hci0",), blocked)
 
 
 def test_examine():

@@ -94,7 +94,7 @@ TABLE = {
     ),
     "no port": Refusal(("run", "--release", str(ONE)), line(ports=(), release=ONE)),
     "serial of two": Refusal(
-        ("run", "-p", PORT, "-p", "x", "--serial", "LMP-000001"), line(ports=(PORT, "x"), serial="LMP-000001")
+        ("run", "-p", PORT, "-p", "COM9", "--serial", "LMP-000001"), line(ports=(PORT, "COM9"), serial="LMP-000001")
     ),
     "baud": Refusal(("run", "-p", PORT, "--baud", "5"), line(baud=5)),
     "unit URLs": Refusal(
