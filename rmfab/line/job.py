@@ -44,6 +44,11 @@ class PreparedRelease:
         parts = accepted.release.parts
         return cls(accepted, tuple(compress(part.name, part.offset, part.data) for part in parts))
 
+    @classmethod
+    def on_unit(cls, release: Release) -> PreparedRelease:
+        """Return the release that a unit was flashed with, for a run that writes none of its parts."""
+        return cls(Accepted(release), ())
+
     @property
     def release(self) -> Release:
         """The release."""
@@ -58,6 +63,7 @@ class Job:
     logs; the ledger records their paths relative to *root*, if it is given. *vouched* is called before each unit and
     raises RmfabError if the firmware is no longer trusted. *air* is the radio that the slots share. *batch* and
     *serial* restrict what is claimed. *console_reset*: the firmware's console does the factory reset.
+    *find_release* returns a release by its digest, None if it is not in the workspace.
     """
 
     product: Product
@@ -75,6 +81,7 @@ class Job:
     serial: str | None = None
     console_reset: bool = False
     root: Path | None = None
+    find_release: Callable[[str], Release | None] = lambda _: None
 
     @property
     def built(self) -> BuildConfig:

@@ -7,7 +7,7 @@ need, also after a step that failed halfway.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -17,7 +17,7 @@ from rmfab.ledger.records import LedgerIdentity
 from rmfab.ledger.states import State
 from rmfab.line.connection import BoardConnection
 from rmfab.line.events import LineEvent, Message, Origin
-from rmfab.line.job import Job
+from rmfab.line.job import Job, PreparedRelease
 from rmfab.line.proofs import Proofs
 from rmfab.line.station import Slot
 from rmfab.secret import Secret, redact
@@ -61,6 +61,11 @@ class Visit:
         if self.job.built.closes_download_mode and not self.proofs.commands.tried:
             return f"the firmware has closed the download mode, and {self.proofs.commands.why}"
         return None
+
+    def has_firmware(self, firmware: PreparedRelease) -> None:
+        """Note which release this unit was flashed with, if the job names none. Call it before `proofs` is read."""
+        self.job = replace(self.job, firmware=firmware)
+        self.board.use_baud(self.job.console_baud)
 
     def is_unit(self, record: LedgerIdentity) -> None:
         """Report the serial of *record* in the events from now on."""

@@ -25,6 +25,7 @@ from rmfab.line.radio.air import Air
 from rmfab.line.radio.factory_network import FactoryNetwork, load_network
 from rmfab.line.station import Slot, refuse_same_port, slots_for
 from rmfab.operations.accept_release import AcceptRequest, judge_again, judge_for_line, record_acceptance
+from rmfab.operations.find_release import releases_in
 from rmfab.operations.terminal import UNATTENDED, Terminal
 from rmfab.workspace.workspace import Workspace
 
@@ -174,9 +175,9 @@ def _announce(job: Job, slots: tuple[Slot, ...], terminal: Terminal) -> None:
 
 
 def _has_release(workspace: Workspace, request: LineRequest, steps: tuple[Step, ...]) -> bool:
-    """Return whether *steps* need a release, or one is named anyway."""
-    needed = {Step.FLASH, Step.RESET} & set(steps)
-    return bool(needed) or request.release is not None or workspace.product.release.path is not None
+    """Return whether *steps* need a release, or one is named anyway. `reset` alone finds the one of each unit."""
+    needed = steps != RESET_STEPS and bool({Step.FLASH, Step.RESET} & set(steps))
+    return needed or request.release is not None or workspace.product.release.path is not None
 
 
 def _steps(workspace: Workspace, request: LineRequest) -> tuple[Step, ...]:
@@ -208,6 +209,7 @@ def _job(
         serial=request.serial,
         console_reset=request.console_reset,
         root=workspace.root,
+        find_release=releases_in(workspace.root),
     )
 
 
