@@ -198,11 +198,13 @@ class TestReset:
         with serve([one]) as (board,):
             said = factory.run(board.url, command="reset")
             named = factory.run(board.url, command="reset", extra=("--serial", next(iter(factory.states()))))
+            unknown = factory.run(board.url, command="reset", extra=("--serial", "LMP-009999"))
             assert board.state()["mode"] == "running"
         assert (said.code, said.verdict) == (3, ("ERROR", "no-release"))
         assert "was flashed with release 1.0.0" in said.unit["reason"]
         assert "--release" in said.unit["reason"]
         assert named.verdict == ("ERROR", "no-release")
+        assert unknown.verdict == ("ERROR", "no-serial")
         assert station_keys(one.flash_file.read_bytes()) == station_keys(before) != []
 
     def test_an_unknown_board_without_a_release(self, factory):

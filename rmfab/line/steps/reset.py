@@ -146,15 +146,13 @@ def _recall_release(visit: Visit) -> tuple[Loader, BoardFacts] | None:
     The unit is the one with the MAC of the board, or with the serial that the operator gave. Return the loader if the
     MAC had to be read there. Raise InputError if the ledger or the workspace does not have the release.
     """
-    ledger, serial = visit.job.ledger, visit.job.serial
-    connected = _into_loader(visit) if serial is None else None
-    if connected is not None:
-        mac = connected[1].mac
-        record = ledger.identity_by_mac(mac) if mac is not None else None
-        if record is None:
-            raise _unbound()
-        serial = record.serial
-    flashes = [one.event.details for one in ledger.history(serial or "") if one.event.step == Step.FLASH.value]
+    connected = _into_loader(visit) if visit.job.serial is None else None
+    unit = find_unit(visit, None if connected is None else connected[1].mac)
+    if unit is None:
+        raise _unbound()
+    serial = unit.record.serial
+    history = visit.job.ledger.history(serial)
+    flashes = [one.event.details for one in history if one.event.step == Step.FLASH.value]
     flashed = next((one["release"] for one in reversed(flashes) if "release" in one), None)
     if flashed is None:
         raise InputError(f"the ledger does not record a release for {serial}", hint=_NAME_RELEASE, cause="no-release")
