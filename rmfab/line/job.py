@@ -1,10 +1,11 @@
 """The job: what all slots of one run share, from product, release and ledger to the options of the command.
 
-The common firmware is compressed here, once for all boards.
+The common firmware is compressed here, once for all boards, while they connect.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -31,18 +32,26 @@ RUN_STEPS: tuple[Step, ...] = (*FLASH_STEPS, Step.BOOT, Step.IDENTIFY, Step.PROV
 RESET_STEPS: tuple[Step, ...] = (Step.RESET,)
 
 
-@dataclass(frozen=True)
 class PreparedRelease:
-    """An accepted release with its parts compressed, in the order in which they are written."""
+    """An accepted release, and its parts compressed: once, by `compress_meanwhile` or on first use."""
 
-    accepted: Accepted
-    regions: tuple[Region, ...]
+    def __init__(self, accepted: Accepted) -> None:
+        self.accepted = accepted
+        self._regions: tuple[Region, ...] | None = None
+        self._compressing = threading.Lock()
 
-    @classmethod
-    def prepare(cls, accepted: Accepted) -> PreparedRelease:
-        """Compress every part of the release."""
-        parts = accepted.release.parts
-        return cls(accepted, tuple(compress(part.name, part.offset, part.data) for part in parts))
+    def compress_meanwhile(self) -> None:
+        """Compress the parts in a thread of its own."""
+        threading.Thread(target=lambda: self.regions, name="compress", daemon=True).start()
+
+    @property
+    def regions(self) -> tuple[Region, ...]:
+        """The compressed parts, in the order in which they are written. Waits until all are compressed."""
+        with self._compressing:
+            if self._regions is None:
+                parts = self.release.parts
+                self._regions = tuple(compress(part.name, part.offset, part.data) for part in parts)
+            return self._regions
 
     @property
     def release(self) -> Release:

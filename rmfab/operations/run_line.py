@@ -136,7 +136,9 @@ def run_line(workspace: Workspace, request: LineRequest, terminal: Terminal = UN
     steps = _steps(workspace, request)
     firmware = None
     if _has_release(workspace, request, steps):
-        firmware = PreparedRelease.prepare(judge_for_line(workspace, request.acceptance, terminal))
+        firmware = PreparedRelease(judge_for_line(workspace, request.acceptance, terminal))
+        if Step.FLASH in steps:
+            firmware.compress_meanwhile()
     _check_batches(workspace, request.batch, claims=Step.CLAIM in steps)
     job = _job(workspace, request, steps, firmware, _air(workspace, steps, terminal))
     if Step.IDENTIFY in steps:
