@@ -25,9 +25,6 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-HEAD = "0003"
-"""The newest revision of `rmfab.ledger.sql.migrations`."""
-
 metadata = MetaData(
     naming_convention={
         "ix": "ix_%(table_name)s_%(column_0_N_name)s",
