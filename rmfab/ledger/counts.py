@@ -6,6 +6,7 @@ It is text, so that a command that only counts need not import SQLAlchemy.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +22,22 @@ WHERE CAST(:name AS TEXT) IS NULL OR batch.name = :name
 GROUP BY batch.id, identity.state
 ORDER BY batch.id
 """
-"""One row per batch and state; a batch without identities has one row with the state NULL. *name* NULL: all batches."""
+"""One row per batch and state: the fields of `Batch` (its state for `closed`), the state of identities, how many there
+are, and how many of them have a label.
+
+A batch without identities has one row with the state NULL. *name* NULL selects all batches.
+"""
+
+_CLOSED = [field.name for field in fields(Batch)].index("closed")
 
 
 def counted(rows: Iterable[Sequence[Any]]) -> tuple[BatchCount, ...]:
     """Return the counts in the rows of `COUNTS`, one per batch."""
     found: dict[Batch, BatchCount] = {}
-    for *head, batch_state, digest, created_ts, state, number, labelled in rows:
-        batch = Batch(*head, closed=batch_state == "closed", digest=digest, created_ts=created_ts)
+    for row in rows:
+        *columns, state, number, labelled = row
+        columns[_CLOSED] = columns[_CLOSED] == "closed"
+        batch = Batch(*columns)
         before = found.get(batch) or BatchCount(batch, dict.fromkeys(State, 0), 0)
         states = dict(before.states) if state is None else {**before.states, State(state): number}
         found[batch] = BatchCount(batch, states, before.labelled + labelled)

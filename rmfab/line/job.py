@@ -25,6 +25,7 @@ from rmfab.product.vocabulary import Credentials
 from rmfab.release.acceptance import Accepted
 from rmfab.release.build_config import UNKNOWN, BuildConfig
 from rmfab.release.release import Release
+from rmfab.signals import SLICE_SECONDS
 
 FLASH_STEPS: tuple[Step, ...] = (Step.DETECT, Step.CLAIM, Step.FLASH, Step.READBACK)
 VERIFY_STEPS: tuple[Step, ...] = (Step.DETECT, Step.BOOT, Step.IDENTIFY, Step.PROVISION)
@@ -43,6 +44,12 @@ class PreparedRelease:
     def compress_meanwhile(self) -> None:
         """Compress the parts in a thread of its own."""
         threading.Thread(target=lambda: self.regions, name="compress", daemon=True).start()
+
+    def wait(self, keep_going: Callable[[], None]) -> None:
+        """Wait for the thread that compresses; *keep_going* is called meanwhile, and raises to give up."""
+        while not self._compressing.acquire(timeout=SLICE_SECONDS):
+            keep_going()
+        self._compressing.release()
 
     @property
     def regions(self) -> tuple[Region, ...]:

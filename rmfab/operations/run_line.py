@@ -126,7 +126,8 @@ class LineRun:
 def run_line(workspace: Workspace, request: LineRequest, terminal: Terminal = UNATTENDED) -> LineRun:
     """Check *request* and return the line, ready to run; reading its events runs it.
 
-    No board is touched before the release is accepted. Raise InputError if slots, batches or the release are not
+    No port is opened before workspace, ledger, batches and release are checked and the release is accepted; only the
+    compression of the firmware runs beside that. Raise InputError if slots, batches or the release are not
     valid, IntegrityError if the release is not trusted.
     """
     slots = request.slots or slots_for(request.ports, workspace.station, request.baud, request.unit_urls)

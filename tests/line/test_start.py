@@ -15,7 +15,8 @@ from typing import Self
 
 import pytest
 
-from rmfab.board.esp.payload import compress
+from rmfab.board.esp.payload import Region, compress
+from rmfab.line.ending import Aborted
 from rmfab.line.job import PreparedRelease
 from rmfab.release.acceptance import Accepted
 from rmfab.release.opening import open_release
@@ -139,6 +140,29 @@ def test_no_port_is_opened_for_nothing(factory: Factory, mute: MutePort, spoil):
     assert len(said.refusal[1]) == 1
     assert said.words.count("rmfab: error:") == 1
     assert not mute.opened.is_set()
+
+
+def test_waiting_for_the_compression_can_be_given_up(factory: Factory, monkeypatch: pytest.MonkeyPatch):
+    """^C does not wait for a large firmware to be compressed."""
+    firmware = PreparedRelease(Accepted(open_release(factory.root / "build")))
+    started, done = threading.Event(), threading.Event()
+
+    def endless(name: str, offset: int, data: bytes) -> Region:
+        started.set()
+        assert done.wait(60)
+        return compress(name, offset, data)
+
+    def stop() -> None:
+        raise Aborted
+
+    monkeypatch.setattr("rmfab.line.job.compress", endless)
+    firmware.compress_meanwhile()
+    assert started.wait(60)
+    with pytest.raises(Aborted):
+        firmware.wait(stop)
+    done.set()
+    firmware.wait(lambda: None)
+    assert len(firmware.regions) == len(firmware.release.parts)
 
 
 def test_parts_are_compressed_once(factory: Factory):
