@@ -1,7 +1,7 @@
 """Which step starts from which stage. This is the order of the line, for every command that runs a part of it.
 
 The module of a step is imported when the first unit reaches it, since some load large libraries: `provision` protobuf,
-`boot` and `label` those that draw labels. None is loaded before a board answers.
+`boot` and `label` those that draw labels. Only `detect` is loaded before a board answers.
 """
 
 from __future__ import annotations

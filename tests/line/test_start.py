@@ -17,6 +17,7 @@ import pytest
 
 from rmfab.board.esp.payload import Region, compress
 from rmfab.line.ending import Aborted
+from rmfab.line.events import Step
 from rmfab.line.job import PreparedRelease
 from rmfab.release.acceptance import Accepted
 from rmfab.release.opening import open_release
@@ -43,7 +44,7 @@ UNLOADED = {
         "rmfab.provisioning.session",
         "rmfab.label",
         "rmfab.virtual",
-        *(f"rmfab.line.steps.{step}" for step in ("flash", "boot", "identify", "provision", "reset", "label")),
+        *(f"rmfab.line.steps.{step.value}" for step in Step if step is not Step.DETECT),
     ),
 }
 
