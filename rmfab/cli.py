@@ -8,7 +8,6 @@ from __future__ import annotations
 import errno
 import importlib
 import io
-import json
 import os
 import signal
 import sys
@@ -221,6 +220,8 @@ def _end(error: RmfabError | KeyboardInterrupt | click.Abort, given: Globals) ->
 
 def _tell_in_json(error: RmfabError, given: Globals) -> None:
     if given.json and not given.told:
+        import json
+
         with suppress(OSError):  # the error matters more than a closed stdout
             click.echo(json.dumps(error.event()))
 

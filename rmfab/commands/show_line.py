@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rmfab.commands.line_view import View
     from rmfab.line.events import LineEvent, Summary
     from rmfab.operations.run_line import LineRequest
+    from rmfab.report.junit import LineReport
 
 
 def show_line(request: LineRequest, junit: Path | None = None) -> None:
@@ -79,18 +80,25 @@ def _show(
     stop: Callable[[], None],
     junit: Path | None,
 ) -> None:
-    from rmfab.report.junit import LineReport
-
-    report = LineReport()
+    report = _report(junit)
     try:
         with _stoppable(stop), closing(events):
             for event in events:
                 view.show(event)
-                report.take(event)
+                if report is not None:
+                    report.take(event)
     finally:
         view.close(summary())
-        if junit is not None:
+        if report is not None and junit is not None:
             report.write(junit)
+
+
+def _report(junit: Path | None) -> LineReport | None:
+    if junit is None:
+        return None
+    from rmfab.report.junit import LineReport
+
+    return LineReport()
 
 
 @contextmanager

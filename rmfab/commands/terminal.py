@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
@@ -174,6 +173,8 @@ def json_line(value: Any) -> None:
 
 
 def _json(value: Any, indent: int | None) -> None:
+    import json
+
     has_all_letters = (sys.stdout.encoding or "").lower().startswith("utf")
     text = json.dumps(value, indent=indent, ensure_ascii=not has_all_letters)
     text = "".join(map(_json_letter, text)) if printable(text) != text else text
@@ -184,6 +185,8 @@ def _json(value: Any, indent: int | None) -> None:
 
 def _json_letter(letter: str) -> str:
     """Return *letter* of JSON, in the escape of JSON if it is not printable."""
+    import json
+
     return letter if printable(letter) == letter else json.dumps(letter)[1:-1]
 
 

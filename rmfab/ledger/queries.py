@@ -10,11 +10,12 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, func, or_, select, text
 
 from rmfab.errors import InputError, IntegrityError
 from rmfab.identity.sealed_record import SealedRecord
 from rmfab.ledger.chains import stored
+from rmfab.ledger.counts import COUNTS, counted
 from rmfab.ledger.events import StoredEvent, normal_mac
 from rmfab.ledger.records import RECORD_FIELDS, Batch, BatchCount, Chunk, LedgerIdentity
 from rmfab.ledger.sql import schema
@@ -181,17 +182,9 @@ def batches(connection: Connection) -> tuple[Batch, ...]:
 
 def counts(connection: Connection, name: str | None) -> tuple[BatchCount, ...]:
     """Count the identities of batch *name*, or of each batch, by state. Raise InputError for an unknown batch."""
-    chosen = batches(connection) if name is None else (batch_named(connection, name),)
-    table = schema.identity
-    query = select(table.c.batch_id, table.c.state, func.count(), func.count(table.c.labelled_ts))
     if name is not None:
-        query = query.where(table.c.batch_id == chosen[0].id)
-    states = {batch.id: dict.fromkeys(State, 0) for batch in chosen}
-    labelled = dict.fromkeys(states, 0)
-    for batch_id, state, number, with_label in connection.execute(query.group_by(table.c.batch_id, table.c.state)):
-        states[batch_id][State(state)] = number
-        labelled[batch_id] += with_label
-    return tuple(BatchCount(batch, states[batch.id], labelled[batch.id]) for batch in chosen)
+        batch_named(connection, name)
+    return counted(connection.execute(text(COUNTS), {"name": name}))
 
 
 def free(connection: Connection, product: str, name: str | None) -> int:

@@ -73,7 +73,9 @@ class Worker:
             raise StepOverdue(*self._limit[:2], self._slot.link.address)
 
     def _take(self, visit: Visit, step: Step) -> Passed[Stage]:
-        """Run *step* within its limit."""
+        """Run *step* within its limit, which starts when the firmware to write is compressed."""
+        if step is Step.FLASH and self._job.firmware is not None:
+            self._job.firmware.wait(visit.keep_going)
         seconds = limit_of(step, self._job)
         self._limit = None if seconds is None else (step, seconds, time.monotonic() + seconds)
         try:

@@ -129,7 +129,8 @@ class LineRun:
 def run_line(workspace: Workspace, request: LineRequest, terminal: Terminal = UNATTENDED) -> LineRun:
     """Check *request* and return the line, ready to run; reading its events runs it.
 
-    No board is touched before the release is accepted. Raise InputError if slots, batches or the release are not
+    No port is opened before workspace, ledger, batches and release are checked and the release is accepted; only the
+    compression of the firmware runs beside that. Raise InputError if slots, batches or the release are not
     valid, IntegrityError if the release is not trusted.
     """
     slots = request.slots or slots_for(request.ports, workspace.station, request.baud, request.unit_urls)
@@ -139,7 +140,9 @@ def run_line(workspace: Workspace, request: LineRequest, terminal: Terminal = UN
     steps = _steps(workspace, request)
     firmware = None
     if _has_release(workspace, request, steps):
-        firmware = PreparedRelease.prepare(judge_for_line(workspace, request.acceptance, terminal))
+        firmware = PreparedRelease(judge_for_line(workspace, request.acceptance, terminal))
+        if Step.FLASH in steps:
+            firmware.compress_meanwhile()
     _check_batches(workspace, request.batch, claims=Step.CLAIM in steps)
     job = _job(workspace, request, steps, firmware, _air(workspace, steps, terminal))
     _check_radio(job, workspace, slots)

@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -27,6 +28,7 @@ from rmfab.files import is_there, output_path
 from rmfab.ledger.sql.database import Damage
 from rmfab.ledger.sql.network_share import refuse_network
 from rmfab.ledger.sql.read_only import ReadOnly, denied, how_to_read, may_open
+from rmfab.ledger.sql.sqlite_file import WRITABLE, connect
 from rmfab.ledger.sql.upgrade import needs_upgrade, upgrade_schema
 
 _BEGIN = "rmfab_begin"
@@ -48,7 +50,7 @@ class SqliteDatabase:
         self._patience = patience
         self._file = path.stat()
         self._reader = reader
-        opened, query = (path, "mode=rw") if reader is None else (reader.path, reader.query)
+        opened, query = (path, WRITABLE) if reader is None else (reader.path, reader.query)
         self._engine = _make_engine(opened, query, patience)
         self._writer = threading.Lock()
 
@@ -177,13 +179,9 @@ class SqliteDatabase:
 def _make_engine(path: Path, query: str, patience: float) -> Engine:
     """Return an engine on the existing file *path*, opened with the URI *query*; it waits up to *patience* seconds for
     each lock."""
-
-    def connect() -> sqlite3.Connection:
-        address = f"{path.absolute().as_uri()}?{query}"
-        return sqlite3.connect(address, uri=True, timeout=patience, isolation_level=None, check_same_thread=False)
-
     url = URL.create("sqlite+pysqlite", database=str(path))
-    engine = create_engine(url, creator=connect, poolclass=QueuePool, pool_timeout=patience)
+    creator = partial(connect, path, query, patience)
+    engine = create_engine(url, creator=creator, poolclass=QueuePool, pool_timeout=patience)
     event.listen(engine, "connect", _configure)
     event.listen(engine, "begin", _begin)
     return engine

@@ -9,6 +9,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import CheckConstraint, inspect
 
 from rmfab.ledger.sql import migrations, schema
+from rmfab.ledger.sql.revision import HEAD
 from rmfab.ledger.store import Ledger
 from tests.ledger.workshop import FILE, beneath, fresh
 
@@ -35,8 +36,8 @@ def test_head_is_the_newest_script(tmp_path):
     """HEAD is the last migration; otherwise every ledger would be migrated at every start."""
     fresh(tmp_path, size=1).close()
     with beneath(tmp_path) as connection:
-        assert MigrationContext.configure(connection).get_current_revision() == schema.HEAD
-    assert migrations.knows(schema.HEAD)
+        assert MigrationContext.configure(connection).get_current_revision() == HEAD
+    assert migrations.knows(HEAD)
     assert not migrations.knows("9999")
 
 
@@ -67,4 +68,4 @@ def test_an_older_ledger_is_brought_up_to_date(tmp_path):
     with beneath(tmp_path) as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, schema.metadata) == []
-        assert context.get_current_revision() == schema.HEAD
+        assert context.get_current_revision() == HEAD
