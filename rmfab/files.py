@@ -334,6 +334,37 @@ def temporary_folder(beside: Path) -> Iterator[Path]:
             os.close(lock)
 
 
+@contextmanager
+def writer_in(folder: Path) -> Iterator[None]:
+    """Let `oldest_writer` know that this process writes into *folder* until the block ends.
+
+    Nothing happens if the folder is not writable.
+    """
+    name = str(folder / f".writer.{os.urandom(4).hex()}{_TEMPORARY}")
+    try:
+        descriptor = _create(name, 0o600)
+    except OSError:  # a full disk or a read-only folder: writing there reports that
+        yield
+        return
+    try:
+        yield
+    finally:
+        _remove(name)
+        os.close(descriptor)
+
+
+def oldest_writer(folder: Path) -> float | None:
+    """Return since when, in seconds of Unix time, processes write into *folder*; None if none does.
+
+    Call `sweep` before, or killed processes count.
+    """
+    starts = []
+    for path in folder.glob(f".*{_TEMPORARY}"):
+        with suppress(FileNotFoundError):
+            starts.append(path.stat().st_mtime)
+    return min(starts, default=None)
+
+
 def _lock_folder(folder: Path) -> int | None:
     if sys.platform == "win32":
         return None

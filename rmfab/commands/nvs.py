@@ -9,7 +9,7 @@ import click
 
 from rmfab.commands import terminal
 from rmfab.commands.leaf import Branch
-from rmfab.commands.options import FILE, allow_files_option, baud_option, force_option, output_option
+from rmfab.commands.options import FILE, allow_files_option, baud_option, force_option, output_option, slot_names
 from rmfab.errors import printable
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ def pack(
 
 
 @command.command("read")
-@click.option("-p", "--port", required=True, metavar="PORT", help="Port or slot name.")
+@click.option("-p", "--port", required=True, metavar="PORT", help="Port or slot name.", shell_complete=slot_names)
 @click.option("--partition", default="nvs", show_default=True, metavar="NAME", help="The NVS partition to read.")
 @baud_option
 @output_option

@@ -19,7 +19,7 @@ from http import HTTPStatus
 from http.client import LineTooLong
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 from rmfab.ota.http_range import RangeReply, joined, judge
 from rmfab.ota.static_files import Served, open_served
@@ -95,7 +95,7 @@ class _Incoming(io.RawIOBase):
 class _Fields:
     """The field lines of a request as the standard library reads them. *plain*: each is a well-formed field."""
 
-    def __init__(self, stream: BinaryIO) -> None:
+    def __init__(self, stream: io.BufferedIOBase) -> None:
         self._stream = stream
         self._left = _MOST_HEADER_BYTES
         self.plain = True
