@@ -40,10 +40,9 @@ def command(output: Path | None, form: str | None, **options: Any) -> None:
     rmfab label LMP-000017                         on the terminal
     """
     from rmfab.operations.print_labels import LabelForm, LabelRequest, print_labels
-    from rmfab.workspace.workspace import open_workspace
 
     request = LabelRequest(form=LabelForm(form or _form_of(output)), output=output, **options)
-    labels = print_labels(open_workspace(terminal.folder()), request, terminal.TERMINAL)
+    labels = print_labels(terminal.workspace(), request, terminal.TERMINAL)
     if terminal.json_wanted():
         units = [{"serial": label.serial, "service_name": label.service_name} for label in labels]
         terminal.document({"output": str(output) if output else None, "form": request.form.value, "labels": units})

@@ -30,10 +30,9 @@ def prune(older: str | None, keep: int | None, dry_run: bool, sure: bool) -> Non
     """
     from rmfab.operations.prune_logs import PruneRequest, parse_age, prune_logs
     from rmfab.operations.terminal import counted
-    from rmfab.workspace.workspace import open_workspace
 
     request = PruneRequest(parse_age(older) if older is not None else None, keep, dry_run, sure)
-    done = prune_logs(open_workspace(terminal.folder()), request, terminal.TERMINAL)
+    done = prune_logs(terminal.workspace(), request, terminal.TERMINAL)
     names = [log.path.name for log in done.removed]
     size = sum(log.size for log in done.removed)
     terminal.show({"removed": names, "bytes": size, "left": done.left, "dry_run": dry_run}, "\n".join(names) or None)

@@ -147,10 +147,9 @@ def read(port: str, partition: str, baud: int | None, output: Path, force: bool)
     rmfab nvs read --port /dev/ttyUSB0 --partition fctry -o fctry.bin
     """
     from rmfab.operations.read_partition import ReadRequest, read_partition
-    from rmfab.workspace.workspace import nearest_workspace
 
     request = ReadRequest(port, output, partition, baud, force)
-    found = read_partition(request, nearest_workspace(terminal.folder()))
+    found = read_partition(request, terminal.nearest_workspace())
     row, entries = found.partition, None if found.image is None else len(found.image.entries)
     document = {"image": str(output), "mac": found.mac, "partition": row.label, "offset": row.offset, "size": row.size}
     terminal.show(document | {"entries": entries}, None)

@@ -14,9 +14,8 @@ def command(batch: str | None) -> None:
     """Count the units of BATCH, or of each batch, by state."""
     from rmfab.operations.read_ledger import ledger_to_read
     from rmfab.report.status import HEAD, as_json, as_row
-    from rmfab.workspace.workspace import open_workspace
 
-    counts = ledger_to_read(open_workspace(terminal.folder()), terminal.TERMINAL).counts(batch)
+    counts = ledger_to_read(terminal.workspace(), terminal.TERMINAL).counts(batch)
     if terminal.json_wanted():
         terminal.document([as_json(count) for count in counts])
     elif counts:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from rmfab.errors import InputError, LedgerError, StationError
 from rmfab.files import is_there, make_folder, read_input
+from rmfab.privacy import refuse_loose
 from rmfab.product.product import Product
 from rmfab.product.product_file import FILE_NAME, load_product
 from rmfab.secret import Secret
@@ -190,6 +191,7 @@ class Workspace:
                 cause="no-unique-key",
             )
         data = read_input(path, "uniqueness key").strip()
+        refuse_loose(path)
         try:
             key = bytes.fromhex(data.decode("ascii"))
         except ValueError:
