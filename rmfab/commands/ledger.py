@@ -55,6 +55,9 @@ def backup(target: Path) -> None:
     The copy is consistent; one of ledger.db made by hand may not be.
     """
 
+    from rmfab.operations.git_warning import warn_of_git
+
     terminal.workspace().ledger.backup(target)
+    warn_of_git(terminal.TERMINAL, "the sealed identities", target)
     terminal.say(f"backed up to {target}; keep it offline, together with keys/")
     terminal.show({"backup": str(target)}, None)

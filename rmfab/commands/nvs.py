@@ -126,7 +126,7 @@ def pack(
     from rmfab.operations.make_images import PackRequest, pack_image
 
     request = PackRequest(csv, image, size, PageVersion[f"V{page_version or 2}"], force, allow_files)
-    entries = pack_image(request)
+    entries = pack_image(request, terminal.TERMINAL)
     terminal.show({"image": str(image), "entries": entries}, None)
     terminal.say(f"{image}: {entries} entries")
 
@@ -149,7 +149,7 @@ def read(port: str, partition: str, baud: int | None, output: Path, force: bool)
     from rmfab.operations.read_partition import ReadRequest, read_partition
 
     request = ReadRequest(port, output, partition, baud, force)
-    found = read_partition(request, terminal.nearest_workspace())
+    found = read_partition(request, terminal.nearest_workspace(), terminal.TERMINAL)
     row, entries = found.partition, None if found.image is None else len(found.image.entries)
     document = {"image": str(output), "mac": found.mac, "partition": row.label, "offset": row.offset, "size": row.size}
     terminal.show(document | {"entries": entries}, None)

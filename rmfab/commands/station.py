@@ -33,7 +33,7 @@ def key() -> None:
     """
     from rmfab.operations.admit import make_station_key
 
-    recipient = make_station_key(terminal.workspace())
+    recipient = make_station_key(terminal.workspace(), terminal.TERMINAL)
     terminal.show({"recipient": recipient}, recipient)
 
 

@@ -20,6 +20,7 @@ from rmfab.label.warnings import LabelWarning
 from rmfab.ledger.events import timestamp
 from rmfab.ledger.records import LedgerIdentity
 from rmfab.ledger.states import State
+from rmfab.operations.git_warning import warn_of_git
 from rmfab.operations.terminal import UNATTENDED, Terminal, counted
 from rmfab.staging import staged_files
 from rmfab.workspace.workspace import Workspace
@@ -93,6 +94,7 @@ def print_labels(workspace: Workspace, request: LabelRequest, terminal: Terminal
             _judge_letters(workspace.product.name)
             _write(workspace, request, labels, paper, terminal, record)
     if request.output is not None:
+        _warn_of_git(request.output, request.form, labels, terminal)
         terminal.say(f"{counted(len(labels), 'label')} in {request.output}, all codes read back; they contain the PoP")
     return labels
 
@@ -224,6 +226,13 @@ def _picture(workspace: Workspace, request: LabelRequest, label: Label, paper: S
     picture = make_png(label, *paper.label, dpi) if png else make_svg(label, *paper.label)
     _warn_of(picture.warnings, terminal)
     return picture.data
+
+
+def _warn_of_git(output: Path, form: LabelForm, labels: Sequence[Label], terminal: Terminal) -> None:
+    if output.is_dir():
+        warn_of_git(terminal, "the PoP", output / f"{labels[0].serial}.{form}", shown=output)
+    else:
+        warn_of_git(terminal, "the PoP", output)
 
 
 def _warn_of(warnings: Sequence[LabelWarning], terminal: Terminal) -> None:
