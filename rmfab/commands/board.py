@@ -114,5 +114,5 @@ def command(
             terminal.data("  ".join(plain))
 
     if state is not None:
-        warn_of_git(terminal.TERMINAL, "the secrets of these units", state / "board-0.flash", shown=state)
+        warn_of_git(terminal.TERMINAL, "the secrets of these units", state / f"{chip}-0.bin", shown=state)
     run(request.specs(), announce, state=state, with_parent=with_parent)

@@ -86,13 +86,19 @@ def now() -> datetime:
 
 
 class Workspace:
-    """What operations share. Everything except the product is opened on first use; *now* is the clock."""
+    """What operations share. Everything is opened on first use, also *product* if it is None; *now* is the clock."""
 
-    def __init__(self, root: Path, product: Product, now: Callable[[], datetime] = now) -> None:
+    def __init__(self, root: Path, product: Product | None = None, now: Callable[[], datetime] = now) -> None:
         self.root = root
-        self.product = product
+        if product is not None:
+            self.product = product
         self.now = now
         self._data_keys: dict[int, Secret[bytes]] = {}
+
+    @cached_property
+    def product(self) -> Product:
+        """The product of product.toml. Raise InputError, or ComplaintsError with every error and its place."""
+        return load_product(self.root / FILE_NAME)
 
     @property
     def ca_folder(self) -> Path:
@@ -157,7 +163,8 @@ class Workspace:
         from rmfab.line import station
 
         given = os.environ.get(STATION_ENVIRONMENT)
-        user = Path.home() / ".config" / "rmfab" / station.FILE_NAME
+        home = os.path.expanduser("~")  # noqa: PTH111 - Path.home() raises if a container's user has no home
+        user = Path(home) / ".config" / "rmfab" / station.FILE_NAME
         places = [Path(given)] if given else [self.root / station.FILE_NAME, user]
         for place in places:
             if given or (_is_file(place) if place == user else is_there(place)):
