@@ -25,7 +25,7 @@ def command(context: click.Context, shell: str | None, install: bool) -> None:
 
     \b
     rmfab completion --install
-    rmfab completion zsh > ~/.zfunc/_rmfab
+    rmfab completion zsh
     """
     from rmfab.operations.shell_completion import Shell, install_completion
 

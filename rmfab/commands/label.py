@@ -32,7 +32,7 @@ def command(output: Path | None, form: str | None, **options: Any) -> None:
     """Print labels as PDF sheets, pictures or on the terminal.
 
     A label is a QR code beside product, serial, service name and PoP. Every code on the finished page is read back and
-    compared before anything is written. The ledger records each print.
+    compared before anything is written. The ledger records each print; file and record come together or not at all.
 
     \b
     rmfab label lamp-0001 --sheet L7651 -o labels.pdf
