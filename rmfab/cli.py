@@ -24,6 +24,8 @@ from rmfab.errors import InputError, IntegrityError, RmfabError, StationError, U
 if TYPE_CHECKING:
     from types import FrameType
 
+    from click.shell_completion import CompletionItem
+
 COMMANDS = {
     "init": "Create a workspace: product.toml, keys and a .gitignore.",
     "demo": "Run the whole line on virtual boards, from nothing.",
@@ -47,6 +49,8 @@ COMMANDS = {
     "station": "Show this station, or admit a different one.",
     "board": "Serve virtual boards.",
     "doctor": "Find what is missing on this host, and how to fix it.",
+    "logs": "Remove old console logs.",
+    "completion": "Complete the command line with the tab key in bash, zsh or fish.",
 }
 
 EXIT_USAGE = 2
@@ -80,6 +84,13 @@ class LazyGroup(click.Group):
         module = importlib.import_module(f"rmfab.commands.{cmd_name}")
         command: click.Command = module.command
         return command
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Return the commands and options that *incomplete* may become, without importing the commands."""
+        from click.shell_completion import CompletionItem
+
+        named = [CompletionItem(name, help=what) for name, what in COMMANDS.items() if name.startswith(incomplete)]
+        return named + click.Command.shell_complete(self, ctx, incomplete)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

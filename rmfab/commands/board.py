@@ -76,6 +76,7 @@ def command(
     esptool can flash them, and they boot what was written. Prints one line per board (chip, MAC, port, URL of its
     provisioning service) and runs until interrupted.
     """
+    from rmfab.operations.git_warning import warn_of_git
     from rmfab.operations.serve_boards import BoardsRequest
     from rmfab.virtual.bench.serving import run
 
@@ -99,4 +100,6 @@ def command(
         else:
             terminal.data("  ".join(plain))
 
+    if state is not None:
+        warn_of_git(terminal.TERMINAL, "the secrets of these units", state / f"{chip}-0.bin", shown=state)
     run(request.specs(), announce, state=state, with_parent=with_parent)

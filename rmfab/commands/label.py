@@ -34,7 +34,7 @@ def command(output: Path | None, form: str | None, **options: Any) -> None:
     """Print labels as PDF sheets, pictures or on the terminal.
 
     A label is a QR code beside product, serial, service name and PoP. Every code on the finished page is read back and
-    compared before anything is written. The ledger records each print.
+    compared before anything is written. The ledger records each print; file and record come together or not at all.
 
     \b
     rmfab label lamp-0001 --sheet L7651 -o labels.pdf
@@ -42,10 +42,9 @@ def command(output: Path | None, form: str | None, **options: Any) -> None:
     rmfab label LMP-000017                         on the terminal
     """
     from rmfab.operations.print_labels import LabelForm, LabelRequest, print_labels
-    from rmfab.workspace.workspace import open_workspace
 
     request = LabelRequest(form=LabelForm(form or _form_of(output)), output=output, **options)
-    labels = print_labels(open_workspace(terminal.folder()), request, terminal.TERMINAL)
+    labels = print_labels(terminal.workspace(), request, terminal.TERMINAL)
     if terminal.json_wanted():
         units = [{"serial": label.serial, "service_name": label.service_name} for label in labels]
         terminal.document({"output": str(output) if output else None, "form": request.form.value, "labels": units})

@@ -79,10 +79,9 @@ def export(trust_file: Path | None, allow_unknown: bool, **options: Any) -> None
     """
     from rmfab.operations.accept_release import TrustChoice
     from rmfab.operations.publish_update import ExportRequest, export_update
-    from rmfab.workspace.workspace import nearest_workspace
 
     request = ExportRequest(trust=TrustChoice(trust_file, allow_unknown), **options)
-    workspace = nearest_workspace(terminal.folder()) if trust_file is None else None
+    workspace = terminal.nearest_workspace() if trust_file is None else None
     accepted, published = export_update(workspace, request, terminal.TERMINAL)
     release, channel = accepted.release, request.channel
     does = "now offers" if published.changed else "already offers"

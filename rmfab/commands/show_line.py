@@ -21,9 +21,8 @@ if TYPE_CHECKING:
 def show_line(request: LineRequest, junit: Path | None = None) -> None:
     """Run and show the line of the workspace. Raise the error that determines the exit code."""
     from rmfab.operations.run_line import run_line
-    from rmfab.workspace.workspace import open_workspace
 
-    run = run_line(open_workspace(terminal.folder()), request, terminal.TERMINAL)
+    run = run_line(terminal.workspace(), request, terminal.TERMINAL)
     slots = tuple(slot.name for slot in run.slots)
     single = len(slots) == 1 and not request.loop
     show_events(run.events(), slots, lambda: run.summary, run.stop, junit, single=single)

@@ -14,9 +14,8 @@ def command(batch: str | None) -> None:
     """Count the units of BATCH, or of each batch, by state."""
     from rmfab.operations.read_ledger import count_units
     from rmfab.report.status import HEAD, as_json, as_row
-    from rmfab.workspace.workspace import open_workspace
 
-    counts = count_units(open_workspace(terminal.folder()), batch, terminal.TERMINAL)
+    counts = count_units(terminal.workspace(), batch, terminal.TERMINAL)
     if terminal.json_wanted():
         terminal.document([as_json(count) for count in counts])
     elif counts:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rmfab.operations.advance import Advance
     from rmfab.operations.terminal import KeyPress, Scan
     from rmfab.secret import Secret
+    from rmfab.workspace.workspace import Workspace
 
 T = TypeVar("T")
 
@@ -63,6 +64,29 @@ def stopped_by_reader() -> None:
 def folder() -> Path | None:
     """Return the folder of -C, None if it was not given."""
     return _globals().folder
+
+
+def workspace() -> Workspace:
+    """Open the workspace of -C, or the nearest; what others may use in it gets its mode back, with a warning."""
+    from rmfab.workspace.workspace import open_workspace
+
+    return _mended(open_workspace(folder()))
+
+
+def nearest_workspace() -> Workspace | None:
+    """Open the workspace as `workspace` does; return None if none is named and none is here or above."""
+    from rmfab.workspace import workspace as workspaces
+
+    found = workspaces.nearest_workspace(folder())
+    return None if found is None else _mended(found)
+
+
+def _mended(opened: Workspace) -> Workspace:
+    from rmfab.workspace.modes import mend_modes
+
+    for what, hint in mend_modes(opened.root, opened.ledger_path):
+        TERMINAL.warn(what, hint)
+    return opened
 
 
 class CommandTerminal:

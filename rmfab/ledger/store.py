@@ -19,6 +19,7 @@ transaction. Every method may raise LedgerError (causes `ledger-locked`, `-read-
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
@@ -139,8 +140,17 @@ class Ledger:
         self, serials: Iterable[str], *, station: str, ts: str, details: Mapping[str, Any] | None = None
     ) -> None:
         """Record printed labels, the first and every later time. See `outcomes.labelled`."""
+        with self.labelling(serials, station=station, ts=ts, details=details):
+            pass
+
+    @contextmanager
+    def labelling(
+        self, serials: Iterable[str], *, station: str, ts: str, details: Mapping[str, Any] | None = None
+    ) -> Iterator[None]:
+        """Record printed labels when the block ends; nothing if it fails. See `outcomes.labelled`."""
         with self._database.writing() as connection:
             outcomes.labelled(connection, self.id, station, serials, ts, details or {})
+            yield
 
     def rewrap(self, wrapped: Mapping[int, bytes], *, recipients: Iterable[str], station: str, ts: str) -> None:
         """Replace wrapped data keys by chunk id. See `outcomes.rewrap`."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rmfab.board.port import plugged_in
-from rmfab.errors import InputError, StationError
+from rmfab.errors import InputError, RmfabError, StationError
 from rmfab.line.radio.factory_network import load_network
 from rmfab.line.station import JOINED, NMCLI, Slot, Station
 from rmfab.product.product import Product
@@ -41,11 +41,15 @@ class Host:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """The result of one check: *good*, or what is wrong with a *hint* how to fix it."""
+    """The result of one check: *good*, or what is wrong with a *hint* how to fix it.
+
+    *error*: the exception that the check met, if it met one.
+    """
 
     what: str
     good: bool
     hint: str = ""
+    error: RmfabError | None = None
 
 
 def examine() -> Host:

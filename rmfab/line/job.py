@@ -63,7 +63,7 @@ class PreparedRelease:
     @classmethod
     def on_unit(cls, release: Release) -> PreparedRelease:
         """Return the release that a unit was flashed with, for a run that writes none of its parts."""
-        return cls(Accepted(release), ())
+        return cls(Accepted(release))
 
     @property
     def release(self) -> Release:

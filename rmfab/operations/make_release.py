@@ -14,8 +14,8 @@ from typing import TypeVar
 
 from rmfab.errors import ComplaintsError, InputError, IntegrityError, RmfabError, UsageError
 from rmfab.files import changing, read_input, write_file
-from rmfab.git import would_take
 from rmfab.operations.accept_release import TrustChoice, judge_downgrade, judge_opened, warn_of_doubts
+from rmfab.operations.git_warning import warn_of_git
 from rmfab.operations.passphrases import KEY_ENVIRONMENT, Passphrases
 from rmfab.operations.signing_keys import KeyChoice, opened_keys
 from rmfab.operations.terminal import Terminal
@@ -274,11 +274,7 @@ def make_key_pair(request: KeyPairRequest, terminal: Terminal) -> VerifyingKey:
     signer = make_key(request.kind)
     write_private_key(request.private, signer.key, secret)
     write_file(public, signer.public.pem.encode())
-    if would_take(request.private):
-        terminal.warn(
-            f"{request.private} is in a git work tree and not ignored: `git add` would take the private key",
-            f"add {request.private.name} to .gitignore",
-        )
+    warn_of_git(terminal, "the private key", request.private)
     return signer.public
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rmfab.errors import InputError, IntegrityError, RmfabError, StationError, UnitsFailed, UsageError
+from rmfab.files import writer_in
 from rmfab.ledger.events import Outcome
 from rmfab.line.doctor import refuse_without_radio
 from rmfab.line.events import LineEvent, Step, Summary, UnitEnded
@@ -72,10 +73,12 @@ class LineRequest:
 
 @dataclass
 class LineRun:
-    """A line, ready to run on *slots*. *ended* and *summary* grow while `events` is read."""
+    """A line, ready to run on *slots*, with its console logs in *logs*. *ended* and *summary* grow while `events` is
+    read."""
 
     floor: Floor
     slots: tuple[Slot, ...]
+    logs: Path
     summary: Summary = field(default_factory=Summary)
     ended: list[UnitEnded] = field(default_factory=list)
 
@@ -91,11 +94,12 @@ class LineRun:
         """
         bug: Exception | None = None
         try:
-            for event in self.floor.events():
-                if isinstance(event, UnitEnded):
-                    self.summary.count(event)
-                    self.ended.append(event)
-                yield event
+            with writer_in(self.logs):
+                for event in self.floor.events():
+                    if isinstance(event, UnitEnded):
+                        self.summary.count(event)
+                        self.ended.append(event)
+                    yield event
         except Exception as error:  # noqa: BLE001 - raised below, unless a unit's IntegrityError outranks it
             bug = error
         self._raise_worst(bug)
@@ -151,7 +155,7 @@ def run_line(workspace: Workspace, request: LineRequest, terminal: Terminal = UN
     floor = Floor(job, slots, loop=request.loop)
     if firmware is not None and Step.FLASH in steps:
         record_acceptance(workspace, firmware.accepted, request.acceptance, terminal)
-    return LineRun(floor, slots)
+    return LineRun(floor, slots, job.logs)
 
 
 def _check_radio(job: Job, workspace: Workspace, slots: tuple[Slot, ...]) -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from rmfab.errors import InputError, LedgerError, StationError
 from rmfab.files import is_there, make_folder, read_input
+from rmfab.privacy import refuse_loose
 from rmfab.product.product import Product
 from rmfab.product.product_file import FILE_NAME, load_product
 from rmfab.secret import Secret
@@ -85,13 +86,19 @@ def now() -> datetime:
 
 
 class Workspace:
-    """What operations share. Everything except the product is opened on first use; *now* is the clock."""
+    """What operations share. Everything is opened on first use, also *product* if it is None; *now* is the clock."""
 
-    def __init__(self, root: Path, product: Product, now: Callable[[], datetime] = now) -> None:
+    def __init__(self, root: Path, product: Product | None = None, now: Callable[[], datetime] = now) -> None:
         self.root = root
-        self.product = product
+        if product is not None:
+            self.product = product
         self.now = now
         self._data_keys: dict[int, Secret[bytes]] = {}
+
+    @cached_property
+    def product(self) -> Product:
+        """The product of product.toml. Raise InputError, or ComplaintsError with every error and its place."""
+        return load_product(self.root / FILE_NAME)
 
     @property
     def ca_folder(self) -> Path:
@@ -182,6 +189,7 @@ class Workspace:
                 cause="no-unique-key",
             )
         data = read_input(path, "uniqueness key").strip()
+        refuse_loose(path)
         try:
             key = bytes.fromhex(data.decode("ascii"))
         except ValueError:
@@ -277,7 +285,8 @@ def _station_in(root: Path | None) -> Station:
         return station.load_station(Path(given))
     if root is not None and is_there(root / station.FILE_NAME):
         return station.load_station(root / station.FILE_NAME)
-    user = Path.home() / ".config" / "rmfab" / station.FILE_NAME
+    home = os.path.expanduser("~")  # noqa: PTH111 - Path.home() raises if a container's user has no home
+    user = Path(home) / ".config" / "rmfab" / station.FILE_NAME
     return station.load_station(user) if _is_file(user) else station.host_station()
 
 

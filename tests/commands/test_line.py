@@ -285,11 +285,15 @@ CLONE, USED_UP, PORT = CloneError("clone"), BatchUsedUp("used up"), PortError("g
     ],
 )
 def test_the_worst_counts(
-    floor: Stopped, units: list[UnitEnded], bug: Exception | None, expected: type[BaseException] | None
+    floor: Stopped,
+    units: list[UnitEnded],
+    bug: Exception | None,
+    expected: type[BaseException] | None,
+    tmp_path: Path,
 ) -> None:
     """If several exit codes apply, the order is 5, 70, 130, 1, 4, 3."""
     floor.units, floor.bug = units, bug
-    run = LineRun(floor, ())  # type: ignore[arg-type]
+    run = LineRun(floor, (), tmp_path)  # type: ignore[arg-type]
     if expected is None:
         assert list(run.events()) == units
         return

@@ -136,7 +136,7 @@ def doctor(factory):
 
 def test_command(factory, monkeypatch):
     """The command exits with 0 if everything is there, and with 4 and the number of problems if not."""
-    monkeypatch.setattr("rmfab.line.doctor.examine", lambda: GOOD)
+    monkeypatch.setattr("rmfab.operations.examine_host.examine", lambda: GOOD)
     code, out, words = doctor(factory)
     assert code == 0, words
     assert "MISSING" not in out
@@ -149,7 +149,7 @@ def test_command(factory, monkeypatch):
 
 def test_whose_releases_are_taken(factory, monkeypatch):
     """Unsigned releases are accepted if product.toml allows them; otherwise a valid trust file is required."""
-    monkeypatch.setattr("rmfab.line.doctor.examine", lambda: GOOD)
+    monkeypatch.setattr("rmfab.operations.examine_host.examine", lambda: GOOD)
     assert "ok       unsigned releases are accepted" in doctor(factory)[1]
     factory.edit("allow_unsigned = true ", "allow_unsigned = false")
     code, out, _ = doctor(factory)
@@ -160,7 +160,7 @@ def test_whose_releases_are_taken(factory, monkeypatch):
 
 def test_unsigned_beside_a_trust_file(factory, monkeypatch):
     """A trust file is of little use while product.toml still accepts unsigned releases."""
-    monkeypatch.setattr("rmfab.line.doctor.examine", lambda: GOOD)
+    monkeypatch.setattr("rmfab.operations.examine_host.examine", lambda: GOOD)
     workspace = ["-C", str(factory.root)]
     assert main([*workspace, "release", "keygen", "-o", str(factory.root / "r.key"), "--no-passphrase"]) == 0
     assert main([*workspace, "trust", "add", str(factory.root / "r.pub"), "--role", "release"]) == 0
@@ -172,7 +172,7 @@ def test_unsigned_beside_a_trust_file(factory, monkeypatch):
 
 def test_a_key_that_opens_nothing(factory, monkeypatch):
     """A station that was not admitted is told so, with what the owner needs."""
-    monkeypatch.setattr("rmfab.line.doctor.examine", lambda: GOOD)
+    monkeypatch.setattr("rmfab.operations.examine_host.examine", lambda: GOOD)
     (factory.root / "keys" / "station.key").unlink()
     assert main(["-C", str(factory.root), "station", "key"]) == 0
     code, out, _ = doctor(factory)
