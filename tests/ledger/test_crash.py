@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from rmfab.ledger.claims import Wish
 from rmfab.ledger.store import Ledger
 from tests.ledger.workshop import FILE, STATION, fresh, mac, now
 
@@ -19,6 +20,7 @@ _CLAIM = """
 import sys
 from pathlib import Path
 sys.path.insert(0, {root!r})
+from rmfab.ledger.claims import Wish
 from rmfab.ledger.events import Event, EventKind
 from rmfab.ledger.states import State
 from rmfab.ledger.store import Ledger
@@ -27,7 +29,7 @@ ledger = Ledger.open(Path({path!r}), create={create})
 print("ready", flush=True)
 sys.stdin.readline()
 for board in range({first}, {last}):
-    serial = ledger.claim(mac(board), product="lamp", station={station!r}, ts=now()).identity.serial
+    serial = ledger.claim(mac(board), Wish("lamp"), station={station!r}, ts=now()).identity.serial
     print(board, serial, flush=True)
     ledger.record({station!r}, [Event(now(), EventKind.STEP, serial=serial, step="flash", state=State.FLASHED)])
 """
@@ -117,4 +119,4 @@ def test_kill_at_any_moment(tmp_path):
     with Ledger.open(path, create=False) as ledger:
         assert ledger.check() == ()
         assert ledger.rebuild() == 0
-        ledger.claim(mac(0), product="lamp", station=STATION, ts=now())
+        ledger.claim(mac(0), Wish("lamp"), station=STATION, ts=now())
