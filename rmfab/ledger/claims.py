@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from sqlalchemy import Connection, update
+from sqlalchemy import Connection, bindparam
 
 from rmfab.errors import BatchUsedUp, CloneError, InputError, IntegrityError
 from rmfab.ledger.chains import append
@@ -24,15 +24,16 @@ from rmfab.ledger.events import Event, EventKind, Outcome, normal_mac
 from rmfab.ledger.queries import (
     by_mac,
     by_node_id,
+    by_random,
     by_serial,
     closed_batch,
     hint_for_unknown,
     identities_query,
     identity_value,
-    one,
-    standing_columns,
+    write_standings,
 )
 from rmfab.ledger.records import LedgerIdentity
+from rmfab.ledger.soundness import refuse_damaged, refuse_forgotten
 from rmfab.ledger.sql import schema
 from rmfab.ledger.standing import project
 from rmfab.ledger.states import State
@@ -83,6 +84,16 @@ class Around:
 ALONE = Around()
 """No steps."""
 
+_LOWEST = (
+    identities_query()
+    .where(schema.identity.c.state == State.GENERATED.value)
+    .order_by(schema.identity.c.batch_id, schema.identity.c.position)
+    .limit(1)
+    .with_for_update(skip_locked=True, of=schema.identity)
+)
+_FREE_IN_BATCH = _LOWEST.where(schema.batch.c.id == bindparam("of_batch"))
+_FREE = _LOWEST.where(schema.batch.c.product == bindparam("of_product"), schema.batch.c.state == "closed")
+
 
 def claim(
     connection: Connection,
@@ -105,6 +116,7 @@ def claim(
     chosen, restored = _choose(connection, wish, event.mac, carried or Carried())
     _judge(chosen, wish, event.mac)
     _judge_batch(connection, chosen, wish, restored=restored)
+    refuse_damaged(connection, chosen.serial, chosen.standing)
     said = replace(
         event, batch=chosen.batch, serial=chosen.serial, details={"again": chosen.mac is not None, "restored": restored}
     )
@@ -116,10 +128,7 @@ def claim(
     )
     after = () if around.after is None else (around.after(claimed),)
     append(connection, ledger_id, station, [*_of(chosen, around.before), said, *_of(chosen, after)])
-    table = schema.identity
-    connection.execute(
-        update(table).where(table.c.serial == chosen.serial).values(standing_columns(claimed.identity.standing))
-    )
+    write_standings(connection, {chosen.serial: claimed.identity.standing})
     return claimed
 
 
@@ -138,6 +147,8 @@ def _of(chosen: LedgerIdentity, events: Iterable[Event]) -> Iterator[Event]:
 def _choose(connection: Connection, wish: Wish, mac: str, carried: Carried) -> tuple[LedgerIdentity, bool]:
     """Return the identity for the board *mac*, and whether it is taken over from its flash."""
     held = by_mac(connection, mac)
+    if held is None:
+        refuse_forgotten(connection, mac)
     found = _carried(connection, carried, mac)
     if held is not None and found is not None and held.serial != found.serial:
         raise IntegrityError(
@@ -151,14 +162,11 @@ def _choose(connection: Connection, wish: Wish, mac: str, carried: Carried) -> t
 
 def _carried(connection: Connection, carried: Carried, mac: str) -> LedgerIdentity | None:
     """Return the identity of this ledger that the flash contains, unless it is void. Raise CloneError for a clone."""
-    table = schema.identity
     found: dict[str, LedgerIdentity] = {}
     if carried.node_id is not None and (identity := by_node_id(connection, carried.node_id)):
         found[identity.serial] = identity
-    if carried.random_sha256 is not None:
-        identity = one(connection, table.c.random_sha256 == carried.random_sha256)
-        if identity is not None:
-            found[identity.serial] = identity
+    if carried.random_sha256 is not None and (identity := by_random(connection, carried.random_sha256)):
+        found[identity.serial] = identity
     for identity in found.values():
         if identity.mac is not None and identity.mac != mac:
             raise CloneError(
@@ -185,14 +193,8 @@ def _free(connection: Connection, wish: Wish) -> LedgerIdentity:
             hint = hint_for_unknown(connection, wish.serial)
             raise InputError(f"there is no identity {wish.serial} in the ledger", hint=hint, cause="no-serial")
         return identity
-    batch = schema.batch
-    query = identities_query().where(schema.identity.c.state == State.GENERATED.value)
-    if wish.batch is not None:
-        query = query.where(batch.c.id == closed_batch(connection, wish.batch).id)
-    else:
-        query = query.where(batch.c.product == wish.product, batch.c.state == "closed")
-    query = query.order_by(schema.identity.c.batch_id, schema.identity.c.position).limit(1)
-    row = connection.execute(query.with_for_update(skip_locked=True, of=schema.identity)).one_or_none()
+    query, batch = (_FREE, None) if wish.batch is None else (_FREE_IN_BATCH, closed_batch(connection, wish.batch).id)
+    row = connection.execute(query, {"of_product": wish.product, "of_batch": batch}).one_or_none()
     if row is not None:
         return identity_value(row)
     raise BatchUsedUp(

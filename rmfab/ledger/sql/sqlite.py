@@ -136,7 +136,7 @@ class SqliteDatabase:
         """Open the write transaction; wait for its turn until *deadline* (monotonic)."""
         if self._reader is not None:
             raise self._read_only()
-        with self._writer, _explained(self._shown), self._turn(deadline), self._engine.connect() as connection:
+        with self._writer, _explained(self._shown), self._engine.connect() as connection, self._turn(deadline):
             connection = connection.execution_options(**{_BEGIN: "BEGIN IMMEDIATE"})
             with self._waits_until(deadline, connection), connection.begin():
                 yield connection
@@ -334,7 +334,13 @@ def _name(error: BaseException | None) -> str:
 
 def _configure(connection: sqlite3.Connection, _record: object) -> None:
     cursor = connection.cursor()
-    for pragma in ("synchronous=FULL", "foreign_keys=ON", "cache_size=-32768", "wal_autocheckpoint=1000"):
+    for pragma in (
+        "synchronous=FULL",
+        "foreign_keys=ON",
+        "cell_size_check=ON",
+        "cache_size=-32768",
+        "wal_autocheckpoint=1000",
+    ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 

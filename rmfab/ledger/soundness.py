@@ -1,0 +1,57 @@
+"""What a write checks of what it touches, so that damage which SQLite does not see stops it: an identity against its
+events, and a MAC against the claims that were made for it.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, bindparam, select
+
+from rmfab.errors import RmfabError
+from rmfab.ledger.chains import chain_hash, damaged, stored
+from rmfab.ledger.events import EventKind
+from rmfab.ledger.queries import by_serial
+from rmfab.ledger.sql import schema
+from rmfab.ledger.standing import Standing, replay
+from rmfab.ledger.states import State
+
+_MOST = 200
+"""The events of one unit that a write reads; one that came more often is for `rmfab ledger check`."""
+
+_EVENTS = (
+    select(schema.event)
+    .where(schema.event.c.serial == bindparam("of_serial"))
+    .order_by(schema.event.c.id.desc())
+    .limit(_MOST + 1)
+)
+_LAST_CLAIM = (
+    select(schema.event.c.serial)
+    .where(schema.event.c.mac == bindparam("of_mac"), schema.event.c.kind == EventKind.CLAIM.value)
+    .order_by(schema.event.c.id.desc())
+    .limit(1)
+)
+
+
+def refuse_damaged(connection: Connection, serial: str, standing: Standing) -> None:
+    """Raise IntegrityError if the events of *serial* were changed, or do not add up to *standing*."""
+    rows = connection.execute(_EVENTS, {"of_serial": serial}).all()
+    for row in rows:
+        if row.serial != serial or chain_hash(row.prev_hash, row._mapping) != row.hash:
+            raise damaged("an event was changed after it was written", serial)
+    if len(rows) > _MOST:
+        return
+    try:
+        right = replay(stored(row).event for row in reversed(rows))
+    except RmfabError as error:
+        raise damaged(f"the events contradict each other: {error.what}", serial) from error
+    if standing != right:
+        raise damaged("the unit's record and its events contradict each other", serial)
+
+
+def refuse_forgotten(connection: Connection, mac: str) -> None:
+    """Raise IntegrityError if the board *mac*, for which no live unit was found, was claimed for one."""
+    serial = connection.execute(_LAST_CLAIM, {"of_mac": mac}).scalar()
+    if serial is None:
+        return
+    last = by_serial(connection, serial)
+    if last is None or last.state is not State.VOID:
+        raise damaged(f"the board was claimed for {serial}, but its record is missing or incomplete", mac)
