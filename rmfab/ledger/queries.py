@@ -51,10 +51,13 @@ def batch_value(row: Row[Any]) -> Batch:
 
 
 def standing_value(row: Row[Any]) -> Standing:
-    """Return the standing in a row of the identity table."""
+    """Return the standing in a row of the identity table. Raise IntegrityError for a state that does not exist."""
     columns = row._mapping
     values = {name: columns[name] for name in _STANDING}
-    return Standing(**values | {"state": State(values["state"])})
+    try:
+        return Standing(**values | {"state": State(values["state"])})
+    except ValueError as error:
+        raise damaged(f"an identity has no state {values['state']!r}", row.serial) from error
 
 
 def standing_columns(standing: Standing) -> dict[str, Any]:
@@ -90,7 +93,7 @@ def identities_query() -> Select[Any]:
 def identity_value(row: Row[Any]) -> LedgerIdentity:
     """Return the identity of a row of `identities_query`. Raise IntegrityError if the row was edited and is invalid."""
     try:
-        record, standing = record_value(row), standing_value(row)
+        record = record_value(row)
     except ValueError as error:
         raise IntegrityError(
             f"the identity was changed after it was made: {error}",
@@ -98,7 +101,7 @@ def identity_value(row: Row[Any]) -> LedgerIdentity:
             hint="run `rmfab ledger check` to list all problems",
             cause="record",
         ) from error
-    return LedgerIdentity(record, standing, row.batch_name, row.product, row.position, row.chunk_id)
+    return LedgerIdentity(record, standing_value(row), row.batch_name, row.product, row.position, row.chunk_id)
 
 
 _BY = {
@@ -130,13 +133,9 @@ def by_mac(connection: Connection, mac: str) -> LedgerIdentity | None:
 
 
 def _one(connection: Connection, column: str, wanted: str) -> LedgerIdentity | None:
-    """Return the identity with *wanted* in *column*. Raise IntegrityError if the index leads to a different row."""
+    """Return the identity with *wanted* in *column*."""
     row = connection.execute(_BY[column], {"wanted": wanted}).one_or_none()
-    if row is None:
-        return None
-    if row._mapping[column] != wanted:
-        raise damaged(f"the index of {column} leads to a different identity", wanted)
-    return identity_value(row)
+    return None if row is None else identity_value(row)
 
 
 def find(connection: Connection, term: str) -> tuple[LedgerIdentity, ...]:

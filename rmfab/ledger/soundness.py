@@ -1,5 +1,6 @@
-"""What a write checks of what it touches, so that damage which SQLite does not see stops it: an identity against its
-events, and a MAC against the claims that were made for it.
+"""What a write checks of what it touches: an identity against its events, and a MAC against its claims.
+
+So a write stops at damage that the database does not notice.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from sqlalchemy import Connection, bindparam, select
 from rmfab.errors import RmfabError
 from rmfab.ledger.chains import chain_hash, damaged, stored
 from rmfab.ledger.events import EventKind
-from rmfab.ledger.queries import by_serial
+from rmfab.ledger.queries import by_serial, standing_value
 from rmfab.ledger.sql import schema
 from rmfab.ledger.standing import Standing, replay
 from rmfab.ledger.states import State
@@ -17,6 +18,11 @@ from rmfab.ledger.states import State
 _MOST = 200
 """The events of one unit that a write reads; one that came more often is for `rmfab ledger check`."""
 
+_ROW = select(schema.identity).where(
+    schema.identity.c.id
+    == select(schema.identity.c.id).where(schema.identity.c.serial == bindparam("of_serial")).scalar_subquery()
+)
+"""By the key of the table: a database may take what an index contains from there, and not read the row."""
 _EVENTS = (
     select(schema.event)
     .where(schema.event.c.serial == bindparam("of_serial"))
@@ -32,10 +38,14 @@ _LAST_CLAIM = (
 
 
 def refuse_damaged(connection: Connection, serial: str, standing: Standing) -> None:
-    """Raise IntegrityError if the events of *serial* were changed, or do not add up to *standing*."""
+    """Raise IntegrityError if *standing*, which an index led to, is not that of the row of *serial*, or if the events
+    of the unit were changed, or do not add up to it."""
+    own = connection.execute(_ROW, {"of_serial": serial}).one_or_none()
+    if own is None or own.serial != serial or standing_value(own) != standing:
+        raise damaged("the unit's record and its indexes contradict each other", serial)
     rows = connection.execute(_EVENTS, {"of_serial": serial}).all()
     for row in rows:
-        if row.serial != serial or chain_hash(row.prev_hash, row._mapping) != row.hash:
+        if chain_hash(row.prev_hash, row._mapping) != row.hash:
             raise damaged("an event was changed after it was written", serial)
     if len(rows) > _MOST:
         return
