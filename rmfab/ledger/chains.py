@@ -66,7 +66,7 @@ _LAST = select(schema.event).where(
 
 def damaged(what: str, where: str) -> IntegrityError:
     """Return the error of a ledger whose parts contradict each other."""
-    hint = "run `rmfab ledger check` to list all problems, and restore the ledger from a backup"
+    hint = "list all problems with `rmfab ledger check`; `rmfab ledger rebuild` or a backup repairs them"
     return IntegrityError(f"the ledger is damaged: {what}", where=where, hint=hint, cause="ledger-corrupt")
 
 
