@@ -13,7 +13,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sqlalchemy import Connection, Row, RowMapping, insert, select, update
+from sqlalchemy import Connection, Row, RowMapping, bindparam, insert, select, update
 
 from rmfab.errors import InputError, IntegrityError
 from rmfab.files import is_safe_name
@@ -55,6 +55,20 @@ _FIELDS = (
 CHAINED = ("station", "seq", *_FIELDS)
 """The columns that a hash covers: all except the order and the hashes themselves."""
 
+_ADD = insert(schema.event)
+_ADVANCE = update(schema.station).where(schema.station.c.name == bindparam("of_name"))
+_HEAD = select(schema.station).where(schema.station.c.name == bindparam("of_name")).with_for_update()
+_LAST = select(schema.event).where(
+    schema.event.c.station == bindparam("of_name"), schema.event.c.seq == bindparam("of_seq")
+)
+"""Built once: building a statement takes SQLAlchemy longer than running it."""
+
+
+def damaged(what: str, where: str) -> IntegrityError:
+    """Return the error of a ledger whose parts contradict each other."""
+    hint = "list all problems with `rmfab ledger check`; `rmfab ledger rebuild` or a backup repairs them"
+    return IntegrityError(f"the ledger is damaged: {what}", where=where, hint=hint, cause="ledger-corrupt")
+
 
 def append(connection: Connection, ledger_id: str, station: str, events: Iterable[Event]) -> None:
     """Add *events* to the chain of *station*, in this transaction. Raise InputError for an invalid station name."""
@@ -66,10 +80,8 @@ def append(connection: Connection, ledger_id: str, station: str, events: Iterabl
         prev_hash = row["hash"] = chain_hash(prev_hash, row)
         rows.append(row)
     if rows:
-        connection.execute(insert(schema.event), rows)
-        connection.execute(
-            update(schema.station).where(schema.station.c.name == station).values(last_seq=seq, last_hash=prev_hash)
-        )
+        connection.execute(_ADD, rows)
+        connection.execute(_ADVANCE, {"of_name": station, "last_seq": seq, "last_hash": prev_hash})
 
 
 def stored(row: Row[Any]) -> StoredEvent:
@@ -96,17 +108,22 @@ def _event(values: dict[str, Any]) -> Event:
 
 
 def _head(connection: Connection, ledger_id: str, station: str) -> tuple[int, str]:
-    table = schema.station
-    row = connection.execute(
-        select(table.c.last_seq, table.c.last_hash).where(table.c.name == station).with_for_update()
-    ).one_or_none()
-    if row is not None:
-        return row.last_seq, row.last_hash
-    if not is_safe_name(station):
-        raise InputError(f'"{station}" is not a station name', hint="use at most 64 of A-Z a-z 0-9 . _ -")
-    first = genesis(ledger_id, station)
-    connection.execute(insert(table).values(name=station, last_seq=0, last_hash=first))
-    return 0, first
+    """Return number and hash of the last event of *station*. Raise IntegrityError if that event was changed."""
+    row = connection.execute(_HEAD, {"of_name": station}).one_or_none()
+    if row is None:
+        if not is_safe_name(station):
+            raise InputError(f'"{station}" is not a station name', hint="use at most 64 of A-Z a-z 0-9 . _ -")
+        first = genesis(ledger_id, station)
+        connection.execute(insert(schema.station).values(name=station, last_seq=0, last_hash=first))
+        return 0, first
+    if row.last_seq == 0:
+        sound = row.last_hash == genesis(ledger_id, station)
+    else:
+        last = connection.execute(_LAST, {"of_name": station, "of_seq": row.last_seq}).one_or_none()
+        sound = last is not None and last.hash == row.last_hash == chain_hash(last.prev_hash, last._mapping)
+    if not sound:
+        raise damaged("the last event of the station was changed after it was written", f"station {station}")
+    return row.last_seq, row.last_hash
 
 
 def _columns(event: Event) -> dict[str, Any]:

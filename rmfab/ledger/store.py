@@ -6,7 +6,7 @@
     for plan in ledger.missing_chunks(batch):
         again = ledger.add_chunk(batch, plan.number, wrapped_key, records)   # indices to draw again, () when written
     ledger.close_batch(batch, station, ts)
-    claim = ledger.claim(mac, product="lamp", station="bench", slot=slot, ts=ts, carried=Carried(node_id=...))
+    claim = ledger.claim(mac, Wish("lamp"), station="bench", slot=slot, ts=ts, carried=Carried(node_id=...))
     ledger.record("bench", [Event(ts, EventKind.STEP, serial=claim.identity.serial, step="flash", outcome=Outcome.PASS,
                                   state=State.FLASHED, seconds=6.1)])
     ledger.check(); ledger.backup(target)
@@ -19,7 +19,7 @@ transaction. Every method may raise LedgerError (causes `ledger-locked`, `-read-
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
@@ -29,7 +29,7 @@ from rmfab.identity.sealed_record import SealedRecord
 from rmfab.ledger import audit, batches, claims, outcomes, queries, releases
 from rmfab.ledger.audit import AuditFinding
 from rmfab.ledger.batches import BatchOrder, Taken
-from rmfab.ledger.claims import Carried, Claim, Wish
+from rmfab.ledger.claims import ALONE, Around, Carried, Claim, Wish
 from rmfab.ledger.events import Event, EventKind, StoredEvent, normal_mac
 from rmfab.ledger.records import Batch, BatchCount, Chunk, ChunkPlan, LedgerIdentity
 from rmfab.ledger.releases import FlashedUnit
@@ -112,24 +112,33 @@ class Ledger:
     def claim(
         self,
         mac: str,
+        wish: Wish,
         *,
-        product: str,
         station: str,
         ts: str,
-        batch: str | None = None,
-        serial: str | None = None,
         slot: str | None = None,
         carried: Carried | None = None,
+        around: Around = ALONE,
     ) -> Claim:
-        """Return the identity of the board *mac*, bound durably before this returns. See `rmfab.ledger.claims`."""
+        """Return the identity of the board *mac*, bound durably before this returns. See `rmfab.ledger.claims`.
+
+        The events *around* the claim are part of its transaction; if it fails, none of them is recorded. After damage
+        was found (`guarded`), raise IntegrityError with cause `ledger-corrupt`.
+        """
+        self._database.refuse_damage()
         event = claims.claim_event(mac, slot, ts)
-        with self._database.writing() as connection:
-            return claims.claim(connection, self.id, Wish(product, batch, serial), event, station, carried)
+        return self._database.commit(
+            lambda connection: claims.claim(connection, self.id, wish, event, station, carried, around)
+        )
 
     def record(self, station: str, events: Iterable[Event]) -> None:
         """Add steps and verdicts, and change the state of a unit if an event contains one. See `outcomes.record`."""
-        with self._database.writing() as connection:
-            outcomes.record(connection, self.id, station, events)
+        said = tuple(events)
+        self._database.commit(lambda connection: outcomes.record(connection, self.id, station, said))
+
+    def guarded(self) -> AbstractContextManager[None]:
+        """Look for damage in the background until the block ends; the next claim raises what is found."""
+        return self._database.guarded()
 
     def void(self, term: str, *, reason: str, station: str, ts: str) -> LedgerIdentity:
         """Void the identity of a serial, node id or live MAC; it cannot be used again. See `outcomes.void`."""

@@ -19,6 +19,7 @@ from rmfab.line.connection import BoardConnection
 from rmfab.line.events import LineEvent, Message, Origin
 from rmfab.line.job import Job, PreparedRelease
 from rmfab.line.proofs import Proofs
+from rmfab.line.recorder import Recorder
 from rmfab.line.station import Slot
 from rmfab.secret import Secret, redact
 
@@ -27,9 +28,10 @@ from rmfab.secret import Secret, redact
 class Visit:
     """One board on one slot, from the opening of its port to its verdict.
 
-    *keep_going* raises Aborted if the operator stops the line. *record* is the unit's record in the ledger, once known,
-    and *state* its current state. *secrets* are removed from all output. *measured* contains the measurements of the
-    current step, which are reported even if it fails. *holds_network*: the unit was given Wi-Fi credentials.
+    *keep_going* raises Aborted if the operator stops the line. *began* is when the current step started (monotonic).
+    *record* is the unit's record in the ledger, once known, and *state* its current state. *secrets* are removed from
+    all output. *measured* contains the measurements of the current step, which are reported even if it fails.
+    *holds_network*: the unit was given Wi-Fi credentials.
     """
 
     job: Job
@@ -37,6 +39,8 @@ class Visit:
     tell: Callable[[LineEvent], None]
     keep_going: Callable[[], None]
     board: BoardConnection
+    recorder: Recorder
+    began: float = 0.0
     record: LedgerIdentity | None = None
     state: State | None = None
     secrets: list[Secret[str]] = field(default_factory=list)

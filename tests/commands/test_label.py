@@ -18,6 +18,7 @@ import zxingcpp
 from rich.cells import cell_len
 
 from rmfab.commands.terminal import table
+from rmfab.ledger.claims import Wish
 from rmfab.ledger.events import Event, EventKind
 from rmfab.ledger.states import State
 from rmfab.workspace.workspace import open_workspace
@@ -144,9 +145,7 @@ def test_units_that_are_not_verified(terminal: Terminal, lamp: Path) -> None:
     assert "1 of 1 label is for a unit that is not verified yet" in said.err
     assert "1 of these was printed before" in said.err
     with open_workspace(lamp).ledger as ledger:
-        ledger.claim(
-            "24:0a:c4:00:00:01", product="lamp", station="t", ts="2026-01-01T00:00:00.000Z", serial="LMP-000002"
-        )
+        ledger.claim("24:0a:c4:00:00:01", Wish("lamp", serial="LMP-000002"), station="t", ts="2026-01-01T00:00:00.000Z")
         failed = Event("2026-01-01T00:00:01.000Z", EventKind.UNIT, serial="LMP-000002", state=State.FAILED)
         ledger.record("t", [failed])
     terminal("-C", lamp, "label", "LMP-000002", "-o", "one.pdf").refused(3, "LMP-000002", "failed", "void")
