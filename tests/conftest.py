@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -12,6 +13,10 @@ from hypothesis import settings
 settings.register_profile("rmfab", deadline=None)  # a busy machine is not a failure
 settings.load_profile("rmfab")
 GOOD_REASONS = ("no radio", "no real board")
+
+# Hundreds of tests start a command: each would compile rmfab again if this asked Python not to keep the result.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # A shell starts background jobs with SIGINT ignored, and nohup with SIGHUP ignored; the commands that tests start would
 # inherit that and never end on a signal.
