@@ -22,7 +22,7 @@ PATIENCE = 120.0
 """Seconds until something that does not come is a failure."""
 TRIES = 20
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="process groups as Linux has them")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="process groups as Linux has them")]
 
 
 def alive(group: int) -> list[int]:

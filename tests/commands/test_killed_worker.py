@@ -26,7 +26,7 @@ STANDING = 6
 BUSY = 0.2
 """CPU seconds that a worker uses for its start and something more."""
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="/proc as Linux has it")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="/proc as Linux has it")]
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,8 @@ import pytest
 from rmfab.ledger.store import Ledger
 from tests.ledger.workshop import FILE, STATION, fresh, mac, now
 
+pytestmark = pytest.mark.slow
+
 ROOT = str(Path(__file__).parents[2])
 
 _CLAIM = """
