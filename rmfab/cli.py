@@ -20,6 +20,7 @@ import click
 
 from rmfab.commands.terminal import Globals
 from rmfab.errors import InputError, IntegrityError, RmfabError, StationError, UnitsFailed, UsageError, printable
+from rmfab.signals import repeat_lost_interrupts
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -309,6 +310,7 @@ def _report_bug() -> int:
 
 def run() -> None:
     """Run the console script. SIGTERM and SIGHUP end a command as ^C does."""
+    repeat_lost_interrupts()
     for name in ("SIGTERM", "SIGHUP"):
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) is signal.SIG_DFL:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Callable, Generator, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Generator
+from contextlib import closing
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING
 
 from rmfab.commands import terminal
+from rmfab.signals import stopping
 
 if TYPE_CHECKING:
     from rmfab.commands.line_view import View
@@ -81,7 +80,7 @@ def _show(
 ) -> None:
     report = _report(junit)
     try:
-        with _stoppable(stop), closing(events):
+        with stopping(stop), closing(events):
             for event in events:
                 view.show(event)
                 if report is not None:
@@ -98,21 +97,3 @@ def _report(junit: Path | None) -> LineReport | None:
     from rmfab.report.junit import LineReport
 
     return LineReport()
-
-
-@contextmanager
-def _stoppable(stop: Callable[[], None]) -> Iterator[None]:
-    """Let the first ^C (or SIGTERM) call *stop*; the second one interrupts as usual."""
-
-    def stop_once(number: int, _: FrameType | None) -> None:
-        signal.signal(number, previous[signal.Signals(number)])
-        stop()
-
-    previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    for number in previous:
-        signal.signal(number, stop_once)
-    try:
-        yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)

@@ -33,13 +33,13 @@ PATIENCE = 30.0
 It applies to the handshake, to each request from the end of the one before, and to each piece that is sent.
 """
 
-_FULL = 0.2  # seconds between two checks for a free place
+_LOOK = 0.2  # seconds between two checks for a free place, or for `stop`
 _GRACE = 1.0  # seconds after which a client that sends no request loses its place if all are taken
 _ANYWHERE = ("0.0.0.0", "::")  # noqa: S104 - compared with, not bound to
 
 
 class ShelfServer(ThreadingMixIn, TCPServer):
-    """A server of the shelf *folder* while `serve_forever` runs; `server_close` ends all connections.
+    """A server of the shelf *folder* while `serve` runs; `server_close` ends all connections.
 
     *port* 0 selects a free one; *most* limits concurrent connections, *most_of_one_peer* those of one address.
     *on_access* is called in the threads of the connections. Raise InputError if *folder* is not a shelf, StationError
@@ -48,6 +48,7 @@ class ShelfServer(ThreadingMixIn, TCPServer):
 
     allow_reuse_address = sys.platform != "win32"  # on Windows two servers could then share a port
     request_queue_size = 128
+    timeout = _LOOK
 
     def __init__(
         self,
@@ -73,6 +74,7 @@ class ShelfServer(ThreadingMixIn, TCPServer):
         self._most_of_one_peer = most_of_one_peer
         self._open: dict[ssl.SSLSocket, str] = {}
         self._silent: dict[ssl.SSLSocket, float] = {}
+        self._stopped = False
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         try:
             super().__init__((host, port), Request)
@@ -91,8 +93,21 @@ class ShelfServer(ThreadingMixIn, TCPServer):
         name = socket.gethostname() if host in _ANYWHERE else host
         return f"https://[{name}]:{port}" if ":" in name else f"https://{name}:{port}"
 
+    def serve(self) -> None:
+        """Serve until `stop`.
+
+        A signal handler calls `stop` instead of raising: an exception could break off the start of a connection's
+        thread, or Python could drop it (see `rmfab.signals`).
+        """
+        while not self._stopped:
+            self.handle_request()
+
+    def stop(self) -> None:
+        """Have `serve` return soon. Any thread or signal handler may call it."""
+        self._stopped = True
+
     def server_close(self) -> None:
-        """Stop listening, end all connections and wait for their threads. Call it after `serve_forever`."""
+        """Stop listening, end all connections and wait for their threads. Call it after `serve`."""
         for connection in list(self._open):
             with suppress(OSError):  # its thread closed it first
                 # SSLSocket.shutdown would drop the TLS state while a thread still sends
@@ -104,9 +119,9 @@ class ShelfServer(ThreadingMixIn, TCPServer):
 
         While all places are taken, connections wait in the system's queue, and clients without a request make room.
         """
-        if not self._places.acquire(timeout=_FULL):
+        if not self._places.acquire(timeout=_LOOK):
             self._make_room()
-            raise TimeoutError("all places are taken")  # serve_forever checks for a shutdown, then retries
+            raise TimeoutError("all places are taken")  # handle_request ignores it; `serve` calls that again
         try:
             raw, address = self.socket.accept()
             raw.settimeout(self.patience)

@@ -14,6 +14,8 @@ from rmfab.ledger.claims import Wish
 from rmfab.ledger.store import Ledger
 from tests.ledger.workshop import FILE, STATION, claim, fresh, mac, now
 
+pytestmark = pytest.mark.slow
+
 ROOT = str(Path(__file__).parents[2])
 
 _CLAIM = """

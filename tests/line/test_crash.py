@@ -13,6 +13,8 @@ from tests.line.floor import copied, found, ports, serve, spec
 from tests.line.process import line, read_until
 from tests.line.zygote import Zygote
 
+pytestmark = pytest.mark.slow
+
 AT_ONCE = 6
 EVERY_UNIT = "wrong_pop_every = 50", "wrong_pop_every = 1"  # every unit then gets the same number of commands
 

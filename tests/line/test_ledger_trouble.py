@@ -14,6 +14,8 @@ from rmfab.product.vocabulary import Chip
 from rmfab.virtual.spec import BoardSpec
 from tests.line.floor import copied, interrupting, serve, spec
 
+pytestmark = pytest.mark.slow
+
 
 class TestLedgerTrouble:
     """If the ledger fails during a run, the unit ends with ERROR and a clear reason, and nothing is lost."""

@@ -19,6 +19,8 @@ from rmfab.virtual.spec import BoardSpec, PortKind
 from tests.line.floor import FCTRY, NVS, NVS_KEY, OTADATA, PHY, SECURE_CERT, copied, found, serve, spec
 from tests.line.zygote import Zygote
 
+pytestmark = pytest.mark.slow
+
 SIZE = 0x6000
 WIFI = "nvs.net80211"
 OWNER = pack(

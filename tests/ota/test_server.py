@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import http.client
 import os
+import signal
 import socket
 import ssl
 import subprocess
@@ -21,6 +22,7 @@ from rmfab.ota.index import Listed
 from rmfab.ota.server import MOST_SILENT, ShelfServer
 from rmfab.ota.shelf import publish, read_index
 from rmfab.ota.tls import load_context
+from rmfab.signals import stopping
 from tests.ota.conftest import AN_ENVELOPE, Bench, Papers, a_release, running
 
 FIRST = Listed.of(a_release(), AN_ENVELOPE)
@@ -420,6 +422,24 @@ def test_it_ends_with_connections_open(shelf: Path, papers: Papers, large: str):
         response.read()
     for one in (idle, busy, silent):
         one.close()
+
+
+def test_a_signal_at_a_bad_moment(shelf: Path, papers: Papers, monkeypatch: pytest.MonkeyPatch):
+    """A signal while a silent client is accepted ends the server at once: it interrupts nothing half done."""
+    context = load_context(papers.cert, papers.key, str)
+    start = threading.Thread.start
+
+    def start_and_signal(thread: threading.Thread) -> None:
+        start(thread)
+        signal.raise_signal(signal.SIGINT)
+
+    with ShelfServer(shelf, context, patience=3600) as server:
+        monkeypatch.setattr(threading.Thread, "start", start_and_signal)
+        with stopping(server.stop), socket.create_connection(server.server_address):
+            server.serve()
+            began = time.monotonic()
+            server.server_close()
+            assert time.monotonic() - began < 60
 
 
 def test_where_it_cannot_listen(shelf: Path, papers: Papers, bench: Bench):
