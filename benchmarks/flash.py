@@ -86,7 +86,7 @@ def make_line(root: Path) -> tuple[Workspace, PreparedRelease]:
     CertificateAuthority.create("bench", CaKeyKind.ECDSA_P256, now()).save(workspace.ca_folder, None)
     completed(generate(workspace, GenerateRequest(100, "bench", jobs=1), Unattended()))
     release = open_release(make_build_folder(root / "build", FirmwareRecipe(Chip.ESP32C3, app_size=APP_SIZE)))
-    return workspace, PreparedRelease.prepare(Accepted(release))
+    return workspace, PreparedRelease(Accepted(release))
 
 
 _boards = iter(range(1000))

@@ -196,6 +196,7 @@ class Cause(StrEnum):
     NO_PROVISIONING = "no-provisioning"
     NO_QR = "no-qr"
     NO_RANDOM = "no-random"
+    NO_RELEASE = "no-release"
     NO_RESET_LINES = "no-reset-lines"
     NO_ROLLBACK = "no-rollback"
     NO_SCAN = "no-scan"

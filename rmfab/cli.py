@@ -8,7 +8,6 @@ from __future__ import annotations
 import errno
 import importlib
 import io
-import json
 import os
 import signal
 import sys
@@ -21,9 +20,12 @@ import click
 
 from rmfab.commands.terminal import Globals
 from rmfab.errors import InputError, IntegrityError, RmfabError, StationError, UnitsFailed, UsageError, printable
+from rmfab.signals import repeat_lost_interrupts
 
 if TYPE_CHECKING:
     from types import FrameType
+
+    from click.shell_completion import CompletionItem
 
 COMMANDS = {
     "init": "Create a workspace: product.toml, keys and a .gitignore.",
@@ -35,7 +37,7 @@ COMMANDS = {
     "release": "Build, sign, verify or show a firmware release.",
     "trust": "Choose whose releases this station accepts.",
     "ota": "Check, export or serve updates over the air.",
-    "ports": "List the boards that are plugged in, as slots for station.toml.",
+    "ports": "List the slots of this host and the boards that are plugged in.",
     "flash": "Give boards their identity and write their flash.",
     "verify": "Prove that flashed units boot and have the right identity.",
     "run": "Run the line: every step on every slot.",
@@ -48,6 +50,8 @@ COMMANDS = {
     "station": "Show this station, or admit a different one.",
     "board": "Serve virtual boards.",
     "doctor": "Find what is missing on this host, and how to fix it.",
+    "logs": "Remove old console logs.",
+    "completion": "Complete the command line with the tab key in bash, zsh or fish.",
 }
 
 EXIT_USAGE = 2
@@ -81,6 +85,13 @@ class LazyGroup(click.Group):
         module = importlib.import_module(f"rmfab.commands.{cmd_name}")
         command: click.Command = module.command
         return command
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Return the commands and options that *incomplete* may become, without importing the commands."""
+        from click.shell_completion import CompletionItem
+
+        named = [CompletionItem(name, help=what) for name, what in COMMANDS.items() if name.startswith(incomplete)]
+        return named + click.Command.shell_complete(self, ctx, incomplete)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -221,6 +232,8 @@ def _end(error: RmfabError | KeyboardInterrupt | click.Abort, given: Globals) ->
 
 def _tell_in_json(error: RmfabError, given: Globals) -> None:
     if given.json and not given.told:
+        import json
+
         with suppress(OSError):  # the error matters more than a closed stdout
             click.echo(json.dumps(error.event()))
 
@@ -297,6 +310,7 @@ def _report_bug() -> int:
 
 def run() -> None:
     """Run the console script. SIGTERM and SIGHUP end a command as ^C does."""
+    repeat_lost_interrupts()
     for name in ("SIGTERM", "SIGHUP"):
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) is signal.SIG_DFL:

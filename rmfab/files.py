@@ -207,9 +207,9 @@ def _output(path: Path, *, secret: bool, force: bool, sync: bool) -> Iterator[tu
                 if sync:
                     os.fsync(stream.fileno())
                 if os.name == "posix":
-                    _put_in_place(str(temporary), str(path), force)  # while the lock keeps `sweep` away
+                    put_in_place(str(temporary), str(path), force)  # while the lock keeps `sweep` away
             if os.name != "posix":
-                _put_in_place(str(temporary), str(path), force)  # Windows does not move open files
+                put_in_place(str(temporary), str(path), force)  # Windows does not move open files
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as error:
@@ -249,11 +249,11 @@ class FolderWriter:
                     while left:
                         left = left[os.write(descriptor, left) :]
                     if os.name == "posix":
-                        _put_in_place(temporary, path, self._force)
+                        put_in_place(temporary, path, self._force)
                 finally:
                     os.close(descriptor)
                 if os.name != "posix":
-                    _put_in_place(temporary, path, self._force)
+                    put_in_place(temporary, path, self._force)
             finally:
                 _remove(temporary)
         except OSError as error:
@@ -285,7 +285,7 @@ def is_temporary(name: str) -> bool:
 
 
 def sweep(folder: Path) -> None:
-    """Remove the temporary files that killed processes left in *folder*, those of SQLite included."""
+    """Remove the temporary files and folders that killed processes left in *folder*, those of SQLite included."""
     if sys.platform == "win32":
         return
     for path in folder.glob(f".*{_TEMPORARY}"):
@@ -297,11 +297,80 @@ def sweep(folder: Path) -> None:
             # Without a name it was swept by a different process, and the name may be that of a new file by now.
             if _try_lock(descriptor, wait=False) and os.fstat(descriptor).st_nlink:
                 _remove_companions(path)
-                path.unlink(missing_ok=True)
+                _remove_temporary(path)
         except PermissionError:  # someone else's folder: they sweep it
             continue
         finally:
             os.close(descriptor)
+
+
+def _remove_temporary(path: Path) -> None:
+    if path.is_dir():
+        import shutil
+
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+@contextmanager
+def temporary_folder(beside: Path) -> Iterator[Path]:
+    """Yield a new folder (0700) beside the path *beside*, on its file system; it is removed with its files.
+
+    `sweep` removes that of a killed process. Raise OSError.
+    """
+    while True:
+        folder = beside.with_name(f".{beside.name[:80]}.{os.urandom(4).hex()}{_TEMPORARY}")
+        folder.mkdir(mode=0o700)
+        lock = _lock_folder(folder)
+        if lock is None or os.fstat(lock).st_nlink:
+            break
+        os.close(lock)  # a different process swept it before it was locked
+    try:
+        yield folder
+    finally:
+        _remove_temporary(folder)
+        if lock is not None:
+            os.close(lock)
+
+
+@contextmanager
+def writer_in(folder: Path) -> Iterator[None]:
+    """Let `oldest_writer` know that this process writes into *folder* until the block ends.
+
+    Nothing happens if the folder is not writable.
+    """
+    name = str(folder / f".writer.{os.urandom(4).hex()}{_TEMPORARY}")
+    try:
+        descriptor = _create(name, 0o600)
+    except OSError:  # a full disk or a read-only folder: writing there reports that
+        yield
+        return
+    try:
+        yield
+    finally:
+        _remove(name)
+        os.close(descriptor)
+
+
+def oldest_writer(folder: Path) -> float | None:
+    """Return since when, in seconds of Unix time, processes write into *folder*; None if none does.
+
+    Call `sweep` before, or killed processes count.
+    """
+    starts = []
+    for path in folder.glob(f".*{_TEMPORARY}"):
+        with suppress(FileNotFoundError):
+            starts.append(path.stat().st_mtime)
+    return min(starts, default=None)
+
+
+def _lock_folder(folder: Path) -> int | None:
+    if sys.platform == "win32":
+        return None
+    descriptor = os.open(folder, os.O_RDONLY)
+    _try_lock(descriptor, wait=True)
+    return descriptor
 
 
 def _remove_companions(path: Path) -> None:
@@ -323,23 +392,32 @@ def _try_lock(descriptor: int, *, wait: bool) -> bool:
     return True
 
 
-def _put_in_place(temporary: str, path: str, force: bool) -> None:
+def put_in_place(temporary: str, path: str, force: bool) -> bool:
+    """Give *temporary* the name *path*; return False if *path* already has the same content. Raise OSError.
+
+    The name *temporary* may remain. Raise InputError if *path* has different content, unless *force*.
+    """
     if force:
         os.replace(temporary, path)  # noqa: PTH105
-        return
+        return True
     try:
         os.link(temporary, path)
     except FileExistsError:
         if not _same(temporary, path):
-            raise InputError(
-                "already exists with different content", where=path, hint="--force replaces it", cause="exists"
-            ) from None
+            raise _different(path) from None
+        return False
     except OSError:  # a file system without hard links (exFAT, some network shares)
-        if os.path.exists(path) and not _same(temporary, path):  # noqa: PTH110
-            raise InputError(
-                "already exists with different content", where=path, hint="--force replaces it", cause="exists"
-            ) from None
-        os.replace(temporary, path)  # noqa: PTH105
+        if not os.path.exists(path):  # noqa: PTH110
+            os.replace(temporary, path)  # noqa: PTH105
+            return True
+        if not _same(temporary, path):
+            raise _different(path) from None
+        return False
+    return True
+
+
+def _different(path: str) -> InputError:
+    return InputError("already exists with different content", where=path, hint="--force replaces it", cause="exists")
 
 
 def _holds(path: str, data: bytes) -> bool:

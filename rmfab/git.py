@@ -44,6 +44,7 @@ def work_tree(folder: Path) -> Path | None:
 
 def would_take(file: Path) -> bool:
     """Return whether `git add` would take *file*: it is in a work tree and not ignored."""
-    if work_tree(file.parent) is None:
+    tree = work_tree(file.parent)
+    if tree is None:
         return False
-    return ask_git(file.parent, "check-ignore", "-q", file.name).code == 1
+    return ask_git(tree, "check-ignore", "-q", "--", str(file.parent.resolve() / file.name)).code == 1

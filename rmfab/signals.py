@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from types import FrameType
 
 SLICE_SECONDS = 0.4
 """The longest wait without a look at whether it is still wanted, so that ^C takes effect within a second."""
+_AGAIN_SECONDS = 0.01  # the finalizer has ended by then; if not, the interrupt is lost and repeated once more
 
 
 @contextmanager
@@ -35,3 +41,49 @@ def undisturbed() -> Iterator[None]:
             signal.signal(number, handler)
     for number in came[:1]:
         signal.raise_signal(number)
+
+
+@contextmanager
+def stopping(stop: Callable[[], None]) -> Iterator[None]:
+    """Let the first SIGINT or SIGTERM call *stop*; a second one interrupts as usual."""
+
+    def stop_once(number: int, _: FrameType | None) -> None:
+        signal.signal(number, previous[signal.Signals(number)])
+        stop()
+
+    previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number in previous:
+        signal.signal(number, stop_once)
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def repeat_lost_interrupts() -> None:
+    """Repeat an interrupt that Python drops, until one takes effect.
+
+    If the signal comes while a finalizer or the callback of a weak reference runs, Python prints "Exception ignored
+    in" and continues as if there had been none (documentation of `object.__del__` and `sys.unraisablehook`).
+    """
+    report = sys.unraisablehook
+
+    def repeat(lost: sys.UnraisableHookArgs) -> None:
+        if lost.exc_type is not KeyboardInterrupt:
+            report(lost)
+            return
+        again = threading.Timer(_AGAIN_SECONDS, _interrupt_main_thread)
+        again.daemon = True
+        again.start()
+
+    sys.unraisablehook = repeat
+
+
+def _interrupt_main_thread() -> None:
+    """Send SIGINT to the main thread. If a different thread receives it, the main thread does not leave its wait."""
+    main = threading.main_thread().ident
+    if os.name == "posix" and main is not None:
+        signal.pthread_kill(main, signal.SIGINT)
+    else:
+        signal.raise_signal(signal.SIGINT)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import tempfile
 from collections.abc import Iterator
 
@@ -17,6 +18,10 @@ GOOD_REASONS = ("no radio", "no real board")
 # Records of pools must not lie among those of the person who runs the tests; commands that tests start inherit this.
 os.environ["RMFAB_STATE"] = tempfile.mkdtemp(prefix="rmfab-tests-state-")
 
+# Hundreds of tests start a command: each would compile rmfab again if this asked Python not to keep the result.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
 # A shell starts background jobs with SIGINT ignored, and nohup with SIGHUP ignored; the commands that tests start would
 # inherit that and never end on a signal.
 _HANDLERS = {"SIGINT": signal.default_int_handler, "SIGHUP": signal.SIG_DFL, "SIGTERM": signal.SIG_DFL}
@@ -26,8 +31,23 @@ for _name, _handler in _HANDLERS.items():
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--peers` runs the tests against implementations by others."""
-    parser.addoption("--peers", action="store_true", help="run tests/peers, which installs what it needs (./dev peers)")
+    """`--peers` adds what CI adds, `--fast` leaves out the long tests."""
+    parser.addoption(
+        "--peers", action="store_true", help="run tests marked `peers` too; tests/peers installs what it needs"
+    )
+    parser.addoption("--fast", action="store_true", help="leave out tests marked `slow` or `peers`")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Skip what needs --peers or CI; with --fast, deselect the long tests."""
+    if config.getoption("--fast"):
+        left_out = [item for item in items if any(item.get_closest_marker(name) for name in ("slow", "peers"))]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in set(left_out)]
+    if not (config.getoption("--peers") or os.environ.get("CI")):
+        for item in items:
+            if item.get_closest_marker("peers"):
+                item.add_marker(pytest.mark.skip(reason="starts what others made: run it with --peers, or CI=true"))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

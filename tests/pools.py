@@ -31,5 +31,5 @@ def hold(ledger: Path, state: Path) -> None:
         heads = connection.execute("SELECT id, last_seq, last_hash FROM chain").fetchall()
     host = this_host(state)
     new = Holding.new(host, {chain: Head(seq, last) for chain, seq, last in heads})
-    with HostRecord(host, meta["ledger_id"]).locked(create=True) as record:
-        record.write(Holding(meta["holder"], new.salt, new.machine, new.heads))
+    with HostRecord(host, meta["ledger_id"]).hold() as record:
+        record.replace(Holding(meta["holder"], new.salt, new.machine, new.heads))

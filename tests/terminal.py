@@ -90,7 +90,7 @@ def on_terminal(command: list[str], cwd: Path, answers: Sequence[tuple[str, str]
     child, terminal = pty.fork()
     if child == 0:
         os.chdir(cwd)
-        os.execve(command[0], command, environment(TERM="xterm", COLUMNS="200", **more))
+        os.execve(command[0], command, environment(**({"TERM": "xterm", "COLUMNS": "200"} | more)))
     screen, read, waiting = "", 0, list(answers)
     while chunk := _read(terminal):
         screen += chunk

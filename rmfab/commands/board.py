@@ -11,28 +11,15 @@ import click
 
 from rmfab.commands import terminal
 from rmfab.commands.leaf import Leaf
+from rmfab.commands.options import FaultType
 from rmfab.product.vocabulary import Chip
-from rmfab.virtual.faults import BoardFault, FaultCall
+from rmfab.virtual.faults import BoardFault
 from rmfab.virtual.spec import PortKind, Strap
 
 _SIZES = [f"{1 << n}MB" for n in range(8)]
 _FAULTS = "\n".join(
     f"  {fault.value + ('=N' if fault.takes_number else ''):<18}{fault.summary}" for fault in BoardFault
 )
-
-
-class _FaultType(click.ParamType):  # type: ignore[type-arg]
-    name = "name"
-
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> FaultCall:
-        from rmfab.errors import InputError
-
-        if isinstance(value, FaultCall):
-            return value
-        try:
-            return FaultCall.parse(value)
-        except InputError as error:
-            self.fail(f"{error.what}: {error.hint}", param, ctx)
 
 
 class _PaceType(click.ParamType):  # type: ignore[type-arg]
@@ -66,7 +53,7 @@ class _PaceType(click.ParamType):  # type: ignore[type-arg]
     help="Run UART and flash at the speed of a real board, at most BAUD.",
 )
 @click.option(
-    "--fault", "faults", type=_FaultType(), multiple=True, metavar="NAME", help="Simulate a fault; repeatable."
+    "--fault", "faults", type=FaultType(), multiple=True, metavar="NAME", help="Simulate a fault; repeatable."
 )
 @click.option(
     "--state",
@@ -89,6 +76,7 @@ def command(
     esptool can flash them, and they boot what was written. Prints one line per board (chip, MAC, port, URL of its
     provisioning service) and runs until interrupted.
     """
+    from rmfab.operations.git_warning import warn_of_git
     from rmfab.operations.serve_boards import BoardsRequest
     from rmfab.virtual.bench.serving import run
 
@@ -112,4 +100,6 @@ def command(
         else:
             terminal.data("  ".join(plain))
 
+    if state is not None:
+        warn_of_git(terminal.TERMINAL, "the secrets of these units", state / f"{chip}-0.bin", shown=state)
     run(request.specs(), announce, state=state, with_parent=with_parent)

@@ -26,8 +26,7 @@ def command(batch: str, output: Path, force: bool) -> None:
     rmfab nvs generate out/csv/config.csv out/csv/values.csv node 0x6000 --fileid serial --outdir again
     """
     from rmfab.operations.build_files import BuildFilesRequest, build_files
-    from rmfab.workspace.workspace import open_workspace
 
-    workspace, request = open_workspace(terminal.folder()), BuildFilesRequest(batch, output, force)
+    workspace, request = terminal.workspace(), BuildFilesRequest(batch, output, force)
     built = terminal.followed(f"batch {batch}", build_files(workspace, request, terminal.TERMINAL))
     terminal.show({"folder": str(output), "images": built.images, "void": built.void}, None)

@@ -33,9 +33,8 @@ def create(name: str | None, kind: str, bare: bool) -> None:
     """
     from rmfab.identity.ca import CaKeyKind
     from rmfab.operations.make_ca import CaRequest, create_ca
-    from rmfab.workspace.workspace import open_workspace
 
-    workspace = open_workspace(terminal.folder())
+    workspace = terminal.workspace()
     made = create_ca(workspace, CaRequest(name, CaKeyKind(kind), bare), terminal.TERMINAL)
     terminal.say(f"created CA {made}; keep an offline copy of {workspace.ca_folder} and its passphrase")
     _show(made, workspace.ca_folder / "ca.crt")
@@ -55,9 +54,8 @@ def import_(certificate: Path, key: str, bare: bool) -> None:
     rmfab ca import ca.crt 'pkcs11:token=ca;object=device-ca?module-path=/usr/lib/opensc-pkcs11.so'
     """
     from rmfab.operations.make_ca import import_ca
-    from rmfab.workspace.workspace import open_workspace
 
-    workspace = open_workspace(terminal.folder())
+    workspace = terminal.workspace()
     name = import_ca(workspace, certificate, key, terminal.TERMINAL, bare=bare)
     terminal.say(f"imported CA {name}")
     _show(name, workspace.ca_folder / "ca.crt")
@@ -70,9 +68,8 @@ def show() -> None:
     No passphrase is needed.
     """
     from rmfab.operations.make_ca import ca_facts
-    from rmfab.workspace.workspace import open_workspace
 
-    facts = ca_facts(open_workspace(terminal.folder()))
+    facts = ca_facts(terminal.workspace())
     if terminal.json_wanted():
         terminal.document(facts)
         return

@@ -9,22 +9,28 @@ import click
 
 from rmfab.commands import terminal
 from rmfab.commands.leaf import Leaf
-from rmfab.commands.options import FILE
+from rmfab.commands.options import FILE, FaultType
 from rmfab.errors import RmfabError
 from rmfab.product.vocabulary import Chip
 
 if TYPE_CHECKING:
     from rmfab.ledger.records import LedgerIdentity
     from rmfab.operations.demo import Demo
+    from rmfab.virtual.faults import FaultCall
 
 
 @click.command("demo", cls=Leaf)
 @click.option("--units", type=click.IntRange(1, 64), default=4, show_default=True, help="Number of boards.")
 @click.option("--chip", type=click.Choice([chip.value for chip in Chip]), default="esp32c3", show_default=True,
               help="Chip of the boards.")  # fmt: skip
-@click.option("--fault", metavar="NAME", help="Break the first board (NAME@2: the third); see `rmfab board --help`.")
+@click.option(
+    "--fault",
+    type=FaultType(),
+    metavar="NAME",
+    help="Break the first board (NAME@2: the third); see `rmfab board --help`.",
+)
 @click.option("--dir", "folder", type=FILE, default=Path("rmfab-demo"), show_default=True, help="Folder to run in.")
-def command(units: int, chip: str, fault: str | None, folder: Path) -> None:
+def command(units: int, chip: str, fault: FaultCall | None, folder: Path) -> None:
     """Run the whole line on virtual boards, from nothing.
 
     The demo makes a workspace, a CA, identities, firmware, boards and labels. No hardware is needed. Everything stays
@@ -35,9 +41,8 @@ def command(units: int, chip: str, fault: str | None, folder: Path) -> None:
     rmfab demo --fault brownout           see how a bad board looks
     """
     from rmfab.operations.demo import DemoRequest, prepare_demo
-    from rmfab.virtual import FaultCall
 
-    request = DemoRequest(folder, units, Chip(chip), FaultCall.parse(fault) if fault is not None else None)
+    request = DemoRequest(folder, units, Chip(chip), fault)
     demo = prepare_demo(request, terminal.TERMINAL)
     failure = _run(demo)
     made = demo.finish(terminal.TERMINAL)

@@ -12,11 +12,11 @@ from rmfab.commands.leaf import Leaf
 def command() -> None:
     """Find what is missing on this host, and how to fix it.
 
-    Checks ports and their permissions, Bluetooth or Wi-Fi, the workspace and its permissions, keys, the ledger and the
-    trust file. Exits with code 4 if
-    something is missing.
+    Checks ports and their permissions, Bluetooth or Wi-Fi, free disk space, the workspace and its permissions, keys,
+    the ledger and the trust file; without a workspace, only the host. Each check reports what it finds, whatever the
+    others find. Exits with code 5 if the ledger or the trust file is damaged, with code 4 if anything else is wrong.
     """
-    from rmfab.errors import StationError
+    from rmfab.errors import IntegrityError, StationError
     from rmfab.operations.examine_host import examine_host
     from rmfab.operations.terminal import counted
 
@@ -26,8 +26,20 @@ def command() -> None:
         lines.append(f"{'ok     ' if diagnosis.good else 'MISSING'}  {diagnosis.what}")
         if not diagnosis.good and diagnosis.hint:
             lines.append(f"         {diagnosis.hint}")
-    document = [{"what": one.what, "good": one.good, "hint": "" if one.good else one.hint} for one in found]
+    document = [
+        {
+            "what": one.what,
+            "good": one.good,
+            "hint": "" if one.good else one.hint,
+            "class": one.error.cause if one.error is not None else None,
+        }
+        for one in found
+    ]
     terminal.show(document, "\n".join(lines))
     missing = sum(not diagnosis.good for diagnosis in found)
+    damaged = [one.error for one in found if isinstance(one.error, IntegrityError)]
+    if damaged:
+        what = f"{counted(missing, 'problem')} on this host; {damaged[0].what}"
+        raise IntegrityError(what, where=damaged[0].where, hint=damaged[0].hint, cause=damaged[0].cause)
     if missing:
         raise StationError(f"{counted(missing, 'problem')} on this host", cause="doctor")

@@ -27,9 +27,8 @@ def command(**options: Any) -> None:
     rmfab generate --values csv/values.csv --batch lamp-0042
     """
     from rmfab.operations.generate import GenerateRequest, generate
-    from rmfab.workspace.workspace import open_workspace
 
     request = GenerateRequest(**options)
-    workspace = open_workspace(terminal.folder())
+    workspace = terminal.workspace()
     batch = terminal.followed("identities", generate(workspace, request, terminal.TERMINAL))
     terminal.show({"batch": batch.name, "size": batch.size, "product": batch.product}, batch.name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ import click
 from rmfab.commands import terminal
 from rmfab.commands.leaf import Leaf
 from rmfab.commands.options import FILE, force_option
+from rmfab.errors import printable
 
 if TYPE_CHECKING:
     from rmfab.label.content import Label
@@ -32,7 +34,7 @@ def command(output: Path | None, form: str | None, **options: Any) -> None:
     """Print labels as PDF sheets, pictures or on the terminal.
 
     A label is a QR code beside product, serial, service name and PoP. Every code on the finished page is read back and
-    compared before anything is written. The ledger records each print.
+    compared before anything is written. The ledger records each print; file and record come together or not at all.
 
     \b
     rmfab label lamp-0001 --sheet L7651 -o labels.pdf
@@ -40,10 +42,9 @@ def command(output: Path | None, form: str | None, **options: Any) -> None:
     rmfab label LMP-000017                         on the terminal
     """
     from rmfab.operations.print_labels import LabelForm, LabelRequest, print_labels
-    from rmfab.workspace.workspace import open_workspace
 
     request = LabelRequest(form=LabelForm(form or _form_of(output)), output=output, **options)
-    labels = print_labels(open_workspace(terminal.folder()), request, terminal.TERMINAL)
+    labels = print_labels(terminal.workspace(), request, terminal.TERMINAL)
     if terminal.json_wanted():
         units = [{"serial": label.serial, "service_name": label.service_name} for label in labels]
         terminal.document({"output": str(output) if output else None, "form": request.form.value, "labels": units})
@@ -62,9 +63,10 @@ def _form_of(output: Path | None) -> str:
 
 def _show_codes(labels: tuple[Label, ...]) -> None:
     from rmfab.label.symbol import encode
-    from rmfab.label.terminal_code import terminal_code
+    from rmfab.label.terminal_code import titled_code
 
+    columns = shutil.get_terminal_size().columns
     for label in labels:
-        pop = f"   PoP {label.pop.reveal()}" if label.pop.reveal() else ""
-        terminal.data(f"{label.serial}   {label.service_name}{pop}")
-        click.echo(terminal_code(encode(label.payload), colour=sys.stdout.isatty()))
+        pop = (f"PoP {label.pop.reveal()}",) if label.pop.reveal() else ()
+        title = [printable(text) for text in (label.serial, label.service_name, *pop)]
+        click.echo(titled_code(encode(label.payload), title, columns, colour=sys.stdout.isatty()), nl=False)

@@ -25,9 +25,8 @@ def check() -> None:
     from rmfab.errors import IntegrityError
     from rmfab.operations.read_ledger import ledger_to_read
     from rmfab.operations.terminal import counted
-    from rmfab.workspace.workspace import open_workspace
 
-    findings = ledger_to_read(open_workspace(terminal.folder()), terminal.TERMINAL).check()
+    findings = ledger_to_read(terminal.workspace(), terminal.TERMINAL).check()
     lines = [f"{finding.where}: {finding.what}" for finding in findings]
     document = [{"where": finding.where, "what": finding.what} for finding in findings]
     terminal.show({"sound": not findings, "findings": document}, "\n".join(lines) or None)
@@ -42,9 +41,8 @@ def check() -> None:
 @command.command()
 def rebuild() -> None:
     """Rebuild the state of every unit from its events."""
-    from rmfab.workspace.workspace import open_workspace
 
-    mended = open_workspace(terminal.folder()).ledger.rebuild()
+    mended = terminal.workspace().ledger.rebuild()
     terminal.say(f"repaired {mended} units" if mended else "nothing to repair")
     terminal.show({"mended": mended}, None)
 
@@ -56,9 +54,11 @@ def backup(target: Path) -> None:
 
     The copy is consistent; one of ledger.db made by hand may not be.
     """
-    from rmfab.workspace.workspace import open_workspace
 
-    open_workspace(terminal.folder()).ledger.backup(target)
+    from rmfab.operations.git_warning import warn_of_git
+
+    terminal.workspace().ledger.backup(target)
+    warn_of_git(terminal.TERMINAL, "the sealed identities", target)
     terminal.say(f"backed up to {target}; keep it offline, together with keys/")
     terminal.show({"backup": str(target)}, None)
 

@@ -9,7 +9,7 @@ import click
 
 from rmfab.commands import terminal
 from rmfab.commands.leaf import Branch
-from rmfab.commands.options import FILE, allow_files_option, baud_option, force_option, output_option
+from rmfab.commands.options import FILE, allow_files_option, baud_option, force_option, output_option, slot_names
 from rmfab.errors import printable
 
 if TYPE_CHECKING:
@@ -126,13 +126,13 @@ def pack(
     from rmfab.operations.make_images import PackRequest, pack_image
 
     request = PackRequest(csv, image, size, PageVersion[f"V{page_version or 2}"], force, allow_files)
-    entries = pack_image(request)
+    entries = pack_image(request, terminal.TERMINAL)
     terminal.show({"image": str(image), "entries": entries}, None)
     terminal.say(f"{image}: {entries} entries")
 
 
 @command.command("read")
-@click.option("-p", "--port", required=True, metavar="PORT", help="Port or slot name.")
+@click.option("-p", "--port", required=True, metavar="PORT", help="Port or slot name.", shell_complete=slot_names)
 @click.option("--partition", default="nvs", show_default=True, metavar="NAME", help="The NVS partition to read.")
 @baud_option
 @output_option
@@ -147,10 +147,9 @@ def read(port: str, partition: str, baud: int | None, output: Path, force: bool)
     rmfab nvs read --port /dev/ttyUSB0 --partition fctry -o fctry.bin
     """
     from rmfab.operations.read_partition import ReadRequest, read_partition
-    from rmfab.workspace.workspace import nearest_workspace
 
     request = ReadRequest(port, output, partition, baud, force)
-    found = read_partition(request, nearest_workspace(terminal.folder()))
+    found = read_partition(request, terminal.nearest_workspace(), terminal.TERMINAL)
     row, entries = found.partition, None if found.image is None else len(found.image.entries)
     document = {"image": str(output), "mac": found.mac, "partition": row.label, "offset": row.offset, "size": row.size}
     terminal.show(document | {"entries": entries}, None)

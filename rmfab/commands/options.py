@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+    from rmfab.virtual.faults import FaultCall
 
 F = TypeVar("F", bound=Callable[..., Any])
 FILE = click.Path(path_type=Path)
@@ -61,12 +67,46 @@ def key_option(*, required: bool) -> Callable[[F], F]:
     return add
 
 
+class FaultType(click.ParamType):  # type: ignore[type-arg]
+    """A fault of virtual boards, as in `rmfab board --help`."""
+
+    name = "name"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> FaultCall:
+        """Return the fault that *value* requests; fail with the known faults if there is none."""
+        from rmfab.errors import InputError
+        from rmfab.virtual.faults import FaultCall
+
+        if isinstance(value, FaultCall):
+            return value
+        try:
+            return FaultCall.parse(value)
+        except InputError as error:
+            self.fail(f"{error.what}; {error.hint}", param, ctx)
+
+
+def slot_names(context: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Return the slots that *incomplete* may become, for the tab key; a port is completed as a file."""
+    from click.shell_completion import CompletionItem
+
+    from rmfab.errors import RmfabError
+    from rmfab.workspace.workspace import open_workspace
+
+    with suppress(RmfabError, OSError):  # without a station.toml that can be read, there is nothing to complete
+        slots = open_workspace(context.find_root().params.get("folder")).station.slots
+        names = [CompletionItem(slot.name) for slot in slots if slot.name.startswith(incomplete)]
+        if names:
+            return names
+    return [CompletionItem(incomplete, type="file")]
+
+
 ports_option = click.option(
     "-p",
     "--port",
     "ports",
     multiple=True,
     metavar="PORT",
+    shell_complete=slot_names,
     help="Port or slot name; repeatable (default: all slots).",
 )
 baud_option = click.option(

@@ -10,6 +10,7 @@ import click
 from rmfab.commands import terminal
 from rmfab.commands.leaf import Branch
 from rmfab.commands.options import FILE, passphrase_file_option, trust_option, unknown_option
+from rmfab.signals import stopping
 
 if TYPE_CHECKING:
     from rmfab.ota.http_handler import Access
@@ -79,10 +80,9 @@ def export(trust_file: Path | None, allow_unknown: bool, **options: Any) -> None
     """
     from rmfab.operations.accept_release import TrustChoice
     from rmfab.operations.publish_update import ExportRequest, export_update
-    from rmfab.workspace.workspace import nearest_workspace
 
     request = ExportRequest(trust=TrustChoice(trust_file, allow_unknown), **options)
-    workspace = nearest_workspace(terminal.folder()) if trust_file is None else None
+    workspace = terminal.nearest_workspace() if trust_file is None else None
     accepted, published = export_update(workspace, request, terminal.TERMINAL)
     release, channel = accepted.release, request.channel
     does = "now offers" if published.changed else "already offers"
@@ -119,14 +119,15 @@ def serve(tcp_port: int, former_port: int | None, **options: Any) -> None:
     request = ServeRequest(tcp_port=tcp_port if former_port is None else former_port, **options)
     on_access = None if terminal.quiet() else _say_access
     try:
-        with shelf_server(request, on_access, terminal.TERMINAL) as server:
+        with shelf_server(request, on_access, terminal.TERMINAL) as server, stopping(server.stop):
             if terminal.json_wanted():
                 terminal.json_line({"url": server.url})
             else:
                 terminal.data(server.url)
-            server.serve_forever()
-    except KeyboardInterrupt:
-        terminal.say("server stopped")
+            server.serve()
+    except KeyboardInterrupt:  # it came before `stopping` took over, or a second time
+        pass
+    terminal.say("server stopped")
 
 
 def _say_access(access: Access) -> None:

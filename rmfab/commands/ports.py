@@ -1,34 +1,54 @@
-"""`rmfab ports`: list the serial ports that are plugged in."""
+"""`rmfab ports`: list the slots of this host, and the serial ports that are plugged in."""
 
 from __future__ import annotations
+
+from itertools import count
+from typing import TYPE_CHECKING
 
 import click
 
 from rmfab.commands import terminal
 from rmfab.commands.leaf import Leaf
 
+if TYPE_CHECKING:
+    from rmfab.board.port import PluggedIn
+    from rmfab.operations.list_ports import BoardPlace
+
+_PRESENT = {True: "present", False: "absent", None: "on the network"}
+
 
 @click.command("ports", cls=Leaf)
 def command() -> None:
-    """List the USB serial ports as slots for station.toml.
+    """List the slots of station.toml, then other USB serial ports as slots for it.
 
-    A port is given by its place in the USB tree, which does not change, not by its ttyUSB number.
+    A slot is a comment with its port, whether the port is there now, and what is plugged in. Each other port is a slot
+    to paste into station.toml, given by its place in the USB tree, which does not change, not by its ttyUSB number.
     """
-    from rmfab.board.port import plugged_in
-    from rmfab.errors import StationError
+    from rmfab.operations.list_ports import list_ports
 
-    found = plugged_in()
-    if not found:
-        raise StationError("no USB serial port found", hint="plug in a board, or check its cable: some only charge")
+    places = list_ports(terminal.folder(), terminal.TERMINAL)
     if terminal.json_wanted():
-        terminal.document(
-            [
-                {"port": p.address, "device": p.device, "location": p.location, "description": p.description}
-                for p in found
-            ]
-        )
+        terminal.document([place.to_json() for place in places])
         return
-    for number, port in enumerate(found, 1):
-        about = ", ".join(part for part in (port.device, port.location, port.description) if part)
-        terminal.data(f'[[slot]]                 # {about}\nname = "{number}"\nport = "{port.address}"')
-        terminal.data('baud = 921600\nrestart = "auto"\n')
+    slots = [place for place in places if place.slot is not None]
+    for place in slots:
+        about = f": {_about(place.usb)}" if place.usb else ""
+        terminal.data(f"# slot {place.slot}  {place.port}  {_PRESENT[place.present]}{about}")
+    if slots and len(slots) < len(places):
+        terminal.data("")
+    _show_new(places)
+
+
+def _show_new(places: tuple[BoardPlace, ...]) -> None:
+    """Print the ports that are in no slot, with names that no slot has."""
+    taken = {place.slot for place in places}
+    names = (name for number in count(1) if (name := str(number)) not in taken)
+    for place in places:
+        if place.slot is None:
+            about = f" # {_about(place.usb)}" if place.usb else ""
+            terminal.data(f'[[slot]]                {about}\nname = "{next(names)}"\nport = "{place.port}"')
+            terminal.data('baud = 921600\nrestart = "auto"\n')
+
+
+def _about(usb: PluggedIn) -> str:
+    return ", ".join(part for part in (usb.device, usb.location, usb.description) if part)

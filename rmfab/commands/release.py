@@ -84,7 +84,6 @@ def build(
     from rmfab.operations.make_release import BundleRequest, build_release
     from rmfab.product.size import parse_size
     from rmfab.release.build import BuildRequest
-    from rmfab.workspace.workspace import nearest_workspace
 
     version = release_version or former_version or ""
     offset = None if table_offset is None else parse_size(table_offset)
@@ -92,7 +91,7 @@ def build(
         version, seq, notes=notes, sbom=sbom, make_sbom=not no_sbom, table_offset=offset, require_clean=require_clean
     )
     request = BundleRequest(edition=edition, **options)
-    built = build_release(nearest_workspace(terminal.folder()), request, terminal.TERMINAL)
+    built = build_release(terminal.nearest_workspace(), request, terminal.TERMINAL)
     release = built.release
     terminal.say(f"{release.name} for {release.chip.value}, seq {release.seq}: {built.path} {_written(built)}")
     terminal.show(_document(release) | {"source": str(built.path)}, release.digest)
@@ -117,10 +116,9 @@ def sign(keys: tuple[str, ...], passphrase_file: Path | None, **options: Any) ->
     from rmfab.operations.make_release import SignRequest, sign_release
     from rmfab.operations.signing_keys import KeyChoice
     from rmfab.signing.publickey import short
-    from rmfab.workspace.workspace import nearest_workspace
 
     request = SignRequest(keys=KeyChoice(keys, passphrase_file), **options)
-    signed = sign_release(nearest_workspace(terminal.folder()), request, terminal.TERMINAL)
+    signed = sign_release(terminal.nearest_workspace(), request, terminal.TERMINAL)
     release, by = signed.release, ", ".join(map(short, signed.key_ids))
     terminal.say(f"{release.name}: {signed.path} {_written(signed)}, signed by {by}")
     document = _document(release) | {"source": str(signed.path), "signatures": list(signed.key_ids)}
@@ -145,12 +143,11 @@ def verify(release: Path, trust_file: Path | None, allow_unknown: bool, junit: P
     from rmfab.operations.accept_release import TrustChoice
     from rmfab.operations.make_release import verify_release
     from rmfab.report.junit import Case, write_report
-    from rmfab.workspace.workspace import nearest_workspace
 
     cases: list[Case] = []
     choice = TrustChoice(trust_file, allow_unknown)
     try:
-        accepted = verify_release(release, nearest_workspace(terminal.folder()), choice, terminal.TERMINAL, cases)
+        accepted = verify_release(release, terminal.nearest_workspace(), choice, terminal.TERMINAL, cases)
     finally:
         if junit is not None:
             write_report(junit, "rmfab release verify", cases)

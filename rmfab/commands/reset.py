@@ -22,7 +22,8 @@ def command(via: str, unit_urls: tuple[str, ...], former_unit_urls: tuple[str, .
     Erases nvs and proves that the unit is as new and its identity is unchanged. Never writes the factory partition,
     nvs_key or esp_secure_cert: the unit keeps node id, key, PoP and label. Use --via console if download mode is
     disabled, as it is by default with secure boot. A unit whose firmware has no log is then looked for by radio, or at
-    its --unit-url.
+    its --unit-url. Without a release, each unit's own is found in the workspace (its bundles, and build/) by the digest
+    that the ledger recorded when the unit was flashed.
 
     \b
     rmfab reset --port /dev/ttyUSB0

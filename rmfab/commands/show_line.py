@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Callable, Generator, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Generator
+from contextlib import closing
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING
 
 from rmfab.commands import terminal
+from rmfab.signals import stopping
 
 if TYPE_CHECKING:
     from rmfab.commands.line_view import View
     from rmfab.line.events import LineEvent, Summary
     from rmfab.operations.run_line import LineRequest
+    from rmfab.report.junit import LineReport
 
 
 def show_line(request: LineRequest, junit: Path | None = None) -> None:
     """Run and show the line of the workspace. Raise the error that determines the exit code."""
     from rmfab.operations.run_line import run_line
-    from rmfab.workspace.workspace import open_workspace
 
-    run = run_line(open_workspace(terminal.folder()), request, terminal.TERMINAL)
+    run = run_line(terminal.workspace(), request, terminal.TERMINAL)
     slots = tuple(slot.name for slot in run.slots)
     single = len(slots) == 1 and not request.loop
     show_events(run.events(), slots, lambda: run.summary, run.stop, junit, single=single)
@@ -44,10 +43,32 @@ def show_events(
     from rmfab.commands.line_view import make_view
 
     try:
-        _show(events, make_view(terminal.json_wanted(), slots, single=single), summary, stop, junit)
+        view = make_view(terminal.json_wanted(), slots, single=single)
+        _show(events if single or terminal.json_wanted() else _told_once(events), view, summary, stop, junit)
     except BrokenPipeError:
         terminal.stopped_by_reader()
         raise
+
+
+def _told_once(events: Generator[LineEvent, None, None]) -> Generator[LineEvent, None, None]:
+    """Yield *events*. The reason of each unit is shown with it, so the error at the end does not repeat one of them."""
+    from rmfab.errors import BatchUsedUp, InputError, StationError
+    from rmfab.line.events import UnitEnded
+
+    errors: list[Exception | None] = []
+    try:
+        for event in events:
+            if isinstance(event, UnitEnded):
+                errors.append(event.error)
+            yield event
+    except (StationError, InputError) as error:
+        if error not in errors or isinstance(error, BatchUsedUp):
+            raise
+        kind = StationError if isinstance(error, StationError) else InputError
+        count = sum(one is not None for one in errors)
+        raise kind(f"{count} of {len(errors)} units ended with an error, as shown above", cause=error.cause) from error
+    finally:
+        events.close()
 
 
 def _show(
@@ -57,33 +78,22 @@ def _show(
     stop: Callable[[], None],
     junit: Path | None,
 ) -> None:
-    from rmfab.report.junit import LineReport
-
-    report = LineReport()
+    report = _report(junit)
     try:
-        with _stoppable(stop), closing(events):
+        with stopping(stop), closing(events):
             for event in events:
                 view.show(event)
-                report.take(event)
+                if report is not None:
+                    report.take(event)
     finally:
         view.close(summary())
-        if junit is not None:
+        if report is not None and junit is not None:
             report.write(junit)
 
 
-@contextmanager
-def _stoppable(stop: Callable[[], None]) -> Iterator[None]:
-    """Let the first ^C (or SIGTERM) call *stop*; the second one interrupts as usual."""
+def _report(junit: Path | None) -> LineReport | None:
+    if junit is None:
+        return None
+    from rmfab.report.junit import LineReport
 
-    def stop_once(number: int, _: FrameType | None) -> None:
-        signal.signal(number, previous[signal.Signals(number)])
-        stop()
-
-    previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    for number in previous:
-        signal.signal(number, stop_once)
-    try:
-        yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+    return LineReport()

@@ -16,9 +16,8 @@ def command() -> None:
 @command.command()
 def show() -> None:
     """Show this station's name, recipient and slots."""
-    from rmfab.workspace.workspace import open_workspace
 
-    workspace = open_workspace(terminal.folder())
+    workspace = terminal.workspace()
     station, recipient = workspace.station, workspace.station_key.recipient
     slots = [{"name": slot.name, "port": slot.link.address, "baud": slot.link.baud} for slot in station.slots]
     lines = [f"name       {station.name}", f"recipient  {recipient}"]
@@ -33,9 +32,8 @@ def key() -> None:
     Creates the key if there is none. Pass the recipient to `rmfab station admit` on an admitted station.
     """
     from rmfab.operations.admit import make_station_key
-    from rmfab.workspace.workspace import open_workspace
 
-    recipient = make_station_key(open_workspace(terminal.folder()))
+    recipient = make_station_key(terminal.workspace(), terminal.TERMINAL)
     terminal.show({"recipient": recipient}, recipient)
 
 
@@ -49,9 +47,8 @@ def admit_(recipient: str, name: str | None) -> None:
     """
     from rmfab.operations.admit import admit
     from rmfab.operations.terminal import counted
-    from rmfab.workspace.workspace import open_workspace
 
-    done = admit(open_workspace(terminal.folder()), recipient, name)
+    done = admit(terminal.workspace(), recipient, name)
     keys = counted(done.wrapped, "data key")
     terminal.say(f"admitted; rewrapped {keys} for {counted(done.recipients, 'recipient')}")
     terminal.show({"recipient": recipient, "data_keys": done.wrapped, "recipients": done.recipients}, None)

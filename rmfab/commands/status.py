@@ -12,11 +12,10 @@ from rmfab.commands.leaf import Leaf
 @click.argument("batch", required=False)
 def command(batch: str | None) -> None:
     """Count the units of BATCH, or of each batch, by state."""
-    from rmfab.operations.read_ledger import ledger_to_read
+    from rmfab.operations.read_ledger import count_units
     from rmfab.report.status import as_json, as_table
-    from rmfab.workspace.workspace import open_workspace
 
-    counts = ledger_to_read(open_workspace(terminal.folder()), terminal.TERMINAL).counts(batch)
+    counts = count_units(terminal.workspace(), batch, terminal.TERMINAL)
     if terminal.json_wanted():
         terminal.document([as_json(count) for count in counts])
     elif counts:

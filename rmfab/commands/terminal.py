@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from rmfab.operations.advance import Advance
     from rmfab.operations.terminal import KeyPress, Scan
     from rmfab.secret import Secret
+    from rmfab.workspace.workspace import Workspace
 
 T = TypeVar("T")
 
@@ -64,6 +64,29 @@ def stopped_by_reader() -> None:
 def folder() -> Path | None:
     """Return the folder of -C, None if it was not given."""
     return _globals().folder
+
+
+def workspace() -> Workspace:
+    """Open the workspace of -C, or the nearest; what others may use in it gets its mode back, with a warning."""
+    from rmfab.workspace.workspace import open_workspace
+
+    return _mended(open_workspace(folder()))
+
+
+def nearest_workspace() -> Workspace | None:
+    """Open the workspace as `workspace` does; return None if none is named and none is here or above."""
+    from rmfab.workspace import workspace as workspaces
+
+    found = workspaces.nearest_workspace(folder())
+    return None if found is None else _mended(found)
+
+
+def _mended(opened: Workspace) -> Workspace:
+    from rmfab.workspace.modes import mend_modes
+
+    for what, hint in mend_modes(opened.root, opened.ledger_path):
+        TERMINAL.warn(what, hint)
+    return opened
 
 
 class CommandTerminal:
@@ -174,6 +197,8 @@ def json_line(value: Any) -> None:
 
 
 def _json(value: Any, indent: int | None) -> None:
+    import json
+
     has_all_letters = (sys.stdout.encoding or "").lower().startswith("utf")
     text = json.dumps(value, indent=indent, ensure_ascii=not has_all_letters)
     text = "".join(map(_json_letter, text)) if printable(text) != text else text
@@ -184,6 +209,8 @@ def _json(value: Any, indent: int | None) -> None:
 
 def _json_letter(letter: str) -> str:
     """Return *letter* of JSON, in the escape of JSON if it is not printable."""
+    import json
+
     return letter if printable(letter) == letter else json.dumps(letter)[1:-1]
 
 

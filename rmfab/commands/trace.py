@@ -29,11 +29,10 @@ def command(unit: str | None, release: str | None, signer: str | None) -> None:
     rmfab trace --signer ci                units with a release signed by a leaked key
     """
     from rmfab.operations.trace import trace_release, trace_signer, trace_unit
-    from rmfab.workspace.workspace import open_workspace
 
     if sum(one is not None for one in (unit, release, signer)) != 1:
         raise click.UsageError("exactly one of a unit, --release and --signer is required")
-    workspace = open_workspace(terminal.folder())
+    workspace = terminal.workspace()
     if unit is not None:
         _show_unit(trace_unit(workspace, unit, terminal.TERMINAL))
     elif release is not None:

@@ -179,9 +179,8 @@ def export(output: Path, force: bool) -> None:
 
 
 def _workspace() -> Workspace:
-    from rmfab.workspace.workspace import open_workspace
 
-    return open_workspace(terminal.folder())
+    return terminal.workspace()
 
 
 def _show(trust: Trust) -> None:

@@ -22,7 +22,6 @@ def command(unit: str, reason: str, force: bool) -> None:
     rmfab void LMP-000017 --reason "USB connector torn off"
     """
     from rmfab.operations.void import void
-    from rmfab.workspace.workspace import open_workspace
 
-    identity = void(open_workspace(terminal.folder()), unit, reason, terminal.TERMINAL, force=force)
+    identity = void(terminal.workspace(), unit, reason, terminal.TERMINAL, force=force)
     terminal.show({"serial": identity.serial, "state": identity.state.value}, None)

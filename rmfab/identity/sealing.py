@@ -16,9 +16,9 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from rmfab.errors import InputError, IntegrityError, StationError
 from rmfab.files import read_input, write_file
+from rmfab.privacy import refuse_loose
 from rmfab.secret import Secret
 from rmfab.signals import undisturbed
-from rmfab.signing.keyfile import check_private
 
 with undisturbed():
     import pyrage
@@ -135,7 +135,7 @@ def create_station_key(path: Path) -> StationKey:
 def load_station_key(path: Path) -> StationKey:
     """Read a station key or a file of age-keygen. Raise InputError if it is invalid or accessible to others."""
     text = read_input(path, "station key").decode(errors="replace")
-    check_private(path)
+    refuse_loose(path)
     lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
     try:
         if len(lines) != 1 or not lines[0].startswith(_IDENTITY_PREFIX):

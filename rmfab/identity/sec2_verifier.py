@@ -9,10 +9,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from functools import cache
-
-from gmpy2 import mpz, powmod
+from typing import TYPE_CHECKING
 
 from rmfab.secret import Secret
+
+if TYPE_CHECKING:
+    from gmpy2 import mpz
 
 SALT_BYTES = 16
 MAX_VERIFIER_BYTES = 384
@@ -60,13 +62,14 @@ def is_usable(username: str, pop: Secret[str]) -> bool:
 
 def power(base: int, exponent: int) -> int:
     """Return *base* to the power of *exponent* mod PRIME, by gmpy2: ten times as fast as Python's own `pow`."""
+    from gmpy2 import powmod  # slow to import, and most commands only read verifiers
+
     return int(powmod(base, exponent, PRIME))
 
 
 def _power_of_generator(exponent: bytes) -> int:
     """Return GENERATOR to the power of *exponent* (64 bytes, big-endian) mod PRIME: one product per nonzero byte."""
-    modulus, table = _table()
-    power = mpz(1)
+    modulus, power, table = _table()
     for row, digit in zip(table, reversed(exponent), strict=True):
         if digit:
             power = power * row[digit] % modulus
@@ -74,8 +77,13 @@ def _power_of_generator(exponent: bytes) -> int:
 
 
 @cache
-def _table() -> tuple[mpz, Sequence[Sequence[mpz]]]:
-    """Return the powers of the generator by position and value of an exponent's byte (6 MB, once per process)."""
+def _table() -> tuple[mpz, mpz, Sequence[Sequence[mpz]]]:
+    """Return the modulus, one, and the powers of the generator by position and value of an exponent's byte.
+
+    The powers take 6 MB, once per process.
+    """
+    from gmpy2 import mpz
+
     modulus = mpz(PRIME)
     base = mpz(GENERATOR)
     rows = []
@@ -85,4 +93,4 @@ def _table() -> tuple[mpz, Sequence[Sequence[mpz]]]:
             row.append(row[-1] * base % modulus)
         base = row[-1] * base % modulus
         rows.append(row)
-    return modulus, rows
+    return modulus, mpz(1), rows

@@ -21,7 +21,7 @@ from rmfab.ledger.queries import PAGE, batches, chunks, standing_columns, standi
 from rmfab.ledger.records import Batch, Chunk, chunk_digest
 from rmfab.ledger.sql import schema
 from rmfab.ledger.sql.database import Damage
-from rmfab.ledger.standing import Standing, project
+from rmfab.ledger.standing import Standing, replay
 
 
 @dataclass(frozen=True)
@@ -143,9 +143,9 @@ def _standings(connection: Connection, batch: Batch) -> Iterator[AuditFinding]:
             continue
         for row in rows:
             try:
-                right = _replay(told[row.serial])
+                right = replay(told[row.serial])
                 now = standing_value(row)
-            except (RmfabError, ValueError) as error:
+            except RmfabError as error:
                 yield AuditFinding("standing", row.serial, f"the events contradict each other: {error}")
                 continue
             if now != right:
@@ -175,7 +175,7 @@ def _differing(connection: Connection) -> Iterator[list[tuple[Row[Any], Standing
         pairs = []
         for row in rows:
             try:
-                right = _replay(told[row.serial])
+                right = replay(told[row.serial])
             except RmfabError as error:
                 raise IntegrityError(
                     f"the events contradict each other: {error.what}", where=row.serial, cause="chain"
@@ -184,13 +184,6 @@ def _differing(connection: Connection) -> Iterator[list[tuple[Row[Any], Standing
                 pairs.append((row, right))
         if pairs:
             yield pairs
-
-
-def _replay(events: Sequence[Event]) -> Standing:
-    standing = Standing()
-    for event in events:
-        standing = project(standing, event)
-    return standing
 
 
 def _difference(now: Standing, right: Standing) -> str:

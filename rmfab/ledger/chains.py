@@ -18,7 +18,7 @@ import uuid
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sqlalchemy import Connection, Row, RowMapping, insert, select, update
+from sqlalchemy import Connection, Row, RowMapping, bindparam, insert, select, update
 
 from rmfab.errors import InputError, IntegrityError
 from rmfab.files import is_safe_name
@@ -68,6 +68,22 @@ _FIELDS = (
 CHAINED = ("station", "seq", *_FIELDS)
 """The columns that a hash covers: all except the order and the hashes themselves."""
 
+_ADD = insert(schema.event)
+_ADVANCE = update(schema.chain).where(schema.chain.c.id == bindparam("of_chain"))
+_OPEN = (
+    select(schema.chain).where(schema.chain.c.station == bindparam("of_station"), schema.chain.c.open).with_for_update()
+)
+_LAST = select(schema.event).where(
+    schema.event.c.chain == bindparam("of_chain"), schema.event.c.seq == bindparam("of_seq")
+)
+"""Built once: building a statement takes SQLAlchemy longer than running it."""
+
+
+def damaged(what: str, where: str) -> IntegrityError:
+    """Return the error of a ledger whose parts contradict each other."""
+    hint = "list all problems with `rmfab ledger check`; `rmfab ledger rebuild` or a backup repairs them"
+    return IntegrityError(f"the ledger is damaged: {what}", where=where, hint=hint, cause="ledger-corrupt")
+
 
 def append(connection: Connection, ledger_id: str, station: str, events: Iterable[Event]) -> None:
     """Add *events* to the open chain of *station*, in this transaction. Raise InputError for an invalid name."""
@@ -79,10 +95,8 @@ def append(connection: Connection, ledger_id: str, station: str, events: Iterabl
         prev_hash = row["hash"] = chain_hash(prev_hash, row)
         rows.append(row)
     if rows:
-        connection.execute(insert(schema.event), rows)
-        connection.execute(
-            update(schema.chain).where(schema.chain.c.id == chain).values(last_seq=seq, last_hash=prev_hash)
-        )
+        connection.execute(_ADD, rows)
+        connection.execute(_ADVANCE, {"of_chain": chain, "last_seq": seq, "last_hash": prev_hash})
 
 
 def heads(connection: Connection, *, opened: bool = False) -> dict[str, Head]:
@@ -95,12 +109,11 @@ def heads(connection: Connection, *, opened: bool = False) -> dict[str, Head]:
 
 def lacking(connection: Connection, known: Mapping[str, Head]) -> str | None:
     """Return the id of the first chain that does not contain its head in *known*, None if all do."""
-    table = schema.event
     for chain, head in known.items():
         if head.seq == 0:
             continue
-        query = select(table.c.hash).where(table.c.chain == chain, table.c.seq == head.seq)
-        if connection.execute(query).scalar_one_or_none() != head.hash:
+        row = connection.execute(_LAST, {"of_chain": chain, "of_seq": head.seq}).one_or_none()
+        if row is None or row.hash != head.hash:
             return chain
     return None
 
@@ -134,18 +147,27 @@ def _event(values: dict[str, Any]) -> Event:
 
 
 def _open_chain(connection: Connection, ledger_id: str, station: str) -> tuple[str, int, str]:
-    """Return the id, last number and last hash of the open chain of *station*; begin one if there is none."""
-    table = schema.chain
-    query = select(table.c.id, table.c.last_seq, table.c.last_hash).where(table.c.station == station, table.c.open)
-    row = connection.execute(query.with_for_update()).one_or_none()
-    if row is not None:
-        return row.id, row.last_seq, row.last_hash
-    if not is_safe_name(station):
-        raise InputError(f'"{station}" is not a station name', hint="use at most 64 of A-Z a-z 0-9 . _ -")
-    chain = uuid.uuid4().hex
-    first = genesis(ledger_id, chain, station)
-    connection.execute(insert(table).values(id=chain, station=station, open=True, last_seq=0, last_hash=first))
-    return chain, 0, first
+    """Return the id, last number and last hash of the open chain of *station*; begin one if there is none.
+
+    Raise IntegrityError if the last event was changed.
+    """
+    row = connection.execute(_OPEN, {"of_station": station}).one_or_none()
+    if row is None:
+        if not is_safe_name(station):
+            raise InputError(f'"{station}" is not a station name', hint="use at most 64 of A-Z a-z 0-9 . _ -")
+        chain = uuid.uuid4().hex
+        first = genesis(ledger_id, chain, station)
+        values = {"id": chain, "station": station, "open": True, "last_seq": 0, "last_hash": first}
+        connection.execute(insert(schema.chain).values(values))
+        return chain, 0, first
+    if row.last_seq == 0:
+        sound = row.last_hash == genesis(ledger_id, row.id, station)
+    else:
+        last = connection.execute(_LAST, {"of_chain": row.id, "of_seq": row.last_seq}).one_or_none()
+        sound = last is not None and last.hash == row.last_hash == chain_hash(last.prev_hash, last._mapping)
+    if not sound:
+        raise damaged("the last event of the station was changed after it was written", f"station {station}")
+    return row.id, row.last_seq, row.last_hash
 
 
 def _columns(event: Event) -> dict[str, Any]:

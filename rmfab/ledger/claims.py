@@ -1,6 +1,7 @@
 """Claims: which identity a board gets.
 
-A claim is one durable transaction, committed before the first byte is written to flash. The rules, in order:
+A claim is one durable transaction, committed before the first byte is written to flash. The steps that led to it and
+the step that it is are events of the same transaction. The rules, in order:
 
 1. Check the identity that the flash already contains. If it is an identity of this ledger and bound to a different
    board, this board is a clone. If it is bound to none (its image was flashed without the line, or it is in quarantine
@@ -12,25 +13,27 @@ A claim is one durable transaction, committed before the first byte is written t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 
-from sqlalchemy import Connection, update
+from sqlalchemy import Connection, bindparam
 
 from rmfab.errors import BatchUsedUp, CloneError, InputError, IntegrityError
 from rmfab.ledger.chains import append
-from rmfab.ledger.events import Event, EventKind, normal_mac
+from rmfab.ledger.events import Event, EventKind, Outcome, normal_mac
 from rmfab.ledger.queries import (
     by_mac,
     by_node_id,
+    by_random,
     by_serial,
     closed_batch,
     hint_for_unknown,
     identities_query,
     identity_value,
-    one,
-    standing_columns,
+    write_standings,
 )
 from rmfab.ledger.records import LedgerIdentity
+from rmfab.ledger.soundness import refuse_damaged, refuse_forgotten
 from rmfab.ledger.sql import schema
 from rmfab.ledger.standing import project
 from rmfab.ledger.states import State
@@ -67,6 +70,31 @@ class Claim:
     other_batch: bool
 
 
+@dataclass(frozen=True)
+class Around:
+    """The steps that are recorded with a claim, as events of its unit: those *before* it, and the one *after* it.
+
+    *after* is called inside the transaction, perhaps twice.
+    """
+
+    before: tuple[Event, ...] = ()
+    after: Callable[[Claim], Event] | None = None
+
+
+ALONE = Around()
+"""No steps."""
+
+_LOWEST = (
+    identities_query()
+    .where(schema.identity.c.state == State.GENERATED.value)
+    .order_by(schema.identity.c.batch_id, schema.identity.c.position)
+    .limit(1)
+    .with_for_update(skip_locked=True, of=schema.identity)
+)
+_FREE_IN_BATCH = _LOWEST.where(schema.batch.c.id == bindparam("of_batch"))
+_FREE = _LOWEST.where(schema.batch.c.product == bindparam("of_product"), schema.batch.c.state == "closed")
+
+
 def claim(
     connection: Connection,
     ledger_id: str,
@@ -74,6 +102,7 @@ def claim(
     event: Event,
     station: str,
     carried: Carried | None,
+    around: Around,
 ) -> Claim:
     """Bind an identity to the board of *event* (its MAC, time and slot); the rules are in the module's docstring.
 
@@ -84,30 +113,60 @@ def claim(
         raise ValueError("a claim needs a MAC")
     if wish.batch is not None:
         closed_batch(connection, wish.batch)
-    held = by_mac(connection, event.mac)
-    found = _carried(connection, carried or Carried(), event.mac)
+    chosen, restored = _choose(connection, wish, event.mac, carried or Carried())
+    _judge(chosen, wish, event.mac, restored=restored)
+    _judge_batch(connection, chosen, wish, restored=restored)
+    refuse_damaged(connection, chosen.serial, chosen.standing)
+    said = replace(
+        event, batch=chosen.batch, serial=chosen.serial, details={"again": chosen.mac is not None, "restored": restored}
+    )
+    claimed = Claim(
+        replace(chosen, standing=project(chosen.standing, said)),
+        again=chosen.mac is not None,
+        restored=restored,
+        other_batch=wish.batch is not None and chosen.batch != wish.batch,
+    )
+    after = () if around.after is None else (around.after(claimed),)
+    append(connection, ledger_id, station, [*_of(chosen, around.before), said, *_of(chosen, after)])
+    write_standings(connection, {chosen.serial: claimed.identity.standing})
+    return claimed
+
+
+def _of(chosen: LedgerIdentity, events: Iterable[Event]) -> Iterator[Event]:
+    """Yield *events* as events of *chosen*. Raise ValueError if one would change its standing."""
+    for event in events:
+        if (
+            event.kind is not EventKind.STEP
+            or event.state is not None
+            or event.outcome in (Outcome.FAIL, Outcome.ERROR)
+        ):
+            raise ValueError("a claim is recorded with steps that passed")
+        yield replace(event, serial=chosen.serial, batch=chosen.batch)
+
+
+def _choose(connection: Connection, wish: Wish, mac: str, carried: Carried) -> tuple[LedgerIdentity, bool]:
+    """Return the identity for the board *mac*, and whether it is taken over from its flash."""
+    held = by_mac(connection, mac)
+    if held is None:
+        refuse_forgotten(connection, mac)
+    found = _carried(connection, carried, mac)
     if held is not None and found is not None and held.serial != found.serial:
         raise IntegrityError(
             f"this board is {held.serial} in the ledger, but its flash contains {found.serial}",
-            where=event.mac,
+            where=mac,
             hint=f"void the wrong one of the two, {held.serial} or {found.serial}, then run it again",
             cause="carried-conflict",
         )
-    chosen = held or found or _free(connection, wish)
-    _judge(chosen, wish, event.mac, carried=chosen is found)
-    return _bind(connection, ledger_id, station, chosen, wish, event, restored=held is None and found is not None)
+    return held or found or _free(connection, wish), held is None and found is not None
 
 
 def _carried(connection: Connection, carried: Carried, mac: str) -> LedgerIdentity | None:
     """Return the identity of this ledger that the flash contains, unless it is void. Raise CloneError for a clone."""
-    table = schema.identity
     found: dict[str, LedgerIdentity] = {}
     if carried.node_id is not None and (identity := by_node_id(connection, carried.node_id)):
         found[identity.serial] = identity
-    if carried.random_sha256 is not None:
-        identity = one(connection, table.c.random_sha256 == carried.random_sha256)
-        if identity is not None:
-            found[identity.serial] = identity
+    if carried.random_sha256 is not None and (identity := by_random(connection, carried.random_sha256)):
+        found[identity.serial] = identity
     for identity in found.values():
         if identity.mac is not None and identity.mac != mac:
             raise CloneError(
@@ -134,14 +193,8 @@ def _free(connection: Connection, wish: Wish) -> LedgerIdentity:
             hint = hint_for_unknown(connection, wish.serial)
             raise InputError(f"there is no identity {wish.serial} in the ledger", hint=hint, cause="no-serial")
         return identity
-    batch = schema.batch
-    query = identities_query().where(schema.identity.c.state == State.GENERATED.value)
-    if wish.batch is not None:
-        query = query.where(batch.c.id == closed_batch(connection, wish.batch).id)
-    else:
-        query = query.where(batch.c.product == wish.product, batch.c.state == "closed")
-    query = query.order_by(schema.identity.c.batch_id, schema.identity.c.position).limit(1)
-    row = connection.execute(query.with_for_update(skip_locked=True, of=schema.identity)).one_or_none()
+    query, batch = (_FREE, None) if wish.batch is None else (_FREE_IN_BATCH, closed_batch(connection, wish.batch).id)
+    row = connection.execute(query, {"of_product": wish.product, "of_batch": batch}).one_or_none()
     if row is not None:
         return identity_value(row)
     raise BatchUsedUp(
@@ -150,8 +203,8 @@ def _free(connection: Connection, wish: Wish) -> LedgerIdentity:
     )
 
 
-def _judge(chosen: LedgerIdentity, wish: Wish, mac: str, *, carried: bool) -> None:
-    """Raise InputError if *chosen* does not match the request; *carried*: the board's flash contains it."""
+def _judge(chosen: LedgerIdentity, wish: Wish, mac: str, *, restored: bool) -> None:
+    """Raise InputError if *chosen* does not match the request; *restored*: it is taken over from the board's flash."""
     ours = chosen.mac == mac
     if chosen.product != wish.product:
         raise InputError(
@@ -166,7 +219,7 @@ def _judge(chosen: LedgerIdentity, wish: Wish, mac: str, *, carried: bool) -> No
             hint="omit --serial, or void the identity of the board",
             cause="serial-mismatch",
         )
-    if chosen.state is State.QUARANTINED and not carried:
+    if chosen.state is State.QUARANTINED and not restored:
         raise InputError(
             f"{chosen.serial} is in quarantine: a board of the lost ledger may have it",
             where=mac,
@@ -179,44 +232,18 @@ def _judge(chosen: LedgerIdentity, wish: Wish, mac: str, *, carried: bool) -> No
         raise InputError(f"{chosen.serial} belongs to board {chosen.mac}", where=mac, cause="serial-taken")
 
 
-def _bind(
-    connection: Connection,
-    ledger_id: str,
-    station: str,
-    chosen: LedgerIdentity,
-    wish: Wish,
-    event: Event,
-    *,
-    restored: bool,
-) -> Claim:
-    """Write the claim. A requested batch restricts which free serial may be bound, not boards that have an identity."""
-    again = chosen.mac is not None
-    other_batch = wish.batch is not None and chosen.batch != wish.batch
-    if not again:
-        closed_batch(connection, chosen.batch)
-        if other_batch and not restored:
-            raise InputError(f"{chosen.serial} is in batch {chosen.batch}, not {wish.batch}", cause="serial-mismatch")
-    said = Event(
-        event.ts,
-        EventKind.CLAIM,
-        batch=chosen.batch,
-        serial=chosen.serial,
-        mac=event.mac,
-        slot=event.slot,
-        state=State.CLAIMED,
-        details={"again": again, "restored": restored},
-    )
-    append(connection, ledger_id, station, [said])
-    table = schema.identity
-    connection.execute(
-        update(table).where(table.c.serial == chosen.serial).values(standing_columns(project(chosen.standing, said)))
-    )
-    now = by_serial(connection, chosen.serial)
-    if now is None:
-        raise IntegrityError("the identity disappeared during its claim", where=chosen.serial)
-    return Claim(now, again, restored, other_batch)
+def _judge_batch(connection: Connection, chosen: LedgerIdentity, wish: Wish, *, restored: bool) -> None:
+    """Raise InputError if *chosen* is free, but not in a batch that may be claimed from.
+
+    A requested batch restricts which free serial may be bound, not boards that have an identity.
+    """
+    if chosen.mac is not None:
+        return
+    closed_batch(connection, chosen.batch)
+    if wish.batch not in (None, chosen.batch) and not restored:
+        raise InputError(f"{chosen.serial} is in batch {chosen.batch}, not {wish.batch}", cause="serial-mismatch")
 
 
 def claim_event(mac: str, slot: str | None, ts: str) -> Event:
     """Return the event of a station's claim. Raise InputError for an invalid MAC, ValueError for an invalid time."""
-    return Event(ts, EventKind.CLAIM, mac=normal_mac(mac), slot=slot)
+    return Event(ts, EventKind.CLAIM, mac=normal_mac(mac), slot=slot, state=State.CLAIMED)

@@ -23,6 +23,7 @@ import os
 import secrets
 import struct
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -76,8 +77,12 @@ class Holding:
         return hmac.compare_digest(self.machine, _salted(host, self.salt))
 
     def with_heads(self, heads: Mapping[str, Head]) -> Holding:
-        """Return this with newer *heads*."""
-        return replace(self, heads={**self.heads, **heads})
+        """Return this with those of *heads* that are newer; itself if none is."""
+        newer = {chain: head for chain, head in heads.items() if head.seq > self._seq(chain)}
+        return replace(self, heads={**self.heads, **newer}) if newer else self
+
+    def _seq(self, chain: str) -> int:
+        return self.heads[chain].seq if chain in self.heads else -1
 
 
 @dataclass(frozen=True)
@@ -87,18 +92,24 @@ class Unusable:
     why: str
 
 
+NO_RECORD = Unusable("this host has no record of it")
+
+
 class HostRecord:
-    """The record of the ledger *ledger_id* on *host*."""
+    """The record of the ledger *ledger_id* on *host*; usable from every thread."""
 
     def __init__(self, host: Host, ledger_id: str) -> None:
         self.path = host.state / f"{ledger_id}.pool"
+        self._changing = threading.RLock()
+        self._descriptor: int | None = None
+        self._holds = 0
 
     def read(self) -> Holding | Unusable:
         """Return the record without locking it. Raise StationError if this user may not read it."""
         try:
             descriptor = os.open(self.path, os.O_RDONLY | _BINARY)
         except FileNotFoundError:
-            return Unusable("this host has no record of it")
+            return NO_RECORD
         except OSError as error:
             raise self._error("cannot read the record of this pool", error) from error
         try:
@@ -107,21 +118,21 @@ class HostRecord:
             os.close(descriptor)
 
     @contextlib.contextmanager
-    def locked(self, *, create: bool = False, patience: float = 30.0) -> Iterator[OpenRecord]:
-        """Lock the record, wait up to *patience* seconds for it. With *create*, create an empty one if there is none.
+    def hold(self, patience: float = 30.0) -> Iterator[Hold]:
+        """Yield a hold of the record: it is locked from the first use until the block ends.
 
-        Raise StationError if it cannot be opened or locked.
+        The threads of a process share the lock; a different process waits up to *patience* seconds for it.
         """
-        descriptor = self._open(create)
+        hold = Hold(self, patience)
         try:
-            if descriptor is not None:
-                self._lock(descriptor, time.monotonic() + patience)
-            yield OpenRecord(self, descriptor)
+            yield hold
         finally:
-            if descriptor is not None:
-                os.close(descriptor)
+            hold.end()
 
-    def _open(self, create: bool) -> int | None:
+    def join(self, *, create: bool, deadline: float) -> None:
+        """Open and lock the file if that is not done yet; with *create*, create it if there is none."""
+        if self._descriptor is not None:
+            return
         if create:
             make_folder(self.path.parent)
         try:
@@ -129,10 +140,15 @@ class HostRecord:
             if create:
                 sync_folder(self.path.parent)
         except FileNotFoundError:
-            return None
+            return
         except OSError as error:
             raise self._error("cannot open the record of this pool", error) from error
-        return descriptor
+        try:
+            self._lock(descriptor, deadline)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        self._descriptor = descriptor
 
     def _lock(self, descriptor: int, deadline: float) -> None:
         while not _try_lock(descriptor):
@@ -145,28 +161,7 @@ class HostRecord:
                 )
             time.sleep(_POLL_SECONDS)
 
-    def _error(self, what: str, error: OSError) -> StationError:
-        told = file_error(what, error, str(self.path))
-        cause = told.cause if isinstance(told, StationError) else "no-state-folder"
-        hint = told.hint or f"get write access to this folder, or set {STATE_ENVIRONMENT}"
-        return StationError(told.what, where=told.where, hint=hint, cause=cause)
-
-
-class OpenRecord:
-    """A locked record; *descriptor* is None if there is no file."""
-
-    def __init__(self, record: HostRecord, descriptor: int | None) -> None:
-        self._record = record
-        self._descriptor = descriptor
-
-    def read(self) -> Holding | Unusable:
-        """Return the record."""
-        if self._descriptor is None:
-            return Unusable("this host has no record of it")
-        return _read(self._descriptor)[0]
-
-    def write(self, holding: Holding) -> None:
-        """Write *holding* durably. Raise StationError if the file system does not keep the times that prove it."""
+    def _write(self, holding: Holding) -> None:
         if self._descriptor is None:
             raise ValueError("there is no record to write")
         try:
@@ -176,13 +171,65 @@ class OpenRecord:
                 if isinstance(_read(self._descriptor)[0], Holding):
                     return
         except OSError as error:
-            raise self._record._error("cannot write the record of this pool", error) from error
+            raise self._error("cannot write the record of this pool", error) from error
         raise StationError(
             "the file system of the state folder does not keep the time of a write",
-            where=str(self._record.path.parent),
+            where=str(self.path.parent),
             hint=f"set {STATE_ENVIRONMENT} to a folder on a local disk",
             cause="no-state-folder",
         )
+
+    def _error(self, what: str, error: OSError) -> StationError:
+        told = file_error(what, error, str(self.path))
+        cause = told.cause if isinstance(told, StationError) else "no-state-folder"
+        hint = told.hint or f"get write access to this folder, or set {STATE_ENVIRONMENT}"
+        return StationError(told.what, where=told.where, hint=hint, cause=cause)
+
+
+class Hold:
+    """A hold of a record, by one change of the ledger. Every method may raise StationError."""
+
+    def __init__(self, record: HostRecord, patience: float) -> None:
+        self._record = record
+        self._deadline = time.monotonic() + patience
+        self._joined = False
+
+    def read(self) -> Holding | Unusable:
+        """Return the record."""
+        with self._record._changing:
+            self._join(create=False)
+            descriptor = self._record._descriptor
+            return NO_RECORD if descriptor is None else _read(descriptor)[0]
+
+    def replace(self, holding: Holding) -> None:
+        """Write *holding* durably, whatever was there."""
+        with self._record._changing:
+            self._join(create=True)
+            self._record._write(holding)
+
+    def add(self, heads: Mapping[str, Head]) -> None:
+        """Add *heads* of chains to the record, durably. Older ones than it has are passed over."""
+        with self._record._changing:
+            known = self.read()
+            if isinstance(known, Holding) and (newer := known.with_heads(heads)) is not known:
+                self._record._write(newer)
+
+    def end(self) -> None:
+        """End the hold; the last one unlocks the record."""
+        with self._record._changing:
+            if not self._joined:
+                return
+            self._joined = False
+            self._record._holds -= 1
+            if self._record._holds == 0 and self._record._descriptor is not None:
+                os.close(self._record._descriptor)
+                self._record._descriptor = None
+
+    def _join(self, *, create: bool) -> None:
+        self._record.join(create=create, deadline=self._deadline)
+        if not self._joined:
+            self._joined = True
+            self._record._holds += 1
 
 
 _BINARY = getattr(os, "O_BINARY", 0)

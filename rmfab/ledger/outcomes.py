@@ -10,7 +10,7 @@ from dataclasses import replace
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy import Connection, select, update
 
 from rmfab.errors import InputError
 from rmfab.ledger.batches import keys_digest
@@ -22,10 +22,11 @@ from rmfab.ledger.queries import (
     by_serial,
     find,
     hint_for_unknown,
-    standing_columns,
     standing_value,
+    write_standings,
 )
 from rmfab.ledger.records import LedgerIdentity
+from rmfab.ledger.soundness import refuse_damaged
 from rmfab.ledger.sql import schema
 from rmfab.ledger.standing import Standing, project
 from rmfab.ledger.states import State
@@ -118,6 +119,8 @@ def rewrap(
 def _take(connection: Connection, ledger_id: str, station: str, events: list[Event]) -> None:
     """Append *events*, completed with the batch and MAC of their unit, and write the standings that follow."""
     known = dict(_standings(connection, {event.serial for event in events if event.serial is not None}))
+    for name, (_, standing) in known.items():
+        refuse_damaged(connection, name, standing)
     changed: dict[str, Standing] = {}
     said = []
     for event in events:
@@ -133,7 +136,7 @@ def _take(connection: Connection, ledger_id: str, station: str, events: list[Eve
                 changed[serial] = after
         said.append(event)
     append(connection, ledger_id, station, said)
-    _write(connection, changed)
+    write_standings(connection, changed)
 
 
 def _filled(event: Event, batch: str, standing: Standing) -> Event:
@@ -147,10 +150,3 @@ def _standings(connection: Connection, serials: set[str]) -> Iterator[tuple[str,
     while some := list(islice(remaining, PAGE)):
         for row in connection.execute(query.where(table.c.serial.in_(some)).with_for_update(of=table)):
             yield row.serial, (row.batch_name, standing_value(row))
-
-
-def _write(connection: Connection, standings: Mapping[str, Standing]) -> None:
-    if standings:
-        table = schema.identity
-        rows = [standing_columns(standing) | {"of_serial": serial} for serial, standing in standings.items()]
-        connection.execute(update(table).where(table.c.serial == bindparam("of_serial")), rows)

@@ -6,15 +6,16 @@ Long results are read in pages of `PAGE` rows, so that memory stays constant.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, bindparam, func, or_, select, text, update
 
 from rmfab.errors import InputError, IntegrityError
 from rmfab.identity.sealed_record import SealedRecord
-from rmfab.ledger.chains import stored
+from rmfab.ledger.chains import damaged, stored
+from rmfab.ledger.counts import COUNTS, counted
 from rmfab.ledger.events import StoredEvent, normal_mac
 from rmfab.ledger.records import RECORD_FIELDS, Batch, BatchCount, Chunk, LedgerIdentity
 from rmfab.ledger.sql import schema
@@ -22,6 +23,8 @@ from rmfab.ledger.standing import Standing
 from rmfab.ledger.states import State
 
 PAGE = 500
+
+_STAND = update(schema.identity).where(schema.identity.c.serial == bindparam("of_serial"))
 
 _NUMBERED = re.compile(r"(?P<before>.{0,64}[^0-9:])[0-9]+[^0-9]{0,64}")  # a serial with its counter last
 _STANDING = tuple(f.name for f in fields(Standing))
@@ -49,15 +52,27 @@ def batch_value(row: Row[Any]) -> Batch:
 
 
 def standing_value(row: Row[Any]) -> Standing:
-    """Return the standing in a row of the identity table."""
+    """Return the standing in a row of the identity table. Raise IntegrityError for a state that does not exist."""
     columns = row._mapping
     values = {name: columns[name] for name in _STANDING}
-    return Standing(**values | {"state": State(values["state"])})
+    try:
+        return Standing(**values | {"state": State(values["state"])})
+    except ValueError as error:
+        raise damaged(f"an identity has no state {values['state']!r}", row.serial) from error
 
 
 def standing_columns(standing: Standing) -> dict[str, Any]:
     """Return *standing* as columns of the identity table."""
     return {name: getattr(standing, name) for name in _STANDING} | {"state": standing.state.value}
+
+
+def write_standings(connection: Connection, standings: Mapping[str, Standing]) -> None:
+    """Write *standings* by serial. Raise IntegrityError if there is no row for one."""
+    if standings:
+        rows = [standing_columns(standing) | {"of_serial": serial} for serial, standing in standings.items()]
+        written = connection.execute(_STAND, rows).rowcount
+        if written != len(rows):
+            raise damaged("the row of an identity is missing", next(iter(standings)))
 
 
 def record_value(row: Row[Any]) -> SealedRecord:
@@ -90,25 +105,38 @@ def identity_value(row: Row[Any]) -> LedgerIdentity:
     return LedgerIdentity(record, standing_value(row), row.batch_name, row.product, row.position, row.chunk_id)
 
 
-def one(connection: Connection, where: ColumnElement[bool]) -> LedgerIdentity | None:
-    """Return the single identity that matches *where*, also from an open batch; None if no identity matches."""
-    row = connection.execute(identities_query().where(where)).one_or_none()
-    return None if row is None else identity_value(row)
+_BY = {
+    name: identities_query().where(schema.identity.c[name] == bindparam("wanted"))
+    for name in ("serial", "node_id", "random_sha256", "mac")
+}
+_BY["mac"] = _BY["mac"].where(schema.identity.c.state != State.VOID.value)
+"""Built once: building a query takes SQLAlchemy longer than running it."""
 
 
 def by_serial(connection: Connection, serial: str) -> LedgerIdentity | None:
-    """Return the identity with this serial."""
-    return one(connection, schema.identity.c.serial == serial)
+    """Return the identity with this serial, also from an open batch."""
+    return _one(connection, "serial", serial)
 
 
 def by_node_id(connection: Connection, node_id: str) -> LedgerIdentity | None:
     """Return the identity with this node id."""
-    return one(connection, schema.identity.c.node_id == node_id)
+    return _one(connection, "node_id", node_id)
+
+
+def by_random(connection: Connection, random_sha256: str) -> LedgerIdentity | None:
+    """Return the identity whose `random` has this SHA-256."""
+    return _one(connection, "random_sha256", random_sha256)
 
 
 def by_mac(connection: Connection, mac: str) -> LedgerIdentity | None:
     """Return the identity of the live unit with this (normal) MAC."""
-    return one(connection, (schema.identity.c.mac == mac) & (schema.identity.c.state != State.VOID.value))
+    return _one(connection, "mac", mac)
+
+
+def _one(connection: Connection, column: str, wanted: str) -> LedgerIdentity | None:
+    """Return the identity with *wanted* in *column*."""
+    row = connection.execute(_BY[column], {"wanted": wanted}).one_or_none()
+    return None if row is None else identity_value(row)
 
 
 def find(connection: Connection, term: str) -> tuple[LedgerIdentity, ...]:
@@ -181,17 +209,9 @@ def batches(connection: Connection) -> tuple[Batch, ...]:
 
 def counts(connection: Connection, name: str | None) -> tuple[BatchCount, ...]:
     """Count the identities of batch *name*, or of each batch, by state. Raise InputError for an unknown batch."""
-    chosen = batches(connection) if name is None else (batch_named(connection, name),)
-    table = schema.identity
-    query = select(table.c.batch_id, table.c.state, func.count(), func.count(table.c.labelled_ts))
     if name is not None:
-        query = query.where(table.c.batch_id == chosen[0].id)
-    states = {batch.id: dict.fromkeys(State, 0) for batch in chosen}
-    labelled = dict.fromkeys(states, 0)
-    for batch_id, state, number, with_label in connection.execute(query.group_by(table.c.batch_id, table.c.state)):
-        states[batch_id][State(state)] = number
-        labelled[batch_id] += with_label
-    return tuple(BatchCount(batch, states[batch.id], labelled[batch.id]) for batch in chosen)
+        batch_named(connection, name)
+    return counted(connection.execute(text(COUNTS), {"name": name}))
 
 
 def free(connection: Connection, product: str, name: str | None) -> int:

@@ -6,6 +6,7 @@ the events.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from rmfab.errors import InputError, IntegrityError
@@ -68,6 +69,14 @@ def project(standing: Standing, event: Event) -> Standing:
     if event.state is State.VOID:
         return replace(standing, state=State.VOID, void_ts=event.ts, cause=event.cause, reason=event.reason)
     return replace(standing, state=event.state)
+
+
+def replay(events: Iterable[Event]) -> Standing:
+    """Return what *events* of one identity add up to, in their order. Raise what `project` raises."""
+    standing = Standing()
+    for event in events:
+        standing = project(standing, event)
+    return standing
 
 
 def _noted(standing: Standing, event: Event) -> Standing:

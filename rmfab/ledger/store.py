@@ -6,7 +6,7 @@
     for plan in ledger.missing_chunks(batch):
         again = ledger.add_chunk(batch, plan.number, wrapped_key, records)   # indices to draw again, () when written
     ledger.close_batch(batch, station, ts)
-    claim = ledger.claim(mac, product="lamp", station="bench", slot=slot, ts=ts, carried=Carried(node_id=...))
+    claim = ledger.claim(mac, Wish("lamp"), station="bench", slot=slot, ts=ts, carried=Carried(node_id=...))
     ledger.record("bench", [Event(ts, EventKind.STEP, serial=claim.identity.serial, step="flash", outcome=Outcome.PASS,
                                   state=State.FLASHED, seconds=6.1)])
     ledger.check(); ledger.backup(target)
@@ -21,12 +21,12 @@ method may raise LedgerError (causes `ledger-locked`, `-read-only`, `-denied`, `
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from sqlalchemy import Connection
 
@@ -34,15 +34,17 @@ from rmfab.identity.sealed_record import SealedRecord
 from rmfab.ledger import audit, batches, chains, claims, outcomes, pool, queries, releases
 from rmfab.ledger.audit import AuditFinding
 from rmfab.ledger.batches import BatchOrder, Taken
-from rmfab.ledger.claims import Carried, Claim, Wish
+from rmfab.ledger.claims import ALONE, Around, Carried, Claim, Wish
 from rmfab.ledger.events import Event, EventKind, StoredEvent, normal_mac
 from rmfab.ledger.host import Host, this_host
-from rmfab.ledger.host_record import Holding, HostRecord
+from rmfab.ledger.host_record import Head, Holding, HostRecord
 from rmfab.ledger.pool import Adoption, AdoptionReason, PoolStanding
 from rmfab.ledger.records import Batch, BatchCount, Chunk, ChunkPlan, LedgerIdentity
 from rmfab.ledger.releases import FlashedUnit
 from rmfab.ledger.sql.database import Database
 from rmfab.ledger.sql.open_database import open_database
+
+T = TypeVar("T")
 
 PATIENCE = 30.0
 """How long to wait for the lock of a different process, in seconds."""
@@ -94,28 +96,31 @@ class Ledger:
 
     # The pool
 
+    def _judge(self, connection: Connection, *, taking: bool = False) -> None:
+        """Raise IntegrityError if this host must not change the ledger. See `pool.judged`."""
+        pool.judged(connection, self._record.read(), self._host, self._where, taking=taking)
+
     @contextmanager
     def _changing(self, *, taking: bool = False) -> Iterator[Connection]:
-        """Open the write transaction for a change that takes nothing from the pool.
-
-        *taking*: it is part of one that will.
-        """
+        """Open the write transaction for a change that takes nothing from the pool; *taking*: a later part will."""
         with self._database.writing() as connection:
-            pool.judged(connection, self._record.read(), self._host, self._where, taking=taking)
+            self._judge(connection, taking=taking)
             yield connection
 
-    @contextmanager
-    def _taking(self) -> Iterator[Connection]:
-        """Open the write transaction for a change that takes from the pool; it is in the record when the block ends."""
-        with ExitStack() as until_recorded:
-            with self._database.writing() as connection:
-                record = until_recorded.enter_context(self._record.locked())
-                held = record.read()
-                pool.judged(connection, held, self._host, self._where, taking=True)
-                yield connection
-                heads = chains.heads(connection, opened=True)
-            if isinstance(held, Holding):
-                record.write(held.with_heads(heads))
+    def _take(self, work: Callable[[Connection], T]) -> T:
+        """Run *work*, which takes from the pool, in a transaction; return when ledger and record are durable.
+
+        The record is locked from the check until it is written. *work* may run twice, as `Database.commit` says.
+        """
+        with self._record.hold() as hold:
+
+            def taken(connection: Connection) -> tuple[T, Mapping[str, Head]]:
+                pool.judged(connection, hold.read(), self._host, self._where, taking=True)
+                return work(connection), chains.heads(connection, opened=True)
+
+            value, heads = self._database.commit(taken)
+            hold.add(heads)
+        return value
 
     def pool_standing(self) -> PoolStanding:
         """Return whether this host may give identities from this ledger."""
@@ -129,21 +134,19 @@ class Ledger:
 
     def adopt(self, reason: AdoptionReason, *, station: str, ts: str) -> Adoption:
         """Make this host the holder of the pool, whoever was before. See `pool.adopt`."""
-        with ExitStack() as until_recorded:
+        with self._record.hold() as hold:
             with self._database.writing() as connection:
-                record = until_recorded.enter_context(self._record.locked(create=True))
                 holding = Holding.new(self._host, chains.heads(connection))
                 # First the record: if this ends in between, ledger and record disagree, and nobody gives identities.
-                record.write(holding)
+                hold.replace(holding)
                 adoption = pool.adopt(connection, self.id, station, ts, holding, reason)
                 heads = chains.heads(connection, opened=True)
-            record.write(holding.with_heads(heads))
+            hold.add(heads)
         return adoption
 
     def move(self, recipient: str, *, station: str, ts: str) -> None:
         """End giving identities from this ledger on this host, for the host with *recipient*. See `pool.move`."""
-        with self._taking() as connection:
-            pool.move(connection, self.id, station, ts, recipient)
+        self._take(lambda connection: pool.move(connection, self.id, station, ts, recipient))
 
     # Making batches
 
@@ -166,8 +169,7 @@ class Ledger:
 
     def close_batch(self, batch: Batch, station: str, ts: str) -> Batch:
         """Close a complete batch, so that stations can claim from it. See `batches.close`."""
-        with self._taking() as connection:
-            return batches.close(connection, self.id, batch, station, ts)
+        return self._take(lambda connection: batches.close(connection, self.id, batch, station, ts))
 
     def find_taken(self, serials: Iterable[str] = (), node_ids: Iterable[str] = ()) -> tuple[Taken, ...]:
         """Return the serials and node ids that are already in the ledger."""
@@ -179,36 +181,56 @@ class Ledger:
     def claim(
         self,
         mac: str,
+        wish: Wish,
         *,
-        product: str,
         station: str,
         ts: str,
-        batch: str | None = None,
-        serial: str | None = None,
         slot: str | None = None,
         carried: Carried | None = None,
+        around: Around = ALONE,
     ) -> Claim:
-        """Return the identity of the board *mac*, bound durably before this returns. See `rmfab.ledger.claims`."""
+        """Return the identity of the board *mac*, bound durably before this returns. See `rmfab.ledger.claims`.
+
+        The events *around* the claim are part of its transaction; if it fails, none of them is recorded. After damage
+        was found (`guarded`), raise IntegrityError with cause `ledger-corrupt`.
+        """
+        self._database.refuse_damage()
         event = claims.claim_event(mac, slot, ts)
-        with self._taking() as connection:
-            return claims.claim(connection, self.id, Wish(product, batch, serial), event, station, carried)
+        return self._take(lambda connection: claims.claim(connection, self.id, wish, event, station, carried, around))
 
     def record(self, station: str, events: Iterable[Event]) -> None:
         """Add steps and verdicts, and change the state of a unit if an event contains one. See `outcomes.record`."""
-        with self._changing() as connection:
-            outcomes.record(connection, self.id, station, events)
+        said = tuple(events)
+
+        def record(connection: Connection) -> None:
+            self._judge(connection)
+            outcomes.record(connection, self.id, station, said)
+
+        self._database.commit(record)
+
+    def guarded(self) -> AbstractContextManager[None]:
+        """Look for damage in the background until the block ends; the next claim raises what is found."""
+        return self._database.guarded()
 
     def void(self, term: str, *, reason: str, station: str, ts: str) -> LedgerIdentity:
         """Void the identity of a serial, node id or live MAC; it cannot be used again. See `outcomes.void`."""
-        with self._taking() as connection:
-            return outcomes.void(connection, self.id, station, term, reason, ts)
+        return self._take(lambda connection: outcomes.void(connection, self.id, station, term, reason, ts))
 
     def labelled(
         self, serials: Iterable[str], *, station: str, ts: str, details: Mapping[str, Any] | None = None
     ) -> None:
         """Record printed labels, the first and every later time. See `outcomes.labelled`."""
+        with self.labelling(serials, station=station, ts=ts, details=details):
+            pass
+
+    @contextmanager
+    def labelling(
+        self, serials: Iterable[str], *, station: str, ts: str, details: Mapping[str, Any] | None = None
+    ) -> Iterator[None]:
+        """Record printed labels when the block ends; nothing if it fails. See `outcomes.labelled`."""
         with self._changing() as connection:
             outcomes.labelled(connection, self.id, station, serials, ts, details or {})
+            yield
 
     def rewrap(self, wrapped: Mapping[int, bytes], *, recipients: Iterable[str], station: str, ts: str) -> None:
         """Replace wrapped data keys by chunk id. See `outcomes.rewrap`."""
@@ -343,6 +365,6 @@ def _hold_if_empty(database: Database, host: Host) -> None:
             return
         ledger_id = uuid.uuid4().hex
         holding = Holding.new(host, {})
-        with HostRecord(host, ledger_id).locked(create=True) as record:
-            record.write(holding)
+        with HostRecord(host, ledger_id).hold() as hold:
+            hold.replace(holding)
         pool.hold_empty(connection, ledger_id, holding)

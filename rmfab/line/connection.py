@@ -69,6 +69,10 @@ class BoardConnection:
         if self._log is not None:
             self._consoles[-1].hear()
 
+    def use_baud(self, baud: int) -> None:
+        """Read consoles at *baud* from the next restart on."""
+        self._baud = baud
+
     def into_loader(self) -> tuple[Loader, BoardFacts]:
         """Bring the board into its loader and read its facts. Raise PortError if a different board is connected now."""
         self._log = None

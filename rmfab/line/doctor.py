@@ -6,25 +6,27 @@ import importlib.util
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from rmfab.board.port import plugged_in
-from rmfab.errors import InputError
+from rmfab.errors import InputError, RmfabError, StationError
 from rmfab.line.radio.factory_network import load_network
-from rmfab.line.station import JOINED, NMCLI, Station
+from rmfab.line.station import JOINED, NMCLI, Slot, Station
 from rmfab.product.product import Product
 from rmfab.product.vocabulary import Transport
 
 _SYSTEM_BUS = Path("/run/dbus/system_bus_socket")
 _BLUETOOTH = Path("/sys/class/bluetooth")
+_NETWORKS = Path("/sys/class/net")
 _GRABBERS = ("ModemManager", "brltty")
 
 
 @dataclass(frozen=True)
 class Host:
-    """Facts of this host: its USB serial *ports* with whether each opens, its Bluetooth *adapters*, its tools."""
+    """Facts of this host: its USB serial *ports* with whether each opens, its tools, its Bluetooth *adapters*, those
+    that are *blocked* (rfkill), and its *wifi* interfaces."""
 
     platform: str
     ports: tuple[tuple[str, bool], ...]
@@ -33,28 +35,51 @@ class Host:
     system_bus: bool
     adapters: tuple[str, ...]
     nmcli: bool
+    blocked: tuple[str, ...] = ()
+    wifi: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """The result of one check: *good*, or what is wrong with a *hint* how to fix it."""
+    """The result of one check: *good*, or what is wrong with a *hint* how to fix it.
+
+    *error*: the exception that the check met, if it met one.
+    """
 
     what: str
     good: bool
     hint: str = ""
+    error: RmfabError | None = None
 
 
 def examine() -> Host:
     """Gather the facts of this host without opening a port."""
+    ports = tuple((port.address, os.access(port.device, os.R_OK | os.W_OK)) for port in plugged_in())
+    return _examine_radio(ports, tuple(name for name in _GRABBERS if _runs(name)))
+
+
+def _examine_radio(ports: tuple[tuple[str, bool], ...] = (), grabbers: tuple[str, ...] = ()) -> Host:
+    adapters = sorted(_BLUETOOTH.iterdir()) if _BLUETOOTH.is_dir() else []
     return Host(
         platform=sys.platform,
-        ports=tuple((port.address, os.access(port.device, os.R_OK | os.W_OK)) for port in plugged_in()),
-        grabbers=tuple(name for name in _GRABBERS if _runs(name)),
+        ports=ports,
+        grabbers=grabbers,
         bleak=importlib.util.find_spec("bleak") is not None,
-        system_bus=_SYSTEM_BUS.exists(),
-        adapters=tuple(sorted(path.name for path in _BLUETOOTH.iterdir())) if _BLUETOOTH.is_dir() else (),
+        system_bus=_SYSTEM_BUS.exists() or "DBUS_SYSTEM_BUS_ADDRESS" in os.environ,
+        adapters=tuple(path.name for path in adapters if ":" not in path.name),  # hci0:12 is a connection
         nmcli=shutil.which(NMCLI) is not None,
+        blocked=tuple(path.name for path in adapters if _is_blocked(path)),
+        wifi=tuple(sorted(path.parent.name for path in _NETWORKS.glob("*/phy80211"))),
     )
+
+
+def _is_blocked(adapter: Path) -> bool:
+    """Return whether rfkill blocks *adapter*. Source: Linux, Documentation/ABI/stable/sysfs-class-rfkill."""
+    try:
+        states = (*adapter.glob("rfkill*/soft"), *adapter.glob("rfkill*/hard"))
+        return any(state.read_text().strip() == "1" for state in states)
+    except OSError:
+        return False
 
 
 def _runs(name: str) -> bool:
@@ -81,7 +106,31 @@ def diagnose(host: Host, station: Station, product: Product) -> Iterator[Diagnos
         yield from _network(station)
     if station.slots and all(slot.unit for slot in station.slots):
         yield Diagnosis("no radio needed: every slot has the URL of its unit", True)
-    elif product.provisioning.transport is Transport.BLE:
+    else:
+        yield from _radio(host, station, product)
+
+
+def refuse_without_radio(station: Station, product: Product, slots: Sequence[Slot]) -> None:
+    """Raise StationError if this host lacks what reaches the running units on *slots*, before any of them is touched.
+
+    What only an attempt shows, such as a Bluetooth daemon that does not answer, is the error of each unit.
+    """
+    if all(slot.unit for slot in slots):
+        return
+    missing = [one for one in _radio(_examine_radio(), station, product) if not one.good]
+    if missing:
+        over_ble = product.provisioning.transport is Transport.BLE
+        way, cause = ("Bluetooth", "no-bluetooth") if over_ble else ("Wi-Fi", "wifi")
+        otherwise = "or pass --unit-url, or set provision = false in product.toml ([verify])"
+        raise StationError(
+            f"this host cannot reach units over {way}; missing: {', '.join(one.what for one in missing)}",
+            hint="; ".join([*(one.hint for one in missing), otherwise]),
+            cause=cause,
+        )
+
+
+def _radio(host: Host, station: Station, product: Product) -> Iterator[Diagnosis]:
+    if product.provisioning.transport is Transport.BLE:
         yield from _bluetooth(host, station)
     else:
         yield from _softap(host, station)
@@ -131,6 +180,10 @@ def _bluetooth(host: Host, station: Station) -> Iterator[Diagnosis]:
     wanted = station.radio.adapter
     found = wanted in host.adapters if wanted else bool(host.adapters)
     what = f"Bluetooth adapter {wanted or ', '.join(host.adapters) or ''}".rstrip()
+    usable = {wanted} if wanted else set(host.adapters)
+    if found and usable <= set(host.blocked):
+        yield Diagnosis(f"{what} that is switched on", False, "rfkill unblock bluetooth, or use the adapter's switch")
+        return
     yield Diagnosis(what, found, "plug in an adapter, or set adapter in station.toml ([provisioning])")
 
 
@@ -151,3 +204,10 @@ def _softap(host: Host, station: Station) -> Iterator[Diagnosis]:
         host.nmcli,
         'install network-manager, or set softap = "joined" or a command in station.toml ([provisioning])',
     )
+    if host.platform.startswith("linux"):
+        wanted = station.radio.interface
+        yield Diagnosis(
+            f"Wi-Fi interface {wanted or ', '.join(host.wifi)}".rstrip(),
+            wanted in host.wifi if wanted else bool(host.wifi),
+            "plug in a Wi-Fi adapter, or set interface in station.toml ([provisioning])",
+        )

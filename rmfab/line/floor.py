@@ -51,7 +51,14 @@ class Floor:
         self._drain.set()
 
     def events(self) -> Iterator[LineEvent]:
-        """Yield all events as they happen. Raise a bug of rmfab after all slots have ended."""
+        """Yield all events as they happen. Raise a bug of rmfab after all slots have ended.
+
+        Meanwhile the ledger is checked for damage in the background, which would stop the line at the next claim.
+        """
+        with self._job.ledger.guarded():
+            yield from self._events()
+
+    def _events(self) -> Iterator[LineEvent]:
         threads = [
             threading.Thread(target=self._work, args=(slot,), name=f"slot {slot.name}", daemon=True)
             for slot in self._slots
@@ -162,6 +169,9 @@ class Floor:
                 if seen.waiting != shown:
                     shown = seen.waiting
                     self._tell(SlotWaiting(*self._origin(slot), shown))
+                if seen.absent and last is None and told is None:
+                    told = "port-absent"
+                    self._say(slot, "there is no such port yet; if it does not come with a board, see `rmfab ports`")
             elif away or not (seen.board == last or (seen.closed and self._closes)):
                 return seen.board
             if seen.trouble is not None and seen.trouble.cause != told:

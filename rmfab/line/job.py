@@ -1,10 +1,11 @@
 """The job: what all slots of one run share, from product, release and ledger to the options of the command.
 
-The common firmware is compressed here, once for all boards.
+The common firmware is compressed here, once for all boards, while they connect.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,6 +25,7 @@ from rmfab.product.vocabulary import Credentials
 from rmfab.release.acceptance import Accepted
 from rmfab.release.build_config import UNKNOWN, BuildConfig
 from rmfab.release.release import Release
+from rmfab.signals import SLICE_SECONDS
 
 FLASH_STEPS: tuple[Step, ...] = (Step.DETECT, Step.CLAIM, Step.FLASH, Step.READBACK)
 VERIFY_STEPS: tuple[Step, ...] = (Step.DETECT, Step.BOOT, Step.IDENTIFY, Step.PROVISION)
@@ -31,18 +33,37 @@ RUN_STEPS: tuple[Step, ...] = (*FLASH_STEPS, Step.BOOT, Step.IDENTIFY, Step.PROV
 RESET_STEPS: tuple[Step, ...] = (Step.RESET,)
 
 
-@dataclass(frozen=True)
 class PreparedRelease:
-    """An accepted release with its parts compressed, in the order in which they are written."""
+    """An accepted release, and its parts compressed: once, by `compress_meanwhile` or on first use."""
 
-    accepted: Accepted
-    regions: tuple[Region, ...]
+    def __init__(self, accepted: Accepted) -> None:
+        self.accepted = accepted
+        self._regions: tuple[Region, ...] | None = None
+        self._compressing = threading.Lock()
+
+    def compress_meanwhile(self) -> None:
+        """Compress the parts in a thread of its own."""
+        threading.Thread(target=lambda: self.regions, name="compress", daemon=True).start()
+
+    def wait(self, keep_going: Callable[[], None]) -> None:
+        """Wait for the thread that compresses; *keep_going* is called meanwhile, and raises to give up."""
+        while not self._compressing.acquire(timeout=SLICE_SECONDS):
+            keep_going()
+        self._compressing.release()
+
+    @property
+    def regions(self) -> tuple[Region, ...]:
+        """The compressed parts, in the order in which they are written. Waits until all are compressed."""
+        with self._compressing:
+            if self._regions is None:
+                parts = self.release.parts
+                self._regions = tuple(compress(part.name, part.offset, part.data) for part in parts)
+            return self._regions
 
     @classmethod
-    def prepare(cls, accepted: Accepted) -> PreparedRelease:
-        """Compress every part of the release."""
-        parts = accepted.release.parts
-        return cls(accepted, tuple(compress(part.name, part.offset, part.data) for part in parts))
+    def on_unit(cls, release: Release) -> PreparedRelease:
+        """Return the release that a unit was flashed with, for a run that writes none of its parts."""
+        return cls(Accepted(release))
 
     @property
     def release(self) -> Release:
@@ -55,9 +76,10 @@ class Job:
     """One run of the line.
 
     *open_identity* opens a sealed identity with the station's key, *now* is the clock, *logs* the folder of console
-    logs. *vouched* is called before each unit and raises RmfabError if the firmware is no longer trusted. *air* is the
-    radio that the slots share. *batch* and *serial* restrict what is claimed. *console_reset*: the firmware's console
-    does the factory reset.
+    logs; the ledger records their paths relative to *root*, if it is given. *vouched* is called before each unit and
+    raises RmfabError if the firmware is no longer trusted. *air* is the radio that the slots share. *batch* and
+    *serial* restrict what is claimed. *console_reset*: the firmware's console does the factory reset.
+    *find_release* returns a release by its digest, None if it is not in the workspace.
     """
 
     product: Product
@@ -74,6 +96,8 @@ class Job:
     batch: str | None = None
     serial: str | None = None
     console_reset: bool = False
+    root: Path | None = None
+    find_release: Callable[[str], Release | None] = lambda _: None
 
     @property
     def built(self) -> BuildConfig:

@@ -17,13 +17,15 @@ class Probe:
 
     *closed*: the board's download mode is closed, so it reports no MAC. *trouble* is an error that prevents the look
     and does not go away when a board is inserted. *silent* is the cause if the port is there and nothing on it answers:
-    the slot is empty, or its board is dead.
+    the slot is empty, or its board is dead. *absent*: there is no port, as long as a board with its own USB port is not
+    plugged in.
     """
 
     board: str | None = None
     closed: bool = False
     trouble: RmfabError | None = None
     silent: str | None = None
+    absent: bool = False
 
     @property
     def waiting(self) -> str:
@@ -41,7 +43,9 @@ def probe(slot: Slot, keep_going: Callable[[], None]) -> Probe:
         return Probe(facts.mac or facts.chip_name, closed=facts.mac is None)
     except RmfabError as error:
         return Probe(
-            trouble=error if error.cause in _LASTING else None, silent=error.cause if error.cause in _SILENT else None
+            trouble=error if error.cause in _LASTING else None,
+            silent=error.cause if error.cause in _SILENT else None,
+            absent=error.cause == "port-absent",
         )
     finally:
         if port is not None:

@@ -11,7 +11,7 @@ start from `OnSlot`. A skipped step leaves the stage as it is.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from rmfab.board.bootlog import BootLog
 from rmfab.board.esp.facts import BoardFacts
@@ -55,13 +55,12 @@ class Writable:
 
 @dataclass(frozen=True)
 class Claimed:
-    """The board has its identity in the ledger, and *image* is the content for its factory partition."""
+    """The board has its identity *record* in the ledger."""
 
     loader: Loader
     mac: str
     firmware: PreparedRelease
-    bound: Bound
-    image: bytes = field(repr=False)
+    record: LedgerIdentity
 
 
 @dataclass(frozen=True)

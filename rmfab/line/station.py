@@ -24,10 +24,11 @@ import socket
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from pathlib import Path
 
 from rmfab.board.esp.loader import SlotLink
-from rmfab.board.port import ROM_BAUD
+from rmfab.board.port import ROM_BAUD, plugged_in
 from rmfab.board.restart import Auto, FixtureCommand, Restart, Unwired
 from rmfab.errors import InputError
 from rmfab.files import is_safe_name
@@ -36,6 +37,7 @@ from rmfab.product.toml_reader import Table, Walker, load_toml
 FILE_NAME = "station.toml"
 DEFAULT_BAUD = 921600
 NMCLI, JOINED = "nmcli", "joined"
+_CLOSE = 0.5  # of difflib's ratio: slots have names of two letters, and one of them may be the mistake
 _COM_PORT = re.compile(r"COM[0-9]{1,3}", re.IGNORECASE)
 _URL = re.compile(r"http://(?:\[[0-9A-Fa-f:.]+\]|[^\s/:@?#\[\]]+)(?::[0-9]{1,5})?/?")
 
@@ -158,13 +160,8 @@ def slots_for(
     """
     by_name = {slot.name: slot for slot in station.slots} | {slot.link.address: slot for slot in station.slots}
     for address in addresses:
-        if station.slots and address not in by_name and _looks_like_a_slot(address):
-            names = ", ".join(slot.name for slot in station.slots)
-            raise InputError(
-                f"no slot {address}; {FILE_NAME} has {names}",
-                hint="give the name of a slot, or the whole path of a port",
-                cause="no-slot",
-            )
+        if address not in by_name and _looks_like_a_slot(address):
+            raise _no_slot(address, station)
     chosen = [by_name.get(address) or _lone_slot(address) for address in addresses] or list(station.slots)
     if not chosen:
         raise InputError("no port given", hint="use --port PORT or add slots to station.toml; `rmfab ports` lists both")
@@ -182,9 +179,25 @@ def refuse_same_port(slots: Iterable[Slot]) -> None:
             raise InputError("port given twice", where=address)
 
 
+def _no_slot(name: str, station: Station) -> InputError:
+    """Return the error for a *name* that is neither a slot nor a port, with the slots and ports that it may mean."""
+    slots = [slot.name for slot in station.slots]
+    ports = {Path(port.device).name: port.address for port in plugged_in()}
+    if slots:
+        what = f"no slot {name}; {FILE_NAME} has {', '.join(slots)}"
+    else:
+        what = f'"{name}" is not a port, and {FILE_NAME} has no slots'
+    known = {one.lower(): one for one in (*ports, *slots)}
+    close = [ports.get(known[one], known[one]) for one in get_close_matches(name.lower(), known, n=1, cutoff=_CLOSE)]
+    hint = "give the name of a slot, or the whole path of a port" if slots else "give the whole path of a port"
+    meant = f"did you mean {close[0]}? Otherwise " if close else ""
+    return InputError(what, hint=f"{meant}{hint}; `rmfab ports` lists them", cause="no-slot")
+
+
 def _looks_like_a_slot(address: str) -> bool:
-    """Return whether *address* has the form of a slot's name, and not that of a port (a path, a URL, `COM7`)."""
-    return is_safe_name(address) and not Path(address).exists() and not _COM_PORT.fullmatch(address)
+    """Return whether *address* can only be meant as a slot's name: it has no form of a port (a path, a URL, `COM7`)."""
+    is_port = any(sign in address for sign in "/\\") or _COM_PORT.fullmatch(address)
+    return not is_port and not Path(address).exists()
 
 
 def _with_units(slots: list[Slot], units: tuple[str, ...]) -> tuple[Slot, ...]:

@@ -61,5 +61,5 @@ def _handling(job: Job) -> float:
     if job.firmware is None:
         return 0.0
     erased = erased_partitions(job.firmware.release, job.product.factory)
-    octets = sum(part.size for part in job.firmware.regions) + sum(row.size for row in erased)
+    octets = sum(part.size for part in job.firmware.release.parts) + sum(row.size for row in erased)
     return _MB_SECONDS * octets / (1 << 20)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from rmfab.errors import RmfabError
 from rmfab.ledger.events import Event, EventKind
@@ -48,12 +49,17 @@ class StepRecord:
 
 @dataclass(frozen=True)
 class UnitRecord:
-    """A unit's verdict: the first ending that was not good, or PASS. *log* is the file of its console."""
+    """A unit's verdict: the first ending that was not good, or PASS.
+
+    *log* is the whole path of its console's file. The ledger records it relative to *root*, the workspace, which may
+    move; a file elsewhere keeps its whole path.
+    """
 
     origin: Origin
     ending: Ending
     seconds: float
     log: str | None = None
+    root: Path | None = None
 
     def for_ledger(self) -> Event:
         """Return the event of the ledger."""
@@ -67,8 +73,13 @@ class UnitRecord:
             cause=self.ending.cause,
             reason=self.ending.reason,
             seconds=self.seconds,
-            details={"log": self.log} if self.log else {},
+            details={"log": self._recorded(Path(self.log))} if self.log else {},
         )
+
+    def _recorded(self, log: Path) -> str:
+        if self.root is None or not log.is_relative_to(self.root):
+            return str(log)
+        return log.relative_to(self.root).as_posix()
 
     def for_stream(self) -> UnitEnded:
         """Return the event of the line."""

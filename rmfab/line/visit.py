@@ -7,7 +7,7 @@ need, also after a step that failed halfway.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -17,8 +17,9 @@ from rmfab.ledger.records import LedgerIdentity
 from rmfab.ledger.states import State
 from rmfab.line.connection import BoardConnection
 from rmfab.line.events import LineEvent, Message, Origin
-from rmfab.line.job import Job
+from rmfab.line.job import Job, PreparedRelease
 from rmfab.line.proofs import Proofs
+from rmfab.line.recorder import Recorder
 from rmfab.line.station import Slot
 from rmfab.secret import Secret, redact
 
@@ -27,9 +28,10 @@ from rmfab.secret import Secret, redact
 class Visit:
     """One board on one slot, from the opening of its port to its verdict.
 
-    *keep_going* raises Aborted if the operator stops the line. *record* is the unit's record in the ledger, once known,
-    and *state* its current state. *secrets* are removed from all output. *measured* contains the measurements of the
-    current step, which are reported even if it fails. *holds_network*: the unit was given Wi-Fi credentials.
+    *keep_going* raises Aborted if the operator stops the line. *began* is when the current step started (monotonic).
+    *record* is the unit's record in the ledger, once known, and *state* its current state. *secrets* are removed from
+    all output. *measured* contains the measurements of the current step, which are reported even if it fails.
+    *holds_network*: the unit was given Wi-Fi credentials.
     """
 
     job: Job
@@ -37,6 +39,8 @@ class Visit:
     tell: Callable[[LineEvent], None]
     keep_going: Callable[[], None]
     board: BoardConnection
+    recorder: Recorder
+    began: float = 0.0
     record: LedgerIdentity | None = None
     state: State | None = None
     secrets: list[Secret[str]] = field(default_factory=list)
@@ -61,6 +65,11 @@ class Visit:
         if self.job.built.closes_download_mode and not self.proofs.commands.tried:
             return f"the firmware has closed the download mode, and {self.proofs.commands.why}"
         return None
+
+    def has_firmware(self, firmware: PreparedRelease) -> None:
+        """Note which release this unit was flashed with, if the job names none. Call it before `proofs` is read."""
+        self.job = replace(self.job, firmware=firmware)
+        self.board.use_baud(self.job.console_baud)
 
     def is_unit(self, record: LedgerIdentity) -> None:
         """Report the serial of *record* in the events from now on."""

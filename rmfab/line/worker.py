@@ -18,6 +18,7 @@ from rmfab.line.ending import Aborted, Ending, Passed, Skipped, ending_of, judge
 from rmfab.line.events import LineEvent, Message, Origin, Step, StepStarted, UnitEnded
 from rmfab.line.job import Job
 from rmfab.line.listening import judge_meanwhile
+from rmfab.line.recorder import Recorder
 from rmfab.line.stages import AsNew, Identified, OnSlot, Running, Stage
 from rmfab.line.station import Slot
 from rmfab.line.step_limits import StepOverdue, limit_of
@@ -37,6 +38,7 @@ class Worker:
         self._slot = slot
         self._tell = tell
         self._stop = stop
+        self._recorder = Recorder(job)
         self._stage: Stage = OnSlot()
         self._started = time.monotonic()
         self._limit: tuple[Step, float, float] | None = None  # the step, its limit, and when that is reached
@@ -49,7 +51,7 @@ class Worker:
         except (RmfabError, Aborted) as error:
             return self._end(Origin(self._now(), self._job.station, self._slot.name, None, None), judge_error(error))
         board = BoardConnection(self._slot.link, port, self._keep_going, self._job.console_baud)
-        visit = Visit(self._job, self._slot, self._tell, self._keep_going, board)
+        visit = Visit(self._job, self._slot, self._tell, self._keep_going, board, self._recorder)
         try:
             worst = self._run_steps(visit)
             self._take_network_back(visit)
@@ -73,7 +75,9 @@ class Worker:
             raise StepOverdue(*self._limit[:2], self._slot.link.address)
 
     def _take(self, visit: Visit, step: Step) -> Passed[Stage]:
-        """Run *step* within its limit."""
+        """Run *step* within its limit, which starts when the firmware to write is compressed."""
+        if step is Step.FLASH and self._job.firmware is not None:
+            self._job.firmware.wait(visit.keep_going)
         seconds = limit_of(step, self._job)
         self._limit = None if seconds is None else (step, seconds, time.monotonic() + seconds)
         try:
@@ -98,7 +102,7 @@ class Worker:
 
     def _step(self, visit: Visit, step: Step) -> Ending:
         self._tell(StepStarted(*visit.origin(), step))
-        began = time.monotonic()
+        visit.began = time.monotonic()
         visit.measured = {}
         try:
             passed = self._take(visit, step)
@@ -107,7 +111,7 @@ class Worker:
         else:
             self._stage = passed.stage
             ending = ending_of(passed)
-        return self._record(visit, step, _redacted(visit, ending), time.monotonic() - began)
+        return self._record(visit, step, _redacted(visit, ending), time.monotonic() - visit.began)
 
     def _watched(self, visit: Visit, step: Step) -> Passed[Stage]:
         """Run *step*. If the unit died or restarted meanwhile, the step fails, and that is the reason."""
@@ -124,7 +128,7 @@ class Worker:
         """Record the step in the ledger and report it. If the ledger refuses the record, the step fails."""
         record = StepRecord(visit.origin(), step, ending, seconds, self._next_state(visit, step, ending))
         try:
-            self._job.ledger.record(self._job.station, [record.for_ledger()])
+            record = self._recorder.step(record)
         except RmfabError as error:
             record = replace(record, ending=_redacted(visit, judge_error(error)), state=None)
         visit.state = record.state or visit.state
@@ -165,9 +169,9 @@ class Worker:
             visit.warn(f"cannot restart the board: {error}")
 
     def _end(self, origin: Origin, worst: Ending, log: str | None = None) -> UnitEnded:
-        record = UnitRecord(origin, worst, time.monotonic() - self._started, log)
+        record = UnitRecord(origin, worst, time.monotonic() - self._started, log, self._job.root)
         try:
-            self._job.ledger.record(self._job.station, [record.for_ledger()])
+            self._recorder.unit(record)
         except RmfabError as refused:
             self._tell(Message(*origin, "warning", f"cannot record the verdict in the ledger: {refused}"))
         ended = record.for_stream()

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from rmfab.files import make_folder
 from rmfab.identity.sealing import create_station_key, read_recipient, unwrap, wrap
 from rmfab.ledger.events import timestamp
+from rmfab.operations.git_warning import warn_of_git
+from rmfab.operations.terminal import UNATTENDED, Terminal
 from rmfab.product.product_file import FILE_NAME
 from rmfab.workspace.recipients import add_recipient
 from rmfab.workspace.workspace import Workspace
@@ -40,10 +42,11 @@ def admit(workspace: Workspace, recipient: str, name: str | None = None) -> Admi
     return Admission(len(wrapped), len(recipients))
 
 
-def make_station_key(workspace: Workspace) -> str:
+def make_station_key(workspace: Workspace, terminal: Terminal = UNATTENDED) -> str:
     """Create this host's station key if there is none; return its recipient."""
     path = workspace.keys_folder / "station.key"
     if not path.exists():
         make_folder(workspace.keys_folder, secret=True)
         create_station_key(path)
+        warn_of_git(terminal, "the private key", path)
     return workspace.station_key.recipient

@@ -13,6 +13,7 @@ from rmfab.identity.mass_mfg_csv import config_csv, values_csv
 from rmfab.identity.pack_batch import pack_images
 from rmfab.ledger.states import State
 from rmfab.operations.advance import Advance
+from rmfab.operations.git_warning import warn_of_git
 from rmfab.operations.terminal import UNATTENDED, Terminal, counted
 from rmfab.workspace.workspace import Workspace
 
@@ -60,6 +61,7 @@ def build_files(
                 stream.write(line)
                 yield Advance(packed.count, size)
     void = size - packed.count
+    warn_of_git(terminal, "private keys and PoPs", sheets / "values.csv", packed.example, shown=request.output)
     terminal.say(f"{counted(packed.count, 'factory image')} in {images}; they contain secrets, store them like keys")
     if void:
         terminal.say(f"skipped {counted(void, 'identity', 'identities')} that are void or in quarantine")
@@ -70,9 +72,15 @@ class _Written:
     """Write the image of each identity of *packing* to the folder *images* as it is drawn, and count them."""
 
     def __init__(self, images: Path, force: bool, packing: Iterable[tuple[Identity, bytes]]) -> None:
+        self._folder = images
         self._images = FolderWriter(images, secret=True, force=force)
         self._packing = packing
         self.count = 0
+
+    @property
+    def example(self) -> Path:
+        """The path of an image."""
+        return self._folder / "SERIAL.bin"
 
     def identities(self) -> Iterator[Identity]:
         """Yield the identities, in order, and write the image of each."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rmfab.board.esp.loader import SlotLink
 from rmfab.board.restart import Auto
-from rmfab.errors import InputError
+from rmfab.errors import InputError, UsageError
 from rmfab.files import make_folder, write_file
 from rmfab.identity.ca import CaKeyKind, CertificateAuthority
 from rmfab.ledger.records import Batch, LedgerIdentity
@@ -55,7 +55,7 @@ MADE = (
 class DemoRequest:
     """A demo with *units* boards of *chip* in *folder*; *fault* breaks the first board, or the one that it names.
 
-    Raise InputError for a fault that a demo cannot show.
+    Raise UsageError for a fault that a demo cannot show.
     """
 
     folder: Path
@@ -67,11 +67,11 @@ class DemoRequest:
         if self.fault is None:
             return
         if self.fault.fault is BoardFault.KILL_AT:
-            raise InputError(
+            raise UsageError(
                 f'"{self.fault}" is not a fault for the demo', hint="use `rmfab board --fault kill-at=N --kill-pid PID`"
             )
         if self.fault.index is not None and self.fault.index >= self.units:
-            raise InputError(
+            raise UsageError(
                 f'"{self.fault}" names a board that does not exist',
                 hint=f"with --units {self.units}, boards are numbered 0 to {self.units - 1}",
             )

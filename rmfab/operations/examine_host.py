@@ -3,66 +3,103 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from rmfab.errors import RmfabError
+from rmfab.causes import Cause
+from rmfab.errors import InputError, RmfabError
+from rmfab.files import is_there
 from rmfab.line.doctor import Diagnosis, diagnose, diagnose_ports, examine
 from rmfab.line.station import Station, host_station
+from rmfab.operations.disk_space import diagnose_disks
 from rmfab.operations.terminal import counted
-from rmfab.workspace.workspace import Workspace, find_workspace, open_workspace
+from rmfab.product.product import Product
+from rmfab.workspace.modes import loose_files, loose_keys
+from rmfab.workspace.workspace import Workspace, find_workspace
 
 T = TypeVar("T")
 
 
 def examine_host(folder: Path | None) -> Iterator[Diagnosis]:
-    """Yield every diagnosis of the host and of the workspace in *folder*, good or bad. Open no port.
+    """Yield every diagnosis of the host, and of the workspace in *folder* if there is one. Open no port.
 
-    What cannot be read is a diagnosis too. Raise InputError only if there is no workspace.
+    What cannot be read is a diagnosis too; it keeps no other check from running.
     """
-    root = find_workspace(folder)
-    wrong: list[Diagnosis] = []
-    workspace = _tried(lambda: open_workspace(root), "product.toml", wrong)
-    yield from wrong
-    if workspace is None:
-        yield from diagnose_ports(examine(), host_station())
+    try:
+        workspace = Workspace(find_workspace(folder))
+    except InputError as error:
+        yield _no_workspace(error)
+        yield from _checked("this host", lambda: diagnose_ports(examine(), host_station()))
+        yield from _checked("the disks", lambda: diagnose_disks(None, None))
         return
-    yield from _host(workspace)
-    yield from _files(workspace)
+    for what, check in (
+        ("this host", _host),
+        ("the disks", _disks),
+        ("permissions", _permissions),
+        ("this station's key", _key),
+        ("the ledger", _ledger),
+        ("the trust file", _trust),
+    ):
+        yield from _checked(what, partial(check, workspace))
+
+
+def _no_workspace(error: InputError) -> Diagnosis:
+    """Return what it means that there is no workspace: nothing, unless one was named."""
+    if error.cause == "no-workspace":
+        return Diagnosis("no workspace here or above, so only this host is checked; `rmfab init DIR` makes one", True)
+    return Diagnosis(str(error), False, error.hint or Cause(error.cause).remedy, error)
+
+
+def _checked(what: str, check: Callable[[], Iterable[Diagnosis]]) -> Iterator[Diagnosis]:
+    """Yield what *check* yields, and last, if it fails, that as a diagnosis of *what*."""
+    wrong: list[Diagnosis] = []
+    found = _tried(lambda: iter(check()), what, wrong)
+    while found is not None:
+        diagnosis = _tried(lambda: next(found, None), what, wrong)
+        if diagnosis is None:
+            break
+        yield diagnosis
+    yield from wrong
 
 
 def _host(workspace: Workspace) -> Iterator[Diagnosis]:
-    """Diagnose the host, as far as station.toml can be read."""
+    """Diagnose the host, as far as product.toml and station.toml can be read."""
     wrong: list[Diagnosis] = []
+    product: Product | None = _tried(lambda: workspace.product, "product.toml", wrong)
     station: Station | None = _tried(lambda: workspace.station, "station.toml", wrong)
     yield from wrong
-    yield from diagnose(examine(), station or host_station(), workspace.product)
+    if product is None:
+        yield from diagnose_ports(examine(), station or host_station())
+    else:
+        yield from diagnose(examine(), station or host_station(), product)
 
 
-def _files(workspace: Workspace) -> Iterator[Diagnosis]:
-    """Diagnose what the workspace must contain, and whether the line can write there."""
-    wrong: list[Diagnosis] = []
+def _disks(workspace: Workspace) -> Iterator[Diagnosis]:
+    ledger = workspace.ledger_path
+    return diagnose_disks(workspace.root, None if "://" in str(ledger) else Path(ledger))
+
+
+def _permissions(workspace: Workspace) -> Iterator[Diagnosis]:
+    """Diagnose whether the line can write, and whether only it can."""
     for folder in (workspace.root, workspace.root / "logs"):
-        if folder.exists() and not os.access(folder, os.W_OK | os.X_OK):
+        if is_there(folder) and not os.access(folder, os.W_OK | os.X_OK):
             hint = "run rmfab as the user who owns it, or get write access"
             yield Diagnosis(f"no permission to write to {folder}", False, hint)
-    key = _tried(lambda: workspace.station_key, "this station's key", wrong)
-    if key is not None:
-        yield Diagnosis(f"this station's key ({key.recipient})", True)
-    yield from _ledger(workspace, wrong)
-    yield from wrong
-    yield from _trust(workspace)
+    for path in (*loose_files(workspace.root, workspace.ledger_path), *loose_keys(workspace.root)):
+        yield Diagnosis(f"other users of this host can use {path}", False, f"chmod go-rwx {path}")
 
 
-def _ledger(workspace: Workspace, wrong: list[Diagnosis]) -> Iterator[Diagnosis]:
+def _key(workspace: Workspace) -> Iterator[Diagnosis]:
+    yield Diagnosis(f"this station's key ({workspace.station_key.recipient})", True)
+
+
+def _ledger(workspace: Workspace) -> Iterator[Diagnosis]:
     if not workspace.has_ledger:
         yield Diagnosis("the ledger", False, "`rmfab generate` creates one with the first batch")
         return
-    ledger = _tried(lambda: workspace.ledger, "the ledger", wrong)
-    if ledger is None:
-        return
-    read_only = ledger.caveat
+    read_only = workspace.ledger.caveat
     what = "the ledger" if read_only is None else f"the ledger: {read_only}"
     yield Diagnosis(what, read_only is None, "get write access to it and its folder")
     yield from _batches(workspace)
@@ -90,18 +127,21 @@ def _opens(workspace: Workspace, batch: str) -> bool:
 
 def _trust(workspace: Workspace) -> Iterator[Diagnosis]:
     """Diagnose whose releases this station accepts."""
-    wrong: list[Diagnosis] = []
-    trust = _tried(lambda: workspace.trust, "the trust file", wrong)
-    if wrong:
-        yield from wrong
-    elif trust is not None:
+    trust = workspace.trust
+    if trust is not None:
         yield Diagnosis(f"the trust file, version {trust.version}, fingerprint {trust.fingerprint}", True)
-        if workspace.product.release.allow_unsigned:
-            what = "a product.toml that requires signatures: it still has allow_unsigned = true"
-            yield Diagnosis(what, False, "remove allow_unsigned from product.toml: there is a trust file")
-    elif workspace.product.release.allow_unsigned:
+    try:
+        unsigned = workspace.product.release.allow_unsigned
+    except RmfabError:  # reported with product.toml
+        if trust is None:
+            yield Diagnosis("no trust file", True)
+        return
+    if trust is not None and unsigned:
+        what = "a product.toml that requires signatures: it still has allow_unsigned = true"
+        yield Diagnosis(what, False, "remove allow_unsigned from product.toml: there is a trust file")
+    elif unsigned:
         yield Diagnosis("unsigned releases are accepted: allow_unsigned in product.toml", True)
-    else:
+    elif trust is None:
         hint = "`rmfab trust import` imports the owner's"
         yield Diagnosis("a trust file, because releases must be signed", False, hint)
 
@@ -111,11 +151,13 @@ def _tried(work: Callable[[], T], what: str, wrong: list[Diagnosis]) -> T | None
     try:
         return work()
     except RmfabError as error:
-        wrong += [Diagnosis(f"{what}: {_why(one, error)}", False, one.hint or "") for one in error.complaints]
+        wrong += [
+            Diagnosis(f"{what}: {_why(one, error)}", False, one.hint or Cause(one.cause).remedy, error)
+            for one in error.complaints
+        ]
     except OSError as error:
-        wrong.append(
-            Diagnosis(f"{what}: {error.filename}: {(error.strerror or '').lower()}", False, "check permissions")
-        )
+        place = "" if error.filename is None else f"{error.filename}: "
+        wrong.append(Diagnosis(f"{what}: {place}{error.strerror or error}", False, "check permissions"))
     return None
 
 

@@ -22,6 +22,7 @@ from rmfab.ledger.records import Batch
 from rmfab.ledger.store import Ledger
 from rmfab.nvs.csv_dialect import Complaints
 from rmfab.operations.advance import Advance
+from rmfab.operations.git_warning import warn_of_git
 from rmfab.operations.passphrases import CA_ENVIRONMENT, Passphrases
 from rmfab.operations.pool import hold_pool
 from rmfab.operations.terminal import UNATTENDED, Terminal, counted
@@ -78,6 +79,8 @@ def generate(
     with _authority(workspace, terminal) as authority:
         if workspace.make_ledger():
             terminal.say(f"created ledger {workspace.ledger_path}")
+            if "://" not in str(workspace.ledger_path):
+                warn_of_git(terminal, "the sealed identities", Path(workspace.ledger_path))
         order = _order(workspace, count, request.batch, values, authority)
         batch = workspace.ledger.begin_batch(order, timestamp(workspace.now()))
         if batch.closed:

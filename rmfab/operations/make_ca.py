@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives import hashes
 from rmfab.errors import InputError
 from rmfab.files import read_input
 from rmfab.identity.ca import (
+    KEY_FILE,
     CaKeyKind,
     CertificateAuthority,
     key_description,
@@ -22,6 +23,7 @@ from rmfab.identity.ca import (
     refuse_existing,
     token_uri,
 )
+from rmfab.operations.git_warning import warn_of_git
 from rmfab.operations.passphrases import CA_ENVIRONMENT, Passphrases
 from rmfab.operations.terminal import Terminal
 from rmfab.product.vocabulary import Credentials
@@ -31,6 +33,7 @@ from rmfab.signing.signer import key_uri
 from rmfab.signing.token import TokenKey
 from rmfab.workspace.workspace import Workspace
 
+_CA_KEY = "the CA's key"
 _LONGEST_PRODUCT = 54
 """Characters of a product name that fit before " Device CA" into a common name (64, RFC 5280 ub-common-name)."""
 
@@ -52,6 +55,7 @@ def create_ca(workspace: Workspace, request: CaRequest, terminal: Terminal) -> s
     secret = None if request.bare else passphrases.ask_new(str(workspace.ca_folder / "ca.key"))
     authority = CertificateAuthority.create(name, request.kind, workspace.now())
     authority.save(workspace.ca_folder, secret)
+    warn_of_git(terminal, _CA_KEY, workspace.ca_folder / KEY_FILE)
     return authority.name
 
 
@@ -78,6 +82,7 @@ def import_ca(workspace: Workspace, certificate: Path, key: str, terminal: Termi
         if not used and not plain:
             used.append(passphrases.ask_new(str(workspace.ca_folder / "ca.key")))
         authority.save(workspace.ca_folder, None if plain else used[-1])
+        warn_of_git(terminal, _CA_KEY, workspace.ca_folder / KEY_FILE)
         return authority.name
 
 

@@ -15,8 +15,11 @@ from rmfab.nvs.packing import judge_size, pack
 from rmfab.nvs.spreadsheet import SpreadsheetWarning
 from rmfab.nvs.table import Entry, PageVersion
 from rmfab.operations.advance import Advance
+from rmfab.operations.git_warning import warn_of_git
 from rmfab.operations.terminal import UNATTENDED, Terminal
 from rmfab.product.size import parse_size
+
+_SECRETS = "the secrets of units"
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,9 @@ def make_images(request: ImagesRequest, terminal: Terminal = UNATTENDED) -> Gene
             continue
         done = progress.done
         yield Advance(done, progress.total or 0, progress.stage.value)
+    for name in ("bin", "csv"):
+        folder = request.outdir / name
+        warn_of_git(terminal, _SECRETS, folder / f"{request.prefix}-1.{name}", shown=folder)
     yield done
 
 
@@ -83,7 +89,7 @@ class PackRequest:
     allow_files: tuple[Path, ...] = ()
 
 
-def pack_image(request: PackRequest) -> int:
+def pack_image(request: PackRequest, terminal: Terminal = UNATTENDED) -> int:
     """Pack the image and return the number of its entries. Raise InputError (ComplaintsError) if the CSV is wrong."""
     size = parse_size(request.size)
     judge_size(size)
@@ -93,4 +99,5 @@ def pack_image(request: PackRequest) -> int:
     except InputError as error:
         raise InputError(error.what, where=str(request.csv), hint=error.hint, cause=error.cause) from None
     write_file(request.image, image, secret=True, force=request.force)
+    warn_of_git(terminal, _SECRETS, request.image)
     return sum(isinstance(item, Entry) for item in items)

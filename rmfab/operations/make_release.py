@@ -14,8 +14,8 @@ from typing import TypeVar
 
 from rmfab.errors import ComplaintsError, InputError, IntegrityError, RmfabError, UsageError
 from rmfab.files import changing, read_input, write_file
-from rmfab.git import would_take
 from rmfab.operations.accept_release import TrustChoice, judge_downgrade, judge_opened, warn_of_doubts
+from rmfab.operations.git_warning import warn_of_git
 from rmfab.operations.passphrases import KEY_ENVIRONMENT, Passphrases
 from rmfab.operations.signing_keys import KeyChoice, opened_keys
 from rmfab.operations.terminal import Terminal
@@ -92,9 +92,17 @@ def build_release(workspace: Workspace | None, request: BundleRequest, terminal:
     if complaints:
         raise ComplaintsError(complaints)
     warn_of_doubts(release, workspace, terminal)
+    _warn_of_version(release, terminal)
     _check_replaceable(request.output)
     written = write_file(request.output, build_bundle(release), force=request.force)
     return WrittenRelease(release, request.output, (), written)
+
+
+def _warn_of_version(release: Release, terminal: Terminal) -> None:
+    """Warn of a release with a version that its devices will not report. `v1.4.0` and `1.4.0` are the same version."""
+    reported = release.app.version
+    if release.version.removeprefix("v") != reported.removeprefix("v"):
+        terminal.warn(f"the release is version {release.version}, but its app reports version {reported}")
 
 
 def _with_notes(edition: BuildRequest) -> BuildRequest:
@@ -117,6 +125,7 @@ def sign_release(workspace: Workspace | None, request: SignRequest, terminal: Te
     trust = workspace.trust if workspace is not None else None
     with changing(request.bundle) as path:
         signed = _add_signatures(path, path if target == request.bundle else target, request, terminal)
+    _warn_of_version(signed.release, terminal)
     if workspace is not None and trust is not None:
         _warn_of_signers(trust, signed.key_ids, workspace.now(), terminal)
     return signed
@@ -265,11 +274,7 @@ def make_key_pair(request: KeyPairRequest, terminal: Terminal) -> VerifyingKey:
     signer = make_key(request.kind)
     write_private_key(request.private, signer.key, secret)
     write_file(public, signer.public.pem.encode())
-    if would_take(request.private):
-        terminal.warn(
-            f"{request.private} is in a git work tree and not ignored: `git add` would take the private key",
-            f"add {request.private.name} to .gitignore",
-        )
+    warn_of_git(terminal, "the private key", request.private)
     return signer.public
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TypeVar
 from rmfab.errors import InputError
 from rmfab.files import read_input
 from rmfab.operations.terminal import Terminal, counted
+from rmfab.privacy import loose_mode
 from rmfab.secret import Secret
 from rmfab.signing.keyfile import PassphraseSource, WrongPassphrase
 
@@ -85,9 +85,8 @@ class Passphrases:
             text = read_input(path, "passphrase file").decode()
         except UnicodeDecodeError:
             raise InputError("the passphrase is not UTF-8 text", where=str(path)) from None
-        mode = path.stat().st_mode
-        if os.name == "posix" and stat.S_ISREG(mode) and mode & stat.S_IROTH:
-            self.terminal.warn(f"{path}: passphrase file is readable by every user (chmod 600 {path})")
+        if loose_mode(path):
+            self.terminal.warn(f"{path}: other users can use this passphrase file (chmod 600 {path})")
         text = text.removesuffix("\n").removesuffix("\r")
         if not text:
             raise InputError("the passphrase file is empty", where=str(path))

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum, unique
 from pathlib import Path
 from typing import Any
 
 from rmfab.errors import InputError, UsageError, one_line
-from rmfab.files import make_folder, sweep, sync_folder, write_file
+from rmfab.files import make_folder
 from rmfab.label.content import Label, label_of
 from rmfab.label.make_sheet import make_sheet
 from rmfab.label.picture import make_png, make_svg
@@ -19,7 +20,9 @@ from rmfab.label.warnings import LabelWarning
 from rmfab.ledger.events import timestamp
 from rmfab.ledger.records import LedgerIdentity
 from rmfab.ledger.states import State
+from rmfab.operations.git_warning import warn_of_git
 from rmfab.operations.terminal import UNATTENDED, Terminal, counted
+from rmfab.staging import staged_files
 from rmfab.workspace.workspace import Workspace
 
 _MOST_ON_TERMINAL = 8
@@ -71,25 +74,30 @@ class LabelRequest:
 def print_labels(workspace: Workspace, request: LabelRequest, terminal: Terminal = UNATTENDED) -> tuple[Label, ...]:
     """Make the labels and record them in the ledger; return them in order.
 
-    Every code is read back and compared before the file is written. Raise IntegrityError if a code does not read back,
+    Every code is read back and compared before the file is written. File and record come together: if one fails, the
+    other does not happen (see `rmfab.staging`). Raise IntegrityError if a code does not read back,
     InputError for a unit that cannot have a label.
     """
     paper = _paper(workspace, request)
     bound = _named_units(workspace, request.units, terminal)
     _report(bound, terminal)
     labels = tuple(label_of(workspace.open_identity(one), workspace.product) for one in bound)
-    if request.form is LabelForm.TERMINAL:
-        _judge_few(labels)
-    else:
-        with product_font(workspace.product.label.font):
-            _judge_letters(workspace.product.name)
-            _write(workspace, request, labels, paper, terminal)
     details: dict[str, Any] = {"form": request.form.value}
     if request.form is LabelForm.PDF:
         details["sheet"] = paper.name
-    serials = [one.serial for one in bound]
-    workspace.ledger.labelled(serials, station=workspace.station.name, ts=timestamp(workspace.now()), details=details)
+    record = workspace.ledger.labelling(
+        [one.serial for one in bound], station=workspace.station.name, ts=timestamp(workspace.now()), details=details
+    )
+    if request.form is LabelForm.TERMINAL:
+        _judge_few(labels)
+        with record:
+            pass
+    else:
+        with product_font(workspace.product.label.font):
+            _judge_letters(workspace.product.name)
+            _write(workspace, request, labels, paper, terminal, record)
     if request.output is not None:
+        _warn_of_git(request.output, request.form, labels, terminal)
         terminal.say(f"{counted(len(labels), 'label')} in {request.output}, all codes read back; they contain the PoP")
     return labels
 
@@ -173,38 +181,68 @@ def _judge_few(labels: Sequence[Label]) -> None:
 
 
 def _write(
-    workspace: Workspace, request: LabelRequest, labels: Sequence[Label], paper: Sheet, terminal: Terminal
+    workspace: Workspace,
+    request: LabelRequest,
+    labels: Sequence[Label],
+    paper: Sheet,
+    terminal: Terminal,
+    record: AbstractContextManager[None],
 ) -> None:
-    write = _write_sheet if request.form is LabelForm.PDF else _write_pictures
-    write(workspace, request, labels, paper, terminal)
+    """Write the file or the folder of pictures, and *record* it: both or neither."""
+    if request.form is LabelForm.PDF:
+        with staged_files(request.file, force=request.force) as staged:
+            staged.add(request.file, _sheet(workspace, request, labels, paper, terminal))
+            staged.publish(record)
+        return
+    one_file = request.file.suffix.lower() == f".{request.form}"
+    if one_file and len(labels) > 1:
+        what = f"{len(labels)} labels do not fit in one .{request.form}"
+        raise InputError(what, hint=f"pass -o FOLDER --format {request.form}")
+    with ExitStack() as stack:
+        folder = request.file.parent if one_file else stack.enter_context(_folder(request.file))
+        names = [request.file.name] if one_file else [f"{label.serial}.{request.form}" for label in labels]
+        staged = stack.enter_context(staged_files(folder / names[0], force=request.force))
+        for label, name in zip(labels, names, strict=True):
+            staged.add(folder / name, _picture(workspace, request, label, paper, terminal))
+        staged.publish(record)
 
 
-def _write_sheet(
+@contextmanager
+def _folder(path: Path) -> Iterator[Path]:
+    """Yield the folder of pictures; if it is new and the block fails, remove it."""
+    was_there = path.exists()
+    make_folder(path, secret=True)
+    try:
+        yield path
+    except BaseException:
+        if not was_there:
+            with suppress(OSError):  # something else is in it by now
+                path.rmdir()
+        raise
+
+
+def _sheet(
     workspace: Workspace, request: LabelRequest, labels: Sequence[Label], paper: Sheet, terminal: Terminal
-) -> None:
-    target, dpi = request.file, workspace.product.label.dpi
+) -> bytes:
+    dpi = workspace.product.label.dpi
     finished = make_sheet(labels, paper, dpi, request.start_at, cut_marks=request.cut_marks)
     _warn_of(finished.warnings, terminal)
-    write_file(target, finished.pdf, secret=True, force=request.force)
+    return finished.pdf
 
 
-def _write_pictures(
-    workspace: Workspace, request: LabelRequest, labels: Sequence[Label], paper: Sheet, terminal: Terminal
-) -> None:
-    output, form, dpi = request.file, request.form, workspace.product.label.dpi
-    one_file = output.suffix.lower() == f".{form}"
-    if one_file and len(labels) > 1:
-        raise InputError(f"{len(labels)} labels do not fit in one .{form}", hint=f"pass -o FOLDER --format {form}")
-    if not one_file:
-        sweep(make_folder(output, secret=True))
-    for label in labels:
-        png = form is LabelForm.PNG
-        picture = make_png(label, *paper.label, dpi) if png else make_svg(label, *paper.label)
-        _warn_of(picture.warnings, terminal)
-        target = output if one_file else output / f"{label.serial}.{form}"
-        write_file(target, picture.data, secret=True, force=request.force, sync=one_file)
-    if not one_file:
-        sync_folder(output)
+def _picture(workspace: Workspace, request: LabelRequest, label: Label, paper: Sheet, terminal: Terminal) -> bytes:
+    dpi = workspace.product.label.dpi
+    png = request.form is LabelForm.PNG
+    picture = make_png(label, *paper.label, dpi) if png else make_svg(label, *paper.label)
+    _warn_of(picture.warnings, terminal)
+    return picture.data
+
+
+def _warn_of_git(output: Path, form: LabelForm, labels: Sequence[Label], terminal: Terminal) -> None:
+    if output.is_dir():
+        warn_of_git(terminal, "the PoP", output / f"{labels[0].serial}.{form}", shown=output)
+    else:
+        warn_of_git(terminal, "the PoP", output)
 
 
 def _warn_of(warnings: Sequence[LabelWarning], terminal: Terminal) -> None:

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from rmfab.ledger.store import Ledger
+from typing import TYPE_CHECKING
+
+from rmfab.ledger.counts import count_at_once
+from rmfab.ledger.records import BatchCount
 from rmfab.operations.terminal import UNATTENDED, Terminal
 from rmfab.workspace.workspace import Workspace
+
+if TYPE_CHECKING:
+    from rmfab.ledger.store import Ledger
 
 
 def ledger_to_read(workspace: Workspace, terminal: Terminal = UNATTENDED) -> Ledger:
@@ -13,3 +19,9 @@ def ledger_to_read(workspace: Workspace, terminal: Terminal = UNATTENDED) -> Led
     if ledger.caveat is not None:
         terminal.warn(ledger.caveat)
     return ledger
+
+
+def count_units(workspace: Workspace, batch: str | None, terminal: Terminal = UNATTENDED) -> tuple[BatchCount, ...]:
+    """Count the units of *batch*, or of each batch, by state. Raise LedgerError, InputError for an unknown batch."""
+    counts = count_at_once(workspace.ledger_path, batch)
+    return counts if counts is not None else ledger_to_read(workspace, terminal).counts(batch)

@@ -13,7 +13,9 @@ from rmfab.files import write_file
 from rmfab.line.connection import BoardConnection
 from rmfab.line.station import Slot, host_station, slots_for
 from rmfab.nvs.reader import Image
+from rmfab.operations.git_warning import warn_of_git
 from rmfab.operations.read_nvs import decode_image, nvs_partition
+from rmfab.operations.terminal import UNATTENDED, Terminal
 from rmfab.release.merged_image import LAST_TABLE
 from rmfab.release.partition_table import SECTOR, Partition, PartitionTable
 from rmfab.release.placed import parsed_table
@@ -43,7 +45,9 @@ class PartitionRead:
     image: Image | None
 
 
-def read_partition(request: ReadRequest, workspace: Workspace | None = None) -> PartitionRead:
+def read_partition(
+    request: ReadRequest, workspace: Workspace | None = None, terminal: Terminal = UNATTENDED
+) -> PartitionRead:
     """Read the partition of a board, write it to a file of mode 0600, and restart the board.
 
     *workspace* has the station with the slots, None if only ports are known. Raise StationError if the board cannot be
@@ -53,6 +57,7 @@ def read_partition(request: ReadRequest, workspace: Workspace | None = None) -> 
     (slot,) = slots_for((request.port,), station, request.baud)
     mac, row, data = _read(slot, request.partition)
     write_file(request.output, data, secret=True, force=request.force)
+    warn_of_git(terminal, "the secrets of a unit", request.output)
     try:
         image = decode_image(data)
     except InputError:

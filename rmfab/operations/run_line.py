@@ -8,13 +8,16 @@ print(run.summary)
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Generator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from rmfab.errors import InputError, IntegrityError, RmfabError, StationError, UnitsFailed, UsageError
+from rmfab.files import writer_in
 from rmfab.ledger.events import Outcome
+from rmfab.line.doctor import refuse_without_radio
 from rmfab.line.events import LineEvent, Step, Summary, UnitEnded
 from rmfab.line.floor import Floor
 from rmfab.line.job import FLASH_STEPS, RESET_STEPS, RUN_STEPS, VERIFY_STEPS, Job, PreparedRelease
@@ -23,6 +26,7 @@ from rmfab.line.radio.air import Air
 from rmfab.line.radio.factory_network import FactoryNetwork, load_network
 from rmfab.line.station import Slot, refuse_same_port, slots_for
 from rmfab.operations.accept_release import AcceptRequest, judge_again, judge_for_line, record_acceptance
+from rmfab.operations.find_release import releases_in
 from rmfab.operations.pool import hold_pool
 from rmfab.operations.terminal import UNATTENDED, Terminal
 from rmfab.workspace.workspace import Workspace
@@ -70,10 +74,12 @@ class LineRequest:
 
 @dataclass
 class LineRun:
-    """A line, ready to run on *slots*. *ended* and *summary* grow while `events` is read."""
+    """A line, ready to run on *slots*, with its console logs in *logs*. *ended* and *summary* grow while `events` is
+    read."""
 
     floor: Floor
     slots: tuple[Slot, ...]
+    logs: Path
     summary: Summary = field(default_factory=Summary)
     ended: list[UnitEnded] = field(default_factory=list)
 
@@ -89,11 +95,12 @@ class LineRun:
         """
         bug: Exception | None = None
         try:
-            for event in self.floor.events():
-                if isinstance(event, UnitEnded):
-                    self.summary.count(event)
-                    self.ended.append(event)
-                yield event
+            with writer_in(self.logs):
+                for event in self.floor.events():
+                    if isinstance(event, UnitEnded):
+                        self.summary.count(event)
+                        self.ended.append(event)
+                    yield event
         except Exception as error:  # noqa: BLE001 - raised below, unless a unit's IntegrityError outranks it
             bug = error
         self._raise_worst(bug)
@@ -127,7 +134,8 @@ class LineRun:
 def run_line(workspace: Workspace, request: LineRequest, terminal: Terminal = UNATTENDED) -> LineRun:
     """Check *request* and return the line, ready to run; reading its events runs it.
 
-    No board is touched before the release is accepted. Raise InputError if slots, batches or the release are not
+    No port is opened before workspace, ledger, batches and release are checked and the release is accepted; only the
+    compression of the firmware runs beside that. Raise InputError if slots, batches or the release are not
     valid, IntegrityError if the release is not trusted.
     """
     slots = request.slots or slots_for(request.ports, workspace.station, request.baud, request.unit_urls)
@@ -137,16 +145,28 @@ def run_line(workspace: Workspace, request: LineRequest, terminal: Terminal = UN
     steps = _steps(workspace, request)
     firmware = None
     if _has_release(workspace, request, steps):
-        firmware = PreparedRelease.prepare(judge_for_line(workspace, request.acceptance, terminal))
+        firmware = PreparedRelease(judge_for_line(workspace, request.acceptance, terminal))
     hold_pool(workspace, terminal, taking=Step.CLAIM in steps)
+    if firmware is not None and Step.FLASH in steps:
+        firmware.compress_meanwhile()
     _check_batches(workspace, request.batch, claims=Step.CLAIM in steps)
     job = _job(workspace, request, steps, firmware, _air(workspace, steps, terminal))
+    _check_radio(job, workspace, slots)
     if Step.IDENTIFY in steps:
         _announce(job, slots, terminal)
     floor = Floor(job, slots, loop=request.loop)
     if firmware is not None and Step.FLASH in steps:
         record_acceptance(workspace, firmware.accepted, request.acceptance, terminal)
-    return LineRun(floor, slots)
+    return LineRun(floor, slots, job.logs)
+
+
+def _check_radio(job: Job, workspace: Workspace, slots: tuple[Slot, ...]) -> None:
+    """Raise StationError once, before any identity is claimed, if this host cannot reach units that it must talk to."""
+    if not workspace.product.verify.provision:
+        return
+    resets = Step.RESET in job.steps
+    talks = [slot for slot in slots if job.provisions or (resets and not job.proofs(slot).log.tried)]
+    refuse_without_radio(workspace.station, workspace.product, talks)
 
 
 def _announce(job: Job, slots: tuple[Slot, ...], terminal: Terminal) -> None:
@@ -164,9 +184,9 @@ def _announce(job: Job, slots: tuple[Slot, ...], terminal: Terminal) -> None:
 
 
 def _has_release(workspace: Workspace, request: LineRequest, steps: tuple[Step, ...]) -> bool:
-    """Return whether *steps* need a release, or one is named anyway."""
-    needed = {Step.FLASH, Step.RESET} & set(steps)
-    return bool(needed) or request.release is not None or workspace.product.release.path is not None
+    """Return whether *steps* need a release, or one is named anyway. `reset` alone finds the one of each unit."""
+    needed = steps != RESET_STEPS and bool({Step.FLASH, Step.RESET} & set(steps))
+    return needed or request.release is not None or workspace.product.release.path is not None
 
 
 def _steps(workspace: Workspace, request: LineRequest) -> tuple[Step, ...]:
@@ -189,7 +209,7 @@ def _job(
         open_identity=workspace.open_identity,
         station=workspace.station.name,
         steps=steps,
-        logs=workspace.logs_folder,
+        logs=_logs(workspace),
         now=workspace.now,
         challenge=lambda: secrets.token_hex(16),
         vouched=vouched,
@@ -197,7 +217,18 @@ def _job(
         batch=request.batch,
         serial=request.serial,
         console_reset=request.console_reset,
+        root=workspace.root,
+        find_release=releases_in(workspace.root),
     )
+
+
+def _logs(workspace: Workspace) -> Path:
+    """Return the folder of console logs. Raise StationError if this user may not write there."""
+    folder = workspace.logs_folder
+    if not os.access(folder, os.W_OK | os.X_OK):
+        hint = "run rmfab as the user who owns it, or get write access"
+        raise StationError("no permission to write console logs", where=str(folder), hint=hint, cause="no-permission")
+    return folder
 
 
 def _air(workspace: Workspace, steps: tuple[Step, ...], terminal: Terminal) -> Air:

@@ -35,6 +35,10 @@ class BoardsRequest:
     def __post_init__(self) -> None:
         if any(call.fault is BoardFault.KILL_AT for call in self.faults) and self.kill_pid is None:
             raise UsageError("the fault kill-at requires --kill-pid")
+        for call in self.faults:
+            if call.index is not None and call.index >= self.count:
+                what = f'"{call}" names a board that does not exist'
+                raise UsageError(what, hint=f"with --count {self.count}, boards are numbered 0 to {self.count - 1}")
         if self.mac is not None:
             _first_mac(self.mac)
         room = MODELS[self.chip].secure_boot_keys

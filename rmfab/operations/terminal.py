@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from rmfab.errors import InputError
 from rmfab.secret import Secret
 
-_LOGGER = logging.getLogger("rmfab")
+if TYPE_CHECKING:
+    from logging import Logger
 
 
 def counted(number: int, noun: str, plural: str | None = None) -> str:
@@ -67,11 +67,11 @@ class Unattended:
 
     def say(self, text: str) -> None:
         """Log *text*."""
-        _LOGGER.info("%s", text)
+        _logger().info("%s", text)
 
     def warn(self, text: str, hint: str | None = None) -> None:
         """Log *text* and *hint* as a warning."""
-        _LOGGER.warning("%s", f"{text}; {hint}" if hint else text)
+        _logger().warning("%s", f"{text}; {hint}" if hint else text)
 
     def confirm(self, question: str) -> bool:
         """Raise InputError: no operator can answer."""
@@ -91,6 +91,12 @@ class Unattended:
 
 
 UNATTENDED = Unattended()
+
+
+def _logger() -> Logger:
+    import logging  # slow to import, and a command line logs nothing
+
+    return logging.getLogger("rmfab")
 
 
 def _nobody(question: str) -> InputError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rmfab.errors import InputError
@@ -34,7 +34,15 @@ def trace_unit(workspace: Workspace, unit: str, terminal: Terminal = UNATTENDED)
     if not found.identities and not found.events:
         hint = workspace.ledger.hint_for_unknown(unit) or "pass a serial, a node id or a MAC"
         raise InputError(f'"{unit}" is not in the ledger', hint=hint)
-    return found
+    return UnitTrace(found.identities, tuple(_with_whole_path(one, workspace.root) for one in found.events))
+
+
+def _with_whole_path(stored: StoredEvent, root: Path) -> StoredEvent:
+    """Return the event with the whole path of its log; the ledger has it relative to the workspace *root*."""
+    log = stored.event.details.get("log")
+    if not isinstance(log, str):
+        return stored
+    return replace(stored, event=replace(stored.event, details={**stored.event.details, "log": str(root / log)}))
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,9 @@
 """The HTTP requests of one connection: parsed by the standard library, answered with files of the shelf.
 
-Sources: RFC 9110 (§9.1 methods, §10.1.1 Expect, §15.5.6 Allow), RFC 9112 §9.3 (persistent connections).
+A request that two parsers could read differently is rejected, because a proxy in front may be one of them.
+
+Sources: RFC 9110 (§9.1 methods, §10.1.1 Expect, §15.5.6 Allow), RFC 9112 §9.3 (persistent connections), §5 (fields),
+§6.1 and §6.3 (Transfer-Encoding, Content-Length), §3.2 (Host), §11.2 (request smuggling).
 """
 
 from __future__ import annotations
@@ -11,7 +14,9 @@ import ssl
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from email.message import Message
 from http import HTTPStatus
+from http.client import LineTooLong
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
@@ -26,6 +31,9 @@ _ALLOWED = ("GET", "HEAD")
 _CHUNK = 32 << 10  # each must be sent within the patience, also over slow radio
 _SMALL_BODY = 64 << 10
 _UNPRINTABLE = re.compile(r"[^\x21-\x7e]")
+_MOST_HEADER_BYTES = 32 << 10
+_FIELD = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\x00\r\n]*\r?\n")
+"""A field line: no folding, no space before the colon, no bare CR, no NUL (RFC 9112 §5, §2.2)."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +92,34 @@ class _Incoming(io.RawIOBase):
             self._connection.settimeout(self._patience)
 
 
+class _Fields:
+    """The field lines of a request as the standard library reads them. *plain*: each is a well-formed field."""
+
+    def __init__(self, stream: io.BufferedIOBase) -> None:
+        self._stream = stream
+        self._left = _MOST_HEADER_BYTES
+        self.plain = True
+
+    def readline(self, most: int) -> bytes:
+        """Read a line. Raise LineTooLong (status 431) when the lines are too long together."""
+        line = self._stream.readline(most)
+        self._left -= len(line)
+        if self._left < 0:
+            raise LineTooLong("header section")
+        self.plain &= line in (b"\r\n", b"\n", b"") or _FIELD.fullmatch(line) is not None
+        return line
+
+
+def _has_one_length(headers: Message) -> bool:
+    """Return whether every parser finds the same host and the same end of the request's body."""
+    lengths, codings = headers.get_all("Content-Length", []), headers.get_all("Transfer-Encoding", [])
+    if len(headers.get_all("Host", [])) > 1 or (codings and lengths):
+        return False
+    if codings:
+        return [coding.strip().lower() for coding in codings] == ["chunked"]
+    return len(set(lengths)) <= 1 and all(re.fullmatch("[0-9]{1,18}", length.strip(" \t")) for length in lengths)
+
+
 class Request(BaseHTTPRequestHandler):
     """The requests of one connection, one after the other, in the connection's thread."""
 
@@ -106,8 +142,16 @@ class Request(BaseHTTPRequestHandler):
         super().handle_one_request()
 
     def parse_request(self) -> bool:
-        """Parse a request as the base class does, and reject methods that do not read."""
-        if not super().parse_request():
+        """Parse a request as the base class does; reject ambiguous ones, and methods that do not read."""
+        stream, fields = self.rfile, _Fields(self.rfile)
+        self.rfile = cast("io.BufferedReader", fields)
+        try:
+            if not super().parse_request():
+                return False
+        finally:
+            self.rfile = stream
+        if not fields.plain or not _has_one_length(self.headers):
+            self.send_error(HTTPStatus.BAD_REQUEST)
             return False
         self._shelf.serves(self.connection)
         if not self._discard_body():

@@ -1,6 +1,7 @@
 """The HTTPS server of a shelf, for a bench: the standard library's HTTP server with limits.
 
 It uses one thread per connection, and does the TLS handshake in that thread: a client that stalls delays only itself.
+Connections without a request make room for others, first those of the address that has most of them.
 Sources: RFC 9110, RFC 9112; what ESP-IDF's `esp_https_ota` needs: GET and HEAD, one Range, keep-alive.
 """
 
@@ -11,7 +12,7 @@ import ssl
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from socketserver import TCPServer, ThreadingMixIn
@@ -21,27 +22,33 @@ from rmfab.errors import InputError, StationError
 from rmfab.ota.http_handler import Access, Request
 from rmfab.ota.index import LATEST
 
-MOST_CONNECTIONS = 64
+MOST_CONNECTIONS = 128
+MOST_OF_ONE_PEER = 96
+"""Connections of one address, so that nobody takes all places; a whole bench may be behind one router."""
+MOST_SILENT = 16
+"""Connections of one address without a request, after the grace; the oldest lose their places first."""
 PATIENCE = 30.0
 """Time limit of a client in seconds.
 
 It applies to the handshake, to each request from the end of the one before, and to each piece that is sent.
 """
 
-_FULL = 0.2  # seconds between two checks for a free place
+_LOOK = 0.2  # seconds between two checks for a free place, or for `stop`
 _GRACE = 1.0  # seconds after which a client that sends no request loses its place if all are taken
 _ANYWHERE = ("0.0.0.0", "::")  # noqa: S104 - compared with, not bound to
 
 
 class ShelfServer(ThreadingMixIn, TCPServer):
-    """A server of the shelf *folder* while `serve_forever` runs; `server_close` ends all connections.
+    """A server of the shelf *folder* while `serve` runs; `server_close` ends all connections.
 
-    *port* 0 selects a free one; *most* limits concurrent connections. *on_access* is called in the threads of the
-    connections. Raise InputError if *folder* is not a shelf, StationError if *host* and *port* are not available.
+    *port* 0 selects a free one; *most* limits concurrent connections, *most_of_one_peer* those of one address.
+    *on_access* is called in the threads of the connections. Raise InputError if *folder* is not a shelf, StationError
+    if *host* and *port* are not available.
     """
 
     allow_reuse_address = sys.platform != "win32"  # on Windows two servers could then share a port
     request_queue_size = 128
+    timeout = _LOOK
 
     def __init__(
         self,
@@ -52,6 +59,7 @@ class ShelfServer(ThreadingMixIn, TCPServer):
         port: int = 0,
         on_access: Callable[[Access], None] | None = None,
         most: int = MOST_CONNECTIONS,
+        most_of_one_peer: int = MOST_OF_ONE_PEER,
         patience: float = PATIENCE,
     ) -> None:
         if not folder.is_dir():
@@ -63,8 +71,10 @@ class ShelfServer(ThreadingMixIn, TCPServer):
         self._context = context
         self.patience = patience
         self._places = threading.Semaphore(most)
-        self._open: set[ssl.SSLSocket] = set()
+        self._most_of_one_peer = most_of_one_peer
+        self._open: dict[ssl.SSLSocket, str] = {}
         self._silent: dict[ssl.SSLSocket, float] = {}
+        self._stopped = False
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         try:
             super().__init__((host, port), Request)
@@ -83,8 +93,21 @@ class ShelfServer(ThreadingMixIn, TCPServer):
         name = socket.gethostname() if host in _ANYWHERE else host
         return f"https://[{name}]:{port}" if ":" in name else f"https://{name}:{port}"
 
+    def serve(self) -> None:
+        """Serve until `stop`.
+
+        A signal handler calls `stop` instead of raising: an exception could break off the start of a connection's
+        thread, or Python could drop it (see `rmfab.signals`).
+        """
+        while not self._stopped:
+            self.handle_request()
+
+    def stop(self) -> None:
+        """Have `serve` return soon. Any thread or signal handler may call it."""
+        self._stopped = True
+
     def server_close(self) -> None:
-        """Stop listening, end all connections and wait for their threads. Call it after `serve_forever`."""
+        """Stop listening, end all connections and wait for their threads. Call it after `serve`."""
         for connection in list(self._open):
             with suppress(OSError):  # its thread closed it first
                 # SSLSocket.shutdown would drop the TLS state while a thread still sends
@@ -96,9 +119,9 @@ class ShelfServer(ThreadingMixIn, TCPServer):
 
         While all places are taken, connections wait in the system's queue, and clients without a request make room.
         """
-        if not self._places.acquire(timeout=_FULL):
+        if not self._places.acquire(timeout=_LOOK):
             self._make_room()
-            raise TimeoutError("all places are taken")  # serve_forever checks for a shutdown, then retries
+            raise TimeoutError("all places are taken")  # handle_request ignores it; `serve` calls that again
         try:
             raw, address = self.socket.accept()
             raw.settimeout(self.patience)
@@ -106,9 +129,20 @@ class ShelfServer(ThreadingMixIn, TCPServer):
         except BaseException:
             self._places.release()
             raise
-        self._open.add(connection)
+        self._open[connection] = str(address[0])
         self.waits_for(connection)
         return connection, address
+
+    def verify_request(self, request: Any, client_address: Any) -> bool:
+        """Return whether the connection may stay: False if its address has too many, and none of them is idle."""
+        peer = str(client_address[0])
+        others = [one for one, whose in self._open.copy().items() if whose == peer and one is not request]
+        idle = [one for one in self._idle() if self._open.get(one) == peer]
+        self._end(idle[: max(0, len(idle) - MOST_SILENT)])
+        if len(others) < self._most_of_one_peer:
+            return True
+        self._end(idle[:1])
+        return bool(idle)
 
     def waits_for(self, connection: ssl.SSLSocket) -> None:
         """Note that *connection* has to send its handshake or a request, from now on."""
@@ -118,14 +152,26 @@ class ShelfServer(ThreadingMixIn, TCPServer):
         """Note that *connection* has sent a request, which is answered now."""
         self._silent.pop(connection, None)
 
-    def _make_room(self) -> None:
-        """End the connection that has been without a request for the longest, if that is longer than the grace."""
+    def _idle(self) -> list[ssl.SSLSocket]:
+        """Return the connections without a request for longer than the grace, the longest first."""
+        limit = time.monotonic() - _GRACE
         waiting = sorted(self._silent.copy().items(), key=lambda item: item[1])
-        for connection, since in waiting[:1]:
-            if time.monotonic() - since >= _GRACE:
-                self.serves(connection)
-                with suppress(OSError):
-                    socket.socket.shutdown(connection, socket.SHUT_RDWR)
+        return [connection for connection, since in waiting if since <= limit]
+
+    def _make_room(self) -> None:
+        """End the longest idle half of the idle connections of the address that has most of them."""
+        idle = self._idle()
+        peers = [self._open.get(one) for one in idle]
+        most = max(peers, key=peers.count, default=None)
+        chosen = [one for one, peer in zip(idle, peers, strict=True) if peer == most]
+        self._end(chosen[: (len(chosen) + 1) // 2])
+
+    def _end(self, connections: Iterable[ssl.SSLSocket]) -> None:
+        """End idle connections; their threads free the places."""
+        for connection in connections:
+            self.serves(connection)
+            with suppress(OSError):
+                socket.socket.shutdown(connection, socket.SHUT_RDWR)
 
     def shutdown_request(self, request: Any) -> None:
         """End a connection, with a TLS close if it can be sent at once, and free its place."""
@@ -135,7 +181,7 @@ class ShelfServer(ThreadingMixIn, TCPServer):
                 request.unwrap()
             super().shutdown_request(request)
         finally:
-            self._open.discard(request)
+            self._open.pop(request, None)
             self.serves(request)
             self._places.release()
 

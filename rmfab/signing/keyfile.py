@@ -6,8 +6,6 @@ of what is to be opened and is called for encrypted keys only.
 
 from __future__ import annotations
 
-import os
-import stat
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
 from rmfab.errors import InputError
 from rmfab.files import read_input, write_file
+from rmfab.privacy import refuse_loose
 from rmfab.secret import Secret
 
 PassphraseSource = Callable[[str], Secret[str]]
@@ -30,18 +29,6 @@ class WrongPassphrase(InputError):
     cause = "wrong-passphrase"
 
 
-def check_private(path: Path) -> None:
-    """Raise InputError if every user of this host can read or write *path*."""
-    mode = path.stat().st_mode
-    if os.name == "posix" and stat.S_ISREG(mode) and mode & (stat.S_IROTH | stat.S_IWOTH):
-        raise InputError(
-            "this key file is accessible to every user of this host",
-            where=str(path),
-            hint=f"chmod 600 {path}",
-            cause="key-file-open",
-        )
-
-
 def load_private_key(path: Path, passphrase: PassphraseSource) -> PrivateKeyTypes:
     """Return the private key in a PEM file.
 
@@ -50,7 +37,7 @@ def load_private_key(path: Path, passphrase: PassphraseSource) -> PrivateKeyType
     """
     pem = read_input(path, "key", most=_MOST_BYTES)
     if b"PRIVATE KEY" in pem:
-        check_private(path)
+        refuse_loose(path)
     return parse_private_key(pem, str(path), passphrase)
 
 

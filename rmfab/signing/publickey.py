@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
@@ -48,12 +47,11 @@ class VerifyingKey:
                 "this file contains a private key", where=where, hint="give the public half (.pub)", cause="key-file"
             )
         try:
-            if b"BEGIN CERTIFICATE" in pem:
-                return cls.of(x509.load_pem_x509_certificate(pem).public_key())
-            return cls.of(serialization.load_pem_public_key(pem))
+            certified = b"BEGIN CERTIFICATE" in pem
+            return cls.of(_certified(pem) if certified else serialization.load_pem_public_key(pem))
         except InputError as error:
             raise InputError(error.what, where=where, hint=error.hint, cause=error.cause) from None
-        except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion):
+        except (ValueError, UnsupportedAlgorithm):
             raise InputError(
                 "not a public key in PEM format", where=where, hint="use a file with BEGIN PUBLIC KEY", cause="key-file"
             ) from None
@@ -102,6 +100,16 @@ class VerifyingKey:
         except InvalidSignature:
             return False
         return True
+
+
+def _certified(pem: bytes) -> object:
+    """Return the public key in a PEM certificate. Raise ValueError or UnsupportedAlgorithm."""
+    from cryptography import x509  # slow to import, and few keys are in certificates
+
+    try:
+        return x509.load_pem_x509_certificate(pem).public_key()
+    except x509.InvalidVersion as error:
+        raise ValueError from error
 
 
 def load_public_key(path: Path) -> VerifyingKey:

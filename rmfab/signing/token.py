@@ -20,8 +20,9 @@ from cryptography.utils import Buffer
 
 from rmfab.errors import InputError, StationError
 from rmfab.files import read_input
+from rmfab.privacy import refuse_loose
 from rmfab.secret import Secret
-from rmfab.signing.keyfile import PassphraseSource, check_private
+from rmfab.signing.keyfile import PassphraseSource
 from rmfab.signing.pkcs11_uri import Pkcs11Uri
 
 MODULE_ENVIRONMENT = "RMFAB_PKCS11_MODULE"
@@ -170,7 +171,7 @@ def _pin(uri: Pkcs11Uri, ask: PassphraseSource) -> Secret[str]:
     if uri.pin_file is None:
         return ask(f"{uri.named} (its PIN)")
     pin = read_input(uri.pin_file, "PIN", most=_MOST_PIN).decode("utf-8", "replace").rstrip("\r\n")
-    check_private(uri.pin_file)
+    refuse_loose(uri.pin_file, "PIN file")
     return Secret(pin)
 
 

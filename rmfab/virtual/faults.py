@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import Enum, unique
 from typing import Self
 
-from rmfab.errors import InputError
+from rmfab.errors import InputError, one_line
 
 
 @unique
@@ -77,7 +77,7 @@ class BoardFault(Enum):
         return 9 if self is BoardFault.JUST_IN_TIME else 0
 
 
-_CALL = re.compile(r"(?P<name>[a-z-]+)(=(?P<number>\d+))?(@(?P<index>\d+))?")
+_CALL = re.compile(r"(?P<name>[a-z-]+)(=(?P<number>[0-9]{1,9}))?(@(?P<index>[0-9]{1,9}))?")
 
 
 @dataclass(frozen=True)
@@ -92,14 +92,20 @@ class FaultCall:
     def parse(cls, text: str) -> FaultCall:
         """Parse the form above. Raise InputError if *text* is not a fault."""
         match = _CALL.fullmatch(text)
-        names = ", ".join(fault.value for fault in BoardFault)
-        fault = None if match is None else next((f for f in BoardFault if f.value == match["name"]), None)
-        if match is None or fault is None:
-            raise InputError(f'"{text}" is not a fault of a virtual board', hint=f"use one of {names}", cause="fault")
-        number = int(match["number"] or 0) if match["number"] else fault.default_number
-        if fault.takes_number != bool(number):
-            need = f"use {fault.value}=N with N >= 1" if fault.takes_number else f"use {fault.value} without a number"
-            raise InputError(f'"{text}" is not a fault of a virtual board', hint=need, cause="fault")
+        name = match["name"] if match is not None else re.split("[=@]", text)[0]
+        fault = next((one for one in BoardFault if one.value == name), None)
+        if fault is None:
+            from difflib import get_close_matches
+
+            names = [one.value for one in BoardFault]
+            close = get_close_matches(name, names, n=1)
+            hint = f"did you mean {close[0]}? The faults are" if close else "use one of"
+            raise InputError(f'"{one_line(text)}" is not a fault', hint=f"{hint} {', '.join(names)}", cause="fault")
+        number = int(match["number"]) if match and match["number"] else fault.default_number
+        if match is None or fault.takes_number != bool(number):
+            number_too = "=N with N from 1 to 999999999" if fault.takes_number else " without a number"
+            hint = f"use {fault.value}{number_too}" + (f"; {fault.value}@2 is for the third board" if not match else "")
+            raise InputError(f'"{one_line(text)}" is not a form of the fault {fault.value}', hint=hint, cause="fault")
         index = None if match["index"] is None else int(match["index"])
         return cls(fault, number, index)
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from rmfab.errors import InputError, LedgerError, StationError
 from rmfab.files import is_there, make_folder, read_input
+from rmfab.privacy import refuse_loose
 from rmfab.product.product import Product
 from rmfab.product.product_file import FILE_NAME, load_product
 from rmfab.secret import Secret
@@ -88,13 +89,19 @@ def now() -> datetime:
 
 
 class Workspace:
-    """What operations share. Everything except the product is opened on first use; *now* is the clock."""
+    """What operations share. Everything is opened on first use, also *product* if it is None; *now* is the clock."""
 
-    def __init__(self, root: Path, product: Product, now: Callable[[], datetime] = now) -> None:
+    def __init__(self, root: Path, product: Product | None = None, now: Callable[[], datetime] = now) -> None:
         self.root = root
-        self.product = product
+        if product is not None:
+            self.product = product
         self.now = now
         self._data_keys: dict[int, Secret[bytes]] = {}
+
+    @cached_property
+    def product(self) -> Product:
+        """The product of product.toml. Raise InputError, or ComplaintsError with every error and its place."""
+        return load_product(self.root / FILE_NAME)
 
     @property
     def ca_folder(self) -> Path:
@@ -163,15 +170,7 @@ class Workspace:
     @cached_property
     def station(self) -> Station:
         """The station of RMFAB_STATION, else of the workspace's or the user's station.toml, else a default one."""
-        from rmfab.line import station
-
-        given = os.environ.get(STATION_ENVIRONMENT)
-        user = Path.home() / ".config" / "rmfab" / station.FILE_NAME
-        places = [Path(given)] if given else [self.root / station.FILE_NAME, user]
-        for place in places:
-            if given or (_is_file(place) if place == user else is_there(place)):
-                return station.load_station(place)
-        return station.host_station()
+        return _station_in(self.root)
 
     @cached_property
     def station_key(self) -> StationKey:
@@ -200,6 +199,7 @@ class Workspace:
                 cause="no-unique-key",
             )
         data = read_input(path, "uniqueness key").strip()
+        refuse_loose(path)
         try:
             key = bytes.fromhex(data.decode("ascii"))
         except ValueError:
@@ -271,6 +271,33 @@ class Workspace:
 
         there = is_there(self.trust_path) or self.trust_path.is_symlink()  # a dangling link is not "no trust file"
         return load_trust(self.trust_path)[1] if there else None
+
+
+def nearest_station(folder: Path | None) -> Station:
+    """Return the station of the workspace as `Workspace.station` does, without reading its product.
+
+    Without a workspace, return that of RMFAB_STATION or of the user. Raise InputError.
+    """
+    try:
+        root: Path | None = find_workspace(folder)
+    except InputError as error:
+        if error.cause != "no-workspace":
+            raise
+        root = None
+    return _station_in(root)
+
+
+def _station_in(root: Path | None) -> Station:
+    from rmfab.line import station
+
+    given = os.environ.get(STATION_ENVIRONMENT)
+    if given:
+        return station.load_station(Path(given))
+    if root is not None and is_there(root / station.FILE_NAME):
+        return station.load_station(root / station.FILE_NAME)
+    home = os.path.expanduser("~")  # noqa: PTH111 - Path.home() raises if a container's user has no home
+    user = Path(home) / ".config" / "rmfab" / station.FILE_NAME
+    return station.load_station(user) if _is_file(user) else station.host_station()
 
 
 def _is_file(path: Path) -> bool:

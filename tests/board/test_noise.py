@@ -14,6 +14,8 @@ from rmfab.errors import PortError
 from rmfab.product.vocabulary import Chip
 from rmfab.virtual import BoardSpec, serve
 
+pytestmark = pytest.mark.slow
+
 _SYNCED, _UPLOADING = 8, 20  # the number of a write while the client asks for the chip, and while it uploads the stub
 
 

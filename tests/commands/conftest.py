@@ -34,6 +34,15 @@ def terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: py
     return Terminal(tmp_path, capsys, monkeypatch)
 
 
+@pytest.fixture(autouse=True)
+def _radio(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host with Bluetooth, whatever this one has."""
+    adapters = tmp_path_factory.mktemp("bluetooth")
+    (adapters / "hci0").mkdir()
+    monkeypatch.setattr("rmfab.line.doctor._BLUETOOTH", adapters)
+    monkeypatch.setattr("rmfab.line.doctor._SYSTEM_BUS", adapters)
+
+
 @pytest.fixture
 def lamp(workshop: Path, tmp_path: Path) -> Path:
     """A copy of the workspace with a CA and a batch of three."""

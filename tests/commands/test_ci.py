@@ -24,6 +24,8 @@ from rmfab.virtual.build.recipe import FirmwareRecipe
 from tests.softhsm import PIN, soft_token
 from tests.terminal import ROOT, Terminal, environment, files
 
+pytestmark = pytest.mark.slow
+
 CI = ROOT / "docs" / "ci"
 WORKFLOWS = ("github.yml", "gitlab.yml")
 

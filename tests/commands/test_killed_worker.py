@@ -14,19 +14,19 @@ from pathlib import Path
 import pytest
 
 from rmfab.workspace.workspace import open_workspace
-from tests.commands.test_interrupted import PATIENCE, alive, begun, chunks, until
+from tests.commands.test_interrupted import PATIENCE, TRIES, alive, begun, chunks, in_the_middle, until
 from tests.terminal import Terminal, copied, files
 
 UNITS = 1_200
-LABELS = 600
+LABELS = 300
 ROWS = 20_000
 MADE = 4_000
-STANDING = 7
-"""Chunks of the batches that are there before: one of three units, three of UNITS, two of LABELS; and one of MADE."""
+STANDING = 6
+"""Chunks of the batches that are there before: one of three units, three of UNITS, one of LABELS; and one of MADE."""
 BUSY = 0.2
 """CPU seconds that a worker uses for its start and something more."""
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="/proc as Linux has it")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="/proc as Linux has it")]
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +65,13 @@ class Case:
         assert not [name for name in found if name.endswith(".rmfab-tmp")]
         assert all(len(data) == 0x6000 for name, data in found.items() if name.endswith(".bin"))
         return len(found) < self.files
+
+    def unfinished(self, folder: Path) -> bool:
+        """Whether much is still to do."""
+        if self.files == 0:
+            return chunks(folder / "ledger.db") < STANDING + MADE // 500 - 2
+        path = folder / self.target
+        return not path.exists() or len(list(path.rglob("*.bin"))) < 0.45 * self.files
 
 
 def cpu_seconds(pid: int) -> float:
@@ -111,26 +118,31 @@ def workers_of(process: subprocess.Popen[str], seen: list[int]) -> list[int]:
     return found
 
 
-def at_work(folder: Path, case: Case) -> tuple[subprocess.Popen[str], list[int]]:
-    """The command of *case* with its workers, at the stage in question."""
-    (folder / "out").mkdir(exist_ok=True)
-    process = begun(folder, *case.argv)
+def at_work(full: Path, root: Path, case: Case) -> tuple[Path, subprocess.Popen[str], list[int]]:
+    """The folder, and in it the command of *case*, which SIGSTOP holds at the stage in question, with its workers."""
+    names = (f"lamp-{number}" for number in range(TRIES))
     seen: list[int] = []
 
-    def reached() -> bool:
-        assert process.poll() is None, process.communicate()
+    def begin() -> tuple[Path, subprocess.Popen[str]]:
+        seen.clear()
+        folder = copied(full, root / next(names))
+        (folder / "out").mkdir(exist_ok=True)
+        return folder, begun(folder, *case.argv)
+
+    def reached(folder: Path, process: subprocess.Popen[str]) -> bool:
         return len(workers_of(process, seen)) == 2 and case.stage(folder, seen)
 
-    until(reached, "the workers never worked")
-    return process, workers_of(process, seen)
+    folder, process = in_the_middle(begin, reached, case.unfinished)
+    return folder, process, workers_of(process, seen)
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_a_worker_is_killed(terminal: Terminal, full: Path, name: str) -> None:
     """The command ends with 4 and says why, nothing half-written stays, and the same again succeeds."""
-    folder, case = copied(full, terminal.folder / "lamp"), CASES[name]
-    process, workers = at_work(folder, case)
+    case = CASES[name]
+    folder, process, workers = at_work(full, terminal.folder, case)
     os.kill(workers[-1], signal.SIGKILL)
+    process.send_signal(signal.SIGCONT)
     out, told = process.communicate(timeout=PATIENCE)
     assert (process.returncode, out) == (4, ""), told
     assert told.splitlines()[-2:] == [
@@ -163,12 +175,13 @@ def printed(folder: Path) -> int:
 @pytest.mark.parametrize("name", ["nvs-write", "label-draw", "label-read", "build"])
 def test_the_command_is_ended(full: Path, tmp_path: Path, name: str, how: str) -> None:
     """^C, SIGTERM and a terminal that closes end a command with 130 and leave no file. No worker outlives a command."""
-    folder, case = copied(full, tmp_path / "lamp"), CASES[name]
-    process, _ = at_work(folder, case)
+    case = CASES[name]
+    folder, process, _ = at_work(full, tmp_path, case)
     if how in ("^C", "hangup"):
         os.killpg(process.pid, signal.SIGINT if how == "^C" else signal.SIGHUP)
     else:
         process.send_signal(getattr(signal, how))
+    process.send_signal(signal.SIGCONT)
     _, told = process.communicate(timeout=PATIENCE)
     until(lambda: alive(process.pid) == [], "processes stayed")
     if how == "SIGKILL":

@@ -5,20 +5,24 @@ from __future__ import annotations
 import ctypes
 import io
 import json
+import os
+import re
 from pathlib import Path
 
 import PIL.Image
 import pypdfium2
+import pyte
 import pytest
 import reportlab
 import zxingcpp
 from rich.cells import cell_len
 
 from rmfab.commands.terminal import table
+from rmfab.ledger.claims import Wish
 from rmfab.ledger.events import Event, EventKind
 from rmfab.ledger.states import State
 from rmfab.workspace.workspace import open_workspace
-from tests.terminal import Terminal, files
+from tests.terminal import Terminal, dialogue, files
 
 
 def expected(folder: Path) -> dict[str, str]:
@@ -73,7 +77,7 @@ def test_pictures(terminal: Terminal, lamp: Path) -> None:
 def test_on_the_terminal(terminal: Terminal, lamp: Path) -> None:
     """Without -o the code is text on stdout, beside serial and PoP; too many codes are rejected."""
     out = terminal.well("-C", lamp, "label", "LMP-000003", "LMP-000003")
-    assert out.startswith("LMP-000003   PROV_")
+    assert re.search(r"   LMP-000003\n.*   PROV_\w+\n.*   PoP \w+\n", out)
     assert out.count("PoP") == 1
     assert "█" in out
     assert "\x1b" not in out
@@ -141,9 +145,7 @@ def test_units_that_are_not_verified(terminal: Terminal, lamp: Path) -> None:
     assert "1 of 1 label is for a unit that is not verified yet" in said.err
     assert "1 of these was printed before" in said.err
     with open_workspace(lamp).ledger as ledger:
-        ledger.claim(
-            "24:0a:c4:00:00:01", product="lamp", station="t", ts="2026-01-01T00:00:00.000Z", serial="LMP-000002"
-        )
+        ledger.claim("24:0a:c4:00:00:01", Wish("lamp", serial="LMP-000002"), station="t", ts="2026-01-01T00:00:00.000Z")
         failed = Event("2026-01-01T00:00:01.000Z", EventKind.UNIT, serial="LMP-000002", state=State.FAILED)
         ledger.record("t", [failed])
     terminal("-C", lamp, "label", "LMP-000002", "-o", "one.pdf").refused(3, "LMP-000002", "failed", "void")
@@ -210,3 +212,18 @@ def test_tables_count_cells(capsys: pytest.CaptureFixture[str]) -> None:
     table(("name", "n"), [("智能灯", 1), ("lamp", 20)])
     lines = capsys.readouterr().out.splitlines()
     assert len({cell_len(line) for line in lines}) == 1, lines
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pseudo-terminals")
+@pytest.mark.parametrize("columns", [80, 50])
+def test_a_code_on_a_small_terminal(lamp: Path, columns: int) -> None:
+    """On a terminal of 24 lines serial, name and PoP stay visible, and the code except part of its quiet zone."""
+    code, screen = dialogue("label", "LMP-000001", cwd=lamp, answers=(), COLUMNS=str(columns))
+    assert code == 0
+    shown = pyte.Screen(columns, 24)
+    pyte.Stream(shown).feed(screen)
+    text = "\n".join(shown.display)
+    assert all(word in text for word in ("LMP-000001", "PROV_", "PoP "))
+    first = next(line for line in shown.display if "\u2580" in line)
+    assert first.startswith("    \u2588\u2580\u2580\u2580\u2580\u2580\u2588")
+    assert shown.cursor.x == 0

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from rmfab.ledger.claims import Wish
 from rmfab.ledger.events import Event, EventKind
 from rmfab.ledger.states import State
 from rmfab.ledger.store import Ledger
@@ -172,6 +173,21 @@ def test_trace_and_void(terminal: Terminal, lamp: Path) -> None:
     terminal("-C", lamp, "label", "LMP-000002").refused(3, "void")
 
 
+def test_trace_shows_the_whole_path_of_a_log(terminal: Terminal, lamp: Path) -> None:
+    """A log is shown with its whole path, also after the workspace has moved; a whole path in the ledger stays."""
+    ts = "2026-01-01T00:00:00.000Z"
+    with open_workspace(lamp).ledger as ledger:
+        ledger.claim("24:0a:c4:00:00:01", product="lamp", station="t", ts=ts)
+        for log in ("logs/a.log", "/var/log/b.log"):
+            ledger.record("t", [Event(ts, EventKind.UNIT, serial="LMP-000001", details={"log": log})])
+    moved = lamp.rename(lamp.with_name("moved"))
+    text = terminal.well("-C", moved, "trace", "LMP-000001")
+    document = json.loads(terminal.well("-C", moved, "trace", "LMP-000001", "--json"))
+    logs = [f"{moved}/logs/a.log", "/var/log/b.log"]
+    assert [event["details"]["log"] for event in document["events"] if event["kind"] == "unit"] == logs
+    assert all(f"log {log}\n" in text for log in logs)
+
+
 def test_void_of_a_finished_unit(terminal: Terminal, lamp: Path) -> None:
     """A labelled unit is voided only with --force, or if the terminal confirms it; its labels are to be destroyed."""
     for serial, times in (("LMP-000001", 1), ("LMP-000002", 2)):
@@ -192,7 +208,7 @@ def test_void_of_a_failed_unit(terminal: Terminal, lamp: Path) -> None:
     ts = "2026-01-01T00:00:00.000Z"
     terminal.well("-C", lamp, "label", "LMP-000001")
     with open_workspace(lamp).ledger as ledger:
-        ledger.claim("24:0a:c4:00:00:01", product="lamp", station="t", ts=ts)
+        ledger.claim("24:0a:c4:00:00:01", Wish("lamp"), station="t", ts=ts)
         ledger.record("t", [Event(ts, EventKind.UNIT, serial="LMP-000001", state=State.FAILED)])
     said = terminal("-C", lamp, "void", "LMP-000001", "--reason", "dead")
     assert (said.code, "its label was printed once: destroy it" in said.err) == (0, True)
@@ -202,7 +218,7 @@ def test_void_of_a_verified_unit(terminal: Terminal, lamp: Path) -> None:
     """A verified unit is voided only with --force, by its MAC, too."""
     mac, ts = "24:0a:c4:00:00:01", "2026-01-01T00:00:00.000Z"
     with open_workspace(lamp).ledger as ledger:
-        ledger.claim(mac, product="lamp", station="t", ts=ts)
+        ledger.claim(mac, Wish("lamp"), station="t", ts=ts)
         states = (State.FLASHED, State.VERIFIED)
         ledger.record("t", [Event(ts, EventKind.STEP, serial="LMP-000001", state=state) for state in states])
     terminal("-C", lamp, "void", mac, "--reason", "dead").refused(3, "LMP-000001: the unit is verified", "--force")

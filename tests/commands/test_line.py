@@ -6,7 +6,9 @@ import json
 import os
 import pty
 import shutil
+import signal
 import socket
+import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +23,7 @@ from rmfab.operations.run_line import LineRun
 from rmfab.product.vocabulary import Chip
 from rmfab.virtual.build.build_folder import make_build_folder
 from rmfab.virtual.build.recipe import FirmwareRecipe
-from tests.terminal import Terminal, files
+from tests.terminal import Terminal, environment, files, words
 
 
 @pytest.fixture(scope="session")
@@ -81,6 +83,83 @@ def test_a_port_that_is_absent(terminal: Terminal, lamp: Path, build: Path, comm
     said = terminal("-C", lamp, command, "--port", "/dev/nowhere", "--release", build)
     said.refused(4, "/dev/nowhere: port does not exist", "`rmfab ports`")
     assert terminal.well("-C", lamp, "status").splitlines()[1].split()[3] == "3"
+
+
+def test_an_error_of_a_port_is_told_once(terminal: Terminal, lamp: Path, build: Path) -> None:
+    """A port error is printed once: with one slot as the error of the command, with several as that of each unit."""
+    argv = ("-C", lamp, "run", "--release", build, "--port", "/dev/no")
+    for extra in ((), ("--json",)):
+        said = terminal(*argv, *extra)
+        assert (said.code, said.err.count("port does not exist")) == (4, 1)
+        assert said.out.count("port does not exist") == len(extra)
+    said = terminal(*argv, "--port", "/dev/nil")
+    assert (said.code, said.out.count("port does not exist"), said.err.count("port does not exist")) == (4, 2, 0)
+    assert "error: 2 of 2 units ended with an error, as shown above" in said.err
+
+
+def test_a_port_that_is_absent_in_a_loop(lamp: Path, build: Path) -> None:
+    """A loop waits for a port that is not there, and says so once."""
+    argv = words("-C", lamp, "run", "--loop", "--release", build, "--port", "/dev/no", "--unit-url", "http://unit")
+    with subprocess.Popen(argv, stderr=subprocess.PIPE, text=True, env=environment()) as line:
+        assert line.stderr is not None
+        read: list[str] = []
+        while not read or "no such port yet" not in read[-1]:
+            read.append(line.stderr.readline())
+            assert read[-1], read
+        line.send_signal(signal.SIGINT)
+        rest = line.stderr.read()
+        assert line.wait() == 130
+    assert "no such port" not in rest
+
+
+def without_radio(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take Bluetooth and Wi-Fi from this host."""
+    for name in ("_BLUETOOTH", "_SYSTEM_BUS", "_NETWORKS"):
+        monkeypatch.setattr(f"rmfab.line.doctor.{name}", Path("/nowhere"))
+    monkeypatch.setattr("sys.platform", "linux")
+    monkeypatch.delenv("DBUS_SYSTEM_BUS_ADDRESS", raising=False)
+
+
+@pytest.mark.parametrize(
+    ("command", "extra"),
+    [("run", ()), ("run", ("--json",)), ("run", ("--loop",)), ("verify", ()), ("verify", ("--json",))],
+)
+def test_a_host_without_bluetooth(
+    terminal: Terminal,
+    lamp: Path,
+    build: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    command: str,
+    extra: tuple[str, ...],
+) -> None:
+    """Without Bluetooth the line does not start: one error with the remedy for all slots, and nothing is recorded."""
+
+    def free() -> str:
+        """Return the counts of the ledger."""
+        return terminal.well("-C", lamp, "status", "--json")
+
+    without_radio(monkeypatch)
+    before = free()
+    said = terminal("-C", lamp, command, "--release", build, "--port", "/dev/no", "--port", "/dev/nil", *extra)
+    said.refused(4, "Bluetooth; missing: system D-Bus, Bluetooth adapter", "hint: install and start dbus")
+    assert said.err.count("Bluetooth adapter") == 1
+    assert "--unit-url" in said.err
+    if "--json" in extra:
+        assert [one["class"] for one in json.loads(said.out)["errors"]] == ["no-bluetooth"]
+    assert free() == before
+
+
+def test_what_needs_no_radio(terminal: Terminal, lamp: Path, build: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`flash`, a unit with a URL, a `reset` that the log proves, and a product without the step need no Bluetooth."""
+    without_radio(monkeypatch)
+    argv = ("--release", build, "--port", "/dev/no")
+    told = "/dev/no: port does not exist"
+    terminal("-C", lamp, "flash", *argv).refused(4, told)
+    terminal("-C", lamp, "reset", *argv).refused(4, told)
+    terminal("-C", lamp, "run", *argv, "--unit-url", "http://unit").refused(4, told)
+    path = lamp / "product.toml"
+    path.write_text(path.read_text().replace("provision = true", "provision = false"))
+    terminal("-C", lamp, "run", *argv).refused(4, told)
 
 
 def test_ports_that_are_busy_or_silent(terminal: Terminal, lamp: Path, build: Path) -> None:
@@ -206,11 +285,15 @@ CLONE, USED_UP, PORT = CloneError("clone"), BatchUsedUp("used up"), PortError("g
     ],
 )
 def test_the_worst_counts(
-    floor: Stopped, units: list[UnitEnded], bug: Exception | None, expected: type[BaseException] | None
+    floor: Stopped,
+    units: list[UnitEnded],
+    bug: Exception | None,
+    expected: type[BaseException] | None,
+    tmp_path: Path,
 ) -> None:
     """If several exit codes apply, the order is 5, 70, 130, 1, 4, 3."""
     floor.units, floor.bug = units, bug
-    run = LineRun(floor, ())  # type: ignore[arg-type]
+    run = LineRun(floor, (), tmp_path)  # type: ignore[arg-type]
     if expected is None:
         assert list(run.events()) == units
         return

@@ -111,3 +111,31 @@ def test_a_value_that_would_be_ignored(terminal: Terminal, words: str, option: s
 def test_what_may_be_repeated(terminal: Terminal) -> None:
     """Flags and repeatable options may be given twice."""
     terminal("release", "sign", "x", "--key", "a", "--key", "b", "--replace", "--replace").refused(3, "x")
+
+
+@pytest.mark.parametrize("command", ["demo", "board"])
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        ("nonsense", "use one of drop-bytes"),
+        ("panik", "did you mean panic?"),
+        ("", "use one of drop-bytes"),
+        ("panic=3", "use panic without a number"),
+        ("panic@x", "panic@2 is for the third board"),
+        ("panic@", "panic@2 is for the third board"),
+        ("stall-at", "use stall-at=N"),
+        ("stall-at=0", "use stall-at=N"),
+        ("stall-at=-1", "use stall-at=N"),
+        ("stall-at=x", "use stall-at=N"),
+        (f"stall-at={'9' * 5000}", "use stall-at=N"),
+        ("panic@7", "names a board that does not exist"),
+        ("kill-at=3", "--kill-pid"),
+    ],
+    ids=lambda value: value[:12],
+)
+def test_faults_that_are_none(terminal: Terminal, command: str, fault: str, told: str) -> None:
+    """A fault that is unknown, malformed or for no board is a usage error; an unknown one gets the list of faults."""
+    said = terminal(command, "--fault", fault)
+    said.refused(2, told)
+    assert ("wrong-verifier" in said.err) is ("@" not in fault and "=" not in fault and fault != "stall-at")
+    assert len(said.err) < 2000

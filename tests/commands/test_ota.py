@@ -23,6 +23,9 @@ from tests.terminal import Terminal, environment, files, words
 
 __all__ = ["papers"]
 
+IN_BACKGROUND = ("sh", "-c", 'trap "" INT; exec "$@"', "sh")
+"""A shell without job control ignores SIGINT for what it starts with `&` (POSIX.1-2017, 2.11)."""
+
 
 def bundle(terminal: Terminal, version: str, seq: int, *, app_size: int = 0x20000) -> Path:
     """Make a bundle of the demo's firmware, signed by release.key."""
@@ -143,11 +146,16 @@ def test_export_of_a_downgrade(terminal: Terminal, old: Path, new: Path):
 
 @contextmanager
 def serving(
-    terminal: Terminal, papers: Papers, *options: str, key: str | None = None, before: tuple[str, ...] = ()
+    terminal: Terminal,
+    papers: Papers,
+    *options: str,
+    key: str | None = None,
+    before: tuple[str, ...] = (),
+    shell: tuple[str, ...] = (),
 ) -> Iterator[subprocess.Popen]:
-    """`rmfab ota serve shelf` on a free port, as a process."""
+    """`rmfab ota serve shelf` on a free port, as a process that *shell* starts."""
     paths = ("--cert", papers.cert, "--key", key or papers.key, "--port", "0")
-    command = words(*before, "ota", "serve", "shelf", *paths, *options)
+    command = [*shell, *words(*before, "ota", "serve", "shelf", *paths, *options)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen(command, cwd=terminal.folder, env=environment(), **pipes) as process:
         try:
@@ -156,12 +164,16 @@ def serving(
             process.kill()
 
 
+@pytest.mark.parametrize("shell", [(), IN_BACKGROUND], ids=["terminal", "background"])
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
-def test_serve(terminal: Terminal, old: Path, papers: Papers, end: signal.Signals):
-    """It prints the URL, serves, logs each request on stderr, and exits with 0 when it is stopped."""
+def test_serve(terminal: Terminal, old: Path, papers: Papers, end: signal.Signals, shell: tuple[str, ...]):
+    """It prints the URL, serves, logs each request on stderr, and exits with 0 when it is stopped.
+
+    A script that starts it in the background can end it with either signal, too.
+    """
     terminal.well("ota", "export", old, "-o", "shelf", "--trust", "trust.json")
     trust = ssl.create_default_context(cafile=str(papers.ca))
-    with serving(terminal, papers) as process:
+    with serving(terminal, papers, shell=shell) as process:
         url = process.stdout.readline().strip()
         assert url.startswith("https://127.0.0.1:")
         with urllib.request.urlopen(f"{url}/latest.json", context=trust, timeout=30) as response:

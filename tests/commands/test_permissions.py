@@ -16,6 +16,9 @@ from rmfab.errors import InputError, LedgerError
 from rmfab.ledger.sql import read_only
 from rmfab.ledger.store import Ledger
 from rmfab.operations.passphrases import CA_ENVIRONMENT, Passphrases
+from rmfab.product.vocabulary import Chip
+from rmfab.virtual.build.build_folder import make_build_folder
+from rmfab.virtual.build.recipe import FirmwareRecipe
 from rmfab.workspace.workspace import open_workspace
 from tests.operations.notebook import Notebook
 from tests.terminal import Said, environment, words
@@ -216,3 +219,12 @@ def test_a_passphrase_from_a_device(lamp: Path, monkeypatch: pytest.MonkeyPatch)
     secret.chmod(0o644)
     Passphrases(notebook, CA_ENVIRONMENT, secret).ask("the CA")
     assert "chmod 600" in notebook.warnings[0]
+
+
+def test_a_logs_folder_that_is_not_writable(closed: Path) -> None:
+    """The line does not start if it could not keep the console logs: one error, before any port is opened."""
+    make_build_folder(closed / "build", FirmwareRecipe(Chip.ESP32C3, app_size=128 * 1024))
+    (closed / "logs").mkdir()
+    (closed / "logs").chmod(0o500)
+    argv = ("-C", str(closed), "flash", "--release", str(closed / "build"), "--port", "/dev/no", "--port", "/dev/nil")
+    as_anyone(*argv).refused(4, "logs: no permission to write console logs")

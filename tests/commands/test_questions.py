@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -10,9 +11,13 @@ import pytest
 
 from rmfab.operations.passphrases import CA_ENVIRONMENT, KEY_ENVIRONMENT, Passphrases
 from rmfab.operations.signing_keys import KeyChoice, opened_keys
+from rmfab.product.vocabulary import Chip
 from rmfab.secret import Secret
-from rmfab.signing.keyfile import write_private_key
+from rmfab.signing.keyfile import load_private_key, write_private_key
 from rmfab.signing.signer import SigningKeyKind, make_key
+from rmfab.virtual.build.build_folder import make_build_folder
+from rmfab.virtual.build.recipe import FirmwareRecipe
+from tests.commands.test_options import leaves
 from tests.operations.notebook import Notebook
 from tests.terminal import Terminal, dialogue, on_terminal
 
@@ -121,3 +126,94 @@ def test_signing_asks_again(tmp_path: Path) -> None:
     with opened_keys(KeyChoice((str(tmp_path / "a.key"),)), asked) as (signer,):
         assert signer.public.id
     assert asked.warnings == ["wrong passphrase; 2 tries left"]
+
+
+ROOM_FOR_KEYS = (
+    "release keygen -o plain.key --no-passphrase",
+    "release build build -o r.rmfab --seq 1 --no-sbom",
+    "trust add locked.pub --role trust",
+    "trust add plain.pub --role release --key locked.key",
+    "trust add plain.pub --role ca -o change.json --key locked.key",
+)
+ASKING = {
+    "ca import": "ca import locked.crt locked.key",
+    "generate": "generate --count 1",
+    "release sign": "release sign r.rmfab --key locked.key",
+    "release pubkey": "release pubkey --key locked.key -o again.pub",
+    "trust add": "trust add plain.pub --role station --key locked.key",
+    "trust remove": "trust remove plain --key locked.key",
+    "trust sign": "trust sign change.json --key locked.key",
+    "ota serve": "ota serve no-shelf --cert locked.crt --key locked.key",
+}
+"""A command line of each command that opens a private key; locked.key and the CA's key are encrypted under RIGHT."""
+
+MAKING = {
+    "ca create": "ca create",
+    "ca import": "ca import locked.crt bare.key",
+    "release keygen": "release keygen -o new.key",
+}
+"""A command line of each command that encrypts a new private key."""
+
+
+@pytest.fixture
+def keyed(terminal: Terminal, locked: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A workspace with a locked key, its certificate, and what the commands of ASKING sign; the current folder."""
+    monkeypatch.chdir(locked)
+    make_build_folder(Path("build"), FirmwareRecipe(Chip.ESP32C3, app_size=128 * 1024))
+    for source, target in (("ca.key", "locked.key"), ("ca.crt", "locked.crt")):
+        Path(target).write_bytes((locked / "ca" / source).read_bytes())
+        Path(target).chmod(0o600)
+    key = load_private_key(Path("locked.key"), lambda _: Secret(RIGHT))
+    write_private_key(Path("bare.key"), key, None)
+    monkeypatch.setattr("rmfab.commands.terminal.TERMINAL", Notebook(*[RIGHT] * len(ROOM_FOR_KEYS)))
+    terminal.well("release", "pubkey", "--key", "locked.key", "-o", "locked.pub")
+    for command in ROOM_FOR_KEYS:
+        terminal.well(*command.split())
+    return locked
+
+
+def test_every_command_that_asks_is_in_the_table() -> None:
+    """The tables have every command with --passphrase-file, and those that use the CA's key."""
+    with_option = {name for name, leaf in leaves() if any(one.name == "passphrase_file" for one in leaf.params)}
+    assert with_option | {"ca create", "ca import", "generate"} == set(ASKING) | set(MAKING)
+
+
+@pytest.mark.parametrize("name", ASKING)
+def test_every_command_asks_again(terminal: Terminal, keyed: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """After a wrong passphrase, each command that opens a key asks again, three times in all; then it ends with 3."""
+    if name == "ca import":
+        shutil.rmtree(keyed / "ca")
+    for answers in ((WRONG, WRONG, WRONG), (WRONG, RIGHT)):
+        asked = Notebook(*answers)
+        monkeypatch.setattr("rmfab.commands.terminal.TERMINAL", asked)
+        said = terminal(*ASKING[name].split())
+        assert len(asked.questions) == len(answers)
+        assert [one for one in asked.warnings if "wrong passphrase" in one] == [
+            "wrong passphrase; 2 tries left",
+            "wrong passphrase; 1 try left",
+        ][: len(answers) - 1]
+        if answers[-1] == WRONG:
+            said.refused(3, "locked.key: cannot decrypt" if name != "generate" else "ca.key: cannot decrypt")
+        elif name == "ota serve":
+            assert "decrypt" not in said.err
+        else:
+            assert said.code == 0, said.err
+
+
+@pytest.mark.parametrize("name", MAKING)
+@pytest.mark.parametrize(("passphrase", "weak"), [("1234", True), (RIGHT, False)])
+def test_every_command_warns_of_a_weak_passphrase(
+    terminal: Terminal, keyed: Path, monkeypatch: pytest.MonkeyPatch, name: str, passphrase: str, weak: bool
+) -> None:
+    """Each command that encrypts a new key accepts a weak passphrase with a warning, from a terminal or a file."""
+    for form in ("terminal", "file"):
+        shutil.rmtree(keyed / "ca", ignore_errors=True)
+        for path in Path().glob("new.*"):
+            path.unlink()
+        asked = Notebook(passphrase)
+        if form == "file":
+            monkeypatch.setenv(KEY_ENVIRONMENT, str(_passphrase_file(keyed, passphrase, monkeypatch)))
+        monkeypatch.setattr("rmfab.commands.terminal.TERMINAL", asked)
+        assert terminal(*MAKING[name].split()).code == 0
+        assert sum("easy to guess" in one for one in asked.warnings) == weak
+        assert passphrase not in "".join(asked.warnings)

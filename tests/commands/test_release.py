@@ -117,6 +117,18 @@ def test_build_takes_version_notes_and_sbom(terminal: Terminal, folder: Path):
     assert shown.endswith("Brighter.\n")
 
 
+@pytest.mark.parametrize(("version", "warned"), [("1.4.0", True), ("1.0.0", False), ("v1.0.0", False)])
+def test_a_version_that_the_app_does_not_report(terminal: Terminal, folder: Path, version: str, warned: bool):
+    """`build` and `sign` warn, on one line, of a release whose app reports a different version."""
+    terminal.well("release", "keygen", "-o", "x.key", "--no-passphrase")
+    build = ("release", "build", folder, "-o", "l.rmfab", "--seq", "3", "--no-sbom", "--release-version", version)
+    for argv in (build, ("release", "sign", "l.rmfab", "--key", "x.key")):
+        said = terminal(*argv)
+        lines = [line for line in said.err.splitlines() if "its app reports" in line]
+        expected = f"rmfab: warning: the release is version {version}, but its app reports version 1.0.0"
+        assert (said.code, lines) == (0, [expected] if warned else [])
+
+
 def test_show_of_folder_and_bundle(terminal: Terminal, folder: Path, signed: Path):
     """`show` prints a table of parts and partitions, or one JSON document, with the signers."""
     text = terminal.well("release", "show", folder)

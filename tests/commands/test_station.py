@@ -128,3 +128,59 @@ def test_ports_are_a_slot_table(
         ("2", "pci-0000:00:14.0-usb-0:2:1.0-port0"),
     ]
     assert [port["location"] for port in json.loads(terminal.well("ports", "--json"))] == ["1-1", "1-2"]
+
+
+@pytest.fixture
+def bench(lamp: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A host with two USB ports, and a station.toml with the first of them, an absent one and one on the network."""
+    devices = []
+    for number in (1, 2):
+        info = ListPortInfo(str(tmp_path / f"ttyUSB{number}"))
+        info.vid, info.location, info.description = 0x10C4, f"1-{number}", "CP2102N"
+        devices.append(info)
+        (tmp_path / f"ttyUSB{number}").touch()
+    (tmp_path / "by-id-link").symlink_to(tmp_path / "ttyUSB1")
+    monkeypatch.setattr("serial.tools.list_ports.comports", lambda: devices)
+    ports = {"1": tmp_path / "by-id-link", "A2": "/dev/nowhere", "A3": "rfc2217://bench:4001"}
+    slots = "".join(f'[[slot]]\nname = "{name}"\nport = "{port}"\n' for name, port in ports.items())
+    (lamp / "station.toml").write_text(slots)
+    return lamp
+
+
+def test_ports_lists_the_slots(terminal: Terminal, bench: Path, tmp_path: Path) -> None:
+    """`ports` shows each slot with its port, whether it is there and what is plugged in, and other ports as slots."""
+    out = terminal.well("-C", bench, "ports")
+    assert out.splitlines() == [
+        f"# slot 1  {tmp_path}/by-id-link  present: {tmp_path}/ttyUSB1, 1-1, CP2102N",
+        "# slot A2  /dev/nowhere  absent",
+        "# slot A3  rfc2217://bench:4001  on the network",
+        "",
+        f"[[slot]]                 # {tmp_path}/ttyUSB2, 1-2, CP2102N",
+        'name = "2"',
+        f'port = "{tmp_path}/ttyUSB2"',
+        "baud = 921600",
+        'restart = "auto"',
+        "",
+    ]
+    with (bench / "station.toml").open("a") as stream:
+        stream.write(out)
+    assert "# slot 2" in terminal.well("-C", bench, "ports")
+
+
+def test_ports_in_json(terminal: Terminal, bench: Path, tmp_path: Path) -> None:
+    """`ports --json` is one list: the slots in their order, then the ports that are in no slot."""
+    found = json.loads(terminal.well("-C", bench, "ports", "--json"))
+    assert [(one["slot"], one["present"], one["location"]) for one in found] == [
+        ("1", True, "1-1"),
+        ("A2", False, None),
+        ("A3", None, None),
+        (None, True, "1-2"),
+    ]
+
+
+def test_ports_with_a_bad_station_file(terminal: Terminal, bench: Path) -> None:
+    """A station.toml that cannot be read is a warning: the ports are what its author needs."""
+    (bench / "station.toml").write_text("[[slot]]\nname = 3\n")
+    said = terminal("-C", bench, "ports")
+    assert (said.code, said.out.count("[[slot]]")) == (0, 2)
+    assert "warning: the slots are not listed: station.toml" in said.err

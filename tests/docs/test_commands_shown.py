@@ -62,6 +62,7 @@ def _play(page: Path, folder: Path) -> None:
         session.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", [page for page in PAGES if _runs(page)], ids=_name)
 def test_commands_do_what_the_page_shows(page: Path, played: dict[Path, Future[None]]) -> None:
     """The commands of a page run in its order, end as it says, and print every line that it shows."""

@@ -164,7 +164,7 @@ def test_an_open_passphrase_file_is_warned_of(
     """A passphrase that everyone can read is only a warning, because container secrets are mounted like that."""
     secret_file.chmod(0o644)
     assert ca(workspace, "create") == 0
-    assert "passphrase file is readable by every user" in capsys.readouterr().err
+    assert "other users can use this passphrase file" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(os.name != "posix", reason="pseudo-terminals")

@@ -182,5 +182,5 @@ def test_an_open_station_key_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "station.key"
     create_station_key(path)
     path.chmod(0o644)
-    with pytest.raises(InputError, match="accessible to every user"):
+    with pytest.raises(InputError, match="other users of this host can use"):
         load_station_key(path)

@@ -5,6 +5,7 @@ import sqlite3
 import pytest
 
 from rmfab.errors import IntegrityError
+from rmfab.ledger.claims import Wish
 from rmfab.ledger.events import Event, EventKind, Outcome
 from rmfab.ledger.states import State
 from rmfab.ledger.store import Ledger
@@ -22,14 +23,14 @@ def ledger(tmp_path):
     """A ledger after a working day: claimed, flashed, failed, voided, labelled, at two stations."""
     with fresh(tmp_path) as opened:
         for board in range(1, 6):
-            claim = opened.claim(mac(board), product="lamp", station=("one", "two")[board % 2], ts=now(board))
+            claim = opened.claim(mac(board), Wish("lamp"), station=("one", "two")[board % 2], ts=now(board))
             opened.record("one", [Event(now(), EventKind.STEP, serial=claim.identity.serial, state=State.FLASHED)])
         bad = Event(
             now(), EventKind.UNIT, serial="LMP-000002", outcome=Outcome.FAIL, state=State.FAILED, reason="panic"
         )
         opened.record("two", [bad])
         opened.void("LMP-000003", reason="dropped", station="one", ts=now())
-        opened.claim(mac(3), product="lamp", station="one", ts=now())
+        opened.claim(mac(3), Wish("lamp"), station="one", ts=now())
         opened.labelled(["LMP-000001"], station="two", ts=now())
         yield opened
 

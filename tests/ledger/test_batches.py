@@ -7,6 +7,7 @@ import pytest
 
 from rmfab.errors import BatchUsedUp, InputError, IntegrityError
 from rmfab.ledger.batches import Taken
+from rmfab.ledger.claims import Wish
 from rmfab.ledger.store import Ledger
 from tests.ledger.workshop import STATION, digest, fill, mac, make, now, order, record
 
@@ -26,15 +27,15 @@ def test_a_batch_is_invisible_until_it_is_closed(ledger):
     batch = ledger.begin_batch(order(), now())
     fill(ledger, batch)
     with pytest.raises(BatchUsedUp):
-        ledger.claim(mac(1), product="lamp", station=STATION, ts=now())
+        ledger.claim(mac(1), Wish("lamp"), station=STATION, ts=now())
     for wish in ({"batch": "lamp-0001"}, {"serial": "LMP-000001"}):
         with pytest.raises(InputError) as caught:
-            ledger.claim(mac(1), product="lamp", station=STATION, ts=now(), **wish)
+            ledger.claim(mac(1), Wish("lamp", **wish), station=STATION, ts=now())
         assert caught.value.cause == "open-batch"
     with pytest.raises(InputError, match="not finished"):
         serials(ledger, "lamp-0001")
     ledger.close_batch(batch, STATION, now())
-    assert ledger.claim(mac(1), product="lamp", station=STATION, ts=now()).identity.serial == "LMP-000001"
+    assert ledger.claim(mac(1), Wish("lamp"), station=STATION, ts=now()).identity.serial == "LMP-000001"
 
 
 def test_a_batch_cut_short_goes_on_where_it_stopped(ledger):

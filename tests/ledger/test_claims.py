@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from rmfab.errors import BatchUsedUp, CloneError, InputError, IntegrityError
-from rmfab.ledger.claims import Carried
+from rmfab.ledger.claims import Carried, Wish
 from rmfab.ledger.events import Event, EventKind, Outcome
 from rmfab.ledger.pool import AdoptionReason
 from rmfab.ledger.states import State, allowed
@@ -23,8 +23,9 @@ def ledger(tmp_path):
         yield opened
 
 
-def claim(ledger, board, **wish):
-    return ledger.claim(mac(board), **({"product": "lamp", "station": STATION, "ts": now()} | wish))
+def claim(ledger, board, *, carried=None, slot=None, product="lamp", batch=None, serial=None):
+    wish = Wish(product, batch, serial)
+    return ledger.claim(mac(board), wish, station=STATION, ts=now(), slot=slot, carried=carried)
 
 
 def move(ledger, serial, *states, **more):
@@ -45,7 +46,7 @@ def test_the_same_board_gets_the_same_identity(ledger, states):
     """A board gets the same identity again, however far it came before."""
     first = claim(ledger, 1)
     move(ledger, first.identity.serial, *states)
-    again = ledger.claim(mac(1).upper(), product="lamp", station="other", ts=now(5))
+    again = ledger.claim(mac(1).upper(), Wish("lamp"), station="other", ts=now(5))
     assert (first.again, again.again) == (False, True)
     assert again.identity.record == first.identity.record
     assert (again.identity.state, again.identity.standing.attempts) == (State.CLAIMED, 2)
@@ -230,11 +231,9 @@ class ClaimRules(RuleBasedStateMachine):
         try:
             claim = self.ledger.claim(
                 mac(board),
-                product="lamp",
+                Wish("lamp", batch, serial),
                 station=STATION,
                 ts=now(),
-                batch=batch,
-                serial=serial,
                 carried=None if carried is None else carrying(carried),
             )
         except CloneError:

@@ -10,8 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from rmfab.ledger.claims import Wish
 from rmfab.ledger.store import Ledger
-from tests.ledger.workshop import FILE, STATION, fresh, mac, now
+from tests.ledger.workshop import FILE, STATION, claim, fresh, mac, now
+
+pytestmark = pytest.mark.slow
 
 ROOT = str(Path(__file__).parents[2])
 
@@ -19,7 +22,8 @@ _CLAIM = """
 import sys
 from pathlib import Path
 sys.path.insert(0, {root!r})
-from rmfab.ledger.events import Event, EventKind
+from rmfab.ledger.claims import Around, Wish
+from rmfab.ledger.events import Event, EventKind, Outcome
 from rmfab.ledger.states import State
 from rmfab.ledger.store import Ledger
 from tests.ledger.workshop import mac, now
@@ -27,7 +31,10 @@ ledger = Ledger.open(Path({path!r}), create={create})
 print("ready", flush=True)
 sys.stdin.readline()
 for board in range({first}, {last}):
-    serial = ledger.claim(mac(board), product="lamp", station={station!r}, ts=now()).identity.serial
+    made = lambda claim: Event(now(), EventKind.STEP, step="claim", mac=mac(board), outcome=Outcome.PASS)
+    detect = Event(now(), EventKind.STEP, step="detect", mac=mac(board), outcome=Outcome.PASS)
+    claim = ledger.claim(mac(board), Wish("lamp"), station={station!r}, ts=now(), around=Around((detect,), made))
+    serial = claim.identity.serial
     print(board, serial, flush=True)
     ledger.record({station!r}, [Event(now(), EventKind.STEP, serial=serial, step="flash", state=State.FLASHED)])
 """
@@ -117,4 +124,34 @@ def test_kill_at_any_moment(tmp_path):
     with Ledger.open(path, create=False) as ledger:
         assert ledger.check() == ()
         assert ledger.rebuild() == 0
-        ledger.claim(mac(0), product="lamp", station=STATION, ts=now())
+        ledger.claim(mac(0), Wish("lamp"), station=STATION, ts=now())
+
+
+def test_sixteen_processes_are_killed(tmp_path):
+    """Of 16 processes that claim and record at once, all are killed at random moments: no identity is doubled, every
+    claim that was returned persists with its steps, and the rest can be claimed."""
+    fresh(tmp_path, size=16 * 12).close()
+    path = tmp_path / FILE
+    chance = random.Random(12)
+    workers = [start(path, n * 12, n * 12 + 12, "bench") for n in range(16)]
+    go(*workers)
+    told: dict[str, str] = {}
+    for worker in chance.sample(workers, 16):
+        for _ in range(chance.randrange(0, 3)):
+            board, serial = worker.stdout.readline().split()
+            told[board] = serial
+        worker.send_signal(signal.SIGKILL)
+    for worker in workers:
+        told |= answers(worker)
+    assert len(set(told.values())) == len(told)
+    with Ledger.open(path, create=False) as ledger:
+        held = {identity.mac: identity.serial for identity in ledger.identities("lamp-0001") if identity.mac}
+        assert {mac(int(board)): serial for board, serial in told.items()}.items() <= held.items()
+        for serial in held.values():
+            steps = [stored.event.step or stored.event.kind.value for stored in ledger.history(serial)]
+            assert steps[:3] == ["detect", "claim", "claim"]
+        assert ledger.check() == ()
+        for board in range(16 * 12):
+            assert claim(ledger, board).again == (mac(board) in held)
+        assert ledger.free("lamp") == 0
+        assert ledger.check() == ()

@@ -25,8 +25,8 @@ def record(tmp_path):
 
 
 def write(record, holding):
-    with record.locked(create=True) as opened:
-        opened.write(holding)
+    with record.hold() as hold:
+        hold.replace(holding)
 
 
 def some(seq=1, host=None):
@@ -67,8 +67,8 @@ def test_it_belongs_to_a_machine():
 def test_no_record(record):
     """Without a file there is no record, and nothing is created by reading."""
     assert isinstance(record.read(), Unusable)
-    with record.locked() as opened:
-        assert isinstance(opened.read(), Unusable)
+    with record.hold() as hold:
+        assert isinstance(hold.read(), Unusable)
     assert not record.path.parent.exists()
 
 
@@ -177,11 +177,25 @@ def test_a_file_system_without_times(record, monkeypatch):
 
 
 def test_one_process_at_a_time(record):
-    """A locked record is waited for, and then reported as locked."""
+    """A record that a different process holds is waited for, and then reported as locked; threads share a hold."""
     write(record, some())
-    with record.locked(), pytest.raises(StationError) as caught, record.locked(patience=0.05):
-        pass
-    assert caught.value.cause == "ledger-locked"
+    other = HostRecord(Host(record.path.parent, "machine"), LEDGER)  # its own descriptor, as in a different process
+    with record.hold() as first, record.hold() as second:
+        assert first.read() == second.read()
+        with pytest.raises(StationError) as caught, other.hold(patience=0.05) as third:
+            third.read()
+        assert caught.value.cause == "ledger-locked"
+    with other.hold(patience=0.05) as third:
+        assert isinstance(third.read(), Holding)
+
+
+def test_heads_never_go_back(record):
+    """Of changes that share a commit, each adds its heads; an older one does not replace a newer one."""
+    write(record, some(5))
+    with record.hold() as hold:
+        for seq in (7, 6, 4):
+            hold.add({"c" * 32: Head(seq, f"{seq}" * 64), "d" * 32: Head(seq, "d" * 64)})
+    assert {chain[0]: head.seq for chain, head in record.read().heads.items()} == {"c": 7, "d": 7}
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs POSIX resource limits")

@@ -3,6 +3,7 @@
 import pytest
 
 from rmfab.errors import InputError, IntegrityError
+from rmfab.ledger.claims import Wish
 from rmfab.ledger.events import Event, EventKind, Outcome
 from rmfab.ledger.states import State
 from tests.ledger.workshop import STATION, fresh, mac, make, now, order, record
@@ -11,7 +12,7 @@ from tests.ledger.workshop import STATION, fresh, mac, make, now, order, record
 @pytest.fixture
 def ledger(tmp_path):
     with fresh(tmp_path) as opened:
-        opened.claim(mac(1), product="lamp", station=STATION, ts=now())
+        opened.claim(mac(1), Wish("lamp"), station=STATION, ts=now())
         yield opened
 
 
@@ -79,7 +80,7 @@ def test_a_unit_is_voided_by_any_of_its_names(ledger, term):
 def test_a_mac_voids_the_unit_that_lives(ledger):
     """If a board had several identities, its MAC matches the live one."""
     ledger.void(mac(1), reason="one", station=STATION, ts=now())
-    ledger.claim(mac(1), product="lamp", station=STATION, ts=now())
+    ledger.claim(mac(1), Wish("lamp"), station=STATION, ts=now())
     assert ledger.void(mac(1), reason="two", station=STATION, ts=now()).serial == "LMP-000002"
     assert len(ledger.find(mac(1))) == 2
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from rmfab.errors import IntegrityError
-from rmfab.ledger.claims import Carried
+from rmfab.ledger.claims import Carried, Wish
 from rmfab.ledger.events import Event, EventKind, Outcome
 from rmfab.ledger.host import Host
 from rmfab.ledger.pool import AdoptionReason
@@ -162,7 +162,7 @@ def test_adopting_after_a_loss(tmp_path):
         assert ledger.free("lamp") == 0
         make(ledger, "lamp-0002")
         assert claim(ledger, 2).identity.batch == "lamp-0002"
-        back = ledger.claim(mac(1), product="lamp", station=STATION, ts=now(), carried=Carried(lost.node_id))
+        back = ledger.claim(mac(1), Wish("lamp"), station=STATION, ts=now(), carried=Carried(lost.node_id))
         assert back.identity.serial == lost.serial
         assert ledger.check() == ()
         assert ledger.rebuild() == 0

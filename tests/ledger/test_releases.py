@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rmfab.errors import InputError
+from rmfab.ledger.claims import Wish
 from rmfab.ledger.events import Event, EventKind, Outcome
 from rmfab.ledger.states import State
 from rmfab.ledger.store import Ledger
@@ -21,7 +22,7 @@ def accepted(digest: str, product: str = "lamp", seq: int = 1) -> Event:
 
 def flashed(ledger: Ledger, mac: str, digest: str, outcome: Outcome = Outcome.PASS) -> str:
     """Claim an identity for *mac* and flash it with the release *digest*, signed by KEY; return its serial."""
-    serial = ledger.claim(mac, product="lamp", station="bench", ts=TS).identity.serial
+    serial = ledger.claim(mac, Wish("lamp"), station="bench", ts=TS).identity.serial
     state = State.FLASHED if outcome is Outcome.PASS else None
     details = {"release": {"digest": digest, "signers": [{"id": KEY, "name": "ci"}]}}
     event = Event(TS, EventKind.STEP, serial=serial, step="flash", outcome=outcome, state=state, details=details)

@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from rmfab.errors import IntegrityError, LedgerError
 from rmfab.identity.sealed_record import SealedRecord
 from rmfab.ledger.batches import BatchOrder
-from rmfab.ledger.claims import Claim
+from rmfab.ledger.claims import Claim, Wish
 from rmfab.ledger.records import Batch
 from rmfab.ledger.sql.open_database import open_database
 from rmfab.ledger.store import Ledger
@@ -104,7 +104,7 @@ def beneath(folder: Path, name: str = FILE) -> Iterator[Connection]:
 
 def claim(ledger: Ledger, board: int) -> Claim:
     """Claim the lowest free identity for board *board*, or the one that it already has."""
-    return ledger.claim(mac(board), product="lamp", station=STATION, ts=now())
+    return ledger.claim(mac(board), Wish("lamp"), station=STATION, ts=now())
 
 
 def cause_of(call: Callable[..., object], *arguments: object, **named: object) -> str | None:

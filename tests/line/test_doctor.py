@@ -22,6 +22,7 @@ GOOD = Host(
     system_bus=True,
     adapters=("hci0",),
     nmcli=True,
+    wifi=("wlan0",),
 )
 BENCH = Station("bench")
 AT_URL = Station("bench", (Slot("A1", SlotLink("COM7", 921600, Auto()), "http://10.0.0.7"),))
@@ -61,6 +62,12 @@ def missing(host, station, product):
         ({"system_bus": False}, BENCH, {}, "D-Bus"),
         ({"adapters": ()}, BENCH, {}, "Bluetooth adapter"),
         ({}, Station("bench", radio=Radio(adapter="hci1")), {}, "Bluetooth adapter hci1"),
+        ({"blocked": ("hci0",)}, BENCH, {}, "Bluetooth adapter hci0 that is switched on"),
+        ({"blocked": ("hci0",), "adapters": ("hci0", "hci1")}, BENCH, {}, None),
+        ({"wifi": ()}, BENCH, {"transport": "softap"}, "Wi-Fi interface"),
+        ({"wifi": ()}, Station("bench", radio=Radio(softap=("true", "{ssid}"))), {"transport": "softap"}, None),
+        ({}, Station("bench", radio=Radio(interface="wlan1")), {"transport": "softap"}, "Wi-Fi interface wlan1"),
+        ({"wifi": (), "platform": "win32"}, BENCH, {"transport": "softap"}, None),
         ({"adapters": (), "system_bus": False, "platform": "darwin"}, BENCH, {}, None),
         ({"adapters": (), "bleak": False}, AT_URL, {}, None),
         ({"adapters": (), "bleak": False}, BENCH, {"provision": "false"}, None),
@@ -91,6 +98,19 @@ def test_factory_network(tmp_path):
     assert missing(GOOD, station, product(tmp_path)) == [], "no unit joins"
 
 
+@pytest.mark.parametrize(("soft", "hard", "blocked"), [("0", "0", ()), ("1", "0", ("hci0",)), ("0", "1", ("hci0",))])
+def test_a_blocked_adapter(tmp_path, monkeypatch, soft, hard, blocked):
+    """An adapter that rfkill blocks, in software or by a switch, is found in sysfs; a connection is not an adapter."""
+    switch = tmp_path / "hci0" / "rfkill3"
+    switch.mkdir(parents=True)
+    (tmp_path / "hci0:42").mkdir()
+    (switch / "soft").write_text(f"{soft}\n")
+    (switch / "hard").write_text(f"{hard}\n")
+    monkeypatch.setattr("rmfab.line.doctor._BLUETOOTH", tmp_path)
+    found = examine()
+    assert (found.adapters, found.blocked) == (("hci0",), blocked)
+
+
 def test_examine():
     """Any host can be examined."""
     assert examine().platform
@@ -116,7 +136,7 @@ def doctor(factory):
 
 def test_command(factory, monkeypatch):
     """The command exits with 0 if everything is there, and with 4 and the number of problems if not."""
-    monkeypatch.setattr("rmfab.line.doctor.examine", lambda: GOOD)
+    monkeypatch.setattr("rmfab.operations.examine_host.examine", lambda: GOOD)
     code, out, words = doctor(factory)
     assert code == 0, words
     assert "MISSING" not in out
@@ -129,7 +149,7 @@ def test_command(factory, monkeypatch):
 
 def test_whose_releases_are_taken(factory, monkeypatch):
     """Unsigned releases are accepted if product.toml allows them; otherwise a valid trust file is required."""
-    monkeypatch.setattr("rmfab.line.doctor.examine", lambda: GOOD)
+    monkeypatch.setattr("rmfab.operations.examine_host.examine", lambda: GOOD)
     assert "ok       unsigned releases are accepted" in doctor(factory)[1]
     factory.edit("allow_unsigned = true ", "allow_unsigned = false")
     code, out, _ = doctor(factory)
@@ -140,7 +160,7 @@ def test_whose_releases_are_taken(factory, monkeypatch):
 
 def test_unsigned_beside_a_trust_file(factory, monkeypatch):
     """A trust file is of little use while product.toml still accepts unsigned releases."""
-    monkeypatch.setattr("rmfab.line.doctor.examine", lambda: GOOD)
+    monkeypatch.setattr("rmfab.operations.examine_host.examine", lambda: GOOD)
     workspace = ["-C", str(factory.root)]
     assert main([*workspace, "release", "keygen", "-o", str(factory.root / "r.key"), "--no-passphrase"]) == 0
     assert main([*workspace, "trust", "add", str(factory.root / "r.pub"), "--role", "release"]) == 0
@@ -152,7 +172,7 @@ def test_unsigned_beside_a_trust_file(factory, monkeypatch):
 
 def test_a_key_that_opens_nothing(factory, monkeypatch):
     """A station that was not admitted is told so, with what the owner needs."""
-    monkeypatch.setattr("rmfab.line.doctor.examine", lambda: GOOD)
+    monkeypatch.setattr("rmfab.operations.examine_host.examine", lambda: GOOD)
     (factory.root / "keys" / "station.key").unlink()
     assert main(["-C", str(factory.root), "station", "key"]) == 0
     code, out, _ = doctor(factory)

@@ -9,6 +9,8 @@ from rmfab.virtual.faults import BoardFault
 from rmfab.virtual.spec import BoardSpec
 from tests.line.floor import copied, found, serve, spec
 
+pytestmark = pytest.mark.slow
+
 DETECTED = ("detect",)
 FLASHED = ("detect", "claim", "flash")
 READ_BACK = (*FLASHED, "readback")

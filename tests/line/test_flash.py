@@ -148,6 +148,19 @@ def test_second_run_keeps_the_common_parts(factory):
     assert second.step("claim")["measurements"]["again"] is True
 
 
+def test_trace_starts_with_detect(factory):
+    """The events of a unit start with its detect, also after a claim that failed: then it belongs to the MAC."""
+    with serve([spec()]) as (board,):
+        mac = factory.run(board.url, extra=("--serial", "LMP-999999"), command="flash").unit["mac"]
+        serial = factory.run(board.url, command="flash").unit["serial"]
+    with factory.ledger() as ledger:
+        told = [[one.event.kind.value, one.event.step, one.event.serial] for one in ledger.history(mac)]
+        of_unit = [one.event.step or one.event.kind.value for one in ledger.history(serial)]
+    assert told[:3] == [["step", "detect", None], ["step", "claim", None], ["unit", None, None]]
+    assert of_unit == ["detect", "claim", "claim", "flash", "readback", "unit"]
+    factory.check()
+
+
 def test_same_board_same_identity(factory):
     """A board that comes back keeps its identity, and no other identity is used up."""
     with serve([spec()]) as (board,):

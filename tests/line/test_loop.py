@@ -15,6 +15,8 @@ from rmfab.line.station import Slot, SlotLink, host_station, slots_for
 from rmfab.operations.run_line import LineRequest, run_line
 from tests.line.floor import found, found_empty, interrupting, looked_at, serve, spec
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch):

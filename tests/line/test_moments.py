@@ -13,6 +13,8 @@ from rmfab.virtual.spec import BoardSpec, PortKind, Strap
 from tests.line.floor import found, serve, spec
 from tests.line.proxy import GarblingProxy
 
+pytestmark = pytest.mark.slow
+
 STEPS = (Step.DETECT, Step.CLAIM, Step.FLASH, Step.READBACK, Step.BOOT, Step.IDENTIFY)
 
 

@@ -27,6 +27,8 @@ from tests.line.test_release import rmfab
 from tests.ota.conftest import Papers, papers
 from tests.terminal import environment, words
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["papers"]  # the fixture with the certificates belongs to the tests of the room ota
 
 DEADLINE = 60.0

@@ -13,6 +13,8 @@ from rmfab.product.vocabulary import ConsoleMode, ConsolePort, Credentials
 from rmfab.release.build_config import UNKNOWN, BuildConfig
 from tests.line.floor import found, serve, spec
 
+pytestmark = pytest.mark.slow
+
 AUTO, FULL, LOG, NONE = ConsoleMode
 UART0, OTHER_UART, USB, NOWHERE = ConsolePort
 LOUD = BuildConfig(

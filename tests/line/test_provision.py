@@ -360,7 +360,7 @@ class TestJoin:
         """If the unit cannot be reset after it was given the network, the line warns."""
         one = BoardSpec(Chip.ESP32C3, flash_file=tmp_path / "flash.bin")
         give_network(joining, passphrase="not-the-right-one")
-        monkeypatch.setattr("rmfab.line.step_order.reset", _refuse)
+        monkeypatch.setattr("rmfab.line.steps.reset.reset", _refuse)
         with serve([one]) as (board,):
             said = joining.run(board.url)
         assert said.verdict == ("FAIL", "join-failed")

@@ -26,6 +26,8 @@ from tests.ledger.workshop import beneath
 from tests.line.floor import APP_SIZE, Factory, beside, copied, found, ports, serve, spec
 from tests.terminal import environment, words
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def _mill(tmp_path_factory: pytest.TempPathFactory) -> Factory:

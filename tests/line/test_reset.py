@@ -12,10 +12,14 @@ from rmfab.nvs.packing import pack
 from rmfab.nvs.reader import read_image
 from rmfab.nvs.table import Entry, EntryKind, Namespace
 from rmfab.product.vocabulary import Chip, Credentials
+from rmfab.release.bundle import build_bundle
+from rmfab.release.opening import open_release
 from rmfab.virtual.network import FACTORY_NETWORK
 from rmfab.virtual.spec import BoardSpec, PortKind
 from tests.line.floor import FCTRY, NVS, NVS_KEY, OTADATA, PHY, SECURE_CERT, copied, found, serve, spec
 from tests.line.zygote import Zygote
+
+pytestmark = pytest.mark.slow
 
 SIZE = 0x6000
 WIFI = "nvs.net80211"
@@ -171,12 +175,46 @@ class TestReset:
             said = factory.run(board.url, command="reset")
         assert said.steps() == {"reset": "SKIP"}
 
-    def test_without_a_release(self, owned):
-        """Without a release, which says where `nvs` is, the reset is bad input, and no board is touched."""
+    @pytest.mark.parametrize("place", ["build", "releases/lamp.rmfab", "lamp.rmfab"])
+    def test_the_release_of_the_unit(self, owned, place):
+        """Without a release, that of the unit is found by its digest: as the build folder, or as a bundle."""
         factory, one = owned
         factory.edit('path = "build"', '# path = "build"')
+        (factory.root / "other.rmfab").write_bytes(b"not a bundle")
+        if place != "build":
+            (factory.root / "releases").mkdir()
+            (factory.root / place).write_bytes(build_bundle(open_release(factory.root / "build")))
+            (factory.root / "build").rename(factory.root / "renamed")
         with serve([one]) as (board,):
-            assert factory.run(board.url, command="reset").code == 3
+            said = factory.run(board.url, command="reset")
+        assert said.code == 0, said.unit["reason"]
+        assert station_keys(one.flash_file.read_bytes()) == []
+        factory.check()
+
+    def test_a_release_that_is_not_here(self, owned):
+        """If the workspace lacks the unit's release, the error names it, and the flash is not changed."""
+        factory, one = owned
+        factory.edit('path = "build"', '# path = "build"')
+        (factory.root / "build").rename(factory.root / "renamed")
+        before = one.flash_file.read_bytes()
+        with serve([one]) as (board,):
+            said = factory.run(board.url, command="reset")
+            named = factory.run(board.url, command="reset", extra=("--serial", next(iter(factory.states()))))
+            unknown = factory.run(board.url, command="reset", extra=("--serial", "LMP-009999"))
+            assert board.state()["mode"] == "running"
+        assert (said.code, said.verdict) == (3, ("ERROR", "no-release"))
+        assert "was flashed with release 1.0.0" in said.unit["reason"]
+        assert "--release" in said.unit["reason"]
+        assert named.verdict == ("ERROR", "no-release")
+        assert unknown.verdict == ("ERROR", "no-serial")
+        assert station_keys(one.flash_file.read_bytes()) == station_keys(before) != []
+
+    def test_an_unknown_board_without_a_release(self, factory):
+        """A board that is not in the ledger is unbound, with a release or without."""
+        factory.edit('path = "build"', '# path = "build"')
+        with serve([spec()]) as (board,):
+            said = factory.run(board.url, command="reset")
+        assert (said.code, said.verdict) == (1, ("FAIL", "unbound"))
 
     def test_console_that_is_not_there(self, tmp_path):
         """Firmware without console commands is not reset over its console, and the unit is not to blame."""

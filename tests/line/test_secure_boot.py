@@ -13,6 +13,8 @@ from tests.line.floor import copied, found, found_empty, interrupting, looked_at
 from tests.line.test_provision import give_network
 from tests.release.test_signature_blocks import KEYS, signed
 
+pytestmark = pytest.mark.slow
+
 CHIP = Chip.ESP32C6
 KEY = KEYS[BlockScheme.ECDSA_P256]
 

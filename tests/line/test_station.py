@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rmfab.board.esp.loader import SlotLink
+from rmfab.board.port import PluggedIn
 from rmfab.board.restart import Auto, FixtureCommand, Unwired
 from rmfab.errors import ComplaintsError, InputError
 from rmfab.line.station import JOINED, NMCLI, Radio, Slot, Station, host_station, load_station, slots_for
@@ -158,12 +159,35 @@ class TestSlotsFor:
         with pytest.raises(InputError, match="twice"):
             slots_for(ports, station, None)
 
-    @pytest.mark.parametrize("name", ["A9", "bench-7", "ttyUSB0"])
+    @pytest.mark.parametrize("name", ["A9", "bench-7", "ttyUSB0", "left, top", "rfc2217:bench:4001"])
     def test_an_unknown_slot(self, station, name):
-        """A name that can only be a slot's is not tried as a port: the error names the slots."""
+        """A word that can only be a slot's name is not tried as a port: the error names the slots, if there are any."""
         with pytest.raises(InputError, match=f"no slot {name}; station.toml has A1, "):
             slots_for((name,), station, None)
-        assert slots_for((name,), Station("host"), None)[0].link.address == name
+        with pytest.raises(InputError, match=f'"{name}" is not a port, and station.toml has no slots') as caught:
+            slots_for((name,), Station("host"), None)
+        assert caught.value.cause == "no-slot"
+
+    @pytest.mark.parametrize("name", ["COM12", "/dev/ttyUSB7", "socket://qemu:5555", "./pty"])
+    def test_a_port_that_is_in_no_file(self, station, name):
+        """What has the form of a port is one, with slots and without."""
+        for one in (station, Station("host")):
+            assert slots_for((name,), one, None)[0].link.address == name
+
+    @pytest.mark.parametrize(
+        ("name", "meant"), [("a1", "A1"), ("A-2", "A2"), ("A33", "A3"), ("ttyusb0", "/dev/x/usb-0:2"), ("zz", None)]
+    )
+    def test_a_misspelt_slot(self, station, monkeypatch, name, meant):
+        """The hint suggests the slot or the plugged-in port that is meant."""
+        port = PluggedIn("/dev/x/usb-0:2", "/dev/ttyUSB0", "0:2", "CP2102")
+        monkeypatch.setattr("rmfab.line.station.plugged_in", lambda: (port,))
+        with pytest.raises(InputError) as caught:
+            slots_for((name,), station, None)
+        assert (f"did you mean {meant}?" in caught.value.hint) is (meant is not None)
+        if meant == port.address:
+            with pytest.raises(InputError) as caught:
+                slots_for((name,), Station("host"), None)
+            assert f"did you mean {meant}?" in caught.value.hint
 
     def test_none(self):
         """No port and no slot is bad input."""

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
+
 from rmfab.errors import UnitFault
 from rmfab.ledger.events import EventKind, Outcome
 from rmfab.ledger.states import State
@@ -32,6 +36,16 @@ def test_a_verdict_is_told_once():
     assert [getattr(event, name) for name in SAME] == [getattr(ended, name) for name in SAME]
     assert (event.kind, event.details, ended.log) == (EventKind.UNIT, {"log": "/logs/x.log"}, "/logs/x.log")
     assert ended.error is fault
+
+
+@pytest.mark.parametrize(
+    ("log", "recorded"), [("/ws/logs/x.log", "logs/x.log"), ("/var/log/x.log", "/var/log/x.log"), (None, None)]
+)
+def test_a_log_is_recorded_relative_to_the_workspace(log: str | None, recorded: str | None):
+    """The ledger has a log's path relative to the workspace if it is inside; the stream has the whole path."""
+    record = UnitRecord(ORIGIN, Ending(Outcome.PASS), 1.0, log, Path("/ws"))
+    assert record.for_ledger().details.get("log") == recorded
+    assert record.for_stream().log == log
 
 
 def test_a_bug_is_no_error_of_the_unit():

@@ -16,6 +16,8 @@ from tests.line.floor import copied, found, serve, spec
 from tests.line.proxy import GarblingProxy
 from tests.line.test_moments import before_step
 
+pytestmark = pytest.mark.slow
+
 SOON_SECONDS = 1.0
 SERIAL_STEPS = (Step.DETECT, Step.CLAIM, Step.FLASH, Step.READBACK, Step.BOOT, Step.IDENTIFY, Step.RESET)
 

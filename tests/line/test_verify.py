@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -290,6 +291,7 @@ def test_console_log_is_kept_without_secrets(factory):
         said = factory.run(*(board.url for board in boards))
     logs = list((factory.root / "logs").iterdir())
     assert len(logs) == 3
+    assert {Path(unit["log"]) for unit in said.units} == set(logs)
     assert all(unit["log"] for unit in said.units)
     texts = [path.read_text() for path in logs]
     assert sum("Project name" in text for text in texts) == 3

@@ -96,10 +96,10 @@ def test_a_line_can_be_stopped(lamp: Path) -> None:
     [
         (rmfab.LineRequest(ports=("/dev/null", "/dev/null")), None, "given twice"),
         (rmfab.LineRequest(), None, "no port given"),
-        (rmfab.LineRequest(ports=("a", "b"), serial="LMP-000001"), None, "one unit"),
-        (rmfab.LineRequest(ports=("a",), batch="none"), "no-batch", "none"),
-        (rmfab.LineRequest(ports=("a",), release=Path("nowhere")), None, "nowhere"),
-        (rmfab.LineRequest(ports=("a",), unit_urls=("http://a", "http://b")), None, "expected 1 --unit-url, got 2"),
+        (rmfab.LineRequest(ports=("COM1", "COM2"), serial="LMP-000001"), None, "one unit"),
+        (rmfab.LineRequest(ports=("COM1",), batch="none"), "no-batch", "none"),
+        (rmfab.LineRequest(ports=("COM1",), release=Path("nowhere")), None, "nowhere"),
+        (rmfab.LineRequest(ports=("COM1",), unit_urls=("http://a", "http://b")), None, "expected 1 --unit-url, got 2"),
     ],
     ids=["port twice", "no port", "serial", "batch", "release", "urls"],
 )
@@ -121,7 +121,7 @@ def test_an_unsigned_release_is_refused(lamp: Path) -> None:
     with pytest.raises(IntegrityError):
         rmfab.accept_release(rmfab.open_workspace(lamp), rmfab.AcceptRequest())
     with pytest.raises(IntegrityError):
-        rmfab.run_line(rmfab.open_workspace(lamp), rmfab.LineRequest(ports=("a",)))
+        rmfab.run_line(rmfab.open_workspace(lamp), rmfab.LineRequest(ports=("COM1",)))
 
 
 @pytest.mark.parametrize(

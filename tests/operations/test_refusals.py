@@ -94,7 +94,7 @@ TABLE = {
     ),
     "no port": Refusal(("run", "--release", str(ONE)), line(ports=(), release=ONE)),
     "serial of two": Refusal(
-        ("run", "-p", PORT, "-p", "x", "--serial", "LMP-000001"), line(ports=(PORT, "x"), serial="LMP-000001")
+        ("run", "-p", PORT, "-p", "COM9", "--serial", "LMP-000001"), line(ports=(PORT, "COM9"), serial="LMP-000001")
     ),
     "baud": Refusal(("run", "-p", PORT, "--baud", "5"), line(baud=5)),
     "unit URLs": Refusal(
@@ -107,7 +107,7 @@ TABLE = {
         line(steps=FLASH_STEPS, release=ONE, batch="none"),
     ),
     "no release": Refusal(("flash", "-p", PORT, "--release", "gone"), line(steps=FLASH_STEPS, release=Path("gone"))),
-    "no release for a reset": Refusal(("reset", "-p", PORT), line(steps=RESET_STEPS)),
+    "no release for a flash": Refusal(("flash", "-p", PORT), line(steps=FLASH_STEPS)),
     "loop without restart": Refusal(("run", "-p", PORT, "--loop", "--release", str(ONE)), line(release=ONE, loop=True)),
     "nothing to generate": Refusal(("generate",), made()),
     "too many": Refusal(("generate", "--count", "3000000"), made(count=3_000_000)),

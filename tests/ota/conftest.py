@@ -154,12 +154,12 @@ def running(folder: Path, papers: Papers, **options: float) -> Iterator[Bench]:
     accesses: queue.SimpleQueue[Access] = queue.SimpleQueue()
     context = load_context(papers.cert, papers.key, _no_passphrase)
     with ShelfServer(folder, context, on_access=accesses.put, **options) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread = threading.Thread(target=server.serve)
         thread.start()
         try:
             yield Bench(server, accesses, ssl.create_default_context(cafile=str(papers.ca)), papers.ca)
         finally:
-            server.shutdown()
+            server.stop()
             thread.join()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import http.client
 import os
+import signal
 import socket
 import ssl
 import subprocess
@@ -18,9 +19,10 @@ import pytest
 from rmfab.errors import InputError, StationError
 from rmfab.ota.http_handler import Access
 from rmfab.ota.index import Listed
-from rmfab.ota.server import ShelfServer
+from rmfab.ota.server import MOST_SILENT, ShelfServer
 from rmfab.ota.shelf import publish, read_index
 from rmfab.ota.tls import load_context
+from rmfab.signals import stopping
 from tests.ota.conftest import AN_ENVELOPE, Bench, Papers, a_release, running
 
 FIRST = Listed.of(a_release(), AN_ENVELOPE)
@@ -180,9 +182,7 @@ def test_other_methods(bench: Bench, method: str):
     connection.close()
 
 
-@pytest.mark.parametrize(
-    "field", ["Content-Length: 99999999", "Content-Length: -1", "Transfer-Encoding: chunked", "Expect: 100-continue"]
-)
+@pytest.mark.parametrize("field", ["Content-Length: 99999999", "Transfer-Encoding: chunked", "Expect: 100-continue"])
 def test_a_body_that_is_not_read_ends_the_connection(bench: Bench, field: str):
     """A body that is large, of unknown length or still to come ends the connection after an immediate answer."""
     said = bench.answers("POST /latest.json HTTP/1.1", "Host: x", field, "", "GET /latest.json HTTP/1.1", "", "")
@@ -206,6 +206,66 @@ def test_what_is_no_request(bench: Bench, lines: list[str], status: bytes):
     assert status in said.split(b"\n", 1)[0]
     assert len(said) < 400
     assert bench.accesses.get(timeout=60).status == int(status)
+
+
+HOST = "Host: x"
+AMBIGUOUS = {
+    "two lengths": [HOST, "Content-Length: 5", "Content-Length: 6"],
+    "a list of lengths": [HOST, "Content-Length: 5, 6"],
+    "a list of one length": [HOST, "Content-Length: 5, 5"],
+    "a length with a sign": [HOST, "Content-Length: +5"],
+    "a negative length": [HOST, "Content-Length: -1"],
+    "a length in hex": [HOST, "Content-Length: 0x5"],
+    "no length": [HOST, "Content-Length: "],
+    "other digits": [HOST, "Content-Length: \u00b2"],
+    "a length and a coding": [HOST, "Content-Length: 5", "Transfer-Encoding: chunked"],
+    "a coding and a length": [HOST, "Transfer-Encoding: chunked", "content-length: 0"],
+    "two codings": [HOST, "Transfer-Encoding: chunked", "Transfer-Encoding: identity"],
+    "a coding that is none": [HOST, "Transfer-Encoding: xchunked"],
+    "a coding after chunked": [HOST, "Transfer-Encoding: chunked, gzip"],
+    "a space before the colon": [HOST, "Content-Length : 5"],
+    "a folded line": [HOST, "X: a", " Content-Length: 5"],
+    "a folded length": [HOST, "Content-Length:", "\t5"],
+    "a fold before the first field": [" X: a", HOST],
+    "a bare CR": [HOST, "X: a\rContent-Length: 5"],
+    "a NUL": [HOST, "X: a\0b"],
+    "no colon": [HOST, "Content-Length"],
+    "no name": [HOST, ": 5"],
+    "two hosts": [HOST, "Host: y"],
+}
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize("fields", AMBIGUOUS.values(), ids=AMBIGUOUS.keys())
+def test_a_request_that_can_be_read_in_two_ways(bench: Bench, fields: list[str], method: str):
+    """It gets 400 and the connection ends: what follows is not taken for a second request."""
+    said = bench.answers(f"{method} /latest.json HTTP/1.1", *fields, "", "GET /latest.json HTTP/1.1", HOST, "", "")
+    assert said.startswith(b"HTTP/1.1 400 "), said
+    assert said.count(b"HTTP/1.1 ") == 1
+    assert b"Connection: close" in said
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        ["Content-Length: 0"],
+        ["Content-Length: 0", "Content-Length: 0"],
+        ["X: \u00e4", "X-Empty:"],
+        ["content-length:0"],
+    ],
+)
+def test_a_request_that_can_be_read_in_one_way(bench: Bench, fields: list[str]):
+    """A length that is said twice alike, empty fields and other bytes are harmless: both requests are answered."""
+    second = ["GET /nowhere HTTP/1.1", HOST, "Connection: close", "", ""]
+    said = bench.answers("GET /latest.json HTTP/1.1", HOST, *fields, "", *second)
+    assert said.startswith(b"HTTP/1.1 200 ")
+    assert said.count(b"HTTP/1.1 404 ") == 1
+
+
+@pytest.mark.parametrize("fields", [["X: a"] * 101, ["X: " + "a" * 1000] * 40], ids=["many", "long together"])
+def test_a_heap_of_fields(bench: Bench, fields: list[str]):
+    """Too many fields, and fields that are too long together, get 431 before all are read."""
+    assert bench.answers("GET /latest.json HTTP/1.1", *fields, "", "").startswith(b"HTTP/1.1 431 ")
 
 
 def test_accesses_are_printable(bench: Bench):
@@ -364,6 +424,24 @@ def test_it_ends_with_connections_open(shelf: Path, papers: Papers, large: str):
         one.close()
 
 
+def test_a_signal_at_a_bad_moment(shelf: Path, papers: Papers, monkeypatch: pytest.MonkeyPatch):
+    """A signal while a silent client is accepted ends the server at once: it interrupts nothing half done."""
+    context = load_context(papers.cert, papers.key, str)
+    start = threading.Thread.start
+
+    def start_and_signal(thread: threading.Thread) -> None:
+        start(thread)
+        signal.raise_signal(signal.SIGINT)
+
+    with ShelfServer(shelf, context, patience=3600) as server:
+        monkeypatch.setattr(threading.Thread, "start", start_and_signal)
+        with stopping(server.stop), socket.create_connection(server.server_address):
+            server.serve()
+            began = time.monotonic()
+            server.server_close()
+            assert time.monotonic() - began < 60
+
+
 def test_where_it_cannot_listen(shelf: Path, papers: Papers, bench: Bench):
     """A port in use and a foreign address are station errors; a folder that is not a shelf is bad input."""
     context = load_context(papers.cert, papers.key, str)
@@ -427,6 +505,66 @@ def test_mute_clients_make_room(shelf: Path, papers: Papers):
         assert bench.ask("/latest.json")[0].status == 200
         assert time.monotonic() - began < 30
         for connection in mute:
+            connection.close()
+
+
+def idle_connection(bench: Bench, number: int, source: str = "127.0.0.1") -> socket.socket:
+    """Open a connection that sends nothing, half a handshake, or half a request after its handshake."""
+    plain = socket.create_connection(("127.0.0.1", bench.port), timeout=30, source_address=(source, 0))
+    if number % 3 == 1:
+        plain.sendall(b"\x16\x03\x01\x02\x00\x01")
+    if number % 3 == 2 and number < 60:
+        plain = bench.trust.wrap_socket(plain, server_hostname="127.0.0.1")
+        plain.sendall(b"GET /latest.json HTTP/1.1\r\nHost")
+    return plain
+
+
+@pytest.mark.parametrize("count", [70, 200])
+def test_idle_connections_keep_nobody_out(shelf: Path, papers: Papers, tmp_path: Path, count: int):
+    """Next to idle connections of one address, more than there are places, curl is served again and again."""
+    with running(shelf, papers, most=64, patience=300) as bench:
+        idle = [idle_connection(bench, number) for number in range(count)]
+        for _ in range(5):
+            assert curl(bench, "--max-time", "30", f"https://localhost:{bench.port}/latest.json", cwd=tmp_path)
+        for connection in idle:
+            connection.close()
+
+
+def test_the_idle_connections_of_an_address_are_limited(shelf: Path, papers: Papers):
+    """An address that opens more and more connections without a request loses the oldest, those of others stay."""
+    with running(shelf, papers, patience=300) as bench:
+        other = idle_connection(bench, 0, "127.0.0.2")
+        idle = [idle_connection(bench, 0) for _ in range(MOST_SILENT + 4)]
+        time.sleep(1.5)  # more than the grace
+        assert bench.ask("/latest.json")[0].status == 200
+        for connection in idle[:4]:
+            assert connection.recv(1) == b""
+        for connection in (idle[-1], other):
+            connection.settimeout(0.2)
+            with pytest.raises(TimeoutError):
+                connection.recv(1)
+        for connection in (*idle, other):
+            connection.close()
+
+
+def test_one_address_does_not_take_all_places(shelf: Path, papers: Papers, large: str):
+    """Downloads of one address leave places to others; its next connection is ended, and nothing else."""
+    with running(shelf, papers, most_of_one_peer=2, patience=300) as bench:
+        slow = []
+        for _ in range(2):
+            plain = socket.create_connection(("127.0.0.1", bench.port), timeout=30, source_address=("127.0.0.2", 0))
+            slow.append(bench.trust.wrap_socket(plain, server_hostname="127.0.0.1"))
+            slow[-1].sendall(f"GET {large} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+            assert slow[-1].recv(12) == b"HTTP/1.1 200"
+        third = socket.create_connection(("127.0.0.1", bench.port), timeout=30, source_address=("127.0.0.2", 0))
+        assert third.recv(1) == b""
+        third.close()
+        assert bench.ask("/latest.json")[0].status == 200
+        for connection in slow:
+            count = 0
+            while piece := connection.recv(1 << 20):
+                count += len(piece)
+            assert count > LARGE
             connection.close()
 
 

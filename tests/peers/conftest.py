@@ -6,12 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.peers.environment import peers_python, wanted
+from tests.peers.environment import peers_python
 
 
 @pytest.fixture(scope="session")
-def peers(pytestconfig: pytest.Config) -> Path:
+def peers() -> Path:
     """The interpreter that has the peers."""
-    if not wanted(pytestconfig):
-        pytest.skip("peers run with --peers or CI=true")
     return peers_python()

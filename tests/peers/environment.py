@@ -8,17 +8,10 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 ROOT = Path(__file__).parents[2]
 DRIVER = Path(__file__).with_name("cli_driver.py")
 _MAKING_SECONDS = 900
 _CALL_SECONDS = 120
-
-
-def wanted(config: pytest.Config) -> bool:
-    """Whether the peers are asked for: `--peers`, or CI."""
-    return bool(config.getoption("--peers") or os.environ.get("CI"))
 
 
 def peers_python() -> Path:

@@ -17,6 +17,8 @@ from tests.peers.environment import call_cli
 from tests.peers.mapping_server import TOKEN, MappingServer, mapping_server
 from tests.provisioning.boards import CERTIFICATES, NODE, POP, written
 
+pytestmark = pytest.mark.peers
+
 Call = Callable[..., dict[str, Any]]
 
 # Each kind of firmware: its options, and what it offers (security, and the revision of security 2).

@@ -70,7 +70,7 @@ def test_a_key_open_to_others_is_refused(tmp_path: Path, mode: int) -> None:
     path = tmp_path / "a.key"
     write_private_key(path, KEYS["p256"](), None)
     path.chmod(mode)
-    with pytest.raises(InputError, match="accessible to every user") as caught:
+    with pytest.raises(InputError, match="other users of this host can use") as caught:
         load_private_key(path, never)
     assert caught.value.hint == f"chmod 600 {path}"
 

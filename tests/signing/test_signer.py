@@ -48,7 +48,7 @@ def test_a_file_that_others_can_read_is_refused(tmp_path: Path, ed25519: KeySign
     """A private key that every user of the host can read is rejected."""
     write_private_key(tmp_path / "k", ed25519.key, None)
     (tmp_path / "k").chmod(0o644)
-    with pytest.raises(InputError, match="accessible to every user"):
+    with pytest.raises(InputError, match="other users of this host can use"):
         open_signer(f"file:{tmp_path}/k", _nobody, {})
 
 
@@ -128,7 +128,7 @@ def test_a_pin_from_a_file(token: SoftToken, tmp_path: Path):
     with _opened(f"{token.uri}&pin-source=file:{pin}", _nobody) as signer:
         assert signer.sign(b"m")
     pin.chmod(0o644)
-    with pytest.raises(InputError, match="accessible to every user"):
+    with pytest.raises(InputError, match="other users of this host can use"):
         open_signer(f"{token.uri}&pin-source={pin}", _nobody, {})
 
 

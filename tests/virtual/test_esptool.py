@@ -13,7 +13,7 @@ from rmfab.product.vocabulary import Chip
 from rmfab.virtual import BoardSpec, PortKind, serve
 from rmfab.virtual.build.build_folder import make_bootloader
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="pty boards need Linux")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="pty boards need Linux")]
 
 # One interpreter runs several command lines, because the start of esptool takes longer than its work here.
 _DRIVER = """

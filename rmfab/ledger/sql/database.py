@@ -7,14 +7,16 @@ location.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from sqlalchemy import Connection
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,19 @@ class Database(Protocol):
 
     def writing(self) -> AbstractContextManager[Connection]:
         """Open the single write transaction: all or nothing, durable when the block ends."""
+
+    def commit(self, work: Callable[[Connection], T]) -> T:
+        """Run *work* in a write transaction, shared with work of other threads; it is durable when this returns.
+
+        An error of *work* is raised here only, and undoes only its own changes. *work* may run twice, after all changes
+        of the first time were undone, so it must change nothing but the database.
+        """
+
+    def guarded(self) -> AbstractContextManager[None]:
+        """Look for damage in the background until the block ends; `refuse_damage` raises what is found."""
+
+    def refuse_damage(self) -> None:
+        """Raise IntegrityError (cause `ledger-corrupt`) if damage was found in the background."""
 
     def damage(self, connection: Connection) -> Iterator[Damage]:
         """Yield what the engine itself finds: damaged pages, broken indexes, dangling references."""

@@ -7,13 +7,15 @@ as immutable if nothing can change it, or else from a private copy. Source: sqli
 from __future__ import annotations
 
 import os
-import shutil
 import sqlite3
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rmfab.errors import LedgerError
+
+if TYPE_CHECKING:
+    import tempfile
 
 _ATTEMPTS = 5
 _SIDECAR = "-wal"
@@ -95,6 +97,9 @@ def _wal_size(path: Path) -> int:
 
 def _private_copy(path: Path) -> ReadOnly:
     """Copy the ledger and its WAL; again if a station wrote to them meanwhile."""
+    import shutil
+    import tempfile
+
     folder = tempfile.TemporaryDirectory(prefix="rmfab-ledger-")
     target = Path(folder.name) / path.name
     try:

@@ -2,6 +2,9 @@
 
 SQLAlchemy Core, no ORM, and nothing that is specific to SQLite. Uniqueness, foreign keys and the states are
 constraints of the database. Times are text, ISO 8601 in UTC with milliseconds; digests and ids are lower-case hex.
+
+Partial indexes name their condition only for SQLite: the migrations create them, on PostgreSQL too, and naming
+it for PostgreSQL here would load that dialect at every start.
 """
 
 from __future__ import annotations
@@ -21,9 +24,6 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
 )
-
-HEAD = "0004"
-"""The newest revision of `rmfab.ledger.sql.migrations`."""
 
 metadata = MetaData(
     naming_convention={
@@ -121,7 +121,6 @@ Index(
     identity.c.mac,
     unique=True,
     sqlite_where=identity.c.state != "void",
-    postgresql_where=identity.c.state != "void",
 )
 Index("ix_identity_mac", identity.c.mac)
 
@@ -175,18 +174,15 @@ Index(
     "ix_event_release",
     event.c.id,
     sqlite_where=event.c.kind == "release",
-    postgresql_where=event.c.kind == "release",
 )
 Index(
     "ix_event_trust",
     event.c.id,
     sqlite_where=event.c.kind == "trust",
-    postgresql_where=event.c.kind == "trust",
 )
 Index(
     "ix_event_flash",
     event.c.serial,
     event.c.id,
     sqlite_where=event.c.step == "flash",
-    postgresql_where=event.c.step == "flash",
 )

@@ -2,7 +2,7 @@
 
 This module starts the transactions, not the driver: `BEGIN` takes a snapshot to read, `BEGIN IMMEDIATE` the single
 write lock. WAL with synchronous=FULL: commits survive a power loss, and readers do not wait for a writer
-(sqlite.org/wal.html).
+(sqlite.org/wal.html). Each commit costs one fsync, of the WAL.
 """
 
 from __future__ import annotations
@@ -13,21 +13,28 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeVar
 
 from sqlalchemy import URL, Connection, Engine, QueuePool, create_engine, event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from rmfab.errors import InputError, IntegrityError, LedgerError, RmfabError
+from rmfab.errors import InputError, IntegrityError, LedgerError, RmfabError, one_line
 from rmfab.files import is_there, output_path
 from rmfab.ledger.sql.database import Damage
+from rmfab.ledger.sql.group_commit import GroupCommit
 from rmfab.ledger.sql.network_share import refuse_network
+from rmfab.ledger.sql.quick_check import QuickCheck
 from rmfab.ledger.sql.read_only import ReadOnly, denied, how_to_read, may_open
+from rmfab.ledger.sql.sqlite_file import WRITABLE, connect
 from rmfab.ledger.sql.upgrade import needs_upgrade, upgrade_schema
+from rmfab.ledger.sql.write_queue import NoTurn, WriteQueue
+
+T = TypeVar("T")
 
 _BEGIN = "rmfab_begin"
 """Execution option: the statement that starts a transaction on this connection."""
@@ -36,8 +43,8 @@ _BEGIN = "rmfab_begin"
 class SqliteDatabase:
     """A ledger in the existing file *path*; waits up to *patience* seconds for each lock. See `Database`.
 
-    *reader*: how to read a ledger that must not be written, else None. *shown* is the path that errors name, if it
-    differs.
+    *reader*: how to read a ledger that must not be written, else None. *shown* is the path that the file gets once it
+    is complete: errors name that one, and there are no other writers yet.
     """
 
     def __init__(
@@ -48,9 +55,13 @@ class SqliteDatabase:
         self._patience = patience
         self._file = path.stat()
         self._reader = reader
-        opened, query = (path, "mode=rw") if reader is None else (reader.path, reader.query)
-        self._engine = _make_engine(opened, query, patience)
+        opened, query = (path, WRITABLE) if reader is None else (reader.path, reader.query)
+        self._connect = partial(connect, opened, query, patience)
+        self._engine = _make_engine(opened, self._connect, patience)
         self._writer = threading.Lock()
+        self._queue = WriteQueue(path, self._file.st_mode) if shown is None else None
+        self._group = GroupCommit(self._writing, patience)
+        self._check: QuickCheck | None = None
 
     @classmethod
     def open(cls, path: Path, *, create: bool, patience: float) -> Self:
@@ -115,13 +126,37 @@ class SqliteDatabase:
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """Open the single write transaction: all or nothing."""
+        with self._writing(time.monotonic() + self._patience) as connection:
+            yield connection
+
+    def commit(self, work: Callable[[Connection], T]) -> T:
+        """See `Database.commit`."""
+        return self._group.run(work)
+
+    @contextmanager
+    def _writing(self, deadline: float) -> Iterator[Connection]:
+        """Open the write transaction; wait for its turn until *deadline* (monotonic)."""
         if self._reader is not None:
             raise self._read_only()
-        with self._writer, _explained(self._shown), self._engine.connect() as connection:
+        with self._writer, _explained(self._shown), self._engine.connect() as connection, self._turn(deadline):
             connection = connection.execution_options(**{_BEGIN: "BEGIN IMMEDIATE"})
-            with connection.begin():
+            with self._waits_until(deadline, connection), connection.begin():
                 yield connection
                 self._check_place()  # or the transaction would be durable in a file that no one finds
+
+    def _turn(self, deadline: float) -> AbstractContextManager[None]:
+        return nullcontext() if self._queue is None else self._queue.turn(deadline)
+
+    @contextmanager
+    def _waits_until(self, deadline: float, connection: Connection) -> Iterator[None]:
+        """Let SQLite wait for its lock until *deadline*; afterwards, as long as ever."""
+        cursor = connection.connection.cursor()
+        cursor.execute(f"PRAGMA busy_timeout={max(0, round(1000 * (deadline - time.monotonic())))}")
+        try:
+            yield
+        finally:
+            cursor.execute(f"PRAGMA busy_timeout={round(1000 * self._patience)}")
+            cursor.close()
 
     def _check_place(self) -> None:
         """Raise IntegrityError if the file at the ledger's path is no longer the one that was opened."""
@@ -133,6 +168,22 @@ class SqliteDatabase:
             what = "the ledger was deleted while it was in use"
         hint = "stop every line; put the ledger back as it was, after removing the -wal and -shm files beside it"
         raise IntegrityError(what, where=str(self._shown), hint=hint, cause="ledger-replaced")
+
+    @contextmanager
+    def guarded(self) -> Iterator[None]:
+        """See `Database.guarded`."""
+        with QuickCheck(self._connect) as self._check:
+            yield
+
+    def refuse_damage(self) -> None:
+        """See `Database.refuse_damage`."""
+        if self._check is not None and self._check.finding is not None:
+            raise IntegrityError(
+                f"the ledger is damaged: {one_line(self._check.finding)}",
+                where=str(self._shown),
+                hint="stop every line, and restore it from a backup",
+                cause="ledger-corrupt",
+            )
 
     def damage(self, connection: Connection) -> Iterator[Damage]:
         """Yield what SQLite itself finds: damaged pages, broken indexes, dangling references."""
@@ -208,16 +259,10 @@ def _set_aside(path: Path) -> Path | None:
     return kept
 
 
-def _make_engine(path: Path, query: str, patience: float) -> Engine:
-    """Return an engine on the existing file *path*, opened with the URI *query*; it waits up to *patience* seconds for
-    each lock."""
-
-    def connect() -> sqlite3.Connection:
-        address = f"{path.absolute().as_uri()}?{query}"
-        return sqlite3.connect(address, uri=True, timeout=patience, isolation_level=None, check_same_thread=False)
-
+def _make_engine(path: Path, creator: Callable[[], sqlite3.Connection], patience: float) -> Engine:
+    """Return an engine on the file *path*, which *creator* opens; it waits up to *patience* seconds for a lock."""
     url = URL.create("sqlite+pysqlite", database=str(path))
-    engine = create_engine(url, creator=connect, poolclass=QueuePool, pool_timeout=patience)
+    engine = create_engine(url, creator=creator, poolclass=QueuePool, pool_timeout=patience)
     event.listen(engine, "connect", _configure)
     event.listen(engine, "begin", _begin)
     return engine
@@ -271,6 +316,8 @@ def _explained(path: Path) -> Iterator[None]:
         yield
     except DBAPIError as error:
         raise _explain(error.orig, path) from error
+    except NoTurn as error:
+        raise LedgerError(_LOCKED, where=str(path), hint=_UNLOCK, cause="ledger-locked") from error
     except PoolTimeoutError as error:
         raise LedgerError("too many concurrent readers", where=str(path), cause="ledger-locked") from error
     except sqlite3.Error as error:
@@ -290,9 +337,11 @@ def _explain(error: BaseException | None, path: Path) -> RmfabError:
     return LedgerError(f"cannot use the ledger: {error}", where=str(path))
 
 
+_LOCKED = "the ledger is locked by another program"
+_UNLOCK = "close that program, then retry"
 _CAUSES = (
-    ("SQLITE_BUSY", "ledger-locked", "the ledger is locked by another program", "close that program, then retry"),
-    ("SQLITE_LOCKED", "ledger-locked", "the ledger is locked by another program", "close that program, then retry"),
+    ("SQLITE_BUSY", "ledger-locked", _LOCKED, _UNLOCK),
+    ("SQLITE_LOCKED", "ledger-locked", _LOCKED, _UNLOCK),
     (
         "SQLITE_READONLY",
         "ledger-read-only",
@@ -320,7 +369,13 @@ def _name(error: BaseException | None) -> str:
 
 def _configure(connection: sqlite3.Connection, _record: object) -> None:
     cursor = connection.cursor()
-    for pragma in ("synchronous=FULL", "foreign_keys=ON", "cache_size=-32768", "wal_autocheckpoint=1000"):
+    for pragma in (
+        "synchronous=FULL",
+        "foreign_keys=ON",
+        "cell_size_check=ON",
+        "cache_size=-32768",
+        "wal_autocheckpoint=1000",
+    ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 

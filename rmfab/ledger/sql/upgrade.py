@@ -13,6 +13,7 @@ from sqlalchemy import Connection, insert, inspect, text
 
 from rmfab.errors import LedgerError
 from rmfab.ledger.sql import schema
+from rmfab.ledger.sql.revision import HEAD
 
 _MIGRATING = threading.Lock()
 """Alembic's context is global (alembic.sqlalchemy.org, "Operation Reference"): one migration per process at a time."""
@@ -28,13 +29,13 @@ def needs_upgrade(connection: Connection, where: str, *, create: bool) -> bool:
             hint="`rmfab generate` completes it with the first batch",
             cause="ledger-missing",
         )
-    return revision != schema.HEAD
+    return revision != HEAD
 
 
 def upgrade_schema(connection: Connection, where: str) -> None:
     """Run the missing migrations; give an empty database a new ledger id."""
     revision = _revision(connection, where)  # a concurrent process may have upgraded it since
-    if revision == schema.HEAD:
+    if revision == HEAD:
         return
     from rmfab.ledger.sql import migrations
 

@@ -9,18 +9,17 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rmfab.line.radio.factory_network import FactoryNetwork
 from rmfab.line.radio.softap import come_back, joined
 from rmfab.line.station import Radio, Slot
 from rmfab.product.product import Product
 from rmfab.product.vocabulary import Transport
-from rmfab.provisioning.ble import BleTransport
-from rmfab.provisioning.capabilities import read_capabilities
-from rmfab.provisioning.failures import LinkError
-from rmfab.provisioning.http import HttpTransport
-from rmfab.provisioning.patience import Patience
-from rmfab.provisioning.transport import ProvisioningTransport
+
+if TYPE_CHECKING:
+    from rmfab.provisioning.patience import Patience
+    from rmfab.provisioning.transport import ProvisioningTransport
 
 _POLL_SECONDS = 0.2
 
@@ -55,6 +54,9 @@ class Air:
         *patience* limits the conversation; its clock stops while a different slot uses the radio and while the station
         joins the unit's network. *warn* receives what went wrong on the way back.
         """
+        from rmfab.provisioning.ble import BleTransport
+        from rmfab.provisioning.http import HttpTransport
+
         timeout = product.verify.answer_timeout
         if slot.unit is not None:
             yield from _closing(HttpTransport(slot.unit, timeout=timeout, patience=patience))
@@ -78,6 +80,9 @@ class Air:
 
         Over BLE its advertisement is enough, whether or not it accepts a connection. The rest is as in `reach`.
         """
+        from rmfab.provisioning.capabilities import read_capabilities
+        from rmfab.provisioning.failures import LinkError
+
         try:
             with self.reach(slot, service_name, product, patience, warn) as transport:
                 read_capabilities(transport)

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rmfab.errors import InputError
+from rmfab.privacy import refuse_loose
 from rmfab.product.toml_reader import load_toml
 from rmfab.secret import Secret
-from rmfab.signing.keyfile import check_private
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class FactoryNetwork:
 def load_network(path: Path) -> FactoryNetwork:
     """Return the network in *path*. Raise InputError if it is missing, readable by others, or has other contents."""
     told = load_toml(path, "network")
-    check_private(path)
+    refuse_loose(path, "network file")
     ssid, passphrase = told.get("ssid"), told.get("passphrase", "")
     if set(told) - {"ssid", "passphrase"} or not isinstance(ssid, str) or not isinstance(passphrase, str):
         raise InputError("expected only ssid and passphrase, two strings", where=str(path), cause="bad-network")

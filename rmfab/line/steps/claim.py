@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import time
+from typing import Any
 
 from rmfab.board.esp.loader import Loader
 from rmfab.board.esp.payload import blank_md5
 from rmfab.identity.factory_image import factory_image
-from rmfab.identity.identity import Identity
-from rmfab.ledger.claims import Carried
-from rmfab.ledger.events import timestamp
-from rmfab.ledger.records import LedgerIdentity
-from rmfab.line.ending import Passed
-from rmfab.line.stages import Bound, Claimed, Writable
+from rmfab.ledger.claims import Carried, Claim
+from rmfab.ledger.events import Outcome, timestamp
+from rmfab.line.ending import Ending, Passed
+from rmfab.line.events import Step
+from rmfab.line.stages import Claimed, Writable
+from rmfab.line.step_record import StepRecord
 from rmfab.line.visit import Visit
 from rmfab.nvs.reader import read_image
 from rmfab.release.partition_table import Partition
@@ -22,33 +24,28 @@ def claim(visit: Visit, stage: Writable) -> Passed[Claimed]:
     """Bind an identity to this board, durably, before the first byte is written."""
     job = visit.job
     held = job.ledger.identity_by_mac(stage.mac)
-    own = None if held is None else _opened(visit, held)
+    own = None if held is None else factory_image(visit.open_identity(held), job.product)
     partition = stage.firmware.release.table.required(job.product.factory.partition)
-    claimed = job.ledger.claim(
-        stage.mac,
-        product=job.product.name,
-        batch=job.batch,
-        serial=job.serial,
-        station=job.station,
-        slot=visit.slot.name,
-        ts=timestamp(job.now()),
-        carried=_carried(stage.loader, partition, own[1] if own else None),
+    carried = _carried(stage.loader, partition, own)
+    claimed = visit.recorder.claim(
+        stage.mac, visit.slot.name, timestamp(job.now()), carried, lambda made: _record(visit, made)
     )
     record = claimed.identity
     visit.is_unit(record)
-    identity, image = own or _opened(visit, record)
     if claimed.other_batch:
         visit.warn(f"this board keeps its identity {record.serial} of batch {record.batch}")
-    return Passed(
-        Claimed(stage.loader, stage.mac, stage.firmware, Bound(record, identity), image),
-        {"again": claimed.again, "restored": claimed.restored, "batch": record.batch},
-    )
+    return Passed(Claimed(stage.loader, stage.mac, stage.firmware, record), _measured(claimed))
 
 
-def _opened(visit: Visit, record: LedgerIdentity) -> tuple[Identity, bytes]:
-    """Return the identity in *record*, and its factory image."""
-    identity = visit.open_identity(record)
-    return identity, factory_image(identity, visit.job.product)
+def _record(visit: Visit, claimed: Claim) -> StepRecord:
+    """Return the record of this step once it has passed: after the claim, nothing is left that may fail."""
+    origin = visit.origin()._replace(serial=claimed.identity.serial)
+    ending = Ending(Outcome.PASS, measurements=_measured(claimed))
+    return StepRecord(origin, Step.CLAIM, ending, time.monotonic() - visit.began)
+
+
+def _measured(claimed: Claim) -> dict[str, Any]:
+    return {"again": claimed.again, "restored": claimed.restored, "batch": claimed.identity.batch}
 
 
 def _carried(loader: Loader, partition: Partition, own: bytes | None) -> Carried | None:

@@ -6,9 +6,10 @@ from collections.abc import Iterable
 
 from rmfab.board.esp.loader import Loader
 from rmfab.board.esp.payload import Region, compress
+from rmfab.identity.factory_image import factory_image
 from rmfab.line.ending import Passed
 from rmfab.line.events import Step, StepProgress
-from rmfab.line.stages import Claimed, Written
+from rmfab.line.stages import Bound, Claimed, Written
 from rmfab.line.visit import Visit
 from rmfab.release.parts import BOOTLOADER, TABLE
 from rmfab.release.plan import Erase, make_plan
@@ -16,10 +17,12 @@ from rmfab.release.plan import Erase, make_plan
 
 def flash(visit: Visit, stage: Claimed) -> Passed[Written]:
     """Write what differs: the common parts, the blank areas, and last the whole factory partition."""
-    loader, firmware = stage.loader, stage.firmware
+    loader, firmware, product = stage.loader, stage.firmware, visit.job.product
     visit.measured["release"] = firmware.accepted.named
-    plan = make_plan(firmware.release, visit.job.product.factory, stage.image)
-    factory = compress(plan.writes[-1].name, plan.writes[-1].offset, stage.image)
+    bound = Bound(stage.record, visit.open_identity(stage.record))
+    image = factory_image(bound.identity, product)
+    plan = make_plan(firmware.release, product.factory, image)
+    factory = compress(plan.writes[-1].name, plan.writes[-1].offset, image)
     regions = (*firmware.regions, factory)
     proven = _proven(visit, loader, regions)
     wanted = [region for region in regions if region.name not in proven]
@@ -33,7 +36,7 @@ def flash(visit: Visit, stage: Claimed) -> Passed[Written]:
     if factory not in wanted:
         _erase(visit, loader, plan.erases)
     written = {"written": sum(region.size for region in wanted), "sent": total, "kept": len(proven)}
-    return Passed(Written(loader, stage.mac, stage.bound, regions, plan.erases, proven), visit.measured | written)
+    return Passed(Written(loader, stage.mac, bound, regions, plan.erases, proven), visit.measured | written)
 
 
 def _proven(visit: Visit, loader: Loader, regions: Iterable[Region]) -> frozenset[str]:

@@ -6,6 +6,8 @@ which must offer provisioning again under the same name. It never touches the fa
 
 If the firmware has closed the ROM's download mode, only its console is left: it erases `nvs` itself, and its output
 before and afterwards is the only proof.
+
+Without a release, the one that the unit was flashed with is found by the digest that the ledger records.
 """
 
 from __future__ import annotations
@@ -23,7 +25,8 @@ from rmfab.identity.node_id import judge_same_node
 from rmfab.line.binding import find_unit
 from rmfab.line.boot_judge import judge_node
 from rmfab.line.ending import Passed, Skipped
-from rmfab.line.job import Job
+from rmfab.line.events import Step
+from rmfab.line.job import PreparedRelease
 from rmfab.line.listening import NODE_ID_ANSWER, await_provisioning, listen
 from rmfab.line.stages import AsNew, Bound, Identified, OnSlot
 from rmfab.line.visit import Visit
@@ -36,21 +39,26 @@ from rmfab.secret import Secret
 
 _RESET = "reset-to-factory"
 _ASK_SECONDS = 1.0
+_NAME_RELEASE = "use --release with a release file or a build folder"
 _STATION_KEYS = ("sta.ssid", "sta.pswd")
 
 
 def reset(visit: Visit, stage: OnSlot | Identified) -> Passed[AsNew]:
     """Erase the traces of use, and check that the unit is as new."""
-    if (why := visit.unresettable) is not None:
+    connected = None
+    if visit.job.firmware is None and not visit.board.unwired:
+        connected = _recall_release(visit)
+    why, firmware = visit.unresettable, visit.job.firmware
+    if why is not None or firmware is None:  # on an unwired slot there is a reason, perhaps without a release
         raise Skipped(why)
-    release = _release(visit.job)
+    release = firmware.release
     bound = stage.bound if isinstance(stage, Identified) else None
     if release.configured.closes_download_mode:
         return _without_loader(visit, bound)
-    loader, facts = _into_loader(visit)
+    loader, facts = connected or _into_loader(visit)
     bound = bound or find_unit(visit, facts.mac)
     if bound is None:
-        raise UnitFault("this board has no identity in the ledger", hint="`rmfab run` gives it one", cause="unbound")
+        raise _unbound()
     digest = _own_factory(visit, loader, bound.identity, release)
     if visit.job.console_reset:
         erased = _by_console(visit, bound.identity)
@@ -128,14 +136,36 @@ def _answered(console: UnitConsole, seconds: float) -> str:
     raise UnitFault("the console did not answer get-node-id", cause="no-console")
 
 
-def _release(job: Job) -> Release:
-    """Return the release with the partition table. Raise InputError if no release was given."""
-    if job.firmware is None:
+def _unbound() -> UnitFault:
+    return UnitFault("this board has no identity in the ledger", hint="`rmfab run` gives it one", cause="unbound")
+
+
+def _recall_release(visit: Visit) -> tuple[Loader, BoardFacts] | None:
+    """Find the release that this unit was flashed with, by what the ledger records; note it for the visit.
+
+    The unit is the one with the MAC of the board, or with the serial that the operator gave. Return the loader if the
+    MAC had to be read there. Raise InputError if the ledger or the workspace does not have the release.
+    """
+    connected = _into_loader(visit) if visit.job.serial is None else None
+    unit = find_unit(visit, None if connected is None else connected[1].mac)
+    if unit is None:
+        raise _unbound()
+    serial = unit.record.serial
+    history = visit.job.ledger.history(serial)
+    flashes = [one.event.details for one in history if one.event.step == Step.FLASH.value]
+    flashed = next((one["release"] for one in reversed(flashes) if "release" in one), None)
+    if flashed is None:
+        raise InputError(f"the ledger does not record a release for {serial}", hint=_NAME_RELEASE, cause="no-release")
+    release = visit.job.find_release(flashed["digest"])
+    if release is None:
         raise InputError(
-            "a factory reset requires the release's partition table",
-            hint="use --release with a release file or a build folder",
+            f"{serial} was flashed with release {flashed['version']} ({flashed['digest'][:16]}…), "
+            "which is not in the workspace",
+            hint=f"{_NAME_RELEASE}, or copy its bundle into the workspace",
+            cause="no-release",
         )
-    return job.firmware.release
+    visit.has_firmware(PreparedRelease.on_unit(release))
+    return connected
 
 
 def _into_loader(visit: Visit) -> tuple[Loader, BoardFacts]:

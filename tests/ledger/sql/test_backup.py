@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from rmfab.errors import InputError, LedgerError
+from rmfab.ledger.claims import Wish
 from rmfab.ledger.pool import AdoptionReason
 from rmfab.ledger.store import Ledger
 from tests.ledger.workshop import FILE, STATION, fresh, mac, now
@@ -19,7 +20,7 @@ from tests.ledger.workshop import FILE, STATION, fresh, mac, now
 def test_a_backup_is_a_ledger(tmp_path):
     """The copy is complete and can be used as a ledger, in WAL mode and readable only by its owner."""
     with fresh(tmp_path) as ledger:
-        ledger.claim(mac(1), product="lamp", station=STATION, ts=now())
+        ledger.claim(mac(1), Wish("lamp"), station=STATION, ts=now())
         ledger.backup(tmp_path / "copy")
         there = list(ledger.identities("lamp-0001"))
     assert os.name != "posix" or (tmp_path / "copy").stat().st_mode & 0o777 == 0o600
@@ -28,7 +29,7 @@ def test_a_backup_is_a_ledger(tmp_path):
         assert list(copy.identities("lamp-0001")) == there
         assert copy.check() == ()
         copy.adopt(AdoptionReason.LOSS, station=STATION, ts=now())
-        assert copy.claim(mac(1), product="lamp", station=STATION, ts=now()).again
+        assert copy.claim(mac(1), Wish("lamp"), station=STATION, ts=now()).again
     with sqlite3.connect(tmp_path / "copy") as connection:
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     connection.close()
@@ -41,7 +42,7 @@ def test_a_backup_while_stations_work(tmp_path):
 
         def work():
             for board in range(400):
-                ledger.claim(mac(board), product="lamp", station=STATION, ts=now())
+                ledger.claim(mac(board), Wish("lamp"), station=STATION, ts=now())
                 if board == 20:
                     started.set()
                 if enough.is_set() and board > 60:

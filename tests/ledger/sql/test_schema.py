@@ -16,6 +16,7 @@ from sqlalchemy import CheckConstraint, create_engine, inspect, select
 from rmfab.ledger.host import Host
 from rmfab.ledger.pool import AdoptionReason
 from rmfab.ledger.sql import migrations, schema
+from rmfab.ledger.sql.revision import HEAD
 from rmfab.ledger.store import Ledger
 from tests.ledger.workshop import FILE, STATION, beneath, cause_of, claim, fresh, now
 
@@ -42,8 +43,8 @@ def test_head_is_the_newest_script(tmp_path):
     """HEAD is the last migration; otherwise every ledger would be migrated at every start."""
     fresh(tmp_path, size=1).close()
     with beneath(tmp_path) as connection:
-        assert MigrationContext.configure(connection).get_current_revision() == schema.HEAD
-    assert migrations.knows(schema.HEAD)
+        assert MigrationContext.configure(connection).get_current_revision() == HEAD
+    assert migrations.knows(HEAD)
     assert not migrations.knows("9999")
 
 
@@ -75,7 +76,7 @@ def test_an_older_ledger_is_brought_up_to_date(tmp_path, revision):
     with beneath(tmp_path, "old") as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, schema.metadata) == []
-        assert context.get_current_revision() == schema.HEAD
+        assert context.get_current_revision() == HEAD
         assert {row.hash for row in connection.execute(select(schema.event))} == hashes
         assert inspect(connection).get_table_names().count("station") == 0
 

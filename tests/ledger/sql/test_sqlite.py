@@ -30,7 +30,7 @@ def test_only_the_owner_reads_it(tmp_path):
             modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
     finally:
         os.umask(old)
-    assert set(modes) == {"ledger.sqlite", "ledger.sqlite-wal", "ledger.sqlite-shm"}
+    assert set(modes) == {"ledger.sqlite", *(f"ledger.sqlite-{end}" for end in ("wal", "shm", "queue"))}
     assert not POSIX or set(modes.values()) == {0o600}
 
 

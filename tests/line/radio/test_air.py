@@ -86,7 +86,7 @@ def air(tmp_path, monkeypatch):
         def close(self):
             Bluetooth.using -= 1
 
-    monkeypatch.setattr("rmfab.line.radio.air.BleTransport", Bluetooth)
+    monkeypatch.setattr("rmfab.provisioning.ble.BleTransport", Bluetooth)
     monkeypatch.setattr("rmfab.line.radio.air._POLL_SECONDS", 0.01)
     return Air(Radio(), tmp_path / "memory"), Bluetooth
 

@@ -32,6 +32,8 @@ from rmfab.virtual.firmware.markers import FirmwareFacts
 from rmfab.virtual.firmware.otadata import OtaDataEntry, OtaState
 from tests.virtual.rig import FCTRY, NVS, OTADATA, parts, plain
 
+pytestmark = pytest.mark.slow
+
 SIZE = 128 * 1024
 SLOT = 0x200000
 DEADLINE = 30.0

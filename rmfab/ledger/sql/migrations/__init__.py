@@ -1,6 +1,6 @@
 """Migrations of the ledger's schema: Alembic scripts in `versions/`, run by `upgrade` in one transaction.
 
-Imported only if a ledger's revision differs from `rmfab.ledger.sql.schema.HEAD`.
+Imported only if a ledger's revision differs from `rmfab.ledger.sql.revision.HEAD`.
 """
 
 from __future__ import annotations

@@ -1,0 +1,216 @@
+"""Claims with their records, by 1, 4 and 16 processes on one ledger, against one fsync of the same disk.
+
+A claim here is everything that a line records of a board until the first byte is written: the step detect, the claim
+and its step. The fsync is that of a file that grows by one page of a database. Both are measured twice: on the disk
+as it is, and with a disk that needs 5 ms more for each fsync, as a worn SSD or a hard disk does; for that, a shared
+library in front of the C library's fsync and fdatasync is compiled with `cc` and preloaded (Linux).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from rmfab.identity.sealed_record import SealedRecord
+from rmfab.ledger.batches import BatchOrder
+from rmfab.ledger.claims import Around, Claim, Wish
+from rmfab.ledger.events import Event, EventKind, Outcome
+from rmfab.ledger.store import Ledger
+
+PROCESSES = (1, 4, 16)
+TARGET = 2.0
+FLAT = 0.8  # of the rate of one process
+PAGE = 4096
+TS = "2026-01-31T12:00:00.000Z"
+
+_SLOW_FSYNC = """
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <stdlib.h>
+#include <unistd.h>
+static int slow(const char *name, int fd) {
+    int (*original)(int) = (int (*)(int))dlsym(RTLD_NEXT, name);
+    usleep(atoi(getenv("FSYNC_MICROSECONDS")));
+    return original(fd);
+}
+int fsync(int fd) { return slow("fsync", fd); }
+int fdatasync(int fd) { return slow("fdatasync", fd); }
+"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Print the rates and ratios; return 1 if a target is missed with slow fsyncs (or, without `cc`, on the disk)."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--count", type=int, default=480, help="claims in each measurement (480)")
+    parser.add_argument("--folder", type=Path, help="a folder on the disk to measure (a temporary one)")
+    parser.add_argument("--delay", type=int, default=5, help="milliseconds that a slow fsync takes longer (5)")
+    parser.add_argument("--work", nargs=3, metavar=("LEDGER", "FIRST", "COUNT"), help=argparse.SUPPRESS)
+    options = parser.parse_args(argv)
+    if options.work:
+        work(Path(options.work[0]), int(options.work[1]), int(options.work[2]))
+        return 0
+    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+        slow = slow_fsync(Path(folder), options.delay)
+        met = measure(Path(folder) / "disk", options.count, {}, "this disk")
+        if slow is not None:
+            met = measure(Path(folder) / "slow", options.count, slow, f"{options.delay} ms more per fsync")
+    return 0 if met else 1
+
+
+def slow_fsync(folder: Path, milliseconds: int) -> dict[str, str] | None:
+    """Return the environment in which an fsync takes *milliseconds* longer, None if it cannot be made here."""
+    compiler = shutil.which("cc") if sys.platform == "linux" else None
+    if compiler is None:
+        print("no cc: only this disk is measured")
+        return None
+    source, library = folder / "slow.c", folder / "slow.so"
+    source.write_text(_SLOW_FSYNC)
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
+    return {"LD_PRELOAD": str(library), "FSYNC_MICROSECONDS": str(1000 * milliseconds)}
+
+
+def measure(folder: Path, count: int, extra: dict[str, str], label: str) -> bool:
+    """Measure *count* claims with each number of processes; return whether the targets are met."""
+    folder.mkdir()
+    rates, ratios = [], []
+    for processes in PROCESSES:
+        path = folder / f"{processes}.db"
+        syncs = [["-c", _FSYNC, str(folder / "file"), "100"]]
+        make(path, count)
+        floors = [run(syncs, extra)[0]]
+        each = count // processes
+        jobs = [["-m", "benchmarks.claims", "--work", str(path), str(n * each), str(each)] for n in range(processes)]
+        seconds = max(run(jobs, extra))
+        floor = statistics.mean([*floors, run(syncs, extra)[0]])  # before and after: the disk has other users
+        rates.append(each * processes / seconds)
+        ratios.append(1 / rates[-1] / floor)
+        print(
+            f"{label}, {processes:2} processes".ljust(40)
+            + f" {rates[-1]:7.1f} claims per second, {1e3 / rates[-1]:6.2f} ms each, fsync {1e3 * floor:5.2f} ms: "
+            f"{ratios[-1]:.2f}x (target {TARGET}x)"
+        )
+        refuse_wrong(path, each * processes)
+    return max(ratios) <= TARGET and min(rates) >= FLAT * rates[0]
+
+
+_FSYNC = f"""
+import os, statistics, sys, time
+file = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+print("ready", flush=True); sys.stdin.readline()
+times = []
+for _ in range(int(sys.argv[2])):
+    start = time.perf_counter(); os.write(file, bytes({PAGE})); os.fdatasync(file)
+    times.append(time.perf_counter() - start)
+print(0.0, statistics.median(times))
+"""
+
+
+def run(jobs: list[list[str]], extra: dict[str, str]) -> list[float]:
+    """Start *jobs* at once and return the seconds from the common start to the end of each (times of CLOCK_MONOTONIC).
+
+    A job prints `ready`, waits for a line, and prints the times at which it started and ended.
+    """
+    processes = [
+        subprocess.Popen(
+            [sys.executable, *job],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=os.environ | extra,
+            cwd=Path(__file__).parents[1],
+        )
+        for job in jobs
+    ]
+    for process in processes:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+    times = [tuple(map(float, process.communicate()[0].split())) for process in processes]
+    began = min(start for start, _ in times)
+    return [end - began for _, end in times]
+
+
+def work(path: Path, first: int, count: int) -> None:
+    """Claim for *count* boards, as a line does."""
+    with Ledger.open(path, create=False) as ledger:
+        ledger.counts()
+        print("ready", flush=True)
+        sys.stdin.readline()
+        start = time.monotonic()
+        for board in range(first, first + count):
+            claim(ledger, "24:0a:c4:" + ":".join(f"{byte:02x}" for byte in board.to_bytes(3, "big")))
+        print(start, time.monotonic())
+
+
+def claim(ledger: Ledger, mac: str) -> None:
+    """Bind an identity to *mac*, with the steps around the claim."""
+
+    def claimed(made: Claim) -> Event:
+        return step("claim", mac, {"again": made.again, "restored": made.restored, "batch": made.identity.batch})
+
+    detected = step("detect", mac, {"baud": 921600, "chip": "ESP32-C3", "mac": mac, "revision": "v0.4"})
+    ledger.claim(mac, Wish("lamp"), station="bench", ts=TS, slot="A1", around=Around((detected,), claimed))
+
+
+def step(name: str, mac: str, details: dict[str, object]) -> Event:
+    """Return the event of a step that passed."""
+    return Event(TS, EventKind.STEP, mac=mac, slot="A1", step=name, outcome=Outcome.PASS, seconds=1.0, details=details)
+
+
+def make(path: Path, count: int) -> None:
+    """Make a ledger with a batch of *count* identities, without cryptography."""
+    order = BatchOrder(
+        name="lamp-0001",
+        prefix="lamp",
+        product="lamp",
+        size=count,
+        policy={},
+        unique_key="ab" * 32,
+        serial_of=lambda n: f"LMP-{n:06d}",
+    )
+    with Ledger.open(path, create=True) as ledger:
+        batch = ledger.begin_batch(order, TS)
+        for plan in ledger.missing_chunks(batch):
+            numbers = range(plan.first + 1, plan.first + 1 + plan.count)
+            ledger.add_chunk(batch, plan.number, b"key", [record(number) for number in numbers])
+        ledger.close_batch(batch, "bench", TS)
+
+
+def record(number: int) -> SealedRecord:
+    """Return a record of the usual size."""
+    return SealedRecord(
+        serial=f"LMP-{number:06d}",
+        node_id=f"node{number:018d}",
+        certificate_serial=f"{number:040x}",
+        certificate=bytes(500),
+        pop_tag=f"{number:064x}",
+        random_sha256=f"{number:064x}",
+        service_name=f"PROV_{number:06x}",
+        sealed_key=bytes(160),
+        sealed_random=bytes(80),
+        sealed_sec2=bytes(400),
+        sealed_extra=None,
+    )
+
+
+def refuse_wrong(path: Path, count: int) -> None:
+    """Raise RuntimeError unless *count* identities are bound and the ledger is sound."""
+    with Ledger.open(path, create=False) as ledger:
+        bound = len({identity.mac for identity in ledger.identities("lamp-0001") if identity.mac})
+        findings = ledger.check()
+    if bound != count or findings:
+        raise RuntimeError(f"{bound} of {count} identities are bound: {findings}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

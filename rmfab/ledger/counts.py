@@ -1,0 +1,53 @@
+"""How many identities of each batch are in which state: one statement, in SQL that every engine understands.
+
+It is text, so that a command that only counts need not import SQLAlchemy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from rmfab.ledger.records import Batch, BatchCount
+from rmfab.ledger.sql.glance import glance
+from rmfab.ledger.states import State
+
+COUNTS = """
+SELECT batch.id, batch.name, batch.product, batch.policy, batch.size, batch.chunk_size, batch.first_n, batch.state,
+       batch.digest, batch.created_ts, identity.state, COUNT(identity.id), COUNT(identity.labelled_ts)
+FROM batch LEFT JOIN identity ON identity.batch_id = batch.id
+WHERE CAST(:name AS TEXT) IS NULL OR batch.name = :name
+GROUP BY batch.id, identity.state
+ORDER BY batch.id
+"""
+"""One row per batch and state: the fields of `Batch` (its state for `closed`), the state of identities, how many there
+are, and how many of them have a label.
+
+A batch without identities has one row with the state NULL. *name* NULL selects all batches.
+"""
+
+_CLOSED = [field.name for field in fields(Batch)].index("closed")
+
+
+def counted(rows: Iterable[Sequence[Any]]) -> tuple[BatchCount, ...]:
+    """Return the counts in the rows of `COUNTS`, one per batch."""
+    found: dict[Batch, BatchCount] = {}
+    for row in rows:
+        *columns, state, number, labelled = row
+        columns[_CLOSED] = columns[_CLOSED] == "closed"
+        batch = Batch(*columns)
+        before = found.get(batch) or BatchCount(batch, dict.fromkeys(State, 0), 0)
+        states = dict(before.states) if state is None else {**before.states, State(state): number}
+        found[batch] = BatchCount(batch, states, before.labelled + labelled)
+    return tuple(found.values())
+
+
+def count_at_once(location: Path | str, name: str | None) -> tuple[BatchCount, ...] | None:
+    """Count the identities of batch *name*, or of each batch, in the ledger at *location*, without opening a `Ledger`.
+
+    Return None if it must be opened: it cannot be read as it is, or has no such batch.
+    """
+    rows = glance(location, COUNTS, {"name": name})
+    return None if rows is None or (name is not None and not rows) else counted(rows)

@@ -1,0 +1,67 @@
+"""What a write checks of what it touches: an identity against its events, and a MAC against its claims.
+
+So a write stops at damage that the database does not notice.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, bindparam, select
+
+from rmfab.errors import RmfabError
+from rmfab.ledger.chains import chain_hash, damaged, stored
+from rmfab.ledger.events import EventKind
+from rmfab.ledger.queries import by_serial, standing_value
+from rmfab.ledger.sql import schema
+from rmfab.ledger.standing import Standing, replay
+from rmfab.ledger.states import State
+
+_MOST = 200
+"""The events of one unit that a write reads; one that came more often is for `rmfab ledger check`."""
+
+_ROW = select(schema.identity).where(
+    schema.identity.c.id
+    == select(schema.identity.c.id).where(schema.identity.c.serial == bindparam("of_serial")).scalar_subquery()
+)
+"""By the key of the table: a database may take what an index contains from there, and not read the row."""
+_EVENTS = (
+    select(schema.event)
+    .where(schema.event.c.serial == bindparam("of_serial"))
+    .order_by(schema.event.c.id.desc())
+    .limit(_MOST + 1)
+)
+_LAST_CLAIM = (
+    select(schema.event.c.serial)
+    .where(schema.event.c.mac == bindparam("of_mac"), schema.event.c.kind == EventKind.CLAIM.value)
+    .order_by(schema.event.c.id.desc())
+    .limit(1)
+)
+
+
+def refuse_damaged(connection: Connection, serial: str, standing: Standing) -> None:
+    """Raise IntegrityError if *standing*, which an index led to, is not that of the row of *serial*, or if the events
+    of the unit were changed, or do not add up to it."""
+    own = connection.execute(_ROW, {"of_serial": serial}).one_or_none()
+    if own is None or own.serial != serial or standing_value(own) != standing:
+        raise damaged("the unit's record and its indexes contradict each other", serial)
+    rows = connection.execute(_EVENTS, {"of_serial": serial}).all()
+    for row in rows:
+        if chain_hash(row.prev_hash, row._mapping) != row.hash:
+            raise damaged("an event was changed after it was written", serial)
+    if len(rows) > _MOST:
+        return
+    try:
+        right = replay(stored(row).event for row in reversed(rows))
+    except RmfabError as error:
+        raise damaged(f"the events contradict each other: {error.what}", serial) from error
+    if standing != right:
+        raise damaged("the unit's record and its events contradict each other", serial)
+
+
+def refuse_forgotten(connection: Connection, mac: str) -> None:
+    """Raise IntegrityError if the board *mac*, for which no live unit was found, was claimed for one."""
+    serial = connection.execute(_LAST_CLAIM, {"of_mac": mac}).scalar()
+    if serial is None:
+        return
+    last = by_serial(connection, serial)
+    if last is None or last.state is not State.VOID:
+        raise damaged(f"the board was claimed for {serial}, but its record is missing or incomplete", mac)

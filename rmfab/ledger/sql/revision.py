@@ -1,0 +1,6 @@
+"""The revision of the schema that this version reads and writes."""
+
+from __future__ import annotations
+
+HEAD = "0004"
+"""The newest revision of `rmfab.ledger.sql.migrations`."""

@@ -1,0 +1,43 @@
+"""The files and folders of a workspace that only their owner may use, and what to do if others may.
+
+Private keys are refused when they are loaded (`refuse_loose`): whoever could read one may have it, and only its owner
+can decide whether to replace it. What rmfab made private and is sealed, or of use only together with the ledger, gets
+its mode back with a warning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from rmfab.privacy import loose_mode, tighten
+
+_FOLDERS = ("keys", "ca", "logs")
+_FILES = ("keys/unique.key",)
+_COMPANIONS = ("", "-wal", "-shm", "-journal")
+_PRIVATE_KEYS = ("keys/*.key", "ca/*.key")
+
+
+def loose_files(root: Path, ledger: Path | str) -> Iterator[Path]:
+    """Yield what `mend_modes` changes in the workspace *root* with *ledger*, the path or URL of its ledger."""
+    named = [root / name for name in (*_FOLDERS, *_FILES)]
+    if "://" not in str(ledger):
+        named += [Path(f"{ledger}{ending}") for ending in _COMPANIONS]
+    return (path for path in named if loose_mode(path))
+
+
+def loose_keys(root: Path) -> Iterator[Path]:
+    """Yield the private keys in the workspace *root* that are refused because others may use them."""
+    for pattern in _PRIVATE_KEYS:
+        yield from (path for path in sorted(root.glob(pattern)) if path.name != "unique.key" and loose_mode(path))
+
+
+def mend_modes(root: Path, ledger: Path | str) -> Iterator[tuple[str, str | None]]:
+    """Take the permissions of others from what only the owner may use; yield a message and a hint for each."""
+    for path in loose_files(root, ledger):
+        before = loose_mode(path)
+        what = f"others could use {path} (mode {before & 0o777:o})"
+        if tighten(path):
+            yield f"{what}; only its owner can now", None
+        else:
+            yield what.replace("could", "can"), f"its owner runs: chmod go-rwx {path}"

@@ -1,0 +1,242 @@
+"""Tests of `rmfab doctor` anywhere: each check reports its own finding, and none keeps another from running."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rmfab.operations import disk_space
+from rmfab.operations.disk_space import Space, judge_space, measure
+from tests.terminal import Terminal, environment, process, words
+
+CHECKS = (("port",), ("disk of ",), ("this station's key",), ("the ledger",), ("trust file", "releases are"))
+
+
+def findings(terminal: Terminal, *argv: str | Path) -> tuple[int, list[dict[str, Any]]]:
+    """Return the exit code and all diagnoses."""
+    said = terminal(*argv, "doctor", "--json")
+    assert "bug" not in said.err, said.err
+    return said.code, json.loads(said.out)
+
+
+def bad(found: list[dict[str, Any]]) -> list[str]:
+    return [one["what"] for one in found if not one["good"]]
+
+
+def test_without_a_workspace(terminal: Terminal) -> None:
+    """The host is checked, and that there is no workspace is not a problem."""
+    _, found = findings(terminal)
+    assert found[0]["good"]
+    assert "no workspace here" in found[0]["what"]
+    assert any("port" in one["what"] for one in found)
+    assert any(one["what"].startswith("disk of ") for one in found)
+
+
+def test_a_workspace_that_was_named(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A workspace that is named and not there is a problem, and the host is still checked."""
+    for argv in (("-C", "nowhere"), ()):
+        code, found = findings(terminal, *argv)
+        assert code == 4
+        assert "no product.toml in this folder" in bad(found)[0]
+        assert any("port" in one["what"] for one in found)
+        monkeypatch.setenv("RMFAB_WORKSPACE", str(terminal.folder / "nowhere"))
+
+
+def test_a_folder_that_has_gone(tmp_path: Path) -> None:
+    """In a folder that no longer exists, the host is checked."""
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    command = ["sh", "-c", 'rmdir "$PWD"; exec "$@"', "sh", *words("doctor", "--json")]
+    done = subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True, check=False)
+    assert done.returncode == 4, done.stderr
+    found = json.loads(done.stdout)
+    assert "no longer exists" in bad(found)[0]
+    assert any("disk of" in one["what"] for one in found)
+
+
+def broken_product(lamp: Path) -> None:
+    (lamp / "product.toml").write_text("[product\n")
+
+
+def binary_product(lamp: Path) -> None:
+    (lamp / "product.toml").write_bytes(b"\xff\xfe\0")
+
+
+def product_folder(lamp: Path) -> None:
+    (lamp / "product.toml").unlink()
+    (lamp / "product.toml").mkdir()
+
+
+def broken_station(lamp: Path) -> None:
+    (lamp / "station.toml").write_text("[[slot]]\nname = 7\n")
+
+
+def no_key(lamp: Path) -> None:
+    (lamp / "keys" / "station.key").unlink()
+
+
+def broken_key(lamp: Path) -> None:
+    (lamp / "keys" / "station.key").write_bytes(b"\0" * 100)
+
+
+def open_key(lamp: Path) -> None:
+    (lamp / "keys" / "station.key").chmod(0o644)
+
+
+def no_ledger(lamp: Path) -> None:
+    (lamp / "ledger.db").unlink()
+
+
+def empty_ledger(lamp: Path) -> None:
+    (lamp / "ledger.db").write_bytes(b"")
+
+
+def other_ledger(lamp: Path) -> None:
+    (lamp / "ledger.db").unlink()
+    with sqlite3.connect(lamp / "ledger.db") as other:
+        other.execute("CREATE TABLE t (a)")
+    other.close()
+
+
+def ledger_folder(lamp: Path) -> None:
+    (lamp / "ledger.db").unlink()
+    (lamp / "ledger.db").mkdir()
+
+
+def noise_ledger(lamp: Path) -> None:
+    (lamp / "ledger.db").write_bytes(bytes(range(256)) * 64)
+
+
+def half_ledger(lamp: Path) -> None:
+    data = (lamp / "ledger.db").read_bytes()
+    (lamp / "ledger.db").write_bytes(data[:2048] + b"\xff" * (len(data) - 2048))
+
+
+def broken_trust(lamp: Path) -> None:
+    (lamp / "keys" / "trust.json").write_text("{")
+
+
+def dangling_trust(lamp: Path) -> None:
+    (lamp / "keys" / "trust.json").symlink_to("nowhere")
+
+
+def logs_file(lamp: Path) -> None:
+    shutil.rmtree(lamp / "logs", ignore_errors=True)
+    (lamp / "logs").write_text("")
+
+
+FAULTS = [
+    (broken_product, 4, "product.toml"),
+    (binary_product, 4, "product.toml"),
+    (product_folder, 4, "product.toml"),
+    (broken_station, 4, "station.toml"),
+    (no_key, 4, "this station's key"),
+    (broken_key, 4, "this station's key"),
+    (open_key, 4, "this station's key"),
+    (no_ledger, 4, "the ledger"),
+    (empty_ledger, 4, "the ledger"),
+    (other_ledger, 4, "the ledger"),
+    (ledger_folder, 4, "the ledger"),
+    (noise_ledger, 5, "the ledger"),
+    (half_ledger, 5, "the ledger"),
+    (broken_trust, 5, "the trust file"),
+    (dangling_trust, 4, "the trust file"),
+    (logs_file, 4, "logs"),
+]
+
+
+@pytest.mark.parametrize(("fault", "code", "told"), FAULTS, ids=[fault[0].__name__ for fault in FAULTS])
+def test_a_fault_and_everything_else(terminal: Terminal, lamp: Path, fault: Any, code: int, told: str) -> None:
+    """A fault is a finding of its own, with a hint; every other check runs. Damage is exit code 5, the rest 4."""
+    fault(lamp)
+    ended, found = findings(terminal, "-C", lamp)
+    assert ended == code
+    own = [one for one in found if not one["good"] and told in one["what"]]
+    assert own, bad(found)
+    assert all(one["hint"] for one in own), own
+    for check in CHECKS:
+        assert any(word in one["what"] for one in found for word in check), (check, found)
+    said = terminal("-C", lamp, "doctor")
+    assert said.code == code
+    assert "MISSING  " + own[0]["what"] in said.out
+    assert said.err.count("rmfab: error: ") == 1
+
+
+def test_all_at_once(terminal: Terminal, lamp: Path) -> None:
+    """With every fault at once each is listed, and the worst decides the exit code."""
+    for fault in (broken_product, broken_station, open_key, noise_ledger, broken_trust):
+        fault(lamp)
+    (lamp / "keys").chmod(0o755)
+    code, found = findings(terminal, "-C", lamp)
+    assert code == 5
+    for told in ("product.toml: ", "station.toml: ", "this station's key: ", "the ledger: ", "the trust file: "):
+        assert any(one.startswith(told) for one in bad(found)), (told, bad(found))
+    assert f"other users of this host can use {lamp / 'keys'}" in bad(found)
+    classes = {one["class"] for one in found}
+    assert {"ledger-corrupt", "key-file-open"} <= classes
+
+
+def test_modes_are_reported_and_left(terminal: Terminal, lamp: Path) -> None:
+    """What others could use is listed with a chmod, and `doctor` changes no mode."""
+    loose = ("ledger.db", "keys", "keys/unique.key", "keys/station.key", "ca", "ca/ca.key")
+    for name in loose:
+        (lamp / name).chmod(0o755 if (lamp / name).is_dir() else 0o640)
+    _, found = findings(terminal, "-C", lamp)
+    for name in loose:
+        (one,) = [one for one in found if one["what"] == f"other users of this host can use {lamp / name}"]
+        assert one["hint"] == f"chmod go-rwx {lamp / name}"
+        assert (lamp / name).stat().st_mode & 0o077
+
+
+def test_a_user_without_a_home(lamp: Path) -> None:
+    """A container's user without a home folder is no problem."""
+    said = process("-C", lamp, "doctor", "--json", cwd=lamp, HOME="")
+    assert said.code == 4, said.err
+    assert [one for one in json.loads(said.out) if one["class"]] == []
+
+
+@pytest.mark.parametrize(
+    ("space", "good", "told"),
+    [
+        (Space(Path("/w"), 2_000_000_000, 10_000), True, "disk of /w: 2.0 GB free"),
+        (Space(Path("/w"), 999_000_000, None), False, "only 999 MB free on the disk of /w; a shift needs 1.0 GB"),
+        (Space(Path("/w"), 0, 0), False, "only 0 MB free"),
+        (Space(Path("/w"), 2_000_000_000, 399), False, "only 399 more files fit on the disk of /w; a shift needs 400"),
+        (Space(Path("/w"), 2_000_000_000, 400), True, "disk of /w"),
+    ],
+)
+def test_what_a_shift_needs(space: Space, good: bool, told: str) -> None:
+    """A disk with too few bytes or too few inodes is a problem with a hint."""
+    found = judge_space(space, 1_000_000_000, 400)
+    assert (found.good, found.what.startswith(told)) == (good, True), found.what
+    assert good or "logs prune" in found.hint
+
+
+def test_a_full_disk(terminal: Terminal, lamp: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disks of the workspace, of a ledger elsewhere and of temporary files are measured; a larger ledger needs
+    more."""
+    other = terminal.folder / "elsewhere"
+    other.mkdir()
+    monkeypatch.setenv("RMFAB_LEDGER", str(shutil.copy(lamp / "ledger.db", other)))
+    monkeypatch.setattr(disk_space, "measure", lambda folder: Space(folder, 110_000_000, 10_000))
+    assert sum("disk of" in one for one in bad(findings(terminal, "-C", lamp)[1])) == 0
+    with (other / "ledger.db").open("r+b") as stream:
+        stream.truncate(200_000_000)
+    code, found = findings(terminal, "-C", lamp)
+    short = [one for one in bad(found) if "free on the disk of" in one]
+    assert code in (4, 5)
+    assert [str(folder) in " ".join(short) for folder in (lamp, other)] == [True, True]
+    assert len(short) == 3
+
+
+def test_measuring(tmp_path: Path) -> None:
+    """The free space of a real disk is a number of bytes, and of files if the disk has such a limit."""
+    space = measure(tmp_path)
+    assert space.free > 0
+    assert space.files is None or space.files > 0
