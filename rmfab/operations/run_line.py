@@ -151,10 +151,10 @@ def run_line(workspace: Workspace, request: LineRequest, terminal: Terminal = UN
         firmware.compress_meanwhile()
     _check_batches(workspace, request.batch, claims=Step.CLAIM in steps)
     job = _job(workspace, request, steps, firmware, _air(workspace, steps, terminal))
+    floor = Floor(job, slots, loop=request.loop)
     _check_radio(job, workspace, slots)
     if Step.IDENTIFY in steps:
         _announce(job, slots, terminal)
-    floor = Floor(job, slots, loop=request.loop)
     if firmware is not None and Step.FLASH in steps:
         record_acceptance(workspace, firmware.accepted, request.acceptance, terminal)
     return LineRun(floor, slots, job.logs)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from rmfab.cli import main
+from tests.bluetooth import with_bluetooth
 from tests.terminal import Terminal, copied
 
 
@@ -37,10 +38,7 @@ def terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: py
 @pytest.fixture(autouse=True)
 def _radio(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """A host with Bluetooth, whatever this one has."""
-    adapters = tmp_path_factory.mktemp("bluetooth")
-    (adapters / "hci0").mkdir()
-    monkeypatch.setattr("rmfab.line.doctor._BLUETOOTH", adapters)
-    monkeypatch.setattr("rmfab.line.doctor._SYSTEM_BUS", adapters)
+    with_bluetooth(tmp_path_factory.mktemp("bluetooth"), monkeypatch)
 
 
 @pytest.fixture

@@ -98,7 +98,7 @@ PROOFS = {
         "station admit age1nty7pcg5wch3letv7jghwhyldds86tm7zyyg5vnanfdzv25k6axqsjql0n", "station admit age1x"
     ),
     "board": Proof("board", "board --fault nonsense", endless=True),
-    "doctor": Proof("doctor", "-C no doctor"),
+    "doctor": Proof("doctor", "doctor --no-such-option"),
     "logs prune": Proof("logs prune --keep 1 --yes", "logs prune --yes"),
     "completion": Proof("completion bash", "completion tcsh"),
 }  # fmt: skip

@@ -177,7 +177,7 @@ def test_trace_shows_the_whole_path_of_a_log(terminal: Terminal, lamp: Path) -> 
     """A log is shown with its whole path, also after the workspace has moved; a whole path in the ledger stays."""
     ts = "2026-01-01T00:00:00.000Z"
     with open_workspace(lamp).ledger as ledger:
-        ledger.claim("24:0a:c4:00:00:01", product="lamp", station="t", ts=ts)
+        ledger.claim("24:0a:c4:00:00:01", Wish("lamp"), station="t", ts=ts)
         for log in ("logs/a.log", "/var/log/b.log"):
             ledger.record("t", [Event(ts, EventKind.UNIT, serial="LMP-000001", details={"log": log})])
     moved = lamp.rename(lamp.with_name("moved"))

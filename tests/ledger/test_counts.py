@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from rmfab.ledger.claims import Wish
 from rmfab.ledger.counts import count_at_once
 from tests.ledger.workshop import FILE, STATION, fresh, mac, make, now
 
@@ -24,7 +25,7 @@ def test_a_glance_counts_the_same(tmp_path):
     """A glance and the ledger count the same, while a different process writes."""
     with fresh(tmp_path, size=10) as ledger:
         make(ledger, "second", size=3)
-        ledger.claim(mac(1), product="lamp", station=STATION, ts=now())
+        ledger.claim(mac(1), Wish("lamp"), station=STATION, ts=now())
         ledger.labelled(["LMP-000001"], station=STATION, ts=now(1))
         with closing(sqlite3.connect(tmp_path / FILE, isolation_level=None)) as writer:
             writer.execute("BEGIN IMMEDIATE")

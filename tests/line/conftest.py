@@ -4,6 +4,7 @@ import os
 
 import pytest
 
+from tests.bluetooth import with_bluetooth
 from tests.line.floor import copied, found
 
 
@@ -13,6 +14,12 @@ def _no_configuration(monkeypatch, tmp_path):
     for name in [name for name in os.environ if name.startswith("RMFAB_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path))
+
+
+@pytest.fixture(autouse=True)
+def _radio(tmp_path_factory, monkeypatch):
+    """A host with Bluetooth, whatever this one has."""
+    with_bluetooth(tmp_path_factory.mktemp("bluetooth"), monkeypatch)
 
 
 @pytest.fixture(scope="session")

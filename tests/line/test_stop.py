@@ -160,7 +160,7 @@ def test_the_limit_of_a_step(factory, monkeypatch):
 def test_every_step_has_a_limit(tmp_path):
     """Each step that works on a board has a limit of minutes; `provision` has its own, for the radio is shared."""
     factory = found(tmp_path / "ws", units=1)
-    run = rmfab.run_line(factory.workspace, rmfab.LineRequest(ports=("a",)))
+    run = rmfab.run_line(factory.workspace, rmfab.LineRequest(ports=("/dev/a",)))
     limits = {step: step_limits.limit_of(step, run.floor._job) for step in Step}
     assert {step for step, limit in limits.items() if limit is None} == {Step.PROVISION, Step.LABEL}
     assert all(30 <= limit <= 600 for limit in limits.values() if limit is not None)
