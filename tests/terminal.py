@@ -43,7 +43,7 @@ class Terminal:
         self.folder = folder
         self._capsys = capsys
         monkeypatch.chdir(folder)
-        for name in [name for name in os.environ if name.startswith("RMFAB_")]:
+        for name in [name for name in os.environ if name.startswith("RMFAB_") and name != "RMFAB_STATE"]:
             monkeypatch.delenv(name)
         monkeypatch.setenv("HOME", str(folder))
 
@@ -63,7 +63,7 @@ class Terminal:
 
 def environment(**more: str) -> dict[str, str]:
     """Return the environment of a process that finds this rmfab, without RMFAB_ variables."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("RMFAB_")}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("RMFAB_") or name == "RMFAB_STATE"}
     return kept | {"PYTHONPATH": str(ROOT)} | more
 
 

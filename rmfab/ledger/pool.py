@@ -73,7 +73,7 @@ def standing(connection: Connection, record: Holding | Unusable, host: Host, whe
     """Return the standing of the pool; *where* is the ledger's location, for the refusal."""
     holder = _meta(connection, "holder")
     if holder is None:
-        return _without_holder(connection, where)
+        return _without_holder(connection, record, where)
     why = _contradiction(connection, holder, record, host)
     return PoolStanding(None if why is None else _refusal(why, where))
 
@@ -142,15 +142,18 @@ def _meta(connection: Connection, name: str) -> str | None:
     return connection.execute(query).scalar_one_or_none()
 
 
-def _without_holder(connection: Connection, where: str) -> PoolStanding:
-    copied = _meta(connection, "copy")
-    if copied is not None:
-        return PoolStanding(_refusal(f"this ledger is a copy, made at {copied}", where))
+def _without_holder(connection: Connection, record: Holding | Unusable, where: str) -> PoolStanding:
     last = _last_pool_event(connection)
     if last is not None and last.event.kind is EventKind.MOVE:
         to = str(last.event.details.get("to"))
         why = f"this ledger was moved to the host with {to} at {last.event.ts}"
-        return PoolStanding(_refusal(why, where, "run `rmfab ledger adopt` on that host"), moved_to=to)
+        refusal = _refusal(why, where, "run `rmfab ledger adopt` on that host")
+        # A second copy of a moved ledger, when the first was adopted here and has given identities since.
+        stale = isinstance(record, Holding) and lacking(connection, record.heads) is not None
+        return PoolStanding(refusal, moved_to=None if stale else to)
+    copied = _meta(connection, "copy")
+    if copied is not None:
+        return PoolStanding(_refusal(f"this ledger is a copy, made at {copied}", where))
     why = "no one has said yet that this is the only copy of this ledger"
     return PoolStanding(_refusal(why, where, _ONLY_COPY), unclaimed=True)
 

@@ -64,7 +64,7 @@ def build_files(
     warn_of_git(terminal, "private keys and PoPs", sheets / "values.csv", packed.example, shown=request.output)
     terminal.say(f"{counted(packed.count, 'factory image')} in {images}; they contain secrets, store them like keys")
     if void:
-        terminal.say(f"skipped {counted(void, 'identity', 'identities')} that are void or in quarantine")
+        terminal.say(f"skipped {counted(void, 'identity that is', 'identities that are')} void or in quarantine")
     yield BuiltFiles(images, packed.count, void)
 
 

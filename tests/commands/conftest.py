@@ -16,7 +16,9 @@ from tests.terminal import Terminal, copied
 def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Workspaces that tests only copy: `lamp` with a CA and a batch lamp-0001 of three, `fan` for self claiming."""
     root = tmp_path_factory.mktemp("workshop")
-    settings = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("RMFAB_")}
+    settings = {
+        name: os.environ.pop(name) for name in list(os.environ) if name.startswith("RMFAB_") and name != "RMFAB_STATE"
+    }
     lamp, fan = str(root / "lamp"), str(root / "fan")
     for argv in (
         ["init", lamp, "--mqtt-host", "mqtt.example.org"],

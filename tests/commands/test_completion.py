@@ -106,7 +106,7 @@ def test_bash(lamp: Path, tmp_path: Path) -> None:
     )
     for words, found in (
         (["rmfab", "la"], ["label"]),
-        (["rmfab", "ledger", "re"], ["rebuild"]),
+        (["rmfab", "ledger", "re"], ["rebuild", "restore"]),
         (["rmfab", "label", "--fo"], ["--format", "--force"]),
         (["rmfab", "label", "--format", "s"], ["svg"]),
         (["rmfab", "run", "--port", "A"], ["A1", "A2"]),

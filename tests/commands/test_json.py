@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from rmfab.virtual import serve as serve_boards
 from rmfab.virtual.build.build_folder import make_build_folder
 from rmfab.virtual.build.recipe import FirmwareRecipe
 from tests.commands.test_options import leaves
+from tests.pools import copied_with_pool
 from tests.terminal import Terminal, environment, words
 
 
@@ -36,6 +36,7 @@ class Proof:
     endless: bool = False
 
 
+STRANGER = "age1nty7pcg5wch3letv7jghwhyldds86tm7zyyg5vnanfdzv25k6axqsjql0n"
 BUNDLE = "release build build -o r.rmfab --seq 1 --no-sbom"
 KEY = "release keygen -o r.key --no-passphrase"
 KEEPER = "release keygen -o k.key --no-passphrase"
@@ -91,11 +92,15 @@ PROOFS = {
     "trace": Proof("trace LMP-000001", "trace no"),
     "ledger check": Proof("ledger check", "-C fresh ledger check", ("init fresh",)),
     "ledger rebuild": Proof("ledger rebuild", "-C fresh ledger rebuild", ("init fresh",)),
+    "ledger restore": Proof("ledger restore b.db --force", "ledger restore in.csv --force", ("ledger backup b.db",)),
+    "ledger adopt": Proof("ledger adopt", "-C fresh ledger adopt", ("init fresh",)),
+    "ledger move": Proof("ledger move --yes --to " + STRANGER, "ledger move --yes --to age1x",
+                         ("station admit " + STRANGER,)),
     "ledger backup": Proof("ledger backup copy.db", "ledger backup no/where.db"),
     "station show": Proof("station show", "-C no station show"),
     "station key": Proof("station key", "-C no station key"),
     "station admit": Proof(
-        "station admit age1nty7pcg5wch3letv7jghwhyldds86tm7zyyg5vnanfdzv25k6axqsjql0n", "station admit age1x"
+        "station admit " + STRANGER, "station admit age1x"
     ),
     "board": Proof("board", "board --fault nonsense", endless=True),
     "doctor": Proof("doctor", "doctor --no-such-option"),
@@ -113,7 +118,7 @@ def test_every_leaf_has_a_proof() -> None:
 def bench(workshop: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A workspace with a CA, a batch of three, a slot, a build folder and CSVs of NVS; only copied."""
     root = tmp_path_factory.mktemp("json") / "bench"
-    shutil.copytree(workshop / "lamp", root)
+    copied_with_pool(workshop / "lamp", root)
     make_build_folder(root / "build", FirmwareRecipe(Chip.ESP32C3, app_size=128 * 1024))
     (root / "in.csv").write_text("key,type,encoding,value\nns,namespace,,\na,data,u8,1\n")
     (root / "config.csv").write_text("ns,namespace,\na,data,u8\n")
@@ -125,7 +130,7 @@ def bench(workshop: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def workspace(bench: Path, terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the workspace, as the current folder; nothing is plugged in."""
-    root = Path(shutil.copytree(bench, terminal.folder / "bench"))
+    root = copied_with_pool(bench, terminal.folder / "bench")
     monkeypatch.chdir(root)
     monkeypatch.setattr("serial.tools.list_ports.comports", list)
     return root

@@ -45,7 +45,7 @@ def test_admitting_another_station(terminal: Terminal, lamp: Path, tmp_path: Pat
         terminal.well("-C", lamp, "build", batch, "-o", f"ours-{batch}")
         assert files(Path(f"theirs-{batch}")) == files(Path(f"ours-{batch}"))
     terminal.well("-C", lamp, "ledger", "check")
-    terminal("-C", other, "generate", "--count", "1").refused(3, "unique.key")
+    terminal("-C", other, "generate", "--count", "1").refused(5, "is a copy", "`rmfab ledger adopt`")
 
 
 def test_admitting_twice(terminal: Terminal, lamp: Path, tmp_path: Path) -> None:

@@ -202,6 +202,41 @@ def test_a_move(tmp_path):
         refused(ledger, "claim")
 
 
+def test_a_moved_ledger_is_adopted_once(tmp_path):
+    """A second copy of a moved ledger is not the way to go on for a host that has given identities from the first."""
+    with fresh(tmp_path) as ledger:
+        ledger.move("age1new", station=STATION, ts=now())
+        ledger.backup(tmp_path / "first")
+        ledger.backup(tmp_path / "second")
+    there = Host(tmp_path / "there", "there")
+    with opened(tmp_path / "first", there) as first, opened(tmp_path / "second", there) as second:
+        assert second.pool_standing().moved_to == "age1new"
+        first.adopt(AdoptionReason.MOVE, station=STATION, ts=now())
+        claim(first, 1)
+        assert second.pool_standing().moved_to is None
+        refused(second, "claim")
+
+
+def test_a_move_there_and_back(tmp_path):
+    """A ledger that comes back to the host that had it before goes on there, with what the other host gave."""
+    here, there = Host(tmp_path / "here", "here"), Host(tmp_path / "there", "there")
+    with Ledger.open(tmp_path / FILE, create=True, host=here) as ledger:
+        make(ledger)
+        claim(ledger, 1)
+        ledger.move("age1there", station=STATION, ts=now())
+        ledger.backup(tmp_path / "out")
+    with opened(tmp_path / "out", there) as ledger:
+        ledger.adopt(AdoptionReason.MOVE, station="theirs", ts=now())
+        claim(ledger, 2)
+        ledger.move("age1here", station="theirs", ts=now())
+        ledger.backup(tmp_path / "back")
+    with opened(tmp_path / "back", here) as ledger:
+        assert ledger.pool_standing().moved_to == "age1here"
+        ledger.adopt(AdoptionReason.MOVE, station=STATION, ts=now())
+        assert claim(ledger, 3).identity.serial == "LMP-000003"
+        assert ledger.check() == ()
+
+
 def test_adopting_here_ends_giving_from_the_other_copy(tmp_path):
     """Of two copies on one host, the one that was adopted last gives; the other one does not, although it is whole."""
     fresh(tmp_path).close()

@@ -11,7 +11,7 @@ from tests.line.floor import copied, found
 @pytest.fixture(autouse=True)
 def _no_configuration(monkeypatch, tmp_path):
     """Keep the user's configuration and environment out of the tests."""
-    for name in [name for name in os.environ if name.startswith("RMFAB_")]:
+    for name in [name for name in os.environ if name.startswith("RMFAB_") and name != "RMFAB_STATE"]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path))
 

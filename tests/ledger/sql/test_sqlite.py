@@ -137,7 +137,7 @@ def test_a_creation_that_is_killed_leaves_no_ledger(tmp_path, step, after):
     assert cause_of(Ledger.open, path, create=False) == "ledger-missing"
     with Ledger.open(path, create=True) as ledger:
         assert ledger.batches() == ()
-        assert {file.name for file in tmp_path.iterdir()} == {FILE, f"{FILE}-wal", f"{FILE}-shm"}
+        assert {file.name for file in tmp_path.iterdir()} == {FILE, f"{FILE}-wal", f"{FILE}-shm", f"{FILE}-queue"}
 
 
 def test_an_empty_ledger_is_completed(tmp_path):
