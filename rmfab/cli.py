@@ -46,7 +46,7 @@ COMMANDS = {
     "label": "Print labels as PDF sheets, pictures or on the terminal.",
     "status": "Count the units of each batch by state.",
     "trace": "Show the history of a unit, or the units that got a release.",
-    "ledger": "Check, rebuild or back up the ledger.",
+    "ledger": "Check the ledger, back it up, move it to a different host.",
     "station": "Show this station, or admit a different one.",
     "board": "Serve virtual boards.",
     "doctor": "Find what is missing on this host, and how to fix it.",

@@ -17,20 +17,20 @@ _MACHINE_IDS = (Path("/etc/machine-id"), Path("/var/lib/dbus/machine-id"))
 
 
 @dataclass(frozen=True)
-class Host:
+class PoolHost:
     """A host: its *state* folder, and its *machine* id, empty if the system has none."""
 
     state: Path
     machine: str
 
 
-def this_host(state: Path | None = None) -> Host:
+def this_host(state: Path | None = None) -> PoolHost:
     """Return this host with the folder *state*, else that of RMFAB_STATE, else /var/lib/rmfab, else the user's.
 
     /var/lib/rmfab counts if it exists and this user may write to it. The user's is `$XDG_STATE_HOME/rmfab`, by default
     `~/.local/state/rmfab` (XDG Base Directory Specification). Raise StationError if this user has no home.
     """
-    return Host(state or _state_folder(), _machine_id())
+    return PoolHost(state or _state_folder(), _machine_id())
 
 
 def _state_folder() -> Path:

@@ -31,7 +31,7 @@ from types import MappingProxyType
 
 from rmfab.errors import StationError
 from rmfab.files import file_error, make_folder, sync_folder
-from rmfab.ledger.host import STATE_ENVIRONMENT, Host
+from rmfab.ledger.host import STATE_ENVIRONMENT, PoolHost
 
 SLOT_BYTES = 1 << 18
 """The distance of the two slots: room for two thousand chains. The file is sparse."""
@@ -67,12 +67,12 @@ class Holding:
     heads: Mapping[str, Head] = field(default_factory=lambda: MappingProxyType({}))
 
     @classmethod
-    def new(cls, host: Host, heads: Mapping[str, Head]) -> Holding:
+    def new(cls, host: PoolHost, heads: Mapping[str, Head]) -> Holding:
         """Return the holding of a new holder on *host*."""
         salt = secrets.token_hex(16)
         return cls(secrets.token_hex(16), salt, _salted(host, salt), heads)
 
-    def is_on(self, host: Host) -> bool:
+    def is_on(self, host: PoolHost) -> bool:
         """Return whether this was written on the machine of *host*."""
         return hmac.compare_digest(self.machine, _salted(host, self.salt))
 
@@ -98,7 +98,7 @@ NO_RECORD = Unusable("this host has no record of it")
 class HostRecord:
     """The record of the ledger *ledger_id* on *host*; usable from every thread."""
 
-    def __init__(self, host: Host, ledger_id: str) -> None:
+    def __init__(self, host: PoolHost, ledger_id: str) -> None:
         self.path = host.state / f"{ledger_id}.pool"
         self._changing = threading.RLock()
         self._descriptor: int | None = None
@@ -236,7 +236,7 @@ _BINARY = getattr(os, "O_BINARY", 0)
 _SLOTS = (0, SLOT_BYTES)
 
 
-def _salted(host: Host, salt: str) -> str:
+def _salted(host: PoolHost, salt: str) -> str:
     return hashlib.sha256(f"rmfab machine {salt} {host.machine}".encode()).hexdigest()
 
 

@@ -20,7 +20,7 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 from rmfab.errors import IntegrityError
 from rmfab.ledger.chains import append, close_all, lacking, stored
 from rmfab.ledger.events import Event, EventKind, StoredEvent
-from rmfab.ledger.host import Host
+from rmfab.ledger.host import PoolHost
 from rmfab.ledger.host_record import Holding, Unusable
 from rmfab.ledger.queries import PAGE
 from rmfab.ledger.sql import schema
@@ -69,7 +69,7 @@ _HINT = (
 _ONLY_COPY = "if it is the only one, `rmfab ledger adopt --only-copy`"
 
 
-def standing(connection: Connection, record: Holding | Unusable, host: Host, where: str) -> PoolStanding:
+def standing(connection: Connection, record: Holding | Unusable, host: PoolHost, where: str) -> PoolStanding:
     """Return the standing of the pool; *where* is the ledger's location, for the refusal."""
     holder = _meta(connection, "holder")
     if holder is None:
@@ -78,7 +78,7 @@ def standing(connection: Connection, record: Holding | Unusable, host: Host, whe
     return PoolStanding(None if why is None else _refusal(why, where))
 
 
-def judged(connection: Connection, record: Holding | Unusable, host: Host, where: str, *, taking: bool) -> None:
+def judged(connection: Connection, record: Holding | Unusable, host: PoolHost, where: str, *, taking: bool) -> None:
     """Raise IntegrityError (cause `not-pool-holder`) if this host must not change the ledger.
 
     *taking*: the change takes from the pool. Only then it matters that no host has held the pool yet.
@@ -158,7 +158,7 @@ def _without_holder(connection: Connection, record: Holding | Unusable, where: s
     return PoolStanding(_refusal(why, where, _ONLY_COPY), unclaimed=True)
 
 
-def _contradiction(connection: Connection, holder: str, record: Holding | Unusable, host: Host) -> str | None:
+def _contradiction(connection: Connection, holder: str, record: Holding | Unusable, host: PoolHost) -> str | None:
     """Return how ledger and record contradict each other, None if this host holds the pool."""
     if isinstance(record, Unusable):
         return f"a different copy of this ledger may hold the pool: {record.why}"

@@ -36,7 +36,7 @@ from rmfab.ledger.audit import AuditFinding
 from rmfab.ledger.batches import BatchOrder, Taken
 from rmfab.ledger.claims import ALONE, Around, Carried, Claim, Wish
 from rmfab.ledger.events import Event, EventKind, StoredEvent, normal_mac
-from rmfab.ledger.host import Host, this_host
+from rmfab.ledger.host import PoolHost, this_host
 from rmfab.ledger.host_record import Head, Holding, HostRecord
 from rmfab.ledger.pool import Adoption, AdoptionReason, PoolStanding
 from rmfab.ledger.records import Batch, BatchCount, Chunk, ChunkPlan, LedgerIdentity
@@ -53,7 +53,7 @@ PATIENCE = 30.0
 class Ledger:
     """Identities, the boards bound to them, and what happened to each. Created by `open`; a context manager."""
 
-    def __init__(self, database: Database, ledger_id: str, host: Host, where: str) -> None:
+    def __init__(self, database: Database, ledger_id: str, host: PoolHost, where: str) -> None:
         self.id = ledger_id
         self._database = database
         self._host = host
@@ -61,7 +61,9 @@ class Ledger:
         self._where = where
 
     @classmethod
-    def open(cls, location: Path | str, *, create: bool, patience: float = PATIENCE, host: Host | None = None) -> Self:
+    def open(
+        cls, location: Path | str, *, create: bool, patience: float = PATIENCE, host: PoolHost | None = None
+    ) -> Self:
         """Open the ledger file *location* on *host* (default: this one); with *create*, create it if it does not exist.
 
         An older schema is upgraded. An empty ledger that is opened with *create* becomes the pool of this host. Raise
@@ -355,7 +357,7 @@ class Ledger:
         self._database.backup(target)
 
 
-def _hold_if_empty(database: Database, host: Host) -> None:
+def _hold_if_empty(database: Database, host: PoolHost) -> None:
     """Make an empty ledger the pool of *host*, under a new ledger id; leave any other ledger as it is."""
     with database.reading() as connection:
         if not pool.is_empty(connection):

@@ -102,7 +102,15 @@ def _ledger(workspace: Workspace) -> Iterator[Diagnosis]:
     read_only = workspace.ledger.caveat
     what = "the ledger" if read_only is None else f"the ledger: {read_only}"
     yield Diagnosis(what, read_only is None, "get write access to it and its folder")
+    yield from _pool(workspace)
     yield from _batches(workspace)
+
+
+def _pool(workspace: Workspace) -> Iterator[Diagnosis]:
+    """Report if this host may give no identities from the ledger."""
+    refusal = workspace.ledger.pool_standing().refusal
+    if refusal is not None:
+        yield Diagnosis(refusal.what, False, refusal.hint or "", refusal)
 
 
 def _batches(workspace: Workspace) -> Iterator[Diagnosis]:

@@ -24,7 +24,7 @@ from rmfab.secret import Secret
 if TYPE_CHECKING:
     from rmfab.identity.identity import Identity
     from rmfab.identity.sealing import StationKey
-    from rmfab.ledger.host import Host
+    from rmfab.ledger.host import PoolHost
     from rmfab.ledger.records import LedgerIdentity
     from rmfab.ledger.store import Ledger
     from rmfab.line.station import Station
@@ -139,7 +139,7 @@ class Workspace:
         return Ledger.open(location, create=False, host=self._host)
 
     @property
-    def _host(self) -> Host:
+    def _host(self) -> PoolHost:
         """This host. A demo keeps its records of pools in itself: it leaves nothing elsewhere."""
         from rmfab.ledger.host import this_host
 

@@ -11,10 +11,12 @@ import pytest
 from rmfab.errors import InputError, IntegrityError, LedgerError
 from rmfab.ledger.claims import Around, Wish
 from rmfab.ledger.events import Event, EventKind, Outcome
+from rmfab.ledger.host import this_host
 from rmfab.ledger.sql.quick_check import QuickCheck
 from rmfab.ledger.states import State
 from rmfab.ledger.store import Ledger
 from tests.ledger.workshop import FILE, STATION, cause_of, fresh, mac, make, now, order, record
+from tests.pools import hold
 
 PAGE = 4096
 
@@ -54,6 +56,16 @@ def sound(tmp_path_factory):
     return folder / FILE
 
 
+def state_of(path):
+    """Return the folder with the record that makes the copy *path* one that gives identities."""
+    return path.with_suffix(".state")
+
+
+def opened(path):
+    """Open a copy, on a host with a record of it."""
+    return Ledger.open(path, create=False, host=this_host(state_of(path)))
+
+
 @pytest.fixture
 def damaged(sound, tmp_path):
     """Return a function that makes a copy of the ledger and changes bytes of it."""
@@ -61,6 +73,7 @@ def damaged(sound, tmp_path):
     def make_damaged(at, octets):
         path = tmp_path / f"{len(os.listdir(tmp_path))}.db"  # noqa: PTH208
         shutil.copy(sound, path)
+        hold(sound, state_of(path))
         with path.open("r+b") as file:
             file.seek(at)
             file.write(octets)
@@ -82,7 +95,7 @@ def test_damaged_pages(sound, damaged, name):
     for page in range(2, sound.stat().st_size // PAGE + 1):
         path = damaged((page - 1) * PAGE, b"\x77" * 16)
         try:
-            ledger = Ledger.open(path, create=False)
+            ledger = opened(path)
         except (LedgerError, IntegrityError):
             continue
         with ledger:
@@ -124,18 +137,18 @@ def test_changed_values(sound, damaged, owner, text, changed, writes):
     """A value that was changed inside a sound page, which SQLite does not notice, stops the writes of its unit."""
     change = replaced(sound, owner, text, changed)
     for name in writes:
-        with Ledger.open(damaged(*change), create=False) as ledger, pytest.raises((IntegrityError, InputError)):
+        with opened(damaged(*change)) as ledger, pytest.raises((IntegrityError, InputError)):
             WRITES[name](ledger)
 
 
 def test_a_changed_head(sound, damaged):
     """If the last hash of a station was changed, nothing is added to its chain."""
     with sqlite3.connect(sound) as connection:
-        (head,) = connection.execute("SELECT last_hash FROM station").fetchone()
+        (head,) = connection.execute("SELECT last_hash FROM chain").fetchone()
     connection.close()
-    change = replaced(sound, "station", head.encode(), b"0" * len(head))
+    change = replaced(sound, "chain", head.encode(), b"0" * len(head))
     for name in ("claim", "claim again", "record", "verdict", "void", "label", "admit", "accept", "generate"):
-        with Ledger.open(damaged(*change), create=False) as ledger:
+        with opened(damaged(*change)) as ledger:
             assert cause_of(WRITES[name], ledger) == "ledger-corrupt"
 
 
@@ -151,7 +164,7 @@ def test_damage_found_in_the_background(sound, damaged):
         (root,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'ix_event_trust'").fetchone()
     connection.close()
     path = damaged((root - 1) * PAGE, b"\x77" * 16)
-    with Ledger.open(path, create=False) as ledger:
+    with opened(path) as ledger:
         ledger.claim(mac(1), Wish("lamp"), station=STATION, ts=now())
         with ledger.guarded():
             await_finding(ledger)
@@ -171,7 +184,7 @@ def test_a_sound_ledger_is_guarded(sound, damaged):
         checks += 1
         return sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, check_same_thread=False)
 
-    with Ledger.open(path, create=False) as ledger, QuickCheck(connect, every=0.001) as check:
+    with opened(path) as ledger, QuickCheck(connect, every=0.001) as check:
         while checks < 5:
             ledger.record(STATION, [step("LMP-000001", state=State.FLASHED)])
         assert check.finding is None

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from rmfab.errors import StationError
 from rmfab.ledger import host_record
-from rmfab.ledger.host import Host, this_host
+from rmfab.ledger.host import PoolHost, this_host
 from rmfab.ledger.host_record import SLOT_BYTES, Head, Holding, HostRecord, Unusable
 
 LEDGER = "0" * 32
@@ -21,7 +21,7 @@ LEDGER = "0" * 32
 
 @pytest.fixture
 def record(tmp_path):
-    return HostRecord(Host(tmp_path / "state", "machine"), LEDGER)
+    return HostRecord(PoolHost(tmp_path / "state", "machine"), LEDGER)
 
 
 def write(record, holding):
@@ -30,7 +30,7 @@ def write(record, holding):
 
 
 def some(seq=1, host=None):
-    return Holding.new(host or Host("", "machine"), {"c" * 32: Head(seq, "f" * 64)})
+    return Holding.new(host or PoolHost("", "machine"), {"c" * 32: Head(seq, "f" * 64)})
 
 
 def test_what_is_written_is_read(record):
@@ -49,15 +49,15 @@ def test_what_is_written_is_read(record):
 )
 def test_any_heads_round_trip(tmp_path_factory, heads):
     """Heads of any chains are read back."""
-    record = HostRecord(Host(tmp_path_factory.mktemp("s"), "m"), LEDGER)
-    holding = Holding.new(Host("", "m"), {chain: Head(*head) for chain, head in heads.items()})
+    record = HostRecord(PoolHost(tmp_path_factory.mktemp("s"), "m"), LEDGER)
+    holding = Holding.new(PoolHost("", "m"), {chain: Head(*head) for chain, head in heads.items()})
     write(record, holding)
     assert record.read() == holding
 
 
 def test_it_belongs_to_a_machine():
     """A record names its machine by a salted hash: it is valid on that one alone, and does not reveal its id."""
-    one, other = Host("", "machine"), Host("", "other")
+    one, other = PoolHost("", "machine"), PoolHost("", "other")
     assert some(host=one).is_on(one)
     assert not some(host=one).is_on(other)
     assert some(host=one).machine != some(host=one).machine
@@ -118,7 +118,7 @@ def test_a_moved_folder_is_valid(record, tmp_path):
     write(record, holding)
     _later(record.path)
     record.path.parent.rename(tmp_path / "moved")
-    assert HostRecord(Host(tmp_path / "moved", "machine"), LEDGER).read() == holding
+    assert HostRecord(PoolHost(tmp_path / "moved", "machine"), LEDGER).read() == holding
 
 
 @pytest.mark.parametrize("damage", ["newest", "cut", "empty", "garbage", "both"])
@@ -179,7 +179,7 @@ def test_a_file_system_without_times(record, monkeypatch):
 def test_one_process_at_a_time(record):
     """A record that a different process holds is waited for, and then reported as locked; threads share a hold."""
     write(record, some())
-    other = HostRecord(Host(record.path.parent, "machine"), LEDGER)  # its own descriptor, as in a different process
+    other = HostRecord(PoolHost(record.path.parent, "machine"), LEDGER)  # its own descriptor, as in a different process
     with record.hold() as first, record.hold() as second:
         assert first.read() == second.read()
         with pytest.raises(StationError) as caught, other.hold(patience=0.05) as third:
@@ -203,7 +203,7 @@ def test_a_full_disk(record):
     """If the record cannot be written, the error says so, and the old record is not replaced by a part of the new."""
     code = (
         "import resource, sys; from rmfab.errors import StationError; from tests.ledger.test_host_record import *;"
-        f"record = HostRecord(Host(__import__('pathlib').Path({str(record.path.parent)!r}), 'machine'), LEDGER);"
+        f"record = HostRecord(PoolHost(__import__('pathlib').Path({str(record.path.parent)!r}), 'machine'), LEDGER);"
         "write(record, some(1)); resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0));\n"
         "try: write(record, some(2))\n"
         "except StationError as error: print(error.cause)"

@@ -14,7 +14,7 @@ import pytest
 from rmfab.errors import IntegrityError
 from rmfab.ledger.claims import Carried, Wish
 from rmfab.ledger.events import Event, EventKind, Outcome
-from rmfab.ledger.host import Host
+from rmfab.ledger.host import PoolHost
 from rmfab.ledger.pool import AdoptionReason
 from rmfab.ledger.restore import restore
 from rmfab.ledger.states import State
@@ -100,16 +100,16 @@ def test_events_that_fork_are_found(tmp_path):
 def test_a_copy_on_a_different_host_gives_nothing(tmp_path):
     """A host without a record of the pool gives nothing, even if the ledger is the newest one."""
     fresh(tmp_path).close()
-    with opened(tmp_path / FILE, Host(tmp_path / "other host", "other")) as elsewhere:
+    with opened(tmp_path / FILE, PoolHost(tmp_path / "other host", "other")) as elsewhere:
         for change in CHANGES:
             refused(elsewhere, change)
 
 
 def test_a_ledger_with_the_state_of_a_different_machine(tmp_path):
     """Ledger and state folder on a disk that moves to a different machine give nothing: the record names a machine."""
-    with Ledger.open(tmp_path / FILE, create=True, host=Host(tmp_path / "state", "here")) as ledger:
+    with Ledger.open(tmp_path / FILE, create=True, host=PoolHost(tmp_path / "state", "here")) as ledger:
         make(ledger)
-    with opened(tmp_path / FILE, Host(tmp_path / "state", "there")) as ledger:
+    with opened(tmp_path / FILE, PoolHost(tmp_path / "state", "there")) as ledger:
         refused(ledger, "claim")
         assert "different machine" in str(ledger.pool_standing().refusal)
 
@@ -193,7 +193,7 @@ def test_a_move(tmp_path):
         for change in CHANGES:
             refused(ledger, change)
         assert ledger.pool_standing().moved_to == "age1new"
-    there = Host(tmp_path / "there", "there")
+    there = PoolHost(tmp_path / "there", "there")
     with opened(copied(tmp_path), there) as ledger:
         assert ledger.adopt(AdoptionReason.MOVE, station=STATION, ts=now()).quarantined == 0
         assert claim(ledger, 2).identity.serial == "LMP-000002"
@@ -208,7 +208,7 @@ def test_a_moved_ledger_is_adopted_once(tmp_path):
         ledger.move("age1new", station=STATION, ts=now())
         ledger.backup(tmp_path / "first")
         ledger.backup(tmp_path / "second")
-    there = Host(tmp_path / "there", "there")
+    there = PoolHost(tmp_path / "there", "there")
     with opened(tmp_path / "first", there) as first, opened(tmp_path / "second", there) as second:
         assert second.pool_standing().moved_to == "age1new"
         first.adopt(AdoptionReason.MOVE, station=STATION, ts=now())
@@ -219,7 +219,7 @@ def test_a_moved_ledger_is_adopted_once(tmp_path):
 
 def test_a_move_there_and_back(tmp_path):
     """A ledger that comes back to the host that had it before goes on there, with what the other host gave."""
-    here, there = Host(tmp_path / "here", "here"), Host(tmp_path / "there", "there")
+    here, there = PoolHost(tmp_path / "here", "here"), PoolHost(tmp_path / "there", "there")
     with Ledger.open(tmp_path / FILE, create=True, host=here) as ledger:
         make(ledger)
         claim(ledger, 1)
@@ -252,7 +252,7 @@ def test_adopting_here_ends_giving_from_the_other_copy(tmp_path):
 @pytest.mark.parametrize("broken", ["gone", "empty", "garbage"])
 def test_a_lost_record_gives_nothing(tmp_path, broken):
     """Without its record a ledger gives nothing: it may be an old copy."""
-    host = Host(tmp_path / "state", "m")
+    host = PoolHost(tmp_path / "state", "m")
     with Ledger.open(tmp_path / FILE, create=True, host=host) as ledger:
         make(ledger)
     (record,) = (tmp_path / "state").iterdir()

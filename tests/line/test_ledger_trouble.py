@@ -92,7 +92,7 @@ class TestLedgerTrouble:
         factory = copied(founded, tmp_path / "ws")
         with serve([spec()]) as (board,), pytest.MonkeyPatch.context() as patch:
             patch.setattr("rmfab.ledger.store.PATIENCE", 0.2)
-            patch.setattr("rmfab.ledger.store.Ledger.open.__func__.__kwdefaults__", {"patience": 0.2})
+            patch.setattr("rmfab.ledger.store.Ledger.open.__func__.__kwdefaults__", {"patience": 0.2, "host": None})
             workspace = factory.workspace
             assert workspace.ledger.free("Lamp") == 8
             holder = sqlite3.connect(factory.root / "ledger.db")

@@ -139,7 +139,6 @@ Index(
     chain.c.station,
     unique=True,
     sqlite_where=chain.c.open,
-    postgresql_where=chain.c.open,
 )
 
 event = Table(

@@ -13,7 +13,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import CheckConstraint, create_engine, inspect, select
 
-from rmfab.ledger.host import Host
+from rmfab.ledger.host import PoolHost
 from rmfab.ledger.pool import AdoptionReason
 from rmfab.ledger.sql import migrations, schema
 from rmfab.ledger.sql.revision import HEAD
@@ -86,7 +86,7 @@ def test_an_older_ledger_gives_nothing_before_someone_says_that_it_is_the_only_c
     with fresh(tmp_path) as ledger:
         claim(ledger, 1)
     as_before_0004(tmp_path / FILE, tmp_path / "old", "0003")
-    with Ledger.open(tmp_path / "old", create=False, host=Host(tmp_path / "state", "m")) as old:
+    with Ledger.open(tmp_path / "old", create=False, host=PoolHost(tmp_path / "state", "m")) as old:
         assert cause_of(claim, old, 2) == "not-pool-holder"
         old.labelled(["LMP-000001"], station=STATION, ts=now())
         old.adopt(AdoptionReason.ONLY_COPY, station=STATION, ts=now())
