@@ -157,7 +157,7 @@ def test_a_disk_that_fills_up(lamp: Path, tmp_path: Path) -> None:
 def test_a_locked_ledger(lamp: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """While a different process holds the ledger, no file appears; when the patience ends, none is there."""
     monkeypatch.setattr("rmfab.ledger.store.PATIENCE", 0.2)
-    monkeypatch.setattr(Ledger.open.__func__, "__kwdefaults__", {"patience": 0.2})
+    monkeypatch.setattr(Ledger.open.__func__, "__kwdefaults__", {"patience": 0.2, "host": None})
     with Ledger.open(lamp / "ledger.db", create=False) as other, other._database.writing():
         with pytest.raises(LedgerError) as caught:
             label(lamp, tmp_path / "a.svg")

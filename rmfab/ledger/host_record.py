@@ -31,6 +31,7 @@ from types import MappingProxyType
 
 from rmfab.errors import StationError
 from rmfab.files import file_error, make_folder, sync_folder
+from rmfab.json_text import parse_json
 from rmfab.ledger.host import STATE_ENVIRONMENT, PoolHost
 
 SLOT_BYTES = 1 << 18
@@ -92,9 +93,6 @@ class Unusable:
     why: str
 
 
-NO_RECORD = Unusable("this host has no record of it")
-
-
 class HostRecord:
     """The record of the ledger *ledger_id* on *host*; usable from every thread."""
 
@@ -104,12 +102,17 @@ class HostRecord:
         self._descriptor: int | None = None
         self._holds = 0
 
+    @property
+    def missing(self) -> Unusable:
+        """What is said if there is no file. A different user, or a different RMFAB_STATE, has a different folder."""
+        return Unusable(f"this host has no record of it in {self.path.parent}")
+
     def read(self) -> Holding | Unusable:
         """Return the record without locking it. Raise StationError if this user may not read it."""
         try:
             descriptor = os.open(self.path, os.O_RDONLY | _BINARY)
         except FileNotFoundError:
-            return NO_RECORD
+            return self.missing
         except OSError as error:
             raise self._error("cannot read the record of this pool", error) from error
         try:
@@ -199,7 +202,7 @@ class Hold:
         with self._record._changing:
             self._join(create=False)
             descriptor = self._record._descriptor
-            return NO_RECORD if descriptor is None else _read(descriptor)[0]
+            return self._record.missing if descriptor is None else _read(descriptor)[0]
 
     def replace(self, holding: Holding) -> None:
         """Write *holding* durably, whatever was there."""
@@ -284,7 +287,9 @@ def _read_slot(descriptor: int, at: int) -> _Slot | None:
     if _digest(generation, content) != digest:
         return None
     try:
-        value = json.loads(content)
+        value = parse_json(content)
+        if not isinstance(value, dict):
+            return None
         heads = {chain: Head(int(seq), str(digest)) for chain, (seq, digest) in value["heads"].items()}
         holding = Holding(str(value["holder"]), str(value["salt"]), str(value["machine"]), heads)
         return _Slot(generation, holding, int(value["written_ns"]), int(value["file"]))

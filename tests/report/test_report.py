@@ -61,10 +61,14 @@ def test_the_trace_as_json() -> None:
 def test_status() -> None:
     """Every state has a column, in the order of a unit's life; a batch that is still being made is marked as open."""
     count = BatchCount(batch(), {State.GENERATED: 3, State.VERIFIED: 2}, 1)
-    row = dict(zip(status.HEAD, status.as_row(count), strict=True))
+    heads, (cells, still_open) = status.as_table([count, BatchCount(batch(closed=False), {}, 0)])
+    row = dict(zip(heads, cells, strict=True))
     assert row["generated"] == 3
     assert row["verified"] == 2
     assert row["void"] == 0
     assert row["labelled"] == 1
-    assert status.as_row(BatchCount(batch(closed=False), {}, 0))[0] == "lamp-0001 (open)"
+    assert "quarantined" not in row
+    assert still_open[0] == "lamp-0001 (open)"
+    heads, ((*_, quarantined, _),) = status.as_table([BatchCount(batch(), {State.QUARANTINED: 5}, 0)])
+    assert (heads[-2], quarantined) == ("quarantined", 5)
     assert set(status.as_json(count)["states"]) == {state.value for state in State}

@@ -155,8 +155,9 @@ class SqliteDatabase:
         try:
             yield
         finally:
-            cursor.execute(f"PRAGMA busy_timeout={round(1000 * self._patience)}")
-            cursor.close()
+            with suppress(sqlite3.ProgrammingError):  # ^C: SQLAlchemy has closed the connection
+                cursor.execute(f"PRAGMA busy_timeout={round(1000 * self._patience)}")
+                cursor.close()
 
     def _check_place(self) -> None:
         """Raise IntegrityError if the file at the ledger's path is no longer the one that was opened."""

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Pool
+from sqlalchemy import Pool, event
 from sqlalchemy import event as sqlalchemy_event
 
 from rmfab.errors import IntegrityError, LedgerError
@@ -340,3 +340,21 @@ def test_dangling_references_are_damage(tmp_path):
         connection.close()
         found = {(finding.where, finding.what) for finding in ledger.check() if finding.kind == "database"}
     assert found == {(f"table identity, row {row}", "refers to a missing row in table chunk") for row in (9, 10)}
+
+
+def test_an_interrupt_in_a_statement_stays_one(tmp_path):
+    """^C while a statement runs ends its transaction as an interrupt, not as an error of the ledger."""
+    ledger = fresh(tmp_path)
+    database = ledger._database
+
+    def interrupt(_cursor, statement, _parameters, _context):
+        if statement.startswith("INSERT INTO event"):
+            raise KeyboardInterrupt
+
+    event.listen(database._engine, "do_execute", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        claim(ledger, 1)
+    event.remove(database._engine, "do_execute", interrupt)
+    assert claim(ledger, 1).identity.serial == "LMP-000001"
+    assert ledger.check() == ()
+    ledger.close()
