@@ -118,8 +118,13 @@ def workers_of(process: subprocess.Popen[str], seen: list[int]) -> list[int]:
     return found
 
 
-def at_work(full: Path, root: Path, case: Case) -> tuple[Path, subprocess.Popen[str], list[int]]:
-    """The folder, and in it the command of *case*, which SIGSTOP holds at the stage in question, with its workers."""
+def at_work(
+    full: Path, root: Path, case: Case, *, freeze: bool = False
+) -> tuple[Path, subprocess.Popen[str], list[int]]:
+    """The folder, and in it the command of *case*, which SIGSTOP holds at the stage in question, with its workers.
+
+    *freeze*: hold the last worker too, or it could finish all of its work meanwhile.
+    """
     names = (f"lamp-{number}" for number in range(TRIES))
     seen: list[int] = []
 
@@ -130,7 +135,11 @@ def at_work(full: Path, root: Path, case: Case) -> tuple[Path, subprocess.Popen[
         return folder, begun(folder, *case.argv)
 
     def reached(folder: Path, process: subprocess.Popen[str]) -> bool:
-        return len(workers_of(process, seen)) == 2 and case.stage(folder, seen)
+        workers = workers_of(process, seen)
+        there = len(workers) == 2 and case.stage(folder, seen)
+        if there and freeze:
+            os.kill(workers[-1], signal.SIGSTOP)
+        return there
 
     folder, process = in_the_middle(begin, reached, case.unfinished)
     return folder, process, workers_of(process, seen)
@@ -140,7 +149,7 @@ def at_work(full: Path, root: Path, case: Case) -> tuple[Path, subprocess.Popen[
 def test_a_worker_is_killed(terminal: Terminal, full: Path, name: str) -> None:
     """The command ends with 4 and says why, nothing half-written stays, and the same again succeeds."""
     case = CASES[name]
-    folder, process, workers = at_work(full, terminal.folder, case)
+    folder, process, workers = at_work(full, terminal.folder, case, freeze=True)
     os.kill(workers[-1], signal.SIGKILL)
     process.send_signal(signal.SIGCONT)
     out, told = process.communicate(timeout=PATIENCE)
