@@ -143,17 +143,19 @@ def _meta(connection: Connection, name: str) -> str | None:
 
 
 def _without_holder(connection: Connection, record: Holding | Unusable, where: str) -> PoolStanding:
+    # A second copy, when the first was adopted here and has given identities since.
+    stale = isinstance(record, Holding) and lacking(connection, record.heads) is not None
     last = _last_pool_event(connection)
     if last is not None and last.event.kind is EventKind.MOVE:
         to = str(last.event.details.get("to"))
         why = f"this ledger was moved to the host with {to} at {last.event.ts}"
         refusal = _refusal(why, where, "run `rmfab ledger adopt` on that host")
-        # A second copy of a moved ledger, when the first was adopted here and has given identities since.
-        stale = isinstance(record, Holding) and lacking(connection, record.heads) is not None
         return PoolStanding(refusal, moved_to=None if stale else to)
     copied = _meta(connection, "copy")
     if copied is not None:
         return PoolStanding(_refusal(f"this ledger is a copy, made at {copied}", where))
+    if stale:
+        return PoolStanding(_refusal("this copy of the ledger lacks identities that this host has given", where))
     why = "no one has said yet that this is the only copy of this ledger"
     return PoolStanding(_refusal(why, where, _ONLY_COPY), unclaimed=True)
 

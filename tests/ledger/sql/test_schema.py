@@ -68,7 +68,11 @@ def test_an_older_ledger_is_brought_up_to_date(tmp_path, revision):
         ledger.void("LMP-000005", reason="lost", station="other", ts=now())
     hashes = as_before_0004(tmp_path / FILE, tmp_path / "old", revision)
     assert len(hashes) == 3
-    with Ledger.open(tmp_path / "old", create=False) as old, Ledger.open(tmp_path / FILE, create=False) as new:
+    host = PoolHost(tmp_path / "state", "m")
+    with (
+        Ledger.open(tmp_path / "old", create=False, host=host) as old,
+        Ledger.open(tmp_path / FILE, create=False) as new,
+    ):
         assert old.id == new.id
         assert list(old.identities("lamp-0001")) == list(new.identities("lamp-0001"))
         assert old.check() == ()
@@ -94,6 +98,20 @@ def test_an_older_ledger_gives_nothing_before_someone_says_that_it_is_the_only_c
         assert old.check() == ()
     with beneath(tmp_path, "old") as connection:
         assert len(connection.execute(select(schema.chain)).all()) == 1
+
+
+def test_only_one_copy_of_an_older_ledger_is_the_only_copy(tmp_path):
+    """Once one copy was adopted on a host, a second one is refused there, and not asked for."""
+    with fresh(tmp_path) as ledger:
+        claim(ledger, 1)
+    host = PoolHost(tmp_path / "state", "m")
+    for name in ("one", "two"):
+        as_before_0004(tmp_path / FILE, tmp_path / name, "0003")
+    with Ledger.open(tmp_path / "one", create=False, host=host) as one:
+        one.adopt(AdoptionReason.ONLY_COPY, station=STATION, ts=now())
+    with Ledger.open(tmp_path / "two", create=False, host=host) as two:
+        assert cause_of(claim, two, 2) == "not-pool-holder"
+        assert not two.pool_standing().unclaimed
 
 
 def as_before_0004(source, target, revision):
