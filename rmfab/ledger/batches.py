@@ -21,7 +21,7 @@ from rmfab.files import is_safe_name
 from rmfab.identity.sealed_record import SealedRecord
 from rmfab.ledger.chains import append, canonical
 from rmfab.ledger.events import Event, EventKind, refuse_other_times
-from rmfab.ledger.queries import PAGE, batch_named, batch_value, record_columns
+from rmfab.ledger.queries import PAGE, batch_named, batch_value, meta_value, record_columns
 from rmfab.ledger.records import Batch, ChunkPlan, chunk_digest
 from rmfab.ledger.sql import schema
 from rmfab.ledger.states import State
@@ -203,8 +203,7 @@ def _of_chunks(connection: Connection, batch: Batch, column: Any) -> Iterator[An
 
 
 def _keep_unique_key(connection: Connection, fingerprint: str) -> None:
-    query = select(schema.meta.c.value).where(schema.meta.c.name == "unique_key")
-    known = connection.execute(query).scalar_one_or_none()
+    known = meta_value(connection, "unique_key")
     if known is None:
         connection.execute(insert(schema.meta).values(name="unique_key", value=fingerprint))
     elif known != fingerprint:

@@ -22,7 +22,7 @@ from rmfab.ledger.chains import append, close_all, lacking, stored
 from rmfab.ledger.events import Event, EventKind, StoredEvent
 from rmfab.ledger.host import PoolHost
 from rmfab.ledger.host_record import Holding, Unusable
-from rmfab.ledger.queries import PAGE
+from rmfab.ledger.queries import PAGE, meta_value
 from rmfab.ledger.sql import schema
 from rmfab.ledger.states import State
 
@@ -66,12 +66,14 @@ _HINT = (
     "give identities from the ledger that holds the pool, or bring it here with `rmfab ledger move`; if it is lost, "
     "`rmfab ledger adopt`"
 )
+_STALE = "this copy of the ledger lacks identities that this host has given"
+"""Also that of a second copy, when the first was adopted here and has given identities since."""
 _ONLY_COPY = "if it is the only one, `rmfab ledger adopt --only-copy`"
 
 
 def standing(connection: Connection, record: Holding | Unusable, host: PoolHost, where: str) -> PoolStanding:
     """Return the standing of the pool; *where* is the ledger's location, for the refusal."""
-    holder = _meta(connection, "holder")
+    holder = meta_value(connection, "holder")
     if holder is None:
         return _without_holder(connection, record, where)
     why = _contradiction(connection, holder, record, host)
@@ -90,7 +92,7 @@ def judged(connection: Connection, record: Holding | Unusable, host: PoolHost, w
 
 def is_empty(connection: Connection) -> bool:
     """Return whether the ledger has no holder, no batch and no event: then it is anyone's."""
-    if _meta(connection, "holder") is not None or _meta(connection, "copy") is not None:
+    if meta_value(connection, "holder") is not None or meta_value(connection, "copy") is not None:
         return False
     return not any(
         connection.execute(select(func.count()).select_from(table)).scalar_one()
@@ -100,8 +102,8 @@ def is_empty(connection: Connection) -> bool:
 
 def hold_empty(connection: Connection, ledger_id: str, holding: Holding) -> None:
     """Make an empty ledger the pool *ledger_id*, new and its own: a copy of the empty file becomes a different one."""
-    set_meta(connection, "ledger_id", ledger_id)
-    set_meta(connection, "holder", holding.holder)
+    _set_meta(connection, "ledger_id", ledger_id)
+    _set_meta(connection, "holder", holding.holder)
 
 
 def adopt(
@@ -113,8 +115,8 @@ def adopt(
     quarantined = _quarantine(connection, ledger_id, station, ts) if reason is AdoptionReason.LOSS else 0
     details = {"reason": reason.value, "holder": holding.holder, "quarantined": quarantined}
     append(connection, ledger_id, station, [Event(ts, EventKind.ADOPT, details=details)])
-    connection.execute(delete(schema.meta).where(schema.meta.c.name == "copy"))
-    set_meta(connection, "holder", holding.holder)
+    _set_meta(connection, "copy", None)
+    _set_meta(connection, "holder", holding.holder)
     return Adoption(reason, quarantined)
 
 
@@ -122,7 +124,7 @@ def move(connection: Connection, ledger_id: str, station: str, ts: str, recipien
     """End giving identities here: write the last event, which names the *recipient* of the new host."""
     append(connection, ledger_id, station, [Event(ts, EventKind.MOVE, details={"to": recipient})])
     close_all(connection)
-    connection.execute(delete(schema.meta).where(schema.meta.c.name == "holder"))
+    _set_meta(connection, "holder", None)
 
 
 def free_identities(connection: Connection) -> int:
@@ -131,19 +133,14 @@ def free_identities(connection: Connection) -> int:
     return int(connection.execute(query).scalar_one())
 
 
-def set_meta(connection: Connection, name: str, value: str) -> None:
-    """Set the entry *name* of the ledger's table `meta`."""
+def _set_meta(connection: Connection, name: str, value: str | None) -> None:
+    """Set the entry *name* of the ledger's table `meta`; None removes it."""
     connection.execute(delete(schema.meta).where(schema.meta.c.name == name))
-    connection.execute(insert(schema.meta).values(name=name, value=value))
-
-
-def _meta(connection: Connection, name: str) -> str | None:
-    query = select(schema.meta.c.value).where(schema.meta.c.name == name)
-    return connection.execute(query).scalar_one_or_none()
+    if value is not None:
+        connection.execute(insert(schema.meta).values(name=name, value=value))
 
 
 def _without_holder(connection: Connection, record: Holding | Unusable, where: str) -> PoolStanding:
-    # A second copy, when the first was adopted here and has given identities since.
     stale = isinstance(record, Holding) and lacking(connection, record.heads) is not None
     last = _last_pool_event(connection)
     if last is not None and last.event.kind is EventKind.MOVE:
@@ -151,11 +148,11 @@ def _without_holder(connection: Connection, record: Holding | Unusable, where: s
         why = f"this ledger was moved to the host with {to} at {last.event.ts}"
         refusal = _refusal(why, where, "run `rmfab ledger adopt` on that host")
         return PoolStanding(refusal, moved_to=None if stale else to)
-    copied = _meta(connection, "copy")
+    copied = meta_value(connection, "copy")
     if copied is not None:
         return PoolStanding(_refusal(f"this ledger is a copy, made at {copied}", where))
     if stale:
-        return PoolStanding(_refusal("this copy of the ledger lacks identities that this host has given", where))
+        return PoolStanding(_refusal(_STALE, where))
     why = "no one has said yet that this is the only copy of this ledger"
     return PoolStanding(_refusal(why, where, _ONLY_COPY), unclaimed=True)
 
@@ -168,10 +165,7 @@ def _contradiction(connection: Connection, holder: str, record: Holding | Unusab
         return "this is not the copy of the ledger that was adopted last on this host"
     if not record.is_on(host):
         return "the record of this pool was made on a different machine"
-    chain = lacking(connection, record.heads)
-    if chain is not None:
-        return "this copy of the ledger lacks identities that this host has given"
-    return None
+    return _STALE if lacking(connection, record.heads) is not None else None
 
 
 def _refusal(why: str, where: str, hint: str = _HINT) -> IntegrityError:

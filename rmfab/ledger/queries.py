@@ -32,7 +32,16 @@ _STANDING = tuple(f.name for f in fields(Standing))
 
 def ledger_id(connection: Connection) -> str:
     """Return the id that the ledger got when it was created."""
-    return str(connection.execute(select(schema.meta.c.value).where(schema.meta.c.name == "ledger_id")).scalar_one())
+    found = meta_value(connection, "ledger_id")
+    if found is None:
+        raise damaged("it has no id", "table meta")
+    return found
+
+
+def meta_value(connection: Connection, name: str) -> str | None:
+    """Return the entry *name* of the table `meta`, None if there is none."""
+    query = select(schema.meta.c.value).where(schema.meta.c.name == name)
+    return connection.execute(query).scalar_one_or_none()
 
 
 def batch_value(row: Row[Any]) -> Batch:
