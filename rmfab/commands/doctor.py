@@ -39,7 +39,6 @@ def command() -> None:
     missing = sum(not diagnosis.good for diagnosis in found)
     damaged = [one.error for one in found if isinstance(one.error, IntegrityError)]
     if damaged:
-        what = f"{counted(missing, 'problem')} on this host; {damaged[0].what}"
-        raise IntegrityError(what, where=damaged[0].where, hint=damaged[0].hint, cause=damaged[0].cause)
+        raise IntegrityError(f"{counted(missing, 'problem')} on this host; {damaged[0]}", cause=damaged[0].cause)
     if missing:
         raise StationError(f"{counted(missing, 'problem')} on this host", cause="doctor")

@@ -105,15 +105,19 @@ def import_trust(
 ) -> Trust:
     """Import the trust file *file*: the first by its *fingerprint*, a later one only if keepers of the previous signed.
 
-    If *fingerprint* is None, the operator is asked for it. Raise IntegrityError if the file is not a valid successor.
+    A *fingerprint* that is given is compared in any case; for the first file, the operator is asked for one. Raise
+    IntegrityError if it does not match, or if the file is not a valid successor.
     """
     envelope, new = load_trust(file)
     old = workspace.trust
+    if old is None and not fingerprint:
+        fingerprint = _asked_fingerprint(file, terminal)
+    if fingerprint is not None:
+        _compare(fingerprint, new, file)
     if old == new:
         terminal.say(f"version {new.version} of the trust file is already in force")
         return new
     if old is None:
-        _compare(fingerprint or _asked_fingerprint(file, terminal), new, file)
         judge_clock(workspace.now(), new.created, "this trust file was made", str(file))
     signers = _take(workspace, old, envelope, str(file), downgrade=allow_downgrade)
     by = f"signed by {', '.join(map(str, signers))}" if signers else "its fingerprint matches"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rmfab.errors import InputError, RmfabError, UsageError
+from rmfab.errors import InputError, IntegrityError, RmfabError, UsageError
 from rmfab.identity.sealing import read_recipient
 from rmfab.ledger.events import timestamp
 from rmfab.ledger.pool import Adoption, AdoptionReason, PoolStanding
@@ -26,6 +26,13 @@ def hold_pool(workspace: Workspace, terminal: Terminal = UNATTENDED, *, taking: 
     standing = workspace.ledger.pool_standing()
     if standing.refusal is None or (standing.unclaimed and not taking):
         return
+    if _is_moved_here(workspace, standing):
+        raise IntegrityError(
+            "this ledger was moved to this host, and is not adopted yet",
+            where=str(workspace.ledger_path),
+            hint="run `rmfab ledger adopt`",
+            cause=standing.refusal.cause,
+        )
     if not (standing.unclaimed and terminal.interactive and terminal.confirm(_ONLY_COPY)):
         raise standing.refusal
     _adopt(workspace, AdoptionReason.ONLY_COPY)
@@ -43,7 +50,7 @@ def adopt(
     if standing.held:
         terminal.say("this host holds the pool already; nothing to do")
         return None
-    reason = _reason(workspace, standing, terminal, only_copy)
+    reason = _reason(workspace, standing, terminal, only_copy=only_copy, name=name)
     if reason is AdoptionReason.LOSS:
         _confirm_loss(workspace, terminal, name)
     adoption = _adopt(workspace, reason)
@@ -111,13 +118,21 @@ def _adopt(workspace: Workspace, reason: AdoptionReason) -> Adoption:
     return workspace.ledger.adopt(reason, station=workspace.station.name, ts=timestamp(workspace.now()))
 
 
-def _reason(workspace: Workspace, standing: PoolStanding, terminal: Terminal, only_copy: bool) -> AdoptionReason:
+def _is_moved_here(workspace: Workspace, standing: PoolStanding) -> bool:
+    return standing.moved_to is not None and standing.moved_to == workspace.station_key.recipient
+
+
+def _reason(
+    workspace: Workspace, standing: PoolStanding, terminal: Terminal, *, only_copy: bool, name: str | None
+) -> AdoptionReason:
     if only_copy and not standing.unclaimed:
         raise UsageError(
             "--only-copy is for a ledger that no host has held yet", hint="omit it to adopt this one after a loss"
         )
-    if standing.moved_to is not None and standing.moved_to == workspace.station_key.recipient:
+    if _is_moved_here(workspace, standing):
         return AdoptionReason.MOVE
+    if standing.refusal is not None and standing.moved_to is not None and name is None:
+        raise standing.refusal  # it is not lost: a different host has it
     if only_copy or (standing.unclaimed and terminal.interactive and terminal.confirm(_ONLY_COPY)):
         return AdoptionReason.ONLY_COPY
     return AdoptionReason.LOSS

@@ -48,7 +48,7 @@ class ConsoleLog:
 
 @dataclass(frozen=True)
 class Pruned:
-    """The logs that were removed (or would be), and how many are left."""
+    """The logs that were removed (or would be), and how many are left (or would be)."""
 
     removed: tuple[ConsoleLog, ...]
     left: int
@@ -75,7 +75,7 @@ def prune_logs(workspace: Workspace, request: PruneRequest, terminal: Terminal =
         _confirm(chosen, request, terminal)
         for log in chosen:
             _remove(log)
-    return Pruned(tuple(chosen), len(logs) - (0 if request.dry_run else len(chosen)))
+    return Pruned(tuple(chosen), len(logs) - len(chosen))
 
 
 def _logs(folder: Path) -> list[ConsoleLog]:

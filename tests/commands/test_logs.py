@@ -70,7 +70,9 @@ def test_what_is_removed(terminal: Terminal, logs: Path, argv: tuple[str, ...], 
 
     A dry run prints the same and removes nothing; a second run finds nothing."""
     before = sorted(path.name for path in logs.iterdir())
-    planned = terminal.well("-C", logs.parent, "logs", "prune", *argv, "--dry-run")
+    plan = terminal("-C", logs.parent, "logs", "prune", *argv, "--dry-run")
+    assert f"; {len(left)} left" in plan.err
+    planned = plan.out
     assert sorted(path.name for path in logs.iterdir()) == before
     document = json.loads(terminal.well("-C", logs.parent, "logs", "prune", *argv, "--yes", "--json"))
     assert ages(logs) == left

@@ -135,6 +135,8 @@ def test_the_first_import_is_by_fingerprint(terminal: Terminal, owner: Path):
     assert files(station) == before
     spoken = fingerprint.upper().replace("-", " ")
     assert _trust(terminal, "import", "t.json", "--fingerprint", spoken, where="station").code == 0
+    again = _trust(terminal, "import", "t.json", "--fingerprint", "1111-2222", where="station")
+    again.refused(5, "fingerprint does not match this trust file")
     assert _trust(terminal, "import", "t.json", where="station").err.endswith("already in force\n")
 
 
