@@ -234,4 +234,5 @@ def _identity_pages(connection: Connection, *where: ColumnElement[bool]) -> Iter
 
 
 def _stream(connection: Connection, query: Select[Any]) -> Iterator[Row[Any]]:
-    return iter(connection.execute(query, execution_options={"yield_per": PAGE}))
+    with connection.execute(query, execution_options={"yield_per": PAGE}) as rows:  # the reader may stop early
+        yield from rows

@@ -25,6 +25,7 @@ from rmfab.files import is_safe_name
 from rmfab.ledger.events import Event, EventKind, Outcome, StoredEvent
 from rmfab.ledger.host_record import Head
 from rmfab.ledger.sql import schema
+from rmfab.ledger.sql.evidence import Evidence, leave
 from rmfab.ledger.states import State
 
 
@@ -97,12 +98,18 @@ def append(connection: Connection, ledger_id: str, station: str, events: Iterabl
     if rows:
         connection.execute(_ADD, rows)
         connection.execute(_ADVANCE, {"of_chain": chain, "last_seq": seq, "last_hash": prev_hash})
+        leave(connection, Evidence(chain, seq, prev_hash))
 
 
-def heads(connection: Connection, *, opened: bool = False) -> dict[str, Head]:
-    """Return the head of every chain by its id; with *opened*, only of those that stations can still add to."""
+def heads(connection: Connection, *, opened: bool = False, station: str | None = None) -> dict[str, Head]:
+    """Return the head of every chain by its id, or of the chains of *station*.
+
+    With *opened*, only of those that stations can still add to.
+    """
     table = schema.chain
     query = select(table.c.id, table.c.last_seq, table.c.last_hash)
+    if station is not None:
+        query = query.where(table.c.station == station)
     rows = connection.execute(query.where(table.c.open) if opened else query)
     return {row.id: Head(row.last_seq, row.last_hash) for row in rows}
 

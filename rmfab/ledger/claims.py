@@ -13,10 +13,10 @@ the step that it is are events of the same transaction. The rules, in order:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from sqlalchemy import Connection, bindparam
+from sqlalchemy import Connection, bindparam, exists, select
 
 from rmfab.errors import BatchUsedUp, CloneError, InputError, IntegrityError
 from rmfab.ledger.chains import append
@@ -86,13 +86,24 @@ ALONE = Around()
 
 _LOWEST = (
     identities_query()
-    .where(schema.identity.c.state == State.GENERATED.value)
-    .order_by(schema.identity.c.batch_id, schema.identity.c.position)
+    .where(schema.identity.c.state == State.GENERATED.value, schema.identity.c.batch_id == bindparam("of_batch"))
+    .order_by(schema.identity.c.position)
     .limit(1)
-    .with_for_update(skip_locked=True, of=schema.identity)
 )
-_FREE_IN_BATCH = _LOWEST.where(schema.batch.c.id == bindparam("of_batch"))
-_FREE = _LOWEST.where(schema.batch.c.product == bindparam("of_product"), schema.batch.c.state == "closed")
+_LOWEST_UNLOCKED = _LOWEST.with_for_update(skip_locked=True, of=schema.identity)
+"""On a server, of those that no other station is claiming at this moment: stations do not wait for each other."""
+_LOWEST_LOCKED = _LOWEST.with_for_update(of=schema.identity)
+"""Waits for the other stations, whose claims may fail: only this one can say that a batch is used up."""
+_BATCHES = (
+    select(schema.batch.c.id)
+    .where(schema.batch.c.product == bindparam("of_product"), schema.batch.c.state == "closed")
+    .where(
+        exists().where(
+            schema.identity.c.batch_id == schema.batch.c.id, schema.identity.c.state == State.GENERATED.value
+        )
+    )
+    .order_by(schema.batch.c.id)
+)
 
 
 def claim(
@@ -146,7 +157,7 @@ def _of(chosen: LedgerIdentity, events: Iterable[Event]) -> Iterator[Event]:
 
 def _choose(connection: Connection, wish: Wish, mac: str, carried: Carried) -> tuple[LedgerIdentity, bool]:
     """Return the identity for the board *mac*, and whether it is taken over from its flash."""
-    held = by_mac(connection, mac)
+    held = by_mac(connection, mac, lock=True)
     if held is None:
         refuse_forgotten(connection, mac)
     found = _carried(connection, carried, mac)
@@ -163,9 +174,9 @@ def _choose(connection: Connection, wish: Wish, mac: str, carried: Carried) -> t
 def _carried(connection: Connection, carried: Carried, mac: str) -> LedgerIdentity | None:
     """Return the identity of this ledger that the flash contains, unless it is void. Raise CloneError for a clone."""
     found: dict[str, LedgerIdentity] = {}
-    if carried.node_id is not None and (identity := by_node_id(connection, carried.node_id)):
+    if carried.node_id is not None and (identity := by_node_id(connection, carried.node_id, lock=True)):
         found[identity.serial] = identity
-    if carried.random_sha256 is not None and (identity := by_random(connection, carried.random_sha256)):
+    if carried.random_sha256 is not None and (identity := by_random(connection, carried.random_sha256, lock=True)):
         found[identity.serial] = identity
     for identity in found.values():
         if identity.mac is not None and identity.mac != mac:
@@ -188,19 +199,27 @@ def _carried(connection: Connection, carried: Carried, mac: str) -> LedgerIdenti
 def _free(connection: Connection, wish: Wish) -> LedgerIdentity:
     """Return the identity for a board without one: the requested serial, or the lowest free one."""
     if wish.serial is not None:
-        identity = by_serial(connection, wish.serial)
+        identity = by_serial(connection, wish.serial, lock=True)
         if identity is None:
             hint = hint_for_unknown(connection, wish.serial)
             raise InputError(f"there is no identity {wish.serial} in the ledger", hint=hint, cause="no-serial")
         return identity
-    query, batch = (_FREE, None) if wish.batch is None else (_FREE_IN_BATCH, closed_batch(connection, wish.batch).id)
-    row = connection.execute(query, {"of_product": wish.product, "of_batch": batch}).one_or_none()
-    if row is not None:
-        return identity_value(row)
+    for query in (_LOWEST_UNLOCKED, _LOWEST_LOCKED):
+        for batch in _batches(connection, wish):
+            row = connection.execute(query, {"of_batch": batch}).one_or_none()
+            if row is not None:
+                return identity_value(row)
     raise BatchUsedUp(
         f"batch {wish.batch} is used up" if wish.batch else f"all batches of {wish.product} are used up",
         hint="make more identities with `rmfab generate --count N`",
     )
+
+
+def _batches(connection: Connection, wish: Wish) -> Sequence[int]:
+    """Return the ids of the batches that *wish* may be fulfilled from, in their order."""
+    if wish.batch is not None:
+        return (closed_batch(connection, wish.batch).id,)
+    return connection.execute(_BATCHES, {"of_product": wish.product}).scalars().all()
 
 
 def _judge(chosen: LedgerIdentity, wish: Wish, mac: str, *, restored: bool) -> None:

@@ -68,10 +68,10 @@ class Holding:
     heads: Mapping[str, Head] = field(default_factory=lambda: MappingProxyType({}))
 
     @classmethod
-    def new(cls, host: PoolHost, heads: Mapping[str, Head]) -> Holding:
-        """Return the holding of a new holder on *host*."""
+    def new(cls, host: PoolHost, heads: Mapping[str, Head], holder: str | None = None) -> Holding:
+        """Return the holding of a new holder on *host*, or its part in that of *holder* on a server."""
         salt = secrets.token_hex(16)
-        return cls(secrets.token_hex(16), salt, _salted(host, salt), heads)
+        return cls(holder or secrets.token_hex(16), salt, _salted(host, salt), heads)
 
     def is_on(self, host: PoolHost) -> bool:
         """Return whether this was written on the machine of *host*."""
@@ -210,10 +210,18 @@ class Hold:
             self._join(create=True)
             self._record._write(holding)
 
-    def add(self, heads: Mapping[str, Head]) -> None:
-        """Add *heads* of chains to the record, durably. Older ones than it has are passed over."""
+    def add(self, heads: Mapping[str, Head], joined: Holding | None = None) -> None:
+        """Add *heads* of chains to the record, durably. Older ones than it has are passed over.
+
+        *joined*: the part of this host in a pool on a server, which takes the place of a record for a different one.
+        """
         with self._record._changing:
+            if joined is not None:
+                self._join(create=True)  # before the look: two processes of a new host may join at once
             known = self.read()
+            if joined is not None and not (isinstance(known, Holding) and known.holder == joined.holder):
+                self.replace(joined.with_heads(heads))
+                return
             if isinstance(known, Holding) and (newer := known.with_heads(heads)) is not known:
                 self._record._write(newer)
 

@@ -8,10 +8,15 @@ goes on: the other one lacks its events. A copy on a different host has no recor
 An event that takes from the pool is a claim, a void or a new batch (its serials): the record is updated after it is
 durable, and before anyone acts on it. If the process ends between the two, the ledger is ahead of the record, which is
 allowed.
+
+A ledger on a server is shared: many hosts give identities from the one database, which is where it was when it was
+adopted (`LedgerServer.place`). A host joins when it takes for the first time, and its record names what it has taken
+from then on: a server that lacks it was restored from a backup, or is a replica that lagged behind.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum, unique
 
@@ -22,7 +27,7 @@ from rmfab.ledger.chains import append, close_all, lacking, stored
 from rmfab.ledger.events import Event, EventKind, StoredEvent
 from rmfab.ledger.host import PoolHost
 from rmfab.ledger.host_record import Holding, Unusable
-from rmfab.ledger.queries import PAGE, meta_value
+from rmfab.ledger.queries import PAGE, meta_value, meta_values
 from rmfab.ledger.sql import schema
 from rmfab.ledger.states import State
 
@@ -49,12 +54,16 @@ class PoolStanding:
     """The standing of a ledger's pool on this host.
 
     *refusal*: why nothing can be taken from it, None if this host holds it. *unclaimed*: no host has held it yet, as
-    after an upgrade from a version without pools. *moved_to*: the recipient that it was moved to.
+    after an upgrade from a version without pools. *moved_to*: the recipient that it was moved to, or the ledger that it
+    was copied to. *displaced*: its database is not where it was adopted, and has all that this host knows. *holder*:
+    under which identities are given.
     """
 
     refusal: IntegrityError | None
     unclaimed: bool = False
     moved_to: str | None = None
+    displaced: bool = False
+    holder: str | None = None
 
     @property
     def held(self) -> bool:
@@ -68,26 +77,53 @@ _HINT = (
 )
 _STALE = "this copy of the ledger lacks identities that this host has given"
 """Also that of a second copy, when the first was adopted here and has given identities since."""
+_DISPLACED = "this database is not the one that gives identities: it was restored, cloned, or a replica took over"
+_RELOCATE = (
+    "use the right server; if this one replaces it and nothing was lost, `rmfab ledger adopt --only-copy`, else "
+    "`rmfab ledger adopt`"
+)
+_FORGETFUL = "the server lacks identities that this host has given: it is from a backup, or a replica that lags"
 _ONLY_COPY = "if it is the only one, `rmfab ledger adopt --only-copy`"
 
 
-def standing(connection: Connection, record: Holding | Unusable, host: PoolHost, where: str) -> PoolStanding:
-    """Return the standing of the pool; *where* is the ledger's location, for the refusal."""
-    holder = meta_value(connection, "holder")
+@dataclass(frozen=True)
+class PoolPlace:
+    """Where a ledger is: *shown* for people; *place* is that of `LedgerServer.place`, None for a file."""
+
+    shown: str
+    place: str | None
+
+
+def standing(connection: Connection, record: Holding | Unusable, host: PoolHost, at: PoolPlace) -> PoolStanding:
+    """Return the standing of the pool of the ledger *at* this place."""
+    where = at.shown
+    meta = meta_values(connection)
+    holder = meta.get("holder")
     if holder is None:
         return _without_holder(connection, record, where)
+    if at.place is not None:
+        return _on_server(connection, meta, record, at)
     why = _contradiction(connection, holder, record, host)
-    return PoolStanding(None if why is None else _refusal(why, where))
+    return PoolStanding(None if why is None else _refusal(why, where), holder=holder)
 
 
-def judged(connection: Connection, record: Holding | Unusable, host: PoolHost, where: str, *, taking: bool) -> None:
-    """Raise IntegrityError (cause `not-pool-holder`) if this host must not change the ledger.
+def judged(connection: Connection, record: Holding | Unusable, host: PoolHost, at: PoolPlace, *, taking: bool) -> str:
+    """Return the holder, empty if there is none yet.
 
-    *taking*: the change takes from the pool. Only then it matters that no host has held the pool yet.
+    Raise IntegrityError (cause `not-pool-holder`) if this host must not change the ledger. *taking*: the change takes
+    from the pool. Only then it matters that no host has held the pool yet.
     """
-    pool = standing(connection, record, host, where)
+    pool = standing(connection, record, host, at)
     if pool.refusal is not None and (taking or not pool.unclaimed):
         raise pool.refusal
+    return pool.holder or ""
+
+
+def joined(record: Holding | Unusable, host: PoolHost, holder: str) -> Holding:
+    """Return the holding of *host* in the pool of *holder* on a server: *record*, or a new one if it joins now."""
+    if isinstance(record, Holding) and record.holder == holder and record.is_on(host):
+        return record
+    return Holding.new(host, {}, holder)
 
 
 def is_empty(connection: Connection) -> bool:
@@ -100,29 +136,47 @@ def is_empty(connection: Connection) -> bool:
     )
 
 
-def hold_empty(connection: Connection, ledger_id: str, holding: Holding) -> None:
+def hold_empty(connection: Connection, ledger_id: str, holding: Holding, place: str | None) -> None:
     """Make an empty ledger the pool *ledger_id*, new and its own: a copy of the empty file becomes a different one."""
     _set_meta(connection, "ledger_id", ledger_id)
+    _hold(connection, holding, place)
+
+
+def _hold(connection: Connection, holding: Holding, place: str | None) -> None:
     _set_meta(connection, "holder", holding.holder)
+    _set_meta(connection, "place", place)
 
 
 def adopt(
-    connection: Connection, ledger_id: str, station: str, ts: str, holding: Holding, reason: AdoptionReason
+    connection: Connection,
+    ledger_id: str,
+    station: str,
+    ts: str,
+    holding: Holding,
+    reason: AdoptionReason,
+    place: str | None,
 ) -> Adoption:
-    """Make *holding* the holder. After a loss, put every free identity in quarantine, with an event for each."""
+    """Make *holding* the holder, at *place* if it is on a server.
+
+    After a loss, put every free identity in quarantine, with an event for each.
+    """
     if reason is not AdoptionReason.ONLY_COPY:
         close_all(connection)
     quarantined = _quarantine(connection, ledger_id, station, ts) if reason is AdoptionReason.LOSS else 0
     details = {"reason": reason.value, "holder": holding.holder, "quarantined": quarantined}
     append(connection, ledger_id, station, [Event(ts, EventKind.ADOPT, details=details)])
     _set_meta(connection, "copy", None)
-    _set_meta(connection, "holder", holding.holder)
+    _hold(connection, holding, place)
     return Adoption(reason, quarantined)
 
 
-def move(connection: Connection, ledger_id: str, station: str, ts: str, recipient: str) -> None:
-    """End giving identities here: write the last event, which names the *recipient* of the new host."""
-    append(connection, ledger_id, station, [Event(ts, EventKind.MOVE, details={"to": recipient})])
+def move(
+    connection: Connection, ledger_id: str, station: str, ts: str, recipient: str, *, copied: bool = False
+) -> None:
+    """End giving identities here: write the last event, which names the *recipient* of the new host, or the ledger to
+    which this one is *copied*."""
+    details: dict[str, object] = {"to": recipient} | ({"copied": True} if copied else {})
+    append(connection, ledger_id, station, [Event(ts, EventKind.MOVE, details=details)])
     close_all(connection)
     _set_meta(connection, "holder", None)
 
@@ -145,6 +199,9 @@ def _without_holder(connection: Connection, record: Holding | Unusable, where: s
     last = _last_pool_event(connection)
     if last is not None and last.event.kind is EventKind.MOVE:
         to = str(last.event.details.get("to"))
+        if last.event.details.get("copied"):
+            why = f"this ledger was copied to {to} at {last.event.ts}, which gives its identities since"
+            return PoolStanding(_refusal(why, where, f"work with {to}: set RMFAB_LEDGER"), moved_to=to)
         why = f"this ledger was moved to the host with {to} at {last.event.ts}"
         refusal = _refusal(why, where, "run `rmfab ledger adopt` on that host")
         return PoolStanding(refusal, moved_to=None if stale else to)
@@ -155,6 +212,30 @@ def _without_holder(connection: Connection, record: Holding | Unusable, where: s
         return PoolStanding(_refusal(_STALE, where))
     why = "no one has said yet that this is the only copy of this ledger"
     return PoolStanding(_refusal(why, where, _ONLY_COPY), unclaimed=True)
+
+
+def _on_server(
+    connection: Connection, meta: Mapping[str, str], record: Holding | Unusable, at: PoolPlace
+) -> PoolStanding:
+    """Return the standing of a pool that many hosts hold together."""
+    holder = meta["holder"]
+    counts = isinstance(record, Holding) and not (record.holder != holder and _after_loss(connection, holder))
+    if isinstance(record, Holding) and counts and lacking(connection, record.heads) is not None:
+        return PoolStanding(_refusal(_FORGETFUL, at.shown))
+    if meta.get("place") != at.place:
+        return PoolStanding(_refusal(_DISPLACED, at.shown, _RELOCATE), displaced=True)
+    return PoolStanding(None, holder=holder)
+
+
+def _after_loss(connection: Connection, holder: str) -> bool:
+    """Return whether *holder* adopted the pool after a loss: then nothing that a host gave before is free."""
+    last = _last_pool_event(connection)
+    return (
+        last is not None
+        and last.event.kind is EventKind.ADOPT
+        and last.event.details.get("holder") == holder
+        and last.event.details.get("reason") == AdoptionReason.LOSS.value
+    )
 
 
 def _contradiction(connection: Connection, holder: str, record: Holding | Unusable, host: PoolHost) -> str | None:

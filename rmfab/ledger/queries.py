@@ -24,6 +24,7 @@ from rmfab.ledger.states import State
 
 PAGE = 500
 
+_META = select(schema.meta)
 _STAND = update(schema.identity).where(schema.identity.c.serial == bindparam("of_serial"))
 
 _NUMBERED = re.compile(r"(?P<before>.{0,64}[^0-9:])[0-9]+[^0-9]{0,64}")  # a serial with its counter last
@@ -42,6 +43,11 @@ def meta_value(connection: Connection, name: str) -> str | None:
     """Return the entry *name* of the table `meta`, None if there is none."""
     query = select(schema.meta.c.value).where(schema.meta.c.name == name)
     return connection.execute(query).scalar_one_or_none()
+
+
+def meta_values(connection: Connection) -> dict[str, str]:
+    """Return the table `meta`."""
+    return {row.name: row.value for row in connection.execute(_META)}
 
 
 def batch_value(row: Row[Any]) -> Batch:
@@ -119,32 +125,36 @@ _BY = {
     for name in ("serial", "node_id", "random_sha256", "mac")
 }
 _BY["mac"] = _BY["mac"].where(schema.identity.c.state != State.VOID.value)
+_LOCK_BY = {name: query.with_for_update(of=schema.identity) for name, query in _BY.items()}
 """Built once: building a query takes SQLAlchemy longer than running it."""
 
 
-def by_serial(connection: Connection, serial: str) -> LedgerIdentity | None:
-    """Return the identity with this serial, also from an open batch."""
-    return _one(connection, "serial", serial)
+def by_serial(connection: Connection, serial: str, *, lock: bool = False) -> LedgerIdentity | None:
+    """Return the identity with this serial, also from an open batch.
+
+    With *lock*, no other transaction changes it until this one ends.
+    """
+    return _one(connection, "serial", serial, lock)
 
 
-def by_node_id(connection: Connection, node_id: str) -> LedgerIdentity | None:
+def by_node_id(connection: Connection, node_id: str, *, lock: bool = False) -> LedgerIdentity | None:
     """Return the identity with this node id."""
-    return _one(connection, "node_id", node_id)
+    return _one(connection, "node_id", node_id, lock)
 
 
-def by_random(connection: Connection, random_sha256: str) -> LedgerIdentity | None:
+def by_random(connection: Connection, random_sha256: str, *, lock: bool = False) -> LedgerIdentity | None:
     """Return the identity whose `random` has this SHA-256."""
-    return _one(connection, "random_sha256", random_sha256)
+    return _one(connection, "random_sha256", random_sha256, lock)
 
 
-def by_mac(connection: Connection, mac: str) -> LedgerIdentity | None:
+def by_mac(connection: Connection, mac: str, *, lock: bool = False) -> LedgerIdentity | None:
     """Return the identity of the live unit with this (normal) MAC."""
-    return _one(connection, "mac", mac)
+    return _one(connection, "mac", mac, lock)
 
 
-def _one(connection: Connection, column: str, wanted: str) -> LedgerIdentity | None:
+def _one(connection: Connection, column: str, wanted: str, lock: bool) -> LedgerIdentity | None:
     """Return the identity with *wanted* in *column*."""
-    row = connection.execute(_BY[column], {"wanted": wanted}).one_or_none()
+    row = connection.execute((_LOCK_BY if lock else _BY)[column], {"wanted": wanted}).one_or_none()
     return None if row is None else identity_value(row)
 
 

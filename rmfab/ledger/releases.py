@@ -38,8 +38,9 @@ def last_accepted(connection: Connection, kind: EventKind, product: str) -> Stor
     """Return the last acceptance of a release or a trust file for *product*, None if there was none."""
     table = schema.event
     query = select(table).where(table.c.kind == kind.value).order_by(table.c.id.desc())
-    found = map(stored, connection.execute(query.execution_options(yield_per=PAGE)))
-    return next((one for one in found if one.event.details.get("product") == product), None)
+    with connection.execute(query.execution_options(yield_per=PAGE)) as rows:
+        found = map(stored, rows)
+        return next((one for one in found if one.event.details.get("product") == product), None)
 
 
 def accept(connection: Connection, ledger_id: str, station: str, event: Event, after: StoredEvent | None) -> bool:
@@ -70,11 +71,12 @@ def flashed_units(connection: Connection, digest: str) -> Iterator[FlashedUnit]:
         .join(newest, newest.c.serial == table.c.serial)
         .order_by(table.c.id)
     )
-    for rows in connection.execute(query.execution_options(yield_per=PAGE)).partitions():
-        units = _identities(connection, [row.serial for row in rows])
-        for row in rows:
-            if row.serial in units:
-                yield FlashedUnit(units[row.serial], stored(row), row.newest != row.id)
+    with connection.execute(query.execution_options(yield_per=PAGE)) as found:
+        for rows in found.partitions():
+            units = _identities(connection, [row.serial for row in rows])
+            for row in rows:
+                if row.serial in units:
+                    yield FlashedUnit(units[row.serial], stored(row), row.newest != row.id)
 
 
 def _identities(connection: Connection, serials: list[str]) -> dict[str, LedgerIdentity]:

@@ -14,7 +14,8 @@
 A change is allowed only in the ledger that holds the pool (`rmfab.ledger.pool`). The caller supplies the times
 (`timestamp(datetime)`); stations are given by name. Every change is one durable transaction. Every
 method may raise LedgerError (causes `ledger-locked`, `-read-only`, `-denied`, `-full`, `-io`, `-missing`, `-newer`,
-`-network`) and IntegrityError (`ledger-corrupt`, `ledger-constraint`); one that changes it also IntegrityError
+`-network`, `-away`,
+`-older`) and IntegrityError (`ledger-corrupt`, `ledger-constraint`); one that changes it also IntegrityError
 (`not-pool-holder`) and StationError (`no-state-folder`).
 """
 
@@ -30,6 +31,7 @@ from typing import Any, Self, TypeVar
 
 from sqlalchemy import Connection
 
+from rmfab.errors import InputError
 from rmfab.identity.sealed_record import SealedRecord
 from rmfab.ledger import audit, batches, chains, claims, outcomes, pool, queries, releases
 from rmfab.ledger.audit import AuditFinding
@@ -38,11 +40,12 @@ from rmfab.ledger.claims import ALONE, Around, Carried, Claim, Wish
 from rmfab.ledger.events import Event, EventKind, StoredEvent, normal_mac
 from rmfab.ledger.host import PoolHost, this_host
 from rmfab.ledger.host_record import Head, Holding, HostRecord
-from rmfab.ledger.pool import Adoption, AdoptionReason, PoolStanding
+from rmfab.ledger.pool import Adoption, AdoptionReason, PoolPlace, PoolStanding
 from rmfab.ledger.records import Batch, BatchCount, Chunk, ChunkPlan, LedgerIdentity
 from rmfab.ledger.releases import FlashedUnit
-from rmfab.ledger.sql.database import Database
+from rmfab.ledger.sql.database import Database, Weakness
 from rmfab.ledger.sql.open_database import open_database
+from rmfab.ledger.sql.outage import Watcher
 
 T = TypeVar("T")
 
@@ -53,30 +56,30 @@ PATIENCE = 30.0
 class Ledger:
     """Identities, the boards bound to them, and what happened to each. Created by `open`; a context manager."""
 
-    def __init__(self, database: Database, ledger_id: str, host: PoolHost, where: str) -> None:
+    def __init__(self, database: Database, ledger_id: str, host: PoolHost) -> None:
         self.id = ledger_id
         self._database = database
         self._host = host
         self._record = HostRecord(host, ledger_id)
-        self._where = where
 
     @classmethod
     def open(
         cls, location: Path | str, *, create: bool, patience: float = PATIENCE, host: PoolHost | None = None
     ) -> Self:
-        """Open the ledger file *location* on *host* (default: this one); with *create*, create it if it does not exist.
+        """Open the ledger at *location* on *host* (default: this one); with *create*, create it if it does not exist.
 
-        An older schema is upgraded. An empty ledger that is opened with *create* becomes the pool of this host. Raise
-        LedgerError, or InputError for a database URL: this version supports only SQLite.
+        *location* is a file, or the URL of a database on a PostgreSQL server. The schema of a file is upgraded, that of
+        a server by `migrate`. An empty ledger that is opened with *create* becomes a pool of its own. Raise
+        LedgerError, or InputError for a URL that cannot be used.
         """
         host = host or this_host()
-        database = open_database(location, create=create, patience=patience)
+        database = open_database(location, create=create, patience=patience, state=host.state)
         try:
             database.upgrade(create=create)
             if create:
                 _hold_if_empty(database, host)
             with database.reading() as connection:
-                return cls(database, queries.ledger_id(connection), host, str(location))
+                return cls(database, queries.ledger_id(connection), host)
         except BaseException:
             database.dispose()
             raise
@@ -85,6 +88,16 @@ class Ledger:
     def caveat(self) -> str | None:
         """How the ledger is read if it is read-only for this user, for the operator; None if it may be written."""
         return self._database.caveat
+
+    @property
+    def where(self) -> str:
+        """Where the ledger is, for people."""
+        return self._database.shown
+
+    @property
+    def shared(self) -> bool:
+        """Whether several hosts work on this ledger at once."""
+        return self._database.server is not None
 
     def close(self) -> None:
         """Close all connections. The object cannot be used afterwards."""
@@ -100,34 +113,65 @@ class Ledger:
 
     def _judge(self, connection: Connection, *, taking: bool = False) -> None:
         """Raise IntegrityError if this host must not change the ledger. See `pool.judged`."""
-        pool.judged(connection, self._record.read(), self._host, self._where, taking=taking)
+        pool.judged(connection, self._record.read(), self._host, self._place(connection), taking=taking)
+
+    def _place(self, connection: Connection) -> PoolPlace:
+        server = self._database.server
+        return PoolPlace(self._database.shown, None if server is None else server.place(connection))
+
+    def _occupy(self, connection: Connection, station: str) -> None:
+        """Let no other host write as *station* on a server."""
+        if self._database.server is not None:
+            self._database.server.occupy(connection, station)
 
     @contextmanager
-    def _changing(self, *, taking: bool = False) -> Iterator[Connection]:
-        """Open the write transaction for a change that takes nothing from the pool; *taking*: a later part will."""
-        with self._database.writing() as connection:
+    def _changing(
+        self, station: str | None = None, *, taking: bool = False, alone: bool = True
+    ) -> Iterator[Connection]:
+        """Open a write transaction of *station* for a change that takes nothing from the pool.
+
+        *taking*: a later part will. *alone*: no other host may change the ledger at that time.
+        """
+        with self._database.writing(alone=alone) as connection:
             self._judge(connection, taking=taking)
+            if station is not None:
+                self._occupy(connection, station)
             yield connection
 
-    def _take(self, work: Callable[[Connection], T]) -> T:
+    def _take(self, work: Callable[[Connection], T], station: str) -> T:
         """Run *work*, which takes from the pool, in a transaction; return when ledger and record are durable.
 
         The record is locked from the check until it is written. *work* may run twice, as `Database.commit` says.
         """
         with self._record.hold() as hold:
 
-            def taken(connection: Connection) -> tuple[T, Mapping[str, Head]]:
-                pool.judged(connection, hold.read(), self._host, self._where, taking=True)
-                return work(connection), chains.heads(connection, opened=True)
+            def taken(connection: Connection) -> tuple[T, Holding | None, Mapping[str, Head]]:
+                record = hold.read()
+                holder = pool.judged(connection, record, self._host, self._place(connection), taking=True)
+                if not self.shared:
+                    return work(connection), None, chains.heads(connection, opened=True)
+                self._occupy(connection, station)
+                joined = pool.joined(record, self._host, holder)
+                value = work(connection)
+                return value, joined, chains.heads(connection, opened=True, station=station)
 
-            value, heads = self._database.commit(taken)
-            hold.add(heads)
+            value, joined, heads = self._database.commit(taken)
+            hold.add(heads, joined)
         return value
+
+    def enter(self, station: str) -> None:
+        """Make sure that no other host works as *station* on a shared ledger, from now until this one is closed.
+
+        Raise LedgerError (cause `station-taken`) if one does.
+        """
+        if self.shared:
+            with self._database.writing(alone=False) as connection:
+                self._occupy(connection, station)
 
     def pool_standing(self) -> PoolStanding:
         """Return whether this host may give identities from this ledger."""
         with self._database.reading() as connection:
-            return pool.standing(connection, self._record.read(), self._host, self._where)
+            return pool.standing(connection, self._record.read(), self._host, self._place(connection))
 
     def free_identities(self) -> int:
         """Count the free identities of all batches: those that an adoption after a loss puts in quarantine."""
@@ -138,17 +182,20 @@ class Ledger:
         """Make this host the holder of the pool, whoever was before. See `pool.adopt`."""
         with self._record.hold() as hold:
             with self._database.writing() as connection:
-                holding = Holding.new(self._host, chains.heads(connection))
+                own = station if self.shared else None
+                holding = Holding.new(self._host, chains.heads(connection, station=own))
                 # First the record: if this ends in between, ledger and record disagree, and nobody gives identities.
                 hold.replace(holding)
-                adoption = pool.adopt(connection, self.id, station, ts, holding, reason)
-                heads = chains.heads(connection, opened=True)
+                self._occupy(connection, station)
+                place = self._place(connection).place
+                adoption = pool.adopt(connection, self.id, station, ts, holding, reason, place)
+                heads = chains.heads(connection, opened=True, station=own)
             hold.add(heads)
         return adoption
 
     def move(self, recipient: str, *, station: str, ts: str) -> None:
         """End giving identities from this ledger on this host, for the host with *recipient*. See `pool.move`."""
-        self._take(lambda connection: pool.move(connection, self.id, station, ts, recipient))
+        self._take(lambda connection: pool.move(connection, self.id, station, ts, recipient), station)
 
     # Making batches
 
@@ -171,7 +218,7 @@ class Ledger:
 
     def close_batch(self, batch: Batch, station: str, ts: str) -> Batch:
         """Close a complete batch, so that stations can claim from it. See `batches.close`."""
-        return self._take(lambda connection: batches.close(connection, self.id, batch, station, ts))
+        return self._take(lambda connection: batches.close(connection, self.id, batch, station, ts), station)
 
     def find_taken(self, serials: Iterable[str] = (), node_ids: Iterable[str] = ()) -> tuple[Taken, ...]:
         """Return the serials and node ids that are already in the ledger."""
@@ -198,7 +245,9 @@ class Ledger:
         """
         self._database.refuse_damage()
         event = claims.claim_event(mac, slot, ts)
-        return self._take(lambda connection: claims.claim(connection, self.id, wish, event, station, carried, around))
+        return self._take(
+            lambda connection: claims.claim(connection, self.id, wish, event, station, carried, around), station
+        )
 
     def record(self, station: str, events: Iterable[Event]) -> None:
         """Add steps and verdicts, and change the state of a unit if an event contains one. See `outcomes.record`."""
@@ -206,17 +255,21 @@ class Ledger:
 
         def record(connection: Connection) -> None:
             self._judge(connection)
+            self._occupy(connection, station)
             outcomes.record(connection, self.id, station, said)
 
         self._database.commit(record)
 
-    def guarded(self) -> AbstractContextManager[None]:
-        """Look for damage in the background until the block ends; the next claim raises what is found."""
-        return self._database.guarded()
+    def guarded(self, watcher: Watcher | None = None) -> AbstractContextManager[None]:
+        """Look for damage in the background until the block ends; the next claim raises what is found.
+
+        Meanwhile wait for a server that is away for as long as *watcher* waits, and tell it.
+        """
+        return self._database.guarded(watcher)
 
     def void(self, term: str, *, reason: str, station: str, ts: str) -> LedgerIdentity:
         """Void the identity of a serial, node id or live MAC; it cannot be used again. See `outcomes.void`."""
-        return self._take(lambda connection: outcomes.void(connection, self.id, station, term, reason, ts))
+        return self._take(lambda connection: outcomes.void(connection, self.id, station, term, reason, ts), station)
 
     def labelled(
         self, serials: Iterable[str], *, station: str, ts: str, details: Mapping[str, Any] | None = None
@@ -230,18 +283,18 @@ class Ledger:
         self, serials: Iterable[str], *, station: str, ts: str, details: Mapping[str, Any] | None = None
     ) -> Iterator[None]:
         """Record printed labels when the block ends; nothing if it fails. See `outcomes.labelled`."""
-        with self._changing() as connection:
+        with self._changing(station, alone=False) as connection:
             outcomes.labelled(connection, self.id, station, serials, ts, details or {})
             yield
 
     def rewrap(self, wrapped: Mapping[int, bytes], *, recipients: Iterable[str], station: str, ts: str) -> None:
         """Replace wrapped data keys by chunk id. See `outcomes.rewrap`."""
-        with self._changing() as connection:
+        with self._changing(station) as connection:
             outcomes.rewrap(connection, self.id, station, wrapped, ts, recipients)
 
     def accept(self, station: str, event: Event, *, after: StoredEvent | None) -> bool:
         """Record that a release or trust file was accepted, unless one came in since *after*. See `releases.accept`."""
-        with self._changing() as connection:
+        with self._changing(station) as connection:
             return releases.accept(connection, self.id, station, event, after)
 
     # Reading
@@ -352,9 +405,40 @@ class Ledger:
         with self._database.writing() as connection:
             return audit.rebuild(connection, self.id)
 
+    def weaknesses(self) -> tuple[Weakness, ...]:
+        """Return the settings of a server, and of the connection to it, under which this ledger is not safe."""
+        server = self._database.server
+        if server is None:
+            return ()
+        with self._database.reading() as connection:
+            return tuple(server.weaknesses(connection))
+
+    def grant(self, stations: Sequence[str], readers: Sequence[str]) -> None:
+        """Give roles of the server the rights of stations, and of readers. Raise InputError for a ledger in a file."""
+        server = self._database.server
+        if server is None:
+            raise InputError("a ledger in a file has no roles", where=self.where, hint="set the modes of its folder")
+        with self._database.writing() as connection:
+            server.grant(connection, stations, readers)
+
     def backup(self, target: Path) -> None:
         """Write a consistent copy to the new file *target* while stations keep working. See `Database.backup`."""
         self._database.backup(target)
+
+
+def migrate(location: Path | str, backup: Path, *, host: PoolHost | None = None) -> bool:
+    """Upgrade the schema of the ledger at *location*, also on a server, after a copy to the new file *backup*.
+
+    Return False, and write no copy, if it is up to date. Raise LedgerError.
+    """
+    database = open_database(location, create=False, patience=PATIENCE, state=(host or this_host()).state)
+    try:
+        if database.server is None:
+            database.upgrade(create=False)
+            return False
+        return database.server.migrate(backup)
+    finally:
+        database.dispose()
 
 
 def _hold_if_empty(database: Database, host: PoolHost) -> None:
@@ -369,4 +453,5 @@ def _hold_if_empty(database: Database, host: PoolHost) -> None:
         holding = Holding.new(host, {})
         with HostRecord(host, ledger_id).hold() as hold:
             hold.replace(holding)
-        pool.hold_empty(connection, ledger_id, holding)
+        place = None if database.server is None else database.server.place(connection)
+        pool.hold_empty(connection, ledger_id, holding, place)

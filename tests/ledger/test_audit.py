@@ -1,7 +1,9 @@
 """The check finds tampering, and current state can be rebuilt from the events."""
 
 import sqlite3
+from pathlib import Path
 
+import psycopg
 import pytest
 
 from rmfab.errors import IntegrityError
@@ -13,15 +15,15 @@ from tests.ledger.workshop import FILE, STATION, fresh, mac, now
 
 
 @pytest.fixture
-def file(tmp_path):
-    """The ledger's file."""
-    return tmp_path / FILE
+def file(place):
+    """Where the ledger is."""
+    return place
 
 
 @pytest.fixture
-def ledger(tmp_path):
+def ledger(place):
     """A ledger after a working day: claimed, flashed, failed, voided, labelled, at two stations."""
-    with fresh(tmp_path) as opened:
+    with fresh(place) as opened:
         for board in range(1, 6):
             claim = opened.claim(mac(board), Wish("lamp"), station=("one", "two")[board % 2], ts=now(board))
             opened.record("one", [Event(now(), EventKind.STEP, serial=claim.identity.serial, state=State.FLASHED)])
@@ -43,11 +45,28 @@ VALUES (1, 1, 77, 'LMP-77', hex(randomblob(32)), hex(randomblob(32)), 'x', x'00'
 
 
 def tamper(file, *statements):
-    """Change the ledger as anyone with a SQLite shell can."""
-    with sqlite3.connect(file) as connection:
+    """Change the ledger as anyone with a shell of the database can, who owns it."""
+    if isinstance(file, Path):
+        with sqlite3.connect(file) as connection:
+            for statement in statements:
+                connection.execute(statement)
+        connection.close()
+        return
+    with psycopg.connect(file) as connection:
+        connection.execute("ALTER TABLE event DISABLE TRIGGER USER")
         for statement in statements:
+            for theirs, ours in _DIALECT:
+                statement = statement.replace(theirs, ours)
             connection.execute(statement)
-    connection.close()
+        connection.execute("ALTER TABLE event ENABLE TRIGGER USER")
+
+
+_DIALECT = (
+    ("x'00'", "'\\x00'::bytea"),
+    ("hex(zeroblob(32))", "repeat('00', 32)"),
+    ("hex(randomblob(32))", "md5(random()::text)"),
+)
+"""SQLite's spelling, and PostgreSQL's."""
 
 
 def kinds(ledger):
@@ -160,20 +179,16 @@ def test_reading_what_was_changed_is_an_integrity_error(ledger, file):
 
 def test_a_forged_event_under_a_recomputed_hash_breaks_the_next(ledger, file):
     """An event with a recomputed hash is found by the event after it."""
-    with sqlite3.connect(file) as connection:
-        row = connection.execute("SELECT seq FROM event WHERE station = 'one' ORDER BY seq LIMIT 1").fetchone()
-        connection.execute(
-            "UPDATE event SET reason = 'x', hash = ? WHERE station = 'one' AND seq = ?", ("0" * 64, row[0])
-        )
-    connection.close()
+    tamper(file, f"UPDATE event SET reason = 'x', hash = '{'0' * 64}' WHERE station = 'one' AND seq = 1")
     assert "chain" in kinds(ledger)
 
 
-def test_damaged_pages_are_an_integrity_error(ledger, file):
+def test_damaged_pages_are_an_integrity_error(tmp_path):
     """A ledger with overwritten pages is reported as damaged, when it is checked and when it is used."""
-    for number in range(6, 400):
-        ledger.record(STATION, [Event(now(), EventKind.STEP, mac=mac(number), reason="x" * 200)])
-    ledger.close()
+    file = tmp_path / FILE
+    with fresh(tmp_path) as ledger:
+        for number in range(6, 400):
+            ledger.record(STATION, [Event(now(), EventKind.STEP, mac=mac(number), reason="x" * 200)])
     data = bytearray(file.read_bytes())
     for page in range(8, len(data) // 4096, 2):
         data[page * 4096 : page * 4096 + 512] = b"\xa5" * 512
