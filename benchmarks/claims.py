@@ -52,7 +52,12 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--folder", type=Path, help="a folder on the disk to measure (a temporary one)")
     parser.add_argument("--delay", type=int, default=5, help="milliseconds that a slow fsync takes longer (5)")
     parser.add_argument("--work", nargs=3, metavar=("LEDGER", "FIRST", "COUNT"), help=argparse.SUPPRESS)
+    parser.add_argument("--postgres", action="store_true", help="stations on one PostgreSQL server, not a file")
     options = parser.parse_args(argv)
+    if options.postgres:
+        from benchmarks import claims_on_server
+
+        return claims_on_server.measure(options.count)
     if options.work:
         work(Path(options.work[0]), int(options.work[1]), int(options.work[2]))
         return 0
@@ -152,14 +157,14 @@ def work(path: Path, first: int, count: int) -> None:
         print(start, time.monotonic())
 
 
-def claim(ledger: Ledger, mac: str) -> None:
+def claim(ledger: Ledger, mac: str, station: str = "bench") -> None:
     """Bind an identity to *mac*, with the steps around the claim."""
 
     def claimed(made: Claim) -> Event:
         return step("claim", mac, {"again": made.again, "restored": made.restored, "batch": made.identity.batch})
 
     detected = step("detect", mac, {"baud": 921600, "chip": "ESP32-C3", "mac": mac, "revision": "v0.4"})
-    ledger.claim(mac, Wish("lamp"), station="bench", ts=TS, slot="A1", around=Around((detected,), claimed))
+    ledger.claim(mac, Wish("lamp"), station=station, ts=TS, slot="A1", around=Around((detected,), claimed))
 
 
 def step(name: str, mac: str, details: dict[str, object]) -> Event:
@@ -167,7 +172,7 @@ def step(name: str, mac: str, details: dict[str, object]) -> Event:
     return Event(TS, EventKind.STEP, mac=mac, slot="A1", step=name, outcome=Outcome.PASS, seconds=1.0, details=details)
 
 
-def make(path: Path, count: int) -> None:
+def make(path: Path | str, count: int) -> None:
     """Make a ledger with a batch of *count* identities, without cryptography."""
     order = BatchOrder(
         name="lamp-0001",
@@ -203,7 +208,7 @@ def record(number: int) -> SealedRecord:
     )
 
 
-def refuse_wrong(path: Path, count: int) -> None:
+def refuse_wrong(path: Path | str, count: int) -> None:
     """Raise RuntimeError unless *count* identities are bound and the ledger is sound."""
     with Ledger.open(path, create=False) as ledger:
         bound = len({identity.mac for identity in ledger.identities("lamp-0001") if identity.mac})
