@@ -25,7 +25,7 @@ from rmfab.files import is_safe_name
 from rmfab.ledger.events import Event, EventKind, Outcome, StoredEvent
 from rmfab.ledger.host_record import Head
 from rmfab.ledger.sql import schema
-from rmfab.ledger.sql.evidence import Evidence, leave
+from rmfab.ledger.sql.evidence import Evidence, leave, left
 from rmfab.ledger.states import State
 
 
@@ -112,6 +112,12 @@ def heads(connection: Connection, *, opened: bool = False, station: str | None =
         query = query.where(table.c.station == station)
     rows = connection.execute(query.where(table.c.open) if opened else query)
     return {row.id: Head(row.last_seq, row.last_hash) for row in rows}
+
+
+def written(connection: Connection) -> dict[str, Head]:
+    """Return the head of the chain to which this transaction added last, by its id; nothing if it added no event."""
+    evidence = left(connection)
+    return {} if evidence is None else {evidence.chain: Head(evidence.seq, evidence.hash)}
 
 
 def lacking(connection: Connection, known: Mapping[str, Head]) -> str | None:

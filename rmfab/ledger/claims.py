@@ -256,7 +256,7 @@ def _judge_batch(connection: Connection, chosen: LedgerIdentity, wish: Wish, *, 
 
     A requested batch restricts which free serial may be bound, not boards that have an identity.
     """
-    if chosen.mac is not None:
+    if chosen.mac is not None or (wish.serial is None and not restored):  # the lowest free one was chosen from there
         return
     closed_batch(connection, chosen.batch)
     if wish.batch not in (None, chosen.batch) and not restored:

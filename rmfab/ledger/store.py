@@ -152,8 +152,7 @@ class Ledger:
                     return work(connection), None, chains.heads(connection, opened=True)
                 self._occupy(connection, station)
                 joined = pool.joined(record, self._host, holder)
-                value = work(connection)
-                return value, joined, chains.heads(connection, opened=True, station=station)
+                return work(connection), joined, chains.written(connection)
 
             value, joined, heads = self._database.commit(taken)
             hold.add(heads, joined)
