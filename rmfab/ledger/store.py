@@ -14,9 +14,8 @@
 A change is allowed only in the ledger that holds the pool (`rmfab.ledger.pool`). The caller supplies the times
 (`timestamp(datetime)`); stations are given by name. Every change is one durable transaction. Every
 method may raise LedgerError (causes `ledger-locked`, `-read-only`, `-denied`, `-full`, `-io`, `-missing`, `-newer`,
-`-network`, `-away`,
-`-older`) and IntegrityError (`ledger-corrupt`, `ledger-constraint`); one that changes it also IntegrityError
-(`not-pool-holder`) and StationError (`no-state-folder`).
+`-older`, `-network`, `-away`) and IntegrityError (`ledger-corrupt`, `ledger-constraint`); one that changes it also
+IntegrityError (`not-pool-holder`), LedgerError (`station-taken`) and StationError (`no-state-folder`).
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 from itertools import pairwise
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from rmfab.ledger.pool import AdoptionReason
 from rmfab.ledger.states import State
 from rmfab.ledger.store import Ledger
 from rmfab.ledger.transfer import transfer
-from tests.ledger.workshop import FILE, STATION, cause_of, fresh, mac, make, now
+from tests.ledger.workshop import FILE, STATION, cause_of, fill, fresh, mac, make, now, order
 from tests.postgres import running_server
 
 pytestmark = pytest.mark.peers
@@ -51,6 +52,22 @@ def test_two_stations_share_one_pool(address, tmp_path):
         assert given == [f"LMP-{n:06d}" for n in range(1, 11)]
         assert one.pool_standing().held
         assert two.check() == ()
+
+
+def test_two_processes_close_one_batch(address, tmp_path):
+    """A batch that two hosts complete at once is closed by one event."""
+    with opened(address, host(tmp_path, "office")) as one, opened(address, host(tmp_path, "other")) as two:
+        batch = one.begin_batch(order("lamp-0002", 40), now())
+        fill(one, batch)
+        closing = [
+            threading.Thread(target=ledger.close_batch, args=(batch, name, now()))
+            for ledger, name in ((one, "a"), (two, "b"))
+        ]
+        for thread in closing:
+            thread.start()
+        for thread in closing:
+            thread.join()
+        assert one.check() == ()
 
 
 def test_a_board_that_moves_between_stations(address, tmp_path):

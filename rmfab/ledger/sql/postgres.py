@@ -147,7 +147,7 @@ class PostgresDatabase:
             if not empty and not needs_upgrade(connection, self._shown, create=True):
                 return False
             if empty:
-                postgres_schema.refuse_encoding(connection, self._shown)
+                postgres_schema.refuse_unfit(connection, self._shown)
             else:
                 if backup is not None:
                     backup_to_file(connection, backup, self._patience)

@@ -23,13 +23,18 @@ FOR EACH ROW EXECUTE FUNCTION rmfab_append_only()""",
     """CREATE OR REPLACE TRIGGER event_no_truncate BEFORE TRUNCATE ON event
 FOR EACH STATEMENT EXECUTE FUNCTION rmfab_append_only()""",
 )
+_OLDEST = 14
 _TRIGGERS = ("event_append_only", "event_no_truncate")
 _STANDING = schema.identity.columns.keys()[schema.identity.columns.keys().index("state") :]
 """The columns of an identity that change after it was made: those of `Standing`, which come last."""
 
 
-def refuse_encoding(connection: Connection, where: str) -> None:
-    """Raise LedgerError if the database cannot store every text."""
+def refuse_unfit(connection: Connection, where: str) -> None:
+    """Raise LedgerError if the server is too old (CREATE OR REPLACE TRIGGER), or cannot store every text."""
+    version = int(connection.exec_driver_sql("SHOW server_version_num").scalar_one()) // 10000
+    if version < _OLDEST:
+        what = f"the server is PostgreSQL {version}; rmfab needs {_OLDEST} or newer"
+        raise LedgerError(what, where=where, hint="use a newer server", cause="ledger-foreign")
     encoding = connection.exec_driver_sql("SHOW server_encoding").scalar_one()
     if encoding != "UTF8":
         raise LedgerError(
