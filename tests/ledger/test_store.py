@@ -1,5 +1,6 @@
 """Opening a ledger, and sharing it between threads."""
 
+import sys
 import threading
 
 import pytest
@@ -28,6 +29,17 @@ def test_what_is_no_address_of_a_ledger(url):
         Ledger.open(url, create=True)
     assert caught.value.cause == "ledger-url"
     assert "geheim" not in f"{caught.value} {caught.value.hint}"
+
+
+def test_a_server_needs_psycopg(monkeypatch):
+    """Without the extra, the address of a server is an error that says what to install; files need no driver."""
+    for name in [name for name in sys.modules if name.startswith(("psycopg", "rmfab.ledger.sql.postgres"))]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(InputError) as caught:
+        Ledger.open("postgresql://h/l", create=False)
+    assert caught.value.cause == "no-psycopg"
+    assert "[postgres]" in str(caught.value.hint)
 
 
 def test_threads_share_one_ledger(place):
