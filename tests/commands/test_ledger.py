@@ -19,6 +19,7 @@ from rmfab.ledger.events import Event, EventKind
 from rmfab.ledger.states import State
 from rmfab.ledger.store import Ledger
 from rmfab.workspace.workspace import open_workspace
+from tests.patience import PATIENCE
 from tests.terminal import Terminal, dialogue, environment, files, words
 
 LOCK = (
@@ -39,7 +40,7 @@ def locked(ledger: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        other.communicate(timeout=10)
+        other.communicate(timeout=PATIENCE)
 
 
 def change(ledger: Path, statement: str) -> None:
@@ -80,7 +81,7 @@ def test_read_only(lamp: Path) -> None:
     before = files(lamp)["ledger.db"]
     (lamp / "ledger.db").chmod(0o444)
     lamp.chmod(0o555)
-    done = subprocess.run(command, cwd="/", env=environment(HOME="/"), capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, cwd="/", env=environment(HOME="/"), capture_output=True, text=True, timeout=PATIENCE)
     lamp.chmod(0o755)
     assert done.returncode == 4, done.stderr
     assert "rmfab: error:" in done.stderr

@@ -23,6 +23,7 @@ from rmfab.operations.run_line import LineRun
 from rmfab.product.vocabulary import Chip
 from rmfab.virtual.build.build_folder import make_build_folder
 from rmfab.virtual.build.recipe import FirmwareRecipe
+from tests.patience import PATIENCE
 from tests.terminal import Terminal, environment, files, words
 
 
@@ -188,7 +189,7 @@ def test_a_peer_that_is_no_serial_server(terminal: Terminal, lamp: Path, build: 
         thread.start()
         said = terminal("-C", lamp, "flash", "--port", f"rfc2217://127.0.0.1:{port}", "--release", build)
         said.refused(4, str(port))
-        thread.join(timeout=5)
+        thread.join(timeout=PATIENCE)
     terminal("-C", lamp, "flash", "--port", f"rfc2217://127.0.0.1:{port}", "--release", build).refused(4, str(port))
 
 

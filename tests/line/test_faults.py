@@ -62,7 +62,8 @@ FAULTS = {
 @pytest.fixture(scope="module")
 def batch(tmp_path_factory):
     """All faulty boards and a healthy one, on one floor in parallel: the output, the bindings, the ledger's check."""
-    factory = found(tmp_path_factory.mktemp("faults") / "ws", units=len(FAULTS))
+    limits = (("boot_timeout = 60.0", "boot_timeout = 20.0"), ("answer_timeout = 60.0", "answer_timeout = 10.0"))
+    factory = found(tmp_path_factory.mktemp("faults") / "ws", units=len(FAULTS), edits=limits)
     specs = [spec(index=n, faults=() if name == "healthy" else (name,)) for n, name in enumerate(FAULTS)]
     with serve(specs) as boards:
         said = factory.run(*(board.url for board in boards))

@@ -14,6 +14,7 @@ from rmfab.line.probe import Probe, probe
 from rmfab.line.station import Slot, SlotLink, host_station, slots_for
 from rmfab.operations.run_line import LineRequest, run_line
 from tests.line.floor import found, found_empty, interrupting, looked_at, serve, spec
+from tests.patience import PATIENCE
 
 pytestmark = pytest.mark.slow
 
@@ -64,7 +65,7 @@ def test_same_board_is_not_run_twice(factory, monkeypatch):
         factory.wait_for(a_unit)
         looked_at(board, 2)
         board.control("vanish")
-        assert empty.wait(30)
+        assert empty.wait(PATIENCE)
         board.control("return")
         factory.wait_for(a_unit, 2)
 

@@ -14,6 +14,7 @@ from rmfab.errors import StationError
 from rmfab.product.vocabulary import Chip, Security
 from rmfab.virtual import BoardSpec, FaultCall, Strap, serve
 from rmfab.virtual.chip.flash import Flash
+from tests.patience import PATIENCE, until
 from tests.virtual.phone import Closed, Http, Phone, Plain, Sec1, Sec2, capabilities, one, pair, pb
 from tests.virtual.rig import FCTRY, factory_image, parts
 
@@ -65,10 +66,7 @@ def dial():
 
 
 def _until(board, serving):
-    deadline = time.monotonic() + 10
-    while board.state()["serving"] is not serving:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    until(lambda: board.state()["serving"] is serving)
 
 
 def _refused(board):
@@ -226,9 +224,7 @@ def test_provisioned_over_http(dial, tmp_path):
         phone = Phone(http, Sec2(POP))
         assert (b"workshop", 6, -61) in phone.scan()
         assert phone.configure(b"workshop", b"nuts-and-bolts") == (0, 0)
-        deadline = time.monotonic() + 10
-        while one(phone.status(), 2) != 0:
-            assert time.monotonic() < deadline
+        until(lambda: one(phone.status(), 2) == 0)
         http.close()
         _until(board, False)
         board.control("restart")
@@ -296,7 +292,7 @@ def test_requests_wait_for_their_turn(tmp_path):
     """A connection in the middle of its request is served before a later one."""
     with _served(tmp_path) as board:
         host, _, port = board.provisioning_url.removeprefix("http://").rpartition(":")
-        with socket.create_connection((host, int(port)), timeout=5) as slow:
+        with socket.create_connection((host, int(port)), timeout=PATIENCE) as slow:
             slow.sendall(b"POST /proto-ver HTTP/1.1\r\nContent-Length: 2\r\n\r\na")
             time.sleep(0.1)
             with socket.create_connection((host, int(port)), timeout=0.2) as later:
@@ -305,7 +301,7 @@ def test_requests_wait_for_their_turn(tmp_path):
                     later.recv(1)
                 slow.sendall(b"b")
                 assert b" 200 OK" in slow.recv(100)
-                later.settimeout(5)
+                later.settimeout(PATIENCE)
                 assert b" 200 OK" in later.recv(100)
 
 
