@@ -90,18 +90,19 @@ class TestLedgerTrouble:
     def test_locked(self, founded, tmp_path):
         """A run waits for a ledger that a different program has locked, then fails; nothing is assigned."""
         factory = copied(founded, tmp_path / "ws")
-        with serve([spec()]) as (board,), pytest.MonkeyPatch.context() as patch:
-            patch.setattr("rmfab.ledger.store.PATIENCE", 0.2)
-            patch.setattr("rmfab.ledger.store.Ledger.open.__func__.__kwdefaults__", {"patience": 0.2, "host": None})
-            workspace = factory.workspace
-            assert workspace.ledger.free("Lamp") == 8
-            holder = sqlite3.connect(factory.root / "ledger.db")
-            holder.execute("BEGIN IMMEDIATE")
-            said = factory.run(board.url)
-            holder.rollback()
-            holder.close()
-            assert said.code == 4
-            assert factory.bindings() == {}
+        with serve([spec()]) as (board,):
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr("rmfab.ledger.store.PATIENCE", 0.2)
+                patch.setattr("rmfab.ledger.store.Ledger.open.__func__.__kwdefaults__", {"patience": 0.2, "host": None})
+                workspace = factory.workspace
+                assert workspace.ledger.free("Lamp") == 8
+                holder = sqlite3.connect(factory.root / "ledger.db")
+                holder.execute("BEGIN IMMEDIATE")
+                said = factory.run(board.url)
+                holder.rollback()
+                holder.close()
+                assert said.code == 4
+                assert factory.bindings() == {}
             assert factory.run(board.url).code == 0
 
 

@@ -88,8 +88,10 @@ def test_all_futures_hear_of_a_death() -> None:
     executor = ProcessExecutor(2)
     futures = [executor.submit(time.sleep, 0.2) for _ in range(10)]
     killed = executor.submit(os.getpid).result()
+    os.kill(killed, signal.SIGSTOP)  # so that not all is done before it dies
     until(lambda: any(future.running() for future in futures) or all(future.done() for future in futures))
     more = [executor.submit(time.sleep, 0.1) for _ in range(10)]
+    until(lambda: any(future.running() for future in (*futures, *more)))
     os.kill(killed, signal.SIGKILL)
     done, waiting = wait(more, timeout=PATIENCE)
     assert not waiting
@@ -127,7 +129,7 @@ def test_signals_of_a_worker() -> None:
             assert executor.submit(os.getpid).result() == pid
             os.kill(pid, signal.SIGTERM)
             with pytest.raises(BrokenExecutor):
-                executor.submit(time.sleep, 1).result()
+                executor.submit(time.sleep, 1000).result()
     finally:
         signal.signal(signal.SIGTERM, before)
 

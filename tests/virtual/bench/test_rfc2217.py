@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import time
 
 import pytest
 import serial
@@ -14,7 +13,7 @@ from hypothesis import strategies as st
 from rmfab.product.vocabulary import Chip
 from rmfab.virtual import BoardSpec, PortKind, serve
 from rmfab.virtual.bench.rfc2217 import Line, TelnetPort
-from tests.patience import PATIENCE
+from tests.patience import PATIENCE, until
 from tests.virtual.rig import SYNC, frame, frames
 
 
@@ -102,7 +101,7 @@ def test_lean_client_and_second_client(board):
     control = [bytes([255, 250, 44, 5, value, 255, 240]) for value in (9, 11, 8, 12, 9)]
     with socket.create_connection(address, timeout=PATIENCE) as client:
         client.sendall(b"".join(control))
-        time.sleep(0.05)
+        until(lambda: board[0].state()["mode"] == "download")
         client.sendall(frame(b"\x00\x08\x24\x00\x00\x00\x00\x00" + SYNC))
         heard = b""
         while heard.count(b"\x01\x08\x04\x00\x07\x07\x12\x20") < 8:
