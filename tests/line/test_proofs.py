@@ -163,7 +163,7 @@ QUIET = {
 @pytest.mark.parametrize("name", QUIET)
 def test_quiet_units_pass_by_provisioning(tmp_path, name):
     """Firmware that prints nothing passes the whole line: its offer proves the boot, provisioning the identity."""
-    factory = found(tmp_path / "ws", units=1, edits=(("boot_timeout = 60.0", "boot_timeout = 3.0"),), **QUIET[name])
+    factory = found(tmp_path / "ws", units=1, edits=(("boot_timeout = 60.0", "boot_timeout = 10.0"),), **QUIET[name])
     with serve([spec()]) as (board,):
         said = factory.run(board.url)
     assert said.code == 0, said.unit["reason"]
@@ -292,7 +292,7 @@ class TestNotBooting:
 
     def test_quiet_firmware_without_facts(self, tmp_path):
         """Without facts, a silent unit passes if it offers provisioning."""
-        edits = (("boot_timeout = 60.0", "boot_timeout = 2.0"),)
+        edits = (("boot_timeout = 60.0", "boot_timeout = 5.0"),)
         factory = found(tmp_path / "ws", units=1, edits=edits, console_port=NOWHERE)
         factory.forget_configuration()
         with serve([spec()]) as (board,), pytest.MonkeyPatch.context() as patch:

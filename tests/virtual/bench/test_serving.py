@@ -38,7 +38,7 @@ def _answers(port, wanted=16):
     port.reset_input_buffer()
     port.write(_SYNC)
     said = b""
-    port.timeout = 10 if wanted else 0.3
+    port.timeout = PATIENCE if wanted else 0.3
     while piece := port.read(1):
         said += piece
         if 0 < wanted <= said.count(b"\xc0"):
