@@ -51,7 +51,7 @@ FAULTS = {
     "short-reply": ("FAIL", "cut-short", PROVISIONED, True),
     "lies-connected": ("PASS", None, DONE, True),  # it shows where units join, in test_provision.py
     "impossible-rssi": ("PASS", None, DONE, True),  # it shows where units scan
-    "just-in-time": ("FAIL", "stalled", PROVISIONED, True),
+    "just-in-time=20": ("FAIL", "stalled", PROVISIONED, True),
     "stall-at=3": ("ERROR", MUTE, DETECTED, False),
     "stall-at=60": ("ERROR", MUTE, DETECTED, False),
     "stall-at=95": ("ERROR", "answer-stopped", FLASHED, True),
