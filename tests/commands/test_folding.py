@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -48,7 +49,7 @@ def test_nothing_is_lost(text: str, width: int, cuts: list[int]) -> None:
     for line in folded.split("\n"):
         assert len(line) <= width or " " not in line.strip().replace("` ", "").strip("`") or "`" in line
     edges = [0, *sorted(min(cut, len(text)) for cut in cuts), len(text)]
-    pieces = [(text[start:end], str(start)) for start, end in zip(edges, edges[1:], strict=False)]
+    pieces = [(text[start:end], str(start)) for start, end in pairwise(edges)]
     assert "".join(part for part, _ in fold_pieces(pieces, width)) == folded
 
 
@@ -113,7 +114,7 @@ def test_everything_takes_the_bar_off(name: str, monkeypatch: pytest.MonkeyPatch
     """Every way to print takes a live display off the terminal before it prints."""
     done: list[str] = []
     monkeypatch.setattr(output, "_undraw", lambda: done.append("undrawn"))
-    monkeypatch.setattr(sys.stdout, "write", lambda text: done.append(text))
-    monkeypatch.setattr(sys.stderr, "write", lambda text: done.append(text))
+    monkeypatch.setattr(sys.stdout, "write", done.append)
+    monkeypatch.setattr(sys.stderr, "write", done.append)
     getattr(output, name)("text")
     assert done[0] == "undrawn"

@@ -19,7 +19,14 @@ from rmfab.line.ending import Aborted, Ending, Marginal, Passed, Skipped, ending
         (BoardConflict("not its board", cause="mac-mismatch"), Outcome.FAIL, "mac-mismatch"),
         *(
             (IntegrityError("not the unit's fault", cause=cause), Outcome.ERROR, cause)
-            for cause in ("ledger-corrupt", "ledger-replaced", "not-pool-holder", "sealed", "key-revoked", "part-digest")
+            for cause in (
+                "ledger-corrupt",
+                "ledger-replaced",
+                "not-pool-holder",
+                "sealed",
+                "key-revoked",
+                "part-digest",
+            )
         ),
         (PortError("gone", cause="port-gone"), Outcome.ERROR, "port-gone"),
         (LedgerError("full", cause="ledger-full"), Outcome.ERROR, "ledger-full"),
