@@ -15,7 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum, unique
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
 from rmfab.errors import IntegrityError
 from rmfab.ledger.chains import append, close_all, lacking, stored
@@ -183,9 +183,10 @@ def _quarantine(connection: Connection, ledger_id: str, station: str, ts: str) -
     """Put every free identity in quarantine, page by page; return how many."""
     table, batch = schema.identity, schema.batch
     query = select(table, batch.c.name.label("batch_name")).join(batch).order_by(table.c.id).limit(PAGE)
-    query = query.where(table.c.state == State.GENERATED.value)
-    number = 0
-    while rows := connection.execute(query).all():
+    query = query.where(table.c.state == State.GENERATED.value, table.c.id > bindparam("after"))
+    number, last = 0, 0
+    while rows := connection.execute(query, {"after": last}).all():  # past the pages before: they are not read again
+        last = rows[-1].id
         events = [
             Event(ts, EventKind.QUARANTINE, batch=row.batch_name, serial=row.serial, state=State.QUARANTINED)
             for row in rows

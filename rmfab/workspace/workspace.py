@@ -19,6 +19,7 @@ from rmfab.files import is_there, make_folder, read_input
 from rmfab.privacy import refuse_loose
 from rmfab.product.product import Product
 from rmfab.product.product_file import FILE_NAME, load_product
+from rmfab.product.vocabulary import Credentials
 from rmfab.secret import Secret
 
 if TYPE_CHECKING:
@@ -207,6 +208,15 @@ class Workspace:
         if len(key) != UNIQUE_KEY_BYTES:
             raise InputError("not a uniqueness key of rmfab", where=str(path))
         return Secret(key)
+
+    @property
+    def can_generate(self) -> bool:
+        """Whether this host has the keys to make identities: the uniqueness key, and the CA if devices need one."""
+        from rmfab.identity.ca import CERTIFICATE_FILE
+
+        own_ca = self.product.identity.credentials is Credentials.CERTIFICATE
+        has_ca = not own_ca or is_there(self.ca_folder / CERTIFICATE_FILE)
+        return has_ca and is_there(self.keys_folder / "unique.key")
 
     def open_identity(self, bound: LedgerIdentity) -> Identity:
         """Open the identity of a ledger record with this station's key.

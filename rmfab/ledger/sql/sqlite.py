@@ -335,9 +335,14 @@ def _explain(error: BaseException | None, path: Path) -> RmfabError:
             kind = IntegrityError if cause in ("ledger-corrupt", "ledger-constraint") else LedgerError
             detail = f" ({error})" if cause in ("ledger-io", "ledger-constraint") else ""
             return kind(what + detail, where=str(path), hint=hint, cause=cause)
+    if isinstance(error, sqlite3.OperationalError) and str(error).startswith(_NOT_TEXT):
+        return IntegrityError("the ledger is damaged", where=str(path), hint=_RESTORE, cause="ledger-corrupt")
     return LedgerError(f"cannot use the ledger: {error}", where=str(path))
 
 
+_NOT_TEXT = "Could not decode to UTF-8"
+"""How Python's sqlite3 reports a text that is none, without a result code (CPython, Modules/_sqlite/cursor.c)."""
+_RESTORE = "restore it from a backup"
 _LOCKED = "the ledger is locked by another program"
 _UNLOCK = "close that program, then retry"
 _CAUSES = (
@@ -357,8 +362,8 @@ _CAUSES = (
         "cannot open the ledger",
         "check that you can read and write its folder",
     ),
-    ("SQLITE_CORRUPT", "ledger-corrupt", "the ledger is damaged", "restore it from a backup"),
-    ("SQLITE_NOTADB", "ledger-corrupt", "this file is not a ledger, or is damaged", "restore it from a backup"),
+    ("SQLITE_CORRUPT", "ledger-corrupt", "the ledger is damaged", _RESTORE),
+    ("SQLITE_NOTADB", "ledger-corrupt", "this file is not a ledger, or is damaged", _RESTORE),
     ("SQLITE_IOERR", "ledger-io", "the disk reported an error; nothing was written", "check the disk"),
     ("SQLITE_CONSTRAINT", "ledger-constraint", "this violates a constraint of the ledger", None),
 )
