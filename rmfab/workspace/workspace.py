@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rmfab.errors import InputError, LedgerError, StationError
-from rmfab.files import is_there, make_folder, read_input
+from rmfab.files import is_there, make_folder, near_file, read_input
 from rmfab.privacy import refuse_loose
 from rmfab.product.product import Product
 from rmfab.product.product_file import FILE_NAME, load_product
@@ -48,7 +48,10 @@ def find_workspace(folder: Path | None) -> Path:
     if chosen is not None:
         if is_there(chosen / FILE_NAME):
             return chosen.resolve()
-        raise InputError(f"no {FILE_NAME} in this folder", where=str(chosen), hint="`rmfab init DIR` makes a workspace")
+        if chosen.is_file():
+            raise InputError("is a file, expected a folder", where=str(chosen), hint="name the folder of the workspace")
+        hint = (None if chosen.exists() else near_file(chosen)) or "`rmfab init DIR` makes a workspace"
+        raise InputError(f"no {FILE_NAME} in this folder", where=str(chosen), hint=hint)
     try:
         here = Path.cwd()
     except OSError as error:
