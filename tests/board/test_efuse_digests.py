@@ -83,6 +83,7 @@ def test_a_revoked_digest_is_not_trusted(revoked, blocks):
     assert list(burned_digests(reader, reader.CHIP_NAME)) == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chip", [Chip.ESP32, Chip.ESP32C2, Chip.ESP32S3, Chip.ESP32C5], ids=lambda chip: chip.value)
 def test_espefuse_reads_the_same(boards, chip):
     """The summary of espefuse shows secure boot on, the purposes, and the same digests in their blocks."""
@@ -104,6 +105,7 @@ def test_espefuse_reads_the_same(boards, chip):
         assert fuses[name]["value"].replace(" ", "").startswith(digest), name
 
 
+@pytest.mark.slow
 def test_the_command_burns_what_it_is_told():
     """`rmfab board --secure-boot`, given once per key, burns the digests."""
     line = ["--chip", "esp32s3", "--transport", "socket", "--strap", "download", "--json", "--with-parent"]

@@ -99,6 +99,7 @@ def offered(folder: Path, words: list[str], tmp_path: Path) -> list[str]:
     return done.stdout.split()
 
 
+@pytest.mark.slow
 def test_bash(lamp: Path, tmp_path: Path) -> None:
     """bash offers commands, subcommands, options, choices and the slots of station.toml."""
     (lamp / "station.toml").write_text(

@@ -89,6 +89,7 @@ def test_read_only(lamp: Path) -> None:
     assert files(lamp)["ledger.db"] == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limit", [60, 130, 200, 400])
 def test_a_full_disk(terminal: Terminal, lamp: Path, limit: int) -> None:
     """Wherever the disk fills up while a batch is made, the error is reported, and the same command ends it later."""

@@ -96,6 +96,7 @@ def test_read_only_media(closed: Path, argv: tuple[str, ...]) -> None:
     assert "the ledger is read as it is there" in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "argv", [("void", "LMP-000001", "--reason", "x"), ("generate", "--count", "1"), ("ledger", "rebuild")], ids=" ".join
 )
@@ -131,6 +132,7 @@ def causes(said: Said) -> list[str]:
     return [one["class"] for one in json.loads(said.out)["errors"]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("what", "mode", "argv", "cause"),
     [
@@ -168,6 +170,7 @@ def diagnosis(folder: Path) -> tuple[int, list[str], str]:
     return said.code, [one["what"] for one in json.loads(said.out) if not one["good"]], said.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("what", "mode", "told"),
     [

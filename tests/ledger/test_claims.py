@@ -301,4 +301,4 @@ class ClaimRules(RuleBasedStateMachine):
 
 
 ClaimRules.TestCase.settings = settings(max_examples=20, stateful_step_count=25, deadline=None)
-TestClaimRules = ClaimRules.TestCase
+TestClaimRules = pytest.mark.slow(ClaimRules.TestCase)

@@ -18,6 +18,8 @@ from rmfab.ledger.store import Ledger
 from tests.ledger.workshop import FILE, STATION, cause_of, fresh, mac, make, now, order, record
 from tests.pools import hold
 
+pytestmark = pytest.mark.slow
+
 PAGE = 4096
 
 

@@ -287,6 +287,7 @@ def _claimer(path, first):
     )
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_the_ledger_goes_on(tmp_path):
     """SIGKILL between commit and record leaves the ledger ahead of the record: it still gives, and nothing twice."""
     fresh(tmp_path, size=1000).close()

@@ -80,6 +80,7 @@ def test_what_is_no_digest(tmp_path, term):
         list(fresh(tmp_path, size=1).flashed_units(term))
 
 
+@pytest.mark.slow
 def test_many_units_come_in_pages(tmp_path):
     """More units than fit on a page are all found, in order of flashing."""
     ledger = fresh(tmp_path, size=1100)

@@ -16,6 +16,8 @@ from rmfab.virtual.spec import BoardSpec
 from tests.line.floor import FCTRY, NVS, UNITS, copied, found, interrupting, serve, spec
 from tests.patience import PATIENCE
 
+pytestmark = pytest.mark.slow
+
 PASSED = {"session": "PASS", "key": "PASS", "wrong-pop": "PASS"}
 SCAN = (('scan_ssid = ""', f'scan_ssid = "{FACTORY_NETWORK.ssid}"'),)
 JOIN = (("join = false", "join = true"),)

@@ -14,6 +14,8 @@ from rmfab.virtual.spec import BoardSpec, PortKind, Strap
 from tests.line.floor import FCTRY, UNITS, copied, found, serve, spec
 from tests.line.proxy import GarblingProxy
 
+pytestmark = pytest.mark.slow
+
 SOCKET_RUN = {"link": PortKind.SOCKET, "strap": Strap.RUN}
 
 

@@ -236,6 +236,7 @@ AMBIGUOUS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["GET", "POST"])
 @pytest.mark.parametrize("fields", AMBIGUOUS.values(), ids=AMBIGUOUS.keys())
 def test_a_request_that_can_be_read_in_two_ways(bench: Bench, fields: list[str], method: str):
@@ -364,6 +365,7 @@ def test_clients_that_stall_keep_nobody_waiting(bench: Bench):
         assert bench.ask("/latest.json")[0].status == 200
 
 
+@pytest.mark.slow
 def test_clients_that_stall_are_let_go(shelf: Path, papers: Papers):
     """The server disconnects clients that stall in the handshake, in a request, or between two, after its patience."""
     with running(shelf, papers, patience=3) as bench:
@@ -518,6 +520,7 @@ def idle_connection(bench: Bench, number: int, source: str = "127.0.0.1") -> soc
     return plain
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [70, 200])
 def test_idle_connections_keep_nobody_out(shelf: Path, papers: Papers, tmp_path: Path, count: int):
     """Next to idle connections of one address, more than there are places, curl is served again and again."""

@@ -222,6 +222,7 @@ def test_a_latest_that_is_gone(shelf: Path):
     assert "indexes/" in str(caught.value.hint)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("born", [False, True], ids=["first release", "next release"])
 def test_a_writer_that_is_killed(tmp_path: Path, born: bool):
     """After a kill before any step on the disk, the shelf is whole, and old or new.

@@ -61,6 +61,7 @@ def test_a_holder_that_is_killed(holder, tmp_path):
     assert given == ["LMP-000001"]
 
 
+@pytest.mark.slow
 def test_patience_of_all_slots(holder, tmp_path):
     """Slots that wait at once fail at once, not one after the other."""
     causes = []
@@ -75,6 +76,7 @@ def test_patience_of_all_slots(holder, tmp_path):
     assert causes == ["ledger-locked"] * 16
 
 
+@pytest.mark.slow
 def test_a_locked_ledger_of_all_slots(tmp_path):
     """The same for a different program that holds SQLite's lock."""
     fresh(tmp_path).close()
