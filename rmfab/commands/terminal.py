@@ -219,20 +219,24 @@ def table(head: tuple[str, ...], rows: list[tuple[object, ...]]) -> None:
 
     A wide letter takes two columns of a terminal.
     """
-    from rich.cells import cell_len, set_cell_size
-
     cells = [tuple("" if cell is None else str(cell) for cell in row) for row in rows]
-    widths = [
-        max(cell_len(head[i]), *(cell_len(row[i]) for row in cells)) if cells else cell_len(head[i])
-        for i in range(len(head))
-    ]
+    widths = [max(_columns(line[i]) for line in (head, *cells)) for i in range(len(head))]
     right = [bool(rows) and all(isinstance(row[i], int) for row in rows) for i in range(len(head))]
     for line in (head, *cells):
         padded = (
-            cell.rjust(width) if r else set_cell_size(cell, width)
+            cell.rjust(width) if r else cell + " " * (width - _columns(cell))
             for cell, width, r in zip(line, widths, right, strict=True)
         )
         data("  ".join(padded).rstrip())
+
+
+def _columns(text: str) -> int:
+    """Return how many columns of a terminal *text* takes."""
+    if text.isascii():  # most tables: rich takes longer to import than they take to print
+        return len(text)
+    from rich.cells import cell_len
+
+    return cell_len(text)
 
 
 def followed(what: str, events: Generator[Advance | T, None, None]) -> T:

@@ -73,6 +73,8 @@ _ADVANCE = update(schema.chain).where(schema.chain.c.id == bindparam("of_chain")
 _OPEN = (
     select(schema.chain).where(schema.chain.c.station == bindparam("of_station"), schema.chain.c.open).with_for_update()
 )
+_HEADS = select(schema.chain.c.id, schema.chain.c.last_seq, schema.chain.c.last_hash)
+_OPEN_HEADS = _HEADS.where(schema.chain.c.open)
 _LAST = select(schema.event).where(
     schema.event.c.chain == bindparam("of_chain"), schema.event.c.seq == bindparam("of_seq")
 )
@@ -101,9 +103,7 @@ def append(connection: Connection, ledger_id: str, station: str, events: Iterabl
 
 def heads(connection: Connection, *, opened: bool = False) -> dict[str, Head]:
     """Return the head of every chain by its id; with *opened*, only of those that stations can still add to."""
-    table = schema.chain
-    query = select(table.c.id, table.c.last_seq, table.c.last_hash)
-    rows = connection.execute(query.where(table.c.open) if opened else query)
+    rows = connection.execute(_OPEN_HEADS if opened else _HEADS)
     return {row.id: Head(row.last_seq, row.last_hash) for row in rows}
 
 

@@ -25,6 +25,9 @@ from rmfab.ledger.states import State
 PAGE = 500
 
 _STAND = update(schema.identity).where(schema.identity.c.serial == bindparam("of_serial"))
+_META = select(schema.meta.c.value).where(schema.meta.c.name == bindparam("wanted"))
+_BATCH = select(schema.batch).where(schema.batch.c.name == bindparam("wanted"))
+"""What every claim runs is built once: building a statement takes SQLAlchemy longer than running it."""
 
 _NUMBERED = re.compile(r"(?P<before>.{0,64}[^0-9:])[0-9]+[^0-9]{0,64}")  # a serial with its counter last
 _STANDING = tuple(f.name for f in fields(Standing))
@@ -40,8 +43,7 @@ def ledger_id(connection: Connection) -> str:
 
 def meta_value(connection: Connection, name: str) -> str | None:
     """Return the entry *name* of the table `meta`, None if there is none."""
-    query = select(schema.meta.c.value).where(schema.meta.c.name == name)
-    return connection.execute(query).scalar_one_or_none()
+    return connection.execute(_META, {"wanted": name}).scalar_one_or_none()
 
 
 def batch_value(row: Row[Any]) -> Batch:
@@ -119,7 +121,6 @@ _BY = {
     for name in ("serial", "node_id", "random_sha256", "mac")
 }
 _BY["mac"] = _BY["mac"].where(schema.identity.c.state != State.VOID.value)
-"""Built once: building a query takes SQLAlchemy longer than running it."""
 
 
 def by_serial(connection: Connection, serial: str) -> LedgerIdentity | None:
@@ -191,7 +192,7 @@ def history(connection: Connection, term: str) -> tuple[StoredEvent, ...]:
 
 def batch_named(connection: Connection, name: str) -> Batch:
     """Return the batch *name*, open or closed. Raise InputError if it does not exist."""
-    row = connection.execute(select(schema.batch).where(schema.batch.c.name == name)).one_or_none()
+    row = connection.execute(_BATCH, {"wanted": name}).one_or_none()
     if row is None:
         is_serial = by_serial(connection, name) is not None
         hint = f"that is a serial; use `rmfab trace {name}`" if is_serial else "list the batches with `rmfab status`"

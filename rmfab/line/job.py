@@ -10,10 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rmfab.board.esp.payload import Region, compress
 from rmfab.board.native_usb import is_native_usb
-from rmfab.identity.identity import Identity
 from rmfab.ledger.records import LedgerIdentity
 from rmfab.ledger.store import Ledger
 from rmfab.line.events import Step
@@ -26,6 +26,9 @@ from rmfab.release.acceptance import Accepted
 from rmfab.release.build_config import UNKNOWN, BuildConfig
 from rmfab.release.release import Release
 from rmfab.signals import SLICE_SECONDS
+
+if TYPE_CHECKING:
+    from rmfab.identity.identity import Identity
 
 FLASH_STEPS: tuple[Step, ...] = (Step.DETECT, Step.CLAIM, Step.FLASH, Step.READBACK)
 VERIFY_STEPS: tuple[Step, ...] = (Step.DETECT, Step.BOOT, Step.IDENTIFY, Step.PROVISION)

@@ -30,7 +30,7 @@ LINE = ("esptool", "serial", "cryptography", "sqlalchemy")
 """Libraries that the line needs, and a command that only reads does not."""
 UNLOADED = {
     ("--help",): (*LATER, *LINE, "sqlite3", "rich", "json", "logging"),
-    ("status",): (*LATER, *LINE, "asyncio", "logging", "tempfile", "shutil"),
+    ("status",): (*LATER, *LINE, "asyncio", "logging", "tempfile", "shutil", "rich"),
     ("status", "--json"): (*LATER, *LINE, "asyncio", "logging", "tempfile", "shutil", "rich"),
     ("flash",): (
         *LATER,
@@ -44,6 +44,7 @@ UNLOADED = {
         "rmfab.provisioning.session",
         "rmfab.label",
         "rmfab.virtual",
+        "rmfab.nvs",
         *(f"rmfab.line.steps.{step.value}" for step in Step if step is not Step.DETECT),
     ),
 }
