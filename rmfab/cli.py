@@ -58,7 +58,7 @@ COMMANDS = {
 _NEW_OBJECTS = 20_000
 """How many objects are new when Python looks for cycles of garbage, 700 by default (docs.python.org, gc.set_threshold).
 
-Imports make tens of thousands of objects, and all of them stay: with the default, an eighth of the time until `flash`
+Imports make tens of thousands of objects, and all of them stay: with the default, a tenth of the time until `flash`
 opens its port is spent on looking at them again and again.
 """
 
