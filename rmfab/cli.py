@@ -261,8 +261,10 @@ def _refuse(error: click.ClickException, given: Globals) -> int:
 
 def _speak(text: str) -> None:
     """Print *text* on stderr; if stderr is closed, only the exit code remains."""
+    from rmfab.commands.folding import fold, width_of
+
     try:
-        click.echo(text, err=True)
+        click.echo(fold(text, width_of(sys.stderr)), err=True)
     except BrokenPipeError:
         _let_go(sys.stderr)
 

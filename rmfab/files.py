@@ -37,10 +37,31 @@ _SHORTAGES = (
 def file_error(what: str, error: OSError, where: str) -> RmfabError:
     """Return the error for a file operation that failed: StationError if this host is short of something."""
     text = f"{what}: {error.strerror or error}"
-    for numbers, cause, hint in _SHORTAGES:
+    for numbers, shortage, hint in _SHORTAGES:
         if error.errno in numbers:
-            return StationError(text, where=where, hint=hint, cause=cause)
-    return InputError(text, where=where, cause="no-permission" if isinstance(error, PermissionError) else None)
+            return StationError(text, where=where, hint=hint, cause=shortage)
+    cause = "no-permission" if isinstance(error, PermissionError) else None
+    return InputError(text, where=where, hint=_hint(error, Path(where)), cause=cause)
+
+
+def _hint(error: OSError, path: Path) -> str | None:
+    """Return what may be done about *error*, which using the file or folder *path* raised."""
+    match error:
+        case FileNotFoundError():
+            try:
+                folder_is_there = path.parent.is_dir()
+            except (OSError, ValueError):
+                return None
+            if not folder_is_there:
+                return f"there is no folder {path.parent}: make it first, or check the path"
+            return near_file(path) or "check the name and the folder"
+        case IsADirectoryError():
+            return "name a file, not a folder"
+        case NotADirectoryError() | FileExistsError():
+            return "a file is where a folder should be: choose a different name"
+        case PermissionError():
+            return "get access to it (`ls -ld` shows owner and mode), or choose a different place"
+    return None
 
 
 def is_safe_name(name: str) -> bool:
@@ -72,6 +93,17 @@ def read_input(path: Path, what: str = "file", *, most: int = _LARGEST_INPUT) ->
     except ValueError as error:  # not a valid file name, such as one with NUL
         raise InputError(f"cannot read this {what}: {error}", where=repr(str(path))) from None
     raise InputError(f"too large for a {what}", where=str(path), hint=f"the limit is {most} bytes")
+
+
+def near_file(path: Path) -> str | None:
+    """Return a hint that names the file of the same folder that *path* may mean, None if there is none like it."""
+    from difflib import get_close_matches
+
+    try:
+        close = get_close_matches(path.name, [one.name for one in path.parent.iterdir()], n=1, cutoff=0.75)
+    except OSError:
+        return None
+    return f"did you mean {path.parent / close[0]}?" if close else None
 
 
 def is_there(path: Path) -> bool:

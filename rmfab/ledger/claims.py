@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection, bindparam
 
-from rmfab.errors import BatchUsedUp, CloneError, InputError, IntegrityError
+from rmfab.errors import BatchUsedUp, BoardConflict, CloneError, InputError
 from rmfab.ledger.chains import append
 from rmfab.ledger.events import Event, EventKind, Outcome, normal_mac
 from rmfab.ledger.queries import (
@@ -106,7 +106,7 @@ def claim(
 ) -> Claim:
     """Bind an identity to the board of *event* (its MAC, time and slot); the rules are in the module's docstring.
 
-    Raise CloneError, IntegrityError if flash and ledger contradict each other, BatchUsedUp, or InputError (causes:
+    Raise CloneError, BoardConflict if flash and ledger contradict each other, BatchUsedUp, or InputError (causes:
     `serial-mismatch`, `serial-taken`, `no-serial`, `no-batch`, `open-batch`, `other-product`).
     """
     if event.mac is None:
@@ -151,7 +151,7 @@ def _choose(connection: Connection, wish: Wish, mac: str, carried: Carried) -> t
         refuse_forgotten(connection, mac)
     found = _carried(connection, carried, mac)
     if held is not None and found is not None and held.serial != found.serial:
-        raise IntegrityError(
+        raise BoardConflict(
             f"this board is {held.serial} in the ledger, but its flash contains {found.serial}",
             where=mac,
             hint=f"void the wrong one of the two, {held.serial} or {found.serial}, then run it again",
@@ -176,7 +176,7 @@ def _carried(connection: Connection, carried: Carried, mac: str) -> LedgerIdenti
             )
     counting = [identity for identity in found.values() if identity.state is not State.VOID]
     if len(counting) > 1:
-        raise IntegrityError(
+        raise BoardConflict(
             f"this board's flash contains parts of two identities: {', '.join(sorted(found))}",
             where=mac,
             hint="set it aside, or erase its flash to use it again",
@@ -197,10 +197,7 @@ def _free(connection: Connection, wish: Wish) -> LedgerIdentity:
     row = connection.execute(query, {"of_product": wish.product, "of_batch": batch}).one_or_none()
     if row is not None:
         return identity_value(row)
-    raise BatchUsedUp(
-        f"batch {wish.batch} is used up" if wish.batch else f"all batches of {wish.product} are used up",
-        hint="make more identities with `rmfab generate --count N`",
-    )
+    raise BatchUsedUp(f"batch {wish.batch} is used up" if wish.batch else f"all batches of {wish.product} are used up")
 
 
 def _judge(chosen: LedgerIdentity, wish: Wish, mac: str, *, restored: bool) -> None:

@@ -15,14 +15,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum, unique
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, bindparam, func, select, update
 
 from rmfab.errors import IntegrityError
 from rmfab.ledger.chains import append, close_all, lacking, stored
 from rmfab.ledger.events import Event, EventKind, StoredEvent
 from rmfab.ledger.host import PoolHost
 from rmfab.ledger.host_record import Holding, Unusable
-from rmfab.ledger.queries import PAGE, meta_value
+from rmfab.ledger.numbers import note_loss
+from rmfab.ledger.queries import PAGE, meta_value, set_meta
 from rmfab.ledger.sql import schema
 from rmfab.ledger.states import State
 
@@ -66,6 +67,12 @@ _HINT = (
     "give identities from the ledger that holds the pool, or bring it here with `rmfab ledger move`; if it is lost, "
     "`rmfab ledger adopt`"
 )
+_LAST_POOL_EVENT = (
+    select(schema.event)
+    .where(schema.event.c.kind.in_([EventKind.MOVE.value, EventKind.ADOPT.value]))
+    .order_by(schema.event.c.id.desc())
+    .limit(1)
+)
 _STALE = "this copy of the ledger lacks identities that this host has given"
 """Also that of a second copy, when the first was adopted here and has given identities since."""
 _ONLY_COPY = "if it is the only one, `rmfab ledger adopt --only-copy`"
@@ -77,7 +84,8 @@ def standing(connection: Connection, record: Holding | Unusable, host: PoolHost,
     if holder is None:
         return _without_holder(connection, record, where)
     why = _contradiction(connection, holder, record, host)
-    return PoolStanding(None if why is None else _refusal(why, where))
+    hint = record.hint if isinstance(record, Unusable) else _HINT
+    return PoolStanding(None if why is None else _refusal(why, where, hint))
 
 
 def judged(connection: Connection, record: Holding | Unusable, host: PoolHost, where: str, *, taking: bool) -> None:
@@ -102,8 +110,14 @@ def is_empty(connection: Connection) -> bool:
 
 def hold_empty(connection: Connection, ledger_id: str, holding: Holding) -> None:
     """Make an empty ledger the pool *ledger_id*, new and its own: a copy of the empty file becomes a different one."""
-    _set_meta(connection, "ledger_id", ledger_id)
-    _set_meta(connection, "holder", holding.holder)
+    set_meta(connection, "ledger_id", ledger_id)
+    set_meta(connection, "holder", holding.holder)
+
+
+def note_lost_numbers(connection: Connection, record: Holding | Unusable, host: PoolHost) -> None:
+    """Before an adoption after a loss, record which numbers of serials are sure. *record*: that of *host* until now."""
+    chain = connection.execute(_LAST_POOL_EVENT.with_only_columns(schema.event.c.chain)).scalar()
+    note_loss(connection, record, host, chain)
 
 
 def adopt(
@@ -115,8 +129,8 @@ def adopt(
     quarantined = _quarantine(connection, ledger_id, station, ts) if reason is AdoptionReason.LOSS else 0
     details = {"reason": reason.value, "holder": holding.holder, "quarantined": quarantined}
     append(connection, ledger_id, station, [Event(ts, EventKind.ADOPT, details=details)])
-    _set_meta(connection, "copy", None)
-    _set_meta(connection, "holder", holding.holder)
+    set_meta(connection, "copy", None)
+    set_meta(connection, "holder", holding.holder)
     return Adoption(reason, quarantined)
 
 
@@ -124,20 +138,13 @@ def move(connection: Connection, ledger_id: str, station: str, ts: str, recipien
     """End giving identities here: write the last event, which names the *recipient* of the new host."""
     append(connection, ledger_id, station, [Event(ts, EventKind.MOVE, details={"to": recipient})])
     close_all(connection)
-    _set_meta(connection, "holder", None)
+    set_meta(connection, "holder", None)
 
 
 def free_identities(connection: Connection) -> int:
     """Count the free identities of all batches: those that an adoption after a loss puts in quarantine."""
     query = select(func.count()).where(schema.identity.c.state == State.GENERATED.value)
     return int(connection.execute(query).scalar_one())
-
-
-def _set_meta(connection: Connection, name: str, value: str | None) -> None:
-    """Set the entry *name* of the ledger's table `meta`; None removes it."""
-    connection.execute(delete(schema.meta).where(schema.meta.c.name == name))
-    if value is not None:
-        connection.execute(insert(schema.meta).values(name=name, value=value))
 
 
 def _without_holder(connection: Connection, record: Holding | Unusable, where: str) -> PoolStanding:
@@ -173,9 +180,7 @@ def _refusal(why: str, where: str, hint: str = _HINT) -> IntegrityError:
 
 
 def _last_pool_event(connection: Connection) -> StoredEvent | None:
-    table = schema.event
-    kinds = [EventKind.MOVE.value, EventKind.ADOPT.value]
-    row = connection.execute(select(table).where(table.c.kind.in_(kinds)).order_by(table.c.id.desc()).limit(1)).first()
+    row = connection.execute(_LAST_POOL_EVENT).first()
     return None if row is None else stored(row)
 
 
@@ -183,9 +188,10 @@ def _quarantine(connection: Connection, ledger_id: str, station: str, ts: str) -
     """Put every free identity in quarantine, page by page; return how many."""
     table, batch = schema.identity, schema.batch
     query = select(table, batch.c.name.label("batch_name")).join(batch).order_by(table.c.id).limit(PAGE)
-    query = query.where(table.c.state == State.GENERATED.value)
-    number = 0
-    while rows := connection.execute(query).all():
+    query = query.where(table.c.state == State.GENERATED.value, table.c.id > bindparam("after"))
+    number, last = 0, 0
+    while rows := connection.execute(query, {"after": last}).all():  # past the pages before: they are not read again
+        last = rows[-1].id
         events = [
             Event(ts, EventKind.QUARANTINE, batch=row.batch_name, serial=row.serial, state=State.QUARANTINED)
             for row in rows

@@ -8,9 +8,23 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
+from difflib import get_close_matches
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, bindparam, func, or_, select, text, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    bindparam,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    text,
+    update,
+)
 
 from rmfab.errors import InputError, IntegrityError
 from rmfab.identity.sealed_record import SealedRecord
@@ -30,6 +44,9 @@ _BATCH = select(schema.batch).where(schema.batch.c.name == bindparam("wanted"))
 """What every claim runs is built once: building a statement takes SQLAlchemy longer than running it."""
 
 _NUMBERED = re.compile(r"(?P<before>.{0,64}[^0-9:])[0-9]+[^0-9]{0,64}")  # a serial with its counter last
+_PARTS = re.compile(r"(?P<before>.{0,64}?)(?P<number>[0-9]{1,18})(?P<after>[^0-9]{0,64})")
+_WIDEST = 18
+"""The most digits of a counter (`rmfab.product.serial`)."""
 _STANDING = tuple(f.name for f in fields(Standing))
 
 
@@ -44,6 +61,13 @@ def ledger_id(connection: Connection) -> str:
 def meta_value(connection: Connection, name: str) -> str | None:
     """Return the entry *name* of the table `meta`, None if there is none."""
     return connection.execute(_META, {"wanted": name}).scalar_one_or_none()
+
+
+def set_meta(connection: Connection, name: str, value: str | None) -> None:
+    """Set the entry *name* of the table `meta`; None removes it."""
+    connection.execute(delete(schema.meta).where(schema.meta.c.name == name))
+    if value is not None:
+        connection.execute(insert(schema.meta).values(name=name, value=value))
 
 
 def batch_value(row: Row[Any]) -> Batch:
@@ -160,15 +184,18 @@ def find(connection: Connection, term: str) -> tuple[LedgerIdentity, ...]:
     return tuple(identity_value(row) for row in connection.execute(query))
 
 
-def hint_for_unknown(connection: Connection, term: str) -> str | None:
-    """Return a hint for *term*, which names no unit: the serial that it may mean, or the serials that look like it."""
-    serial = schema.identity.c.serial
-    meant = connection.execute(select(serial).where(func.lower(serial) == term.lower()).limit(1)).scalar()
+def hint_for_unknown(connection: Connection, term: str, *, batches: bool = False) -> str | None:
+    """Return a hint for *term*, which names no unit: the serial that it may mean, or the serials that look like it.
+
+    *batches*: it could have named a batch as well.
+    """
+    meant = (_near_batch(connection, term) if batches else None) or _near_serial(connection, term)
     if meant is not None:
         return f"did you mean {meant}?"
     shape = _NUMBERED.fullmatch(term)
     if shape is None:
         return None
+    serial = schema.identity.c.serial
     similar = select(serial).where(func.lower(serial).startswith(shape["before"].lower(), autoescape=True)).limit(1)
     lowest, highest = (
         connection.execute(similar.order_by(*order)).scalar()
@@ -177,6 +204,34 @@ def hint_for_unknown(connection: Connection, term: str) -> str | None:
     if lowest is None:
         return None
     return f"the ledger has {lowest}" if lowest == highest else f"the ledger has serials from {lowest} to {highest}"
+
+
+def _near_batch(connection: Connection, term: str) -> str | None:
+    """Return the name of the batch that is most like *term*."""
+    names = {name.lower(): name for name in connection.execute(select(schema.batch.c.name)).scalars()}
+    close = get_close_matches(term.lower(), names, n=1, cutoff=0.8)
+    return names[close[0]] if close else None
+
+
+def _near_serial(connection: Connection, term: str) -> str | None:
+    """Return the serial that *term* is but for upper case, zeros before its number, or a slip in the text before it."""
+    serial = schema.identity.c.serial
+    same = connection.execute(select(serial).where(func.lower(serial) == term.lower()).limit(1)).scalar()
+    parts = _PARTS.fullmatch(term.lower())
+    if same is not None or parts is None:
+        return same
+    firsts = connection.execute(select(serial).where(schema.identity.c.position == 0).limit(PAGE)).scalars()
+    shapes = {(shape["before"], shape["after"]) for one in firsts if (shape := _PARTS.fullmatch(one))}
+    lowered = {before.lower(): before for before, _ in shapes}
+    close = get_close_matches(parts["before"], lowered, n=1, cutoff=0.5)
+    number = parts["number"].lstrip("0") or "0"
+    wanted = [
+        f"{before}{number.zfill(width)}{after}"
+        for before, after in shapes
+        if close and before == lowered[close[0]]
+        for width in range(len(number), _WIDEST + 1)
+    ]
+    return connection.execute(select(serial).where(serial.in_(wanted[:PAGE])).order_by(serial).limit(1)).scalar()
 
 
 def history(connection: Connection, term: str) -> tuple[StoredEvent, ...]:
@@ -195,7 +250,11 @@ def batch_named(connection: Connection, name: str) -> Batch:
     row = connection.execute(_BATCH, {"wanted": name}).one_or_none()
     if row is None:
         is_serial = by_serial(connection, name) is not None
-        hint = f"that is a serial; use `rmfab trace {name}`" if is_serial else "list the batches with `rmfab status`"
+        near = _near_batch(connection, name)
+        if is_serial:
+            hint = f"that is a serial; use `rmfab trace {name}`"
+        else:
+            hint = f"did you mean {near}?" if near else "list the batches with `rmfab status`"
         raise InputError(f'there is no batch "{name}"', hint=hint, cause="no-batch")
     return batch_value(row)
 

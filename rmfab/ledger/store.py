@@ -23,6 +23,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
@@ -37,7 +38,8 @@ from rmfab.ledger.batches import BatchOrder, Taken
 from rmfab.ledger.claims import ALONE, Around, Carried, Claim, Wish
 from rmfab.ledger.events import Event, EventKind, StoredEvent, normal_mac
 from rmfab.ledger.host import PoolHost, this_host
-from rmfab.ledger.host_record import Head, Holding, HostRecord
+from rmfab.ledger.host_record import Given, Head, Holding, HostRecord
+from rmfab.ledger.numbers import Numbers, last_loss
 from rmfab.ledger.pool import Adoption, AdoptionReason, PoolStanding
 from rmfab.ledger.records import Batch, BatchCount, Chunk, ChunkPlan, LedgerIdentity
 from rmfab.ledger.releases import FlashedUnit
@@ -76,7 +78,7 @@ class Ledger:
             if create:
                 _hold_if_empty(database, host)
             with database.reading() as connection:
-                return cls(database, queries.ledger_id(connection), host, str(location))
+                return cls(database, queries.ledger_id(connection), host, _shown(location))
         except BaseException:
             database.dispose()
             raise
@@ -138,7 +140,10 @@ class Ledger:
         """Make this host the holder of the pool, whoever was before. See `pool.adopt`."""
         with self._record.hold() as hold:
             with self._database.writing() as connection:
-                holding = Holding.new(self._host, chains.heads(connection))
+                known = hold.read()
+                if reason is AdoptionReason.LOSS:
+                    pool.note_lost_numbers(connection, known, self._host)
+                holding = Holding.new(self._host, chains.heads(connection), known.numbers)
                 # First the record: if this ends in between, ledger and record disagree, and nobody gives identities.
                 hold.replace(holding)
                 adoption = pool.adopt(connection, self.id, station, ts, holding, reason)
@@ -148,14 +153,32 @@ class Ledger:
 
     def move(self, recipient: str, *, station: str, ts: str) -> None:
         """End giving identities from this ledger on this host, for the host with *recipient*. See `pool.move`."""
-        self._take(lambda connection: pool.move(connection, self.id, station, ts, recipient))
+        with self._record.hold() as hold:
+            self._take(lambda connection: pool.move(connection, self.id, station, ts, recipient))
+            hold.change(lambda known: replace(known, moved=True))
 
     # Making batches
 
     def begin_batch(self, order: BatchOrder, ts: str) -> Batch:
-        """Return the batch of *order*: new, continued, or (`closed`) made before. See `batches.begin`."""
-        with self._changing(taking=True) as connection:
-            return batches.begin(connection, order, ts)
+        """Return the batch of *order*: new, continued, or (`closed`) made before. See `batches.begin`.
+
+        When this returns, the record of this host has the numbers of its serials.
+        """
+        with self._record.hold() as hold:
+            with self._database.writing() as connection:
+                known = hold.read()
+                pool.judged(connection, known, self._host, self._where, taking=True)
+                batch = batches.begin(connection, order, ts, Numbers(known, tuple(self._record.others())))
+            if order.series is not None and batch.first_n is not None:
+                series, given = order.series, Given(batch.first_n + batch.size, self._where)
+                hold.change(lambda record: record.with_given(series, given))
+        return batch
+
+    @property
+    def was_lost(self) -> bool:
+        """Whether the ledger was adopted after a loss: it does not have everything that was given."""
+        with self._database.reading() as connection:
+            return last_loss(connection) is not None
 
     def missing_chunks(self, batch: Batch) -> tuple[ChunkPlan, ...]:
         """Return the chunks that *batch* still needs, in order."""
@@ -299,10 +322,10 @@ class Ledger:
         with self._database.reading() as connection:
             return queries.find(connection, term)
 
-    def hint_for_unknown(self, term: str) -> str | None:
+    def hint_for_unknown(self, term: str, *, batches: bool = False) -> str | None:
         """Return a hint for *term*, which names no unit. See `queries.hint_for_unknown`."""
         with self._database.reading() as connection:
-            return queries.hint_for_unknown(connection, term)
+            return queries.hint_for_unknown(connection, term, batches=batches)
 
     def history(self, term: str) -> tuple[StoredEvent, ...]:
         """Return the events of a serial, node id or MAC, in order."""
@@ -355,6 +378,11 @@ class Ledger:
     def backup(self, target: Path) -> None:
         """Write a consistent copy to the new file *target* while stations keep working. See `Database.backup`."""
         self._database.backup(target)
+
+
+def _shown(location: Path | str) -> str:
+    """Return *location* for messages, also for those of other workspaces."""
+    return str(location if "://" in str(location) else Path(location).absolute())
 
 
 def _hold_if_empty(database: Database, host: PoolHost) -> None:

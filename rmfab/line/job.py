@@ -82,7 +82,8 @@ class Job:
     logs; the ledger records their paths relative to *root*, if it is given. *vouched* is called before each unit and
     raises RmfabError if the firmware is no longer trusted. *air* is the radio that the slots share. *batch* and
     *serial* restrict what is claimed. *console_reset*: the firmware's console does the factory reset.
-    *find_release* returns a release by its digest, None if it is not in the workspace.
+    *find_release* returns a release by its digest, None if it is not in the workspace. *more* is how to get more
+    identities here.
     """
 
     product: Product
@@ -101,6 +102,7 @@ class Job:
     console_reset: bool = False
     root: Path | None = None
     find_release: Callable[[str], Release | None] = lambda _: None
+    more: str | None = None
 
     @property
     def built(self) -> BuildConfig:

@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Generator
 from contextlib import AbstractContextManager, closing, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rmfab.errors import InputError, UsageError
@@ -18,6 +18,7 @@ from rmfab.identity.values import ValuesFile, judge_no_values_needed, open_value
 from rmfab.ledger.batches import BatchOrder
 from rmfab.ledger.events import timestamp
 from rmfab.ledger.make_batch import make_batch
+from rmfab.ledger.numbers import SerialsUnsure
 from rmfab.ledger.records import Batch
 from rmfab.ledger.store import Ledger
 from rmfab.nvs.csv_dialect import Complaints
@@ -32,6 +33,8 @@ from rmfab.workspace.workspace import Workspace
 
 MAX_COUNT = 2_000_000
 MAX_JOBS = 256
+MAX_NUMBER = 10**18 - 1
+"""The largest number of a serial: a counter has at most 18 digits (`rmfab.product.serial`)."""
 _ROWS_AT_ONCE = 500
 _LOST_CA = (
     "a lost passphrase cannot be recovered. Units already made keep working; for new ones, move ca/ away, create a new "
@@ -44,7 +47,8 @@ class GenerateRequest:
     """*count* identities, or one per row of the CSV *values*, in the batch named *batch* or a new one.
 
     *jobs*: number of processes, None for one per core. *allow_files*: folders of `file` rows besides those of the
-    config and *values*. Raise UsageError without *count* and *values*, or if a number is out of range.
+    config and *values*. *first_serial*: number of the first serial, None to count on. Raise UsageError without *count*
+    and *values*, or if a number is out of range.
     """
 
     count: int | None = None
@@ -52,6 +56,7 @@ class GenerateRequest:
     values: Path | None = None
     jobs: int | None = None
     allow_files: tuple[Path, ...] = ()
+    first_serial: int | None = None
 
     def __post_init__(self) -> None:
         if self.count is None and self.values is None:
@@ -60,6 +65,8 @@ class GenerateRequest:
             raise UsageError(f"--count must be 1 to {MAX_COUNT}")
         if self.jobs is not None and not 1 <= self.jobs <= MAX_JOBS:
             raise UsageError(f"--jobs must be 1 to {MAX_JOBS}")
+        if self.first_serial is not None and not 1 <= self.first_serial <= MAX_NUMBER:
+            raise UsageError(f"--first-serial must be 1 to {MAX_NUMBER}")
 
 
 def generate(
@@ -71,6 +78,7 @@ def generate(
     Identities made so far are kept; the same request continues the batch.
     """
     if workspace.has_ledger:
+        workspace.make_ledger()  # completes one whose creation was interrupted, as by its state folder
         hold_pool(workspace, terminal)
     values = _values(workspace, request)
     for warning in values.warnings if values is not None else ():
@@ -81,8 +89,8 @@ def generate(
             terminal.say(f"created ledger {workspace.ledger_path}")
             if "://" not in str(workspace.ledger_path):
                 warn_of_git(terminal, "the sealed identities", Path(workspace.ledger_path))
-        order = _order(workspace, count, request.batch, values, authority)
-        batch = workspace.ledger.begin_batch(order, timestamp(workspace.now()))
+        order = replace(_order(workspace, count, request.batch, values, authority), first_number=request.first_serial)
+        batch = _begun(workspace, order, terminal)
         if batch.closed:
             terminal.say(f"batch {batch.name}: complete already, {counted(batch.size, 'identity', 'identities')}")
         else:
@@ -96,6 +104,26 @@ def generate(
             made = f"batch {batch.name}: {counted(batch.size, 'identity', 'identities')} made"
             terminal.say(made + _unused_elsewhere(workspace.ledger, batch))
     yield batch
+
+
+def _begun(workspace: Workspace, order: BatchOrder, terminal: Terminal) -> Batch:
+    """Begin the batch of *order*. If serials may have been given, ask on a terminal which number is unused."""
+    ts = timestamp(workspace.now())
+    try:
+        if order.serial_of is None and workspace.ledger.was_lost:
+            terminal.warn(
+                "this ledger was lost once, and what it gave after its backup is not in it",
+                "make sure that no device has a serial of this file",
+            )
+        return workspace.ledger.begin_batch(order, ts)
+    except SerialsUnsure as error:
+        if not terminal.interactive or order.first_number is not None:
+            raise
+        terminal.warn(str(error), error.hint)
+        answer = terminal.ask(f"Number of the first serial, {error.first} or higher").strip()
+        if not (answer.isascii() and answer.isdigit() and len(answer) <= len(str(MAX_NUMBER))):
+            raise
+        return workspace.ledger.begin_batch(replace(order, first_number=int(answer)), ts)
 
 
 def _unused_elsewhere(ledger: Ledger, batch: Batch) -> str:
@@ -119,6 +147,12 @@ def _values(workspace: Workspace, request: GenerateRequest) -> ValuesFile | None
     if request.count is not None and request.count != values.count:
         rows = counted(values.count, "row")
         raise InputError(f"--count is {request.count}, but the file has {rows}", where=str(request.values))
+    if values.serials and request.first_serial is not None:
+        raise UsageError(
+            "--first-serial is for serials that rmfab counts",
+            where=str(request.values),
+            hint="omit it: the file has them",
+        )
     if workspace.has_ledger:
         _refuse_taken(workspace.ledger, values, request.batch)
     return values

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from rmfab.errors import InputError, IntegrityError, RmfabError, UsageError
+from rmfab.files import file_error
 from rmfab.identity.sealing import read_recipient
 from rmfab.ledger.events import timestamp
 from rmfab.ledger.pool import Adoption, AdoptionReason, PoolStanding
@@ -91,6 +92,7 @@ def restore(workspace: Workspace, source: Path, terminal: Terminal = UNATTENDED,
     unless *force* or the operator confirms it.
     """
     target = Path(workspace.ledger_path)
+    _judge_backup(source)
     if not force and _holds(workspace):
         question = "The present ledger works, and this host gives identities from it. Replace it by the backup?"
         if not (terminal.interactive and terminal.confirm(question)):
@@ -105,6 +107,17 @@ def restore(workspace: Workspace, source: Path, terminal: Terminal = UNATTENDED,
         terminal.say(f"the ledger that was here is {kept.name} now")
     terminal.say(f"restored {source}; it gives no identities before `rmfab ledger adopt`")
     return kept
+
+
+def _judge_backup(source: Path) -> None:
+    """Raise InputError, before anything is asked, if *source* cannot be opened or is empty."""
+    try:
+        with source.open("rb") as stream:
+            if stream.read(1):
+                return
+    except OSError as error:
+        raise file_error("cannot read this backup", error, str(source)) from error
+    raise InputError("the backup is empty", where=str(source), hint="restore a different backup")
 
 
 def _holds(workspace: Workspace) -> bool:

@@ -141,7 +141,7 @@ def run_line(workspace: Workspace, request: LineRequest, terminal: Terminal = UN
     slots = request.slots or slots_for(request.ports, workspace.station, request.baud, request.unit_urls)
     refuse_same_port(slots)
     if request.serial is not None and len(slots) != 1:
-        raise InputError("--serial names one unit, so it requires exactly one --port", where=request.serial)
+        raise UsageError("--serial names one unit, so it requires exactly one --port", where=request.serial)
     steps = _steps(workspace, request)
     firmware = None
     if _has_release(workspace, request, steps):
@@ -219,7 +219,15 @@ def _job(
         console_reset=request.console_reset,
         root=workspace.root,
         find_release=releases_in(workspace.root),
+        more=_more(workspace),
     )
+
+
+def _more(workspace: Workspace) -> str:
+    """Return how to get more identities here: only the host with the keys can make them."""
+    if workspace.can_generate:
+        return "make more identities with `rmfab generate --count N`"
+    return "ask the owner for the next batch: this host has no keys to make identities"
 
 
 def _logs(workspace: Workspace) -> Path:

@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rmfab.errors import InputError, LedgerError, StationError
-from rmfab.files import is_there, make_folder, read_input
+from rmfab.files import is_there, make_folder, near_file, read_input
 from rmfab.privacy import refuse_loose
 from rmfab.product.product import Product
 from rmfab.product.product_file import FILE_NAME, load_product
+from rmfab.product.vocabulary import Credentials
 from rmfab.secret import Secret
 
 if TYPE_CHECKING:
@@ -47,7 +48,10 @@ def find_workspace(folder: Path | None) -> Path:
     if chosen is not None:
         if is_there(chosen / FILE_NAME):
             return chosen.resolve()
-        raise InputError(f"no {FILE_NAME} in this folder", where=str(chosen), hint="`rmfab init DIR` makes a workspace")
+        if chosen.is_file():
+            raise InputError("is a file, expected a folder", where=str(chosen), hint="name the folder of the workspace")
+        hint = (None if chosen.exists() else near_file(chosen)) or "`rmfab init DIR` makes a workspace"
+        raise InputError(f"no {FILE_NAME} in this folder", where=str(chosen), hint=hint)
     try:
         here = Path.cwd()
     except OSError as error:
@@ -207,6 +211,15 @@ class Workspace:
         if len(key) != UNIQUE_KEY_BYTES:
             raise InputError("not a uniqueness key of rmfab", where=str(path))
         return Secret(key)
+
+    @property
+    def can_generate(self) -> bool:
+        """Whether this host has the keys to make identities: the uniqueness key, and the CA if devices need one."""
+        from rmfab.identity.ca import CERTIFICATE_FILE
+
+        own_ca = self.product.identity.credentials is Credentials.CERTIFICATE
+        has_ca = not own_ca or is_there(self.ca_folder / CERTIFICATE_FILE)
+        return has_ca and is_there(self.keys_folder / "unique.key")
 
     def open_identity(self, bound: LedgerIdentity) -> Identity:
         """Open the identity of a ledger record with this station's key.

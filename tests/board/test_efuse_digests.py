@@ -15,6 +15,7 @@ from rmfab.product.vocabulary import Chip
 from rmfab.virtual import spec
 from rmfab.virtual.bench.serving import serve
 from rmfab.virtual.chip.models import MODELS
+from tests.patience import PATIENCE
 
 DIGESTS = tuple(bytes(range(first, first + 32)).hex() for first in (0, 0x40, 0x80))
 
@@ -87,7 +88,7 @@ def test_espefuse_reads_the_same(boards, chip):
     """The summary of espefuse shows secure boot on, the purposes, and the same digests in their blocks."""
     boards[chip].control("restart")
     line = ["--chip", chip.value, "--port", boards[chip].url, "--before", "no-reset", "summary", "--format", "json"]
-    done = subprocess.run([sys.executable, "-m", "espefuse", *line], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-m", "espefuse", *line], capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stdout + done.stderr
     fuses = json.loads(done.stdout[done.stdout.index("{") :])
     assert fuses["ABS_DONE_1" if chip is Chip.ESP32 else "SECURE_BOOT_EN"]["value"] is True

@@ -155,9 +155,8 @@ def test_batches_are_used_oldest_first_and_then_used_up(ledger):
     make(ledger, "second", size=1)
     given = [claim(ledger, board).identity.batch for board in range(11)]
     assert given == ["lamp-0001"] * 10 + ["second"]
-    with pytest.raises(BatchUsedUp) as caught:
+    with pytest.raises(BatchUsedUp, match="all batches of lamp"):
         claim(ledger, 99)
-    assert caught.value.hint is not None
     with pytest.raises(BatchUsedUp, match="lamp-0001"):
         claim(ledger, 99, batch="lamp-0001")
     assert ledger.free("lamp") == 0

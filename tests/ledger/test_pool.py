@@ -20,6 +20,7 @@ from rmfab.ledger.restore import restore
 from rmfab.ledger.states import State
 from rmfab.ledger.store import Ledger
 from tests.ledger.workshop import FILE, STATION, claim, fill, fresh, mac, make, now, order
+from tests.patience import PATIENCE
 
 STEP = Event(now(), EventKind.STEP, mac=mac(9), step="detect", outcome=Outcome.PASS)
 CHANGES = {
@@ -307,7 +308,7 @@ def test_two_copies_at_once(tmp_path):
     """Of two processes that claim from two copies at once, exactly one is refused, and no identity is given twice."""
     fresh(tmp_path, size=1000).close()
     both = [_claimer(path, 200 * number) for number, path in enumerate((tmp_path / FILE, copied(tmp_path)))]
-    said = [process.communicate(timeout=120) for process in both]
+    said = [process.communicate(timeout=PATIENCE) for process in both]
     codes = sorted(process.returncode for process in both)
     assert codes == [0, 1]
     assert any("not-pool-holder" in err or "no identity can be given" in err for _, err in said)

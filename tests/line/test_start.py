@@ -22,6 +22,7 @@ from rmfab.line.job import PreparedRelease
 from rmfab.release.acceptance import Accepted
 from rmfab.release.opening import open_release
 from tests.line.floor import Factory, ports
+from tests.patience import PATIENCE
 from tests.terminal import environment, words
 
 LATER = ("reportlab", "PIL", "pypdfium2", "zxingcpp", "qrcode", "google.protobuf", "gmpy2", "bleak", "alembic")
@@ -66,7 +67,7 @@ class MutePort:
     def __exit__(self, *_: object) -> None:
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
-        self._thread.join(10)
+        self._thread.join(PATIENCE)
 
     def _serve(self) -> None:
         with contextlib.suppress(OSError):  # closed
@@ -95,8 +96,8 @@ def loaded(factory: Factory, argv: tuple[str, ...], mute: MutePort) -> set[str]:
         env=environment(),
     ) as process:
         if argv == ("flash",):
-            threading.Thread(target=lambda: (mute.asked.wait(60), process.kill()), daemon=True).start()
-        told = process.communicate(timeout=90)[1]
+            threading.Thread(target=lambda: (mute.asked.wait(PATIENCE), process.kill()), daemon=True).start()
+        told = process.communicate(timeout=PATIENCE)[1]
     assert mute.asked.is_set() if argv == ("flash",) else process.returncode == 0, told[-2000:]
     return set(re.findall(r"^import time:[^|]+\|[^|]+\| *(\S+)$", told, re.MULTILINE))
 
@@ -151,7 +152,7 @@ def test_waiting_for_the_compression_can_be_given_up(factory: Factory, monkeypat
 
     def endless(name: str, offset: int, data: bytes) -> Region:
         started.set()
-        assert done.wait(60)
+        assert done.wait(PATIENCE)
         return compress(name, offset, data)
 
     def stop() -> None:
@@ -159,7 +160,7 @@ def test_waiting_for_the_compression_can_be_given_up(factory: Factory, monkeypat
 
     monkeypatch.setattr("rmfab.line.job.compress", endless)
     firmware.compress_meanwhile()
-    assert started.wait(60)
+    assert started.wait(PATIENCE)
     with pytest.raises(Aborted):
         firmware.wait(stop)
     done.set()

@@ -187,7 +187,7 @@ class TestSocket:
     def test_nobody_restarts_it(self, flashed):
         """If the board is not restarted, the station is at fault, not the unit."""
         factory, serial, behind_socket = flashed
-        factory.edit("boot_timeout = 6.0", "boot_timeout = 1.0")
+        factory.edit("boot_timeout = 60.0", "boot_timeout = 1.0")
         with serve([behind_socket]) as (board,):
             said = factory.run(board.url, extra=("--serial", serial), command="verify")
         assert (said.code, said.verdict) == (4, ("ERROR", "not-restarted"))

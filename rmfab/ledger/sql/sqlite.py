@@ -204,6 +204,8 @@ class SqliteDatabase:
 
         Raise InputError if *target* exists or cannot be written, IntegrityError if the copy is damaged.
         """
+        if target.is_dir():
+            raise InputError("is a folder, expected a new file", where=str(target), hint="name a file in it")
         if target.exists():
             raise InputError(
                 "this file already exists", where=str(target), hint="choose a new name for each backup", cause="exists"
@@ -247,17 +249,17 @@ def replace(source: Path, target: Path, patience: float, judge: Callable[[Path],
 def _set_aside(path: Path) -> Path | None:
     """Give the database *path* and its -wal and -shm a second name, under which they stay; return it.
 
-    *path* keeps its name until it is replaced, so there is always a ledger. Its -wal goes first: it must not be applied
-    to a different database (sqlite.org/howtocorrupt.html, section 1.4).
+    *path* keeps its name until it is replaced, so there is always a ledger. Its -wal goes first, also if *path* itself
+    is gone (then return None): it must not be applied to a different database (sqlite.org/howtocorrupt.html, 1.4).
     """
-    if not path.exists():
-        return None
     kept = path.with_name(f"{path.name}.replaced-{datetime.now(UTC):%Y%m%dT%H%M%S%fZ}")
-    os.link(path, kept)
+    there = path.exists()
+    if there:
+        os.link(path, kept)
     for ending in ("-wal", "-shm"):
         with suppress(FileNotFoundError):
             os.replace(f"{path}{ending}", f"{kept}{ending}")  # noqa: PTH105
-    return kept
+    return kept if there else None
 
 
 def _make_engine(path: Path, creator: Callable[[], sqlite3.Connection], patience: float) -> Engine:
@@ -335,9 +337,14 @@ def _explain(error: BaseException | None, path: Path) -> RmfabError:
             kind = IntegrityError if cause in ("ledger-corrupt", "ledger-constraint") else LedgerError
             detail = f" ({error})" if cause in ("ledger-io", "ledger-constraint") else ""
             return kind(what + detail, where=str(path), hint=hint, cause=cause)
+    if isinstance(error, sqlite3.OperationalError) and str(error).startswith(_NOT_TEXT):
+        return IntegrityError("the ledger is damaged", where=str(path), hint=_RESTORE, cause="ledger-corrupt")
     return LedgerError(f"cannot use the ledger: {error}", where=str(path))
 
 
+_NOT_TEXT = "Could not decode to UTF-8"
+"""How Python's sqlite3 reports a text that is none, without a result code (CPython, Modules/_sqlite/cursor.c)."""
+_RESTORE = "restore it from a backup"
 _LOCKED = "the ledger is locked by another program"
 _UNLOCK = "close that program, then retry"
 _CAUSES = (
@@ -357,8 +364,8 @@ _CAUSES = (
         "cannot open the ledger",
         "check that you can read and write its folder",
     ),
-    ("SQLITE_CORRUPT", "ledger-corrupt", "the ledger is damaged", "restore it from a backup"),
-    ("SQLITE_NOTADB", "ledger-corrupt", "this file is not a ledger, or is damaged", "restore it from a backup"),
+    ("SQLITE_CORRUPT", "ledger-corrupt", "the ledger is damaged", _RESTORE),
+    ("SQLITE_NOTADB", "ledger-corrupt", "this file is not a ledger, or is damaged", _RESTORE),
     ("SQLITE_IOERR", "ledger-io", "the disk reported an error; nothing was written", "check the disk"),
     ("SQLITE_CONSTRAINT", "ledger-constraint", "this violates a constraint of the ledger", None),
 )

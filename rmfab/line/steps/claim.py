@@ -8,6 +8,7 @@ from typing import Any
 
 from rmfab.board.esp.loader import Loader
 from rmfab.board.esp.payload import blank_md5
+from rmfab.errors import BatchUsedUp
 from rmfab.identity.factory_image import factory_image
 from rmfab.ledger.claims import Carried, Claim
 from rmfab.ledger.events import Outcome, timestamp
@@ -27,9 +28,12 @@ def claim(visit: Visit, stage: Writable) -> Passed[Claimed]:
     own = None if held is None else factory_image(visit.open_identity(held), job.product)
     partition = stage.firmware.release.table.required(job.product.factory.partition)
     carried = _carried(stage.loader, partition, own)
-    claimed = visit.recorder.claim(
-        stage.mac, visit.slot.name, timestamp(job.now()), carried, lambda made: _record(visit, made)
-    )
+    try:
+        claimed = visit.recorder.claim(
+            stage.mac, visit.slot.name, timestamp(job.now()), carried, lambda made: _record(visit, made)
+        )
+    except BatchUsedUp as error:
+        raise BatchUsedUp(error.what, hint=job.more) from error
     record = claimed.identity
     visit.is_unit(record)
     if claimed.other_batch:

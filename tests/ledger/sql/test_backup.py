@@ -15,6 +15,7 @@ from rmfab.ledger.claims import Wish
 from rmfab.ledger.pool import AdoptionReason
 from rmfab.ledger.store import Ledger
 from tests.ledger.workshop import FILE, STATION, fresh, mac, now
+from tests.patience import PATIENCE
 
 
 def test_a_backup_is_a_ledger(tmp_path):
@@ -50,7 +51,7 @@ def test_a_backup_while_stations_work(tmp_path):
 
         worker = threading.Thread(target=work)
         worker.start()
-        started.wait(30)
+        started.wait(PATIENCE)
         for number in range(3):
             ledger.backup(tmp_path / f"copy{number}")
         enough.set()
