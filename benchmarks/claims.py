@@ -22,11 +22,13 @@ from pathlib import Path
 
 from rmfab.identity.sealed_record import SealedRecord
 from rmfab.ledger.batches import BatchOrder
-from rmfab.ledger.claims import Around, Claim, Wish, claim, claim_event
+from rmfab.ledger.claim_terms import Around, Claim, Wish
+from rmfab.ledger.claims import claim, claim_event
 from rmfab.ledger.events import Event, EventKind, Outcome
 from rmfab.ledger.host import STATE_ENVIRONMENT
+from rmfab.ledger.inquiry import PATIENCE
 from rmfab.ledger.sql.open_database import open_database
-from rmfab.ledger.store import PATIENCE, Ledger
+from rmfab.ledger.store import Ledger
 
 PROCESSES = (1, 4, 16)
 TARGET = 2.0
