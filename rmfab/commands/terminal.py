@@ -235,13 +235,8 @@ def table(head: tuple[str, ...], rows: list[tuple[object, ...]]) -> None:
     A wide letter takes two columns of a terminal. On one that is too narrow, the columns are one space apart, or each
     row is a list of its cells with their heads.
     """
-    from rich.cells import cell_len, set_cell_size
-
     cells = [tuple("" if cell is None else str(cell) for cell in row) for row in rows]
-    widths = [
-        max(cell_len(head[i]), *(cell_len(row[i]) for row in cells)) if cells else cell_len(head[i])
-        for i in range(len(head))
-    ]
+    widths = [max(_columns(line[i]) for line in (head, *cells)) for i in range(len(head))]
     columns = width_of(sys.stdout)
     gap = 2 if columns is None or sum(widths) + 2 * (len(widths) - 1) <= columns else 1
     if columns is not None and sum(widths) + gap * (len(widths) - 1) > columns:
@@ -250,7 +245,7 @@ def table(head: tuple[str, ...], rows: list[tuple[object, ...]]) -> None:
     right = [bool(rows) and all(isinstance(row[i], int) for row in rows) for i in range(len(head))]
     for line in (head, *cells):
         padded = (
-            cell.rjust(width) if r else set_cell_size(cell, width)
+            cell.rjust(width) if r else cell + " " * (width - _columns(cell))
             for cell, width, r in zip(line, widths, right, strict=True)
         )
         data((" " * gap).join(padded).rstrip())
@@ -261,6 +256,15 @@ def _records(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
     for first, *others in rows:
         named = (f"{name} {cell}".lstrip() for name, cell in zip(head[1:], others, strict=True) if cell)
         data("  ".join((first, *named)))
+
+
+def _columns(text: str) -> int:
+    """Return how many columns of a terminal *text* takes."""
+    if text.isascii():  # most tables: rich takes longer to import than they take to print
+        return len(text)
+    from rich.cells import cell_len
+
+    return cell_len(text)
 
 
 def followed(what: str, events: Generator[Advance | T, None, None]) -> T:

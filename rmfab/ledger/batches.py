@@ -19,13 +19,14 @@ from sqlalchemy import Connection, insert, select, update
 from rmfab.errors import InputError, IntegrityError
 from rmfab.files import is_safe_name
 from rmfab.identity.sealed_record import SealedRecord
-from rmfab.ledger.chains import append, canonical
+from rmfab.ledger.chains import append
 from rmfab.ledger.events import Event, EventKind, refuse_other_times
 from rmfab.ledger.numbers import Numbers, first_number, last_loss
 from rmfab.ledger.queries import PAGE, batch_named, batch_value, meta_value, record_columns
 from rmfab.ledger.records import Batch, ChunkPlan, chunk_digest
 from rmfab.ledger.sql import schema
 from rmfab.ledger.states import State
+from rmfab.ledger.stored_events import canonical
 
 
 @dataclass(frozen=True)

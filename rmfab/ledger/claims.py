@@ -13,13 +13,14 @@ the step that it is are events of the same transaction. The rules, in order:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from sqlalchemy import Connection, bindparam
 
 from rmfab.errors import BatchUsedUp, BoardConflict, CloneError, InputError
 from rmfab.ledger.chains import append
+from rmfab.ledger.claim_terms import Around, Carried, Claim, Wish
 from rmfab.ledger.events import Event, EventKind, Outcome, normal_mac
 from rmfab.ledger.queries import (
     by_mac,
@@ -37,52 +38,6 @@ from rmfab.ledger.soundness import refuse_damaged, refuse_forgotten
 from rmfab.ledger.sql import schema
 from rmfab.ledger.standing import project
 from rmfab.ledger.states import State
-
-
-@dataclass(frozen=True)
-class Carried:
-    """What the board's flash contains: the node id and the SHA-256 of `random` (hex) from its factory partition."""
-
-    node_id: str | None = None
-    random_sha256: str | None = None
-
-
-@dataclass(frozen=True)
-class Wish:
-    """What a claim requests: a *product*, optionally a *batch* by name, optionally one identity by *serial*."""
-
-    product: str
-    batch: str | None = None
-    serial: str | None = None
-
-
-@dataclass(frozen=True)
-class Claim:
-    """The *identity* of the board after the claim.
-
-    *again*: the board already had it. *restored*: it was taken over from the board's flash. *other_batch*: it belongs
-    to a different batch than the requested one.
-    """
-
-    identity: LedgerIdentity
-    again: bool
-    restored: bool
-    other_batch: bool
-
-
-@dataclass(frozen=True)
-class Around:
-    """The steps that are recorded with a claim, as events of its unit: those *before* it, and the one *after* it.
-
-    *after* is called inside the transaction, perhaps twice.
-    """
-
-    before: tuple[Event, ...] = ()
-    after: Callable[[Claim], Event] | None = None
-
-
-ALONE = Around()
-"""No steps."""
 
 _LOWEST = (
     identities_query()

@@ -44,7 +44,8 @@ _TOLERANCE_NS = 100_000_000
 """How far the times of the file may be from the moment of the write: the kernel's clock for files is coarse, up to
 10 ms behind (clock_getres(2), CLOCK_REALTIME_COARSE)."""
 _TRIES = 50
-_POLL_SECONDS = 0.002
+_POLL_SECONDS = 0.0005
+"""Only one process polls, the one whose turn at the ledger it is: the others wait in the queue of its writers."""
 
 
 @dataclass(frozen=True)

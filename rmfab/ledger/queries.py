@@ -28,17 +28,20 @@ from sqlalchemy import (
 
 from rmfab.errors import InputError, IntegrityError
 from rmfab.identity.sealed_record import SealedRecord
-from rmfab.ledger.chains import damaged, stored
+from rmfab.ledger import questions
 from rmfab.ledger.counts import COUNTS, counted
 from rmfab.ledger.events import StoredEvent, normal_mac
 from rmfab.ledger.records import RECORD_FIELDS, Batch, BatchCount, Chunk, LedgerIdentity
 from rmfab.ledger.sql import schema
+from rmfab.ledger.sql.asking import asking
 from rmfab.ledger.standing import Standing
 from rmfab.ledger.states import State
+from rmfab.ledger.stored_events import damaged, stored
 
 PAGE = 500
 
 _STAND = update(schema.identity).where(schema.identity.c.serial == bindparam("of_serial"))
+"""What every claim runs is built once: building a statement takes SQLAlchemy longer than running it."""
 
 _NUMBERED = re.compile(r"(?P<before>.{0,64}[^0-9:])[0-9]+[^0-9]{0,64}")  # a serial with its counter last
 _PARTS = re.compile(r"(?P<before>.{0,64}?)(?P<number>[0-9]{1,18})(?P<after>[^0-9]{0,64})")
@@ -47,18 +50,9 @@ _WIDEST = 18
 _STANDING = tuple(f.name for f in fields(Standing))
 
 
-def ledger_id(connection: Connection) -> str:
-    """Return the id that the ledger got when it was created."""
-    found = meta_value(connection, "ledger_id")
-    if found is None:
-        raise damaged("it has no id", "table meta")
-    return found
-
-
 def meta_value(connection: Connection, name: str) -> str | None:
     """Return the entry *name* of the table `meta`, None if there is none."""
-    query = select(schema.meta.c.value).where(schema.meta.c.name == name)
-    return connection.execute(query).scalar_one_or_none()
+    return questions.meta_value(asking(connection), name)
 
 
 def set_meta(connection: Connection, name: str, value: str | None) -> None:
@@ -70,18 +64,7 @@ def set_meta(connection: Connection, name: str, value: str | None) -> None:
 
 def batch_value(row: Row[Any]) -> Batch:
     """Return the batch of a row of the batch table."""
-    return Batch(
-        row.id,
-        row.name,
-        row.product,
-        row.policy,
-        row.size,
-        row.chunk_size,
-        row.first_n,
-        row.state == "closed",
-        row.digest,
-        row.created_ts,
-    )
+    return questions.batch_of(row._mapping)
 
 
 def standing_value(row: Row[Any]) -> Standing:
@@ -143,7 +126,6 @@ _BY = {
     for name in ("serial", "node_id", "random_sha256", "mac")
 }
 _BY["mac"] = _BY["mac"].where(schema.identity.c.state != State.VOID.value)
-"""Built once: building a query takes SQLAlchemy longer than running it."""
 
 
 def by_serial(connection: Connection, serial: str) -> LedgerIdentity | None:
@@ -188,7 +170,7 @@ def hint_for_unknown(connection: Connection, term: str, *, batches: bool = False
 
     *batches*: it could have named a batch as well.
     """
-    meant = (_near_batch(connection, term) if batches else None) or _near_serial(connection, term)
+    meant = (questions.near_batch(asking(connection), term) if batches else None) or _near_serial(connection, term)
     if meant is not None:
         return f"did you mean {meant}?"
     shape = _NUMBERED.fullmatch(term)
@@ -203,13 +185,6 @@ def hint_for_unknown(connection: Connection, term: str, *, batches: bool = False
     if lowest is None:
         return None
     return f"the ledger has {lowest}" if lowest == highest else f"the ledger has serials from {lowest} to {highest}"
-
-
-def _near_batch(connection: Connection, term: str) -> str | None:
-    """Return the name of the batch that is most like *term*."""
-    names = {name.lower(): name for name in connection.execute(select(schema.batch.c.name)).scalars()}
-    close = get_close_matches(term.lower(), names, n=1, cutoff=0.8)
-    return names[close[0]] if close else None
 
 
 def _near_serial(connection: Connection, term: str) -> str | None:
@@ -241,38 +216,19 @@ def history(connection: Connection, term: str) -> tuple[StoredEvent, ...]:
     match: list[ColumnElement[bool]] = [table.c.serial.in_(serials)]
     if mac is not None:
         match.append(table.c.mac == mac)
-    return tuple(stored(row) for row in connection.execute(select(table).where(or_(*match)).order_by(table.c.id)))
+    return tuple(
+        stored(row._mapping) for row in connection.execute(select(table).where(or_(*match)).order_by(table.c.id))
+    )
 
 
 def batch_named(connection: Connection, name: str) -> Batch:
-    """Return the batch *name*, open or closed. Raise InputError if it does not exist."""
-    row = connection.execute(select(schema.batch).where(schema.batch.c.name == name)).one_or_none()
-    if row is None:
-        is_serial = by_serial(connection, name) is not None
-        near = _near_batch(connection, name)
-        if is_serial:
-            hint = f"that is a serial; use `rmfab trace {name}`"
-        else:
-            hint = f"did you mean {near}?" if near else "list the batches with `rmfab status`"
-        raise InputError(f'there is no batch "{name}"', hint=hint, cause="no-batch")
-    return batch_value(row)
+    """Return the batch *name*, open or closed. See `questions.batch_named`."""
+    return questions.batch_named(asking(connection), name)
 
 
 def closed_batch(connection: Connection, name: str) -> Batch:
-    """Return the batch *name*. Raise InputError if it does not exist or is not complete."""
-    batch = batch_named(connection, name)
-    if not batch.closed:
-        raise InputError(
-            f"batch {name} is not finished",
-            hint="repeat the `rmfab generate` that makes it: it continues where it stopped",
-            cause="open-batch",
-        )
-    return batch
-
-
-def batches(connection: Connection) -> tuple[Batch, ...]:
-    """Return all batches, oldest first."""
-    return tuple(batch_value(row) for row in connection.execute(select(schema.batch).order_by(schema.batch.c.id)))
+    """Return the closed batch *name*. See `questions.closed_batch`."""
+    return questions.closed_batch(asking(connection), name)
 
 
 def counts(connection: Connection, name: str | None) -> tuple[BatchCount, ...]:
@@ -280,16 +236,6 @@ def counts(connection: Connection, name: str | None) -> tuple[BatchCount, ...]:
     if name is not None:
         batch_named(connection, name)
     return counted(connection.execute(text(COUNTS), {"name": name}))
-
-
-def free(connection: Connection, product: str, name: str | None) -> int:
-    """Count the identities that can still be claimed from batch *name*, or from all closed batches of *product*."""
-    query = select(func.count()).select_from(schema.identity.join(schema.batch))
-    query = query.where(schema.identity.c.state == State.GENERATED.value, schema.batch.c.state == "closed")
-    query = query.where(schema.batch.c.product == product)
-    if name is not None:
-        query = query.where(schema.batch.c.id == closed_batch(connection, name).id)
-    return int(connection.execute(query).scalar_one())
 
 
 def page(connection: Connection, batch: Batch, after: int) -> Sequence[LedgerIdentity]:

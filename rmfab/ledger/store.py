@@ -35,32 +35,30 @@ from rmfab.identity.sealed_record import SealedRecord
 from rmfab.ledger import audit, batches, chains, claims, outcomes, pool, queries, releases
 from rmfab.ledger.audit import AuditFinding
 from rmfab.ledger.batches import BatchOrder, Taken
-from rmfab.ledger.claims import ALONE, Around, Carried, Claim, Wish
-from rmfab.ledger.events import Event, EventKind, StoredEvent, normal_mac
+from rmfab.ledger.claim_terms import ALONE, Around, Carried, Claim, Wish
+from rmfab.ledger.events import Event, StoredEvent, normal_mac
 from rmfab.ledger.host import PoolHost, this_host
 from rmfab.ledger.host_record import Given, Head, Holding, HostRecord
+from rmfab.ledger.inquiry import PATIENCE, Inquiry
 from rmfab.ledger.numbers import Numbers, last_loss
-from rmfab.ledger.pool import Adoption, AdoptionReason, PoolStanding
+from rmfab.ledger.pool_standing import Adoption, AdoptionReason, judged
+from rmfab.ledger.questions import ledger_id
 from rmfab.ledger.records import Batch, BatchCount, Chunk, ChunkPlan, LedgerIdentity
 from rmfab.ledger.releases import FlashedUnit
+from rmfab.ledger.sql.ask import Ask
+from rmfab.ledger.sql.asking import asking
 from rmfab.ledger.sql.database import Database
 from rmfab.ledger.sql.open_database import open_database
 
 T = TypeVar("T")
 
-PATIENCE = 30.0
-"""How long to wait for the lock of a different process, in seconds."""
 
-
-class Ledger:
+class Ledger(Inquiry):
     """Identities, the boards bound to them, and what happened to each. Created by `open`; a context manager."""
 
     def __init__(self, database: Database, ledger_id: str, host: PoolHost, where: str) -> None:
-        self.id = ledger_id
+        super().__init__(ledger_id, host, where)
         self._database = database
-        self._host = host
-        self._record = HostRecord(host, ledger_id)
-        self._where = where
 
     @classmethod
     def open(
@@ -78,7 +76,7 @@ class Ledger:
             if create:
                 _hold_if_empty(database, host)
             with database.reading() as connection:
-                return cls(database, queries.ledger_id(connection), host, _shown(location))
+                return cls(database, ledger_id(asking(connection)), host, _shown(location))
         except BaseException:
             database.dispose()
             raise
@@ -98,11 +96,16 @@ class Ledger:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
 
+    @contextmanager
+    def _asking(self) -> Iterator[Ask]:
+        with self._database.reading() as connection:
+            yield asking(connection)
+
     # The pool
 
     def _judge(self, connection: Connection, *, taking: bool = False) -> None:
-        """Raise IntegrityError if this host must not change the ledger. See `pool.judged`."""
-        pool.judged(connection, self._record.read(), self._host, self._where, taking=taking)
+        """Raise IntegrityError if this host must not change the ledger. See `pool_standing.judged`."""
+        judged(asking(connection), self._record.read(), self._host, self._where, taking=taking)
 
     @contextmanager
     def _changing(self, *, taking: bool = False) -> Iterator[Connection]:
@@ -119,17 +122,12 @@ class Ledger:
         with self._record.hold() as hold:
 
             def taken(connection: Connection) -> tuple[T, Mapping[str, Head]]:
-                pool.judged(connection, hold.read(), self._host, self._where, taking=True)
+                judged(asking(connection), hold.read(), self._host, self._where, taking=True)
                 return work(connection), chains.heads(connection, opened=True)
 
             value, heads = self._database.commit(taken)
             hold.add(heads)
         return value
-
-    def pool_standing(self) -> PoolStanding:
-        """Return whether this host may give identities from this ledger."""
-        with self._database.reading() as connection:
-            return pool.standing(connection, self._record.read(), self._host, self._where)
 
     def free_identities(self) -> int:
         """Count the free identities of all batches: those that an adoption after a loss puts in quarantine."""
@@ -167,7 +165,7 @@ class Ledger:
         with self._record.hold() as hold:
             with self._database.writing() as connection:
                 known = hold.read()
-                pool.judged(connection, known, self._host, self._where, taking=True)
+                judged(asking(connection), known, self._host, self._where, taking=True)
                 batch = batches.begin(connection, order, ts, Numbers(known, tuple(self._record.others())))
             if order.series is not None and batch.first_n is not None:
                 series, given = order.series, Given(batch.first_n + batch.size, self._where)
@@ -269,16 +267,6 @@ class Ledger:
 
     # Reading
 
-    def last_release(self, product: str) -> StoredEvent | None:
-        """Return the last acceptance of a release for *product*."""
-        with self._database.reading() as connection:
-            return releases.last_accepted(connection, EventKind.RELEASE, product)
-
-    def last_trust(self, product: str) -> StoredEvent | None:
-        """Return the last acceptance of a trust file for *product*."""
-        with self._database.reading() as connection:
-            return releases.last_accepted(connection, EventKind.TRUST, product)
-
     def flashed_units(self, digest: str) -> Iterator[FlashedUnit]:
         """Yield the units flashed with a release, or with one that a key signed, in constant memory.
 
@@ -287,25 +275,10 @@ class Ledger:
         with self._database.reading() as connection:
             yield from releases.flashed_units(connection, digest)
 
-    def batches(self) -> tuple[Batch, ...]:
-        """Return all batches, including open ones, oldest first."""
-        with self._database.reading() as connection:
-            return queries.batches(connection)
-
-    def batch(self, name: str) -> Batch:
-        """Return the batch *name*, open or closed. Raise InputError (cause `no-batch`) if it does not exist."""
-        with self._database.reading() as connection:
-            return queries.batch_named(connection, name)
-
     def counts(self, name: str | None = None) -> tuple[BatchCount, ...]:
         """Count the identities of batch *name*, or of each batch, by state."""
         with self._database.reading() as connection:
             return queries.counts(connection, name)
-
-    def free(self, product: str, batch: str | None = None) -> int:
-        """Count the identities that can still be claimed from *batch*, or from all batches of *product*."""
-        with self._database.reading() as connection:
-            return queries.free(connection, product, batch)
 
     def identity_by_serial(self, serial: str) -> LedgerIdentity | None:
         """Return the identity with this serial."""

@@ -54,9 +54,10 @@ class Floor:
     def events(self) -> Iterator[LineEvent]:
         """Yield all events as they happen. Raise a bug of rmfab after all slots have ended.
 
-        Meanwhile the ledger is checked for damage in the background, which would stop the line at the next claim.
+        As soon as the ledger is open, it is checked for damage in the background, which would stop the line at the next
+        claim.
         """
-        with self._job.ledger.guarded():
+        with self._job.opening.guarded():
             yield from self._events()
 
     def _events(self) -> Iterator[LineEvent]:

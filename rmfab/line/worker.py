@@ -50,6 +50,7 @@ class Worker:
             port = open_port(self._slot.link.address, self._keep_going)
         except (RmfabError, Aborted) as error:
             return self._end(Origin(self._now(), self._job.station, self._slot.name, None, None), judge_error(error))
+        self._job.opening.open_meanwhile()
         board = BoardConnection(self._slot.link, port, self._keep_going, self._job.console_baud)
         visit = Visit(self._job, self._slot, self._tell, self._keep_going, board, self._recorder)
         try:

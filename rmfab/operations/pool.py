@@ -8,8 +8,7 @@ from rmfab.errors import InputError, IntegrityError, RmfabError, UsageError
 from rmfab.files import file_error
 from rmfab.identity.sealing import read_recipient
 from rmfab.ledger.events import timestamp
-from rmfab.ledger.pool import Adoption, AdoptionReason, PoolStanding
-from rmfab.ledger.restore import restore as restore_ledger
+from rmfab.ledger.pool_standing import Adoption, AdoptionReason, PoolStanding
 from rmfab.operations.terminal import UNATTENDED, Terminal, counted
 from rmfab.workspace.workspace import Workspace
 
@@ -24,7 +23,7 @@ def hold_pool(workspace: Workspace, terminal: Terminal = UNATTENDED, *, taking: 
 
     If no host held it yet, ask whether the ledger is the only copy. Raise IntegrityError (cause `not-pool-holder`).
     """
-    standing = workspace.ledger.pool_standing()
+    standing = workspace.inquiry.pool_standing()
     if standing.refusal is None or (standing.unclaimed and not taking):
         return
     if _is_moved_here(workspace, standing):
@@ -91,6 +90,8 @@ def restore(workspace: Workspace, source: Path, terminal: Terminal = UNATTENDED,
     The restored ledger gives no identities before it is adopted. Raise InputError if the present ledger holds the pool,
     unless *force* or the operator confirms it.
     """
+    from rmfab.ledger.restore import restore as restore_ledger
+
     target = Path(workspace.ledger_path)
     _judge_backup(source)
     if not force and _holds(workspace):

@@ -21,6 +21,7 @@ from rmfab.line.doctor import refuse_without_radio
 from rmfab.line.events import LineEvent, Step, Summary, UnitEnded
 from rmfab.line.floor import Floor
 from rmfab.line.job import FLASH_STEPS, RESET_STEPS, RUN_STEPS, VERIFY_STEPS, Job, PreparedRelease
+from rmfab.line.ledger_opening import LedgerOpening
 from rmfab.line.proofs import Proofs, refuse_without_proof
 from rmfab.line.radio.air import Air
 from rmfab.line.radio.factory_network import FactoryNetwork, load_network
@@ -205,7 +206,7 @@ def _job(
     return Job(
         product=workspace.product,
         firmware=firmware,
-        ledger=workspace.ledger,
+        opening=LedgerOpening(lambda: workspace.ledger),
         open_identity=workspace.open_identity,
         station=workspace.station.name,
         steps=steps,
@@ -271,7 +272,7 @@ def _factory_network(path: Path | None, terminal: Terminal) -> FactoryNetwork:
 def _check_batches(workspace: Workspace, batch: str | None, *, claims: bool) -> None:
     """Raise if an identity that could be claimed cannot be used here: InputError if it was made for a different
     product.toml, StationError if this station was not admitted."""
-    ledger = workspace.ledger
+    ledger = workspace.inquiry
     if batch is not None:
         names = [batch]
     elif claims:

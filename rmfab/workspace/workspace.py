@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from rmfab.identity.identity import Identity
     from rmfab.identity.sealing import StationKey
     from rmfab.ledger.host import PoolHost
+    from rmfab.ledger.inquiry import Inquiry
+    from rmfab.ledger.reader import LedgerReader
     from rmfab.ledger.records import LedgerIdentity
     from rmfab.ledger.store import Ledger
     from rmfab.line.station import Station
@@ -143,6 +145,20 @@ class Workspace:
         return Ledger.open(location, create=False, host=self._host)
 
     @property
+    def inquiry(self) -> Inquiry:
+        """The ledger, to ask what must be known before a port is opened: the open one, else one that is only read.
+
+        Importing SQLAlchemy for that would double the time until the port is open. Raise LedgerError as `ledger` does.
+        """
+        return self.ledger if "ledger" in self.__dict__ else self._reader or self.ledger
+
+    @cached_property
+    def _reader(self) -> LedgerReader | None:
+        from rmfab.ledger.reader import LedgerReader
+
+        return LedgerReader.open(_as_path(self.ledger_path), self._host)
+
+    @property
     def _host(self) -> PoolHost:
         """This host. A demo keeps its records of pools in itself: it leaves nothing elsewhere."""
         from rmfab.ledger.host import this_host
@@ -215,7 +231,7 @@ class Workspace:
     @property
     def can_generate(self) -> bool:
         """Whether this host has the keys to make identities: the uniqueness key, and the CA if devices need one."""
-        from rmfab.identity.ca import CERTIFICATE_FILE
+        from rmfab.identity.ca_files import CERTIFICATE_FILE
 
         own_ca = self.product.identity.credentials is Credentials.CERTIFICATE
         has_ca = not own_ca or is_there(self.ca_folder / CERTIFICATE_FILE)
@@ -240,16 +256,16 @@ class Workspace:
         """Raise StationError if this station cannot open the identities of *batch*, before any of them is claimed."""
         from rmfab.identity.sealing import unwrap
 
-        for chunk in self.ledger.chunks(batch):
+        chunk = self.inquiry.first_chunk(batch)
+        if chunk is not None:
             self._data_keys[chunk.id] = unwrap(chunk.wrapped_key, self.station_key)
-            return
 
     def check_policy(self, batch: str) -> None:
         """Raise InputError, naming the keys, if product.toml differs from the one that *batch* was made for."""
         from rmfab.identity.policy import differences
 
         if batch not in self._checked:
-            odd = differences(self.ledger.batch(batch).policy, self.product)
+            odd = differences(self.inquiry.batch(batch).policy, self.product)
             if odd:
                 raise InputError(
                     f"batch {batch} was made for a different product.toml: {', '.join(odd)}",

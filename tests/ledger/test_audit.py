@@ -5,7 +5,7 @@ import sqlite3
 import pytest
 
 from rmfab.errors import IntegrityError
-from rmfab.ledger.claims import Wish
+from rmfab.ledger.claim_terms import Wish
 from rmfab.ledger.events import Event, EventKind, Outcome
 from rmfab.ledger.states import State
 from rmfab.ledger.store import Ledger

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from rmfab.errors import IntegrityError
-from rmfab.ledger.claims import Carried, Wish
+from rmfab.ledger.claim_terms import Carried, Wish
 from rmfab.ledger.events import Event, EventKind, Outcome
 from rmfab.ledger.host import PoolHost
-from rmfab.ledger.pool import AdoptionReason
+from rmfab.ledger.pool_standing import AdoptionReason
 from rmfab.ledger.restore import restore
 from rmfab.ledger.states import State
 from rmfab.ledger.store import Ledger

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rmfab.errors import InputError
-from rmfab.ledger.claims import Wish
+from rmfab.ledger.claim_terms import Wish
 from rmfab.ledger.events import Event, EventKind, Outcome
 from rmfab.ledger.states import State
 from rmfab.ledger.store import Ledger

@@ -10,7 +10,7 @@ from rmfab.board.esp.loader import Loader
 from rmfab.board.esp.payload import blank_md5
 from rmfab.errors import BatchUsedUp
 from rmfab.identity.factory_image import factory_image
-from rmfab.ledger.claims import Carried, Claim
+from rmfab.ledger.claim_terms import Carried, Claim
 from rmfab.ledger.events import Outcome, timestamp
 from rmfab.line.ending import Ending, Passed
 from rmfab.line.events import Step

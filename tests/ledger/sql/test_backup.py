@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from rmfab.errors import InputError, LedgerError
-from rmfab.ledger.claims import Wish
-from rmfab.ledger.pool import AdoptionReason
+from rmfab.ledger.claim_terms import Wish
+from rmfab.ledger.pool_standing import AdoptionReason
 from rmfab.ledger.store import Ledger
 from tests.ledger.workshop import FILE, STATION, fresh, mac, now
 from tests.patience import PATIENCE
