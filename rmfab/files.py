@@ -37,11 +37,13 @@ _SHORTAGES = (
 def file_error(what: str, error: OSError, where: str) -> RmfabError:
     """Return the error for a file operation that failed: StationError if this host is short of something."""
     text = f"{what}: {error.strerror or error}"
-    for numbers, shortage, hint in _SHORTAGES:
+    for numbers, cause, hint in _SHORTAGES:
         if error.errno in numbers:
-            return StationError(text, where=where, hint=hint, cause=shortage)
-    cause = "no-permission" if isinstance(error, PermissionError) else None
-    return InputError(text, where=where, hint=_hint(error, Path(where)), cause=cause)
+            return StationError(text, where=where, hint=hint, cause=cause)
+    advice = _hint(error, Path(where))
+    if isinstance(error, PermissionError):
+        return InputError(text, where=where, hint=advice, cause="no-permission")
+    return InputError(text, where=where, hint=advice)
 
 
 def _hint(error: OSError, path: Path) -> str | None:

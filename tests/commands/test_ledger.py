@@ -290,12 +290,13 @@ def test_void_of_a_verified_unit(terminal: Terminal, lamp: Path) -> None:
         (("label", "lmp-000003"), "did you mean LMP-000003?"),
         (("void", "lmp-000003", "--reason", "x"), "did you mean LMP-000003?"),
         (("trace", "LMP-000012"), "the ledger has serials from LMP-000001 to LMP-000003"),
-        (("void", "LMP-3", "--reason", "x"), "the ledger has serials from LMP-000001 to LMP-000003"),
+        (("void", "LMP-3", "--reason", "x"), "did you mean LMP-000003?"),
         (("trace", "ABC-000001"), "pass a serial, a node id or a MAC"),
         (("trace", "24:0a:c4:00:00:01"), "pass a serial, a node id or a MAC"),
         (("status", "LMP-000003"), "that is a serial; use `rmfab trace LMP-000003`"),
         (("build", "LMP-000003", "-o", "out"), "that is a serial; use `rmfab trace LMP-000003`"),
-        (("status", "lamp-0009"), "list the batches with `rmfab status`"),
+        (("status", "lamp-0009"), "did you mean lamp-0001?"),
+        (("status", "winter"), "list the batches with `rmfab status`"),
     ],
 )
 def test_hints_for_unknown_names(terminal: Terminal, lamp: Path, argv: tuple[str, ...], hint: str) -> None:

@@ -244,8 +244,8 @@ class TestSerial:
         assert len(factory.bindings()) == 1
 
     def test_one_serial_for_two_ports(self, factory):
-        """One serial for two ports is bad input."""
-        assert factory.run("rfc2217://127.0.0.1:1", "rfc2217://127.0.0.1:2", extra=("--serial", "LMP-000001")).code == 3
+        """One serial for two ports is a usage error."""
+        assert factory.run("rfc2217://127.0.0.1:1", "rfc2217://127.0.0.1:2", extra=("--serial", "LMP-000001")).code == 2
 
 
 def test_void_unit_gets_a_new_identity(factory):

@@ -247,7 +247,7 @@ class TestPorts:
 
     def test_same_port_twice(self, factory):
         """One port cannot be two slots."""
-        assert factory.run("/dev/ttyUSB0", "/dev/ttyUSB0").code == 3
+        assert factory.run("/dev/ttyUSB0", "/dev/ttyUSB0").code == 2
 
     def test_no_port(self, factory):
         """Without --port and station.toml the command is bad input."""

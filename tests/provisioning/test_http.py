@@ -109,13 +109,13 @@ def test_an_answer_that_drips() -> None:
 
 
 def test_nobody_there() -> None:
-    """An address without a server is a station error, with a hint about the Wi-Fi network."""
+    """An address without a server is a station error, with a hint that names where the address comes from."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     with pytest.raises(StationError) as caught:
         HttpTransport(f"http://127.0.0.1:{port}").exchange("proto-ver", b"")
     assert caught.value.cause == "unreachable"
-    assert "Wi-Fi" in str(caught.value.hint)
+    assert "--unit-url" in str(caught.value.hint)
 
 
 OK = b"HTTP/1.1 200 OK\r\n"
