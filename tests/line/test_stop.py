@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from contextlib import ExitStack
 
 import pytest
 
@@ -126,11 +127,11 @@ def test_a_server_that_never_agrees(factory):
     """^C also ends the wait for a port that accepts a connection and then says nothing."""
     import socket
 
-    with socket.create_server(("127.0.0.1", 0)) as mute:
+    with ExitStack() as held, socket.create_server(("127.0.0.1", 0)) as mute:
         run = rmfab.run_line(
             factory.workspace, rmfab.LineRequest(ports=(f"rfc2217://127.0.0.1:{mute.getsockname()[1]}",))
         )
-        threading.Thread(target=lambda: (mute.accept(), run.stop())).start()
+        threading.Thread(target=lambda: (held.enter_context(mute.accept()[0]), run.stop())).start()
         with pytest.raises(KeyboardInterrupt):
             list(run.events())
     assert [unit.cause for unit in run.ended] == ["aborted"]
