@@ -84,11 +84,11 @@ def judged(ask: Ask, record: Holding | Unusable, host: PoolHost, where: str, *, 
 def _without_holder(ask: Ask, record: Holding | Unusable, where: str) -> PoolStanding:
     stale = isinstance(record, Holding) and lacking(ask, record.heads) is not None
     last = last_pool_event(ask)
-    if last is not None and last.event.kind is EventKind.MOVE:
+    if last is not None and last.event.kind is EventKind.MOVE and not stale:
         to = str(last.event.details.get("to"))
         why = f"this ledger was moved to the host with {to} at {last.event.ts}"
         refusal = _refusal(why, where, "run `rmfab ledger adopt` on that host")
-        return PoolStanding(refusal, moved_to=None if stale else to)
+        return PoolStanding(refusal, moved_to=to)
     copied = meta_value(ask, "copy")
     if copied is not None:
         return PoolStanding(_refusal(f"this ledger is a copy, made at {copied}", where))

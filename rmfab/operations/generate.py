@@ -27,6 +27,7 @@ from rmfab.operations.git_warning import warn_of_git
 from rmfab.operations.passphrases import CA_ENVIRONMENT, Passphrases
 from rmfab.operations.pool import hold_pool
 from rmfab.operations.terminal import UNATTENDED, Terminal, counted
+from rmfab.product.product_file import FILE_NAME
 from rmfab.product.vocabulary import Credentials
 from rmfab.workspace.create import batch_prefix, fingerprint
 from rmfab.workspace.workspace import Workspace
@@ -85,11 +86,12 @@ def generate(
         terminal.warn(warning.text, warning.hint)
     count = values.count if values is not None else request.count or 0
     with _authority(workspace, terminal) as authority:
+        order = replace(_order(workspace, count, request.batch, values, authority), first_number=request.first_serial)
+        _judge_recipients(workspace)
         if workspace.make_ledger():
             terminal.say(f"created ledger {workspace.ledger_path}")
             if "://" not in str(workspace.ledger_path):
                 warn_of_git(terminal, "the sealed identities", Path(workspace.ledger_path))
-        order = replace(_order(workspace, count, request.batch, values, authority), first_number=request.first_serial)
         batch = _begun(workspace, order, terminal)
         if batch.closed:
             terminal.say(f"batch {batch.name}: complete already, {counted(batch.size, 'identity', 'identities')}")
@@ -104,6 +106,19 @@ def generate(
             made = f"batch {batch.name}: {counted(batch.size, 'identity', 'identities')} made"
             terminal.say(made + _unused_elsewhere(workspace.ledger, batch))
     yield batch
+
+
+def _judge_recipients(workspace: Workspace) -> None:
+    """Raise InputError if this host has a station key, and the new identities would not be sealed for it."""
+    if not workspace.has_station_key:
+        return
+    recipient = workspace.station_key.recipient
+    if recipient not in workspace.product.recipients.values():
+        raise InputError(
+            "[recipients] does not have this station, so it could never open these identities",
+            where=str(workspace.root / FILE_NAME),
+            hint=f"run `rmfab station admit {recipient}`; if only other stations make these units, remove keys/station.key",
+        )
 
 
 def _begun(workspace: Workspace, order: BatchOrder, terminal: Terminal) -> Batch:

@@ -57,8 +57,15 @@ def adopt(
     terminal.say("this host holds the pool")
     if adoption.quarantined:
         put = counted(adoption.quarantined, "free identity", "free identities")
-        terminal.warn(f"{put} put in quarantine", "make new ones with `rmfab generate --count N`")
+        terminal.warn(f"{put} put in quarantine", more_identities(workspace))
     return adoption
+
+
+def more_identities(workspace: Workspace) -> str:
+    """Return the hint how to get more identities here: only the host with the keys can make them."""
+    if workspace.can_generate:
+        return "make more identities with `rmfab generate --count N`"
+    return "ask the owner for the next batch: this host has no keys to make identities"
 
 
 def move(workspace: Workspace, recipient: str, terminal: Terminal = UNATTENDED, *, yes: bool = False) -> None:
@@ -70,7 +77,12 @@ def move(workspace: Workspace, recipient: str, terminal: Terminal = UNATTENDED, 
     read_recipient(recipient)
     hold_pool(workspace, terminal)
     if recipient == workspace.station_key.recipient:
-        raise InputError("this is the recipient of this host", where=recipient, hint="name that of the new host")
+        raise InputError(
+            "this is the recipient of this host",
+            where=recipient,
+            hint="name that of the new host; if its workspace is a copy of this one, remove keys/station.key there, "
+            "and run `rmfab station key` there",
+        )
     if recipient not in workspace.product.recipients.values():
         raise InputError(
             "the new host cannot open the identities of this ledger",

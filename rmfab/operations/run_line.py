@@ -28,7 +28,7 @@ from rmfab.line.radio.factory_network import FactoryNetwork, load_network
 from rmfab.line.station import Slot, refuse_same_port, slots_for
 from rmfab.operations.accept_release import AcceptRequest, judge_again, judge_for_line, record_acceptance
 from rmfab.operations.find_release import releases_in
-from rmfab.operations.pool import hold_pool
+from rmfab.operations.pool import hold_pool, more_identities
 from rmfab.operations.terminal import UNATTENDED, Terminal
 from rmfab.workspace.workspace import Workspace
 
@@ -220,15 +220,8 @@ def _job(
         console_reset=request.console_reset,
         root=workspace.root,
         find_release=releases_in(workspace.root),
-        more=_more(workspace),
+        more=more_identities(workspace),
     )
-
-
-def _more(workspace: Workspace) -> str:
-    """Return how to get more identities here: only the host with the keys can make them."""
-    if workspace.can_generate:
-        return "make more identities with `rmfab generate --count N`"
-    return "ask the owner for the next batch: this host has no keys to make identities"
 
 
 def _logs(workspace: Workspace) -> Path:
@@ -270,14 +263,25 @@ def _factory_network(path: Path | None, terminal: Terminal) -> FactoryNetwork:
 
 
 def _check_batches(workspace: Workspace, batch: str | None, *, claims: bool) -> None:
-    """Raise if an identity that could be claimed cannot be used here: InputError if it was made for a different
-    product.toml, StationError if this station was not admitted."""
+    """Raise if an identity that could be claimed cannot be used here.
+
+    Raise InputError if there is no batch, or if it was made for a different product.toml; StationError if this station
+    was not admitted.
+    """
     ledger = workspace.inquiry
     if batch is not None:
         names = [batch]
     elif claims:
-        closed = [one.name for one in ledger.batches() if one.closed and one.product == workspace.product.name]
-        names = [name for name in closed if ledger.free(workspace.product.name, name)]
+        product = workspace.product.name
+        closed = [one.name for one in ledger.batches() if one.closed and one.product == product]
+        if not closed:
+            raise InputError(
+                f"the ledger has no batch of {product} yet",
+                where=str(workspace.ledger_path),
+                hint=more_identities(workspace),
+                cause="no-batch",
+            )
+        names = [name for name in closed if ledger.free(product, name)]
     else:
         names = []
     for name in names:

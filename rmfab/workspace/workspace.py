@@ -68,7 +68,8 @@ def find_workspace(folder: Path | None) -> Path:
     raise InputError(
         f"no {FILE_NAME} in this folder or above",
         where=str(here),
-        hint="`rmfab init DIR` makes a workspace; -C DIR selects one",
+        hint="-C DIR selects a workspace, `rmfab init DIR` makes one for a new product; a further station needs the "
+        "owner's product.toml here",
         cause="no-workspace",
     )
 
@@ -192,13 +193,18 @@ class Workspace:
         """The station of RMFAB_STATION, else of the workspace's or the user's station.toml, else a default one."""
         return _station_in(self.root)
 
+    @property
+    def has_station_key(self) -> bool:
+        """Whether this host has a station key."""
+        return is_there(self.keys_folder / "station.key")
+
     @cached_property
     def station_key(self) -> StationKey:
         """The key that opens sealed identities on this host. Raise StationError if there is none."""
         from rmfab.identity.sealing import load_station_key
 
         path = self.keys_folder / "station.key"
-        if not is_there(path):
+        if not self.has_station_key:
             raise StationError(
                 "no station key on this host, so it cannot open identities",
                 where=str(path),

@@ -207,3 +207,22 @@ def test_the_question_for_a_number(terminal: Terminal, unstarted: Path, tmp_path
     assert "a different ledger" in screen
     code, screen = dialogue(*argv, cwd=tmp_path, answers=[("Number of the first serial, 3 or higher", "3")])
     assert code == 0, screen
+
+
+def test_a_moved_ledger_as_it_came(terminal: Terminal, other: Path) -> None:
+    """A host that gave identities since the move, and restored what it got then, is not sent to a different host."""
+    shutil.copy(other / "ledger.db", "as-it-came.db")
+    terminal.well("-C", other, "ledger", "adopt")
+    terminal.well("-C", other, "void", "LMP-000001", "--reason", "lost")
+    terminal.well("-C", other, "ledger", "restore", "as-it-came.db", "--force")
+    said = terminal("-C", other, "void", "LMP-000002", "--reason", "lost")
+    said.refused(5, "`rmfab ledger adopt`")
+    assert "on that host" not in said.err
+    said = terminal("-C", other, "ledger", "adopt", "--name", "lamp")
+    assert "ask the owner for the next batch" in said.err
+
+
+def test_a_copied_station_key(terminal: Terminal, lamp: Path) -> None:
+    """A copy of the workspace has this host's key: `move` says how it gets one of its own."""
+    own = terminal.well("-C", lamp, "station", "key").strip()
+    terminal("-C", lamp, "ledger", "move", "--to", own, "--yes").refused(3, "remove keys/station.key there")

@@ -6,6 +6,7 @@ import random
 
 import pytest
 
+import rmfab
 from rmfab.nvs.packing import pack
 from rmfab.nvs.reader import read_image
 from rmfab.nvs.table import Entry, EntryKind, Namespace
@@ -360,3 +361,15 @@ def test_board_that_is_busy(factory, link):
     assert outcomes[free.url] == ("PASS", None)
     assert outcomes[busy.url] == ("ERROR", "port-busy" if link is PortKind.RFC2217 else "port-gone")
     assert said.code == 4
+
+
+def test_no_batch_yet(tmp_path):
+    """If the ledger has no batch, the line does not start, and says how to get identities."""
+    factory = found(tmp_path / "ws", units=1)
+    for path in factory.root.glob("ledger.db*"):
+        path.unlink()
+    rmfab.open_workspace(factory.root).make_ledger()
+    with serve([spec()]) as (board,):
+        said = factory.run(board.url)
+        assert board.state()["commands"] == 0
+    assert said.refusal == (3, ["no-batch"])

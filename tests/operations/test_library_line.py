@@ -10,7 +10,7 @@ import pytest
 import rmfab
 from rmfab.errors import InputError, IntegrityError, UnitsFailed, UsageError
 from rmfab.line.events import UnitEnded
-from rmfab.operations import run_line
+from rmfab.operations import pool
 from rmfab.virtual import serve
 from tests.line.floor import found, spec
 from tests.operations.notebook import Notebook
@@ -160,4 +160,4 @@ def test_what_a_used_up_batch_asks_for(lamp: Path, lost: str | None, told: str) 
     """Only a host with the keys is told to make more identities; others are told to ask the owner."""
     if lost is not None:
         (lamp / lost).unlink()
-    assert told in run_line._more(rmfab.open_workspace(lamp))
+    assert told in pool.more_identities(rmfab.open_workspace(lamp))
