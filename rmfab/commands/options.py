@@ -116,6 +116,10 @@ release_option = click.option("--release", type=FILE, help="Bundle or build fold
 batch_option = click.option("--batch", help="Claim only from this batch.")
 serial_option = click.option("--serial", help="Give the board this identity, or require that it already has it.")
 
+again_option = click.option(
+    "--again", is_flag=True, help="Also flash units that are verified and labelled; they keep their identity."
+)
+
 
 def unit_url_option(function: F) -> F:
     """Add --unit-url and its former name."""

@@ -7,7 +7,14 @@ from typing import Any
 import click
 
 from rmfab.commands.leaf import Leaf
-from rmfab.commands.options import batch_option, downgrade_option, line_options, serial_option, unit_url_option
+from rmfab.commands.options import (
+    again_option,
+    batch_option,
+    downgrade_option,
+    line_options,
+    serial_option,
+    unit_url_option,
+)
 
 
 @click.command("run", cls=Leaf)
@@ -16,6 +23,7 @@ from rmfab.commands.options import batch_option, downgrade_option, line_options,
 @downgrade_option
 @batch_option
 @serial_option
+@again_option
 @click.option(
     "--loop", is_flag=True, help="Continue with the next board on every slot, until ^C or the batch is used up."
 )

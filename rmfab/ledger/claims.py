@@ -8,20 +8,23 @@ the step that it is are events of the same transaction. The rules, in order:
    because the ledger that gave it was lost), bind exactly that identity to this board.
 2. A board that has an identity gets the same one, however often it comes back, even after it failed.
 3. Otherwise, the requested serial, if it is free.
-4. Otherwise, the lowest free identity of the batch, or of the product's oldest batch that has one.
+4. Otherwise, the lowest free identity of the batch or of its replacements, or of the product's oldest batch that has
+   one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
-from sqlalchemy import Connection, bindparam
+from sqlalchemy import Connection, Row, bindparam
 
 from rmfab.errors import BatchUsedUp, CloneError, InputError, IntegrityError
 from rmfab.ledger.chains import append
 from rmfab.ledger.events import Event, EventKind, Outcome, normal_mac
 from rmfab.ledger.queries import (
+    batch_named,
     by_mac,
     by_node_id,
     by_random,
@@ -30,6 +33,7 @@ from rmfab.ledger.queries import (
     hint_for_unknown,
     identities_query,
     identity_value,
+    replacements,
     write_standings,
 )
 from rmfab.ledger.records import LedgerIdentity
@@ -61,7 +65,7 @@ class Claim:
     """The *identity* of the board after the claim.
 
     *again*: the board already had it. *restored*: it was taken over from the board's flash. *other_batch*: it belongs
-    to a different batch than the requested one.
+    neither to the requested batch nor to a replacement of it.
     """
 
     identity: LedgerIdentity
@@ -124,7 +128,7 @@ def claim(
         replace(chosen, standing=project(chosen.standing, said)),
         again=chosen.mac is not None,
         restored=restored,
-        other_batch=wish.batch is not None and chosen.batch != wish.batch,
+        other_batch=not _is_in(connection, chosen, wish),
     )
     after = () if around.after is None else (around.after(claimed),)
     append(connection, ledger_id, station, [*_of(chosen, around.before), said, *_of(chosen, after)])
@@ -193,14 +197,31 @@ def _free(connection: Connection, wish: Wish) -> LedgerIdentity:
             hint = hint_for_unknown(connection, wish.serial)
             raise InputError(f"there is no identity {wish.serial} in the ledger", hint=hint, cause="no-serial")
         return identity
-    query, batch = (_FREE, None) if wish.batch is None else (_FREE_IN_BATCH, closed_batch(connection, wish.batch).id)
-    row = connection.execute(query, {"of_product": wish.product, "of_batch": batch}).one_or_none()
+    row = _lowest(connection, wish)
     if row is not None:
         return identity_value(row)
     raise BatchUsedUp(
         f"batch {wish.batch} is used up" if wish.batch else f"all batches of {wish.product} are used up",
         hint="make more identities with `rmfab generate --count N`",
     )
+
+
+def _lowest(connection: Connection, wish: Wish) -> Row[Any] | None:
+    """Return the row of the lowest free identity."""
+    if wish.batch is None:
+        return connection.execute(_FREE, {"of_product": wish.product}).one_or_none()
+    row = connection.execute(_FREE_IN_BATCH, {"of_batch": closed_batch(connection, wish.batch).id}).one_or_none()
+    for batch in replacements(connection, wish.batch) if row is None else ():
+        if batch.closed and row is None:
+            row = connection.execute(_FREE_IN_BATCH, {"of_batch": batch.id}).one_or_none()
+    return row
+
+
+def _is_in(connection: Connection, chosen: LedgerIdentity, wish: Wish) -> bool:
+    """Return whether *chosen* is in the requested batch, or in one that replaces void identities of it."""
+    if wish.batch in (None, chosen.batch):
+        return True
+    return batch_named(connection, chosen.batch).replaces == wish.batch
 
 
 def _judge(chosen: LedgerIdentity, wish: Wish, mac: str, *, restored: bool) -> None:
@@ -240,7 +261,7 @@ def _judge_batch(connection: Connection, chosen: LedgerIdentity, wish: Wish, *, 
     if chosen.mac is not None:
         return
     closed_batch(connection, chosen.batch)
-    if wish.batch not in (None, chosen.batch) and not restored:
+    if not restored and not _is_in(connection, chosen, wish):
         raise InputError(f"{chosen.serial} is in batch {chosen.batch}, not {wish.batch}", cause="serial-mismatch")
 
 

@@ -17,7 +17,7 @@ from rmfab.identity.sealed_record import SealedRecord
 from rmfab.ledger.chains import damaged, stored
 from rmfab.ledger.counts import COUNTS, counted
 from rmfab.ledger.events import StoredEvent, normal_mac
-from rmfab.ledger.records import RECORD_FIELDS, Batch, BatchCount, Chunk, LedgerIdentity
+from rmfab.ledger.records import RECORD_FIELDS, REPLACES, Batch, BatchCount, Chunk, LedgerIdentity
 from rmfab.ledger.sql import schema
 from rmfab.ledger.standing import Standing
 from rmfab.ledger.states import State
@@ -159,6 +159,24 @@ def find(connection: Connection, term: str) -> tuple[LedgerIdentity, ...]:
     return tuple(identity_value(row) for row in connection.execute(query))
 
 
+def named(connection: Connection, term: str) -> LedgerIdentity:
+    """Return the identity that *term* names: its serial, its node id, or the MAC of its live unit.
+
+    A void identity is returned only if no other matches. Raise InputError if *term* matches none, or more than one.
+    """
+    found = find(connection, term)
+    live = [identity for identity in found if identity.state is not State.VOID]
+    if not found:
+        hint = hint_for_unknown(connection, term) or "give a serial, a node id or a MAC"
+        raise InputError(f'no identity in the ledger matches "{term}"', hint=hint)
+    if len(live) > 1:
+        raise InputError(
+            f'"{term}" matches {" and ".join(identity.serial for identity in live)}',
+            hint="give a serial or node id that matches only one of them, or the MAC",
+        )
+    return live[0] if live else found[-1]
+
+
 def hint_for_unknown(connection: Connection, term: str) -> str | None:
     """Return a hint for *term*, which names no unit: the serial that it may mean, or the serials that look like it."""
     serial = schema.identity.c.serial
@@ -211,6 +229,14 @@ def closed_batch(connection: Connection, name: str) -> Batch:
     return batch
 
 
+def replacements(connection: Connection, name: str) -> tuple[Batch, ...]:
+    """Return the batches that replace void identities of batch *name*, oldest first."""
+    table = schema.batch
+    query = select(table).where(table.c.policy.contains(f'"{REPLACES}":"{name}"', autoescape=True))
+    found = map(batch_value, connection.execute(query.order_by(table.c.id)))
+    return tuple(batch for batch in found if batch.replaces == name)
+
+
 def batches(connection: Connection) -> tuple[Batch, ...]:
     """Return all batches, oldest first."""
     return tuple(batch_value(row) for row in connection.execute(select(schema.batch).order_by(schema.batch.c.id)))
@@ -224,12 +250,14 @@ def counts(connection: Connection, name: str | None) -> tuple[BatchCount, ...]:
 
 
 def free(connection: Connection, product: str, name: str | None) -> int:
-    """Count the identities that can still be claimed from batch *name*, or from all closed batches of *product*."""
+    """Count the identities that can still be claimed from batch *name* and its replacements, or from all closed
+    batches of *product*."""
     query = select(func.count()).select_from(schema.identity.join(schema.batch))
     query = query.where(schema.identity.c.state == State.GENERATED.value, schema.batch.c.state == "closed")
     query = query.where(schema.batch.c.product == product)
     if name is not None:
-        query = query.where(schema.batch.c.id == closed_batch(connection, name).id)
+        family = [closed_batch(connection, name), *replacements(connection, name)]
+        query = query.where(schema.batch.c.id.in_([batch.id for batch in family]))
     return int(connection.execute(query).scalar_one())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import Any
@@ -13,6 +14,10 @@ from rmfab.ledger.states import State
 
 RECORD_FIELDS = tuple(f.name for f in fields(SealedRecord))
 """The columns of a record, in the order in which digests cover them."""
+
+
+REPLACES = "replaces"
+"""The key of a batch's policy with the name of the batch whose void identities it replaces."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,12 @@ class Batch:
     closed: bool
     digest: str | None
     created_ts: str
+
+    @property
+    def replaces(self) -> str | None:
+        """The name of the batch whose void identities this batch replaces, None for an ordinary batch."""
+        name = json.loads(self.policy).get(REPLACES)
+        return name if isinstance(name, str) else None
 
 
 @dataclass(frozen=True)
@@ -82,6 +93,11 @@ class LedgerIdentity:
     @property
     def mac(self) -> str | None:
         return self.standing.mac
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is left to be done: the unit is verified, and has a label."""
+        return self.standing.state is State.VERIFIED and self.standing.labelled_count > 0
 
 
 @dataclass(frozen=True)

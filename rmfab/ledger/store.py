@@ -43,6 +43,7 @@ from rmfab.ledger.records import Batch, BatchCount, Chunk, ChunkPlan, LedgerIden
 from rmfab.ledger.releases import FlashedUnit
 from rmfab.ledger.sql.database import Database
 from rmfab.ledger.sql.open_database import open_database
+from rmfab.ledger.standing import Standing
 
 T = TypeVar("T")
 
@@ -214,9 +215,14 @@ class Ledger:
         """Look for damage in the background until the block ends; the next claim raises what is found."""
         return self._database.guarded()
 
-    def void(self, term: str, *, reason: str, station: str, ts: str) -> LedgerIdentity:
-        """Void the identity of a serial, node id or live MAC; it cannot be used again. See `outcomes.void`."""
-        return self._take(lambda connection: outcomes.void(connection, self.id, station, term, reason, ts))
+    def void(
+        self, *terms: str, reason: str, station: str, ts: str, seen: Mapping[str, Standing] | None = None
+    ) -> tuple[LedgerIdentity, ...]:
+        """Void the identities with these serials, node ids or live MACs; they cannot be used again.
+
+        All or none. See `outcomes.void`.
+        """
+        return self._take(lambda connection: outcomes.void(connection, self.id, station, terms, reason, ts, seen or {}))
 
     def labelled(
         self, serials: Iterable[str], *, station: str, ts: str, details: Mapping[str, Any] | None = None
@@ -274,13 +280,19 @@ class Ledger:
         with self._database.reading() as connection:
             return queries.batch_named(connection, name)
 
+    def replacements(self, name: str) -> tuple[Batch, ...]:
+        """Return the batches that replace void identities of batch *name*, including open ones, oldest first."""
+        with self._database.reading() as connection:
+            return queries.replacements(connection, name)
+
     def counts(self, name: str | None = None) -> tuple[BatchCount, ...]:
         """Count the identities of batch *name*, or of each batch, by state."""
         with self._database.reading() as connection:
             return queries.counts(connection, name)
 
     def free(self, product: str, batch: str | None = None) -> int:
-        """Count the identities that can still be claimed from *batch*, or from all batches of *product*."""
+        """Count the identities that can still be claimed from *batch* and what replaces parts of it, or from all
+        batches of *product*."""
         with self._database.reading() as connection:
             return queries.free(connection, product, batch)
 
@@ -298,6 +310,11 @@ class Ledger:
         """Return the identities that match a serial, node id or MAC, including void ones."""
         with self._database.reading() as connection:
             return queries.find(connection, term)
+
+    def named(self, term: str) -> LedgerIdentity:
+        """Return the identity with this serial, node id or live MAC. See `queries.named`."""
+        with self._database.reading() as connection:
+            return queries.named(connection, term)
 
     def hint_for_unknown(self, term: str) -> str | None:
         """Return a hint for *term*, which names no unit. See `queries.hint_for_unknown`."""

@@ -78,8 +78,8 @@ class Job:
     *open_identity* opens a sealed identity with the station's key, *now* is the clock, *logs* the folder of console
     logs; the ledger records their paths relative to *root*, if it is given. *vouched* is called before each unit and
     raises RmfabError if the firmware is no longer trusted. *air* is the radio that the slots share. *batch* and
-    *serial* restrict what is claimed. *console_reset*: the firmware's console does the factory reset.
-    *find_release* returns a release by its digest, None if it is not in the workspace.
+    *serial* restrict what is claimed. *again*: units that are finished are made again. *console_reset*: the firmware's
+    console does the factory reset. *find_release* returns a release by its digest, None if it is not in the workspace.
     """
 
     product: Product
@@ -95,6 +95,7 @@ class Job:
     air: Air
     batch: str | None = None
     serial: str | None = None
+    again: bool = False
     console_reset: bool = False
     root: Path | None = None
     find_release: Callable[[str], Release | None] = lambda _: None

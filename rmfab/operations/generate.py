@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Generator
 from contextlib import AbstractContextManager, closing, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rmfab.errors import InputError, UsageError
@@ -18,7 +18,8 @@ from rmfab.identity.values import ValuesFile, judge_no_values_needed, open_value
 from rmfab.ledger.batches import BatchOrder
 from rmfab.ledger.events import timestamp
 from rmfab.ledger.make_batch import make_batch
-from rmfab.ledger.records import Batch
+from rmfab.ledger.records import REPLACES, Batch
+from rmfab.ledger.states import State
 from rmfab.ledger.store import Ledger
 from rmfab.nvs.csv_dialect import Complaints
 from rmfab.operations.advance import Advance
@@ -43,8 +44,9 @@ _LOST_CA = (
 class GenerateRequest:
     """*count* identities, or one per row of the CSV *values*, in the batch named *batch* or a new one.
 
-    *jobs*: number of processes, None for one per core. *allow_files*: folders of `file` rows besides those of the
-    config and *values*. Raise UsageError without *count* and *values*, or if a number is out of range.
+    *replace_void*: as many as are void in *batch* and not replaced yet, in a batch that replaces them. *jobs*: number
+    of processes, None for one per core. *allow_files*: folders of `file` rows besides those of the config and *values*.
+    Raise UsageError without *count*, *values* and *replace_void*, or if a number is out of range.
     """
 
     count: int | None = None
@@ -52,9 +54,12 @@ class GenerateRequest:
     values: Path | None = None
     jobs: int | None = None
     allow_files: tuple[Path, ...] = ()
+    replace_void: bool = False
 
     def __post_init__(self) -> None:
-        if self.count is None and self.values is None:
+        if self.replace_void and (self.batch is None or self.count is not None):
+            raise UsageError("--replace-void requires --batch, and counts by itself", hint="omit --count")
+        if self.count is None and self.values is None and not self.replace_void:
             raise UsageError("missing --count or --values", hint="for example --count 5")
         if self.count is not None and not 1 <= self.count <= MAX_COUNT:
             raise UsageError(f"--count must be 1 to {MAX_COUNT}")
@@ -72,6 +77,55 @@ def generate(
     """
     if workspace.has_ledger:
         hold_pool(workspace, terminal)
+    if not request.replace_void:
+        yield from _generate(workspace, request, None, terminal)
+        return
+    replaced = workspace.ledger.batch(request.batch or "")
+    last = replaced
+    while (order := _replacement(workspace.ledger, replaced, request)) is not None:
+        for event in _generate(workspace, order, replaced.name, terminal):
+            if isinstance(event, Batch):
+                last = event
+            else:
+                yield event
+    if last is replaced:
+        terminal.say(f"batch {replaced.name}: every void identity is replaced already")
+    yield last
+
+
+def _replacement(ledger: Ledger, replaced: Batch, request: GenerateRequest) -> GenerateRequest | None:
+    """Return the request for what is still to be replaced: the batch that was begun, or a new one; None if nothing is.
+
+    Raise InputError if the batch *replaced* is not complete, or is a replacement itself.
+    """
+    if replaced.replaces is not None:
+        raise InputError(
+            f"batch {replaced.name} replaces void identities of {replaced.replaces}",
+            hint=f"pass --batch {replaced.replaces}: it counts the void identities of both",
+        )
+    if not replaced.closed:
+        raise InputError(
+            f"batch {replaced.name} is not finished",
+            hint="repeat the `rmfab generate` that makes it: it continues where it stopped",
+            cause="open-batch",
+        )
+    earlier = ledger.replacements(replaced.name)
+    begun = next((batch for batch in earlier if not batch.closed), None)
+    if begun is not None:
+        return replace(request, replace_void=False, batch=begun.name, count=begun.size)
+    names = {replaced.name, *(batch.name for batch in earlier)}
+    void = sum(count.states[State.VOID] for count in ledger.counts() if count.batch.name in names)
+    lacking = void - sum(batch.size for batch in earlier)
+    if lacking <= 0:
+        return None
+    name = f"{replaced.name}.r{len(earlier) + 1}"
+    return replace(request, replace_void=False, batch=name, count=lacking)
+
+
+def _generate(
+    workspace: Workspace, request: GenerateRequest, replaces: str | None, terminal: Terminal
+) -> Generator[Advance | Batch, None, None]:
+    """Make one batch as `generate` does; *replaces* names the batch whose void identities it replaces."""
     values = _values(workspace, request)
     for warning in values.warnings if values is not None else ():
         terminal.warn(warning.text, warning.hint)
@@ -81,7 +135,7 @@ def generate(
             terminal.say(f"created ledger {workspace.ledger_path}")
             if "://" not in str(workspace.ledger_path):
                 warn_of_git(terminal, "the sealed identities", Path(workspace.ledger_path))
-        order = _order(workspace, count, request.batch, values, authority)
+        order = _order(workspace, replace(request, count=count), replaces, values, authority)
         batch = workspace.ledger.begin_batch(order, timestamp(workspace.now()))
         if batch.closed:
             terminal.say(f"batch {batch.name}: complete already, {counted(batch.size, 'identity', 'identities')}")
@@ -100,8 +154,10 @@ def generate(
 
 def _unused_elsewhere(ledger: Ledger, batch: Batch) -> str:
     """Return the end of a message about other batches of the same product with unused identities, empty if none."""
-    others = (one.name for one in ledger.batches() if one.closed and one.name != batch.name)
-    unused = {name: free for name in others if (free := ledger.free(batch.product, name))}
+    counts = (one for one in ledger.counts() if one.batch.closed and one.batch.product == batch.product)
+    unused = {
+        one.batch.name: free for one in counts if one.batch.name != batch.name and (free := one.states[State.GENERATED])
+    }
     if not unused:
         return ""
     if len(unused) == 1:
@@ -147,8 +203,8 @@ def _make(
 
 def _order(
     workspace: Workspace,
-    count: int,
-    name: str | None,
+    request: GenerateRequest,
+    replaces: str | None,
     values: ValuesFile | None,
     authority: CertificateAuthority | None,
 ) -> BatchOrder:
@@ -157,14 +213,16 @@ def _order(
     extra = {"ca": hashlib.sha256(authority.certificate_der).hexdigest()} if authority else {}
     if values is not None:
         extra["values"] = values.sha256
+    if replaces is not None:
+        extra[REPLACES] = replaces
     counted = values is None or not values.serials
     if counted:
         extra["serials"] = str(product.serial)
     return BatchOrder(
-        name=name,
+        name=request.batch,
         prefix=batch_prefix(product.name),
         product=product.name,
-        size=count,
+        size=request.count or 0,
         policy=policy(product) | extra,
         unique_key=fingerprint(workspace.unique_key),
         serial_of=product.serial.serial if counted else None,

@@ -43,8 +43,9 @@ class LineRequest:
     *steps*: FLASH_STEPS, VERIFY_STEPS, RUN_STEPS or RESET_STEPS; a part of one would leave out its checks. *ports*:
     ports or slot names, by default all slots of station.toml; *unit_urls*: the provisioning URLs of the running units,
     one for each port. *baud* overrides that of the slots. *slots*: slots as values, instead of *ports*. *release*: a
-    bundle or build folder, None for the product's. *batch* and *serial* limit what is claimed. *loop* continues with
-    one board after the other. *console_reset*: use the firmware's own factory reset.
+    bundle or build folder, None for the product's. *batch* and *serial* limit what is claimed. *again*: also flash
+    units that are verified and labelled. *loop* continues with one board after the other. *console_reset*: use the
+    firmware's own factory reset.
     """
 
     steps: tuple[Step, ...] = RUN_STEPS
@@ -55,6 +56,7 @@ class LineRequest:
     release: Path | None = None
     batch: str | None = None
     serial: str | None = None
+    again: bool = False
     loop: bool = False
     console_reset: bool = False
     allow_unknown: bool = False
@@ -216,6 +218,7 @@ def _job(
         air=air,
         batch=request.batch,
         serial=request.serial,
+        again=request.again,
         console_reset=request.console_reset,
         root=workspace.root,
         find_release=releases_in(workspace.root),
@@ -265,7 +268,7 @@ def _check_batches(workspace: Workspace, batch: str | None, *, claims: bool) -> 
     product.toml, StationError if this station was not admitted."""
     ledger = workspace.ledger
     if batch is not None:
-        names = [batch]
+        names = [batch, *(one.name for one in ledger.replacements(batch) if one.closed)]
     elif claims:
         closed = [one.name for one in ledger.batches() if one.closed and one.product == workspace.product.name]
         names = [name for name in closed if ledger.free(workspace.product.name, name)]

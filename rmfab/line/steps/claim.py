@@ -11,7 +11,7 @@ from rmfab.board.esp.payload import blank_md5
 from rmfab.identity.factory_image import factory_image
 from rmfab.ledger.claims import Carried, Claim
 from rmfab.ledger.events import Outcome, timestamp
-from rmfab.line.ending import Ending, Passed
+from rmfab.line.ending import Ending, Passed, Seen
 from rmfab.line.events import Step
 from rmfab.line.stages import Claimed, Writable
 from rmfab.line.step_record import StepRecord
@@ -19,11 +19,19 @@ from rmfab.line.visit import Visit
 from rmfab.nvs.reader import read_image
 from rmfab.release.partition_table import Partition
 
+_AGAIN = "pass --again to make it again, with the same identity"
+
 
 def claim(visit: Visit, stage: Writable) -> Passed[Claimed]:
-    """Bind an identity to this board, durably, before the first byte is written."""
+    """Bind an identity to this board, durably, before the first byte is written.
+
+    A finished unit is left as it is, unless the job makes such units again.
+    """
     job = visit.job
     held = job.ledger.identity_by_mac(stage.mac)
+    if held is not None and held.finished and not job.again and job.serial in (None, held.serial):
+        visit.is_unit(held)
+        raise Seen(f"verified and labelled already, so it is not flashed; {_AGAIN}")
     own = None if held is None else factory_image(visit.open_identity(held), job.product)
     partition = stage.firmware.release.table.required(job.product.factory.partition)
     carried = _carried(stage.loader, partition, own)
