@@ -120,6 +120,10 @@ again_option = click.option(
     "--again", is_flag=True, help="Also flash units that are verified and labelled; they keep their identity."
 )
 
+scan_option = click.option(
+    "--scan", is_flag=True, help='Ask for the code of each board, for products with serial = "{scan}".'
+)
+
 
 def unit_url_option(function: F) -> F:
     """Add --unit-url and its former name."""

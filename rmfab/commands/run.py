@@ -12,6 +12,7 @@ from rmfab.commands.options import (
     batch_option,
     downgrade_option,
     line_options,
+    scan_option,
     serial_option,
     unit_url_option,
 )
@@ -24,6 +25,7 @@ from rmfab.commands.options import (
 @batch_option
 @serial_option
 @again_option
+@scan_option
 @click.option(
     "--loop", is_flag=True, help="Continue with the next board on every slot, until ^C or the batch is used up."
 )
@@ -35,6 +37,7 @@ def command(unit_urls: tuple[str, ...], former_unit_urls: tuple[str, ...], **opt
     \b
     rmfab run --batch lamp-0001 --port /dev/ttyUSB0 --port /dev/ttyUSB1
     rmfab run --loop                      all slots of station.toml, board after board
+    rmfab run --loop --scan               the same, with serials from a scanner
     """
     from rmfab.commands.show_line import show_line
     from rmfab.operations.run_line import RUN_STEPS, LineRequest

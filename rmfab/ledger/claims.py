@@ -53,11 +53,17 @@ class Carried:
 
 @dataclass(frozen=True)
 class Wish:
-    """What a claim requests: a *product*, optionally a *batch* by name, optionally one identity by *serial*."""
+    """What a claim requests: a *product*, optionally a *batch* by name, optionally one identity by *serial*.
+
+    *gives*: the product's serials come with the board, and *given* is this board's, from its MAC or a scanned code,
+    None if it is not known.
+    """
 
     product: str
     batch: str | None = None
     serial: str | None = None
+    gives: bool = False
+    given: str | None = None
 
 
 @dataclass(frozen=True)
@@ -111,7 +117,7 @@ def claim(
     """Bind an identity to the board of *event* (its MAC, time and slot); the rules are in the module's docstring.
 
     Raise CloneError, IntegrityError if flash and ledger contradict each other, BatchUsedUp, or InputError (causes:
-    `serial-mismatch`, `serial-taken`, `no-serial`, `no-batch`, `open-batch`, `other-product`).
+    `serial-mismatch`, `serial-taken`, `no-serial`, `no-batch`, `open-batch`, `other-product`, `policy-mismatch`).
     """
     if event.mac is None:
         raise ValueError("a claim needs a MAC")
@@ -120,10 +126,10 @@ def claim(
     chosen, restored = _choose(connection, wish, event.mac, carried or Carried())
     _judge(chosen, wish, event.mac, restored=restored)
     _judge_batch(connection, chosen, wish, restored=restored)
-    refuse_damaged(connection, chosen.serial, chosen.standing)
-    said = replace(
-        event, batch=chosen.batch, serial=chosen.serial, details={"again": chosen.mac is not None, "restored": restored}
-    )
+    refuse_damaged(connection, chosen.name, chosen.standing)
+    given = _given(connection, chosen, wish, event.mac)
+    details = {"again": chosen.mac is not None, "restored": restored} | ({} if given is None else {"serial": given})
+    said = replace(event, batch=chosen.batch, serial=chosen.name, details=details)
     claimed = Claim(
         replace(chosen, standing=project(chosen.standing, said)),
         again=chosen.mac is not None,
@@ -132,8 +138,59 @@ def claim(
     )
     after = () if around.after is None else (around.after(claimed),)
     append(connection, ledger_id, station, [*_of(chosen, around.before), said, *_of(chosen, after)])
-    write_standings(connection, {chosen.serial: claimed.identity.standing})
+    write_standings(connection, {chosen.name: claimed.identity.standing})
     return claimed
+
+
+def _given(connection: Connection, chosen: LedgerIdentity, wish: Wish, mac: str) -> str | None:
+    """Return the serial that *chosen* gets with this board, None if it has one.
+
+    Raise InputError if it is not known, belongs to a different unit, or is not the one that *chosen* has.
+    """
+    if not chosen.unnamed:
+        if chosen.late and wish.given not in (None, chosen.serial):
+            raise InputError(
+                f"this board is {chosen.serial}, not {wish.given}",
+                where=mac,
+                hint="scan the code on this board, or void the identity of the board",
+                cause="serial-mismatch",
+            )
+        if not chosen.late and wish.gives and chosen.mac is None:
+            raise _other_serials(f"{chosen.name} was made with its serial, and serials now come with the board", mac)
+        return None
+    if not wish.gives:
+        raise _other_serials(f"{chosen.name} gets its serial with its board, and serials are now counted", mac)
+    if wish.given is None:
+        raise InputError(
+            "this board has no serial yet, and no code was scanned for it",
+            where=mac,
+            hint="pass --scan to scan one code for each board, or --serial CODE for a single port",
+            cause="no-serial",
+        )
+    refuse_given(by_serial(connection, wish.given), wish.given, mac)
+    return wish.given
+
+
+def refuse_given(holder: LedgerIdentity | None, serial: str, mac: str) -> None:
+    """Raise InputError if a unit, *holder*, already has the *serial* that the board *mac* would be given."""
+    if holder is None:
+        return
+    board = f"board {holder.mac}" if holder.mac else "no board"
+    raise InputError(
+        f"serial {serial} belongs to a different unit: {holder.state}, {board}, batch {holder.batch}",
+        where=mac,
+        hint="scan the code on this board; if two boards have the same code, set both aside",
+        cause="serial-taken",
+    )
+
+
+def _other_serials(what: str, mac: str) -> InputError:
+    return InputError(
+        what,
+        where=mac,
+        hint="make a new batch with `rmfab generate` and name it with --batch, or restore [product] serial",
+        cause="policy-mismatch",
+    )
 
 
 def _of(chosen: LedgerIdentity, events: Iterable[Event]) -> Iterator[Event]:
@@ -145,7 +202,7 @@ def _of(chosen: LedgerIdentity, events: Iterable[Event]) -> Iterator[Event]:
             or event.outcome in (Outcome.FAIL, Outcome.ERROR)
         ):
             raise ValueError("a claim is recorded with steps that passed")
-        yield replace(event, serial=chosen.serial, batch=chosen.batch)
+        yield replace(event, serial=chosen.name, batch=chosen.batch)
 
 
 def _choose(connection: Connection, wish: Wish, mac: str, carried: Carried) -> tuple[LedgerIdentity, bool]:
@@ -154,7 +211,7 @@ def _choose(connection: Connection, wish: Wish, mac: str, carried: Carried) -> t
     if held is None:
         refuse_forgotten(connection, mac)
     found = _carried(connection, carried, mac)
-    if held is not None and found is not None and held.serial != found.serial:
+    if held is not None and found is not None and held.name != found.name:
         raise IntegrityError(
             f"this board is {held.serial} in the ledger, but its flash contains {found.serial}",
             where=mac,
@@ -168,9 +225,9 @@ def _carried(connection: Connection, carried: Carried, mac: str) -> LedgerIdenti
     """Return the identity of this ledger that the flash contains, unless it is void. Raise CloneError for a clone."""
     found: dict[str, LedgerIdentity] = {}
     if carried.node_id is not None and (identity := by_node_id(connection, carried.node_id)):
-        found[identity.serial] = identity
+        found[identity.name] = identity
     if carried.random_sha256 is not None and (identity := by_random(connection, carried.random_sha256)):
-        found[identity.serial] = identity
+        found[identity.name] = identity
     for identity in found.values():
         if identity.mac is not None and identity.mac != mac:
             raise CloneError(
@@ -193,10 +250,11 @@ def _free(connection: Connection, wish: Wish) -> LedgerIdentity:
     """Return the identity for a board without one: the requested serial, or the lowest free one."""
     if wish.serial is not None:
         identity = by_serial(connection, wish.serial)
-        if identity is None:
+        if identity is None and wish.given != wish.serial:
             hint = hint_for_unknown(connection, wish.serial)
             raise InputError(f"there is no identity {wish.serial} in the ledger", hint=hint, cause="no-serial")
-        return identity
+        if identity is not None:
+            return identity
     row = _lowest(connection, wish)
     if row is not None:
         return identity_value(row)
@@ -233,7 +291,7 @@ def _judge(chosen: LedgerIdentity, wish: Wish, mac: str, *, restored: bool) -> N
             where=mac,
             cause="other-product",
         )
-    if wish.serial is not None and chosen.serial != wish.serial:
+    if wish.serial not in (None, wish.given if chosen.unnamed else chosen.serial):
         raise InputError(
             f"this board is {chosen.serial}, not {wish.serial}",
             where=mac,

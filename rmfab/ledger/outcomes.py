@@ -19,8 +19,9 @@ from rmfab.ledger.events import Event, EventKind
 from rmfab.ledger.queries import (
     PAGE,
     batch_value,
-    by_serial,
+    by_name,
     named,
+    names_of,
     standing_value,
     write_standings,
 )
@@ -58,13 +59,13 @@ def void(
 ) -> tuple[LedgerIdentity, ...]:
     """Void the identities that *terms* name (see `queries.named`) permanently, with one event each; return them.
 
-    One that is already void is returned unchanged. *seen* is what the operator was shown, by serial. Raise InputError
+    One that is already void is returned unchanged. *seen* is what the operator was shown, by name. Raise InputError
     if a term matches none, or more than one, or if a unit is not as it was *seen*; then nothing is voided.
     """
-    chosen = {identity.serial: identity for identity in (named(connection, term) for term in terms)}
+    chosen = {identity.name: identity for identity in (named(connection, term) for term in terms)}
     live = [identity for identity in chosen.values() if identity.state is not State.VOID]
     for identity in live:
-        if seen.get(identity.serial, identity.standing) != identity.standing:
+        if seen.get(identity.name, identity.standing) != identity.standing:
             raise InputError(
                 f"the unit has changed meanwhile: it is {identity.state} now",
                 where=identity.serial,
@@ -76,7 +77,7 @@ def void(
             ts,
             EventKind.VOID,
             batch=identity.batch,
-            serial=identity.serial,
+            serial=identity.name,
             mac=identity.mac,
             state=State.VOID,
             cause="void",
@@ -85,7 +86,7 @@ def void(
         for identity in live
     ]
     _take(connection, ledger_id, station, events)
-    return tuple(by_serial(connection, serial) or identity for serial, identity in chosen.items())
+    return tuple(by_name(connection, name) or identity for name, identity in chosen.items())
 
 
 def labelled(
@@ -126,7 +127,12 @@ def rewrap(
 
 def _take(connection: Connection, ledger_id: str, station: str, events: list[Event]) -> None:
     """Append *events*, completed with the batch and MAC of their unit, and write the standings that follow."""
-    known = dict(_standings(connection, {event.serial for event in events if event.serial is not None}))
+    serials = {event.serial for event in events if event.serial is not None}
+    known = dict(_standings(connection, serials))
+    if given := serials - known.keys():
+        names = names_of(connection, given)
+        events = [replace(event, serial=names.get(event.serial or "", event.serial)) for event in events]
+        known |= _standings(connection, set(names.values()))
     for name, (_, standing) in known.items():
         refuse_damaged(connection, name, standing)
     changed: dict[str, Standing] = {}

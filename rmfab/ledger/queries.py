@@ -6,7 +6,7 @@ Long results are read in pages of `PAGE` rows, so that memory stays constant.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -116,15 +116,30 @@ def identity_value(row: Row[Any]) -> LedgerIdentity:
 
 _BY = {
     name: identities_query().where(schema.identity.c[name] == bindparam("wanted"))
-    for name in ("serial", "node_id", "random_sha256", "mac")
+    for name in ("serial", "node_id", "random_sha256", "mac", "given_serial")
 }
-_BY["mac"] = _BY["mac"].where(schema.identity.c.state != State.VOID.value)
+_BY |= {name: _BY[name].where(schema.identity.c.state != State.VOID.value) for name in ("mac", "given_serial")}
 """Built once: building a query takes SQLAlchemy longer than running it."""
 
 
+def by_name(connection: Connection, name: str) -> LedgerIdentity | None:
+    """Return the identity with this name in the pool, also from an open batch."""
+    return _one(connection, "serial", name)
+
+
 def by_serial(connection: Connection, serial: str) -> LedgerIdentity | None:
-    """Return the identity with this serial, also from an open batch."""
-    return _one(connection, "serial", serial)
+    """Return the identity with this serial or name: one that was made with it, or else the live one that was given it.
+
+    A serial that a board brought is free again when its identity is void; then return None.
+    """
+    return by_name(connection, serial) or _one(connection, "given_serial", serial)
+
+
+def names_of(connection: Connection, serials: Iterable[str]) -> dict[str, str]:
+    """Return the names of the live units that were given one of these serials, by serial."""
+    table = schema.identity
+    query = select(table.c.given_serial, table.c.serial).where(table.c.state != State.VOID.value)
+    return {row[0]: row[1] for row in connection.execute(query.where(table.c.given_serial.in_(list(serials))))}
 
 
 def by_node_id(connection: Connection, node_id: str) -> LedgerIdentity | None:
@@ -151,7 +166,7 @@ def _one(connection: Connection, column: str, wanted: str) -> LedgerIdentity | N
 def find(connection: Connection, term: str) -> tuple[LedgerIdentity, ...]:
     """Return the identities that match *term*: a serial, a node id or a MAC (a board may have had several)."""
     table = schema.identity
-    match: list[ColumnElement[bool]] = [table.c.serial == term, table.c.node_id == term]
+    match: list[ColumnElement[bool]] = [table.c[name] == term for name in ("serial", "given_serial", "node_id")]
     mac = _as_mac(term)
     if mac is not None:
         match.append(table.c.mac == mac)
@@ -200,7 +215,7 @@ def history(connection: Connection, term: str) -> tuple[StoredEvent, ...]:
     """Return the events of a serial, node id or MAC, in the order in which the ledger stored them."""
     table = schema.event
     mac = _as_mac(term)
-    serials = {identity.serial for identity in find(connection, term)} | {term}
+    serials = {identity.name for identity in find(connection, term)} | {term}
     match: list[ColumnElement[bool]] = [table.c.serial.in_(serials)]
     if mac is not None:
         match.append(table.c.mac == mac)

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import Any
 
-from rmfab.identity.sealed_record import SealedRecord
+from rmfab.identity.sealed_record import SealedRecord, is_pool_name
 from rmfab.ledger.standing import Standing
 from rmfab.ledger.states import State
 
@@ -79,8 +79,24 @@ class LedgerIdentity:
     chunk: int
 
     @property
-    def serial(self) -> str:
+    def name(self) -> str:
+        """The name under which the ledger keeps the identity; it never changes."""
         return self.record.serial
+
+    @property
+    def serial(self) -> str:
+        """The serial of the unit; the name in the pool as long as it has none."""
+        return self.standing.given_serial or self.record.serial
+
+    @property
+    def late(self) -> bool:
+        """Whether the identity gets its serial with its board."""
+        return is_pool_name(self.record.serial)
+
+    @property
+    def unnamed(self) -> bool:
+        """Whether the identity has no serial yet."""
+        return self.late and self.standing.given_serial is None
 
     @property
     def node_id(self) -> str | None:

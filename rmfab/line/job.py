@@ -16,6 +16,7 @@ from rmfab.board.native_usb import is_native_usb
 from rmfab.identity.identity import Identity
 from rmfab.ledger.records import LedgerIdentity
 from rmfab.ledger.store import Ledger
+from rmfab.line.code_desk import CodeDesk
 from rmfab.line.events import Step
 from rmfab.line.proofs import Proofs, console_baud, proofs_of
 from rmfab.line.radio.air import Air
@@ -79,7 +80,8 @@ class Job:
     logs; the ledger records their paths relative to *root*, if it is given. *vouched* is called before each unit and
     raises RmfabError if the firmware is no longer trusted. *air* is the radio that the slots share. *batch* and
     *serial* restrict what is claimed. *again*: units that are finished are made again. *console_reset*: the firmware's
-    console does the factory reset. *find_release* returns a release by its digest, None if it is not in the workspace.
+    console does the factory reset. *codes* is the desk for scanned codes. *find_release* returns a release by its
+    digest, None if it is not in the workspace.
     """
 
     product: Product
@@ -98,6 +100,7 @@ class Job:
     again: bool = False
     console_reset: bool = False
     root: Path | None = None
+    codes: CodeDesk | None = None
     find_release: Callable[[str], Release | None] = lambda _: None
 
     @property

@@ -14,6 +14,7 @@ from rmfab.errors import InputError, UsageError
 from rmfab.identity.ca import CertificateAuthority
 from rmfab.identity.make_identities import Recipe, chunk_size, judge_mqtt_host
 from rmfab.identity.policy import policy
+from rmfab.identity.sealed_record import LONGEST_NAME, pool_name
 from rmfab.identity.values import ValuesFile, judge_no_values_needed, open_values
 from rmfab.ledger.batches import BatchOrder
 from rmfab.ledger.events import timestamp
@@ -215,12 +216,15 @@ def _order(
         extra["values"] = values.sha256
     if replaces is not None:
         extra[REPLACES] = replaces
-    counted = values is None or not values.serials
-    if counted:
+    counted = (values is None or not values.serials) and not product.serial.late
+    if counted or product.serial.late:
         extra["serials"] = str(product.serial)
+    prefix = batch_prefix(product.name)
+    if product.serial.late:
+        _judge_pool_names(request, prefix)
     return BatchOrder(
         name=request.batch,
-        prefix=batch_prefix(product.name),
+        prefix=prefix,
         product=product.name,
         size=request.count or 0,
         policy=policy(product) | extra,
@@ -228,6 +232,17 @@ def _order(
         serial_of=product.serial.serial if counted else None,
         chunk_size=chunk_size(product.identity),
     )
+
+
+def _judge_pool_names(request: GenerateRequest, prefix: str) -> None:
+    """Raise InputError if the name of the batch leaves no room for the numbers of its identities."""
+    name = request.batch or f"{prefix}-0001"
+    longest = pool_name(name, (request.count or 1) - 1)
+    if len(longest) > LONGEST_NAME:
+        raise InputError(
+            f'"{name}" is too long for the name of a batch without serials',
+            hint=f"name it with --batch, with at most {LONGEST_NAME - len(longest) + len(name)} characters",
+        )
 
 
 def _authority(workspace: Workspace, terminal: Terminal) -> AbstractContextManager[CertificateAuthority | None]:

@@ -80,11 +80,11 @@ def void(workspace: Workspace, request: VoidRequest, terminal: Terminal = UNATTE
     if live:
         _confirm(live, request, terminal)
     gone = workspace.ledger.void(
-        *(one.serial for one in chosen),
+        *(one.name for one in chosen),
         reason=request.reason,
         station=workspace.station.name,
         ts=timestamp(workspace.now()),
-        seen={one.serial: one.standing for one in live},
+        seen={one.name: one.standing for one in live},
     )
     for one in live:
         terminal.say(f"{one.serial} is void")
@@ -104,7 +104,7 @@ def _chosen(request: VoidRequest, named: Callable[[str], LedgerIdentity]) -> lis
             except InputError as error:
                 complaints.add(line, error.what, hint=error.hint)
         complaints.settle()
-    return list({one.serial: one for one in found}.values())
+    return list({one.name: one for one in found}.values())
 
 
 def _confirm(live: list[LedgerIdentity], request: VoidRequest, terminal: Terminal) -> None:
