@@ -280,6 +280,11 @@ class Ledger:
         with self._database.reading() as connection:
             return queries.batch_named(connection, name)
 
+    def closed_batch(self, name: str) -> Batch:
+        """Return the complete batch *name*. Raise InputError (causes `no-batch`, `open-batch`) if there is none."""
+        with self._database.reading() as connection:
+            return queries.closed_batch(connection, name)
+
     def replacements(self, name: str) -> tuple[Batch, ...]:
         """Return the batches that replace void identities of batch *name*, including open ones, oldest first."""
         with self._database.reading() as connection:

@@ -81,7 +81,7 @@ def generate(
     if not request.replace_void:
         yield from _generate(workspace, request, None, terminal)
         return
-    replaced = workspace.ledger.batch(request.batch or "")
+    replaced = workspace.ledger.closed_batch(request.batch or "")
     last = replaced
     while (order := _replacement(workspace.ledger, replaced, request)) is not None:
         for event in _generate(workspace, order, replaced.name, terminal):
@@ -97,18 +97,12 @@ def generate(
 def _replacement(ledger: Ledger, replaced: Batch, request: GenerateRequest) -> GenerateRequest | None:
     """Return the request for what is still to be replaced: the batch that was begun, or a new one; None if nothing is.
 
-    Raise InputError if the batch *replaced* is not complete, or is a replacement itself.
+    Raise InputError if the batch *replaced* is a replacement itself.
     """
     if replaced.replaces is not None:
         raise InputError(
             f"batch {replaced.name} replaces void identities of {replaced.replaces}",
             hint=f"pass --batch {replaced.replaces}: it counts the void identities of both",
-        )
-    if not replaced.closed:
-        raise InputError(
-            f"batch {replaced.name} is not finished",
-            hint="repeat the `rmfab generate` that makes it: it continues where it stopped",
-            cause="open-batch",
         )
     earlier = ledger.replacements(replaced.name)
     begun = next((batch for batch in earlier if not batch.closed), None)
