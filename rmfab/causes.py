@@ -296,6 +296,7 @@ class Cause(StrEnum):
     SEQ_TAKEN = "seq-taken"
     SERIAL_MISMATCH = "serial-mismatch"
     SERIAL_TAKEN = "serial-taken"
+    SERIALS_UNSURE = "serials-unsure"
     SESSION_REFUSED = "session-refused"
     SEVERAL_BUILDS = "several-builds"
     SILENT = "silent"

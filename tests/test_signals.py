@@ -10,9 +10,9 @@ import time
 import pytest
 
 from rmfab.signals import repeat_lost_interrupts, stopping
+from tests.patience import PATIENCE
 from tests.terminal import environment
 
-PATIENCE = 60.0
 PROGRAM = """
 import signal, sys, time, weakref
 

@@ -134,6 +134,7 @@ def _causes(work: Callable[[], None]) -> list[str | None]:
     return []
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_up(lamp: Path, tmp_path: Path) -> None:
     """With any limit on the size of files, `label` leaves the sheet and its record, or neither."""
     out = tmp_path / "out"
@@ -238,6 +239,7 @@ def _killed(folder: Path, output: Path, turn: int) -> bool:
     return os.WIFSIGNALED(os.waitpid(child, 0)[1])
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_process_that_is_killed(lamp: Path, tmp_path: Path) -> None:
     """Killed at any line from the first sync to the end: never a record without its file, and the same command leaves

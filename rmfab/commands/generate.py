@@ -16,6 +16,12 @@ from rmfab.commands.options import FILE, allow_files_option
 @click.option("--batch", help="Name of the batch (default: the product name and a number).")
 @click.option("--replace-void", is_flag=True, help="Make as many as are void in --batch and not replaced yet.")
 @click.option("--values", type=FILE, help="CSV file with columns serial, node_id or your own keys.")
+@click.option(
+    "--first-serial",
+    type=int,
+    metavar="N",
+    help="Number of the first serial, surely unused (default: counts on from the last batch).",
+)
 @allow_files_option
 @click.option("--jobs", type=int, help="Number of processes, 1 to 256 (default: one per core).")
 def command(**options: Any) -> None:

@@ -14,14 +14,15 @@ the step that it is are events of the same transaction. The rules, in order:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam
 
-from rmfab.errors import BatchUsedUp, CloneError, InputError, IntegrityError
+from rmfab.errors import BatchUsedUp, BoardConflict, CloneError, InputError
 from rmfab.ledger.chains import append
+from rmfab.ledger.claim_terms import Around, Carried, Claim, Wish, refuse_given
 from rmfab.ledger.events import Event, EventKind, Outcome, normal_mac
 from rmfab.ledger.queries import (
     batch_named,
@@ -41,58 +42,6 @@ from rmfab.ledger.soundness import refuse_damaged, refuse_forgotten
 from rmfab.ledger.sql import schema
 from rmfab.ledger.standing import project
 from rmfab.ledger.states import State
-
-
-@dataclass(frozen=True)
-class Carried:
-    """What the board's flash contains: the node id and the SHA-256 of `random` (hex) from its factory partition."""
-
-    node_id: str | None = None
-    random_sha256: str | None = None
-
-
-@dataclass(frozen=True)
-class Wish:
-    """What a claim requests: a *product*, optionally a *batch* by name, optionally one identity by *serial*.
-
-    *gives*: the product's serials come with the board, and *given* is this board's, from its MAC or a scanned code,
-    None if it is not known.
-    """
-
-    product: str
-    batch: str | None = None
-    serial: str | None = None
-    gives: bool = False
-    given: str | None = None
-
-
-@dataclass(frozen=True)
-class Claim:
-    """The *identity* of the board after the claim.
-
-    *again*: the board already had it. *restored*: it was taken over from the board's flash. *other_batch*: it belongs
-    neither to the requested batch nor to a replacement of it.
-    """
-
-    identity: LedgerIdentity
-    again: bool
-    restored: bool
-    other_batch: bool
-
-
-@dataclass(frozen=True)
-class Around:
-    """The steps that are recorded with a claim, as events of its unit: those *before* it, and the one *after* it.
-
-    *after* is called inside the transaction, perhaps twice.
-    """
-
-    before: tuple[Event, ...] = ()
-    after: Callable[[Claim], Event] | None = None
-
-
-ALONE = Around()
-"""No steps."""
 
 _LOWEST = (
     identities_query()
@@ -116,7 +65,7 @@ def claim(
 ) -> Claim:
     """Bind an identity to the board of *event* (its MAC, time and slot); the rules are in the module's docstring.
 
-    Raise CloneError, IntegrityError if flash and ledger contradict each other, BatchUsedUp, or InputError (causes:
+    Raise CloneError, BoardConflict if flash and ledger contradict each other, BatchUsedUp, or InputError (causes:
     `serial-mismatch`, `serial-taken`, `no-serial`, `no-batch`, `open-batch`, `other-product`, `policy-mismatch`).
     """
     if event.mac is None:
@@ -171,19 +120,6 @@ def _given(connection: Connection, chosen: LedgerIdentity, wish: Wish, mac: str)
     return wish.given
 
 
-def refuse_given(holder: LedgerIdentity | None, serial: str, mac: str) -> None:
-    """Raise InputError if a unit, *holder*, already has the *serial* that the board *mac* would be given."""
-    if holder is None:
-        return
-    board = f"board {holder.mac}" if holder.mac else "no board"
-    raise InputError(
-        f"serial {serial} belongs to a different unit: {holder.state}, {board}, batch {holder.batch}",
-        where=mac,
-        hint="scan the code on this board; if two boards have the same code, set both aside",
-        cause="serial-taken",
-    )
-
-
 def _other_serials(what: str, mac: str) -> InputError:
     return InputError(
         what,
@@ -212,7 +148,7 @@ def _choose(connection: Connection, wish: Wish, mac: str, carried: Carried) -> t
         refuse_forgotten(connection, mac)
     found = _carried(connection, carried, mac)
     if held is not None and found is not None and held.name != found.name:
-        raise IntegrityError(
+        raise BoardConflict(
             f"this board is {held.serial} in the ledger, but its flash contains {found.serial}",
             where=mac,
             hint=f"void the wrong one of the two, {held.serial} or {found.serial}, then run it again",
@@ -237,7 +173,7 @@ def _carried(connection: Connection, carried: Carried, mac: str) -> LedgerIdenti
             )
     counting = [identity for identity in found.values() if identity.state is not State.VOID]
     if len(counting) > 1:
-        raise IntegrityError(
+        raise BoardConflict(
             f"this board's flash contains parts of two identities: {', '.join(sorted(found))}",
             where=mac,
             hint="set it aside, or erase its flash to use it again",
@@ -258,10 +194,7 @@ def _free(connection: Connection, wish: Wish) -> LedgerIdentity:
     row = _lowest(connection, wish)
     if row is not None:
         return identity_value(row)
-    raise BatchUsedUp(
-        f"batch {wish.batch} is used up" if wish.batch else f"all batches of {wish.product} are used up",
-        hint="make more identities with `rmfab generate --count N`",
-    )
+    raise BatchUsedUp(f"batch {wish.batch} is used up" if wish.batch else f"all batches of {wish.product} are used up")
 
 
 def _lowest(connection: Connection, wish: Wish) -> Row[Any] | None:

@@ -37,7 +37,7 @@ _RECORDED = (EventKind.STEP, EventKind.UNIT)
 def record(connection: Connection, ledger_id: str, station: str, events: Iterable[Event]) -> None:
     """Add steps and verdicts, and change the state of a unit if an event contains one.
 
-    Raise InputError for an unknown serial or a state that is not allowed next, IntegrityError (cause `mac-mismatch`)
+    Raise InputError for an unknown serial or a state that is not allowed next, BoardConflict (cause `mac-mismatch`)
     for an event whose MAC is not the unit's, ValueError for events that have their own function.
     """
     said = list(events)

@@ -8,56 +8,63 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
+from difflib import get_close_matches
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, bindparam, func, or_, select, text, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    bindparam,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    text,
+    update,
+)
 
 from rmfab.errors import InputError, IntegrityError
 from rmfab.identity.sealed_record import SealedRecord
-from rmfab.ledger.chains import damaged, stored
+from rmfab.ledger import questions
 from rmfab.ledger.counts import COUNTS, counted
 from rmfab.ledger.events import StoredEvent, normal_mac
-from rmfab.ledger.records import RECORD_FIELDS, REPLACES, Batch, BatchCount, Chunk, LedgerIdentity
+from rmfab.ledger.records import RECORD_FIELDS, Batch, BatchCount, Chunk, LedgerIdentity
 from rmfab.ledger.sql import schema
+from rmfab.ledger.sql.asking import asking
 from rmfab.ledger.standing import Standing
 from rmfab.ledger.states import State
+from rmfab.ledger.stored_events import damaged, stored
 
 PAGE = 500
 
 _STAND = update(schema.identity).where(schema.identity.c.serial == bindparam("of_serial"))
+"""What every claim runs is built once: building a statement takes SQLAlchemy longer than running it."""
 
 _NUMBERED = re.compile(r"(?P<before>.{0,64}[^0-9:])[0-9]+[^0-9]{0,64}")  # a serial with its counter last
+_PARTS = re.compile(r"(?P<before>.{0,64}?)(?P<number>[0-9]{1,18})(?P<after>[^0-9]{0,64})")
+_WIDEST = 18
+"""The most digits of a counter (`rmfab.product.serial`)."""
 _STANDING = tuple(f.name for f in fields(Standing))
-
-
-def ledger_id(connection: Connection) -> str:
-    """Return the id that the ledger got when it was created."""
-    found = meta_value(connection, "ledger_id")
-    if found is None:
-        raise damaged("it has no id", "table meta")
-    return found
 
 
 def meta_value(connection: Connection, name: str) -> str | None:
     """Return the entry *name* of the table `meta`, None if there is none."""
-    query = select(schema.meta.c.value).where(schema.meta.c.name == name)
-    return connection.execute(query).scalar_one_or_none()
+    return questions.meta_value(asking(connection), name)
+
+
+def set_meta(connection: Connection, name: str, value: str | None) -> None:
+    """Set the entry *name* of the table `meta`; None removes it."""
+    connection.execute(delete(schema.meta).where(schema.meta.c.name == name))
+    if value is not None:
+        connection.execute(insert(schema.meta).values(name=name, value=value))
 
 
 def batch_value(row: Row[Any]) -> Batch:
     """Return the batch of a row of the batch table."""
-    return Batch(
-        row.id,
-        row.name,
-        row.product,
-        row.policy,
-        row.size,
-        row.chunk_size,
-        row.first_n,
-        row.state == "closed",
-        row.digest,
-        row.created_ts,
-    )
+    return questions.batch_of(row._mapping)
 
 
 def standing_value(row: Row[Any]) -> Standing:
@@ -192,15 +199,18 @@ def named(connection: Connection, term: str) -> LedgerIdentity:
     return live[0] if live else found[-1]
 
 
-def hint_for_unknown(connection: Connection, term: str) -> str | None:
-    """Return a hint for *term*, which names no unit: the serial that it may mean, or the serials that look like it."""
-    serial = schema.identity.c.serial
-    meant = connection.execute(select(serial).where(func.lower(serial) == term.lower()).limit(1)).scalar()
+def hint_for_unknown(connection: Connection, term: str, *, batches: bool = False) -> str | None:
+    """Return a hint for *term*, which names no unit: the serial that it may mean, or the serials that look like it.
+
+    *batches*: it could have named a batch as well.
+    """
+    meant = (questions.near_batch(asking(connection), term) if batches else None) or _near_serial(connection, term)
     if meant is not None:
         return f"did you mean {meant}?"
     shape = _NUMBERED.fullmatch(term)
     if shape is None:
         return None
+    serial = schema.identity.c.serial
     similar = select(serial).where(func.lower(serial).startswith(shape["before"].lower(), autoescape=True)).limit(1)
     lowest, highest = (
         connection.execute(similar.order_by(*order)).scalar()
@@ -211,6 +221,27 @@ def hint_for_unknown(connection: Connection, term: str) -> str | None:
     return f"the ledger has {lowest}" if lowest == highest else f"the ledger has serials from {lowest} to {highest}"
 
 
+def _near_serial(connection: Connection, term: str) -> str | None:
+    """Return the serial that *term* is but for upper case, zeros before its number, or a slip in the text before it."""
+    serial = schema.identity.c.serial
+    same = connection.execute(select(serial).where(func.lower(serial) == term.lower()).limit(1)).scalar()
+    parts = _PARTS.fullmatch(term.lower())
+    if same is not None or parts is None:
+        return same
+    firsts = connection.execute(select(serial).where(schema.identity.c.position == 0).limit(PAGE)).scalars()
+    shapes = {(shape["before"], shape["after"]) for one in firsts if (shape := _PARTS.fullmatch(one))}
+    lowered = {before.lower(): before for before, _ in shapes}
+    close = get_close_matches(parts["before"], lowered, n=1, cutoff=0.5)
+    number = parts["number"].lstrip("0") or "0"
+    wanted = [
+        f"{before}{number.zfill(width)}{after}"
+        for before, after in shapes
+        if close and before == lowered[close[0]]
+        for width in range(len(number), _WIDEST + 1)
+    ]
+    return connection.execute(select(serial).where(serial.in_(wanted[:PAGE])).order_by(serial).limit(1)).scalar()
+
+
 def history(connection: Connection, term: str) -> tuple[StoredEvent, ...]:
     """Return the events of a serial, node id or MAC, in the order in which the ledger stored them."""
     table = schema.event
@@ -219,42 +250,24 @@ def history(connection: Connection, term: str) -> tuple[StoredEvent, ...]:
     match: list[ColumnElement[bool]] = [table.c.serial.in_(serials)]
     if mac is not None:
         match.append(table.c.mac == mac)
-    return tuple(stored(row) for row in connection.execute(select(table).where(or_(*match)).order_by(table.c.id)))
+    return tuple(
+        stored(row._mapping) for row in connection.execute(select(table).where(or_(*match)).order_by(table.c.id))
+    )
 
 
 def batch_named(connection: Connection, name: str) -> Batch:
-    """Return the batch *name*, open or closed. Raise InputError if it does not exist."""
-    row = connection.execute(select(schema.batch).where(schema.batch.c.name == name)).one_or_none()
-    if row is None:
-        is_serial = by_serial(connection, name) is not None
-        hint = f"that is a serial; use `rmfab trace {name}`" if is_serial else "list the batches with `rmfab status`"
-        raise InputError(f'there is no batch "{name}"', hint=hint, cause="no-batch")
-    return batch_value(row)
+    """Return the batch *name*, open or closed. See `questions.batch_named`."""
+    return questions.batch_named(asking(connection), name)
 
 
 def closed_batch(connection: Connection, name: str) -> Batch:
-    """Return the batch *name*. Raise InputError if it does not exist or is not complete."""
-    batch = batch_named(connection, name)
-    if not batch.closed:
-        raise InputError(
-            f"batch {name} is not finished",
-            hint="repeat the `rmfab generate` that makes it: it continues where it stopped",
-            cause="open-batch",
-        )
-    return batch
+    """Return the closed batch *name*. See `questions.closed_batch`."""
+    return questions.closed_batch(asking(connection), name)
 
 
 def replacements(connection: Connection, name: str) -> tuple[Batch, ...]:
-    """Return the batches that replace void identities of batch *name*, oldest first."""
-    table = schema.batch
-    query = select(table).where(table.c.policy.contains(f'"{REPLACES}":"{name}"', autoescape=True))
-    found = map(batch_value, connection.execute(query.order_by(table.c.id)))
-    return tuple(batch for batch in found if batch.replaces == name)
-
-
-def batches(connection: Connection) -> tuple[Batch, ...]:
-    """Return all batches, oldest first."""
-    return tuple(batch_value(row) for row in connection.execute(select(schema.batch).order_by(schema.batch.c.id)))
+    """Return the batches that replace void identities of batch *name*. See `questions.replacements`."""
+    return questions.replacements(asking(connection), name)
 
 
 def counts(connection: Connection, name: str | None) -> tuple[BatchCount, ...]:
@@ -262,18 +275,6 @@ def counts(connection: Connection, name: str | None) -> tuple[BatchCount, ...]:
     if name is not None:
         batch_named(connection, name)
     return counted(connection.execute(text(COUNTS), {"name": name}))
-
-
-def free(connection: Connection, product: str, name: str | None) -> int:
-    """Count the identities that can still be claimed from batch *name* and its replacements, or from all closed
-    batches of *product*."""
-    query = select(func.count()).select_from(schema.identity.join(schema.batch))
-    query = query.where(schema.identity.c.state == State.GENERATED.value, schema.batch.c.state == "closed")
-    query = query.where(schema.batch.c.product == product)
-    if name is not None:
-        family = [closed_batch(connection, name), *replacements(connection, name)]
-        query = query.where(schema.batch.c.id.in_([batch.id for batch in family]))
-    return int(connection.execute(query).scalar_one())
 
 
 def page(connection: Connection, batch: Batch, after: int) -> Sequence[LedgerIdentity]:

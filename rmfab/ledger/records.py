@@ -11,6 +11,7 @@ from typing import Any
 from rmfab.identity.sealed_record import SealedRecord, is_pool_name
 from rmfab.ledger.standing import Standing
 from rmfab.ledger.states import State
+from rmfab.ledger.stored_events import damaged
 
 RECORD_FIELDS = tuple(f.name for f in fields(SealedRecord))
 """The columns of a record, in the order in which digests cover them."""
@@ -41,8 +42,14 @@ class Batch:
 
     @property
     def replaces(self) -> str | None:
-        """The name of the batch whose void identities this batch replaces, None for an ordinary batch."""
-        name = json.loads(self.policy).get(REPLACES)
+        """The name of the batch whose void identities this batch replaces, None for an ordinary batch.
+
+        Raise IntegrityError if the policy was changed and is no JSON object.
+        """
+        try:
+            name = json.loads(self.policy).get(REPLACES)
+        except (ValueError, TypeError, AttributeError, RecursionError) as error:
+            raise damaged("the policy of a batch is no JSON object", f"batch {self.name}") from error
         return name if isinstance(name, str) else None
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from rmfab.errors import InputError, IntegrityError
+from rmfab.errors import BoardConflict, InputError
 from rmfab.ledger.events import Event, EventKind, Outcome
 from rmfab.ledger.states import State, allowed
 
@@ -45,7 +45,7 @@ class Standing:
 def project(standing: Standing, event: Event) -> Standing:
     """Return the standing after *event*.
 
-    Raise InputError (cause `state`) if the event's state is not allowed next, IntegrityError (cause `mac-mismatch`) if
+    Raise InputError (cause `state`) if the event's state is not allowed next, BoardConflict (cause `mac-mismatch`) if
     the event's MAC is not the unit's.
     """
     standing = _noted(standing, event)
@@ -105,6 +105,6 @@ def _judge(standing: Standing, event: Event) -> None:
     if state is State.CLAIMED and event.mac is None:
         raise InputError("a claim needs the MAC of a board", where=event.serial, cause="state")
     if event.mac is not None and standing.mac is not None and event.mac != standing.mac:
-        raise IntegrityError(
+        raise BoardConflict(
             f"this unit is board {standing.mac}, not {event.mac}", where=event.serial, cause="mac-mismatch"
         )

@@ -23,6 +23,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
@@ -34,32 +35,31 @@ from rmfab.identity.sealed_record import SealedRecord
 from rmfab.ledger import audit, batches, chains, claims, outcomes, pool, queries, releases
 from rmfab.ledger.audit import AuditFinding
 from rmfab.ledger.batches import BatchOrder, Taken
-from rmfab.ledger.claims import ALONE, Around, Carried, Claim, Wish
-from rmfab.ledger.events import Event, EventKind, StoredEvent, normal_mac
+from rmfab.ledger.claim_terms import ALONE, Around, Carried, Claim, Wish
+from rmfab.ledger.events import Event, StoredEvent, normal_mac
 from rmfab.ledger.host import PoolHost, this_host
-from rmfab.ledger.host_record import Head, Holding, HostRecord
-from rmfab.ledger.pool import Adoption, AdoptionReason, PoolStanding
+from rmfab.ledger.host_record import Given, Head, Holding, HostRecord
+from rmfab.ledger.inquiry import PATIENCE, Inquiry
+from rmfab.ledger.numbers import Numbers, last_loss
+from rmfab.ledger.pool_standing import Adoption, AdoptionReason, judged
+from rmfab.ledger.questions import ledger_id
 from rmfab.ledger.records import Batch, BatchCount, Chunk, ChunkPlan, LedgerIdentity
 from rmfab.ledger.releases import FlashedUnit
+from rmfab.ledger.sql.ask import Ask
+from rmfab.ledger.sql.asking import asking
 from rmfab.ledger.sql.database import Database
 from rmfab.ledger.sql.open_database import open_database
 from rmfab.ledger.standing import Standing
 
 T = TypeVar("T")
 
-PATIENCE = 30.0
-"""How long to wait for the lock of a different process, in seconds."""
 
-
-class Ledger:
+class Ledger(Inquiry):
     """Identities, the boards bound to them, and what happened to each. Created by `open`; a context manager."""
 
     def __init__(self, database: Database, ledger_id: str, host: PoolHost, where: str) -> None:
-        self.id = ledger_id
+        super().__init__(ledger_id, host, where)
         self._database = database
-        self._host = host
-        self._record = HostRecord(host, ledger_id)
-        self._where = where
 
     @classmethod
     def open(
@@ -77,7 +77,7 @@ class Ledger:
             if create:
                 _hold_if_empty(database, host)
             with database.reading() as connection:
-                return cls(database, queries.ledger_id(connection), host, str(location))
+                return cls(database, ledger_id(asking(connection)), host, _shown(location))
         except BaseException:
             database.dispose()
             raise
@@ -97,11 +97,16 @@ class Ledger:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
 
+    @contextmanager
+    def _asking(self) -> Iterator[Ask]:
+        with self._database.reading() as connection:
+            yield asking(connection)
+
     # The pool
 
     def _judge(self, connection: Connection, *, taking: bool = False) -> None:
-        """Raise IntegrityError if this host must not change the ledger. See `pool.judged`."""
-        pool.judged(connection, self._record.read(), self._host, self._where, taking=taking)
+        """Raise IntegrityError if this host must not change the ledger. See `pool_standing.judged`."""
+        judged(asking(connection), self._record.read(), self._host, self._where, taking=taking)
 
     @contextmanager
     def _changing(self, *, taking: bool = False) -> Iterator[Connection]:
@@ -118,17 +123,12 @@ class Ledger:
         with self._record.hold() as hold:
 
             def taken(connection: Connection) -> tuple[T, Mapping[str, Head]]:
-                pool.judged(connection, hold.read(), self._host, self._where, taking=True)
+                judged(asking(connection), hold.read(), self._host, self._where, taking=True)
                 return work(connection), chains.heads(connection, opened=True)
 
             value, heads = self._database.commit(taken)
             hold.add(heads)
         return value
-
-    def pool_standing(self) -> PoolStanding:
-        """Return whether this host may give identities from this ledger."""
-        with self._database.reading() as connection:
-            return pool.standing(connection, self._record.read(), self._host, self._where)
 
     def free_identities(self) -> int:
         """Count the free identities of all batches: those that an adoption after a loss puts in quarantine."""
@@ -139,7 +139,10 @@ class Ledger:
         """Make this host the holder of the pool, whoever was before. See `pool.adopt`."""
         with self._record.hold() as hold:
             with self._database.writing() as connection:
-                holding = Holding.new(self._host, chains.heads(connection))
+                known = hold.read()
+                if reason is AdoptionReason.LOSS:
+                    pool.note_lost_numbers(connection, known, self._host)
+                holding = Holding.new(self._host, chains.heads(connection), known.numbers)
                 # First the record: if this ends in between, ledger and record disagree, and nobody gives identities.
                 hold.replace(holding)
                 adoption = pool.adopt(connection, self.id, station, ts, holding, reason)
@@ -149,14 +152,32 @@ class Ledger:
 
     def move(self, recipient: str, *, station: str, ts: str) -> None:
         """End giving identities from this ledger on this host, for the host with *recipient*. See `pool.move`."""
-        self._take(lambda connection: pool.move(connection, self.id, station, ts, recipient))
+        with self._record.hold() as hold:
+            self._take(lambda connection: pool.move(connection, self.id, station, ts, recipient))
+            hold.change(lambda known: replace(known, moved=True))
 
     # Making batches
 
     def begin_batch(self, order: BatchOrder, ts: str) -> Batch:
-        """Return the batch of *order*: new, continued, or (`closed`) made before. See `batches.begin`."""
-        with self._changing(taking=True) as connection:
-            return batches.begin(connection, order, ts)
+        """Return the batch of *order*: new, continued, or (`closed`) made before. See `batches.begin`.
+
+        When this returns, the record of this host has the numbers of its serials.
+        """
+        with self._record.hold() as hold:
+            with self._database.writing() as connection:
+                known = hold.read()
+                judged(asking(connection), known, self._host, self._where, taking=True)
+                batch = batches.begin(connection, order, ts, Numbers(known, tuple(self._record.others())))
+            if order.series is not None and batch.first_n is not None:
+                series, given = order.series, Given(batch.first_n + batch.size, self._where)
+                hold.change(lambda record: record.with_given(series, given))
+        return batch
+
+    @property
+    def was_lost(self) -> bool:
+        """Whether the ledger was adopted after a loss: it does not have everything that was given."""
+        with self._database.reading() as connection:
+            return last_loss(connection) is not None
 
     def missing_chunks(self, batch: Batch) -> tuple[ChunkPlan, ...]:
         """Return the chunks that *batch* still needs, in order."""
@@ -252,16 +273,6 @@ class Ledger:
 
     # Reading
 
-    def last_release(self, product: str) -> StoredEvent | None:
-        """Return the last acceptance of a release for *product*."""
-        with self._database.reading() as connection:
-            return releases.last_accepted(connection, EventKind.RELEASE, product)
-
-    def last_trust(self, product: str) -> StoredEvent | None:
-        """Return the last acceptance of a trust file for *product*."""
-        with self._database.reading() as connection:
-            return releases.last_accepted(connection, EventKind.TRUST, product)
-
     def flashed_units(self, digest: str) -> Iterator[FlashedUnit]:
         """Yield the units flashed with a release, or with one that a key signed, in constant memory.
 
@@ -270,36 +281,10 @@ class Ledger:
         with self._database.reading() as connection:
             yield from releases.flashed_units(connection, digest)
 
-    def batches(self) -> tuple[Batch, ...]:
-        """Return all batches, including open ones, oldest first."""
-        with self._database.reading() as connection:
-            return queries.batches(connection)
-
-    def batch(self, name: str) -> Batch:
-        """Return the batch *name*, open or closed. Raise InputError (cause `no-batch`) if it does not exist."""
-        with self._database.reading() as connection:
-            return queries.batch_named(connection, name)
-
-    def closed_batch(self, name: str) -> Batch:
-        """Return the complete batch *name*. Raise InputError (causes `no-batch`, `open-batch`) if there is none."""
-        with self._database.reading() as connection:
-            return queries.closed_batch(connection, name)
-
-    def replacements(self, name: str) -> tuple[Batch, ...]:
-        """Return the batches that replace void identities of batch *name*, including open ones, oldest first."""
-        with self._database.reading() as connection:
-            return queries.replacements(connection, name)
-
     def counts(self, name: str | None = None) -> tuple[BatchCount, ...]:
         """Count the identities of batch *name*, or of each batch, by state."""
         with self._database.reading() as connection:
             return queries.counts(connection, name)
-
-    def free(self, product: str, batch: str | None = None) -> int:
-        """Count the identities that can still be claimed from *batch* and what replaces parts of it, or from all
-        batches of *product*."""
-        with self._database.reading() as connection:
-            return queries.free(connection, product, batch)
 
     def identity_by_serial(self, serial: str) -> LedgerIdentity | None:
         """Return the identity with this serial."""
@@ -321,10 +306,10 @@ class Ledger:
         with self._database.reading() as connection:
             return queries.named(connection, term)
 
-    def hint_for_unknown(self, term: str) -> str | None:
+    def hint_for_unknown(self, term: str, *, batches: bool = False) -> str | None:
         """Return a hint for *term*, which names no unit. See `queries.hint_for_unknown`."""
         with self._database.reading() as connection:
-            return queries.hint_for_unknown(connection, term)
+            return queries.hint_for_unknown(connection, term, batches=batches)
 
     def history(self, term: str) -> tuple[StoredEvent, ...]:
         """Return the events of a serial, node id or MAC, in order."""
@@ -377,6 +362,11 @@ class Ledger:
     def backup(self, target: Path) -> None:
         """Write a consistent copy to the new file *target* while stations keep working. See `Database.backup`."""
         self._database.backup(target)
+
+
+def _shown(location: Path | str) -> str:
+    """Return *location* for messages, also for those of other workspaces."""
+    return str(location if "://" in str(location) else Path(location).absolute())
 
 
 def _hold_if_empty(database: Database, host: PoolHost) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from rmfab.ledger.claims import Around, Carried, Claim, Wish
+from rmfab.ledger.claim_terms import Around, Carried, Claim, Wish
 from rmfab.ledger.events import Event
 from rmfab.line.events import Step
 from rmfab.line.job import Job

@@ -19,6 +19,7 @@ from rmfab.identity.values import ValuesFile, judge_no_values_needed, open_value
 from rmfab.ledger.batches import BatchOrder
 from rmfab.ledger.events import timestamp
 from rmfab.ledger.make_batch import make_batch
+from rmfab.ledger.numbers import SerialsUnsure
 from rmfab.ledger.records import REPLACES, Batch
 from rmfab.ledger.states import State
 from rmfab.ledger.store import Ledger
@@ -34,6 +35,8 @@ from rmfab.workspace.workspace import Workspace
 
 MAX_COUNT = 2_000_000
 MAX_JOBS = 256
+MAX_NUMBER = 10**18 - 1
+"""The largest number of a serial: a counter has at most 18 digits (`rmfab.product.serial`)."""
 _ROWS_AT_ONCE = 500
 _LOST_CA = (
     "a lost passphrase cannot be recovered. Units already made keep working; for new ones, move ca/ away, create a new "
@@ -47,7 +50,8 @@ class GenerateRequest:
 
     *replace_void*: as many as are void in *batch* and not replaced yet, in a batch that replaces them. *jobs*: number
     of processes, None for one per core. *allow_files*: folders of `file` rows besides those of the config and *values*.
-    Raise UsageError without *count*, *values* and *replace_void*, or if a number is out of range.
+    *first_serial*: number of the first serial, None to count on. Raise UsageError without *count*, *values* and
+    *replace_void*, or if a number is out of range.
     """
 
     count: int | None = None
@@ -56,6 +60,7 @@ class GenerateRequest:
     jobs: int | None = None
     allow_files: tuple[Path, ...] = ()
     replace_void: bool = False
+    first_serial: int | None = None
 
     def __post_init__(self) -> None:
         if self.replace_void and (self.batch is None or self.count is not None):
@@ -66,6 +71,8 @@ class GenerateRequest:
             raise UsageError(f"--count must be 1 to {MAX_COUNT}")
         if self.jobs is not None and not 1 <= self.jobs <= MAX_JOBS:
             raise UsageError(f"--jobs must be 1 to {MAX_JOBS}")
+        if self.first_serial is not None and not 1 <= self.first_serial <= MAX_NUMBER:
+            raise UsageError(f"--first-serial must be 1 to {MAX_NUMBER}")
 
 
 def generate(
@@ -77,6 +84,7 @@ def generate(
     Identities made so far are kept; the same request continues the batch.
     """
     if workspace.has_ledger:
+        workspace.make_ledger()  # completes one whose creation was interrupted, as by its state folder
         hold_pool(workspace, terminal)
     if not request.replace_void:
         yield from _generate(workspace, request, None, terminal)
@@ -131,7 +139,7 @@ def _generate(
             if "://" not in str(workspace.ledger_path):
                 warn_of_git(terminal, "the sealed identities", Path(workspace.ledger_path))
         order = _order(workspace, replace(request, count=count), replaces, values, authority)
-        batch = workspace.ledger.begin_batch(order, timestamp(workspace.now()))
+        batch = _begun(workspace, order, terminal)
         if batch.closed:
             terminal.say(f"batch {batch.name}: complete already, {counted(batch.size, 'identity', 'identities')}")
         else:
@@ -145,6 +153,26 @@ def _generate(
             made = f"batch {batch.name}: {counted(batch.size, 'identity', 'identities')} made"
             terminal.say(made + _unused_elsewhere(workspace.ledger, batch))
     yield batch
+
+
+def _begun(workspace: Workspace, order: BatchOrder, terminal: Terminal) -> Batch:
+    """Begin the batch of *order*. If serials may have been given, ask on a terminal which number is unused."""
+    ts = timestamp(workspace.now())
+    try:
+        if "serials" not in order.policy and workspace.ledger.was_lost:  # they are those of a file
+            terminal.warn(
+                "this ledger was lost once, and what it gave after its backup is not in it",
+                "make sure that no device has a serial of this file",
+            )
+        return workspace.ledger.begin_batch(order, ts)
+    except SerialsUnsure as error:
+        if not terminal.interactive or order.first_number is not None:
+            raise
+        terminal.warn(str(error), error.hint)
+        answer = terminal.ask(f"Number of the first serial, {error.first} or higher").strip()
+        if not (answer.isascii() and answer.isdigit() and len(answer) <= len(str(MAX_NUMBER))):
+            raise
+        return workspace.ledger.begin_batch(replace(order, first_number=int(answer)), ts)
 
 
 def _unused_elsewhere(ledger: Ledger, batch: Batch) -> str:
@@ -170,6 +198,12 @@ def _values(workspace: Workspace, request: GenerateRequest) -> ValuesFile | None
     if request.count is not None and request.count != values.count:
         rows = counted(values.count, "row")
         raise InputError(f"--count is {request.count}, but the file has {rows}", where=str(request.values))
+    if values.serials and request.first_serial is not None:
+        raise UsageError(
+            "--first-serial is for serials that rmfab counts",
+            where=str(request.values),
+            hint="omit it: the file has them",
+        )
     if workspace.has_ledger:
         _refuse_taken(workspace.ledger, values, request.batch)
     return values
@@ -215,7 +249,7 @@ def _order(
         extra["serials"] = str(product.serial)
     prefix = batch_prefix(product.name)
     if product.serial.late:
-        _judge_pool_names(request, prefix)
+        _judge_late(request, prefix)
     return BatchOrder(
         name=request.batch,
         prefix=prefix,
@@ -225,11 +259,19 @@ def _order(
         unique_key=fingerprint(workspace.unique_key),
         serial_of=product.serial.serial if counted else None,
         chunk_size=chunk_size(product.identity),
+        first_number=request.first_serial,
     )
 
 
-def _judge_pool_names(request: GenerateRequest, prefix: str) -> None:
-    """Raise InputError if the name of the batch leaves no room for the numbers of its identities."""
+def _judge_late(request: GenerateRequest, prefix: str) -> None:
+    """Raise UsageError if *request* numbers serials that come with the boards, InputError if the name of the batch
+    leaves no room for the numbers of its identities."""
+    if request.first_serial is not None:
+        raise UsageError(
+            "--first-serial is for serials that rmfab counts",
+            where="product.toml: [product] serial",
+            hint="omit it: each board brings its serial",
+        )
     name = request.batch or f"{prefix}-0001"
     longest = pool_name(name, (request.count or 1) - 1)
     if len(longest) > LONGEST_NAME:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from rmfab.errors import InputError, IntegrityError, RmfabError, UsageError
+from rmfab.files import file_error
 from rmfab.identity.sealing import read_recipient
 from rmfab.ledger.events import timestamp
-from rmfab.ledger.pool import Adoption, AdoptionReason, PoolStanding
-from rmfab.ledger.restore import restore as restore_ledger
+from rmfab.ledger.pool_standing import Adoption, AdoptionReason, PoolStanding
 from rmfab.operations.terminal import UNATTENDED, Terminal, counted
 from rmfab.workspace.workspace import Workspace
 
@@ -23,7 +23,7 @@ def hold_pool(workspace: Workspace, terminal: Terminal = UNATTENDED, *, taking: 
 
     If no host held it yet, ask whether the ledger is the only copy. Raise IntegrityError (cause `not-pool-holder`).
     """
-    standing = workspace.ledger.pool_standing()
+    standing = workspace.inquiry.pool_standing()
     if standing.refusal is None or (standing.unclaimed and not taking):
         return
     if _is_moved_here(workspace, standing):
@@ -90,7 +90,10 @@ def restore(workspace: Workspace, source: Path, terminal: Terminal = UNATTENDED,
     The restored ledger gives no identities before it is adopted. Raise InputError if the present ledger holds the pool,
     unless *force* or the operator confirms it.
     """
+    from rmfab.ledger.restore import restore as restore_ledger
+
     target = Path(workspace.ledger_path)
+    _judge_backup(source)
     if not force and _holds(workspace):
         question = "The present ledger works, and this host gives identities from it. Replace it by the backup?"
         if not (terminal.interactive and terminal.confirm(question)):
@@ -105,6 +108,17 @@ def restore(workspace: Workspace, source: Path, terminal: Terminal = UNATTENDED,
         terminal.say(f"the ledger that was here is {kept.name} now")
     terminal.say(f"restored {source}; it gives no identities before `rmfab ledger adopt`")
     return kept
+
+
+def _judge_backup(source: Path) -> None:
+    """Raise InputError, before anything is asked, if *source* cannot be opened or is empty."""
+    try:
+        with source.open("rb") as stream:
+            if stream.read(1):
+                return
+    except OSError as error:
+        raise file_error("cannot read this backup", error, str(source)) from error
+    raise InputError("the backup is empty", where=str(source), hint="restore a different backup")
 
 
 def _holds(workspace: Workspace) -> bool:

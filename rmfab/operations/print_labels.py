@@ -155,7 +155,7 @@ def _report(chosen: Sequence[LedgerIdentity], terminal: Terminal) -> None:
 def _of_serial(workspace: Workspace, serial: str) -> LedgerIdentity:
     identity = workspace.ledger.identity_by_serial(serial)
     if identity is None:
-        hint = workspace.ledger.hint_for_unknown(serial) or "`rmfab status` lists the batches"
+        hint = workspace.ledger.hint_for_unknown(serial, batches=True) or "`rmfab status` lists the batches"
         raise InputError(f'"{serial}" is neither a batch nor a serial', hint=hint)
     if identity.state is State.VOID:
         raise InputError("the identity is void", where=serial, hint="label the board's new identity instead")

@@ -22,6 +22,7 @@ from rmfab.line.doctor import refuse_without_radio
 from rmfab.line.events import LineEvent, Step, Summary, UnitEnded
 from rmfab.line.floor import Floor
 from rmfab.line.job import FLASH_STEPS, RESET_STEPS, RUN_STEPS, VERIFY_STEPS, Job, PreparedRelease
+from rmfab.line.ledger_opening import LedgerOpening
 from rmfab.line.proofs import Proofs, refuse_without_proof
 from rmfab.line.radio.air import Air
 from rmfab.line.radio.factory_network import FactoryNetwork, load_network
@@ -156,7 +157,7 @@ def run_line(workspace: Workspace, request: LineRequest, terminal: Terminal = UN
             hint='omit --scan, or set a serial with {scan}, such as serial = "{scan}"',
         )
     if request.serial is not None and len(slots) != 1:
-        raise InputError("--serial names one unit, so it requires exactly one --port", where=request.serial)
+        raise UsageError("--serial names one unit, so it requires exactly one --port", where=request.serial)
     steps = _steps(workspace, request)
     firmware = None
     if _has_release(workspace, request, steps):
@@ -229,7 +230,7 @@ def _job(
     return Job(
         product=workspace.product,
         firmware=firmware,
-        ledger=workspace.ledger,
+        opening=LedgerOpening(lambda: workspace.ledger),
         open_identity=workspace.open_identity,
         station=workspace.station.name,
         steps=steps,
@@ -244,7 +245,15 @@ def _job(
         console_reset=request.console_reset,
         root=workspace.root,
         find_release=releases_in(workspace.root),
+        more=_more(workspace),
     )
+
+
+def _more(workspace: Workspace) -> str:
+    """Return how to get more identities here: only the host with the keys can make them."""
+    if workspace.can_generate:
+        return "make more identities with `rmfab generate --count N`"
+    return "ask the owner for the next batch: this host has no keys to make identities"
 
 
 def _logs(workspace: Workspace) -> Path:
@@ -288,7 +297,7 @@ def _factory_network(path: Path | None, terminal: Terminal) -> FactoryNetwork:
 def _check_batches(workspace: Workspace, batch: str | None, *, claims: bool) -> None:
     """Raise if an identity that could be claimed cannot be used here: InputError if it was made for a different
     product.toml, StationError if this station was not admitted."""
-    ledger = workspace.ledger
+    ledger = workspace.inquiry
     if batch is not None:
         names = [batch, *(one.name for one in ledger.replacements(batch) if one.closed)]
     elif claims:

@@ -15,16 +15,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rmfab.errors import InputError, LedgerError, StationError
-from rmfab.files import is_there, make_folder, read_input
+from rmfab.files import is_there, make_folder, near_file, read_input
 from rmfab.privacy import refuse_loose
 from rmfab.product.product import Product
 from rmfab.product.product_file import FILE_NAME, load_product
+from rmfab.product.vocabulary import Credentials
 from rmfab.secret import Secret
 
 if TYPE_CHECKING:
     from rmfab.identity.identity import Identity
     from rmfab.identity.sealing import StationKey
     from rmfab.ledger.host import PoolHost
+    from rmfab.ledger.inquiry import Inquiry
+    from rmfab.ledger.reader import LedgerReader
     from rmfab.ledger.records import LedgerIdentity
     from rmfab.ledger.store import Ledger
     from rmfab.line.station import Station
@@ -47,7 +50,10 @@ def find_workspace(folder: Path | None) -> Path:
     if chosen is not None:
         if is_there(chosen / FILE_NAME):
             return chosen.resolve()
-        raise InputError(f"no {FILE_NAME} in this folder", where=str(chosen), hint="`rmfab init DIR` makes a workspace")
+        if chosen.is_file():
+            raise InputError("is a file, expected a folder", where=str(chosen), hint="name the folder of the workspace")
+        hint = (None if chosen.exists() else near_file(chosen)) or "`rmfab init DIR` makes a workspace"
+        raise InputError(f"no {FILE_NAME} in this folder", where=str(chosen), hint=hint)
     try:
         here = Path.cwd()
     except OSError as error:
@@ -139,6 +145,20 @@ class Workspace:
         return Ledger.open(location, create=False, host=self._host)
 
     @property
+    def inquiry(self) -> Inquiry:
+        """The ledger, to ask what must be known before a port is opened: the open one, else one that is only read.
+
+        Importing SQLAlchemy for that would double the time until the port is open. Raise LedgerError as `ledger` does.
+        """
+        return self.ledger if "ledger" in self.__dict__ else self._reader or self.ledger
+
+    @cached_property
+    def _reader(self) -> LedgerReader | None:
+        from rmfab.ledger.reader import LedgerReader
+
+        return LedgerReader.open(_as_path(self.ledger_path), self._host)
+
+    @property
     def _host(self) -> PoolHost:
         """This host. A demo keeps its records of pools in itself: it leaves nothing elsewhere."""
         from rmfab.ledger.host import this_host
@@ -208,6 +228,15 @@ class Workspace:
             raise InputError("not a uniqueness key of rmfab", where=str(path))
         return Secret(key)
 
+    @property
+    def can_generate(self) -> bool:
+        """Whether this host has the keys to make identities: the uniqueness key, and the CA if devices need one."""
+        from rmfab.identity.ca_files import CERTIFICATE_FILE
+
+        own_ca = self.product.identity.credentials is Credentials.CERTIFICATE
+        has_ca = not own_ca or is_there(self.ca_folder / CERTIFICATE_FILE)
+        return has_ca and is_there(self.keys_folder / "unique.key")
+
     def open_identity(self, bound: LedgerIdentity) -> Identity:
         """Open the identity of a ledger record with this station's key.
 
@@ -234,16 +263,16 @@ class Workspace:
         """Raise StationError if this station cannot open the identities of *batch*, before any of them is claimed."""
         from rmfab.identity.sealing import unwrap
 
-        for chunk in self.ledger.chunks(batch):
+        chunk = self.inquiry.first_chunk(batch)
+        if chunk is not None:
             self._data_keys[chunk.id] = unwrap(chunk.wrapped_key, self.station_key)
-            return
 
     def check_policy(self, batch: str) -> None:
         """Raise InputError, naming the keys, if product.toml differs from the one that *batch* was made for."""
         from rmfab.identity.policy import differences
 
         if batch not in self._checked:
-            odd = differences(self.ledger.batch(batch).policy, self.product)
+            odd = differences(self.inquiry.batch(batch).policy, self.product)
             if odd:
                 raise InputError(
                     f"batch {batch} was made for a different product.toml: {', '.join(odd)}",

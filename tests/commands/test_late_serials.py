@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from rmfab.identity.factory_image import factory_image
-from rmfab.ledger.claims import Wish
+from rmfab.ledger.claim_terms import Wish
+from rmfab.ledger.pool_standing import AdoptionReason
 from rmfab.nvs.reader import read_image
 from rmfab.workspace.workspace import open_workspace
 from tests.terminal import Terminal
@@ -50,6 +51,16 @@ def test_before_a_board(terminal: Terminal, late: Path) -> None:
     assert terminal.well("-C", late, "generate", "--batch", "lamp-0002", "--replace-void") == "lamp-0002.r1\n"
     assert [one.name for one in open_workspace(late).ledger.identities("lamp-0002.r1")] == ["lamp-0002.r1#1"]
     terminal.well("-C", late, "ledger", "check")
+
+
+def test_no_number_after_a_loss(terminal: Terminal, late: Path) -> None:
+    """Serials that come with the boards are not counted: no first number is taken, and a loss requires none."""
+    count = ("-C", late, "generate", "--count", "1")
+    terminal(*count, "--first-serial", "9").refused(2, "--first-serial", "each board brings its serial")
+    with open_workspace(late).ledger as ledger:
+        ledger.adopt(AdoptionReason.LOSS, station="t", ts=TS)
+    made = terminal(*count)
+    assert (made.code, made.out, "lost" in made.err) == (0, "lamp-0003\n", False)
 
 
 def test_from_the_claim_on(terminal: Terminal, late: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from rmfab.errors import BatchUsedUp
-from rmfab.ledger.claims import Wish
+from rmfab.ledger.claim_terms import Wish
 from rmfab.ledger.events import Event, EventKind
 from rmfab.ledger.states import State
 from rmfab.workspace.workspace import open_workspace

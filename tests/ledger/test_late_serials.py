@@ -6,7 +6,7 @@ import pytest
 
 from rmfab.errors import InputError
 from rmfab.identity.sealed_record import is_pool_name, pool_name
-from rmfab.ledger.claims import Carried, Wish
+from rmfab.ledger.claim_terms import Carried, Wish
 from rmfab.ledger.events import Event, EventKind, Outcome
 from rmfab.ledger.pool import AdoptionReason
 from rmfab.ledger.states import State

@@ -3,7 +3,7 @@
 import pytest
 
 from rmfab.errors import InputError, IntegrityError
-from rmfab.ledger.claims import Wish
+from rmfab.ledger.claim_terms import Wish
 from rmfab.ledger.events import Event, EventKind, Outcome
 from rmfab.ledger.states import State
 from tests.ledger.workshop import STATION, fresh, mac, make, now, order, record

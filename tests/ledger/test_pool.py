@@ -12,14 +12,15 @@ from pathlib import Path
 import pytest
 
 from rmfab.errors import IntegrityError
-from rmfab.ledger.claims import Carried, Wish
+from rmfab.ledger.claim_terms import Carried, Wish
 from rmfab.ledger.events import Event, EventKind, Outcome
 from rmfab.ledger.host import PoolHost
-from rmfab.ledger.pool import AdoptionReason
+from rmfab.ledger.pool_standing import AdoptionReason
 from rmfab.ledger.restore import restore
 from rmfab.ledger.states import State
 from rmfab.ledger.store import Ledger
 from tests.ledger.workshop import FILE, STATION, claim, fill, fresh, mac, make, now, order
+from tests.patience import PATIENCE
 
 STEP = Event(now(), EventKind.STEP, mac=mac(9), step="detect", outcome=Outcome.PASS)
 CHANGES = {
@@ -286,6 +287,7 @@ def _claimer(path, first):
     )
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_the_ledger_goes_on(tmp_path):
     """SIGKILL between commit and record leaves the ledger ahead of the record: it still gives, and nothing twice."""
     fresh(tmp_path, size=1000).close()
@@ -307,7 +309,7 @@ def test_two_copies_at_once(tmp_path):
     """Of two processes that claim from two copies at once, exactly one is refused, and no identity is given twice."""
     fresh(tmp_path, size=1000).close()
     both = [_claimer(path, 200 * number) for number, path in enumerate((tmp_path / FILE, copied(tmp_path)))]
-    said = [process.communicate(timeout=120) for process in both]
+    said = [process.communicate(timeout=PATIENCE) for process in both]
     codes = sorted(process.returncode for process in both)
     assert codes == [0, 1]
     assert any("not-pool-holder" in err or "no identity can be given" in err for _, err in said)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 
 from rmfab.provisioning.failures import RequestRefused
+from tests.patience import PATIENCE
 from tests.provisioning.device import Device
 
 
@@ -112,7 +113,7 @@ class SoftAp:
         with suppress(OSError):
             self.listener.shutdown(socket.SHUT_RDWR)
         self.listener.close()
-        self.thread.join(5)
+        self.thread.join(PATIENCE)
 
 
 @contextmanager

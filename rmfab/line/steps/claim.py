@@ -8,9 +8,9 @@ from typing import Any
 
 from rmfab.board.esp.loader import Loader
 from rmfab.board.esp.payload import blank_md5
-from rmfab.errors import InputError
+from rmfab.errors import BatchUsedUp, InputError
 from rmfab.identity.factory_image import factory_image
-from rmfab.ledger.claims import Carried, Claim, refuse_given
+from rmfab.ledger.claim_terms import Carried, Claim, refuse_given
 from rmfab.ledger.events import Outcome, timestamp
 from rmfab.line.code_desk import CodeDesk
 from rmfab.line.ending import Ending, Passed, Seen
@@ -39,9 +39,12 @@ def claim(visit: Visit, stage: Writable) -> Passed[Claimed]:
     partition = stage.firmware.release.table.required(job.product.factory.partition)
     carried = _carried(stage.loader, partition, own)
     given = _given(visit, stage.mac) if held is None else None
-    claimed = visit.recorder.claim(
-        stage.mac, visit.slot.name, timestamp(job.now()), carried, lambda made: _record(visit, made), given
-    )
+    try:
+        claimed = visit.recorder.claim(
+            stage.mac, visit.slot.name, timestamp(job.now()), carried, lambda made: _record(visit, made), given
+        )
+    except BatchUsedUp as error:
+        raise BatchUsedUp(error.what, hint=job.more) from error
     record = claimed.identity
     visit.is_unit(record)
     if claimed.other_batch:
