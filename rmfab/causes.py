@@ -51,6 +51,7 @@ class Cause(StrEnum):
     ALREADY_PROVISIONED = "already-provisioned"
     ANSWER_STOPPED = "answer-stopped"
     APP_PARTITION = "app-partition"
+    BAD_CODE = "bad-code"
     BAD_INPUT = "bad-input"
     BAD_NETWORK = "bad-network"
     BAD_SIGNATURE = "bad-signature"

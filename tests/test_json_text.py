@@ -24,6 +24,7 @@ OWN = {
     "rmfab/identity/make_identities.py",
     "rmfab/identity/policy.py",
     "rmfab/ledger/stored_events.py",
+    "rmfab/ledger/records.py",
     "rmfab/ledger/numbers.py",
     "rmfab/ledger/batches.py",
     "rmfab/operations/generate.py",

@@ -40,14 +40,15 @@ class View(Protocol):
         """Close the view after the last event."""
 
 
-def make_view(json_wanted: bool, slots: tuple[str, ...], *, single: bool = False) -> View:
+def make_view(json_wanted: bool, slots: tuple[str, ...], *, single: bool = False, asks: bool = False) -> View:
     """Return the view for this command: JSON, live if stderr is a terminal, else plain.
 
-    *single*: only one unit is run, so that the error which ends the command is its reason.
+    *single*: only one unit is run, so that the error which ends the command is its reason. *asks*: the operator types
+    meanwhile, and a live table would draw over it.
     """
     if json_wanted:
         return JsonView()
-    if sys.stderr.isatty() and not terminal.quiet():
+    if sys.stderr.isatty() and not terminal.quiet() and not asks:
         return LiveView(slots, single=single)
     return PlainView(single=single)
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from rmfab.workspace.workspace import Workspace
 
 T = TypeVar("T")
+
+_LONGEST_LINE = 4096
 
 
 @dataclass
@@ -138,8 +141,20 @@ class CommandTerminal:
         return Secret(text)
 
     def inputs(self) -> Iterator[KeyPress | Scan]:
-        """Yield nothing: a command line reads no keys while it works."""
-        return iter(())
+        """Yield each line of stdin as a scan, until stdin ends: a scanner types the code, and then Enter.
+
+        It is read below Python's buffers, whose locks a thread that waits here would hold at the end of the process.
+        """
+        from rmfab.operations.terminal import Scan
+
+        source, pending = sys.stdin.fileno(), b""
+        with suppress(OSError):  # the terminal has gone
+            while piece := os.read(source, _LONGEST_LINE):
+                *lines, pending = (pending + piece).replace(b"\r", b"\n").split(b"\n")
+                yield from (Scan(line[:_LONGEST_LINE].decode("utf-8", "replace")) for line in lines if line)
+                pending = pending[:_LONGEST_LINE]
+        if pending:
+            yield Scan(pending.decode("utf-8", "replace"))
 
 
 TERMINAL = CommandTerminal()

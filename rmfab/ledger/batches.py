@@ -11,7 +11,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 from sqlalchemy import Connection, insert, select, update
@@ -27,6 +27,9 @@ from rmfab.ledger.records import Batch, ChunkPlan, chunk_digest
 from rmfab.ledger.sql import schema
 from rmfab.ledger.states import State
 from rmfab.ledger.stored_events import canonical
+
+_SERIALS = (schema.identity.c.serial, schema.identity.c.given_serial)
+"""Where a serial may be taken: made with an identity, or given to one with its board."""
 
 
 @dataclass(frozen=True)
@@ -204,11 +207,12 @@ def keys_digest(connection: Connection, batch: Batch) -> str:
 
 def find_taken(connection: Connection, serials: Iterable[str], node_ids: Iterable[str]) -> Iterator[Taken]:
     """Yield the serials and node ids that are already in the ledger, with their batch."""
-    for column, values in ((schema.identity.c.serial, serials), (schema.identity.c.node_id, node_ids)):
+    for name, columns, values in (("serial", _SERIALS, serials), ("node_id", (schema.identity.c.node_id,), node_ids)):
         for some in _groups(values):
-            query = select(column, schema.batch.c.name).select_from(schema.identity.join(schema.batch))
-            for value, batch in connection.execute(query.where(column.in_(some))):
-                yield Taken(column.name, value, batch)
+            for column in columns:
+                query = select(column, schema.batch.c.name).select_from(schema.identity.join(schema.batch))
+                for value, batch in connection.execute(query.where(column.in_(some))):
+                    yield Taken(name, value, batch)
 
 
 def _of_chunks(connection: Connection, batch: Batch, column: Any) -> Iterator[Any]:
@@ -327,13 +331,15 @@ def _free_numbers(connection: Connection, order: BatchOrder, serial_of: Callable
 
 def _refuse_taken(connection: Connection, records: Sequence[SealedRecord]) -> None:
     """Raise InputError for a duplicate that cannot be drawn again: one from the caller or in a certificate."""
-    for name in ("serial", "node_id", "certificate_serial"):
+    table = schema.identity
+    columns = {"serial": _SERIALS, "node_id": (table.c.node_id,), "certificate_serial": (table.c.certificate_serial,)}
+    for name, places in columns.items():
         values = [value for record in records if (value := getattr(record, name)) is not None]
         word = name.replace("_", " ")
         if len(set(values)) != len(values):
             twice = next(value for value in values if values.count(value) > 1)
             raise InputError(f'{word} "{twice}" occurs twice', cause="taken")
-        for value, batch in _taken(connection, schema.identity.c[name], values):
+        for value, batch in chain.from_iterable(_taken(connection, place, values) for place in places):
             raise InputError(
                 f'{word} "{value}" is already in batch {batch}',
                 hint=f"use each {word} only once",

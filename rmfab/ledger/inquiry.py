@@ -58,8 +58,19 @@ class Inquiry(ABC):
         with self._asking() as ask:
             return questions.batch_named(ask, name)
 
+    def closed_batch(self, name: str) -> Batch:
+        """Return the complete batch *name*. Raise InputError (causes `no-batch`, `open-batch`) if there is none."""
+        with self._asking() as ask:
+            return questions.closed_batch(ask, name)
+
+    def replacements(self, name: str) -> tuple[Batch, ...]:
+        """Return the batches that replace void identities of batch *name*, including open ones, oldest first."""
+        with self._asking() as ask:
+            return questions.replacements(ask, name)
+
     def free(self, product: str, batch: str | None = None) -> int:
-        """Count the identities that can still be claimed from *batch*, or from all batches of *product*."""
+        """Count the identities that can still be claimed from *batch* and what replaces parts of it, or from all
+        batches of *product*."""
         with self._asking() as ask:
             return questions.free(ask, product, batch)
 

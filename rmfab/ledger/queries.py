@@ -6,7 +6,7 @@ Long results are read in pages of `PAGE` rows, so that memory stays constant.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from difflib import get_close_matches
 from typing import Any
@@ -123,14 +123,30 @@ def identity_value(row: Row[Any]) -> LedgerIdentity:
 
 _BY = {
     name: identities_query().where(schema.identity.c[name] == bindparam("wanted"))
-    for name in ("serial", "node_id", "random_sha256", "mac")
+    for name in ("serial", "node_id", "random_sha256", "mac", "given_serial")
 }
-_BY["mac"] = _BY["mac"].where(schema.identity.c.state != State.VOID.value)
+_BY |= {name: _BY[name].where(schema.identity.c.state != State.VOID.value) for name in ("mac", "given_serial")}
+"""Built once: building a query takes SQLAlchemy longer than running it."""
+
+
+def by_name(connection: Connection, name: str) -> LedgerIdentity | None:
+    """Return the identity with this name in the pool, also from an open batch."""
+    return _one(connection, "serial", name)
 
 
 def by_serial(connection: Connection, serial: str) -> LedgerIdentity | None:
-    """Return the identity with this serial, also from an open batch."""
-    return _one(connection, "serial", serial)
+    """Return the identity with this serial or name: one that was made with it, or else the live one that was given it.
+
+    A serial that a board brought is free again when its identity is void; then return None.
+    """
+    return by_name(connection, serial) or _one(connection, "given_serial", serial)
+
+
+def names_of(connection: Connection, serials: Iterable[str]) -> dict[str, str]:
+    """Return the names of the live units that were given one of these serials, by serial."""
+    table = schema.identity
+    query = select(table.c.given_serial, table.c.serial).where(table.c.state != State.VOID.value)
+    return {row[0]: row[1] for row in connection.execute(query.where(table.c.given_serial.in_(list(serials))))}
 
 
 def by_node_id(connection: Connection, node_id: str) -> LedgerIdentity | None:
@@ -157,12 +173,30 @@ def _one(connection: Connection, column: str, wanted: str) -> LedgerIdentity | N
 def find(connection: Connection, term: str) -> tuple[LedgerIdentity, ...]:
     """Return the identities that match *term*: a serial, a node id or a MAC (a board may have had several)."""
     table = schema.identity
-    match: list[ColumnElement[bool]] = [table.c.serial == term, table.c.node_id == term]
+    match: list[ColumnElement[bool]] = [table.c[name] == term for name in ("serial", "given_serial", "node_id")]
     mac = _as_mac(term)
     if mac is not None:
         match.append(table.c.mac == mac)
     query = identities_query().where(or_(*match)).order_by(table.c.id)
     return tuple(identity_value(row) for row in connection.execute(query))
+
+
+def named(connection: Connection, term: str) -> LedgerIdentity:
+    """Return the identity that *term* names: its serial, its node id, or the MAC of its live unit.
+
+    A void identity is returned only if no other matches. Raise InputError if *term* matches none, or more than one.
+    """
+    found = find(connection, term)
+    live = [identity for identity in found if identity.state is not State.VOID]
+    if not found:
+        hint = hint_for_unknown(connection, term) or "give a serial, a node id or a MAC"
+        raise InputError(f'no identity in the ledger matches "{term}"', hint=hint)
+    if len(live) > 1:
+        raise InputError(
+            f'"{term}" matches {" and ".join(identity.serial for identity in live)}',
+            hint="give a serial or node id that matches only one of them, or the MAC",
+        )
+    return live[0] if live else found[-1]
 
 
 def hint_for_unknown(connection: Connection, term: str, *, batches: bool = False) -> str | None:
@@ -212,7 +246,7 @@ def history(connection: Connection, term: str) -> tuple[StoredEvent, ...]:
     """Return the events of a serial, node id or MAC, in the order in which the ledger stored them."""
     table = schema.event
     mac = _as_mac(term)
-    serials = {identity.serial for identity in find(connection, term)} | {term}
+    serials = {identity.name for identity in find(connection, term)} | {term}
     match: list[ColumnElement[bool]] = [table.c.serial.in_(serials)]
     if mac is not None:
         match.append(table.c.mac == mac)
@@ -229,6 +263,11 @@ def batch_named(connection: Connection, name: str) -> Batch:
 def closed_batch(connection: Connection, name: str) -> Batch:
     """Return the closed batch *name*. See `questions.closed_batch`."""
     return questions.closed_batch(asking(connection), name)
+
+
+def replacements(connection: Connection, name: str) -> tuple[Batch, ...]:
+    """Return the batches that replace void identities of batch *name*. See `questions.replacements`."""
+    return questions.replacements(asking(connection), name)
 
 
 def counts(connection: Connection, name: str | None) -> tuple[BatchCount, ...]:

@@ -13,7 +13,7 @@ from typing import Any
 from rmfab.errors import InputError
 from rmfab.ledger.events import EventKind, StoredEvent
 from rmfab.ledger.host_record import Head
-from rmfab.ledger.records import Batch, Chunk
+from rmfab.ledger.records import REPLACES, Batch, Chunk
 from rmfab.ledger.sql.ask import Ask
 from rmfab.ledger.stored_events import CHAINED, Columns, damaged, stored
 
@@ -26,6 +26,9 @@ _OF_KIND = f"{_EVENT} WHERE kind = :kind ORDER BY id DESC"
 _OF_POOL = f"{_EVENT} WHERE kind IN (:move, :adopt) ORDER BY id DESC LIMIT 1"
 _BATCH_COLUMNS = ("id", "name", "product", "policy", "size", "chunk_size", "first_n", "state", "digest", "created_ts")
 _BATCH = "SELECT id, name, product, policy, size, chunk_size, first_n, state, digest, created_ts FROM batch"
+_IS_SERIAL = """
+SELECT 1 FROM identity WHERE serial = :name OR (given_serial = :name AND state <> 'void')
+"""
 _FREE = """
 SELECT COUNT(*) FROM identity JOIN batch ON batch.id = identity.batch_id
 WHERE identity.state = 'generated' AND batch.state = 'closed' AND batch.product = :product
@@ -84,7 +87,7 @@ def batch_named(ask: Ask, name: str) -> Batch:
     row = _first(ask, f"{_BATCH} WHERE name = :name", {"name": name})
     if row is None:
         near = near_batch(ask, name)
-        if _first(ask, "SELECT 1 FROM identity WHERE serial = :name", {"name": name}) is not None:
+        if _first(ask, _IS_SERIAL, {"name": name}) is not None:
             hint = f"that is a serial; use `rmfab trace {name}`"
         else:
             hint = f"did you mean {near}?" if near else "list the batches with `rmfab status`"
@@ -117,11 +120,19 @@ def closed_batch(ask: Ask, name: str) -> Batch:
     return batch
 
 
+def replacements(ask: Ask, name: str) -> tuple[Batch, ...]:
+    """Return the batches that replace void identities of batch *name*, oldest first."""
+    like = f'%"{REPLACES}":"{name}"%'  # a name with a wildcard finds more, which the policy itself then rules out
+    found = map(_batch, ask(f"{_BATCH} WHERE policy LIKE :like ORDER BY id", {"like": like}))
+    return tuple(batch for batch in found if batch.replaces == name)
+
+
 def free(ask: Ask, product: str, name: str | None) -> int:
-    """Count the identities that can still be claimed from batch *name*, or from all closed batches of *product*."""
-    batch = None if name is None else closed_batch(ask, name).id
-    row = _first(ask, _FREE, {"product": product, "batch": batch})
-    return 0 if row is None else int(row[0])
+    """Count the identities that can still be claimed from batch *name* and its replacements, or from all closed
+    batches of *product*."""
+    family = (None,) if name is None else tuple(one.id for one in (closed_batch(ask, name), *replacements(ask, name)))
+    rows = (_first(ask, _FREE, {"product": product, "batch": batch}) for batch in family)
+    return sum(int(row[0]) for row in rows if row is not None)
 
 
 def first_chunk(ask: Ask, name: str) -> Chunk | None:

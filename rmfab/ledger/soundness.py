@@ -9,7 +9,7 @@ from sqlalchemy import Connection, bindparam, select
 
 from rmfab.errors import RmfabError
 from rmfab.ledger.events import EventKind
-from rmfab.ledger.queries import by_serial, standing_value
+from rmfab.ledger.queries import by_name, standing_value
 from rmfab.ledger.sql import schema
 from rmfab.ledger.standing import Standing, replay
 from rmfab.ledger.states import State
@@ -62,6 +62,6 @@ def refuse_forgotten(connection: Connection, mac: str) -> None:
     serial = connection.execute(_LAST_CLAIM, {"of_mac": mac}).scalar()
     if serial is None:
         return
-    last = by_serial(connection, serial)
+    last = by_name(connection, serial)
     if last is None or last.state is not State.VOID:
         raise damaged(f"the board was claimed for {serial}, but its record is missing or incomplete", mac)

@@ -18,12 +18,14 @@ from rmfab.ledger.states import State, allowed
 class Standing:
     """The sum of the events of one identity.
 
+    *given_serial* is the serial that the identity got with its board, None before, or if it was made with one.
     *attempts* counts claims. *flashed_ts*, *verified_ts*, *cause* and *reason* (of the last FAIL or ERROR, or of the
     void) cover the time since the last claim. *labelled_ts* is the time of the last label.
     """
 
     state: State = State.GENERATED
     mac: str | None = None
+    given_serial: str | None = None
     attempts: int = 0
     claimed_ts: str | None = None
     flashed_ts: str | None = None
@@ -55,6 +57,7 @@ def project(standing: Standing, event: Event) -> Standing:
             standing,
             state=State.CLAIMED,
             mac=event.mac,
+            given_serial=standing.given_serial or event.details.get("serial"),
             attempts=standing.attempts + 1,
             claimed_ts=event.ts,
             flashed_ts=None,

@@ -49,6 +49,7 @@ from rmfab.ledger.sql.ask import Ask
 from rmfab.ledger.sql.asking import asking
 from rmfab.ledger.sql.database import Database
 from rmfab.ledger.sql.open_database import open_database
+from rmfab.ledger.standing import Standing
 
 T = TypeVar("T")
 
@@ -235,9 +236,14 @@ class Ledger(Inquiry):
         """Look for damage in the background until the block ends; the next claim raises what is found."""
         return self._database.guarded()
 
-    def void(self, term: str, *, reason: str, station: str, ts: str) -> LedgerIdentity:
-        """Void the identity of a serial, node id or live MAC; it cannot be used again. See `outcomes.void`."""
-        return self._take(lambda connection: outcomes.void(connection, self.id, station, term, reason, ts))
+    def void(
+        self, *terms: str, reason: str, station: str, ts: str, seen: Mapping[str, Standing] | None = None
+    ) -> tuple[LedgerIdentity, ...]:
+        """Void the identities with these serials, node ids or live MACs; they cannot be used again.
+
+        All or none. See `outcomes.void`.
+        """
+        return self._take(lambda connection: outcomes.void(connection, self.id, station, terms, reason, ts, seen or {}))
 
     def labelled(
         self, serials: Iterable[str], *, station: str, ts: str, details: Mapping[str, Any] | None = None
@@ -294,6 +300,11 @@ class Ledger(Inquiry):
         """Return the identities that match a serial, node id or MAC, including void ones."""
         with self._database.reading() as connection:
             return queries.find(connection, term)
+
+    def named(self, term: str) -> LedgerIdentity:
+        """Return the identity with this serial, node id or live MAC. See `queries.named`."""
+        with self._database.reading() as connection:
+            return queries.named(connection, term)
 
     def hint_for_unknown(self, term: str, *, batches: bool = False) -> str | None:
         """Return a hint for *term*, which names no unit. See `queries.hint_for_unknown`."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from rmfab.board.esp.payload import Region, compress
 from rmfab.board.native_usb import is_native_usb
 from rmfab.ledger.records import LedgerIdentity
+from rmfab.line.code_desk import CodeDesk
 from rmfab.line.events import Step
 from rmfab.line.ledger_opening import LedgerOpening
 from rmfab.line.proofs import Proofs, console_baud, proofs_of
@@ -82,9 +83,10 @@ class Job:
     *opening* opens the ledger on first use, *open_identity* a sealed identity with the station's key. *now* is the
     clock, *logs* the folder of console logs; the ledger records their paths relative to *root*, if it is given.
     *vouched* is called before each unit and raises RmfabError if the firmware is no longer trusted. *air* is the radio
-    that the slots share. *batch* and *serial* restrict what is claimed. *console_reset*: the firmware's console does
-    the factory reset. *find_release* returns a release by its digest, None if it is not in the workspace. *more* is how
-    to get more identities here.
+    that the slots share. *batch* and *serial* restrict what is claimed. *again*: units that are finished are made
+    again. *console_reset*: the firmware's console does the factory reset. *codes* is the desk for scanned codes.
+    *find_release* returns a release by its digest, None if it is not in the workspace. *more* is how to get more
+    identities here.
     """
 
     product: Product
@@ -100,8 +102,10 @@ class Job:
     air: Air
     batch: str | None = None
     serial: str | None = None
+    again: bool = False
     console_reset: bool = False
     root: Path | None = None
+    codes: CodeDesk | None = None
     find_release: Callable[[str], Release | None] = lambda _: None
     more: str | None = None
 

@@ -57,7 +57,7 @@ class Worker:
             worst = self._run_steps(visit)
             self._take_network_back(visit)
             self._leaving = True
-            self._leave_running(visit)
+            self._leave_running(visit, worst)
         finally:
             board.close()
         log = write_console_log(visit)
@@ -159,9 +159,9 @@ class Worker:
             why = str(error) or "stopped by the operator"
             visit.warn(f"the unit still holds the factory network ({why}); use `rmfab reset` to remove it")
 
-    def _leave_running(self, visit: Visit) -> None:
+    def _leave_running(self, visit: Visit, worst: Ending) -> None:
         """Restart a board that is still in its loader, where it would look dead; not if the step `boot` failed."""
-        booted = isinstance(self._stage, Running | Identified | AsNew)
+        booted = isinstance(self._stage, Running | Identified | AsNew) or worst.outcome is Outcome.SEEN
         if not visit.board.in_loader or (Step.BOOT in self._job.steps and not booted):
             return
         try:

@@ -14,12 +14,14 @@ from rmfab.errors import InputError, UsageError
 from rmfab.identity.ca import CertificateAuthority
 from rmfab.identity.make_identities import Recipe, chunk_size, judge_mqtt_host
 from rmfab.identity.policy import policy
+from rmfab.identity.sealed_record import LONGEST_NAME, pool_name
 from rmfab.identity.values import ValuesFile, judge_no_values_needed, open_values
 from rmfab.ledger.batches import BatchOrder
 from rmfab.ledger.events import timestamp
 from rmfab.ledger.make_batch import make_batch
 from rmfab.ledger.numbers import SerialsUnsure
-from rmfab.ledger.records import Batch
+from rmfab.ledger.records import REPLACES, Batch
+from rmfab.ledger.states import State
 from rmfab.ledger.store import Ledger
 from rmfab.nvs.csv_dialect import Complaints
 from rmfab.operations.advance import Advance
@@ -47,9 +49,10 @@ _LOST_CA = (
 class GenerateRequest:
     """*count* identities, or one per row of the CSV *values*, in the batch named *batch* or a new one.
 
-    *jobs*: number of processes, None for one per core. *allow_files*: folders of `file` rows besides those of the
-    config and *values*. *first_serial*: number of the first serial, None to count on. Raise UsageError without *count*
-    and *values*, or if a number is out of range.
+    *replace_void*: as many as are void in *batch* and not replaced yet, in a batch that replaces them. *jobs*: number
+    of processes, None for one per core. *allow_files*: folders of `file` rows besides those of the config and *values*.
+    *first_serial*: number of the first serial, None to count on. Raise UsageError without *count*, *values* and
+    *replace_void*, or if a number is out of range.
     """
 
     count: int | None = None
@@ -57,10 +60,13 @@ class GenerateRequest:
     values: Path | None = None
     jobs: int | None = None
     allow_files: tuple[Path, ...] = ()
+    replace_void: bool = False
     first_serial: int | None = None
 
     def __post_init__(self) -> None:
-        if self.count is None and self.values is None:
+        if self.replace_void and (self.batch is None or self.count is not None):
+            raise UsageError("--replace-void requires --batch, and counts by itself", hint="omit --count")
+        if self.count is None and self.values is None and not self.replace_void:
             raise UsageError("missing --count or --values", hint="for example --count 5")
         if self.count is not None and not 1 <= self.count <= MAX_COUNT:
             raise UsageError(f"--count must be 1 to {MAX_COUNT}")
@@ -81,6 +87,49 @@ def generate(
     if workspace.has_ledger:
         workspace.make_ledger()  # completes one whose creation was interrupted, as by its state folder
         hold_pool(workspace, terminal)
+    if not request.replace_void:
+        yield from _generate(workspace, request, None, terminal)
+        return
+    replaced = workspace.ledger.closed_batch(request.batch or "")
+    last = replaced
+    while (order := _replacement(workspace.ledger, replaced, request)) is not None:
+        for event in _generate(workspace, order, replaced.name, terminal):
+            if isinstance(event, Batch):
+                last = event
+            else:
+                yield event
+    if last is replaced:
+        terminal.say(f"batch {replaced.name}: every void identity is replaced already")
+    yield last
+
+
+def _replacement(ledger: Ledger, replaced: Batch, request: GenerateRequest) -> GenerateRequest | None:
+    """Return the request for what is still to be replaced: the batch that was begun, or a new one; None if nothing is.
+
+    Raise InputError if the batch *replaced* is a replacement itself.
+    """
+    if replaced.replaces is not None:
+        raise InputError(
+            f"batch {replaced.name} replaces void identities of {replaced.replaces}",
+            hint=f"pass --batch {replaced.replaces}: it counts the void identities of both",
+        )
+    earlier = ledger.replacements(replaced.name)
+    begun = next((batch for batch in earlier if not batch.closed), None)
+    if begun is not None:
+        return replace(request, replace_void=False, batch=begun.name, count=begun.size)
+    names = {replaced.name, *(batch.name for batch in earlier)}
+    void = sum(count.states[State.VOID] for count in ledger.counts() if count.batch.name in names)
+    lacking = void - sum(batch.size for batch in earlier)
+    if lacking <= 0:
+        return None
+    name = f"{replaced.name}.r{len(earlier) + 1}"
+    return replace(request, replace_void=False, batch=name, count=lacking)
+
+
+def _generate(
+    workspace: Workspace, request: GenerateRequest, replaces: str | None, terminal: Terminal
+) -> Generator[Advance | Batch, None, None]:
+    """Make one batch as `generate` does; *replaces* names the batch whose void identities it replaces."""
     values = _values(workspace, request)
     for warning in values.warnings if values is not None else ():
         terminal.warn(warning.text, warning.hint)
@@ -125,7 +174,7 @@ def _begun(workspace: Workspace, order: BatchOrder, terminal: Terminal) -> Batch
     """Begin the batch of *order*. If serials may have been given, ask on a terminal which number is unused."""
     ts = timestamp(workspace.now())
     try:
-        if order.serial_of is None and workspace.ledger.was_lost:
+        if "serials" not in order.policy and workspace.ledger.was_lost:  # they are those of a file
             terminal.warn(
                 "this ledger was lost once, and what it gave after its backup is not in it",
                 "make sure that no device has a serial of this file",
@@ -143,8 +192,10 @@ def _begun(workspace: Workspace, order: BatchOrder, terminal: Terminal) -> Batch
 
 def _unused_elsewhere(ledger: Ledger, batch: Batch) -> str:
     """Return the end of a message about other batches of the same product with unused identities, empty if none."""
-    others = (one.name for one in ledger.batches() if one.closed and one.name != batch.name)
-    unused = {name: free for name in others if (free := ledger.free(batch.product, name))}
+    counts = (one for one in ledger.counts() if one.batch.closed and one.batch.product == batch.product)
+    unused = {
+        one.batch.name: free for one in counts if one.batch.name != batch.name and (free := one.states[State.GENERATED])
+    }
     if not unused:
         return ""
     if len(unused) == 1:
@@ -196,8 +247,8 @@ def _make(
 
 def _order(
     workspace: Workspace,
-    count: int,
-    name: str | None,
+    request: GenerateRequest,
+    replaces: str | None,
     values: ValuesFile | None,
     authority: CertificateAuthority | None,
 ) -> BatchOrder:
@@ -206,19 +257,43 @@ def _order(
     extra = {"ca": hashlib.sha256(authority.certificate_der).hexdigest()} if authority else {}
     if values is not None:
         extra["values"] = values.sha256
-    counted = values is None or not values.serials
-    if counted:
+    if replaces is not None:
+        extra[REPLACES] = replaces
+    counted = (values is None or not values.serials) and not product.serial.late
+    if counted or product.serial.late:
         extra["serials"] = str(product.serial)
+    prefix = batch_prefix(product.name)
+    if product.serial.late:
+        _judge_late(request, prefix)
     return BatchOrder(
-        name=name,
-        prefix=batch_prefix(product.name),
+        name=request.batch,
+        prefix=prefix,
         product=product.name,
-        size=count,
+        size=request.count or 0,
         policy=policy(product) | extra,
         unique_key=fingerprint(workspace.unique_key),
         serial_of=product.serial.serial if counted else None,
         chunk_size=chunk_size(product.identity),
+        first_number=request.first_serial,
     )
+
+
+def _judge_late(request: GenerateRequest, prefix: str) -> None:
+    """Raise UsageError if *request* numbers serials that come with the boards, InputError if the name of the batch
+    leaves no room for the numbers of its identities."""
+    if request.first_serial is not None:
+        raise UsageError(
+            "--first-serial is for serials that rmfab counts",
+            where="product.toml: [product] serial",
+            hint="omit it: each board brings its serial",
+        )
+    name = request.batch or f"{prefix}-0001"
+    longest = pool_name(name, (request.count or 1) - 1)
+    if len(longest) > LONGEST_NAME:
+        raise InputError(
+            f'"{name}" is too long for the name of a batch without serials',
+            hint=f"name it with --batch, with at most {LONGEST_NAME - len(longest) + len(name)} characters",
+        )
 
 
 def _authority(workspace: Workspace, terminal: Terminal) -> AbstractContextManager[CertificateAuthority | None]:

@@ -247,16 +247,23 @@ class Workspace:
         """Open the identity of a ledger record with this station's key.
 
         Raise StationError if the station was not admitted, IntegrityError if the record was altered, and InputError
-        if product.toml differs from the one that the batch was made for.
+        if product.toml differs from the one that the batch was made for, or the identity has no serial yet.
         """
         from rmfab.identity.make_identities import open_identity
         from rmfab.identity.sealing import unwrap
 
+        if bound.unnamed:
+            raise InputError(
+                "the identity has no serial yet: it gets it with its board",
+                where=bound.name,
+                hint="`rmfab run` or `rmfab flash` claims it for a board",
+                cause="no-serial",
+            )
         self.check_policy(bound.batch)
         key = self._data_keys.get(bound.chunk)
         if key is None:
             key = self._data_keys[bound.chunk] = unwrap(self.ledger.wrapped_key(bound.chunk), self.station_key)
-        return open_identity(bound.record, key, self.ledger.id, bound.batch)
+        return open_identity(bound.record, key, self.ledger.id, bound.batch, bound.standing.given_serial)
 
     def check_key(self, batch: str) -> None:
         """Raise StationError if this station cannot open the identities of *batch*, before any of them is claimed."""

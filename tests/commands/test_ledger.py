@@ -16,11 +16,10 @@ import pytest
 
 from rmfab.ledger.claim_terms import Wish
 from rmfab.ledger.events import Event, EventKind
-from rmfab.ledger.states import State
 from rmfab.ledger.store import Ledger
 from rmfab.workspace.workspace import open_workspace
 from tests.patience import PATIENCE
-from tests.terminal import Terminal, copied, dialogue, environment, files, words
+from tests.terminal import Terminal, copied, environment, files, words
 
 LOCK = (
     "import sqlite3, sys\n"
@@ -244,43 +243,6 @@ def test_trace_shows_the_whole_path_of_a_log(terminal: Terminal, lamp: Path) -> 
     logs = [f"{moved}/logs/a.log", "/var/log/b.log"]
     assert [event["details"]["log"] for event in document["events"] if event["kind"] == "unit"] == logs
     assert all(f"log {log}\n" in text for log in logs)
-
-
-def test_void_of_a_finished_unit(terminal: Terminal, lamp: Path) -> None:
-    """A labelled unit is voided only with --force, or if the terminal confirms it; its labels are to be destroyed."""
-    for serial, times in (("LMP-000001", 1), ("LMP-000002", 2)):
-        for _ in range(times):
-            terminal.well("-C", lamp, "label", serial)
-    argv = ("void", "LMP-000001", "--reason", "dead")
-    terminal("-C", lamp, *argv).refused(3, "LMP-000001: the unit is labelled", "--force")
-    code, screen = dialogue(*argv, cwd=lamp, answers=[("void it for good?", "n")])
-    assert (code, "nothing was changed" in screen) == (3, True)
-    code, screen = dialogue(*argv, cwd=lamp, answers=[("LMP-000001 is labelled; void it for good?", "y")])
-    assert (code, "its label was printed once: destroy it" in screen) == (0, True)
-    said = terminal("-C", lamp, "void", "LMP-000002", "--reason", "dead", "--force")
-    assert (said.code, "its label was printed 2 times: destroy it" in said.err) == (0, True)
-
-
-def test_void_of_a_failed_unit(terminal: Terminal, lamp: Path) -> None:
-    """A failed unit is what `void` is for: no question, but its label is mentioned."""
-    ts = "2026-01-01T00:00:00.000Z"
-    terminal.well("-C", lamp, "label", "LMP-000001")
-    with open_workspace(lamp).ledger as ledger:
-        ledger.claim("24:0a:c4:00:00:01", Wish("lamp"), station="t", ts=ts)
-        ledger.record("t", [Event(ts, EventKind.UNIT, serial="LMP-000001", state=State.FAILED)])
-    said = terminal("-C", lamp, "void", "LMP-000001", "--reason", "dead")
-    assert (said.code, "its label was printed once: destroy it" in said.err) == (0, True)
-
-
-def test_void_of_a_verified_unit(terminal: Terminal, lamp: Path) -> None:
-    """A verified unit is voided only with --force, by its MAC, too."""
-    mac, ts = "24:0a:c4:00:00:01", "2026-01-01T00:00:00.000Z"
-    with open_workspace(lamp).ledger as ledger:
-        ledger.claim(mac, Wish("lamp"), station="t", ts=ts)
-        states = (State.FLASHED, State.VERIFIED)
-        ledger.record("t", [Event(ts, EventKind.STEP, serial="LMP-000001", state=state) for state in states])
-    terminal("-C", lamp, "void", mac, "--reason", "dead").refused(3, "LMP-000001: the unit is verified", "--force")
-    assert "destroy" not in terminal("-C", lamp, "void", mac, "--reason", "dead", "--force").err
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,6 @@ def test_documents_of_commands_that_only_spoke(terminal: Terminal, lamp: Path, t
     calls = {
         ("generate", "--count", "2"): {"size": 2},
         ("build", "lamp-0001", "-o", str(tmp_path / "out")): {"images": 3, "void": 0},
-        ("void", "LMP-000002", "--reason", "lost"): {"serial": "LMP-000002", "state": "void"},
         ("ledger", "check"): {"sound": True, "findings": []},
         ("ledger", "rebuild"): {"mended": 0},
         ("ledger", "backup", str(tmp_path / "copy.db")): {"backup": str(tmp_path / "copy.db")},

@@ -284,7 +284,8 @@ class ClaimRules(RuleBasedStateMachine):
     @rule(position=POSITIONS)
     def throw_away(self, position):
         serial = f"LMP-{position:06d}"
-        assert self.ledger.void(serial, reason="test", station=STATION, ts=now()).state is State.VOID
+        (gone,) = self.ledger.void(serial, reason="test", station=STATION, ts=now())
+        assert gone.state is State.VOID
         self.void.add(serial)
         self.holder.pop(serial, None)
 

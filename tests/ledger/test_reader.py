@@ -11,15 +11,17 @@ from pathlib import Path
 import pytest
 
 from rmfab.errors import InputError, IntegrityError, RmfabError
+from rmfab.identity.sealed_record import pool_name
 from rmfab.ledger.claim_terms import Wish
 from rmfab.ledger.events import Event, EventKind
 from rmfab.ledger.host import PoolHost, this_host
 from rmfab.ledger.inquiry import Inquiry
 from rmfab.ledger.pool_standing import AdoptionReason
 from rmfab.ledger.reader import LedgerReader
+from rmfab.ledger.records import REPLACES
 from rmfab.ledger.store import Ledger
 from tests.ledger.test_counts import change
-from tests.ledger.workshop import FILE, STATION, cause_of, fresh, mac, make, now, order
+from tests.ledger.workshop import FILE, STATION, cause_of, fresh, mac, make, now, order, record
 
 
 def reader(folder: Path, host: PoolHost | None = None) -> LedgerReader:
@@ -35,8 +37,9 @@ def answers(asked: Inquiry) -> list[object]:
     said: list[object] = [asked.id, told(standing.refusal), standing.unclaimed, standing.moved_to, asked.batches()]
     for product in ("lamp", "other"):
         said += [asked.last_release(product), asked.last_trust(product), asked.free(product)]
-    for batch in ("lamp-0001", "second", "open", "lamp-0011", "LMP-000001", "nothing like it"):
-        for question in (asked.batch, asked.first_chunk, lambda name: asked.free("lamp", name)):
+    for batch in ("lamp-0001", "second", "open", "lamp-0011", "LMP-000001", "SN-7", "nothing like it"):
+        said.append(asked.replacements(batch))
+        for question in (asked.batch, asked.closed_batch, asked.first_chunk, lambda name: asked.free("lamp", name)):
             try:
                 said.append(question(batch))
             except InputError as error:
@@ -94,7 +97,24 @@ def _lacking(ledger: Ledger, path: Path) -> None:
     change(path, "DELETE FROM event WHERE kind = 'claim'")
 
 
-HISTORIES = (_sound, _used, _moved, _adopted, _unclaimed, _copied, _other_holder, _lacking)
+def _replaced(ledger: Ledger, _: Path) -> None:
+    """Void two identities of the batch `second`, and replace them: one is made, and one is begun."""
+    ledger.void("LMP-000011", "LMP-000012", reason="x", station=STATION, ts=now())
+    replacing = {"policy": {"key": "ecdsa-p256", REPLACES: "second"}}
+    make(ledger, "second.r1", 1, **replacing)
+    ledger.begin_batch(order("second.r2", 1, **replacing), now())
+    make(ledger, "sec_nd.r1", 1, policy={REPLACES: "sec_nd"})
+
+
+def _given(ledger: Ledger, _: Path) -> None:
+    """Let a board bring its serial, SN-7."""
+    batch = ledger.begin_batch(order("late", 1, serial_of=None, policy={"serials": "{scan}"}), now())
+    assert ledger.add_chunk(batch, 0, b"key", [record(pool_name("late", 0))]) == ()
+    ledger.close_batch(batch, STATION, now())
+    ledger.claim(mac(7), Wish("lamp", "late", gives=True, given="SN-7"), station=STATION, ts=now())
+
+
+HISTORIES = (_sound, _used, _replaced, _given, _moved, _adopted, _unclaimed, _copied, _other_holder, _lacking)
 
 
 @pytest.mark.parametrize("history", HISTORIES)
@@ -108,6 +128,44 @@ def test_the_reader_answers_as_the_ledger(tmp_path, history):
         with closing(sqlite3.connect(tmp_path / FILE, isolation_level=None)) as writer:
             writer.execute("BEGIN IMMEDIATE")
             assert answers(asked) == answers(ledger)
+
+
+def test_a_batch_has_what_replaces_its_void_identities(tmp_path):
+    """Before a port is opened, a batch has its own free identities and those of its finished replacements."""
+    with fresh(tmp_path) as ledger:
+        make(ledger, "second", size=3)
+        _replaced(ledger, tmp_path / FILE)
+        asked = reader(tmp_path)
+        assert [asked.free("lamp", name) for name in ("second", "second.r1", "lamp-0001")] == [2, 1, 10]
+        assert [batch.name for batch in asked.replacements("second")] == ["second.r1", "second.r2"]
+        assert [batch.name for batch in asked.replacements("sec_nd")] == ["sec_nd.r1"]
+        assert asked.free("lamp") == 13
+
+
+@pytest.mark.parametrize("policy", ['{"replaces":"second"', '["replaces":"second"]', '[{"replaces":"second"}]'])
+def test_a_policy_that_is_none_is_damage(tmp_path, policy):
+    """A policy that was edited is reported as damage, before a port is opened."""
+    with fresh(tmp_path) as ledger:
+        make(ledger, "second", size=3)
+        _replaced(ledger, tmp_path / FILE)
+        change(tmp_path / FILE, f"UPDATE batch SET policy = '{policy}' WHERE name = 'second.r1'")
+        with pytest.raises(IntegrityError, match="policy of a batch") as caught:
+            reader(tmp_path).free("lamp", "second")
+        assert (caught.value.cause, caught.value.where) == ("ledger-corrupt", "batch second.r1")
+
+
+def test_a_serial_that_came_with_its_board_is_no_batch(tmp_path):
+    """Whoever names one as a batch is told what it is, until its unit is void."""
+    with fresh(tmp_path) as ledger:
+        _given(ledger, tmp_path / FILE)
+        asked = reader(tmp_path)
+        with pytest.raises(InputError) as caught:
+            asked.batch("SN-7")
+        assert caught.value.hint == "that is a serial; use `rmfab trace SN-7`"
+        ledger.void("SN-7", reason="x", station=STATION, ts=now(), seen={"SN-7": ledger.named("SN-7").standing})
+        with pytest.raises(InputError) as caught:
+            asked.batch("SN-7")
+        assert caught.value.hint == "list the batches with `rmfab status`"
 
 
 def test_a_different_host_is_refused_alike(tmp_path):

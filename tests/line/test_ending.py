@@ -7,7 +7,7 @@ import pytest
 from rmfab.board.esp.facts import BoardRefused
 from rmfab.errors import BoardConflict, CloneError, InputError, IntegrityError, LedgerError, PortError, UnitFault
 from rmfab.ledger.events import Outcome
-from rmfab.line.ending import Aborted, Ending, Marginal, Passed, Skipped, ending_of, judge_error
+from rmfab.line.ending import Aborted, Ending, Marginal, Passed, Seen, Skipped, ending_of, judge_error
 
 
 @pytest.mark.parametrize(
@@ -33,6 +33,7 @@ from rmfab.line.ending import Aborted, Ending, Marginal, Passed, Skipped, ending
         (InputError("no release"), Outcome.ERROR, "bad-input"),
         (Aborted(), Outcome.ABORTED, "aborted"),
         (Skipped("not here"), Outcome.SKIP, None),
+        (Seen("finished"), Outcome.SEEN, None),
         (ZeroDivisionError("x"), Outcome.ERROR, "bug"),
     ],
 )

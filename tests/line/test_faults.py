@@ -117,6 +117,7 @@ def test_nothing_else(batch):
         "failed": counts.count("FAIL"),
         "errors": counts.count("ERROR"),
         "aborted": 0,
+        "seen": 0,
     }
     factory.check()
 

@@ -20,6 +20,7 @@ from typing import Self
 import pytest
 
 from rmfab.board.esp.payload import Region, compress
+from rmfab.cli import main
 from rmfab.errors import IntegrityError, LedgerError
 from rmfab.ledger.store import Ledger
 from rmfab.line.ending import Aborted
@@ -29,7 +30,7 @@ from rmfab.line.ledger_opening import LedgerOpening
 from rmfab.operations.accept_release import AcceptRequest, accept_release
 from rmfab.release.acceptance import Accepted
 from rmfab.release.opening import open_release
-from tests.line.floor import Factory, ports, serve, spec
+from tests.line.floor import Factory, found, ports, serve, spec
 from tests.patience import PATIENCE
 from tests.terminal import environment, words
 
@@ -123,9 +124,9 @@ def loaded(factory: Factory, argv: tuple[str, ...], mute: MutePort) -> set[str]:
     return set(re.findall(r"^import time:[^|]+\|[^|]+\| *(\S+)$", told, re.MULTILINE))
 
 
-def opened(factory: Factory, mute: MutePort) -> set[str]:
+def opened(factory: Factory, mute: MutePort, *options: str) -> set[str]:
     """Return the modules that `flash` has imported when it is about to open its port."""
-    argv = [sys.executable, "-c", OPENED, "-C", str(factory.root), "flash", *ports(mute.url, command="flash")]
+    argv = [sys.executable, "-c", OPENED, "-C", str(factory.root), "flash", *ports(mute.url, command="flash"), *options]
     process = subprocess.run(argv, capture_output=True, text=True, env=environment(), timeout=PATIENCE, check=False)
     assert process.returncode == 0, process.stderr[-2000:]
     return set(json.loads(process.stdout.splitlines()[-1]))
@@ -142,6 +143,21 @@ def test_the_port_is_opened_before_sqlalchemy_is_imported(factory: Factory, mute
     found = opened(factory, mute)
     assert "rmfab.line.worker" in found
     assert sorted(name for name in found if name.split(".")[0] in ("sqlalchemy", "alembic", "esptool")) == []
+
+
+def test_late_serials_and_replacements_need_no_sqlalchemy(tmp_path: Path, mute: MutePort):
+    """A batch that is void, but was replaced, is asked for without SQLAlchemy, also if its boards bring serials."""
+    factory = found(tmp_path / "ws", units=1, edits=(('serial = "LMP-{n:06d}"', 'serial = "L-{mac}"'),))
+    for argv in ("void lamp-0001#1 --reason x", "generate --batch lamp-0001 --replace-void"):
+        assert main(["-C", str(factory.root), *argv.split()]) == 0
+    accept(factory)
+    names = opened(factory, mute, "--batch", "lamp-0001")
+    assert sorted(name for name in names if name.split(".")[0] in ("sqlalchemy", "alembic", "esptool")) == []
+    with serve([spec()]) as (board,):
+        said = factory.run(board.url, command="flash", extra=("--batch", "lamp-0001"))
+    assert (said.code, said.unit["serial"]) == (0, f"L-{said.unit['mac'].replace(':', '')}"), said.unit["reason"]
+    with factory.ledger() as ledger:
+        assert (ledger.named(said.unit["serial"]).batch, ledger.free("Lamp", "lamp-0001")) == ("lamp-0001.r1", 0)
 
 
 @pytest.mark.parametrize("argv", UNLOADED, ids=" ".join)

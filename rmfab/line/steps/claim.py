@@ -8,29 +8,40 @@ from typing import Any
 
 from rmfab.board.esp.loader import Loader
 from rmfab.board.esp.payload import blank_md5
-from rmfab.errors import BatchUsedUp
+from rmfab.errors import BatchUsedUp, InputError
 from rmfab.identity.factory_image import factory_image
-from rmfab.ledger.claim_terms import Carried, Claim
+from rmfab.ledger.claim_terms import Carried, Claim, refuse_given
 from rmfab.ledger.events import Outcome, timestamp
-from rmfab.line.ending import Ending, Passed
+from rmfab.line.code_desk import CodeDesk
+from rmfab.line.ending import Ending, Passed, Seen
 from rmfab.line.events import Step
 from rmfab.line.stages import Claimed, Writable
 from rmfab.line.step_record import StepRecord
 from rmfab.line.visit import Visit
 from rmfab.nvs.reader import read_image
+from rmfab.product.serial import SerialSource
 from rmfab.release.partition_table import Partition
+
+_AGAIN = "pass --again to make it again, with the same identity"
 
 
 def claim(visit: Visit, stage: Writable) -> Passed[Claimed]:
-    """Bind an identity to this board, durably, before the first byte is written."""
+    """Bind an identity to this board, durably, before the first byte is written.
+
+    A finished unit is left as it is, unless the job makes such units again.
+    """
     job = visit.job
     held = job.ledger.identity_by_mac(stage.mac)
+    if held is not None and held.finished and not job.again and job.serial in (None, held.serial):
+        visit.is_unit(held)
+        raise Seen(f"verified and labelled already, so it is not flashed; {_AGAIN}")
     own = None if held is None else factory_image(visit.open_identity(held), job.product)
     partition = stage.firmware.release.table.required(job.product.factory.partition)
     carried = _carried(stage.loader, partition, own)
+    given = _given(visit, stage.mac) if held is None else None
     try:
         claimed = visit.recorder.claim(
-            stage.mac, visit.slot.name, timestamp(job.now()), carried, lambda made: _record(visit, made)
+            stage.mac, visit.slot.name, timestamp(job.now()), carried, lambda made: _record(visit, made), given
         )
     except BatchUsedUp as error:
         raise BatchUsedUp(error.what, hint=job.more) from error
@@ -39,6 +50,33 @@ def claim(visit: Visit, stage: Writable) -> Passed[Claimed]:
     if claimed.other_batch:
         visit.warn(f"this board keeps its identity {record.serial} of batch {record.batch}")
     return Passed(Claimed(stage.loader, stage.mac, stage.firmware, record), _measured(claimed))
+
+
+def _given(visit: Visit, mac: str) -> str | None:
+    """Return the serial that comes with the board *mac*, None if the product counts serials, or no code is at hand."""
+    job, pattern = visit.job, visit.job.product.serial
+    if pattern.source in (SerialSource.MAC, SerialSource.UPPER_MAC):
+        return pattern.of_mac(mac)
+    if pattern.source is SerialSource.COUNTER:
+        return None
+    if job.serial is not None:
+        job.product.scan.judge(pattern.code_in(job.serial))
+        return pattern.of_code(pattern.code_in(job.serial))
+    return None if job.codes is None else _scanned(visit, mac, job.codes)
+
+
+def _scanned(visit: Visit, mac: str, codes: CodeDesk) -> str:
+    """Return the serial with the code that the operator scans; ask again for one that cannot be this board's."""
+    job = visit.job
+    while True:
+        scanned = codes.code(visit.slot.name, visit.say, visit.keep_going)
+        try:
+            serial = job.product.serial.of_code(job.product.scan.code(scanned))
+            refuse_given(job.ledger.identity_by_serial(serial), serial, mac)
+        except InputError as error:
+            visit.warn(f"{error.what}; {error.hint}")
+        else:
+            return serial
 
 
 def _record(visit: Visit, claimed: Claim) -> StepRecord:
