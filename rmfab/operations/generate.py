@@ -135,7 +135,7 @@ def _generate(
         terminal.warn(warning.text, warning.hint)
     count = values.count if values is not None else request.count or 0
     with _authority(workspace, terminal) as authority:
-        order = replace(_order(workspace, count, request.batch, values, authority), first_number=request.first_serial)
+        order = _order(workspace, replace(request, count=count), replaces, values, authority)
         _judge_recipients(workspace)
         if workspace.make_ledger():
             terminal.say(f"created ledger {workspace.ledger_path}")
@@ -166,7 +166,8 @@ def _judge_recipients(workspace: Workspace) -> None:
         raise InputError(
             "[recipients] does not have this station, so it could never open these identities",
             where=str(workspace.root / FILE_NAME),
-            hint=f"run `rmfab station admit {recipient}`; if only other stations make these units, remove keys/station.key",
+            hint=f"run `rmfab station admit {recipient}`; "
+            "if only other stations make these units, remove keys/station.key",
         )
 
 

@@ -145,7 +145,7 @@ def test_two_lines_on_one_port(factory):
 def test_interrupted_while_flashing(factory, number):
     """^C during flash: the unit is ABORTED, exit code 130; the next run continues with the same identity."""
     with serve([spec(paced=0)]) as (board,):
-        process = line(factory, "--baud", "9600", *ports(board.url))  # minutes, if nobody interrupts it
+        process = line(factory, "--baud", "115200", *ports(board.url))  # a minute, if nobody interrupts it
         read_until(process, lambda event: event.get("step") == "claim")
         heard = board.state()["commands"]
         until(lambda: board.state()["commands"] > heard, "the board is not written")
