@@ -48,8 +48,10 @@ class SoftAp:
         with suppress(OSError):
             while True:
                 connection, _ = self.listener.accept()
-                with suppress(OSError, ValueError):
+                try:
                     self._talk(connection)
+                except (OSError, ValueError):
+                    connection.close()
 
     def _talk(self, connection: socket.socket) -> None:
         while True:
