@@ -322,10 +322,13 @@ def temporary_folder(beside: Path) -> Iterator[Path]:
     while True:
         folder = beside.with_name(f".{beside.name[:80]}.{os.urandom(4).hex()}{_TEMPORARY}")
         folder.mkdir(mode=0o700)
-        lock = _lock_folder(folder)
+        try:
+            lock = _lock_folder(folder)
+        except FileNotFoundError:  # a different process swept it before it was opened
+            continue
         if lock is None or os.fstat(lock).st_nlink:
             break
-        os.close(lock)  # a different process swept it before it was locked
+        os.close(lock)  # or before it was locked
     try:
         yield folder
     finally:
@@ -338,8 +341,9 @@ def temporary_folder(beside: Path) -> Iterator[Path]:
 def writer_in(folder: Path) -> Iterator[None]:
     """Let `oldest_writer` know that this process writes into *folder* until the block ends.
 
-    Nothing happens if the folder is not writable.
+    What killed writers left in the folder is removed. Nothing happens if the folder is not writable.
     """
+    sweep(folder)
     name = str(folder / f".writer.{os.urandom(4).hex()}{_TEMPORARY}")
     try:
         descriptor = _create(name, 0o600)
