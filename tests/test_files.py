@@ -291,8 +291,7 @@ def test_a_name_that_is_used_again_is_not_swept(tmp_path: Path, monkeypatch: pyt
 @pytest.mark.skipif(os.name != "posix", reason="nothing is swept on Windows")
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_folder_that_is_swept_as_it_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str) -> None:
-    """A process that sweeps while a temporary folder is made, before or after it is opened, does not take it away: a new
-    one is made."""
+    """If a process sweeps while a temporary folder is made, before or after it is opened, a new one is made."""
     lock, swept = files._lock_folder, []
 
     def swept_meanwhile(folder: Path) -> int | None:
