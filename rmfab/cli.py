@@ -43,6 +43,7 @@ COMMANDS = {
     "verify": "Prove that flashed units boot and have the right identity.",
     "run": "Run the line: every step on every slot.",
     "reset": "Factory-reset units and prove that their identity is untouched.",
+    "reconcile": "Compare boards with the ledger after an interruption.",
     "void": "Retire an identity for good.",
     "label": "Print labels as PDF sheets, pictures or on the terminal.",
     "status": "Count the units of each batch by state.",

@@ -367,8 +367,11 @@ def temporary_folder(beside: Path) -> Iterator[Path]:
         try:
             try:
                 folder.mkdir(mode=0o700)
-                lock = _lock_folder(folder)
-                mine = lock is None or os.fstat(lock).st_nlink > 0  # else a different process swept it before the lock
+                try:
+                    lock = _lock_folder(folder)
+                except FileNotFoundError:  # a different process swept it before it was opened
+                    continue
+                mine = lock is None or os.fstat(lock).st_nlink > 0  # else it was swept before it was locked
                 if mine:
                     yield folder
             finally:
@@ -385,8 +388,9 @@ def temporary_folder(beside: Path) -> Iterator[Path]:
 def writer_in(folder: Path) -> Iterator[None]:
     """Let `oldest_writer` know that this process writes into *folder* until the block ends.
 
-    Nothing happens if the folder is not writable.
+    What killed writers left in the folder is removed. Nothing happens if the folder is not writable.
     """
+    sweep(folder)
     name = str(folder / f".writer.{os.urandom(4).hex()}{_TEMPORARY}")
     descriptor = None
     try:

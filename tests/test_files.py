@@ -295,6 +295,27 @@ def test_a_name_that_is_used_again_is_not_swept(tmp_path: Path, monkeypatch: pyt
     assert name.read_bytes() == b"at work"
 
 
+@pytest.mark.skipif(os.name != "posix", reason="nothing is swept on Windows")
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_folder_that_is_swept_as_it_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str) -> None:
+    """If a process sweeps while a temporary folder is made, before or after it is opened, a new one is made."""
+    lock, swept = files._lock_folder, []
+
+    def swept_meanwhile(folder: Path) -> int | None:
+        if swept:
+            return lock(folder)
+        swept.append(folder)
+        descriptor = lock(folder) if when == "after" else None
+        folder.rmdir()
+        return lock(folder) if when == "before" else descriptor
+
+    monkeypatch.setattr(files, "_lock_folder", swept_meanwhile)
+    with files.temporary_folder(tmp_path / "target") as folder:
+        assert folder.is_dir()
+        assert folder not in swept
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_writers_and_sweepers_at_once(tmp_path: Path) -> None:
     """Many writers that sweep the same folder all complete their files."""
 

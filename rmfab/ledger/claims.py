@@ -159,27 +159,33 @@ def _choose(connection: Connection, wish: Wish, mac: str, carried: Carried) -> t
 
 def _carried(connection: Connection, carried: Carried, mac: str) -> LedgerIdentity | None:
     """Return the identity of this ledger that the flash contains, unless it is void. Raise CloneError for a clone."""
-    found: dict[str, LedgerIdentity] = {}
-    if carried.node_id is not None and (identity := by_node_id(connection, carried.node_id)):
-        found[identity.name] = identity
-    if carried.random_sha256 is not None and (identity := by_random(connection, carried.random_sha256)):
-        found[identity.name] = identity
-    for identity in found.values():
+    found = identities_carried(connection, carried)
+    for identity in found:
         if identity.mac is not None and identity.mac != mac:
             raise CloneError(
                 f"this board's flash contains {identity.serial}, the identity of board {identity.mac}",
                 where=mac,
                 hint="set it aside: two boards with one identity must not ship; erase its flash to use it again",
             )
-    counting = [identity for identity in found.values() if identity.state is not State.VOID]
+    counting = [identity for identity in found if identity.state is not State.VOID]
     if len(counting) > 1:
         raise BoardConflict(
-            f"this board's flash contains parts of two identities: {', '.join(sorted(found))}",
+            f"this board's flash contains parts of two identities: {', '.join(sorted(one.name for one in found))}",
             where=mac,
             hint="set it aside, or erase its flash to use it again",
             cause="carried-conflict",
         )
     return counting[0] if counting else None
+
+
+def identities_carried(connection: Connection, carried: Carried) -> tuple[LedgerIdentity, ...]:
+    """Return the identities of this ledger that *carried* names: none, one, or two if it has parts of two."""
+    found: dict[str, LedgerIdentity] = {}
+    if carried.node_id is not None and (identity := by_node_id(connection, carried.node_id)):
+        found[identity.name] = identity
+    if carried.random_sha256 is not None and (identity := by_random(connection, carried.random_sha256)):
+        found[identity.name] = identity
+    return tuple(found.values())
 
 
 def _free(connection: Connection, wish: Wish) -> LedgerIdentity:

@@ -35,6 +35,7 @@ class EventKind(StrEnum):
     QUARANTINE = "quarantine"
     MOVE = "move"
     ADOPT = "adopt"
+    RECONCILE = "reconcile"
 
 
 @unique

@@ -99,6 +99,32 @@ def labelled(
         _take(connection, ledger_id, station, events)
 
 
+def reconciled(
+    connection: Connection,
+    ledger_id: str,
+    station: str,
+    events: Iterable[Event],
+    seen: Mapping[str, Standing],
+) -> None:
+    """Record what was found about boards: events of kind `reconcile`, and a void for each claim that is given up.
+
+    *seen*: the standings that this was decided by, by serial. Raise InputError (cause `changed-meanwhile`) if one of
+    them is different now.
+    """
+    said = list(events)
+    if any(event.kind not in (EventKind.RECONCILE, EventKind.VOID) for event in said):
+        raise ValueError("reconciled() accepts only findings, and the voids that follow from them")
+    for serial, (_, standing) in _standings(connection, set(seen)):
+        if standing != seen[serial]:
+            raise InputError(
+                "the unit has changed since its board was read",
+                where=serial,
+                hint="end the line that works on it, then reconcile again",
+                cause="changed-meanwhile",
+            )
+    _take(connection, ledger_id, station, said)
+
+
 def rewrap(
     connection: Connection,
     ledger_id: str,

@@ -6,7 +6,7 @@ Long results are read in pages of `PAGE` rows, so that memory stays constant.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from difflib import get_close_matches
 from typing import Any
@@ -179,6 +179,15 @@ def find(connection: Connection, term: str) -> tuple[LedgerIdentity, ...]:
         match.append(table.c.mac == mac)
     query = identities_query().where(or_(*match)).order_by(table.c.id)
     return tuple(identity_value(row) for row in connection.execute(query))
+
+
+def unfinished(connection: Connection) -> Iterator[LedgerIdentity]:
+    """Yield the units that are claimed or flashed but not verified, in the order in which they were made."""
+    table = schema.identity
+    states = (State.CLAIMED.value, State.FLASHED.value)
+    query = identities_query().where(table.c.state.in_(states)).order_by(table.c.id)
+    for row in connection.execute(query.execution_options(yield_per=PAGE)):
+        yield identity_value(row)
 
 
 def named(connection: Connection, term: str) -> LedgerIdentity:

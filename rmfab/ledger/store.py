@@ -245,6 +245,11 @@ class Ledger(Inquiry):
         """
         return self._take(lambda connection: outcomes.void(connection, self.id, station, terms, reason, ts, seen or {}))
 
+    def reconciled(self, events: Iterable[Event], seen: Mapping[str, Standing], *, station: str) -> None:
+        """Record what was found about boards, and void the claims that are given up. See `outcomes.reconciled`."""
+        said = tuple(events)
+        self._take(lambda connection: outcomes.reconciled(connection, self.id, station, said, seen))
+
     def labelled(
         self, serials: Iterable[str], *, station: str, ts: str, details: Mapping[str, Any] | None = None
     ) -> None:
@@ -295,6 +300,16 @@ class Ledger(Inquiry):
         """Return the identity of the live unit with this MAC. Raise InputError if *mac* is not a MAC."""
         with self._database.reading() as connection:
             return queries.by_mac(connection, normal_mac(mac))
+
+    def identities_carried(self, carried: Carried) -> tuple[LedgerIdentity, ...]:
+        """Return the identities that a board's flash names. See `claims.identities_carried`."""
+        with self._database.reading() as connection:
+            return claims.identities_carried(connection, carried)
+
+    def unfinished(self) -> Iterator[LedgerIdentity]:
+        """Yield the units that are claimed or flashed but not verified, oldest first, in constant memory."""
+        with self._database.reading() as connection:
+            yield from queries.unfinished(connection)
 
     def find(self, term: str) -> tuple[LedgerIdentity, ...]:
         """Return the identities that match a serial, node id or MAC, including void ones."""

@@ -17,6 +17,7 @@ from rmfab.ledger.events import Event, EventKind, Outcome
 from rmfab.ledger.host import PoolHost
 from rmfab.ledger.pool_standing import AdoptionReason
 from rmfab.ledger.restore import restore
+from rmfab.ledger.sql import sqlite as sqlite_engine
 from rmfab.ledger.states import State
 from rmfab.ledger.store import Ledger
 from tests.ledger.workshop import FILE, STATION, claim, fill, fresh, mac, make, now, order
@@ -334,6 +335,37 @@ def test_a_restore(tmp_path):
         assert ledger.check() == ()
         assert ledger.free("lamp") == 8
     assert kept.stat().st_mode & 0o777 == 0o600
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+def test_killed_while_a_ledger_is_replaced(tmp_path, monkeypatch):
+    """A restore that ends after it has moved the -wal away, and before the backup is in place, loses no event."""
+    (tmp_path / "crashed").mkdir()
+    with fresh(tmp_path) as ledger:
+        ledger.backup(tmp_path / "backup")
+        given = claim(ledger, 1).identity.serial
+        ledger.record(STATION, [STEP])
+        for path in tmp_path.glob(f"{FILE}*"):  # as a killed process leaves them: with a -wal
+            shutil.copy(path, tmp_path / "crashed" / path.name)
+    target = tmp_path / "crashed" / FILE
+    assert target.with_name(f"{FILE}-wal").stat().st_size > 0
+    set_aside = sqlite_engine._set_aside
+
+    def killed(path):
+        set_aside(path)
+        raise Killed
+
+    monkeypatch.setattr(sqlite_engine, "_set_aside", killed)
+    with pytest.raises(Killed):
+        restore(tmp_path / "backup", target)
+    monkeypatch.undo()
+    with opened(target) as ledger:
+        assert ledger.identity_by_serial(given).state is State.CLAIMED
+        assert len(ledger.history(mac(9))) == 1
+        assert ledger.check() == ()
 
 
 def test_a_restore_of_something_else(tmp_path):

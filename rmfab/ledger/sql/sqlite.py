@@ -13,7 +13,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -252,9 +252,16 @@ def _set_aside(path: Path) -> Path | None:
 
     *path* keeps its name until it is replaced, so there is always a ledger. Its -wal goes first, also if *path* itself
     is gone (then return None): it must not be applied to a different database (sqlite.org/howtocorrupt.html, 1.4).
+    Before, what is in it is written into the database, so that the database is whole without it if this process ends in
+    between. Raise LedgerError if a different process is reading it.
     """
-    kept = path.with_name(f"{path.name}.replaced-{datetime.now(UTC):%Y%m%dT%H%M%S%fZ}")
     there = path.exists()
+    if there:
+        with suppress(sqlite3.Error), closing(sqlite3.connect(path)) as connection:  # a damaged one is kept as it is
+            (busy, *_) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            if busy:
+                raise LedgerError(_LOCKED, where=str(path), hint=_UNLOCK, cause="ledger-locked")
+    kept = path.with_name(f"{path.name}.replaced-{datetime.now(UTC):%Y%m%dT%H%M%S%fZ}")
     if there:
         os.link(path, kept)
     for ending in ("-wal", "-shm"):

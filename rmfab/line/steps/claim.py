@@ -12,13 +12,13 @@ from rmfab.errors import BatchUsedUp, InputError
 from rmfab.identity.factory_image import factory_image
 from rmfab.ledger.claim_terms import Carried, Claim, refuse_given
 from rmfab.ledger.events import Outcome, timestamp
+from rmfab.line.carried import carried_in
 from rmfab.line.code_desk import CodeDesk
 from rmfab.line.ending import Ending, Passed, Seen
 from rmfab.line.events import Step
 from rmfab.line.stages import Claimed, Writable
 from rmfab.line.step_record import StepRecord
 from rmfab.line.visit import Visit
-from rmfab.nvs.reader import read_image
 from rmfab.product.serial import SerialSource
 from rmfab.release.partition_table import Partition
 
@@ -96,16 +96,4 @@ def _carried(loader: Loader, partition: Partition, own: bytes | None) -> Carried
     own_digest = hashlib.md5(own, usedforsecurity=False).hexdigest() if own else None
     if digest in (blank_md5(partition.size), own_digest):
         return None
-    return _read_carried(loader.read(partition.offset, partition.size))
-
-
-def _read_carried(image: bytes) -> Carried | None:
-    """Return the identity in an NVS image, in any namespace, or None if it contains none."""
-    node_id = random = None
-    for entry in read_image(image).entries:
-        if entry.key == "node_id" and isinstance(entry.value, (bytes, str)):
-            raw = entry.value if isinstance(entry.value, bytes) else entry.value.encode()
-            node_id = raw.rstrip(b"\0").decode("utf-8", "replace")
-        elif entry.key == "random" and isinstance(entry.value, bytes):
-            random = hashlib.sha256(entry.value).hexdigest()
-    return Carried(node_id, random) if node_id or random else None
+    return carried_in(loader.read(partition.offset, partition.size))
