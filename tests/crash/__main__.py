@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import secrets
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -25,7 +26,10 @@ def main(argv: list[str] | None = None) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     os.environ["RMFAB_STATE"] = str(folder / "state")
     _say(f"seed {seed}, {options.kills} kills, in {folder}")
-    return report(Harness(folder, seed, options.kills, options.seconds, _say).run(), seed, _say)
+    code = report(Harness(folder, seed, options.kills, options.seconds, _say).run(), seed, _say)
+    if code == 0 and options.folder is None:
+        shutil.rmtree(folder)
+    return code
 
 
 def _say(text: str) -> None:
