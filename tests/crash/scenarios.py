@@ -116,7 +116,7 @@ def void(world: World, chance: Random) -> Command | None:
         with world.ledger() as ledger:
             assert ledger.find(serial)[0].state == "void"
 
-    return Command(("void", serial, "--reason", "crash", "--force"), done)
+    return Command(("void", serial, "--reason", "crash", "--yes"), done)
 
 
 def backup(world: World, chance: Random) -> Command:
