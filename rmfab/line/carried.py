@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
-from rmfab.ledger.claims import Carried
+from rmfab.ledger.claim_terms import Carried
 from rmfab.nvs.reader import read_image
 
 

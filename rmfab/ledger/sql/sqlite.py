@@ -260,7 +260,7 @@ def _set_aside(path: Path) -> Path | None:
         with suppress(sqlite3.Error), closing(sqlite3.connect(path)) as connection:  # a damaged one is kept as it is
             (busy, *_) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
             if busy:
-                raise LedgerError(_LOCKED, where=str(path), hint=_UNLOCK, cause="ledger-locked")
+                raise LedgerError(LOCKED, where=str(path), hint=UNLOCK, cause="ledger-locked")
     kept = path.with_name(f"{path.name}.replaced-{datetime.now(UTC):%Y%m%dT%H%M%S%fZ}")
     if there:
         os.link(path, kept)
