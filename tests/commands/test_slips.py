@@ -97,7 +97,7 @@ def test_a_record_that_was_touched(terminal: Terminal, lamp: Path, change: str) 
     terminal.well("-C", lamp, "ledger", "adopt", "--name", "lamp")
     terminal("-C", lamp, "generate", "--count", "1").refused(3, "with N 4 or higher")
     terminal.well("-C", lamp, "generate", "--count", "1", "--first-serial", "50")
-    terminal.well(*void)
+    terminal.well(*void, "--yes")
 
 
 def test_a_state_folder_that_cannot_be_used(
