@@ -132,6 +132,10 @@ def test_a_record_of_before_a_move_is_not_trusted(terminal: Terminal, lamp: Path
     terminal.well("-C", lamp, "ledger", "restore", tmp_path / "b.db", "--force")
     terminal.well("-C", lamp, "ledger", "adopt", "--name", "lamp")
     terminal("-C", lamp, "generate", "--count", "2").refused(3, "LMP-000004", "--first-serial N")
+    terminal.well("-C", lamp, "ledger", "restore", tmp_path / "b.db", "--force")
+    terminal.well("-C", lamp, "ledger", "adopt", "--name", "lamp")
+    again = terminal("-C", lamp, "generate", "--count", "2")
+    again.refused(3, "LMP-000004", "--first-serial N")  # a second loss makes nothing surer
 
 
 def test_a_batch_that_was_being_made_is_not_continued_after_a_loss(terminal: Terminal, lamp: Path) -> None:
@@ -226,3 +230,20 @@ def test_a_copied_station_key(terminal: Terminal, lamp: Path) -> None:
     """A copy of the workspace has this host's key: `move` says how it gets one of its own."""
     own = terminal.well("-C", lamp, "station", "key").strip()
     terminal("-C", lamp, "ledger", "move", "--to", own, "--yes").refused(3, "remove keys/station.key there")
+
+
+def test_what_a_different_host_gave_meanwhile(terminal: Terminal, lamp: Path, other: Path) -> None:
+    """The ledger moved away, went on there and came back: the record does not pass for the end of what was given."""
+    terminal.well("-C", other, "ledger", "adopt")
+    shutil.copy(lamp / "keys" / "unique.key", other / "keys" / "unique.key")
+    shutil.copytree(lamp / "ca", other / "ca", dirs_exist_ok=True)
+    terminal.well("-C", other, "ledger", "backup", "before.db")
+    assert _first(terminal, other) == ("LMP-000004", 2)
+    here = terminal.well("-C", lamp, "station", "key").strip()
+    terminal.well("-C", other, "ledger", "move", "--to", here, "--yes")
+    terminal.well("-C", other, "ledger", "backup", "back.db")
+    terminal.well("-C", lamp, "ledger", "restore", "back.db", "--force")
+    assert json.loads(terminal.well("-C", lamp, "ledger", "adopt", "--json"))["reason"] == "move"
+    terminal.well("-C", lamp, "ledger", "restore", "before.db", "--force")
+    terminal.well("-C", lamp, "ledger", "adopt", "--name", "lamp")
+    terminal("-C", lamp, "generate", "--count", "2").refused(3, "LMP-000004", "--first-serial N")
