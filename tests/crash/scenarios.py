@@ -137,7 +137,7 @@ def restore(world: World, chance: Random) -> Command:
     world.did("ledger", "backup", path)
     free = world.serials("generated")
     if free:
-        world.did("void", chance.choice(free), "--reason", "after the backup")
+        world.did("void", chance.choice(free), "--reason", "after the backup", "--yes")
 
     def done() -> None:
         world.phase = "copied"

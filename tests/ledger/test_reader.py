@@ -23,7 +23,7 @@ from rmfab.ledger.pool_standing import AdoptionReason
 from rmfab.ledger.reader import LedgerReader
 from rmfab.ledger.records import REPLACES
 from rmfab.ledger.store import Ledger
-from tests.ledger.test_counts import change
+from tests.ledger.tampering import OTHER_HOLDER, change, damage
 from tests.ledger.workshop import FILE, STATION, cause_of, fresh, mac, make, now, order, record
 
 
@@ -92,7 +92,7 @@ def _copied(_: Ledger, path: Path) -> None:
 
 
 def _other_holder(_: Ledger, path: Path) -> None:
-    change(path, "UPDATE meta SET value = 'other' WHERE name = 'holder'")
+    change(path, OTHER_HOLDER)
 
 
 def _lacking(ledger: Ledger, path: Path) -> None:
@@ -216,12 +216,7 @@ def test_damage_is_named_as_by_the_ledger(tmp_path):
     fresh(tmp_path).close()
     path = tmp_path / FILE
     asked = reader(tmp_path)
-    with closing(sqlite3.connect(path)) as connection:
-        (root,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'batch'").fetchone()
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    with path.open("r+b") as file:
-        file.seek((root - 1) * 4096)
-        file.write(b"\x77" * 16)
+    damage(path, "batch")
     assert cause_of(asked.batches) == "ledger-corrupt"
 
 

@@ -8,7 +8,7 @@ import shutil
 import pytest
 
 from rmfab.cli import main
-from rmfab.ledger.claims import Wish
+from rmfab.ledger.claim_terms import Wish
 from rmfab.ledger.events import EventKind
 from rmfab.ledger.states import State
 from rmfab.operations.reconcile import ReconcileRequest, reconcile
