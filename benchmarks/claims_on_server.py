@@ -14,7 +14,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.claims import claim, make, refuse_wrong, run
+from benchmarks.claims import TS, make, refuse_wrong, run, steps
+from rmfab.ledger.claim_terms import Wish
 from rmfab.ledger.host import PoolHost
 from rmfab.ledger.store import Ledger
 from tests.postgres import Server, running_server
@@ -90,18 +91,19 @@ def work(address: str, first: int, count: int, state: Path) -> None:
     """Claim for *count* boards, as the line of the station named as the folder *state* does."""
     state.mkdir()
     with Ledger.open(address, create=False, host=PoolHost(state, state.name)) as ledger:
-        claim(ledger, board_mac(_WARM + first), state.name)  # the first builds its statements: a line runs for a shift
+        claim(ledger, _WARM + first, state.name)  # the first builds its statements: a line runs for a shift
         print("ready", flush=True)
         sys.stdin.readline()
         start = time.monotonic()
         for board in range(first, first + count):
-            claim(ledger, board_mac(board), state.name)
+            claim(ledger, board, state.name)
         print(start, time.monotonic())
 
 
-def board_mac(board: int) -> str:
-    """Return the MAC of board number *board*."""
-    return "24:0a:c4:" + ":".join(f"{byte:02x}" for byte in board.to_bytes(3, "big"))
+def claim(ledger: Ledger, board: int, station: str) -> None:
+    """Bind an identity to board number *board*, with the steps around the claim."""
+    mac = "24:0a:c4:" + ":".join(f"{byte:02x}" for byte in board.to_bytes(3, "big"))
+    ledger.claim(mac, Wish("lamp"), station=station, ts=TS, slot="A1", around=steps(mac))
 
 
 if __name__ == "__main__":

@@ -17,113 +17,32 @@ from then on: a server that lacks it was restored from a backup, or is a replica
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from enum import StrEnum, unique
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, bindparam, func, select, update
 
-from rmfab.errors import IntegrityError
-from rmfab.ledger.chains import append, close_all, lacking, stored
-from rmfab.ledger.events import Event, EventKind, StoredEvent
+from rmfab.ledger.chains import append, close_all
+from rmfab.ledger.events import Event, EventKind
 from rmfab.ledger.host import PoolHost
-from rmfab.ledger.host_record import Holding, Unusable
-from rmfab.ledger.queries import PAGE, meta_value, meta_values
+from rmfab.ledger.host_record import Given, Holding, Unusable
+from rmfab.ledger.numbers import doubtful, note_loss
+from rmfab.ledger.pool_standing import Adoption, AdoptionReason
+from rmfab.ledger.queries import PAGE, meta_value, set_meta
 from rmfab.ledger.sql import schema
 from rmfab.ledger.states import State
 
-
-@unique
-class AdoptionReason(StrEnum):
-    """Why a ledger was adopted."""
-
-    ONLY_COPY = "only-copy"
-    MOVE = "move"
-    LOSS = "loss"
-
-
-@dataclass(frozen=True)
-class Adoption:
-    """What an adoption did: its *reason*, and how many free identities were put in *quarantine*."""
-
-    reason: AdoptionReason
-    quarantined: int
-
-
-@dataclass(frozen=True)
-class PoolStanding:
-    """The standing of a ledger's pool on this host.
-
-    *refusal*: why nothing can be taken from it, None if this host holds it. *unclaimed*: no host has held it yet, as
-    after an upgrade from a version without pools. *moved_to*: the recipient that it was moved to, or the ledger that it
-    was copied to. *displaced*: its database is not where it was adopted, and has all that this host knows. *holder*:
-    under which identities are given.
-    """
-
-    refusal: IntegrityError | None
-    unclaimed: bool = False
-    moved_to: str | None = None
-    displaced: bool = False
-    holder: str | None = None
-
-    @property
-    def held(self) -> bool:
-        """Whether this host may give identities from it."""
-        return self.refusal is None
-
-
-_HINT = (
-    "give identities from the ledger that holds the pool, or bring it here with `rmfab ledger move`; if it is lost, "
-    "`rmfab ledger adopt`"
+_LAST_POOL_CHAIN = (
+    select(schema.event.c.chain)
+    .where(schema.event.c.kind.in_([EventKind.MOVE.value, EventKind.ADOPT.value]))
+    .order_by(schema.event.c.id.desc())
+    .limit(1)
 )
-_STALE = "this copy of the ledger lacks identities that this host has given"
-"""Also that of a second copy, when the first was adopted here and has given identities since."""
-_DISPLACED = "this database is not the one that gives identities: it was restored, cloned, or a replica took over"
-_RELOCATE = (
-    "use the right server; if this one replaces it and nothing was lost, `rmfab ledger adopt --only-copy`, else "
-    "`rmfab ledger adopt`"
-)
-_FORGETFUL = "the server lacks identities that this host has given: it is from a backup, or a replica that lags"
-_ONLY_COPY = "if it is the only one, `rmfab ledger adopt --only-copy`"
 
 
-@dataclass(frozen=True)
-class PoolPlace:
-    """Where a ledger is: *shown* for people; *place* is that of `LedgerServer.place`, None for a file."""
-
-    shown: str
-    place: str | None
-
-
-def standing(connection: Connection, record: Holding | Unusable, host: PoolHost, at: PoolPlace) -> PoolStanding:
-    """Return the standing of the pool of the ledger *at* this place."""
-    where = at.shown
-    meta = meta_values(connection)
-    holder = meta.get("holder")
-    if holder is None:
-        return _without_holder(connection, record, where)
-    if at.place is not None:
-        return _on_server(connection, meta, record, at)
-    why = _contradiction(connection, holder, record, host)
-    return PoolStanding(None if why is None else _refusal(why, where), holder=holder)
-
-
-def judged(connection: Connection, record: Holding | Unusable, host: PoolHost, at: PoolPlace, *, taking: bool) -> str:
-    """Return the holder, empty if there is none yet.
-
-    Raise IntegrityError (cause `not-pool-holder`) if this host must not change the ledger. *taking*: the change takes
-    from the pool. Only then it matters that no host has held the pool yet.
-    """
-    pool = standing(connection, record, host, at)
-    if pool.refusal is not None and (taking or not pool.unclaimed):
-        raise pool.refusal
-    return pool.holder or ""
-
-
-def joined(record: Holding | Unusable, host: PoolHost, holder: str) -> Holding:
-    """Return the holding of *host* in the pool of *holder* on a server: *record*, or a new one if it joins now."""
+def joined(record: Holding | Unusable, host: PoolHost, holder: str) -> Holding | None:
+    """Return the part of *host*, which joins the pool of *holder* on a server; None if its *record* has it already."""
     if isinstance(record, Holding) and record.holder == holder and record.is_on(host):
-        return record
-    return Holding.new(host, {}, holder)
+        return None
+    return Holding.new(host, {}, doubtful(record.numbers), holder)
 
 
 def is_empty(connection: Connection) -> bool:
@@ -138,13 +57,26 @@ def is_empty(connection: Connection) -> bool:
 
 def hold_empty(connection: Connection, ledger_id: str, holding: Holding, place: str | None) -> None:
     """Make an empty ledger the pool *ledger_id*, new and its own: a copy of the empty file becomes a different one."""
-    _set_meta(connection, "ledger_id", ledger_id)
+    set_meta(connection, "ledger_id", ledger_id)
     _hold(connection, holding, place)
 
 
 def _hold(connection: Connection, holding: Holding, place: str | None) -> None:
-    _set_meta(connection, "holder", holding.holder)
-    _set_meta(connection, "place", place)
+    set_meta(connection, "holder", holding.holder)
+    set_meta(connection, "place", place)
+
+
+def numbers_of(
+    connection: Connection, record: Holding | Unusable, host: PoolHost, reason: AdoptionReason
+) -> Mapping[str, Given]:
+    """Return the numbers of serials for the record of a new holder on *host*; call it before `adopt`.
+
+    After a loss, record in the ledger which of them are sure. *record*: that of *host* until now. Otherwise the ledger
+    has all that were given, and the record does not: those of a host that held the pool meanwhile.
+    """
+    if reason is AdoptionReason.LOSS:
+        return note_loss(connection, record, host, connection.execute(_LAST_POOL_CHAIN).scalar())
+    return doubtful(record.numbers)
 
 
 def adopt(
@@ -165,7 +97,7 @@ def adopt(
     quarantined = _quarantine(connection, ledger_id, station, ts) if reason is AdoptionReason.LOSS else 0
     details = {"reason": reason.value, "holder": holding.holder, "quarantined": quarantined}
     append(connection, ledger_id, station, [Event(ts, EventKind.ADOPT, details=details)])
-    _set_meta(connection, "copy", None)
+    set_meta(connection, "copy", None)
     _hold(connection, holding, place)
     return Adoption(reason, quarantined)
 
@@ -178,7 +110,7 @@ def move(
     details: dict[str, object] = {"to": recipient} | ({"copied": True} if copied else {})
     append(connection, ledger_id, station, [Event(ts, EventKind.MOVE, details=details)])
     close_all(connection)
-    _set_meta(connection, "holder", None)
+    set_meta(connection, "holder", None)
 
 
 def free_identities(connection: Connection) -> int:
@@ -187,86 +119,14 @@ def free_identities(connection: Connection) -> int:
     return int(connection.execute(query).scalar_one())
 
 
-def _set_meta(connection: Connection, name: str, value: str | None) -> None:
-    """Set the entry *name* of the ledger's table `meta`; None removes it."""
-    connection.execute(delete(schema.meta).where(schema.meta.c.name == name))
-    if value is not None:
-        connection.execute(insert(schema.meta).values(name=name, value=value))
-
-
-def _without_holder(connection: Connection, record: Holding | Unusable, where: str) -> PoolStanding:
-    stale = isinstance(record, Holding) and lacking(connection, record.heads) is not None
-    last = _last_pool_event(connection)
-    if last is not None and last.event.kind is EventKind.MOVE:
-        to = str(last.event.details.get("to"))
-        if last.event.details.get("copied"):
-            why = f"this ledger was copied to {to} at {last.event.ts}, which gives its identities since"
-            return PoolStanding(_refusal(why, where, f"work with {to}: set RMFAB_LEDGER"), moved_to=to)
-        why = f"this ledger was moved to the host with {to} at {last.event.ts}"
-        refusal = _refusal(why, where, "run `rmfab ledger adopt` on that host")
-        return PoolStanding(refusal, moved_to=None if stale else to)
-    copied = meta_value(connection, "copy")
-    if copied is not None:
-        return PoolStanding(_refusal(f"this ledger is a copy, made at {copied}", where))
-    if stale:
-        return PoolStanding(_refusal(_STALE, where))
-    why = "no one has said yet that this is the only copy of this ledger"
-    return PoolStanding(_refusal(why, where, _ONLY_COPY), unclaimed=True)
-
-
-def _on_server(
-    connection: Connection, meta: Mapping[str, str], record: Holding | Unusable, at: PoolPlace
-) -> PoolStanding:
-    """Return the standing of a pool that many hosts hold together."""
-    holder = meta["holder"]
-    counts = isinstance(record, Holding) and not (record.holder != holder and _after_loss(connection, holder))
-    if isinstance(record, Holding) and counts and lacking(connection, record.heads) is not None:
-        return PoolStanding(_refusal(_FORGETFUL, at.shown))
-    if meta.get("place") != at.place:
-        return PoolStanding(_refusal(_DISPLACED, at.shown, _RELOCATE), displaced=True)
-    return PoolStanding(None, holder=holder)
-
-
-def _after_loss(connection: Connection, holder: str) -> bool:
-    """Return whether *holder* adopted the pool after a loss: then nothing that a host gave before is free."""
-    last = _last_pool_event(connection)
-    return (
-        last is not None
-        and last.event.kind is EventKind.ADOPT
-        and last.event.details.get("holder") == holder
-        and last.event.details.get("reason") == AdoptionReason.LOSS.value
-    )
-
-
-def _contradiction(connection: Connection, holder: str, record: Holding | Unusable, host: PoolHost) -> str | None:
-    """Return how ledger and record contradict each other, None if this host holds the pool."""
-    if isinstance(record, Unusable):
-        return f"a different copy of this ledger may hold the pool: {record.why}"
-    if record.holder != holder:
-        return "this is not the copy of the ledger that was adopted last on this host"
-    if not record.is_on(host):
-        return "the record of this pool was made on a different machine"
-    return _STALE if lacking(connection, record.heads) is not None else None
-
-
-def _refusal(why: str, where: str, hint: str = _HINT) -> IntegrityError:
-    return IntegrityError(f"no identity can be given from here: {why}", where=where, hint=hint, cause="not-pool-holder")
-
-
-def _last_pool_event(connection: Connection) -> StoredEvent | None:
-    table = schema.event
-    kinds = [EventKind.MOVE.value, EventKind.ADOPT.value]
-    row = connection.execute(select(table).where(table.c.kind.in_(kinds)).order_by(table.c.id.desc()).limit(1)).first()
-    return None if row is None else stored(row)
-
-
 def _quarantine(connection: Connection, ledger_id: str, station: str, ts: str) -> int:
     """Put every free identity in quarantine, page by page; return how many."""
     table, batch = schema.identity, schema.batch
     query = select(table, batch.c.name.label("batch_name")).join(batch).order_by(table.c.id).limit(PAGE)
-    query = query.where(table.c.state == State.GENERATED.value)
-    number = 0
-    while rows := connection.execute(query).all():
+    query = query.where(table.c.state == State.GENERATED.value, table.c.id > bindparam("after"))
+    number, last = 0, 0
+    while rows := connection.execute(query, {"after": last}).all():  # past the pages before: they are not read again
+        last = rows[-1].id
         events = [
             Event(ts, EventKind.QUARANTINE, batch=row.batch_name, serial=row.serial, state=State.QUARANTINED)
             for row in rows

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import Any
 
-from rmfab.identity.sealed_record import SealedRecord
+from rmfab.identity.sealed_record import SealedRecord, is_pool_name
 from rmfab.ledger.standing import Standing
 from rmfab.ledger.states import State
+from rmfab.ledger.stored_events import damaged
 
 RECORD_FIELDS = tuple(f.name for f in fields(SealedRecord))
 """The columns of a record, in the order in which digests cover them."""
+
+
+REPLACES = "replaces"
+"""The key of a batch's policy with the name of the batch whose void identities it replaces."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +39,18 @@ class Batch:
     closed: bool
     digest: str | None
     created_ts: str
+
+    @property
+    def replaces(self) -> str | None:
+        """The name of the batch whose void identities this batch replaces, None for an ordinary batch.
+
+        Raise IntegrityError if the policy was changed and is no JSON object.
+        """
+        try:
+            name = json.loads(self.policy).get(REPLACES)
+        except (ValueError, TypeError, AttributeError, RecursionError) as error:
+            raise damaged("the policy of a batch is no JSON object", f"batch {self.name}") from error
+        return name if isinstance(name, str) else None
 
 
 @dataclass(frozen=True)
@@ -68,8 +86,24 @@ class LedgerIdentity:
     chunk: int
 
     @property
-    def serial(self) -> str:
+    def name(self) -> str:
+        """The name under which the ledger keeps the identity; it never changes."""
         return self.record.serial
+
+    @property
+    def serial(self) -> str:
+        """The serial of the unit; the name in the pool as long as it has none."""
+        return self.standing.given_serial or self.record.serial
+
+    @property
+    def late(self) -> bool:
+        """Whether the identity gets its serial with its board."""
+        return is_pool_name(self.record.serial)
+
+    @property
+    def unnamed(self) -> bool:
+        """Whether the identity has no serial yet."""
+        return self.late and self.standing.given_serial is None
 
     @property
     def node_id(self) -> str | None:
@@ -82,6 +116,11 @@ class LedgerIdentity:
     @property
     def mac(self) -> str | None:
         return self.standing.mac
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is left to be done: the unit is verified, and has a label."""
+        return self.standing.state is State.VERIFIED and self.standing.labelled_count > 0
 
 
 @dataclass(frozen=True)

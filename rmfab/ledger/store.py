@@ -23,6 +23,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
@@ -35,31 +36,32 @@ from rmfab.identity.sealed_record import SealedRecord
 from rmfab.ledger import audit, batches, chains, claims, outcomes, pool, queries, releases
 from rmfab.ledger.audit import AuditFinding
 from rmfab.ledger.batches import BatchOrder, Taken
-from rmfab.ledger.claims import ALONE, Around, Carried, Claim, Wish
-from rmfab.ledger.events import Event, EventKind, StoredEvent, normal_mac
+from rmfab.ledger.claim_terms import ALONE, Around, Carried, Claim, Wish
+from rmfab.ledger.events import Event, StoredEvent, normal_mac
 from rmfab.ledger.host import PoolHost, this_host
-from rmfab.ledger.host_record import Head, Holding, HostRecord
-from rmfab.ledger.pool import Adoption, AdoptionReason, PoolPlace, PoolStanding
+from rmfab.ledger.host_record import Given, Head, Hold, Holding, HostRecord
+from rmfab.ledger.inquiry import PATIENCE, Inquiry
+from rmfab.ledger.numbers import Numbers, last_loss
+from rmfab.ledger.pool_standing import Adoption, AdoptionReason, PoolPlace, PoolStanding, judged, standing
+from rmfab.ledger.questions import ledger_id
 from rmfab.ledger.records import Batch, BatchCount, Chunk, ChunkPlan, LedgerIdentity
 from rmfab.ledger.releases import FlashedUnit
+from rmfab.ledger.sql.ask import Ask
+from rmfab.ledger.sql.asking import asking
 from rmfab.ledger.sql.database import Database, Weakness
 from rmfab.ledger.sql.open_database import open_database
 from rmfab.ledger.sql.outage import Watcher
+from rmfab.ledger.standing import Standing
 
 T = TypeVar("T")
 
-PATIENCE = 30.0
-"""How long to wait for the lock of a different process, in seconds."""
 
-
-class Ledger:
+class Ledger(Inquiry):
     """Identities, the boards bound to them, and what happened to each. Created by `open`; a context manager."""
 
     def __init__(self, database: Database, ledger_id: str, host: PoolHost) -> None:
-        self.id = ledger_id
+        super().__init__(ledger_id, host, database.shown)
         self._database = database
-        self._host = host
-        self._record = HostRecord(host, ledger_id)
 
     @classmethod
     def open(
@@ -78,7 +80,7 @@ class Ledger:
             if create:
                 _hold_if_empty(database, host)
             with database.reading() as connection:
-                return cls(database, queries.ledger_id(connection), host)
+                return cls(database, ledger_id(asking(connection)), host)
         except BaseException:
             database.dispose()
             raise
@@ -91,7 +93,7 @@ class Ledger:
     @property
     def where(self) -> str:
         """Where the ledger is, for people."""
-        return self._database.shown
+        return self._where
 
     @property
     def shared(self) -> bool:
@@ -108,20 +110,30 @@ class Ledger:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
 
+    @contextmanager
+    def _asking(self) -> Iterator[Ask]:
+        with self._database.reading() as connection:
+            yield asking(connection)
+
     # The pool
 
     def _judge(self, connection: Connection, *, taking: bool = False) -> None:
-        """Raise IntegrityError if this host must not change the ledger. See `pool.judged`."""
-        pool.judged(connection, self._record.read(), self._host, self._place(connection), taking=taking)
+        """Raise IntegrityError if this host must not change the ledger. See `pool_standing.judged`."""
+        judged(asking(connection), self._record.read(), self._host, self._place(connection), taking=taking)
 
     def _place(self, connection: Connection) -> PoolPlace:
         server = self._database.server
-        return PoolPlace(self._database.shown, None if server is None else server.place(connection))
+        return PoolPlace(self.where, None if server is None else server.place(connection))
 
     def _occupy(self, connection: Connection, station: str) -> None:
         """Let no other host write as *station* on a server."""
         if self._database.server is not None:
             self._database.server.occupy(connection, station)
+
+    def _join(self, hold: Hold, holder: str) -> None:
+        """Make the record of this host one of the pool of *holder* if the ledger is shared."""
+        if self.shared:
+            hold.join(lambda known: pool.joined(known, self._host, holder))
 
     @contextmanager
     def _changing(
@@ -144,24 +156,20 @@ class Ledger:
         """
         with self._record.hold() as hold:
 
-            def taken(connection: Connection) -> tuple[T, Holding | None, Mapping[str, Head]]:
-                record = hold.read()
-                holder = pool.judged(connection, record, self._host, self._place(connection), taking=True)
-                if not self.shared:
-                    return work(connection), None, chains.heads(connection, opened=True)
+            def taken(connection: Connection) -> tuple[T, str, Mapping[str, Head]]:
+                holder = judged(asking(connection), hold.read(), self._host, self._place(connection), taking=True)
                 self._occupy(connection, station)
-                joined = pool.joined(record, self._host, holder)
-                return work(connection), joined, chains.written(connection)
+                value = work(connection)
+                heads = chains.written(connection) if self.shared else chains.heads(connection, opened=True)
+                return value, holder, heads
 
-            value, joined, heads = self._database.commit(taken)
-            hold.add(heads, joined)
+            value, holder, heads = self._database.commit(taken)
+            self._join(hold, holder)
+            hold.add(heads)
         return value
 
     def enter(self, station: str) -> None:
-        """Make sure that no other host works as *station* on a shared ledger, from now until this one is closed.
-
-        Raise LedgerError (cause `station-taken`) if one does.
-        """
+        """See `Inquiry.enter`."""
         if self.shared:
             with self._database.writing(alone=False) as connection:
                 self._occupy(connection, station)
@@ -169,7 +177,7 @@ class Ledger:
     def pool_standing(self) -> PoolStanding:
         """Return whether this host may give identities from this ledger."""
         with self._database.reading() as connection:
-            return pool.standing(connection, self._record.read(), self._host, self._place(connection))
+            return standing(asking(connection), self._record.read(), self._host, self._place(connection))
 
     def free_identities(self) -> int:
         """Count the free identities of all batches: those that an adoption after a loss puts in quarantine."""
@@ -180,8 +188,9 @@ class Ledger:
         """Make this host the holder of the pool, whoever was before. See `pool.adopt`."""
         with self._record.hold() as hold:
             with self._database.writing() as connection:
+                numbers = pool.numbers_of(connection, hold.read(), self._host, reason)
                 own = station if self.shared else None
-                holding = Holding.new(self._host, chains.heads(connection, station=own))
+                holding = Holding.new(self._host, chains.heads(connection, station=own), numbers)
                 # First the record: if this ends in between, ledger and record disagree, and nobody gives identities.
                 hold.replace(holding)
                 self._occupy(connection, station)
@@ -193,14 +202,34 @@ class Ledger:
 
     def move(self, recipient: str, *, station: str, ts: str) -> None:
         """End giving identities from this ledger on this host, for the host with *recipient*. See `pool.move`."""
-        self._take(lambda connection: pool.move(connection, self.id, station, ts, recipient), station)
+        with self._record.hold() as hold:
+            self._take(lambda connection: pool.move(connection, self.id, station, ts, recipient), station)
+            hold.change(lambda known: replace(known, moved=True))
 
     # Making batches
 
     def begin_batch(self, order: BatchOrder, ts: str) -> Batch:
-        """Return the batch of *order*: new, continued, or (`closed`) made before. See `batches.begin`."""
-        with self._changing(taking=True) as connection:
-            return batches.begin(connection, order, ts)
+        """Return the batch of *order*: new, continued, or (`closed`) made before. See `batches.begin`.
+
+        When this returns, the record of this host has the numbers of its serials.
+        """
+        with self._record.hold() as hold:
+            with self._database.writing() as connection:
+                known = hold.read()
+                holder = judged(asking(connection), known, self._host, self._place(connection), taking=True)
+                batch = batches.begin(connection, order, ts, Numbers(known, tuple(self._record.others())))
+            if order.series is not None and batch.first_n is not None:
+                # On a server, other hosts may give some, too.
+                series, given = order.series, Given(batch.first_n + batch.size, self.where, sure=not self.shared)
+                self._join(hold, holder)
+                hold.change(lambda record: record.with_given(series, given))
+        return batch
+
+    @property
+    def was_lost(self) -> bool:
+        """Whether the ledger was adopted after a loss: it does not have everything that was given."""
+        with self._database.reading() as connection:
+            return last_loss(connection) is not None
 
     def missing_chunks(self, batch: Batch) -> tuple[ChunkPlan, ...]:
         """Return the chunks that *batch* still needs, in order."""
@@ -265,9 +294,21 @@ class Ledger:
         """
         return self._database.guarded(watcher)
 
-    def void(self, term: str, *, reason: str, station: str, ts: str) -> LedgerIdentity:
-        """Void the identity of a serial, node id or live MAC; it cannot be used again. See `outcomes.void`."""
-        return self._take(lambda connection: outcomes.void(connection, self.id, station, term, reason, ts), station)
+    def void(
+        self, *terms: str, reason: str, station: str, ts: str, seen: Mapping[str, Standing] | None = None
+    ) -> tuple[LedgerIdentity, ...]:
+        """Void the identities with these serials, node ids or live MACs; they cannot be used again.
+
+        All or none. See `outcomes.void`.
+        """
+        return self._take(
+            lambda connection: outcomes.void(connection, self.id, station, terms, reason, ts, seen or {}), station
+        )
+
+    def reconciled(self, events: Iterable[Event], seen: Mapping[str, Standing], *, station: str) -> None:
+        """Record what was found about boards, and void the claims that are given up. See `outcomes.reconciled`."""
+        said = tuple(events)
+        self._take(lambda connection: outcomes.reconciled(connection, self.id, station, said, seen), station)
 
     def labelled(
         self, serials: Iterable[str], *, station: str, ts: str, details: Mapping[str, Any] | None = None
@@ -297,16 +338,6 @@ class Ledger:
 
     # Reading
 
-    def last_release(self, product: str) -> StoredEvent | None:
-        """Return the last acceptance of a release for *product*."""
-        with self._database.reading() as connection:
-            return releases.last_accepted(connection, EventKind.RELEASE, product)
-
-    def last_trust(self, product: str) -> StoredEvent | None:
-        """Return the last acceptance of a trust file for *product*."""
-        with self._database.reading() as connection:
-            return releases.last_accepted(connection, EventKind.TRUST, product)
-
     def flashed_units(self, digest: str) -> Iterator[FlashedUnit]:
         """Yield the units flashed with a release, or with one that a key signed, in constant memory.
 
@@ -315,25 +346,10 @@ class Ledger:
         with self._database.reading() as connection:
             yield from releases.flashed_units(connection, digest)
 
-    def batches(self) -> tuple[Batch, ...]:
-        """Return all batches, including open ones, oldest first."""
-        with self._database.reading() as connection:
-            return queries.batches(connection)
-
-    def batch(self, name: str) -> Batch:
-        """Return the batch *name*, open or closed. Raise InputError (cause `no-batch`) if it does not exist."""
-        with self._database.reading() as connection:
-            return queries.batch_named(connection, name)
-
     def counts(self, name: str | None = None) -> tuple[BatchCount, ...]:
         """Count the identities of batch *name*, or of each batch, by state."""
         with self._database.reading() as connection:
             return queries.counts(connection, name)
-
-    def free(self, product: str, batch: str | None = None) -> int:
-        """Count the identities that can still be claimed from *batch*, or from all batches of *product*."""
-        with self._database.reading() as connection:
-            return queries.free(connection, product, batch)
 
     def identity_by_serial(self, serial: str) -> LedgerIdentity | None:
         """Return the identity with this serial."""
@@ -345,15 +361,30 @@ class Ledger:
         with self._database.reading() as connection:
             return queries.by_mac(connection, normal_mac(mac))
 
+    def identities_carried(self, carried: Carried) -> tuple[LedgerIdentity, ...]:
+        """Return the identities that a board's flash names. See `claims.identities_carried`."""
+        with self._database.reading() as connection:
+            return claims.identities_carried(connection, carried)
+
+    def unfinished(self) -> Iterator[LedgerIdentity]:
+        """Yield the units that are claimed or flashed but not verified, oldest first, in constant memory."""
+        with self._database.reading() as connection:
+            yield from queries.unfinished(connection)
+
     def find(self, term: str) -> tuple[LedgerIdentity, ...]:
         """Return the identities that match a serial, node id or MAC, including void ones."""
         with self._database.reading() as connection:
             return queries.find(connection, term)
 
-    def hint_for_unknown(self, term: str) -> str | None:
+    def named(self, term: str) -> LedgerIdentity:
+        """Return the identity with this serial, node id or live MAC. See `queries.named`."""
+        with self._database.reading() as connection:
+            return queries.named(connection, term)
+
+    def hint_for_unknown(self, term: str, *, batches: bool = False) -> str | None:
         """Return a hint for *term*, which names no unit. See `queries.hint_for_unknown`."""
         with self._database.reading() as connection:
-            return queries.hint_for_unknown(connection, term)
+            return queries.hint_for_unknown(connection, term, batches=batches)
 
     def history(self, term: str) -> tuple[StoredEvent, ...]:
         """Return the events of a serial, node id or MAC, in order."""

@@ -15,11 +15,13 @@ from sqlalchemy import Connection
 from rmfab.errors import InputError
 from rmfab.ledger import chains, pool
 from rmfab.ledger.host_record import Head, Holding, Unusable
-from rmfab.ledger.pool import AdoptionReason
+from rmfab.ledger.inquiry import PATIENCE
+from rmfab.ledger.pool_standing import AdoptionReason, standing
+from rmfab.ledger.sql.asking import asking
 from rmfab.ledger.sql.copy_rows import copy_rows, is_unused
 from rmfab.ledger.sql.database import Database
 from rmfab.ledger.sql.open_database import open_database
-from rmfab.ledger.store import PATIENCE, Ledger
+from rmfab.ledger.store import Ledger
 
 
 def transfer(source: Ledger, target: Path | str, *, station: str, ts: str) -> None:
@@ -57,22 +59,23 @@ class _Transfer:
                 copy_rows(old, new)
             if self._target.server is not None:
                 self._target.server.continue_numbers(new)
-            holding = self._begin(new)
+            holding = self._begin(new, hold.read())
             hold.replace(holding)
 
     def _end(self, old: Connection, record: Holding | Unusable) -> None:
         """Let the old ledger end giving identities, unless it did so for this target before."""
-        standing = pool.standing(old, record, self._source._host, self._source._place(old))
-        if standing.moved_to == self._target.shown:
+        now = standing(asking(old), record, self._source._host, self._source._place(old))
+        if now.moved_to == self._target.shown:
             return
-        if standing.refusal is not None:
-            raise standing.refusal
+        if now.refusal is not None:
+            raise now.refusal
         self._source._occupy(old, self._station)
         pool.move(old, self._source.id, self._station, self._ts, self._target.shown, copied=True)
 
-    def _begin(self, new: Connection) -> Holding:
+    def _begin(self, new: Connection, record: Holding | Unusable) -> Holding:
         """Let the new ledger begin."""
-        holding = Holding.new(self._source._host, self._heads(new))
+        numbers = pool.numbers_of(new, record, self._source._host, AdoptionReason.MOVE)
+        holding = Holding.new(self._source._host, self._heads(new), numbers)
         server = self._target.server
         if server is not None:
             server.occupy(new, self._station)

@@ -32,10 +32,16 @@ class StepOverdue(StationError):
 
 
 def limit_of(step: Step, job: Job) -> float | None:
-    """Return the limit of *step* in seconds, None if the step keeps its own (`provision`, whose radio is shared)."""
+    """Return the limit of *step* in seconds.
+
+    None if the step keeps its own (`provision`, whose radio is shared), or waits for the operator (`claim`, for a
+    code).
+    """
     policy = job.product.verify
     boots = 2 * (policy.boot_timeout + policy.settle)
     match step:
+        case Step.CLAIM if job.codes is not None:
+            return None
         case Step.DETECT | Step.CLAIM:
             return _LOADER_SECONDS
         case Step.FLASH | Step.READBACK:

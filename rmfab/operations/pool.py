@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from rmfab.errors import InputError, IntegrityError, RmfabError, UsageError
+from rmfab.files import file_error
 from rmfab.identity.sealing import read_recipient
 from rmfab.ledger.events import timestamp
-from rmfab.ledger.pool import Adoption, AdoptionReason, PoolStanding
-from rmfab.ledger.restore import restore as restore_ledger
+from rmfab.ledger.pool_standing import Adoption, AdoptionReason, PoolStanding
 from rmfab.ledger.sql.server_address import is_url
 from rmfab.operations.terminal import UNATTENDED, Terminal, counted
 from rmfab.workspace.workspace import Workspace
@@ -24,7 +24,7 @@ def hold_pool(workspace: Workspace, terminal: Terminal = UNATTENDED, *, taking: 
 
     If no host held it yet, ask whether the ledger is the only copy. Raise IntegrityError (cause `not-pool-holder`).
     """
-    standing = workspace.ledger.pool_standing()
+    standing = workspace.inquiry.pool_standing()
     if standing.refusal is None or (standing.unclaimed and not taking):
         return
     if _is_moved_here(workspace, standing):
@@ -58,8 +58,15 @@ def adopt(
     terminal.say("this host holds the pool")
     if adoption.quarantined:
         put = counted(adoption.quarantined, "free identity", "free identities")
-        terminal.warn(f"{put} put in quarantine", "make new ones with `rmfab generate --count N`")
+        terminal.warn(f"{put} put in quarantine", more_identities(workspace))
     return adoption
+
+
+def more_identities(workspace: Workspace) -> str:
+    """Return the hint how to get more identities here: only the host with the keys can make them."""
+    if workspace.can_generate:
+        return "make more identities with `rmfab generate --count N`"
+    return "ask the owner for the next batch: this host has no keys to make identities"
 
 
 def move(workspace: Workspace, recipient: str, terminal: Terminal = UNATTENDED, *, yes: bool = False) -> None:
@@ -71,7 +78,12 @@ def move(workspace: Workspace, recipient: str, terminal: Terminal = UNATTENDED, 
     read_recipient(recipient)
     hold_pool(workspace, terminal)
     if recipient == workspace.station_key.recipient:
-        raise InputError("this is the recipient of this host", where=recipient, hint="name that of the new host")
+        raise InputError(
+            "this is the recipient of this host",
+            where=recipient,
+            hint="name that of the new host; if its workspace is a copy of this one, remove keys/station.key there, "
+            "and run `rmfab station key` there",
+        )
     if recipient not in workspace.product.recipients.values():
         raise InputError(
             "the new host cannot open the identities of this ledger",
@@ -99,7 +111,10 @@ def restore(workspace: Workspace, source: Path, terminal: Terminal = UNATTENDED,
             "(`rmfab ledger copy`)",
             cause="ledger-url",
         )
+    from rmfab.ledger.restore import restore as restore_ledger
+
     target = Path(workspace.ledger_path)
+    _judge_backup(source)
     if not force and _holds(workspace):
         question = "The present ledger works, and this host gives identities from it. Replace it by the backup?"
         if not (terminal.interactive and terminal.confirm(question)):
@@ -116,6 +131,17 @@ def restore(workspace: Workspace, source: Path, terminal: Terminal = UNATTENDED,
     return kept
 
 
+def _judge_backup(source: Path) -> None:
+    """Raise InputError, before anything is asked, if *source* cannot be opened or is empty."""
+    try:
+        with source.open("rb") as stream:
+            if stream.read(1):
+                return
+    except OSError as error:
+        raise file_error("cannot read this backup", error, str(source)) from error
+    raise InputError("the backup is empty", where=str(source), hint="restore a different backup")
+
+
 def _holds(workspace: Workspace) -> bool:
     try:
         return workspace.has_ledger and workspace.ledger.pool_standing().held
@@ -128,7 +154,11 @@ def _adopt(workspace: Workspace, reason: AdoptionReason) -> Adoption:
 
 
 def _is_moved_here(workspace: Workspace, standing: PoolStanding) -> bool:
-    return standing.moved_to is not None and standing.moved_to == workspace.station_key.recipient
+    return (
+        standing.moved_to is not None
+        and workspace.has_station_key
+        and standing.moved_to == workspace.station_key.recipient
+    )
 
 
 def _reason(

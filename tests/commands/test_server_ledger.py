@@ -70,7 +70,7 @@ def test_a_ledger_that_begins_on_a_server(
     monkeypatch.setenv("RMFAB_LEDGER", address)
     terminal("-C", lamp, "generate", "--count", "2").refused(4, "no ledger in this database", "rmfab ledger init")
     terminal.well("-C", lamp, "ledger", "init")
-    terminal.well("-C", lamp, "generate", "--count", "2")
+    terminal.well("-C", lamp, "generate", "--count", "2", "--first-serial", "4")  # after those of the file
     terminal.well("-C", lamp, "ledger", "init")
     assert json.loads(terminal.well("-C", lamp, "ledger", "migrate", "--json")) == {"migrated": False}
     assert "2" in terminal.well("-C", lamp, "status")

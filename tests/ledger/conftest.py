@@ -7,11 +7,18 @@ from pathlib import Path
 
 import pytest
 
+from rmfab.ledger.host import STATE_ENVIRONMENT
 from rmfab.ledger.store import Ledger
 from tests.ledger.workshop import FILE, fresh
 from tests.postgres import databases, server
 
 __all__ = ["databases", "server"]
+
+
+@pytest.fixture(autouse=True)
+def _state(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host of its own for each test: the ledgers of all tests have the same series of serials."""
+    monkeypatch.setenv(STATE_ENVIRONMENT, str(tmp_path_factory.mktemp("state")))
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.peers)])

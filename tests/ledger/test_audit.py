@@ -1,16 +1,13 @@
 """The check finds tampering, and current state can be rebuilt from the events."""
 
-import sqlite3
-from pathlib import Path
-
-import psycopg
 import pytest
 
 from rmfab.errors import IntegrityError
-from rmfab.ledger.claims import Wish
+from rmfab.ledger.claim_terms import Wish
 from rmfab.ledger.events import Event, EventKind, Outcome
 from rmfab.ledger.states import State
 from rmfab.ledger.store import Ledger
+from tests.ledger.tampering import change
 from tests.ledger.workshop import FILE, STATION, fresh, mac, now
 
 
@@ -44,31 +41,6 @@ VALUES (1, 1, 77, 'LMP-77', hex(randomblob(32)), hex(randomblob(32)), 'x', x'00'
 """
 
 
-def tamper(file, *statements):
-    """Change the ledger as anyone with a shell of the database can, who owns it."""
-    if isinstance(file, Path):
-        with sqlite3.connect(file) as connection:
-            for statement in statements:
-                connection.execute(statement)
-        connection.close()
-        return
-    with psycopg.connect(file) as connection:
-        connection.execute("ALTER TABLE event DISABLE TRIGGER USER")
-        for statement in statements:
-            for theirs, ours in _DIALECT:
-                statement = statement.replace(theirs, ours)
-            connection.execute(statement)
-        connection.execute("ALTER TABLE event ENABLE TRIGGER USER")
-
-
-_DIALECT = (
-    ("x'00'", "'\\x00'::bytea"),
-    ("hex(zeroblob(32))", "repeat('00', 32)"),
-    ("hex(randomblob(32))", "md5(random()::text)"),
-)
-"""SQLite's spelling, and PostgreSQL's."""
-
-
 def kinds(ledger):
     return {finding.kind for finding in ledger.check()}
 
@@ -79,6 +51,7 @@ def test_a_sound_ledger_has_no_findings(ledger):
     assert ledger.rebuild() == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("statement", "kind"),
     [
@@ -120,26 +93,26 @@ def test_a_sound_ledger_has_no_findings(ledger):
 )
 def test_every_edit_is_found(ledger, file, statement, kind):
     """Every row that is changed or deleted outside rmfab is found, with the right kind of finding."""
-    tamper(file, statement)
+    change(file, statement)
     assert kind in kinds(ledger)
 
 
 def test_a_renamed_batch_is_found(ledger, file):
     """A renamed batch does not match its events and digests."""
-    tamper(file, "UPDATE batch SET name = 'other'")
+    change(file, "UPDATE batch SET name = 'other'")
     assert "batch" in kinds(ledger)
 
 
 def test_a_chain_from_another_ledger_is_found(ledger, file):
     """Events do not match the id of a different ledger."""
-    tamper(file, "UPDATE meta SET value = 'feed' WHERE name = 'ledger_id'")
+    change(file, "UPDATE meta SET value = 'feed' WHERE name = 'ledger_id'")
     with Ledger.open(file, create=False) as other:
         assert "chain" in kinds(other)
 
 
 def test_findings_say_where(ledger, file):
     """A finding contains the station and event, or the serial, and the expected value."""
-    tamper(file, "UPDATE identity SET state = 'verified' WHERE serial = 'LMP-000002'")
+    change(file, "UPDATE identity SET state = 'verified' WHERE serial = 'LMP-000002'")
     (finding,) = ledger.check()
     assert (finding.where, finding.what) == ("LMP-000002", "state is verified, expected failed from the events")
     assert len(ledger.check(limit=0)) == 0
@@ -148,7 +121,7 @@ def test_findings_say_where(ledger, file):
 def test_rebuild_makes_state_from_history(ledger, file):
     """Current state is restored exactly from the events, even if MACs were swapped."""
     before = list(ledger.identities("lamp-0001"))
-    tamper(
+    change(
         file,
         "UPDATE identity SET state = 'generated', mac = NULL, attempts = 9, labelled_count = 5, reason = 'x'",
         f"UPDATE identity SET state = 'verified', mac = '{mac(5)}' WHERE serial = 'LMP-000001'",
@@ -161,7 +134,7 @@ def test_rebuild_makes_state_from_history(ledger, file):
 
 def test_rebuild_refuses_a_history_that_was_changed(ledger, file):
     """State is not rebuilt from tampered events."""
-    tamper(file, "UPDATE event SET serial = 'LMP-000009' WHERE kind = 'void'")
+    change(file, "UPDATE event SET serial = 'LMP-000009' WHERE kind = 'void'")
     with pytest.raises(IntegrityError) as caught:
         ledger.rebuild()
     assert caught.value.cause == "chain"
@@ -169,20 +142,21 @@ def test_rebuild_refuses_a_history_that_was_changed(ledger, file):
 
 def test_reading_what_was_changed_is_an_integrity_error(ledger, file):
     """Tracing a unit with edited events stops with an error message, not with a traceback."""
-    tamper(file, "UPDATE event SET kind = 'nonsense' WHERE kind = 'unit'")
+    change(file, "UPDATE event SET kind = 'nonsense' WHERE kind = 'unit'")
     with pytest.raises(IntegrityError, match="changed"):
         ledger.history("LMP-000002")
-    tamper(file, "UPDATE identity SET pop_tag = '' WHERE serial = 'LMP-000002'")
+    change(file, "UPDATE identity SET pop_tag = '' WHERE serial = 'LMP-000002'")
     with pytest.raises(IntegrityError, match="changed"):
         ledger.identity_by_serial("LMP-000002")
 
 
 def test_a_forged_event_under_a_recomputed_hash_breaks_the_next(ledger, file):
     """An event with a recomputed hash is found by the event after it."""
-    tamper(file, f"UPDATE event SET reason = 'x', hash = '{'0' * 64}' WHERE station = 'one' AND seq = 1")
+    change(file, f"UPDATE event SET reason = 'x', hash = '{'0' * 64}' WHERE station = 'one' AND seq = 1")
     assert "chain" in kinds(ledger)
 
 
+@pytest.mark.slow
 def test_damaged_pages_are_an_integrity_error(tmp_path):
     """A ledger with overwritten pages is reported as damaged, when it is checked and when it is used."""
     file = tmp_path / FILE

@@ -11,9 +11,9 @@ import psycopg
 import pytest
 
 from rmfab.errors import InputError, IntegrityError, LedgerError
-from rmfab.ledger.claims import Carried, Wish
+from rmfab.ledger.claim_terms import Carried, Wish
 from rmfab.ledger.host import PoolHost
-from rmfab.ledger.pool import AdoptionReason
+from rmfab.ledger.pool_standing import AdoptionReason
 from rmfab.ledger.states import State
 from rmfab.ledger.store import Ledger
 from rmfab.ledger.transfer import transfer
@@ -235,7 +235,8 @@ def test_roles(server, address, tmp_path):
                 ledger.grant([station], [reader])
         with opened(server.url(name, station), host(tmp_path, "one")) as ledger:
             assert give(ledger, 1).serial == "LMP-000001"
-            assert ledger.void("LMP-000001", reason="lost", station=STATION, ts=now()).state is State.VOID
+            (gone,) = ledger.void("LMP-000001", reason="lost", station=STATION, ts=now())
+            assert gone.state is State.VOID
             ledger.labelled(["LMP-000002"], station=STATION, ts=now())
             assert ledger.check() == ()
             assert cause_of(make, ledger, "lamp-0002") == "ledger-denied"

@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.peers, pytest.mark.slow]
 _STATION = """
 import sys
 from pathlib import Path
-from rmfab.ledger.claims import Wish
+from rmfab.ledger.claim_terms import Wish
 from rmfab.ledger.host import PoolHost
 from rmfab.ledger.sql.outage import Watcher
 from rmfab.ledger.store import Ledger

@@ -87,7 +87,8 @@ identity = Table(
     Column("batch_id", Integer, ForeignKey("batch.id"), nullable=False),
     Column("chunk_id", Integer, ForeignKey("chunk.id"), nullable=False),
     Column("position", Integer, nullable=False),
-    # The record as it was made, never changed afterwards: the fields of SealedRecord.
+    # The record as it was made, never changed afterwards: the fields of SealedRecord. `serial` is the name of the
+    # identity in the pool, and in the events.
     Column("serial", String(64), nullable=False, unique=True),
     Column("node_id", Text, unique=True),
     Column("certificate_serial", String(64), unique=True),
@@ -102,6 +103,7 @@ identity = Table(
     # The current standing, a projection of the events: the fields of Standing.
     Column("state", String(16), nullable=False),
     Column("mac", String(23)),
+    Column("given_serial", String(64)),
     Column("attempts", Integer, nullable=False, default=0),
     Column("claimed_ts", String(32)),
     Column("flashed_ts", String(32)),
@@ -127,6 +129,13 @@ Index(
     sqlite_where=identity.c.state != "void",
 )
 Index("ix_identity_mac", identity.c.mac)
+Index("ix_identity_given_serial", identity.c.given_serial)
+Index(
+    "uq_identity_given_serial",
+    identity.c.given_serial,
+    unique=True,
+    sqlite_where=identity.c.state != "void",
+)
 
 chain = Table(
     "chain",

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import pytest
 
 from rmfab.errors import LedgerError
-from rmfab.ledger.claims import Wish
+from rmfab.ledger.claim_terms import Wish
 from rmfab.ledger.events import Event, EventKind
 from rmfab.ledger.sql.outage import Watcher
 from rmfab.ledger.store import Ledger
@@ -101,7 +101,7 @@ def test_a_connection_that_ends_between_claims(server, address):
             turns.append(made)
             return Event(now(), EventKind.STEP, mac=mac(3), step="claim")
 
-        from rmfab.ledger.claims import Around
+        from rmfab.ledger.claim_terms import Around
 
         ledger.claim(mac(3), Wish("lamp"), station=STATION, ts=now(), around=Around((), ended))
         assert len(turns) == 2

@@ -10,7 +10,7 @@ from sqlalchemy import CheckConstraint, Index, inspect, select, text
 
 from rmfab.errors import LedgerError
 from rmfab.ledger.host import this_host
-from rmfab.ledger.pool import AdoptionReason
+from rmfab.ledger.pool_standing import AdoptionReason
 from rmfab.ledger.sql import migrations, schema
 from rmfab.ledger.sql.open_database import open_database
 from rmfab.ledger.sql.revision import HEAD
