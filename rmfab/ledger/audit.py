@@ -147,7 +147,7 @@ def _standings(connection: Connection, batch: Batch) -> Iterator[AuditFinding]:
         for row in rows:
             try:
                 right = replay(told[row.serial])
-                now = standing_value(row)
+                now = standing_value(row._mapping)
             except RmfabError as error:
                 yield AuditFinding("standing", row.serial, f"the events contradict each other: {error}")
                 continue

@@ -17,9 +17,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from sqlalchemy import Connection, bindparam, exists, select
+from sqlalchemy import ColumnElement, Connection, bindparam, exists, select
 
 from rmfab.errors import BatchUsedUp, BoardConflict, CloneError, InputError
+from rmfab.ledger import queries, questions, soundness
 from rmfab.ledger.chains import append
 from rmfab.ledger.claim_terms import Around, Carried, Claim, Wish, refuse_given
 from rmfab.ledger.events import Event, EventKind, Outcome, normal_mac
@@ -34,34 +35,39 @@ from rmfab.ledger.queries import (
     identities_query,
     identity_value,
     replacements,
-    write_standings,
+    standing_changes,
 )
 from rmfab.ledger.records import LedgerIdentity
 from rmfab.ledger.soundness import refuse_damaged, refuse_forgotten
 from rmfab.ledger.sql import schema
+from rmfab.ledger.sql.statement import Asked, Statement, constant, of_text
 from rmfab.ledger.standing import project
 from rmfab.ledger.states import State
 
-_LOWEST = (
-    identities_query()
-    .where(schema.identity.c.state == State.GENERATED.value, schema.identity.c.batch_id == bindparam("of_batch"))
-    .order_by(schema.identity.c.position)
-    .limit(1)
-)
-_LOWEST_UNLOCKED = _LOWEST.with_for_update(skip_locked=True, of=schema.identity)
-"""On a server, of those that no other station is claiming at this moment: stations do not wait for each other."""
-_LOWEST_LOCKED = _LOWEST.with_for_update(of=schema.identity)
-"""Waits for the other stations, whose claims may fail: only this one can say that a batch is used up."""
+_IS_FREE = schema.identity.c.state == constant(State.GENERATED.value)
+_LOWEST = identities_query().where(_IS_FREE).order_by(schema.identity.c.position).limit(constant(1))
 _BATCHES = (
     select(schema.batch.c.id)
-    .where(schema.batch.c.product == bindparam("of_product"), schema.batch.c.state == "closed")
-    .where(
-        exists().where(
-            schema.identity.c.batch_id == schema.batch.c.id, schema.identity.c.state == State.GENERATED.value
-        )
-    )
+    .where(schema.batch.c.product == bindparam("of_product"), schema.batch.c.state == constant("closed"))
+    .where(exists().where(schema.identity.c.batch_id == schema.batch.c.id, _IS_FREE))
     .order_by(schema.batch.c.id)
 )
+_IN_OLDEST = schema.identity.c.batch_id == _BATCHES.limit(constant(1)).scalar_subquery()
+_IN_NAMED = schema.identity.c.batch_id == (
+    select(schema.batch.c.id).where(schema.batch.c.name == bindparam("of_name")).scalar_subquery()
+)
+_IN_ONE = schema.identity.c.batch_id == bindparam("of_batch")
+
+
+def _unlocked(where: ColumnElement[bool]) -> Statement:
+    """Return the query for the lowest free identity; on a server, of those that no other station is claiming at this
+    moment: stations do not wait for each other."""
+    return Statement(_LOWEST.where(where).with_for_update(skip_locked=True, of=schema.identity))
+
+
+_LOWEST_IN_OLDEST, _LOWEST_IN_NAMED, _LOWEST_UNLOCKED = map(_unlocked, (_IN_OLDEST, _IN_NAMED, _IN_ONE))
+_LOWEST_LOCKED = Statement(_LOWEST.where(_IN_ONE).with_for_update(of=schema.identity))
+"""Waits for the other stations, whose claims may fail: only this one can say that a batch is used up."""
 
 
 def claim(
@@ -96,9 +102,23 @@ def claim(
         other_batch=not _is_in(connection, chosen, wish),
     )
     after = () if around.after is None else (around.after(claimed),)
-    append(connection, ledger_id, station, [*_of(chosen, around.before), said, *_of(chosen, after)])
-    write_standings(connection, {chosen.name: claimed.identity.standing})
+    events = [*_of(chosen, around.before), said, *_of(chosen, after)]
+    append(connection, ledger_id, station, events, standing_changes({chosen.name: claimed.identity.standing}))
     return claimed
+
+
+def foreseen(wish: Wish, mac: str, carried: Carried | None) -> Iterator[Asked]:
+    """Yield what is asked for most claims, so that a server can be asked at once. See `statement.foresee`."""
+    yield queries.foreseen("mac", mac)
+    yield soundness.foreseen(mac)
+    if carried is not None and carried.node_id is not None:
+        yield queries.foreseen("node_id", carried.node_id)
+    if carried is not None and carried.random_sha256 is not None:
+        yield queries.foreseen("random_sha256", carried.random_sha256)
+    if wish.batch is not None:
+        yield of_text(questions.BATCH_NAMED), {"name": wish.batch}
+    if carried in (None, Carried()) and wish.serial is None:
+        yield _lowest(wish)
 
 
 def _given(connection: Connection, chosen: LedgerIdentity, wish: Wish, mac: str) -> str | None:
@@ -210,11 +230,13 @@ def _free(connection: Connection, wish: Wish) -> LedgerIdentity:
             raise InputError(f"there is no identity {wish.serial} in the ledger", hint=hint, cause="no-serial")
         if identity is not None:
             return identity
-    for query in (_LOWEST_UNLOCKED, _LOWEST_LOCKED):
+    query, values = _lowest(wish)
+    row = query.first(connection, values)
+    for other in (_LOWEST_UNLOCKED, _LOWEST_LOCKED) if row is None else ():
         for batch in _batches(connection, wish):
-            row = connection.execute(query, {"of_batch": batch}).one_or_none()
-            if row is not None:
-                return identity_value(row)
+            row = row or other.first(connection, {"of_batch": batch})
+    if row is not None:
+        return identity_value(row)
     raise BatchUsedUp(f"batch {wish.batch} is used up" if wish.batch else f"all batches of {wish.product} are used up")
 
 
@@ -223,6 +245,13 @@ def _is_in(connection: Connection, chosen: LedgerIdentity, wish: Wish) -> bool:
     if wish.batch in (None, chosen.batch):
         return True
     return batch_named(connection, chosen.batch).replaces == wish.batch
+
+
+def _lowest(wish: Wish) -> Asked:
+    """Return the query for the lowest free identity of the closed batch that *wish* names, or of the oldest batch."""
+    if wish.batch is None:
+        return _LOWEST_IN_OLDEST, {"of_product": wish.product}
+    return _LOWEST_IN_NAMED, {"of_name": wish.batch}
 
 
 def _batches(connection: Connection, wish: Wish) -> Iterator[int]:

@@ -75,4 +75,4 @@ def flashed_units(connection: Connection, digest: str) -> Iterator[FlashedUnit]:
 
 def _identities(connection: Connection, serials: list[str]) -> dict[str, LedgerIdentity]:
     query = identities_query().where(schema.identity.c.serial.in_(serials))
-    return {one.name: one for one in map(identity_value, connection.execute(query))}
+    return {one.name: one for row in connection.execute(query) for one in [identity_value(row._mapping)]}

@@ -33,13 +33,13 @@ from sqlalchemy import Connection
 
 from rmfab.errors import InputError
 from rmfab.identity.sealed_record import SealedRecord
-from rmfab.ledger import audit, batches, chains, claims, outcomes, pool, queries, releases
+from rmfab.ledger import audit, batches, chains, claims, outcomes, pool, queries, questions, releases
 from rmfab.ledger.audit import AuditFinding
 from rmfab.ledger.batches import BatchOrder, Taken
 from rmfab.ledger.claim_terms import ALONE, Around, Carried, Claim, Wish
 from rmfab.ledger.events import Event, StoredEvent, normal_mac
 from rmfab.ledger.host import PoolHost, this_host
-from rmfab.ledger.host_record import Given, Head, Hold, Holding, HostRecord
+from rmfab.ledger.host_record import Given, Head, Hold, Holding, HostRecord, Unusable
 from rmfab.ledger.inquiry import PATIENCE, Inquiry
 from rmfab.ledger.numbers import Numbers, last_loss
 from rmfab.ledger.pool_standing import Adoption, AdoptionReason, PoolPlace, PoolStanding, judged, standing
@@ -51,6 +51,7 @@ from rmfab.ledger.sql.asking import asking
 from rmfab.ledger.sql.database import Database, Weakness
 from rmfab.ledger.sql.open_database import open_database
 from rmfab.ledger.sql.outage import Watcher
+from rmfab.ledger.sql.statement import Asked, foresee, of_text
 from rmfab.ledger.standing import Standing
 
 T = TypeVar("T")
@@ -149,22 +150,29 @@ class Ledger(Inquiry):
                 self._occupy(connection, station)
             yield connection
 
-    def _take(self, work: Callable[[Connection], T], station: str) -> T:
+    def _take(self, work: Callable[[Connection], T], station: str, foreseen: Iterable[Asked] = ()) -> T:
         """Run *work*, which takes from the pool, in a transaction; return when ledger and record are durable.
 
         The record is locked from the check until it is written. *work* may run twice, as `Database.commit` says.
+        *foreseen*: what *work* asks first.
         """
+        asked = (chains.foreseen(station), *foreseen)
         with self._record.hold() as hold:
 
-            def taken(connection: Connection) -> tuple[T, str, Mapping[str, Head]]:
-                holder = judged(asking(connection), hold.read(), self._host, self._place(connection), taking=True)
-                self._occupy(connection, station)
-                value = work(connection)
-                heads = chains.written(connection) if self.shared else chains.heads(connection, opened=True)
-                return value, holder, heads
+            def taken(connection: Connection) -> tuple[T, str | None, Mapping[str, Head]]:
+                known = hold.read()
+                self._occupy(connection, station)  # before the chain of the station is locked, as everywhere
+                with foresee(connection, [*_judging(known), *asked]):
+                    holder = judged(asking(connection), known, self._host, self._place(connection), taking=True)
+                    value = work(connection)
+                if not self.shared:
+                    return value, None, chains.heads(connection, opened=True)
+                joins = pool.joined(known, self._host, holder) is not None
+                return value, holder if joins else None, chains.written(connection)
 
             value, holder, heads = self._database.commit(taken)
-            self._join(hold, holder)
+            if holder is not None:
+                self._join(hold, holder)
             hold.add(heads)
         return value
 
@@ -273,7 +281,9 @@ class Ledger(Inquiry):
         self._database.refuse_damage()
         event = claims.claim_event(mac, slot, ts)
         return self._take(
-            lambda connection: claims.claim(connection, self.id, wish, event, station, carried, around), station
+            lambda connection: claims.claim(connection, self.id, wish, event, station, carried, around),
+            station,
+            claims.foreseen(wish, event.mac or mac, carried),
         )
 
     def record(self, station: str, events: Iterable[Event]) -> None:
@@ -468,6 +478,12 @@ def migrate(location: Path | str, backup: Path, *, host: PoolHost | None = None)
         return database.server.migrate(backup)
     finally:
         database.dispose()
+
+
+def _judging(record: Holding | Unusable) -> Iterator[Asked]:
+    """Yield what `judged` asks if *record* is that of the holder."""
+    for statement, values in questions.foreseen(record.heads if isinstance(record, Holding) else {}):
+        yield of_text(statement), values
 
 
 def _hold_if_empty(database: Database, host: PoolHost) -> None:

@@ -43,7 +43,9 @@ from rmfab.ledger.sql.upgrade import needs_upgrade, refuse_other_revision, upgra
 T = TypeVar("T")
 
 _BEGIN = "rmfab_begin"
-"""Execution option: the statement that starts a transaction on this connection."""
+"""Execution option: the statement that starts a transaction on this connection, and the first one in it."""
+_FIRST = "rmfab_first"
+"""What the first statement returned."""
 _READ = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 _WRITE = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
 
@@ -208,8 +210,9 @@ class PostgresDatabase:
         while True:
             connection = None
             try:
-                connection = engine.connect().execution_options(**{_BEGIN: begin})
-                value = connection.execute(text(first)).scalar_one()
+                connection = engine.connect().execution_options(**{_BEGIN: (begin, first)})
+                connection.begin()
+                value = connection.info[_FIRST]
                 break
             except (DBAPIError, psycopg.Error) as error:
                 if connection is not None:
@@ -217,6 +220,7 @@ class PostgresDatabase:
                 told = _told(error, self._shown)
                 if not isinstance(told, Away):
                     raise told from error
+                engine.dispose()  # the other connections are probably lost, too
                 attempts.pause(told)
             except BaseException:
                 if connection is not None:
@@ -364,9 +368,13 @@ def _close(writers: Engine, readers: Engine, watch: LinkWatch) -> None:
 
 
 def _begin(connection: Connection) -> None:
-    begin = connection.get_execution_options().get(_BEGIN)
-    if begin is not None:
-        connection.exec_driver_sql(begin)
+    """Start a transaction in one round trip."""
+    statements = connection.get_execution_options().get(_BEGIN)
+    if statements is not None:
+        link = connection.connection.driver_connection
+        with link.pipeline():  # type: ignore[union-attr]
+            *_, first = [link.execute(statement) for statement in statements]  # type: ignore[union-attr]
+        (connection.info[_FIRST],) = first.fetchone()
 
 
 def _drop(connection: Connection) -> None:
