@@ -1,6 +1,6 @@
 """What a transaction leaves behind that shows later that it was committed: an event, which is never changed or deleted.
 
-The id of a transaction is no proof: a server that crashed, or a replica that took over, may give it to a different one.
+The id of a transaction does not prove it: a server that crashed, or a replica that took over, may use it again.
 """
 
 from __future__ import annotations

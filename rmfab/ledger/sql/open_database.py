@@ -15,7 +15,7 @@ def open_database(location: Path | str, *, create: bool, patience: float, state:
     """Open the database at *location*, a path or the URL of a PostgreSQL server. Its schema may be out of date.
 
     With *create*, create a file that does not exist; the database of a server must exist. *state* is the folder of this
-    host's state. Wait up to *patience* seconds for each lock. Raise LedgerError, or InputError for a URL that is none.
+    host's state. Wait up to *patience* seconds for each lock. Raise LedgerError, or InputError for an invalid URL.
     """
     if not is_url(location):
         return SqliteDatabase.open(Path(location), create=create, patience=patience)

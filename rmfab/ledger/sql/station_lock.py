@@ -66,7 +66,7 @@ class StationLock:
 
 
 def host_of(state: Path) -> str:
-    """Return what tells this running host with the folder *state* from every other one."""
+    """Return what distinguishes this running host, with the folder *state*, from every other one."""
     try:
         booted = _BOOT_ID.read_text(encoding="ascii").strip()
     except (OSError, ValueError):
