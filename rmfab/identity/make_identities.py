@@ -197,9 +197,12 @@ def remake(
     return replace(chunk, records=tuple(records))
 
 
-def open_identity(record: SealedRecord, data_key: Secret[bytes], ledger: str, batch: str) -> Identity:
-    """Return the identity in *record*. Raise IntegrityError if a field was changed or belongs elsewhere."""
-    sealer = Sealer(data_key, ledger, batch)
+def open_identity(record: SealedRecord, data_key: Secret[bytes], pool: str, batch: str) -> Identity:
+    """Return the identity in *record*, of *batch* in the pool *pool*: the id of the ledger in which it was made.
+
+    Raise IntegrityError if a field was changed or belongs elsewhere.
+    """
+    sealer = Sealer(data_key, pool, batch)
     random = sealer.open(record.serial, RANDOM, record.sealed_random)
     if hashlib.sha256(random.reveal()).hexdigest() != record.random_sha256:
         raise IntegrityError("random does not match the digest in the ledger", where=record.serial, cause="sealed")
@@ -225,6 +228,24 @@ def open_identity(record: SealedRecord, data_key: Secret[bytes], ledger: str, ba
         sec2_verifier=verifier,
         service_name=record.service_name,
         extra={(namespace, name): Secret(cell) for namespace, name, cell in extra},
+    )
+
+
+def reseal(record: SealedRecord, opener: Sealer, sealer: Sealer) -> SealedRecord:
+    """Return *record* with the fields that *opener* opens sealed by *sealer*. Raise IntegrityError as *opener* does."""
+
+    def again(field: str, sealed: bytes) -> bytes:
+        return sealer.seal(record.serial, field, opener.open(record.serial, field, sealed))
+
+    def if_any(field: str, sealed: bytes | None) -> bytes | None:
+        return None if sealed is None else again(field, sealed)
+
+    return replace(
+        record,
+        sealed_key=if_any(KEY, record.sealed_key),
+        sealed_random=again(RANDOM, record.sealed_random),
+        sealed_sec2=if_any(SEC2, record.sealed_sec2),
+        sealed_extra=if_any(EXTRA, record.sealed_extra),
     )
 
 

@@ -1,8 +1,10 @@
 """Sealing of identities: secrets under a data key, data keys under the keys of stations. Only this module uses pyrage.
 
-Each field is AES-256-GCM under the data key of its chunk and bound to its place: ledger, batch, serial, field. A data
-key is wrapped to age X25519 recipients, in the format of the `age` program (age-encryption.org/v1). Sealed bytes:
-version 1 | nonce (12 bytes) | ciphertext and tag (16 bytes).
+Each field is AES-256-GCM under the data key of its chunk and bound to its place: the pool in which the identity was
+made (the id of that ledger), the name of the identity in the pool, which never changes, and the field. A data key is
+wrapped to age X25519 recipients, in the format of the `age` program (age-encryption.org/v1). Sealed bytes: version 2 |
+nonce (12 bytes) | ciphertext and tag (16 bytes). Version 1 was bound to ledger, batch, serial and field, and can still
+be opened.
 """
 
 from __future__ import annotations
@@ -25,9 +27,9 @@ with undisturbed():
 
 DATA_KEY_BYTES = 32
 
-_VERSION = b"\x01"
+_VERSION_1, _VERSION_2 = b"\x01", b"\x02"
 _NONCE_BYTES = 12
-_CONTEXT = "rmfab sealed field 1"
+_CONTEXT_1, _CONTEXT_2 = "rmfab sealed field 1", "rmfab sealed record 2"
 _IDENTITY_PREFIX = "AGE-SECRET-KEY-1"
 
 
@@ -40,47 +42,58 @@ class StationKey:
 
 
 class Sealer:
-    """Sealer of the fields of one chunk: all records of *batch* in *ledger* that share *data_key*.
+    """Sealer of the fields of one chunk: all records of the pool *pool* that share *data_key*.
 
-    *source* returns random bytes for nonces; it is not needed to open fields.
+    *batch* is what fields of version 1 are bound to as well. *source* returns random bytes for nonces; it is not needed
+    to open fields.
     """
 
     def __init__(
-        self, data_key: Secret[bytes], ledger: str, batch: str, source: Callable[[int], bytes] | None = None
+        self, data_key: Secret[bytes], pool: str, batch: str, source: Callable[[int], bytes] | None = None
     ) -> None:
         if len(data_key.reveal()) != DATA_KEY_BYTES:
             raise ValueError(f"a data key must have {DATA_KEY_BYTES} bytes")
         self._cipher = AESGCM(data_key.reveal())
-        self._place = (ledger, batch)
+        self._pool = pool
+        self._batch = batch
         self._source = source
 
-    def seal(self, serial: str, field: str, plain: Secret[bytes]) -> bytes:
-        """Seal *plain* for this *field* of this *serial*. Raise ValueError without a source."""
+    def seal(self, identity: str, field: str, plain: Secret[bytes]) -> bytes:
+        """Seal *plain* for this *field* of the identity with this name. Raise ValueError without a source."""
         if self._source is None:
             raise ValueError("sealing needs a source of nonces")
         nonce = self._source(_NONCE_BYTES)
-        bound = associated_data(*self._place, serial, field)
-        return _VERSION + nonce + self._cipher.encrypt(nonce, plain.reveal(), bound)
+        bound = associated_data(self._pool, identity, field)
+        return _VERSION_2 + nonce + self._cipher.encrypt(nonce, plain.reveal(), bound)
 
-    def open(self, serial: str, field: str, sealed: bytes) -> Secret[bytes]:
+    def open(self, identity: str, field: str, sealed: bytes) -> Secret[bytes]:
         """Return the sealed bytes. Raise IntegrityError if they were changed or belong elsewhere."""
-        if sealed[:1] != _VERSION or len(sealed) < 1 + _NONCE_BYTES + 16:
-            raise IntegrityError(f"the sealed {field} has an unsupported format", where=serial, cause="sealed")
+        version = sealed[:1]
+        if version not in (_VERSION_1, _VERSION_2) or len(sealed) < 1 + _NONCE_BYTES + 16:
+            raise IntegrityError(f"the sealed {field} has an unsupported format", where=identity, cause="sealed")
+        if version == _VERSION_1:
+            bound = _joined(_CONTEXT_1, self._pool, self._batch, identity, field)
+        else:
+            bound = associated_data(self._pool, identity, field)
         nonce, body = sealed[1 : 1 + _NONCE_BYTES], sealed[1 + _NONCE_BYTES :]
         try:
-            return Secret(self._cipher.decrypt(nonce, body, associated_data(*self._place, serial, field)))
+            return Secret(self._cipher.decrypt(nonce, body, bound))
         except InvalidTag:
             raise IntegrityError(
                 f"cannot open the sealed {field}: it was changed, or copied from a different record",
-                where=serial,
+                where=identity,
                 cause="sealed",
             ) from None
 
 
-def associated_data(ledger: str, batch: str, serial: str, field: str) -> bytes:
-    """Return what a sealed field is bound to: each part after its length (4 bytes, big-endian), to be unambiguous."""
-    parts = [part.encode() for part in (_CONTEXT, ledger, batch, serial, field)]
-    return b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+def associated_data(pool: str, identity: str, field: str) -> bytes:
+    """Return what a sealed field is bound to, in version 2."""
+    return _joined(_CONTEXT_2, pool, identity, field)
+
+
+def _joined(*parts: str) -> bytes:
+    """Return *parts*, each after its length (4 bytes, big-endian), to be unambiguous."""
+    return b"".join(len(data).to_bytes(4, "big") + data for data in (part.encode() for part in parts))
 
 
 def wrap(data_key: Secret[bytes], recipients: Sequence[str]) -> bytes:

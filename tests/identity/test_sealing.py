@@ -28,8 +28,8 @@ from rmfab.secret import Secret
 KEY = Secret(b"k" * 32)
 
 
-def sealer(ledger: str = "L", batch: str = "B", key: Secret[bytes] = KEY) -> Sealer:
-    return Sealer(key, ledger, batch, secrets.token_bytes)
+def sealer(pool: str = "L", batch: str = "B", key: Secret[bytes] = KEY) -> Sealer:
+    return Sealer(key, pool, batch, secrets.token_bytes)
 
 
 @given(st.binary(max_size=600), st.text(max_size=12), st.text(max_size=12))
@@ -42,17 +42,16 @@ def test_what_is_sealed_opens(plain: bytes, serial: str, field: str) -> None:
 @pytest.mark.parametrize(
     ("other", "serial", "field"),
     [
-        (sealer(ledger="M"), "S", "key"),
-        (sealer(batch="C"), "S", "key"),
+        (sealer(pool="M"), "S", "key"),
         (sealer(key=Secret(b"j" * 32)), "S", "key"),
         (sealer(), "T", "key"),
         (sealer(), "S", "random"),
         (sealer(), "Sk", "ey"),
-        (sealer(ledger="LB", batch=""), "S", "key"),
+        (sealer(pool="LS"), "", "key"),
     ],
 )
 def test_it_opens_nowhere_else(other: Sealer, serial: str, field: str) -> None:
-    """A different ledger, batch, serial, field or key, or shifted parts, is an integrity error with the serial."""
+    """A different pool, identity, field or key, or shifted parts, is an integrity error with the identity."""
     sealed = sealer().seal("S", "key", Secret(b"plain"))
     with pytest.raises(IntegrityError) as caught:
         other.open(serial, field, sealed)
@@ -75,7 +74,19 @@ def test_nonces_differ() -> None:
     assert sealer().seal("S", "key", Secret(b"x")) != sealer().seal("S", "key", Secret(b"x"))
 
 
-@given(st.lists(st.text(max_size=4), min_size=4, max_size=4), st.lists(st.text(max_size=4), min_size=4, max_size=4))
+VERSION_1 = bytes.fromhex("01" + "6e" * 12 + "e85786d97fb905544017a0c5b7cc0530990ba99c92")
+"""`plain` as an earlier rmfab sealed it for ledger L, batch B, serial S, field key."""
+
+
+def test_version_1_opens_at_its_place_only() -> None:
+    """A field of version 1 opens for its ledger, batch, serial and field, and for no other batch."""
+    assert sealer().open("S", "key", VERSION_1) == Secret(b"plain")
+    for other in (sealer(batch="C"), sealer(pool="M")):
+        with pytest.raises(IntegrityError):
+            other.open("S", "key", VERSION_1)
+
+
+@given(st.lists(st.text(max_size=4), min_size=3, max_size=3), st.lists(st.text(max_size=4), min_size=3, max_size=3))
 def test_places_are_told_apart(left: list[str], right: list[str]) -> None:
     """Two different places have different associated data."""
     assert (associated_data(*left) == associated_data(*right)) is (left == right)
