@@ -6,6 +6,8 @@ station, seq and the event)`. The first `prev_hash` of a chain is SHA-256 of
 `rmfab ledger <ledger id> chain <chain id> station <name>`, so that a chain cannot move to a different ledger.
 Canonical JSON: keys sorted, no spaces, ASCII. `details` is hashed as the text that is stored.
 
+A chain that was merged from a different ledger (`chain.ledger`) has the genesis of that ledger, and is never open.
+
 Chains of ledgers before schema 0004 begin with SHA-256 of `rmfab ledger <ledger id> station <name>`; their id is the
 first 32 digits of that.
 """
@@ -30,7 +32,11 @@ from rmfab.ledger.states import State
 
 def canonical(value: object) -> str:
     """Return JSON with one spelling per value: sorted keys, no spaces, ASCII. Raise ValueError for NaN and infinity."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return _ENCODER.encode(value)
+
+
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
+"""Built once: building an encoder takes as long as writing an event."""
 
 
 def genesis(ledger_id: str, chain: str, station: str) -> str:
@@ -50,7 +56,7 @@ def chain_hash(prev_hash: str, columns: Mapping[str, Any] | RowMapping) -> str:
     return hashlib.sha256((prev_hash + canonical({name: columns[name] for name in CHAINED})).encode()).hexdigest()
 
 
-_FIELDS = (
+EVENT_FIELDS = (
     "ts",
     "kind",
     "batch",
@@ -65,8 +71,12 @@ _FIELDS = (
     "seconds",
     "details",
 )
-CHAINED = ("station", "seq", *_FIELDS)
+"""The columns of an event itself, without its place in a chain."""
+CHAINED = ("station", "seq", *EVENT_FIELDS)
 """The columns that a hash covers: all except the order and the hashes themselves."""
+
+OWN = schema.event.c.chain.not_in(select(schema.chain.c.id).where(schema.chain.c.ledger.is_not(None)))
+"""The condition for events that this ledger wrote. Those that were merged are evidence: they change no standing."""
 
 _ADD = insert(schema.event)
 _ADVANCE = update(schema.chain).where(schema.chain.c.id == bindparam("of_chain"))
@@ -127,7 +137,7 @@ def stored(row: Row[Any]) -> StoredEvent:
     """Return the event of a row of the event table. Raise IntegrityError if the row was edited and is invalid."""
     columns = row._mapping
     try:
-        event = _event({name: columns[name] for name in _FIELDS})
+        event = event_in(columns)
     except (ValueError, InputError) as error:
         raise IntegrityError(
             "the event was changed after it was written",
@@ -138,7 +148,9 @@ def stored(row: Row[Any]) -> StoredEvent:
     return StoredEvent(columns["id"], columns["station"], columns["seq"], event)
 
 
-def _event(values: dict[str, Any]) -> Event:
+def event_in(columns: Mapping[str, Any] | RowMapping) -> Event:
+    """Return the event in *columns*. Raise ValueError or InputError if they are invalid."""
+    values = {name: columns[name] for name in EVENT_FIELDS}
     values["kind"] = EventKind(values["kind"])
     values["outcome"] = None if values["outcome"] is None else Outcome(values["outcome"])
     values["state"] = None if values["state"] is None else State(values["state"])
@@ -171,7 +183,7 @@ def _open_chain(connection: Connection, ledger_id: str, station: str) -> tuple[s
 
 
 def _columns(event: Event) -> dict[str, Any]:
-    row = {name: getattr(event, name) for name in _FIELDS}
+    row = {name: getattr(event, name) for name in EVENT_FIELDS}
     row["kind"] = event.kind.value
     row["outcome"] = None if event.outcome is None else event.outcome.value
     row["state"] = None if event.state is None else event.state.value

@@ -6,6 +6,7 @@ the step that it is are events of the same transaction. The rules, in order:
 1. Check the identity that the flash already contains. If it is an identity of this ledger and bound to a different
    board, this board is a clone. If it is bound to none (its image was flashed without the line, or it is in quarantine
    because the ledger that gave it was lost), bind exactly that identity to this board.
+   A board that carries an identity which left this pool gets nothing: it may be a unit of whoever has that identity.
 2. A board that has an identity gets the same one, however often it comes back, even after it failed.
 3. Otherwise, the requested serial, if it is free.
 4. Otherwise, the lowest free identity of the batch, or of the product's oldest batch that has one.
@@ -115,7 +116,7 @@ def claim(
         closed_batch(connection, wish.batch)
     chosen, restored = _choose(connection, wish, event.mac, carried or Carried())
     _judge(chosen, wish, event.mac, restored=restored)
-    _judge_batch(connection, chosen, wish, restored=restored)
+    _judge_batch(connection, chosen, wish, event.ts, restored=restored)
     refuse_damaged(connection, chosen.serial, chosen.standing)
     said = replace(
         event, batch=chosen.batch, serial=chosen.serial, details={"again": chosen.mac is not None, "restored": restored}
@@ -174,6 +175,14 @@ def _carried(connection: Connection, carried: Carried, mac: str) -> LedgerIdenti
                 where=mac,
                 hint="set it aside: two boards with one identity must not ship; erase its flash to use it again",
             )
+    for identity in found.values():
+        if identity.state is State.HANDED_OVER:
+            raise IntegrityError(
+                f"this board's flash contains {identity.serial}, which is handed over",
+                where=mac,
+                hint="it is a unit of whoever has that identity: give it back, or merge their return first",
+                cause="handed-over",
+            )
     counting = [identity for identity in found.values() if identity.state is not State.VOID]
     if len(counting) > 1:
         raise IntegrityError(
@@ -226,20 +235,29 @@ def _judge(chosen: LedgerIdentity, wish: Wish, mac: str, *, restored: bool) -> N
             hint="omit --serial: only a board whose flash contains it can get it",
             cause="quarantined",
         )
+    if chosen.state is State.HANDED_OVER:
+        raise InputError(f"{chosen.serial} is handed over", where=mac, hint="omit --serial", cause="handed-over")
     if chosen.state is State.VOID:
         raise InputError(f"{chosen.serial} is void and cannot be used again", where=mac, cause="serial-taken")
     if chosen.mac is not None and not ours:
         raise InputError(f"{chosen.serial} belongs to board {chosen.mac}", where=mac, cause="serial-taken")
 
 
-def _judge_batch(connection: Connection, chosen: LedgerIdentity, wish: Wish, *, restored: bool) -> None:
-    """Raise InputError if *chosen* is free, but not in a batch that may be claimed from.
+def _judge_batch(connection: Connection, chosen: LedgerIdentity, wish: Wish, ts: str, *, restored: bool) -> None:
+    """Raise InputError if *chosen* is free, but not in a batch that may be claimed from at *ts*.
 
     A requested batch restricts which free serial may be bound, not boards that have an identity.
     """
     if chosen.mac is not None:
         return
-    closed_batch(connection, chosen.batch)
+    origin = closed_batch(connection, chosen.batch).origin
+    if origin is not None and ts >= origin.until:
+        raise InputError(
+            f"the handover of batch {chosen.batch} expired on {origin.until[:10]}",
+            where=chosen.serial,
+            hint="give back what is unused with `rmfab return --unused`, and ask the owner for a new handover",
+            cause="handover-expired",
+        )
     if wish.batch not in (None, chosen.batch) and not restored:
         raise InputError(f"{chosen.serial} is in batch {chosen.batch}, not {wish.batch}", cause="serial-mismatch")
 

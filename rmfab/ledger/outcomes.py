@@ -43,7 +43,7 @@ def record(connection: Connection, ledger_id: str, station: str, events: Iterabl
     said = list(events)
     if any(event.kind not in _RECORDED for event in said):
         raise ValueError("record() accepts only steps and verdicts; use claim(), void() or labelled()")
-    if any(event.state in (State.GENERATED, State.CLAIMED, State.VOID) for event in said):
+    if any(event.state not in (None, State.FLASHED, State.VERIFIED, State.FAILED) for event in said):
         raise ValueError("a step can only set the state flashed, verified or failed")
     _take(connection, ledger_id, station, said)
 
@@ -66,6 +66,12 @@ def void(connection: Connection, ledger_id: str, station: str, term: str, reason
             hint="give a serial or node id that matches only one of them, or the MAC",
         )
     identity = live[0]
+    if identity.state is State.HANDED_OVER:
+        raise InputError(
+            f"{identity.serial} is handed over: whoever has it may have used it",
+            hint="declare the whole handover lost with `rmfab handover --lost N`, or void it where it is",
+            cause="handed-over",
+        )
     event = Event(
         ts,
         EventKind.VOID,

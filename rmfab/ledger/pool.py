@@ -18,7 +18,7 @@ from enum import StrEnum, unique
 from sqlalchemy import Connection, delete, func, insert, select, update
 
 from rmfab.errors import IntegrityError
-from rmfab.ledger.chains import append, close_all, lacking, stored
+from rmfab.ledger.chains import OWN, append, close_all, lacking, stored
 from rmfab.ledger.events import Event, EventKind, StoredEvent
 from rmfab.ledger.host import PoolHost
 from rmfab.ledger.host_record import Holding, Unusable
@@ -175,7 +175,8 @@ def _refusal(why: str, where: str, hint: str = _HINT) -> IntegrityError:
 def _last_pool_event(connection: Connection) -> StoredEvent | None:
     table = schema.event
     kinds = [EventKind.MOVE.value, EventKind.ADOPT.value]
-    row = connection.execute(select(table).where(table.c.kind.in_(kinds)).order_by(table.c.id.desc()).limit(1)).first()
+    query = select(table).where(table.c.kind.in_(kinds), OWN).order_by(table.c.id.desc()).limit(1)
+    row = connection.execute(query).first()
     return None if row is None else stored(row)
 
 

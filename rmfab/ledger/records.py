@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
+from functools import lru_cache
 from typing import Any
 
 from rmfab.identity.sealed_record import SealedRecord
@@ -13,6 +15,38 @@ from rmfab.ledger.states import State
 
 RECORD_FIELDS = tuple(f.name for f in fields(SealedRecord))
 """The columns of a record, in the order in which digests cover them."""
+
+
+@dataclass(frozen=True)
+class BatchOrigin:
+    """Where the identities of a received batch come from: the pool (ledger id) in which they were made, the *batch* and
+    the *handover* there, and the time *until* which they may be given."""
+
+    pool: str
+    batch: str
+    handover: int
+    until: str
+
+    @property
+    def local_name(self) -> str:
+        """The name of the batch in the ledger that received it."""
+        ending = f"-h{self.handover}"
+        return self.batch[: 64 - len(ending)] + ending
+
+    @property
+    def policy(self) -> dict[str, str | int]:
+        """The entries of the batch's policy: `origin_in` reads them again."""
+        return {name: getattr(self, name) for name in _ORIGIN}
+
+
+_ORIGIN = tuple(f.name for f in fields(BatchOrigin))
+
+
+@lru_cache(maxsize=64)
+def origin_in(policy: str) -> BatchOrigin | None:
+    """Return the origin in the policy of a batch, None if its identities were made in this ledger."""
+    values = json.loads(policy)
+    return BatchOrigin(**{name: values[name] for name in _ORIGIN}) if "handover" in values else None
 
 
 @dataclass(frozen=True)
@@ -33,6 +67,11 @@ class Batch:
     closed: bool
     digest: str | None
     created_ts: str
+
+    @property
+    def origin(self) -> BatchOrigin | None:
+        """Where its identities come from, None if they were made in this ledger."""
+        return origin_in(self.policy)
 
 
 @dataclass(frozen=True)

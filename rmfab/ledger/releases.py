@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, func, select
 
 from rmfab.errors import InputError
-from rmfab.ledger.chains import append, stored
+from rmfab.ledger.chains import OWN, append, stored
 from rmfab.ledger.events import Event, EventKind, StoredEvent
 from rmfab.ledger.queries import PAGE, identities_query, identity_value
 from rmfab.ledger.records import LedgerIdentity
@@ -37,7 +37,7 @@ class FlashedUnit:
 def last_accepted(connection: Connection, kind: EventKind, product: str) -> StoredEvent | None:
     """Return the last acceptance of a release or a trust file for *product*, None if there was none."""
     table = schema.event
-    query = select(table).where(table.c.kind == kind.value).order_by(table.c.id.desc())
+    query = select(table).where(table.c.kind == kind.value, OWN).order_by(table.c.id.desc())
     found = map(stored, connection.execute(query.execution_options(yield_per=PAGE)))
     return next((one for one in found if one.event.details.get("product") == product), None)
 

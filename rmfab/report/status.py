@@ -8,11 +8,12 @@ from typing import Any
 from rmfab.ledger.records import BatchCount
 from rmfab.ledger.states import State
 
+_RARE = (State.QUARANTINED, State.HANDED_OVER)
+
 
 def as_table(counts: Sequence[BatchCount]) -> tuple[tuple[str, ...], list[tuple[object, ...]]]:
-    """Return the heads and rows of a table. It has no column for quarantine if no identity is in it."""
-    rare = any(count.states.get(State.QUARANTINED, 0) for count in counts)
-    states = [state for state in State if rare or state is not State.QUARANTINED]
+    """Return the heads and rows of a table. It has no column for a rare state in which no identity is."""
+    states = [state for state in State if state not in _RARE or any(count.states.get(state, 0) for count in counts)]
     return ("batch", "product", "size", *(state.value for state in states), "labelled"), [
         _row(count, states) for count in counts
     ]

@@ -126,7 +126,8 @@ def as_before_0004(source, target, revision):
         old.row_factory = sqlite3.Row
         old.execute("ATTACH ? AS new", (str(source),))
         for table in ("meta", "batch", "chunk", "identity"):
-            old.execute(f"INSERT INTO main.{table} SELECT * FROM new.{table}")
+            columns = ", ".join(row["name"] for row in old.execute(f"PRAGMA main.table_info({table})"))
+            old.execute(f"INSERT INTO main.{table} ({columns}) SELECT {columns} FROM new.{table}")
         old.execute("DELETE FROM main.meta WHERE name = 'holder'")
         ledger = old.execute("SELECT value FROM main.meta WHERE name = 'ledger_id'").fetchone()[0]
         heads = {}
