@@ -302,3 +302,51 @@ def test_the_same_command_continues(owner: Side, factory: Side, monkeypatch: pyt
     assert owner.states() == {"generated": 6, "handed-over": 2}
     owner.well(*argv[:-1], "2.handover")
     assert owner.states() == {"generated": 4, "handed-over": 4}
+
+
+def test_what_product_toml_names_travels(owner: Side, factory: Side) -> None:
+    """Files that product.toml names come along under their path; one outside the workspace is refused."""
+    toml = owner.folder / "product.toml"
+    before = toml.read_text()
+    (owner.folder / "fonts").mkdir()
+    (owner.folder / "fonts" / "Lamp.ttf").write_bytes(b"letters")
+    toml.write_text(before.replace("[label]\n", '[label]\nfont = "fonts/Lamp.ttf"\n'))
+    owner.give(factory, "1.handover", "--count", "1")
+    assert (factory.folder / "fonts" / "Lamp.ttf").read_bytes() == b"letters"
+    (owner.folder.parent / "elsewhere.ttf").write_bytes(b"letters")
+    for path in ("../elsewhere.ttf", "keys/unique.key", "a b.ttf"):
+        (owner.folder / "a b.ttf").write_bytes(b"letters")
+        toml.write_text(before.replace("[label]\n", f'[label]\nfont = "{path}"\n'))
+        owner("handover", BATCH, "--count", "1", "--to", "factory.card", "-o", "2.handover").refused(3, "relative path")
+    assert owner.states() == {"generated": 7, "handed-over": 1}
+
+
+def test_the_trust_file_follows_its_owner(owner: Side, factory: Side) -> None:
+    """The first one comes with the handover, later ones as successors; one that is newer at the factory stays."""
+    for name in ("a", "b"):
+        owner.terminal.well("release", "keygen", "-o", f"{name}.key", "--no-passphrase")
+    owner.well("trust", "add", "a.pub", "--role", "release", "--key", "a.key")
+    owner.give(factory, "1.handover", "--count", "1")
+    assert factory.json("trust", "list")["version"] == 1
+    owner.well("trust", "add", "b.pub", "--role", "release", "--key", "a.key")
+    owner.hand_over(factory, "2.handover", "--count", "1")
+    assert "version 2 of the trust file is in force" in factory.well("receive", "2.handover").err
+    owner.hand_over(factory, "3.handover", "--count", "1")
+    owner.well("trust", "remove", "b", "--key", "a.key")
+    owner.well("trust", "export", "-o", "3.json")
+    factory.well("trust", "import", "3.json")
+    assert "kept version 3" in factory.well("receive", "3.handover").err
+    assert factory.json("trust", "list")["version"] == 3
+
+
+def test_identities_without_certificates(owner: Side, factory: Side, tmp_path: Path) -> None:
+    """Identities for self claiming are handed over as well: without node id, certificate and key."""
+    fan = Side(owner.terminal, tmp_path / "fan", tmp_path / "fan-state", owner.monkeypatch)
+    owner.monkeypatch.setenv("RMFAB_STATE", str(fan.state))
+    owner.terminal.well("init", fan.folder, "--cloud-claim")
+    fan.well("generate", "--count", "2", "--batch", BATCH)
+    fan.give(factory, "1.handover")
+    with fan.open() as there, factory.open() as here:
+        ours, theirs = there.ledger.identities(BATCH), here.ledger.identities("lamp-0001-h1")
+        assert [there.open_identity(one) for one in ours] == [here.open_identity(one) for one in theirs]
+    assert fan.states() == {"handed-over": 2}
