@@ -58,7 +58,7 @@ def command(
     rmfab handover lamp-0042 --count 500 --to factory.card -o lamp-0042.handover
     """
     from rmfab.errors import UsageError
-    from rmfab.operations.hand_over import HandoverRequest, hand_over, lose_handover
+    from rmfab.operations.hand_over import HandoverRequest, hand_over, lose_handover, owner_fingerprint
 
     workspace = terminal.workspace()
     if lost is not None:
@@ -75,7 +75,7 @@ def command(
     end = None if until is None else until.replace(hour=23, minute=59, second=59, tzinfo=UTC)
     request = HandoverRequest(station, output, batch, count, end, release, fingerprint, again)
     given = hand_over(workspace, request, terminal.TERMINAL, force=force)
-    terminal.show(_document(given, given.count), None)
+    terminal.show(_document(given, given.count) | {"owner": owner_fingerprint(workspace)}, None)
 
 
 def _list(handovers: tuple[tuple[Handover, int], ...]) -> None:

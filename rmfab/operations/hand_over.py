@@ -81,6 +81,11 @@ def hand_over(
     return _new(workspace, card, request, terminal, force=force)
 
 
+def owner_fingerprint(workspace: Workspace) -> str:
+    """Return the fingerprint by which factories know this owner."""
+    return fingerprint(workspace.ledger_key.public.der)
+
+
 def lose_handover(
     workspace: Workspace, number: int, reason: str, terminal: Terminal = UNATTENDED, *, yes: bool = False
 ) -> int:
@@ -207,13 +212,12 @@ def _publish(workspace: Workspace, parcel: PendingParcel, given: Handover, reque
 
 
 def _say(workspace: Workspace, given: Handover, output: Path, terminal: Terminal) -> None:
-    key = workspace.ledger_key.public
     warn_of_git(terminal, "the sealed identities", output)
     terminal.say(
         f"{output}: handover {given.number}, {counted(given.count, 'identity', 'identities')} of {given.batch} for "
         f"{given.terms.name}, valid until {given.terms.until[:10]}"
     )
-    terminal.say(f"your fingerprint, for their first `rmfab receive`: {fingerprint(key.der)}")
+    terminal.say(f"your fingerprint, for their first `rmfab receive`: {owner_fingerprint(workspace)}")
 
 
 class _Contents:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
-import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import pytest
@@ -19,6 +17,7 @@ from rmfab.ledger import host_receipts, host_record
 from rmfab.ledger.sql import sqlite
 from rmfab.operations import give_back, hand_over, merge_return, receive
 from tests.exchange.sides import BATCH, Side
+from tests.killed import killer
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")]
 
@@ -41,28 +40,11 @@ STRIDE = 37
 """Every so many lines: a prime, so that loops do not hide any of them."""
 
 
-def _killer(turn: int) -> Callable[[FrameType, str, Any], Any]:
-    """Return a tracer that kills this process at the *turn*-th line in `PLACES`."""
-    left = turn
-
-    def trace(frame: FrameType, event: str, _: Any) -> Any:
-        nonlocal left
-        if frame.f_code.co_filename not in PLACES:
-            return None
-        if event == "line":
-            left -= 1
-            if left == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-        return trace
-
-    return trace
-
-
 def killed(turn: int, work: Callable[[], object]) -> bool:
     """Do *work* in a child that is killed at its *turn*-th line; return False if it ended before."""
     child = os.fork()
     if child == 0:
-        sys.settrace(_killer(turn))
+        sys.settrace(killer(turn, PLACES))
         try:
             work()
         finally:
