@@ -3,8 +3,8 @@
     return.json     the envelope with the document         handover-00001.json …   the envelopes of what was received
     events-00000 …  up to 1000 events each, compressed
 
-Events are rows of JSON in the order in which the factory's ledger stored them, without hashes: those follow from the
-heads of the chains in the document. A block that expands beyond its limit is refused.
+Events stand in the order in which the factory's ledger stored them, without hashes: those follow from the heads of the
+chains in the document. A block that expands beyond its limit is refused.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ BLOCK = 1000
 """Events per member."""
 _MOST_OF_A_BLOCK = 1 << 25
 _LONGEST_DETAILS = 1 << 20
+_LONGEST_HEAD = 1 << 23
+_LISTED = tuple(name for name in EVENT_FIELDS if name != "details")
 
 
 @dataclass(frozen=True)
@@ -110,14 +112,20 @@ def envelope_name(handover: int) -> str:
 
 
 def event_blocks(rows: Iterable[Any], spans: Sequence[Span]) -> Iterator[tuple[str, bytes]]:
-    """Yield the members with the events of *rows* (of the event table): name and bytes."""
+    """Yield the members with the events of *rows* (of the event table): name and bytes.
+
+    The first line of a block is JSON, a list for each column; then follow the details, which are JSON already, one
+    event on each line.
+    """
     index = {span.chain: at for at, span in enumerate(spans)}
     remaining = iter(rows)
     number = 0
     while some := list(islice(remaining, BLOCK)):
-        events = [[index[row.chain], row.seq, *(getattr(row, name) for name in EVENT_FIELDS)] for row in some]
-        data = json.dumps(events, separators=(",", ":"), allow_nan=False).encode("ascii")
-        yield f"events-{number:05d}", zlib.compress(data, 6)
+        columns = [[index[row.chain] for row in some], [row.seq for row in some]]
+        columns += [[getattr(row, name) for row in some] for name in _LISTED]
+        head = json.dumps(columns, separators=(",", ":"), allow_nan=False)
+        text = "\n".join([head, *(row.details for row in some)])
+        yield f"events-{number:05d}", zlib.compress(text.encode("ascii"), 6)
         number += 1
 
 
@@ -129,11 +137,11 @@ def read_blocks(parcel: Parcel, spans: Sequence[Span]) -> Iterator[list[dict[str
     for name in parcel.names("events-"):
         data = parcel.read(name)
         with parcel.judged():
-            block = [_columns(row, spans) for row in _rows(data)]
+            block = list(_rows(_expanded(data), spans))
         yield block
 
 
-def _rows(data: bytes) -> list[Any]:
+def _expanded(data: bytes) -> str:
     expander = zlib.decompressobj()
     try:
         text = expander.decompress(data, _MOST_OF_A_BLOCK)
@@ -141,24 +149,32 @@ def _rows(data: bytes) -> list[Any]:
         raise ValueError(f"a block of events is damaged: {error}") from None
     if not expander.eof or expander.unused_data:
         raise ValueError("a block of events is too large or incomplete")
-    rows = parse_json(text)
-    if not isinstance(rows, list) or len(rows) > BLOCK:
-        raise ValueError("a block of events is not a list")
-    return rows
+    return text.decode("ascii")
 
 
-def _columns(row: Any, spans: Sequence[Span]) -> dict[str, Any]:
-    """Return a row of a block as columns. Raise ValueError for one beyond the limits."""
-    at, seq, *values = row
-    columns = dict(zip(EVENT_FIELDS, values, strict=True))
-    for name, value in columns.items():
-        if value is not None and name not in ("seconds", "details"):
-            fields.text(value)
-    if not isinstance(columns["seconds"], float | None):
-        raise TypeError("the seconds of an event are not a number")
-    if not isinstance(parse_json(fields.text(columns["details"], _LONGEST_DETAILS)), dict):
-        raise TypeError("the details of an event are not an object")
-    return columns | {"chain": spans[fields.number(at)].chain, "seq": fields.number(seq)}
+def _rows(text: str, spans: Sequence[Span]) -> Iterator[dict[str, Any]]:
+    """Yield the events of a block as columns. Raise ValueError or TypeError for one beyond the limits."""
+    head, *details = text.split("\n")
+    if len(head) > _LONGEST_HEAD or len(details) > BLOCK or any(len(one) > _LONGEST_DETAILS for one in details):
+        raise ValueError("a block of events is too large")
+    chains, numbers, *listed = _lists(parse_json(head), len(details))
+    for name, values in zip(_LISTED, listed, strict=True):
+        for value in values:
+            if value is not None and (name != "seconds" or not isinstance(value, float)):
+                fields.text(value)
+    for chain, seq, told, *values in zip(chains, numbers, details, *listed, strict=True):
+        columns = dict(zip(_LISTED, values, strict=True))
+        columns |= {"details": told, "chain": spans[fields.number(chain)].chain, "seq": fields.number(seq)}
+        yield columns
+
+
+def _lists(value: object, length: int) -> list[list[Any]]:
+    """Return *value* if it is the lists of the columns, each with *length* values. Raise ValueError."""
+    if not isinstance(value, list) or len(value) != 2 + len(_LISTED):
+        raise ValueError("a block of events has the wrong columns")
+    if not all(isinstance(one, list) and len(one) == length for one in value):
+        raise ValueError("a block of events has columns of different lengths")
+    return value
 
 
 def _head_json(head: Head) -> list[Any]:

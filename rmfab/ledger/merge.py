@@ -18,8 +18,9 @@ from sqlalchemy import Connection, bindparam, func, insert, select, update
 
 from rmfab.errors import InputError, IntegrityError, RmfabError
 from rmfab.files import is_safe_name
+from rmfab.json_text import DEEPEST, parse_json
 from rmfab.ledger import handovers
-from rmfab.ledger.chains import OWN, append, chain_hash, event_in, genesis, stored
+from rmfab.ledger.chains import OWN, append, canonical, chain_hash, event_in, genesis, stored
 from rmfab.ledger.events import Event, EventKind
 from rmfab.ledger.handovers import Handover
 from rmfab.ledger.host_record import Head
@@ -267,10 +268,13 @@ class _Merger:
     def _event_in(self, columns: Mapping[str, Any]) -> Event:
         """Return the event of *columns*. Raise IntegrityError unless a ledger would store it exactly like this."""
         try:
+            if columns["details"].count("{") + columns["details"].count("[") > DEEPEST:
+                parse_json(columns["details"])  # its limits matter only here
             event = event_in(columns)
-        except (ValueError, InputError) as error:
+            spelled = canonical(event.details) == columns["details"] and isinstance(event.details, dict)
+        except (ValueError, TypeError, InputError) as error:
             raise _gap(f"event {columns['seq']} of station {columns['station']} is invalid: {error}") from None
-        if any(getattr(event, name) != columns[name] for name in _SPELLED):
+        if not spelled or any(getattr(event, name) != columns[name] for name in _SPELLED):
             raise _gap(f"event {columns['seq']} of station {columns['station']} is not as a ledger stores it")
         return event
 

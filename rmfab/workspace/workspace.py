@@ -1,7 +1,7 @@
 """The workspace: the folder with product.toml, and everything that commands open in it.
 
 product.toml   the product; committed              ledger.db     identities, units, events
-station.toml   this host's slots                   keys/         station.key, unique.key (0600)
+station.toml   this host's slots                   keys/         station.key, signing.key, ledger.key, unique.key (0600)
 ca/            ca.crt, ca.key (0600)               logs/         console logs, without secrets
 """
 
