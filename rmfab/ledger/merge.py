@@ -245,7 +245,7 @@ class _Merger:
         after = dict(before)
         for event in events:
             serial = event.serial
-            if serial is not None and serial in after:
+            if serial is not None and serial in after and event.kind not in _NOT_A_FACTORYS:
                 self._project(after, serial, event)
         changed = {serial: _settled(after[serial]) for serial in after if after[serial] != before[serial]}
         self._write(changed, before)
