@@ -196,6 +196,7 @@ class _Merger:
         self._told = told
         self._heads: dict[str, Head] = {}
         self._stations = {span.chain: span.station for span in told.spans}
+        self._kept: dict[str, None] = {}
         self.merged = Merged()
         self.conflicts: list[str] = []
 
@@ -232,6 +233,7 @@ class _Merger:
                 raise _gap(f"the events of station {span.station} do not end as it signed")
             values = {"last_seq": span.after.seq, "last_hash": span.after.hash}
             self._connection.execute(update(schema.chain).where(schema.chain.c.id == span.chain).values(values))
+        self.merged.kept.extend(self._kept)
 
     def take(self, block: Sequence[dict[str, Any]]) -> None:
         """Add the events of *block*, and change the units that they touch."""
@@ -268,10 +270,11 @@ class _Merger:
     def _event_in(self, columns: Mapping[str, Any]) -> Event:
         """Return the event of *columns*. Raise IntegrityError unless a ledger would store it exactly like this."""
         try:
-            if columns["details"].count("{") + columns["details"].count("[") > DEEPEST:
-                parse_json(columns["details"])  # its limits matter only here
+            details: str = columns["details"]
+            if "\\ud" in details or details.count("{") + details.count("[") > DEEPEST:
+                parse_json(details)  # the rare texts for which its limits matter
             event = event_in(columns)
-            spelled = canonical(event.details) == columns["details"] and isinstance(event.details, dict)
+            spelled = canonical(event.details) == details and isinstance(event.details, dict)
         except (ValueError, TypeError, InputError) as error:
             raise _gap(f"event {columns['seq']} of station {columns['station']} is invalid: {error}") from None
         if not spelled or any(getattr(event, name) != columns[name] for name in _SPELLED):
@@ -286,7 +289,7 @@ class _Merger:
             query = select(table).where(table.c.serial.in_(serials))
             rows = {row.serial: row for row in self._connection.execute(query)}
         touched = self._touched_here(serials)
-        found = {}
+        kept, found = self._kept, {}
         for serial in serials:
             row = rows.get(serial)
             if row is None or row.handover not in self._told.received:
@@ -295,8 +298,7 @@ class _Merger:
                 )
                 self._complain(f"{serial} {whose}")
             elif serial in touched:
-                if serial not in self.merged.kept:
-                    self.merged.kept.append(serial)
+                kept[serial] = None
             else:
                 standing = standing_value(row)
                 out = standing.state is State.HANDED_OVER

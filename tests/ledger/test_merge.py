@@ -131,6 +131,7 @@ def test_all_contradictions_are_named_at_once(ledger: Ledger) -> None:
         {"details": "[]"},
         {"details": '{"a":NaN}'},
         {"details": "{"},
+        {"details": '{"a":"\\ud800"}'},
         {"details": '{"a":' + "[" * 70 + "]" * 70 + "}"},
     ],
 )
