@@ -77,12 +77,12 @@ def prepare(folder: Path, units: int) -> int:
     make(folder / "owner.db", units)
     terms = Terms("factory", "f", "age1", signer.public.pem, _UNTIL)
     with Ledger.open(folder / "owner.db", create=False) as owner:
-        owner.hand_over("lamp-0001", units, terms, station="bench", ts=TS, write=lambda *_: None)
+        owner.exchange.hand_over("lamp-0001", units, terms, station="bench", ts=TS, write=lambda *_: None)
         pool = owner.id
     with Ledger.open(folder / "factory.db", create=True, host=PoolHost(folder / "state", "m")) as factory:
         origin = BatchOrigin(pool, "lamp-0001", 1, _UNTIL)
         order = BatchOrder(origin.local_name, "", "lamp", units, origin.policy, "ab" * 32, None, _GROUP)
-        factory.receive(order, _chunks(units), Receipt(origin, "o", {}, "{}", ts=TS), station="line")
+        factory.exchange.receive(order, _chunks(units), Receipt(origin, "o", {}, "{}", ts=TS), station="line")
         _work(folder, factory.id, units, origin.local_name)
         return _return(folder / "return", factory, signer)
 
@@ -96,7 +96,7 @@ def merge(folder: Path, file: Path) -> tuple[float, float]:
         began, cpu = time.perf_counter(), time.process_time()
         with open_parcel(file, RETURN) as parcel:
             told = read_document(parcel.verify(key), parcel.envelope.payload).told
-            merged = owner.merge(told, read_blocks(parcel, told.spans), station="bench", ts=TS)
+            merged = owner.exchange.merge(told, read_blocks(parcel, told.spans), station="bench", ts=TS)
         seconds = time.perf_counter() - began, time.process_time() - cpu
         if merged.units != owner.batch("lamp-0001").size:
             raise RuntimeError(f"{merged.units} units were merged")
@@ -143,9 +143,9 @@ def _return(target: Path, factory: Ledger, signer: KeySigner) -> int:
         def write(made: Return, rows: Iterator[Any]) -> None:
             for name, data in event_blocks(rows, made.spans):
                 parcel.add(name, data)
-            parcel.complete(document_of(factory.id, "line", made, factory.receipts()))
+            parcel.complete(document_of(factory.id, "line", made, factory.exchange.receipts()))
 
-        factory.make_return(unused=False, station="line", ts=TS, write=write)
+        factory.exchange.make_return(unused=False, station="line", ts=TS, write=write)
         parcel.publish("")
     return target.stat().st_size
 

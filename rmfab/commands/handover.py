@@ -68,7 +68,7 @@ def command(
         terminal.show({"handover": lost, "void": voided}, None)
         return
     if batch is None and again is None:
-        _list(workspace.ledger.handovers())
+        _list(workspace.ledger.exchange.handovers())
         return
     if station is None or output is None:
         raise UsageError("a handover needs --to CARD and -o FILE")

@@ -1,6 +1,6 @@
 """The ledger: identities, the boards bound to them, and append-only events of what happened to each.
 
 Values (`states`, `events`, `standing`, `records`) are pure. Rules (`chains`, `batches`, `claims`, `outcomes`,
-`releases`, `audit`) use SQLAlchemy Core. The database engine is behind `rmfab.ledger.sql`. Imports the rooms above it;
+`releases`, `handovers`, `receipts`, `merge`, `audit`) use SQLAlchemy Core. The database engine is behind `rmfab.ledger.sql`. Imports the rooms above it;
 of these, `identity` for records and how they are made. Start reading at `store.Ledger`, then `states` and `claims`.
 """

@@ -23,12 +23,13 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from sqlalchemy import Connection, Row
+from sqlalchemy import Connection
 
 from rmfab.identity.sealed_record import SealedRecord
 from rmfab.ledger import (
@@ -36,26 +37,20 @@ from rmfab.ledger import (
     batches,
     chains,
     claims,
-    handovers,
-    host_receipts,
-    merge,
     outcomes,
     pool,
     queries,
-    receipts,
     releases,
 )
 from rmfab.ledger.audit import AuditFinding
 from rmfab.ledger.batches import BatchOrder, Taken
 from rmfab.ledger.claims import ALONE, Around, Carried, Claim, Wish
 from rmfab.ledger.events import Event, EventKind, StoredEvent, normal_mac
-from rmfab.ledger.handovers import Handover, Terms
+from rmfab.ledger.exchange import LedgerExchange, LedgerPlace, pages
 from rmfab.ledger.host import PoolHost, this_host
 from rmfab.ledger.host_record import Head, Holding, HostRecord
-from rmfab.ledger.merge import Merged, Returned
 from rmfab.ledger.pool import Adoption, AdoptionReason, PoolStanding
-from rmfab.ledger.receipts import Receipt, Return
-from rmfab.ledger.records import Batch, BatchCount, BatchOrigin, Chunk, ChunkPlan, LedgerIdentity
+from rmfab.ledger.records import Batch, BatchCount, Chunk, ChunkPlan, LedgerIdentity
 from rmfab.ledger.releases import FlashedUnit
 from rmfab.ledger.sql.database import Database
 from rmfab.ledger.sql.open_database import open_database
@@ -176,57 +171,6 @@ class Ledger:
         """End giving identities from this ledger on this host, for the host with *recipient*. See `pool.move`."""
         self._take(lambda connection: pool.move(connection, self.id, station, ts, recipient))
 
-    # Handing identities over
-
-    def hand_over(
-        self,
-        batch: str,
-        count: int | None,
-        terms: Terms,
-        *,
-        station: str,
-        ts: str,
-        write: Callable[[Handover, Iterator[LedgerIdentity]], None],
-    ) -> Handover:
-        """Take *count* free identities of *batch* out of the pool, None for all. See `handovers.hand_over`.
-
-        *write* gets the handover and its identities before this is durable; if it fails, nothing has changed.
-        """
-        with self._taking() as connection:
-            given = handovers.hand_over(connection, self.id, station, ts, batch, count, terms)
-            write(given, _pages(lambda after: handovers.page(connection, given.number, after)))
-        return given
-
-    def note_written(self, number: int, *, station: str, ts: str) -> None:
-        """Record that the file of handover *number* is complete. See `handovers.note_written`."""
-        with self._changing() as connection:
-            handovers.note_written(connection, self.id, station, ts, number)
-
-    def handovers(self) -> tuple[tuple[Handover, int], ...]:
-        """Return all handovers, oldest first, each with the number of its identities that are still out."""
-        with self._database.reading() as connection:
-            return tuple((one, handovers.out(connection, one.number)) for one in handovers.handovers(connection))
-
-    def handover(self, number: int) -> Handover:
-        """Return the handover *number*. Raise InputError if there is none."""
-        with self._database.reading() as connection:
-            return handovers.handover(connection, number)
-
-    def handed_over(self, number: int) -> Iterator[LedgerIdentity]:
-        """Yield the identities of handover *number* that are still out, in constant memory."""
-        with self._database.reading() as connection:
-            yield from _pages(lambda after: handovers.page(connection, number, after))
-
-    def lose_handover(self, number: int, *, reason: str, station: str, ts: str) -> int:
-        """Void what is still out of handover *number*, for ever; return how many. See `handovers.declare_lost`."""
-        with self._taking() as connection:
-            return handovers.declare_lost(connection, self.id, station, ts, number, reason)
-
-    def receipts(self) -> tuple[Receipt, ...]:
-        """Return the handovers that this ledger received, oldest first."""
-        with self._database.reading() as connection:
-            return receipts.receipts(connection)
-
     @property
     def holder(self) -> str | None:
         """The id under which this ledger may give identities, None if it has none."""
@@ -239,48 +183,11 @@ class Ledger:
         with self._database.reading() as connection:
             return queries.meta_value(connection, "unique_key")
 
-    def refuse_foreign(self, origin: BatchOrigin) -> None:
-        """Raise InputError unless every batch here came from the owner of *origin*. See `receipts.refuse_foreign`."""
-        with self._database.reading() as connection:
-            receipts.refuse_foreign(connection, origin, self.id)
-
-    def receive(
-        self,
-        order: BatchOrder,
-        chunks: Iterable[tuple[bytes, Sequence[SealedRecord]]],
-        receipt: Receipt,
-        *,
-        station: str,
-    ) -> Batch:
-        """Add the identities of a handover, which this host receives once. See `receipts.receive`."""
-        origin, holder = receipt.origin, self.holder or ""
-        noted = host_receipts.received(self._host, origin.pool, origin.handover, self.id, holder, self._where)
-        with noted, self._taking() as connection:
-            return receipts.receive(connection, self.id, station, order, chunks, receipt)
-
-    def make_return(
-        self, *, unused: bool, station: str, ts: str, write: Callable[[Return, Iterator[Row[Any]]], None]
-    ) -> Return:
-        """End a return here, and give back what is *unused*. See `receipts.make_return`.
-
-        *write* gets the return and the rows of its events before this is durable; if it fails, nothing has changed.
-        """
-        with self._taking() as connection:
-            made = receipts.make_return(connection, self.id, station, ts, unused=unused)
-            write(made, receipts.event_rows(connection, made.spans))
-        return made
-
-    def write_return(self, number: int, write: Callable[[Return, Iterator[Row[Any]]], None]) -> Return:
-        """Pass return *number*, as it was made, to *write*. See `receipts.returned`."""
-        with self._database.reading() as connection:
-            made = receipts.returned(connection, self.id, number)
-            write(made, receipts.event_rows(connection, made.spans))
-        return made
-
-    def merge(self, told: Returned, blocks: Iterable[Sequence[dict[str, Any]]], *, station: str, ts: str) -> Merged:
-        """Merge a return; all or nothing. See `rmfab.ledger.merge`."""
-        with self._taking() as connection:
-            return merge.merge(connection, self.id, station, ts, told, blocks)
+    @cached_property
+    def exchange(self) -> LedgerExchange:
+        """What this ledger exchanges with others: handovers, receipts, returns, merges."""
+        place = LedgerPlace(self.id, self._database, self._host, self._where)
+        return LedgerExchange(place, self._taking, self._changing)
 
     # Making batches
 
@@ -450,7 +357,7 @@ class Ledger:
             with self._database.reading() as connection:
                 return queries.page(connection, batch, after)
 
-        yield from _pages(page)
+        yield from pages(page)
 
     def chunks(self, name: str | None = None) -> Iterator[Chunk]:
         """Yield the chunks of batch *name*, or of all batches, in constant memory."""
@@ -485,14 +392,6 @@ class Ledger:
     def backup(self, target: Path) -> None:
         """Write a consistent copy to the new file *target* while stations keep working. See `Database.backup`."""
         self._database.backup(target)
-
-
-def _pages(page: Callable[[int], Sequence[LedgerIdentity]]) -> Iterator[LedgerIdentity]:
-    """Yield what *page* returns for the position of the last identity before it, until it returns nothing."""
-    position = -1
-    while some := page(position):
-        yield from some
-        position = some[-1].position
 
 
 def _hold_if_empty(database: Database, host: PoolHost) -> None:

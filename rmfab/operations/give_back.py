@@ -41,15 +41,17 @@ def give_back(
         def write(made: Return, rows: Iterator[Any]) -> None:
             for name, data in event_blocks(rows, made.spans):
                 parcel.add(name, data)
-            received = [one for one in ledger.receipts() if str(one.origin.handover) in made.states]
+            received = [one for one in ledger.exchange.receipts() if str(one.origin.handover) in made.states]
             for one in sorted(received, key=lambda one: one.origin.handover):
                 parcel.add(envelope_name(one.origin.handover), one.envelope.encode("ascii"))
             parcel.complete(document_of(ledger.id, station, made, received))
 
         if again is not None:
-            made = ledger.write_return(again, write)
+            made = ledger.exchange.write_return(again, write)
         else:
-            made = ledger.make_return(unused=unused, station=station, ts=timestamp(workspace.now()), write=write)
+            made = ledger.exchange.make_return(
+                unused=unused, station=station, ts=timestamp(workspace.now()), write=write
+            )
         parcel.publish(f"rmfab return --again {made.number} -o FILE")
     events = sum(span.after.seq - span.before.seq for span in made.spans)
     given = f", {counted(made.unused, 'unused identity', 'unused identities')} given back" if made.unused else ""

@@ -72,7 +72,9 @@ def hand_over(
     card = _card(workspace, request)
     hold_pool(workspace, terminal)
     if request.again is not None:
-        return _again(workspace, card, request, workspace.ledger.handover(request.again), terminal, force=force)
+        return _again(
+            workspace, card, request, workspace.ledger.exchange.handover(request.again), terminal, force=force
+        )
     _confirm(workspace, card, request.fingerprint, terminal)
     interrupted = _interrupted(workspace, card, request)
     if interrupted is not None:
@@ -96,11 +98,11 @@ def lose_handover(
     if not reason.strip():
         raise UsageError("--reason must not be empty")
     hold_pool(workspace, terminal)
-    known = workspace.ledger.handover(number)
+    known = workspace.ledger.exchange.handover(number)
     question = f"Void what is still out of handover {number} ({known.batch}, {known.terms.name}), for ever?"
     if not yes and not (terminal.interactive and terminal.confirm(question)):
         raise InputError("nothing was changed", hint="pass --yes to declare it lost without a question")
-    voided = workspace.ledger.lose_handover(
+    voided = workspace.ledger.exchange.lose_handover(
         number, reason=reason, station=workspace.station.name, ts=timestamp(workspace.now())
     )
     terminal.say(f"handover {number} is lost: {counted(voided, 'identity is', 'identities are')} void")
@@ -124,7 +126,7 @@ def _card(workspace: Workspace, request: HandoverRequest) -> StationCard:
 def _confirm(workspace: Workspace, card: StationCard, typed: str | None, terminal: Terminal) -> None:
     """Compare the fingerprint of a card with the one that was received over a separate channel, once for each card."""
     if typed is None:
-        if any(one.terms.fingerprint == card.fingerprint for one, _ in workspace.ledger.handovers()):
+        if any(one.terms.fingerprint == card.fingerprint for one, _ in workspace.ledger.exchange.handovers()):
             return
         if not terminal.interactive:
             raise InputError(
@@ -144,7 +146,7 @@ def _confirm(workspace: Workspace, card: StationCard, typed: str | None, termina
 
 def _interrupted(workspace: Workspace, card: StationCard, request: HandoverRequest) -> Handover | None:
     """Return the handover that the same request began before it was killed; None if there is none."""
-    for one, _ in workspace.ledger.handovers():
+    for one, _ in workspace.ledger.exchange.handovers():
         same = (one.batch, one.terms.fingerprint) == (request.batch, card.fingerprint)
         if same and request.count in (None, one.count) and not (one.written or one.lost or one.receiver):
             return one
@@ -163,7 +165,7 @@ def _new(
     terms = Terms(card.name, card.fingerprint, card.recipient, card.signing.pem, timestamp(until))
     contents = _Contents(workspace, request.release)
     with pending_parcel(request.output, HANDOVER, workspace.ledger_key, force=force) as parcel:
-        given = workspace.ledger.hand_over(
+        given = workspace.ledger.exchange.hand_over(
             batch,
             request.count,
             terms,
@@ -199,7 +201,7 @@ def _again(
     workspace.check_policy(given.batch)
     contents = _Contents(workspace, request.release)
     with pending_parcel(request.output, HANDOVER, workspace.ledger_key, force=force) as parcel:
-        contents.write(parcel, given, workspace.ledger.handed_over(given.number))
+        contents.write(parcel, given, workspace.ledger.exchange.handed_over(given.number))
         _publish(workspace, parcel, given, request)
     _say(workspace, given, request.output, terminal)
     return given
@@ -208,7 +210,7 @@ def _again(
 def _publish(workspace: Workspace, parcel: PendingParcel, given: Handover, request: HandoverRequest) -> None:
     parcel.publish(f"rmfab handover --again {given.number} --to {request.to} -o FILE")
     ts = timestamp(workspace.now())
-    workspace.ledger.note_written(given.number, station=workspace.station.name, ts=ts)
+    workspace.ledger.exchange.note_written(given.number, station=workspace.station.name, ts=ts)
 
 
 def _say(workspace: Workspace, given: Handover, output: Path, terminal: Terminal) -> None:

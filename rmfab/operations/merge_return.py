@@ -31,7 +31,7 @@ def merge_return(workspace: Workspace, file: Path, terminal: Terminal = UNATTEND
     """
     hold_pool(workspace, terminal)
     with open_parcel(file, RETURN) as parcel:
-        known = [one for one, _ in workspace.ledger.handovers()]
+        known = [one for one, _ in workspace.ledger.exchange.handovers()]
         proofs = dict(_proofs(workspace, parcel))
         key = _station(parcel, [*known, *proofs.values()])
         value = parcel.verify(key)
@@ -40,7 +40,7 @@ def merge_return(workspace: Workspace, file: Path, terminal: Terminal = UNATTEND
         told = replace(document.told, proofs={n: one for n, one in proofs.items() if n in document.told.received})
         _judge_stations(told, {**{one.number: one for one in known}, **proofs}, key, str(file))
         parcel.verify_members("handover-")
-        merged = workspace.ledger.merge(
+        merged = workspace.ledger.exchange.merge(
             told,
             read_blocks(parcel, told.spans),
             station=workspace.station.name,

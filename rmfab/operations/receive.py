@@ -70,13 +70,13 @@ def receive(
         with parcel.judged():
             document = HandoverDocument.from_json(value)
         _judge_addressee(workspace, document, str(file))
-        earlier = workspace.ledger.receipts() if workspace.has_ledger else ()
+        earlier = workspace.ledger.exchange.receipts() if workspace.has_ledger else ()
         if any(one.origin == document.origin for one in earlier):
             terminal.say(f"handover {document.origin.handover} was received here already; nothing to do")
             return _received(document, again=True)
         _judge_time(document, workspace.now(), str(file))
         if workspace.has_ledger:
-            workspace.ledger.refuse_foreign(document.origin)
+            workspace.ledger.exchange.refuse_foreign(document.origin)
         parcel.verify_members()
         files = _read_files(parcel, document)
         _judge_product(workspace.root, document, files[FILE_NAME])
@@ -89,7 +89,7 @@ def receive(
 def _owner(workspace: Workspace, parcel: Parcel, typed: str | None, terminal: Terminal) -> VerifyingKey:
     """Return the key of the owner: the one that signed earlier handovers, or the one with the *typed* fingerprint."""
     key = VerifyingKey.from_pem(handover_file.owner_key(parcel), f"{parcel.where}: {handover_file.OWNER}")
-    known = workspace.ledger.receipts()[-1:] if workspace.has_ledger else ()
+    known = workspace.ledger.exchange.receipts()[-1:] if workspace.has_ledger else ()
     if typed is None and known:
         if known[0].owner != key.id:
             raise IntegrityError(
@@ -190,7 +190,7 @@ def _add(
     envelope = parcel.envelope.encode().decode("ascii")
     receipt = Receipt(document.origin, owner.id, digests, envelope, ts=timestamp(workspace.now()))
     station = workspace.station.name
-    workspace.ledger.receive(_order(document), _chunks(workspace, parcel, document), receipt, station=station)
+    workspace.ledger.exchange.receive(_order(document), _chunks(workspace, parcel, document), receipt, station=station)
     origin = document.origin
     terminal.say(
         f"received {counted(document.count, 'identity', 'identities')} of {origin.batch} as batch {origin.local_name}, "

@@ -29,7 +29,7 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
     """An owner's ledger of ten: three are in handover 1, one in handover 2, one on a board."""
     with fresh(tmp_path) as made:
         for count in (3, 1):
-            made.hand_over("lamp-0001", count, TERMS, station=STATION, ts=now(), write=lambda *_: None)
+            made.exchange.hand_over("lamp-0001", count, TERMS, station=STATION, ts=now(), write=lambda *_: None)
         claim(made, 5)
         yield made
 
@@ -55,7 +55,7 @@ def told(ledger: Ledger, events: list[dict[str, Any]], before: Head | None = Non
 
 
 def merge(ledger: Ledger, said: Returned, *blocks: list[dict[str, Any]]) -> Merged:
-    return ledger.merge(said, [[dict(one) for one in block] for block in blocks], station=STATION, ts=now())
+    return ledger.exchange.merge(said, [[dict(one) for one in block] for block in blocks], station=STATION, ts=now())
 
 
 def refused(ledger: Ledger, cause: str, said: Returned, *blocks: list[dict[str, Any]]) -> str:
@@ -183,6 +183,6 @@ def test_handovers_of_a_return(ledger: Ledger) -> None:
     other = replace(RECEIVER, holder="b" * 32)
     again = replace(said, ledger="e" * 32, received={1: other})
     assert "received twice: by" in refused(ledger, "second-holder", again, events)
-    ledger.lose_handover(1, reason="fire", station=STATION, ts=now())
+    ledger.exchange.lose_handover(1, reason="fire", station=STATION, ts=now())
     more = [event("unit", "LMP-000001", mac=mac(1), outcome="PASS")]
     refused(ledger, "handover-lost", told(ledger, more, said.spans[0].after, 2), more)
