@@ -22,6 +22,7 @@ from rmfab.ledger.events import Outcome
 from rmfab.line.events import UnitEnded
 from rmfab.line.floor import Floor
 from rmfab.line.job import FLASH_STEPS, Job, PreparedRelease
+from rmfab.line.ledger_opening import LedgerOpening
 from rmfab.line.radio.air import Air
 from rmfab.line.station import Radio, Slot
 from rmfab.operations.advance import completed
@@ -105,7 +106,7 @@ def run(workspace: Workspace, firmware: PreparedRelease, slots: tuple[Slot, ...]
     job = Job(
         product=workspace.product,
         firmware=firmware,
-        ledger=workspace.ledger,
+        opening=LedgerOpening(lambda: workspace.ledger),
         open_identity=workspace.open_identity,
         station="bench",
         steps=FLASH_STEPS,

@@ -6,6 +6,7 @@ Commands are imported when they are called, so `rmfab --help` loads nothing heav
 from __future__ import annotations
 
 import errno
+import gc
 import importlib
 import io
 import keyword
@@ -43,6 +44,7 @@ COMMANDS = {
     "verify": "Prove that flashed units boot and have the right identity.",
     "run": "Run the line: every step on every slot.",
     "reset": "Factory-reset units and prove that their identity is untouched.",
+    "reconcile": "Compare boards with the ledger after an interruption.",
     "void": "Retire an identity for good.",
     "label": "Print labels as PDF sheets, pictures or on the terminal.",
     "status": "Count the units of each batch by state.",
@@ -58,6 +60,13 @@ COMMANDS = {
     "logs": "Remove old console logs.",
     "completion": "Complete the command line with the tab key in bash, zsh or fish.",
 }
+
+_NEW_OBJECTS = 20_000
+"""How many objects are new when Python looks for cycles of garbage, 700 by default (docs.python.org, gc.set_threshold).
+
+Imports make tens of thousands of objects, and all of them stay: with the default, a tenth of the time until `flash`
+opens its port is spent on looking at them again and again.
+"""
 
 EXIT_USAGE = 2
 EXIT_BUG = 70
@@ -263,8 +272,10 @@ def _refuse(error: click.ClickException, given: Globals) -> int:
 
 def _speak(text: str) -> None:
     """Print *text* on stderr; if stderr is closed, only the exit code remains."""
+    from rmfab.commands.folding import fold, width_of
+
     try:
-        click.echo(text, err=True)
+        click.echo(fold(text, width_of(sys.stderr)), err=True)
     except BrokenPipeError:
         _let_go(sys.stderr)
 
@@ -321,6 +332,7 @@ def _report_bug() -> int:
 def run() -> None:
     """Run the console script. SIGTERM and SIGHUP end a command as ^C does."""
     repeat_lost_interrupts()
+    gc.set_threshold(_NEW_OBJECTS)
     for name in ("SIGTERM", "SIGHUP"):
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) is signal.SIG_DFL:

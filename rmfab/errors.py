@@ -11,7 +11,8 @@
     ├── UnitFault             a unit that is bad: its step FAILs          exit 1
     ├── UnitsFailed           the line ended with units that FAILed       exit 1
     └── IntegrityError        signature, chain, identity                 exit 5
-        └── CloneError        an identity of this ledger on the wrong board
+        └── BoardConflict     the board contradicts the ledger: its step FAILs
+            └── CloneError    an identity of this ledger on the wrong board
 
 The class determines who must act; `cause` is the stable name of the reason, which events carry as `class`.
 Only `rmfab.cli` defines exit codes.
@@ -169,7 +170,11 @@ class IntegrityError(RmfabError):
     cause = "integrity"
 
 
-class CloneError(IntegrityError):
+class BoardConflict(IntegrityError):
+    """A board and the ledger contradict each other, and the ledger is sound: the unit is bad, and the line stops."""
+
+
+class CloneError(BoardConflict):
     """A board carries an identity that this ledger gave to a different board."""
 
     cause = "clone"

@@ -40,7 +40,30 @@ def file_error(what: str, error: OSError, where: str) -> RmfabError:
     for numbers, cause, hint in _SHORTAGES:
         if error.errno in numbers:
             return StationError(text, where=where, hint=hint, cause=cause)
-    return InputError(text, where=where, cause="no-permission" if isinstance(error, PermissionError) else None)
+    advice = _hint(error, Path(where))
+    if isinstance(error, PermissionError):
+        return InputError(text, where=where, hint=advice, cause="no-permission")
+    return InputError(text, where=where, hint=advice)
+
+
+def _hint(error: OSError, path: Path) -> str | None:
+    """Return what may be done about *error*, which using the file or folder *path* raised."""
+    match error:
+        case FileNotFoundError():
+            try:
+                folder_is_there = path.parent.is_dir()
+            except (OSError, ValueError):
+                return None
+            if not folder_is_there:
+                return f"there is no folder {path.parent}: make it first, or check the path"
+            return near_file(path) or "check the name and the folder"
+        case IsADirectoryError():
+            return "name a file, not a folder"
+        case NotADirectoryError() | FileExistsError():
+            return "a file is where a folder should be: choose a different name"
+        case PermissionError():
+            return "get access to it (`ls -ld` shows owner and mode), or choose a different place"
+    return None
 
 
 def is_safe_name(name: str) -> bool:
@@ -72,6 +95,17 @@ def read_input(path: Path, what: str = "file", *, most: int = _LARGEST_INPUT) ->
     except ValueError as error:  # not a valid file name, such as one with NUL
         raise InputError(f"cannot read this {what}: {error}", where=repr(str(path))) from None
     raise InputError(f"too large for a {what}", where=str(path), hint=f"the limit is {most} bytes")
+
+
+def near_file(path: Path) -> str | None:
+    """Return a hint that names the file of the same folder that *path* may mean, None if there is none like it."""
+    from difflib import get_close_matches
+
+    try:
+        close = get_close_matches(path.name, [one.name for one in path.parent.iterdir()], n=1, cutoff=0.75)
+    except OSError:
+        return None
+    return f"did you mean {path.parent / close[0]}?" if close else None
 
 
 def is_there(path: Path) -> bool:
@@ -211,11 +245,14 @@ def _output(path: Path, *, secret: bool, force: bool, sync: bool) -> Iterator[tu
             if os.name != "posix":
                 put_in_place(str(temporary), str(path), force)  # Windows does not move open files
         finally:
-            temporary.unlink(missing_ok=True)
+            _remove(str(temporary))
     except OSError as error:
         if error.filename is not None and str(error.filename) not in (str(temporary), str(path)):
             raise
         raise file_error("cannot write this file", error, str(path)) from error
+    except BaseException:
+        _remove(str(temporary))  # ^C can also come at the start of the `finally` above
+        raise
     if sync:
         sync_folder(path.parent)
 
@@ -258,11 +295,15 @@ class FolderWriter:
                 _remove(temporary)
         except OSError as error:
             raise file_error("cannot write this file", error, path) from error
+        except BaseException:
+            _remove(temporary)  # ^C can also come at the start of the `finally` above
+            raise
         return True
 
 
-def _remove(path: str) -> None:
-    with suppress(FileNotFoundError):
+def _remove(path: str, *, read_only: bool = False) -> None:
+    """Remove a file if it is there; with *read_only* the folder may be one that this process cannot change."""
+    with suppress(OSError if read_only else FileNotFoundError):
         os.unlink(path)  # noqa: PTH108
 
 
@@ -319,38 +360,52 @@ def temporary_folder(beside: Path) -> Iterator[Path]:
 
     `sweep` removes that of a killed process. Raise OSError.
     """
-    while True:
-        folder = beside.with_name(f".{beside.name[:80]}.{os.urandom(4).hex()}{_TEMPORARY}")
-        folder.mkdir(mode=0o700)
-        lock = _lock_folder(folder)
-        if lock is None or os.fstat(lock).st_nlink:
-            break
-        os.close(lock)  # a different process swept it before it was locked
-    try:
-        yield folder
-    finally:
-        _remove_temporary(folder)
-        if lock is not None:
-            os.close(lock)
+    mine = False
+    while not mine:
+        folder = beside.with_name(f".{beside.name[:80]}.{os.urandom(8).hex()}{_TEMPORARY}")
+        lock = None
+        try:
+            try:
+                folder.mkdir(mode=0o700)
+                try:
+                    lock = _lock_folder(folder)
+                except FileNotFoundError:  # a different process swept it before it was opened
+                    continue
+                mine = lock is None or os.fstat(lock).st_nlink > 0  # else it was swept before it was locked
+                if mine:
+                    yield folder
+            finally:
+                _remove_temporary(folder)
+        except BaseException:
+            _remove_temporary(folder)  # ^C can also come at the start of the `finally` above
+            raise
+        finally:
+            if lock is not None:
+                os.close(lock)
 
 
 @contextmanager
 def writer_in(folder: Path) -> Iterator[None]:
     """Let `oldest_writer` know that this process writes into *folder* until the block ends.
 
-    Nothing happens if the folder is not writable.
+    What killed writers left in the folder is removed. Nothing happens if the folder is not writable.
     """
+    sweep(folder)
     name = str(folder / f".writer.{os.urandom(4).hex()}{_TEMPORARY}")
+    descriptor = None
     try:
-        descriptor = _create(name, 0o600)
-    except OSError:  # a full disk or a read-only folder: writing there reports that
-        yield
-        return
-    try:
-        yield
+        try:
+            with suppress(OSError):  # a full disk or a read-only folder: writing there reports that
+                descriptor = _create(name, 0o600)
+            yield
+        finally:
+            _remove(name, read_only=True)
+    except BaseException:
+        _remove(name, read_only=True)  # ^C can also come at the start of the `finally` above
+        raise
     finally:
-        _remove(name)
-        os.close(descriptor)
+        if descriptor is not None:
+            os.close(descriptor)
 
 
 def oldest_writer(folder: Path) -> float | None:

@@ -6,16 +6,17 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from types import FrameType
+    from types import CodeType, FrameType
 
 SLICE_SECONDS = 0.4
 """The longest wait without a look at whether it is still wanted, so that ^C takes effect within a second."""
-_AGAIN_SECONDS = 0.01  # the finalizer has ended by then; if not, the interrupt is lost and repeated once more
+_AGAIN_SECONDS = 0.01  # the finalizer has usually ended by then; if not, the interrupt is lost and repeated once more
 
 
 @contextmanager
@@ -73,17 +74,29 @@ def repeat_lost_interrupts() -> None:
         if lost.exc_type is not KeyboardInterrupt:
             report(lost)
             return
-        again = threading.Timer(_AGAIN_SECONDS, _interrupt_main_thread)
+        again = threading.Timer(_AGAIN_SECONDS, _interrupt_main_thread, (repeat.__code__,))
         again.daemon = True
         again.start()
 
     sys.unraisablehook = repeat
 
 
-def _interrupt_main_thread() -> None:
-    """Send SIGINT to the main thread. If a different thread receives it, the main thread does not leave its wait."""
+def _interrupt_main_thread(hook: CodeType) -> None:
+    """Send SIGINT to the main thread once it has left *hook*, where Python drops it without calling the hook again.
+
+    If a different thread receives it, the main thread does not leave its wait.
+    """
     main = threading.main_thread().ident
+    while main is not None and _runs(main, hook):
+        time.sleep(_AGAIN_SECONDS)
     if os.name == "posix" and main is not None:
         signal.pthread_kill(main, signal.SIGINT)
     else:
         signal.raise_signal(signal.SIGINT)
+
+
+def _runs(thread: int, code: CodeType) -> bool:
+    frame = sys._current_frames().get(thread)
+    while frame is not None and frame.f_code is not code:
+        frame = frame.f_back
+    return frame is not None

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 from rmfab.ledger.host import this_host
-from rmfab.ledger.host_record import Head, Holding, HostRecord
+from rmfab.ledger.host_record import Given, Head, Holding, HostRecord
 from rmfab.workspace.workspace import DEMO_MARKER
 
 
@@ -27,9 +29,17 @@ def copied_with_pool(source: Path, target: Path) -> Path:
 def hold(ledger: Path, state: Path) -> None:
     """Write the record that makes *ledger* the one that gives identities on a host with the folder *state*."""
     with closing(sqlite3.connect(ledger)) as connection:
-        meta = dict(connection.execute("SELECT name, value FROM meta WHERE name IN ('ledger_id', 'holder')"))
+        meta = dict(connection.execute("SELECT name, value FROM meta"))
+        batches = connection.execute(
+            "SELECT policy, first_n, size FROM batch WHERE first_n IS NOT NULL ORDER BY first_n"
+        )
+        numbers = {
+            f"{meta['unique_key']} {json.loads(policy)['serials']}": Given(first + size, str(ledger))
+            for policy, first, size in batches
+            if "serials" in json.loads(policy)
+        }
         heads = connection.execute("SELECT id, last_seq, last_hash FROM chain").fetchall()
     host = this_host(state)
     new = Holding.new(host, {chain: Head(seq, last) for chain, seq, last in heads})
     with HostRecord(host, meta["ledger_id"]).hold() as record:
-        record.replace(Holding(meta["holder"], new.salt, new.machine, new.heads))
+        record.replace(replace(new, holder=meta["holder"], numbers=numbers))

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from rmfab.cli import main
+from tests.patience import PATIENCE
 from tests.pools import copied_with_pool
 
 ROOT = Path(__file__).parent.parent
@@ -74,7 +75,9 @@ def words(*argv: str | Path) -> list[str]:
 
 def process(*argv: str | Path, cwd: Path, **more: str) -> Said:
     """Run rmfab as a separate process; *more* is added to its environment."""
-    done = subprocess.run(words(*argv), cwd=cwd, env=environment(**more), capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        words(*argv), cwd=cwd, env=environment(**more), capture_output=True, text=True, timeout=PATIENCE
+    )
     return Said(done.returncode, done.stdout, done.stderr)
 
 

@@ -19,7 +19,9 @@ def tree() -> dict[str, type[RmfabError]]:
 
 def test_the_drawing_is_the_tree() -> None:
     """The tree drawn at the top of the file lists every class under its parent."""
-    lines = re.finditer(r"^ {4}([│├└─ ]*)(\w+Error|\w+Up|\w+Failed|UnitFault)", errors.__doc__ or "", re.MULTILINE)
+    lines = re.finditer(
+        r"^ {4}([│├└─ ]*)(\w+Error|\w+Up|\w+Failed|UnitFault|BoardConflict)", errors.__doc__ or "", re.MULTILINE
+    )
     drawn = [(len(match[1]), match[2]) for match in lines]
     assert {name for _, name in drawn} == set(tree())
     parents: list[tuple[int, str]] = []

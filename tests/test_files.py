@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import dis
 import errno
+import gc
 import os
 import resource
 import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rmfab import files
 from rmfab.errors import InputError, RmfabError, StationError
 from rmfab.files import (
     FolderWriter,
@@ -27,7 +33,9 @@ from rmfab.files import (
     read_input,
     shipped,
     sweep,
+    temporary_folder,
     write_file,
+    writer_in,
 )
 
 
@@ -287,6 +295,27 @@ def test_a_name_that_is_used_again_is_not_swept(tmp_path: Path, monkeypatch: pyt
     assert name.read_bytes() == b"at work"
 
 
+@pytest.mark.skipif(os.name != "posix", reason="nothing is swept on Windows")
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_folder_that_is_swept_as_it_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str) -> None:
+    """If a process sweeps while a temporary folder is made, before or after it is opened, a new one is made."""
+    lock, swept = files._lock_folder, []
+
+    def swept_meanwhile(folder: Path) -> int | None:
+        if swept:
+            return lock(folder)
+        swept.append(folder)
+        descriptor = lock(folder) if when == "after" else None
+        folder.rmdir()
+        return lock(folder) if when == "before" else descriptor
+
+    monkeypatch.setattr(files, "_lock_folder", swept_meanwhile)
+    with files.temporary_folder(tmp_path / "target") as folder:
+        assert folder.is_dir()
+        assert folder not in swept
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_writers_and_sweepers_at_once(tmp_path: Path) -> None:
     """Many writers that sweep the same folder all complete their files."""
 
@@ -315,10 +344,13 @@ def test_writers_and_sweepers_at_once(tmp_path: Path) -> None:
     ],
 )
 def test_who_must_act(number: int, kind: type[RmfabError], cause: str) -> None:
-    """What this host is short of is the station's fault (exit code 4), a wrong path or mode the caller's (3)."""
+    """What this host is short of is the station's fault (exit code 4), a wrong path or mode the caller's (3).
+
+    Each has a hint.
+    """
     error = file_error("cannot write this file", OSError(number, os.strerror(number)), "a")
     assert (type(error), error.cause, error.where) == (kind, cause, "a")
-    assert (error.hint is None) == (kind is InputError)
+    assert error.hint
 
 
 @pytest.mark.skipif(os.name != "posix", reason="resource limits")
@@ -382,3 +414,66 @@ def test_many_files_that_cannot_be_written(tmp_path: Path) -> None:
         with pytest.raises(InputError, match="cannot write"):
             FolderWriter(tmp_path, force=force).write("n" * 300, b"x")
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+def _in_folder(folder: Path) -> None:
+    with temporary_folder(folder / "batch") as own:
+        (own / "values.csv").write_bytes(b"secret")
+
+
+def _as_writer(folder: Path) -> None:
+    with writer_in(folder):
+        pass
+
+
+_NOP = dis.opmap["NOP"]  # at the start of a `try`; Python looks for signals after calls, at jumps and in new frames
+
+
+def interrupted(action: Callable[[], object], moment: int) -> bool:
+    """Run *action*, with ^C before the instruction number *moment* of rmfab.files; return whether it has so many."""
+    count = 0
+
+    def trace(frame: FrameType, event: str, _: Any) -> Any:
+        nonlocal count
+        if frame.f_code.co_filename != files.__file__:
+            return None
+        frame.f_trace_opcodes = True
+        if event == "opcode" and frame.f_code.co_code[frame.f_lasti] != _NOP:
+            count += 1
+            if count == moment:
+                sys.settrace(None)
+                raise KeyboardInterrupt
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        action()
+    except KeyboardInterrupt:
+        return True
+    finally:
+        sys.settrace(before)
+    return False
+
+
+@pytest.mark.parametrize(
+    "action",
+    [
+        lambda folder: FolderWriter(folder).write("LMP-000061.bin", b"image"),
+        lambda folder: write_file(folder / "batch.csv", b"id,key", sync=False),
+        _in_folder,
+        _as_writer,
+    ],
+    ids=["FolderWriter", "write_file", "temporary_folder", "writer_in"],
+)
+@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+def test_no_interrupt_leaves_a_temporary_file(tmp_path: Path, action: Callable[[Path], object]) -> None:
+    """Whatever the moment of ^C, what a command wrote aside is removed before it ends."""
+    moment, more = 0, True
+    while more:
+        moment += 1
+        folder = make_folder(tmp_path / str(moment))
+        more = interrupted(lambda folder=folder: action(folder), moment)
+        gc.collect()
+        assert not [name for name in names(folder) if "rmfab-tmp" in name], moment
+    assert moment > 50

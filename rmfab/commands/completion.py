@@ -32,7 +32,10 @@ def command(context: click.Context, shell: str | None, install: bool) -> None:
     chosen = Shell(shell or _own_shell())
     script = _script(chosen.value, context)
     if not install:
-        terminal.show({"shell": chosen.value, "script": script}, script)
+        if terminal.json_wanted():
+            terminal.document({"shell": chosen.value, "script": script})
+        else:
+            terminal.verbatim(script)
         return
     done = install_completion(chosen, script, os.environ, Path.home())
     terminal.say(f"{'installed' if done.changed else 'already installed'}: {done.path}; to undo it, remove this file")

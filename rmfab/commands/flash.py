@@ -7,7 +7,14 @@ from typing import Any
 import click
 
 from rmfab.commands.leaf import Leaf
-from rmfab.commands.options import batch_option, downgrade_option, line_options, serial_option
+from rmfab.commands.options import (
+    again_option,
+    batch_option,
+    downgrade_option,
+    line_options,
+    scan_option,
+    serial_option,
+)
 
 
 @click.command("flash", cls=Leaf)
@@ -15,6 +22,8 @@ from rmfab.commands.options import batch_option, downgrade_option, line_options,
 @downgrade_option
 @batch_option
 @serial_option
+@again_option
+@scan_option
 def command(**options: Any) -> None:
     """Give boards their identity and write their flash.
 

@@ -59,7 +59,11 @@ def backup(target: Path) -> None:
 
     terminal.workspace().ledger.backup(target)
     warn_of_git(terminal.TERMINAL, "the sealed identities", target)
-    terminal.say(f"backed up to {target}; keep it offline, together with keys/")
+    terminal.say(f"backed up to {target}; it is useless without keys/: keep both offline, apart from this host")
+    terminal.say(
+        "it contains the sealed identities, and as a copy it gives none: after a loss, `rmfab ledger restore`, then "
+        "`rmfab ledger adopt`; on the host that a ledger was moved to, only `rmfab ledger adopt`"
+    )
     terminal.show({"backup": str(target)}, None)
 
 

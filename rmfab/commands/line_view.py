@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Protocol
 import click
 
 from rmfab.commands import terminal
+from rmfab.commands.folding import fold, fold_pieces, width_of
 from rmfab.commands.live_table import COLOURS, LiveTable
-from rmfab.errors import IntegrityError, one_line
+from rmfab.errors import BatchUsedUp, IntegrityError, one_line
 from rmfab.ledger.events import Outcome
 from rmfab.line.events import (
     LineEvent,
@@ -39,14 +40,15 @@ class View(Protocol):
         """Close the view after the last event."""
 
 
-def make_view(json_wanted: bool, slots: tuple[str, ...], *, single: bool = False) -> View:
+def make_view(json_wanted: bool, slots: tuple[str, ...], *, single: bool = False, asks: bool = False) -> View:
     """Return the view for this command: JSON, live if stderr is a terminal, else plain.
 
-    *single*: only one unit is run, so that the error which ends the command is its reason.
+    *single*: only one unit is run, so that the error which ends the command is its reason. *asks*: the operator types
+    meanwhile, and a live table would draw over it.
     """
     if json_wanted:
         return JsonView()
-    if sys.stderr.isatty() and not terminal.quiet():
+    if sys.stderr.isatty() and not terminal.quiet() and not asks:
         return LiveView(slots, single=single)
     return PlainView(single=single)
 
@@ -94,7 +96,9 @@ class UnitLines:
             pieces.append((f" {step.seconds:.1f}s", None))
             if bad:
                 reasons.append((f"\n    {step.step}: {_quoted(step.reason)}", None))
-        if not reasons and ended.reason:
+        if isinstance(ended.error, BatchUsedUp):  # the line ends with this error, for all slots
+            reasons = []
+        elif not reasons and ended.reason:
             reasons.append((f"\n    {_quoted(ended.reason)}", None))
         end: Pieces = [("   ", None), (ended.outcome.value, COLOURS[ended.outcome])]
         if self._single and (ended.outcome is Outcome.ERROR or isinstance(ended.error, IntegrityError)):
@@ -118,7 +122,8 @@ class PlainView:
         """Print a unit that has ended, or a message."""
         self._lines.note(event)
         if isinstance(event, UnitEnded):
-            click.echo("".join(click.style(text, fg=_plain(colour)) for text, colour in self._lines.line(event)))
+            pieces = fold_pieces(self._lines.line(event), width_of(sys.stdout))
+            click.echo("".join(click.style(text, fg=_plain(colour)) for text, colour in pieces))
         elif isinstance(event, Message):
             speak(event)
 
@@ -162,7 +167,8 @@ class LiveView:
             case UnitEnded():
                 self._print(event)
             case Message():
-                self._console.print(f"rmfab: {_quoted(event.slot)}: {_quoted(event.text)}")
+                said = f"rmfab: {_quoted(event.slot)}: {_quoted(event.text)}"
+                self._console.print(fold(said, self._console.width), soft_wrap=True)
 
     def _print(self, ended: UnitEnded) -> None:
         pieces = self._lines.line(ended)
@@ -172,7 +178,7 @@ class LiveView:
         from rich.text import Text
 
         styled = Text()
-        for text, colour in pieces:
+        for text, colour in fold_pieces(pieces, width_of(sys.stdout)):
             styled.append(text, style=colour or "")
         self._console.print(styled, soft_wrap=True)
 

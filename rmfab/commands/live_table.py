@@ -28,6 +28,7 @@ COLOURS = {
     Outcome.ERROR: "magenta",
     Outcome.ABORTED: "yellow",
     Outcome.SKIP: "bright_black",
+    Outcome.SEEN: "cyan",
 }
 _TURN_SECONDS = 3.0
 _SLOT_CELLS = 28
@@ -53,7 +54,7 @@ class SlotRow:
         """0 after a failure, 1 at work, 2 otherwise: those with less to see come last."""
         if self.step is not None:
             return 1
-        return 2 if self.outcome in (None, Outcome.PASS) else 0
+        return 2 if self.outcome in (None, Outcome.PASS, Outcome.SEEN) else 0
 
 
 class LiveTable:
@@ -103,7 +104,7 @@ class LiveTable:
         working = sum(row.step is not None for row in rows)
         idle = sum(row.step is None and row.outcome is None for row in rows)
         line = Text(f"{len(rows)} slots: {working} at work, {idle} waiting", no_wrap=True, overflow="ellipsis")
-        for outcome in (Outcome.PASS, Outcome.FAIL, Outcome.ERROR, Outcome.ABORTED):
+        for outcome in (Outcome.PASS, Outcome.FAIL, Outcome.ERROR, Outcome.ABORTED, Outcome.SEEN):
             if count := self._verdicts[outcome]:
                 line.append("  ").append(f"{count} {outcome.value}", style=COLOURS[outcome])
         if shown < len(rows):

@@ -10,7 +10,6 @@ import click
 from rmfab.commands import terminal
 from rmfab.commands.leaf import Branch
 from rmfab.commands.options import FILE, allow_files_option, baud_option, force_option, output_option, slot_names
-from rmfab.errors import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -175,7 +174,7 @@ def show(image: Path, partition: str | None, reveal: bool) -> None:
     terminal.show(listing.document(decoded, reveal=reveal), "\n".join(listing.lines(decoded, reveal=reveal)))
     if not terminal.json_wanted():
         for finding in decoded.findings:
-            click.echo(printable(f"rmfab: {finding.severity.value}: {finding}"), err=True)
+            terminal.speak(f"rmfab: {finding.severity.value}: {finding}")
 
 
 @command.command("check")

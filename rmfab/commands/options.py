@@ -116,6 +116,14 @@ release_option = click.option("--release", type=FILE, help="Bundle or build fold
 batch_option = click.option("--batch", help="Claim only from this batch.")
 serial_option = click.option("--serial", help="Give the board this identity, or require that it already has it.")
 
+again_option = click.option(
+    "--again", is_flag=True, help="Also flash units that are verified and labelled; they keep their identity."
+)
+
+scan_option = click.option(
+    "--scan", is_flag=True, help='Ask for the code of each board, for products with serial = "{scan}".'
+)
+
 
 def unit_url_option(function: F) -> F:
     """Add --unit-url and its former name."""

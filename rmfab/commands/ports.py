@@ -33,7 +33,7 @@ def command() -> None:
     slots = [place for place in places if place.slot is not None]
     for place in slots:
         about = f": {_about(place.usb)}" if place.usb else ""
-        terminal.data(f"# slot {place.slot}  {place.port}  {_PRESENT[place.present]}{about}")
+        terminal.verbatim(f"# slot {place.slot}  {place.port}  {_PRESENT[place.present]}{about}")
     if slots and len(slots) < len(places):
         terminal.data("")
     _show_new(places)
@@ -46,8 +46,8 @@ def _show_new(places: tuple[BoardPlace, ...]) -> None:
     for place in places:
         if place.slot is None:
             about = f" # {_about(place.usb)}" if place.usb else ""
-            terminal.data(f'[[slot]]                {about}\nname = "{next(names)}"\nport = "{place.port}"')
-            terminal.data('baud = 921600\nrestart = "auto"\n')
+            terminal.verbatim(f'[[slot]]                {about}\nname = "{next(names)}"\nport = "{place.port}"')
+            terminal.verbatim('baud = 921600\nrestart = "auto"\n')
 
 
 def _about(usb: PluggedIn) -> str:

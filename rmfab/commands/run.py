@@ -7,7 +7,15 @@ from typing import Any
 import click
 
 from rmfab.commands.leaf import Leaf
-from rmfab.commands.options import batch_option, downgrade_option, line_options, serial_option, unit_url_option
+from rmfab.commands.options import (
+    again_option,
+    batch_option,
+    downgrade_option,
+    line_options,
+    scan_option,
+    serial_option,
+    unit_url_option,
+)
 
 
 @click.command("run", cls=Leaf)
@@ -16,6 +24,8 @@ from rmfab.commands.options import batch_option, downgrade_option, line_options,
 @downgrade_option
 @batch_option
 @serial_option
+@again_option
+@scan_option
 @click.option(
     "--loop", is_flag=True, help="Continue with the next board on every slot, until ^C or the batch is used up."
 )
@@ -27,6 +37,7 @@ def command(unit_urls: tuple[str, ...], former_unit_urls: tuple[str, ...], **opt
     \b
     rmfab run --batch lamp-0001 --port /dev/ttyUSB0 --port /dev/ttyUSB1
     rmfab run --loop                      all slots of station.toml, board after board
+    rmfab run --loop --scan               the same, with serials from a scanner
     """
     from rmfab.commands.show_line import show_line
     from rmfab.operations.run_line import RUN_STEPS, LineRequest

@@ -24,7 +24,7 @@ def show_line(request: LineRequest, junit: Path | None = None) -> None:
     run = run_line(terminal.workspace(), request, terminal.TERMINAL)
     slots = tuple(slot.name for slot in run.slots)
     single = len(slots) == 1 and not request.loop
-    show_events(run.events(), slots, lambda: run.summary, run.stop, junit, single=single)
+    show_events(run.events(), slots, lambda: run.summary, run.stop, junit, single=single, asks=request.scan)
 
 
 def show_events(
@@ -35,15 +35,16 @@ def show_events(
     junit: Path | None = None,
     *,
     single: bool = False,
+    asks: bool = False,
 ) -> None:
     """Show all *events*, then the *summary*; also write the report *junit*, if given. ^C calls *stop*.
 
-    *single*: only one unit is run.
+    *single*: only one unit is run. *asks*: the operator types meanwhile.
     """
     from rmfab.commands.line_view import make_view
 
     try:
-        view = make_view(terminal.json_wanted(), slots, single=single)
+        view = make_view(terminal.json_wanted(), slots, single=single, asks=asks)
         _show(events if single or terminal.json_wanted() else _told_once(events), view, summary, stop, junit)
     except BrokenPipeError:
         terminal.stopped_by_reader()

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from rmfab.commands.folding import fold, width_of
 from rmfab.errors import printable
 
 if TYPE_CHECKING:
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from rmfab.workspace.workspace import Workspace
 
 T = TypeVar("T")
+
+_LONGEST_LINE = 4096
 
 
 @dataclass
@@ -99,7 +103,7 @@ def _mended(opened: Workspace) -> Workspace:
 class CommandTerminal:
     """The terminal of a command line: messages on stderr, questions if stdin is a terminal.
 
-    A live display would draw over a question, so every question takes it off the terminal first.
+    A live display would draw over other text, so everything that is printed takes it off the terminal first.
     """
 
     @property
@@ -115,7 +119,7 @@ class CommandTerminal:
         """Print one line of warning and its hint, even with -q."""
         warn(text)
         if hint:
-            click.echo(f"rmfab: hint: {printable(hint)}", err=True)
+            speak(f"rmfab: hint: {hint}")
 
     def confirm(self, question: str) -> bool:
         """Ask a yes-or-no question; return the answer."""
@@ -144,8 +148,20 @@ class CommandTerminal:
         return Secret(text)
 
     def inputs(self) -> Iterator[KeyPress | Scan]:
-        """Yield nothing: a command line reads no keys while it works."""
-        return iter(())
+        """Yield each line of stdin as a scan, until stdin ends: a scanner types the code, and then Enter.
+
+        It is read below Python's buffers, whose locks a thread that waits here would hold at the end of the process.
+        """
+        from rmfab.operations.terminal import Scan
+
+        source, pending = sys.stdin.fileno(), b""
+        with suppress(OSError):  # the terminal has gone
+            while piece := os.read(source, _LONGEST_LINE):
+                *lines, pending = (pending + piece).replace(b"\r", b"\n").split(b"\n")
+                yield from (Scan(line[:_LONGEST_LINE].decode("utf-8", "replace")) for line in lines if line)
+                pending = pending[:_LONGEST_LINE]
+        if pending:
+            yield Scan(pending.decode("utf-8", "replace"))
 
 
 TERMINAL = CommandTerminal()
@@ -153,7 +169,7 @@ TERMINAL = CommandTerminal()
 
 @contextmanager
 def drawn(undraw: Callable[[], None]) -> Iterator[None]:
-    """Let questions call *undraw*, which takes a live display off the terminal; call it at the end, too."""
+    """Let all that is printed call *undraw*, which takes a live display off the terminal; call it at the end, too."""
     given = _globals()
     given.undraw = undraw
     try:
@@ -172,16 +188,29 @@ def _undraw() -> None:
 def say(text: str) -> None:
     """Print one line of information, unless -q was given."""
     if not quiet():
-        click.echo(f"rmfab: {printable(text)}", err=True)
+        speak(f"rmfab: {text}")
 
 
 def warn(text: str) -> None:
     """Print one line of warning, even with -q."""
-    click.echo(f"rmfab: warning: {printable(text)}", err=True)
+    speak(f"rmfab: warning: {text}")
+
+
+def speak(text: str) -> None:
+    """Print *text* on stderr. A line that is too wide for the terminal is folded."""
+    _undraw()
+    click.echo(fold(printable(text), width_of(sys.stderr)), err=True)
 
 
 def data(text: str) -> None:
-    """Print one line of data."""
+    """Print one line of data. One that is too wide for the terminal is folded; in a file or a pipe it stays whole."""
+    _undraw()
+    click.echo(fold(printable(text), width_of(sys.stdout)))
+
+
+def verbatim(text: str) -> None:
+    """Print *text* that is pasted into a file or a shell, as wide as it is."""
+    _undraw()
     click.echo(printable(text))
 
 
@@ -209,6 +238,7 @@ def _json(value: Any, indent: int | None) -> None:
     has_all_letters = (sys.stdout.encoding or "").lower().startswith("utf")
     text = json.dumps(value, indent=indent, ensure_ascii=not has_all_letters)
     text = "".join(map(_json_letter, text)) if printable(text) != text else text
+    _undraw()
     _globals().told = True
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
@@ -224,22 +254,39 @@ def _json_letter(letter: str) -> str:
 def table(head: tuple[str, ...], rows: list[tuple[object, ...]]) -> None:
     """Print a plain table: columns two spaces apart, numbers right-aligned, no trailing spaces.
 
-    A wide letter takes two columns of a terminal.
+    A wide letter takes two columns of a terminal. On one that is too narrow, the columns are one space apart, or each
+    row is a list of its cells with their heads.
     """
-    from rich.cells import cell_len, set_cell_size
-
     cells = [tuple("" if cell is None else str(cell) for cell in row) for row in rows]
-    widths = [
-        max(cell_len(head[i]), *(cell_len(row[i]) for row in cells)) if cells else cell_len(head[i])
-        for i in range(len(head))
-    ]
+    widths = [max(_columns(line[i]) for line in (head, *cells)) for i in range(len(head))]
+    columns = width_of(sys.stdout)
+    gap = 2 if columns is None or sum(widths) + 2 * (len(widths) - 1) <= columns else 1
+    if columns is not None and sum(widths) + gap * (len(widths) - 1) > columns:
+        _records(head, cells)
+        return
     right = [bool(rows) and all(isinstance(row[i], int) for row in rows) for i in range(len(head))]
     for line in (head, *cells):
         padded = (
-            cell.rjust(width) if r else set_cell_size(cell, width)
+            cell.rjust(width) if r else cell + " " * (width - _columns(cell))
             for cell, width, r in zip(line, widths, right, strict=True)
         )
-        data("  ".join(padded).rstrip())
+        data((" " * gap).join(padded).rstrip())
+
+
+def _records(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+    """Print each row as its first cell and the others with their heads."""
+    for first, *others in rows:
+        named = (f"{name} {cell}".lstrip() for name, cell in zip(head[1:], others, strict=True) if cell)
+        data("  ".join((first, *named)))
+
+
+def _columns(text: str) -> int:
+    """Return how many columns of a terminal *text* takes."""
+    if text.isascii():  # most tables: rich takes longer to import than they take to print
+        return len(text)
+    from rich.cells import cell_len
+
+    return cell_len(text)
 
 
 def followed(what: str, events: Generator[Advance | T, None, None]) -> T:

@@ -20,17 +20,17 @@ from typing import Any
 from rmfab.exchange import fields
 from rmfab.exchange.parcel import Parcel
 from rmfab.json_text import parse_json
-from rmfab.ledger.chains import EVENT_FIELDS
 from rmfab.ledger.host_record import Head
 from rmfab.ledger.merge import Receiver, Returned
 from rmfab.ledger.receipts import Receipt, Return, Span
+from rmfab.ledger.stored_events import FIELDS
 
 BLOCK = 1000
 """Events per member."""
 _MOST_OF_A_BLOCK = 1 << 25
 _LONGEST_DETAILS = 1 << 20
 _LONGEST_HEAD = 1 << 23
-_LISTED = tuple(name for name in EVENT_FIELDS if name != "details")
+_LISTED = tuple(name for name in FIELDS if name != "details")
 
 
 @dataclass(frozen=True)

@@ -21,14 +21,13 @@ from cryptography.x509.oid import NameOID
 
 from rmfab.errors import InputError
 from rmfab.files import make_folder, read_input, write_file
+from rmfab.identity.ca_files import CERTIFICATE_FILE, KEY_FILE
 from rmfab.identity.keypair import PrivateKey
 from rmfab.secret import Secret
 from rmfab.signing.keyfile import PassphraseSource, write_private_key
 from rmfab.signing.signer import open_private_key
 from rmfab.signing.token import TokenKey, open_token_key
 
-CERTIFICATE_FILE = "ca.crt"
-KEY_FILE = "ca.key"
 DEFAULT_VALIDITY = timedelta(days=36525)
 MAX_NAME_LENGTH = 64
 

@@ -27,9 +27,9 @@ from rmfab.identity import keypair, node_id, sec2_verifier
 from rmfab.identity.ca import CertificateAuthority, is_on_token
 from rmfab.identity.certificate import certify
 from rmfab.identity.identity import Drawn, Identity, draw
-from rmfab.identity.sealed_record import SealedRecord, pop_tag
+from rmfab.identity.sealed_record import SealedRecord, pool_name, pop_tag
 from rmfab.identity.sealing import DATA_KEY_BYTES, Sealer, wrap
-from rmfab.identity.values import ValuesRow
+from rmfab.identity.values import SERIAL_MARK, ValuesRow
 from rmfab.product.product import (
     MQTT_HOST_PLACEHOLDER,
     CertificatePolicy,
@@ -197,10 +197,13 @@ def remake(
     return replace(chunk, records=tuple(records))
 
 
-def open_identity(record: SealedRecord, data_key: Secret[bytes], pool: str, batch: str) -> Identity:
+def open_identity(
+    record: SealedRecord, data_key: Secret[bytes], pool: str, batch: str, given_serial: str | None = None
+) -> Identity:
     """Return the identity in *record*, of *batch* in the pool *pool*: the id of the ledger in which it was made.
 
-    Raise IntegrityError if a field was changed or belongs elsewhere.
+    *given_serial* is the one that it got with its board, if it was made without. Then it also stands in place of
+    `{serial}` in the extra values. Raise IntegrityError if a field was changed or belongs elsewhere.
     """
     sealer = Sealer(data_key, pool, batch)
     random = sealer.open(record.serial, RANDOM, record.sealed_random)
@@ -218,8 +221,10 @@ def open_identity(record: SealedRecord, data_key: Secret[bytes], pool: str, batc
     extra: list[tuple[str, str, str]] = []
     if record.sealed_extra is not None:
         extra = json.loads(sealer.open(record.serial, EXTRA, record.sealed_extra).reveal())
+    if given_serial is not None:
+        extra = [(namespace, name, cell.replace(SERIAL_MARK, given_serial)) for namespace, name, cell in extra]
     return Identity(
-        serial=record.serial,
+        serial=given_serial or record.serial,
         node_id=record.node_id,
         certificate_pem=certificate,
         private_key_pem=key,
@@ -308,6 +313,8 @@ class _Maker:
     def _serial(self, position: int, row: ValuesRow | None) -> str:
         if row is not None and row.serial is not None:
             return row.serial
+        if self._recipe.serials.late:
+            return pool_name(self._recipe.batch, position)
         if self._recipe.first_number is None:
             raise InputError("serials are neither counted nor given")
         return self._recipe.serials.serial(self._recipe.first_number + position)

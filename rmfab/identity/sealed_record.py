@@ -7,15 +7,22 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 from dataclasses import dataclass
 
 from rmfab.files import is_safe_name
 from rmfab.secret import Secret
 
+LONGEST_NAME = 64
+_NUMBER = re.compile("[1-9][0-9]*")
+
 
 @dataclass(frozen=True)
 class SealedRecord:
     """An identity at rest.
+
+    *serial* is its name in the pool, which never changes: its serial, or `BATCH#N` (N counts from 1) if it gets its
+    serial with its board.
 
     *node_id*, *certificate_serial* (lower-case hex, no leading zeros), *certificate* (DER) and *sealed_key* are None if
     the device gets its credentials by self or assisted claiming. *pop_tag* is the PoP under the workspace's uniqueness
@@ -36,13 +43,24 @@ class SealedRecord:
     sealed_extra: bytes | None
 
     def __post_init__(self) -> None:
-        if not is_safe_name(self.serial):
+        if not (is_safe_name(self.serial) or is_pool_name(self.serial)):
             raise ValueError(f"serial {self.serial!r} is not a valid file name")
         if len(self.pop_tag) != 64 or len(self.random_sha256) != 64:
             raise ValueError("pop_tag and random_sha256 must be SHA-256 in hex")
         credentials = (self.node_id, self.certificate_serial, self.certificate, self.sealed_key)
         if len({value is None for value in credentials}) != 1:
             raise ValueError("node_id, certificate and key must be given together")
+
+
+def pool_name(batch: str, position: int) -> str:
+    """Return the name of the identity at *position* (from 0) of *batch*, if it gets its serial with its board."""
+    return f"{batch}#{position + 1}"
+
+
+def is_pool_name(name: str) -> bool:
+    """Return whether *name* is one that `pool_name` makes. No serial is: `#` is not safe in a file name."""
+    batch, mark, number = name.rpartition("#")
+    return mark == "#" and is_safe_name(batch) and _NUMBER.fullmatch(number) is not None and len(name) <= LONGEST_NAME
 
 
 def pop_tag(unique_key: Secret[bytes], pop: Secret[str]) -> str:

@@ -167,6 +167,5 @@ def _recipient(text: str) -> pyrage.x25519.Recipient:
     except pyrage.RecipientError:
         raise InputError(
             f'"{text}" is not an age recipient',
-            where="[recipients]",
-            hint="use age1…, as rmfab init and age-keygen print",
+            hint="use age1…, whole, as `rmfab station key` and age-keygen print it",
         ) from None

@@ -2,6 +2,9 @@
 
 Columns: `serial`, `node_id`, and every column of the extra mass_mfg config, in any order. The whole file is judged
 before anything is made. Its rows keep their order, and so the values of a row stay together.
+
+If serials come with the board, the file has no serials: a column `serial` is then only a key of the extra config, and
+`{serial}` in an extra value is the serial, once the identity has one.
 """
 
 from __future__ import annotations
@@ -27,6 +30,7 @@ from rmfab.product.vocabulary import Credentials, NodeIdKind
 
 SERIAL = "serial"
 NODE_ID = "node_id"
+SERIAL_MARK = "{serial}"
 
 _CHUNK = 1 << 20
 
@@ -60,7 +64,8 @@ class ValuesFile:
         """Yield the rows in order. Raise InputError if the file has changed since it was judged."""
         if _digest(self.path) != self.sha256:
             raise InputError("the file changed while it was in use", where=str(self.path))
-        serial, node_id = (_place(self._values, name) for name in (SERIAL, NODE_ID))
+        serial = _place(self._values, SERIAL) if self.serials else None
+        node_id = _place(self._values, NODE_ID)
         for row in self._values:
             cells = zip(self._config.columns, _inlined(self._config, row, self._files), strict=True)
             yield ValuesRow(
@@ -85,7 +90,8 @@ def open_values(path: Path, product: Product, allow_files: Sequence[Path] = ()) 
     complaints = Complaints(path)
     _judge_header(values, product, complaints)
     complaints.settle()
-    checker = _Checker(values, config, files, complaints)
+    columns = (NODE_ID,) if product.serial.late else (SERIAL, NODE_ID)
+    checker = _Checker(values, config, files, complaints, columns)
     try:
         for row in values:
             checker.check(row)
@@ -96,7 +102,7 @@ def open_values(path: Path, product: Product, allow_files: Sequence[Path] = ()) 
     finally:
         checker.close()
     complaints.settle()
-    given = (SERIAL in values.header, NODE_ID in values.header)
+    given = (SERIAL in columns and SERIAL in values.header, NODE_ID in values.header)
     return ValuesFile(path, checker.count, digest, *given, checker.warnings(), values, config, files)
 
 
@@ -121,8 +127,10 @@ def judge_no_values_needed(product: Product) -> None:
 class _Checker:
     """Judge of rows, one after the other. A temporary database on disk records values that must be unique."""
 
-    def __init__(self, values: Values, config: Config, files: NamedFiles, complaints: Complaints) -> None:
-        self._places = {name: _place(values, name) for name in (SERIAL, NODE_ID)}
+    def __init__(
+        self, values: Values, config: Config, files: NamedFiles, complaints: Complaints, columns: Sequence[str]
+    ) -> None:
+        self._places = {name: _place(values, name) for name in columns}
         self._path = values.path
         self._complaints = complaints
         self._config = config
@@ -202,6 +210,9 @@ def _judge_header(values: Values, product: Product, complaints: Complaints) -> N
     for name in (SERIAL, NODE_ID):
         if values.header.count(name) > max(1, of_config.count(name)):
             complaints.add(1, f'column "{name}" appears {values.header.count(name)} times')
+    if product.serial.late and SERIAL in values.header and SERIAL not in of_config:
+        hint = f"remove the column; {SERIAL_MARK} in a column of the extra config is the serial"
+        complaints.add(1, f'unexpected column of serials: [product] serial is "{product.serial}"', hint=hint)
     if NODE_ID in values.header:
         if product.identity.credentials is Credentials.CLOUD_CLAIM and NODE_ID not in of_config:
             hint = 'remove the column, or set [identity] credentials = "certificate"'

@@ -15,13 +15,16 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, bindparam, func, 
 
 from rmfab.errors import IntegrityError, RmfabError
 from rmfab.ledger.batches import batch_digest, keys_digest, missing
-from rmfab.ledger.chains import OWN, chain_hash, genesis, stored
+from rmfab.ledger.chains import OWN, genesis
 from rmfab.ledger.events import Event, EventKind
-from rmfab.ledger.queries import PAGE, batches, chunks, standing_columns, standing_value
+from rmfab.ledger.queries import PAGE, chunks, standing_columns, standing_value
+from rmfab.ledger.questions import batches
 from rmfab.ledger.records import Batch, Chunk, chunk_digest
 from rmfab.ledger.sql import schema
+from rmfab.ledger.sql.asking import asking
 from rmfab.ledger.sql.database import Damage
 from rmfab.ledger.standing import Standing, replay
+from rmfab.ledger.stored_events import chain_hash, stored
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,7 @@ def check(connection: Connection, ledger_id: str, damage: Iterable[Damage]) -> I
     for fault in damage:
         yield AuditFinding("database", fault.where, fault.what)
     yield from _chains(connection, ledger_id)
-    for batch in batches(connection):
+    for batch in batches(asking(connection)):
         yield from _batch(connection, batch)
         yield from _standings(connection, batch)
     yield from _strays(connection)
@@ -202,7 +205,7 @@ def _events_of(connection: Connection, rows: Sequence[Row[Any]]) -> dict[str, li
     serials = [row.serial for row in rows]
     query = select(schema.event).where(schema.event.c.serial.in_(serials), OWN).order_by(schema.event.c.id)
     for row in connection.execute(query):
-        told[row.serial].append(stored(row).event)
+        told[row.serial].append(stored(row._mapping).event)
     return told
 
 
@@ -211,7 +214,7 @@ def _batch_events(connection: Connection, name: str) -> list[Event]:
     query = select(table).where(table.c.batch == name, OWN)
     query = query.where(table.c.kind.in_([EventKind.BATCH.value, EventKind.ADMIT.value]))
     try:
-        return [stored(row).event for row in connection.execute(query.order_by(table.c.id))]
+        return [stored(row._mapping).event for row in connection.execute(query.order_by(table.c.id))]
     except IntegrityError:  # already reported by the check of the chain
         return []
 

@@ -11,7 +11,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 from sqlalchemy import Connection, insert, select, update
@@ -19,12 +19,17 @@ from sqlalchemy import Connection, insert, select, update
 from rmfab.errors import InputError, IntegrityError
 from rmfab.files import is_safe_name
 from rmfab.identity.sealed_record import SealedRecord
-from rmfab.ledger.chains import append, canonical
+from rmfab.ledger.chains import append
 from rmfab.ledger.events import Event, EventKind, refuse_other_times
+from rmfab.ledger.numbers import Numbers, first_number, last_loss
 from rmfab.ledger.queries import PAGE, batch_named, batch_value, meta_value, record_columns
 from rmfab.ledger.records import Batch, ChunkPlan, chunk_digest
 from rmfab.ledger.sql import schema
 from rmfab.ledger.states import State
+from rmfab.ledger.stored_events import canonical
+
+_SERIALS = (schema.identity.c.serial, schema.identity.c.given_serial)
+"""Where a serial may be taken: made with an identity, or given to one with its board."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +39,8 @@ class BatchOrder:
     *name*: None for the next of `<prefix>-0001` and so on, or for an open batch of the same kind that got such a name.
     *policy*: JSON of everything that decides how the identities are made, so that all parts of a continued batch match.
     *serial_of*: returns the serial of a number (counted from 1 over all batches of the product); None if the serials
-    are supplied from outside. *unique_key*: the fingerprint of the key under which PoPs are compared.
+    are supplied from outside. *unique_key*: the fingerprint of the key under which PoPs are compared. *first_number*:
+    the first number of a new batch, which the operator says is unused; None to count on.
     """
 
     name: str | None
@@ -45,6 +51,7 @@ class BatchOrder:
     unique_key: str
     serial_of: Callable[[int], str] | None
     chunk_size: int = 1000
+    first_number: int | None = None
 
     def __post_init__(self) -> None:
         if self.size < 1 or self.chunk_size < 1:
@@ -53,6 +60,15 @@ class BatchOrder:
             raise InputError(
                 f'"{self.name}" is not a batch name', hint="use at most 64 of A-Z a-z 0-9 . _ -, no leading dot"
             )
+
+    @property
+    def series(self) -> str | None:
+        """The series that the serials are counted in, None if they are not counted.
+
+        It is the uniqueness key and the serial pattern: a copy of a workspace, or a second ledger in it, has the same.
+        """
+        pattern = self.policy.get("serials")
+        return None if self.serial_of is None or pattern is None else f"{self.unique_key} {pattern}"
 
 
 @dataclass(frozen=True)
@@ -64,10 +80,11 @@ class Taken:
     batch: str
 
 
-def begin(connection: Connection, order: BatchOrder, ts: str) -> Batch:
+def begin(connection: Connection, order: BatchOrder, ts: str, numbers: Numbers) -> Batch:
     """Return the batch of this order: a new one, an open one to continue, or the closed one made from it before.
 
-    Raise InputError if the name belongs to a different batch or the workspace has the wrong uniqueness key.
+    *numbers*: what this host knows of numbers. Raise InputError if the name belongs to a different batch or the
+    workspace has the wrong uniqueness key, SerialsUnsure if the serials may have been given.
     """
     refuse_other_times(ts)
     _keep_unique_key(connection, order.unique_key)
@@ -75,7 +92,7 @@ def begin(connection: Connection, order: BatchOrder, ts: str) -> Batch:
     standing = _standing(connection, order, policy)
     if standing is not None:
         return standing
-    first_n = None if order.serial_of is None else _free_numbers(connection, order, order.serial_of)
+    first_n = None if order.serial_of is None else _free_numbers(connection, order, order.serial_of, numbers)
     name = order.name or _next_name(connection, order.prefix)
     connection.execute(
         insert(schema.batch).values(
@@ -190,11 +207,12 @@ def keys_digest(connection: Connection, batch: Batch) -> str:
 
 def find_taken(connection: Connection, serials: Iterable[str], node_ids: Iterable[str]) -> Iterator[Taken]:
     """Yield the serials and node ids that are already in the ledger, with their batch."""
-    for column, values in ((schema.identity.c.serial, serials), (schema.identity.c.node_id, node_ids)):
+    for name, columns, values in (("serial", _SERIALS, serials), ("node_id", (schema.identity.c.node_id,), node_ids)):
         for some in _groups(values):
-            query = select(column, schema.batch.c.name).select_from(schema.identity.join(schema.batch))
-            for value, batch in connection.execute(query.where(column.in_(some))):
-                yield Taken(column.name, value, batch)
+            for column in columns:
+                query = select(column, schema.batch.c.name).select_from(schema.identity.join(schema.batch))
+                for value, batch in connection.execute(query.where(column.in_(some))):
+                    yield Taken(name, value, batch)
 
 
 def _of_chunks(connection: Connection, batch: Batch, column: Any) -> Iterator[Any]:
@@ -219,7 +237,9 @@ def _standing(connection: Connection, order: BatchOrder, policy: str) -> Batch |
     """Return the batch that the order refers to, None if it does not exist yet."""
     table = schema.batch
     if order.name is None:
+        loss = last_loss(connection)
         query = select(table).where(
+            table.c.id > (loss.last_batch if loss else 0),  # the lost ledger may have completed an earlier one
             table.c.auto_named,
             table.c.state == "open",
             table.c.product == order.product,
@@ -232,6 +252,7 @@ def _standing(connection: Connection, order: BatchOrder, policy: str) -> Batch |
     if row is None:
         return None
     batch = batch_value(row)
+    _judge_continued(connection, order, batch)
     for what, ours, theirs in (
         ("product", order.product, batch.product),
         ("size", order.size, batch.size),
@@ -244,6 +265,24 @@ def _standing(connection: Connection, order: BatchOrder, policy: str) -> Batch |
                 cause="batch-exists",
             )
     return batch
+
+
+def _judge_continued(connection: Connection, order: BatchOrder, batch: Batch) -> None:
+    """Raise InputError if *batch* must not be continued, or does not begin where the order says."""
+    loss = last_loss(connection)
+    if loss is not None and batch.id <= loss.last_batch and not batch.closed:
+        raise InputError(
+            f"batch {batch.name} was not finished when the ledger was lost: its other serials may be on devices",
+            hint="make a new batch with a different name",
+            cause="serials-unsure",
+        )
+    if order.first_number is not None and order.first_number != batch.first_n:
+        begins = "has serials of its own" if batch.first_n is None else f"begins with number {batch.first_n}"
+        raise InputError(
+            f"batch {batch.name} already exists and {begins}",
+            hint="choose a different name, or omit --first-serial",
+            cause="batch-exists",
+        )
 
 
 def _difference(what: str, ours: Any, theirs: Any) -> str:
@@ -268,34 +307,39 @@ def _next_name(connection: Connection, prefix: str) -> str:
     return name
 
 
-def _free_numbers(connection: Connection, order: BatchOrder, serial_of: Callable[[int], str]) -> int:
-    """Return the first of *size* consecutive numbers, after all counted ones, that give only unused serials."""
+def _free_numbers(connection: Connection, order: BatchOrder, serial_of: Callable[[int], str], numbers: Numbers) -> int:
+    """Return the first of *size* consecutive numbers, after all given ones, that give only unused serials."""
     table = schema.batch
     query = select(table.c.first_n, table.c.size).where(table.c.product == order.product, table.c.first_n.is_not(None))
     first = max((row.first_n + row.size for row in connection.execute(query)), default=1)
+    if order.series is not None:
+        wanted = order.first_number
+        first = first_number(connection, order.series, numbers, serial_of, counted=first, wanted=wanted)
     serial_of(first + order.size - 1)
     n = first
     while n < first + order.size:
-        numbers = range(n, min(n + PAGE, first + order.size))
-        of_number = {serial_of(number): number for number in numbers}
+        page = range(n, min(n + PAGE, first + order.size))
+        of_number = {serial_of(number): number for number in page}
         hits = [of_number[taken.value] for taken in find_taken(connection, of_number, ())]
         if hits:
             first = n = max(hits) + 1
         else:
-            n = numbers.stop
+            n = page.stop
     serial_of(first + order.size - 1)
     return first
 
 
 def _refuse_taken(connection: Connection, records: Sequence[SealedRecord]) -> None:
     """Raise InputError for a duplicate that cannot be drawn again: one from the caller or in a certificate."""
-    for name in ("serial", "node_id", "certificate_serial"):
+    table = schema.identity
+    columns = {"serial": _SERIALS, "node_id": (table.c.node_id,), "certificate_serial": (table.c.certificate_serial,)}
+    for name, places in columns.items():
         values = [value for record in records if (value := getattr(record, name)) is not None]
         word = name.replace("_", " ")
         if len(set(values)) != len(values):
             twice = next(value for value in values if values.count(value) > 1)
             raise InputError(f'{word} "{twice}" occurs twice', cause="taken")
-        for value, batch in _taken(connection, schema.identity.c[name], values):
+        for value, batch in chain.from_iterable(_taken(connection, place, values) for place in places):
             raise InputError(
                 f'{word} "{value}" is already in batch {batch}',
                 hint=f"use each {word} only once",

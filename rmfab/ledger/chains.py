@@ -15,28 +15,18 @@ first 32 digits of that.
 from __future__ import annotations
 
 import hashlib
-import json
 import uuid
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
-from sqlalchemy import Connection, Row, RowMapping, bindparam, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select, text, update
 
-from rmfab.errors import InputError, IntegrityError
+from rmfab.errors import InputError
 from rmfab.files import is_safe_name
-from rmfab.ledger.events import Event, EventKind, Outcome, StoredEvent
+from rmfab.ledger.events import Event
 from rmfab.ledger.host_record import Head
+from rmfab.ledger.questions import OWN_EVENTS
 from rmfab.ledger.sql import schema
-from rmfab.ledger.states import State
-
-
-def canonical(value: object) -> str:
-    """Return JSON with one spelling per value: sorted keys, no spaces, ASCII. Raise ValueError for NaN and infinity."""
-    return _ENCODER.encode(value)
-
-
-_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
-"""Built once: building an encoder takes as long as writing an event."""
+from rmfab.ledger.stored_events import chain_hash, columns_of, damaged
 
 
 def genesis(ledger_id: str, chain: str, station: str) -> str:
@@ -51,48 +41,20 @@ def _sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def chain_hash(prev_hash: str, columns: Mapping[str, Any] | RowMapping) -> str:
-    """Return the hash of an event with these *columns* (see `CHAINED`) after *prev_hash*."""
-    return hashlib.sha256((prev_hash + canonical({name: columns[name] for name in CHAINED})).encode()).hexdigest()
-
-
-EVENT_FIELDS = (
-    "ts",
-    "kind",
-    "batch",
-    "serial",
-    "mac",
-    "slot",
-    "step",
-    "outcome",
-    "state",
-    "cause",
-    "reason",
-    "seconds",
-    "details",
-)
-"""The columns of an event itself, without its place in a chain."""
-CHAINED = ("station", "seq", *EVENT_FIELDS)
-"""The columns that a hash covers: all except the order and the hashes themselves."""
-
-OWN = schema.event.c.chain.not_in(select(schema.chain.c.id).where(schema.chain.c.ledger.is_not(None)))
-"""The condition for events that this ledger wrote. Those that were merged are evidence: they change no standing."""
+OWN = text(OWN_EVENTS)
+"""`questions.OWN_EVENTS` as a condition of a query of the event table."""
 
 _ADD = insert(schema.event)
 _ADVANCE = update(schema.chain).where(schema.chain.c.id == bindparam("of_chain"))
 _OPEN = (
     select(schema.chain).where(schema.chain.c.station == bindparam("of_station"), schema.chain.c.open).with_for_update()
 )
+_HEADS = select(schema.chain.c.id, schema.chain.c.last_seq, schema.chain.c.last_hash)
+_OPEN_HEADS = _HEADS.where(schema.chain.c.open)
 _LAST = select(schema.event).where(
     schema.event.c.chain == bindparam("of_chain"), schema.event.c.seq == bindparam("of_seq")
 )
 """Built once: building a statement takes SQLAlchemy longer than running it."""
-
-
-def damaged(what: str, where: str) -> IntegrityError:
-    """Return the error of a ledger whose parts contradict each other."""
-    hint = "list all problems with `rmfab ledger check`; `rmfab ledger rebuild` or a backup repairs them"
-    return IntegrityError(f"the ledger is damaged: {what}", where=where, hint=hint, cause="ledger-corrupt")
 
 
 def append(connection: Connection, ledger_id: str, station: str, events: Iterable[Event]) -> None:
@@ -101,7 +63,7 @@ def append(connection: Connection, ledger_id: str, station: str, events: Iterabl
     rows = []
     for event in events:
         seq += 1
-        row = _columns(event) | {"chain": chain, "station": station, "seq": seq, "prev_hash": prev_hash}
+        row = columns_of(event) | {"chain": chain, "station": station, "seq": seq, "prev_hash": prev_hash}
         prev_hash = row["hash"] = chain_hash(prev_hash, row)
         rows.append(row)
     if rows:
@@ -111,51 +73,13 @@ def append(connection: Connection, ledger_id: str, station: str, events: Iterabl
 
 def heads(connection: Connection, *, opened: bool = False) -> dict[str, Head]:
     """Return the head of every chain by its id; with *opened*, only of those that stations can still add to."""
-    table = schema.chain
-    query = select(table.c.id, table.c.last_seq, table.c.last_hash)
-    rows = connection.execute(query.where(table.c.open) if opened else query)
+    rows = connection.execute(_OPEN_HEADS if opened else _HEADS)
     return {row.id: Head(row.last_seq, row.last_hash) for row in rows}
-
-
-def lacking(connection: Connection, known: Mapping[str, Head]) -> str | None:
-    """Return the id of the first chain that does not contain its head in *known*, None if all do."""
-    for chain, head in known.items():
-        if head.seq == 0:
-            continue
-        row = connection.execute(_LAST, {"of_chain": chain, "of_seq": head.seq}).one_or_none()
-        if row is None or row.hash != head.hash:
-            return chain
-    return None
 
 
 def close_all(connection: Connection) -> None:
     """Close every chain: the next event of a station begins a new one."""
     connection.execute(update(schema.chain).values(open=False))
-
-
-def stored(row: Row[Any]) -> StoredEvent:
-    """Return the event of a row of the event table. Raise IntegrityError if the row was edited and is invalid."""
-    columns = row._mapping
-    try:
-        event = event_in(columns)
-    except (ValueError, InputError) as error:
-        raise IntegrityError(
-            "the event was changed after it was written",
-            where=f"station {columns['station']}, event {columns['seq']}",
-            hint="run `rmfab ledger check` to list all problems",
-            cause="chain",
-        ) from error
-    return StoredEvent(columns["id"], columns["station"], columns["seq"], event)
-
-
-def event_in(columns: Mapping[str, Any] | RowMapping) -> Event:
-    """Return the event in *columns*. Raise ValueError or InputError if they are invalid."""
-    values = {name: columns[name] for name in EVENT_FIELDS}
-    values["kind"] = EventKind(values["kind"])
-    values["outcome"] = None if values["outcome"] is None else Outcome(values["outcome"])
-    values["state"] = None if values["state"] is None else State(values["state"])
-    values["details"] = json.loads(values["details"])
-    return Event(**values)
 
 
 def _open_chain(connection: Connection, ledger_id: str, station: str) -> tuple[str, int, str]:
@@ -180,12 +104,3 @@ def _open_chain(connection: Connection, ledger_id: str, station: str) -> tuple[s
     if not sound:
         raise damaged("the last event of the station was changed after it was written", f"station {station}")
     return row.id, row.last_seq, row.last_hash
-
-
-def _columns(event: Event) -> dict[str, Any]:
-    row = {name: getattr(event, name) for name in EVENT_FIELDS}
-    row["kind"] = event.kind.value
-    row["outcome"] = None if event.outcome is None else event.outcome.value
-    row["state"] = None if event.state is None else event.state.value
-    row["details"] = canonical(dict(event.details))
-    return row

@@ -9,20 +9,24 @@ the step that it is are events of the same transaction. The rules, in order:
    A board that carries an identity which left this pool gets nothing: it may be a unit of whoever has that identity.
 2. A board that has an identity gets the same one, however often it comes back, even after it failed.
 3. Otherwise, the requested serial, if it is free.
-4. Otherwise, the lowest free identity of the batch, or of the product's oldest batch that has one.
+4. Otherwise, the lowest free identity of the batch or of its replacements, or of the product's oldest batch that has
+   one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import Any
 
-from sqlalchemy import Connection, bindparam
+from sqlalchemy import Connection, Row, bindparam
 
-from rmfab.errors import BatchUsedUp, CloneError, InputError, IntegrityError
+from rmfab.errors import BatchUsedUp, BoardConflict, CloneError, InputError
 from rmfab.ledger.chains import append
+from rmfab.ledger.claim_terms import Around, Carried, Claim, Wish, refuse_given
 from rmfab.ledger.events import Event, EventKind, Outcome, normal_mac
 from rmfab.ledger.queries import (
+    batch_named,
     by_mac,
     by_node_id,
     by_random,
@@ -31,6 +35,7 @@ from rmfab.ledger.queries import (
     hint_for_unknown,
     identities_query,
     identity_value,
+    replacements,
     write_standings,
 )
 from rmfab.ledger.records import LedgerIdentity
@@ -38,52 +43,6 @@ from rmfab.ledger.soundness import refuse_damaged, refuse_forgotten
 from rmfab.ledger.sql import schema
 from rmfab.ledger.standing import project
 from rmfab.ledger.states import State
-
-
-@dataclass(frozen=True)
-class Carried:
-    """What the board's flash contains: the node id and the SHA-256 of `random` (hex) from its factory partition."""
-
-    node_id: str | None = None
-    random_sha256: str | None = None
-
-
-@dataclass(frozen=True)
-class Wish:
-    """What a claim requests: a *product*, optionally a *batch* by name, optionally one identity by *serial*."""
-
-    product: str
-    batch: str | None = None
-    serial: str | None = None
-
-
-@dataclass(frozen=True)
-class Claim:
-    """The *identity* of the board after the claim.
-
-    *again*: the board already had it. *restored*: it was taken over from the board's flash. *other_batch*: it belongs
-    to a different batch than the requested one.
-    """
-
-    identity: LedgerIdentity
-    again: bool
-    restored: bool
-    other_batch: bool
-
-
-@dataclass(frozen=True)
-class Around:
-    """The steps that are recorded with a claim, as events of its unit: those *before* it, and the one *after* it.
-
-    *after* is called inside the transaction, perhaps twice.
-    """
-
-    before: tuple[Event, ...] = ()
-    after: Callable[[Claim], Event] | None = None
-
-
-ALONE = Around()
-"""No steps."""
 
 _LOWEST = (
     identities_query()
@@ -107,8 +66,8 @@ def claim(
 ) -> Claim:
     """Bind an identity to the board of *event* (its MAC, time and slot); the rules are in the module's docstring.
 
-    Raise CloneError, IntegrityError if flash and ledger contradict each other, BatchUsedUp, or InputError (causes:
-    `serial-mismatch`, `serial-taken`, `no-serial`, `no-batch`, `open-batch`, `other-product`).
+    Raise CloneError, BoardConflict if flash and ledger contradict each other, BatchUsedUp, or InputError (causes:
+    `serial-mismatch`, `serial-taken`, `no-serial`, `no-batch`, `open-batch`, `other-product`, `policy-mismatch`).
     """
     if event.mac is None:
         raise ValueError("a claim needs a MAC")
@@ -117,20 +76,58 @@ def claim(
     chosen, restored = _choose(connection, wish, event.mac, carried or Carried())
     _judge(chosen, wish, event.mac, restored=restored)
     _judge_batch(connection, chosen, wish, event.ts, restored=restored)
-    refuse_damaged(connection, chosen.serial, chosen.standing)
-    said = replace(
-        event, batch=chosen.batch, serial=chosen.serial, details={"again": chosen.mac is not None, "restored": restored}
-    )
+    refuse_damaged(connection, chosen.name, chosen.standing)
+    given = _given(connection, chosen, wish, event.mac)
+    details = {"again": chosen.mac is not None, "restored": restored} | ({} if given is None else {"serial": given})
+    said = replace(event, batch=chosen.batch, serial=chosen.name, details=details)
     claimed = Claim(
         replace(chosen, standing=project(chosen.standing, said)),
         again=chosen.mac is not None,
         restored=restored,
-        other_batch=wish.batch is not None and chosen.batch != wish.batch,
+        other_batch=not _is_in(connection, chosen, wish),
     )
     after = () if around.after is None else (around.after(claimed),)
     append(connection, ledger_id, station, [*_of(chosen, around.before), said, *_of(chosen, after)])
-    write_standings(connection, {chosen.serial: claimed.identity.standing})
+    write_standings(connection, {chosen.name: claimed.identity.standing})
     return claimed
+
+
+def _given(connection: Connection, chosen: LedgerIdentity, wish: Wish, mac: str) -> str | None:
+    """Return the serial that *chosen* gets with this board, None if it has one.
+
+    Raise InputError if it is not known, belongs to a different unit, or is not the one that *chosen* has.
+    """
+    if not chosen.unnamed:
+        if chosen.late and wish.given not in (None, chosen.serial):
+            raise InputError(
+                f"this board is {chosen.serial}, not {wish.given}",
+                where=mac,
+                hint="scan the code on this board, or void the identity of the board",
+                cause="serial-mismatch",
+            )
+        if not chosen.late and wish.gives and chosen.mac is None:
+            raise _other_serials(f"{chosen.name} was made with its serial, and serials now come with the board", mac)
+        return None
+    if not wish.gives:
+        raise _other_serials(f"{chosen.name} gets its serial with its board, and serials are now counted", mac)
+    if wish.given is None:
+        raise InputError(
+            "this board has no serial yet, and no code was scanned for it",
+            where=mac,
+            hint="pass --scan to scan one code for each board, or --serial CODE for a single port",
+            cause="no-serial",
+        )
+    refuse_given(by_serial(connection, wish.given), wish.given, mac)
+    return wish.given
+
+
+def _other_serials(what: str, mac: str) -> InputError:
+    return InputError(
+        what,
+        where=mac,
+        hint="make a new batch with `rmfab generate` and name it with --batch, or restore [product] serial",
+        cause="policy-mismatch",
+    )
 
 
 def _of(chosen: LedgerIdentity, events: Iterable[Event]) -> Iterator[Event]:
@@ -142,7 +139,7 @@ def _of(chosen: LedgerIdentity, events: Iterable[Event]) -> Iterator[Event]:
             or event.outcome in (Outcome.FAIL, Outcome.ERROR)
         ):
             raise ValueError("a claim is recorded with steps that passed")
-        yield replace(event, serial=chosen.serial, batch=chosen.batch)
+        yield replace(event, serial=chosen.name, batch=chosen.batch)
 
 
 def _choose(connection: Connection, wish: Wish, mac: str, carried: Carried) -> tuple[LedgerIdentity, bool]:
@@ -151,8 +148,8 @@ def _choose(connection: Connection, wish: Wish, mac: str, carried: Carried) -> t
     if held is None:
         refuse_forgotten(connection, mac)
     found = _carried(connection, carried, mac)
-    if held is not None and found is not None and held.serial != found.serial:
-        raise IntegrityError(
+    if held is not None and found is not None and held.name != found.name:
+        raise BoardConflict(
             f"this board is {held.serial} in the ledger, but its flash contains {found.serial}",
             where=mac,
             hint=f"void the wrong one of the two, {held.serial} or {found.serial}, then run it again",
@@ -163,30 +160,26 @@ def _choose(connection: Connection, wish: Wish, mac: str, carried: Carried) -> t
 
 def _carried(connection: Connection, carried: Carried, mac: str) -> LedgerIdentity | None:
     """Return the identity of this ledger that the flash contains, unless it is void. Raise CloneError for a clone."""
-    found: dict[str, LedgerIdentity] = {}
-    if carried.node_id is not None and (identity := by_node_id(connection, carried.node_id)):
-        found[identity.serial] = identity
-    if carried.random_sha256 is not None and (identity := by_random(connection, carried.random_sha256)):
-        found[identity.serial] = identity
-    for identity in found.values():
+    found = identities_carried(connection, carried)
+    for identity in found:
         if identity.mac is not None and identity.mac != mac:
             raise CloneError(
                 f"this board's flash contains {identity.serial}, the identity of board {identity.mac}",
                 where=mac,
                 hint="set it aside: two boards with one identity must not ship; erase its flash to use it again",
             )
-    for identity in found.values():
+    for identity in found:
         if identity.state is State.HANDED_OVER:
-            raise IntegrityError(
+            raise BoardConflict(
                 f"this board's flash contains {identity.serial}, which is handed over",
                 where=mac,
                 hint="it is a unit of whoever has that identity: give it back, or merge their return first",
                 cause="handed-over",
             )
-    counting = [identity for identity in found.values() if identity.state is not State.VOID]
+    counting = [identity for identity in found if identity.state is not State.VOID]
     if len(counting) > 1:
-        raise IntegrityError(
-            f"this board's flash contains parts of two identities: {', '.join(sorted(found))}",
+        raise BoardConflict(
+            f"this board's flash contains parts of two identities: {', '.join(sorted(one.name for one in found))}",
             where=mac,
             hint="set it aside, or erase its flash to use it again",
             cause="carried-conflict",
@@ -194,22 +187,47 @@ def _carried(connection: Connection, carried: Carried, mac: str) -> LedgerIdenti
     return counting[0] if counting else None
 
 
+def identities_carried(connection: Connection, carried: Carried) -> tuple[LedgerIdentity, ...]:
+    """Return the identities of this ledger that *carried* names: none, one, or two if it has parts of two."""
+    found: dict[str, LedgerIdentity] = {}
+    if carried.node_id is not None and (identity := by_node_id(connection, carried.node_id)):
+        found[identity.name] = identity
+    if carried.random_sha256 is not None and (identity := by_random(connection, carried.random_sha256)):
+        found[identity.name] = identity
+    return tuple(found.values())
+
+
 def _free(connection: Connection, wish: Wish) -> LedgerIdentity:
     """Return the identity for a board without one: the requested serial, or the lowest free one."""
     if wish.serial is not None:
         identity = by_serial(connection, wish.serial)
-        if identity is None:
+        if identity is None and wish.given != wish.serial:
             hint = hint_for_unknown(connection, wish.serial)
             raise InputError(f"there is no identity {wish.serial} in the ledger", hint=hint, cause="no-serial")
-        return identity
-    query, batch = (_FREE, None) if wish.batch is None else (_FREE_IN_BATCH, closed_batch(connection, wish.batch).id)
-    row = connection.execute(query, {"of_product": wish.product, "of_batch": batch}).one_or_none()
+        if identity is not None:
+            return identity
+    row = _lowest(connection, wish)
     if row is not None:
         return identity_value(row)
-    raise BatchUsedUp(
-        f"batch {wish.batch} is used up" if wish.batch else f"all batches of {wish.product} are used up",
-        hint="make more identities with `rmfab generate --count N`",
-    )
+    raise BatchUsedUp(f"batch {wish.batch} is used up" if wish.batch else f"all batches of {wish.product} are used up")
+
+
+def _lowest(connection: Connection, wish: Wish) -> Row[Any] | None:
+    """Return the row of the lowest free identity."""
+    if wish.batch is None:
+        return connection.execute(_FREE, {"of_product": wish.product}).one_or_none()
+    row = connection.execute(_FREE_IN_BATCH, {"of_batch": closed_batch(connection, wish.batch).id}).one_or_none()
+    for batch in replacements(connection, wish.batch) if row is None else ():
+        if batch.closed and row is None:
+            row = connection.execute(_FREE_IN_BATCH, {"of_batch": batch.id}).one_or_none()
+    return row
+
+
+def _is_in(connection: Connection, chosen: LedgerIdentity, wish: Wish) -> bool:
+    """Return whether *chosen* is in the requested batch, or in one that replaces void identities of it."""
+    if wish.batch in (None, chosen.batch):
+        return True
+    return batch_named(connection, chosen.batch).replaces == wish.batch
 
 
 def _judge(chosen: LedgerIdentity, wish: Wish, mac: str, *, restored: bool) -> None:
@@ -221,7 +239,7 @@ def _judge(chosen: LedgerIdentity, wish: Wish, mac: str, *, restored: bool) -> N
             where=mac,
             cause="other-product",
         )
-    if wish.serial is not None and chosen.serial != wish.serial:
+    if wish.serial not in (None, wish.given if chosen.unnamed else chosen.serial):
         raise InputError(
             f"this board is {chosen.serial}, not {wish.serial}",
             where=mac,
@@ -258,7 +276,7 @@ def _judge_batch(connection: Connection, chosen: LedgerIdentity, wish: Wish, ts:
             hint="give back what is unused with `rmfab return --unused`, and ask the owner for a new handover",
             cause="handover-expired",
         )
-    if wish.batch not in (None, chosen.batch) and not restored:
+    if not restored and not _is_in(connection, chosen, wish):
         raise InputError(f"{chosen.serial} is in batch {chosen.batch}, not {wish.batch}", cause="serial-mismatch")
 
 

@@ -39,13 +39,15 @@ class EventKind(StrEnum):
     RECEIVE = "receive"
     RETURN = "return"
     MERGE = "merge"
+    RECONCILE = "reconcile"
 
 
 @unique
 class Outcome(StrEnum):
     """The result of a step.
 
-    FAIL: the unit is bad. ERROR: the station or its cable is bad. MARGINAL and SKIP are never verdicts.
+    FAIL: the unit is bad. ERROR: the station or its cable is bad. MARGINAL and SKIP are never verdicts. SEEN: the unit
+    was finished before, and nothing was done to it.
     """
 
     PASS = "PASS"  # noqa: S105
@@ -54,6 +56,7 @@ class Outcome(StrEnum):
     ERROR = "ERROR"
     ABORTED = "ABORTED"
     SKIP = "SKIP"
+    SEEN = "SEEN"
 
 
 def timestamp(moment: datetime) -> str:

@@ -17,7 +17,9 @@ from rmfab.ledger import handovers, host_receipts, merge, queries, receipts
 from rmfab.ledger.batches import BatchOrder
 from rmfab.ledger.handovers import Handover, Terms
 from rmfab.ledger.host import PoolHost
+from rmfab.ledger.host_record import HostRecord
 from rmfab.ledger.merge import Merged, Returned
+from rmfab.ledger.numbers import Numbers
 from rmfab.ledger.receipts import Receipt, Return
 from rmfab.ledger.records import Batch, BatchOrigin, LedgerIdentity
 from rmfab.ledger.sql.database import Database
@@ -114,7 +116,8 @@ class LedgerExchange:
             place.host, origin.pool, origin.handover, place.ledger_id, self._holder(), place.where
         )
         with noted, self._taking() as connection:
-            return receipts.receive(connection, place.ledger_id, station, order, chunks, receipt)
+            numbers = Numbers(HostRecord(place.host, place.ledger_id).read())
+            return receipts.receive(connection, place.ledger_id, station, order, chunks, receipt, numbers)
 
     def make_return(
         self, *, unused: bool, station: str, ts: str, write: Callable[[Return, Iterator[Row[Any]]], None]

@@ -13,12 +13,13 @@ from typing import Any
 from sqlalchemy import Connection, func, select, update
 
 from rmfab.errors import BatchUsedUp, InputError, IntegrityError
-from rmfab.ledger.chains import OWN, append, stored
+from rmfab.ledger.chains import OWN, append
 from rmfab.ledger.events import Event, EventKind
 from rmfab.ledger.queries import PAGE, closed_batch, identities_query, identity_value
 from rmfab.ledger.records import Batch, LedgerIdentity
 from rmfab.ledger.sql import schema
 from rmfab.ledger.states import State
+from rmfab.ledger.stored_events import stored
 
 _FREE = (State.GENERATED.value, State.QUARANTINED.value)
 
@@ -85,7 +86,7 @@ def handovers(connection: Connection) -> tuple[Handover, ...]:
     query = query.where(table.c.kind.in_([EventKind.HANDOVER.value, EventKind.MERGE.value])).order_by(table.c.id)
     found: dict[int, dict[str, Any]] = {}
     for row in connection.execute(query):
-        event = stored(row).event
+        event = stored(row._mapping).event
         details = dict(event.details)
         if event.kind is EventKind.MERGE:
             for number in details["handovers"]:
@@ -162,14 +163,14 @@ def declare_lost(connection: Connection, ledger_id: str, station: str, ts: str, 
     voided = 0
     while some := page(connection, number, -1):
         events = [
-            Event(ts, EventKind.VOID, batch=one.batch, serial=one.serial, state=State.VOID, cause="void", reason=reason)
+            Event(ts, EventKind.VOID, batch=one.batch, serial=one.name, state=State.VOID, cause="void", reason=reason)
             for one in some
         ]
         append(connection, ledger_id, station, events)
         table = schema.identity
         values = {"state": State.VOID.value, "void_ts": ts, "cause": "void", "reason": reason}
-        serials = [one.serial for one in some]
-        connection.execute(update(table).where(table.c.serial.in_(serials)).values(values))
+        names = [one.name for one in some]
+        connection.execute(update(table).where(table.c.serial.in_(names)).values(values))
         voided += len(some)
     details = {"lost": number, "count": voided}
     append(connection, ledger_id, station, [Event(ts, EventKind.HANDOVER, reason=reason, details=details)])
@@ -188,8 +189,7 @@ def _lowest_free(connection: Connection, batch: Batch, count: int | None) -> Seq
     rows = connection.execute(query.order_by(table.c.position).limit(count).with_for_update()).all()
     if not rows or len(rows) < (count or 0):
         raise BatchUsedUp(
-            f"batch {batch.name} has only {len(rows)} free identities" if rows else f"batch {batch.name} is used up",
-            hint="make more identities with `rmfab generate --count N`",
+            f"batch {batch.name} has only {len(rows)} free identities" if rows else f"batch {batch.name} is used up"
         )
     return rows
 

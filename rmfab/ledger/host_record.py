@@ -25,11 +25,12 @@ import struct
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from types import MappingProxyType
 
-from rmfab.errors import StationError
+from rmfab.errors import InputError, StationError
 from rmfab.files import file_error, make_folder, sync_folder
 from rmfab.json_text import parse_json
 from rmfab.ledger.host import STATE_ENVIRONMENT, PoolHost
@@ -43,7 +44,8 @@ _TOLERANCE_NS = 100_000_000
 """How far the times of the file may be from the moment of the write: the kernel's clock for files is coarse, up to
 10 ms behind (clock_getres(2), CLOCK_REALTIME_COARSE)."""
 _TRIES = 50
-_POLL_SECONDS = 0.002
+_POLL_SECONDS = 0.0005
+"""Only one process polls, the one whose turn at the ledger it is: the others wait in the queue of its writers."""
 
 
 @dataclass(frozen=True)
@@ -55,23 +57,36 @@ class Head:
 
 
 @dataclass(frozen=True)
+class Given:
+    """The numbers of a series of serials that a ledger gave: all below *end*. *where*: its place then, for messages."""
+
+    end: int
+    where: str
+
+
+@dataclass(frozen=True)
 class Holding:
     """What a host knows of a pool that it holds.
 
     *holder* is the id of the ledger file that may give identities, new at each adoption. *machine* is a salted hash of
     the machine id. *heads* maps the id of each chain to its head after the last event that took from the pool.
+    *numbers* maps each series of serials (`BatchOrder.series`) to what was given. *moved*: a different host goes on.
     """
 
     holder: str
     salt: str
     machine: str
     heads: Mapping[str, Head] = field(default_factory=lambda: MappingProxyType({}))
+    numbers: Mapping[str, Given] = field(default_factory=lambda: MappingProxyType({}))
+    moved: bool = False
 
     @classmethod
-    def new(cls, host: PoolHost, heads: Mapping[str, Head]) -> Holding:
+    def new(
+        cls, host: PoolHost, heads: Mapping[str, Head], numbers: Mapping[str, Given] = MappingProxyType({})
+    ) -> Holding:
         """Return the holding of a new holder on *host*."""
         salt = secrets.token_hex(16)
-        return cls(secrets.token_hex(16), salt, _salted(host, salt), heads)
+        return cls(secrets.token_hex(16), salt, _salted(host, salt), heads, numbers)
 
     def is_on(self, host: PoolHost) -> bool:
         """Return whether this was written on the machine of *host*."""
@@ -82,15 +97,23 @@ class Holding:
         newer = {chain: head for chain, head in heads.items() if head.seq > self._seq(chain)}
         return replace(self, heads={**self.heads, **newer}) if newer else self
 
+    def with_given(self, series: str, given: Given) -> Holding:
+        """Return this with the numbers of *series* that were *given*; itself if it has them."""
+        if series in self.numbers and self.numbers[series].end >= given.end:
+            return self
+        return replace(self, numbers={**self.numbers, series: given})
+
     def _seq(self, chain: str) -> int:
         return self.heads[chain].seq if chain in self.heads else -1
 
 
 @dataclass(frozen=True)
 class Unusable:
-    """Why there is no valid record: one clause for the operator."""
+    """Why there is no valid record, and what to do: a clause each. *numbers* of a void one were given all the same."""
 
     why: str
+    hint: str
+    numbers: Mapping[str, Given] = field(default_factory=lambda: MappingProxyType({}))
 
 
 class HostRecord:
@@ -105,7 +128,10 @@ class HostRecord:
     @property
     def missing(self) -> Unusable:
         """What is said if there is no file. A different user, or a different RMFAB_STATE, has a different folder."""
-        return Unusable(f"this host has no record of it in {self.path.parent}")
+        return Unusable(
+            f"this host has no record of it in {self.path.parent}",
+            f"if a different folder has it, as of a different user, set {STATE_ENVIRONMENT} to that; else, {_ADOPT}",
+        )
 
     def read(self) -> Holding | Unusable:
         """Return the record without locking it. Raise StationError if this user may not read it."""
@@ -119,6 +145,13 @@ class HostRecord:
             return _read(descriptor)[0]
         finally:
             os.close(descriptor)
+
+    def others(self) -> Iterator[Holding | Unusable]:
+        """Yield the records of the other ledgers on this host; those that this user may not read are passed over."""
+        for path in sorted(self.path.parent.glob("*.pool")):
+            if path != self.path:
+                with contextlib.suppress(StationError):
+                    yield HostRecord(PoolHost(self.path.parent, ""), path.stem).read()
 
     @contextlib.contextmanager
     def hold(self, patience: float = 30.0) -> Iterator[Hold]:
@@ -137,7 +170,7 @@ class HostRecord:
         if self._descriptor is not None:
             return
         if create:
-            make_folder(self.path.parent)
+            self._make_folder()
         try:
             descriptor = os.open(self.path, os.O_RDWR | _BINARY | (os.O_CREAT if create else 0), 0o600)
             if create:
@@ -152,6 +185,14 @@ class HostRecord:
             os.close(descriptor)
             raise
         self._descriptor = descriptor
+
+    def _make_folder(self) -> None:
+        try:
+            make_folder(self.path.parent)
+        except InputError as error:
+            raise StationError(
+                error.what, where=error.where, hint=_hint_of_state(self.path.parent), cause="no-state-folder"
+            ) from error
 
     def _lock(self, descriptor: int, deadline: float) -> None:
         while not _try_lock(descriptor):
@@ -184,9 +225,10 @@ class HostRecord:
 
     def _error(self, what: str, error: OSError) -> StationError:
         told = file_error(what, error, str(self.path))
-        cause = told.cause if isinstance(told, StationError) else "no-state-folder"
-        hint = told.hint or f"get write access to this folder, or set {STATE_ENVIRONMENT}"
-        return StationError(told.what, where=told.where, hint=hint, cause=cause)
+        if isinstance(told, StationError):
+            return told
+        hint = _hint_of_state(self.path.parent)
+        return StationError(told.what, where=told.where, hint=hint, cause="no-state-folder")
 
 
 class Hold:
@@ -212,9 +254,13 @@ class Hold:
 
     def add(self, heads: Mapping[str, Head]) -> None:
         """Add *heads* of chains to the record, durably. Older ones than it has are passed over."""
+        self.change(lambda known: known.with_heads(heads))
+
+    def change(self, change: Callable[[Holding], Holding]) -> None:
+        """Write what *change* makes of the record, durably; nothing if it returns the same, or if there is none."""
         with self._record._changing:
             known = self.read()
-            if isinstance(known, Holding) and (newer := known.with_heads(heads)) is not known:
+            if isinstance(known, Holding) and (newer := change(known)) is not known:
                 self._record._write(newer)
 
     def end(self) -> None:
@@ -235,8 +281,22 @@ class Hold:
             self._record._holds += 1
 
 
+_TOUCHED = (
+    "this host's record of it was copied, restored, renamed, linked, or its owner or mode changed, so it proves nothing"
+)
+_ADOPT = (
+    "if no other copy gives identities, run `rmfab ledger adopt` (free identities go into quarantine); if one does, "
+    "use that one, or bring it here with `rmfab ledger move`"
+)
 _BINARY = getattr(os, "O_BINARY", 0)
 _SLOTS = (0, SLOT_BYTES)
+
+
+def _hint_of_state(folder: Path) -> str:
+    return (
+        f"make {folder} a folder that this user may write to, or set {STATE_ENVIRONMENT} to the folder that has the "
+        "records of this host"
+    )
 
 
 def _salted(host: PoolHost, salt: str) -> str:
@@ -261,12 +321,12 @@ def _read(descriptor: int) -> tuple[Holding | Unusable, int]:
     """
     slots = [slot for slot in (_read_slot(descriptor, at) for at in _SLOTS) if slot is not None]
     if not slots:
-        return Unusable("this host's record of it is damaged"), 0
+        return Unusable("this host's record of it is damaged", _ADOPT), 0
     stat = os.fstat(descriptor)
     proven = [slot for slot in slots if _is_own_write(stat, slot.written, slot.file_id)]
     newest = max(proven or slots, key=lambda slot: slot.generation)
     if not proven:
-        return Unusable("this host's record of it was copied or restored"), newest.generation
+        return Unusable(_TOUCHED, _ADOPT, newest.holding.numbers), newest.generation
     return newest.holding, newest.generation
 
 
@@ -291,7 +351,10 @@ def _read_slot(descriptor: int, at: int) -> _Slot | None:
         if not isinstance(value, dict):
             return None
         heads = {chain: Head(int(seq), str(digest)) for chain, (seq, digest) in value["heads"].items()}
-        holding = Holding(str(value["holder"]), str(value["salt"]), str(value["machine"]), heads)
+        numbers = {series: Given(int(end), str(where)) for series, (end, where) in value.get("numbers", {}).items()}
+        holding = Holding(
+            str(value["holder"]), str(value["salt"]), str(value["machine"]), heads, numbers, value.get("moved") is True
+        )
         return _Slot(generation, holding, int(value["written_ns"]), int(value["file"]))
     except (KeyError, TypeError, ValueError, AttributeError):
         return None
@@ -304,6 +367,8 @@ def _write(descriptor: int, holding: Holding) -> None:
         "salt": holding.salt,
         "machine": holding.machine,
         "heads": {chain: [head.seq, head.hash] for chain, head in holding.heads.items()},
+        "numbers": {series: [given.end, given.where] for series, given in holding.numbers.items()},
+        "moved": holding.moved,
         "file": os.fstat(descriptor).st_ino if sys.platform == "win32" else 0,
         "written_ns": time.time_ns(),
     }

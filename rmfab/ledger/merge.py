@@ -18,17 +18,19 @@ from sqlalchemy import Connection, bindparam, func, insert, select, update
 
 from rmfab.errors import InputError, IntegrityError, RmfabError
 from rmfab.files import is_safe_name
+from rmfab.identity.sealed_record import is_pool_name
 from rmfab.json_text import DEEPEST, parse_json
 from rmfab.ledger import handovers
-from rmfab.ledger.chains import OWN, append, canonical, chain_hash, event_in, genesis, stored
+from rmfab.ledger.chains import OWN, append, genesis
 from rmfab.ledger.events import Event, EventKind
 from rmfab.ledger.handovers import Handover
 from rmfab.ledger.host_record import Head
-from rmfab.ledger.queries import standing_columns, standing_value, write_standings
+from rmfab.ledger.queries import by_serial, standing_columns, standing_value, write_standings
 from rmfab.ledger.receipts import Span
 from rmfab.ledger.sql import schema
 from rmfab.ledger.standing import Standing, project
 from rmfab.ledger.states import State
+from rmfab.ledger.stored_events import canonical, chain_hash, event_in, stored
 
 _MOST_CONFLICTS = 20
 _SPELLED = ("mac", "slot", "cause", "reason", "seconds")
@@ -126,7 +128,7 @@ def _was_merged(connection: Connection, told: Returned) -> bool:
     """Return whether *told* was merged. Raise IntegrityError if a different one has its number, or one is missing."""
     table = schema.event
     query = select(table).where(table.c.batch.is_(None), table.c.kind == EventKind.MERGE.value, OWN)
-    events = (stored(row).event for row in connection.execute(query.where(table.c.serial.is_(None))))
+    events = (stored(row._mapping).event for row in connection.execute(query.where(table.c.serial.is_(None))))
     known = {one.details["return"]: one.details["digest"] for one in events if one.details["ledger"] == told.ledger}
     if told.number in known:
         if known[told.number] == told.digest:
@@ -316,6 +318,11 @@ class _Merger:
         return {row.serial for row in self._connection.execute(query) if row.kind not in passive}
 
     def _project(self, after: dict[str, Standing], serial: str, event: Event) -> None:
+        given = event.details.get("serial") if event.state is State.CLAIMED else None
+        if given is not None and not (is_pool_name(serial) and isinstance(given, str) and is_safe_name(given)):
+            self._complain(f"{serial} was given a serial that it cannot have")
+            del after[serial]
+            return
         try:
             after[serial] = project(after[serial], event)
         except RmfabError as error:
@@ -331,6 +338,7 @@ class _Merger:
         )
         for row in self._connection.execute(query.where(table.c.serial.not_in(list(changed)))) if macs else ():
             self._complain(f"board {row.mac} is {row.serial} here, and {macs[row.mac]} there")
+        self._refuse_given(changed)
         if self.conflicts or not changed:
             return
         unbound = {"state": State.VOID.value, "mac": None}
@@ -340,6 +348,19 @@ class _Merger:
         append(self._connection, *self._own, [self._event(name, batches[name], one) for name, one in changed.items()])
         for serial, standing in changed.items():
             self._count(standing, before[serial])
+
+    def _refuse_given(self, changed: Mapping[str, Standing]) -> None:
+        """Complain of each serial that came with a board there, and belongs to a different unit."""
+        given: dict[str, str] = {}
+        for name, standing in changed.items():
+            if standing.given_serial is not None and standing.live:
+                other = given.setdefault(standing.given_serial, name)
+                if other != name:
+                    self._complain(f"serial {standing.given_serial} is both {other} and {name} there")
+        for serial in given:
+            holder = by_serial(self._connection, serial)
+            if holder is not None and holder.name not in changed:
+                self._complain(f"serial {serial} is {holder.name} here, and {given[serial]} there")
 
     def _batches(self, serials: list[str]) -> dict[str, str]:
         query = select(schema.identity.c.serial, schema.batch.c.name).join(schema.batch)

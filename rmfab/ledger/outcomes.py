@@ -19,9 +19,9 @@ from rmfab.ledger.events import Event, EventKind
 from rmfab.ledger.queries import (
     PAGE,
     batch_value,
-    by_serial,
-    find,
-    hint_for_unknown,
+    by_name,
+    named,
+    names_of,
     standing_value,
     write_standings,
 )
@@ -37,7 +37,7 @@ _RECORDED = (EventKind.STEP, EventKind.UNIT)
 def record(connection: Connection, ledger_id: str, station: str, events: Iterable[Event]) -> None:
     """Add steps and verdicts, and change the state of a unit if an event contains one.
 
-    Raise InputError for an unknown serial or a state that is not allowed next, IntegrityError (cause `mac-mismatch`)
+    Raise InputError for an unknown serial or a state that is not allowed next, BoardConflict (cause `mac-mismatch`)
     for an event whose MAC is not the unit's, ValueError for events that have their own function.
     """
     said = list(events)
@@ -48,42 +48,52 @@ def record(connection: Connection, ledger_id: str, station: str, events: Iterabl
     _take(connection, ledger_id, station, said)
 
 
-def void(connection: Connection, ledger_id: str, station: str, term: str, reason: str, ts: str) -> LedgerIdentity:
-    """Void an identity permanently: the one with serial or node id *term*, or of the live unit with MAC *term*.
+def void(
+    connection: Connection,
+    ledger_id: str,
+    station: str,
+    terms: Iterable[str],
+    reason: str,
+    ts: str,
+    seen: Mapping[str, Standing],
+) -> tuple[LedgerIdentity, ...]:
+    """Void the identities that *terms* name (see `queries.named`) permanently, with one event each; return them.
 
-    Return an identity that is already void unchanged. Raise InputError if *term* matches none, or more than one.
+    One that is already void is returned unchanged. *seen* is what the operator was shown, by name. Raise InputError
+    if a term matches none, or more than one, or if a unit is handed over, or is not as it was *seen*; then nothing is
+    voided.
     """
-    named = find(connection, term)
-    live = [identity for identity in named if identity.state is not State.VOID]
-    if not named:
-        hint = hint_for_unknown(connection, term) or "give a serial, a node id or a MAC"
-        raise InputError(f'no identity in the ledger matches "{term}"', hint=hint)
-    if not live:
-        return named[-1]
-    if len(live) > 1:
-        raise InputError(
-            f'"{term}" matches {" and ".join(identity.serial for identity in live)}',
-            hint="give a serial or node id that matches only one of them, or the MAC",
+    chosen = {identity.name: identity for identity in (named(connection, term) for term in terms)}
+    live = [identity for identity in chosen.values() if identity.state is not State.VOID]
+    for identity in live:
+        if identity.state is State.HANDED_OVER:
+            raise InputError(
+                f"{identity.serial} is handed over: whoever has it may have used it",
+                hint="declare the whole handover lost with `rmfab handover --lost N`, or void it where it is",
+                cause="handed-over",
+            )
+        if seen.get(identity.name, identity.standing) != identity.standing:
+            raise InputError(
+                f"the unit has changed meanwhile: it is {identity.state} now",
+                where=identity.serial,
+                hint="run the command again to see what it is now",
+                cause="state",
+            )
+    events = [
+        Event(
+            ts,
+            EventKind.VOID,
+            batch=identity.batch,
+            serial=identity.name,
+            mac=identity.mac,
+            state=State.VOID,
+            cause="void",
+            reason=reason,
         )
-    identity = live[0]
-    if identity.state is State.HANDED_OVER:
-        raise InputError(
-            f"{identity.serial} is handed over: whoever has it may have used it",
-            hint="declare the whole handover lost with `rmfab handover --lost N`, or void it where it is",
-            cause="handed-over",
-        )
-    event = Event(
-        ts,
-        EventKind.VOID,
-        batch=identity.batch,
-        serial=identity.serial,
-        mac=identity.mac,
-        state=State.VOID,
-        cause="void",
-        reason=reason,
-    )
-    _take(connection, ledger_id, station, [event])
-    return by_serial(connection, identity.serial) or identity
+        for identity in live
+    ]
+    _take(connection, ledger_id, station, events)
+    return tuple(by_name(connection, name) or identity for name, identity in chosen.items())
 
 
 def labelled(
@@ -94,6 +104,32 @@ def labelled(
     while some := list(islice(remaining, PAGE)):
         events = [Event(ts, EventKind.LABEL, serial=serial, details=details) for serial in some]
         _take(connection, ledger_id, station, events)
+
+
+def reconciled(
+    connection: Connection,
+    ledger_id: str,
+    station: str,
+    events: Iterable[Event],
+    seen: Mapping[str, Standing],
+) -> None:
+    """Record what was found about boards: events of kind `reconcile`, and a void for each claim that is given up.
+
+    *seen*: the standings that this was decided by, by serial. Raise InputError (cause `changed-meanwhile`) if one of
+    them is different now.
+    """
+    said = list(events)
+    if any(event.kind not in (EventKind.RECONCILE, EventKind.VOID) for event in said):
+        raise ValueError("reconciled() accepts only findings, and the voids that follow from them")
+    for serial, (_, standing) in _standings(connection, set(seen)):
+        if standing != seen[serial]:
+            raise InputError(
+                "the unit has changed since its board was read",
+                where=serial,
+                hint="end the line that works on it, then reconcile again",
+                cause="changed-meanwhile",
+            )
+    _take(connection, ledger_id, station, said)
 
 
 def rewrap(
@@ -124,7 +160,12 @@ def rewrap(
 
 def _take(connection: Connection, ledger_id: str, station: str, events: list[Event]) -> None:
     """Append *events*, completed with the batch and MAC of their unit, and write the standings that follow."""
-    known = dict(_standings(connection, {event.serial for event in events if event.serial is not None}))
+    serials = {event.serial for event in events if event.serial is not None}
+    known = dict(_standings(connection, serials))
+    if given := serials - known.keys():
+        names = names_of(connection, given)
+        events = [replace(event, serial=names.get(event.serial or "", event.serial)) for event in events]
+        known |= _standings(connection, set(names.values()))
     for name, (_, standing) in known.items():
         refuse_damaged(connection, name, standing)
     changed: dict[str, Standing] = {}

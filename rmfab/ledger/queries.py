@@ -6,58 +6,65 @@ Long results are read in pages of `PAGE` rows, so that memory stays constant.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
+from difflib import get_close_matches
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, bindparam, func, or_, select, text, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    bindparam,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    text,
+    update,
+)
 
 from rmfab.errors import InputError, IntegrityError
 from rmfab.identity.sealed_record import SealedRecord
-from rmfab.ledger.chains import damaged, stored
+from rmfab.ledger import questions
 from rmfab.ledger.counts import COUNTS, counted
 from rmfab.ledger.events import StoredEvent, normal_mac
 from rmfab.ledger.records import RECORD_FIELDS, Batch, BatchCount, Chunk, LedgerIdentity
 from rmfab.ledger.sql import schema
+from rmfab.ledger.sql.asking import asking
 from rmfab.ledger.standing import Standing
 from rmfab.ledger.states import State
+from rmfab.ledger.stored_events import damaged, stored
 
 PAGE = 500
 
 _STAND = update(schema.identity).where(schema.identity.c.serial == bindparam("of_serial"))
+"""What every claim runs is built once: building a statement takes SQLAlchemy longer than running it."""
 
 _NUMBERED = re.compile(r"(?P<before>.{0,64}[^0-9:])[0-9]+[^0-9]{0,64}")  # a serial with its counter last
+_PARTS = re.compile(r"(?P<before>.{0,64}?)(?P<number>[0-9]{1,18})(?P<after>[^0-9]{0,64})")
+_WIDEST = 18
+"""The most digits of a counter (`rmfab.product.serial`)."""
 _STANDING = tuple(f.name for f in fields(Standing))
-
-
-def ledger_id(connection: Connection) -> str:
-    """Return the id that the ledger got when it was created."""
-    found = meta_value(connection, "ledger_id")
-    if found is None:
-        raise damaged("it has no id", "table meta")
-    return found
 
 
 def meta_value(connection: Connection, name: str) -> str | None:
     """Return the entry *name* of the table `meta`, None if there is none."""
-    query = select(schema.meta.c.value).where(schema.meta.c.name == name)
-    return connection.execute(query).scalar_one_or_none()
+    return questions.meta_value(asking(connection), name)
+
+
+def set_meta(connection: Connection, name: str, value: str | None) -> None:
+    """Set the entry *name* of the table `meta`; None removes it."""
+    connection.execute(delete(schema.meta).where(schema.meta.c.name == name))
+    if value is not None:
+        connection.execute(insert(schema.meta).values(name=name, value=value))
 
 
 def batch_value(row: Row[Any]) -> Batch:
     """Return the batch of a row of the batch table."""
-    return Batch(
-        row.id,
-        row.name,
-        row.product,
-        row.policy,
-        row.size,
-        row.chunk_size,
-        row.first_n,
-        row.state == "closed",
-        row.digest,
-        row.created_ts,
-    )
+    return questions.batch_of(row._mapping)
 
 
 def standing_value(row: Row[Any]) -> Standing:
@@ -116,15 +123,30 @@ def identity_value(row: Row[Any]) -> LedgerIdentity:
 
 _BY = {
     name: identities_query().where(schema.identity.c[name] == bindparam("wanted"))
-    for name in ("serial", "node_id", "random_sha256", "mac")
+    for name in ("serial", "node_id", "random_sha256", "mac", "given_serial")
 }
-_BY["mac"] = _BY["mac"].where(schema.identity.c.state != State.VOID.value)
+_BY |= {name: _BY[name].where(schema.identity.c.state != State.VOID.value) for name in ("mac", "given_serial")}
 """Built once: building a query takes SQLAlchemy longer than running it."""
 
 
+def by_name(connection: Connection, name: str) -> LedgerIdentity | None:
+    """Return the identity with this name in the pool, also from an open batch."""
+    return _one(connection, "serial", name)
+
+
 def by_serial(connection: Connection, serial: str) -> LedgerIdentity | None:
-    """Return the identity with this serial, also from an open batch."""
-    return _one(connection, "serial", serial)
+    """Return the identity with this serial or name: one that was made with it, or else the live one that was given it.
+
+    A serial that a board brought is free again when its identity is void; then return None.
+    """
+    return by_name(connection, serial) or _one(connection, "given_serial", serial)
+
+
+def names_of(connection: Connection, serials: Iterable[str]) -> dict[str, str]:
+    """Return the names of the live units that were given one of these serials, by serial."""
+    table = schema.identity
+    query = select(table.c.given_serial, table.c.serial).where(table.c.state != State.VOID.value)
+    return {row[0]: row[1] for row in connection.execute(query.where(table.c.given_serial.in_(list(serials))))}
 
 
 def by_node_id(connection: Connection, node_id: str) -> LedgerIdentity | None:
@@ -151,7 +173,7 @@ def _one(connection: Connection, column: str, wanted: str) -> LedgerIdentity | N
 def find(connection: Connection, term: str) -> tuple[LedgerIdentity, ...]:
     """Return the identities that match *term*: a serial, a node id or a MAC (a board may have had several)."""
     table = schema.identity
-    match: list[ColumnElement[bool]] = [table.c.serial == term, table.c.node_id == term]
+    match: list[ColumnElement[bool]] = [table.c[name] == term for name in ("serial", "given_serial", "node_id")]
     mac = _as_mac(term)
     if mac is not None:
         match.append(table.c.mac == mac)
@@ -159,15 +181,45 @@ def find(connection: Connection, term: str) -> tuple[LedgerIdentity, ...]:
     return tuple(identity_value(row) for row in connection.execute(query))
 
 
-def hint_for_unknown(connection: Connection, term: str) -> str | None:
-    """Return a hint for *term*, which names no unit: the serial that it may mean, or the serials that look like it."""
-    serial = schema.identity.c.serial
-    meant = connection.execute(select(serial).where(func.lower(serial) == term.lower()).limit(1)).scalar()
+def unfinished(connection: Connection) -> Iterator[LedgerIdentity]:
+    """Yield the units that are claimed or flashed but not verified, in the order in which they were made."""
+    table = schema.identity
+    states = (State.CLAIMED.value, State.FLASHED.value)
+    query = identities_query().where(table.c.state.in_(states)).order_by(table.c.id)
+    for row in connection.execute(query.execution_options(yield_per=PAGE)):
+        yield identity_value(row)
+
+
+def named(connection: Connection, term: str) -> LedgerIdentity:
+    """Return the identity that *term* names: its serial, its node id, or the MAC of its live unit.
+
+    A void identity is returned only if no other matches. Raise InputError if *term* matches none, or more than one.
+    """
+    found = find(connection, term)
+    live = [identity for identity in found if identity.state is not State.VOID]
+    if not found:
+        hint = hint_for_unknown(connection, term) or "give a serial, a node id or a MAC"
+        raise InputError(f'no identity in the ledger matches "{term}"', hint=hint)
+    if len(live) > 1:
+        raise InputError(
+            f'"{term}" matches {" and ".join(identity.serial for identity in live)}',
+            hint="give a serial or node id that matches only one of them, or the MAC",
+        )
+    return live[0] if live else found[-1]
+
+
+def hint_for_unknown(connection: Connection, term: str, *, batches: bool = False) -> str | None:
+    """Return a hint for *term*, which names no unit: the serial that it may mean, or the serials that look like it.
+
+    *batches*: it could have named a batch as well.
+    """
+    meant = (questions.near_batch(asking(connection), term) if batches else None) or _near_serial(connection, term)
     if meant is not None:
         return f"did you mean {meant}?"
     shape = _NUMBERED.fullmatch(term)
     if shape is None:
         return None
+    serial = schema.identity.c.serial
     similar = select(serial).where(func.lower(serial).startswith(shape["before"].lower(), autoescape=True)).limit(1)
     lowest, highest = (
         connection.execute(similar.order_by(*order)).scalar()
@@ -178,42 +230,53 @@ def hint_for_unknown(connection: Connection, term: str) -> str | None:
     return f"the ledger has {lowest}" if lowest == highest else f"the ledger has serials from {lowest} to {highest}"
 
 
+def _near_serial(connection: Connection, term: str) -> str | None:
+    """Return the serial that *term* is but for upper case, zeros before its number, or a slip in the text before it."""
+    serial = schema.identity.c.serial
+    same = connection.execute(select(serial).where(func.lower(serial) == term.lower()).limit(1)).scalar()
+    parts = _PARTS.fullmatch(term.lower())
+    if same is not None or parts is None:
+        return same
+    firsts = connection.execute(select(serial).where(schema.identity.c.position == 0).limit(PAGE)).scalars()
+    shapes = {(shape["before"], shape["after"]) for one in firsts if (shape := _PARTS.fullmatch(one))}
+    lowered = {before.lower(): before for before, _ in shapes}
+    close = get_close_matches(parts["before"], lowered, n=1, cutoff=0.5)
+    number = parts["number"].lstrip("0") or "0"
+    wanted = [
+        f"{before}{number.zfill(width)}{after}"
+        for before, after in shapes
+        if close and before == lowered[close[0]]
+        for width in range(len(number), _WIDEST + 1)
+    ]
+    return connection.execute(select(serial).where(serial.in_(wanted[:PAGE])).order_by(serial).limit(1)).scalar()
+
+
 def history(connection: Connection, term: str) -> tuple[StoredEvent, ...]:
     """Return the events of a serial, node id or MAC, in the order in which the ledger stored them."""
     table = schema.event
     mac = _as_mac(term)
-    serials = {identity.serial for identity in find(connection, term)} | {term}
+    serials = {identity.name for identity in find(connection, term)} | {term}
     match: list[ColumnElement[bool]] = [table.c.serial.in_(serials)]
     if mac is not None:
         match.append(table.c.mac == mac)
-    return tuple(stored(row) for row in connection.execute(select(table).where(or_(*match)).order_by(table.c.id)))
+    return tuple(
+        stored(row._mapping) for row in connection.execute(select(table).where(or_(*match)).order_by(table.c.id))
+    )
 
 
 def batch_named(connection: Connection, name: str) -> Batch:
-    """Return the batch *name*, open or closed. Raise InputError if it does not exist."""
-    row = connection.execute(select(schema.batch).where(schema.batch.c.name == name)).one_or_none()
-    if row is None:
-        is_serial = by_serial(connection, name) is not None
-        hint = f"that is a serial; use `rmfab trace {name}`" if is_serial else "list the batches with `rmfab status`"
-        raise InputError(f'there is no batch "{name}"', hint=hint, cause="no-batch")
-    return batch_value(row)
+    """Return the batch *name*, open or closed. See `questions.batch_named`."""
+    return questions.batch_named(asking(connection), name)
 
 
 def closed_batch(connection: Connection, name: str) -> Batch:
-    """Return the batch *name*. Raise InputError if it does not exist or is not complete."""
-    batch = batch_named(connection, name)
-    if not batch.closed:
-        raise InputError(
-            f"batch {name} is not finished",
-            hint="repeat the `rmfab generate` that makes it: it continues where it stopped",
-            cause="open-batch",
-        )
-    return batch
+    """Return the closed batch *name*. See `questions.closed_batch`."""
+    return questions.closed_batch(asking(connection), name)
 
 
-def batches(connection: Connection) -> tuple[Batch, ...]:
-    """Return all batches, oldest first."""
-    return tuple(batch_value(row) for row in connection.execute(select(schema.batch).order_by(schema.batch.c.id)))
+def replacements(connection: Connection, name: str) -> tuple[Batch, ...]:
+    """Return the batches that replace void identities of batch *name*. See `questions.replacements`."""
+    return questions.replacements(asking(connection), name)
 
 
 def counts(connection: Connection, name: str | None) -> tuple[BatchCount, ...]:
@@ -221,16 +284,6 @@ def counts(connection: Connection, name: str | None) -> tuple[BatchCount, ...]:
     if name is not None:
         batch_named(connection, name)
     return counted(connection.execute(text(COUNTS), {"name": name}))
-
-
-def free(connection: Connection, product: str, name: str | None) -> int:
-    """Count the identities that can still be claimed from batch *name*, or from all closed batches of *product*."""
-    query = select(func.count()).select_from(schema.identity.join(schema.batch))
-    query = query.where(schema.identity.c.state == State.GENERATED.value, schema.batch.c.state == "closed")
-    query = query.where(schema.batch.c.product == product)
-    if name is not None:
-        query = query.where(schema.batch.c.id == closed_batch(connection, name).id)
-    return int(connection.execute(query).scalar_one())
 
 
 def page(connection: Connection, batch: Batch, after: int) -> Sequence[LedgerIdentity]:

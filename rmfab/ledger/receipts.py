@@ -17,13 +17,15 @@ from rmfab.errors import InputError, IntegrityError
 from rmfab.identity.sealed_record import SealedRecord
 from rmfab.ledger import batches, chains
 from rmfab.ledger.batches import BatchOrder
-from rmfab.ledger.chains import OWN, append, genesis, stored
+from rmfab.ledger.chains import OWN, append, genesis
 from rmfab.ledger.events import Event, EventKind, StoredEvent
 from rmfab.ledger.host_record import Head
+from rmfab.ledger.numbers import Numbers
 from rmfab.ledger.queries import PAGE, batch_named, meta_value
 from rmfab.ledger.records import Batch, BatchOrigin, origin_in
 from rmfab.ledger.sql import schema
 from rmfab.ledger.states import State
+from rmfab.ledger.stored_events import stored
 
 
 @dataclass(frozen=True)
@@ -77,15 +79,16 @@ def receive(
     order: BatchOrder,
     chunks: Iterable[tuple[bytes, Sequence[SealedRecord]]],
     receipt: Receipt,
+    numbers: Numbers,
 ) -> Batch:
     """Add the identities of a handover as the closed batch of *order*. Raise InputError or IntegrityError.
 
-    *receipt*: without holder; its time is that of the change.
+    *receipt*: without holder; its time is that of the change. *numbers*: what this host knows of numbers.
     """
     refuse_foreign(connection, receipt.origin, ledger_id)
     if any(one.origin == receipt.origin for one in receipts(connection)):
         return batch_named(connection, receipt.origin.local_name)
-    batch = batches.begin(connection, order, receipt.ts)
+    batch = batches.begin(connection, order, receipt.ts, numbers)
     for number, (wrapped_key, records) in enumerate(chunks):
         if batches.add(connection, batch, number, wrapped_key, records):
             raise IntegrityError(
@@ -111,8 +114,8 @@ def refuse_foreign(connection: Connection, origin: BatchOrigin, ledger_id: str) 
     hint = "receive it in a folder of its own"
     if origin.pool == ledger_id:
         raise InputError("this is the ledger that handed it over", hint=hint, cause="handed-over")
-    for policy in connection.execute(select(schema.batch.c.policy)).scalars():
-        known = origin_in(policy)
+    for name, policy in connection.execute(select(schema.batch.c.name, schema.batch.c.policy)):
+        known = origin_in(policy, name)
         if known is None or known.pool != origin.pool:
             whose = "of its own" if known is None else "of a different owner"
             raise InputError(f"this ledger has identities {whose}", hint=hint, cause="handed-over")
@@ -215,7 +218,7 @@ def _described(connection: Connection, kind: EventKind) -> list[StoredEvent]:
     """Return the events of *kind* that describe a receipt or a return, in order."""
     table = schema.event
     query = select(table).where(table.c.batch.is_(None), table.c.kind == kind.value, table.c.serial.is_(None), OWN)
-    return [stored(row) for row in connection.execute(query.order_by(table.c.id))]
+    return [stored(row._mapping) for row in connection.execute(query.order_by(table.c.id))]
 
 
 def _receipt(event: Event) -> Receipt:

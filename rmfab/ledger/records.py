@@ -9,12 +9,17 @@ from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import Any
 
-from rmfab.identity.sealed_record import SealedRecord
+from rmfab.identity.sealed_record import SealedRecord, is_pool_name
 from rmfab.ledger.standing import Standing
 from rmfab.ledger.states import State
+from rmfab.ledger.stored_events import damaged
 
 RECORD_FIELDS = tuple(f.name for f in fields(SealedRecord))
 """The columns of a record, in the order in which digests cover them."""
+
+
+REPLACES = "replaces"
+"""The key of a batch's policy with the name of the batch whose void identities it replaces."""
 
 
 @dataclass(frozen=True)
@@ -43,10 +48,27 @@ _ORIGIN = tuple(f.name for f in fields(BatchOrigin))
 
 
 @lru_cache(maxsize=64)
-def origin_in(policy: str) -> BatchOrigin | None:
-    """Return the origin in the policy of a batch, None if its identities were made in this ledger."""
-    values = json.loads(policy)
-    return BatchOrigin(**{name: values[name] for name in _ORIGIN}) if "handover" in values else None
+def origin_in(policy: str, batch: str) -> BatchOrigin | None:
+    """Return the origin in the *policy* of *batch*, None if its identities were made in this ledger.
+
+    Raise IntegrityError if the policy was changed and is no JSON object, or names only a part of an origin.
+    """
+    values = _entries(policy, batch)
+    if "handover" not in values:
+        return None
+    if not all(name in values for name in _ORIGIN):
+        raise damaged("the policy of a batch names only a part of its origin", f"batch {batch}")
+    return BatchOrigin(**{name: values[name] for name in _ORIGIN})
+
+
+def _entries(policy: str, batch: str) -> dict[str, Any]:
+    try:
+        values = json.loads(policy)
+    except (ValueError, RecursionError) as error:
+        raise damaged("the policy of a batch is no JSON object", f"batch {batch}") from error
+    if not isinstance(values, dict):
+        raise damaged("the policy of a batch is no JSON object", f"batch {batch}")
+    return values
 
 
 @dataclass(frozen=True)
@@ -70,8 +92,17 @@ class Batch:
 
     @property
     def origin(self) -> BatchOrigin | None:
-        """Where its identities come from, None if they were made in this ledger."""
-        return origin_in(self.policy)
+        """Where its identities come from, None if they were made in this ledger. Raise IntegrityError as `replaces`."""
+        return origin_in(self.policy, self.name)
+
+    @property
+    def replaces(self) -> str | None:
+        """The name of the batch whose void identities this batch replaces, None for an ordinary batch.
+
+        Raise IntegrityError if the policy was changed and is no JSON object.
+        """
+        name = _entries(self.policy, self.name).get(REPLACES)
+        return name if isinstance(name, str) else None
 
 
 @dataclass(frozen=True)
@@ -107,8 +138,24 @@ class LedgerIdentity:
     chunk: int
 
     @property
-    def serial(self) -> str:
+    def name(self) -> str:
+        """The name under which the ledger keeps the identity; it never changes."""
         return self.record.serial
+
+    @property
+    def serial(self) -> str:
+        """The serial of the unit; the name in the pool as long as it has none."""
+        return self.standing.given_serial or self.record.serial
+
+    @property
+    def late(self) -> bool:
+        """Whether the identity gets its serial with its board."""
+        return is_pool_name(self.record.serial)
+
+    @property
+    def unnamed(self) -> bool:
+        """Whether the identity has no serial yet."""
+        return self.late and self.standing.given_serial is None
 
     @property
     def node_id(self) -> str | None:
@@ -121,6 +168,11 @@ class LedgerIdentity:
     @property
     def mac(self) -> str | None:
         return self.standing.mac
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is left to be done: the unit is verified, and has a label."""
+        return self.standing.state is State.VERIFIED and self.standing.labelled_count > 0
 
 
 @dataclass(frozen=True)

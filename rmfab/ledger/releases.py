@@ -13,11 +13,14 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, func, select
 
 from rmfab.errors import InputError
-from rmfab.ledger.chains import OWN, append, stored
+from rmfab.ledger.chains import append
 from rmfab.ledger.events import Event, EventKind, StoredEvent
 from rmfab.ledger.queries import PAGE, identities_query, identity_value
+from rmfab.ledger.questions import last_accepted
 from rmfab.ledger.records import LedgerIdentity
 from rmfab.ledger.sql import schema
+from rmfab.ledger.sql.asking import asking
+from rmfab.ledger.stored_events import stored
 
 _HEX = re.compile(r"[0-9a-f]{64}")
 
@@ -34,19 +37,11 @@ class FlashedUnit:
     replaced: bool
 
 
-def last_accepted(connection: Connection, kind: EventKind, product: str) -> StoredEvent | None:
-    """Return the last acceptance of a release or a trust file for *product*, None if there was none."""
-    table = schema.event
-    query = select(table).where(table.c.kind == kind.value, OWN).order_by(table.c.id.desc())
-    found = map(stored, connection.execute(query.execution_options(yield_per=PAGE)))
-    return next((one for one in found if one.event.details.get("product") == product), None)
-
-
 def accept(connection: Connection, ledger_id: str, station: str, event: Event, after: StoredEvent | None) -> bool:
     """Record an acceptance that was decided when *after* was the last one. Return False if one came in since."""
     if event.kind not in (EventKind.RELEASE, EventKind.TRUST):
         raise ValueError("accept() records only the acceptance of a release or a trust file")
-    last = last_accepted(connection, event.kind, event.details["product"])
+    last = last_accepted(asking(connection), event.kind, event.details["product"])
     if (last and last.order) != (after and after.order):
         return False
     append(connection, ledger_id, station, [event])
@@ -74,9 +69,9 @@ def flashed_units(connection: Connection, digest: str) -> Iterator[FlashedUnit]:
         units = _identities(connection, [row.serial for row in rows])
         for row in rows:
             if row.serial in units:
-                yield FlashedUnit(units[row.serial], stored(row), row.newest != row.id)
+                yield FlashedUnit(units[row.serial], stored(row._mapping), row.newest != row.id)
 
 
 def _identities(connection: Connection, serials: list[str]) -> dict[str, LedgerIdentity]:
     query = identities_query().where(schema.identity.c.serial.in_(serials))
-    return {one.serial: one for one in map(identity_value, connection.execute(query))}
+    return {one.name: one for one in map(identity_value, connection.execute(query))}

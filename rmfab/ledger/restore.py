@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from rmfab.errors import IntegrityError
+from rmfab.ledger.inquiry import PATIENCE
 from rmfab.ledger.sql import sqlite
-from rmfab.ledger.store import PATIENCE, Ledger
+from rmfab.ledger.store import Ledger
 
 
 def restore(source: Path, target: Path) -> Path | None:

@@ -8,12 +8,13 @@ from __future__ import annotations
 from sqlalchemy import Connection, bindparam, select
 
 from rmfab.errors import RmfabError
-from rmfab.ledger.chains import OWN, chain_hash, damaged, stored
+from rmfab.ledger.chains import OWN
 from rmfab.ledger.events import EventKind
-from rmfab.ledger.queries import by_serial, standing_value
+from rmfab.ledger.queries import by_name, standing_value
 from rmfab.ledger.sql import schema
 from rmfab.ledger.standing import Standing, replay
 from rmfab.ledger.states import State
+from rmfab.ledger.stored_events import chain_hash, damaged, stored
 
 _MOST = 200
 """The events of one unit that a write reads; one that came more often is for `rmfab ledger check`."""
@@ -50,7 +51,7 @@ def refuse_damaged(connection: Connection, serial: str, standing: Standing) -> N
     if len(rows) > _MOST:
         return
     try:
-        right = replay(stored(row).event for row in reversed(rows))
+        right = replay(stored(row._mapping).event for row in reversed(rows))
     except RmfabError as error:
         raise damaged(f"the events contradict each other: {error.what}", serial) from error
     if standing != right:
@@ -62,6 +63,6 @@ def refuse_forgotten(connection: Connection, mac: str) -> None:
     serial = connection.execute(_LAST_CLAIM, {"of_mac": mac}).scalar()
     if serial is None:
         return
-    last = by_serial(connection, serial)
+    last = by_name(connection, serial)
     if last is None or last.state is not State.VOID:
         raise damaged(f"the board was claimed for {serial}, but its record is missing or incomplete", mac)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from rmfab.errors import InputError, IntegrityError
+from rmfab.errors import BoardConflict, InputError
 from rmfab.ledger.events import Event, EventKind, Outcome
 from rmfab.ledger.states import State, allowed
 
@@ -19,6 +19,7 @@ from rmfab.ledger.states import State, allowed
 class Standing:
     """The sum of the events of one identity.
 
+    *given_serial* is the serial that the identity got with its board, None before, or if it was made with one.
     *attempts* counts claims. *flashed_ts*, *verified_ts*, *cause* and *reason* (of the last FAIL or ERROR, or of the
     void) cover the time since the last claim. *labelled_ts* is the time of the last label. *handover*: the number of
     the handover in which it left this pool.
@@ -26,6 +27,7 @@ class Standing:
 
     state: State = State.GENERATED
     mac: str | None = None
+    given_serial: str | None = None
     attempts: int = 0
     claimed_ts: str | None = None
     flashed_ts: str | None = None
@@ -46,7 +48,7 @@ class Standing:
 def project(standing: Standing, event: Event) -> Standing:
     """Return the standing after *event*.
 
-    Raise InputError (cause `state`) if the event's state is not allowed next, IntegrityError (cause `mac-mismatch`) if
+    Raise InputError (cause `state`) if the event's state is not allowed next, BoardConflict (cause `mac-mismatch`) if
     the event's MAC is not the unit's.
     """
     if event.kind is EventKind.MERGE:
@@ -60,6 +62,7 @@ def project(standing: Standing, event: Event) -> Standing:
             standing,
             state=State.CLAIMED,
             mac=event.mac,
+            given_serial=standing.given_serial or event.details.get("serial"),
             attempts=standing.attempts + 1,
             claimed_ts=event.ts,
             flashed_ts=None,
@@ -114,6 +117,6 @@ def _judge(standing: Standing, event: Event) -> None:
     if state is State.CLAIMED and event.mac is None:
         raise InputError("a claim needs the MAC of a board", where=event.serial, cause="state")
     if event.mac is not None and standing.mac is not None and event.mac != standing.mac:
-        raise IntegrityError(
+        raise BoardConflict(
             f"this unit is board {standing.mac}, not {event.mac}", where=event.serial, cause="mac-mismatch"
         )

@@ -23,6 +23,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -32,44 +33,35 @@ from typing import Any, Self, TypeVar
 from sqlalchemy import Connection
 
 from rmfab.identity.sealed_record import SealedRecord
-from rmfab.ledger import (
-    audit,
-    batches,
-    chains,
-    claims,
-    outcomes,
-    pool,
-    queries,
-    releases,
-)
+from rmfab.ledger import audit, batches, chains, claims, outcomes, pool, queries, releases
 from rmfab.ledger.audit import AuditFinding
 from rmfab.ledger.batches import BatchOrder, Taken
-from rmfab.ledger.claims import ALONE, Around, Carried, Claim, Wish
-from rmfab.ledger.events import Event, EventKind, StoredEvent, normal_mac
+from rmfab.ledger.claim_terms import ALONE, Around, Carried, Claim, Wish
+from rmfab.ledger.events import Event, StoredEvent, normal_mac
 from rmfab.ledger.exchange import LedgerExchange, LedgerPlace, pages
 from rmfab.ledger.host import PoolHost, this_host
-from rmfab.ledger.host_record import Head, Holding, HostRecord
-from rmfab.ledger.pool import Adoption, AdoptionReason, PoolStanding
+from rmfab.ledger.host_record import Given, Head, Holding, HostRecord
+from rmfab.ledger.inquiry import PATIENCE, Inquiry
+from rmfab.ledger.numbers import Numbers, last_loss
+from rmfab.ledger.pool_standing import Adoption, AdoptionReason, judged
+from rmfab.ledger.questions import ledger_id
 from rmfab.ledger.records import Batch, BatchCount, Chunk, ChunkPlan, LedgerIdentity
 from rmfab.ledger.releases import FlashedUnit
+from rmfab.ledger.sql.ask import Ask
+from rmfab.ledger.sql.asking import asking
 from rmfab.ledger.sql.database import Database
 from rmfab.ledger.sql.open_database import open_database
+from rmfab.ledger.standing import Standing
 
 T = TypeVar("T")
 
-PATIENCE = 30.0
-"""How long to wait for the lock of a different process, in seconds."""
 
-
-class Ledger:
+class Ledger(Inquiry):
     """Identities, the boards bound to them, and what happened to each. Created by `open`; a context manager."""
 
     def __init__(self, database: Database, ledger_id: str, host: PoolHost, where: str) -> None:
-        self.id = ledger_id
+        super().__init__(ledger_id, host, where)
         self._database = database
-        self._host = host
-        self._record = HostRecord(host, ledger_id)
-        self._where = where
 
     @classmethod
     def open(
@@ -87,7 +79,7 @@ class Ledger:
             if create:
                 _hold_if_empty(database, host)
             with database.reading() as connection:
-                return cls(database, queries.ledger_id(connection), host, str(location))
+                return cls(database, ledger_id(asking(connection)), host, _shown(location))
         except BaseException:
             database.dispose()
             raise
@@ -107,11 +99,16 @@ class Ledger:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
 
+    @contextmanager
+    def _asking(self) -> Iterator[Ask]:
+        with self._database.reading() as connection:
+            yield asking(connection)
+
     # The pool
 
     def _judge(self, connection: Connection, *, taking: bool = False) -> None:
-        """Raise IntegrityError if this host must not change the ledger. See `pool.judged`."""
-        pool.judged(connection, self._record.read(), self._host, self._where, taking=taking)
+        """Raise IntegrityError if this host must not change the ledger. See `pool_standing.judged`."""
+        judged(asking(connection), self._record.read(), self._host, self._where, taking=taking)
 
     @contextmanager
     def _changing(self, *, taking: bool = False) -> Iterator[Connection]:
@@ -128,7 +125,7 @@ class Ledger:
         with self._record.hold() as hold:
 
             def taken(connection: Connection) -> tuple[T, Mapping[str, Head]]:
-                pool.judged(connection, hold.read(), self._host, self._where, taking=True)
+                judged(asking(connection), hold.read(), self._host, self._where, taking=True)
                 return work(connection), chains.heads(connection, opened=True)
 
             value, heads = self._database.commit(taken)
@@ -140,15 +137,10 @@ class Ledger:
         """Open the transaction of a long change that takes from the pool; as `_take`, but never shared or repeated."""
         with self._record.hold() as hold:
             with self._database.writing() as connection:
-                pool.judged(connection, hold.read(), self._host, self._where, taking=True)
+                judged(asking(connection), hold.read(), self._host, self._where, taking=True)
                 yield connection
                 heads = chains.heads(connection, opened=True)
             hold.add(heads)
-
-    def pool_standing(self) -> PoolStanding:
-        """Return whether this host may give identities from this ledger."""
-        with self._database.reading() as connection:
-            return pool.standing(connection, self._record.read(), self._host, self._where)
 
     def free_identities(self) -> int:
         """Count the free identities of all batches: those that an adoption after a loss puts in quarantine."""
@@ -159,7 +151,10 @@ class Ledger:
         """Make this host the holder of the pool, whoever was before. See `pool.adopt`."""
         with self._record.hold() as hold:
             with self._database.writing() as connection:
-                holding = Holding.new(self._host, chains.heads(connection))
+                known = hold.read()
+                if reason is AdoptionReason.LOSS:
+                    pool.note_lost_numbers(connection, known, self._host)
+                holding = Holding.new(self._host, chains.heads(connection), known.numbers)
                 # First the record: if this ends in between, ledger and record disagree, and nobody gives identities.
                 hold.replace(holding)
                 adoption = pool.adopt(connection, self.id, station, ts, holding, reason)
@@ -169,7 +164,9 @@ class Ledger:
 
     def move(self, recipient: str, *, station: str, ts: str) -> None:
         """End giving identities from this ledger on this host, for the host with *recipient*. See `pool.move`."""
-        self._take(lambda connection: pool.move(connection, self.id, station, ts, recipient))
+        with self._record.hold() as hold:
+            self._take(lambda connection: pool.move(connection, self.id, station, ts, recipient))
+            hold.change(lambda known: replace(known, moved=True))
 
     @property
     def holder(self) -> str | None:
@@ -192,9 +189,25 @@ class Ledger:
     # Making batches
 
     def begin_batch(self, order: BatchOrder, ts: str) -> Batch:
-        """Return the batch of *order*: new, continued, or (`closed`) made before. See `batches.begin`."""
-        with self._changing(taking=True) as connection:
-            return batches.begin(connection, order, ts)
+        """Return the batch of *order*: new, continued, or (`closed`) made before. See `batches.begin`.
+
+        When this returns, the record of this host has the numbers of its serials.
+        """
+        with self._record.hold() as hold:
+            with self._database.writing() as connection:
+                known = hold.read()
+                judged(asking(connection), known, self._host, self._where, taking=True)
+                batch = batches.begin(connection, order, ts, Numbers(known, tuple(self._record.others())))
+            if order.series is not None and batch.first_n is not None:
+                series, given = order.series, Given(batch.first_n + batch.size, self._where)
+                hold.change(lambda record: record.with_given(series, given))
+        return batch
+
+    @property
+    def was_lost(self) -> bool:
+        """Whether the ledger was adopted after a loss: it does not have everything that was given."""
+        with self._database.reading() as connection:
+            return last_loss(connection) is not None
 
     def missing_chunks(self, batch: Batch) -> tuple[ChunkPlan, ...]:
         """Return the chunks that *batch* still needs, in order."""
@@ -253,9 +266,19 @@ class Ledger:
         """Look for damage in the background until the block ends; the next claim raises what is found."""
         return self._database.guarded()
 
-    def void(self, term: str, *, reason: str, station: str, ts: str) -> LedgerIdentity:
-        """Void the identity of a serial, node id or live MAC; it cannot be used again. See `outcomes.void`."""
-        return self._take(lambda connection: outcomes.void(connection, self.id, station, term, reason, ts))
+    def void(
+        self, *terms: str, reason: str, station: str, ts: str, seen: Mapping[str, Standing] | None = None
+    ) -> tuple[LedgerIdentity, ...]:
+        """Void the identities with these serials, node ids or live MACs; they cannot be used again.
+
+        All or none. See `outcomes.void`.
+        """
+        return self._take(lambda connection: outcomes.void(connection, self.id, station, terms, reason, ts, seen or {}))
+
+    def reconciled(self, events: Iterable[Event], seen: Mapping[str, Standing], *, station: str) -> None:
+        """Record what was found about boards, and void the claims that are given up. See `outcomes.reconciled`."""
+        said = tuple(events)
+        self._take(lambda connection: outcomes.reconciled(connection, self.id, station, said, seen))
 
     def labelled(
         self, serials: Iterable[str], *, station: str, ts: str, details: Mapping[str, Any] | None = None
@@ -285,16 +308,6 @@ class Ledger:
 
     # Reading
 
-    def last_release(self, product: str) -> StoredEvent | None:
-        """Return the last acceptance of a release for *product*."""
-        with self._database.reading() as connection:
-            return releases.last_accepted(connection, EventKind.RELEASE, product)
-
-    def last_trust(self, product: str) -> StoredEvent | None:
-        """Return the last acceptance of a trust file for *product*."""
-        with self._database.reading() as connection:
-            return releases.last_accepted(connection, EventKind.TRUST, product)
-
     def flashed_units(self, digest: str) -> Iterator[FlashedUnit]:
         """Yield the units flashed with a release, or with one that a key signed, in constant memory.
 
@@ -303,25 +316,10 @@ class Ledger:
         with self._database.reading() as connection:
             yield from releases.flashed_units(connection, digest)
 
-    def batches(self) -> tuple[Batch, ...]:
-        """Return all batches, including open ones, oldest first."""
-        with self._database.reading() as connection:
-            return queries.batches(connection)
-
-    def batch(self, name: str) -> Batch:
-        """Return the batch *name*, open or closed. Raise InputError (cause `no-batch`) if it does not exist."""
-        with self._database.reading() as connection:
-            return queries.batch_named(connection, name)
-
     def counts(self, name: str | None = None) -> tuple[BatchCount, ...]:
         """Count the identities of batch *name*, or of each batch, by state."""
         with self._database.reading() as connection:
             return queries.counts(connection, name)
-
-    def free(self, product: str, batch: str | None = None) -> int:
-        """Count the identities that can still be claimed from *batch*, or from all batches of *product*."""
-        with self._database.reading() as connection:
-            return queries.free(connection, product, batch)
 
     def identity_by_serial(self, serial: str) -> LedgerIdentity | None:
         """Return the identity with this serial."""
@@ -333,15 +331,30 @@ class Ledger:
         with self._database.reading() as connection:
             return queries.by_mac(connection, normal_mac(mac))
 
+    def identities_carried(self, carried: Carried) -> tuple[LedgerIdentity, ...]:
+        """Return the identities that a board's flash names. See `claims.identities_carried`."""
+        with self._database.reading() as connection:
+            return claims.identities_carried(connection, carried)
+
+    def unfinished(self) -> Iterator[LedgerIdentity]:
+        """Yield the units that are claimed or flashed but not verified, oldest first, in constant memory."""
+        with self._database.reading() as connection:
+            yield from queries.unfinished(connection)
+
     def find(self, term: str) -> tuple[LedgerIdentity, ...]:
         """Return the identities that match a serial, node id or MAC, including void ones."""
         with self._database.reading() as connection:
             return queries.find(connection, term)
 
-    def hint_for_unknown(self, term: str) -> str | None:
+    def named(self, term: str) -> LedgerIdentity:
+        """Return the identity with this serial, node id or live MAC. See `queries.named`."""
+        with self._database.reading() as connection:
+            return queries.named(connection, term)
+
+    def hint_for_unknown(self, term: str, *, batches: bool = False) -> str | None:
         """Return a hint for *term*, which names no unit. See `queries.hint_for_unknown`."""
         with self._database.reading() as connection:
-            return queries.hint_for_unknown(connection, term)
+            return queries.hint_for_unknown(connection, term, batches=batches)
 
     def history(self, term: str) -> tuple[StoredEvent, ...]:
         """Return the events of a serial, node id or MAC, in order."""
@@ -392,6 +405,11 @@ class Ledger:
     def backup(self, target: Path) -> None:
         """Write a consistent copy to the new file *target* while stations keep working. See `Database.backup`."""
         self._database.backup(target)
+
+
+def _shown(location: Path | str) -> str:
+    """Return *location* for messages, also for those of other workspaces."""
+    return str(location if "://" in str(location) else Path(location).absolute())
 
 
 def _hold_if_empty(database: Database, host: PoolHost) -> None:

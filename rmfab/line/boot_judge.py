@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from rmfab.board.bootlog import BootLog
 from rmfab.board.symptoms import FACTORY_CAUSES
 from rmfab.errors import InputError, StationError, UnitFault, one_line
-from rmfab.identity.identity import Identity
 from rmfab.identity.node_id import judge_same_node
 from rmfab.identity.qr import parse_payload, same_payload
 from rmfab.line.ending import Marginal
 from rmfab.product.vocabulary import Credentials
 from rmfab.release.release import Release
 from rmfab.secret import Secret, redact
+
+if TYPE_CHECKING:
+    from rmfab.identity.identity import Identity
 
 _LOST = "\N{REPLACEMENT CHARACTER}"
 _LAYOUT = "\r\n\t\x1b"

@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rmfab.board.port import plugged_in
@@ -26,7 +26,7 @@ _GRABBERS = ("ModemManager", "brltty")
 @dataclass(frozen=True)
 class Host:
     """Facts of this host: its USB serial *ports* with whether each opens, its tools, its Bluetooth *adapters*, those
-    that are *blocked* (rfkill), and its *wifi* interfaces."""
+    that are *blocked* (rfkill), its *wifi* interfaces, and the ports of slots that are *absent*."""
 
     platform: str
     ports: tuple[tuple[str, bool], ...]
@@ -37,6 +37,7 @@ class Host:
     nmcli: bool
     blocked: tuple[str, ...] = ()
     wifi: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -52,10 +53,15 @@ class Diagnosis:
     error: RmfabError | None = None
 
 
-def examine() -> Host:
-    """Gather the facts of this host without opening a port."""
-    ports = tuple((port.address, os.access(port.device, os.R_OK | os.W_OK)) for port in plugged_in())
-    return _examine_radio(ports, tuple(name for name in _GRABBERS if _runs(name)))
+def examine(station: Station) -> Host:
+    """Gather the facts of this host, *station*, without opening a port."""
+    found = plugged_in()
+    ports = tuple((port.address, os.access(port.device, os.R_OK | os.W_OK)) for port in found)
+    known = {name for port in found for name in (port.address, port.device)}
+    wanted = (slot.link.address for slot in station.slots if "://" not in slot.link.address)
+    absent = tuple(address for address in wanted if address not in known and not Path(address).exists())
+    radio = _examine_radio(ports, tuple(name for name in _GRABBERS if _runs(name)))
+    return replace(radio, absent=absent)
 
 
 def _examine_radio(ports: tuple[tuple[str, bool], ...] = (), grabbers: tuple[str, ...] = ()) -> Host:
@@ -123,8 +129,8 @@ def refuse_without_radio(station: Station, product: Product, slots: Sequence[Slo
         way, cause = ("Bluetooth", "no-bluetooth") if over_ble else ("Wi-Fi", "wifi")
         otherwise = "or pass --unit-url, or set provision = false in product.toml ([verify])"
         raise StationError(
-            f"this host cannot reach units over {way}; missing: {', '.join(one.what for one in missing)}",
-            hint="; ".join([*(one.hint for one in missing), otherwise]),
+            f"this host cannot reach units over {way}",
+            hint="; ".join([*(f"{one.hint} (missing: {one.what})" for one in missing), otherwise]),
             cause=cause,
         )
 
@@ -155,11 +161,18 @@ def diagnose_ports(host: Host, station: Station) -> Iterator[Diagnosis]:
     remote = bool(station.slots) and all("://" in slot.link.address for slot in station.slots)
     if remote:
         yield Diagnosis("no USB port needed: every slot is on the network", True)
-    elif not host.ports:
+    elif not host.ports and not station.slots:
         yield Diagnosis("no USB serial port found", False, "plug in a board, or use a virtual one (`rmfab board`)")
+    slots = {slot.link.address: f"slot {slot.name}: " for slot in station.slots}
+    for address in host.absent:
+        yield Diagnosis(
+            f"{slots[address]}nothing is plugged in at {address}",
+            False,
+            "plug in its board, or correct its port in station.toml; `rmfab ports` lists the ports that are there",
+        )
     for address, usable in host.ports:
         yield Diagnosis(
-            f"port {address}" if usable else f"no permission for port {address}",
+            f"{slots.get(address, '')}{'' if usable else 'no permission for '}port {address}",
             usable,
             "add your user to the group dialout (Debian) or uucp (Arch) and log in again",
         )

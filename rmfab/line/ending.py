@@ -1,8 +1,8 @@
 """How a step ends: the next stage if it passes, or else whose fault it was.
 
-A step passes, or its exception determines whose fault it was: `UnitFault` and `BoardRefused` the unit's (FAIL), any
-other expected error the station's (ERROR), `Aborted` the operator's. An unexpected exception is a bug and also ends as
-ERROR.
+A step passes, or its exception determines whose fault it was: `UnitFault`, `BoardRefused` and `BoardConflict` the
+unit's (FAIL), any other expected error the station's (ERROR), even a damaged ledger or an altered release, `Aborted`
+the operator's. `Seen` is no fault: a finished unit came back. An unexpected exception is a bug and also ends as ERROR.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from rmfab.board.esp.facts import BoardRefused
-from rmfab.errors import IntegrityError, RmfabError, UnitFault
+from rmfab.errors import BoardConflict, RmfabError, UnitFault
 from rmfab.ledger.events import Outcome
 
 S_co = TypeVar("S_co", covariant=True)
@@ -20,6 +20,10 @@ S_co = TypeVar("S_co", covariant=True)
 
 class Aborted(Exception):
     """The operator stopped the line; raised while a step waits, and caught by the slot's worker."""
+
+
+class Seen(Exception):
+    """The unit is finished, and nothing is to be done to it; the text is the reason."""
 
 
 class Skipped(Exception):
@@ -78,8 +82,10 @@ def judge_error(error: Exception) -> Ending:
         return Ending(Outcome.ABORTED, "aborted", "stopped by the operator", error=error)
     if isinstance(error, Skipped):
         return Ending(Outcome.SKIP, None, str(error))
+    if isinstance(error, Seen):
+        return Ending(Outcome.SEEN, None, str(error))
     if isinstance(error, RmfabError):
-        unit_is_bad = isinstance(error, (UnitFault, BoardRefused, IntegrityError))
+        unit_is_bad = isinstance(error, (UnitFault, BoardRefused, BoardConflict))
         reason = f"{error.what}; {error.hint}" if error.hint else error.what
         return Ending(Outcome.FAIL if unit_is_bad else Outcome.ERROR, error.cause, reason, error=error)
     return Ending(Outcome.ERROR, "bug", f"a bug in rmfab: {type(error).__name__}", error=error)

@@ -152,12 +152,14 @@ def to_json(event: LineEvent) -> dict[str, Any] | None:
 
 @dataclass
 class Summary:
-    """Counts of units by verdict. Every `UnitEnded` counts, also that of an aborted unit."""
+    """Counts of units by verdict. Every `UnitEnded` counts, also that of an aborted unit. *seen*: finished units that
+    came back, and were left as they are."""
 
     passed: int = 0
     failed: int = 0
     errors: int = 0
     aborted: int = 0
+    seen: int = 0
 
     def count(self, ended: UnitEnded) -> None:
         """Add one verdict."""
@@ -168,6 +170,8 @@ class Summary:
                 self.failed += 1
             case Outcome.ABORTED:
                 self.aborted += 1
+            case Outcome.SEEN:
+                self.seen += 1
             case _:
                 self.errors += 1
 
@@ -179,4 +183,5 @@ class Summary:
             "failed": self.failed,
             "errors": self.errors,
             "aborted": self.aborted,
+            "seen": self.seen,
         }

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterator
 
 from rmfab.board.restart import Unwired
-from rmfab.errors import BatchUsedUp, InputError, IntegrityError, PortError, RmfabError
+from rmfab.errors import BatchUsedUp, BoardConflict, InputError, IntegrityError, PortError, RmfabError
 from rmfab.ledger.events import Outcome, timestamp
 from rmfab.line.ending import Aborted
 from rmfab.line.events import LineEvent, Message, Origin, SlotWaiting, Step, StepEnded, Stopped, UnitEnded
@@ -42,6 +42,7 @@ class Floor:
         self._warned_at: int | None = None
         self._warn_lock = threading.Lock()
         self._end_lock = threading.Lock()
+        self._at_work = 0
         self.stopped_by: RmfabError | None = None
 
     def stop(self) -> None:
@@ -53,9 +54,10 @@ class Floor:
     def events(self) -> Iterator[LineEvent]:
         """Yield all events as they happen. Raise a bug of rmfab after all slots have ended.
 
-        Meanwhile the ledger is checked for damage in the background, which would stop the line at the next claim.
+        As soon as the ledger is open, it is checked for damage in the background, which would stop the line at the next
+        claim.
         """
-        with self._job.ledger.guarded():
+        with self._job.opening.guarded():
             yield from self._events()
 
     def _events(self) -> Iterator[LineEvent]:
@@ -103,7 +105,11 @@ class Floor:
                 self._tell(Stopped(*self._origin(slot), error))
                 self._end(error)
                 return
+            with self._end_lock:
+                self._at_work += 1
             ended = Worker(self._job, slot, self._tell, self._stop).run()
+            with self._end_lock:
+                self._at_work -= 1
             if isinstance(ended.error, (IntegrityError, BatchUsedUp)):
                 self._say_why(slot, ended.error, first=self._end(ended.error))
             if not self._loop:
@@ -117,11 +123,17 @@ class Floor:
         return first
 
     def _say_why(self, slot: Slot, error: RmfabError, *, first: bool) -> None:
-        """Say at once why a loop ends: the verdicts of the other slots may be minutes away."""
-        if self._loop and isinstance(error, IntegrityError):
+        """Say at once why a loop ends, if others are at work: the error at the end may be minutes away.
+
+        A board to keep apart is always named.
+        """
+        if self._loop and isinstance(error, BoardConflict):
             self._say(slot, f"stop: {error.what}; keep this board apart, call the owner", "warning")
-        elif self._loop and first:
-            self._say(slot, "the batch is finished: take the boards out; ask the owner for the next batch")
+        elif self._loop and first and self._at_work:
+            if isinstance(error, IntegrityError):
+                self._say(slot, f"stop: {error.what}; call the owner", "warning")
+            else:
+                self._say(slot, "the batch is finished: insert no more boards")
 
     def _tell(self, event: LineEvent) -> None:
         self._queue.put(event)

@@ -10,13 +10,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rmfab.board.esp.payload import Region, compress
 from rmfab.board.native_usb import is_native_usb
-from rmfab.identity.identity import Identity
 from rmfab.ledger.records import LedgerIdentity
-from rmfab.ledger.store import Ledger
+from rmfab.line.code_desk import CodeDesk
 from rmfab.line.events import Step
+from rmfab.line.ledger_opening import LedgerOpening
 from rmfab.line.proofs import Proofs, console_baud, proofs_of
 from rmfab.line.radio.air import Air
 from rmfab.line.station import Slot
@@ -26,6 +27,10 @@ from rmfab.release.acceptance import Accepted
 from rmfab.release.build_config import UNKNOWN, BuildConfig
 from rmfab.release.release import Release
 from rmfab.signals import SLICE_SECONDS
+
+if TYPE_CHECKING:
+    from rmfab.identity.identity import Identity
+    from rmfab.ledger.store import Ledger
 
 FLASH_STEPS: tuple[Step, ...] = (Step.DETECT, Step.CLAIM, Step.FLASH, Step.READBACK)
 VERIFY_STEPS: tuple[Step, ...] = (Step.DETECT, Step.BOOT, Step.IDENTIFY, Step.PROVISION)
@@ -75,16 +80,18 @@ class PreparedRelease:
 class Job:
     """One run of the line.
 
-    *open_identity* opens a sealed identity with the station's key, *now* is the clock, *logs* the folder of console
-    logs; the ledger records their paths relative to *root*, if it is given. *vouched* is called before each unit and
-    raises RmfabError if the firmware is no longer trusted. *air* is the radio that the slots share. *batch* and
-    *serial* restrict what is claimed. *console_reset*: the firmware's console does the factory reset.
-    *find_release* returns a release by its digest, None if it is not in the workspace.
+    *opening* opens the ledger on first use, *open_identity* a sealed identity with the station's key. *now* is the
+    clock, *logs* the folder of console logs; the ledger records their paths relative to *root*, if it is given.
+    *vouched* is called before each unit and raises RmfabError if the firmware is no longer trusted. *air* is the radio
+    that the slots share. *batch* and *serial* restrict what is claimed. *again*: units that are finished are made
+    again. *console_reset*: the firmware's console does the factory reset. *codes* is the desk for scanned codes.
+    *find_release* returns a release by its digest, None if it is not in the workspace. *more* is how to get more
+    identities here.
     """
 
     product: Product
     firmware: PreparedRelease | None
-    ledger: Ledger
+    opening: LedgerOpening
     open_identity: Callable[[LedgerIdentity], Identity]
     station: str
     steps: tuple[Step, ...]
@@ -95,9 +102,17 @@ class Job:
     air: Air
     batch: str | None = None
     serial: str | None = None
+    again: bool = False
     console_reset: bool = False
     root: Path | None = None
+    codes: CodeDesk | None = None
     find_release: Callable[[str], Release | None] = lambda _: None
+    more: str | None = None
+
+    @property
+    def ledger(self) -> Ledger:
+        """The ledger, opened on first use. Raise LedgerError or IntegrityError if it cannot be opened."""
+        return self.opening.ledger
 
     @property
     def built(self) -> BuildConfig:

@@ -5,16 +5,19 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 from rmfab.board.bootlog import BootLog, is_start
 from rmfab.board.symptoms import CLAIMING, NO_CREDENTIALS
 from rmfab.board.unit_console import UnitConsole
 from rmfab.errors import StationError, UnitFault
-from rmfab.identity.identity import Identity
 from rmfab.line.boot_judge import judge_alive, judge_unprovisioned
 from rmfab.line.visit import Visit
 from rmfab.product.vocabulary import Credentials
 from rmfab.provisioning.patience import Patience
+
+if TYPE_CHECKING:
+    from rmfab.identity.identity import Identity
 
 NODE_ID_ANSWER = re.compile(r"Node ID: (\S+)")
 """The answer to the console command get-node-id (esp-rainmaker, esp_rmaker_commands.c)."""

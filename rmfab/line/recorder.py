@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from rmfab.ledger.claims import Around, Carried, Claim, Wish
+from rmfab.ledger.claim_terms import Around, Carried, Claim, Wish
 from rmfab.ledger.events import Event
 from rmfab.line.events import Step
 from rmfab.line.job import Job
@@ -25,9 +25,18 @@ class Recorder:
         self._claim: StepRecord | None = None
 
     def claim(
-        self, mac: str, slot: str, ts: str, carried: Carried | None, made: Callable[[Claim], StepRecord]
+        self,
+        mac: str,
+        slot: str,
+        ts: str,
+        carried: Carried | None,
+        made: Callable[[Claim], StepRecord],
+        given: str | None,
     ) -> Claim:
-        """Bind an identity to *mac*, with the records that wait and that of the step itself, which *made* returns."""
+        """Bind an identity to *mac*, with the records that wait and that of the step itself, which *made* returns.
+
+        *given* is the serial that comes with the board, None if it has one, or none is known.
+        """
         job = self._job
         records: list[StepRecord] = []
 
@@ -37,7 +46,7 @@ class Recorder:
 
         claim = job.ledger.claim(
             mac,
-            Wish(job.product.name, job.batch, job.serial),
+            Wish(job.product.name, job.batch, job.serial, gives=job.product.serial.late, given=given),
             station=job.station,
             ts=ts,
             slot=slot,

@@ -12,16 +12,19 @@ start from `OnSlot`. A skipped step leaves the stage as it is.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from rmfab.board.bootlog import BootLog
 from rmfab.board.esp.facts import BoardFacts
 from rmfab.board.esp.loader import Loader
 from rmfab.board.esp.payload import Region
 from rmfab.board.unit_console import UnitConsole
-from rmfab.identity.identity import Identity
 from rmfab.ledger.records import LedgerIdentity
 from rmfab.line.job import PreparedRelease
 from rmfab.release.plan import Erase
+
+if TYPE_CHECKING:
+    from rmfab.identity.identity import Identity
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ from pathlib import Path
 from rmfab.board.esp.loader import SlotLink
 from rmfab.board.port import ROM_BAUD, plugged_in
 from rmfab.board.restart import Auto, FixtureCommand, Restart, Unwired
-from rmfab.errors import InputError
+from rmfab.errors import InputError, UsageError
 from rmfab.files import is_safe_name
 from rmfab.product.toml_reader import Table, Walker, load_toml
 
@@ -156,7 +156,8 @@ def slots_for(
     """Return the slots that --port names, by slot name or address; all slots of station.toml if --port is not given.
 
     *baud* overrides the baud of the slots. *units* are the URLs of --unit-url, one per slot in the same order. Raise
-    InputError if there is no slot, a slot is unknown or named twice, or the number of URLs differs from that of slots.
+    InputError if there is no slot or a slot is unknown, UsageError if one is named twice, a URL is invalid, or the
+    number of URLs differs from that of slots.
     """
     by_name = {slot.name: slot for slot in station.slots} | {slot.link.address: slot for slot in station.slots}
     for address in addresses:
@@ -172,11 +173,11 @@ def slots_for(
 
 
 def refuse_same_port(slots: Iterable[Slot]) -> None:
-    """Raise InputError if two of *slots* have one port."""
+    """Raise UsageError if two of *slots* have one port."""
     used = [slot.link.address for slot in slots]
     for address in used:
         if used.count(address) > 1:
-            raise InputError("port given twice", where=address)
+            raise UsageError("port given twice", where=address, hint="give each port or slot once")
 
 
 def _no_slot(name: str, station: Station) -> InputError:
@@ -201,15 +202,17 @@ def _looks_like_a_slot(address: str) -> bool:
 
 
 def _with_units(slots: list[Slot], units: tuple[str, ...]) -> tuple[Slot, ...]:
-    """Return *slots* with the URLs of --unit-url. Raise InputError if their numbers differ or a URL is bad."""
+    """Return *slots* with the URLs of --unit-url. Raise UsageError if their numbers differ or a URL is bad."""
     if len(units) != len(slots):
-        raise InputError(
+        raise UsageError(
             f"expected {len(slots)} --unit-url, got {len(units)}",
             hint="give one --unit-url per --port, in the same order",
         )
     for url in units:
         if wrong := _bad_url(url):
-            raise InputError(wrong)
+            raise UsageError(
+                wrong, hint="give --unit-url the address of the unit's provisioning, such as http://10.0.0.7"
+            )
     return tuple(replace(slot, unit=url) for slot, url in zip(slots, units, strict=True))
 
 

@@ -32,12 +32,16 @@ class StepOverdue(StationError):
 
 
 def limit_of(step: Step, job: Job) -> float | None:
-    """Return the limit of *step* in seconds, None if the step keeps its own (`provision`, whose radio is shared)."""
+    """Return the limit of *step* in seconds.
+
+    None if the step keeps its own (`provision`, whose radio is shared), or waits for the operator (`claim`, for a
+    code).
+    """
     policy = job.product.verify
     boots = 2 * (policy.boot_timeout + policy.settle)
     match step:
         case Step.DETECT | Step.CLAIM:
-            return _LOADER_SECONDS
+            return None if step is Step.CLAIM and job.codes is not None else _LOADER_SECONDS
         case Step.FLASH | Step.READBACK:
             return _LOADER_SECONDS + _sending(job) + _handling(job)
         case Step.BOOT:

@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rmfab.identity.identity import Identity
 from rmfab.ledger.events import timestamp
 from rmfab.ledger.records import LedgerIdentity
 from rmfab.ledger.states import State
@@ -22,6 +21,9 @@ from rmfab.line.proofs import Proofs
 from rmfab.line.recorder import Recorder
 from rmfab.line.station import Slot
 from rmfab.secret import Secret, redact
+
+if TYPE_CHECKING:
+    from rmfab.identity.identity import Identity
 
 
 @dataclass

@@ -50,13 +50,14 @@ class Worker:
             port = open_port(self._slot.link.address, self._keep_going)
         except (RmfabError, Aborted) as error:
             return self._end(Origin(self._now(), self._job.station, self._slot.name, None, None), judge_error(error))
+        self._job.opening.open_meanwhile()
         board = BoardConnection(self._slot.link, port, self._keep_going, self._job.console_baud)
         visit = Visit(self._job, self._slot, self._tell, self._keep_going, board, self._recorder)
         try:
             worst = self._run_steps(visit)
             self._take_network_back(visit)
             self._leaving = True
-            self._leave_running(visit)
+            self._leave_running(visit, worst)
         finally:
             board.close()
         log = write_console_log(visit)
@@ -125,7 +126,7 @@ class Worker:
         return passed
 
     def _record(self, visit: Visit, step: Step, ending: Ending, seconds: float) -> Ending:
-        """Record the step in the ledger and report it. If the ledger refuses the record, the step fails."""
+        """Record the step in the ledger and report it. If the ledger refuses the record, that is how the step ended."""
         record = StepRecord(visit.origin(), step, ending, seconds, self._next_state(visit, step, ending))
         try:
             record = self._recorder.step(record)
@@ -158,9 +159,9 @@ class Worker:
             why = str(error) or "stopped by the operator"
             visit.warn(f"the unit still holds the factory network ({why}); use `rmfab reset` to remove it")
 
-    def _leave_running(self, visit: Visit) -> None:
+    def _leave_running(self, visit: Visit, worst: Ending) -> None:
         """Restart a board that is still in its loader, where it would look dead; not if the step `boot` failed."""
-        booted = isinstance(self._stage, Running | Identified | AsNew)
+        booted = isinstance(self._stage, Running | Identified | AsNew) or worst.outcome is Outcome.SEEN
         if not visit.board.in_loader or (Step.BOOT in self._job.steps and not booted):
             return
         try:
@@ -169,16 +170,26 @@ class Worker:
             visit.warn(f"cannot restart the board: {error}")
 
     def _end(self, origin: Origin, worst: Ending, log: str | None = None) -> UnitEnded:
+        """Record the verdict in the ledger and report it. A PASS that the ledger refuses is none."""
         record = UnitRecord(origin, worst, time.monotonic() - self._started, log, self._job.root)
         try:
             self._recorder.unit(record)
         except RmfabError as refused:
             self._tell(Message(*origin, "warning", f"cannot record the verdict in the ledger: {refused}"))
+            record = replace(record, ending=_unrecorded(worst, refused))
         ended = record.for_stream()
         self._tell(ended)
         if worst.error is not None and not isinstance(worst.error, (RmfabError, Aborted)):
             raise worst.error
         return ended
+
+
+def _unrecorded(worst: Ending, refused: RmfabError) -> Ending:
+    """Return the verdict *worst* after the ledger has *refused* it: a bad unit stays bad; the line may have to end."""
+    if worst.good:
+        return judge_error(refused)
+    stops = isinstance(refused, IntegrityError) and not isinstance(worst.error, IntegrityError)
+    return replace(worst, error=refused) if stops else worst
 
 
 def _redacted(visit: Visit, ending: Ending) -> Ending:

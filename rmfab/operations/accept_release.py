@@ -7,7 +7,7 @@ shown, published or verified.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 from rmfab.errors import IntegrityError
@@ -117,7 +117,7 @@ def trust_in(workspace: Workspace) -> Trust | None:
 
 def refuse_older(workspace: Workspace, trust: Trust, where: str) -> None:
     """Raise IntegrityError if the ledger of *workspace* has recorded a newer trust file than *trust*."""
-    known = workspace.ledger.last_trust(workspace.product.name) if workspace.has_ledger else None
+    known = workspace.inquiry.last_trust(workspace.product.name) if workspace.has_ledger else None
     judge_trust(trust, known.event.details if known else None, where)
 
 
@@ -128,7 +128,7 @@ def record_trust(workspace: Workspace, *, downgrade: bool = False) -> None:
     """
     trust, product, noted = workspace.trust, workspace.product.name, False
     while trust is not None and workspace.has_ledger and not noted:  # retry if a different station was faster
-        before = workspace.ledger.last_trust(product)
+        before = workspace.inquiry.last_trust(product)
         known = before.event.details if before is not None else None
         cause = None
         try:
@@ -146,7 +146,7 @@ def record_trust(workspace: Workspace, *, downgrade: bool = False) -> None:
 
 def judge_downgrade(workspace: Workspace, release: Release) -> None:
     """Raise IntegrityError if *release* is older than the last one that the ledger of *workspace* accepted."""
-    last = _last(workspace.ledger.last_release(workspace.product.name))
+    last = _last(workspace.inquiry.last_release(workspace.product.name))
     for refusal in judge_order(release, last, workspace.now()):
         raise refusal
 
@@ -164,7 +164,7 @@ def record_acceptance(workspace: Workspace, accepted: Accepted, request: AcceptR
 def _record(workspace: Workspace, accepted: Accepted, request: AcceptRequest, terminal: Terminal) -> bool:
     """Record the acceptance, unless it is recorded; return False if the last accepted release has changed since."""
     product = workspace.product.name
-    before = workspace.ledger.last_release(product)
+    before = workspace.inquiry.last_release(product)
     last = _last(before)
     refusals = judge_order(accepted.release, last, workspace.now())
     for refusal in refusals:
@@ -181,8 +181,7 @@ def _record(workspace: Workspace, accepted: Accepted, request: AcceptRequest, te
 def _last(event: StoredEvent | None) -> LastAccepted | None:
     if event is None:
         return None
-    when = datetime.strptime(event.event.ts, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
-    return LastAccepted.from_details(event.event.details, when)
+    return LastAccepted.from_details(event.event.details, datetime.fromisoformat(event.event.ts))
 
 
 def _confirmed(what: str, terminal: Terminal) -> bool:

@@ -7,10 +7,12 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+from rmfab.errors import InputError
 from rmfab.files import FolderWriter, make_folder, output_file, sweep, write_file
 from rmfab.identity.identity import Identity
 from rmfab.identity.mass_mfg_csv import config_csv, values_csv
 from rmfab.identity.pack_batch import pack_images
+from rmfab.ledger.records import LedgerIdentity
 from rmfab.ledger.states import State
 from rmfab.operations.advance import Advance
 from rmfab.operations.git_warning import warn_of_git
@@ -31,11 +33,13 @@ class BuildFilesRequest:
 
 @dataclass(frozen=True)
 class BuiltFiles:
-    """The number of *images* in the folder *bin*, and of *void* identities, which have none."""
+    """The number of *images* in the folder *bin*, and of identities that have none: *void* ones, and *unnamed* ones,
+    which get their serial with their board."""
 
     bin: Path
     images: int
     void: int
+    unnamed: int = 0
 
 
 def build_files(
@@ -44,15 +48,16 @@ def build_files(
     """Write the images and CSVs; yield the progress, and last what was built.
 
     The files contain all secrets in plain text; they are 0600 in 0700 folders. Raise InputError if a file already
-    exists with different content.
+    exists with different content, or if no identity has a serial yet.
     """
     size = workspace.ledger.batch(request.batch).size
     workspace.check_policy(request.batch)
+    unnamed = _unnamed(workspace, request.batch)
     make_folder(request.output, secret=True)
     images, sheets = (make_folder(request.output / name, secret=True) for name in ("bin", "csv"))
     sweep(images)
     write_file(sheets / "config.csv", config_csv(workspace.product), secret=True, force=request.force)
-    bound = (one for one in workspace.ledger.identities(request.batch) if one.state not in _NO_IMAGE)
+    bound = (one for one in workspace.ledger.identities(request.batch) if _has_image(one))
     opened = (workspace.open_identity(one) for one in bound)
     with closing(pack_images(opened, size, workspace.product)) as packing:
         packed = _Written(images, request.force, packing)
@@ -60,14 +65,34 @@ def build_files(
             for line in values_csv(packed.identities(), workspace.product):
                 stream.write(line)
                 yield Advance(packed.count, size)
-    void = size - packed.count
+    void = size - packed.count - unnamed
     warn_of_git(terminal, "private keys and PoPs", sheets / "values.csv", packed.example, shown=request.output)
     terminal.say(f"{counted(packed.count, 'factory image')} in {images}; they contain secrets, store them like keys")
     if void:
         terminal.say(
             f"skipped {counted(void, 'identity that is', 'identities that are')} void, in quarantine or handed over"
         )
-    yield BuiltFiles(images, packed.count, void)
+    if unnamed:
+        terminal.say(f"skipped {counted(unnamed, 'identity that has', 'identities that have')} no serial yet")
+    yield BuiltFiles(images, packed.count, void, unnamed)
+
+
+def _has_image(one: LedgerIdentity) -> bool:
+    return one.state not in _NO_IMAGE and not one.unnamed
+
+
+def _unnamed(workspace: Workspace, batch: str) -> int:
+    """Count the identities of *batch* without a serial. Raise InputError if no other can have an image."""
+    if not workspace.product.serial.late:
+        return 0
+    found = [one.unnamed for one in workspace.ledger.identities(batch) if one.state not in _NO_IMAGE]
+    if found and all(found):
+        raise InputError(
+            f"no identity of {batch} has a serial yet: each gets it with its board",
+            hint="build its image after `rmfab run`",
+            cause="no-serial",
+        )
+    return sum(found)
 
 
 class _Written:

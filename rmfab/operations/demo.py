@@ -111,7 +111,8 @@ class Demo:
             for index in range(self._request.units)
         ]
         with serve(specs, state=self.workspace.root / "boards") as boards:
-            request = LineRequest(slots=self._slots(boards), release=self._release, batch=self.batch.name)
+            slots = self._slots(boards)
+            request = LineRequest(slots=slots, release=self._release, batch=self.batch.name, again=True)
             self._run = run_line(self.workspace, request, terminal)
             yield from self._run.events()
 

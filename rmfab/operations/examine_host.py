@@ -31,7 +31,7 @@ def examine_host(folder: Path | None) -> Iterator[Diagnosis]:
         workspace = Workspace(find_workspace(folder))
     except InputError as error:
         yield _no_workspace(error)
-        yield from _checked("this host", lambda: diagnose_ports(examine(), host_station()))
+        yield from _checked("this host", lambda: diagnose_ports(examine(host_station()), host_station()))
         yield from _checked("the disks", lambda: diagnose_disks(None, None))
         return
     for what, check in (
@@ -70,10 +70,11 @@ def _host(workspace: Workspace) -> Iterator[Diagnosis]:
     product: Product | None = _tried(lambda: workspace.product, "product.toml", wrong)
     station: Station | None = _tried(lambda: workspace.station, "station.toml", wrong)
     yield from wrong
+    station = station or host_station()
     if product is None:
-        yield from diagnose_ports(examine(), station or host_station())
+        yield from diagnose_ports(examine(station), station)
     else:
-        yield from diagnose(examine(), station or host_station(), product)
+        yield from diagnose(examine(station), station, product)
 
 
 def _disks(workspace: Workspace) -> Iterator[Diagnosis]:
@@ -160,7 +161,7 @@ def _tried(work: Callable[[], T], what: str, wrong: list[Diagnosis]) -> T | None
         return work()
     except RmfabError as error:
         wrong += [
-            Diagnosis(f"{what}: {_why(one, error)}", False, one.hint or Cause(one.cause).remedy, error)
+            Diagnosis(_named(what, one, error), False, one.hint or Cause(one.cause).remedy, error)
             for one in error.complaints
         ]
     except OSError as error:
@@ -169,6 +170,9 @@ def _tried(work: Callable[[], T], what: str, wrong: list[Diagnosis]) -> T | None
     return None
 
 
-def _why(one: RmfabError, error: RmfabError) -> str:
-    """Return the reason, with its place if there are several."""
-    return str(one) if len(error.complaints) > 1 else one.what
+def _named(what: str, one: RmfabError, error: RmfabError) -> str:
+    """Return the reason of *one* with *what* it is about, and its place if that is in this file or one of several."""
+    file, _, place = (one.where or "").partition(":")
+    if Path(file).name == what:
+        return f"{what}{':' if place else ''}{place}: {one.what}"
+    return f"{what}: {one if len(error.complaints) > 1 else one.what}"

@@ -7,18 +7,21 @@ import json
 import os
 from collections.abc import Generator
 from contextlib import AbstractContextManager, closing, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rmfab.errors import InputError, UsageError
 from rmfab.identity.ca import CertificateAuthority
 from rmfab.identity.make_identities import Recipe, chunk_size, judge_mqtt_host
 from rmfab.identity.policy import policy
+from rmfab.identity.sealed_record import LONGEST_NAME, pool_name
 from rmfab.identity.values import ValuesFile, judge_no_values_needed, open_values
 from rmfab.ledger.batches import BatchOrder
 from rmfab.ledger.events import timestamp
 from rmfab.ledger.make_batch import make_batch
-from rmfab.ledger.records import Batch
+from rmfab.ledger.numbers import SerialsUnsure
+from rmfab.ledger.records import REPLACES, Batch
+from rmfab.ledger.states import State
 from rmfab.ledger.store import Ledger
 from rmfab.nvs.csv_dialect import Complaints
 from rmfab.operations.advance import Advance
@@ -26,12 +29,15 @@ from rmfab.operations.git_warning import warn_of_git
 from rmfab.operations.passphrases import CA_ENVIRONMENT, Passphrases
 from rmfab.operations.pool import hold_pool
 from rmfab.operations.terminal import UNATTENDED, Terminal, counted
+from rmfab.product.product_file import FILE_NAME
 from rmfab.product.vocabulary import Credentials
 from rmfab.workspace.create import batch_prefix, fingerprint
 from rmfab.workspace.workspace import Workspace
 
 MAX_COUNT = 2_000_000
 MAX_JOBS = 256
+MAX_NUMBER = 10**18 - 1
+"""The largest number of a serial: a counter has at most 18 digits (`rmfab.product.serial`)."""
 _ROWS_AT_ONCE = 500
 _LOST_CA = (
     "a lost passphrase cannot be recovered. Units already made keep working; for new ones, move ca/ away, create a new "
@@ -43,8 +49,10 @@ _LOST_CA = (
 class GenerateRequest:
     """*count* identities, or one per row of the CSV *values*, in the batch named *batch* or a new one.
 
-    *jobs*: number of processes, None for one per core. *allow_files*: folders of `file` rows besides those of the
-    config and *values*. Raise UsageError without *count* and *values*, or if a number is out of range.
+    *replace_void*: as many as are void in *batch* and not replaced yet, in a batch that replaces them. *jobs*: number
+    of processes, None for one per core. *allow_files*: folders of `file` rows besides those of the config and *values*.
+    *first_serial*: number of the first serial, None to count on. Raise UsageError without *count*, *values* and
+    *replace_void*, or if a number is out of range.
     """
 
     count: int | None = None
@@ -52,14 +60,20 @@ class GenerateRequest:
     values: Path | None = None
     jobs: int | None = None
     allow_files: tuple[Path, ...] = ()
+    replace_void: bool = False
+    first_serial: int | None = None
 
     def __post_init__(self) -> None:
-        if self.count is None and self.values is None:
+        if self.replace_void and (self.batch is None or self.count is not None):
+            raise UsageError("--replace-void requires --batch, and counts by itself", hint="omit --count")
+        if self.count is None and self.values is None and not self.replace_void:
             raise UsageError("missing --count or --values", hint="for example --count 5")
         if self.count is not None and not 1 <= self.count <= MAX_COUNT:
             raise UsageError(f"--count must be 1 to {MAX_COUNT}")
         if self.jobs is not None and not 1 <= self.jobs <= MAX_JOBS:
             raise UsageError(f"--jobs must be 1 to {MAX_JOBS}")
+        if self.first_serial is not None and not 1 <= self.first_serial <= MAX_NUMBER:
+            raise UsageError(f"--first-serial must be 1 to {MAX_NUMBER}")
 
 
 def generate(
@@ -71,18 +85,63 @@ def generate(
     Identities made so far are kept; the same request continues the batch.
     """
     if workspace.has_ledger:
+        workspace.make_ledger()  # completes one whose creation was interrupted, as by its state folder
         hold_pool(workspace, terminal)
+    if not request.replace_void:
+        yield from _generate(workspace, request, None, terminal)
+        return
+    replaced = workspace.ledger.closed_batch(request.batch or "")
+    last = replaced
+    while (order := _replacement(workspace.ledger, replaced, request)) is not None:
+        for event in _generate(workspace, order, replaced.name, terminal):
+            if isinstance(event, Batch):
+                last = event
+            else:
+                yield event
+    if last is replaced:
+        terminal.say(f"batch {replaced.name}: every void identity is replaced already")
+    yield last
+
+
+def _replacement(ledger: Ledger, replaced: Batch, request: GenerateRequest) -> GenerateRequest | None:
+    """Return the request for what is still to be replaced: the batch that was begun, or a new one; None if nothing is.
+
+    Raise InputError if the batch *replaced* is a replacement itself.
+    """
+    if replaced.replaces is not None:
+        raise InputError(
+            f"batch {replaced.name} replaces void identities of {replaced.replaces}",
+            hint=f"pass --batch {replaced.replaces}: it counts the void identities of both",
+        )
+    earlier = ledger.replacements(replaced.name)
+    begun = next((batch for batch in earlier if not batch.closed), None)
+    if begun is not None:
+        return replace(request, replace_void=False, batch=begun.name, count=begun.size)
+    names = {replaced.name, *(batch.name for batch in earlier)}
+    void = sum(count.states[State.VOID] for count in ledger.counts() if count.batch.name in names)
+    lacking = void - sum(batch.size for batch in earlier)
+    if lacking <= 0:
+        return None
+    name = f"{replaced.name}.r{len(earlier) + 1}"
+    return replace(request, replace_void=False, batch=name, count=lacking)
+
+
+def _generate(
+    workspace: Workspace, request: GenerateRequest, replaces: str | None, terminal: Terminal
+) -> Generator[Advance | Batch, None, None]:
+    """Make one batch as `generate` does; *replaces* names the batch whose void identities it replaces."""
     values = _values(workspace, request)
     for warning in values.warnings if values is not None else ():
         terminal.warn(warning.text, warning.hint)
     count = values.count if values is not None else request.count or 0
     with _authority(workspace, terminal) as authority:
+        order = _order(workspace, replace(request, count=count), replaces, values, authority)
+        _judge_recipients(workspace)
         if workspace.make_ledger():
             terminal.say(f"created ledger {workspace.ledger_path}")
             if "://" not in str(workspace.ledger_path):
                 warn_of_git(terminal, "the sealed identities", Path(workspace.ledger_path))
-        order = _order(workspace, count, request.batch, values, authority)
-        batch = workspace.ledger.begin_batch(order, timestamp(workspace.now()))
+        batch = _begun(workspace, order, terminal)
         if batch.closed:
             terminal.say(f"batch {batch.name}: complete already, {counted(batch.size, 'identity', 'identities')}")
         else:
@@ -98,10 +157,46 @@ def generate(
     yield batch
 
 
+def _judge_recipients(workspace: Workspace) -> None:
+    """Raise InputError if this host has a station key, and the new identities would not be sealed for it."""
+    if not workspace.has_station_key:
+        return
+    recipient = workspace.station_key.recipient
+    if recipient not in workspace.product.recipients.values():
+        raise InputError(
+            "[recipients] does not have this station, so it could never open these identities",
+            where=str(workspace.root / FILE_NAME),
+            hint=f"run `rmfab station admit {recipient}`; "
+            "if only other stations make these units, remove keys/station.key",
+        )
+
+
+def _begun(workspace: Workspace, order: BatchOrder, terminal: Terminal) -> Batch:
+    """Begin the batch of *order*. If serials may have been given, ask on a terminal which number is unused."""
+    ts = timestamp(workspace.now())
+    try:
+        if "serials" not in order.policy and workspace.ledger.was_lost:  # they are those of a file
+            terminal.warn(
+                "this ledger was lost once, and what it gave after its backup is not in it",
+                "make sure that no device has a serial of this file",
+            )
+        return workspace.ledger.begin_batch(order, ts)
+    except SerialsUnsure as error:
+        if not terminal.interactive or order.first_number is not None:
+            raise
+        terminal.warn(str(error), error.hint)
+        answer = terminal.ask(f"Number of the first serial, {error.first} or higher").strip()
+        if not (answer.isascii() and answer.isdigit() and len(answer) <= len(str(MAX_NUMBER))):
+            raise
+        return workspace.ledger.begin_batch(replace(order, first_number=int(answer)), ts)
+
+
 def _unused_elsewhere(ledger: Ledger, batch: Batch) -> str:
     """Return the end of a message about other batches of the same product with unused identities, empty if none."""
-    others = (one.name for one in ledger.batches() if one.closed and one.name != batch.name)
-    unused = {name: free for name in others if (free := ledger.free(batch.product, name))}
+    counts = (one for one in ledger.counts() if one.batch.closed and one.batch.product == batch.product)
+    unused = {
+        one.batch.name: free for one in counts if one.batch.name != batch.name and (free := one.states[State.GENERATED])
+    }
     if not unused:
         return ""
     if len(unused) == 1:
@@ -119,6 +214,12 @@ def _values(workspace: Workspace, request: GenerateRequest) -> ValuesFile | None
     if request.count is not None and request.count != values.count:
         rows = counted(values.count, "row")
         raise InputError(f"--count is {request.count}, but the file has {rows}", where=str(request.values))
+    if values.serials and request.first_serial is not None:
+        raise UsageError(
+            "--first-serial is for serials that rmfab counts",
+            where=str(request.values),
+            hint="omit it: the file has them",
+        )
     if workspace.has_ledger:
         _refuse_taken(workspace.ledger, values, request.batch)
     return values
@@ -147,8 +248,8 @@ def _make(
 
 def _order(
     workspace: Workspace,
-    count: int,
-    name: str | None,
+    request: GenerateRequest,
+    replaces: str | None,
     values: ValuesFile | None,
     authority: CertificateAuthority | None,
 ) -> BatchOrder:
@@ -157,19 +258,43 @@ def _order(
     extra = {"ca": hashlib.sha256(authority.certificate_der).hexdigest()} if authority else {}
     if values is not None:
         extra["values"] = values.sha256
-    counted = values is None or not values.serials
-    if counted:
+    if replaces is not None:
+        extra[REPLACES] = replaces
+    counted = (values is None or not values.serials) and not product.serial.late
+    if counted or product.serial.late:
         extra["serials"] = str(product.serial)
+    prefix = batch_prefix(product.name)
+    if product.serial.late:
+        _judge_late(request, prefix)
     return BatchOrder(
-        name=name,
-        prefix=batch_prefix(product.name),
+        name=request.batch,
+        prefix=prefix,
         product=product.name,
-        size=count,
+        size=request.count or 0,
         policy=policy(product) | extra,
         unique_key=fingerprint(workspace.unique_key),
         serial_of=product.serial.serial if counted else None,
         chunk_size=chunk_size(product.identity),
+        first_number=request.first_serial,
     )
+
+
+def _judge_late(request: GenerateRequest, prefix: str) -> None:
+    """Raise UsageError if *request* numbers serials that come with the boards, InputError if the name of the batch
+    leaves no room for the numbers of its identities."""
+    if request.first_serial is not None:
+        raise UsageError(
+            "--first-serial is for serials that rmfab counts",
+            where="product.toml: [product] serial",
+            hint="omit it: each board brings its serial",
+        )
+    name = request.batch or f"{prefix}-0001"
+    longest = pool_name(name, (request.count or 1) - 1)
+    if len(longest) > LONGEST_NAME:
+        raise InputError(
+            f'"{name}" is too long for the name of a batch without serials',
+            hint=f"name it with --batch, with at most {LONGEST_NAME - len(longest) + len(name)} characters",
+        )
 
 
 def _authority(workspace: Workspace, terminal: Terminal) -> AbstractContextManager[CertificateAuthority | None]:

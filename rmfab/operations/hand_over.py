@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from itertools import islice
 from pathlib import Path
 
-from rmfab.errors import InputError, IntegrityError, UsageError
+from rmfab.errors import BatchUsedUp, InputError, IntegrityError, UsageError
 from rmfab.exchange import handover_file
 from rmfab.exchange.handover_file import HandoverDocument
 from rmfab.exchange.parcel import HANDOVER
@@ -24,7 +24,7 @@ from rmfab.ledger.handovers import Handover, Terms
 from rmfab.ledger.records import LedgerIdentity
 from rmfab.operations.admit import Addressee
 from rmfab.operations.git_warning import warn_of_git
-from rmfab.operations.pool import hold_pool
+from rmfab.operations.pool import hold_pool, more_identities
 from rmfab.operations.terminal import UNATTENDED, Terminal, counted
 from rmfab.product.product_file import FILE_NAME
 from rmfab.release.bundle import Bundle
@@ -80,7 +80,10 @@ def hand_over(
     if interrupted is not None:
         terminal.say(f"handover {interrupted.number} was interrupted before its file was complete; this writes it")
         return _again(workspace, card, request, interrupted, terminal, force=force)
-    return _new(workspace, card, request, terminal, force=force)
+    try:
+        return _new(workspace, card, request, terminal, force=force)
+    except BatchUsedUp as error:
+        raise BatchUsedUp(error.what, hint=more_identities(workspace)) from error
 
 
 def owner_fingerprint(workspace: Workspace) -> str:

@@ -14,7 +14,6 @@ from cryptography.hazmat.primitives import hashes
 from rmfab.errors import InputError
 from rmfab.files import read_input
 from rmfab.identity.ca import (
-    KEY_FILE,
     CaKeyKind,
     CertificateAuthority,
     key_description,
@@ -23,6 +22,7 @@ from rmfab.identity.ca import (
     refuse_existing,
     token_uri,
 )
+from rmfab.identity.ca_files import KEY_FILE
 from rmfab.operations.git_warning import warn_of_git
 from rmfab.operations.passphrases import CA_ENVIRONMENT, Passphrases
 from rmfab.operations.terminal import Terminal

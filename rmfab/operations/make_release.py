@@ -121,6 +121,12 @@ def sign_release(workspace: Workspace | None, request: SignRequest, terminal: Te
     Warn of each key that the trust file of *workspace* does not accept.
     """
     target = request.output or request.bundle
+    if request.bundle.is_dir():
+        raise InputError(
+            "a folder cannot be signed",
+            where=str(request.bundle),
+            hint=f"make a bundle of it first: `rmfab release build {request.bundle} -o NAME.rmfab`",
+        )
     _check_replaceable(target)
     trust = workspace.trust if workspace is not None else None
     with changing(request.bundle) as path:
@@ -268,7 +274,12 @@ def make_key_pair(request: KeyPairRequest, terminal: Terminal) -> VerifyingKey:
     public = request.public
     for path in (request.private, public):
         if path.exists():
-            raise InputError("already exists; rmfab never replaces a key", where=str(path), cause="exists")
+            raise InputError(
+                "already exists; rmfab never replaces a key",
+                where=str(path),
+                hint="choose a different name with -o, or go on with this key",
+                cause="exists",
+            )
     passphrases = Passphrases(terminal, KEY_ENVIRONMENT, request.passphrase_file)
     secret = None if request.bare else passphrases.ask_new(str(request.private))
     signer = make_key(request.kind)

@@ -60,18 +60,22 @@ class Passphrases:
         return given if given is not None else self._from_terminal(f"Passphrase of {subject}", None)
 
     def ask_new(self, subject: str) -> Secret[str]:
-        """Return a new passphrase for the key *subject*, asking twice on a terminal; warn if it is weak.
+        """Return a new passphrase for the key *subject*, asking twice on a terminal.
 
-        Raise InputError as `ask` does.
+        If it is weak, warn, and on a terminal offer to type a different one. Raise InputError as `ask` does.
         """
         new = self._from_file()
-        if new is None:
-            new = self._from_terminal(f"New passphrase for {subject}", "--no-passphrase leaves the key unencrypted")
-        text = new.reveal()
-        if len(text) < _SHORTEST or len(set(text)) == 1:
+        typed = new is None
+        while True:
+            if new is None:
+                new = self._from_terminal(f"New passphrase for {subject}", "--no-passphrase leaves the key unencrypted")
+            if not _is_weak(new):
+                return new
             hint = f"use {_SHORTEST} characters or more, such as four words"
             self.terminal.warn(f"{subject}: this passphrase is easy to guess", hint)
-        return new
+            if not typed or not self.terminal.confirm("Type a different one?"):
+                return new
+            new = None
 
     def _path(self) -> Path | None:
         named = os.environ.get(self.environment)
@@ -102,3 +106,8 @@ class Passphrases:
                 cause="passphrase",
             )
         return self.terminal.passphrase(question, twice=otherwise is not None)
+
+
+def _is_weak(passphrase: Secret[str]) -> bool:
+    text = passphrase.reveal()
+    return len(text) < _SHORTEST or len(set(text)) == 1

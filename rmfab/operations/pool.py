@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from rmfab.errors import InputError, IntegrityError, RmfabError, UsageError
+from rmfab.files import file_error
 from rmfab.ledger.events import timestamp
-from rmfab.ledger.pool import Adoption, AdoptionReason, PoolStanding
-from rmfab.ledger.restore import restore as restore_ledger
+from rmfab.ledger.pool_standing import Adoption, AdoptionReason, PoolStanding
 from rmfab.operations.admit import Addressee
 from rmfab.operations.terminal import UNATTENDED, Terminal, counted
 from rmfab.workspace.workspace import Workspace
@@ -23,7 +23,7 @@ def hold_pool(workspace: Workspace, terminal: Terminal = UNATTENDED, *, taking: 
 
     If no host held it yet, ask whether the ledger is the only copy. Raise IntegrityError (cause `not-pool-holder`).
     """
-    standing = workspace.ledger.pool_standing()
+    standing = workspace.inquiry.pool_standing()
     if standing.refusal is None or (standing.unclaimed and (not taking or workspace.complete_ledger())):
         return
     if _is_moved_here(workspace, standing):
@@ -57,8 +57,15 @@ def adopt(
     terminal.say("this host holds the pool")
     if adoption.quarantined:
         put = counted(adoption.quarantined, "free identity", "free identities")
-        terminal.warn(f"{put} put in quarantine", "make new ones with `rmfab generate --count N`")
+        terminal.warn(f"{put} put in quarantine", more_identities(workspace))
     return adoption
+
+
+def more_identities(workspace: Workspace) -> str:
+    """Return the hint how to get more identities here: only the host with the keys can make them."""
+    if workspace.can_generate:
+        return "make more identities with `rmfab generate --count N`"
+    return "ask the owner for the next batch: this host has no keys to make identities"
 
 
 def move(workspace: Workspace, station: str, terminal: Terminal = UNATTENDED, *, yes: bool = False) -> str:
@@ -70,7 +77,12 @@ def move(workspace: Workspace, station: str, terminal: Terminal = UNATTENDED, *,
     recipient = Addressee.named(station).recipient
     hold_pool(workspace, terminal)
     if recipient == workspace.station_key.recipient:
-        raise InputError("this is the recipient of this host", where=recipient, hint="name that of the new host")
+        raise InputError(
+            "this is the recipient of this host",
+            where=recipient,
+            hint="name that of the new host; if its workspace is a copy of this one, remove keys/station.key there, "
+            "and run `rmfab station key` there",
+        )
     if recipient not in workspace.product.recipients.values():
         raise InputError(
             "the new host cannot open the identities of this ledger",
@@ -91,7 +103,10 @@ def restore(workspace: Workspace, source: Path, terminal: Terminal = UNATTENDED,
     The restored ledger gives no identities before it is adopted. Raise InputError if the present ledger holds the pool,
     unless *force* or the operator confirms it.
     """
+    from rmfab.ledger.restore import restore as restore_ledger
+
     target = Path(workspace.ledger_path)
+    _judge_backup(source)
     if not force and _holds(workspace):
         question = "The present ledger works, and this host gives identities from it. Replace it by the backup?"
         if not (terminal.interactive and terminal.confirm(question)):
@@ -106,6 +121,17 @@ def restore(workspace: Workspace, source: Path, terminal: Terminal = UNATTENDED,
         terminal.say(f"the ledger that was here is {kept.name} now")
     terminal.say(f"restored {source}; it gives no identities before `rmfab ledger adopt`")
     return kept
+
+
+def _judge_backup(source: Path) -> None:
+    """Raise InputError, before anything is asked, if *source* cannot be opened or is empty."""
+    try:
+        with source.open("rb") as stream:
+            if stream.read(1):
+                return
+    except OSError as error:
+        raise file_error("cannot read this backup", error, str(source)) from error
+    raise InputError("the backup is empty", where=str(source), hint="restore a different backup")
 
 
 def _holds(workspace: Workspace) -> bool:

@@ -86,7 +86,7 @@ def print_labels(workspace: Workspace, request: LabelRequest, terminal: Terminal
     if request.form is LabelForm.PDF:
         details["sheet"] = paper.name
     record = workspace.ledger.labelling(
-        [one.serial for one in bound], station=workspace.station.name, ts=timestamp(workspace.now()), details=details
+        [one.name for one in bound], station=workspace.station.name, ts=timestamp(workspace.now()), details=details
     )
     if request.form is LabelForm.TERMINAL:
         _judge_few(labels)
@@ -116,7 +116,7 @@ def _named_units(workspace: Workspace, units: Sequence[str], terminal: Terminal)
     chosen: dict[str, LedgerIdentity] = {}
     for unit in units:
         found = _of_batch(workspace, unit, terminal) if unit in names else [_of_serial(workspace, unit)]
-        chosen.update((one.serial, one) for one in found)
+        chosen.update((one.name, one) for one in found)
     if not chosen:
         raise InputError("no unit here can have a label", where=" ".join(units))
     return list(chosen.values())
@@ -125,10 +125,20 @@ def _named_units(workspace: Workspace, units: Sequence[str], terminal: Terminal)
 def _of_batch(workspace: Workspace, batch: str, terminal: Terminal) -> list[LedgerIdentity]:
     """Return the units of *batch* that get a label; report how many failed."""
     found = [one for one in workspace.ledger.identities(batch) if one.state not in _NO_LABEL]
+    named = [one for one in found if not one.unnamed]
+    if found and not named:
+        raise InputError(
+            f"no identity of {batch} has a serial yet: each gets it with its board",
+            hint="print its label after `rmfab run`",
+            cause="no-serial",
+        )
+    if len(named) < len(found):
+        unnamed = counted(len(found) - len(named), "identity that has", "identities that have")
+        terminal.warn(f"skipped {unnamed} no serial yet", "each gets it with its board")
     (counts,) = workspace.ledger.counts(batch)
     if failed := counts.states.get(State.FAILED, 0):
         terminal.warn(f"skipped {counted(failed, 'unit')} of {batch} that failed")
-    return found
+    return named
 
 
 def _report(chosen: Sequence[LedgerIdentity], terminal: Terminal) -> None:
@@ -145,7 +155,7 @@ def _report(chosen: Sequence[LedgerIdentity], terminal: Terminal) -> None:
 def _of_serial(workspace: Workspace, serial: str) -> LedgerIdentity:
     identity = workspace.ledger.identity_by_serial(serial)
     if identity is None:
-        hint = workspace.ledger.hint_for_unknown(serial) or "`rmfab status` lists the batches"
+        hint = workspace.ledger.hint_for_unknown(serial, batches=True) or "`rmfab status` lists the batches"
         raise InputError(f'"{serial}" is neither a batch nor a serial', hint=hint)
     if identity.state is State.VOID:
         raise InputError("the identity is void", where=serial, hint="label the board's new identity instead")

@@ -32,7 +32,10 @@ class PruneRequest:
 
     def __post_init__(self) -> None:
         if self.older is None and self.keep is None:
-            raise UsageError("say what to remove: --older AGE, --keep COUNT, or both")
+            raise UsageError(
+                "say what to remove: --older AGE, --keep COUNT, or both",
+                hint="for example `rmfab logs prune --older 30d --keep 1000 --dry-run`",
+            )
         if self.keep is not None and self.keep < 0:
             raise UsageError("--keep must not be negative")
 

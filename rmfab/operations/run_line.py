@@ -10,25 +10,28 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Generator
-from dataclasses import dataclass, field
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from rmfab.errors import InputError, IntegrityError, RmfabError, StationError, UnitsFailed, UsageError
 from rmfab.files import writer_in
 from rmfab.ledger.events import Outcome
+from rmfab.line.code_desk import CodeDesk
 from rmfab.line.doctor import refuse_without_radio
 from rmfab.line.events import LineEvent, Step, Summary, UnitEnded
 from rmfab.line.floor import Floor
 from rmfab.line.job import FLASH_STEPS, RESET_STEPS, RUN_STEPS, VERIFY_STEPS, Job, PreparedRelease
+from rmfab.line.ledger_opening import LedgerOpening
 from rmfab.line.proofs import Proofs, refuse_without_proof
 from rmfab.line.radio.air import Air
 from rmfab.line.radio.factory_network import FactoryNetwork, load_network
 from rmfab.line.station import Slot, refuse_same_port, slots_for
 from rmfab.operations.accept_release import AcceptRequest, judge_again, judge_for_line, record_acceptance
 from rmfab.operations.find_release import releases_in
-from rmfab.operations.pool import hold_pool
-from rmfab.operations.terminal import UNATTENDED, Terminal
+from rmfab.operations.pool import hold_pool, more_identities
+from rmfab.operations.terminal import UNATTENDED, Scan, Terminal
+from rmfab.product.serial import SerialSource
 from rmfab.workspace.workspace import Workspace
 
 __all__ = ["FLASH_STEPS", "RESET_STEPS", "RUN_STEPS", "VERIFY_STEPS", "LineRequest", "LineRun", "run_line"]
@@ -43,8 +46,9 @@ class LineRequest:
     *steps*: FLASH_STEPS, VERIFY_STEPS, RUN_STEPS or RESET_STEPS; a part of one would leave out its checks. *ports*:
     ports or slot names, by default all slots of station.toml; *unit_urls*: the provisioning URLs of the running units,
     one for each port. *baud* overrides that of the slots. *slots*: slots as values, instead of *ports*. *release*: a
-    bundle or build folder, None for the product's. *batch* and *serial* limit what is claimed. *loop* continues with
-    one board after the other. *console_reset*: use the firmware's own factory reset.
+    bundle or build folder, None for the product's. *batch* and *serial* limit what is claimed. *again*: also flash
+    units that are verified and labelled. *scan*: ask for the code of each board that gets its serial from one. *loop*
+    continues with one board after the other. *console_reset*: use the firmware's own factory reset.
     """
 
     steps: tuple[Step, ...] = RUN_STEPS
@@ -55,6 +59,8 @@ class LineRequest:
     release: Path | None = None
     batch: str | None = None
     serial: str | None = None
+    again: bool = False
+    scan: bool = False
     loop: bool = False
     console_reset: bool = False
     allow_unknown: bool = False
@@ -80,6 +86,7 @@ class LineRun:
     floor: Floor
     slots: tuple[Slot, ...]
     logs: Path
+    codes: CodeDesk | None = None
     summary: Summary = field(default_factory=Summary)
     ended: list[UnitEnded] = field(default_factory=list)
 
@@ -103,6 +110,9 @@ class LineRun:
                     yield event
         except Exception as error:  # noqa: BLE001 - raised below, unless a unit's IntegrityError outranks it
             bug = error
+        finally:
+            if self.codes is not None:
+                self.codes.close()
         self._raise_worst(bug)
 
     def _raise_worst(self, bug: Exception | None) -> None:
@@ -140,8 +150,14 @@ def run_line(workspace: Workspace, request: LineRequest, terminal: Terminal = UN
     """
     slots = request.slots or slots_for(request.ports, workspace.station, request.baud, request.unit_urls)
     refuse_same_port(slots)
+    if request.scan and workspace.product.serial.source is not SerialSource.SCAN:
+        raise InputError(
+            f"the serials of this product are not scanned: {workspace.product.serial}",
+            where="product.toml: [product] serial",
+            hint='omit --scan, or set a serial with {scan}, such as serial = "{scan}"',
+        )
     if request.serial is not None and len(slots) != 1:
-        raise InputError("--serial names one unit, so it requires exactly one --port", where=request.serial)
+        raise UsageError("--serial names one unit, so it requires exactly one --port", where=request.serial)
     steps = _steps(workspace, request)
     firmware = None
     if _has_release(workspace, request, steps):
@@ -151,13 +167,22 @@ def run_line(workspace: Workspace, request: LineRequest, terminal: Terminal = UN
         firmware.compress_meanwhile()
     _check_batches(workspace, request.batch, claims=Step.CLAIM in steps)
     job = _job(workspace, request, steps, firmware, _air(workspace, steps, terminal))
+    if request.scan:
+        job = replace(job, codes=CodeDesk(_lines(terminal), [slot.name for slot in slots]))
     floor = Floor(job, slots, loop=request.loop)
     _check_radio(job, workspace, slots)
     if Step.IDENTIFY in steps:
         _announce(job, slots, terminal)
     if firmware is not None and Step.FLASH in steps:
         record_acceptance(workspace, firmware.accepted, request.acceptance, terminal)
-    return LineRun(floor, slots, job.logs)
+    return LineRun(floor, slots, job.logs, job.codes)
+
+
+def _lines(terminal: Terminal) -> Iterator[str]:
+    """Yield what the scanner reads; a code that it reads on behalf of a slot comes after the name of the slot."""
+    for one in terminal.inputs():
+        if isinstance(one, Scan):
+            yield from (one.text,) if one.slot is None else (one.slot, one.text)
 
 
 def _check_radio(job: Job, workspace: Workspace, slots: tuple[Slot, ...]) -> None:
@@ -205,7 +230,7 @@ def _job(
     return Job(
         product=workspace.product,
         firmware=firmware,
-        ledger=workspace.ledger,
+        opening=LedgerOpening(lambda: workspace.ledger),
         open_identity=workspace.open_identity,
         station=workspace.station.name,
         steps=steps,
@@ -216,9 +241,11 @@ def _job(
         air=air,
         batch=request.batch,
         serial=request.serial,
+        again=request.again,
         console_reset=request.console_reset,
         root=workspace.root,
         find_release=releases_in(workspace.root),
+        more=more_identities(workspace),
     )
 
 
@@ -261,14 +288,25 @@ def _factory_network(path: Path | None, terminal: Terminal) -> FactoryNetwork:
 
 
 def _check_batches(workspace: Workspace, batch: str | None, *, claims: bool) -> None:
-    """Raise if an identity that could be claimed cannot be used here: InputError if it was made for a different
-    product.toml, StationError if this station was not admitted."""
-    ledger = workspace.ledger
+    """Raise if an identity that could be claimed cannot be used here.
+
+    Raise InputError if there is no batch, or if it was made for a different product.toml; StationError if this station
+    was not admitted.
+    """
+    ledger = workspace.inquiry
     if batch is not None:
-        names = [batch]
+        names = [batch, *(one.name for one in ledger.replacements(batch) if one.closed)]
     elif claims:
-        closed = [one.name for one in ledger.batches() if one.closed and one.product == workspace.product.name]
-        names = [name for name in closed if ledger.free(workspace.product.name, name)]
+        product = workspace.product.name
+        closed = [one.name for one in ledger.batches() if one.closed and one.product == product]
+        if not closed:
+            raise InputError(
+                f"the ledger has no batch of {product} yet",
+                where=str(workspace.ledger_path),
+                hint=more_identities(workspace),
+                cause="no-batch",
+            )
+        names = [name for name in closed if ledger.free(product, name)]
     else:
         names = []
     for name in names:

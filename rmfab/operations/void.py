@@ -1,50 +1,144 @@
-"""Void an identity: retire it for good."""
+"""Void identities: retire them for good."""
 
 from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 
 from rmfab.errors import InputError, UsageError
 from rmfab.ledger.events import timestamp
 from rmfab.ledger.records import LedgerIdentity
 from rmfab.ledger.states import State
+from rmfab.nvs.csv_dialect import Complaints
 from rmfab.operations.pool import hold_pool
-from rmfab.operations.terminal import UNATTENDED, Terminal
+from rmfab.operations.terminal import UNATTENDED, Terminal, counted
 from rmfab.workspace.workspace import Workspace
 
+_SHOWN = 20
 
-def void(
-    workspace: Workspace, unit: str, reason: str, terminal: Terminal = UNATTENDED, *, force: bool = False
-) -> LedgerIdentity:
-    """Void the identity of *unit*, a serial or MAC, because of *reason*; return it.
 
-    It is never used again, and its board may get a new one. If it is verified, or has a label and did not fail, ask on
-    the terminal, unless *force*. Raise InputError if there is no such unit, or if it is not to be voided.
+@dataclass(frozen=True)
+class UnitList:
+    """A list of units: *data* is UTF-8 text with one per line, *name* its file."""
+
+    name: str
+    data: bytes
+
+    def lines(self) -> list[tuple[int, str]]:
+        """Return the units with the numbers of their lines. Raise InputError if it is not text, or names none."""
+        try:
+            text = self.data.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            raise InputError("not a list of units: it is not UTF-8", where=self.name) from None
+        lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
+        if not lines:
+            raise InputError("the list names no unit", where=self.name, hint="write one serial or MAC per line")
+        return lines
+
+
+@dataclass(frozen=True)
+class VoidRequest:
+    """The identities of *units*, each a serial, node id or MAC, and of the list *listed* are voided for *reason*.
+
+    *yes*: without a question. Raise UsageError if the reason is blank, or if nothing is named.
     """
-    if not reason.strip():
-        raise UsageError("--reason must not be empty")
+
+    units: tuple[str, ...]
+    reason: str
+    listed: UnitList | None = None
+    yes: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.reason.strip():
+            raise UsageError("--reason must not be empty")
+        if not self.units and self.listed is None:
+            raise UsageError("missing a unit", hint="name serials or MACs, or a file of them with --file")
+
+
+@dataclass(frozen=True)
+class Voided:
+    """An *identity* that is void now, as it was *before*."""
+
+    identity: LedgerIdentity
+    before: LedgerIdentity
+
+
+def void(workspace: Workspace, request: VoidRequest, terminal: Terminal = UNATTENDED) -> tuple[Voided, ...]:
+    """Void the identities of *request*, all in one transaction; return them, also those that were void before.
+
+    They are never used again, and their boards may get new ones. Show what they are and ask on the terminal, unless
+    *request* says yes. Raise InputError if a unit is unknown, or if nobody confirms it; then none is voided.
+    """
     hold_pool(workspace, terminal)
-    live = [one for one in workspace.ledger.find(unit) if one.state is not State.VOID]
-    if not force:
-        _confirm(live, terminal)
-    station = workspace.station.name
-    identity = workspace.ledger.void(unit, reason=reason, station=station, ts=timestamp(workspace.now()))
-    if not live:
-        terminal.say(f"{identity.serial} was already void ({identity.standing.reason})")
-        return identity
-    terminal.say(f"{identity.serial} is void")
-    printed = identity.standing.labelled_count
-    if printed:
-        terminal.warn(f"its label was printed {'once' if printed == 1 else f'{printed} times'}: destroy it")
-    return identity
-
-
-def _confirm(live: list[LedgerIdentity], terminal: Terminal) -> None:
-    """Raise InputError if the unit looks finished, and no one confirms that it is to be voided."""
+    chosen = _chosen(request, workspace.ledger.named)
+    live = [one for one in chosen if one.state is not State.VOID]
+    for one in chosen:
+        if one.state is State.VOID:
+            terminal.say(f"{one.serial} was already void ({one.standing.reason})")
+    if live:
+        _confirm(live, request, terminal)
+    gone = workspace.ledger.void(
+        *(one.name for one in chosen),
+        reason=request.reason,
+        station=workspace.station.name,
+        ts=timestamp(workspace.now()),
+        seen={one.name: one.standing for one in live},
+    )
     for one in live:
-        labelled = one.standing.labelled_count > 0
-        if one.state is State.FAILED or not (one.state is State.VERIFIED or labelled):
-            continue
-        known = " and ".join(["verified"] * (one.state is State.VERIFIED) + ["labelled"] * labelled)
-        if not terminal.interactive:
-            raise InputError(f"the unit is {known}", where=one.serial, hint="pass --force to void it anyway")
-        if not terminal.confirm(f"{one.serial} is {known}; void it for good?"):
-            raise InputError("nothing was changed", where=one.serial)
+        terminal.say(f"{one.serial} is void")
+        if printed := one.standing.labelled_count:
+            terminal.warn(f"{one.serial}: its label was printed {_times(printed)}: destroy it")
+    return tuple(map(Voided, gone, chosen))
+
+
+def _chosen(request: VoidRequest, named: Callable[[str], LedgerIdentity]) -> list[LedgerIdentity]:
+    """Return the identities of *request*, each once. Raise ComplaintsError with file and line of each unknown one."""
+    found = [named(unit) for unit in request.units]
+    if request.listed is not None:
+        complaints = Complaints(Path(request.listed.name))
+        for line, unit in request.listed.lines():
+            try:
+                found.append(named(unit))
+            except InputError as error:
+                complaints.add(line, error.what, hint=error.hint)
+        complaints.settle()
+    return list({one.name: one for one in found}.values())
+
+
+def _confirm(live: list[LedgerIdentity], request: VoidRequest, terminal: Terminal) -> None:
+    """Show what *live* is. Raise InputError if nobody confirms that it is to be voided."""
+    for one in live[:_SHOWN]:
+        terminal.say(f"{one.serial}: {_described(one)}")
+    if len(live) > _SHOWN:
+        states = Counter(one.state.value for one in live[_SHOWN:])
+        terminal.say(f"and {len(live) - _SHOWN} more: {', '.join(f'{n} {state}' for state, n in states.items())}")
+    if request.yes:
+        return
+    subject = "it" if len(live) == 1 else f"these {len(live)}"
+    if terminal.interactive:
+        if not terminal.confirm(f"Void {subject} for good?"):
+            raise InputError("nothing was changed")
+        return
+    used = [one for one in live if one.state is not State.GENERATED or one.standing.labelled_count]
+    if used:
+        others = f", and {counted(len(used) - 1, 'more unit')} in use" if len(used) > 1 else ""
+        raise InputError(
+            f"the unit is {_described(used[0])}{others}",
+            where=used[0].serial,
+            hint=f"pass --yes to void {subject} anyway",
+            cause="no-terminal",
+        )
+
+
+def _described(one: LedgerIdentity) -> str:
+    """Return state, board and label of an identity."""
+    printed = one.standing.labelled_count
+    board = one.mac or "none"
+    label = "not printed" if not printed else f"printed {_times(printed)}"
+    return f"{one.state}, board {board}, label {label}"
+
+
+def _times(number: int) -> str:
+    return "once" if number == 1 else f"{number} times"

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from rmfab.product.scan_rule import ScanRule
 from rmfab.product.serial import SerialPattern
 from rmfab.product.vocabulary import (
     CertificateProfile,
@@ -136,9 +137,13 @@ class VerifyPolicy:
     mqtt: bool = False
 
 
+_ANY_CODE = ScanRule()
+
+
 @dataclass(frozen=True)
 class Product:
-    """A product as product.toml defines it. *root* is the folder of that file; its paths are relative to it."""
+    """A product as product.toml defines it. *root* is the folder of that file; its paths are relative to it. *scan* is
+    the rule for scanned codes, if the serial has one."""
 
     root: Path
     name: str
@@ -152,3 +157,4 @@ class Product:
     label: LabelPolicy
     verify: VerifyPolicy
     recipients: Mapping[str, str]
+    scan: ScanRule = _ANY_CODE

@@ -18,7 +18,8 @@ from rmfab.product.product import (
     ScanPolicy,
     VerifyPolicy,
 )
-from rmfab.product.serial import SerialPattern
+from rmfab.product.scan_rule import CodeCheck, ScanRule
+from rmfab.product.serial import SerialPattern, SerialSource
 from rmfab.product.toml_reader import Table, Walker, load_toml, parse_toml
 from rmfab.product.vocabulary import (
     CertificateProfile,
@@ -39,6 +40,7 @@ NO_EXPIRY = "9999-12-31"
 _HOST = re.compile(
     r"(?=.{1,253}$)[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)*"
 )
+_CODE_PREFIX = re.compile(r"[A-Za-z0-9._-]{0,63}")
 _LABEL = re.compile(r"[A-Za-z0-9_-]{1,15}")
 _RECIPIENT = re.compile(r"age1[ac-hj-np-z02-9]{58}")
 _NAME = re.compile(r"[^\x00-\x1f\x7f]{1,64}")
@@ -68,6 +70,7 @@ def _read(walker: Walker, root: Path) -> Product:
     name = table.text("name", check=_bad_name)
     chip = table.required_choice("chip", Chip)
     serial = table.parsed("serial", SerialPattern.parse, SerialPattern("", 1, ""))
+    scan = _scan_rule(table, serial)
     table.finish()
     return Product(
         root=root,
@@ -82,7 +85,22 @@ def _read(walker: Walker, root: Path) -> Product:
         label=_label(walker.table("label"), root),
         verify=_verify(walker.table("verify")),
         recipients=_recipients(walker.table("recipients")),
+        scan=scan,
     )
+
+
+def _scan_rule(product: Table, serial: SerialPattern) -> ScanRule:
+    given = product.raw("scan") is not None
+    table = product.table("scan")
+    rule = ScanRule(
+        prefix=table.text("prefix", "", check=_bad_code_prefix),
+        digits=table.integer("digits", 0, 1, 64) or None,
+        check=table.optional_choice("check", CodeCheck),
+    )
+    table.finish()
+    if given and serial.source is not SerialSource.SCAN:
+        product.complain("scan", "a rule for codes needs a serial with {scan}", 'for example serial = "{scan}"')
+    return rule
 
 
 def _identity(table: Table) -> IdentityPolicy:
@@ -228,6 +246,10 @@ def _judge_together(walker: Walker, product: Product) -> None:
 
 def _bad_name(name: str) -> str | None:
     return None if _NAME.fullmatch(name) else "expected a name of 1 to 64 printable characters"
+
+
+def _bad_code_prefix(prefix: str) -> str | None:
+    return None if _CODE_PREFIX.fullmatch(prefix) else f'"{prefix}" is not a prefix (0 to 63 of A-Z a-z 0-9 . _ -)'
 
 
 def _bad_host(host: str) -> str | None:

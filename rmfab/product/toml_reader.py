@@ -268,6 +268,11 @@ class Table:
         self._known.append(key)
         return self._data.get(key)
 
+    def table(self, key: str) -> Table:
+        """Return the table under *key*, such as `{ … }`, empty if it is absent."""
+        value, given = self._value(key, Mapping, "a table { … }", {})
+        return Table(self._walker, f"{self._path} {key}", value if given else {})
+
     def everything(self) -> dict[str, Any]:
         """Return all keys and values, for a table in which the user chooses the keys."""
         self._known.extend(self._data)

@@ -22,6 +22,8 @@ from rmfab.provisioning.failures import LinkError, ProtocolError, RequestRefused
 from rmfab.provisioning.patience import Patience
 
 SOFTAP_URL = "http://192.168.4.1"
+_IN_ITS_NETWORK = "check that this host is in the unit's own Wi-Fi network"
+_AT_ITS_URL = "check that the unit runs, and that --unit-url, or unit in station.toml ([[slot]]), is its address"
 _HEAD_BYTES = 8192
 _BODY_BYTES = 65536
 _KNOCK_SECONDS = 3.0
@@ -171,7 +173,7 @@ class HttpTransport:
             raise LinkError(
                 f"cannot connect to the unit: {error}",
                 where=self.url,
-                hint="check that this host is in the unit's own Wi-Fi network",
+                hint=_IN_ITS_NETWORK if self.url == SOFTAP_URL else _AT_ITS_URL,
             ) from error
         with contextlib.suppress(OSError):
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

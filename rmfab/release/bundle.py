@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from rmfab.errors import InputError, IntegrityError
-from rmfab.files import is_safe_name, read_input
+from rmfab.files import is_safe_name, near_file, read_input
 from rmfab.release import container
 from rmfab.release.container import Octets
 from rmfab.release.manifest import decode_manifest, subject_digests
@@ -144,10 +144,11 @@ def open_bundle_file(path: Path) -> Bundle:
     try:
         size = path.stat().st_size
     except (OSError, ValueError) as error:
+        near = near_file(path) if isinstance(error, FileNotFoundError) else None
         raise InputError(
             f"cannot read the release: {getattr(error, 'strerror', None) or error}",
             where=str(path),
-            hint="give a bundle file, or the folder `build` of `idf.py build`",
+            hint=near or "give a bundle file, or the folder `build` of `idf.py build`",
         ) from error
     if size > _MOST_BYTES:
         raise InputError(f"{size} bytes, too large for a bundle", where=str(path))

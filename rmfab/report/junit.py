@@ -1,4 +1,5 @@
-"""JUnit XML for CI: one test case per check, or per unit and step. FAIL is a failure, ERROR and ABORTED are errors.
+"""JUnit XML for CI: one test case per check, or per unit and step. FAIL is a failure, ERROR and ABORTED are errors,
+SKIP and SEEN are skipped.
 
 Format: the schema that Jenkins' xUnit plugin publishes and that GitLab and GitHub read.
 """
@@ -13,7 +14,7 @@ from rmfab.errors import printable
 from rmfab.files import write_file
 from rmfab.line.events import LineEvent, StepEnded, UnitEnded
 
-_ELEMENTS = {"FAIL": "failure", "ERROR": "error", "ABORTED": "error", "SKIP": "skipped"}
+_ELEMENTS = {"FAIL": "failure", "ERROR": "error", "ABORTED": "error", "SKIP": "skipped", "SEEN": "skipped"}
 
 
 @dataclass(frozen=True)

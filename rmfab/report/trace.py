@@ -13,6 +13,8 @@ def as_lines(identities: Sequence[LedgerIdentity], events: Sequence[StoredEvent]
     """Yield the text lines of `rmfab trace`."""
     for identity in identities:
         yield f"{identity.serial}  {identity.state}  batch {identity.batch}"
+        if identity.serial != identity.name:
+            yield f"  pool name     {identity.name}"
         if identity.node_id:
             yield f"  node id       {identity.node_id}"
         yield f"  service name  {identity.record.service_name}"
@@ -46,13 +48,18 @@ def _release(named: Mapping[str, Any]) -> str:
 
 def as_json(identities: Sequence[LedgerIdentity], events: Sequence[StoredEvent]) -> dict[str, Any]:
     """Return the same trace as JSON values, without anything sealed."""
-    return {"identities": [_identity(identity) for identity in identities], "events": [_event(e) for e in events]}
+    serials = {identity.name: identity.serial for identity in identities}
+    return {
+        "identities": [_identity(identity) for identity in identities],
+        "events": [_event(one, serials) for one in events],
+    }
 
 
 def _identity(identity: LedgerIdentity) -> dict[str, Any]:
     standing = identity.standing
     return {
-        "serial": identity.serial,
+        "serial": None if identity.unnamed else identity.serial,
+        "name": identity.name,
         "node_id": identity.node_id,
         "service_name": identity.record.service_name,
         "certificate_serial": identity.record.certificate_serial,
@@ -67,14 +74,14 @@ def _identity(identity: LedgerIdentity) -> dict[str, Any]:
     }
 
 
-def _event(stored: StoredEvent) -> dict[str, Any]:
+def _event(stored: StoredEvent, serials: Mapping[str, str]) -> dict[str, Any]:
     event = stored.event
     return {
         "ts": event.ts,
         "station": stored.station,
         "slot": event.slot,
         "kind": event.kind.value,
-        "serial": event.serial,
+        "serial": serials.get(event.serial or "", event.serial),
         "mac": event.mac,
         "step": event.step,
         "outcome": event.outcome.value if event.outcome else None,

@@ -28,6 +28,7 @@ FORMS = "use the path of a key file, file:release.key, env:NAME for a variable w
 
 _MARKS = ("PRIVATE KEY", base64.b64encode(b"-----BEGIN").decode()[:13])
 """What a key looks like, in PEM or in the base64 of a PEM."""
+_SUFFIXES = (".key", ".pem", ".p8", ".der", ".pub")
 _SCHEMES = ("file:", "env:", "pkcs11:")
 
 
@@ -87,11 +88,16 @@ def make_key(kind: SigningKeyKind) -> KeySigner:
 
 
 def key_uri(named: str) -> str:
-    """Return the URI of the key that a user *named*, by a URI or by the path of an existing file."""
+    """Return the URI of the key that a user *named*: by a URI, or by a path that exists or looks like one of a key.
+
+    Anything else stays as it is, and is not repeated in errors: it may be a secret.
+    """
     if named.startswith(_SCHEMES) or any(mark in named for mark in _MARKS):
         return named
+    path = Path(named)
     try:
-        return f"file:{named}" if Path(named).is_file() else named
+        in_folder = path.parent != Path() and path.parent.is_dir()
+        return f"file:{named}" if path.exists() or path.suffix in _SUFFIXES or in_folder else named
     except (OSError, ValueError):  # too long, or contains a NUL byte: not a valid path
         return named
 
@@ -131,7 +137,12 @@ def _from_environment(name: str, passphrase: PassphraseSource, environment: Mapp
     where = f"env:{name}"
     text = environment.get(name, "").strip()
     if not text:
-        raise InputError("this environment variable is not set, or is empty", where=where, cause="key-uri")
+        raise InputError(
+            "this environment variable is not set, or is empty",
+            where=where,
+            hint=f"set {name} to the text of the PEM file, or its base64",
+            cause="key-uri",
+        )
     pem = text.encode()
     if not text.startswith("-----BEGIN"):
         try:

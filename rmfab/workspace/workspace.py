@@ -15,16 +15,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rmfab.errors import InputError, LedgerError, StationError
-from rmfab.files import is_there, make_folder, read_input
+from rmfab.files import is_there, make_folder, near_file, read_input
 from rmfab.privacy import refuse_loose
 from rmfab.product.product import Product
 from rmfab.product.product_file import FILE_NAME, load_product
+from rmfab.product.vocabulary import Credentials
 from rmfab.secret import Secret
 
 if TYPE_CHECKING:
     from rmfab.identity.identity import Identity
     from rmfab.identity.sealing import StationKey
     from rmfab.ledger.host import PoolHost
+    from rmfab.ledger.inquiry import Inquiry
+    from rmfab.ledger.reader import LedgerReader
     from rmfab.ledger.records import LedgerIdentity
     from rmfab.ledger.store import Ledger
     from rmfab.line.station import Station
@@ -48,7 +51,10 @@ def find_workspace(folder: Path | None) -> Path:
     if chosen is not None:
         if is_there(chosen / FILE_NAME):
             return chosen.resolve()
-        raise InputError(f"no {FILE_NAME} in this folder", where=str(chosen), hint="`rmfab init DIR` makes a workspace")
+        if chosen.is_file():
+            raise InputError("is a file, expected a folder", where=str(chosen), hint="name the folder of the workspace")
+        hint = (None if chosen.exists() else near_file(chosen)) or "`rmfab init DIR` makes a workspace"
+        raise InputError(f"no {FILE_NAME} in this folder", where=str(chosen), hint=hint)
     try:
         here = Path.cwd()
     except OSError as error:
@@ -63,7 +69,8 @@ def find_workspace(folder: Path | None) -> Path:
     raise InputError(
         f"no {FILE_NAME} in this folder or above",
         where=str(here),
-        hint="`rmfab init DIR` makes a workspace; -C DIR selects one",
+        hint="-C DIR selects a workspace, `rmfab init DIR` makes one for a new product; a further station needs the "
+        "owner's product.toml here",
         cause="no-workspace",
     )
 
@@ -159,6 +166,20 @@ class Workspace:
         return Ledger.open(location, create=False, host=self._host)
 
     @property
+    def inquiry(self) -> Inquiry:
+        """The ledger, to ask what must be known before a port is opened: the open one, else one that is only read.
+
+        Importing SQLAlchemy for that would double the time until the port is open. Raise LedgerError as `ledger` does.
+        """
+        return self.ledger if "ledger" in self.__dict__ else self._reader or self.ledger
+
+    @cached_property
+    def _reader(self) -> LedgerReader | None:
+        from rmfab.ledger.reader import LedgerReader
+
+        return LedgerReader.open(_as_path(self.ledger_path), self._host)
+
+    @property
     def _host(self) -> PoolHost:
         """This host. A demo keeps its records of pools in itself: it leaves nothing elsewhere."""
         from rmfab.ledger.host import this_host
@@ -189,8 +210,10 @@ class Workspace:
 
     def complete_ledger(self) -> bool:
         """Complete a ledger whose creation was interrupted; return whether it gives identities now."""
-        self.ledger.close()
-        del self.ledger  # it has a new id once it is complete
+        for name in ("ledger", "_reader"):  # it has a new id once it is complete
+            opened = self.__dict__.pop(name, None)
+            if opened is not None:
+                opened.close()
         self.make_ledger()
         return self.ledger.holder is not None
 
@@ -199,13 +222,18 @@ class Workspace:
         """The station of RMFAB_STATION, else of the workspace's or the user's station.toml, else a default one."""
         return _station_in(self.root)
 
+    @property
+    def has_station_key(self) -> bool:
+        """Whether this host has a station key."""
+        return is_there(self.keys_folder / "station.key")
+
     @cached_property
     def station_key(self) -> StationKey:
         """The key that opens sealed identities on this host. Raise StationError if there is none."""
         from rmfab.identity.sealing import load_station_key
 
         path = self.keys_folder / "station.key"
-        if not is_there(path):
+        if not self.has_station_key:
             raise StationError(
                 "no station key on this host, so it cannot open identities",
                 where=str(path),
@@ -249,16 +277,33 @@ class Workspace:
             raise InputError("not a uniqueness key of rmfab", where=str(path))
         return Secret(key)
 
+    @property
+    def can_generate(self) -> bool:
+        """Whether this host has the keys to make identities: the uniqueness key, and the CA if devices need one."""
+        from rmfab.identity.ca_files import CERTIFICATE_FILE
+
+        own_ca = self.product.identity.credentials is Credentials.CERTIFICATE
+        has_ca = not own_ca or is_there(self.ca_folder / CERTIFICATE_FILE)
+        return has_ca and is_there(self.keys_folder / "unique.key")
+
     def open_identity(self, bound: LedgerIdentity) -> Identity:
         """Open the identity of a ledger record with this station's key.
 
         Raise StationError if the station was not admitted, IntegrityError if the record was altered, and InputError
-        if product.toml differs from the one that the batch was made for.
+        if product.toml differs from the one that the batch was made for, or the identity has no serial yet.
         """
         from rmfab.identity.make_identities import open_identity
 
+        if bound.unnamed:
+            raise InputError(
+                "the identity has no serial yet: it gets it with its board",
+                where=bound.name,
+                hint="`rmfab run` or `rmfab flash` claims it for a board",
+                cause="no-serial",
+            )
         self.check_policy(bound.batch)
-        return open_identity(bound.record, self.data_key(bound.chunk), *self._sealed_in(bound.batch))
+        key = self.data_key(bound.chunk)
+        return open_identity(bound.record, key, *self._sealed_in(bound.batch), bound.standing.given_serial)
 
     def data_key(self, chunk: int) -> Secret[bytes]:
         """Return the data key of a chunk. Raise StationError if the station was not admitted."""
@@ -273,22 +318,24 @@ class Workspace:
         """Return the pool and the batch in which the identities of *batch* were made and sealed."""
         origin = self._origins.get(batch)
         if origin is None:
-            known = self.ledger.batch(batch).origin
-            origin = self._origins[batch] = (known.pool, known.batch) if known else (self.ledger.id, batch)
+            known = self.inquiry.batch(batch).origin
+            origin = self._origins[batch] = (known.pool, known.batch) if known else (self.inquiry.id, batch)
         return origin
 
     def check_key(self, batch: str) -> None:
         """Raise StationError if this station cannot open the identities of *batch*, before any of them is claimed."""
-        for chunk in self.ledger.chunks(batch):
-            self.data_key(chunk.id)
-            return
+        from rmfab.identity.sealing import unwrap
+
+        chunk = self.inquiry.first_chunk(batch)
+        if chunk is not None:
+            self._data_keys[chunk.id] = unwrap(chunk.wrapped_key, self.station_key)
 
     def check_policy(self, batch: str) -> None:
         """Raise InputError, naming the keys, if product.toml differs from the one that *batch* was made for."""
         from rmfab.identity.policy import differences
 
         if batch not in self._checked:
-            odd = differences(self.ledger.batch(batch).policy, self.product)
+            odd = differences(self.inquiry.batch(batch).policy, self.product)
             if odd:
                 raise InputError(
                     f"batch {batch} was made for a different product.toml: {', '.join(odd)}",

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from rmfab.board.bootlog import BootLog
 from rmfab.board.symptoms import CLAIMING, FACTORY_CAUSES, NO_CREDENTIALS, SYMPTOMS, WARNINGS
-from rmfab.board.unit_console import UnitConsole
+from tests.board.feed import console
 
 LINES = {
     "invalid header: 0xffffffff": "blank-flash",
@@ -136,26 +136,10 @@ rst:0x3 (RTC_SW_SYS_RST),boot:0xc (SPI_FAST_FLASH_BOOT)
 """
 
 
-class Loopback:
-    """A port with *data* to read, for a console."""
-
-    def __init__(self, data):
-        self._data = data
-        self.timeout = None
-
-    @property
-    def in_waiting(self):
-        return len(self._data)
-
-    def read(self, size=1):
-        piece, self._data = self._data[:size], self._data[size:]
-        return piece
-
-
 def fed(text, expected=frozenset()):
     """Return a log after *text*, split as the console does it."""
     log = BootLog(expected)
-    for line in UnitConsole(Loopback(text.encode() + b"\n"), "loopback", lambda: None).lines(0.02):
+    for line in console(text.encode() + b"\n").everything():
         log.feed(line)
     return log
 
@@ -472,7 +456,7 @@ def test_any_mixture_of_known_words(lines):
 @given(st.binary(max_size=9000))
 def test_any_bytes_through_the_console(data):
     """Bytes that are not text are accepted: the console yields whole lines of limited length."""
-    console = UnitConsole(Loopback(data), "loopback", lambda: None)
-    lines = list(console.lines(0.002))
+    reader = console(data)
+    lines = list(reader.everything())
     assert all("\n" not in line for line in lines)
-    console.text.encode()
+    reader.text.encode()

@@ -15,6 +15,7 @@ from rmfab.product.vocabulary import Chip
 from rmfab.virtual import spec
 from rmfab.virtual.bench.serving import serve
 from rmfab.virtual.chip.models import MODELS
+from tests.patience import PATIENCE
 
 DIGESTS = tuple(bytes(range(first, first + 32)).hex() for first in (0, 0x40, 0x80))
 
@@ -82,12 +83,13 @@ def test_a_revoked_digest_is_not_trusted(revoked, blocks):
     assert list(burned_digests(reader, reader.CHIP_NAME)) == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chip", [Chip.ESP32, Chip.ESP32C2, Chip.ESP32S3, Chip.ESP32C5], ids=lambda chip: chip.value)
 def test_espefuse_reads_the_same(boards, chip):
     """The summary of espefuse shows secure boot on, the purposes, and the same digests in their blocks."""
     boards[chip].control("restart")
     line = ["--chip", chip.value, "--port", boards[chip].url, "--before", "no-reset", "summary", "--format", "json"]
-    done = subprocess.run([sys.executable, "-m", "espefuse", *line], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-m", "espefuse", *line], capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stdout + done.stderr
     fuses = json.loads(done.stdout[done.stdout.index("{") :])
     assert fuses["ABS_DONE_1" if chip is Chip.ESP32 else "SECURE_BOOT_EN"]["value"] is True
@@ -103,6 +105,7 @@ def test_espefuse_reads_the_same(boards, chip):
         assert fuses[name]["value"].replace(" ", "").startswith(digest), name
 
 
+@pytest.mark.slow
 def test_the_command_burns_what_it_is_told():
     """`rmfab board --secure-boot`, given once per key, burns the digests."""
     line = ["--chip", "esp32s3", "--transport", "socket", "--strap", "download", "--json", "--with-parent"]

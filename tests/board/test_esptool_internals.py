@@ -61,6 +61,7 @@ def test_names_in_cmds(name):
     assert hasattr(cmds, name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chip", Chip)
 def test_methods_of_every_chip(chip):
     """Each chip that rmfab supports has its class in esptool, with the methods that detection calls."""

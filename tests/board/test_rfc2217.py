@@ -16,6 +16,7 @@ from rmfab.board.rfc2217 import Rfc2217Port
 from rmfab.product.vocabulary import Chip
 from rmfab.virtual.bench.serving import serve
 from rmfab.virtual.spec import BoardSpec
+from tests.patience import PATIENCE, until
 
 
 class Server:
@@ -73,19 +74,11 @@ def opened(url):
     port = Rfc2217Port()
     port.port = url
     port.baudrate = 115200
-    port.timeout = 2.0
+    port.timeout = PATIENCE
     port.dtr = False
     port.rts = False
     port.open()
     return port
-
-
-def wait_for(fact):
-    """Wait until *fact* is true."""
-    end = time.monotonic() + 2
-    while not fact():
-        assert time.monotonic() < end
-        time.sleep(0.005)
 
 
 class TestAgainstPyserial:
@@ -103,14 +96,14 @@ class TestAgainstPyserial:
     def test_settings_arrive(self, server):
         """Baud, DTR and RTS reach the server's port."""
         port = opened(server.url)
-        wait_for(lambda: server.loop.baudrate == 115200)
+        until(lambda: server.loop.baudrate == 115200)
         port.baudrate = 921600
-        wait_for(lambda: server.loop.baudrate == 921600)
+        until(lambda: server.loop.baudrate == 921600)
         assert (server.loop.bytesize, server.loop.parity, server.loop.stopbits) == (8, "N", 1)
         for line in ("dtr", "rts"):
             for value in (True, False):
                 setattr(port, line, value)
-                wait_for(lambda line=line, value=value: getattr(server.loop, line) is value)
+                until(lambda line=line, value=value: getattr(server.loop, line) is value)
         port.close()
 
     def test_timeouts_cost_no_message(self, server):
@@ -127,7 +120,7 @@ class TestAgainstPyserial:
         """Bytes received earlier are discarded."""
         port = opened(server.url)
         port.write(b"old")
-        wait_for(lambda: port.in_waiting == 3)
+        until(lambda: port.in_waiting == 3)
         port.reset_input_buffer()
         assert port.in_waiting == 0
         port.write(b"new")

@@ -9,37 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rmfab.board.bootlog import BootLog
-from rmfab.board.unit_console import _LONGEST_LINE, Transcript, UnitConsole
+from rmfab.board.unit_console import _LONGEST_LINE, Transcript
 from rmfab.secret import Secret, redact
-
-
-class Feed:
-    """A port that delivers *pieces*, each as soon as it is asked for."""
-
-    timeout: float | None = None
-    baudrate = 115200
-
-    def __init__(self, *pieces: bytes) -> None:
-        self._pieces = list(pieces)
-
-    @property
-    def in_waiting(self) -> int:
-        """What has arrived."""
-        return len(self._pieces[0]) if self._pieces else 0
-
-    def read(self, size: int = 1) -> bytes:
-        """Return up to *size* bytes of the current piece."""
-        if not self._pieces:
-            return b""
-        piece, self._pieces[0] = self._pieces[0][:size], self._pieces[0][size:]
-        if not self._pieces[0]:
-            del self._pieces[0]
-        return piece
-
-
-def console(*pieces: bytes) -> UnitConsole:
-    """Return a console that reads *pieces*."""
-    return UnitConsole(Feed(*pieces), "feed", lambda: None)  # type: ignore[arg-type]
+from tests.board.feed import Feed, FeedConsole, console
+from tests.patience import PATIENCE
 
 
 @pytest.mark.parametrize("end", [b"", b"\n"])
@@ -49,7 +22,7 @@ def test_a_line_has_a_largest_size(end: bytes, pieces: int) -> None:
     data = b"x" * 60_000 + end
     size = len(data) // pieces + 1
     reader = console(*(data[start : start + size] for start in range(0, len(data), size)))
-    lines = list(reader.lines(0.05))
+    lines = list(reader.everything())
     assert max(map(len, lines)) <= _LONGEST_LINE
     assert len("".join(lines)) > 60_000 - _LONGEST_LINE - 1
     assert reader.text.count("x") == 60_000
@@ -88,7 +61,7 @@ def test_a_death_between_questions_is_seen() -> None:
     """What is read after the boot, also while a command is answered, is still added to the boot log."""
     reader, log = console(b"assert failed: tim_start main.c:81 (handle != NULL)\nNode ID: Abc\n"), BootLog()
     reader.follow(log.feed)
-    assert [line for line in reader.lines(0.02) if "Node ID" in line]
+    assert [line for line in reader.everything() if "Node ID" in line]
     assert log.symptom is not None
     assert log.symptom.cause == "panic"
 
@@ -96,9 +69,9 @@ def test_a_death_between_questions_is_seen() -> None:
 def test_no_line_is_lost_between_two_readers() -> None:
     """Lines that arrived together with the one that ended a reading are read next, and heard by the log."""
     reader, log = console(b"first\nsecond\nCPU halted.\nlast\n"), BootLog()
-    assert next(reader.lines(1.0)) == "first"
+    assert next(reader.lines(PATIENCE)) == "first"
     reader.follow(log.feed)
-    assert next(reader.lines(1.0)) == "second"
+    assert next(reader.lines(PATIENCE)) == "second"
     reader.hear()
     assert log.symptom is not None
     assert list(reader.lines(0.0)) == []
@@ -116,8 +89,8 @@ def test_the_timeout_of_the_port_is_kept() -> None:
     """The loader finds the port's timeout as it was: with what is left of a wait, it would miss its first answers."""
     port = Feed(b"first\nsecond\n")
     port.timeout = 3.0
-    reader = UnitConsole(port, "feed", lambda: None)  # type: ignore[arg-type]
-    assert len(list(reader.lines(0.01))) == 2
+    reader = FeedConsole(port)
+    assert len(list(reader.everything())) == 2
     reader.hear()
     assert port.timeout == 3.0
 

@@ -10,6 +10,7 @@ from rmfab.nvs.reader import read_image
 from tests.terminal import Terminal, files
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["lamp", "fan"])
 def test_the_csvs_make_the_same_images(terminal: Terminal, lamp: Path, fan: Path, name: str) -> None:
     """`nvs generate` with csv/config.csv and csv/values.csv reproduces every image byte for byte."""

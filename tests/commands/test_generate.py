@@ -265,3 +265,21 @@ def test_another_product_toml(terminal: Terminal, lamp: Path, old: str, new: str
     terminal("-C", lamp, "label", "lamp-0001", "-o", "l.pdf").refused(3, key)
     terminal("-C", lamp, "label", "LMP-000001").refused(3, key)
     assert not Path("l.pdf").exists()
+
+
+def test_for_a_station_that_is_not_a_recipient(terminal: Terminal, lamp: Path) -> None:
+    """A host whose key product.toml does not have makes nothing that it could never open."""
+    (lamp / "keys" / "station.key").unlink()
+    own = terminal.well("-C", lamp, "station", "key").strip()
+    terminal("-C", lamp, "generate", "--count", "1").refused(3, "[recipients]", f"rmfab station admit {own}")
+    (lamp / "keys" / "station.key").unlink()
+    terminal.well("-C", lamp, "generate", "--count", "1")
+
+
+def test_a_refused_generate_makes_no_ledger(terminal: Terminal, fan: Path) -> None:
+    """What is missing is said before a ledger is made."""
+    (fan / "keys" / "unique.key").unlink()
+    for ending in ("", "-wal", "-shm"):
+        (fan / f"ledger.db{ending}").unlink(missing_ok=True)
+    terminal("-C", fan, "generate", "--count", "1").refused(3, "uniqueness key is missing")
+    assert not (fan / "ledger.db").exists()

@@ -14,12 +14,11 @@ from pathlib import Path
 import pytest
 
 from rmfab.workspace.workspace import open_workspace
+from tests.patience import PATIENCE, until
 from tests.terminal import Terminal, copied, environment, words
 
 CHUNKS = 8
 COUNT = CHUNKS * 500  # the size of a chunk of `generate`
-PATIENCE = 120.0
-"""Seconds until something that does not come is a failure."""
 TRIES = 20
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="process groups as Linux has them")]
@@ -38,17 +37,9 @@ def alive(group: int) -> list[int]:
     return found
 
 
-def until(true: object, what: str) -> None:
-    """Wait until the function *true* returns a true value."""
-    deadline = time.monotonic() + PATIENCE
-    while not true():  # type: ignore[operator]
-        assert time.monotonic() < deadline, what
-        time.sleep(0.01)
-
-
 def chunks(ledger: Path) -> int:
     """Return the number of chunks in the ledger."""
-    with sqlite3.connect(f"file:{ledger}?mode=ro", uri=True, timeout=10) as connection:
+    with sqlite3.connect(f"file:{ledger}?mode=ro", uri=True, timeout=PATIENCE) as connection:
         (count,) = connection.execute("SELECT count(*) FROM chunk").fetchone()
     connection.close()
     return int(count)

@@ -87,6 +87,7 @@ PROOFS = {
     "reset": Proof(
         "reset --release build --port {port} --unit-url {unit}", "reset --release no --port {port}", FLASHED
     ),
+    "reconcile": Proof("reconcile --release build --port {port}", "reconcile --port A9", FLASHED),
     "void": Proof("void LMP-000001 --reason lost", "void no --reason lost"),
     "label": Proof("label LMP-000001", "label no"),
     "status": Proof("status", "status no-batch"),

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from rmfab.workspace.workspace import open_workspace
-from tests.commands.test_interrupted import PATIENCE, TRIES, alive, begun, chunks, in_the_middle, until
+from tests.commands.test_interrupted import TRIES, alive, begun, chunks, in_the_middle
+from tests.patience import PATIENCE, until
 from tests.terminal import Terminal, copied, files
 
 UNITS = 1_200

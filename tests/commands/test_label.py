@@ -18,7 +18,7 @@ import zxingcpp
 from rich.cells import cell_len
 
 from rmfab.commands.terminal import table
-from rmfab.ledger.claims import Wish
+from rmfab.ledger.claim_terms import Wish
 from rmfab.ledger.events import Event, EventKind
 from rmfab.ledger.states import State
 from rmfab.workspace.workspace import open_workspace

@@ -8,18 +8,18 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from rmfab.ledger.claims import Wish
+from rmfab.ledger.claim_terms import Wish
 from rmfab.ledger.events import Event, EventKind
-from rmfab.ledger.states import State
 from rmfab.ledger.store import Ledger
 from rmfab.workspace.workspace import open_workspace
-from tests.terminal import Terminal, dialogue, environment, files, words
+from tests.patience import PATIENCE
+from tests.terminal import Terminal, copied, environment, files, words
 
 LOCK = (
     "import sqlite3, sys\n"
@@ -39,7 +39,7 @@ def locked(ledger: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        other.communicate(timeout=10)
+        other.communicate(timeout=PATIENCE)
 
 
 def change(ledger: Path, statement: str) -> None:
@@ -80,7 +80,7 @@ def test_read_only(lamp: Path) -> None:
     before = files(lamp)["ledger.db"]
     (lamp / "ledger.db").chmod(0o444)
     lamp.chmod(0o555)
-    done = subprocess.run(command, cwd="/", env=environment(HOME="/"), capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, cwd="/", env=environment(HOME="/"), capture_output=True, text=True, timeout=PATIENCE)
     lamp.chmod(0o755)
     assert done.returncode == 4, done.stderr
     assert "rmfab: error:" in done.stderr
@@ -88,6 +88,7 @@ def test_read_only(lamp: Path) -> None:
     assert files(lamp)["ledger.db"] == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limit", [60, 130, 200, 400])
 def test_a_full_disk(terminal: Terminal, lamp: Path, limit: int) -> None:
     """Wherever the disk fills up while a batch is made, the error is reported, and the same command ends it later."""
@@ -130,6 +131,62 @@ def test_damaged(terminal: Terminal, lamp: Path) -> None:
         said.refused(5, "ledger.db")
     (lamp / "ledger.db").write_bytes(b"")
     terminal("-C", lamp, "status").refused(4, "empty")
+
+
+def page(path: Path, table: str) -> int:
+    """Return where the page of *table* starts in the ledger; the tables of three identities have one page each."""
+    with sqlite3.connect(path) as connection:
+        (root,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", (table,)).fetchone()
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
+    return int(root - 1) * 4096
+
+
+def flipped(table: str, at: int) -> Callable[[Path], None]:
+    """Return a function that flips 16 bytes of the page of *table*, at *at*: 0 is its head, the end its first row."""
+
+    def flip(path: Path) -> None:
+        octets = bytearray(path.read_bytes())
+        start = page(path, table) + at
+        octets[start : start + 16] = bytes(octet ^ 0xFF for octet in octets[start : start + 16])
+        path.write_bytes(octets)
+
+    return flip
+
+
+def folder_instead(path: Path) -> None:
+    """Put a folder in the place of the ledger."""
+    path.unlink()
+    path.mkdir()
+
+
+CHANGES = ("void LMP-000002 --reason lost", "generate --count 2", "label LMP-000002", "ledger rebuild", "ledger check")
+READS = ("status", "trace LMP-000001", "ledger backup b.db", "build lamp-0001 -o images")
+BROKEN: dict[str, tuple[Callable[[Path], object], int, tuple[str, ...]]] = {
+    "identities": (flipped("identity", 0), 5, (*CHANGES, *READS)),
+    "events": (flipped("event", 0), 5, (*CHANGES, "ledger backup b.db", "ledger adopt", "doctor")),
+    "meta": (flipped("meta", 0), 5, (*CHANGES, *READS[1:], "ledger adopt", "doctor")),
+    "a text of meta": (flipped("meta", 4056), 5, (*CHANGES, *READS[1:], "ledger adopt", "doctor")),
+    "cut short": (lambda path: path.write_bytes(path.read_bytes()[:65536]), 5, (*CHANGES, *READS, "doctor")),
+    "noise": (lambda path: path.write_bytes(b"garbage" * 1000), 5, (*CHANGES, *READS, "doctor")),
+    "nothing": (lambda path: path.write_bytes(b""), 4, (CHANGES[0], *CHANGES[2:], *READS, "doctor")),
+    "a folder": (folder_instead, 4, (*CHANGES, *READS, "doctor")),
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_every_command_on_a_broken_ledger(terminal: Terminal, lamp: Path, tmp_path: Path, kind: str) -> None:
+    """A command that reads what is damaged ends with code 5, on what is no ledger with 4; never in a bug."""
+    damage, code, commands = BROKEN[kind]
+    for number, command in enumerate(commands):
+        broken = copied(lamp, tmp_path / str(number))
+        page(broken / "ledger.db", "meta")
+        for end in ("-wal", "-shm"):
+            (broken / f"ledger.db{end}").unlink(missing_ok=True)
+        damage(broken / "ledger.db")
+        said = terminal("-C", broken, *command.split())
+        assert said.code == code, (command, said)
+        said.refused(code, "rmfab: error: ")
 
 
 def test_elsewhere(terminal: Terminal, lamp: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -188,43 +245,6 @@ def test_trace_shows_the_whole_path_of_a_log(terminal: Terminal, lamp: Path) -> 
     assert all(f"log {log}\n" in text for log in logs)
 
 
-def test_void_of_a_finished_unit(terminal: Terminal, lamp: Path) -> None:
-    """A labelled unit is voided only with --force, or if the terminal confirms it; its labels are to be destroyed."""
-    for serial, times in (("LMP-000001", 1), ("LMP-000002", 2)):
-        for _ in range(times):
-            terminal.well("-C", lamp, "label", serial)
-    argv = ("void", "LMP-000001", "--reason", "dead")
-    terminal("-C", lamp, *argv).refused(3, "LMP-000001: the unit is labelled", "--force")
-    code, screen = dialogue(*argv, cwd=lamp, answers=[("void it for good?", "n")])
-    assert (code, "nothing was changed" in screen) == (3, True)
-    code, screen = dialogue(*argv, cwd=lamp, answers=[("LMP-000001 is labelled; void it for good?", "y")])
-    assert (code, "its label was printed once: destroy it" in screen) == (0, True)
-    said = terminal("-C", lamp, "void", "LMP-000002", "--reason", "dead", "--force")
-    assert (said.code, "its label was printed 2 times: destroy it" in said.err) == (0, True)
-
-
-def test_void_of_a_failed_unit(terminal: Terminal, lamp: Path) -> None:
-    """A failed unit is what `void` is for: no question, but its label is mentioned."""
-    ts = "2026-01-01T00:00:00.000Z"
-    terminal.well("-C", lamp, "label", "LMP-000001")
-    with open_workspace(lamp).ledger as ledger:
-        ledger.claim("24:0a:c4:00:00:01", Wish("lamp"), station="t", ts=ts)
-        ledger.record("t", [Event(ts, EventKind.UNIT, serial="LMP-000001", state=State.FAILED)])
-    said = terminal("-C", lamp, "void", "LMP-000001", "--reason", "dead")
-    assert (said.code, "its label was printed once: destroy it" in said.err) == (0, True)
-
-
-def test_void_of_a_verified_unit(terminal: Terminal, lamp: Path) -> None:
-    """A verified unit is voided only with --force, by its MAC, too."""
-    mac, ts = "24:0a:c4:00:00:01", "2026-01-01T00:00:00.000Z"
-    with open_workspace(lamp).ledger as ledger:
-        ledger.claim(mac, Wish("lamp"), station="t", ts=ts)
-        states = (State.FLASHED, State.VERIFIED)
-        ledger.record("t", [Event(ts, EventKind.STEP, serial="LMP-000001", state=state) for state in states])
-    terminal("-C", lamp, "void", mac, "--reason", "dead").refused(3, "LMP-000001: the unit is verified", "--force")
-    assert "destroy" not in terminal("-C", lamp, "void", mac, "--reason", "dead", "--force").err
-
-
 @pytest.mark.parametrize(
     ("argv", "hint"),
     [
@@ -232,12 +252,13 @@ def test_void_of_a_verified_unit(terminal: Terminal, lamp: Path) -> None:
         (("label", "lmp-000003"), "did you mean LMP-000003?"),
         (("void", "lmp-000003", "--reason", "x"), "did you mean LMP-000003?"),
         (("trace", "LMP-000012"), "the ledger has serials from LMP-000001 to LMP-000003"),
-        (("void", "LMP-3", "--reason", "x"), "the ledger has serials from LMP-000001 to LMP-000003"),
+        (("void", "LMP-3", "--reason", "x"), "did you mean LMP-000003?"),
         (("trace", "ABC-000001"), "pass a serial, a node id or a MAC"),
         (("trace", "24:0a:c4:00:00:01"), "pass a serial, a node id or a MAC"),
         (("status", "LMP-000003"), "that is a serial; use `rmfab trace LMP-000003`"),
         (("build", "LMP-000003", "-o", "out"), "that is a serial; use `rmfab trace LMP-000003`"),
-        (("status", "lamp-0009"), "list the batches with `rmfab status`"),
+        (("status", "lamp-0009"), "did you mean lamp-0001?"),
+        (("status", "winter"), "list the batches with `rmfab status`"),
     ],
 )
 def test_hints_for_unknown_names(terminal: Terminal, lamp: Path, argv: tuple[str, ...], hint: str) -> None:

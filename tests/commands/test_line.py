@@ -23,6 +23,7 @@ from rmfab.operations.run_line import LineRun
 from rmfab.product.vocabulary import Chip
 from rmfab.virtual.build.build_folder import make_build_folder
 from rmfab.virtual.build.recipe import FirmwareRecipe
+from tests.patience import PATIENCE
 from tests.terminal import Terminal, environment, files, words
 
 
@@ -141,7 +142,7 @@ def test_a_host_without_bluetooth(
     without_radio(monkeypatch)
     before = free()
     said = terminal("-C", lamp, command, "--release", build, "--port", "/dev/no", "--port", "/dev/nil", *extra)
-    said.refused(4, "Bluetooth; missing: system D-Bus, Bluetooth adapter", "hint: install and start dbus")
+    said.refused(4, "over Bluetooth\n", "hint: install and start dbus and bluez (missing: system D-Bus); plug in")
     assert said.err.count("Bluetooth adapter") == 1
     assert "--unit-url" in said.err
     if "--json" in extra:
@@ -188,7 +189,7 @@ def test_a_peer_that_is_no_serial_server(terminal: Terminal, lamp: Path, build: 
         thread.start()
         said = terminal("-C", lamp, "flash", "--port", f"rfc2217://127.0.0.1:{port}", "--release", build)
         said.refused(4, str(port))
-        thread.join(timeout=5)
+        thread.join(timeout=PATIENCE)
     terminal("-C", lamp, "flash", "--port", f"rfc2217://127.0.0.1:{port}", "--release", build).refused(4, str(port))
 
 
@@ -197,12 +198,14 @@ def test_a_peer_that_is_no_serial_server(terminal: Terminal, lamp: Path, build: 
     [
         (("flash",), 3, "no port given"),
         (("flash", "--port", "/dev/x"), 3, "no release given"),
-        (("flash", "--port", "/dev/x", "--port", "/dev/x"), 3, "given twice"),
+        (("flash", "--port", "/dev/x", "--port", "/dev/x"), 2, "given twice"),
+        (("run", "--port", "/dev/x", "--port", "/dev/y", "--unit-url", "http://u"), 2, "one --unit-url per --port"),
+        (("run", "--port", "/dev/x", "--unit-url", "foo"), 2, "such as http://10.0.0.7"),
         (("run", "--port", "/dev/x", "--batch", "nope"), 3, 'no batch "nope"'),
-        (("run", "--port", "/dev/x", "--port", "/dev/y", "--serial", "LMP-000001"), 3, "one unit"),
+        (("run", "--port", "/dev/x", "--port", "/dev/y", "--serial", "LMP-000001"), 2, "one unit"),
         (("verify", "--port", "/dev/x", "--baud", "1"), 2, "--baud"),
     ],
-    ids=["no port", "no release", "twice", "batch", "serial", "baud"],
+    ids=["no port", "no release", "twice", "URLs", "URL", "batch", "serial", "baud"],
 )
 def test_bad_arguments(
     terminal: Terminal, lamp: Path, build: Path, argv: tuple[str, ...], code: int, told: str
@@ -229,7 +232,7 @@ def test_json_ends_with_a_summary(terminal: Terminal, lamp: Path, build: Path) -
     assert said.code == 4
     found = [json.loads(line) for line in said.out.splitlines()]
     assert [event["class"] for event in found if event["event"] == "unit"] == ["port-absent"] * 2
-    assert found[-1] == {"event": "summary", "passed": 0, "failed": 0, "errors": 2, "aborted": 0}
+    assert found[-1] == {"event": "summary", "passed": 0, "failed": 0, "errors": 2, "aborted": 0, "seen": 0}
 
 
 def ended(outcome: Outcome, error: RmfabError | None = None) -> UnitEnded:

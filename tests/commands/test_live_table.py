@@ -78,6 +78,7 @@ def rows_of(lines: list[str], slot: str) -> list[str]:
     return [line for line in lines if line.startswith(f"{slot} ")]
 
 
+@pytest.mark.slow
 def test_a_failure_stays_in_sight(screen: Screen) -> None:
     """With 32 slots at work, a unit that failed is on the terminal in 40 of 40 captures, wherever its slot stands."""
     screen.show(*(started(slot) for slot in SLOTS[:31]), ended("S30", Outcome.FAIL))
@@ -87,6 +88,7 @@ def test_a_failure_stays_in_sight(screen: Screen) -> None:
         assert any(line.startswith("32 slots: 30 at work, 1 waiting") for line in lines), lines
 
 
+@pytest.mark.slow
 def test_every_slot_has_its_turn(screen: Screen) -> None:
     """All slots are shown within one round of turns, those at work and failed in each capture if there is room."""
     done = [ended(slot, Outcome.PASS) for slot in SLOTS[:20]]
@@ -100,6 +102,7 @@ def test_every_slot_has_its_turn(screen: Screen) -> None:
     assert seen == set(SLOTS)
 
 
+@pytest.mark.slow
 def test_more_failures_than_lines(screen: Screen) -> None:
     """If even the failures do not fit, each is shown in its turn."""
     screen.show(*(ended(slot, Outcome.FAIL) for slot in SLOTS))

@@ -141,6 +141,17 @@ def test_a_writer_is_noted_and_gone(tmp_path: Path) -> None:
         assert not os.path.lexists(tmp_path / "nowhere")
 
 
+def test_what_a_killed_writer_left(tmp_path: Path) -> None:
+    """The next writer in a folder removes what one that was killed has left there."""
+    code = "import os, signal, sys; from pathlib import Path; from rmfab.files import writer_in\n"
+    code += "with writer_in(Path(sys.argv[1])):\n    os.kill(os.getpid(), signal.SIGKILL)"
+    subprocess.run([sys.executable, "-c", code, tmp_path], env=environment(), check=False)
+    assert len(list(tmp_path.iterdir())) == 1
+    with writer_in(tmp_path):
+        assert len(list(tmp_path.iterdir())) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_without_logs(terminal: Terminal, fan: Path) -> None:
     """A workspace without logs has nothing to remove, and gets no folder."""
     said = terminal("-C", fan, "logs", "prune", "--keep", "5")

@@ -42,7 +42,7 @@ def test_meanings_of_options() -> None:
             if isinstance(param, click.Option) and not param.hidden:
                 for name in param.opts:
                     shown.setdefault(name, set()).add(words)
-    assert shown["--port"] == {"run", "flash", "verify", "reset", "nvs read"}
+    assert shown["--port"] == {"run", "flash", "verify", "reset", "reconcile", "nvs read"}
     assert shown["--tcp-port"] == {"ota serve"}
     assert "--unit" not in shown
     assert "--version" not in shown
@@ -64,7 +64,6 @@ def test_documents_of_commands_that_only_spoke(terminal: Terminal, lamp: Path, t
     calls = {
         ("generate", "--count", "2"): {"size": 2},
         ("build", "lamp-0001", "-o", str(tmp_path / "out")): {"images": 3, "void": 0},
-        ("void", "LMP-000002", "--reason", "lost"): {"serial": "LMP-000002", "state": "void"},
         ("ledger", "check"): {"sound": True, "findings": []},
         ("ledger", "rebuild"): {"mended": 0},
         ("ledger", "backup", str(tmp_path / "copy.db")): {"backup": str(tmp_path / "copy.db")},

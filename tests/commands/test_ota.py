@@ -19,6 +19,7 @@ from rmfab.release.opening import open_release
 from rmfab.virtual.build.build_folder import make_build_folder
 from rmfab.virtual.build.recipe import FirmwareRecipe
 from tests.ota.conftest import Papers, papers
+from tests.patience import PATIENCE
 from tests.terminal import Terminal, environment, files, words
 
 __all__ = ["papers"]
@@ -176,10 +177,10 @@ def test_serve(terminal: Terminal, old: Path, papers: Papers, end: signal.Signal
     with serving(terminal, papers, shell=shell) as process:
         url = process.stdout.readline().strip()
         assert url.startswith("https://127.0.0.1:")
-        with urllib.request.urlopen(f"{url}/latest.json", context=trust, timeout=30) as response:
+        with urllib.request.urlopen(f"{url}/latest.json", context=trust, timeout=PATIENCE) as response:
             assert response.read() == Path("shelf/latest.json").read_bytes()
         process.send_signal(end)
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=PATIENCE)
         assert (process.returncode, out) == (0, "")
     size = Path("shelf/latest.json").stat().st_size
     assert f"rmfab: 127.0.0.1 GET /latest.json 200 {size}\n" in err
@@ -198,10 +199,10 @@ def test_serve_quietly_with_a_passphrase(terminal: Terminal, old: Path, papers: 
     options = ("--passphrase-file", "pass", "--json")
     with serving(terminal, papers, *options, key="tls.key", before=("-q",)) as process:
         url = json.loads(process.stdout.readline())["url"]
-        with urllib.request.urlopen(f"{url}/latest.json", context=trust, timeout=30) as response:
+        with urllib.request.urlopen(f"{url}/latest.json", context=trust, timeout=PATIENCE) as response:
             assert response.status == 200
         process.send_signal(signal.SIGTERM)
-        assert process.communicate(timeout=30) == ("", "")
+        assert process.communicate(timeout=PATIENCE) == ("", "")
         assert process.returncode == 0
 
 

@@ -21,6 +21,7 @@ from rmfab.virtual.build.build_folder import make_build_folder
 from rmfab.virtual.build.recipe import FirmwareRecipe
 from rmfab.workspace.workspace import open_workspace
 from tests.operations.notebook import Notebook
+from tests.patience import PATIENCE
 from tests.terminal import Said, environment, words
 
 # Root may read and write everything, unless the process lacks these two capabilities (capabilities(7)).
@@ -34,7 +35,9 @@ READING = [("status",), ("trace", "LMP-000001"), ("ledger", "check")]
 def as_anyone(*argv: str, **more: str) -> Said:
     """Run rmfab as a user to whom file modes apply."""
     command = [*_AS_ANYONE, *words(*argv)]
-    done = subprocess.run(command, env=environment(**more), capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        command, env=environment(**more), capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
     return Said(done.returncode, done.stdout, done.stderr)
 
 
@@ -88,11 +91,12 @@ def test_read_only_media(closed: Path, argv: tuple[str, ...]) -> None:
     if os.geteuid() != 0 or subprocess.run(["unshare", "-m", "true"], check=False, capture_output=True).returncode:
         pytest.skip("no right to mount")
     command = ["unshare", "-m", "sh", "-ec", f'{mount}; exec "$@"', "sh", *words("-C", str(closed), *argv)]
-    done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert done.returncode == 0, done.stderr
     assert "the ledger is read as it is there" in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "argv", [("void", "LMP-000001", "--reason", "x"), ("generate", "--count", "1"), ("ledger", "rebuild")], ids=" ".join
 )
@@ -128,6 +132,7 @@ def causes(said: Said) -> list[str]:
     return [one["class"] for one in json.loads(said.out)["errors"]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("what", "mode", "argv", "cause"),
     [
@@ -165,6 +170,7 @@ def diagnosis(folder: Path) -> tuple[int, list[str], str]:
     return said.code, [one["what"] for one in json.loads(said.out) if not one["good"]], said.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("what", "mode", "told"),
     [

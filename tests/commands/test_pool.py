@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from tests.terminal import Terminal
+from tests.terminal import Terminal, dialogue
 
 
 @pytest.fixture
@@ -73,3 +75,154 @@ def test_a_backup_is_restored(terminal: Terminal, lamp: Path) -> None:
     terminal("-C", lamp, "label", "LMP-000001", "-o", "l.png").refused(3, "in quarantine")
     assert "quarantined" in terminal.well("-C", lamp, "status")
     terminal.well("-C", lamp, "generate", "--count", "1")
+
+
+def _first(terminal: Terminal, folder: Path, *argv: str | Path) -> tuple[str, int]:
+    """Make a batch of two; return its first serial and its size in the ledger."""
+    name = terminal.well("-C", folder, "generate", "--count", "2", *argv).strip()
+    with closing(sqlite3.connect(folder / "ledger.db")) as ledger:
+        query = "SELECT serial FROM identity JOIN batch ON batch.id = batch_id WHERE name = ? ORDER BY serial"
+        serials = [serial for (serial,) in ledger.execute(query, (name,))]
+    return serials[0], len(serials)
+
+
+def test_no_serial_is_given_again_after_a_loss(terminal: Terminal, lamp: Path) -> None:
+    """A host with the record of the lost ledger counts on after its last serial, not after the backup's."""
+    terminal.well("-C", lamp, "ledger", "backup", "b.db")
+    assert _first(terminal, lamp) == ("LMP-000004", 2)
+    (lamp / "ledger.db").unlink()
+    terminal.well("-C", lamp, "ledger", "restore", "b.db")
+    terminal.well("-C", lamp, "ledger", "adopt", "--name", "lamp")
+    too_low = terminal("-C", lamp, "generate", "--count", "1", "--first-serial", "4")
+    too_low.refused(3, "LMP-000004 may be given already", "--first-serial N", "6 or higher")
+    assert _first(terminal, lamp) == ("LMP-000006", 2)
+
+
+def test_a_host_without_the_record_asks_for_a_number(terminal: Terminal, lamp: Path) -> None:
+    """After a loss, a host that does not know the last serial makes none before the operator names an unused number."""
+    terminal.well("-C", lamp, "ledger", "backup", "b.db")
+    _first(terminal, lamp)
+    shutil.rmtree(lamp / "state")  # a different host
+    (lamp / "ledger.db").unlink()
+    terminal.well("-C", lamp, "ledger", "restore", "b.db")
+    terminal.well("-C", lamp, "ledger", "adopt", "--name", "lamp")
+    refused = terminal("-C", lamp, "generate", "--count", "2")
+    refused.refused(3, "lost", "LMP-000004", "last labels", "--first-serial N", "4 or higher")
+    assert _first(terminal, lamp, "--first-serial", "101") == ("LMP-000101", 2)
+    assert _first(terminal, lamp) == ("LMP-000103", 2), "said once"
+
+
+@pytest.mark.parametrize("before", [True, False], ids=["a backup of before the move", "a backup of after it"])
+def test_a_record_of_before_a_move_is_not_trusted(terminal: Terminal, lamp: Path, tmp_path: Path, before: bool) -> None:
+    """The ledger moved away and went on there; if it is lost, the first host does not know the last serial."""
+    if before:
+        terminal.well("-C", lamp, "ledger", "backup", tmp_path / "b.db")
+    folder = Path(
+        shutil.copytree(lamp, tmp_path / "other", ignore=shutil.ignore_patterns("station.key", "ledger*", "state"))
+    )
+    recipient = terminal.well("-C", folder, "station", "key").strip()
+    terminal.well("-C", lamp, "station", "admit", recipient)
+    terminal.well("-C", lamp, "ledger", "move", "--to", recipient, "--yes")
+    terminal.well("-C", lamp, "ledger", "backup", folder / "ledger.db")
+    shutil.copy(lamp / "product.toml", folder / "product.toml")
+    terminal.well("-C", folder, "ledger", "adopt")
+    if not before:
+        terminal.well("-C", folder, "ledger", "backup", tmp_path / "b.db")
+    assert _first(terminal, folder) == ("LMP-000004", 2)
+    terminal.well("-C", lamp, "ledger", "restore", tmp_path / "b.db", "--force")
+    terminal.well("-C", lamp, "ledger", "adopt", "--name", "lamp")
+    terminal("-C", lamp, "generate", "--count", "2").refused(3, "LMP-000004", "--first-serial N")
+
+
+def test_a_batch_that_was_being_made_is_not_continued_after_a_loss(terminal: Terminal, lamp: Path) -> None:
+    """The lost ledger may have finished it, so its missing serials may be on devices."""
+    _first(terminal, lamp, "--batch", "half")
+    with closing(sqlite3.connect(lamp / "ledger.db")) as ledger, ledger:  # as it was while the batch was being made
+        ledger.execute("UPDATE batch SET state = 'open', digest = NULL WHERE name = 'half'")
+        ledger.execute("DELETE FROM identity WHERE batch_id = (SELECT id FROM batch WHERE name = 'half')")
+        ledger.execute("DELETE FROM chunk WHERE batch_id = (SELECT id FROM batch WHERE name = 'half')")
+        ledger.execute("UPDATE meta SET name = 'copy' WHERE name = 'holder'")
+    terminal.well("-C", lamp, "ledger", "adopt", "--name", "lamp")
+    terminal("-C", lamp, "generate", "--count", "2", "--batch", "half").refused(3, "was not finished", "different name")
+    with closing(sqlite3.connect(lamp / "ledger.db")) as ledger, ledger:
+        ledger.execute("UPDATE batch SET auto_named = 1 WHERE name = 'half'")
+    assert _first(terminal, lamp) == ("LMP-000006", 2)
+
+
+def test_serials_of_a_file_after_a_loss(terminal: Terminal, lamp: Path) -> None:
+    """rmfab cannot know whether a file's serials were given by the lost ledger, and says so."""
+    (lamp / "ledger.db").rename(lamp / "b.db")
+    terminal.well("-C", lamp, "ledger", "restore", lamp / "b.db")
+    terminal.well("-C", lamp, "ledger", "adopt", "--name", "lamp")
+    Path("own.csv").write_text("serial\nX-1\n")
+    said = terminal("-C", lamp, "generate", "--values", "own.csv")
+    assert said.code == 0
+    assert "make sure that no device has a serial of this file" in said.err, said.err
+    both = terminal("-C", lamp, "generate", "--values", "own.csv", "--first-serial", "3", "--batch", "x")
+    both.refused(2, "serials that rmfab counts")
+
+
+@pytest.fixture
+def unstarted(terminal: Terminal, tmp_path: Path) -> Path:
+    """A workspace before its first batch, on this host."""
+    terminal.well("init", tmp_path / "one", "--cloud-claim")
+    return tmp_path / "one"
+
+
+def test_a_copy_of_before_the_first_batch(terminal: Terminal, unstarted: Path, tmp_path: Path) -> None:
+    """Two workspaces that were one before the first batch never give the same serials unasked."""
+    copy = Path(shutil.copytree(unstarted, tmp_path / "two"))
+    serial = _first(terminal, unstarted)[0]
+    refused = terminal("-C", copy, "generate", "--count", "2")
+    refused.refused(
+        3, "a different ledger on this host", str(unstarted / "ledger.db"), "--first-serial N", "3 or higher"
+    )
+    assert _first(terminal, copy, "--first-serial", "3")[0] == serial.replace("1", "3")
+    terminal("-C", unstarted, "generate", "--count", "2").refused(3, str(copy / "ledger.db"), "5 or higher")
+    assert _first(terminal, unstarted, "--first-serial", "7")[0] == serial.replace("1", "7")
+
+
+def test_a_second_ledger_of_a_workspace(
+    terminal: Terminal, unstarted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A ledger that was moved away, or one beside it, counts all the same; a different product does not."""
+    _first(terminal, unstarted)
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setenv("RMFAB_LEDGER", str(tmp_path / "beside.db"))
+        terminal("-C", unstarted, "generate", "--count", "2").refused(3, "a different ledger on this host")
+    for path in unstarted.glob("ledger.db*"):
+        path.rename(tmp_path / path.name)
+    terminal("-C", unstarted, "generate", "--count", "2").refused(3, "a different ledger on this host")
+    terminal.well("init", tmp_path / "new", "--cloud-claim")
+    assert _first(terminal, tmp_path / "new")[1] == 2
+
+
+def test_the_question_for_a_number(terminal: Terminal, unstarted: Path, tmp_path: Path) -> None:
+    """On a terminal, `generate` asks for the first number instead; what is no number changes nothing."""
+    copy = Path(shutil.copytree(unstarted, tmp_path / "two"))
+    _first(terminal, unstarted)
+    argv = ("-C", copy, "generate", "--count", "2")
+    code, screen = dialogue(*argv, cwd=tmp_path, answers=[("Number of the first serial", "x")])
+    assert code == 3
+    assert "a different ledger" in screen
+    code, screen = dialogue(*argv, cwd=tmp_path, answers=[("Number of the first serial, 3 or higher", "3")])
+    assert code == 0, screen
+
+
+def test_a_moved_ledger_as_it_came(terminal: Terminal, other: Path) -> None:
+    """A host that gave identities since the move, and restored what it got then, is not sent to a different host."""
+    shutil.copy(other / "ledger.db", "as-it-came.db")
+    terminal.well("-C", other, "ledger", "adopt")
+    terminal.well("-C", other, "void", "LMP-000001", "--reason", "lost")
+    terminal.well("-C", other, "ledger", "restore", "as-it-came.db", "--force")
+    said = terminal("-C", other, "void", "LMP-000002", "--reason", "lost")
+    said.refused(5, "`rmfab ledger adopt`")
+    assert "on that host" not in said.err
+    said = terminal("-C", other, "ledger", "adopt", "--name", "lamp")
+    assert "ask the owner for the next batch" in said.err
+
+
+def test_a_copied_station_key(terminal: Terminal, lamp: Path) -> None:
+    """A copy of the workspace has this host's key: `move` says how it gets one of its own."""
+    own = terminal.well("-C", lamp, "station", "key").strip()
+    terminal("-C", lamp, "ledger", "move", "--to", own, "--yes").refused(3, "remove keys/station.key there")

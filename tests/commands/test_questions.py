@@ -113,10 +113,22 @@ def test_a_wrong_passphrase_file(terminal: Terminal, locked: Path, monkeypatch: 
 )
 def test_a_weak_passphrase(text: str, weak: bool) -> None:
     """A new passphrase of fewer than 8 characters, or of one repeated character, is accepted with a warning."""
-    notebook = Notebook(text)
+    notebook = Notebook(text, False)
     assert Passphrases(notebook, KEY_ENVIRONMENT).ask_new("release.key").reveal() == text
     assert ["easy to guess" in one for one in notebook.warnings] == [True] * weak
     assert text not in "".join(notebook.warnings)
+
+
+def test_a_weak_passphrase_is_asked_again(locked: Path) -> None:
+    """On a terminal a different one can be typed, before the CA is written."""
+    shutil.rmtree(locked / "ca")
+    new = [("New passphrase", "1234"), ("Repeat", "1234")]
+    answers = [*new, ("Type a different one?", "y"), ("New passphrase", RIGHT), ("Repeat", RIGHT)]
+    code, screen = dialogue("ca", "create", cwd=locked, answers=answers)
+    assert code == 0
+    assert screen.index("easy to guess") < screen.index("created CA")
+    code, screen = dialogue("generate", "--count", "2", cwd=locked, answers=[("Passphrase of", RIGHT)])
+    assert code == 0, screen
 
 
 def test_signing_asks_again(tmp_path: Path) -> None:
@@ -210,7 +222,7 @@ def test_every_command_warns_of_a_weak_passphrase(
         shutil.rmtree(keyed / "ca", ignore_errors=True)
         for path in Path().glob("new.*"):
             path.unlink()
-        asked = Notebook(passphrase)
+        asked = Notebook(passphrase, False)
         if form == "file":
             monkeypatch.setenv(KEY_ENVIRONMENT, str(_passphrase_file(keyed, passphrase, monkeypatch)))
         monkeypatch.setattr("rmfab.commands.terminal.TERMINAL", asked)

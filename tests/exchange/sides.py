@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from rmfab.ledger.claims import Claim, Wish
+from rmfab.ledger.claim_terms import Claim, Wish
 from rmfab.ledger.events import Event, EventKind, Outcome
 from rmfab.ledger.states import State
 from rmfab.workspace.workspace import Workspace, open_workspace

@@ -11,7 +11,7 @@ import pytest
 from rmfab.errors import IntegrityError, RmfabError
 from rmfab.identity.make_identities import open_identity
 from rmfab.identity.sealing import load_station_key, unwrap
-from rmfab.ledger.claims import Carried, Wish
+from rmfab.ledger.claim_terms import Carried, Wish
 from rmfab.ledger.states import State
 from rmfab.operations.receive import receive
 from rmfab.release.container import locate

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rmfab.ledger.claims import Carried, Wish
+from rmfab.ledger.claim_terms import Carried, Wish
 from rmfab.ledger.events import EventKind
 from rmfab.ledger.states import State
 from rmfab.release.container import locate

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pyrage
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -78,12 +79,32 @@ VERSION_1 = bytes.fromhex("01" + "6e" * 12 + "e85786d97fb905544017a0c5b7cc053099
 """`plain` as an earlier rmfab sealed it for ledger L, batch B, serial S, field key."""
 
 
-def test_version_1_opens_at_its_place_only() -> None:
-    """A field of version 1 opens for its ledger, batch, serial and field, and for no other batch."""
+def test_what_an_earlier_rmfab_sealed_opens() -> None:
+    """A stored field of version 1 opens in its batch and pool, and in no other."""
     assert sealer().open("S", "key", VERSION_1) == Secret(b"plain")
     for other in (sealer(batch="C"), sealer(pool="M")):
         with pytest.raises(IntegrityError):
             other.open("S", "key", VERSION_1)
+
+
+def sealed_by_version_1(*place: str) -> bytes:
+    """Seal "plain" at ledger, batch, serial and field as rmfab did before version 2."""
+    bound = b"".join(len(part).to_bytes(4, "big") + part.encode() for part in ("rmfab sealed field 1", *place))
+    nonce = secrets.token_bytes(12)
+    return b"\x01" + nonce + AESGCM(KEY.reveal()).encrypt(nonce, b"plain", bound)
+
+
+def test_version_1_still_opens() -> None:
+    """A field of version 1 opens at its ledger, batch, serial and field, and nowhere else."""
+    assert sealer().open("S", "key", sealed_by_version_1("L", "B", "S", "key")) == Secret(b"plain")
+    for place in (("M", "B", "S", "key"), ("L", "C", "S", "key"), ("L", "B", "T", "key"), ("L", "B", "S", "random")):
+        with pytest.raises(IntegrityError):
+            sealer().open("S", "key", sealed_by_version_1(*place))
+
+
+def test_a_batch_is_no_part_of_version_2() -> None:
+    """What is sealed opens in a batch with a different name: a handover may give it one."""
+    assert sealer(batch="C").open("S", "key", sealer().seal("S", "key", Secret(b"plain"))) == Secret(b"plain")
 
 
 @given(st.lists(st.text(max_size=4), min_size=3, max_size=3), st.lists(st.text(max_size=4), min_size=3, max_size=3))

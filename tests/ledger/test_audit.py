@@ -5,7 +5,7 @@ import sqlite3
 import pytest
 
 from rmfab.errors import IntegrityError
-from rmfab.ledger.claims import Wish
+from rmfab.ledger.claim_terms import Wish
 from rmfab.ledger.events import Event, EventKind, Outcome
 from rmfab.ledger.states import State
 from rmfab.ledger.store import Ledger
@@ -60,6 +60,7 @@ def test_a_sound_ledger_has_no_findings(ledger):
     assert ledger.rebuild() == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("statement", "kind"),
     [
@@ -169,6 +170,7 @@ def test_a_forged_event_under_a_recomputed_hash_breaks_the_next(ledger, file):
     assert "chain" in kinds(ledger)
 
 
+@pytest.mark.slow
 def test_damaged_pages_are_an_integrity_error(ledger, file):
     """A ledger with overwritten pages is reported as damaged, when it is checked and when it is used."""
     for number in range(6, 400):

@@ -7,7 +7,7 @@ import pytest
 
 from rmfab.errors import BatchUsedUp, InputError, IntegrityError
 from rmfab.ledger.batches import Taken
-from rmfab.ledger.claims import Wish
+from rmfab.ledger.claim_terms import Wish
 from rmfab.ledger.store import Ledger
 from tests.ledger.workshop import STATION, digest, fill, mac, make, now, order, record
 

@@ -47,6 +47,7 @@ def test_a_stranger_can_verify_the_chain(tmp_path):
         assert row["hash"] == prev
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None)
 @given(
     st.text(), st.dictionaries(st.text(), st.text() | st.integers() | st.floats(allow_nan=False, allow_infinity=False))

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from rmfab.errors import BatchUsedUp, CloneError, InputError, IntegrityError
-from rmfab.ledger.claims import Carried, Wish
+from rmfab.ledger.claim_terms import Carried, Wish
 from rmfab.ledger.events import Event, EventKind, Outcome
-from rmfab.ledger.pool import AdoptionReason
+from rmfab.ledger.pool_standing import AdoptionReason
 from rmfab.ledger.states import State, allowed
 from rmfab.ledger.store import Ledger
 from tests.ledger.workshop import STATION, digest, fresh, mac, make, now
@@ -155,9 +155,8 @@ def test_batches_are_used_oldest_first_and_then_used_up(ledger):
     make(ledger, "second", size=1)
     given = [claim(ledger, board).identity.batch for board in range(11)]
     assert given == ["lamp-0001"] * 10 + ["second"]
-    with pytest.raises(BatchUsedUp) as caught:
+    with pytest.raises(BatchUsedUp, match="all batches of lamp"):
         claim(ledger, 99)
-    assert caught.value.hint is not None
     with pytest.raises(BatchUsedUp, match="lamp-0001"):
         claim(ledger, 99, batch="lamp-0001")
     assert ledger.free("lamp") == 0
@@ -285,7 +284,8 @@ class ClaimRules(RuleBasedStateMachine):
     @rule(position=POSITIONS)
     def throw_away(self, position):
         serial = f"LMP-{position:06d}"
-        assert self.ledger.void(serial, reason="test", station=STATION, ts=now()).state is State.VOID
+        (gone,) = self.ledger.void(serial, reason="test", station=STATION, ts=now())
+        assert gone.state is State.VOID
         self.void.add(serial)
         self.holder.pop(serial, None)
 
@@ -302,4 +302,4 @@ class ClaimRules(RuleBasedStateMachine):
 
 
 ClaimRules.TestCase.settings = settings(max_examples=20, stateful_step_count=25, deadline=None)
-TestClaimRules = ClaimRules.TestCase
+TestClaimRules = pytest.mark.slow(ClaimRules.TestCase)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rmfab.ledger.claims import Wish
+from rmfab.ledger.claim_terms import Wish
 from rmfab.ledger.counts import count_at_once
 from tests.ledger.workshop import FILE, STATION, fresh, mac, make, now
 

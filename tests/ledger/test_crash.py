@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from rmfab.ledger.claims import Wish
+from rmfab.ledger.claim_terms import Wish
 from rmfab.ledger.store import Ledger
 from tests.ledger.workshop import FILE, STATION, claim, fresh, mac, now
 
@@ -22,7 +22,7 @@ _CLAIM = """
 import sys
 from pathlib import Path
 sys.path.insert(0, {root!r})
-from rmfab.ledger.claims import Around, Wish
+from rmfab.ledger.claim_terms import Around, Wish
 from rmfab.ledger.events import Event, EventKind, Outcome
 from rmfab.ledger.states import State
 from rmfab.ledger.store import Ledger

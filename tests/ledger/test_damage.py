@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from rmfab.errors import InputError, IntegrityError, LedgerError
-from rmfab.ledger.claims import Around, Wish
+from rmfab.ledger.claim_terms import Around, Wish
 from rmfab.ledger.events import Event, EventKind, Outcome
 from rmfab.ledger.host import this_host
 from rmfab.ledger.sql.quick_check import QuickCheck
@@ -17,6 +17,8 @@ from rmfab.ledger.states import State
 from rmfab.ledger.store import Ledger
 from tests.ledger.workshop import FILE, STATION, cause_of, fresh, mac, make, now, order, record
 from tests.pools import hold
+
+pytestmark = pytest.mark.slow
 
 PAGE = 4096
 

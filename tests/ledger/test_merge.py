@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 
 from rmfab.errors import InputError, IntegrityError
-from rmfab.ledger.chains import EVENT_FIELDS, chain_hash, genesis
+from rmfab.ledger.chains import genesis
 from rmfab.ledger.handovers import Terms
 from rmfab.ledger.host_record import Head
 from rmfab.ledger.merge import Merged, Receiver, Returned
 from rmfab.ledger.receipts import Span
 from rmfab.ledger.states import State
 from rmfab.ledger.store import Ledger
+from rmfab.ledger.stored_events import FIELDS, chain_hash
 from tests.ledger.workshop import STATION, claim, fresh, mac, now
 
 FACTORY, CHAIN = "f" * 32, "c" * 32
@@ -37,7 +38,7 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
 def event(kind: str, serial: str | None = None, **more: Any) -> dict[str, Any]:
     """Return the columns of an event of the factory."""
     given = {"ts": now(), "kind": kind, "serial": serial, "batch": "lamp-0001-h1", "details": "{}"} | more
-    return dict.fromkeys(EVENT_FIELDS) | given
+    return dict.fromkeys(FIELDS) | given
 
 
 def claimed(number: int, board: int, **more: Any) -> dict[str, Any]:

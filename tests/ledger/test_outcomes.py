@@ -3,7 +3,7 @@
 import pytest
 
 from rmfab.errors import InputError, IntegrityError
-from rmfab.ledger.claims import Wish
+from rmfab.ledger.claim_terms import Wish
 from rmfab.ledger.events import Event, EventKind, Outcome
 from rmfab.ledger.states import State
 from tests.ledger.workshop import STATION, fresh, mac, make, now, order, record
@@ -70,7 +70,7 @@ def test_events_of_no_unit_are_kept(ledger):
 def test_a_unit_is_voided_by_any_of_its_names(ledger, term):
     """Serial, node id and MAC all void the unit; voiding it again changes nothing and adds no event."""
     for _ in range(2):
-        gone = ledger.void(term, reason="dropped", station=STATION, ts=now(3))
+        (gone,) = ledger.void(term, reason="dropped", station=STATION, ts=now(3))
         assert (gone.serial, gone.state, gone.standing.reason) == ("LMP-000001", State.VOID, "dropped")
     assert [told.event.kind for told in ledger.history("LMP-000001")] == [EventKind.CLAIM, EventKind.VOID]
     assert ledger.identity_by_mac(mac(1)) is None
@@ -81,7 +81,7 @@ def test_a_mac_voids_the_unit_that_lives(ledger):
     """If a board had several identities, its MAC matches the live one."""
     ledger.void(mac(1), reason="one", station=STATION, ts=now())
     ledger.claim(mac(1), Wish("lamp"), station=STATION, ts=now())
-    assert ledger.void(mac(1), reason="two", station=STATION, ts=now()).serial == "LMP-000002"
+    assert ledger.void(mac(1), reason="two", station=STATION, ts=now())[0].serial == "LMP-000002"
     assert len(ledger.find(mac(1))) == 2
 
 

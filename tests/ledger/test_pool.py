@@ -12,14 +12,16 @@ from pathlib import Path
 import pytest
 
 from rmfab.errors import IntegrityError
-from rmfab.ledger.claims import Carried, Wish
+from rmfab.ledger.claim_terms import Carried, Wish
 from rmfab.ledger.events import Event, EventKind, Outcome
 from rmfab.ledger.host import PoolHost
-from rmfab.ledger.pool import AdoptionReason
+from rmfab.ledger.pool_standing import AdoptionReason
 from rmfab.ledger.restore import restore
+from rmfab.ledger.sql import sqlite as sqlite_engine
 from rmfab.ledger.states import State
 from rmfab.ledger.store import Ledger
 from tests.ledger.workshop import FILE, STATION, claim, fill, fresh, mac, make, now, order
+from tests.patience import PATIENCE
 
 STEP = Event(now(), EventKind.STEP, mac=mac(9), step="detect", outcome=Outcome.PASS)
 CHANGES = {
@@ -286,6 +288,7 @@ def _claimer(path, first):
     )
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_the_ledger_goes_on(tmp_path):
     """SIGKILL between commit and record leaves the ledger ahead of the record: it still gives, and nothing twice."""
     fresh(tmp_path, size=1000).close()
@@ -307,7 +310,7 @@ def test_two_copies_at_once(tmp_path):
     """Of two processes that claim from two copies at once, exactly one is refused, and no identity is given twice."""
     fresh(tmp_path, size=1000).close()
     both = [_claimer(path, 200 * number) for number, path in enumerate((tmp_path / FILE, copied(tmp_path)))]
-    said = [process.communicate(timeout=120) for process in both]
+    said = [process.communicate(timeout=PATIENCE) for process in both]
     codes = sorted(process.returncode for process in both)
     assert codes == [0, 1]
     assert any("not-pool-holder" in err or "no identity can be given" in err for _, err in said)
@@ -332,6 +335,37 @@ def test_a_restore(tmp_path):
         assert ledger.check() == ()
         assert ledger.free("lamp") == 8
     assert kept.stat().st_mode & 0o777 == 0o600
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+def test_killed_while_a_ledger_is_replaced(tmp_path, monkeypatch):
+    """A restore that ends after it has moved the -wal away, and before the backup is in place, loses no event."""
+    (tmp_path / "crashed").mkdir()
+    with fresh(tmp_path) as ledger:
+        ledger.backup(tmp_path / "backup")
+        given = claim(ledger, 1).identity.serial
+        ledger.record(STATION, [STEP])
+        for path in tmp_path.glob(f"{FILE}*"):  # as a killed process leaves them: with a -wal
+            shutil.copy(path, tmp_path / "crashed" / path.name)
+    target = tmp_path / "crashed" / FILE
+    assert target.with_name(f"{FILE}-wal").stat().st_size > 0
+    set_aside = sqlite_engine._set_aside
+
+    def killed(path):
+        set_aside(path)
+        raise Killed
+
+    monkeypatch.setattr(sqlite_engine, "_set_aside", killed)
+    with pytest.raises(Killed):
+        restore(tmp_path / "backup", target)
+    monkeypatch.undo()
+    with opened(target) as ledger:
+        assert ledger.identity_by_serial(given).state is State.CLAIMED
+        assert len(ledger.history(mac(9))) == 1
+        assert ledger.check() == ()
 
 
 def test_a_restore_of_something_else(tmp_path):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rmfab.errors import InputError
-from rmfab.ledger.claims import Wish
+from rmfab.ledger.claim_terms import Wish
 from rmfab.ledger.events import Event, EventKind, Outcome
 from rmfab.ledger.states import State
 from rmfab.ledger.store import Ledger
@@ -80,6 +80,7 @@ def test_what_is_no_digest(tmp_path, term):
         list(fresh(tmp_path, size=1).flashed_units(term))
 
 
+@pytest.mark.slow
 def test_many_units_come_in_pages(tmp_path):
     """More units than fit on a page are all found, in order of flashing."""
     ledger = fresh(tmp_path, size=1100)

@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from rmfab.errors import IntegrityError, LedgerError
 from rmfab.identity.sealed_record import SealedRecord
 from rmfab.ledger.batches import BatchOrder
-from rmfab.ledger.claims import Claim, Wish
+from rmfab.ledger.claim_terms import Claim, Wish
 from rmfab.ledger.records import Batch
 from rmfab.ledger.sql.open_database import open_database
 from rmfab.ledger.store import Ledger

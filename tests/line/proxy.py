@@ -10,6 +10,8 @@ import threading
 from typing import Self
 from urllib.parse import urlsplit
 
+from tests.patience import PATIENCE
+
 _SET_BAUD = re.compile(rb"\xff\xfa\x2c\x01(....)\xff\xf0", re.DOTALL)
 _NOISE = bytes(0x7E if 0x20 <= byte < 0xF0 else byte for byte in range(256))
 
@@ -42,7 +44,7 @@ class GarblingProxy:
         return f"rfc2217://127.0.0.1:{self._listener.getsockname()[1]}"
 
     def __exit__(self, *_: object) -> None:
-        self._thread.join(10)
+        self._thread.join(PATIENCE)
         self._listener.close()
 
     def _serve(self: Self) -> None:

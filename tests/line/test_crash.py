@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import time
 
 import pytest
 
@@ -12,6 +11,7 @@ from rmfab.virtual.spec import BoardSpec
 from tests.line.floor import copied, found, ports, serve, spec
 from tests.line.process import line, read_until
 from tests.line.zygote import Zygote
+from tests.patience import PATIENCE, until
 
 pytestmark = pytest.mark.slow
 
@@ -134,7 +134,7 @@ def test_two_lines_on_one_port(factory):
         first = line(factory, *ports(board.url))
         read_until(first, lambda event: event.get("step") == "claim")
         said = factory.run(board.url)
-        out, _ = first.communicate(timeout=30)
+        out, _ = first.communicate(timeout=PATIENCE)
     assert (said.code, said.verdict) == (4, ("ERROR", "port-busy"))
     assert first.returncode == 0, out
     assert len(factory.bindings()) == 1
@@ -145,11 +145,12 @@ def test_two_lines_on_one_port(factory):
 def test_interrupted_while_flashing(factory, number):
     """^C during flash: the unit is ABORTED, exit code 130; the next run continues with the same identity."""
     with serve([spec(paced=0)]) as (board,):
-        process = line(factory, "--baud", "115200", *ports(board.url))
+        process = line(factory, "--baud", "115200", *ports(board.url))  # a minute, if nobody interrupts it
         read_until(process, lambda event: event.get("step") == "claim")
-        time.sleep(0.2)
+        heard = board.state()["commands"]
+        until(lambda: board.state()["commands"] > heard, "the board is not written")
         process.send_signal(number)
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=PATIENCE)
         events = [json.loads(text) for text in out.splitlines()]
         (unit,) = [event for event in events if event["event"] == "unit"]
         assert (unit["outcome"], unit["class"]) == ("ABORTED", "aborted")

@@ -58,6 +58,9 @@ def missing(host, station, product):
         ({"ports": ()}, REMOTE, {}, None),
         ({"ports": (("/dev/ttyUSB0", False),)}, BENCH, {}, "no permission for port /dev/ttyUSB0"),
         ({"grabbers": ("ModemManager",)}, BENCH, {}, "ModemManager is running"),
+        ({"absent": ("COM7",)}, AT_URL, {}, "slot A1: nothing is plugged in at COM7"),
+        ({"ports": (("COM7", False),)}, AT_URL, {}, "slot A1: no permission for port COM7"),
+        ({"ports": ()}, AT_URL, {}, None),
         ({"bleak": False}, BENCH, {}, "bleak"),
         ({"system_bus": False}, BENCH, {}, "D-Bus"),
         ({"adapters": ()}, BENCH, {}, "Bluetooth adapter"),
@@ -107,13 +110,13 @@ def test_a_blocked_adapter(tmp_path, monkeypatch, soft, hard, blocked):
     (switch / "soft").write_text(f"{soft}\n")
     (switch / "hard").write_text(f"{hard}\n")
     monkeypatch.setattr("rmfab.line.doctor._BLUETOOTH", tmp_path)
-    found = examine()
+    found = examine(BENCH)
     assert (found.adapters, found.blocked) == (("hci0",), blocked)
 
 
 def test_examine():
     """Any host can be examined."""
-    assert examine().platform
+    assert examine(BENCH).platform
 
 
 def test_hints_name_real_commands(tmp_path):
@@ -136,7 +139,7 @@ def doctor(factory):
 
 def test_command(factory, monkeypatch):
     """The command exits with 0 if everything is there, and with 4 and the number of problems if not."""
-    monkeypatch.setattr("rmfab.operations.examine_host.examine", lambda: GOOD)
+    monkeypatch.setattr("rmfab.operations.examine_host.examine", lambda _: GOOD)
     code, out, words = doctor(factory)
     assert code == 0, words
     assert "MISSING" not in out
@@ -149,7 +152,7 @@ def test_command(factory, monkeypatch):
 
 def test_whose_releases_are_taken(factory, monkeypatch):
     """Unsigned releases are accepted if product.toml allows them; otherwise a valid trust file is required."""
-    monkeypatch.setattr("rmfab.operations.examine_host.examine", lambda: GOOD)
+    monkeypatch.setattr("rmfab.operations.examine_host.examine", lambda _: GOOD)
     assert "ok       unsigned releases are accepted" in doctor(factory)[1]
     factory.edit("allow_unsigned = true ", "allow_unsigned = false")
     code, out, _ = doctor(factory)
@@ -160,7 +163,7 @@ def test_whose_releases_are_taken(factory, monkeypatch):
 
 def test_unsigned_beside_a_trust_file(factory, monkeypatch):
     """A trust file is of little use while product.toml still accepts unsigned releases."""
-    monkeypatch.setattr("rmfab.operations.examine_host.examine", lambda: GOOD)
+    monkeypatch.setattr("rmfab.operations.examine_host.examine", lambda _: GOOD)
     workspace = ["-C", str(factory.root)]
     assert main([*workspace, "release", "keygen", "-o", str(factory.root / "r.key"), "--no-passphrase"]) == 0
     assert main([*workspace, "trust", "add", str(factory.root / "r.pub"), "--role", "release"]) == 0
@@ -172,7 +175,7 @@ def test_unsigned_beside_a_trust_file(factory, monkeypatch):
 
 def test_a_key_that_opens_nothing(factory, monkeypatch):
     """A station that was not admitted is told so, with what the owner needs."""
-    monkeypatch.setattr("rmfab.operations.examine_host.examine", lambda: GOOD)
+    monkeypatch.setattr("rmfab.operations.examine_host.examine", lambda _: GOOD)
     (factory.root / "keys" / "station.key").unlink()
     assert main(["-C", str(factory.root), "station", "key"]) == 0
     code, out, _ = doctor(factory)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from rmfab.board.esp.facts import BoardRefused
-from rmfab.errors import CloneError, InputError, LedgerError, PortError, UnitFault
+from rmfab.errors import BoardConflict, CloneError, InputError, IntegrityError, LedgerError, PortError, UnitFault
 from rmfab.ledger.events import Outcome
-from rmfab.line.ending import Aborted, Ending, Marginal, Passed, Skipped, ending_of, judge_error
+from rmfab.line.ending import Aborted, Ending, Marginal, Passed, Seen, Skipped, ending_of, judge_error
 
 
 @pytest.mark.parametrize(
@@ -16,11 +16,24 @@ from rmfab.line.ending import Aborted, Ending, Marginal, Passed, Skipped, ending
         (UnitFault("bad", cause="panic"), Outcome.FAIL, "panic"),
         (BoardRefused("no", cause="chip-mismatch"), Outcome.FAIL, "chip-mismatch"),
         (CloneError("twice"), Outcome.FAIL, "clone"),
+        (BoardConflict("not its board", cause="mac-mismatch"), Outcome.FAIL, "mac-mismatch"),
+        *(
+            (IntegrityError("not the unit's fault", cause=cause), Outcome.ERROR, cause)
+            for cause in (
+                "ledger-corrupt",
+                "ledger-replaced",
+                "not-pool-holder",
+                "sealed",
+                "key-revoked",
+                "part-digest",
+            )
+        ),
         (PortError("gone", cause="port-gone"), Outcome.ERROR, "port-gone"),
         (LedgerError("full", cause="ledger-full"), Outcome.ERROR, "ledger-full"),
         (InputError("no release"), Outcome.ERROR, "bad-input"),
         (Aborted(), Outcome.ABORTED, "aborted"),
         (Skipped("not here"), Outcome.SKIP, None),
+        (Seen("finished"), Outcome.SEEN, None),
         (ZeroDivisionError("x"), Outcome.ERROR, "bug"),
     ],
 )

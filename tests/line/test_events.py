@@ -36,9 +36,9 @@ def test_json_of_events():
 
 
 def test_summary_counts_every_outcome():
-    """Passed, failed, errors and aborted add up to the units."""
+    """Passed, failed, errors, aborted and seen add up to the units."""
     where = ("2026-01-31T12:00:00.000Z", "bench", "A1", None, None)
     summary = Summary()
-    for outcome in (Outcome.PASS, Outcome.MARGINAL, Outcome.FAIL, Outcome.ERROR, Outcome.ABORTED):
+    for outcome in (Outcome.PASS, Outcome.MARGINAL, Outcome.FAIL, Outcome.ERROR, Outcome.ABORTED, Outcome.SEEN):
         summary.count(UnitEnded(*where, outcome, None, None, 0.0, None))
-    assert summary.to_json() == {"event": "summary", "passed": 2, "failed": 1, "errors": 1, "aborted": 1}
+    assert summary.to_json() == {"event": "summary", "passed": 2, "failed": 1, "errors": 1, "aborted": 1, "seen": 1}

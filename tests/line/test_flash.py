@@ -6,6 +6,7 @@ import random
 
 import pytest
 
+import rmfab
 from rmfab.nvs.packing import pack
 from rmfab.nvs.reader import read_image
 from rmfab.nvs.table import Entry, EntryKind, Namespace
@@ -90,6 +91,7 @@ class TestLeftovers:
             results[name] = flashed(factory, board_spec)
         return results
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("name", ["old nvs", "old namespace", "foreign product", "noise", "garbage in fctry"])
     def test_same_as_blank(self, result, name):
         """Every region that the line writes or erases holds the same bytes as on a blank board."""
@@ -135,6 +137,7 @@ def test_further_partitions_to_blank(factory, tmp_path):
     assert flash[0x200000 : 0x200000 + 10] == b"an old app"
 
 
+@pytest.mark.slow
 def test_second_run_keeps_the_common_parts(factory):
     """A board that holds the release gets only what the boot changed; the firmware is not sent again."""
     with serve([spec()]) as (board,):
@@ -173,6 +176,7 @@ def test_same_board_same_identity(factory):
 class TestClone:
     """A board that carries a different board's identity stops the line before any claim."""
 
+    @pytest.mark.slow
     def test_copied_flash(self, factory, tmp_path):
         """A copy of a board's flash on a second board is an integrity error: exit 5, no identity, nothing written."""
         one = spec(flash_file=tmp_path / "one.bin")
@@ -230,6 +234,7 @@ class TestSerial:
             assert (verified.code, verified.verdict) == (3, ("ERROR", "serial-mismatch"))
         assert list(factory.bindings().values()) == ["LMP-000005"]
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(("serial", "cause"), [("LMP-999999", "no-serial"), ("LMP-000001", "serial-taken")])
     def test_unknown_and_taken(self, factory, serial, cause):
         """A serial that does not exist, or that a different board has, is not given."""
@@ -240,8 +245,8 @@ class TestSerial:
         assert len(factory.bindings()) == 1
 
     def test_one_serial_for_two_ports(self, factory):
-        """One serial for two ports is bad input."""
-        assert factory.run("rfc2217://127.0.0.1:1", "rfc2217://127.0.0.1:2", extra=("--serial", "LMP-000001")).code == 3
+        """One serial for two ports is a usage error."""
+        assert factory.run("rfc2217://127.0.0.1:1", "rfc2217://127.0.0.1:2", extra=("--serial", "LMP-000001")).code == 2
 
 
 def test_void_unit_gets_a_new_identity(factory):
@@ -281,6 +286,7 @@ class TestClaiming:
             "sec2_verifier",
         }
 
+    @pytest.mark.slow
     def test_clone_by_random(self, tmp_path):
         """Without a node id a copied `random` still reveals a clone."""
         factory = found(tmp_path / "ws", units=2, credentials=Credentials.CLOUD_CLAIM)
@@ -291,6 +297,7 @@ class TestClaiming:
         assert (said.code, said.verdict) == (5, ("FAIL", "clone"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("old", "new"), [("security = 2", "security = 1"), ("security = 2", "security = 0")])
 def test_product_that_does_not_match_the_firmware(tmp_path, old, new):
     """The line does not start for firmware of the wrong security, as its configuration or the texts of its app show."""
@@ -354,3 +361,15 @@ def test_board_that_is_busy(factory, link):
     assert outcomes[free.url] == ("PASS", None)
     assert outcomes[busy.url] == ("ERROR", "port-busy" if link is PortKind.RFC2217 else "port-gone")
     assert said.code == 4
+
+
+def test_no_batch_yet(tmp_path):
+    """If the ledger has no batch, the line does not start, and says how to get identities."""
+    factory = found(tmp_path / "ws", units=1)
+    for path in factory.root.glob("ledger.db*"):
+        path.unlink()
+    rmfab.open_workspace(factory.root).make_ledger()
+    with serve([spec()]) as (board,):
+        said = factory.run(board.url)
+        assert board.state()["commands"] == 0
+    assert said.refusal == (3, ["no-batch"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 import time
 from pathlib import Path
@@ -49,11 +50,9 @@ class TestLedgerTrouble:
     def test_full_disk(self, founded, tmp_path, method, number):
         """At whichever call it fails, the verdict is ERROR ledger-full; the next run passes with the same identity."""
         factory, said, bound, again = self.trouble(founded, tmp_path, method, number, "ledger-full")
-        assert len(said.units) == 1
-        if (method, number) != ("record", 8):
-            assert (said.code, said.verdict) == (4, ("ERROR", "ledger-full"))
-            assert "make room" in said.unit["reason"]
-        else:
+        assert (said.code, said.verdict) == (4, ("ERROR", "ledger-full"))
+        assert "make room" in said.unit["reason"]
+        if (method, number) == ("record", 8):
             assert any("cannot record the verdict in the ledger" in word for word in said.logs)
         assert again.code == 0
         assert len(bound) == (0 if method in ("claim", "identity_by_mac") else 1)
@@ -90,19 +89,76 @@ class TestLedgerTrouble:
     def test_locked(self, founded, tmp_path):
         """A run waits for a ledger that a different program has locked, then fails; nothing is assigned."""
         factory = copied(founded, tmp_path / "ws")
-        with serve([spec()]) as (board,), pytest.MonkeyPatch.context() as patch:
-            patch.setattr("rmfab.ledger.store.PATIENCE", 0.2)
-            patch.setattr("rmfab.ledger.store.Ledger.open.__func__.__kwdefaults__", {"patience": 0.2, "host": None})
-            workspace = factory.workspace
-            assert workspace.ledger.free("Lamp") == 8
-            holder = sqlite3.connect(factory.root / "ledger.db")
-            holder.execute("BEGIN IMMEDIATE")
-            said = factory.run(board.url)
-            holder.rollback()
-            holder.close()
-            assert said.code == 4
-            assert factory.bindings() == {}
+        with serve([spec()]) as (board,):
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr("rmfab.ledger.store.PATIENCE", 0.2)
+                patch.setattr("rmfab.ledger.store.Ledger.open.__func__.__kwdefaults__", {"patience": 0.2, "host": None})
+                workspace = factory.workspace
+                assert workspace.ledger.free("Lamp") == 8
+                holder = sqlite3.connect(factory.root / "ledger.db")
+                holder.execute("BEGIN IMMEDIATE")
+                said = factory.run(board.url)
+                holder.rollback()
+                holder.close()
+                assert said.code == 4
+                assert factory.bindings() == {}
             assert factory.run(board.url).code == 0
+
+
+def _damage(path: Path) -> None:
+    """Change bytes in the table of identities."""
+    with sqlite3.connect(path) as connection:
+        (root,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'identity'").fetchone()
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
+    with path.open("r+b") as file:
+        file.seek((root - 1) * 4096)
+        file.write(b"\x77" * 16)
+
+
+def _replace_with_a_copy(path: Path) -> None:
+    """Put a copy of the ledger in its place."""
+    copy = path.with_suffix(".copy")
+    shutil.copyfile(path, copy)
+    copy.replace(path)
+
+
+def _adopt_elsewhere(path: Path) -> None:
+    """Let the pool be held by another copy of the ledger, as its holder says."""
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE meta SET value = 'other' WHERE name = 'holder'")
+    connection.close()
+
+
+TROUBLES = {
+    "ledger-corrupt": _damage,
+    "ledger-replaced": _replace_with_a_copy,
+    "not-pool-holder": _adopt_elsewhere,
+}
+
+
+@pytest.mark.parametrize(("method", "number"), [("claim", 1), ("record", 1), ("record", 8)])
+@pytest.mark.parametrize("cause", TROUBLES)
+def test_a_ledger_that_goes_bad_under_a_line(founded, tmp_path, monkeypatch, cause, method, number):
+    """A ledger damaged, replaced or adopted elsewhere at a claim, a step or the verdict: ERROR, exit 5, never FAIL."""
+    factory = copied(founded, tmp_path / "ws")
+    original = getattr(Ledger, method)
+    calls = 0
+
+    def bad_from_now_on(*args, **options):
+        nonlocal calls
+        calls += 1
+        if calls == number:
+            TROUBLES[cause](factory.root / "ledger.db")
+        return original(*args, **options)
+
+    monkeypatch.setattr(Ledger, method, bad_from_now_on)
+    with serve([spec()]) as (board,):
+        said = factory.run(board.url)
+    assert calls >= number
+    assert said.verdict == ("ERROR", cause)
+    assert said.code == 5
+    assert "FAIL" not in {event.get("outcome") for event in said.events}
 
 
 def test_damage_found_in_the_background(factory, monkeypatch):
@@ -126,7 +182,7 @@ def test_damage_found_in_the_background(factory, monkeypatch):
     with serve([spec()]) as (board,):
         said = factory.run(board.url, extra=("--loop",))
     assert said.code == 5
-    assert said.unit["class"] == "ledger-corrupt"
+    assert said.verdict == ("ERROR", "ledger-corrupt")
     assert factory.bindings() == {}
 
 

@@ -7,7 +7,6 @@ import hashlib
 import json
 import subprocess
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,16 +21,16 @@ from rmfab.virtual.build.build_folder import make_build_folder
 from rmfab.virtual.build.recipe import FirmwareRecipe
 from rmfab.virtual.firmware.markers import FirmwareFacts
 from rmfab.virtual.network import FACTORY_NETWORK
+from tests import patience
 from tests.line.floor import APP_SIZE, FCTRY, Factory, found, serve, spec
 from tests.line.test_release import rmfab
 from tests.ota.conftest import Papers, papers
+from tests.patience import PATIENCE
 from tests.terminal import environment, words
 
 pytestmark = pytest.mark.slow
 
 __all__ = ["papers"]  # the fixture with the certificates belongs to the tests of the room ota
-
-DEADLINE = 60.0
 
 
 @pytest.fixture
@@ -66,7 +65,7 @@ def shelf_served(plant: Factory, papers: Papers) -> Iterator[str]:
             yield server.stdout.readline().decode().strip()
         finally:
             server.terminate()
-            assert server.wait(DEADLINE) == 0
+            assert server.wait(PATIENCE) == 0
 
 
 def image_path(plant: Factory, seq: int) -> str:
@@ -78,10 +77,7 @@ def image_path(plant: Factory, seq: int) -> str:
 
 def until(board: BoardHandle, slot: str, ota: str) -> None:
     """Wait until the board runs from *slot* and its entry is in the state *ota*."""
-    end = time.monotonic() + DEADLINE
-    while (state := board.state())["slot"] != slot or state["ota"] != ota:
-        assert time.monotonic() < end, state
-        time.sleep(0.02)
+    patience.until(lambda: (state := board.state())["slot"] == slot and state["ota"] == ota, f"{slot}, {ota}")
 
 
 def join(board: BoardHandle) -> None:
@@ -90,7 +86,7 @@ def join(board: BoardHandle) -> None:
     try:
         console = UnitConsole(port, board.url, lambda: None)
         console.send(f"wifi-prov {FACTORY_NETWORK.ssid} {FACTORY_NETWORK.password}")
-        assert any("Waiting for User Node Association" in line for line in console.lines(DEADLINE)), console.text
+        assert any("Waiting for User Node Association" in line for line in console.lines(PATIENCE)), console.text
     finally:
         port.close()
 

@@ -163,7 +163,7 @@ QUIET = {
 @pytest.mark.parametrize("name", QUIET)
 def test_quiet_units_pass_by_provisioning(tmp_path, name):
     """Firmware that prints nothing passes the whole line: its offer proves the boot, provisioning the identity."""
-    factory = found(tmp_path / "ws", units=1, edits=(("boot_timeout = 6.0", "boot_timeout = 3.0"),), **QUIET[name])
+    factory = found(tmp_path / "ws", units=1, edits=(("boot_timeout = 60.0", "boot_timeout = 10.0"),), **QUIET[name])
     with serve([spec()]) as (board,):
         said = factory.run(board.url)
     assert said.code == 0, said.unit["reason"]
@@ -186,7 +186,7 @@ def test_a_quiet_unit_that_is_yet_to_be_claimed(tmp_path):
 
 def test_a_slow_quiet_unit_is_waited_for(tmp_path):
     """The boot ends when the unit offers provisioning, however long that takes within boot_timeout."""
-    edits = (('console = "auto"', 'console = "none"'), ("boot_timeout = 6.0", "boot_timeout = 20.0"))
+    edits = (('console = "auto"', 'console = "none"'), ("boot_timeout = 60.0", "boot_timeout = 20.0"))
     factory = found(tmp_path / "ws", units=1, edits=edits)
     with serve([spec(paced=921600)]) as (board,):
         said = factory.run(board.url)
@@ -265,7 +265,7 @@ class TestNotBooting:
     )
     def test_causes(self, tmp_path, firmware, fault, cause):
         """Panics are printed without a log, and the ROM reports each restart whatever the console is."""
-        edits = (("boot_timeout = 6.0", "boot_timeout = 2.0"),)
+        edits = (("boot_timeout = 60.0", "boot_timeout = 2.0"),)
         factory = found(tmp_path / "ws", units=1, edits=edits, console=False, rainmaker=fault != "silent", **firmware)
         factory.configure(LOG_DEFAULT_LEVEL=0)
         with serve([spec(faults=(fault,))]) as (board,):
@@ -275,7 +275,7 @@ class TestNotBooting:
 
     def test_a_console_that_is_not_heard(self, tmp_path):
         """With console = "none" nothing but the missing offer shows it."""
-        edits = (('console = "auto"', 'console = "none"'), ("boot_timeout = 6.0", "boot_timeout = 1.5"))
+        edits = (('console = "auto"', 'console = "none"'), ("boot_timeout = 60.0", "boot_timeout = 1.5"))
         factory = found(tmp_path / "ws", units=1, edits=edits)
         with serve([spec(faults=("panic",))]) as (board,):
             said = factory.run(board.url)
@@ -284,7 +284,7 @@ class TestNotBooting:
 
     def test_silence_that_the_build_does_not_explain(self, tmp_path):
         """Without facts, a unit that neither prints nor offers provisioning is silent."""
-        edits = (("boot_timeout = 6.0", "boot_timeout = 1.5"),)
+        edits = (("boot_timeout = 60.0", "boot_timeout = 1.5"),)
         factory = found(tmp_path / "ws", units=1, edits=edits, rainmaker=False)
         factory.forget_configuration()
         with serve([spec(faults=("silent",))]) as (board,):
@@ -292,7 +292,7 @@ class TestNotBooting:
 
     def test_quiet_firmware_without_facts(self, tmp_path):
         """Without facts, a silent unit passes if it offers provisioning."""
-        edits = (("boot_timeout = 6.0", "boot_timeout = 2.0"),)
+        edits = (("boot_timeout = 60.0", "boot_timeout = 5.0"),)
         factory = found(tmp_path / "ws", units=1, edits=edits, console_port=NOWHERE)
         factory.forget_configuration()
         with serve([spec()]) as (board,), pytest.MonkeyPatch.context() as patch:
@@ -316,7 +316,7 @@ class TestBaud:
 
     def test_that_nobody_names(self, tmp_path):
         """A log at an unknown rate is noise: the station's error, until console_baud names the rate."""
-        edits = (("boot_timeout = 6.0", "boot_timeout = 2.0"),)
+        edits = (("boot_timeout = 60.0", "boot_timeout = 2.0"),)
         factory = found(tmp_path / "ws", units=1, edits=edits, console_baud=74880)
         factory.forget_configuration()
         with serve([spec()]) as (board,):

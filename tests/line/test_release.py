@@ -15,9 +15,9 @@ import pytest
 from sqlalchemy import select
 
 from rmfab.cli import main
-from rmfab.ledger.chains import stored
 from rmfab.ledger.events import EventKind
 from rmfab.ledger.sql import schema
+from rmfab.ledger.stored_events import stored
 from rmfab.product.vocabulary import Chip
 from rmfab.release.bundle import open_bundle_file
 from rmfab.virtual.build.build_folder import make_build_folder
@@ -93,7 +93,7 @@ def release_events(mill: Factory) -> list:
     """Return the acceptances in the ledger, oldest first."""
     with beneath(mill.root, "ledger.db") as connection:
         query = select(schema.event).where(schema.event.c.kind == EventKind.RELEASE.value).order_by(schema.event.c.id)
-        return [stored(row).event for row in connection.execute(query)]
+        return [stored(row._mapping).event for row in connection.execute(query)]
 
 
 def test_a_signed_release_is_flashed_and_remembered(mill: Factory):

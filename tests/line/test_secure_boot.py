@@ -11,6 +11,7 @@ from rmfab.release.opening import open_release
 from rmfab.release.signature_blocks import BlockScheme
 from tests.line.floor import copied, found, found_empty, interrupting, looked_at, serve, spec
 from tests.line.test_provision import give_network
+from tests.patience import PATIENCE
 from tests.release.test_signature_blocks import KEYS, signed
 
 pytestmark = pytest.mark.slow
@@ -195,7 +196,7 @@ def test_a_closed_unit_that_stays_on_its_slot(tmp_path, mode, monkeypatch):
         plant.wait_for(lambda event: event["event"] == "unit")
         looked_at(board, 3)
         board.control("vanish")
-        assert empty.wait(60)
+        assert empty.wait(PATIENCE)
         board.control("swap")
         plant.wait_for(lambda event: event["event"] == "unit", 2)
 

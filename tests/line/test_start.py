@@ -6,31 +6,54 @@ A library that is loaded too early makes every start slower. The times are in be
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 import socket
+import sqlite3
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Self
 
 import pytest
 
 from rmfab.board.esp.payload import Region, compress
+from rmfab.cli import main
+from rmfab.errors import IntegrityError, LedgerError
+from rmfab.ledger.store import Ledger
 from rmfab.line.ending import Aborted
 from rmfab.line.events import Step
 from rmfab.line.job import PreparedRelease
+from rmfab.line.ledger_opening import LedgerOpening
+from rmfab.operations.accept_release import AcceptRequest, accept_release
 from rmfab.release.acceptance import Accepted
 from rmfab.release.opening import open_release
-from tests.line.floor import Factory, ports
+from tests.line.floor import Factory, found, ports, serve, spec
+from tests.patience import PATIENCE
 from tests.terminal import environment, words
 
 LATER = ("reportlab", "PIL", "pypdfium2", "zxingcpp", "qrcode", "google.protobuf", "gmpy2", "bleak", "alembic")
 """Libraries for labels, provisioning and migrations."""
 LINE = ("esptool", "serial", "cryptography", "sqlalchemy")
 """Libraries that the line needs, and a command that only reads does not."""
+OPENED = """
+import json, os, sys
+from rmfab.line import worker
+
+def report(*_):
+    print(json.dumps(sorted(sys.modules)), flush=True)
+    os._exit(0)
+
+worker.open_port = report
+from rmfab.cli import run
+run()
+"""
+"""Runs rmfab, and prints the imported modules instead of opening a port."""
 UNLOADED = {
     ("--help",): (*LATER, *LINE, "sqlite3", "rich", "json", "logging"),
-    ("status",): (*LATER, *LINE, "asyncio", "logging", "tempfile", "shutil"),
+    ("status",): (*LATER, *LINE, "asyncio", "logging", "tempfile", "shutil", "rich"),
     ("status", "--json"): (*LATER, *LINE, "asyncio", "logging", "tempfile", "shutil", "rich"),
     ("flash",): (
         *LATER,
@@ -44,6 +67,7 @@ UNLOADED = {
         "rmfab.provisioning.session",
         "rmfab.label",
         "rmfab.virtual",
+        "rmfab.nvs",
         *(f"rmfab.line.steps.{step.value}" for step in Step if step is not Step.DETECT),
     ),
 }
@@ -65,7 +89,7 @@ class MutePort:
     def __exit__(self, *_: object) -> None:
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
-        self._thread.join(10)
+        self._thread.join(PATIENCE)
 
     def _serve(self) -> None:
         with contextlib.suppress(OSError):  # closed
@@ -94,10 +118,46 @@ def loaded(factory: Factory, argv: tuple[str, ...], mute: MutePort) -> set[str]:
         env=environment(),
     ) as process:
         if argv == ("flash",):
-            threading.Thread(target=lambda: (mute.asked.wait(60), process.kill()), daemon=True).start()
-        told = process.communicate(timeout=90)[1]
+            threading.Thread(target=lambda: (mute.asked.wait(PATIENCE), process.kill()), daemon=True).start()
+        told = process.communicate(timeout=PATIENCE)[1]
     assert mute.asked.is_set() if argv == ("flash",) else process.returncode == 0, told[-2000:]
     return set(re.findall(r"^import time:[^|]+\|[^|]+\| *(\S+)$", told, re.MULTILINE))
+
+
+def opened(factory: Factory, mute: MutePort, *options: str) -> set[str]:
+    """Return the modules that `flash` has imported when it is about to open its port."""
+    argv = [sys.executable, "-c", OPENED, "-C", str(factory.root), "flash", *ports(mute.url, command="flash"), *options]
+    process = subprocess.run(argv, capture_output=True, text=True, env=environment(), timeout=PATIENCE, check=False)
+    assert process.returncode == 0, process.stderr[-2000:]
+    return set(json.loads(process.stdout.splitlines()[-1]))
+
+
+def accept(factory: Factory) -> None:
+    """Let the ledger of *factory* record its release, as any earlier `flash` did."""
+    accept_release(factory.workspace, AcceptRequest())
+
+
+def test_the_port_is_opened_before_sqlalchemy_is_imported(factory: Factory, mute: MutePort):
+    """`flash` reads what it must know of its ledger without SQLAlchemy; only a record before the port needs it."""
+    assert "sqlalchemy" in opened(factory, mute)  # the first one records the acceptance of its release
+    found = opened(factory, mute)
+    assert "rmfab.line.worker" in found
+    assert sorted(name for name in found if name.split(".")[0] in ("sqlalchemy", "alembic", "esptool")) == []
+
+
+def test_late_serials_and_replacements_need_no_sqlalchemy(tmp_path: Path, mute: MutePort):
+    """A batch that is void, but was replaced, is asked for without SQLAlchemy, also if its boards bring serials."""
+    factory = found(tmp_path / "ws", units=1, edits=(('serial = "LMP-{n:06d}"', 'serial = "L-{mac}"'),))
+    for argv in ("void lamp-0001#1 --reason x", "generate --batch lamp-0001 --replace-void"):
+        assert main(["-C", str(factory.root), *argv.split()]) == 0
+    accept(factory)
+    names = opened(factory, mute, "--batch", "lamp-0001")
+    assert sorted(name for name in names if name.split(".")[0] in ("sqlalchemy", "alembic", "esptool")) == []
+    with serve([spec()]) as (board,):
+        said = factory.run(board.url, command="flash", extra=("--batch", "lamp-0001"))
+    assert (said.code, said.unit["serial"]) == (0, f"L-{said.unit['mac'].replace(':', '')}"), said.unit["reason"]
+    with factory.ledger() as ledger:
+        assert (ledger.named(said.unit["serial"]).batch, ledger.free("Lamp", "lamp-0001")) == ("lamp-0001.r1", 0)
 
 
 @pytest.mark.parametrize("argv", UNLOADED, ids=" ".join)
@@ -143,6 +203,133 @@ def test_no_port_is_opened_for_nothing(factory: Factory, mute: MutePort, spoil):
     assert not mute.opened.is_set()
 
 
+def _change(factory: Factory, statement: str) -> None:
+    with contextlib.closing(sqlite3.connect(factory.root / "ledger.db")) as connection:
+        connection.execute(statement)
+        connection.commit()
+
+
+def _not_holder(factory: Factory) -> None:
+    _change(factory, "UPDATE meta SET value = 'other' WHERE name = 'holder'")
+
+
+def _a_copy(factory: Factory) -> None:
+    _change(factory, "DELETE FROM meta WHERE name = 'holder'")
+    _change(factory, "INSERT INTO meta VALUES ('copy', '2026-01-31T12:00:00.000Z')")
+
+
+def _lacks_events(factory: Factory) -> None:
+    _change(factory, "DELETE FROM event")
+
+
+def _of_newer_version(factory: Factory) -> None:
+    _change(factory, "UPDATE alembic_version SET version_num = '9999'")
+
+
+def _foreign(factory: Factory) -> None:
+    _change(factory, "DROP TABLE identity")
+
+
+def _without_id(factory: Factory) -> None:
+    _change(factory, "DELETE FROM meta WHERE name = 'ledger_id'")
+
+
+def _newer_release(factory: Factory) -> None:
+    _change(factory, "UPDATE event SET details = json_set(details, '$.secure_version', 9) WHERE kind = 'release'")
+
+
+def _damaged(factory: Factory) -> None:
+    path = factory.root / "ledger.db"
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        (root,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'batch'").fetchone()
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    with path.open("r+b") as file:
+        file.seek((root - 1) * 4096)
+        file.write(b"\x77" * 16)
+
+
+def _emptied(factory: Factory) -> None:
+    (factory.root / "ledger.db").write_bytes(b"")
+
+
+REFUSED = {
+    _not_holder: (5, "not-pool-holder"),
+    _a_copy: (5, "not-pool-holder"),
+    _lacks_events: (5, "not-pool-holder"),
+    _of_newer_version: (4, "ledger-newer"),
+    _foreign: (4, "ledger-foreign"),
+    _without_id: (5, "ledger-corrupt"),
+    _newer_release: (5, "downgrade"),
+    _damaged: (5, "ledger-corrupt"),
+    _emptied: (4, "ledger-missing"),
+}
+
+
+@pytest.mark.parametrize("spoil", REFUSED)
+def test_a_ledger_is_judged_before_the_port_is_opened(factory: Factory, mute: MutePort, spoil):
+    """A ledger that must not be used is refused before a port is opened, also if there is nothing to record first."""
+    accept(factory)
+    spoil(factory)
+    said = factory.do("flash", *ports(mute.url, command="flash"))
+    assert said.refusal == (REFUSED[spoil][0], [REFUSED[spoil][1]])
+    assert not mute.opened.is_set()
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (LedgerError("the ledger is locked by another program", cause="ledger-locked"), 4),
+        (IntegrityError("the ledger is damaged", cause="ledger-corrupt"), 5),
+    ],
+)
+def test_a_ledger_that_cannot_be_opened_any_more(
+    factory: Factory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error, code
+):
+    """If the ledger goes bad between the look at it and its opening, the unit is an ERROR; its flash stays blank."""
+    accept(factory)
+
+    def fail(*_: object, **__: object) -> Ledger:
+        raise error
+
+    monkeypatch.setattr(Ledger, "open", fail)
+    path = tmp_path / "flash.bin"
+    with serve([spec(flash_file=path)]) as (board,):
+        said = factory.run(board.url, command="flash")
+    assert (said.code, said.verdict) == (code, ("ERROR", error.cause))
+    assert said.steps() == {"detect": "PASS", "claim": "ERROR"}
+    assert set(path.read_bytes()) == {0xFF}
+
+
+def test_the_ledger_is_opened_once(factory: Factory):
+    """Whoever comes first opens the ledger; all get the same, guarded until the run ends, and a failure is retried."""
+    ledger, calls = factory.workspace.ledger, 0
+    ready = threading.Event()
+
+    def slow() -> Ledger:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            raise LedgerError("locked", cause="ledger-locked")
+        assert ready.wait(PATIENCE)
+        return ledger
+
+    opening = LedgerOpening(slow)
+    with opening.guarded():
+        with pytest.raises(LedgerError):
+            _ = opening.ledger
+        got: list[Ledger] = []
+        threads = [threading.Thread(target=lambda: got.append(opening.ledger)) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        opening.open_meanwhile()
+        opening.open_meanwhile()
+        ready.set()
+        for thread in threads:
+            thread.join(PATIENCE)
+        assert got == [ledger] * 4
+        assert calls == 2
+
+
 def test_waiting_for_the_compression_can_be_given_up(factory: Factory, monkeypatch: pytest.MonkeyPatch):
     """^C does not wait for a large firmware to be compressed."""
     firmware = PreparedRelease(Accepted(open_release(factory.root / "build")))
@@ -150,7 +337,7 @@ def test_waiting_for_the_compression_can_be_given_up(factory: Factory, monkeypat
 
     def endless(name: str, offset: int, data: bytes) -> Region:
         started.set()
-        assert done.wait(60)
+        assert done.wait(PATIENCE)
         return compress(name, offset, data)
 
     def stop() -> None:
@@ -158,7 +345,7 @@ def test_waiting_for_the_compression_can_be_given_up(factory: Factory, monkeypat
 
     monkeypatch.setattr("rmfab.line.job.compress", endless)
     firmware.compress_meanwhile()
-    assert started.wait(60)
+    assert started.wait(PATIENCE)
     with pytest.raises(Aborted):
         firmware.wait(stop)
     done.set()

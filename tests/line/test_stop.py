@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from contextlib import ExitStack
 
 import pytest
 
@@ -12,13 +13,15 @@ import rmfab
 from rmfab.ledger.events import Outcome
 from rmfab.line import step_limits
 from rmfab.line.events import Step, StepEnded
-from tests.line.floor import copied, found, serve, spec
+from tests.line.floor import copied, found, looked_at, serve, spec
 from tests.line.proxy import GarblingProxy
 from tests.line.test_moments import before_step
+from tests.patience import PATIENCE, Metronome
 
 pytestmark = pytest.mark.slow
 
-SOON_SECONDS = 1.0
+SOON_SECONDS = 1.5
+"""Of a Metronome: what a stop may take while the machine runs this process."""
 SERIAL_STEPS = (Step.DETECT, Step.CLAIM, Step.FLASH, Step.READBACK, Step.BOOT, Step.IDENTIFY, Step.RESET)
 
 
@@ -37,22 +40,23 @@ def mute_from(monkeypatch, proxy, step, url):
 def stopped_at(factory, request, started):
     """Run the line and stop it half a second after *started*.
 
-    Return the verdict, the last step, and the seconds until that ended.
+    Return the verdict, the last step, and the seconds (of a Metronome) until that ended.
     """
     run = rmfab.run_line(factory.workspace, request)
     ended, moments = [], {}
 
     def stop():
-        assert started.wait(60)
+        assert started.wait(PATIENCE)
         time.sleep(0.5)
-        moments["stop"] = time.monotonic()
+        moments["stop"] = clock.time()
         run.stop()
 
     hand = threading.Thread(target=stop)
-    hand.start()
-    with pytest.raises(KeyboardInterrupt):
-        ended.extend((event, time.monotonic()) for event in run.events() if isinstance(event, StepEnded))
-    hand.join()
+    with Metronome() as clock:
+        hand.start()
+        with pytest.raises(KeyboardInterrupt):
+            ended.extend((event, clock.time()) for event in run.events() if isinstance(event, StepEnded))
+        hand.join()
     last, moment = ended[-1]
     (unit,) = run.ended
     return unit, last, moment - moments["stop"]
@@ -78,7 +82,7 @@ def test_a_mute_board(factory, monkeypatch, step):
 def test_a_unit_that_does_not_answer_its_phone(founded, tmp_path, monkeypatch, fault):
     """A unit that stalls provisioning is ABORTED after ^C, not FAIL."""
     factory = copied(founded, tmp_path / "ws")
-    factory.edit("answer_timeout = 2.0", "answer_timeout = 30.0")
+    factory.edit("answer_timeout = 60.0", "answer_timeout = 120.0")
     started = threading.Event()
     with serve([spec(faults=(fault,))]) as (board,):
         before_step(monkeypatch, Step.PROVISION, board.url, started.set)
@@ -109,7 +113,7 @@ def test_a_fixture_that_hangs(factory, monkeypatch):
     """A fixture's command that hangs is killed by ^C; the slot does not wait for it."""
     started = threading.Event()
     with serve([spec()]) as (board,):
-        command = [sys.executable, "-c", "import time; time.sleep(20)", "{mode}"]
+        command = [sys.executable, "-c", "import time; time.sleep(1000)", "{mode}"]
         (factory.root / "station.toml").write_text(
             f'[station]\nname = "bench"\n\n[[slot]]\nname = "A1"\nport = "{board.url}"\nrestart = {command!r}\n'
         )
@@ -123,27 +127,23 @@ def test_a_server_that_never_agrees(factory):
     """^C also ends the wait for a port that accepts a connection and then says nothing."""
     import socket
 
-    with socket.create_server(("127.0.0.1", 0)) as mute:
+    with ExitStack() as held, socket.create_server(("127.0.0.1", 0)) as mute:
         run = rmfab.run_line(
             factory.workspace, rmfab.LineRequest(ports=(f"rfc2217://127.0.0.1:{mute.getsockname()[1]}",))
         )
-        threading.Timer(0.3, run.stop).start()
-        began = time.monotonic()
+        threading.Thread(target=lambda: (held.enter_context(mute.accept()[0]), run.stop())).start()
         with pytest.raises(KeyboardInterrupt):
             list(run.events())
     assert [unit.cause for unit in run.ended] == ["aborted"]
-    assert time.monotonic() - began < 0.3 + SOON_SECONDS + 1.0
 
 
 def test_between_two_boards(factory, monkeypatch):
     """^C ends the search for the next board, too."""
     with serve([spec(faults=("no-sync",))]) as (board,):
         run = rmfab.run_line(factory.workspace, rmfab.LineRequest(ports=(board.url,), loop=True))
-        threading.Timer(1.5, run.stop).start()
-        began = time.monotonic()
-        with pytest.raises(KeyboardInterrupt):
+        threading.Thread(target=lambda: (looked_at(board, 2), run.stop())).start()
+        with pytest.raises(KeyboardInterrupt):  # a loop ends only so
             list(run.events())
-    assert time.monotonic() - began < 1.5 + SOON_SECONDS + 1.0
 
 
 def test_the_limit_of_a_step(factory, monkeypatch):

@@ -10,14 +10,23 @@ import os
 import signal
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Self
+
+from tests.patience import PATIENCE
 
 ROOT = Path(__file__).parents[2]
 
 
 class Zygote:
-    """A process that forks waiting children; `go` gives one its command line, `wait` returns how it ended."""
+    """A process that forks waiting children; `go` gives one its command line, `wait` returns how it ended.
+
+    *preload*: a library that is loaded in front of all others (`tests.crash.faults`).
+    """
+
+    def __init__(self, preload: Path | None = None) -> None:
+        self._more = {} if preload is None else {"LD_PRELOAD": str(preload)}
 
     def __enter__(self) -> Self:
         self._process = subprocess.Popen(
@@ -26,7 +35,7 @@ class Zygote:
             stdout=subprocess.PIPE,
             text=True,
             cwd=ROOT,
-            env=dict(os.environ) | {"PYTHONPATH": str(ROOT)},
+            env=dict(os.environ) | {"PYTHONPATH": str(ROOT)} | self._more,
         )
         return self
 
@@ -34,7 +43,7 @@ class Zygote:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.close()
-        self._process.wait(20)
+        self._process.wait(PATIENCE)
         self._process.stdout.close()
 
     def _ask(self, **request: Any) -> Any:
@@ -48,12 +57,23 @@ class Zygote:
         """Fork a child that waits. Return its pid."""
         return int(self._ask(do="spawn"))
 
-    def go(self, pid: int, argv: list[str], out: Path, die: tuple[str, str, int] | None = None) -> None:
-        """Have the child run `rmfab` *argv*, with its stdout in *out*.
+    def go(
+        self,
+        pid: int,
+        argv: list[str],
+        out: Path,
+        die: tuple[str, str, int] | None = None,
+        *,
+        fault: tuple[int, int] | None = None,
+        clock: float = 0.0,
+    ) -> None:
+        """Have the child run `rmfab` *argv*, with its stdout and stderr in *out*.
 
-        *die* kills it at a given moment: ("claim" or "record", "before" or "after", the n-th call from 1 on).
+        *die* kills it at a given moment: ("claim" or "record", "before" or "after", the n-th call from 1 on). *fault*:
+        one of `tests.crash.faults`, and the number of a change of a file; how many there were is then in `OUT.seen`.
+        *clock*: seconds by which the workspace's clock is wrong.
         """
-        self._ask(do="go", pid=pid, argv=argv, out=str(out), die=die)
+        self._ask(do="go", pid=pid, argv=argv, out=str(out), die=die, fault=fault, clock=clock)
 
     def wait(self, pid: int) -> int:
         """Return the exit code; if negative, the signal that ended the child."""
@@ -94,9 +114,27 @@ def _live(reader: int) -> None:
         _kill_at(*request["die"])
     from rmfab.cli import main
 
+    if request["clock"]:
+        _shift_clock(request["clock"])
+    if request["fault"] is not None:
+        from tests.crash.faults import Fault, arm, seen
+
+        arm(Fault(request["fault"][0]), request["fault"][1])
     code = main(request["argv"])
     sys.stdout.flush()
+    if request["fault"] is not None:
+        number = seen()
+        arm(Fault.COUNT, 0)
+        Path(f"{request['out']}.seen").write_text(str(number))
     os._exit(code)
+
+
+def _shift_clock(seconds: float) -> None:
+    """Let the clock of every workspace that this process opens be wrong by *seconds*."""
+    from rmfab.workspace import workspace
+
+    right = workspace.now
+    workspace.now = lambda: right() + timedelta(seconds=seconds)
 
 
 def serve() -> None:

@@ -58,6 +58,7 @@ def test_bytes_are_the_generators(entries, version):
 EDGES = [0, 1, 31, 32, 33, 64, 1983, 1984, 3936, 3967, 3968, 3999, 4000, 4001, 8000, 12001]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", PageVersion)
 @pytest.mark.parametrize("kind", [EntryKind.BLOB, EntryKind.STRING, EntryKind.U64])
 def test_bytes_at_every_place_of_a_page(version, kind):

@@ -10,6 +10,7 @@ import pytest
 import rmfab
 from rmfab.errors import InputError, IntegrityError, UnitsFailed, UsageError
 from rmfab.line.events import UnitEnded
+from rmfab.operations import pool
 from rmfab.virtual import serve
 from tests.line.floor import found, spec
 from tests.operations.notebook import Notebook
@@ -152,3 +153,11 @@ def test_labels_and_files_of_a_batch(lamp: Path) -> None:
     assert len(list(built.bin.iterdir())) == built.images == batch.size
     assert any("all codes read back" in text for text in notebook.said)
     assert any("factory image" in text for text in notebook.said)
+
+
+@pytest.mark.parametrize(("lost", "told"), [(None, "rmfab generate"), ("keys/unique.key", "ask"), ("ca/ca.crt", "ask")])
+def test_what_a_used_up_batch_asks_for(lamp: Path, lost: str | None, told: str) -> None:
+    """Only a host with the keys is told to make more identities; others are told to ask the owner."""
+    if lost is not None:
+        (lamp / lost).unlink()
+    assert told in pool.more_identities(rmfab.open_workspace(lamp))

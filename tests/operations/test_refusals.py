@@ -31,6 +31,7 @@ from rmfab.operations.change_trust import (
     export_trust,
     import_trust,
 )
+from rmfab.operations.generate import GenerateRequest, generate
 from rmfab.operations.make_ca import CaRequest, create_ca
 from rmfab.operations.make_release import BundleRequest, KeyPairRequest, build_release, make_key_pair, verify_release
 from rmfab.operations.publish_update import ExportRequest, export_update
@@ -38,7 +39,7 @@ from rmfab.operations.run_line import FLASH_STEPS, RESET_STEPS, VERIFY_STEPS
 from rmfab.operations.signing_keys import KeyChoice
 from rmfab.operations.terminal import UNATTENDED
 from rmfab.operations.trace import trace_release, trace_signer, trace_unit
-from rmfab.operations.void import void
+from rmfab.operations.void import VoidRequest, void
 from rmfab.product.vocabulary import Chip, Credentials
 from rmfab.release.build import BuildRequest
 from rmfab.signing.signer import SigningKeyKind
@@ -134,8 +135,18 @@ TABLE = {
         ("build", "none", "-o", "out"),
         lambda w: rmfab.completed(rmfab.build_files(w, rmfab.BuildFilesRequest("none", Path("out")))),
     ),
-    "void of none": Refusal(("void", "none", "--reason", "x"), lambda w: void(w, "none", "x")),
-    "void without a reason": Refusal(("void", "LMP-000001", "--reason", " "), lambda w: void(w, "LMP-000001", " ")),
+    "void of none": Refusal(("void", "none", "--reason", "x"), lambda w: void(w, VoidRequest(("none",), "x"))),
+    "void without a reason": Refusal(
+        ("void", "LMP-000001", "--reason", " "), lambda w: void(w, VoidRequest(("LMP-000001",), " "))
+    ),
+    "void of nothing": Refusal(("void", "--reason", "x"), lambda w: void(w, VoidRequest((), "x"))),
+    "replace without a batch": Refusal(
+        ("generate", "--replace-void"), lambda w: list(generate(w, GenerateRequest(replace_void=True)))
+    ),
+    "replace with a count": Refusal(
+        ("generate", "--replace-void", "--batch", "lamp-0001", "--count", "2"),
+        lambda w: list(generate(w, GenerateRequest(2, "lamp-0001", replace_void=True))),
+    ),
     "trace of none": Refusal(("trace", "none"), lambda w: trace_unit(w, "none")),
     "trace of no release": Refusal(("trace", "--release", "x"), lambda w: trace_release(w, "x")),
     "trace of no signer": Refusal(("trace", "--signer", "x"), lambda w: trace_signer(w, "x")),

@@ -30,6 +30,7 @@ from rmfab.release.build_config import UNKNOWN, BuildConfig
 from rmfab.release.edition import Edition
 from rmfab.release.parts import Part
 from rmfab.release.release import Release
+from tests.patience import PATIENCE
 from tests.release.conftest import tiny_app, tiny_image
 from tests.release.partition_csv import table_from_csv
 
@@ -120,11 +121,11 @@ class Bench:
 
     def connect(self) -> http.client.HTTPSConnection:
         """Open a connection that trusts the CA."""
-        return http.client.HTTPSConnection("127.0.0.1", self.port, context=self.trust, timeout=30)
+        return http.client.HTTPSConnection("127.0.0.1", self.port, context=self.trust, timeout=PATIENCE)
 
     def speak(self, *lines: str) -> ssl.SSLSocket:
         """Open a TLS connection and send only these lines, the last one without a line end."""
-        plain = socket.create_connection(("127.0.0.1", self.port), timeout=30)
+        plain = socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE)
         connection = self.trust.wrap_socket(plain, server_hostname="127.0.0.1")
         connection.sendall("\r\n".join(lines).encode("latin-1"))
         return connection

@@ -24,6 +24,7 @@ from rmfab.ota.shelf import publish, read_index
 from rmfab.ota.tls import load_context
 from rmfab.signals import stopping
 from tests.ota.conftest import AN_ENVELOPE, Bench, Papers, a_release, running
+from tests.patience import PATIENCE
 
 FIRST = Listed.of(a_release(), AN_ENVELOPE)
 APP = a_release().part("app").data
@@ -69,7 +70,7 @@ def test_every_file_of_the_shelf(shelf: Path, bench: Bench):
         head, nothing = bench.ask(f"/{name}", "HEAD")
         assert (head.status, nothing) == (200, b"")
         assert {key: head.headers[key] for key in wanted} == wanted
-    told = [bench.accesses.get(timeout=60) for _ in range(10)]  # connections may report in any order
+    told = [bench.accesses.get(timeout=PATIENCE) for _ in range(10)]  # connections may report in any order
     for access in (("GET", len(APP)), ("HEAD", 0)):
         assert Access("127.0.0.1", access[0], f"/{FIRST.image}", 200, access[1]) in told
 
@@ -205,7 +206,7 @@ def test_what_is_no_request(bench: Bench, lines: list[str], status: bytes):
     said = bench.answers(*lines)
     assert status in said.split(b"\n", 1)[0]
     assert len(said) < 400
-    assert bench.accesses.get(timeout=60).status == int(status)
+    assert bench.accesses.get(timeout=PATIENCE).status == int(status)
 
 
 HOST = "Host: x"
@@ -235,6 +236,7 @@ AMBIGUOUS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["GET", "POST"])
 @pytest.mark.parametrize("fields", AMBIGUOUS.values(), ids=AMBIGUOUS.keys())
 def test_a_request_that_can_be_read_in_two_ways(bench: Bench, fields: list[str], method: str):
@@ -271,7 +273,7 @@ def test_a_heap_of_fields(bench: Bench, fields: list[str]):
 def test_accesses_are_printable(bench: Bench):
     """Whatever a client sends, reported accesses are printable."""
     bench.answers("GET /\x1b[31mred\xff HTTP/1.1", "Connection: close", "", "")
-    assert bench.accesses.get(timeout=60).path == "/%1B[31mred%FF"
+    assert bench.accesses.get(timeout=PATIENCE).path == "/%1B[31mred%FF"
 
 
 def test_one_connection_many_requests(bench: Bench):
@@ -331,7 +333,7 @@ def test_a_client_that_goes_away(bench: Bench, large: str, capfd: pytest.Capture
     connection.request("GET", large)
     connection.getresponse().read(1000)
     connection.close()
-    access = bench.accesses.get(timeout=60)
+    access = bench.accesses.get(timeout=PATIENCE)
     assert (access.path, access.status) == (large, 200)
     assert access.sent < LARGE
     assert bench.ask("/latest.json")[0].status == 200
@@ -341,7 +343,7 @@ def test_a_client_that_goes_away(bench: Bench, large: str, capfd: pytest.Capture
 def test_a_client_that_speaks_no_tls(bench: Bench, capfd: pytest.CaptureFixture[str]):
     """Plain HTTP, garbage or no data ends the connection silently, and the next client is served."""
     for said in (b"GET /latest.json HTTP/1.1\r\n\r\n", bytes(range(256)), b""):
-        with socket.create_connection(("127.0.0.1", bench.port), timeout=30) as plain:
+        with socket.create_connection(("127.0.0.1", bench.port), timeout=PATIENCE) as plain:
             answer = b""
             plain.sendall(said)
             with suppress(OSError):  # a reset is fine as well
@@ -363,10 +365,11 @@ def test_clients_that_stall_keep_nobody_waiting(bench: Bench):
         assert bench.ask("/latest.json")[0].status == 200
 
 
+@pytest.mark.slow
 def test_clients_that_stall_are_let_go(shelf: Path, papers: Papers):
     """The server disconnects clients that stall in the handshake, in a request, or between two, after its patience."""
     with running(shelf, papers, patience=3) as bench:
-        with socket.create_connection(("127.0.0.1", bench.port), timeout=30) as silent:
+        with socket.create_connection(("127.0.0.1", bench.port), timeout=PATIENCE) as silent:
             assert silent.recv(100) == b""
         assert bench.answers("GET /latest.json HT") == b""
         assert bench.answers("GET /latest.json HTTP/1.1", "", "").startswith(b"HTTP/1.1 200 ")
@@ -391,7 +394,7 @@ def _ended(connection: ssl.SSLSocket) -> bool:
 def test_a_client_that_does_not_read_is_let_go(shelf: Path, papers: Papers, large: str):
     """A client that stops reading its download is disconnected."""
     with running(shelf, papers, patience=3) as bench, bench.speak(f"GET {large} HTTP/1.1", "", ""):
-        access = bench.accesses.get(timeout=60)
+        access = bench.accesses.get(timeout=PATIENCE)
         assert access.sent < LARGE
 
 
@@ -417,7 +420,7 @@ def test_it_ends_with_connections_open(shelf: Path, papers: Papers, large: str):
         idle.getresponse().read()
         busy.request("GET", large)
         response = busy.getresponse()
-        silent = socket.create_connection(("127.0.0.1", bench.port), timeout=30)
+        silent = socket.create_connection(("127.0.0.1", bench.port), timeout=PATIENCE)
     with pytest.raises(http.client.IncompleteRead):
         response.read()
     for one in (idle, busy, silent):
@@ -439,7 +442,7 @@ def test_a_signal_at_a_bad_moment(shelf: Path, papers: Papers, monkeypatch: pyte
             server.serve()
             began = time.monotonic()
             server.server_close()
-            assert time.monotonic() - began < 60
+            assert time.monotonic() - began < PATIENCE
 
 
 def test_where_it_cannot_listen(shelf: Path, papers: Papers, bench: Bench):
@@ -466,7 +469,7 @@ def test_the_url(shelf: Path, papers: Papers):
 def curl(bench: Bench, *argv: str, cwd: Path) -> str:
     """The output of curl, which trusts only the CA."""
     command = ["curl", "-q", "--noproxy", "*", "--silent", "--show-error", "--fail", "--cacert", str(bench.ca), *argv]
-    done = subprocess.run(command, cwd=cwd, capture_output=True, timeout=60)
+    done = subprocess.run(command, cwd=cwd, capture_output=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr
     return done.stdout.decode("latin-1")
 
@@ -499,18 +502,16 @@ def test_curl_without_the_ca(bench: Bench, tmp_path: Path):
 
 def test_mute_clients_make_room(shelf: Path, papers: Papers):
     """A good client does not wait for the patience of clients that fill all places and send nothing."""
-    with running(shelf, papers, most=4, patience=300) as bench:
+    with running(shelf, papers, most=4, patience=3600) as bench:
         mute = [socket.create_connection(("127.0.0.1", bench.port)) for _ in range(4)]
-        began = time.monotonic()
         assert bench.ask("/latest.json")[0].status == 200
-        assert time.monotonic() - began < 30
         for connection in mute:
             connection.close()
 
 
 def idle_connection(bench: Bench, number: int, source: str = "127.0.0.1") -> socket.socket:
     """Open a connection that sends nothing, half a handshake, or half a request after its handshake."""
-    plain = socket.create_connection(("127.0.0.1", bench.port), timeout=30, source_address=(source, 0))
+    plain = socket.create_connection(("127.0.0.1", bench.port), timeout=PATIENCE, source_address=(source, 0))
     if number % 3 == 1:
         plain.sendall(b"\x16\x03\x01\x02\x00\x01")
     if number % 3 == 2 and number < 60:
@@ -519,20 +520,21 @@ def idle_connection(bench: Bench, number: int, source: str = "127.0.0.1") -> soc
     return plain
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [70, 200])
 def test_idle_connections_keep_nobody_out(shelf: Path, papers: Papers, tmp_path: Path, count: int):
     """Next to idle connections of one address, more than there are places, curl is served again and again."""
-    with running(shelf, papers, most=64, patience=300) as bench:
+    with running(shelf, papers, most=64, patience=3600) as bench:
         idle = [idle_connection(bench, number) for number in range(count)]
         for _ in range(5):
-            assert curl(bench, "--max-time", "30", f"https://localhost:{bench.port}/latest.json", cwd=tmp_path)
+            assert curl(bench, "--max-time", "120", f"https://localhost:{bench.port}/latest.json", cwd=tmp_path)
         for connection in idle:
             connection.close()
 
 
 def test_the_idle_connections_of_an_address_are_limited(shelf: Path, papers: Papers):
     """An address that opens more and more connections without a request loses the oldest, those of others stay."""
-    with running(shelf, papers, patience=300) as bench:
+    with running(shelf, papers, patience=3600) as bench:
         other = idle_connection(bench, 0, "127.0.0.2")
         idle = [idle_connection(bench, 0) for _ in range(MOST_SILENT + 4)]
         time.sleep(1.5)  # more than the grace
@@ -549,14 +551,16 @@ def test_the_idle_connections_of_an_address_are_limited(shelf: Path, papers: Pap
 
 def test_one_address_does_not_take_all_places(shelf: Path, papers: Papers, large: str):
     """Downloads of one address leave places to others; its next connection is ended, and nothing else."""
-    with running(shelf, papers, most_of_one_peer=2, patience=300) as bench:
+    with running(shelf, papers, most_of_one_peer=2, patience=3600) as bench:
         slow = []
         for _ in range(2):
-            plain = socket.create_connection(("127.0.0.1", bench.port), timeout=30, source_address=("127.0.0.2", 0))
+            plain = socket.create_connection(
+                ("127.0.0.1", bench.port), timeout=PATIENCE, source_address=("127.0.0.2", 0)
+            )
             slow.append(bench.trust.wrap_socket(plain, server_hostname="127.0.0.1"))
             slow[-1].sendall(f"GET {large} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
             assert slow[-1].recv(12) == b"HTTP/1.1 200"
-        third = socket.create_connection(("127.0.0.1", bench.port), timeout=30, source_address=("127.0.0.2", 0))
+        third = socket.create_connection(("127.0.0.1", bench.port), timeout=PATIENCE, source_address=("127.0.0.2", 0))
         assert third.recv(1) == b""
         third.close()
         assert bench.ask("/latest.json")[0].status == 200
@@ -570,7 +574,7 @@ def test_one_address_does_not_take_all_places(shelf: Path, papers: Papers, large
 
 def test_a_download_keeps_its_place(shelf: Path, papers: Papers, large: str):
     """A client that is being served is never ended to make room."""
-    with running(shelf, papers, most=1, patience=300) as bench:
+    with running(shelf, papers, most=1, patience=3600) as bench:
         busy = bench.connect()
         busy.request("GET", large)
         answer = busy.getresponse()

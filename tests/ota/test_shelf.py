@@ -19,6 +19,7 @@ from rmfab.ota.shelf import Published, publish, read_index
 from rmfab.release.release import Release
 from tests.ota.conftest import AN_ENVELOPE, OTA_CSV, a_release
 from tests.ota.writers import ENVELOPE, NEXT
+from tests.patience import PATIENCE
 from tests.release.conftest import tiny_app
 from tests.terminal import ROOT, environment, files
 
@@ -28,7 +29,7 @@ FIRST = a_release()
 def writers(*argv: str | Path) -> None:
     """Run processes of tests.ota.writers, which must succeed."""
     command = [sys.executable, "-m", "tests.ota.writers", *map(str, argv)]
-    subprocess.run(command, cwd=ROOT, env=environment(), check=True, timeout=120)
+    subprocess.run(command, cwd=ROOT, env=environment(), check=True, timeout=PATIENCE)
 
 
 def visible(shelf: Path) -> dict[str, bytes]:
@@ -221,6 +222,7 @@ def test_a_latest_that_is_gone(shelf: Path):
     assert "indexes/" in str(caught.value.hint)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("born", [False, True], ids=["first release", "next release"])
 def test_a_writer_that_is_killed(tmp_path: Path, born: bool):
     """After a kill before any step on the disk, the shelf is whole, and old or new.

@@ -8,10 +8,11 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from tests.patience import PATIENCE
+
 ROOT = Path(__file__).parents[2]
 DRIVER = Path(__file__).with_name("cli_driver.py")
 _MAKING_SECONDS = 900
-_CALL_SECONDS = 120
 
 
 def peers_python() -> Path:
@@ -27,9 +28,7 @@ def call_cli(python: Path, logs: Path, do: str, **request: Any) -> dict[str, Any
     for _ in range(4):
         text = json.dumps({"do": do, **request})
         command = [python, "-W", "ignore", DRIVER]
-        done = subprocess.run(
-            command, input=text, capture_output=True, text=True, timeout=_CALL_SECONDS, env=environment
-        )
+        done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=PATIENCE, env=environment)
         assert done.returncode == 0, done.stderr
         said: dict[str, Any] = json.loads(done.stdout)
         if "unlucky" not in said:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 from rmfab.product.vocabulary import Security
 from rmfab.virtual.bench.serving import BoardHandle, serve
 from rmfab.virtual.network import FACTORY_NETWORK, NEIGHBOURS
+from tests.patience import until
 from tests.peers.environment import call_cli
 from tests.peers.mapping_server import TOKEN, MappingServer, mapping_server
 from tests.provisioning.boards import CERTIFICATES, NODE, POP, written
@@ -46,10 +46,7 @@ def boards(peers: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[di
         for number, name in enumerate(names)
     ]
     with serve(specs) as handles:
-        ending = time.monotonic() + 60
-        while not all(handle.state()["serving"] for handle in handles):
-            assert time.monotonic() < ending
-            time.sleep(0.1)
+        until(lambda: all(handle.state()["serving"] for handle in handles))
         yield dict(zip(names, handles, strict=True))
 
 

@@ -47,7 +47,7 @@ def test_a_minimal_product() -> None:
 def template() -> str:
     """Return the shipped template with its placeholders filled in and its optional keys uncommented."""
     text = shipped("templates", "product.toml").read_text(encoding="utf-8")
-    for key, value in {"CHIP": "esp32", "SERIAL": "L-{n}", "CREDENTIALS": "certificate", "MQTT_NOTE": ""}.items():
+    for key, value in {"CHIP": "esp32", "SERIAL": "L-{scan}", "CREDENTIALS": "certificate", "MQTT_NOTE": ""}.items():
         text = text.replace(f"@{key}@", value)
     text = text.replace("@RECIPIENT@", "age1" + "q" * 58).replace("@RECIPIENT_NAME@", "host")
     return re.sub(r"^# (\w+ = )", r"\1", re.sub(r"@\w+@", "a.example", text), flags=re.MULTILINE)
@@ -67,13 +67,40 @@ def test_every_key_is_in_the_template() -> None:
     renamed = {"validity_days": "validity"}
     for field in dataclasses.fields(Product):
         kind = getattr(values, str(field.type), None)
-        if kind is None or not dataclasses.is_dataclass(kind) or field.name == "serial":
+        if kind is None or not dataclasses.is_dataclass(kind) or field.name in ("serial", "scan"):
             continue
         keys = {renamed.get(f.name, f.name) for f in dataclasses.fields(kind)}
         if kind is values.VerifyPolicy:
             keys = keys - {"scan"} | {f"scan_{f.name}" for f in dataclasses.fields(values.ScanPolicy)}
         assert told[field.name] == keys
-    assert told["product"] == {"name", "chip", "serial"}
+    assert told["product"] == {"name", "chip", "serial", "scan"}
+    rule = tomllib.loads(template())["product"]["scan"]
+    assert set(rule) == {field.name for field in dataclasses.fields(values.ScanRule)}
+
+
+@pytest.mark.parametrize(
+    ("serial", "scan", "told"),
+    [
+        ("{scan}", '{ prefix = "SN", digits = 9, check = "luhn" }', None),
+        ("{scan}", "{}", None),
+        ("{n}", '{ prefix = "SN" }', "[product] scan"),
+        ("{mac}", "{ digits = 3 }", "[product] scan"),
+        ("{scan}", '{ check = "crc" }', "[product] scan check"),
+        ("{scan}", "{ digits = 0 }", "[product] scan digits"),
+        ("{scan}", '{ prefix = "a b" }', "[product] scan prefix"),
+        ("{scan}", '{ suffix = "a" }', "[product] scan suffix"),
+        ("{scan}", '"luhn"', "[product] scan"),
+    ],
+)
+def test_the_rule_for_codes(serial: str, scan: str, told: str | None) -> None:
+    """`scan` has prefix, digits and check; a wrong value, or a serial without a code, is reported with its key path."""
+    text = re.sub(r"^scan = .*", f"scan = {scan}", template(), flags=re.MULTILINE).replace("L-{scan}", serial)
+    if told is None:
+        assert parse_product(text, HERE).serial.late
+        return
+    with pytest.raises(ComplaintsError) as caught:
+        parse_product(text, HERE)
+    assert [complaint.where for complaint in caught.value.complaints] == [f"product.toml: {told}"]
 
 
 def test_the_keys_of_verify() -> None:

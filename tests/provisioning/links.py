@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 
 from rmfab.provisioning.failures import RequestRefused
+from tests.patience import PATIENCE
 from tests.provisioning.device import Device
 
 
@@ -47,8 +48,10 @@ class SoftAp:
         with suppress(OSError):
             while True:
                 connection, _ = self.listener.accept()
-                with suppress(OSError, ValueError):
+                try:
                     self._talk(connection)
+                except (OSError, ValueError):
+                    connection.close()
 
     def _talk(self, connection: socket.socket) -> None:
         while True:
@@ -112,7 +115,7 @@ class SoftAp:
         with suppress(OSError):
             self.listener.shutdown(socket.SHUT_RDWR)
         self.listener.close()
-        self.thread.join(5)
+        self.thread.join(PATIENCE)
 
 
 @contextmanager

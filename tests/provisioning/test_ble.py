@@ -17,6 +17,7 @@ from rmfab.provisioning.ble import BleTransport
 from rmfab.provisioning.failures import LinkError, RequestRefused, Stalled, WrongPop
 from rmfab.provisioning.session import open_session
 from rmfab.secret import Secret
+from tests.patience import PATIENCE
 from tests.provisioning.device import Device
 from tests.provisioning.gatt_server import World
 
@@ -25,7 +26,7 @@ POP = Secret("abcd1234")
 
 @contextmanager
 def link(world: World, **options: Any) -> Iterator[BleTransport]:
-    settings = {"timeout": 3.0, "scan_timeout": 0.2, "backends": world.backends(), **options}
+    settings = {"timeout": PATIENCE, "scan_timeout": 0.2, "backends": world.backends(), **options}
     transport = BleTransport("PROV_ab12cd", **settings)
     try:
         yield transport
@@ -154,7 +155,7 @@ def test_one_connection_at_a_time() -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
+        thread.join(PATIENCE)
     assert (world.connects, world.most_connected) == (4, 1)
 
 

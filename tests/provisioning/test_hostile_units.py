@@ -24,11 +24,11 @@ from rmfab.provisioning.failures import ProtocolError
 from rmfab.provisioning.http import HttpTransport
 from rmfab.provisioning.patience import Overdue, Patience
 from rmfab.secret import Secret
+from tests.patience import PATIENCE
 from tests.provisioning.device import Device, N, fields, num, raw
 from tests.provisioning.links import Direct, answering, soft_ap
 from tests.provisioning.test_check import KEY, POP, certificate, product
 
-SOON_SECONDS = 5.0
 NETWORK = "factory"
 Lie = Callable[[bytes], bytes | None]
 OTHER_KEY = ec.generate_private_key(ec.SECP256R1())
@@ -329,11 +329,9 @@ def test_there_are_enough() -> None:
 
 
 def attacked(device: Liar) -> UnitFault:
-    """The fault that the line finds, soon, and with nothing in its words that a terminal would obey."""
-    began = time.monotonic()
+    """The fault that the line finds, with nothing in its words that a terminal would obey."""
     with pytest.raises(UnitFault) as caught:
         meet(device)
-    assert time.monotonic() - began < SOON_SECONDS
     assert len(str(caught.value)) < 300
     assert all(char.isprintable() for char in caught.value.what)
     return caught.value
@@ -390,7 +388,7 @@ def test_the_sealed_answer(name: str, patch: int) -> None:
 def test_over_http(answer: bytes, cause: str) -> None:
     """What is no HTTP answer, or more than one may be, ends the exchange."""
     with answering(answer) as server:
-        transport = HttpTransport(server.url, timeout=2.0)
+        transport = HttpTransport(server.url, timeout=PATIENCE)
         with closing(transport), pytest.raises(UnitFault) as caught:
             transport.exchange("proto-ver", b"---")
     assert caught.value.cause == cause
@@ -432,12 +430,13 @@ def dripping(seconds: float) -> Iterator[str]:
 
 def test_one_byte_at_a_time() -> None:
     """A unit that sends a byte now and then has no more time than one that sends nothing."""
-    with dripping(0.05) as url, closing(HttpTransport(url, timeout=0.5)) as transport:
-        began = time.monotonic()
-        with pytest.raises(UnitFault) as caught:
-            transport.exchange("proto-ver", b"---")
+    with (
+        dripping(0.05) as url,
+        closing(HttpTransport(url, timeout=0.5)) as transport,
+        pytest.raises(UnitFault) as caught,
+    ):
+        transport.exchange("proto-ver", b"---")  # the bytes would go on for minutes
     assert caught.value.cause == "stalled"
-    assert time.monotonic() - began < SOON_SECONDS
 
 
 def test_just_in_time() -> None:
@@ -445,11 +444,9 @@ def test_just_in_time() -> None:
     device = unit()
     slow = replace(device, lies={f"{name}/{n}": late for name in ("proto-ver", "prov-session") for n in (1, 2)})
     with soft_ap(slow) as server:
-        transport = HttpTransport(server.url, timeout=2.0, patience=Patience(0.5))
-        began = time.monotonic()
+        transport = HttpTransport(server.url, timeout=PATIENCE, patience=Patience(0.5))
         with closing(transport), pytest.raises(Overdue):
             check_session(transport, product(1), Credentials.CERTIFICATE, POP, os.urandom)
-    assert time.monotonic() - began < SOON_SECONDS
 
 
 def late(answer: bytes) -> bytes:
@@ -463,19 +460,18 @@ class Stopped(Exception):
 
 @pytest.mark.parametrize("where", ["answer", "connection"])
 def test_the_operator_stops(where: str) -> None:
-    """A stop is heard within a second, whatever the unit does meanwhile."""
-    began = time.monotonic()
+    """A stop is heard at the next look, of which there are many, whatever the unit does meanwhile."""
+    looks = iter(range(3))
 
     def keep_going() -> None:
-        if time.monotonic() - began > 0.3:
+        if next(looks, None) is None:
             raise Stopped
 
     with dripping(0.05) as url, full_backlog() as mute:
         address = url if where == "answer" else mute
-        transport = HttpTransport(address, timeout=60.0, connect_timeout=60.0, patience=Patience(60.0, keep_going))
+        transport = HttpTransport(address, timeout=3600, connect_timeout=3600, patience=Patience(3600, keep_going))
         with closing(transport), pytest.raises(Stopped):
             transport.exchange("proto-ver", b"---")
-        assert time.monotonic() - began < 0.3 + 1.0
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from rmfab.provisioning.failures import LinkError, ProtocolError, RequestRefused
 from rmfab.provisioning.http import CutShort, HttpReply, HttpTransport, read_reply
 from rmfab.provisioning.session import open_session
 from rmfab.secret import Secret
+from tests.patience import PATIENCE
 from tests.provisioning.device import Device
 from tests.provisioning.links import answering, soft_ap
 
@@ -104,17 +105,17 @@ def test_an_answer_that_drips() -> None:
         with pytest.raises(Stalled):
             HttpTransport(f"http://127.0.0.1:{listener.getsockname()[1]}", timeout=0.2).exchange("proto-ver", b"")
         done.set()
-        thread.join(5)
+        thread.join(PATIENCE)
 
 
 def test_nobody_there() -> None:
-    """An address without a server is a station error, with a hint about the Wi-Fi network."""
+    """An address without a server is a station error, with a hint that names where the address comes from."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     with pytest.raises(StationError) as caught:
         HttpTransport(f"http://127.0.0.1:{port}").exchange("proto-ver", b"")
     assert caught.value.cause == "unreachable"
-    assert "Wi-Fi" in str(caught.value.hint)
+    assert "--unit-url" in str(caught.value.hint)
 
 
 OK = b"HTTP/1.1 200 OK\r\n"
@@ -140,7 +141,7 @@ OK = b"HTTP/1.1 200 OK\r\n"
 def test_bad_answers(answer: bytes, cause: str) -> None:
     """Each bad answer is a fault of the unit with its own cause and place."""
     with soft_ap(Device(), {0: answer}) as server:
-        transport = HttpTransport(server.url, timeout=5)
+        transport = HttpTransport(server.url, timeout=PATIENCE)
         with pytest.raises(UnitFault) as caught:
             transport.exchange("proto-ver", b"")
         assert (caught.value.cause, caught.value.where) == (cause, server.url)

@@ -22,6 +22,7 @@ from rmfab.provisioning.failures import ProtocolError, RequestRefused
 from rmfab.provisioning.proto import challenge_pb2, session_pb2, wifi_pb2
 from rmfab.provisioning.wifi_messages import JoinFailure, Joining, JoinState
 from rmfab.secret import Secret
+from tests.patience import PATIENCE
 from tests.provisioning.device import fields, num, raw
 
 ROOT = Path(__file__).parents[2]
@@ -297,7 +298,7 @@ def test_the_generated_code_is_what_protoc_makes(tmp_path: Path) -> None:
         f"--python_out={tmp_path}",
         f"--pyi_out={tmp_path}",
     ]
-    subprocess.run([*command, *map(str, protos)], check=True, timeout=60)
+    subprocess.run([*command, *map(str, protos)], check=True, timeout=PATIENCE)
     made = sorted(tmp_path.rglob("*_pb2.py*"))
     assert len(made) == 2 * len(protos)
     for file in made:

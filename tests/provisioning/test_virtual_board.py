@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -25,6 +24,7 @@ from rmfab.secret import Secret
 from rmfab.virtual.bench.serving import BoardHandle, serve
 from rmfab.virtual.network import FACTORY_NETWORK
 from rmfab.virtual.spec import BoardSpec
+from tests.patience import PATIENCE, until
 from tests.provisioning.boards import CERTIFICATES, NODE, POP, SALT, written
 from tests.virtual.rig import FCTRY
 
@@ -78,10 +78,7 @@ def boards(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Board
         folder = tmp_path_factory.mktemp("boards")
         specs = [spec(folder, number, name) for number, name in enumerate(BOARDS)]
         with serve(specs) as handles:
-            ending = time.monotonic() + 30
-            while not all(handle.state()["serving"] for handle in handles):
-                assert time.monotonic() < ending
-                time.sleep(0.1)
+            until(lambda: all(handle.state()["serving"] for handle in handles))
             served = dict(zip(BOARDS, handles, strict=True))
             if _fits(served["own pair"]):
                 yield served
@@ -101,7 +98,7 @@ def _fits(board: BoardHandle) -> bool:
     return verifier == sec2_verifier.verifier("wifiprov", POP, salt).reveal()
 
 
-def link(handle: BoardHandle, timeout: float = 10.0) -> closing[HttpTransport]:
+def link(handle: BoardHandle, timeout: float = PATIENCE) -> closing[HttpTransport]:
     """A transport to the board, closed at the end of the block."""
     return closing(HttpTransport(handle.provisioning_url, timeout=timeout))
 
@@ -150,7 +147,10 @@ def test_a_wrong_pop_is_refused(boards: dict[str, BoardHandle], name: str) -> No
 )
 def test_bad_boards(boards: dict[str, BoardHandle], name: str, cause: str) -> None:
     """Each fault FAILs its board with its own cause."""
-    with link(boards[name], timeout=1.0) as transport, pytest.raises(UnitFault) as caught:
+    with (
+        link(boards[name], timeout=1.0 if name == "stalled-session" else PATIENCE) as transport,
+        pytest.raises(UnitFault) as caught,
+    ):
         opened(transport)
     assert caught.value.cause == cause
 
@@ -188,10 +188,7 @@ def test_five_wrong_pops_stop_provisioning(boards: dict[str, BoardHandle]) -> No
     for _ in range(5):
         with link(boards["counts"]) as transport:
             check_wrong_pop(transport, Provisioning(), POP, os.urandom)
-    ending = time.monotonic() + 10
-    while boards["counts"].state()["serving"]:
-        assert time.monotonic() < ending
-        time.sleep(0.05)
+    until(lambda: not boards["counts"].state()["serving"])
     with link(boards["counts"]) as transport, pytest.raises(LinkError) as caught:
         opened(transport)
     assert caught.value.cause == "unreachable"
@@ -215,10 +212,8 @@ def test_joining(boards: dict[str, BoardHandle], name: str) -> None:
         session = opened(transport)
         session.configure(FACTORY_NETWORK.ssid, passphrase)
         session.apply()
-        ending = time.monotonic() + 20
-        while (told := session.status()).state is JoinState.CONNECTING:
-            assert time.monotonic() < ending
-            time.sleep(0.05)
+        until(lambda: session.status().state is not JoinState.CONNECTING)
+        told = session.status()
     if name == "joins":
         assert (told.state, bool(told.ip4)) == (JoinState.CONNECTED, True)
     else:

@@ -65,6 +65,7 @@ def test_a_signed_bundle_is_taken(tiny_release: Release):
     }
 
 
+@pytest.mark.slow
 def test_every_changed_byte_of_a_signed_bundle_is_refused(tiny_release: Release):
     """A change of one bit or all bits in any byte of a signed bundle is rejected."""
     data = signed(edition(tiny_release), KEY).encode()

@@ -78,6 +78,7 @@ def test_the_systems_tools_read_and_check_it(release: Release, tmp_path: Path):
     assert (tmp_path / "parts" / "app.bin").read_bytes() == release.part("app").data
 
 
+@pytest.mark.slow
 def test_every_changed_byte_is_refused(tiny_release: Release):
     """A change of one bit or all bits in any byte of a small bundle is rejected."""
     data = build_bundle(tiny_release)

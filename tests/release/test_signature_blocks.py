@@ -30,6 +30,8 @@ from rmfab.release.signature_blocks import (
 )
 from rmfab.virtual.build.build_folder import FirmwareFacts, make_app, make_bootloader
 
+pytestmark = pytest.mark.slow
+
 MAKERS = {
     BlockScheme.RSA_3072: lambda: rsa.generate_private_key(65537, 3072),
     BlockScheme.ECDSA_P192: lambda: ec.generate_private_key(ec.SECP192R1()),

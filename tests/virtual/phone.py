@@ -17,6 +17,8 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from tests.patience import PATIENCE
+
 # RFC 5054, appendix A: 2^3072 - 2^3008 - 1 + 2^64 * ([2^2942 * pi] + 1690314), computed instead of copied.
 _BITS = 3072
 
@@ -272,7 +274,7 @@ def through(board):
 class Http:
     """A call over HTTP. *cookies* False ignores them; *fresh* True opens a new connection for each request."""
 
-    def __init__(self, url, *, cookies=True, fresh=False, seconds=5.0):
+    def __init__(self, url, *, cookies=True, fresh=False, seconds=PATIENCE):
         host, _, port = url.removeprefix("http://").rpartition(":")
         self.address = host, int(port)
         self.cookies, self.fresh, self.seconds = cookies, fresh, seconds

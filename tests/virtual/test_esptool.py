@@ -12,6 +12,7 @@ import pytest
 from rmfab.product.vocabulary import Chip
 from rmfab.virtual import BoardSpec, PortKind, serve
 from rmfab.virtual.build.build_folder import make_bootloader
+from tests.patience import PATIENCE
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="pty boards need Linux")]
 
@@ -39,7 +40,7 @@ def _esptool(lines, cwd):
     environment = os.environ | {"NO_COLOR": "1", "COLUMNS": "200"}
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", _DRIVER], input=json.dumps(lines), cwd=cwd, env=environment,
-        capture_output=True, text=True, timeout=120,
+        capture_output=True, text=True, timeout=PATIENCE,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
@@ -135,7 +136,7 @@ def test_command_line_over_rfc2217(tmp_path):
         assert board.state()["mode"] == "running"
         line = ["--port", board.url, "--chip", "esp32c3", "--no-stub", "read-mac"]
         done = subprocess.run(
-            [sys.executable, "-m", "esptool", *line], cwd=tmp_path, capture_output=True, text=True, timeout=120
+            [sys.executable, "-m", "esptool", *line], cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE
         )
         assert done.returncode == 0, done.stdout + done.stderr
         assert board.mac in done.stdout

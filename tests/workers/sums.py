@@ -58,10 +58,11 @@ class Sums:
         """Return the modules that this process has imported."""
         return sorted(sys.modules)[: chunk[0]]
 
-    def touch(self, chunk: tuple[str, int]) -> None:
-        """Create a file that marks the start, then sleep."""
+    def touch(self, chunk: tuple[str, str]) -> None:
+        """Create a file that marks the start, then wait until the second one exists."""
         Path(chunk[0]).touch()
-        time.sleep(chunk[1])
+        while not Path(chunk[1]).exists():
+            time.sleep(0.01)
 
 
 class OddError(Exception):

@@ -3,7 +3,7 @@
 import pickle
 import subprocess
 import sys
-import time
+import threading
 
 import pytest
 
@@ -11,6 +11,7 @@ from rmfab.errors import ComplaintsError, InputError, StationError
 from rmfab.secret import Secret
 from rmfab.workers.crew import CHUNKS_AHEAD, open_crew
 from rmfab.workers.feeding import chunked
+from tests.patience import PATIENCE, until
 from tests.terminal import ROOT
 from tests.workers.sums import Sums
 
@@ -165,13 +166,18 @@ def test_dead_process(jobs, ordered):
 def test_close_drops_what_was_not_begun(tmp_path):
     """Closing waits for the chunks that have started, and starts no others."""
     crew = open_crew(Sums, 0, 2)
-    names = [str(tmp_path / str(number)) for number in range(6)]
-    run = crew.run(Sums.touch, [(name, 0.5 if number else 0) for number, name in enumerate(names)])
+    gate, begun = tmp_path / "gate", tmp_path / "begun"
+    begun.mkdir()
+    names = [str(begun / str(number)) for number in range(6)]
+    run = crew.run(Sums.touch, [(name, str(gate if number else begun)) for number, name in enumerate(names)])
     next(run)
-    while len(list(tmp_path.iterdir())) < 3:
-        time.sleep(0.01)
-    crew.close()
-    assert 3 <= len(list(tmp_path.iterdir())) <= 4
+    until(lambda: len(list(begun.iterdir())) == 3)
+    closing = threading.Thread(target=crew.close)
+    closing.start()
+    until(lambda: crew._executor._closed)
+    gate.touch()
+    closing.join(PATIENCE)
+    assert len(list(begun.iterdir())) == 3
     with pytest.raises(RuntimeError, match="shut down"):
         list(crew.run(Sums.add, [[1]]))
 

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import BrokenExecutor, Executor, wait
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,7 @@ import pytest
 from rmfab.workers import processes
 from rmfab.workers.inline import InlineExecutor
 from rmfab.workers.processes import ProcessExecutor
+from tests.patience import PATIENCE, until
 from tests.terminal import environment
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="signals as POSIX has them")
@@ -27,14 +28,6 @@ def executor(request: pytest.FixtureRequest) -> Iterator[Executor]:
     """The inline executor and the process executor."""
     with request.param() as made:
         yield made
-
-
-def until(true: Callable[[], object]) -> None:
-    """Wait until *true* returns a true value, at most 20 s."""
-    deadline = time.monotonic() + 20
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def ended(worker: Path) -> bool:
@@ -95,10 +88,12 @@ def test_all_futures_hear_of_a_death() -> None:
     executor = ProcessExecutor(2)
     futures = [executor.submit(time.sleep, 0.2) for _ in range(10)]
     killed = executor.submit(os.getpid).result()
+    os.kill(killed, signal.SIGSTOP)  # so that not all is done before it dies
     until(lambda: any(future.running() for future in futures) or all(future.done() for future in futures))
     more = [executor.submit(time.sleep, 0.1) for _ in range(10)]
+    until(lambda: any(future.running() for future in (*futures, *more)))
     os.kill(killed, signal.SIGKILL)
-    done, waiting = wait(more, timeout=20)
+    done, waiting = wait(more, timeout=PATIENCE)
     assert not waiting
     assert any(isinstance(future.exception(), BrokenExecutor) for future in done)
     with pytest.raises(BrokenExecutor, match="a worker process died"):
@@ -116,7 +111,7 @@ def test_killed_while_it_writes(size: int) -> None:
         futures = [executor.submit(bytes, size) for _ in range(20)]
         time.sleep(0.002 * number)
         os.kill(pid, signal.SIGKILL)
-        _, waiting = wait(futures, timeout=20)
+        _, waiting = wait(futures, timeout=PATIENCE)
         assert not waiting
         executor.shutdown(cancel_futures=True)
 
@@ -134,7 +129,7 @@ def test_signals_of_a_worker() -> None:
             assert executor.submit(os.getpid).result() == pid
             os.kill(pid, signal.SIGTERM)
             with pytest.raises(BrokenExecutor):
-                executor.submit(time.sleep, 1).result()
+                executor.submit(time.sleep, 1000).result()
     finally:
         signal.signal(signal.SIGTERM, before)
 
@@ -168,6 +163,6 @@ def test_an_end_without_shutdown() -> None:
     """A program that does not call `shutdown` still ends, and so do its workers."""
     program = "from rmfab.workers.processes import ProcessExecutor as E; print(E(2).submit(pow, 2, 5).result())"
     done = subprocess.run(
-        [sys.executable, "-c", program], env=environment(), capture_output=True, text=True, timeout=30
+        [sys.executable, "-c", program], env=environment(), capture_output=True, text=True, timeout=PATIENCE
     )
     assert (done.stdout, done.stderr, done.returncode) == ("32\n", "", 0)

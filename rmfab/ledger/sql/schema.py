@@ -83,7 +83,8 @@ identity = Table(
     Column("batch_id", Integer, ForeignKey("batch.id"), nullable=False),
     Column("chunk_id", Integer, ForeignKey("chunk.id"), nullable=False),
     Column("position", Integer, nullable=False),
-    # The record as it was made, never changed afterwards: the fields of SealedRecord.
+    # The record as it was made, never changed afterwards: the fields of SealedRecord. `serial` is the name of the
+    # identity in the pool, and in the events.
     Column("serial", String(64), nullable=False, unique=True),
     Column("node_id", Text, unique=True),
     Column("certificate_serial", String(64), unique=True),
@@ -98,6 +99,7 @@ identity = Table(
     # The current standing, a projection of the events: the fields of Standing.
     Column("state", String(16), nullable=False),
     Column("mac", String(23)),
+    Column("given_serial", String(64)),
     Column("attempts", Integer, nullable=False, default=0),
     Column("claimed_ts", String(32)),
     Column("flashed_ts", String(32)),
@@ -129,6 +131,13 @@ Index(
     "ix_identity_handover",
     identity.c.handover,
     sqlite_where=identity.c.handover.is_not(None),
+)
+Index("ix_identity_given_serial", identity.c.given_serial)
+Index(
+    "uq_identity_given_serial",
+    identity.c.given_serial,
+    unique=True,
+    sqlite_where=identity.c.state != "void",
 )
 
 chain = Table(

@@ -13,7 +13,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -23,14 +23,15 @@ from sqlalchemy import URL, Connection, Engine, QueuePool, create_engine, event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from rmfab.errors import InputError, IntegrityError, LedgerError, RmfabError, one_line
+from rmfab.errors import InputError, IntegrityError, LedgerError, one_line
 from rmfab.files import is_there, output_path
 from rmfab.ledger.sql.database import Damage
 from rmfab.ledger.sql.group_commit import GroupCommit
 from rmfab.ledger.sql.network_share import refuse_network
 from rmfab.ledger.sql.quick_check import QuickCheck
 from rmfab.ledger.sql.read_only import ReadOnly, denied, how_to_read, may_open
-from rmfab.ledger.sql.sqlite_file import WRITABLE, connect
+from rmfab.ledger.sql.sqlite_errors import LOCKED, UNLOCK, error_name, explain
+from rmfab.ledger.sql.sqlite_file import WRITABLE, connect, refuse_bad_cells
 from rmfab.ledger.sql.upgrade import needs_upgrade, upgrade_schema
 from rmfab.ledger.sql.write_queue import NoTurn, WriteQueue
 
@@ -204,6 +205,8 @@ class SqliteDatabase:
 
         Raise InputError if *target* exists or cannot be written, IntegrityError if the copy is damaged.
         """
+        if target.is_dir():
+            raise InputError("is a folder, expected a new file", where=str(target), hint="name a file in it")
         if target.exists():
             raise InputError(
                 "this file already exists", where=str(target), hint="choose a new name for each backup", cause="exists"
@@ -247,17 +250,24 @@ def replace(source: Path, target: Path, patience: float, judge: Callable[[Path],
 def _set_aside(path: Path) -> Path | None:
     """Give the database *path* and its -wal and -shm a second name, under which they stay; return it.
 
-    *path* keeps its name until it is replaced, so there is always a ledger. Its -wal goes first: it must not be applied
-    to a different database (sqlite.org/howtocorrupt.html, section 1.4).
+    *path* keeps its name until it is replaced, so there is always a ledger. Its -wal goes first, also if *path* itself
+    is gone (then return None): it must not be applied to a different database (sqlite.org/howtocorrupt.html, 1.4).
+    Before, what is in it is written into the database, so that the database is whole without it if this process ends in
+    between. Raise LedgerError if a different process is reading it.
     """
-    if not path.exists():
-        return None
+    there = path.exists()
+    if there:
+        with suppress(sqlite3.Error), closing(sqlite3.connect(path)) as connection:  # a damaged one is kept as it is
+            (busy, *_) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            if busy:
+                raise LedgerError(LOCKED, where=str(path), hint=UNLOCK, cause="ledger-locked")
     kept = path.with_name(f"{path.name}.replaced-{datetime.now(UTC):%Y%m%dT%H%M%S%fZ}")
-    os.link(path, kept)
+    if there:
+        os.link(path, kept)
     for ending in ("-wal", "-shm"):
         with suppress(FileNotFoundError):
             os.replace(f"{path}{ending}", f"{kept}{ending}")  # noqa: PTH105
-    return kept
+    return kept if there else None
 
 
 def _make_engine(path: Path, creator: Callable[[], sqlite3.Connection], patience: float) -> Engine:
@@ -279,7 +289,7 @@ def _use_wal(engine: Engine, patience: float) -> None:
             return
         except sqlite3.OperationalError as error:
             # SQLite's busy timeout does not cover the lock that this switch needs.
-            if not _name(error).startswith(("SQLITE_BUSY", "SQLITE_LOCKED")) or time.monotonic() > deadline:
+            if not error_name(error).startswith(("SQLITE_BUSY", "SQLITE_LOCKED")) or time.monotonic() > deadline:
                 raise
             time.sleep(0.05)
         finally:
@@ -316,64 +326,21 @@ def _explained(path: Path) -> Iterator[None]:
     try:
         yield
     except DBAPIError as error:
-        raise _explain(error.orig, path) from error
+        raise explain(error.orig, path) from error
     except NoTurn as error:
-        raise LedgerError(_LOCKED, where=str(path), hint=_UNLOCK, cause="ledger-locked") from error
+        raise LedgerError(LOCKED, where=str(path), hint=UNLOCK, cause="ledger-locked") from error
     except PoolTimeoutError as error:
         raise LedgerError("too many concurrent readers", where=str(path), cause="ledger-locked") from error
     except sqlite3.Error as error:
-        raise _explain(error, path) from error
-
-
-def _explain(error: BaseException | None, path: Path) -> RmfabError:
-    """Return the error to raise for SQLite's *error*, chosen by its result code (sqlite.org/rescode.html)."""
-    name = _name(error)
-    if name.startswith("SQLITE_CANTOPEN") and path.exists() and not may_open(path):
-        return denied(path)
-    for prefix, cause, what, hint in _CAUSES:
-        if name.startswith(prefix):
-            kind = IntegrityError if cause in ("ledger-corrupt", "ledger-constraint") else LedgerError
-            detail = f" ({error})" if cause in ("ledger-io", "ledger-constraint") else ""
-            return kind(what + detail, where=str(path), hint=hint, cause=cause)
-    return LedgerError(f"cannot use the ledger: {error}", where=str(path))
-
-
-_LOCKED = "the ledger is locked by another program"
-_UNLOCK = "close that program, then retry"
-_CAUSES = (
-    ("SQLITE_BUSY", "ledger-locked", _LOCKED, _UNLOCK),
-    ("SQLITE_LOCKED", "ledger-locked", _LOCKED, _UNLOCK),
-    (
-        "SQLITE_READONLY",
-        "ledger-read-only",
-        "the ledger is read-only",
-        "get write access to it and its folder",
-    ),
-    ("SQLITE_PERM", "ledger-read-only", "the ledger is read-only", "get write access to it and its folder"),
-    ("SQLITE_FULL", "ledger-full", "the disk is full; nothing was written", "free disk space, then retry"),
-    (
-        "SQLITE_CANTOPEN",
-        "ledger-missing",
-        "cannot open the ledger",
-        "check that you can read and write its folder",
-    ),
-    ("SQLITE_CORRUPT", "ledger-corrupt", "the ledger is damaged", "restore it from a backup"),
-    ("SQLITE_NOTADB", "ledger-corrupt", "this file is not a ledger, or is damaged", "restore it from a backup"),
-    ("SQLITE_IOERR", "ledger-io", "the disk reported an error; nothing was written", "check the disk"),
-    ("SQLITE_CONSTRAINT", "ledger-constraint", "this violates a constraint of the ledger", None),
-)
-
-
-def _name(error: BaseException | None) -> str:
-    return getattr(error, "sqlite_errorname", None) or ""
+        raise explain(error, path) from error
 
 
 def _configure(connection: sqlite3.Connection, _record: object) -> None:
+    refuse_bad_cells(connection)
     cursor = connection.cursor()
     for pragma in (
         "synchronous=FULL",
         "foreign_keys=ON",
-        "cell_size_check=ON",
         "cache_size=-32768",
         "wal_autocheckpoint=1000",
     ):

@@ -16,3 +16,8 @@ def connect(path: Path, query: str, patience: float) -> sqlite3.Connection:
     """
     address = f"{path.absolute().as_uri()}?{query}"
     return sqlite3.connect(address, uri=True, timeout=patience, isolation_level=None, check_same_thread=False)
+
+
+def refuse_bad_cells(connection: sqlite3.Connection) -> None:
+    """Let SQLite check each page that it reads (sqlite.org/pragma.html#pragma_cell_size_check)."""
+    connection.execute("PRAGMA cell_size_check=ON").close()

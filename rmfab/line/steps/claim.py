@@ -8,33 +8,75 @@ from typing import Any
 
 from rmfab.board.esp.loader import Loader
 from rmfab.board.esp.payload import blank_md5
+from rmfab.errors import BatchUsedUp, InputError
 from rmfab.identity.factory_image import factory_image
-from rmfab.ledger.claims import Carried, Claim
+from rmfab.ledger.claim_terms import Carried, Claim, refuse_given
 from rmfab.ledger.events import Outcome, timestamp
-from rmfab.line.ending import Ending, Passed
+from rmfab.line.carried import carried_in
+from rmfab.line.code_desk import CodeDesk
+from rmfab.line.ending import Ending, Passed, Seen
 from rmfab.line.events import Step
 from rmfab.line.stages import Claimed, Writable
 from rmfab.line.step_record import StepRecord
 from rmfab.line.visit import Visit
-from rmfab.nvs.reader import read_image
+from rmfab.product.serial import SerialSource
 from rmfab.release.partition_table import Partition
+
+_AGAIN = "pass --again to make it again, with the same identity"
 
 
 def claim(visit: Visit, stage: Writable) -> Passed[Claimed]:
-    """Bind an identity to this board, durably, before the first byte is written."""
+    """Bind an identity to this board, durably, before the first byte is written.
+
+    A finished unit is left as it is, unless the job makes such units again.
+    """
     job = visit.job
     held = job.ledger.identity_by_mac(stage.mac)
+    if held is not None and held.finished and not job.again and job.serial in (None, held.serial):
+        visit.is_unit(held)
+        raise Seen(f"verified and labelled already, so it is not flashed; {_AGAIN}")
     own = None if held is None else factory_image(visit.open_identity(held), job.product)
     partition = stage.firmware.release.table.required(job.product.factory.partition)
     carried = _carried(stage.loader, partition, own)
-    claimed = visit.recorder.claim(
-        stage.mac, visit.slot.name, timestamp(job.now()), carried, lambda made: _record(visit, made)
-    )
+    given = _given(visit, stage.mac) if held is None else None
+    try:
+        claimed = visit.recorder.claim(
+            stage.mac, visit.slot.name, timestamp(job.now()), carried, lambda made: _record(visit, made), given
+        )
+    except BatchUsedUp as error:
+        raise BatchUsedUp(error.what, hint=job.more) from error
     record = claimed.identity
     visit.is_unit(record)
     if claimed.other_batch:
         visit.warn(f"this board keeps its identity {record.serial} of batch {record.batch}")
     return Passed(Claimed(stage.loader, stage.mac, stage.firmware, record), _measured(claimed))
+
+
+def _given(visit: Visit, mac: str) -> str | None:
+    """Return the serial that comes with the board *mac*, None if the product counts serials, or no code is at hand."""
+    job, pattern = visit.job, visit.job.product.serial
+    if pattern.source in (SerialSource.MAC, SerialSource.UPPER_MAC):
+        return pattern.of_mac(mac)
+    if pattern.source is SerialSource.COUNTER:
+        return None
+    if job.serial is not None:
+        job.product.scan.judge(pattern.code_in(job.serial))
+        return pattern.of_code(pattern.code_in(job.serial))
+    return None if job.codes is None else _scanned(visit, mac, job.codes)
+
+
+def _scanned(visit: Visit, mac: str, codes: CodeDesk) -> str:
+    """Return the serial with the code that the operator scans; ask again for one that cannot be this board's."""
+    job = visit.job
+    while True:
+        scanned = codes.code(visit.slot.name, visit.say, visit.keep_going)
+        try:
+            serial = job.product.serial.of_code(job.product.scan.code(scanned))
+            refuse_given(job.ledger.identity_by_serial(serial), serial, mac)
+        except InputError as error:
+            visit.warn(f"{error.what}; {error.hint}")
+        else:
+            return serial
 
 
 def _record(visit: Visit, claimed: Claim) -> StepRecord:
@@ -54,16 +96,4 @@ def _carried(loader: Loader, partition: Partition, own: bytes | None) -> Carried
     own_digest = hashlib.md5(own, usedforsecurity=False).hexdigest() if own else None
     if digest in (blank_md5(partition.size), own_digest):
         return None
-    return _read_carried(loader.read(partition.offset, partition.size))
-
-
-def _read_carried(image: bytes) -> Carried | None:
-    """Return the identity in an NVS image, in any namespace, or None if it contains none."""
-    node_id = random = None
-    for entry in read_image(image).entries:
-        if entry.key == "node_id" and isinstance(entry.value, (bytes, str)):
-            raw = entry.value if isinstance(entry.value, bytes) else entry.value.encode()
-            node_id = raw.rstrip(b"\0").decode("utf-8", "replace")
-        elif entry.key == "random" and isinstance(entry.value, bytes):
-            random = hashlib.sha256(entry.value).hexdigest()
-    return Carried(node_id, random) if node_id or random else None
+    return carried_in(loader.read(partition.offset, partition.size))

@@ -151,7 +151,7 @@ def _recall_release(visit: Visit) -> tuple[Loader, BoardFacts] | None:
     if unit is None:
         raise _unbound()
     serial = unit.record.serial
-    history = visit.job.ledger.history(serial)
+    history = visit.job.ledger.history(unit.record.name)
     flashes = [one.event.details for one in history if one.event.step == Step.FLASH.value]
     flashed = next((one["release"] for one in reversed(flashes) if "release" in one), None)
     if flashed is None:

@@ -24,7 +24,8 @@ _BACKLOG = 5
 _MOST_HEADERS = 1024
 _MOST_BODY = 4096
 _LONGEST_COOKIE = 19  # the buffer has 20 bytes; a longer header is ignored
-_RECEIVE_SECONDS = 5.0
+_RECEIVE_SECONDS = 5.0  # recv_wait_timeout of HTTPD_DEFAULT_CONFIG
+_RECEIVE_LOOKS = 50
 _REQUEST = re.compile(rb"([A-Z]+) (/\S*) HTTP/1\.[01]")
 _REASONS = {
     200: "OK",
@@ -168,8 +169,7 @@ class _Server:
             if self._current is not writer:
                 return False
             try:
-                async with asyncio.timeout(_RECEIVE_SECONDS):
-                    rest = await reader.readuntil(b"\r\n\r\n")
+                rest = await _received(reader.readuntil(b"\r\n\r\n"))
             except TimeoutError:
                 return await _refuse(writer, 408)
             except asyncio.LimitOverrunError:
@@ -195,8 +195,7 @@ class _Server:
         if not 0 < head.length <= _MOST_BODY:
             return False
         try:
-            async with asyncio.timeout(_RECEIVE_SECONDS):
-                body = await reader.readexactly(head.length)
+            body = await _received(reader.readexactly(head.length))
         except TimeoutError:
             return False
         answer = self._board.provision(endpoint, body)
@@ -220,6 +219,22 @@ class _Server:
         self._session = secrets.randbits(32)
         self._session_socket = number
         return True
+
+
+async def _received(reading: Coroutine[Any, Any, bytes]) -> bytes:
+    """Return what *reading* returns. Raise TimeoutError if the chip would not wait for it any longer.
+
+    The time is counted in short waits, so that it stands still while the host's machine does not run this process: a
+    chip does not stop with the computer that talks to it.
+    """
+    task = asyncio.ensure_future(reading)
+    try:
+        for _ in range(_RECEIVE_LOOKS):
+            if (await asyncio.wait({task}, timeout=_RECEIVE_SECONDS / _RECEIVE_LOOKS))[0]:
+                return task.result()
+        raise TimeoutError
+    finally:
+        task.cancel()
 
 
 async def _refuse(writer: asyncio.StreamWriter, code: int) -> bool:

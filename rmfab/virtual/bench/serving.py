@@ -26,9 +26,8 @@ from rmfab.virtual.faults import FaultCall
 from rmfab.virtual.network import AccessPoint
 from rmfab.virtual.spec import BoardSpec, PortKind, Strap
 
-_START_SECONDS = 20.0
-_END_SECONDS = 5.0
-_CONTROL_SECONDS = 10.0
+_END_SECONDS = 30.0
+_CONTROL_SECONDS = 60.0
 _UPDATE_SECONDS = 120.0
 
 

@@ -23,7 +23,7 @@ TOPICS_TAG = "esp_rmaker_ota_using_topics"
 IDF_TAG = "esp_ota_ops"
 
 _WAIT_SECONDS = 90  # CONFIG_ESP_RMAKER_OTA_ROLLBACK_WAIT_PERIOD
-_UNPACED_WAIT_SECONDS = 3.0  # long enough for a test to observe the wait
+_UNPACED_WAIT_SECONDS = 10.0  # long enough for a test on a busy machine to observe the wait
 _NAMESPACE = "rmaker_ota"
 _FLAG, _JOB = "ota_update", "rmaker_ota_id"
 

@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from rmfab.errors import InputError, LedgerError
-from rmfab.ledger.claims import Wish
-from rmfab.ledger.pool import AdoptionReason
+from rmfab.ledger.claim_terms import Wish
+from rmfab.ledger.pool_standing import AdoptionReason
 from rmfab.ledger.store import Ledger
 from tests.ledger.workshop import FILE, STATION, fresh, mac, now
+from tests.patience import PATIENCE
 
 
 def test_a_backup_is_a_ledger(tmp_path):
@@ -50,7 +51,7 @@ def test_a_backup_while_stations_work(tmp_path):
 
         worker = threading.Thread(target=work)
         worker.start()
-        started.wait(30)
+        started.wait(PATIENCE)
         for number in range(3):
             ledger.backup(tmp_path / f"copy{number}")
         enough.set()

@@ -10,6 +10,7 @@ from rmfab.ledger.events import Event, EventKind, Outcome
 from rmfab.ledger.sql.group_commit import GroupCommit
 from rmfab.ledger.store import Ledger
 from tests.ledger.workshop import FILE, STATION, beneath, claim, fresh, now
+from tests.patience import PATIENCE
 
 
 class Disk:
@@ -26,7 +27,7 @@ class Disk:
         rows = []
         self.begun.release()
         yield rows
-        assert self.go.acquire(timeout=30)
+        assert self.go.acquire(timeout=PATIENCE)
         if self.fails is not None and len(rows) > 1:
             raise self.fails
         self.commits.append(rows)
@@ -44,7 +45,7 @@ def arrive(disk, group, works):
 
     threads = [threading.Thread(target=run, args=(number,)) for number in range(len(works))]
     threads[0].start()
-    assert disk.begun.acquire(timeout=30)
+    assert disk.begun.acquire(timeout=PATIENCE)
     for thread in threads[1:]:
         thread.start()
     while len(group._waiting) < len(works):
@@ -52,7 +53,7 @@ def arrive(disk, group, works):
     for _ in range(2 * len(works)):
         disk.go.release()
     for thread in threads:
-        thread.join(30)
+        thread.join(PATIENCE)
     return results
 
 
@@ -75,7 +76,7 @@ def fails(error):
 def test_who_waits_shares_the_next_commit():
     """Five calls that arrive during a commit share one, and each gets its own result."""
     disk = Disk()
-    group = GroupCommit(disk.writing, 30)
+    group = GroupCommit(disk.writing, PATIENCE)
     assert arrive(disk, group, [adds(number) for number in range(6)]) == [0, 1, 2, 3, 4, 5]
     assert [sorted(rows) for rows in disk.commits] == [[0], [1, 2, 3, 4, 5]]
     assert group._waiting == []
@@ -84,7 +85,7 @@ def test_who_waits_shares_the_next_commit():
 def test_a_poisoned_one_fails_alone():
     """If the work of one fails, its error is raised there, and the others are written."""
     disk = Disk()
-    group = GroupCommit(disk.writing, 30)
+    group = GroupCommit(disk.writing, PATIENCE)
     error = InputError("poison")
     results = arrive(disk, group, [adds(0), adds(1), fails(error), adds(3)])
     assert results == [0, 1, error, 3]
@@ -95,7 +96,7 @@ def test_a_poisoned_one_fails_alone():
 def test_a_commit_that_fails():
     """If the commit of a group fails, each is tried on its own."""
     disk = Disk(fails=LedgerError("full"))
-    results = arrive(disk, GroupCommit(disk.writing, 30), [adds(0), adds(1), adds(2)])
+    results = arrive(disk, GroupCommit(disk.writing, PATIENCE), [adds(0), adds(1), adds(2)])
     assert results == [0, 1, 2]
     assert sorted(disk.commits) == [[0], [1], [2]]
 
@@ -103,7 +104,7 @@ def test_a_commit_that_fails():
 def test_an_interrupt_loses_nothing():
     """The main thread, where ^C may come at any moment, writes only its own work; the others write theirs."""
     disk = Disk()
-    group = GroupCommit(disk.writing, 30)
+    group = GroupCommit(disk.writing, PATIENCE)
     done = []
     other = threading.Thread(target=lambda: done.append(group.run(adds("other"))))
 
@@ -116,7 +117,7 @@ def test_an_interrupt_loses_nothing():
     with pytest.raises(KeyboardInterrupt):
         group.run(interrupted)
     disk.go.release()
-    other.join(30)
+    other.join(PATIENCE)
     assert (done, disk.commits, group._waiting) == (["other"], [["other"]], [])
 
 

@@ -14,7 +14,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import CheckConstraint, create_engine, inspect, select
 
 from rmfab.ledger.host import PoolHost
-from rmfab.ledger.pool import AdoptionReason
+from rmfab.ledger.pool_standing import AdoptionReason
 from rmfab.ledger.sql import migrations, schema
 from rmfab.ledger.sql.revision import HEAD
 from rmfab.ledger.store import Ledger

@@ -124,6 +124,7 @@ Ledger.open(Path({path!r}), create=True)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not POSIX, reason="kill -9")
 @pytest.mark.parametrize("after", [False, True])
 @pytest.mark.parametrize("step", ["_make_engine", "_use_wal", "needs_upgrade", "upgrade_schema"])

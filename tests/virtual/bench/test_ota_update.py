@@ -30,13 +30,13 @@ from rmfab.virtual.bench.place import Bench
 from rmfab.virtual.build.build_folder import make_app
 from rmfab.virtual.firmware.markers import FirmwareFacts
 from rmfab.virtual.firmware.otadata import OtaDataEntry, OtaState
+from tests.patience import PATIENCE, until
 from tests.virtual.rig import FCTRY, NVS, OTADATA, parts, plain
 
 pytestmark = pytest.mark.slow
 
 SIZE = 128 * 1024
 SLOT = 0x200000
-DEADLINE = 30.0
 
 
 def _app(version="2.0.0", *, chip=Chip.ESP32C3, project="rmfab-demo", size=SIZE, secure_version=0, **facts):
@@ -226,7 +226,7 @@ class _Seat:
 
     async def until(self, condition):
         """Wait until a condition of the board is true."""
-        end = time.monotonic() + DEADLINE
+        end = time.monotonic() + PATIENCE
         while not condition():
             assert time.monotonic() < end, self.text
             await asyncio.sleep(0.005)
@@ -293,7 +293,7 @@ def test_two_boards_at_once(tmp_path: Path, authority):
 
     def meet(command, _range):
         if command == "HEAD":
-            both.wait(DEADLINE)
+            both.wait(PATIENCE)
 
     async def play(*seats):
         await asyncio.gather(*(seat.ready() for seat in seats))
@@ -460,7 +460,7 @@ def test_a_board_that_is_restarted_on_the_way_keeps_its_app(tmp_path: Path):
     def hold(_command, wanted):
         if wanted == "bytes=32768-49151" and not go_on.is_set():
             reached.set()
-            go_on.wait(DEADLINE)
+            go_on.wait(PATIENCE)
 
     async def play(seat):
         await seat.ready()
@@ -488,7 +488,7 @@ def test_one_update_at_a_time(tmp_path: Path):
     def hold(command, _range):
         if command == "HEAD":
             reached.set()
-            go_on.wait(DEADLINE)
+            go_on.wait(PATIENCE)
 
     async def play(seat):
         await seat.ready()
@@ -594,12 +594,6 @@ def test_boards_that_cannot_be_asked(tmp_path: Path):
 
 def test_over_the_control_socket(tmp_path: Path, authority):
     """A host starts an update through the board's handle, and `state` contains slot and state."""
-
-    def until(condition):
-        end = time.monotonic() + DEADLINE
-        while not condition():
-            assert time.monotonic() < end, board.state()
-            time.sleep(0.02)
 
     def runs(slot, ota):
         state = board.state()

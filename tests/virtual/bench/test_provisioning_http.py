@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import time
 from contextlib import contextmanager
@@ -13,7 +14,9 @@ from hypothesis import strategies as st
 from rmfab.errors import StationError
 from rmfab.product.vocabulary import Chip, Security
 from rmfab.virtual import BoardSpec, FaultCall, Strap, serve
+from rmfab.virtual.bench import provisioning_http
 from rmfab.virtual.chip.flash import Flash
+from tests.patience import PATIENCE, until
 from tests.virtual.phone import Closed, Http, Phone, Plain, Sec1, Sec2, capabilities, one, pair, pb
 from tests.virtual.rig import FCTRY, factory_image, parts
 
@@ -65,10 +68,7 @@ def dial():
 
 
 def _until(board, serving):
-    deadline = time.monotonic() + 10
-    while board.state()["serving"] is not serving:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    until(lambda: board.state()["serving"] is serving)
 
 
 def _refused(board):
@@ -226,9 +226,7 @@ def test_provisioned_over_http(dial, tmp_path):
         phone = Phone(http, Sec2(POP))
         assert (b"workshop", 6, -61) in phone.scan()
         assert phone.configure(b"workshop", b"nuts-and-bolts") == (0, 0)
-        deadline = time.monotonic() + 10
-        while one(phone.status(), 2) != 0:
-            assert time.monotonic() < deadline
+        until(lambda: one(phone.status(), 2) == 0)
         http.close()
         _until(board, False)
         board.control("restart")
@@ -269,9 +267,9 @@ def test_other_cookie_fault(dial, tmp_path):
 def test_stalled_session_fault(dial, tmp_path, fault):
     """`stalled-session` accepts the handshake and stays silent, for other connections, too, until a restart."""
     with _served(tmp_path, fault) as board:
-        http = dial(board, seconds=0.3)
         if fault == "stalled-session":
-            assert capabilities(http)
+            assert capabilities(dial(board))
+        http = dial(board, seconds=0.3)
         with pytest.raises(TimeoutError):
             http("prov-session", pb((2, 2)))
         with pytest.raises(TimeoutError):
@@ -296,17 +294,44 @@ def test_requests_wait_for_their_turn(tmp_path):
     """A connection in the middle of its request is served before a later one."""
     with _served(tmp_path) as board:
         host, _, port = board.provisioning_url.removeprefix("http://").rpartition(":")
-        with socket.create_connection((host, int(port)), timeout=5) as slow:
+        before = board.state()["commands"]
+        with socket.create_connection((host, int(port)), timeout=PATIENCE) as slow:
             slow.sendall(b"POST /proto-ver HTTP/1.1\r\nContent-Length: 2\r\n\r\na")
-            time.sleep(0.1)
+            until(lambda: board.state()["commands"] > before)
             with socket.create_connection((host, int(port)), timeout=0.2) as later:
                 later.sendall(b"POST /proto-ver HTTP/1.1\r\nContent-Length: 1\r\n\r\nx")
                 with pytest.raises(TimeoutError):
                     later.recv(1)
                 slow.sendall(b"b")
                 assert b" 200 OK" in slow.recv(100)
-                later.settimeout(5)
+                later.settimeout(PATIENCE)
                 assert b" 200 OK" in later.recv(100)
+
+
+def test_a_machine_that_stands_still_uses_up_no_patience(monkeypatch):
+    """What comes while the process of the boards does not run came in time: the chip's clock would not have run."""
+    monkeypatch.setattr(provisioning_http, "_RECEIVE_SECONDS", 0.2)
+
+    async def story():
+        reader = asyncio.StreamReader()
+        request = asyncio.ensure_future(provisioning_http._received(reader.readexactly(4)))
+        await asyncio.sleep(0)
+        asyncio.get_running_loop().call_later(0.25, reader.feed_data, b"rest")
+        time.sleep(0.5)
+        return await request
+
+    assert asyncio.run(story()) == b"rest"
+
+
+def test_a_client_that_stops_sending_is_let_go(monkeypatch):
+    """A request that does not go on is not waited for longer than the chip's limit."""
+    monkeypatch.setattr(provisioning_http, "_RECEIVE_SECONDS", 0.2)
+
+    async def story():
+        await provisioning_http._received(asyncio.StreamReader().readexactly(4))
+
+    with pytest.raises(TimeoutError):
+        asyncio.run(story())
 
 
 def test_any_bytes_are_survived(dial, tmp_path):

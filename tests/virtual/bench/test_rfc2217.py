@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import time
 
 import pytest
 import serial
@@ -14,6 +13,7 @@ from hypothesis import strategies as st
 from rmfab.product.vocabulary import Chip
 from rmfab.virtual import BoardSpec, PortKind, serve
 from rmfab.virtual.bench.rfc2217 import Line, TelnetPort
+from tests.patience import PATIENCE, until
 from tests.virtual.rig import SYNC, frame, frames
 
 
@@ -85,7 +85,7 @@ def board():
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of pyserial itself
 def test_stock_client(board):
     """pyserial opens the port, pulses the lines, receives the boot log, changes the rate and reads the modem state."""
-    with serial.serial_for_url(board[0].url, baudrate=115200, timeout=2) as port:
+    with serial.serial_for_url(board[0].url, baudrate=115200, timeout=PATIENCE) as port:
         port.dtr = False
         port.rts = True
         port.rts = False
@@ -99,22 +99,22 @@ def test_lean_client_and_second_client(board):
     host, number = board[0].url.removeprefix("rfc2217://").split(":")
     address = host, int(number)
     control = [bytes([255, 250, 44, 5, value, 255, 240]) for value in (9, 11, 8, 12, 9)]
-    with socket.create_connection(address, timeout=5) as client:
+    with socket.create_connection(address, timeout=PATIENCE) as client:
         client.sendall(b"".join(control))
-        time.sleep(0.05)
+        until(lambda: board[0].state()["mode"] == "download")
         client.sendall(frame(b"\x00\x08\x24\x00\x00\x00\x00\x00" + SYNC))
         heard = b""
         while heard.count(b"\x01\x08\x04\x00\x07\x07\x12\x20") < 8:
             heard += client.recv(4096)
         assert b"waiting for download" in heard
         assert board[0].state()["mode"] == "download"
-        with socket.create_connection(address, timeout=5) as second, contextlib.suppress(ConnectionError):
+        with socket.create_connection(address, timeout=PATIENCE) as second, contextlib.suppress(ConnectionError):
             assert second.recv(1) == b""
 
 
 def test_raw_socket(board):
     """`socket://` carries only bytes: the board waits in its loader, because a host cannot reset it."""
-    with serial.serial_for_url(board[1].url, timeout=2) as port:
+    with serial.serial_for_url(board[1].url, timeout=PATIENCE) as port:
         port.write(frame(b"\x00\x08\x24\x00\x00\x00\x00\x00" + SYNC))
         heard = b""
         while heard.count(b"\xc0") < 16:

@@ -10,7 +10,6 @@ import socket
 import struct
 import subprocess
 import sys
-import time
 
 import pytest
 import serial
@@ -21,6 +20,7 @@ from rmfab.virtual import BoardSpec, FaultCall, PortKind, Strap, serve
 from rmfab.virtual.bench.serving import spec_from_json, spec_to_json
 from rmfab.virtual.faults import BoardFault
 from rmfab.virtual.spec import derived_mac
+from tests.patience import PATIENCE, until
 from tests.virtual.rig import SYNC, frame
 
 _SYNC = frame(b"\x00\x08\x24\x00\x00\x00\x00\x00" + SYNC)
@@ -38,7 +38,7 @@ def _answers(port, wanted=16):
     port.reset_input_buffer()
     port.write(_SYNC)
     said = b""
-    port.timeout = 10 if wanted else 0.3
+    port.timeout = PATIENCE if wanted else 0.3
     while piece := port.read(1):
         said += piece
         if 0 < wanted <= said.count(b"\xc0"):
@@ -119,7 +119,7 @@ def _read_on(port):
 
 
 def _write_until_gone(board):
-    with serial.serial_for_url(board.url, timeout=2) as port:
+    with serial.serial_for_url(board.url, timeout=PATIENCE) as port:
         port.write(_SYNC + _BEGIN + _DATA * 3)
         with pytest.raises((serial.SerialException, OSError)):
             _read_on(port)
@@ -143,10 +143,7 @@ def test_vanish_and_swap():
     """The port disappears during a write and comes back by itself as a different board."""
     with serve([_spec("vanish-and-swap")]) as (board,):
         _write_until_gone(board)
-        deadline = time.monotonic() + 10
-        while board.state()["mac"] == board.mac and time.monotonic() < deadline:
-            time.sleep(0.1)
-        assert board.mac != board.state()["mac"]
+        until(lambda: board.state()["mac"] != board.mac)
         with serial.serial_for_url(board.url) as port:
             assert _answers(port) == 16
 
@@ -174,14 +171,14 @@ def test_stall_at():
 
 def test_kill_at():
     """The N-th command kills the given process before it is executed."""
-    victim = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    victim = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1000)"])
     try:
         boards = serve([_spec("kill-at=2", kill_pid=victim.pid)])
         with boards as (board,), serial.serial_for_url(board.url) as port:
             assert _answers(port) == 16
             assert victim.poll() is None
             port.write(_SYNC)
-            assert victim.wait(10) == -signal.SIGKILL
+            assert victim.wait(PATIENCE) == -signal.SIGKILL
     finally:
         victim.kill()
         victim.wait()
@@ -212,17 +209,14 @@ def test_boards_die_with_their_parent():
         "from rmfab.virtual import BoardSpec, serve\n"
         "from rmfab.product.vocabulary import Chip\n"
         "with serve([BoardSpec(Chip.ESP32C3)]) as (board,):\n"
-        "    sys.stdout.write(board.address + '\\n'); sys.stdout.flush(); time.sleep(60)\n"
+        "    sys.stdout.write(board.address + '\\n'); sys.stdout.flush(); time.sleep(1000)\n"
     )
     parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     host, _, number = parent.stdout.readline().strip().rpartition(":")
     parent.kill()
     parent.wait()
     parent.stdout.close()
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and _listens(host, int(number)):
-        time.sleep(0.05)
-    assert not _listens(host, int(number))
+    until(lambda: not _listens(host, int(number)))
 
 
 def _listens(host, number):
@@ -250,7 +244,7 @@ def test_command_serves_until_it_is_told_to_end(tmp_path):
     )
     lines = [json.loads(running.stdout.readline()) for _ in range(2)]
     running.send_signal(signal.SIGTERM)
-    assert running.communicate(timeout=10) == ("", "")
+    assert running.communicate(timeout=PATIENCE) == ("", "")
     assert running.returncode == 0
     assert [line["mac"] for line in lines] == ["24:0a:c4:00:00:ff", "24:0a:c4:00:01:00"]
     assert all(line["url"].startswith("rfc2217://127.0.0.1:") for line in lines)
@@ -262,7 +256,7 @@ def test_command_in_plain_words():
     running = _command("--transport", "socket", "--paced", "460800")
     line = running.stdout.readline()
     running.send_signal(signal.SIGINT)
-    running.communicate(timeout=10)
+    running.communicate(timeout=PATIENCE)
     assert re.fullmatch(
         r"esp32c3  24:0a:c4(:[0-9a-f]{2}){3}  socket://127\.0\.0\.1:\d+"
         r"  http://127\.0\.0\.1:\d+  control 127\.0\.0\.1:\d+\n",
@@ -276,7 +270,7 @@ def test_command_in_plain_words():
 def test_command_refuses_nonsense(arguments):
     """A bad argument is a usage error that names it."""
     refused = _command(*arguments)
-    _, said = refused.communicate(timeout=10)
+    _, said = refused.communicate(timeout=PATIENCE)
     assert refused.returncode == 2
     assert arguments[1] in said
 
@@ -290,14 +284,14 @@ def test_state_folder_has_one_user(tmp_path):
 def test_kill_at_needs_a_process():
     """`--fault kill-at` without --kill-pid is a usage error."""
     refused = _command("--fault", "kill-at=1")
-    assert "--kill-pid" in refused.communicate(timeout=10)[1]
+    assert "--kill-pid" in refused.communicate(timeout=PATIENCE)[1]
 
 
 def test_an_endless_control_line():
     """A control line over 64 KiB is rejected and its connection closed, without a traceback; the next one is obeyed."""
     with serve([BoardSpec(Chip.ESP32C3)]) as (board,):
         host, _, number = board.address.rpartition(":")
-        with socket.create_connection((host, int(number)), timeout=30) as connection:
+        with socket.create_connection((host, int(number)), timeout=PATIENCE) as connection:
             connection.sendall(b"x" * 200_000)
             received = b""
             try:
@@ -313,7 +307,7 @@ def test_no_traceback_of_an_endless_control_line(capfd):
     """The process of the boards prints nothing about it."""
     with serve([BoardSpec(Chip.ESP32C3)]) as (board,):
         host, _, number = board.address.rpartition(":")
-        with socket.create_connection((host, int(number)), timeout=30) as connection:
+        with socket.create_connection((host, int(number)), timeout=PATIENCE) as connection:
             connection.sendall(b"x" * 200_000)
         assert board.control("restart") == "ok"
     assert "Traceback" not in capfd.readouterr().err

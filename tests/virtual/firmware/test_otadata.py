@@ -213,7 +213,7 @@ def test_a_paced_board_waits_as_long_as_a_real_one():
 def test_there_may_be_nothing_to_go_back_to():
     """Without a second valid app, the new one keeps running unconfirmed and prints a message after each wait."""
     rig = _rig(_entry(1), _entry(2, NEW), more=[(APP, b"\xff" * 0x1000)])
-    text = rig.boot(10)
+    text = rig.boot(25)
     assert text.count("Rollback is not possible, do not have any suitable apps in slots") >= 2
     assert "2.0.0" in text
     assert _pair(rig) == (_entry(1), _entry(2, PENDING))

@@ -1,0 +1,113 @@
+"""The standing of a pool: whether this host may give identities from a ledger, and if not, why.
+
+`rmfab.ledger.pool` says what a pool is. The rule asks through an `Ask`, so that it can be applied before SQLAlchemy is
+imported.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum, unique
+
+from rmfab.errors import IntegrityError
+from rmfab.ledger.events import EventKind
+from rmfab.ledger.host import PoolHost
+from rmfab.ledger.host_record import Holding, Unusable
+from rmfab.ledger.questions import lacking, last_pool_event, meta_value
+from rmfab.ledger.sql.ask import Ask
+
+
+@unique
+class AdoptionReason(StrEnum):
+    """Why a ledger was adopted."""
+
+    ONLY_COPY = "only-copy"
+    MOVE = "move"
+    LOSS = "loss"
+
+
+@dataclass(frozen=True)
+class Adoption:
+    """What an adoption did: its *reason*, and how many free identities were put in *quarantine*."""
+
+    reason: AdoptionReason
+    quarantined: int
+
+
+@dataclass(frozen=True)
+class PoolStanding:
+    """The standing of a ledger's pool on this host.
+
+    *refusal*: why nothing can be taken from it, None if this host holds it. *unclaimed*: no host has held it yet, as
+    after an upgrade from a version without pools. *moved_to*: the recipient that it was moved to.
+    """
+
+    refusal: IntegrityError | None
+    unclaimed: bool = False
+    moved_to: str | None = None
+
+    @property
+    def held(self) -> bool:
+        """Whether this host may give identities from it."""
+        return self.refusal is None
+
+
+_HINT = (
+    "give identities from the ledger that holds the pool, or bring it here with `rmfab ledger move`; if it is lost, "
+    "`rmfab ledger adopt`"
+)
+_STALE = "this copy of the ledger lacks identities that this host has given"
+"""Also that of a second copy, when the first was adopted here and has given identities since."""
+_ONLY_COPY = "if it is the only one, `rmfab ledger adopt --only-copy`"
+
+
+def standing(ask: Ask, record: Holding | Unusable, host: PoolHost, where: str) -> PoolStanding:
+    """Return the standing of the pool; *where* is the ledger's location, for the refusal."""
+    holder = meta_value(ask, "holder")
+    if holder is None:
+        return _without_holder(ask, record, where)
+    why = _contradiction(ask, holder, record, host)
+    hint = record.hint if isinstance(record, Unusable) else _HINT
+    return PoolStanding(None if why is None else _refusal(why, where, hint))
+
+
+def judged(ask: Ask, record: Holding | Unusable, host: PoolHost, where: str, *, taking: bool) -> None:
+    """Raise IntegrityError (cause `not-pool-holder`) if this host must not change the ledger.
+
+    *taking*: the change takes from the pool. Only then it matters that no host has held the pool yet.
+    """
+    pool = standing(ask, record, host, where)
+    if pool.refusal is not None and (taking or not pool.unclaimed):
+        raise pool.refusal
+
+
+def _without_holder(ask: Ask, record: Holding | Unusable, where: str) -> PoolStanding:
+    stale = isinstance(record, Holding) and lacking(ask, record.heads) is not None
+    last = last_pool_event(ask)
+    if last is not None and last.event.kind is EventKind.MOVE and not stale:
+        to = str(last.event.details.get("to"))
+        why = f"this ledger was moved to the host with {to} at {last.event.ts}"
+        refusal = _refusal(why, where, "run `rmfab ledger adopt` on that host")
+        return PoolStanding(refusal, moved_to=to)
+    copied = meta_value(ask, "copy")
+    if copied is not None:
+        return PoolStanding(_refusal(f"this ledger is a copy, made at {copied}", where))
+    if stale:
+        return PoolStanding(_refusal(_STALE, where))
+    why = "no one has said yet that this is the only copy of this ledger"
+    return PoolStanding(_refusal(why, where, _ONLY_COPY), unclaimed=True)
+
+
+def _contradiction(ask: Ask, holder: str, record: Holding | Unusable, host: PoolHost) -> str | None:
+    """Return how ledger and record contradict each other, None if this host holds the pool."""
+    if isinstance(record, Unusable):
+        return f"a different copy of this ledger may hold the pool: {record.why}"
+    if record.holder != holder:
+        return "this is not the copy of the ledger that was adopted last on this host"
+    if not record.is_on(host):
+        return "the record of this pool was made on a different machine"
+    return _STALE if lacking(ask, record.heads) is not None else None
+
+
+def _refusal(why: str, where: str, hint: str = _HINT) -> IntegrityError:
+    return IntegrityError(f"no identity can be given from here: {why}", where=where, hint=hint, cause="not-pool-holder")

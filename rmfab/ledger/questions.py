@@ -1,0 +1,155 @@
+"""What must be known of a ledger before a board is touched, asked in SQL text that every engine understands.
+
+Text needs no SQLAlchemy, whose import takes longer than all that comes before a port is opened. Everything here takes
+an `Ask`; the same statements run in a `Ledger` and in a `LedgerReader`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any
+
+from rmfab.errors import InputError
+from rmfab.ledger.events import EventKind, StoredEvent
+from rmfab.ledger.host_record import Head
+from rmfab.ledger.records import REPLACES, Batch, Chunk
+from rmfab.ledger.sql.ask import Ask
+from rmfab.ledger.stored_events import CHAINED, Columns, damaged, stored
+
+_EVENT_COLUMNS = ("id", *CHAINED)
+_EVENT = """
+SELECT id, station, seq, ts, kind, batch, serial, mac, slot, step, outcome, state, cause, reason, seconds, details
+FROM event
+"""
+OWN_EVENTS = "event.chain NOT IN (SELECT chain.id FROM chain WHERE chain.ledger IS NOT NULL)"
+"""The condition for events that this ledger wrote. Those that were merged are evidence: they change no standing."""
+_OF_KIND = f"{_EVENT} WHERE kind = :kind AND {OWN_EVENTS} ORDER BY id DESC"
+_OF_POOL = f"{_EVENT} WHERE kind IN (:move, :adopt) AND {OWN_EVENTS} ORDER BY id DESC LIMIT 1"
+_BATCH_COLUMNS = ("id", "name", "product", "policy", "size", "chunk_size", "first_n", "state", "digest", "created_ts")
+_BATCH = "SELECT id, name, product, policy, size, chunk_size, first_n, state, digest, created_ts FROM batch"
+_IS_SERIAL = """
+SELECT 1 FROM identity WHERE serial = :name OR (given_serial = :name AND state <> 'void')
+"""
+_FREE = """
+SELECT COUNT(*) FROM identity JOIN batch ON batch.id = identity.batch_id
+WHERE identity.state = 'generated' AND batch.state = 'closed' AND batch.product = :product
+  AND (CAST(:batch AS INTEGER) IS NULL OR batch.id = :batch)
+"""
+_FIRST_CHUNK = """
+SELECT id, number, first, size, wrapped_key, digest FROM chunk WHERE batch_id = :batch ORDER BY id LIMIT 1
+"""
+
+
+def meta_value(ask: Ask, name: str) -> str | None:
+    """Return the entry *name* of the table `meta`, None if there is none."""
+    row = _first(ask, "SELECT value FROM meta WHERE name = :name", {"name": name})
+    return None if row is None else row[0]
+
+
+def ledger_id(ask: Ask) -> str:
+    """Return the id that the ledger got when it was created."""
+    found = meta_value(ask, "ledger_id")
+    if found is None:
+        raise damaged("it has no id", "table meta")
+    return found
+
+
+def lacking(ask: Ask, known: Mapping[str, Head]) -> str | None:
+    """Return the id of the first chain that does not contain its head in *known*, None if all do."""
+    for chain, head in known.items():
+        if head.seq == 0:
+            continue
+        values = {"chain": chain, "seq": head.seq}
+        row = _first(ask, "SELECT hash FROM event WHERE chain = :chain AND seq = :seq", values)
+        if row is None or row[0] != head.hash:
+            return chain
+    return None
+
+
+def last_accepted(ask: Ask, kind: EventKind, product: str) -> StoredEvent | None:
+    """Return the last acceptance of a release or a trust file for *product*, None if there was none."""
+    found = map(_stored, ask(_OF_KIND, {"kind": kind.value}))
+    return next((one for one in found if one.event.details.get("product") == product), None)
+
+
+def last_pool_event(ask: Ask) -> StoredEvent | None:
+    """Return the last move or adoption of the pool, None if there was none."""
+    row = _first(ask, _OF_POOL, {"move": EventKind.MOVE.value, "adopt": EventKind.ADOPT.value})
+    return None if row is None else _stored(row)
+
+
+def batches(ask: Ask) -> tuple[Batch, ...]:
+    """Return all batches, oldest first."""
+    return tuple(map(_batch, ask(f"{_BATCH} ORDER BY id", {})))
+
+
+def batch_named(ask: Ask, name: str) -> Batch:
+    """Return the batch *name*, open or closed. Raise InputError (cause `no-batch`) if it does not exist."""
+    row = _first(ask, f"{_BATCH} WHERE name = :name", {"name": name})
+    if row is None:
+        near = near_batch(ask, name)
+        if _first(ask, _IS_SERIAL, {"name": name}) is not None:
+            hint = f"that is a serial; use `rmfab trace {name}`"
+        else:
+            hint = f"did you mean {near}?" if near else "list the batches with `rmfab status`"
+        raise InputError(f'there is no batch "{name}"', hint=hint, cause="no-batch")
+    return _batch(row)
+
+
+def batch_of(columns: Columns) -> Batch:
+    """Return the batch in the *columns* of a row of the batch table."""
+    values = {name: columns[name] for name in _BATCH_COLUMNS}
+    return Batch(**{"closed": values.pop("state") == "closed", **values})
+
+
+def near_batch(ask: Ask, term: str) -> str | None:
+    """Return the name of the batch that is most like *term*."""
+    names = {name.lower(): name for (name,) in ask("SELECT name FROM batch", {})}
+    close = get_close_matches(term.lower(), names, n=1, cutoff=0.8)
+    return names[close[0]] if close else None
+
+
+def closed_batch(ask: Ask, name: str) -> Batch:
+    """Return the batch *name*. Raise InputError if it does not exist or is not complete."""
+    batch = batch_named(ask, name)
+    if not batch.closed:
+        raise InputError(
+            f"batch {name} is not finished",
+            hint="repeat the `rmfab generate` that makes it: it continues where it stopped",
+            cause="open-batch",
+        )
+    return batch
+
+
+def replacements(ask: Ask, name: str) -> tuple[Batch, ...]:
+    """Return the batches that replace void identities of batch *name*, oldest first."""
+    like = f'%"{REPLACES}":"{name}"%'  # a name with a wildcard finds more, which the policy itself then rules out
+    found = map(_batch, ask(f"{_BATCH} WHERE policy LIKE :like ORDER BY id", {"like": like}))
+    return tuple(batch for batch in found if batch.replaces == name)
+
+
+def free(ask: Ask, product: str, name: str | None) -> int:
+    """Count the identities that can still be claimed from batch *name* and its replacements, or from all closed
+    batches of *product*."""
+    family = (None,) if name is None else tuple(one.id for one in (closed_batch(ask, name), *replacements(ask, name)))
+    rows = (_first(ask, _FREE, {"product": product, "batch": batch}) for batch in family)
+    return sum(int(row[0]) for row in rows if row is not None)
+
+
+def first_chunk(ask: Ask, name: str) -> Chunk | None:
+    """Return the first chunk of batch *name*, None if it has none yet. Raise InputError if there is no such batch."""
+    row = _first(ask, _FIRST_CHUNK, {"batch": batch_named(ask, name).id})
+    return None if row is None else Chunk(*row)
+
+
+def _first(ask: Ask, statement: str, values: Mapping[str, Any]) -> Sequence[Any] | None:
+    return next(iter(ask(statement, values)), None)
+
+
+def _stored(row: Sequence[Any]) -> StoredEvent:
+    return stored(dict(zip(_EVENT_COLUMNS, row, strict=True)))
+
+
+def _batch(row: Sequence[Any]) -> Batch:
+    return batch_of(dict(zip(_BATCH_COLUMNS, row, strict=True)))

@@ -1,0 +1,226 @@
+"""The table of what is killed. A row is one command: how it is prepared, and what must be true once it has ended well.
+
+To add one (a handover, a merge, a ledger on a server): write a function that returns a `Command`, or None if the world
+is not ready for it, and add a row. What must hold after every kill is in `invariants.py`, for all rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from random import Random
+
+from rmfab.ledger.store import Ledger
+from rmfab.virtual import BoardHandle
+from rmfab.workspace.workspace import open_workspace
+from tests.crash.world import LEDGER, PRODUCT, World
+from tests.line.floor import ports
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command line, the *boards* that it works on, and what is true once it has ended well (*done* asserts it).
+
+    *is_done* returns whether an earlier try, which was killed, has done everything: then the same command may refuse to
+    do it again. *gave_away* returns whether this host gives no identities from this ledger any more; with *replaces*,
+    the ledger is then a different one, and what it held need not persist.
+    """
+
+    argv: Sequence[str]
+    done: Callable[[], None]
+    boards: tuple[BoardHandle, ...] = ()
+    is_done: Callable[[], bool] = lambda: False
+    gave_away: Callable[[], bool] = lambda: False
+    replaces: bool = False
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A row: *prepare* makes the next command for a world in *phase*; *weight* is how often it is chosen.
+
+    *clocks*: by how many seconds the clock may be fast; from one command to the next, it jumps forward and back.
+    """
+
+    name: str
+    weight: int
+    prepare: Callable[[World, Random], Command | None]
+    phase: str = "works"
+    clocks: tuple[float, ...] = (0.0, 0.0, 1.0, 3600.0, 86400.0)
+
+
+def run(world: World, chance: Random) -> Command:
+    """`rmfab run` on one or two boards, new ones or ones that were there before."""
+    return _on_boards(world, some(world, chance), "run", "verified")
+
+
+def flash(world: World, chance: Random) -> Command:
+    """`rmfab flash` on one or two boards: what writes identities, without the proofs of `run`."""
+    return _on_boards(world, some(world, chance), "flash", "flashed")
+
+
+def some(world: World, chance: Random) -> tuple[BoardHandle, ...]:
+    """Return one or two boards."""
+    return tuple(chance.sample(world.boards, chance.choice((1, 1, 2))))
+
+
+def _on_boards(world: World, boards: tuple[BoardHandle, ...], verb: str, state: str) -> Command:
+    if len(world.serials("generated")) < len(boards):
+        world.did("generate", "--count", "6", "--jobs", "1")
+
+    def done() -> None:
+        with world.ledger() as ledger:
+            for board in boards:
+                unit = ledger.identity_by_mac(board.mac)
+                assert unit is not None
+                assert unit.state == state
+
+    return Command((verb, "--json", *ports(*(board.url for board in boards), command=verb)), done, boards)
+
+
+def generate(world: World, chance: Random) -> Command:
+    """`rmfab generate`, of a batch with a name, so that the same command continues it."""
+    name, size = world.new_name("batch"), chance.choice((3, 8, 20, 40, 505))
+
+    def done() -> None:
+        with world.ledger() as ledger:
+            assert sum(1 for _ in ledger.identities(name)) == size
+
+    return Command(("generate", "--count", str(size), "--batch", name, "--jobs", "1"), done)
+
+
+def label(world: World, chance: Random) -> Command | None:
+    """`rmfab label` into a new file: file and record come together."""
+    known = world.serials("generated", "claimed", "verified", "flashed")
+    if not known:
+        return None
+    serial, path = chance.choice(known), world.here / f"{world.new_name('label')}.png"
+
+    def done() -> None:
+        assert path.read_bytes().endswith(b"IEND\xaeB`\x82")
+        with world.ledger() as ledger:
+            unit = ledger.identity_by_serial(serial)
+            assert unit is not None
+            assert unit.standing.labelled_count > 0
+
+    return Command(("label", serial, "-o", str(path)), done)
+
+
+def void(world: World, chance: Random) -> Command | None:
+    """`rmfab void` of an identity, free or bound."""
+    known = world.serials("generated", "claimed", "verified", "flashed", "quarantined")
+    if not known:
+        return None
+    serial = chance.choice(known)
+
+    def done() -> None:
+        with world.ledger() as ledger:
+            assert ledger.find(serial)[0].state == "void"
+
+    return Command(("void", serial, "--reason", "crash", "--yes"), done)
+
+
+def backup(world: World, chance: Random) -> Command:
+    """`rmfab ledger backup` to a new file: it is complete, or not there."""
+    path = world.here / f"{world.new_name('backup')}.db"
+
+    def done() -> None:
+        with Ledger.open(path, create=False) as copy:
+            assert copy.check() == ()
+            assert not copy.pool_standing().held
+
+    return Command(("ledger", "backup", str(path)), done, is_done=path.exists)
+
+
+def restore(world: World, chance: Random) -> Command:
+    """`rmfab ledger restore` of a backup that lacks the last void, as after a crash of the disk."""
+    path = world.here / f"{world.new_name('restored')}.db"
+    world.did("ledger", "backup", path)
+    free = world.serials("generated")
+    if free:
+        world.did("void", chance.choice(free), "--reason", "after the backup")
+
+    def done() -> None:
+        world.phase = "copied"
+        world.forget()
+        with world.ledger() as ledger:
+            assert not ledger.pool_standing().held
+
+    def replaced() -> bool:
+        return bool(world.rows("SELECT 1 FROM meta WHERE name = 'copy'"))
+
+    return Command(("ledger", "restore", str(path), "--force"), done, gave_away=replaced, replaces=True)
+
+
+def adopt(world: World, _: Random) -> Command:
+    """`rmfab ledger adopt` after a loss: what was free is in quarantine."""
+
+    def done() -> None:
+        world.phase = "works"
+        with world.ledger() as ledger:
+            assert ledger.pool_standing().held
+            assert ledger.free(PRODUCT) == 0
+        world.did("generate", "--count", "6", "--jobs", "1")
+
+    return Command(("ledger", "adopt", "--name", PRODUCT), done)
+
+
+def move(world: World, _: Random) -> Command:
+    """`rmfab ledger move` to the other host, which gets the file."""
+    recipient = open_workspace(world.there).station_key.recipient
+
+    def moved() -> bool:
+        with world.ledger() as ledger:
+            return ledger.pool_standing().moved_to == recipient
+
+    def done() -> None:
+        assert moved()
+        for path in world.there.glob(f"{LEDGER}*"):
+            path.unlink()
+        world.did("ledger", "backup", world.there / LEDGER)
+        world.phase = "moved"
+        world.here, world.there = world.there, world.here
+
+    return Command(("ledger", "move", "--to", recipient, "--yes"), done, is_done=moved, gave_away=moved)
+
+
+def adopt_moved(world: World, _: Random) -> Command:
+    """`rmfab ledger adopt` on the host that the ledger was moved to: it goes on as it is."""
+    free = len(world.serials("generated"))
+
+    def done() -> None:
+        world.phase = "works"
+        with world.ledger() as ledger:
+            assert ledger.pool_standing().held
+        assert len(world.serials("generated")) == free
+
+    return Command(("ledger", "adopt"), done)
+
+
+SCENARIOS = (
+    # A release that was accepted in the future is refused, so the clock jumps only a little.
+    Scenario("run", 4, run, clocks=(0.0, 0.0, 1.0)),
+    Scenario("flash", 7, flash, clocks=(0.0, 0.0, 1.0)),
+    Scenario("generate", 4, generate),
+    Scenario("label", 4, label),
+    Scenario("void", 4, void),
+    Scenario("ledger backup", 2, backup),
+    Scenario("ledger restore", 2, restore),
+    Scenario("ledger adopt", 4, adopt, "copied"),
+    Scenario("ledger move", 2, move),
+    Scenario("ledger adopt (moved)", 4, adopt_moved, "moved"),
+)
+
+
+def last_run(world: World) -> tuple[Scenario, Command]:
+    """Return the row of the end of a round: every board can be run."""
+    return SCENARIOS[0], _on_boards(world, tuple(world.boards), "run", "verified")
+
+
+def choose(world: World, chance: Random) -> tuple[Scenario, Command]:
+    """Return a row that fits the phase of *world*, and its command."""
+    while True:
+        fitting = [row for row in SCENARIOS if row.phase == world.phase]
+        (row,) = chance.choices(fitting, [one.weight for one in fitting])
+        command = row.prepare(world, chance)
+        if command is not None:
+            return row, command
