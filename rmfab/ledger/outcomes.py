@@ -25,7 +25,7 @@ from rmfab.ledger.queries import (
     standing_value,
     write_standings,
 )
-from rmfab.ledger.records import LedgerIdentity
+from rmfab.ledger.records import LedgerIdentity, refuse_handed_over
 from rmfab.ledger.soundness import refuse_damaged
 from rmfab.ledger.sql import schema
 from rmfab.ledger.standing import Standing, project
@@ -66,12 +66,7 @@ def void(
     chosen = {identity.name: identity for identity in (named(connection, term) for term in terms)}
     live = [identity for identity in chosen.values() if identity.state is not State.VOID]
     for identity in live:
-        if identity.state is State.HANDED_OVER:
-            raise InputError(
-                f"{identity.serial} is handed over: whoever has it may have used it",
-                hint="declare the whole handover lost with `rmfab handover --lost N`, or void it where it is",
-                cause="handed-over",
-            )
+        refuse_handed_over(identity)
         if seen.get(identity.name, identity.standing) != identity.standing:
             raise InputError(
                 f"the unit has changed meanwhile: it is {identity.state} now",

@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import Any
 
+from rmfab.errors import InputError
 from rmfab.identity.sealed_record import SealedRecord, is_pool_name
 from rmfab.ledger.standing import Standing
 from rmfab.ledger.states import State
@@ -173,6 +174,16 @@ class LedgerIdentity:
     def finished(self) -> bool:
         """Whether nothing is left to be done: the unit is verified, and has a label."""
         return self.standing.state is State.VERIFIED and self.standing.labelled_count > 0
+
+
+def refuse_handed_over(identity: LedgerIdentity) -> None:
+    """Raise InputError if *identity* is to be voided, and left this pool by a handover."""
+    if identity.state is State.HANDED_OVER:
+        raise InputError(
+            f"{identity.serial} is handed over: whoever has it may have used it",
+            hint="declare the whole handover lost with `rmfab handover --lost N`, or void it where it is",
+            cause="handed-over",
+        )
 
 
 @dataclass(frozen=True)

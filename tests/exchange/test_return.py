@@ -125,7 +125,7 @@ def test_what_the_owner_worked_on_since_is_kept(owner: Side, factory: Side) -> N
     owner.give(factory, "1.handover", "--count", "2")
     factory.work(1, 2)
     owner.well("merge", returned(factory, "1.return"))
-    owner.well("void", "LMP-000001", "--reason", "returned by a customer", "--force")
+    owner.well("void", "LMP-000001", "--reason", "returned by a customer", "--yes")
     factory.work(1, 2)
     said = owner.well("merge", returned(factory, "2.return"))
     assert "kept as they are here" in said.err
@@ -158,7 +158,7 @@ def test_one_board_with_two_identities(owner: Side, factory: Side) -> None:
     path = returned(factory, "1.return")
     owner("merge", path).refused(5, "contradicts the ledger", f"board {mac(1)} is {ours} here, and {theirs} there")
     assert owner.states() == {"generated": 5, "verified": 1, "handed-over": 2}
-    owner.well("void", ours, "--reason", "its board is the factory's", "--force")
+    owner.well("void", ours, "--reason", "its board is the factory's", "--yes")
     owner.well("merge", path)
     assert owner.states() == {"generated": 5, "verified": 2, "void": 1}
 

@@ -11,13 +11,15 @@ import pytest
 
 from rmfab.errors import InputError, IntegrityError
 from rmfab.ledger.chains import genesis
+from rmfab.ledger.claim_terms import Wish
 from rmfab.ledger.handovers import Terms
 from rmfab.ledger.host_record import Head
 from rmfab.ledger.merge import Merged, Receiver, Returned
 from rmfab.ledger.receipts import Span
 from rmfab.ledger.states import State
 from rmfab.ledger.store import Ledger
-from rmfab.ledger.stored_events import FIELDS, chain_hash
+from rmfab.ledger.stored_events import FIELDS, canonical, chain_hash
+from tests.ledger.test_late_serials import late as late_batch
 from tests.ledger.workshop import STATION, claim, fresh, mac, now
 
 FACTORY, CHAIN = "f" * 32, "c" * 32
@@ -100,6 +102,7 @@ def test_boards_may_change_hands(ledger: Ledger) -> None:
         ([claimed(1, 1), event("step", "LMP-000001", mac=mac(2), state="flashed")], "this unit is board"),
         ([event("merge", "LMP-000001", details='{"standing":{}}')], "is a merge"),
         ([event("handover", "LMP-000001", state="handed-over")], "is a handover"),
+        ([claimed(1, 1, details='{"serial":"SN-A"}')], "LMP-000001 was given a serial that it cannot have"),
     ],
 )
 def test_contradictions_are_named(ledger: Ledger, events: list[dict[str, Any]], words: str) -> None:
@@ -187,3 +190,63 @@ def test_handovers_of_a_return(ledger: Ledger) -> None:
     ledger.exchange.lose_handover(1, reason="fire", station=STATION, ts=now())
     more = [event("unit", "LMP-000001", mac=mac(1), outcome="PASS")]
     refused(ledger, "handover-lost", told(ledger, more, said.spans[0].after, 2), more)
+
+
+def test_the_acceptances_of_a_factory_are_not_those_of_the_owner(ledger: Ledger) -> None:
+    """A release or trust file that a factory accepted says nothing of what the owner accepted."""
+    kinds = ("release", "trust", "adopt", "move")
+    events = [event(kind, batch=None, details='{"product":"lamp"}') for kind in kinds]
+    assert merge(ledger, told(ledger, events), events).events == len(kinds)
+    assert ledger.last_release("lamp") is None
+    assert ledger.last_trust("lamp") is None
+    assert ledger.pool_standing().held
+
+
+@pytest.fixture
+def late(ledger: Ledger) -> Ledger:
+    """The owner's ledger, with three identities of handover 3 that get their serials with their boards."""
+    late_batch(ledger, "lamp-0002", 5)
+    ledger.exchange.hand_over("lamp-0002", 3, TERMS, station=STATION, ts=now(), write=lambda *_: None)
+    ledger.claim(mac(9), Wish("lamp", "lamp-0002", gives=True, given="SN-H"), station=STATION, ts=now())
+    return ledger
+
+
+def named(number: int, board: int, serial: Any) -> dict[str, Any]:
+    details = canonical({"serial": serial})
+    return event("claim", f"lamp-0002#{number}", mac=mac(board), state="claimed", details=details)
+
+
+def about_3(ledger: Ledger, events: list[dict[str, Any]]) -> Returned:
+    return replace(told(ledger, events), received={3: RECEIVER})
+
+
+def test_serials_that_came_with_boards_return(late: Ledger) -> None:
+    """A unit that got its serial there has it here, also if its identity was void first and a new one has it now."""
+    void = event("void", "lamp-0002#1", mac=mac(1), state="void")
+    events = [named(1, 1, "SN-A"), void, named(2, 1, "SN-A")]
+    merge(late, about_3(late, events), events[:1], events[1:])
+    unit = late.identity_by_serial("SN-A")
+    assert unit is not None
+    assert (unit.name, unit.mac) == ("lamp-0002#2", mac(1))
+    assert late.check() == ()
+    assert late.rebuild() == 0
+
+
+@pytest.mark.parametrize(
+    ("events", "words"),
+    [
+        ([named(1, 1, "SN-H")], "serial SN-H is lamp-0002#4 here, and lamp-0002#1 there"),
+        ([named(1, 1, "LMP-000007")], "serial LMP-000007 is LMP-000007 here, and lamp-0002#1 there"),
+        ([named(1, 1, "SN-A"), named(2, 2, "SN-A")], "serial SN-A is both lamp-0002#1 and lamp-0002#2 there"),
+        *(
+            ([named(1, 1, bad)], "lamp-0002#1 was given a serial that it cannot have")
+            for bad in ("../x", "lamp-0002#2", "", 7, ["SN-A"], "S" * 65)
+        ),
+    ],
+)
+@pytest.mark.parametrize("apart", [False, True])
+def test_serials_that_contradict(late: Ledger, events: list[dict[str, Any]], words: str, apart: bool) -> None:
+    """A serial of a different unit, one for two units, or what is no serial, is named, and nothing is merged."""
+    blocks = [[one] for one in events] if apart else [events]
+    message = refused(late, "return-conflict", about_3(late, events), *blocks)
+    assert words in message or (apart and "serial SN-A is lamp-0002#1 here" in message)
