@@ -45,7 +45,7 @@ COMMANDS = {
     "run": "Run the line: every step on every slot.",
     "reset": "Factory-reset units and prove that their identity is untouched.",
     "reconcile": "Compare boards with the ledger after an interruption.",
-    "void": "Retire an identity for good.",
+    "void": "Retire identities for good.",
     "label": "Print labels as PDF sheets, pictures or on the terminal.",
     "status": "Count the units of each batch by state.",
     "trace": "Show the history of a unit, or the units that got a release.",

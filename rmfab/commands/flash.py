@@ -7,23 +7,12 @@ from typing import Any
 import click
 
 from rmfab.commands.leaf import Leaf
-from rmfab.commands.options import (
-    again_option,
-    batch_option,
-    downgrade_option,
-    line_options,
-    scan_option,
-    serial_option,
-)
+from rmfab.commands.options import claim_options, line_options
 
 
 @click.command("flash", cls=Leaf)
 @line_options
-@downgrade_option
-@batch_option
-@serial_option
-@again_option
-@scan_option
+@claim_options
 def command(**options: Any) -> None:
     """Give boards their identity and write their flash.
 

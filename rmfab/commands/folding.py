@@ -40,7 +40,7 @@ def fold(text: str, width: int | None) -> str:
 def fold_pieces(pieces: Sequence[tuple[str, Style]], width: int | None) -> list[tuple[str, Style]]:
     """Return the *pieces* of a text, each with its style, with line feeds as in `fold`."""
     text = "".join(part for part, _ in pieces)
-    if width is None or all(_cells(line) <= width for line in text.split("\n")):
+    if width is None or all(cells(line) <= width for line in text.split("\n")):
         return list(pieces)
     gaps = list(_gaps(text, width))
     folded = []
@@ -85,8 +85,8 @@ def _breaks(line: str, words: Sequence[tuple[int, int]], width: int, indent: int
         gap = words[number - 1][1]
         is_field = start - gap >= _FIELD_GAP
         whole = _end_of_field(words, number) if is_field else end
-        whole = whole if indent + _cells(line[start:whole]) <= width else end
-        if offset + _cells(line[begin:whole]) > width:
+        whole = whole if indent + cells(line[start:whole]) <= width else end
+        if offset + cells(line[begin:whole]) > width:
             yield gap, start
             begin, offset = start, indent
 
@@ -98,9 +98,9 @@ def _end_of_field(words: Sequence[tuple[int, int]], number: int) -> int:
     return words[number][1]
 
 
-def _cells(text: str) -> int:
-    """Return the columns that *text* takes; a wide letter takes two."""
-    if text.isascii():
+def cells(text: str) -> int:
+    """Return the columns of a terminal that *text* takes; a wide letter takes two."""
+    if text.isascii():  # most texts: rich takes longer to import than they take to print
         return len(text)
     from rich.cells import cell_len
 

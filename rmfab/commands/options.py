@@ -37,7 +37,7 @@ unknown_option = click.option(
     is_flag=True,
     help="Ignore signatures by unknown keys; those by trusted keys must still suffice.",
 )
-downgrade_option = click.option(
+_downgrade_option = click.option(
     "--allow-downgrade",
     is_flag=True,
     help="Accept a release older than the last one; asks for confirmation on a terminal and is recorded in the ledger.",
@@ -113,16 +113,23 @@ baud_option = click.option(
     "--baud", type=int, help="Baud rate of the stub, 9600 to 4000000 (default: the slot's, 921600)."
 )
 release_option = click.option("--release", type=FILE, help="Bundle or build folder (default: product.toml).")
-batch_option = click.option("--batch", help="Claim only from this batch.")
-serial_option = click.option("--serial", help="Give the board this identity, or require that it already has it.")
+_batch_option = click.option("--batch", help="Claim only from this batch.")
+_serial_option = click.option("--serial", help="Give the board this identity, or require that it already has it.")
 
-again_option = click.option(
+_again_option = click.option(
     "--again", is_flag=True, help="Also flash units that are verified and labelled; they keep their identity."
 )
 
-scan_option = click.option(
+_scan_option = click.option(
     "--scan", is_flag=True, help='Ask for the code of each board, for products with serial = "{scan}".'
 )
+
+
+def claim_options(function: F) -> F:
+    """Add the options of commands that claim identities: --allow-downgrade, --batch, --serial, --again, --scan."""
+    for option in (_scan_option, _again_option, _serial_option, _batch_option, _downgrade_option):
+        function = option(function)
+    return function
 
 
 def unit_url_option(function: F) -> F:

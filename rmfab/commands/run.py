@@ -7,25 +7,13 @@ from typing import Any
 import click
 
 from rmfab.commands.leaf import Leaf
-from rmfab.commands.options import (
-    again_option,
-    batch_option,
-    downgrade_option,
-    line_options,
-    scan_option,
-    serial_option,
-    unit_url_option,
-)
+from rmfab.commands.options import claim_options, line_options, unit_url_option
 
 
 @click.command("run", cls=Leaf)
 @line_options
 @unit_url_option
-@downgrade_option
-@batch_option
-@serial_option
-@again_option
-@scan_option
+@claim_options
 @click.option(
     "--loop", is_flag=True, help="Continue with the next board on every slot, until ^C or the batch is used up."
 )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from rmfab.commands.folding import fold, width_of
+from rmfab.commands.folding import cells, fold, width_of
 from rmfab.errors import printable
 
 if TYPE_CHECKING:
@@ -257,17 +257,17 @@ def table(head: tuple[str, ...], rows: list[tuple[object, ...]]) -> None:
     A wide letter takes two columns of a terminal. On one that is too narrow, the columns are one space apart, or each
     row is a list of its cells with their heads.
     """
-    cells = [tuple("" if cell is None else str(cell) for cell in row) for row in rows]
-    widths = [max(_columns(line[i]) for line in (head, *cells)) for i in range(len(head))]
-    columns = width_of(sys.stdout)
-    gap = 2 if columns is None or sum(widths) + 2 * (len(widths) - 1) <= columns else 1
-    if columns is not None and sum(widths) + gap * (len(widths) - 1) > columns:
-        _records(head, cells)
+    texts = [tuple("" if cell is None else str(cell) for cell in row) for row in rows]
+    widths = [max(cells(line[i]) for line in (head, *texts)) for i in range(len(head))]
+    columns, gaps = width_of(sys.stdout), len(widths) - 1
+    gap = 2 if columns is None or sum(widths) + 2 * gaps <= columns else 1
+    if columns is not None and sum(widths) + gaps > columns:
+        _records(head, texts)
         return
     right = [bool(rows) and all(isinstance(row[i], int) for row in rows) for i in range(len(head))]
-    for line in (head, *cells):
+    for line in (head, *texts):
         padded = (
-            cell.rjust(width) if r else cell + " " * (width - _columns(cell))
+            cell.rjust(width) if r else cell + " " * (width - cells(cell))
             for cell, width, r in zip(line, widths, right, strict=True)
         )
         data((" " * gap).join(padded).rstrip())
@@ -278,15 +278,6 @@ def _records(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
     for first, *others in rows:
         named = (f"{name} {cell}".lstrip() for name, cell in zip(head[1:], others, strict=True) if cell)
         data("  ".join((first, *named)))
-
-
-def _columns(text: str) -> int:
-    """Return how many columns of a terminal *text* takes."""
-    if text.isascii():  # most tables: rich takes longer to import than they take to print
-        return len(text)
-    from rich.cells import cell_len
-
-    return cell_len(text)
 
 
 def followed(what: str, events: Generator[Advance | T, None, None]) -> T:

@@ -21,7 +21,7 @@ from rmfab.files import is_safe_name
 from rmfab.identity.sealed_record import SealedRecord
 from rmfab.ledger.chains import append
 from rmfab.ledger.events import Event, EventKind, refuse_other_times
-from rmfab.ledger.numbers import Numbers, first_number, last_loss
+from rmfab.ledger.numbers import Numbers, first_number, last_loss, may_be_given
 from rmfab.ledger.queries import PAGE, batch_named, batch_value, meta_value, record_columns
 from rmfab.ledger.records import Batch, ChunkPlan, chunk_digest
 from rmfab.ledger.sql import schema
@@ -210,9 +210,7 @@ def find_taken(connection: Connection, serials: Iterable[str], node_ids: Iterabl
     for name, columns, values in (("serial", _SERIALS, serials), ("node_id", (schema.identity.c.node_id,), node_ids)):
         for some in _groups(values):
             for column in columns:
-                query = select(column, schema.batch.c.name).select_from(schema.identity.join(schema.batch))
-                for value, batch in connection.execute(query.where(column.in_(some))):
-                    yield Taken(name, value, batch)
+                yield from (Taken(name, value, batch) for value, batch in _taken(connection, column, some))
 
 
 def _of_chunks(connection: Connection, batch: Batch, column: Any) -> Iterator[Any]:
@@ -238,7 +236,9 @@ def _standing(connection: Connection, order: BatchOrder, policy: str) -> Batch |
     table = schema.batch
     if order.name is None:
         loss = last_loss(connection)
+        begins = () if order.first_number is None else (table.c.first_n == order.first_number,)
         query = select(table).where(
+            *begins,
             table.c.id > (loss.last_batch if loss else 0),  # the lost ledger may have completed an earlier one
             table.c.auto_named,
             table.c.state == "open",
@@ -321,6 +321,8 @@ def _free_numbers(connection: Connection, order: BatchOrder, serial_of: Callable
         page = range(n, min(n + PAGE, first + order.size))
         of_number = {serial_of(number): number for number in page}
         hits = [of_number[taken.value] for taken in find_taken(connection, of_number, ())]
+        if hits and order.first_number is not None:
+            raise may_be_given(serial_of(first), max(hits) + 1)
         if hits:
             first = n = max(hits) + 1
         else:

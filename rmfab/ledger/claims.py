@@ -179,7 +179,7 @@ def _carried(connection: Connection, carried: Carried, mac: str) -> LedgerIdenti
     counting = [identity for identity in found if identity.state is not State.VOID]
     if len(counting) > 1:
         raise BoardConflict(
-            f"this board's flash contains parts of two identities: {', '.join(sorted(one.name for one in found))}",
+            f"this board's flash contains parts of two identities: {', '.join(sorted(one.serial for one in counting))}",
             where=mac,
             hint="set it aside, or erase its flash to use it again",
             cause="carried-conflict",

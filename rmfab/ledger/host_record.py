@@ -58,10 +58,14 @@ class Head:
 
 @dataclass(frozen=True)
 class Given:
-    """The numbers of a series of serials that a ledger gave: all below *end*. *where*: its place then, for messages."""
+    """The numbers of a series of serials that a ledger gave: all below *end*. *where*: its place then, for messages.
+
+    *sure*: it gave no others. Not so if a different host may have given some, or after a loss that this cannot cover.
+    """
 
     end: int
     where: str
+    sure: bool = True
 
 
 @dataclass(frozen=True)
@@ -351,7 +355,10 @@ def _read_slot(descriptor: int, at: int) -> _Slot | None:
         if not isinstance(value, dict):
             return None
         heads = {chain: Head(int(seq), str(digest)) for chain, (seq, digest) in value["heads"].items()}
-        numbers = {series: Given(int(end), str(where)) for series, (end, where) in value.get("numbers", {}).items()}
+        numbers = {
+            series: Given(int(end), str(where), sure is True)
+            for series, (end, where, sure) in value.get("numbers", {}).items()
+        }
         holding = Holding(
             str(value["holder"]), str(value["salt"]), str(value["machine"]), heads, numbers, value.get("moved") is True
         )
@@ -367,7 +374,7 @@ def _write(descriptor: int, holding: Holding) -> None:
         "salt": holding.salt,
         "machine": holding.machine,
         "heads": {chain: [head.seq, head.hash] for chain, head in holding.heads.items()},
-        "numbers": {series: [given.end, given.where] for series, given in holding.numbers.items()},
+        "numbers": {series: [given.end, given.where, given.sure] for series, given in holding.numbers.items()},
         "moved": holding.moved,
         "file": os.fstat(descriptor).st_ino if sys.platform == "win32" else 0,
         "written_ns": time.time_ns(),

@@ -74,6 +74,11 @@ class Inquiry(ABC):
         with self._asking() as ask:
             return questions.free(ask, product, batch)
 
+    def claimable(self, product: str) -> tuple[str, ...]:
+        """Return the names of the closed batches of *product* that have an identity to claim, oldest first."""
+        with self._asking() as ask:
+            return questions.claimable(ask, product)
+
     def first_chunk(self, batch: str) -> Chunk | None:
         """Return the first chunk of *batch*, None if it has none yet. Raise InputError as `batch` does."""
         with self._asking() as ask:

@@ -9,8 +9,8 @@ it, the operator says which number is surely unused.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection, func, select
 
@@ -55,8 +55,10 @@ class Loss:
     known: frozenset[str]
 
 
-def note_loss(connection: Connection, record: Holding | Unusable, host: PoolHost, last_chain: str | None) -> None:
-    """Record in the ledger that it is adopted after a loss.
+def note_loss(
+    connection: Connection, record: Holding | Unusable, host: PoolHost, last_chain: str | None
+) -> Mapping[str, Given]:
+    """Record in the ledger that it is adopted after a loss. Return the numbers for the record of the new holder.
 
     *record*: that of *host* until now. It covers the lost ledger if this host held the pool last: it was not moved
     away, and the record contains *last_chain*, the chain of the last adoption or move that the ledger has.
@@ -67,8 +69,15 @@ def note_loss(connection: Connection, record: Holding | Unusable, host: PoolHost
         and not record.moved
         and (last_chain is None or last_chain in record.heads)
     )
+    numbers = record.numbers if covers else doubtful(record.numbers)
     last_batch = connection.execute(select(func.max(schema.batch.c.id))).scalar() or 0
-    _write(connection, Loss(last_batch, frozenset(record.numbers if covers else ())))
+    _write(connection, Loss(last_batch, frozenset(series for series, given in numbers.items() if given.sure)))
+    return numbers
+
+
+def doubtful(numbers: Mapping[str, Given]) -> Mapping[str, Given]:
+    """Return *numbers* as what was given at least."""
+    return {series: replace(given, sure=False) for series, given in numbers.items()}
 
 
 def last_loss(connection: Connection) -> Loss | None:
@@ -97,14 +106,14 @@ def first_number(
     ahead = numbers.ahead(series)
     least = max(own, ahead.end if ahead else 1)
     loss = last_loss(connection)
-    unsure = loss is not None and series not in loss.known
+    unsure = loss if loss is not None and series not in loss.known else None
     if wanted is not None:
         if wanted < least:
-            raise _unsure(f"serial {serial_of(wanted)} may be given already", least)
-        if loss is not None and unsure:
-            _write(connection, Loss(loss.last_batch, loss.known | {series}))
+            raise may_be_given(serial_of(wanted), least)
+        if unsure is not None:
+            _write(connection, Loss(unsure.last_batch, unsure.known | {series}))
         return wanted
-    if unsure:
+    if unsure is not None:
         raise _unsure(
             f"the ledger that was lost may have given serials from {serial_of(least)} on",
             least,
@@ -118,6 +127,11 @@ def first_number(
             "use that ledger, or count on after it: ",
         )
     return own
+
+
+def may_be_given(serial: str, least: int) -> SerialsUnsure:
+    """Return the error for a first *serial* that the operator named, if those from number *least* on are unused."""
+    return _unsure(f"serial {serial} may be given already", least)
 
 
 def _unsure(what: str, least: int, look: str = "") -> SerialsUnsure:

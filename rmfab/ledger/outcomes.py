@@ -110,17 +110,20 @@ def reconciled(
 ) -> None:
     """Record what was found about boards: events of kind `reconcile`, and a void for each claim that is given up.
 
-    *seen*: the standings that this was decided by, by serial. Raise InputError (cause `changed-meanwhile`) if one of
+    *seen*: the standings that this was decided by, by name. Raise InputError (cause `changed-meanwhile`) if one of
     them is different now.
     """
     said = list(events)
     if any(event.kind not in (EventKind.RECONCILE, EventKind.VOID) for event in said):
         raise ValueError("reconciled() accepts only findings, and the voids that follow from them")
-    for serial, (_, standing) in _standings(connection, set(seen)):
-        if standing != seen[serial]:
+    now = dict(_standings(connection, set(seen)))
+    if now.keys() != seen.keys():
+        raise ValueError("seen has a unit that is not in the ledger by this name")
+    for name, (_, standing) in now.items():
+        if standing != seen[name]:
             raise InputError(
                 "the unit has changed since its board was read",
-                where=serial,
+                where=name,
                 hint="end the line that works on it, then reconcile again",
                 cause="changed-meanwhile",
             )

@@ -12,13 +12,15 @@ allowed.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from sqlalchemy import Connection, bindparam, func, select, update
 
 from rmfab.ledger.chains import OWN, append, close_all
 from rmfab.ledger.events import Event, EventKind
 from rmfab.ledger.host import PoolHost
-from rmfab.ledger.host_record import Holding, Unusable
-from rmfab.ledger.numbers import note_loss
+from rmfab.ledger.host_record import Given, Holding, Unusable
+from rmfab.ledger.numbers import doubtful, note_loss
 from rmfab.ledger.pool_standing import Adoption, AdoptionReason
 from rmfab.ledger.queries import PAGE, meta_value, set_meta
 from rmfab.ledger.sql import schema
@@ -48,9 +50,17 @@ def hold_empty(connection: Connection, ledger_id: str, holding: Holding) -> None
     set_meta(connection, "holder", holding.holder)
 
 
-def note_lost_numbers(connection: Connection, record: Holding | Unusable, host: PoolHost) -> None:
-    """Before an adoption after a loss, record which numbers of serials are sure. *record*: that of *host* until now."""
-    note_loss(connection, record, host, connection.execute(_LAST_POOL_CHAIN).scalar())
+def numbers_of(
+    connection: Connection, record: Holding | Unusable, host: PoolHost, reason: AdoptionReason
+) -> Mapping[str, Given]:
+    """Return the numbers of serials for the record of a new holder on *host*; call it before `adopt`.
+
+    After a loss, record in the ledger which of them are sure. *record*: that of *host* until now. Otherwise the ledger
+    has all that were given, and the record does not: those of a host that held the pool meanwhile.
+    """
+    if reason is AdoptionReason.LOSS:
+        return note_loss(connection, record, host, connection.execute(_LAST_POOL_CHAIN).scalar())
+    return doubtful(record.numbers)
 
 
 def adopt(

@@ -18,16 +18,13 @@ from rmfab.ledger.sql.ask import Ask
 from rmfab.ledger.stored_events import CHAINED, Columns, damaged, stored
 
 _EVENT_COLUMNS = ("id", *CHAINED)
-_EVENT = """
-SELECT id, station, seq, ts, kind, batch, serial, mac, slot, step, outcome, state, cause, reason, seconds, details
-FROM event
-"""
+_EVENT = f"SELECT {', '.join(_EVENT_COLUMNS)} FROM event"  # noqa: S608 - names of columns, no values
 OWN_EVENTS = "event.chain NOT IN (SELECT chain.id FROM chain WHERE chain.ledger IS NOT NULL)"
 """The condition for events that this ledger wrote. Those that were merged are evidence: they change no standing."""
 _OF_KIND = f"{_EVENT} WHERE kind = :kind AND {OWN_EVENTS} ORDER BY id DESC"
 _OF_POOL = f"{_EVENT} WHERE kind IN (:move, :adopt) AND {OWN_EVENTS} ORDER BY id DESC LIMIT 1"
 _BATCH_COLUMNS = ("id", "name", "product", "policy", "size", "chunk_size", "first_n", "state", "digest", "created_ts")
-_BATCH = "SELECT id, name, product, policy, size, chunk_size, first_n, state, digest, created_ts FROM batch"
+_BATCH = f"SELECT {', '.join(_BATCH_COLUMNS)} FROM batch"  # noqa: S608
 _IS_SERIAL = """
 SELECT 1 FROM identity WHERE serial = :name OR (given_serial = :name AND state <> 'void')
 """
@@ -35,6 +32,11 @@ _FREE = """
 SELECT COUNT(*) FROM identity JOIN batch ON batch.id = identity.batch_id
 WHERE identity.state = 'generated' AND batch.state = 'closed' AND batch.product = :product
   AND (CAST(:batch AS INTEGER) IS NULL OR batch.id = :batch)
+"""
+_CLAIMABLE = """
+SELECT name FROM batch WHERE state = 'closed' AND product = :product
+  AND EXISTS (SELECT 1 FROM identity WHERE identity.batch_id = batch.id AND identity.state = 'generated')
+ORDER BY id
 """
 _FIRST_CHUNK = """
 SELECT id, number, first, size, wrapped_key, digest FROM chunk WHERE batch_id = :batch ORDER BY id LIMIT 1
@@ -135,6 +137,11 @@ def free(ask: Ask, product: str, name: str | None) -> int:
     family = (None,) if name is None else tuple(one.id for one in (closed_batch(ask, name), *replacements(ask, name)))
     rows = (_first(ask, _FREE, {"product": product, "batch": batch}) for batch in family)
     return sum(int(row[0]) for row in rows if row is not None)
+
+
+def claimable(ask: Ask, product: str) -> tuple[str, ...]:
+    """Return the names of the closed batches of *product* that have an identity to claim, oldest first."""
+    return tuple(name for (name,) in ask(_CLAIMABLE, {"product": product}))
 
 
 def first_chunk(ask: Ask, name: str) -> Chunk | None:

@@ -98,16 +98,26 @@ class Known:
     holds_pool: bool = True
     open_batches: frozenset[str] = frozenset()
 
+    @property
+    def live(self) -> tuple[LedgerIdentity, ...]:
+        """The identities that the flash names and that are not void."""
+        return tuple(one for one in self.carried if one.state is not State.VOID)
+
 
 @dataclass(frozen=True)
 class Verdict:
-    """What to do with a board, and why; *serial* is the identity that it is about, None if there is none."""
+    """What to do with a board, and why; *unit* is the identity that it is about, None if there is none."""
 
     action: Action
     finding: Finding
     reason: str
     hint: str
-    serial: str | None = None
+    unit: LedgerIdentity | None = None
+
+    @property
+    def serial(self) -> str | None:
+        """The serial of the unit, for people."""
+        return None if self.unit is None else self.unit.serial
 
 
 def judge_board(content: BoardContent, known: Known) -> Verdict:
@@ -120,7 +130,7 @@ def judge_board(content: BoardContent, known: Known) -> Verdict:
             Finding.NOT_HOLDER,
             f"{verdict.reason}, according to a ledger that does not hold the pool",
             "reconcile it where the ledger holds the pool: only that ledger knows what was given since",
-            verdict.serial,
+            verdict.unit,
         )
     return verdict
 
@@ -139,14 +149,13 @@ def _clashing(content: BoardContent, known: Known) -> Verdict | None:
             void = "void " if one.state is State.VOID else ""
             reason = f"its flash contains {one.serial}, the {void}identity of board {one.mac}"
             hint = "set it aside: two boards with one identity must not ship; erase its flash to use it again"
-            return _quarantine(Finding.CLONE, reason, hint, one.serial)
+            return _quarantine(Finding.CLONE, reason, hint, one)
         if one.state is State.HANDED_OVER:
             reason = f"its flash contains {one.serial}, which is handed over"
             hint = "it is a unit of whoever has that identity: give it back, or merge their return first"
-            return _quarantine(Finding.HANDED_OVER, reason, hint, one.serial)
-    live = [one for one in known.carried if one.state is not State.VOID]
-    if len(live) > 1:
-        names = " and ".join(sorted(one.serial for one in live))
+            return _quarantine(Finding.HANDED_OVER, reason, hint, one)
+    if len(known.live) > 1:
+        names = " and ".join(sorted(one.serial for one in known.live))
         return _quarantine(
             Finding.MIXED, f"its flash contains parts of {names}", "set it aside, or erase its flash to use it again"
         )
@@ -157,8 +166,8 @@ def _of_unit(content: BoardContent, known: Known, held: LedgerIdentity) -> Verdi
     """Return the verdict of a board that has the identity *held* in the ledger."""
     if held.product != known.product:
         return _other_product(held)
-    carried = next((one for one in known.carried if one.state is not State.VOID), None)
-    if carried is not None and carried.serial != held.serial:
+    carried = next(iter(known.live), None)
+    if carried is not None and carried.name != held.name:
         return _of_two(content, known, held, carried)
     if not known.carried and content.factory not in (FactoryData.BLANK, FactoryData.UNREADABLE):
         return _unknown(held)
@@ -186,7 +195,7 @@ def _written(content: BoardContent, held: LedgerIdentity) -> Verdict:
             return _resume(
                 Finding.OTHER_FIRMWARE, f"{serial} is verified, but its firmware is not what it was flashed with", held
             )
-        return Verdict(Action.IN_ORDER, Finding.VERIFIED, f"{serial} is verified and on its board", "", serial)
+        return Verdict(Action.IN_ORDER, Finding.VERIFIED, f"{serial} is verified and on its board", "", held)
     if held.state is State.FAILED:
         return _resume(Finding.FAILED, f"{serial} failed and was not run again", held)
     return _resume(Finding.NOT_VERIFIED, f"{serial} is on its board, but not verified", held)
@@ -201,27 +210,27 @@ def _of_two(content: BoardContent, known: Known, held: LedgerIdentity, carried: 
     reason = f"it is {held.serial} in the ledger, but its flash contains {carried.serial}"
     if never_written and may_bind and content.factory is FactoryData.WHOLE:
         hint = f"void {held.serial}, which was never written, then run it: it gets {carried.serial}"
-        return Verdict(Action.RELEASE, Finding.UNWRITTEN_CLAIM, reason, hint, held.serial)
+        return Verdict(Action.RELEASE, Finding.UNWRITTEN_CLAIM, reason, hint, held)
     hint = f"find out which one its label says, then void the other one, {held.serial} or {carried.serial}"
-    return _quarantine(Finding.CONFLICT, reason, hint, held.serial)
+    return _quarantine(Finding.CONFLICT, reason, hint, held)
 
 
 def _of_no_unit(content: BoardContent, known: Known) -> Verdict:
     """Return the verdict of a board that has no identity in the ledger."""
-    carried = next((one for one in known.carried if one.state is not State.VOID), None)
+    carried = next(iter(known.live), None)
     if carried is not None:
         if carried.product != known.product:
             return _other_product(carried)
         if carried.batch in known.open_batches:
             hint = f"repeat the `rmfab generate` that makes batch {carried.batch}, then reconcile it again"
             reason = f"its flash contains {carried.serial}, whose batch is not finished"
-            return _quarantine(Finding.OPEN_BATCH, reason, hint, carried.serial)
+            return _quarantine(Finding.OPEN_BATCH, reason, hint, carried)
         reason = f"its flash contains {carried.serial}, which no board has"
         return _resume(Finding.CARRIED, reason, carried)
     if known.carried:
-        serial = known.carried[0].serial
+        void = known.carried[0]
         hint = "set it aside; `rmfab run` would give it a new identity: destroy its label first"
-        return _quarantine(Finding.VOID, f"its flash contains {serial}, which is void", hint, serial)
+        return _quarantine(Finding.VOID, f"its flash contains {void.serial}, which is void", hint, void)
     if content.factory is FactoryData.BLANK:
         return Verdict(
             Action.IN_ORDER, Finding.NEW, "it has no identity, here or in the ledger", "run it as a new board"
@@ -241,7 +250,7 @@ def _unknown(held: LedgerIdentity | None) -> Verdict:
         Finding.UNKNOWN,
         f"{of_whom} its flash contains an identity that is not of this ledger",
         "find out which pool it is from; erase its flash to use it here",
-        held.serial if held else None,
+        held,
     )
 
 
@@ -250,13 +259,13 @@ def _other_product(unit: LedgerIdentity) -> Verdict:
         Finding.OTHER_PRODUCT,
         f'{unit.serial} is for product "{unit.product}"',
         f'reconcile it in the workspace of "{unit.product}"',
-        unit.serial,
+        unit,
     )
 
 
 def _resume(finding: Finding, reason: str, unit: LedgerIdentity) -> Verdict:
-    return Verdict(Action.RESUME, finding, reason, f"run it (`rmfab run`): it gets {unit.serial}", unit.serial)
+    return Verdict(Action.RESUME, finding, reason, f"run it (`rmfab run`): it gets {unit.serial}", unit)
 
 
-def _quarantine(finding: Finding, reason: str, hint: str, serial: str | None = None) -> Verdict:
-    return Verdict(Action.QUARANTINE, finding, reason, hint, serial)
+def _quarantine(finding: Finding, reason: str, hint: str, unit: LedgerIdentity | None = None) -> Verdict:
+    return Verdict(Action.QUARANTINE, finding, reason, hint, unit)

@@ -151,10 +151,8 @@ class Ledger(Inquiry):
         """Make this host the holder of the pool, whoever was before. See `pool.adopt`."""
         with self._record.hold() as hold:
             with self._database.writing() as connection:
-                known = hold.read()
-                if reason is AdoptionReason.LOSS:
-                    pool.note_lost_numbers(connection, known, self._host)
-                holding = Holding.new(self._host, chains.heads(connection), known.numbers)
+                numbers = pool.numbers_of(connection, hold.read(), self._host, reason)
+                holding = Holding.new(self._host, chains.heads(connection), numbers)
                 # First the record: if this ends in between, ledger and record disagree, and nobody gives identities.
                 hold.replace(holding)
                 adoption = pool.adopt(connection, self.id, station, ts, holding, reason)

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from typing import Any
+
 from rmfab.errors import InputError
+from rmfab.ledger.events import StoredEvent
 from rmfab.ledger.records import LedgerIdentity
+from rmfab.line.events import Step
 from rmfab.line.stages import Bound
 from rmfab.line.visit import Visit
 
@@ -42,3 +47,12 @@ def _by_serial(visit: Visit, serial: str) -> LedgerIdentity:
             cause="not-claimed",
         )
     return record
+
+
+def flashed_release(history: Iterable[StoredEvent]) -> Mapping[str, Any] | None:
+    """Return what the ledger recorded of the release that a unit was flashed with last, None if it recorded none.
+
+    It has the keys `digest` and `version`.
+    """
+    flashes = [one.event.details for one in history if one.event.step == Step.FLASH.value]
+    return next((details["release"] for details in reversed(flashes) if "release" in details), None)

@@ -84,18 +84,19 @@ class CodeDesk:
             self._reader.start()
 
     def _read(self) -> None:
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._ended or self._waiting)
-                if self._ended:
-                    return
-            line = next(self._lines, None)
-            with self._changed:
-                if line is None:
-                    self._ended = True
-                else:
+        try:
+            while self._is_wanted() and (line := next(self._lines, None)) is not None:
+                with self._changed:
                     self._take(line)
-                self._changed.notify_all()
+                    self._changed.notify_all()
+        finally:
+            self.close()  # also if reading fails: nobody waits for a code that cannot come
+
+    def _is_wanted(self) -> bool:
+        """Wait until a slot asks, and return True, or until the desk is closed."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._ended or self._waiting)
+            return not self._ended
 
     def _take(self, line: str) -> None:
         """Give *line* to the slot in front, or move the slot that it names to the front."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 from rmfab.board.esp.facts import BoardFacts
 from rmfab.board.esp.loader import Loader
 from rmfab.board.port import ROM_BAUD, open_port, swapped
-from rmfab.errors import StationError
+from rmfab.errors import PortError, RmfabError, StationError
 from rmfab.line.connection import BoardConnection
 from rmfab.line.station import Slot
 from rmfab.release.merged_image import LAST_TABLE
@@ -52,13 +52,12 @@ class FlashReader:
 
 
 @contextmanager
-def reading(slot: Slot, keep_going: Callable[[], None] = lambda: None) -> Iterator[FlashReader]:
-    """Yield a reader of the board on *slot*, and restart the board at the end.
+def reading(slot: Slot) -> Iterator[FlashReader]:
+    """Yield a reader of the board on *slot*, and restart the board at the end, also after an error.
 
-    Raise StationError if its flash cannot be read, or if it is not the same board at the end. *keep_going* raises to
-    give up.
+    Raise StationError if its flash cannot be read, or if it is not the same board at the end.
     """
-    connection = BoardConnection(slot.link, open_port(slot.link.address, keep_going), keep_going, ROM_BAUD)
+    connection = BoardConnection(slot.link, open_port(slot.link.address), lambda: None, ROM_BAUD)
     try:
         loader, facts = connection.into_loader()
         mac = _readable(facts)
@@ -67,6 +66,11 @@ def reading(slot: Slot, keep_going: Callable[[], None] = lambda: None) -> Iterat
         if loader.mac() != mac:
             raise swapped(slot.link.address)
         connection.restart()
+    except RmfabError:
+        if connection.in_loader:
+            with suppress(PortError):  # the first error says more
+                connection.restart()
+        raise
     finally:
         connection.close()
 

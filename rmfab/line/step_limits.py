@@ -40,8 +40,10 @@ def limit_of(step: Step, job: Job) -> float | None:
     policy = job.product.verify
     boots = 2 * (policy.boot_timeout + policy.settle)
     match step:
+        case Step.CLAIM if job.codes is not None:
+            return None
         case Step.DETECT | Step.CLAIM:
-            return None if step is Step.CLAIM and job.codes is not None else _LOADER_SECONDS
+            return _LOADER_SECONDS
         case Step.FLASH | Step.READBACK:
             return _LOADER_SECONDS + _sending(job) + _handling(job)
         case Step.BOOT:

@@ -137,7 +137,7 @@ def _generate(
     with _authority(workspace, terminal) as authority:
         order = _order(workspace, replace(request, count=count), replaces, values, authority)
         _judge_recipients(workspace)
-        if workspace.make_ledger():
+        if not workspace.has_ledger and workspace.make_ledger():
             terminal.say(f"created ledger {workspace.ledger_path}")
             if "://" not in str(workspace.ledger_path):
                 warn_of_git(terminal, "the sealed identities", Path(workspace.ledger_path))

@@ -146,7 +146,11 @@ def _adopt(workspace: Workspace, reason: AdoptionReason) -> Adoption:
 
 
 def _is_moved_here(workspace: Workspace, standing: PoolStanding) -> bool:
-    return standing.moved_to is not None and standing.moved_to == workspace.station_key.recipient
+    return (
+        standing.moved_to is not None
+        and workspace.has_station_key
+        and standing.moved_to == workspace.station_key.recipient
+    )
 
 
 def _reason(

@@ -13,11 +13,13 @@ from pathlib import Path
 
 from rmfab.errors import InputError, IntegrityError, RmfabError, StationError
 from rmfab.identity.factory_image import factory_image
+from rmfab.ledger.claim_terms import Carried
 from rmfab.ledger.events import Event, EventKind, timestamp
 from rmfab.ledger.reconciliation import Action, BoardContent, FactoryData, Known, Verdict, judge_board
 from rmfab.ledger.records import LedgerIdentity
 from rmfab.ledger.standing import Standing
 from rmfab.ledger.states import State
+from rmfab.line.binding import flashed_release
 from rmfab.line.carried import carried_in
 from rmfab.line.flash_reader import FlashReader, reading
 from rmfab.line.station import Slot, slots_for
@@ -137,13 +139,14 @@ class _Judge:
             ledger = self._workspace.ledger
             images = self._factory_images(flash, slot)
             held = ledger.identity_by_mac(flash.mac)
-            found = {one.serial: one for image in images for one in self._named(image)}
             firmware = None if held is None else self._firmware(flash, held)
-        carried = tuple(found.values())
-        content = BoardContent(flash.mac, self._data(images, carried), firmware)
+        named = [one for one in map(carried_in, images) if one is not None]
+        carried = tuple({unit.name: unit for one in named for unit in ledger.identities_carried(one)}.values())
+        content = BoardContent(flash.mac, self._data(images, named, carried), firmware)
         known = Known(held, carried, self._workspace.product.name, self._held, self._open)
         seen = carried if held is None else (held, *carried)
-        return ReconciledBoard(slot.name, flash.mac, judge_board(content, known), tuple(found), seen)
+        serials = tuple(one.serial for one in carried)
+        return ReconciledBoard(slot.name, flash.mac, judge_board(content, known), serials, seen)
 
     def _factory_images(self, flash: FlashReader, slot: Slot) -> list[bytes]:
         """Return what is where the release has the factory partition, and where the board's own table has it."""
@@ -163,22 +166,17 @@ class _Judge:
             )
         return [flash.read(row) for row in rows.values()]
 
-    def _named(self, image: bytes) -> tuple[LedgerIdentity, ...]:
-        carried = carried_in(image)
-        return () if carried is None else self._workspace.ledger.identities_carried(carried)
-
     def _firmware(self, flash: FlashReader, held: LedgerIdentity) -> bool | None:
         """Return whether the board holds the release that the ledger says, None if the workspace does not have it."""
-        flashes = [one.event for one in self._workspace.ledger.history(held.serial) if one.event.step == "flash"]
-        named = next((event.details["release"] for event in reversed(flashes) if "release" in event.details), None)
-        release = None if named is None else self._find_release(named["digest"])
+        flashed = flashed_release(self._workspace.ledger.history(held.name))
+        release = None if flashed is None else self._find_release(flashed["digest"])
         return None if release is None else flash.holds(release)
 
-    def _data(self, images: list[bytes], carried: tuple[LedgerIdentity, ...]) -> FactoryData:
+    def _data(self, images: list[bytes], named: list[Carried], carried: tuple[LedgerIdentity, ...]) -> FactoryData:
+        """Return what the *images* contain: *named* is what they name, *carried* what the ledger has of that."""
         if all(image.count(0xFF) == len(image) for image in images):
             return FactoryData.BLANK
-        named = (carried_in(image) for image in images)
-        if not carried and not any(one is not None and one.node_id is not None for one in named):
+        if not carried and all(one.node_id is None for one in named):
             return FactoryData.UNREADABLE
         live = [one for one in carried if one.state is not State.VOID]
         if len(live) != 1:
@@ -202,7 +200,7 @@ def _apply(workspace: Workspace, boards: list[ReconciledBoard], terminal: Termin
         raise InputError("nothing was changed", hint="pass --yes to record it without a question")
     ts = timestamp(workspace.now())
     events = [event for board in boards for event in _events(board, ts)]
-    seen: dict[str, Standing] = {one.serial: one.standing for board in boards for one in board.seen}
+    seen: dict[str, Standing] = {one.name: one.standing for board in boards for one in board.seen}
     workspace.ledger.reconciled(events, seen, station=workspace.station.name)
     terminal.say(f"recorded what was found about {counted(len(boards), 'board')}")
     return True
@@ -210,11 +208,12 @@ def _apply(workspace: Workspace, boards: list[ReconciledBoard], terminal: Termin
 
 def _events(board: ReconciledBoard, ts: str) -> Iterator[Event]:
     verdict = board.verdict
+    name = None if verdict.unit is None else verdict.unit.name
     details = {"action": verdict.action.value, "finding": verdict.finding.value, "carries": list(board.carried)}
     yield Event(
         ts,
         EventKind.RECONCILE,
-        serial=verdict.serial,
+        serial=name,
         mac=board.mac,
         slot=board.slot,
         reason=f"{verdict.action}: {verdict.reason}",
@@ -224,7 +223,7 @@ def _events(board: ReconciledBoard, ts: str) -> Iterator[Event]:
         yield Event(
             ts,
             EventKind.VOID,
-            serial=verdict.serial,
+            serial=name,
             mac=board.mac,
             state=State.VOID,
             cause="void",

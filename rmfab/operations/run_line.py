@@ -298,15 +298,14 @@ def _check_batches(workspace: Workspace, batch: str | None, *, claims: bool) -> 
         names = [batch, *(one.name for one in ledger.replacements(batch) if one.closed)]
     elif claims:
         product = workspace.product.name
-        closed = [one.name for one in ledger.batches() if one.closed and one.product == product]
-        if not closed:
+        names = list(ledger.claimable(product))
+        if not names and not any(one.closed and one.product == product for one in ledger.batches()):
             raise InputError(
                 f"the ledger has no batch of {product} yet",
                 where=str(workspace.ledger_path),
                 hint=more_identities(workspace),
                 cause="no-batch",
             )
-        names = [name for name in closed if ledger.free(product, name)]
     else:
         names = []
     for name in names:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -18,6 +17,7 @@ from rmfab.ledger.claim_terms import Wish
 from rmfab.ledger.events import Event, EventKind
 from rmfab.ledger.store import Ledger
 from rmfab.workspace.workspace import open_workspace
+from tests.ledger.tampering import change, page_of
 from tests.patience import PATIENCE
 from tests.terminal import Terminal, copied, environment, files, words
 
@@ -40,13 +40,6 @@ def locked(ledger: Path) -> Iterator[None]:
         yield
     finally:
         other.communicate(timeout=PATIENCE)
-
-
-def change(ledger: Path, statement: str) -> None:
-    connection = sqlite3.connect(ledger)
-    connection.execute(statement)
-    connection.commit()
-    connection.close()
 
 
 WRITES = (
@@ -133,21 +126,12 @@ def test_damaged(terminal: Terminal, lamp: Path) -> None:
     terminal("-C", lamp, "status").refused(4, "empty")
 
 
-def page(path: Path, table: str) -> int:
-    """Return where the page of *table* starts in the ledger; the tables of three identities have one page each."""
-    with sqlite3.connect(path) as connection:
-        (root,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", (table,)).fetchone()
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    connection.close()
-    return int(root - 1) * 4096
-
-
 def flipped(table: str, at: int) -> Callable[[Path], None]:
     """Return a function that flips 16 bytes of the page of *table*, at *at*: 0 is its head, the end its first row."""
 
     def flip(path: Path) -> None:
+        start = page_of(path, table) + at
         octets = bytearray(path.read_bytes())
-        start = page(path, table) + at
         octets[start : start + 16] = bytes(octet ^ 0xFF for octet in octets[start : start + 16])
         path.write_bytes(octets)
 
@@ -180,7 +164,7 @@ def test_every_command_on_a_broken_ledger(terminal: Terminal, lamp: Path, tmp_pa
     damage, code, commands = BROKEN[kind]
     for number, command in enumerate(commands):
         broken = copied(lamp, tmp_path / str(number))
-        page(broken / "ledger.db", "meta")
+        page_of(broken / "ledger.db", "meta")  # writes the WAL into the file
         for end in ("-wal", "-shm"):
             (broken / f"ledger.db{end}").unlink(missing_ok=True)
         damage(broken / "ledger.db")

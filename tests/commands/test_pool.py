@@ -10,13 +10,19 @@ from pathlib import Path
 
 import pytest
 
+from tests.ledger.tampering import begin_again, change
 from tests.terminal import Terminal, dialogue
 
 
 @pytest.fixture
 def other(terminal: Terminal, lamp: Path, tmp_path: Path) -> Path:
     """A workspace of a different station, which was admitted and got the ledger after a move."""
-    folder = Path(shutil.copytree(lamp, tmp_path / "other", ignore=shutil.ignore_patterns("keys", "ledger*", "state")))
+    return moved(terminal, lamp, tmp_path / "other", without="keys")
+
+
+def moved(terminal: Terminal, lamp: Path, folder: Path, *, without: str) -> Path:
+    """Move the pool to a new workspace of a different station, which gets a copy of everything except *without*."""
+    shutil.copytree(lamp, folder, ignore=shutil.ignore_patterns(without, "ledger*", "state"))
     recipient = terminal.well("-C", folder, "station", "key").strip()
     terminal.well("-C", lamp, "station", "admit", recipient)
     terminal.well("-C", lamp, "ledger", "move", "--to", recipient, "--yes")
@@ -117,14 +123,7 @@ def test_a_record_of_before_a_move_is_not_trusted(terminal: Terminal, lamp: Path
     """The ledger moved away and went on there; if it is lost, the first host does not know the last serial."""
     if before:
         terminal.well("-C", lamp, "ledger", "backup", tmp_path / "b.db")
-    folder = Path(
-        shutil.copytree(lamp, tmp_path / "other", ignore=shutil.ignore_patterns("station.key", "ledger*", "state"))
-    )
-    recipient = terminal.well("-C", folder, "station", "key").strip()
-    terminal.well("-C", lamp, "station", "admit", recipient)
-    terminal.well("-C", lamp, "ledger", "move", "--to", recipient, "--yes")
-    terminal.well("-C", lamp, "ledger", "backup", folder / "ledger.db")
-    shutil.copy(lamp / "product.toml", folder / "product.toml")
+    folder = moved(terminal, lamp, tmp_path / "other", without="station.key")
     terminal.well("-C", folder, "ledger", "adopt")
     if not before:
         terminal.well("-C", folder, "ledger", "backup", tmp_path / "b.db")
@@ -132,20 +131,20 @@ def test_a_record_of_before_a_move_is_not_trusted(terminal: Terminal, lamp: Path
     terminal.well("-C", lamp, "ledger", "restore", tmp_path / "b.db", "--force")
     terminal.well("-C", lamp, "ledger", "adopt", "--name", "lamp")
     terminal("-C", lamp, "generate", "--count", "2").refused(3, "LMP-000004", "--first-serial N")
+    terminal.well("-C", lamp, "ledger", "restore", tmp_path / "b.db", "--force")
+    terminal.well("-C", lamp, "ledger", "adopt", "--name", "lamp")
+    again = terminal("-C", lamp, "generate", "--count", "2")
+    again.refused(3, "LMP-000004", "--first-serial N")  # a second loss makes nothing surer
 
 
 def test_a_batch_that_was_being_made_is_not_continued_after_a_loss(terminal: Terminal, lamp: Path) -> None:
     """The lost ledger may have finished it, so its missing serials may be on devices."""
     _first(terminal, lamp, "--batch", "half")
-    with closing(sqlite3.connect(lamp / "ledger.db")) as ledger, ledger:  # as it was while the batch was being made
-        ledger.execute("UPDATE batch SET state = 'open', digest = NULL WHERE name = 'half'")
-        ledger.execute("DELETE FROM identity WHERE batch_id = (SELECT id FROM batch WHERE name = 'half')")
-        ledger.execute("DELETE FROM chunk WHERE batch_id = (SELECT id FROM batch WHERE name = 'half')")
-        ledger.execute("UPDATE meta SET name = 'copy' WHERE name = 'holder'")
+    begin_again(lamp / "ledger.db", "half")
+    change(lamp / "ledger.db", "UPDATE meta SET name = 'copy' WHERE name = 'holder'")
     terminal.well("-C", lamp, "ledger", "adopt", "--name", "lamp")
     terminal("-C", lamp, "generate", "--count", "2", "--batch", "half").refused(3, "was not finished", "different name")
-    with closing(sqlite3.connect(lamp / "ledger.db")) as ledger, ledger:
-        ledger.execute("UPDATE batch SET auto_named = 1 WHERE name = 'half'")
+    change(lamp / "ledger.db", "UPDATE batch SET auto_named = 1 WHERE name = 'half'")
     assert _first(terminal, lamp) == ("LMP-000006", 2)
 
 
@@ -226,3 +225,20 @@ def test_a_copied_station_key(terminal: Terminal, lamp: Path) -> None:
     """A copy of the workspace has this host's key: `move` says how it gets one of its own."""
     own = terminal.well("-C", lamp, "station", "key").strip()
     terminal("-C", lamp, "ledger", "move", "--to", own, "--yes").refused(3, "remove keys/station.key there")
+
+
+def test_what_a_different_host_gave_meanwhile(terminal: Terminal, lamp: Path, other: Path) -> None:
+    """The ledger moved away, went on there and came back: the record does not pass for the end of what was given."""
+    terminal.well("-C", other, "ledger", "adopt")
+    shutil.copy(lamp / "keys" / "unique.key", other / "keys" / "unique.key")
+    shutil.copytree(lamp / "ca", other / "ca", dirs_exist_ok=True)
+    terminal.well("-C", other, "ledger", "backup", "before.db")
+    assert _first(terminal, other) == ("LMP-000004", 2)
+    here = terminal.well("-C", lamp, "station", "key").strip()
+    terminal.well("-C", other, "ledger", "move", "--to", here, "--yes")
+    terminal.well("-C", other, "ledger", "backup", "back.db")
+    terminal.well("-C", lamp, "ledger", "restore", "back.db", "--force")
+    assert json.loads(terminal.well("-C", lamp, "ledger", "adopt", "--json"))["reason"] == "move"
+    terminal.well("-C", lamp, "ledger", "restore", "before.db", "--force")
+    terminal.well("-C", lamp, "ledger", "adopt", "--name", "lamp")
+    terminal("-C", lamp, "generate", "--count", "2").refused(3, "LMP-000004", "--first-serial N")

@@ -15,6 +15,7 @@ from rmfab.ledger.claim_terms import Wish
 from rmfab.ledger.events import Event, EventKind
 from rmfab.ledger.states import State
 from rmfab.workspace.workspace import open_workspace
+from tests.ledger.tampering import begin_again
 from tests.terminal import Terminal, dialogue
 
 MAC, TS = "24:0a:c4:00:00:01", "2026-01-01T00:00:00.000Z"
@@ -156,24 +157,10 @@ def test_an_interrupted_replacement_goes_on(terminal: Terminal, lamp: Path) -> N
     """A replacement that was begun is finished first, then what became void since is replaced."""
     terminal.well("-C", lamp, "void", "LMP-000001", *WHY)
     terminal.well("-C", lamp, "generate", "--batch", "lamp-0001", "--replace-void")
-    with open_workspace(lamp).ledger as ledger:
-        made = ledger.batch("lamp-0001.r1")
-    begin_again(lamp / "ledger.db", made.id)
+    begin_again(lamp / "ledger.db", "lamp-0001.r1")
     terminal.well("-C", lamp, "void", "LMP-000002", *WHY)
     said = terminal("-C", lamp, "generate", "--batch", "lamp-0001", "--replace-void")
     assert (said.code, said.out) == (0, "lamp-0001.r2\n"), said.err
     with open_workspace(lamp).ledger as ledger:
         sizes = {batch.name: batch.size for batch in ledger.batches() if batch.closed}
     assert sizes == {"lamp-0001": 3, "lamp-0001.r1": 1, "lamp-0001.r2": 1}
-
-
-def begin_again(path: Path, batch: int) -> None:
-    """Take a batch back to the moment after it was begun, as a process that was killed then leaves it."""
-    import sqlite3
-
-    connection = sqlite3.connect(path)
-    with connection:
-        connection.execute("DELETE FROM identity WHERE batch_id = ?", (batch,))
-        connection.execute("DELETE FROM chunk WHERE batch_id = ?", (batch,))
-        connection.execute("UPDATE batch SET state = 'open', digest = NULL WHERE id = ?", (batch,))
-    connection.close()

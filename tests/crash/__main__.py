@@ -17,7 +17,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run the harness; return 1 if a fault was found."""
     parser = argparse.ArgumentParser(prog="./dev bench --crash", description=__doc__)
     parser.add_argument("--kills", type=int, default=500, help="processes to kill (500)")
-    parser.add_argument("--seed", type=int, help="repeat a run: the same commands and moments (default: random)")
+    parser.add_argument("--seed", type=int, help="repeat a run, until a command ends differently (default: random)")
     parser.add_argument("--seconds", type=float, default=1e9, help="end after so many seconds (no limit)")
     parser.add_argument("--folder", type=Path, help="an empty folder for the worlds (a temporary one)")
     options = parser.parse_args(argv)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
@@ -21,7 +20,6 @@ from tests.crash.world import BOARDS, World, found_template, new_world
 from tests.line.zygote import Zygote
 
 KILLS_PER_ROUND = 20
-PATIENCE = 120.0
 _TRIES = 6
 
 
@@ -96,20 +94,17 @@ class Harness:
         try:
             self._round(round_, with_library=with_library)
         except Exception as fault:  # noqa: BLE001 - reported with the world that shows it
-            last = round_.trials[-1]
-            self.tally.faults.append(f"{last.row.name}: {fault!r}")
-            trail = "".join(traceback.format_exception(fault))
-            said = f"{' '.join(last.command.argv)}` in {last.world.here}: {last.history}\n{last.said}"
-            self._say(f"FAULT in `{said}\n{trail}")
+            self.tally.faults.append(f"{round_.at}: {fault!r}")
+            self._say(f"FAULT in {round_.told}\n{''.join(traceback.format_exception(fault))}")
 
     def _round(self, round_: Round, *, with_library: bool) -> None:
         """Kill until the round has its share, then let every board be run, and look at everything."""
         world, end = round_.world, self.tally.killed + KILLS_PER_ROUND
         judge_ledger(world, holds_pool=True)
         while self._goes_on and self.tally.killed < end:
-            self._until_done(round_.trial(*choose(world, self._chance)), with_library=with_library)
+            self._until_done(round_.chosen(self._chance), with_library=with_library)
         while world.phase != "works":
-            round_.trial(*choose(world, self._chance)).to_the_end()
+            round_.chosen(self._chance).to_the_end()
         round_.trial(*last_run(world)).to_the_end()
         judge_end(world)
 
@@ -148,17 +143,35 @@ class Harness:
 
 @dataclass
 class Round:
-    """A round in *world*: its commands, the last one last. *out* gets what a command prints."""
+    """A round in *world*. *out* gets what a command prints. *last* is the command at work, None while there is none."""
 
     zygote: Zygote
     world: World
     out: Path
-    trials: list[Trial] = field(default_factory=list)
+    last: Trial | None = None
+
+    def chosen(self, chance: Random) -> Trial:
+        """Prepare a command, and return it."""
+        self.last = None  # what the preparation finds is not the fault of the command before
+        return self.trial(*choose(self.world, chance))
 
     def trial(self, row: Scenario, command: Command) -> Trial:
         """Return the next command."""
-        self.trials.append(Trial(self.zygote, self.world, self.out, row, command))
-        return self.trials[-1]
+        self.last = Trial(self.zygote, self.world, self.out, row, command)
+        return self.last
+
+    @property
+    def at(self) -> str:
+        """The name of the command at work."""
+        return "preparation" if self.last is None else self.last.row.name
+
+    @property
+    def told(self) -> str:
+        """What was done to the command at work, and what it printed."""
+        if self.last is None:
+            return f"the preparation of a command in {self.world.here}"
+        command = " ".join(self.last.command.argv)
+        return f"`{command}` in {self.world.here}: {self.last.history}\n{self.last.said}"
 
 
 class Trial:
@@ -175,8 +188,8 @@ class Trial:
 
     @property
     def said(self) -> str:
-        """What the last try printed."""
-        return self._out.read_text(errors="replace")[-3000:]
+        """What the last try printed; nothing if it was killed before it opened the file for that."""
+        return self._out.read_text(errors="replace")[-3000:] if self._out.exists() else ""
 
     def killed_after(self, seconds: float, clock: float) -> int:
         """Kill the command *seconds* after its start; return its exit code, or the signal."""
@@ -224,5 +237,4 @@ def report(tally: Tally, seed: int, say: Callable[[str], None]) -> int:
     """Print what was done; return the exit code."""
     for line in (f"seed {seed}", *tally.lines(), *tally.faults):
         say(line)
-    say(json.dumps({"seed": seed, "kills": tally.killed, "faults": len(tally.faults)}))
     return 1 if tally.faults else 0

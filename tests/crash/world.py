@@ -47,11 +47,9 @@ class World:
         """The workspace that holds the pool, opened again."""
         return open_workspace(self.here)
 
-    @contextmanager
-    def ledger(self) -> Iterator[Ledger]:
-        """Open the ledger, as the next command does."""
-        with self.workspace.ledger as ledger:
-            yield ledger
+    def ledger(self) -> Ledger:
+        """Return the ledger, opened as the next command does; close it."""
+        return self.workspace.ledger
 
     def rows(self, query: str) -> list[Any]:
         """Return what *query* finds in the database, past the rules of the ledger."""
@@ -91,8 +89,7 @@ def found_template(folder: Path) -> Path:
     recipient = _recipient(there)
     assert main(["-C", str(factory.root), "station", "admit", recipient]) == 0
     shutil.copy(factory.root / "product.toml", there / "product.toml")
-    for key in ("unique.key",):
-        shutil.copy(factory.root / "keys" / key, there / "keys" / key)
+    shutil.copy(factory.root / "keys" / "unique.key", there / "keys" / "unique.key")
     shutil.copytree(factory.root / "ca", there / "ca")
     return folder
 

@@ -8,6 +8,7 @@ import pytest
 from rmfab.errors import BatchUsedUp, InputError, IntegrityError
 from rmfab.ledger.batches import Taken
 from rmfab.ledger.claim_terms import Wish
+from rmfab.ledger.numbers import SerialsUnsure
 from rmfab.ledger.store import Ledger
 from tests.ledger.workshop import STATION, digest, fill, mac, make, now, order, record
 
@@ -126,6 +127,20 @@ def test_counting_leaves_out_serials_that_were_given(ledger):
     ledger.add_chunk(given, 0, b"key", [record("LMP-000003")])
     assert ledger.begin_batch(order("counted", size=5), now()).first_n == 4
     assert ledger.begin_batch(order("two", size=2, product="p2"), now()).first_n == 1
+
+
+def test_the_first_number_that_the_operator_names(ledger):
+    """A batch begins with it or not at all: no other open batch is continued, and no taken serial is left out."""
+    policy = {"key": "ecdsa-p256", "serials": "LMP-{n:06d}"}
+    begun = ledger.begin_batch(order(None, size=2, policy=policy, first_number=50), now())
+    other = ledger.begin_batch(order(None, size=2, policy=policy, first_number=80), now())
+    assert (begun.first_n, other.first_n) == (50, 80)
+    assert ledger.begin_batch(order(None, size=2, policy=policy, first_number=80), now()) == other
+    given = ledger.begin_batch(order("given", size=1, serial_of=None), now())
+    ledger.add_chunk(given, 0, b"key", [record("LMP-000101")])
+    with pytest.raises(SerialsUnsure, match="LMP-000100 may be given already") as caught:
+        ledger.begin_batch(order("late", size=3, policy=policy, first_number=100), now())
+    assert caught.value.first == 102
 
 
 def test_a_pattern_that_is_full_begins_nothing(ledger):

@@ -4,21 +4,13 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
-from pathlib import Path
 
 import pytest
 
 from rmfab.ledger.claim_terms import Wish
 from rmfab.ledger.counts import count_at_once
+from tests.ledger.tampering import change
 from tests.ledger.workshop import FILE, STATION, fresh, mac, make, now
-
-
-def change(path: Path, *statements: str) -> None:
-    """Change the ledger's file behind its back."""
-    with closing(sqlite3.connect(path)) as connection:
-        for statement in statements:
-            connection.execute(statement)
-        connection.commit()
 
 
 def test_a_glance_counts_the_same(tmp_path):

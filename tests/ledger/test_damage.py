@@ -15,12 +15,11 @@ from rmfab.ledger.host import this_host
 from rmfab.ledger.sql.quick_check import QuickCheck
 from rmfab.ledger.states import State
 from rmfab.ledger.store import Ledger
+from tests.ledger.tampering import PAGE, page_of
 from tests.ledger.workshop import FILE, STATION, cause_of, fresh, mac, make, now, order, record
 from tests.pools import hold
 
 pytestmark = pytest.mark.slow
-
-PAGE = 4096
 
 
 def step(serial, name="flash", **more):
@@ -112,13 +111,11 @@ def test_damaged_pages(sound, damaged, name):
 
 def replaced(path, owner, text, changed):
     """Return the place of the only page of the table or index *owner*, and its bytes with *changed* for *text*."""
-    with sqlite3.connect(path) as connection:
-        ((root,),) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", (owner,)).fetchall()
-    connection.close()
-    data = path.read_bytes()[(root - 1) * PAGE : root * PAGE]
+    at = page_of(path, owner)
+    data = path.read_bytes()[at : at + PAGE]
     assert data[0] in (10, 13), "a leaf: sqlite.org/fileformat2.html#b_tree_pages"
     assert text in data
-    return (root - 1) * PAGE, data.replace(text, changed)
+    return at, data.replace(text, changed)
 
 
 @pytest.mark.parametrize(
@@ -162,10 +159,7 @@ def await_finding(ledger):
 
 def test_damage_found_in_the_background(sound, damaged):
     """Damage that the line's own writes do not touch is found meanwhile, and stops the next claim; nothing is bound."""
-    with sqlite3.connect(sound) as connection:
-        (root,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'ix_event_trust'").fetchone()
-    connection.close()
-    path = damaged((root - 1) * PAGE, b"\x77" * 16)
+    path = damaged(page_of(sound, "ix_event_trust"), b"\x77" * 16)
     with opened(path) as ledger:
         ledger.claim(mac(1), Wish("lamp"), station=STATION, ts=now())
         with ledger.guarded():

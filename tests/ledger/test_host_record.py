@@ -85,7 +85,8 @@ def _tar(source, target):
     with tarfile.open(archive, "w") as tar:
         tar.add(source, "one")
     with tarfile.open(archive) as tar:
-        tar.extractall(source.parent, filter="fully_trusted")
+        tar.extraction_filter = lambda member, _: member  # as it was; Python before 3.11.4 has no parameter for it
+        tar.extractall(source.parent)
     (source.parent / "one").rename(target)
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import subprocess
+import sys
+import tempfile
 import threading
 from contextlib import closing
 from pathlib import Path
@@ -20,7 +23,7 @@ from rmfab.ledger.pool_standing import AdoptionReason
 from rmfab.ledger.reader import LedgerReader
 from rmfab.ledger.records import REPLACES
 from rmfab.ledger.store import Ledger
-from tests.ledger.test_counts import change
+from tests.ledger.tampering import OTHER_HOLDER, change, damage
 from tests.ledger.workshop import FILE, STATION, cause_of, fresh, mac, make, now, order, record
 
 
@@ -89,7 +92,7 @@ def _copied(_: Ledger, path: Path) -> None:
 
 
 def _other_holder(_: Ledger, path: Path) -> None:
-    change(path, "UPDATE meta SET value = 'other' WHERE name = 'holder'")
+    change(path, OTHER_HOLDER)
 
 
 def _lacking(ledger: Ledger, path: Path) -> None:
@@ -213,12 +216,7 @@ def test_damage_is_named_as_by_the_ledger(tmp_path):
     fresh(tmp_path).close()
     path = tmp_path / FILE
     asked = reader(tmp_path)
-    with closing(sqlite3.connect(path)) as connection:
-        (root,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'batch'").fetchone()
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    with path.open("r+b") as file:
-        file.seek((root - 1) * 4096)
-        file.write(b"\x77" * 16)
+    damage(path, "batch")
     assert cause_of(asked.batches) == "ledger-corrupt"
 
 
@@ -249,12 +247,34 @@ def test_what_is_no_ledger_to_read(tmp_path):
     assert LedgerReader.open("postgresql://host/ledger", this_host()) is None
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anything")
-def test_a_ledger_that_may_not_be_written_is_not_read_at_once(tmp_path):
+_UNPRIVILEGED = """
+import os, sys
+sys.path[:] = {path!r}
+from rmfab.ledger.host import this_host
+from rmfab.ledger.reader import LedgerReader
+os.chmod({ledger!r}, 0o644)
+print(LedgerReader.open({ledger!r}, this_host()) is None)  # also imports what is needed, while it is still readable
+os.chmod({ledger!r}, 0o444)
+if os.geteuid() == 0:  # root may write anything
+    os.setgid(65534)
+    os.setuid(65534)
+print(LedgerReader.open({ledger!r}, this_host()) is None)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX file modes")
+def test_a_ledger_that_may_not_be_written_is_not_read_at_once():
     """A read-only ledger needs the ways of `read_only`, and its caveat."""
-    fresh(tmp_path).close()
-    (tmp_path / FILE).chmod(0o400)
-    assert LedgerReader.open(tmp_path / FILE, this_host()) is None
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        fresh(folder).close()
+        folder.chmod(0o777)
+        code = _UNPRIVILEGED.format(path=sys.path, ledger=str(folder / FILE))
+        environment = os.environ | {"RMFAB_STATE": name}
+        done = subprocess.run(
+            [sys.executable, "-B", "-c", code], capture_output=True, text=True, check=False, env=environment
+        )
+    assert done.stdout.split() == ["False", "True"], done.stderr
 
 
 def test_a_ledger_that_a_killed_process_left_is_read(tmp_path):

@@ -8,7 +8,7 @@ from itertools import product as combined
 import pytest
 
 from rmfab.errors import CloneError, InputError, IntegrityError
-from rmfab.ledger.claims import Carried, Wish
+from rmfab.ledger.claim_terms import Carried, Wish
 from rmfab.ledger.events import Event, EventKind, Outcome
 from rmfab.ledger.reconciliation import (
     Action,

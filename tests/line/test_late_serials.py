@@ -13,6 +13,7 @@ from rmfab.errors import InputError
 from rmfab.line.code_desk import CodeDesk
 from tests.line.floor import Factory, beside, copied, found, interrupting, ports, serve, spec
 from tests.line.zygote import Zygote
+from tests.patience import PATIENCE
 from tests.terminal import process
 
 SCANNED = ('serial = "LMP-{n:06d}"', 'serial = "SN{scan}"\nscan = { digits = 3, check = "luhn" }')
@@ -62,6 +63,7 @@ def free(factory):
 
 
 @pytest.mark.parametrize(("pattern", "upper"), [("L-{mac}", False), ("{MAC}", True)])
+@pytest.mark.slow
 def test_the_mac_is_the_serial(tmp_path, pattern, upper):
     """The serial is the board's MAC without colons; label, trace, verify and build work by it from the claim on."""
     edits = (('serial = "LMP-{n:06d}"', f'serial = "{pattern}"'),)
@@ -190,7 +192,7 @@ class Slots:
 
     def wait(self, fits) -> None:
         with self._changed:
-            assert self._changed.wait_for(lambda: fits(self.told), 30), self.told
+            assert self._changed.wait_for(lambda: fits(self.told), PATIENCE), self.told
 
 
 def lines(source):
@@ -209,12 +211,14 @@ def test_a_slots_code_decides(scanner):
     scanner("a2")
     slots.wait(lambda told: [slot for slot, _ in told] == ["A1", "A2"])
     scanner("code-2")
-    second.join(30)
+    second.join(PATIENCE)
+    assert not second.is_alive()
     slots.wait(lambda told: [slot for slot, _ in told] == ["A1", "A2", "A1"])
     scanner("A2")  # it does not wait any more
     slots.wait(lambda told: told[-1] == ("A1", "slot A2 does not wait for a code"))
     scanner("code-1")
-    first.join(30)
+    first.join(PATIENCE)
+    assert not first.is_alive()
     assert {slot: code.strip() for slot, code in slots.got.items()} == {"A1": "code-1", "A2": "code-2"}
 
 

@@ -13,6 +13,7 @@ from rmfab.errors import InputError, LedgerError
 from rmfab.ledger.store import Ledger
 from rmfab.product.vocabulary import Chip
 from rmfab.virtual.spec import BoardSpec
+from tests.ledger.tampering import OTHER_HOLDER, change, damage
 from tests.line.floor import copied, interrupting, serve, spec
 
 pytestmark = pytest.mark.slow
@@ -107,13 +108,7 @@ class TestLedgerTrouble:
 
 def _damage(path: Path) -> None:
     """Change bytes in the table of identities."""
-    with sqlite3.connect(path) as connection:
-        (root,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'identity'").fetchone()
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    connection.close()
-    with path.open("r+b") as file:
-        file.seek((root - 1) * 4096)
-        file.write(b"\x77" * 16)
+    damage(path, "identity")
 
 
 def _replace_with_a_copy(path: Path) -> None:
@@ -125,9 +120,7 @@ def _replace_with_a_copy(path: Path) -> None:
 
 def _adopt_elsewhere(path: Path) -> None:
     """Let the pool be held by another copy of the ledger, as its holder says."""
-    with sqlite3.connect(path) as connection:
-        connection.execute("UPDATE meta SET value = 'other' WHERE name = 'holder'")
-    connection.close()
+    change(path, OTHER_HOLDER)
 
 
 TROUBLES = {
@@ -163,14 +156,7 @@ def test_a_ledger_that_goes_bad_under_a_line(founded, tmp_path, monkeypatch, cau
 
 def test_damage_found_in_the_background(factory, monkeypatch):
     """Damage that no write of the line touches is found in the background, and stops the line before its next claim."""
-    path = factory.root / "ledger.db"
-    with sqlite3.connect(path) as connection:
-        (root,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'ix_event_trust'").fetchone()
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    connection.close()
-    with path.open("r+b") as file:
-        file.seek((root - 1) * 4096)
-        file.write(b"\x77" * 16)
+    damage(factory.root / "ledger.db", "ix_event_trust")
     original = Ledger.claim
 
     def claim(ledger, *args, **options):

@@ -8,12 +8,13 @@ import shutil
 import pytest
 
 from rmfab.cli import main
-from rmfab.ledger.claims import Wish
+from rmfab.ledger.claim_terms import Wish
 from rmfab.ledger.events import EventKind
 from rmfab.ledger.states import State
 from rmfab.operations.reconcile import ReconcileRequest, reconcile
 from tests.ledger.workshop import now
 from tests.line.floor import FCTRY, copied, found, serve, spec
+from tests.patience import until
 
 
 def reconciled(factory, capsys, *boards, extra=()):
@@ -37,6 +38,7 @@ def flashed(factory, path, number, command="flash"):
         return said.unit["serial"]
 
 
+@pytest.mark.slow
 def test_the_life_of_a_board(factory, capsys, tmp_path):
     """New, claimed, cut short, flashed, verified, erased: each is told apart, run again, and nothing is changed."""
     flash = tmp_path / "flash.bin"
@@ -196,3 +198,34 @@ def test_what_is_no_identity(factory, capsys, tmp_path, content):
     flash.write_bytes(b"\xff" * FCTRY + content * 0x6000)
     with serve([spec(flash_file=flash)]) as (board,):
         assert verdicts(reconciled(factory, capsys, board)[1]) == [("quarantine", "unreadable", None)]
+
+
+def test_a_serial_that_two_units_had(capsys, tmp_path):
+    """A finding about a void unit is recorded with that unit, also if a live one was given its serial since."""
+    factory = found(tmp_path / "ws", units=2, edits=(('serial = "LMP-{n:06d}"', 'serial = "L-{mac}"'),))
+    ledger = factory.workspace.ledger
+    serial = flashed(factory, tmp_path / "a.bin", 0)
+    void = ledger.identity_by_serial(serial)
+    shutil.copy(tmp_path / "a.bin", tmp_path / "clone.bin")
+    ledger.void(serial, reason="dead", station="bench", ts=now())
+    (tmp_path / "a.bin").unlink()
+    assert flashed(factory, tmp_path / "a.bin", 0) == serial
+    live = ledger.identity_by_serial(serial)
+    with serve([spec(index=1, flash_file=tmp_path / "clone.bin")]) as (board,):
+        code, document = reconciled(factory, capsys, board, extra=["--apply", "--yes"])
+    assert (code, document["applied"]) == (5, True)
+    assert verdicts(document) == [("quarantine", "clone", serial)]
+    recorded = [one.event for one in ledger.history(board.mac) if one.event.kind is EventKind.RECONCILE]
+    assert [event.serial for event in recorded] == [void.name] != [live.name]
+    factory.check()
+
+
+def test_a_board_without_a_factory_partition_starts_again(factory, capsys, tmp_path):
+    """What ends the reading of a board does not leave the board in its loader."""
+    flash = tmp_path / "flash.bin"
+    flashed(factory, flash, 0, "run")
+    factory.edit('partition = "fctry"', 'partition = "other"')
+    with serve([spec(flash_file=flash)]) as (board,):
+        code, document = reconciled(factory, capsys, board)
+        assert (code, [one["class"] for one in document["unread"]]) == (3, ["no-partition"])
+        until(lambda: board.state()["serving"], "the firmware does not run")

@@ -9,7 +9,6 @@ import contextlib
 import json
 import re
 import socket
-import sqlite3
 import subprocess
 import sys
 import threading
@@ -30,6 +29,7 @@ from rmfab.line.ledger_opening import LedgerOpening
 from rmfab.operations.accept_release import AcceptRequest, accept_release
 from rmfab.release.acceptance import Accepted
 from rmfab.release.opening import open_release
+from tests.ledger.tampering import OTHER_HOLDER, change, damage
 from tests.line.floor import Factory, found, ports, serve, spec
 from tests.patience import PATIENCE
 from tests.terminal import environment, words
@@ -203,14 +203,12 @@ def test_no_port_is_opened_for_nothing(factory: Factory, mute: MutePort, spoil):
     assert not mute.opened.is_set()
 
 
-def _change(factory: Factory, statement: str) -> None:
-    with contextlib.closing(sqlite3.connect(factory.root / "ledger.db")) as connection:
-        connection.execute(statement)
-        connection.commit()
+def _change(factory: Factory, *statements: str) -> None:
+    change(factory.root / "ledger.db", *statements)
 
 
 def _not_holder(factory: Factory) -> None:
-    _change(factory, "UPDATE meta SET value = 'other' WHERE name = 'holder'")
+    _change(factory, OTHER_HOLDER)
 
 
 def _a_copy(factory: Factory) -> None:
@@ -239,13 +237,7 @@ def _newer_release(factory: Factory) -> None:
 
 
 def _damaged(factory: Factory) -> None:
-    path = factory.root / "ledger.db"
-    with contextlib.closing(sqlite3.connect(path)) as connection:
-        (root,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'batch'").fetchone()
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    with path.open("r+b") as file:
-        file.seek((root - 1) * 4096)
-        file.write(b"\x77" * 16)
+    damage(factory.root / "ledger.db", "batch")
 
 
 def _emptied(factory: Factory) -> None:

@@ -13,7 +13,7 @@ import rmfab
 from rmfab.ledger.events import Outcome
 from rmfab.line import step_limits
 from rmfab.line.events import Step, StepEnded
-from tests.line.floor import copied, found, looked_at, serve, spec
+from tests.line.floor import beside, copied, found, looked_at, serve, spec
 from tests.line.proxy import GarblingProxy
 from tests.line.test_moments import before_step
 from tests.patience import PATIENCE, Metronome
@@ -131,8 +131,8 @@ def test_a_server_that_never_agrees(factory):
         run = rmfab.run_line(
             factory.workspace, rmfab.LineRequest(ports=(f"rfc2217://127.0.0.1:{mute.getsockname()[1]}",))
         )
-        threading.Thread(target=lambda: (held.enter_context(mute.accept()[0]), run.stop())).start()
-        with pytest.raises(KeyboardInterrupt):
+        stop = beside(lambda: (held.enter_context(mute.accept()[0]), run.stop()))
+        with stop, pytest.raises(KeyboardInterrupt):
             list(run.events())
     assert [unit.cause for unit in run.ended] == ["aborted"]
 
@@ -141,8 +141,8 @@ def test_between_two_boards(factory, monkeypatch):
     """^C ends the search for the next board, too."""
     with serve([spec(faults=("no-sync",))]) as (board,):
         run = rmfab.run_line(factory.workspace, rmfab.LineRequest(ports=(board.url,), loop=True))
-        threading.Thread(target=lambda: (looked_at(board, 2), run.stop())).start()
-        with pytest.raises(KeyboardInterrupt):  # a loop ends only so
+        stop = beside(lambda: (looked_at(board, 2), run.stop()))
+        with stop, pytest.raises(KeyboardInterrupt):  # a loop ends only so
             list(run.events())
 
 

@@ -31,7 +31,7 @@ LOCKED = "the ledger is locked by another program"
 UNLOCK = "close that program, then retry"
 _CAUSES = (
     ("SQLITE_BUSY", "ledger-locked", LOCKED, UNLOCK),
-    ("SQLITELOCKED", "ledger-locked", LOCKED, UNLOCK),
+    ("SQLITE_LOCKED", "ledger-locked", LOCKED, UNLOCK),
     (
         "SQLITE_READONLY",
         "ledger-read-only",

@@ -60,8 +60,9 @@ def _given(visit: Visit, mac: str) -> str | None:
     if pattern.source is SerialSource.COUNTER:
         return None
     if job.serial is not None:
-        job.product.scan.judge(pattern.code_in(job.serial))
-        return pattern.of_code(pattern.code_in(job.serial))
+        code = pattern.code_in(job.serial)
+        job.product.scan.judge(code)
+        return pattern.of_code(code)
     return None if job.codes is None else _scanned(visit, mac, job.codes)
 
 

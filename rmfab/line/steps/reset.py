@@ -22,10 +22,9 @@ from rmfab.errors import InputError, UnitFault
 from rmfab.identity.factory_image import factory_image
 from rmfab.identity.identity import Identity
 from rmfab.identity.node_id import judge_same_node
-from rmfab.line.binding import find_unit
+from rmfab.line.binding import find_unit, flashed_release
 from rmfab.line.boot_judge import judge_node
 from rmfab.line.ending import Passed, Skipped
-from rmfab.line.events import Step
 from rmfab.line.job import PreparedRelease
 from rmfab.line.listening import NODE_ID_ANSWER, await_provisioning, listen
 from rmfab.line.stages import AsNew, Bound, Identified, OnSlot
@@ -151,9 +150,7 @@ def _recall_release(visit: Visit) -> tuple[Loader, BoardFacts] | None:
     if unit is None:
         raise _unbound()
     serial = unit.record.serial
-    history = visit.job.ledger.history(unit.record.name)
-    flashes = [one.event.details for one in history if one.event.step == Step.FLASH.value]
-    flashed = next((one["release"] for one in reversed(flashes) if "release" in one), None)
+    flashed = flashed_release(visit.job.ledger.history(unit.record.name))
     if flashed is None:
         raise InputError(f"the ledger does not record a release for {serial}", hint=_NAME_RELEASE, cause="no-release")
     release = visit.job.find_release(flashed["digest"])

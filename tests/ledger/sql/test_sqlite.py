@@ -15,6 +15,7 @@ from sqlalchemy import Pool, event
 from sqlalchemy import event as sqlalchemy_event
 
 from rmfab.errors import IntegrityError, LedgerError
+from rmfab.ledger.sql import sqlite_errors
 from rmfab.ledger.sql.sqlite import SqliteDatabase
 from rmfab.ledger.store import Ledger
 from tests.ledger.workshop import FILE, beneath, cause_of, claim, fill, fresh, make, now, order
@@ -359,3 +360,8 @@ def test_an_interrupt_in_a_statement_stays_one(tmp_path):
     assert claim(ledger, 1).identity.serial == "LMP-000001"
     assert ledger.check() == ()
     ledger.close()
+
+
+def test_names_of_result_codes():
+    """Each result code that has a cause is one that SQLite has."""
+    assert [prefix for prefix, *_ in sqlite_errors._CAUSES if not hasattr(sqlite3, prefix)] == []
