@@ -27,7 +27,7 @@ from rmfab.identity import keypair, node_id, sec2_verifier
 from rmfab.identity.ca import CertificateAuthority, is_on_token
 from rmfab.identity.certificate import certify
 from rmfab.identity.identity import Drawn, Identity, draw
-from rmfab.identity.sealed_record import SealedRecord, pool_name, pop_tag
+from rmfab.identity.sealed_record import SealedRecord, is_pool_name, pool_name, pop_tag
 from rmfab.identity.sealing import DATA_KEY_BYTES, Sealer, wrap
 from rmfab.identity.values import SERIAL_MARK, ValuesRow
 from rmfab.product.product import (
@@ -234,6 +234,12 @@ def open_identity(
         service_name=record.service_name,
         extra={(namespace, name): Secret(cell) for namespace, name, cell in extra},
     )
+
+
+def judge_opening(record: SealedRecord, data_key: Secret[bytes], pool: str, batch: str) -> None:
+    """Raise IntegrityError as `open_identity` does, for a *record* that may get its serial only with its board."""
+    any_serial = "unclaimed" if is_pool_name(record.serial) else None
+    open_identity(record, data_key, pool, batch, any_serial)
 
 
 def reseal(record: SealedRecord, opener: Sealer, sealer: Sealer) -> SealedRecord:

@@ -10,7 +10,7 @@ the step that it is are events of the same transaction. The rules, in order:
 2. A board that has an identity gets the same one, however often it comes back, even after it failed.
 3. Otherwise, the requested serial, if it is free.
 4. Otherwise, the lowest free identity of the batch or of its replacements, or of the product's oldest batch that has
-   one.
+   one. A handover that has expired has none.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from rmfab.ledger.queries import (
     by_node_id,
     by_random,
     by_serial,
+    claimable,
     closed_batch,
     hint_for_unknown,
     identities_query,
@@ -38,7 +39,7 @@ from rmfab.ledger.queries import (
     replacements,
     write_standings,
 )
-from rmfab.ledger.records import LedgerIdentity
+from rmfab.ledger.records import LedgerIdentity, origin_in
 from rmfab.ledger.soundness import refuse_damaged, refuse_forgotten
 from rmfab.ledger.sql import schema
 from rmfab.ledger.standing import project
@@ -46,6 +47,7 @@ from rmfab.ledger.states import State
 
 _LOWEST = (
     identities_query()
+    .add_columns(schema.batch.c.policy)
     .where(schema.identity.c.state == State.GENERATED.value)
     .order_by(schema.identity.c.batch_id, schema.identity.c.position)
     .limit(1)
@@ -73,7 +75,7 @@ def claim(
         raise ValueError("a claim needs a MAC")
     if wish.batch is not None:
         closed_batch(connection, wish.batch)
-    chosen, restored = _choose(connection, wish, event.mac, carried or Carried())
+    chosen, restored = _choose(connection, wish, event.mac, event.ts, carried or Carried())
     _judge(chosen, wish, event.mac, restored=restored)
     _judge_batch(connection, chosen, wish, event.ts, restored=restored)
     refuse_damaged(connection, chosen.name, chosen.standing)
@@ -142,7 +144,7 @@ def _of(chosen: LedgerIdentity, events: Iterable[Event]) -> Iterator[Event]:
         yield replace(event, serial=chosen.name, batch=chosen.batch)
 
 
-def _choose(connection: Connection, wish: Wish, mac: str, carried: Carried) -> tuple[LedgerIdentity, bool]:
+def _choose(connection: Connection, wish: Wish, mac: str, ts: str, carried: Carried) -> tuple[LedgerIdentity, bool]:
     """Return the identity for the board *mac*, and whether it is taken over from its flash."""
     held = by_mac(connection, mac)
     if held is None:
@@ -155,7 +157,7 @@ def _choose(connection: Connection, wish: Wish, mac: str, carried: Carried) -> t
             hint=f"void the wrong one of the two, {held.serial} or {found.serial}, then run it again",
             cause="carried-conflict",
         )
-    return held or found or _free(connection, wish), held is None and found is not None
+    return held or found or _free(connection, wish, ts), held is None and found is not None
 
 
 def _carried(connection: Connection, carried: Carried, mac: str) -> LedgerIdentity | None:
@@ -197,7 +199,7 @@ def identities_carried(connection: Connection, carried: Carried) -> tuple[Ledger
     return tuple(found.values())
 
 
-def _free(connection: Connection, wish: Wish) -> LedgerIdentity:
+def _free(connection: Connection, wish: Wish, ts: str) -> LedgerIdentity:
     """Return the identity for a board without one: the requested serial, or the lowest free one."""
     if wish.serial is not None:
         identity = by_serial(connection, wish.serial)
@@ -206,16 +208,22 @@ def _free(connection: Connection, wish: Wish) -> LedgerIdentity:
             raise InputError(f"there is no identity {wish.serial} in the ledger", hint=hint, cause="no-serial")
         if identity is not None:
             return identity
-    row = _lowest(connection, wish)
+    row = _lowest(connection, wish, ts)
     if row is not None:
         return identity_value(row)
     raise BatchUsedUp(f"batch {wish.batch} is used up" if wish.batch else f"all batches of {wish.product} are used up")
 
 
-def _lowest(connection: Connection, wish: Wish) -> Row[Any] | None:
-    """Return the row of the lowest free identity."""
+def _lowest(connection: Connection, wish: Wish, ts: str) -> Row[Any] | None:
+    """Return the row of the lowest free identity; one in an expired handover only if there is no other."""
     if wish.batch is None:
-        return connection.execute(_FREE, {"of_product": wish.product}).one_or_none()
+        first = connection.execute(_FREE, {"of_product": wish.product}).one_or_none()
+        origin = None if first is None else origin_in(first.policy, first.batch_name)
+        if origin is None or not origin.expired(ts):
+            return first
+        later = claimable(connection, wish.product, ts)
+        rows = (connection.execute(_FREE_IN_BATCH, {"of_batch": one.id}).one_or_none() for one in later)
+        return next((row for row in rows if row is not None), first)
     row = connection.execute(_FREE_IN_BATCH, {"of_batch": closed_batch(connection, wish.batch).id}).one_or_none()
     for batch in replacements(connection, wish.batch) if row is None else ():
         if batch.closed and row is None:
@@ -269,7 +277,7 @@ def _judge_batch(connection: Connection, chosen: LedgerIdentity, wish: Wish, ts:
     if chosen.mac is not None:
         return
     origin = closed_batch(connection, chosen.batch).origin
-    if origin is not None and ts >= origin.until:
+    if origin is not None and origin.expired(ts):
         raise InputError(
             f"the handover of batch {chosen.batch} expired on {origin.until[:10]}",
             where=chosen.serial,

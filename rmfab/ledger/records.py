@@ -39,6 +39,10 @@ class BatchOrigin:
         ending = f"-h{self.handover}"
         return self.batch[: 64 - len(ending)] + ending
 
+    def expired(self, ts: str) -> bool:
+        """Return whether no board gets an identity of it any more at the ledger time *ts*."""
+        return ts >= self.until
+
     @property
     def policy(self) -> dict[str, str | int]:
         """The entries of the batch's policy: `origin_in` reads them again."""
@@ -95,6 +99,10 @@ class Batch:
     def origin(self) -> BatchOrigin | None:
         """Where its identities come from, None if they were made in this ledger. Raise IntegrityError as `replaces`."""
         return origin_in(self.policy, self.name)
+
+    def expired(self, ts: str) -> bool:
+        """Return whether it was received in a handover that has expired at the ledger time *ts*."""
+        return self.origin is not None and self.origin.expired(ts)
 
     @property
     def replaces(self) -> str | None:

@@ -14,7 +14,7 @@ from rmfab.exchange import handover_file
 from rmfab.exchange.handover_file import HandoverDocument
 from rmfab.exchange.parcel import HANDOVER, Parcel, open_parcel
 from rmfab.files import is_there, make_folder, read_input, write_file
-from rmfab.identity.make_identities import open_identity
+from rmfab.identity.make_identities import judge_opening
 from rmfab.identity.policy import differences
 from rmfab.identity.sealed_record import SealedRecord
 from rmfab.identity.sealing import unwrap
@@ -223,7 +223,7 @@ def _chunks(
             raise parcel.altered("it does not contain as many identities as it says")
         left -= len(records)
         key = unwrap(wrapped_key, workspace.station_key)
-        open_identity(records[0], key, document.origin.pool, document.origin.batch)
+        judge_opening(records[0], key, document.origin.pool, document.origin.batch)
         yield wrapped_key, records
     if left:
         raise parcel.altered("it does not contain as many identities as it says")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -125,6 +126,28 @@ def test_a_killed_return(owner: Side, factory: Side) -> None:
         owner.well("merge", f"{number}.return")
     owner.well("merge", "last.return")
     assert owner.states() == {"generated": 6, "verified": 2}
+
+
+def test_a_return_without_a_file(owner: Side, factory: Side, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed between its record and its file, a return has a number: the owner asks for it, and gets it."""
+    owner.give(factory, "1.handover", "--count", "4")
+    factory.work(1)
+    with monkeypatch.context() as dying:
+        dying.setattr(parcel.ParcelWriter, "sign", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+        child = os.fork()
+        if child == 0:
+            try:
+                factory("return", "-o", "1.return")
+            finally:
+                os._exit(0)
+        assert os.WIFSIGNALED(os.waitpid(child, 0)[1])
+    assert not Path("1.return").exists()
+    factory.work(2)
+    assert factory.json("return", "-o", "2.return")["return"] == 2
+    owner("merge", "2.return").refused(5, "not merged yet: 1", "`rmfab return --again 1`")
+    factory.well("return", "--again", "1", "-o", "1.return")
+    assert [owner.json("merge", f"{number}.return")["units"] for number in (1, 2)] == [1, 1]
+    assert owner.states() == {"generated": 4, "verified": 2, "handed-over": 2}
 
 
 def test_a_killed_merge(owner: Side, factory: Side) -> None:

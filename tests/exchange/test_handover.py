@@ -15,6 +15,7 @@ from rmfab.ledger.claim_terms import Carried, Wish
 from rmfab.ledger.states import State
 from rmfab.operations.receive import receive
 from rmfab.release.container import locate
+from rmfab.report.status import as_table
 from tests.exchange.sides import BATCH, NOON, Side, mac
 
 EARLY = datetime(2026, 1, 1, tzinfo=UTC)
@@ -147,7 +148,7 @@ def test_the_fingerprint_of_the_owner(owner: Side, factory: Side, tmp_path: Path
     """It is asked for once; a handover by somebody else is refused afterwards, and by a wrong one before."""
     fingerprint = owner.hand_over(factory, "1.handover", "--count", "2")
     factory("receive", "1.handover").refused(3, "requires the fingerprint of its owner", "--fingerprint F")
-    factory("receive", "1.handover", "--fingerprint", "1" + fingerprint[1:]).refused(5, "does not match")
+    factory("receive", "1.handover", "--fingerprint", fingerprint[::-1]).refused(5, "does not match")
     factory.well("receive", "1.handover", "--fingerprint", fingerprint)
     owner.hand_over(factory, "2.handover", "--count", "1")
     factory.well("receive", "2.handover")
@@ -172,20 +173,46 @@ def test_a_workspace_of_identities_of_its_own(owner: Side, factory: Side, rival:
 
 def test_the_validity_date(owner: Side, factory: Side) -> None:
     """After it nothing is received, and no new board gets an identity; a board that has one goes on."""
-    owner.give(factory, "1.handover", "--count", "2", "--until", "2026-12-24")
-    owner.hand_over(factory, "2.handover", "--count", "1", "--until", "2026-12-24")
+    owner.give(factory, "1.handover", "--count", "2", "--until", "2098-12-24")
+    owner.hand_over(factory, "2.handover", "--count", "1", "--until", "2098-12-24")
     with factory.open() as workspace:
-        for board, ts in ((1, "2026-12-24T23:59:58.000Z"), (1, "2027-01-01T00:00:00.000Z")):
+        for board, ts in ((1, "2098-12-24T23:59:58.000Z"), (1, "2099-01-01T00:00:00.000Z")):
             workspace.ledger.claim(mac(board), Wish("lamp"), station="b", ts=ts)
         with pytest.raises(RmfabError) as caught:
-            workspace.ledger.claim(mac(3), Wish("lamp"), station="b", ts="2026-12-24T23:59:59.000Z")
+            workspace.ledger.claim(mac(3), Wish("lamp"), station="b", ts="2098-12-24T23:59:59.000Z")
         assert caught.value.cause == "handover-expired"
-        for moment, cause in ((datetime(2026, 12, 25, tzinfo=UTC), "handover-expired"), (EARLY, "clock")):
+        for moment, cause in ((datetime(2098, 12, 25, tzinfo=UTC), "handover-expired"), (EARLY, "clock")):
             workspace.now = lambda moment=moment: moment
             with pytest.raises(RmfabError) as caught:
                 receive(workspace, Path("2.handover"))
             assert caught.value.cause == cause
     owner("handover", BATCH, "--to", "factory.card", "-o", "3", "--until", "2020-01-01").refused(3, "has passed")
+
+
+def test_an_expired_handover_is_not_free(owner: Side, factory: Side) -> None:
+    """Nothing of it is counted as free or given to a new board, and `status` marks it; the next handover is used."""
+    before, after = "2098-12-24T12:00:00.000Z", "2098-12-25T00:00:00.000Z"
+    owner.give(factory, "1.handover", "--count", "2", "--until", "2098-12-24")
+    first, second = f"{BATCH}-h1", f"{BATCH}-h2"
+    with factory.open() as workspace:
+        assert workspace.ledger.free("lamp", ts=before) == 2
+        assert workspace.ledger.free("lamp", ts=after) == workspace.ledger.free("lamp", first, ts=after) == 0
+        with pytest.raises(RmfabError, match="expired on 2098-12-24"):
+            workspace.ledger.claim(mac(1), Wish("lamp"), station="b", ts=after)
+    owner.give(factory, "2.handover", "--count", "1", "--until", "2099-12-24")
+    with factory.open() as workspace:
+        ledger = workspace.ledger
+        assert [one.name for one in ledger.claimable("lamp", before)] == [first, second]
+        assert [one.name for one in workspace.inquiry.claimable("lamp", after)] == [second]
+        assert (ledger.free("lamp", ts=before), ledger.free("lamp", ts=after)) == (3, 1)
+        marked = [row[0] for row in as_table(ledger.counts(), after)[1]]
+        assert marked == [f"{first} (expired)", second]
+        claimed = ledger.claim(mac(1), Wish("lamp"), station="b", ts=after)
+        assert claimed.identity.batch == second
+        with pytest.raises(RmfabError, match="expired on 2098-12-24"):
+            ledger.claim(mac(2), Wish("lamp"), station="b", ts=after)
+    assert [one["until"][:10] for one in factory.json("status")] == ["2098-12-24", "2099-12-24"]
+    assert [one["until"] for one in owner.json("status")] == [None]
 
 
 def test_a_tampered_file(owner: Side, factory: Side) -> None:
