@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 @click.option(
     "--again", type=click.IntRange(1), metavar="N", help="Write the file of handover N again, for the same card."
 )
-@click.option("--lost", type=click.IntRange(1), metavar="N", help="Void what is still out of handover N, for ever.")
+@click.option("--lost", type=click.IntRange(1), metavar="N", help="Permanently void what is still out of handover N.")
 @click.option("--reason", help="Reason for --lost; recorded in the ledger.")
 @click.option("--yes", is_flag=True, help="With --lost: do not ask; required without a terminal.")
 @force_option

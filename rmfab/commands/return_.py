@@ -1,4 +1,4 @@
-"""`rmfab return`: tell the owner what became of the identities that were received."""
+"""`rmfab return`: return to the owner what became of the identities that were received."""
 
 from __future__ import annotations
 

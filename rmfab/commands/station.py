@@ -47,9 +47,9 @@ def key() -> None:
 def card_(output: Path, force: bool) -> None:
     """Write this station's card, and print its fingerprint.
 
-    The card contains the public halves of this station's keys. Send the fingerprint to whoever gets the card over a
-    separate channel, such as the phone: it proves that the card was not exchanged on the way. The keys are made if
-    there are none; a folder without product.toml becomes a workspace with the first `rmfab receive`.
+    The card contains the public halves of this station's keys. Send the fingerprint over a separate channel,
+    such as the phone: it proves that the card was not replaced on the way. The keys are made if there are none; a
+    folder without product.toml becomes a workspace with the first `rmfab receive`.
 
     \b
     rmfab station card -o bench-2.card

@@ -5,7 +5,7 @@
     file-00 …       files that product.toml names       trust.json      if the owner has one
     owner.pub       the owner's public key
 
-The secrets of a chunk are sealed under a data key of its own, which is wrapped for the factory station only. Names,
+The secrets of a chunk are sealed under its own data key, which is wrapped for the factory station only. Names,
 certificates and digests of secrets are in the clear.
 """
 

@@ -1,7 +1,7 @@
 """The card of a station: its public keys, for those who seal identities for it or verify what it signs.
 
-A card contains no secret. Whoever receives one compares its fingerprint with the sender over a separate channel: a card
-that was exchanged on the way would seal for somebody else.
+A card contains no secret. Its recipient compares the fingerprint with the sender over a separate channel: if the card
+was replaced on the way, identities would be sealed for a different station.
 """
 
 from __future__ import annotations

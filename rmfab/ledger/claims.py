@@ -6,7 +6,7 @@ the step that it is are events of the same transaction. The rules, in order:
 1. Check the identity that the flash already contains. If it is an identity of this ledger and bound to a different
    board, this board is a clone. If it is bound to none (its image was flashed without the line, or it is in quarantine
    because the ledger that gave it was lost), bind exactly that identity to this board.
-   A board that carries an identity which left this pool gets nothing: it may be a unit of whoever has that identity.
+   A board that carries an identity which left this pool gets nothing: it may be a unit of the factory that has it.
 2. A board that has an identity gets the same one, however often it comes back, even after it failed.
 3. Otherwise, the requested serial, if it is free.
 4. Otherwise, the lowest free identity of the batch or of its replacements, or of the product's oldest batch that has
@@ -175,7 +175,7 @@ def _carried(connection: Connection, carried: Carried, mac: str) -> LedgerIdenti
             raise BoardConflict(
                 f"this board's flash contains {identity.serial}, which is handed over",
                 where=mac,
-                hint="it is a unit of whoever has that identity: give it back, or merge their return first",
+                hint="it may be a unit of the factory with this identity: send it back, or merge the return first",
                 cause="handed-over",
             )
     counting = [identity for identity in found if identity.state is not State.VOID]

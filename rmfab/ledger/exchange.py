@@ -88,7 +88,7 @@ class LedgerExchange:
             yield from pages(lambda after: handovers.page(connection, number, after))
 
     def lose_handover(self, number: int, *, reason: str, station: str, ts: str) -> int:
-        """Void what is still out of handover *number*, for ever; return how many. See `handovers.declare_lost`."""
+        """Void what is still out of handover *number*; return how many. See `handovers.declare_lost`."""
         with self._taking() as connection:
             return handovers.declare_lost(connection, self._place.ledger_id, station, ts, number, reason)
 

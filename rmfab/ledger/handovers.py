@@ -1,7 +1,7 @@
 """The owner's side of a handover: free identities leave the pool for a factory, and return only by a merge.
 
 Each handover has a number in its ledger. One event without a serial describes it (`Handover`), and one per identity
-takes it out of the pool; all are one transaction. A handover that is declared lost is void for ever.
+takes it out of the pool; all are one transaction. The rest of a handover that is declared lost is void.
 """
 
 from __future__ import annotations
@@ -152,7 +152,7 @@ def recover(connection: Connection, ledger_id: str, station: str, ts: str, proof
 
 
 def declare_lost(connection: Connection, ledger_id: str, station: str, ts: str, number: int, reason: str) -> int:
-    """Void every identity of handover *number* that is still out, for ever; return how many.
+    """Void every identity of handover *number* that is still out; return how many.
 
     Raise InputError if it is lost already, or nothing of it is out.
     """

@@ -158,7 +158,7 @@ def _judge_handover(known: Handover, receiver: Receiver, proof: Handover | None)
         )
     if known.lost:
         raise IntegrityError(
-            f"handover {known.number} was declared lost: its identities are void for ever",
+            f"handover {known.number} was declared lost: its identities are void",
             hint="stop the factory from using them, and hand over new ones",
             cause="handover-lost",
         )

@@ -152,7 +152,7 @@ def _clashing(content: BoardContent, known: Known) -> Verdict | None:
             return _quarantine(Finding.CLONE, reason, hint, one)
         if one.state is State.HANDED_OVER:
             reason = f"its flash contains {one.serial}, which is handed over"
-            hint = "it is a unit of whoever has that identity: give it back, or merge their return first"
+            hint = "it may be a unit of the factory with this identity: send it back, or merge the return first"
             return _quarantine(Finding.HANDED_OVER, reason, hint, one)
     if len(known.live) > 1:
         names = " and ".join(sorted(one.serial for one in known.live))

@@ -94,7 +94,7 @@ def owner_fingerprint(workspace: Workspace) -> str:
 def lose_handover(
     workspace: Workspace, number: int, reason: str, terminal: Terminal = UNATTENDED, *, yes: bool = False
 ) -> int:
-    """Void, for ever, every identity of handover *number* of which no return has told; return how many.
+    """Void every identity of handover *number* that no return has mentioned; return how many.
 
     Raise InputError if nobody confirms it.
     """
@@ -102,7 +102,7 @@ def lose_handover(
         raise UsageError("--reason must not be empty")
     hold_pool(workspace, terminal)
     known = workspace.ledger.exchange.handover(number)
-    question = f"Void what is still out of handover {number} ({known.batch}, {known.terms.name}), for ever?"
+    question = f"Void what is still out of handover {number} ({known.batch}, {known.terms.name}) permanently?"
     if not yes and not (terminal.interactive and terminal.confirm(question)):
         raise InputError("nothing was changed", hint="pass --yes to declare it lost without a question")
     voided = workspace.ledger.exchange.lose_handover(

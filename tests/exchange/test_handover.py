@@ -267,7 +267,7 @@ def test_a_lost_file_is_written_again(owner: Side, factory: Side, rival: Side) -
 
 
 def test_a_lost_handover(owner: Side, factory: Side) -> None:
-    """What is still out becomes void for ever, once somebody confirms it; a return of it is refused and says why."""
+    """What is still out becomes void, once somebody confirms it; a return of it is refused and says why."""
     owner.give(factory, "1.handover", "--count", "3")
     factory.work(1)
     factory.well("return", "-o", "1.return")

@@ -118,7 +118,7 @@ def test_two_identities_on_one_board(factory):
 
 @pytest.mark.parametrize("held", [None, *LIVE])
 def test_an_identity_that_is_handed_over(held):
-    """A board that carries one is set aside, whatever it is here: it may be a unit of whoever has that identity."""
+    """A board that carries one is set aside, whatever it is here: it may be a unit of the factory that has it."""
     ours = None if held is None else unit("A", held, BOARD)
     for content in (PART, WHOLE):
         gone = unit("B", State.HANDED_OVER)
