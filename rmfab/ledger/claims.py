@@ -6,10 +6,11 @@ the step that it is are events of the same transaction. The rules, in order:
 1. Check the identity that the flash already contains. If it is an identity of this ledger and bound to a different
    board, this board is a clone. If it is bound to none (its image was flashed without the line, or it is in quarantine
    because the ledger that gave it was lost), bind exactly that identity to this board.
+   A board that carries an identity which left this pool gets nothing: it may be a unit of the factory that has it.
 2. A board that has an identity gets the same one, however often it comes back, even after it failed.
 3. Otherwise, the requested serial, if it is free.
 4. Otherwise, the lowest free identity of the batch or of its replacements, or of the product's oldest batch that has
-   one.
+   one. A handover that has expired has none.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from rmfab.ledger.queries import (
     by_node_id,
     by_random,
     by_serial,
+    claimable,
     closed_batch,
     hint_for_unknown,
     identities_query,
@@ -37,7 +39,7 @@ from rmfab.ledger.queries import (
     replacements,
     write_standings,
 )
-from rmfab.ledger.records import LedgerIdentity
+from rmfab.ledger.records import LedgerIdentity, origin_in
 from rmfab.ledger.soundness import refuse_damaged, refuse_forgotten
 from rmfab.ledger.sql import schema
 from rmfab.ledger.standing import project
@@ -45,6 +47,7 @@ from rmfab.ledger.states import State
 
 _LOWEST = (
     identities_query()
+    .add_columns(schema.batch.c.policy)
     .where(schema.identity.c.state == State.GENERATED.value)
     .order_by(schema.identity.c.batch_id, schema.identity.c.position)
     .limit(1)
@@ -72,9 +75,9 @@ def claim(
         raise ValueError("a claim needs a MAC")
     if wish.batch is not None:
         closed_batch(connection, wish.batch)
-    chosen, restored = _choose(connection, wish, event.mac, carried or Carried())
+    chosen, restored = _choose(connection, wish, event.mac, event.ts, carried or Carried())
     _judge(chosen, wish, event.mac, restored=restored)
-    _judge_batch(connection, chosen, wish, restored=restored)
+    _judge_batch(connection, chosen, wish, event.ts, restored=restored)
     refuse_damaged(connection, chosen.name, chosen.standing)
     given = _given(connection, chosen, wish, event.mac)
     details = {"again": chosen.mac is not None, "restored": restored} | ({} if given is None else {"serial": given})
@@ -141,7 +144,7 @@ def _of(chosen: LedgerIdentity, events: Iterable[Event]) -> Iterator[Event]:
         yield replace(event, serial=chosen.name, batch=chosen.batch)
 
 
-def _choose(connection: Connection, wish: Wish, mac: str, carried: Carried) -> tuple[LedgerIdentity, bool]:
+def _choose(connection: Connection, wish: Wish, mac: str, ts: str, carried: Carried) -> tuple[LedgerIdentity, bool]:
     """Return the identity for the board *mac*, and whether it is taken over from its flash."""
     held = by_mac(connection, mac)
     if held is None:
@@ -154,7 +157,7 @@ def _choose(connection: Connection, wish: Wish, mac: str, carried: Carried) -> t
             hint=f"void the wrong one of the two, {held.serial} or {found.serial}, then run it again",
             cause="carried-conflict",
         )
-    return held or found or _free(connection, wish), held is None and found is not None
+    return held or found or _free(connection, wish, ts), held is None and found is not None
 
 
 def _carried(connection: Connection, carried: Carried, mac: str) -> LedgerIdentity | None:
@@ -166,6 +169,14 @@ def _carried(connection: Connection, carried: Carried, mac: str) -> LedgerIdenti
                 f"this board's flash contains {identity.serial}, the identity of board {identity.mac}",
                 where=mac,
                 hint="set it aside: two boards with one identity must not ship; erase its flash to use it again",
+            )
+    for identity in found:
+        if identity.state is State.HANDED_OVER:
+            raise BoardConflict(
+                f"this board's flash contains {identity.serial}, which is handed over",
+                where=mac,
+                hint="it may be a unit of the factory with this identity: send it back, or merge the return first",
+                cause="handed-over",
             )
     counting = [identity for identity in found if identity.state is not State.VOID]
     if len(counting) > 1:
@@ -188,7 +199,7 @@ def identities_carried(connection: Connection, carried: Carried) -> tuple[Ledger
     return tuple(found.values())
 
 
-def _free(connection: Connection, wish: Wish) -> LedgerIdentity:
+def _free(connection: Connection, wish: Wish, ts: str) -> LedgerIdentity:
     """Return the identity for a board without one: the requested serial, or the lowest free one."""
     if wish.serial is not None:
         identity = by_serial(connection, wish.serial)
@@ -197,16 +208,22 @@ def _free(connection: Connection, wish: Wish) -> LedgerIdentity:
             raise InputError(f"there is no identity {wish.serial} in the ledger", hint=hint, cause="no-serial")
         if identity is not None:
             return identity
-    row = _lowest(connection, wish)
+    row = _lowest(connection, wish, ts)
     if row is not None:
         return identity_value(row)
     raise BatchUsedUp(f"batch {wish.batch} is used up" if wish.batch else f"all batches of {wish.product} are used up")
 
 
-def _lowest(connection: Connection, wish: Wish) -> Row[Any] | None:
-    """Return the row of the lowest free identity."""
+def _lowest(connection: Connection, wish: Wish, ts: str) -> Row[Any] | None:
+    """Return the row of the lowest free identity; one in an expired handover only if there is no other."""
     if wish.batch is None:
-        return connection.execute(_FREE, {"of_product": wish.product}).one_or_none()
+        first = connection.execute(_FREE, {"of_product": wish.product}).one_or_none()
+        origin = None if first is None else origin_in(first.policy, first.batch_name)
+        if origin is None or not origin.expired(ts):
+            return first
+        later = claimable(connection, wish.product, ts)
+        rows = (connection.execute(_FREE_IN_BATCH, {"of_batch": one.id}).one_or_none() for one in later)
+        return next((row for row in rows if row is not None), first)
     row = connection.execute(_FREE_IN_BATCH, {"of_batch": closed_batch(connection, wish.batch).id}).one_or_none()
     for batch in replacements(connection, wish.batch) if row is None else ():
         if batch.closed and row is None:
@@ -244,20 +261,29 @@ def _judge(chosen: LedgerIdentity, wish: Wish, mac: str, *, restored: bool) -> N
             hint="omit --serial: only a board whose flash contains it can get it",
             cause="quarantined",
         )
+    if chosen.state is State.HANDED_OVER:
+        raise InputError(f"{chosen.serial} is handed over", where=mac, hint="omit --serial", cause="handed-over")
     if chosen.state is State.VOID:
         raise InputError(f"{chosen.serial} is void and cannot be used again", where=mac, cause="serial-taken")
     if chosen.mac is not None and not ours:
         raise InputError(f"{chosen.serial} belongs to board {chosen.mac}", where=mac, cause="serial-taken")
 
 
-def _judge_batch(connection: Connection, chosen: LedgerIdentity, wish: Wish, *, restored: bool) -> None:
-    """Raise InputError if *chosen* is free, but not in a batch that may be claimed from.
+def _judge_batch(connection: Connection, chosen: LedgerIdentity, wish: Wish, ts: str, *, restored: bool) -> None:
+    """Raise InputError if *chosen* is free, but not in a batch that may be claimed from at *ts*.
 
     A requested batch restricts which free serial may be bound, not boards that have an identity.
     """
     if chosen.mac is not None:
         return
-    closed_batch(connection, chosen.batch)
+    origin = closed_batch(connection, chosen.batch).origin
+    if origin is not None and origin.expired(ts):
+        raise InputError(
+            f"the handover of batch {chosen.batch} expired on {origin.until[:10]}",
+            where=chosen.serial,
+            hint="give back what is unused with `rmfab return --unused`, and ask the owner for a new handover",
+            cause="handover-expired",
+        )
     if not restored and not _is_in(connection, chosen, wish):
         raise InputError(f"{chosen.serial} is in batch {chosen.batch}, not {wish.batch}", cause="serial-mismatch")
 

@@ -279,6 +279,11 @@ def replacements(connection: Connection, name: str) -> tuple[Batch, ...]:
     return questions.replacements(asking(connection), name)
 
 
+def claimable(connection: Connection, product: str, ts: str) -> tuple[Batch, ...]:
+    """Return the batches from which can be claimed. See `questions.claimable`."""
+    return questions.claimable(asking(connection), product, ts)
+
+
 def counts(connection: Connection, name: str | None) -> tuple[BatchCount, ...]:
     """Count the identities of batch *name*, or of each batch, by state. Raise InputError for an unknown batch."""
     if name is not None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from sqlalchemy import Connection, bindparam, select
 
 from rmfab.errors import RmfabError
+from rmfab.ledger.chains import OWN
 from rmfab.ledger.events import EventKind
 from rmfab.ledger.queries import by_name, standing_value
 from rmfab.ledger.sql import schema
@@ -25,13 +26,13 @@ _ROW = select(schema.identity).where(
 """By the key of the table: a database may take what an index contains from there, and not read the row."""
 _EVENTS = (
     select(schema.event)
-    .where(schema.event.c.serial == bindparam("of_serial"))
+    .where(schema.event.c.serial == bindparam("of_serial"), OWN)
     .order_by(schema.event.c.id.desc())
     .limit(_MOST + 1)
 )
 _LAST_CLAIM = (
     select(schema.event.c.serial)
-    .where(schema.event.c.mac == bindparam("of_mac"), schema.event.c.kind == EventKind.CLAIM.value)
+    .where(schema.event.c.mac == bindparam("of_mac"), schema.event.c.kind == EventKind.CLAIM.value, OWN)
     .order_by(schema.event.c.id.desc())
     .limit(1)
 )

@@ -24,6 +24,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
@@ -37,6 +38,7 @@ from rmfab.ledger.audit import AuditFinding
 from rmfab.ledger.batches import BatchOrder, Taken
 from rmfab.ledger.claim_terms import ALONE, Around, Carried, Claim, Wish
 from rmfab.ledger.events import Event, StoredEvent, normal_mac
+from rmfab.ledger.exchange import LedgerExchange, LedgerPlace, pages
 from rmfab.ledger.host import PoolHost, this_host
 from rmfab.ledger.host_record import Given, Head, Holding, HostRecord
 from rmfab.ledger.inquiry import PATIENCE, Inquiry
@@ -130,6 +132,16 @@ class Ledger(Inquiry):
             hold.add(heads)
         return value
 
+    @contextmanager
+    def _taking(self) -> Iterator[Connection]:
+        """Open the transaction of a long change that takes from the pool; as `_take`, but never shared or repeated."""
+        with self._record.hold() as hold:
+            with self._database.writing() as connection:
+                judged(asking(connection), hold.read(), self._host, self._where, taking=True)
+                yield connection
+                heads = chains.heads(connection, opened=True)
+            hold.add(heads)
+
     def free_identities(self) -> int:
         """Count the free identities of all batches: those that an adoption after a loss puts in quarantine."""
         with self._database.reading() as connection:
@@ -153,6 +165,24 @@ class Ledger(Inquiry):
         with self._record.hold() as hold:
             self._take(lambda connection: pool.move(connection, self.id, station, ts, recipient))
             hold.change(lambda known: replace(known, moved=True))
+
+    @property
+    def holder(self) -> str | None:
+        """The id under which this ledger may give identities, None if it has none."""
+        with self._database.reading() as connection:
+            return queries.meta_value(connection, "holder")
+
+    @property
+    def unique_key(self) -> str | None:
+        """The fingerprint of the key under which PoPs are compared, None before the first batch."""
+        with self._database.reading() as connection:
+            return queries.meta_value(connection, "unique_key")
+
+    @cached_property
+    def exchange(self) -> LedgerExchange:
+        """What this ledger exchanges with others: handovers, receipts, returns, merges."""
+        place = LedgerPlace(self.id, self._database, self._host, self._where)
+        return LedgerExchange(place, self._taking, self._changing)
 
     # Making batches
 
@@ -333,14 +363,12 @@ class Ledger(Inquiry):
         """Yield the identities of the closed batch *name* in order of position, in constant memory."""
         with self._database.reading() as connection:
             batch = queries.closed_batch(connection, name)
-        position = -1
-        while True:
+
+        def page(after: int) -> Sequence[LedgerIdentity]:
             with self._database.reading() as connection:
-                some = queries.page(connection, batch, position)
-            if not some:
-                return
-            yield from some
-            position = some[-1].position
+                return queries.page(connection, batch, after)
+
+        yield from pages(page)
 
     def chunks(self, name: str | None = None) -> Iterator[Chunk]:
         """Yield the chunks of batch *name*, or of all batches, in constant memory."""
