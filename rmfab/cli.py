@@ -9,6 +9,7 @@ import errno
 import gc
 import importlib
 import io
+import keyword
 import os
 import signal
 import sys
@@ -48,8 +49,12 @@ COMMANDS = {
     "label": "Print labels as PDF sheets, pictures or on the terminal.",
     "status": "Count the units of each batch by state.",
     "trace": "Show the history of a unit, or the units that got a release.",
+    "handover": "Hand identities over to a factory, in a file that only its station can open.",
+    "receive": "Receive a handover, and make or extend the workspace here.",
+    "return": "Write what happened since the last return, for the owner of the identities.",
+    "merge": "Merge the return of a factory: its units, boards, results and labels.",
     "ledger": "Check the ledger, back it up, move it to a different host.",
-    "station": "Show this station, or admit a different one.",
+    "station": "Show this station, write its card, or admit a different one.",
     "board": "Serve virtual boards.",
     "doctor": "Find what is missing on this host, and how to fix it.",
     "logs": "Remove old console logs.",
@@ -80,6 +85,13 @@ EXIT_CODES: tuple[tuple[type[BaseException], int], ...] = (
 TROUBLES = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
 
 
+def load_command(name: str) -> click.Command:
+    """Import the command *name* of `COMMANDS`. The module of one that is a word of Python ends with `_`."""
+    module = importlib.import_module(f"rmfab.commands.{name}{'_' * keyword.iskeyword(name)}")
+    command: click.Command = module.command
+    return command
+
+
 class LazyGroup(click.Group):
     """A group of the commands in `rmfab.commands`, one file each, imported when called."""
 
@@ -91,9 +103,7 @@ class LazyGroup(click.Group):
         """Return the command of this name, None if it is unknown."""
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"rmfab.commands.{cmd_name}")
-        command: click.Command = module.command
-        return command
+        return load_command(cmd_name)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """Return the commands and options that *incomplete* may become, without importing the commands."""

@@ -467,6 +467,7 @@ def interrupted(action: Callable[[], object], moment: int) -> bool:
     ids=["FolderWriter", "write_file", "temporary_folder", "writer_in"],
 )
 @pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.slow
 def test_no_interrupt_leaves_a_temporary_file(tmp_path: Path, action: Callable[[Path], object]) -> None:
     """Whatever the moment of ^C, what a command wrote aside is removed before it ends."""
     moment, more = 0, True

@@ -10,7 +10,6 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import pytest
@@ -18,11 +17,13 @@ import pytest
 from rmfab import files, staging
 from rmfab.errors import InputError, LedgerError, StationError
 from rmfab.ledger.events import EventKind
+from rmfab.ledger.sql import sqlite
 from rmfab.ledger.store import Ledger
 from rmfab.operations.print_labels import LabelForm, LabelRequest, print_labels
 from rmfab.staging import StagedFiles, staged_files
 from rmfab.workspace.workspace import open_workspace
 from tests.commands.conftest import lamp, workshop
+from tests.killed import killer
 from tests.terminal import environment, words
 from tests.terminal import files as contents
 
@@ -204,22 +205,8 @@ def test_an_interruption_waits_for_both(tmp_path: Path) -> None:
     assert contents(tmp_path) == {"a": b"1"}
 
 
-def _killed_at(turn: int) -> Callable[[FrameType, str, Any], Any]:
-    """Return a tracer that kills this process at the *turn*-th line of what puts files and record in place."""
-    places = {staging.__file__, files.__file__, sys.modules["rmfab.ledger.sql.sqlite"].__file__}
-    left = turn
-
-    def trace(frame: FrameType, event: str, _: Any) -> Any:
-        nonlocal left
-        if frame.f_code.co_filename not in places:
-            return None
-        if event == "line":
-            left -= 1
-            if left == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-        return trace
-
-    return trace
+_PLACES = (str(staging.__file__), str(files.__file__), str(sqlite.__file__))
+"""What puts files and record in place."""
 
 
 def _killed(folder: Path, output: Path, turn: int) -> bool:
@@ -231,7 +218,7 @@ def _killed(folder: Path, output: Path, turn: int) -> bool:
         original = StagedFiles.publish
 
         def traced(self: StagedFiles, record: Any) -> None:
-            sys.settrace(_killed_at(turn))
+            sys.settrace(killer(turn, _PLACES))
             original(self, record)
 
         StagedFiles.publish = traced  # type: ignore[method-assign]

@@ -7,6 +7,8 @@
 # JUnit report) and ota/ (a shelf; the one that is there is continued). If anything fails, OUT is as it was before,
 # except for the report of a release that was not accepted.
 #
+# stdout gets the names of what is in OUT. Commands that write to the temporary folder say nothing but warnings.
+#
 # RMFAB_KEY     who signs: env:NAME of a variable that holds the PEM or its base64, file:PATH, or pkcs11:token=...
 # RMFAB_KEY_PASSPHRASE_FILE   the file with the passphrase or PIN of that key, if it has one
 # RMFAB_TRUST   the trust file to verify by (default: trust.json)
@@ -50,8 +52,8 @@ rmfab trust list "$trust" >/dev/null
 
 case $build in
 *.rmfab) cp "$build" "$work/release.rmfab" ;;
-*) rmfab release build "$build" -o "$work/release.rmfab" --require-clean ${RMFAB_SEQ:+--seq "$RMFAB_SEQ"} \
-    ${RMFAB_AFTER:+--after "$RMFAB_AFTER"} ${RMFAB_SBOM:+--sbom "$RMFAB_SBOM"} ;;
+*) rmfab -q release build "$build" -o "$work/release.rmfab" --require-clean ${RMFAB_SEQ:+--seq "$RMFAB_SEQ"} \
+    ${RMFAB_AFTER:+--after "$RMFAB_AFTER"} ${RMFAB_SBOM:+--sbom "$RMFAB_SBOM"} >/dev/null ;;
 esac
 rmfab release show "$work/release.rmfab" --json >"$work/release.json"
 version=$(sed -n 's/^  "version": "\(.*\)",\{0,1\}$/\1/p' "$work/release.json")
@@ -67,10 +69,10 @@ fi
 name=$(printf '%s-%s' "$project" "$version" | tr -c 'A-Za-z0-9._+-' '-')
 bundle=$work/$name.rmfab
 mv "$work/release.rmfab" "$bundle"
-rmfab release sign "$bundle" --key "$RMFAB_KEY"
+rmfab -q release sign "$bundle" --key "$RMFAB_KEY" >/dev/null
 
 if [ "$step" = all ]; then
-    rmfab release verify "$bundle" --trust "$trust" --junit "$work/release.xml" || {
+    rmfab release verify "$bundle" --trust "$trust" --junit "$work/release.xml" >/dev/null || {
         code=$?
         mkdir -p "$out" && mv -f "$work/release.xml" "$out/"
         exit "$code"
@@ -80,7 +82,7 @@ if [ "$step" = all ]; then
     if [ -d "$out/ota" ]; then
         cp -Rp "$out/ota" "$work/ota"
     fi
-    rmfab ota export "$bundle" -o "$work/ota" --trust "$trust"
+    rmfab -q ota export "$bundle" -o "$work/ota" --trust "$trust" >/dev/null
 fi
 
 mkdir -p "$out"
@@ -91,4 +93,8 @@ if [ "$step" = all ]; then
         mv "$out/ota" "$work/before"
     fi
     mv "$work/ota" "$out/ota"
+fi
+printf '%s\n' "$out/$name.rmfab"
+if [ "$step" = all ]; then
+    printf '%s\n' "$out/release.json" "$out/release.xml" "$out/ota"
 fi

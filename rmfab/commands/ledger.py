@@ -156,18 +156,20 @@ def adopt_(only_copy: bool, name: str | None) -> None:
 
 
 @command.command("move")
-@click.option("--to", "recipient", metavar="RECIPIENT", required=True, help="Recipient (age1…) of the new host.")
+@click.option(
+    "--to", "station", metavar="CARD", required=True, help="Card file, or recipient (age1…), of the new host."
+)
 @click.option("--yes", is_flag=True, help="Do not ask; required without a terminal.")
-def move_(recipient: str, yes: bool) -> None:
+def move_(station: str, yes: bool) -> None:
     """Move the right to give identities to a different host, for good.
 
     Then copy the ledger there, and run `rmfab ledger adopt` on that host.
 
     \b
-    rmfab ledger move --to age1...
+    rmfab ledger move --to laptop.card
     """
     from rmfab.operations.pool import move
     from rmfab.workspace.workspace import open_workspace
 
-    move(open_workspace(terminal.folder()), recipient, terminal.TERMINAL, yes=yes)
+    recipient = move(open_workspace(terminal.folder()), station, terminal.TERMINAL, yes=yes)
     terminal.show({"moved_to": recipient}, None)

@@ -1,16 +1,19 @@
-"""`rmfab station`: show this station, make its key, admit a different station."""
+"""`rmfab station`: show this station, make its keys, write its card, admit a different station."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import click
 
 from rmfab.commands import terminal
 from rmfab.commands.leaf import Branch
+from rmfab.commands.options import force_option, output_option
 
 
 @click.group("station", cls=Branch)
 def command() -> None:
-    """Show this station, make its key, or admit a different one."""
+    """Show this station, make its keys and its card, or admit a different one."""
 
 
 @command.command()
@@ -29,26 +32,50 @@ def show() -> None:
 def key() -> None:
     """Print the recipient of this host's station key.
 
-    Creates the key if there is none. Pass the recipient to `rmfab station admit` on an admitted station.
+    Creates the keys if there are none: one that opens identities, and one that signs what this station returns. Pass
+    the recipient, or the card of `rmfab station card`, to `rmfab station admit` on an admitted station.
     """
     from rmfab.operations.admit import make_station_key
 
-    recipient = make_station_key(terminal.workspace(), terminal.TERMINAL)
-    terminal.show({"recipient": recipient}, recipient)
+    card = make_station_key(terminal.workspace(), terminal.TERMINAL)
+    terminal.show({"recipient": card.recipient, "signing_key": card.signing.id}, card.recipient)
+
+
+@command.command("card")
+@output_option
+@force_option
+def card_(output: Path, force: bool) -> None:
+    """Write this station's card, and print its fingerprint.
+
+    The card contains the public halves of this station's keys. Send the fingerprint over a separate channel,
+    such as the phone: it proves that the card was not replaced on the way. The keys are made if there are none; a
+    folder without product.toml becomes a workspace with the first `rmfab receive`.
+
+    \b
+    rmfab station card -o bench-2.card
+    """
+    from rmfab.operations.admit import write_card
+
+    card = write_card(terminal.folder_to_receive(), output, terminal.TERMINAL, force=force)
+    terminal.say(
+        f"{output}: the card of {card.name}; send this fingerprint over a separate channel, such as the phone:"
+    )
+    keys = {"recipient": card.recipient, "signing_key": card.signing.id}
+    terminal.show({"card": str(output), "name": card.name, "fingerprint": card.fingerprint} | keys, card.fingerprint)
 
 
 @command.command("admit")
-@click.argument("recipient", metavar="RECIPIENT")
-@click.option("--name", help="Name in product.toml (default: the end of the recipient).")
-def admit_(recipient: str, name: str | None) -> None:
-    """Admit the station with RECIPIENT (age1…).
+@click.argument("station", metavar="CARD|RECIPIENT")
+@click.option("--name", help="Name in product.toml (default: that on the card, or the end of the recipient).")
+def admit_(station: str, name: str | None) -> None:
+    """Admit the station with this card, or with this recipient (age1…).
 
     It can open all existing and future identities.
     """
     from rmfab.operations.admit import admit
     from rmfab.operations.terminal import counted
 
-    done = admit(terminal.workspace(), recipient, name)
+    done = admit(terminal.workspace(), station, name)
     keys = counted(done.wrapped, "data key")
     terminal.say(f"admitted; rewrapped {keys} for {counted(done.recipients, 'recipient')}")
-    terminal.show({"recipient": recipient, "data_keys": done.wrapped, "recipients": done.recipients}, None)
+    terminal.show({"recipient": done.recipient, "data_keys": done.wrapped, "recipients": done.recipients}, None)

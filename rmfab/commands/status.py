@@ -12,13 +12,15 @@ from rmfab.commands.leaf import Leaf
 @click.argument("batch", required=False)
 def command(batch: str | None) -> None:
     """Count the units of BATCH, or of each batch, by state."""
+    from rmfab.ledger.events import timestamp
     from rmfab.operations.read_ledger import count_units
     from rmfab.report.status import as_json, as_table
 
-    counts = count_units(terminal.workspace(), batch, terminal.TERMINAL)
+    workspace = terminal.workspace()
+    counts = count_units(workspace, batch, terminal.TERMINAL)
     if terminal.json_wanted():
         terminal.document([as_json(count) for count in counts])
     elif counts:
-        terminal.table(*as_table(counts))
+        terminal.table(*as_table(counts, timestamp(workspace.now())))
     else:
         terminal.say("no batches yet; `rmfab generate --count N` makes one")

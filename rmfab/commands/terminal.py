@@ -77,6 +77,13 @@ def workspace() -> Workspace:
     return _mended(open_workspace(folder()))
 
 
+def folder_to_receive() -> Workspace:
+    """Open the workspace as `workspace` does, or the folder that may become one: that of -C, or the current one."""
+    from rmfab.workspace.workspace import Workspace, folder_to_receive
+
+    return _mended(Workspace(folder_to_receive(folder())))
+
+
 def nearest_workspace() -> Workspace | None:
     """Open the workspace as `workspace` does; return None if none is named and none is here or above."""
     from rmfab.workspace import workspace as workspaces

@@ -27,7 +27,7 @@ from rmfab.identity import keypair, node_id, sec2_verifier
 from rmfab.identity.ca import CertificateAuthority, is_on_token
 from rmfab.identity.certificate import certify
 from rmfab.identity.identity import Drawn, Identity, draw
-from rmfab.identity.sealed_record import SealedRecord, pool_name, pop_tag
+from rmfab.identity.sealed_record import SealedRecord, is_pool_name, pool_name, pop_tag
 from rmfab.identity.sealing import DATA_KEY_BYTES, Sealer, wrap
 from rmfab.identity.values import SERIAL_MARK, ValuesRow
 from rmfab.product.product import (
@@ -198,14 +198,14 @@ def remake(
 
 
 def open_identity(
-    record: SealedRecord, data_key: Secret[bytes], ledger: str, batch: str, given_serial: str | None = None
+    record: SealedRecord, data_key: Secret[bytes], pool: str, batch: str, given_serial: str | None = None
 ) -> Identity:
-    """Return the identity in *record*; *given_serial* is the one that it got with its board, if it was made without.
+    """Return the identity in *record*, of *batch* in the pool *pool*: the id of the ledger in which it was made.
 
-    Then it also stands in place of `{serial}` in the extra values. Raise IntegrityError if a field was changed or
-    belongs elsewhere.
+    *given_serial* is the one that it got with its board, if it was made without. Then it also stands in place of
+    `{serial}` in the extra values. Raise IntegrityError if a field was changed or belongs elsewhere.
     """
-    sealer = Sealer(data_key, ledger, batch)
+    sealer = Sealer(data_key, pool, batch)
     random = sealer.open(record.serial, RANDOM, record.sealed_random)
     if hashlib.sha256(random.reveal()).hexdigest() != record.random_sha256:
         raise IntegrityError("random does not match the digest in the ledger", where=record.serial, cause="sealed")
@@ -233,6 +233,30 @@ def open_identity(
         sec2_verifier=verifier,
         service_name=record.service_name,
         extra={(namespace, name): Secret(cell) for namespace, name, cell in extra},
+    )
+
+
+def judge_opening(record: SealedRecord, data_key: Secret[bytes], pool: str, batch: str) -> None:
+    """Raise IntegrityError as `open_identity` does, for a *record* that may get its serial only with its board."""
+    any_serial = "unclaimed" if is_pool_name(record.serial) else None
+    open_identity(record, data_key, pool, batch, any_serial)
+
+
+def reseal(record: SealedRecord, opener: Sealer, sealer: Sealer) -> SealedRecord:
+    """Return *record* with the fields that *opener* opens sealed by *sealer*. Raise IntegrityError as *opener* does."""
+
+    def again(field: str, sealed: bytes) -> bytes:
+        return sealer.seal(record.serial, field, opener.open(record.serial, field, sealed))
+
+    def if_any(field: str, sealed: bytes | None) -> bytes | None:
+        return None if sealed is None else again(field, sealed)
+
+    return replace(
+        record,
+        sealed_key=if_any(KEY, record.sealed_key),
+        sealed_random=again(RANDOM, record.sealed_random),
+        sealed_sec2=if_any(SEC2, record.sealed_sec2),
+        sealed_extra=if_any(EXTRA, record.sealed_extra),
     )
 
 

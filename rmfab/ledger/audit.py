@@ -11,13 +11,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, bindparam, func, select, update
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, func, select, update
 
 from rmfab.errors import IntegrityError, RmfabError
 from rmfab.ledger.batches import batch_digest, keys_digest, missing
-from rmfab.ledger.chains import genesis
+from rmfab.ledger.chains import OWN, genesis
 from rmfab.ledger.events import Event, EventKind
-from rmfab.ledger.queries import PAGE, chunks, standing_columns, standing_value
+from rmfab.ledger.queries import PAGE, chunks, standing_columns, standing_value, streamed
 from rmfab.ledger.questions import batches
 from rmfab.ledger.records import Batch, Chunk, chunk_digest
 from rmfab.ledger.sql import schema
@@ -84,9 +84,9 @@ def _chains(connection: Connection, ledger_id: str) -> Iterator[AuditFinding]:
 def _chain(connection: Connection, ledger_id: str, chain: Row[Any]) -> Iterator[AuditFinding]:
     """Yield the first break in a *chain*. Nothing after a break can be verified."""
     where = f"station {chain.station}"
-    prev_hash, last, order = genesis(ledger_id, chain.id, chain.station), 0, 0
+    prev_hash, last, order = genesis(chain.ledger or ledger_id, chain.id, chain.station), 0, 0
     query = select(schema.event).where(schema.event.c.chain == chain.id).order_by(schema.event.c.seq)
-    for row in _stream(connection, query):
+    for row in streamed(connection, query):
         if row.seq != last + 1:
             yield AuditFinding("chain", where, f"event {last + 1} is missing")
             return
@@ -111,7 +111,7 @@ def _batch(connection: Connection, batch: Batch) -> Iterator[AuditFinding]:
         last = chunk.first + chunk.count - 1
         here = table.c.position.between(chunk.first, last) & (table.c.chunk_id == chunk.id)
         query = select(table).where(table.c.batch_id == batch.id, here).order_by(table.c.position)
-        rows = (row._mapping for row in _stream(connection, query))
+        rows = (row._mapping for row in streamed(connection, query))
         if chunk_digest(batch.name, chunk.number, chunk.first, rows) != chunk.digest:
             yield AuditFinding(
                 "batch", where, f"identities at positions {chunk.first} to {last} were changed after they were made"
@@ -163,7 +163,7 @@ def _strays(connection: Connection) -> Iterator[AuditFinding]:
     for serial in connection.execute(query).scalars():
         yield AuditFinding("standing", serial, "has events, but is not an identity of this ledger")
     query = select(event.c.batch).outerjoin(batch, batch.c.name == event.c.batch)
-    query = query.where(event.c.batch.is_not(None), batch.c.id.is_(None)).distinct()
+    query = query.where(event.c.batch.is_not(None), batch.c.id.is_(None), OWN).distinct()
     for name in connection.execute(query).scalars():
         yield AuditFinding("batch", f"batch {name}", "has events, but does not exist")
     loose = select(func.count()).select_from(event.outerjoin(schema.chain)).where(schema.chain.c.id.is_(None))
@@ -200,10 +200,10 @@ def _difference(now: Standing, right: Standing) -> str:
 
 
 def _events_of(connection: Connection, rows: Sequence[Row[Any]]) -> dict[str, list[Event]]:
-    """Return the events of the identities in *rows*, by serial, in order."""
+    """Return the events of this ledger for the identities in *rows*, by serial, in order."""
     told: dict[str, list[Event]] = defaultdict(list)
     serials = [row.serial for row in rows]
-    query = select(schema.event).where(schema.event.c.serial.in_(serials)).order_by(schema.event.c.id)
+    query = select(schema.event).where(schema.event.c.serial.in_(serials), OWN).order_by(schema.event.c.id)
     for row in connection.execute(query):
         told[row.serial].append(stored(row._mapping).event)
     return told
@@ -211,7 +211,8 @@ def _events_of(connection: Connection, rows: Sequence[Row[Any]]) -> dict[str, li
 
 def _batch_events(connection: Connection, name: str) -> list[Event]:
     table = schema.event
-    query = select(table).where(table.c.batch == name, table.c.kind.in_([EventKind.BATCH.value, EventKind.ADMIT.value]))
+    query = select(table).where(table.c.batch == name, OWN)
+    query = query.where(table.c.kind.in_([EventKind.BATCH.value, EventKind.ADMIT.value]))
     try:
         return [stored(row._mapping).event for row in connection.execute(query.order_by(table.c.id))]
     except IntegrityError:  # already reported by the check of the chain
@@ -234,8 +235,3 @@ def _identity_pages(connection: Connection, *where: ColumnElement[bool]) -> Iter
     ).all():
         yield rows
         after = rows[-1].id
-
-
-def _stream(connection: Connection, query: Select[Any]) -> Iterator[Row[Any]]:
-    with connection.execute(query, execution_options={"yield_per": PAGE}) as rows:  # the reader may stop early
-        yield from rows

@@ -6,6 +6,8 @@ station, seq and the event)`. The first `prev_hash` of a chain is SHA-256 of
 `rmfab ledger <ledger id> chain <chain id> station <name>`, so that a chain cannot move to a different ledger.
 Canonical JSON: keys sorted, no spaces, ASCII. `details` is hashed as the text that is stored.
 
+A chain that was merged from a different ledger (`chain.ledger`) has the genesis of that ledger, and is never open.
+
 Chains of ledgers before schema 0004 begin with SHA-256 of `rmfab ledger <ledger id> station <name>`; their id is the
 first 32 digits of that.
 """
@@ -16,13 +18,13 @@ import hashlib
 import uuid
 from collections.abc import Iterable
 
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select, text, update
 
 from rmfab.errors import InputError
 from rmfab.files import is_safe_name
 from rmfab.ledger.events import Event
 from rmfab.ledger.host_record import Head
-from rmfab.ledger.questions import event_at
+from rmfab.ledger.questions import OWN_EVENTS, event_at
 from rmfab.ledger.sql import schema
 from rmfab.ledger.sql.asking import asking
 from rmfab.ledger.sql.evidence import Evidence, leave, left
@@ -41,6 +43,9 @@ def genesis(ledger_id: str, chain: str, station: str) -> str:
 def _sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
+
+OWN = text(OWN_EVENTS)
+"""`questions.OWN_EVENTS` as a condition of a query of the event table."""
 
 _EVENT = ("chain", "station", "seq", *FIELDS, "prev_hash", "hash")
 _ADD = Statement(insert(schema.event), _EVENT)

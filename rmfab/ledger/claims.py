@@ -6,10 +6,11 @@ the step that it is are events of the same transaction. The rules, in order:
 1. Check the identity that the flash already contains. If it is an identity of this ledger and bound to a different
    board, this board is a clone. If it is bound to none (its image was flashed without the line, or it is in quarantine
    because the ledger that gave it was lost), bind exactly that identity to this board.
+   A board that carries an identity which left this pool gets nothing: it may be a unit of the factory that has it.
 2. A board that has an identity gets the same one, however often it comes back, even after it failed.
 3. Otherwise, the requested serial, if it is free.
 4. Otherwise, the lowest free identity of the batch or of its replacements, or of the product's oldest batch that has
-   one.
+   one. A handover that has expired has none.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from rmfab.ledger.queries import (
     by_node_id,
     by_random,
     by_serial,
+    claimable,
     closed_batch,
     hint_for_unknown,
     identities_query,
@@ -37,22 +39,29 @@ from rmfab.ledger.queries import (
     replacements,
     standing_changes,
 )
-from rmfab.ledger.records import LedgerIdentity
+from rmfab.ledger.records import Batch, BatchOrigin, LedgerIdentity, origin_in
 from rmfab.ledger.soundness import refuse_damaged, refuse_forgotten
 from rmfab.ledger.sql import schema
-from rmfab.ledger.sql.statement import Asked, Statement, constant, of_text
+from rmfab.ledger.sql.statement import Asked, Statement, Values, constant, of_text
 from rmfab.ledger.standing import project
 from rmfab.ledger.states import State
 
 _IS_FREE = schema.identity.c.state == constant(State.GENERATED.value)
-_LOWEST = identities_query().where(_IS_FREE).order_by(schema.identity.c.position).limit(constant(1))
-_BATCHES = (
+_LOWEST = (
+    identities_query()
+    .add_columns(schema.batch.c.policy)
+    .where(_IS_FREE)
+    .order_by(schema.identity.c.position)
+    .limit(constant(1))
+)
+_OLDEST = (
     select(schema.batch.c.id)
     .where(schema.batch.c.product == bindparam("of_product"), schema.batch.c.state == constant("closed"))
     .where(exists().where(schema.identity.c.batch_id == schema.batch.c.id, _IS_FREE))
     .order_by(schema.batch.c.id)
+    .limit(constant(1))
 )
-_IN_OLDEST = schema.identity.c.batch_id == _BATCHES.limit(constant(1)).scalar_subquery()
+_IN_OLDEST = schema.identity.c.batch_id == _OLDEST.scalar_subquery()
 _IN_NAMED = schema.identity.c.batch_id == (
     select(schema.batch.c.id).where(schema.batch.c.name == bindparam("of_name")).scalar_subquery()
 )
@@ -88,9 +97,9 @@ def claim(
         raise ValueError("a claim needs a MAC")
     if wish.batch is not None:
         closed_batch(connection, wish.batch)
-    chosen, restored = _choose(connection, wish, event.mac, carried or Carried())
+    chosen, restored = _choose(connection, wish, event.mac, event.ts, carried or Carried())
     _judge(chosen, wish, event.mac, restored=restored)
-    _judge_batch(connection, chosen, wish, restored=restored)
+    _judge_batch(connection, chosen, wish, event.ts, restored=restored)
     refuse_damaged(connection, chosen.name, chosen.standing)
     given = _given(connection, chosen, wish, event.mac)
     details = {"again": chosen.mac is not None, "restored": restored} | ({} if given is None else {"serial": given})
@@ -118,7 +127,7 @@ def foreseen(wish: Wish, mac: str, carried: Carried | None) -> Iterator[Asked]:
     if wish.batch is not None:
         yield of_text(questions.BATCH_NAMED), {"name": wish.batch}
     if carried in (None, Carried()) and wish.serial is None:
-        yield _lowest(wish)
+        yield _first(wish)
 
 
 def _given(connection: Connection, chosen: LedgerIdentity, wish: Wish, mac: str) -> str | None:
@@ -171,7 +180,7 @@ def _of(chosen: LedgerIdentity, events: Iterable[Event]) -> Iterator[Event]:
         yield replace(event, serial=chosen.name, batch=chosen.batch)
 
 
-def _choose(connection: Connection, wish: Wish, mac: str, carried: Carried) -> tuple[LedgerIdentity, bool]:
+def _choose(connection: Connection, wish: Wish, mac: str, ts: str, carried: Carried) -> tuple[LedgerIdentity, bool]:
     """Return the identity for the board *mac*, and whether it is taken over from its flash."""
     held = by_mac(connection, mac, lock=True)
     if held is None:
@@ -184,7 +193,7 @@ def _choose(connection: Connection, wish: Wish, mac: str, carried: Carried) -> t
             hint=f"void the wrong one of the two, {held.serial} or {found.serial}, then run it again",
             cause="carried-conflict",
         )
-    return held or found or _free(connection, wish), held is None and found is not None
+    return held or found or _free(connection, wish, ts), held is None and found is not None
 
 
 def _carried(connection: Connection, carried: Carried, mac: str) -> LedgerIdentity | None:
@@ -196,6 +205,14 @@ def _carried(connection: Connection, carried: Carried, mac: str) -> LedgerIdenti
                 f"this board's flash contains {identity.serial}, the identity of board {identity.mac}",
                 where=mac,
                 hint="set it aside: two boards with one identity must not ship; erase its flash to use it again",
+            )
+    for identity in found:
+        if identity.state is State.HANDED_OVER:
+            raise BoardConflict(
+                f"this board's flash contains {identity.serial}, which is handed over",
+                where=mac,
+                hint="it may be a unit of the factory with this identity: send it back, or merge the return first",
+                cause="handed-over",
             )
     counting = [identity for identity in found if identity.state is not State.VOID]
     if len(counting) > 1:
@@ -221,7 +238,7 @@ def identities_carried(connection: Connection, carried: Carried, *, lock: bool =
     return tuple(found.values())
 
 
-def _free(connection: Connection, wish: Wish) -> LedgerIdentity:
+def _free(connection: Connection, wish: Wish, ts: str) -> LedgerIdentity:
     """Return the identity for a board without one: the requested serial, or the lowest free one."""
     if wish.serial is not None:
         identity = by_serial(connection, wish.serial, lock=True)
@@ -230,12 +247,9 @@ def _free(connection: Connection, wish: Wish) -> LedgerIdentity:
             raise InputError(f"there is no identity {wish.serial} in the ledger", hint=hint, cause="no-serial")
         if identity is not None:
             return identity
-    query, values = _lowest(wish)
-    row = query.first(connection, values)
-    for other in (_LOWEST_UNLOCKED, _LOWEST_LOCKED) if row is None else ():
-        for batch in _batches(connection, wish):
-            row = row or other.first(connection, {"of_batch": batch})
+    row = _lowest(connection, wish, ts)
     if row is not None:
+        _refuse_expired(_origin(row), row["batch_name"], row["serial"], ts)
         return identity_value(row)
     raise BatchUsedUp(f"batch {wish.batch} is used up" if wish.batch else f"all batches of {wish.product} are used up")
 
@@ -247,20 +261,41 @@ def _is_in(connection: Connection, chosen: LedgerIdentity, wish: Wish) -> bool:
     return batch_named(connection, chosen.batch).replaces == wish.batch
 
 
-def _lowest(wish: Wish) -> Asked:
+def _lowest(connection: Connection, wish: Wish, ts: str) -> Values | None:
+    """Return the row of the lowest free identity; one in an expired handover only if there is no other."""
+    query, values = _first(wish)
+    first = query.first(connection, values)
+    origin = None if first is None or wish.batch is not None else _origin(first)
+    if first is not None and (origin is None or not origin.expired(ts)):
+        return first
+    for batches in _sources(connection, wish, ts):
+        for other in (_LOWEST_UNLOCKED, _LOWEST_LOCKED):
+            for batch in batches:
+                row = other.first(connection, {"of_batch": batch.id})
+                if row is not None:
+                    return row
+    return None
+
+
+def _origin(row: Values) -> BatchOrigin | None:
+    """Return the origin of the batch of an identity that `_lowest` found."""
+    return origin_in(row["policy"], row["batch_name"])
+
+
+def _first(wish: Wish) -> Asked:
     """Return the query for the lowest free identity of the closed batch that *wish* names, or of the oldest batch."""
     if wish.batch is None:
         return _LOWEST_IN_OLDEST, {"of_product": wish.product}
     return _LOWEST_IN_NAMED, {"of_name": wish.batch}
 
 
-def _batches(connection: Connection, wish: Wish) -> Iterator[int]:
-    """Yield the ids of the batches that *wish* may be fulfilled from, in their order."""
-    if wish.batch is None:
-        yield from connection.execute(_BATCHES, {"of_product": wish.product}).scalars().all()
-        return
-    yield closed_batch(connection, wish.batch).id
-    yield from (batch.id for batch in replacements(connection, wish.batch) if batch.closed)
+def _sources(connection: Connection, wish: Wish, ts: str) -> tuple[list[Batch], ...]:
+    """Return the batches that *wish* may be fulfilled from, in their order; then those that have expired at *ts*."""
+    if wish.batch is not None:
+        later = (batch for batch in replacements(connection, wish.batch) if batch.closed)
+        return ([closed_batch(connection, wish.batch), *later],)
+    every = claimable(connection, wish.product, "")
+    return [one for one in every if not one.expired(ts)], [one for one in every if one.expired(ts)]
 
 
 def _judge(chosen: LedgerIdentity, wish: Wish, mac: str, *, restored: bool) -> None:
@@ -286,22 +321,35 @@ def _judge(chosen: LedgerIdentity, wish: Wish, mac: str, *, restored: bool) -> N
             hint="omit --serial: only a board whose flash contains it can get it",
             cause="quarantined",
         )
+    if chosen.state is State.HANDED_OVER:
+        raise InputError(f"{chosen.serial} is handed over", where=mac, hint="omit --serial", cause="handed-over")
     if chosen.state is State.VOID:
         raise InputError(f"{chosen.serial} is void and cannot be used again", where=mac, cause="serial-taken")
     if chosen.mac is not None and not ours:
         raise InputError(f"{chosen.serial} belongs to board {chosen.mac}", where=mac, cause="serial-taken")
 
 
-def _judge_batch(connection: Connection, chosen: LedgerIdentity, wish: Wish, *, restored: bool) -> None:
-    """Raise InputError if *chosen* is free, but not in a batch that may be claimed from.
+def _judge_batch(connection: Connection, chosen: LedgerIdentity, wish: Wish, ts: str, *, restored: bool) -> None:
+    """Raise InputError if *chosen* is free, but not in a batch that may be claimed from at *ts*.
 
     A requested batch restricts which free serial may be bound, not boards that have an identity.
     """
-    if chosen.mac is not None or (wish.serial is None and not restored):  # the lowest free one was chosen from there
+    if chosen.mac is not None or (wish.serial is None and not restored):  # `_free` has judged the lowest free one
         return
-    closed_batch(connection, chosen.batch)
+    _refuse_expired(closed_batch(connection, chosen.batch).origin, chosen.batch, chosen.serial, ts)
     if not restored and not _is_in(connection, chosen, wish):
         raise InputError(f"{chosen.serial} is in batch {chosen.batch}, not {wish.batch}", cause="serial-mismatch")
+
+
+def _refuse_expired(origin: BatchOrigin | None, batch: str, serial: str, ts: str) -> None:
+    """Raise InputError if *batch*, which has *serial*, was received in a handover that has expired at *ts*."""
+    if origin is not None and origin.expired(ts):
+        raise InputError(
+            f"the handover of batch {batch} expired on {origin.until[:10]}",
+            where=serial,
+            hint="give back what is unused with `rmfab return --unused`, and ask the owner for a new handover",
+            cause="handover-expired",
+        )
 
 
 def claim_event(mac: str, slot: str | None, ts: str) -> Event:

@@ -35,6 +35,10 @@ class EventKind(StrEnum):
     QUARANTINE = "quarantine"
     MOVE = "move"
     ADOPT = "adopt"
+    HANDOVER = "handover"
+    RECEIVE = "receive"
+    RETURN = "return"
+    MERGE = "merge"
     RECONCILE = "reconcile"
 
 

@@ -74,16 +74,17 @@ class Inquiry(ABC):
         with self._asking() as ask:
             return questions.replacements(ask, name)
 
-    def free(self, product: str, batch: str | None = None) -> int:
+    def free(self, product: str, batch: str | None = None, *, ts: str = "") -> int:
         """Count the identities that can still be claimed from *batch* and what replaces parts of it, or from all
-        batches of *product*."""
+        batches of *product*; without those in handovers that have expired at *ts*
+        (by default, none has)."""
         with self._asking() as ask:
-            return questions.free(ask, product, batch)
+            return questions.free(ask, product, batch, ts)
 
-    def claimable(self, product: str) -> tuple[str, ...]:
-        """Return the names of the closed batches of *product* that have an identity to claim, oldest first."""
+    def claimable(self, product: str, ts: str) -> tuple[Batch, ...]:
+        """Return the closed batches of *product* that have an identity to claim at *ts*, oldest first."""
         with self._asking() as ask:
-            return questions.claimable(ask, product)
+            return questions.claimable(ask, product, ts)
 
     def first_chunk(self, batch: str) -> Chunk | None:
         """Return the first chunk of *batch*, None if it has none yet. Raise InputError as `batch` does."""

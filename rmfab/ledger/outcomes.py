@@ -25,7 +25,7 @@ from rmfab.ledger.queries import (
     standing_changes,
     standing_value,
 )
-from rmfab.ledger.records import LedgerIdentity
+from rmfab.ledger.records import LedgerIdentity, refuse_handed_over
 from rmfab.ledger.soundness import refuse_damaged
 from rmfab.ledger.sql import schema
 from rmfab.ledger.standing import Standing, project
@@ -43,7 +43,7 @@ def record(connection: Connection, ledger_id: str, station: str, events: Iterabl
     said = list(events)
     if any(event.kind not in _RECORDED for event in said):
         raise ValueError("record() accepts only steps and verdicts; use claim(), void() or labelled()")
-    if any(event.state in (State.GENERATED, State.CLAIMED, State.VOID) for event in said):
+    if any(event.state not in (None, State.FLASHED, State.VERIFIED, State.FAILED) for event in said):
         raise ValueError("a step can only set the state flashed, verified or failed")
     _take(connection, ledger_id, station, said)
 
@@ -60,11 +60,13 @@ def void(
     """Void the identities that *terms* name (see `queries.named`) permanently, with one event each; return them.
 
     One that is already void is returned unchanged. *seen* is what the operator was shown, by name. Raise InputError
-    if a term matches none, or more than one, or if a unit is not as it was *seen*; then nothing is voided.
+    if a term matches none, or more than one, or if a unit is handed over, or is not as it was *seen*; then nothing is
+    voided.
     """
     chosen = {identity.name: identity for identity in (named(connection, term, lock=True) for term in terms)}
     live = [identity for identity in chosen.values() if identity.state is not State.VOID]
     for identity in live:
+        refuse_handed_over(identity)
         if seen.get(identity.name, identity.standing) != identity.standing:
             raise InputError(
                 f"the unit has changed meanwhile: it is {identity.state} now",

@@ -20,7 +20,7 @@ from collections.abc import Mapping
 
 from sqlalchemy import Connection, bindparam, func, select, update
 
-from rmfab.ledger.chains import append, close_all
+from rmfab.ledger.chains import OWN, append, close_all
 from rmfab.ledger.events import Event, EventKind
 from rmfab.ledger.host import PoolHost
 from rmfab.ledger.host_record import Given, Holding, Unusable
@@ -32,7 +32,7 @@ from rmfab.ledger.states import State
 
 _LAST_POOL_CHAIN = (
     select(schema.event.c.chain)
-    .where(schema.event.c.kind.in_([EventKind.MOVE.value, EventKind.ADOPT.value]))
+    .where(schema.event.c.kind.in_([EventKind.MOVE.value, EventKind.ADOPT.value]), OWN)
     .order_by(schema.event.c.id.desc())
     .limit(1)
 )

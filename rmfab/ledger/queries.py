@@ -195,12 +195,18 @@ def find(connection: Connection, term: str, *, lock: bool = False) -> tuple[Ledg
     return tuple(identity_value(row._mapping) for row in rows)
 
 
+def streamed(connection: Connection, query: Select[Any]) -> Iterator[Row[Any]]:
+    """Yield the rows of *query* in constant memory."""
+    with connection.execute(query, execution_options={"yield_per": PAGE}) as rows:  # the reader may stop early
+        yield from rows
+
+
 def unfinished(connection: Connection) -> Iterator[LedgerIdentity]:
     """Yield the units that are claimed or flashed but not verified, in the order in which they were made."""
     table = schema.identity
     states = (State.CLAIMED.value, State.FLASHED.value)
     query = identities_query().where(table.c.state.in_(states)).order_by(table.c.id)
-    for row in connection.execute(query.execution_options(yield_per=PAGE)):
+    for row in streamed(connection, query):
         yield identity_value(row._mapping)
 
 
@@ -291,6 +297,11 @@ def closed_batch(connection: Connection, name: str) -> Batch:
 def replacements(connection: Connection, name: str) -> tuple[Batch, ...]:
     """Return the batches that replace void identities of batch *name*. See `questions.replacements`."""
     return questions.replacements(asking(connection), name)
+
+
+def claimable(connection: Connection, product: str, ts: str) -> tuple[Batch, ...]:
+    """Return the batches from which can be claimed. See `questions.claimable`."""
+    return questions.claimable(asking(connection), product, ts)
 
 
 def counts(connection: Connection, name: str | None) -> tuple[BatchCount, ...]:

@@ -21,24 +21,22 @@ _META = "SELECT name, value FROM meta"
 _EVENT_COLUMNS = ("id", *CHAINED)
 _EVENT = f"SELECT {', '.join(_EVENT_COLUMNS)} FROM event"  # noqa: S608 - names of columns, no values
 _AT = f"SELECT {', '.join((*_EVENT_COLUMNS, 'prev_hash', 'hash'))} FROM event WHERE chain = :chain AND seq = :seq"  # noqa: S608
-_OF_KIND = f"{_EVENT} WHERE kind = :kind ORDER BY id DESC"
-_OF_POOL = f"{_EVENT} WHERE kind IN (:move, :adopt) ORDER BY id DESC LIMIT 1"
+OWN_EVENTS = "event.chain NOT IN (SELECT chain.id FROM chain WHERE chain.ledger IS NOT NULL)"
+"""The condition for events that this ledger wrote. Those that were merged are evidence: they change no standing."""
+_OF_KIND = f"{_EVENT} WHERE kind = :kind AND {OWN_EVENTS} ORDER BY id DESC"
+_OF_POOL = f"{_EVENT} WHERE kind IN (:move, :adopt) AND {OWN_EVENTS} ORDER BY id DESC LIMIT 1"
 _BATCH_COLUMNS = ("id", "name", "product", "policy", "size", "chunk_size", "first_n", "state", "digest", "created_ts")
 _BATCH = f"SELECT {', '.join(_BATCH_COLUMNS)} FROM batch"  # noqa: S608
 BATCH_NAMED = f"{_BATCH} WHERE name = :name"
 _IS_SERIAL = """
 SELECT 1 FROM identity WHERE serial = :name OR (given_serial = :name AND state <> 'void')
 """
-_FREE = """
-SELECT COUNT(*) FROM identity JOIN batch ON batch.id = identity.batch_id
-WHERE identity.state = 'generated' AND batch.state = 'closed' AND batch.product = :product
-  AND (CAST(:batch AS INTEGER) IS NULL OR batch.id = :batch)
-"""
-_CLAIMABLE = """
-SELECT name FROM batch WHERE state = 'closed' AND product = :product
+_FREE = "SELECT COUNT(*) FROM identity WHERE batch_id = :batch AND state = 'generated'"
+_CLAIMABLE = f"""
+{_BATCH} WHERE state = 'closed' AND product = :product
   AND EXISTS (SELECT 1 FROM identity WHERE identity.batch_id = batch.id AND identity.state = 'generated')
 ORDER BY id
-"""
+"""  # noqa: S608
 _FIRST_CHUNK = """
 SELECT id, number, first, size, wrapped_key, digest FROM chunk WHERE batch_id = :batch ORDER BY id LIMIT 1
 """
@@ -149,17 +147,21 @@ def replacements(ask: Ask, name: str) -> tuple[Batch, ...]:
     return tuple(batch for batch in found if batch.replaces == name)
 
 
-def free(ask: Ask, product: str, name: str | None) -> int:
-    """Count the identities that can still be claimed from batch *name* and its replacements, or from all closed
-    batches of *product*."""
-    family = (None,) if name is None else tuple(one.id for one in (closed_batch(ask, name), *replacements(ask, name)))
-    rows = (_first(ask, _FREE, {"product": product, "batch": batch}) for batch in family)
+def free(ask: Ask, product: str, name: str | None, ts: str) -> int:
+    """Count the identities of *product* that can still be claimed at *ts*, from batch *name* and its replacements, or
+    from all batches."""
+    sources = claimable(ask, product, ts)
+    if name is not None:
+        family = {one.id for one in (closed_batch(ask, name), *replacements(ask, name))}
+        sources = tuple(one for one in sources if one.id in family)
+    rows = (_first(ask, _FREE, {"batch": one.id}) for one in sources)
     return sum(int(row[0]) for row in rows if row is not None)
 
 
-def claimable(ask: Ask, product: str) -> tuple[str, ...]:
-    """Return the names of the closed batches of *product* that have an identity to claim, oldest first."""
-    return tuple(name for (name,) in ask(_CLAIMABLE, {"product": product}))
+def claimable(ask: Ask, product: str, ts: str) -> tuple[Batch, ...]:
+    """Return the closed batches of *product* that have an identity to claim at *ts*, oldest first."""
+    found = map(_batch, ask(_CLAIMABLE, {"product": product}))
+    return tuple(batch for batch in found if not batch.expired(ts))
 
 
 def first_chunk(ask: Ask, name: str) -> Chunk | None:

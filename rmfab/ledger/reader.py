@@ -38,5 +38,9 @@ class LedgerReader(Inquiry):
             file.close()
             return None
 
+    def close(self) -> None:
+        """Close the file. The object cannot be used afterwards."""
+        self._file.close()
+
     def _asking(self) -> AbstractContextManager[Ask]:
         return self._file.asking()

@@ -70,6 +70,7 @@ class Finding(StrEnum):
     UNREADABLE = "unreadable"
     OTHER_PRODUCT = "other-product"
     OPEN_BATCH = "open-batch"
+    HANDED_OVER = "handed-over"
     NOT_HOLDER = "not-holder"
 
 
@@ -142,13 +143,17 @@ def advice_without_board(unit: LedgerIdentity) -> str:
 
 
 def _clashing(content: BoardContent, known: Known) -> Verdict | None:
-    """Return the verdict if the flash names an identity of a different board, or two identities."""
+    """Return the verdict if the flash names an identity of a different board or one that is handed over, or two."""
     for one in known.carried:
         if one.mac is not None and one.mac != content.mac:
             void = "void " if one.state is State.VOID else ""
             reason = f"its flash contains {one.serial}, the {void}identity of board {one.mac}"
             hint = "set it aside: two boards with one identity must not ship; erase its flash to use it again"
             return _quarantine(Finding.CLONE, reason, hint, one)
+        if one.state is State.HANDED_OVER:
+            reason = f"its flash contains {one.serial}, which is handed over"
+            hint = "it may be a unit of the factory with this identity: send it back, or merge the return first"
+            return _quarantine(Finding.HANDED_OVER, reason, hint, one)
     if len(known.live) > 1:
         names = " and ".join(sorted(one.serial for one in known.live))
         return _quarantine(

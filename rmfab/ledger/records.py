@@ -6,8 +6,10 @@ import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
+from functools import lru_cache
 from typing import Any
 
+from rmfab.errors import InputError
 from rmfab.identity.sealed_record import SealedRecord, is_pool_name
 from rmfab.ledger.standing import Standing
 from rmfab.ledger.states import State
@@ -19,6 +21,59 @@ RECORD_FIELDS = tuple(f.name for f in fields(SealedRecord))
 
 REPLACES = "replaces"
 """The key of a batch's policy with the name of the batch whose void identities it replaces."""
+
+
+@dataclass(frozen=True)
+class BatchOrigin:
+    """Where the identities of a received batch come from: the pool (ledger id) in which they were made, the *batch* and
+    the *handover* there, and the time *until* which they may be given."""
+
+    pool: str
+    batch: str
+    handover: int
+    until: str
+
+    @property
+    def local_name(self) -> str:
+        """The name of the batch in the ledger that received it."""
+        ending = f"-h{self.handover}"
+        return self.batch[: 64 - len(ending)] + ending
+
+    def expired(self, ts: str) -> bool:
+        """Return whether no board gets an identity of it any more at the ledger time *ts*."""
+        return ts >= self.until
+
+    @property
+    def policy(self) -> dict[str, str | int]:
+        """The entries of the batch's policy: `origin_in` reads them again."""
+        return {name: getattr(self, name) for name in _ORIGIN}
+
+
+_ORIGIN = tuple(f.name for f in fields(BatchOrigin))
+
+
+@lru_cache(maxsize=64)
+def origin_in(policy: str, batch: str) -> BatchOrigin | None:
+    """Return the origin in the *policy* of *batch*, None if its identities were made in this ledger.
+
+    Raise IntegrityError if the policy was changed and is no JSON object, or names only a part of an origin.
+    """
+    values = _entries(policy, batch)
+    if "handover" not in values:
+        return None
+    if not all(name in values for name in _ORIGIN):
+        raise damaged("the policy of a batch names only a part of its origin", f"batch {batch}")
+    return BatchOrigin(**{name: values[name] for name in _ORIGIN})
+
+
+def _entries(policy: str, batch: str) -> dict[str, Any]:
+    try:
+        values = json.loads(policy)
+    except (ValueError, RecursionError) as error:
+        raise damaged("the policy of a batch is no JSON object", f"batch {batch}") from error
+    if not isinstance(values, dict):
+        raise damaged("the policy of a batch is no JSON object", f"batch {batch}")
+    return values
 
 
 @dataclass(frozen=True)
@@ -41,15 +96,21 @@ class Batch:
     created_ts: str
 
     @property
+    def origin(self) -> BatchOrigin | None:
+        """Where its identities come from, None if they were made in this ledger. Raise IntegrityError as `replaces`."""
+        return origin_in(self.policy, self.name)
+
+    def expired(self, ts: str) -> bool:
+        """Return whether it was received in a handover that has expired at the ledger time *ts*."""
+        return self.origin is not None and self.origin.expired(ts)
+
+    @property
     def replaces(self) -> str | None:
         """The name of the batch whose void identities this batch replaces, None for an ordinary batch.
 
         Raise IntegrityError if the policy was changed and is no JSON object.
         """
-        try:
-            name = json.loads(self.policy).get(REPLACES)
-        except (ValueError, TypeError, AttributeError, RecursionError) as error:
-            raise damaged("the policy of a batch is no JSON object", f"batch {self.name}") from error
+        name = _entries(self.policy, self.name).get(REPLACES)
         return name if isinstance(name, str) else None
 
 
@@ -121,6 +182,16 @@ class LedgerIdentity:
     def finished(self) -> bool:
         """Whether nothing is left to be done: the unit is verified, and has a label."""
         return self.standing.state is State.VERIFIED and self.standing.labelled_count > 0
+
+
+def refuse_handed_over(identity: LedgerIdentity) -> None:
+    """Raise InputError if *identity* is to be voided, and left this pool by a handover."""
+    if identity.state is State.HANDED_OVER:
+        raise InputError(
+            f"{identity.serial} is handed over: whoever has it may have used it",
+            hint="declare the whole handover lost with `rmfab handover --lost N`, or void it where it is",
+            cause="handed-over",
+        )
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from sqlalchemy import Connection, bindparam, select
 
 from rmfab.errors import RmfabError
+from rmfab.ledger.chains import OWN
 from rmfab.ledger.events import EventKind
 from rmfab.ledger.queries import by_name, standing_value
 from rmfab.ledger.sql import schema
@@ -28,13 +29,13 @@ _ROW = Statement(
 """By the key of the table: a database may take what an index contains from there, and not read the row."""
 _EVENTS = Statement(
     select(schema.event)
-    .where(schema.event.c.serial == bindparam("of_serial"))
+    .where(schema.event.c.serial == bindparam("of_serial"), OWN)
     .order_by(schema.event.c.id.desc())
     .limit(constant(_MOST + 1))
 )
 _LAST_CLAIM = Statement(
     select(schema.event.c.serial)
-    .where(schema.event.c.mac == bindparam("of_mac"), schema.event.c.kind == constant(EventKind.CLAIM.value))
+    .where(schema.event.c.mac == bindparam("of_mac"), schema.event.c.kind == constant(EventKind.CLAIM.value), OWN)
     .order_by(schema.event.c.id.desc())
     .limit(constant(1))
 )

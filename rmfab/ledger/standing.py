@@ -6,8 +6,9 @@ the events.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from rmfab.errors import BoardConflict, InputError
 from rmfab.ledger.events import Event, EventKind, Outcome
@@ -20,7 +21,8 @@ class Standing:
 
     *given_serial* is the serial that the identity got with its board, None before, or if it was made with one.
     *attempts* counts claims. *flashed_ts*, *verified_ts*, *cause* and *reason* (of the last FAIL or ERROR, or of the
-    void) cover the time since the last claim. *labelled_ts* is the time of the last label.
+    void) cover the time since the last claim. *labelled_ts* is the time of the last label. *handover*: the number of
+    the handover in which it left this pool.
     """
 
     state: State = State.GENERATED
@@ -35,6 +37,7 @@ class Standing:
     labelled_ts: str | None = None
     cause: str | None = None
     reason: str | None = None
+    handover: int | None = None
 
     @property
     def live(self) -> bool:
@@ -48,6 +51,8 @@ def project(standing: Standing, event: Event) -> Standing:
     Raise InputError (cause `state`) if the event's state is not allowed next, BoardConflict (cause `mac-mismatch`) if
     the event's MAC is not the unit's.
     """
+    if event.kind is EventKind.MERGE:
+        return merged(event.details["standing"])
     standing = _noted(standing, event)
     if event.state is None:
         return standing
@@ -71,7 +76,14 @@ def project(standing: Standing, event: Event) -> Standing:
         return replace(standing, state=State.VERIFIED, verified_ts=event.ts, cause=None, reason=None)
     if event.state is State.VOID:
         return replace(standing, state=State.VOID, void_ts=event.ts, cause=event.cause, reason=event.reason)
+    if event.state is State.HANDED_OVER:
+        return replace(standing, state=State.HANDED_OVER, handover=event.details.get("handover"))
     return replace(standing, state=event.state)
+
+
+def merged(columns: Mapping[str, Any]) -> Standing:
+    """Return the standing in the details of a merge: what the events of a different ledger add up to."""
+    return Standing(**{**columns, "state": State(columns["state"])})
 
 
 def replay(events: Iterable[Event]) -> Standing:

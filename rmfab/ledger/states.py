@@ -4,6 +4,11 @@
                     ▲  └───────┴──────────┴──► failed      any of them ──► void, permanently
                     └── every live state, when the same board is claimed again
     generated ─► quarantined ─► claimed, only by a board whose flash carries it
+    generated ─► handed-over: it left this pool, for a factory or back to the owner; so does one in quarantine, if the
+                 ledger that was lost had handed it over
+
+What a handed-over identity becomes is decided where it is; its owner learns it by a merge (`rmfab.ledger.merge`), which
+sets the state without a transition.
 
 A unit that failed after it was flashed can be verified again without a new claim; one that failed before cannot.
 """
@@ -24,16 +29,18 @@ class State(StrEnum):
     FAILED = "failed"
     VOID = "void"
     QUARANTINED = "quarantined"
+    HANDED_OVER = "handed-over"
 
     @property
     def bound(self) -> bool:
         """Whether an identity in this state belongs to a board."""
-        return self not in (State.GENERATED, State.QUARANTINED, State.VOID)
+        return self not in (State.GENERATED, State.QUARANTINED, State.HANDED_OVER, State.VOID)
 
 
 _FOLLOWS = {
-    State.GENERATED: frozenset({State.CLAIMED, State.VOID, State.QUARANTINED}),
-    State.QUARANTINED: frozenset({State.CLAIMED, State.VOID}),
+    State.GENERATED: frozenset({State.CLAIMED, State.VOID, State.QUARANTINED, State.HANDED_OVER}),
+    State.QUARANTINED: frozenset({State.CLAIMED, State.VOID, State.HANDED_OVER}),
+    State.HANDED_OVER: frozenset({State.VOID}),
     State.CLAIMED: frozenset({State.CLAIMED, State.FLASHED, State.FAILED, State.VOID}),
     State.FLASHED: frozenset({State.CLAIMED, State.FLASHED, State.VERIFIED, State.FAILED, State.VOID}),
     State.VERIFIED: frozenset({State.CLAIMED, State.VERIFIED, State.FAILED, State.VOID}),

@@ -24,6 +24,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
@@ -38,6 +39,7 @@ from rmfab.ledger.audit import AuditFinding
 from rmfab.ledger.batches import BatchOrder, Taken
 from rmfab.ledger.claim_terms import ALONE, Around, Carried, Claim, Wish
 from rmfab.ledger.events import Event, StoredEvent, normal_mac
+from rmfab.ledger.exchange import LedgerExchange, LedgerPlace, pages
 from rmfab.ledger.host import PoolHost, this_host
 from rmfab.ledger.host_record import Given, Head, Hold, Holding, HostRecord, Unusable
 from rmfab.ledger.inquiry import PATIENCE, Inquiry
@@ -120,7 +122,18 @@ class Ledger(Inquiry):
 
     def _judge(self, connection: Connection, *, taking: bool = False) -> None:
         """Raise IntegrityError if this host must not change the ledger. See `pool_standing.judged`."""
-        judged(asking(connection), self._record.read(), self._host, self._place(connection), taking=taking)
+        self._judged(connection, self._record.read(), taking=taking)
+
+    def _judged(self, connection: Connection, known: Holding | Unusable, *, taking: bool = True) -> str:
+        """Return the holder if this host, with the record *known*, may take from the pool, or else change the ledger.
+
+        Raise IntegrityError.
+        """
+        return judged(asking(connection), known, self._host, self._place(connection), taking=taking)
+
+    def _answered(self, connection: Connection) -> Mapping[str, Head]:
+        """Return the heads for which this host answers once this transaction is durable."""
+        return chains.written(connection) if self.shared else chains.heads(connection, opened=True)
 
     def _place(self, connection: Connection) -> PoolPlace:
         server = self._database.server
@@ -163,18 +176,32 @@ class Ledger(Inquiry):
                 known = hold.read()
                 self._occupy(connection, station)  # before the chain of the station is locked, as everywhere
                 with foresee(connection, [*_judging(known), *asked]):
-                    holder = judged(asking(connection), known, self._host, self._place(connection), taking=True)
+                    holder = self._judged(connection, known)
                     value = work(connection)
-                if not self.shared:
-                    return value, None, chains.heads(connection, opened=True)
-                joins = pool.joined(known, self._host, holder) is not None
-                return value, holder if joins else None, chains.written(connection)
+                joins = self.shared and pool.joined(known, self._host, holder) is not None
+                return value, holder if joins else None, self._answered(connection)
 
             value, holder, heads = self._database.commit(taken)
             if holder is not None:
                 self._join(hold, holder)
             hold.add(heads)
         return value
+
+    @contextmanager
+    def _taking(self, station: str) -> Iterator[Connection]:
+        """Open the transaction of a long change of *station* that takes from the pool.
+
+        As `_take`, but no other host changes the ledger meanwhile, and it is never shared or repeated.
+        """
+        with self._record.hold() as hold:
+            with self._database.writing() as connection:
+                known = hold.read()
+                self._occupy(connection, station)
+                holder = self._judged(connection, known)
+                yield connection
+                heads = self._answered(connection)
+            self._join(hold, holder)
+            hold.add(heads)
 
     def enter(self, station: str) -> None:
         """See `Inquiry.enter`."""
@@ -214,6 +241,24 @@ class Ledger(Inquiry):
             self._take(lambda connection: pool.move(connection, self.id, station, ts, recipient), station)
             hold.change(lambda known: replace(known, moved=True))
 
+    @property
+    def holder(self) -> str | None:
+        """The id under which this ledger may give identities, None if it has none."""
+        with self._database.reading() as connection:
+            return queries.meta_value(connection, "holder")
+
+    @property
+    def unique_key(self) -> str | None:
+        """The fingerprint of the key under which PoPs are compared, None before the first batch."""
+        with self._database.reading() as connection:
+            return queries.meta_value(connection, "unique_key")
+
+    @cached_property
+    def exchange(self) -> LedgerExchange:
+        """What this ledger exchanges with others: handovers, receipts, returns, merges."""
+        place = LedgerPlace(self.id, self._database, self._host, self.where)
+        return LedgerExchange(place, self._taking, self._changing)
+
     # Making batches
 
     def begin_batch(self, order: BatchOrder, ts: str) -> Batch:
@@ -224,7 +269,7 @@ class Ledger(Inquiry):
         with self._record.hold() as hold:
             with self._database.writing() as connection:
                 known = hold.read()
-                holder = judged(asking(connection), known, self._host, self._place(connection), taking=True)
+                holder = self._judged(connection, known)
                 batch = batches.begin(connection, order, ts, Numbers(known, tuple(self._record.others())))
             if order.series is not None and batch.first_n is not None:
                 # On a server, other hosts may give some, too.
@@ -405,14 +450,12 @@ class Ledger(Inquiry):
         """Yield the identities of the closed batch *name* in order of position, in constant memory."""
         with self._database.reading() as connection:
             batch = queries.closed_batch(connection, name)
-        position = -1
-        while True:
+
+        def page(after: int) -> Sequence[LedgerIdentity]:
             with self._database.reading() as connection:
-                some = queries.page(connection, batch, position)
-            if not some:
-                return
-            yield from some
-            position = some[-1].position
+                return queries.page(connection, batch, after)
+
+        yield from pages(page)
 
     def chunks(self, name: str | None = None) -> Iterator[Chunk]:
         """Yield the chunks of batch *name*, or of all batches, in constant memory."""

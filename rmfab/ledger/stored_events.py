@@ -40,7 +40,11 @@ CHAINED = ("station", "seq", *FIELDS)
 
 def canonical(value: object) -> str:
     """Return JSON with one spelling per value: sorted keys, no spaces, ASCII. Raise ValueError for NaN and infinity."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return _ENCODER.encode(value)
+
+
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
+"""Built once: building an encoder takes as long as writing an event."""
 
 
 def chain_hash(prev_hash: str, columns: Columns) -> str:
@@ -70,7 +74,7 @@ def stored(columns: Columns) -> StoredEvent:
     Raise IntegrityError if the row was edited and is invalid.
     """
     try:
-        event = _event({name: columns[name] for name in FIELDS})
+        event = event_in(columns)
     except (ValueError, InputError) as error:
         raise IntegrityError(
             "the event was changed after it was written",
@@ -81,7 +85,9 @@ def stored(columns: Columns) -> StoredEvent:
     return StoredEvent(columns["id"], columns["station"], columns["seq"], event)
 
 
-def _event(values: dict[str, Any]) -> Event:
+def event_in(columns: Columns) -> Event:
+    """Return the event in *columns*. Raise ValueError or InputError if they are invalid."""
+    values = {name: columns[name] for name in FIELDS}
     values["kind"] = EventKind(values["kind"])
     values["outcome"] = None if values["outcome"] is None else Outcome(values["outcome"])
     values["state"] = None if values["state"] is None else State(values["state"])

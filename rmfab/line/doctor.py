@@ -21,6 +21,7 @@ _SYSTEM_BUS = Path("/run/dbus/system_bus_socket")
 _BLUETOOTH = Path("/sys/class/bluetooth")
 _NETWORKS = Path("/sys/class/net")
 _GRABBERS = ("ModemManager", "brltty")
+_WITHOUT = "set provision = false in product.toml ([verify])"
 
 
 @dataclass(frozen=True)
@@ -112,8 +113,11 @@ def diagnose(host: Host, station: Station, product: Product) -> Iterator[Diagnos
         yield from _network(station)
     if station.slots and all(slot.unit for slot in station.slots):
         yield Diagnosis("no radio needed: every slot has the URL of its unit", True)
-    else:
-        yield from _radio(host, station, product)
+        return
+    radio = list(_radio(host, station, product))
+    missing = [one for one in radio if not one.good]
+    for one in radio:
+        yield replace(one, hint=f"{one.hint}; or {_WITHOUT}") if missing and one is missing[-1] else one
 
 
 def refuse_without_radio(station: Station, product: Product, slots: Sequence[Slot]) -> None:
@@ -127,7 +131,7 @@ def refuse_without_radio(station: Station, product: Product, slots: Sequence[Slo
     if missing:
         over_ble = product.provisioning.transport is Transport.BLE
         way, cause = ("Bluetooth", "no-bluetooth") if over_ble else ("Wi-Fi", "wifi")
-        otherwise = "or pass --unit-url, or set provision = false in product.toml ([verify])"
+        otherwise = f"or pass --unit-url, or {_WITHOUT}"
         raise StationError(
             f"this host cannot reach units over {way}",
             hint="; ".join([*(f"{one.hint} (missing: {one.what})" for one in missing), otherwise]),

@@ -147,7 +147,7 @@ class Floor:
     def _warn_of_the_end(self, claimed: StepEnded) -> None:
         """Warn once when few identities are left, and once when none are."""
         try:
-            free = self._job.ledger.free(self._job.product.name, self._job.batch)
+            free = self._job.ledger.free(self._job.product.name, self._job.batch, ts=claimed.ts)
         except RmfabError:  # the next step that uses the ledger reports its error
             return
         few = max(10, 2 * len(self._slots))

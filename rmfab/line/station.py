@@ -25,7 +25,7 @@ import socket
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
+from difflib import SequenceMatcher, get_close_matches
 from pathlib import Path
 
 from rmfab.board.esp.loader import SlotLink
@@ -202,12 +202,19 @@ def _no_slot(name: str, station: Station) -> InputError:
     if slots:
         what = f"no slot {name}; {FILE_NAME} has {', '.join(slots)}"
     else:
-        what = f'"{name}" is not a port, and {FILE_NAME} has no slots'
+        what = f'"{name}" is not a port, and there are no slots in a {FILE_NAME}'
     known = {one.lower(): one for one in (*ports, *slots)}
-    close = [ports.get(known[one], known[one]) for one in get_close_matches(name.lower(), known, n=1, cutoff=_CLOSE)]
+    close = [ports.get(known[one], known[one]) for one in _closest(name.lower(), known)]
     hint = "give the name of a slot, or the whole path of a port" if slots else "give the whole path of a port"
     meant = f"did you mean {close[0]}? Otherwise " if close else ""
     return InputError(what, hint=f"{meant}{hint}; `rmfab ports` lists them", cause="no-slot")
+
+
+def _closest(name: str, known: Iterable[str]) -> list[str]:
+    """Return the one of *known* that *name* is most like; none if two are equally like it: A7 may be any slot."""
+    close = get_close_matches(name, known, n=2, cutoff=_CLOSE)
+    ratios = [SequenceMatcher(None, one, name).ratio() for one in close]
+    return [] if len(set(ratios)) < len(ratios) else close[:1]
 
 
 def _looks_like_a_slot(address: str) -> bool:

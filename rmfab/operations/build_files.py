@@ -19,7 +19,7 @@ from rmfab.operations.git_warning import warn_of_git
 from rmfab.operations.terminal import UNATTENDED, Terminal, counted
 from rmfab.workspace.workspace import Workspace
 
-_NO_IMAGE = (State.VOID, State.QUARANTINED)
+_NO_IMAGE = (State.VOID, State.QUARANTINED, State.HANDED_OVER)
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,9 @@ def build_files(
     warn_of_git(terminal, "private keys and PoPs", sheets / "values.csv", packed.example, shown=request.output)
     terminal.say(f"{counted(packed.count, 'factory image')} in {images}; they contain secrets, store them like keys")
     if void:
-        terminal.say(f"skipped {counted(void, 'identity that is', 'identities that are')} void or in quarantine")
+        terminal.say(
+            f"skipped {counted(void, 'identity that is', 'identities that are')} void, in quarantine or handed over"
+        )
     if unnamed:
         terminal.say(f"skipped {counted(unnamed, 'identity that has', 'identities that have')} no serial yet")
     yield BuiltFiles(images, packed.count, void, unnamed)

@@ -14,6 +14,7 @@ from rmfab.operations.accept_release import record_trust, refuse_older
 from rmfab.operations.signing_keys import KeyChoice, opened_keys
 from rmfab.operations.terminal import Terminal
 from rmfab.signing.dsse import Envelope
+from rmfab.signing.fingerprint import is_same
 from rmfab.signing.judge_signatures import judge_clock, judge_proposal, judge_signatures, judge_successor
 from rmfab.signing.publickey import load_public_key, short
 from rmfab.signing.signer import Signer
@@ -126,6 +127,22 @@ def import_trust(
         _say_changes(new, old, terminal)
     _warn_of_unsigned(workspace, terminal)
     return new
+
+
+def follow_trust(workspace: Workspace, data: bytes, where: str, terminal: Terminal) -> None:
+    """Put the trust file in *data* in force, which came from the owner, unless the one in force is as new.
+
+    The first one needs no fingerprint: whoever received *data* has compared that of its signer. Raise IntegrityError if
+    a later one is not a valid successor.
+    """
+    envelope, new = read_envelope(data, where)
+    old = workspace.trust
+    if old is not None and new.version <= old.version:
+        if new != old:
+            terminal.warn(f"kept version {old.version} of the trust file; the handover contains version {new.version}")
+        return
+    _take(workspace, old, envelope, where)
+    terminal.say(f"version {new.version} of the trust file is in force: the owner sent it")
 
 
 def export_trust(workspace: Workspace, output: Path, *, force: bool = False) -> Trust:
@@ -284,7 +301,7 @@ def _asked_fingerprint(file: Path, terminal: Terminal) -> str:
 
 
 def _compare(typed: str, new: Trust, file: Path) -> None:
-    if re.sub(r"[^0-9a-f]", "", typed.lower()) != new.fingerprint.replace("-", ""):
+    if not is_same(typed, new.fingerprint):
         raise IntegrityError(
             "fingerprint does not match this trust file",
             where=str(file),

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from rmfab.errors import InputError, IntegrityError, RmfabError, UsageError
 from rmfab.files import file_error
-from rmfab.identity.sealing import read_recipient
 from rmfab.ledger.events import timestamp
 from rmfab.ledger.pool_standing import Adoption, AdoptionReason, PoolStanding
 from rmfab.ledger.sql.server_address import is_url
+from rmfab.operations.admit import Addressee
 from rmfab.operations.terminal import UNATTENDED, Terminal, counted
 from rmfab.workspace.workspace import Workspace
 
@@ -25,7 +25,7 @@ def hold_pool(workspace: Workspace, terminal: Terminal = UNATTENDED, *, taking: 
     If no host held it yet, ask whether the ledger is the only copy. Raise IntegrityError (cause `not-pool-holder`).
     """
     standing = workspace.inquiry.pool_standing()
-    if standing.refusal is None or (standing.unclaimed and not taking):
+    if standing.refusal is None or (standing.unclaimed and (not taking or workspace.complete_ledger())):
         return
     if _is_moved_here(workspace, standing):
         raise IntegrityError(
@@ -69,13 +69,13 @@ def more_identities(workspace: Workspace) -> str:
     return "ask the owner for the next batch: this host has no keys to make identities"
 
 
-def move(workspace: Workspace, recipient: str, terminal: Terminal = UNATTENDED, *, yes: bool = False) -> None:
-    """End giving identities from this ledger here, for the host with *recipient* (age1…), which then adopts it.
+def move(workspace: Workspace, station: str, terminal: Terminal = UNATTENDED, *, yes: bool = False) -> str:
+    """End giving identities from this ledger here, for *station*, which then adopts it; return its recipient.
 
-    Raise InputError if that is this host, if it cannot open the identities, or if nobody confirms it; IntegrityError
-    if this host does not hold the pool.
+    *station*: the card file or the recipient (age1…) of the new host. Raise InputError if that is this host, if it
+    cannot open the identities, or if nobody confirms it; IntegrityError if this host does not hold the pool.
     """
-    read_recipient(recipient)
+    recipient = Addressee.named(station).recipient
     hold_pool(workspace, terminal)
     if recipient == workspace.station_key.recipient:
         raise InputError(
@@ -88,13 +88,14 @@ def move(workspace: Workspace, recipient: str, terminal: Terminal = UNATTENDED, 
         raise InputError(
             "the new host cannot open the identities of this ledger",
             where=recipient,
-            hint=f"admit it first: `rmfab station admit {recipient}`",
+            hint=f"admit it first: `rmfab station admit {station}`",
         )
     question = "This host will not give identities from this ledger any more. Go on?"
     if not yes and not (terminal.interactive and terminal.confirm(question)):
         raise InputError("nothing was changed", hint="pass --yes to move it without a question")
     workspace.ledger.move(recipient, station=workspace.station.name, ts=timestamp(workspace.now()))
     terminal.say("moved; now copy the ledger to the new host, and run `rmfab ledger adopt` there")
+    return recipient
 
 
 def restore(workspace: Workspace, source: Path, terminal: Terminal = UNATTENDED, *, force: bool = False) -> Path | None:

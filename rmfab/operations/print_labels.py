@@ -38,7 +38,7 @@ class LabelForm(StrEnum):
     TERMINAL = "terminal"
 
 
-_NO_LABEL = (State.VOID, State.QUARANTINED, State.FAILED)
+_NO_LABEL = (State.VOID, State.QUARANTINED, State.HANDED_OVER, State.FAILED)
 
 
 @dataclass(frozen=True)
@@ -159,6 +159,13 @@ def _of_serial(workspace: Workspace, serial: str) -> LedgerIdentity:
         raise InputError(f'"{serial}" is neither a batch nor a serial', hint=hint)
     if identity.state is State.VOID:
         raise InputError("the identity is void", where=serial, hint="label the board's new identity instead")
+    if identity.state is State.HANDED_OVER:
+        raise InputError(
+            "the identity is handed over: whoever has it prints its label",
+            where=identity.serial,
+            hint="merge their return to see what became of it",
+            cause="handed-over",
+        )
     if identity.state is State.QUARANTINED:
         raise InputError(
             "the identity is in quarantine: a board of a lost ledger may have it, with its label",

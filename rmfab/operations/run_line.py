@@ -16,7 +16,7 @@ from pathlib import Path
 
 from rmfab.errors import InputError, IntegrityError, RmfabError, StationError, UnitsFailed, UsageError
 from rmfab.files import writer_in
-from rmfab.ledger.events import Outcome
+from rmfab.ledger.events import Outcome, timestamp
 from rmfab.line.code_desk import CodeDesk
 from rmfab.line.doctor import refuse_without_radio
 from rmfab.line.events import LineEvent, Step, Summary, UnitEnded
@@ -299,7 +299,7 @@ def _check_batches(workspace: Workspace, batch: str | None, *, claims: bool) -> 
         names = [batch, *(one.name for one in ledger.replacements(batch) if one.closed)]
     elif claims:
         product = workspace.product.name
-        names = list(ledger.claimable(product))
+        names = [one.name for one in ledger.claimable(product, timestamp(workspace.now()))]
         if not names and not any(one.closed and one.product == product for one in ledger.batches()):
             raise InputError(
                 f"the ledger has no batch of {product} yet",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rmfab.errors import InputError, UsageError
 from rmfab.ledger.events import timestamp
-from rmfab.ledger.records import LedgerIdentity
+from rmfab.ledger.records import LedgerIdentity, refuse_handed_over
 from rmfab.ledger.states import State
 from rmfab.nvs.csv_dialect import Complaints
 from rmfab.operations.pool import hold_pool
@@ -74,6 +74,8 @@ def void(workspace: Workspace, request: VoidRequest, terminal: Terminal = UNATTE
     hold_pool(workspace, terminal)
     chosen = _chosen(request, workspace.ledger.named)
     live = [one for one in chosen if one.state is not State.VOID]
+    for one in live:
+        refuse_handed_over(one)  # before anyone is asked
     for one in chosen:
         if one.state is State.VOID:
             terminal.say(f"{one.serial} was already void ({one.standing.reason})")

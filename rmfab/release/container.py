@@ -6,13 +6,16 @@ rejects everything that the writer does not write. It never opens or creates a f
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 
 Octets = bytes | memoryview
 
 _BLOCK = 512
 _END = bytes(2 * _BLOCK)
 _TIME = slice(136, 147)
+_MOST_MEMBERS = 1 << 16
+"""Far more than any archive of rmfab has, and few enough to look at each."""
 
 
 def encode(members: Iterable[tuple[str, Octets]], time: int) -> bytes:
@@ -39,37 +42,59 @@ def decode(data: bytes) -> tuple[list[tuple[str, memoryview]], int]:
 
     Raise ValueError unless *data* is exactly what `encode` writes.
     """
+    whole = memoryview(data)
+    places, time = locate(lambda at, size: data[at : at + size], len(data))
+    return [(place.name, whole[place.start : place.start + place.size]) for place in places], time
+
+
+@dataclass(frozen=True)
+class MemberPlace:
+    """Where a member is in its archive: *size* bytes from *start*."""
+
+    name: str
+    start: int
+    size: int
+
+
+def locate(read: Callable[[int, int], bytes], length: int) -> tuple[list[MemberPlace], int]:
+    """Return the places of the members of an archive of *length* bytes, without reading them, and their time.
+
+    *read* returns as many bytes from a position, fewer at the end. Raise ValueError as `decode` does.
+    """
     try:
-        time = int(data[_TIME], 8)
+        time = int(read(_TIME.start, _TIME.stop - _TIME.start), 8)
     except ValueError:
         raise ValueError("its first header is invalid") from None
-    members = list(_members(data, time))
+    places = list(_places(read, length, time))
     seen: set[str] = set()
-    for name, _ in members:
-        if name in seen:
-            raise ValueError(f"it contains {name} twice")
-        seen.add(name)
-    return members, time
+    for place in places:
+        if place.name in seen:
+            raise ValueError(f"it contains {place.name} twice")
+        seen.add(place.name)
+    return places, time
 
 
-def _members(data: bytes, time: int) -> Iterator[tuple[str, memoryview]]:
-    at, whole = 0, memoryview(data)
-    while (block := data[at : at + _BLOCK]).strip(b"\0"):
+def _places(read: Callable[[int, int], bytes], length: int, time: int) -> Iterator[MemberPlace]:
+    at, left = 0, _MOST_MEMBERS
+    while (block := read(at, _BLOCK)).strip(b"\0"):
         try:
             name = block[:100].rstrip(b"\0").decode("ascii")
             size = int(block[124:135], 8)
         except ValueError:
             raise ValueError(f"the header at 0x{at:x} is invalid") from None
         end = at + _BLOCK + size
-        if size < 0 or end > len(data):
+        if size < 0 or end > length:
             raise ValueError("it is truncated")
         if block != _header(name, size, time):
             raise ValueError(f"the header of {name} is not as rmfab writes it")
         at = at + _BLOCK + -(-size // _BLOCK) * _BLOCK
-        if data[end:at].strip(b"\0"):
+        if read(end, at - end).strip(b"\0"):
             raise ValueError(f"the padding after {name} is not zero")
-        yield name, whole[end - size : end]
-    if data[at:] != _END:
+        yield MemberPlace(name, end - size, size)
+        left -= 1
+        if not left:
+            raise ValueError("it contains too many members")
+    if length - at != len(_END) or read(at, len(_END)) != _END:
         raise ValueError("its end marker is invalid")
 
 

@@ -8,20 +8,25 @@ from typing import Any
 from rmfab.ledger.records import BatchCount
 from rmfab.ledger.states import State
 
+_RARE = (State.QUARANTINED, State.HANDED_OVER)
 
-def as_table(counts: Sequence[BatchCount]) -> tuple[tuple[str, ...], list[tuple[object, ...]]]:
-    """Return the heads and rows of a table. It has no column for quarantine if no identity is in it."""
-    rare = any(count.states.get(State.QUARANTINED, 0) for count in counts)
-    states = [state for state in State if rare or state is not State.QUARANTINED]
+
+def as_table(counts: Sequence[BatchCount], ts: str) -> tuple[tuple[str, ...], list[tuple[object, ...]]]:
+    """Return the heads and rows of a table at the ledger time *ts*.
+
+    It has no column for a rare state in which no identity is. A batch that is open, or a handover that has expired, is
+    marked: nothing can be claimed from it.
+    """
+    states = [state for state in State if state not in _RARE or any(count.states.get(state, 0) for count in counts)]
     return ("batch", "product", "size", *(state.value for state in states), "labelled"), [
-        _row(count, states) for count in counts
+        _row(count, states, ts) for count in counts
     ]
 
 
-def _row(count: BatchCount, states: Sequence[State]) -> tuple[object, ...]:
-    name = count.batch.name if count.batch.closed else f"{count.batch.name} (open)"
+def _row(count: BatchCount, states: Sequence[State], ts: str) -> tuple[object, ...]:
+    mark = " (expired)" if count.batch.expired(ts) else "" if count.batch.closed else " (open)"
     return (
-        name,
+        count.batch.name + mark,
         count.batch.product,
         count.batch.size,
         *(count.states.get(state, 0) for state in states),
@@ -30,13 +35,14 @@ def _row(count: BatchCount, states: Sequence[State]) -> tuple[object, ...]:
 
 
 def as_json(count: BatchCount) -> dict[str, Any]:
-    """Return the same counts as JSON values."""
+    """Return the same counts as JSON values. `until`: when a handover expires here, None for a batch made here."""
     return {
         "batch": count.batch.name,
         "product": count.batch.product,
         "size": count.batch.size,
         "open": not count.batch.closed,
         "created": count.batch.created_ts,
+        "until": count.batch.origin.until if count.batch.origin else None,
         "states": {state.value: count.states.get(state, 0) for state in State},
         "labelled": count.labelled,
     }

@@ -7,7 +7,6 @@ Update Framework, section 5.3: a root is signed by the root before it).
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -20,11 +19,11 @@ from rmfab.errors import InputError, IntegrityError
 from rmfab.files import is_safe_name, read_input
 from rmfab.signing import canonical
 from rmfab.signing.dsse import Envelope
+from rmfab.signing.fingerprint import fingerprint
 from rmfab.signing.publickey import VerifyingKey, short
 
 PAYLOAD_TYPE = "application/vnd.rmfab.trust+json"
 FORMAT, FORMAT_VERSION = "rmfab-trust", 1
-_FINGERPRINT_DIGITS = 32
 _LARGEST_VERSION = 1 << 53
 _MOST_BYTES = 1 << 20
 
@@ -236,9 +235,8 @@ class Trust:
 
     @property
     def fingerprint(self) -> str:
-        """The fingerprint that people compare: 128 bits of the SHA-256, as eight groups of four hex digits."""
-        digits = hashlib.sha256(self.payload).hexdigest()[:_FINGERPRINT_DIGITS]
-        return "-".join(digits[at : at + 4] for at in range(0, _FINGERPRINT_DIGITS, 4))
+        """The fingerprint that people compare."""
+        return fingerprint(self.payload)
 
     @property
     def summary(self) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The workspace: the folder with product.toml, and everything that commands open in it.
 
 product.toml   the product; committed              ledger.db     identities, units, events
-station.toml   this host's slots                   keys/         station.key, unique.key (0600)
+station.toml   this host's slots                   keys/         station.key, signing.key, ledger.key, unique.key (0600)
 ca/            ca.crt, ca.key (0600)               logs/         console logs, without secrets
 """
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from rmfab.ledger.records import LedgerIdentity
     from rmfab.ledger.store import Ledger
     from rmfab.line.station import Station
+    from rmfab.signing.signer import KeySigner
     from rmfab.signing.trust import Trust
 
 ENVIRONMENT = "RMFAB_WORKSPACE"
@@ -75,6 +76,24 @@ def find_workspace(folder: Path | None) -> Path:
     )
 
 
+def folder_to_receive(folder: Path | None) -> Path:
+    """Return the folder in which a handover is received: as `find_workspace`, but one without product.toml counts.
+
+    That is *folder*, RMFAB_WORKSPACE, or the current folder. Raise InputError if it does not exist.
+    """
+    chosen = folder or (Path(os.environ[ENVIRONMENT]) if os.environ.get(ENVIRONMENT) else None)
+    if chosen is not None:
+        if not chosen.is_dir():
+            raise InputError("no such folder", where=str(chosen))
+        return chosen.resolve()
+    try:
+        return find_workspace(None)
+    except InputError as error:
+        if error.cause != "no-workspace":
+            raise
+        return Path.cwd()
+
+
 def open_workspace(folder: Path | None = None) -> Workspace:
     """Open the workspace and read its product. Raise InputError."""
     root = find_workspace(folder)
@@ -105,6 +124,7 @@ class Workspace:
             self.product = product
         self.now = now
         self._data_keys: dict[int, Secret[bytes]] = {}
+        self._origins: dict[str, tuple[str, str]] = {}
 
     @cached_property
     def product(self) -> Product:
@@ -198,6 +218,15 @@ class Workspace:
         Ledger.open(location, create=True, host=self.host).close()
         return not existed
 
+    def complete_ledger(self) -> bool:
+        """Complete a ledger whose creation was interrupted; return whether it gives identities now."""
+        for name in ("ledger", "_reader"):  # it has a new id once it is complete
+            opened = self.__dict__.pop(name, None)
+            if opened is not None:
+                opened.close()
+        self.make_ledger()
+        return self.ledger.holder is not None
+
     @cached_property
     def station(self) -> Station:
         """The station of RMFAB_STATION, else of the workspace's or the user's station.toml, else a default one."""
@@ -222,6 +251,20 @@ class Workspace:
                 cause="no-station-key",
             )
         return load_station_key(path)
+
+    @property
+    def ledger_key(self) -> KeySigner:
+        """The key that signs handovers of this workspace; made on first use."""
+        from rmfab.workspace.own_keys import LEDGER_KEY, signing_key
+
+        return signing_key(self.keys_folder, LEDGER_KEY)
+
+    @property
+    def signing_key(self) -> KeySigner:
+        """The key that signs what this station returns; made on first use."""
+        from rmfab.workspace.own_keys import STATION_SIGNING_KEY, signing_key
+
+        return signing_key(self.keys_folder, STATION_SIGNING_KEY)
 
     @property
     def unique_key(self) -> Secret[bytes]:
@@ -260,7 +303,6 @@ class Workspace:
         if product.toml differs from the one that the batch was made for, or the identity has no serial yet.
         """
         from rmfab.identity.make_identities import open_identity
-        from rmfab.identity.sealing import unwrap
 
         if bound.unnamed:
             raise InputError(
@@ -270,10 +312,25 @@ class Workspace:
                 cause="no-serial",
             )
         self.check_policy(bound.batch)
-        key = self._data_keys.get(bound.chunk)
+        key = self.data_key(bound.chunk)
+        return open_identity(bound.record, key, *self._sealed_in(bound.batch), bound.standing.given_serial)
+
+    def data_key(self, chunk: int) -> Secret[bytes]:
+        """Return the data key of a chunk. Raise StationError if the station was not admitted."""
+        from rmfab.identity.sealing import unwrap
+
+        key = self._data_keys.get(chunk)
         if key is None:
-            key = self._data_keys[bound.chunk] = unwrap(self.ledger.wrapped_key(bound.chunk), self.station_key)
-        return open_identity(bound.record, key, self.ledger.id, bound.batch, bound.standing.given_serial)
+            key = self._data_keys[chunk] = unwrap(self.ledger.wrapped_key(chunk), self.station_key)
+        return key
+
+    def _sealed_in(self, batch: str) -> tuple[str, str]:
+        """Return the pool and the batch in which the identities of *batch* were made and sealed."""
+        origin = self._origins.get(batch)
+        if origin is None:
+            known = self.inquiry.batch(batch).origin
+            origin = self._origins[batch] = (known.pool, known.batch) if known else (self.inquiry.id, batch)
+        return origin
 
     def check_key(self, batch: str) -> None:
         """Raise StationError if this station cannot open the identities of *batch*, before any of them is claimed."""

@@ -52,7 +52,7 @@ def test_a_void_identity_is_left_out(terminal: Terminal, lamp: Path) -> None:
     terminal.well("-C", lamp, "void", "LMP-000002", "--reason", "lost")
     said = terminal("-C", lamp, "build", "lamp-0001", "-o", "out")
     assert (said.code, sorted(files(Path("out/bin")))) == (0, ["LMP-000001.bin", "LMP-000003.bin"])
-    assert "skipped 1 identity that is void or in quarantine" in said.err
+    assert "skipped 1 identity that is void, in quarantine or handed over" in said.err
 
 
 def test_what_cannot_be_built(terminal: Terminal, lamp: Path) -> None:

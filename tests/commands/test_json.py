@@ -41,6 +41,7 @@ BUNDLE = "release build build -o r.rmfab --seq 1 --no-sbom"
 KEY = "release keygen -o r.key --no-passphrase"
 KEEPER = "release keygen -o k.key --no-passphrase"
 TRUST = (KEEPER, "trust add k.pub --role trust --role release")
+EXCHANGED = "handed over to the folder factory, received and returned"
 FLASHED = ("flash --release build --port {port}",)
 PROOFS = {
     "init": Proof("init new", "init ."),
@@ -91,6 +92,9 @@ PROOFS = {
     "label": Proof("label LMP-000001", "label no"),
     "status": Proof("status", "status no-batch"),
     "trace": Proof("trace LMP-000001", "trace no"),
+    "ledger init": Proof("-C fresh ledger init", "ledger init --station bench", ("init fresh",)),
+    "ledger migrate": Proof("ledger migrate", "-C fresh ledger migrate", ("init fresh",)),
+    "ledger copy": Proof("ledger copy copy.db --yes", "ledger copy in.csv --yes"),
     "ledger check": Proof("ledger check", "-C fresh ledger check", ("init fresh",)),
     "ledger rebuild": Proof("ledger rebuild", "-C fresh ledger rebuild", ("init fresh",)),
     "ledger restore": Proof("ledger restore b.db --force", "ledger restore in.csv --force", ("ledger backup b.db",)),
@@ -99,6 +103,11 @@ PROOFS = {
                          ("station admit " + STRANGER,)),
     "ledger backup": Proof("ledger backup copy.db", "ledger backup no/where.db"),
     "station show": Proof("station show", "-C no station show"),
+    "handover": Proof("handover", "handover no-batch --to no.card -o x"),
+    "receive": Proof("-C factory receive 1.handover", "-C factory receive no.handover", (EXCHANGED,)),
+    "return": Proof("-C factory return -o 2.return", "return -o 2.return", (EXCHANGED,)),
+    "merge": Proof("merge 1.return", "merge 1.handover", (EXCHANGED,)),
+    "station card": Proof("station card -o s.card", "station card -o no/where.card"),
     "station key": Proof("station key", "-C no station key"),
     "station admit": Proof(
         "station admit " + STRANGER, "station admit age1x"
@@ -133,6 +142,7 @@ def workspace(bench: Path, terminal: Terminal, monkeypatch: pytest.MonkeyPatch) 
     """A copy of the workspace, as the current folder; nothing is plugged in."""
     root = copied_with_pool(bench, terminal.folder / "bench")
     monkeypatch.chdir(root)
+    monkeypatch.setenv("RMFAB_STATE", str(terminal.folder / "state"))
     monkeypatch.setattr("serial.tools.list_ports.comports", list)
     return root
 
@@ -148,6 +158,16 @@ def argv(command: str, board: BoardHandle) -> list[str]:
     return [word.format(port=board.url, unit=board.provisioning_url) for word in command.split()]
 
 
+def exchange(terminal: Terminal) -> None:
+    """Hand an identity over to the folder `factory`, receive it there, and return."""
+    Path("factory").mkdir()
+    card = terminal.well("-C", "factory", "station", "card", "-o", "f.card").strip()
+    order = ("lamp-0001", "--count", "1", "--to", "f.card", "--fingerprint", card, "-o", "1.handover")
+    owner = json.loads(terminal.well("handover", *order, "--json"))["owner"]
+    terminal.well("-C", "factory", "receive", "1.handover", "--fingerprint", owner)
+    terminal.well("-C", "factory", "return", "-o", "1.return")
+
+
 def documents(out: str) -> list[Any]:
     """Return what stdout contains: one JSON document, or one on each line."""
     try:
@@ -161,7 +181,10 @@ def test_json_of_every_leaf(name: str, terminal: Terminal, workspace: Path, boar
     """With --json, success prints only JSON, and failure only the error, with its cause, as on stderr."""
     proof = PROOFS[name]
     for command in proof.before:
-        terminal.well(*argv(command, board))
+        if command == EXCHANGED:
+            exchange(terminal)
+        else:
+            terminal.well(*argv(command, board))
     if proof.endless:
         assert documents(_interrupted(*argv(proof.well, board), "--json"))
     else:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 from pathlib import Path
 
 import click
 import pytest
 
-from rmfab.cli import COMMANDS
+from rmfab.cli import COMMANDS, load_command
 from rmfab.commands.leaf import Leaf
 from tests.terminal import Terminal
 
@@ -18,7 +17,7 @@ def leaves() -> list[tuple[str, click.Command]]:
     """Yield every leaf command with its words."""
     found = []
     for name in COMMANDS:
-        command = importlib.import_module(f"rmfab.commands.{name}").command
+        command = load_command(name)
         if isinstance(command, click.Group):
             found += [(f"{name} {sub}", leaf) for sub, leaf in command.commands.items()]
         else:

@@ -184,3 +184,40 @@ def test_ports_with_a_bad_station_file(terminal: Terminal, bench: Path) -> None:
     said = terminal("-C", bench, "ports")
     assert (said.code, said.out.count("[[slot]]")) == (0, 2)
     assert "warning: the slots are not listed: station.toml" in said.err
+
+
+def test_a_card_names_both_keys(terminal: Terminal, lamp: Path, tmp_path: Path) -> None:
+    """A station with an age key of an earlier version gets the signing key added; its card admits it, and a ledger
+    moves to it, as its recipient does."""
+    other = second(lamp, tmp_path / "other")
+    recipient = terminal.well("-C", other, "station", "key").strip()
+    (other / "keys" / "signing.key").unlink()
+    said = json.loads(terminal.well("-C", other, "station", "card", "-o", "other.card", "--json"))
+    assert said["recipient"] == recipient
+    assert json.loads(terminal.well("-C", other, "station", "key", "--json"))["signing_key"] == said["signing_key"]
+    assert {path.name: path.stat().st_mode & 0o777 for path in (other / "keys").iterdir()} == {
+        "signing.key": 0o600,
+        "station.key": 0o600,
+    }
+    assert terminal.well("-C", other, "station", "card", "-o", "other.card").strip() == said["fingerprint"]
+    assert (tmp_path / "other.card").read_bytes().count(b"PRIVATE") == 0
+    terminal("-C", lamp, "station", "admit", "missing.card").refused(3, "missing.card")
+    assert json.loads(terminal.well("-C", lamp, "station", "admit", "other.card", "--json"))["recipient"] == recipient
+    assert f'station-{recipient[-6:]} = "{recipient}"' in (lamp / "product.toml").read_text()  # the name is taken
+    moved = json.loads(terminal.well("-C", lamp, "ledger", "move", "--to", "other.card", "--yes", "--json"))
+    assert moved == {"moved_to": recipient}
+
+
+def test_a_signing_key_that_is_none(terminal: Terminal, lamp: Path) -> None:
+    """A signing key that others may read, is encrypted or not Ed25519 is refused."""
+    terminal.well("-C", lamp, "station", "key")
+    path = lamp / "keys" / "signing.key"
+    path.chmod(0o644)
+    terminal("-C", lamp, "station", "card", "-o", "c").refused(3, "other users of this host can use")
+    path.write_bytes(b"nothing")
+    path.chmod(0o600)
+    terminal("-C", lamp, "station", "card", "-o", "c").refused(3, "not a private key")
+    terminal.well("release", "keygen", "-o", "p256.key", "--kind", "ecdsa-p256", "--no-passphrase")
+    shutil.copy("p256.key", path)
+    terminal("-C", lamp, "station", "card", "-o", "c").refused(3, "not an Ed25519 key")
+    assert not Path("c").exists()

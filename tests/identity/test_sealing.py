@@ -29,8 +29,8 @@ from rmfab.secret import Secret
 KEY = Secret(b"k" * 32)
 
 
-def sealer(ledger: str = "L", batch: str = "B", key: Secret[bytes] = KEY) -> Sealer:
-    return Sealer(key, ledger, batch, secrets.token_bytes)
+def sealer(pool: str = "L", batch: str = "B", key: Secret[bytes] = KEY) -> Sealer:
+    return Sealer(key, pool, batch, secrets.token_bytes)
 
 
 @given(st.binary(max_size=600), st.text(max_size=12), st.text(max_size=12))
@@ -43,12 +43,12 @@ def test_what_is_sealed_opens(plain: bytes, serial: str, field: str) -> None:
 @pytest.mark.parametrize(
     ("other", "serial", "field"),
     [
-        (sealer(ledger="M"), "S", "key"),
+        (sealer(pool="M"), "S", "key"),
         (sealer(key=Secret(b"j" * 32)), "S", "key"),
         (sealer(), "T", "key"),
         (sealer(), "S", "random"),
         (sealer(), "Sk", "ey"),
-        (sealer(ledger="LS"), "", "key"),
+        (sealer(pool="LS"), "", "key"),
     ],
 )
 def test_it_opens_nowhere_else(other: Sealer, serial: str, field: str) -> None:
@@ -73,6 +73,18 @@ def test_a_changed_byte_is_noticed(position: int) -> None:
 def test_nonces_differ() -> None:
     """The same bytes sealed twice differ."""
     assert sealer().seal("S", "key", Secret(b"x")) != sealer().seal("S", "key", Secret(b"x"))
+
+
+VERSION_1 = bytes.fromhex("01" + "6e" * 12 + "e85786d97fb905544017a0c5b7cc0530990ba99c92")
+"""`plain` as an earlier rmfab sealed it for ledger L, batch B, serial S, field key."""
+
+
+def test_what_an_earlier_rmfab_sealed_opens() -> None:
+    """A stored field of version 1 opens in its batch and pool, and in no other."""
+    assert sealer().open("S", "key", VERSION_1) == Secret(b"plain")
+    for other in (sealer(batch="C"), sealer(pool="M")):
+        with pytest.raises(IntegrityError):
+            other.open("S", "key", VERSION_1)
 
 
 def sealed_by_version_1(*place: str) -> bytes:

@@ -40,6 +40,7 @@ def answers(asked: Inquiry) -> list[object]:
     said: list[object] = [asked.id, told(standing.refusal), standing.unclaimed, standing.moved_to, asked.batches()]
     for product in ("lamp", "other"):
         said += [asked.last_release(product), asked.last_trust(product), asked.free(product)]
+        said += [asked.claimable(product, now())]
     for batch in ("lamp-0001", "second", "open", "lamp-0011", "LMP-000001", "SN-7", "nothing like it"):
         said.append(asked.replacements(batch))
         for question in (asked.batch, asked.closed_batch, asked.first_chunk, lambda name: asked.free("lamp", name)):

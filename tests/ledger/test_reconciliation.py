@@ -116,6 +116,15 @@ def test_two_identities_on_one_board(factory):
     assert judged(own, factory, own, unit("V", State.VOID, BOARD))[0] is Action.RESUME
 
 
+@pytest.mark.parametrize("held", [None, *LIVE])
+def test_an_identity_that_is_handed_over(held):
+    """A board that carries one is set aside, whatever it is here: it may be a unit of the factory that has it."""
+    ours = None if held is None else unit("A", held, BOARD)
+    for content in (PART, WHOLE):
+        gone = unit("B", State.HANDED_OVER)
+        assert judged(ours, content, gone) == (Action.QUARANTINE, Finding.HANDED_OVER)
+
+
 def test_void_and_unknown_identities():
     """What is void or not of this ledger sets a board aside; the next run of a unit overwrites its board's void one."""
     void = unit("V", State.VOID, BOARD)

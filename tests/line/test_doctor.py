@@ -129,6 +129,13 @@ def test_hints_name_real_commands(tmp_path):
     assert set(named) <= set(COMMANDS)
 
 
+def test_without_a_radio(tmp_path):
+    """If the radio is missing, the last hint of several says how to do without it."""
+    bare = host(bleak=False, adapters=())
+    hints = [one.hint for one in diagnose(bare, BENCH, product(tmp_path)) if not one.good]
+    assert ["provision = false" in hint for hint in hints] == [False, True]
+
+
 def doctor(factory):
     """Return exit code, stdout and stderr of the command."""
     out, err = io.StringIO(), io.StringIO()

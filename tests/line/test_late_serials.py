@@ -63,6 +63,7 @@ def free(factory):
 
 
 @pytest.mark.parametrize(("pattern", "upper"), [("L-{mac}", False), ("{MAC}", True)])
+@pytest.mark.slow
 def test_the_mac_is_the_serial(tmp_path, pattern, upper):
     """The serial is the board's MAC without colons; label, trace, verify and build work by it from the claim on."""
     edits = (('serial = "LMP-{n:06d}"', f'serial = "{pattern}"'),)

@@ -38,6 +38,7 @@ def flashed(factory, path, number, command="flash"):
         return said.unit["serial"]
 
 
+@pytest.mark.slow
 def test_the_life_of_a_board(factory, capsys, tmp_path):
     """New, claimed, cut short, flashed, verified, erased: each is told apart, run again, and nothing is changed."""
     flash = tmp_path / "flash.bin"

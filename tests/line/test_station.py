@@ -164,7 +164,9 @@ class TestSlotsFor:
         """A word that can only be a slot's name is not tried as a port: the error names the slots, if there are any."""
         with pytest.raises(InputError, match=f"no slot {name}; station.toml has A1, "):
             slots_for((name,), station, None)
-        with pytest.raises(InputError, match=f'"{name}" is not a port, and station.toml has no slots') as caught:
+        with pytest.raises(
+            InputError, match=f'"{name}" is not a port, and there are no slots in a station.toml'
+        ) as caught:
             slots_for((name,), Station("host"), None)
         assert caught.value.cause == "no-slot"
 
@@ -175,7 +177,8 @@ class TestSlotsFor:
             assert slots_for((name,), one, None)[0].link.address == name
 
     @pytest.mark.parametrize(
-        ("name", "meant"), [("a1", "A1"), ("A-2", "A2"), ("A33", "A3"), ("ttyusb0", "/dev/x/usb-0:2"), ("zz", None)]
+        ("name", "meant"),
+        [("a1", "A1"), ("A-2", "A2"), ("A33", "A3"), ("ttyusb0", "/dev/x/usb-0:2"), ("zz", None), ("A7", None)],
     )
     def test_a_misspelt_slot(self, station, monkeypatch, name, meant):
         """The hint suggests the slot or the plugged-in port that is meant."""

@@ -60,8 +60,9 @@ def test_the_trace_as_json() -> None:
 
 def test_status() -> None:
     """Every state has a column, in the order of a unit's life; a batch that is still being made is marked as open."""
+    ts = "2026-11-28T12:00:00.000Z"
     count = BatchCount(batch(), {State.GENERATED: 3, State.VERIFIED: 2}, 1)
-    heads, (cells, still_open) = status.as_table([count, BatchCount(batch(closed=False), {}, 0)])
+    heads, (cells, still_open) = status.as_table([count, BatchCount(batch(closed=False), {}, 0)], ts)
     row = dict(zip(heads, cells, strict=True))
     assert row["generated"] == 3
     assert row["verified"] == 2
@@ -69,6 +70,6 @@ def test_status() -> None:
     assert row["labelled"] == 1
     assert "quarantined" not in row
     assert still_open[0] == "lamp-0001 (open)"
-    heads, ((*_, quarantined, _),) = status.as_table([BatchCount(batch(), {State.QUARANTINED: 5}, 0)])
+    heads, ((*_, quarantined, _),) = status.as_table([BatchCount(batch(), {State.QUARANTINED: 5}, 0)], ts)
     assert (heads[-2], quarantined) == ("quarantined", 5)
     assert set(status.as_json(count)["states"]) == {state.value for state in State}

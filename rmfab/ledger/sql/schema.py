@@ -113,11 +113,13 @@ identity = Table(
     Column("labelled_ts", String(32)),
     Column("cause", Text),
     Column("reason", Text),
+    Column("handover", Integer),
     CheckConstraint(
-        "state IN ('generated', 'claimed', 'flashed', 'verified', 'failed', 'void', 'quarantined')", name="state"
+        "state IN ('generated', 'claimed', 'flashed', 'verified', 'failed', 'void', 'quarantined', 'handed-over')",
+        name="state",
     ),
-    CheckConstraint("state IN ('generated', 'quarantined', 'void') OR mac IS NOT NULL", name="bound"),
-    CheckConstraint("state NOT IN ('generated', 'quarantined') OR mac IS NULL", name="free"),
+    CheckConstraint("state IN ('generated', 'quarantined', 'handed-over', 'void') OR mac IS NOT NULL", name="bound"),
+    CheckConstraint("state NOT IN ('generated', 'quarantined', 'handed-over') OR mac IS NULL", name="free"),
     UniqueConstraint("batch_id", "position"),
     UniqueConstraint("batch_id", "service_name"),
 )
@@ -129,6 +131,11 @@ Index(
     sqlite_where=identity.c.state != "void",
 )
 Index("ix_identity_mac", identity.c.mac)
+Index(
+    "ix_identity_handover",
+    identity.c.handover,
+    sqlite_where=identity.c.handover.is_not(None),
+)
 Index("ix_identity_given_serial", identity.c.given_serial)
 Index(
     "uq_identity_given_serial",
@@ -145,8 +152,10 @@ chain = Table(
     Column("open", Boolean(create_constraint=False), nullable=False),
     Column("last_seq", Integer, nullable=False),
     Column("last_hash", String(64), nullable=False),
+    Column("ledger", String(32)),
 )
-"""The head of each chain of events. A station adds to its open chain."""
+"""The head of each chain of events. A station adds to its open chain. `ledger` is the id of the ledger from which the
+chain was merged; NULL for those that this ledger wrote."""
 Index(
     "uq_chain_open",
     chain.c.station,

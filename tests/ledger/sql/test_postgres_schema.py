@@ -9,11 +9,13 @@ from alembic.migration import MigrationContext
 from sqlalchemy import CheckConstraint, Index, inspect, select, text
 
 from rmfab.errors import LedgerError
+from rmfab.ledger.handovers import Terms
 from rmfab.ledger.host import this_host
 from rmfab.ledger.pool_standing import AdoptionReason
 from rmfab.ledger.sql import migrations, schema
 from rmfab.ledger.sql.open_database import open_database
 from rmfab.ledger.sql.revision import HEAD
+from rmfab.ledger.states import State
 from rmfab.ledger.store import Ledger, migrate
 from tests.ledger.workshop import STATION, beneath, cause_of, claim, make, now
 
@@ -121,6 +123,42 @@ def test_only_its_owner_upgrades_a_server(older, tmp_path):
         make(ledger)
         assert claim(ledger, 1).identity.serial == "LMP-000001"
         assert ledger.check() == ()
+
+
+_AS_OF_0005 = """
+DROP INDEX ix_identity_handover;
+ALTER TABLE identity DROP CONSTRAINT ck_identity_state, DROP CONSTRAINT ck_identity_bound,
+    DROP CONSTRAINT ck_identity_free, DROP COLUMN handover;
+ALTER TABLE identity
+    ADD CONSTRAINT ck_identity_state
+        CHECK (state IN ('generated', 'claimed', 'flashed', 'verified', 'failed', 'void', 'quarantined')),
+    ADD CONSTRAINT ck_identity_bound CHECK (state IN ('generated', 'quarantined', 'void') OR mac IS NOT NULL),
+    ADD CONSTRAINT ck_identity_free CHECK (state NOT IN ('generated', 'quarantined') OR mac IS NULL);
+ALTER TABLE chain DROP COLUMN ledger;
+UPDATE alembic_version SET version_num = '0005'
+"""
+
+
+def test_a_ledger_in_use_is_upgraded(server, databases, tmp_path):
+    """A ledger of revision 0005 on a server keeps its units; its identities can be handed over after `migrate`."""
+    address = databases()
+    with Ledger.open(address, create=True) as ledger:
+        make(ledger)
+        claim(ledger, 1)
+    server.execute(_AS_OF_0005, address.partition("?")[0].rpartition("/")[2])
+    assert cause_of(Ledger.open, address, create=False) == "ledger-older"
+    assert migrate(address, tmp_path / "before.db")
+    terms = Terms("factory", "print", "age1", "pem", "2099-01-01T00:00:00.000Z")
+    for place in (tmp_path / "before.db", address):
+        with Ledger.open(place, create=False) as ledger:
+            assert ledger.identity_by_serial("LMP-000001").state is State.CLAIMED
+            assert ledger.check() == ()
+    with Ledger.open(address, create=False) as ledger:
+        ledger.exchange.hand_over("lamp-0001", 2, terms, station=STATION, ts=now(), write=lambda *_: None)
+        assert claim(ledger, 2).identity.serial == "LMP-000004"
+        assert ledger.check() == ()
+    with beneath(address) as connection:
+        assert compare_metadata(MigrationContext.configure(connection), schema.metadata) == []
 
 
 def test_a_newer_schema(server, databases):

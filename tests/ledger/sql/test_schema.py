@@ -5,19 +5,23 @@ import json
 import sqlite3
 import subprocess
 import sys
-from contextlib import closing
+from contextlib import closing, contextmanager
 
 import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import CheckConstraint, create_engine, inspect, select
+from sqlalchemy import CheckConstraint, create_engine, inspect, select, update
+from sqlalchemy.exc import IntegrityError
 
+from rmfab.errors import InputError
 from rmfab.ledger.host import PoolHost
 from rmfab.ledger.pool_standing import AdoptionReason
 from rmfab.ledger.sql import migrations, schema
 from rmfab.ledger.sql.revision import HEAD
 from rmfab.ledger.store import Ledger
+from tests.ledger.test_late_serials import claim as claim_late
+from tests.ledger.test_late_serials import late
 from tests.ledger.workshop import FILE, STATION, beneath, cause_of, claim, fresh, now
 
 
@@ -114,8 +118,34 @@ def test_only_one_copy_of_an_older_ledger_is_the_only_copy(tmp_path):
         assert not two.pool_standing().unclaimed
 
 
-def as_before_0004(source, target, revision):
-    """Write the ledger *source* to *target* as versions before schema 0004 did; return the hashes of its events."""
+def test_late_serials_outlive_the_migration_to_handovers(tmp_path):
+    """A ledger of revision 0005 keeps the serials that came with boards, and still gives each to one live unit only."""
+    with Ledger.open(tmp_path / FILE, create=True) as ledger:
+        late(ledger)
+        claim_late(ledger, 1, "LMP-a")
+        ledger.void("LMP-a", reason="dead", station=STATION, ts=now())
+        claim_late(ledger, 1, "LMP-a")
+        claim_late(ledger, 2, "LMP-b")
+        identities = list(ledger.identities("lamp-0001"))
+    with older(tmp_path / FILE, tmp_path / "old", "0005", ("meta", "batch", "chunk", "identity", "chain", "event")):
+        pass
+    with Ledger.open(tmp_path / "old", create=False) as old:
+        assert list(old.identities("lamp-0001")) == identities
+        assert old.identity_by_serial("LMP-a").name == "lamp-0001#2"
+        assert (old.check(), old.rebuild()) == ((), 0)
+        with pytest.raises(InputError, match="serial LMP-b belongs to a different unit"):
+            claim_late(old, 3, "LMP-b")
+    with beneath(tmp_path, "old") as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, schema.metadata) == []
+        take = update(schema.identity).where(schema.identity.c.serial == "lamp-0001#4").values(given_serial="LMP-b")
+        with pytest.raises(IntegrityError, match="given_serial"):
+            connection.execute(take)
+
+
+@contextmanager
+def older(source, target, revision, tables):
+    """Write the *tables* of the ledger *source* to *target* with the schema of *revision*; yield a connection to it."""
     engine = create_engine(f"sqlite:///{target}")
     with engine.begin() as connection:
         config = migrations._config()
@@ -125,9 +155,15 @@ def as_before_0004(source, target, revision):
     with closing(sqlite3.connect(target)) as old, old:
         old.row_factory = sqlite3.Row
         old.execute("ATTACH ? AS new", (str(source),))
-        for table in ("meta", "batch", "chunk", "identity"):
+        for table in tables:
             columns = ", ".join(row["name"] for row in old.execute(f"PRAGMA main.table_info({table})"))
             old.execute(f"INSERT INTO main.{table} ({columns}) SELECT {columns} FROM new.{table}")
+        yield old
+
+
+def as_before_0004(source, target, revision):
+    """Write the ledger *source* to *target* as versions before schema 0004 did; return the hashes of its events."""
+    with older(source, target, revision, ("meta", "batch", "chunk", "identity")) as old:
         old.execute("DELETE FROM main.meta WHERE name = 'holder'")
         ledger = old.execute("SELECT value FROM main.meta WHERE name = 'ledger_id'").fetchone()[0]
         heads = {}

@@ -1,0 +1,80 @@
+"""A parcel that becomes a file together with the record of it: both or neither.
+
+The other order than in `rmfab.staging`. A handover without its record would be the worst that can happen: identities
+that are free here, and in a file as well. So the file is written completely, but without its signature, inside the
+transaction of the record; it is signed and gets its name once that is durable. A disk that is full undoes the record. A
+process that is killed in between leaves a record without a file, which is written again by its number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from rmfab.errors import InputError, RmfabError
+from rmfab.exchange.parcel import ParcelKind, ParcelWriter
+from rmfab.files import file_error, is_there, put_in_place, sweep, sync_folder, temporary_folder
+from rmfab.signals import undisturbed
+from rmfab.signing.signer import Signer
+
+
+class PendingParcel:
+    """A parcel on its way to *target*. Call `add` and `complete` inside the transaction, `publish` after it."""
+
+    def __init__(self, writer: ParcelWriter, target: Path, signer: Signer, calm: ExitStack, *, force: bool) -> None:
+        self._writer = writer
+        self._target = target
+        self._signer = signer
+        self._calm = calm
+        self._force = force
+
+    def add(self, name: str, data: bytes) -> None:
+        """Add a member. Raise StationError if the disk is full, InputError."""
+        try:
+            self._writer.add(name, data)
+        except OSError as error:
+            raise self._error(error) from error
+
+    def complete(self, document: Mapping[str, Any]) -> None:
+        """Write everything except the signature; from here on ^C waits for the end. Raise as `add` does."""
+        try:
+            self._writer.complete(document)
+        except OSError as error:
+            raise self._error(error) from error
+        self._calm.enter_context(undisturbed())
+
+    def publish(self, again: str) -> None:
+        """Sign the parcel and put it in place. If that fails, the hint is to write it with *again*."""
+        try:
+            try:
+                self._writer.sign(self._signer)
+                put_in_place(str(self._writer.path), str(self._target), self._force)
+                sync_folder(self._target.parent)
+            except OSError as error:
+                raise self._error(error) from error
+        except RmfabError as error:
+            hint = f"it is recorded; write the file again: `{again}`"
+            raise type(error)(error.what, where=error.where, hint=hint, cause=error.cause) from None
+
+    def _error(self, error: OSError) -> RmfabError:
+        return file_error("cannot write this file", error, str(self._target))
+
+
+@contextmanager
+def pending_parcel(target: Path, kind: ParcelKind, signer: Signer, *, force: bool) -> Iterator[PendingParcel]:
+    """Yield a parcel that is nothing before it is published. Raise InputError if *target* exists, unless *force*."""
+    if target.is_dir() or not target.name:
+        raise InputError("is a directory, expected a file", where=str(target), hint="name a file in it")
+    if is_there(target) and not force:
+        raise InputError("already exists", where=str(target), hint="--force replaces it", cause="exists")
+    sweep(target.parent)
+    with ExitStack() as calm, ExitStack() as stack:
+        try:
+            aside = stack.enter_context(temporary_folder(target))
+            writer = ParcelWriter(aside, kind, signer.public)
+        except OSError as error:
+            raise file_error("cannot write this file", error, str(target)) from error
+        stack.callback(writer.close)
+        yield PendingParcel(writer, target, signer, calm, force=force)

@@ -1,0 +1,237 @@
+"""The owner's side of a handover: free identities leave the pool for a factory, and return only by a merge.
+
+Each handover has a number in its ledger. One event without a serial describes it (`Handover`), and one per identity
+takes it out of the pool; all are one transaction. The rest of a handover that is declared lost is void.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, func, select, update
+
+from rmfab.errors import BatchUsedUp, InputError, IntegrityError
+from rmfab.ledger.chains import OWN, append
+from rmfab.ledger.events import Event, EventKind
+from rmfab.ledger.queries import PAGE, closed_batch, identities_query, identity_value
+from rmfab.ledger.records import Batch, LedgerIdentity
+from rmfab.ledger.sql import schema
+from rmfab.ledger.states import State
+from rmfab.ledger.stored_events import stored
+
+_FREE = (State.GENERATED.value, State.QUARANTINED.value)
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What was agreed on a handover: the station on the card with *fingerprint*, whose *name* and *recipient* it names
+    and whose returns *signing* (PEM) verifies; *until*: the ledger time after which no board gets an identity of it."""
+
+    name: str
+    fingerprint: str
+    recipient: str
+    signing: str
+    until: str
+
+
+@dataclass(frozen=True)
+class Handover:
+    """A handover: *count* identities of *batch*, at the positions *ranges* (first, count), handed over at *ts*.
+
+    *lost*: it was declared lost. *written*: its file was complete once. *receiver*: ledger, holder and time of its
+    receipt, as the first return of it says; None before.
+    """
+
+    number: int
+    batch: str
+    count: int
+    ranges: tuple[tuple[int, int], ...]
+    terms: Terms
+    ts: str
+    lost: bool = False
+    written: bool = False
+    receiver: Mapping[str, str] | None = None
+
+
+def hand_over(
+    connection: Connection, ledger_id: str, station: str, ts: str, batch: str, count: int | None, terms: Terms
+) -> Handover:
+    """Take the *count* lowest free identities of *batch*, None for all, out of the pool; return the new handover.
+
+    Raise BatchUsedUp if there are fewer, InputError if the batch was received from somebody else.
+    """
+    source = closed_batch(connection, batch)
+    if source.origin is not None:
+        raise InputError(
+            f"the identities of batch {batch} were received in a handover",
+            hint="only their owner hands them over",
+            cause="handed-over",
+        )
+    taken = _lowest_free(connection, source, count)
+    number = max((one.number for one in handovers(connection)), default=0) + 1
+    ranges = _ranges(row.position for row in taken)
+    for at in range(0, len(taken), PAGE):
+        _take_out(connection, ledger_id, station, ts, batch, number, taken[at : at + PAGE])
+    given = Handover(number, batch, len(taken), tuple(ranges), terms, ts)
+    _describe(connection, ledger_id, station, given)
+    return given
+
+
+def handovers(connection: Connection) -> tuple[Handover, ...]:
+    """Return all handovers, oldest first."""
+    table = schema.event
+    query = select(table).where(table.c.batch.is_(None), table.c.serial.is_(None), OWN)
+    query = query.where(table.c.kind.in_([EventKind.HANDOVER.value, EventKind.MERGE.value])).order_by(table.c.id)
+    found: dict[int, dict[str, Any]] = {}
+    for row in connection.execute(query):
+        event = stored(row._mapping).event
+        details = dict(event.details)
+        if event.kind is EventKind.MERGE:
+            for number in details["handovers"]:
+                found[number].setdefault("receiver", details["receivers"][str(number)])
+        elif "number" not in details:
+            (name,) = details.keys() & {"lost", "written"}
+            found[details[name]][name] = True
+        else:
+            found[details["number"]] = details | {"ts": event.ts}
+    return tuple(_value(details) for details in found.values())
+
+
+def handover(connection: Connection, number: int) -> Handover:
+    """Return the handover *number*. Raise InputError if there is none."""
+    for one in handovers(connection):
+        if one.number == number:
+            return one
+    raise InputError(f"there is no handover {number}", hint="list them with `rmfab handover`", cause="no-batch")
+
+
+def page(connection: Connection, number: int, after: int) -> Sequence[LedgerIdentity]:
+    """Return up to `PAGE` identities that are out in handover *number* after position *after*, in order."""
+    table = schema.identity
+    query = identities_query().where(table.c.handover == number, table.c.state == State.HANDED_OVER.value)
+    rows = connection.execute(query.where(table.c.position > after).order_by(table.c.position).limit(PAGE))
+    return [identity_value(row._mapping) for row in rows]
+
+
+def out(connection: Connection, number: int) -> int:
+    """Count the identities of handover *number* that no return has mentioned as used or given back."""
+    table = schema.identity
+    query = select(func.count()).where(table.c.handover == number, table.c.state == State.HANDED_OVER.value)
+    return int(connection.execute(query).scalar_one())
+
+
+def note_written(connection: Connection, ledger_id: str, station: str, ts: str, number: int) -> None:
+    """Record that the file of handover *number* is complete."""
+    append(connection, ledger_id, station, [Event(ts, EventKind.HANDOVER, details={"written": number})])
+
+
+def recover(connection: Connection, ledger_id: str, station: str, ts: str, proof: Handover) -> Handover:
+    """Record again a handover that this ledger lost when it was restored; the owner's signature proves it.
+
+    Its identities are in quarantine since, and leave it. Raise IntegrityError if one was given to a board.
+    """
+    batch, table = closed_batch(connection, proof.batch), schema.identity
+    for first, count in proof.ranges:
+        here = table.c.position.between(first, first + count - 1)
+        query = select(table.c.id, table.c.serial, table.c.position, table.c.state).where(here)
+        rows = connection.execute(query.where(table.c.batch_id == batch.id).order_by(table.c.position)).all()
+        wrong = next((row for row in rows if row.state != State.QUARANTINED.value), None)
+        if wrong is not None or len(rows) != count:
+            what = f"{wrong.serial} is {wrong.state} here" if wrong else f"batch {batch.name} is shorter"
+            raise IntegrityError(
+                f"handover {proof.number} is not in this ledger, and {what}",
+                hint="this ledger was restored: stop the line, and find out which boards have these identities",
+                cause="return-conflict",
+            )
+        for at in range(0, count, PAGE):
+            _take_out(connection, ledger_id, station, ts, batch.name, proof.number, rows[at : at + PAGE])
+    _describe(connection, ledger_id, station, proof)
+    return handover(connection, proof.number)
+
+
+def declare_lost(connection: Connection, ledger_id: str, station: str, ts: str, number: int, reason: str) -> int:
+    """Void every identity of handover *number* that is still out; return how many.
+
+    Raise InputError if it is lost already, or nothing of it is out.
+    """
+    known = handover(connection, number)
+    if known.lost or not out(connection, number):
+        what = "was declared lost already" if known.lost else "has no identity that is still out"
+        raise InputError(f"handover {number} {what}", hint="list them with `rmfab handover`", cause="handed-over")
+    voided = 0
+    while some := page(connection, number, -1):
+        events = [
+            Event(ts, EventKind.VOID, batch=one.batch, serial=one.name, state=State.VOID, cause="void", reason=reason)
+            for one in some
+        ]
+        append(connection, ledger_id, station, events)
+        table = schema.identity
+        values = {"state": State.VOID.value, "void_ts": ts, "cause": "void", "reason": reason}
+        names = [one.name for one in some]
+        connection.execute(update(table).where(table.c.serial.in_(names)).values(values))
+        voided += len(some)
+    details = {"lost": number, "count": voided}
+    append(connection, ledger_id, station, [Event(ts, EventKind.HANDOVER, reason=reason, details=details)])
+    return voided
+
+
+def _describe(connection: Connection, ledger_id: str, station: str, given: Handover) -> None:
+    said = {"number": given.number, "batch": given.batch, "count": given.count, "ranges": given.ranges}
+    append(connection, ledger_id, station, [Event(given.ts, EventKind.HANDOVER, details=said | vars(given.terms))])
+
+
+def _lowest_free(connection: Connection, batch: Batch, count: int | None) -> Sequence[Any]:
+    table = schema.identity
+    query = select(table.c.id, table.c.serial, table.c.position)
+    query = query.where(table.c.batch_id == batch.id, table.c.state == State.GENERATED.value)
+    rows = connection.execute(query.order_by(table.c.position).limit(count).with_for_update()).all()
+    if not rows or len(rows) < (count or 0):
+        raise BatchUsedUp(
+            f"batch {batch.name} has only {len(rows)} free identities" if rows else f"batch {batch.name} is used up"
+        )
+    return rows
+
+
+def _take_out(
+    connection: Connection, ledger_id: str, station: str, ts: str, batch: str, number: int, rows: Sequence[Any]
+) -> None:
+    details = {"handover": number}
+    events = [
+        Event(ts, EventKind.HANDOVER, batch=batch, serial=row.serial, state=State.HANDED_OVER, details=details)
+        for row in rows
+    ]
+    append(connection, ledger_id, station, events)
+    table = schema.identity
+    values = {"state": State.HANDED_OVER.value, "handover": number}
+    written = connection.execute(
+        update(table).where(table.c.id.in_([row.id for row in rows]), table.c.state.in_(_FREE)).values(values)
+    ).rowcount
+    if written != len(rows):
+        raise IntegrityError("an identity was given while it was handed over", where=batch, cause="ledger-constraint")
+
+
+def _ranges(positions: Iterable[int]) -> list[tuple[int, int]]:
+    """Return ascending *positions* as ranges: first position and count."""
+    ranges: list[tuple[int, int]] = []
+    for position in positions:
+        if ranges and position == sum(ranges[-1]):
+            ranges[-1] = ranges[-1][0], ranges[-1][1] + 1
+        else:
+            ranges.append((position, 1))
+    return ranges
+
+
+def _value(details: Mapping[str, Any]) -> Handover:
+    terms = Terms(**{name: details[name] for name in ("name", "fingerprint", "recipient", "signing", "until")})
+    ranges = tuple((first, count) for first, count in details["ranges"])
+    known = {name: details[name] for name in ("number", "batch", "count", "ts")}
+    return Handover(
+        **known,
+        ranges=ranges,
+        terms=terms,
+        lost="lost" in details,
+        written="written" in details,
+        receiver=details.get("receiver"),
+    )
