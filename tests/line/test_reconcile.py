@@ -60,7 +60,7 @@ def test_the_life_of_a_board(factory, capsys, tmp_path):
     with serve([one]) as (board,):
         assert factory.run(board.url).unit["serial"] == serial
         assert verdicts(reconciled(factory, capsys, board)[1]) == [("in order", "verified", serial)]
-        assert board.state()["serving"], "the board was restarted into its firmware"
+        until(lambda: board.state()["serving"], "the board was not restarted into its firmware")
     with serve([spec()]) as (board,):
         assert verdicts(reconciled(factory, capsys, board)[1]) == [("resume", "not-written", serial)]
         assert factory.run(board.url).unit["serial"] == serial
