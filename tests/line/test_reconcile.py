@@ -16,6 +16,8 @@ from tests.ledger.workshop import now
 from tests.line.floor import FCTRY, copied, found, serve, spec
 from tests.patience import until
 
+pytestmark = pytest.mark.slow
+
 
 def reconciled(factory, capsys, *boards, extra=()):
     """Return exit code and the JSON document of `rmfab reconcile` on *boards*."""
@@ -38,7 +40,6 @@ def flashed(factory, path, number, command="flash"):
         return said.unit["serial"]
 
 
-@pytest.mark.slow
 def test_the_life_of_a_board(factory, capsys, tmp_path):
     """New, claimed, cut short, flashed, verified, erased: each is told apart, run again, and nothing is changed."""
     flash = tmp_path / "flash.bin"
