@@ -15,6 +15,7 @@ from sqlalchemy import Connection, func, select, update
 from rmfab.errors import BatchUsedUp, InputError, IntegrityError
 from rmfab.ledger.chains import OWN, append
 from rmfab.ledger.events import Event, EventKind
+from rmfab.ledger.numbers import last_loss
 from rmfab.ledger.queries import PAGE, closed_batch, identities_query, identity_value
 from rmfab.ledger.records import Batch, LedgerIdentity
 from rmfab.ledger.sql import schema
@@ -70,7 +71,8 @@ def hand_over(
             cause="handed-over",
         )
     taken = _lowest_free(connection, source, count)
-    number = max((one.number for one in handovers(connection)), default=0) + 1
+    loss = last_loss(connection)
+    number = max(last_number(connection) + 1, loss.first_handover if loss is not None else 1)
     ranges = _ranges(row.position for row in taken)
     for at in range(0, len(taken), PAGE):
         _take_out(connection, ledger_id, station, ts, batch, number, taken[at : at + PAGE])
@@ -97,6 +99,11 @@ def handovers(connection: Connection) -> tuple[Handover, ...]:
         else:
             found[details["number"]] = details | {"ts": event.ts}
     return tuple(_value(details) for details in found.values())
+
+
+def last_number(connection: Connection) -> int:
+    """Return the highest number of a handover, 0 if there is none."""
+    return max((one.number for one in handovers(connection)), default=0)
 
 
 def handover(connection: Connection, number: int) -> Handover:

@@ -9,6 +9,7 @@ it, the operator says which number is surely unused.
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
@@ -21,6 +22,8 @@ from rmfab.ledger.queries import meta_value, set_meta
 from rmfab.ledger.sql import schema
 
 _META = "loss"
+_FAR = 1000
+"""More handovers than a ledger makes between a backup and its loss."""
 
 
 class SerialsUnsure(InputError):
@@ -49,19 +52,22 @@ class Numbers:
 
 @dataclass(frozen=True)
 class Loss:
-    """The last loss of the ledger: the id of the last batch before it, and the series whose end is known since."""
+    """The last loss of the ledger: the id of the last batch before it, the series whose end is known since, and the
+    least number of a later handover."""
 
     last_batch: int
     known: frozenset[str]
+    first_handover: int = 1
 
 
 def note_loss(
-    connection: Connection, record: Holding | Unusable, host: PoolHost, last_chain: str | None
+    connection: Connection, record: Holding | Unusable, host: PoolHost, last_chain: str | None, last_handover: int
 ) -> Mapping[str, Given]:
     """Record in the ledger that it is adopted after a loss. Return the numbers for the record of the new holder.
 
     *record*: that of *host* until now. It covers the lost ledger if this host held the pool last: it was not moved
     away, and the record contains *last_chain*, the chain of the last adoption or move that the ledger has.
+    *last_handover*: the highest number of a handover that the ledger has.
     """
     covers = (
         isinstance(record, Holding)
@@ -71,7 +77,10 @@ def note_loss(
     )
     numbers = record.numbers if covers else doubtful(record.numbers)
     last_batch = connection.execute(select(func.max(schema.batch.c.id))).scalar() or 0
-    _write(connection, Loss(last_batch, frozenset(series for series, given in numbers.items() if given.sure)))
+    # Handovers that were lost have numbers, too, which no one here knows: the next ones are far from them.
+    first_handover = last_handover + _FAR * secrets.randbelow(_FAR) + _FAR + 1
+    sure = frozenset(series for series, given in numbers.items() if given.sure)
+    _write(connection, Loss(last_batch, sure, first_handover))
     return numbers
 
 
@@ -86,7 +95,7 @@ def last_loss(connection: Connection) -> Loss | None:
     if text is None:
         return None
     value = json.loads(text)
-    return Loss(int(value["last_batch"]), frozenset(value["known"]))
+    return Loss(int(value["last_batch"]), frozenset(value["known"]), int(value.get("first_handover", 1)))
 
 
 def first_number(
@@ -111,7 +120,7 @@ def first_number(
         if wanted < least:
             raise may_be_given(serial_of(wanted), least)
         if unsure is not None:
-            _write(connection, Loss(unsure.last_batch, unsure.known | {series}))
+            _write(connection, replace(unsure, known=unsure.known | {series}))
         return wanted
     if unsure is not None:
         raise _unsure(
@@ -141,4 +150,5 @@ def _unsure(what: str, least: int, look: str = "") -> SerialsUnsure:
 
 
 def _write(connection: Connection, loss: Loss) -> None:
-    set_meta(connection, _META, json.dumps({"last_batch": loss.last_batch, "known": sorted(loss.known)}))
+    value = {"last_batch": loss.last_batch, "known": sorted(loss.known), "first_handover": loss.first_handover}
+    set_meta(connection, _META, json.dumps(value))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -210,19 +212,52 @@ def test_an_owner_that_lost_its_ledger(owner: Side, factory: Side) -> None:
     assert owner.json("handover")[0]["standing"] == "received"
 
 
-def test_a_restored_owner_that_handed_over_again(owner: Side, factory: Side, rival: Side) -> None:
-    """After a restore without a loss, the same number may be given twice: the return of the first is refused."""
+@pytest.mark.parametrize("same", [False, True], ids=["far apart", "the same number"])
+def test_a_restored_owner_that_handed_over_again(owner: Side, factory: Side, rival: Side, same: bool) -> None:
+    """After a loss, later handovers have numbers far from those that were lost, so the returns of both are merged; if
+    two handovers had one number, the return of the one that is lost here is refused."""
     owner.well("ledger", "backup", "old.db")
     owner.give(factory, "1.handover", "--count", "2")
     factory.work(1)
     path = returned(factory, "1.return")
     owner.well("ledger", "restore", "old.db", "--force")
     owner.well("ledger", "adopt", "--name", "lamp")
+    if same:
+        with closing(sqlite3.connect(owner.folder / "ledger.db")) as ledger, ledger:
+            ledger.execute("UPDATE meta SET value = json_set(value, '$.first_handover', 1) WHERE name = 'loss'")
     owner.well("generate", "--count", "2", "--batch", "more")
-    for side in (rival, factory):
-        card, printed = side.card()
-        owner.well("handover", "more", "--count", "1", "--to", card, "--fingerprint", printed, "-o", side.folder / "2")
-    owner("merge", path).refused(5, "is not the one in this ledger, which was restored")
+    card, printed = rival.card("rival.card")
+    said = owner.well("handover", "more", "--count", "1", "--to", card, "--fingerprint", printed, "-o", "2.handover")
+    assert (owner.json("handover")[0]["handover"] == 1) is same
+    if same:
+        owner("merge", path).refused(5, "is not the one in this ledger, which was restored")
+        return
+    rival.well("receive", "2.handover", "--fingerprint", said.err.split("`rmfab receive`: ")[1].strip())
+    rival.work(2)
+    owner.well("merge", path)
+    owner.well("merge", returned(rival, "2.return"))
+    assert owner.states() == {"quarantined": 6, "verified": 2, "handed-over": 1, "generated": 1}
+
+
+def test_numbers_after_two_losses(owner: Side, factory: Side, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each loss counts on from the last handover that the ledger has, also if all of that was given back."""
+    jumps = iter((500, 0))
+    monkeypatch.setattr("rmfab.ledger.numbers.secrets.randbelow", lambda _: next(jumps))
+    numbers = []
+    for name in ("one", "two"):
+        owner.well("ledger", "backup", f"{name}.db")
+        owner.well("ledger", "restore", f"{name}.db", "--force")
+        owner.well("ledger", "adopt", "--name", "lamp")
+        owner.well("generate", "--count", "2", "--batch", name)
+        card, printed = factory.card()
+        to = ("--to", card, "--fingerprint", printed)
+        numbers.append(owner.json("handover", name, *to, "-o", f"{name}.handover")["handover"])
+        if name == "one":
+            said = owner.well("handover", "--again", str(numbers[0]), *to, "-o", "again.handover")
+            factory.well("receive", "again.handover", "--fingerprint", said.err.split("`rmfab receive`: ")[1].strip())
+            owner.well("merge", returned(factory, "1.return", "--unused"))
+            assert owner.states() == {"quarantined": 8, "generated": 2}
+    assert numbers == [501_001, 502_002]
 
 
 def test_returns_of_others(owner: Side, factory: Side, rival: Side) -> None:
