@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -104,6 +104,13 @@ def _unopened(address: str, keep_going: Callable[[], None]) -> SerialPort:
     if sys.platform != "win32":
         local.exclusive = True
     return local
+
+
+def absent_ports(addresses: Iterable[str]) -> tuple[str, ...]:
+    """Return those of *addresses* that are no port of this host. What is behind a URL shows only when it is opened."""
+    paths = [address for address in addresses if "://" not in address and not Path(address).exists()]
+    known = {name for port in plugged_in() for name in (port.address, port.device)} if paths else set()
+    return tuple(address for address in paths if address not in known)
 
 
 def _opening_error(address: str, error: Exception) -> PortError:

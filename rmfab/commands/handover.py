@@ -82,6 +82,9 @@ def _list(handovers: tuple[tuple[Handover, int], ...]) -> None:
     if terminal.json_wanted():
         terminal.document([_document(one, out) for one, out in handovers])
         return
+    if not handovers:
+        terminal.TERMINAL.say("nothing was handed over yet")
+        return
     rows: list[tuple[object, ...]] = [
         (one.number, one.batch, one.count, out, one.terms.name, one.terms.until[:10], _standing(one))
         for one, out in handovers

@@ -132,6 +132,7 @@ class HostRecord:
         self._changing = threading.RLock()
         self._descriptor: int | None = None
         self._holds = 0
+        self._known: _Known | None = None
 
     @property
     def missing(self) -> Unusable:
@@ -150,7 +151,7 @@ class HostRecord:
         except OSError as error:
             raise self._error("cannot read the record of this pool", error) from error
         try:
-            return _read(descriptor)[0]
+            return _read(descriptor).content
         finally:
             os.close(descriptor)
 
@@ -213,14 +214,22 @@ class HostRecord:
                 )
             time.sleep(_POLL_SECONDS)
 
+    def _locked(self, descriptor: int) -> _Known:
+        """Return what is in the file, which is locked: nobody else changes it."""
+        if self._known is None:
+            self._known = _read(descriptor)
+        return self._known
+
     def _write(self, holding: Holding) -> None:
         if self._descriptor is None:
             raise ValueError("there is no record to write")
         try:
+            generation = self._locked(self._descriptor).generation + 1
             for _ in range(_TRIES):
-                _write(self._descriptor, holding)
+                self._known = None
                 # The process may have waited for the CPU between the look at the clock and the write.
-                if isinstance(_read(self._descriptor)[0], Holding):
+                if _write(self._descriptor, holding, generation):
+                    self._known = _Known(holding, generation)
                     return
         except OSError as error:
             raise self._error("cannot write the record of this pool", error) from error
@@ -252,7 +261,7 @@ class Hold:
         with self._record._changing:
             self._join(create=False)
             descriptor = self._record._descriptor
-            return self._record.missing if descriptor is None else _read(descriptor)[0]
+            return self._record.missing if descriptor is None else self._record._locked(descriptor).content
 
     def replace(self, holding: Holding) -> None:
         """Write *holding* durably, whatever was there."""
@@ -288,7 +297,7 @@ class Hold:
             self._record._holds -= 1
             if self._record._holds == 0 and self._record._descriptor is not None:
                 os.close(self._record._descriptor)
-                self._record._descriptor = None
+                self._record._descriptor = self._record._known = None
 
     def _join(self, *, create: bool) -> None:
         self._record.join(create=create, deadline=self._deadline)
@@ -320,6 +329,14 @@ def _salted(host: PoolHost, salt: str) -> str:
 
 
 @dataclass(frozen=True)
+class _Known:
+    """What a file says, and the generation of the slot that says it, 0 if there is none."""
+
+    content: Holding | Unusable
+    generation: int
+
+
+@dataclass(frozen=True)
 class _Slot:
     """A slot with a correct checksum. *written*: the moment of its write in ns; *file_id* only on Windows."""
 
@@ -329,27 +346,42 @@ class _Slot:
     file_id: int
 
 
-def _read(descriptor: int) -> tuple[Holding | Unusable, int]:
-    """Return the record in a file and the generation of its slot, 0 if there is none.
+def _read(descriptor: int) -> _Known:
+    """Return the record in a file.
 
     It is the newest slot that the times of the file prove. After a power cut that can be the older one: its successor
-    reached the disk, but the times did not.
+    reached the disk, but the times did not. The file may be written meanwhile, if it is not locked.
     """
-    slots = [slot for slot in (_read_slot(descriptor, at) for at in _SLOTS) if slot is not None]
-    if not slots:
-        return Unusable("this host's record of it is damaged", _ADOPT), 0
-    stat = os.fstat(descriptor)
-    proven = [slot for slot in slots if _is_own_write(stat, slot.written, slot.file_id)]
-    newest = max(proven or slots, key=lambda slot: slot.generation)
-    if not proven:
-        return Unusable(_TOUCHED, _ADOPT, newest.holding.numbers), newest.generation
-    return newest.holding, newest.generation
+    while True:
+        stat = os.fstat(descriptor)
+        known = _proven(descriptor, stat)
+        if isinstance(known.content, Holding) or os.fstat(descriptor).st_mtime_ns == stat.st_mtime_ns:
+            return known
+
+
+def _proven(descriptor: int, stat: os.stat_result) -> _Known:
+    """Return the record in a file whose times are those of *stat*."""
+    newest: _Slot | None = None
+    for at in sorted(_SLOTS, key=lambda at: _generation(descriptor, at), reverse=True):
+        slot = _read_slot(descriptor, at)
+        if slot is not None and _is_own_write(stat, slot.written, slot.file_id):
+            return _Known(slot.holding, slot.generation)
+        newest = newest or slot
+    if newest is None:
+        return _Known(Unusable("this host's record of it is damaged", _ADOPT), 0)
+    return _Known(Unusable(_TOUCHED, _ADOPT, newest.holding.numbers), newest.generation)
 
 
 def _is_own_write(stat: os.stat_result, written: int, file_id: int) -> bool:
     if sys.platform == "win32":
         return stat.st_ino == file_id
     return all(abs(stat.st_mtime_ns - moment) <= _TOLERANCE_NS for moment in (stat.st_ctime_ns, written))
+
+
+def _generation(descriptor: int, at: int) -> int:
+    """Return the generation that the slot claims to have, before its checksum is known."""
+    data = _pread(descriptor, _HEAD.size, at)
+    return _HEAD.unpack(data)[1] if len(data) == _HEAD.size else 0
 
 
 def _read_slot(descriptor: int, at: int) -> _Slot | None:
@@ -379,8 +411,9 @@ def _read_slot(descriptor: int, at: int) -> _Slot | None:
         return None
 
 
-def _write(descriptor: int, holding: Holding) -> None:
-    generation = _read(descriptor)[1] + 1
+def _write(descriptor: int, holding: Holding, generation: int) -> bool:
+    """Write *holding* durably to the slot of *generation*; return whether the times of the file prove it."""
+    file_id, written = os.fstat(descriptor).st_ino if sys.platform == "win32" else 0, time.time_ns()
     content = {
         "holder": holding.holder,
         "salt": holding.salt,
@@ -388,8 +421,8 @@ def _write(descriptor: int, holding: Holding) -> None:
         "heads": {chain: [head.seq, head.hash] for chain, head in holding.heads.items()},
         "numbers": {series: [given.end, given.where, given.sure] for series, given in holding.numbers.items()},
         "moved": holding.moved,
-        "file": os.fstat(descriptor).st_ino if sys.platform == "win32" else 0,
-        "written_ns": time.time_ns(),
+        "file": file_id,
+        "written_ns": written,
     }
     data = json.dumps(content, sort_keys=True, separators=(",", ":")).encode("ascii")
     if _HEAD.size + len(data) > SLOT_BYTES:
@@ -397,6 +430,7 @@ def _write(descriptor: int, holding: Holding) -> None:
     head = _HEAD.pack(_MAGIC, generation, len(data), _digest(generation, data))
     _pwrite(descriptor, head + data, _SLOTS[generation % 2])
     os.fsync(descriptor)
+    return _is_own_write(os.fstat(descriptor), written, file_id)
 
 
 def _digest(generation: int, content: bytes) -> bytes:

@@ -188,7 +188,7 @@ def refuse_handed_over(identity: LedgerIdentity) -> None:
     """Raise InputError if *identity* is to be voided, and left this pool by a handover."""
     if identity.state is State.HANDED_OVER:
         raise InputError(
-            f"{identity.serial} is handed over: whoever has it may have used it",
+            f"{identity.serial} is handed over: the station that has it may have used it",
             hint="declare the whole handover lost with `rmfab handover --lost N`, or void it where it is",
             cause="handed-over",
         )

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from rmfab.board.port import plugged_in
+from rmfab.board.port import absent_ports, plugged_in
 from rmfab.errors import InputError, RmfabError, StationError
 from rmfab.line.radio.factory_network import load_network
 from rmfab.line.station import JOINED, NMCLI, Slot, Station
@@ -58,9 +58,7 @@ def examine(station: Station) -> Host:
     """Gather the facts of this host, *station*, without opening a port."""
     found = plugged_in()
     ports = tuple((port.address, os.access(port.device, os.R_OK | os.W_OK)) for port in found)
-    known = {name for port in found for name in (port.address, port.device)}
-    wanted = (slot.link.address for slot in station.slots if "://" not in slot.link.address)
-    absent = tuple(address for address in wanted if address not in known and not Path(address).exists())
+    absent = absent_ports(slot.link.address for slot in station.slots)
     radio = _examine_radio(ports, tuple(name for name in _GRABBERS if _runs(name)))
     return replace(radio, absent=absent)
 

@@ -202,7 +202,7 @@ def _no_slot(name: str, station: Station) -> InputError:
     if slots:
         what = f"no slot {name}; {FILE_NAME} has {', '.join(slots)}"
     else:
-        what = f'"{name}" is not a port, and there are no slots in a {FILE_NAME}'
+        what = f'"{name}" is neither a port nor a slot: this station has no slots'
     known = {one.lower(): one for one in (*ports, *slots)}
     close = [ports.get(known[one], known[one]) for one in _closest(name.lower(), known)]
     hint = "give the name of a slot, or the whole path of a port" if slots else "give the whole path of a port"

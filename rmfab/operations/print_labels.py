@@ -161,9 +161,9 @@ def _of_serial(workspace: Workspace, serial: str) -> LedgerIdentity:
         raise InputError("the identity is void", where=serial, hint="label the board's new identity instead")
     if identity.state is State.HANDED_OVER:
         raise InputError(
-            "the identity is handed over: whoever has it prints its label",
+            "the identity is handed over: the station that has it prints its label",
             where=identity.serial,
-            hint="merge their return to see what became of it",
+            hint="merge its return to see what became of it",
             cause="handed-over",
         )
     if identity.state is State.QUARANTINED:

@@ -14,6 +14,7 @@ from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from rmfab.board.port import absent_ports
 from rmfab.errors import InputError, IntegrityError, RmfabError, StationError, UnitsFailed, UsageError
 from rmfab.files import writer_in
 from rmfab.ledger.events import Outcome, timestamp
@@ -171,7 +172,7 @@ def run_line(workspace: Workspace, request: LineRequest, terminal: Terminal = UN
     if request.scan:
         job = replace(job, codes=CodeDesk(_lines(terminal), [slot.name for slot in slots]))
     floor = Floor(job, slots, loop=request.loop)
-    _check_radio(job, workspace, slots)
+    _check_radio(job, workspace, slots, loop=request.loop)
     if Step.IDENTIFY in steps:
         _announce(job, slots, terminal)
     if firmware is not None and Step.FLASH in steps:
@@ -186,13 +187,18 @@ def _lines(terminal: Terminal) -> Iterator[str]:
             yield from (one.text,) if one.slot is None else (one.slot, one.text)
 
 
-def _check_radio(job: Job, workspace: Workspace, slots: tuple[Slot, ...]) -> None:
-    """Raise StationError once, before any identity is claimed, if this host cannot reach units that it must talk to."""
+def _check_radio(job: Job, workspace: Workspace, slots: tuple[Slot, ...], *, loop: bool) -> None:
+    """Raise StationError once, before any identity is claimed, if this host cannot reach units that it must talk to.
+
+    A port that does not exist has an error of its own, which comes first; with *loop*, it is waited for.
+    """
     if not workspace.product.verify.provision:
         return
     resets = Step.RESET in job.steps
     talks = [slot for slot in slots if job.provisions or (resets and not job.proofs(slot).log.tried)]
-    refuse_without_radio(workspace.station, workspace.product, talks)
+    absent = () if loop else absent_ports(slot.link.address for slot in talks)
+    reached = [slot for slot in talks if slot.link.address not in absent]
+    refuse_without_radio(workspace.station, workspace.product, reached)
 
 
 def _announce(job: Job, slots: tuple[Slot, ...], terminal: Terminal) -> None:

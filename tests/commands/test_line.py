@@ -141,13 +141,24 @@ def test_a_host_without_bluetooth(
 
     without_radio(monkeypatch)
     before = free()
-    said = terminal("-C", lamp, command, "--release", build, "--port", "/dev/no", "--port", "/dev/nil", *extra)
+    said = terminal("-C", lamp, command, "--release", build, "--port", "/dev/null", "--port", "/dev/zero", *extra)
     said.refused(4, "over Bluetooth\n", "hint: install and start dbus and bluez (missing: system D-Bus); plug in")
     assert said.err.count("Bluetooth adapter") == 1
     assert "--unit-url" in said.err
     if "--json" in extra:
         assert [one["class"] for one in json.loads(said.out)["errors"]] == ["no-bluetooth"]
     assert free() == before
+
+
+def test_a_port_that_does_not_exist(
+    terminal: Terminal, lamp: Path, build: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without Bluetooth, too, a mistyped port is an error of its own; a port that a loop waits for is not one."""
+    without_radio(monkeypatch)
+    argv = ("-C", lamp, "run", "--release", build)
+    terminal(*argv, "--port", "/dev/no").refused(4, "/dev/no: port does not exist")
+    terminal(*argv, "--port", "/dev/no", "--loop").refused(4, "over Bluetooth\n")
+    terminal(*argv, "--port", "/dev/no", "--port", "/dev/null").refused(4, "over Bluetooth\n")
 
 
 def test_what_needs_no_radio(terminal: Terminal, lamp: Path, build: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,6 +21,12 @@ from tests.exchange.sides import BATCH, NOON, Side, mac
 EARLY = datetime(2026, 1, 1, tzinfo=UTC)
 
 
+def test_no_handover(owner: Side) -> None:
+    """Before the first handover, the list says that there is none; as JSON, it is empty."""
+    assert "nothing was handed over yet" in owner("handover").err
+    assert owner.json("handover") == []
+
+
 def test_a_handover_leaves_the_pool(owner: Side, factory: Side) -> None:
     """The lowest free identities are the factory's alone: there they are free, here no board gets them."""
     owner.work(1)

@@ -55,6 +55,22 @@ def test_any_heads_round_trip(tmp_path_factory, heads):
     assert record.read() == holding
 
 
+def test_a_record_that_is_written_while_it_is_read(record, monkeypatch):
+    """Who reads the record without its lock gets what was written meanwhile: own writes never make it void."""
+    write(record, some(1))
+    _later(record.path)
+    last, look = some(3), host_record._proven
+
+    def meanwhile(descriptor, stat):
+        monkeypatch.undo()
+        write(record, some(2))
+        write(record, last)
+        return look(descriptor, stat)
+
+    monkeypatch.setattr(host_record, "_proven", meanwhile)
+    assert record.read() == last
+
+
 def test_it_belongs_to_a_machine():
     """A record names its machine by a salted hash: it is valid on that one alone, and does not reveal its id."""
     one, other = PoolHost("", "machine"), PoolHost("", "other")

@@ -165,7 +165,7 @@ class TestSlotsFor:
         with pytest.raises(InputError, match=f"no slot {name}; station.toml has A1, "):
             slots_for((name,), station, None)
         with pytest.raises(
-            InputError, match=f'"{name}" is not a port, and there are no slots in a station.toml'
+            InputError, match=f'"{name}" is neither a port nor a slot: this station has no slots'
         ) as caught:
             slots_for((name,), Station("host"), None)
         assert caught.value.cause == "no-slot"
