@@ -132,8 +132,8 @@ def test_a_ledger_elsewhere(terminal: Terminal, lamp: Path, monkeypatch: pytest.
     monkeypatch.setenv("RMFAB_LEDGER", str(other))
     assert f"others could use {other} (mode 644)" in terminal("-C", lamp, "status").err
     assert other.stat().st_mode & 0o777 == 0o600
-    monkeypatch.setenv("RMFAB_LEDGER", "postgresql://host/ledger")
-    terminal("-C", lamp, "status").refused(3)
+    monkeypatch.setenv("RMFAB_LEDGER", "postgresql:///ledger?host=/nowhere")
+    terminal("-C", lamp, "status").refused(4, "the ledger's server is away")
 
 
 def test_what_cannot_be_mended(terminal: Terminal, lamp: Path, monkeypatch: pytest.MonkeyPatch) -> None:
