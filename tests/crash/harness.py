@@ -13,10 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
+from rmfab.workspace.workspace import open_workspace
 from tests.crash.faults import Fault, build_library
-from tests.crash.invariants import judge_boards, judge_end, judge_ledger
+from tests.crash.invariants import judge_boards, judge_end, judge_factory, judge_ledger
 from tests.crash.scenarios import Command, Scenario, choose, last_run
-from tests.crash.world import BOARDS, World, found_template, new_world
+from tests.crash.world import BOARDS, FACTORY_BOARDS, World, found_template, new_world
 from tests.line.zygote import Zygote
 
 KILLS_PER_ROUND = 20
@@ -82,7 +83,7 @@ class Harness:
             while self._goes_on and not self.tally.faults:
                 self.tally.rounds += 1
                 folder = self._folder / f"round-{self.tally.rounds}"
-                self._boards += BOARDS
+                self._boards += BOARDS + FACTORY_BOARDS
                 with new_world(template, folder, self._boards % 60000) as world:
                     self._attempt(Round(zygote, world, folder / "out"), with_library=library is not None)
                 if not self.tally.faults:
@@ -219,8 +220,11 @@ class Trial:
         if given_away and self.command.replaces:
             self.world.forget()
         judge_ledger(self.world, holds_pool=self.world.phase == "works" and not given_away)
+        if self.world.received:
+            judge_factory(self.world)
         if self.command.boards:
-            judge_boards(self.world, list(self.command.boards))
+            workspace = open_workspace(self.command.at or self.world.here)
+            judge_boards(self.world, workspace, list(self.command.boards))
 
     def finished(self) -> None:
         """Judge what the command has done, and everything else again."""
@@ -229,7 +233,8 @@ class Trial:
 
     def _start(self, fault: tuple[int, int] | None, clock: float) -> int:
         pid = self._zygote.spawn()
-        self._zygote.go(pid, ["-C", str(self.world.here), *self.command.argv], self._out, fault=fault, clock=clock)
+        place = str(self.command.at or self.world.here)
+        self._zygote.go(pid, ["-C", place, *self.command.argv], self._out, fault=fault, clock=clock)
         return pid
 
 

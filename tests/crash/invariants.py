@@ -5,9 +5,11 @@ from __future__ import annotations
 from rmfab.ledger.reconciliation import Action
 from rmfab.ledger.records import LedgerIdentity
 from rmfab.ledger.states import State
+from rmfab.ledger.store import Ledger
 from rmfab.nvs.reader import read_image
 from rmfab.operations.reconcile import ReconcileRequest, reconcile
 from rmfab.virtual import BoardHandle
+from rmfab.workspace.workspace import Workspace
 from tests.crash.world import PRODUCT, World
 from tests.line.floor import FCTRY
 
@@ -19,7 +21,7 @@ def judge_ledger(world: World, *, holds_pool: bool) -> None:
     with world.ledger() as ledger:
         assert ledger.check() == ()
         batches = {one.name: one.size for one in ledger.batches() if one.closed}
-        rows = [one for name in batches for one in ledger.identities(name)]
+        rows = _identities(ledger)
         if holds_pool:
             assert ledger.pool_standing().held, "no host holds the pool"
     assert len({one.serial for one in rows}) == len(rows) == sum(batches.values())
@@ -43,14 +45,33 @@ def _persists(world: World, rows: list[LedgerIdentity], batches: dict[str, int])
     world.held, world.void, world.made = held, void, batches  # type: ignore[assignment]
 
 
-def judge_boards(world: World, boards: list[BoardHandle]) -> None:
+def judge_factory(world: World) -> None:
+    """The chains of the factory hold, and no identity can be given at both places."""
+    with world.factory_ledger() as ledger:
+        assert ledger.check() == ()
+        there = {one.node_id: one for one in _identities(ledger)}
+    with world.ledger() as ledger:
+        here = {one.node_id: one for one in _identities(ledger)}
+    for node in here.keys() & there.keys():
+        mine, theirs = here[node], there[node]
+        assert not (mine.state is State.GENERATED and theirs.state in (State.GENERATED, State.QUARANTINED)), node
+        assert None in (mine.mac, theirs.mac) or mine.mac == theirs.mac, "one identity has two boards"
+
+
+def _identities(ledger: Ledger) -> list[LedgerIdentity]:
+    """Return the identities of all batches that are complete."""
+    return [one for batch in ledger.batches() if batch.closed for one in ledger.identities(batch.name)]
+
+
+def judge_boards(world: World, workspace: Workspace, boards: list[BoardHandle]) -> None:
     """The flash of *boards* agrees with the ledger, or `reconcile` names it; no two flashes have one identity."""
-    on_flash = {board.mac: node_on(board) for board in world.boards}
+    on_flash = {board.mac: node_on(board) for board in (*world.boards, *world.factory_boards)}
     nodes = [node for node in on_flash.values() if node is not None]
     assert len(set(nodes)) == len(nodes), "one identity is on two boards"
-    done = reconcile(world.workspace, ReconcileRequest(tuple(board.url for board in boards)))
+    release = world.here / "build"
+    done = reconcile(workspace, ReconcileRequest(tuple(board.url for board in boards), release=release))
     assert not done.unread, done.unread
-    with world.ledger() as ledger:
+    with workspace.ledger as ledger:
         for board, seen in zip(boards, done.boards, strict=True):
             found = ledger.find(node) if (node := on_flash[board.mac]) is not None else ()
             held = ledger.identity_by_mac(board.mac)

@@ -1,19 +1,22 @@
 """The table of what is killed. A row is one command: how it is prepared, and what must be true once it has ended well.
 
-To add one (a handover, a merge, a ledger on a server): write a function that returns a `Command`, or None if the world
-is not ready for it, and add a row. What must hold after every kill is in `invariants.py`, for all rows.
+To add one (a lease, a ledger on a server): write a function that returns a `Command`, or None if the world is not ready
+for it, and add a row. What must hold after every kill is in `invariants.py`, for all rows.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from random import Random
 
+from rmfab.identity.station_card import load_card
 from rmfab.ledger.store import Ledger
+from rmfab.operations.hand_over import owner_fingerprint
 from rmfab.virtual import BoardHandle
 from rmfab.workspace.workspace import open_workspace
-from tests.crash.world import LEDGER, PRODUCT, World
+from tests.crash.world import CARD, LEDGER, PRODUCT, World
 from tests.line.floor import ports
 
 
@@ -22,13 +25,15 @@ class Command:
     """A command line, the *boards* that it works on, and what is true once it has ended well (*done* asserts it).
 
     *is_done* returns whether an earlier try, which was killed, has done everything: then the same command may refuse to
-    do it again. *gave_away* returns whether this host gives no identities from this ledger any more; with *replaces*,
-    the ledger is then a different one, and what it held need not persist.
+    do it again. *at* is the workspace, by default that of the host that holds the pool. *gave_away* returns whether
+    this host gives no identities from this ledger any more; with *replaces*, the ledger is then a different one, and
+    what it held need not persist.
     """
 
     argv: Sequence[str]
     done: Callable[[], None]
     boards: tuple[BoardHandle, ...] = ()
+    at: Path | None = None
     is_done: Callable[[], bool] = lambda: False
     gave_away: Callable[[], bool] = lambda: False
     replaces: bool = False
@@ -197,6 +202,81 @@ def adopt_moved(world: World, _: Random) -> Command:
     return Command(("ledger", "adopt"), done)
 
 
+def handover(world: World, chance: Random) -> Command | None:
+    """`rmfab handover` of one to three identities to the factory: the file is there, or the next try writes it."""
+    batch = chance.choice(world.serials_by_batch("generated") or [("", [])])
+    if not batch[1]:
+        return None
+    count, path = chance.randint(1, min(3, len(batch[1]))), world.factory / world.new_name("handover")
+    card = world.factory / CARD
+
+    def done() -> None:
+        assert path.exists()
+        world.parcels.append(path)
+
+    to = ("--to", str(card), "--fingerprint", load_card(card).fingerprint)
+    argv = ("handover", batch[0], "--count", str(count), *to, "-o", str(path))
+    return Command(argv, done, is_done=path.exists)
+
+
+def receive(world: World, _: Random) -> Command | None:
+    """`rmfab receive` of the oldest handover that the factory does not have yet."""
+    if not world.parcels:
+        return None
+    path = world.parcels[0]
+
+    def done() -> None:
+        world.parcels.remove(path)
+        world.received += 1
+        with world.factory_ledger() as ledger:
+            assert 1 <= len(ledger.exchange.receipts()) <= world.received
+
+    return Command(("receive", str(path), "--fingerprint", owner_fingerprint(world.workspace)), done, at=world.factory)
+
+
+def factory_flash(world: World, chance: Random) -> Command | None:
+    """`rmfab flash` at the factory, of a board that is only there."""
+    if not world.received:
+        return None
+    board = chance.choice(world.factory_boards)
+    with world.factory_ledger() as ledger:
+        if ledger.identity_by_mac(board.mac) is None and not ledger.free(PRODUCT):
+            return None
+
+    def done() -> None:
+        with world.factory_ledger() as ledger:
+            unit = ledger.identity_by_mac(board.mac)
+            assert unit is not None
+            assert unit.state == "flashed"
+
+    release = ("--release", str(world.here / "build"))
+    argv = ("flash", "--json", *release, *ports(board.url, command="flash"))
+    return Command(argv, done, (board,), at=world.factory)
+
+
+def give_back(world: World, chance: Random) -> Command | None:
+    """`rmfab return` at the factory, now and then with the unused ones."""
+    if not world.received:
+        return None
+    path = world.factory / world.new_name("return")
+    unused = ("--unused",) if chance.random() < 0.2 else ()
+    return Command(("return", "-o", str(path), *unused), lambda: None, at=world.factory, is_done=path.exists)
+
+
+def merge(world: World, _: Random) -> Command | None:
+    """`rmfab merge` of the first return that this ledger does not have; a file that was lost is written again."""
+    number = world.merged + 1
+    if number > world.returns:
+        return None
+    path = world.factory / world.new_name("again")
+    world.did("return", "--again", str(number), "-o", path, at=world.factory)
+
+    def done() -> None:
+        assert world.merged >= number
+
+    return Command(("merge", str(path)), done)
+
+
 SCENARIOS = (
     # A release that was accepted in the future is refused, so the clock jumps only a little.
     Scenario("run", 4, run, clocks=(0.0, 0.0, 1.0)),
@@ -209,6 +289,12 @@ SCENARIOS = (
     Scenario("ledger adopt", 4, adopt, "copied"),
     Scenario("ledger move", 2, move),
     Scenario("ledger adopt (moved)", 4, adopt_moved, "moved"),
+    # A handover that was made in the future is refused, too.
+    Scenario("handover", 4, handover, clocks=(0.0,)),
+    Scenario("receive", 4, receive, clocks=(0.0, 1.0)),
+    Scenario("flash (factory)", 4, factory_flash, clocks=(0.0, 0.0, 1.0)),
+    Scenario("return", 4, give_back, clocks=(0.0,)),
+    Scenario("merge", 12, merge),
 )
 
 
