@@ -34,7 +34,7 @@ from rmfab.virtual.build.recipe import FirmwareRecipe
 from rmfab.virtual.faults import FaultCall
 
 DOCS = Path(__file__).parent
-_COLUMNS, _ROWS, _WIDTH = 170, 60, 118
+_COLUMNS, _ROWS = 118, 60
 _SECONDS = 120.0
 _HALF_FLASHED_SECONDS = 5.0
 _FONT = "ui-monospace, SFMono-Regular, Menlo, Consolas, 'DejaVu Sans Mono', monospace"
@@ -161,7 +161,7 @@ def _style(cell: pyte.screens.Char) -> str:
 def picture(lines: Sequence[Text], title: str) -> str:
     """The lines as a terminal window in SVG, which loads nothing from elsewhere."""
     with Path(os.devnull).open("w", encoding="utf-8") as nowhere:
-        console = Console(record=True, width=_WIDTH, file=nowhere)
+        console = Console(record=True, width=_COLUMNS, file=nowhere)
         for line in lines:
             console.print(line, highlight=False)
         drawn = console.export_svg(title=title, unique_id=f"rmfab-{title.replace(' ', '-')}")

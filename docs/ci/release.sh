@@ -7,7 +7,8 @@
 # JUnit report) and ota/ (a shelf; the one that is there is continued). If anything fails, OUT is as it was before,
 # except for the report of a release that was not accepted.
 #
-# stdout gets the names of what is in OUT. Commands that write to the temporary folder say nothing but warnings.
+# stdout says whether the release can be installed over the air, and names what is in OUT. Commands that write to the
+# temporary folder say nothing but warnings.
 #
 # RMFAB_KEY     who signs: env:NAME of a variable that holds the PEM or its base64, file:PATH, or pkcs11:token=...
 # RMFAB_KEY_PASSPHRASE_FILE   the file with the passphrase or PIN of that key, if it has one

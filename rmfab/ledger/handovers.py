@@ -72,8 +72,7 @@ def hand_over(
         )
     taken = _lowest_free(connection, source, count)
     loss = last_loss(connection)
-    last = max((one.number for one in handovers(connection)), default=0)
-    number = max(last + 1, loss.first_handover if loss is not None else 1)
+    number = max(last_number(connection) + 1, loss.first_handover if loss is not None else 1)
     ranges = _ranges(row.position for row in taken)
     for at in range(0, len(taken), PAGE):
         _take_out(connection, ledger_id, station, ts, batch, number, taken[at : at + PAGE])
@@ -100,6 +99,11 @@ def handovers(connection: Connection) -> tuple[Handover, ...]:
         else:
             found[details["number"]] = details | {"ts": event.ts}
     return tuple(_value(details) for details in found.values())
+
+
+def last_number(connection: Connection) -> int:
+    """Return the highest number of a handover, 0 if there is none."""
+    return max((one.number for one in handovers(connection)), default=0)
 
 
 def handover(connection: Connection, number: int) -> Handover:

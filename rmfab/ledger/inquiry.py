@@ -70,8 +70,7 @@ class Inquiry(ABC):
 
     def free(self, product: str, batch: str | None = None, *, ts: str = "") -> int:
         """Count the identities that can still be claimed from *batch* and what replaces parts of it, or from all
-        batches of *product*; without those in handovers that have expired at *ts*
-        (by default, none has)."""
+        batches of *product*; without those in handovers that have expired at *ts* (by default, none has)."""
         with self._asking() as ask:
             return questions.free(ask, product, batch, ts)
 

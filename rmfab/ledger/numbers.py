@@ -61,12 +61,13 @@ class Loss:
 
 
 def note_loss(
-    connection: Connection, record: Holding | Unusable, host: PoolHost, last_chain: str | None
+    connection: Connection, record: Holding | Unusable, host: PoolHost, last_chain: str | None, last_handover: int
 ) -> Mapping[str, Given]:
     """Record in the ledger that it is adopted after a loss. Return the numbers for the record of the new holder.
 
     *record*: that of *host* until now. It covers the lost ledger if this host held the pool last: it was not moved
     away, and the record contains *last_chain*, the chain of the last adoption or move that the ledger has.
+    *last_handover*: the highest number of a handover that the ledger has.
     """
     covers = (
         isinstance(record, Holding)
@@ -76,7 +77,6 @@ def note_loss(
     )
     numbers = record.numbers if covers else doubtful(record.numbers)
     last_batch = connection.execute(select(func.max(schema.batch.c.id))).scalar() or 0
-    last_handover = connection.execute(select(func.max(schema.identity.c.handover))).scalar() or 0
     # Handovers that were lost have numbers, too, which no one here knows: the next ones are far from them.
     first_handover = last_handover + _FAR * secrets.randbelow(_FAR) + _FAR + 1
     sure = frozenset(series for series, given in numbers.items() if given.sure)

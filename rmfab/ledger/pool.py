@@ -18,6 +18,7 @@ from sqlalchemy import Connection, bindparam, func, select, update
 
 from rmfab.ledger.chains import OWN, append, close_all
 from rmfab.ledger.events import Event, EventKind
+from rmfab.ledger.handovers import last_number
 from rmfab.ledger.host import PoolHost
 from rmfab.ledger.host_record import Given, Holding, Unusable
 from rmfab.ledger.numbers import doubtful, note_loss
@@ -59,7 +60,8 @@ def numbers_of(
     has all that were given, and the record does not: those of a host that held the pool meanwhile.
     """
     if reason is AdoptionReason.LOSS:
-        return note_loss(connection, record, host, connection.execute(_LAST_POOL_CHAIN).scalar())
+        last_chain = connection.execute(_LAST_POOL_CHAIN).scalar()
+        return note_loss(connection, record, host, last_chain, last_number(connection))
     return doubtful(record.numbers)
 
 

@@ -24,7 +24,7 @@ import socket
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from difflib import SequenceMatcher, get_close_matches
+from difflib import SequenceMatcher
 from pathlib import Path
 
 from rmfab.board.esp.loader import SlotLink
@@ -197,9 +197,9 @@ def _no_slot(name: str, station: Station) -> InputError:
 
 def _closest(name: str, known: Iterable[str]) -> list[str]:
     """Return the one of *known* that *name* is most like; none if two are equally like it: A7 may be any slot."""
-    close = get_close_matches(name, known, n=2, cutoff=_CLOSE)
-    ratios = [SequenceMatcher(None, one, name).ratio() for one in close]
-    return [] if len(set(ratios)) < len(ratios) else close[:1]
+    ratios = {one: SequenceMatcher(None, one, name).ratio() for one in known}
+    best = [one for one, ratio in ratios.items() if ratio == max(ratios.values()) >= _CLOSE]
+    return best if len(best) == 1 else []
 
 
 def _looks_like_a_slot(address: str) -> bool:

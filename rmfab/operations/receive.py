@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -25,6 +24,7 @@ from rmfab.operations.change_trust import follow_trust
 from rmfab.operations.pool import hold_pool
 from rmfab.operations.terminal import UNATTENDED, Terminal, counted
 from rmfab.product.product_file import FILE_NAME, parse_product
+from rmfab.signing import canonical
 from rmfab.signing.fingerprint import fingerprint as fingerprint_of
 from rmfab.signing.fingerprint import is_same
 from rmfab.signing.judge_signatures import judge_clock
@@ -204,7 +204,7 @@ def _order(document: HandoverDocument) -> BatchOrder:
         prefix="",
         product=document.product,
         size=document.count,
-        policy=json.loads(document.policy) | document.origin.policy,
+        policy=canonical.parse(document.policy.encode()) | document.origin.policy,
         unique_key=document.unique_key,
         serial_of=None,
         chunk_size=handover_file.CHUNK,

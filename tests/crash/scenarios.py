@@ -6,6 +6,7 @@ for it, and add a row. What must hold after every kill is in `invariants.py`, fo
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,9 @@ from rmfab.virtual import BoardHandle
 from rmfab.workspace.workspace import open_workspace
 from tests.crash.world import CARD, LEDGER, PRODUCT, World
 from tests.line.floor import ports
+
+_LOST_NUMBERS = 10_000
+"""More serials than a round makes after a backup."""
 
 
 @dataclass(frozen=True)
@@ -165,9 +169,17 @@ def adopt(world: World, _: Random) -> Command:
         with world.ledger() as ledger:
             assert ledger.pool_standing().held
             assert ledger.free(PRODUCT) == 0
-        world.did("generate", "--count", "6", "--jobs", "1")
+        generate_after_a_loss(world)
 
     return Command(("ledger", "adopt", "--name", PRODUCT), done)
+
+
+def generate_after_a_loss(world: World) -> None:
+    """Make identities again. A host that got the pool by a move may not know the last serial: then it is named."""
+    ((loss,),) = world.rows("SELECT value FROM meta WHERE name = 'loss'")
+    ((end,),) = world.rows("SELECT max(first_n + size) FROM batch")
+    named = () if json.loads(loss)["known"] else ("--first-serial", str(end + _LOST_NUMBERS))
+    world.did("generate", "--count", "6", "--jobs", "1", *named)
 
 
 def move(world: World, _: Random) -> Command:

@@ -239,6 +239,27 @@ def test_a_restored_owner_that_handed_over_again(owner: Side, factory: Side, riv
     assert owner.states() == {"quarantined": 6, "verified": 2, "handed-over": 1, "generated": 1}
 
 
+def test_numbers_after_two_losses(owner: Side, factory: Side, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each loss counts on from the last handover that the ledger has, also if all of that was given back."""
+    jumps = iter((500, 0))
+    monkeypatch.setattr("rmfab.ledger.numbers.secrets.randbelow", lambda _: next(jumps))
+    numbers = []
+    for name in ("one", "two"):
+        owner.well("ledger", "backup", f"{name}.db")
+        owner.well("ledger", "restore", f"{name}.db", "--force")
+        owner.well("ledger", "adopt", "--name", "lamp")
+        owner.well("generate", "--count", "2", "--batch", name)
+        card, printed = factory.card()
+        to = ("--to", card, "--fingerprint", printed)
+        numbers.append(owner.json("handover", name, *to, "-o", f"{name}.handover")["handover"])
+        if name == "one":
+            said = owner.well("handover", "--again", str(numbers[0]), *to, "-o", "again.handover")
+            factory.well("receive", "again.handover", "--fingerprint", said.err.split("`rmfab receive`: ")[1].strip())
+            owner.well("merge", returned(factory, "1.return", "--unused"))
+            assert owner.states() == {"quarantined": 8, "generated": 2}
+    assert numbers == [501_001, 502_002]
+
+
 def test_returns_of_others(owner: Side, factory: Side, rival: Side) -> None:
     """A return that is signed by a station without a handover, or about a different ledger, changes nothing."""
     owner.give(factory, "1.handover", "--count", "2")

@@ -11,6 +11,8 @@ from rmfab.report.junit import LineReport
 from rmfab.report.trace import as_lines
 from tests.line.floor import copied, found, serve, spec
 
+pytestmark = pytest.mark.slow
+
 TS = "2026-01-31T12:00:00.000Z"
 
 

@@ -16,6 +16,8 @@ from tests.line.zygote import Zygote
 from tests.patience import PATIENCE
 from tests.terminal import process
 
+pytestmark = pytest.mark.slow
+
 SCANNED = ('serial = "LMP-{n:06d}"', 'serial = "SN{scan}"\nscan = { digits = 3, check = "luhn" }')
 CODES = ("018", "026", "034", "042")  # with check digits of Luhn
 
@@ -63,7 +65,6 @@ def free(factory):
 
 
 @pytest.mark.parametrize(("pattern", "upper"), [("L-{mac}", False), ("{MAC}", True)])
-@pytest.mark.slow
 def test_the_mac_is_the_serial(tmp_path, pattern, upper):
     """The serial is the board's MAC without colons; label, trace, verify and build work by it from the claim on."""
     edits = (('serial = "LMP-{n:06d}"', f'serial = "{pattern}"'),)

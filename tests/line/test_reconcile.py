@@ -16,6 +16,8 @@ from tests.ledger.workshop import now
 from tests.line.floor import FCTRY, copied, found, serve, spec
 from tests.patience import until
 
+pytestmark = pytest.mark.slow
+
 
 def reconciled(factory, capsys, *boards, extra=()):
     """Return exit code and the JSON document of `rmfab reconcile` on *boards*."""
@@ -38,7 +40,6 @@ def flashed(factory, path, number, command="flash"):
         return said.unit["serial"]
 
 
-@pytest.mark.slow
 def test_the_life_of_a_board(factory, capsys, tmp_path):
     """New, claimed, cut short, flashed, verified, erased: each is told apart, run again, and nothing is changed."""
     flash = tmp_path / "flash.bin"
@@ -60,7 +61,7 @@ def test_the_life_of_a_board(factory, capsys, tmp_path):
     with serve([one]) as (board,):
         assert factory.run(board.url).unit["serial"] == serial
         assert verdicts(reconciled(factory, capsys, board)[1]) == [("in order", "verified", serial)]
-        assert board.state()["serving"], "the board was restarted into its firmware"
+        until(lambda: board.state()["serving"], "the board was not restarted into its firmware")
     with serve([spec()]) as (board,):
         assert verdicts(reconciled(factory, capsys, board)[1]) == [("resume", "not-written", serial)]
         assert factory.run(board.url).unit["serial"] == serial

@@ -375,6 +375,7 @@ def test_clients_that_stall_are_let_go(shelf: Path, papers: Papers):
         assert bench.answers("GET /latest.json HTTP/1.1", "", "").startswith(b"HTTP/1.1 200 ")
 
 
+@pytest.mark.slow
 def test_a_client_that_trickles_is_let_go(shelf: Path, papers: Papers):
     """The patience is for a whole request: single bytes do not extend it."""
     with running(shelf, papers, patience=3) as bench, bench.speak("GET /latest.json HTTP/1.1") as slow:
@@ -391,6 +392,7 @@ def _ended(connection: ssl.SSLSocket) -> bool:
     return False
 
 
+@pytest.mark.slow
 def test_a_client_that_does_not_read_is_let_go(shelf: Path, papers: Papers, large: str):
     """A client that stops reading its download is disconnected."""
     with running(shelf, papers, patience=3) as bench, bench.speak(f"GET {large} HTTP/1.1", "", ""):
@@ -500,6 +502,7 @@ def test_curl_without_the_ca(bench: Bench, tmp_path: Path):
     assert bench.accesses.empty()
 
 
+@pytest.mark.slow
 def test_mute_clients_make_room(shelf: Path, papers: Papers):
     """A good client does not wait for the patience of clients that fill all places and send nothing."""
     with running(shelf, papers, most=4, patience=3600) as bench:
@@ -532,6 +535,7 @@ def test_idle_connections_keep_nobody_out(shelf: Path, papers: Papers, tmp_path:
             connection.close()
 
 
+@pytest.mark.slow
 def test_the_idle_connections_of_an_address_are_limited(shelf: Path, papers: Papers):
     """An address that opens more and more connections without a request loses the oldest, those of others stay."""
     with running(shelf, papers, patience=3600) as bench:
@@ -572,6 +576,7 @@ def test_one_address_does_not_take_all_places(shelf: Path, papers: Papers, large
             connection.close()
 
 
+@pytest.mark.slow
 def test_a_download_keeps_its_place(shelf: Path, papers: Papers, large: str):
     """A client that is being served is never ended to make room."""
     with running(shelf, papers, most=1, patience=3600) as bench:
