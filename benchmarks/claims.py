@@ -25,7 +25,7 @@ from rmfab.ledger.batches import BatchOrder
 from rmfab.ledger.claim_terms import Around, Claim, Wish
 from rmfab.ledger.claims import claim, claim_event
 from rmfab.ledger.events import Event, EventKind, Outcome
-from rmfab.ledger.host import STATE_ENVIRONMENT
+from rmfab.ledger.host import STATE_ENVIRONMENT, this_host
 from rmfab.ledger.inquiry import PATIENCE
 from rmfab.ledger.sql.open_database import open_database
 from rmfab.ledger.store import Ledger
@@ -58,8 +58,13 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--folder", type=Path, help="a folder on the disk to measure (a temporary one)")
     parser.add_argument("--delay", type=int, default=5, help="milliseconds that a slow fsync takes longer (5)")
     parser.add_argument("--work", nargs=3, metavar=("LEDGER", "FIRST", "COUNT"), help=argparse.SUPPRESS)
+    parser.add_argument("--postgres", action="store_true", help="stations on one PostgreSQL server, not a file")
     parser.add_argument("--alone", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(argv)
+    if options.postgres:
+        from benchmarks import claims_on_server
+
+        return claims_on_server.measure(options.count)
     if options.work:
         work(Path(options.work[0]), int(options.work[1]), int(options.work[2]), alone=options.alone)
         return 0
@@ -171,7 +176,7 @@ def work(path: Path, first: int, count: int, *, alone: bool) -> None:
     The first claim of a process, in which SQLAlchemy compiles the statements, is not measured.
     """
     with Ledger.open(path, create=False) as ledger:
-        database = open_database(path, create=False, patience=PATIENCE)
+        database = open_database(path, create=False, patience=PATIENCE, state=this_host().state)
 
         def bind(board: int) -> None:
             mac = "24:0a:c4:" + ":".join(f"{byte:02x}" for byte in board.to_bytes(3, "big"))
@@ -206,7 +211,7 @@ def step(name: str, mac: str, details: dict[str, object]) -> Event:
     return Event(TS, EventKind.STEP, mac=mac, slot="A1", step=name, outcome=Outcome.PASS, seconds=1.0, details=details)
 
 
-def make(path: Path, count: int) -> None:
+def make(path: Path | str, count: int) -> None:
     """Make a ledger with a batch of *count* identities, without cryptography."""
     order = BatchOrder(
         name="lamp-0001",
@@ -242,7 +247,7 @@ def record(number: int) -> SealedRecord:
     )
 
 
-def refuse_wrong(path: Path, count: int) -> None:
+def refuse_wrong(path: Path | str, count: int) -> None:
     """Raise RuntimeError unless *count* identities are bound and the ledger is sound."""
     with Ledger.open(path, create=False) as ledger:
         bound = len({identity.mac for identity in ledger.identities("lamp-0001") if identity.mac})

@@ -152,7 +152,7 @@ def _return(target: Path, factory: Ledger, signer: KeySigner) -> int:
 
 def _work(folder: Path, ledger_id: str, units: int, batch: str) -> None:
     """Write what a line writes of every unit, many units per transaction."""
-    database = open_database(folder / "factory.db", create=False, patience=30)
+    database = open_database(folder / "factory.db", create=False, patience=30, state=folder / "state")
     with database.writing() as connection:
         for first in range(0, units, _GROUP):
             numbers = range(first, min(first + _GROUP, units))

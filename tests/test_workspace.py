@@ -170,8 +170,8 @@ def test_a_ledger_is_begun_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         _ = other.ledger
     with pytest.raises(LedgerError, match="cannot create"):
         other.make_ledger()
-    monkeypatch.setenv("RMFAB_LEDGER", "postgresql://user@host/db")
-    with pytest.raises(InputError, match="stores its ledger in a file"):
+    monkeypatch.setenv("RMFAB_LEDGER", "mysql://user@host/db")
+    with pytest.raises(InputError, match="not the address of a PostgreSQL server"):
         _ = open_workspace(tmp_path / "w").ledger
 
 

@@ -1,4 +1,4 @@
-"""`rmfab ledger`: check, rebuild, back up or restore the ledger; move or adopt its pool of identities."""
+"""`rmfab ledger`: check, rebuild, back up or restore the ledger; move or adopt its pool of identities; servers."""
 
 from __future__ import annotations
 
@@ -38,6 +38,55 @@ def check() -> None:
     terminal.say("the ledger is sound")
 
 
+@command.command("init")
+@click.option("--station", "stations", metavar="ROLE", multiple=True, help="A role of the server for stations.")
+@click.option("--reader", "readers", metavar="ROLE", multiple=True, help="A role of the server for reports.")
+def init_(stations: tuple[str, ...], readers: tuple[str, ...]) -> None:
+    """Make the ledger that RMFAB_LEDGER names, in an empty database of a PostgreSQL server.
+
+    Run it as the role that owns the database. A role for stations may claim and record, but makes no batch and deletes
+    nothing; one for reports only reads. Repeat it to add roles.
+
+    \b
+    RMFAB_LEDGER=postgresql://owner@db/rmfab rmfab ledger init --station bench
+    """
+    from rmfab.operations.server_ledger import init_ledger
+
+    init_ledger(terminal.workspace(), stations, readers, terminal.TERMINAL)
+    terminal.show({"stations": list(stations), "readers": list(readers)}, None)
+
+
+@command.command("migrate")
+@click.option("--backup", metavar="FILE", type=FILE, help="Where the copy before the upgrade goes; default: here.")
+def migrate_(backup: Path | None) -> None:
+    """Upgrade the schema of a ledger on a server, after a backup.
+
+    All stations need the new version of rmfab then. A ledger in a file is upgraded when it is opened.
+    """
+    from rmfab.operations.server_ledger import migrate_ledger
+
+    done = migrate_ledger(terminal.workspace(), backup, terminal.TERMINAL)
+    terminal.show({"migrated": done}, None)
+
+
+@command.command("copy")
+@click.argument("target", metavar="TARGET")
+@click.option("--yes", is_flag=True, help="Do not ask; required without a terminal.")
+def copy_(target: str, yes: bool) -> None:
+    """Move the ledger to TARGET: a database on a PostgreSQL server, or from there to a file.
+
+    Every batch, unit and event is copied as it is. From then on TARGET gives the identities, and this ledger is only
+    for reading. If the copy is interrupted, repeat it.
+
+    \b
+    rmfab ledger copy postgresql://owner@db/rmfab
+    """
+    from rmfab.operations.server_ledger import copy_ledger
+
+    copy_ledger(terminal.workspace(), target, terminal.TERMINAL, yes=yes)
+    terminal.show({"copied_to": target}, None)
+
+
 @command.command()
 def rebuild() -> None:
     """Rebuild the state of every unit from its events."""
@@ -52,7 +101,7 @@ def rebuild() -> None:
 def backup(target: Path) -> None:
     """Copy the ledger to FILE, even while stations use it.
 
-    The copy is consistent; one of ledger.db made by hand may not be.
+    The copy is consistent; one of ledger.db made by hand may not be. A ledger on a server is copied to a file, too.
     """
 
     from rmfab.operations.git_warning import warn_of_git
@@ -85,14 +134,17 @@ def restore_(source: Path, force: bool) -> None:
 
 
 @command.command("adopt")
-@click.option("--only-copy", is_flag=True, help="The ledger is from an earlier version, and there is no other copy.")
+@click.option(
+    "--only-copy", is_flag=True, help="There is no other copy: an earlier version made it, or a server moved."
+)
 @click.option("--name", help="Name of the product; confirms the adoption without a question.")
 def adopt_(only_copy: bool, name: str | None) -> None:
     """Give identities from this ledger on this host from now on.
 
     On the host that the ledger was moved to, it goes on as it is. If the ledger that gave identities is lost, and this
     is a backup or a copy, every free identity is put in quarantine: it may be on a board already, so it is never given
-    to a new one. A board that carries it gets it back.
+    to a new one. A board that carries it gets it back. A server that was moved with all its data, or whose replica took
+    over without a loss, goes on with --only-copy.
     """
     from rmfab.operations.pool import adopt
     from rmfab.workspace.workspace import open_workspace

@@ -11,13 +11,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, bindparam, func, select, update
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, func, select, update
 
 from rmfab.errors import IntegrityError, RmfabError
 from rmfab.ledger.batches import batch_digest, keys_digest, missing
 from rmfab.ledger.chains import OWN, genesis
 from rmfab.ledger.events import Event, EventKind
-from rmfab.ledger.queries import PAGE, chunks, standing_columns, standing_value
+from rmfab.ledger.queries import PAGE, chunks, standing_columns, standing_value, streamed
 from rmfab.ledger.questions import batches
 from rmfab.ledger.records import Batch, Chunk, chunk_digest
 from rmfab.ledger.sql import schema
@@ -86,7 +86,7 @@ def _chain(connection: Connection, ledger_id: str, chain: Row[Any]) -> Iterator[
     where = f"station {chain.station}"
     prev_hash, last, order = genesis(chain.ledger or ledger_id, chain.id, chain.station), 0, 0
     query = select(schema.event).where(schema.event.c.chain == chain.id).order_by(schema.event.c.seq)
-    for row in _stream(connection, query):
+    for row in streamed(connection, query):
         if row.seq != last + 1:
             yield AuditFinding("chain", where, f"event {last + 1} is missing")
             return
@@ -111,7 +111,7 @@ def _batch(connection: Connection, batch: Batch) -> Iterator[AuditFinding]:
         last = chunk.first + chunk.count - 1
         here = table.c.position.between(chunk.first, last) & (table.c.chunk_id == chunk.id)
         query = select(table).where(table.c.batch_id == batch.id, here).order_by(table.c.position)
-        rows = (row._mapping for row in _stream(connection, query))
+        rows = (row._mapping for row in streamed(connection, query))
         if chunk_digest(batch.name, chunk.number, chunk.first, rows) != chunk.digest:
             yield AuditFinding(
                 "batch", where, f"identities at positions {chunk.first} to {last} were changed after they were made"
@@ -147,7 +147,7 @@ def _standings(connection: Connection, batch: Batch) -> Iterator[AuditFinding]:
         for row in rows:
             try:
                 right = replay(told[row.serial])
-                now = standing_value(row)
+                now = standing_value(row._mapping)
             except RmfabError as error:
                 yield AuditFinding("standing", row.serial, f"the events contradict each other: {error}")
                 continue
@@ -235,7 +235,3 @@ def _identity_pages(connection: Connection, *where: ColumnElement[bool]) -> Iter
     ).all():
         yield rows
         after = rows[-1].id
-
-
-def _stream(connection: Connection, query: Select[Any]) -> Iterator[Row[Any]]:
-    return iter(connection.execute(query, execution_options={"yield_per": PAGE}))

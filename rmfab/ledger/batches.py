@@ -168,6 +168,8 @@ def close(connection: Connection, ledger_id: str, batch: Batch, station: str, ts
 
     Raise InputError if chunks are missing.
     """
+    # On a server, a different process may be closing it right now.
+    connection.execute(select(schema.batch.c.id).where(schema.batch.c.id == batch.id).with_for_update())
     batch = batch_named(connection, batch.name)
     if batch.closed:
         return batch

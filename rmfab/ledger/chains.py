@@ -24,9 +24,12 @@ from rmfab.errors import InputError
 from rmfab.files import is_safe_name
 from rmfab.ledger.events import Event
 from rmfab.ledger.host_record import Head
-from rmfab.ledger.questions import OWN_EVENTS
+from rmfab.ledger.questions import OWN_EVENTS, event_at
 from rmfab.ledger.sql import schema
-from rmfab.ledger.stored_events import chain_hash, columns_of, damaged
+from rmfab.ledger.sql.asking import asking
+from rmfab.ledger.sql.evidence import Evidence, leave, left
+from rmfab.ledger.sql.statement import Asked, Statement, write
+from rmfab.ledger.stored_events import FIELDS, chain_hash, columns_of, damaged
 
 
 def genesis(ledger_id: str, chain: str, station: str) -> str:
@@ -44,37 +47,59 @@ def _sha256(text: str) -> str:
 OWN = text(OWN_EVENTS)
 """`questions.OWN_EVENTS` as a condition of a query of the event table."""
 
-_ADD = insert(schema.event)
-_ADVANCE = update(schema.chain).where(schema.chain.c.id == bindparam("of_chain"))
-_OPEN = (
+_EVENT = ("chain", "station", "seq", *FIELDS, "prev_hash", "hash")
+_ADD = Statement(insert(schema.event), _EVENT)
+_ADVANCE = Statement(
+    update(schema.chain).where(schema.chain.c.id == bindparam("of_chain")), ("of_chain", "last_seq", "last_hash")
+)
+_OPEN = Statement(
     select(schema.chain).where(schema.chain.c.station == bindparam("of_station"), schema.chain.c.open).with_for_update()
 )
 _HEADS = select(schema.chain.c.id, schema.chain.c.last_seq, schema.chain.c.last_hash)
 _OPEN_HEADS = _HEADS.where(schema.chain.c.open)
-_LAST = select(schema.event).where(
-    schema.event.c.chain == bindparam("of_chain"), schema.event.c.seq == bindparam("of_seq")
-)
-"""Built once: building a statement takes SQLAlchemy longer than running it."""
 
 
-def append(connection: Connection, ledger_id: str, station: str, events: Iterable[Event]) -> None:
-    """Add *events* to the open chain of *station*, in this transaction. Raise InputError for an invalid name."""
+def append(
+    connection: Connection, ledger_id: str, station: str, events: Iterable[Event], following: Iterable[Asked] = ()
+) -> None:
+    """Add *events* to the open chain of *station*, in this transaction, with the changes of rows that *following* are.
+
+    Raise InputError for an invalid name, IntegrityError if the chain, or a row that is to be changed, is missing.
+    """
     chain, seq, prev_hash = _open_chain(connection, ledger_id, station)
-    rows = []
+    changes: list[Asked] = []
     for event in events:
         seq += 1
         row = columns_of(event) | {"chain": chain, "station": station, "seq": seq, "prev_hash": prev_hash}
         prev_hash = row["hash"] = chain_hash(prev_hash, row)
-        rows.append(row)
-    if rows:
-        connection.execute(_ADD, rows)
-        connection.execute(_ADVANCE, {"of_chain": chain, "last_seq": seq, "last_hash": prev_hash})
+        changes.append((_ADD, row))
+    if changes:
+        changes.append((_ADVANCE, {"of_chain": chain, "last_seq": seq, "last_hash": prev_hash}))
+        changes.extend(following)
+        if any(count != 1 for count in write(connection, changes)):
+            raise damaged("a row that is to be changed is missing", f"station {station}")
+        leave(connection, Evidence(chain, seq, prev_hash))
 
 
-def heads(connection: Connection, *, opened: bool = False) -> dict[str, Head]:
-    """Return the head of every chain by its id; with *opened*, only of those that stations can still add to."""
-    rows = connection.execute(_OPEN_HEADS if opened else _HEADS)
+def foreseen(station: str) -> Asked:
+    """Return what `append` asks."""
+    return _OPEN, {"of_station": station}
+
+
+def heads(connection: Connection, *, opened: bool = False, station: str | None = None) -> dict[str, Head]:
+    """Return the head of every chain by its id, or of the chains of *station*.
+
+    With *opened*, only of those that stations can still add to.
+    """
+    query = _OPEN_HEADS if opened else _HEADS
+    rows = connection.execute(query if station is None else query.where(schema.chain.c.station == station))
     return {row.id: Head(row.last_seq, row.last_hash) for row in rows}
+
+
+def written(connection: Connection) -> dict[str, Head]:
+    """Return the head of the chain to which this transaction added last, by its id; nothing if it added no event."""
+    evidence = left(connection)
+    return {} if evidence is None else {evidence.chain: Head(evidence.seq, evidence.hash)}
 
 
 def close_all(connection: Connection) -> None:
@@ -87,7 +112,7 @@ def _open_chain(connection: Connection, ledger_id: str, station: str) -> tuple[s
 
     Raise IntegrityError if the last event was changed.
     """
-    row = connection.execute(_OPEN, {"of_station": station}).one_or_none()
+    row = _OPEN.first(connection, {"of_station": station})
     if row is None:
         if not is_safe_name(station):
             raise InputError(f'"{station}" is not a station name', hint="use at most 64 of A-Z a-z 0-9 . _ -")
@@ -96,11 +121,11 @@ def _open_chain(connection: Connection, ledger_id: str, station: str) -> tuple[s
         values = {"id": chain, "station": station, "open": True, "last_seq": 0, "last_hash": first}
         connection.execute(insert(schema.chain).values(values))
         return chain, 0, first
-    if row.last_seq == 0:
-        sound = row.last_hash == genesis(ledger_id, row.id, station)
+    if row["last_seq"] == 0:
+        sound = row["last_hash"] == genesis(ledger_id, row["id"], station)
     else:
-        last = connection.execute(_LAST, {"of_chain": row.id, "of_seq": row.last_seq}).one_or_none()
-        sound = last is not None and last.hash == row.last_hash == chain_hash(last.prev_hash, last._mapping)
+        last = event_at(asking(connection), row["id"], row["last_seq"])
+        sound = last is not None and last["hash"] == row["last_hash"] == chain_hash(last["prev_hash"], last)
     if not sound:
         raise damaged("the last event of the station was changed after it was written", f"station {station}")
-    return row.id, row.last_seq, row.last_hash
+    return row["id"], row["last_seq"], row["last_hash"]

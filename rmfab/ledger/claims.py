@@ -17,11 +17,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam
+from sqlalchemy import ColumnElement, Connection, bindparam, exists, select
 
 from rmfab.errors import BatchUsedUp, BoardConflict, CloneError, InputError
+from rmfab.ledger import queries, questions, soundness
 from rmfab.ledger.chains import append
 from rmfab.ledger.claim_terms import Around, Carried, Claim, Wish, refuse_given
 from rmfab.ledger.events import Event, EventKind, Outcome, normal_mac
@@ -37,24 +37,46 @@ from rmfab.ledger.queries import (
     identities_query,
     identity_value,
     replacements,
-    write_standings,
+    standing_changes,
 )
-from rmfab.ledger.records import LedgerIdentity, origin_in
+from rmfab.ledger.records import Batch, BatchOrigin, LedgerIdentity, origin_in
 from rmfab.ledger.soundness import refuse_damaged, refuse_forgotten
 from rmfab.ledger.sql import schema
+from rmfab.ledger.sql.statement import Asked, Statement, Values, constant, of_text
 from rmfab.ledger.standing import project
 from rmfab.ledger.states import State
 
+_IS_FREE = schema.identity.c.state == constant(State.GENERATED.value)
 _LOWEST = (
     identities_query()
     .add_columns(schema.batch.c.policy)
-    .where(schema.identity.c.state == State.GENERATED.value)
-    .order_by(schema.identity.c.batch_id, schema.identity.c.position)
-    .limit(1)
-    .with_for_update(skip_locked=True, of=schema.identity)
+    .where(_IS_FREE)
+    .order_by(schema.identity.c.position)
+    .limit(constant(1))
 )
-_FREE_IN_BATCH = _LOWEST.where(schema.batch.c.id == bindparam("of_batch"))
-_FREE = _LOWEST.where(schema.batch.c.product == bindparam("of_product"), schema.batch.c.state == "closed")
+_OLDEST = (
+    select(schema.batch.c.id)
+    .where(schema.batch.c.product == bindparam("of_product"), schema.batch.c.state == constant("closed"))
+    .where(exists().where(schema.identity.c.batch_id == schema.batch.c.id, _IS_FREE))
+    .order_by(schema.batch.c.id)
+    .limit(constant(1))
+)
+_IN_OLDEST = schema.identity.c.batch_id == _OLDEST.scalar_subquery()
+_IN_NAMED = schema.identity.c.batch_id == (
+    select(schema.batch.c.id).where(schema.batch.c.name == bindparam("of_name")).scalar_subquery()
+)
+_IN_ONE = schema.identity.c.batch_id == bindparam("of_batch")
+
+
+def _unlocked(where: ColumnElement[bool]) -> Statement:
+    """Return the query for the lowest free identity; on a server, of those that no other station is claiming at this
+    moment: stations do not wait for each other."""
+    return Statement(_LOWEST.where(where).with_for_update(skip_locked=True, of=schema.identity))
+
+
+_LOWEST_IN_OLDEST, _LOWEST_IN_NAMED, _LOWEST_UNLOCKED = map(_unlocked, (_IN_OLDEST, _IN_NAMED, _IN_ONE))
+_LOWEST_LOCKED = Statement(_LOWEST.where(_IN_ONE).with_for_update(of=schema.identity))
+"""Waits for the other stations, whose claims may fail: only this one can say that a batch is used up."""
 
 
 def claim(
@@ -89,9 +111,23 @@ def claim(
         other_batch=not _is_in(connection, chosen, wish),
     )
     after = () if around.after is None else (around.after(claimed),)
-    append(connection, ledger_id, station, [*_of(chosen, around.before), said, *_of(chosen, after)])
-    write_standings(connection, {chosen.name: claimed.identity.standing})
+    events = [*_of(chosen, around.before), said, *_of(chosen, after)]
+    append(connection, ledger_id, station, events, standing_changes({chosen.name: claimed.identity.standing}))
     return claimed
+
+
+def foreseen(wish: Wish, mac: str, carried: Carried | None) -> Iterator[Asked]:
+    """Yield what is asked for most claims, so that a server can be asked at once. See `statement.foresee`."""
+    yield queries.foreseen("mac", mac)
+    yield soundness.foreseen(mac)
+    if carried is not None and carried.node_id is not None:
+        yield queries.foreseen("node_id", carried.node_id)
+    if carried is not None and carried.random_sha256 is not None:
+        yield queries.foreseen("random_sha256", carried.random_sha256)
+    if wish.batch is not None:
+        yield of_text(questions.BATCH_NAMED), {"name": wish.batch}
+    if carried in (None, Carried()) and wish.serial is None:
+        yield _first(wish)
 
 
 def _given(connection: Connection, chosen: LedgerIdentity, wish: Wish, mac: str) -> str | None:
@@ -146,7 +182,7 @@ def _of(chosen: LedgerIdentity, events: Iterable[Event]) -> Iterator[Event]:
 
 def _choose(connection: Connection, wish: Wish, mac: str, ts: str, carried: Carried) -> tuple[LedgerIdentity, bool]:
     """Return the identity for the board *mac*, and whether it is taken over from its flash."""
-    held = by_mac(connection, mac)
+    held = by_mac(connection, mac, lock=True)
     if held is None:
         refuse_forgotten(connection, mac)
     found = _carried(connection, carried, mac)
@@ -162,7 +198,7 @@ def _choose(connection: Connection, wish: Wish, mac: str, ts: str, carried: Carr
 
 def _carried(connection: Connection, carried: Carried, mac: str) -> LedgerIdentity | None:
     """Return the identity of this ledger that the flash contains, unless it is void. Raise CloneError for a clone."""
-    found = identities_carried(connection, carried)
+    found = identities_carried(connection, carried, lock=True)
     for identity in found:
         if identity.mac is not None and identity.mac != mac:
             raise CloneError(
@@ -189,12 +225,15 @@ def _carried(connection: Connection, carried: Carried, mac: str) -> LedgerIdenti
     return counting[0] if counting else None
 
 
-def identities_carried(connection: Connection, carried: Carried) -> tuple[LedgerIdentity, ...]:
-    """Return the identities of this ledger that *carried* names: none, one, or two if it has parts of two."""
+def identities_carried(connection: Connection, carried: Carried, *, lock: bool = False) -> tuple[LedgerIdentity, ...]:
+    """Return the identities of this ledger that *carried* names: none, one, or two if it has parts of two.
+
+    With *lock*, no other transaction changes them until this one ends.
+    """
     found: dict[str, LedgerIdentity] = {}
-    if carried.node_id is not None and (identity := by_node_id(connection, carried.node_id)):
+    if carried.node_id is not None and (identity := by_node_id(connection, carried.node_id, lock=lock)):
         found[identity.name] = identity
-    if carried.random_sha256 is not None and (identity := by_random(connection, carried.random_sha256)):
+    if carried.random_sha256 is not None and (identity := by_random(connection, carried.random_sha256, lock=lock)):
         found[identity.name] = identity
     return tuple(found.values())
 
@@ -202,7 +241,7 @@ def identities_carried(connection: Connection, carried: Carried) -> tuple[Ledger
 def _free(connection: Connection, wish: Wish, ts: str) -> LedgerIdentity:
     """Return the identity for a board without one: the requested serial, or the lowest free one."""
     if wish.serial is not None:
-        identity = by_serial(connection, wish.serial)
+        identity = by_serial(connection, wish.serial, lock=True)
         if identity is None and wish.given != wish.serial:
             hint = hint_for_unknown(connection, wish.serial)
             raise InputError(f"there is no identity {wish.serial} in the ledger", hint=hint, cause="no-serial")
@@ -210,25 +249,9 @@ def _free(connection: Connection, wish: Wish, ts: str) -> LedgerIdentity:
             return identity
     row = _lowest(connection, wish, ts)
     if row is not None:
+        _refuse_expired(_origin(row), row["batch_name"], row["serial"], ts)
         return identity_value(row)
     raise BatchUsedUp(f"batch {wish.batch} is used up" if wish.batch else f"all batches of {wish.product} are used up")
-
-
-def _lowest(connection: Connection, wish: Wish, ts: str) -> Row[Any] | None:
-    """Return the row of the lowest free identity; one in an expired handover only if there is no other."""
-    if wish.batch is None:
-        first = connection.execute(_FREE, {"of_product": wish.product}).one_or_none()
-        origin = None if first is None else origin_in(first.policy, first.batch_name)
-        if origin is None or not origin.expired(ts):
-            return first
-        later = claimable(connection, wish.product, ts)
-        rows = (connection.execute(_FREE_IN_BATCH, {"of_batch": one.id}).one_or_none() for one in later)
-        return next((row for row in rows if row is not None), first)
-    row = connection.execute(_FREE_IN_BATCH, {"of_batch": closed_batch(connection, wish.batch).id}).one_or_none()
-    for batch in replacements(connection, wish.batch) if row is None else ():
-        if batch.closed and row is None:
-            row = connection.execute(_FREE_IN_BATCH, {"of_batch": batch.id}).one_or_none()
-    return row
 
 
 def _is_in(connection: Connection, chosen: LedgerIdentity, wish: Wish) -> bool:
@@ -236,6 +259,43 @@ def _is_in(connection: Connection, chosen: LedgerIdentity, wish: Wish) -> bool:
     if wish.batch in (None, chosen.batch):
         return True
     return batch_named(connection, chosen.batch).replaces == wish.batch
+
+
+def _lowest(connection: Connection, wish: Wish, ts: str) -> Values | None:
+    """Return the row of the lowest free identity; one in an expired handover only if there is no other."""
+    query, values = _first(wish)
+    first = query.first(connection, values)
+    origin = None if first is None or wish.batch is not None else _origin(first)
+    if first is not None and (origin is None or not origin.expired(ts)):
+        return first
+    for batches in _sources(connection, wish, ts):
+        for other in (_LOWEST_UNLOCKED, _LOWEST_LOCKED):
+            for batch in batches:
+                row = other.first(connection, {"of_batch": batch.id})
+                if row is not None:
+                    return row
+    return None
+
+
+def _origin(row: Values) -> BatchOrigin | None:
+    """Return the origin of the batch of an identity that `_lowest` found."""
+    return origin_in(row["policy"], row["batch_name"])
+
+
+def _first(wish: Wish) -> Asked:
+    """Return the query for the lowest free identity of the closed batch that *wish* names, or of the oldest batch."""
+    if wish.batch is None:
+        return _LOWEST_IN_OLDEST, {"of_product": wish.product}
+    return _LOWEST_IN_NAMED, {"of_name": wish.batch}
+
+
+def _sources(connection: Connection, wish: Wish, ts: str) -> tuple[list[Batch], ...]:
+    """Return the batches that *wish* may be fulfilled from, in their order; then those that have expired at *ts*."""
+    if wish.batch is not None:
+        later = (batch for batch in replacements(connection, wish.batch) if batch.closed)
+        return ([closed_batch(connection, wish.batch), *later],)
+    every = claimable(connection, wish.product, "")
+    return [one for one in every if not one.expired(ts)], [one for one in every if one.expired(ts)]
 
 
 def _judge(chosen: LedgerIdentity, wish: Wish, mac: str, *, restored: bool) -> None:
@@ -274,18 +334,22 @@ def _judge_batch(connection: Connection, chosen: LedgerIdentity, wish: Wish, ts:
 
     A requested batch restricts which free serial may be bound, not boards that have an identity.
     """
-    if chosen.mac is not None:
+    if chosen.mac is not None or (wish.serial is None and not restored):  # `_free` has judged the lowest free one
         return
-    origin = closed_batch(connection, chosen.batch).origin
+    _refuse_expired(closed_batch(connection, chosen.batch).origin, chosen.batch, chosen.serial, ts)
+    if not restored and not _is_in(connection, chosen, wish):
+        raise InputError(f"{chosen.serial} is in batch {chosen.batch}, not {wish.batch}", cause="serial-mismatch")
+
+
+def _refuse_expired(origin: BatchOrigin | None, batch: str, serial: str, ts: str) -> None:
+    """Raise InputError if *batch*, which has *serial*, was received in a handover that has expired at *ts*."""
     if origin is not None and origin.expired(ts):
         raise InputError(
-            f"the handover of batch {chosen.batch} expired on {origin.until[:10]}",
-            where=chosen.serial,
+            f"the handover of batch {batch} expired on {origin.until[:10]}",
+            where=serial,
             hint="give back what is unused with `rmfab return --unused`, and ask the owner for a new handover",
             cause="handover-expired",
         )
-    if not restored and not _is_in(connection, chosen, wish):
-        raise InputError(f"{chosen.serial} is in batch {chosen.batch}, not {wish.batch}", cause="serial-mismatch")
 
 
 def claim_event(mac: str, slot: str | None, ts: str) -> Event:

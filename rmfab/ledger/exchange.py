@@ -23,6 +23,7 @@ from rmfab.ledger.numbers import Numbers
 from rmfab.ledger.receipts import Receipt, Return
 from rmfab.ledger.records import Batch, BatchOrigin, LedgerIdentity
 from rmfab.ledger.sql.database import Database
+from rmfab.ledger.sql.group_commit import Unsettled
 
 
 @dataclass(frozen=True)
@@ -36,13 +37,14 @@ class LedgerPlace:
 
 
 class LedgerExchange:
-    """The exchange of the ledger at *place*. *taking* and *changing* open its transactions, see `store.Ledger`."""
+    """The exchange of the ledger at *place*. *taking* and *changing* open transactions of a station, see
+    `store.Ledger`."""
 
     def __init__(
         self,
         place: LedgerPlace,
-        taking: Callable[[], AbstractContextManager[Connection]],
-        changing: Callable[[], AbstractContextManager[Connection]],
+        taking: Callable[[str], AbstractContextManager[Connection]],
+        changing: Callable[[str], AbstractContextManager[Connection]],
     ) -> None:
         self._place = place
         self._taking = taking
@@ -62,14 +64,14 @@ class LedgerExchange:
 
         *write* gets the handover and its identities before this is durable; if it fails, nothing has changed.
         """
-        with self._taking() as connection:
+        with self._taking(station) as connection:
             given = handovers.hand_over(connection, self._place.ledger_id, station, ts, batch, count, terms)
             write(given, pages(lambda after: handovers.page(connection, given.number, after)))
         return given
 
     def note_written(self, number: int, *, station: str, ts: str) -> None:
         """Record that the file of handover *number* is complete. See `handovers.note_written`."""
-        with self._changing() as connection:
+        with self._changing(station) as connection:
             handovers.note_written(connection, self._place.ledger_id, station, ts, number)
 
     def handovers(self) -> tuple[tuple[Handover, int], ...]:
@@ -89,7 +91,7 @@ class LedgerExchange:
 
     def lose_handover(self, number: int, *, reason: str, station: str, ts: str) -> int:
         """Void what is still out of handover *number*; return how many. See `handovers.declare_lost`."""
-        with self._taking() as connection:
+        with self._taking(station) as connection:
             return handovers.declare_lost(connection, self._place.ledger_id, station, ts, number, reason)
 
     def receipts(self) -> tuple[Receipt, ...]:
@@ -113,9 +115,9 @@ class LedgerExchange:
         """Add the identities of a handover, which this host receives once. See `receipts.receive`."""
         origin, place = receipt.origin, self._place
         noted = host_receipts.received(
-            place.host, origin.pool, origin.handover, place.ledger_id, self._holder(), place.where
+            place.host, origin.pool, origin.handover, place.ledger_id, self._holder(), place.where, Unsettled
         )
-        with noted, self._taking() as connection:
+        with noted, self._taking(station) as connection:
             numbers = Numbers(HostRecord(place.host, place.ledger_id).read())
             return receipts.receive(connection, place.ledger_id, station, order, chunks, receipt, numbers)
 
@@ -126,7 +128,7 @@ class LedgerExchange:
 
         *write* gets the return and the rows of its events before this is durable; if it fails, nothing has changed.
         """
-        with self._taking() as connection:
+        with self._taking(station) as connection:
             made = receipts.make_return(connection, self._place.ledger_id, station, ts, unused=unused)
             write(made, receipts.event_rows(connection, made.spans))
         return made
@@ -140,7 +142,7 @@ class LedgerExchange:
 
     def merge(self, told: Returned, blocks: Iterable[Sequence[dict[str, Any]]], *, station: str, ts: str) -> Merged:
         """Merge a return; all or nothing. See `rmfab.ledger.merge`."""
-        with self._taking() as connection:
+        with self._taking(station) as connection:
             return merge.merge(connection, self._place.ledger_id, station, ts, told, blocks)
 
     def _holder(self) -> str:

@@ -119,7 +119,7 @@ def page(connection: Connection, number: int, after: int) -> Sequence[LedgerIden
     table = schema.identity
     query = identities_query().where(table.c.handover == number, table.c.state == State.HANDED_OVER.value)
     rows = connection.execute(query.where(table.c.position > after).order_by(table.c.position).limit(PAGE))
-    return [identity_value(row) for row in rows]
+    return [identity_value(row._mapping) for row in rows]
 
 
 def out(connection: Connection, number: int) -> int:

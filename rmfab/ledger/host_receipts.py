@@ -18,8 +18,12 @@ from rmfab.ledger.host import PoolHost
 
 
 @contextmanager
-def received(host: PoolHost, pool: str, handover: int, ledger: str, holder: str, where: str) -> Iterator[None]:
+def received(
+    host: PoolHost, pool: str, handover: int, ledger: str, holder: str, where: str, unsettled: type[Exception]
+) -> Iterator[None]:
     """Note that *ledger* with *holder*, at *where*, receives *handover* of *pool*; forget it if the block fails.
+
+    After an error of the type *unsettled* it may have received it, and the note stays.
 
     Raise IntegrityError (cause `handover-received`) if a different one has received it, or InputError.
     """
@@ -35,6 +39,8 @@ def received(host: PoolHost, pool: str, handover: int, ledger: str, holder: str,
         _judge(read_input(path), ledger, holder, path)
     try:
         yield
+    except unsettled:
+        raise
     except BaseException:
         if new:
             with suppress(OSError):

@@ -86,11 +86,15 @@ class Holding:
 
     @classmethod
     def new(
-        cls, host: PoolHost, heads: Mapping[str, Head], numbers: Mapping[str, Given] = MappingProxyType({})
+        cls,
+        host: PoolHost,
+        heads: Mapping[str, Head],
+        numbers: Mapping[str, Given] = MappingProxyType({}),
+        holder: str | None = None,
     ) -> Holding:
-        """Return the holding of a new holder on *host*."""
+        """Return the holding of a new holder on *host*, or its part in that of *holder* on a server."""
         salt = secrets.token_hex(16)
-        return cls(secrets.token_hex(16), salt, _salted(host, salt), heads, numbers)
+        return cls(holder or secrets.token_hex(16), salt, _salted(host, salt), heads, numbers)
 
     def is_on(self, host: PoolHost) -> bool:
         """Return whether this was written on the machine of *host*."""
@@ -255,6 +259,14 @@ class Hold:
         with self._record._changing:
             self._join(create=True)
             self._record._write(holding)
+
+    def join(self, part: Callable[[Holding | Unusable], Holding | None]) -> None:
+        """Write what *part* returns for the record: the part of this host in a pool on a server; None: it has it."""
+        with self._record._changing:
+            self._join(create=True)  # before the look: two processes of a new host may join at once
+            joined = part(self.read())
+            if joined is not None:
+                self._record._write(joined)
 
     def add(self, heads: Mapping[str, Head]) -> None:
         """Add *heads* of chains to the record, durably. Older ones than it has are passed over."""

@@ -9,7 +9,7 @@ from rmfab.ledger import questions
 from rmfab.ledger.events import EventKind, StoredEvent
 from rmfab.ledger.host import PoolHost
 from rmfab.ledger.host_record import HostRecord
-from rmfab.ledger.pool_standing import PoolStanding, standing
+from rmfab.ledger.pool_standing import PoolPlace, PoolStanding, standing
 from rmfab.ledger.records import Batch, Chunk
 from rmfab.ledger.sql.ask import Ask
 
@@ -36,7 +36,13 @@ class Inquiry(ABC):
     def pool_standing(self) -> PoolStanding:
         """Return whether this host may give identities from this ledger."""
         with self._asking() as ask:
-            return standing(ask, self._record.read(), self._host, self._where)
+            return standing(ask, self._record.read(), self._host, PoolPlace(self._where))
+
+    def enter(self, station: str) -> None:  # noqa: B027 - a ledger in a file is one host's
+        """Make sure that no other host works as *station* on a shared ledger, from now until this one is closed.
+
+        Raise LedgerError (cause `station-taken`) if one does.
+        """
 
     def last_release(self, product: str) -> StoredEvent | None:
         """Return the last acceptance of a release for *product*."""

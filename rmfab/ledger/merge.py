@@ -25,7 +25,7 @@ from rmfab.ledger.chains import OWN, append, genesis
 from rmfab.ledger.events import Event, EventKind
 from rmfab.ledger.handovers import Handover
 from rmfab.ledger.host_record import Head
-from rmfab.ledger.queries import by_serial, standing_columns, standing_value, write_standings
+from rmfab.ledger.queries import by_serial, standing_changes, standing_columns, standing_value
 from rmfab.ledger.receipts import Span
 from rmfab.ledger.sql import schema
 from rmfab.ledger.standing import Standing, project
@@ -302,7 +302,7 @@ class _Merger:
             elif serial in touched:
                 kept[serial] = None
             else:
-                standing = standing_value(row)
+                standing = standing_value(row._mapping)
                 out = standing.state is State.HANDED_OVER
                 found[serial] = replace(standing, state=State.GENERATED) if out else standing
         return found
@@ -343,9 +343,9 @@ class _Merger:
             return
         unbound = {"state": State.VOID.value, "mac": None}
         self._connection.execute(_UNBIND, [unbound | {"of_serial": serial} for serial in changed])
-        write_standings(self._connection, changed)
         batches = self._batches(list(changed))
-        append(self._connection, *self._own, [self._event(name, batches[name], one) for name, one in changed.items()])
+        events = [self._event(name, batches[name], one) for name, one in changed.items()]
+        append(self._connection, *self._own, events, standing_changes(changed))
         for serial, standing in changed.items():
             self._count(standing, before[serial])
 

@@ -22,8 +22,8 @@ from rmfab.ledger.queries import (
     by_name,
     named,
     names_of,
+    standing_changes,
     standing_value,
-    write_standings,
 )
 from rmfab.ledger.records import LedgerIdentity, refuse_handed_over
 from rmfab.ledger.soundness import refuse_damaged
@@ -63,7 +63,7 @@ def void(
     if a term matches none, or more than one, or if a unit is handed over, or is not as it was *seen*; then nothing is
     voided.
     """
-    chosen = {identity.name: identity for identity in (named(connection, term) for term in terms)}
+    chosen = {identity.name: identity for identity in (named(connection, term, lock=True) for term in terms)}
     live = [identity for identity in chosen.values() if identity.state is not State.VOID]
     for identity in live:
         refuse_handed_over(identity)
@@ -180,8 +180,7 @@ def _take(connection: Connection, ledger_id: str, station: str, events: list[Eve
             if after != standing:
                 changed[serial] = after
         said.append(event)
-    append(connection, ledger_id, station, said)
-    write_standings(connection, changed)
+    append(connection, ledger_id, station, said, standing_changes(changed))
 
 
 def _filled(event: Event, batch: str, standing: Standing) -> Event:
@@ -194,4 +193,4 @@ def _standings(connection: Connection, serials: set[str]) -> Iterator[tuple[str,
     remaining = iter(sorted(serials))
     while some := list(islice(remaining, PAGE)):
         for row in connection.execute(query.where(table.c.serial.in_(some)).with_for_update(of=table)):
-            yield row.serial, (row.batch_name, standing_value(row))
+            yield row.serial, (row.batch_name, standing_value(row._mapping))

@@ -8,6 +8,10 @@ goes on: the other one lacks its events. A copy on a different host has no recor
 An event that takes from the pool is a claim, a void or a new batch (its serials): the record is updated after it is
 durable, and before anyone acts on it. If the process ends between the two, the ledger is ahead of the record, which is
 allowed.
+
+A ledger on a server is shared: many hosts give identities from the one database, which is where it was when it was
+adopted (`LedgerServer.place`). A host joins when it takes for the first time, and its record names what it has taken
+from then on: a server that lacks it was restored from a backup, or is a replica that lagged behind.
 """
 
 from __future__ import annotations
@@ -35,6 +39,13 @@ _LAST_POOL_CHAIN = (
 )
 
 
+def joined(record: Holding | Unusable, host: PoolHost, holder: str) -> Holding | None:
+    """Return the part of *host*, which joins the pool of *holder* on a server; None if its *record* has it already."""
+    if isinstance(record, Holding) and record.holder == holder and record.is_on(host):
+        return None
+    return Holding.new(host, {}, doubtful(record.numbers), holder)
+
+
 def is_empty(connection: Connection) -> bool:
     """Return whether the ledger has no holder, no batch and no event: then it is anyone's."""
     if meta_value(connection, "holder") is not None or meta_value(connection, "copy") is not None:
@@ -45,10 +56,15 @@ def is_empty(connection: Connection) -> bool:
     )
 
 
-def hold_empty(connection: Connection, ledger_id: str, holding: Holding) -> None:
+def hold_empty(connection: Connection, ledger_id: str, holding: Holding, place: str | None) -> None:
     """Make an empty ledger the pool *ledger_id*, new and its own: a copy of the empty file becomes a different one."""
     set_meta(connection, "ledger_id", ledger_id)
+    _hold(connection, holding, place)
+
+
+def _hold(connection: Connection, holding: Holding, place: str | None) -> None:
     set_meta(connection, "holder", holding.holder)
+    set_meta(connection, "place", place)
 
 
 def numbers_of(
@@ -66,22 +82,35 @@ def numbers_of(
 
 
 def adopt(
-    connection: Connection, ledger_id: str, station: str, ts: str, holding: Holding, reason: AdoptionReason
+    connection: Connection,
+    ledger_id: str,
+    station: str,
+    ts: str,
+    holding: Holding,
+    reason: AdoptionReason,
+    place: str | None,
 ) -> Adoption:
-    """Make *holding* the holder. After a loss, put every free identity in quarantine, with an event for each."""
+    """Make *holding* the holder, at *place* if it is on a server.
+
+    After a loss, put every free identity in quarantine, with an event for each.
+    """
     if reason is not AdoptionReason.ONLY_COPY:
         close_all(connection)
     quarantined = _quarantine(connection, ledger_id, station, ts) if reason is AdoptionReason.LOSS else 0
     details = {"reason": reason.value, "holder": holding.holder, "quarantined": quarantined}
     append(connection, ledger_id, station, [Event(ts, EventKind.ADOPT, details=details)])
     set_meta(connection, "copy", None)
-    set_meta(connection, "holder", holding.holder)
+    _hold(connection, holding, place)
     return Adoption(reason, quarantined)
 
 
-def move(connection: Connection, ledger_id: str, station: str, ts: str, recipient: str) -> None:
-    """End giving identities here: write the last event, which names the *recipient* of the new host."""
-    append(connection, ledger_id, station, [Event(ts, EventKind.MOVE, details={"to": recipient})])
+def move(
+    connection: Connection, ledger_id: str, station: str, ts: str, recipient: str, *, copied: bool = False
+) -> None:
+    """End giving identities here: write the last event, which names the *recipient* of the new host, or the ledger to
+    which this one is *copied*."""
+    details: dict[str, object] = {"to": recipient} | ({"copied": True} if copied else {})
+    append(connection, ledger_id, station, [Event(ts, EventKind.MOVE, details=details)])
     close_all(connection)
     set_meta(connection, "holder", None)
 

@@ -6,6 +6,7 @@ imported.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum, unique
 
@@ -13,7 +14,7 @@ from rmfab.errors import IntegrityError
 from rmfab.ledger.events import EventKind
 from rmfab.ledger.host import PoolHost
 from rmfab.ledger.host_record import Holding, Unusable
-from rmfab.ledger.questions import lacking, last_pool_event, meta_value
+from rmfab.ledger.questions import lacking, last_pool_event, meta_values
 from rmfab.ledger.sql.ask import Ask
 
 
@@ -39,12 +40,16 @@ class PoolStanding:
     """The standing of a ledger's pool on this host.
 
     *refusal*: why nothing can be taken from it, None if this host holds it. *unclaimed*: no host has held it yet, as
-    after an upgrade from a version without pools. *moved_to*: the recipient that it was moved to.
+    after an upgrade from a version without pools. *moved_to*: the recipient that it was moved to, or the ledger that it
+    was copied to. *displaced*: its database is not where it was adopted, and has all that this host knows. *holder*:
+    under which identities are given.
     """
 
     refusal: IntegrityError | None
     unclaimed: bool = False
     moved_to: str | None = None
+    displaced: bool = False
+    holder: str | None = None
 
     @property
     def held(self) -> bool:
@@ -58,44 +63,89 @@ _HINT = (
 )
 _STALE = "this copy of the ledger lacks identities that this host has given"
 """Also that of a second copy, when the first was adopted here and has given identities since."""
+_DISPLACED = "this database is not the one that gives identities: it was restored, cloned, or a replica took over"
+_RELOCATE = (
+    "use the right server; if this one replaces it and nothing was lost, `rmfab ledger adopt --only-copy`, else "
+    "`rmfab ledger adopt`"
+)
+_FORGETFUL = "the server lacks identities that this host has given: it is from a backup, or a replica that lags"
 _ONLY_COPY = "if it is the only one, `rmfab ledger adopt --only-copy`"
 
 
-def standing(ask: Ask, record: Holding | Unusable, host: PoolHost, where: str) -> PoolStanding:
-    """Return the standing of the pool; *where* is the ledger's location, for the refusal."""
-    holder = meta_value(ask, "holder")
+@dataclass(frozen=True)
+class PoolPlace:
+    """Where a ledger is: *shown* for people; *place* is that of `LedgerServer.place`, None for a file."""
+
+    shown: str
+    place: str | None = None
+
+
+def standing(ask: Ask, record: Holding | Unusable, host: PoolHost, at: PoolPlace) -> PoolStanding:
+    """Return the standing of the pool of the ledger *at* this place."""
+    meta = meta_values(ask)
+    holder = meta.get("holder")
     if holder is None:
-        return _without_holder(ask, record, where)
+        return _without_holder(ask, meta, record, at.shown)
+    if at.place is not None:
+        return _on_server(ask, meta, record, at)
     why = _contradiction(ask, holder, record, host)
     hint = record.hint if isinstance(record, Unusable) else _HINT
-    return PoolStanding(None if why is None else _refusal(why, where, hint))
+    return PoolStanding(None if why is None else _refusal(why, at.shown, hint), holder=holder)
 
 
-def judged(ask: Ask, record: Holding | Unusable, host: PoolHost, where: str, *, taking: bool) -> None:
-    """Raise IntegrityError (cause `not-pool-holder`) if this host must not change the ledger.
+def judged(ask: Ask, record: Holding | Unusable, host: PoolHost, at: PoolPlace, *, taking: bool) -> str:
+    """Return the holder, empty if there is none yet.
 
-    *taking*: the change takes from the pool. Only then it matters that no host has held the pool yet.
+    Raise IntegrityError (cause `not-pool-holder`) if this host must not change the ledger. *taking*: the change takes
+    from the pool. Only then it matters that no host has held the pool yet.
     """
-    pool = standing(ask, record, host, where)
+    pool = standing(ask, record, host, at)
     if pool.refusal is not None and (taking or not pool.unclaimed):
         raise pool.refusal
+    return pool.holder or ""
 
 
-def _without_holder(ask: Ask, record: Holding | Unusable, where: str) -> PoolStanding:
+def _without_holder(ask: Ask, meta: Mapping[str, str], record: Holding | Unusable, where: str) -> PoolStanding:
     stale = isinstance(record, Holding) and lacking(ask, record.heads) is not None
     last = last_pool_event(ask)
-    if last is not None and last.event.kind is EventKind.MOVE and not stale:
-        to = str(last.event.details.get("to"))
-        why = f"this ledger was moved to the host with {to} at {last.event.ts}"
+    moved = last if last is not None and last.event.kind is EventKind.MOVE else None
+    if moved is not None and moved.event.details.get("copied"):
+        to = str(moved.event.details.get("to"))
+        why = f"this ledger was copied to {to} at {moved.event.ts}, which gives its identities since"
+        return PoolStanding(_refusal(why, where, f"work with {to}: set RMFAB_LEDGER"), moved_to=to)
+    if moved is not None and not stale:
+        to = str(moved.event.details.get("to"))
+        why = f"this ledger was moved to the host with {to} at {moved.event.ts}"
         refusal = _refusal(why, where, "run `rmfab ledger adopt` on that host")
         return PoolStanding(refusal, moved_to=to)
-    copied = meta_value(ask, "copy")
-    if copied is not None:
-        return PoolStanding(_refusal(f"this ledger is a copy, made at {copied}", where))
+    if "copy" in meta:
+        return PoolStanding(_refusal(f"this ledger is a copy, made at {meta['copy']}", where))
     if stale:
         return PoolStanding(_refusal(_STALE, where))
     why = "no one has said yet that this is the only copy of this ledger"
     return PoolStanding(_refusal(why, where, _ONLY_COPY), unclaimed=True)
+
+
+def _on_server(ask: Ask, meta: Mapping[str, str], record: Holding | Unusable, at: PoolPlace) -> PoolStanding:
+    """Return the standing of a pool that many hosts hold together."""
+    holder = meta["holder"]
+    counts = isinstance(record, Holding) and not (record.holder != holder and _after_loss(ask, holder))
+    if isinstance(record, Holding) and counts and lacking(ask, record.heads) is not None:
+        return PoolStanding(_refusal(_FORGETFUL, at.shown))
+    if meta.get("place") != at.place:
+        return PoolStanding(_refusal(_DISPLACED, at.shown, _RELOCATE), displaced=True)
+    return PoolStanding(None, holder=holder)
+
+
+def _after_loss(ask: Ask, holder: str) -> bool:
+    """Return whether *holder* adopted the pool after a loss: then nothing that a host gave before is free."""
+    last = last_pool_event(ask)
+    return (
+        last is not None
+        and last.event.kind is EventKind.ADOPT
+        and last.event.details.get("holder") == holder
+        and last.event.details.get("reason") == AdoptionReason.LOSS.value
+    )
 
 
 def _contradiction(ask: Ask, holder: str, record: Holding | Unusable, host: PoolHost) -> str | None:

@@ -34,20 +34,22 @@ from rmfab.ledger.events import StoredEvent, normal_mac
 from rmfab.ledger.records import RECORD_FIELDS, Batch, BatchCount, Chunk, LedgerIdentity
 from rmfab.ledger.sql import schema
 from rmfab.ledger.sql.asking import asking
+from rmfab.ledger.sql.statement import Asked, Statement, constant
 from rmfab.ledger.standing import Standing
 from rmfab.ledger.states import State
-from rmfab.ledger.stored_events import damaged, stored
+from rmfab.ledger.stored_events import Columns, damaged, stored
 
 PAGE = 500
 
-_STAND = update(schema.identity).where(schema.identity.c.serial == bindparam("of_serial"))
-"""What every claim runs is built once: building a statement takes SQLAlchemy longer than running it."""
 
 _NUMBERED = re.compile(r"(?P<before>.{0,64}[^0-9:])[0-9]+[^0-9]{0,64}")  # a serial with its counter last
 _PARTS = re.compile(r"(?P<before>.{0,64}?)(?P<number>[0-9]{1,18})(?P<after>[^0-9]{0,64})")
 _WIDEST = 18
 """The most digits of a counter (`rmfab.product.serial`)."""
 _STANDING = tuple(f.name for f in fields(Standing))
+_STAND = Statement(
+    update(schema.identity).where(schema.identity.c.serial == bindparam("of_serial")), ("of_serial", *_STANDING)
+)
 
 
 def meta_value(connection: Connection, name: str) -> str | None:
@@ -67,14 +69,13 @@ def batch_value(row: Row[Any]) -> Batch:
     return questions.batch_of(row._mapping)
 
 
-def standing_value(row: Row[Any]) -> Standing:
+def standing_value(columns: Columns) -> Standing:
     """Return the standing in a row of the identity table. Raise IntegrityError for a state that does not exist."""
-    columns = row._mapping
     values = {name: columns[name] for name in _STANDING}
     try:
         return Standing(**values | {"state": State(values["state"])})
     except ValueError as error:
-        raise damaged(f"an identity has no state {values['state']!r}", row.serial) from error
+        raise damaged(f"an identity has no state {values['state']!r}", columns["serial"]) from error
 
 
 def standing_columns(standing: Standing) -> dict[str, Any]:
@@ -82,18 +83,14 @@ def standing_columns(standing: Standing) -> dict[str, Any]:
     return {name: getattr(standing, name) for name in _STANDING} | {"state": standing.state.value}
 
 
-def write_standings(connection: Connection, standings: Mapping[str, Standing]) -> None:
-    """Write *standings* by serial. Raise IntegrityError if there is no row for one."""
-    if standings:
-        rows = [standing_columns(standing) | {"of_serial": serial} for serial, standing in standings.items()]
-        written = connection.execute(_STAND, rows).rowcount
-        if written != len(rows):
-            raise damaged("the row of an identity is missing", next(iter(standings)))
+def standing_changes(standings: Mapping[str, Standing]) -> Iterator[Asked]:
+    """Yield the changes of rows that write *standings* by serial."""
+    for serial, standing in standings.items():
+        yield _STAND, standing_columns(standing) | {"of_serial": serial}
 
 
-def record_value(row: Row[Any]) -> SealedRecord:
+def record_value(columns: Columns) -> SealedRecord:
     """Return the record in a row of the identity table. Raise ValueError if the row was edited and is invalid."""
-    columns = row._mapping
     return SealedRecord(**{name: columns[name] for name in RECORD_FIELDS})
 
 
@@ -107,39 +104,50 @@ def identities_query() -> Select[Any]:
     return select(schema.identity, schema.batch.c.name.label("batch_name"), schema.batch.c.product).join(schema.batch)
 
 
-def identity_value(row: Row[Any]) -> LedgerIdentity:
+def identity_value(columns: Columns) -> LedgerIdentity:
     """Return the identity of a row of `identities_query`. Raise IntegrityError if the row was edited and is invalid."""
     try:
-        record = record_value(row)
+        record = record_value(columns)
     except ValueError as error:
         raise IntegrityError(
             f"the identity was changed after it was made: {error}",
-            where=row.serial,
+            where=columns["serial"],
             hint="run `rmfab ledger check` to list all problems",
             cause="record",
         ) from error
-    return LedgerIdentity(record, standing_value(row), row.batch_name, row.product, row.position, row.chunk_id)
+    standing = standing_value(columns)
+    return LedgerIdentity(
+        record, standing, columns["batch_name"], columns["product"], columns["position"], columns["chunk_id"]
+    )
 
 
 _BY = {
     name: identities_query().where(schema.identity.c[name] == bindparam("wanted"))
     for name in ("serial", "node_id", "random_sha256", "mac", "given_serial")
 }
-_BY |= {name: _BY[name].where(schema.identity.c.state != State.VOID.value) for name in ("mac", "given_serial")}
-"""Built once: building a query takes SQLAlchemy longer than running it."""
+_IS_LIVE = schema.identity.c.state != constant(State.VOID.value)
+_BY |= {name: _BY[name].where(_IS_LIVE) for name in ("mac", "given_serial")}
+_FIND = {
+    (name, lock): Statement(query.with_for_update(of=schema.identity) if lock else query)
+    for name, query in _BY.items()
+    for lock in (False, True)
+}
 
 
-def by_name(connection: Connection, name: str) -> LedgerIdentity | None:
-    """Return the identity with this name in the pool, also from an open batch."""
-    return _one(connection, "serial", name)
+def by_name(connection: Connection, name: str, *, lock: bool = False) -> LedgerIdentity | None:
+    """Return the identity with this name in the pool, also from an open batch.
+
+    With *lock*, no other transaction changes it until this one ends; so below.
+    """
+    return _one(connection, "serial", name, lock)
 
 
-def by_serial(connection: Connection, serial: str) -> LedgerIdentity | None:
+def by_serial(connection: Connection, serial: str, *, lock: bool = False) -> LedgerIdentity | None:
     """Return the identity with this serial or name: one that was made with it, or else the live one that was given it.
 
     A serial that a board brought is free again when its identity is void; then return None.
     """
-    return by_name(connection, serial) or _one(connection, "given_serial", serial)
+    return by_name(connection, serial, lock=lock) or _one(connection, "given_serial", serial, lock)
 
 
 def names_of(connection: Connection, serials: Iterable[str]) -> dict[str, str]:
@@ -149,28 +157,33 @@ def names_of(connection: Connection, serials: Iterable[str]) -> dict[str, str]:
     return {row[0]: row[1] for row in connection.execute(query.where(table.c.given_serial.in_(list(serials))))}
 
 
-def by_node_id(connection: Connection, node_id: str) -> LedgerIdentity | None:
+def by_node_id(connection: Connection, node_id: str, *, lock: bool = False) -> LedgerIdentity | None:
     """Return the identity with this node id."""
-    return _one(connection, "node_id", node_id)
+    return _one(connection, "node_id", node_id, lock)
 
 
-def by_random(connection: Connection, random_sha256: str) -> LedgerIdentity | None:
+def by_random(connection: Connection, random_sha256: str, *, lock: bool = False) -> LedgerIdentity | None:
     """Return the identity whose `random` has this SHA-256."""
-    return _one(connection, "random_sha256", random_sha256)
+    return _one(connection, "random_sha256", random_sha256, lock)
 
 
-def by_mac(connection: Connection, mac: str) -> LedgerIdentity | None:
+def by_mac(connection: Connection, mac: str, *, lock: bool = False) -> LedgerIdentity | None:
     """Return the identity of the live unit with this (normal) MAC."""
-    return _one(connection, "mac", mac)
+    return _one(connection, "mac", mac, lock)
 
 
-def _one(connection: Connection, column: str, wanted: str) -> LedgerIdentity | None:
+def _one(connection: Connection, column: str, wanted: str, lock: bool) -> LedgerIdentity | None:
     """Return the identity with *wanted* in *column*."""
-    row = connection.execute(_BY[column], {"wanted": wanted}).one_or_none()
+    row = _FIND[column, lock].first(connection, {"wanted": wanted})
     return None if row is None else identity_value(row)
 
 
-def find(connection: Connection, term: str) -> tuple[LedgerIdentity, ...]:
+def foreseen(column: str, wanted: str) -> Asked:
+    """Return what `by_mac` and the like ask with a lock."""
+    return _FIND[column, True], {"wanted": wanted}
+
+
+def find(connection: Connection, term: str, *, lock: bool = False) -> tuple[LedgerIdentity, ...]:
     """Return the identities that match *term*: a serial, a node id or a MAC (a board may have had several)."""
     table = schema.identity
     match: list[ColumnElement[bool]] = [table.c[name] == term for name in ("serial", "given_serial", "node_id")]
@@ -178,7 +191,14 @@ def find(connection: Connection, term: str) -> tuple[LedgerIdentity, ...]:
     if mac is not None:
         match.append(table.c.mac == mac)
     query = identities_query().where(or_(*match)).order_by(table.c.id)
-    return tuple(identity_value(row) for row in connection.execute(query))
+    rows = connection.execute(query.with_for_update(of=table) if lock else query)
+    return tuple(identity_value(row._mapping) for row in rows)
+
+
+def streamed(connection: Connection, query: Select[Any]) -> Iterator[Row[Any]]:
+    """Yield the rows of *query* in constant memory."""
+    with connection.execute(query, execution_options={"yield_per": PAGE}) as rows:  # the reader may stop early
+        yield from rows
 
 
 def unfinished(connection: Connection) -> Iterator[LedgerIdentity]:
@@ -186,16 +206,16 @@ def unfinished(connection: Connection) -> Iterator[LedgerIdentity]:
     table = schema.identity
     states = (State.CLAIMED.value, State.FLASHED.value)
     query = identities_query().where(table.c.state.in_(states)).order_by(table.c.id)
-    for row in connection.execute(query.execution_options(yield_per=PAGE)):
-        yield identity_value(row)
+    for row in streamed(connection, query):
+        yield identity_value(row._mapping)
 
 
-def named(connection: Connection, term: str) -> LedgerIdentity:
+def named(connection: Connection, term: str, *, lock: bool = False) -> LedgerIdentity:
     """Return the identity that *term* names: its serial, its node id, or the MAC of its live unit.
 
     A void identity is returned only if no other matches. Raise InputError if *term* matches none, or more than one.
     """
-    found = find(connection, term)
+    found = find(connection, term, lock=lock)
     live = [identity for identity in found if identity.state is not State.VOID]
     if not found:
         hint = hint_for_unknown(connection, term) or "give a serial, a node id or a MAC"
@@ -295,7 +315,7 @@ def page(connection: Connection, batch: Batch, after: int) -> Sequence[LedgerIde
     """Return up to `PAGE` identities of *batch* after position *after*, in order of position."""
     query = identities_query().where(schema.identity.c.batch_id == batch.id, schema.identity.c.position > after)
     rows = connection.execute(query.order_by(schema.identity.c.position).limit(PAGE))
-    return [identity_value(row) for row in rows]
+    return [identity_value(row._mapping) for row in rows]
 
 
 def chunks(connection: Connection, batch: Batch | None, after: int) -> Sequence[Chunk]:

@@ -6,7 +6,7 @@ an `Ask`; the same statements run in a `Ledger` and in a `LedgerReader`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
@@ -17,14 +17,17 @@ from rmfab.ledger.records import REPLACES, Batch, Chunk
 from rmfab.ledger.sql.ask import Ask
 from rmfab.ledger.stored_events import CHAINED, Columns, damaged, stored
 
+_META = "SELECT name, value FROM meta"
 _EVENT_COLUMNS = ("id", *CHAINED)
 _EVENT = f"SELECT {', '.join(_EVENT_COLUMNS)} FROM event"  # noqa: S608 - names of columns, no values
+_AT = f"SELECT {', '.join((*_EVENT_COLUMNS, 'prev_hash', 'hash'))} FROM event WHERE chain = :chain AND seq = :seq"  # noqa: S608
 OWN_EVENTS = "event.chain NOT IN (SELECT chain.id FROM chain WHERE chain.ledger IS NOT NULL)"
 """The condition for events that this ledger wrote. Those that were merged are evidence: they change no standing."""
 _OF_KIND = f"{_EVENT} WHERE kind = :kind AND {OWN_EVENTS} ORDER BY id DESC"
 _OF_POOL = f"{_EVENT} WHERE kind IN (:move, :adopt) AND {OWN_EVENTS} ORDER BY id DESC LIMIT 1"
 _BATCH_COLUMNS = ("id", "name", "product", "policy", "size", "chunk_size", "first_n", "state", "digest", "created_ts")
 _BATCH = f"SELECT {', '.join(_BATCH_COLUMNS)} FROM batch"  # noqa: S608
+BATCH_NAMED = f"{_BATCH} WHERE name = :name"
 _IS_SERIAL = """
 SELECT 1 FROM identity WHERE serial = :name OR (given_serial = :name AND state <> 'void')
 """
@@ -45,6 +48,11 @@ def meta_value(ask: Ask, name: str) -> str | None:
     return None if row is None else row[0]
 
 
+def meta_values(ask: Ask) -> dict[str, str]:
+    """Return the table `meta`."""
+    return {name: value for name, value in ask(_META, {})}  # noqa: C416 - rows are no tuples
+
+
 def ledger_id(ask: Ask) -> str:
     """Return the id that the ledger got when it was created."""
     found = meta_value(ask, "ledger_id")
@@ -58,11 +66,23 @@ def lacking(ask: Ask, known: Mapping[str, Head]) -> str | None:
     for chain, head in known.items():
         if head.seq == 0:
             continue
-        values = {"chain": chain, "seq": head.seq}
-        row = _first(ask, "SELECT hash FROM event WHERE chain = :chain AND seq = :seq", values)
-        if row is None or row[0] != head.hash:
+        event = event_at(ask, chain, head.seq)
+        if event is None or event["hash"] != head.hash:
             return chain
     return None
+
+
+def event_at(ask: Ask, chain: str, seq: int) -> dict[str, Any] | None:
+    """Return the columns of event number *seq* of *chain*, None if there is none."""
+    row = _first(ask, _AT, {"chain": chain, "seq": seq})
+    return None if row is None else dict(zip((*_EVENT_COLUMNS, "prev_hash", "hash"), row, strict=True))
+
+
+def foreseen(known: Mapping[str, Head]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield what is asked before each change, as text and values; *known*: the heads in the host's record."""
+    yield _META, {}
+    for chain, head in known.items():
+        yield _AT, {"chain": chain, "seq": head.seq}
 
 
 def last_accepted(ask: Ask, kind: EventKind, product: str) -> StoredEvent | None:
@@ -84,7 +104,7 @@ def batches(ask: Ask) -> tuple[Batch, ...]:
 
 def batch_named(ask: Ask, name: str) -> Batch:
     """Return the batch *name*, open or closed. Raise InputError (cause `no-batch`) if it does not exist."""
-    row = _first(ask, f"{_BATCH} WHERE name = :name", {"name": name})
+    row = _first(ask, BATCH_NAMED, {"name": name})
     if row is None:
         near = near_batch(ask, name)
         if _first(ask, _IS_SERIAL, {"name": name}) is not None:

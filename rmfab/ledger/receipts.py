@@ -21,7 +21,7 @@ from rmfab.ledger.chains import OWN, append, genesis
 from rmfab.ledger.events import Event, EventKind, StoredEvent
 from rmfab.ledger.host_record import Head
 from rmfab.ledger.numbers import Numbers
-from rmfab.ledger.queries import PAGE, batch_named, meta_value
+from rmfab.ledger.queries import PAGE, batch_named, meta_value, streamed
 from rmfab.ledger.records import Batch, BatchOrigin, origin_in
 from rmfab.ledger.sql import schema
 from rmfab.ledger.states import State
@@ -165,8 +165,7 @@ def event_rows(connection: Connection, spans: Sequence[Span]) -> Iterator[Row[An
     """Yield the rows of the events in *spans*, in the order in which the ledger stored them, in constant memory."""
     table = schema.event
     parts = [and_(table.c.chain == one.chain, table.c.seq.between(one.before.seq + 1, one.after.seq)) for one in spans]
-    query = select(table).where(or_(false(), *parts)).order_by(table.c.id)
-    return iter(connection.execute(query, execution_options={"yield_per": PAGE}))
+    return streamed(connection, select(table).where(or_(false(), *parts)).order_by(table.c.id))
 
 
 def _spans(

@@ -65,13 +65,14 @@ def flashed_units(connection: Connection, digest: str) -> Iterator[FlashedUnit]:
         .join(newest, newest.c.serial == table.c.serial)
         .order_by(table.c.id)
     )
-    for rows in connection.execute(query.execution_options(yield_per=PAGE)).partitions():
-        units = _identities(connection, [row.serial for row in rows])
-        for row in rows:
-            if row.serial in units:
-                yield FlashedUnit(units[row.serial], stored(row._mapping), row.newest != row.id)
+    with connection.execute(query.execution_options(yield_per=PAGE)) as found:
+        for rows in found.partitions():
+            units = _identities(connection, [row.serial for row in rows])
+            for row in rows:
+                if row.serial in units:
+                    yield FlashedUnit(units[row.serial], stored(row._mapping), row.newest != row.id)
 
 
 def _identities(connection: Connection, serials: list[str]) -> dict[str, LedgerIdentity]:
     query = identities_query().where(schema.identity.c.serial.in_(serials))
-    return {one.name: one for one in map(identity_value, connection.execute(query))}
+    return {one.name: one for row in connection.execute(query) for one in [identity_value(row._mapping)]}

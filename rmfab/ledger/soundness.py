@@ -12,6 +12,7 @@ from rmfab.ledger.chains import OWN
 from rmfab.ledger.events import EventKind
 from rmfab.ledger.queries import by_name, standing_value
 from rmfab.ledger.sql import schema
+from rmfab.ledger.sql.statement import Asked, Statement, constant, foresee
 from rmfab.ledger.standing import Standing, replay
 from rmfab.ledger.states import State
 from rmfab.ledger.stored_events import chain_hash, damaged, stored
@@ -19,39 +20,42 @@ from rmfab.ledger.stored_events import chain_hash, damaged, stored
 _MOST = 200
 """The events of one unit that a write reads; one that came more often is for `rmfab ledger check`."""
 
-_ROW = select(schema.identity).where(
-    schema.identity.c.id
-    == select(schema.identity.c.id).where(schema.identity.c.serial == bindparam("of_serial")).scalar_subquery()
+_ROW = Statement(
+    select(schema.identity).where(
+        schema.identity.c.id
+        == select(schema.identity.c.id).where(schema.identity.c.serial == bindparam("of_serial")).scalar_subquery()
+    )
 )
 """By the key of the table: a database may take what an index contains from there, and not read the row."""
-_EVENTS = (
+_EVENTS = Statement(
     select(schema.event)
     .where(schema.event.c.serial == bindparam("of_serial"), OWN)
     .order_by(schema.event.c.id.desc())
-    .limit(_MOST + 1)
+    .limit(constant(_MOST + 1))
 )
-_LAST_CLAIM = (
+_LAST_CLAIM = Statement(
     select(schema.event.c.serial)
-    .where(schema.event.c.mac == bindparam("of_mac"), schema.event.c.kind == EventKind.CLAIM.value, OWN)
+    .where(schema.event.c.mac == bindparam("of_mac"), schema.event.c.kind == constant(EventKind.CLAIM.value), OWN)
     .order_by(schema.event.c.id.desc())
-    .limit(1)
+    .limit(constant(1))
 )
 
 
 def refuse_damaged(connection: Connection, serial: str, standing: Standing) -> None:
     """Raise IntegrityError if *standing*, which an index led to, is not that of the row of *serial*, or if the events
     of the unit were changed, or do not add up to it."""
-    own = connection.execute(_ROW, {"of_serial": serial}).one_or_none()
-    if own is None or own.serial != serial or standing_value(own) != standing:
+    with foresee(connection, [(statement, {"of_serial": serial}) for statement in (_ROW, _EVENTS)]):
+        own = _ROW.first(connection, {"of_serial": serial})
+        rows = list(_EVENTS.rows(connection, {"of_serial": serial}))
+    if own is None or own["serial"] != serial or standing_value(own) != standing:
         raise damaged("the unit's record and its indexes contradict each other", serial)
-    rows = connection.execute(_EVENTS, {"of_serial": serial}).all()
     for row in rows:
-        if chain_hash(row.prev_hash, row._mapping) != row.hash:
+        if chain_hash(row["prev_hash"], row) != row["hash"]:
             raise damaged("an event was changed after it was written", serial)
     if len(rows) > _MOST:
         return
     try:
-        right = replay(stored(row._mapping).event for row in reversed(rows))
+        right = replay(stored(row).event for row in reversed(rows))
     except RmfabError as error:
         raise damaged(f"the events contradict each other: {error.what}", serial) from error
     if standing != right:
@@ -60,9 +64,15 @@ def refuse_damaged(connection: Connection, serial: str, standing: Standing) -> N
 
 def refuse_forgotten(connection: Connection, mac: str) -> None:
     """Raise IntegrityError if the board *mac*, for which no live unit was found, was claimed for one."""
-    serial = connection.execute(_LAST_CLAIM, {"of_mac": mac}).scalar()
-    if serial is None:
+    claimed = _LAST_CLAIM.first(connection, {"of_mac": mac})
+    if claimed is None:
         return
+    serial = claimed["serial"]
     last = by_name(connection, serial)
     if last is None or last.state is not State.VOID:
         raise damaged(f"the board was claimed for {serial}, but its record is missing or incomplete", mac)
+
+
+def foreseen(mac: str) -> Asked:
+    """Return what `refuse_forgotten` asks."""
+    return _LAST_CLAIM, {"of_mac": mac}

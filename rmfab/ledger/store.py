@@ -14,8 +14,8 @@
 A change is allowed only in the ledger that holds the pool (`rmfab.ledger.pool`). The caller supplies the times
 (`timestamp(datetime)`); stations are given by name. Every change is one durable transaction. Every
 method may raise LedgerError (causes `ledger-locked`, `-read-only`, `-denied`, `-full`, `-io`, `-missing`, `-newer`,
-`-network`) and IntegrityError (`ledger-corrupt`, `ledger-constraint`); one that changes it also IntegrityError
-(`not-pool-holder`) and StationError (`no-state-folder`).
+`-older`, `-network`, `-away`) and IntegrityError (`ledger-corrupt`, `ledger-constraint`); one that changes it also
+IntegrityError (`not-pool-holder`), LedgerError (`station-taken`) and StationError (`no-state-folder`).
 """
 
 from __future__ import annotations
@@ -32,25 +32,28 @@ from typing import Any, Self, TypeVar
 
 from sqlalchemy import Connection
 
+from rmfab.errors import InputError
 from rmfab.identity.sealed_record import SealedRecord
-from rmfab.ledger import audit, batches, chains, claims, outcomes, pool, queries, releases
+from rmfab.ledger import audit, batches, chains, claims, outcomes, pool, queries, questions, releases
 from rmfab.ledger.audit import AuditFinding
 from rmfab.ledger.batches import BatchOrder, Taken
 from rmfab.ledger.claim_terms import ALONE, Around, Carried, Claim, Wish
 from rmfab.ledger.events import Event, StoredEvent, normal_mac
 from rmfab.ledger.exchange import LedgerExchange, LedgerPlace, pages
 from rmfab.ledger.host import PoolHost, this_host
-from rmfab.ledger.host_record import Given, Head, Holding, HostRecord
+from rmfab.ledger.host_record import Given, Head, Hold, Holding, HostRecord, Unusable
 from rmfab.ledger.inquiry import PATIENCE, Inquiry
 from rmfab.ledger.numbers import Numbers, last_loss
-from rmfab.ledger.pool_standing import Adoption, AdoptionReason, judged
+from rmfab.ledger.pool_standing import Adoption, AdoptionReason, PoolPlace, PoolStanding, judged, standing
 from rmfab.ledger.questions import ledger_id
 from rmfab.ledger.records import Batch, BatchCount, Chunk, ChunkPlan, LedgerIdentity
 from rmfab.ledger.releases import FlashedUnit
 from rmfab.ledger.sql.ask import Ask
 from rmfab.ledger.sql.asking import asking
-from rmfab.ledger.sql.database import Database
+from rmfab.ledger.sql.database import Database, Weakness
 from rmfab.ledger.sql.open_database import open_database
+from rmfab.ledger.sql.outage import Watcher
+from rmfab.ledger.sql.statement import Asked, foresee, of_text
 from rmfab.ledger.standing import Standing
 
 T = TypeVar("T")
@@ -59,27 +62,28 @@ T = TypeVar("T")
 class Ledger(Inquiry):
     """Identities, the boards bound to them, and what happened to each. Created by `open`; a context manager."""
 
-    def __init__(self, database: Database, ledger_id: str, host: PoolHost, where: str) -> None:
-        super().__init__(ledger_id, host, where)
+    def __init__(self, database: Database, ledger_id: str, host: PoolHost) -> None:
+        super().__init__(ledger_id, host, database.shown)
         self._database = database
 
     @classmethod
     def open(
         cls, location: Path | str, *, create: bool, patience: float = PATIENCE, host: PoolHost | None = None
     ) -> Self:
-        """Open the ledger file *location* on *host* (default: this one); with *create*, create it if it does not exist.
+        """Open the ledger at *location* on *host* (default: this one); with *create*, create it if it does not exist.
 
-        An older schema is upgraded. An empty ledger that is opened with *create* becomes the pool of this host. Raise
-        LedgerError, or InputError for a database URL: this version supports only SQLite.
+        *location* is a file, or the URL of a database on a PostgreSQL server. The schema of a file is upgraded, that of
+        a server by `migrate`. An empty ledger that is opened with *create* becomes a pool of its own. Raise
+        LedgerError, or InputError for a URL that cannot be used.
         """
         host = host or this_host()
-        database = open_database(location, create=create, patience=patience)
+        database = open_database(location, create=create, patience=patience, state=host.state)
         try:
             database.upgrade(create=create)
             if create:
                 _hold_if_empty(database, host)
             with database.reading() as connection:
-                return cls(database, ledger_id(asking(connection)), host, _shown(location))
+                return cls(database, ledger_id(asking(connection)), host)
         except BaseException:
             database.dispose()
             raise
@@ -88,6 +92,16 @@ class Ledger(Inquiry):
     def caveat(self) -> str | None:
         """How the ledger is read if it is read-only for this user, for the operator; None if it may be written."""
         return self._database.caveat
+
+    @property
+    def where(self) -> str:
+        """Where the ledger is, for people."""
+        return self._where
+
+    @property
+    def shared(self) -> bool:
+        """Whether several hosts work on this ledger at once."""
+        return self._database.server is not None
 
     def close(self) -> None:
         """Close all connections. The object cannot be used afterwards."""
@@ -108,39 +122,97 @@ class Ledger(Inquiry):
 
     def _judge(self, connection: Connection, *, taking: bool = False) -> None:
         """Raise IntegrityError if this host must not change the ledger. See `pool_standing.judged`."""
-        judged(asking(connection), self._record.read(), self._host, self._where, taking=taking)
+        self._judged(connection, self._record.read(), taking=taking)
+
+    def _judged(self, connection: Connection, known: Holding | Unusable, *, taking: bool = True) -> str:
+        """Return the holder if this host, with the record *known*, may take from the pool, or else change the ledger.
+
+        Raise IntegrityError.
+        """
+        return judged(asking(connection), known, self._host, self._place(connection), taking=taking)
+
+    def _answered(self, connection: Connection) -> Mapping[str, Head]:
+        """Return the heads for which this host answers once this transaction is durable."""
+        return chains.written(connection) if self.shared else chains.heads(connection, opened=True)
+
+    def _place(self, connection: Connection) -> PoolPlace:
+        server = self._database.server
+        return PoolPlace(self.where, None if server is None else server.place(connection))
+
+    def _occupy(self, connection: Connection, station: str) -> None:
+        """Let no other host write as *station* on a server."""
+        if self._database.server is not None:
+            self._database.server.occupy(connection, station)
+
+    def _join(self, hold: Hold, holder: str) -> None:
+        """Make the record of this host one of the pool of *holder* if the ledger is shared."""
+        if self.shared:
+            hold.join(lambda known: pool.joined(known, self._host, holder))
 
     @contextmanager
-    def _changing(self, *, taking: bool = False) -> Iterator[Connection]:
-        """Open the write transaction for a change that takes nothing from the pool; *taking*: a later part will."""
-        with self._database.writing() as connection:
+    def _changing(
+        self, station: str | None = None, *, taking: bool = False, alone: bool = True
+    ) -> Iterator[Connection]:
+        """Open a write transaction of *station* for a change that takes nothing from the pool.
+
+        *taking*: a later part will. *alone*: no other host may change the ledger at that time.
+        """
+        with self._database.writing(alone=alone) as connection:
             self._judge(connection, taking=taking)
+            if station is not None:
+                self._occupy(connection, station)
             yield connection
 
-    def _take(self, work: Callable[[Connection], T]) -> T:
+    def _take(self, work: Callable[[Connection], T], station: str, foreseen: Iterable[Asked] = ()) -> T:
         """Run *work*, which takes from the pool, in a transaction; return when ledger and record are durable.
 
         The record is locked from the check until it is written. *work* may run twice, as `Database.commit` says.
+        *foreseen*: what *work* asks first.
         """
+        asked = (chains.foreseen(station), *foreseen)
         with self._record.hold() as hold:
 
-            def taken(connection: Connection) -> tuple[T, Mapping[str, Head]]:
-                judged(asking(connection), hold.read(), self._host, self._where, taking=True)
-                return work(connection), chains.heads(connection, opened=True)
+            def taken(connection: Connection) -> tuple[T, str | None, Mapping[str, Head]]:
+                known = hold.read()
+                self._occupy(connection, station)  # before the chain of the station is locked, as everywhere
+                with foresee(connection, [*_judging(known), *asked]):
+                    holder = self._judged(connection, known)
+                    value = work(connection)
+                joins = self.shared and pool.joined(known, self._host, holder) is not None
+                return value, holder if joins else None, self._answered(connection)
 
-            value, heads = self._database.commit(taken)
+            value, holder, heads = self._database.commit(taken)
+            if holder is not None:
+                self._join(hold, holder)
             hold.add(heads)
         return value
 
     @contextmanager
-    def _taking(self) -> Iterator[Connection]:
-        """Open the transaction of a long change that takes from the pool; as `_take`, but never shared or repeated."""
+    def _taking(self, station: str) -> Iterator[Connection]:
+        """Open the transaction of a long change of *station* that takes from the pool.
+
+        As `_take`, but no other host changes the ledger meanwhile, and it is never shared or repeated.
+        """
         with self._record.hold() as hold:
             with self._database.writing() as connection:
-                judged(asking(connection), hold.read(), self._host, self._where, taking=True)
+                known = hold.read()
+                self._occupy(connection, station)
+                holder = self._judged(connection, known)
                 yield connection
-                heads = chains.heads(connection, opened=True)
+                heads = self._answered(connection)
+            self._join(hold, holder)
             hold.add(heads)
+
+    def enter(self, station: str) -> None:
+        """See `Inquiry.enter`."""
+        if self.shared:
+            with self._database.writing(alone=False) as connection:
+                self._occupy(connection, station)
+
+    def pool_standing(self) -> PoolStanding:
+        """Return whether this host may give identities from this ledger."""
+        with self._database.reading() as connection:
+            return standing(asking(connection), self._record.read(), self._host, self._place(connection))
 
     def free_identities(self) -> int:
         """Count the free identities of all batches: those that an adoption after a loss puts in quarantine."""
@@ -152,18 +224,21 @@ class Ledger(Inquiry):
         with self._record.hold() as hold:
             with self._database.writing() as connection:
                 numbers = pool.numbers_of(connection, hold.read(), self._host, reason)
-                holding = Holding.new(self._host, chains.heads(connection), numbers)
+                own = station if self.shared else None
+                holding = Holding.new(self._host, chains.heads(connection, station=own), numbers)
                 # First the record: if this ends in between, ledger and record disagree, and nobody gives identities.
                 hold.replace(holding)
-                adoption = pool.adopt(connection, self.id, station, ts, holding, reason)
-                heads = chains.heads(connection, opened=True)
+                self._occupy(connection, station)
+                place = self._place(connection).place
+                adoption = pool.adopt(connection, self.id, station, ts, holding, reason, place)
+                heads = chains.heads(connection, opened=True, station=own)
             hold.add(heads)
         return adoption
 
     def move(self, recipient: str, *, station: str, ts: str) -> None:
         """End giving identities from this ledger on this host, for the host with *recipient*. See `pool.move`."""
         with self._record.hold() as hold:
-            self._take(lambda connection: pool.move(connection, self.id, station, ts, recipient))
+            self._take(lambda connection: pool.move(connection, self.id, station, ts, recipient), station)
             hold.change(lambda known: replace(known, moved=True))
 
     @property
@@ -181,7 +256,7 @@ class Ledger(Inquiry):
     @cached_property
     def exchange(self) -> LedgerExchange:
         """What this ledger exchanges with others: handovers, receipts, returns, merges."""
-        place = LedgerPlace(self.id, self._database, self._host, self._where)
+        place = LedgerPlace(self.id, self._database, self._host, self.where)
         return LedgerExchange(place, self._taking, self._changing)
 
     # Making batches
@@ -194,10 +269,12 @@ class Ledger(Inquiry):
         with self._record.hold() as hold:
             with self._database.writing() as connection:
                 known = hold.read()
-                judged(asking(connection), known, self._host, self._where, taking=True)
+                holder = self._judged(connection, known)
                 batch = batches.begin(connection, order, ts, Numbers(known, tuple(self._record.others())))
             if order.series is not None and batch.first_n is not None:
-                series, given = order.series, Given(batch.first_n + batch.size, self._where)
+                # On a server, other hosts may give some, too.
+                series, given = order.series, Given(batch.first_n + batch.size, self.where, sure=not self.shared)
+                self._join(hold, holder)
                 hold.change(lambda record: record.with_given(series, given))
         return batch
 
@@ -221,7 +298,7 @@ class Ledger(Inquiry):
 
     def close_batch(self, batch: Batch, station: str, ts: str) -> Batch:
         """Close a complete batch, so that stations can claim from it. See `batches.close`."""
-        return self._take(lambda connection: batches.close(connection, self.id, batch, station, ts))
+        return self._take(lambda connection: batches.close(connection, self.id, batch, station, ts), station)
 
     def find_taken(self, serials: Iterable[str] = (), node_ids: Iterable[str] = ()) -> tuple[Taken, ...]:
         """Return the serials and node ids that are already in the ledger."""
@@ -248,7 +325,11 @@ class Ledger(Inquiry):
         """
         self._database.refuse_damage()
         event = claims.claim_event(mac, slot, ts)
-        return self._take(lambda connection: claims.claim(connection, self.id, wish, event, station, carried, around))
+        return self._take(
+            lambda connection: claims.claim(connection, self.id, wish, event, station, carried, around),
+            station,
+            claims.foreseen(wish, event.mac or mac, carried),
+        )
 
     def record(self, station: str, events: Iterable[Event]) -> None:
         """Add steps and verdicts, and change the state of a unit if an event contains one. See `outcomes.record`."""
@@ -256,13 +337,17 @@ class Ledger(Inquiry):
 
         def record(connection: Connection) -> None:
             self._judge(connection)
+            self._occupy(connection, station)
             outcomes.record(connection, self.id, station, said)
 
         self._database.commit(record)
 
-    def guarded(self) -> AbstractContextManager[None]:
-        """Look for damage in the background until the block ends; the next claim raises what is found."""
-        return self._database.guarded()
+    def guarded(self, watcher: Watcher | None = None) -> AbstractContextManager[None]:
+        """Look for damage in the background until the block ends; the next claim raises what is found.
+
+        Meanwhile wait for a server that is away for as long as *watcher* waits, and tell it.
+        """
+        return self._database.guarded(watcher)
 
     def void(
         self, *terms: str, reason: str, station: str, ts: str, seen: Mapping[str, Standing] | None = None
@@ -271,12 +356,14 @@ class Ledger(Inquiry):
 
         All or none. See `outcomes.void`.
         """
-        return self._take(lambda connection: outcomes.void(connection, self.id, station, terms, reason, ts, seen or {}))
+        return self._take(
+            lambda connection: outcomes.void(connection, self.id, station, terms, reason, ts, seen or {}), station
+        )
 
     def reconciled(self, events: Iterable[Event], seen: Mapping[str, Standing], *, station: str) -> None:
         """Record what was found about boards, and void the claims that are given up. See `outcomes.reconciled`."""
         said = tuple(events)
-        self._take(lambda connection: outcomes.reconciled(connection, self.id, station, said, seen))
+        self._take(lambda connection: outcomes.reconciled(connection, self.id, station, said, seen), station)
 
     def labelled(
         self, serials: Iterable[str], *, station: str, ts: str, details: Mapping[str, Any] | None = None
@@ -290,18 +377,18 @@ class Ledger(Inquiry):
         self, serials: Iterable[str], *, station: str, ts: str, details: Mapping[str, Any] | None = None
     ) -> Iterator[None]:
         """Record printed labels when the block ends; nothing if it fails. See `outcomes.labelled`."""
-        with self._changing() as connection:
+        with self._changing(station, alone=False) as connection:
             outcomes.labelled(connection, self.id, station, serials, ts, details or {})
             yield
 
     def rewrap(self, wrapped: Mapping[int, bytes], *, recipients: Iterable[str], station: str, ts: str) -> None:
         """Replace wrapped data keys by chunk id. See `outcomes.rewrap`."""
-        with self._changing() as connection:
+        with self._changing(station) as connection:
             outcomes.rewrap(connection, self.id, station, wrapped, ts, recipients)
 
     def accept(self, station: str, event: Event, *, after: StoredEvent | None) -> bool:
         """Record that a release or trust file was accepted, unless one came in since *after*. See `releases.accept`."""
-        with self._changing() as connection:
+        with self._changing(station) as connection:
             return releases.accept(connection, self.id, station, event, after)
 
     # Reading
@@ -400,14 +487,46 @@ class Ledger(Inquiry):
         with self._database.writing() as connection:
             return audit.rebuild(connection, self.id)
 
+    def weaknesses(self) -> tuple[Weakness, ...]:
+        """Return the settings of a server, and of the connection to it, under which this ledger is not safe."""
+        server = self._database.server
+        if server is None:
+            return ()
+        with self._database.reading() as connection:
+            return tuple(server.weaknesses(connection))
+
+    def grant(self, stations: Sequence[str], readers: Sequence[str]) -> None:
+        """Give roles of the server the rights of stations, and of readers. Raise InputError for a ledger in a file."""
+        server = self._database.server
+        if server is None:
+            raise InputError("a ledger in a file has no roles", where=self.where, hint="set the modes of its folder")
+        with self._database.writing() as connection:
+            server.grant(connection, stations, readers)
+
     def backup(self, target: Path) -> None:
         """Write a consistent copy to the new file *target* while stations keep working. See `Database.backup`."""
         self._database.backup(target)
 
 
-def _shown(location: Path | str) -> str:
-    """Return *location* for messages, also for those of other workspaces."""
-    return str(location if "://" in str(location) else Path(location).absolute())
+def migrate(location: Path | str, backup: Path, *, host: PoolHost | None = None) -> bool:
+    """Upgrade the schema of the ledger at *location*, also on a server, after a copy to the new file *backup*.
+
+    Return False, and write no copy, if it is up to date. Raise LedgerError.
+    """
+    database = open_database(location, create=False, patience=PATIENCE, state=(host or this_host()).state)
+    try:
+        if database.server is None:
+            database.upgrade(create=False)
+            return False
+        return database.server.migrate(backup)
+    finally:
+        database.dispose()
+
+
+def _judging(record: Holding | Unusable) -> Iterator[Asked]:
+    """Yield what `judged` asks if *record* is that of the holder."""
+    for statement, values in questions.foreseen(record.heads if isinstance(record, Holding) else {}):
+        yield of_text(statement), values
 
 
 def _hold_if_empty(database: Database, host: PoolHost) -> None:
@@ -422,4 +541,5 @@ def _hold_if_empty(database: Database, host: PoolHost) -> None:
         holding = Holding.new(host, {})
         with HostRecord(host, ledger_id).hold() as hold:
             hold.replace(holding)
-        pool.hold_empty(connection, ledger_id, holding)
+        place = None if database.server is None else database.server.place(connection)
+        pool.hold_empty(connection, ledger_id, holding, place)

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from rmfab.board.restart import Unwired
 from rmfab.errors import BatchUsedUp, BoardConflict, InputError, IntegrityError, PortError, RmfabError
 from rmfab.ledger.events import Outcome, timestamp
+from rmfab.ledger.sql.outage import Watcher
 from rmfab.line.ending import Aborted
 from rmfab.line.events import LineEvent, Message, Origin, SlotWaiting, Step, StepEnded, Stopped, UnitEnded
 from rmfab.line.job import Job
@@ -55,9 +56,10 @@ class Floor:
         """Yield all events as they happen. Raise a bug of rmfab after all slots have ended.
 
         As soon as the ledger is open, it is checked for damage in the background, which would stop the line at the next
-        claim.
+        claim. If its server is away, units wait for it until the line is stopped.
         """
-        with self._job.opening.guarded():
+        watcher = Watcher(lambda: not self._stop.is_set(), self._warn_all)
+        with self._job.opening.guarded(watcher):
             yield from self._events()
 
     def _events(self) -> Iterator[LineEvent]:
@@ -202,6 +204,10 @@ class Floor:
         """Whether the units that this run has finished no longer report their MAC."""
         firmware = self._job.firmware
         return firmware is not None and firmware.release.configured.closes_download_mode
+
+    def _warn_all(self, text: str) -> None:
+        """Say once what concerns all slots."""
+        self._say(self._slots[0], text, "warning")
 
     def _say(self, slot: Slot, text: str, level: str = "info") -> None:
         self._queue.put(Message(*self._origin(slot), level, text))

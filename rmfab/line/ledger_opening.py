@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from rmfab.board.esp.door import esptool
 from rmfab.errors import RmfabError
+from rmfab.ledger.sql.outage import Watcher
 
 if TYPE_CHECKING:
     from rmfab.ledger.store import Ledger
@@ -26,6 +27,7 @@ class LedgerOpening:
         self._turn = threading.Lock()
         self._ledger: Ledger | None = None
         self._guards: ExitStack | None = None
+        self._watcher: Watcher | None = None
         self._begun = threading.Lock()
 
     @property
@@ -35,7 +37,7 @@ class LedgerOpening:
             if self._ledger is None:
                 ledger = self._open()
                 if self._guards is not None:
-                    self._guards.enter_context(ledger.guarded())
+                    self._guards.enter_context(ledger.guarded(self._watcher))
                 self._ledger = ledger
             return self._ledger
 
@@ -50,10 +52,13 @@ class LedgerOpening:
             _ = self.ledger
 
     @contextmanager
-    def guarded(self) -> Iterator[None]:
-        """Until the block ends, look for damage in the background of a ledger that is opened in it."""
+    def guarded(self, watcher: Watcher) -> Iterator[None]:
+        """Until the block ends, look for damage in the background of a ledger that is opened in it.
+
+        *watcher*: see `Ledger.guarded`.
+        """
         with self._turn:
-            self._guards = ExitStack()
+            self._guards, self._watcher = ExitStack(), watcher
         try:
             yield
         finally:

@@ -2,6 +2,7 @@
 
 [station]
 name = "bench-1"
+ledger = "postgresql://rmfab@db.factory.example/rmfab"   # default: ledger.db in the workspace; never with a password
 
 [[slot]]
 name = "A1"
@@ -32,6 +33,7 @@ from rmfab.board.port import ROM_BAUD, plugged_in
 from rmfab.board.restart import Auto, FixtureCommand, Restart, Unwired
 from rmfab.errors import InputError, UsageError
 from rmfab.files import is_safe_name
+from rmfab.ledger.sql.server_address import ServerAddress, is_url
 from rmfab.product.toml_reader import Table, Walker, load_toml
 
 FILE_NAME = "station.toml"
@@ -70,11 +72,12 @@ class Radio:
 
 @dataclass(frozen=True)
 class Station:
-    """The host's name in the ledger, its slots in the order of the file, and its radio."""
+    """The host's name in the ledger, its slots in the order of the file, its radio, and the ledger if it names one."""
 
     name: str
     slots: tuple[Slot, ...] = ()
     radio: Radio = Radio()
+    ledger: Path | str | None = None
 
 
 def host_station() -> Station:
@@ -88,6 +91,7 @@ def load_station(path: Path) -> Station:
     walker = Walker(path.name, load_toml(path, "station"))
     table = walker.table("station")
     name = table.text("name", host_station().name, check=_bad_name)
+    ledger = _ledger(table, path.resolve().parent)
     table.finish()
     radio = _radio(walker.table("provisioning"), path.resolve().parent)
     slots = tuple(_slot(slot) for slot in walker.tables("slot"))
@@ -95,7 +99,18 @@ def load_station(path: Path) -> Station:
         for value in sorted(value for value, times in Counter(values).items() if times > 1):
             walker.complain("[[slot]]", f'two slots have the same {what} "{value}"')
     walker.finish()
-    return Station(name, slots, radio)
+    return Station(name, slots, radio, ledger)
+
+
+def _ledger(table: Table, root: Path) -> Path | str | None:
+    value = table.text("ledger", "")
+    if not is_url(value):
+        return root / value if value else None
+    try:
+        ServerAddress.parse(value)
+    except InputError as error:
+        table.complain("ledger", error.what, error.hint)
+    return value
 
 
 def _slot(table: Table) -> Slot:

@@ -50,8 +50,11 @@ def admit(workspace: Workspace, station: str, name: str | None = None) -> Admiss
     """
     to = Addressee.named(station)
     recipient, product = to.recipient, workspace.product
-    recipients = sorted({*product.recipients.values(), recipient})
-    chunks = workspace.ledger.chunks() if workspace.has_ledger else iter(())
+    known = {*product.recipients.values(), recipient}
+    chunks = tuple(workspace.ledger.chunks()) if workspace.has_ledger else ()
+    if chunks:  # those of a handover are sealed for the station of its card, which product.toml does not name
+        known.add(workspace.station_key.recipient)
+    recipients = sorted(known)
     wrapped = {chunk.id: wrap(unwrap(chunk.wrapped_key, workspace.station_key), recipients) for chunk in chunks}
     if recipient not in product.recipients.values():
         on_card = bare_key(to.card.name) if to.card is not None else ""

@@ -103,6 +103,8 @@ def _ledger(workspace: Workspace) -> Iterator[Diagnosis]:
     read_only = workspace.ledger.caveat
     what = "the ledger" if read_only is None else f"the ledger: {read_only}"
     yield Diagnosis(what, read_only is None, "get write access to it and its folder")
+    for weakness in workspace.ledger.weaknesses():
+        yield Diagnosis(weakness.what, False, weakness.hint)
     yield from _pool(workspace)
     yield from _batches(workspace)
 

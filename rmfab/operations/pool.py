@@ -8,6 +8,7 @@ from rmfab.errors import InputError, IntegrityError, RmfabError, UsageError
 from rmfab.files import file_error
 from rmfab.ledger.events import timestamp
 from rmfab.ledger.pool_standing import Adoption, AdoptionReason, PoolStanding
+from rmfab.ledger.sql.server_address import is_url
 from rmfab.operations.admit import Addressee
 from rmfab.operations.terminal import UNATTENDED, Terminal, counted
 from rmfab.workspace.workspace import Workspace
@@ -103,6 +104,14 @@ def restore(workspace: Workspace, source: Path, terminal: Terminal = UNATTENDED,
     The restored ledger gives no identities before it is adopted. Raise InputError if the present ledger holds the pool,
     unless *force* or the operator confirms it.
     """
+    if is_url(workspace.ledger_path):
+        raise InputError(
+            "a backup is not restored into a database in use",
+            where=workspace.ledger.where,
+            hint="set RMFAB_LEDGER to the backup, adopt it (`rmfab ledger adopt`), and bring it to an empty database "
+            "(`rmfab ledger copy`)",
+            cause="ledger-url",
+        )
     from rmfab.ledger.restore import restore as restore_ledger
 
     target = Path(workspace.ledger_path)
@@ -156,9 +165,10 @@ def _is_moved_here(workspace: Workspace, standing: PoolStanding) -> bool:
 def _reason(
     workspace: Workspace, standing: PoolStanding, terminal: Terminal, *, only_copy: bool, name: str | None
 ) -> AdoptionReason:
-    if only_copy and not standing.unclaimed:
+    if only_copy and not (standing.unclaimed or standing.displaced):
         raise UsageError(
-            "--only-copy is for a ledger that no host has held yet", hint="omit it to adopt this one after a loss"
+            "--only-copy is for a ledger that no host has held yet, or on a server that replaces the one before",
+            hint="omit it to adopt this one after a loss",
         )
     if _is_moved_here(workspace, standing):
         return AdoptionReason.MOVE

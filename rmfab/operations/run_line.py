@@ -163,6 +163,7 @@ def run_line(workspace: Workspace, request: LineRequest, terminal: Terminal = UN
     if _has_release(workspace, request, steps):
         firmware = PreparedRelease(judge_for_line(workspace, request.acceptance, terminal))
     hold_pool(workspace, terminal, taking=Step.CLAIM in steps)
+    workspace.inquiry.enter(workspace.station.name)
     if firmware is not None and Step.FLASH in steps:
         firmware.compress_meanwhile()
     _check_batches(workspace, request.batch, claims=Step.CLAIM in steps)

@@ -38,6 +38,7 @@ ENVIRONMENT = "RMFAB_WORKSPACE"
 STATION_ENVIRONMENT = "RMFAB_STATION"
 LEDGER_ENVIRONMENT = "RMFAB_LEDGER"
 UNIQUE_KEY_BYTES = 32
+_STATION_FILE = "station.toml"
 DEMO_MARKER = ".rmfab-demo"
 """The file that says that a folder is a demo."""
 
@@ -147,8 +148,13 @@ class Workspace:
 
     @property
     def ledger_path(self) -> Path | str:
-        """The ledger: RMFAB_LEDGER, or `ledger.db` in the workspace."""
-        return os.environ.get(LEDGER_ENVIRONMENT) or self.root / "ledger.db"
+        """The ledger: RMFAB_LEDGER, or that of station.toml, or `ledger.db` in the workspace. Raise InputError."""
+        return os.environ.get(LEDGER_ENVIRONMENT) or self._station_ledger or self.root / "ledger.db"
+
+    @cached_property
+    def _station_ledger(self) -> Path | str | None:
+        path = _station_path(self.root)
+        return None if path is None or not _names_ledger(path) else self.station.ledger
 
     @cached_property
     def ledger(self) -> Ledger:
@@ -163,7 +169,7 @@ class Workspace:
                 hint=f"`rmfab generate` creates one with the first batch; {LEDGER_ENVIRONMENT} selects an existing one",
                 cause="ledger-missing",
             )
-        return Ledger.open(location, create=False, host=self._host)
+        return Ledger.open(location, create=False, host=self.host)
 
     @property
     def inquiry(self) -> Inquiry:
@@ -177,10 +183,10 @@ class Workspace:
     def _reader(self) -> LedgerReader | None:
         from rmfab.ledger.reader import LedgerReader
 
-        return LedgerReader.open(_as_path(self.ledger_path), self._host)
+        return LedgerReader.open(_as_path(self.ledger_path), self.host)
 
     @property
-    def _host(self) -> PoolHost:
+    def host(self) -> PoolHost:
         """This host. A demo keeps its records of pools in itself: it leaves nothing elsewhere."""
         from rmfab.ledger.host import this_host
 
@@ -204,8 +210,12 @@ class Workspace:
         """
         from rmfab.ledger.store import Ledger
 
+        location = _as_path(self.ledger_path)
+        if not isinstance(location, Path):  # only `rmfab ledger init` makes one on a server
+            Ledger.open(location, create=False, host=self.host).close()
+            return False
         existed = self.has_ledger
-        Ledger.open(_as_path(self.ledger_path), create=True, host=self._host).close()
+        Ledger.open(location, create=True, host=self.host).close()
         return not existed
 
     def complete_ledger(self) -> bool:
@@ -389,14 +399,28 @@ def nearest_station(folder: Path | None) -> Station:
 def _station_in(root: Path | None) -> Station:
     from rmfab.line import station
 
+    path = _station_path(root)
+    return station.host_station() if path is None else station.load_station(path)
+
+
+def _station_path(root: Path | None) -> Path | None:
+    """Return the station.toml of this host, None if it has none."""
     given = os.environ.get(STATION_ENVIRONMENT)
     if given:
-        return station.load_station(Path(given))
-    if root is not None and is_there(root / station.FILE_NAME):
-        return station.load_station(root / station.FILE_NAME)
+        return Path(given)
+    if root is not None and is_there(root / _STATION_FILE):
+        return root / _STATION_FILE
     home = os.path.expanduser("~")  # noqa: PTH111 - Path.home() raises if a container's user has no home
-    user = Path(home) / ".config" / "rmfab" / station.FILE_NAME
-    return station.load_station(user) if _is_file(user) else station.host_station()
+    user = Path(home) / ".config" / "rmfab" / _STATION_FILE
+    return user if _is_file(user) else None
+
+
+def _names_ledger(path: Path) -> bool:
+    """Return whether a station.toml may name a ledger; then it is read properly. Reading it takes longer than this."""
+    try:
+        return b"ledger" in path.read_bytes()
+    except OSError:
+        return True
 
 
 def _is_file(path: Path) -> bool:

@@ -9,7 +9,10 @@ import pytest
 
 from rmfab.cli import main
 from tests.bluetooth import with_bluetooth
+from tests.postgres import databases, server
 from tests.terminal import Terminal, copied
+
+__all__ = ["databases", "server"]
 
 
 @pytest.fixture(scope="session")

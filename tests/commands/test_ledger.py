@@ -178,7 +178,7 @@ def test_elsewhere(terminal: Terminal, lamp: Path, tmp_path: Path, monkeypatch: 
     shutil.move(lamp / "ledger.db", tmp_path / "elsewhere.db")
     monkeypatch.setenv("RMFAB_LEDGER", str(tmp_path / "elsewhere.db"))
     assert "lamp-0001" in terminal.well("-C", lamp, "status")
-    for place, told in (("/nowhere/l.db", "no ledger here"), ("postgresql://u:pw@h/db", "in a file")):
+    for place, told in (("/nowhere/l.db", "no ledger here"), ("postgresql://u:pw@h/db", "a password does not belong")):
         monkeypatch.setenv("RMFAB_LEDGER", place)
         said = terminal("-C", lamp, "status")
         assert said.code in (3, 4)

@@ -377,3 +377,11 @@ def test_identities_without_certificates(owner: Side, factory: Side, tmp_path: P
         ours, theirs = there.ledger.identities(BATCH), here.ledger.identities("lamp-0001-h1")
         assert [there.open_identity(one) for one in ours] == [here.open_identity(one) for one in theirs]
     assert fan.states() == {"handed-over": 2}
+
+
+def test_a_factory_admits_a_second_station(owner: Side, factory: Side, rival: Side) -> None:
+    """The station of the card, which product.toml does not name, still opens its identities afterwards."""
+    owner.give(factory)
+    card, _ = rival.card()
+    factory.well("station", "admit", card)
+    assert factory.work(1) == ["LMP-000001"]

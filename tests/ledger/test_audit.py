@@ -1,7 +1,5 @@
 """The check finds tampering, and current state can be rebuilt from the events."""
 
-import sqlite3
-
 import pytest
 
 from rmfab.errors import IntegrityError
@@ -9,19 +7,20 @@ from rmfab.ledger.claim_terms import Wish
 from rmfab.ledger.events import Event, EventKind, Outcome
 from rmfab.ledger.states import State
 from rmfab.ledger.store import Ledger
+from tests.ledger.tampering import change
 from tests.ledger.workshop import FILE, STATION, fresh, mac, now
 
 
 @pytest.fixture
-def file(tmp_path):
-    """The ledger's file."""
-    return tmp_path / FILE
+def file(place):
+    """Where the ledger is."""
+    return place
 
 
 @pytest.fixture
-def ledger(tmp_path):
+def ledger(place):
     """A ledger after a working day: claimed, flashed, failed, voided, labelled, at two stations."""
-    with fresh(tmp_path) as opened:
+    with fresh(place) as opened:
         for board in range(1, 6):
             claim = opened.claim(mac(board), Wish("lamp"), station=("one", "two")[board % 2], ts=now(board))
             opened.record("one", [Event(now(), EventKind.STEP, serial=claim.identity.serial, state=State.FLASHED)])
@@ -40,14 +39,6 @@ INSERT INTO identity (batch_id, chunk_id, position, serial, pop_tag, random_sha2
  attempts, labelled_count)
 VALUES (1, 1, 77, 'LMP-77', hex(randomblob(32)), hex(randomblob(32)), 'x', x'00', 'generated', 0, 0)
 """
-
-
-def tamper(file, *statements):
-    """Change the ledger as anyone with a SQLite shell can."""
-    with sqlite3.connect(file) as connection:
-        for statement in statements:
-            connection.execute(statement)
-    connection.close()
 
 
 def kinds(ledger):
@@ -102,26 +93,26 @@ def test_a_sound_ledger_has_no_findings(ledger):
 )
 def test_every_edit_is_found(ledger, file, statement, kind):
     """Every row that is changed or deleted outside rmfab is found, with the right kind of finding."""
-    tamper(file, statement)
+    change(file, statement)
     assert kind in kinds(ledger)
 
 
 def test_a_renamed_batch_is_found(ledger, file):
     """A renamed batch does not match its events and digests."""
-    tamper(file, "UPDATE batch SET name = 'other'")
+    change(file, "UPDATE batch SET name = 'other'")
     assert "batch" in kinds(ledger)
 
 
 def test_a_chain_from_another_ledger_is_found(ledger, file):
     """Events do not match the id of a different ledger."""
-    tamper(file, "UPDATE meta SET value = 'feed' WHERE name = 'ledger_id'")
+    change(file, "UPDATE meta SET value = 'feed' WHERE name = 'ledger_id'")
     with Ledger.open(file, create=False) as other:
         assert "chain" in kinds(other)
 
 
 def test_findings_say_where(ledger, file):
     """A finding contains the station and event, or the serial, and the expected value."""
-    tamper(file, "UPDATE identity SET state = 'verified' WHERE serial = 'LMP-000002'")
+    change(file, "UPDATE identity SET state = 'verified' WHERE serial = 'LMP-000002'")
     (finding,) = ledger.check()
     assert (finding.where, finding.what) == ("LMP-000002", "state is verified, expected failed from the events")
     assert len(ledger.check(limit=0)) == 0
@@ -130,7 +121,7 @@ def test_findings_say_where(ledger, file):
 def test_rebuild_makes_state_from_history(ledger, file):
     """Current state is restored exactly from the events, even if MACs were swapped."""
     before = list(ledger.identities("lamp-0001"))
-    tamper(
+    change(
         file,
         "UPDATE identity SET state = 'generated', mac = NULL, attempts = 9, labelled_count = 5, reason = 'x'",
         f"UPDATE identity SET state = 'verified', mac = '{mac(5)}' WHERE serial = 'LMP-000001'",
@@ -143,7 +134,7 @@ def test_rebuild_makes_state_from_history(ledger, file):
 
 def test_rebuild_refuses_a_history_that_was_changed(ledger, file):
     """State is not rebuilt from tampered events."""
-    tamper(file, "UPDATE event SET serial = 'LMP-000009' WHERE kind = 'void'")
+    change(file, "UPDATE event SET serial = 'LMP-000009' WHERE kind = 'void'")
     with pytest.raises(IntegrityError) as caught:
         ledger.rebuild()
     assert caught.value.cause == "chain"
@@ -151,31 +142,27 @@ def test_rebuild_refuses_a_history_that_was_changed(ledger, file):
 
 def test_reading_what_was_changed_is_an_integrity_error(ledger, file):
     """Tracing a unit with edited events stops with an error message, not with a traceback."""
-    tamper(file, "UPDATE event SET kind = 'nonsense' WHERE kind = 'unit'")
+    change(file, "UPDATE event SET kind = 'nonsense' WHERE kind = 'unit'")
     with pytest.raises(IntegrityError, match="changed"):
         ledger.history("LMP-000002")
-    tamper(file, "UPDATE identity SET pop_tag = '' WHERE serial = 'LMP-000002'")
+    change(file, "UPDATE identity SET pop_tag = '' WHERE serial = 'LMP-000002'")
     with pytest.raises(IntegrityError, match="changed"):
         ledger.identity_by_serial("LMP-000002")
 
 
 def test_a_forged_event_under_a_recomputed_hash_breaks_the_next(ledger, file):
     """An event with a recomputed hash is found by the event after it."""
-    with sqlite3.connect(file) as connection:
-        row = connection.execute("SELECT seq FROM event WHERE station = 'one' ORDER BY seq LIMIT 1").fetchone()
-        connection.execute(
-            "UPDATE event SET reason = 'x', hash = ? WHERE station = 'one' AND seq = ?", ("0" * 64, row[0])
-        )
-    connection.close()
+    change(file, f"UPDATE event SET reason = 'x', hash = '{'0' * 64}' WHERE station = 'one' AND seq = 1")
     assert "chain" in kinds(ledger)
 
 
 @pytest.mark.slow
-def test_damaged_pages_are_an_integrity_error(ledger, file):
+def test_damaged_pages_are_an_integrity_error(tmp_path):
     """A ledger with overwritten pages is reported as damaged, when it is checked and when it is used."""
-    for number in range(6, 400):
-        ledger.record(STATION, [Event(now(), EventKind.STEP, mac=mac(number), reason="x" * 200)])
-    ledger.close()
+    file = tmp_path / FILE
+    with fresh(tmp_path) as ledger:
+        for number in range(6, 400):
+            ledger.record(STATION, [Event(now(), EventKind.STEP, mac=mac(number), reason="x" * 200)])
     data = bytearray(file.read_bytes())
     for page in range(8, len(data) // 4096, 2):
         data[page * 4096 : page * 4096 + 512] = b"\xa5" * 512

@@ -14,8 +14,8 @@ from tests.ledger.workshop import STATION, digest, fill, mac, make, now, order, 
 
 
 @pytest.fixture
-def ledger(tmp_path):
-    with Ledger.open(tmp_path / "ledger.sqlite", create=True) as opened:
+def ledger(place):
+    with Ledger.open(place, create=True) as opened:
         yield opened
 
 

@@ -15,9 +15,14 @@ from rmfab.ledger.store import Ledger
 from tests.ledger.workshop import STATION, beneath, now
 
 
-def test_a_stranger_can_verify_the_chain(tmp_path):
+@pytest.fixture
+def ledger(place):
+    with Ledger.open(place, create=True) as opened:
+        yield opened
+
+
+def test_a_stranger_can_verify_the_chain(place, ledger):
     """The hashes follow from the documented recipe alone, computed here without the ledger's code."""
-    ledger = Ledger.open(tmp_path / "l", create=True)
     said = [
         Event(
             now(1),
@@ -33,7 +38,7 @@ def test_a_stranger_can_verify_the_chain(tmp_path):
     ]
     ledger.record(STATION, said[:1])
     ledger.record(STATION, said[1:])
-    with beneath(tmp_path, "l") as connection:
+    with beneath(place) as connection:
         rows = connection.execute(select(schema.event).order_by(schema.event.c.seq)).mappings().all()
     chain = rows[0]["chain"]
     prev = hashlib.sha256(f"rmfab ledger {ledger.id} chain {chain} station {STATION}".encode()).hexdigest()
@@ -66,17 +71,15 @@ def test_whatever_a_console_says_is_stored(tmp_path_factory, reason, details):
         assert ledger.check() == ()
 
 
-def test_stations_have_chains_of_their_own(tmp_path):
+def test_stations_have_chains_of_their_own(ledger):
     """Each station counts from 1; the ledger's order runs through all stations."""
-    ledger = Ledger.open(tmp_path / "l", create=True)
     for station in ("a", "b", "a"):
         ledger.record(station, [Event(now(), EventKind.STEP, mac="24:0a:c4:00:01:10")])
     told = ledger.history("24:0a:c4:00:01:10")
     assert [(event.station, event.seq, event.order) for event in told] == [("a", 1, 1), ("b", 1, 2), ("a", 2, 3)]
 
 
-def test_a_station_needs_a_plain_name(tmp_path):
+def test_a_station_needs_a_plain_name(ledger):
     """A station's name becomes part of files and reports, so it must be a safe file name."""
-    ledger = Ledger.open(tmp_path / "l", create=True)
     with pytest.raises(InputError):
         ledger.record("../bench", [Event(now(), EventKind.STEP)])

@@ -2,11 +2,12 @@
 
 import tempfile
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from rmfab.errors import BatchUsedUp, CloneError, InputError, IntegrityError
 from rmfab.ledger.claim_terms import Carried, Wish
@@ -18,8 +19,8 @@ from tests.ledger.workshop import STATION, digest, fresh, mac, make, now
 
 
 @pytest.fixture
-def ledger(tmp_path):
-    with fresh(tmp_path) as opened:
+def ledger(place):
+    with fresh(place) as opened:
         yield opened
 
 
@@ -91,9 +92,9 @@ def test_a_clone_is_found_before_its_own_identity_is_given_again(ledger):
         claim(ledger, 1, carried=carrying(second.serial))
 
 
-def test_what_a_board_carries_is_trusted_after_a_loss(tmp_path):
+def test_what_a_board_carries_is_trusted_after_a_loss(place, tmp_path):
     """A backup that was adopted binds a board to the identity in its flash, although that is in quarantine."""
-    with fresh(tmp_path) as ledger:
+    with fresh(place) as ledger:
         ledger.backup(tmp_path / "backup")
         for board in (1, 2, 3):
             last = claim(ledger, board).identity
@@ -197,12 +198,15 @@ class ClaimRules(RuleBasedStateMachine):
     def __init__(self):
         super().__init__()
         self.folder = tempfile.TemporaryDirectory()
-        self.ledger = Ledger.open(Path(self.folder.name) / "l", create=True)
+        self.ledger = Ledger.open(self.place(), create=True)
         make(self.ledger, "a", size=6)
         make(self.ledger, "b", size=6)
         self.holder = {}
         self.void = set()
         self.ever = {}
+
+    def place(self):
+        return Path(self.folder.name) / "l"
 
     def teardown(self):
         self.ledger.close()
@@ -303,3 +307,21 @@ class ClaimRules(RuleBasedStateMachine):
 
 ClaimRules.TestCase.settings = settings(max_examples=20, stateful_step_count=25, deadline=None)
 TestClaimRules = pytest.mark.slow(ClaimRules.TestCase)
+
+
+class ServerClaimRules(ClaimRules):
+    """The same on a server."""
+
+    databases: ClassVar[list] = []
+
+    def place(self):
+        return self.databases[0]()
+
+
+@pytest.mark.slow
+@pytest.mark.peers
+def test_claim_rules_on_a_server(databases):
+    """The rules are the same on a server."""
+    ServerClaimRules.databases = [databases]
+    fewer = settings(max_examples=6, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck))
+    run_state_machine_as_test(ServerClaimRules, settings=fewer)

@@ -12,7 +12,7 @@ import pytest
 
 from rmfab.ledger.claim_terms import Wish
 from rmfab.ledger.store import Ledger
-from tests.ledger.workshop import FILE, STATION, claim, fresh, mac, now
+from tests.ledger.workshop import STATION, claim, fresh, mac, now
 
 pytestmark = pytest.mark.slow
 
@@ -27,7 +27,7 @@ from rmfab.ledger.events import Event, EventKind, Outcome
 from rmfab.ledger.states import State
 from rmfab.ledger.store import Ledger
 from tests.ledger.workshop import mac, now
-ledger = Ledger.open(Path({path!r}), create={create})
+ledger = Ledger.open({path!r}, create={create})
 print("ready", flush=True)
 sys.stdin.readline()
 for board in range({first}, {last}):
@@ -66,11 +66,10 @@ def answers(worker):
 
 
 @pytest.mark.parametrize("same_station", [True, False])
-def test_two_stations_on_one_ledger(tmp_path, same_station):
+def test_two_stations_on_one_ledger(place, same_station):
     """Two processes that claim at once assign no identity twice and lose none, under one station name or two."""
-    fresh(tmp_path, size=100).close()
-    path = tmp_path / FILE
-    workers = [start(path, n, n + 50, "bench" if same_station else f"bench{n}") for n in (0, 50)]
+    fresh(place, size=100).close()
+    workers = [start(place, n, n + 50, "bench" if same_station else f"bench{n}") for n in (0, 50)]
     go(*workers)
     given = {}
     for worker in workers:
@@ -78,62 +77,59 @@ def test_two_stations_on_one_ledger(tmp_path, same_station):
         assert worker.returncode == 0
     assert len(given) == 100
     assert sorted(given.values()) == [f"LMP-{n:06d}" for n in range(1, 101)]
-    with Ledger.open(path, create=False) as ledger:
+    with Ledger.open(place, create=False) as ledger:
         assert {i.mac: i.serial for i in ledger.identities("lamp-0001")} == {mac(int(b)): s for b, s in given.items()}
         assert ledger.free("lamp") == 0
         assert ledger.check() == ()
 
 
-def test_two_processes_make_one_ledger(tmp_path):
+def test_two_processes_make_one_ledger(place):
     """If several processes create the ledger at once, they all open the same one."""
-    path = tmp_path / FILE
-    workers = [start(path, 0, 0, "bench", create=True) for _ in range(3)]
+    workers = [start(place, 0, 0, "bench", create=True) for _ in range(3)]
     go(*workers)
     for worker in workers:
         worker.communicate()
         assert worker.returncode == 0
-    with Ledger.open(path, create=False) as ledger:
+    with Ledger.open(place, create=False) as ledger:
         assert ledger.check() == ()
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
-def test_kill_at_any_moment(tmp_path):
+def test_kill_at_any_moment(place):
     """After repeated kills, every claim that was returned persists, and each board gets the same identity again."""
-    fresh(tmp_path, size=60).close()
-    path = tmp_path / FILE
+    fresh(place, size=60).close()
     chance = random.Random(5)
     told: dict[str, str] = {}
     for _ in range(7):
-        worker = start(path, 0, 60, "bench")
+        worker = start(place, 0, 60, "bench")
         go(worker)
         for _ in range(chance.randrange(1, 12)):
             board, serial = worker.stdout.readline().split()
             assert told.setdefault(board, serial) == serial
         worker.send_signal(signal.SIGKILL)
         told |= {board: told.get(board, serial) for board, serial in answers(worker).items()}
-        with Ledger.open(path, create=False) as ledger:
+        with Ledger.open(place, create=False) as ledger:
             held = {identity.mac: identity.serial for identity in ledger.identities("lamp-0001") if identity.mac}
             assert {mac(int(board)): serial for board, serial in told.items()}.items() <= held.items()
             assert len(held) <= len(told) + 1
             assert ledger.check() == ()
-    worker = start(path, 0, 60, "bench")
+    worker = start(place, 0, 60, "bench")
     go(worker)
     last = answers(worker)
     assert len(set(last.values())) == 60
     assert told.items() <= last.items()
-    with Ledger.open(path, create=False) as ledger:
+    with Ledger.open(place, create=False) as ledger:
         assert ledger.check() == ()
         assert ledger.rebuild() == 0
         ledger.claim(mac(0), Wish("lamp"), station=STATION, ts=now())
 
 
-def test_sixteen_processes_are_killed(tmp_path):
+def test_sixteen_processes_are_killed(place):
     """Of 16 processes that claim and record at once, all are killed at random moments: no identity is doubled, every
     claim that was returned persists with its steps, and the rest can be claimed."""
-    fresh(tmp_path, size=16 * 12).close()
-    path = tmp_path / FILE
+    fresh(place, size=16 * 12).close()
     chance = random.Random(12)
-    workers = [start(path, n * 12, n * 12 + 12, "bench") for n in range(16)]
+    workers = [start(place, n * 12, n * 12 + 12, "bench") for n in range(16)]
     go(*workers)
     told: dict[str, str] = {}
     for worker in chance.sample(workers, 16):
@@ -144,7 +140,7 @@ def test_sixteen_processes_are_killed(tmp_path):
     for worker in workers:
         told |= answers(worker)
     assert len(set(told.values())) == len(told)
-    with Ledger.open(path, create=False) as ledger:
+    with Ledger.open(place, create=False) as ledger:
         held = {identity.mac: identity.serial for identity in ledger.identities("lamp-0001") if identity.mac}
         assert {mac(int(board)): serial for board, serial in told.items()}.items() <= held.items()
         for serial in held.values():

@@ -2,22 +2,24 @@
 
 import sqlite3
 
+import psycopg
 import pytest
 
 from rmfab.errors import InputError
 from rmfab.identity.sealed_record import is_pool_name, pool_name
 from rmfab.ledger.claim_terms import Carried, Wish
 from rmfab.ledger.events import Event, EventKind, Outcome
-from rmfab.ledger.pool import AdoptionReason
+from rmfab.ledger.pool_standing import AdoptionReason
 from rmfab.ledger.states import State
 from rmfab.ledger.store import Ledger
-from tests.ledger.workshop import FILE, STATION, cause_of, digest, mac, make, now, order, record
+from tests.ledger.tampering import change
+from tests.ledger.workshop import STATION, cause_of, digest, mac, make, now, order, record
 
 
 @pytest.fixture
-def ledger(tmp_path):
+def ledger(place):
     """A ledger with a batch of five identities without serials."""
-    with Ledger.open(tmp_path / FILE, create=True) as opened:
+    with Ledger.open(place, create=True) as opened:
         late(opened)
         yield opened
 
@@ -95,13 +97,12 @@ def test_a_serial_is_given_once(ledger):
     assert ledger.check() == ()
 
 
-def test_the_database_refuses_a_second_one(ledger, tmp_path):
+def test_the_database_refuses_a_second_one(ledger, place):
     """Two live units with one serial are a constraint of the database, whatever the rules do."""
     claim(ledger, 1, "SN-A")
     claim(ledger, 2, "SN-B")
-    with sqlite3.connect(tmp_path / FILE) as connection, pytest.raises(sqlite3.IntegrityError, match="given_serial"):
-        connection.execute("UPDATE identity SET given_serial = 'SN-A' WHERE given_serial = 'SN-B'")
-    connection.close()
+    with pytest.raises((sqlite3.IntegrityError, psycopg.IntegrityError), match="given_serial"):
+        change(place, "UPDATE identity SET given_serial = 'SN-A' WHERE given_serial = 'SN-B'")
 
 
 def test_a_void_unit_frees_its_serial(ledger):
@@ -169,14 +170,15 @@ def test_quarantine_keeps_the_rules(ledger):
     assert ledger.check() == ()
 
 
-def test_a_serial_comes_back_from_history(ledger, tmp_path):
+def test_a_serial_comes_back_from_history(ledger, place):
     """A serial that was edited in the database is found by `check`, and `rebuild` takes it from the events."""
     claim(ledger, 1, "SN-A")
     claim(ledger, 2, "SN-B")
-    with sqlite3.connect(tmp_path / FILE) as connection:
-        connection.execute("UPDATE identity SET given_serial = NULL WHERE given_serial = 'SN-A'")
-        connection.execute("UPDATE identity SET given_serial = 'SN-A' WHERE given_serial = 'SN-B'")
-    connection.close()
+    change(
+        place,
+        "UPDATE identity SET given_serial = NULL WHERE given_serial = 'SN-A'",
+        "UPDATE identity SET given_serial = 'SN-A' WHERE given_serial = 'SN-B'",
+    )
     assert {one.where for one in ledger.check()} == {"lamp-0001#1", "lamp-0001#2"}
     assert cause_of(claim, ledger, 1) == "ledger-corrupt"
     assert ledger.rebuild() == 2

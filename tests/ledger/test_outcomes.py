@@ -10,8 +10,8 @@ from tests.ledger.workshop import STATION, fresh, mac, make, now, order, record
 
 
 @pytest.fixture
-def ledger(tmp_path):
-    with fresh(tmp_path) as opened:
+def ledger(place):
+    with fresh(place) as opened:
         opened.claim(mac(1), Wish("lamp"), station=STATION, ts=now())
         yield opened
 
@@ -127,9 +127,9 @@ def test_counts_name_every_state(ledger):
         ledger.counts("third")
 
 
-def test_a_long_batch_is_read_in_order(tmp_path):
+def test_a_long_batch_is_read_in_order(place):
     """Reading in pages neither loses nor duplicates identities."""
-    with fresh(tmp_path, size=1203) as ledger:
+    with fresh(place, size=1203) as ledger:
         assert [identity.position for identity in ledger.identities("lamp-0001")] == list(range(1203))
         assert [chunk.number for chunk in ledger.chunks()] == list(range(301))
 

@@ -22,7 +22,7 @@ from rmfab.ledger.reconciliation import (
 from rmfab.ledger.records import LedgerIdentity
 from rmfab.ledger.standing import Standing
 from rmfab.ledger.states import State
-from tests.ledger.workshop import STATION, claim, fresh, mac, now, record
+from tests.ledger.workshop import STATION, claim, mac, now, record
 
 
 def each(*lists):
@@ -204,83 +204,79 @@ CASES = [
 
 
 @pytest.mark.parametrize(("state", "flash"), each([*LIVE, None], CASES))
-def test_the_line_does_what_is_promised(tmp_path, state, flash):
+def test_the_line_does_what_is_promised(make_fresh, state, flash):
     """If a board may be run, its claim gives the serial that was promised; a clone or a mixture is refused; after a
     release, the claim gives what the flash carries. The ledger stays sound."""
-    with fresh(tmp_path) as ledger:
-        void = ledger.claim(BOARD, Wish("lamp", serial="LMP-000004"), station=STATION, ts=now()).identity
-        ledger.void(void.serial, reason="dead", station=STATION, ts=now())
-        ledger.void("LMP-000005", reason="dead", station=STATION, ts=now())
-        ledger.claim(OTHER, Wish("lamp", serial="LMP-000002"), station=STATION, ts=now())
-        if state is not None:
-            ledger.claim(BOARD, Wish("lamp", serial="LMP-000001"), station=STATION, ts=now())
-            for then in STEPS[state]:
-                outcome = Outcome.FAIL if then is State.FAILED else Outcome.PASS
-                step = Event(
-                    now(), EventKind.STEP, serial="LMP-000001", mac=BOARD, step="x", outcome=outcome, state=then
-                )
-                ledger.record(STATION, [step])
-        carried = carries(ledger, *flash)
-        named = () if carried is None else ledger.identities_carried(carried)
-        assert {one.serial for one in named} == set(flash)
-        held = ledger.identity_by_mac(BOARD)
-        content = BoardContent(BOARD, WHOLE if flash else BLANK)
-        verdict = judge_board(content, Known(held, named, "lamp"))
-        if verdict.action is Action.RELEASE:
-            voided = Event(now(), EventKind.VOID, serial="LMP-000001", mac=BOARD, state=State.VOID)
-            seen = {one.serial: one.standing for one in (held, *named)}
-            ledger.reconciled([voided], seen, station=STATION)
-            promised = flash[0]
-        else:
-            promised = verdict.serial
-        gives = lambda: ledger.claim(BOARD, Wish("lamp"), station=STATION, ts=now(), carried=carried).identity.serial  # noqa: E731
-        if verdict.action in (Action.RESUME, Action.RELEASE):
-            assert gives() == promised
-        elif verdict.finding in (Finding.CLONE, Finding.MIXED, Finding.CONFLICT):
-            with pytest.raises(CloneError if verdict.finding is Finding.CLONE else IntegrityError):
-                gives()
-        elif verdict.finding is Finding.VERIFIED:
-            assert gives() == "LMP-000001"
-        else:
-            assert verdict.finding in (Finding.NEW, Finding.VOID)
-            assert gives() not in ("LMP-000002", "LMP-000004", "LMP-000005")
-        assert ledger.check() == ()
-        assert ledger.rebuild() == 0
+    ledger = make_fresh(10)
+    void = ledger.claim(BOARD, Wish("lamp", serial="LMP-000004"), station=STATION, ts=now()).identity
+    ledger.void(void.serial, reason="dead", station=STATION, ts=now())
+    ledger.void("LMP-000005", reason="dead", station=STATION, ts=now())
+    ledger.claim(OTHER, Wish("lamp", serial="LMP-000002"), station=STATION, ts=now())
+    if state is not None:
+        ledger.claim(BOARD, Wish("lamp", serial="LMP-000001"), station=STATION, ts=now())
+        for then in STEPS[state]:
+            outcome = Outcome.FAIL if then is State.FAILED else Outcome.PASS
+            step = Event(now(), EventKind.STEP, serial="LMP-000001", mac=BOARD, step="x", outcome=outcome, state=then)
+            ledger.record(STATION, [step])
+    carried = carries(ledger, *flash)
+    named = () if carried is None else ledger.identities_carried(carried)
+    assert {one.serial for one in named} == set(flash)
+    held = ledger.identity_by_mac(BOARD)
+    content = BoardContent(BOARD, WHOLE if flash else BLANK)
+    verdict = judge_board(content, Known(held, named, "lamp"))
+    if verdict.action is Action.RELEASE:
+        voided = Event(now(), EventKind.VOID, serial="LMP-000001", mac=BOARD, state=State.VOID)
+        seen = {one.serial: one.standing for one in (held, *named)}
+        ledger.reconciled([voided], seen, station=STATION)
+        promised = flash[0]
+    else:
+        promised = verdict.serial
+    gives = lambda: ledger.claim(BOARD, Wish("lamp"), station=STATION, ts=now(), carried=carried).identity.serial  # noqa: E731
+    if verdict.action in (Action.RESUME, Action.RELEASE):
+        assert gives() == promised
+    elif verdict.finding in (Finding.CLONE, Finding.MIXED, Finding.CONFLICT):
+        with pytest.raises(CloneError if verdict.finding is Finding.CLONE else IntegrityError):
+            gives()
+    elif verdict.finding is Finding.VERIFIED:
+        assert gives() == "LMP-000001"
+    else:
+        assert verdict.finding in (Finding.NEW, Finding.VOID)
+        assert gives() not in ("LMP-000002", "LMP-000004", "LMP-000005")
+    assert ledger.check() == ()
+    assert ledger.rebuild() == 0
 
 
-def test_a_finding_is_an_event(tmp_path):
+def test_a_finding_is_an_event(make_fresh):
     """What was found is in the history of the serial and of the board, and changes no state; also of a clone."""
-    with fresh(tmp_path) as ledger:
-        given = claim(ledger, 1).identity
-        found = Event(now(), EventKind.RECONCILE, serial=given.serial, mac=OTHER, reason="quarantine: a clone")
-        ledger.reconciled([found], {given.serial: given.standing}, station=STATION)
-        assert ledger.history(OTHER)[-1].event.reason == "quarantine: a clone"
-        assert ledger.history(given.serial)[-1].event.kind is EventKind.RECONCILE
-        assert ledger.identity_by_serial(given.serial).standing == given.standing
-        assert ledger.check() == ()
-        with pytest.raises(ValueError, match="findings"):
-            ledger.reconciled([replace(found, kind=EventKind.STEP)], {}, station=STATION)
+    ledger = make_fresh(10)
+    given = claim(ledger, 1).identity
+    found = Event(now(), EventKind.RECONCILE, serial=given.serial, mac=OTHER, reason="quarantine: a clone")
+    ledger.reconciled([found], {given.serial: given.standing}, station=STATION)
+    assert ledger.history(OTHER)[-1].event.reason == "quarantine: a clone"
+    assert ledger.history(given.serial)[-1].event.kind is EventKind.RECONCILE
+    assert ledger.identity_by_serial(given.serial).standing == given.standing
+    assert ledger.check() == ()
+    with pytest.raises(ValueError, match="findings"):
+        ledger.reconciled([replace(found, kind=EventKind.STEP)], {}, station=STATION)
 
 
-def test_a_unit_that_changed_meanwhile(tmp_path):
+def test_a_unit_that_changed_meanwhile(make_fresh):
     """If a unit was changed after its board was read, nothing is recorded."""
-    with fresh(tmp_path) as ledger:
-        given = claim(ledger, 1).identity
-        seen = {given.serial: given.standing}
-        claim(ledger, 1)
-        with pytest.raises(InputError) as caught:
-            ledger.reconciled(
-                [Event(now(), EventKind.VOID, serial=given.serial, state=State.VOID)], seen, station=STATION
-            )
-        assert caught.value.cause == "changed-meanwhile"
-        assert ledger.identity_by_serial(given.serial).state is State.CLAIMED
+    ledger = make_fresh(10)
+    given = claim(ledger, 1).identity
+    seen = {given.serial: given.standing}
+    claim(ledger, 1)
+    with pytest.raises(InputError) as caught:
+        ledger.reconciled([Event(now(), EventKind.VOID, serial=given.serial, state=State.VOID)], seen, station=STATION)
+    assert caught.value.cause == "changed-meanwhile"
+    assert ledger.identity_by_serial(given.serial).state is State.CLAIMED
 
 
-def test_units_in_the_middle(tmp_path):
+def test_units_in_the_middle(make_fresh):
     """Only those that are claimed or flashed are listed, oldest first."""
-    with fresh(tmp_path) as ledger:
-        for board, states in enumerate(STEPS.values()):
-            serial = claim(ledger, board).identity.serial
-            for state in states:
-                ledger.record(STATION, [Event(now(), EventKind.STEP, serial=serial, step="x", state=state)])
-        assert [one.serial for one in ledger.unfinished()] == ["LMP-000001", "LMP-000002"]
+    ledger = make_fresh(10)
+    for board, states in enumerate(STEPS.values()):
+        serial = claim(ledger, board).identity.serial
+        for state in states:
+            ledger.record(STATION, [Event(now(), EventKind.STEP, serial=serial, step="x", state=state)])
+    assert [one.serial for one in ledger.unfinished()] == ["LMP-000001", "LMP-000002"]

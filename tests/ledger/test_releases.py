@@ -9,7 +9,7 @@ from rmfab.ledger.claim_terms import Wish
 from rmfab.ledger.events import Event, EventKind, Outcome
 from rmfab.ledger.states import State
 from rmfab.ledger.store import Ledger
-from tests.ledger.workshop import fresh, mac, now
+from tests.ledger.workshop import mac, now
 
 TS = now()
 A, B, KEY = "a" * 64, "b" * 64, "c" * 64
@@ -30,9 +30,9 @@ def flashed(ledger: Ledger, mac: str, digest: str, outcome: Outcome = Outcome.PA
     return serial
 
 
-def test_the_last_acceptance_is_of_its_product(tmp_path):
+def test_the_last_acceptance_is_of_its_product(make_fresh):
     """Each product has its own last release; before the first there is none."""
-    ledger = fresh(tmp_path, size=1)
+    ledger = make_fresh(1)
     assert ledger.last_release("lamp") is None
     for event in (accepted(A), accepted(B, "fan", 9)):
         assert ledger.accept("bench", event, after=ledger.last_release(event.details["product"]))
@@ -41,9 +41,9 @@ def test_the_last_acceptance_is_of_its_product(tmp_path):
     assert ledger.check() == ()
 
 
-def test_two_stations_cannot_accept_past_each_other(tmp_path):
+def test_two_stations_cannot_accept_past_each_other(make_fresh):
     """An acceptance that was decided before a newer one came in is refused and must be decided again."""
-    ledger = fresh(tmp_path, size=1)
+    ledger = make_fresh(1)
     before = ledger.last_release("lamp")
     assert ledger.accept("one", accepted(A), after=before)
     assert not ledger.accept("two", accepted(B), after=before)
@@ -51,16 +51,16 @@ def test_two_stations_cannot_accept_past_each_other(tmp_path):
     assert ledger.accept("two", accepted(B), after=ledger.last_release("lamp"))
 
 
-def test_only_acceptances_are_accepted(tmp_path):
+def test_only_acceptances_are_accepted(make_fresh):
     """Events of any other kind are refused."""
-    ledger = fresh(tmp_path, size=1)
+    ledger = make_fresh(1)
     with pytest.raises(ValueError, match="only the acceptance"):
         ledger.accept("bench", Event(TS, EventKind.UNIT), after=None)
 
 
-def test_units_by_release_and_by_signer(tmp_path):
+def test_units_by_release_and_by_signer(make_fresh):
     """Each unit is returned once, with its last flash of the release; units with a newer flash are marked."""
-    ledger = fresh(tmp_path, size=3)
+    ledger = make_fresh(3)
     one = flashed(ledger, "24:0a:c4:00:00:01", A)
     two = flashed(ledger, "24:0a:c4:00:00:02", A)
     flashed(ledger, "24:0a:c4:00:00:02", B)
@@ -74,15 +74,15 @@ def test_units_by_release_and_by_signer(tmp_path):
 
 
 @pytest.mark.parametrize("term", ["", "a" * 63, "%" * 64, "A" * 64])
-def test_what_is_no_digest(tmp_path, term):
+def test_what_is_no_digest(make_fresh, term):
     """Anything but 64 hex digits is refused, including SQL wildcards."""
     with pytest.raises(InputError, match="not a digest"):
-        list(fresh(tmp_path, size=1).flashed_units(term))
+        list(make_fresh(1).flashed_units(term))
 
 
 @pytest.mark.slow
-def test_many_units_come_in_pages(tmp_path):
+def test_many_units_come_in_pages(make_fresh):
     """More units than fit on a page are all found, in order of flashing."""
-    ledger = fresh(tmp_path, size=1100)
+    ledger = make_fresh(1100)
     serials = [flashed(ledger, mac(n), A) for n in range(1100)]
     assert [unit.identity.serial for unit in ledger.flashed_units(A)] == serials

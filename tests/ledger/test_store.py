@@ -1,5 +1,6 @@
 """Opening a ledger, and sharing it between threads."""
 
+import sys
 import threading
 
 import pytest
@@ -10,26 +11,40 @@ from rmfab.ledger.store import Ledger
 from tests.ledger.workshop import STATION, claim, fresh, now
 
 
-def test_a_ledger_is_made_once_and_stays_itself(tmp_path):
+def test_a_ledger_is_made_once_and_stays_itself(place):
     """Opening a ledger again, even with create, returns the same ledger."""
-    with Ledger.open(tmp_path / "l", create=True) as one:
+    with Ledger.open(place, create=True) as one:
         made = one.id
     for create in (True, False):
-        with Ledger.open(str(tmp_path / "l"), create=create) as two:
+        with Ledger.open(str(place), create=create) as two:
             assert two.id == made
 
 
-@pytest.mark.parametrize("url", ["postgresql://host/db", "postgresql+psycopg://u@h/d", "sqlite:///x"])
-def test_a_database_server_is_refused_for_now(url):
-    """A database URL is refused with a clear message; no file of that name is created."""
+@pytest.mark.parametrize(
+    "url", ["sqlite:///x", "http://host/db", "postgresql://u:geheim@h/d", "postgresql://h/d?password=geheim"]
+)
+def test_what_is_no_address_of_a_ledger(url):
+    """A URL of something else is refused, and one with a password, which is not repeated."""
     with pytest.raises(InputError) as caught:
         Ledger.open(url, create=True)
     assert caught.value.cause == "ledger-url"
+    assert "geheim" not in f"{caught.value} {caught.value.hint}"
 
 
-def test_threads_share_one_ledger(tmp_path):
+def test_a_server_needs_psycopg(monkeypatch):
+    """Without the extra, the address of a server is an error that says what to install; files need no driver."""
+    for name in [name for name in sys.modules if name.startswith(("psycopg", "rmfab.ledger.sql.postgres"))]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(InputError) as caught:
+        Ledger.open("postgresql://h/l", create=False)
+    assert caught.value.cause == "no-psycopg"
+    assert "[postgres]" in str(caught.value.hint)
+
+
+def test_threads_share_one_ledger(place):
     """With one thread per slot, all at once, each board gets its own identity."""
-    with fresh(tmp_path, size=48) as ledger:
+    with fresh(place, size=48) as ledger:
         given: list[str] = []
 
         def slot(number):

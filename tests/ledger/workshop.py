@@ -14,6 +14,7 @@ from rmfab.errors import IntegrityError, LedgerError
 from rmfab.identity.sealed_record import SealedRecord
 from rmfab.ledger.batches import BatchOrder
 from rmfab.ledger.claim_terms import Claim, Wish
+from rmfab.ledger.host import this_host
 from rmfab.ledger.records import Batch
 from rmfab.ledger.sql.open_database import open_database
 from rmfab.ledger.store import Ledger
@@ -86,17 +87,23 @@ def make(ledger: Ledger, name: str | None = "lamp-0001", size: int = 10, **chang
     return ledger.close_batch(batch, STATION, now())
 
 
-def fresh(folder: Path, size: int = 10) -> Ledger:
-    """Create a ledger with one closed batch."""
-    ledger = Ledger.open(folder / FILE, create=True)
+def fresh(place: Path | str, size: int = 10) -> Ledger:
+    """Create a ledger with one closed batch, in the folder *place* or the database with that address."""
+    ledger = Ledger.open(at(place), create=True)
     make(ledger, size=size)
     return ledger
 
 
+def at(place: Path | str) -> Path | str:
+    """Return the location of the ledger of *place*: in a folder, the usual file."""
+    return place / FILE if isinstance(place, Path) and place.is_dir() else place
+
+
 @contextmanager
-def beneath(folder: Path, name: str = FILE) -> Iterator[Connection]:
-    """Open the database of the ledger in *folder*, bypassing the rules."""
-    database = open_database(folder / name, create=False, patience=1)
+def beneath(place: Path | str, name: str = FILE) -> Iterator[Connection]:
+    """Open the database of a ledger, in the folder *place* or at that address, bypassing the rules."""
+    location = place / name if isinstance(place, Path) and place.is_dir() else place
+    database = open_database(location, create=False, patience=1, state=this_host().state)
     with database.reading() as connection:
         yield connection
     database.dispose()

@@ -7,7 +7,7 @@ location.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from sqlalchemy import Connection
+
+from rmfab.ledger.sql.outage import Watcher
 
 T = TypeVar("T")
 
@@ -25,6 +27,42 @@ class Damage:
 
     where: str
     what: str
+
+
+@dataclass(frozen=True)
+class Weakness:
+    """A setting of a server under which a ledger is not safe: *what* it is, and a *hint*."""
+
+    what: str
+    hint: str
+
+
+class LedgerServer(Protocol):
+    """What only a database has on which several hosts work at once. It raises as `Database` does."""
+
+    def migrate(self, backup: Path | None = None) -> bool:
+        """Upgrade the schema; return whether it was out of date. Raise as `Database.upgrade`.
+
+        First write a copy of the database to the new file *backup*.
+        """
+
+    def place(self, connection: Connection) -> str:
+        """Return where the database is: that changes if it is restored, cloned, or replaced by a replica."""
+
+    def occupy(self, connection: Connection, station: str) -> None:
+        """Let no other host write as *station* as long as this one is connected, in a write transaction.
+
+        Raise LedgerError (cause `station-taken`) if one does, and name it.
+        """
+
+    def continue_numbers(self, connection: Connection) -> None:
+        """Let the numbers of new rows begin after those of rows that were copied with their numbers."""
+
+    def weaknesses(self, connection: Connection) -> Iterator[Weakness]:
+        """Yield the settings of the server, and of the connection to it, under which a ledger is not safe."""
+
+    def grant(self, connection: Connection, stations: Sequence[str], readers: Sequence[str]) -> None:
+        """Give the roles *stations* of a server the rights of stations, and *readers* those of reports."""
 
 
 class Database(Protocol):
@@ -38,18 +76,30 @@ class Database(Protocol):
     def caveat(self) -> str | None:
         """How the ledger is read if it must not be written, for the operator; None if it may be written."""
 
+    @property
+    def server(self) -> LedgerServer | None:
+        """The server on which several hosts work at once, None for a file."""
+
+    @property
+    def shown(self) -> str:
+        """Where the database is, for people."""
+
     def upgrade(self, *, create: bool) -> None:
         """Upgrade the schema to the newest revision; with *create*, create it in an empty database.
 
-        Raise LedgerError with cause `ledger-missing` for an empty database without *create*, `ledger-foreign` for the
-        database of a different program, `ledger-newer` for a schema that this version does not support.
+        Raise LedgerError with cause `ledger-older` for that of a server, which only `LedgerServer.migrate` upgrades,
+        `ledger-missing` for an empty database without *create*, `ledger-foreign` for the database of a different
+        program, `ledger-newer` for a schema that this version does not support.
         """
 
     def reading(self) -> AbstractContextManager[Connection]:
         """Open a read transaction: one snapshot."""
 
-    def writing(self) -> AbstractContextManager[Connection]:
-        """Open the single write transaction: all or nothing, durable when the block ends."""
+    def writing(self, *, alone: bool = True) -> AbstractContextManager[Connection]:
+        """Open a write transaction: all or nothing, durable when the block ends.
+
+        It is the only one at that time; on a server, not *alone*, other hosts may write beside it.
+        """
 
     def commit(self, work: Callable[[Connection], T]) -> T:
         """Run *work* in a write transaction, shared with work of other threads; it is durable when this returns.
@@ -58,8 +108,11 @@ class Database(Protocol):
         of the first time were undone, so it must change nothing but the database.
         """
 
-    def guarded(self) -> AbstractContextManager[None]:
-        """Look for damage in the background until the block ends; `refuse_damage` raises what is found."""
+    def guarded(self, watcher: Watcher | None = None) -> AbstractContextManager[None]:
+        """Look for damage in the background until the block ends; `refuse_damage` raises what is found.
+
+        Meanwhile wait for a server that is away for as long as *watcher* waits, and tell it.
+        """
 
     def refuse_damage(self) -> None:
         """Raise IntegrityError (cause `ledger-corrupt`) if damage was found in the background."""

@@ -13,7 +13,13 @@ from typing import Any, TypeVar, cast
 
 from sqlalchemy import Connection
 
+from rmfab.errors import LedgerError
+
 T = TypeVar("T")
+
+
+class Unsettled(LedgerError):
+    """Whether a transaction was written is not known: its work must not run again by itself."""
 
 
 class GroupCommit:
@@ -30,7 +36,7 @@ class GroupCommit:
         """Run *work* in a transaction, return its result when that is durable, or raise its error.
 
         If any work of a group fails, or its commit, nothing of the group was written, and each runs again in its own
-        transaction. So *work* may run twice, and must change nothing but the database.
+        transaction. So *work* may run twice, and must change nothing but the database. An Unsettled is raised to all.
         """
         mine = _Work(work, time.monotonic() + self._patience)
         with self._changing:
@@ -51,10 +57,11 @@ class GroupCommit:
                 group = self._group(mine)
                 values = [one.run(connection) for one in group]
         except Exception as error:  # noqa: BLE001 - raised by `result`, in the thread whose work it is
-            if len(group) == 1:
-                mine.fail(error)
-            for one in group if len(group) > 1 else ():
-                self._run_alone(one)
+            for one in group:
+                if len(group) == 1 or isinstance(error, Unsettled):
+                    one.fail(error)
+                else:
+                    self._run_alone(one)
         else:
             for one, value in zip(group, values, strict=True):
                 one.succeed(value)

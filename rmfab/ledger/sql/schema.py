@@ -10,6 +10,7 @@ it for PostgreSQL here would load that dialect at every start.
 from __future__ import annotations
 
 from sqlalchemy import (
+    BigInteger,
     Boolean,
     CheckConstraint,
     Column,
@@ -24,6 +25,9 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
 )
+
+LONG = BigInteger().with_variant(Integer, "sqlite")
+"""64 bits; SQLite's INTEGER always has them, and only a column of that type counts by itself."""
 
 metadata = MetaData(
     naming_convention={
@@ -162,7 +166,7 @@ Index(
 event = Table(
     "event",
     metadata,
-    Column("id", Integer, primary_key=True),
+    Column("id", LONG, primary_key=True),
     Column("chain", String(32), ForeignKey("chain.id"), nullable=False),
     Column("station", String(64), nullable=False),
     Column("seq", Integer, nullable=False),

@@ -28,11 +28,13 @@ from rmfab.files import is_there, output_path
 from rmfab.ledger.sql.database import Damage
 from rmfab.ledger.sql.group_commit import GroupCommit
 from rmfab.ledger.sql.network_share import refuse_network
+from rmfab.ledger.sql.outage import Watcher
 from rmfab.ledger.sql.quick_check import QuickCheck
 from rmfab.ledger.sql.read_only import ReadOnly, denied, how_to_read, may_open
+from rmfab.ledger.sql.revision import HEAD
 from rmfab.ledger.sql.sqlite_errors import LOCKED, UNLOCK, error_name, explain
 from rmfab.ledger.sql.sqlite_file import WRITABLE, connect, refuse_bad_cells
-from rmfab.ledger.sql.upgrade import needs_upgrade, upgrade_schema
+from rmfab.ledger.sql.upgrade import create_older, needs_upgrade, upgrade_schema
 from rmfab.ledger.sql.write_queue import NoTurn, WriteQueue
 
 T = TypeVar("T")
@@ -47,6 +49,8 @@ class SqliteDatabase:
     *reader*: how to read a ledger that must not be written, else None. *shown* is the path that the file gets once it
     is complete: errors name that one, and there are no other writers yet.
     """
+
+    server = None
 
     def __init__(
         self, path: Path, patience: float, reader: ReadOnly | None = None, *, shown: Path | None = None
@@ -78,6 +82,11 @@ class SqliteDatabase:
         return cls(path, patience, None if create else how_to_read(path))
 
     @property
+    def shown(self) -> str:
+        """See `Database.shown`."""
+        return str(self._shown.absolute())  # also for messages of other workspaces
+
+    @property
     def caveat(self) -> str | None:
         """See `Database.caveat`."""
         return self._reader.caveat if self._reader is not None else None
@@ -86,12 +95,8 @@ class SqliteDatabase:
     def _create(cls, path: Path, patience: float) -> None:
         """Create the database with its schema: complete or not at all, and once if several processes create it."""
         try:
-            with output_path(path, secret=True) as new:
-                database = cls(new, patience, shown=path)
-                try:
-                    database.upgrade(create=True)
-                finally:
-                    database.dispose()
+            with new_file(path, patience):
+                pass
         except InputError as error:
             if error.cause == "exists":  # a different process was faster
                 return
@@ -125,7 +130,7 @@ class SqliteDatabase:
             yield connection
 
     @contextmanager
-    def writing(self) -> Iterator[Connection]:
+    def writing(self, *, alone: bool = True) -> Iterator[Connection]:  # noqa: ARG002 - always
         """Open the single write transaction: all or nothing."""
         with self._writing(time.monotonic() + self._patience) as connection:
             yield connection
@@ -172,8 +177,8 @@ class SqliteDatabase:
         raise IntegrityError(what, where=str(self._shown), hint=hint, cause="ledger-replaced")
 
     @contextmanager
-    def guarded(self) -> Iterator[None]:
-        """See `Database.guarded`."""
+    def guarded(self, watcher: Watcher | None = None) -> Iterator[None]:  # noqa: ARG002
+        """See `Database.guarded`. A file is never away."""
         with QuickCheck(self._connect) as self._check:
             yield
 
@@ -214,6 +219,14 @@ class SqliteDatabase:
         with _explained(target), output_path(target, secret=True) as copy:
             _copy(self._engine, copy)
 
+    def mark_as_copy(self) -> None:
+        """Take the holder out of this ledger, so that it gives no identities."""
+        connection = self._engine.raw_connection()
+        try:
+            _mark_as_copy(connection.driver_connection)  # type: ignore[arg-type]
+        finally:
+            connection.close()
+
     def dispose(self) -> None:
         """Close all connections."""
         self._engine.dispose()
@@ -227,6 +240,25 @@ class SqliteDatabase:
             hint="get write access to it and its folder",
             cause="ledger-read-only",
         )
+
+
+@contextmanager
+def new_file(path: Path, patience: float, revision: str = HEAD) -> Iterator[SqliteDatabase]:
+    """Yield a new, empty ledger of *revision*; the file gets the name *path* if the block ends without an error.
+
+    Raise InputError if *path* exists or cannot be written.
+    """
+    with _explained(path), output_path(path, secret=True) as new:
+        database = SqliteDatabase(new, patience, shown=path)
+        try:
+            if revision == HEAD:
+                database.upgrade(create=True)
+            else:
+                with database.writing() as connection:
+                    create_older(connection, revision)
+            yield database
+        finally:
+            database.dispose()
 
 
 def replace(source: Path, target: Path, patience: float, judge: Callable[[Path], None]) -> Path | None:

@@ -39,6 +39,35 @@ def upgrade_schema(connection: Connection, where: str) -> None:
         return
     from rmfab.ledger.sql import migrations
 
+    _refuse_newer(revision, where)
+    with _MIGRATING:
+        migrations.upgrade(connection)
+    if revision is None:
+        connection.execute(insert(schema.meta).values(name="ledger_id", value=uuid.uuid4().hex))
+
+
+def create_older(connection: Connection, revision: str) -> None:
+    """Create the schema of an earlier *revision* in an empty database, for a copy of a ledger that has it."""
+    from rmfab.ledger.sql import migrations
+
+    with _MIGRATING:
+        migrations.upgrade(connection, revision)
+
+
+def refuse_other_revision(connection: Connection, where: str) -> None:
+    """Raise LedgerError for a schema that is not ours, on a server that other stations use."""
+    _refuse_newer(_revision(connection, where), where)
+    raise LedgerError(
+        "the schema of this ledger is of an earlier rmfab",
+        where=where,
+        hint="its owner runs `rmfab ledger migrate`; all stations need this version of rmfab then",
+        cause="ledger-older",
+    )
+
+
+def _refuse_newer(revision: str | None, where: str) -> None:
+    from rmfab.ledger.sql import migrations
+
     if revision is not None and not migrations.knows(revision):
         raise LedgerError(
             "this ledger was made by a newer rmfab",
@@ -46,10 +75,6 @@ def upgrade_schema(connection: Connection, where: str) -> None:
             hint="update rmfab on this host",
             cause="ledger-newer",
         )
-    with _MIGRATING:
-        migrations.upgrade(connection)
-    if revision is None:
-        connection.execute(insert(schema.meta).values(name="ledger_id", value=uuid.uuid4().hex))
 
 
 def _revision(connection: Connection, where: str) -> str | None:

@@ -7,7 +7,7 @@ import pytest
 
 from rmfab.errors import InputError, LedgerError
 from rmfab.ledger.events import Event, EventKind, Outcome
-from rmfab.ledger.sql.group_commit import GroupCommit
+from rmfab.ledger.sql.group_commit import GroupCommit, Unsettled
 from rmfab.ledger.store import Ledger
 from tests.ledger.workshop import FILE, STATION, beneath, claim, fresh, now
 from tests.patience import PATIENCE
@@ -99,6 +99,15 @@ def test_a_commit_that_fails():
     results = arrive(disk, GroupCommit(disk.writing, PATIENCE), [adds(0), adds(1), adds(2)])
     assert results == [0, 1, 2]
     assert sorted(disk.commits) == [[0], [1], [2]]
+
+
+def test_a_commit_of_which_nobody_knows():
+    """If it is not known whether a group was written, nothing of it runs again: everyone gets the error."""
+    disk = Disk(Unsettled("lost", cause="ledger-away"))
+    group = GroupCommit(disk.writing, 30)
+    results = arrive(disk, group, [adds("a"), adds("b"), adds("c")])
+    assert [type(one) for one in results[1:]] == [Unsettled, Unsettled]
+    assert disk.commits == [["a"]]
 
 
 def test_an_interrupt_loses_nothing():

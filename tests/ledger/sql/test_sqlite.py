@@ -17,8 +17,9 @@ from sqlalchemy import event as sqlalchemy_event
 from rmfab.errors import IntegrityError, LedgerError
 from rmfab.ledger.sql import sqlite_errors
 from rmfab.ledger.sql.sqlite import SqliteDatabase
+from rmfab.ledger.sql.statement import Statement
 from rmfab.ledger.store import Ledger
-from tests.ledger.workshop import FILE, beneath, cause_of, claim, fill, fresh, make, now, order
+from tests.ledger.workshop import FILE, STATION, beneath, cause_of, claim, fill, fresh, make, now, order
 
 POSIX = os.name == "posix"
 
@@ -344,19 +345,30 @@ def test_dangling_references_are_damage(tmp_path):
     assert found == {(f"table identity, row {row}", "refers to a missing row in table chunk") for row in (9, 10)}
 
 
-def test_an_interrupt_in_a_statement_stays_one(tmp_path):
-    """^C while a statement runs ends its transaction as an interrupt, not as an error of the ledger."""
+def test_an_interrupt_in_a_statement_stays_one(tmp_path, monkeypatch):
+    """^C while a statement runs, by SQLAlchemy or the driver, ends its transaction as an interrupt."""
     ledger = fresh(tmp_path)
     database = ledger._database
 
     def interrupt(_cursor, statement, _parameters, _context):
-        if statement.startswith("INSERT INTO event"):
+        if statement.startswith("UPDATE chunk"):
             raise KeyboardInterrupt
 
     event.listen(database._engine, "do_execute", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        claim(ledger, 1)
+        ledger.rewrap({1: b"other"}, recipients=(), station=STATION, ts=now())
     event.remove(database._engine, "do_execute", interrupt)
+    run = Statement._execute
+
+    def interrupted(self, connection, values):
+        if "prev_hash" in values:
+            raise KeyboardInterrupt
+        return run(self, connection, values)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Statement, "_execute", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            claim(ledger, 1)
     assert claim(ledger, 1).identity.serial == "LMP-000001"
     assert ledger.check() == ()
     ledger.close()

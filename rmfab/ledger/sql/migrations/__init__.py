@@ -14,11 +14,11 @@ from alembic.util import CommandError
 from sqlalchemy import Connection
 
 
-def upgrade(connection: Connection) -> None:
-    """Upgrade the schema to the newest revision, in the transaction of *connection*."""
+def upgrade(connection: Connection, revision: str = "head") -> None:
+    """Upgrade the schema to *revision*, by default the newest, in the transaction of *connection*."""
     config = _config()
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    command.upgrade(config, revision)
 
 
 def knows(revision: str) -> bool:

@@ -8,6 +8,8 @@ from alembic import op
 revision = "0001"
 down_revision = None
 
+_LONG = sa.BigInteger().with_variant(sa.Integer, "sqlite")  # SQLite's INTEGER has 64 bits
+
 
 def upgrade() -> None:
     """Create the tables of an empty ledger."""
@@ -117,7 +119,7 @@ def _events() -> None:
     )
     op.create_table(
         "event",
-        sa.Column("id", sa.Integer, nullable=False),
+        sa.Column("id", _LONG, nullable=False),
         sa.Column("station", sa.String(64), nullable=False),
         sa.Column("seq", sa.Integer, nullable=False),
         sa.Column("ts", sa.String(32), nullable=False),

@@ -1,0 +1,60 @@
+"""Errors of PostgreSQL as errors of rmfab, chosen by SQLSTATE (postgresql.org/docs/15/errcodes-appendix.html)."""
+
+from __future__ import annotations
+
+import psycopg
+
+from rmfab.errors import IntegrityError, LedgerError, RmfabError, one_line
+
+
+class Away(LedgerError):
+    """The server cannot be reached, or the connection was lost before COMMIT was sent: nothing was written."""
+
+
+class Conflict(IntegrityError):
+    """Someone else was faster: nothing was written, and the same work may succeed when it is run again."""
+
+
+_LOST = ("08", "57P01", "57P02", "57P03", "57P05", "53300", "25P03")
+"""The connection failed (class 08), the server stopped it or is starting, has no connection left, or ended an idle
+transaction; with no SQLSTATE, libpq noticed it."""
+_AGAIN = ("23505", "40001", "40P01")
+"""A unique key that someone else took meanwhile, a serialization failure, a deadlock."""
+_CAUSES: tuple[tuple[str, str, str, str | None], ...] = (
+    ("55P03", "ledger-locked", "a different transaction holds a lock of the ledger for too long", "retry"),
+    ("57014", "ledger-locked", "the server ended a statement that took too long", "retry"),
+    ("25006", "ledger-read-only", "this server is read-only: it is a replica", "name the primary server"),
+    ("28", "ledger-denied", "the server does not let this user in", "check the user, and its password in PGPASSFILE"),
+    ("42501", "ledger-denied", "this user may not do that", "ask the owner of the ledger for the rights of a station"),
+    ("3D000", "ledger-missing", "there is no such database", "create it, then run `rmfab ledger init`"),
+    ("53100", "ledger-full", "the server's disk is full; nothing was written", "free disk space there, then retry"),
+    ("58", "ledger-io", "the server's disk reported an error; nothing was written", "check the server"),
+    ("XX00", "ledger-corrupt", "the ledger's database is damaged", "restore it from a backup"),
+    ("23", "ledger-constraint", "this violates a constraint of the ledger", None),
+    ("P0001", "ledger-constraint", "this violates a constraint of the ledger", None),
+)
+_INTEGRITY = ("ledger-corrupt", "ledger-constraint")
+
+
+def explain(error: BaseException | None, where: str) -> RmfabError:
+    """Return the error to raise for *error* of psycopg or its connection to the server *where*."""
+    text = one_line(str(error).strip())
+    state = error.sqlstate if isinstance(error, psycopg.Error) else None
+    if state is None or state.startswith(_LOST):
+        # Without a state, and not from the connection: an error of the driver itself, such as a value it cannot send.
+        if state is not None or isinstance(error, (psycopg.OperationalError, psycopg.InterfaceError)):
+            return away(text, where)
+        return LedgerError(f"cannot use the ledger: {text}", where=where)
+    if state in _AGAIN:
+        return Conflict(f"this violates a constraint of the ledger ({text})", where=where, cause="ledger-constraint")
+    for prefix, cause, what, hint in _CAUSES:
+        if state.startswith(prefix):
+            kind = IntegrityError if cause in _INTEGRITY else LedgerError
+            return kind(f"{what} ({text})", where=where, hint=hint, cause=cause)
+    return LedgerError(f"cannot use the ledger: {text} ({state})", where=where)
+
+
+def away(why: str, where: str) -> Away:
+    """Return the error for a server that cannot be reached."""
+    hint = "check the network and the server; nothing was written, so the command can be repeated"
+    return Away(f"the ledger's server is away: {why}", where=where, hint=hint, cause="ledger-away")

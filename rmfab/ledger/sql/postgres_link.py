@@ -1,0 +1,116 @@
+"""The connection to a PostgreSQL server, by psycopg: the one module that opens it.
+
+A network that neither delivers nor refuses (a switch without power, a firewall that forgot the connection) lets libpq
+wait for an answer for as long as TCP does, which may be hours, and the limits of the server do not help. So every wait
+for the server has a deadline here: at its end the socket is shut down, and the wait fails as on any lost connection.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import psycopg
+
+from rmfab.ledger.sql.server_address import ServerAddress
+
+_DEFAULTS: Mapping[str, str] = {
+    "client_encoding": "UTF8",
+    "connect_timeout": "5",
+    "keepalives_idle": "10",
+    "keepalives_interval": "5",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "15000",
+    # After a failover the old server answers too, but read-only; and a replica lags behind.
+    "target_session_attrs": "read-write",
+}
+"""What libpq uses unless the address says something else: notice within half a minute that the server is gone."""
+
+
+class LinkWatch:
+    """Ends every wait for a server that takes longer than *seconds*; usable from every thread."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._waits: dict[object, tuple[float, int]] = {}
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._closed = False
+
+    @contextmanager
+    def waiting(self, descriptor: int) -> Iterator[None]:
+        """Shut the socket *descriptor* down if the block does not end in time."""
+        key = object()
+        with self._changed:
+            self._waits[key] = (time.monotonic() + self.seconds, descriptor)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="ledger link", daemon=True)
+                self._thread.start()
+        try:
+            yield
+        finally:
+            with self._changed:  # after this, the descriptor may be closed and given to someone else
+                del self._waits[key]
+
+    def close(self) -> None:
+        """End the thread that watches."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        thread = self._thread
+        if thread is not None and thread is not threading.current_thread():  # the garbage collector runs in any thread
+            thread.join()
+
+    def _run(self) -> None:
+        with self._changed:
+            while not self._closed:
+                now = time.monotonic()
+                for key, (deadline, descriptor) in list(self._waits.items()):
+                    if deadline <= now:
+                        self._waits[key] = (now + self.seconds, descriptor)
+                        _shut_down(descriptor)
+                nearest = min((deadline for deadline, _ in self._waits.values()), default=now + self.seconds)
+                # Whoever begins to wait does not wake this thread: that would cost each statement a switch.
+                self._changed.wait(min(max(nearest - now, 0.01), self.seconds / 4))
+
+
+def _shut_down(descriptor: int) -> None:
+    with suppress(OSError), socket.socket(fileno=os.dup(descriptor)) as link:
+        link.shutdown(socket.SHUT_RDWR)
+
+
+class Link(psycopg.Connection[Any]):
+    """A connection whose waits end in time."""
+
+    watch: LinkWatch | None = None
+
+    def wait(self, gen: Any, *arguments: Any, **named: Any) -> Any:
+        """Wait as psycopg does, for as long as the watch allows."""
+        if self.watch is None or self.pgconn.socket < 0:
+            return super().wait(gen, *arguments, **named)
+        with self.watch.waiting(self.pgconn.socket):
+            return super().wait(gen, *arguments, **named)
+
+
+def connect(address: ServerAddress, watch: LinkWatch, name: str, settings: Mapping[str, str]) -> Link:
+    """Open a connection that starts no transactions itself. *name* is shown in pg_stat_activity; *settings* are
+    parameters of the session.
+
+    Raise psycopg.Error.
+    """
+    given = {key: value for key, value in _DEFAULTS.items() if key not in address.parameters}
+    link = Link.connect(address.url, autocommit=True, application_name=name, **given)  # type: ignore[arg-type]
+    link.watch = watch
+    try:
+        if settings:
+            calls = ", ".join(["set_config(%s, %s, false)"] * len(settings))
+            link.execute(f"SELECT {calls}", [text for pair in settings.items() for text in pair], prepare=False)
+    except BaseException:
+        link.close()
+        raise
+    return link

@@ -1,0 +1,88 @@
+"""The transfer of a ledger to a different place and engine: from a file to a server, or back, with every chain intact.
+
+The pool moves along: the ledger that was copied gives no identities from then on, and its last event names the new one.
+First the old one ends, then the new one begins. If the process ends in between, nobody gives identities, and the same
+transfer, repeated, completes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from sqlalchemy import Connection
+
+from rmfab.errors import InputError
+from rmfab.ledger import chains, pool
+from rmfab.ledger.host_record import Head, Holding, Unusable
+from rmfab.ledger.inquiry import PATIENCE
+from rmfab.ledger.pool_standing import AdoptionReason, standing
+from rmfab.ledger.sql.asking import asking
+from rmfab.ledger.sql.copy_rows import copy_rows, is_unused
+from rmfab.ledger.sql.database import Database
+from rmfab.ledger.sql.open_database import open_database
+from rmfab.ledger.store import Ledger
+
+
+def transfer(source: Ledger, target: Path | str, *, station: str, ts: str) -> None:
+    """Copy *source*, whose pool this host holds, to *target*: a new file, or a database without a ledger in use.
+
+    Raise IntegrityError (cause `not-pool-holder`) if this host may not give identities from *source*, InputError if
+    *target* contains a ledger, LedgerError.
+    """
+    database = open_database(target, create=True, patience=PATIENCE, state=source._host.state)
+    try:
+        database.upgrade(create=True)
+        _Transfer(source, database, station, ts).run()
+    finally:
+        database.dispose()
+
+
+class _Transfer:
+    """One transfer of *source* to the database *target*."""
+
+    def __init__(self, source: Ledger, target: Database, station: str, ts: str) -> None:
+        self._source = source
+        self._target = target
+        self._station = station
+        self._ts = ts
+
+    def run(self) -> None:
+        # The inner transaction, of the old ledger, is committed first.
+        with self._source._record.hold() as hold, self._target.writing() as new:
+            if not is_unused(new):
+                raise InputError(
+                    "there is a ledger already", where=self._target.shown, hint="name an empty place", cause="exists"
+                )
+            with self._source._database.writing() as old:
+                self._end(old, hold.read())
+                copy_rows(old, new)
+            if self._target.server is not None:
+                self._target.server.continue_numbers(new)
+            holding = self._begin(new, hold.read())
+            hold.replace(holding)
+
+    def _end(self, old: Connection, record: Holding | Unusable) -> None:
+        """Let the old ledger end giving identities, unless it did so for this target before."""
+        now = standing(asking(old), record, self._source._host, self._source._place(old))
+        if now.moved_to == self._target.shown:
+            return
+        if now.refusal is not None:
+            raise now.refusal
+        self._source._occupy(old, self._station)
+        pool.move(old, self._source.id, self._station, self._ts, self._target.shown, copied=True)
+
+    def _begin(self, new: Connection, record: Holding | Unusable) -> Holding:
+        """Let the new ledger begin."""
+        numbers = pool.numbers_of(new, record, self._source._host, AdoptionReason.MOVE)
+        holding = Holding.new(self._source._host, self._heads(new), numbers)
+        server = self._target.server
+        if server is not None:
+            server.occupy(new, self._station)
+        place = None if server is None else server.place(new)
+        pool.adopt(new, self._source.id, self._station, self._ts, holding, AdoptionReason.MOVE, place)
+        return holding.with_heads(self._heads(new))
+
+    def _heads(self, new: Connection) -> Mapping[str, Head]:
+        """Return what this host answers for: all of a file, its own part of a server."""
+        return chains.heads(new, station=self._station if self._target.server is not None else None)

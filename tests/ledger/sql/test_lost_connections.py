@@ -1,0 +1,194 @@
+"""Connections that are lost at every moment: nothing is done twice, nothing that was confirmed is forgotten."""
+
+import threading
+import time
+from contextlib import contextmanager
+
+import pytest
+
+from rmfab.errors import LedgerError
+from rmfab.ledger.claim_terms import Wish
+from rmfab.ledger.events import Event, EventKind
+from rmfab.ledger.sql.outage import Watcher
+from rmfab.ledger.store import Ledger
+from tests.ledger.workshop import STATION, cause_of, claim, fresh, mac, now
+from tests.postgres import USER
+from tests.proxy import Proxy
+
+pytestmark = pytest.mark.peers
+
+
+@pytest.fixture
+def address(databases):
+    """The address of a ledger with ten identities."""
+    made = databases()
+    fresh(made).close()
+    return made
+
+
+@pytest.fixture
+def proxy(server):
+    with Proxy(server.socket) as opened:
+        yield opened
+
+
+def through(proxy, address, patience=30.0):
+    database = address.partition("?")[0].rpartition("/")[2]
+    return Ledger.open(proxy.url(database, USER), create=False, patience=patience)
+
+
+def events(address, kind):
+    with Ledger.open(address, create=False) as ledger:
+        assert ledger.check() == ()
+        history = ledger.history(mac(1))
+    return [one for one in history if one.event.kind is kind]
+
+
+@pytest.mark.parametrize("what", ["lose-answer", "lose-request", "freeze", "freeze-answer"])
+def test_a_claim_whose_commit_is_lost(proxy, address, what):
+    """Whatever becomes of a COMMIT and its answer, the board gets one identity, by one event."""
+    with through(proxy, address, patience=1.0 if "freeze" in what else 30.0) as ledger:
+        claim(ledger, 9)
+        proxy.at_commit = what
+        thaw = threading.Timer(2.5, proxy.flows.set)
+        thaw.start()
+        with ledger.guarded(Watcher(lambda: True, lambda text: None)):
+            given = claim(ledger, 1)
+        thaw.join()
+        assert proxy.at_commit is None
+        assert (given.identity.serial, given.again) == ("LMP-000002", False)
+        assert claim(ledger, 2).identity.serial == "LMP-000003"
+    assert len(events(address, EventKind.CLAIM)) == 1
+
+
+@pytest.mark.parametrize("what", ["lose-answer", "lose-request"])
+def test_steps_whose_commit_is_lost(proxy, address, what):
+    """Steps are recorded exactly once."""
+    with through(proxy, address) as ledger:
+        serial = claim(ledger, 1).identity.serial
+        proxy.at_commit = what
+        ledger.record(STATION, [Event(now(), EventKind.STEP, serial=serial, step="flash")])
+    assert len(events(address, EventKind.STEP)) == 1
+
+
+@pytest.mark.parametrize(("what", "written"), [("lose-answer", True), ("lose-request", False)])
+def test_a_change_that_does_not_run_again(proxy, address, what, written):
+    """A change of one transaction either was written, or says that it was not."""
+    with through(proxy, address) as ledger:
+        claim(ledger, 1)
+        proxy.at_commit = what
+        if written:
+            ledger.labelled(["LMP-000001"], station=STATION, ts=now())
+        else:
+            assert cause_of(ledger.labelled, ["LMP-000001"], station=STATION, ts=now()) == "ledger-away"
+    assert len(events(address, EventKind.LABEL)) == written
+
+
+def test_a_connection_that_ends_between_claims(server, address):
+    """A backend that the server ends costs nothing, neither at the next claim nor in the middle of one."""
+    with Ledger.open(address, create=False) as ledger:
+        claim(ledger, 1)
+        terminate(server, address)
+        assert claim(ledger, 2).identity.serial == "LMP-000002"
+        terminate(server, address)
+        assert ledger.free("lamp") == 8
+
+        turns = []
+
+        def ended(made):
+            if not turns:
+                terminate(server, address)
+            turns.append(made)
+            return Event(now(), EventKind.STEP, mac=mac(3), step="claim")
+
+        from rmfab.ledger.claim_terms import Around
+
+        ledger.claim(mac(3), Wish("lamp"), station=STATION, ts=now(), around=Around((), ended))
+        assert len(turns) == 2
+        assert ledger.check() == ()
+
+
+def terminate(server, address):
+    name = address.partition("?")[0].rpartition("/")[2]
+    server.execute(
+        f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}' AND pid <> pg_backend_pid()"
+    )
+
+
+def test_a_frozen_link_ends_by_our_own_deadline(proxy, address):
+    """A network that neither delivers nor refuses ends a command with an error, not in a wait for TCP."""
+    with through(proxy, address, patience=0.5) as ledger:
+        claim(ledger, 1)
+        proxy.flows.clear()
+        for change in (lambda: claim(ledger, 2), lambda: ledger.free("lamp")):
+            assert cause_of(change) == "ledger-away"
+        proxy.flows.set()
+        assert claim(ledger, 2).identity.serial == "LMP-000002"
+
+
+@contextmanager
+def told(ledger):
+    """Keep the ledger as a line does; yield what the operator reads, and the switch that stops the line."""
+    texts, stop = [], threading.Event()
+    with ledger.guarded(Watcher(lambda: not stop.is_set(), texts.append)):
+        yield texts, stop
+
+
+def test_a_line_waits_until_the_server_is_back(proxy, address):
+    """Slots wait for a server that is away longer than any patience; the operator hears of both once."""
+    with through(proxy, address, patience=0.3) as ledger, told(ledger) as (texts, _):
+        claim(ledger, 1)
+        proxy.flows.clear()
+        proxy.cut()
+        given = []
+        slots = [threading.Thread(target=lambda n=n: given.append(claim(ledger, n))) for n in (2, 3, 4)]
+        for slot in slots:
+            slot.start()
+        while not texts:
+            time.sleep(0.01)
+        time.sleep(1.5)
+        assert given == []
+        proxy.flows.set()
+        for slot in slots:
+            slot.join()
+        assert {one.identity.serial for one in given} == {"LMP-000002", "LMP-000003", "LMP-000004"}
+        assert len(texts) == 2
+        assert "away" in texts[0]
+        assert "back" in texts[1]
+        assert ledger.check() == ()
+
+
+def test_a_line_that_is_stopped_does_not_wait(proxy, address):
+    """^C ends the wait for a server; nothing was written."""
+    with through(proxy, address, patience=30) as ledger, told(ledger) as (texts, stop):
+        claim(ledger, 1)
+        proxy.__exit__()
+        wrong = []
+
+        def work():
+            try:
+                claim(ledger, 2)
+            except LedgerError as error:
+                wrong.append(error.cause)
+
+        slot = threading.Thread(target=work)
+        slot.start()
+        while not texts:
+            time.sleep(0.01)
+        stop.set()
+        slot.join()
+        assert wrong == ["ledger-away"]
+
+
+def test_nobody_guesses_what_became_of_a_commit(proxy, address):
+    """If the server does not come back, the error says that it is not known whether the change was written."""
+    with through(proxy, address, patience=0.5) as ledger:
+        claim(ledger, 1)
+        proxy.at_commit = "freeze-answer"
+        with pytest.raises(LedgerError) as caught:
+            claim(ledger, 2)
+        proxy.flows.set()
+        assert caught.value.cause == "ledger-away"
+        assert "is not known" in caught.value.what
+        again = claim(ledger, 2)
+        assert (again.identity.serial, again.again) == ("LMP-000002", True)

@@ -1,0 +1,363 @@
+"""One ledger for several hosts: who may give identities from it, after what, and under which name."""
+
+import os
+import subprocess
+import sys
+import threading
+from itertools import pairwise
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from rmfab.errors import InputError, IntegrityError, LedgerError
+from rmfab.ledger.claim_terms import Carried, Wish
+from rmfab.ledger.host import PoolHost
+from rmfab.ledger.pool_standing import AdoptionReason
+from rmfab.ledger.states import State
+from rmfab.ledger.store import Ledger
+from rmfab.ledger.transfer import transfer
+from tests.ledger.workshop import FILE, STATION, cause_of, fill, fresh, mac, make, now, order
+from tests.postgres import running_server
+
+pytestmark = pytest.mark.peers
+
+
+def host(folder, name):
+    (folder / name).mkdir(exist_ok=True)
+    return PoolHost(folder / name, name)
+
+
+def opened(address, at):
+    return Ledger.open(address, create=False, host=at)
+
+
+def give(ledger, board, station=STATION, **more):
+    return ledger.claim(mac(board), Wish("lamp"), station=station, ts=now(), **more).identity
+
+
+@pytest.fixture
+def address(databases, tmp_path):
+    """The address of a ledger with ten identities, made by the host `office`."""
+    made = databases()
+    with Ledger.open(made, create=True, host=host(tmp_path, "office")) as ledger:
+        make(ledger)
+    return made
+
+
+def test_two_stations_share_one_pool(address, tmp_path):
+    """Two hosts that never saw each other take from one pool, and each answers for its own chain."""
+    with opened(address, host(tmp_path, "one")) as one, opened(address, host(tmp_path, "two")) as two:
+        given = [give(ledger, n, name).serial for n, (ledger, name) in enumerate([(one, "a"), (two, "b")] * 5)]
+        assert given == [f"LMP-{n:06d}" for n in range(1, 11)]
+        assert one.pool_standing().held
+        assert two.check() == ()
+
+
+def test_two_processes_close_one_batch(address, tmp_path):
+    """A batch that two hosts complete at once is closed by one event."""
+    with opened(address, host(tmp_path, "office")) as one, opened(address, host(tmp_path, "other")) as two:
+        batch = one.begin_batch(order("lamp-0002", 40), now())
+        fill(one, batch)
+        closing = [
+            threading.Thread(target=ledger.close_batch, args=(batch, name, now()))
+            for ledger, name in ((one, "a"), (two, "b"))
+        ]
+        for thread in closing:
+            thread.start()
+        for thread in closing:
+            thread.join()
+        assert one.check() == ()
+
+
+def test_a_board_that_moves_between_stations(address, tmp_path):
+    """A board keeps its identity at a different station."""
+    with opened(address, host(tmp_path, "one")) as one, opened(address, host(tmp_path, "two")) as two:
+        assert give(one, 1, "a").serial == give(two, 1, "b").serial
+
+
+@pytest.fixture
+def restored(server, address, tmp_path):
+    """A copy of the ledger's database in place of it, by a dump, from before host `one` gave LMP-000002."""
+    with opened(address, host(tmp_path, "one")) as one:
+        give(one, 1, "a")
+    name = address.partition("?")[0].rpartition("/")[2]
+    server.dump(name, f"{name}_copy")
+    with opened(address, host(tmp_path, "one")) as one:
+        give(one, 2, "a")
+    yield server.url(f"{name}_copy")
+    server.execute(f"DROP DATABASE {name}_copy WITH (FORCE)")
+
+
+@pytest.mark.parametrize("who", ["one", "two"])
+def test_a_restored_dump_gives_nothing(restored, tmp_path, who):
+    """Neither the host that misses its events nor one that was never there takes from a restored database."""
+    with opened(restored, host(tmp_path, who)) as ledger:
+        assert cause_of(give, ledger, 3, "a") == "not-pool-holder"
+        assert ledger.check() == ()
+        assert ledger.free("lamp") == 9
+
+
+def test_adopting_a_restored_server(restored, tmp_path):
+    """After an adoption for a loss what was free is in quarantine; every host works on, and boards keep what they
+    carry."""
+    with opened(restored, host(tmp_path, "office")) as ledger:
+        assert ledger.adopt(AdoptionReason.LOSS, station="office", ts=now()).quarantined == 9
+        make(ledger, "lamp-0002")
+    with opened(restored, host(tmp_path, "one")) as one, opened(restored, host(tmp_path, "two")) as two:
+        assert give(one, 2, "a", carried=Carried("node-LMP-000002")).serial == "LMP-000002"
+        assert {give(one, 3, "a").batch, give(two, 4, "b").batch} == {"lamp-0002"}
+        assert one.check() == ()
+
+
+def test_a_server_that_moved_with_everything(server, address, tmp_path):
+    """A database that was moved with all its data goes on as the only copy, without quarantine."""
+    with opened(address, host(tmp_path, "one")) as one:
+        give(one, 1, "a")
+    name = address.partition("?")[0].rpartition("/")[2]
+    server.dump(name, f"{name}_moved")
+    try:
+        with opened(server.url(f"{name}_moved"), host(tmp_path, "office")) as ledger:
+            assert ledger.pool_standing().displaced
+            ledger.adopt(AdoptionReason.ONLY_COPY, station="office", ts=now())
+            assert ledger.free("lamp") == 9
+        with opened(server.url(f"{name}_moved"), host(tmp_path, "one")) as one:
+            assert give(one, 2, "a").serial == "LMP-000002"
+    finally:
+        server.execute(f"DROP DATABASE {name}_moved WITH (FORCE)")
+
+
+@pytest.mark.slow
+def test_a_server_whose_files_were_restored(tmp_path):
+    """A cold copy of the whole server from before a claim is refused by the host that made the claim."""
+    with running_server(durable=True) as server:
+        server.execute("CREATE DATABASE l TEMPLATE template0")
+        with Ledger.open(server.url("l"), create=True, host=host(tmp_path, "one")) as ledger:
+            make(ledger)
+            give(ledger, 1)
+        server.stop()
+        subprocess.run(["cp", "-a", server.data, server.folder / "saved"], check=True)
+        server.start()
+        with opened(server.url("l"), host(tmp_path, "one")) as ledger:
+            give(ledger, 2)
+        server.stop()
+        server.data.rename(server.folder / "lost")
+        (server.folder / "saved").rename(server.data)
+        server.start()
+        with opened(server.url("l"), host(tmp_path, "one")) as ledger:
+            with pytest.raises(IntegrityError, match="lacks identities") as caught:
+                give(ledger, 3)
+            assert caught.value.cause == "not-pool-holder"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["fast", "immediate"])
+def test_a_server_that_was_killed(tmp_path, mode):
+    """After a crash of the server a station goes on, with everything that was confirmed."""
+    with running_server(durable=True) as server:
+        server.execute("CREATE DATABASE l TEMPLATE template0")
+        with Ledger.open(server.url("l"), create=True, host=host(tmp_path, "one")) as ledger:
+            make(ledger)
+            first = give(ledger, 1)
+            server.stop(mode)
+            server.start()
+            assert give(ledger, 1).serial == first.serial
+            assert give(ledger, 2).serial == "LMP-000002"
+            assert ledger.check() == ()
+
+
+_OTHER_HOST = """
+import sys
+from pathlib import Path
+from rmfab.ledger.host import PoolHost
+from rmfab.ledger.store import Ledger
+state = Path(sys.argv[2]); state.mkdir(exist_ok=True)
+ledger = Ledger.open(sys.argv[1], create=False, host=PoolHost(state, "m"))
+ledger.enter("bench-1")
+print("ready", flush=True); sys.stdin.readline()
+"""
+
+
+def test_a_name_belongs_to_one_host(address, tmp_path):
+    """A second host with the name of a station is refused, with the name of the first, until that one ends."""
+    root = str(Path(__file__).parents[2])
+    command = [sys.executable, "-c", _OTHER_HOST, address, tmp_path / "one"]
+    other = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": root}
+    )
+    with other, opened(address, host(tmp_path, "two")) as two, opened(address, host(tmp_path, "one")) as same:
+        assert other.stdout.readline() == "ready\n"
+        for change in (lambda: two.enter("bench-1"), lambda: give(two, 1, "bench-1")):
+            with pytest.raises(LedgerError) as caught:
+                change()
+            assert caught.value.cause == "station-taken"
+            assert "rmfab on " in caught.value.what
+        assert give(two, 1, "bench-2").serial == "LMP-000001"
+        assert give(same, 2, "bench-1").serial == "LMP-000002"  # a second process of the first host
+        same.close()
+        other.communicate("\n")
+        assert give(two, 3, "bench-1").serial == "LMP-000003"
+
+
+def test_a_name_is_taken_again_after_a_lost_connection(server, address, tmp_path):
+    """A host that lost its connection, and its name meanwhile, is refused its next claim."""
+    with opened(address, host(tmp_path, "one")) as one, opened(address, host(tmp_path, "two")) as two:
+        give(one, 1, "bench")
+        server.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
+        give(two, 2, "bench")
+        assert cause_of(give, one, 3, "bench") == "station-taken"
+
+
+def test_events_are_append_only(server, address):
+    """The database itself refuses to change, delete or empty the events, to everyone."""
+    name = address.partition("?")[0].rpartition("/")[2]
+    for statement in ("UPDATE event SET reason = 'x'", "DELETE FROM event", "TRUNCATE event"):
+        with pytest.raises(Exception, match="never changed or deleted"):
+            server.execute(statement, name)
+
+
+def test_a_trigger_that_is_gone_is_found(server, address):
+    """`ledger check` reports events that could be changed."""
+    server.execute("DROP TRIGGER event_append_only ON event", address.partition("?")[0].rpartition("/")[2])
+    with Ledger.open(address, create=False) as ledger:
+        assert [finding.where for finding in ledger.check()] == ["trigger event_append_only"]
+
+
+def test_roles(server, address, tmp_path):
+    """A station claims, records and voids, and makes no batch; a reader only reads; neither can delete or migrate."""
+    name = address.partition("?")[0].rpartition("/")[2]
+    station, reader = f"{name}_station", f"{name}_reader"
+    for role in (station, reader):
+        server.execute(f"CREATE ROLE {role} LOGIN")
+    try:
+        with opened(address, host(tmp_path, "office")) as ledger:
+            for _ in range(2):
+                ledger.grant([station], [reader])
+        with opened(server.url(name, station), host(tmp_path, "one")) as ledger:
+            assert give(ledger, 1).serial == "LMP-000001"
+            (gone,) = ledger.void("LMP-000001", reason="lost", station=STATION, ts=now())
+            assert gone.state is State.VOID
+            ledger.labelled(["LMP-000002"], station=STATION, ts=now())
+            assert ledger.check() == ()
+            assert cause_of(make, ledger, "lamp-0002") == "ledger-denied"
+            assert cause_of(ledger.rewrap, {1: b"k"}, recipients=["x"], station=STATION, ts=now()) == "ledger-denied"
+        with opened(server.url(name, reader), host(tmp_path, "two")) as ledger:
+            assert ledger.free("lamp") == 9
+            assert cause_of(give, ledger, 2) == "ledger-denied"
+            ledger.backup(tmp_path / "backup.db")
+        for role in (station, reader):
+            for statement in ("DELETE FROM identity", "TRUNCATE event", "UPDATE identity SET serial = 'x'"):
+                with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                    server.execute(statement, name, role)
+    finally:
+        for role in (station, reader):
+            server.execute(f"DROP OWNED BY {role}", name)
+            server.execute(f"DROP ROLE {role}")
+
+
+@pytest.mark.parametrize("back", [False, True])
+def test_a_transfer(databases, tmp_path, back):
+    """A ledger goes to a server, and back to a file, with every row as it was; only the last place gives identities."""
+    places = [tmp_path / FILE, databases(), tmp_path / "back.db"][: 3 if back else 2]
+    here = host(tmp_path, "here")
+    with Ledger.open(places[0], create=True, host=here) as ledger:
+        make(ledger)
+        serials = [give(ledger, n).serial for n in (1, 2)]
+        ledger.void(serials[1], reason="lost", station="other", ts=now())
+        ledger_id = ledger.id
+    for number, (old, new) in enumerate(pairwise(places), 3):
+        with opened(old, here) as source:
+            before = list(source.identities("lamp-0001"))
+            transfer(source, new, station=STATION, ts=now())
+            assert source.pool_standing().moved_to is not None
+            for change in (lambda: give(source, 50), lambda: make(source, "next")):
+                assert cause_of(change) == "not-pool-holder"
+        with opened(new, here) as target:
+            assert target.id == ledger_id
+            assert list(target.identities("lamp-0001")) == before
+            assert target.check() == ()
+            assert give(target, 1).serial == serials[0]
+            assert give(target, number).serial == f"LMP-{number:06d}"
+            make(target, f"made-{number}")
+            assert target.check() == ()
+            assert target.rebuild() == 0
+
+
+def test_a_transfer_that_was_interrupted(databases, tmp_path, monkeypatch):
+    """If the process ends between the two commits, nobody gives identities; the same transfer completes it, a different
+    one is refused."""
+    address, here = databases(), host(tmp_path, "here")
+    with Ledger.open(tmp_path / FILE, create=True, host=here) as ledger:
+        make(ledger)
+        give(ledger, 1)
+
+        class Killed(BaseException):
+            pass
+
+        def killed(*_):
+            raise Killed
+
+        monkeypatch.setattr("rmfab.ledger.transfer._Transfer._begin", killed)
+        with pytest.raises(Killed):
+            transfer(ledger, address, station=STATION, ts=now())
+        monkeypatch.undo()
+        assert cause_of(give, ledger, 2) == "not-pool-holder"
+        assert cause_of(transfer, ledger, tmp_path / "elsewhere", station=STATION, ts=now()) == "not-pool-holder"
+        transfer(ledger, address, station=STATION, ts=now())
+    with opened(address, here) as target:
+        assert give(target, 2).serial == "LMP-000002"
+        assert target.check() == ()
+
+
+def test_a_transfer_to_a_ledger_in_use(databases, address, tmp_path):
+    """A ledger in use is not overwritten, and the source goes on."""
+    with fresh(tmp_path) as ledger:
+        with pytest.raises(InputError) as caught:
+            transfer(ledger, address, station=STATION, ts=now())
+        assert caught.value.cause == "exists"
+        give(ledger, 1)
+
+
+def test_a_copy_of_a_file_cannot_be_transferred(databases, tmp_path):
+    """A ledger that does not hold the pool does not get it by a transfer."""
+    with fresh(tmp_path) as ledger:
+        ledger.backup(tmp_path / "backup")
+    with Ledger.open(tmp_path / "backup", create=False) as copy:
+        assert cause_of(transfer, copy, databases(), station=STATION, ts=now()) == "not-pool-holder"
+
+
+def test_a_backup_of_a_server(address, tmp_path):
+    """A backup is a SQLite file with every row, and says that it is a copy."""
+    with opened(address, host(tmp_path, "one")) as ledger:
+        give(ledger, 1)
+        ledger.backup(tmp_path / "backup.db")
+        there = list(ledger.identities("lamp-0001"))
+        with pytest.raises(InputError):
+            ledger.backup(tmp_path / "backup.db")
+    assert (tmp_path / "backup.db").stat().st_mode & 0o777 == 0o600
+    with opened(tmp_path / "backup.db", host(tmp_path, "one")) as backup:
+        assert list(backup.identities("lamp-0001")) == there
+        assert backup.check() == ()
+        assert cause_of(give, backup, 2) == "not-pool-holder"
+        assert "is a copy, made at" in str(backup.pool_standing().refusal)
+
+
+def test_a_server_on_this_host_is_safe_but_for_its_settings(server, address):
+    """Settings that lose confirmed claims are weaknesses; a station's own commits wait for the disk all the same."""
+    with Ledger.open(address, create=False) as ledger:
+        assert [one.what.split()[0] for one in ledger.weaknesses()] == [
+            "fsync",
+            "full_page_writes",
+            "synchronous_commit",
+        ]
+        with ledger._database.writing() as connection:
+            assert connection.exec_driver_sql("SHOW synchronous_commit").scalar_one() == "on"
+
+
+def test_an_empty_database_is_no_ledger(server, tmp_path):
+    """Only `ledger init` makes a ledger in a database."""
+    server.execute("CREATE DATABASE bare TEMPLATE template0")
+    try:
+        assert cause_of(Ledger.open, server.url("bare"), create=False) == "ledger-missing"
+    finally:
+        server.execute("DROP DATABASE bare")

@@ -1,0 +1,169 @@
+"""A PostgreSQL server for tests: Debian's, in a folder of its own, as a user without rights, on a socket, and ended.
+
+It touches no cluster of the system. `initdb` and `postgres` refuse to run as root: root runs them as `postgres`, the
+user that Debian's package makes.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from rmfab.ledger.sql.open_database import open_database
+
+pytestmark = pytest.mark.peers
+
+USER = "rmfab"
+_NUMBERS = itertools.count(1)
+_LIMIT = 60.0
+_SETTINGS = ("-c", "listen_addresses=", "-c", "max_connections=200")
+_MORTAL = ("setpriv", "--pdeathsig", "QUIT")
+"""The server ends with the thread that started it (prctl(2), PR_SET_PDEATHSIG), and so with the tests."""
+_FAST = ("-c", "fsync=off", "-c", "full_page_writes=off", "-c", "synchronous_commit=off")
+
+
+def find_binaries() -> Path:
+    """Return the folder of `initdb`; fail if there is none, because a test that is skipped proves nothing."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
+    on_path = shutil.which("initdb")
+    if found or on_path:
+        return found[-1].parent if found else Path(str(on_path)).parent
+    pytest.fail("there is no PostgreSQL server: `./dev test` installs Debian's package `postgresql` as root")
+
+
+class Server:
+    """A server with its data in *folder*; *durable*: it survives `crash`."""
+
+    def __init__(self, folder: Path, *, durable: bool = False) -> None:
+        self.folder = folder
+        self.data = folder / "data"
+        self._options = [] if durable else list(_FAST)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._starter = ThreadPoolExecutor(1)
+        self._as: dict[str, Any] = {"cwd": folder}
+        if os.getuid() == 0:
+            self._as |= {"user": "postgres", "group": "postgres", "extra_groups": []}
+            shutil.chown(folder, "postgres", "postgres")
+        self._binaries = find_binaries()
+        command = [self._binaries / "initdb", "-D", self.data, "-U", USER, "-A", "trust", "-N", "-E", "UTF8"]
+        self._run(*command, "--locale", "C.UTF-8")
+
+    def _run(self, *command: object) -> None:
+        done = subprocess.run(
+            [str(word) for word in command], capture_output=True, text=True, check=False, env=_clean(), **self._as
+        )
+        assert done.returncode == 0, done.stderr
+
+    def start(self) -> None:
+        """Start the server and wait until it answers."""
+        log = (self.folder / "log").open("ab")
+        with log:
+            command = [self._binaries / "postgres", "-D", self.data, "-k", self.folder, *_SETTINGS, *self._options]
+            starting = self._starter.submit(
+                subprocess.Popen, [*_MORTAL, *command], stdout=log, stderr=log, env=_clean(), **self._as
+            )
+            self._process = starting.result()
+        end = time.monotonic() + _LIMIT
+        while True:
+            try:
+                psycopg.connect(self.url("postgres")).close()
+                return
+            except psycopg.OperationalError:
+                assert self._process.poll() is None, (self.folder / "log").read_text()
+                assert time.monotonic() < end, "the server does not answer"
+                time.sleep(0.05)
+
+    def stop(self, mode: str = "fast") -> None:
+        """Stop the server; `immediate` is what a power cut does to it."""
+        if self._process is not None:
+            self._run(self._binaries / "pg_ctl", "stop", "-D", self.data, "-m", mode, "-t", "60")
+            self._process.wait(_LIMIT)
+            self._process = None
+
+    def end(self) -> None:
+        """Start it no more."""
+        self._starter.shutdown()
+
+    def url(self, database: str, user: str = USER) -> str:
+        """Return the address of *database*."""
+        return f"postgresql://{user}@/{database}?host={self.folder}"
+
+    @property
+    def socket(self) -> Path:
+        """The socket on which it listens."""
+        return self.folder / ".s.PGSQL.5432"
+
+    def execute(self, statement: str, database: str = "postgres", user: str = USER) -> list[tuple[Any, ...]]:
+        """Run *statement* by itself and return its rows."""
+        with psycopg.connect(self.url(database, user), autocommit=True) as connection:
+            cursor = connection.execute(statement)  # type: ignore[call-overload]
+            return cursor.fetchall() if cursor.description else []
+
+    def dump(self, database: str, target: str) -> None:
+        """Restore a dump of *database* as the new database *target*."""
+        self.execute(f"CREATE DATABASE {target} TEMPLATE template0")
+        saved = self.folder / f"{target}.dump"
+        self._run(self._binaries / "pg_dump", "-Fc", "-d", self.url(database), "-f", saved)
+        self._run(self._binaries / "pg_restore", "-d", self.url(target), saved)
+
+
+@contextmanager
+def running_server(*, durable: bool = False) -> Iterator[Server]:
+    """Yield a server that runs; it is stopped at the end, and leaves nothing."""
+    folder = Path(tempfile.mkdtemp(prefix="rmfab-pg-"))  # the path of a socket has less than 108 bytes (unix(7))
+    server = None
+    try:
+        server = Server(folder, durable=durable)
+        server.start()
+        yield server
+    finally:
+        with suppress(AssertionError):
+            if server is not None:
+                server.stop("immediate")
+                server.end()
+        shutil.rmtree(folder)
+
+
+def _clean() -> dict[str, str]:
+    """Return the environment without the person's own settings of libpq."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("PG")}
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    """A server with a database `template_rmfab`, in which the schema is."""
+    with running_server() as started:
+        started.execute("CREATE DATABASE template_rmfab TEMPLATE template0")
+        database = open_database(
+            started.url("template_rmfab"), create=True, patience=30, state=started.folder / "state"
+        )
+        database.upgrade(create=True)
+        database.dispose()
+        yield started
+
+
+@pytest.fixture
+def databases(server: Server) -> Iterator[Callable[[], str]]:
+    """Return a function that makes a database with an empty schema and returns its address."""
+    names = []
+
+    def make() -> str:
+        names.append(f"t{next(_NUMBERS)}")
+        server.execute(f"CREATE DATABASE {names[-1]} TEMPLATE template_rmfab")
+        return server.url(names[-1])
+
+    yield make
+    for name in names:
+        server.execute(f"DROP DATABASE {name} WITH (FORCE)")
