@@ -1,6 +1,6 @@
 """The table of what is killed. A row is one command: how it is prepared, and what must be true once it has ended well.
 
-To add one (a lease, a ledger on a server): write a function that returns a `Command`, or None if the world is not ready
+To add one (a lease): write a function that returns a `Command`, or None if the world is not ready
 for it, and add a row. What must hold after every kill is in `invariants.py`, for all rows.
 """
 
@@ -17,7 +17,7 @@ from rmfab.ledger.store import Ledger
 from rmfab.operations.hand_over import owner_fingerprint
 from rmfab.virtual import BoardHandle
 from rmfab.workspace.workspace import open_workspace
-from tests.crash.world import CARD, LEDGER, PRODUCT, World
+from tests.crash.world import BOARDS, CARD, LEDGER, PRODUCT, World
 from tests.line.floor import ports
 
 _LOST_NUMBERS = 10_000
@@ -72,8 +72,8 @@ def some(world: World, chance: Random) -> tuple[BoardHandle, ...]:
     return tuple(chance.sample(world.boards, chance.choice((1, 1, 2))))
 
 
-def _on_boards(world: World, boards: tuple[BoardHandle, ...], verb: str, state: str) -> Command:
-    if len(world.serials("generated")) < len(boards):
+def _on_boards(world: World, boards: tuple[BoardHandle, ...], verb: str, state: str, at: Path | None = None) -> Command:
+    if len(world.serials("generated")) < BOARDS:
         world.did("generate", "--count", "6", "--jobs", "1")
 
     def done() -> None:
@@ -84,7 +84,7 @@ def _on_boards(world: World, boards: tuple[BoardHandle, ...], verb: str, state: 
                 seen = unit.state == "verified" and unit.standing.labelled_count > 0  # then `flash` leaves it alone
                 assert unit.state == state or seen
 
-    return Command((verb, "--json", *ports(*(board.url for board in boards), command=verb)), done, boards)
+    return Command((verb, *ports(*(board.url for board in boards), command=verb)), done, boards, at=at)
 
 
 def generate(world: World, chance: Random) -> Command:
@@ -141,8 +141,10 @@ def backup(world: World, chance: Random) -> Command:
     return Command(("ledger", "backup", str(path)), done, is_done=path.exists)
 
 
-def restore(world: World, chance: Random) -> Command:
+def restore(world: World, chance: Random) -> Command | None:
     """`rmfab ledger restore` of a backup that lacks the last void, as after a crash of the disk."""
+    if len(world.stations) > 1:
+        return None  # it is for files
     path = world.here / f"{world.new_name('restored')}.db"
     world.did("ledger", "backup", path)
     free = world.serials("generated")
@@ -182,8 +184,10 @@ def generate_after_a_loss(world: World) -> None:
     world.did("generate", "--count", "6", "--jobs", "1", *named)
 
 
-def move(world: World, _: Random) -> Command:
+def move(world: World, _: Random) -> Command | None:
     """`rmfab ledger move` to the other host, which gets the file."""
+    if len(world.stations) > 1:
+        return None  # both work on it already
     recipient = open_workspace(world.there).station_key.recipient
 
     def moved() -> bool:
@@ -262,7 +266,7 @@ def factory_flash(world: World, chance: Random) -> Command | None:
             assert unit.state == "flashed"
 
     release = ("--release", str(world.here / "build"))
-    argv = ("flash", "--json", *release, *ports(board.url, command="flash"))
+    argv = ("flash", *release, *ports(board.url, command="flash"))
     return Command(argv, done, (board,), at=world.factory)
 
 
@@ -310,13 +314,26 @@ SCENARIOS = (
 )
 
 
-def last_run(world: World) -> tuple[Scenario, Command]:
-    """Return the row of the end of a round: every board can be run."""
-    return SCENARIOS[0], _on_boards(world, tuple(world.boards), "run", "verified")
+def beside(world: World, chance: Random, command: Command) -> tuple[Scenario, Command] | None:
+    """Return what a station does while *command* is at work, None if there is only one station.
+
+    It works on a board of its own. A `void` may retire what it is about to claim, so it works beside everything else.
+    """
+    free = [board for board in world.boards if board not in command.boards]
+    if len(world.stations) == 1 or command.argv[0] == "void":
+        return None
+    row, state = chance.choice(((SCENARIOS[0], "verified"), (SCENARIOS[1], "flashed")))
+    return row, _on_boards(world, (chance.choice(free),), row.name, state, chance.choice(world.stations))
+
+
+def last_run(world: World, station: Path) -> tuple[Scenario, Command]:
+    """Return the row of the end of a round: every board can be run by *station*."""
+    return SCENARIOS[0], _on_boards(world, tuple(world.boards), "run", "verified", station)
 
 
 def choose(world: World, chance: Random) -> tuple[Scenario, Command]:
     """Return a row that fits the phase of *world*, and its command."""
+    world.take_turns(chance)
     while True:
         fitting = [row for row in SCENARIOS if row.phase == world.phase]
         (row,) = chance.choices(fitting, [one.weight for one in fitting])

@@ -9,12 +9,14 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from random import Random
+from typing import Any, ClassVar
 
 from rmfab.cli import main
 from rmfab.ledger.store import Ledger
 from rmfab.virtual import BoardHandle
 from rmfab.workspace.workspace import DEMO_MARKER, Workspace, open_workspace
+from tests.crash.faults import ServerFault, Victim
 from tests.line.floor import found, serve, spec
 from tests.pools import copied_with_pool
 
@@ -28,7 +30,7 @@ CARD = "factory.card"
 
 @dataclass
 class World:
-    """The state of a round.
+    """The state of a round; its ledger is a file.
 
     *here* is the workspace of the host that holds the pool, *there* that of a second host, which may get it. *factory*
     is one that gets identities by handovers: it has *received* so many, *parcels* are on their way, and it has boards
@@ -50,6 +52,26 @@ class World:
     made: dict[str, int] = field(default_factory=dict)
     events: dict[tuple[str, int], str] = field(default_factory=dict)
     names: int = 0
+    kind: ClassVar[str] = "file"
+    server_faults: ClassVar[tuple[ServerFault, ...]] = ()
+
+    @property
+    def stations(self) -> tuple[Path, ...]:
+        """The workspaces of the stations that work on the ledger at once."""
+        return (self.here,)
+
+    def take_turns(self, chance: Random) -> None:
+        """Choose which of the stations is *here* next."""
+
+    def strike(self, fault: ServerFault, seconds: float, victim: Victim, chance: Random) -> bool:
+        """Let *fault* happen *seconds* from now; return whether *victim* was still at work."""
+        raise NotImplementedError
+
+    def keep(self) -> None:
+        """Keep in the folder of the world what is needed to see what a fault left, and is elsewhere."""
+
+    def settle(self) -> None:
+        """Wait until nothing is written any more by commands that have ended."""
 
     @property
     def workspace(self) -> Workspace:
