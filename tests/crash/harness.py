@@ -153,8 +153,8 @@ class Harness:
 
     def _once(self, trial: Trial, *, with_library: bool) -> bool:
         """Start the command with one fault, and look; return whether it ended well all the same."""
-        kinds = [None, *(list(Fault)[1:] if with_library else ()), *trial.world.server_faults]
-        kind = self._chance.choice(kinds)
+        in_process = [None, *(list(Fault)[1:] if with_library else ())]
+        kind = self._chance.choice([*in_process, *trial.server_faults])
         was_done = trial.command.is_done()  # by a try that was killed: then it may refuse, also with a full disk
         other = trial.beside(self._chance) if self._chance.random() < 0.5 else None
         if other is not None:
@@ -287,6 +287,11 @@ class Trial:
         """Return what a station does at the same time, None if no other works on the ledger."""
         chosen = beside(self.world, chance, self.command)
         return chosen and Trial(self._zygote, self.world, self._out.with_name("out-beside"), *chosen)
+
+    @property
+    def server_faults(self) -> Sequence[ServerFault]:
+        """What may happen to the server of its ledger, if it has one."""
+        return self.world.server_faults if self.place in self.world.stations else ()
 
     @property
     def said(self) -> str:

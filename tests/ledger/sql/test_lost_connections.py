@@ -15,7 +15,8 @@ from rmfab.ledger.sql.outage import Watcher
 from rmfab.ledger.store import Ledger
 from rmfab.ledger.transfer import transfer
 from tests.ledger.workshop import STATION, cause_of, claim, fresh, mac, now
-from tests.postgres import USER
+from tests.patience import until
+from tests.postgres import USER, running_server
 from tests.proxy import Proxy
 
 pytestmark = pytest.mark.peers
@@ -245,6 +246,26 @@ def test_a_line_that_is_stopped_does_not_wait(proxy, address):
         stop.set()
         slot.join()
         assert wrong == ["ledger-away"]
+
+
+def test_a_server_that_crashes_before_it_gets_a_commit():
+    """It forgets the transaction, even that there was one; the claim of a line runs again."""
+    with running_server(durable=True) as own, Proxy(own.socket) as way:
+        own.execute("CREATE DATABASE l TEMPLATE template0")
+        fresh(own.url("l")).close()
+        with through(way, own.url("l")) as ledger, told(ledger):
+            claim(ledger, 9)
+            given = []
+            slot = threading.Thread(target=lambda: given.append(claim(ledger, 1)))
+            way.at_commit = "freeze"
+            slot.start()
+            until(lambda: way.at_commit is None)
+            own.kill()
+            own.start()
+            way.disarm()
+            slot.join()
+            assert [one.identity.serial for one in given] == ["LMP-000002"]
+        assert len(events(own.url("l"), EventKind.CLAIM)) == 1
 
 
 def test_nobody_guesses_what_became_of_a_commit(proxy, address):
