@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -31,6 +32,7 @@ _LIMIT = 60.0
 _SETTINGS = ("-c", "listen_addresses=", "-c", "max_connections=200")
 _MORTAL = ("setpriv", "--pdeathsig", "QUIT")
 """The server ends with the thread that started it (prctl(2), PR_SET_PDEATHSIG), and so with the tests."""
+_OTHERS = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
 _FAST = ("-c", "fsync=off", "-c", "full_page_writes=off", "-c", "synchronous_commit=off")
 
 
@@ -75,6 +77,11 @@ class Server:
                 subprocess.Popen, [*_MORTAL, *command], stdout=log, stderr=log, env=_clean(), **self._as
             )
             self._process = starting.result()
+        self.wait()
+
+    def wait(self) -> None:
+        """Wait until the server answers."""
+        assert self._process is not None
         end = time.monotonic() + _LIMIT
         while True:
             try:
@@ -91,6 +98,36 @@ class Server:
             self._run(self._binaries / "pg_ctl", "stop", "-D", self.data, "-m", mode, "-t", "60")
             self._process.wait(_LIMIT)
             self._process = None
+
+    def kill(self) -> None:
+        """Kill all its processes with SIGKILL. Each has a session of its own, so that they are no group."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)  # it forks nothing more, and does not see how the others end
+        for pid in (children := _children(self._process.pid)):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self._process.kill()
+        self._process.wait(_LIMIT)
+        self._process = None
+        end = time.monotonic() + _LIMIT
+        while any(_runs(pid) for pid in children):  # a new server refuses to start beside them
+            assert time.monotonic() < end, "processes of the server do not end"
+            time.sleep(0.01)
+
+    def terminate(self, database: str) -> int:
+        """End the connections to *database* except this one; return how many there were."""
+        return len(self.execute(f"SELECT pg_terminate_backend(pid) {_OTHERS}", database))
+
+    def kill_backend(self, database: str) -> bool:
+        """Kill a backend of *database* with SIGKILL; return whether there was one.
+
+        The server then ends all others, and recovers.
+        """
+        found = self.execute(f"SELECT pid {_OTHERS}", database)
+        for (pid,) in found[:1]:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        return bool(found)
 
     def end(self) -> None:
         """Start it no more."""
@@ -134,6 +171,25 @@ def running_server(*, durable: bool = False) -> Iterator[Server]:
                 server.stop("immediate")
                 server.end()
         shutil.rmtree(folder)
+
+
+def _children(parent: int) -> list[int]:
+    """Return the processes whose parent is *parent* (proc(5))."""
+    found = [int(path.name) for path in Path("/proc").glob("[0-9]*")]
+    return [pid for pid in found if (fields := _stat(pid)) and int(fields[1]) == parent]
+
+
+def _runs(pid: int) -> bool:
+    fields = _stat(pid)
+    return bool(fields) and fields[0] != "Z"
+
+
+def _stat(pid: int) -> list[str]:
+    """Return what /proc says of process *pid* from its state on, nothing if it is gone."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return []
 
 
 def _clean() -> dict[str, str]:

@@ -26,6 +26,7 @@ class Proxy:
         self.at_commit: str | None = None
         """At the next COMMIT: `lose-answer` delivers it and cuts before the answer arrives, `lose-request` cuts before
         it is delivered, `freeze` freezes before it is delivered, `freeze-answer` before the answer is."""
+        self.deciding = threading.Lock()
         self._acceptor = threading.Thread(target=self._accept, daemon=True)
         self._acceptor.start()
 
@@ -36,7 +37,7 @@ class Proxy:
         _end(self._listener)
         self._listener.close()
         self._acceptor.join()
-        self.flows.set()
+        self.disarm()
         self.cut()
         for pair in self._pairs:
             pair.join()
@@ -44,6 +45,15 @@ class Proxy:
     def url(self, database: str, user: str) -> str:
         """Return the address of *database* through this proxy."""
         return f"postgresql://{user}@127.0.0.1:{self.port}/{database}"
+
+    def disarm(self) -> bool:
+        """Let everything flow, now and at the next COMMIT; return whether `at_commit` was still to come."""
+        with self.deciding:
+            waits, self.at_commit = self.at_commit is not None, None
+            for pair in self._pairs:
+                pair.then = None
+            self.flows.set()
+        return waits
 
     def cut(self) -> None:
         """End all connections."""
@@ -73,7 +83,7 @@ class _Pair:
         self._proxy = proxy
         self._client = client
         self._server = server
-        self._then: str | None = None
+        self.then: str | None = None
         self._threads = [threading.Thread(target=work, daemon=True) for work in (self._up, self._down)]
         for thread in self._threads:
             thread.start()
@@ -92,11 +102,12 @@ class _Pair:
         with suppress(OSError):
             while data := self._client.recv(1 << 16):
                 if _COMMIT in data:
-                    self._then, self._proxy.at_commit = self._proxy.at_commit, None
-                    if self._then == "lose-request":
+                    with self._proxy.deciding:
+                        self.then, self._proxy.at_commit = self._proxy.at_commit, None
+                        if self.then == "freeze":
+                            self._proxy.flows.clear()
+                    if self.then == "lose-request":
                         break
-                    if self._then == "freeze":
-                        self._proxy.flows.clear()
                 self._proxy.flows.wait()
                 self._server.sendall(data)
         self.end()
@@ -104,11 +115,12 @@ class _Pair:
     def _down(self) -> None:
         with suppress(OSError):
             while data := self._server.recv(1 << 16):
-                if self._then == "lose-answer":
+                with self._proxy.deciding:
+                    then, self.then = self.then, None
+                    if then == "freeze-answer":
+                        self._proxy.flows.clear()
+                if then == "lose-answer":
                     break
-                if self._then == "freeze-answer":
-                    self._then = None
-                    self._proxy.flows.clear()
                 self._proxy.flows.wait()
                 self._client.sendall(data)
         self.end()

@@ -1,7 +1,10 @@
-"""Moments at which a process ends or its disk is full: a library in front of the C library's calls (Linux, with `cc`).
+"""What happens to a command, and when.
 
-It counts what a process does to files: writes, syncs, renames, links, removals. At a given number it kills the process
-before or after that call, tears the write in two first, or says from then on that the disk is full.
+A `Fault` happens in its process, at the n-th change of a file, by a library in front of the C library's calls (Linux,
+with `cc`). It counts writes, syncs, renames, links and removals. At a given number it kills the process before or after
+that call, tears the write in two first, or says from then on that the disk is full.
+
+A `ServerFault` happens to the server of its ledger, or on the way there.
 """
 
 from __future__ import annotations
@@ -10,8 +13,12 @@ import ctypes
 import shutil
 import subprocess
 import sys
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 from pathlib import Path
+from typing import Protocol
+
+SHORT_PATIENCE = 1.0
+"""Seconds for which a command waits for its ledger while the link is frozen."""
 
 
 class Fault(IntEnum):
@@ -22,6 +29,39 @@ class Fault(IntEnum):
     KILL_AFTER = 3
     TEAR = 4
     FULL = 5
+
+
+class ServerFault(StrEnum):
+    """What happens to a server, or on the way to it, at some moment or at the next COMMIT; afterwards it works again.
+
+    KILLED_AT_COMMIT kills the command while its COMMIT is on the way; it is delivered later.
+    """
+
+    KILLED = "server killed"
+    IMMEDIATE = "stop immediate"
+    BACKEND_KILLED = "backend killed"
+    BACKENDS_ENDED = "backends ended"
+    FROZEN = "link frozen"
+    COMMIT_LOST = "COMMIT lost"
+    ANSWER_LOST = "answer lost"
+    COMMIT_FROZEN = "COMMIT frozen"
+    ANSWER_FROZEN = "answer frozen"
+    KILLED_AT_COMMIT = "kill at COMMIT"
+
+    @property
+    def freezes(self) -> bool:
+        """Whether it freezes the link, for longer than a command is patient."""
+        return self in (ServerFault.FROZEN, ServerFault.COMMIT_FROZEN, ServerFault.ANSWER_FROZEN)
+
+
+class Victim(Protocol):
+    """A command at work."""
+
+    def runs(self) -> bool:
+        """Return whether it has not ended yet."""
+
+    def kill(self) -> None:
+        """Kill it."""
 
 
 _SOURCE = r"""

@@ -87,10 +87,10 @@ def make(ledger: Ledger, name: str | None = "lamp-0001", size: int = 10, **chang
     return ledger.close_batch(batch, STATION, now())
 
 
-def fresh(place: Path | str, size: int = 10) -> Ledger:
+def fresh(place: Path | str, size: int = 10, **changes: object) -> Ledger:
     """Create a ledger with one closed batch, in the folder *place* or the database with that address."""
     ledger = Ledger.open(at(place), create=True)
-    make(ledger, size=size)
+    make(ledger, size=size, **changes)
     return ledger
 
 

@@ -26,6 +26,8 @@ class Zygote:
     """
 
     def __init__(self, preload: Path | None = None) -> None:
+        self.counts = preload is not None
+        """Whether a child counts what it does to files, so that a fault may happen at one of these."""
         self._more = {} if preload is None else {"LD_PRELOAD": str(preload)}
 
     def __enter__(self) -> Self:
@@ -66,14 +68,19 @@ class Zygote:
         *,
         fault: tuple[int, int] | None = None,
         clock: float = 0.0,
+        patience: float | None = None,
     ) -> None:
         """Have the child run `rmfab` *argv*, with its stdout and stderr in *out*.
 
         *die* kills it at a given moment: ("claim" or "record", "before" or "after", the n-th call from 1 on). *fault*:
         one of `tests.crash.faults`, and the number of a change of a file; how many there were is then in `OUT.seen`.
-        *clock*: seconds by which the workspace's clock is wrong.
+        *clock*: seconds by which the workspace's clock is wrong. *patience*: seconds for which it waits for a ledger.
         """
-        self._ask(do="go", pid=pid, argv=argv, out=str(out), die=die, fault=fault, clock=clock)
+        self._ask(do="go", pid=pid, argv=argv, out=str(out), die=die, fault=fault, clock=clock, patience=patience)
+
+    def runs(self, pid: int) -> bool:
+        """Return whether the child has not ended yet; `wait` returns how it did."""
+        return bool(self._ask(do="look", pid=pid))
 
     def wait(self, pid: int) -> int:
         """Return the exit code; if negative, the signal that ended the child."""
@@ -116,6 +123,8 @@ def _live(reader: int) -> None:
 
     if request["clock"]:
         _shift_clock(request["clock"])
+    if request["patience"] is not None:
+        _be_patient(request["patience"])
     if request["fault"] is not None:
         from tests.crash.faults import Fault, arm, seen
 
@@ -137,9 +146,19 @@ def _shift_clock(seconds: float) -> None:
     workspace.now = lambda: right() + timedelta(seconds=seconds)
 
 
+def _be_patient(seconds: float) -> None:
+    """Let every ledger that this process opens wait so long for locks and its server."""
+    from rmfab.ledger.store import Ledger
+
+    defaults = Ledger.open.__func__.__kwdefaults__  # type: ignore[attr-defined]
+    assert "patience" in defaults
+    defaults["patience"] = seconds
+
+
 def serve() -> None:
     """Run the zygote: import, then fork on request."""
     import rmfab.identity.make_identities
+    import rmfab.ledger.sql.postgres
     import rmfab.ledger.store
     import rmfab.line.floor
     import rmfab.operations.run_line
@@ -163,6 +182,8 @@ def serve() -> None:
             writers[answer] = writer
         elif request["do"] == "go":
             os.write(writers[request["pid"]], line.encode())
+        elif request["do"] == "look":
+            answer = os.waitid(os.P_PID, request["pid"], os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
         else:
             _, status = os.waitpid(request["pid"], 0)
             answer = os.waitstatus_to_exitcode(status)

@@ -21,11 +21,10 @@ def copy_rows(source: Connection, target: Connection, tables: MetaData = schema.
     """Copy every row of *tables* from *source* to *target*, which is empty but for `meta`, in constant memory."""
     target.execute(delete(schema.meta))
     for table in tables.sorted_tables:
-        rows = source.execute(
-            select(table).order_by(*table.primary_key.columns), execution_options={"yield_per": _PAGE}
-        )
-        for some in rows.mappings().partitions():
-            target.execute(insert(table), [dict(row) for row in some])
+        query = select(table).order_by(*table.primary_key.columns)
+        with source.execute(query, execution_options={"yield_per": _PAGE}) as rows:
+            for some in rows.mappings().partitions():
+                target.execute(insert(table), [dict(row) for row in some])
 
 
 def is_unused(connection: Connection) -> bool:

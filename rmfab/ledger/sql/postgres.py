@@ -12,6 +12,7 @@ what became of the transaction: whether the event that it wrote is there, and wh
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 import weakref
@@ -42,6 +43,10 @@ from rmfab.ledger.sql.upgrade import needs_upgrade, refuse_other_revision, upgra
 
 T = TypeVar("T")
 
+for _name in ("psycopg", "sqlalchemy.pool"):
+    # Without a handler, Python prints on the operator's screen what they log of each lost connection, with tracebacks.
+    logging.getLogger(_name).addHandler(logging.NullHandler())
+
 _BEGIN = "rmfab_begin"
 """Execution option: the statement that starts a transaction on this connection, and the first one in it."""
 _FIRST = "rmfab_first"
@@ -59,6 +64,8 @@ _WRITTEN = select(schema.event.c.id).where(
     schema.event.c.hash == bindparam("hash"),
 )
 _STATUS = text("SELECT pg_xact_status((:xid)::xid8)")
+_IN_THE_FUTURE = "22023"
+"""SQLSTATE of pg_xact_status for an id that was not given yet (xid8funcs.c, TransactionIdInRecentPast)."""
 _END = text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_xid = (:xid)::xid8::xid")
 _READERS = 32
 """How many threads may read at once: more than a line has slots."""
@@ -317,7 +324,7 @@ class PostgresDatabase:
 
 def _outcome(connection: Connection, xid: str, evidence: Evidence | None) -> bool | None:
     """Return whether the transaction *xid* was committed; end its session and return None if that still goes on."""
-    status = connection.execute(_STATUS, {"xid": xid}).scalar_one()  # first: once it is over, the look is final
+    status = _status(connection, xid)  # first: once it is over, the look is final
     written = evidence is not None and connection.execute(_WRITTEN, vars(evidence)).first() is not None
     if status == "in progress" and not written:
         # It waits for a COMMIT that never arrived, and keeps its locks.
@@ -325,6 +332,16 @@ def _outcome(connection: Connection, xid: str, evidence: Evidence | None) -> boo
         return None
     # Without an event, only a part of a batch or a schema is at stake, which is looked at again before it counts.
     return written if evidence is not None else bool(status == "committed")
+
+
+def _status(connection: Connection, xid: str) -> str:
+    """Return the status of the transaction *xid*. A server that crashed may have forgotten that it gave this id."""
+    try:
+        return str(connection.execute(_STATUS, {"xid": xid}).scalar_one())
+    except DBAPIError as error:
+        if isinstance(error.orig, psycopg.Error) and error.orig.sqlstate == _IN_THE_FUTURE:
+            return "aborted"
+        raise
 
 
 def _connect(address: ServerAddress, patience: float, watch: LinkWatch, name: str) -> Link:
@@ -385,10 +402,12 @@ def _drop(connection: Connection) -> None:
 
 @contextmanager
 def _explained(where: str) -> Iterator[None]:
-    """Convert database errors inside the block to errors of rmfab."""
+    """Convert the server's errors inside the block to errors of rmfab; those of a file beside it pass through."""
     try:
         yield
     except (DBAPIError, psycopg.Error) as error:
+        if isinstance(error, DBAPIError) and not isinstance(error.orig, psycopg.Error):
+            raise
         raise _told(error, where) from error
     except PoolTimeoutError as error:
         raise LedgerError("too many concurrent readers", where=where, cause="ledger-locked") from error

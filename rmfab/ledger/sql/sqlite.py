@@ -354,10 +354,15 @@ def _mark_as_copy(copy: sqlite3.Connection) -> None:
 
 @contextmanager
 def _explained(path: Path) -> Iterator[None]:
-    """Convert database errors inside the block to LedgerError or IntegrityError, with a cause and a hint."""
+    """Convert SQLite's errors inside the block to LedgerError or IntegrityError, with a cause and a hint.
+
+    Those of a server, from which a copy is made, pass through.
+    """
     try:
         yield
     except DBAPIError as error:
+        if not isinstance(error.orig, sqlite3.Error):
+            raise
         raise explain(error.orig, path) from error
     except NoTurn as error:
         raise LedgerError(LOCKED, where=str(path), hint=UNLOCK, cause="ledger-locked") from error

@@ -1,5 +1,6 @@
 """Connections that are lost at every moment: nothing is done twice, nothing that was confirmed is forgotten."""
 
+import gc
 import threading
 import time
 from contextlib import contextmanager
@@ -9,10 +10,13 @@ import pytest
 from rmfab.errors import LedgerError
 from rmfab.ledger.claim_terms import Wish
 from rmfab.ledger.events import Event, EventKind
+from rmfab.ledger.sql.copy_rows import copy_rows
 from rmfab.ledger.sql.outage import Watcher
 from rmfab.ledger.store import Ledger
+from rmfab.ledger.transfer import transfer
 from tests.ledger.workshop import STATION, cause_of, claim, fresh, mac, now
-from tests.postgres import USER
+from tests.patience import until
+from tests.postgres import USER, running_server
 from tests.proxy import Proxy
 
 pytestmark = pytest.mark.peers
@@ -108,11 +112,75 @@ def test_a_connection_that_ends_between_claims(server, address):
         assert ledger.check() == ()
 
 
+@pytest.fixture
+def copying(monkeypatch):
+    """Return a function that lets something happen in the middle of each copy, to its source and target."""
+
+    def at_each_copy(happens):
+        def copied(source, target, *tables):
+            happens(target)
+            copy_rows(source, target, *tables)
+
+        monkeypatch.setattr("rmfab.ledger.sql.copy_rows.copy_rows", copied)
+        monkeypatch.setattr("rmfab.ledger.transfer.copy_rows", copied)
+
+    return at_each_copy
+
+
+TO_FILES = ["backup", "transfer to a file"]
+
+
+@pytest.fixture
+def copied(request, databases, tmp_path):
+    """A function that copies a ledger from a server to a file, or back, and the address on the server."""
+    address, new = databases(), tmp_path / "new.db"
+    there = request.param in TO_FILES
+    with fresh(address if there else tmp_path / "old.db", size=200, chunk_size=200) as ledger:
+        if request.param == "backup":
+            yield lambda: ledger.backup(new), address
+        else:
+            yield lambda: transfer(ledger, new if there else address, station=STATION, ts=now()), address
+
+
+# SQLAlchemy does not close the cursor of a connection that is lost (Connection._handle_dbapi_exception).
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("copied", [*TO_FILES, "transfer to a server"], indirect=True)
+def test_a_copy_whose_server_goes_away(server, copying, copied):
+    """A backup or transfer whose connection ends in the middle says that the server is away; repeated, it succeeds."""
+    copy, address = copied
+    first = [True]
+    copying(lambda _: first and first.pop() and terminate(server, address))
+    assert cause_of(copy) == "ledger-away"
+    copy()
+    gc.collect()
+
+
+@pytest.mark.parametrize("copied", TO_FILES, indirect=True)
+def test_a_copy_to_a_full_disk(copying, copied):
+    """If the file has no room, the error is that of the file, not of the server."""
+    copying(lambda new: new.exec_driver_sql("PRAGMA max_page_count=1"))
+    assert cause_of(copied[0]) == "ledger-full"
+
+
 def terminate(server, address):
-    name = address.partition("?")[0].rpartition("/")[2]
-    server.execute(
-        f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}' AND pid <> pg_backend_pid()"
-    )
+    server.terminate(address.partition("?")[0].rpartition("/")[2])
+
+
+def test_a_connection_that_ends_while_the_pool_is_judged(server, address, monkeypatch):
+    """A claim runs again if its connection ends between what it has asked ahead and its first other question."""
+    with Ledger.open(address, create=False) as ledger:
+        place, turns = ledger._place, []
+
+        def ended(connection):
+            if not turns:
+                terminate(server, address)
+            turns.append(connection)
+            return place(connection)
+
+        monkeypatch.setattr(ledger, "_place", ended)
+        assert claim(ledger, 1).identity.serial == "LMP-000001"
+        assert len(turns) > 1
+        assert ledger.check() == ()
 
 
 def test_a_frozen_link_ends_by_our_own_deadline(proxy, address):
@@ -178,6 +246,26 @@ def test_a_line_that_is_stopped_does_not_wait(proxy, address):
         stop.set()
         slot.join()
         assert wrong == ["ledger-away"]
+
+
+def test_a_server_that_crashes_before_it_gets_a_commit():
+    """It forgets the transaction, even that there was one; the claim of a line runs again."""
+    with running_server(durable=True) as own, Proxy(own.socket) as way:
+        own.execute("CREATE DATABASE l TEMPLATE template0")
+        fresh(own.url("l")).close()
+        with through(way, own.url("l")) as ledger, told(ledger):
+            claim(ledger, 9)
+            given = []
+            slot = threading.Thread(target=lambda: given.append(claim(ledger, 1)))
+            way.at_commit = "freeze"
+            slot.start()
+            until(lambda: way.at_commit is None)
+            own.kill()
+            own.start()
+            way.disarm()
+            slot.join()
+            assert [one.identity.serial for one in given] == ["LMP-000002"]
+        assert len(events(own.url("l"), EventKind.CLAIM)) == 1
 
 
 def test_nobody_guesses_what_became_of_a_commit(proxy, address):
