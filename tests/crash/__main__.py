@@ -62,7 +62,7 @@ def _crowd_on_server(folder: Path, claims: int) -> str:
         server.execute("CREATE DATABASE crowd TEMPLATE template0")
         crowd = Crowd(server.url("crowd"), folder, 64, claims)
         crowd.make()
-        with terminating(server, "crowd") as ended:
+        with terminating(server, "crowd", pause=0.1) as ended:
             crowd.claim(kills=False)
         crowd.judge(kills=False)
     return f"64 stations with {claims} claims each on a server, which ended {len(ended)} connections"

@@ -136,8 +136,9 @@ class Crowd:
 
 
 @contextmanager
-def terminating(server: Server, database: str) -> Iterator[list[object]]:
-    """End the connection of a random station after each claim of any; yield what was ended."""
+def terminating(server: Server, database: str, pause: float = 0.01) -> Iterator[list[object]]:
+    """End the connection of a random station after a claim of any, and then after *pause* seconds or more; yield what
+    was ended."""
     stop, ended = threading.Event(), []
     terminate = (
         "SELECT pg_terminate_backend(pid) FROM (SELECT pid FROM pg_stat_activity "
@@ -146,7 +147,7 @@ def terminating(server: Server, database: str) -> Iterator[list[object]]:
 
     def work() -> None:
         before = None
-        while not stop.wait(0.01):
+        while not stop.wait(pause):
             # A machine that is too slow to claim between two ends would never come to an end.
             claims = server.execute("SELECT sum(last_seq) FROM chain", database)
             if claims != before:
