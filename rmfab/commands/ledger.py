@@ -141,10 +141,10 @@ def restore_(source: Path, force: bool) -> None:
 def adopt_(only_copy: bool, name: str | None) -> None:
     """Give identities from this ledger on this host from now on.
 
-    On the host that the ledger was moved to, it goes on as it is. If the ledger that gave identities is lost, and this
-    is a backup or a copy, every free identity is put in quarantine: it may be on a board already, so it is never given
-    to a new one. A board that carries it gets it back. A server that was moved with all its data, or whose replica took
-    over without a loss, goes on with --only-copy.
+    On the host that the ledger was moved to, it goes on as it is; adopt it only once. If the ledger that gave
+    identities is lost, and this is a backup or a copy, every free identity is put in quarantine: it may be on a board
+    already, so it is never given to a new one. A board that carries it gets it back. A server that was moved with all
+    its data, or whose replica took over without a loss, goes on with --only-copy.
     """
     from rmfab.operations.pool import adopt
     from rmfab.workspace.workspace import open_workspace

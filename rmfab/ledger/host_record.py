@@ -75,6 +75,7 @@ class Holding:
     *holder* is the id of the ledger file that may give identities, new at each adoption. *machine* is a salted hash of
     the machine id. *heads* maps the id of each chain to its head after the last event that took from the pool.
     *numbers* maps each series of serials (`BatchOrder.series`) to what was given. *moved*: a different host goes on.
+    *superseded* are the holders before this one, as far as this host knows them.
     """
 
     holder: str
@@ -83,6 +84,7 @@ class Holding:
     heads: Mapping[str, Head] = field(default_factory=lambda: MappingProxyType({}))
     numbers: Mapping[str, Given] = field(default_factory=lambda: MappingProxyType({}))
     moved: bool = False
+    superseded: frozenset[str] = frozenset()
 
     @classmethod
     def new(
@@ -404,7 +406,13 @@ def _read_slot(descriptor: int, at: int) -> _Slot | None:
             for series, (end, where, sure) in value.get("numbers", {}).items()
         }
         holding = Holding(
-            str(value["holder"]), str(value["salt"]), str(value["machine"]), heads, numbers, value.get("moved") is True
+            str(value["holder"]),
+            str(value["salt"]),
+            str(value["machine"]),
+            heads,
+            numbers,
+            value.get("moved") is True,
+            frozenset(map(str, value.get("superseded", ()))),
         )
         return _Slot(generation, holding, int(value["written_ns"]), int(value["file"]))
     except (KeyError, TypeError, ValueError, AttributeError):
@@ -421,6 +429,7 @@ def _write(descriptor: int, holding: Holding, generation: int) -> bool:
         "heads": {chain: [head.seq, head.hash] for chain, head in holding.heads.items()},
         "numbers": {series: [given.end, given.where, given.sure] for series, given in holding.numbers.items()},
         "moved": holding.moved,
+        "superseded": sorted(holding.superseded),
         "file": file_id,
         "written_ns": written,
     }

@@ -135,7 +135,7 @@ def _was_merged(connection: Connection, told: Returned) -> bool:
             return True
         raise IntegrityError(
             f"two different returns of the same ledger have the number {told.number}",
-            hint="a copy of the factory's ledger is in use: stop both lines",
+            hint="a copy of the factory's ledger is in use, or it goes on from a backup: stop its lines and ask",
             cause="second-holder",
         )
     missing = [number for number in range(1, told.number) if number not in known]

@@ -17,16 +17,17 @@ from then on: a server that lacks it was restored from a backup, or is a replica
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from sqlalchemy import Connection, bindparam, func, select, update
 
-from rmfab.ledger.chains import OWN, append, close_all
+from rmfab.ledger.chains import OWN, append, close_all, heads
 from rmfab.ledger.events import Event, EventKind
 from rmfab.ledger.handovers import last_number
 from rmfab.ledger.host import PoolHost
 from rmfab.ledger.host_record import Given, Holding, Unusable
 from rmfab.ledger.numbers import doubtful, note_loss
-from rmfab.ledger.pool_standing import Adoption, AdoptionReason
+from rmfab.ledger.pool_standing import SUPERSEDED, Adoption, AdoptionReason, PoolStanding
 from rmfab.ledger.queries import PAGE, meta_value, set_meta
 from rmfab.ledger.sql import schema
 from rmfab.ledger.states import State
@@ -39,11 +40,33 @@ _LAST_POOL_CHAIN = (
 )
 
 
-def joined(record: Holding | Unusable, host: PoolHost, holder: str) -> Holding | None:
-    """Return the part of *host*, which joins the pool of *holder* on a server; None if its *record* has it already."""
-    if isinstance(record, Holding) and record.holder == holder and record.is_on(host):
+def joined(record: Holding | Unusable, host: PoolHost, pool: PoolStanding) -> Holding | None:
+    """Return the part of *host*, which joins *pool* on a server; None if its *record* has it already."""
+    if isinstance(record, Holding) and record.holder == pool.holder and record.is_on(host):
         return None
-    return Holding.new(host, {}, doubtful(record.numbers), holder)
+    part = Holding.new(host, {}, doubtful(record.numbers), pool.holder)
+    return replace(part, superseded=pool.superseded | _known_before(record))
+
+
+def _known_before(record: Holding | Unusable) -> frozenset[str]:
+    return record.superseded | {record.holder} if isinstance(record, Holding) else frozenset()
+
+
+def next_holding(
+    connection: Connection, record: Holding | Unusable, host: PoolHost, reason: AdoptionReason, station: str | None
+) -> Holding:
+    """Return what *host* knows as the next holder, for `adopt`. *station*: the only one for which it answers, None for
+    all. See `_numbers_of`."""
+    numbers = _numbers_of(connection, record, host, reason)
+    holding = Holding.new(host, heads(connection, station=station), numbers)
+    return replace(holding, superseded=frozenset(_superseded(connection)) | _known_before(record))
+
+
+def _superseded(connection: Connection) -> list[str]:
+    """Return all holders of the ledger so far, oldest first."""
+    before = (meta_value(connection, SUPERSEDED) or "").split()
+    last = meta_value(connection, "holder")
+    return before if last is None else [*before, last]
 
 
 def is_empty(connection: Connection) -> bool:
@@ -67,7 +90,7 @@ def _hold(connection: Connection, holding: Holding, place: str | None) -> None:
     set_meta(connection, "place", place)
 
 
-def numbers_of(
+def _numbers_of(
     connection: Connection, record: Holding | Unusable, host: PoolHost, reason: AdoptionReason
 ) -> Mapping[str, Given]:
     """Return the numbers of serials for the record of a new holder on *host*; call it before `adopt`.
@@ -100,6 +123,7 @@ def adopt(
     details = {"reason": reason.value, "holder": holding.holder, "quarantined": quarantined}
     append(connection, ledger_id, station, [Event(ts, EventKind.ADOPT, details=details)])
     set_meta(connection, "copy", None)
+    set_meta(connection, SUPERSEDED, " ".join(_superseded(connection)))
     _hold(connection, holding, place)
     return Adoption(reason, quarantined)
 
@@ -112,6 +136,7 @@ def move(
     details: dict[str, object] = {"to": recipient} | ({"copied": True} if copied else {})
     append(connection, ledger_id, station, [Event(ts, EventKind.MOVE, details=details)])
     close_all(connection)
+    set_meta(connection, SUPERSEDED, " ".join(_superseded(connection)))
     set_meta(connection, "holder", None)
 
 

@@ -42,7 +42,7 @@ class PoolStanding:
     *refusal*: why nothing can be taken from it, None if this host holds it. *unclaimed*: no host has held it yet, as
     after an upgrade from a version without pools. *moved_to*: the recipient that it was moved to, or the ledger that it
     was copied to. *displaced*: its database is not where it was adopted, and has all that this host knows. *holder*:
-    under which identities are given.
+    under which identities are given; *superseded* are those before it.
     """
 
     refusal: IntegrityError | None
@@ -50,6 +50,7 @@ class PoolStanding:
     moved_to: str | None = None
     displaced: bool = False
     holder: str | None = None
+    superseded: frozenset[str] = frozenset()
 
     @property
     def held(self) -> bool:
@@ -57,6 +58,8 @@ class PoolStanding:
         return self.refusal is None
 
 
+SUPERSEDED = "superseded"
+"""The entry of the table `meta` with the holders before the present one, separated by spaces."""
 _HINT = (
     "give identities from the ledger that holds the pool, or bring it here with `rmfab ledger move`; if it is lost, "
     "`rmfab ledger adopt`"
@@ -65,10 +68,12 @@ _STALE = "this copy of the ledger lacks identities that this host has given"
 """Also that of a second copy, when the first was adopted here and has given identities since."""
 _DISPLACED = "this database is not the one that gives identities: it was restored, cloned, or a replica took over"
 _RELOCATE = (
-    "use the right server; if this one replaces it and nothing was lost, `rmfab ledger adopt --only-copy`, else "
-    "`rmfab ledger adopt`"
+    "use the right server; if this one replaces it, `rmfab ledger adopt` (free identities go into quarantine), or, if "
+    "surely nothing was lost, `rmfab ledger adopt --only-copy`"
 )
 _FORGETFUL = "the server lacks identities that this host has given: it is from a backup, or a replica that lags"
+_SUPERSEDED = "this database gave identities before the one that this host has taken from since"
+_NO_COPY = "use the right server; if it is lost, `rmfab ledger adopt` here: free identities go into quarantine"
 _ONLY_COPY = "if it is the only one, `rmfab ledger adopt --only-copy`"
 
 
@@ -93,8 +98,8 @@ def standing(ask: Ask, record: Holding | Unusable, host: PoolHost, at: PoolPlace
     return PoolStanding(None if why is None else _refusal(why, at.shown, hint), holder=holder)
 
 
-def judged(ask: Ask, record: Holding | Unusable, host: PoolHost, at: PoolPlace, *, taking: bool) -> str:
-    """Return the holder, empty if there is none yet.
+def judged(ask: Ask, record: Holding | Unusable, host: PoolHost, at: PoolPlace, *, taking: bool) -> PoolStanding:
+    """Return the standing of a pool that may be changed here.
 
     Raise IntegrityError (cause `not-pool-holder`) if this host must not change the ledger. *taking*: the change takes
     from the pool. Only then it matters that no host has held the pool yet.
@@ -102,7 +107,7 @@ def judged(ask: Ask, record: Holding | Unusable, host: PoolHost, at: PoolPlace, 
     pool = standing(ask, record, host, at)
     if pool.refusal is not None and (taking or not pool.unclaimed):
         raise pool.refusal
-    return pool.holder or ""
+    return pool
 
 
 def _without_holder(ask: Ask, meta: Mapping[str, str], record: Holding | Unusable, where: str) -> PoolStanding:
@@ -129,12 +134,14 @@ def _without_holder(ask: Ask, meta: Mapping[str, str], record: Holding | Unusabl
 def _on_server(ask: Ask, meta: Mapping[str, str], record: Holding | Unusable, at: PoolPlace) -> PoolStanding:
     """Return the standing of a pool that many hosts hold together."""
     holder = meta["holder"]
+    if isinstance(record, Holding) and holder in record.superseded:
+        return PoolStanding(_refusal(_SUPERSEDED, at.shown, _NO_COPY))
     counts = isinstance(record, Holding) and not (record.holder != holder and _after_loss(ask, holder))
     if isinstance(record, Holding) and counts and lacking(ask, record.heads) is not None:
-        return PoolStanding(_refusal(_FORGETFUL, at.shown))
+        return PoolStanding(_refusal(_FORGETFUL, at.shown, _NO_COPY))
     if meta.get("place") != at.place:
         return PoolStanding(_refusal(_DISPLACED, at.shown, _RELOCATE), displaced=True)
-    return PoolStanding(None, holder=holder)
+    return PoolStanding(None, holder=holder, superseded=frozenset(meta.get(SUPERSEDED, "").split()))
 
 
 def _after_loss(ask: Ask, holder: str) -> bool:

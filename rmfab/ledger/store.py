@@ -124,8 +124,8 @@ class Ledger(Inquiry):
         """Raise IntegrityError if this host must not change the ledger. See `pool_standing.judged`."""
         self._judged(connection, self._record.read(), taking=taking)
 
-    def _judged(self, connection: Connection, known: Holding | Unusable, *, taking: bool = True) -> str:
-        """Return the holder if this host, with the record *known*, may take from the pool, or else change the ledger.
+    def _judged(self, connection: Connection, known: Holding | Unusable, *, taking: bool = True) -> PoolStanding:
+        """Return the pool if this host, with the record *known*, may take from it, or else change the ledger.
 
         Raise IntegrityError.
         """
@@ -144,10 +144,10 @@ class Ledger(Inquiry):
         if self._database.server is not None:
             self._database.server.occupy(connection, station)
 
-    def _join(self, hold: Hold, holder: str) -> None:
-        """Make the record of this host one of the pool of *holder* if the ledger is shared."""
+    def _join(self, hold: Hold, held: PoolStanding) -> None:
+        """Make the record of this host one of the pool that is *held* if the ledger is shared."""
         if self.shared:
-            hold.join(lambda known: pool.joined(known, self._host, holder))
+            hold.join(lambda known: pool.joined(known, self._host, held))
 
     @contextmanager
     def _changing(
@@ -172,18 +172,18 @@ class Ledger(Inquiry):
         asked = (chains.foreseen(station), *foreseen)
         with self._record.hold() as hold:
 
-            def taken(connection: Connection) -> tuple[T, str | None, Mapping[str, Head]]:
+            def taken(connection: Connection) -> tuple[T, PoolStanding | None, Mapping[str, Head]]:
                 known = hold.read()
                 self._occupy(connection, station)  # before the chain of the station is locked, as everywhere
                 with foresee(connection, [*_judging(known), *asked]):
-                    holder = self._judged(connection, known)
+                    held = self._judged(connection, known)
                     value = work(connection)
-                joins = self.shared and pool.joined(known, self._host, holder) is not None
-                return value, holder if joins else None, self._answered(connection)
+                joins = self.shared and pool.joined(known, self._host, held) is not None
+                return value, held if joins else None, self._answered(connection)
 
-            value, holder, heads = self._database.commit(taken)
-            if holder is not None:
-                self._join(hold, holder)
+            value, joined, heads = self._database.commit(taken)
+            if joined is not None:
+                self._join(hold, joined)
             hold.add(heads)
         return value
 
@@ -197,10 +197,10 @@ class Ledger(Inquiry):
             with self._database.writing() as connection:
                 known = hold.read()
                 self._occupy(connection, station)
-                holder = self._judged(connection, known)
+                held = self._judged(connection, known)
                 yield connection
                 heads = self._answered(connection)
-            self._join(hold, holder)
+            self._join(hold, held)
             hold.add(heads)
 
     def enter(self, station: str) -> None:
@@ -223,9 +223,8 @@ class Ledger(Inquiry):
         """Make this host the holder of the pool, whoever was before. See `pool.adopt`."""
         with self._record.hold() as hold:
             with self._database.writing() as connection:
-                numbers = pool.numbers_of(connection, hold.read(), self._host, reason)
                 own = station if self.shared else None
-                holding = Holding.new(self._host, chains.heads(connection, station=own), numbers)
+                holding = pool.next_holding(connection, hold.read(), self._host, reason, own)
                 # First the record: if this ends in between, ledger and record disagree, and nobody gives identities.
                 hold.replace(holding)
                 self._occupy(connection, station)
@@ -269,12 +268,12 @@ class Ledger(Inquiry):
         with self._record.hold() as hold:
             with self._database.writing() as connection:
                 known = hold.read()
-                holder = self._judged(connection, known)
+                held = self._judged(connection, known)
                 batch = batches.begin(connection, order, ts, Numbers(known, tuple(self._record.others())))
             if order.series is not None and batch.first_n is not None:
                 # On a server, other hosts may give some, too.
                 series, given = order.series, Given(batch.first_n + batch.size, self.where, sure=not self.shared)
-                self._join(hold, holder)
+                self._join(hold, held)
                 hold.change(lambda record: record.with_given(series, given))
         return batch
 

@@ -7,14 +7,13 @@ transfer, repeated, completes it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 from sqlalchemy import Connection
 
 from rmfab.errors import InputError
 from rmfab.ledger import chains, pool
-from rmfab.ledger.host_record import Head, Holding, Unusable
+from rmfab.ledger.host_record import Holding, Unusable
 from rmfab.ledger.inquiry import PATIENCE
 from rmfab.ledger.pool_standing import AdoptionReason, standing
 from rmfab.ledger.sql.asking import asking
@@ -74,15 +73,11 @@ class _Transfer:
 
     def _begin(self, new: Connection, record: Holding | Unusable) -> Holding:
         """Let the new ledger begin."""
-        numbers = pool.numbers_of(new, record, self._source._host, AdoptionReason.MOVE)
-        holding = Holding.new(self._source._host, self._heads(new), numbers)
         server = self._target.server
+        own = self._station if server is not None else None  # this host answers for all of a file, else for its part
+        holding = pool.next_holding(new, record, self._source._host, AdoptionReason.MOVE, own)
         if server is not None:
             server.occupy(new, self._station)
         place = None if server is None else server.place(new)
         pool.adopt(new, self._source.id, self._station, self._ts, holding, AdoptionReason.MOVE, place)
-        return holding.with_heads(self._heads(new))
-
-    def _heads(self, new: Connection) -> Mapping[str, Head]:
-        """Return what this host answers for: all of a file, its own part of a server."""
-        return chains.heads(new, station=self._station if self._target.server is not None else None)
+        return holding.with_heads(chains.heads(new, station=own))

@@ -45,15 +45,16 @@ def adopt(
     """Make this host the holder of the pool; return what that did, None if it was before.
 
     A ledger that was moved to this host, or is the *only_copy*, goes on as it is. After a loss, every free identity is
-    put in quarantine, and the operator confirms it with the *name* of the product. Raise InputError or UsageError.
+    put in quarantine. The operator confirms it with the *name* of the product, unless it is a file that nobody has held
+    yet. Raise InputError or UsageError.
     """
     standing = workspace.ledger.pool_standing()
     if standing.held:
         terminal.say("this host holds the pool already; nothing to do")
         return None
     reason = _reason(workspace, standing, terminal, only_copy=only_copy, name=name)
-    if reason is AdoptionReason.LOSS:
-        _confirm_loss(workspace, terminal, name)
+    if not standing.unclaimed or reason is AdoptionReason.LOSS:
+        _confirm_adoption(workspace, reason, terminal, name)
     adoption = _adopt(workspace, reason)
     terminal.say("this host holds the pool")
     if adoption.quarantined:
@@ -166,8 +167,9 @@ def _reason(
     workspace: Workspace, standing: PoolStanding, terminal: Terminal, *, only_copy: bool, name: str | None
 ) -> AdoptionReason:
     if only_copy and not (standing.unclaimed or standing.displaced):
+        why = "" if standing.refusal is None else f"; {standing.refusal.what}"
         raise UsageError(
-            "--only-copy is for a ledger that no host has held yet, or on a server that replaces the one before",
+            f"--only-copy is for a ledger that nobody has held yet, or a server that has lost nothing{why}",
             hint="omit it to adopt this one after a loss",
         )
     if _is_moved_here(workspace, standing):
@@ -179,19 +181,38 @@ def _reason(
     return AdoptionReason.LOSS
 
 
-def _confirm_loss(workspace: Workspace, terminal: Terminal, name: str | None) -> None:
-    """Raise InputError unless the operator says, by the name of the product, that the holder of the pool is lost."""
+_CONFIRMED = {
+    AdoptionReason.LOSS: (
+        "{free} will be put in quarantine: a board of the lost ledger may have any of them",
+        "if the ledger that holds the pool is lost",
+    ),
+    AdoptionReason.MOVE: (
+        "this host will give the {free}, which a host that adopted this ledger before would give, too",
+        "if no host has adopted it since it was moved",
+    ),
+    AdoptionReason.ONLY_COPY: (
+        "this server will give the {free}, which the one before would give, too",
+        "if the one before is gone, and nothing that it gave is missing here",
+    ),
+}
+"""What each adoption does, and when it is right."""
+
+
+def _confirm_adoption(workspace: Workspace, reason: AdoptionReason, terminal: Terminal, name: str | None) -> None:
+    """Raise InputError unless the operator confirms, by the *name* of the product, that nobody else gives identities
+    from this ledger."""
     free = counted(workspace.ledger.free_identities(), "free identity", "free identities")
-    expected = workspace.product.name
+    does, right = _CONFIRMED[reason]
+    what, expected = does.format(free=free), workspace.product.name
     if name is None:
         if not terminal.interactive:
             raise InputError(
-                f"adopting this ledger puts {free} in quarantine: they are never given to a new board",
-                where=str(workspace.ledger_path),
-                hint=f'if the ledger that holds the pool is lost, pass --name "{expected}"',
+                f"nothing was changed: {what}",
+                where=workspace.ledger.where,
+                hint=f'{right}, pass --name "{expected}"',
                 cause="no-terminal",
             )
-        terminal.warn(f"{free} will be put in quarantine: a board of the lost ledger may have any of them")
+        terminal.warn(what, f"go on only {right}")
         name = terminal.ask("Type the name of the product to adopt this ledger")
     if name.strip() != expected:
         raise InputError(f'nothing was changed: this is not the name of the product ("{expected}")', where=name)

@@ -35,7 +35,11 @@ def test_a_ledger_moves(terminal: Terminal, lamp: Path, other: Path) -> None:
     """The new host is told to adopt it here, and then goes on; the old host gives nothing and is told where it is."""
     void = ("void", "LMP-000001", "--reason", "lost")
     terminal("-C", other, *void).refused(5, "moved to this host, and is not adopted yet", "`rmfab ledger adopt`")
-    done = json.loads(terminal.well("-C", other, "ledger", "adopt", "--json"))
+    refused = "this host will give the 3 free identities, which a host that adopted this ledger before would give, too"
+    terminal("-C", other, "ledger", "adopt").refused(
+        3, refused, 'no host has adopted it since it was moved, pass --name "lamp"'
+    )
+    done = json.loads(terminal.well("-C", other, "ledger", "adopt", "--name", "lamp", "--json"))
     assert done == {"adopted": True, "reason": "move", "quarantined": 0}
     assert json.loads(terminal.well("-C", other, "ledger", "adopt", "--json"))["adopted"] is False
     terminal.well("-C", other, *void)
@@ -47,7 +51,7 @@ def test_a_ledger_moves(terminal: Terminal, lamp: Path, other: Path) -> None:
 def test_a_moved_ledger_is_not_lost(terminal: Terminal, lamp: Path, other: Path) -> None:
     """`adopt` where it was before says that a different host has it; only --name adopts it, after a loss."""
     terminal("-C", lamp, "ledger", "adopt").refused(5, "was moved to the host with age1")
-    terminal("-C", lamp, "ledger", "adopt", "--only-copy").refused(2, "no host has held yet")
+    terminal("-C", lamp, "ledger", "adopt", "--only-copy").refused(2, "nobody has held yet")
     terminal("-C", lamp, "ledger", "adopt", "--name", "fan").refused(3, "not the name of the product")
     done = json.loads(terminal.well("-C", lamp, "ledger", "adopt", "--name", "lamp", "--json"))
     assert done == {"adopted": True, "reason": "loss", "quarantined": 3}
@@ -76,7 +80,7 @@ def test_a_backup_is_restored(terminal: Terminal, lamp: Path) -> None:
     terminal("-C", lamp, "doctor").refused(5, "is a copy, made at")
     terminal("-C", lamp, "label", "LMP-000001", "-o", "l.png").refused(5, "is a copy")
     assert not Path("l.png").exists()
-    terminal("-C", lamp, "ledger", "adopt").refused(3, "3 free identities in quarantine", '--name "lamp"')
+    terminal("-C", lamp, "ledger", "adopt").refused(3, "3 free identities will be put in quarantine", '--name "lamp"')
     terminal.well("-C", lamp, "ledger", "adopt", "--name", "lamp")
     terminal("-C", lamp, "label", "LMP-000001", "-o", "l.png").refused(3, "in quarantine")
     assert "quarantined" in terminal.well("-C", lamp, "status")
@@ -124,7 +128,7 @@ def test_a_record_of_before_a_move_is_not_trusted(terminal: Terminal, lamp: Path
     if before:
         terminal.well("-C", lamp, "ledger", "backup", tmp_path / "b.db")
     folder = moved(terminal, lamp, tmp_path / "other", without="station.key")
-    terminal.well("-C", folder, "ledger", "adopt")
+    terminal.well("-C", folder, "ledger", "adopt", "--name", "lamp")
     if not before:
         terminal.well("-C", folder, "ledger", "backup", tmp_path / "b.db")
     assert _first(terminal, folder) == ("LMP-000004", 2)
@@ -211,7 +215,7 @@ def test_the_question_for_a_number(terminal: Terminal, unstarted: Path, tmp_path
 def test_a_moved_ledger_as_it_came(terminal: Terminal, other: Path) -> None:
     """A host that gave identities since the move, and restored what it got then, is not sent to a different host."""
     shutil.copy(other / "ledger.db", "as-it-came.db")
-    terminal.well("-C", other, "ledger", "adopt")
+    terminal.well("-C", other, "ledger", "adopt", "--name", "lamp")
     terminal.well("-C", other, "void", "LMP-000001", "--reason", "lost")
     terminal.well("-C", other, "ledger", "restore", "as-it-came.db", "--force")
     said = terminal("-C", other, "void", "LMP-000002", "--reason", "lost")
@@ -229,7 +233,7 @@ def test_a_copied_station_key(terminal: Terminal, lamp: Path) -> None:
 
 def test_what_a_different_host_gave_meanwhile(terminal: Terminal, lamp: Path, other: Path) -> None:
     """The ledger moved away, went on there and came back: the record does not pass for the end of what was given."""
-    terminal.well("-C", other, "ledger", "adopt")
+    terminal.well("-C", other, "ledger", "adopt", "--name", "lamp")
     shutil.copy(lamp / "keys" / "unique.key", other / "keys" / "unique.key")
     shutil.copytree(lamp / "ca", other / "ca", dirs_exist_ok=True)
     terminal.well("-C", other, "ledger", "backup", "before.db")
@@ -238,7 +242,7 @@ def test_what_a_different_host_gave_meanwhile(terminal: Terminal, lamp: Path, ot
     terminal.well("-C", other, "ledger", "move", "--to", here, "--yes")
     terminal.well("-C", other, "ledger", "backup", "back.db")
     terminal.well("-C", lamp, "ledger", "restore", "back.db", "--force")
-    assert json.loads(terminal.well("-C", lamp, "ledger", "adopt", "--json"))["reason"] == "move"
+    assert json.loads(terminal.well("-C", lamp, "ledger", "adopt", "--name", "lamp", "--json"))["reason"] == "move"
     terminal.well("-C", lamp, "ledger", "restore", "before.db", "--force")
     terminal.well("-C", lamp, "ledger", "adopt", "--name", "lamp")
     terminal("-C", lamp, "generate", "--count", "2").refused(3, "LMP-000004", "--first-serial N")

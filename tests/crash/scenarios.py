@@ -215,7 +215,7 @@ def adopt_moved(world: World, _: Random) -> Command:
             assert ledger.pool_standing().held
         assert len(world.serials("generated")) == free
 
-    return Command(("ledger", "adopt"), done)
+    return Command(("ledger", "adopt", "--name", PRODUCT), done)
 
 
 def handover(world: World, chance: Random) -> Command | None:

@@ -127,6 +127,45 @@ def test_a_server_that_moved_with_everything(server, address, tmp_path):
         server.execute(f"DROP DATABASE {name}_moved WITH (FORCE)")
 
 
+def test_a_server_that_only_reads(server, address):
+    """A server that lets nobody write, as a replica does, is no server that is away: waiting for it would not help."""
+    name = address.partition("?")[0].rpartition("/")[2]
+    server.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    with pytest.raises(LedgerError, match="it is a replica") as caught:
+        Ledger.open(address, create=False)
+    assert caught.value.cause == "ledger-read-only"
+    with pytest.raises(LedgerError) as caught:
+        Ledger.open(address.replace("host=", "host=/nowhere,"), create=False)
+    assert caught.value.cause == "ledger-away"  # the other server may come back
+
+
+@pytest.mark.parametrize("knew", [True, False])
+@pytest.mark.parametrize("reason", [AdoptionReason.ONLY_COPY, AdoptionReason.LOSS])
+def test_a_server_that_was_replaced_comes_back(server, address, tmp_path, reason, knew):
+    """Whoever took from the database that replaced another takes nothing from the old one any more, also if that was
+    adopted after a loss, and nothing that a host gave before was free in it."""
+    with opened(address, host(tmp_path, "office")) as old:
+        old.adopt(AdoptionReason.LOSS, station="office", ts=now())
+        make(old, "lamp-0002")
+    if knew:
+        with opened(address, host(tmp_path, "one")) as one:
+            give(one, 1, "a")
+    name = address.partition("?")[0].rpartition("/")[2]
+    server.dump(name, f"{name}_new")
+    try:
+        with opened(server.url(f"{name}_new"), host(tmp_path, "office")) as new:
+            new.adopt(reason, station="office", ts=now())
+            if reason is AdoptionReason.LOSS:
+                make(new, "lamp-0003")
+        with opened(server.url(f"{name}_new"), host(tmp_path, "one")) as one:
+            give(one, 2, "a")
+        for who in ("one", "office"):
+            with opened(address, host(tmp_path, who)) as back, pytest.raises(IntegrityError, match="before the one"):
+                give(back, 3, who)
+    finally:
+        server.execute(f"DROP DATABASE {name}_new WITH (FORCE)")
+
+
 @pytest.mark.slow
 def test_a_server_whose_files_were_restored(tmp_path):
     """A cold copy of the whole server from before a claim is refused by the host that made the claim."""

@@ -20,10 +20,14 @@ _LOST = ("08", "57P01", "57P02", "57P03", "57P05", "53300", "25P03")
 transaction; with no SQLSTATE, libpq noticed it."""
 _AGAIN = ("23505", "40001", "40P01")
 """A unique key that someone else took meanwhile, a serialization failure, a deadlock."""
+_EACH, _ONLY_READS = "connection to server", "session is read-only"
+"""What libpq says of each server that it tried, and of one that does not let it write (fe-connect.c,
+target_session_attrs). As long as a different one may come, such as a replica that takes over, the ledger is away."""
+_READ_ONLY, _PRIMARY = "ledger-read-only", "name the primary server"
 _CAUSES: tuple[tuple[str, str, str, str | None], ...] = (
     ("55P03", "ledger-locked", "a different transaction holds a lock of the ledger for too long", "retry"),
     ("57014", "ledger-locked", "the server ended a statement that took too long", "retry"),
-    ("25006", "ledger-read-only", "this server is read-only: it is a replica", "name the primary server"),
+    ("25006", _READ_ONLY, "this server is read-only: it is a replica", _PRIMARY),
     ("28", "ledger-denied", "the server does not let this user in", "check the user, and its password in PGPASSFILE"),
     ("42501", "ledger-denied", "this user may not do that", "ask the owner of the ledger for the rights of a station"),
     ("3D000", "ledger-missing", "there is no such database", "create it, then run `rmfab ledger init`"),
@@ -42,6 +46,10 @@ def explain(error: BaseException | None, where: str) -> RmfabError:
     state = error.sqlstate if isinstance(error, psycopg.Error) else None
     if state is None or state.startswith(_LOST):
         # Without a state, and not from the connection: an error of the driver itself, such as a value it cannot send.
+        if _only_reads(str(error)):
+            return LedgerError(
+                "this server is read-only: it is a replica", where=where, hint=_PRIMARY, cause=_READ_ONLY
+            )
         if state is not None or isinstance(error, (psycopg.OperationalError, psycopg.InterfaceError)):
             return away(text, where)
         return LedgerError(f"cannot use the ledger: {text}", where=where)
@@ -52,6 +60,11 @@ def explain(error: BaseException | None, where: str) -> RmfabError:
             kind = IntegrityError if cause in _INTEGRITY else LedgerError
             return kind(f"{what} ({text})", where=where, hint=hint, cause=cause)
     return LedgerError(f"cannot use the ledger: {text} ({state})", where=where)
+
+
+def _only_reads(text: str) -> bool:
+    """Return whether every server that was tried answered, and lets nobody write."""
+    return _ONLY_READS in text and text.count(_ONLY_READS) == text.count(_EACH)
 
 
 def away(why: str, where: str) -> Away:
