@@ -184,11 +184,14 @@ class Slots:
                 self.told.append((slot, text))
                 self._changed.notify_all()
 
+        asked = threading.Event()
+
         def work() -> None:
-            self.got[slot] = self.desk.code(slot, say, lambda: None)
+            self.got[slot] = self.desk.code(slot, say, asked.set)  # called as soon as the desk has the question
 
         thread = threading.Thread(target=work)
         thread.start()
+        assert asked.wait(PATIENCE)
         return thread
 
     def wait(self, fits) -> None:
