@@ -23,9 +23,11 @@ class Proxy:
         self._pairs: list[_Pair] = []
         self.flows = threading.Event()
         self.flows.set()
+        self.refuses = False
         self.at_commit: str | None = None
         """At the next COMMIT: `lose-answer` delivers it and cuts before the answer arrives, `lose-request` cuts before
-        it is delivered, `freeze` freezes before it is delivered, `freeze-answer` before the answer is."""
+        it is delivered, `freeze` freezes before it is delivered, `freeze-answer` before the answer is, `vanish`
+        delivers it, and then refuses everything."""
         self._acceptor = threading.Thread(target=self._accept, daemon=True)
         self._acceptor.start()
 
@@ -45,6 +47,15 @@ class Proxy:
         """Return the address of *database* through this proxy."""
         return f"postgresql://{user}@127.0.0.1:{self.port}/{database}"
 
+    def refuse(self) -> None:
+        """End all connections, and refuse new ones."""
+        self.refuses = True
+        self.cut()
+
+    def accept(self) -> None:
+        """Let new connections through again."""
+        self.refuses = False
+
     def cut(self) -> None:
         """End all connections."""
         for pair in self._pairs:
@@ -58,6 +69,8 @@ class Proxy:
                 return
             server = socket.socket(socket.AF_UNIX)
             try:
+                if self.refuses:
+                    raise ConnectionRefusedError
                 server.connect(self._target)
             except OSError:
                 server.close()
@@ -104,7 +117,9 @@ class _Pair:
     def _down(self) -> None:
         with suppress(OSError):
             while data := self._server.recv(1 << 16):
-                if self._then == "lose-answer":
+                if self._then == "vanish":
+                    self._proxy.refuse()
+                if self._then in ("lose-answer", "vanish"):
                     break
                 if self._then == "freeze-answer":
                     self._then = None
