@@ -302,7 +302,9 @@ class LeasedLedger:
         self._trying = True
         try:
             shared = self._server()
-            self._stock.settle(shared)
+            settled = self._stock.settle(shared)
+            for warning in settled.warnings:
+                self._watcher.tell(warning)
             self._renew()
             with self._changing:
                 self._merged.clear()

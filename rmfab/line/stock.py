@@ -20,18 +20,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Settled:
-    """What was sent to the server: *events* of the spool, and the return of the lease. *misfits*: why events did not
-    fit their units."""
+    """What was brought to the server: the lease as it was *merged*, and the spool. *misfits*: why events of the spool
+    did not fit their units."""
 
-    events: int
     merged: Merged
     misfits: tuple[str, ...]
 
     @property
-    def shown(self) -> str:
-        """The same for the operator."""
-        units = f", {self.merged.units} units of the lease" if self.merged.units else ""
-        return f"{self.events + self.merged.events} events{units}"
+    def warnings(self) -> tuple[str, ...]:
+        """What the operator should read: others have worked on the same units meanwhile."""
+        kept = (f"{serial}: the shared ledger has worked on it since" for serial in self.merged.kept)
+        return tuple(f"recorded, but it changes nothing: {why}" for why in (*self.misfits, *kept))
 
 
 @dataclass(frozen=True)
@@ -53,14 +52,12 @@ class Stock:
         """
         from rmfab.exchange.lease_return import merge_lease
 
-        sent = 0
         misfits: list[str] = []
         for entry in self.spool.entries():
             misfits += shared.replay(entry.station, entry.events, entry.after)
             self.spool.remove([entry])
-            sent += len(entry.events)
         merged = merge_lease(shared, self.lease, station=self.station, ts=timestamp(self.now()))
-        return Settled(sent, merged, tuple(misfits))
+        return Settled(merged, tuple(misfits))
 
     def look(self, shared: Ledger) -> None:
         """Ask *shared* which boards are bound, and which units of the lease it has otherwise."""

@@ -92,7 +92,7 @@ class StationLease:
             self._workspace.inquiry.enter(self._workspace.station.name)
             stock = self.stock()
             self._receive_interrupted()
-            stock.settle(self._workspace.ledger)
+            self._settle(stock)
             self.renew()
             stock.look(self._workspace.ledger)
             self._learn()
@@ -177,9 +177,13 @@ class StationLease:
         hold_pool(self._lease, self._terminal)
         shared = self._workspace.ledger
         self._receive_interrupted()
-        self.stock().settle(shared)
+        self._settle(self.stock())
         station, ts = self._workspace.station.name, timestamp(self._workspace.now())
         return merge_lease(shared, self._lease.ledger, station=station, ts=ts, unused=True).given_back
+
+    def _settle(self, stock: Stock) -> None:
+        for warning in stock.settle(self._workspace.ledger).warnings:
+            self._terminal.warn(warning)
 
     def _learn(self) -> None:
         """Record in the lease which release and trust file the shared ledger accepted last."""

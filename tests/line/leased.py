@@ -110,19 +110,27 @@ def mend(bench: Bench) -> None:
     bench.proxy.accept()
 
 
-@pytest.fixture
-def world(founded: Factory, tmp_path: Path) -> Iterator[World]:
-    """A shared ledger with eight identities, and two stations with a lease of three each, not taken yet."""
+@contextmanager
+def founding(founded: Factory, folder: Path) -> Iterator[World]:
+    """Bring the ledger of *founded* to a server for two stations in *folder*, with a lease of three each, not taken
+    yet."""
     with (
         running_server(durable=True) as server,
         Proxy(server.socket) as first,
         Proxy(server.socket) as second,
     ):
         server.execute("CREATE DATABASE l TEMPLATE template0")
-        roots = [copied(founded, tmp_path / name).root for name in ("bench-1", "bench-2")]
+        roots = [copied(founded, folder / name).root for name in ("bench-1", "bench-2")]
         owner = Factory(roots[0]).workspace
         transfer(owner.ledger, server.url("l"), station="office", ts=NOON)
         owner.ledger.close()
         for root in roots:
             (root / "ledger.db").unlink()
         yield World(server, Bench(roots[0], first, 3), Bench(roots[1], second, 3))
+
+
+@pytest.fixture
+def world(founded: Factory, tmp_path: Path) -> Iterator[World]:
+    """A shared ledger with eight identities, and two stations with a lease of three each, not taken yet."""
+    with founding(founded, tmp_path) as made:
+        yield made

@@ -8,10 +8,11 @@ import threading
 import pytest
 
 from rmfab.ledger.claim_terms import Wish
+from rmfab.ledger.store import Ledger
 from rmfab.line.bound_boards import BoardMemory
 from rmfab.line.spool import Spool
-from tests.line.floor import beside, interrupting, ports, serve, spec
-from tests.line.leased import NOON, cut, mend, world
+from tests.line.floor import beside, found, interrupting, ports, serve, spec
+from tests.line.leased import NOON, cut, founding, mend, world
 from tests.line.process import line, read_until
 
 __all__ = ["world"]
@@ -81,6 +82,20 @@ def test_a_network_that_fails_in_mid_unit(world):
             steps = [one.event.step for one in ledger.history(serial) if one.event.step and one.event.outcome == "PASS"]
             passes = 2 if serial == "LMP-000001" else 1
             assert steps.count("flash") == steps.count("provision") == passes
+
+
+def test_what_the_terminal_shows(world):
+    """A person at the line reads one sentence, and nothing of the machinery."""
+    one = world.one
+    with serve([spec()]) as (board,):
+        process = line(one, *ports(board.url))
+        read_until(process, is_claim)
+        cut(one)
+        out, err = process.communicate()
+        assert process.returncode == 0, err
+        assert "ledger away since" in out
+        assert "Traceback" not in err
+        assert "psycopg" not in err
 
 
 def test_the_server_comes_back_in_a_loop(world):
@@ -192,7 +207,7 @@ def test_two_stations_at_once(world):
         urls = [board.url for board in boards]
 
         def work():
-            said["two"] = [event for event in read_until(process, lambda event: event["event"] == "summary")]
+            said["two"] = read_until(process, lambda event: event["event"] == "summary")
 
         process = line(world.two, *ports(*urls[2:]))
         reader = threading.Thread(target=work)
@@ -284,3 +299,86 @@ def test_a_contradiction_in_mid_run(world):
             said = one.run(board.url, extra=("--loop",))
     assert said.code == 5
     assert any("stop: this return contradicts the ledger" in text for text in said.logs)
+
+
+def test_what_does_not_fit_any_more(world):
+    """A unit that was voided while its events waited stays void, and the operator reads it."""
+    one = world.one
+    with serve([spec()]) as (board,):
+        with at_claim(one, lambda: cut(one)):
+            said = one.run(board.url)
+        assert said.code == 0
+        with world.shared() as ledger:
+            ledger.void(said.unit["serial"], reason="wrong batch", station="office", ts=NOON)
+        mend(one)
+        back = one.run(board.url, extra=("--again",))
+    assert f"{said.unit['serial']}: a void unit cannot become flashed" in back.words
+    with world.shared() as ledger:
+        last = ledger.history(said.unit["serial"])[-1].event
+    assert (last.kind, last.outcome) == ("unit", "PASS")
+    assert world.states() == {"generated": 3, "handed-over": 3, "void": 1, "verified": 1}
+
+
+@pytest.mark.parametrize("lost", ["replay", "remove"])
+def test_a_replay_that_is_killed(world, monkeypatch, lost):
+    """Between the server's commit and the removal from the spool, or before it: every event is there once."""
+    one = world.one
+    with serve([spec()]) as (board,), at_claim(one, lambda: cut(one)):
+        said = one.run(board.url)
+    mend(one)
+    done = []
+
+    class Killed(BaseException):
+        """The end of the process."""
+
+    def dying(*arguments, **named):
+        if len(done) == 2:
+            raise Killed
+        done.append(1)
+        return real(*arguments, **named)
+
+    owner = Ledger if lost == "replay" else Spool
+    real = getattr(owner, lost)
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, lost, dying)
+        with pytest.raises(Killed):
+            one.enter()
+    one.enter()
+    with world.shared() as ledger:
+        steps = [each.event.step for each in ledger.history(said.unit["serial"]) if each.event.step]
+    assert len(steps) == len(set(steps)) == 9
+    assert world.states() == {"generated": 4, "handed-over": 3, "verified": 1}
+
+
+def test_serials_that_come_with_boards(tmp_path):
+    """A lease of identities without serials: each gets that of its board while the server is away; both ledgers then
+    know the unit by it."""
+    made = found(tmp_path / "made", units=4, edits=(('serial = "LMP-{n:06d}"', 'serial = "LMP-{mac}"'),))
+    with founding(made, tmp_path) as world, serve([spec(index=number) for number in range(2)]) as boards:
+        one = world.one
+        with at_claim(one, lambda: cut(one)):
+            first = one.run(boards[0].url)
+        second = one.run(boards[1].url)
+        for said in (first, second):
+            assert (said.code, said.unit["serial"]) == (0, f"LMP-{said.unit['mac'].replace(':', '')}")
+        assert one.run(boards[1].url, extra=("--again",)).code == 0
+        mend(one)
+        one.enter()
+        assert world.units() == {said.unit["mac"]: said.unit["serial"] for said in (first, second)}
+        assert world.states() == {"handed-over": 2, "verified": 2}
+
+
+def test_the_release_is_remembered(world):
+    """What the shared ledger has accepted counts without the server, too: an older release is refused."""
+    one = world.one
+    one.enter()
+    with one.leased() as lease, world.shared() as shared:
+        assert lease.last_release("Lamp") is None
+        assert shared.last_release("Lamp") is None
+    with serve([spec()]) as (board,):
+        assert one.run(board.url).code == 0
+    with one.leased() as lease, world.shared() as shared:
+        here, there = lease.last_release("Lamp"), shared.last_release("Lamp")
+    assert here is not None
+    assert there is not None
+    assert here.event.details["digest"] == there.event.details["digest"]
