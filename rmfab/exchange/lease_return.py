@@ -29,16 +29,16 @@ _NOT_YET = ("lost", "written", "receiver")
 def merge_lease(shared: Ledger, lease: Ledger, *, station: str, ts: str, unused: bool = False) -> Merged:
     """Merge what happened to the identities of *lease* since the last time; return what that changed in *shared*.
 
-    *unused*: also give back what no board has. A merge that was interrupted is completed first. Raise as
-    `rmfab.ledger.merge.merge` does; then nothing of that return was merged, and the next call tries it again.
+    *unused*: also give back what no board has. Returns that were made before and not merged are merged first: a merge
+    was interrupted, or a different process of this station has just made one. Raise as `rmfab.ledger.merge.merge` does;
+    then nothing of that return was merged, and the next call tries it again.
     """
     done = Merged()
+    if lease.exchange.receipts() and (unused or lease.exchange.has_news()):
+        lease.exchange.make_return(unused=unused, station=station, ts=ts, write=lambda *_: None)
     merged = len(shared.exchange.merged_returns(lease.id))
     for number in range(merged + 1, lease.exchange.returns_made() + 1):
         _merge(shared, lease, number, done, station=station, ts=ts)
-    if lease.exchange.receipts() and (unused or lease.exchange.has_news()):
-        made = lease.exchange.make_return(unused=unused, station=station, ts=ts, write=lambda *_: None)
-        _merge(shared, lease, made.number, done, station=station, ts=ts)
     return done
 
 

@@ -40,10 +40,6 @@ class Terms:
     until: str
 
 
-NEVER = "9999-12-31T23:59:59.999Z"
-"""The validity of a lease: it has no end. What an offline station may have used does not come back by time."""
-
-
 @dataclass(frozen=True)
 class Lessee:
     """The *ledger* of a station that has a lease, and its *holder*."""

@@ -18,7 +18,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from rmfab.errors import BatchUsedUp, IntegrityError, LedgerError, RmfabError
+from rmfab.errors import BatchUsedUp, InputError, IntegrityError, LedgerError, RmfabError
 from rmfab.ledger.claim_terms import ALONE, Around, Carried, Claim, Wish
 from rmfab.ledger.events import Event, StoredEvent, normal_mac, timestamp
 from rmfab.ledger.records import LedgerIdentity
@@ -35,6 +35,8 @@ GRACE = 3.0
 """A server that is back within so many seconds was not away."""
 _FIRST_LOOK, _LAST_LOOK = 1.0, 30.0
 """The intervals at which a server that is away is tried again, in seconds."""
+_LAST_WAIT = 5.0
+"""How long the end of a run waits for a look at the server that a frozen network holds up, in seconds."""
 _REFRESH = 300.0
 """How often the list of bound boards is asked for while the server is there, in seconds."""
 
@@ -177,7 +179,7 @@ class LeasedLedger:
             return self._here and mac not in self._at_home
 
     def _claim_there(self, order: _Order) -> Claim:
-        """Claim on the server. If the outcome is not known (Unsettled), the board is remembered as bound."""
+        """Claim on the server. Unless it was surely not bound, the board is remembered as bound."""
         boards = self._stock.boards
         boards.begin(order.mac)
         try:
@@ -185,7 +187,7 @@ class LeasedLedger:
         except Unsettled as error:
             self._lose(error)
             raise
-        except RmfabError:
+        except (Away, InputError, IntegrityError):
             boards.end(order.mac, bound=False)
             raise
         boards.end(order.mac, bound=True)
@@ -261,8 +263,8 @@ class LeasedLedger:
                 yield
         finally:
             self._over.set()
-            looking.join()
-            if self._here and self._waits():
+            looking.join(_LAST_WAIT)
+            if self._here and self._waits() and not looking.is_alive():
                 self._come_back()
             self._guards.close()
             self._guarded = False

@@ -21,7 +21,7 @@ from rmfab.identity.station_card import StationCard
 from rmfab.ledger.claim_terms import Wish
 from rmfab.ledger.events import timestamp
 from rmfab.ledger.host_record import Holding, HostRecord
-from rmfab.ledger.records import LedgerIdentity
+from rmfab.ledger.records import NEVER, LedgerIdentity
 from rmfab.ledger.sql.outage import Away
 from rmfab.ledger.sql.server_address import is_url
 from rmfab.line.bound_boards import BoardMemory
@@ -208,7 +208,7 @@ class StationLease:
 
     def _take(self, batch: str, count: int) -> None:
         """Lease *count* identities of *batch*, or what is left of it."""
-        from rmfab.ledger.handovers import NEVER, Lessee, Terms
+        from rmfab.ledger.handovers import Lessee, Terms
 
         station, key = self._workspace.station.name, self._workspace.signing_key.public
         card = StationCard(station, self._workspace.station_key.recipient, key)

@@ -34,7 +34,7 @@ from rmfab.operations.find_release import releases_in
 from rmfab.operations.pool import hold_pool, more_identities
 from rmfab.operations.terminal import UNATTENDED, Scan, Terminal
 from rmfab.product.serial import SerialSource
-from rmfab.workspace.workspace import Workspace
+from rmfab.workspace.workspace import LEDGER_ENVIRONMENT, Workspace
 
 if TYPE_CHECKING:
     from rmfab.operations.leasing import StationLease
@@ -340,6 +340,18 @@ def _check_batches(workspace: Workspace, batch: str | None, *, claims: bool) -> 
     else:
         names = []
     _check(workspace, names)
+    if claims and any(_is_leased(workspace, name) for name in names):
+        raise InputError(
+            "this ledger is the lease of a station: which boards are bound elsewhere is not known here",
+            where=str(workspace.ledger_path),
+            hint=f"unset {LEDGER_ENVIRONMENT}: a station whose station.toml has a lease goes on with it by itself",
+            cause="handed-over",
+        )
+
+
+def _is_leased(workspace: Workspace, batch: str) -> bool:
+    origin = workspace.inquiry.batch(batch).origin
+    return origin is not None and origin.leased
 
 
 def _check(workspace: Workspace, names: Iterable[str]) -> None:

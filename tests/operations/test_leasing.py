@@ -17,12 +17,14 @@ from rmfab.exchange import lease_return
 from rmfab.ledger import exchange, host_receipts, host_record
 from rmfab.ledger.claim_terms import Wish
 from rmfab.ledger.sql import postgres, sqlite
+from rmfab.ledger.store import Ledger
 from rmfab.operations import leasing, resealing
 from rmfab.operations.terminal import Unattended
 from tests.killed import killer
 from tests.line.conftest import founded
-from tests.line.leased import NOON, Bench, World, cut, mend, world
-from tests.terminal import Terminal
+from tests.line.leased import NOON, Bench, World, counted, cut, mend, world
+from tests.postgres import USER
+from tests.terminal import Terminal, process
 
 __all__ = ["founded", "world"]
 
@@ -178,12 +180,69 @@ def test_a_different_ledger(world: World, monkeypatch: pytest.MonkeyPatch) -> No
     """A station that is pointed to a different shared ledger keeps its lease of the old one, and says so."""
     world.one.enter()
     world.server.execute("CREATE DATABASE other TEMPLATE template0")
-    from rmfab.ledger.store import Ledger
-
     Ledger.open(world.server.url("other"), create=True, host=world.one.workspace.host).close()
     monkeypatch.setenv("RMFAB_LEDGER", world.server.url("other"))
     with pytest.raises(InputError, match="a lease of a different ledger"):
         world.one.enter()
+
+
+def test_the_role_of_a_station(world: World, terminal: Terminal) -> None:
+    """The rights that `ledger init --station` gives are enough for a lease, its merge and its release."""
+    world.server.execute("CREATE ROLE bench LOGIN")
+    with world.shared() as ledger:
+        ledger.grant(["bench"], [])
+    path = world.one.root / "station.toml"
+    path.write_text(path.read_text().replace(f"//{USER}@", "//bench@"))
+    world.one.enter()
+    claim(world.one, 1)
+    world.one.enter()
+    assert world.states() == {"generated": 4, "handed-over": 3, "claimed": 1}
+    terminal.well("-C", world.one.root, "station", "release")
+    assert world.states() == {"generated": 7, "claimed": 1}
+
+
+def test_the_ledger_of_a_lease_is_not_for_a_line(world: World, terminal: Terminal) -> None:
+    """A line on `lease.db` alone would not know which boards are bound elsewhere; units in it can be looked up."""
+    world.one.enter()
+    cut(world.one)
+    world.one.lease(0)
+    lease = {"RMFAB_LEDGER": str(world.one.root / "lease.db")}
+    said = process("-C", world.one.root, "run", "--port", "/dev/null", cwd=world.one.root, **lease)
+    said.refused(3, "this ledger is the lease of a station", "unset RMFAB_LEDGER")
+    said = process("-C", world.one.root, "status", cwd=world.one.root, **lease)
+    assert said.code == 0
+    assert "lamp-0001-h1" in said.out
+
+
+def test_a_return_of_a_different_process(world: World) -> None:
+    """Two processes of a station bring the lease back at once: a return that the other one has made and not merged yet
+    is merged first."""
+    world.one.enter()
+    claim(world.one, 1)
+    with world.one.leased() as ledger:
+        ledger.exchange.make_return(unused=False, station="bench-1", ts=NOON, write=lambda *_: None)
+    claim(world.one, 2)
+    world.one.enter()
+    world.one.enter()
+    assert world.states() == {"generated": 3, "handed-over": 3, "claimed": 2}
+
+
+def test_a_server_that_forgot_a_lease(world: World, terminal: Terminal) -> None:
+    """A server is restored from before the lease, and adopted after a loss: what was leased is in quarantine. The
+    station's own record of the lease settles it; nothing that it used is given again."""
+    world.server.dump("l", "older")
+    world.one.enter()
+    claim(world.one, 1)
+    path = world.one.root / "station.toml"
+    path.write_text(path.read_text().replace('/l"', '/older"'))
+    with pytest.raises(IntegrityError) as refused:
+        world.one.enter()
+    assert refused.value.cause == "not-pool-holder"
+    terminal.well("-C", world.one.root, "ledger", "adopt", "--name", "Lamp")
+    world.one.enter()
+    with Ledger.open(world.server.url("older"), create=False, host=world.one.workspace.host) as ledger:
+        assert ledger.check() == ()
+        assert counted(ledger) == {"quarantined": 5, "handed-over": 2, "claimed": 1}
 
 
 PLACES = {
