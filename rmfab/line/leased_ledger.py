@@ -23,6 +23,7 @@ from rmfab.ledger.claim_terms import ALONE, Around, Carried, Claim, Wish
 from rmfab.ledger.events import Event, StoredEvent, normal_mac, timestamp
 from rmfab.ledger.records import LedgerIdentity
 from rmfab.ledger.sql.outage import Away, Unsettled, Watcher
+from rmfab.ledger.states import State
 from rmfab.line.offline import HINT, Offline, judge_offline, leased_batches, must_wait
 from rmfab.line.stock import Stock
 
@@ -101,29 +102,30 @@ class LeasedLedger:
             except Away as error:
                 self._lose(error)
             except BatchUsedUp:
-                if not self._left(order.ts):
+                # The server has no unit of this board, and nothing that it carries. If the lease has one, it is void.
+                if not self._left(order.ts) or self._lease.identity_by_mac(order.mac) is not None:
                     raise
-                return self._claim_here(order)  # the server has no unit of this board, and nothing that it carries
+                return self._claim_here(order)
         self._judge(order)
         return self._claim_here(order)
 
     def record(self, station: str, events: Iterable[Event]) -> None:
         """See `LineLedger.record`."""
-        said = tuple(events)
+        said, after = tuple(events), self._stock.spool.heads()
         mac = next((event.mac for event in reversed(said) if event.mac is not None), None)
         with self._changing:
             if mac in self._at_home:
                 self._lease.record(station, said)
                 return
             if not self._here:
-                self._stock.spool.add(station, said)
+                self._stock.spool.add(station, said, after)
                 return
         try:
             self._server().record(station, said)
         except (Away, Unsettled) as error:  # if it was written, the replay finds it
             with self._changing:
                 self._lose(error)
-                self._stock.spool.add(station, said)
+                self._stock.spool.add(station, said, after)
 
     def identity_by_mac(self, mac: str) -> LedgerIdentity | None:
         """See `LineLedger.identity_by_mac`."""
@@ -131,12 +133,13 @@ class LeasedLedger:
         if self._asks_server(mac):
             try:
                 found = self._server().identity_by_mac(mac)
-            except Away as error:
-                self._lose(error)
-            else:
                 if found is not None:
                     self._stock.boards.see(mac)
-                return found
+                    return found
+                if not self._is_unmerged(mac):
+                    return None
+            except Away as error:
+                self._lose(error)
         return _leased(self._lease.identity_by_mac(mac))
 
     def identity_by_serial(self, serial: str) -> LedgerIdentity | None:
@@ -177,6 +180,16 @@ class LeasedLedger:
         """Return whether the server is there and knows the board *mac* better than the lease."""
         with self._changing:
             return self._here and mac not in self._at_home
+
+    def _is_unmerged(self, mac: str) -> bool:
+        """Return whether *mac* is a unit of the lease of which the server does not know: of a different process."""
+        held = self._lease.identity_by_mac(mac)
+        there = None if held is None else self._server().standings([held.name]).get(held.name)
+        unmerged = there is not None and there.state is State.HANDED_OVER
+        if unmerged:
+            with self._changing:
+                self._at_home.add(mac)
+        return unmerged
 
     def _claim_there(self, order: _Order) -> Claim:
         """Claim on the server. Unless it was surely not bound, the board is remembered as bound."""

@@ -43,14 +43,17 @@ class Spool:
 
     def __init__(self, folder: Path, heads: Callable[[], Mapping[str, int]]) -> None:
         self._folder = folder
-        self._heads = heads
+        self.heads = heads
         self._changing = threading.Lock()
         self._last = 0
 
-    def add(self, station: str, events: Iterable[Event]) -> None:
-        """Add a record, durably. Raise StationError if the disk is full, InputError if it cannot be written."""
+    def add(self, station: str, events: Iterable[Event], after: Mapping[str, int]) -> None:
+        """Add a record, durably. *after*: `heads` before it may have been written to the shared ledger.
+
+        Raise StationError if the disk is full, InputError if it cannot be written.
+        """
         rows = [columns_of(event) for event in events]
-        record = {"station": station, "events": rows, "after": dict(self._heads())}
+        record = {"station": station, "events": rows, "after": dict(after)}
         content = json.dumps(record, allow_nan=False).encode("ascii")
         if not self._folder.is_dir():
             make_folder(self._folder, secret=True)

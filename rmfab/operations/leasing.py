@@ -93,7 +93,7 @@ class StationLease:
             stock = self.stock()
             self._receive_interrupted()
             self._settle(stock)
-            self.renew()
+            self._fill()
             stock.look(self._workspace.ledger)
             self._learn()
             self._here = True
@@ -156,7 +156,14 @@ class StationLease:
         )
 
     def renew(self) -> None:
-        """Fill the lease up from the batches that the line would claim from, as far as they have free identities."""
+        """Fill the lease up from the batches that the line would claim from, as far as they have free identities.
+
+        Raise IntegrityError if it was declared lost.
+        """
+        self._receive_interrupted()
+        self._fill()
+
+    def _fill(self) -> None:
         shared, ts = self._workspace.inquiry, timestamp(self._workspace.now())
         product = self._workspace.product.name
         for batch in shared.claimable(product, ts):
@@ -260,16 +267,25 @@ class StationLease:
 
 def station_spool(workspace: Workspace) -> Spool:
     """Return the spool of the station of *workspace*."""
-    return Spool(workspace.root / _SPOOL, partial(_heads, workspace))
+    return Spool(workspace.root / _SPOOL, _Heads(workspace))
 
 
-def _heads(workspace: Workspace) -> dict[str, int]:
-    """Return, by chain, the last event that this host knows to be in the shared ledger."""
-    received = workspace.lease.ledger.exchange.receipts()
-    if not received:
-        return {}
-    record = HostRecord(workspace.host, received[0].origin.pool).read()
-    return {chain: head.seq for chain, head in record.heads.items()} if isinstance(record, Holding) else {}
+class _Heads:
+    """The last events that this host knows to be in the shared ledger of *workspace*, which may be away."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+        self._record: HostRecord | None = None
+
+    def __call__(self) -> dict[str, int]:
+        """Return their numbers by chain."""
+        if self._record is None:
+            received = self._workspace.lease.ledger.exchange.receipts()
+            if not received:
+                return {}
+            self._record = HostRecord(self._workspace.host, received[0].origin.pool)
+        record = self._record.read()
+        return {chain: head.seq for chain, head in record.heads.items()} if isinstance(record, Holding) else {}
 
 
 def release_lease(workspace: Workspace, terminal: Terminal = UNATTENDED) -> int:

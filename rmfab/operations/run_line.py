@@ -169,8 +169,9 @@ def run_line(workspace: Workspace, request: LineRequest, terminal: Terminal = UN
     firmware = None
     if _has_release(workspace, request, steps):
         firmware = PreparedRelease(judge_for_line(asked, request.acceptance, terminal))
-    hold_pool(asked, terminal, taking=Step.CLAIM in steps)
-    asked.inquiry.enter(workspace.station.name)
+    if lease is None:
+        hold_pool(workspace, terminal, taking=Step.CLAIM in steps)
+        workspace.inquiry.enter(workspace.station.name)
     if firmware is not None and Step.FLASH in steps:
         firmware.compress_meanwhile()
     if asked is workspace:
@@ -253,6 +254,8 @@ def _job(
     air: Air,
     lease: StationLease | None,
 ) -> Job:
+    line = None if lease is None else lease.line_ledger
+
     def vouched() -> None:
         if firmware is not None:
             judge = partial(judge_again, accepted=firmware.accepted, allow_unknown=request.allow_unknown)
@@ -261,7 +264,7 @@ def _job(
     return Job(
         product=workspace.product,
         firmware=firmware,
-        opening=LedgerOpening(lambda: workspace.ledger if lease is None else lease.line_ledger),
+        opening=LedgerOpening(lambda: line or workspace.ledger),
         open_identity=(lease or workspace).open_identity,
         station=workspace.station.name,
         steps=steps,

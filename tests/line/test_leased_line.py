@@ -10,6 +10,7 @@ import pytest
 from rmfab.ledger.claim_terms import Wish
 from rmfab.ledger.store import Ledger
 from rmfab.line.bound_boards import BoardMemory
+from rmfab.line.leased_ledger import LeasedLedger
 from rmfab.line.spool import Spool
 from tests.line.floor import beside, found, interrupting, ports, serve, spec
 from tests.line.leased import NOON, cut, founding, mend, world
@@ -382,3 +383,34 @@ def test_the_release_is_remembered(world):
     assert here is not None
     assert there is not None
     assert here.event.details["digest"] == there.event.details["digest"]
+
+
+def test_a_unit_of_a_different_process(world):
+    """A board that a different process of this station has claimed from the lease keeps that identity, also before it
+    is merged; one that was voided since gets a new one."""
+    one = world.one
+    with serve([spec(index=number) for number in range(2)]) as boards:
+        one.enter()
+        cut(one)
+        voided = one.run(boards[1].url)
+        mend(one)
+        one.enter()
+        with world.shared() as ledger:
+            ledger.void(voided.unit["serial"], reason="wrong", station="office", ts=NOON)
+        real = LeasedLedger.identity_by_mac
+
+        def elsewhere(ledger, mac):
+            if mac != voided.unit["mac"] and not done:
+                done.append(mac)
+                with one.leased() as lease:
+                    lease.claim(mac, Wish("Lamp"), station=one.root.name, ts=NOON)
+            return real(ledger, mac)
+
+        done = []
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(LeasedLedger, "identity_by_mac", elsewhere)
+            said = one.run(boards[0].url)
+            assert (said.code, said.unit["serial"]) == (0, "LMP-000002")
+            again = one.run(boards[1].url)
+        assert (again.code, again.unit["serial"]) == (0, "LMP-000006")
+    assert world.states() == {"generated": 2, "handed-over": 3, "void": 1, "verified": 2}

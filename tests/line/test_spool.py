@@ -32,10 +32,10 @@ def test_in_order_and_exact(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         (step(2, cause="panic", reason="\x00 \ud800", outcome=Outcome.FAIL, state=State.FAILED), step(3)),
         (step(4),),
     ]
-    spool.add("bench", said[0])
-    spool.add("bench", said[1])
+    for events in said[:2]:
+        spool.add("bench", events, spool.heads())
     monkeypatch.setattr("time.time_ns", lambda: 5)
-    spool.add("bench", said[2])
+    spool.add("bench", said[2], {"c": 3})
     there = Spool(tmp_path / "spool", dict).entries()
     assert [one.events for one in there] == said
     assert {(one.station, tuple(one.after.items())) for one in there} == {("bench", (("c", 3),))}
@@ -50,7 +50,7 @@ def test_in_order_and_exact(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_damaged_record(tmp_path: Path, text: str) -> None:
     """It stops the line, and is named."""
     spool = Spool(tmp_path, dict)
-    spool.add("bench", [step(1)])
+    spool.add("bench", [step(1)], {})
     (path,) = tmp_path.iterdir()
     path.write_text(text)
     with pytest.raises(IntegrityError, match="damaged") as refused:
