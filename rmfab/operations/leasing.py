@@ -291,11 +291,15 @@ class _Heads:
 def release_lease(workspace: Workspace, terminal: Terminal = UNATTENDED) -> int:
     """Give back what is unused of the lease of this station; return how many. Raise LedgerError if the server is away,
     InputError if the ledger is a file."""
-    if not is_url(workspace.ledger_path):
-        raise InputError("a ledger in a file has no leases", where=str(workspace.ledger_path))
     if not workspace.lease.has_ledger:
         terminal.say("this station has no lease; nothing to do")
         return 0
+    if not is_url(workspace.ledger_path):
+        raise InputError(
+            "this station has a lease of a ledger on a server, and this one is a file",
+            where=str(workspace.ledger_path),
+            hint="set ledger in station.toml to the address of the server",
+        )
     given = StationLease(workspace, 0, None, terminal).release()
     terminal.say(f"{counted(given, 'identity', 'identities')} given back to the shared ledger")
     if workspace.station.lease and given:

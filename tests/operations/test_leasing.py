@@ -128,6 +128,12 @@ def test_a_ledger_in_a_file_has_no_lease(world: World, monkeypatch: pytest.Monke
     with pytest.raises(InputError, match="this one is a file") as refused:
         leasing.lease_size(world.one.workspace)
     assert "remove lease" in str(refused.value.hint)
+    assert leasing.release_lease(world.one.workspace, Unattended()) == 0
+    monkeypatch.delenv("RMFAB_LEDGER")
+    world.one.enter()
+    monkeypatch.setenv("RMFAB_LEDGER", str(world.one.root / "ledger.db"))
+    with pytest.raises(InputError, match="a lease of a ledger on a server"):
+        leasing.release_lease(world.one.workspace, Unattended())
 
 
 def test_a_copied_station(world: World, tmp_path: Path) -> None:
