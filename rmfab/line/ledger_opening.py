@@ -52,7 +52,7 @@ class LedgerOpening:
             _ = self.ledger
 
     @contextmanager
-    def guarded(self, watcher: Watcher | None = None) -> Iterator[None]:
+    def guarded(self, watcher: Watcher) -> Iterator[None]:
         """Until the block ends, look for damage in the background of a ledger that is opened in it.
 
         *watcher*: see `Ledger.guarded`.

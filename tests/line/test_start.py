@@ -21,6 +21,7 @@ import pytest
 from rmfab.board.esp.payload import Region, compress
 from rmfab.cli import main
 from rmfab.errors import IntegrityError, LedgerError
+from rmfab.ledger.sql.outage import Watcher
 from rmfab.ledger.store import Ledger
 from rmfab.line.ending import Aborted
 from rmfab.line.events import Step
@@ -306,7 +307,7 @@ def test_the_ledger_is_opened_once(factory: Factory):
         return ledger
 
     opening = LedgerOpening(slow)
-    with opening.guarded():
+    with opening.guarded(Watcher(lambda: True, lambda _: None)):
         with pytest.raises(LedgerError):
             _ = opening.ledger
         got: list[Ledger] = []

@@ -12,6 +12,7 @@ what became of the transaction: whether the event that it wrote is there, and wh
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 import weakref
@@ -41,6 +42,10 @@ from rmfab.ledger.sql.station_lock import StationLock
 from rmfab.ledger.sql.upgrade import needs_upgrade, refuse_other_revision, upgrade_schema
 
 T = TypeVar("T")
+
+for _name in ("psycopg", "sqlalchemy.pool"):
+    # Without a handler, Python prints on the operator's screen what they log of each lost connection, with tracebacks.
+    logging.getLogger(_name).addHandler(logging.NullHandler())
 
 _BEGIN = "rmfab_begin"
 """Execution option: the statement that starts a transaction on this connection, and the first one in it."""

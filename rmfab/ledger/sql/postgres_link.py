@@ -7,7 +7,6 @@ for the server has a deadline here: at its end the socket is shut down, and the 
 
 from __future__ import annotations
 
-import logging
 import os
 import socket
 import threading
@@ -19,11 +18,6 @@ from typing import Any
 import psycopg
 
 from rmfab.ledger.sql.server_address import ServerAddress
-
-for _name in ("psycopg", "sqlalchemy.pool"):
-    # They log every lost connection; without a handler, Python prints that to stderr (logging.lastResort). It is told
-    # in our own words.
-    logging.getLogger(_name).addHandler(logging.NullHandler())
 
 _DEFAULTS: Mapping[str, str] = {
     "client_encoding": "UTF8",

@@ -101,13 +101,14 @@ def foresee(connection: Connection, asked: Iterable[Asked]) -> Iterator[None]:
         return
     with _at_once(connection):
         cursors = {statement._key(values): statement._execute(connection, values) for statement, values in asked}
-    before = connection.info.get(_AHEAD)
-    connection.info[_AHEAD] = (before or {}) | {key: key[0]._fetched(cursor) for key, cursor in cursors.items()}
+    info = connection.info  # of a connection that is lost in the block, it cannot be asked for any more
+    before = info.get(_AHEAD)
+    info[_AHEAD] = (before or {}) | {key: key[0]._fetched(cursor) for key, cursor in cursors.items()}
     try:
         yield
     finally:
-        if connection.info.pop(_AHEAD, None) and before:
-            connection.info[_AHEAD] = before
+        if info.pop(_AHEAD, None) and before:
+            info[_AHEAD] = before
 
 
 def write(connection: Connection, changes: Iterable[Asked]) -> list[int]:
