@@ -316,6 +316,7 @@ class Cause(StrEnum):
     SILENT = "silent"
     STALLED = "stalled"
     STATE = "state"
+    SPOOL_DAMAGED = "spool-damaged"
     STATION = "station"
     STATION_CARD = "station-card"
     STATION_TAKEN = "station-taken"

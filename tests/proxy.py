@@ -23,9 +23,11 @@ class Proxy:
         self._pairs: list[_Pair] = []
         self.flows = threading.Event()
         self.flows.set()
+        self.refuses = False
         self.at_commit: str | None = None
         """At the next COMMIT: `lose-answer` delivers it and cuts before the answer arrives, `lose-request` cuts before
-        it is delivered, `freeze` freezes before it is delivered, `freeze-answer` before the answer is."""
+        it is delivered, `freeze` freezes before it is delivered, `freeze-answer` before the answer is, `vanish`
+        delivers it, and then refuses everything."""
         self.deciding = threading.Lock()
         self._acceptor = threading.Thread(target=self._accept, daemon=True)
         self._acceptor.start()
@@ -55,6 +57,15 @@ class Proxy:
             self.flows.set()
         return waits
 
+    def refuse(self) -> None:
+        """End all connections, and refuse new ones."""
+        self.refuses = True
+        self.cut()
+
+    def accept(self) -> None:
+        """Let new connections through again."""
+        self.refuses = False
+
     def cut(self) -> None:
         """End all connections."""
         for pair in self._pairs:
@@ -68,6 +79,8 @@ class Proxy:
                 return
             server = socket.socket(socket.AF_UNIX)
             try:
+                if self.refuses:
+                    raise ConnectionRefusedError
                 server.connect(self._target)
             except OSError:
                 server.close()
@@ -119,7 +132,9 @@ class _Pair:
                     then, self.then = self.then, None
                     if then == "freeze-answer":
                         self._proxy.flows.clear()
-                if then == "lose-answer":
+                if then == "vanish":
+                    self._proxy.refuse()
+                if then in ("lose-answer", "vanish"):
                     break
                 self._proxy.flows.wait()
                 self._client.sendall(data)

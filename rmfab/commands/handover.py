@@ -86,17 +86,25 @@ def _list(handovers: tuple[tuple[Handover, int], ...]) -> None:
         terminal.TERMINAL.say("nothing was handed over yet")
         return
     rows: list[tuple[object, ...]] = [
-        (one.number, one.batch, one.count, out, one.terms.name, one.terms.until[:10], _standing(one))
+        (one.number, one.batch, one.count, out, one.terms.name, _until(one) or "", _standing(one))
         for one, out in handovers
     ]
     terminal.table(("number", "batch", "count", "out", "station", "until", "standing"), rows)
 
 
 def _standing(one: Handover) -> str:
+    if one.lease is not None and not one.lost:
+        return "leased"
     return "lost" if one.lost else "handed over" if one.receiver is None else "received"
 
 
+def _until(one: Handover) -> str | None:
+    """Return the last day of a handover; a lease has none."""
+    return None if one.lease is not None else one.terms.until[:10]
+
+
 def _document(one: Handover, out: int) -> dict[str, object]:
-    station = {"station": one.terms.name, "card": one.terms.fingerprint, "until": one.terms.until}
+    until = None if one.lease is not None else one.terms.until
+    station = {"station": one.terms.name, "card": one.terms.fingerprint, "until": until, "since": one.ts}
     numbers = {"handover": one.number, "batch": one.batch, "count": one.count, "out": out}
     return numbers | station | {"standing": _standing(one)}

@@ -1,4 +1,4 @@
-"""`rmfab station`: show this station, make its keys, write its card, admit a different station."""
+"""`rmfab station`: show this station, make its keys, write its card, admit a different one, give its lease back."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rmfab.commands.options import force_option, output_option
 
 @click.group("station", cls=Branch)
 def command() -> None:
-    """Show this station, make its keys and its card, or admit a different one."""
+    """Show this station, make its keys and its card, admit a different one, or give its lease back."""
 
 
 @command.command()
@@ -62,6 +62,19 @@ def card_(output: Path, force: bool) -> None:
     )
     keys = {"recipient": card.recipient, "signing_key": card.signing.id}
     terminal.show({"card": str(output), "name": card.name, "fingerprint": card.fingerprint} | keys, card.fingerprint)
+
+
+@command.command()
+def release() -> None:
+    """Give back what no board has of this station's lease.
+
+    A lease (lease in station.toml) contains identities of a shared ledger for when its server is away. It never returns
+    by itself. What was done without the server is brought to it first.
+    """
+    from rmfab.operations.leasing import release_lease
+
+    given = release_lease(terminal.workspace(), terminal.TERMINAL)
+    terminal.show({"given_back": given}, None)
 
 
 @command.command("admit")

@@ -22,6 +22,7 @@ from rmfab.exchange import fields
 from rmfab.exchange.parcel import Parcel
 from rmfab.files import is_safe_name
 from rmfab.identity.sealed_record import SealedRecord
+from rmfab.ledger.batches import BatchOrder
 from rmfab.ledger.handovers import Handover, Terms
 from rmfab.ledger.records import Batch, BatchOrigin
 from rmfab.signing import canonical
@@ -31,8 +32,8 @@ CHUNK = 500
 """Identities per member and data key."""
 OWNER, PRODUCT, RELEASE, TRUST = "owner.pub", "product.toml", "release.rmfab", "trust.json"
 _BYTES = ("certificate", "sealed_key", "sealed_random", "sealed_sec2", "sealed_extra")
-_OURS = ("keys", "ca", "logs", "state")
-_OUR_FILES = ("ledger.db", "station.toml")
+_OURS = ("keys", "ca", "logs", "state", "spool")
+_OUR_FILES = ("ledger.db", "lease.", "station.toml")
 _MOST_IDENTITIES = 2_000_000
 _LONGEST_POLICY = 1 << 16
 
@@ -68,6 +69,20 @@ class HandoverDocument:
             given.ts,
             unique_key,
             dict(files),
+        )
+
+    @property
+    def order(self) -> BatchOrder:
+        """The batch that the receiver makes of it."""
+        return BatchOrder(
+            name=self.origin.local_name,
+            prefix="",
+            product=self.product,
+            size=self.count,
+            policy=canonical.parse(self.policy.encode()) | self.origin.policy,
+            unique_key=self.unique_key,
+            serial_of=None,
+            chunk_size=CHUNK,
         )
 
     def to_json(self) -> dict[str, Any]:

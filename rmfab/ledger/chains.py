@@ -16,9 +16,10 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
-from sqlalchemy import Connection, bindparam, insert, select, text, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, false, insert, or_, select, text, update
 
 from rmfab.errors import InputError
 from rmfab.files import is_safe_name
@@ -100,6 +101,20 @@ def written(connection: Connection) -> dict[str, Head]:
     """Return the head of the chain to which this transaction added last, by its id; nothing if it added no event."""
     evidence = left(connection)
     return {} if evidence is None else {evidence.chain: Head(evidence.seq, evidence.hash)}
+
+
+def since(
+    connection: Connection, ledger_id: str, station: str, after: Mapping[str, int], *columns: ColumnElement[Any]
+) -> set[tuple[Any, ...]]:
+    """Return *columns* of the events that *station* added to its chains *after* these numbers, by chain.
+
+    No other process adds any until this transaction ends.
+    """
+    _open_chain(connection, ledger_id, station)
+    event, chain = schema.event, schema.chain
+    own = connection.execute(select(chain.c.id).where(chain.c.station == station, chain.c.ledger.is_(None))).scalars()
+    late = [and_(event.c.chain == one, event.c.seq > after.get(one, 0)) for one in own]
+    return {tuple(row) for row in connection.execute(select(*columns).where(or_(false(), *late)))}
 
 
 def close_all(connection: Connection) -> None:

@@ -211,7 +211,8 @@ def _carried(connection: Connection, carried: Carried, mac: str) -> LedgerIdenti
             raise BoardConflict(
                 f"this board's flash contains {identity.serial}, which is handed over",
                 where=mac,
-                hint="it may be a unit of the factory with this identity: send it back, or merge the return first",
+                hint="it may be a unit of the factory or the station with this identity: send it back there, or merge "
+                "the return first",
                 cause="handed-over",
             )
     counting = [identity for identity in found if identity.state is not State.VOID]

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Row
 from rmfab.identity.sealed_record import SealedRecord
 from rmfab.ledger import handovers, host_receipts, merge, queries, receipts
 from rmfab.ledger.batches import BatchOrder
-from rmfab.ledger.handovers import Handover, Terms
+from rmfab.ledger.handovers import Handover, Lessee, Terms
 from rmfab.ledger.host import PoolHost
 from rmfab.ledger.host_record import HostRecord
 from rmfab.ledger.merge import Merged, Returned
@@ -23,7 +23,7 @@ from rmfab.ledger.numbers import Numbers
 from rmfab.ledger.receipts import Receipt, Return
 from rmfab.ledger.records import Batch, BatchOrigin, LedgerIdentity
 from rmfab.ledger.sql.database import Database
-from rmfab.ledger.sql.group_commit import Unsettled
+from rmfab.ledger.sql.outage import Unsettled
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,14 @@ class LedgerExchange:
             given = handovers.hand_over(connection, self._place.ledger_id, station, ts, batch, count, terms)
             write(given, pages(lambda after: handovers.page(connection, given.number, after)))
         return given
+
+    def lease(self, batch: str, count: int, terms: Terms, to: Lessee, *, station: str, ts: str) -> Handover:
+        """Take up to *count* free identities of *batch* out of the pool, as a lease for the ledger *to*.
+
+        See `handovers.hand_over`.
+        """
+        with self._taking(station) as connection:
+            return handovers.hand_over(connection, self._place.ledger_id, station, ts, batch, count, terms, to)
 
     def note_written(self, number: int, *, station: str, ts: str) -> None:
         """Record that the file of handover *number* is complete. See `handovers.note_written`."""
@@ -132,6 +140,21 @@ class LedgerExchange:
             made = receipts.make_return(connection, self._place.ledger_id, station, ts, unused=unused)
             write(made, receipts.event_rows(connection, made.spans))
         return made
+
+    def returns_made(self) -> int:
+        """Return the number of the last return of this ledger, 0 if it made none."""
+        with self._place.database.reading() as connection:
+            return receipts.returns_made(connection)
+
+    def has_news(self) -> bool:
+        """Return whether anything happened to an identity since the last return."""
+        with self._place.database.reading() as connection:
+            return receipts.has_news(connection)
+
+    def merged_returns(self, ledger: str) -> dict[int, str]:
+        """Return the digests of the returns of *ledger* that were merged here, by their numbers."""
+        with self._place.database.reading() as connection:
+            return merge.merged_returns(connection, ledger)
 
     def write_return(self, number: int, write: Callable[[Return, Iterator[Row[Any]]], None]) -> Return:
         """Pass return *number*, as it was made, to *write*. See `receipts.returned`."""

@@ -2,6 +2,9 @@
 
 Each handover has a number in its ledger. One event without a serial describes it (`Handover`), and one per identity
 takes it out of the pool; all are one transaction. The rest of a handover that is declared lost is void.
+
+A *lease* is a handover from a shared ledger to the ledger of one of its own stations, which gives the identities while
+the server is away. It belongs to that ledger and its holder from the start: no other one can receive it.
 """
 
 from __future__ import annotations
@@ -38,11 +41,19 @@ class Terms:
 
 
 @dataclass(frozen=True)
+class Lessee:
+    """The *ledger* of a station that has a lease, and its *holder*."""
+
+    ledger: str
+    holder: str
+
+
+@dataclass(frozen=True)
 class Handover:
     """A handover: *count* identities of *batch*, at the positions *ranges* (first, count), handed over at *ts*.
 
     *lost*: it was declared lost. *written*: its file was complete once. *receiver*: ledger, holder and time of its
-    receipt, as the first return of it says; None before.
+    receipt, as the first return of it says; None before. *lease*: who has it if it is a lease.
     """
 
     number: int
@@ -54,29 +65,38 @@ class Handover:
     lost: bool = False
     written: bool = False
     receiver: Mapping[str, str] | None = None
+    lease: Lessee | None = None
 
 
 def hand_over(
-    connection: Connection, ledger_id: str, station: str, ts: str, batch: str, count: int | None, terms: Terms
+    connection: Connection,
+    ledger_id: str,
+    station: str,
+    ts: str,
+    batch: str,
+    count: int | None,
+    terms: Terms,
+    lease: Lessee | None = None,
 ) -> Handover:
     """Take the *count* lowest free identities of *batch*, None for all, out of the pool; return the new handover.
 
-    Raise BatchUsedUp if there are fewer, InputError if the batch was received from somebody else.
+    A *lease* takes what is left if there are fewer. Raise BatchUsedUp if there are fewer, or for a lease none;
+    InputError if the batch was received from somebody else.
     """
     source = closed_batch(connection, batch)
     if source.origin is not None:
         raise InputError(
             f"the identities of batch {batch} were received in a handover",
-            hint="only their owner hands them over",
+            hint="only their owner hands them over, or leases them to a station",
             cause="handed-over",
         )
-    taken = _lowest_free(connection, source, count)
+    taken = _lowest_free(connection, source, count, fewer=lease is not None)
     loss = last_loss(connection)
     number = max(last_number(connection) + 1, loss.first_handover if loss is not None else 1)
     ranges = _ranges(row.position for row in taken)
     for at in range(0, len(taken), PAGE):
         _take_out(connection, ledger_id, station, ts, batch, number, taken[at : at + PAGE])
-    given = Handover(number, batch, len(taken), tuple(ranges), terms, ts)
+    given = Handover(number, batch, len(taken), tuple(ranges), terms, ts, lease=lease)
     _describe(connection, ledger_id, station, given)
     return given
 
@@ -186,15 +206,18 @@ def declare_lost(connection: Connection, ledger_id: str, station: str, ts: str, 
 
 def _describe(connection: Connection, ledger_id: str, station: str, given: Handover) -> None:
     said = {"number": given.number, "batch": given.batch, "count": given.count, "ranges": given.ranges}
-    append(connection, ledger_id, station, [Event(given.ts, EventKind.HANDOVER, details=said | vars(given.terms))])
+    lease = {} if given.lease is None else {"lease": vars(given.lease)}
+    details = said | vars(given.terms) | lease
+    append(connection, ledger_id, station, [Event(given.ts, EventKind.HANDOVER, details=details)])
 
 
-def _lowest_free(connection: Connection, batch: Batch, count: int | None) -> Sequence[Any]:
+def _lowest_free(connection: Connection, batch: Batch, count: int | None, *, fewer: bool) -> Sequence[Any]:
+    """Return the rows of the *count* lowest free identities; if there are *fewer*, those, if that will do."""
     table = schema.identity
     query = select(table.c.id, table.c.serial, table.c.position)
     query = query.where(table.c.batch_id == batch.id, table.c.state == State.GENERATED.value)
     rows = connection.execute(query.order_by(table.c.position).limit(count).with_for_update()).all()
-    if not rows or len(rows) < (count or 0):
+    if not rows or (len(rows) < (count or 0) and not fewer):
         raise BatchUsedUp(
             f"batch {batch.name} has only {len(rows)} free identities" if rows else f"batch {batch.name} is used up"
         )
@@ -241,4 +264,5 @@ def _value(details: Mapping[str, Any]) -> Handover:
         lost="lost" in details,
         written="written" in details,
         receiver=details.get("receiver"),
+        lease=Lessee(**details["lease"]) if "lease" in details else None,
     )

@@ -124,12 +124,17 @@ def merge(
     return merger.merged
 
 
-def _was_merged(connection: Connection, told: Returned) -> bool:
-    """Return whether *told* was merged. Raise IntegrityError if a different one has its number, or one is missing."""
+def merged_returns(connection: Connection, ledger: str) -> dict[int, str]:
+    """Return the digests of the returns of *ledger* that were merged here, by their numbers."""
     table = schema.event
     query = select(table).where(table.c.batch.is_(None), table.c.kind == EventKind.MERGE.value, OWN)
     events = (stored(row._mapping).event for row in connection.execute(query.where(table.c.serial.is_(None))))
-    known = {one.details["return"]: one.details["digest"] for one in events if one.details["ledger"] == told.ledger}
+    return {one.details["return"]: one.details["digest"] for one in events if one.details["ledger"] == ledger}
+
+
+def _was_merged(connection: Connection, told: Returned) -> bool:
+    """Return whether *told* was merged. Raise IntegrityError if a different one has its number, or one is missing."""
+    known = merged_returns(connection, told.ledger)
     if told.number in known:
         if known[told.number] == told.digest:
             return True
@@ -167,6 +172,14 @@ def _judge_handover(known: Handover, receiver: Receiver, proof: Handover | None)
         raise IntegrityError(
             f"handover {known.number} was received twice: by {Receiver(**first)}, and by {receiver}",
             hint="stop both lines: two boards may have the same identity; then declare the handover lost",
+            cause="second-holder",
+        )
+    lease = known.lease
+    if lease is not None and (receiver.ledger, receiver.holder) != (lease.ledger, lease.holder):
+        raise IntegrityError(
+            f"lease {known.number} belongs to ledger {lease.ledger[:8]}, holder {lease.holder[:8]}, and was received "
+            f"by {receiver}",
+            hint="a copy of a station is in use: stop the line; then declare the lease lost",
             cause="second-holder",
         )
 

@@ -12,7 +12,8 @@ from typing import Any
 
 from sqlalchemy import Connection, select, update
 
-from rmfab.errors import InputError
+from rmfab.errors import InputError, RmfabError
+from rmfab.ledger import chains
 from rmfab.ledger.batches import keys_digest
 from rmfab.ledger.chains import append
 from rmfab.ledger.events import Event, EventKind
@@ -30,6 +31,7 @@ from rmfab.ledger.soundness import refuse_damaged
 from rmfab.ledger.sql import schema
 from rmfab.ledger.standing import Standing, project
 from rmfab.ledger.states import State
+from rmfab.ledger.stored_events import columns_of
 
 _RECORDED = (EventKind.STEP, EventKind.UNIT)
 
@@ -156,8 +158,30 @@ def rewrap(
     append(connection, ledger_id, station, events)
 
 
-def _take(connection: Connection, ledger_id: str, station: str, events: list[Event]) -> None:
-    """Append *events*, completed with the batch and MAC of their unit, and write the standings that follow."""
+def replay(
+    connection: Connection, ledger_id: str, station: str, events: Iterable[Event], after: Mapping[str, int]
+) -> tuple[str, ...]:
+    """Add those steps and verdicts of *events* that *station* has not added yet, as `record` does.
+
+    *after*: the number of an event before all of them, by chain. What happened is recorded in any case: an event that
+    does not fit its unit any more, because others worked on it meanwhile, changes nothing. Return why, for each.
+    """
+    table = schema.event
+    place = (table.c.ts, table.c.kind, table.c.slot, table.c.step, table.c.outcome, table.c.seconds)
+    there = chains.since(connection, ledger_id, station, after, *place)
+    said = [event for event in events if tuple(columns_of(event)[one.name] for one in place) not in there]
+    misfits: list[str] = []
+    _take(connection, ledger_id, station, said, misfits)
+    return tuple(misfits)
+
+
+def _take(
+    connection: Connection, ledger_id: str, station: str, events: list[Event], misfits: list[str] | None = None
+) -> None:
+    """Append *events*, completed with the batch and MAC of their unit, and write the standings that follow.
+
+    *misfits* gets the reason of each event that does not fit its unit; None: it is an error.
+    """
     serials = {event.serial for event in events if event.serial is not None}
     known = dict(_standings(connection, serials))
     if given := serials - known.keys():
@@ -175,12 +199,24 @@ def _take(connection: Connection, ledger_id: str, station: str, events: list[Eve
                 raise InputError(f"there is no identity {serial} in the ledger", cause="no-serial")
             batch, standing = known[serial]
             event = _filled(event, batch, standing)
-            after = project(standing, event)
+            event, after = _projected(standing, event, misfits)
             known[serial] = batch, after
             if after != standing:
                 changed[serial] = after
         said.append(event)
     append(connection, ledger_id, station, said, standing_changes(changed))
+
+
+def _projected(standing: Standing, event: Event, misfits: list[str] | None) -> tuple[Event, Standing]:
+    """Return *event*, without its state if it does not fit and *misfits* gets the reason; and the standing after it."""
+    try:
+        return event, project(standing, event)
+    except RmfabError as error:
+        if misfits is None:
+            raise
+        misfits.append(f"{event.serial}: {error.what}")
+        event = replace(event, state=None, details=dict(event.details) | {"misfit": error.what})
+        return event, standing
 
 
 def _filled(event: Event, batch: str, standing: Standing) -> Event:

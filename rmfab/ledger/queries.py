@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from difflib import get_close_matches
+from itertools import islice
 from typing import Any
 
 from sqlalchemy import (
@@ -155,6 +156,23 @@ def names_of(connection: Connection, serials: Iterable[str]) -> dict[str, str]:
     table = schema.identity
     query = select(table.c.given_serial, table.c.serial).where(table.c.state != State.VOID.value)
     return {row[0]: row[1] for row in connection.execute(query.where(table.c.given_serial.in_(list(serials))))}
+
+
+def bound_boards(connection: Connection) -> Iterator[tuple[str, str | None]]:
+    """Yield the MAC of every live unit, and the serial that came with its board, if one did, in constant memory."""
+    table = schema.identity
+    query = select(table.c.mac, table.c.given_serial).where(table.c.mac.is_not(None), _IS_LIVE)
+    for row in streamed(connection, query):
+        yield row.mac, row.given_serial
+
+
+def standings(connection: Connection, names: Iterable[str]) -> Iterator[tuple[str, Standing]]:
+    """Yield the standing of each identity with one of *names*."""
+    table = schema.identity
+    remaining = iter(names)
+    while some := list(islice(remaining, PAGE)):
+        for row in connection.execute(select(table).where(table.c.serial.in_(some))):
+            yield row.serial, standing_value(row._mapping)
 
 
 def by_node_id(connection: Connection, node_id: str, *, lock: bool = False) -> LedgerIdentity | None:

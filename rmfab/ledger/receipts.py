@@ -72,6 +72,19 @@ def receipts(connection: Connection) -> tuple[Receipt, ...]:
     return tuple(_receipt(one.event) for one in _described(connection, EventKind.RECEIVE))
 
 
+def returns_made(connection: Connection) -> int:
+    """Return the number of the last return of this ledger, 0 if it made none."""
+    return len(_described(connection, EventKind.RETURN))
+
+
+def has_news(connection: Connection) -> bool:
+    """Return whether anything happened to an identity since the last return."""
+    made = _described(connection, EventKind.RETURN)
+    last = made[-1].order if made else 0
+    query = select(schema.event.c.id).where(schema.event.c.serial.is_not(None), schema.event.c.id > last, OWN)
+    return connection.execute(query.limit(1)).first() is not None
+
+
 def receive(
     connection: Connection,
     ledger_id: str,
@@ -129,7 +142,7 @@ def make_return(connection: Connection, ledger_id: str, station: str, ts: str, *
     received = receipts(connection)
     if not received:
         raise InputError("this workspace received no handover", hint="give the right one with -C DIR", cause="no-batch")
-    number = len(_described(connection, EventKind.RETURN)) + 1
+    number = returns_made(connection) + 1
     given = _give_back(connection, ledger_id, station, ts, number) if unused else 0
     heads = {chain: [head.seq, head.hash] for chain, head in chains.heads(connection).items()}
     details = {

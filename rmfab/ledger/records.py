@@ -23,6 +23,10 @@ REPLACES = "replaces"
 """The key of a batch's policy with the name of the batch whose void identities it replaces."""
 
 
+NEVER = "9999-12-31T23:59:59.999Z"
+"""The validity of a lease: it has no end. What an offline station may have used does not come back by time."""
+
+
 @dataclass(frozen=True)
 class BatchOrigin:
     """Where the identities of a received batch come from: the pool (ledger id) in which they were made, the *batch* and
@@ -38,6 +42,11 @@ class BatchOrigin:
         """The name of the batch in the ledger that received it."""
         ending = f"-h{self.handover}"
         return self.batch[: 64 - len(ending)] + ending
+
+    @property
+    def leased(self) -> bool:
+        """Whether it is a lease of a station: a handover by file ends with a day, a lease never."""
+        return self.until == NEVER
 
     def expired(self, ts: str) -> bool:
         """Return whether no board gets an identity of it any more at the ledger time *ts*."""

@@ -341,6 +341,20 @@ class Ledger(Inquiry):
 
         self._database.commit(record)
 
+    def replay(self, station: str, events: Iterable[Event], after: Mapping[str, int]) -> tuple[str, ...]:
+        """Add steps and verdicts that were kept elsewhere while this ledger was away; each is added once.
+
+        Return what did not fit. See `outcomes.replay`.
+        """
+        said = tuple(events)
+
+        def work(connection: Connection) -> tuple[str, ...]:
+            self._judge(connection)
+            self._occupy(connection, station)
+            return outcomes.replay(connection, self.id, station, said, after)
+
+        return self._database.commit(work)
+
     def guarded(self, watcher: Watcher | None = None) -> AbstractContextManager[None]:
         """Look for damage in the background until the block ends; the next claim raises what is found.
 
@@ -414,6 +428,16 @@ class Ledger(Inquiry):
         """Return the identity of the live unit with this MAC. Raise InputError if *mac* is not a MAC."""
         with self._database.reading() as connection:
             return queries.by_mac(connection, normal_mac(mac))
+
+    def bound_boards(self) -> Iterator[tuple[str, str | None]]:
+        """Yield the MAC of every live unit, and the serial that came with its board, in constant memory."""
+        with self._database.reading() as connection:
+            yield from queries.bound_boards(connection)
+
+    def standings(self, names: Iterable[str]) -> dict[str, Standing]:
+        """Return the standings of the identities with *names*, by name."""
+        with self._database.reading() as connection:
+            return dict(queries.standings(connection, names))
 
     def identities_carried(self, carried: Carried) -> tuple[LedgerIdentity, ...]:
         """Return the identities that a board's flash names. See `claims.identities_carried`."""

@@ -8,8 +8,8 @@ from rmfab.ledger.claim_terms import Carried
 from rmfab.nvs.reader import read_image
 
 
-def carried_in(image: bytes) -> Carried | None:
-    """Return the identity in an NVS image, in any namespace, or None if it contains none."""
+def carried_in(image: bytes) -> Carried:
+    """Return the identity in an NVS image, in any namespace; one without names if it contains none."""
     node_id = random = None
     for entry in read_image(image).entries:
         if entry.key == "node_id" and isinstance(entry.value, (bytes, str)):
@@ -17,4 +17,4 @@ def carried_in(image: bytes) -> Carried | None:
             node_id = raw.rstrip(b"\0").decode("utf-8", "replace")
         elif entry.key == "random" and isinstance(entry.value, bytes):
             random = hashlib.sha256(entry.value).hexdigest()
-    return Carried(node_id, random) if node_id or random else None
+    return Carried(node_id or None, random)

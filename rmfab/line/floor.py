@@ -58,7 +58,7 @@ class Floor:
         As soon as the ledger is open, it is checked for damage in the background, which would stop the line at the next
         claim. If its server is away, units wait for it until the line is stopped.
         """
-        watcher = Watcher(lambda: not self._stop.is_set(), self._warn_all)
+        watcher = Watcher(lambda: not self._stop.is_set(), self._warn_all, refuse=self._refuse)
         with self._job.opening.guarded(watcher):
             yield from self._events()
 
@@ -123,6 +123,11 @@ class Floor:
             first, self.stopped_by = self.stopped_by is None, self.stopped_by or error
             self._drain.set()
         return first
+
+    def _refuse(self, error: RmfabError) -> None:
+        """Start no more boards because of *error*, which was found in the background."""
+        self._end(error)
+        self._warn_all(f"stop: {error.what}; call the owner")
 
     def _say_why(self, slot: Slot, error: RmfabError, *, first: bool) -> None:
         """Say at once why a loop ends, if others are at work: the error at the end may be minutes away.

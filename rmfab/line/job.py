@@ -30,7 +30,7 @@ from rmfab.signals import SLICE_SECONDS
 
 if TYPE_CHECKING:
     from rmfab.identity.identity import Identity
-    from rmfab.ledger.store import Ledger
+    from rmfab.line.line_ledger import LineLedger
 
 FLASH_STEPS: tuple[Step, ...] = (Step.DETECT, Step.CLAIM, Step.FLASH, Step.READBACK)
 VERIFY_STEPS: tuple[Step, ...] = (Step.DETECT, Step.BOOT, Step.IDENTIFY, Step.PROVISION)
@@ -110,7 +110,7 @@ class Job:
     more: str | None = None
 
     @property
-    def ledger(self) -> Ledger:
+    def ledger(self) -> LineLedger:
         """The ledger, opened on first use. Raise LedgerError or IntegrityError if it cannot be opened."""
         return self.opening.ledger
 

@@ -16,22 +16,22 @@ from rmfab.errors import RmfabError
 from rmfab.ledger.sql.outage import Watcher
 
 if TYPE_CHECKING:
-    from rmfab.ledger.store import Ledger
+    from rmfab.line.line_ledger import LineLedger
 
 
 class LedgerOpening:
     """Opens the ledger with *open_ledger*, once: by `open_meanwhile` or on first use; usable from every thread."""
 
-    def __init__(self, open_ledger: Callable[[], Ledger]) -> None:
+    def __init__(self, open_ledger: Callable[[], LineLedger]) -> None:
         self._open = open_ledger
         self._turn = threading.Lock()
-        self._ledger: Ledger | None = None
+        self._ledger: LineLedger | None = None
         self._guards: ExitStack | None = None
         self._watcher: Watcher | None = None
         self._begun = threading.Lock()
 
     @property
-    def ledger(self) -> Ledger:
+    def ledger(self) -> LineLedger:
         """The ledger. Raise LedgerError or IntegrityError if it cannot be opened; the next use tries it again."""
         with self._turn:
             if self._ledger is None:

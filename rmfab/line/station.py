@@ -3,6 +3,7 @@
 [station]
 name = "bench-1"
 ledger = "postgresql://rmfab@db.factory.example/rmfab"   # default: ledger.db in the workspace; never with a password
+lease = 200                         # identities to have here while that server is away; default: none
 
 [[slot]]
 name = "A1"
@@ -39,6 +40,7 @@ from rmfab.product.toml_reader import Table, Walker, load_toml
 FILE_NAME = "station.toml"
 DEFAULT_BAUD = 921600
 NMCLI, JOINED = "nmcli", "joined"
+LARGEST_LEASE = 100_000
 _CLOSE = 0.5  # of difflib's ratio: slots have names of two letters, and one of them may be the mistake
 _COM_PORT = re.compile(r"COM[0-9]{1,3}", re.IGNORECASE)
 _URL = re.compile(r"http://(?:\[[0-9A-Fa-f:.]+\]|[^\s/:@?#\[\]]+)(?::[0-9]{1,5})?/?")
@@ -72,12 +74,16 @@ class Radio:
 
 @dataclass(frozen=True)
 class Station:
-    """The host's name in the ledger, its slots in the order of the file, its radio, and the ledger if it names one."""
+    """The host's name in the ledger, its slots in the order of the file, its radio, and the ledger if it names one.
+
+    *lease*: how many identities it has in a lease, for when the ledger's server is away.
+    """
 
     name: str
     slots: tuple[Slot, ...] = ()
     radio: Radio = Radio()
     ledger: Path | str | None = None
+    lease: int = 0
 
 
 def host_station() -> Station:
@@ -92,6 +98,7 @@ def load_station(path: Path) -> Station:
     table = walker.table("station")
     name = table.text("name", host_station().name, check=_bad_name)
     ledger = _ledger(table, path.resolve().parent)
+    lease = table.integer("lease", 0, 0, LARGEST_LEASE)
     table.finish()
     radio = _radio(walker.table("provisioning"), path.resolve().parent)
     slots = tuple(_slot(slot) for slot in walker.tables("slot"))
@@ -99,7 +106,7 @@ def load_station(path: Path) -> Station:
         for value in sorted(value for value, times in Counter(values).items() if times > 1):
             walker.complain("[[slot]]", f'two slots have the same {what} "{value}"')
     walker.finish()
-    return Station(name, slots, radio, ledger)
+    return Station(name, slots, radio, ledger, lease)
 
 
 def _ledger(table: Table, root: Path) -> Path | str | None:

@@ -14,6 +14,8 @@ from rmfab.files import is_there
 from rmfab.line.doctor import Diagnosis, diagnose, diagnose_ports, examine
 from rmfab.line.station import Station, host_station
 from rmfab.operations.disk_space import diagnose_disks
+from rmfab.operations.leasing import lease_size, station_spool
+from rmfab.operations.read_ledger import leases
 from rmfab.operations.terminal import counted
 from rmfab.product.product import Product
 from rmfab.workspace.modes import loose_files, loose_keys
@@ -40,6 +42,7 @@ def examine_host(folder: Path | None) -> Iterator[Diagnosis]:
         ("permissions", _permissions),
         ("this station's key", _key),
         ("the ledger", _ledger),
+        ("this station's lease", _lease),
         ("the trust file", _trust),
     ):
         yield from _checked(what, partial(check, workspace))
@@ -107,6 +110,24 @@ def _ledger(workspace: Workspace) -> Iterator[Diagnosis]:
         yield Diagnosis(weakness.what, False, weakness.hint)
     yield from _pool(workspace)
     yield from _batches(workspace)
+    for one in leases(workspace):
+        yield Diagnosis(f"a lease: {one}", True)
+
+
+def _lease(workspace: Workspace) -> Iterator[Diagnosis]:
+    """Report what this station has for when the server of its ledger is away, and what waits for it."""
+    size, there = lease_size(workspace), workspace.lease.has_ledger
+    if size and not there:
+        yield Diagnosis(f"no lease yet: the next run takes {size} identities", True)
+    if not there:
+        return
+    refusal = workspace.lease.ledger.pool_standing().refusal
+    if refusal is not None:
+        yield Diagnosis(f"this station's lease: {refusal.what}", False, refusal.hint or "", refusal)
+        return
+    left, waiting = workspace.lease.ledger.free_identities(), len(station_spool(workspace))
+    records = f", {counted(waiting, 'record')} waiting for the server" if waiting else ""
+    yield Diagnosis(f"this station's lease: {counted(left, 'identity', 'identities')} left{records}", True)
 
 
 def _pool(workspace: Workspace) -> Iterator[Diagnosis]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -15,9 +14,6 @@ from rmfab.exchange.handover_file import HandoverDocument
 from rmfab.exchange.parcel import HANDOVER
 from rmfab.exchange.pending import PendingParcel, pending_parcel
 from rmfab.files import read_input
-from rmfab.identity.make_identities import reseal
-from rmfab.identity.sealed_record import SealedRecord
-from rmfab.identity.sealing import DATA_KEY_BYTES, Sealer, wrap
 from rmfab.identity.station_card import StationCard
 from rmfab.ledger.events import timestamp
 from rmfab.ledger.handovers import Handover, Terms
@@ -25,11 +21,11 @@ from rmfab.ledger.records import LedgerIdentity
 from rmfab.operations.admit import Addressee
 from rmfab.operations.git_warning import warn_of_git
 from rmfab.operations.pool import hold_pool, more_identities
+from rmfab.operations.resealing import Resealing
 from rmfab.operations.terminal import UNATTENDED, Terminal, counted
 from rmfab.product.product_file import FILE_NAME
 from rmfab.release.bundle import Bundle
 from rmfab.release.opening import open_unparsed
-from rmfab.secret import Secret
 from rmfab.signing.fingerprint import fingerprint, is_same
 from rmfab.workspace.workspace import Workspace
 
@@ -102,13 +98,14 @@ def lose_handover(
         raise UsageError("--reason must not be empty")
     hold_pool(workspace, terminal)
     known = workspace.ledger.exchange.handover(number)
-    question = f"Void what is still out of handover {number} ({known.batch}, {known.terms.name}) permanently?"
+    what = "handover" if known.lease is None else "lease"
+    question = f"Void what is still out of {what} {number} ({known.batch}, {known.terms.name}) permanently?"
     if not yes and not (terminal.interactive and terminal.confirm(question)):
         raise InputError("nothing was changed", hint="pass --yes to declare it lost without a question")
     voided = workspace.ledger.exchange.lose_handover(
         number, reason=reason, station=workspace.station.name, ts=timestamp(workspace.now())
     )
-    terminal.say(f"handover {number} is lost: {counted(voided, 'identity is', 'identities are')} void")
+    terminal.say(f"{what} {number} is lost: {counted(voided, 'identity is', 'identities are')} void")
     return voided
 
 
@@ -129,7 +126,8 @@ def _card(workspace: Workspace, request: HandoverRequest) -> StationCard:
 def _confirm(workspace: Workspace, card: StationCard, typed: str | None, terminal: Terminal) -> None:
     """Compare the fingerprint of a card with the one that was received over a separate channel, once for each card."""
     if typed is None:
-        if any(one.terms.fingerprint == card.fingerprint for one, _ in workspace.ledger.exchange.handovers()):
+        known = (one for one, _ in workspace.ledger.exchange.handovers() if one.lease is None)
+        if any(one.terms.fingerprint == card.fingerprint for one in known):
             return
         if not terminal.interactive:
             raise InputError(
@@ -150,7 +148,7 @@ def _confirm(workspace: Workspace, card: StationCard, typed: str | None, termina
 def _interrupted(workspace: Workspace, card: StationCard, request: HandoverRequest) -> Handover | None:
     """Return the handover that the same request began before it was killed; None if there is none."""
     for one, _ in workspace.ledger.exchange.handovers():
-        same = (one.batch, one.terms.fingerprint) == (request.batch, card.fingerprint)
+        same = (one.batch, one.terms.fingerprint, one.lease) == (request.batch, card.fingerprint, None)
         if same and request.count in (None, one.count) and not (one.written or one.lost or one.receiver):
             return one
     return None
@@ -198,8 +196,9 @@ def _again(
             hint="declare it lost to hand over new identities to a different station",
             cause="other-recipient",
         )
-    if given.lost or given.receiver is not None:
+    if given.lost or given.receiver is not None or given.lease is not None:
         why = "was declared lost" if given.lost else "was received: a return of it was merged"
+        why = why if given.lease is None else f"is a lease of station {given.terms.name}"
         raise InputError(f"handover {given.number} {why}", hint="make a new one", cause="handed-over")
     workspace.check_policy(given.batch)
     contents = _Contents(workspace, request.release)
@@ -230,7 +229,7 @@ class _Contents:
 
     def __init__(self, workspace: Workspace, release: Path | None) -> None:
         self._workspace = workspace
-        self._openers: dict[int, Sealer] = {}
+        self._resealing = Resealing(workspace)
         self._files: dict[str, tuple[str, bytes]] = {}
         named = [path for path in (workspace.product.factory.config, workspace.product.label.font) if path is not None]
         for number, path in enumerate(named):
@@ -261,17 +260,7 @@ class _Contents:
 
     def _chunk(self, given: Handover, group: list[LedgerIdentity]) -> bytes:
         """Return a chunk whose secrets only the factory station can open: under a data key of its own."""
-        key = Secret(secrets.token_bytes(DATA_KEY_BYTES))
-        sealer = Sealer(key, self._workspace.ledger.id, given.batch, secrets.token_bytes)
-        records: list[SealedRecord] = [reseal(one.record, self._opener(one), sealer) for one in group]
-        return handover_file.encode_chunk(wrap(key, [given.terms.recipient]), records)
-
-    def _opener(self, one: LedgerIdentity) -> Sealer:
-        opener = self._openers.get(one.chunk)
-        if opener is None:
-            key = self._workspace.data_key(one.chunk)
-            opener = self._openers[one.chunk] = Sealer(key, self._workspace.ledger.id, one.batch)
-        return opener
+        return handover_file.encode_chunk(*self._resealing.chunk(group, given.terms.recipient))
 
     def _release(self, path: Path) -> tuple[str, bytes]:
         if not isinstance(open_unparsed(path), Bundle):

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 from rmfab.ledger.counts import count_at_once
 from rmfab.ledger.records import BatchCount
+from rmfab.ledger.sql.server_address import is_url
 from rmfab.operations.terminal import UNATTENDED, Terminal
+from rmfab.report.status import OutLease
 from rmfab.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -19,6 +21,16 @@ def ledger_to_read(workspace: Workspace, terminal: Terminal = UNATTENDED) -> Led
     if ledger.caveat is not None:
         terminal.warn(ledger.caveat)
     return ledger
+
+
+def leases(workspace: Workspace) -> tuple[OutLease, ...]:
+    """Return the leases of a ledger on a server of which something is out, oldest first; none for a file."""
+    if not is_url(workspace.ledger_path):
+        return ()
+    known = workspace.ledger.exchange.handovers()
+    return tuple(
+        OutLease(one.terms.name, one.batch, out, one.ts) for one, out in known if one.lease is not None and out
+    )
 
 
 def count_units(workspace: Workspace, batch: str | None, terminal: Terminal = UNATTENDED) -> tuple[BatchCount, ...]:

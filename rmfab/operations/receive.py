@@ -17,14 +17,12 @@ from rmfab.identity.make_identities import judge_opening
 from rmfab.identity.policy import differences
 from rmfab.identity.sealed_record import SealedRecord
 from rmfab.identity.sealing import unwrap
-from rmfab.ledger.batches import BatchOrder
 from rmfab.ledger.events import timestamp
 from rmfab.ledger.receipts import Receipt
 from rmfab.operations.change_trust import follow_trust
 from rmfab.operations.pool import hold_pool
 from rmfab.operations.terminal import UNATTENDED, Terminal, counted
 from rmfab.product.product_file import FILE_NAME, parse_product
-from rmfab.signing import canonical
 from rmfab.signing.fingerprint import fingerprint as fingerprint_of
 from rmfab.signing.fingerprint import is_same
 from rmfab.signing.judge_signatures import judge_clock
@@ -190,24 +188,11 @@ def _add(
     envelope = parcel.envelope.encode().decode("ascii")
     receipt = Receipt(document.origin, owner.id, digests, envelope, ts=timestamp(workspace.now()))
     station = workspace.station.name
-    workspace.ledger.exchange.receive(_order(document), _chunks(workspace, parcel, document), receipt, station=station)
+    workspace.ledger.exchange.receive(document.order, _chunks(workspace, parcel, document), receipt, station=station)
     origin = document.origin
     terminal.say(
         f"received {counted(document.count, 'identity', 'identities')} of {origin.batch} as batch {origin.local_name}, "
         f"valid until {origin.until[:10]}"
-    )
-
-
-def _order(document: HandoverDocument) -> BatchOrder:
-    return BatchOrder(
-        name=document.origin.local_name,
-        prefix="",
-        product=document.product,
-        size=document.count,
-        policy=canonical.parse(document.policy.encode()) | document.origin.policy,
-        unique_key=document.unique_key,
-        serial_of=None,
-        chunk_size=handover_file.CHUNK,
     )
 
 

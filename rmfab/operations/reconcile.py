@@ -140,7 +140,7 @@ class _Judge:
             images = self._factory_images(flash, slot)
             held = ledger.identity_by_mac(flash.mac)
             firmware = None if held is None else self._firmware(flash, held)
-        named = [one for one in map(carried_in, images) if one is not None]
+        named = [one for one in map(carried_in, images) if one != Carried()]
         carried = tuple({unit.name: unit for one in named for unit in ledger.identities_carried(one)}.values())
         content = BoardContent(flash.mac, self._data(images, named, carried), firmware)
         known = Known(held, carried, self._workspace.product.name, self._held, self._open)

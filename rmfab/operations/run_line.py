@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rmfab.board.port import absent_ports
 from rmfab.errors import InputError, IntegrityError, RmfabError, StationError, UnitsFailed, UsageError
@@ -33,7 +35,10 @@ from rmfab.operations.find_release import releases_in
 from rmfab.operations.pool import hold_pool, more_identities
 from rmfab.operations.terminal import UNATTENDED, Scan, Terminal
 from rmfab.product.serial import SerialSource
-from rmfab.workspace.workspace import Workspace
+from rmfab.workspace.workspace import LEDGER_ENVIRONMENT, Workspace
+
+if TYPE_CHECKING:
+    from rmfab.operations.leasing import StationLease
 
 __all__ = ["FLASH_STEPS", "RESET_STEPS", "RUN_STEPS", "VERIFY_STEPS", "LineRequest", "LineRun", "run_line"]
 
@@ -160,15 +165,21 @@ def run_line(workspace: Workspace, request: LineRequest, terminal: Terminal = UN
     if request.serial is not None and len(slots) != 1:
         raise UsageError("--serial names one unit, so it requires exactly one --port", where=request.serial)
     steps = _steps(workspace, request)
+    lease = _lease(workspace, request, steps, terminal)
+    asked = workspace if lease is None else lease.asked
     firmware = None
     if _has_release(workspace, request, steps):
-        firmware = PreparedRelease(judge_for_line(workspace, request.acceptance, terminal))
-    hold_pool(workspace, terminal, taking=Step.CLAIM in steps)
-    workspace.inquiry.enter(workspace.station.name)
+        firmware = PreparedRelease(judge_for_line(asked, request.acceptance, terminal))
+    if lease is None:
+        hold_pool(workspace, terminal, taking=Step.CLAIM in steps)
+        workspace.inquiry.enter(workspace.station.name)
     if firmware is not None and Step.FLASH in steps:
         firmware.compress_meanwhile()
-    _check_batches(workspace, request.batch, claims=Step.CLAIM in steps)
-    job = _job(workspace, request, steps, firmware, _air(workspace, steps, terminal))
+    if asked is workspace:
+        _check_batches(workspace, request.batch, claims=Step.CLAIM in steps)
+    if lease is not None:
+        _check(workspace.lease, lease.names())
+    job = _job(workspace, request, steps, firmware, _air(workspace, steps, terminal), lease)
     if request.scan:
         job = replace(job, codes=CodeDesk(_lines(terminal), [slot.name for slot in slots]))
     floor = Floor(job, slots, loop=request.loop)
@@ -176,8 +187,22 @@ def run_line(workspace: Workspace, request: LineRequest, terminal: Terminal = UN
     if Step.IDENTIFY in steps:
         _announce(job, slots, terminal)
     if firmware is not None and Step.FLASH in steps:
-        record_acceptance(workspace, firmware.accepted, request.acceptance, terminal)
+        for one in (workspace,) if lease is None else lease.followers:
+            record_acceptance(one, firmware.accepted, request.acceptance, terminal)
     return LineRun(floor, slots, job.logs, job.codes)
+
+
+def _lease(
+    workspace: Workspace, request: LineRequest, steps: tuple[Step, ...], terminal: Terminal
+) -> StationLease | None:
+    """Return the lease of this station, filled up if the server is there; None if this run needs none."""
+    if Step.CLAIM not in steps or not workspace.station.lease:
+        return None
+    from rmfab.operations.leasing import StationLease, lease_size
+
+    lease = StationLease(workspace, lease_size(workspace), request.batch, terminal)
+    lease.enter()
+    return lease
 
 
 def _lines(terminal: Terminal) -> Iterator[str]:
@@ -228,17 +253,25 @@ def _steps(workspace: Workspace, request: LineRequest) -> tuple[Step, ...]:
 
 
 def _job(
-    workspace: Workspace, request: LineRequest, steps: tuple[Step, ...], firmware: PreparedRelease | None, air: Air
+    workspace: Workspace,
+    request: LineRequest,
+    steps: tuple[Step, ...],
+    firmware: PreparedRelease | None,
+    air: Air,
+    lease: StationLease | None,
 ) -> Job:
+    line = None if lease is None else lease.line_ledger
+
     def vouched() -> None:
         if firmware is not None:
-            judge_again(workspace, firmware.accepted, allow_unknown=request.allow_unknown)
+            judge = partial(judge_again, accepted=firmware.accepted, allow_unknown=request.allow_unknown)
+            judge(workspace) if lease is None else lease.ask(judge)
 
     return Job(
         product=workspace.product,
         firmware=firmware,
-        opening=LedgerOpening(lambda: workspace.ledger),
-        open_identity=workspace.open_identity,
+        opening=LedgerOpening(lambda: line or workspace.ledger),
+        open_identity=(lease or workspace).open_identity,
         station=workspace.station.name,
         steps=steps,
         logs=_logs(workspace),
@@ -315,6 +348,23 @@ def _check_batches(workspace: Workspace, batch: str | None, *, claims: bool) -> 
             )
     else:
         names = []
+    _check(workspace, names)
+    if claims and any(_is_leased(workspace, name) for name in names):
+        raise InputError(
+            "this ledger is the lease of a station: which boards are bound elsewhere is not known here",
+            where=str(workspace.ledger_path),
+            hint=f"unset {LEDGER_ENVIRONMENT}: a station whose station.toml has a lease goes on with it by itself",
+            cause="handed-over",
+        )
+
+
+def _is_leased(workspace: Workspace, batch: str) -> bool:
+    origin = workspace.inquiry.batch(batch).origin
+    return origin is not None and origin.leased
+
+
+def _check(workspace: Workspace, names: Iterable[str]) -> None:
+    """Raise as `_check_batches` does if identities of the batches *names* cannot be used here."""
     for name in names:
         workspace.check_policy(name)
         workspace.check_key(name)

@@ -3,10 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from rmfab.ledger.records import BatchCount
 from rmfab.ledger.states import State
+
+
+@dataclass(frozen=True)
+class OutLease:
+    """A lease of *station*: *out* identities of *batch*, leased at the ledger time *since*, of which no return is
+    merged."""
+
+    station: str
+    batch: str
+    out: int
+    since: str
+
+    def __str__(self) -> str:
+        what = "identity" if self.out == 1 else "identities"
+        return f"{self.out} {what} of {self.batch} leased to {self.station} since {self.since}"
+
 
 _RARE = (State.QUARANTINED, State.HANDED_OVER)
 
@@ -34,7 +51,7 @@ def _row(count: BatchCount, states: Sequence[State], ts: str) -> tuple[object, .
     )
 
 
-def as_json(count: BatchCount) -> dict[str, Any]:
+def as_json(count: BatchCount, leases: Sequence[OutLease] = ()) -> dict[str, Any]:
     """Return the same counts as JSON values. `until`: when a handover expires here, None for a batch made here."""
     return {
         "batch": count.batch.name,
@@ -45,4 +62,9 @@ def as_json(count: BatchCount) -> dict[str, Any]:
         "until": count.batch.origin.until if count.batch.origin else None,
         "states": {state.value: count.states.get(state, 0) for state in State},
         "labelled": count.labelled,
+        "leases": [
+            {"station": one.station, "out": one.out, "since": one.since}
+            for one in leases
+            if one.batch == count.batch.name
+        ],
     }

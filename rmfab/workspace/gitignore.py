@@ -8,7 +8,7 @@ from rmfab.files import read_input, write_file
 from rmfab.release.build_files import PROJECT_MARKS
 
 FILE_NAME = ".gitignore"
-_SECRET = ("/keys/", "*.key", "*.pass", "/ledger.db*", "/logs/", "/out/", "/labels*")
+_SECRET = ("/keys/", "*.key", "*.pass", "/ledger.db*", "/lease.*", "/spool/", "/logs/", "/out/", "/labels*")
 _NEW = """# secret, or specific to this host
 {}
 /station.toml

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from rmfab.privacy import loose_mode, tighten
 
-_FOLDERS = ("keys", "ca", "logs")
-_FILES = ("keys/unique.key",)
+_FOLDERS = ("keys", "ca", "logs", "spool")
+_FILES = ("keys/unique.key", "lease.macs")
 _COMPANIONS = ("", "-wal", "-shm", "-journal")
 _PRIVATE_KEYS = ("keys/*.key", "ca/*.key")
 
@@ -21,8 +21,8 @@ _PRIVATE_KEYS = ("keys/*.key", "ca/*.key")
 def loose_files(root: Path, ledger: Path | str) -> Iterator[Path]:
     """Yield what `mend_modes` changes in the workspace *root* with *ledger*, the path or URL of its ledger."""
     named = [root / name for name in (*_FOLDERS, *_FILES)]
-    if "://" not in str(ledger):
-        named += [Path(f"{ledger}{ending}") for ending in _COMPANIONS]
+    ledgers = [root / "lease.db"] if "://" in str(ledger) else [root / "lease.db", Path(ledger)]
+    named += [Path(f"{one}{ending}") for one in ledgers for ending in _COMPANIONS]
     return (path for path in named if loose_mode(path))
 
 

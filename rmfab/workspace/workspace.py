@@ -1,7 +1,9 @@
 """The workspace: the folder with product.toml, and everything that commands open in it.
 
 product.toml   the product; committed              ledger.db     identities, units, events
-station.toml   this host's slots                   keys/         station.key, signing.key, ledger.key, unique.key (0600)
+lease.db       identities for when the server      spool/        events that wait for the server
+               of the ledger is away               keys/         station.key, signing.key, ledger.key, unique.key (0600)
+station.toml   this host's slots
 ca/            ca.crt, ca.key (0600)               logs/         console logs, without secrets
 """
 
@@ -39,6 +41,7 @@ STATION_ENVIRONMENT = "RMFAB_STATION"
 LEDGER_ENVIRONMENT = "RMFAB_LEDGER"
 UNIQUE_KEY_BYTES = 32
 _STATION_FILE = "station.toml"
+LEASE_FILE = "lease.db"
 DEMO_MARKER = ".rmfab-demo"
 """The file that says that a folder is a demo."""
 
@@ -116,10 +119,20 @@ def now() -> datetime:
 
 
 class Workspace:
-    """What operations share. Everything is opened on first use, also *product* if it is None; *now* is the clock."""
+    """What operations share. Everything is opened on first use, also *product* if it is None; *now* is the clock.
 
-    def __init__(self, root: Path, product: Product | None = None, now: Callable[[], datetime] = now) -> None:
+    *ledger*: the path of its ledger, None for the one that the environment, station.toml or the folder names.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        product: Product | None = None,
+        now: Callable[[], datetime] = now,
+        ledger: Path | None = None,
+    ) -> None:
         self.root = root
+        self._location = ledger
         if product is not None:
             self.product = product
         self.now = now
@@ -149,7 +162,14 @@ class Workspace:
     @property
     def ledger_path(self) -> Path | str:
         """The ledger: RMFAB_LEDGER, or that of station.toml, or `ledger.db` in the workspace. Raise InputError."""
+        if self._location is not None:
+            return self._location
         return os.environ.get(LEDGER_ENVIRONMENT) or self._station_ledger or self.root / "ledger.db"
+
+    @cached_property
+    def lease(self) -> Workspace:
+        """This workspace with the ledger of its lease: what it has of a shared ledger for when the server is away."""
+        return Workspace(self.root, self.product, self.now, self.root / LEASE_FILE)
 
     @cached_property
     def _station_ledger(self) -> Path | str | None:
@@ -339,6 +359,21 @@ class Workspace:
         chunk = self.inquiry.first_chunk(batch)
         if chunk is not None:
             self._data_keys[chunk.id] = unwrap(chunk.wrapped_key, self.station_key)
+
+    def load_keys(self, batch: str) -> None:
+        """Load what opens the identities of *batch*: then they can be opened while the ledger's server is away.
+
+        Raise as `check_policy` and `check_key` do.
+        """
+        from rmfab.identity.sealing import unwrap
+
+        if batch in self._origins:
+            return
+        self.check_policy(batch)
+        for chunk in self.ledger.chunks(batch):
+            if chunk.id not in self._data_keys:
+                self._data_keys[chunk.id] = unwrap(chunk.wrapped_key, self.station_key)
+        self._sealed_in(batch)
 
     def check_policy(self, batch: str) -> None:
         """Raise InputError, naming the keys, if product.toml differs from the one that *batch* was made for."""

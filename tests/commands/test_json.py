@@ -109,6 +109,7 @@ PROOFS = {
     "merge": Proof("merge 1.return", "merge 1.handover", (EXCHANGED,)),
     "station card": Proof("station card -o s.card", "station card -o no/where.card"),
     "station key": Proof("station key", "-C no station key"),
+    "station release": Proof("station release", "-C no station release"),
     "station admit": Proof(
         "station admit " + STRANGER, "station admit age1x"
     ),

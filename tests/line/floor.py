@@ -140,12 +140,12 @@ class Factory:
     def wait_for(self, fits: Callable[[dict[str, Any]], bool], count: int = 1) -> None:
         """Wait, in a different thread from the command's, until *count* of its events fit."""
 
-        def enough() -> bool:
-            text = self._out.getvalue()
-            events = [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
-            return sum(map(fits, events)) >= count
+        until(lambda: sum(map(fits, self.events())) >= count, "too few events fit")
 
-        until(enough, "too few events fit")
+    def events(self) -> list[dict[str, Any]]:
+        """Return the events of the command so far."""
+        text = self._out.getvalue()
+        return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
 
     def run(self, *urls: str, extra: tuple[str, ...] = (), command: str = "run") -> Said:
         """Run `rmfab run` on *urls*."""

@@ -13,13 +13,9 @@ from typing import Any, TypeVar, cast
 
 from sqlalchemy import Connection
 
-from rmfab.errors import LedgerError
+from rmfab.ledger.sql.outage import Unsettled
 
 T = TypeVar("T")
-
-
-class Unsettled(LedgerError):
-    """Whether a transaction was written is not known: its work must not run again by itself."""
 
 
 class GroupCommit:

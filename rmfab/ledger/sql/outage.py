@@ -13,19 +13,37 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from rmfab.errors import RmfabError
+from rmfab.errors import LedgerError, RmfabError
 
 _FIRST_PAUSE = 0.1
 _LONGEST_PAUSE = 5.0
 _SLICE = 0.2  # seconds between two looks at whether anybody still waits
 
 
+class Away(LedgerError):
+    """The server cannot be reached, or the connection was lost before COMMIT was sent: nothing was written."""
+
+
+class Unsettled(LedgerError):
+    """Whether a transaction was written is not known: its work must not run again by itself."""
+
+
+def _ignore(_: RmfabError) -> None:
+    """Refuse nothing."""
+
+
 @dataclass(frozen=True)
 class Watcher:
-    """Who waits for a server that is away: *waits* returns whether still, *tell* gets what the operator should read."""
+    """Who waits for a server that is away: *waits* returns whether still, *tell* gets what the operator should read.
+
+    *grace*: how long one attempt waits at most, in seconds; None for as long as *waits*. *refuse* gets an error that
+    is found in the background and ends the work.
+    """
 
     waits: Callable[[], bool]
     tell: Callable[[str], None]
+    grace: float | None = None
+    refuse: Callable[[RmfabError], None] = _ignore
 
 
 class Outage:
@@ -47,12 +65,16 @@ class Outage:
 
     def attempts(self, deadline: float) -> Attempts:
         """Return attempts that go on until *deadline* (monotonic), or for as long as somebody watches."""
-        return Attempts(self, deadline)
+        grace = None if self._watcher is None else self._watcher.grace
+        return Attempts(self, deadline if grace is None else time.monotonic() + grace)
 
     def goes_on(self, deadline: float) -> bool:
         """Return whether to try again."""
         watcher = self._watcher
-        return time.monotonic() < deadline if watcher is None else watcher.waits()
+        in_time = time.monotonic() < deadline
+        if watcher is None:
+            return in_time
+        return watcher.waits() and (watcher.grace is None or in_time)
 
     def note_away(self, why: str) -> None:
         """Tell whoever watches that the server is away, once."""

@@ -33,9 +33,9 @@ from rmfab.ledger.sql import postgres_schema, schema
 from rmfab.ledger.sql.copy_rows import backup_to_file
 from rmfab.ledger.sql.database import Damage, LedgerServer, Weakness
 from rmfab.ledger.sql.evidence import Evidence, forget, left
-from rmfab.ledger.sql.group_commit import GroupCommit, Unsettled
-from rmfab.ledger.sql.outage import Outage, Watcher
-from rmfab.ledger.sql.postgres_errors import Away, Conflict, explain
+from rmfab.ledger.sql.group_commit import GroupCommit
+from rmfab.ledger.sql.outage import Away, Outage, Unsettled, Watcher
+from rmfab.ledger.sql.postgres_errors import Conflict, explain
 from rmfab.ledger.sql.postgres_link import Link, LinkWatch, connect
 from rmfab.ledger.sql.server_address import ServerAddress
 from rmfab.ledger.sql.station_lock import StationLock

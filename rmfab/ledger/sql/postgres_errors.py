@@ -5,10 +5,7 @@ from __future__ import annotations
 import psycopg
 
 from rmfab.errors import IntegrityError, LedgerError, RmfabError, one_line
-
-
-class Away(LedgerError):
-    """The server cannot be reached, or the connection was lost before COMMIT was sent: nothing was written."""
+from rmfab.ledger.sql.outage import Away
 
 
 class Conflict(IntegrityError):
