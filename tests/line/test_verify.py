@@ -13,6 +13,7 @@ from rmfab.product.vocabulary import Chip
 from rmfab.virtual.spec import BoardSpec, PortKind, Strap
 from tests.line.floor import FCTRY, UNITS, copied, found, serve, spec
 from tests.line.proxy import GarblingProxy
+from tests.patience import until
 
 pytestmark = pytest.mark.slow
 
@@ -191,6 +192,7 @@ class TestSocket:
         factory, serial, behind_socket = flashed
         factory.edit("boot_timeout = 60.0", "boot_timeout = 1.0")
         with serve([behind_socket]) as (board,):
+            until(lambda: board.state()["serving"], "the unit does not start")  # before anyone hears its log
             said = factory.run(board.url, extra=("--serial", serial), command="verify")
         assert (said.code, said.verdict) == (4, ("ERROR", "not-restarted"))
         assert factory.states() == {serial: "flashed"}
