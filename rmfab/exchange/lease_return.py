@@ -7,7 +7,6 @@ signed: the station writes to the shared ledger itself.
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import islice
@@ -45,12 +44,12 @@ def merge_lease(shared: Ledger, lease: Ledger, *, station: str, ts: str, unused:
 def lease_text(given: Handover) -> str:
     """Return *given*, as it was leased, as text: what the ledger of the lease keeps of it."""
     value = {name: one for name, one in dataclasses.asdict(given).items() if name not in _NOT_YET}
-    return canonical.encode(value).decode("ascii")
+    return canonical.encode(value).decode()
 
 
 def lease_in(text: str) -> Handover:
     """Return the lease in *text* of `lease_text`. Raise ValueError, KeyError or TypeError."""
-    value = json.loads(text)
+    value = canonical.decode(text.encode())
     ranges = tuple((first, count) for first, count in value.pop("ranges"))
     terms, lease = Terms(**value.pop("terms")), Lessee(**value.pop("lease"))
     return Handover(**value, ranges=ranges, terms=terms, lease=lease)
