@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, exists, func, select, update
 
 from rmfab.errors import BatchUsedUp, InputError, IntegrityError
 from rmfab.ledger.chains import OWN, append
@@ -23,7 +23,7 @@ from rmfab.ledger.queries import PAGE, closed_batch, identities_query, identity_
 from rmfab.ledger.records import Batch, LedgerIdentity
 from rmfab.ledger.sql import schema
 from rmfab.ledger.states import State
-from rmfab.ledger.stored_events import stored
+from rmfab.ledger.stored_events import canonical, stored
 
 _FREE = (State.GENERATED.value, State.QUARANTINED.value)
 
@@ -80,7 +80,8 @@ def hand_over(
 ) -> Handover:
     """Take the *count* lowest free identities of *batch*, None for all, out of the pool; return the new handover.
 
-    A *lease* takes what is left if there are fewer. Raise BatchUsedUp if there are fewer, or for a lease none;
+    What a receiver had and gave back it never gets again: its ledger still has it. A *lease* takes what is left if
+    there are fewer. Raise BatchUsedUp if there are fewer, or for a lease none;
     InputError if the batch was received from somebody else.
     """
     source = closed_batch(connection, batch)
@@ -90,7 +91,7 @@ def hand_over(
             hint="only their owner hands them over, or leases them to a station",
             cause="handed-over",
         )
-    taken = _lowest_free(connection, source, count, fewer=lease is not None)
+    taken = _lowest_free(connection, source, count, _numbers_to(connection, terms), fewer=lease is not None)
     loss = last_loss(connection)
     number = max(last_number(connection) + 1, loss.first_handover if loss is not None else 1)
     ranges = _ranges(row.position for row in taken)
@@ -211,15 +212,31 @@ def _describe(connection: Connection, ledger_id: str, station: str, given: Hando
     append(connection, ledger_id, station, [Event(given.ts, EventKind.HANDOVER, details=details)])
 
 
-def _lowest_free(connection: Connection, batch: Batch, count: int | None, *, fewer: bool) -> Sequence[Any]:
-    """Return the rows of the *count* lowest free identities; if there are *fewer*, those, if that will do."""
-    table = schema.identity
+def _numbers_to(connection: Connection, terms: Terms) -> list[int]:
+    """Return the numbers of the handovers to the station of *terms*, or to the ledger that it received one into."""
+    every = handovers(connection)
+    own = {one.number for one in every if one.terms.fingerprint == terms.fingerprint}
+    ledgers = {one.receiver["ledger"] for one in every if one.number in own and one.receiver is not None}
+    return [one.number for one in every if one.number in own or (one.receiver and one.receiver["ledger"] in ledgers)]
+
+
+def _lowest_free(
+    connection: Connection, batch: Batch, count: int | None, before: Sequence[int], *, fewer: bool
+) -> Sequence[Any]:
+    """Return the rows of the *count* lowest free identities that were in none of the handovers *before*; if there are
+    *fewer*, those, if that will do."""
+    table, event = schema.identity, schema.event
     query = select(table.c.id, table.c.serial, table.c.position)
     query = query.where(table.c.batch_id == batch.id, table.c.state == State.GENERATED.value)
-    rows = connection.execute(query.order_by(table.c.position).limit(count).with_for_update()).all()
+    if before:
+        here = [canonical({"handover": number}) for number in before]
+        there = exists().where(event.c.serial == table.c.serial, event.c.kind == EventKind.HANDOVER.value)
+        query = query.where(~there.where(event.c.details.in_(here)))
+    rows = connection.execute(query.order_by(table.c.position).limit(count).with_for_update(of=table)).all()
     if not rows or (len(rows) < (count or 0) and not fewer):
+        again = ", not counting what this station gave back before" if before else ""
         raise BatchUsedUp(
-            f"batch {batch.name} has only {len(rows)} free identities" if rows else f"batch {batch.name} is used up"
+            f"batch {batch.name} has only {len(rows)} free{again}" if rows else f"batch {batch.name} is used up{again}"
         )
     return rows
 

@@ -14,7 +14,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from rmfab.errors import InputError, IntegrityError, LedgerError, RmfabError
+from rmfab.errors import BatchUsedUp, InputError, IntegrityError, LedgerError, RmfabError
 from rmfab.identity.policy import differences
 from rmfab.identity.sealed_record import SealedRecord
 from rmfab.identity.station_card import StationCard
@@ -173,7 +173,8 @@ class StationLease:
             self._workspace.load_keys(batch.name)  # units under way must be opened when the server has gone
             wanted = self._size - self._left(ts)
             if wanted > 0:
-                self._take(batch.name, wanted)
+                with suppress(BatchUsedUp):  # by a different station just now, or but for what this one gave back
+                    self._take(batch.name, wanted)
 
     def release(self) -> int:
         """Give back what no board has; return how many."""

@@ -122,6 +122,25 @@ def test_unused_identities_come_back(owner: Side, factory: Side, rival: Side) ->
     assert owner.states() == {"generated": 4, "verified": 3, "handed-over": 1}
 
 
+def test_what_was_given_back_is_not_handed_over_again(owner: Side, factory: Side, rival: Side) -> None:
+    """A ledger keeps what it gave back, so it gets different identities from then on; others get those."""
+    owner.give(factory, "1.handover", "--count", "3")
+    owner.well("merge", returned(factory, "1.return", "--unused"))
+    assert owner.states() == {"generated": 8}
+    again = ("handover", "lamp-0001", "--to", "factory.card", "-o", "2.handover", "--count")
+    owner(*again, "6").refused(3, "only 5 free, not counting what this station gave back before")
+    owner.give(factory, "2.handover", "--count", "4")
+    assert factory.work(1) == ["LMP-000004"]
+    owner.give(rival, "3.handover", "--count", "4")
+    assert rival.work(2) == ["LMP-000001"]
+    owner.well("merge", returned(factory, "2.return", "--unused"))
+    owner.well("merge", returned(rival, "3.return", "--unused"))
+    owner(*again, "2", "--force").refused(3, "only 1 free, not counting")
+    owner.give(factory, "4.handover", "--count", "1")
+    assert factory.work(3) == ["LMP-000008"]
+    owner(*again, "1", "--force").refused(3, "used up, not counting what this station gave back before")
+
+
 def test_what_the_owner_worked_on_since_is_kept(owner: Side, factory: Side) -> None:
     """A unit that came back and was voided here stays void, whatever the factory did; its history is taken over."""
     owner.give(factory, "1.handover", "--count", "2")

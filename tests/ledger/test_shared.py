@@ -18,7 +18,7 @@ from rmfab.ledger.states import State
 from rmfab.ledger.store import Ledger
 from rmfab.ledger.transfer import transfer
 from tests.ledger.workshop import FILE, STATION, cause_of, fill, fresh, mac, make, now, order
-from tests.postgres import running_server
+from tests.postgres import USER, running_server
 
 pytestmark = pytest.mark.peers
 
@@ -260,6 +260,17 @@ def test_a_trigger_that_is_gone_is_found(server, address):
     server.execute("DROP TRIGGER event_append_only ON event", address.partition("?")[0].rpartition("/")[2])
     with Ledger.open(address, create=False) as ledger:
         assert [finding.where for finding in ledger.check()] == ["trigger event_append_only"]
+
+
+@pytest.mark.parametrize(("role", "why"), [("nobody-here", "no such role"), (USER, "owns the ledger")])
+def test_a_role_that_gets_no_rights(address, role, why):
+    """A role that does not exist, and the one that owns the ledger and would lose its own rights, are refused."""
+    with Ledger.open(address, create=False) as ledger:
+        for roles in (([role], []), ([], [role])):
+            with pytest.raises((InputError, LedgerError), match=why) as caught:
+                ledger.grant(*roles)
+            assert caught.value.where == role
+        make(ledger, "lamp-0002")
 
 
 def test_roles(server, address, tmp_path):

@@ -74,7 +74,7 @@ def test_a_lease_is_taken_and_given_back(world: World, terminal: Terminal) -> No
 
 
 def test_a_lease_is_filled_up(world: World) -> None:
-    """Each start brings it to its size again, also after it was given back, and takes what is left if that is less."""
+    """Each start brings it to its size again, and takes what is left if that is less."""
     world.one.enter()
     world.one.enter()
     assert world.states() == {"generated": 5, "handed-over": 3}
@@ -87,6 +87,22 @@ def test_a_lease_is_filled_up(world: World) -> None:
     assert world.states() == {"handed-over": 6, "claimed": 2}
     world.two.enter()
     assert not world.two.lease_states()
+
+
+def test_a_lease_after_a_release(world: World) -> None:
+    """The next start leases identities that this station did not have, and none if all others are given; a different
+    station gets those that were given back."""
+    world.one.enter()
+    assert leasing.release_lease(world.one.workspace, Unattended()) == 3
+    world.one.enter()
+    assert claim(world.one, 1, 2, 3) == ["LMP-000004", "LMP-000005", "LMP-000006"]
+    world.one.enter()
+    assert leasing.release_lease(world.one.workspace, Unattended()) == 2
+    for _ in range(2):
+        world.one.enter()
+        assert world.states() == {"generated": 5, "claimed": 3}
+    world.two.enter()
+    assert claim(world.two, 4) == ["LMP-000001"]
 
 
 def test_two_stations(world: World) -> None:

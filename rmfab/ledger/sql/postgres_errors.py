@@ -39,7 +39,7 @@ _INTEGRITY = ("ledger-corrupt", "ledger-constraint")
 
 def explain(error: BaseException | None, where: str) -> RmfabError:
     """Return the error to raise for *error* of psycopg or its connection to the server *where*."""
-    text = one_line(str(error).strip())
+    text = one_line(" ".join(str(error).split()))
     state = error.sqlstate if isinstance(error, psycopg.Error) else None
     if state is None or state.startswith(_LOST):
         # Without a state, and not from the connection: an error of the driver itself, such as a value it cannot send.

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from sqlalchemy import Connection, Integer, String, Text, func, select, text
 from sqlalchemy.dialects import postgresql
 
-from rmfab.errors import LedgerError, one_line
+from rmfab.errors import InputError, LedgerError, one_line
 from rmfab.ledger.sql import schema
 from rmfab.ledger.sql.database import Damage, Weakness
 from rmfab.ledger.sql.server_address import crosses_network
@@ -121,9 +121,10 @@ def weaknesses(connection: Connection) -> Iterator[Weakness]:
 def grant(connection: Connection, stations: Sequence[str], readers: Sequence[str]) -> None:
     """Give the roles *stations* the rights of a station, and the roles *readers* those of reports.
 
-    A station appends events and changes standings; it makes no batch, and deletes nothing. Raise what the database
-    raises if a role does not exist.
+    A station appends events and changes standings; it makes no batch, and deletes nothing. Raise LedgerError for a role
+    that does not exist, InputError for the one that owns the ledger and would lose its rights.
     """
+    _judge_roles(connection, (*stations, *readers))
     quote = connection.dialect.identifier_preparer.quote_identifier
     for role in map(quote, (*stations, *readers)):
         for table in ("alembic_version", *schema.metadata.tables):
@@ -134,3 +135,15 @@ def grant(connection: Connection, stations: Sequence[str], readers: Sequence[str
         connection.exec_driver_sql(f"GRANT USAGE ON SEQUENCE event_id_seq TO {role}")
         connection.exec_driver_sql(f"GRANT UPDATE (last_seq, last_hash) ON chain TO {role}")
         connection.exec_driver_sql(f"GRANT UPDATE ({', '.join(_STANDING)}) ON identity TO {role}")
+
+
+def _judge_roles(connection: Connection, roles: Sequence[str]) -> None:
+    known = set(connection.exec_driver_sql("SELECT rolname FROM pg_roles").scalars())
+    query = "SELECT tableowner FROM pg_tables WHERE schemaname = current_schema() AND tablename = 'event'"
+    owner = connection.exec_driver_sql(query).scalar_one()
+    for role in roles:
+        if role not in known:
+            hint = f"its administrator makes it: `createuser {role}`"
+            raise LedgerError("this server has no such role", where=role, hint=hint)
+        if role == owner:
+            raise InputError("this role owns the ledger", where=role, hint="name a role that only works with it")
