@@ -146,19 +146,20 @@ class TestSocket:
 
     @pytest.fixture
     def flashed(self, factory, tmp_path):
-        """A flashed unit, with its board behind a socket."""
+        """A flashed unit that runs behind a socket: its start is over before anyone hears its log."""
         one = BoardSpec(Chip.ESP32C3, flash_file=tmp_path / "flash.bin")
         with serve([one]) as (board,):
             serial = factory.run(board.url, command="flash").unit["serial"]
-        return factory, serial, BoardSpec(Chip.ESP32C3, flash_file=one.flash_file, **SOCKET_RUN)
+        with serve([BoardSpec(Chip.ESP32C3, flash_file=one.flash_file, **SOCKET_RUN)]) as (board,):
+            until(lambda: board.state()["serving"], "the unit does not start")
+            yield factory, serial, board
 
     def test_verify_by_serial(self, flashed):
         """With --serial the console of a board that the operator restarts is judged, and passes."""
-        factory, serial, behind_socket = flashed
-        with serve([behind_socket]) as (board,):
-            hand = restarting(factory, board)
-            said = factory.run(board.url, extra=("--serial", serial), command="verify")
-            hand.join()
+        factory, serial, board = flashed
+        hand = restarting(factory, board)
+        said = factory.run(board.url, extra=("--serial", serial), command="verify")
+        hand.join()
         assert said.code == 0, said.unit["reason"]
         assert said.steps() == {"detect": "SKIP", "boot": "PASS", "identify": "PASS", "provision": "PASS"}
         assert said.step("provision")["measurements"]["checks"]["wrong-pop"] == "SKIP"
@@ -168,41 +169,36 @@ class TestSocket:
 
     def test_verify_without_serial(self, flashed):
         """Without --serial the unit is unbound, although its console prints its node id."""
-        factory, serial, behind_socket = flashed
-        with serve([behind_socket]) as (board,):
-            hand = restarting(factory, board)
-            said = factory.run(board.url, command="verify")
-            hand.join()
+        factory, serial, board = flashed
+        hand = restarting(factory, board)
+        said = factory.run(board.url, command="verify")
+        hand.join()
         assert (said.code, said.verdict) == (1, ("FAIL", "unbound"))
         assert factory.states() == {serial: "flashed"}
 
     def test_verify_of_another_unit(self, flashed):
         """A console with a different node id than that of --serial fails."""
-        factory, _, behind_socket = flashed
-        with serve([spec(index=4)]) as (board,):
-            other = factory.run(board.url, command="flash").unit["serial"]
-        with serve([behind_socket]) as (board,):
-            hand = restarting(factory, board)
-            said = factory.run(board.url, extra=("--serial", other), command="verify")
-            hand.join()
+        factory, _, board = flashed
+        with serve([spec(index=4)]) as (second,):
+            other = factory.run(second.url, command="flash").unit["serial"]
+        hand = restarting(factory, board)
+        said = factory.run(board.url, extra=("--serial", other), command="verify")
+        hand.join()
         assert (said.code, said.verdict) == (1, ("FAIL", "other-identity"))
 
     def test_nobody_restarts_it(self, flashed):
         """If the board is not restarted, the station is at fault, not the unit."""
-        factory, serial, behind_socket = flashed
+        factory, serial, board = flashed
         factory.edit("boot_timeout = 60.0", "boot_timeout = 1.0")
-        with serve([behind_socket]) as (board,):
-            until(lambda: board.state()["serving"], "the unit does not start")  # before anyone hears its log
-            said = factory.run(board.url, extra=("--serial", serial), command="verify")
+        said = factory.run(board.url, extra=("--serial", serial), command="verify")
         assert (said.code, said.verdict) == (4, ("ERROR", "not-restarted"))
         assert factory.states() == {serial: "flashed"}
 
     @pytest.mark.parametrize(("serial", "cause"), [("LMP-000008", "not-claimed"), ("LMP-99", "no-serial")])
     def test_serial_that_no_board_has(self, flashed, serial, cause):
         """A serial that no board has cannot be verified."""
-        factory, _, behind_socket = flashed
-        with serve([behind_socket]) as (board,):
-            said = factory.run(board.url, extra=("--serial", serial), command="verify")
+        factory, _, board = flashed
+        said = factory.run(board.url, extra=("--serial", serial), command="verify")
         assert (said.code, said.verdict) == (3, ("ERROR", cause))
 
     def test_loop_needs_restarts(self, factory):
