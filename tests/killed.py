@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Callable, Collection
 from types import FrameType
 from typing import Any
@@ -24,3 +25,15 @@ def killer(turn: int, places: Collection[str]) -> Callable[[FrameType, str, Any]
         return trace
 
     return trace
+
+
+def killed(turn: int, places: Collection[str], work: Callable[[], object]) -> bool:
+    """Do *work* in a child that is killed at its *turn*-th line in *places*; return False if it ended before."""
+    child = os.fork()
+    if child == 0:
+        sys.settrace(killer(turn, places))
+        try:
+            work()
+        finally:
+            os._exit(0)
+    return os.WIFSIGNALED(os.waitpid(child, 0)[1])

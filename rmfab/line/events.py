@@ -185,3 +185,8 @@ class Summary:
             "aborted": self.aborted,
             "seen": self.seen,
         }
+
+
+def identities_text(number: int) -> str:
+    """Return *number* of identities in words, for a message."""
+    return "no identities" if number == 0 else "one identity" if number == 1 else f"{number} identities"

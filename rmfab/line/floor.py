@@ -14,7 +14,17 @@ from rmfab.errors import BatchUsedUp, BoardConflict, InputError, IntegrityError,
 from rmfab.ledger.events import Outcome, timestamp
 from rmfab.ledger.sql.outage import Watcher
 from rmfab.line.ending import Aborted
-from rmfab.line.events import LineEvent, Message, Origin, SlotWaiting, Step, StepEnded, Stopped, UnitEnded
+from rmfab.line.events import (
+    LineEvent,
+    Message,
+    Origin,
+    SlotWaiting,
+    Step,
+    StepEnded,
+    Stopped,
+    UnitEnded,
+    identities_text,
+)
 from rmfab.line.job import Job
 from rmfab.line.probe import probe
 from rmfab.line.station import Slot
@@ -161,8 +171,8 @@ class Floor:
             if level == 2 or (self._warned_at is not None and self._warned_at <= level):
                 return
             self._warned_at = level
-        left = "no identities" if free == 0 else f"{free} identities" if free > 1 else "one identity"
-        text = f"{left} left in {f'batch {self._job.batch}' if self._job.batch else 'the batches of this product'}"
+        where = f"batch {self._job.batch}" if self._job.batch else "the batches of this product"
+        text = f"{identities_text(free)} left in {where}"
         self._queue.put(
             Message(claimed.ts, claimed.station, claimed.slot, None, None, "warning" if free == 0 else "info", text)
         )

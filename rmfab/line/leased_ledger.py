@@ -24,6 +24,7 @@ from rmfab.ledger.events import Event, StoredEvent, normal_mac, timestamp
 from rmfab.ledger.records import LedgerIdentity
 from rmfab.ledger.sql.outage import Away, Unsettled, Watcher
 from rmfab.ledger.states import State
+from rmfab.line.events import identities_text
 from rmfab.line.offline import HINT, Offline, judge_offline, leased_batches, must_wait
 from rmfab.line.stock import Stock
 
@@ -353,7 +354,7 @@ class LeasedLedger:
     def _tell_away(self, why: str) -> None:
         now = self._stock.now()
         self._told = self._left(timestamp(now))
-        left = _counted(self._told)
+        left = identities_text(self._told)
         self._watcher.tell(f"{why}; ledger away since {now.astimezone():%H:%M}, {left} left in this station's lease")
 
     def _tell_left(self, ts: str) -> None:
@@ -366,7 +367,7 @@ class LeasedLedger:
             if left > told // 2:
                 return
             self._told = left if left else None
-        self._watcher.tell(f"{_counted(left)} left in this station's lease, and the ledger is still away")
+        self._watcher.tell(f"{identities_text(left)} left in this station's lease, and the ledger is still away")
 
 
 @dataclass(frozen=True)
@@ -400,7 +401,3 @@ def _leased(identity: LedgerIdentity | None) -> LeasedIdentity | None:
 
 def _fields(identity: LedgerIdentity) -> dict[str, Any]:
     return {one.name: getattr(identity, one.name) for one in fields(identity)}
-
-
-def _counted(number: int) -> str:
-    return "no identities" if number == 0 else "one identity" if number == 1 else f"{number} identities"

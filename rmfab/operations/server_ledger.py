@@ -28,7 +28,7 @@ def init_ledger(
     with Ledger.open(location, create=True, host=workspace.host) as ledger:
         if stations or readers:
             ledger.grant(stations, readers)
-    terminal.say(f"the ledger is at {_shown(location)}")
+    terminal.say(f"the ledger is at {location}")
     for what, roles in (("stations", stations), ("reports", readers)):
         if roles:
             terminal.say(f"roles for {what}: {', '.join(roles)}")
@@ -58,13 +58,8 @@ def copy_ledger(workspace: Workspace, target: str, terminal: Terminal = UNATTEND
     location = target if is_url(target) else Path(target).absolute()
     if ledger.pool_standing().moved_to is None:
         hold_pool(workspace, terminal)
-    question = f"This ledger will give no identities any more; {_shown(location)} gives them instead. Go on?"
+    question = f"This ledger will give no identities any more; {location} gives them instead. Go on?"
     if not yes and not (terminal.interactive and terminal.confirm(question)):
         raise InputError("nothing was changed", hint="pass --yes to copy it without a question")
     transfer(ledger, location, station=workspace.station.name, ts=timestamp(workspace.now()))
-    terminal.say(f"copied; set RMFAB_LEDGER (or ledger in station.toml) to {_shown(location)} from now on")
-
-
-def _shown(location: Path | str) -> str:
-    """Return *location* for people. An address has no password: it was opened."""
-    return str(location)
+    terminal.say(f"copied; set RMFAB_LEDGER (or ledger in station.toml) to {location} from now on")

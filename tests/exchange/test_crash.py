@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import signal
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from rmfab.ledger import host_receipts, host_record
 from rmfab.ledger.sql import sqlite
 from rmfab.operations import give_back, hand_over, merge_return, receive
 from tests.exchange.sides import BATCH, Side
-from tests.killed import killer
+from tests.killed import killed
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")]
 
@@ -41,22 +40,10 @@ STRIDE = 37
 """Every so many lines: a prime, so that loops do not hide any of them."""
 
 
-def killed(turn: int, work: Callable[[], object]) -> bool:
-    """Do *work* in a child that is killed at its *turn*-th line; return False if it ended before."""
-    child = os.fork()
-    if child == 0:
-        sys.settrace(killer(turn, PLACES))
-        try:
-            work()
-        finally:
-            os._exit(0)
-    return os.WIFSIGNALED(os.waitpid(child, 0)[1])
-
-
 def turns(work: Callable[[], object]) -> Any:
     """Yield after each death of *work*, later each time, until it ends."""
     turn = 1
-    while killed(turn, work):
+    while killed(turn, PLACES, work):
         yield turn
         turn += STRIDE
 

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -20,7 +17,7 @@ from rmfab.ledger.sql import postgres, sqlite
 from rmfab.ledger.store import Ledger
 from rmfab.operations import leasing, resealing
 from rmfab.operations.terminal import Unattended
-from tests.killed import killer
+from tests.killed import killed
 from tests.line.conftest import founded
 from tests.line.leased import NOON, Bench, World, counted, cut, mend, world
 from tests.postgres import USER
@@ -275,23 +272,11 @@ STRIDE = 41
 """Every so many lines: a prime, so that loops do not hide any of them."""
 
 
-def killed(turn: int, work: Callable[[], object]) -> bool:
-    """Do *work* in a child that is killed at its *turn*-th line; return False if it ended before."""
-    child = os.fork()
-    if child == 0:
-        sys.settrace(killer(turn, PLACES))
-        try:
-            work()
-        finally:
-            os._exit(0)
-    return os.WIFSIGNALED(os.waitpid(child, 0)[1])
-
-
 def test_a_killed_start(world: World) -> None:
     """Killed anywhere while it takes a lease or merges one, the next start completes it: nothing is doubled or lost."""
     world.one.lease(1)
     deaths, boards = 0, 0
-    while killed(1 + STRIDE * deaths, world.one.enter):
+    while killed(1 + STRIDE * deaths, PLACES, world.one.enter):
         deaths += 1
         if (world.one.root / "lease.db").exists():
             there = world.states()
