@@ -19,11 +19,19 @@ def copied_with_pool(source: Path, target: Path) -> Path:
 
     The original does not know of it. Only tests may do this.
     """
-    shutil.copytree(source, target, ignore=shutil.ignore_patterns("state"))
+    shutil.copytree(source, target, ignore=shutil.ignore_patterns("state", "ledger.db*"))
     (target / DEMO_MARKER).touch()
-    if (target / "ledger.db").exists():
+    if (source / "ledger.db").exists():
+        _copy_ledger(source / "ledger.db", target / "ledger.db")
         hold(target / "ledger.db", target / "state")
     return target
+
+
+def _copy_ledger(source: Path, target: Path) -> None:
+    """Copy by SQLite: whoever closes the ledger last removes its -wal, perhaps while files are copied."""
+    target.touch(0o600)
+    with closing(sqlite3.connect(source)) as one, closing(sqlite3.connect(target)) as other:
+        one.backup(other)
 
 
 def hold(ledger: Path, state: Path) -> None:
