@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
 from rmfab.errors import InputError
@@ -22,11 +21,10 @@ from rmfab.virtual.build.build_folder import make_build_folder
 from rmfab.virtual.build.recipe import FirmwareRecipe
 from tests.ota.conftest import OTA_CSV, a_release
 from tests.release.conftest import tiny_app, tiny_image, with_part
-from tests.release.test_signature_blocks import KEYS, signed
+from tests.release.test_signature_blocks import key_of, signed
 
 OLD = a_release("1.0.0", 1)
 NEW = a_release("1.1.0", 2)
-MINE, OTHER = KEYS[BlockScheme.RSA_3072], rsa.generate_private_key(65537, 3072)
 Change = Callable[[Release], Release]
 
 
@@ -179,24 +177,25 @@ def signed_release(folder: Path, version: str, seq: int, *keys: PrivateKeyTypes)
 
 def test_secure_boot_keys(tmp_path: Path):
     """One key of the devices is enough; a different key, a different scheme or no signature is not."""
-    old = signed_release(tmp_path, "1.0.0", 1, MINE)
-    assert inspect_update(signed_release(tmp_path, "1.1.0", 2, MINE), old) == []
-    assert inspect_update(signed_release(tmp_path, "1.1.0", 2, OTHER, MINE), old) == []
-    assert inspect_update(signed_release(tmp_path, "1.1.0", 2, MINE), None) == []
+    mine, other = (key_of(BlockScheme.RSA_3072, number) for number in range(2))
+    old = signed_release(tmp_path, "1.0.0", 1, mine)
+    assert inspect_update(signed_release(tmp_path, "1.1.0", 2, mine), old) == []
+    assert inspect_update(signed_release(tmp_path, "1.1.0", 2, other, mine), old) == []
+    assert inspect_update(signed_release(tmp_path, "1.1.0", 2, mine), None) == []
     assert causes(inspect_update(NEW, old)) == ["secure-boot-unsigned"]
-    (complaint,) = inspect_update(signed_release(tmp_path, "1.1.0", 2, OTHER), old)
+    (complaint,) = inspect_update(signed_release(tmp_path, "1.1.0", 2, other), old)
     assert complaint.cause == "secure-boot-key"
     assert old.app_signatures[0].key_digest[:16] in complaint.what
-    unknown = signed_release(tmp_path, "1.1.0", 2, KEYS[BlockScheme.ECDSA_P256])  # an ESP32-C3 does not check it
+    unknown = signed_release(tmp_path, "1.1.0", 2, key_of(BlockScheme.ECDSA_P256))  # an ESP32-C3 does not check it
     for before in (old, None):
         (complaint,) = inspect_update(unknown, before)
         assert (complaint.cause, "ecdsa" in complaint.what) == ("secure-boot-scheme", True)
-    assert inspect_update(signed_release(tmp_path, "1.1.0", 2, OTHER), built(secure_boot=True)(OLD)) == []
+    assert inspect_update(signed_release(tmp_path, "1.1.0", 2, other), built(secure_boot=True)(OLD)) == []
 
 
 def test_a_signature_that_does_not_hold(tmp_path: Path):
     """A damaged signature block is a reason by itself, with or without an old release."""
-    app = bytearray(signed(tmp_path, MINE, image=tiny_app("lamp", "1.1.0")))
+    app = bytearray(signed(tmp_path, key_of(BlockScheme.RSA_3072), image=tiny_app("lamp", "1.1.0")))
     app[-4096 + 200] ^= 1
     new = a_release("1.1.0", 2, app=bytes(app))
     for old in (OLD, None):

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import zlib
 from contextlib import redirect_stdout
+from functools import cache
 from pathlib import Path
 
 import espsecure
@@ -38,10 +39,15 @@ MAKERS = {
     BlockScheme.ECDSA_P256: lambda: ec.generate_private_key(ec.SECP256R1()),
     BlockScheme.ECDSA_P384: lambda: ec.generate_private_key(ec.SECP384R1()),
 }
-KEYS = {scheme: make() for scheme, make in MAKERS.items()}
 IMAGE = make_bootloader(Chip.ESP32C3, 4 << 20)
 LENGTH = AppImage.parse(IMAGE, "x").length
 APP = make_app(Chip.ESP32C3, "lamp", "1.0", FirmwareFacts(), app_size=128 * 1024 + 48)
+
+
+@cache  # made when a test asks for it: every process that collects the tests would wait for a key of RSA
+def key_of(scheme: BlockScheme, _number: int = 0):
+    """The private key that tests sign with by *scheme*; there is one for each number."""
+    return MAKERS[scheme]()
 
 
 def key_file(folder: Path, key, name: str = "k.pem") -> Path:
@@ -116,7 +122,7 @@ def crc_mended(data: bytes) -> bytes:
 @pytest.mark.parametrize("scheme", list(BlockScheme), ids=lambda scheme: scheme.value)
 def test_espsecures_signature_holds(tmp_path: Path, scheme: BlockScheme, image: bytes):
     """One block of each scheme is valid, and its key digest is the one that espsecure burns."""
-    data = signed(tmp_path, KEYS[scheme], image=image)
+    data = signed(tmp_path, key_of(scheme), image=image)
     (block,) = signature_blocks(data, AppImage.parse(data, "x").length, "x")
     assert block.scheme is scheme
     assert espsecure_verifies(tmp_path, data)
@@ -153,7 +159,7 @@ def test_several_keys(tmp_path: Path, schemes: list[BlockScheme]):
 @pytest.mark.parametrize("scheme", [BlockScheme.RSA_3072, BlockScheme.ECDSA_P256], ids=lambda scheme: scheme.value)
 def test_agrees_with_espsecure_on_every_kind_of_damage(tmp_path: Path, scheme: BlockScheme):
     """espsecure and rmfab reject a flipped bit in image, padding or block; both ignore the tail of a block."""
-    data = signed(tmp_path, KEYS[scheme])
+    data = signed(tmp_path, key_of(scheme))
     block = len(data) - SECTOR
     for at in (0, 23, 5000, LENGTH - 1, LENGTH, block - 1, *range(block, block + 1200, 97), block + 1199, block + 1205):
         damaged = flipped(data, at)
@@ -189,14 +195,14 @@ def test_an_unsigned_image(tail: bytes):
 def test_rsa_blocks_that_do_not_hold(tmp_path: Path, change, words: str):
     """Each kind of damage is named, with the file."""
     with pytest.raises(InputError, match=words) as caught:
-        signature_blocks(change(signed(tmp_path, KEYS[BlockScheme.RSA_3072])), LENGTH, "app.bin")
+        signature_blocks(change(signed(tmp_path, key_of(BlockScheme.RSA_3072))), LENGTH, "app.bin")
     assert (caught.value.where, caught.value.cause) == ("app.bin", "secure-boot-signature")
 
 
 @pytest.mark.parametrize("scheme", [BlockScheme.ECDSA_P256, BlockScheme.ECDSA_P384], ids=lambda scheme: scheme.value)
 def test_ecdsa_blocks_that_do_not_hold(tmp_path: Path, scheme: BlockScheme):
     """A different image, a point off the curve, a foreign signature and an unknown curve are rejected."""
-    data = signed(tmp_path, KEYS[scheme])
+    data = signed(tmp_path, key_of(scheme))
     at, field = (52, 96) if scheme is BlockScheme.ECDSA_P384 else (36, 64)
     for change, words in (
         (resealed(data, 4), "signs a different image"),

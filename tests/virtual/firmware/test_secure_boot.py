@@ -12,11 +12,11 @@ from rmfab.virtual.build.build_folder import _image, make_bootloader
 from rmfab.virtual.chip.models import MODELS
 from rmfab.virtual.firmware.markers import BootloaderFacts
 from rmfab.virtual.spec import BoardSpec, Strap
-from tests.release.test_signature_blocks import KEYS, MAKERS, signed
+from tests.release.test_signature_blocks import key_of, signed
 from tests.virtual.rig import APP, Rig, parts
 
 CHIP = Chip.ESP32C6
-KEY, OTHER = (MAKERS[BlockScheme.ECDSA_P256]() for _ in range(2))
+KEY, OTHER = (key_of(BlockScheme.ECDSA_P256, number) for number in range(2))
 FIRMWARE = "Node ID ----- NodeOfThisVeryTest"
 
 
@@ -51,7 +51,7 @@ def _boots(chip, firmware, *digests):
 )
 def test_a_board_starts_what_its_key_has_signed(tmp_path, chip, scheme, rom, bootloader):
     """With both images signed with the burned key, ROM and bootloader print so, in order, and the firmware starts."""
-    firmware = _signed(tmp_path, chip, [KEYS[scheme]], [KEYS[scheme]])
+    firmware = _signed(tmp_path, chip, [key_of(scheme)], [key_of(scheme)])
     text = _boots(chip, firmware, *_digests(firmware, chip))
     told = [
         "mode:",
@@ -104,17 +104,18 @@ def test_one_of_several_keys_is_enough(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("chip", "keys"),
+    ("chip", "schemes"),
     [
-        (Chip.ESP32, [MAKERS[BlockScheme.RSA_3072](), KEYS[BlockScheme.RSA_3072]]),
-        (Chip.ESP32S3, [KEYS[BlockScheme.ECDSA_P256]]),
-        (Chip.ESP32C2, [KEYS[BlockScheme.RSA_3072]]),
-        (Chip.ESP32C5, [KEYS[BlockScheme.ECDSA_P384]]),
+        (Chip.ESP32, [BlockScheme.RSA_3072, BlockScheme.RSA_3072]),
+        (Chip.ESP32S3, [BlockScheme.ECDSA_P256]),
+        (Chip.ESP32C2, [BlockScheme.RSA_3072]),
+        (Chip.ESP32C5, [BlockScheme.ECDSA_P384]),
     ],
     ids=["second block", "ecdsa", "rsa", "sha-384"],
 )
-def test_what_the_chip_does_not_look_at_starts_nothing(tmp_path, chip, keys):
+def test_what_the_chip_does_not_look_at_starts_nothing(tmp_path, chip, schemes):
     """A signature in a block or of a scheme that this chip does not check is ignored."""
+    keys = [key_of(scheme, number) for number, scheme in enumerate(schemes)]
     firmware = _signed(tmp_path, chip, keys, keys)
     text = _boots(chip, firmware, _digests(firmware, chip)[-1])
     assert "secure boot verification failed" in text
@@ -153,7 +154,7 @@ def _turning_on(folder, chip, mode, bootloader, app):
 )
 def test_the_first_boot_burns_the_bootloaders_key(tmp_path, chip, scheme, mode, words):
     """The first boot burns digest and download mode, and continues; from then on the ROM verifies, too."""
-    key = KEYS[scheme]
+    key = key_of(scheme)
     firmware = _turning_on(tmp_path, chip, mode, [key], [key])
     rig = Rig(chip, parts=firmware)
     first = rig.boot(2)
