@@ -23,6 +23,7 @@ import psycopg
 import pytest
 
 from rmfab.ledger.sql.open_database import open_database
+from tests.patience import until
 
 pytestmark = pytest.mark.peers
 
@@ -121,13 +122,15 @@ class Server:
     def kill_backend(self, database: str) -> bool:
         """Kill a backend of *database* with SIGKILL; return whether there was one.
 
-        The server then ends all others, and recovers.
+        The server then ends all others, and recovers. When this returns, it has begun to.
         """
-        found = self.execute(f"SELECT pid {_OTHERS}", database)
-        for (pid,) in found[:1]:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        return bool(found)
+        with psycopg.connect(self.url(database), autocommit=True) as witness:
+            for (pid,) in witness.execute(f"SELECT pid {_OTHERS}").fetchall():
+                if _holds(pid):
+                    os.kill(pid, signal.SIGKILL)
+                    _await_end(witness)
+                    return True
+        return False
 
     def end(self) -> None:
         """Start it no more."""
@@ -177,6 +180,27 @@ def _children(parent: int) -> list[int]:
     """Return the processes whose parent is *parent* (proc(5))."""
     found = [int(path.name) for path in Path("/proc").glob("[0-9]*")]
     return [pid for pid in found if (fields := _stat(pid)) and int(fields[1]) == parent]
+
+
+def _holds(pid: int) -> bool:
+    """Stop process *pid* with SIGSTOP; return whether it is there, and cannot end by itself any more."""
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGSTOP)
+    until(lambda: not (fields := _stat(pid)) or fields[0] in "TZ", "the backend does not stop")
+    return _stat(pid)[:1] == ["T"]
+
+
+def _await_end(witness: psycopg.Connection[Any]) -> None:
+    """Wait until the server has ended the connection *witness*."""
+
+    def ended() -> bool:
+        try:
+            witness.execute("SELECT 1")
+        except psycopg.OperationalError:
+            return True
+        return False
+
+    until(ended, "the server does not notice that a backend was killed")
 
 
 def _runs(pid: int) -> bool:

@@ -160,7 +160,9 @@ class LiveView:
 
     def show(self, event: LineEvent) -> None:
         """Redraw the row of the slot, and print a unit that has ended above the table."""
-        self._live.start()  # not before the first event: messages printed until then would be drawn over
+        # Not before the first event: messages printed until then would be drawn over. The first frame is drawn here:
+        # rich learns its height while it draws it, and a message beside the thread that draws the others would miss it.
+        self._live.start(refresh=True)
         self._lines.note(event)
         self._table.note(event)
         match event:

@@ -32,6 +32,8 @@ COLOURS = {
 }
 _TURN_SECONDS = 3.0
 _SLOT_CELLS = 28
+_DOING_CELLS = 10
+_GAP = 2
 _LONG_BAR, _SHORT_BAR = 26, 14
 _WIDE = 96  # columns from which the long bar leaves room for a slot's and a unit's name
 
@@ -81,18 +83,23 @@ class LiveTable:
 
     def render(self, width: int, height: int) -> Table:
         """Return the table for a terminal of this size; it is at most *height* - 1 lines high."""
+        from rich.cells import cell_len
         from rich.table import Table
 
         room = max(1, height - 2)  # one line for the totals, and one for the cursor
         rows = tuple(self._rows.values())
         shown = choose(rows, room, int(self._clock() / _TURN_SECONDS))
-        table = Table.grid(padding=(0, 2))
+        slots = [_tail(one_line(row.slot), _SLOT_CELLS) for row in shown]
+        bar = 0 if all(row.part is None for row in shown) else _LONG_BAR if width >= _WIDE else _SHORT_BAR
+        # The names share what the others leave: a long one must not take the slot's place.
+        names = max(1, width - max(map(cell_len, slots)) - _DOING_CELLS - bar - 3 * _GAP)
+        table = Table.grid(padding=(0, _GAP))
         table.add_column(style="bold", no_wrap=True)
         table.add_column(no_wrap=True)
-        table.add_column(width=10)
+        table.add_column(width=_DOING_CELLS)
         table.add_column()
-        for row in shown:
-            table.add_row(_tail(one_line(row.slot), _SLOT_CELLS), one_line(row.name), _doing(row), _bar(row, width))
+        for slot, row in zip(slots, shown, strict=True):
+            table.add_row(slot, _head(one_line(row.name), names), _doing(row), _bar(row, bar))
         whole = Table.grid()
         whole.add_row(table)
         whole.add_row(self._totals(rows, len(shown)))
@@ -146,7 +153,16 @@ def _bar(row: SlotRow, width: int) -> ProgressBar | str:
 
     if row.part is None:
         return ""
-    return ProgressBar(total=1.0, completed=row.part, width=_LONG_BAR if width >= _WIDE else _SHORT_BAR)
+    return ProgressBar(total=1.0, completed=row.part, width=width)
+
+
+def _head(text: str, cells: int) -> Text:
+    """Return the start of *text* in at most *cells* columns."""
+    from rich.text import Text
+
+    shown = Text(text)
+    shown.truncate(cells, overflow="ellipsis")
+    return shown
 
 
 def _tail(text: str, cells: int) -> str:

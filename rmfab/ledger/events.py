@@ -16,6 +16,7 @@ from rmfab.errors import InputError
 from rmfab.ledger.states import State
 
 _TIMESTAMP = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z")
+_BARE_MAC = re.compile(r"[0-9a-f]{12}(?:[0-9a-f]{4})?")
 _MAC = re.compile(r"[0-9a-f]{2}(?::[0-9a-f]{2}){5}(?:(?::[0-9a-f]{2}){2})?")
 
 
@@ -75,6 +76,8 @@ def refuse_other_times(ts: str) -> None:
 def normal_mac(text: str) -> str:
     """Return the MAC in lower case with colons. Raise InputError if *text* is not a MAC of 6 (or 8) bytes."""
     mac = text.strip().lower().replace("-", ":")
+    if _BARE_MAC.fullmatch(mac) is not None:
+        mac = ":".join(mac[at : at + 2] for at in range(0, len(mac), 2))
     if _MAC.fullmatch(mac) is None:
         raise InputError(f'"{text}" is not a MAC', hint="give six bytes such as 24:0a:c4:00:01:10")
     return mac

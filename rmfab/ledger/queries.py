@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
-from difflib import get_close_matches
+from difflib import SequenceMatcher, get_close_matches
 from itertools import islice
 from typing import Any
 
@@ -247,13 +247,16 @@ def named(connection: Connection, term: str, *, lock: bool = False) -> LedgerIde
 
 
 def hint_for_unknown(connection: Connection, term: str, *, batches: bool = False) -> str | None:
-    """Return a hint for *term*, which names no unit: the serial that it may mean, or the serials that look like it.
+    """Return a hint for *term*, which names no unit: what it is or may mean, or the serials that look like it.
 
     *batches*: it could have named a batch as well.
     """
-    meant = (questions.near_batch(asking(connection), term) if batches else None) or _near_serial(connection, term)
-    if meant is not None:
-        return f"did you mean {meant}?"
+    batch, near = questions.near_batch(asking(connection), term), _near_serial(connection, term)
+    if batch == term and not batches:
+        return f"that is a batch; use `rmfab status {term}`"
+    meant = [name for name in (batch if batches else None, near) if name is not None]
+    if meant:
+        return f"did you mean {max(meant, key=lambda name: SequenceMatcher(None, term, name).ratio())}?"
     shape = _NUMBERED.fullmatch(term)
     if shape is None:
         return None

@@ -200,7 +200,7 @@ class Floor:
                     self._tell(SlotWaiting(*self._origin(slot), shown))
                 if seen.absent and last is None and told is None:
                     told = "port-absent"
-                    self._say(slot, "there is no such port yet; if it does not come with a board, see `rmfab ports`")
+                    self._say(slot, seen.missing)
             elif away or not (seen.board == last or (seen.closed and self._closes)):
                 return seen.board
             if seen.trouble is not None and seen.trouble.cause != told:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from rmfab.board.esp.loader import Loader
 from rmfab.board.port import SerialPort, open_port
-from rmfab.errors import RmfabError
+from rmfab.errors import PortError, RmfabError
 from rmfab.line.station import Slot
 
 
@@ -18,7 +18,7 @@ class Probe:
     *closed*: the board's download mode is closed, so it reports no MAC. *trouble* is an error that prevents the look
     and does not go away when a board is inserted. *silent* is the cause if the port is there and nothing on it answers:
     the slot is empty, or its board is dead. *absent*: there is no port, as long as a board with its own USB port is not
-    plugged in.
+    plugged in. *unreachable* is what is wrong with a port on the network that cannot be reached, with a hint.
     """
 
     board: str | None = None
@@ -26,12 +26,22 @@ class Probe:
     trouble: RmfabError | None = None
     silent: str | None = None
     absent: bool = False
+    unreachable: PortError | None = None
 
     @property
     def waiting(self) -> str:
         """The state of a slot without a board that answers, for people."""
+        if self.unreachable is not None:
+            return f"waiting: {self.unreachable.what}"
         silent = self.silent
         return "waiting" if silent is None else f"waiting: a board may be in the slot but does not answer ({silent})"
+
+    @property
+    def missing(self) -> str:
+        """What to do about a port that is not there, for people."""
+        if self.unreachable is not None:
+            return f"{self.unreachable.what}; {self.unreachable.hint}"
+        return "there is no such port yet; if it does not come with a board, see `rmfab ports`"
 
 
 def probe(slot: Slot, keep_going: Callable[[], None]) -> Probe:
@@ -46,10 +56,16 @@ def probe(slot: Slot, keep_going: Callable[[], None]) -> Probe:
             trouble=error if error.cause in _LASTING else None,
             silent=error.cause if error.cause in _SILENT else None,
             absent=error.cause == "port-absent",
+            unreachable=error if isinstance(error, PortError) and _unreachable(slot, error) else None,
         )
     finally:
         if port is not None:
             port.close()
+
+
+def _unreachable(slot: Slot, error: RmfabError) -> bool:
+    """Return whether a network is between this host and the port: no board brings it with it."""
+    return error.cause == "port-absent" and "://" in slot.link.address
 
 
 _SILENT = ("no-answer", "boot-mode", "loader-failed")

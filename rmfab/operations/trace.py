@@ -38,11 +38,16 @@ def trace_unit(workspace: Workspace, unit: str, terminal: Terminal = UNATTENDED)
 
 
 def _with_whole_path(stored: StoredEvent, root: Path) -> StoredEvent:
-    """Return the event with the whole path of its log; the ledger has it relative to the workspace *root*."""
+    """Return the event with the whole path of its log, and `log_missing` if it is not on this host.
+
+    The ledger has the path relative to the workspace *root*.
+    """
     log = stored.event.details.get("log")
     if not isinstance(log, str):
         return stored
-    return replace(stored, event=replace(stored.event, details={**stored.event.details, "log": str(root / log)}))
+    path = root / log
+    found = {"log": str(path)} | ({} if path.exists() else {"log_missing": True})
+    return replace(stored, event=replace(stored.event, details={**stored.event.details, **found}))
 
 
 @dataclass(frozen=True)

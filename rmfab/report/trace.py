@@ -36,6 +36,8 @@ def _line(stored: StoredEvent) -> str:
     seconds = f"{event.seconds:.1f}s" if event.seconds is not None else ""
     reason = f"({': '.join(filter(None, (event.cause, event.reason)))})" if event.reason else ""
     log = f"log {event.details['log']}" if event.details.get("log") else ""
+    if log and event.details.get("log_missing"):
+        log += " (not here)"
     release = _release(event.details["release"]) if "release" in event.details else ""
     parts = (event.ts, f"{what:<9}", f"{outcome:<7}", f"{seconds:>6}", where, reason, release, log)
     return "  ".join(part for part in parts if part).rstrip()

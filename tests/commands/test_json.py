@@ -89,7 +89,7 @@ PROOFS = {
     ),
     "reconcile": Proof("reconcile --release build --port {port}", "reconcile --port A9", FLASHED),
     "void": Proof("void LMP-000001 --reason lost", "void no --reason lost"),
-    "label": Proof("label LMP-000001", "label no"),
+    "label": Proof("label LMP-000001 -o one.png", "label no -o no.png"),
     "status": Proof("status", "status no-batch"),
     "trace": Proof("trace LMP-000001", "trace no"),
     "ledger init": Proof("-C fresh ledger init", "ledger init --station bench", ("init fresh",)),

@@ -224,7 +224,10 @@ def test_trace_shows_the_whole_path_of_a_log(terminal: Terminal, lamp: Path) -> 
     document = json.loads(terminal.well("-C", moved, "trace", "LMP-000001", "--json"))
     logs = [f"{moved}/logs/a.log", "/var/log/b.log"]
     assert [event["details"]["log"] for event in document["events"] if event["kind"] == "unit"] == logs
-    assert all(f"log {log}\n" in text for log in logs)
+    assert all(f"log {log} (not here)\n" in text for log in logs)
+    (moved / "logs").mkdir(exist_ok=True)
+    (moved / "logs" / "a.log").touch()
+    assert f"log {logs[0]}\n" in terminal.well("-C", moved, "trace", "LMP-000001")
 
 
 @pytest.mark.parametrize(
@@ -233,6 +236,9 @@ def test_trace_shows_the_whole_path_of_a_log(terminal: Terminal, lamp: Path) -> 
         (("trace", "lmp-000003"), "did you mean LMP-000003?"),
         (("label", "lmp-000003"), "did you mean LMP-000003?"),
         (("void", "lmp-000003", "--reason", "x"), "did you mean LMP-000003?"),
+        (("label", "LMP-00003"), "did you mean LMP-000003?"),
+        (("label", "lamp-001"), "did you mean lamp-0001?"),
+        (("trace", "lamp-0001"), "that is a batch; use `rmfab status lamp-0001`"),
         (("trace", "LMP-000012"), "the ledger has serials from LMP-000001 to LMP-000003"),
         (("void", "LMP-3", "--reason", "x"), "did you mean LMP-000003?"),
         (("trace", "ABC-000001"), "pass a serial, a node id or a MAC"),

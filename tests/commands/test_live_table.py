@@ -12,7 +12,8 @@ from rich.console import Console
 from rmfab.commands.line_view import LiveView
 from rmfab.commands.live_table import LiveTable, SlotRow, choose
 from rmfab.ledger.events import Outcome
-from rmfab.line.events import LineEvent, Step, StepEnded, StepProgress, StepStarted, Summary, UnitEnded
+from rmfab.line.events import LineEvent, SlotWaiting, Step, StepEnded, StepProgress, StepStarted, Summary, UnitEnded
+from rmfab.line.probe import Probe
 
 SIZES = [(80, 24), (200, 60), (60, 10), (100, 34), (40, 5)]
 SLOTS = tuple(f"S{number:02}" for number in range(32))
@@ -34,6 +35,7 @@ class Screen:
     """A live view of *SLOTS* on a terminal of *width* x *height*."""
 
     def __init__(self, width: int, height: int, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.width = width
         monkeypatch.setattr("sys.stdout", type("Out", (io.StringIO,), {"isatty": lambda _: True})())
         self._file = io.StringIO()
         self._screen = pyte.Screen(width, height)
@@ -55,6 +57,10 @@ class Screen:
         """Return the lines of the terminal at *now*, in seconds."""
         self._now = now
         self.view._live.refresh()
+        return self.drawn()
+
+    def drawn(self) -> list[str]:
+        """Return the lines of the terminal as they are."""
         self._stream.feed(self._file.getvalue().replace("\n", "\r\n"))
         self._file.seek(0)
         self._file.truncate()
@@ -76,6 +82,28 @@ def screen(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> I
 def rows_of(lines: list[str], slot: str) -> list[str]:
     """Return the table's rows of *slot*; the lines above the table start with a serial."""
     return [line for line in lines if line.startswith(f"{slot} ")]
+
+
+def test_a_slot_in_trouble_keeps_its_name(screen: Screen) -> None:
+    """Each row starts with its slot and ends with its state, however much a slot has to say."""
+    text = Probe(silent="no-answer").waiting
+    screen.show(
+        started("S00"),
+        ended("S02", Outcome.PASS),
+        SlotWaiting("2026-01-01T00:00:00Z", "bench", "S01", None, None, text),
+    )
+    for lines in (screen.capture(turn * 3.0) for turn in range(32)):
+        rows = [line for line in lines if line[:1] == "S" and line[1:3].isdigit()]
+        assert rows, lines
+        assert all(len(row) <= screen.width for row in rows)
+        assert all("waiting" in row for row in rows if row.startswith("S01")), rows
+        assert len([line for line in lines if line.lstrip().startswith("waiting")]) == 0, lines
+
+
+def test_the_first_frame_is_drawn_before_a_message(screen: Screen) -> None:
+    """The table stands before the first message is printed, which then goes above it, on a line of its own."""
+    screen.show(started("S00"))
+    assert any(line.startswith("32 slots: ") for line in screen.drawn()), screen.drawn()
 
 
 @pytest.mark.slow

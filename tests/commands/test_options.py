@@ -69,7 +69,7 @@ def test_documents_of_commands_that_only_spoke(terminal: Terminal, lamp: Path, t
         ("ledger", "backup", str(tmp_path / "copy.db")): {"backup": str(tmp_path / "copy.db")},
         ("station", "show"): {"slots": []},
         ("station", "key"): {},
-        ("label", "LMP-000001"): {"form": "terminal", "output": None},
+        ("label", "LMP-000001", "-o", "one.png"): {"form": "png", "output": "one.png"},
     }
     for words, expected in calls.items():
         document = json.loads(terminal.well("-C", lamp, *words, "--json"))
@@ -78,8 +78,14 @@ def test_documents_of_commands_that_only_spoke(terminal: Terminal, lamp: Path, t
 
 def test_no_pop_in_json(terminal: Terminal, lamp: Path) -> None:
     """`label --json` lists units without the secrets of their labels."""
-    document = json.loads(terminal.well("-C", lamp, "label", "LMP-000001", "--json"))
+    document = json.loads(terminal.well("-C", lamp, "label", "LMP-000001", "-o", "two.png", "--json"))
     assert {key for label in document["labels"] for key in label} == {"serial", "service_name"}
+
+
+def test_a_code_that_nobody_sees(terminal: Terminal, lamp: Path) -> None:
+    """`label --json` without a file is refused: it would record a label that was never printed."""
+    terminal("-C", lamp, "label", "LMP-000001", "--json").refused(2, "pass -o FILE")
+    assert "labelled" not in terminal.well("-C", lamp, "trace", "LMP-000001")
 
 
 def test_a_key_by_its_path(terminal: Terminal, tmp_path: Path) -> None:

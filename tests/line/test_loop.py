@@ -167,6 +167,17 @@ def test_the_state_of_a_slot_without_a_board(monkeypatch, cause, state):
     assert probe(Slot("A1", SlotLink("COM7", 921600, Auto())), lambda: None).waiting == state
 
 
+def test_a_port_behind_a_network_that_is_not_there(monkeypatch):
+    """A serial server that refuses connections is said to, in the slot's row and once in words; no board brings it."""
+    link = SlotLink("rfc2217://127.0.0.1:1", 921600, Auto())
+    seen = probe(Slot("A1", link), lambda: None)
+    assert seen.waiting == "waiting: connection refused or host unreachable"
+    assert "check host and port" in seen.missing
+    seen = probe(Slot("A1", SlotLink("/dev/no", 921600, Auto())), lambda: None)
+    assert (seen.absent, seen.waiting) == (True, "waiting")
+    assert "no such port yet" in seen.missing
+
+
 def test_a_removed_board_clears_its_slot(factory, monkeypatch):
     """When a finished board is taken out, and a dead one put in, the events say so, once each."""
     seen = [Probe("a"), Probe("a"), Probe(), Probe(), Probe(silent="no-answer"), Probe(silent="no-answer")]
