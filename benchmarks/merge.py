@@ -143,10 +143,10 @@ def _return(target: Path, factory: Ledger, signer: KeySigner) -> int:
         def write(made: Return, rows: Iterator[Any]) -> None:
             for name, data in event_blocks(rows, made.spans):
                 parcel.add(name, data)
-            parcel.complete(document_of(factory.id, "line", made, factory.exchange.receipts()))
+            parcel.complete(document_of(factory.id, "line", made, factory.exchange.receipts()), "")
 
         factory.exchange.make_return(unused=False, station="line", ts=TS, write=write)
-        parcel.publish("")
+        parcel.publish()
     return target.stat().st_size
 
 

@@ -41,13 +41,15 @@ class Claim:
     """The *identity* of the board after the claim.
 
     *again*: the board already had it. *restored*: it was taken over from the board's flash. *other_batch*: it belongs
-    neither to the requested batch nor to a replacement of it.
+    neither to the requested batch nor to a replacement of it. *unknown*: the node id in the board's flash, if no
+    identity of this ledger has it, nor its `random`: that is an identity from elsewhere.
     """
 
     identity: LedgerIdentity
     again: bool
     restored: bool
     other_batch: bool
+    unknown: str | None = None
 
 
 @dataclass(frozen=True)

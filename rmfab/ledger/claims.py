@@ -7,6 +7,7 @@ the step that it is are events of the same transaction. The rules, in order:
    board, this board is a clone. If it is bound to none (its image was flashed without the line, or it is in quarantine
    because the ledger that gave it was lost), bind exactly that identity to this board.
    A board that carries an identity which left this pool gets nothing: it may be a unit of the factory that has it.
+   One that this ledger does not know is overwritten, such as that of a development board, and `Claim.unknown` names it.
 2. A board that has an identity gets the same one, however often it comes back, even after it failed.
 3. Otherwise, the requested serial, if it is free.
 4. Otherwise, the lowest free identity of the batch or of its replacements, or of the product's oldest batch that has
@@ -15,7 +16,7 @@ the step that it is are events of the same transaction. The rules, in order:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from sqlalchemy import ColumnElement, Connection, bindparam, exists, select
@@ -97,7 +98,7 @@ def claim(
         raise ValueError("a claim needs a MAC")
     if wish.batch is not None:
         closed_batch(connection, wish.batch)
-    chosen, restored = _choose(connection, wish, event.mac, event.ts, carried or Carried())
+    chosen, restored, unknown = _choose(connection, wish, event.mac, event.ts, carried or Carried())
     _judge(chosen, wish, event.mac, restored=restored)
     _judge_batch(connection, chosen, wish, event.ts, restored=restored)
     refuse_damaged(connection, chosen.name, chosen.standing)
@@ -109,6 +110,7 @@ def claim(
         again=chosen.mac is not None,
         restored=restored,
         other_batch=not _is_in(connection, chosen, wish),
+        unknown=unknown,
     )
     after = () if around.after is None else (around.after(claimed),)
     events = [*_of(chosen, around.before), said, *_of(chosen, after)]
@@ -180,12 +182,15 @@ def _of(chosen: LedgerIdentity, events: Iterable[Event]) -> Iterator[Event]:
         yield replace(event, serial=chosen.name, batch=chosen.batch)
 
 
-def _choose(connection: Connection, wish: Wish, mac: str, ts: str, carried: Carried) -> tuple[LedgerIdentity, bool]:
-    """Return the identity for the board *mac*, and whether it is taken over from its flash."""
+def _choose(
+    connection: Connection, wish: Wish, mac: str, ts: str, carried: Carried
+) -> tuple[LedgerIdentity, bool, str | None]:
+    """Return the identity for the board *mac*, whether it is taken over from its flash, and `Claim.unknown`."""
     held = by_mac(connection, mac, lock=True)
     if held is None:
         refuse_forgotten(connection, mac)
-    found = _carried(connection, carried, mac)
+    named = identities_carried(connection, carried, lock=True)
+    found = _carried(named, mac)
     if held is not None and found is not None and held.name != found.name:
         raise BoardConflict(
             f"this board is {held.serial} in the ledger, but its flash contains {found.serial}",
@@ -193,12 +198,15 @@ def _choose(connection: Connection, wish: Wish, mac: str, ts: str, carried: Carr
             hint=f"void the wrong one of the two, {held.serial} or {found.serial}, then run it again",
             cause="carried-conflict",
         )
-    return held or found or _free(connection, wish, ts), held is None and found is not None
+    chosen = held or found or _free(connection, wish, ts)
+    return chosen, held is None and found is not None, None if named else carried.node_id
 
 
-def _carried(connection: Connection, carried: Carried, mac: str) -> LedgerIdentity | None:
-    """Return the identity of this ledger that the flash contains, unless it is void. Raise CloneError for a clone."""
-    found = identities_carried(connection, carried, lock=True)
+def _carried(found: Sequence[LedgerIdentity], mac: str) -> LedgerIdentity | None:
+    """Return which of the identities *found* in its flash the board *mac* is to have, None if they are void.
+
+    Raise CloneError for a clone.
+    """
     for identity in found:
         if identity.mac is not None and identity.mac != mac:
             raise CloneError(

@@ -2,18 +2,21 @@
 
 The file *snapshot* has what the ledger said when it was last asked. The claims that this station began since are one
 file each in *folder*, written before the server gets the claim: whatever became of it, its board is not free here.
+
+Several processes of a host use both. Each asks the ledger and writes the snapshot while no other one does, and sees
+what the others wrote: one that removes the file of a claim has written a snapshot that has its board. Without a
+snapshot, every board may be bound.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from rmfab.errors import IntegrityError
-from rmfab.files import is_there, make_folder, read_input, sync_folder, write_file
+from rmfab.files import changing, is_there, make_folder, read_input, sync_folder, write_file
 
 _ENDING = ".claim"
 _HEAD = "rmfab bound boards 1"
@@ -70,6 +73,8 @@ class BoardMemory:
         self._folder = folder
         self._changing = threading.Lock()
         self._said: BoundBoards | None = None
+        self._stored: BoundBoards | None = None
+        self._version: tuple[int, int, int] | None = None
         self._seen: set[int] = set()
         self._begun: set[int] = set()
         self._ended: set[int] = set()
@@ -78,17 +83,20 @@ class BoardMemory:
         """Return whether the board *mac* is bound, or may be. Raise IntegrityError for a file that was damaged."""
         number = _number(mac)
         with self._changing:
-            return number in self._seen or number in self._claims() or number in self._known().macs
+            if number in self._seen or number in self._claims():
+                return True
+            known = self._known()
+            return not known or any(number in one.macs for one in known)
 
     def is_serial(self, serial: str) -> bool:
         """Return whether *serial* came with a board that is bound."""
         with self._changing:
-            return serial in self._known().serials
+            return any(serial in one.serials for one in self._known())
 
     def otherwise(self, name: str) -> bool:
         """Return whether the shared ledger has the unit *name* of the lease otherwise than the lease."""
         with self._changing:
-            return name in self._known().otherwise
+            return any(name in one.otherwise for one in self._known())
 
     def see(self, mac: str) -> None:
         """Remember, as long as this process works, that the shared ledger has bound *mac*."""
@@ -118,27 +126,38 @@ class BoardMemory:
 
     def refresh(self, boards: Iterable[tuple[str, str | None]], otherwise: Iterable[str]) -> None:
         """Remember what the shared ledger says now; it is asked while this works."""
-        with self._changing:
-            over = set(self._ended)
-        said = BoundBoards.of(boards, otherwise)
-        write_file(self._snapshot, "\n".join(said.lines()).encode(), secret=True, force=True)
-        with self._changing:
-            self._said = said
-            self._seen.clear()
-            self._ended -= over
-            done = {number for number in self._claims() if number in over or number in said.macs} - self._begun
-        for number in done:
-            with suppress(FileNotFoundError):
-                self._file(number).unlink()
+        with changing(self._snapshot):
+            with self._changing:
+                over = set(self._ended)
+            said = BoundBoards.of(boards, otherwise)
+            write_file(self._snapshot, "\n".join(said.lines()).encode(), secret=True, force=True)
+            with self._changing:
+                self._said = said
+                self._seen.clear()
+                self._ended -= over
+                done = {number for number in self._claims() if number in over or number in said.macs} - self._begun
+                for number in done:
+                    self._file(number).unlink(missing_ok=True)
 
-    def _known(self) -> BoundBoards:
-        if self._said is None:
-            self._said = self._stored()
-        return self._said
+    def _known(self) -> tuple[BoundBoards, ...]:
+        """Return what the ledger said to this process, and what it said last to any process of this host; nothing if
+        it was never asked."""
+        version = self._version_there()
+        if version != self._version:
+            self._stored, self._version = self._read(), version
+        return tuple(one for one in (self._said, self._stored) if one is not None)
 
-    def _stored(self) -> BoundBoards:
+    def _version_there(self) -> tuple[int, int, int] | None:
+        """Return what differs between two snapshots, None if there is none."""
+        try:
+            there = self._snapshot.stat()
+        except FileNotFoundError:
+            return None
+        return there.st_ino, there.st_mtime_ns, there.st_size
+
+    def _read(self) -> BoundBoards | None:
         if not is_there(self._snapshot):
-            return BoundBoards()
+            return None
         try:
             return BoundBoards.read(read_input(self._snapshot).decode())
         except ValueError as error:

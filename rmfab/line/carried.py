@@ -14,7 +14,7 @@ def carried_in(image: bytes) -> Carried:
     for entry in read_image(image).entries:
         if entry.key == "node_id" and isinstance(entry.value, (bytes, str)):
             raw = entry.value if isinstance(entry.value, bytes) else entry.value.encode()
-            node_id = raw.rstrip(b"\0").decode("utf-8", "replace")
+            node_id = raw.partition(b"\0")[0].decode("utf-8", "replace")  # as firmware reads it: a C string
         elif entry.key == "random" and isinstance(entry.value, bytes):
             random = hashlib.sha256(entry.value).hexdigest()
     return Carried(node_id or None, random)

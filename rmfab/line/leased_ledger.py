@@ -333,6 +333,7 @@ class LeasedLedger:
         except IntegrityError as error:
             self._refusal = error
             self._watcher.refuse(error)
+            self._stock.stop.keep(error)
             return False
         except RmfabError as error:
             self._lose(error)

@@ -77,8 +77,10 @@ class Spool:
         return sorted(self._folder.glob(f"[0-9]*{_ENDING}"))
 
     def _number(self) -> int:
-        """Return a number above all before it, also if the clock was set back while this process works."""
+        """Return a number above all before it, also if the clock was set back since."""
         with self._changing:
+            if not self._last and (waiting := self._paths()):
+                self._last = int(waiting[-1].name.partition("-")[0])
             self._last = max(time.time_ns(), self._last + 1)
             return self._last
 

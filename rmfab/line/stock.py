@@ -12,6 +12,7 @@ from rmfab.ledger.states import State
 from rmfab.line.bound_boards import BoardMemory
 from rmfab.line.offline import leased_batches
 from rmfab.line.spool import Spool
+from rmfab.line.stop_note import StopNote
 
 if TYPE_CHECKING:
     from rmfab.ledger.merge import Merged
@@ -36,11 +37,12 @@ class Settled:
 @dataclass(frozen=True)
 class Stock:
     """What a station has for when the server is away: the ledger of its *lease*, the *boards* that it knows to be
-    bound, and the *spool*. *station* is its name, *now* the clock."""
+    bound, the *spool*, and the note of why it must *stop*. *station* is its name, *now* the clock."""
 
     lease: Ledger
     boards: BoardMemory
     spool: Spool
+    stop: StopNote
     station: str
     now: Callable[[], datetime]
 

@@ -36,7 +36,11 @@ def give_back(
     if again is None:
         hold_pool(workspace, terminal)
     ledger, station = workspace.ledger, workspace.station.name
-    with pending_parcel(output, RETURN, workspace.signing_key, force=force) as parcel:
+    before = ledger.exchange.returns_made()
+    with (
+        pending_parcel(output, RETURN, workspace.signing_key, force=force) as parcel,
+        parcel.recording(lambda: again is not None or ledger.exchange.returns_made() > before),
+    ):
 
         def write(made: Return, rows: Iterator[Any]) -> None:
             for name, data in event_blocks(rows, made.spans):
@@ -44,7 +48,8 @@ def give_back(
             received = [one for one in ledger.exchange.receipts() if str(one.origin.handover) in made.states]
             for one in sorted(received, key=lambda one: one.origin.handover):
                 parcel.add(envelope_name(one.origin.handover), one.envelope.encode("ascii"))
-            parcel.complete(document_of(ledger.id, station, made, received))
+            document = document_of(ledger.id, station, made, received)
+            parcel.complete(document, f"rmfab return --again {made.number} -o FILE")
 
         if again is not None:
             made = ledger.exchange.write_return(again, write)
@@ -52,7 +57,7 @@ def give_back(
             made = ledger.exchange.make_return(
                 unused=unused, station=station, ts=timestamp(workspace.now()), write=write
             )
-        parcel.publish(f"rmfab return --again {made.number} -o FILE")
+        parcel.publish()
     events = sum(span.after.seq - span.before.seq for span in made.spans)
     given = f", {counted(made.unused, 'unused identity', 'unused identities')} given back" if made.unused else ""
     terminal.say(f"{output}: return {made.number}, {counted(events, 'event')}{given}")

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from itertools import islice
 from pathlib import Path
 
-from rmfab.errors import BatchUsedUp, InputError, IntegrityError, UsageError
+from rmfab.errors import BatchUsedUp, InputError, IntegrityError, RmfabError, UsageError
 from rmfab.exchange import handover_file
 from rmfab.exchange.handover_file import HandoverDocument
 from rmfab.exchange.parcel import HANDOVER
@@ -165,16 +165,19 @@ def _new(
         raise InputError("the validity date has passed already", where=f"{until:%Y-%m-%d}", hint="give a later --until")
     terms = Terms(card.name, card.fingerprint, card.recipient, card.signing.pem, timestamp(until))
     contents = _Contents(workspace, request.release)
+    exchange, before = workspace.ledger.exchange, len(workspace.ledger.exchange.handovers())
     with pending_parcel(request.output, HANDOVER, workspace.ledger_key, force=force) as parcel:
-        given = workspace.ledger.exchange.hand_over(
-            batch,
-            request.count,
-            terms,
-            station=workspace.station.name,
-            ts=timestamp(workspace.now()),
-            write=lambda handover, identities: contents.write(parcel, handover, identities),
-        )
-        _publish(workspace, parcel, given, request)
+        with parcel.recording(lambda: len(exchange.handovers()) > before):
+            given = exchange.hand_over(
+                batch,
+                request.count,
+                terms,
+                station=workspace.station.name,
+                ts=timestamp(workspace.now()),
+                write=lambda handover, identities: contents.write(parcel, handover, identities, request.to),
+            )
+            parcel.publish()
+        _note_written(workspace, given, request.output)
     _say(workspace, given, request.output, terminal)
     return given
 
@@ -203,16 +206,22 @@ def _again(
     workspace.check_policy(given.batch)
     contents = _Contents(workspace, request.release)
     with pending_parcel(request.output, HANDOVER, workspace.ledger_key, force=force) as parcel:
-        contents.write(parcel, given, workspace.ledger.exchange.handed_over(given.number))
-        _publish(workspace, parcel, given, request)
+        with parcel.recording(lambda: True):
+            contents.write(parcel, given, workspace.ledger.exchange.handed_over(given.number), request.to)
+            parcel.publish()
+        _note_written(workspace, given, request.output)
     _say(workspace, given, request.output, terminal)
     return given
 
 
-def _publish(workspace: Workspace, parcel: PendingParcel, given: Handover, request: HandoverRequest) -> None:
-    parcel.publish(f"rmfab handover --again {given.number} --to {request.to} -o FILE")
+def _note_written(workspace: Workspace, given: Handover, output: Path) -> None:
+    """Record that the file is complete. If that fails, the error says that the file can be sent."""
     ts = timestamp(workspace.now())
-    workspace.ledger.exchange.note_written(given.number, station=workspace.station.name, ts=ts)
+    try:
+        workspace.ledger.exchange.note_written(given.number, station=workspace.station.name, ts=ts)
+    except RmfabError as error:
+        hint = f"{output} is complete: send it; only the note that handover {given.number} was written is missing"
+        raise type(error)(error.what, where=error.where, hint=hint, cause=error.cause) from error
 
 
 def _say(workspace: Workspace, given: Handover, output: Path, terminal: Terminal) -> None:
@@ -239,8 +248,8 @@ class _Contents:
             self._files[handover_file.RELEASE] = self._release(release)
         self._trust = read_input(workspace.trust_path) if workspace.trust is not None else None
 
-    def write(self, parcel: PendingParcel, given: Handover, identities: Iterator[LedgerIdentity]) -> None:
-        """Write all members, and complete the parcel."""
+    def write(self, parcel: PendingParcel, given: Handover, identities: Iterator[LedgerIdentity], to: str) -> None:
+        """Write all members, and complete the parcel for the card file *to*."""
         written = 0
         for number, group in enumerate(iter(lambda: list(islice(identities, handover_file.CHUNK)), [])):
             parcel.add(handover_file.chunk_name(number), self._chunk(given, group))
@@ -256,7 +265,7 @@ class _Contents:
         ledger = self._workspace.ledger
         paths = {name: path for name, (path, _) in self._files.items()}
         document = HandoverDocument.of(ledger.id, ledger.batch(given.batch), given, ledger.unique_key or "", paths)
-        parcel.complete(document.to_json())
+        parcel.complete(document.to_json(), f"rmfab handover --again {given.number} --to {to} -o FILE")
 
     def _chunk(self, given: Handover, group: list[LedgerIdentity]) -> bytes:
         """Return a chunk whose secrets only the factory station can open: under a data key of its own."""

@@ -27,6 +27,7 @@ from rmfab.ledger.sql.server_address import is_url
 from rmfab.line.bound_boards import BoardMemory
 from rmfab.line.offline import leased_batches
 from rmfab.line.spool import Spool
+from rmfab.line.stop_note import StopNote
 from rmfab.operations.pool import hold_pool
 from rmfab.operations.terminal import UNATTENDED, Terminal, counted
 from rmfab.workspace.gitignore import ignore_secrets
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_SPOOL, _BOARDS = "spool", "lease.macs"
+_SPOOL, _BOARDS, _STOP = "spool", "lease.macs", "lease.stop"
 
 
 def lease_size(workspace: Workspace) -> int:
@@ -84,19 +85,20 @@ class StationLease:
         """Bring what waits to the server and fill the lease up. If the server is away, make do with the lease.
 
         Raise LedgerError (cause `ledger-away`) if the server is away and there is no lease; IntegrityError if the lease
-        contradicts the shared ledger, or was declared lost.
+        contradicts the shared ledger, or was declared lost, also if that was found before, and the server is away now.
         """
         self._make()
+        stock = self.stock()
         try:
-            hold_pool(self._workspace, self._terminal)
-            self._workspace.inquiry.enter(self._workspace.station.name)
-            stock = self.stock()
-            self._receive_interrupted()
-            self._settle(stock)
-            self._fill()
-            stock.look(self._workspace.ledger)
-            self._learn()
-            self._here = True
+            with stock.stop.judged_by_server():
+                hold_pool(self._workspace, self._terminal)
+                self._workspace.inquiry.enter(self._workspace.station.name)
+                self._receive_interrupted()
+                self._settle(stock)
+                self._fill()
+                stock.look(self._workspace.ledger)
+                self._learn()
+                self._here = True
         except Away as error:
             if not self._lease.ledger.exchange.receipts():
                 raise LedgerError(
@@ -105,6 +107,7 @@ class StationLease:
                     hint="this station has no lease yet: it takes one at the first run with the server",
                     cause="ledger-away",
                 ) from error
+            stock.stop.judge()
         hold_pool(self._lease, self._terminal)
 
     def names(self) -> tuple[str, ...]:
@@ -151,6 +154,7 @@ class StationLease:
             self._lease.ledger,
             BoardMemory(root / _BOARDS, root / _SPOOL),
             station_spool(self._workspace),
+            StopNote(root / _STOP),
             self._workspace.station.name,
             self._workspace.now,
         )
@@ -180,14 +184,15 @@ class StationLease:
         """Give back what no board has; return how many."""
         from rmfab.exchange.lease_return import merge_lease
 
-        hold_pool(self._workspace, self._terminal)
-        self._workspace.inquiry.enter(self._workspace.station.name)
-        hold_pool(self._lease, self._terminal)
-        shared = self._workspace.ledger
-        self._receive_interrupted()
-        self._settle(self.stock())
+        stock, shared = self.stock(), self._workspace
+        with stock.stop.judged_by_server():
+            hold_pool(shared, self._terminal)
+            shared.inquiry.enter(shared.station.name)
+            hold_pool(self._lease, self._terminal)
+            self._receive_interrupted()
+            self._settle(stock)
         station, ts = self._workspace.station.name, timestamp(self._workspace.now())
-        return merge_lease(shared, self._lease.ledger, station=station, ts=ts, unused=True).given_back
+        return merge_lease(shared.ledger, self._lease.ledger, station=station, ts=ts, unused=True).given_back
 
     def _settle(self, stock: Stock) -> None:
         for warning in stock.settle(self._workspace.ledger).warnings:

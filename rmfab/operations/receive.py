@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from rmfab.errors import InputError, IntegrityError
+from rmfab.errors import InputError, IntegrityError, StationError
 from rmfab.exchange import handover_file
 from rmfab.exchange.handover_file import HandoverDocument
 from rmfab.exchange.parcel import HANDOVER, Parcel, open_parcel
@@ -58,11 +58,13 @@ def receive(
 
     The owner is known by their *fingerprint*: for the first handover the operator is asked for it, before anything
     inside is parsed. Raise IntegrityError if it is not signed by the owner, was altered, or was received elsewhere on
-    this host; InputError if it is for a different station, has expired, or *force* is needed to replace a file.
+    this host; InputError if it is for a different station, has expired, or *force* is needed to replace a file;
+    StationError if this station has no keys.
     """
     if workspace.has_ledger:
         hold_pool(workspace, terminal)
     with open_parcel(file, HANDOVER) as parcel:
+        _judge_keys(workspace)
         owner = _owner(workspace, parcel, fingerprint, terminal)
         value = parcel.verify(owner)
         with parcel.judged():
@@ -82,6 +84,18 @@ def receive(
         opened = open_workspace(workspace.root)
         _add(opened, parcel, document, owner, files, terminal)
     return _received(document, again=False)
+
+
+def _judge_keys(workspace: Workspace) -> None:
+    """Raise StationError if there are no keys here: a handover is for those of a card."""
+    if not workspace.has_station_key:
+        raise StationError(
+            "there is no station key here, and a handover is for the keys of a card",
+            where=str(workspace.keys_folder / "station.key"),
+            hint="receive it in the folder with the keys of its card; if this station has none yet, send its card to "
+            "the owner, and ask for a handover to it: `rmfab station card -o FILE` makes the keys and the card",
+            cause="no-station-key",
+        )
 
 
 def _owner(workspace: Workspace, parcel: Parcel, typed: str | None, terminal: Terminal) -> VerifyingKey:

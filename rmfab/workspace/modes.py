@@ -13,7 +13,7 @@ from pathlib import Path
 from rmfab.privacy import loose_mode, tighten
 
 _FOLDERS = ("keys", "ca", "logs", "spool")
-_FILES = ("keys/unique.key", "lease.macs")
+_FILES = ("keys/unique.key", "lease.macs", "lease.stop")
 _COMPANIONS = ("", "-wal", "-shm", "-journal")
 _PRIVATE_KEYS = ("keys/*.key", "ca/*.key")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from rmfab import files
+from rmfab.errors import StationError
 from rmfab.exchange import parcel, pending
 from rmfab.ledger import host_receipts, host_record
 from rmfab.ledger.sql import sqlite
@@ -184,3 +186,60 @@ def test_a_full_disk(owner: Side, factory: Side, monkeypatch: pytest.MonkeyPatch
         (folder / "h").unlink(missing_ok=True)
     assert turn > 1
     assert False in seen
+
+
+@pytest.mark.parametrize("command", ["handover", "return"])
+def test_a_failure_after_the_record(owner: Side, factory: Side, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+    """If anything fails once the record is durable, such as this host's note of it on a full disk, the error names the
+    command that writes the file, and that command works."""
+    path, fingerprint = factory.card()
+    side, argv, again = owner, ["handover", BATCH, "--to", path, "--fingerprint", fingerprint], ("--to", path)
+    if command == "return":
+        owner.give(factory, "1.handover", "--count", "2")
+        factory.work(1)
+        side, argv, again = factory, ["return"], ()
+
+    def full(*_: object) -> None:
+        raise StationError("cannot write the record: No space left on device", cause="disk-full")
+
+    with monkeypatch.context() as broken:
+        broken.setattr("rmfab.ledger.host_record.Hold.add", full)
+        said = side(*argv, "-o", "x")
+    said.refused(4, "No space left", "it is recorded; write the file again")
+    assert not Path("x").exists()
+    named = re.search(rf"`rmfab {command} --again (\d+) (--to \S+ )?-o FILE`", said.err)
+    assert named is not None
+    side.well(command, "--again", named[1], *again, "-o", "x")
+    if command == "return":
+        assert owner.json("merge", "x")["units"] == 1
+        assert factory.json("return", "-o", "y")["return"] == 2
+        owner.well("merge", "y")
+
+
+def test_a_record_that_fails_has_no_hint_of_a_file(owner: Side, factory: Side, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A return whose transaction fails at its end names no return to write again: the same command makes it."""
+    owner.give(factory, "1.handover", "--count", "2")
+
+    def fails(*_: object) -> None:
+        raise StationError("the disk failed", cause="disk-error")
+
+    with monkeypatch.context() as broken:
+        broken.setattr("rmfab.ledger.store.Ledger._answered", fails)
+        said = factory("return", "-o", "x")
+    said.refused(4, "the disk failed")
+    assert "--again" not in said.err
+    assert factory.json("return", "-o", "x")["return"] == 1
+
+
+def test_a_handover_whose_note_fails(owner: Side, factory: Side, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If only the note fails that the file was written, the error says that it is complete, and it is."""
+    path, fingerprint = factory.card()
+
+    def fails(*_: object) -> None:
+        raise StationError("the disk is full", cause="disk-full")
+
+    with monkeypatch.context() as broken:
+        broken.setattr("rmfab.ledger.handovers.note_written", fails)
+        owner("handover", BATCH, "--to", path, "--fingerprint", fingerprint, "-o", "x").refused(4, "x is complete")
+    with owner.open() as workspace:
+        factory.well("receive", "x", "--fingerprint", hand_over.owner_fingerprint(workspace))

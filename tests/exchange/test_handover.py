@@ -141,9 +141,13 @@ def test_a_copy_of_the_factorys_ledger_cannot_receive_again(owner: Side, factory
 
 
 def test_the_wrong_station(owner: Side, factory: Side, rival: Side) -> None:
-    """A handover opens only in the folder with the keys of its card."""
+    """A handover opens only in the folder with the keys of its card. Without keys, it is refused before the operator is
+    asked for a fingerprint, and the error says how a factory gets them."""
     fingerprint = owner.hand_over(factory, "1.handover")
-    rival("receive", "1.handover", "--fingerprint", fingerprint).refused(4, "no station key")
+    said = rival("receive", "1.handover")
+    said.refused(4, "no station key", "`rmfab station card -o FILE`", "send its card to the owner")
+    assert "admit" not in said.err
+    assert not (rival.folder / "keys").exists()
     rival.card("rival.card")
     rival("receive", "1.handover", "--fingerprint", fingerprint).refused(3, "is for the station")
     assert sorted(path.name for path in rival.folder.iterdir()) == ["keys"]

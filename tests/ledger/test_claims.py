@@ -117,8 +117,16 @@ def test_a_board_that_contradicts_the_ledger_is_set_aside(ledger):
 
 
 def test_what_is_not_of_this_ledger_is_overwritten(ledger):
-    """A board with an unknown node id in its flash is treated as a new board."""
-    assert claim(ledger, 1, carried=Carried("foreign", digest("foreign"))).identity.serial == "LMP-000001"
+    """A board with an unknown node id in its flash is treated as a new board, and the claim says what it had. The node
+    id of a void identity is not unknown, nor that of one whose `random` this ledger has."""
+    claimed = claim(ledger, 1, carried=Carried("foreign", digest("foreign")))
+    assert (claimed.identity.serial, claimed.unknown) == ("LMP-000001", "foreign")
+    assert claim(ledger, 2, carried=Carried(None, digest("foreign"))).unknown is None
+    assert claim(ledger, 1, carried=Carried("foreign")).unknown == "foreign"
+    assert claim(ledger, 1, carried=carrying("LMP-000001")).unknown is None
+    ledger.void("LMP-000001", reason="broken", station=STATION, ts=now())
+    assert claim(ledger, 1, carried=carrying("LMP-000001")).unknown is None
+    assert claim(ledger, 3, carried=Carried("foreign", digest("random LMP-000007"))).unknown is None
 
 
 def test_a_serial_can_be_asked_for(ledger):

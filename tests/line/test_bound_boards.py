@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,8 +16,10 @@ ONE, TWO, LONG = "24:0a:c4:00:00:01", "24:0a:c4:00:00:02", "24:0a:c4:ff:fe:00:00
 
 @pytest.fixture
 def memory(tmp_path: Path) -> BoardMemory:
-    """A memory of nothing."""
-    return new(tmp_path)
+    """A memory of nothing: the ledger said that no board is bound."""
+    memory = new(tmp_path)
+    memory.refresh([], [])
+    return memory
 
 
 def new(folder: Path) -> BoardMemory:
@@ -47,6 +51,37 @@ def test_a_claim_that_may_have_been_written(memory: BoardMemory, tmp_path: Path,
     assert new(tmp_path).bound(ONE) is (bound is None)
     memory.refresh([(ONE, None)], [])
     assert new(tmp_path).bound(ONE)
+
+
+def test_a_list_that_is_missing(memory: BoardMemory, tmp_path: Path) -> None:
+    """Without what the ledger said, every board may be bound; a process that has heard it does not need the file."""
+    (tmp_path / "lease.macs").unlink()
+    assert not memory.bound(ONE)
+    assert new(tmp_path).bound(ONE)
+
+
+def test_two_processes(memory: BoardMemory, tmp_path: Path) -> None:
+    """A board stays bound here when a different process has asked the ledger and removed the file of its claim; and an
+    answer to one process that is older does not replace that to the other one."""
+    assert not memory.bound(ONE)
+    memory.begin(ONE)
+    memory.end(ONE, bound=True)
+    other = new(tmp_path)
+    other.refresh([(ONE, None)], ["LMP-000001"])
+    assert list((tmp_path / "spool").iterdir()) == []
+    assert memory.bound(ONE)
+    assert memory.otherwise("LMP-000001")
+    later = threading.Thread(target=other.refresh, args=([(ONE, None), (TWO, None)], []))
+
+    def asked() -> Iterator[tuple[str, str | None]]:
+        yield ONE, None
+        later.start()
+        later.join(0.3)  # it waits for us
+
+    memory.refresh(asked(), [])
+    later.join()
+    assert memory.bound(TWO)
+    assert new(tmp_path).bound(TWO)
 
 
 def test_a_claim_that_was_not_written(memory: BoardMemory, tmp_path: Path) -> None:

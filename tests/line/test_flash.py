@@ -173,6 +173,23 @@ def test_same_board_same_identity(factory):
         assert ledger.free("Lamp") == 7
 
 
+def test_an_identity_from_elsewhere(factory, tmp_path):
+    """A board with an identity that this ledger does not know gets a new one, and the operator is told what its flash
+    contained, however hostile; the ledger records it. What firmware reads ends at the first NUL."""
+    for index, (node_id, shown) in enumerate(((b"Node\x1b[2J", "Node\\x1b[2J"), (b"Other\0junk", "Other"))):
+        path = leftovers(tmp_path / f"{index}.bin", {FCTRY: foreign_image(node_id=node_id)})
+        said, _ = flashed(factory, spec(index=index, flash_file=path))
+        serial = said.unit["serial"]
+        assert said.verdict == ("PASS", None)
+        (warning,) = [text for text in said.logs if "is not of this ledger" in text]
+        assert f'"{shown}"' in warning
+        assert f"{serial} replaces it: if the board has a label, destroy it" in warning
+        assert said.step("claim")["measurements"]["replaces"] == shown
+        with factory.ledger() as ledger:
+            (claim,) = [one.event for one in ledger.history(serial) if one.event.step == "claim"]
+        assert claim.details["replaces"] == shown
+
+
 class TestClone:
     """A board that carries a different board's identity stops the line before any claim."""
 

@@ -283,7 +283,7 @@ def test_one_board_with_two_identities(world):
 
 
 def test_a_contradiction_in_mid_run(world):
-    """It is found as soon as the server is back, and ends the loop."""
+    """It is found as soon as the server is back, and ends the loop. The next run does not start without the server."""
     one = world.one
     one.enter()
     cut(one)
@@ -298,6 +298,8 @@ def test_a_contradiction_in_mid_run(world):
 
         with beside(clash):
             said = one.run(board.url, extra=("--loop",))
+        cut(one)
+        assert one.run(board.url).refusal == (5, ["return-conflict"])
     assert said.code == 5
     assert any("stop: this return contradicts the ledger" in text for text in said.logs)
 

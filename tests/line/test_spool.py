@@ -24,18 +24,21 @@ def step(number: int, **changes: object) -> Event:
 
 
 def test_in_order_and_exact(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What comes out is what went in, in this order, also if the clock is set back; removed, it is gone."""
+    """What comes out is what went in, in this order, also if the clock is set back, and the process is a new
+    one; removed, it is gone."""
     spool = Spool(tmp_path / "spool", lambda: {"c": 3})
     assert spool.entries() == ()
     said = [
         (step(1, serial="LMP-1", mac=mac(1), details={"n": [1, None, "é"], "x": 0.1}),),
         (step(2, cause="panic", reason="\x00 \ud800", outcome=Outcome.FAIL, state=State.FAILED), step(3)),
         (step(4),),
+        (step(5),),
     ]
     for events in said[:2]:
         spool.add("bench", events, spool.heads())
     monkeypatch.setattr("time.time_ns", lambda: 5)
     spool.add("bench", said[2], {"c": 3})
+    Spool(tmp_path / "spool", dict).add("bench", said[3], {"c": 3})
     there = Spool(tmp_path / "spool", dict).entries()
     assert [one.events for one in there] == said
     assert {(one.station, tuple(one.after.items())) for one in there} == {("bench", (("c", 3),))}
@@ -43,7 +46,7 @@ def test_in_order_and_exact(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     spool.remove(there[:2])
     spool.remove(there[:2])
     assert [one.events for one in spool.entries()] == said[2:]
-    assert len(spool) == 1
+    assert len(spool) == 2
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"station":"b","events":[{}],"after":{}}', '{"station":"b"'])

@@ -177,10 +177,17 @@ def test_a_lost_lease(world: World, terminal: Terminal) -> None:
         world.one.enter()
     assert refused.value.cause == "handover-lost"
     assert "move lease.db out" in str(refused.value.hint)
+    cut(world.one)  # what it has learned counts without the server, too
+    with pytest.raises(IntegrityError, match="the ledger's server is away, and it stopped this station") as refused:
+        world.one.enter()
+    assert (refused.value.cause, "move lease.db out" in str(refused.value.hint)) == ("handover-lost", True)
+    mend(world.one)
     for path in world.one.root.glob("lease.db*"):
         path.unlink()
     world.one.enter()
     assert world.states() == {"generated": 2, "handed-over": 3, "void": 3}
+    cut(world.one)
+    world.one.enter()
 
 
 def test_a_lease_is_no_handover(world: World, terminal: Terminal) -> None:

@@ -36,7 +36,7 @@ from rmfab.ledger.sql.evidence import Evidence, forget, left
 from rmfab.ledger.sql.group_commit import GroupCommit
 from rmfab.ledger.sql.outage import Away, Outage, Unsettled, Watcher
 from rmfab.ledger.sql.postgres_errors import Conflict, explain
-from rmfab.ledger.sql.postgres_link import Link, LinkWatch, connect
+from rmfab.ledger.sql.postgres_link import Link, LinkWatch, connect, reaches
 from rmfab.ledger.sql.server_address import ServerAddress
 from rmfab.ledger.sql.station_lock import StationLock
 from rmfab.ledger.sql.upgrade import needs_upgrade, refuse_other_revision, upgrade_schema
@@ -90,7 +90,7 @@ class PostgresDatabase:
         self.address = address
         self._shown = address.shown
         self._patience = patience
-        self._watch = LinkWatch(_ANSWER_FACTOR * patience)
+        self._watch = LinkWatch(_ANSWER_FACTOR * patience, partial(reaches, address))
         self._outage = Outage()
         self._stations = StationLock(address.shown, host)
         connecting = partial(_connect, address, patience, self._watch, self._stations.application_name)

@@ -3,15 +3,18 @@
 A network that neither delivers nor refuses (a switch without power, a firewall that forgot the connection) lets libpq
 wait for an answer for as long as TCP does, which may be hours, and the limits of the server do not help. So every wait
 for the server has a deadline here: at its end the socket is shut down, and the wait fails as on any lost connection.
+The deadline must be longer than the server may take to answer, which waits for locks itself. So a wait that takes long
+asks a second question: whether a new connection can be made. If not, the network is frozen, and all long waits end.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -30,14 +33,22 @@ _DEFAULTS: Mapping[str, str] = {
     "target_session_attrs": "read-write",
 }
 """What libpq uses unless the address says something else: notice within half a minute that the server is gone."""
+SUSPICIOUS = 5.0
+"""A server that takes longer to answer, in seconds, is asked for a new connection meanwhile."""
 
 
 class LinkWatch:
-    """Ends every wait for a server that takes longer than *seconds*; usable from every thread."""
+    """Ends every wait for a server that takes longer than *seconds*; usable from every thread.
 
-    def __init__(self, seconds: float) -> None:
+    A wait that takes longer than `SUSPICIOUS` ends as soon as *reaches*, which is called in the background, says that
+    the server cannot be reached: it does not just take its time.
+    """
+
+    def __init__(self, seconds: float, reaches: Callable[[], bool]) -> None:
         self.seconds = seconds
+        self._reaches = reaches
         self._waits: dict[object, tuple[float, int]] = {}
+        self._asked = -math.inf
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         self._closed = False
@@ -47,7 +58,7 @@ class LinkWatch:
         """Shut the socket *descriptor* down if the block does not end in time."""
         key = object()
         with self._changed:
-            self._waits[key] = (time.monotonic() + self.seconds, descriptor)
+            self._waits[key] = (time.monotonic(), descriptor)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="ledger link", daemon=True)
                 self._thread.start()
@@ -67,16 +78,36 @@ class LinkWatch:
             thread.join()
 
     def _run(self) -> None:
+        while self._sleep():
+            now = time.monotonic()
+            self._end(now - self.seconds)
+            if self._is_suspicious(now):
+                self._asked = now
+                if not self._reaches():
+                    self._end(now - SUSPICIOUS)
+
+    def _sleep(self) -> bool:
+        """Wait until a wait may have to end; return whether this watch is still open."""
         with self._changed:
-            while not self._closed:
-                now = time.monotonic()
-                for key, (deadline, descriptor) in list(self._waits.items()):
-                    if deadline <= now:
-                        self._waits[key] = (now + self.seconds, descriptor)
-                        _shut_down(descriptor)
-                nearest = min((deadline for deadline, _ in self._waits.values()), default=now + self.seconds)
+            if not self._closed:
                 # Whoever begins to wait does not wake this thread: that would cost each statement a switch.
-                self._changed.wait(min(max(nearest - now, 0.01), self.seconds / 4))
+                self._changed.wait(min(SUSPICIOUS, self.seconds) / 4)
+            return not self._closed
+
+    def _is_suspicious(self, now: float) -> bool:
+        """Return whether a wait takes long, and the server was not asked for as long."""
+        with self._changed:
+            oldest = min((began for began, _ in self._waits.values()), default=now)
+        return now - max(oldest, self._asked) >= SUSPICIOUS
+
+    def _end(self, before: float) -> None:
+        """Shut down the sockets of all waits that began *before* that time."""
+        now = time.monotonic()
+        with self._changed:
+            for key, (began, descriptor) in list(self._waits.items()):
+                if began <= before:
+                    self._waits[key] = (now, descriptor)
+                    _shut_down(descriptor)
 
 
 def _shut_down(descriptor: int) -> None:
@@ -114,3 +145,19 @@ def connect(address: ServerAddress, watch: LinkWatch, name: str, settings: Mappi
         link.close()
         raise
     return link
+
+
+def reaches(address: ServerAddress) -> bool:
+    """Return whether a new connection gets an answer within a few seconds, be it a refusal.
+
+    After a refusal, such as that of a server that stops or has no connection left, the others end by themselves.
+    """
+    given = {key: value for key, value in _DEFAULTS.items() if key not in address.parameters}
+    given["connect_timeout"] = _DEFAULTS["connect_timeout"]
+    try:
+        psycopg.connect(address.url, autocommit=True, **given).close()  # type: ignore[arg-type]
+    except psycopg.errors.ConnectionTimeout:
+        return False
+    except psycopg.Error:
+        return True
+    return True

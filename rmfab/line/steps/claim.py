@@ -8,7 +8,7 @@ from typing import Any
 
 from rmfab.board.esp.loader import Loader
 from rmfab.board.esp.payload import blank_md5
-from rmfab.errors import BatchUsedUp, InputError
+from rmfab.errors import BatchUsedUp, InputError, one_line
 from rmfab.identity.factory_image import factory_image
 from rmfab.ledger.claim_terms import Carried, Claim, refuse_given
 from rmfab.ledger.events import Outcome, timestamp
@@ -22,6 +22,7 @@ from rmfab.line.visit import Visit
 from rmfab.product.serial import SerialSource
 from rmfab.release.partition_table import Partition
 
+_LONGEST_SHOWN = 64
 _AGAIN = "pass --again to make it again, with the same identity"
 
 
@@ -49,6 +50,11 @@ def claim(visit: Visit, stage: Writable) -> Passed[Claimed]:
     visit.is_unit(record)
     if claimed.other_batch:
         visit.warn(f"this board keeps its identity {record.serial} of batch {record.batch}")
+    if claimed.unknown is not None:
+        visit.warn(
+            f'this board\'s flash contains the identity "{_shown(claimed.unknown)}", which is not of this ledger; '
+            f"{record.serial} replaces it: if the board has a label, destroy it"
+        )
     return Passed(Claimed(stage.loader, stage.mac, stage.firmware, record), _measured(claimed))
 
 
@@ -88,7 +94,13 @@ def _record(visit: Visit, claimed: Claim) -> StepRecord:
 
 
 def _measured(claimed: Claim) -> dict[str, Any]:
-    return {"again": claimed.again, "restored": claimed.restored, "batch": claimed.identity.batch}
+    measured = {"again": claimed.again, "restored": claimed.restored, "batch": claimed.identity.batch}
+    return measured if claimed.unknown is None else measured | {"replaces": _shown(claimed.unknown)}
+
+
+def _shown(node_id: str) -> str:
+    """Return the *node_id* of a board for people: anything may be in its flash."""
+    return one_line(node_id, _LONGEST_SHOWN)
 
 
 def _carried(loader: Loader, partition: Partition, own: bytes | None) -> Carried | None:

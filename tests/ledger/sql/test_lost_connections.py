@@ -5,11 +5,13 @@ import threading
 import time
 from contextlib import contextmanager
 
+import psycopg
 import pytest
 
 from rmfab.errors import LedgerError
 from rmfab.ledger.claim_terms import Wish
 from rmfab.ledger.events import Event, EventKind
+from rmfab.ledger.sql import postgres_link
 from rmfab.ledger.sql.copy_rows import copy_rows
 from rmfab.ledger.sql.outage import Watcher
 from rmfab.ledger.store import Ledger
@@ -192,6 +194,49 @@ def test_a_frozen_link_ends_by_our_own_deadline(proxy, address):
             assert cause_of(change) == "ledger-away"
         proxy.flows.set()
         assert claim(ledger, 2).identity.serial == "LMP-000002"
+
+
+def test_a_frozen_network_is_found_by_a_second_connection(proxy, address, monkeypatch):
+    """A wait for an answer that takes long ends as soon as no new connection can be made, whatever its own deadline."""
+    monkeypatch.setattr("rmfab.ledger.sql.postgres._ANSWER_FACTOR", 1e6)
+    monkeypatch.setattr("rmfab.ledger.sql.postgres_link.SUSPICIOUS", 0.2)
+    monkeypatch.setitem(postgres_link._DEFAULTS, "connect_timeout", "2")
+    with through(proxy, address, patience=0.5) as ledger:
+        claim(ledger, 1)
+        proxy.flows.clear()
+        causes = []
+        asking = threading.Thread(target=lambda: causes.append(cause_of(lambda: claim(ledger, 2))), daemon=True)
+        asking.start()
+        try:
+            until(lambda: causes)
+        finally:
+            proxy.flows.set()
+            asking.join()
+        assert causes == ["ledger-away"]
+        assert claim(ledger, 2).identity.serial == "LMP-000002"
+
+
+def test_a_server_that_takes_its_time_is_not_given_up(server, address, monkeypatch):
+    """A wait for a lock goes on as long as the server answers new connections."""
+    asked = []
+
+    def counted(where):
+        asked.append(postgres_link.reaches(where))
+        return asked[-1]
+
+    monkeypatch.setattr("rmfab.ledger.sql.postgres.reaches", counted)
+    monkeypatch.setattr("rmfab.ledger.sql.postgres_link.SUSPICIOUS", 0.2)
+    database = address.partition("?")[0].rpartition("/")[2]
+    with Ledger.open(address, create=False) as ledger, psycopg.connect(server.url(database)) as other:
+        other.execute("SELECT pg_advisory_xact_lock(1919772258, 0)")
+        given = []
+        waiting = threading.Thread(target=lambda: given.append(claim(ledger, 1).identity.serial))
+        waiting.start()
+        until(lambda: len(asked) > 2)
+        assert (set(asked), given) == ({True}, [])
+        other.rollback()
+        waiting.join()
+        assert given == ["LMP-000001"]
 
 
 @contextmanager
