@@ -26,6 +26,7 @@ def command(file: Path) -> None:
 
     document, merged = merge_return(terminal.workspace(), file, terminal.TERMINAL)
     numbers = {"events": merged.events, "units": merged.units, "given_back": merged.given_back, "void": merged.voided}
+    numbers |= {"quarantined": merged.quarantined}
     said = {"return": document.told.number, "ledger": document.told.ledger, "station": document.station}
     said |= {"made": document.made, "handovers": {number: dict(one) for number, one in document.states.items()}}
     terminal.show(said | numbers | {"again": merged.again, "kept": merged.kept}, None)

@@ -71,7 +71,7 @@ def _merge(shared: Ledger, lease: Ledger, number: int, done: Merged, *, station:
 
 
 def _add(done: Merged, merged: Merged) -> None:
-    for name in ("events", "units", "given_back", "voided"):
+    for name in ("events", "units", "given_back", "quarantined", "voided"):
         setattr(done, name, getattr(done, name) + getattr(merged, name))
     done.kept.extend(merged.kept)
 

@@ -5,6 +5,9 @@ left out or changed in between. They change no standing by themselves. For every
 an event of its own (kind `merge`) with the standing that follows; so the history of a unit is whole, and what counts is
 what the owner took over. A unit that the owner worked on since is evidence only.
 
+What is given back is free here, unless this ledger was adopted after a loss since it handed it over: the lost ledger
+may have merged the same return, and given the identity to a board. Then it is in quarantine.
+
 All is one transaction: if anything contradicts this ledger, nothing is merged.
 """
 
@@ -25,6 +28,7 @@ from rmfab.ledger.chains import OWN, append, genesis
 from rmfab.ledger.events import Event, EventKind
 from rmfab.ledger.handovers import Handover
 from rmfab.ledger.host_record import Head
+from rmfab.ledger.numbers import last_loss
 from rmfab.ledger.queries import by_serial, standing_changes, standing_columns, standing_value
 from rmfab.ledger.receipts import Span
 from rmfab.ledger.sql import schema
@@ -70,12 +74,14 @@ class Returned:
 class Merged:
     """What a merge changed: how many *events*, *units* bound to boards, identities *given_back* and *voided*.
 
+    *quarantined*: how many of those given back are in quarantine, because the lost ledger may have given them again.
     *kept*: the serials that stay as they are here. *again*: the return was merged before.
     """
 
     events: int = 0
     units: int = 0
     given_back: int = 0
+    quarantined: int = 0
     voided: int = 0
     kept: list[str] = field(default_factory=list)
     again: bool = False
@@ -209,6 +215,8 @@ class _Merger:
         self._own = ledger_id, station
         self._ts = ts
         self._told = told
+        loss = last_loss(connection)
+        self._first_sure = 1 if loss is None else loss.first_handover
         self._heads: dict[str, Head] = {}
         self._stations = {span.chain: span.station for span in told.spans}
         self._kept: dict[str, None] = {}
@@ -264,7 +272,8 @@ class _Merger:
             serial = event.serial
             if serial is not None and serial in after and event.kind not in _NOT_A_FACTORYS:
                 self._project(after, serial, event)
-        changed = {serial: _settled(after[serial]) for serial in after if after[serial] != before[serial]}
+        new = {serial: one for serial, one in after.items() if one != before[serial]}
+        changed = {serial: self._settled(one, before[serial]) for serial, one in new.items()}
         self._write(changed, before)
 
     def _chained(self, columns: dict[str, Any]) -> Event:
@@ -342,6 +351,16 @@ class _Merger:
             self._complain(f"{serial}: {error.what}")
             del after[serial]
 
+    def _settled(self, standing: Standing, before: Standing) -> Standing:
+        """Return what a unit is here if the factory has it as *standing*: given back it is free, or in quarantine if it
+        was handed over before a loss; free there it is out."""
+        if standing.state is State.HANDED_OVER:
+            sure = before.handover is not None and before.handover >= self._first_sure
+            return replace(standing, state=State.GENERATED if sure else State.QUARANTINED, handover=None)
+        if standing.state in (State.GENERATED, State.QUARANTINED):
+            return replace(standing, state=State.HANDED_OVER)
+        return standing
+
     def _write(self, changed: dict[str, Standing], before: Mapping[str, Standing]) -> None:
         """Write the standings *changed*, with an event for each. A MAC of a different live unit is a conflict."""
         macs = {standing.mac: serial for serial, standing in changed.items() if standing.live}
@@ -394,18 +413,10 @@ class _Merger:
 
     def _count(self, standing: Standing, before: Standing) -> None:
         self.merged.units += standing.live and not before.live
-        self.merged.given_back += standing.state is State.GENERATED
+        self.merged.given_back += standing.state in (State.GENERATED, State.QUARANTINED)
+        self.merged.quarantined += standing.state is State.QUARANTINED
         self.merged.voided += standing.state is State.VOID and before.state is not State.VOID
 
     def _complain(self, what: str) -> None:
         if len(self.conflicts) <= _MOST_CONFLICTS and what not in self.conflicts:
             self.conflicts.append(what)
-
-
-def _settled(standing: Standing) -> Standing:
-    """Return what a unit is here if the factory has it as *standing*: given back it is free; free there it is out."""
-    if standing.state is State.HANDED_OVER:
-        return replace(standing, state=State.GENERATED, handover=None)
-    if standing.state in (State.GENERATED, State.QUARANTINED):
-        return replace(standing, state=State.HANDED_OVER)
-    return standing

@@ -28,6 +28,7 @@ from rmfab.line.bound_boards import BoardMemory
 from rmfab.line.offline import leased_batches
 from rmfab.line.spool import Spool
 from rmfab.line.stop_note import StopNote
+from rmfab.operations.merge_return import warn_of_quarantine
 from rmfab.operations.pool import hold_pool
 from rmfab.operations.terminal import UNATTENDED, Terminal, counted
 from rmfab.workspace.gitignore import ignore_secrets
@@ -192,7 +193,10 @@ class StationLease:
             self._receive_interrupted()
             self._settle(stock)
         station, ts = self._workspace.station.name, timestamp(self._workspace.now())
-        return merge_lease(shared.ledger, self._lease.ledger, station=station, ts=ts, unused=True).given_back
+        merged = merge_lease(shared.ledger, self._lease.ledger, station=station, ts=ts, unused=True)
+        if merged.quarantined:
+            warn_of_quarantine(merged.quarantined, self._terminal)
+        return merged.given_back
 
     def _settle(self, stock: Stock) -> None:
         for warning in stock.settle(self._workspace.ledger).warnings:

@@ -106,6 +106,15 @@ def _signing(handover: Handover) -> VerifyingKey:
     return VerifyingKey.from_pem(handover.terms.signing.encode(), f"handover {handover.number}")
 
 
+def warn_of_quarantine(count: int, terminal: Terminal) -> None:
+    """Report that *count* identities that were given back are not free."""
+    were = counted(count, "identity that was given back is", "identities that were given back are")
+    terminal.warn(
+        f"{were} in quarantine: they left this ledger before its loss, and the lost one may have given them again",
+        "make new identities instead",
+    )
+
+
 def _say(told: Returned, merged: Merged, terminal: Terminal) -> None:
     if merged.again:
         terminal.say(f"return {told.number} was merged before; nothing to do")
@@ -114,6 +123,8 @@ def _say(told: Returned, merged: Merged, terminal: Terminal) -> None:
     parts += [counted(merged.given_back, "identity", "identities") + " given back"] if merged.given_back else []
     parts += [f"{merged.voided} void"] if merged.voided else []
     terminal.say(f"merged return {told.number}: {', '.join(parts)}")
+    if merged.quarantined:
+        warn_of_quarantine(merged.quarantined, terminal)
     if merged.kept:
         shown = ", ".join(merged.kept[:_MOST_SHOWN]) + (", …" if len(merged.kept) > _MOST_SHOWN else "")
         terminal.warn(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from rmfab.errors import BatchUsedUp
 from rmfab.ledger.claim_terms import Carried, Wish
 from rmfab.ledger.events import EventKind
 from rmfab.ledger.states import State
@@ -215,7 +216,7 @@ def test_a_factory_that_lost_its_ledger_goes_on(owner: Side, factory: Side) -> N
 
 def test_an_owner_that_lost_its_ledger(owner: Side, factory: Side) -> None:
     """Restored to before the handover, what was handed over is in quarantine; the return proves the handover by the
-    owner's own signature, frees what is given back, and settles what is on boards."""
+    owner's own signature, and settles what is on boards. What is given back stays in quarantine."""
     owner.well("ledger", "backup", "old.db")
     owner.give(factory, "1.handover", "--count", "4")
     factory.work(1)
@@ -226,9 +227,36 @@ def test_an_owner_that_lost_its_ledger(owner: Side, factory: Side) -> None:
     assert owner.states() == {"quarantined": 8}
     owner.well("merge", path)
     assert owner.states() == {"quarantined": 4, "verified": 1, "handed-over": 3}
-    owner.well("merge", again)
-    assert owner.states() == {"quarantined": 4, "verified": 1, "generated": 3}
+    assert "3 identities that were given back are in quarantine" in owner.well("merge", again).err
+    assert owner.states() == {"quarantined": 7, "verified": 1}
     assert owner.json("handover")[0]["standing"] == "received"
+
+
+def test_what_the_lost_ledger_gave_again(owner: Side, factory: Side) -> None:
+    """An identity that was given back, merged and given to a board here, before the ledger was lost, is not given again
+    when the return is merged once more; the board that carries it gets it. What is handed over later is free again."""
+    owner.give(factory, "1.handover", "--count", "2")
+    owner.well("ledger", "backup", "old.db")
+    owner.well("merge", returned(factory, "1.return", "--unused"))
+    assert owner.work(1) == ["LMP-000001"]
+    with owner.open() as workspace:
+        found = workspace.ledger.identity_by_serial("LMP-000001")
+    assert found is not None
+    owner.well("ledger", "restore", "old.db", "--force")
+    owner.well("ledger", "adopt", "--name", "lamp")
+    assert owner.json("merge", "1.return")["quarantined"] == 2
+    with owner.open() as workspace:
+        with pytest.raises(BatchUsedUp):
+            owner.claim(workspace, 2)
+        wish, carried = Wish("lamp"), Carried(node_id=found.node_id)
+        given = workspace.ledger.claim(mac(1), wish, station="desk", ts=NOON, carried=carried)
+    assert given.identity.serial == "LMP-000001"
+    owner.well("generate", "--count", "2", "--batch", "more")
+    card, printed = factory.card()
+    owner.well("handover", "more", "--to", card, "--fingerprint", printed, "-o", "2.handover")
+    factory.well("receive", "2.handover")
+    merged = owner.json("merge", returned(factory, "2.return", "--unused"))
+    assert (merged["given_back"], merged["quarantined"]) == (2, 0)
 
 
 @pytest.mark.parametrize("same", [False, True], ids=["far apart", "the same number"])
