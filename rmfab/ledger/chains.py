@@ -16,7 +16,8 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, false, insert, or_, select, text, update
@@ -49,7 +50,8 @@ OWN = text(OWN_EVENTS)
 """`questions.OWN_EVENTS` as a condition of a query of the event table."""
 
 _EVENT = ("chain", "station", "seq", *FIELDS, "prev_hash", "hash")
-_ADD = Statement(insert(schema.event), _EVENT)
+_MOST = 8
+"""How many events one statement adds."""
 _ADVANCE = Statement(
     update(schema.chain).where(schema.chain.c.id == bindparam("of_chain")), ("of_chain", "last_seq", "last_hash")
 )
@@ -68,18 +70,31 @@ def append(
     Raise InputError for an invalid name, IntegrityError if the chain, or a row that is to be changed, is missing.
     """
     chain, seq, prev_hash = _open_chain(connection, ledger_id, station)
-    changes: list[Asked] = []
+    rows: list[dict[str, Any]] = []
     for event in events:
         seq += 1
         row = columns_of(event) | {"chain": chain, "station": station, "seq": seq, "prev_hash": prev_hash}
         prev_hash = row["hash"] = chain_hash(prev_hash, row)
-        changes.append((_ADD, row))
-    if changes:
-        changes.append((_ADVANCE, {"of_chain": chain, "last_seq": seq, "last_hash": prev_hash}))
-        changes.extend(following)
-        if any(count != 1 for count in write(connection, changes)):
+        rows.append(row)
+    if rows:
+        added = [rows[at : at + _MOST] for at in range(0, len(rows), _MOST)]
+        advance = (_ADVANCE, {"of_chain": chain, "last_seq": seq, "last_hash": prev_hash})
+        one_each = [advance, *following]
+        counts = write(connection, [*map(_adding, added), *one_each])
+        if counts != [*map(len, added), *(1 for _ in one_each)]:
             raise damaged("a row that is to be changed is missing", f"station {station}")
         leave(connection, Evidence(chain, seq, prev_hash))
+
+
+def _adding(rows: Sequence[Mapping[str, Any]]) -> Asked:
+    """Return the change that adds *rows* to the event table, in their order."""
+    return _add(len(rows)), {f"{name}_{at}": value for at, row in enumerate(rows) for name, value in row.items()}
+
+
+@lru_cache
+def _add(count: int) -> Statement:
+    """Return the statement that adds *count* events."""
+    return Statement(insert(schema.event).values([{n: bindparam(f"{n}_{at}") for n in _EVENT} for at in range(count)]))
 
 
 def foreseen(station: str) -> Asked:

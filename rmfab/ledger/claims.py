@@ -18,8 +18,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, bindparam, exists, select
+from sqlalchemy import ColumnElement, Connection, FromClause, Select, bindparam, select
 
 from rmfab.errors import BatchUsedUp, BoardConflict, CloneError, InputError
 from rmfab.ledger import queries, questions, soundness
@@ -47,18 +48,25 @@ from rmfab.ledger.sql.statement import Asked, Statement, Values, constant, of_te
 from rmfab.ledger.standing import project
 from rmfab.ledger.states import State
 
-_IS_FREE = schema.identity.c.state == constant(State.GENERATED.value)
-_LOWEST = (
-    identities_query()
-    .add_columns(schema.batch.c.policy)
-    .where(_IS_FREE)
-    .order_by(schema.identity.c.position)
-    .limit(constant(1))
-)
+
+def _lowest_free(query: Select[Any], identity: FromClause, where: ColumnElement[bool]) -> Select[Any]:
+    """Return *query* for the lowest free *identity* of the batch that *where* names.
+
+    Its terms are those of the index ix_identity_claim, and the state is a range: for `state = …` a database may as well
+    take the index of the positions, and then it reads all identities that were claimed before, for each claim.
+    """
+    free = constant(State.GENERATED.value)
+    query = query.where(where, identity.c.state.between(free, free))
+    return query.order_by(identity.c.state, identity.c.position).limit(constant(1))
+
+
+_WHOLE = identities_query().add_columns(schema.batch.c.policy)
+_ANY = schema.identity.alias("any_identity")
+_HAS_FREE = _lowest_free(select(_ANY.c.id), _ANY, _ANY.c.batch_id == schema.batch.c.id).correlate(schema.batch)
 _OLDEST = (
     select(schema.batch.c.id)
     .where(schema.batch.c.product == bindparam("of_product"), schema.batch.c.state == constant("closed"))
-    .where(exists().where(schema.identity.c.batch_id == schema.batch.c.id, _IS_FREE))
+    .where(_HAS_FREE.scalar_subquery().is_not(None))
     .order_by(schema.batch.c.id)
     .limit(constant(1))
 )
@@ -72,11 +80,11 @@ _IN_ONE = schema.identity.c.batch_id == bindparam("of_batch")
 def _unlocked(where: ColumnElement[bool]) -> Statement:
     """Return the query for the lowest free identity; on a server, of those that no other station is claiming at this
     moment: stations do not wait for each other."""
-    return Statement(_LOWEST.where(where).with_for_update(skip_locked=True, of=schema.identity))
+    return Statement(_lowest_free(_WHOLE, schema.identity, where).with_for_update(skip_locked=True, of=schema.identity))
 
 
 _LOWEST_IN_OLDEST, _LOWEST_IN_NAMED, _LOWEST_UNLOCKED = map(_unlocked, (_IN_OLDEST, _IN_NAMED, _IN_ONE))
-_LOWEST_LOCKED = Statement(_LOWEST.where(_IN_ONE).with_for_update(of=schema.identity))
+_LOWEST_LOCKED = Statement(_lowest_free(_WHOLE, schema.identity, _IN_ONE).with_for_update(of=schema.identity))
 """Waits for the other stations, whose claims may fail: only this one can say that a batch is used up."""
 
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, bindparam, select, update
 
 from rmfab.errors import InputError, RmfabError
 from rmfab.ledger import chains
@@ -24,15 +24,23 @@ from rmfab.ledger.queries import (
     named,
     names_of,
     standing_changes,
+    standing_rows,
     standing_value,
 )
 from rmfab.ledger.records import LedgerIdentity, refuse_handed_over
 from rmfab.ledger.soundness import refuse_damaged
 from rmfab.ledger.sql import schema
+from rmfab.ledger.sql.statement import Statement, foresee
 from rmfab.ledger.standing import Standing, project
 from rmfab.ledger.states import State
 from rmfab.ledger.stored_events import columns_of
 
+_STANDS = Statement(
+    select(*standing_rows(), schema.batch.c.name.label("batch_name"))
+    .join_from(schema.identity, schema.batch)
+    .where(schema.identity.c.serial == bindparam("of_serial"))
+    .with_for_update(of=schema.identity)
+)
 _RECORDED = (EventKind.STEP, EventKind.UNIT)
 
 
@@ -224,9 +232,9 @@ def _filled(event: Event, batch: str, standing: Standing) -> Event:
 
 
 def _standings(connection: Connection, serials: set[str]) -> Iterator[tuple[str, tuple[str, Standing]]]:
-    table = schema.identity
-    query = select(table, schema.batch.c.name.label("batch_name")).join(schema.batch)
     remaining = iter(sorted(serials))
-    while some := list(islice(remaining, PAGE)):
-        for row in connection.execute(query.where(table.c.serial.in_(some)).with_for_update(of=table)):
-            yield row.serial, (row.batch_name, standing_value(row._mapping))
+    while some := [(_STANDS, {"of_serial": serial}) for serial in islice(remaining, PAGE)]:
+        with foresee(connection, some):
+            for query, values in some:
+                for row in query.rows(connection, values):
+                    yield row["serial"], (row["batch_name"], standing_value(row))

@@ -79,6 +79,11 @@ def standing_value(columns: Columns) -> Standing:
         raise damaged(f"an identity has no state {values['state']!r}", columns["serial"]) from error
 
 
+def standing_rows() -> Iterator[ColumnElement[Any]]:
+    """Yield the columns of the identity table that `standing_value` reads."""
+    return (schema.identity.c[name] for name in ("serial", *_STANDING))
+
+
 def standing_columns(standing: Standing) -> dict[str, Any]:
     """Return *standing* as columns of the identity table."""
     return {name: getattr(standing, name) for name in _STANDING} | {"state": standing.state.value}

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, bindparam, select
 from rmfab.errors import RmfabError
 from rmfab.ledger.chains import OWN
 from rmfab.ledger.events import EventKind
-from rmfab.ledger.queries import by_name, standing_value
+from rmfab.ledger.queries import by_name, standing_rows, standing_value
 from rmfab.ledger.sql import schema
 from rmfab.ledger.sql.statement import Asked, Statement, constant, foresee
 from rmfab.ledger.standing import Standing, replay
@@ -21,7 +21,7 @@ _MOST = 200
 """The events of one unit that a write reads; one that came more often is for `rmfab ledger check`."""
 
 _ROW = Statement(
-    select(schema.identity).where(
+    select(*standing_rows()).where(
         schema.identity.c.id
         == select(schema.identity.c.id).where(schema.identity.c.serial == bindparam("of_serial")).scalar_subquery()
     )

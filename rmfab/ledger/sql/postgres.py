@@ -16,7 +16,7 @@ import logging
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from functools import partial
@@ -38,6 +38,7 @@ from rmfab.ledger.sql.outage import Away, Outage, Unsettled, Watcher
 from rmfab.ledger.sql.postgres_errors import Conflict, explain
 from rmfab.ledger.sql.postgres_link import Link, LinkWatch, connect, reaches
 from rmfab.ledger.sql.server_address import ServerAddress
+from rmfab.ledger.sql.statement import driver
 from rmfab.ledger.sql.station_lock import StationLock
 from rmfab.ledger.sql.upgrade import needs_upgrade, refuse_other_revision, upgrade_schema
 
@@ -73,6 +74,9 @@ _RACES = 20
 """How often work that lost a race runs again; each time someone else has succeeded."""
 _ANSWER_FACTOR = 1.5
 """The server has this many times our patience to answer: it waits itself for locks, as long as we are patient."""
+_BY_INDEX = {"enable_seqscan": "off", "jit": "off"}
+"""Settings of the connection that writes. The server plans a claim's statements once, also if the ledger is still empty
+then, and would read its tables from end to end from then on (postgresql.org/docs/15/sql-prepare.html)."""
 _PLACE = """
 SELECT (SELECT system_identifier FROM pg_control_system())::text
     || '/' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)
@@ -94,8 +98,8 @@ class PostgresDatabase:
         self._outage = Outage()
         self._stations = StationLock(address.shown, host)
         connecting = partial(_connect, address, patience, self._watch, self._stations.application_name)
-        self._writers = _make_engine(connecting, patience, 1)
-        self._readers = _make_engine(connecting, patience, _READERS)
+        self._writers = _make_engine(partial(connecting, _BY_INDEX), patience, 1)
+        self._readers = _make_engine(partial(connecting, {}), patience, _READERS)
         self._closing = weakref.finalize(self, _close, self._writers, self._readers, self._watch)
         self._writer = threading.Lock()
         self._group = GroupCommit(self._writing, patience)
@@ -344,8 +348,9 @@ def _status(connection: Connection, xid: str) -> str:
         raise
 
 
-def _connect(address: ServerAddress, patience: float, watch: LinkWatch, name: str) -> Link:
+def _connect(address: ServerAddress, patience: float, watch: LinkWatch, name: str, planning: Mapping[str, str]) -> Link:
     settings = {
+        **planning,
         "lock_timeout": f"{round(1000 * patience)}ms",
         "statement_timeout": f"{round(1000 * watch.seconds)}ms",
         "idle_in_transaction_session_timeout": "15min",
@@ -388,10 +393,8 @@ def _begin(connection: Connection) -> None:
     """Start a transaction in one round trip."""
     statements = connection.get_execution_options().get(_BEGIN)
     if statements is not None:
-        link = connection.connection.driver_connection
-        with link.pipeline():  # type: ignore[union-attr]
-            *_, first = [link.execute(statement) for statement in statements]  # type: ignore[union-attr]
-        (connection.info[_FIRST],) = first.fetchone()
+        *_, first = driver(connection).at_once([(statement, ()) for statement in statements])
+        ((connection.info[_FIRST],),) = first
 
 
 def _drop(connection: Connection) -> None:

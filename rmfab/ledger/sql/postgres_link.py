@@ -14,12 +14,13 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
 import psycopg
 
+from rmfab.ledger.sql.postgres_pipeline import Answer, Prepared, Question
 from rmfab.ledger.sql.server_address import ServerAddress
 
 _DEFAULTS: Mapping[str, str] = {
@@ -120,6 +121,14 @@ class Link(psycopg.Connection[Any]):
 
     watch: LinkWatch | None = None
 
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._prepared_here = Prepared()
+
+    def at_once(self, questions: Sequence[Question]) -> list[Answer]:
+        """Run *questions* in one round trip. See `Prepared.run`."""
+        return self._prepared_here.run(self, questions)
+
     def wait(self, gen: Any, *arguments: Any, **named: Any) -> Any:
         """Wait as psycopg does, for as long as the watch allows."""
         if self.watch is None or self.pgconn.socket < 0:
@@ -137,10 +146,12 @@ def connect(address: ServerAddress, watch: LinkWatch, name: str, settings: Mappi
     given = {key: value for key, value in _DEFAULTS.items() if key not in address.parameters}
     link = Link.connect(address.url, autocommit=True, application_name=name, **given)  # type: ignore[arg-type]
     link.watch = watch
+    # If psycopg prepared statements itself, it would discard all of the connection after a ROLLBACK, ours as well.
+    link.prepare_threshold = None
     try:
         if settings:
             calls = ", ".join(["set_config(%s, %s, false)"] * len(settings))
-            link.execute(f"SELECT {calls}", [text for pair in settings.items() for text in pair], prepare=False)
+            link.execute(f"SELECT {calls}", [text for pair in settings.items() for text in pair])
     except BaseException:
         link.close()
         raise

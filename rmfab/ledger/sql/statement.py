@@ -8,14 +8,16 @@ sends it all changes in one.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, literal_column, text
+from sqlalchemy import ColumnElement, Connection, Dialect, literal_column, text
 from sqlalchemy.sql.expression import ClauseElement
 
 _AHEAD = "rmfab_ahead"
+_PARAMETERS = {"sqlite": "qmark", "postgresql": "numeric_dollar"}
+"""How a value is written in a statement, by engine."""
 Values = Mapping[str, Any]
 
 
@@ -29,19 +31,18 @@ class Statement:
     def __init__(self, built: ClauseElement, columns: Sequence[str] | None = None) -> None:
         self._built = built
         self._columns = columns
-        self._compiled: dict[str, tuple[str, Values, Sequence[str] | None]] = {}
+        self._compiled: dict[str, tuple[str, Values, Sequence[str]]] = {}
         self._names: tuple[str, ...] = ()
 
     def tuples(self, connection: Connection, values: Values) -> Iterable[Sequence[Any]]:
-        """Run it, and return its rows; they are read one by one."""
+        """Run it, and return its rows; those of a file are read one by one."""
         ahead = connection.info.get(_AHEAD)
         if ahead:
-            found: Sequence[Sequence[Any]] | None = ahead.get(self._key(values))
+            found: Iterable[Sequence[Any]] | None = ahead.get(self._key(values))
             if found is not None:
                 return found
-        cursor = self._execute(connection, values)
-        self._note_names(cursor)
-        return cursor  # type: ignore[no-any-return]
+        (answer,) = _run(connection, [(self, values)])
+        return answer  # type: ignore[no-any-return]
 
     def rows(self, connection: Connection, values: Values) -> Iterator[Values]:
         """Run it, and yield its rows by the names of their columns."""
@@ -55,26 +56,19 @@ class Statement:
     def _key(self, values: Values) -> tuple[Any, ...]:
         return (self, *sorted(values.items()))
 
-    def _fetched(self, cursor: Any) -> Sequence[Sequence[Any]]:
-        """Return the rows for which *cursor* was sent."""
-        self._note_names(cursor)
-        return cursor.fetchall()  # type: ignore[no-any-return]
+    def _note_names(self, answer: Any) -> None:
+        if not self._names and answer.description:
+            self._names = tuple(column[0] for column in answer.description)
 
-    def _note_names(self, cursor: Any) -> None:
-        if not self._names and cursor.description:
-            self._names = tuple(column[0] for column in cursor.description)
-
-    def _execute(self, connection: Connection, values: Values) -> Any:
-        """Return the driver's cursor after the statement ran, or was sent."""
-        dialect = connection.dialect
+    def _question(self, dialect: Dialect, values: Values) -> tuple[str, Sequence[Any]]:
+        """Return what a driver runs: the text for its engine, and *values* in the order in which they are in it."""
         if dialect.name not in self._compiled:
-            made = self._built.compile(dialect=dialect, column_keys=self._columns)
-            self._compiled[dialect.name] = str(made), made.params, getattr(made, "positiontup", None)
+            positional = type(dialect)(paramstyle=_PARAMETERS[dialect.name])  # type: ignore[call-arg]
+            made = self._built.compile(dialect=positional, column_keys=self._columns)
+            self._compiled[dialect.name] = str(made), made.params, made.positiontup  # type: ignore[attr-defined]
         statement, constants, order = self._compiled[dialect.name]
         given = {**constants, **values}
-        cursor = connection.connection.driver_connection.cursor()  # type: ignore[union-attr]
-        cursor.execute(statement, given if order is None else [given[name] for name in order])
-        return cursor
+        return statement, [given[name] for name in order]
 
 
 def constant(value: str | int) -> ColumnElement[Any]:
@@ -99,11 +93,12 @@ def foresee(connection: Connection, asked: Iterable[Asked]) -> Iterator[None]:
     if not _is_remote(connection):
         yield
         return
-    with _at_once(connection):
-        cursors = {statement._key(values): statement._execute(connection, values) for statement, values in asked}
+    asked = list(asked)
+    answers = _run(connection, asked)
     info = connection.info  # of a connection that is lost in the block, it cannot be asked for any more
     before = info.get(_AHEAD)
-    info[_AHEAD] = (before or {}) | {key: key[0]._fetched(cursor) for key, cursor in cursors.items()}
+    keys = [statement._key(values) for statement, values in asked]
+    info[_AHEAD] = (before or {}) | dict(zip(keys, answers, strict=True))
     try:
         yield
     finally:
@@ -114,9 +109,7 @@ def foresee(connection: Connection, asked: Iterable[Asked]) -> Iterator[None]:
 def write(connection: Connection, changes: Iterable[Asked]) -> list[int]:
     """Run *changes* in order, on a server in one round trip; return how many rows each changed."""
     connection.info.pop(_AHEAD, None)
-    with _at_once(connection):
-        cursors = [statement._execute(connection, values) for statement, values in changes]
-    return [cursor.rowcount for cursor in cursors]
+    return [answer.rowcount for answer in _run(connection, changes)]
 
 
 @lru_cache
@@ -125,11 +118,20 @@ def of_text(statement: str) -> Statement:
     return Statement(text(statement))
 
 
-def _at_once(connection: Connection) -> Any:
-    """Return a block in which statements are sent to a server without waiting for each answer."""
-    if not _is_remote(connection):
-        return nullcontext()
-    return connection.connection.driver_connection.pipeline()  # type: ignore[union-attr]
+def driver(connection: Connection) -> Any:
+    """Return the driver's own connection."""
+    return connection.connection.driver_connection
+
+
+def _run(connection: Connection, asked: Iterable[Asked]) -> list[Any]:
+    """Run what is *asked* in order, on a server in one round trip; return a cursor of the driver for each."""
+    asked = list(asked)
+    questions = [statement._question(connection.dialect, values) for statement, values in asked]
+    link = driver(connection)
+    answers = link.at_once(questions) if _is_remote(connection) else [link.execute(*one) for one in questions]
+    for (statement, _), answer in zip(asked, answers, strict=True):
+        statement._note_names(answer)
+    return answers
 
 
 def _is_remote(connection: Connection) -> bool:

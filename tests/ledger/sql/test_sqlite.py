@@ -358,15 +358,15 @@ def test_an_interrupt_in_a_statement_stays_one(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         ledger.rewrap({1: b"other"}, recipients=(), station=STATION, ts=now())
     event.remove(database._engine, "do_execute", interrupt)
-    run = Statement._execute
+    asked = Statement._question
 
-    def interrupted(self, connection, values):
-        if "prev_hash" in values:
+    def interrupted(self, dialect, values):
+        if "prev_hash_0" in values:
             raise KeyboardInterrupt
-        return run(self, connection, values)
+        return asked(self, dialect, values)
 
     with monkeypatch.context() as patched:
-        patched.setattr(Statement, "_execute", interrupted)
+        patched.setattr(Statement, "_question", interrupted)
         with pytest.raises(KeyboardInterrupt):
             claim(ledger, 1)
     assert claim(ledger, 1).identity.serial == "LMP-000001"

@@ -1,10 +1,13 @@
 """Statements that the driver runs: asked ahead, in one round trip, and never older than the last change."""
 
+import re
+
 import pytest
 
+from rmfab.ledger.claims import _LOWEST_IN_NAMED, _LOWEST_IN_OLDEST, _LOWEST_UNLOCKED
 from rmfab.ledger.host import this_host
 from rmfab.ledger.sql.open_database import open_database
-from rmfab.ledger.sql.statement import foresee, of_text, write
+from rmfab.ledger.sql.statement import driver, foresee, of_text, write
 from tests.ledger.workshop import at, fresh
 
 VALUE = of_text("SELECT value FROM meta WHERE name = :name")
@@ -15,7 +18,7 @@ HOLDER, OTHER = {"name": "holder"}, {"name": "ledger_id"}
 @pytest.fixture
 def connection(place):
     """A write transaction of a ledger."""
-    fresh(place).close()
+    fresh(place, 300).close()
     database = open_database(at(place), create=False, patience=30, state=this_host().state)
     with database.writing() as opened:
         yield opened
@@ -48,3 +51,25 @@ def test_values_are_part_of_the_question(connection):
     with foresee(connection, [(VALUE, {"name": "none"})]):
         assert VALUE.first(connection, {"name": "none"}) is None
         assert VALUE.first(connection, HOLDER) is not None
+
+
+def test_the_lowest_free_identity_is_found_by_its_index(connection):
+    """A claim does not read all that were claimed before it, also if the database last looked when all were free."""
+    server = connection.dialect.name == "postgresql"
+    if server:  # it looks by itself; a file has no statistics
+        connection.exec_driver_sql("ANALYZE")
+    for query, values in (
+        (_LOWEST_IN_OLDEST, {"of_product": "lamp"}),
+        (_LOWEST_IN_NAMED, {"of_name": "lamp-0001"}),
+        (_LOWEST_UNLOCKED, {"of_batch": 1}),
+    ):
+        statement, given = query._question(connection.dialect, values)
+        if server:
+            (plan,) = driver(connection).at_once([(f"EXPLAIN {statement}", given)])
+        else:
+            plan = driver(connection).execute(f"EXPLAIN QUERY PLAN {statement}", given)
+        lines = [" ".join(map(str, row)) for row in plan]
+        reads = [line for line in lines if re.search(r"(SEARCH|SCAN) (any_)?identity|on identity", line)]
+        assert reads
+        assert all("ix_identity_claim" in line for line in reads)
+        assert not any("TEMP B-TREE" in line for line in lines)
