@@ -143,10 +143,16 @@ print(0.0, statistics.median(times))
 
 
 def run(jobs: list[list[str]], extra: dict[str, str]) -> list[float]:
-    """Start *jobs* at once and return the seconds from the common start to the end of each (times of CLOCK_MONOTONIC).
+    """Run *jobs* at once and return the seconds from the common start to the end of each (times of CLOCK_MONOTONIC)."""
+    processes = start(jobs, extra)
+    times = release(processes)
+    end(processes)
+    began = min(started for started, _ in times)
+    return [ended - began for _, ended in times]
 
-    A job prints `ready`, waits for a line, and prints the times at which it started and ended.
-    """
+
+def start(jobs: list[list[str]], extra: dict[str, str]) -> list[subprocess.Popen[str]]:
+    """Start *jobs*, and return them when each has printed `ready`."""
     processes = [
         subprocess.Popen(
             [sys.executable, *job],
@@ -161,13 +167,22 @@ def run(jobs: list[list[str]], extra: dict[str, str]) -> list[float]:
     for process in processes:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
+    return processes
+
+
+def release(processes: list[subprocess.Popen[str]]) -> list[tuple[float, ...]]:
+    """Let *processes* go on, which wait for a line; return what each prints, the times of its start and end first."""
     for process in processes:
         assert process.stdin is not None
         process.stdin.write("\n")
         process.stdin.flush()
-    times = [tuple(map(float, process.communicate()[0].split())) for process in processes]
-    began = min(start for start, _ in times)
-    return [end - began for _, end in times]
+    return [tuple(map(float, process.stdout.readline().split())) for process in processes if process.stdout is not None]
+
+
+def end(processes: list[subprocess.Popen[str]]) -> None:
+    """Wait until *processes* have ended; those that read once more find no line."""
+    for process in processes:
+        process.communicate()
 
 
 def work(path: Path, first: int, count: int, *, alone: bool) -> None:
@@ -190,10 +205,10 @@ def work(path: Path, first: int, count: int, *, alone: bool) -> None:
         bind(first)
         print("ready", flush=True)
         sys.stdin.readline()
-        start = time.monotonic()
+        began = time.monotonic()
         for board in range(first + 1, first + count):
             bind(board)
-        print(start, time.monotonic())
+        print(began, time.monotonic())
         database.dispose()
 
 
