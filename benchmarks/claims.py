@@ -144,7 +144,9 @@ print(0.0, statistics.median(times))
 
 def run(jobs: list[list[str]], extra: dict[str, str]) -> list[float]:
     """Run *jobs* at once and return the seconds from the common start to the end of each (times of CLOCK_MONOTONIC)."""
-    times = finish(start(jobs, extra))
+    processes = start(jobs, extra)
+    times = release(processes)
+    end(processes)
     began = min(started for started, _ in times)
     return [ended - began for _, ended in times]
 
@@ -168,13 +170,19 @@ def start(jobs: list[list[str]], extra: dict[str, str]) -> list[subprocess.Popen
     return processes
 
 
-def finish(processes: list[subprocess.Popen[str]]) -> list[tuple[float, ...]]:
+def release(processes: list[subprocess.Popen[str]]) -> list[tuple[float, ...]]:
     """Let *processes* go on, which wait for a line; return what each prints, the times of its start and end first."""
     for process in processes:
         assert process.stdin is not None
         process.stdin.write("\n")
         process.stdin.flush()
-    return [tuple(map(float, process.communicate()[0].split())) for process in processes]
+    return [tuple(map(float, process.stdout.readline().split())) for process in processes if process.stdout is not None]
+
+
+def end(processes: list[subprocess.Popen[str]]) -> None:
+    """Wait until *processes* have ended; those that read once more find no line."""
+    for process in processes:
+        process.communicate()
 
 
 def work(path: Path, first: int, count: int, *, alone: bool) -> None:

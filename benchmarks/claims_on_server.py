@@ -19,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.claims import TS, finish, make, refuse_wrong, start, steps
+from benchmarks.claims import TS, end, make, refuse_wrong, release, start, steps
 from rmfab.ledger.claim_terms import Wish
 from rmfab.ledger.host import PoolHost
 from rmfab.ledger.store import Ledger
@@ -53,7 +53,8 @@ with psycopg.connect(address, autocommit=True) as link:
     began, cpu = time.monotonic(), time.process_time()
     for board in range(first + warm, first + warm + count):
         claim(board)
-    print(began, time.monotonic(), time.process_time() - cpu)
+    print(began, time.monotonic(), time.process_time() - cpu, flush=True)
+    sys.stdin.readline()
 """
 
 
@@ -101,8 +102,9 @@ def rate(
     try:
         processes = start([job(url, n * boards, each, folder / f"bench-{n}") for n in range(stations)], {})
         before = server.cpu_seconds()
-        times = finish(processes)
-        busy = server.cpu_seconds() - before
+        times = release(processes)
+        busy = server.cpu_seconds() - before  # the stations are still connected: a shift ends once
+        end(processes)
     finally:
         shutil.rmtree(folder)
     claims = stations * each
@@ -131,7 +133,8 @@ def work(address: str, first: int, count: int, state: Path) -> None:
         began, cpu = time.monotonic(), time.process_time()
         for board in range(first + _WARM, first + _WARM + count):
             claim(ledger, board, state.name)
-        print(began, time.monotonic(), time.process_time() - cpu)
+        print(began, time.monotonic(), time.process_time() - cpu, flush=True)
+        sys.stdin.readline()
 
 
 def claim(ledger: Ledger, board: int, station: str) -> None:
