@@ -16,7 +16,7 @@ ADD = "INSERT INTO meta (name, value) VALUES ($1, $2)"
 @pytest.fixture
 def link(databases):
     """A connection to an empty ledger."""
-    watch = LinkWatch(PATIENCE)
+    watch = LinkWatch(PATIENCE, lambda: True)
     opened = connect(ServerAddress.parse(databases()), watch, "test", {})
     yield opened
     opened.close()
