@@ -139,13 +139,6 @@ class Server:
         ticks = [*own[11:15], *(ticks for fields in others for ticks in fields[11:13])]
         return sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
 
-    def cpu_seconds(self) -> float:
-        """Return the CPU time of all its processes so far, also of those that have ended (proc(5))."""
-        assert self._process is not None
-        own, *others = [_stat(pid) for pid in (self._process.pid, *_children(self._process.pid))]
-        ticks = [*own[11:15], *(ticks for fields in others for ticks in fields[11:13])]
-        return sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
-
     def end(self) -> None:
         """Start it no more."""
         self._starter.shutdown()
