@@ -43,9 +43,9 @@ def command(output: Path | None, form: str | None, **options: Any) -> None:
     """
     from rmfab.operations.print_labels import LabelForm, LabelRequest, print_labels
 
+    request = LabelRequest(form=LabelForm(form or _form_of(output)), output=output, **options)
     if terminal.json_wanted() and output is None:
         raise click.UsageError("JSON never has the code, which contains the PoP; pass -o FILE")
-    request = LabelRequest(form=LabelForm(form or _form_of(output)), output=output, **options)
     labels = print_labels(terminal.workspace(), request, terminal.TERMINAL)
     if terminal.json_wanted():
         units = [{"serial": label.serial, "service_name": label.service_name} for label in labels]

@@ -12,12 +12,12 @@ from rmfab.release.signature_blocks import BlockScheme
 from tests.line.floor import copied, found, found_empty, interrupting, looked_at, serve, spec
 from tests.line.test_provision import give_network
 from tests.patience import PATIENCE
-from tests.release.test_signature_blocks import KEYS, signed
+from tests.release.test_signature_blocks import key_of, signed
 
 pytestmark = pytest.mark.slow
 
 CHIP = Chip.ESP32C6
-KEY = KEYS[BlockScheme.ECDSA_P256]
+KEY = key_of(BlockScheme.ECDSA_P256)
 
 
 def sign_build(build, key):
@@ -75,7 +75,7 @@ def test_a_release_of_another_key_is_not_written(plant):
 def test_the_boards_own_key_passes_every_step(tmp_path, chip, scheme):
     """A release signed with the burned key passes every step."""
     plant = found(tmp_path / "ws", chip, units=1)
-    digest = sign_build(plant.root / "build", KEYS[scheme])
+    digest = sign_build(plant.root / "build", key_of(scheme))
     with serve([spec(chip, secure_boot_digests=(digest,))]) as boards:
         said = plant.run(boards[0].url)
     assert said.code == 0, said.unit["reason"]
@@ -238,7 +238,7 @@ def test_what_an_esp32c3_cannot_do_is_refused(tmp_path, scheme, cause):
     cause, and no identity is given.
     """
     plant = found(tmp_path / "ws", Chip.ESP32C3, units=1)
-    digest = sign_build(plant.root / "build", KEYS[scheme])
+    digest = sign_build(plant.root / "build", key_of(scheme))
     with serve([spec(Chip.ESP32C3, secure_boot_digests=(digest,))]) as boards:
         said = plant.run(boards[0].url)
     nothing_was_given(plant, said, cause)

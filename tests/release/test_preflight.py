@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import rsa
 
 from rmfab.errors import ComplaintsError, InputError
 from rmfab.product.product import Factory, Product, ReleasePolicy
@@ -21,7 +20,7 @@ from rmfab.release.signature_blocks import BlockScheme
 from rmfab.virtual.build.build_folder import FirmwareFacts, make_app, make_bootloader
 
 from .conftest import tiny_app, with_part, with_table
-from .test_signature_blocks import KEYS, signed
+from .test_signature_blocks import key_of, signed
 
 
 def test_a_good_release_passes(release: Release, tiny_release: Release, product: Product):
@@ -238,11 +237,11 @@ def test_secure_boot_needs_both_signatures(release: Release, tmp_path: Path):
     """A build with secure boot has both images signed with one supported key; damage is always rejected."""
     enabling = replace(release, configured=replace(release.configured, secure_boot=True))
     assert [one.cause for one in inspect_release(enabling)] == ["secure-boot-unsigned"] * 2
-    one, other = KEYS[BlockScheme.RSA_3072], rsa.generate_private_key(65537, 3072)
+    one, other = (key_of(BlockScheme.RSA_3072, number) for number in range(2))
     images = {name: release.part(name).data for name in ("bootloader", "app")}
     by_one = {name: signed(tmp_path, one, image=image) for name, image in images.items()}
     assert inspect_release(_with_images(enabling, by_one)) == []
-    unknown = by_one | {"app": signed(tmp_path, KEYS[BlockScheme.ECDSA_P256], image=images["app"])}
+    unknown = by_one | {"app": signed(tmp_path, key_of(BlockScheme.ECDSA_P256), image=images["app"])}
     assert _causes(inspect_release(_with_images(enabling, unknown))) == {"secure-boot-scheme"}
     mixed = by_one | {"app": signed(tmp_path, other, image=images["app"])}
     assert _causes(inspect_release(_with_images(enabling, mixed))) == {"secure-boot-key"}

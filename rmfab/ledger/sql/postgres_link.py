@@ -20,7 +20,7 @@ from typing import Any
 
 import psycopg
 
-from rmfab.ledger.sql.postgres_pipeline import Answer, Prepared, Question
+from rmfab.ledger.sql.postgres_pipeline import Prepared, Question, ServerAnswer
 from rmfab.ledger.sql.server_address import ServerAddress
 
 _DEFAULTS: Mapping[str, str] = {
@@ -125,7 +125,7 @@ class Link(psycopg.Connection[Any]):
         super().__init__(*arguments, **named)
         self._prepared_here = Prepared()
 
-    def at_once(self, questions: Sequence[Question]) -> list[Answer]:
+    def at_once(self, questions: Sequence[Question]) -> list[ServerAnswer]:
         """Run *questions* in one round trip. See `Prepared.run`."""
         return self._prepared_here.run(self, questions)
 

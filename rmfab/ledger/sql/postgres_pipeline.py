@@ -24,7 +24,7 @@ Question = tuple[str, Sequence[Any]]
 
 
 @dataclass(frozen=True)
-class Answer:
+class ServerAnswer:
     """The answer to one statement: what `Statement` uses of a cursor (PEP 249)."""
 
     rows: list[tuple[Any, ...]]
@@ -47,7 +47,7 @@ class Prepared:
         self._names: dict[str, bytes] = {}
         self._numbers = count()  # a name is never used again: ^C may leave open what was prepared
 
-    def run(self, link: psycopg.Connection[Any], questions: Sequence[Question]) -> list[Answer]:
+    def run(self, link: psycopg.Connection[Any], questions: Sequence[Question]) -> list[ServerAnswer]:
         """Run the statements of *questions* in order on *link*, whose these are, and return the answers.
 
         Raise psycopg.Error for the first one that fails; those after it are not run.
@@ -102,6 +102,6 @@ def _results(pgconn: PGconn, number: int) -> abc.PQGen[list[PGresult]]:
     return results
 
 
-def _answer(adapt: abc.Transformer, result: PGresult) -> Answer:
+def _answer(adapt: abc.Transformer, result: PGresult) -> ServerAnswer:
     adapt.set_pgresult(result)
-    return Answer(adapt.load_rows(0, result.ntuples, tuple), result.command_tuples or 0, result)
+    return ServerAnswer(adapt.load_rows(0, result.ntuples, tuple), result.command_tuples or 0, result)
