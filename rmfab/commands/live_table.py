@@ -79,7 +79,8 @@ class LiveTable:
                 self._rows[event.slot] = SlotRow(event.slot, name, outcome=event.outcome)
                 self._verdicts[event.outcome] += 1
             case SlotWaiting():
-                self._rows[event.slot] = SlotRow(event.slot, "" if event.text == "waiting" else event.text)
+                found = event.text.removeprefix("waiting").removeprefix(": ")  # the row says by itself that it waits
+                self._rows[event.slot] = SlotRow(event.slot, found)
 
     def render(self, width: int, height: int) -> Table:
         """Return the table for a terminal of this size; it is at most *height* - 1 lines high."""
