@@ -79,6 +79,10 @@ class RmfabError(Exception):
     def __str__(self) -> str:
         return f"{self.where}: {self.what}" if self.where else self.what
 
+    def hinted(self, hint: str) -> None:
+        """Replace the hint by that of a caller who knows more; the error can then be raised again as it is."""
+        self.hint = _shortened(hint)
+
     @property
     def complaints(self) -> tuple[RmfabError, ...]:
         """The errors to report: this one, or each of several."""

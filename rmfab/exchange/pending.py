@@ -41,9 +41,9 @@ class PendingParcel:
             yield
         except RmfabError as error:
             hint = None if self._again is None else _hint(is_recorded, self._again)
-            if hint is None:
-                raise
-            raise type(error)(error.what, where=error.where, hint=hint, cause=error.cause) from error
+            if hint is not None:
+                error.hinted(hint)
+            raise
 
     def add(self, name: str, data: bytes) -> None:
         """Add a member. Raise StationError if the disk is full, InputError."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from rmfab.board.esp.loader import Loader
 from rmfab.board.port import SerialPort, open_port
-from rmfab.errors import PortError, RmfabError
+from rmfab.errors import RmfabError
 from rmfab.line.station import Slot
 
 
@@ -26,7 +26,7 @@ class Probe:
     trouble: RmfabError | None = None
     silent: str | None = None
     absent: bool = False
-    unreachable: PortError | None = None
+    unreachable: RmfabError | None = None
 
     @property
     def waiting(self) -> str:
@@ -52,20 +52,16 @@ def probe(slot: Slot, keep_going: Callable[[], None]) -> Probe:
         facts = Loader(port, slot.link, keep_going).connect()
         return Probe(facts.mac or facts.chip_name, closed=facts.mac is None)
     except RmfabError as error:
+        absent = error.cause == "port-absent"
         return Probe(
             trouble=error if error.cause in _LASTING else None,
             silent=error.cause if error.cause in _SILENT else None,
-            absent=error.cause == "port-absent",
-            unreachable=error if isinstance(error, PortError) and _unreachable(slot, error) else None,
+            absent=absent,
+            unreachable=error if absent and "://" in slot.link.address else None,  # no board brings a server with it
         )
     finally:
         if port is not None:
             port.close()
-
-
-def _unreachable(slot: Slot, error: RmfabError) -> bool:
-    """Return whether a network is between this host and the port: no board brings it with it."""
-    return error.cause == "port-absent" and "://" in slot.link.address
 
 
 _SILENT = ("no-answer", "boot-mode", "loader-failed")

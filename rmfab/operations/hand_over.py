@@ -220,8 +220,9 @@ def _note_written(workspace: Workspace, given: Handover, output: Path) -> None:
     try:
         workspace.ledger.exchange.note_written(given.number, station=workspace.station.name, ts=ts)
     except RmfabError as error:
-        hint = f"{output} is complete: send it; only the note that handover {given.number} was written is missing"
-        raise type(error)(error.what, where=error.where, hint=hint, cause=error.cause) from error
+        note = f"the note that handover {given.number} was written"
+        error.hinted(f"{output} is complete: send it; only {note} is missing")
+        raise
 
 
 def _say(workspace: Workspace, given: Handover, output: Path, terminal: Terminal) -> None:
