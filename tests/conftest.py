@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 
 import pytest
@@ -13,6 +14,8 @@ from hypothesis import settings
 
 settings.register_profile("rmfab", deadline=None)  # a busy machine is not a failure
 settings.load_profile("rmfab")
+LONG = 1_000
+"""More tests than stand in a file: one with a long test counts for more than one without."""
 GOOD_REASONS = ("no radio", "no real board")
 
 # Records of pools must not lie among those of the person who runs the tests; commands that tests start inherit this.
@@ -39,11 +42,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Skip what needs --peers or CI; with --fast, deselect the long tests."""
+    """Skip what needs --peers or CI; with --fast, deselect the long tests. Files with long tests come first."""
     if config.getoption("--fast"):
         left_out = [item for item in items if any(item.get_closest_marker(name) for name in ("slow", "peers"))]
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in set(left_out)]
+    # pytest-xdist gives out whole files in this order: the longest file as the last one would keep one worker alone.
+    longest_first = Counter(item.path for item in items) + Counter(
+        {item.path: LONG for item in items if item.get_closest_marker("slow") or item.get_closest_marker("peers")}
+    )
+    items.sort(key=lambda item: -longest_first[item.path])
     if not (config.getoption("--peers") or os.environ.get("CI")):
         for item in items:
             if item.get_closest_marker("peers"):

@@ -23,11 +23,11 @@ pytestmark = [
 ]
 
 SEED = 20261129
-FAULTS = 10
+FAULTS = 6
 
 
-def test_ten_faults(tmp_path: Path) -> None:
-    """After each of 10 kills and faults of the server, everything holds, and the same command goes on."""
+def test_six_faults(tmp_path: Path) -> None:
+    """After each of 6 kills and faults of the server, everything holds, and the same command goes on."""
     said: list[str] = []
     tally = Harness(tmp_path, SEED, FAULTS, 1e9, said.append, ("server",)).run()
     assert not tally.faults, "\n".join(said)

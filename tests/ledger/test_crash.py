@@ -125,20 +125,22 @@ def test_kill_at_any_moment(place):
 
 
 def test_sixteen_processes_are_killed(place):
-    """Of 16 processes that claim and record at once, all are killed at random moments: no identity is doubled, every
-    claim that was returned persists with its steps, and the rest can be claimed."""
+    """Of 16 processes that claim and record at once, half are killed at random moments: the others end well, no
+    identity is doubled, every claim that was returned persists with its steps, and the rest can be claimed."""
     fresh(place, size=16 * 12).close()
     chance = random.Random(12)
     workers = [start(place, n * 12, n * 12 + 12, "bench") for n in range(16)]
     go(*workers)
     told: dict[str, str] = {}
-    for worker in chance.sample(workers, 16):
+    killed = chance.sample(workers, 8)
+    for worker in killed:
         for _ in range(chance.randrange(0, 3)):
             board, serial = worker.stdout.readline().split()
             told[board] = serial
         worker.send_signal(signal.SIGKILL)
     for worker in workers:
         told |= answers(worker)
+        assert worker.returncode in ((0, -signal.SIGKILL) if worker in killed else (0,))
     assert len(set(told.values())) == len(told)
     with Ledger.open(place, create=False) as ledger:
         held = {identity.mac: identity.serial for identity in ledger.identities("lamp-0001") if identity.mac}

@@ -1,4 +1,4 @@
-"""Many processes on one ledger: stations on a server whose connections end, and commands on a file; some are killed."""
+"""Many stations on a server whose connections end; some are killed."""
 
 import pytest
 
@@ -21,11 +21,3 @@ def test_stations_whose_connections_end(server, databases, tmp_path, kills):
         crowd.claim(kills=kills)
     assert ended
     crowd.judge(kills=kills)
-
-
-def test_sixteen_processes_on_a_file(tmp_path):
-    """The same of a file, on which half of 16 processes are killed; none of the others reports a lock."""
-    crowd = Crowd(tmp_path / "ledger.db", tmp_path, 16, CLAIMS)
-    crowd.make()
-    crowd.claim(kills=True)
-    crowd.judge(kills=True)
