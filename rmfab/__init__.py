@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rmfab.cloud.registration_files import ExportForm
     from rmfab.errors import RmfabError
     from rmfab.identity.factory_image import factory_image
     from rmfab.identity.identity import Identity
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from rmfab.operations.accept_release import AcceptRequest, accept_release
     from rmfab.operations.advance import Advance, completed
     from rmfab.operations.build_files import BuildFilesRequest, build_files
+    from rmfab.operations.export_units import ExportUnitsRequest, export_units
     from rmfab.operations.generate import GenerateRequest, generate
     from rmfab.operations.print_labels import LabelForm, LabelRequest, print_labels
     from rmfab.operations.run_line import LineRequest, LineRun, run_line
@@ -36,6 +38,8 @@ __all__ = [
     "Advance",
     "BuildFilesRequest",
     "Chip",
+    "ExportForm",
+    "ExportUnitsRequest",
     "GenerateRequest",
     "Identity",
     "LabelForm",
@@ -53,6 +57,7 @@ __all__ = [
     "build_files",
     "completed",
     "create_workspace",
+    "export_units",
     "factory_image",
     "generate",
     "load_product",
@@ -70,6 +75,8 @@ _ROOMS = {
     "Advance": "rmfab.operations.advance",
     "BuildFilesRequest": "rmfab.operations.build_files",
     "Chip": "rmfab.product.vocabulary",
+    "ExportForm": "rmfab.cloud.registration_files",
+    "ExportUnitsRequest": "rmfab.operations.export_units",
     "GenerateRequest": "rmfab.operations.generate",
     "Identity": "rmfab.identity.identity",
     "LabelForm": "rmfab.operations.print_labels",
@@ -87,6 +94,7 @@ _ROOMS = {
     "build_files": "rmfab.operations.build_files",
     "completed": "rmfab.operations.advance",
     "create_workspace": "rmfab.workspace.create",
+    "export_units": "rmfab.operations.export_units",
     "factory_image": "rmfab.identity.factory_image",
     "generate": "rmfab.operations.generate",
     "load_product": "rmfab.product.product_file",

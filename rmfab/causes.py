@@ -183,6 +183,7 @@ class Cause(StrEnum):
     NO_BLUETOOTH = "no-bluetooth"
     NO_BOOTLOADER = "no-bootloader"
     NO_BUNDLE = "no-bundle"
+    NO_CERTIFICATE = "no-certificate"
     NO_CHALLENGE_RESPONSE = "no-challenge-response"
     NO_CLAIMS = "no-claims"
     NO_CONSOLE = "no-console"

@@ -35,6 +35,7 @@ COMMANDS = {
     "ca": "Create, import or show the CA that signs device certificates.",
     "generate": "Make a batch of identities, sealed into the ledger.",
     "build": "Write a batch's factory images and their mass_mfg CSVs.",
+    "export": "Write the files with which a cloud registers units.",
     "nvs": "Generate, show or check NVS images.",
     "release": "Build, sign, verify or show a firmware release.",
     "trust": "Choose whose releases this station accepts.",

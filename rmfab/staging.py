@@ -17,9 +17,10 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 from rmfab.errors import InputError
-from rmfab.files import file_error, put_in_place, sweep, sync_folder, temporary_folder
+from rmfab.files import file_error, make_folder, put_in_place, sweep, sync_folder, temporary_folder
 from rmfab.signals import undisturbed
 
 
@@ -35,11 +36,17 @@ class StagedFiles:
 
     def add(self, target: Path, data: bytes) -> None:
         """Write the content of *target* aside. Raise InputError, StationError if the disk is full."""
+        with self.writing(target) as stream:
+            stream.write(data)
+
+    @contextmanager
+    def writing(self, target: Path) -> Iterator[BinaryIO]:
+        """Yield a stream that writes *target* aside. Raise InputError, StationError if the disk is full."""
         if not target.name or target.is_dir():
             raise InputError("is a directory, expected a file", where=str(target), hint="name a file in it")
         try:
             with os.fdopen(os.open(self._aside(len(self._targets)), os.O_WRONLY | os.O_CREAT, 0o600), "wb") as stream:
-                stream.write(data)
+                yield stream
         except OSError as error:
             raise file_error("cannot write this file", error, str(target)) from error
         self._targets.append(target)
@@ -122,3 +129,17 @@ def staged_files(target: Path, *, force: bool = False) -> Iterator[StagedFiles]:
         except OSError as error:
             raise file_error("cannot write this file", error, str(target)) from error
         yield StagedFiles(aside, force)
+
+
+@contextmanager
+def folder_of_files(path: Path, *, secret: bool) -> Iterator[Path]:
+    """Yield the folder *path*, 0700 if *secret*; if it is new and the block fails, remove it."""
+    was_there = path.exists()
+    make_folder(path, secret=secret)
+    try:
+        yield path
+    except BaseException:
+        if not was_there:
+            with suppress(OSError):  # something else is in it by now
+                path.rmdir()
+        raise

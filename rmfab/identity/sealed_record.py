@@ -51,6 +51,16 @@ class SealedRecord:
         if len({value is None for value in credentials}) != 1:
             raise ValueError("node_id, certificate and key must be given together")
 
+    @property
+    def certificate_id(self) -> str | None:
+        """The id of the certificate in its cloud, None if the identity has none."""
+        return None if self.certificate is None else certificate_id(self.certificate)
+
+
+def certificate_id(certificate: bytes) -> str:
+    """Return the id of a certificate (DER) in AWS IoT, and so in RainMaker: its SHA-256 in lower-case hex."""
+    return hashlib.sha256(certificate).hexdigest()
+
 
 def pool_name(batch: str, position: int) -> str:
     """Return the name of the identity at *position* (from 0) of *batch*, if it gets its serial with its board."""

@@ -41,6 +41,7 @@ class EventKind(StrEnum):
     RETURN = "return"
     MERGE = "merge"
     RECONCILE = "reconcile"
+    EXPORT = "export"
 
 
 @unique

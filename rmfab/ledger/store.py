@@ -38,7 +38,7 @@ from rmfab.ledger import audit, batches, chains, claims, outcomes, pool, queries
 from rmfab.ledger.audit import AuditFinding
 from rmfab.ledger.batches import BatchOrder, Taken
 from rmfab.ledger.claim_terms import ALONE, Around, Carried, Claim, Wish
-from rmfab.ledger.events import Event, StoredEvent, normal_mac
+from rmfab.ledger.events import Event, EventKind, StoredEvent, normal_mac
 from rmfab.ledger.exchange import LedgerExchange, LedgerPlace, pages
 from rmfab.ledger.host import PoolHost, this_host
 from rmfab.ledger.host_record import Given, Head, Hold, Holding, HostRecord, Unusable
@@ -392,6 +392,15 @@ class Ledger(Inquiry):
         """Record printed labels when the block ends; nothing if it fails. See `outcomes.labelled`."""
         with self._changing(station, alone=False) as connection:
             outcomes.labelled(connection, self.id, station, serials, ts, details or {})
+            yield
+
+    @contextmanager
+    def exporting(self, event: Event, *, station: str) -> Iterator[None]:
+        """Record an export when the block ends; nothing if it fails. Raise ValueError unless it is one."""
+        if event.kind is not EventKind.EXPORT:
+            raise ValueError("exporting() accepts only exports")
+        with self._changing(station, alone=False) as connection:
+            chains.append(connection, self.id, station, [event])
             yield
 
     def rewrap(self, wrapped: Mapping[int, bytes], *, recipients: Iterable[str], station: str, ts: str) -> None:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from enum import StrEnum, unique
 from pathlib import Path
 from typing import Any
 
 from rmfab.errors import InputError, UsageError, one_line
-from rmfab.files import make_folder
 from rmfab.label.content import Label, label_of
 from rmfab.label.make_sheet import make_sheet
 from rmfab.label.picture import make_png, make_svg
@@ -22,7 +21,7 @@ from rmfab.ledger.records import LedgerIdentity
 from rmfab.ledger.states import State
 from rmfab.operations.git_warning import warn_of_git
 from rmfab.operations.terminal import UNATTENDED, Terminal, counted
-from rmfab.staging import staged_files
+from rmfab.staging import folder_of_files, staged_files
 from rmfab.workspace.workspace import Workspace
 
 _MOST_ON_TERMINAL = 8
@@ -216,26 +215,12 @@ def _write(
         what = f"{len(labels)} labels do not fit in one .{request.form}"
         raise InputError(what, hint=f"pass -o FOLDER --format {request.form}")
     with ExitStack() as stack:
-        folder = request.file.parent if one_file else stack.enter_context(_folder(request.file))
+        folder = request.file.parent if one_file else stack.enter_context(folder_of_files(request.file, secret=True))
         names = [request.file.name] if one_file else [f"{label.serial}.{request.form}" for label in labels]
         staged = stack.enter_context(staged_files(folder / names[0], force=request.force))
         for label, name in zip(labels, names, strict=True):
             staged.add(folder / name, _picture(workspace, request, label, paper, terminal))
         staged.publish(record)
-
-
-@contextmanager
-def _folder(path: Path) -> Iterator[Path]:
-    """Yield the folder of pictures; if it is new and the block fails, remove it."""
-    was_there = path.exists()
-    make_folder(path, secret=True)
-    try:
-        yield path
-    except BaseException:
-        if not was_there:
-            with suppress(OSError):  # something else is in it by now
-                path.rmdir()
-        raise
 
 
 def _sheet(

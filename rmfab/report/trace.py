@@ -17,6 +17,8 @@ def as_lines(identities: Sequence[LedgerIdentity], events: Sequence[StoredEvent]
             yield f"  pool name     {identity.name}"
         if identity.node_id:
             yield f"  node id       {identity.node_id}"
+        if identity.record.certificate_id:
+            yield f"  certificate   {identity.record.certificate_id}"
         yield f"  service name  {identity.record.service_name}"
         if identity.mac:
             yield f"  board         {identity.mac}"
@@ -65,6 +67,7 @@ def _identity(identity: LedgerIdentity) -> dict[str, Any]:
         "node_id": identity.node_id,
         "service_name": identity.record.service_name,
         "certificate_serial": identity.record.certificate_serial,
+        "certificate_id": identity.record.certificate_id,
         "batch": identity.batch,
         "product": identity.product,
         "state": standing.state.value,

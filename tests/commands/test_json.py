@@ -53,6 +53,7 @@ PROOFS = {
     "ca show": Proof("ca show", "-C fresh ca show", ("init fresh",)),
     "generate": Proof("generate --count 1", "generate --count 1 --values no.csv"),
     "build": Proof("build lamp-0001 -o images", "build no-batch -o images"),
+    "export": Proof("export csv lamp-0001 -o units.csv", "export csv no-batch -o units.csv"),
     "nvs generate": Proof(
         "nvs generate config.csv values.csv lamp 0x3000", "nvs generate no.csv values.csv lamp 0x3000"
     ),
