@@ -9,7 +9,7 @@ from pathlib import Path
 
 import rmfab
 
-NAMES = ("startup", "generate", "nvs_generate", "labels", "flash", "claims", "merge", "handshakes", "release")
+NAMES = ("startup", "generate", "nvs_generate", "labels", "flash", "claims", "merge", "export", "handshakes", "release")
 
 
 def main(argv: list[str]) -> int:

@@ -42,8 +42,7 @@ class StagedFiles:
     @contextmanager
     def writing(self, target: Path) -> Iterator[BinaryIO]:
         """Yield a stream that writes *target* aside. Raise InputError, StationError if the disk is full."""
-        if not target.name or target.is_dir():
-            raise InputError("is a directory, expected a file", where=str(target), hint="name a file in it")
+        _refuse_folder(target)
         try:
             with os.fdopen(os.open(self._aside(len(self._targets)), os.O_WRONLY | os.O_CREAT, 0o600), "wb") as stream:
                 yield stream
@@ -120,8 +119,10 @@ class StagedFiles:
 def staged_files(target: Path, *, force: bool = False) -> Iterator[StagedFiles]:
     """Yield an empty collection of new files in the folder of *target*; what was not published is discarded.
 
-    What killed processes left in the folder is removed. Raise InputError, StationError if the disk is full.
+    What killed processes left in the folder is removed. Raise InputError if *target* is a folder, StationError if the
+    disk is full.
     """
+    _refuse_folder(target)
     sweep(target.parent)
     with ExitStack() as stack:
         try:
@@ -129,6 +130,11 @@ def staged_files(target: Path, *, force: bool = False) -> Iterator[StagedFiles]:
         except OSError as error:
             raise file_error("cannot write this file", error, str(target)) from error
         yield StagedFiles(aside, force)
+
+
+def _refuse_folder(target: Path) -> None:
+    if not target.name or target.is_dir():
+        raise InputError("is a directory, expected a file", where=str(target), hint="name a file in it")
 
 
 @contextmanager

@@ -76,6 +76,12 @@ def test_units_by_serial(terminal: Terminal, lamp: Path) -> None:
     terminal("-C", lamp, "export", "csv", "lamp-0002", "-o", "v.csv").refused(3, "lamp-0002", "hint: ")
 
 
+@pytest.mark.parametrize("target", [".", "..", "/", "lamp"])
+def test_a_folder_is_no_file(terminal: Terminal, lamp: Path, target: str) -> None:
+    """A folder in place of the file is refused, whatever it is called."""
+    terminal("-C", lamp, "export", "csv", "lamp-0001", "-o", target).refused(3, "is a directory, expected a file")
+
+
 def test_a_late_serial(terminal: Terminal, lamp: Path) -> None:
     """A unit that has no serial yet is written without one: it can be registered before it has a board."""
     product = lamp / "product.toml"

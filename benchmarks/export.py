@@ -1,0 +1,90 @@
+"""The export of a batch for RainMaker, against Python's sqlite3 and ssl alone, which check nothing.
+
+    python -m benchmarks export [--units N]
+
+Floor: read node id and certificate of each row, and write it as PEM, hashed. The export runs in a process of its own,
+whose memory is measured for a tenth of the units too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import sqlite3
+import ssl
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from benchmarks.merge import GROWTH, most_memory
+from rmfab.cli import main as rmfab
+from rmfab.cloud.registration_files import ExportForm
+from rmfab.operations.advance import completed
+from rmfab.operations.export_units import ExportUnitsRequest, export_units
+from rmfab.workspace.workspace import open_workspace
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Print times, the ratio to the floor and memory; return 1 if the memory is not flat."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--units", type=int, default=100_000, help="units in the batch (100000)")
+    parser.add_argument("--export", type=Path, metavar="WORKSPACE", help=argparse.SUPPRESS)
+    options = parser.parse_args(argv)
+    if options.export:
+        print(*export(options.export), most_memory())
+        return 0
+    measured = [_measure(units) for units in (options.units // 10, options.units)]
+    growth = measured[1] - measured[0]
+    print(f"memory grows by {growth:.0f} MB (target {GROWTH:.0f} MB)")
+    return int(growth > GROWTH)
+
+
+def _measure(units: int) -> float:
+    """Export a batch of *units*, and print what it takes; return the memory in MB."""
+    with tempfile.TemporaryDirectory() as folder:
+        workspace = Path(folder) / "lamp"
+        os.environ["RMFAB_STATE"] = str(Path(folder) / "state")
+        for words in (
+            ["-q", "init", str(workspace), "--mqtt-host", "mqtt.example.org"],
+            ["-q", "-C", str(workspace), "ca", "create", "--no-passphrase"],
+            ["-q", "-C", str(workspace), "generate", "--count", str(units), "--batch", "big"],
+        ):
+            if rmfab(words) != 0:
+                raise RuntimeError(" ".join(words))
+        floor = raw(workspace)
+        command = [sys.executable, "-m", "benchmarks.export", "--export", str(workspace)]
+        done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=Path(__file__).parents[1])
+        seconds, cpu, memory = map(float, done.stdout.split())
+    print(
+        f"{units:7} units: {seconds:5.1f} s, {cpu:5.1f} s of CPU ({1e6 * cpu / units:.0f} us each), "
+        f"floor {floor:5.1f} s of CPU: {cpu / floor:.1f}x, {memory:.0f} MB"
+    )
+    return memory
+
+
+def export(folder: Path) -> tuple[float, float]:
+    """Export the batch of the workspace in *folder*; return the seconds, and those of CPU."""
+    began, cpu = time.perf_counter(), time.process_time()
+    request = ExportUnitsRequest(("big",), ExportForm.RAINMAKER, folder.parent / "node_certs.csv")
+    completed(export_units(open_workspace(folder), request))
+    return time.perf_counter() - began, time.process_time() - cpu
+
+
+def raw(folder: Path) -> float:
+    """Return the seconds of CPU that the floor takes."""
+    began, digest = time.process_time(), hashlib.sha256()
+    connection = sqlite3.connect(folder / "ledger.db")
+    with (folder / "raw.csv").open("wb") as stream:
+        for name, der in connection.execute("SELECT node_id, certificate FROM identity ORDER BY position"):
+            row = f'{name},"{ssl.DER_cert_to_PEM_cert(der)}"\n'.encode()
+            digest.update(row)
+            stream.write(row)
+    connection.close()
+    return time.process_time() - began
+
+
+if __name__ == "__main__":
+    sys.exit(main())
