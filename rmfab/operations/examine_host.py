@@ -27,7 +27,7 @@ T = TypeVar("T")
 def examine_host(folder: Path | None) -> Iterator[Diagnosis]:
     """Yield every diagnosis of the host, and of the workspace in *folder* if there is one. Open no port.
 
-    What cannot be read is a diagnosis too; it keeps no other check from running.
+    What cannot be read is a diagnosis too, of the first check that needs it; it keeps no other check from running.
     """
     try:
         workspace = Workspace(find_workspace(folder))
@@ -36,6 +36,7 @@ def examine_host(folder: Path | None) -> Iterator[Diagnosis]:
         yield from _checked("this host", lambda: diagnose_ports(examine(host_station()), host_station()))
         yield from _checked("the disks", lambda: diagnose_disks(None, None))
         return
+    reported: set[str] = set()
     for what, check in (
         ("this host", _host),
         ("the disks", _disks),
@@ -45,7 +46,9 @@ def examine_host(folder: Path | None) -> Iterator[Diagnosis]:
         ("this station's lease", _lease),
         ("the trust file", _trust),
     ):
-        yield from _checked(what, partial(check, workspace))
+        found = list(_checked(what, partial(check, workspace)))
+        yield from (one for one in found if str(one.error) not in reported)
+        reported |= {str(one.error) for one in found if one.error is not None}
 
 
 def _no_workspace(error: InputError) -> Diagnosis:

@@ -21,6 +21,7 @@ E = TypeVar("E", bound=Enum)
 V = TypeVar("V")
 
 _REQUIRED: Any = object()
+_LACKING = "this key is required"
 _PLACE = re.compile(r"\(at line (?P<line>[0-9]{1,9}), column [0-9]+\)")
 _BARE_WORD = re.compile(r"\s*[\w.\"'-]+\s*=\s*[A-Za-z_/~]")
 _DEEPEST = 32
@@ -92,8 +93,13 @@ def _judge_values(value: object, path: Path) -> None:
 
 def suggestion(word: str, known: Iterable[str]) -> str | None:
     """Return `did you mean "…"?` if *known* has a word close to *word*."""
+    close = _nearest(word, known)
+    return f'did you mean "{close}"?' if close else None
+
+
+def _nearest(word: str, known: Iterable[str]) -> str | None:
     close = difflib.get_close_matches(word[:_LONGEST_QUOTE], list(known), n=1, cutoff=0.6)
-    return f'did you mean "{close[0]}"?' if close else None
+    return close[0] if close else None
 
 
 def _quoted(value: object) -> str:
@@ -115,6 +121,11 @@ class Walker:
         """Add a complaint about the key *path*, unless there are many already."""
         if not self.full:
             self.complaints.append(InputError(what, where=f"{self._where}: {path}", hint=hint))
+
+    def withdraw(self, path: str, what: str) -> None:
+        """Remove the complaint *what* about the key *path*."""
+        place = f"{self._where}: {path}"
+        self.complaints[:] = [one for one in self.complaints if (one.where, one.what) != (place, what)]
 
     @property
     def full(self) -> bool:
@@ -170,7 +181,7 @@ class Table:
         self._known.append(key)
         if key not in self._data:
             if default is _REQUIRED:
-                self.complain(key, "this key is required")
+                self.complain(key, _LACKING)
             return default, False
         value = self._data[key]
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
@@ -251,7 +262,7 @@ class Table:
         first = next(iter(kind))
         if key not in self._data:
             self._known.append(key)
-            self.complain(key, "this key is required", f"one of {', '.join(str(member.value) for member in kind)}")
+            self.complain(key, _LACKING, f"one of {', '.join(str(member.value) for member in kind)}")
             return first
         return self.choice(key, kind, first)
 
@@ -279,7 +290,8 @@ class Table:
         return dict(self._data)
 
     def finish(self) -> None:
-        """Complain about unknown keys."""
+        """Complain about unknown keys; a required key that is only misspelt is not lacking besides."""
         for key in self._data:
             if key not in self._known and not self._walker.full:
+                self._walker.withdraw(f"{self._path} {_nearest(key, self._known)}", _LACKING)
                 self.complain(key, "unknown key", suggestion(key, self._known) or f"known: {', '.join(self._known)}")

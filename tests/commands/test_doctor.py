@@ -168,6 +168,14 @@ def test_a_fault_and_everything_else(terminal: Terminal, lamp: Path, fault: Any,
     assert said.err.count("rmfab: error: ") == 1
 
 
+def test_one_slip_is_one_finding(terminal: Terminal, lamp: Path) -> None:
+    """A misspelt key in a file that several checks read is one problem, with what was meant."""
+    (lamp / "station.toml").write_text('[station]\nname = "b"\n\n[[slot]]\nname = "A"\nprot = "/dev/ttyUSB0"\n')
+    _, found = findings(terminal, "-C", lamp)
+    (slip,) = [one for one in found if "station.toml" in one["what"]]
+    assert (slip["what"], slip["hint"]) == ("station.toml: [[slot]] no. 1 prot: unknown key", 'did you mean "port"?')
+
+
 def test_all_at_once(terminal: Terminal, lamp: Path) -> None:
     """With every fault at once each is listed, and the worst decides the exit code."""
     for fault in (broken_product, broken_station, open_key, noise_ledger, broken_trust):

@@ -27,12 +27,27 @@ def test_tables_of_an_array() -> None:
     wheres = [str(one.where) for one in caught.value.complaints]
     assert wheres == [
         "station.toml: [[slot]] no. 1 name",
-        "station.toml: [[slot]] no. 2 name",
         "station.toml: [[slot]] no. 2 nme",
     ]
     walker = Walker("station.toml", {"slot": {"name": "x"}})
     assert walker.tables("slot") == []
     assert walker.complaints
+
+
+def test_a_misspelt_key_is_not_lacking_besides() -> None:
+    """A required key that is misspelt is one complaint; one that is lacking, and a strange key, are two."""
+    for given, complaints in (
+        ({"prot": "a", "name": "b"}, ["unknown key"]),
+        ({"zzz": "a", "name": "b"}, ["this key is required", "unknown key"]),
+        ({"name": "b"}, ["this key is required"]),
+        ({"port": "a", "prot": "a", "name": "b"}, ["unknown key"]),
+    ):
+        walker = Walker("station.toml", {"slot": given})
+        table = walker.table("slot")
+        table.text("port")
+        table.text("name")
+        table.finish()
+        assert [one.what for one in walker.complaints] == complaints
 
 
 def test_a_bool_is_no_number() -> None:
