@@ -6,8 +6,10 @@ of what is to be opened and is called for encrypted keys only.
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable
 from pathlib import Path
+from textwrap import wrap
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
@@ -17,10 +19,12 @@ from rmfab.errors import InputError
 from rmfab.files import read_input, write_file
 from rmfab.privacy import refuse_loose
 from rmfab.secret import Secret
+from rmfab.signing.encrypted_key import encrypt
 
 PassphraseSource = Callable[[str], Secret[str]]
 _MOST_BYTES = 1 << 20
 _LONGEST_PASSPHRASE = 1023  # OpenSSL's limit
+_LINE = 64  # RFC 7468, section 2
 
 
 class WrongPassphrase(InputError):
@@ -72,11 +76,18 @@ def encode_private_key(key: PrivateKeyTypes, passphrase: Secret[str] | None) -> 
 
     Raise InputError if the passphrase is empty or too long.
     """
-    encryption: serialization.KeySerializationEncryption = serialization.NoEncryption()
-    if passphrase is not None:
-        if not passphrase.reveal():
-            raise InputError("the passphrase is empty", cause="wrong-passphrase")
-        if len(passphrase.reveal().encode()) > _LONGEST_PASSPHRASE:
-            raise InputError(f"the passphrase is longer than {_LONGEST_PASSPHRASE} bytes", cause="wrong-passphrase")
-        encryption = serialization.BestAvailableEncryption(passphrase.reveal().encode())
-    return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption)
+    if passphrase is None:
+        return _pkcs8(key, serialization.Encoding.PEM)
+    if not passphrase.reveal():
+        raise InputError("the passphrase is empty", cause="wrong-passphrase")
+    if len(passphrase.reveal().encode()) > _LONGEST_PASSPHRASE:
+        raise InputError(f"the passphrase is longer than {_LONGEST_PASSPHRASE} bytes", cause="wrong-passphrase")
+    encrypted = encrypt(Secret(_pkcs8(key, serialization.Encoding.DER)), passphrase)
+    lines = wrap(base64.b64encode(encrypted).decode(), _LINE)
+    return "\n".join(
+        ["-----BEGIN ENCRYPTED PRIVATE KEY-----", *lines, "-----END ENCRYPTED PRIVATE KEY-----", ""]
+    ).encode()
+
+
+def _pkcs8(key: PrivateKeyTypes, encoding: serialization.Encoding) -> bytes:
+    return key.private_bytes(encoding, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -130,3 +131,16 @@ def test_the_written_key_opens_with_openssl(tmp_path: Path) -> None:
     done = subprocess.run(command, check=True, capture_output=True)
     public = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     assert done.stdout == public
+
+
+def test_a_passphrase_is_slow_to_guess(tmp_path: Path) -> None:
+    """The key that a passphrase gives is made by scrypt with N 2^14, r 8 and p 5, as openssl reads the file; keys that
+    cryptography wrote, with 2,048 rounds of PBKDF2, are still read."""
+    path, key = tmp_path / "a.key", KEYS["p256"]()
+    write_private_key(path, key, Secret("abcd"))
+    said = subprocess.run(["openssl", "asn1parse", "-in", path], check=True, capture_output=True, text=True).stdout
+    assert ":scrypt\n" in said
+    assert re.findall(r"INTEGER +:(\w+)", said) == ["4000", "08", "05"]
+    early = serialization.BestAvailableEncryption(b"abcd")
+    path.write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, early))
+    assert load_private_key(path, lambda subject: Secret("abcd")).public_key() == key.public_key()
