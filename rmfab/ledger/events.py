@@ -41,6 +41,7 @@ class EventKind(StrEnum):
     RETURN = "return"
     MERGE = "merge"
     RECONCILE = "reconcile"
+    CHECK = "check"
 
 
 @unique

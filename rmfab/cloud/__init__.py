@@ -1,0 +1,6 @@
+"""What the cloud must know of a unit, and whether it lets the unit in.
+
+`mqtt` is the protocol as values; `broker_link` is one connection as a unit, `witness` the one that looks on;
+`check_unit` judges a unit's credentials with them. `mosquitto` is a broker for tests. Nothing here knows the ledger:
+credentials come in as values. Start reading at `check_unit`.
+"""
