@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rmfab.operations.accept_release import AcceptRequest, accept_release
     from rmfab.operations.advance import Advance, completed
     from rmfab.operations.build_files import BuildFilesRequest, build_files
+    from rmfab.operations.check_cloud import CheckRequest, check_cloud
     from rmfab.operations.generate import GenerateRequest, generate
     from rmfab.operations.print_labels import LabelForm, LabelRequest, print_labels
     from rmfab.operations.run_line import LineRequest, LineRun, run_line
@@ -35,6 +36,7 @@ __all__ = [
     "Accepted",
     "Advance",
     "BuildFilesRequest",
+    "CheckRequest",
     "Chip",
     "GenerateRequest",
     "Identity",
@@ -51,6 +53,7 @@ __all__ = [
     "Workspace",
     "accept_release",
     "build_files",
+    "check_cloud",
     "completed",
     "create_workspace",
     "factory_image",
@@ -69,6 +72,7 @@ _ROOMS = {
     "Accepted": "rmfab.release.acceptance",
     "Advance": "rmfab.operations.advance",
     "BuildFilesRequest": "rmfab.operations.build_files",
+    "CheckRequest": "rmfab.operations.check_cloud",
     "Chip": "rmfab.product.vocabulary",
     "GenerateRequest": "rmfab.operations.generate",
     "Identity": "rmfab.identity.identity",
@@ -85,6 +89,7 @@ _ROOMS = {
     "Workspace": "rmfab.workspace.workspace",
     "accept_release": "rmfab.operations.accept_release",
     "build_files": "rmfab.operations.build_files",
+    "check_cloud": "rmfab.operations.check_cloud",
     "completed": "rmfab.operations.advance",
     "create_workspace": "rmfab.workspace.create",
     "factory_image": "rmfab.identity.factory_image",
