@@ -97,6 +97,7 @@ class Cause(StrEnum):
     CLOCK = "clock"
     CLONE = "clone"
     CLOUD_CA = "cloud-ca"
+    CLOUD_CERTIFICATE = "cloud-certificate"
     CLOUD_CLOSED = "cloud-closed"
     CLOUD_CONNACK = "cloud-connack"
     CLOUD_EXPIRED = "cloud-expired"

@@ -28,7 +28,7 @@ from rmfab.cloud.mqtt import (
     encode,
 )
 from rmfab.cloud.refusals import BrokerRefusal, Stage, judged, not_mqtt
-from rmfab.errors import RmfabError
+from rmfab.errors import RmfabError, UnitFault
 from rmfab.signals import SLICE_SECONDS
 
 T = TypeVar("T")
@@ -153,8 +153,15 @@ def open_link(
 
 @contextmanager
 def open_tls(broker: Broker, pair: ClientPair | None, keep_going: Callable[[], None]) -> Iterator[ssl.SSLSocket]:
-    """Yield a TLS connection to *broker* after the handshake. Raise as `open_link` does."""
-    context = broker.context(pair)
+    """Yield a TLS connection to *broker* after the handshake.
+
+    Raise as `open_link` does, and UnitFault (cause `cloud-certificate`) if OpenSSL cannot use *pair*.
+    """
+    try:
+        context = broker.context(pair)
+    except ssl.SSLError as error:
+        what = f"TLS cannot use the certificate: {(error.reason or str(error)).lower().replace('_', ' ')}"
+        raise UnitFault(what, cause="cloud-certificate") from None
     try:
         raw = dial((broker.host, broker.port), broker.patience, keep_going)
     except OSError as error:

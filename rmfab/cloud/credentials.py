@@ -47,14 +47,20 @@ class CloudUnit:
     pair: ClientPair
 
     @property
-    def certificate_id(self) -> str:
-        """The id of the certificate in AWS IoT: SHA-256 of its DER, in hex. Raise ValueError if it is not PEM."""
-        return x509.load_pem_x509_certificate(self.pair.certificate).fingerprint(hashes.SHA256()).hex()
+    def certificate_id(self) -> str | None:
+        """The id of the certificate in AWS IoT: SHA-256 of its DER, in hex. None if it cannot be read."""
+        try:
+            return x509.load_pem_x509_certificate(self.pair.certificate).fingerprint(hashes.SHA256()).hex()
+        except ValueError:
+            return None
 
 
 def judge_own(unit: CloudUnit, now: datetime) -> None:
     """Raise UnitFault if the certificate of *unit* is not valid *now*, has a different name, or a different key."""
-    certificate = x509.load_pem_x509_certificate(unit.pair.certificate)
+    try:
+        certificate = x509.load_pem_x509_certificate(unit.pair.certificate)
+    except ValueError:
+        raise UnitFault("the certificate cannot be read", cause="cloud-certificate") from None
     names = [name.value for name in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
     if names != [unit.node_id]:
         raise UnitFault(

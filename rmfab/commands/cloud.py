@@ -81,12 +81,12 @@ def _shown(
 ) -> Generator[Advance | CheckSummary, None, None]:
     """Show what is found, and yield the progress and the summary; collect the *cases* of a report.
 
-    With --json an error that comes after the first line is a line, too.
+    With --json an error between the first line and the summary is a line, too.
     """
     from rmfab.errors import StationError
     from rmfab.operations.check_cloud import BrokerChecked, CheckSummary, UnitChecked
 
-    began = False
+    between = False
     try:
         for event in events:
             if isinstance(event, BrokerChecked):
@@ -97,9 +97,9 @@ def _shown(
                 if isinstance(event, CheckSummary):
                     _show_summary(event)
                 yield event
-            began = True
+            between = not isinstance(event, CheckSummary)
     except StationError as error:
-        if began and terminal.json_wanted():
+        if between and terminal.json_wanted():
             terminal.json_line(error.event())
         raise
     finally:

@@ -26,6 +26,7 @@ from rmfab.operations.advance import Advance
 from rmfab.operations.client_files import load_pair
 from rmfab.operations.select_cloud_units import cloud_unit, select_units
 from rmfab.operations.terminal import UNATTENDED, Terminal, counted
+from rmfab.signals import undisturbed
 from rmfab.workspace.workspace import Workspace
 
 MOST_JOBS = 64
@@ -115,7 +116,7 @@ def check_cloud(
     with ExitStack() as stack:
         broker, attempts = _broker(workspace, request, partial(_go_on, halt))
         pair = _witness_pair(request, terminal)
-        refused = {path.name: load_pair(path, str(path), terminal) for path in request.refused}
+        refused = {str(path): load_pair(path, str(path), terminal) for path in request.refused}
         witness = stack.enter_context(watching(broker, pair, partial(_go_on, halt))) if pair else None
         gate = Gate(broker, witness, partial(_go_on, halt))
         found = BrokerChecked(broker.place, (attempts, *check_broker(gate, first.node_id, workspace.now(), refused)))
@@ -138,7 +139,7 @@ def _broker(
 ) -> tuple[Broker, BrokerAttempt]:
     """Return the broker, probed, and how a client without a certificate ended. Raise StationError."""
     host = request.host or workspace.product.identity.mqtt_host
-    ca = None if request.ca is None else read_input(request.ca, "CA certificate").decode("ascii", "replace")
+    ca = None if request.ca is None else read_input(request.ca, "CA certificate").decode("ascii", "ignore")
     return probe(Broker(host, request.tcp_port, ca, patience=request.timeout), keep_going)
 
 
@@ -183,14 +184,15 @@ class _Checker:
                 pending |= {pool.submit(self._check, *opened) for opened in self._opened(islice(waiting, room))}
                 if not pending:
                     return
-                ended, pending = wait(pending, return_when=FIRST_COMPLETED)
-                for checked in self._record(ended):
+                ended = wait(pending, return_when=FIRST_COMPLETED).done
+                for checked in self._taken(ended, pending):
                     done += 1
                     yield checked
                     yield Advance(done, len(units))
         finally:
             halt.set()
-            self._record(wait(pending).done)
+            begun = {one for one in pending if not one.cancel()}
+            self._taken(wait(begun).done, begun)
             pool.shutdown()
 
     @property
@@ -243,6 +245,13 @@ class _Checker:
             if self._enforce and one.unenforced:
                 return UnitFault(f"the broker does not refuse it: {one.name}", cause="cloud-open")
         return None
+
+    def _taken(self, ended: set[Future[UnitChecked]], pending: set[Future[UnitChecked]]) -> list[UnitChecked]:
+        """Record what *ended*, and take it from *pending*: ^C does not come in between."""
+        with undisturbed():
+            found = self._record(ended)
+            pending -= ended
+        return found
 
     def _record(self, ended: Iterable[Future[UnitChecked]]) -> list[UnitChecked]:
         """Record what *ended* in one transaction; return it in the order in which it ended."""

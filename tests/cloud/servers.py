@@ -76,13 +76,16 @@ def _drain(connection: socket.socket) -> None:
 class OpenBroker:
     """A broker with the server certificate of *lab* that asks for no certificate and accepts everything.
 
-    *code*: the answer to CONNECT, None to close instead. *answer*: bytes instead of an answer. *seen*: what came.
+    *code*: the answer to CONNECT, None to close instead. *answer*: bytes instead of an answer. *silent_for*: client ids
+    that get none; those that wait for it are in *waiting*. *seen*: what came.
     """
 
     lab: Lab
     code: int | None = 0
     answer: bytes | None = None
     alpn: tuple[str, ...] = ()
+    silent_for: list[str] = field(default_factory=list)
+    waiting: list[str] = field(default_factory=list)
     seen: list[Packet] = field(default_factory=list)
     protocols: list[str | None] = field(default_factory=list)
 
@@ -105,6 +108,8 @@ class OpenBroker:
 
     def _answer(self, stream: ssl.SSLSocket, packet: Packet) -> bool:
         match packet:
+            case Connect(client_id=name) if name in self.silent_for:
+                self.waiting.append(name)
             case Connect() if self.answer is not None:
                 stream.sendall(self.answer)
             case Connect() if self.code is None:

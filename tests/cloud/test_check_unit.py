@@ -163,7 +163,7 @@ class TestUnit:
         """A certificate is good with each kind of key."""
         judge_own(lab.unit(kind=kind), NOW)
 
-    @pytest.mark.parametrize("case", ["expired", "key", "name", "no key"])
+    @pytest.mark.parametrize("case", ["expired", "key", "name", "no certificate", "no key"])
     def test_own_credentials(self, lab: Lab, case: str) -> None:
         """An expired certificate, a different unit's key and a different name are found before anything is sent."""
         unit, other = lab.unit(), lab.unit("node-2")
@@ -171,10 +171,22 @@ class TestUnit:
             "expired": (lab.expired(), "cloud-expired"),
             "key": (with_key_of(unit, other), "key-mismatch"),
             "name": (replace(other, node_id="node-1"), "cloud-name"),
+            "no certificate": (
+                replace(unit, pair=replace(unit.pair, certificate=b"nonsense")),
+                "cloud-certificate",
+            ),
             "no key": (replace(unit, pair=replace(unit.pair, key=type(unit.pair.key)(b"nonsense"))), "key-mismatch"),
         }[case]
         (only,) = check_unit(Gate(lab.broker(1)), bad, NOW)
         assert (only.ending, only.cause) == (AttemptEnding.FAILED, cause)
+
+    def test_a_damaged_chain(self, lab: Lab) -> None:
+        """A certificate that OpenSSL cannot load is the unit's fault, with OpenSSL's reason."""
+        unit = lab.unit()
+        damaged = unit.pair.certificate + b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
+        (only,) = check_unit(Gate(lab.broker(1)), replace(unit, pair=replace(unit.pair, certificate=damaged)), NOW)
+        assert (only.ending, only.cause) == (AttemptEnding.FAILED, "cloud-certificate")
+        assert str(only.reason).startswith("TLS cannot use the certificate: ")
 
     def test_not_yet_valid(self, lab: Lab) -> None:
         """A certificate that is not valid yet is `cloud-expired`, with its date and a hint about the clock."""

@@ -6,7 +6,7 @@ import json
 import signal
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -14,11 +14,15 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from rmfab.ledger.events import Event, EventKind, Outcome
+from rmfab.ledger.records import LedgerIdentity
+from rmfab.operations.check_cloud import BrokerChecked, CheckRequest, UnitChecked, check_cloud
 from rmfab.workspace.workspace import open_workspace
 from tests.cloud.lab import Lab
 from tests.cloud.servers import OpenBroker, listening, silent
+from tests.patience import PATIENCE, until
 from tests.terminal import Terminal, environment, words
 
+SERIALS = ("LMP-000001", "LMP-000002", "LMP-000003")
 TS = "2026-01-31T12:00:00.000Z"
 
 
@@ -43,6 +47,11 @@ class Office:
         found = [one.event for one in ledger.history(serial) if one.event.kind is EventKind.CHECK]
         ledger.close()
         return found
+
+    def identities(self) -> list[LedgerIdentity]:
+        """The identities of the batch."""
+        with open_workspace(self.root).ledger as ledger:
+            return list(ledger.identities("lamp-0001"))
 
     def happened(self, *events: Event) -> None:
         """Record steps."""
@@ -154,6 +163,51 @@ class TestFailed:
         office.port = port
         office.check().refused(4, "cannot connect")
         assert office.events("LMP-000001") == []
+
+
+class TestStopped:
+    """A run that is given up, or whose broker goes away."""
+
+    def test_given_up(self, office: Office) -> None:
+        """What had begun is recorded as ABORTED at once, and what had not begun is not recorded."""
+        office.server.silent_for = [one.node_id or "" for one in office.identities()[1:]]
+        request = CheckRequest(
+            ("lamp-0001",), "localhost", office.port, office.server.lab.folder.ca, jobs=2, timeout=PATIENCE
+        )
+        workspace = open_workspace(office.root)
+        events = check_cloud(workspace, request)
+        with closing(events):
+            assert isinstance(next(events), BrokerChecked)
+            first = next(events)
+            until(lambda: len(office.server.waiting) == 2)
+        assert isinstance(first, UnitChecked)
+        workspace.ledger.close()
+        outcomes = [[one.outcome for one in office.events(serial)] for serial in SERIALS]
+        assert outcomes == [[Outcome.PASS], [Outcome.ABORTED], [Outcome.ABORTED]]
+
+    def test_interrupted(self, office: Office) -> None:
+        """^C ends the command with 130, long before its time limit; no unit that connected is without an event."""
+        office.server.silent_for = [one.node_id or "" for one in office.identities()]
+        where = ("--host", "localhost", "--tcp-port", str(office.port), "--timeout", "600")
+        ca = ("--ca", str(office.server.lab.folder.ca))
+        running = subprocess.Popen(
+            words("-C", office.root, "cloud", "check", "lamp-0001", *where, *ca), env=environment()
+        )
+        with running:
+            until(lambda: len(office.server.waiting) == 3)
+            running.send_signal(signal.SIGINT)
+        assert running.returncode == 130
+        assert [one.outcome for serial in SERIALS for one in office.events(serial)] == [Outcome.ABORTED] * 3
+
+    def test_the_broker_fails(self, office: Office) -> None:
+        """A broker that stops answering is the station's error: exit 4, the unit is ERROR, its state stays."""
+        office.server.silent_for = [one.node_id or "" for one in office.identities()]
+        said = office.check("--jobs", "1", "--timeout", "3", "--json")
+        said.refused(4, "did not answer")
+        found = [json.loads(line) for line in said.out.splitlines()]
+        assert [one["event"] for one in found] == ["broker", "unit", "unit", "summary"]
+        assert found[1]["class"] == "broker-silent"
+        assert [len(office.events(serial)) for serial in SERIALS] == [1, 1, 0]
 
 
 class TestRefused:
