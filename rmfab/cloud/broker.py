@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from cryptography import x509
 
 from rmfab.cloud.credentials import ClientPair
-from rmfab.errors import InputError
+from rmfab.errors import InputError, UnitFault
 
 ALPN = "x-amzn-mqtt-ca"
 ALPN_PORT = 443
@@ -38,7 +38,8 @@ class Broker:
     def context(self, pair: ClientPair | None) -> ssl.SSLContext:
         """Return a client context that verifies the broker's certificate and name, and shows *pair*.
 
-        Raise InputError if *ca* is not PEM, ssl.SSLError if *pair* cannot be used.
+        One context serves all connections of a unit. Raise InputError if *ca* is not PEM, UnitFault (cause
+        `cloud-certificate`) if OpenSSL cannot use *pair*.
         """
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -51,8 +52,16 @@ class Broker:
         if self.port == ALPN_PORT:
             context.set_alpn_protocols([ALPN])
         if pair is not None:
-            pair.put_in(context)
+            self._show(context, pair)
         return context
+
+    @staticmethod
+    def _show(context: ssl.SSLContext, pair: ClientPair) -> None:
+        try:
+            pair.put_in(context)
+        except ssl.SSLError as error:
+            what = f"TLS cannot use the certificate: {(error.reason or str(error)).lower().replace('_', ' ')}"
+            raise UnitFault(what, cause="cloud-certificate") from None
 
     @staticmethod
     def _trust(context: ssl.SSLContext, ca: str) -> None:

@@ -11,7 +11,6 @@ from typing import TypeVar
 
 from rmfab.board.dial import dial
 from rmfab.cloud.broker import Broker
-from rmfab.cloud.credentials import ClientPair
 from rmfab.cloud.mqtt import (
     FAILED,
     REFUSALS,
@@ -28,7 +27,7 @@ from rmfab.cloud.mqtt import (
     encode,
 )
 from rmfab.cloud.refusals import BrokerRefusal, Stage, judged, not_mqtt
-from rmfab.errors import RmfabError, UnitFault
+from rmfab.errors import RmfabError
 from rmfab.signals import SLICE_SECONDS
 
 T = TypeVar("T")
@@ -137,13 +136,13 @@ class BrokerLink:
 
 @contextmanager
 def open_link(
-    broker: Broker, pair: ClientPair | None, client_id: str, keep_going: Callable[[], None]
+    broker: Broker, context: ssl.SSLContext, client_id: str, keep_going: Callable[[], None]
 ) -> Iterator[BrokerLink]:
-    """Yield a connection to *broker* that it has accepted, with the certificate *pair*, as *client_id*.
+    """Yield a connection to *broker* that it has accepted, with a *context* of it, as *client_id*.
 
     Raise what `BrokerLink` raises; ssl.SSLError with `refusals.needs_tls13` if the broker has no TLS 1.2.
     """
-    with open_tls(broker, pair, keep_going) as stream:
+    with open_tls(broker, context, keep_going) as stream:
         link = BrokerLink(broker, stream, keep_going)
         link.connect(client_id)
         yield link
@@ -152,16 +151,8 @@ def open_link(
 
 
 @contextmanager
-def open_tls(broker: Broker, pair: ClientPair | None, keep_going: Callable[[], None]) -> Iterator[ssl.SSLSocket]:
-    """Yield a TLS connection to *broker* after the handshake.
-
-    Raise as `open_link` does, and UnitFault (cause `cloud-certificate`) if OpenSSL cannot use *pair*.
-    """
-    try:
-        context = broker.context(pair)
-    except ssl.SSLError as error:
-        what = f"TLS cannot use the certificate: {(error.reason or str(error)).lower().replace('_', ' ')}"
-        raise UnitFault(what, cause="cloud-certificate") from None
+def open_tls(broker: Broker, context: ssl.SSLContext, keep_going: Callable[[], None]) -> Iterator[ssl.SSLSocket]:
+    """Yield a TLS connection to *broker* after the handshake. Raise as `open_link` does."""
     try:
         raw = dial((broker.host, broker.port), broker.patience, keep_going)
     except OSError as error:

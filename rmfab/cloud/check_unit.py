@@ -13,6 +13,7 @@ connection.
 from __future__ import annotations
 
 import secrets
+import ssl
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -35,9 +36,9 @@ class Gate:
     witness: Witness | None = None
     keep_going: Callable[[], None] = lambda: None
 
-    def open(self, pair: ClientPair | None, client_id: str, stack: ExitStack) -> BrokerLink:
+    def open(self, context: ssl.SSLContext, client_id: str, stack: ExitStack) -> BrokerLink:
         """Return a connection that is closed with *stack*."""
-        return stack.enter_context(open_link(self.broker, pair, client_id, self.keep_going))
+        return stack.enter_context(open_link(self.broker, context, client_id, self.keep_going))
 
 
 def stranger() -> str:
@@ -51,7 +52,9 @@ def probe(broker: Broker, keep_going: Callable[[], None] = lambda: None) -> tupl
     Raise StationError if it is not reachable, is not trusted, or does not speak MQTT over TLS.
     """
     try:
-        return broker, _refused(Gate(broker, keep_going=keep_going), None, stranger(), Trial.NO_CERTIFICATE)
+        return broker, _refused(
+            Gate(broker, keep_going=keep_going), broker.context(None), stranger(), Trial.NO_CERTIFICATE
+        )
     except StationError as error:
         if broker.tls13 or not needs_tls13(error.__cause__):
             raise
@@ -63,9 +66,9 @@ def check_broker(gate: Gate, node_id: str, now: datetime, given: dict[str, Clien
 
     The client ids are invented: a broker that accepts one must not throw a real unit out.
     """
-    yield _refused(gate, forged(node_id, now), stranger(), Trial.FORGED_CERTIFICATE)
+    yield _refused(gate, gate.broker.context(forged(node_id, now)), stranger(), Trial.FORGED_CERTIFICATE)
     for name, pair in given.items():
-        yield replace(_refused(gate, pair, stranger(), Trial.GIVEN_CERTIFICATE), subject=name)
+        yield replace(_refused(gate, gate.broker.context(pair), stranger(), Trial.GIVEN_CERTIFICATE), subject=name)
 
 
 def check_unit(gate: Gate, unit: CloudUnit, now: datetime) -> tuple[BrokerAttempt, ...]:
@@ -74,8 +77,9 @@ def check_unit(gate: Gate, unit: CloudUnit, now: datetime) -> tuple[BrokerAttemp
     trial = Trial.CONNECT
     try:
         judge_own(unit, now)
+        context = gate.broker.context(unit.pair)
         with ExitStack() as stack:
-            link = gate.open(unit.pair, unit.node_id, stack)
+            link = gate.open(context, unit.node_id, stack)
             attempts.append(_passed(trial))
             if gate.witness is not None:
                 trial = Trial.SUBSCRIBE
@@ -87,9 +91,9 @@ def check_unit(gate: Gate, unit: CloudUnit, now: datetime) -> tuple[BrokerAttemp
     except UnitFault as fault:
         return (*attempts, BrokerAttempt(trial, AttemptEnding.FAILED, fault.cause, fault.what))
     if gate.witness is not None:
-        attempts.append(_foreign_subscribe(gate, unit, gate.witness))
-        attempts.append(_foreign_publish(gate, unit, gate.witness))
-    attempts.append(_refused(gate, unit.pair, stranger(), Trial.FOREIGN_CLIENT_ID))
+        attempts.append(_foreign_subscribe(gate, context, unit, gate.witness))
+        attempts.append(_foreign_publish(gate, context, unit, gate.witness))
+    attempts.append(_refused(gate, context, stranger(), Trial.FOREIGN_CLIENT_ID))
     return tuple(attempts)
 
 
@@ -121,13 +125,13 @@ def _publish_own(link: BrokerLink, unit: CloudUnit, witness: Witness) -> None:
         ) from None
 
 
-def _foreign_subscribe(gate: Gate, unit: CloudUnit, witness: Witness) -> BrokerAttempt:
+def _foreign_subscribe(gate: Gate, context: ssl.SSLContext, unit: CloudUnit, witness: Witness) -> BrokerAttempt:
     """Subscribe to a foreign topic. If that is granted, the witness publishes there, then on the unit's own topic: what
     came on the foreign one until the second message is there was delivered."""
     trial, foreign, own = Trial.FOREIGN_SUBSCRIBE, topic_of(stranger()), topic_of(unit.node_id)
     try:
         with ExitStack() as stack:
-            link = gate.open(unit.pair, unit.node_id, stack)
+            link = gate.open(context, unit.node_id, stack)
             link.subscribe(own)
             if not link.subscribe(foreign):
                 return BrokerAttempt(trial, AttemptEnding.REFUSED)
@@ -140,13 +144,13 @@ def _foreign_subscribe(gate: Gate, unit: CloudUnit, witness: Witness) -> BrokerA
     return BrokerAttempt(trial, AttemptEnding.NOT_ENFORCED if foreign in came else AttemptEnding.NOT_DELIVERED)
 
 
-def _foreign_publish(gate: Gate, unit: CloudUnit, witness: Witness) -> BrokerAttempt:
+def _foreign_publish(gate: Gate, context: ssl.SSLContext, unit: CloudUnit, witness: Witness) -> BrokerAttempt:
     """Publish to a foreign topic. The witness sees whether it is delivered, also if the broker then closes."""
     trial, foreign, payload = Trial.FOREIGN_PUBLISH, topic_of(stranger()), drawn()
     turned_away: BrokerAttempt | None = None
     try:
         with ExitStack() as stack:
-            gate.open(unit.pair, unit.node_id, stack).publish(foreign, payload)
+            gate.open(context, unit.node_id, stack).publish(foreign, payload)
     except BrokerRefusal as refusal:
         turned_away = _turned_away(trial, refusal)
     witness.settle()
@@ -155,11 +159,11 @@ def _foreign_publish(gate: Gate, unit: CloudUnit, witness: Witness) -> BrokerAtt
     return turned_away or BrokerAttempt(trial, AttemptEnding.NOT_DELIVERED)
 
 
-def _refused(gate: Gate, pair: ClientPair | None, client_id: str, trial: Trial) -> BrokerAttempt:
-    """Connect as *client_id* with *pair*, which the broker must refuse."""
+def _refused(gate: Gate, context: ssl.SSLContext, client_id: str, trial: Trial) -> BrokerAttempt:
+    """Connect as *client_id* with *context*, which the broker must refuse."""
     try:
         with ExitStack() as stack:
-            gate.open(pair, client_id, stack)
+            gate.open(context, client_id, stack)
     except BrokerRefusal as refusal:
         return _turned_away(trial, refusal)
     return BrokerAttempt(trial, AttemptEnding.NOT_ENFORCED)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -128,10 +129,11 @@ def watching(broker: Broker, pair: ClientPair, keep_going: Callable[[], None]) -
             cause="no-paho",
         ) from None
     name = f"rmfab-witness-{secrets.token_hex(4)}"
-    _knock(broker, pair, name, keep_going)
+    context = broker.context(pair)
+    _knock(broker, context, name, keep_going)
     client = Client(CallbackAPIVersion.VERSION2, name, reconnect_on_failure=False)
     client.connect_timeout = broker.patience
-    client.tls_set_context(broker.context(pair))
+    client.tls_set_context(context)
     witness = Witness(broker, client, name, keep_going)
     _connect(client, broker, keep_going)
     try:
@@ -142,10 +144,10 @@ def watching(broker: Broker, pair: ClientPair, keep_going: Callable[[], None]) -
         client.loop_stop()
 
 
-def _knock(broker: Broker, pair: ClientPair, name: str, keep_going: Callable[[], None]) -> None:
+def _knock(broker: Broker, context: ssl.SSLContext, name: str, keep_going: Callable[[], None]) -> None:
     """Connect once without paho-mqtt, which reports a refused certificate only as an unspecified error."""
     try:
-        with open_link(broker, pair, name, keep_going):
+        with open_link(broker, context, name, keep_going):
             pass
     except BrokerRefusal as refusal:
         raise _unfit(broker, refusal.what) from None
