@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from cryptography.hazmat.primitives import serialization
 
 from rmfab.cloud.broker_files import BrokerFolder, BrokerSettings, write_files
 from rmfab.cloud.mosquitto import Mosquitto, find_mosquitto, free_port, reachable
-from rmfab.errors import InputError
+from rmfab.errors import InputError, UsageError
 from rmfab.files import read_input
 from rmfab.identity.ca import load_workspace_certificate
 from rmfab.operations.git_warning import warn_of_git
@@ -23,18 +24,26 @@ from rmfab.workspace.workspace import Workspace
 
 FOLDER = "broker"
 """Where its files are by default, in the workspace."""
+_HOST_NAME = re.compile(r"[A-Za-z0-9._:-]{1,253}")
 
 
 @dataclass(frozen=True)
 class BrokerRequest:
     """Serve at *address* and *tcp_port*, 0 for a free one. *names*: further host names of the broker, besides
-    mqtt_host and those of this host. *crl*: PEM of revoked certificates. *folder*: None for that of the workspace."""
+    mqtt_host and those of this host. *crl*: PEM of revoked certificates. *folder*: None for that of the workspace.
+    Raise UsageError for a name that a certificate cannot contain.
+    """
 
     address: str = "127.0.0.1"
     tcp_port: int = 8883
     names: tuple[str, ...] = ()
     crl: Path | None = None
     folder: Path | None = None
+
+    def __post_init__(self) -> None:
+        odd = [name for name in self.names if not _fits(name)]
+        if odd:
+            raise UsageError(f'"{odd[0]}" is not a host name', hint="use letters, digits, - and full stops")
 
 
 @dataclass(frozen=True)
@@ -80,7 +89,14 @@ def _names(workspace: Workspace, request: BrokerRequest) -> tuple[str, ...]:
     product = () if host == MQTT_HOST_PLACEHOLDER else (host,)
     here = reachable(request.address)
     local = ("localhost",) if here in ("127.0.0.1", "::1") else ()
-    return tuple(dict.fromkeys((*local, here, *request.names, socket.gethostname(), *product)))
+    host_name = socket.gethostname()
+    own = (host_name,) if _fits(host_name) else ()
+    return tuple(dict.fromkeys((*local, here, *request.names, *own, *product)))
+
+
+def _fits(name: str) -> bool:
+    """Return whether a certificate can contain the host name *name*."""
+    return _HOST_NAME.fullmatch(name) is not None
 
 
 def _crl(path: Path) -> bytes:

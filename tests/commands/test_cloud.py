@@ -289,6 +289,11 @@ class TestRefused:
 class TestServe:
     """`rmfab cloud serve`, without the program."""
 
+    @pytest.mark.parametrize("name", ["küche.lan", "a b", ""])
+    def test_a_name_that_does_not_fit(self, lamp: Path, terminal: Terminal, name: str) -> None:
+        """A name that a certificate cannot contain is a usage error."""
+        terminal("-C", lamp, "cloud", "serve", "--broker", "--name", name).refused(2, "not a host name")
+
     def test_not_installed(self, lamp: Path, terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
         """Without mosquitto the error has the command that installs it."""
         monkeypatch.setattr("shutil.which", lambda *_, **__: None)
