@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rmfab.operations.accept_release import AcceptRequest, accept_release
     from rmfab.operations.advance import Advance, completed
     from rmfab.operations.build_files import BuildFilesRequest, build_files
+    from rmfab.operations.check_cloud import CheckRequest, check_cloud
     from rmfab.operations.export_units import ExportUnitsRequest, export_units
     from rmfab.operations.generate import GenerateRequest, generate
     from rmfab.operations.print_labels import LabelForm, LabelRequest, print_labels
@@ -37,6 +38,7 @@ __all__ = [
     "Accepted",
     "Advance",
     "BuildFilesRequest",
+    "CheckRequest",
     "Chip",
     "ExportForm",
     "ExportUnitsRequest",
@@ -55,6 +57,7 @@ __all__ = [
     "Workspace",
     "accept_release",
     "build_files",
+    "check_cloud",
     "completed",
     "create_workspace",
     "export_units",
@@ -74,6 +77,7 @@ _ROOMS = {
     "Accepted": "rmfab.release.acceptance",
     "Advance": "rmfab.operations.advance",
     "BuildFilesRequest": "rmfab.operations.build_files",
+    "CheckRequest": "rmfab.operations.check_cloud",
     "Chip": "rmfab.product.vocabulary",
     "ExportForm": "rmfab.cloud.registration_files",
     "ExportUnitsRequest": "rmfab.operations.export_units",
@@ -92,6 +96,7 @@ _ROOMS = {
     "Workspace": "rmfab.workspace.workspace",
     "accept_release": "rmfab.operations.accept_release",
     "build_files": "rmfab.operations.build_files",
+    "check_cloud": "rmfab.operations.check_cloud",
     "completed": "rmfab.operations.advance",
     "create_workspace": "rmfab.workspace.create",
     "export_units": "rmfab.operations.export_units",

@@ -1,4 +1,7 @@
-"""Clouds: the files that register units, and the checks of what units use to connect.
+"""What the cloud must know of a unit, and whether it lets the unit in.
 
-Start at `node`, which is what a cloud learns about a unit; `registration_files` writes it in the form of each cloud.
+`node` is what a cloud learns about a unit, and `registration_files` writes it in the form of each cloud. `mqtt` is the
+protocol as values; `broker_link` is one connection as a unit, `witness` the one that looks on; `check_unit` judges a
+unit's credentials with them. `mosquitto` is a broker for tests. Nothing here knows the ledger: credentials come in as
+values. Start reading at `node` and `check_unit`.
 """

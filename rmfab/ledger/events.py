@@ -42,6 +42,7 @@ class EventKind(StrEnum):
     MERGE = "merge"
     RECONCILE = "reconcile"
     EXPORT = "export"
+    CHECK = "check"
 
 
 @unique

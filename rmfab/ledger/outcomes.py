@@ -111,6 +111,17 @@ def labelled(
         _take(connection, ledger_id, station, events)
 
 
+def checked(connection: Connection, ledger_id: str, station: str, events: Iterable[Event]) -> None:
+    """Record connections that the station made in the name of units: events of kind `check`.
+
+    Raise InputError for an unknown serial.
+    """
+    said = list(events)
+    if any(event.kind is not EventKind.CHECK or event.state is not None for event in said):
+        raise ValueError("checked() accepts only checks, which change no state")
+    _take(connection, ledger_id, station, said)
+
+
 def reconciled(
     connection: Connection,
     ledger_id: str,

@@ -34,7 +34,7 @@ from sqlalchemy import Connection
 
 from rmfab.errors import InputError
 from rmfab.identity.sealed_record import SealedRecord
-from rmfab.ledger import audit, batches, chains, claims, outcomes, pool, queries, questions, releases
+from rmfab.ledger import audit, batches, chains, claims, online, outcomes, pool, queries, questions, releases
 from rmfab.ledger.audit import AuditFinding
 from rmfab.ledger.batches import BatchOrder, Taken
 from rmfab.ledger.claim_terms import ALONE, Around, Carried, Claim, Wish
@@ -403,6 +403,17 @@ class Ledger(Inquiry):
             chains.append(connection, self.id, station, [event])
             yield
 
+    def checked(self, station: str, events: Iterable[Event]) -> None:
+        """Record connections that this station made in the name of units. See `outcomes.checked`."""
+        said = tuple(events)
+
+        def record(connection: Connection) -> None:
+            self._judge(connection)
+            self._occupy(connection, station)
+            outcomes.checked(connection, self.id, station, said)
+
+        self._database.commit(record)
+
     def rewrap(self, wrapped: Mapping[int, bytes], *, recipients: Iterable[str], station: str, ts: str) -> None:
         """Replace wrapped data keys by chunk id. See `outcomes.rewrap`."""
         with self._changing(station) as connection:
@@ -477,6 +488,11 @@ class Ledger(Inquiry):
         """Return the events of a serial, node id or MAC, in order."""
         with self._database.reading() as connection:
             return queries.history(connection, term)
+
+    def maybe_online(self, names: Iterable[str]) -> set[str]:
+        """Return those of the identities *names* whose units may be on a network. See `online.maybe_online`."""
+        with self._database.reading() as connection:
+            return online.maybe_online(connection, names)
 
     def identities(self, name: str) -> Iterator[LedgerIdentity]:
         """Yield the identities of the closed batch *name* in order of position, in constant memory."""

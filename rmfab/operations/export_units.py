@@ -22,6 +22,7 @@ from rmfab.ledger.records import LedgerIdentity
 from rmfab.ledger.states import State
 from rmfab.operations.advance import Advance
 from rmfab.operations.git_warning import warn_of_git
+from rmfab.operations.named_unit import named_unit
 from rmfab.operations.terminal import UNATTENDED, Terminal, counted
 from rmfab.staging import StagedFiles, folder_of_files, staged_files
 from rmfab.workspace.workspace import Workspace
@@ -138,10 +139,7 @@ class _Chosen:
 
     def _named(self, serial: str) -> LedgerIdentity:
         """Return the unit with this serial. Raise InputError if there is none, or it cannot be exported."""
-        one = self._workspace.ledger.identity_by_serial(serial)
-        if one is None:
-            hint = self._workspace.ledger.hint_for_unknown(serial, batches=True) or "`rmfab status` lists the batches"
-            raise InputError(f'"{serial}" is neither a batch nor a serial', hint=hint)
+        one = named_unit(self._workspace, serial)
         if one.state not in self._states:
             raise InputError(
                 f"the unit is {one.state}", where=serial, hint="`rmfab trace` shows its history", cause="state"

@@ -20,6 +20,7 @@ from rmfab.ledger.events import timestamp
 from rmfab.ledger.records import LedgerIdentity
 from rmfab.ledger.states import State
 from rmfab.operations.git_warning import warn_of_git
+from rmfab.operations.named_unit import named_unit
 from rmfab.operations.terminal import UNATTENDED, Terminal, counted
 from rmfab.staging import folder_of_files, staged_files
 from rmfab.workspace.workspace import Workspace
@@ -152,10 +153,7 @@ def _report(chosen: Sequence[LedgerIdentity], terminal: Terminal) -> None:
 
 
 def _of_serial(workspace: Workspace, serial: str) -> LedgerIdentity:
-    identity = workspace.ledger.identity_by_serial(serial)
-    if identity is None:
-        hint = workspace.ledger.hint_for_unknown(serial, batches=True) or "`rmfab status` lists the batches"
-        raise InputError(f'"{serial}" is neither a batch nor a serial', hint=hint)
+    identity = named_unit(workspace, serial)
     if identity.state is State.VOID:
         raise InputError("the identity is void", where=serial, hint="label the board's new identity instead")
     if identity.state is State.HANDED_OVER:

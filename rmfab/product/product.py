@@ -137,7 +137,16 @@ class VerifyPolicy:
     mqtt: bool = False
 
 
+@dataclass(frozen=True)
+class CloudPolicy:
+    """`[cloud]`: what `rmfab cloud check` demands. *enforce*: the broker must refuse foreign names and certificates;
+    else it is only a warning if it does not."""
+
+    enforce: bool = False
+
+
 _ANY_CODE = ScanRule()
+_NO_CLOUD = CloudPolicy()
 
 
 @dataclass(frozen=True)
@@ -158,3 +167,4 @@ class Product:
     verify: VerifyPolicy
     recipients: Mapping[str, str]
     scan: ScanRule = _ANY_CODE
+    cloud: CloudPolicy = _NO_CLOUD

@@ -9,6 +9,7 @@ from typing import Any
 from rmfab.product.product import (
     MQTT_HOST_PLACEHOLDER,
     CertificatePolicy,
+    CloudPolicy,
     Factory,
     IdentityPolicy,
     LabelPolicy,
@@ -86,6 +87,7 @@ def _read(walker: Walker, root: Path) -> Product:
         verify=_verify(walker.table("verify")),
         recipients=_recipients(walker.table("recipients")),
         scan=scan,
+        cloud=_cloud(walker.table("cloud")),
     )
 
 
@@ -201,6 +203,12 @@ def _verify(table: Table) -> VerifyPolicy:
     )
     if policy.mqtt and not policy.join:
         table.complain("mqtt", "mqtt needs join = true", "set join = true, or remove mqtt")
+    table.finish()
+    return policy
+
+
+def _cloud(table: Table) -> CloudPolicy:
+    policy = CloudPolicy(enforce=table.boolean("enforce", False))
     table.finish()
     return policy
 

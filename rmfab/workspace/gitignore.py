@@ -14,6 +14,7 @@ _NEW = """# secret, or specific to this host
 /station.toml
 /images/
 /boards/
+/broker/
 # labels and sheets show the PoP
 *.pdf
 *.png

@@ -18,6 +18,8 @@ from rmfab.virtual import BoardHandle, BoardSpec
 from rmfab.virtual import serve as serve_boards
 from rmfab.virtual.build.build_folder import make_build_folder
 from rmfab.virtual.build.recipe import FirmwareRecipe
+from tests.cloud.lab import Lab
+from tests.cloud.servers import OpenBroker, listening
 from tests.commands.test_options import leaves
 from tests.pools import copied_with_pool
 from tests.terminal import Terminal, environment, words
@@ -27,13 +29,15 @@ from tests.terminal import Terminal, environment, words
 class Proof:
     """One success and one failure of a leaf, as words for the shell; *before*: commands that make what it needs.
 
-    {port} and {unit} are those of a virtual board. *endless*: the command runs until SIGINT, after its first line.
+    {port} and {unit} are those of a virtual board, {broker} the port of an open broker. *endless*: the command runs
+    until SIGINT, after its first line. *peers*: it starts a program of others.
     """
 
     well: str
     badly: str
     before: tuple[str, ...] = ()
     endless: bool = False
+    peers: bool = False
 
 
 STRANGER = "age1nty7pcg5wch3letv7jghwhyldds86tm7zyyg5vnanfdzv25k6axqsjql0n"
@@ -42,6 +46,7 @@ KEY = "release keygen -o r.key --no-passphrase"
 KEEPER = "release keygen -o k.key --no-passphrase"
 TRUST = (KEEPER, "trust add k.pub --role trust --role release")
 EXCHANGED = "handed over to the folder factory, received and returned"
+CHECK = "cloud check lamp-0001 --host localhost --tcp-port {broker} --ca lab/broker/broker-ca.crt"
 FLASHED = ("flash --release build --port {port}",)
 PROOFS = {
     "init": Proof("init new", "init ."),
@@ -80,6 +85,10 @@ PROOFS = {
     "ota serve": Proof(
         "ota serve shelf --cert ca/ca.crt --key ca/ca.key --tcp-port 0", "ota serve shelf --cert in.csv --key no.key",
         (BUNDLE, "ota export r.rmfab -o shelf"), endless=True,
+    ),
+    "cloud check": Proof(CHECK, "cloud check no"),
+    "cloud serve": Proof(
+        "cloud serve --broker --tcp-port 0", "cloud serve --broker --crl in.csv", endless=True, peers=True
     ),
     "ports": Proof("ports", "-C fresh ports", ("init fresh",)),
     "flash": Proof(FLASHED[0], "flash --release no --port {port}"),
@@ -156,8 +165,17 @@ def board() -> Iterator[BoardHandle]:
         yield one
 
 
-def argv(command: str, board: BoardHandle) -> list[str]:
-    return [word.format(port=board.url, unit=board.provisioning_url) for word in command.split()]
+@pytest.fixture
+def broker(workspace: Path) -> Iterator[int]:
+    """The port of an open broker, whose files are in the folder `lab`."""
+    lab = Lab(workspace / "lab")
+    assert lab.folder.ca.exists()
+    with listening(OpenBroker(lab)) as port:
+        yield port
+
+
+def argv(command: str, board: BoardHandle, broker: int) -> list[str]:
+    return [word.format(port=board.url, unit=board.provisioning_url, broker=broker) for word in command.split()]
 
 
 def exchange(terminal: Terminal) -> None:
@@ -178,24 +196,26 @@ def documents(out: str) -> list[Any]:
         return [json.loads(line) for line in out.splitlines()]
 
 
-@pytest.mark.parametrize("name", PROOFS)
-def test_json_of_every_leaf(name: str, terminal: Terminal, workspace: Path, board: BoardHandle) -> None:
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.peers] * proof.peers) for name, proof in PROOFS.items()]
+)
+def test_json_of_every_leaf(name: str, terminal: Terminal, workspace: Path, board: BoardHandle, broker: int) -> None:
     """With --json, success prints only JSON, and failure only the error, with its cause, as on stderr."""
     proof = PROOFS[name]
     for command in proof.before:
         if command == EXCHANGED:
             exchange(terminal)
         else:
-            terminal.well(*argv(command, board))
+            terminal.well(*argv(command, board, broker))
     if proof.endless:
-        assert documents(_interrupted(*argv(proof.well, board), "--json"))
+        assert documents(_interrupted(*argv(proof.well, board, broker), "--json"))
     else:
-        said = terminal(*argv(proof.well, board), "--json")
+        said = terminal(*argv(proof.well, board, broker), "--json")
         assert (said.code, "Traceback" in said.err) == (0 if name != "doctor" else said.code, False), said.err
         found = documents(said.out)
         assert found
         assert all(one.get("event") != "error" for one in found if isinstance(one, dict))
-    said = terminal(*argv(proof.badly, board), "--json")
+    said = terminal(*argv(proof.badly, board, broker), "--json")
     assert said.code in (2, 3, 4, 5), said.err
     (told,) = documents(said.out)
     assert set(told) == {"event", "errors"}, told

@@ -43,7 +43,7 @@ def test_meanings_of_options() -> None:
                 for name in param.opts:
                     shown.setdefault(name, set()).add(words)
     assert shown["--port"] == {"run", "flash", "verify", "reset", "reconcile", "nvs read"}
-    assert shown["--tcp-port"] == {"ota serve"}
+    assert shown["--tcp-port"] == {"ota serve", "cloud check", "cloud serve"}
     assert "--unit" not in shown
     assert "--version" not in shown
 

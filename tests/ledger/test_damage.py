@@ -33,6 +33,7 @@ WRITES = {
     "verdict": lambda ledger: ledger.record(STATION, [Event(now(), EventKind.UNIT, mac=mac(7), outcome=Outcome.ERROR)]),
     "void": lambda ledger: ledger.void("LMP-000001", reason="lost", station=STATION, ts=now()),
     "label": lambda ledger: ledger.labelled(["LMP-000001"], station=STATION, ts=now()),
+    "check": lambda ledger: ledger.checked(STATION, [Event(now(), EventKind.CHECK, serial="LMP-000001")]),
     "admit": lambda ledger: ledger.rewrap({1: b"new"}, recipients=["one"], station=STATION, ts=now()),
     "accept": lambda ledger: ledger.accept(
         STATION, Event(now(), EventKind.RELEASE, details={"product": "lamp"}), after=None

@@ -116,6 +116,15 @@ def test_the_keys_of_verify() -> None:
     assert parse_product(MINIMAL, HERE).verify == parse_product(template(), HERE).verify == values.VerifyPolicy()
 
 
+def test_the_keys_of_cloud() -> None:
+    """[cloud] enforce is read, and false by default; a different key is reported."""
+    assert parse_product(MINIMAL + "[cloud]\nenforce = true\n", HERE).cloud.enforce
+    assert not parse_product(MINIMAL, HERE).cloud.enforce
+    assert parse_product(template(), HERE).cloud == values.CloudPolicy()
+    with pytest.raises(ComplaintsError, match="enforced"):
+        parse_product(MINIMAL + "[cloud]\nenforced = true\n", HERE)
+
+
 @pytest.mark.parametrize(
     ("told", "mode"),
     [(f'"{mode.value}"', mode) for mode in ConsoleMode] + [("true", ConsoleMode.AUTO), ("false", ConsoleMode.LOG)],

@@ -1,0 +1,81 @@
+"""The broker of a product: where it is, and the TLS context with which one connects to it."""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass
+
+from cryptography import x509
+
+from rmfab.cloud.credentials import ClientPair
+from rmfab.errors import InputError, UnitFault
+
+ALPN = "x-amzn-mqtt-ca"
+ALPN_PORT = 443
+"""On this port AWS IoT serves MQTT only to clients that name the protocol, as RainMaker's firmware does by default."""
+
+
+@dataclass(frozen=True)
+class Broker:
+    """A broker at *host* and *port*.
+
+    *ca*: PEM certificates that may sign its own, None for those that the system trusts. *tls13*: use the newest TLS
+    that both have; else TLS 1.2, which reports a refused certificate in the handshake. *patience*: seconds to wait for
+    each answer.
+    """
+
+    host: str
+    port: int
+    ca: str | None = None
+    tls13: bool = False
+    patience: float = 10.0
+
+    @property
+    def place(self) -> str:
+        """Host and port, for messages."""
+        return f"{self.host}:{self.port}"
+
+    def context(self, pair: ClientPair | None) -> ssl.SSLContext:
+        """Return a client context that verifies the broker's certificate and name, and shows *pair*.
+
+        One context serves all connections of a unit. Raise InputError if *ca* is not PEM, UnitFault (cause
+        `cloud-certificate`) if OpenSSL cannot use *pair*.
+        """
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        if not self.tls13:
+            context.maximum_version = ssl.TLSVersion.TLSv1_2
+        if self.ca is None:
+            context.load_default_certs()
+        else:
+            self._trust(context, self.ca)
+        if self.port == ALPN_PORT:
+            context.set_alpn_protocols([ALPN])
+        if pair is not None:
+            self._show(context, pair)
+        return context
+
+    @staticmethod
+    def _show(context: ssl.SSLContext, pair: ClientPair) -> None:
+        try:
+            pair.put_in(context)
+        except ssl.SSLError as error:
+            what = f"TLS cannot use the certificate: {(error.reason or str(error)).lower().replace('_', ' ')}"
+            raise UnitFault(what, cause="cloud-certificate") from None
+
+    @staticmethod
+    def _trust(context: ssl.SSLContext, ca: str) -> None:
+        try:
+            context.load_verify_locations(cadata=ca)
+        except (ssl.SSLError, ValueError):
+            raise InputError("not certificates in PEM format", where="--ca", cause="tls-certificate") from None
+
+
+def names_in(certificate: x509.Certificate) -> set[str]:
+    """Return the DNS names and IP addresses for which *certificate* is valid (RFC 9525: the common name is not)."""
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return set()
+    addresses = {str(address) for address in names.get_values_for_type(x509.IPAddress)}
+    return addresses | set(names.get_values_for_type(x509.DNSName))

@@ -1,0 +1,284 @@
+"""Check the credentials of units on their broker, from this host, before the units ever go online."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
+from pathlib import Path
+
+from rmfab.cloud.attempt import AttemptEnding, BrokerAttempt
+from rmfab.cloud.broker import ALPN_PORT, Broker
+from rmfab.cloud.check_unit import Gate, check_broker, check_unit, probe
+from rmfab.cloud.credentials import ClientPair, CloudUnit
+from rmfab.cloud.witness import watching
+from rmfab.errors import StationError, UnitFault, UnitsFailed, UsageError
+from rmfab.files import read_input
+from rmfab.ledger.events import Event, EventKind, Outcome, timestamp
+from rmfab.ledger.records import LedgerIdentity
+from rmfab.operations.advance import Advance
+from rmfab.operations.client_files import load_pair
+from rmfab.operations.select_cloud_units import cloud_unit, select_units
+from rmfab.operations.terminal import UNATTENDED, Terminal, counted
+from rmfab.signals import undisturbed
+from rmfab.workspace.workspace import Workspace
+
+MOST_JOBS = 64
+
+
+@dataclass(frozen=True)
+class CheckRequest:
+    """Check *units* (batches and serials), or a *sample* of so many of them, on the broker at *host* (None: mqtt_host).
+
+    *ca*: PEM of the CA of the broker's certificate, None for those that the system trusts. *witness_cert*,
+    *witness_key*: a client that may see and send everything. *refused*: PEM files with certificate and key that the
+    broker must refuse. *timeout*: seconds to wait for each answer. Raise UsageError for what does not fit.
+    """
+
+    units: tuple[str, ...]
+    host: str | None = None
+    tcp_port: int = ALPN_PORT
+    ca: Path | None = None
+    witness_cert: Path | None = None
+    witness_key: str | None = None
+    refused: tuple[Path, ...] = ()
+    sample: int | None = None
+    jobs: int = 8
+    timeout: float = 10.0
+
+    def __post_init__(self) -> None:
+        if (self.witness_cert is None) != (self.witness_key is None):
+            raise UsageError("--witness-cert and --witness-key are given together")
+        if not 1 <= self.jobs <= MOST_JOBS:
+            raise UsageError(f"--jobs is a number from 1 to {MOST_JOBS}")
+
+
+@dataclass(frozen=True)
+class BrokerChecked:
+    """What the broker did with certificates that no unit has."""
+
+    place: str
+    attempts: tuple[BrokerAttempt, ...]
+
+
+@dataclass(frozen=True)
+class UnitChecked:
+    """A unit whose credentials were checked. *cause* and *reason* say why it did not pass; *certificate*: its id in AWS
+    IoT, None if it cannot be read."""
+
+    ts: str
+    name: str
+    serial: str
+    outcome: Outcome
+    attempts: tuple[BrokerAttempt, ...]
+    seconds: float
+    cause: str | None = None
+    reason: str | None = None
+    certificate: str | None = None
+    error: StationError | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True)
+class CheckSummary:
+    """The numbers of units by outcome."""
+
+    passed: int
+    failed: int
+    errors: int
+    aborted: int
+
+
+CloudChecked = Advance | BrokerChecked | UnitChecked | CheckSummary
+
+
+class _HaltedError(Exception):
+    """The operator gave up while this unit was checked."""
+
+
+def check_cloud(
+    workspace: Workspace, request: CheckRequest, terminal: Terminal = UNATTENDED
+) -> Generator[CloudChecked, None, None]:
+    """Check the units; yield what is found as it comes, and last the summary. Each unit is an event in the ledger.
+
+    Raise InputError for a unit that may be online, or has no credentials; StationError if the broker cannot be reached
+    or trusted, UnitsFailed at the end if a unit failed.
+    """
+    units = select_units(workspace, request.units, request.sample, terminal)
+    first = cloud_unit(workspace, units[0])  # before anything is sent: this station may not be able to open it
+    enforce = workspace.product.cloud.enforce
+    halt = threading.Event()
+    with ExitStack() as stack:
+        broker, attempts = _broker(workspace, request, partial(_go_on, halt))
+        pair = _witness_pair(request, terminal)
+        refused = {str(path): load_pair(path, str(path), terminal) for path in request.refused}
+        witness = stack.enter_context(watching(broker, pair, partial(_go_on, halt))) if pair else None
+        gate = Gate(broker, witness, partial(_go_on, halt))
+        found = BrokerChecked(broker.place, (attempts, *check_broker(gate, first.node_id, workspace.now(), refused)))
+        yield found
+        _judge_broker(found, enforce=enforce, terminal=terminal)
+        checker = _Checker(workspace, gate, enforce=enforce)
+        yield from checker.run(units, request.jobs, halt)
+    checker.warn(terminal)
+    yield checker.summary
+    checker.judge()
+
+
+def _go_on(halt: threading.Event) -> None:
+    if halt.is_set():
+        raise _HaltedError
+
+
+def _broker(
+    workspace: Workspace, request: CheckRequest, keep_going: Callable[[], None]
+) -> tuple[Broker, BrokerAttempt]:
+    """Return the broker, probed, and how a client without a certificate ended. Raise StationError."""
+    host = request.host or workspace.product.identity.mqtt_host
+    ca = None if request.ca is None else read_input(request.ca, "CA certificate").decode("ascii", "ignore")
+    return probe(Broker(host, request.tcp_port, ca, patience=request.timeout), keep_going)
+
+
+def _witness_pair(request: CheckRequest, terminal: Terminal) -> ClientPair | None:
+    if request.witness_cert is None or request.witness_key is None:
+        return None
+    return load_pair(request.witness_cert, request.witness_key, terminal)
+
+
+def _judge_broker(found: BrokerChecked, *, enforce: bool, terminal: Terminal) -> None:
+    """Warn of what the broker does not enforce. Raise StationError (cause `broker-open`) if the product demands it."""
+    names = [one.name for one in found.attempts if one.unenforced]
+    if not names:
+        return
+    what = f"this broker lets in clients that it must refuse: {', '.join(names)}"
+    if enforce:
+        raise StationError(
+            what, where=found.place, hint="fix the broker's configuration, or set enforce = false", cause="broker-open"
+        )
+    terminal.warn(f"{found.place}: {what}")
+
+
+class _Checker:
+    """Checks units in threads behind *gate*, and records each."""
+
+    def __init__(self, workspace: Workspace, gate: Gate, *, enforce: bool) -> None:
+        self._workspace = workspace
+        self._gate = gate
+        self._enforce = enforce
+        self._outcomes: Counter[Outcome] = Counter()
+        self._unenforced: Counter[str] = Counter()
+        self._failed: str | None = None
+        self._error: StationError | None = None
+
+    def run(self, units: list[LedgerIdentity], jobs: int, halt: threading.Event) -> Iterator[Advance | UnitChecked]:
+        """Yield each unit when it is checked and recorded. A broker that fails stops the run."""
+        waiting, pending, done = iter(units), set[Future[UnitChecked]](), 0
+        pool = ThreadPoolExecutor(jobs, thread_name_prefix="check")
+        try:
+            while True:
+                room = 0 if self._error else 2 * jobs - len(pending)
+                pending |= {pool.submit(self._check, *opened) for opened in self._opened(islice(waiting, room))}
+                if not pending:
+                    return
+                ended = wait(pending, return_when=FIRST_COMPLETED).done
+                for checked in self._taken(ended, pending):
+                    done += 1
+                    yield checked
+                    yield Advance(done, len(units))
+        finally:
+            halt.set()
+            begun = {one for one in pending if not one.cancel()}
+            self._taken(wait(begun).done, begun)
+            pool.shutdown()
+
+    @property
+    def summary(self) -> CheckSummary:
+        """The numbers so far."""
+        by = self._outcomes
+        return CheckSummary(by[Outcome.PASS], by[Outcome.FAIL], by[Outcome.ERROR], by[Outcome.ABORTED])
+
+    def warn(self, terminal: Terminal) -> None:
+        """Warn of what the broker does not enforce, once for all units."""
+        for name, number in sorted(self._unenforced.items()) if not self._enforce else ():
+            terminal.warn(f"this broker does not enforce: {name} ({counted(number, 'unit')})")
+
+    def judge(self) -> None:
+        """Raise UnitsFailed if a unit failed, StationError if one could not be checked."""
+        if self._failed is not None:
+            total, failed = self._outcomes.total(), self._outcomes[Outcome.FAIL]
+            raise UnitsFailed(f"{failed} of {counted(total, 'unit')} failed; see `rmfab trace {self._failed}`")
+        if self._error is not None:
+            raise self._error
+
+    def _opened(self, units: Iterable[LedgerIdentity]) -> Iterator[tuple[LedgerIdentity, CloudUnit]]:
+        for one in units:
+            yield one, cloud_unit(self._workspace, one)
+
+    def _check(self, one: LedgerIdentity, unit: CloudUnit) -> UnitChecked:
+        """Check one unit; runs in a thread."""
+        began = time.monotonic()
+        attempts: tuple[BrokerAttempt, ...] = ()
+        outcome, cause, reason, error = Outcome.PASS, None, None, None
+        try:
+            attempts = check_unit(self._gate, unit, self._workspace.now())
+        except StationError as trouble:
+            outcome, cause, reason, error = Outcome.ERROR, trouble.cause, trouble.what, trouble
+        except _HaltedError:
+            outcome, cause, reason = Outcome.ABORTED, "aborted", "stopped by the operator"
+        else:
+            if (fault := self._fault(attempts)) is not None:
+                outcome, cause, reason = Outcome.FAIL, fault.cause, fault.what
+        ts, seconds = timestamp(self._workspace.now()), time.monotonic() - began
+        return UnitChecked(
+            ts, one.name, one.serial, outcome, attempts, seconds, cause, reason, unit.certificate_id, error
+        )
+
+    def _fault(self, attempts: Iterable[BrokerAttempt]) -> UnitFault | None:
+        """Return why the unit is bad, None if it is good."""
+        for one in attempts:
+            if one.ending is AttemptEnding.FAILED:
+                return UnitFault(one.reason or one.name, cause=one.cause)
+            if self._enforce and one.unenforced:
+                return UnitFault(f"the broker does not refuse it: {one.name}", cause="cloud-open")
+        return None
+
+    def _taken(self, ended: set[Future[UnitChecked]], pending: set[Future[UnitChecked]]) -> list[UnitChecked]:
+        """Record what *ended*, and take it from *pending*: ^C does not come in between."""
+        with undisturbed():
+            found = self._record(ended)
+            pending -= ended
+        return found
+
+    def _record(self, ended: Iterable[Future[UnitChecked]]) -> list[UnitChecked]:
+        """Record what *ended* in one transaction; return it in the order in which it ended."""
+        found = sorted((one.result() for one in ended), key=lambda one: (one.ts, one.serial))
+        if found:
+            self._workspace.ledger.checked(self._workspace.station.name, [self._event(one) for one in found])
+        for one in found:
+            self._outcomes[one.outcome] += 1
+            self._unenforced.update(attempt.name for attempt in one.attempts if attempt.unenforced)
+            self._error = self._error or one.error
+            if one.outcome is Outcome.FAIL:
+                self._failed = self._failed or one.serial
+        return found
+
+    def _event(self, one: UnitChecked) -> Event:
+        return Event(
+            one.ts,
+            EventKind.CHECK,
+            serial=one.name,
+            outcome=one.outcome,
+            cause=one.cause,
+            reason=one.reason,
+            seconds=one.seconds,
+            details={
+                "broker": self._gate.broker.place,
+                "certificate": one.certificate,
+                "witness": self._gate.witness is not None,
+                "attempts": [attempt.to_json() for attempt in one.attempts],
+            },
+        )

@@ -1,0 +1,47 @@
+"""Certificates and keys of clients that the operator gives, from PEM files."""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+
+from cryptography.hazmat.primitives import serialization
+
+from rmfab.cloud.credentials import ClientPair
+from rmfab.errors import InputError
+from rmfab.files import read_input
+from rmfab.operations.passphrases import KEY_ENVIRONMENT, Passphrases
+from rmfab.operations.terminal import Terminal
+from rmfab.secret import Secret
+from rmfab.signing.keyfile import load_private_key
+
+
+def load_pair(certificate: Path, key: str, terminal: Terminal) -> ClientPair:
+    """Return the pair in the files *certificate* and *key*, which may be the same file.
+
+    Raise InputError if one of them is not PEM, if the key is accessible to others, or if they do not match.
+    """
+    pem = read_input(certificate, "certificate")
+    path = Path(key)
+    private = Passphrases(terminal, KEY_ENVIRONMENT).opened(lambda ask: load_private_key(path, ask))
+    octets = private.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    pair = ClientPair(_certificates_in(pem), Secret(octets))
+    try:
+        pair.put_in(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
+    except ssl.SSLError as error:
+        mismatch = error.reason == "KEY_VALUES_MISMATCH"
+        raise InputError(
+            "the key does not match the certificate" if mismatch else "not a certificate in PEM format",
+            where=str(path if mismatch else certificate),
+            cause="tls-mismatch" if mismatch else "tls-certificate",
+        ) from None
+    return pair
+
+
+def _certificates_in(pem: bytes) -> bytes:
+    """Return the certificates of *pem* without what else is in the file."""
+    end = b"-----END CERTIFICATE-----"
+    parts = [part.partition(b"-----BEGIN CERTIFICATE-----") for part in pem.split(end)]
+    return b"".join(begin + body + end + b"\n" for _, begin, body in parts if begin)
