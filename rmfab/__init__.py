@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rmfab.operations.advance import Advance, completed
     from rmfab.operations.build_files import BuildFilesRequest, build_files
     from rmfab.operations.generate import GenerateRequest, generate
+    from rmfab.operations.import_batch import Imported, ImportRequest, import_batch
     from rmfab.operations.print_labels import LabelForm, LabelRequest, print_labels
     from rmfab.operations.run_line import LineRequest, LineRun, run_line
     from rmfab.operations.terminal import Terminal, Unattended
@@ -38,6 +39,8 @@ __all__ = [
     "Chip",
     "GenerateRequest",
     "Identity",
+    "ImportRequest",
+    "Imported",
     "LabelForm",
     "LabelRequest",
     "Ledger",
@@ -55,6 +58,7 @@ __all__ = [
     "create_workspace",
     "factory_image",
     "generate",
+    "import_batch",
     "load_product",
     "open_workspace",
     "pack",
@@ -72,6 +76,8 @@ _ROOMS = {
     "Chip": "rmfab.product.vocabulary",
     "GenerateRequest": "rmfab.operations.generate",
     "Identity": "rmfab.identity.identity",
+    "ImportRequest": "rmfab.operations.import_batch",
+    "Imported": "rmfab.operations.import_batch",
     "LabelForm": "rmfab.operations.print_labels",
     "LabelRequest": "rmfab.operations.print_labels",
     "Ledger": "rmfab.ledger.store",
@@ -89,6 +95,7 @@ _ROOMS = {
     "create_workspace": "rmfab.workspace.create",
     "factory_image": "rmfab.identity.factory_image",
     "generate": "rmfab.operations.generate",
+    "import_batch": "rmfab.operations.import_batch",
     "load_product": "rmfab.product.product_file",
     "open_workspace": "rmfab.workspace.workspace",
     "pack": "rmfab.nvs.packing",

@@ -42,6 +42,7 @@ KEY = "release keygen -o r.key --no-passphrase"
 KEEPER = "release keygen -o k.key --no-passphrase"
 TRUST = (KEEPER, "trust add k.pub --role trust --role release")
 EXCHANGED = "handed over to the folder factory, received and returned"
+IMPORTABLE = ("build lamp-0001 -o images", "init other --mqtt-host mqtt.example.org --name lamp")
 FLASHED = ("flash --release build --port {port}",)
 PROOFS = {
     "init": Proof("init new", "init ."),
@@ -52,6 +53,7 @@ PROOFS = {
     ),
     "ca show": Proof("ca show", "-C fresh ca show", ("init fresh",)),
     "generate": Proof("generate --count 1", "generate --count 1 --values no.csv"),
+    "import": Proof("-C other import images --batch x", "import images --batch x", IMPORTABLE),
     "build": Proof("build lamp-0001 -o images", "build no-batch -o images"),
     "nvs generate": Proof(
         "nvs generate config.csv values.csv lamp 0x3000", "nvs generate no.csv values.csv lamp 0x3000"
