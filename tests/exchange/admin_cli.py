@@ -98,8 +98,11 @@ def traditional(key: PrivateKey) -> bytes:
 def write_admin_batch(
     parent: Path, ca: Ca, nodes: Sequence[Node], extra_config: Sequence[str] = (), extra_names: Sequence[str] = ()
 ) -> Path:
-    """Write an output folder of the admin CLI with *nodes*; return it. The working directory must be *parent*."""
-    folder = Path("out/2026-01-31/Mfg-000001")
+    """Write an output folder of the admin CLI with *nodes* in *parent*; return it.
+
+    Its CSVs name files as *parent* does: from the working directory, or by absolute paths.
+    """
+    folder = parent / "out/2026-01-31/Mfg-000001"
     for name in ("bin", "csv", "common", "node_details"):
         (folder / name).mkdir(parents=True)
     common = folder / "common"
@@ -119,7 +122,7 @@ def write_admin_batch(
             certs.write(f'{node.node_id},"{node.certificate.decode()}","{quoted}"\n')
             keys = dict(zip([*names, *extra_names], [*row, node.qr, *node.extra], strict=True))
             write_image(folder, f"node-{number:06d}-{node.node_id}", config, keys)
-    return parent / folder
+    return folder
 
 
 def _write_node(folder: Path, number: int, node: Node) -> list[str]:

@@ -73,7 +73,7 @@ def test_a_batch_of_the_admin_cli(terminal: Terminal, opened: Callable[[], Works
     """Every unit of an output folder becomes an identity with its names, secrets and certificate; the sec2 pair that
     its image lacks is made, and the image that rmfab makes says the same otherwise."""
     made = nodes()
-    source = write_admin_batch(terminal.folder, CA, made)
+    source = write_admin_batch(Path(), CA, made)
     said = imported(terminal, source)
     assert (said.code, said.out) == (0, "old\n")
     assert "batch old: 3 identities imported" in said.err
@@ -122,7 +122,7 @@ def test_claimed_boards(terminal: Terminal, opened: Callable[[], Workspace]) -> 
 
 def test_a_folder_that_was_moved(terminal: Terminal, lamp: Path) -> None:
     """Paths in the CSVs count from the folder of the batch, wherever it lies now."""
-    write_admin_batch(terminal.folder, CA, nodes())
+    write_admin_batch(Path(), CA, nodes())
     Path("out").rename("archive")
     assert imported(terminal, Path("archive/2026-01-31/Mfg-000001")).code == 0
 
@@ -131,7 +131,7 @@ def test_flashed_units_are_never_given_to_a_blank_board(terminal: Terminal, open
     """With --flashed no blank board gets an identity, by number or by serial; a board whose flash has it does. The
     ledger is sound, and its history makes the same standings again."""
     made = nodes()
-    source = write_admin_batch(terminal.folder, CA, made)
+    source = write_admin_batch(Path(), CA, made)
     assert "in quarantine" in imported(terminal, source, "--flashed").err
     space = opened()
     station = space.station.name
@@ -156,7 +156,7 @@ def test_an_interrupted_import_continues(
     """An import that ends after a chunk has made nothing that a board can get; the same command completes it, and
     makes no unit twice."""
     monkeypatch.setattr("rmfab.operations.import_batch._CHUNK_SIZE", 2)
-    source = write_admin_batch(terminal.folder, CA, nodes(5))
+    source = write_admin_batch(Path(), CA, nodes(5))
     request = ImportRequest(source, "old", flashed=bool(options))
     space = opened()
     with closing(import_batch(space, request)) as events:
@@ -176,7 +176,7 @@ def test_an_interrupted_import_continues(
 def test_serials_of_a_column(terminal: Terminal, opened: Callable[[], Workspace]) -> None:
     """--serial-column names the column of the serials, such as one of the factory's additional values."""
     made = [replace(node, extra=(f"SN-{number}",)) for number, node in enumerate(nodes(), 7)]
-    source = write_admin_batch(terminal.folder, CA, made, extra_names=("s_no",))
+    source = write_admin_batch(Path(), CA, made, extra_names=("s_no",))
     document(terminal, source, "--serial-column", "s_no")
     assert [one.serial for one in opened().ledger.identities("old")] == ["SN-7", "SN-8", "SN-9"]
     imported(terminal, source, "--serial-column", "no").refused(3, 'there is no column "no"')
@@ -186,7 +186,7 @@ def test_additional_keys(terminal: Terminal, opened: Callable[[], Workspace]) ->
     """Keys besides RainMaker's are imported if the product's extra config names exactly them."""
     config = ("extra_creds,namespace,", "mac_addr,data,binary")
     made = [replace(node, extra=(f"AABBCCDDEE{number}",)) for number, node in enumerate(nodes(2))]
-    source = write_admin_batch(terminal.folder, CA, made, config, ("mac_addr",))
+    source = write_admin_batch(Path(), CA, made, config, ("mac_addr",))
     imported(terminal, source).refused(3, "would differ in extra_creds.mac_addr", "[factory] config")
     Path("lamp/extra.csv").write_text("\n".join(config))
     product = Path("lamp/product.toml")
@@ -266,7 +266,7 @@ def test_bad_units(terminal: Terminal, lamp: Path, name: str) -> None:
     made = nodes()
     change, words = BAD_UNITS[name]
     change(made)
-    source = write_admin_batch(terminal.folder, CA, made)
+    source = write_admin_batch(Path(), CA, made)
     said = imported(terminal, source)
     said.refused(3, words, "common/values.csv:3", "nothing was imported", "--skip-refused")
     assert not (lamp / "ledger.db").exists()
@@ -359,7 +359,7 @@ BAD_FOLDERS: dict[str, tuple[Callable[[Path], None], str]] = {
 @pytest.mark.parametrize("name", BAD_FOLDERS)
 def test_bad_folders(terminal: Terminal, lamp: Path, name: str) -> None:
     """A unit that files of the folder contradict is refused with its place; nothing is imported."""
-    source = write_admin_batch(terminal.folder, CA, nodes())
+    source = write_admin_batch(Path(), CA, nodes())
     change, words = BAD_FOLDERS[name]
     change(source)
     imported(terminal, source).refused(3, words, "units are refused, and nothing was imported")
@@ -368,7 +368,7 @@ def test_bad_folders(terminal: Terminal, lamp: Path, name: str) -> None:
 
 def test_swapped_images_are_no_matter(terminal: Terminal, lamp: Path) -> None:
     """An image belongs to the row whose node id it contains, whatever its file is called."""
-    source = write_admin_batch(terminal.folder, CA, nodes())
+    source = write_admin_batch(Path(), CA, nodes())
     _swap_images(source)
     assert imported(terminal, source).code == 0
 
@@ -393,7 +393,7 @@ BAD_SHEETS: dict[str, tuple[Callable[[Path], object], str]] = {
 @pytest.mark.parametrize("name", BAD_SHEETS)
 def test_bad_sheets(terminal: Terminal, lamp: Path, name: str) -> None:
     """A source that cannot be read as a whole is refused with the file and the line, not with a traceback."""
-    source = write_admin_batch(terminal.folder, CA, nodes())
+    source = write_admin_batch(Path(), CA, nodes())
     change, words = BAD_SHEETS[name]
     change(source)
     imported(terminal, source).refused(3, words)
@@ -404,19 +404,19 @@ def test_no_source(terminal: Terminal, lamp: Path) -> None:
     Path("empty").mkdir()
     imported(terminal, Path("empty")).refused(3, "there is no batch in this folder", "common/values.csv", "node_info")
     imported(terminal, Path("none")).refused(3, "SOURCE is not a folder")
-    source = write_admin_batch(terminal.folder, CA, nodes(1))
+    source = write_admin_batch(Path(), CA, nodes(1))
     imported(terminal, source.parent).refused(3, "contains batches", "Mfg-000001")
 
 
 def test_what_the_ledger_has(terminal: Terminal, lamp: Path) -> None:
     """A unit that the ledger has already is refused by its name, and the batch that has it."""
     made = nodes()
-    source = write_admin_batch(terminal.folder, CA, made[:2])
+    source = write_admin_batch(Path(), CA, made[:2])
     document(terminal, source)
     Path("out").rename("before")
     other = draw_node(CA, "node-9")
     other.random = made[0].random[:8] + other.random[8:]
-    source = write_admin_batch(terminal.folder, CA, [made[1], made[2], other])
+    source = write_admin_batch(Path(), CA, [made[1], made[2], other])
     said = terminal("-C", "lamp", "import", source, "--batch", "new")
     said.refused(3, 'node id "node-2" is already in batch old', "the PoP is already in batch old", "2 of 3")
     assert made[0].random[:8] not in said.err
@@ -426,7 +426,7 @@ def test_what_the_ledger_has(terminal: Terminal, lamp: Path) -> None:
 def test_no_secret_is_left_behind(terminal: Terminal, lamp: Path) -> None:
     """No file of the workspace contains a private key, a PoP or `random` in the clear."""
     made = nodes()
-    document(terminal, write_admin_batch(terminal.folder, CA, made))
+    document(terminal, write_admin_batch(Path(), CA, made))
     for path, data in files(lamp).items():
         for node in made:
             for secret in (bytes.fromhex(node.random), node.random.encode(), node.key, node.random[:8].encode()):
@@ -438,7 +438,7 @@ def test_the_line_works_on_imported_units(terminal: Terminal, tmp_path: Path, mo
     """Imported units are labelled, run on a virtual board and verified as ours."""
     root = found(tmp_path / "lamp", units=1).root
     monkeypatch.chdir(tmp_path)
-    source = write_admin_batch(tmp_path, CA, nodes(2))
+    source = write_admin_batch(Path(), CA, nodes(2))
     terminal.well("-C", root, "import", source, "--batch", "old")
     terminal.well("-C", root, "label", "old", "-o", "labels.pdf")
     with serve([spec()]) as (board,):
@@ -452,7 +452,7 @@ def test_a_shipped_board_comes_back(terminal: Terminal, tmp_path: Path, monkeypa
     """A board that was shipped with an identity imported as flashed keeps it on the line; a blank one gets none."""
     root = found(tmp_path / "lamp", units=1).root
     monkeypatch.chdir(tmp_path)
-    source = write_admin_batch(tmp_path, CA, nodes(2))
+    source = write_admin_batch(Path(), CA, nodes(2))
     terminal.well("-C", root, "import", source, "--batch", "old", "--flashed")
     flash = bytearray(b"\xff" * (FCTRY + 0x6000))
     image = _image(source, 2).read_bytes()
