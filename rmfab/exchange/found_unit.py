@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Protocol
 
 from rmfab.errors import InputError
-from rmfab.nvs.table import Entry
+from rmfab.identity import node_id as node_ids
+from rmfab.nvs.table import Entry, Value
 
 
 @unique
@@ -71,6 +72,18 @@ class BatchSource(Protocol):
     def close(self) -> None:
         """Remove what was kept while reading."""
         ...
+
+
+def checked_node_id(value: Value | None) -> str:
+    """Return the node id in the entry *value*. Raise InputError, which does not quote it: columns may be mixed up."""
+    try:
+        return node_ids.check(value.decode("ascii") if isinstance(value, bytes) else "")
+    except (InputError, UnicodeDecodeError):
+        raise InputError(
+            "there is no usable node id",
+            hint=f"it has 1 to {node_ids.MAX_LENGTH} letters, digits, . _ : and -",
+            cause="node-id",
+        ) from None
 
 
 def entries_digest(entries: Iterable[Entry]) -> bytes:

@@ -7,6 +7,7 @@ PoP and service name are derived from `random` as in stock firmware (`rmfab.iden
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,10 +19,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.x509.oid import NameOID
 
 from rmfab.errors import InputError, one_line
-from rmfab.exchange.found_unit import FoundUnit
+from rmfab.exchange.found_unit import FoundUnit, checked_node_id
 from rmfab.files import is_safe_name
 from rmfab.identity import keypair, sec2_verifier
-from rmfab.identity import node_id as node_ids
 from rmfab.identity.extra_keys import RAINMAKER_KEYS, as_data, load_extra
 from rmfab.identity.factory_image import extra_items
 from rmfab.identity.identity import RANDOM_BYTES, Drawn, Identity, service_name
@@ -37,6 +37,7 @@ from rmfab.secret import Secret
 
 _MESSAGE = b"rmfab import"
 _LONGEST_QR = 1 << 12
+_HOST = re.compile(r"[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){1,7}")
 
 
 @dataclass(frozen=True, repr=False)
@@ -69,7 +70,7 @@ class UnitJudge:
         """Return what the ledger is to keep of *unit*. Raise InputError with the first reason against it."""
         if unit.serial is not None and not is_safe_name(unit.serial):
             raise InputError(
-                f'"{one_line(unit.serial, 80)}" is not a valid serial',
+                "the serial is not valid",  # it is not quoted: a wrong --serial-column may be one of secrets
                 hint="use 1 to 64 of A-Z a-z 0-9 . _ - and no leading dot: a serial becomes a file name",
             )
         values = self._own_values(unit.entries)
@@ -102,15 +103,16 @@ class UnitJudge:
         for key, host in wanted.items():
             told = values.get(key, b"").decode("utf-8", "backslashreplace")
             if told != host:
+                shown = f'"{told}"' if not told or _HOST.fullmatch(told) else "not a host"  # columns may be mixed up
                 raise InputError(
-                    f'{key} is "{one_line(told, 80)}", the product has "{host}"',
+                    f'{key} is {shown}, the product has "{host}"',
                     hint=f"set [identity] {key} if the product's is wrong; a unit of a different cloud is a different "
                     "product",
                     cause="import-product",
                 )
 
     def _certified(self, values: Mapping[str, bytes]) -> Certified:
-        node_id = self._node_id(values["node_id"])
+        node_id = checked_node_id(values["node_id"])
         certificate = self._certificate(values["client_cert"], node_id)
         key = _private_key(values["client_key"])
         der = certificate.public_bytes(serialization.Encoding.DER)
@@ -129,14 +131,6 @@ class UnitJudge:
                 cause="import-product",
             )
         return Certified(node_id, certificate.serial_number, der, keypair.private_der(key))
-
-    def _node_id(self, octets: bytes) -> str:
-        try:
-            return node_ids.check(octets.decode("ascii"))
-        except UnicodeDecodeError:
-            raise InputError("the node id is not ASCII", cause="node-id") from None
-        except InputError as error:
-            raise InputError(error.what, hint=error.hint, cause=error.cause) from None
 
     def _certificate(self, pem: bytes, node_id: str) -> x509.Certificate:
         try:

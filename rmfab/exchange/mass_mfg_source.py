@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rmfab.errors import InputError
-from rmfab.exchange.found_unit import FoundUnit, SourceKind
+from rmfab.exchange.found_unit import FoundUnit, SourceKind, checked_node_id
 from rmfab.exchange.source_files import SourceFiles, files_digest
 from rmfab.exchange.source_index import SourceIndex
 from rmfab.nvs.encoding import RowEncoder
@@ -96,12 +96,10 @@ class MassMfgSource:
         """Return the unit of *row*. Raise InputError for a bad cell or file, or if its image says otherwise."""
         entries = tuple(item for item in encoder.items(row) if isinstance(item, Entry))
         told = {one.key: one.value for one in entries if one.namespace == self._namespace}
-        node_id, certificate = told.get("node_id"), told.get("client_cert")
-        if not isinstance(node_id, bytes) or not node_id.isascii():
-            raise InputError("the row has no node id", cause="node-id")
-        self._index.judge_image(node_id.decode(), entries)
+        node_id, certificate = checked_node_id(told.get("node_id")), told.get("client_cert")
+        self._index.judge_image(node_id, entries)
         if isinstance(certificate, bytes):
-            self._index.judge_registered(node_id.decode(), certificate)
+            self._index.judge_registered(node_id, certificate)
         return FoundUnit(
             where,
             None if self._serial is None else row.record[self._serial],

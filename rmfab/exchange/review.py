@@ -10,7 +10,7 @@ import hashlib
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from rmfab.errors import InputError
+from rmfab.errors import InputError, printable
 from rmfab.exchange.found_unit import BatchSource, FoundUnit
 from rmfab.exchange.judge_unit import JudgedUnit, UnitJudge
 from rmfab.identity import sec2_verifier
@@ -128,7 +128,7 @@ class Review:
                     hint="import one of the two as a batch of its own" if name == "service_name" else None,
                     cause="taken",
                 )
-        rows = ((name, value, where) for name, value in names.items())
+        rows = ((name, value, printable(where)) for name, value in names.items())
         self._seen.executemany("INSERT INTO seen VALUES (?, ?, ?)", rows)
 
     def _ask_ledger(self) -> None:

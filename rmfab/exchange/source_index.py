@@ -5,6 +5,7 @@ A temporary database on disk, so that a source may be of any size. It contains d
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,7 +23,7 @@ from rmfab.nvs.table import Entry
 
 _LARGEST_IMAGE = 1 << 22
 _TABLES = (
-    "CREATE TABLE image (node_id TEXT, name TEXT, digest BLOB, used INTEGER DEFAULT 0)",
+    "CREATE TABLE image (node_id TEXT, name BLOB, digest BLOB, used INTEGER DEFAULT 0)",
     "CREATE INDEX image_node_id ON image (node_id)",
     "CREATE TABLE certificate (node_id TEXT PRIMARY KEY, digest BLOB, line INTEGER)",
 )
@@ -76,7 +77,8 @@ class SourceIndex:
         told = image.value(self._namespace, "node_id")
         node_id = told.decode("ascii", "backslashreplace") if isinstance(told, bytes) else None
         self._db.execute(
-            "INSERT INTO image (node_id, name, digest) VALUES (?, ?, ?)", (node_id, name, entries_digest(image.entries))
+            "INSERT INTO image (node_id, name, digest) VALUES (?, ?, ?)",
+            (node_id, os.fsencode(name), entries_digest(image.entries)),
         )
 
     def read_certificates(self, path: Path) -> None:
@@ -88,22 +90,20 @@ class SourceIndex:
             raise InputError("the header has no columns node_id and certs", where=f"{path}:1", cause="import-source")
         node_id, certs = names.index("node_id"), names.index("certs")
         for row in rows:
-            try:
-                values = row.cells[node_id], _fingerprint(row.cells[certs].encode()), row.line
-            except (ValueError, IndexError):
-                raise InputError(
-                    "this row has no certificate", where=f"{path}:{row.line}", cause="import-source"
-                ) from None
+            if len(row.cells) != len(names):
+                what = f"the row has {len(row.cells)} cells, the header has {len(names)}"
+                raise InputError(what, where=f"{path}:{row.line}", cause="import-source")
+            values = row.cells[node_id], _fingerprint(row.cells[certs].encode()), row.line
             self._db.execute("INSERT OR IGNORE INTO certificate VALUES (?, ?, ?)", values)
 
     def judge_image(self, node_id: str, entries: tuple[Entry, ...]) -> None:
         """Raise InputError unless exactly one image has this *node_id*, and it contains exactly *entries*."""
         found = self._db.execute("SELECT rowid, name, digest FROM image WHERE node_id = ?", (node_id,)).fetchall()
         if len(found) != 1:
-            names = ", ".join(sorted(name for _, name, _ in found)[:4])
+            names = ", ".join(sorted(os.fsdecode(name) for _, name, _ in found)[:4])
             what = f"several images have the node id {node_id}: {names}" if found else f"no image has node id {node_id}"
             raise InputError(what, hint=f"images are read from {self._images}", cause="import-image")
-        rowid, name, digest = found[0]
+        rowid, name, digest = found[0][0], os.fsdecode(found[0][1]), found[0][2]
         self._db.execute("UPDATE image SET used = 1 WHERE rowid = ?", (rowid,))
         if digest != entries_digest(entries):
             keys = differing(read_sound_image(self._images / name), entries)
@@ -133,4 +133,8 @@ class SourceIndex:
 
 
 def _fingerprint(certificate_pem: bytes) -> bytes:
-    return x509.load_pem_x509_certificate(certificate_pem).fingerprint(hashes.SHA256())
+    """Return the SHA-256 of the certificate, nothing if it is none."""
+    try:
+        return x509.load_pem_x509_certificate(certificate_pem).fingerprint(hashes.SHA256())
+    except ValueError:
+        return b""

@@ -6,7 +6,9 @@ esp-rainmaker-admin-cli, rmaker_admin_lib/certs.py; esp-rainmaker-cli, rmaker_to
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import io
 import json
 import secrets
 from collections.abc import Sequence
@@ -150,9 +152,9 @@ def write_image(folder: Path, name: str, config: Sequence[str], cells: dict[str,
 
 def generate_image(sheet: Path, folder: Path, name: str) -> None:
     """Write the image of the CSV of one device by Espressif's generator."""
-    nvs_partition_gen.generate(
-        SimpleNamespace(input=str(sheet), output=name, size="0x3000", version=2, outdir=str(folder))
-    )
+    request = SimpleNamespace(input=str(sheet), output=name, size="0x3000", version=2, outdir=str(folder))
+    with contextlib.redirect_stdout(io.StringIO()):
+        nvs_partition_gen.generate(request)
 
 
 def write_claimed(folder: Path, mac: str, node: Node) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -250,11 +251,12 @@ BAD_UNITS: dict[str, tuple[Callable[[list[Node]], None], str]] = {
     "a service name twice": (_same_name, "is already that of"),
     "random twice": (_same_random, "the PoP is already that of"),
     "a key that is a certificate": (_no_key, "client_key is not an unencrypted private key in PEM"),
+    "no certificate": (lambda made: setattr(made[1], "certificate", b"none"), "client_cert is not a certificate"),
     "two certificates": (_chain, "client_cert has more than one certificate"),
     "a different host": (lambda made: setattr(made[1], "host", "mqtt.evil.org"), 'mqtt_host is "mqtt.evil.org"'),
     "a short random": (lambda made: setattr(made[1], "random", "00" * 32), '"random" has 32 bytes, not 64'),
     "a node id with a slash": (
-        lambda made: made.__setitem__(1, draw_node(CA, "node 2")), "characters that are not allowed"
+        lambda made: made.__setitem__(1, draw_node(CA, "node 2")), "there is no usable node id"
     ),
 }  # fmt: skip
 
@@ -366,6 +368,17 @@ def test_bad_folders(terminal: Terminal, lamp: Path, name: str) -> None:
     assert not (lamp / "ledger.db").exists()
 
 
+def test_names_that_are_not_text(terminal: Terminal, lamp: Path) -> None:
+    """Images and folders may have names that are not UTF-8."""
+    source = write_admin_batch(Path(), CA, nodes())
+    _image(source, 2).rename(os.fsdecode(b"out/\xff.bin"))
+    Path(os.fsdecode(b"out/\xff.bin")).rename(source / "bin" / os.fsdecode(b"\xff.bin"))
+    there = source.rename(os.fsdecode(b"\xfe"))
+    assert imported(terminal, there).code == 0
+    said = terminal("-C", "lamp", "import", there, "--batch", "new")
+    said.refused(3, "is already in batch old", "3 of 3")
+
+
 def test_swapped_images_are_no_matter(terminal: Terminal, lamp: Path) -> None:
     """An image belongs to the row whose node id it contains, whatever its file is called."""
     source = write_admin_batch(Path(), CA, nodes())
@@ -468,3 +481,15 @@ def states(root: Path) -> list[tuple[str | None, State]]:
     """Return node id and state of each identity of the batch `old`."""
     with closing(open_workspace(root).ledger) as ledger:
         return [(one.node_id, one.state) for one in ledger.identities("old")]
+
+
+def test_serials_that_come_with_the_board(terminal: Terminal, opened: Callable[[], Workspace]) -> None:
+    """A product whose serials come with the board imports units without serials, and refuses a source with them."""
+    product = Path("lamp/product.toml")
+    product.write_text(product.read_text().replace("LMP-{n:06d}", "LMP-{mac}"))
+    made = [replace(node, extra=(f"SN-{number}",)) for number, node in enumerate(nodes(2))]
+    source = write_admin_batch(Path(), CA, made, extra_names=("serial",))
+    imported(terminal, source).refused(3, "the source has serials", "LMP-{mac}")
+    _edit(source / "common/values.csv", ",serial\n", ",s_no\n")
+    document(terminal, source)
+    assert [one.name for one in opened().ledger.identities("old")] == ["old#1", "old#2"]
