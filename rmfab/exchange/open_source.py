@@ -60,7 +60,7 @@ def _nothing(folder: Path) -> InputError:
     batches = sorted(path.parent.parent.name for path in folder.glob(f"*/common/{VALUES}"))
     if batches:
         what, hint = "this folder contains batches, but is none", f"import one, such as {folder / batches[0]}"
-    elif list(folder.rglob(REGISTRATION))[:1]:
+    elif is_there(folder / REGISTRATION) or is_there(folder / "common" / REGISTRATION):
         what, hint = f"{REGISTRATION} alone has no keys", _LOOKED_FOR
     else:
         what, hint = "there is no batch in this folder", _LOOKED_FOR

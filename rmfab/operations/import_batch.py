@@ -152,12 +152,18 @@ def _authority(source: BatchSource, request: ImportRequest) -> x509.Certificate 
 
 
 def _review(workspace: Workspace, request: ImportRequest, source: BatchSource, judge: UnitJudge) -> Review:
+    """Return the review of *source*. Raise InputError if the batch of *request* is a different one."""
     own = find_taken = None
     if workspace.has_ledger:
         find_taken = workspace.ledger.find_taken
-        batches = (one for one in workspace.ledger.batches() if one.name == request.batch)
-        own = next((one.name for one in batches if json.loads(one.policy).get(_IMPORTED) == source.sha256), None)
-    return Review(judge, workspace.product, workspace.unique_key, find_taken, own)
+        own = next((one for one in workspace.ledger.batches() if one.name == request.batch), None)
+    if own is not None and json.loads(own.policy).get(_IMPORTED) != source.sha256:
+        raise InputError(
+            f"batch {own.name} already exists, and is not from this source",
+            hint="choose a different name",
+            cause="batch-exists",
+        )
+    return Review(judge, workspace.product, workspace.unique_key, find_taken, None if own is None else own.name)
 
 
 def _settle(review: Review, source: BatchSource, request: ImportRequest, terminal: Terminal) -> None:

@@ -418,6 +418,9 @@ def test_no_source(terminal: Terminal, lamp: Path) -> None:
     imported(terminal, Path("empty")).refused(3, "there is no batch in this folder", "common/values.csv", "node_info")
     imported(terminal, Path("none")).refused(3, "SOURCE is not a folder")
     source = write_admin_batch(Path(), CA, nodes(1))
+    Path("certs").mkdir()
+    Path("certs/node_certs.csv").touch()
+    imported(terminal, Path("certs")).refused(3, "node_certs.csv alone has no keys")
     imported(terminal, source.parent).refused(3, "contains batches", "Mfg-000001")
 
 
@@ -433,6 +436,7 @@ def test_what_the_ledger_has(terminal: Terminal, lamp: Path) -> None:
     said = terminal("-C", "lamp", "import", source, "--batch", "new")
     said.refused(3, 'node id "node-2" is already in batch old', "the PoP is already in batch old", "2 of 3")
     assert made[0].random[:8] not in said.err
+    imported(terminal, source).refused(3, "batch old already exists, and is not from this source")
     terminal.well("-C", "lamp", "import", source, "--batch", "new", "--skip-refused")
 
 
