@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rmfab.operations.check_cloud import CheckRequest, check_cloud
     from rmfab.operations.export_units import ExportUnitsRequest, export_units
     from rmfab.operations.generate import GenerateRequest, generate
+    from rmfab.operations.import_batch import Imported, ImportRequest, import_batch
     from rmfab.operations.print_labels import LabelForm, LabelRequest, print_labels
     from rmfab.operations.run_line import LineRequest, LineRun, run_line
     from rmfab.operations.terminal import Terminal, Unattended
@@ -44,6 +45,8 @@ __all__ = [
     "ExportUnitsRequest",
     "GenerateRequest",
     "Identity",
+    "ImportRequest",
+    "Imported",
     "LabelForm",
     "LabelRequest",
     "Ledger",
@@ -63,6 +66,7 @@ __all__ = [
     "export_units",
     "factory_image",
     "generate",
+    "import_batch",
     "load_product",
     "open_workspace",
     "pack",
@@ -83,6 +87,8 @@ _ROOMS = {
     "ExportUnitsRequest": "rmfab.operations.export_units",
     "GenerateRequest": "rmfab.operations.generate",
     "Identity": "rmfab.identity.identity",
+    "ImportRequest": "rmfab.operations.import_batch",
+    "Imported": "rmfab.operations.import_batch",
     "LabelForm": "rmfab.operations.print_labels",
     "LabelRequest": "rmfab.operations.print_labels",
     "Ledger": "rmfab.ledger.store",
@@ -102,6 +108,7 @@ _ROOMS = {
     "export_units": "rmfab.operations.export_units",
     "factory_image": "rmfab.identity.factory_image",
     "generate": "rmfab.operations.generate",
+    "import_batch": "rmfab.operations.import_batch",
     "load_product": "rmfab.product.product_file",
     "open_workspace": "rmfab.workspace.workspace",
     "pack": "rmfab.nvs.packing",

@@ -34,6 +34,7 @@ COMMANDS = {
     "demo": "Run the whole line on virtual boards, from nothing.",
     "ca": "Create, import or show the CA that signs device certificates.",
     "generate": "Make a batch of identities, sealed into the ledger.",
+    "import": "Import a batch that was made elsewhere, sealed into the ledger.",
     "build": "Write a batch's factory images and their mass_mfg CSVs.",
     "export": "Write the files with which a cloud registers units.",
     "nvs": "Generate, show or check NVS images.",

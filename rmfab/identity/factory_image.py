@@ -34,7 +34,7 @@ def entries(identity: Identity, product: Product) -> list[Entry | Namespace]:
     """Return the entries of the image in order: RainMaker's keys, then those of the extra config."""
     namespace = product.factory.namespace
     own = [Entry(namespace, key, EntryKind.BLOB, value) for key, value in rainmaker_values(identity, product)]
-    return [*own, *_extra_items(identity, product)]
+    return [*own, *extra_items(identity, product)]
 
 
 def rainmaker_values(identity: Identity, product: Product) -> list[tuple[str, bytes]]:
@@ -74,7 +74,8 @@ def extra_cells(identity: Identity, config: Config) -> tuple[str, ...]:
     return tuple(identity.extra[name].reveal() for name in wanted)
 
 
-def _extra_items(identity: Identity, product: Product) -> Sequence[Entry | Namespace]:
+def extra_items(identity: Identity, product: Product) -> Sequence[Entry | Namespace]:
+    """Return the entries of the extra config. Raise InputError if *identity* was made for a different one."""
     config = load_extra(product.factory)
     if config is None:
         if identity.extra:

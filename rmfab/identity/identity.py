@@ -7,7 +7,7 @@ examples/common/rmaker_app_network/app_network.c (get_device_service_name, get_d
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from rmfab.files import is_safe_name
 from rmfab.identity import node_id as node_ids
@@ -83,11 +83,18 @@ def draw(source: Callable[[int], bytes], provisioning: Provisioning) -> Drawn:
     random = Secret(source(RANDOM_BYTES))
     while not sec2_verifier.is_usable(provisioning.username, pop_of(random)):
         random = Secret(source(RANDOM_BYTES))
-    salt = verifier = None
-    if provisioning.security is Security.SRP6A:
-        salt = sec2_verifier.draw_salt(source)
-        verifier = sec2_verifier.verifier(provisioning.username, pop_of(random), salt)
-    return Drawn(random, salt, verifier, service_name(provisioning.name_prefix, random))
+    return with_verifier(
+        Drawn(random, None, None, service_name(provisioning.name_prefix, random)), provisioning, source
+    )
+
+
+def with_verifier(drawn: Drawn, provisioning: Provisioning, source: Callable[[int], bytes]) -> Drawn:
+    """Return *drawn* with a new sec2 salt and its verifier, if the product uses security 2 and it has none."""
+    if provisioning.security is not Security.SRP6A or drawn.sec2_salt is not None:
+        return drawn
+    salt = sec2_verifier.draw_salt(source)
+    verifier = sec2_verifier.verifier(provisioning.username, drawn.pop, salt)
+    return replace(drawn, sec2_salt=salt, sec2_verifier=verifier)
 
 
 def pop_of(random: Secret[bytes]) -> Secret[str]:

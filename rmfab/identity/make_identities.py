@@ -26,8 +26,9 @@ from rmfab.files import locked
 from rmfab.identity import keypair, node_id, sec2_verifier
 from rmfab.identity.ca import CertificateAuthority, is_on_token
 from rmfab.identity.certificate import certify
-from rmfab.identity.identity import Drawn, Identity, draw
-from rmfab.identity.sealed_record import SealedRecord, is_pool_name, pool_name, pop_tag
+from rmfab.identity.identity import Identity, draw
+from rmfab.identity.record_sealer import EXTRA, KEY, RANDOM, SEC2, Certified, RecordSealer
+from rmfab.identity.sealed_record import SealedRecord, is_pool_name, pool_name
 from rmfab.identity.sealing import DATA_KEY_BYTES, Sealer, wrap
 from rmfab.identity.values import SERIAL_MARK, ValuesRow
 from rmfab.product.product import (
@@ -43,8 +44,6 @@ from rmfab.secret import Secret
 from rmfab.workers.crew import open_crew
 
 Source = Callable[[int], bytes]
-
-KEY, RANDOM, SEC2, EXTRA = "key", "random", "sec2", "extra"
 
 _CHUNK_SIZES = {KeyKind.RSA_2048: 25}
 _CHUNK_SIZE = 500
@@ -265,56 +264,29 @@ class _Maker:
 
     def __init__(self, recipe: Recipe, sealer: Sealer, source: Source) -> None:
         self._recipe = recipe
-        self._sealer = sealer
         self._source = source
-        self._unique_key = Secret(recipe.unique_key)
+        self._records = RecordSealer(sealer, Secret(recipe.unique_key))
 
     def make(self, position: int, row: ValuesRow | None) -> SealedRecord:
         """Return the record of the identity at *position* of the batch."""
         serial = self._serial(position, row)
         drawn = draw(self._source, self._recipe.provisioning)
-        name = certificate_serial = certificate = key = extra = None
-        if self._recipe.ca_certificate is not None and self._recipe.ca_key is not None:
-            ca = _authority(self._recipe.ca_certificate, self._recipe.ca_key)
-            private = keypair.draw(self._recipe.identity.key)
-            name = self._node_id(row)
-            signed = certify(ca, name, private.public_key(), self._recipe.certificate, self._recipe.now)
-            certificate = signed.public_bytes(serialization.Encoding.DER)
-            certificate_serial = f"{signed.serial_number:x}"
-            key = self._sealer.seal(serial, KEY, keypair.private_der(private))
-        if row is not None and row.extra:
-            cells = json.dumps(row.extra, ensure_ascii=False, separators=(",", ":"))
-            extra = self._sealer.seal(serial, EXTRA, Secret(cells.encode()))
-        return SealedRecord(
-            serial=serial,
-            node_id=name,
-            certificate_serial=certificate_serial,
-            certificate=certificate,
-            sealed_key=key,
-            sealed_extra=extra,
-            pop_tag=pop_tag(self._unique_key, drawn.pop),
-            random_sha256=hashlib.sha256(drawn.random.reveal()).hexdigest(),
-            service_name=drawn.service_name,
-            sealed_random=self._sealer.seal(serial, RANDOM, drawn.random),
-            sealed_sec2=self._sec2(serial, drawn),
-        )
+        return self._records.record(serial, drawn, self._certified(row), () if row is None else row.extra)
 
     def redraw(self, record: SealedRecord) -> SealedRecord:
         """Return *record* with a new `random`; key, certificate and names stay."""
-        drawn = draw(self._source, self._recipe.provisioning)
-        return replace(
-            record,
-            pop_tag=pop_tag(self._unique_key, drawn.pop),
-            random_sha256=hashlib.sha256(drawn.random.reveal()).hexdigest(),
-            service_name=drawn.service_name,
-            sealed_random=self._sealer.seal(record.serial, RANDOM, drawn.random),
-            sealed_sec2=self._sec2(record.serial, drawn),
-        )
+        return self._records.redrawn(record, draw(self._source, self._recipe.provisioning))
 
-    def _sec2(self, serial: str, drawn: Drawn) -> bytes | None:
-        if drawn.sec2_salt is None or drawn.sec2_verifier is None:
+    def _certified(self, row: ValuesRow | None) -> Certified | None:
+        """Return a new key and its certificate, None if devices use self or assisted claiming."""
+        if self._recipe.ca_certificate is None or self._recipe.ca_key is None:
             return None
-        return self._sealer.seal(serial, SEC2, Secret(drawn.sec2_salt + drawn.sec2_verifier.reveal()))
+        ca = _authority(self._recipe.ca_certificate, self._recipe.ca_key)
+        private = keypair.draw(self._recipe.identity.key)
+        name = self._node_id(row)
+        signed = certify(ca, name, private.public_key(), self._recipe.certificate, self._recipe.now)
+        certificate = signed.public_bytes(serialization.Encoding.DER)
+        return Certified(name, signed.serial_number, certificate, keypair.private_der(private))
 
     def _serial(self, position: int, row: ValuesRow | None) -> str:
         if row is not None and row.serial is not None:

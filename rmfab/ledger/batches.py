@@ -73,7 +73,10 @@ class BatchOrder:
 
 @dataclass(frozen=True)
 class Taken:
-    """A *value* that a batch already uses: *column* is `serial` or `node_id`."""
+    """A *value* that a batch already uses.
+
+    *column* is `serial`, `node_id`, `certificate_serial`, `pop_tag` or `random_sha256`: each is unique in a ledger.
+    """
 
     column: str
     value: str
@@ -207,10 +210,11 @@ def keys_digest(connection: Connection, batch: Batch) -> str:
     return digest.hexdigest()
 
 
-def find_taken(connection: Connection, serials: Iterable[str], node_ids: Iterable[str]) -> Iterator[Taken]:
-    """Yield the serials and node ids that are already in the ledger, with their batch."""
-    for name, columns, values in (("serial", _SERIALS, serials), ("node_id", (schema.identity.c.node_id,), node_ids)):
-        for some in _groups(values):
+def find_taken(connection: Connection, values: Mapping[str, Iterable[str]]) -> Iterator[Taken]:
+    """Yield those of *values* that are already in the ledger, with their batch. See `Taken` for the columns."""
+    for name, wanted in values.items():
+        columns = _SERIALS if name == "serial" else (schema.identity.c[name],)
+        for some in _groups(wanted):
             for column in columns:
                 yield from (Taken(name, value, batch) for value, batch in _taken(connection, column, some))
 
@@ -322,7 +326,7 @@ def _free_numbers(connection: Connection, order: BatchOrder, serial_of: Callable
     while n < first + order.size:
         page = range(n, min(n + PAGE, first + order.size))
         of_number = {serial_of(number): number for number in page}
-        hits = [of_number[taken.value] for taken in find_taken(connection, of_number, ())]
+        hits = [of_number[taken.value] for taken in find_taken(connection, {"serial": of_number})]
         if hits and order.first_number is not None:
             raise may_be_given(serial_of(first), max(hits) + 1)
         if hits:

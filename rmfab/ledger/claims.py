@@ -5,7 +5,8 @@ the step that it is are events of the same transaction. The rules, in order:
 
 1. Check the identity that the flash already contains. If it is an identity of this ledger and bound to a different
    board, this board is a clone. If it is bound to none (its image was flashed without the line, or it is in quarantine
-   because the ledger that gave it was lost), bind exactly that identity to this board.
+   because the ledger that gave it was lost, or it was
+   imported with its board), bind exactly that identity to this board.
    A board that carries an identity which left this pool gets nothing: it may be a unit of the factory that has it.
    One that this ledger does not know is overwritten, such as that of a development board, and `Claim.unknown` names it.
 2. A board that has an identity gets the same one, however often it comes back, even after it failed.
@@ -333,7 +334,7 @@ def _judge(chosen: LedgerIdentity, wish: Wish, mac: str, *, restored: bool) -> N
         )
     if chosen.state is State.QUARANTINED and not restored:
         raise InputError(
-            f"{chosen.serial} is in quarantine: a board of the lost ledger may have it",
+            f"{chosen.serial} is in quarantine: a board that this ledger does not know may have it",
             where=mac,
             hint="omit --serial: only a board whose flash contains it can get it",
             cause="quarantined",

@@ -119,7 +119,7 @@ def adopt(
     """
     if reason is not AdoptionReason.ONLY_COPY:
         close_all(connection)
-    quarantined = _quarantine(connection, ledger_id, station, ts) if reason is AdoptionReason.LOSS else 0
+    quarantined = quarantine(connection, ledger_id, station, ts) if reason is AdoptionReason.LOSS else 0
     details = {"reason": reason.value, "holder": holding.holder, "quarantined": quarantined}
     append(connection, ledger_id, station, [Event(ts, EventKind.ADOPT, details=details)])
     set_meta(connection, "copy", None)
@@ -146,11 +146,14 @@ def free_identities(connection: Connection) -> int:
     return int(connection.execute(query).scalar_one())
 
 
-def _quarantine(connection: Connection, ledger_id: str, station: str, ts: str) -> int:
-    """Put every free identity in quarantine, page by page; return how many."""
-    table, batch = schema.identity, schema.batch
-    query = select(table, batch.c.name.label("batch_name")).join(batch).order_by(table.c.id).limit(PAGE)
+def quarantine(connection: Connection, ledger_id: str, station: str, ts: str, *, batch: int | None = None) -> int:
+    """Put every free identity in quarantine, page by page, or those of the batch with the id *batch*; return how
+    many."""
+    table = schema.identity
+    query = select(table, schema.batch.c.name.label("batch_name")).join(schema.batch).order_by(table.c.id).limit(PAGE)
     query = query.where(table.c.state == State.GENERATED.value, table.c.id > bindparam("after"))
+    if batch is not None:
+        query = query.where(table.c.batch_id == batch)
     number, last = 0, 0
     while rows := connection.execute(query, {"after": last}).all():  # past the pages before: they are not read again
         last = rows[-1].id

@@ -3,7 +3,8 @@
     generated ─► claimed ─► flashed ─► verified
                     ▲  └───────┴──────────┴──► failed      any of them ──► void, permanently
                     └── every live state, when the same board is claimed again
-    generated ─► quarantined ─► claimed, only by a board whose flash carries it
+    generated ─► quarantined ─► claimed, only by a board whose flash carries it: a board may have it that this ledger
+                 does not know, because a ledger was lost, or the batch was imported with its boards
     generated ─► handed-over: it left this pool, for a factory or back to the owner; so does one in quarantine, if the
                  ledger that was lost had handed it over
 

@@ -295,14 +295,22 @@ class Ledger(Inquiry):
         with self._changing(taking=True) as connection:
             return batches.add(connection, batch, number, wrapped_key, sealed)
 
-    def close_batch(self, batch: Batch, station: str, ts: str) -> Batch:
-        """Close a complete batch, so that stations can claim from it. See `batches.close`."""
-        return self._take(lambda connection: batches.close(connection, self.id, batch, station, ts), station)
+    def close_batch(self, batch: Batch, station: str, ts: str, *, on_boards: bool = False) -> Batch:
+        """Close a complete batch, so that stations can claim from it. See `batches.close`.
 
-    def find_taken(self, serials: Iterable[str] = (), node_ids: Iterable[str] = ()) -> tuple[Taken, ...]:
-        """Return the serials and node ids that are already in the ledger."""
+        *on_boards*: boards out there have its identities. They go into quarantine in the same transaction.
+        """
+        if not on_boards:
+            return self._take(lambda connection: batches.close(connection, self.id, batch, station, ts), station)
+        with self._taking(station) as connection:
+            closed = batches.close(connection, self.id, batch, station, ts)
+            pool.quarantine(connection, self.id, station, ts, batch=closed.id)
+        return closed
+
+    def find_taken(self, values: Mapping[str, Iterable[str]]) -> tuple[Taken, ...]:
+        """Return those of *values*, by column, that are already in the ledger. See `Taken` for the columns."""
         with self._database.reading() as connection:
-            return tuple(batches.find_taken(connection, serials, node_ids))
+            return tuple(batches.find_taken(connection, values))
 
     # Units
 

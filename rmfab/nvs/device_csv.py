@@ -20,18 +20,20 @@ from rmfab.nvs.wifi_companions import with_companions
 HEADER = ("key", "type", "encoding", "value")
 
 
-def read_device_csv(path: Path, allow_files: Sequence[Path] = ()) -> list[Entry | Namespace]:
+def read_device_csv(
+    path: Path, allow_files: Sequence[Path] = (), files: NamedFiles | None = None
+) -> list[Entry | Namespace]:
     """Return the items of a device's CSV, in order.
 
     The files of `file` rows, relative to the working directory, must be in the folder of the CSV or in one of
-    *allow_files*. Raise ComplaintsError (an InputError) with file and line of everything that is wrong.
+    *allow_files*; or *files* reads them. Raise ComplaintsError (an InputError) with file and line of everything that is
+    wrong.
     """
     source = records(path, "CSV", comments=True)
     _judge_header(next(source, None), path)
     complaints = Complaints(path)
-    reader = _DeviceReader(
-        complaints, RowEncoder(Config(path, ()), path, NamedFiles(Path(), (path.parent, *allow_files)))
-    )
+    named = files or NamedFiles(Path(), (path.parent, *allow_files))
+    reader = _DeviceReader(complaints, RowEncoder(Config(path, ()), path, named))
     for record in source:
         reader.take(record)
     if not reader.items and not complaints.found:

@@ -14,30 +14,31 @@ from rmfab.errors import InputError, UsageError
 from rmfab.identity.ca import CertificateAuthority
 from rmfab.identity.make_identities import Recipe, chunk_size, judge_mqtt_host
 from rmfab.identity.policy import policy
-from rmfab.identity.sealed_record import LONGEST_NAME, pool_name
 from rmfab.identity.values import ValuesFile, judge_no_values_needed, open_values
 from rmfab.ledger.batches import BatchOrder
-from rmfab.ledger.events import timestamp
 from rmfab.ledger.make_batch import make_batch
-from rmfab.ledger.numbers import SerialsUnsure
 from rmfab.ledger.records import REPLACES, Batch
 from rmfab.ledger.states import State
 from rmfab.ledger.store import Ledger
 from rmfab.nvs.csv_dialect import Complaints
 from rmfab.operations.advance import Advance
-from rmfab.operations.git_warning import warn_of_git
+from rmfab.operations.begin_batch import (
+    MAX_NUMBER,
+    begin_batch,
+    have_ledger,
+    judge_has_recipients,
+    judge_pool_names,
+    judge_recipients,
+)
 from rmfab.operations.passphrases import CA_ENVIRONMENT, Passphrases
 from rmfab.operations.pool import hold_pool
 from rmfab.operations.terminal import UNATTENDED, Terminal, counted
-from rmfab.product.product_file import FILE_NAME
 from rmfab.product.vocabulary import Credentials
 from rmfab.workspace.create import batch_prefix, fingerprint
 from rmfab.workspace.workspace import Workspace
 
 MAX_COUNT = 2_000_000
 MAX_JOBS = 256
-MAX_NUMBER = 10**18 - 1
-"""The largest number of a serial: a counter has at most 18 digits (`rmfab.product.serial`)."""
 _ROWS_AT_ONCE = 500
 _LOST_CA = (
     "a lost passphrase cannot be recovered. Units already made keep working; for new ones, move ca/ away, create a new "
@@ -136,12 +137,9 @@ def _generate(
     count = values.count if values is not None else request.count or 0
     with _authority(workspace, terminal) as authority:
         order = _order(workspace, replace(request, count=count), replaces, values, authority)
-        _judge_recipients(workspace)
-        if not workspace.has_ledger and workspace.make_ledger():
-            terminal.say(f"created ledger {workspace.ledger_path}")
-            if "://" not in str(workspace.ledger_path):
-                warn_of_git(terminal, "the sealed identities", Path(workspace.ledger_path))
-        batch = _begun(workspace, order, terminal)
+        judge_recipients(workspace)
+        have_ledger(workspace, terminal)
+        batch = begin_batch(workspace, order, terminal)
         if batch.closed:
             terminal.say(f"batch {batch.name}: complete already, {counted(batch.size, 'identity', 'identities')}")
         else:
@@ -155,40 +153,6 @@ def _generate(
             made = f"batch {batch.name}: {counted(batch.size, 'identity', 'identities')} made"
             terminal.say(made + _unused_elsewhere(workspace.ledger, batch))
     yield batch
-
-
-def _judge_recipients(workspace: Workspace) -> None:
-    """Raise InputError if this host has a station key, and the new identities would not be sealed for it."""
-    if not workspace.has_station_key:
-        return
-    recipient = workspace.station_key.recipient
-    if recipient not in workspace.product.recipients.values():
-        raise InputError(
-            "[recipients] does not have this station, so it could never open these identities",
-            where=str(workspace.root / FILE_NAME),
-            hint=f"run `rmfab station admit {recipient}`; "
-            "if only other stations make these units, remove keys/station.key",
-        )
-
-
-def _begun(workspace: Workspace, order: BatchOrder, terminal: Terminal) -> Batch:
-    """Begin the batch of *order*. If serials may have been given, ask on a terminal which number is unused."""
-    ts = timestamp(workspace.now())
-    try:
-        if "serials" not in order.policy and workspace.ledger.was_lost:  # they are those of a file
-            terminal.warn(
-                "this ledger was lost once, and what it gave after its backup is not in it",
-                "make sure that no device has a serial of this file",
-            )
-        return workspace.ledger.begin_batch(order, ts)
-    except SerialsUnsure as error:
-        if not terminal.interactive or order.first_number is not None:
-            raise
-        terminal.warn(str(error), error.hint)
-        answer = terminal.ask(f"Number of the first serial, {error.first} or higher").strip()
-        if not (answer.isascii() and answer.isdigit() and len(answer) <= len(str(MAX_NUMBER))):
-            raise
-        return workspace.ledger.begin_batch(replace(order, first_number=int(answer)), ts)
 
 
 def _unused_elsewhere(ledger: Ledger, batch: Batch) -> str:
@@ -280,21 +244,14 @@ def _order(
 
 
 def _judge_late(request: GenerateRequest, prefix: str) -> None:
-    """Raise UsageError if *request* numbers serials that come with the boards, InputError if the name of the batch
-    leaves no room for the numbers of its identities."""
+    """Raise UsageError if *request* numbers serials that come with the boards, InputError as `judge_pool_names`."""
     if request.first_serial is not None:
         raise UsageError(
             "--first-serial is for serials that rmfab counts",
             where="product.toml: [product] serial",
             hint="omit it: each board brings its serial",
         )
-    name = request.batch or f"{prefix}-0001"
-    longest = pool_name(name, (request.count or 1) - 1)
-    if len(longest) > LONGEST_NAME:
-        raise InputError(
-            f'"{name}" is too long for the name of a batch without serials',
-            hint=f"name it with --batch, with at most {LONGEST_NAME - len(longest) + len(name)} characters",
-        )
+    judge_pool_names(request.batch or f"{prefix}-0001", request.count or 1)
 
 
 def _authority(workspace: Workspace, terminal: Terminal) -> AbstractContextManager[CertificateAuthority | None]:
@@ -302,12 +259,7 @@ def _authority(workspace: Workspace, terminal: Terminal) -> AbstractContextManag
 
     Raise InputError if no station could open the identities, or no cloud would accept them.
     """
-    if not workspace.product.recipients:
-        raise InputError(
-            "no recipients configured",
-            where="product.toml: [recipients]",
-            hint="add a station; `rmfab station key` prints its recipient",
-        )
+    judge_has_recipients(workspace.product)
     if workspace.product.identity.credentials is Credentials.CLOUD_CLAIM:
         return nullcontext()
     judge_mqtt_host(workspace.product.identity)
@@ -343,7 +295,10 @@ def _complain_of_taken(
     """Add a complaint for each value of *group* (column and value → line) that a batch not in *own* contains."""
     serials = [value for column, value in group if column == "serial"]
     node_ids = [value for column, value in group if column == "node_id"]
-    lines = ((group[taken.column, taken.value], taken) for taken in ledger.find_taken(serials, node_ids))
+    lines = (
+        (group[taken.column, taken.value], taken)
+        for taken in ledger.find_taken({"serial": serials, "node_id": node_ids})
+    )
     for line, taken in sorted(lines, key=lambda found: found[0]):
         if taken.batch in own:
             continue

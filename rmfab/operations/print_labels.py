@@ -165,7 +165,7 @@ def _of_serial(workspace: Workspace, serial: str) -> LedgerIdentity:
         )
     if identity.state is State.QUARANTINED:
         raise InputError(
-            "the identity is in quarantine: a board of a lost ledger may have it, with its label",
+            "the identity is in quarantine: a board that this ledger does not know may have it, with its label",
             where=serial,
             hint="label it after `rmfab run` has found its board",
             cause="quarantined",

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from rmfab.errors import InputError
 from rmfab.files import read_input
-from rmfab.nvs.foreign import foreign_kind, is_encrypted
+from rmfab.nvs.decoding import decode_image
 from rmfab.nvs.pages import is_page
-from rmfab.nvs.reader import Image, read_image
+from rmfab.nvs.reader import Image
 from rmfab.nvs.table import PAGE_SIZE
 from rmfab.release.merged_image import find_table
 from rmfab.release.partition_table import DataSubtype, Partition, PartitionTable
@@ -23,21 +23,6 @@ def read_image_file(path: Path, partition: str | None = None) -> Image:
         return decode_image(_chosen(read_input(path, "NVS image"), partition))
     except InputError as error:
         raise InputError(error.what, where=error.where or str(path), hint=error.hint, cause=error.cause) from None
-
-
-def decode_image(data: bytes) -> Image:
-    """Return the image in *data*, with all findings. Raise InputError if it is not an NVS image, or encrypted."""
-    kind = foreign_kind(data)
-    if kind is not None:
-        raise InputError(f"this is not an NVS image but {kind}", cause="not-nvs")
-    image = read_image(data)
-    if not image.entries and is_encrypted(data):
-        raise InputError(
-            "this NVS image is encrypted",
-            hint="decrypt it with its keys first: nvs_partition_gen decrypt",
-            cause="nvs-encrypted",
-        )
-    return image
 
 
 def _chosen(data: bytes, label: str | None) -> bytes:

@@ -9,9 +9,10 @@ from rmfab.errors import InputError
 from rmfab.files import write_file
 from rmfab.line.flash_reader import reading
 from rmfab.line.station import Slot, host_station, slots_for
+from rmfab.nvs.decoding import decode_image
 from rmfab.nvs.reader import Image
 from rmfab.operations.git_warning import warn_of_git
-from rmfab.operations.read_nvs import decode_image, nvs_partition
+from rmfab.operations.read_nvs import nvs_partition
 from rmfab.operations.terminal import UNATTENDED, Terminal
 from rmfab.release.partition_table import Partition
 from rmfab.workspace.workspace import Workspace

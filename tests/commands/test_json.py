@@ -47,6 +47,7 @@ KEEPER = "release keygen -o k.key --no-passphrase"
 TRUST = (KEEPER, "trust add k.pub --role trust --role release")
 EXCHANGED = "handed over to the folder factory, received and returned"
 CHECK = "cloud check lamp-0001 --host localhost --tcp-port {broker} --ca lab/broker/broker-ca.crt"
+IMPORTABLE = ("build lamp-0001 -o images", "init other --mqtt-host mqtt.example.org --name lamp")
 FLASHED = ("flash --release build --port {port}",)
 PROOFS = {
     "init": Proof("init new", "init ."),
@@ -57,6 +58,7 @@ PROOFS = {
     ),
     "ca show": Proof("ca show", "-C fresh ca show", ("init fresh",)),
     "generate": Proof("generate --count 1", "generate --count 1 --values no.csv"),
+    "import": Proof("-C other import images --batch x", "import images --batch x", IMPORTABLE),
     "build": Proof("build lamp-0001 -o images", "build no-batch -o images"),
     "export": Proof("export csv lamp-0001 -o units.csv", "export csv no-batch -o units.csv"),
     "nvs generate": Proof(

@@ -13,11 +13,13 @@ from pathlib import Path
 from random import Random
 
 from rmfab.identity.station_card import load_card
+from rmfab.ledger.states import State
 from rmfab.ledger.store import Ledger
 from rmfab.operations.hand_over import owner_fingerprint
 from rmfab.virtual import BoardHandle
 from rmfab.workspace.workspace import open_workspace
 from tests.crash.world import BOARDS, CARD, LEDGER, PRODUCT, World
+from tests.exchange.admin_cli import Ca, draw_node, write_admin_batch
 from tests.line.floor import ports
 
 _LOST_NUMBERS = 10_000
@@ -96,6 +98,22 @@ def generate(world: World, chance: Random) -> Command:
             assert sum(1 for _ in ledger.identities(name)) == size
 
     return Command(("generate", "--count", str(size), "--batch", name, "--jobs", "1"), done)
+
+
+def import_batch(world: World, chance: Random) -> Command:
+    """`rmfab import` of a batch of the admin CLI, free or on boards: the same command continues it."""
+    name, size = world.new_name("import"), chance.choice((3, 12))
+    ca = Ca()
+    source = write_admin_batch(world.here / name, ca, [draw_node(ca, f"{name}-{n}") for n in range(size)])
+    flashed = chance.choice(((), ("--flashed",)))
+    state = State.QUARANTINED if flashed else State.GENERATED
+
+    def done() -> None:
+        with world.ledger() as ledger:
+            assert [one.node_id for one in ledger.identities(name)] == [f"{name}-{n}" for n in range(size)]
+            assert {one.state for one in ledger.identities(name)} == {state}
+
+    return Command(("import", str(source), "--batch", name, *flashed), done)
 
 
 def label(world: World, chance: Random) -> Command | None:
@@ -298,6 +316,7 @@ SCENARIOS = (
     Scenario("run", 4, run, clocks=(0.0, 0.0, 1.0)),
     Scenario("flash", 7, flash, clocks=(0.0, 0.0, 1.0)),
     Scenario("generate", 4, generate),
+    Scenario("import", 4, import_batch),
     Scenario("label", 4, label),
     Scenario("void", 4, void),
     Scenario("ledger backup", 2, backup),

@@ -7,10 +7,11 @@ import pytest
 
 from rmfab.errors import BatchUsedUp, InputError, IntegrityError
 from rmfab.ledger.batches import Taken
-from rmfab.ledger.claim_terms import Wish
+from rmfab.ledger.claim_terms import Carried, Wish
 from rmfab.ledger.numbers import SerialsUnsure
+from rmfab.ledger.states import State
 from rmfab.ledger.store import Ledger
-from tests.ledger.workshop import STATION, digest, fill, mac, make, now, order, record
+from tests.ledger.workshop import STATION, claim, digest, fill, mac, make, now, order, record
 
 
 @pytest.fixture
@@ -209,7 +210,7 @@ def test_a_values_file_is_judged_before_anything_is_made(ledger):
     """find_taken returns every used serial and node id with its batch, for any number of values."""
     make(ledger, "old", size=2)
     asked = (f"LMP-{n:06d}" for n in range(2, 3000))
-    assert ledger.find_taken(asked, ["node-LMP-000001", "node-x"]) == (
+    assert ledger.find_taken({"serial": asked, "node_id": ["node-LMP-000001", "node-x"]}) == (
         Taken("serial", "LMP-000002", "old"),
         Taken("node_id", "node-LMP-000001", "old"),
     )
@@ -253,3 +254,21 @@ def test_policy_has_one_spelling(ledger):
     one = ledger.begin_batch(order(policy={"a": 1, "b": 2}), now())
     assert ledger.begin_batch(order(policy={"b": 2, "a": 1}), now()) == one
     assert json.loads(one.policy) == {"a": 1, "b": 2}
+
+
+def test_a_batch_of_boards_goes_into_quarantine(ledger):
+    """Closed as on boards, a batch never becomes claimable: no blank board gets one of its identities, one that
+    carries it does. Its events make the same standings again; closing it twice changes nothing."""
+    batch = ledger.begin_batch(order("shipped", 6), now())
+    fill(ledger, batch)
+    for _ in range(2):
+        assert ledger.close_batch(batch, STATION, now(), on_boards=True).closed
+    assert {one.state for one in ledger.identities("shipped")} == {State.QUARANTINED}
+    assert ledger.free("lamp") == 0
+    with pytest.raises(BatchUsedUp):
+        claim(ledger, 1)
+    carried = Carried("node-LMP-000002")
+    back = ledger.claim(mac(2), Wish("lamp"), station=STATION, ts=now(), carried=carried)
+    assert (back.identity.serial, back.restored) == ("LMP-000002", True)
+    assert ledger.check() == ()
+    assert ledger.rebuild() == 0

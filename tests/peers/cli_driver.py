@@ -99,6 +99,19 @@ def provision(place: str, pop: str, cloud: list | None, **credentials: str) -> d
     return {"result": result}
 
 
+def claimed(
+    folder: str, image: str, node_id: str, key: str, certificate: str, host: str, cred_host: str, random: str
+) -> dict:
+    """What the package leaves in *folder* (with a slash at its end) when it has claimed a board, without the cloud."""
+    from rmaker_tools.rmaker_claim import claim
+
+    listed = claim.set_csv_file_data(folder)
+    claim.save_claim_data(folder, node_id, key.encode(), certificate, host, listed, cred_host)
+    claim.save_random_hex_str(folder, random)
+    claim.gen_nvs_partition_bin(folder, image)
+    return {}
+
+
 def _transport(make, place: str, mode: str, _name: str | None):
     return make(mode, place)
 
@@ -106,7 +119,7 @@ def _transport(make, place: str, mode: str, _name: str | None):
 def main() -> None:
     """Answer the request on stdin; everything that the package prints goes to stderr."""
     request = json.load(sys.stdin)
-    kind = {"converse": converse, "provision": provision}[request.pop("do")]
+    kind = {"converse": converse, "provision": provision, "claimed": claimed}[request.pop("do")]
     with contextlib.redirect_stdout(sys.stderr):
         try:
             said = kind(**request)
