@@ -265,6 +265,12 @@ def _serial(product: Product, batch: Batch, position: int) -> str:
 def _report(batch: Batch, review: Review, request: ImportRequest, terminal: Terminal) -> None:
     where = ", in quarantine: only a board whose flash has one can get it" if request.flashed else ""
     terminal.say(f"batch {batch.name}: {counted(batch.size, 'identity', 'identities')} imported{where}")
+    if not request.flashed:
+        terminal.warn(
+            "whoever made this batch can still give its identities to boards, and each may be given once",
+            "destroy its files, and void these identities in the ledger that made them, if one did; void those here that "
+            "boards have already",
+        )
     if review.unpaired:
         units = counted(review.unpaired, "unit")
         terminal.say(f"made the sec2 pair of {units}, whose images had none: it is written with the identity")

@@ -78,6 +78,7 @@ def test_a_batch_of_the_admin_cli(terminal: Terminal, opened: Callable[[], Works
     said = imported(terminal, source)
     assert (said.code, said.out) == (0, "old\n")
     assert "batch old: 3 identities imported" in said.err
+    assert "whoever made this batch can still give its identities" in said.err
     assert "made the sec2 pair of 3 units" in said.err
     space = opened()
     assert space.ledger.check() == ()
