@@ -9,7 +9,19 @@ from pathlib import Path
 
 import rmfab
 
-NAMES = ("startup", "generate", "nvs_generate", "labels", "flash", "claims", "merge", "export", "handshakes", "release")
+NAMES = (
+    "startup",
+    "generate",
+    "nvs_generate",
+    "labels",
+    "flash",
+    "claims",
+    "merge",
+    "export",
+    "cloud_check",
+    "handshakes",
+    "release",
+)
 
 
 def main(argv: list[str]) -> int:
