@@ -6,22 +6,20 @@ Read from the events: the step `provision` may give a unit the factory network, 
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import islice
-from typing import Any
 
 from sqlalchemy import Connection, select
 
-from rmfab.ledger.events import EventKind, Outcome
+from rmfab.ledger.events import Event, EventKind, Outcome
 from rmfab.ledger.queries import PAGE
 from rmfab.ledger.sql import schema
-from rmfab.ledger.stored_events import Columns
+from rmfab.ledger.stored_events import FIELDS, event_in
 
 _STEPS = ("provision", "cloud", "reset")
 _AFTER_SENDING = frozenset({"join-failed", "join-timeout", "join-unproven", "no-mqtt"})
 """Causes of a step `provision` that had already sent the network to the unit."""
-_UNSURE = (Outcome.ERROR.value, Outcome.ABORTED.value)
+_UNSURE = (Outcome.ERROR, Outcome.ABORTED)
 
 
 def maybe_online(connection: Connection, names: Iterable[str]) -> set[str]:
@@ -36,23 +34,25 @@ def maybe_online(connection: Connection, names: Iterable[str]) -> set[str]:
 def _online_among(connection: Connection, names: list[str]) -> set[str]:
     event = schema.event.c
     query = (
-        select(event.serial, event.step, event.outcome, event.cause, event.details)
+        select(*(event[name] for name in FIELDS))
         .where(event.serial.in_(names), event.kind == EventKind.STEP.value, event.step.in_(_STEPS))
         .order_by(event.id)
     )
     found: set[str] = set()
     for row in connection.execute(query):
-        columns = row._mapping
-        if columns["step"] == "reset" and columns["outcome"] == Outcome.PASS.value:
-            found.discard(columns["serial"])
-        elif columns["step"] == "cloud" or (columns["step"] == "provision" and _sent_network(columns)):
-            found.add(columns["serial"])
+        step = event_in(row._mapping)
+        if step.step == "reset" and step.outcome is Outcome.PASS:
+            found.discard(str(step.serial))
+        elif step.step == "cloud" or (step.step == "provision" and _sent_network(step)):
+            found.add(str(step.serial))
     return found
 
 
-def _sent_network(columns: Columns) -> bool:
+def _sent_network(step: Event) -> bool:
     """Return whether a step `provision` may have sent a network to the unit."""
-    checks: Any = json.loads(columns["details"]).get("checks", {})
-    if checks.get("join") == Outcome.PASS.value or columns["cause"] in _AFTER_SENDING:
+    checks = step.details.get("checks", {})
+    if not isinstance(checks, Mapping):  # no rmfab wrote it: in doubt the unit is online
         return True
-    return columns["outcome"] in _UNSURE and "session" in checks
+    if checks.get("join") == Outcome.PASS.value or step.cause in _AFTER_SENDING:
+        return True
+    return step.outcome in _UNSURE and "session" in checks

@@ -23,6 +23,10 @@ REPLACES = "replaces"
 """The key of a batch's policy with the name of the batch whose void identities it replaces."""
 
 
+IMPORTED = "imported"
+"""The key of a batch's policy with the digest of the source that it was imported from."""
+
+
 NEVER = "9999-12-31T23:59:59.999Z"
 """The validity of a lease: it has no end. What an offline station may have used does not come back by time."""
 
@@ -121,6 +125,12 @@ class Batch:
         """
         name = _entries(self.policy, self.name).get(REPLACES)
         return name if isinstance(name, str) else None
+
+    @property
+    def imported(self) -> str | None:
+        """The digest of the source that it was imported from, None for any other batch. Raise as `replaces`."""
+        digest = _entries(self.policy, self.name).get(IMPORTED)
+        return digest if isinstance(digest, str) else None
 
 
 @dataclass(frozen=True)

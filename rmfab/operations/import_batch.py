@@ -6,7 +6,6 @@ quarantine as it is closed: no blank board ever gets one of its identities, only
 
 from __future__ import annotations
 
-import json
 import secrets
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
@@ -29,7 +28,7 @@ from rmfab.identity.sealed_record import SealedRecord, pool_name
 from rmfab.identity.sealing import DATA_KEY_BYTES, Sealer, wrap
 from rmfab.ledger.batches import BatchOrder
 from rmfab.ledger.events import timestamp
-from rmfab.ledger.records import Batch, ChunkPlan
+from rmfab.ledger.records import IMPORTED, Batch, ChunkPlan
 from rmfab.operations.advance import Advance
 from rmfab.operations.begin_batch import (
     begin_batch,
@@ -50,8 +49,6 @@ from rmfab.workspace.workspace import Workspace
 if TYPE_CHECKING:
     from cryptography import x509
 
-_IMPORTED = "imported"
-"""The key of a batch's policy with the digest of the source that it was imported from."""
 _CHUNK_SIZE = 500
 
 
@@ -157,7 +154,7 @@ def _review(workspace: Workspace, request: ImportRequest, source: BatchSource, j
     if workspace.has_ledger:
         find_taken = workspace.ledger.find_taken
         own = next((one for one in workspace.ledger.batches() if one.name == request.batch), None)
-    if own is not None and json.loads(own.policy).get(_IMPORTED) != source.sha256:
+    if own is not None and own.imported != source.sha256:
         raise InputError(
             f"batch {own.name} already exists, and is not from this source",
             hint="choose a different name",
@@ -191,7 +188,7 @@ def _settle(review: Review, source: BatchSource, request: ImportRequest, termina
 
 def _order(workspace: Workspace, request: ImportRequest, source: BatchSource, size: int) -> BatchOrder:
     product = workspace.product
-    extra = {_IMPORTED: source.sha256, "source": source.kind.value, "flashed": "yes" if request.flashed else "no"}
+    extra = {IMPORTED: source.sha256, "source": source.kind.value, "flashed": "yes" if request.flashed else "no"}
     if not source.has_serials:
         extra["serials"] = str(product.serial)
     if product.serial.late:
@@ -268,8 +265,8 @@ def _report(batch: Batch, review: Review, request: ImportRequest, terminal: Term
     if not request.flashed:
         terminal.warn(
             "whoever made this batch can still give its identities to boards, and each may be given once",
-            "destroy its files, and void these identities in the ledger that made them, if one did; void those here that "
-            "boards have already",
+            "destroy its files, and void these identities in the ledger that made them, if one did; void those here "
+            "that boards have already",
         )
     if review.unpaired:
         units = counted(review.unpaired, "unit")
