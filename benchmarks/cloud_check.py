@@ -9,7 +9,6 @@ connections for each unit, and speaks MQTT on them; `openssl s_time` opens one a
 from __future__ import annotations
 
 import argparse
-import os
 import re
 import subprocess
 import sys
@@ -17,7 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from rmfab.cli import main as rmfab
+from benchmarks.workspaces import with_batch
 from rmfab.operations.check_cloud import CheckRequest, CheckSummary, check_cloud
 from rmfab.operations.select_cloud_units import cloud_unit
 from rmfab.operations.serve_cloud import BrokerRequest, ServedBroker, serve_broker
@@ -34,7 +33,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--seconds", type=int, default=5, help="seconds of openssl's handshakes (5)")
     options = parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as folder:
-        workspace = _workspace(Path(folder), options.units)
+        workspace = open_workspace(with_batch(Path(folder), options.units))
         with serve_broker(workspace, BrokerRequest(tcp_port=0)) as served:
             before = handshakes(workspace, served, options.seconds)
             ours = checks(workspace, served)
@@ -44,19 +43,6 @@ def main(argv: list[str] | None = None) -> int:
         f"({ours / _CONNECTIONS:.0f} units/s): {floor / ours:.2f}x (target {RATIO}x)"
     )
     return int(floor / ours > RATIO)
-
-
-def _workspace(folder: Path, units: int) -> Workspace:
-    place = folder / "lamp"
-    os.environ["RMFAB_STATE"] = str(folder / "state")
-    for words in (
-        ["-q", "init", str(place), "--mqtt-host", "mqtt.example.org"],
-        ["-q", "-C", str(place), "ca", "create", "--no-passphrase"],
-        ["-q", "-C", str(place), "generate", "--count", str(units), "--batch", "big"],
-    ):
-        if rmfab(words) != 0:
-            raise RuntimeError(" ".join(words))
-    return open_workspace(place)
 
 
 def handshakes(workspace: Workspace, served: ServedBroker, seconds: int) -> float:

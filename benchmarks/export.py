@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import os
 import sqlite3
 import ssl
 import subprocess
@@ -20,7 +19,7 @@ import time
 from pathlib import Path
 
 from benchmarks.merge import GROWTH, most_memory
-from rmfab.cli import main as rmfab
+from benchmarks.workspaces import with_batch
 from rmfab.cloud.registration_files import ExportForm
 from rmfab.operations.advance import completed
 from rmfab.operations.export_units import ExportUnitsRequest, export_units
@@ -45,15 +44,7 @@ def main(argv: list[str] | None = None) -> int:
 def _measure(units: int) -> float:
     """Export a batch of *units*, and print what it takes; return the memory in MB."""
     with tempfile.TemporaryDirectory() as folder:
-        workspace = Path(folder) / "lamp"
-        os.environ["RMFAB_STATE"] = str(Path(folder) / "state")
-        for words in (
-            ["-q", "init", str(workspace), "--mqtt-host", "mqtt.example.org"],
-            ["-q", "-C", str(workspace), "ca", "create", "--no-passphrase"],
-            ["-q", "-C", str(workspace), "generate", "--count", str(units), "--batch", "big"],
-        ):
-            if rmfab(words) != 0:
-                raise RuntimeError(" ".join(words))
+        workspace = with_batch(Path(folder), units)
         floor = raw(workspace)
         command = [sys.executable, "-m", "benchmarks.export", "--export", str(workspace)]
         done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=Path(__file__).parents[1])

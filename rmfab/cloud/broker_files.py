@@ -25,8 +25,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from rmfab.cloud.broker import names_in
-from rmfab.cloud.credentials import private_pem_of
 from rmfab.files import is_there, make_folder, read_input, write_file
+from rmfab.identity.ca import CaKeyKind, CertificateAuthority
+from rmfab.signing.keyfile import encode_private_key
 
 WITNESS = "rmfab-witness"
 _YEARS = timedelta(days=3650)
@@ -134,17 +135,14 @@ def _still_good(folder: BrokerFolder, names: Sequence[str], now: datetime) -> bo
 
 def _write_certificates(folder: BrokerFolder, names: Sequence[str], now: datetime) -> None:
     """Make a CA, sign the certificates of the broker and of the witness, and forget its key."""
-    ca_key = ec.generate_private_key(ec.SECP256R1())
-    ca = _builder("rmfab test broker CA", None, ca_key.public_key(), now)
-    ca = ca.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-    signed = ca.add_extension(_ca_usage(), critical=True).sign(ca_key, hashes.SHA256())
-    _write_pem(folder.ca, signed)
+    ca = CertificateAuthority.create("rmfab test broker CA", CaKeyKind.ECDSA_P256, now - _A_DAY, _YEARS + _A_DAY)
+    _write_pem(folder.ca, ca.certificate)
     nothing = (
         x509.CertificateRevocationListBuilder()
-        .issuer_name(signed.subject)
+        .issuer_name(ca.certificate.subject)
         .last_update(now - _A_DAY)
         .next_update(now + _YEARS)
-        .sign(ca_key, hashes.SHA256())
+        .sign(ca.key, hashes.SHA256())
     )
     write_file(folder.root / "broker-ca.crl", nothing.public_bytes(serialization.Encoding.PEM), force=True)
     for name, subject, usage in (
@@ -152,48 +150,28 @@ def _write_certificates(folder: BrokerFolder, names: Sequence[str], now: datetim
         ("witness", WITNESS, ExtendedKeyUsageOID.CLIENT_AUTH),
     ):
         key = ec.generate_private_key(ec.SECP256R1())
-        builder = _builder(subject, signed, key.public_key(), now)
+        builder = _builder(subject, ca, key.public_key(), now)
         builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         builder = builder.add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
         if name == "server":
             builder = builder.add_extension(_alternatives(names), critical=False)
-        write_file(folder.key(name), private_pem_of(key).reveal(), secret=True, force=True)
-        _write_pem(folder.certificate(name), builder.sign(ca_key, hashes.SHA256()))
+        write_file(folder.key(name), encode_private_key(key, None), secret=True, force=True)
+        _write_pem(folder.certificate(name), builder.sign(ca.key, hashes.SHA256()))
 
 
 def _builder(
-    subject: str, issuer: x509.Certificate | None, key: ec.EllipticCurvePublicKey, now: datetime
+    subject: str, ca: CertificateAuthority, key: ec.EllipticCurvePublicKey, now: datetime
 ) -> x509.CertificateBuilder:
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject[:64])])
-    builder = (
+    return (
         x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name if issuer is None else issuer.subject)
+        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject[:64])]))
+        .issuer_name(ca.certificate.subject)
         .public_key(key)
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - _A_DAY)
         .not_valid_after(now + _YEARS)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
-    )
-    if issuer is None:
-        return builder
-    identifier = issuer.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
-    return builder.add_extension(
-        x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier), critical=False
-    )
-
-
-def _ca_usage() -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=True,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        key_cert_sign=True,
-        crl_sign=True,
-        encipher_only=False,
-        decipher_only=False,
+        .add_extension(ca.key_identifier, critical=False)
     )
 
 

@@ -21,8 +21,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from rmfab.errors import UnitFault
+from rmfab.identity.certificate import common_names
 from rmfab.identity.sealed_record import certificate_id
 from rmfab.secret import Secret
+from rmfab.signing.keyfile import encode_private_key
 
 _AN_HOUR = timedelta(hours=1)
 
@@ -63,10 +65,10 @@ def judge_own(unit: CloudUnit, now: datetime) -> None:
         certificate = x509.load_pem_x509_certificate(unit.pair.certificate)
     except ValueError:
         raise UnitFault("the certificate cannot be read", cause="cloud-certificate") from None
-    names = [name.value for name in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
+    names = common_names(certificate)
     if names != [unit.node_id]:
         raise UnitFault(
-            f"the certificate is for {', '.join(map(str, names)) or 'no name'}, not for {unit.node_id}",
+            f"the certificate is for {', '.join(names) or 'no name'}, not for {unit.node_id}",
             cause="cloud-name",
         )
     try:
@@ -95,15 +97,7 @@ def forged(name: str, now: datetime) -> ClientPair:
         .not_valid_after(now.astimezone(UTC) + _AN_HOUR)
         .sign(key, hashes.SHA256())
     )
-    return ClientPair(certificate.public_bytes(serialization.Encoding.PEM), private_pem_of(key))
-
-
-def private_pem_of(key: ec.EllipticCurvePrivateKey) -> Secret[bytes]:
-    """Return *key* as unencrypted PKCS #8 PEM."""
-    octets = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    return Secret(octets)
+    return ClientPair(certificate.public_bytes(serialization.Encoding.PEM), Secret(encode_private_key(key, None)))
 
 
 @contextmanager

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import ssl
 from dataclasses import dataclass
+from functools import cached_property
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
-from cryptography.x509.oid import NameOID
 
 from rmfab.errors import InputError, IntegrityError
+from rmfab.identity.certificate import common_names, is_issued_by
 from rmfab.identity.sealed_record import certificate_id
 from rmfab.secret import Secret
 
@@ -33,13 +33,13 @@ class Node:
 
     def __post_init__(self) -> None:
         try:
-            names = self.parsed.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+            names = common_names(self.parsed)
         except ValueError as error:
             raise IntegrityError("the certificate is damaged", where=self.node_id, cause="certificate") from error
-        if [name.value for name in names] != [self.node_id]:
+        if names != [self.node_id]:
             raise IntegrityError("the certificate is for a different node", where=self.node_id, cause="certificate")
 
-    @property
+    @cached_property
     def parsed(self) -> x509.Certificate:
         """The certificate. Raise ValueError if it is not one."""
         return x509.load_der_x509_certificate(self.certificate)
@@ -56,12 +56,10 @@ class Node:
 
     def refuse_other_ca(self, ca: x509.Certificate) -> None:
         """Raise InputError unless *ca* signed the certificate."""
-        try:
-            self.parsed.verify_directly_issued_by(ca)
-        except (InvalidSignature, TypeError, ValueError) as error:
+        if not is_issued_by(self.parsed, ca):
             raise InputError(
                 "a different CA signed the certificate",
                 where=self.serial or self.node_id,
                 hint="pass the certificate of the batch's own CA with --ca",
                 cause="ca-certificate",
-            ) from error
+            )

@@ -13,15 +13,15 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
-from cryptography.x509.oid import NameOID
 
 from rmfab.errors import InputError, one_line
 from rmfab.exchange.found_unit import FoundUnit, checked_node_id
 from rmfab.files import is_safe_name
 from rmfab.identity import keypair, sec2_verifier
+from rmfab.identity.certificate import common_names, is_issued_by
 from rmfab.identity.extra_keys import RAINMAKER_KEYS, as_data, load_extra
 from rmfab.identity.factory_image import extra_items
 from rmfab.identity.identity import RANDOM_BYTES, Drawn, Identity, service_name
@@ -135,7 +135,7 @@ class UnitJudge:
     def _certificate(self, pem: bytes, node_id: str) -> x509.Certificate:
         try:
             certificate = x509.load_pem_x509_certificate(pem)
-            names = [str(one.value) for one in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
+            names = common_names(certificate)
         except ValueError:
             raise InputError("client_cert is not a certificate in PEM", cause="import-unit") from None
         if names != [node_id]:
@@ -153,16 +153,12 @@ class UnitJudge:
         return certificate
 
     def _judge_issuer(self, certificate: x509.Certificate) -> None:
-        if self._authority is None:
-            return
-        try:
-            certificate.verify_directly_issued_by(self._authority)
-        except (ValueError, TypeError, InvalidSignature):
+        if self._authority is not None and not is_issued_by(certificate, self._authority):
             raise InputError(
                 f"the certificate is not signed by the CA {self._authority.subject.rfc4514_string()}",
                 hint="the cloud that trusts this CA would not let the unit in",
                 cause="import-pair",
-            ) from None
+            )
 
     def _drawn(self, values: Mapping[str, bytes]) -> Drawn:
         random = Secret(values["random"])

@@ -11,6 +11,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from rmfab.errors import InputError, IntegrityError
@@ -79,6 +80,23 @@ def validity(ca: CertificateAuthority, policy: CertificatePolicy, now: datetime)
     return start, moment + min(timedelta(days=policy.validity_days), NO_EXPIRY - moment)
 
 
+def common_names(certificate: x509.Certificate) -> list[str]:
+    """Return the common names in the subject of *certificate*: exactly the node id in one of a device.
+
+    Raise ValueError if the subject cannot be read.
+    """
+    return [str(one.value) for one in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
+
+
+def is_issued_by(certificate: x509.Certificate, ca: x509.Certificate) -> bool:
+    """Return whether *ca* signed *certificate*, and is named as its issuer."""
+    try:
+        certificate.verify_directly_issued_by(ca)
+    except (InvalidSignature, TypeError, ValueError):
+        return False
+    return True
+
+
 def _name(node_id: str) -> x509.Name:
     if not 1 <= len(node_id) <= MAX_NAME_LENGTH:
         raise InputError(
@@ -90,6 +108,5 @@ def _name(node_id: str) -> x509.Name:
 
 
 def _check(certificate: x509.Certificate, node_id: str, public_key: PublicKey) -> None:
-    names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-    if certificate.public_key() != public_key or [name.value for name in names] != [node_id]:
+    if certificate.public_key() != public_key or common_names(certificate) != [node_id]:
         raise IntegrityError("the signed certificate has the wrong name or key", where=node_id, cause="certificate")

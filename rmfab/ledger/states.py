@@ -37,6 +37,11 @@ class State(StrEnum):
         """Whether an identity in this state belongs to a board."""
         return self not in (State.GENERATED, State.QUARANTINED, State.HANDED_OVER, State.VOID)
 
+    @property
+    def ours(self) -> bool:
+        """Whether the unit is this ledger's: not void, not in quarantine, not handed over."""
+        return self not in (State.VOID, State.QUARANTINED, State.HANDED_OVER)
+
 
 _FOLLOWS = {
     State.GENERATED: frozenset({State.CLAIMED, State.VOID, State.QUARANTINED, State.HANDED_OVER}),

@@ -163,6 +163,19 @@ class Ledger(Inquiry):
                 self._occupy(connection, station)
             yield connection
 
+    def _add(self, station: str, work: Callable[[Connection], T]) -> T:
+        """Run *work*, which adds what *station* did and takes nothing from the pool, in a transaction of its own.
+
+        *work* may run twice, as `Database.commit` says.
+        """
+
+        def added(connection: Connection) -> T:
+            self._judge(connection)
+            self._occupy(connection, station)
+            return work(connection)
+
+        return self._database.commit(added)
+
     def _take(self, work: Callable[[Connection], T], station: str, foreseen: Iterable[Asked] = ()) -> T:
         """Run *work*, which takes from the pool, in a transaction; return when ledger and record are durable.
 
@@ -341,13 +354,7 @@ class Ledger(Inquiry):
     def record(self, station: str, events: Iterable[Event]) -> None:
         """Add steps and verdicts, and change the state of a unit if an event contains one. See `outcomes.record`."""
         said = tuple(events)
-
-        def record(connection: Connection) -> None:
-            self._judge(connection)
-            self._occupy(connection, station)
-            outcomes.record(connection, self.id, station, said)
-
-        self._database.commit(record)
+        self._add(station, lambda connection: outcomes.record(connection, self.id, station, said))
 
     def replay(self, station: str, events: Iterable[Event], after: Mapping[str, int]) -> tuple[str, ...]:
         """Add steps and verdicts that were kept elsewhere while this ledger was away; each is added once.
@@ -355,13 +362,7 @@ class Ledger(Inquiry):
         Return what did not fit. See `outcomes.replay`.
         """
         said = tuple(events)
-
-        def work(connection: Connection) -> tuple[str, ...]:
-            self._judge(connection)
-            self._occupy(connection, station)
-            return outcomes.replay(connection, self.id, station, said, after)
-
-        return self._database.commit(work)
+        return self._add(station, lambda connection: outcomes.replay(connection, self.id, station, said, after))
 
     def guarded(self, watcher: Watcher | None = None) -> AbstractContextManager[None]:
         """Look for damage in the background until the block ends; the next claim raises what is found.
@@ -414,13 +415,7 @@ class Ledger(Inquiry):
     def checked(self, station: str, events: Iterable[Event]) -> None:
         """Record connections that this station made in the name of units. See `outcomes.checked`."""
         said = tuple(events)
-
-        def record(connection: Connection) -> None:
-            self._judge(connection)
-            self._occupy(connection, station)
-            outcomes.checked(connection, self.id, station, said)
-
-        self._database.commit(record)
+        self._add(station, lambda connection: outcomes.checked(connection, self.id, station, said))
 
     def rewrap(self, wrapped: Mapping[int, bytes], *, recipients: Iterable[str], station: str, ts: str) -> None:
         """Replace wrapped data keys by chunk id. See `outcomes.rewrap`."""

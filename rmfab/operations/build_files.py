@@ -13,13 +13,10 @@ from rmfab.identity.identity import Identity
 from rmfab.identity.mass_mfg_csv import config_csv, values_csv
 from rmfab.identity.pack_batch import pack_images
 from rmfab.ledger.records import LedgerIdentity
-from rmfab.ledger.states import State
 from rmfab.operations.advance import Advance
 from rmfab.operations.git_warning import warn_of_git
 from rmfab.operations.terminal import UNATTENDED, Terminal, counted
 from rmfab.workspace.workspace import Workspace
-
-_NO_IMAGE = (State.VOID, State.QUARANTINED, State.HANDED_OVER)
 
 
 @dataclass(frozen=True)
@@ -78,14 +75,14 @@ def build_files(
 
 
 def _has_image(one: LedgerIdentity) -> bool:
-    return one.state not in _NO_IMAGE and not one.unnamed
+    return one.state.ours and not one.unnamed
 
 
 def _unnamed(workspace: Workspace, batch: str) -> int:
     """Count the identities of *batch* without a serial. Raise InputError if no other can have an image."""
     if not workspace.product.serial.late:
         return 0
-    found = [one.unnamed for one in workspace.ledger.identities(batch) if one.state not in _NO_IMAGE]
+    found = [one.unnamed for one in workspace.ledger.identities(batch) if one.state.ours]
     if found and all(found):
         raise InputError(
             f"no identity of {batch} has a serial yet: each gets it with its board",

@@ -5,15 +5,13 @@ from __future__ import annotations
 import ssl
 from pathlib import Path
 
-from cryptography.hazmat.primitives import serialization
-
 from rmfab.cloud.credentials import ClientPair
 from rmfab.errors import InputError
 from rmfab.files import read_input
 from rmfab.operations.passphrases import KEY_ENVIRONMENT, Passphrases
 from rmfab.operations.terminal import Terminal
 from rmfab.secret import Secret
-from rmfab.signing.keyfile import load_private_key
+from rmfab.signing.keyfile import encode_private_key, load_private_key
 
 
 def load_pair(certificate: Path, key: str, terminal: Terminal) -> ClientPair:
@@ -24,10 +22,7 @@ def load_pair(certificate: Path, key: str, terminal: Terminal) -> ClientPair:
     pem = read_input(certificate, "certificate")
     path = Path(key)
     private = Passphrases(terminal, KEY_ENVIRONMENT).opened(lambda ask: load_private_key(path, ask))
-    octets = private.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    pair = ClientPair(_certificates_in(pem), Secret(octets))
+    pair = ClientPair(_certificates_in(pem), Secret(encode_private_key(private, None)))
     try:
         pair.put_in(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
     except ssl.SSLError as error:

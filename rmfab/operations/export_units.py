@@ -27,11 +27,6 @@ from rmfab.operations.terminal import UNATTENDED, Terminal, counted
 from rmfab.staging import StagedFiles, folder_of_files, staged_files
 from rmfab.workspace.workspace import Workspace
 
-NOT_OURS = (State.VOID, State.QUARANTINED, State.HANDED_OVER)
-"""States in which a unit is not exported: it will never be, a different board may be it, or others register it."""
-
-STATES = tuple(state for state in State if state not in NOT_OURS)
-
 _STEP = 500
 """Rows between two reports of progress."""
 
@@ -96,8 +91,8 @@ def export_units(
         else:
             staged = stack.enter_context(staged_files(request.output, force=request.force))
             form = row_form(request.form, with_qrcode=request.with_qrcode)
-            writing = _parts(request.output, form, staged, chosen.nodes())
-        files = yield from _followed(writing, chosen)
+            writing = _parts(request.output, form, staged, chosen)
+        files = yield from writing
         done = ExportedUnits(request.form.value, chosen.taken, files, chosen.left_out)
         staged.publish(workspace.ledger.exporting(_event(workspace, done), station=workspace.station.name))
     _report(request, done, terminal)
@@ -110,7 +105,7 @@ class _Chosen:
     def __init__(self, workspace: Workspace, request: ExportUnitsRequest) -> None:
         self._workspace = workspace
         self._with_qrcode = request.with_qrcode
-        self._states = request.states or STATES
+        self._states = request.states or tuple(state for state in State if state.ours)
         known = {batch.name for batch in workspace.ledger.batches()}
         self._batches = [name for name in dict.fromkeys(request.units) if name in known]
         serials = [self._named(name) for name in dict.fromkeys(request.units) if name not in known]
@@ -161,33 +156,23 @@ class _Chosen:
         return Node(one.node_id, one.record.certificate, serial, one.batch, one.state.value, one.mac, payload)
 
 
-def _followed(
-    writing: Generator[None, None, tuple[ExportedFile, ...]], chosen: _Chosen
-) -> Generator[Advance, None, tuple[ExportedFile, ...]]:
-    """Yield the progress of *writing*; return what it returns."""
-    while True:
-        try:
-            next(writing)
-        except StopIteration as end:
-            files: tuple[ExportedFile, ...] = end.value
-            return files
-        yield Advance(chosen.passed, chosen.total)
-
-
 def _parts(
-    output: Path, form: RowForm, staged: StagedFiles, nodes: Iterator[Node]
-) -> Generator[None, None, tuple[ExportedFile, ...]]:
-    """Write *nodes* into the file *output*, and into further ones if one cannot have all; return them."""
+    output: Path, form: RowForm, staged: StagedFiles, chosen: _Chosen
+) -> Generator[Advance, None, tuple[ExportedFile, ...]]:
+    """Write the units into the file *output*, and into further ones if one cannot have all; return them."""
     files: list[ExportedFile] = []
+    nodes = chosen.nodes()
     for node in nodes:
         part = output if not files else output.with_name(f"{output.stem}-{len(files) + 1}{output.suffix}")
         rest = nodes if form.most is None else islice(nodes, form.most - 1)
-        files.append((yield from _file(part, form, staged, chain([node], rest))))
+        files.append((yield from _file(part, form, staged, chain([node], rest), chosen)))
     return tuple(files)
 
 
-def _file(path: Path, form: RowForm, staged: StagedFiles, nodes: Iterator[Node]) -> Generator[None, None, ExportedFile]:
-    """Write one file with a row for each of *nodes*."""
+def _file(
+    path: Path, form: RowForm, staged: StagedFiles, nodes: Iterator[Node], chosen: _Chosen
+) -> Generator[Advance, None, ExportedFile]:
+    """Write one file with a row for each of *nodes*, which are some of *chosen*."""
     digest, count = hashlib.sha256(), 0
     with staged.writing(path) as stream:
         stream.write(form.head.encode())
@@ -197,17 +182,17 @@ def _file(path: Path, form: RowForm, staged: StagedFiles, nodes: Iterator[Node])
             stream.write(row)
             digest.update(row)
             if count % _STEP == 0:
-                yield
+                yield Advance(chosen.passed, chosen.total)
     return ExportedFile(str(path), count, digest.hexdigest())
 
 
 def _bulk(
     workspace: Workspace, request: ExportUnitsRequest, staged: StagedFiles, chosen: _Chosen
-) -> Generator[None, None, tuple[ExportedFile, ...]]:
+) -> Generator[Advance, None, tuple[ExportedFile, ...]]:
     """Write the folder for AWS. Raise InputError if a different CA than its CA signed a certificate."""
     ca = load_workspace_certificate(workspace.ca_folder) if request.ca is None else load_certificate(request.ca)
     nodes = _signed_by(ca, chosen.nodes())
-    rows = yield from _file(request.output / ROWS, row_form(request.form), staged, nodes)
+    rows = yield from _file(request.output / ROWS, row_form(request.form), staged, nodes, chosen)
     for name, text in companions(ca).items():
         staged.add(request.output / name, text.encode())
     return (rows,)

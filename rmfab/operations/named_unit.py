@@ -1,6 +1,8 @@
-"""The unit that an operator names by its serial, where a batch could stand too."""
+"""The units that an operator names by batches and serials."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
 
 from rmfab.errors import InputError
 from rmfab.ledger.records import LedgerIdentity
@@ -14,3 +16,18 @@ def named_unit(workspace: Workspace, serial: str) -> LedgerIdentity:
         hint = workspace.ledger.hint_for_unknown(serial, batches=True) or "`rmfab status` lists the batches"
         raise InputError(f'"{serial}" is neither a batch nor a serial', hint=hint)
     return identity
+
+
+def named_units(
+    workspace: Workspace,
+    units: Sequence[str],
+    of_batch: Callable[[str], Iterable[LedgerIdentity]],
+    of_serial: Callable[[str], LedgerIdentity],
+) -> list[LedgerIdentity]:
+    """Return the identities that *units* name, each once, in order: those that *of_batch* and *of_serial* choose."""
+    batches = {batch.name for batch in workspace.ledger.batches()}
+    chosen: dict[str, LedgerIdentity] = {}
+    for unit in units:
+        found = of_batch(unit) if unit in batches else [of_serial(unit)]
+        chosen.update((one.name, one) for one in found)
+    return list(chosen.values())

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from enum import StrEnum, unique
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from rmfab.ledger.events import timestamp
 from rmfab.ledger.records import LedgerIdentity
 from rmfab.ledger.states import State
 from rmfab.operations.git_warning import warn_of_git
-from rmfab.operations.named_unit import named_unit
+from rmfab.operations.named_unit import named_unit, named_units
 from rmfab.operations.terminal import UNATTENDED, Terminal, counted
 from rmfab.staging import folder_of_files, staged_files
 from rmfab.workspace.workspace import Workspace
@@ -36,9 +37,6 @@ class LabelForm(StrEnum):
     PNG = "png"
     SVG = "svg"
     TERMINAL = "terminal"
-
-
-_NO_LABEL = (State.VOID, State.QUARANTINED, State.HANDED_OVER, State.FAILED)
 
 
 @dataclass(frozen=True)
@@ -112,19 +110,16 @@ def _paper(workspace: Workspace, request: LabelRequest) -> Sheet:
 
 def _named_units(workspace: Workspace, units: Sequence[str], terminal: Terminal) -> list[LedgerIdentity]:
     """Return the identities that *units* name, without void ones, each once, in order. Raise InputError."""
-    names = {batch.name for batch in workspace.ledger.batches()}
-    chosen: dict[str, LedgerIdentity] = {}
-    for unit in units:
-        found = _of_batch(workspace, unit, terminal) if unit in names else [_of_serial(workspace, unit)]
-        chosen.update((one.name, one) for one in found)
+    of_batch, of_serial = partial(_of_batch, workspace, terminal), partial(_of_serial, workspace)
+    chosen = named_units(workspace, units, of_batch, of_serial)
     if not chosen:
         raise InputError("no unit here can have a label", where=" ".join(units))
-    return list(chosen.values())
+    return chosen
 
 
-def _of_batch(workspace: Workspace, batch: str, terminal: Terminal) -> list[LedgerIdentity]:
+def _of_batch(workspace: Workspace, terminal: Terminal, batch: str) -> list[LedgerIdentity]:
     """Return the units of *batch* that get a label; report how many failed."""
-    found = [one for one in workspace.ledger.identities(batch) if one.state not in _NO_LABEL]
+    found = [one for one in workspace.ledger.identities(batch) if one.state.ours and one.state is not State.FAILED]
     named = [one for one in found if not one.unnamed]
     if found and not named:
         raise InputError(

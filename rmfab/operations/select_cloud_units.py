@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from rmfab.cloud.credentials import ClientPair, CloudUnit
 from rmfab.errors import InputError
 from rmfab.ledger.records import LedgerIdentity
 from rmfab.ledger.states import State
-from rmfab.operations.named_unit import named_unit
+from rmfab.operations.named_unit import named_unit, named_units
 from rmfab.operations.terminal import Terminal, counted
 from rmfab.workspace.workspace import Workspace
 
@@ -41,22 +42,19 @@ def select_units(
     Raise InputError for a serial that cannot be checked, and for any unit that may be online: a second connection with
     its client id would throw it out.
     """
-    names = {batch.name for batch in workspace.ledger.batches()}
-    chosen: dict[str, LedgerIdentity] = {}
-    for unit in units:
-        found = _of_batch(workspace, unit, terminal) if unit in names else [_of_serial(workspace, unit)]
-        chosen.update((one.name, one) for one in found)
+    of_batch, of_serial = partial(_of_batch, workspace, terminal), partial(_of_serial, workspace)
+    chosen = named_units(workspace, units, of_batch, of_serial)
     if not chosen:
         raise InputError("no unit here can be checked", where=" ".join(units))
-    spread = _spread(list(chosen.values()), sample)
+    spread = _spread(chosen, sample)
     _refuse_online(workspace, spread)
     _warn_of_finished(spread, terminal)
     return spread
 
 
-def _of_batch(workspace: Workspace, batch: str, terminal: Terminal) -> list[LedgerIdentity]:
+def _of_batch(workspace: Workspace, terminal: Terminal, batch: str) -> list[LedgerIdentity]:
     there = list(workspace.ledger.identities(batch))
-    found = [one for one in there if one.state not in _ELSEWHERE and not one.unnamed]
+    found = [one for one in there if one.state.ours and not one.unnamed]
     if skipped := len(there) - len(found):
         what = counted(skipped, "identity that is", "identities that are")
         terminal.say(f"skipped {what} void, in quarantine, handed over, or without a serial")

@@ -15,8 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from rmfab.cloud.registration_files import RowForm, row_form
+from rmfab.cloud.registration_files import ExportForm, RowForm, row_form
+from rmfab.commands.export import FORMS, STATES
 from rmfab.ledger.claim_terms import Wish
+from rmfab.ledger.states import State
 from rmfab.operations import export_units
 from rmfab.workspace.workspace import open_workspace
 from tests.terminal import Terminal
@@ -129,8 +131,8 @@ def test_aws_bulk(terminal: Terminal, lamp: Path) -> None:
 
 def test_more_rows_than_a_request_takes(terminal: Terminal, lamp: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows that do not fit in one file are written to further ones, each with its header, none of them empty."""
-    assert row_form(export_units.ExportForm.RAINMAKER).most == 50_000
-    whole = row_form(export_units.ExportForm.RAINMAKER)
+    assert row_form(ExportForm.RAINMAKER).most == 50_000
+    whole = row_form(ExportForm.RAINMAKER)
     monkeypatch.setattr(export_units, "row_form", lambda form, **_: RowForm(whole.head, whole.row, 2))
     said = terminal("-C", lamp, "export", "rainmaker", "lamp-0001", "-o", "n.csv")
     assert said.err == "rmfab: 2 units in n.csv\nrmfab: 1 unit in n-2.csv\n"
@@ -182,3 +184,10 @@ def test_the_trace_names_the_certificate(terminal: Terminal, lamp: Path) -> None
     terminal.well("-C", lamp, "export", "jsonl", "LMP-000001", "-o", "u.jsonl")
     listed = json.loads(Path("u.jsonl").read_text())
     assert f"  certificate   {listed['certificate_id']}\n" in terminal.well("-C", lamp, "trace", "LMP-000001")
+
+
+def test_words_of_the_command() -> None:
+    """The command offers every form, and every state of a unit that is this ledger's. They are written out there, since
+    `--help` imports nothing."""
+    assert list(FORMS) == [form.value for form in ExportForm]
+    assert list(STATES) == [state.value for state in State if state.ours]
