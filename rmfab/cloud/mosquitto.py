@@ -19,7 +19,7 @@ _START_SECONDS = 15.0
 _STOP_SECONDS = 5.0
 _LOOK_SECONDS = 0.05
 _RUNS = " running\n"
-"""The end of the line that mosquitto logs once it listens. A connection would prove less: another server may listen."""
+"""The end of the line that mosquitto logs once it listens. A connection proves less: a different server may listen."""
 
 
 def find_mosquitto() -> str:
