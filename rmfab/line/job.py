@@ -85,7 +85,7 @@ class Job:
     *vouched* is called before each unit and raises RmfabError if the firmware is no longer trusted. *air* is the radio
     that the slots share. *batch* and *serial* restrict what is claimed. *again*: units that are finished are made
     again. *console_reset*: the firmware's console does the factory reset. *codes* is the desk for scanned codes.
-    *find_release* returns a release by its digest, None if it is not in the workspace. *more* is how to get more
+    *find_release* returns a release by its digest, None if it is not on this host. *more* is how to get more
     identities here.
     """
 
