@@ -13,6 +13,9 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
+from tests.quick_keys import make_keys_quick
+
+make_keys_quick()
 settings.register_profile("rmfab", deadline=None)  # a busy machine is not a failure
 settings.load_profile("rmfab")
 LONG = 1_000
