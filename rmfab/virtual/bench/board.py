@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from enum import Enum, unique
 from functools import partial
+from typing import Protocol
 
 from rmfab.virtual.chip import rom_loader, slip, stub_loader
 from rmfab.virtual.chip.command import Effect, Op, Reaction
@@ -21,6 +22,7 @@ from rmfab.virtual.chip.stub_loader import Stub
 from rmfab.virtual.chip.uart import ROM_BAUD, Timeline, Uart
 from rmfab.virtual.faults import BoardFault, FaultCall
 from rmfab.virtual.firmware.bootloader import boot, download_banner
+from rmfab.virtual.firmware.mqtt import MqttFailure, MqttPublish, MqttSubscribe
 from rmfab.virtual.firmware.panic import panic
 from rmfab.virtual.firmware.rainmaker import leave_stale_identity
 from rmfab.virtual.firmware.running import RunningFirmware
@@ -29,8 +31,10 @@ from rmfab.virtual.firmware.script import (
     Answer,
     Burn,
     Console,
+    Dial,
     Enter,
     Listen,
+    MqttClient,
     Pause,
     Reset,
     ResetReason,
@@ -60,10 +64,24 @@ class Mode(Enum):
     CRASHED = "crashed"
 
 
+class MqttLibrary(Protocol):
+    """What connects a board to a broker."""
+
+    def dial(self, client: MqttClient) -> None:
+        """Connect *client*, after the end of any other connection."""
+
+    def give(self, order: MqttPublish | MqttSubscribe) -> None:
+        """Publish or subscribe."""
+
+    def hang_up(self) -> None:
+        """End the connection at once."""
+
+
 class Board:
     """One board on one serial line. `power(True)` starts it.
 
     *on_vanish* is called when the port should disappear, with whether a different board should replace this one.
+    Without *mqtt* its firmware reaches no broker.
     """
 
     def __init__(
@@ -98,6 +116,7 @@ class Board:
         self.service: Service | None = None
         self.firmware: RunningFirmware | None = None
         self.on_service: Callable[[bool], None] = lambda _serving: None
+        self.mqtt: MqttLibrary | None = None
         self._data_commands = 0
         self._spent: set[BoardFault] = set()
         self.uart.to_board = self.receive
@@ -179,9 +198,7 @@ class Board:
         self._frames.clear()
         self._busy_until = 0.0
         self._loader = None
-        self._answer = None
-        self.firmware = None
-        self._serve(None)
+        self._leave()
         self.uart.drop_output()
         self.mode = mode
 
@@ -227,7 +244,7 @@ class Board:
             else:
                 self._take(step)
 
-    def _take(self, step: Listen | Serve | Enter | Alarm | Burn | Console) -> None:
+    def _take(self, step: Listen | Serve | Enter | Alarm | Burn | Console | Dial | MqttPublish | MqttSubscribe) -> None:
         match step:
             case Listen(answer):
                 self._answer = answer
@@ -247,6 +264,20 @@ class Board:
                     security.keep(self._efuses)
             case Alarm(seconds, steps):
                 self._later(seconds, lambda: self._play(steps))
+            case Dial(client) if self.mqtt is None:
+                self._play(client.ended(MqttFailure.NO_LIBRARY))
+            case Dial(client) if self.mqtt is not None:
+                self.mqtt.dial(client)
+            case MqttPublish() | MqttSubscribe() if self.mqtt is not None:
+                self.mqtt.give(step)
+
+    def _leave(self) -> None:
+        """End whatever the firmware does."""
+        self._answer = None
+        self.firmware = None
+        self._serve(None)
+        if self.mqtt is not None:
+            self.mqtt.hang_up()
 
     def _serve(self, service: Service | None) -> None:
         self.service = service
@@ -258,9 +289,7 @@ class Board:
 
     def _reset(self, reason: ResetReason, strap: Strap) -> None:
         """Reset the chip from inside; it waits for the UART before that."""
-        self._answer = None
-        self.firmware = None
-        self._serve(None)
+        self._leave()
         self._frames.clear()
         self._after_output(lambda: self._start(reason, strap))
 

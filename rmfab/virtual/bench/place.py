@@ -11,6 +11,7 @@ from typing import Self
 
 from rmfab.errors import InputError
 from rmfab.virtual.bench.board import Board
+from rmfab.virtual.bench.mqtt_port import MqttPort
 from rmfab.virtual.bench.ota_update import UpdateRefused, update
 from rmfab.virtual.bench.ports import LOOPBACK, Port, make_port
 from rmfab.virtual.bench.provisioning_http import ProvisioningPort
@@ -75,6 +76,8 @@ class Place:
         board = Board(spec, asyncio.get_running_loop(), self._vanish)
         self.port.attach(board)
         self.provisioning.attach(board)
+        self.mqtt = MqttPort(board.carry_on)
+        board.mqtt = self.mqtt
         return board
 
     def _vanish(self, swap: bool) -> None:
@@ -149,7 +152,7 @@ class Place:
         slot = None if firmware is None else firmware.slot.label
         ota = None if firmware is None else word_of_state(firmware)
         doing = {"mode": board.mode.value, "serving": board.service is not None, "slot": slot, "ota": ota}
-        return {**self.line, **doing, **counts}
+        return {**self.line, **doing, "mqtt": self.mqtt.state, **counts}
 
     async def _update(self, url: str, ca_file: str) -> str:
         try:

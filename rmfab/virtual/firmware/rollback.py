@@ -11,8 +11,10 @@ import json
 from collections.abc import Iterator
 
 from rmfab.release.partition_table import AppSubtype
+from rmfab.virtual.faults import BoardFault
 from rmfab.virtual.firmware import otadata
 from rmfab.virtual.firmware.image_check import NotBootable, verified
+from rmfab.virtual.firmware.mqtt import Topic
 from rmfab.virtual.firmware.nvs_writer import NvsFull
 from rmfab.virtual.firmware.otadata import OtaState
 from rmfab.virtual.firmware.running import RunningFirmware
@@ -99,7 +101,10 @@ def report(firmware: RunningFirmware, status: str, text: str, job: str | None = 
         job = kept.decode(errors="replace")
         _forget(firmware, _JOB)
     payload = {"ota_job_id": job, "status": status, "additional_info": text, "ts": 0}  # the clock is not set
-    yield log(TOPICS_TAG, json.dumps(payload, separators=(",", ":")))
+    message = json.dumps(payload, separators=(",", ":"))
+    yield log(TOPICS_TAG, message)
+    if firmware.outbox is not None and not firmware.spec.has(BoardFault.NO_OTA_STATUS):
+        yield from firmware.outbox.publish(Topic.OTA_STATUS, message.encode())
 
 
 def _wait(firmware: RunningFirmware) -> Alarm:

@@ -20,6 +20,7 @@ from rmfab.virtual.firmware import sec2
 from rmfab.virtual.firmware.log import Log
 from rmfab.virtual.firmware.markers import FirmwareFacts
 from rmfab.virtual.firmware.nvs_writer import NvsWriter
+from rmfab.virtual.firmware.outbox import Outbox
 from rmfab.virtual.firmware.signature import signed
 from rmfab.virtual.spec import BoardSpec
 
@@ -41,7 +42,8 @@ class RunningFirmware:
     - *online*: it has joined a network.
     - *updating*: an update is in progress or not confirmed yet.
     - *taken_back*: the update before this start was rolled back.
-    - *user*: the user id and secret key that a phone has given for the mapping of user and node.
+    - *user*: the user id and secret key of a mapping of user and node that is not published yet.
+    - *outbox*: what it publishes; None if it has no broker, or only pretends to have one.
     """
 
     spec: BoardSpec
@@ -55,6 +57,7 @@ class RunningFirmware:
     updating: bool = False
     taken_back: bool = False
     user: tuple[str, str] | None = None
+    outbox: Outbox | None = None
 
     @cached_property
     def factory(self) -> reader.Image | None:

@@ -1,4 +1,4 @@
-"""The steps of firmware over time: print, pause, reset, read the console, offer provisioning, set an alarm."""
+"""The steps of firmware over time: print, pause, reset, read the console, serve, use MQTT, set an alarm."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from enum import Enum, unique
 from typing import Protocol
 
 from rmfab.virtual.chip.efuse import EfuseSecurity
+from rmfab.virtual.firmware.mqtt import MqttFailure, MqttPublish, MqttSettings, MqttSubscribe
 from rmfab.virtual.firmware.running import RunningFirmware
-from rmfab.virtual.network import AccessPoint
+from rmfab.virtual.network import AccessPoint, Route
 
 
 @unique
@@ -108,6 +109,32 @@ class Alarm:
     steps: Iterator[Step]
 
 
+class MqttClient(Protocol):
+    """A client of the broker at *route* (None: its name cannot be resolved); each method returns its reaction."""
+
+    settings: MqttSettings
+    route: Route | None
+
+    def connected(self) -> Iterator[Step]:
+        """The broker has accepted the connection."""
+
+    def ended(self, failure: MqttFailure) -> Iterator[Step]:
+        """There is no connection, or no longer."""
+
+    def received(self, path: str, payload: bytes) -> Iterator[Step]:
+        """A message has arrived."""
+
+    def acknowledged(self, message: MqttPublish) -> Iterator[Step]:
+        """The broker has received *message*."""
+
+
+@dataclass(frozen=True)
+class Dial:
+    """Connect *client* to its broker; a reset ends the connection."""
+
+    client: MqttClient
+
+
 @dataclass(frozen=True)
 class Burn:
     """The eFuses are burned to *security*, permanently."""
@@ -123,5 +150,5 @@ class Console:
     baud: int
 
 
-Step = str | Pause | Reset | Listen | Serve | Enter | Alarm | Burn | Console
+Step = str | Pause | Reset | Listen | Serve | Enter | Alarm | Burn | Console | Dial | MqttPublish | MqttSubscribe
 Script = Iterator[Step]

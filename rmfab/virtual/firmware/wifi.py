@@ -10,6 +10,7 @@ from collections.abc import Generator, Iterator
 from enum import IntEnum, unique
 
 from rmfab.virtual.firmware.nvs_writer import NvsFull
+from rmfab.virtual.firmware.remote_sync import RemoteSync
 from rmfab.virtual.firmware.rollback import broker_reached
 from rmfab.virtual.firmware.running import RunningFirmware
 from rmfab.virtual.firmware.script import Pause, Step
@@ -36,6 +37,7 @@ class WifiStation:
 
     def __init__(self, firmware: RunningFirmware) -> None:
         self._firmware = firmware
+        self._joined: AccessPoint | None = None
         self.networks: tuple[AccessPoint, ...] = firmware.spec.networks
 
     def keep(self, ssid: bytes, password: bytes) -> bool:
@@ -66,6 +68,7 @@ class WifiStation:
         if network.password and network.password.encode() != password:
             return Refusal.AUTHENTICATION
         self._firmware.online = True
+        self._joined = network
         yield self._firmware.log.driver(
             2412, f"connected with {network.ssid}, aid = 1, channel {network.channel}, BW20"
         )
@@ -74,10 +77,16 @@ class WifiStation:
         return None
 
     def reach_cloud(self) -> Iterator[Step]:
-        """Connect to the broker; a node that still has to claim has none."""
+        """Connect to the broker; a node that still has to claim has none.
+
+        In a network without routes, pretend it.
+        """
         log = self._firmware.log
         host = self._firmware.mqtt_host
         if self._firmware.claims or host is None:
+            return
+        if self._joined is not None and self._joined.routes:
+            yield from RemoteSync(self._firmware, host.decode("utf-8", "replace"), self._joined).start()
             return
         yield log("esp_mqtt_glue", f"Connecting to {host.decode('utf-8', 'replace')}", after=40)
         yield log("esp_rmaker_core", "Waiting for MQTT connection")
