@@ -66,7 +66,7 @@ class Floor:
     def events(self) -> Iterator[LineEvent]:
         """Yield all events as they happen. Raise a bug of rmfab after all slots have ended.
 
-        The station's witness connects first, if the product needs one; raise StationError if it cannot. As soon as the
+        The station's witness connects first, if the product needs one; if it cannot, no unit is started. As soon as the
         ledger is open, it is checked for damage in the background, which would stop the line at the next claim. If its
         server is away, units wait for it until the line is stopped.
         """
@@ -77,6 +77,10 @@ class Floor:
                 try:
                     stack.enter_context(self._job.witness.connected(self._keep_going))
                 except Aborted:
+                    return
+                except RmfabError as error:
+                    self._end(error)
+                    yield Stopped(*self._origin(self._slots[0]), error)
                     return
             yield from self._events()
 

@@ -142,7 +142,8 @@ class _Conversation:
         """Set the parameter *name* to a different value, and back; return the outcome."""
         param = find_param(config, name)
         reported = init or self._next(_INIT)
-        if reported is None and not self._visit.proofs.challenge.required:  # it waits for an owner
+        if reported is None and not self._visit.proofs.challenge.required:
+            self._visit.warn(f"skipped setting {name}: the firmware reports no parameters before its owner maps it")
             return Outcome.SKIP.value
         if reported is None:
             raise _silent("its parameters")
