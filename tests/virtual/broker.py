@@ -49,9 +49,9 @@ class Cloud:
         return [json.loads(payload) for topic, payload in list(self.seen) if topic.endswith(end)]
 
     def order(self, node_id: str) -> list[str]:
-        """Return the ends of the topics on which *node_id* has published, in order."""
+        """Return the ends of the topics on which *node_id* has published by basic ingest, in order."""
         mark = f"/node/{node_id}/"
-        return [topic.partition(mark)[2] for topic, _ in list(self.seen) if mark in f"/{topic}"]
+        return [topic.partition(mark)[2] for topic, _ in list(self.seen) if mark in topic]
 
     def wait(self, true: Callable[[], object]) -> None:
         """Return once *true* is, after some message."""

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from enum import Enum, unique
 from functools import partial
-from typing import Protocol
 
+from rmfab.virtual.bench.mqtt_port import MqttPort
 from rmfab.virtual.chip import rom_loader, slip, stub_loader
 from rmfab.virtual.chip.command import Effect, Op, Reaction
 from rmfab.virtual.chip.efuse import efuse_words
@@ -23,6 +23,7 @@ from rmfab.virtual.chip.uart import ROM_BAUD, Timeline, Uart
 from rmfab.virtual.faults import BoardFault, FaultCall
 from rmfab.virtual.firmware.bootloader import boot, download_banner
 from rmfab.virtual.firmware.mqtt import MqttFailure, MqttPublish, MqttSubscribe
+from rmfab.virtual.firmware.ota_job import OtaJob
 from rmfab.virtual.firmware.panic import panic
 from rmfab.virtual.firmware.rainmaker import leave_stale_identity
 from rmfab.virtual.firmware.running import RunningFirmware
@@ -34,7 +35,7 @@ from rmfab.virtual.firmware.script import (
     Dial,
     Enter,
     Listen,
-    MqttClient,
+    NetworkStep,
     Pause,
     Reset,
     ResetReason,
@@ -42,6 +43,7 @@ from rmfab.virtual.firmware.script import (
     Serve,
     Service,
     Step,
+    Update,
 )
 from rmfab.virtual.network import AccessPoint
 from rmfab.virtual.spec import BoardSpec, PortKind, Strap
@@ -62,19 +64,6 @@ class Mode(Enum):
     DOWNLOAD = "download"
     RUNNING = "running"
     CRASHED = "crashed"
-
-
-class MqttLibrary(Protocol):
-    """What connects a board to a broker."""
-
-    def dial(self, client: MqttClient) -> None:
-        """Connect *client*, after the end of any other connection."""
-
-    def give(self, order: MqttPublish | MqttSubscribe) -> None:
-        """Publish or subscribe."""
-
-    def hang_up(self) -> None:
-        """End the connection at once."""
 
 
 class Board:
@@ -116,7 +105,8 @@ class Board:
         self.service: Service | None = None
         self.firmware: RunningFirmware | None = None
         self.on_service: Callable[[bool], None] = lambda _serving: None
-        self.mqtt: MqttLibrary | None = None
+        self.mqtt: MqttPort | None = None
+        self.on_update: Callable[[OtaJob], None] = lambda _job: None
         self._data_commands = 0
         self._spent: set[BoardFault] = set()
         self.uart.to_board = self.receive
@@ -244,7 +234,7 @@ class Board:
             else:
                 self._take(step)
 
-    def _take(self, step: Listen | Serve | Enter | Alarm | Burn | Console | Dial | MqttPublish | MqttSubscribe) -> None:
+    def _take(self, step: Listen | Serve | Enter | Alarm | Burn | Console | NetworkStep) -> None:
         match step:
             case Listen(answer):
                 self._answer = answer
@@ -264,6 +254,13 @@ class Board:
                     security.keep(self._efuses)
             case Alarm(seconds, steps):
                 self._later(seconds, lambda: self._play(steps))
+            case _:
+                self._use_network(step)
+
+    def _use_network(self, step: NetworkStep) -> None:
+        match step:
+            case Update(job):
+                self.on_update(job)
             case Dial(client) if self.mqtt is None:
                 self._play(client.ended(MqttFailure.NO_LIBRARY))
             case Dial(client) if self.mqtt is not None:

@@ -109,6 +109,7 @@ class _Link:
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name=f"mqtt {client.settings.client_id}", daemon=True)
         self.connected = False
+        self.stream: ssl.SSLSocket | None = None
 
     # In the board's event loop.
 
@@ -152,6 +153,7 @@ class _Link:
     def _converse(self) -> None:
         settings = self._client.settings
         with contextlib.closing(self._open(self._client.route, settings)) as stream:
+            self.stream = stream
             paho = self._paho(stream)
             paho.connect(settings.host, keepalive=KEEP_ALIVE_SECONDS)
             deadline = time.monotonic() + _PATIENCE_SECONDS

@@ -13,8 +13,9 @@ import ssl
 from dataclasses import dataclass
 from functools import cached_property
 from http import HTTPStatus
-from pathlib import Path
 from urllib.parse import SplitResult, urljoin, urlsplit
+
+from rmfab.virtual.bench.trust import trusting
 
 RANGE_SIZE = 16 * 1024  # max_http_request_size of ESP-IDF's example
 _TIMEOUT_SECONDS = 5.0  # ESP_RMAKER_HTTPS_OTA_TIMEOUT_MS
@@ -36,12 +37,12 @@ class NotServed(Exception):
 class ImageSource:
     """An image at *url*.
 
-    Over https only the certificates of *ca_file* are trusted, or those of this machine if it is None, and the host name
-    is checked. Raise ValueError if *url* is not an http or https URL.
+    Over https only the certificates *roots* (PEM) are trusted, None: the authorities of this machine; the host name is
+    checked. Raise ValueError if *url* is not an http or https URL.
     """
 
     url: str
-    ca_file: Path | None = None
+    roots: str | None = None
 
     def __post_init__(self) -> None:
         parts = urlsplit(self.url)
@@ -77,7 +78,7 @@ class ImageSource:
 
     @cached_property
     def _context(self) -> ssl.SSLContext:
-        return ssl.create_default_context(cafile=self.ca_file)
+        return trusting(self.roots)
 
     def _ask(self, method: str, wanted: str | None, most: int) -> tuple[int, http.client.HTTPMessage, bytes]:
         """Return status, headers and at most *most* bytes, after redirections."""

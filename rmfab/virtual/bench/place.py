@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import Sequence
+import secrets
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -16,6 +17,7 @@ from rmfab.virtual.bench.ota_update import UpdateRefused, update
 from rmfab.virtual.bench.ports import LOOPBACK, Port, make_port
 from rmfab.virtual.bench.provisioning_http import ProvisioningPort
 from rmfab.virtual.faults import FaultCall
+from rmfab.virtual.firmware.ota_job import OtaJob
 from rmfab.virtual.firmware.rollback import word_of_state
 from rmfab.virtual.network import AccessPoint
 from rmfab.virtual.spec import BoardSpec, Strap
@@ -78,6 +80,7 @@ class Place:
         self.provisioning.attach(board)
         self.mqtt = MqttPort(board.carry_on)
         board.mqtt = self.mqtt
+        board.on_update = lambda job: self._spawn(self._obey_cloud(board, job))
         return board
 
     def _vanish(self, swap: bool) -> None:
@@ -88,7 +91,10 @@ class Place:
             self._swap_timer = loop.call_later(_SWAP_SECONDS, self._come_back_as_another)
 
     def _come_back_as_another(self) -> None:
-        task = asyncio.get_running_loop().create_task(self._put_in_another(()))
+        self._spawn(self._put_in_another(()))
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -155,11 +161,20 @@ class Place:
         return {**self.line, **doing, "mqtt": self.mqtt.state, **counts}
 
     async def _update(self, url: str, ca_file: str) -> str:
+        """Update as if the cloud had asked for it; over https trust *ca_file*, or this machine's authorities."""
+        if ca_file and not Path(ca_file).is_file():
+            return f"error: {ca_file} is not a file"
+        roots = Path(ca_file).read_text("ascii", "ignore") if ca_file else None
         try:
-            await update(self.board, url, Path(ca_file) if ca_file else None)
+            await update(self.board, OtaJob(secrets.token_urlsafe(16), url), roots)
         except UpdateRefused as refusal:
             return f"error: {' '.join(str(refusal).split())}"
         return "ok"
+
+    async def _obey_cloud(self, board: Board, job: OtaJob) -> None:
+        """Run the update that the board's cloud has asked for; the board reports how it ends."""
+        with contextlib.suppress(UpdateRefused):
+            await update(board, job, None if board.firmware is None else board.firmware.roots)
 
     def _hear(self, words: Sequence[str]) -> str:
         """Parse `none`, or SSID RSSI [PASSWORD], which adds a network or changes the one with that name."""

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from rmfab.json_text import parse_json
 from rmfab.virtual.faults import BoardFault
 from rmfab.virtual.firmware.running import RunningFirmware
 
@@ -96,6 +97,15 @@ def node_config(firmware: RunningFirmware) -> dict[str, Any]:
         "devices": devices,
         "services": [],
     }
+
+
+def read_object(payload: bytes) -> dict[str, Any] | None:
+    """Return the JSON object in *payload*; None if it is not one."""
+    try:
+        found = parse_json(payload)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def compact(values: Mapping[str, Any]) -> bytes:

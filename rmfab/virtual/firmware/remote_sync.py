@@ -9,13 +9,12 @@ esp_rmaker_ota_using_topics.c), esp-rainmaker-common (esp-mqtt-glue.c), ESP-IDF 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
-from rmfab.json_text import parse_json
 from rmfab.virtual.faults import BoardFault
 from rmfab.virtual.firmware import user_mapping
 from rmfab.virtual.firmware.mqtt import MqttFailure, MqttPublish, MqttSettings, MqttSubscribe, Topic
-from rmfab.virtual.firmware.node_config import Params, compact, node_config
+from rmfab.virtual.firmware.node_config import Params, compact, node_config, read_object
+from rmfab.virtual.firmware.ota_topics import fetch_soon, take_job
 from rmfab.virtual.firmware.outbox import REVIVE_SECONDS, Outbox
 from rmfab.virtual.firmware.rollback import TOPICS_TAG, broker_reached
 from rmfab.virtual.firmware.running import RunningFirmware
@@ -23,7 +22,6 @@ from rmfab.virtual.firmware.script import Alarm, Dial, Pause, Step
 from rmfab.virtual.network import AccessPoint, Route
 
 _GLUE, _TLS, _MBEDTLS, _CLIENT = "esp_mqtt_glue", "esp-tls", "esp-tls-mbedtls", "mqtt_client"
-_FETCH_SECONDS, _UNPACED_FETCH_SECONDS = 5.0, 0.05
 _RETRY_SECONDS, _UNPACED_RETRY_SECONDS = 10.0, 0.5  # MQTT_RECON_DEFAULT_MS
 _REASONS = {
     # Verified against a certificate, mbedtls returns X509_CERT_VERIFY_FAILED; against the bundle, FATAL_ERROR.
@@ -81,6 +79,8 @@ class RemoteSync:
         """A message has arrived on a topic of this node."""
         if path.endswith("/params/remote"):
             yield from self._set_params(payload)
+        elif path.endswith("/otaurl"):
+            yield from take_job(self._firmware, path, payload)
 
     def acknowledged(self, message: MqttPublish) -> Iterator[Step]:
         """The broker has received a message."""
@@ -90,16 +90,13 @@ class RemoteSync:
 
     def _settings(self, host: str) -> MqttSettings:
         firmware = self._firmware
-        roots: str | None = firmware.facts.server_root or None
-        if firmware.spec.has(BoardFault.OTHER_ROOT):
-            roots = ""
         return MqttSettings(
             host=f"elsewhere.{host}" if firmware.spec.has(BoardFault.WRONG_HOST) else host,
             client_id=self._node_id,
             username=f"?Platform=APN3|A0|RM|EX00|RMDev|1x0|{firmware.spec.base_mac.hex().upper()}",
             certificate=firmware.factory_value("client_cert") or b"",
             key=firmware.factory_value("client_key") or b"",
-            roots=roots,
+            roots=firmware.roots,
             clock=0.0 if firmware.spec.has(BoardFault.EARLY_CLOCK) else None,
         )
 
@@ -131,17 +128,11 @@ class RemoteSync:
         yield MqttSubscribe(path)
         if not self._fetched:
             self._fetched = True
-            paced = self._firmware.spec.paced is not None
-            yield Alarm(_FETCH_SECONDS if paced else _UNPACED_FETCH_SECONDS, self._fetch())
-
-    def _fetch(self) -> Iterator[Step]:
-        yield self._log(TOPICS_TAG, "Fetching OTA details, if any.")
-        version = self._firmware.descriptor.version
-        yield from self._publish(Topic.OTA_FETCH, compact({"node_id": self._node_id, "fw_version": version}))
+            yield fetch_soon(self._firmware)
 
     def _set_params(self, payload: bytes) -> Iterator[Step]:
         yield self._log("esp_rmaker_param", f"Received params: {payload.decode('utf-8', 'replace')}")
-        changed = self._params.set(_object(payload))
+        changed = self._params.set(read_object(payload) or {})
         if not changed or self._firmware.spec.has(BoardFault.IGNORES_PARAMS):
             return
         yield self._log("app_main", "Received write request via : Cloud")
@@ -166,12 +157,3 @@ class RemoteSync:
             yield self._log.failure(*_REASONS[failure])
         yield self._log.failure(_TLS, "Failed to open new connection")
         yield self._log.failure(_CLIENT, "Error transport connect")
-
-
-def _object(payload: bytes) -> dict[str, Any]:
-    """Return the JSON object in *payload*; an empty one if it is not an object."""
-    try:
-        found = parse_json(payload)
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}

@@ -114,6 +114,11 @@ class RunningFirmware:
         """The broker; firmware that can claim has a default."""
         return self.factory_value("mqtt_host") or (_CLAIMED_HOST if self.facts.claim else None)
 
+    @property
+    def roots(self) -> str | None:
+        """The certificates (PEM) that a server's must lead to; None: the public CAs."""
+        return "" if self.spec.has(BoardFault.OTHER_ROOT) else self.facts.server_root or None
+
     def sign(self, data: bytes) -> bytes | None:
         """Return the node's signature over *data*; None if there is no readable key."""
         key = self.factory_value("client_key")

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from rmfab.virtual.chip.efuse import EfuseSecurity
 from rmfab.virtual.firmware.mqtt import MqttFailure, MqttPublish, MqttSettings, MqttSubscribe
+from rmfab.virtual.firmware.ota_job import OtaJob
 from rmfab.virtual.firmware.running import RunningFirmware
 from rmfab.virtual.network import AccessPoint, Route
 
@@ -136,6 +137,13 @@ class Dial:
 
 
 @dataclass(frozen=True)
+class Update:
+    """Download the image of *job* into the free slot, put it in force, and restart."""
+
+    job: OtaJob
+
+
+@dataclass(frozen=True)
 class Burn:
     """The eFuses are burned to *security*, permanently."""
 
@@ -150,5 +158,6 @@ class Console:
     baud: int
 
 
-Step = str | Pause | Reset | Listen | Serve | Enter | Alarm | Burn | Console | Dial | MqttPublish | MqttSubscribe
+NetworkStep = Dial | MqttPublish | MqttSubscribe | Update
+Step = str | Pause | Reset | Listen | Serve | Enter | Alarm | Burn | Console | NetworkStep
 Script = Iterator[Step]
