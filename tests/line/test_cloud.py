@@ -19,6 +19,8 @@ from rmfab.identity.ca import CertificateAuthority
 from rmfab.nvs.packing import pack
 from rmfab.nvs.reader import read_image
 from rmfab.nvs.table import Entry, EntryKind
+from rmfab.operations.trace import trace_unit
+from rmfab.report.trace import as_json, as_lines
 from rmfab.virtual.network import FACTORY_NETWORK, AccessPoint, Route
 from rmfab.workspace.workspace import now
 from tests.cloud.lab import Lab
@@ -150,6 +152,9 @@ class TestPassed:
             (recorded,) = [one.event for one in ledger.history(said.unit["serial"]) if one.event.step == "cloud"]
             assert recorded.details == measured(said)
             assert ledger.maybe_online([said.unit["serial"]]) == set()
+        traced = trace_unit(line.factory.workspace, said.unit["serial"])
+        assert as_json(traced.identities, traced.events)["identities"][0]["first_connected"] == recorded.ts
+        assert f"  connected     first {recorded.ts}" in as_lines(traced.identities, traced.events)
 
     def test_side_by_side(self, line: Line) -> None:
         """Units on all slots pass at once, and share one connection of the witness."""
