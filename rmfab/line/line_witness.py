@@ -34,8 +34,10 @@ class LineWitness:
 
         broker, _ = probe(self._broker, keep_going)
         with watching(broker, self._pair, keep_going, lasting=True) as self._witness:
-            yield
-        self._witness = None
+            try:
+                yield
+            finally:
+                self._witness = None
 
     def watching(self, node_id: str, keep_going: Callable[[], None]) -> AbstractContextManager[NodeWatch]:
         """Return a context that watches a node. Raise StationError (cause `witness`) if the connection is lost."""

@@ -231,13 +231,14 @@ def _check_radio(job: Job, workspace: Workspace, slots: tuple[Slot, ...], *, loo
 
 def _announce(job: Job, slots: tuple[Slot, ...], terminal: Terminal) -> None:
     """Print which proofs the release allows, for each kind of slot. Raise InputError if none would identify a unit."""
+    cloud = job.product.verify.cloud if Step.CLOUD in job.steps else CloudProof.OFF
     kinds: dict[Proofs, list[str]] = {}
     for slot in slots:
         kinds.setdefault(job.proofs(slot), []).append(slot.name)
     for proofs, names in kinds.items():
         refuse_without_proof(proofs, provisioning=job.provisioning_proves(proofs))
         where = f"{', '.join(names)}: " if len(kinds) > 1 else ""
-        for line in proofs.lines(provision=job.provisions):
+        for line in proofs.lines(provision=job.provisions, cloud=cloud):
             terminal.say(where + line)
         if proofs.warning:
             terminal.warn(where + proofs.warning, "connect the port that the firmware's console is on to hear it")

@@ -76,7 +76,7 @@ def _await_console(visit: Visit, stage: Joined, seconds: float) -> str | None:
                 visit.measured["connected"] = round(time.monotonic() - stage.joined_at, 3)
                 return None
             judge_alive(log)
-    if proof.required:
+    if proof.required or (log is not None and log.mqtt_trouble is not None):
         raise _unconnected(visit)
     return f"the console does not show it: {proof.why or 'it printed no MQTT Connected'}"
 
