@@ -7,6 +7,7 @@ import contextlib
 import json
 import secrets
 from collections.abc import Coroutine, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
@@ -186,6 +187,8 @@ class Place:
                 network = AccessPoint(words[0], int(words[1]), password="".join(words[2:]))
             except ValueError as error:
                 return f"error: {error}"
+            known = (n.routes for n in self.board.spec.networks if n.ssid == network.ssid)
+            network = replace(network, routes=next(known, ()))
             heard = (*(n for n in self.board.spec.networks if n.ssid != network.ssid), network)
         self.board.hear(heard)
         return "ok"

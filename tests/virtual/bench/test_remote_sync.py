@@ -10,11 +10,14 @@ import time
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from rmfab.cloud.credentials import ClientPair
 from rmfab.nvs.packing import pack
 from rmfab.nvs.table import Entry, EntryKind
-from rmfab.product.vocabulary import Chip
+from rmfab.product.vocabulary import Chip, Security
 from rmfab.secret import Secret
 from rmfab.virtual import BoardSpec, FaultCall, PortKind, Strap
 from rmfab.virtual.bench.place import Bench
@@ -25,6 +28,7 @@ from tests.cloud.lab import Lab
 from tests.patience import PATIENCE
 from tests.virtual.broker import HOST, cloud
 from tests.virtual.image_server import Authority, serving
+from tests.virtual.phone import Phone, Sec1, pb, through
 from tests.virtual.rig import FCTRY, NVS, factory_image, parts, plain
 
 pytestmark = pytest.mark.peers
@@ -93,7 +97,7 @@ class Story:
         self.cloud, self.folder = watched, folder
         self._numbers = iter(range(100))
 
-    def flash(self, node_id, *, pair=None, more=(), **options):
+    def flash(self, node_id, *, pair=None, joined=True, **options):
         """Return a flash with a release, the credentials of *node_id*, and the factory's network."""
         pair = pair or self.cloud.lab.unit(node_id).pair
         factory = factory_image(
@@ -104,7 +108,7 @@ class Story:
         )
         cells = bytearray(b"\xff" * (4 << 20))
         firmware = {"server_root": self.cloud.root} | options
-        for offset, data in [*parts(factory=factory, **firmware), _joined(), *more]:
+        for offset, data in [*parts(factory=factory, **firmware), *([_joined()] if joined else [])]:
             cells[offset : offset + len(data)] = data
         path = self.folder / f"{node_id}.bin"
         path.write_bytes(cells)
@@ -276,7 +280,7 @@ def test_firmware_that_uses_the_public_bundle(story):
     """Firmware without the test broker's CA does not trust it: a unit needs firmware that is built for this broker."""
 
     async def tale(unit):
-        await unit.until(lambda: "mbedtls_ssl_handshake returned -0x2700" in unit.text)
+        await unit.until(lambda: "mbedtls_ssl_handshake returned -0x3000" in unit.text)
 
     story.play(tale, story.spec("bundled", server_root=""))
 
@@ -614,3 +618,83 @@ def test_an_update_server_that_is_not_trusted(updating):
 
     with serving(b"", tls=updating.tls) as server:
         updating.play(tale, updating.spec("distrusts"))
+
+
+def test_a_network_that_goes_away_and_comes_back(story):
+    """Out of range the connection ends; a message of that time is sent after the next connection."""
+
+    async def tale(unit):
+        await unit.in_sync()
+        around = unit.board.spec.networks
+        unit.board.hear(())
+        assert _threads() == []
+        unit.board.uart.from_host(b"add-user user-2 key-2\r\n")
+        await unit.until(lambda: "couldn't get hostname" in unit.text)
+        unit.board.hear(around)
+        await unit.until(lambda: len(unit.told("user/mapping")) == 2)
+        assert unit.told("user/mapping")[1]["user_id"] == "user-2"
+        assert story.cloud.order(unit.node_id)[4:6] == ["config", "user/mapping"]
+
+    story.play(tale, story.spec("moves"))
+
+
+def test_the_last_will_of_the_connectivity_service(story):
+    """Firmware with the service reports that it is connected, and its broker reports the end of that."""
+
+    async def tale(unit):
+        await unit.in_sync()
+        assert unit.told("config")[0]["services"][0]["name"] == "Connectivity"
+        await unit.until(lambda: unit.told("params/local") == [{"Connectivity": {"Connected": True}}])
+        unit.board.power(False)
+        await unit.until(lambda: unit.told("params/local")[1:] == [{"Connectivity": {"Connected": False}}])
+
+    story.play(tale, story.spec("wills", connectivity=True))
+
+
+@pytest.mark.parametrize("ch_resp", [True, False])
+def test_a_unit_is_provisioned_and_mapped_by_a_phone(ch_resp, story):
+    """From a blank `nvs`: a phone names the user or challenges the node, joins it, and its cloud hears who owns it."""
+
+    async def tale(unit):
+        await unit.until(lambda: unit.board.service is not None)
+        phone = Phone(through(unit.board), Sec1(bytes(range(4)).hex()))
+        if ch_resp:
+            status, signature, node_id = phone.challenge(b"challenge of the cloud")
+            assert (status, node_id) == (0, unit.node_id.encode())
+            certificate = x509.load_pem_x509_certificate(pair.certificate)
+            certificate.public_key().verify(signature, b"challenge of the cloud", ec.ECDSA(hashes.SHA256()))
+        else:
+            phone.ask("cloud_user_assoc", pb((1, 0), (10, pb((1, b"user-1"), (2, b"key-1")))))
+        assert phone.configure(FACTORY_NETWORK.ssid.encode(), FACTORY_NETWORK.password.encode()) == (0, 0)
+        await unit.in_sync()
+        assert story.cloud.order(unit.node_id) == ["config", "user/mapping", "params/local/init", "otafetch"]
+        assert unit.told("user/mapping")[0]["user_id"] == ("esp-rmaker" if ch_resp else "user-1")
+
+    node_id = f"phone-{ch_resp}"
+    pair = story.cloud.lab.unit(node_id).pair
+    options = {"pair": pair, "security": Security.X25519, "ch_resp": ch_resp, "joined": False}
+    story.play(tale, story.spec(node_id, **options))
+
+
+def test_power_off_ends_a_download(updating):
+    """A server that answers byte by byte does not keep the thread of a board that has lost its power."""
+    image = _app(updating)
+    reached, go_on = threading.Event(), threading.Event()
+
+    def hold(command, _range):
+        if command == "HEAD":
+            reached.set()
+            go_on.wait(PATIENCE)
+
+    async def tale(unit):
+        await unit.in_sync()
+        await unit.tell("otaurl", _job(server, image))
+        await unit.until(reached.is_set)
+        assert len(unit.place._tasks) == 1
+        unit.board.power(False)
+        await unit.until(lambda: not unit.place._tasks)
+        assert not go_on.is_set()
+        go_on.set()
+
+    with serving(image, tls=updating.tls, before=hold) as server:
+        updating.play(tale, updating.spec("drops", server_root=updating.trusted))
