@@ -41,6 +41,7 @@ class Place:
         self._swap_timer: asyncio.TimerHandle | None = None
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._routes = {network.ssid: network.routes for network in spec.networks}
         self.board = self._seat(spec)
 
     async def open(self) -> None:
@@ -187,8 +188,7 @@ class Place:
                 network = AccessPoint(words[0], int(words[1]), password="".join(words[2:]))
             except ValueError as error:
                 return f"error: {error}"
-            known = (n.routes for n in self.board.spec.networks if n.ssid == network.ssid)
-            network = replace(network, routes=next(known, ()))
+            network = replace(network, routes=self._routes.get(network.ssid, ()))
             heard = (*(n for n in self.board.spec.networks if n.ssid != network.ssid), network)
         self.board.hear(heard)
         return "ok"

@@ -19,13 +19,13 @@ from rmfab.nvs.packing import pack
 from rmfab.nvs.table import Entry, EntryKind
 from rmfab.product.vocabulary import Chip, Security
 from rmfab.secret import Secret
-from rmfab.virtual import BoardSpec, FaultCall, PortKind, Strap
+from rmfab.virtual import BoardSpec, FaultCall, PortKind, Strap, serve
 from rmfab.virtual.bench.place import Bench
 from rmfab.virtual.build.build_folder import make_app
 from rmfab.virtual.firmware.markers import FirmwareFacts
 from rmfab.virtual.network import FACTORY_NETWORK
 from tests.cloud.lab import Lab
-from tests.patience import PATIENCE
+from tests.patience import PATIENCE, until
 from tests.virtual.broker import HOST, cloud
 from tests.virtual.image_server import Authority, serving
 from tests.virtual.phone import Phone, Sec1, pb, through
@@ -86,8 +86,8 @@ class Seat:
         socket.socket.shutdown(self.place.mqtt._link.stream, socket.SHUT_RDWR)
 
     async def in_sync(self):
-        """Wait until the unit has done all that it does after a start."""
-        await self.until(lambda: self.told("otafetch"))
+        """Wait until the unit has done all that it does after a start, and its broker has acknowledged it."""
+        await self.until(lambda: self.told("otafetch") and not self.place.mqtt._link._sent)
 
 
 class Story:
@@ -698,3 +698,18 @@ def test_power_off_ends_a_download(updating):
 
     with serving(image, tls=updating.tls, before=hold) as server:
         updating.play(tale, updating.spec("drops", server_root=updating.trusted))
+
+
+def test_boards_of_a_child_process(story):
+    """Served boards connect, too; the control socket reports it, takes the network away, and switches the supply."""
+    with serve([story.spec("served")]) as (board,):
+        until(lambda: board.state()["mqtt"] == "connected")
+        board.control("network none")
+        assert board.state()["mqtt"] != "connected"
+        board.control("network rmfab-factory -40 factory-floor")
+        until(lambda: board.state()["mqtt"] == "connected")
+        board.control("power off")
+        assert board.state()["mqtt"] == "off"
+        board.control("power on")
+        until(lambda: board.state()["mqtt"] == "connected")
+    until(lambda: len(story.cloud.messages("served", "config")) == 3)
