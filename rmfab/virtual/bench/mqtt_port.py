@@ -45,6 +45,7 @@ class MqttPort:
     def __init__(self, play: Callable[[Script], None]) -> None:
         self._play = play
         self._link: _Link | None = None
+        self._greeted = False  # the firmware knows of the connection, and has sent what comes first
         self._kept: list[MqttPublish] = []
 
     @property
@@ -72,7 +73,7 @@ class MqttPort:
 
     def give(self, order: MqttPublish | MqttSubscribe) -> None:
         """Publish or subscribe; without a connection, a message waits for the next one."""
-        if self._link is not None:
+        if self._link is not None and self._greeted:
             self._link.give(order)
         elif isinstance(order, MqttPublish):
             self._kept.append(order)
@@ -84,6 +85,7 @@ class MqttPort:
 
     def _end(self) -> None:
         link, self._link = self._link, None
+        self._greeted = False
         if link is not None:
             link.stop()
             self._kept.extend(link.unacknowledged)
@@ -94,10 +96,10 @@ class MqttPort:
             return
         if over:
             self._end()
+        self._greeted = link.connected and not over
         self._play(steps)
-        if link is self._link and link.connected:
-            while self._kept:
-                link.give(self._kept.pop(0))
+        while self._greeted and self._kept:
+            link.give(self._kept.pop(0))
 
 
 class _Stopped(Exception):
@@ -295,7 +297,7 @@ class _Link:
             selector.register(stream, event)
             ready = {key.fileobj for key, _ in selector.select(_PATIENCE_SECONDS)}
         self._check_wakened()
-        if not ready:
+        if stream not in ready:
             raise _Failed(MqttFailure.UNREACHABLE)
 
 

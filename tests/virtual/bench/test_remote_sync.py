@@ -7,6 +7,7 @@ import hashlib
 import socket
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,7 @@ from rmfab.virtual import BoardSpec, FaultCall, PortKind, Strap, serve
 from rmfab.virtual.bench.place import Bench
 from rmfab.virtual.build.build_folder import make_app
 from rmfab.virtual.firmware.markers import FirmwareFacts
-from rmfab.virtual.network import FACTORY_NETWORK
+from rmfab.virtual.network import FACTORY_NETWORK, Route
 from tests.cloud.lab import Lab
 from tests.patience import PATIENCE, until
 from tests.virtual.broker import HOST, cloud
@@ -114,14 +115,18 @@ class Story:
         path.write_bytes(cells)
         return path
 
-    def spec(self, node_id, *faults, **options):
+    def spec(self, node_id, *faults, broker=None, **options):
+        """Return a board with this identity; its broker is on the port *broker* instead of the cloud's."""
+        around = self.cloud.network
+        if broker is not None:
+            around = replace(around, routes=(Route(HOST, "127.0.0.1", broker),))
         return BoardSpec(
             Chip.ESP32C3,
             index=next(self._numbers),
             link=PortKind.SOCKET,
             strap=Strap.RUN,
             flash_file=self.flash(node_id, **options),
-            networks=(self.cloud.network,),
+            networks=(around,),
             faults=tuple(map(FaultCall.parse, faults)),
         )
 
@@ -274,6 +279,39 @@ def test_faults_that_keep_a_unit_away(fault, story):
         assert story.cloud.order(unit.node_id) == []
 
     story.play(tale, story.spec(f"has-{fault}", fault))
+
+
+def test_power_off_in_the_middle_of_a_handshake(story):
+    """A server that accepts and never answers does not keep the thread of a board that has lost its power."""
+
+    async def tale(unit):
+        connection, _ = await asyncio.to_thread(silent.accept)
+        with connection:
+            assert unit.place._state["mqtt"] == "connecting"
+            unit.board.power(False)
+            assert _threads() == []
+
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        story.play(tale, story.spec("waits-for-it", broker=silent.getsockname()[1]))
+
+
+def test_a_server_that_is_no_broker(story):
+    """A port without a server, and one that closes each connection, have lines of their own."""
+
+    def close_the_first():
+        server.accept()[0].close()
+
+    async def tale(*units):
+        refused, closed = units
+        closing = asyncio.create_task(asyncio.to_thread(close_the_first))
+        await closed.until(lambda: "mbedtls_ssl_handshake returned -0x7280" in closed.text)
+        await closing
+        await refused.until(lambda: "delayed connect error: Connection reset by peer" in refused.text)
+
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.socket() as reserved:
+        reserved.bind(("127.0.0.1", 0))
+        ports = {"refused": reserved.getsockname()[1], "closed": server.getsockname()[1]}
+        story.play(tale, *(story.spec(name, broker=port) for name, port in ports.items()))
 
 
 def test_firmware_that_uses_the_public_bundle(story):
