@@ -6,7 +6,7 @@ import hashlib
 import ipaddress
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Self
 
 _HOST_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
@@ -86,3 +86,8 @@ class AccessPoint:
 
 FACTORY_NETWORK = AccessPoint("rmfab-factory", -47, 6, "factory-floor")
 NEIGHBOURS = (FACTORY_NETWORK, AccessPoint("Canteen", -71, 1), AccessPoint("Forklift 3", -84, 11, "battery-low"))
+
+
+def with_routes(*routes: Route) -> tuple[AccessPoint, ...]:
+    """Return the usual networks, from the factory's of which *routes* lead somewhere."""
+    return (replace(FACTORY_NETWORK, routes=routes), *NEIGHBOURS[1:])

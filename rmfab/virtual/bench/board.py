@@ -70,7 +70,7 @@ class Board:
     """One board on one serial line. `power(True)` starts it.
 
     *on_vanish* is called when the port should disappear, with whether a different board should replace this one.
-    Without *mqtt* its firmware reaches no broker.
+    Without *mqtt* its firmware reaches no broker; *at_end* is called when the firmware ends.
     """
 
     def __init__(
@@ -106,6 +106,7 @@ class Board:
         self.firmware: RunningFirmware | None = None
         self.on_service: Callable[[bool], None] = lambda _serving: None
         self.mqtt: MqttPort | None = None
+        self.at_end: set[Callable[[], None]] = set()
         self.on_update: Callable[[OtaJob], None] = lambda _job: None
         self._data_commands = 0
         self._spent: set[BoardFault] = set()
@@ -167,8 +168,10 @@ class Board:
     def hear(self, networks: tuple[AccessPoint, ...]) -> None:
         """Change the Wi-Fi networks around the board."""
         self.spec = replace(self.spec, networks=networks)
-        if self.service is not None:
-            self.service.hear(networks)
+        if self.firmware is not None:
+            self.firmware.networks = networks
+        if self.mqtt is not None:
+            self.mqtt.follow_route()
 
     # Straps and resets.
 
@@ -275,6 +278,8 @@ class Board:
         self._serve(None)
         if self.mqtt is not None:
             self.mqtt.hang_up()
+        for end in self.at_end:
+            end()
 
     def _serve(self, service: Service | None) -> None:
         self.service = service

@@ -26,7 +26,6 @@ from typing import TYPE_CHECKING, Any
 from rmfab.virtual.bench.trust import trusting
 from rmfab.virtual.firmware.mqtt import KEEP_ALIVE_SECONDS, MqttFailure, MqttPublish, MqttSettings, MqttSubscribe
 from rmfab.virtual.firmware.script import MqttClient, Script
-from rmfab.virtual.network import Route
 
 if TYPE_CHECKING:
     from paho.mqtt.client import Client
@@ -46,6 +45,8 @@ class MqttPort:
     def __init__(self, play: Callable[[Script], None]) -> None:
         self._play = play
         self._link: _Link | None = None
+        self._greeted = False  # the firmware knows of the connection, and has sent what comes first
+        self._kept: list[MqttPublish] = []
 
     @property
     def state(self) -> str:
@@ -55,33 +56,50 @@ class MqttPort:
         return "connected" if self._link.connected else "connecting"
 
     def dial(self, client: MqttClient) -> None:
-        """Connect *client*."""
-        self.hang_up()
+        """Connect *client*. Messages that no broker has received yet are sent after those of the new connection."""
+        self._end()
         if not is_available():
             self._play(client.ended(MqttFailure.NO_LIBRARY))
             return
         self._link = _Link(client, asyncio.get_running_loop(), self._report)
         self._link.start()
 
+    def follow_route(self) -> None:
+        """End a connection to where the broker no longer is."""
+        if self._link is not None and self._link.route != self._link.client.route:
+            client = self._link.client
+            self._end()
+            self._play(client.ended(MqttFailure.LOST))
+
     def give(self, order: MqttPublish | MqttSubscribe) -> None:
-        """Publish or subscribe; without a connection nothing happens."""
-        if self._link is not None:
+        """Publish or subscribe; without a connection, a message waits for the next one."""
+        if self._link is not None and self._greeted:
             self._link.give(order)
+        elif isinstance(order, MqttPublish):
+            self._kept.append(order)
 
     def hang_up(self) -> None:
-        """End the connection at once, without a farewell. Afterwards there is no thread."""
+        """End the connection at once, without a farewell, and forget all. Afterwards there is no thread."""
+        self._end()
+        self._kept.clear()
+
+    def _end(self) -> None:
         link, self._link = self._link, None
+        self._greeted = False
         if link is not None:
             link.stop()
+            self._kept.extend(link.unacknowledged)
 
     def _report(self, link: _Link, steps: Script, *, over: bool) -> None:
         """Play what *link* has caused, unless it is a former one."""
         if link is not self._link:
             return
         if over:
-            self._link = None
-            link.stop()
+            self._end()
+        self._greeted = link.connected and not over
         self._play(steps)
+        while self._greeted and self._kept:
+            link.give(self._kept.pop(0))
 
 
 class _Stopped(Exception):
@@ -100,7 +118,8 @@ class _Link:
     """One connection of *client*, and its thread."""
 
     def __init__(self, client: MqttClient, loop: asyncio.AbstractEventLoop, report: Callable[..., None]) -> None:
-        self._client = client
+        self.client = client
+        self.route = client.route
         self._loop = loop
         self._report = report
         self._orders: deque[MqttPublish | MqttSubscribe] = deque()
@@ -112,6 +131,11 @@ class _Link:
         self.stream: ssl.SSLSocket | None = None
 
     # In the board's event loop.
+
+    @property
+    def unacknowledged(self) -> list[MqttPublish]:
+        """The messages that the broker may not have received, once the thread has ended."""
+        return [*self._sent.values(), *(order for order in self._orders if isinstance(order, MqttPublish))]
 
     def start(self) -> None:
         self._wakened.setblocking(False)
@@ -142,17 +166,17 @@ class _Link:
             return
         except _Failed as failed:
             failure = failed.failure
-        except OSError:
+        except (OSError, ValueError):  # a node id may be such that paho-mqtt refuses its topics
             failure = MqttFailure.LOST if self.connected else MqttFailure.CLOSED
-        self._tell(self._client.ended(failure), over=True)
+        self._tell(self.client.ended(failure), over=True)
 
     def _tell(self, steps: Script, *, over: bool = False) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed
             self._loop.call_soon_threadsafe(lambda: self._report(self, steps, over=over))
 
     def _converse(self) -> None:
-        settings = self._client.settings
-        with contextlib.closing(self._open(self._client.route, settings)) as stream:
+        settings = self.client.settings
+        with contextlib.closing(self._open(settings)) as stream:
             self.stream = stream
             paho = self._paho(stream)
             paho.connect(settings.host, keepalive=KEEP_ALIVE_SECONDS)
@@ -205,12 +229,14 @@ class _Link:
             def _create_socket(self) -> Any:
                 return stream
 
-        settings = self._client.settings
+        settings = self.client.settings
         paho = OnStream(CallbackAPIVersion.VERSION2, settings.client_id, reconnect_on_failure=False)
         paho.username_pw_set(settings.username)
+        if settings.will is not None:
+            paho.will_set(*settings.will, 1)
         paho.on_connect = self._on_connect
         paho.on_message = lambda _paho, _data, message: self._tell(
-            self._client.received(message.topic, bytes(message.payload))
+            self.client.received(message.topic, bytes(message.payload))
         )
         paho.on_publish = self._on_publish
         return paho
@@ -219,15 +245,16 @@ class _Link:
         if code.is_failure:
             raise _Failed(MqttFailure.NOT_AUTHORIZED)
         self.connected = True
-        self._tell(self._client.connected())
+        self._tell(self.client.connected())
 
     def _on_publish(self, _paho: Client, _data: object, number: int, _code: object, _properties: object) -> None:
         message = self._sent.pop(number, None)
         if message is not None:
-            self._tell(self._client.acknowledged(message))
+            self._tell(self.client.acknowledged(message))
 
-    def _open(self, route: Route | None, settings: MqttSettings) -> ssl.SSLSocket:
+    def _open(self, settings: MqttSettings) -> ssl.SSLSocket:
         """Connect, and shake hands over TLS. Raise _Failed, _Stopped or OSError."""
+        route = self.route
         if route is None:
             raise _Failed(MqttFailure.NO_ADDRESS)
         context = _context(settings)
@@ -270,7 +297,7 @@ class _Link:
             selector.register(stream, event)
             ready = {key.fileobj for key, _ in selector.select(_PATIENCE_SECONDS)}
         self._check_wakened()
-        if not ready:
+        if stream not in ready:
             raise _Failed(MqttFailure.UNREACHABLE)
 
 

@@ -73,9 +73,11 @@ async def update(board: Board, job: OtaJob, roots: str | None) -> None:
         board.carry_on(report(firmware, "failed", _BEGIN_FAILED, job.id))
         raise UpdateRefused(str(error)) from None
     firmware.updating = True
+    board.at_end.add(source.close)
     try:
         await _Update(board, firmware, job, source).run()
     finally:
+        board.at_end.discard(source.close)
         firmware.updating = False
 
 

@@ -7,6 +7,7 @@ import contextlib
 import json
 import secrets
 from collections.abc import Coroutine, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
@@ -40,6 +41,7 @@ class Place:
         self._swap_timer: asyncio.TimerHandle | None = None
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._routes = {network.ssid: network.routes for network in spec.networks}
         self.board = self._seat(spec)
 
     async def open(self) -> None:
@@ -186,6 +188,7 @@ class Place:
                 network = AccessPoint(words[0], int(words[1]), password="".join(words[2:]))
             except ValueError as error:
                 return f"error: {error}"
+            network = replace(network, routes=self._routes.get(network.ssid, ()))
             heard = (*(n for n in self.board.spec.networks if n.ssid != network.ssid), network)
         self.board.hear(heard)
         return "ok"

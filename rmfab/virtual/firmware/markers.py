@@ -40,6 +40,7 @@ class FirmwareFacts:
     - *log_level*: esp_log_level_t, 0 for no log; what is printed without the log stays.
     - *console_port* and *console_baud*: where the app prints and reads, in bits per second.
     - *server_root*: the certificate (PEM) of the CA that servers need, broker and updates; "": the public CAs.
+    - *connectivity*: it has the service that reports whether the node is connected, by a last will.
     - *rainmaker*: it is a RainMaker app; a different one starts, and does nothing that a virtual board could imitate.
     """
 
@@ -61,6 +62,7 @@ class FirmwareFacts:
     console_port: ConsolePort = ConsolePort.UART0
     console_baud: int = ROM_BAUD
     server_root: str = ""
+    connectivity: bool = False
     rainmaker: bool = True
 
     @property

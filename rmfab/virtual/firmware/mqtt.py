@@ -17,6 +17,7 @@ class MqttSettings:
     """A connection over TLS with a client certificate.
 
     - *roots*: the certificates (PEM) that a server's must lead to; None: the public CAs.
+    - *will*: topic and payload of what the broker publishes if the connection ends without a farewell.
     - *clock*: the time in seconds since 1970 at which certificates must be valid; None if the firmware does not check.
     """
 
@@ -26,6 +27,7 @@ class MqttSettings:
     certificate: bytes
     key: bytes = field(repr=False)
     roots: str | None = None
+    will: tuple[str, bytes] | None = None
     clock: float | None = None
 
 

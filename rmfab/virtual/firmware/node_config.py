@@ -15,7 +15,7 @@ from rmfab.json_text import parse_json
 from rmfab.virtual.faults import BoardFault
 from rmfab.virtual.firmware.running import RunningFirmware
 
-DEVICE = "Light"
+DEVICE, CONNECTIVITY = "Light", "Connectivity"
 _CONFIG_VERSION = "2020-03-20"  # ESP_RMAKER_CONFIG_VERSION
 Value = bool | int | str
 
@@ -90,12 +90,14 @@ def node_config(firmware: RunningFirmware) -> dict[str, Any]:
         info["secure_boot_digest"] = {f"k{number}": digest for number, digest in enumerate(security.digests)}
     lamp = {"name": DEVICE, "type": "esp.device.lightbulb", "primary": "Power"}
     devices = [lamp | {"params": [param.describe() for param in _PARAMS]}]
+    connected = {"name": "Connected", "type": "esp.param.connected", "data_type": "bool", "properties": ["read"]}
+    service = {"name": CONNECTIVITY, "type": "esp.service.connectivity", "params": [connected]}
     return {
         "node_id": firmware.node_id,
         "config_version": _CONFIG_VERSION,
         "info": info,
         "devices": devices,
-        "services": [],
+        "services": [service] if firmware.facts.connectivity else [],
     }
 
 

@@ -8,23 +8,23 @@ esp_rmaker_ota_using_topics.c), esp-rainmaker-common (esp-mqtt-glue.c), ESP-IDF 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from rmfab.virtual.faults import BoardFault
 from rmfab.virtual.firmware import user_mapping
 from rmfab.virtual.firmware.mqtt import MqttFailure, MqttPublish, MqttSettings, MqttSubscribe, Topic
-from rmfab.virtual.firmware.node_config import Params, compact, node_config, read_object
+from rmfab.virtual.firmware.node_config import CONNECTIVITY, Params, compact, node_config, read_object
 from rmfab.virtual.firmware.ota_topics import fetch_soon, take_job
 from rmfab.virtual.firmware.outbox import REVIVE_SECONDS, Outbox
 from rmfab.virtual.firmware.rollback import TOPICS_TAG, broker_reached
 from rmfab.virtual.firmware.running import RunningFirmware
-from rmfab.virtual.firmware.script import Alarm, Dial, Pause, Step
+from rmfab.virtual.firmware.script import Alarm, Dial, Step
 from rmfab.virtual.network import AccessPoint, Route
 
 _GLUE, _TLS, _MBEDTLS, _CLIENT = "esp_mqtt_glue", "esp-tls", "esp-tls-mbedtls", "mqtt_client"
+_CONNECTED_SECONDS, _UNPACED_CONNECTED_SECONDS = 5.0, 0.05  # CONFIG_ESP_RMAKER_CONNECTIVITY_REPORT_DELAY
 _RETRY_SECONDS, _UNPACED_RETRY_SECONDS = 10.0, 0.5  # MQTT_RECON_DEFAULT_MS
 _REASONS = {
-    # Verified against a certificate, mbedtls returns X509_CERT_VERIFY_FAILED; against the bundle, FATAL_ERROR.
     MqttFailure.ALERT: (_MBEDTLS, "mbedtls_ssl_handshake returned -0x7780"),
     MqttFailure.CLOSED: (_MBEDTLS, "mbedtls_ssl_handshake returned -0x7280"),
     MqttFailure.UNTRUSTED: (_MBEDTLS, "mbedtls_ssl_handshake returned -0x2700"),
@@ -34,9 +34,9 @@ _REASONS = {
 
 
 class RemoteSync:
-    """The client of one start of *firmware*, whose broker is *host*, in the network *joined*."""
+    """The client of one start of *firmware*, whose broker is *host*; *network* returns the network it is in, if any."""
 
-    def __init__(self, firmware: RunningFirmware, host: str, joined: AccessPoint) -> None:
+    def __init__(self, firmware: RunningFirmware, host: str, network: Callable[[], AccessPoint | None]) -> None:
         self._firmware = firmware
         self._log = firmware.log
         self._node_id = firmware.node_id or ""
@@ -44,7 +44,13 @@ class RemoteSync:
         self._in_sync = False
         self._fetched = False
         self.settings = self._settings(host)
-        self.route: Route | None = joined.route(self.settings.host)
+        self._network = network
+
+    @property
+    def route(self) -> Route | None:
+        """Where the broker is now; None if its name cannot be resolved."""
+        network = self._network()
+        return None if network is None else network.route(self.settings.host)
 
     def start(self) -> Iterator[Step]:
         """Connect, from now on again and again."""
@@ -61,6 +67,8 @@ class RemoteSync:
         yield self._log("esp_rmaker_node_config", f"Generated Node config of length {len(config) + 1}")
         yield from self._publish(Topic.CONFIG, config)
         yield from self._associate()
+        if self._firmware.facts.connectivity:
+            yield self._soon(self._publish(Topic.PARAMS, _connected(True)))
         yield from broker_reached(self._firmware)
         if self._firmware.facts.confirms:
             yield from self._offer_updates()
@@ -84,6 +92,7 @@ class RemoteSync:
 
     def acknowledged(self, message: MqttPublish) -> Iterator[Step]:
         """The broker has received a message."""
+        self._fetched = self._fetched or message.topic is Topic.OTA_FETCH
         if message.topic is Topic.USER_MAPPING:
             yield from user_mapping.mapped(self._firmware, message.payload)
             yield from self._take_part()
@@ -97,8 +106,13 @@ class RemoteSync:
             certificate=firmware.factory_value("client_cert") or b"",
             key=firmware.factory_value("client_key") or b"",
             roots=firmware.roots,
+            will=(f"node/{self._node_id}/params/local", _connected(False)) if firmware.facts.connectivity else None,
             clock=0.0 if firmware.spec.has(BoardFault.EARLY_CLOCK) else None,
         )
+
+    def _soon(self, steps: Iterator[Step]) -> Alarm:
+        paced = self._firmware.spec.paced is not None
+        return Alarm(_CONNECTED_SECONDS if paced else _UNPACED_CONNECTED_SECONDS, steps)
 
     def _publish(self, topic: Topic, payload: bytes) -> Iterator[Step]:
         if self._firmware.outbox is not None:
@@ -127,21 +141,19 @@ class RemoteSync:
         yield self._log(TOPICS_TAG, f"Subscribing to: {path}")
         yield MqttSubscribe(path)
         if not self._fetched:
-            self._fetched = True
             yield fetch_soon(self._firmware)
 
     def _set_params(self, payload: bytes) -> Iterator[Step]:
         yield self._log("esp_rmaker_param", f"Received params: {payload.decode('utf-8', 'replace')}")
-        changed = self._params.set(read_object(payload) or {})
-        if not changed or self._firmware.spec.has(BoardFault.IGNORES_PARAMS):
+        if self._firmware.spec.has(BoardFault.IGNORES_PARAMS):
             return
-        yield self._log("app_main", "Received write request via : Cloud")
-        yield from self._publish(Topic.PARAMS, compact(changed))
+        if changed := self._params.set(read_object(payload) or {}):
+            yield self._log("app_main", "Received write request via : Cloud")
+            yield from self._publish(Topic.PARAMS, compact(changed))
 
     def _revive(self, outbox: Outbox) -> Iterator[Step]:
-        while True:
-            outbox.revive()
-            yield Pause(REVIVE_SECONDS)
+        outbox.revive()
+        yield Alarm(REVIVE_SECONDS, self._revive(outbox))
 
     def _complaint(self, failure: MqttFailure) -> Iterator[Step]:
         """Print what esp-tls and esp-mqtt report."""
@@ -153,7 +165,14 @@ class RemoteSync:
         if failure is MqttFailure.NO_ADDRESS:
             host = self.settings.host
             yield self._log.failure(_TLS, f"couldn't get hostname for :{host}: getaddrinfo() returns 202, addrinfo=0x0")
+        elif failure is MqttFailure.UNTRUSTED and self.settings.roots is None:
+            yield self._log.failure("esp-x509-crt-bundle", "Failed to verify certificate")
+            yield self._log.failure(_MBEDTLS, "mbedtls_ssl_handshake returned -0x3000")
         else:
             yield self._log.failure(*_REASONS[failure])
         yield self._log.failure(_TLS, "Failed to open new connection")
         yield self._log.failure(_CLIENT, "Error transport connect")
+
+
+def _connected(value: bool) -> bytes:
+    return compact({CONNECTIVITY: {"Connected": value}})

@@ -6,7 +6,7 @@ Sources: espressif/esp-rainmaker-common `factory.c`, rmaker_app_network `app_net
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from rmfab.nvs import reader
@@ -22,6 +22,7 @@ from rmfab.virtual.firmware.markers import FirmwareFacts
 from rmfab.virtual.firmware.nvs_writer import NvsWriter
 from rmfab.virtual.firmware.outbox import Outbox
 from rmfab.virtual.firmware.signature import signed
+from rmfab.virtual.network import AccessPoint
 from rmfab.virtual.spec import BoardSpec
 
 FACTORY_PARTITION = "fctry"
@@ -43,6 +44,7 @@ class RunningFirmware:
     - *updating*: an update is in progress or not confirmed yet.
     - *taken_back*: the update before this start was rolled back.
     - *user*: the user id and secret key of a mapping of user and node that is not published yet.
+    - *networks*: the Wi-Fi networks around it.
     - *outbox*: what it publishes; None if it has no broker, or only pretends to have one.
     """
 
@@ -58,6 +60,10 @@ class RunningFirmware:
     taken_back: bool = False
     user: tuple[str, str] | None = None
     outbox: Outbox | None = None
+    networks: tuple[AccessPoint, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.networks = self.spec.networks
 
     @cached_property
     def factory(self) -> reader.Image | None:

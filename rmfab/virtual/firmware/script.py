@@ -11,7 +11,7 @@ from rmfab.virtual.chip.efuse import EfuseSecurity
 from rmfab.virtual.firmware.mqtt import MqttFailure, MqttPublish, MqttSettings, MqttSubscribe
 from rmfab.virtual.firmware.ota_job import OtaJob
 from rmfab.virtual.firmware.running import RunningFirmware
-from rmfab.virtual.network import AccessPoint, Route
+from rmfab.virtual.network import Route
 
 
 @unique
@@ -81,9 +81,6 @@ class Service(Protocol):
     def open_session(self) -> None:
         """Open a new session and close the previous one."""
 
-    def hear(self, networks: tuple[AccessPoint, ...]) -> None:
-        """Change the networks around the board."""
-
     def answer(self, endpoint: str, request: bytes) -> Answer:
         """Handle a request."""
 
@@ -111,10 +108,13 @@ class Alarm:
 
 
 class MqttClient(Protocol):
-    """A client of the broker at *route* (None: its name cannot be resolved); each method returns its reaction."""
+    """A client of a broker; each method returns its reaction."""
 
     settings: MqttSettings
-    route: Route | None
+
+    @property
+    def route(self) -> Route | None:
+        """Where the broker is now; None if its name cannot be resolved."""
 
     def connected(self) -> Iterator[Step]:
         """The broker has accepted the connection."""

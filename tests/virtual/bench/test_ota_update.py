@@ -383,9 +383,9 @@ def test_an_update_that_loses_its_network_goes_back_and_is_reported(tmp_path: Pa
         seat.board.hear(())
         await seat.until(lambda: seat.state == ("ota_1", "pending-verify"))
         assert (await seat.ota(server.url)).startswith("error: the board is not on a network")
-        seat.board.hear(around)
-        seat.said.clear()
         await seat.until(lambda: seat.state == ("ota_0", "valid"))
+        seat.board.hear(around)
+        seat.board.uart.from_host(b"wifi-prov rmfab-factory factory-floor\r\n")
         await seat.until(lambda: "Reporting rejected: Firmware rolled back" in seat.text)
         assert "Could not verify firmware even after 90 seconds" in seat.text
         assert seat.entries() == (OtaDataEntry.of(1, OtaState.VALID), OtaDataEntry.of(2, OtaState.INVALID))

@@ -7,24 +7,29 @@ import hashlib
 import socket
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from rmfab.cloud.credentials import ClientPair
 from rmfab.nvs.packing import pack
 from rmfab.nvs.table import Entry, EntryKind
-from rmfab.product.vocabulary import Chip
+from rmfab.product.vocabulary import Chip, Security
 from rmfab.secret import Secret
-from rmfab.virtual import BoardSpec, FaultCall, PortKind, Strap
+from rmfab.virtual import BoardSpec, FaultCall, PortKind, Strap, serve
 from rmfab.virtual.bench.place import Bench
 from rmfab.virtual.build.build_folder import make_app
 from rmfab.virtual.firmware.markers import FirmwareFacts
-from rmfab.virtual.network import FACTORY_NETWORK
+from rmfab.virtual.network import FACTORY_NETWORK, Route
 from tests.cloud.lab import Lab
-from tests.patience import PATIENCE
+from tests.patience import PATIENCE, until
 from tests.virtual.broker import HOST, cloud
 from tests.virtual.image_server import Authority, serving
+from tests.virtual.phone import Phone, Sec1, pb, through
 from tests.virtual.rig import FCTRY, NVS, factory_image, parts, plain
 
 pytestmark = pytest.mark.peers
@@ -82,8 +87,8 @@ class Seat:
         socket.socket.shutdown(self.place.mqtt._link.stream, socket.SHUT_RDWR)
 
     async def in_sync(self):
-        """Wait until the unit has done all that it does after a start."""
-        await self.until(lambda: self.told("otafetch"))
+        """Wait until the unit has done all that it does after a start, and its broker has acknowledged it."""
+        await self.until(lambda: self.told("otafetch") and not self.place.mqtt._link._sent)
 
 
 class Story:
@@ -93,7 +98,7 @@ class Story:
         self.cloud, self.folder = watched, folder
         self._numbers = iter(range(100))
 
-    def flash(self, node_id, *, pair=None, more=(), **options):
+    def flash(self, node_id, *, pair=None, joined=True, **options):
         """Return a flash with a release, the credentials of *node_id*, and the factory's network."""
         pair = pair or self.cloud.lab.unit(node_id).pair
         factory = factory_image(
@@ -104,20 +109,24 @@ class Story:
         )
         cells = bytearray(b"\xff" * (4 << 20))
         firmware = {"server_root": self.cloud.root} | options
-        for offset, data in [*parts(factory=factory, **firmware), _joined(), *more]:
+        for offset, data in [*parts(factory=factory, **firmware), *([_joined()] if joined else [])]:
             cells[offset : offset + len(data)] = data
         path = self.folder / f"{node_id}.bin"
         path.write_bytes(cells)
         return path
 
-    def spec(self, node_id, *faults, **options):
+    def spec(self, node_id, *faults, broker=None, **options):
+        """Return a board with this identity; its broker is on the port *broker* instead of the cloud's."""
+        around = self.cloud.network
+        if broker is not None:
+            around = replace(around, routes=(Route(HOST, "127.0.0.1", broker),))
         return BoardSpec(
             Chip.ESP32C3,
             index=next(self._numbers),
             link=PortKind.SOCKET,
             strap=Strap.RUN,
             flash_file=self.flash(node_id, **options),
-            networks=(self.cloud.network,),
+            networks=(around,),
             faults=tuple(map(FaultCall.parse, faults)),
         )
 
@@ -272,11 +281,44 @@ def test_faults_that_keep_a_unit_away(fault, story):
     story.play(tale, story.spec(f"has-{fault}", fault))
 
 
+def test_power_off_in_the_middle_of_a_handshake(story):
+    """A server that accepts and never answers does not keep the thread of a board that has lost its power."""
+
+    async def tale(unit):
+        connection, _ = await asyncio.to_thread(silent.accept)
+        with connection:
+            assert unit.place._state["mqtt"] == "connecting"
+            unit.board.power(False)
+            assert _threads() == []
+
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        story.play(tale, story.spec("waits-for-it", broker=silent.getsockname()[1]))
+
+
+def test_a_server_that_is_no_broker(story):
+    """A port without a server, and one that closes each connection, have lines of their own."""
+
+    def close_the_first():
+        server.accept()[0].close()
+
+    async def tale(*units):
+        refused, closed = units
+        closing = asyncio.create_task(asyncio.to_thread(close_the_first))
+        await closed.until(lambda: "mbedtls_ssl_handshake returned -0x7280" in closed.text)
+        await closing
+        await refused.until(lambda: "delayed connect error: Connection reset by peer" in refused.text)
+
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.socket() as reserved:
+        reserved.bind(("127.0.0.1", 0))
+        ports = {"refused": reserved.getsockname()[1], "closed": server.getsockname()[1]}
+        story.play(tale, *(story.spec(name, broker=port) for name, port in ports.items()))
+
+
 def test_firmware_that_uses_the_public_bundle(story):
     """Firmware without the test broker's CA does not trust it: a unit needs firmware that is built for this broker."""
 
     async def tale(unit):
-        await unit.until(lambda: "mbedtls_ssl_handshake returned -0x2700" in unit.text)
+        await unit.until(lambda: "mbedtls_ssl_handshake returned -0x3000" in unit.text)
 
     story.play(tale, story.spec("bundled", server_root=""))
 
@@ -614,3 +656,98 @@ def test_an_update_server_that_is_not_trusted(updating):
 
     with serving(b"", tls=updating.tls) as server:
         updating.play(tale, updating.spec("distrusts"))
+
+
+def test_a_network_that_goes_away_and_comes_back(story):
+    """Out of range the connection ends; a message of that time is sent after the next connection."""
+
+    async def tale(unit):
+        await unit.in_sync()
+        around = unit.board.spec.networks
+        unit.board.hear(())
+        assert _threads() == []
+        unit.board.uart.from_host(b"add-user user-2 key-2\r\n")
+        await unit.until(lambda: "couldn't get hostname" in unit.text)
+        unit.board.hear(around)
+        await unit.until(lambda: len(unit.told("user/mapping")) == 2)
+        assert unit.told("user/mapping")[1]["user_id"] == "user-2"
+        assert story.cloud.order(unit.node_id)[4:6] == ["config", "user/mapping"]
+
+    story.play(tale, story.spec("moves"))
+
+
+def test_the_last_will_of_the_connectivity_service(story):
+    """Firmware with the service reports that it is connected, and its broker reports the end of that."""
+
+    async def tale(unit):
+        await unit.in_sync()
+        assert unit.told("config")[0]["services"][0]["name"] == "Connectivity"
+        await unit.until(lambda: unit.told("params/local") == [{"Connectivity": {"Connected": True}}])
+        unit.board.power(False)
+        await unit.until(lambda: unit.told("params/local")[1:] == [{"Connectivity": {"Connected": False}}])
+
+    story.play(tale, story.spec("wills", connectivity=True))
+
+
+@pytest.mark.parametrize("ch_resp", [True, False])
+def test_a_unit_is_provisioned_and_mapped_by_a_phone(ch_resp, story):
+    """From a blank `nvs`: a phone names the user or challenges the node, joins it, and its cloud hears who owns it."""
+
+    async def tale(unit):
+        await unit.until(lambda: unit.board.service is not None)
+        phone = Phone(through(unit.board), Sec1(bytes(range(4)).hex()))
+        if ch_resp:
+            status, signature, node_id = phone.challenge(b"challenge of the cloud")
+            assert (status, node_id) == (0, unit.node_id.encode())
+            certificate = x509.load_pem_x509_certificate(pair.certificate)
+            certificate.public_key().verify(signature, b"challenge of the cloud", ec.ECDSA(hashes.SHA256()))
+        else:
+            phone.ask("cloud_user_assoc", pb((1, 0), (10, pb((1, b"user-1"), (2, b"key-1")))))
+        assert phone.configure(FACTORY_NETWORK.ssid.encode(), FACTORY_NETWORK.password.encode()) == (0, 0)
+        await unit.in_sync()
+        assert story.cloud.order(unit.node_id) == ["config", "user/mapping", "params/local/init", "otafetch"]
+        assert unit.told("user/mapping")[0]["user_id"] == ("esp-rmaker" if ch_resp else "user-1")
+
+    node_id = f"phone-{ch_resp}"
+    pair = story.cloud.lab.unit(node_id).pair
+    options = {"pair": pair, "security": Security.X25519, "ch_resp": ch_resp, "joined": False}
+    story.play(tale, story.spec(node_id, **options))
+
+
+def test_power_off_ends_a_download(updating):
+    """A server that answers byte by byte does not keep the thread of a board that has lost its power."""
+    image = _app(updating)
+    reached, go_on = threading.Event(), threading.Event()
+
+    def hold(command, _range):
+        if command == "HEAD":
+            reached.set()
+            go_on.wait(PATIENCE)
+
+    async def tale(unit):
+        await unit.in_sync()
+        await unit.tell("otaurl", _job(server, image))
+        await unit.until(reached.is_set)
+        assert len(unit.place._tasks) == 1
+        unit.board.power(False)
+        await unit.until(lambda: not unit.place._tasks)
+        assert not go_on.is_set()
+        go_on.set()
+
+    with serving(image, tls=updating.tls, before=hold) as server:
+        updating.play(tale, updating.spec("drops", server_root=updating.trusted))
+
+
+def test_boards_of_a_child_process(story):
+    """Served boards connect, too; the control socket reports it, takes the network away, and switches the supply."""
+    with serve([story.spec("served")]) as (board,):
+        until(lambda: board.state()["mqtt"] == "connected")
+        board.control("network none")
+        assert board.state()["mqtt"] != "connected"
+        board.control("network rmfab-factory -40 factory-floor")
+        until(lambda: board.state()["mqtt"] == "connected")
+        board.control("power off")
+        assert board.state()["mqtt"] == "off"
+        board.control("power on")
+        until(lambda: board.state()["mqtt"] == "connected")
+    until(lambda: len(story.cloud.messages("served", "config")) == 3)
