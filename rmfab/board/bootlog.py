@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 
+from rmfab.board.mqtt_symptoms import mqtt_symptom
 from rmfab.board.symptoms import SYMPTOMS, WARNINGS, Symptom
 
 _RESET = re.compile(
@@ -58,7 +59,8 @@ class BootLog:
 
     A start that failed in a way after which the chip starts again by itself is judged by what follows: *symptom* names
     it until the app of a later start runs; then it is one of *failed_starts*, and one of the *warnings* unless it is
-    harmless. What the unit says of itself is from its last start.
+    harmless. What the unit says of itself is from its last start. *mqtt_trouble* is why it was last not connected to
+    its broker.
     """
 
     def __init__(self, expected: frozenset[str] = frozenset()) -> None:
@@ -81,6 +83,7 @@ class BootLog:
         self.qr_payload: str | None = None
         self.service_name: str | None = None
         self.mqtt_connected = False
+        self.mqtt_trouble: Symptom | None = None
         self._symptom: Symptom | None = None
         self._retried = False
         self._bootloader_ran = False
@@ -134,6 +137,7 @@ class BootLog:
         elif match := _SERVICE.search(line):
             self.service_name = match["name"]
         self.mqtt_connected |= _MQTT in line
+        self.mqtt_trouble = mqtt_symptom(line) or self.mqtt_trouble
         self._look_for_symptom(line)
 
     def _read_app(self, key: str, value: str) -> None:

@@ -102,6 +102,7 @@ def _config(folder: BrokerFolder, settings: BrokerSettings) -> str:
         "allow_anonymous false",
         f"acl_file {folder.root / 'acl'}",
         "persistence false",
+        "message_size_limit 131072",  # as AWS IoT
         "set_tcp_nodelay true",
         "log_dest stderr",
         "log_type all",

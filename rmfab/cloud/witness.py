@@ -1,7 +1,7 @@
 """The witness: a client with its own certificate that sees what the broker delivers. paho-mqtt is behind this door.
 
 It is an implementation by others: what the broker delivers to it was not judged by the code that sent it. It must be
-allowed to publish and to subscribe below `node/`.
+allowed to publish and to subscribe below `node/`, and to watch nodes also below `$aws/rules/`.
 """
 
 from __future__ import annotations
@@ -11,13 +11,15 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from rmfab.cloud.broker import Broker
 from rmfab.cloud.broker_link import open_link
 from rmfab.cloud.credentials import ClientPair
+from rmfab.cloud.node_watch import NodeWatch
 from rmfab.cloud.refusals import BrokerRefusal
 from rmfab.errors import StationError
 
@@ -39,68 +41,137 @@ def drawn() -> bytes:
 
 
 class Witness:
-    """A client that is subscribed to the topics of a check, of all nodes. Several threads may use it at once."""
+    """A client called *name* that sees the checks of *nodes*, and all that a watched node publishes. Several threads
+    may use it at once.
 
-    def __init__(self, broker: Broker, client: Client, name: str, keep_going: Callable[[], None]) -> None:
+    While its connection is lost, what it cannot do raises StationError (cause `witness`).
+    """
+
+    def __init__(self, broker: Broker, client: Client, name: str, nodes: str, keep_going: Callable[[], None]) -> None:
         self._broker = broker
         self._client = client
         self._keep_going = keep_going
         self._own_topic = topic_of(name)
+        self._checks = topic_of(nodes)
         self._seen: dict[bytes, str] = {}
-        self._lost: str | None = None
+        self._watches: list[NodeWatch] = []
+        self._granted: dict[int, list[Any]] = {}
+        self._lost: str | None = _NO_ANSWER
         self._news = threading.Condition()
         client.on_message = self._take
+        client.on_connect = self._find
         client.on_disconnect = self._lose
+        client.on_subscribe = self._grant
 
     def begin(self) -> None:
-        """Subscribe, and prove that the broker delivers to this witness. Raise StationError (cause `witness`)."""
-        from paho.mqtt.client import MQTT_ERR_SUCCESS
-
-        code, _ = self._client.subscribe(topic_of("+"), 1)
-        if code != MQTT_ERR_SUCCESS:
-            raise self._bad("cannot subscribe")
+        """Prove that the broker lets this witness in, and delivers to it. Raise StationError (cause `witness`)."""
+        self._await_link(self._keep_going)
         self.settle()
 
-    def publish(self, topic: str, payload: bytes) -> None:
-        """Publish with QoS 1; return once the broker has acknowledged it."""
+    def publish(self, topic: str, payload: bytes, keep_going: Callable[[], None] | None = None) -> None:
+        """Publish with QoS 1; return once the broker has acknowledged it. *keep_going* raises to give up."""
         sent = self._client.publish(topic, payload, 1)
         what = "the broker does not acknowledge what the witness publishes"
         if sent.rc:
-            raise self._bad(f"lost its connection: {self._lost or sent.rc}")
-        self._wait(sent.is_published, what, sent.wait_for_publish)
+            raise self._bad(f"it is not connected: {self._lost or sent.rc}")
+        self._wait(sent.is_published, what, sent.wait_for_publish, keep_going or self._keep_going)
 
     def settle(self) -> None:
         """Return once everything is seen that the broker accepted before this call."""
         mark = drawn()
         self.publish(self._own_topic, mark)
-        self._wait(lambda: self.saw(mark), f"the broker does not deliver {self._own_topic} to it", self._await_news)
+        what = f"the broker does not deliver {self._own_topic} to it"
+        self._wait(lambda: self.saw(mark), what, self._await_news, self._keep_going)
 
     def saw(self, payload: bytes) -> str | None:
         """Return the topic on which the message with *payload* came, None if it did not; forget it."""
         with self._news:
             return self._seen.pop(payload, None)
 
+    @contextmanager
+    def watching(self, node_id: str, keep_going: Callable[[], None]) -> Iterator[NodeWatch]:
+        """Yield a watch of what *node_id* publishes from now on. *keep_going* raises to give up."""
+        watch = NodeWatch(node_id, lambda topic, payload: self.publish(topic, payload, keep_going))
+        self._await_link(keep_going)
+        with self._news:
+            self._watches.append(watch)
+        try:
+            self._subscribe(watch.topics, keep_going)
+            yield watch
+        finally:
+            with self._news:
+                self._watches.remove(watch)
+            self._client.unsubscribe(list(watch.topics))
+
+    def _subscribe(self, topics: Sequence[str], keep_going: Callable[[], None]) -> None:
+        """Return once the broker has granted *topics*."""
+        from paho.mqtt.client import MQTT_ERR_SUCCESS
+
+        code, number = self._client.subscribe([(topic, 1) for topic in topics])
+        if code != MQTT_ERR_SUCCESS or number is None:
+            raise self._bad("cannot subscribe")
+        granted = partial(self._granted.get, number)
+        self._wait(granted, "the broker does not answer its subscription", self._await_news, keep_going)
+        if any(one.is_failure for one in self._granted.pop(number)):
+            raise self._bad(f"the broker refuses a subscription to {' or '.join(topics)}")
+
+    def _await_link(self, keep_going: Callable[[], None]) -> None:
+        """Return once the connection is there; it may just be made, or made again."""
+        ending = time.monotonic() + self._broker.patience
+        while self._lost is not None:
+            keep_going()
+            if time.monotonic() >= ending:
+                raise self._bad(f"it is not connected: {self._lost}")
+            self._await_news(_LOOK_SECONDS)
+
     def _take(self, _client: Client, _data: object, message: MQTTMessage) -> None:
         with self._news:
-            self._seen[bytes(message.payload)] = message.topic
+            watches = () if message.retain else tuple(self._watches)
+            if message.topic.endswith(f"/{SUFFIX}"):
+                self._seen[bytes(message.payload)] = message.topic
+            self._news.notify_all()
+        for watch in watches:
+            watch.take(message.topic, bytes(message.payload))
+
+    def _find(self, _client: Client, _data: object, _flags: object, code: Any, _properties: object) -> None:
+        """Subscribe: the broker knows nothing of an earlier connection."""
+        with self._news:
+            topics = [self._checks, *(topic for watch in self._watches for topic in watch.topics)]
+            if not code.is_failure:
+                self._client.subscribe([(topic, 1) for topic in topics])
+            self._lost = str(code) if code.is_failure else None
             self._news.notify_all()
 
     def _lose(self, _client: Client, _data: object, _flags: object, code: Any, _properties: object) -> None:
         with self._news:
             self._lost = str(code)
             self._news.notify_all()
+            watches = tuple(self._watches)
+        for watch in watches:
+            watch.lose(self._bad(f"it has lost its connection: {code}"))
+
+    def _grant(self, _client: Client, _data: object, number: int, codes: list[Any], _properties: object) -> None:
+        with self._news:
+            self._granted[number] = codes
+            self._news.notify_all()
 
     def _await_news(self, seconds: float) -> None:
         with self._news:
             self._news.wait(seconds)
 
-    def _wait(self, true: Callable[[], object], what: str, sleep: Callable[[float], None]) -> None:
+    def _wait(
+        self,
+        true: Callable[[], object],
+        what: str,
+        sleep: Callable[[float], None],
+        keep_going: Callable[[], None],
+    ) -> None:
         """Return once *true* is. *sleep* waits for so many seconds, or less if something changes meanwhile."""
         ending = time.monotonic() + self._broker.patience
         while not true():
-            self._keep_going()
+            keep_going()
             if self._lost is not None:
-                raise self._bad(f"lost its connection: {self._lost}")
+                raise self._bad(f"it has lost its connection: {self._lost}")
             if time.monotonic() >= ending:
                 raise self._bad(what)
             sleep(_LOOK_SECONDS)
@@ -110,38 +181,52 @@ class Witness:
 
 
 _LOOK_SECONDS = 0.05
+_LONGEST_PAUSE = 5  # seconds between two attempts to connect again
+_NO_ANSWER = "no answer"
 
 
 @contextmanager
-def watching(broker: Broker, pair: ClientPair, keep_going: Callable[[], None]) -> Iterator[Witness]:
+def watching(
+    broker: Broker, pair: ClientPair, keep_going: Callable[[], None], *, lasting: bool = False
+) -> Iterator[Witness]:
     """Yield a witness at *broker*, with the certificate *pair*.
 
-    Raise StationError: `no-paho` if paho-mqtt is not installed, `witness` if the broker does not let it in or does not
-    deliver to it.
+    It sees the checks of all nodes. A *lasting* one sees only the nodes that it watches, and connects again whenever
+    its connection is lost. Raise StationError: `no-paho` if paho-mqtt is not installed, `witness` if the broker does
+    not let it in or does not deliver to it.
     """
     try:
         from paho.mqtt.client import Client
         from paho.mqtt.enums import CallbackAPIVersion
     except ImportError:
         raise StationError(
-            "a witness needs paho-mqtt",
-            hint="run `pip install '.[cloud]'` in rmfab's checkout, or leave --witness-cert out",
-            cause="no-paho",
+            "a witness needs paho-mqtt", hint="run `pip install '.[cloud]'` in rmfab's checkout", cause="no-paho"
         ) from None
     name = f"rmfab-witness-{secrets.token_hex(4)}"
     context = broker.context(pair)
     _knock(broker, context, name, keep_going)
-    client = Client(CallbackAPIVersion.VERSION2, name, reconnect_on_failure=False)
+    client = Client(CallbackAPIVersion.VERSION2, name, reconnect_on_failure=lasting)
     client.connect_timeout = broker.patience
     client.tls_set_context(context)
-    witness = Witness(broker, client, name, keep_going)
-    _connect(client, broker, keep_going)
+    client.reconnect_delay_set(1, _LONGEST_PAUSE)
+    client.on_socket_open = _hurry
+    witness = Witness(broker, client, name, name if lasting else "+", keep_going)
+    try:
+        client.connect(broker.host, broker.port)
+    except OSError as error:
+        raise _unfit(broker, str(error)) from None
+    client.loop_start()
     try:
         witness.begin()
         yield witness
     finally:
         client.disconnect()
         client.loop_stop()
+
+
+def _hurry(_client: Client, _data: object, opened: object) -> None:
+    if isinstance(opened, socket.socket):
+        opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 def _knock(broker: Broker, context: ssl.SSLContext, name: str, keep_going: Callable[[], None]) -> None:
@@ -153,30 +238,10 @@ def _knock(broker: Broker, context: ssl.SSLContext, name: str, keep_going: Calla
         raise _unfit(broker, refusal.what) from None
 
 
-def _connect(client: Client, broker: Broker, keep_going: Callable[[], None]) -> None:
-    """Connect, and let paho's thread run. Raise StationError if the broker does not accept the connection."""
-    answers: list[Any] = []
-    client.on_connect = lambda _client, _data, _flags, code, _properties: answers.append(code)
-    try:
-        client.connect(broker.host, broker.port)
-        if isinstance(opened := client.socket(), socket.socket):
-            opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    except OSError as error:
-        raise _unfit(broker, str(error)) from None
-    client.loop_start()
-    ending = time.monotonic() + broker.patience
-    while not answers and time.monotonic() < ending:
-        keep_going()
-        time.sleep(_LOOK_SECONDS)
-    if not answers or answers[0].is_failure:
-        client.loop_stop()
-        raise _unfit(broker, f"is not let in: {answers[0] if answers else 'no answer'}")
-
-
 def _unfit(broker: Broker, what: str) -> StationError:
     return StationError(
         f"the witness cannot work: {what}",
         where=broker.place,
-        hint="its certificate must be allowed to publish and to subscribe to node/+/" + SUFFIX,
+        hint=f"its certificate must be allowed to publish and to subscribe to node/+/{SUFFIX}, and to watch nodes",
         cause="witness",
     )

@@ -14,6 +14,7 @@ from rmfab.commands.leaf import Leaf
 from rmfab.commands.options import FaultType
 from rmfab.product.vocabulary import Chip
 from rmfab.virtual.faults import BoardFault
+from rmfab.virtual.network import Route
 from rmfab.virtual.spec import PortKind, Strap
 
 _SIZES = [f"{1 << n}MB" for n in range(8)]
@@ -31,6 +32,16 @@ class _PaceType(click.ParamType):  # type: ignore[type-arg]
         if not value.isdecimal() or not 1200 <= int(value) <= 5_000_000:
             self.fail(f'"{value}" is neither "on" nor a baud rate (1200 to 5000000)', param, ctx)
         return int(value)
+
+
+class _RouteType(click.ParamType):  # type: ignore[type-arg]
+    name = "route"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> Route:
+        try:
+            return Route.parse(value)
+        except ValueError as error:
+            self.fail(f"{error}; an example is mqtt.example.com=127.0.0.1:8883", param, ctx)
 
 
 @click.command("board", cls=Leaf, epilog=f"\b\nFaults; NAME@2 applies only to board 2, counted from 0:\n{_FAULTS}")
@@ -65,6 +76,10 @@ class _PaceType(click.ParamType):  # type: ignore[type-arg]
 @click.option(
     "--secure-boot", multiple=True, metavar="DIGEST",
     help="Burn secure boot v2 for the key with this SHA-256; repeatable, up to three keys.",
+)  # fmt: skip
+@click.option(
+    "--route", "routes", type=_RouteType(), multiple=True, metavar="NAME=ADDRESS:PORT",
+    help="Let firmware in the network rmfab-factory reach its broker NAME there; repeatable.",
 )  # fmt: skip
 @click.option("--kill-pid", type=int, help="The process that the fault kill-at kills.")
 @click.option("--with-parent", is_flag=True, hidden=True, help="Exit when stdin is closed.")

@@ -33,10 +33,10 @@ def command() -> None:
 
 @command.command("check")
 @click.argument("units", metavar="BATCH|SERIAL...", nargs=-1, required=True)
-@click.option("--host", metavar="NAME", help="Broker (default: mqtt_host in product.toml).")
+@click.option("--host", metavar="NAME", help="Broker (default: [cloud] in station.toml, then mqtt_host).")
 @click.option(
-    "--tcp-port", type=click.IntRange(1, 65535), default=443, show_default=True,
-    help="Port of the broker; on 443 MQTT is selected by ALPN, as firmware does by default.",
+    "--tcp-port", type=click.IntRange(1, 65535),
+    help="Port of the broker (default: 443, where MQTT is selected by ALPN, as firmware does by default).",
 )  # fmt: skip
 @click.option("--ca", type=FILE, metavar="FILE", help="CA of the broker's certificate (default: those of the system).")
 @click.option("--witness-cert", type=FILE, metavar="FILE", help="Certificate of a client that may see everything.")
@@ -58,7 +58,7 @@ def check(junit: Path | None, **options: Any) -> None:
     This host connects as each unit, with its certificate and key: name, port, the broker's certificate, mutual TLS and
     MQTT must work, and a foreign client id, a forged certificate and none must be refused. With a witness also what
     the unit may publish and subscribe to; without one nothing is published. Units that may be online are refused: reset
-    them first. The ledger records each check.
+    them first. The ledger records each check. Without --host, [cloud] in station.toml says what the options do not.
 
     \b
     rmfab cloud check lamp-0001 --sample 20

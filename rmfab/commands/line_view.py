@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 _LONGEST_QUOTE = 2000
-_SHOWN = (Step.FLASH, Step.BOOT, Step.IDENTIFY, Step.PROVISION, Step.RESET)
+_SHOWN = (Step.FLASH, Step.BOOT, Step.IDENTIFY, Step.PROVISION, Step.CLOUD, Step.RESET)
 
 
 class View(Protocol):

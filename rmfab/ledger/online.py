@@ -43,9 +43,19 @@ def _online_among(connection: Connection, names: list[str]) -> set[str]:
         step = event_in(row._mapping)
         if step.step == "reset" and step.outcome is Outcome.PASS:
             found.discard(str(step.serial))
-        elif step.step == "cloud" or (step.step == "provision" and _sent_network(step)):
+        elif _may_be_on_network(step):
             found.add(str(step.serial))
     return found
+
+
+def _may_be_on_network(step: Event) -> bool:
+    """Return whether the unit may have a network after *step*."""
+    match step.step:
+        case "cloud":
+            return step.outcome is not Outcome.SKIP
+        case "provision":
+            return _sent_network(step)
+    return False
 
 
 def _sent_network(step: Event) -> bool:

@@ -310,6 +310,13 @@ def history(connection: Connection, term: str) -> tuple[StoredEvent, ...]:
     )
 
 
+def newest_ts(connection: Connection) -> str | None:
+    """Return the time of the event that was stored last, None if there is none."""
+    event = schema.event.c
+    told = connection.execute(select(event.ts).order_by(event.id.desc()).limit(1)).scalar()
+    return None if told is None else str(told)
+
+
 def batch_named(connection: Connection, name: str) -> Batch:
     """Return the batch *name*, open or closed. See `questions.batch_named`."""
     return questions.batch_named(asking(connection), name)

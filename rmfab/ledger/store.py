@@ -492,6 +492,11 @@ class Ledger(Inquiry):
         with self._database.reading() as connection:
             return queries.history(connection, term)
 
+    def newest_ts(self) -> str | None:
+        """Return the time of the event that was stored last, None if there is none."""
+        with self._database.reading() as connection:
+            return queries.newest_ts(connection)
+
     def maybe_online(self, names: Iterable[str]) -> set[str]:
         """Return those of the identities *names* whose units may be on a network. See `online.maybe_online`."""
         with self._database.reading() as connection:

@@ -25,6 +25,7 @@ class Step(StrEnum):
     BOOT = "boot"
     IDENTIFY = "identify"
     PROVISION = "provision"
+    CLOUD = "cloud"
     RESET = "reset"
     LABEL = "label"
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 from rmfab.board.restart import Unwired
 from rmfab.errors import BatchUsedUp, BoardConflict, InputError, IntegrityError, PortError, RmfabError
@@ -65,11 +66,22 @@ class Floor:
     def events(self) -> Iterator[LineEvent]:
         """Yield all events as they happen. Raise a bug of rmfab after all slots have ended.
 
-        As soon as the ledger is open, it is checked for damage in the background, which would stop the line at the next
-        claim. If its server is away, units wait for it until the line is stopped.
+        The station's witness connects first, if the product needs one; if it cannot, no unit is started. As soon as the
+        ledger is open, it is checked for damage in the background, which would stop the line at the next claim. If its
+        server is away, units wait for it until the line is stopped.
         """
         watcher = Watcher(lambda: not self._stop.is_set(), self._warn_all, refuse=self._refuse)
-        with self._job.opening.guarded(watcher):
+        with ExitStack() as stack:
+            stack.enter_context(self._job.opening.guarded(watcher))
+            if self._job.witness is not None:
+                try:
+                    stack.enter_context(self._job.witness.connected(self._keep_going))
+                except Aborted:
+                    return
+                except RmfabError as error:
+                    self._end(error)
+                    yield Stopped(*self._origin(self._slots[0]), error)
+                    return
             yield from self._events()
 
     def _events(self) -> Iterator[LineEvent]:

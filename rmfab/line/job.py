@@ -31,6 +31,7 @@ from rmfab.signals import SLICE_SECONDS
 if TYPE_CHECKING:
     from rmfab.identity.identity import Identity
     from rmfab.line.line_ledger import LineLedger
+    from rmfab.line.line_witness import LineWitness
 
 FLASH_STEPS: tuple[Step, ...] = (Step.DETECT, Step.CLAIM, Step.FLASH, Step.READBACK)
 VERIFY_STEPS: tuple[Step, ...] = (Step.DETECT, Step.BOOT, Step.IDENTIFY, Step.PROVISION)
@@ -83,10 +84,10 @@ class Job:
     *opening* opens the ledger on first use, *open_identity* a sealed identity with the station's key. *now* is the
     clock, *logs* the folder of console logs; the ledger records their paths relative to *root*, if it is given.
     *vouched* is called before each unit and raises RmfabError if the firmware is no longer trusted. *air* is the radio
-    that the slots share. *batch* and *serial* restrict what is claimed. *again*: units that are finished are made
-    again. *console_reset*: the firmware's console does the factory reset. *codes* is the desk for scanned codes.
-    *find_release* returns a release by its digest, None if it is not on this host. *more* is how to get more
-    identities here.
+    that the slots share, *witness* the station's client at the broker of the units, if the product needs one. *batch*
+    and *serial* restrict what is claimed. *again*: units that are finished are made again. *console_reset*: the
+    firmware's console does the factory reset. *codes* is the desk for scanned codes. *find_release* returns a release
+    by its digest, None if it is not on this host. *more* is how to get more identities here.
     """
 
     product: Product
@@ -100,6 +101,7 @@ class Job:
     challenge: Callable[[], str]
     vouched: Callable[[], None]
     air: Air
+    witness: LineWitness | None = None
     batch: str | None = None
     serial: str | None = None
     again: bool = False

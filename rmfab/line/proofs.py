@@ -16,7 +16,7 @@ from enum import IntEnum, unique
 from rmfab.board.port import ROM_BAUD
 from rmfab.errors import InputError
 from rmfab.product.product import VerifyPolicy
-from rmfab.product.vocabulary import ConsoleMode, ConsolePort
+from rmfab.product.vocabulary import CloudProof, ConsoleMode, ConsolePort
 from rmfab.release.build_config import BuildConfig
 
 _INFO = 3  # ESP_LOG_INFO, the level of every line that the line reads
@@ -75,8 +75,9 @@ class Proofs:
         none = Proof(Ability.NO, "a unit has no node id and key before it is claimed")
         return replace(self, node_id=none, signature=none, challenge=none)
 
-    def lines(self, *, provision: bool) -> Iterator[str]:
-        """Yield for the operator what is proven, tried and skipped; *provision*: the run has the step."""
+    def lines(self, *, provision: bool, cloud: CloudProof = CloudProof.OFF) -> Iterator[str]:
+        """Yield for the operator what is proven, tried and skipped; *provision*: the run has the step; *cloud*: what
+        its step `cloud` demands, if it has one."""
         session = Proof() if provision else Proof(Ability.NO, "no step provision")
         named = {
             "boot log": self.log,
@@ -86,6 +87,8 @@ class Proofs:
             "provisioning session": session,
             "challenge": min(session, self.challenge, key=lambda proof: proof.ability),
         }
+        if cloud is not CloudProof.OFF:
+            named["connection to the broker"] = Proof() if cloud is CloudProof.WITNESS else self.log
         by_ability = {one: [name for name, proof in named.items() if proof.ability is one] for one in Ability}
         yield f"each unit proves: {', '.join(by_ability[Ability.YES]) or 'nothing for certain'}"
         if tried := by_ability[Ability.MAYBE]:

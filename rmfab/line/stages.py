@@ -3,7 +3,7 @@
     OnSlot ─ detect ─► Writable ─ claim ─► Claimed ─ flash ─► Written ─ readback ─► Flashed ─┐
        │        └────► InLoader ─────────────────────────────────────────────────────────────┤
        └─────────────────────────────────────────────────────────────────────────────────────┴─ boot ─► Running
-    Running ─ identify ─► Identified ─ provision ─► Identified ─ reset ─► AsNew ─ label
+    Running ─ identify ─► Identified ─ provision ─► Identified or Joined ─ cloud ─► the same ─ reset ─► AsNew ─ label
 
 `verify` writes nothing: its detect ends at `InLoader`, or stays `OnSlot` if the loader cannot be reached. `reset` may
 start from `OnSlot`. A skipped step leaves the stage as it is.
@@ -24,6 +24,7 @@ from rmfab.line.job import PreparedRelease
 from rmfab.release.plan import Erase
 
 if TYPE_CHECKING:
+    from rmfab.cloud.node_watch import NodeWatch
     from rmfab.identity.identity import Identity
 
 
@@ -100,6 +101,17 @@ class Identified:
 
     bound: Bound
     console: UnitConsole
+
+
+@dataclass(frozen=True)
+class Joined(Identified):
+    """The unit has an address in the factory network since *joined_at* (monotonic).
+
+    *watch* has seen what the unit publishes to its broker since before that; None without a witness.
+    """
+
+    joined_at: float
+    watch: NodeWatch | None
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,13 @@ adapter = "hci1"                    # BLE; default: the host's first adapter
 softap = "nmcli"                    # "nmcli", "joined", or a command with {ssid}
 interface = "wlan1"                 # for nmcli; default: chosen by NetworkManager
 network = "factory-wifi.toml"       # ssid and passphrase of the factory network, for [verify] join
+
+[cloud]                             # the broker of the units, for [verify] cloud and `rmfab cloud check`
+host = "mqtt.factory.example"       # default: mqtt_host in product.toml
+tcp_port = 8883                     # default: 443
+ca = "broker-ca.crt"                # CA of the broker's certificate; default: those of the system
+witness_cert = "witness.crt"        # a client that may see everything; default: none
+witness_key = "witness.key"
 """
 
 from __future__ import annotations
@@ -35,6 +42,7 @@ from rmfab.board.restart import Auto, FixtureCommand, Restart, Unwired
 from rmfab.errors import InputError, UsageError
 from rmfab.files import is_safe_name
 from rmfab.ledger.sql.server_address import ServerAddress, is_url
+from rmfab.product.product_file import bad_host
 from rmfab.product.toml_reader import Table, Walker, load_toml
 
 FILE_NAME = "station.toml"
@@ -73,10 +81,26 @@ class Radio:
 
 
 @dataclass(frozen=True)
+class StationBroker:
+    """The broker of the units, as this host reaches it: *host* (None: mqtt_host) and *tcp_port* (None: 443).
+
+    *ca* is a file with the CAs of its certificate, None for those of the system. *witness_cert* and *witness_key* are
+    the files of a client that may see and send everything there, None if the station has none.
+    """
+
+    host: str | None = None
+    tcp_port: int | None = None
+    ca: Path | None = None
+    witness_cert: Path | None = None
+    witness_key: Path | None = None
+
+
+@dataclass(frozen=True)
 class Station:
     """The host's name in the ledger, its slots in the order of the file, its radio, and the ledger if it names one.
 
-    *lease*: how many identities it has in a lease, for when the ledger's server is away.
+    *lease*: how many identities it has in a lease, for when the ledger's server is away. *broker*: where it reaches the
+    broker of the units, None if the file does not have a table `[cloud]`.
     """
 
     name: str
@@ -84,6 +108,7 @@ class Station:
     radio: Radio = Radio()
     ledger: Path | str | None = None
     lease: int = 0
+    broker: StationBroker | None = None
 
 
 def host_station() -> Station:
@@ -94,19 +119,21 @@ def host_station() -> Station:
 
 def load_station(path: Path) -> Station:
     """Read station.toml. Raise InputError, or ComplaintsError with every error and its place."""
-    walker = Walker(path.name, load_toml(path, "station"))
+    data = load_toml(path, "station")
+    walker = Walker(path.name, data)
     table = walker.table("station")
     name = table.text("name", host_station().name, check=_bad_name)
     ledger = _ledger(table, path.resolve().parent)
     lease = table.integer("lease", 0, 0, LARGEST_LEASE)
     table.finish()
     radio = _radio(walker.table("provisioning"), path.resolve().parent)
+    broker = _broker(walker.table("cloud"), path.resolve().parent) if "cloud" in data else None
     slots = tuple(_slot(slot) for slot in walker.tables("slot"))
     for what, values in (("name", [slot.name for slot in slots]), ("port", [slot.link.address for slot in slots])):
         for value in sorted(value for value, times in Counter(values).items() if times > 1):
             walker.complain("[[slot]]", f'two slots have the same {what} "{value}"')
     walker.finish()
-    return Station(name, slots, radio, ledger, lease)
+    return Station(name, slots, radio, ledger, lease, broker)
 
 
 def _ledger(table: Table, root: Path) -> Path | str | None:
@@ -135,6 +162,17 @@ def _radio(table: Table, root: Path) -> Radio:
     softap = _softap(table)
     table.finish()
     return Radio(adapter or None, softap, interface or None, root / network if network else None)
+
+
+def _broker(table: Table, root: Path) -> StationBroker:
+    host = table.text("host", "", check=lambda host: bad_host(host) if host else None)
+    tcp_port = table.integer("tcp_port", 0, 1, 65535) or None
+    ca, certificate, key = (table.text(name, "") for name in ("ca", "witness_cert", "witness_key"))
+    if bool(certificate) != bool(key):
+        table.complain("witness_cert", "witness_cert and witness_key are given together")
+    table.finish()
+    paths = (root / name if name else None for name in (ca, certificate, key))
+    return StationBroker(host or None, tcp_port, *paths)
 
 
 def _softap(table: Table) -> tuple[str, ...]:

@@ -61,6 +61,10 @@ def take_step(step: Step, visit: Visit, stage: Stage) -> Passed[Stage]:
             from rmfab.line.steps.provision import provision
 
             return provision(visit, stage)
+        case Step.CLOUD, Identified():
+            from rmfab.line.steps.cloud import cloud
+
+            return cloud(visit, stage)
         case Step.RESET, OnSlot() | Identified():
             from rmfab.line.steps.reset import reset
 

@@ -24,5 +24,5 @@ def _reached_by(steps: tuple[Step, ...], step: Step) -> State | None:
         return State.FLASHED
     if Step.IDENTIFY not in steps:
         return None
-    proofs = [one for one in steps if one in (Step.IDENTIFY, Step.PROVISION, Step.RESET)]
+    proofs = [one for one in steps if one in (Step.IDENTIFY, Step.PROVISION, Step.CLOUD, Step.RESET)]
     return State.VERIFIED if step is proofs[-1] else None

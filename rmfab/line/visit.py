@@ -7,6 +7,7 @@ need, also after a step that failed halfway.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ from rmfab.line.station import Slot
 from rmfab.secret import Secret, redact
 
 if TYPE_CHECKING:
+    from rmfab.cloud.node_watch import NodeWatch
     from rmfab.identity.identity import Identity
 
 
@@ -33,7 +35,7 @@ class Visit:
     *keep_going* raises Aborted if the operator stops the line. *began* is when the current step started (monotonic).
     *record* is the unit's record in the ledger, once known, and *state* its current state. *secrets* are removed from
     all output. *measured* contains the measurements of the current step, which are reported even if it fails.
-    *holds_network*: the unit was given Wi-Fi credentials.
+    *holds_network*: the unit was given Wi-Fi credentials. *until_end* closes what is open until the end of the visit.
     """
 
     job: Job
@@ -48,6 +50,7 @@ class Visit:
     secrets: list[Secret[str]] = field(default_factory=list)
     measured: dict[str, Any] = field(default_factory=dict)
     holds_network: bool = False
+    until_end: ExitStack = field(default_factory=ExitStack)
 
     @cached_property
     def proofs(self) -> Proofs:
@@ -83,6 +86,15 @@ class Visit:
         identity = self.job.open_identity(record)
         self.secrets.append(identity.pop)
         return identity
+
+    def watch(self, node_id: str) -> NodeWatch | None:
+        """Watch what *node_id* publishes to its broker until the end of the visit. Return None without a witness.
+
+        Raise StationError (cause `witness`) if the witness has lost its connection.
+        """
+        if self.job.witness is None:
+            return None
+        return self.until_end.enter_context(self.job.witness.watching(node_id, self.keep_going))
 
     def say(self, text: str) -> None:
         """Send information to the operator."""

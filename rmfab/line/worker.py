@@ -59,6 +59,7 @@ class Worker:
             self._leaving = True
             self._leave_running(visit, worst)
         finally:
+            visit.until_end.close()
             board.close()
         log = write_console_log(visit)
         return self._end(visit.origin(), worst, log)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -14,17 +14,17 @@ from itertools import islice
 from pathlib import Path
 
 from rmfab.cloud.attempt import AttemptEnding, BrokerAttempt
-from rmfab.cloud.broker import ALPN_PORT, Broker
 from rmfab.cloud.check_unit import Gate, check_broker, check_unit, probe
-from rmfab.cloud.credentials import ClientPair, CloudUnit
+from rmfab.cloud.credentials import CloudUnit
 from rmfab.cloud.witness import watching
 from rmfab.errors import StationError, UnitFault, UnitsFailed, UsageError
-from rmfab.files import read_input
 from rmfab.ledger.events import Event, EventKind, Outcome, timestamp
 from rmfab.ledger.records import LedgerIdentity
+from rmfab.line.station import StationBroker
 from rmfab.operations.advance import Advance
 from rmfab.operations.client_files import load_pair
 from rmfab.operations.select_cloud_units import cloud_unit, select_units
+from rmfab.operations.station_broker import broker_of, witness_pair
 from rmfab.operations.terminal import UNATTENDED, Terminal, counted
 from rmfab.signals import undisturbed
 from rmfab.workspace.workspace import Workspace
@@ -34,16 +34,17 @@ MOST_JOBS = 64
 
 @dataclass(frozen=True)
 class CheckRequest:
-    """Check *units* (batches and serials), or a *sample* of so many of them, on the broker at *host* (None: mqtt_host).
+    """Check *units* (batches and serials), or a *sample* of so many of them, on the broker at *host*.
 
-    *ca*: PEM of the CA of the broker's certificate, None for those that the system trusts. *witness_cert*,
-    *witness_key*: a client that may see and send everything. *refused*: PEM files with certificate and key that the
-    broker must refuse. *timeout*: seconds to wait for each answer. Raise UsageError for what does not fit.
+    *tcp_port*: None for 443. *ca*: PEM of the CA of the broker's certificate, None for those that the system trusts.
+    *witness_cert*, *witness_key*: a client that may see and send everything. Without *host*, the broker is that of
+    station.toml, which then also has what is None here; else mqtt_host. *refused*: PEM files with certificate and key
+    that the broker must refuse. *timeout*: seconds to wait for each answer. Raise UsageError for what does not fit.
     """
 
     units: tuple[str, ...]
     host: str | None = None
-    tcp_port: int = ALPN_PORT
+    tcp_port: int | None = None
     ca: Path | None = None
     witness_cert: Path | None = None
     witness_key: str | None = None
@@ -113,9 +114,10 @@ def check_cloud(
     first = cloud_unit(workspace, units[0])  # before anything is sent: this station may not be able to open it
     enforce = workspace.product.cloud.enforce
     halt = threading.Event()
+    described = _described(workspace, request)
     with ExitStack() as stack:
-        broker, attempts = _broker(workspace, request, partial(_go_on, halt))
-        pair = _witness_pair(request, terminal)
+        broker, attempts = probe(broker_of(workspace, described, request.timeout), partial(_go_on, halt))
+        pair = witness_pair(described, terminal)
         refused = {str(path): load_pair(path, str(path), terminal) for path in request.refused}
         witness = stack.enter_context(watching(broker, pair, partial(_go_on, halt))) if pair else None
         gate = Gate(broker, witness, partial(_go_on, halt))
@@ -134,19 +136,17 @@ def _go_on(halt: threading.Event) -> None:
         raise _HaltedError
 
 
-def _broker(
-    workspace: Workspace, request: CheckRequest, keep_going: Callable[[], None]
-) -> tuple[Broker, BrokerAttempt]:
-    """Return the broker, probed, and how a client without a certificate ended. Raise StationError."""
-    host = request.host or workspace.product.identity.mqtt_host
-    ca = None if request.ca is None else read_input(request.ca, "CA certificate").decode("ascii", "ignore")
-    return probe(Broker(host, request.tcp_port, ca, patience=request.timeout), keep_going)
-
-
-def _witness_pair(request: CheckRequest, terminal: Terminal) -> ClientPair | None:
-    if request.witness_cert is None or request.witness_key is None:
-        return None
-    return load_pair(request.witness_cert, request.witness_key, terminal)
+def _described(workspace: Workspace, request: CheckRequest) -> StationBroker:
+    """Return where the broker is. A host that is named may be a different broker than that of station.toml."""
+    known = StationBroker() if request.host else workspace.station.broker or StationBroker()
+    key = None if request.witness_key is None else Path(request.witness_key)
+    return StationBroker(
+        request.host or known.host,
+        request.tcp_port or known.tcp_port,
+        request.ca or known.ca,
+        request.witness_cert or known.witness_cert,
+        key or known.witness_key,
+    )
 
 
 def _judge_broker(found: BrokerChecked, *, enforce: bool, terminal: Terminal) -> None:

@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 
 def examine_host(folder: Path | None) -> Iterator[Diagnosis]:
-    """Yield every diagnosis of the host, and of the workspace in *folder* if there is one. Open no port.
+    """Yield every diagnosis of the host, and of the workspace in *folder* if there is one. Open no serial port.
 
     What cannot be read is a diagnosis too, of the first check that needs it; it keeps no other check from running.
     """
@@ -45,6 +45,7 @@ def examine_host(folder: Path | None) -> Iterator[Diagnosis]:
         ("the ledger", _ledger),
         ("this station's lease", _lease),
         ("the trust file", _trust),
+        ("the broker of the units", _broker),
     ):
         found = list(_checked(what, partial(check, workspace)))
         yield from (one for one in found if str(one.error) not in reported)
@@ -179,6 +180,12 @@ def _trust(workspace: Workspace) -> Iterator[Diagnosis]:
     elif trust is None:
         hint = "`rmfab trust import` imports the owner's"
         yield Diagnosis("a trust file, because releases must be signed", False, hint)
+
+
+def _broker(workspace: Workspace) -> Iterator[Diagnosis]:
+    from rmfab.operations.examine_broker import diagnose_broker
+
+    return diagnose_broker(workspace)
 
 
 def _tried(work: Callable[[], T], what: str, wrong: list[Diagnosis]) -> T | None:

@@ -35,9 +35,11 @@ from rmfab.operations.find_release import releases_in, remember_release
 from rmfab.operations.pool import hold_pool, more_identities
 from rmfab.operations.terminal import UNATTENDED, Scan, Terminal
 from rmfab.product.serial import SerialSource
+from rmfab.product.vocabulary import CloudProof
 from rmfab.workspace.workspace import LEDGER_ENVIRONMENT, Workspace
 
 if TYPE_CHECKING:
+    from rmfab.line.line_witness import LineWitness
     from rmfab.operations.leasing import StationLease
 
 __all__ = ["FLASH_STEPS", "RESET_STEPS", "RUN_STEPS", "VERIFY_STEPS", "LineRequest", "LineRun", "run_line"]
@@ -179,7 +181,8 @@ def run_line(workspace: Workspace, request: LineRequest, terminal: Terminal = UN
         _check_batches(workspace, request.batch, claims=Step.CLAIM in steps)
     if lease is not None:
         _check(workspace.lease, lease.names())
-    job = _job(workspace, request, steps, firmware, _air(workspace, steps, terminal), lease)
+    air, witness = _air(workspace, steps, terminal), _witness(workspace, steps, terminal)
+    job = _job(workspace, request, steps, firmware, lease, air, witness)
     if request.scan:
         job = replace(job, codes=CodeDesk(_lines(terminal), [slot.name for slot in slots]))
     floor = Floor(job, slots, loop=request.loop)
@@ -229,13 +232,14 @@ def _check_radio(job: Job, workspace: Workspace, slots: tuple[Slot, ...], *, loo
 
 def _announce(job: Job, slots: tuple[Slot, ...], terminal: Terminal) -> None:
     """Print which proofs the release allows, for each kind of slot. Raise InputError if none would identify a unit."""
+    cloud = job.product.verify.cloud if Step.CLOUD in job.steps else CloudProof.OFF
     kinds: dict[Proofs, list[str]] = {}
     for slot in slots:
         kinds.setdefault(job.proofs(slot), []).append(slot.name)
     for proofs, names in kinds.items():
         refuse_without_proof(proofs, provisioning=job.provisioning_proves(proofs))
         where = f"{', '.join(names)}: " if len(kinds) > 1 else ""
-        for line in proofs.lines(provision=job.provisions):
+        for line in proofs.lines(provision=job.provisions, cloud=cloud):
             terminal.say(where + line)
         if proofs.warning:
             terminal.warn(where + proofs.warning, "connect the port that the firmware's console is on to hear it")
@@ -248,9 +252,14 @@ def _has_release(workspace: Workspace, request: LineRequest, steps: tuple[Step, 
 
 
 def _steps(workspace: Workspace, request: LineRequest) -> tuple[Step, ...]:
-    """Return the steps, with a factory reset if units join a network: they must not keep its credentials."""
-    joins = workspace.product.verify.join and Step.PROVISION in request.steps
-    return request.steps if not joins or Step.RESET in request.steps else (*request.steps, Step.RESET)
+    """Return the steps. Units that join a network may have to reach their broker, and must not keep its credentials."""
+    verify, steps = workspace.product.verify, request.steps
+    if not verify.join or Step.PROVISION not in steps:
+        return steps
+    after = steps.index(Step.PROVISION) + 1
+    cloud = () if verify.cloud is CloudProof.OFF else (Step.CLOUD,)
+    reset = () if Step.RESET in steps else (Step.RESET,)
+    return (*steps[:after], *cloud, *steps[after:], *reset)
 
 
 def _job(
@@ -258,8 +267,9 @@ def _job(
     request: LineRequest,
     steps: tuple[Step, ...],
     firmware: PreparedRelease | None,
-    air: Air,
     lease: StationLease | None,
+    air: Air,
+    witness: LineWitness | None,
 ) -> Job:
     line = None if lease is None else lease.line_ledger
 
@@ -280,6 +290,7 @@ def _job(
         challenge=lambda: secrets.token_hex(16),
         vouched=vouched,
         air=air,
+        witness=witness,
         batch=request.batch,
         serial=request.serial,
         again=request.again,
@@ -312,6 +323,15 @@ def _air(workspace: Workspace, steps: tuple[Step, ...], terminal: Terminal) -> A
     if (wrong := air.come_back()) is not None:
         terminal.warn(f"this host could not return to its Wi-Fi network: {wrong}")
     return air
+
+
+def _witness(workspace: Workspace, steps: tuple[Step, ...], terminal: Terminal) -> LineWitness | None:
+    """Return the station's witness, if the product needs one. Raise InputError if it has none."""
+    if Step.CLOUD not in steps or workspace.product.verify.cloud is not CloudProof.WITNESS:
+        return None
+    from rmfab.operations.station_broker import line_witness
+
+    return line_witness(workspace, terminal)
 
 
 def _factory_network(path: Path | None, terminal: Terminal) -> FactoryNetwork:

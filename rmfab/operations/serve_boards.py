@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from rmfab.errors import UsageError
+from rmfab.errors import StationError, UsageError
 from rmfab.product.vocabulary import Chip
+from rmfab.virtual.bench.mqtt_port import is_available
 from rmfab.virtual.chip.models import MODELS
 from rmfab.virtual.faults import BoardFault, FaultCall
+from rmfab.virtual.network import Route, with_routes
 from rmfab.virtual.spec import BoardSpec, PortKind, Strap
 
 
@@ -17,8 +19,9 @@ class BoardsRequest:
     """*count* boards of *chip*, reached over *port_kind*.
 
     *mac*: MAC of the first board, the next ones count up from it; *paced*: None for full speed, 0 for the speed of a
-    real board, else the highest baud; *flash_size* in bytes; *secure_boot*: SHA-256 of up to three keys, in hex. Raise
-    UsageError.
+    real board, else the highest baud; *flash_size* in bytes; *secure_boot*: SHA-256 of up to three keys, in hex;
+    *routes*: where firmware in the network rmfab-factory reaches its broker. Raise UsageError, or StationError if
+    paho-mqtt is missing.
     """
 
     chip: Chip = Chip.ESP32C3
@@ -31,8 +34,15 @@ class BoardsRequest:
     flash_size: int = 4 << 20
     secure_boot: tuple[str, ...] = ()
     kill_pid: int | None = None
+    routes: tuple[Route, ...] = ()
 
     def __post_init__(self) -> None:
+        if self.routes and not is_available():
+            raise StationError(
+                "boards on a broker need paho-mqtt",
+                hint="run `pip install '.[cloud]'` in rmfab's checkout, or leave --route out",
+                cause="no-paho",
+            )
         if any(call.fault is BoardFault.KILL_AT for call in self.faults) and self.kill_pid is None:
             raise UsageError("the fault kill-at requires --kill-pid")
         for call in self.faults:
@@ -62,6 +72,7 @@ class BoardsRequest:
                 paced=self.paced,
                 faults=self.faults,
                 kill_pid=self.kill_pid,
+                networks=with_routes(*self.routes),
                 secure_boot_digests=tuple(map(str.lower, self.secure_boot)),
             )
             for index in range(self.count)

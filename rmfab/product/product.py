@@ -14,6 +14,7 @@ from rmfab.product.serial import SerialPattern
 from rmfab.product.vocabulary import (
     CertificateProfile,
     Chip,
+    CloudProof,
     ConsoleMode,
     Credentials,
     KeyKind,
@@ -112,6 +113,18 @@ class ScanPolicy:
 
 
 @dataclass(frozen=True)
+class ParamName:
+    """A parameter of the firmware, by the names of its *device* and its own."""
+
+    device: str
+    name: str
+
+    def __str__(self) -> str:
+        """Return it as product.toml writes it."""
+        return f"{self.device}.{self.name}"
+
+
+@dataclass(frozen=True)
 class VerifyPolicy:
     """`[verify]`: what is checked on each unit, and the time limits in seconds.
 
@@ -120,7 +133,8 @@ class VerifyPolicy:
     *console_baud* (None: as the firmware was built, else 115200). *provision* runs the provisioning protocol, with each
     response within *answer_timeout* and all within *provision_timeout*; a wrong PoP is tried on the first unit of a
     batch and then on one in *wrong_pop_every* units (0: never). *join* sends the factory network and waits
-    *join_timeout* for an IP address; *mqtt* also waits for the MQTT connection.
+    *join_timeout* for an IP address; *cloud* is what then proves that the unit reaches its broker, within
+    *cloud_timeout*, and *cloud_param* the parameter that a witness sets there (None: none).
     """
 
     boot_timeout: float = 20.0
@@ -134,7 +148,9 @@ class VerifyPolicy:
     scan: ScanPolicy = ScanPolicy()
     join: bool = False
     join_timeout: float = 30.0
-    mqtt: bool = False
+    cloud: CloudProof = CloudProof.OFF
+    cloud_param: ParamName | None = None
+    cloud_timeout: float = 60.0
 
 
 @dataclass(frozen=True)

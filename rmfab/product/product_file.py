@@ -13,6 +13,7 @@ from rmfab.product.product import (
     Factory,
     IdentityPolicy,
     LabelPolicy,
+    ParamName,
     Product,
     Provisioning,
     ReleasePolicy,
@@ -25,6 +26,7 @@ from rmfab.product.toml_reader import Table, Walker, load_toml, parse_toml
 from rmfab.product.vocabulary import (
     CertificateProfile,
     Chip,
+    CloudProof,
     ConsoleMode,
     Credentials,
     KeyKind,
@@ -110,8 +112,8 @@ def _identity(table: Table) -> IdentityPolicy:
         credentials=table.choice("credentials", Credentials, Credentials.CERTIFICATE),
         node_id=table.choice("node_id", NodeIdKind, NodeIdKind.SHORTUUID),
         key=table.choice("key", KeyKind, KeyKind.ECDSA_P256),
-        mqtt_host=table.text("mqtt_host", MQTT_HOST_PLACEHOLDER, check=_bad_host),
-        mqtt_cred_host=table.text("mqtt_cred_host", "", check=lambda host: _bad_host(host) if host else None),
+        mqtt_host=table.text("mqtt_host", MQTT_HOST_PLACEHOLDER, check=bad_host),
+        mqtt_cred_host=table.text("mqtt_cred_host", "", check=lambda host: bad_host(host) if host else None),
     )
     table.finish()
     return policy
@@ -199,12 +201,34 @@ def _verify(table: Table) -> VerifyPolicy:
         scan=_scan(table),
         join=table.boolean("join", False),
         join_timeout=table.number("join_timeout", 30.0, 1.0, 600.0),
-        mqtt=table.boolean("mqtt", False),
+        cloud=_cloud_proof(table),
+        cloud_param=_cloud_param(table),
+        cloud_timeout=table.number("cloud_timeout", 60.0, 1.0, 600.0),
     )
-    if policy.mqtt and not policy.join:
-        table.complain("mqtt", "mqtt needs join = true", "set join = true, or remove mqtt")
+    if policy.cloud is not CloudProof.OFF and not (policy.join and policy.provision):
+        table.complain(
+            "cloud",
+            "cloud needs join = true and provision = true",
+            'set both, or cloud = "off" (formerly mqtt = false)',
+        )
+    if policy.cloud_param is not None and policy.cloud is not CloudProof.WITNESS:
+        table.complain("cloud_param", 'only a witness sets parameters: cloud_param needs cloud = "witness"')
     table.finish()
     return policy
+
+
+def _cloud_proof(table: Table) -> CloudProof:
+    """Read `cloud`. Former files have `mqtt`, true for what is now "console"."""
+    former = table.boolean("mqtt", False)
+    return table.choice("cloud", CloudProof, CloudProof.CONSOLE if former else CloudProof.OFF)
+
+
+def _cloud_param(table: Table) -> ParamName | None:
+    value = table.text("cloud_param", "")
+    device, _, name = value.partition(".")
+    if value and not (device and name):
+        table.complain("cloud_param", f'"{value}" is not a parameter', 'name device and parameter: "Light.Power"')
+    return ParamName(device, name) if device and name else None
 
 
 def _cloud(table: Table) -> CloudPolicy:
@@ -244,6 +268,12 @@ def _recipients(table: Table) -> dict[str, str]:
 
 def _judge_together(walker: Walker, product: Product) -> None:
     identity = product.identity
+    if identity.credentials is Credentials.CLOUD_CLAIM and product.verify.cloud is not CloudProof.OFF:
+        walker.complain(
+            "[verify] cloud",
+            'a unit with credentials = "claim" reaches its broker only after its owner has claimed it',
+            'set cloud = "off" (formerly mqtt = false)',
+        )
     if identity.credentials is Credentials.CLOUD_CLAIM and identity.node_id is NodeIdKind.VALUES:
         walker.complain(
             "[identity] node_id",
@@ -260,7 +290,8 @@ def _bad_code_prefix(prefix: str) -> str | None:
     return None if _CODE_PREFIX.fullmatch(prefix) else f'"{prefix}" is not a prefix (0 to 63 of A-Z a-z 0-9 . _ -)'
 
 
-def _bad_host(host: str) -> str | None:
+def bad_host(host: str) -> str | None:
+    """Return what is wrong with a host name, None if nothing is."""
     return None if _HOST.fullmatch(host) else f'"{host}" is not a host name (no scheme, no port, no path)'
 
 

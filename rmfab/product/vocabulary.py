@@ -148,6 +148,16 @@ class ConsolePort(Enum):
 
 
 @unique
+class CloudProof(Enum):
+    """What proves that a unit reaches its broker: nothing is asked for, `MQTT Connected` on its console, or what a
+    witness at the broker sees of it."""
+
+    OFF = "off"
+    CONSOLE = "console"
+    WITNESS = "witness"
+
+
+@unique
 class QrForm(Enum):
     """The form of the QR payload: JSON, or the compact form of CONFIG_APP_NETWORK_PROV_COMPACT_QR."""
 

@@ -8,6 +8,9 @@ from typing import Any
 from rmfab.ledger.events import StoredEvent
 from rmfab.ledger.records import LedgerIdentity
 
+_CONNECTED = frozenset({"config", "connected"})
+"""Measurements that a step `cloud` only has if the unit was connected."""
+
 
 def as_lines(identities: Sequence[LedgerIdentity], events: Sequence[StoredEvent]) -> Iterator[str]:
     """Yield the text lines of `rmfab trace`."""
@@ -22,12 +25,22 @@ def as_lines(identities: Sequence[LedgerIdentity], events: Sequence[StoredEvent]
         yield f"  service name  {identity.record.service_name}"
         if identity.mac:
             yield f"  board         {identity.mac}"
+        if connected := _first_connected(identity, events):
+            yield f"  connected     first {connected}"
         if identity.standing.labelled_count:
             count = identity.standing.labelled_count
             often = "once" if count == 1 else f"{count} times, last"
             yield f"  labelled      {often} {identity.standing.labelled_ts}"
     for stored in events:
         yield _line(stored)
+
+
+def _first_connected(identity: LedgerIdentity, events: Sequence[StoredEvent]) -> str | None:
+    """Return when a step `cloud` first saw the unit itself connected to its broker, None if that was never seen."""
+    for event in (stored.event for stored in events):
+        if event.serial == identity.name and event.step == "cloud" and _CONNECTED & event.details.keys():
+            return event.ts
+    return None
 
 
 def _line(stored: StoredEvent) -> str:
@@ -54,12 +67,12 @@ def as_json(identities: Sequence[LedgerIdentity], events: Sequence[StoredEvent])
     """Return the same trace as JSON values, without anything sealed."""
     serials = {identity.name: identity.serial for identity in identities}
     return {
-        "identities": [_identity(identity) for identity in identities],
+        "identities": [_identity(identity, _first_connected(identity, events)) for identity in identities],
         "events": [_event(one, serials) for one in events],
     }
 
 
-def _identity(identity: LedgerIdentity) -> dict[str, Any]:
+def _identity(identity: LedgerIdentity, connected: str | None) -> dict[str, Any]:
     standing = identity.standing
     return {
         "serial": None if identity.unnamed else identity.serial,
@@ -76,6 +89,7 @@ def _identity(identity: LedgerIdentity) -> dict[str, Any]:
         "flashed": standing.flashed_ts,
         "verified": standing.verified_ts,
         "labelled": standing.labelled_count,
+        "first_connected": connected,
     }
 
 

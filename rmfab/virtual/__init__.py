@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rmfab.virtual.bench.serving import BoardHandle, serve
     from rmfab.virtual.faults import BoardFault, FaultCall
-    from rmfab.virtual.network import AccessPoint
+    from rmfab.virtual.network import AccessPoint, Route
     from rmfab.virtual.spec import BoardSpec, PortKind, Strap
 
 _HOMES = {
@@ -22,11 +22,12 @@ _HOMES = {
     "BoardSpec": "spec",
     "FaultCall": "faults",
     "PortKind": "spec",
+    "Route": "network",
     "Strap": "spec",
     "serve": "bench.serving",
 }
 
-__all__ = ["AccessPoint", "BoardFault", "BoardHandle", "BoardSpec", "FaultCall", "PortKind", "Strap", "serve"]
+__all__ = ["AccessPoint", "BoardFault", "BoardHandle", "BoardSpec", "FaultCall", "PortKind", "Route", "Strap", "serve"]
 
 
 def __getattr__(name: str) -> Any:

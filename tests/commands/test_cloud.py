@@ -286,6 +286,26 @@ class TestRefused:
         said.refused(4, "paho-mqtt", "pip install '.[cloud]'")
 
 
+class TestStationToml:
+    """The broker of station.toml."""
+
+    def test_defaults(self, office: Office) -> None:
+        """Host, port and CA come from [cloud]; an option comes first."""
+        table = ["[cloud]", 'host = "localhost"', f"tcp_port = {office.port}", f'ca = "{office.server.lab.folder.ca}"']
+        (office.root / "station.toml").write_text("\n".join(table))
+        said = office.terminal("-C", office.root, "cloud", "check", "LMP-000001")
+        assert (said.code, said.out.split()) == (0, ["LMP-000001", "PASS"]), said.err
+        office.terminal("-C", office.root, "cloud", "check", "LMP-000001", "--tcp-port", "1").refused(4, "localhost:1:")
+
+    def test_another_host(self, office: Office) -> None:
+        """A host that is named may be a different broker: nothing of [cloud] is used with it."""
+        (office.root / "station.toml").write_text(
+            '[cloud]\nca = "no-such.crt"\nwitness_cert = "a"\nwitness_key = "b"\n'
+        )
+        assert office.check(units=("LMP-000001",)).code == 0
+        office.terminal("-C", office.root, "cloud", "check", "LMP-000001").refused(3, "no-such.crt")
+
+
 class TestServe:
     """`rmfab cloud serve`, without the program."""
 

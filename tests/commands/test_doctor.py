@@ -11,8 +11,12 @@ from typing import Any
 
 import pytest
 
+from rmfab.ledger.events import Event, EventKind, Outcome
 from rmfab.operations import disk_space
 from rmfab.operations.disk_space import Space, judge_space, measure
+from rmfab.workspace.workspace import open_workspace
+from tests.cloud.lab import Lab
+from tests.cloud.servers import OpenBroker, listening, silent
 from tests.terminal import Terminal, environment, process, words
 
 CHECKS = (("port",), ("disk of ",), ("this station's key",), ("the ledger",), ("trust file", "releases are"))
@@ -248,3 +252,59 @@ def test_measuring(tmp_path: Path) -> None:
     space = measure(tmp_path)
     assert space.free > 0
     assert space.files is None or space.files > 0
+
+
+def broker_table(lamp: Path, **keys: object) -> None:
+    lines = [f"{key} = {json.dumps(value)}" for key, value in keys.items()]
+    (lamp / "station.toml").write_text("\n".join(["[cloud]", *lines, ""]))
+
+
+ABOUT = ("this host's clock", "the broker", "the witness", "no witness")
+
+
+def about_the_broker(found: list[dict[str, Any]]) -> list[tuple[str, bool]]:
+    return [(one["what"], one["good"]) for one in found if one["what"].startswith(ABOUT)]
+
+
+def test_a_station_without_a_broker(lamp: Path, terminal: Terminal) -> None:
+    """Without [cloud] in station.toml nothing is said about a broker, and none is connected to."""
+    _, found = findings(terminal, "-C", lamp)
+    assert about_the_broker(found) == []
+
+
+def test_a_broker_that_is_away(lamp: Path, terminal: Terminal) -> None:
+    """A broker that does not answer is a problem, with the place and a hint; the clock is checked as well."""
+    with listening(silent) as port:
+        pass
+    broker_table(lamp, host="localhost", tcp_port=port)
+    code, found = findings(terminal, "-C", lamp)
+    clock, broker = about_the_broker(found)
+    assert code == 4
+    assert clock[1]
+    assert (broker[0].startswith("the broker of the units: "), broker[1]) == (True, False)
+
+
+def test_a_broker(lamp: Path, terminal: Terminal, tmp_path: Path) -> None:
+    """A broker that can be reached is good; so is that the station has no witness, unless the product needs one."""
+    lab = Lab(tmp_path / "lab")
+    with listening(OpenBroker(lab)) as port:
+        broker_table(lamp, host="localhost", tcp_port=port, ca=str(lab.folder.ca))
+        _, found = findings(terminal, "-C", lamp)
+        assert [good for _, good in about_the_broker(found)] == [True, True, True]
+        path = lamp / "product.toml"
+        text = path.read_text().replace("join = false", "join = true").replace('cloud = "off"', 'cloud = "witness"')
+        path.write_text(text)
+        code, found = findings(terminal, "-C", lamp)
+    (told,) = (one for one in found if one["what"].startswith(ABOUT))
+    assert (code, told["good"]) == (4, False)
+    assert "witness_cert" in told["hint"]
+
+
+def test_a_clock_that_is_behind(lamp: Path, terminal: Terminal) -> None:
+    """A clock that is behind the newest record of the ledger is a problem."""
+    event = Event("2099-01-01T00:00:00.000Z", EventKind.STEP, serial="LMP-000001", step="boot", outcome=Outcome.ERROR)
+    with open_workspace(lamp).ledger as ledger:
+        ledger.record("bench", [event])
+    broker_table(lamp, host="localhost", tcp_port=1)
+    _, found = findings(terminal, "-C", lamp)
+    assert about_the_broker(found)[0][1] is False

@@ -76,6 +76,7 @@ def test_who_may_be_online(ledger: Ledger) -> None:
             step(failed_reset, "cloud"),
             step(failed_reset, "reset", Outcome.FAIL),
             step(skipped, "provision", session="PASS", join="SKIP"),
+            step(skipped, "cloud", Outcome.SKIP),
             step(again, "provision", join="PASS"),
             step(again, "reset"),
             step(again, "provision", join="PASS"),

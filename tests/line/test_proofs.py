@@ -9,7 +9,7 @@ import pytest
 from rmfab.errors import InputError
 from rmfab.line.proofs import Ability, Proofs, console_baud, proofs_of, refuse_without_proof
 from rmfab.product.product import VerifyPolicy
-from rmfab.product.vocabulary import ConsoleMode, ConsolePort, Credentials
+from rmfab.product.vocabulary import CloudProof, ConsoleMode, ConsolePort, Credentials
 from rmfab.release.build_config import UNKNOWN, BuildConfig
 from tests.line.floor import found, serve, spec
 
@@ -135,6 +135,18 @@ def test_what_the_line_announces():
         "skipped: console signature (the firmware has no console command sign-data)",
         "skipped: provisioning session, challenge (no step provision)",
     ]
+
+
+def test_the_broker_is_announced():
+    """A witness always proves the connection to the broker; the console only if the firmware has a log."""
+    quiet = replace(LOUD, log_level=0)
+    for built, cloud, start in (
+        (quiet, CloudProof.WITNESS, "each unit proves"),
+        (LOUD, CloudProof.CONSOLE, "each unit proves"),
+        (quiet, CloudProof.CONSOLE, "skipped"),
+    ):
+        told = list(proofs_of(VerifyPolicy(), built, None).lines(provision=True, cloud=cloud))
+        assert next(one for one in told if "connection to the broker" in one).startswith(start)
 
 
 def test_units_that_are_yet_to_be_claimed_have_no_key():

@@ -296,11 +296,14 @@ class TestJoin:
     @pytest.mark.parametrize("command", ["run", "verify"])
     def test_joins(self, joining, tmp_path, command):
         """The unit gets its address and reaches MQTT; afterwards it is reset, and no file contains the passphrase."""
-        joining.edit("mqtt = false", "mqtt = true")
+        joining.edit('cloud = "off"', 'cloud = "console"')
         said, flash = self.run(joining, tmp_path, command)
         assert said.code == 0, said.unit["reason"]
         assert checks(said)["join"] == "PASS"
-        assert said.steps()["reset"] == "PASS"
+        assert [said.steps()[step] for step in ("cloud", "reset")] == ["PASS", "PASS"]
+        measured = said.step("cloud")["measurements"]
+        assert (measured["checks"], measured["limit"]) == ({"mqtt": "PASS"}, 60.0)
+        assert 0 <= measured["connected"] <= PATIENCE
         assert held_network(flash) == []
         serial = said.unit["serial"]
         secrets = [FACTORY_NETWORK.password, joining.identity(serial).pop.reveal()]
@@ -312,13 +315,14 @@ class TestJoin:
         assert b"MQTT Connected" in logs
 
     def test_without_a_log(self, tmp_path):
-        """MQTT has no witness without a log, and is skipped; the unit joins and is reset."""
-        edits = (*JOIN, ("mqtt = false", "mqtt = true"))
+        """Without a log MQTT is not proven by the console, and is skipped; the unit joins and is reset."""
+        edits = (*JOIN, ('cloud = "off"', 'cloud = "console"'))
         factory = found(tmp_path / "ws", units=1, edits=edits, log_level=0)
         give_network(factory)
         said, flash = self.run(factory, tmp_path)
         assert said.code == 0, said.unit["reason"]
-        assert (checks(said)["join"], checks(said)["mqtt"]) == ("PASS", "SKIP")
+        assert (checks(said)["join"], said.step("cloud")["outcome"]) == ("PASS", "SKIP")
+        assert said.step("cloud")["measurements"]["checks"] == {"mqtt": "SKIP"}
         assert held_network(flash) == []
 
     @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from rmfab.board.esp.loader import SlotLink
 from rmfab.board.port import PluggedIn
 from rmfab.board.restart import Auto, FixtureCommand, Unwired
 from rmfab.errors import ComplaintsError, InputError
-from rmfab.line.station import JOINED, NMCLI, Radio, Slot, Station, host_station, load_station, slots_for
+from rmfab.line.station import JOINED, NMCLI, Radio, Slot, Station, StationBroker, host_station, load_station, slots_for
 
 GOOD = """
 [station]
@@ -196,3 +196,29 @@ class TestSlotsFor:
         """No port and no slot is bad input."""
         with pytest.raises(InputError, match="no port"):
             slots_for((), host_station(), None)
+
+
+def test_broker(tmp_path):
+    """The broker has a host, a port, a CA, and a witness with certificate and key; without the table there is none."""
+    text = '[cloud]\nhost = "mqtt.lan"\ntcp_port = 8883\nca = "ca.crt"\nwitness_cert = "w.crt"\nwitness_key = "w.key"\n'
+    paths = (tmp_path / name for name in ("ca.crt", "w.crt", "w.key"))
+    assert load(tmp_path, text).broker == StationBroker("mqtt.lan", 8883, *paths)
+    assert load(tmp_path, "[cloud]\n").broker == StationBroker()
+    assert load(tmp_path, GOOD).broker is None
+
+
+@pytest.mark.parametrize(
+    ("line", "key"),
+    [
+        ('host = "mqtts://a"', "host"),
+        ("tcp_port = 0", "tcp_port"),
+        ('witness_cert = "w.crt"', "witness_cert"),
+        ('witness_key = "w.key"', "witness_cert"),
+        ('password = "x"', "password"),
+    ],
+)
+def test_bad_broker(tmp_path, line, key):
+    """What is wrong with the broker is a complaint with its key."""
+    with pytest.raises(ComplaintsError) as caught:
+        load(tmp_path, f"[cloud]\n{line}\n")
+    assert [one.where for one in caught.value.complaints] == [f"station.toml: [cloud] {key}"]

@@ -24,6 +24,8 @@ from rmfab.line.unit_state import wanted_state
         (VERIFY_STEPS, Step.PROVISION, Outcome.FAIL, State.FAILED),
         (VERIFY_STEPS, Step.PROVISION, Outcome.ERROR, None),
         (VERIFY_STEPS, Step.PROVISION, Outcome.ABORTED, None),
+        ((*VERIFY_STEPS, Step.CLOUD), Step.PROVISION, Outcome.PASS, None),
+        ((*VERIFY_STEPS, Step.CLOUD), Step.CLOUD, Outcome.PASS, State.VERIFIED),
         (RESET_STEPS, Step.RESET, Outcome.PASS, None),
         (RESET_STEPS, Step.RESET, Outcome.FAIL, State.FAILED),
     ],

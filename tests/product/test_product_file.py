@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from rmfab.errors import ComplaintsError, InputError
 from rmfab.files import shipped
 from rmfab.product import product as values
-from rmfab.product.product import Product
+from rmfab.product.product import ParamName, Product
 from rmfab.product.product_file import load_product, parse_product
-from rmfab.product.vocabulary import Chip, ConsoleMode, Credentials, KeyKind, QrForm, Security, Transport
+from rmfab.product.vocabulary import Chip, CloudProof, ConsoleMode, Credentials, KeyKind, QrForm, Security, Transport
 
 MINIMAL = '[product]\nname = "Lamp"\nchip = "esp32c3"\nserial = "LMP-{n:06d}"\n'
 HERE = Path("product.toml")
@@ -106,14 +106,25 @@ def test_the_rule_for_codes(serial: str, scan: str, told: str | None) -> None:
 def test_the_keys_of_verify() -> None:
     """Each key of [verify] is read; its default is the value in the template."""
     text = (
-        "[verify]\nprovision = false\nanswer_timeout = 3\nwrong_pop_every = 7\n"
-        'scan_ssid = "fab"\nscan_marginal = -60\nscan_fail = -75\njoin = true\njoin_timeout = 9.5\nmqtt = true\n'
+        "[verify]\nprovision = true\nanswer_timeout = 3\nwrong_pop_every = 7\n"
+        'scan_ssid = "fab"\nscan_marginal = -60\nscan_fail = -75\njoin = true\njoin_timeout = 9.5\n'
+        'cloud = "witness"\ncloud_param = "Light.Power"\ncloud_timeout = 20\n'
     )
     verify = parse_product(MINIMAL + text, HERE).verify
-    assert (verify.provision, verify.answer_timeout, verify.wrong_pop_every) == (False, 3.0, 7)
+    assert (verify.provision, verify.answer_timeout, verify.wrong_pop_every) == (True, 3.0, 7)
     assert verify.scan == values.ScanPolicy("fab", -60, -75)
-    assert (verify.join, verify.join_timeout, verify.mqtt) == (True, 9.5, True)
+    assert (verify.join, verify.join_timeout) == (True, 9.5)
+    assert (verify.cloud, verify.cloud_param, verify.cloud_timeout) == (
+        CloudProof.WITNESS, ParamName("Light", "Power"), 20.0,
+    )  # fmt: skip
     assert parse_product(MINIMAL, HERE).verify == parse_product(template(), HERE).verify == values.VerifyPolicy()
+
+
+@pytest.mark.parametrize(("former", "now"), [("true", CloudProof.CONSOLE), ("false", CloudProof.OFF)])
+def test_the_former_mqtt(former: str, now: CloudProof) -> None:
+    """`mqtt = true` of former files is what cloud = "console" is now."""
+    verify = parse_product(f"{MINIMAL}[verify]\njoin = true\nmqtt = {former}\n", HERE).verify
+    assert verify.cloud is now
 
 
 def test_the_keys_of_cloud() -> None:
@@ -206,7 +217,14 @@ def test_all_complaints_at_once() -> None:
         ("[verify]\nscan_marginal = 1\n", "[verify] scan_marginal"),
         ("[verify]\nscan_marginal = -80\nscan_fail = -70\n", "[verify] scan_fail"),
         ("[verify]\njoin_timeout = 0\n", "[verify] join_timeout"),
-        ("[verify]\nmqtt = true\n", "[verify] mqtt"),
+        ("[verify]\nmqtt = true\n", "[verify] cloud"),
+        ('[verify]\ncloud = "witness"\n', "[verify] cloud"),
+        ('[verify]\njoin = true\ncloud = "console"\nprovision = false\n', "[verify] cloud"),
+        ("[verify]\njoin = true\ncloud = true\n", "[verify] cloud"),
+        ('[verify]\njoin = true\ncloud = "console"\ncloud_param = "Light.Power"\n', "[verify] cloud_param"),
+        ('[verify]\njoin = true\ncloud = "witness"\ncloud_param = "Power"\n', "[verify] cloud_param"),
+        ('[verify]\njoin = true\ncloud = "witness"\ncloud_timeout = 0\n', "[verify] cloud_timeout"),
+        ('[identity]\ncredentials = "claim"\n[verify]\njoin = true\ncloud = "console"\n', "[verify] cloud"),
         ("label = 3\n[product]\n", "[label]"),
     ],
 )

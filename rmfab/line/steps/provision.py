@@ -7,7 +7,7 @@
     join        the unit joins the factory network, if the product requires it; the step `reset` undoes that
 
 Nothing else is sent to the unit. The whole step has one deadline, [verify] provision_timeout (and join_timeout if it
-joins); only the radio's turn, a restart and the wait for MQTT have limits of their own.
+joins); only the radio's turn and a restart have limits of their own.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import secrets
 import time
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from itertools import chain
 from typing import Any
 
 from rmfab.board.unit_console import UnitConsole
@@ -27,14 +26,12 @@ from rmfab.label.content import label_of
 from rmfab.label.readback import codes_in, picture
 from rmfab.label.symbol import encode
 from rmfab.ledger.events import Outcome
-from rmfab.line.boot_judge import judge_alive
 from rmfab.line.ending import Marginal, Passed, Skipped
 from rmfab.line.listening import await_provisioning, judge_meanwhile
 from rmfab.line.proofs import Proof
-from rmfab.line.stages import Bound, Identified
+from rmfab.line.stages import Bound, Identified, Joined
 from rmfab.line.visit import Visit
 from rmfab.product.product import Product, Provisioning
-from rmfab.product.vocabulary import Credentials
 from rmfab.provisioning.ble import BleTransport
 from rmfab.provisioning.check import (
     WeakSignal,
@@ -78,10 +75,12 @@ def provision(visit: Visit, stage: Identified) -> Passed[Identified]:
         restarted = _try_wrong_pop(visit, bound.identity, told, patience)
         checks["wrong-pop"] = (Outcome.PASS if restarted else Outcome.SKIP).value
         console = restarted or console
+    stage = Identified(bound, console)
     if policy.join:
-        checks["join"] = _join(visit, console, told, patience)
+        stage = _join(visit, stage, told, patience)
+        checks["join"] = (Outcome.PASS if isinstance(stage, Joined) else Outcome.SKIP).value
     marginal = None if weak is None else Marginal("weak-signal", weak)
-    return Passed(Identified(bound, console), visit.measured, marginal)
+    return Passed(stage, visit.measured, marginal)
 
 
 def _keep_going(visit: Visit) -> None:
@@ -175,14 +174,16 @@ def _try_wrong_pop(visit: Visit, identity: Identity, told: Printed, patience: Pa
         return await_provisioning(visit, identity)
 
 
-def _join(visit: Visit, console: UnitConsole, told: Printed, patience: Patience) -> str:
-    """Send the factory network and wait for the IP address, and for MQTT if the product requires it."""
-    product, network = visit.job.product, visit.job.air.network
+def _join(visit: Visit, stage: Identified, told: Printed, patience: Patience) -> Identified:
+    """Send the factory network and wait for the IP address. The witness watches the unit from before that on."""
+    network = visit.job.air.network
     if network is None:
         raise InputError("[verify] join requires the factory network", cause="no-network")
     if (why := visit.unresettable) is not None:
         visit.warn(f"skipped joining a network: the unit could not be reset afterwards, since {why}")
-        return Outcome.SKIP.value
+        return stage
+    node_id = stage.bound.identity.node_id
+    watch = None if node_id is None else visit.watch(node_id)
     visit.secrets.append(network.passphrase)
     with _reach(visit, told, patience) as transport:
         session = _session(visit, transport, told)
@@ -192,26 +193,7 @@ def _join(visit: Visit, console: UnitConsole, told: Printed, patience: Patience)
         began = time.monotonic()
         _await_ip(visit, session, network.ssid)
         visit.measured["join"] = round(time.monotonic() - began, 3)
-    if product.verify.mqtt and product.identity.credentials is Credentials.CERTIFICATE:
-        visit.measured["checks"]["mqtt"] = _await_mqtt(visit, console, product.verify.join_timeout)
-    return Outcome.PASS.value
-
-
-def _await_mqtt(visit: Visit, console: UnitConsole, seconds: float) -> str:
-    """Wait until the log reports the connection, if the firmware has a log; it may have done so already."""
-    log, proof = visit.board.log, visit.proofs.log
-    for _ in chain([""], console.lines(seconds if proof.tried else 0.0)):
-        if log is not None:
-            if log.mqtt_connected:
-                return Outcome.PASS.value
-            judge_alive(log)
-    if not proof.required:
-        return Outcome.SKIP.value
-    raise UnitFault(
-        "the unit did not connect to MQTT",
-        hint="check mqtt_host and the certificate's registration",
-        cause="no-mqtt",
-    )
+    return Joined(stage.bound, stage.console, time.monotonic(), watch)
 
 
 def _await_ip(visit: Visit, session: ProvisioningSession, ssid: str) -> None:

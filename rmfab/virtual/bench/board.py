@@ -10,6 +10,7 @@ from dataclasses import replace
 from enum import Enum, unique
 from functools import partial
 
+from rmfab.virtual.bench.mqtt_port import MqttPort
 from rmfab.virtual.chip import rom_loader, slip, stub_loader
 from rmfab.virtual.chip.command import Effect, Op, Reaction
 from rmfab.virtual.chip.efuse import efuse_words
@@ -21,6 +22,8 @@ from rmfab.virtual.chip.stub_loader import Stub
 from rmfab.virtual.chip.uart import ROM_BAUD, Timeline, Uart
 from rmfab.virtual.faults import BoardFault, FaultCall
 from rmfab.virtual.firmware.bootloader import boot, download_banner
+from rmfab.virtual.firmware.mqtt import MqttFailure, MqttPublish, MqttSubscribe
+from rmfab.virtual.firmware.ota_job import OtaJob
 from rmfab.virtual.firmware.panic import panic
 from rmfab.virtual.firmware.rainmaker import leave_stale_identity
 from rmfab.virtual.firmware.running import RunningFirmware
@@ -29,8 +32,10 @@ from rmfab.virtual.firmware.script import (
     Answer,
     Burn,
     Console,
+    Dial,
     Enter,
     Listen,
+    NetworkStep,
     Pause,
     Reset,
     ResetReason,
@@ -38,6 +43,7 @@ from rmfab.virtual.firmware.script import (
     Serve,
     Service,
     Step,
+    Update,
 )
 from rmfab.virtual.network import AccessPoint
 from rmfab.virtual.spec import BoardSpec, PortKind, Strap
@@ -64,6 +70,7 @@ class Board:
     """One board on one serial line. `power(True)` starts it.
 
     *on_vanish* is called when the port should disappear, with whether a different board should replace this one.
+    Without *mqtt* its firmware reaches no broker; *at_end* is called when the firmware ends.
     """
 
     def __init__(
@@ -98,6 +105,9 @@ class Board:
         self.service: Service | None = None
         self.firmware: RunningFirmware | None = None
         self.on_service: Callable[[bool], None] = lambda _serving: None
+        self.mqtt: MqttPort | None = None
+        self.at_end: set[Callable[[], None]] = set()
+        self.on_update: Callable[[OtaJob], None] = lambda _job: None
         self._data_commands = 0
         self._spent: set[BoardFault] = set()
         self.uart.to_board = self.receive
@@ -158,8 +168,10 @@ class Board:
     def hear(self, networks: tuple[AccessPoint, ...]) -> None:
         """Change the Wi-Fi networks around the board."""
         self.spec = replace(self.spec, networks=networks)
-        if self.service is not None:
-            self.service.hear(networks)
+        if self.firmware is not None:
+            self.firmware.networks = networks
+        if self.mqtt is not None:
+            self.mqtt.follow_route()
 
     # Straps and resets.
 
@@ -179,9 +191,7 @@ class Board:
         self._frames.clear()
         self._busy_until = 0.0
         self._loader = None
-        self._answer = None
-        self.firmware = None
-        self._serve(None)
+        self._leave()
         self.uart.drop_output()
         self.mode = mode
 
@@ -227,7 +237,7 @@ class Board:
             else:
                 self._take(step)
 
-    def _take(self, step: Listen | Serve | Enter | Alarm | Burn | Console) -> None:
+    def _take(self, step: Listen | Serve | Enter | Alarm | Burn | Console | NetworkStep) -> None:
         match step:
             case Listen(answer):
                 self._answer = answer
@@ -247,6 +257,29 @@ class Board:
                     security.keep(self._efuses)
             case Alarm(seconds, steps):
                 self._later(seconds, lambda: self._play(steps))
+            case _:
+                self._use_network(step)
+
+    def _use_network(self, step: NetworkStep) -> None:
+        match step:
+            case Update(job):
+                self.on_update(job)
+            case Dial(client) if self.mqtt is None:
+                self._play(client.ended(MqttFailure.NO_LIBRARY))
+            case Dial(client) if self.mqtt is not None:
+                self.mqtt.dial(client)
+            case MqttPublish() | MqttSubscribe() if self.mqtt is not None:
+                self.mqtt.give(step)
+
+    def _leave(self) -> None:
+        """End whatever the firmware does."""
+        self._answer = None
+        self.firmware = None
+        self._serve(None)
+        if self.mqtt is not None:
+            self.mqtt.hang_up()
+        for end in self.at_end:
+            end()
 
     def _serve(self, service: Service | None) -> None:
         self.service = service
@@ -258,9 +291,7 @@ class Board:
 
     def _reset(self, reason: ResetReason, strap: Strap) -> None:
         """Reset the chip from inside; it waits for the UART before that."""
-        self._answer = None
-        self.firmware = None
-        self._serve(None)
+        self._leave()
         self._frames.clear()
         self._after_output(lambda: self._start(reason, strap))
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 import contextlib
 import http.client
 import re
+import socket
 import ssl
-from dataclasses import dataclass
 from functools import cached_property
 from http import HTTPStatus
-from pathlib import Path
 from urllib.parse import SplitResult, urljoin, urlsplit
+
+from rmfab.virtual.bench.trust import trusting
 
 RANGE_SIZE = 16 * 1024  # max_http_request_size of ESP-IDF's example
 _TIMEOUT_SECONDS = 5.0  # ESP_RMAKER_HTTPS_OTA_TIMEOUT_MS
@@ -32,21 +33,29 @@ class NotServed(Exception):
         self.words = words
 
 
-@dataclass(frozen=True)
 class ImageSource:
     """An image at *url*.
 
-    Over https only the certificates of *ca_file* are trusted, or those of this machine if it is None, and the host name
-    is checked. Raise ValueError if *url* is not an http or https URL.
+    Over https only the certificates *roots* (PEM) are trusted, None: the authorities of this machine; the host name is
+    checked. Raise ValueError if *url* is not an http or https URL.
     """
 
-    url: str
-    ca_file: Path | None = None
-
-    def __post_init__(self) -> None:
-        parts = urlsplit(self.url)
+    def __init__(self, url: str, roots: str | None = None) -> None:
+        parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
-            raise ValueError(f"{self.url} is not an http:// or https:// URL")
+            raise ValueError(f"{url} is not an http:// or https:// URL")
+        self._url = url
+        self._roots = roots
+        self._closed = False
+        self._connection: http.client.HTTPConnection | None = None
+
+    def close(self) -> None:
+        """End a request in another thread at once: it raises NotServed, as every later one does."""
+        self._closed = True
+        opened = None if self._connection is None else self._connection.sock
+        if opened is not None:
+            with contextlib.suppress(OSError):
+                socket.socket.shutdown(opened, socket.SHUT_RDWR)
 
     def length(self) -> int:
         """Return the length of the image in bytes. Raise NotServed if the server does not provide it."""
@@ -77,11 +86,11 @@ class ImageSource:
 
     @cached_property
     def _context(self) -> ssl.SSLContext:
-        return ssl.create_default_context(cafile=self.ca_file)
+        return trusting(self._roots)
 
     def _ask(self, method: str, wanted: str | None, most: int) -> tuple[int, http.client.HTTPMessage, bytes]:
         """Return status, headers and at most *most* bytes, after redirections."""
-        url = self.url
+        url = self._url
         for _ in range(_MOST_REDIRECTIONS + 1):
             try:
                 status, headers, data = self._exchange(urlsplit(url), method, wanted, most)
@@ -106,7 +115,10 @@ class ImageSource:
             else http.client.HTTPConnection(host, port, timeout=_TIMEOUT_SECONDS)
         )
         target = (url.path or "/") + (f"?{url.query}" if url.query else "")
+        self._connection = connection
         with contextlib.closing(connection):
+            if self._closed:
+                raise ConnectionAbortedError("the board has ended the download")
             connection.request(method, target, headers={} if wanted is None else {"Range": wanted})
             response = connection.getresponse()
             data = response.read(most)

@@ -9,9 +9,7 @@ written last: a board that loses its power during an update keeps its app.
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from rmfab.release.app_image import APP_DESCRIPTOR, HEADER, SEGMENT_HEADER
@@ -21,8 +19,11 @@ from rmfab.virtual.bench.ota_download import ImageSource, NotServed
 from rmfab.virtual.chip.flash import SECTOR
 from rmfab.virtual.firmware import otadata
 from rmfab.virtual.firmware.image_check import NotBootable, segment_lines, verified
+from rmfab.virtual.firmware.ota_job import OtaJob
+from rmfab.virtual.firmware.ota_progress import OtaProgress
+from rmfab.virtual.firmware.ota_topics import announce, fetch_again
 from rmfab.virtual.firmware.otadata import OtaState
-from rmfab.virtual.firmware.rollback import IDF_TAG, TAG, TOPICS_TAG, note_job, note_update, own_state, report
+from rmfab.virtual.firmware.rollback import IDF_TAG, TAG, TOPICS_TAG, note_update, own_state, report
 from rmfab.virtual.firmware.running import RunningFirmware
 from rmfab.virtual.firmware.script import Pause, Reset, ResetReason, Step
 
@@ -33,12 +34,9 @@ _HTTPS_TAG, _IDF_HTTPS_TAG = "esp_rmaker_https_ota", "esp_https_ota"
 _ATTEMPTS = 3  # CONFIG_ESP_RMAKER_OTA_MAX_RETRIES
 _REBOOT_SECONDS = 10
 _UNPACED_REBOOT_SECONDS = 0.2  # so that the control socket's answer arrives first
+_BEGIN_FAILED = "OTA Begin failed: ESP_FAIL (errno=0: Invalid)"
 _HEADER_SIZE = 1024
 _PROGRESS_SIZE = 50 * 1024
-_NO_MD5 = (
-    "File MD5 not present, not resuming OTA because can not verify the already downloaded firmware is the same as the "
-    "new firmware, please upgrade the backend to support it"
-)
 
 
 class UpdateRefused(Exception):
@@ -54,10 +52,11 @@ class _Failed(Exception):
         self.reason = reason
 
 
-async def update(board: Board, url: str, ca_file: Path | None = None) -> None:
-    """Download the app at *url*, write it to the free slot, put it in force and restart the board.
+async def update(board: Board, job: OtaJob, roots: str | None) -> None:
+    """Download the app of *job*, write it to the free slot, put it in force and restart the board.
 
-    Return before the restart. Raise UpdateRefused if the board keeps its app.
+    Over https only *roots* (PEM) are trusted, None: the authorities of this machine. Return before the restart. Raise
+    UpdateRefused if the board keeps its app.
     """
     firmware = board.firmware
     if firmware is None:
@@ -67,36 +66,37 @@ async def update(board: Board, url: str, ca_file: Path | None = None) -> None:
     if firmware.updating:
         board.carry_on(iter((firmware.log.failure(TOPICS_TAG, "OTA already in progress. Please try later."),)))
         raise UpdateRefused("an update is in progress or not confirmed yet")
-    if ca_file is not None and not ca_file.is_file():
-        raise UpdateRefused(f"{ca_file} is not a file")
     try:
-        source = ImageSource(url, ca_file)
+        source = ImageSource(job.url, roots)
     except ValueError as error:
+        board.carry_on(announce(firmware, job))
+        board.carry_on(report(firmware, "failed", _BEGIN_FAILED, job.id))
         raise UpdateRefused(str(error)) from None
     firmware.updating = True
+    board.at_end.add(source.close)
     try:
-        await _Update(board, firmware, source).run()
+        await _Update(board, firmware, job, source).run()
     finally:
+        board.at_end.discard(source.close)
         firmware.updating = False
 
 
 class _Update:
-    """One OTA job of the cloud: *source* goes into the slot that *firmware* does not run in."""
+    """The *job* of the cloud: *source* goes into the slot that *firmware* does not run in."""
 
-    def __init__(self, board: Board, firmware: RunningFirmware, source: ImageSource) -> None:
+    def __init__(self, board: Board, firmware: RunningFirmware, job: OtaJob, source: ImageSource) -> None:
         self._board = board
         self._firmware = firmware
         self._source = source
         self._log = firmware.log
         self._flash = firmware.flash
-        self._job = secrets.token_urlsafe(16)
+        self._job = job
+        self._progress = OtaProgress(firmware, job.md5)
         self._slots = firmware.table.ota_slots
 
     async def run(self) -> None:
         """Run the job. Raise UpdateRefused if it does not succeed."""
-        note_job(self._firmware, self._job)
-        self._say(self._log(TOPICS_TAG, f"OTA Job ID: {self._job}"))
-        self._say(self._log(TOPICS_TAG, f"URL: {self._source.url}"))
+        self._board.carry_on(announce(self._firmware, self._job))
         for attempt in range(1, _ATTEMPTS + 1):
             self._report("in-progress", f"Starting OTA Upgrade (HTTPS attempt {attempt}/{_ATTEMPTS})")
             words = f"Starting HTTPS OTA attempt {attempt}/{_ATTEMPTS}. This may take time."
@@ -110,22 +110,26 @@ class _Update:
             else:
                 self._board.carry_on(self._restart(attempt))
                 return
+        self._board.carry_on(iter((fetch_again(self._firmware),)))
         raise UpdateRefused(reason)
 
     async def _attempt(self) -> None:
         """Run one attempt. Raise _Failed if a retry may help, UpdateRefused if not."""
-        self._say(self._log(_HTTPS_TAG, _NO_MD5, "W"))
+        self._board.carry_on(self._progress.begin())
         self._say(self._log(_HTTPS_TAG, "Starting OTA. This may take time.", "W"))
         total = await self._begin(self._source.length)
         slot = self._free_slot()
-        first = await self._begin(self._source.part, 0, total, slot.size + 1)
+        written = min(self._progress.written, total, slot.size)
+        data = await self._begin(self._source.part, written, total, slot.size - written + 1)
         self._say(self._log(_IDF_HTTPS_TAG, "Starting OTA..."))
         self._say(self._log(_IDF_HTTPS_TAG, f"Writing to <{slot.label}> partition at offset 0x{slot.offset:x}"))
-        self._check_description(first)
+        head = self._flash.read(slot.offset, written) if written else data
+        self._check_description(head)
         self._report("in-progress", "Downloading Firmware Image")
         self._open_slot()
-        self._check_chip(first)
-        await self._download(slot, first, total)
+        self._check_chip(head)
+        await self._download(slot, written, data, total)
+        self._progress.forget()
         self._report("in-progress", "Firmware Image download complete")
         self._finish(slot)
 
@@ -135,11 +139,11 @@ class _Update:
             return await self._ask(request, *args, **kwargs)
         except NotServed as refusal:
             self._say(self._log.failure(_IDF_HTTPS_TAG, refusal.line))
-            raise _Failed("OTA Begin failed: ESP_FAIL (errno=0: Invalid)", refusal.words) from None
+            raise _Failed(_BEGIN_FAILED, refusal.words) from None
 
-    async def _download(self, slot: Partition, data: bytes, total: int) -> None:
-        """Write *data* and the rest of the image. Raise _Failed if the image is not complete."""
-        written = self._write(slot, 0, data)
+    async def _download(self, slot: Partition, at: int, data: bytes, total: int) -> None:
+        """Write *data* at *at*, and the rest of the image. Raise _Failed if the image is not complete."""
+        written = self._write(slot, at, data)
         while written < total:
             try:
                 data = await self._ask(self._source.part, written, total, slot.size - written + 1)
@@ -240,6 +244,7 @@ class _Update:
         if fresh < end:
             self._flash.erase(slot.offset + fresh, end - fresh)
         self._flash.program(slot.offset + at, data)
+        self._progress.note(end)
         for read in range(at // _PROGRESS_SIZE + 1, end // _PROGRESS_SIZE + 1):
             self._say(self._log(_HTTPS_TAG, f"Image bytes read: {read * _PROGRESS_SIZE}", after=400))
         return end
@@ -272,10 +277,10 @@ class _Update:
         if self._firmware.facts.rollback:
             note_update(self._firmware)
             words = f"Rebooting into new firmware (after {attempts} HTTPS attempt{plural})"
-            yield from report(self._firmware, "in-progress", words, self._job)
+            yield from report(self._firmware, "in-progress", words, self._job.id)
         else:
             words = f"HTTPS OTA Upgrade finished successfully (after {attempts} attempt{plural})"
-            yield from report(self._firmware, "success", words, self._job)
+            yield from report(self._firmware, "success", words, self._job.id)
         yield self._log(TAG, f"HTTPS OTA upgrade successful. Rebooting in {_REBOOT_SECONDS} seconds...")
         yield Pause(_REBOOT_SECONDS if self._firmware.spec.paced is not None else _UNPACED_REBOOT_SECONDS)
         yield Reset(ResetReason.CPU_SOFTWARE)
@@ -284,4 +289,4 @@ class _Update:
         self._board.carry_on(iter((line,)))
 
     def _report(self, status: str, words: str) -> None:
-        self._board.carry_on(report(self._firmware, status, words, self._job))
+        self._board.carry_on(report(self._firmware, status, words, self._job.id))

@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import Sequence
+import secrets
+from collections.abc import Coroutine, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
 from rmfab.errors import InputError
 from rmfab.virtual.bench.board import Board
+from rmfab.virtual.bench.mqtt_port import MqttPort
 from rmfab.virtual.bench.ota_update import UpdateRefused, update
 from rmfab.virtual.bench.ports import LOOPBACK, Port, make_port
 from rmfab.virtual.bench.provisioning_http import ProvisioningPort
 from rmfab.virtual.faults import FaultCall
+from rmfab.virtual.firmware.ota_job import OtaJob
 from rmfab.virtual.firmware.rollback import word_of_state
 from rmfab.virtual.network import AccessPoint
 from rmfab.virtual.spec import BoardSpec, Strap
@@ -37,6 +41,7 @@ class Place:
         self._swap_timer: asyncio.TimerHandle | None = None
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._routes = {network.ssid: network.routes for network in spec.networks}
         self.board = self._seat(spec)
 
     async def open(self) -> None:
@@ -75,6 +80,9 @@ class Place:
         board = Board(spec, asyncio.get_running_loop(), self._vanish)
         self.port.attach(board)
         self.provisioning.attach(board)
+        self.mqtt = MqttPort(board.carry_on)
+        board.mqtt = self.mqtt
+        board.on_update = lambda job: self._spawn(self._obey_cloud(board, job))
         return board
 
     def _vanish(self, swap: bool) -> None:
@@ -85,7 +93,10 @@ class Place:
             self._swap_timer = loop.call_later(_SWAP_SECONDS, self._come_back_as_another)
 
     def _come_back_as_another(self) -> None:
-        task = asyncio.get_running_loop().create_task(self._put_in_another(()))
+        self._spawn(self._put_in_another(()))
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -149,14 +160,23 @@ class Place:
         slot = None if firmware is None else firmware.slot.label
         ota = None if firmware is None else word_of_state(firmware)
         doing = {"mode": board.mode.value, "serving": board.service is not None, "slot": slot, "ota": ota}
-        return {**self.line, **doing, **counts}
+        return {**self.line, **doing, "mqtt": self.mqtt.state, **counts}
 
     async def _update(self, url: str, ca_file: str) -> str:
+        """Update as if the cloud had asked for it; over https trust *ca_file*, or this machine's authorities."""
+        if ca_file and not Path(ca_file).is_file():
+            return f"error: {ca_file} is not a file"
+        roots = Path(ca_file).read_text("ascii", "ignore") if ca_file else None
         try:
-            await update(self.board, url, Path(ca_file) if ca_file else None)
+            await update(self.board, OtaJob(secrets.token_urlsafe(16), url), roots)
         except UpdateRefused as refusal:
             return f"error: {' '.join(str(refusal).split())}"
         return "ok"
+
+    async def _obey_cloud(self, board: Board, job: OtaJob) -> None:
+        """Run the update that the board's cloud has asked for; the board reports how it ends."""
+        with contextlib.suppress(UpdateRefused):
+            await update(board, job, None if board.firmware is None else board.firmware.roots)
 
     def _hear(self, words: Sequence[str]) -> str:
         """Parse `none`, or SSID RSSI [PASSWORD], which adds a network or changes the one with that name."""
@@ -168,6 +188,7 @@ class Place:
                 network = AccessPoint(words[0], int(words[1]), password="".join(words[2:]))
             except ValueError as error:
                 return f"error: {error}"
+            network = replace(network, routes=self._routes.get(network.ssid, ()))
             heard = (*(n for n in self.board.spec.networks if n.ssid != network.ssid), network)
         self.board.hear(heard)
         return "ok"

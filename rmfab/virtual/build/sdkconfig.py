@@ -37,6 +37,7 @@ def sdkconfig(
         **_console(facts),
         "LOG_DEFAULT_LEVEL": facts.log_level,
         "ESP_RMAKER_ENABLE_CHALLENGE_RESPONSE": facts.ch_resp,
+        "ESP_RMAKER_USE_CERT_BUNDLE": not facts.server_root,
         "ESP_RMAKER_FACTORY_PARTITION_NAME": "fctry",
         "ESP_RMAKER_FACTORY_NAMESPACE": "rmaker_creds",
         "ESP_RMAKER_ENCRYPT_FACTORY_PARTITION": False,

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from rmfab.virtual.firmware.log import EOL
 from rmfab.virtual.firmware.running import FACTORY_PARTITION, RunningFirmware
 from rmfab.virtual.firmware.script import Pause, Reset, ResetReason, Step
+from rmfab.virtual.firmware.user_mapping import publish_mapping
 from rmfab.virtual.firmware.wifi import WifiStation
 
 _TAG = "esp_rmaker_commands"
@@ -82,8 +83,7 @@ class FirmwareConsole:
             case "wifi-prov":
                 yield from self._join(words)
             case "add-user":
-                if len(words) != 2:
-                    yield f"{_TAG}: Invalid Usage.{EOL}"
+                yield from self._map(words)
             case "mem-dump":
                 yield from self._memory()
             case "clear-claim-data":
@@ -117,6 +117,15 @@ class FirmwareConsole:
             yield f"{_TAG}: Invalid Usage.{EOL}"
         elif self._station.keep(ssid, password):
             yield from self._station.start()
+
+    def _map(self, words: list[str]) -> Iterator[Step]:
+        """Map a user as a phone does: at once if there is a broker, else once it is reached."""
+        if len(words) != 2:
+            yield f"{_TAG}: Invalid Usage.{EOL}"
+            return
+        self._firmware.user = words[0], words[1]
+        if self._firmware.online:
+            yield from publish_mapping(self._firmware)
 
     def _memory(self) -> Iterator[Step]:
         log = self._firmware.log

@@ -7,6 +7,7 @@ real RainMaker app, is read by its texts (`facts_by_texts`).
 from __future__ import annotations
 
 import json
+import re
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -38,6 +39,8 @@ class FirmwareFacts:
     - *console*: the app reads commands; *get_node_id* and *sign_data* are among them.
     - *log_level*: esp_log_level_t, 0 for no log; what is printed without the log stays.
     - *console_port* and *console_baud*: where the app prints and reads, in bits per second.
+    - *server_root*: the certificate (PEM) of the CA that servers need, broker and updates; "": the public CAs.
+    - *connectivity*: it has the service that reports whether the node is connected, by a last will.
     - *rainmaker*: it is a RainMaker app; a different one starts, and does nothing that a virtual board could imitate.
     """
 
@@ -58,6 +61,8 @@ class FirmwareFacts:
     log_level: int = INFO
     console_port: ConsolePort = ConsolePort.UART0
     console_baud: int = ROM_BAUD
+    server_root: str = ""
+    connectivity: bool = False
     rainmaker: bool = True
 
     @property
@@ -138,7 +143,8 @@ def texts_of(facts: FirmwareFacts) -> bytes:
         _QR_SEC2: facts.qr is QrForm.JSON and facts.security is Security.SRP6A,
         _QR_SEC1: facts.qr is QrForm.JSON and facts.security is not Security.SRP6A,
     }
-    texts = b"\0".join((b"", _CORE, *(text for text, has in there.items() if has), b""))
+    root = (facts.server_root.encode(),) if facts.server_root else ()
+    texts = b"\0".join((b"", _CORE, *(text for text, has in there.items() if has), *root, b""))
     return texts.ljust(-(-len(texts) // 4) * 4, b"\0")
 
 
@@ -160,13 +166,20 @@ def facts_by_texts(app: bytes) -> FirmwareFacts:
         console=any(commands.values()),
         ch_resp=has(_CHALLENGE),
         prints_qr=_URL in app,
+        server_root=_pinned(app),
         **commands,
     )
+
+
+def _pinned(app: bytes) -> str:
+    """Return the certificates that the app contains as PEM; an app that uses the certificate bundle has none."""
+    return "".join(found.decode("ascii") for found in _PEM.findall(app))
 
 
 _CORE = b"esp_rmaker_core"
 _COMMANDS = {"get_node_id": b"get-node-id", "sign_data": b"sign-data"}
 _CHALLENGE = b"ch_resp"
+_PEM = re.compile(rb"-----BEGIN CERTIFICATE-----\n[A-Za-z0-9+/=\n]{64,4096}-----END CERTIFICATE-----\n")
 _URL = b"https://rainmaker.espressif.com/qrcode.html"
 _QR_COMPACT = b"NP:%s|%s|%c"
 _QR_SEC1 = b'{"ver":"%s","name":"%s","pop":"%s","transport":"%s"}'

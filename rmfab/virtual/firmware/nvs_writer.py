@@ -75,6 +75,11 @@ class NvsWriter:
         data = (ItemType.BLOB_DATA, start, _spanned(value), value)
         self._replace(namespace, key, [data, (ItemType.BLOB_INDEX, _NO_CHUNK, index, b"")])
 
+    def set_string(self, namespace: str, key: str, value: str) -> None:
+        """Set a string. Raise NvsFull if there is no room."""
+        data = value.encode() + b"\0"
+        self._replace(namespace, key, [(ItemType.STRING, _NO_CHUNK, _spanned(data), data)])
+
     def erase(self, namespace: str, key: str) -> None:
         """Erase the value of a key. Raise NvsFull if there is no room for the namespace's own entry."""
         self._replace(namespace, key, [])

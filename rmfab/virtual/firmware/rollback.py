@@ -11,8 +11,10 @@ import json
 from collections.abc import Iterator
 
 from rmfab.release.partition_table import AppSubtype
+from rmfab.virtual.faults import BoardFault
 from rmfab.virtual.firmware import otadata
 from rmfab.virtual.firmware.image_check import NotBootable, verified
+from rmfab.virtual.firmware.mqtt import Topic
 from rmfab.virtual.firmware.nvs_writer import NvsFull
 from rmfab.virtual.firmware.otadata import OtaState
 from rmfab.virtual.firmware.running import RunningFirmware
@@ -21,10 +23,11 @@ from rmfab.virtual.firmware.script import Alarm, Reset, ResetReason, Step
 TAG = "esp_rmaker_ota"
 TOPICS_TAG = "esp_rmaker_ota_using_topics"
 IDF_TAG = "esp_ota_ops"
+NAMESPACE = "rmaker_ota"
 
 _WAIT_SECONDS = 90  # CONFIG_ESP_RMAKER_OTA_ROLLBACK_WAIT_PERIOD
 _UNPACED_WAIT_SECONDS = 10.0  # long enough for a test on a busy machine to observe the wait
-_NAMESPACE = "rmaker_ota"
+_LONGEST_JOB = 63  # the buffer in which the id is read has a NUL as well
 _FLAG, _JOB = "ota_update", "rmaker_ota_id"
 
 
@@ -49,10 +52,13 @@ def enable_updates(firmware: RunningFirmware) -> Iterator[Step]:
     yield log(TAG, f"OTA state = {-1 if state == OtaState.UNDEFINED else state}")
     if state == OtaState.PENDING_VERIFY:
         yield log(TAG, "First Boot after an OTA")
+        if firmware.spec.has(BoardFault.ROLLS_BACK):
+            yield log.failure(TAG, "Diagnostics failed! Start rollback to the previous version ...")
+            yield from _roll_back(firmware)
         yield log(TAG, "Diagnostics completed successfully! Continuing execution ...")
         firmware.updating = True
         yield _wait(firmware)
-    elif firmware.nvs_values(_NAMESPACE, _FLAG) != (None,):
+    elif firmware.nvs_values(NAMESPACE, _FLAG) != (None,):
         firmware.taken_back = True
         _forget(firmware, _FLAG)
 
@@ -92,18 +98,23 @@ def report(firmware: RunningFirmware, status: str, text: str, job: str | None = 
     log = firmware.log
     yield log(TAG, f"Reporting {status}: {text}")
     if job is None:
-        (kept,) = firmware.nvs_values(_NAMESPACE, _JOB)
-        if not isinstance(kept, bytes):
+        (kept,) = firmware.nvs_values(NAMESPACE, _JOB)
+        if not isinstance(kept, bytes) or len(kept) > _LONGEST_JOB:
             yield log(TOPICS_TAG, "Not reporting any status, since there is no Job ID available", "W")
             return
         job = kept.decode(errors="replace")
         _forget(firmware, _JOB)
     payload = {"ota_job_id": job, "status": status, "additional_info": text, "ts": 0}  # the clock is not set
-    yield log(TOPICS_TAG, json.dumps(payload, separators=(",", ":")))
+    message = json.dumps(payload, separators=(",", ":"))
+    yield log(TOPICS_TAG, message)
+    if firmware.outbox is not None and not firmware.spec.has(BoardFault.NO_OTA_STATUS):
+        yield from firmware.outbox.publish(Topic.OTA_STATUS, message.encode())
 
 
 def _wait(firmware: RunningFirmware) -> Alarm:
-    seconds = _UNPACED_WAIT_SECONDS if firmware.spec.paced is None else _WAIT_SECONDS
+    """Wait for the broker; an unpaced board whose broker is imagined waits for a shorter time."""
+    real = firmware.spec.paced is not None or any(network.routes for network in firmware.spec.networks)
+    seconds = _WAIT_SECONDS if real else _UNPACED_WAIT_SECONDS
     return Alarm(seconds, _take_back(firmware))
 
 
@@ -114,12 +125,17 @@ def _take_back(firmware: RunningFirmware) -> Iterator[Step]:
         return
     words = f"Could not verify firmware even after {_WAIT_SECONDS} seconds since boot-up. Rolling back."
     yield log.failure(TAG, words)
+    yield from _roll_back(firmware)
+    yield _wait(firmware)
+
+
+def _roll_back(firmware: RunningFirmware) -> Iterator[Step]:
+    """Restart into the previous app, if there is one."""
     if not _can_go_back(firmware):
-        yield log.failure(IDF_TAG, "Rollback is not possible, do not have any suitable apps in slots")
-        yield _wait(firmware)
+        yield firmware.log.failure(IDF_TAG, "Rollback is not possible, do not have any suitable apps in slots")
         return
     _judge(firmware, OtaState.INVALID)
-    yield log(IDF_TAG, "Rollback to previously worked partition.")
+    yield firmware.log(IDF_TAG, "Rollback to previously worked partition.")
     yield Reset(ResetReason.CPU_SOFTWARE)
 
 
@@ -151,11 +167,11 @@ def _remember(firmware: RunningFirmware, key: str, value: bytes) -> None:
     nvs = firmware.nvs("nvs")
     if nvs is not None:
         with contextlib.suppress(NvsFull):
-            nvs.set_blob(_NAMESPACE, key, value)
+            nvs.set_blob(NAMESPACE, key, value)
 
 
 def _forget(firmware: RunningFirmware, key: str) -> None:
     nvs = firmware.nvs("nvs")
     if nvs is not None:
         with contextlib.suppress(NvsFull):
-            nvs.erase(_NAMESPACE, key)
+            nvs.erase(NAMESPACE, key)

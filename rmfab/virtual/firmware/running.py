@@ -6,7 +6,7 @@ Sources: espressif/esp-rainmaker-common `factory.c`, rmaker_app_network `app_net
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from rmfab.nvs import reader
@@ -20,7 +20,9 @@ from rmfab.virtual.firmware import sec2
 from rmfab.virtual.firmware.log import Log
 from rmfab.virtual.firmware.markers import FirmwareFacts
 from rmfab.virtual.firmware.nvs_writer import NvsWriter
+from rmfab.virtual.firmware.outbox import Outbox
 from rmfab.virtual.firmware.signature import signed
+from rmfab.virtual.network import AccessPoint
 from rmfab.virtual.spec import BoardSpec
 
 FACTORY_PARTITION = "fctry"
@@ -41,7 +43,9 @@ class RunningFirmware:
     - *online*: it has joined a network.
     - *updating*: an update is in progress or not confirmed yet.
     - *taken_back*: the update before this start was rolled back.
-    - *user*: the user id and secret key that a phone has given for the mapping of user and node.
+    - *user*: the user id and secret key of a mapping of user and node that is not published yet.
+    - *networks*: the Wi-Fi networks around it.
+    - *outbox*: what it publishes; None if it has no broker, or only pretends to have one.
     """
 
     spec: BoardSpec
@@ -55,6 +59,11 @@ class RunningFirmware:
     updating: bool = False
     taken_back: bool = False
     user: tuple[str, str] | None = None
+    outbox: Outbox | None = None
+    networks: tuple[AccessPoint, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.networks = self.spec.networks
 
     @cached_property
     def factory(self) -> reader.Image | None:
@@ -110,6 +119,11 @@ class RunningFirmware:
     def mqtt_host(self) -> bytes | None:
         """The broker; firmware that can claim has a default."""
         return self.factory_value("mqtt_host") or (_CLAIMED_HOST if self.facts.claim else None)
+
+    @property
+    def roots(self) -> str | None:
+        """The certificates (PEM) that a server's must lead to; None: the public CAs."""
+        return "" if self.spec.has(BoardFault.OTHER_ROOT) else self.facts.server_root or None
 
     def sign(self, data: bytes) -> bytes | None:
         """Return the node's signature over *data*; None if there is no readable key."""

@@ -1,4 +1,4 @@
-"""The steps of firmware over time: print, pause, reset, read the console, offer provisioning, set an alarm."""
+"""The steps of firmware over time: print, pause, reset, read the console, serve, use MQTT, set an alarm."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from enum import Enum, unique
 from typing import Protocol
 
 from rmfab.virtual.chip.efuse import EfuseSecurity
+from rmfab.virtual.firmware.mqtt import MqttFailure, MqttPublish, MqttSettings, MqttSubscribe
+from rmfab.virtual.firmware.ota_job import OtaJob
 from rmfab.virtual.firmware.running import RunningFirmware
-from rmfab.virtual.network import AccessPoint
+from rmfab.virtual.network import Route
 
 
 @unique
@@ -79,9 +81,6 @@ class Service(Protocol):
     def open_session(self) -> None:
         """Open a new session and close the previous one."""
 
-    def hear(self, networks: tuple[AccessPoint, ...]) -> None:
-        """Change the networks around the board."""
-
     def answer(self, endpoint: str, request: bytes) -> Answer:
         """Handle a request."""
 
@@ -108,6 +107,42 @@ class Alarm:
     steps: Iterator[Step]
 
 
+class MqttClient(Protocol):
+    """A client of a broker; each method returns its reaction."""
+
+    settings: MqttSettings
+
+    @property
+    def route(self) -> Route | None:
+        """Where the broker is now; None if its name cannot be resolved."""
+
+    def connected(self) -> Iterator[Step]:
+        """The broker has accepted the connection."""
+
+    def ended(self, failure: MqttFailure) -> Iterator[Step]:
+        """There is no connection, or no longer."""
+
+    def received(self, path: str, payload: bytes) -> Iterator[Step]:
+        """A message has arrived."""
+
+    def acknowledged(self, message: MqttPublish) -> Iterator[Step]:
+        """The broker has received *message*."""
+
+
+@dataclass(frozen=True)
+class Dial:
+    """Connect *client* to its broker; a reset ends the connection."""
+
+    client: MqttClient
+
+
+@dataclass(frozen=True)
+class Update:
+    """Download the image of *job* into the free slot, put it in force, and restart."""
+
+    job: OtaJob
+
+
 @dataclass(frozen=True)
 class Burn:
     """The eFuses are burned to *security*, permanently."""
@@ -123,5 +158,6 @@ class Console:
     baud: int
 
 
-Step = str | Pause | Reset | Listen | Serve | Enter | Alarm | Burn | Console
+NetworkStep = Dial | MqttPublish | MqttSubscribe | Update
+Step = str | Pause | Reset | Listen | Serve | Enter | Alarm | Burn | Console | NetworkStep
 Script = Iterator[Step]

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator
 from enum import IntEnum, unique
+from functools import partial
 
 from rmfab.virtual.firmware.nvs_writer import NvsFull
+from rmfab.virtual.firmware.remote_sync import RemoteSync
 from rmfab.virtual.firmware.rollback import broker_reached
 from rmfab.virtual.firmware.running import RunningFirmware
 from rmfab.virtual.firmware.script import Pause, Step
@@ -32,11 +34,10 @@ class Refusal(IntEnum):
 
 
 class WifiStation:
-    """The station of one *firmware*, with *networks* around it."""
+    """The station of one *firmware*."""
 
     def __init__(self, firmware: RunningFirmware) -> None:
         self._firmware = firmware
-        self.networks: tuple[AccessPoint, ...] = firmware.spec.networks
 
     def keep(self, ssid: bytes, password: bytes) -> bool:
         """Store a network in `nvs` as the driver does; an empty one clears it. Return whether there was room."""
@@ -54,7 +55,7 @@ class WifiStation:
         if kept is not None:
             refusal = yield from self.join(*kept)
             if refusal is None:
-                yield from self.reach_cloud()
+                yield from self.reach_cloud(kept[0])
 
     def join(self, ssid: bytes, password: bytes) -> Generator[Step, None, Refusal | None]:
         """Try to join a network; the generator returns why it failed, or None."""
@@ -73,11 +74,19 @@ class WifiStation:
         yield self._firmware.log("app_network", f"Connected with IP Address:{ADDRESS}")
         return None
 
-    def reach_cloud(self) -> Iterator[Step]:
-        """Connect to the broker; a node that still has to claim has none."""
+    def reach_cloud(self, ssid: bytes) -> Iterator[Step]:
+        """Connect to the broker through the network *ssid*; a node that still has to claim has none.
+
+        In a network without routes, pretend it.
+        """
         log = self._firmware.log
         host = self._firmware.mqtt_host
         if self._firmware.claims or host is None:
+            return
+        if (network := self.find(ssid)) is None:
+            return
+        if network.routes:
+            yield from RemoteSync(self._firmware, host.decode("utf-8", "replace"), partial(self.find, ssid)).start()
             return
         yield log("esp_mqtt_glue", f"Connecting to {host.decode('utf-8', 'replace')}", after=40)
         yield log("esp_rmaker_core", "Waiting for MQTT connection")
@@ -89,7 +98,7 @@ class WifiStation:
 
     def find(self, ssid: bytes) -> AccessPoint | None:
         """Return the network of this name; None if it is not in range."""
-        return next((network for network in self.networks if network.ssid.encode() == ssid), None)
+        return next((network for network in self._firmware.networks if network.ssid.encode() == ssid), None)
 
     def _wait(self, seconds: float) -> Pause:
         return Pause(seconds if self._firmware.spec.paced is not None else _UNPACED_SECONDS)

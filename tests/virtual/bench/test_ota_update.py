@@ -4,21 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import re
-import ssl
 import threading
 import time
-from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
 
 from rmfab.errors import StationError
 from rmfab.nvs.packing import pack
@@ -31,6 +22,7 @@ from rmfab.virtual.build.build_folder import make_app
 from rmfab.virtual.firmware.markers import FirmwareFacts
 from rmfab.virtual.firmware.otadata import OtaDataEntry, OtaState
 from tests.patience import PATIENCE, until
+from tests.virtual.image_server import Authority, serving
 from tests.virtual.rig import FCTRY, NVS, OTADATA, parts, plain
 
 pytestmark = pytest.mark.slow
@@ -43,136 +35,14 @@ def _app(version="2.0.0", *, chip=Chip.ESP32C3, project="rmfab-demo", size=SIZE,
     return make_app(chip, project, version, FirmwareFacts(**facts), app_size=size, secure_version=secure_version)
 
 
-# Server.
-
-
-class _Server(ThreadingHTTPServer):
-    """Serves *image* as /app.bin.
-
-    *before* is called with each request and may spoil the response by its return value: a status, or `cut`, `whole`,
-    `no-length`.
-    """
-
-    daemon_threads = True
-
-    def __init__(self, image, before, context):
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.image = image
-        self.before = before
-        self.asked = []
-        if context is not None:
-            self.socket = context.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
-        self.url = f"http{'s' if context else ''}://127.0.0.1:{self.server_port}/app.bin"
-
-    def handle_error(self, request, client_address):
-        """Ignore clients that disconnect, which some of these tests need."""
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def do_HEAD(self):
-        self._answer()
-
-    def do_GET(self):
-        self._answer()
-
-    def _answer(self):
-        wanted = self.headers.get("Range")
-        self.server.asked.append((self.command, wanted))
-        spoilt = self.server.before(self.command, wanted)
-        image = self.server.image
-        if self.path != "/app.bin":
-            spoilt = 404
-        if isinstance(spoilt, int):
-            self._send(spoilt, b"", {"Location": "/app.bin"} if spoilt == 302 else {})
-        elif wanted is None or spoilt == "whole":
-            self._send(200, image, {}, spoilt)
-        else:
-            start, end = re.fullmatch(r"bytes=(\d+)-(\d*)", wanted).groups()
-            data = image[int(start) : int(end) + 1 if end else None]
-            self._send(206, data, {"Content-Range": f"bytes {start}-{int(start) + len(data) - 1}/{len(image)}"}, spoilt)
-
-    def _send(self, status, data, headers, spoilt=None):
-        self.send_response(status)
-        for name, value in ({} if spoilt == "no-length" else {"Content-Length": str(len(data))} | headers).items():
-            self.send_header(name, value)
-        self.send_header("Connection", "close")
-        self.end_headers()
-        if self.command == "GET":
-            self.wfile.write(data[: len(data) // 2] if spoilt == "cut" else data)
-        self.close_connection = True
-
-    def log_message(self, *_):
-        """Print nothing."""
-
-
-@contextmanager
-def _serving(image, *, tls=None, before=lambda _command, _range: None):
-    server = _Server(image, before, tls)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
-def _certificate(subject, key, issuer, issuer_key, *, ca=False, host=None):
-    now = datetime.now(UTC)
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject)])
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name if issuer is None else issuer.subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
-    )
-    if host is not None:
-        builder = builder.add_extension(x509.SubjectAlternativeName([host]), critical=False)
-    return builder.sign(issuer_key, hashes.SHA256())
-
-
-def _pem(folder, name, *items):
-    path = folder / name
-    path.write_bytes(b"".join(items))
-    return path
-
-
-class _Authority:
-    """A certificate authority in *folder*: its `ca_file`, and the server side of TLS for a host."""
-
-    def __init__(self, folder):
-        self._folder = folder
-        self._key = ec.generate_private_key(ec.SECP256R1())
-        self._own = _certificate("test authority", self._key, None, self._key, ca=True)
-        self.ca_file = _pem(folder, "ca.pem", self._own.public_bytes(Encoding.PEM))
-
-    def context(self, host=None):
-        """Return a context for a server of this name, or of the loopback address."""
-        host = host or x509.IPAddress(ip_address("127.0.0.1"))
-        key = ec.generate_private_key(ec.SECP256R1())
-        certificate = _certificate("test server", key, self._own, self._key, host=host)
-        private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        path = _pem(self._folder, f"server-{time.monotonic_ns()}.pem", private, certificate.public_bytes(Encoding.PEM))
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(path)
-        return context
-
-
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory):
-    return _Authority(tmp_path_factory.mktemp("authority"))
+    return Authority(tmp_path_factory.mktemp("authority"))
 
 
 @pytest.fixture(scope="module")
 def stranger(tmp_path_factory):
-    return _Authority(tmp_path_factory.mktemp("stranger"))
+    return Authority(tmp_path_factory.mktemp("stranger"))
 
 
 # Boards.
@@ -267,7 +137,7 @@ def test_an_update_over_https(tmp_path: Path, authority):
         for line in LINES:
             assert line in seat.text
 
-    with _serving(image, tls=authority.context()) as server:
+    with serving(image, tls=authority.context()) as server:
         _story(tmp_path, play)
     ranges = [f"bytes={start}-{start + 16383}" for start in range(0, SIZE - 16384, 16384)]
     assert server.asked == [("HEAD", None), *(("GET", wanted) for wanted in [*ranges, f"bytes={SIZE - 16384}-"])]
@@ -301,7 +171,7 @@ def test_two_boards_at_once(tmp_path: Path, authority):
         assert answers == ["ok", "ok"]
         await asyncio.gather(*(seat.until(lambda seat=seat: seat.state == ("ota_1", "valid")) for seat in seats))
 
-    with _serving(_app(), tls=authority.context(), before=meet) as server:
+    with serving(_app(), tls=authority.context(), before=meet) as server:
         _story(tmp_path, play, boards=2)
 
 
@@ -318,7 +188,7 @@ def test_an_update_over_plain_http(tmp_path: Path):
         await seat.until(lambda: seat.state == ("ota_0", "valid"))
         assert seat.entries() == (OtaDataEntry.of(3, OtaState.VALID), OtaDataEntry.of(2, OtaState.VALID))
 
-    with _serving(_app()) as server:
+    with serving(_app()) as server:
         _story(tmp_path, play)
 
 
@@ -342,7 +212,7 @@ def test_servers_that_esp_idf_gets_along_with(case: str, tmp_path: Path):
         assert ("HTTPS OTA attempt 1 failed" in seat.text) == (case == "cuts one response")
         await seat.until(lambda: seat.state == ("ota_1", "valid"))
 
-    with _serving(_app(), before=before) as server:
+    with serving(_app(), before=before) as server:
         _story(tmp_path, play)
 
 
@@ -430,7 +300,7 @@ def test_what_is_refused(case: str, tmp_path: Path):
         assert "App version:      1.0.0" in seat.text
         assert seat.state == ("ota_0", "valid")
 
-    with _serving(server_of.pop("image"), **server_of) as server:
+    with serving(server_of.pop("image"), **server_of) as server:
         _story(tmp_path, play)
 
 
@@ -448,7 +318,7 @@ def test_servers_that_are_not_trusted(case: str, tmp_path: Path, authority, stra
         assert "HTTPS OTA attempt 3 failed: OTA Begin failed" in seat.text
         assert seat.state == ("ota_0", "valid")
 
-    with _serving(_app(), tls=context) as server:
+    with serving(_app(), tls=context) as server:
         _story(tmp_path, play)
     assert server.asked == []
 
@@ -477,7 +347,7 @@ def test_a_board_that_is_restarted_on_the_way_keeps_its_app(tmp_path: Path):
         assert await seat.ota(server.url) == "ok"
         await seat.until(lambda: seat.state == ("ota_1", "valid"))
 
-    with _serving(_app(), before=hold) as server:
+    with serving(_app(), before=hold) as server:
         _story(tmp_path, play)
 
 
@@ -499,7 +369,7 @@ def test_one_update_at_a_time(tmp_path: Path):
         go_on.set()
         assert await update == "ok"
 
-    with _serving(_app(), before=hold) as server:
+    with serving(_app(), before=hold) as server:
         _story(tmp_path, play)
 
 
@@ -513,15 +383,15 @@ def test_an_update_that_loses_its_network_goes_back_and_is_reported(tmp_path: Pa
         seat.board.hear(())
         await seat.until(lambda: seat.state == ("ota_1", "pending-verify"))
         assert (await seat.ota(server.url)).startswith("error: the board is not on a network")
-        seat.board.hear(around)
-        seat.said.clear()
         await seat.until(lambda: seat.state == ("ota_0", "valid"))
+        seat.board.hear(around)
+        seat.board.uart.from_host(b"wifi-prov rmfab-factory factory-floor\r\n")
         await seat.until(lambda: "Reporting rejected: Firmware rolled back" in seat.text)
         assert "Could not verify firmware even after 90 seconds" in seat.text
         assert seat.entries() == (OtaDataEntry.of(1, OtaState.VALID), OtaDataEntry.of(2, OtaState.INVALID))
         assert re.search(r'"ota_job_id":"\S+","status":"rejected"', seat.text)
 
-    with _serving(_app()) as server:
+    with serving(_app()) as server:
         _story(tmp_path, play)
 
 
@@ -541,7 +411,7 @@ def test_an_app_that_does_not_confirm_can_not_be_updated(tmp_path: Path):
         await seat.until(lambda: seat.state == ("ota_0", "valid"))
         assert seat.entries() == (OtaDataEntry.of(1, OtaState.VALID), OtaDataEntry.of(2, OtaState.ABORTED))
 
-    with _serving(_app(confirms=False)) as server:
+    with serving(_app(confirms=False)) as server:
         _story(tmp_path, play)
 
 
@@ -556,7 +426,7 @@ def test_an_update_without_rollback(tmp_path: Path):
         seat.board.restart()
         await seat.until(lambda: seat.state == ("ota_1", "undefined"))
 
-    with _serving(_app(rollback=False)) as server:
+    with serving(_app(rollback=False)) as server:
         _story(tmp_path, play, rollback=False)
 
 
@@ -569,7 +439,7 @@ def test_a_lower_secure_version_is_refused(tmp_path: Path):
         server.image = _app(secure_version=2)
         assert await seat.ota(server.url) == "ok"
 
-    with _serving(_app(secure_version=1)) as server:
+    with serving(_app(secure_version=1)) as server:
         _story(tmp_path, play, secure_version=2)
 
 
@@ -607,7 +477,7 @@ def test_over_the_control_socket(tmp_path: Path, authority):
                 raise
             return False
 
-    with _serving(_app(), tls=authority.context()) as server, serve([_spec(tmp_path)]) as [board]:
+    with serving(_app(), tls=authority.context()) as server, serve([_spec(tmp_path)]) as [board]:
         until(lambda: runs("ota_0", "valid"))
         until(updated)
         until(lambda: runs("ota_1", "valid"))

@@ -19,6 +19,7 @@ from rmfab.product.vocabulary import Chip
 from rmfab.virtual import BoardSpec, FaultCall, PortKind, Strap, serve
 from rmfab.virtual.bench.serving import spec_from_json, spec_to_json
 from rmfab.virtual.faults import BoardFault
+from rmfab.virtual.network import AccessPoint, Route
 from rmfab.virtual.spec import derived_mac
 from tests.patience import PATIENCE, until
 from tests.virtual.rig import SYNC, frame
@@ -48,7 +49,10 @@ def _answers(port, wanted=16):
 
 def test_spec_survives_json():
     """The child process receives the same specification."""
-    spec = _spec("kill-at=7@2", "panic", mac=derived_mac(Chip.ESP32C3, 9), paced=0, kill_pid=5, revision=3)
+    around = (AccessPoint("air", -40, routes=(Route("mqtt.example.com", "127.0.0.1", 8883),)), AccessPoint("den"))
+    spec = _spec(
+        "kill-at=7@2", "panic", mac=derived_mac(Chip.ESP32C3, 9), paced=0, kill_pid=5, revision=3, networks=around
+    )
     assert spec == spec_from_json(json.loads(json.dumps(spec_to_json(spec))))
 
 

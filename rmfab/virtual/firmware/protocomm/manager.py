@@ -154,11 +154,11 @@ class Manager:
             return
         self.stage = ManagerStage.SUCCEEDED
         yield log("app_wifi", "Provisioning successful")
-        yield from self._station.reach_cloud()
+        yield from self._station.reach_cloud(ssid)
 
     def _start_scan(self, command: Fields) -> None:
         blocking = bool(integer(command, 1))
-        heard = sorted(self._station.networks, key=lambda network: -network.rssi)[:_MOST_RESULTS]
+        heard = sorted(self._firmware.networks, key=lambda network: -network.rssi)[:_MOST_RESULTS]
         impossible = self._firmware.spec.has(BoardFault.IMPOSSIBLE_RSSI)
         self._results = tuple(_result(network, _IMPOSSIBLE_RSSI if impossible else network.rssi) for network in heard)
         if self._firmware.spec.paced is not None and not self._scanning:

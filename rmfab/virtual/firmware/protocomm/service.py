@@ -22,7 +22,6 @@ from rmfab.virtual.firmware.protocomm.wire import WireError, decode, integer, me
 from rmfab.virtual.firmware.running import RunningFirmware
 from rmfab.virtual.firmware.script import Answer, Pause, Serve, Step
 from rmfab.virtual.firmware.wifi import WifiStation
-from rmfab.virtual.network import AccessPoint
 
 MOST_MISMATCHES = 5  # CONFIG_APP_NETWORK_PROV_MAX_POP_MISMATCH
 _VERSION = "netprov-v1.2"
@@ -65,10 +64,6 @@ class ProvisioningService:
     def open_session(self) -> None:
         """Open a new session and close the previous one."""
         self._scheme.open()
-
-    def hear(self, networks: tuple[AccessPoint, ...]) -> None:
-        """Change the networks around the board."""
-        self._station.networks = networks
 
     def answer(self, endpoint: str, request: bytes) -> Answer:
         """Handle *request*; an answer without a reply closes the connection."""
