@@ -1,6 +1,7 @@
 """The deployment of a cloud that registers units: `[cloud]` of product.toml, or that of a deployment file.
 
-A deployment file has only that table. It is for a second cloud beside the product's own, such as a rehearsal (`rmfab cloud serve`).
+A deployment file has only that table. It is for a second cloud beside the product's own, such as one to rehearse with
+(`rmfab cloud serve`).
 """
 
 from __future__ import annotations
@@ -69,18 +70,23 @@ def read_deployment(table: Table, root: Path) -> Deployment:
 def _bad_url(text: str) -> str | None:
     if not text:
         return None
+    return None if _is_api(text) else f'"{text}" is not the URL of an API (https://HOST/PATH)'
+
+
+def _is_api(text: str) -> bool:
     try:
         parts = urlsplit(text)
-        well = parts.scheme == "https" and parts.hostname and (parts.port or 1) and "@" not in parts.netloc
+        named = bool(parts.hostname) and parts.port != 0
     except ValueError:
-        well = False
-    if not well or parts.query or parts.fragment or not text.isascii() or any(letter <= " " for letter in text):
-        return f'"{text}" is not the URL of an API (https://HOST/PATH)'
-    return None
+        return False
+    plain = text.isascii() and not any(letter <= " " for letter in text)
+    return plain and named and parts.scheme == "https" and not ("@" in parts.netloc or parts.query or parts.fragment)
 
 
 def _bad_user(text: str) -> str | None:
-    return None if not text or _USER.fullmatch(text) else "expected a user name without spaces, such as an e-mail address"
+    return (
+        None if not text or _USER.fullmatch(text) else "expected a user name without spaces, such as an e-mail address"
+    )
 
 
 def _bad_region(text: str) -> str | None:

@@ -138,6 +138,9 @@ class VerifyPolicy:
     mqtt: bool = False
 
 
+_UNKNOWN = Deployment()
+
+
 @dataclass(frozen=True)
 class CloudPolicy:
     """`[cloud]`: the *deployment* that registers units, and what `rmfab cloud check` demands.
@@ -145,7 +148,7 @@ class CloudPolicy:
     *enforce*: the broker must refuse foreign names and certificates; else it is only a warning if it does not.
     """
 
-    deployment: Deployment = Deployment()
+    deployment: Deployment = _UNKNOWN
     enforce: bool = False
 
 
