@@ -98,7 +98,10 @@ class TestRegistered:
         event = lamp.ledger.history(units[0].serial)[-1].event
         assert event.details["cloud"] == place.cloud.api
         assert event.details["job"] in place.cloud.store.tasks
-        assert event.details["certificate"] == certificates(lamp)[str(lamp.ledger.identity_by_serial(units[0].serial).node_id)][0]
+        assert (
+            event.details["certificate"]
+            == certificates(lamp)[str(lamp.ledger.identity_by_serial(units[0].serial).node_id)][0]
+        )
         assert lamp.ledger.check() == ()
         assert lamp.ledger.open_jobs(place.cloud.api) == ()
 

@@ -25,7 +25,10 @@ class ServedCloud(VirtualCloud, Protocol):
     """A cloud that a server serves: it learns its URL when the server listens."""
 
     base: str
-    now: Callable[[], datetime]
+
+    @property
+    def now(self) -> Callable[[], datetime]:
+        """The clock of the cloud."""
 
 
 class ApiServer(ThreadingHTTPServer):
