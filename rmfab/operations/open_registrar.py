@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -91,11 +92,17 @@ def opened_cloud(workspace: Workspace, access: CloudAccess, terminal: Terminal) 
         ca = read_input(deployment.ca, "CA certificate", most=_MOST_CA_BYTES).decode("ascii", "ignore")
     client = HttpsClient(ca, workspace.now, access.patience)
     registrar = _registrar(deployment, client, account, access.pace)
-    with locked(tokens.path.with_suffix(".lock")):
+    with locked(_lock(workspace, deployment.api)):
         try:
             yield OpenedCloud(deployment.api, registrar)
         finally:
             registrar.close()
+
+
+def _lock(workspace: Workspace, api: str) -> Path:
+    """Return the file that this host locks while it registers units of this ledger in the cloud at *api*."""
+    name = hashlib.sha256(f"{workspace.ledger.id}\n{api}".encode()).hexdigest()[:32]
+    return workspace.host.state / "cloud" / f"{name}.lock"
 
 
 def _registrar(deployment: Deployment, client: HttpsClient, account: Account, pace: Pace) -> Registrar:

@@ -139,7 +139,7 @@ class JobRunner:
                 raise StationError(
                     f"the registration job has not ended in {limit.total_seconds() / 60:.0f} minutes{told}",
                     where=name,
-                    hint=f"run the same command again to wait longer; if it never ends, {ABANDON}",
+                    hint=f"--wait lets it take longer; if it never ends, {ABANDON}",
                     cause="job-stuck",
                 )
             self._pace.wait(pause)

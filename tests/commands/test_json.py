@@ -20,11 +20,11 @@ from rmfab.virtual.build.build_folder import make_build_folder
 from rmfab.virtual.build.recipe import FirmwareRecipe
 from rmfab.virtual.cloud.rainmaker import VirtualRainmaker
 from rmfab.workspace.workspace import now
-from tests.cloud.clouds import Clock, site
 from tests.cloud.lab import Lab
 from tests.cloud.servers import OpenBroker, listening
 from tests.commands.test_options import leaves
 from tests.pools import copied_with_pool
+from tests.registration.clouds import Clock, site
 from tests.terminal import Terminal, environment, words
 
 

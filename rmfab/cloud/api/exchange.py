@@ -86,6 +86,8 @@ class Exchange:
             clock = wrong_clock(reply, self.client.now(), self.place(url))
             what = f"the storage refuses the upload (status {reply.status})"
             raise clock or PassingTrouble(what, where=self.place(url), cause="upload-refused")
+        if reply.body.strip():  # the storage answers with nothing: it was somebody else
+            reply.value(self.place(url))
 
     def place(self, url: str) -> str:
         """Return host and path of *url*, for messages: a query may authorise."""

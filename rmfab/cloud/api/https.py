@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from rmfab.cloud.api.trouble import PassingTrouble, Reply, judge_error
 from rmfab.errors import InputError, StationError
 
+_CLOSED = (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError, http.client.RemoteDisconnected)
 MOST_BYTES = 8 << 20
 """The longest answer that is read. A page of failed units has tens of kilobytes."""
 
@@ -43,19 +44,44 @@ class HttpsClient:
         if parts.scheme != "https" or not parts.hostname:
             raise StationError("the server names a URL without TLS", where=parts.netloc, cause="api-answer")
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        connection = self._connection(parts.netloc, reuse=method == "GET")
+        sent = {"Accept": "application/json", "User-Agent": "rmfab", **headers}
         try:
-            connection.request(method, target, body, {"Accept": "application/json", "User-Agent": "rmfab", **headers})
-            reply = _read(connection.getresponse(), parts.netloc)
+            return self._replied(parts.netloc, method, target, body, sent)
+        except UnicodeError:
+            raise StationError("the name of the server is not valid", where=parts.netloc, cause="api-dns") from None
         except (OSError, http.client.HTTPException, ValueError) as error:
-            connection.close()
-            if isinstance(error, UnicodeError):
-                raise StationError("the name of the server is not valid", where=parts.netloc, cause="api-dns") from None
             raise judge_error(error, parts.netloc) from None
+
+    def _replied(
+        self, place: str, method: str, target: str, body: bytes | BinaryIO | None, headers: Mapping[str, str]
+    ) -> Reply:
+        """Send a request on the connection of before if that may be, else on a new one."""
+        kept = self._idle.pop(place, None)
+        if kept is not None and method == "GET":
+            with suppress(*_CLOSED):  # the server has closed it meanwhile
+                return self._answer(kept, place, method, target, body, headers)
+        elif kept is not None:
+            kept.close()
+        connection = http.client.HTTPSConnection(place, timeout=self._patience, context=self._context)
+        return self._answer(connection, place, method, target, body, headers)
+
+    def _answer(
+        self,
+        connection: http.client.HTTPSConnection,
+        place: str,
+        method: str,
+        target: str,
+        body: bytes | BinaryIO | None,
+        headers: Mapping[str, str],
+    ) -> Reply:
+        """Send a request on *connection*, and keep that for the next one if all is well."""
+        try:
+            connection.request(method, target, body, headers)
+            reply = _read(connection.getresponse(), place)
         except BaseException:
             connection.close()
             raise
-        self._idle[parts.netloc] = connection
+        self._idle[place] = connection
         return reply
 
     def close(self) -> None:
@@ -64,14 +90,6 @@ class HttpsClient:
             with suppress(OSError):
                 connection.close()
         self._idle.clear()
-
-    def _connection(self, place: str, *, reuse: bool) -> http.client.HTTPSConnection:
-        kept = self._idle.pop(place, None)
-        if kept is not None:
-            if reuse and kept.sock is not None:
-                return kept
-            kept.close()
-        return http.client.HTTPSConnection(place, timeout=self._patience, context=self._context)
 
 
 def _read(response: http.client.HTTPResponse, place: str) -> Reply:

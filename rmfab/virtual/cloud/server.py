@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from email.utils import format_datetime
@@ -32,7 +32,8 @@ class ServedCloud(VirtualCloud, Protocol):
 
 
 class ApiServer(ThreadingHTTPServer):
-    """The server of *cloud*. *calls* are the requests that came, `METHOD path`; *faults* happen at some of them.
+    """The server of *cloud*. *faults* happen at some of its *calls*, the requests that came: method, path, and the
+    names in the query.
 
     *before* and *after* are called around the effect of each request, with its number from 1.
     """
@@ -43,7 +44,7 @@ class ApiServer(ThreadingHTTPServer):
     def __init__(self, address: tuple[str, int], cloud: ServedCloud, context: ssl.SSLContext) -> None:
         self.cloud = cloud
         self.calls: list[str] = []
-        self.faults: tuple[CloudFaultCall, ...] = ()
+        self.faults: Iterable[CloudFaultCall] = ()
         self.before: Callable[[int], None] = lambda _: None
         self.after: Callable[[int], None] = lambda _: None
         self.ended = threading.Event()
@@ -55,7 +56,8 @@ class ApiServer(ThreadingHTTPServer):
     def effect(self, request: ApiRequest) -> tuple[ApiAnswer | None, CloudFault | None]:
         """Let *request* take effect, unless its fault comes before; return the answer and the fault."""
         with self._turn:
-            self.calls.append(f"{request.method} {request.path}")
+            names = ",".join(sorted(request.query))
+            self.calls.append(f"{request.method} {request.path}" + (f"?{names}" if names else ""))
             number = len(self.calls)
             fault = fault_at(self.faults, number)
             self.before(number)

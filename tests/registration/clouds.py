@@ -11,11 +11,17 @@ from pathlib import Path
 
 from rmfab.cloud.api.pace import Pace
 from rmfab.operations.open_registrar import CloudAccess
+from rmfab.operations.register_units import RegisterRequest, RegisterSummary, register_units
+from rmfab.operations.registration_job import UnitRegistered
 from rmfab.virtual.cloud.neo import COGNITO, IOT, VirtualNeo
 from rmfab.virtual.cloud.rainmaker import VirtualRainmaker
 from rmfab.virtual.cloud.server import ApiServer, serve_api
+from rmfab.workspace.workspace import Workspace, open_workspace
 from tests.cloud.lab import Lab
 from tests.patience import PATIENCE
+
+BATCH = "lamp-0001"
+UNITS = 3
 
 
 @dataclass
@@ -79,3 +85,45 @@ def deployment(cloud: VirtualRainmaker | VirtualNeo, lab: Lab) -> str:
         values |= {"kind": "neo", "region": cloud.region, "client_id": cloud.client_id}
         values |= {"sign_in": f"{cloud.base}{COGNITO}", "iot": f"{cloud.base}{IOT}"}
     return "[cloud]\n" + "".join(f'{name} = "{value}"\n' for name, value in values.items())
+
+
+@contextmanager
+def opened(root: Path, clock: Clock) -> Iterator[Workspace]:
+    """Open the workspace at *root* with *clock*, and close its ledger at the end."""
+    workspace = open_workspace(root)
+    workspace.now = clock.now
+    try:
+        yield workspace
+    finally:
+        workspace.ledger.close()
+
+
+def register(
+    lamp: Workspace, place: Site, access: CloudAccess | None = None, **more: object
+) -> tuple[RegisterSummary, list[UnitRegistered]]:
+    """Register the batch; return the summary and the units."""
+    request = RegisterRequest((BATCH,), access or place.access(), **more)  # type: ignore[arg-type]
+    events = list(register_units(lamp, request))
+    (summary,) = [one for one in events if isinstance(one, RegisterSummary)]
+    return summary, [one for one in events if isinstance(one, UnitRegistered)]
+
+
+def certificates(lamp: Workspace) -> dict[str, list[str]]:
+    """What the cloud must have: the certificate of each node."""
+    return {str(one.node_id): [str(one.record.certificate_id)] for one in lamp.ledger.identities(BATCH)}
+
+
+def in_cloud(place: Site) -> dict[str, list[str]]:
+    """What the cloud has."""
+    return {name: node.certificates for name, node in place.cloud.store.nodes.items()}
+
+
+def proven(lamp: Workspace, place: Site, *, jobs: int = 1) -> None:
+    """Assert that each unit is registered once, in this number of jobs, and that ledger and cloud agree."""
+    assert in_cloud(place) == certificates(lamp)
+    ended = [task for task in place.cloud.store.tasks.values() if task.ended]
+    assert len(ended) == len(place.cloud.store.tasks) == jobs
+    assert sum(task.registered for task in ended) == UNITS
+    names = [one.name for one in lamp.ledger.identities(BATCH)]
+    assert lamp.ledger.registered(place.cloud.api, names) == set(names)
+    assert lamp.ledger.open_jobs(place.cloud.api) == ()
