@@ -43,6 +43,13 @@ class EventKind(StrEnum):
     RECONCILE = "reconcile"
     EXPORT = "export"
     CHECK = "check"
+    REGISTER = "register"
+    LOOKUP = "lookup"
+
+    @property
+    def of_cloud(self) -> bool:
+        """Whether it is about the identity in its cloud, not about the unit on the line."""
+        return self in (EventKind.CHECK, EventKind.REGISTER, EventKind.LOOKUP)
 
 
 @unique
