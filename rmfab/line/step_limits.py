@@ -14,6 +14,7 @@ from rmfab.release.plan import erased_partitions
 
 _LOADER_SECONDS = 90.0  # two restarts, five bauds, and a ledger that a different station has locked for half a minute
 _IDENTIFY_SECONDS = 60.0  # two commands, each asked twice with 5 s for an answer, and again if one was garbled
+_BROKER_SECONDS = 30.0  # twice an answer of the broker to the witness, which has 10 s each
 _MB_SECONDS = 40.0  # the longest that esptool 5.6 gives a chip to erase and write 1 MB (ERASE_WRITE_TIMEOUT_PER_MB)
 _BITS_PER_BYTE = 10  # with start and stop bit
 
@@ -34,8 +35,8 @@ class StepOverdue(StationError):
 def limit_of(step: Step, job: Job) -> float | None:
     """Return the limit of *step* in seconds.
 
-    None if the step keeps its own (`provision`, whose radio is shared, and `cloud`), or waits for the operator
-    (`claim`, for a code).
+    None if the step keeps its own (`provision`, whose radio is shared), or waits for the operator (`claim`, for a
+    code).
     """
     policy = job.product.verify
     boots = 2 * (policy.boot_timeout + policy.settle)
@@ -50,9 +51,11 @@ def limit_of(step: Step, job: Job) -> float | None:
             return _LOADER_SECONDS + boots
         case Step.IDENTIFY:
             return _IDENTIFY_SECONDS
+        case Step.CLOUD:
+            return policy.cloud_timeout + _BROKER_SECONDS
         case Step.RESET:
             return _LOADER_SECONDS + boots + _handling(job)
-        case Step.PROVISION | Step.CLOUD | Step.LABEL:
+        case Step.PROVISION | Step.LABEL:
             return None
 
 
