@@ -37,8 +37,8 @@ class RegistrationJob:
     """A job with the id *key* in the ledger, which registers units in *cloud*.
 
     *positions*: by batch, ranges of positions, both ends included. *upload*: what the cloud told of the file, whose
-    SHA-256 is *sha256*. *job*: the cloud's id of the job, None if its answer is not known. *began*: when it was
-    uploaded, then when it was started.
+    SHA-256 is *sha256*; *uploaded* is when. *job*: the cloud's id of the job, None if its answer is not known. *began*:
+    when it was uploaded, then when it was started. *ended*: nobody waits for it.
     """
 
     key: str
@@ -47,8 +47,14 @@ class RegistrationJob:
     units: int
     positions: Mapping[str, tuple[tuple[int, int], ...]]
     upload: Mapping[str, str]
+    uploaded: str
     began: str
     job: str | None = None
+    ended: bool = False
+
+    def has(self, batch: str, position: int) -> bool:
+        """Return whether the unit at *position* of *batch* is one of its units."""
+        return any(first <= position <= last for first, last in self.positions.get(batch, ()))
 
     def event(self, ts: str, stage: JobStage, **more: Any) -> Event:
         """Return the event of this *stage*."""
@@ -71,8 +77,8 @@ def ranges_of(positions: Iterable[int]) -> tuple[tuple[int, int], ...]:
     return tuple(ranges)
 
 
-def open_jobs(connection: Connection, cloud: str) -> tuple[RegistrationJob, ...]:
-    """Return the jobs in *cloud* that are not ended, oldest first."""
+def jobs_in(connection: Connection, cloud: str) -> tuple[RegistrationJob, ...]:
+    """Return the jobs in *cloud*, oldest first."""
     table = schema.event
     query = _events().where(table.c.serial.is_(None), table.c.kind == EventKind.REGISTER.value, OWN)
     jobs: dict[str, RegistrationJob] = {}
@@ -87,7 +93,7 @@ def open_jobs(connection: Connection, cloud: str) -> tuple[RegistrationJob, ...]
         elif stage is JobStage.STARTED:
             jobs[key] = replace(jobs[key], job=details["job"], began=event.ts)
         else:
-            jobs.pop(key, None)
+            jobs[key] = replace(jobs[key], ended=True)
     return tuple(jobs.values())
 
 
@@ -129,5 +135,6 @@ def _job(event: Event) -> RegistrationJob:
         units=details["units"],
         positions=positions,
         upload=details["upload"],
+        uploaded=event.ts,
         began=event.ts,
     )

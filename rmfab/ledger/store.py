@@ -520,10 +520,10 @@ class Ledger(Inquiry):
         with self._database.reading() as connection:
             return registrations.registered(connection, cloud, names)
 
-    def open_jobs(self, cloud: str) -> tuple[RegistrationJob, ...]:
-        """Return the registration jobs in *cloud* that are not ended. See `registrations.open_jobs`."""
+    def jobs_in(self, cloud: str) -> tuple[RegistrationJob, ...]:
+        """Return the registration jobs in *cloud*. See `registrations.jobs_in`."""
         with self._database.reading() as connection:
-            return registrations.open_jobs(connection, cloud)
+            return registrations.jobs_in(connection, cloud)
 
     def last_connections(self, names: Iterable[str]) -> dict[str, str]:
         """Return when a station last connected in the name of each identity. See `registrations.last_connections`."""

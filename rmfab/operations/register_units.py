@@ -118,7 +118,9 @@ class _Run(ExitStack):
 
     def jobs_of_before(self, terminal: Terminal) -> Iterator[Registered]:
         """Finish the jobs that earlier runs began; or give them up, if that is asked for."""
-        for job in self._workspace.ledger.open_jobs(self._cloud.name):
+        for job in self._workspace.ledger.jobs_in(self._cloud.name):
+            if job.ended:
+                continue
             units = self._jobs.units_of(job)
             if self._request.again:
                 self._jobs.give_up(job)

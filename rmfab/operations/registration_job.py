@@ -12,7 +12,7 @@ from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from rmfab.cloud.api.judge_row import judge_row
+from rmfab.cloud.api.judge_row import judge_node, judge_row
 from rmfab.cloud.api.pace import Pace
 from rmfab.cloud.api.registrar import ABANDON, CloudJob, JobState, RegistrationFile, Upload
 from rmfab.errors import StationError, UnitFault
@@ -75,6 +75,7 @@ class JobRunner:
         positions: dict[str, list[int]] = {}
         for unit in units:
             positions.setdefault(unit.batch, []).append(unit.position)
+        now = self._now()
         job = RegistrationJob(
             key=secrets.token_hex(8),
             cloud=self._cloud.name,
@@ -82,9 +83,10 @@ class JobRunner:
             units=len(units),
             positions={batch: ranges_of(sorted(some)) for batch, some in positions.items()},
             upload=upload.to_json(),
-            began=self._now(),
+            uploaded=now,
+            began=now,
         )
-        self._record(job.event(job.began, JobStage.UPLOADED))
+        self._record(job.event(now, JobStage.UPLOADED))
         return job
 
     def give_up(self, job: RegistrationJob) -> None:
@@ -96,10 +98,7 @@ class JobRunner:
         return [RegistrationUnit.of(one) for batch in job.positions for one in self._of_batch(job, batch)]
 
     def _of_batch(self, job: RegistrationJob, batch: str) -> Iterator[LedgerIdentity]:
-        ranges = job.positions[batch]
-        for one in self._workspace.ledger.identities(batch):
-            if any(first <= one.position <= last for first, last in ranges):
-                yield one
+        return (one for one in self._workspace.ledger.identities(batch) if job.has(batch, one.position))
 
     def finish(
         self, job: RegistrationJob, units: Sequence[RegistrationUnit], *, doubtful: bool
@@ -175,10 +174,18 @@ class JobRunner:
         return {row.node_id: judge_row(row, certificates[row.node_id]) for row in rows if row.node_id in certificates}
 
     def _looked_up(self, units: Sequence[RegistrationUnit], ended: CloudJob) -> dict[str, UnitFault | None]:
-        """Ask for each unit: the cloud does not tell which rows failed."""
+        """Ask for each unit: the cloud does not tell which rows failed.
+
+        A node that it had before this ledger uploaded it is not proven to be the unit: others registered it.
+        """
         reason = ended.told or "the cloud gives no reason"
+        jobs = self._workspace.ledger.jobs_in(self._cloud.name)
         nodes = self._cloud.registrar.nodes(unit.node_id for unit in units)
-        return {one.node_id: None if one.known else UnitFault(reason, cause="not-registered") for one in nodes}
+        faults: dict[str, UnitFault | None] = {}
+        for unit, node in zip(units, nodes, strict=True):
+            uploaded = min(job.uploaded for job in jobs if job.has(unit.batch, unit.position))
+            faults[unit.node_id] = judge_node(node, _moment(uploaded), reason)
+        return faults
 
     def _event(
         self, job: RegistrationJob, units: Sequence[RegistrationUnit], found: Sequence[UnitRegistered]

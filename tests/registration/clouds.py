@@ -126,4 +126,4 @@ def proven(lamp: Workspace, place: Site, *, jobs: int = 1) -> None:
     assert sum(task.registered for task in ended) == UNITS
     names = [one.name for one in lamp.ledger.identities(BATCH)]
     assert lamp.ledger.registered(place.cloud.api, names) == set(names)
-    assert lamp.ledger.open_jobs(place.cloud.api) == ()
+    assert all(job.ended for job in lamp.ledger.jobs_in(place.cloud.api))

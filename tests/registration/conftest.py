@@ -72,6 +72,20 @@ def place(serve: Open) -> Iterator[Site]:
 
 
 @pytest.fixture
+def neo(tmp_path: Path, clock: Clock, lab: Lab) -> Iterator[Site]:
+    """RainMaker Neo."""
+    with site(tmp_path / "neo", VirtualNeo(clock.now), clock, lab) as found:
+        yield found
+
+
+@pytest.fixture
+def rainmaker(tmp_path: Path, clock: Clock, lab: Lab) -> Iterator[Site]:
+    """ESP RainMaker."""
+    with site(tmp_path / "rainmaker", VirtualRainmaker(clock.now), clock, lab) as found:
+        yield found
+
+
+@pytest.fixture
 def root(made: Path, tmp_path: Path) -> Path:
     """A copy of the workspace."""
     return copied(made, tmp_path / "lamp")

@@ -113,7 +113,7 @@ def test_a_fault_that_stays(lamp: Workspace, place: Site, fault: CloudFault, cau
     assert len(place.server.calls) == tries or fault is CloudFault.SILENT  # it may give up before the handshake
     expected = [7.0, 7.0] if fault is CloudFault.BUSY else [1.0, 2.0]
     assert place.clock.waits == expected[: tries - 1]
-    assert lamp.ledger.open_jobs(place.cloud.api) == ()
+    assert all(job.ended for job in lamp.ledger.jobs_in(place.cloud.api))
 
 
 def in_a_child(work: Callable[[], object]) -> int:
@@ -178,7 +178,7 @@ def test_killed_at_every_line(root: Path, serve: Open, clock: Clock) -> None:
                 assert in_cloud(place) == certificates(lamp)
                 registered = [task.registered for task in place.cloud.store.tasks.values()]
                 assert sum(registered) == UNITS
-                assert lamp.ledger.open_jobs(place.cloud.api) == ()
+                assert all(job.ended for job in lamp.ledger.jobs_in(place.cloud.api))
             if not died:
                 return
         turn += STRIDE
@@ -186,19 +186,18 @@ def test_killed_at_every_line(root: Path, serve: Open, clock: Clock) -> None:
 
 @NEEDS_FORK
 @pytest.mark.parametrize("moment", ["before", "after"])
-def test_an_old_backend(root: Path, serve: Open, clock: Clock, moment: str) -> None:
+def test_an_old_backend(root: Path, rainmaker: Site, clock: Clock, moment: str) -> None:
     """A backend that names no job before it is started may start two; the second one's duplicates are no failure."""
-    with serve() as place:
-        if not isinstance(place.cloud, VirtualRainmaker):
-            return
-        place.cloud.request_ids = False
-        die_at(place, moment, 5, lambda: run_once(root, place))
-        for task in place.cloud.store.tasks.values():
-            place.cloud._end(task)
-        with opened(root, clock) as lamp:
-            assert register(lamp, place)[0].registered == UNITS
-            assert in_cloud(place) == certificates(lamp)
-            assert len(place.cloud.store.tasks) == (2 if moment == "after" else 1)
+    cloud = rainmaker.cloud
+    assert isinstance(cloud, VirtualRainmaker)
+    cloud.request_ids = False
+    die_at(rainmaker, moment, 5, lambda: run_once(root, rainmaker))
+    for task in cloud.store.tasks.values():
+        cloud._end(task)
+    with opened(root, clock) as lamp:
+        assert register(lamp, rainmaker)[0].registered == UNITS
+        assert in_cloud(rainmaker) == certificates(lamp)
+        assert len(cloud.store.tasks) == (2 if moment == "after" else 1)
 
 
 def test_two_at_once(root: Path, serve: Open, clock: Clock) -> None:

@@ -180,19 +180,29 @@ class TestRefused:
             assert register(lamp, place)[0].registered == UNITS
             assert in_cloud(place) == certificates(lamp)
 
-    def test_a_node_with_a_different_certificate(self, lamp: Workspace, place: Site, clock: Clock) -> None:
+    def test_a_node_with_a_different_certificate(self, lamp: Workspace, neo: Site, clock: Clock) -> None:
         """RainMaker Neo reports it, and the unit is named; the others are registered."""
-        if not isinstance(place.cloud, VirtualNeo):
-            pytest.skip("no real board: RainMaker does not tell certificates")
         node_id = first_node(lamp)
-        place.cloud.store.nodes[node_id] = CloudNode(node_id, clock.now(), [OTHER])
+        neo.cloud.store.nodes[node_id] = CloudNode(node_id, clock.now(), [OTHER])
         with pytest.raises(UnitsFailed, match="1 of 3 units could not be registered; see `rmfab trace LMP-000001`"):
-            register(lamp, place)
+            register(lamp, neo)
         (event,) = unit_events(lamp, "LMP-000001")
         assert (event.outcome, event.cause) == (Outcome.FAIL, "node-taken")
         assert "with a different certificate" in str(event.reason)
         assert [event.outcome for event in unit_events(lamp, "LMP-000002")] == [Outcome.PASS]
         assert lamp.ledger.named("LMP-000001").standing.cause is None
+
+    def test_a_node_of_before(self, lamp: Workspace, place: Site, clock: Clock) -> None:
+        """ESP RainMaker tells no certificate: a node that it had before the upload is named, and not registered."""
+        node_id = first_node(lamp)
+        place.cloud.store.nodes[node_id] = CloudNode(node_id, clock.now() - timedelta(days=3), [OTHER])
+        with pytest.raises(UnitsFailed):
+            register(lamp, place)
+        (event,) = unit_events(lamp, "LMP-000001")
+        assert (event.outcome, event.cause) == (Outcome.FAIL, "node-taken")
+        if isinstance(place.cloud, VirtualRainmaker):
+            assert "does not tell with which certificate" in str(event.reason)
+        assert [event.outcome for event in unit_events(lamp, "LMP-000002")] == [Outcome.PASS]
 
     def test_rows_that_fail(self, lamp: Workspace, place: Site, monkeypatch: pytest.MonkeyPatch) -> None:
         """A failed row comes back as its unit, with the cloud's reason; the next run registers it alone."""
@@ -219,33 +229,37 @@ class TestRefused:
         assert register(lamp, place)[0].registered == 1
         proven(lamp, place, jobs=2)
 
-    def test_not_an_administrator(self, lamp: Workspace, place: Site) -> None:
+    def test_not_an_administrator(self, lamp: Workspace, neo: Site) -> None:
         """An account that may not register is told so."""
-        if not isinstance(place.cloud, VirtualNeo):
-            place.cloud.versions = ("v2",)
-            told, cause = "not the API of ESP RainMaker in version v1", "api-version"
-        else:
-            place.cloud.super_admin = False
-            told, cause = "Forbidden", "api-refused"
-        with pytest.raises(StationError, match=told) as caught:
-            register(lamp, place)
-        assert caught.value.cause == cause
-        assert lamp.ledger.open_jobs(place.cloud.api) == ()
+        assert isinstance(neo.cloud, VirtualNeo)
+        neo.cloud.super_admin = False
+        with pytest.raises(StationError, match="Forbidden") as caught:
+            register(lamp, neo)
+        assert (caught.value.cause, "super admin" in str(caught.value.hint)) == ("api-refused", True)
+        assert lamp.ledger.jobs_in(neo.cloud.api) == ()
 
-    def test_a_user_who_is_moved(self, lamp: Workspace, serve: Open) -> None:
+    def test_another_version(self, lamp: Workspace, rainmaker: Site) -> None:
+        """An API that does not speak version v1 gets no password."""
+        assert isinstance(rainmaker.cloud, VirtualRainmaker)
+        rainmaker.cloud.versions = ("v2",)
+        with pytest.raises(StationError, match="not the API of ESP RainMaker in version v1") as caught:
+            register(lamp, rainmaker)
+        assert caught.value.cause == "api-version"
+        assert rainmaker.server.calls == ["GET /dev/apiversions"]
+
+    @pytest.mark.parametrize(("moves", "left"), [(3, 0), (1000, 995)])
+    def test_a_user_who_is_moved(self, lamp: Workspace, rainmaker: Site, moves: int, left: int) -> None:
         """Error 101044 is tried again, and not for ever."""
-        with serve() as place:
-            if isinstance(place.cloud, VirtualNeo):
-                return
-            place.cloud.moves = 3
-            register(lamp, place)
-            proven(lamp, place)
-        with serve() as place:
-            place.cloud.moves = 1000
+        assert isinstance(rainmaker.cloud, VirtualRainmaker)
+        rainmaker.cloud.moves = moves
+        if left == 0:
+            register(lamp, rainmaker)
+            proven(lamp, rainmaker)
+        else:
             with pytest.raises(StationError, match="error 101044") as caught:
-                register(lamp, place)
+                register(lamp, rainmaker)
             assert caught.value.cause == "sign-in-moved"
-            assert place.cloud.moves == 995
+        assert rainmaker.cloud.moves == left
 
 
 class TestJobs:
@@ -265,7 +279,7 @@ class TestJobs:
             place.cloud.looks = 1
             register(lamp, place, again=True)
             assert in_cloud(place) == certificates(lamp)
-            assert lamp.ledger.open_jobs(place.cloud.api) == ()
+            assert all(job.ended for job in lamp.ledger.jobs_in(place.cloud.api))
 
     def test_a_longer_wait(self, lamp: Workspace, serve: Open, clock: Clock) -> None:
         """--wait limits it differently."""
@@ -285,20 +299,18 @@ class TestJobs:
                 register(lamp, place)
             assert (caught.value.cause, "--again" in str(caught.value.hint)) == ("job-unknown", True)
 
-    def test_an_unclear_end(self, lamp: Workspace, place: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_an_unclear_end(self, lamp: Workspace, neo: Site, monkeypatch: pytest.MonkeyPatch) -> None:
         """If Neo counts failed rows and does not name them, no unit counts as registered; the next run settles it."""
-        if not isinstance(place.cloud, VirtualNeo):
-            pytest.skip("no real board: RainMaker does not count")
         with monkeypatch.context() as patched:
-            described = place.cloud._described
+            described = neo.cloud._described
             patched.setattr(
-                place.cloud, "_described", lambda task: described(task) | ({"failed_count": 1} if task.ended else {})
+                neo.cloud, "_described", lambda task: described(task) | ({"failed_count": 1} if task.ended else {})
             )
             with pytest.raises(StationError) as caught:
-                register(lamp, place)
+                register(lamp, neo)
         assert caught.value.cause == "job-unclear"
         assert unit_events(lamp, "LMP-000001") == []
-        assert register(lamp, place)[0].registered == UNITS
+        assert register(lamp, neo)[0].registered == UNITS
 
 
 class TestLookedUp:

@@ -143,7 +143,7 @@ class RainmakerRegistrar:
         found = value.get("node_info")
         for one in found if isinstance(found, list) else ():
             if isinstance(one, Mapping) and one.get("node_id") == node_id:
-                return SeenNode(node_id, known=True, changed=_changed(one))
+                return SeenNode(node_id, True, _changed(one), moment(one.get("registration_timestamp")))
         return SeenNode(node_id, known=False)
 
     def close(self) -> None:

@@ -83,11 +83,13 @@ class FailedRow:
 
 @dataclass(frozen=True)
 class SeenNode:
-    """A node as the cloud knows it. *changed*: when it last connected or disconnected, None if it never did."""
+    """A node as the cloud knows it. *changed*: when it last connected or disconnected, None if it never did.
+    *registered*: since when the cloud has it, None if it does not tell."""
 
     node_id: str
     known: bool
     changed: datetime | None = None
+    registered: datetime | None = None
 
 
 class Registrar(Protocol):
