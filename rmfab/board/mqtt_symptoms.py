@@ -4,7 +4,7 @@ The last line that says why counts: a unit tries again and again, and later line
 Sources: ESP-IDF components/esp-tls (esp_tls.c, esp_tls_mbedtls.c), mbedtls (x509.h, error.h), esp-mqtt (mqtt_client.c),
 esp-rainmaker-common (esp_rmaker_time.c). All patterns are linear.
 
-Why a certificate is not accepted, ESP-IDF prints only at log level debug ("verification info"), or in versions before 5:
+Why a certificate is not accepted, ESP-IDF prints only at log level debug ("verification info"), or before version 5:
 otherwise a wrong clock and a wrong CA look the same.
 """
 
