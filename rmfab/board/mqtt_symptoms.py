@@ -18,6 +18,8 @@ _NOT_YET = Symptom("mqtt-clock", "the unit's clock is wrong: for it, the broker'
 _TOO_LATE = Symptom("mqtt-clock", "for the unit's clock, the broker's certificate has expired")
 _OTHER_NAME = Symptom("mqtt-broker", "the certificate of the unit's broker is for a different name")
 _UNTRUSTED = Symptom("mqtt-broker", "the unit does not trust the CA of its broker's certificate")
+REFUSES_BROKER = Symptom("mqtt-broker", "the unit does not accept its broker's certificate, or its clock is wrong")
+"""What the console says without the reason."""
 
 
 def _row(pattern: str, told: Symptom, source: str) -> SymptomRow:
@@ -45,7 +47,7 @@ _ROWS = (
     ),
     _row(
         r"mbedtls_ssl_handshake returned -0x(?:2700|3000)",
-        Symptom("mqtt-broker", "the unit does not accept its broker's certificate, or its clock is wrong"),
+        REFUSES_BROKER,
         "MBEDTLS_ERR_X509_CERT_VERIFY_FAILED; MBEDTLS_ERR_X509_FATAL_ERROR of the certificate bundle",
     ),
     _row(
