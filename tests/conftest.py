@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -12,6 +13,9 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
+from tests.quick_keys import make_keys_quick
+
+make_keys_quick()
 settings.register_profile("rmfab", deadline=None)  # a busy machine is not a failure
 settings.load_profile("rmfab")
 LONG = 1_000
@@ -24,6 +28,9 @@ os.environ["RMFAB_STATE"] = tempfile.mkdtemp(prefix="rmfab-tests-state-")
 # Hundreds of tests start a command: each would compile rmfab again if this asked Python not to keep the result.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+
+# As in rmfab itself: thousands of collected tests stay, and looking for garbage among them costs a tenth of the time.
+gc.set_threshold(20_000)
 
 # A shell starts background jobs with SIGINT ignored, and nohup with SIGHUP ignored; the commands that tests start would
 # inherit that and never end on a signal.
@@ -56,6 +63,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for item in items:
             if item.get_closest_marker("peers"):
                 item.add_marker(pytest.mark.skip(reason="starts what others made: run it with --peers, or CI=true"))
+
+
+def pytest_collection_finish() -> None:
+    """Leave what collecting made out of every search for garbage."""
+    gc.freeze()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

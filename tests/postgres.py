@@ -6,6 +6,7 @@ user that Debian's package makes.
 
 from __future__ import annotations
 
+import atexit
 import itertools
 import os
 import shutil
@@ -16,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -55,19 +57,9 @@ class Server:
         self._options = [] if durable else list(_FAST)
         self._process: subprocess.Popen[bytes] | None = None
         self._starter = ThreadPoolExecutor(1)
-        self._as: dict[str, Any] = {"cwd": folder}
-        if os.getuid() == 0:
-            self._as |= {"user": "postgres", "group": "postgres", "extra_groups": []}
-            shutil.chown(folder, "postgres", "postgres")
+        self._as = _unprivileged(folder)
         self._binaries = find_binaries()
-        command = [self._binaries / "initdb", "-D", self.data, "-U", USER, "-A", "trust", "-N", "-E", "UTF8"]
-        self._run(*command, "--locale", "C.UTF-8")
-
-    def _run(self, *command: object) -> None:
-        done = subprocess.run(
-            [str(word) for word in command], capture_output=True, text=True, check=False, env=_clean(), **self._as
-        )
-        assert done.returncode == 0, done.stderr
+        _run("cp", "-a", _new_cluster(), self.data, **self._as)  # `initdb` takes five times as much of the processor
 
     def start(self) -> None:
         """Start the server and wait until it answers."""
@@ -96,7 +88,7 @@ class Server:
     def stop(self, mode: str = "fast") -> None:
         """Stop the server; `immediate` is what a power cut does to it."""
         if self._process is not None:
-            self._run(self._binaries / "pg_ctl", "stop", "-D", self.data, "-m", mode, "-t", "60")
+            _run(self._binaries / "pg_ctl", "stop", "-D", self.data, "-m", mode, "-t", "60", **self._as)
             self._process.wait(_LIMIT)
             self._process = None
 
@@ -162,8 +154,33 @@ class Server:
         """Restore a dump of *database* as the new database *target*."""
         self.execute(f"CREATE DATABASE {target} TEMPLATE template0")
         saved = self.folder / f"{target}.dump"
-        self._run(self._binaries / "pg_dump", "-Fc", "-d", self.url(database), "-f", saved)
-        self._run(self._binaries / "pg_restore", "-d", self.url(target), saved)
+        _run(self._binaries / "pg_dump", "-Fc", "-d", self.url(database), "-f", saved, **self._as)
+        _run(self._binaries / "pg_restore", "-d", self.url(target), saved, **self._as)
+
+
+@cache
+def _new_cluster() -> Path:
+    """Return the data of a server that never ran, made once per process of the tests."""
+    folder = Path(tempfile.mkdtemp(prefix="rmfab-pg-new-"))
+    atexit.register(shutil.rmtree, folder)
+    command = [find_binaries() / "initdb", "-D", folder / "data", "-U", USER, "-A", "trust", "-N", "-E", "UTF8"]
+    _run(*command, "--locale", "C.UTF-8", **_unprivileged(folder))
+    return folder / "data"
+
+
+def _unprivileged(folder: Path) -> dict[str, Any]:
+    """Return how to start a process in *folder* as a user who may run a server, and give the folder to that user."""
+    if os.getuid() != 0:
+        return {"cwd": folder}
+    shutil.chown(folder, "postgres", "postgres")
+    return {"cwd": folder, "user": "postgres", "group": "postgres", "extra_groups": []}
+
+
+def _run(*command: object, **options: Any) -> None:
+    done = subprocess.run(
+        [str(word) for word in command], capture_output=True, text=True, check=False, env=_clean(), **options
+    )
+    assert done.returncode == 0, done.stderr
 
 
 @contextmanager

@@ -87,7 +87,7 @@ class Job:
     that the slots share, *witness* the station's client at the broker of the units, if the product needs one. *batch*
     and *serial* restrict what is claimed. *again*: units that are finished are made again. *console_reset*: the
     firmware's console does the factory reset. *codes* is the desk for scanned codes. *find_release* returns a release
-    by its digest, None if it is not in the workspace. *more* is how to get more identities here.
+    by its digest, None if it is not on this host. *more* is how to get more identities here.
     """
 
     product: Product

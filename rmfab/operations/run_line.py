@@ -31,7 +31,7 @@ from rmfab.line.radio.air import Air
 from rmfab.line.radio.factory_network import FactoryNetwork, load_network
 from rmfab.line.station import Slot, refuse_same_port, slots_for
 from rmfab.operations.accept_release import AcceptRequest, judge_again, judge_for_line, record_acceptance
-from rmfab.operations.find_release import releases_in
+from rmfab.operations.find_release import releases_in, remember_release
 from rmfab.operations.pool import hold_pool, more_identities
 from rmfab.operations.terminal import UNATTENDED, Scan, Terminal
 from rmfab.product.serial import SerialSource
@@ -190,6 +190,7 @@ def run_line(workspace: Workspace, request: LineRequest, terminal: Terminal = UN
     if Step.IDENTIFY in steps:
         _announce(job, slots, terminal)
     if firmware is not None and Step.FLASH in steps:
+        remember_release(workspace.root, workspace.release_path(request.acceptance.path))
         for one in (workspace,) if lease is None else lease.followers:
             record_acceptance(one, firmware.accepted, request.acceptance, terminal)
     return LineRun(floor, slots, job.logs, job.codes)

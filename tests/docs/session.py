@@ -22,7 +22,7 @@ from rmfab.virtual.build.recipe import FirmwareRecipe
 from rmfab.virtual.faults import FaultCall
 from tests.docs.pages import DOCS, Block, Command, Stage
 from tests.docs.shown import Learned, missing
-from tests.terminal import environment, words
+from tests.terminal import environment
 
 HOME = "/home/me"
 """What pages call the reader's home folder; the scratch folder takes its place."""
@@ -75,11 +75,11 @@ class Running:
 
 
 class Session:
-    """A shell in *folder*, which is the reader's home. Leave it with `close`."""
+    """A shell in *folder*, which is the reader's home; *rmfab* is the program of that name. Leave it with `close`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, rmfab: str) -> None:
         self._home = folder
-        self._variables = environment(**_settings(folder))
+        self._variables = environment(**_settings(folder, rmfab))
         self._learned = Learned()
         self._boards: list[BoardHandle] = []
         self._bench = contextlib.ExitStack()
@@ -203,13 +203,17 @@ def board_specs(options: list[str]) -> list[BoardSpec]:
     return BoardsRequest(count=given.count, mac=given.mac, faults=tuple(given.faults)).specs()
 
 
-def _settings(home: Path) -> dict[str, str]:
+def _settings(home: Path, rmfab: str) -> dict[str, str]:
     """The reader's environment: rmfab on the PATH, and files in place of typed passphrases."""
     tools = home / ".local" / "bin"
     tools.mkdir(parents=True)
     python = [sys.executable]
-    for name, command in (("rmfab", words()), ("python", python), ("esptool", [*python, "-m", "esptool"])):
-        (tools / name).write_text(f'#!/bin/sh\nexec {shlex.join(command)} "$@"\n')
+    programs = {
+        name: f'#!/bin/sh\nexec {shlex.join(command)} "$@"\n'
+        for name, command in (("python", python), ("esptool", [*python, "-m", "esptool"]))
+    }
+    for name, text in (programs | {"rmfab": rmfab}).items():
+        (tools / name).write_text(text)
         (tools / name).chmod(0o755)
     passphrase = home / ".passphrase"
     passphrase.write_text("correct horse battery staple\n")

@@ -191,6 +191,18 @@ class TestReset:
         assert station_keys(one.flash_file.read_bytes()) == []
         factory.check()
 
+    def test_a_release_outside_the_workspace(self, factory, tmp_path):
+        """A unit that was flashed with a release elsewhere is reset without naming it again, as long as it is there."""
+        factory.edit('path = "build"', '# path = "build"')
+        elsewhere = (factory.root / "build").rename(tmp_path / "firmware")
+        with serve([spec()]) as (board,):
+            assert factory.run(board.url, extra=("--release", elsewhere)).code == 0
+            found = factory.run(board.url, command="reset")
+            elsewhere.rename(tmp_path / "moved")
+            lost = factory.run(board.url, command="reset")
+        assert found.code == 0, found.unit["reason"]
+        assert lost.verdict == ("ERROR", "no-release")
+
     def test_a_release_that_is_not_here(self, owned):
         """If the workspace lacks the unit's release, the error names it, and the flash is not changed."""
         factory, one = owned

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from tests.patience import PATIENCE
+from tests.quick_keys import make_keys_quick
 
 ROOT = Path(__file__).parents[2]
 
@@ -155,8 +156,8 @@ def _be_patient(seconds: float) -> None:
     defaults["patience"] = seconds
 
 
-def serve() -> None:
-    """Run the zygote: import, then fork on request."""
+def preload() -> None:
+    """Import what commands import when they run, and make keys as quick as in the tests themselves."""
     import rmfab.identity.make_identities
     import rmfab.ledger.sql.postgres
     import rmfab.ledger.store
@@ -167,6 +168,12 @@ def serve() -> None:
     from rmfab.board.esp.door import esptool
 
     esptool()
+    make_keys_quick()
+
+
+def serve() -> None:
+    """Run the zygote: import, then fork on request."""
+    preload()
     writers: dict[int, int] = {}
     for line in sys.stdin:
         request = json.loads(line)

@@ -13,7 +13,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from rmfab.errors import InputError
 from rmfab.secret import Secret
+from rmfab.signing import encrypted_key
 from rmfab.signing.keyfile import encode_private_key, is_encrypted, load_private_key, write_private_key
+from tests.quick_keys import COST
 
 KEYS = {
     "p256": lambda: ec.generate_private_key(ec.SECP256R1()),
@@ -133,9 +135,10 @@ def test_the_written_key_opens_with_openssl(tmp_path: Path) -> None:
     assert done.stdout == public
 
 
-def test_a_passphrase_is_slow_to_guess(tmp_path: Path) -> None:
+def test_a_passphrase_is_slow_to_guess(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The key that a passphrase gives is made by scrypt with N 2^14, r 8 and p 5, as openssl reads the file; keys that
     cryptography wrote, with 2,048 rounds of PBKDF2, are still read."""
+    monkeypatch.setattr(encrypted_key, "COST", COST)
     path, key = tmp_path / "a.key", KEYS["p256"]()
     write_private_key(path, key, Secret("abcd"))
     said = subprocess.run(["openssl", "asn1parse", "-in", path], check=True, capture_output=True, text=True).stdout

@@ -3,8 +3,8 @@
 SQLAlchemy Core, no ORM, and nothing that is specific to SQLite. Uniqueness, foreign keys and the states are
 constraints of the database. Times are text, ISO 8601 in UTC with milliseconds; digests and ids are lower-case hex.
 
-Partial indexes name their condition only for SQLite: the migrations create them, on PostgreSQL too, and naming
-it for PostgreSQL here would load that dialect at every start.
+Partial indexes name their condition only for SQLite: naming it for PostgreSQL here would load that dialect at every
+start. `rmfab.ledger.sql.upgrade` takes the same one for every engine.
 """
 
 from __future__ import annotations

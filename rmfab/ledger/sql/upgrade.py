@@ -9,11 +9,19 @@ from __future__ import annotations
 import threading
 import uuid
 
-from sqlalchemy import Connection, insert, inspect, text
+from sqlalchemy import Column, Connection, MetaData, PrimaryKeyConstraint, String, Table, insert, inspect, text
 
 from rmfab.errors import LedgerError
 from rmfab.ledger.sql import schema
 from rmfab.ledger.sql.revision import HEAD
+
+_VERSION = Table(
+    "alembic_version",
+    MetaData(),
+    Column("version_num", String(32), nullable=False),
+    PrimaryKeyConstraint("version_num", name="alembic_version_pkc"),
+)
+"""Alembic's own table, as it creates it (alembic.runtime.migration)."""
 
 _MIGRATING = threading.Lock()
 """Alembic's context is global (alembic.sqlalchemy.org, "Operation Reference"): one migration per process at a time."""
@@ -33,21 +41,33 @@ def needs_upgrade(connection: Connection, where: str, *, create: bool) -> bool:
 
 
 def upgrade_schema(connection: Connection, where: str) -> None:
-    """Run the missing migrations; give an empty database a new ledger id."""
+    """Run the missing migrations; give an empty database the newest schema and a new ledger id."""
     revision = _revision(connection, where)  # a concurrent process may have upgraded it since
-    if revision == HEAD:
-        return
-    from rmfab.ledger.sql import migrations
-
-    _refuse_newer(revision, where)
-    with _MIGRATING:
-        migrations.upgrade(connection)
     if revision is None:
+        _create_schema(connection)
         connection.execute(insert(schema.meta).values(name="ledger_id", value=uuid.uuid4().hex))
+    elif revision != HEAD:
+        _refuse_newer(revision, where)
+        _migrate(connection, HEAD)
+
+
+def _create_schema(connection: Connection) -> None:
+    """Create what all migrations would make, without running them (Alembic, "Building an Up to Date Database")."""
+    engine = connection.dialect.name
+    for table in schema.metadata.tables.values():
+        for index in table.indexes:
+            index.dialect_options[engine]["where"] = index.dialect_options["sqlite"]["where"]
+    schema.metadata.create_all(connection)
+    _VERSION.create(connection)
+    connection.execute(insert(_VERSION).values(version_num=HEAD))
 
 
 def create_older(connection: Connection, revision: str) -> None:
     """Create the schema of an earlier *revision* in an empty database, for a copy of a ledger that has it."""
+    _migrate(connection, revision)
+
+
+def _migrate(connection: Connection, revision: str) -> None:
     from rmfab.ledger.sql import migrations
 
     with _MIGRATING:

@@ -157,7 +157,7 @@ def _recall_release(visit: Visit) -> tuple[Loader, BoardFacts] | None:
     if release is None:
         raise InputError(
             f"{serial} was flashed with release {flashed['version']} ({flashed['digest'][:16]}…), "
-            "which is not in the workspace",
+            "which is neither in the workspace nor where it was flashed from",
             hint=f"{_NAME_RELEASE}, or copy its bundle into the workspace",
             cause="no-release",
         )

@@ -6,32 +6,39 @@ from contextlib import closing
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import CheckConstraint, Index, inspect, select, text
+from sqlalchemy import Index, select, text
 
 from rmfab.errors import LedgerError
 from rmfab.ledger.handovers import Terms
 from rmfab.ledger.host import this_host
 from rmfab.ledger.pool_standing import AdoptionReason
-from rmfab.ledger.sql import migrations, schema
+from rmfab.ledger.sql import migrations, postgres_schema, schema
 from rmfab.ledger.sql.open_database import open_database
 from rmfab.ledger.sql.revision import HEAD
 from rmfab.ledger.states import State
 from rmfab.ledger.store import Ledger, migrate
+from tests.ledger.sql.describing import described
 from tests.ledger.workshop import STATION, beneath, cause_of, claim, make, now
 
 pytestmark = pytest.mark.peers
 
 
-def test_migrations_make_the_metadata(databases):
-    """On a server, too, the migrations create exactly the tables, columns, indexes and constraints of schema.py."""
-    with beneath(databases()) as connection:
-        context = MigrationContext.configure(connection, opts={"compare_type": True})
-        assert compare_metadata(context, schema.metadata) == []
-        assert context.get_current_revision() == HEAD
-        seen = inspect(connection)
-        for table in schema.metadata.sorted_tables:
-            ours = {c.name for c in table.constraints if isinstance(c, CheckConstraint)}
-            assert ours == {c["name"] for c in seen.get_check_constraints(table.name)}
+def test_a_new_ledger_has_the_schema_that_all_migrations_make(server, databases):
+    """On a server, too, it is the same whether it was created at once or migrated from the first revision."""
+    server.execute("CREATE DATABASE migrated TEMPLATE template0")
+    database = open_database(server.url("migrated"), create=False, patience=30, state=this_host().state)
+    try:
+        with beneath(databases()) as connection, database.writing() as other:
+            migrations.upgrade(other, HEAD)
+            postgres_schema.complete(other)
+            assert described(connection) == described(other)
+            for one in (connection, other):
+                context = MigrationContext.configure(one, opts={"compare_type": True})
+                assert compare_metadata(context, schema.metadata) == []
+                assert context.get_current_revision() == HEAD
+    finally:
+        database.dispose()
+        server.execute("DROP DATABASE migrated WITH (FORCE)")
 
 
 def test_partial_indexes_are_partial(databases):

@@ -1,6 +1,7 @@
 """Migrations of the ledger's schema: Alembic scripts in `versions/`, run by `upgrade` in one transaction.
 
-Imported only if a ledger's revision differs from `rmfab.ledger.sql.revision.HEAD`.
+Imported only if a ledger's revision differs from `rmfab.ledger.sql.revision.HEAD`. A new ledger gets the schema of
+that revision at once.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from alembic.util import CommandError
 from sqlalchemy import Connection
 
 
-def upgrade(connection: Connection, revision: str = "head") -> None:
-    """Upgrade the schema to *revision*, by default the newest, in the transaction of *connection*."""
+def upgrade(connection: Connection, revision: str) -> None:
+    """Upgrade the schema to *revision*, in the transaction of *connection*."""
     config = _config()
     config.attributes["connection"] = connection
     command.upgrade(config, revision)
