@@ -11,6 +11,7 @@ from rmfab.cloud.credentials import ClientPair
 from rmfab.errors import InputError, UnitFault
 
 ALPN = "x-amzn-mqtt-ca"
+CA_HINT = "pass the CA of its certificate with --ca FILE, or as ca in station.toml ([cloud])"
 ALPN_PORT = 443
 """On this port AWS IoT serves MQTT only to clients that name the protocol, as RainMaker's firmware does by default."""
 
@@ -48,7 +49,7 @@ class Broker:
         if self.ca is None:
             context.load_default_certs()
         else:
-            self._trust(context, self.ca)
+            self._trust(context, self.ca, self.place)
         if self.port == ALPN_PORT:
             context.set_alpn_protocols([ALPN])
         if pair is not None:
@@ -64,11 +65,13 @@ class Broker:
             raise UnitFault(what, cause="cloud-certificate") from None
 
     @staticmethod
-    def _trust(context: ssl.SSLContext, ca: str) -> None:
+    def _trust(context: ssl.SSLContext, ca: str, place: str) -> None:
         try:
             context.load_verify_locations(cadata=ca)
         except (ssl.SSLError, ValueError):
-            raise InputError("not certificates in PEM format", where="--ca", cause="tls-certificate") from None
+            raise InputError(
+                "its CA is not a certificate in PEM format", where=place, hint=CA_HINT, cause="tls-certificate"
+            ) from None
 
 
 def names_in(certificate: x509.Certificate) -> set[str]:

@@ -10,7 +10,7 @@ import socket
 import ssl
 from enum import Enum
 
-from rmfab.cloud.broker import Broker
+from rmfab.cloud.broker import CA_HINT, Broker
 from rmfab.errors import RmfabError, StationError, UnitFault
 
 
@@ -66,7 +66,7 @@ def judged(error: Exception, broker: Broker, stage: Stage) -> RmfabError:
     """
     match error:
         case socket.gaierror():
-            hint = "check the name (mqtt_host in product.toml, or --host) and this host's DNS"
+            hint = "check the name (--host, [cloud] in station.toml, or mqtt_host) and this host's DNS"
             return _bad(broker, f"the name has no address: {error.strerror}", "broker-dns", hint)
         case ssl.SSLCertVerificationError():
             return _unverified(error, broker)
@@ -93,7 +93,7 @@ def _alert(reason: str, broker: Broker) -> RmfabError:
         if alert == name:
             return BrokerRefusal(what, cause=cause)
     if name == "NO_APPLICATION_PROTOCOL":
-        return _bad(broker, "the broker does not offer MQTT by ALPN on this port", "broker-alpn", "try --tcp-port 8883")
+        return _bad(broker, "the broker does not offer MQTT by ALPN on this port", "broker-alpn", "try port 8883")
     if name == "UNRECOGNIZED_NAME":
         return _bad(broker, "the broker is not responsible for this name", "broker-name")
     if reason in _STRANGERS:
@@ -106,7 +106,7 @@ def _unverified(error: ssl.SSLCertVerificationError, broker: Broker) -> StationE
         if code == error.verify_code:
             return _bad(broker, what, cause)
     what = f"the broker's certificate is not trusted: {error.verify_message}"
-    return _bad(broker, what, "broker-ca", "pass the CA of its certificate with --ca FILE")
+    return _bad(broker, what, "broker-ca", CA_HINT)
 
 
 def _bad(broker: Broker, what: str, cause: str, hint: str | None = None) -> StationError:

@@ -12,6 +12,7 @@ The witness has watched the unit since before it joined. No user is ever mapped.
 
 from __future__ import annotations
 
+import json
 import time
 from itertools import chain
 from typing import Any
@@ -28,7 +29,7 @@ from rmfab.cloud.node_report import (
     value_in,
 )
 from rmfab.cloud.node_watch import NodeMessage, NodeWatch
-from rmfab.errors import UnitFault
+from rmfab.errors import UnitFault, one_line
 from rmfab.ledger.events import Outcome
 from rmfab.line.boot_judge import judge_alive
 from rmfab.line.ending import Passed, Skipped
@@ -38,6 +39,7 @@ from rmfab.line.visit import Visit
 from rmfab.product.product import ParamName
 
 _LOOK_SECONDS = 0.1
+_MOST_SHOWN = 40
 _CONFIG, _INIT, _PARAMS, _REMOTE, _MAPPING = (
     "config",
     "params/local/init",
@@ -85,7 +87,8 @@ def _unconnected(visit: Visit) -> UnitFault:
     """Return the error of a unit that did not reach its broker, with what its console says about it."""
     log = visit.board.log
     if log is not None and log.mqtt_connected:
-        return _silent("its config")
+        hint = "check that the witness of station.toml is at the broker that mqtt_host names"
+        return _silent("its config", hint)
     if log is not None and (trouble := log.mqtt_trouble) is not None:
         return UnitFault(trouble.reason, cause=trouble.cause)
     return UnitFault(
@@ -95,12 +98,8 @@ def _unconnected(visit: Visit) -> UnitFault:
     )
 
 
-def _silent(what: str) -> UnitFault:
-    return UnitFault(
-        f"the unit connected to MQTT, and did not publish {what}",
-        hint="check that the witness of station.toml is at the broker that mqtt_host names",
-        cause="cloud-silent",
-    )
+def _silent(what: str, hint: str | None = None) -> UnitFault:
+    return UnitFault(f"the unit connected to MQTT, and did not publish {what}", hint=hint, cause="cloud-silent")
 
 
 class _Conversation:
@@ -159,10 +158,11 @@ class _Conversation:
         began = time.monotonic()
         self._watch.send(_REMOTE, request(name, value))
         while (message := self._next(_PARAMS)) is not None:
-            if same_value(value_in(message, name), value):
+            if message.at >= began and same_value(value_in(message, name), value):
                 self._visit.measured[measurement] = round(message.at - began, 3)
                 return
-        raise UnitFault(f"the unit does not obey its cloud: {name} did not become {value!r}", cause="cloud-param")
+        told = one_line(json.dumps(value), _MOST_SHOWN)
+        raise UnitFault(f"the unit does not obey its cloud: {name} did not become {told}", cause="cloud-param")
 
     def _next(self, *wanted: str) -> NodeMessage | None:
         """Return the next message with one of the suffixes *wanted*, None if it does not come in time."""
