@@ -43,6 +43,7 @@ class EventKind(StrEnum):
     RECONCILE = "reconcile"
     EXPORT = "export"
     CHECK = "check"
+    UPDATE = "update"
 
 
 @unique
