@@ -11,9 +11,9 @@ from rmfab.cloud.credentials import ClientPair
 from rmfab.errors import InputError, UnitFault
 
 ALPN = "x-amzn-mqtt-ca"
-CA_HINT = "pass the CA of its certificate with --ca FILE, or as ca in station.toml ([cloud])"
 ALPN_PORT = 443
 """On this port AWS IoT serves MQTT only to clients that name the protocol, as RainMaker's firmware does by default."""
+CA_HINT = "pass the CA of its certificate with --ca FILE, or as ca in station.toml ([cloud])"
 
 
 @dataclass(frozen=True)

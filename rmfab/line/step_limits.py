@@ -14,6 +14,7 @@ from rmfab.release.plan import erased_partitions
 
 _LOADER_SECONDS = 90.0  # two restarts, five bauds, and a ledger that a different station has locked for half a minute
 _IDENTIFY_SECONDS = 60.0  # two commands, each asked twice with 5 s for an answer, and again if one was garbled
+_BROKER_SECONDS = 30.0  # twice an answer of the broker to the witness, which has 10 s each
 _MB_SECONDS = 40.0  # the longest that esptool 5.6 gives a chip to erase and write 1 MB (ERASE_WRITE_TIMEOUT_PER_MB)
 _BITS_PER_BYTE = 10  # with start and stop bit
 
@@ -50,6 +51,8 @@ def limit_of(step: Step, job: Job) -> float | None:
             return _LOADER_SECONDS + boots
         case Step.IDENTIFY:
             return _IDENTIFY_SECONDS
+        case Step.CLOUD:
+            return policy.cloud_timeout + _BROKER_SECONDS
         case Step.RESET:
             return _LOADER_SECONDS + boots + _handling(job)
         case Step.UPDATE | Step.BACK if job.update is not None:

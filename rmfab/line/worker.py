@@ -102,7 +102,8 @@ class Worker:
                 return ending
         return Ending(Outcome.PASS)
 
-    def _step(self, visit: Visit, step: Step) -> Ending:
+    def _step(self, visit: Visit, step: Step, *, in_order: bool = True) -> Ending:
+        """Run and record *step*; one that is not *in_order* proves nothing, and so does not change the unit's state."""
         self._tell(StepStarted(*visit.origin(), step))
         visit.began = time.monotonic()
         visit.measured = {}
@@ -113,7 +114,9 @@ class Worker:
         else:
             self._stage = passed.stage
             ending = ending_of(passed)
-        return self._record(visit, step, _redacted(visit, ending), time.monotonic() - visit.began)
+        ending = _redacted(visit, ending)
+        state = self._next_state(visit, step, ending) if in_order else None
+        return self._record(visit, step, ending, state)
 
     def _watched(self, visit: Visit, step: Step) -> Passed[Stage]:
         """Run *step*. If the unit died or restarted meanwhile, the step fails, and that is the reason."""
@@ -126,9 +129,9 @@ class Worker:
         judge_meanwhile(visit)
         return passed
 
-    def _record(self, visit: Visit, step: Step, ending: Ending, seconds: float) -> Ending:
+    def _record(self, visit: Visit, step: Step, ending: Ending, state: State | None) -> Ending:
         """Record the step in the ledger and report it. If the ledger refuses the record, that is how the step ended."""
-        record = StepRecord(visit.origin(), step, ending, seconds, self._next_state(visit, step, ending))
+        record = StepRecord(visit.origin(), step, ending, time.monotonic() - visit.began, state)
         try:
             record = self._recorder.step(record)
         except RmfabError as error:
@@ -151,14 +154,13 @@ class Worker:
         return None
 
     def _take_network_back(self, visit: Visit) -> None:
-        """Reset a unit that was given the factory network but did not reach its reset."""
+        """Reset a unit that was given the factory network but did not reach its reset; the record says so."""
         if not visit.holds_network:
             return
-        try:
-            self._take(visit, Step.RESET)
-        except (RmfabError, Aborted) as error:
-            why = str(error) or "stopped by the operator"
-            visit.warn(f"the unit still holds the factory network ({why}); use `rmfab reset` to remove it")
+        ending = self._step(visit, Step.RESET, in_order=False)
+        _raise_bug(ending)
+        if visit.holds_network:
+            visit.warn(f"the unit still holds the factory network ({ending.reason}); use `rmfab reset` to remove it")
 
     def _leave_running(self, visit: Visit, worst: Ending) -> None:
         """Restart a board that is still in its loader, where it would look dead; not if the step `boot` failed."""
@@ -180,9 +182,14 @@ class Worker:
             record = replace(record, ending=_unrecorded(worst, refused))
         ended = record.for_stream()
         self._tell(ended)
-        if worst.error is not None and not isinstance(worst.error, (RmfabError, Aborted)):
-            raise worst.error
+        _raise_bug(worst)
         return ended
+
+
+def _raise_bug(ending: Ending) -> None:
+    """Raise the error of *ending* if it is no expected one."""
+    if ending.error is not None and not isinstance(ending.error, (RmfabError, Aborted)):
+        raise ending.error
 
 
 def _unrecorded(worst: Ending, refused: RmfabError) -> Ending:

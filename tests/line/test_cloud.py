@@ -219,6 +219,14 @@ class TestFailed:
             "": ("PASS", None),
         }
         assert [held_network(one.flash_file.read_bytes()) for one in specs] == [[]] * len(specs)
+        serials = {unit["serial"]: unit["outcome"] for unit in said.units}
+        resets = [e["outcome"] for e in said.events if e["event"] == "step" and e["step"] == "reset"]
+        assert resets == ["PASS"] * len(specs)
+        with line.factory.ledger() as ledger:  # so their credentials may be checked from the host
+            assert ledger.maybe_online(serials) == set()
+        states = {"FAIL": "failed", "PASS": "verified"}
+        assert line.factory.states() == {serial: states[outcome] for serial, outcome in serials.items()}
+        line.factory.check()
 
     def test_another_ca(self, line: Line, tmp_path: Path) -> None:
         """A unit whose certificate its broker refuses in the handshake fails as `mqtt-certificate`."""

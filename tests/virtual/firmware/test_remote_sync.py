@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 
+from rmfab.product.vocabulary import Chip
+from rmfab.virtual.build.build_folder import make_app
 from rmfab.virtual.firmware.markers import FirmwareFacts, facts_by_texts, texts_of
 from rmfab.virtual.firmware.mqtt import MqttFailure, MqttPublish, MqttSubscribe
+from rmfab.virtual.firmware.otadata import OtaDataEntry, OtaState
 from rmfab.virtual.network import FACTORY_NETWORK, AccessPoint, Route
-from tests.virtual.rig import Rig, factory_image, parts, plain
+from tests.virtual.rig import OTADATA, Rig, factory_image, parts, plain
 
 HOST = "mqtt.example.org"
+OTHER_SLOT = 0x200000
 ROUTE = Route(HOST, "127.0.0.1", 8883)
 NETWORK = AccessPoint(FACTORY_NETWORK.ssid, -47, 6, FACTORY_NETWORK.password, (ROUTE,))
 ROOT = "-----BEGIN CERTIFICATE-----\n" + "MIIB" * 16 + "\n-----END CERTIFICATE-----\n"
@@ -127,6 +131,20 @@ def test_the_budget_grows_by_one_message_every_five_seconds():
     assert flood() == 0
     rig.timeline.run(20.0)
     assert flood() == 4
+
+
+def test_an_update_that_does_not_reach_its_broker_rolls_back():
+    """A new app on a network with routes waits 90 seconds for its broker, and then goes back."""
+    newer = make_app(Chip.ESP32C3, "rmfab-demo", "2.0.0", FirmwareFacts(), app_size=128 * 1024)
+    entries = OtaDataEntry.of(1, OtaState.VALID), OtaDataEntry.of(2, OtaState.NEW)
+    states = [(OTADATA + at, entry.encode()) for at, entry in zip((0, 0x1000), entries, strict=True)]
+    rig = Rig(parts=[*parts(), (OTHER_SLOT, newer), *states], networks=(NETWORK,))
+    rig.board.mqtt = Recorder(rig)
+    rig.boot(85.0)
+    assert "Rolling back" not in rig.text
+    rig.timeline.run(10.0)
+    assert "Could not verify firmware even after 90 seconds since boot-up. Rolling back." in rig.text
+    assert plain(rig.text).rpartition("App version:")[2].split()[0] == "1.0.0"
 
 
 def test_subscriptions_of_a_mapped_node():
