@@ -41,7 +41,7 @@ COMMANDS = {
     "nvs": "Generate, show or check NVS images.",
     "release": "Build, sign, verify or show a firmware release.",
     "trust": "Choose whose releases this station accepts.",
-    "ota": "Check, export or serve updates over the air.",
+    "ota": "Check, export, serve or try updates over the air.",
     "cloud": "Check credentials on a broker, or serve a cloud for tests.",
     "ports": "List the slots of this host and the boards that are plugged in.",
     "flash": "Give boards their identity and write their flash.",

@@ -82,6 +82,14 @@ def judge_config(message: NodeMessage, expected: ExpectedConfig) -> Mapping[str,
     return config
 
 
+def read_version(message: NodeMessage) -> str:
+    """Return the firmware version that a config reports. Raise UnitFault (`cloud-payload`)."""
+    info = read_object(message).get("info")
+    if not isinstance(info, dict):
+        raise _odd(message, "no info")
+    return _text(info, "fw_version", message)
+
+
 def judge_unmapped(message: NodeMessage) -> None:
     """Raise UnitFault (`cloud-mapped`) unless the mapping in *message* resets the node: it asks for nobody."""
     mapping = read_object(message)

@@ -38,6 +38,7 @@ class NodeWatch:
         self._messages: deque[NodeMessage] = deque()
         self._came = 0
         self._lost: StationError | None = None
+        self._last: dict[str, float] = {}
         self._news = threading.Condition()
 
     @property
@@ -58,7 +59,13 @@ class NodeWatch:
             self._came += 1
             if self._came <= _MOST_MESSAGES:
                 self._messages.append(NodeMessage(suffix, payload[: LARGEST_PAYLOAD + 1], time.monotonic()))
+                self._last[suffix] = self._messages[-1].at
             self._news.notify_all()
+
+    def came_after(self, suffix: str, moment: float) -> bool:
+        """Return whether a message on the topic that ends with *suffix* came after *moment* (monotonic)."""
+        with self._news:
+            return self._last.get(suffix, float("-inf")) > moment
 
     def lose(self, error: StationError) -> None:
         """Note that the witness has lost its connection: a message of the node may be lost as well."""

@@ -27,7 +27,16 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 _LONGEST_QUOTE = 2000
-_SHOWN = (Step.FLASH, Step.BOOT, Step.IDENTIFY, Step.PROVISION, Step.CLOUD, Step.RESET)
+_SHOWN = (
+    Step.FLASH,
+    Step.BOOT,
+    Step.IDENTIFY,
+    Step.PROVISION,
+    Step.CLOUD,
+    Step.UPDATE,
+    Step.BACK,
+    Step.RESET,
+)
 
 
 class View(Protocol):

@@ -1,4 +1,4 @@
-"""`rmfab ota`: check, export or serve updates over the air."""
+"""`rmfab ota`: check, export, serve or try updates over the air."""
 
 from __future__ import annotations
 
@@ -9,7 +9,15 @@ import click
 
 from rmfab.commands import terminal
 from rmfab.commands.leaf import Branch
-from rmfab.commands.options import FILE, passphrase_file_option, trust_option, unknown_option
+from rmfab.commands.options import (
+    FILE,
+    baud_option,
+    passphrase_file_option,
+    slot_names,
+    trust_option,
+    unit_url_option,
+    unknown_option,
+)
 from rmfab.signals import stopping
 
 if TYPE_CHECKING:
@@ -23,7 +31,7 @@ _from_option = click.option(
 
 @click.group("ota", cls=Branch)
 def command() -> None:
-    """Check, export or serve updates over the air.
+    """Check, export, serve or try updates over the air.
 
     An update replaces only the app. A shelf is a folder that any web server can serve.
 
@@ -31,6 +39,7 @@ def command() -> None:
     rmfab ota check lamp-1.5.0.rmfab --from lamp-1.4.0.rmfab
     rmfab ota export lamp-1.5.0.rmfab -o shelf --trust trust.json
     rmfab ota serve shelf --cert server.pem --key server.key
+    rmfab ota try LMP-000017 --port /dev/ttyUSB0 --to lamp-1.5.0.rmfab --cert server.pem --key server.key
     """
 
 
@@ -128,6 +137,49 @@ def serve(tcp_port: int, former_port: int | None, **options: Any) -> None:
     except KeyboardInterrupt:  # it came before `stopping` took over, or a second time
         pass
     terminal.say("server stopped")
+
+
+@command.command("try")
+@click.argument("serial", metavar="SERIAL")
+@click.option("-p", "--port", metavar="PORT", required=True, shell_complete=slot_names, help="Port or slot name.")
+@baud_option
+@unit_url_option
+@click.option("--to", type=FILE, required=True, metavar="RELEASE", help="Signed bundle that the unit is to install.")
+@click.option("--release", type=FILE, help="Release that the unit runs now (default: product.toml).")
+@click.option("--back", is_flag=True, help="Then have it install the release that it ran before, over the air too.")
+@click.option("--cert", type=FILE, required=True, metavar="FILE", help="Certificate chain, the server's own first.")
+@click.option("--key", required=True, metavar="FILE", help="Private key of the certificate.")
+@passphrase_file_option
+@click.option(
+    "--tcp-port", type=click.IntRange(0, 65535), default=8443, show_default=True, help="TCP port; 0 selects a free one."
+)
+@click.option("--bind", "address", default="127.0.0.1", show_default=True, metavar="ADDRESS",
+              help="Address to bind; 0.0.0.0 for boards on the network.")  # fmt: skip
+@click.option("--name", metavar="NAME", help="Name or address of this host for the unit (default: that of --bind).")
+@click.option("--timeout", type=click.FloatRange(10, 7200), default=600.0, show_default=True, metavar="SECONDS",
+              help="Time limit of each update.")  # fmt: skip
+@click.option("--force", is_flag=True, help="Also offer a different project, the same version or a lower secure "
+              "version, which the unit must reject.")  # fmt: skip
+@unknown_option
+def try_(port: str, unit_urls: tuple[str, ...], former_unit_urls: tuple[str, ...], **options: Any) -> None:
+    """Have one unit install a release over the air, and prove that it did.
+
+    The unit joins the factory network; the witness at its broker ([cloud] in station.toml) sends it a job, and this
+    host serves the image over HTTPS. Then it must report success, run the new version from a different slot, and have
+    the same node id, PoP and factory partition. Last it is reset. The ledger records the time of each stage.
+
+    Without --back the unit keeps RELEASE and is no longer verified: `rmfab run` gives it the line's release. The
+    firmware must trust the certificate.
+
+    \b
+    rmfab ota try LMP-000017 --port A1 --to lamp-1.5.0.rmfab --back --cert server.pem --key server.key --bind 0.0.0.0
+    """
+    from rmfab.commands.show_line import show_run
+    from rmfab.operations.try_update import TryRequest, try_update
+
+    request = TryRequest(ports=(port,), unit_urls=unit_urls or former_unit_urls, **options)
+    with try_update(terminal.workspace(), request, terminal.TERMINAL) as run:
+        show_run(run, single=True)
 
 
 def _say_access(access: Access) -> None:

@@ -1,4 +1,4 @@
-"""Run the line with a view of it: shared by `run`, `flash`, `verify`, `reset` and `demo`."""
+"""Run the line with a view of it: shared by `run`, `flash`, `verify`, `reset`, `ota try` and `demo`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rmfab.signals import stopping
 if TYPE_CHECKING:
     from rmfab.commands.line_view import View
     from rmfab.line.events import LineEvent, Summary
-    from rmfab.operations.run_line import LineRequest
+    from rmfab.operations.run_line import LineRequest, LineRun
     from rmfab.report.junit import LineReport
 
 
@@ -22,9 +22,13 @@ def show_line(request: LineRequest, junit: Path | None = None) -> None:
     from rmfab.operations.run_line import run_line
 
     run = run_line(terminal.workspace(), request, terminal.TERMINAL)
+    show_run(run, junit, single=len(run.slots) == 1 and not request.loop, asks=request.scan)
+
+
+def show_run(run: LineRun, junit: Path | None = None, *, single: bool, asks: bool = False) -> None:
+    """Run and show a line that is ready; as `show_events`."""
     slots = tuple(slot.name for slot in run.slots)
-    single = len(slots) == 1 and not request.loop
-    show_events(run.events(), slots, lambda: run.summary, run.stop, junit, single=single, asks=request.scan)
+    show_events(run.events(), slots, lambda: run.summary, run.stop, junit, single=single, asks=asks)
 
 
 def show_events(

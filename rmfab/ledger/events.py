@@ -45,6 +45,7 @@ class EventKind(StrEnum):
     CHECK = "check"
     REGISTER = "register"
     LOOKUP = "lookup"
+    UPDATE = "update"
 
     @property
     def of_cloud(self) -> bool:

@@ -41,18 +41,18 @@ _STANDS = Statement(
     .where(schema.identity.c.serial == bindparam("of_serial"))
     .with_for_update(of=schema.identity)
 )
-_RECORDED = (EventKind.STEP, EventKind.UNIT)
+_RECORDED = (EventKind.STEP, EventKind.UNIT, EventKind.UPDATE)
 
 
 def record(connection: Connection, ledger_id: str, station: str, events: Iterable[Event]) -> None:
-    """Add steps and verdicts, and change the state of a unit if an event contains one.
+    """Add steps, verdicts and updates that units are told, and change the state of a unit if an event contains one.
 
     Raise InputError for an unknown serial or a state that is not allowed next, BoardConflict (cause `mac-mismatch`)
     for an event whose MAC is not the unit's, ValueError for events that have their own function.
     """
     said = list(events)
     if any(event.kind not in _RECORDED for event in said):
-        raise ValueError("record() accepts only steps and verdicts; use claim(), void() or labelled()")
+        raise ValueError("record() accepts only steps, verdicts and updates; use claim(), void() or labelled()")
     if any(event.state not in (None, State.FLASHED, State.VERIFIED, State.FAILED) for event in said):
         raise ValueError("a step can only set the state flashed, verified or failed")
     _take(connection, ledger_id, station, said)

@@ -71,7 +71,8 @@ def project(standing: Standing, event: Event) -> Standing:
             reason=None,
         )
     if event.state is State.FLASHED:
-        return replace(standing, state=State.FLASHED, flashed_ts=event.ts)
+        flashed_ts = standing.flashed_ts if event.kind is EventKind.UPDATE else event.ts
+        return replace(standing, state=State.FLASHED, flashed_ts=flashed_ts, verified_ts=None)
     if event.state is State.VERIFIED:
         return replace(standing, state=State.VERIFIED, verified_ts=event.ts, cause=None, reason=None)
     if event.state is State.VOID:
@@ -110,7 +111,8 @@ def _judge(standing: Standing, event: Event) -> None:
     state = event.state
     if state is None:
         return
-    if not allowed(standing.state, state, flashed=standing.flashed_ts is not None):
+    updated = event.kind is EventKind.UPDATE
+    if not allowed(standing.state, state, flashed=standing.flashed_ts is not None, updated=updated):
         raise InputError(
             f"a {standing.state} unit cannot become {state}",
             where=event.serial,

@@ -12,6 +12,8 @@ What a handed-over identity becomes is decided where it is; its owner learns it 
 sets the state without a transition.
 
 A unit that failed after it was flashed can be verified again without a new claim; one that failed before cannot.
+Before a verified unit is told to install a different release over the air, it becomes flashed: what was verified is the
+release before.
 """
 
 from __future__ import annotations
@@ -55,9 +57,12 @@ _FOLLOWS = {
 }
 
 
-def allowed(before: State, after: State, *, flashed: bool = False) -> bool:
-    """Return whether *after* may follow *before*; *flashed*: the unit was flashed and read back since its last claim.
+def allowed(before: State, after: State, *, flashed: bool = False, updated: bool = False) -> bool:
+    """Return whether *after* may follow *before*; *flashed*: the unit was flashed and read back since its last claim;
+    *updated*: it is told to install a different release.
 
     A failed unit recovers through a claim or, if it was flashed, through a new verification.
     """
-    return after in _FOLLOWS[before] or (flashed and (before, after) == (State.FAILED, State.VERIFIED))
+    recovers = flashed and (before, after) == (State.FAILED, State.VERIFIED)
+    unproven = updated and (before, after) == (State.VERIFIED, State.FLASHED)
+    return recovers or unproven or after in _FOLLOWS[before]

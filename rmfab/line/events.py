@@ -26,7 +26,10 @@ class Step(StrEnum):
     IDENTIFY = "identify"
     PROVISION = "provision"
     CLOUD = "cloud"
+    UPDATE = "update"
+    BACK = "back"
     RESET = "reset"
+    RECHECK = "recheck"
     LABEL = "label"
 
 

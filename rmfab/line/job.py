@@ -37,6 +37,8 @@ FLASH_STEPS: tuple[Step, ...] = (Step.DETECT, Step.CLAIM, Step.FLASH, Step.READB
 VERIFY_STEPS: tuple[Step, ...] = (Step.DETECT, Step.BOOT, Step.IDENTIFY, Step.PROVISION)
 RUN_STEPS: tuple[Step, ...] = (*FLASH_STEPS, Step.BOOT, Step.IDENTIFY, Step.PROVISION, Step.RESET, Step.LABEL)
 RESET_STEPS: tuple[Step, ...] = (Step.RESET,)
+UPDATE_STEPS: tuple[Step, ...] = (*VERIFY_STEPS, Step.UPDATE, Step.RESET, Step.RECHECK)
+THERE_AND_BACK_STEPS: tuple[Step, ...] = (*VERIFY_STEPS, Step.UPDATE, Step.BACK, Step.RESET, Step.RECHECK)
 
 
 class PreparedRelease:
@@ -78,6 +80,32 @@ class PreparedRelease:
 
 
 @dataclass(frozen=True)
+class OfferedRelease:
+    """A release that units may load over the air: its app is at *url*."""
+
+    accepted: Accepted
+    url: str
+
+    @property
+    def release(self) -> Release:
+        """The release."""
+        return self.accepted.release
+
+
+@dataclass(frozen=True)
+class UpdatePlan:
+    """What the steps `update` and `back` do: to *to*, and, unless it is None, to *back*, within *timeout* seconds each.
+
+    *sent* returns how many bytes of images were sent so far.
+    """
+
+    to: OfferedRelease
+    back: OfferedRelease | None
+    timeout: float
+    sent: Callable[[], int]
+
+
+@dataclass(frozen=True)
 class Job:
     """One run of the line.
 
@@ -86,8 +114,9 @@ class Job:
     *vouched* is called before each unit and raises RmfabError if the firmware is no longer trusted. *air* is the radio
     that the slots share, *witness* the station's client at the broker of the units, if the product needs one. *batch*
     and *serial* restrict what is claimed. *again*: units that are finished are made again. *console_reset*: the
-    firmware's console does the factory reset. *codes* is the desk for scanned codes. *find_release* returns a release
-    by its digest, None if it is not on this host. *more* is how to get more identities here.
+    firmware's console does the factory reset. *update* is what units load over the air, *codes* the desk for scanned
+    codes. *find_release* returns a release by its digest, None if it is not on this host. *more* is how to get more
+    identities here.
     """
 
     product: Product
@@ -106,6 +135,7 @@ class Job:
     serial: str | None = None
     again: bool = False
     console_reset: bool = False
+    update: UpdatePlan | None = None
     root: Path | None = None
     codes: CodeDesk | None = None
     find_release: Callable[[str], Release | None] = lambda _: None

@@ -71,6 +71,10 @@ class Recorder:
         """Record a verdict."""
         self._write(record.for_ledger())
 
+    def update(self, event: Event) -> None:
+        """Record that the unit is about to be told to install a different release."""
+        self._write(event)
+
     def _write(self, event: Event) -> None:
         self._job.ledger.record(self._job.station, [*self._waiting, event])
         self._waiting.clear()

@@ -4,6 +4,7 @@
        │        └────► InLoader ─────────────────────────────────────────────────────────────┤
        └─────────────────────────────────────────────────────────────────────────────────────┴─ boot ─► Running
     Running ─ identify ─► Identified ─ provision ─► Identified or Joined ─ cloud ─► the same ─ reset ─► AsNew ─ label
+    Joined ─ update ─► Joined ─ back ─► Joined ─ reset ─► AsNew ─ recheck ─► AsNew, with `rmfab ota try`
 
 `verify` writes nothing: its detect ends at `InLoader`, or stays `OnSlot` if the loader cannot be reached. `reset` may
 start from `OnSlot`. A skipped step leaves the stage as it is.
@@ -107,11 +108,13 @@ class Identified:
 class Joined(Identified):
     """The unit has an address in the factory network since *joined_at* (monotonic).
 
-    *watch* has seen what the unit publishes to its broker since before that; None without a witness.
+    *watch* has seen what the unit publishes to its broker since before that; None without a witness. *started_at*:
+    when the unit was last restarted, if that was after it joined.
     """
 
     joined_at: float
     watch: NodeWatch | None
+    started_at: float = float("-inf")
 
 
 @dataclass(frozen=True)

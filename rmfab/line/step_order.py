@@ -17,6 +17,7 @@ from rmfab.line.stages import (
     Flashed,
     Identified,
     InLoader,
+    Joined,
     OnSlot,
     Running,
     Stage,
@@ -57,6 +58,12 @@ def take_step(step: Step, visit: Visit, stage: Stage) -> Passed[Stage]:
             from rmfab.line.steps.identify import identify
 
             return identify(visit, stage)
+    return _take_late_step(step, visit, stage)
+
+
+def _take_late_step(step: Step, visit: Visit, stage: Stage) -> Passed[Stage]:
+    """Run a step of a unit that has proven who it is."""
+    match step, stage:
         case Step.PROVISION, Identified():
             from rmfab.line.steps.provision import provision
 
@@ -65,10 +72,22 @@ def take_step(step: Step, visit: Visit, stage: Stage) -> Passed[Stage]:
             from rmfab.line.steps.cloud import cloud
 
             return cloud(visit, stage)
+        case Step.UPDATE, Identified():
+            from rmfab.line.steps.update import update
+
+            return update(visit, stage)
+        case Step.BACK, Joined():
+            from rmfab.line.steps.back import back
+
+            return back(visit, stage)
         case Step.RESET, OnSlot() | Identified():
             from rmfab.line.steps.reset import reset
 
             return reset(visit, stage)
+        case Step.RECHECK, AsNew():
+            from rmfab.line.steps.recheck import recheck
+
+            return recheck(visit, stage)
         case Step.LABEL, Identified() | AsNew():
             from rmfab.line.steps.label import label
 

@@ -7,6 +7,8 @@ from rmfab.ledger.states import State
 from rmfab.line.ending import Ending
 from rmfab.line.events import Step
 
+_PROOFS = (Step.IDENTIFY, Step.PROVISION, Step.CLOUD, Step.RESET, Step.RECHECK)
+
 
 def wanted_state(steps: tuple[Step, ...], step: Step, ending: Ending) -> State | None:
     """Return the state of a unit after *step* of *steps* ended this way, or None if it does not change."""
@@ -18,11 +20,12 @@ def wanted_state(steps: tuple[Step, ...], step: Step, ending: Ending) -> State |
 def _reached_by(steps: tuple[Step, ...], step: Step) -> State | None:
     """Return the state of a unit that passed *step*: verified by the last of the requested proofs.
 
-    A factory reset after the proofs is one of them: a unit that is not reset is not finished.
+    A unit that keeps a release which the line did not flash is not verified: those were proofs of the one before. A
+    factory reset after the proofs is one of them: a unit that is not reset is not finished.
     """
     if step is Step.READBACK:
         return State.FLASHED
-    if Step.IDENTIFY not in steps:
+    if Step.IDENTIFY not in steps or (Step.UPDATE in steps and Step.BACK not in steps):
         return None
-    proofs = [one for one in steps if one in (Step.IDENTIFY, Step.PROVISION, Step.CLOUD, Step.RESET)]
+    proofs = [one for one in steps if one in _PROOFS]
     return State.VERIFIED if step is proofs[-1] else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -84,12 +85,18 @@ class ServeRequest:
 
 def shelf_server(request: ServeRequest, on_access: Callable[[Access], None] | None, terminal: Terminal) -> ShelfServer:
     """Return the server, bound to its address; as a context manager it serves. *on_access* receives each request."""
-    passphrases = Passphrases(terminal, KEY_ENVIRONMENT, request.passphrase_file)
-    key = _key_path(request.key)
-    context = passphrases.opened(lambda ask: load_context(request.cert, key, ask))
-    if (doubtful := doubt(request.cert, now())) is not None:
-        terminal.warn(f"{request.cert}: the certificate {doubtful}")
+    context = server_context(request.cert, request.key, request.passphrase_file, terminal)
     return ShelfServer(request.shelf, context, host=request.address, port=request.tcp_port, on_access=on_access)
+
+
+def server_context(cert: Path, key: str, passphrase_file: Path | None, terminal: Terminal) -> ssl.SSLContext:
+    """Return the TLS context of a server with this certificate and key; warn of what clients will reject soon."""
+    passphrases = Passphrases(terminal, KEY_ENVIRONMENT, passphrase_file)
+    path = _key_path(key)
+    context = passphrases.opened(lambda ask: load_context(cert, path, ask))
+    if (doubtful := doubt(cert, now())) is not None:
+        terminal.warn(f"{cert}: the certificate {doubtful}")
+    return context
 
 
 def _key_path(named: str) -> Path:

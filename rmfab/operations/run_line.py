@@ -24,7 +24,17 @@ from rmfab.line.code_desk import CodeDesk
 from rmfab.line.doctor import refuse_without_radio
 from rmfab.line.events import LineEvent, Step, Summary, UnitEnded
 from rmfab.line.floor import Floor
-from rmfab.line.job import FLASH_STEPS, RESET_STEPS, RUN_STEPS, VERIFY_STEPS, Job, PreparedRelease
+from rmfab.line.job import (
+    FLASH_STEPS,
+    RESET_STEPS,
+    RUN_STEPS,
+    THERE_AND_BACK_STEPS,
+    UPDATE_STEPS,
+    VERIFY_STEPS,
+    Job,
+    PreparedRelease,
+    UpdatePlan,
+)
 from rmfab.line.ledger_opening import LedgerOpening
 from rmfab.line.proofs import Proofs, refuse_without_proof
 from rmfab.line.radio.air import Air
@@ -56,7 +66,8 @@ class LineRequest:
     one for each port. *baud* overrides that of the slots. *slots*: slots as values, instead of *ports*. *release*: a
     bundle or build folder, None for the product's. *batch* and *serial* limit what is claimed. *again*: also flash
     units that are verified and labelled. *scan*: ask for the code of each board that gets its serial from one. *loop*
-    continues with one board after the other. *console_reset*: use the firmware's own factory reset.
+    continues with one board after the other. *console_reset*: use the firmware's own factory reset. *update* is what
+    `try_update` offers; the steps are then those of an update.
     """
 
     steps: tuple[Step, ...] = RUN_STEPS
@@ -71,11 +82,13 @@ class LineRequest:
     scan: bool = False
     loop: bool = False
     console_reset: bool = False
+    update: UpdatePlan | None = None
     allow_unknown: bool = False
     allow_downgrade: bool = False
 
     def __post_init__(self) -> None:
-        if self.steps not in (FLASH_STEPS, VERIFY_STEPS, RUN_STEPS, RESET_STEPS):
+        updates = (UPDATE_STEPS, THERE_AND_BACK_STEPS)
+        if self.steps not in (updates if self.update else (FLASH_STEPS, VERIFY_STEPS, RUN_STEPS, RESET_STEPS)):
             raise UsageError("the steps must be those of `flash`, `verify`, `run` or `reset`")
         if self.baud is not None and not MIN_BAUD <= self.baud <= MAX_BAUD:
             raise UsageError(f"--baud must be {MIN_BAUD} to {MAX_BAUD}")
@@ -295,6 +308,7 @@ def _job(
         serial=request.serial,
         again=request.again,
         console_reset=request.console_reset,
+        update=request.update,
         root=workspace.root,
         find_release=releases_in(workspace.root),
         more=more_identities(workspace),

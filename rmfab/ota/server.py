@@ -87,10 +87,19 @@ class ShelfServer(ThreadingMixIn, TCPServer):
             ) from None
 
     @property
+    def host(self) -> str:
+        """The address, or the host's name if the server listens on all addresses."""
+        host = str(self.server_address[0])
+        return socket.gethostname() if host in _ANYWHERE else host
+
+    @property
     def url(self) -> str:
-        """The base URL. It contains the host name if the server listens on all addresses."""
-        host, port = str(self.server_address[0]), self.server_address[1]
-        name = socket.gethostname() if host in _ANYWHERE else host
+        """The base URL, with `host`."""
+        return self.url_as(self.host)
+
+    def url_as(self, name: str) -> str:
+        """Return the base URL for clients that reach this server as *name*."""
+        port = self.server_address[1]
         return f"https://[{name}]:{port}" if ":" in name else f"https://{name}:{port}"
 
     def serve(self) -> None:

@@ -68,6 +68,30 @@ def doubt(cert: Path, now: datetime) -> str | None:
     return f"expires on {end:%Y-%m-%d %H:%M} UTC" if end - now < _SOON else None
 
 
+def refuse_other_name(cert: Path, host: str) -> None:
+    """Raise InputError (cause `tls-name`) unless the certificate in *cert* is for *host*, a name or an address.
+
+    `load_context` must have accepted the certificate.
+    """
+    certificate = x509.load_pem_x509_certificates(read_input(cert, "certificate"))[0]
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        known: set[str] = set()
+    else:
+        addresses = names.get_values_for_type(x509.IPAddress)
+        known = {*map(str.lower, names.get_values_for_type(x509.DNSName)), *map(str, addresses)}
+    wildcard = f"*.{host.lower().partition('.')[2]}"
+    if host.lower() not in known and wildcard not in known:
+        told = ", ".join(sorted(known)) or "no name"
+        raise InputError(
+            f"the certificate is not for {host}: devices that load from there will reject it",
+            where=str(cert),
+            hint=f"it is for {told}: use --name with one of them, or a different certificate",
+            cause="tls-name",
+        )
+
+
 def _own_public_key(path: Path) -> CertificatePublicKeyTypes:
     pem = read_input(path, "certificate")
     try:

@@ -44,6 +44,21 @@ def test_a_unit_that_failed_its_checks_can_be_verified_again():
     assert (standing.state, standing.reason) == (State.VERIFIED, None)
 
 
+def test_a_verified_unit_that_is_told_to_update():
+    """A verified unit that is told to install a different release is only flashed again, since then as before."""
+    standing = Standing(State.VERIFIED, mac(1), flashed_ts=now(1), verified_ts=now(2))
+    told = project(standing, Event(now(3), EventKind.UPDATE, serial="A", state=State.FLASHED))
+    assert (told.state, told.flashed_ts, told.verified_ts) == (State.FLASHED, now(1), None)
+    assert project(told, said(State.VERIFIED)).state is State.VERIFIED
+
+
+@pytest.mark.parametrize("state", [State.GENERATED, State.FAILED, State.VOID])
+def test_an_update_of_what_is_not_flashed(state):
+    """No other unit becomes flashed by an update."""
+    with pytest.raises(InputError):
+        project(Standing(state), Event(now(), EventKind.UPDATE, serial="A", state=State.FLASHED))
+
+
 def test_a_claim_begins_anew():
     """A claim resets what the previous run reached, and is counted."""
     standing = project(Standing(), said(State.CLAIMED, mac=mac(1)))

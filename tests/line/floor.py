@@ -134,7 +134,7 @@ class Factory:
         out, err = io.StringIO(), io.StringIO()
         self._out = out
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            code = main(["-C", str(self.root), argv[0], "--json", *argv[1:]])
+            code = main(["-C", str(self.root), *argv, "--json"])
         return Said(code, [json.loads(line) for line in out.getvalue().splitlines()], err.getvalue())
 
     def wait_for(self, fits: Callable[[dict[str, Any]], bool], count: int = 1) -> None:

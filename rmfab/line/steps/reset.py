@@ -12,14 +12,12 @@ Without a release, the one that the unit was flashed with is found by the digest
 
 from __future__ import annotations
 
-import hashlib
 import time
 
-from rmfab.board.esp.facts import BoardFacts, refuse_chip, refuse_security
+from rmfab.board.esp.facts import BoardFacts
 from rmfab.board.esp.loader import Loader
 from rmfab.board.unit_console import UnitConsole
 from rmfab.errors import InputError, UnitFault
-from rmfab.identity.factory_image import factory_image
 from rmfab.identity.identity import Identity
 from rmfab.identity.node_id import judge_same_node
 from rmfab.line.binding import find_unit, flashed_release
@@ -28,13 +26,12 @@ from rmfab.line.ending import Passed, Skipped
 from rmfab.line.job import PreparedRelease
 from rmfab.line.listening import NODE_ID_ANSWER, await_provisioning, listen
 from rmfab.line.stages import AsNew, Bound, Identified, OnSlot
+from rmfab.line.unit_flash import into_stub, own_factory, same_factory
 from rmfab.line.visit import Visit
 from rmfab.nvs.reader import read_image
-from rmfab.product.vocabulary import Credentials
 from rmfab.release.partition_table import DataSubtype
-from rmfab.release.plan import erased_partitions, factory_partition
+from rmfab.release.plan import erased_partitions
 from rmfab.release.release import Release
-from rmfab.secret import Secret
 
 _RESET = "reset-to-factory"
 _ASK_SECONDS = 1.0
@@ -54,18 +51,18 @@ def reset(visit: Visit, stage: OnSlot | Identified) -> Passed[AsNew]:
     bound = stage.bound if isinstance(stage, Identified) else None
     if release.configured.closes_download_mode:
         return _without_loader(visit, bound)
-    loader, facts = connected or _into_loader(visit)
+    loader, facts = connected or into_stub(visit)
     bound = bound or find_unit(visit, facts.mac)
     if bound is None:
         raise _unbound()
-    digest = _own_factory(visit, loader, bound.identity, release)
+    digest = own_factory(visit, loader, bound.identity, release)
     if visit.job.console_reset:
         erased = _by_console(visit, bound.identity)
-        loader, _ = _into_loader(visit)
+        loader, _ = into_stub(visit)
         _no_station_credentials(loader, release)
     else:
         erased = _by_loader(visit, loader, release)
-    _untouched(visit, loader, release, digest)
+    same_factory(visit, loader, release, digest)
     visit.holds_network = False
     await_provisioning(visit, bound.identity)
     return Passed(AsNew(bound), {"erased": erased, "factory": digest})
@@ -145,7 +142,7 @@ def _recall_release(visit: Visit) -> tuple[Loader, BoardFacts] | None:
     The unit is the one with the MAC of the board, or with the serial that the operator gave. Return the loader if the
     MAC had to be read there. Raise InputError if the ledger or the workspace does not have the release.
     """
-    connected = _into_loader(visit) if visit.job.serial is None else None
+    connected = into_stub(visit) if visit.job.serial is None else None
     unit = find_unit(visit, None if connected is None else connected[1].mac)
     if unit is None:
         raise _unbound()
@@ -163,46 +160,6 @@ def _recall_release(visit: Visit) -> tuple[Loader, BoardFacts] | None:
         )
     visit.has_firmware(PreparedRelease.on_unit(release))
     return connected
-
-
-def _into_loader(visit: Visit) -> tuple[Loader, BoardFacts]:
-    """Bring the board into its loader, with the stub. Check that it is still the same board."""
-    loader, facts = visit.board.into_loader()
-    refuse_security(facts)
-    refuse_chip(facts, visit.job.product.chip)
-    return loader, loader.prepare()
-
-
-def _own_factory(visit: Visit, loader: Loader, identity: Identity, release: Release) -> str:
-    """Return the MD5 of the factory partition. Raise UnitFault if the partition is not that of the unit's identity.
-
-    Self or assisted claiming changes the partition; it then must contain the unit's own `random`.
-    """
-    product = visit.job.product
-    partition = factory_partition(release.table, product.factory)
-    found = loader.md5(partition.offset, partition.size)
-    if found == hashlib.md5(factory_image(identity, product), usedforsecurity=False).hexdigest():
-        return found
-    if product.identity.credentials is Credentials.CLOUD_CLAIM:
-        held = read_image(loader.read(partition.offset, partition.size)).value(product.factory.namespace, "random")
-        if isinstance(held, bytes) and Secret(held) == identity.random:
-            return found
-    raise _changed()
-
-
-def _untouched(visit: Visit, loader: Loader, release: Release, digest: str) -> None:
-    """Raise UnitFault unless the factory partition still has the MD5 *digest*."""
-    partition = factory_partition(release.table, visit.job.product.factory)
-    if loader.md5(partition.offset, partition.size) != digest:
-        raise _changed()
-
-
-def _changed() -> UnitFault:
-    return UnitFault(
-        "the factory partition has changed since it was flashed",
-        hint="write it again (`rmfab run`); if it changes again, void the unit",
-        cause="factory-changed",
-    )
 
 
 def _no_station_credentials(loader: Loader, release: Release) -> None:

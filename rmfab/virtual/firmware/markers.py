@@ -35,6 +35,7 @@ class FirmwareFacts:
     - *prints_qr*: the log has the QR payload; RainMaker's app_network always prints it.
     - *confirms*: after an update the app waits for its broker, then marks itself valid or rolls back; otherwise it
       never changes its own state.
+    - *rollback_wait*: how many seconds an update waits for its broker.
     - *rollback*: an update is recorded as new, for a bootloader that watches the first boot.
     - *console*: the app reads commands; *get_node_id* and *sign_data* are among them.
     - *log_level*: esp_log_level_t, 0 for no log; what is printed without the log stays.
@@ -55,6 +56,7 @@ class FirmwareFacts:
     first_ch_resp: bool = False
     prints_qr: bool = True
     confirms: bool = True
+    rollback_wait: int = 90
     rollback: bool = True
     get_node_id: bool = True
     sign_data: bool = True

@@ -25,7 +25,6 @@ TOPICS_TAG = "esp_rmaker_ota_using_topics"
 IDF_TAG = "esp_ota_ops"
 NAMESPACE = "rmaker_ota"
 
-_WAIT_SECONDS = 90  # CONFIG_ESP_RMAKER_OTA_ROLLBACK_WAIT_PERIOD
 _UNPACED_WAIT_SECONDS = 10.0  # long enough for a test on a busy machine to observe the wait
 _LONGEST_JOB = 63  # the buffer in which the id is read has a NUL as well
 _FLAG, _JOB = "ota_update", "rmaker_ota_id"
@@ -114,7 +113,7 @@ def report(firmware: RunningFirmware, status: str, text: str, job: str | None = 
 def _wait(firmware: RunningFirmware) -> Alarm:
     """Wait for the broker; an unpaced board whose broker is imagined waits for a shorter time."""
     real = firmware.spec.paced is not None or any(network.routes for network in firmware.spec.networks)
-    seconds = _WAIT_SECONDS if real else _UNPACED_WAIT_SECONDS
+    seconds = firmware.facts.rollback_wait if real else _UNPACED_WAIT_SECONDS
     return Alarm(seconds, _take_back(firmware))
 
 
@@ -123,7 +122,7 @@ def _take_back(firmware: RunningFirmware) -> Iterator[Step]:
     log = firmware.log
     if own_state(firmware) != OtaState.PENDING_VERIFY:
         return
-    words = f"Could not verify firmware even after {_WAIT_SECONDS} seconds since boot-up. Rolling back."
+    words = f"Could not verify firmware even after {firmware.facts.rollback_wait} seconds since boot-up. Rolling back."
     yield log.failure(TAG, words)
     yield from _roll_back(firmware)
     yield _wait(firmware)
