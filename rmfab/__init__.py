@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from rmfab.operations.print_labels import LabelForm, LabelRequest, print_labels
     from rmfab.operations.run_line import LineRequest, LineRun, run_line
     from rmfab.operations.terminal import Terminal, Unattended
+    from rmfab.operations.try_update import TryRequest, try_update
     from rmfab.product.product import Product
     from rmfab.product.product_file import load_product
     from rmfab.product.vocabulary import Chip
@@ -56,6 +57,7 @@ __all__ = [
     "RmfabError",
     "Secret",
     "Terminal",
+    "TryRequest",
     "Unattended",
     "Workspace",
     "accept_release",
@@ -74,6 +76,7 @@ __all__ = [
     "read_image",
     "run_line",
     "serve",
+    "try_update",
 ]
 
 _ROOMS = {
@@ -98,6 +101,7 @@ _ROOMS = {
     "RmfabError": "rmfab.errors",
     "Secret": "rmfab.secret",
     "Terminal": "rmfab.operations.terminal",
+    "TryRequest": "rmfab.operations.try_update",
     "Unattended": "rmfab.operations.terminal",
     "Workspace": "rmfab.workspace.workspace",
     "accept_release": "rmfab.operations.accept_release",
@@ -116,6 +120,7 @@ _ROOMS = {
     "read_image": "rmfab.nvs.reader",
     "run_line": "rmfab.operations.run_line",
     "serve": "rmfab.virtual.bench.serving",
+    "try_update": "rmfab.operations.try_update",
 }
 
 
