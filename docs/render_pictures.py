@@ -292,6 +292,14 @@ def render_ota(home: Path) -> None:
     _write("ota.svg", picture(shell.lines, "updates over the air"))
 
 
+def render_cloud(home: Path) -> None:
+    """cloud.svg: the demo with its cloud, and what the ledger then knows of a unit."""
+    shell = Shell(home)
+    shell.type("rmfab demo --cloud --units 3")
+    shell.type("rmfab -C rmfab-demo trace LMP-000001 | head -8")
+    _write("cloud.svg", picture(shell.lines, "rmfab demo --cloud"))
+
+
 @contextlib.contextmanager
 def _served(shell: Shell, command: str) -> Iterator[str]:
     """A server at work; yields the first line that it prints."""
@@ -318,7 +326,13 @@ def _write(name: str, text: str) -> None:
     (DOCS / name).write_text(text, encoding="utf-8")
 
 
-PICTURES = {"demo": render_demo, "live": render_live, "release": render_release, "ota": render_ota}
+PICTURES = {
+    "demo": render_demo,
+    "live": render_live,
+    "release": render_release,
+    "ota": render_ota,
+    "cloud": render_cloud,
+}
 
 
 def main(names: Sequence[str]) -> None:

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from rmfab.operations.export_units import ExportUnitsRequest, export_units
     from rmfab.operations.generate import GenerateRequest, generate
     from rmfab.operations.import_batch import Imported, ImportRequest, import_batch
+    from rmfab.operations.open_registrar import CloudAccess
     from rmfab.operations.print_labels import LabelForm, LabelRequest, print_labels
+    from rmfab.operations.register_units import RegisterRequest, register_units
     from rmfab.operations.run_line import LineRequest, LineRun, run_line
     from rmfab.operations.terminal import Terminal, Unattended
     from rmfab.operations.try_update import TryRequest, try_update
@@ -42,6 +44,7 @@ __all__ = [
     "BuildFilesRequest",
     "CheckRequest",
     "Chip",
+    "CloudAccess",
     "ExportForm",
     "ExportUnitsRequest",
     "GenerateRequest",
@@ -54,6 +57,7 @@ __all__ = [
     "LineRequest",
     "LineRun",
     "Product",
+    "RegisterRequest",
     "RmfabError",
     "Secret",
     "Terminal",
@@ -74,6 +78,7 @@ __all__ = [
     "pack",
     "print_labels",
     "read_image",
+    "register_units",
     "run_line",
     "serve",
     "try_update",
@@ -86,6 +91,7 @@ _ROOMS = {
     "BuildFilesRequest": "rmfab.operations.build_files",
     "CheckRequest": "rmfab.operations.check_cloud",
     "Chip": "rmfab.product.vocabulary",
+    "CloudAccess": "rmfab.operations.open_registrar",
     "ExportForm": "rmfab.cloud.registration_files",
     "ExportUnitsRequest": "rmfab.operations.export_units",
     "GenerateRequest": "rmfab.operations.generate",
@@ -98,6 +104,7 @@ _ROOMS = {
     "LineRequest": "rmfab.operations.run_line",
     "LineRun": "rmfab.operations.run_line",
     "Product": "rmfab.product.product",
+    "RegisterRequest": "rmfab.operations.register_units",
     "RmfabError": "rmfab.errors",
     "Secret": "rmfab.secret",
     "Terminal": "rmfab.operations.terminal",
@@ -118,6 +125,7 @@ _ROOMS = {
     "pack": "rmfab.nvs.packing",
     "print_labels": "rmfab.operations.print_labels",
     "read_image": "rmfab.nvs.reader",
+    "register_units": "rmfab.operations.register_units",
     "run_line": "rmfab.operations.run_line",
     "serve": "rmfab.virtual.bench.serving",
     "try_update": "rmfab.operations.try_update",

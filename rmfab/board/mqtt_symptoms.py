@@ -3,6 +3,9 @@
 The last line that says why counts: a unit tries again and again, and later lines are about the try that matters.
 Sources: ESP-IDF components/esp-tls (esp_tls.c, esp_tls_mbedtls.c), mbedtls (x509.h, error.h), esp-mqtt (mqtt_client.c),
 esp-rainmaker-common (esp_rmaker_time.c). All patterns are linear.
+
+Why a certificate is not accepted, ESP-IDF prints only at log level debug ("verification info"), or before version 5:
+otherwise a wrong clock and a wrong CA look the same.
 """
 
 from __future__ import annotations
@@ -11,13 +14,12 @@ import re
 
 from rmfab.board.symptoms import Symptom, SymptomRow
 
-_FLAGS = re.compile(r"Failed to verify peer certificate, returned -?(?:0x)?(?P<flags>[0-9A-Fa-f]{1,8})")
-_EXPIRED, _WRONG_NAME, _FUTURE = 0x01, 0x04, 0x200  # MBEDTLS_X509_BADCERT_…
-
 _NOT_YET = Symptom("mqtt-clock", "the unit's clock is wrong: for it, the broker's certificate is not yet valid")
 _TOO_LATE = Symptom("mqtt-clock", "for the unit's clock, the broker's certificate has expired")
 _OTHER_NAME = Symptom("mqtt-broker", "the certificate of the unit's broker is for a different name")
 _UNTRUSTED = Symptom("mqtt-broker", "the unit does not trust the CA of its broker's certificate")
+REFUSES_BROKER = Symptom("mqtt-broker", "the unit does not accept its broker's certificate, or its clock is wrong")
+"""What the console says without the reason."""
 
 
 def _row(pattern: str, told: Symptom, source: str) -> SymptomRow:
@@ -45,7 +47,7 @@ _ROWS = (
     ),
     _row(
         r"mbedtls_ssl_handshake returned -0x(?:2700|3000)",
-        Symptom("mqtt-broker", "the unit does not accept its broker's certificate, or its clock is wrong"),
+        REFUSES_BROKER,
         "MBEDTLS_ERR_X509_CERT_VERIFY_FAILED; MBEDTLS_ERR_X509_FATAL_ERROR of the certificate bundle",
     ),
     _row(
@@ -84,8 +86,4 @@ def mqtt_symptom(line: str) -> Symptom | None:
     """Return why the unit is not connected to its broker, as far as *line* says it."""
     if not any(word in line for word in _WORDS):
         return None
-    if match := _FLAGS.search(line):
-        flags = int(match["flags"], 16)
-        known = {_FUTURE: _NOT_YET, _EXPIRED: _TOO_LATE, _WRONG_NAME: _OTHER_NAME}
-        return next((told for flag, told in known.items() if flags & flag), _UNTRUSTED)
     return next((read for row in _ROWS if (read := row.read(line))), None)

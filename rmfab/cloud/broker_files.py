@@ -12,26 +12,18 @@ Source of the settings: mosquitto.conf(5) of mosquitto 2.0.
 
 from __future__ import annotations
 
-import ipaddress
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from rmfab.cloud.broker import names_in
-from rmfab.files import is_there, make_folder, read_input, write_file
-from rmfab.identity.ca import CaKeyKind, CertificateAuthority
-from rmfab.signing.keyfile import encode_private_key
+from rmfab.cloud.bench_certificates import A_DAY, YEARS, BenchPair, still_good, write_pairs
+from rmfab.files import make_folder, read_input, write_file
 
 WITNESS = "rmfab-witness"
-_YEARS = timedelta(days=3650)
-_A_DAY = timedelta(days=1)
 
 
 @dataclass(frozen=True)
@@ -63,6 +55,11 @@ class BrokerFolder:
         """The key of `server` or `witness`."""
         return self.root / f"{name}.key"
 
+    def pairs(self, names: tuple[str, ...]) -> tuple[BenchPair, BenchPair]:
+        """The certificates of the broker with the host *names*, and of the witness, with their keys."""
+        server, witness = ((self.certificate(name), self.key(name)) for name in ("server", "witness"))
+        return BenchPair(*server, names=names), BenchPair(*witness, subject=WITNESS)
+
 
 @dataclass(frozen=True)
 class BrokerSettings:
@@ -79,8 +76,7 @@ class BrokerSettings:
 def write_files(folder: BrokerFolder, settings: BrokerSettings, now: datetime) -> None:
     """Write all files; certificates only if there are none yet for these names, or if they have expired."""
     make_folder(folder.root, secret=True)
-    if not _still_good(folder, settings.names, now):
-        _write_certificates(folder, settings.names, now)
+    _write_certificates(folder, settings, now)
     clients = settings.unit_ca.rstrip() + b"\n" + read_input(folder.ca, "certificate")
     write_file(folder.root / "clients.crt", clients, force=True)
     if settings.crl is not None:
@@ -126,66 +122,17 @@ def _acl() -> str:
     return "\n".join((*lines, ""))
 
 
-def _still_good(folder: BrokerFolder, names: Sequence[str], now: datetime) -> bool:
-    files = (folder.ca, *(place(name) for name in ("server", "witness") for place in (folder.certificate, folder.key)))
-    if not all(is_there(path) for path in files):
-        return False
-    certificate = x509.load_pem_x509_certificate(read_input(folder.certificate("server"), "certificate"))
-    return names_in(certificate) >= set(names) and now + _A_DAY < certificate.not_valid_after_utc
-
-
-def _write_certificates(folder: BrokerFolder, names: Sequence[str], now: datetime) -> None:
+def _write_certificates(folder: BrokerFolder, settings: BrokerSettings, now: datetime) -> None:
     """Make a CA, sign the certificates of the broker and of the witness, and forget its key."""
-    ca = CertificateAuthority.create("rmfab test broker CA", CaKeyKind.ECDSA_P256, now - _A_DAY, _YEARS + _A_DAY)
-    _write_pem(folder.ca, ca.certificate)
+    pairs = folder.pairs(settings.names)
+    if still_good(folder.ca, pairs, now):
+        return
+    ca = write_pairs(folder.ca, "rmfab test broker CA", pairs, now)
     nothing = (
         x509.CertificateRevocationListBuilder()
         .issuer_name(ca.certificate.subject)
-        .last_update(now - _A_DAY)
-        .next_update(now + _YEARS)
+        .last_update(now - A_DAY)
+        .next_update(now + YEARS)
         .sign(ca.key, hashes.SHA256())
     )
     write_file(folder.root / "broker-ca.crl", nothing.public_bytes(serialization.Encoding.PEM), force=True)
-    for name, subject, usage in (
-        ("server", names[0], ExtendedKeyUsageOID.SERVER_AUTH),
-        ("witness", WITNESS, ExtendedKeyUsageOID.CLIENT_AUTH),
-    ):
-        key = ec.generate_private_key(ec.SECP256R1())
-        builder = _builder(subject, ca, key.public_key(), now)
-        builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        builder = builder.add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
-        if name == "server":
-            builder = builder.add_extension(_alternatives(names), critical=False)
-        write_file(folder.key(name), encode_private_key(key, None), secret=True, force=True)
-        _write_pem(folder.certificate(name), builder.sign(ca.key, hashes.SHA256()))
-
-
-def _builder(
-    subject: str, ca: CertificateAuthority, key: ec.EllipticCurvePublicKey, now: datetime
-) -> x509.CertificateBuilder:
-    return (
-        x509.CertificateBuilder()
-        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject[:64])]))
-        .issuer_name(ca.certificate.subject)
-        .public_key(key)
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - _A_DAY)
-        .not_valid_after(now + _YEARS)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
-        .add_extension(ca.key_identifier, critical=False)
-    )
-
-
-def _alternatives(names: Sequence[str]) -> x509.SubjectAlternativeName:
-    return x509.SubjectAlternativeName([_alternative(name) for name in names])
-
-
-def _alternative(name: str) -> x509.GeneralName:
-    try:
-        return x509.IPAddress(ipaddress.ip_address(name))
-    except ValueError:
-        return x509.DNSName(name)
-
-
-def _write_pem(path: Path, certificate: x509.Certificate) -> None:
-    write_file(path, certificate.public_bytes(serialization.Encoding.PEM), force=True)

@@ -45,7 +45,10 @@ def free_port(address: str) -> int:
 
 
 class Mosquitto:
-    """A broker that runs with the configuration in *folder* until the block ends."""
+    """A broker that runs with the configuration in *folder* until the block ends.
+
+    On Linux it also ends with the thread that started it, even if that is killed.
+    """
 
     def __init__(self, program: str, folder: BrokerFolder, settings: BrokerSettings) -> None:
         self._program = program
@@ -57,7 +60,7 @@ class Mosquitto:
         """Start it; return once it listens. Raise StationError if it does not."""
         with self._folder.log.open("wb") as log:
             self._process = subprocess.Popen(
-                [self._program, "-c", str(self._folder.config)],
+                [*_mortal(), self._program, "-c", str(self._folder.config)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -110,6 +113,12 @@ class Mosquitto:
                 self._settings.address, self._settings.port, "the address is in use, or not this host's"
             )
         return StationError(f"mosquitto ended: {said}", where=str(self._folder.log), cause="broker-start")
+
+
+def _mortal() -> tuple[str, ...]:
+    """Return the command before a command that then ends with the thread that starts it: prctl(2), PR_SET_PDEATHSIG."""
+    setpriv = shutil.which("setpriv")
+    return (setpriv, "--pdeathsig", "TERM") if setpriv else ()
 
 
 def reachable(address: str) -> str:

@@ -1,9 +1,10 @@
-"""`rmfab cloud`: check credentials on a broker, or serve one for tests."""
+"""`rmfab cloud`: check credentials on a broker, or serve a cloud for tests."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,13 +18,16 @@ from rmfab.signals import stopping
 if TYPE_CHECKING:
     from rmfab.operations.advance import Advance
     from rmfab.operations.check_cloud import BrokerChecked, CheckSummary, CloudChecked, UnitChecked
+    from rmfab.operations.serve_api import ServedApi
     from rmfab.operations.serve_cloud import ServedBroker
     from rmfab.report.junit import Case
+
+KINDS = ("rainmaker", "neo")
 
 
 @click.group("cloud", cls=Branch)
 def command() -> None:
-    """Check credentials on a broker, or serve one for tests.
+    """Check credentials on a broker, or serve a cloud for tests.
 
     \b
     rmfab cloud check lamp-0001 --sample 20
@@ -158,41 +162,96 @@ def _write(junit: Path, cases: list[Case]) -> None:
 
 
 @command.command("serve")
-@click.option("--broker", is_flag=True, required=True, help="Serve an MQTT broker.")
+@click.option("--broker", is_flag=True, help="Serve an MQTT broker instead of the API.")
+@click.option("--kind", type=click.Choice(KINDS), help="API of this cloud (default: kind in [cloud]).")
 @click.option(
-    "--dir", "folder", type=FILE, metavar="DIR", help="Folder of its files (default: broker in the workspace)."
+    "--dir",
+    "folder",
+    type=FILE,
+    metavar="DIR",
+    help="Folder of its files (default: cloud, or broker, in the workspace).",
 )
 @click.option(
-    "--tcp-port", type=click.IntRange(0, 65535), default=8883, show_default=True, help="TCP port; 0 selects a free one."
-)
+    "--tcp-port", type=click.IntRange(0, 65535), metavar="PORT",
+    help="TCP port; 0 selects a free one (default: 8443, for the broker 8883).",
+)  # fmt: skip
 @click.option("--bind", "address", default="127.0.0.1", show_default=True, metavar="ADDRESS",
-              help="Address to bind; 0.0.0.0 for boards on the network.")  # fmt: skip
-@click.option("--name", "names", multiple=True, metavar="NAME", help="Further host name of the broker; repeatable.")
-@click.option("--crl", type=FILE, metavar="FILE", help="Revocation list of unit certificates (PEM).")
-def serve(broker: bool, **options: Any) -> None:  # noqa: ARG001 - Click requires it to be given
-    """Serve an MQTT broker for tests: mosquitto, configured for the units of this workspace.
+              help="Address to bind; 0.0.0.0 for the network.")  # fmt: skip
+@click.option("--name", "names", multiple=True, metavar="NAME", help="Further host name of this host; repeatable.")
+@click.option("--crl", type=FILE, metavar="FILE", help="Broker: revocation list of unit certificates (PEM).")
+@click.option(
+    "--fault", "faults", multiple=True, metavar="NAME[@N]", help="API: fault at every call or the N-th; repeatable."
+)
+def serve(broker: bool, kind: str | None, crl: Path | None, faults: tuple[str, ...], **place: Any) -> None:
+    """Serve a cloud on this host: the API with which units are registered, or a broker for tests.
 
-    It lets in only clients with a certificate of the workspace's CA, and gives each the topics of its own node id.
-    Prints its URL, and runs until ^C or SIGTERM, with exit code 0. Its certificates and that of the witness are made
-    at the first start, and kept.
+    The API is strict as the real one, and forgets everything at its end. `rmfab register --deployment FILE` registers
+    units in it; FILE, a CA and a password are in its folder.
+
+    The broker is mosquitto, configured for the units of this workspace: it lets in only clients with a certificate of
+    the workspace's CA, and gives each the topics of its own node id.
+
+    Prints its URL, and runs until ^C or SIGTERM, with exit code 0. Certificates are made at the first start, and kept.
 
     \b
-    rmfab cloud serve --broker
+    rmfab cloud serve
+    rmfab cloud serve --kind neo --fault lost-answer@6
     rmfab cloud serve --broker --bind 0.0.0.0 --name mqtt.factory.lan --crl revoked.pem
     """
+    place = {name: value for name, value in place.items() if value is not None}
+    if broker:
+        if kind is not None or faults:
+            raise click.UsageError("--kind and --fault are for the API, not for the broker")
+        _serve_broker(crl=crl, **place)
+    else:
+        if crl is not None:
+            raise click.UsageError("--crl is for the broker: add --broker")
+        _serve_api(kind, faults, **place)
+
+
+def _serve_broker(**options: Any) -> None:
     from rmfab.operations.serve_cloud import BrokerRequest, serve_broker
 
-    stopped = threading.Event()
-    try:
-        with (
-            serve_broker(terminal.workspace(), BrokerRequest(**options), terminal.TERMINAL) as served,
-            stopping(stopped.set),
-        ):
+    with _until_stopped("broker") as stopped:
+        request = BrokerRequest(**options)
+        with serve_broker(terminal.workspace(), request, terminal.TERMINAL) as served, stopping(stopped.set):
             _tell(served)
             served.process.wait(lambda: not stopped.is_set())
-    except KeyboardInterrupt:  # it came before `stopping` took over, or a second time
-        pass
-    terminal.say("broker stopped")
+
+
+def _serve_api(kind: str | None, faults: tuple[str, ...], **options: Any) -> None:
+    from rmfab.operations.serve_api import ApiRehearsalRequest, serve_rehearsal
+    from rmfab.product.vocabulary import CloudKind
+    from rmfab.virtual.cloud.faults import CloudFaultCall
+
+    calls = tuple(map(CloudFaultCall.parse, faults))
+    request = ApiRehearsalRequest(None if kind is None else CloudKind(kind), faults=calls, **options)
+    with (
+        _until_stopped("cloud") as stopped,
+        serve_rehearsal(terminal.workspace(), request, terminal.TERMINAL) as served,
+        stopping(stopped.set),
+    ):
+        _tell_api(served)
+        stopped.wait()
+
+
+@contextmanager
+def _until_stopped(what: str) -> Iterator[threading.Event]:
+    """Yield the event that ends a server; say at the end that *what* has stopped, also after ^C."""
+    with suppress(KeyboardInterrupt):  # it came before `stopping` took over, or a second time
+        yield threading.Event()
+    terminal.say(f"{what} stopped")
+
+
+def _tell_api(served: ServedApi) -> None:
+    files = {"deployment": served.folder.deployment, "password_file": served.folder.password, "ca": served.folder.ca}
+    if terminal.json_wanted():
+        terminal.json_line({"url": served.url} | {name: str(path) for name, path in files.items()})
+        return
+    terminal.say(
+        f"to register: rmfab register BATCH --deployment {files['deployment']} --password-file {files['password_file']}"
+    )
+    terminal.data(served.url)
 
 
 def _tell(served: ServedBroker) -> None:

@@ -29,8 +29,9 @@ if TYPE_CHECKING:
     metavar="NAME",
     help="Break the first board (NAME@2: the third); see `rmfab board --help`.",
 )
+@click.option("--cloud", is_flag=True, help="Also register the units, and let them reach a broker; needs mosquitto.")
 @click.option("--dir", "folder", type=FILE, default=Path("rmfab-demo"), show_default=True, help="Folder to run in.")
-def command(units: int, chip: str, fault: FaultCall | None, folder: Path) -> None:
+def command(units: int, chip: str, fault: FaultCall | None, cloud: bool, folder: Path) -> None:
     """Run the whole line on virtual boards, from nothing.
 
     The demo makes a workspace, a CA, identities, firmware, boards and labels. No hardware is needed. Everything stays
@@ -39,13 +40,13 @@ def command(units: int, chip: str, fault: FaultCall | None, folder: Path) -> Non
     \b
     rmfab demo
     rmfab demo --fault brownout           see how a bad board looks
+    rmfab demo --cloud                    with a cloud on this host
     """
-    from rmfab.operations.demo import DemoRequest, prepare_demo
+    from rmfab.operations.demo import DemoRequest, prepared_demo
 
-    request = DemoRequest(folder, units, Chip(chip), fault)
-    demo = prepare_demo(request, terminal.TERMINAL)
-    failure = _run(demo)
-    made = demo.finish(terminal.TERMINAL)
+    with prepared_demo(DemoRequest(folder, units, Chip(chip), fault, cloud), terminal.TERMINAL) as demo:
+        failure = _run(demo)
+        made = demo.finish(terminal.TERMINAL)
     if not terminal.json_wanted():
         _show(made, folder)
     if failure is not None:

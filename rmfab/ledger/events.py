@@ -44,6 +44,13 @@ class EventKind(StrEnum):
     EXPORT = "export"
     CHECK = "check"
     UPDATE = "update"
+    REGISTER = "register"
+    LOOKUP = "lookup"
+
+    @property
+    def of_cloud(self) -> bool:
+        """Whether it is about the identity in its cloud, not about the unit on the line."""
+        return self in (EventKind.CHECK, EventKind.REGISTER, EventKind.LOOKUP)
 
 
 @unique

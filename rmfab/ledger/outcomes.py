@@ -112,13 +112,13 @@ def labelled(
 
 
 def checked(connection: Connection, ledger_id: str, station: str, events: Iterable[Event]) -> None:
-    """Record connections that the station made in the name of units: events of kind `check`.
+    """Record what happened to units in their cloud: events of the kinds `check`, `register` and `lookup`.
 
     Raise InputError for an unknown serial.
     """
     said = list(events)
-    if any(event.kind is not EventKind.CHECK or event.state is not None for event in said):
-        raise ValueError("checked() accepts only checks, which change no state")
+    if any(not event.kind.of_cloud or event.state is not None for event in said):
+        raise ValueError("checked() accepts only what happens in the cloud, which changes no state")
     _take(connection, ledger_id, station, said)
 
 

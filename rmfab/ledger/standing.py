@@ -98,11 +98,11 @@ def replay(events: Iterable[Event]) -> Standing:
 def _noted(standing: Standing, event: Event) -> Standing:
     """Apply the facts besides the state: labels printed, and why the unit did not pass.
 
-    A check of credentials on a broker is about the identity, not about the unit on the line.
+    What happens in the cloud is about the identity, not about the unit on the line.
     """
     if event.kind is EventKind.LABEL:
         return replace(standing, labelled_count=standing.labelled_count + 1, labelled_ts=event.ts)
-    if event.outcome in (Outcome.FAIL, Outcome.ERROR) and event.kind is not EventKind.CHECK:
+    if event.outcome in (Outcome.FAIL, Outcome.ERROR) and not event.kind.of_cloud:
         return replace(standing, cause=event.cause, reason=event.reason)
     return standing
 

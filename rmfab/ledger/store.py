@@ -34,7 +34,19 @@ from sqlalchemy import Connection
 
 from rmfab.errors import InputError
 from rmfab.identity.sealed_record import SealedRecord
-from rmfab.ledger import audit, batches, chains, claims, online, outcomes, pool, queries, questions, releases
+from rmfab.ledger import (
+    audit,
+    batches,
+    chains,
+    claims,
+    online,
+    outcomes,
+    pool,
+    queries,
+    questions,
+    registrations,
+    releases,
+)
 from rmfab.ledger.audit import AuditFinding
 from rmfab.ledger.batches import BatchOrder, Taken
 from rmfab.ledger.claim_terms import ALONE, Around, Carried, Claim, Wish
@@ -47,6 +59,7 @@ from rmfab.ledger.numbers import Numbers, last_loss
 from rmfab.ledger.pool_standing import Adoption, AdoptionReason, PoolPlace, PoolStanding, judged, standing
 from rmfab.ledger.questions import ledger_id
 from rmfab.ledger.records import Batch, BatchCount, Chunk, ChunkPlan, LedgerIdentity
+from rmfab.ledger.registrations import RegistrationJob
 from rmfab.ledger.releases import FlashedUnit
 from rmfab.ledger.sql.ask import Ask
 from rmfab.ledger.sql.asking import asking
@@ -413,7 +426,7 @@ class Ledger(Inquiry):
             yield
 
     def checked(self, station: str, events: Iterable[Event]) -> None:
-        """Record connections that this station made in the name of units. See `outcomes.checked`."""
+        """Record what happened to units in their cloud. See `outcomes.checked`."""
         said = tuple(events)
         self._add(station, lambda connection: outcomes.checked(connection, self.id, station, said))
 
@@ -501,6 +514,21 @@ class Ledger(Inquiry):
         """Return those of the identities *names* whose units may be on a network. See `online.maybe_online`."""
         with self._database.reading() as connection:
             return online.maybe_online(connection, names)
+
+    def registered(self, cloud: str, names: Iterable[str]) -> set[str]:
+        """Return those of the identities *names* that *cloud* has. See `registrations.registered`."""
+        with self._database.reading() as connection:
+            return registrations.registered(connection, cloud, names)
+
+    def jobs_in(self, cloud: str) -> tuple[RegistrationJob, ...]:
+        """Return the registration jobs in *cloud*. See `registrations.jobs_in`."""
+        with self._database.reading() as connection:
+            return registrations.jobs_in(connection, cloud)
+
+    def last_connections(self, names: Iterable[str]) -> dict[str, str]:
+        """Return when a station last connected in the name of each identity. See `registrations.last_connections`."""
+        with self._database.reading() as connection:
+            return registrations.last_connections(connection, names)
 
     def identities(self, name: str) -> Iterator[LedgerIdentity]:
         """Yield the identities of the closed batch *name* in order of position, in constant memory."""

@@ -26,6 +26,11 @@ class LineWitness:
         self._pair = pair
         self._witness: Witness | None = None
 
+    @property
+    def ca(self) -> str | None:
+        """The CAs (PEM) of the broker's certificate, None for those that the system trusts."""
+        return self._broker.ca
+
     @contextmanager
     def connected(self, keep_going: Callable[[], None]) -> Iterator[None]:
         """Be connected during the block. *keep_going* raises to give up. Raise StationError if that is not possible."""

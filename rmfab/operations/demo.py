@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from rmfab.line.station import DEFAULT_BAUD, Slot
 from rmfab.operations.advance import completed
 from rmfab.operations.build_files import BuildFilesRequest, build_files
 from rmfab.operations.change_trust import put_in_force
+from rmfab.operations.demo_cloud import HOST, DemoCloud, demo_cloud, enter_units, refuse_without_programs, with_cloud
 from rmfab.operations.generate import GenerateRequest, generate
 from rmfab.operations.print_labels import LabelForm, LabelRequest, print_labels
 from rmfab.operations.run_line import LineRequest, LineRun, run_line
@@ -35,6 +37,8 @@ from rmfab.virtual import BoardHandle, BoardSpec, FaultCall, serve
 from rmfab.virtual.build.build_folder import make_build_folder
 from rmfab.virtual.build.recipe import FirmwareRecipe
 from rmfab.virtual.faults import BoardFault
+from rmfab.virtual.firmware.markers import FirmwareFacts
+from rmfab.virtual.network import NEIGHBOURS
 from rmfab.workspace.create import create_workspace
 from rmfab.workspace.workspace import DEMO_MARKER, Workspace, now, open_workspace
 
@@ -55,6 +59,8 @@ MADE = (
 class DemoRequest:
     """A demo with *units* boards of *chip* in *folder*; *fault* breaks the first board, or the one that it names.
 
+    *cloud*: with a cloud on this host, in which the units are registered and which they reach.
+
     Raise UsageError for a fault that a demo cannot show.
     """
 
@@ -62,6 +68,7 @@ class DemoRequest:
     units: int = 4
     chip: Chip = Chip.ESP32C3
     fault: FaultCall | None = None
+    cloud: bool = False
 
     def __post_init__(self) -> None:
         if self.fault is None:
@@ -78,13 +85,16 @@ class DemoRequest:
 
 
 class Demo:
-    """A demo that `prepare_demo` has prepared, release included: read its events, then finish it."""
+    """A demo that `prepared_demo` has prepared, release included: read its events, then finish it."""
 
-    def __init__(self, workspace: Workspace, request: DemoRequest, batch: Batch, release: Path) -> None:
+    def __init__(
+        self, workspace: Workspace, request: DemoRequest, batch: Batch, release: Path, cloud: DemoCloud | None
+    ) -> None:
         self.workspace = workspace
         self.batch = batch
         self._request = request
         self._release = release
+        self._cloud = cloud
         self._run: LineRun | None = None
 
     @property
@@ -106,8 +116,9 @@ class Demo:
         """Run the line on virtual boards and yield its events. Raise as `LineRun.events` does."""
         fault = self._request.fault
         faults = () if fault is None else (fault if fault.index is not None else replace(fault, index=0),)
+        networks = NEIGHBOURS if self._cloud is None else self._cloud.networks
         specs = [
-            BoardSpec(chip=self._request.chip, index=index, faults=faults, paced=0)
+            BoardSpec(chip=self._request.chip, index=index, faults=faults, paced=0, networks=networks)
             for index in range(self._request.units)
         ]
         with serve(specs, state=self.workspace.root / "boards") as boards:
@@ -135,25 +146,34 @@ class Demo:
         return units
 
 
-def prepare_demo(request: DemoRequest, terminal: Terminal) -> Demo:
+@contextmanager
+def prepared_demo(request: DemoRequest, terminal: Terminal) -> Iterator[Demo]:
     """Create a workspace with CA, identities, firmware and a signed release in the folder of *request*.
 
-    An earlier demo in that folder is replaced. Raise InputError if the folder contains anything else.
+    Its cloud, if it has one, runs until the block ends. An earlier demo in that folder is replaced. Raise InputError if
+    the folder contains anything else, StationError if this host lacks what a cloud needs.
     """
-    workspace = _workspace(request.folder, request.chip)
+    if request.cloud:
+        refuse_without_programs()
+    workspace = _workspace(request)
     batch = completed(generate(workspace, GenerateRequest(request.units, jobs=1), terminal))
-    return Demo(workspace, request, batch, _release(workspace))
+    with demo_cloud(workspace, terminal) if request.cloud else nullcontext() as cloud:
+        workspace = open_workspace(request.folder)
+        if cloud is not None:
+            enter_units(workspace, cloud, batch.name, terminal)
+        yield Demo(workspace, request, batch, _release(workspace, "" if cloud is None else cloud.root), cloud)
 
 
-def _workspace(folder: Path, chip: Chip) -> Workspace:
-    """Create a workspace with a CA. Raise InputError if *folder* contains anything but an earlier demo."""
+def _workspace(request: DemoRequest) -> Workspace:
+    """Create a workspace with a CA. Raise InputError if the folder contains anything but an earlier demo."""
+    folder = request.folder
     _make_room(folder)
     workspace = create_workspace(
         folder,
-        chip=chip,
+        chip=request.chip,
         name="Demo Lamp",
         serial="LMP-{n:06d}",
-        mqtt_host="mqtt.demo.example.com",
+        mqtt_host=HOST,
         credentials=Credentials.CERTIFICATE,
         force=False,
     )
@@ -161,7 +181,7 @@ def _workspace(folder: Path, chip: Chip) -> Workspace:
     text = text.replace(f'# path = "build"{" " * 16}', f'path = "{BUNDLE}"  ').replace(
         "allow_unsigned = true ", "allow_unsigned = false"
     )
-    (folder / FILE_NAME).write_text(text, encoding="utf-8")
+    (folder / FILE_NAME).write_text(with_cloud(text) if request.cloud else text, encoding="utf-8")
     authority = CertificateAuthority.create("Demo Lamp Device CA", CaKeyKind.ECDSA_P256, now())
     authority.save(workspace.ca_folder, None)
     workspace.make_ledger()
@@ -188,10 +208,11 @@ def _clear(folder: Path) -> None:
             path.unlink()
 
 
-def _release(workspace: Workspace) -> Path:
+def _release(workspace: Workspace, server_root: str) -> Path:
     """Make the demo's firmware: a build folder like ESP-IDF's, and a bundle of it, signed by a key that the workspace
-    trusts."""
-    make_build_folder(workspace.root / "build", FirmwareRecipe(workspace.product.chip))
+    trusts. The firmware trusts servers of the CA *server_root* (PEM), "" for the public ones."""
+    facts = FirmwareFacts(server_root=server_root)
+    make_build_folder(workspace.root / "build", FirmwareRecipe(workspace.product.chip, facts=facts))
     signer = make_key(SigningKeyKind.ED25519)
     write_private_key(workspace.root / "release.key", signer.key, None)
     trusted = TrustedKey(signer.public, "release", (Role.RELEASE,))

@@ -14,15 +14,14 @@ from cryptography import x509
 from rmfab.cloud.aws_bulk import ROWS, companions
 from rmfab.cloud.node import Node
 from rmfab.cloud.registration_files import ExportForm, RowForm, row_form
-from rmfab.errors import InputError, UsageError
+from rmfab.errors import UsageError
 from rmfab.identity.ca import load_certificate, load_workspace_certificate
 from rmfab.label.content import label_of
 from rmfab.ledger.events import Event, EventKind, timestamp
-from rmfab.ledger.records import LedgerIdentity
 from rmfab.ledger.states import State
 from rmfab.operations.advance import Advance
+from rmfab.operations.chosen_units import ChosenUnits, node_of
 from rmfab.operations.git_warning import warn_of_git
-from rmfab.operations.named_unit import named_unit
 from rmfab.operations.terminal import UNATTENDED, Terminal, counted
 from rmfab.staging import StagedFiles, folder_of_files, staged_files
 from rmfab.workspace.workspace import Workspace
@@ -82,16 +81,17 @@ def export_units(
     Files and record come together or not at all (see `rmfab.staging`). The ledger is read in constant memory. Raise
     InputError for a unit that cannot be exported, IntegrityError if a certificate is not for its node id.
     """
-    chosen = _Chosen(workspace, request)
+    chosen = ChosenUnits(workspace, request.units, request.states, "exported")
+    nodes = _nodes(workspace, request, chosen)
     with ExitStack() as stack:
         if request.form is ExportForm.AWS_BULK:
             folder = stack.enter_context(folder_of_files(request.output, secret=False))
             staged = stack.enter_context(staged_files(folder / ROWS, force=request.force))
-            writing = _bulk(workspace, request, staged, chosen)
+            writing = _bulk(workspace, request, staged, nodes, chosen)
         else:
             staged = stack.enter_context(staged_files(request.output, force=request.force))
             form = row_form(request.form, with_qrcode=request.with_qrcode)
-            writing = _parts(request.output, form, staged, chosen)
+            writing = _parts(request.output, form, staged, nodes, chosen)
         files = yield from writing
         done = ExportedUnits(request.form.value, chosen.taken, files, chosen.left_out)
         staged.publish(workspace.ledger.exporting(_event(workspace, done), station=workspace.station.name))
@@ -99,69 +99,20 @@ def export_units(
     yield done
 
 
-class _Chosen:
-    """The units that a request names, each once; *taken* and *left_out* count them as they pass."""
-
-    def __init__(self, workspace: Workspace, request: ExportUnitsRequest) -> None:
-        self._workspace = workspace
-        self._with_qrcode = request.with_qrcode
-        self._states = request.states or tuple(state for state in State if state.ours)
-        known = {batch.name for batch in workspace.ledger.batches()}
-        self._batches = [name for name in dict.fromkeys(request.units) if name in known]
-        serials = [self._named(name) for name in dict.fromkeys(request.units) if name not in known]
-        self._single = [one for one in serials if one.batch not in self._batches]
-        self.taken: dict[str, int] = {}
-        self.left_out: dict[str, int] = {}
-        self.total = len(self._single) + sum(workspace.ledger.closed_batch(name).size for name in self._batches)
-        self.passed = 0
-
-    def nodes(self) -> Iterator[Node]:
-        """Yield what the cloud learns, in the order of the batches. Raise InputError if there is nothing."""
-        for one in self._identities():
-            self.passed += 1
-            if one.state in self._states:
-                yield self._node(one)
-                self.taken[one.batch] = self.taken.get(one.batch, 0) + 1
-            else:
-                self.left_out[one.state.value] = self.left_out.get(one.state.value, 0) + 1
-        if not self.taken:
-            raise InputError("no unit here can be exported", hint="`rmfab status` shows their states", cause="state")
-
-    def _identities(self) -> Iterator[LedgerIdentity]:
-        for batch in self._batches:
-            yield from self._workspace.ledger.identities(batch)
-        yield from self._single
-
-    def _named(self, serial: str) -> LedgerIdentity:
-        """Return the unit with this serial. Raise InputError if there is none, or it cannot be exported."""
-        one = named_unit(self._workspace, serial)
-        if one.state not in self._states:
-            raise InputError(
-                f"the unit is {one.state}", where=serial, hint="`rmfab trace` shows its history", cause="state"
-            )
-        return one
-
-    def _node(self, one: LedgerIdentity) -> Node:
-        if one.node_id is None or one.record.certificate is None:
-            raise InputError(
-                "the unit has no certificate: it gets it by claiming",
-                where=one.serial,
-                hint="RainMaker registers it when it claims; nothing is to be exported",
-                cause="no-certificate",
-            )
+def _nodes(workspace: Workspace, request: ExportUnitsRequest, chosen: ChosenUnits) -> Iterator[Node]:
+    """Yield what the cloud learns about each of the *chosen* units."""
+    for one in chosen.identities():
         payload = None
-        if self._with_qrcode:
-            payload = label_of(self._workspace.open_identity(one), self._workspace.product).payload
-        serial = None if one.unnamed else one.serial
-        return Node(one.node_id, one.record.certificate, serial, one.batch, one.state.value, one.mac, payload)
+        if request.with_qrcode:
+            payload = label_of(workspace.open_identity(one), workspace.product).payload
+        yield node_of(one, payload)
 
 
 def _parts(
-    output: Path, form: RowForm, staged: StagedFiles, chosen: _Chosen
+    output: Path, form: RowForm, staged: StagedFiles, nodes: Iterator[Node], chosen: ChosenUnits
 ) -> Generator[Advance, None, tuple[ExportedFile, ...]]:
     """Write the units into the file *output*, and into further ones if one cannot have all; return them."""
     files: list[ExportedFile] = []
-    nodes = chosen.nodes()
     for node in nodes:
         part = output if not files else output.with_name(f"{output.stem}-{len(files) + 1}{output.suffix}")
         rest = nodes if form.most is None else islice(nodes, form.most - 1)
@@ -170,7 +121,7 @@ def _parts(
 
 
 def _file(
-    path: Path, form: RowForm, staged: StagedFiles, nodes: Iterator[Node], chosen: _Chosen
+    path: Path, form: RowForm, staged: StagedFiles, nodes: Iterator[Node], chosen: ChosenUnits
 ) -> Generator[Advance, None, ExportedFile]:
     """Write one file with a row for each of *nodes*, which are some of *chosen*."""
     digest, count = hashlib.sha256(), 0
@@ -187,12 +138,15 @@ def _file(
 
 
 def _bulk(
-    workspace: Workspace, request: ExportUnitsRequest, staged: StagedFiles, chosen: _Chosen
+    workspace: Workspace,
+    request: ExportUnitsRequest,
+    staged: StagedFiles,
+    nodes: Iterator[Node],
+    chosen: ChosenUnits,
 ) -> Generator[Advance, None, tuple[ExportedFile, ...]]:
     """Write the folder for AWS. Raise InputError if a different CA than its CA signed a certificate."""
     ca = load_workspace_certificate(workspace.ca_folder) if request.ca is None else load_certificate(request.ca)
-    nodes = _signed_by(ca, chosen.nodes())
-    rows = yield from _file(request.output / ROWS, row_form(request.form), staged, nodes, chosen)
+    rows = yield from _file(request.output / ROWS, row_form(request.form), staged, _signed_by(ca, nodes), chosen)
     for name, text in companions(ca).items():
         staged.add(request.output / name, text.encode())
     return (rows,)

@@ -1,4 +1,4 @@
-"""Passphrases and PINs: from a file, named by an option or an environment variable, or from the terminal."""
+"""Passphrases, passwords and PINs: from a file, named by an option or an environment variable, or from the terminal."""
 
 from __future__ import annotations
 
@@ -19,14 +19,16 @@ T = TypeVar("T")
 
 CA_ENVIRONMENT = "RMFAB_CA_PASSPHRASE_FILE"
 KEY_ENVIRONMENT = "RMFAB_KEY_PASSPHRASE_FILE"
+CLOUD_ENVIRONMENT = "RMFAB_CLOUD_PASSWORD_FILE"
+_OPTIONS = {KEY_ENVIRONMENT: " or --passphrase-file", CLOUD_ENVIRONMENT: " or --password-file"}
 _TRIES = 3
 _SHORTEST = 8  # characters; NIST SP 800-63B, section 5.1.1.2
 
 
 @dataclass(frozen=True)
 class Passphrases:
-    """The passphrases of one kind of key: from *file*, else from the file that the variable *environment* names, else
-    from *terminal*. *lost*: the hint for an owner who no longer knows the passphrase."""
+    """The passphrases of one kind of key, or the password of an account: from *file*, else from the file that the
+    variable *environment* names, else from *terminal*. *lost*: the hint for an owner who no longer knows it."""
 
     terminal: Terminal
     environment: str
@@ -57,7 +59,7 @@ class Passphrases:
     def ask(self, subject: str) -> Secret[str]:
         """Return the passphrase of the key *subject*. Raise InputError if there is neither a file nor a terminal."""
         given = self._from_file()
-        return given if given is not None else self._from_terminal(f"Passphrase of {subject}", None)
+        return given if given is not None else self._from_terminal(f"{self._noun.capitalize()} of {subject}", None)
 
     def ask_new(self, subject: str) -> Secret[str]:
         """Return a new passphrase for the key *subject*, asking twice on a terminal.
@@ -77,6 +79,10 @@ class Passphrases:
                 return new
             new = None
 
+    @property
+    def _noun(self) -> str:
+        return "password" if self.environment == CLOUD_ENVIRONMENT else "passphrase"
+
     def _path(self) -> Path | None:
         named = os.environ.get(self.environment)
         return self.file or (Path(named) if named else None)
@@ -86,22 +92,22 @@ class Passphrases:
         if path is None:
             return None
         try:
-            text = read_input(path, "passphrase file").decode()
+            text = read_input(path, f"{self._noun} file").decode()
         except UnicodeDecodeError:
-            raise InputError("the passphrase is not UTF-8 text", where=str(path)) from None
+            raise InputError(f"the {self._noun} is not UTF-8 text", where=str(path)) from None
         if loose_mode(path):
-            self.terminal.warn(f"{path}: other users can use this passphrase file (chmod 600 {path})")
+            self.terminal.warn(f"{path}: other users can use this {self._noun} file (chmod 600 {path})")
         text = text.removesuffix("\n").removesuffix("\r")
         if not text:
-            raise InputError("the passphrase file is empty", where=str(path))
+            raise InputError(f"the {self._noun} file is empty", where=str(path))
         return Secret(text)
 
     def _from_terminal(self, question: str, otherwise: str | None) -> Secret[str]:
         """Ask once, or twice if *otherwise*, the hint for a new key, is given."""
         if not self.terminal.interactive:
-            option = " or --passphrase-file" if self.environment == KEY_ENVIRONMENT else ""
+            option = _OPTIONS.get(self.environment, "")
             raise InputError(
-                "a passphrase is required, and there is no terminal to ask on",
+                f"a {self._noun} is required, and there is no terminal to ask on",
                 hint="; ".join(filter(None, (f"set {self.environment}{option} to a file that contains it", otherwise))),
                 cause="passphrase",
             )

@@ -14,6 +14,16 @@ from rmfab.virtual.network import Route, with_routes
 from rmfab.virtual.spec import BoardSpec, PortKind, Strap
 
 
+def refuse_without_mqtt(otherwise: str) -> None:
+    """Raise StationError if virtual boards have no MQTT here; *otherwise*: what else the caller may do."""
+    if not is_available():
+        raise StationError(
+            "boards on a broker need paho-mqtt",
+            hint=f"run `pip install '.[cloud]'` in rmfab's checkout, or {otherwise}",
+            cause="no-paho",
+        )
+
+
 @dataclass(frozen=True)
 class BoardsRequest:
     """*count* boards of *chip*, reached over *port_kind*.
@@ -37,12 +47,8 @@ class BoardsRequest:
     routes: tuple[Route, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.routes and not is_available():
-            raise StationError(
-                "boards on a broker need paho-mqtt",
-                hint="run `pip install '.[cloud]'` in rmfab's checkout, or leave --route out",
-                cause="no-paho",
-            )
+        if self.routes:
+            refuse_without_mqtt("leave --route out")
         if any(call.fault is BoardFault.KILL_AT for call in self.faults) and self.kill_pid is None:
             raise UsageError("the fault kill-at requires --kill-pid")
         for call in self.faults:

@@ -41,9 +41,7 @@ class BrokerRequest:
     folder: Path | None = None
 
     def __post_init__(self) -> None:
-        odd = [name for name in self.names if not _fits(name)]
-        if odd:
-            raise UsageError(f'"{odd[0]}" is not a host name', hint="use letters, digits, - and full stops")
+        refuse_odd_names(self.names)
 
 
 @dataclass(frozen=True)
@@ -87,11 +85,23 @@ def _names(workspace: Workspace, request: BrokerRequest) -> tuple[str, ...]:
     """Return the names in the broker's certificate. The first is one at which this host reaches it."""
     host = workspace.product.identity.mqtt_host
     product = () if host == MQTT_HOST_PLACEHOLDER else (host,)
-    here = reachable(request.address)
+    return tuple(dict.fromkeys((*names_here(request.address, request.names), *product)))
+
+
+def names_here(address: str, more: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the names of a server that is bound to *address*, and *more*. At the first, this host reaches it."""
+    here = reachable(address)
     local = ("localhost",) if here in ("127.0.0.1", "::1") else ()
     host_name = socket.gethostname()
     own = (host_name,) if _fits(host_name) else ()
-    return tuple(dict.fromkeys((*local, here, *request.names, *own, *product)))
+    return tuple(dict.fromkeys((*local, here, *more, *own)))
+
+
+def refuse_odd_names(names: tuple[str, ...]) -> None:
+    """Raise UsageError for a name that a certificate cannot contain."""
+    odd = [name for name in names if not _fits(name)]
+    if odd:
+        raise UsageError(f'"{odd[0]}" is not a host name', hint="use letters, digits, - and full stops")
 
 
 def _fits(name: str) -> bool:

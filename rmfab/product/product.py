@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from rmfab.product.deployment import Deployment
 from rmfab.product.scan_rule import ScanRule
 from rmfab.product.serial import SerialPattern
 from rmfab.product.vocabulary import (
@@ -153,11 +154,17 @@ class VerifyPolicy:
     cloud_timeout: float = 60.0
 
 
+_UNKNOWN = Deployment()
+
+
 @dataclass(frozen=True)
 class CloudPolicy:
-    """`[cloud]`: what `rmfab cloud check` demands. *enforce*: the broker must refuse foreign names and certificates;
-    else it is only a warning if it does not."""
+    """`[cloud]`: the *deployment* that registers units, and what `rmfab cloud check` demands.
 
+    *enforce*: the broker must refuse foreign names and certificates; else it is only a warning if it does not.
+    """
+
+    deployment: Deployment = _UNKNOWN
     enforce: bool = False
 
 

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from rmfab.product.deployment import read_deployment
 from rmfab.product.product import (
     MQTT_HOST_PLACEHOLDER,
     CertificatePolicy,
@@ -89,7 +90,7 @@ def _read(walker: Walker, root: Path) -> Product:
         verify=_verify(walker.table("verify")),
         recipients=_recipients(walker.table("recipients")),
         scan=scan,
-        cloud=_cloud(walker.table("cloud")),
+        cloud=_cloud(walker.table("cloud"), root),
     )
 
 
@@ -231,8 +232,8 @@ def _cloud_param(table: Table) -> ParamName | None:
     return ParamName(device, name) if device and name else None
 
 
-def _cloud(table: Table) -> CloudPolicy:
-    policy = CloudPolicy(enforce=table.boolean("enforce", False))
+def _cloud(table: Table, root: Path) -> CloudPolicy:
+    policy = CloudPolicy(read_deployment(table, root), enforce=table.boolean("enforce", False))
     table.finish()
     return policy
 

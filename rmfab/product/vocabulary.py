@@ -158,6 +158,14 @@ class CloudProof(Enum):
 
 
 @unique
+class CloudKind(Enum):
+    """The cloud of the firmware: ESP RainMaker, or RainMaker Neo, whose topics and API are different."""
+
+    RAINMAKER = "rainmaker"
+    NEO = "neo"
+
+
+@unique
 class QrForm(Enum):
     """The form of the QR payload: JSON, or the compact form of CONFIG_APP_NETWORK_PROV_COMPACT_QR."""
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from rmfab.ledger.events import StoredEvent
 from rmfab.ledger.records import LedgerIdentity
+from rmfab.report.cloud_record import cloud_records
 
 _CONNECTED = frozenset({"config", "connected"})
 """Measurements that a step `cloud` only has if the unit was connected."""
@@ -31,6 +33,10 @@ def as_lines(identities: Sequence[LedgerIdentity], events: Sequence[StoredEvent]
             count = identity.standing.labelled_count
             often = "once" if count == 1 else f"{count} times, last"
             yield f"  labelled      {often} {identity.standing.labelled_ts}"
+        for record in cloud_records(events, identity.name):
+            yield f"  registered    {record.registered or 'no'} in {record.cloud}"
+            if record.connected:
+                yield f"  connected     first {record.connected}"
     for stored in events:
         yield _line(stored)
 
@@ -67,12 +73,12 @@ def as_json(identities: Sequence[LedgerIdentity], events: Sequence[StoredEvent])
     """Return the same trace as JSON values, without anything sealed."""
     serials = {identity.name: identity.serial for identity in identities}
     return {
-        "identities": [_identity(identity, _first_connected(identity, events)) for identity in identities],
+        "identities": [_identity(identity, events) for identity in identities],
         "events": [_event(one, serials) for one in events],
     }
 
 
-def _identity(identity: LedgerIdentity, connected: str | None) -> dict[str, Any]:
+def _identity(identity: LedgerIdentity, events: Sequence[StoredEvent]) -> dict[str, Any]:
     standing = identity.standing
     return {
         "serial": None if identity.unnamed else identity.serial,
@@ -89,7 +95,8 @@ def _identity(identity: LedgerIdentity, connected: str | None) -> dict[str, Any]
         "flashed": standing.flashed_ts,
         "verified": standing.verified_ts,
         "labelled": standing.labelled_count,
-        "first_connected": connected,
+        "first_connected": _first_connected(identity, events),
+        "clouds": [asdict(record) for record in cloud_records(events, identity.name)],
     }
 
 

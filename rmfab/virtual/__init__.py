@@ -2,7 +2,7 @@
 
 It may import `nvs`, `release`, `product` and the files at the top of rmfab, never the host's side (board, provisioning,
 line, ledger, label). Start with `spec.py`, the properties of a board, then `chip/`, `firmware/`, `build/` and `bench/`,
-in this order.
+in this order. `cloud/` is apart from them: the APIs with which clouds register units.
 """
 
 from __future__ import annotations

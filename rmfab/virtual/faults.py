@@ -44,7 +44,6 @@ class BoardFault(Enum):
     JUST_IN_TIME = "just-in-time", "sends each provisioning answer N seconds late (without a number: 9)"
     WRONG_HOST = "wrong-host", "connects to a broker with a name that is not in its flash, and that nobody has"
     EARLY_CLOCK = "early-clock", "checks certificates against its clock, which is at 1970: none is valid yet"
-    OTHER_ROOT = "other-root", "does not trust the CA of its broker: the root in its firmware is a different one"
     OTHER_PROJECT = "other-project", "its node config names a different project"
     MUTE_ONLINE = "mute-online", "connects to its broker and publishes nothing"
     IGNORES_PARAMS = "ignores-params", "receives parameters from its cloud and does not change them"

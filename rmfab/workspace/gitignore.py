@@ -15,6 +15,7 @@ _NEW = """# secret, or specific to this host
 /images/
 /boards/
 /broker/
+/cloud/
 /.releases
 # labels and sheets show the PoP
 *.pdf

@@ -40,7 +40,7 @@ ENVIRONMENT = "RMFAB_WORKSPACE"
 STATION_ENVIRONMENT = "RMFAB_STATION"
 LEDGER_ENVIRONMENT = "RMFAB_LEDGER"
 UNIQUE_KEY_BYTES = 32
-_STATION_FILE = "station.toml"
+STATION_FILE = "station.toml"
 LEASE_FILE = "lease.db"
 DEMO_MARKER = ".rmfab-demo"
 """The file that says that a folder is a demo."""
@@ -443,10 +443,10 @@ def _station_path(root: Path | None) -> Path | None:
     given = os.environ.get(STATION_ENVIRONMENT)
     if given:
         return Path(given)
-    if root is not None and is_there(root / _STATION_FILE):
-        return root / _STATION_FILE
+    if root is not None and is_there(root / STATION_FILE):
+        return root / STATION_FILE
     home = os.path.expanduser("~")  # noqa: PTH111 - Path.home() raises if a container's user has no home
-    user = Path(home) / ".config" / "rmfab" / _STATION_FILE
+    user = Path(home) / ".config" / "rmfab" / STATION_FILE
     return user if _is_file(user) else None
 
 

@@ -8,7 +8,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from rmfab.product.vocabulary import Chip
 from rmfab.release.build import BuildRequest, make_release
 from rmfab.virtual.build.build_folder import make_build_folder
 from rmfab.virtual.build.recipe import FirmwareRecipe
+from tests.forked import forked_commands
 from tests.softhsm import PIN, soft_token
 from tests.terminal import ROOT, Terminal, environment, files
 
@@ -30,8 +30,15 @@ CI = ROOT / "docs" / "ci"
 WORKFLOWS = ("github.yml", "gitlab.yml")
 
 
+@pytest.fixture(scope="module")
+def rmfab() -> Iterator[str]:
+    """The program that the script calls."""
+    with forked_commands() as script:
+        yield script
+
+
 @pytest.fixture
-def project(terminal: Terminal) -> Path:
+def project(terminal: Terminal, rmfab: str) -> Path:
     """A committed firmware project: a build folder, product.toml with `commit-time`, a key pair and a trust file."""
     root = terminal.folder
     Path(".gitignore").write_text("build/\n")
@@ -44,7 +51,15 @@ def project(terminal: Terminal) -> Path:
     _git(root, "init", "-q")
     _git(root, "add", "-A")
     _git(root, "commit", "-q", "-m", "lamp")
+    _put_tool(root, rmfab)
     return root
+
+
+def _put_tool(root: Path, rmfab: str) -> None:
+    """Put the program *rmfab* where `_script` finds it."""
+    (root / ".tools").mkdir()
+    (root / ".tools" / "rmfab").write_text(rmfab)
+    (root / ".tools" / "rmfab").chmod(0o755)
 
 
 def _git(root: Path, *words: str) -> None:
@@ -61,12 +76,8 @@ def _trust(terminal: Terminal, public: str) -> None:
 
 def _script(project: Path, *words: str, **more: str) -> subprocess.CompletedProcess[str]:
     """Run release.sh in *project*, with `rmfab` on the PATH and without a terminal."""
-    tools = project / ".tools"
-    tools.mkdir(exist_ok=True)
-    (tools / "rmfab").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m rmfab "$@"\n')
-    (tools / "rmfab").chmod(0o755)
     kept = {name: value for name, value in environment().items() if not name.startswith(("CI", "GITHUB_", "GITLAB_"))}
-    variables = kept | {"PATH": f"{tools}{os.pathsep}{os.environ['PATH']}", "GITLAB_CI": "true"} | more
+    variables = kept | {"PATH": f"{project / '.tools'}{os.pathsep}{os.environ['PATH']}", "GITLAB_CI": "true"} | more
     command = ["sh", str(CI / "release.sh"), *(words or ("build", "out"))]
     return subprocess.run(
         command, cwd=project, env=variables, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -342,3 +343,24 @@ def test_serve_and_check(lamp: Path, terminal: Terminal) -> None:
     assert (said.code, endings["publish"], endings["foreign publish"]) == (0, "passed", "not delivered")
     assert {path.stat().st_mode & 0o077 for path in (lamp / "broker").glob("*.key")} == {0}
     assert (lamp / "broker").stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.peers
+def test_a_killed_command_leaves_no_broker(lamp: Path) -> None:
+    """If `cloud serve` is killed, its broker ends too: a second one would find the port in use."""
+    command = words("-C", lamp, "cloud", "serve", "--broker", "--tcp-port", "0", "--json")
+    serving = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment())
+    with serving:
+        assert serving.stdout is not None
+        port = int(json.loads(serving.stdout.readline())["url"].rpartition(":")[2])
+        socket.create_connection(("127.0.0.1", port), PATIENCE).close()
+        serving.kill()
+
+    def gone() -> bool:
+        try:
+            socket.create_connection(("127.0.0.1", port), PATIENCE).close()
+        except ConnectionError:
+            return True
+        return False
+
+    until(gone, "the broker still listens")

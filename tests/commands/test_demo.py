@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from rmfab.cli import main
+from rmfab.cloud import mosquitto
 from rmfab.identity.identity import Identity
 from rmfab.workspace.workspace import open_workspace
 from tests.terminal import Said, Terminal, copied, files
@@ -154,12 +155,47 @@ def database_text(path: Path) -> bytes:
     return b"\0".join(parts)
 
 
-@pytest.mark.parametrize("fault", [None, "panic", "other-identity"])
-def test_no_secret_where_none_belongs(terminal: Terminal, demos: Demos, fault: str | None) -> None:
+@pytest.mark.peers
+def test_with_a_cloud(terminal: Terminal, demos: Demos) -> None:
+    """With --cloud, each unit is registered, its credentials are checked, and it obeys its cloud before its reset."""
+    said = demos.get(Path("d"), "--json", "--cloud")
+    assert said.code == 0, said.err
+    assert "registered 2 units" in said.err
+    assert "checked the credentials of 2 units" in said.err
+    told = events(said.out)
+    assert [(event["step"], event["outcome"]) for event in told if event.get("step") in ("cloud", "reset")].count(
+        ("cloud", "PASS")
+    ) == 2
+    traced = json.loads(terminal.well("-C", "d", "trace", "LMP-000001", "--json"))
+    steps = [event["kind"] if event["step"] is None else event["step"] for event in traced["events"]]
+    assert [one for one in steps if one in ("register", "check", "provision", "cloud", "reset")] == [
+        "register",
+        "check",
+        "provision",
+        "cloud",
+        "reset",
+    ]
+    assert traced["identities"][0]["first_connected"]
+
+
+def test_a_cloud_without_mosquitto(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without mosquitto, it says how to install it, before anything is made."""
+    monkeypatch.setattr(mosquitto, "_BESIDE_PATH", "")
+    monkeypatch.setenv("PATH", "")
+    terminal("demo", "--cloud").refused(4, "mosquitto is not installed", "apt install mosquitto")
+    assert not Path("rmfab-demo").exists()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [(), ("--fault", "panic"), ("--fault", "other-identity"), pytest.param(("--cloud",), marks=pytest.mark.peers)],
+    ids=" ".join,
+)
+def test_no_secret_where_none_belongs(terminal: Terminal, demos: Demos, options: tuple[str, ...]) -> None:
     """Except in images, labels, boards and keys, no file and no output contains a secret of any unit."""
     spoken = ""
     for said in (
-        demos.get(Path("d"), "--json", *(["--fault", fault] if fault else [])),
+        demos.get(Path("d"), "--json", *options),
         terminal("-C", "d", "status"),
         terminal("-C", "d", "trace", "LMP-000001"),
         terminal("-C", "d", "trace", "LMP-000002", "--json"),

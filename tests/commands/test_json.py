@@ -18,10 +18,13 @@ from rmfab.virtual import BoardHandle, BoardSpec
 from rmfab.virtual import serve as serve_boards
 from rmfab.virtual.build.build_folder import make_build_folder
 from rmfab.virtual.build.recipe import FirmwareRecipe
+from rmfab.virtual.cloud.rainmaker import VirtualRainmaker
+from rmfab.workspace.workspace import now
 from tests.cloud.lab import Lab
 from tests.cloud.servers import OpenBroker, listening
 from tests.commands.test_options import leaves
 from tests.pools import copied_with_pool
+from tests.registration.clouds import Clock, site
 from tests.terminal import Terminal, environment, words
 
 
@@ -30,15 +33,13 @@ class Proof:
     """One success and one failure of a leaf, as words for the shell; *before*: commands that make what it needs.
 
     {port} and {unit} are those of a virtual board, {broker} the port of an open broker. *endless*: the command runs
-    until SIGINT, after its first line. *peers*: it starts a program of others. *well* is None if a story with a
-    bench of its own shows the success.
+    until SIGINT, after its first line. *well* is None if a story with a bench of its own shows the success.
     """
 
     well: str | None
     badly: str
     before: tuple[str, ...] = ()
     endless: bool = False
-    peers: bool = False
 
 
 STRANGER = "age1nty7pcg5wch3letv7jghwhyldds86tm7zyyg5vnanfdzv25k6axqsjql0n"
@@ -48,6 +49,7 @@ KEEPER = "release keygen -o k.key --no-passphrase"
 TRUST = (KEEPER, "trust add k.pub --role trust --role release")
 EXCHANGED = "handed over to the folder factory, received and returned"
 CHECK = "cloud check lamp-0001 --host localhost --tcp-port {broker} --ca lab/broker/broker-ca.crt"
+REGISTER = "register lamp-0001 --deployment site/deployment.toml --password-file site/password"
 IMPORTABLE = ("build lamp-0001 -o images", "init other --mqtt-host mqtt.example.org --name lamp")
 FLASHED = ("flash --release build --port {port}",)
 PROOFS = {
@@ -93,9 +95,8 @@ PROOFS = {
         None, "ota try LMP-000001 --port {port} --to r.rmfab --cert ca/ca.crt --key ca/ca.key --tcp-port 0", (BUNDLE,)
     ),  # tests/line/test_ota_try.py
     "cloud check": Proof(CHECK, "cloud check no"),
-    "cloud serve": Proof(
-        "cloud serve --broker --tcp-port 0", "cloud serve --broker --crl in.csv", endless=True, peers=True
-    ),
+    "cloud serve": Proof("cloud serve --tcp-port 0", "cloud serve --crl in.csv", endless=True),
+    "register": Proof(REGISTER, "register lamp-0001"),
     "ports": Proof("ports", "-C fresh ports", ("init fresh",)),
     "flash": Proof(FLASHED[0], "flash --release no --port {port}"),
     "verify": Proof("verify --release build --port {port} --unit-url {unit}", "verify --port A9", FLASHED),
@@ -173,10 +174,10 @@ def board() -> Iterator[BoardHandle]:
 
 @pytest.fixture
 def broker(workspace: Path) -> Iterator[int]:
-    """The port of an open broker, whose files are in the folder `lab`."""
+    """The port of an open broker, whose files are in the folder `lab`; those of a cloud are in `site`."""
     lab = Lab(workspace / "lab")
     assert lab.folder.ca.exists()
-    with listening(OpenBroker(lab)) as port:
+    with listening(OpenBroker(lab)) as port, site(workspace / "site", VirtualRainmaker(now), Clock(), lab):
         yield port
 
 
@@ -202,9 +203,7 @@ def documents(out: str) -> list[Any]:
         return [json.loads(line) for line in out.splitlines()]
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.peers] * proof.peers) for name, proof in PROOFS.items()]
-)
+@pytest.mark.parametrize("name", PROOFS)
 def test_json_of_every_leaf(name: str, terminal: Terminal, workspace: Path, board: BoardHandle, broker: int) -> None:
     """With --json, success prints only JSON, and failure only the error, with its cause, as on stderr."""
     proof = PROOFS[name]

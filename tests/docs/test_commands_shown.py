@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -11,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from rmfab.causes import Cause
-from tests.docs.forked import ForkedCommands
 from tests.docs.pages import DOCS, PAGES, Block, Stage, read_page
 from tests.docs.session import Session
+from tests.forked import forked_commands
 from tests.terminal import ROOT
 
 _AT_ONCE = 4
@@ -48,12 +47,8 @@ def played(
     """The pages that are asked for, at work: a few at once, because most of the time a page waits for boards."""
     tests = [item for item in request.session.items if item.name.startswith("test_commands_do")]
     pages = [item.callspec.params["page"] for item in tests if isinstance(item, pytest.Function)]
-    with (
-        tempfile.TemporaryDirectory(prefix="rmfab-") as short,  # the path of a socket has less than 108 bytes (unix(7))
-        ForkedCommands(Path(short)) as commands,
-        ThreadPoolExecutor(_AT_ONCE) as readers,
-    ):
-        yield {page: readers.submit(_play, page, tmp_path_factory.mktemp(page.stem), commands.shim) for page in pages}
+    with forked_commands() as rmfab, ThreadPoolExecutor(_AT_ONCE) as readers:
+        yield {page: readers.submit(_play, page, tmp_path_factory.mktemp(page.stem), rmfab) for page in pages}
 
 
 def _play(page: Path, folder: Path, rmfab: str) -> None:

@@ -25,7 +25,10 @@ from rmfab.workspace.workspace import Workspace, open_workspace
 from tests.exchange.admin_cli import Ca, Node, draw_node, traditional, write_admin_batch, write_claimed
 from tests.exchange.sides import NOON
 from tests.line.floor import FCTRY, found, ports, serve, spec
+from tests.postgres import databases, server
 from tests.terminal import Said, Terminal, files
+
+__all__ = ["databases", "server"]
 
 CA = Ca()
 
@@ -109,6 +112,21 @@ def test_a_round_trip(terminal: Terminal, lamp: Path) -> None:
     terminal.well("-C", "lamp", "build", "old", "-o", "again")
     assert files(Path("again")) == files(Path("images"))
     assert "imported already" in imported(terminal, Path("images")).err
+
+
+@pytest.mark.peers
+def test_on_a_server(
+    terminal: Terminal, lamp: Path, databases: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A batch is imported into a ledger on a server as into a file: once, soundly, and its units are given."""
+    monkeypatch.setenv("RMFAB_LEDGER", databases())
+    terminal.well("-C", "lamp", "ledger", "adopt", "--only-copy", "--name", "lamp")
+    source = write_admin_batch(Path(), CA, nodes())
+    assert document(terminal, source)["size"] == 3
+    assert "imported already" in imported(terminal, source).err
+    terminal.well("-C", "lamp", "ledger", "check")
+    terminal.well("-C", "lamp", "build", "old", "-o", "images")
+    assert len(list(Path("images/bin").glob("*.bin"))) == 3
 
 
 def test_claimed_boards(terminal: Terminal, opened: Callable[[], Workspace]) -> None:

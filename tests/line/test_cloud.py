@@ -94,7 +94,8 @@ class Line:
 def opened(root: Path, edits: tuple[tuple[str, str], ...] = EDITS, **firmware: object) -> Iterator[Shop]:
     """Yield a factory with such firmware, and its broker."""
     lab, port = Lab(root, names=(HOST, "localhost")), free_port("127.0.0.1")
-    factory = found(root / "ws", units=8, edits=edits, server_root=lab.folder.ca.read_text(), **firmware)
+    compiled = {"server_root": lab.folder.ca.read_text()} | firmware
+    factory = found(root / "ws", units=8, edits=edits, **compiled)
     lab.ca = CertificateAuthority.load(factory.workspace.ca_folder, lambda _: None, now())
     lab.write(lab.folder, port)
     with Mosquitto(find_mosquitto(), lab.folder, lab.settings(port)):
@@ -190,8 +191,7 @@ class TestPassed:
 
 FAULTS = {
     "wrong-host": "mqtt-dns",
-    "early-clock": "mqtt-broker",
-    "other-root": "mqtt-broker",
+    "early-clock": "mqtt-clock",
     "other-project": "cloud-project",
     "mute-online": "cloud-silent",
     "ignores-params": "cloud-param",
@@ -235,6 +235,15 @@ class TestFailed:
         with beside_it(stranger, tmp_path / "broker") as (_, port):
             said = line.run(network=network_to(port))
         assert (said.code, said.verdict) == (1, ("FAIL", "mqtt-certificate")), said.unit["reason"]
+
+    def test_firmware_that_trusts_a_different_ca(self, tmp_path: Path) -> None:
+        """Firmware that does not contain the CA of the broker fails with that reason, not with its clock."""
+        edits = (*EDITS, ("cloud_timeout = 60.0", f"cloud_timeout = {EXPIRES}"))
+        stranger = Lab(tmp_path / "stranger", names=(HOST,)).folder.ca.read_text()
+        with opened(tmp_path / "shop", edits, server_root=stranger) as shop:
+            said = line_of(shop, tmp_path).run()
+        assert said.verdict == ("FAIL", "mqtt-broker")
+        assert "the firmware does not trust the CA" in said.unit["reason"]
 
     def test_mapped(self, line: Line, tmp_path: Path) -> None:
         """A unit that arrives mapped to a user fails with that reason, and is reset; then it passes."""

@@ -17,6 +17,8 @@ import time
 from itertools import chain
 from typing import Any
 
+from rmfab.board.mqtt_symptoms import REFUSES_BROKER
+from rmfab.board.symptoms import Symptom
 from rmfab.cloud.node_report import (
     ExpectedConfig,
     Value,
@@ -37,6 +39,8 @@ from rmfab.line.listening import judge_meanwhile
 from rmfab.line.stages import Identified, Joined
 from rmfab.line.visit import Visit
 from rmfab.product.product import ParamName
+from rmfab.release.parts import APP
+from rmfab.release.pinned import certificates_in
 
 _LOOK_SECONDS = 0.1
 _MOST_SHOWN = 40
@@ -90,12 +94,30 @@ def _unconnected(visit: Visit) -> UnitFault:
         hint = "check that the witness of station.toml is at the broker that mqtt_host names"
         return _silent("its config", hint)
     if log is not None and (trouble := log.mqtt_trouble) is not None:
-        return UnitFault(trouble.reason, cause=trouble.cause)
+        return _distrust(visit, trouble) or UnitFault(trouble.reason, cause=trouble.cause)
     return UnitFault(
         "the unit did not connect to MQTT, and its console does not say why",
         hint="check mqtt_host and the certificate's registration",
         cause="no-mqtt",
     )
+
+
+def _distrust(visit: Visit, trouble: Symptom) -> UnitFault | None:
+    """Return why the unit does not accept its broker's certificate, if its firmware shows whom it trusts.
+
+    The console does not tell a wrong clock from a wrong CA (`rmfab.board.mqtt_symptoms`). The witness has found the
+    certificate good, so a unit that trusts the same CA has the wrong time.
+    """
+    ca = None if visit.job.witness is None else visit.job.witness.ca
+    if trouble != REFUSES_BROKER or ca is None or visit.job.firmware is None:
+        return None
+    pinned = certificates_in(visit.job.firmware.release.part(APP).data)
+    if not pinned:
+        return None  # it has the certificate bundle
+    if pinned & certificates_in(ca.encode()):
+        told = "the unit trusts the CA of its broker, and does not accept the certificate: its clock is wrong"
+        return UnitFault(told, cause="mqtt-clock")
+    return UnitFault("the firmware does not trust the CA of the unit's broker", cause="mqtt-broker")
 
 
 def _silent(what: str, hint: str | None = None) -> UnitFault:

@@ -123,7 +123,7 @@ class RunningFirmware:
     @property
     def roots(self) -> str | None:
         """The certificates (PEM) that a server's must lead to; None: the public CAs."""
-        return "" if self.spec.has(BoardFault.OTHER_ROOT) else self.facts.server_root or None
+        return self.facts.server_root or None
 
     def sign(self, data: bytes) -> bytes | None:
         """Return the node's signature over *data*; None if there is no readable key."""

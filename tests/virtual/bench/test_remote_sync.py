@@ -264,7 +264,6 @@ def test_messages_beyond_the_budget_are_dropped(story):
 FAULTS = {
     "wrong-host": "esp-tls: couldn't get hostname for :elsewhere.mqtt.example.com: getaddrinfo() returns 202",
     "early-clock": "esp-tls-mbedtls: mbedtls_ssl_handshake returned -0x2700",
-    "other-root": "esp-tls-mbedtls: mbedtls_ssl_handshake returned -0x2700",
 }
 
 

@@ -15,9 +15,10 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Self
 
 from tests.line.zygote import preload
 from tests.patience import PATIENCE, until
@@ -42,27 +43,20 @@ sys.exit(code)
 """
 
 
-class ForkedCommands:
-    """The process from which commands are forked; it ends with the `with` block. It listens in *folder*."""
-
-    def __init__(self, folder: Path) -> None:
-        self._socket = folder / "commands"
-
-    def __enter__(self) -> Self:
-        command = [sys.executable, "-m", "tests.docs.forked", str(self._socket)]
-        self._process = subprocess.Popen(command, cwd=ROOT, env=environment(), stdin=subprocess.PIPE)
-        until(self._socket.exists, "the process that forks commands does not listen")
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.wait(PATIENCE)
-
-    @property
-    def shim(self) -> str:
-        """The program that stands for `rmfab`."""
-        return SHIM.format(python=sys.executable, socket=str(self._socket))
+@contextmanager
+def forked_commands() -> Iterator[str]:
+    """Yield the program that stands for `rmfab`: a script. The process that it asks ends with the block."""
+    with tempfile.TemporaryDirectory(
+        prefix="rmfab-"
+    ) as short:  # the path of a socket has less than 108 bytes (unix(7))
+        address = Path(short) / "commands"
+        command = [sys.executable, "-m", "tests.forked", str(address)]
+        with subprocess.Popen(command, cwd=ROOT, env=environment(), stdin=subprocess.PIPE) as process:
+            until(address.exists, "the process that forks commands does not listen")
+            yield SHIM.format(python=sys.executable, socket=str(address))
+            assert process.stdin is not None
+            process.stdin.close()
+            process.wait(PATIENCE)
 
 
 def serve(path: str) -> Callable[[], None] | None:
