@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from rmfab.operations.register_units import RegisterRequest, register_units
     from rmfab.operations.run_line import LineRequest, LineRun, run_line
     from rmfab.operations.terminal import Terminal, Unattended
+    from rmfab.operations.try_update import TryRequest, try_update
     from rmfab.product.product import Product
     from rmfab.product.product_file import load_product
     from rmfab.product.vocabulary import Chip
@@ -60,6 +61,7 @@ __all__ = [
     "RmfabError",
     "Secret",
     "Terminal",
+    "TryRequest",
     "Unattended",
     "Workspace",
     "accept_release",
@@ -79,6 +81,7 @@ __all__ = [
     "register_units",
     "run_line",
     "serve",
+    "try_update",
 ]
 
 _ROOMS = {
@@ -105,6 +108,7 @@ _ROOMS = {
     "RmfabError": "rmfab.errors",
     "Secret": "rmfab.secret",
     "Terminal": "rmfab.operations.terminal",
+    "TryRequest": "rmfab.operations.try_update",
     "Unattended": "rmfab.operations.terminal",
     "Workspace": "rmfab.workspace.workspace",
     "accept_release": "rmfab.operations.accept_release",
@@ -124,6 +128,7 @@ _ROOMS = {
     "register_units": "rmfab.operations.register_units",
     "run_line": "rmfab.operations.run_line",
     "serve": "rmfab.virtual.bench.serving",
+    "try_update": "rmfab.operations.try_update",
 }
 
 

@@ -78,12 +78,14 @@ def read_status(message: NodeMessage, job: str) -> UpdateStatus | None:
 class UpdateCourse:
     """The course of *job*: fed with what the node publishes after it was told, until it is *done*.
 
-    *expected* is the config of the new version, *before* the version that runs. *attempts* counts the downloads that
-    started, *at* has the times (monotonic) of what was reached. *last* is the last status.
+    *expected* is the config of the new version, *before* the version that runs. *told* is when the job was sent
+    (monotonic): what came before that says nothing of it. *attempts* counts the downloads that started, *at* has the
+    times of what was reached. *last* is the last status.
     """
 
     def __init__(self, job: UpdateJob, expected: ExpectedConfig, before: str) -> None:
         self.job = job
+        self.told = 0.0
         self.attempts = 0
         self.at: dict[str, float] = {}
         self.last: UpdateStatus | None = None
@@ -99,6 +101,8 @@ class UpdateCourse:
 
     def take(self, message: NodeMessage) -> UpdateStatus | None:
         """Judge a message; return the status that it reports. Raise UnitFault with the cause of a failed update."""
+        if message.at < self.told:
+            return None
         if message.suffix == OTA_STATUS:
             return self._take_status(message)
         if message.suffix == _CONFIG:

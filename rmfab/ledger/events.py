@@ -43,9 +43,9 @@ class EventKind(StrEnum):
     RECONCILE = "reconcile"
     EXPORT = "export"
     CHECK = "check"
+    UPDATE = "update"
     REGISTER = "register"
     LOOKUP = "lookup"
-    UPDATE = "update"
 
     @property
     def of_cloud(self) -> bool:

@@ -72,7 +72,7 @@ def install(
     if visit.proofs.listens:
         stage.console.follow(series.feed)
     course = _course(visit, stage.bound, offered, before)
-    told = _tell(visit, watch, course.job, offered)
+    course.told = told = _tell(visit, watch, course.job, offered)
     try:
         _follow(visit, stage, watch, course, series, ending)
     except (StationError, Aborted):
@@ -131,8 +131,9 @@ def _tell(visit: Visit, watch: NodeWatch, job: UpdateJob, offered: OfferedReleas
     )
     visit.recorder.update(event)
     visit.state = event.state or visit.state
+    told = time.monotonic()
     watch.send(OTA_URL, job.encode())
-    return time.monotonic()
+    return told
 
 
 def _follow(

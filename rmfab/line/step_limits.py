@@ -35,8 +35,8 @@ class StepOverdue(StationError):
 def limit_of(step: Step, job: Job) -> float | None:
     """Return the limit of *step* in seconds.
 
-    None if the step keeps its own (`provision`, whose radio is shared, and `cloud`), waits for the operator (`claim`,
-    for a code), or does nothing (`label`).
+    None if the step keeps its own (`provision` and `recheck`, whose radio is shared, and `cloud`), waits for the
+    operator (`claim`, for a code), or does nothing (`label`).
     """
     policy = job.product.verify
     boots = 2 * (policy.boot_timeout + policy.settle)
@@ -57,8 +57,6 @@ def limit_of(step: Step, job: Job) -> float | None:
             return _LOADER_SECONDS + boots + _handling(job)
         case Step.UPDATE | Step.BACK if job.update is not None:
             return job.update.timeout + 2 * (_LOADER_SECONDS + boots) + _handling(job)
-        case Step.RECHECK:
-            return policy.boot_timeout + policy.settle
         case _:
             return None
 

@@ -51,6 +51,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.peers]
 __all__ = ["papers"]  # the fixture with the certificates belongs to the tests of the room ota
 
 SERIAL = "LMP-000001"
+ALL = tuple(f"LMP-{number:06d}" for number in range(1, 5))
 BREAK = 49152
 """The offset of a part of the image that the firmware asks for."""
 
@@ -101,10 +102,10 @@ class Bench:
             "ota", "try", SERIAL, "--to", str(to), *ports(board.url, command="verify"), *served, *extra
         )
 
-    def refused(self, to: Path, *extra: str) -> tuple[int, list[str]]:
+    def refused(self, to: Path, *extra: str, serial: str = SERIAL) -> tuple[int, list[str]]:
         """Run `rmfab ota try` on a port without a board; return how it was refused before that was opened."""
         served = ["--cert", str(self.papers.cert), "--key", str(self.papers.key), "--tcp-port", "0"]
-        return self.factory.do("ota", "try", SERIAL, "--to", str(to), "--port", "/dev/no-such", *served, *extra).refusal
+        return self.factory.do("ota", "try", serial, "--to", str(to), "--port", "/dev/no-such", *served, *extra).refusal
 
 
 @pytest.fixture(scope="module")
@@ -167,7 +168,7 @@ class TestPassed:
             assert found["sent"] == found["size"]
             stages = ("fetch", "started", "downloaded", "rebooting", "config", "success")
             assert all(0 <= found[stage] < PATIENCE for stage in stages)
-        assert measured(said, "recheck")["checks"] == {"node_id": "PASS", "qr": "PASS"}
+        assert measured(said, "recheck")["checks"] == {"console": "PASS", "session": "PASS", "key": "PASS"}
         assert flash.read_bytes()[FCTRY:][:0x6000] == identity
         assert held_network(flash.read_bytes()) == []
         assert bench.factory.states() == {SERIAL: "verified"}
@@ -320,10 +321,14 @@ class TestStation:
 
             def play() -> None:
                 bench.factory.wait_for(lambda event: "the unit reports in-progress" in str(event.get("text")))
-                threading.Timer(1.0, go_on.set).start()  # the server ends once its connections do
 
-            with interrupting(play):
-                said = bench.try_(board, bench.bundle("2.0.0", 2))
+            def let_go() -> None:  # the server ends once its connections do
+                bench.factory.wait_for(lambda event: event["event"] == "unit" and event["outcome"] == "ABORTED")
+                go_on.set()
+
+            to = bench.bundle("2.0.0", 2)
+            with beside(let_go), interrupting(play):
+                said = bench.try_(board, to)
         assert (said.code, said.verdict) == (130, ("ABORTED", "aborted")), said.words
         assert any(f"{SERIAL} was told to install rmfab-demo 2.0.0" in told for told in said.logs)
         assert bench.factory.states() == {SERIAL: "flashed"}
@@ -345,12 +350,24 @@ class TestStation:
         assert (said.code, said.verdict) == (4, ("ERROR", "witness")), said.unit
         assert bench.factory.states() == {SERIAL: "flashed"}
 
-    def test_units_that_are_not_here(self, bench: Bench) -> None:
+    def test_units_that_are_not_here(self, bench: Bench, tmp_path: Path) -> None:
         """A unit that was not flashed, is void or handed over is refused before a port is opened."""
         to = bench.bundle("2.0.0", 2)
         assert bench.refused(to) == (3, ["not-flashed"])
         rmfab(bench.factory, "void", SERIAL, "--reason", "lost", "--yes")
         assert bench.refused(to) == (3, ["void"])
+        there = tmp_path / "factory"
+        there.mkdir()
+        card = there / "f.card"
+        fingerprint = rmfab(Factory(there), "station", "card", "-o", card)[0].strip()
+        order = ("--count", "1", "--to", card, "--fingerprint", fingerprint, "-o", tmp_path / "1.handover")
+        rmfab(bench.factory, "handover", "lamp-0001", *order)
+        (gone,) = [serial for serial in ALL if self._state(bench, serial) == "handed-over"]
+        assert bench.refused(to, serial=gone) == (3, ["handed-over"])
+
+    def _state(self, bench: Bench, serial: str) -> str:
+        with bench.factory.ledger() as ledger:
+            return str(ledger.identity_by_serial(serial).state)
 
     def test_releases_that_do_not_fit(self, bench: Bench, tmp_path: Path) -> None:
         """So are releases that nobody trusts, that units could not load, or that allow no way back."""

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from rmfab.errors import InputError
-from rmfab.ota.tls import doubt, load_context
+from rmfab.ota.tls import doubt, load_context, refuse_other_name
 from rmfab.secret import Secret
 from tests.ota.conftest import Papers
 
@@ -121,3 +121,19 @@ def test_a_key_that_tls_does_not_take(papers: Papers, tmp_path: Path):
     with pytest.raises(InputError) as caught:
         load_context(chain, papers.key, nobody)
     assert (caught.value.where, caught.value.cause) == (str(chain), "tls-certificate")
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST", "127.0.0.1"])
+def test_a_name_that_the_certificate_has(papers: Papers, host: str):
+    """A certificate is for the names and addresses that it lists."""
+    refuse_other_name(papers.cert, host)
+
+
+@pytest.mark.parametrize("host", ["ota.example.org", "127.0.0.2", "sub.localhost"])
+def test_a_name_that_the_certificate_lacks(papers: Papers, host: str):
+    """Any other is refused, with those that it has; so is a certificate without names, such as a CA's."""
+    with pytest.raises(InputError) as caught:
+        refuse_other_name(papers.cert, host)
+    assert (caught.value.cause, "127.0.0.1, localhost" in str(caught.value.hint)) == ("tls-name", True)
+    with pytest.raises(InputError, match="not for"):
+        refuse_other_name(papers.ca, host)

@@ -14,49 +14,29 @@ from __future__ import annotations
 
 import secrets
 import time
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
 from typing import Any
 
 from rmfab.board.unit_console import UnitConsole
 from rmfab.errors import InputError, UnitFault
 from rmfab.identity.identity import Identity
-from rmfab.identity.qr import parse_payload
-from rmfab.label.content import label_of
-from rmfab.label.readback import codes_in, picture
-from rmfab.label.symbol import encode
 from rmfab.ledger.events import Outcome
 from rmfab.line.ending import Marginal, Passed, Skipped
+from rmfab.line.label_session import Printed, label_session, printed, prove_key, reach
 from rmfab.line.listening import await_provisioning, judge_meanwhile
-from rmfab.line.proofs import Proof
 from rmfab.line.stages import Bound, Identified, Joined
 from rmfab.line.visit import Visit
-from rmfab.product.product import Product, Provisioning
 from rmfab.provisioning.ble import BleTransport
 from rmfab.provisioning.check import (
     WeakSignal,
-    check_key,
     check_scan,
-    check_session,
     check_wrong_pop,
     judge_joined,
 )
 from rmfab.provisioning.patience import Patience
 from rmfab.provisioning.session import ProvisioningSession
-from rmfab.provisioning.transport import ProvisioningTransport
 from rmfab.provisioning.wifi_messages import JoinState
-from rmfab.secret import Secret
 
 _ASK_AGAIN_SECONDS = 0.5
-
-
-@dataclass(frozen=True)
-class Printed:
-    """The contents of the label's code: the name to look for, the PoP, and the parameters of the handshake."""
-
-    name: str
-    pop: Secret[str]
-    provisioning: Provisioning
 
 
 def provision(visit: Visit, stage: Identified) -> Passed[Identified]:
@@ -88,51 +68,17 @@ def _keep_going(visit: Visit) -> None:
     judge_meanwhile(visit)
 
 
-def printed(identity: Identity, product: Product) -> Printed:
-    """Return the contents of the label of *identity*, as read back from the drawn code.
-
-    Raise UnitFault if the code does not contain what the unit needs.
-    """
-    label, provisioning = label_of(identity, product), product.provisioning
-    read = codes_in(picture(encode(label.payload)))
-    if len(read) != 1:
-        raise UnitFault("the label's code cannot be read back", cause="label-unreadable")
-    told = parse_payload(read[0].decode())
-    pop = told.pop or Secret("")
-    if told.name != label.service_name or pop != label.pop or told.transport != provisioning.transport.value:
-        raise UnitFault("the label's code does not match the unit", cause="label-mismatch")
-    return Printed(told.name, pop, replace(provisioning, username=told.username or provisioning.username))
-
-
-def _reach(visit: Visit, told: Printed, patience: Patience) -> AbstractContextManager[ProvisioningTransport]:
-    job = visit.job
-    return job.air.reach(visit.slot, told.name, job.product, patience, visit.warn)
-
-
-def _session(visit: Visit, transport: ProvisioningTransport, told: Printed) -> ProvisioningSession:
-    credentials = visit.job.product.identity.credentials
-    return check_session(transport, told.provisioning, credentials, told.pop, secrets.token_bytes)
-
-
 def _prove(visit: Visit, identity: Identity, told: Printed, patience: Patience, checks: dict[str, Any]) -> str | None:
     """Check session, key and scan in one conversation. Return the reason if the scan is marginal."""
-    with _reach(visit, told, patience) as transport:
+    with reach(visit, told, patience) as transport:
         began = time.monotonic()
-        session = _session(visit, transport, told)
+        session = label_session(visit, transport, told)
         checks["session"] = Outcome.PASS.value
         if isinstance(transport, BleTransport) and transport.rssi is not None:
             visit.measured["ble_rssi"] = transport.rssi
         visit.measured["handshake"] = round(time.monotonic() - began, 3)
-        checks["key"] = _key(session, identity, visit.proofs.challenge)
+        checks["key"] = prove_key(session, identity, visit.proofs.challenge)
         return _scan(visit, session, checks)
-
-
-def _key(session: ProvisioningSession, identity: Identity, proof: Proof) -> str:
-    missing = not proof.required and not session.capabilities.challenge_response
-    if identity.node_id is None or identity.certificate_pem is None or missing:
-        return Outcome.SKIP.value
-    check_key(session, identity.node_id, identity.certificate_pem, secrets.token_bytes)
-    return Outcome.PASS.value
 
 
 def _scan(visit: Visit, session: ProvisioningSession, checks: dict[str, Any]) -> str | None:
@@ -168,7 +114,7 @@ def _try_wrong_pop(visit: Visit, identity: Identity, told: Printed, patience: Pa
     """
     if visit.board.unwired:
         return None
-    with _reach(visit, told, patience) as transport:
+    with reach(visit, told, patience) as transport:
         check_wrong_pop(transport, told.provisioning, told.pop, secrets.token_bytes)
     with patience.paused():  # the restart has its own limit
         return await_provisioning(visit, identity)
@@ -185,8 +131,8 @@ def _join(visit: Visit, stage: Identified, told: Printed, patience: Patience) ->
     node_id = stage.bound.identity.node_id
     watch = None if node_id is None else visit.watch(node_id)
     visit.secrets.append(network.passphrase)
-    with _reach(visit, told, patience) as transport:
-        session = _session(visit, transport, told)
+    with reach(visit, told, patience) as transport:
+        session = label_session(visit, transport, told)
         visit.holds_network = True
         session.configure(network.ssid, network.passphrase)
         session.apply()
