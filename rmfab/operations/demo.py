@@ -15,7 +15,7 @@ from rmfab.files import make_folder, write_file
 from rmfab.identity.ca import CaKeyKind, CertificateAuthority
 from rmfab.ledger.records import Batch, LedgerIdentity
 from rmfab.ledger.states import State
-from rmfab.line.events import LineEvent, Summary
+from rmfab.line.events import LineEvent, Summary, UnitEnded
 from rmfab.line.station import DEFAULT_BAUD, Slot
 from rmfab.operations.advance import completed
 from rmfab.operations.build_files import BuildFilesRequest, build_files
@@ -25,13 +25,14 @@ from rmfab.operations.generate import GenerateRequest, generate
 from rmfab.operations.print_labels import LabelForm, LabelRequest, print_labels
 from rmfab.operations.run_line import LineRequest, LineRun, run_line
 from rmfab.operations.terminal import Terminal
+from rmfab.operations.try_update import try_update
 from rmfab.product.product_file import FILE_NAME
 from rmfab.product.vocabulary import Chip, Credentials
 from rmfab.release.build_folder import read_build_folder
 from rmfab.release.bundle import make_bundle
 from rmfab.release.edition import Edition
 from rmfab.signing.keyfile import write_private_key
-from rmfab.signing.signer import SigningKeyKind, make_key
+from rmfab.signing.signer import Signer, SigningKeyKind, make_key
 from rmfab.signing.trust import Role, Trust, TrustedKey
 from rmfab.virtual import BoardHandle, BoardSpec, FaultCall, serve
 from rmfab.virtual.build.build_folder import make_build_folder
@@ -42,7 +43,7 @@ from rmfab.virtual.network import NEIGHBOURS
 from rmfab.workspace.create import create_workspace
 from rmfab.workspace.workspace import DEMO_MARKER, Workspace, now, open_workspace
 
-BUNDLE = "rmfab-demo-1.0.0.rmfab"
+BUNDLE, UPDATE = "rmfab-demo-1.0.0.rmfab", "rmfab-demo-1.1.0.rmfab"
 MADE = (
     ("labels", "labels.pdf"),
     ("factory images", "images/"),
@@ -50,6 +51,7 @@ MADE = (
     ("console logs", "logs/"),
     ("firmware", "build/"),
     ("signed release", BUNDLE),
+    ("update", UPDATE),
     ("boards' flash", "boards/"),
 )
 """What a demo leaves in its folder: a description and the name."""
@@ -59,9 +61,8 @@ MADE = (
 class DemoRequest:
     """A demo with *units* boards of *chip* in *folder*; *fault* breaks the first board, or the one that it names.
 
-    *cloud*: with a cloud on this host, in which the units are registered and which they reach.
-
-    Raise UsageError for a fault that a demo cannot show.
+    *cloud*: with a cloud on this host, in which the units are registered and which they reach, and with an update over
+    the air. Raise UsageError for a fault that a demo cannot show.
     """
 
     folder: Path
@@ -87,20 +88,18 @@ class DemoRequest:
 class Demo:
     """A demo that `prepared_demo` has prepared, release included: read its events, then finish it."""
 
-    def __init__(
-        self, workspace: Workspace, request: DemoRequest, batch: Batch, release: Path, cloud: DemoCloud | None
-    ) -> None:
+    def __init__(self, workspace: Workspace, request: DemoRequest, batch: Batch, cloud: DemoCloud | None) -> None:
         self.workspace = workspace
         self.batch = batch
         self._request = request
-        self._release = release
         self._cloud = cloud
+        self._line: LineRun | None = None
         self._run: LineRun | None = None
 
     @property
     def summary(self) -> Summary:
-        """The number of units per outcome, so far."""
-        return self._run.summary if self._run is not None else Summary()
+        """The number of units per outcome on the line, so far."""
+        return self._line.summary if self._line is not None else Summary()
 
     def stop(self) -> None:
         """Abort every unit. Raise KeyboardInterrupt if no unit has started yet."""
@@ -113,7 +112,10 @@ class Demo:
         return tuple(f"v{number}" for number in range(1, self._request.units + 1))
 
     def events(self, terminal: Terminal) -> Generator[LineEvent, None, None]:
-        """Run the line on virtual boards and yield its events. Raise as `LineRun.events` does."""
+        """Run the line on virtual boards and yield its events; with a cloud, then update one unit over the air.
+
+        Raise as `LineRun.events` does.
+        """
         fault = self._request.fault
         faults = () if fault is None else (fault if fault.index is not None else replace(fault, index=0),)
         networks = NEIGHBOURS if self._cloud is None else self._cloud.networks
@@ -123,8 +125,19 @@ class Demo:
         ]
         with serve(specs, state=self.workspace.root / "boards") as boards:
             slots = self._slots(boards)
-            request = LineRequest(slots=slots, release=self._release, batch=self.batch.name, again=True)
-            self._run = run_line(self.workspace, request, terminal)
+            request = LineRequest(slots=slots, release=self._request.folder / BUNDLE, batch=self.batch.name, again=True)
+            self._run = self._line = run_line(self.workspace, request, terminal)
+            yield from self._line.events()
+            if self._cloud is not None:
+                yield from self._update(self._line.ended[0], slots, self._cloud, terminal)
+
+    def _update(
+        self, unit: UnitEnded, slots: Sequence[Slot], cloud: DemoCloud, terminal: Terminal
+    ) -> Generator[LineEvent, None, None]:
+        """Let *unit* load a second release, and go back to the first."""
+        (slot,) = (slot for slot in slots if slot.name == unit.slot)
+        request = cloud.update(unit, slot, self._request.folder / UPDATE)
+        with try_update(self.workspace, request, terminal) as self._run:
             yield from self._run.events()
 
     def _slots(self, boards: Sequence[BoardHandle]) -> tuple[Slot, ...]:
@@ -161,7 +174,12 @@ def prepared_demo(request: DemoRequest, terminal: Terminal) -> Iterator[Demo]:
         workspace = open_workspace(request.folder)
         if cloud is not None:
             enter_units(workspace, cloud, batch.name, terminal)
-        yield Demo(workspace, request, batch, _release(workspace, "" if cloud is None else cloud.root), cloud)
+        signer = _trusted_signer(workspace)
+        _release(workspace, signer, BUNDLE, FirmwareRecipe(request.chip, facts=_facts(cloud)))
+        if cloud is not None:
+            recipe = FirmwareRecipe(request.chip, version="1.1.0", facts=_facts(cloud), seed=1)
+            _release(workspace, signer, UPDATE, recipe, seq=2, build="build-1.1.0")
+        yield Demo(workspace, request, batch, cloud)
 
 
 def _workspace(request: DemoRequest) -> Workspace:
@@ -208,16 +226,24 @@ def _clear(folder: Path) -> None:
             path.unlink()
 
 
-def _release(workspace: Workspace, server_root: str) -> Path:
-    """Make the demo's firmware: a build folder like ESP-IDF's, and a bundle of it, signed by a key that the workspace
-    trusts. The firmware trusts servers of the CA *server_root* (PEM), "" for the public ones."""
-    facts = FirmwareFacts(server_root=server_root)
-    make_build_folder(workspace.root / "build", FirmwareRecipe(workspace.product.chip, facts=facts))
+def _facts(cloud: DemoCloud | None) -> FirmwareFacts:
+    """Return how the firmware is compiled: with a cloud on this host, it trusts the servers there."""
+    return FirmwareFacts() if cloud is None else FirmwareFacts(server_root=cloud.roots)
+
+
+def _trusted_signer(workspace: Workspace) -> Signer:
+    """Make a key for releases, and let the workspace trust it."""
     signer = make_key(SigningKeyKind.ED25519)
     write_private_key(workspace.root / "release.key", signer.key, None)
     trusted = TrustedKey(signer.public, "release", (Role.RELEASE,))
     put_in_force(workspace, None, Trust(0, now()).adding(trusted, now()), [signer])
-    bundle = make_bundle(replace(read_build_folder(workspace.root / "build"), edition=Edition(seq=1)))
-    target = workspace.root / BUNDLE
-    write_file(target, bundle.with_envelope(bundle.to_sign.signed(signer)).encode())
-    return target
+    return signer
+
+
+def _release(
+    workspace: Workspace, signer: Signer, name: str, recipe: FirmwareRecipe, *, seq: int = 1, build: str = "build"
+) -> None:
+    """Make a firmware: the build folder *build* like ESP-IDF's, and the signed bundle *name* of it."""
+    make_build_folder(workspace.root / build, recipe)
+    bundle = make_bundle(replace(read_build_folder(workspace.root / build), edition=Edition(seq=seq)))
+    write_file(workspace.root / name, bundle.with_envelope(bundle.to_sign.signed(signer)).encode())

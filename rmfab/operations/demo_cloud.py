@@ -11,6 +11,8 @@ from pathlib import Path
 from rmfab.cloud.mosquitto import find_mosquitto
 from rmfab.files import write_file
 from rmfab.ledger.events import Outcome
+from rmfab.line.events import UnitEnded
+from rmfab.line.station import Slot
 from rmfab.operations.check_cloud import CheckRequest, UnitChecked, check_cloud
 from rmfab.operations.open_registrar import CloudAccess
 from rmfab.operations.register_units import RegisterRequest, RegisterSummary, register_units
@@ -18,6 +20,7 @@ from rmfab.operations.serve_api import ApiRehearsalRequest, ServedApi, serve_reh
 from rmfab.operations.serve_boards import refuse_without_mqtt
 from rmfab.operations.serve_cloud import BrokerRequest, ServedBroker, serve_broker
 from rmfab.operations.terminal import Terminal, counted
+from rmfab.operations.try_update import TryRequest
 from rmfab.virtual.network import FACTORY_NETWORK, AccessPoint, Route, with_routes
 from rmfab.workspace.workspace import STATION_FILE, Workspace
 
@@ -47,9 +50,16 @@ class DemoCloud:
         return with_routes(Route(HOST, "127.0.0.1", self.broker.port))
 
     @property
-    def root(self) -> str:
-        """The certificate (PEM) of the CA that the units' firmware trusts."""
-        return self.broker.folder.ca.read_text(encoding="ascii")
+    def roots(self) -> str:
+        """The certificates (PEM) of the CAs that the units' firmware trusts: for the broker, and for updates."""
+        return "".join(path.read_text(encoding="ascii") for path in (self.broker.folder.ca, self.api.folder.ca))
+
+    def update(self, unit: UnitEnded, slot: Slot, bundle: Path) -> TryRequest:
+        """Return the request that *unit* in *slot* loads the release *bundle* over the air, and then its own again."""
+        pair = self.api.folder.pair(())
+        return TryRequest(
+            unit.serial or "", bundle, (), pair.certificate, str(pair.key), tcp_port=0, back=True, slots=(slot,)
+        )
 
 
 def refuse_without_programs() -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 from rmfab.errors import ComplaintsError, InputError, UsageError
 from rmfab.ledger.states import State
 from rmfab.line.job import THERE_AND_BACK_STEPS, UPDATE_STEPS, OfferedRelease, UpdatePlan
+from rmfab.line.station import Slot
 from rmfab.operations.accept_release import AcceptRequest, TrustChoice, judge_for_all, judge_for_line
 from rmfab.operations.named_unit import named_unit
 from rmfab.operations.publish_update import server_context
@@ -49,9 +50,10 @@ _UNFIT = {
 class TryRequest:
     """Have the unit *serial* on *ports* load the release *to* from this host, and with *back* the line's again.
 
-    *release* is what the unit runs now, None for the product's. *cert* and *key*: TLS of the server at *address* and
-    *tcp_port*, which units reach as *name* (None: by its address). *timeout*: seconds for each update. *force*: also
-    offer what the firmware must reject. Raise UsageError for what does not fit.
+    *slots* replace *ports* with *unit_urls* and *baud*. *release* is what the unit runs now, None for the product's.
+    *cert* and *key*: TLS of the server at *address* and *tcp_port*, which units reach as *name* (None: by its address).
+    *timeout*: seconds for each update. *force*: also offer what the firmware must reject. Raise UsageError for what
+    does not fit.
     """
 
     serial: str
@@ -70,6 +72,7 @@ class TryRequest:
     timeout: float = 600.0
     force: bool = False
     allow_unknown: bool = False
+    slots: tuple[Slot, ...] = ()
 
     def __post_init__(self) -> None:
         if self.back and self.force:
@@ -101,6 +104,7 @@ def try_update(workspace: Workspace, request: TryRequest, terminal: Terminal = U
 def _line_request(request: TryRequest, plan: UpdatePlan) -> LineRequest:
     return LineRequest(
         UPDATE_STEPS if plan.back is None else THERE_AND_BACK_STEPS,
+        slots=request.slots,
         ports=request.ports,
         unit_urls=request.unit_urls,
         baud=request.baud,
