@@ -96,9 +96,10 @@ class OfferedRelease:
 class UpdatePlan:
     """What the steps `update` and `back` do: to *to*, and, unless it is None, to *back*, within *timeout* seconds each.
 
-    *sent* returns how many bytes of images were sent so far.
+    *before* is what the unit runs, *sent* returns how many bytes of images were sent so far.
     """
 
+    before: Accepted
     to: OfferedRelease
     back: OfferedRelease | None
     timeout: float

@@ -182,9 +182,7 @@ def run_line(workspace: Workspace, request: LineRequest, terminal: Terminal = UN
     steps = _steps(workspace, request)
     lease = _lease(workspace, request, steps, terminal)
     asked = workspace if lease is None else lease.asked
-    firmware = None
-    if _has_release(workspace, request, steps):
-        firmware = PreparedRelease(judge_for_line(asked, request.acceptance, terminal))
+    firmware = _firmware(asked, request, steps, terminal)
     if lease is None:
         hold_pool(workspace, terminal, taking=Step.CLAIM in steps)
         workspace.inquiry.enter(workspace.station.name)
@@ -256,6 +254,17 @@ def _announce(job: Job, slots: tuple[Slot, ...], terminal: Terminal) -> None:
             terminal.say(where + line)
         if proofs.warning:
             terminal.warn(where + proofs.warning, "connect the port that the firmware's console is on to hear it")
+
+
+def _firmware(
+    workspace: Workspace, request: LineRequest, steps: tuple[Step, ...], terminal: Terminal
+) -> PreparedRelease | None:
+    """Return the release of the run, judged; that of an update was judged already. None if the run needs none."""
+    if request.update is not None:
+        return PreparedRelease(request.update.before)
+    if not _has_release(workspace, request, steps):
+        return None
+    return PreparedRelease(judge_for_line(workspace, request.acceptance, terminal))
 
 
 def _has_release(workspace: Workspace, request: LineRequest, steps: tuple[Step, ...]) -> bool:

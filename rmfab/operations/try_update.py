@@ -97,7 +97,7 @@ def try_update(workspace: Workspace, request: TryRequest, terminal: Terminal = U
     shown = {_TO: to} | ({_BACK: line} if request.back else {})
     sent = _Sent()
     with _served(shown, request, context, sent) as offered:
-        plan = UpdatePlan(offered[_TO], offered.get(_BACK), request.timeout, lambda: sent.octets)
+        plan = UpdatePlan(line, offered[_TO], offered.get(_BACK), request.timeout, lambda: sent.octets)
         yield run_line(bench, _line_request(request, plan), terminal)
 
 

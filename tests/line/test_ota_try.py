@@ -181,13 +181,16 @@ class TestPassed:
         assert recorded.details == measured(said)
 
     def test_there(self, bench: Bench) -> None:
-        """Without --back the unit keeps the release, and is flashed, not verified: the line gives it its own again."""
+        """Without --back the unit keeps the release, unproven: `verify` proves it, `run` flashes the line's again."""
         with bench.board() as (board,):
             assert bench.factory.run(board.url, extra=("--serial", SERIAL)).code == 0
             assert bench.factory.states() == {SERIAL: "verified"}
-            said = bench.try_(board, bench.bundle("2.0.0", 2))
+            to = bench.bundle("2.0.0", 2)
+            said = bench.try_(board, to)
             assert said.code == 0, (said.unit, said.words)
             assert (board.state()["slot"], bench.factory.states()) == ("ota_1", {SERIAL: "flashed"})
+            assert bench.factory.run(board.url, command="verify", extra=("--release", str(to))).code == 0
+            assert bench.factory.states() == {SERIAL: "verified"}
             assert bench.factory.run(board.url).code == 0
             assert (board.state()["slot"], bench.factory.states()) == ("ota_0", {SERIAL: "verified"})
         bench.factory.check()

@@ -11,7 +11,6 @@ from rmfab.line.visit import Visit
 def update(visit: Visit, stage: Identified) -> Passed[Joined]:
     """Have the unit install the release that the job offers, over the one that the line flashed."""
     on_network, watch = joined(stage)
-    if visit.job.firmware is None:
-        raise ValueError("the step needs the release that the unit runs")
-    after, marginal = install(visit, on_network, watch, plan_of(visit).to, visit.job.firmware.release)
+    plan = plan_of(visit)
+    after, marginal = install(visit, on_network, watch, plan.to, plan.before.release)
     return Passed(after, visit.measured, marginal)
