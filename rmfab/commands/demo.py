@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     metavar="NAME",
     help="Break the first board (NAME@2: the third); see `rmfab board --help`.",
 )
-@click.option("--cloud", is_flag=True, help="Also register the units, let them reach a broker, update one; needs mosquitto.")
+@click.option(
+    "--cloud", is_flag=True, help="Also register the units, let them reach a broker, update one; needs mosquitto."
+)
 @click.option("--dir", "folder", type=FILE, default=Path("rmfab-demo"), show_default=True, help="Folder to run in.")
 def command(units: int, chip: str, fault: FaultCall | None, cloud: bool, folder: Path) -> None:
     """Run the whole line on virtual boards, from nothing.
@@ -56,11 +58,15 @@ def command(units: int, chip: str, fault: FaultCall | None, cloud: bool, folder:
 
 
 def _run(demo: Demo) -> RmfabError | None:
-    """Run and show the line; return the error that it ended with, to be raised after the labels."""
-    from rmfab.commands.show_line import show_events
+    """Run and show the line, then the update; return the error that it ended with, to be raised after the labels."""
+    from rmfab.commands.show_line import show_run
 
     try:
-        show_events(demo.events(terminal.TERMINAL), demo.slots(), lambda: demo.summary, demo.stop)
+        line = demo.line(terminal.TERMINAL)
+        show_run(line, single=False)
+        with demo.update(line, terminal.TERMINAL) as update:
+            if update is not None:
+                show_run(update, single=True)
     except RmfabError as error:
         return error
     return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +15,6 @@ from rmfab.files import make_folder, write_file
 from rmfab.identity.ca import CaKeyKind, CertificateAuthority
 from rmfab.ledger.records import Batch, LedgerIdentity
 from rmfab.ledger.states import State
-from rmfab.line.events import LineEvent, Summary, UnitEnded
 from rmfab.line.station import DEFAULT_BAUD, Slot
 from rmfab.operations.advance import completed
 from rmfab.operations.build_files import BuildFilesRequest, build_files
@@ -86,65 +85,44 @@ class DemoRequest:
 
 
 class Demo:
-    """A demo that `prepared_demo` has prepared, release included: read its events, then finish it."""
+    """A demo that `prepared_demo` has prepared, release and boards included: run its line, then finish it."""
 
-    def __init__(self, workspace: Workspace, request: DemoRequest, batch: Batch, cloud: DemoCloud | None) -> None:
+    def __init__(
+        self,
+        workspace: Workspace,
+        request: DemoRequest,
+        batch: Batch,
+        boards: Sequence[BoardHandle],
+        cloud: DemoCloud | None,
+    ) -> None:
         self.workspace = workspace
         self.batch = batch
         self._request = request
         self._cloud = cloud
-        self._line: LineRun | None = None
-        self._run: LineRun | None = None
-
-    @property
-    def summary(self) -> Summary:
-        """The number of units per outcome on the line, so far."""
-        return self._line.summary if self._line is not None else Summary()
-
-    def stop(self) -> None:
-        """Abort every unit. Raise KeyboardInterrupt if no unit has started yet."""
-        if self._run is None:
-            raise KeyboardInterrupt
-        self._run.stop()
-
-    def slots(self) -> tuple[str, ...]:
-        """Return the names of the slots."""
-        return tuple(f"v{number}" for number in range(1, self._request.units + 1))
-
-    def events(self, terminal: Terminal) -> Generator[LineEvent, None, None]:
-        """Run the line on virtual boards and yield its events; with a cloud, then update one unit over the air.
-
-        Raise as `LineRun.events` does.
-        """
-        fault = self._request.fault
-        faults = () if fault is None else (fault if fault.index is not None else replace(fault, index=0),)
-        networks = NEIGHBOURS if self._cloud is None else self._cloud.networks
-        specs = [
-            BoardSpec(chip=self._request.chip, index=index, faults=faults, paced=0, networks=networks)
-            for index in range(self._request.units)
-        ]
-        with serve(specs, state=self.workspace.root / "boards") as boards:
-            slots = self._slots(boards)
-            request = LineRequest(slots=slots, release=self._request.folder / BUNDLE, batch=self.batch.name, again=True)
-            self._run = self._line = run_line(self.workspace, request, terminal)
-            yield from self._line.events()
-            if self._cloud is not None:
-                yield from self._update(self._line.ended[0], slots, self._cloud, terminal)
-
-    def _update(
-        self, unit: UnitEnded, slots: Sequence[Slot], cloud: DemoCloud, terminal: Terminal
-    ) -> Generator[LineEvent, None, None]:
-        """Let *unit* load a second release, and go back to the first."""
-        (slot,) = (slot for slot in slots if slot.name == unit.slot)
-        request = cloud.update(unit, slot, self._request.folder / UPDATE)
-        with try_update(self.workspace, request, terminal) as self._run:
-            yield from self._run.events()
-
-    def _slots(self, boards: Sequence[BoardHandle]) -> tuple[Slot, ...]:
-        return tuple(
-            Slot(name, SlotLink(board.url, DEFAULT_BAUD, Auto()), board.provisioning_url)
-            for name, board in zip(self.slots(), boards, strict=True)
+        self._slots = tuple(
+            Slot(f"v{number}", SlotLink(board.url, DEFAULT_BAUD, Auto()), board.provisioning_url)
+            for number, board in enumerate(boards, 1)
         )
+
+    def line(self, terminal: Terminal) -> LineRun:
+        """Return the line on the virtual boards, ready to run. Raise as `run_line` does."""
+        release = self._request.folder / BUNDLE
+        request = LineRequest(slots=self._slots, release=release, batch=self.batch.name, again=True)
+        return run_line(self.workspace, request, terminal)
+
+    @contextmanager
+    def update(self, line: LineRun, terminal: Terminal) -> Iterator[LineRun | None]:
+        """Yield the run, ready, in which a unit that passed on *line* loads a second release, and goes back.
+
+        None without a cloud. Raise as `try_update` does.
+        """
+        if self._cloud is None:
+            yield None
+            return
+        unit = line.ended[0]
+        (slot,) = (slot for slot in self._slots if slot.name == unit.slot)
+        with try_update(self.workspace, self._cloud.update(unit, slot, self._request.folder / UPDATE), terminal) as run:
+            yield run
 
     def finish(self, terminal: Terminal) -> tuple[LedgerIdentity, ...]:
         """Write labels for the units that passed, and the factory images; return all units."""
@@ -163,7 +141,7 @@ class Demo:
 def prepared_demo(request: DemoRequest, terminal: Terminal) -> Iterator[Demo]:
     """Create a workspace with CA, identities, firmware and a signed release in the folder of *request*.
 
-    Its cloud, if it has one, runs until the block ends. An earlier demo in that folder is replaced. Raise InputError if
+    Its boards, and its cloud if it has one, run until the block ends. An earlier demo in that folder is replaced. Raise InputError if
     the folder contains anything else, StationError if this host lacks what a cloud needs.
     """
     if request.cloud:
@@ -179,7 +157,18 @@ def prepared_demo(request: DemoRequest, terminal: Terminal) -> Iterator[Demo]:
         if cloud is not None:
             recipe = FirmwareRecipe(request.chip, version="1.1.0", facts=_facts(cloud), seed=1)
             _release(workspace, signer, UPDATE, recipe, seq=2, build="build-1.1.0")
-        yield Demo(workspace, request, batch, cloud)
+        with serve(_boards(request, cloud), state=workspace.root / "boards") as boards:
+            yield Demo(workspace, request, batch, boards, cloud)
+
+
+def _boards(request: DemoRequest, cloud: DemoCloud | None) -> list[BoardSpec]:
+    fault = request.fault
+    faults = () if fault is None else (fault if fault.index is not None else replace(fault, index=0),)
+    networks = NEIGHBOURS if cloud is None else cloud.networks
+    return [
+        BoardSpec(chip=request.chip, index=index, faults=faults, paced=0, networks=networks)
+        for index in range(request.units)
+    ]
 
 
 def _workspace(request: DemoRequest) -> Workspace:
