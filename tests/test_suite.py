@@ -21,6 +21,7 @@ pytest_plugins = ["pytester"]
 def suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
     """A suite with one test of each kind and the conftest.py of this one."""
     monkeypatch.delenv("CI", raising=False)
+    monkeypatch.setenv("PYTHONPATH", str(TESTS.parent))
     pytester.makeconftest((TESTS / "conftest.py").read_text())
     pytester.makeini("[pytest]\nmarkers =\n    slow: long\n    peers: of others\n")
     pytester.makepyfile(

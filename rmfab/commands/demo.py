@@ -29,9 +29,7 @@ if TYPE_CHECKING:
     metavar="NAME",
     help="Break the first board (NAME@2: the third); see `rmfab board --help`.",
 )
-@click.option(
-    "--cloud", is_flag=True, help="Also register the units, let them reach a broker, update one; needs mosquitto."
-)
+@click.option("--cloud", is_flag=True, help="Also register the units, let them reach a broker, and update one.")
 @click.option("--dir", "folder", type=FILE, default=Path("rmfab-demo"), show_default=True, help="Folder to run in.")
 def command(units: int, chip: str, fault: FaultCall | None, cloud: bool, folder: Path) -> None:
     """Run the whole line on virtual boards, from nothing.

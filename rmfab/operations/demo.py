@@ -141,8 +141,8 @@ class Demo:
 def prepared_demo(request: DemoRequest, terminal: Terminal) -> Iterator[Demo]:
     """Create a workspace with CA, identities, firmware and a signed release in the folder of *request*.
 
-    Its boards, and its cloud if it has one, run until the block ends. An earlier demo in that folder is replaced. Raise InputError if
-    the folder contains anything else, StationError if this host lacks what a cloud needs.
+    Its boards, and its cloud if it has one, run until the block ends. An earlier demo in that folder is replaced.
+    Raise InputError if the folder contains anything else, StationError if this host lacks what a cloud needs.
     """
     if request.cloud:
         refuse_without_programs()

@@ -164,7 +164,8 @@ def test_with_a_cloud(terminal: Terminal, demos: Demos) -> None:
     assert said.code == 0, said.err
     assert "registered 2 units" in said.err
     assert "checked the credentials of 2 units" in said.err
-    told = events(said.out)
+    told = [json.loads(line) for line in said.out.splitlines()]
+    assert [event["passed"] for event in told if event["event"] == "summary"] == [2, 1]
     passed = Counter(event["step"] for event in told if event["event"] == "step" and event["outcome"] == "PASS")
     assert (passed["cloud"], passed["update"], passed["back"], passed["reset"]) == (3, 1, 1, 3)
     traced = json.loads(terminal.well("-C", "d", "trace", "LMP-000001", "--json"))
