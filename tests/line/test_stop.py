@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from contextlib import ExitStack
+from dataclasses import replace
 
 import pytest
 
@@ -13,6 +14,7 @@ import rmfab
 from rmfab.ledger.events import Outcome
 from rmfab.line import step_limits
 from rmfab.line.events import Step, StepEnded
+from rmfab.line.job import UpdatePlan
 from tests.line.floor import beside, copied, found, looked_at, serve, spec
 from tests.line.proxy import GarblingProxy
 from tests.line.test_moments import before_step
@@ -158,9 +160,10 @@ def test_the_limit_of_a_step(factory, monkeypatch):
 
 
 def test_every_step_has_a_limit(tmp_path):
-    """Each step that works on a board has a limit of minutes; `provision` has its own, for the radio is shared."""
+    """Each step that works on a board has a limit of minutes; where the radio is shared, a step has its own."""
     factory = found(tmp_path / "ws", units=1)
     run = rmfab.run_line(factory.workspace, rmfab.LineRequest(ports=("/dev/a",)))
-    limits = {step: step_limits.limit_of(step, run.floor._job) for step in Step}
-    assert {step for step, limit in limits.items() if limit is None} == {Step.PROVISION, Step.LABEL}
+    job = replace(run.floor._job, update=UpdatePlan(None, None, None, 60.0, lambda: 0))
+    limits = {step: step_limits.limit_of(step, job) for step in Step}
+    assert {step for step, limit in limits.items() if limit is None} == {Step.PROVISION, Step.RECHECK, Step.LABEL}
     assert all(30 <= limit <= 600 for limit in limits.values() if limit is not None)
