@@ -8,7 +8,18 @@ from rmfab.files import read_input, write_file
 from rmfab.release.build_files import PROJECT_MARKS
 
 FILE_NAME = ".gitignore"
-_SECRET = ("/keys/", "*.key", "*.pass", "/ledger.db*", "/lease.*", "/spool/", "/logs/", "/out/", "/labels*")
+_SECRET = (
+    "/keys/",
+    "*.key",
+    "*.pass",
+    "/ledger.db*",
+    "/lease.*",
+    "/spool/",
+    "/logs/",
+    "/out/",
+    "/labels*",
+    "/factory-wifi.toml",
+)
 _NEW = """# secret, or specific to this host
 {}
 /station.toml
@@ -16,6 +27,7 @@ _NEW = """# secret, or specific to this host
 /boards/
 /broker/
 /cloud/
+/state/
 /.releases
 # labels and sheets show the PoP
 *.pdf

@@ -7,6 +7,7 @@ import io
 import json
 import re
 import sqlite3
+import subprocess
 from collections import Counter
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
@@ -173,6 +174,11 @@ def test_with_a_cloud(terminal: Terminal, demos: Demos) -> None:
     first = [one for one in steps if one in ("register", "check", "provision", "cloud", "reset")][:5]
     assert first == ["register", "check", "provision", "cloud", "reset"]
     assert traced["identities"][0]["first_connected"]
+    subprocess.run(["git", "init", "-q", "d"], check=True)
+    listed = ["git", "-C", "d", "ls-files", "--others", "--exclude-standard"]
+    told_git = subprocess.run(listed, check=True, capture_output=True, text=True).stdout.split()
+    assert "product.toml" in told_git
+    assert not [name for name in told_git if name.startswith(("factory-wifi", "state/", "cloud/", "broker/", "keys/"))]
 
 
 def test_a_cloud_without_mosquitto(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
