@@ -385,6 +385,31 @@ def temporary_folder(beside: Path) -> Iterator[Path]:
 
 
 @contextmanager
+def memory_file(secret: bytes) -> Iterator[str]:
+    """Yield the name of a file with *secret* that only this process can open, for libraries that read only files.
+
+    On Linux it is in memory (memfd_create(2)); elsewhere it is a temporary one with mode 0600, removed at the end.
+    """
+    if hasattr(os, "memfd_create"):
+        descriptor = os.memfd_create("rmfab", os.MFD_CLOEXEC)
+        try:
+            os.write(descriptor, secret)
+            yield f"/proc/self/fd/{descriptor}"
+        finally:
+            os.close(descriptor)
+        return
+    import tempfile
+
+    descriptor, name = tempfile.mkstemp(prefix=".rmfab-")  # 0600
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(secret)
+        yield name
+    finally:
+        Path(name).unlink()
+
+
+@contextmanager
 def writer_in(folder: Path) -> Iterator[None]:
     """Let `oldest_writer` know that this process writes into *folder* until the block ends.
 

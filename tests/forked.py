@@ -46,9 +46,8 @@ sys.exit(code)
 @contextmanager
 def forked_commands() -> Iterator[str]:
     """Yield the program that stands for `rmfab`: a script. The process that it asks ends with the block."""
-    with tempfile.TemporaryDirectory(
-        prefix="rmfab-"
-    ) as short:  # the path of a socket has less than 108 bytes (unix(7))
+    # Not below a test's folder: the path of a socket has less than 108 bytes (unix(7)).
+    with tempfile.TemporaryDirectory(prefix="rmfab-") as short:
         address = Path(short) / "commands"
         command = [sys.executable, "-m", "tests.forked", str(address)]
         with subprocess.Popen(command, cwd=ROOT, env=environment(), stdin=subprocess.PIPE) as process:

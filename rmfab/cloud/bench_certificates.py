@@ -13,9 +13,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from rmfab.cloud.broker import names_in
 from rmfab.files import is_there, read_input, write_file
 from rmfab.identity.ca import CaKeyKind, CertificateAuthority
+from rmfab.identity.certificate import names_in
 from rmfab.signing.keyfile import encode_private_key
 
 YEARS = timedelta(days=3650)

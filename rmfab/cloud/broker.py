@@ -5,8 +5,6 @@ from __future__ import annotations
 import ssl
 from dataclasses import dataclass
 
-from cryptography import x509
-
 from rmfab.cloud.credentials import ClientPair
 from rmfab.errors import InputError, UnitFault
 
@@ -72,13 +70,3 @@ class Broker:
             raise InputError(
                 "its CA is not a certificate in PEM format", where=place, hint=CA_HINT, cause="tls-certificate"
             ) from None
-
-
-def names_in(certificate: x509.Certificate) -> set[str]:
-    """Return the DNS names and IP addresses for which *certificate* is valid (RFC 9525: the common name is not)."""
-    try:
-        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
-        return set()
-    addresses = {str(address) for address in names.get_values_for_type(x509.IPAddress)}
-    return addresses | set(names.get_values_for_type(x509.DNSName))

@@ -1,19 +1,13 @@
 """What a unit shows to its broker: certificate and key, in memory, and a TLS context that holds them.
 
-`ssl` reads certificates and keys only from files. On Linux the file is one in memory (memfd_create(2)); elsewhere it is
-a temporary one with mode 0600, which is removed at once.
+`ssl` reads certificates and keys only from files: `memory_file` is one.
 """
 
 from __future__ import annotations
 
-import os
 import ssl
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -21,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from rmfab.errors import UnitFault
+from rmfab.files import memory_file
 from rmfab.identity.certificate import common_names
 from rmfab.identity.sealed_record import certificate_id
 from rmfab.secret import Secret
@@ -38,7 +33,7 @@ class ClientPair:
 
     def put_in(self, context: ssl.SSLContext) -> None:
         """Let *context* show the certificate. Raise ssl.SSLError if it cannot be used, or does not match the key."""
-        with _as_file(self.certificate.rstrip() + b"\n" + self.key.reveal()) as path:
+        with memory_file(self.certificate.rstrip() + b"\n" + self.key.reveal()) as path:
             context.load_cert_chain(path)
 
 
@@ -98,23 +93,3 @@ def forged(name: str, now: datetime) -> ClientPair:
         .sign(key, hashes.SHA256())
     )
     return ClientPair(certificate.public_bytes(serialization.Encoding.PEM), Secret(encode_private_key(key, None)))
-
-
-@contextmanager
-def _as_file(secret: bytes) -> Iterator[str]:
-    """Yield the name of a file with *secret* that only this process can open."""
-    if hasattr(os, "memfd_create"):
-        descriptor = os.memfd_create("rmfab", os.MFD_CLOEXEC)
-        try:
-            os.write(descriptor, secret)
-            yield f"/proc/self/fd/{descriptor}"
-        finally:
-            os.close(descriptor)
-        return
-    descriptor, name = tempfile.mkstemp(prefix=".rmfab-")  # 0600
-    try:
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(secret)
-        yield name
-    finally:
-        Path(name).unlink()

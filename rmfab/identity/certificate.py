@@ -88,6 +88,16 @@ def common_names(certificate: x509.Certificate) -> list[str]:
     return [str(one.value) for one in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
 
 
+def names_in(certificate: x509.Certificate) -> set[str]:
+    """Return the DNS names and IP addresses for which *certificate* is valid (RFC 9525: the common name is not)."""
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return set()
+    addresses = {str(address) for address in names.get_values_for_type(x509.IPAddress)}
+    return addresses | set(names.get_values_for_type(x509.DNSName))
+
+
 def is_issued_by(certificate: x509.Certificate, ca: x509.Certificate) -> bool:
     """Return whether *ca* signed *certificate*, and is named as its issuer."""
     try:

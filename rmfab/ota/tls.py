@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKey
 
 from rmfab.errors import InputError
 from rmfab.files import read_input
+from rmfab.identity.certificate import names_in
 from rmfab.secret import Secret
 from rmfab.signing.keyfile import PassphraseSource, load_private_key
 
@@ -74,13 +75,7 @@ def refuse_other_name(cert: Path, host: str) -> None:
     `load_context` must have accepted the certificate.
     """
     certificate = x509.load_pem_x509_certificates(read_input(cert, "certificate"))[0]
-    try:
-        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
-        known: set[str] = set()
-    else:
-        addresses = names.get_values_for_type(x509.IPAddress)
-        known = {*map(str.lower, names.get_values_for_type(x509.DNSName)), *map(str, addresses)}
+    known = {name.lower() for name in names_in(certificate)}
     wildcard = f"*.{host.lower().partition('.')[2]}"
     if host.lower() not in known and wildcard not in known:
         told = ", ".join(sorted(known)) or "no name"

@@ -34,7 +34,7 @@ from rmfab.ledger.sql.read_only import ReadOnly, denied, how_to_read, may_open
 from rmfab.ledger.sql.revision import HEAD
 from rmfab.ledger.sql.sqlite_errors import LOCKED, UNLOCK, error_name, explain
 from rmfab.ledger.sql.sqlite_file import WRITABLE, connect, refuse_bad_cells
-from rmfab.ledger.sql.upgrade import create_older, needs_upgrade, upgrade_schema
+from rmfab.ledger.sql.upgrade import migrate, needs_upgrade, upgrade_schema
 from rmfab.ledger.sql.write_queue import NoTurn, WriteQueue
 
 T = TypeVar("T")
@@ -255,7 +255,7 @@ def new_file(path: Path, patience: float, revision: str = HEAD) -> Iterator[Sqli
                 database.upgrade(create=True)
             else:
                 with database.writing() as connection:
-                    create_older(connection, revision)
+                    migrate(connection, revision)
             yield database
         finally:
             database.dispose()

@@ -48,7 +48,7 @@ def upgrade_schema(connection: Connection, where: str) -> None:
         connection.execute(insert(schema.meta).values(name="ledger_id", value=uuid.uuid4().hex))
     elif revision != HEAD:
         _refuse_newer(revision, where)
-        _migrate(connection, HEAD)
+        migrate(connection, HEAD)
 
 
 def _create_schema(connection: Connection) -> None:
@@ -62,12 +62,8 @@ def _create_schema(connection: Connection) -> None:
     connection.execute(insert(_VERSION).values(version_num=HEAD))
 
 
-def create_older(connection: Connection, revision: str) -> None:
-    """Create the schema of an earlier *revision* in an empty database, for a copy of a ledger that has it."""
-    _migrate(connection, revision)
-
-
-def _migrate(connection: Connection, revision: str) -> None:
+def migrate(connection: Connection, revision: str) -> None:
+    """Run the migrations up to *revision*: on an earlier schema, or in an empty database for a copy of one."""
     from rmfab.ledger.sql import migrations
 
     with _MIGRATING:

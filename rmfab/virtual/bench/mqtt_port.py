@@ -9,20 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import selectors
 import socket
 import ssl
-import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rmfab.files import memory_file
 from rmfab.virtual.bench.trust import trusting
 from rmfab.virtual.firmware.mqtt import KEEP_ALIVE_SECONDS, MqttFailure, MqttPublish, MqttSettings, MqttSubscribe
 from rmfab.virtual.firmware.script import MqttClient, Script
@@ -306,7 +303,7 @@ def _context(settings: MqttSettings) -> ssl.SSLContext:
     try:
         context = trusting(settings.roots)
         context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_2
-        with _readable(settings.certificate.rstrip(b"\0\n") + b"\n" + settings.key.rstrip(b"\0")) as path:
+        with memory_file(settings.certificate.rstrip(b"\0\n") + b"\n" + settings.key.rstrip(b"\0")) as path:
             context.load_cert_chain(path)
     except (ValueError, OSError):
         raise _Failed(MqttFailure.BAD_CREDENTIALS) from None
@@ -318,18 +315,3 @@ def _check_dates(stream: ssl.SSLSocket, clock: float | None) -> None:
     begins = (stream.getpeercert() or {}).get("notBefore")
     if clock is not None and isinstance(begins, str) and ssl.cert_time_to_seconds(begins) > clock:
         raise _Failed(MqttFailure.UNTRUSTED)
-
-
-@contextmanager
-def _readable(data: bytes) -> Iterator[str]:
-    """Yield the name of a file with *data*, for `ssl`, which reads keys only from files."""
-    if hasattr(os, "memfd_create"):
-        descriptor = os.memfd_create("rmfab", os.MFD_CLOEXEC)
-        with os.fdopen(descriptor, "wb", buffering=0) as file:
-            file.write(data)
-            yield f"/proc/self/fd/{descriptor}"
-        return
-    with tempfile.TemporaryDirectory(prefix="rmfab-") as folder:  # only this user may open it
-        path = Path(folder) / "unit.pem"
-        path.write_bytes(data)
-        yield str(path)
