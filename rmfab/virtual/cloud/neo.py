@@ -9,18 +9,17 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from rmfab.virtual.cloud.aws_signature import IssuedKey, UnsignedError, judge_signature
 from rmfab.virtual.cloud.certificates import UnfitCertificateError, read_certificate
+from rmfab.virtual.cloud.deployment import VirtualDeployment
 from rmfab.virtual.cloud.request import ApiAnswer, ApiRequest
 from rmfab.virtual.cloud.sheet import BadSheetError, read_sheet
-from rmfab.virtual.cloud.sign_in import IssuedTokens, SignIns
-from rmfab.virtual.cloud.storage import PREFIX, Storage
-from rmfab.virtual.cloud.store import CloudNode, CloudStore, CloudTask, FailedNode, drawn
+from rmfab.virtual.cloud.sign_in import IssuedTokens
+from rmfab.virtual.cloud.store import CloudNode, CloudTask, FailedNode, drawn
 
 STAGE, COGNITO, IOT = "/prod", "/cognito", "/iot"
 _JOBS = "/v1/admin/nodes/registration-jobs"
@@ -33,39 +32,26 @@ _INITIATE = "AWSCognitoIdentityProviderService.InitiateAuth"
 
 
 @dataclass
-class VirtualNeo:
-    """A deployment. *now* is the clock; *base* the URL of the server, known once it listens.
+class VirtualNeo(VirtualDeployment):
+    """A deployment of RainMaker Neo.
 
     *looks*: at which look a job ends, None: never. *super_admin*: whether the user may register. *duplicates*: it
     reports certificates that are registered already, as older deployments do.
     """
 
-    now: Callable[[], datetime]
-    base: str = ""
+    stage = STAGE
+    uploads_once = True
+
     region: str = "us-east-1"
     client_id: str = "rehearsal"
     looks: int | None = 3
     super_admin: bool = True
     duplicates: bool = False
     key_lifetime: timedelta = timedelta(hours=1)
-    sign_ins: SignIns = field(init=False)
-    storage: Storage = field(init=False)
-    store: CloudStore = field(default_factory=CloudStore)
     keys: dict[str, IssuedKey] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        self.sign_ins = SignIns(self.now)
-        self.storage = Storage(self.now, once=True)
-
-    @property
-    def api(self) -> str:
-        """The URL of the API."""
-        return f"{self.base}{STAGE}"
-
-    def answer(self, request: ApiRequest) -> ApiAnswer:
-        """See `VirtualCloud`."""
-        if request.path.startswith(PREFIX):
-            return self.storage.answer(request)
+    def served(self, request: ApiRequest) -> ApiAnswer:
+        """See `VirtualDeployment`."""
         if request.path == f"{COGNITO}/" and request.method == "POST":
             return self._cognito(request)
         if request.path == f"{STAGE}/v1/user/credentials" and request.method == "POST":
@@ -163,11 +149,7 @@ class VirtualNeo:
         return ApiAnswer(202, {"request_id": task.id, "message": "Bulk registration request created"})
 
     def _look(self, task: CloudTask) -> None:
-        if task.looks is None or task.ended or not task.loaded or not task.rows:
-            return
-        task.looks -= 1
-        if task.looks <= 0:
-            task.ended = True
+        if task.loaded and task.rows and task.ends_now():
             for node_id, pem in task.rows:
                 self._register(task, node_id, pem)
 

@@ -8,17 +8,15 @@ registered; which one is in no answer.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 
 from rmfab.virtual.cloud.certificates import UnfitCertificateError, read_certificate
+from rmfab.virtual.cloud.deployment import VirtualDeployment
 from rmfab.virtual.cloud.request import ApiAnswer, ApiRequest
 from rmfab.virtual.cloud.sheet import BadSheetError, read_sheet
-from rmfab.virtual.cloud.sign_in import SignIns
-from rmfab.virtual.cloud.storage import PREFIX, Storage
-from rmfab.virtual.cloud.store import CloudNode, CloudStore, CloudTask, FailedNode, drawn
+from rmfab.virtual.cloud.store import CloudNode, CloudTask, FailedNode, drawn
 
 STAGE = "/dev"
 _MOVED = 101044
@@ -30,37 +28,24 @@ _BODY = (
 
 
 @dataclass
-class VirtualRainmaker:
-    """A deployment. *now* is the clock; *base* the URL of the server, known once it listens.
+class VirtualRainmaker(VirtualDeployment):
+    """A deployment of ESP RainMaker.
 
     *request_ids*: it names a job before it is started, as newer backends do. *moves*: how many sign-ins end with "the
     user is being moved". *looks*: at which look a job ends, None: never. *versions*: those of its API.
     """
 
-    now: Callable[[], datetime]
-    base: str = ""
+    stage = STAGE
+    uploads_once = False
+
     request_ids: bool = True
     moves: int = 0
     looks: int | None = 2
     versions: tuple[str, ...] = ("v1",)
-    sign_ins: SignIns = field(init=False)
-    storage: Storage = field(init=False)
-    store: CloudStore = field(default_factory=CloudStore)
     _names: dict[str, str] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        self.sign_ins = SignIns(self.now)
-        self.storage = Storage(self.now, once=False)
-
-    @property
-    def api(self) -> str:
-        """The URL of the API."""
-        return f"{self.base}{STAGE}"
-
-    def answer(self, request: ApiRequest) -> ApiAnswer:
-        """See `VirtualCloud`."""
-        if request.path.startswith(PREFIX):
-            return self.storage.answer(request)
+    def served(self, request: ApiRequest) -> ApiAnswer:
+        """See `VirtualDeployment`."""
         match request.method, request.path.removeprefix(STAGE):
             case "GET", "/apiversions":
                 return ApiAnswer(200, {"supported_versions": list(self.versions)})
@@ -144,18 +129,13 @@ class VirtualRainmaker:
         task = self.store.tasks.get(name)
         if task is None:
             return _failure(404, "Request id not found", 103007)
-        if task.looks is not None and not task.ended:
-            task.looks -= 1
-            if task.looks <= 0:
-                self._end(task)
+        if task.ends_now() and task.loaded:
+            self._end(task)
         if not task.ended:
             return ApiAnswer(200, {"status": "in_progress", "description": ""})
         return ApiAnswer(200, {"status": "failure" if task.told else "success", "description": task.told})
 
     def _end(self, task: CloudTask) -> None:
-        task.ended = True
-        if not task.loaded:
-            return
         for node_id, pem in task.rows:
             self._register_row(task, node_id, pem)
         if task.failed:

@@ -41,6 +41,14 @@ class CloudTask:
     registered: int = 0
     failed: list[FailedNode] = field(default_factory=list)
 
+    def ends_now(self) -> bool:
+        """Count a look at the job; return whether it ends with this one."""
+        if self.looks is None or self.ended:
+            return False
+        self.looks -= 1
+        self.ended = self.looks <= 0
+        return self.ended
+
 
 @dataclass
 class CloudStore:
