@@ -182,3 +182,13 @@ class CloneError(BoardConflict):
     """A board carries an identity that this ledger gave to a different board."""
 
     cause = "clone"
+
+
+def cannot_listen(host: str, port: int, why: str) -> StationError:
+    """Return the error of a server that cannot listen at *host* and *port*."""
+    return StationError(
+        f"cannot listen: {why}",
+        where=f"{host}:{port}",
+        hint="use a different port, or 0 for any free one, and an address of this host",
+        cause="port-in-use",
+    )

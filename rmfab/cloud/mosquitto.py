@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Self
 
 from rmfab.cloud.broker_files import BrokerFolder, BrokerSettings
-from rmfab.errors import StationError, one_line
+from rmfab.errors import StationError, cannot_listen, one_line
 
 _BESIDE_PATH = "/usr/sbin"
 """Where Debian's package has it: that is not in the PATH of all users."""
@@ -40,7 +40,7 @@ def free_port(address: str) -> int:
         try:
             probe.bind((address, 0))
         except OSError as error:
-            raise _cannot_listen(address, 0, str(error.strerror)) from None
+            raise cannot_listen(address, 0, str(error.strerror)) from None
         return int(probe.getsockname()[1])
 
 
@@ -109,7 +109,7 @@ class Mosquitto:
         """Return the error of a broker that ended by itself, with its own last words."""
         said = _first_error(self._folder.log)
         if "Address already in use" in said or "Cannot assign requested address" in said:
-            return _cannot_listen(
+            return cannot_listen(
                 self._settings.address, self._settings.port, "the address is in use, or not this host's"
             )
         return StationError(f"mosquitto ended: {said}", where=str(self._folder.log), cause="broker-start")
@@ -131,12 +131,3 @@ def _first_error(log: Path) -> str:
     lines = [line.partition(": ")[2] or line for line in log.read_text("utf-8", "replace").splitlines()]
     errors = [line for line in lines if line.startswith("Error")]
     return one_line([*errors, *reversed(lines), "it printed nothing"][0])
-
-
-def _cannot_listen(address: str, port: int, why: str) -> StationError:
-    return StationError(
-        f"cannot listen: {why}",
-        where=f"{address}:{port}",
-        hint="use a different port, or 0 for any free one, and an address of this host",
-        cause="port-in-use",
-    )

@@ -18,7 +18,7 @@ from pathlib import Path
 from socketserver import TCPServer, ThreadingMixIn
 from typing import Any
 
-from rmfab.errors import InputError, StationError
+from rmfab.errors import InputError, cannot_listen
 from rmfab.ota.http_handler import Access, Request
 from rmfab.ota.index import LATEST
 
@@ -79,12 +79,7 @@ class ShelfServer(ThreadingMixIn, TCPServer):
         try:
             super().__init__((host, port), Request)
         except OSError as error:
-            raise StationError(
-                f"cannot listen: {error.strerror or error}",
-                where=f"{host}:{port}",
-                hint="use a different port, or 0 for any free one, and an address of this host",
-                cause="port-in-use",
-            ) from None
+            raise cannot_listen(host, port, error.strerror or str(error)) from None
 
     @property
     def host(self) -> str:

@@ -12,7 +12,7 @@ from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Protocol
 
-from rmfab.errors import StationError
+from rmfab.errors import cannot_listen
 from rmfab.virtual.cloud.faults import CloudFault, CloudFaultCall, fault_at
 from rmfab.virtual.cloud.request import ApiAnswer, ApiRequest, VirtualCloud
 
@@ -169,12 +169,7 @@ def serve_api(
     try:
         server = ApiServer((host, port), cloud, context)
     except OSError as error:
-        raise StationError(
-            f"cannot listen: {error.strerror or error}",
-            where=f"{host}:{port}",
-            hint="use a different port, or 0 for any free one, and an address of this host",
-            cause="port-in-use",
-        ) from None
+        raise cannot_listen(host, port, error.strerror or str(error)) from None
     cloud.base = f"https://{name}:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()
