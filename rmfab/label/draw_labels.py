@@ -47,4 +47,6 @@ class _Drawer:
         return [self._artwork(*label) for label in labels]
 
     def _artwork(self, product: str, serial: str, name: str, pop: str, payload: str) -> Artwork:
-        return make_artwork(Label(product, serial, name, Secret(pop), Secret(payload)), self._width, self._height)
+        artwork = make_artwork(Label(product, serial, name, Secret(pop), Secret(payload)), self._width, self._height)
+        _ = artwork.symbol.path  # now, on all cores: it is kept, and the pages are made on one
+        return artwork

@@ -93,10 +93,7 @@ def _draw_code(canvas: Canvas, artwork: Artwork) -> None:
     layout = artwork.layout
     canvas.translate(layout.code[0] / MM, -layout.code[1] / MM)
     canvas.scale(layout.module / MM, layout.module / MM)
-    path = canvas.beginPath()
-    for column, row, columns, rows in artwork.symbol.rectangles():
-        path.rect(column, -row - rows, columns, rows)
-    canvas.drawPath(path, stroke=0, fill=1)
+    canvas.addLiteral(artwork.symbol.path)
 
 
 def _end_page(canvas: Canvas, marked: Iterable[Cell], sheet: Sheet) -> None:

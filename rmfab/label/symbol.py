@@ -9,15 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum, unique
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Literal
 
 from qrcode.constants import ERROR_CORRECT_H, ERROR_CORRECT_L, ERROR_CORRECT_M, ERROR_CORRECT_Q
 from qrcode.exceptions import DataOverflowError
 from qrcode.main import QRCode
-from qrcode.util import QRData
+from qrcode.util import QRData, create_data
 
 from rmfab.errors import InputError
+from rmfab.label.modules import draw_modules
 from rmfab.secret import Secret
 
 QUIET_ZONE = 4
@@ -48,6 +49,15 @@ class Symbol:
         """The modules per side, without the quiet zone."""
         return len(self.modules)
 
+    @cached_property
+    def path(self) -> str:
+        """The PDF operators that fill the dark modules, in modules from the top left corner, with y upwards.
+
+        Source: ISO 32000-1, 8.5.2.1 and 8.5.3.1.
+        """
+        corners = (f"{column} {-row - rows} {columns} {rows} re" for column, row, columns, rows in self.rectangles())
+        return " ".join((*corners, "f"))
+
     def rectangles(self) -> Iterator[tuple[int, int, int, int]]:
         """Yield the dark modules as a few disjoint rectangles (column, row, columns, rows), from row 0 at the top.
 
@@ -67,10 +77,8 @@ def encode(payload: Secret[str], at_least: Level = Level.L) -> Symbol:
     """Return the symbol of *payload* in UTF-8, of level *at_least* or better. Raise InputError if it is too long."""
     data = payload.reveal().encode()
     version, level = _fit(len(data), at_least)
-    code = QRCode(version=version, error_correction=level.value, border=0)
-    code.add_data(QRData(data, mode=_BYTE_MODE), optimize=0)
-    code.make(fit=False)
-    return Symbol(version, level, tuple(bytes(map(bool, row)) for row in code.modules))
+    codewords = create_data(version, level.value, [QRData(data, mode=_BYTE_MODE)])
+    return Symbol(version, level, draw_modules(version, level.value, codewords))
 
 
 def side_of(payload: Secret[str], at_least: Level = Level.L) -> int:

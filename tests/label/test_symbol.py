@@ -6,6 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from qrcode.main import QRCode
+from qrcode.util import BIT_LIMIT_TABLE, QRData
 
 from rmfab.errors import InputError
 from rmfab.label.readback import codes_in
@@ -54,6 +56,31 @@ def test_the_level_is_the_highest_that_costs_no_module(octets: int, level: Level
 def test_every_payload_decodes_to_its_bytes(text: str, level: Level) -> None:
     """zxing-cpp reads any text back byte for byte, at any level."""
     assert codes_in(picture(encode(Secret(text), level))) == (text.encode(),)
+
+
+def drawn_by_qrcode(payload: bytes, symbol: Symbol) -> tuple[bytes, ...]:
+    """Return the modules that qrcode draws, with the mask that it chooses."""
+    code = QRCode(version=symbol.version, error_correction=symbol.level.value)
+    code.add_data(QRData(payload, mode=4), optimize=0)
+    code.make(fit=False)
+    return tuple(bytes(map(bool, row)) for row in code.modules)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.binary(min_size=1, max_size=120).map(bytes.hex), st.sampled_from(Level))
+def test_qrcode_draws_the_same_symbol(text: str, level: Level) -> None:
+    """qrcode, with its own search for the mask, draws the same modules for any payload at any level."""
+    symbol = encode(Secret(text), level)
+    assert symbol.modules == drawn_by_qrcode(text.encode(), symbol)
+
+
+@pytest.mark.parametrize("version", [1, 2, 6, 7, 14, 21, 27, 34, 40])
+def test_qrcode_draws_the_same_symbol_of_each_kind_of_version(version: int) -> None:
+    """The same holds for versions with and without alignment patterns, version information and remainder bits."""
+    text = "x" * (BIT_LIMIT_TABLE[Level.L.value][version] // 8 - 3)
+    symbol = encode(Secret(text))
+    assert symbol.version == version
+    assert symbol.modules == drawn_by_qrcode(text.encode(), symbol)
 
 
 @settings(max_examples=25, deadline=None)
