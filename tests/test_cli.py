@@ -52,13 +52,14 @@ def terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: py
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_every_command_has_help(terminal: Terminal, command: tuple[str, ...]) -> None:
-    """`--help` of every command describes it on stdout, in any position."""
+    """`--help` of every command describes it on stdout, in any position, in at most 80 columns."""
     said = terminal(*command, "--help")
     assert said.code == 0
     assert said.err == ""
     assert said.out.startswith(f"Usage: rmfab {' '.join(command)}")
     paragraphs = said.out.split("\n\n")
     assert paragraphs[1].strip(), "no sentence about the command"
+    assert [line for line in said.out.splitlines() if len(line) > 80] == []
 
 
 def test_the_table_is_the_folder() -> None:

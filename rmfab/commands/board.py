@@ -11,16 +11,24 @@ import click
 
 from rmfab.commands import terminal
 from rmfab.commands.leaf import Leaf
-from rmfab.commands.options import FaultType
+from rmfab.commands.options import FaultType, chip_option
 from rmfab.product.vocabulary import Chip
 from rmfab.virtual.faults import BoardFault
 from rmfab.virtual.network import Route
 from rmfab.virtual.spec import PortKind, Strap
 
 _SIZES = [f"{1 << n}MB" for n in range(8)]
-_FAULTS = "\n".join(
-    f"  {fault.value + ('=N' if fault.takes_number else ''):<18}{fault.summary}" for fault in BoardFault
-)
+
+
+class _Board(Leaf):
+    """The command; its help ends with the faults."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options, then the faults."""
+        super().format_options(ctx, formatter)
+        rows = [(fault.value + ("=N" if fault.takes_number else ""), fault.summary) for fault in BoardFault]
+        with formatter.section("Faults; NAME@2 applies only to board 2, counted from 0"):
+            formatter.write_dl(rows)
 
 
 class _PaceType(click.ParamType):  # type: ignore[type-arg]
@@ -44,9 +52,8 @@ class _RouteType(click.ParamType):  # type: ignore[type-arg]
             self.fail(f"{error}; an example is mqtt.example.com=127.0.0.1:8883", param, ctx)
 
 
-@click.command("board", cls=Leaf, epilog=f"\b\nFaults; NAME@2 applies only to board 2, counted from 0:\n{_FAULTS}")
-@click.option("--chip", type=click.Choice([chip.value for chip in Chip]), default="esp32c3", show_default=True,
-              help="Chip of the boards.")  # fmt: skip
+@click.command("board", cls=_Board)
+@chip_option("Chip of the boards")
 @click.option("--count", type=click.IntRange(1, 256), default=1, show_default=True, help="Number of boards.")
 @click.option(
     "--transport", type=click.Choice([kind.value for kind in PortKind]), default="rfc2217", show_default=True,

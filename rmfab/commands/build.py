@@ -23,7 +23,8 @@ def command(batch: str, output: Path, force: bool) -> None:
 
     \b
     rmfab build lamp-0001 -o out
-    rmfab nvs generate out/csv/config.csv out/csv/values.csv node 0x6000 --fileid serial --outdir again
+    rmfab nvs generate out/csv/config.csv out/csv/values.csv node 0x6000 \\
+        --fileid serial --outdir again
     """
     from rmfab.operations.build_files import BuildFilesRequest, build_files
 

@@ -51,7 +51,8 @@ def import_(certificate: Path, key: str, bare: bool) -> None:
     a key in a token stays there.
 
     \b
-    rmfab ca import ca.crt 'pkcs11:token=ca;object=device-ca?module-path=/usr/lib/opensc-pkcs11.so'
+    rmfab ca import ca.crt \\
+        'pkcs11:token=ca;object=ca?module-path=/usr/lib/opensc-pkcs11.so'
     """
     from rmfab.operations.make_ca import import_ca
 

@@ -66,7 +66,7 @@ def check(junit: Path | None, **options: Any) -> None:
 
     \b
     rmfab cloud check lamp-0001 --sample 20
-    rmfab cloud check LMP-000017 --host localhost --tcp-port 8883 --ca broker/broker-ca.crt
+    rmfab cloud check LMP-000017 --host localhost --ca broker/broker-ca.crt
     """
     from rmfab.operations.check_cloud import CheckRequest, check_cloud
 
@@ -196,7 +196,7 @@ def serve(broker: bool, kind: str | None, crl: Path | None, faults: tuple[str, .
     \b
     rmfab cloud serve
     rmfab cloud serve --kind neo --fault lost-answer@6
-    rmfab cloud serve --broker --bind 0.0.0.0 --name mqtt.factory.lan --crl revoked.pem
+    rmfab cloud serve --broker --bind 0.0.0.0 --name mqtt.factory.lan
     """
     place = {name: value for name, value in place.items() if value is not None}
     if broker:

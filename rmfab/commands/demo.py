@@ -9,7 +9,7 @@ import click
 
 from rmfab.commands import terminal
 from rmfab.commands.leaf import Leaf
-from rmfab.commands.options import FILE, FaultType
+from rmfab.commands.options import FILE, FaultType, chip_option
 from rmfab.errors import RmfabError
 from rmfab.product.vocabulary import Chip
 
@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 
 @click.command("demo", cls=Leaf)
 @click.option("--units", type=click.IntRange(1, 64), default=4, show_default=True, help="Number of boards.")
-@click.option("--chip", type=click.Choice([chip.value for chip in Chip]), default="esp32c3", show_default=True,
-              help="Chip of the boards.")  # fmt: skip
+@chip_option("Chip of the boards")
 @click.option(
     "--fault",
     type=FaultType(),

@@ -33,7 +33,7 @@ def command(form: str, units: tuple[str, ...], output: Path, states: tuple[str, 
     \b
     rainmaker   node_certs.csv of ESP RainMaker; at most 50,000 rows in a file
     neo         CSV of RainMaker Neo
-    aws-bulk    folder for AWS IoT bulk registration: template, nodes, policy, README
+    aws-bulk    folder for AWS IoT's bulk registration: template, nodes, policy
     jsonl       for programs: one JSON object per unit, with its certificate
     csv         for people: serial, node id, batch, state, MAC, certificate id
 

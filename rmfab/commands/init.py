@@ -8,14 +8,13 @@ import click
 
 from rmfab.commands import terminal
 from rmfab.commands.leaf import Leaf
-from rmfab.commands.options import FILE
+from rmfab.commands.options import FILE, chip_option
 from rmfab.product.vocabulary import Chip, Credentials
 
 
 @click.command("init", cls=Leaf)
 @click.argument("folder", metavar="DIR", type=FILE)
-@click.option("--chip", type=click.Choice([chip.value for chip in Chip]), default="esp32c3", show_default=True,
-              help="Chip of the product.")  # fmt: skip
+@chip_option("Chip of the product")
 @click.option("--name", help="Product name (default: the folder's name).")
 @click.option("--serial", help="Serial pattern (default: from the product name, such as LMP-{n:06d}).")
 @click.option("--mqtt-host", help="MQTT host of your deployment; `rmfab generate` requires it.")

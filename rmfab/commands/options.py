@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from rmfab.product.vocabulary import Chip
+
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
@@ -48,6 +50,15 @@ passphrase_file_option = click.option(
     metavar="FILE",
     help=f"File with the passphrase or PIN (default: {KEY_VARIABLE}, or ask on the terminal).",
 )
+
+
+def chip_option(summary: str) -> Callable[[F], F]:
+    """Return a decorator that adds --chip; *summary* says whose chip it is."""
+    chips = [chip.value for chip in Chip]
+    help_text = f"{summary}: {', '.join(chips)}."
+    return click.option(
+        "--chip", type=click.Choice(chips), metavar="CHIP", default="esp32c3", show_default=True, help=help_text
+    )
 
 
 def key_option(*, required: bool) -> Callable[[F], F]:

@@ -39,7 +39,8 @@ def command() -> None:
     rmfab ota check lamp-1.5.0.rmfab --from lamp-1.4.0.rmfab
     rmfab ota export lamp-1.5.0.rmfab -o shelf --trust trust.json
     rmfab ota serve shelf --cert server.pem --key server.key
-    rmfab ota try LMP-000017 --port /dev/ttyUSB0 --to lamp-1.5.0.rmfab --cert server.pem --key server.key
+    rmfab ota try LMP-000017 --port A1 --to lamp-1.5.0.rmfab \\
+        --cert server.pem --key server.key
     """
 
 
@@ -84,7 +85,7 @@ def export(trust_file: Path | None, allow_unknown: bool, **options: Any) -> None
     the same command again if it was interrupted. Prints the SHA-256 of the index.
 
     \b
-    rmfab ota export lamp-1.5.0.rmfab -o shelf --trust trust.json --from lamp-1.4.0.rmfab
+    rmfab ota export lamp-1.5.0.rmfab -o shelf --from lamp-1.4.0.rmfab
     rmfab ota export lamp-1.6.0.rmfab -o shelf --channel beta
     """
     from rmfab.operations.accept_release import TrustChoice
@@ -172,7 +173,8 @@ def try_(port: str, unit_urls: tuple[str, ...], former_unit_urls: tuple[str, ...
     firmware must trust the certificate.
 
     \b
-    rmfab ota try LMP-000017 --port A1 --to lamp-1.5.0.rmfab --back --cert server.pem --key server.key --bind 0.0.0.0
+    rmfab ota try LMP-000017 --port A1 --to lamp-1.5.0.rmfab --back \\
+        --cert server.pem --key server.key --bind 0.0.0.0
     """
     from rmfab.commands.show_line import show_run
     from rmfab.operations.try_update import TryRequest, try_update

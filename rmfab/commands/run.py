@@ -24,8 +24,8 @@ def command(unit_urls: tuple[str, ...], former_unit_urls: tuple[str, ...], **opt
 
     \b
     rmfab run --batch lamp-0001 --port /dev/ttyUSB0 --port /dev/ttyUSB1
-    rmfab run --loop                      all slots of station.toml, board after board
-    rmfab run --loop --scan               the same, with serials from a scanner
+    rmfab run --loop              all slots of station.toml, again and again
+    rmfab run --loop --scan       the same, with serials from a scanner
     """
     from rmfab.commands.show_line import show_line
     from rmfab.operations.run_line import RUN_STEPS, LineRequest

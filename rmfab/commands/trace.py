@@ -26,7 +26,7 @@ def command(unit: str | None, release: str | None, signer: str | None) -> None:
     \b
     rmfab trace LMP-000017
     rmfab trace --release lamp-1.4.0.rmfab
-    rmfab trace --signer ci                units with a release signed by a leaked key
+    rmfab trace --signer ci            units with a release signed by a leaked key
     """
     from rmfab.operations.trace import trace_release, trace_signer, trace_unit
 

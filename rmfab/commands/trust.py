@@ -37,10 +37,14 @@ def command() -> None:
 
     \b
     rmfab trust add release.pub --role release
-    rmfab trust export -o trust.json            at the owner's desk; prints the fingerprint
-    rmfab trust import trust.json               at the factory; asks for the fingerprint
-    rmfab trust remove ci -o change.json --key first.key           if two keepers must agree:
-    rmfab trust sign change.json --key second.key                  each signs with their own key
+    rmfab trust export -o trust.json   at the owner's desk; prints the fingerprint
+    rmfab trust import trust.json      at the factory; asks for the fingerprint
+
+    If two keepers must agree, each signs with their own key:
+
+    \b
+    rmfab trust remove ci -o change.json --key first.key
+    rmfab trust sign change.json --key second.key
     """
 
 
