@@ -6,12 +6,12 @@ import ssl
 from dataclasses import dataclass
 
 from rmfab.cloud.credentials import ClientPair
-from rmfab.errors import InputError, UnitFault
+from rmfab.errors import UnitFault
 
 ALPN = "x-amzn-mqtt-ca"
 ALPN_PORT = 443
 """On this port AWS IoT serves MQTT only to clients that name the protocol, as RainMaker's firmware does by default."""
-CA_HINT = "pass the CA of its certificate with --ca FILE, or as ca in station.toml ([cloud])"
+CA_HINT = "set ca in [cloud] of station.toml to the CA of its certificate; `rmfab cloud check` also has --ca FILE"
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ class Broker:
     def context(self, pair: ClientPair | None) -> ssl.SSLContext:
         """Return a client context that verifies the broker's certificate and name, and shows *pair*.
 
-        One context serves all connections of a unit. Raise InputError if *ca* is not PEM, UnitFault (cause
-        `cloud-certificate`) if OpenSSL cannot use *pair*.
+        One context serves all connections of a unit. Raise UnitFault (cause `cloud-certificate`) if OpenSSL cannot use
+        *pair*.
         """
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -47,7 +47,7 @@ class Broker:
         if self.ca is None:
             context.load_default_certs()
         else:
-            self._trust(context, self.ca, self.place)
+            context.load_verify_locations(cadata=self.ca)
         if self.port == ALPN_PORT:
             context.set_alpn_protocols([ALPN])
         if pair is not None:
@@ -61,12 +61,3 @@ class Broker:
         except ssl.SSLError as error:
             what = f"TLS cannot use the certificate: {(error.reason or str(error)).lower().replace('_', ' ')}"
             raise UnitFault(what, cause="cloud-certificate") from None
-
-    @staticmethod
-    def _trust(context: ssl.SSLContext, ca: str, place: str) -> None:
-        try:
-            context.load_verify_locations(cadata=ca)
-        except (ssl.SSLError, ValueError):
-            raise InputError(
-                "its CA is not a certificate in PEM format", where=place, hint=CA_HINT, cause="tls-certificate"
-            ) from None

@@ -66,7 +66,7 @@ def judged(error: Exception, broker: Broker, stage: Stage) -> RmfabError:
     """
     match error:
         case socket.gaierror():
-            hint = "check the name (--host, [cloud] in station.toml, or mqtt_host) and this host's DNS"
+            hint = "check the name ([cloud] host in station.toml, else mqtt_host in product.toml), and DNS"
             return _bad(broker, f"the name has no address: {error.strerror}", "broker-dns", hint)
         case ssl.SSLCertVerificationError():
             return _unverified(error, broker)

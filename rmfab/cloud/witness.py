@@ -28,6 +28,11 @@ if TYPE_CHECKING:
 
 SUFFIX = "rmfab-check"
 """The last part of all topics of a check. No firmware and no rule of RainMaker uses it."""
+_ALLOW = f"its certificate must be allowed to publish and to subscribe to node/+/{SUFFIX}, and to watch nodes"
+_SIGN = "its certificate must be one for clients, valid now, and of a CA that the broker accepts"
+_SEE_BROKER = "see whether the broker runs, and what its log says"
+_UNSPECIFIED = "Unspecified error"
+"""What paho-mqtt says of a connection that ends without a packet (reason code 0x80)."""
 
 
 def topic_of(node_id: str) -> str:
@@ -73,7 +78,7 @@ class Witness:
         sent = self._client.publish(topic, payload, 1)
         what = "the broker does not acknowledge what the witness publishes"
         if sent.rc:
-            raise self._bad(f"it is not connected: {self._lost or sent.rc}")
+            raise self._bad(f"it is not connected: {self._lost or sent.rc}", _SEE_BROKER)
         self._wait(sent.is_published, what, sent.wait_for_publish, keep_going or self._keep_going)
 
     def settle(self) -> None:
@@ -121,7 +126,7 @@ class Witness:
         while self._lost is not None:
             keep_going()
             if time.monotonic() >= ending:
-                raise self._bad(f"it is not connected: {self._lost}")
+                raise self._bad(f"it is not connected: {self._lost}", _SEE_BROKER)
             self._await_news(_LOOK_SECONDS)
 
     def _take(self, _client: Client, _data: object, message: MQTTMessage) -> None:
@@ -143,12 +148,13 @@ class Witness:
             self._news.notify_all()
 
     def _lose(self, _client: Client, _data: object, _flags: object, code: Any, _properties: object) -> None:
+        told = "the broker is away" if str(code) == _UNSPECIFIED else str(code)
         with self._news:
-            self._lost = str(code)
+            self._lost = told
             self._news.notify_all()
             watches = tuple(self._watches)
         for watch in watches:
-            watch.lose(self._bad(f"it has lost its connection: {code}"))
+            watch.lose(self._cut_off())
 
     def _grant(self, _client: Client, _data: object, number: int, codes: list[Any], _properties: object) -> None:
         with self._news:
@@ -171,13 +177,16 @@ class Witness:
         while not true():
             keep_going()
             if self._lost is not None:
-                raise self._bad(f"it has lost its connection: {self._lost}")
+                raise self._cut_off()
             if time.monotonic() >= ending:
                 raise self._bad(what)
             sleep(_LOOK_SECONDS)
 
-    def _bad(self, what: str) -> StationError:
-        return _unfit(self._broker, what)
+    def _bad(self, what: str, hint: str = _ALLOW) -> StationError:
+        return _unfit(self._broker, what, hint)
+
+    def _cut_off(self) -> StationError:
+        return self._bad(f"it has lost its connection: {self._lost}", _SEE_BROKER)
 
 
 _LOOK_SECONDS = 0.05
@@ -214,7 +223,7 @@ def watching(
     try:
         client.connect(broker.host, broker.port)
     except OSError as error:
-        raise _unfit(broker, str(error)) from None
+        raise _unfit(broker, str(error), _SEE_BROKER) from None
     client.loop_start()
     try:
         witness.begin()
@@ -235,13 +244,8 @@ def _knock(broker: Broker, context: ssl.SSLContext, name: str, keep_going: Calla
         with open_link(broker, context, name, keep_going):
             pass
     except BrokerRefusal as refusal:
-        raise _unfit(broker, refusal.what) from None
+        raise _unfit(broker, refusal.what, _SIGN) from None
 
 
-def _unfit(broker: Broker, what: str) -> StationError:
-    return StationError(
-        f"the witness cannot work: {what}",
-        where=broker.place,
-        hint=f"its certificate must be allowed to publish and to subscribe to node/+/{SUFFIX}, and to watch nodes",
-        cause="witness",
-    )
+def _unfit(broker: Broker, what: str, hint: str) -> StationError:
+    return StationError(f"the witness cannot work: {what}", where=broker.place, hint=hint, cause="witness")

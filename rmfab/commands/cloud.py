@@ -12,7 +12,7 @@ import click
 
 from rmfab.commands import terminal
 from rmfab.commands.leaf import Branch
-from rmfab.commands.options import FILE, junit_option
+from rmfab.commands.options import FILE, CloudFaultType, junit_option
 from rmfab.signals import stopping
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rmfab.operations.serve_api import ServedApi
     from rmfab.operations.serve_cloud import ServedBroker
     from rmfab.report.junit import Case
+    from rmfab.virtual.cloud.faults import CloudFaultCall
 
 KINDS = ("rainmaker", "neo")
 
@@ -180,9 +181,14 @@ def _write(junit: Path, cases: list[Case]) -> None:
 @click.option("--name", "names", multiple=True, metavar="NAME", help="Further host name of this host; repeatable.")
 @click.option("--crl", type=FILE, metavar="FILE", help="Broker: revocation list of unit certificates (PEM).")
 @click.option(
-    "--fault", "faults", multiple=True, metavar="NAME[@N]", help="API: fault at every call or the N-th; repeatable."
+    "--fault",
+    "faults",
+    type=CloudFaultType(),
+    multiple=True,
+    metavar="NAME[@N]",
+    help="API: fault at every call or the N-th; repeatable.",
 )
-def serve(broker: bool, kind: str | None, crl: Path | None, faults: tuple[str, ...], **place: Any) -> None:
+def serve(broker: bool, kind: str | None, crl: Path | None, faults: tuple[CloudFaultCall, ...], **place: Any) -> None:
     """Serve a cloud on this host: the API with which units are registered, or a broker for tests.
 
     The API is strict as the real one, and forgets everything at its end. `rmfab register --deployment FILE` registers
@@ -219,13 +225,11 @@ def _serve_broker(**options: Any) -> None:
             served.process.wait(lambda: not stopped.is_set())
 
 
-def _serve_api(kind: str | None, faults: tuple[str, ...], **options: Any) -> None:
+def _serve_api(kind: str | None, faults: tuple[CloudFaultCall, ...], **options: Any) -> None:
     from rmfab.operations.serve_api import ApiRehearsalRequest, serve_rehearsal
     from rmfab.product.vocabulary import CloudKind
-    from rmfab.virtual.cloud.faults import CloudFaultCall
 
-    calls = tuple(map(CloudFaultCall.parse, faults))
-    request = ApiRehearsalRequest(None if kind is None else CloudKind(kind), faults=calls, **options)
+    request = ApiRehearsalRequest(None if kind is None else CloudKind(kind), faults=faults, **options)
     with (
         _until_stopped("cloud") as stopped,
         serve_rehearsal(terminal.workspace(), request, terminal.TERMINAL) as served,

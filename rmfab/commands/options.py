@@ -14,6 +14,7 @@ from rmfab.product.vocabulary import Chip
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
+    from rmfab.virtual.cloud.faults import CloudFaultCall
     from rmfab.virtual.faults import FaultCall
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -78,22 +79,45 @@ def key_option(*, required: bool) -> Callable[[F], F]:
     return add
 
 
-class FaultType(click.ParamType):  # type: ignore[type-arg]
-    """A fault of virtual boards, as in `rmfab board --help`."""
+class _CallType(click.ParamType):  # type: ignore[type-arg]
+    """A call of a fault by its name."""
 
     name = "name"
 
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> FaultCall:
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> object:
         """Return the fault that *value* requests; fail with the known faults if there is none."""
         from rmfab.errors import InputError
-        from rmfab.virtual.faults import FaultCall
 
-        if isinstance(value, FaultCall):
+        if not isinstance(value, str):
             return value
         try:
-            return FaultCall.parse(value)
+            return self.parsed(value)
         except InputError as error:
             self.fail(f"{error.what}; {error.hint}", param, ctx)
+
+    def parsed(self, text: str) -> object:
+        """Return the fault. Raise InputError with the known ones as its hint."""
+        raise NotImplementedError
+
+
+class FaultType(_CallType):
+    """A fault of virtual boards, as in `rmfab board --help`."""
+
+    def parsed(self, text: str) -> FaultCall:
+        """Return the fault. Raise InputError."""
+        from rmfab.virtual.faults import FaultCall
+
+        return FaultCall.parse(text)
+
+
+class CloudFaultType(_CallType):
+    """A fault of virtual clouds."""
+
+    def parsed(self, text: str) -> CloudFaultCall:
+        """Return the fault. Raise InputError."""
+        from rmfab.virtual.cloud.faults import CloudFaultCall
+
+        return CloudFaultCall.parse(text)
 
 
 def slot_names(context: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:

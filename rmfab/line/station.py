@@ -169,7 +169,7 @@ def _broker(table: Table, root: Path) -> StationBroker:
     tcp_port = table.integer("tcp_port", 0, 1, 65535) or None
     ca, certificate, key = (table.text(name, "") for name in ("ca", "witness_cert", "witness_key"))
     if bool(certificate) != bool(key):
-        table.complain("witness_cert", "witness_cert and witness_key are given together")
+        table.complain("witness_cert", "set both witness_cert and witness_key, or neither")
     table.finish()
     paths = (root / name if name else None for name in (ca, certificate, key))
     return StationBroker(host or None, tcp_port, *paths)

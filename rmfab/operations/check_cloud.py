@@ -26,6 +26,7 @@ from rmfab.operations.client_files import load_pair
 from rmfab.operations.select_cloud_units import cloud_unit, select_units
 from rmfab.operations.station_broker import broker_of, witness_pair
 from rmfab.operations.terminal import UNATTENDED, Terminal, counted
+from rmfab.product.product_file import bad_host
 from rmfab.signals import undisturbed
 from rmfab.workspace.workspace import Workspace
 
@@ -55,7 +56,9 @@ class CheckRequest:
 
     def __post_init__(self) -> None:
         if (self.witness_cert is None) != (self.witness_key is None):
-            raise UsageError("--witness-cert and --witness-key are given together")
+            raise UsageError("pass both --witness-cert and --witness-key, or neither")
+        if self.host is not None and (wrong := bad_host(self.host)):
+            raise UsageError(f"--host: {wrong}", hint="the port is --tcp-port")
         if not 1 <= self.jobs <= MOST_JOBS:
             raise UsageError(f"--jobs is a number from 1 to {MOST_JOBS}")
 

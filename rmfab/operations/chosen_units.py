@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from rmfab.cloud.node import Node
 from rmfab.errors import InputError
 from rmfab.ledger.records import LedgerIdentity
 from rmfab.ledger.states import State
 from rmfab.operations.named_unit import named_unit
+from rmfab.operations.terminal import Terminal, counted
 from rmfab.secret import Secret
 from rmfab.workspace.workspace import Workspace
 
@@ -58,6 +59,12 @@ class ChosenUnits:
                 f"the unit is {one.state}", where=serial, hint="`rmfab trace` shows its history", cause="state"
             )
         return one
+
+
+def tell_left_out(left_out: Mapping[str, int], terminal: Terminal) -> None:
+    """Report how many units of each state are left out."""
+    for state, count in left_out.items():
+        terminal.say(f"left out {counted(count, 'unit')}: {state}")
 
 
 def node_of(one: LedgerIdentity, payload: Secret[str] | None = None) -> Node:

@@ -1,4 +1,4 @@
-"""Certificates and keys of clients that the operator gives, from PEM files."""
+"""Certificates and keys of clients, and certificates of CAs, from PEM files that the operator gives."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from rmfab.operations.terminal import Terminal
 from rmfab.secret import Secret
 from rmfab.signing.keyfile import encode_private_key, load_private_key
 
+_MOST_BYTES = 1 << 20
+
 
 def load_pair(certificate: Path, key: str, terminal: Terminal) -> ClientPair:
     """Return the pair in the files *certificate* and *key*, which may be the same file.
@@ -21,7 +23,8 @@ def load_pair(certificate: Path, key: str, terminal: Terminal) -> ClientPair:
     """
     pem = read_input(certificate, "certificate")
     path = Path(key)
-    private = Passphrases(terminal, KEY_ENVIRONMENT).opened(lambda ask: load_private_key(path, ask))
+    passphrases = Passphrases(terminal, KEY_ENVIRONMENT, has_option=False)
+    private = passphrases.opened(lambda ask: load_private_key(path, ask))
     pair = ClientPair(_certificates_in(pem), Secret(encode_private_key(private, None)))
     try:
         pair.put_in(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
@@ -33,6 +36,21 @@ def load_pair(certificate: Path, key: str, terminal: Terminal) -> ClientPair:
             cause="tls-mismatch" if mismatch else "tls-certificate",
         ) from None
     return pair
+
+
+def load_authorities(path: Path) -> str:
+    """Return the CA certificates in the file *path*, as PEM. Raise InputError if OpenSSL finds none there."""
+    pem = read_input(path, "CA certificate", most=_MOST_BYTES).decode("ascii", "ignore")
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=pem)
+    except (ssl.SSLError, ValueError):
+        raise InputError(
+            "not a CA certificate in PEM format",
+            where=str(path),
+            hint='the file begins with "-----BEGIN CERTIFICATE-----"',
+            cause="tls-certificate",
+        ) from None
+    return pem
 
 
 def _certificates_in(pem: bytes) -> bytes:

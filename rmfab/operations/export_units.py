@@ -20,7 +20,7 @@ from rmfab.label.content import label_of
 from rmfab.ledger.events import Event, EventKind, timestamp
 from rmfab.ledger.states import State
 from rmfab.operations.advance import Advance
-from rmfab.operations.chosen_units import ChosenUnits, node_of
+from rmfab.operations.chosen_units import ChosenUnits, node_of, tell_left_out
 from rmfab.operations.git_warning import warn_of_git
 from rmfab.operations.terminal import UNATTENDED, Terminal, counted
 from rmfab.staging import StagedFiles, folder_of_files, staged_files
@@ -167,8 +167,7 @@ def _event(workspace: Workspace, done: ExportedUnits) -> Event:
 
 
 def _report(request: ExportUnitsRequest, done: ExportedUnits, terminal: Terminal) -> None:
-    for state, count in done.left_out.items():
-        terminal.say(f"left out {counted(count, 'unit')}: {state}")
+    tell_left_out(done.left_out, terminal)
     for one in done.files:
         terminal.say(f"{counted(one.units, 'unit')} in {one.path}")
     if request.with_qrcode:

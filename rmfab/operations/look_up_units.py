@@ -12,7 +12,7 @@ from rmfab.errors import UnitsFailed
 from rmfab.ledger.events import Event, EventKind, Outcome, timestamp
 from rmfab.ledger.states import State
 from rmfab.operations.advance import Advance
-from rmfab.operations.chosen_units import ChosenUnits
+from rmfab.operations.chosen_units import ChosenUnits, tell_left_out
 from rmfab.operations.open_registrar import CloudAccess, OpenedCloud, opened_cloud
 from rmfab.operations.registration_job import RegistrationUnit
 from rmfab.operations.terminal import UNATTENDED, Terminal, counted
@@ -77,6 +77,7 @@ def look_up_units(
             missing += [one.serial] * (one.outcome is Outcome.FAIL)
             yield one
             yield Advance(registered + len(missing), chosen.total)
+    tell_left_out(chosen.left_out, terminal)
     yield LookUpSummary(cloud.name, registered, len(missing), connected)
     if missing:
         what = f"the cloud does not have {len(missing)} of {counted(registered + len(missing), 'unit')}"

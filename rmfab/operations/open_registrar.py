@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 from rmfab.cloud.api.cognito import Cognito
@@ -16,8 +16,9 @@ from rmfab.cloud.api.pace import Pace
 from rmfab.cloud.api.rainmaker import RainmakerRegistrar
 from rmfab.cloud.api.registrar import Registrar
 from rmfab.cloud.api.tokens import Account, TokenFile
-from rmfab.errors import InputError
-from rmfab.files import locked, make_folder, read_input
+from rmfab.errors import InputError, StationError
+from rmfab.files import locked, make_folder
+from rmfab.operations.client_files import load_authorities
 from rmfab.operations.passphrases import CLOUD_ENVIRONMENT, Passphrases
 from rmfab.operations.terminal import Terminal
 from rmfab.product.deployment import Deployment, load_deployment
@@ -26,7 +27,6 @@ from rmfab.product.vocabulary import CloudKind
 from rmfab.secret import Secret
 from rmfab.workspace.workspace import Workspace
 
-_MOST_CA_BYTES = 1 << 20
 _PACE = Pace()
 
 
@@ -87,16 +87,19 @@ def opened_cloud(workspace: Workspace, access: CloudAccess, terminal: Terminal) 
         return passphrases.ask(f"{user} at {deployment.api}")
 
     account = Account(user, password, tokens)
-    ca = None
-    if deployment.ca is not None:
-        ca = read_input(deployment.ca, "CA certificate", most=_MOST_CA_BYTES).decode("ascii", "ignore")
+    ca = None if deployment.ca is None else load_authorities(deployment.ca)
     client = HttpsClient(ca, workspace.now, access.patience)
-    registrar = _registrar(deployment, client, account, access.pace)
+    pace = replace(access.pace, told=partial(_tell_retry, terminal))
+    registrar = _registrar(deployment, client, account, pace)
     with locked(_lock(workspace, deployment.api)):
         try:
             yield OpenedCloud(deployment.api, registrar)
         finally:
             registrar.close()
+
+
+def _tell_retry(terminal: Terminal, trouble: StationError, seconds: float) -> None:
+    terminal.warn(f"{trouble}; trying again in {seconds:.0f} s")
 
 
 def _lock(workspace: Workspace, api: str) -> Path:

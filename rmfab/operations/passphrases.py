@@ -28,12 +28,14 @@ _SHORTEST = 8  # characters; NIST SP 800-63B, section 5.1.1.2
 @dataclass(frozen=True)
 class Passphrases:
     """The passphrases of one kind of key, or the password of an account: from *file*, else from the file that the
-    variable *environment* names, else from *terminal*. *lost*: the hint for an owner who no longer knows it."""
+    variable *environment* names, else from *terminal*. *lost*: the hint for an owner who no longer knows it.
+    *has_option*: whether the command has an option for *file*; hints name it."""
 
     terminal: Terminal
     environment: str
     file: Path | None = None
     lost: str = "a lost passphrase cannot be recovered"
+    has_option: bool = True
 
     def opened(self, open_key: Callable[[PassphraseSource], T]) -> T:
         """Return what *open_key* returns; it gets the source of the passphrase.
@@ -105,7 +107,7 @@ class Passphrases:
     def _from_terminal(self, question: str, otherwise: str | None) -> Secret[str]:
         """Ask once, or twice if *otherwise*, the hint for a new key, is given."""
         if not self.terminal.interactive:
-            option = _OPTIONS.get(self.environment, "")
+            option = _OPTIONS.get(self.environment, "") if self.has_option else ""
             raise InputError(
                 f"a {self._noun} is required, and there is no terminal to ask on",
                 hint="; ".join(filter(None, (f"set {self.environment}{option} to a file that contains it", otherwise))),

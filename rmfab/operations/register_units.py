@@ -20,7 +20,7 @@ from rmfab.ledger.records import LedgerIdentity
 from rmfab.ledger.registrations import RegistrationJob
 from rmfab.ledger.states import State
 from rmfab.operations.advance import Advance
-from rmfab.operations.chosen_units import ChosenUnits, node_of
+from rmfab.operations.chosen_units import ChosenUnits, node_of, tell_left_out
 from rmfab.operations.open_registrar import CloudAccess, OpenedCloud, opened_cloud
 from rmfab.operations.registration_job import JobRunner, RegistrationUnit, UnitRegistered
 from rmfab.operations.terminal import UNATTENDED, Terminal, counted
@@ -78,8 +78,7 @@ def register_units(
     with opened_cloud(workspace, request.access, terminal) as cloud, _Run(workspace, request, cloud, chosen) as run:
         yield from run.jobs_of_before(terminal)
         yield from run.new_jobs()
-    for state, count in chosen.left_out.items():
-        terminal.say(f"left out {counted(count, 'unit')}: {state}")
+    tell_left_out(chosen.left_out, terminal)
     yield run.summary
     run.judge()
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from rmfab.cloud.broker import ALPN_PORT, Broker
 from rmfab.cloud.credentials import ClientPair
 from rmfab.errors import InputError
-from rmfab.files import read_input
 from rmfab.line.line_witness import LineWitness
 from rmfab.line.station import StationBroker
-from rmfab.operations.client_files import load_pair
+from rmfab.operations.client_files import load_authorities, load_pair
 from rmfab.operations.terminal import Terminal
 from rmfab.workspace.workspace import Workspace
 
@@ -18,7 +17,7 @@ PATIENCE_SECONDS = 10.0
 def broker_of(workspace: Workspace, station: StationBroker, patience: float = PATIENCE_SECONDS) -> Broker:
     """Return the broker that *station* describes. Raise InputError if its CA cannot be read."""
     host = station.host or workspace.product.identity.mqtt_host
-    ca = None if station.ca is None else read_input(station.ca, "CA certificate").decode("ascii", "ignore")
+    ca = None if station.ca is None else load_authorities(station.ca)
     return Broker(host, station.tcp_port or ALPN_PORT, ca, patience=patience)
 
 

@@ -6,12 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from rmfab.ledger.events import StoredEvent
+from rmfab.ledger.events import EventKind, StoredEvent
 from rmfab.ledger.records import LedgerIdentity
 from rmfab.report.cloud_record import cloud_records
 
 _CONNECTED = frozenset({"config", "connected"})
 """Measurements that a step `cloud` only has if the unit was connected."""
+_IN_A_CLOUD = frozenset({EventKind.REGISTER, EventKind.LOOKUP})
 
 
 def as_lines(identities: Sequence[LedgerIdentity], events: Sequence[StoredEvent]) -> Iterator[str]:
@@ -60,7 +61,8 @@ def _line(stored: StoredEvent) -> str:
     if log and event.details.get("log_missing"):
         log += " (not here)"
     release = _release(event.details["release"]) if "release" in event.details else ""
-    parts = (event.ts, f"{what:<9}", f"{outcome:<7}", f"{seconds:>6}", where, reason, release, log)
+    cloud = f"in {event.details['cloud']}" if event.kind in _IN_A_CLOUD else ""
+    parts = (event.ts, f"{what:<9}", f"{outcome:<7}", f"{seconds:>6}", where, cloud, reason, release, log)
     return "  ".join(part for part in parts if part).rstrip()
 
 

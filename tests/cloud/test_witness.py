@@ -141,7 +141,11 @@ def test_a_broker_that_starts_again(tmp_path: Path) -> None:
             broker.stop()
             with pytest.raises(StationError) as told:
                 read(watch, 1)
-            assert told.value.cause == "witness"
+            assert (told.value.cause, told.value.hint) == (
+                "witness",
+                "see whether the broker runs, and what its log says",
+            )
+            assert "the broker is away" in told.value.what
             with pytest.raises(StationError) as told:
                 watch.send("params/remote", b"{}")
             assert told.value.cause == "witness"

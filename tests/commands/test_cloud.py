@@ -267,7 +267,7 @@ class TestRefused:
     @pytest.mark.parametrize(
         ("options", "code", "text"),
         [
-            (("--witness-cert", "w.crt"), 2, "given together"),
+            (("--witness-cert", "w.crt"), 2, "or neither"),
             (("--with", "no.pem"), 3, "no.pem"),
             (("--ca", "no.crt"), 2, "only one value"),
             (("--jobs", "0"), 2, "--jobs"),
@@ -277,6 +277,13 @@ class TestRefused:
         """What is missing or does not fit is said before a unit connects."""
         office.check(*options).refused(code, text)
         assert office.events("LMP-000001") == []
+
+    def test_what_is_no_host_and_no_ca(self, office: Office) -> None:
+        """A URL as --host, and a file without a CA, are said by their names before anything is sent."""
+        command = ("-C", office.root, "cloud", "check", "LMP-000001")
+        office.terminal(*command, "--host", "mqtts://localhost").refused(2, '"mqtts://localhost" is not a host name')
+        no_ca = office.root / "product.toml"
+        office.terminal(*command, "--host", "localhost", "--ca", no_ca).refused(3, f"{no_ca}: not a CA certificate")
 
     def test_a_witness_needs_paho(self, office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
         """Without paho-mqtt a witness is refused, with the command that installs it."""

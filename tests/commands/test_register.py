@@ -113,6 +113,7 @@ class TestRegister:
             (("--check", "--wait", "5"), 2, "do not apply"),
             (("--wait", "0"), 2, "--wait"),
             (("--ca", "no.crt"), 3, "no.crt"),
+            (("--ca", __file__), 3, f"{__file__}: not a CA certificate"),
             (("--user", "me@example.com"), 3, "refuses the sign-in of me@example.com"),
         ],
     )
@@ -158,7 +159,7 @@ class TestServe:
             (("--broker", "--kind", "neo"), 2, "not for the broker"),
             (("--broker", "--fault", "busy"), 2, "not for the broker"),
             (("--crl", "x.pem"), 2, "add --broker"),
-            (("--fault", "nonsense"), 3, "is not a fault of a cloud"),
+            (("--fault", "nonsense"), 2, "is not a fault of a cloud"),
             (("--name", "a b"), 2, "not a host name"),
         ],
     )
@@ -180,6 +181,7 @@ class TestServe:
             serving.send_signal(signal.SIGTERM)
         assert serving.returncode == 0
         assert registered.err.endswith(f"3 registered in {told['url']}\n"), registered.err
+        assert "trying again in 1 s" in registered.err
         assert checked.out.count("registered  never connected") == 3
         assert {(lamp / "cloud" / name).stat().st_mode & 0o077 for name in ("password", "server.key")} == {0}
         assert (lamp / "cloud").stat().st_mode & 0o077 == 0

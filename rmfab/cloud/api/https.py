@@ -15,7 +15,7 @@ from typing import BinaryIO
 from urllib.parse import urlsplit
 
 from rmfab.cloud.api.trouble import PassingTrouble, Reply, judge_error
-from rmfab.errors import InputError, StationError
+from rmfab.errors import StationError
 
 _CLOSED = (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError, http.client.RemoteDisconnected)
 MOST_BYTES = 8 << 20
@@ -107,9 +107,6 @@ def _context(ca: str | None) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if ca is None:
         context.load_default_certs()
-        return context
-    try:
+    else:
         context.load_verify_locations(cadata=ca)
-    except (ssl.SSLError, ValueError):
-        raise InputError("not certificates in PEM format", where="ca", cause="tls-certificate") from None
     return context

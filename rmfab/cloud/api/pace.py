@@ -8,15 +8,20 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from rmfab.cloud.api.trouble import PassingTrouble
+from rmfab.errors import StationError
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Pace:
-    """At most *tries* of a request, *first* seconds after the first, then twice as long, up to *longest*."""
+    """At most *tries* of a request, *first* seconds after the first, then twice as long, up to *longest*.
+
+    *told* hears of each trouble, and for how many seconds it waits then.
+    """
 
     wait: Callable[[float], None] = time.sleep
+    told: Callable[[StationError, float], None] = lambda _trouble, _seconds: None
     tries: int = 6
     first: float = 1.0
     longest: float = 30.0
@@ -27,6 +32,7 @@ class Pace:
             try:
                 return request()
             except PassingTrouble as trouble:
-                backoff = min(self.first * 2**done, self.longest)
-                self.wait(max(backoff, trouble.after or 0.0))
+                seconds = max(min(self.first * 2**done, self.longest), trouble.after or 0.0)
+                self.told(trouble, seconds)
+                self.wait(seconds)
         return request()

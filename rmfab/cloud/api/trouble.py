@@ -167,6 +167,6 @@ def _untrusted(error: ssl.SSLCertVerificationError, where: str) -> StationError:
     return StationError(
         f"the server's certificate is not trusted: {error.verify_message}",
         where=where,
-        hint="pass its CA with --ca, and check that no proxy answers in its place",
+        hint="pass its CA with --ca; or a proxy answers in its place",
         cause="api-ca",
     )

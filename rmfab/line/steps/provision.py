@@ -152,7 +152,11 @@ def _await_ip(visit: Visit, session: ProvisioningSession, ssid: str) -> None:
             return
         if joining.state is JoinState.FAILED:
             why = joining.failure.name.lower().replace("_", " ") if joining.failure is not None else "unknown"
-            raise UnitFault(f"the unit failed to join the factory network: {why}", cause="join-failed")
+            raise UnitFault(
+                f'the unit failed to join the network "{ssid}": {why}',
+                hint="if all units fail, compare ssid and passphrase in the file that [provisioning] network names",
+                cause="join-failed",
+            )
         if time.monotonic() >= ending:
-            raise UnitFault("the unit did not get an IP address in time", cause="join-timeout")
+            raise UnitFault(f'the unit did not get an IP address from "{ssid}" in time', cause="join-timeout")
         time.sleep(_ASK_AGAIN_SECONDS)
