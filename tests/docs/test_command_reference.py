@@ -33,7 +33,7 @@ GROUPS = tuple(context for context in COMMANDS if isinstance(context.command, cl
 
 def _examples() -> Iterator[str]:
     for context in COMMANDS:
-        for line in (context.command.help or "").splitlines():
+        for line in re.sub(r"\\\n +", "", context.command.help or "").splitlines():
             if line.strip().startswith("rmfab "):
                 yield re.split(r" {2,}", line.strip())[0]
 
