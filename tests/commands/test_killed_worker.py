@@ -19,11 +19,10 @@ from tests.patience import PATIENCE, until
 from tests.terminal import Terminal, copied, files
 
 UNITS = 1_200
-LABELS = 300
 ROWS = 20_000
 MADE = 4_000
-STANDING = 6
-"""Chunks of the batches that are there before: one of three units, three of UNITS, one of LABELS; and one of MADE."""
+STANDING = 5
+"""Chunks of the batches that are there before: one of three units, three of UNITS; and one of MADE."""
 BUSY = 0.2
 """CPU seconds that a worker uses for its start and something more."""
 
@@ -32,12 +31,11 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reas
 
 @pytest.fixture(scope="module")
 def full(workshop: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A workspace with batches for `build` and `label`, and CSVs for `nvs generate`."""
+    """A workspace with a batch for `build` and `label`, and CSVs for `nvs generate`."""
     from rmfab.cli import main
 
     lamp = copied(workshop / "lamp", tmp_path_factory.mktemp("full") / "lamp")
-    for name, count in (("big", UNITS), ("labels", LABELS)):
-        assert main(["-C", str(lamp), "generate", "--batch", name, "--count", str(count)]) == 0
+    assert main(["-C", str(lamp), "generate", "--batch", "big", "--count", str(UNITS)]) == 0
     rows = "".join(f"S-{number},{number:0128x}\n" for number in range(ROWS))
     (lamp / "rows.csv").write_text(f"serial,blob\n{rows}")
     (lamp / "columns.csv").write_text("space,namespace,\nserial,data,string\nblob,data,hex2bin\n")
@@ -102,10 +100,8 @@ CASES = {
         lambda folder, _: any((folder / "out" / "bin").glob("*.bin")),
         2 * ROWS,
     ),
-    "label-draw": Case(
-        ("label", "labels", "-o", "out/labels.pdf"), "out", lambda _, seen: cpu_seconds(seen[0]) > BUSY, 1
-    ),
-    "label-read": Case(("label", "labels", "-o", "out/labels.pdf"), "out", second_crew, 1),
+    "label-draw": Case(("label", "big", "-o", "out/labels.pdf"), "out", lambda _, seen: cpu_seconds(seen[0]) > BUSY, 1),
+    "label-read": Case(("label", "big", "-o", "out/labels.pdf"), "out", second_crew, 1),
     "build": Case(
         ("build", "big", "-o", "out"), "out", lambda folder, _: any((folder / "out" / "bin").glob("*.bin")), UNITS + 2
     ),
@@ -166,7 +162,7 @@ def test_a_worker_is_killed(terminal: Terminal, full: Path, name: str) -> None:
     os.chdir(folder)
     terminal.well("-C", folder, *case.argv)
     assert not case.incomplete(folder) or case.files == 0
-    assert printed(folder) == (LABELS if name.startswith("label") else 0)
+    assert printed(folder) == (UNITS if name.startswith("label") else 0)
     if name == "generate":
         with open_workspace(folder).ledger as ledger:
             assert sum(1 for _ in ledger.identities("new")) == MADE

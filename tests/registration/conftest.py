@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -55,11 +56,17 @@ def kind(request: pytest.FixtureRequest) -> type[VirtualRainmaker | VirtualNeo]:
 @pytest.fixture
 def serve(kind: type[VirtualRainmaker | VirtualNeo], tmp_path: Path, clock: Clock, lab: Lab) -> Open:
     """Serve a new cloud of this kind, with its own URL: no unit is registered in it yet."""
-    made_before: list[int] = []
+    numbers, urls = count(1), set[str]()
 
-    def serve_one(**options: object) -> AbstractContextManager[Site]:
-        made_before.append(1)
-        return site(tmp_path / f"cloud-{len(made_before)}", kind(clock.now, **options), clock, lab)  # type: ignore[arg-type]
+    @contextmanager
+    def serve_one(**options: object) -> Iterator[Site]:
+        for number in numbers:
+            with site(tmp_path / f"cloud-{number}", kind(clock.now, **options), clock, lab) as found:  # type: ignore[arg-type]
+                if found.cloud.api in urls:  # the port of a cloud that was served before
+                    continue
+                urls.add(found.cloud.api)
+                yield found
+                return
 
     return serve_one
 

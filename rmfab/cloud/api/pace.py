@@ -21,10 +21,10 @@ class Pace:
     """
 
     wait: Callable[[float], None] = time.sleep
-    told: Callable[[StationError, float], None] = lambda _trouble, _seconds: None
     tries: int = 6
     first: float = 1.0
     longest: float = 30.0
+    told: Callable[[StationError, float], None] = lambda _trouble, _seconds: None
 
     def tried(self, request: Callable[[], T]) -> T:
         """Return what *request* returns, trying it again while its trouble may pass. Raise that of the last try."""

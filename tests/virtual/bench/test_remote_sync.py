@@ -739,14 +739,19 @@ def test_power_off_ends_a_download(updating):
 
 def test_boards_of_a_child_process(story):
     """Served boards connect, too; the control socket reports it, takes the network away, and switches the supply."""
-    with serve([story.spec("served")]) as (board,):
+
+    def connects(times: int) -> None:
+        """It connects, and publishes its config."""
         until(lambda: board.state()["mqtt"] == "connected")
+        until(lambda: len(story.cloud.messages("served", "config")) == times)
+
+    with serve([story.spec("served")]) as (board,):
+        connects(1)
         board.control("network none")
         assert board.state()["mqtt"] != "connected"
         board.control("network rmfab-factory -40 factory-floor")
-        until(lambda: board.state()["mqtt"] == "connected")
+        connects(2)
         board.control("power off")
         assert board.state()["mqtt"] == "off"
         board.control("power on")
-        until(lambda: board.state()["mqtt"] == "connected")
-    until(lambda: len(story.cloud.messages("served", "config")) == 3)
+        connects(3)
