@@ -142,7 +142,7 @@ def place_code(style: LabelStyle, code: StyleCode, items: Sequence[FlowItem], si
     if code.box is not None:
         box = code.box
         return CodePlace(box.x + (box.width - side) * code.align.share, box.y + (box.height - side) / 2, side, quiet)
-    if not items:
+    if style.only_code:
         return CodePlace(across, down, side, quiet)
     near = max(0.0, style.margin - quiet)
     if code.position.beside:
@@ -158,7 +158,7 @@ def _top(style: LabelStyle, items: Sequence[FlowItem], side: float, quiet: float
     if style.shape is Shape.ROUND:
         return max(_highest_on_round(style, side, quiet), (style.height - whole - quiet) / 2)
     spare = style.height - style.margin - near - whole
-    return max(near, near + spare * style.valign.share) if spare > 0 else near
+    return near + max(0.0, spare) * style.valign.share if items else near
 
 
 def flow_area(style: LabelStyle, place: CodePlace | None) -> Box:

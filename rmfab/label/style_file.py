@@ -55,7 +55,8 @@ def style_files(root: Path) -> dict[str, Path]:
     """Return the styles of the workspace *root* and those that come with rmfab, by name; the workspace's win."""
     own = sorted((root / FOLDER).glob("*.toml"))
     files = [*shipped_files(str(FOLDER), ".toml"), *own]
-    return dict(sorted((path.stem, path) for path in files if is_safe_name(path.stem)))
+    named = {path.stem: path for path in files if is_safe_name(path.stem)}
+    return dict(sorted(named.items()))
 
 
 def load_style(root: Path, name: str) -> LabelStyle:
