@@ -209,11 +209,11 @@ def test_a_logo_keeps_its_proportions_and_is_black_and_white(tmp_path: Path, met
     assert made.drawing.logo is not None
     assert (made.drawing.logo.width, made.drawing.logo.height) == (20.0, 10.0)
     image = made.raster.image().crop((240, 56, 400, 136))
-    assert set(image.getdata()) <= {0, 255}
+    assert sum(image.histogram()[1:255]) == 0
     left, right = image.crop((0, 0, 80, 80)), image.crop((80, 0, 160, 80))
     assert right.getextrema() == (255, 255)
     runs = sum(left.getpixel((x, 40)) != left.getpixel((x + 1, 40)) for x in range(79))
-    assert runs > 10 if method == "dither" else runs == 0
+    assert runs > 10 if method == "dither" else runs <= 1
 
 
 def test_a_logo_in_the_quiet_zone_cannot_be(tmp_path: Path) -> None:
