@@ -130,7 +130,7 @@ def test_a_preview_of_a_unit_records_nothing(terminal: Terminal, lamp: Path) -> 
         (("LMP-000001", "LMP-000002", "--preview", "x.png"), 2, "at most one serial"),
         (("lamp-0001", "--preview", "x.png"), 2, "lamp-0001 is a batch"),
         (("--style", "plug", "--preview", "x.png"), 3, '--style: unknown label style "plug"'),
-        (("--style", "../x", "--preview", "x.png"), 3, 'unknown label style "../x"'),
+        (("--style", "../x", "--preview", "x.png"), 3, '"../x" is not the name of a label style'),
         (("--size", "4", "--preview", "x.png"), 2, '--size: "4" is not a size from 5 to 220 mm'),
         (("--size", "12x9", *PLUG, "--preview", "x.png"), 3, "style plug-40x30 on 12x9: "),
         (("--dpi", "72", "--preview", "x.png"), 2, "--dpi"),

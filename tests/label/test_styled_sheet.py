@@ -151,3 +151,24 @@ def test_a_logo_is_on_pages_and_in_svg(tmp_path: Path) -> None:
         for image in (page, drawn.convert("L"), label_raster(known(), style, 300).raster.image()):
             left, top = round(30 * 300 / 25.4), round(7 * 300 / 25.4)
             assert image.crop((left + 3, top + 3, left + 50, top + 100)).getextrema()[1] < 128
+
+
+def test_a_page_for_a_label_printer_has_whole_dots() -> None:
+    """On one label per page every edge of the code is on a dot of the printer: rendered, it is black or white."""
+    style = SHIPPED["plug-40x30"]
+    page = single_label_sheet(style.width, style.height)
+    document = pypdfium2.PdfDocument(make_styled_sheet([known()], style, page, 203, cut_marks=False).pdf)
+    image = document[0].render(scale=8 * 25.4 / 72).to_pil().convert("L")
+    document.close()
+    code = image.crop((0, 56, 160, 230)).histogram()
+    assert sum(code[8:248]) == 0
+    assert code[0] > 1000
+
+
+def test_a_logo_of_too_many_pixels_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    """A PNG of a few bytes that claims a billion pixels takes neither time nor memory."""
+    logo(tmp_path / "logo.png")
+    data = (tmp_path / "logo.png").read_bytes()
+    (tmp_path / "logo.png").write_bytes(data[:16] + (1 << 30).to_bytes(4, "big") + data[20:])
+    with pytest.raises(InputError, match="are too many for a logo"):
+        style_of(tmp_path, '[label]\nsize = "60x40"\n[qr]\nside = 22\n[logo]\nfile = "logo.png"\n')
