@@ -18,7 +18,7 @@ from rmfab.label.fonts import LabelFont, Measure, measure_on_dots, pixels_of, wi
 from rmfab.label.layout import Box
 from rmfab.label.logo import Logo
 from rmfab.label.module_size import choose_level, judge_barcode, judge_form, judge_module, module_in
-from rmfab.label.style import LabelStyle, StyleBarcode, StyleCode, StyleLogo, StyleText
+from rmfab.label.style import Align, LabelStyle, StyleBarcode, StyleCode, StyleLogo, StyleText
 from rmfab.label.style_fonts import font_that_has, style_font
 from rmfab.label.symbol import Symbol, encode
 from rmfab.label.text import GROUP_GAP, MM, SMALLEST, grouped
@@ -215,6 +215,8 @@ class _Composer:
         judge_barcode(self._label, self._style, barcode, module, self._dot)
         high = module if barcode.rows > 1 else self._snap(box.height)
         x = box.x + quiet * module + (box.width - module * (barcode.columns + 2 * quiet)) * style.align.share
+        if style.box is None and style.align is Align.LEFT:  # the white beside the flow is a part of the quiet zone
+            x -= min(quiet * module, self._style.gap, self._style.margin)
         y = box.y + (box.height - high * barcode.rows) / 2
         return DrawnBarcode(barcode, self._snap(x), self._snap(y), module, high)
 
