@@ -93,12 +93,13 @@ class ReleasePolicy:
 
 @dataclass(frozen=True)
 class LabelPolicy:
-    """`[label]`: the default sheet of `rmfab label`, the resolution for reading it back, in dots per inch, and the
-    TrueType font of the product's name (None: Bitstream Vera)."""
+    """`[label]`: the default sheet of `rmfab label`, the resolution for reading it back, in dots per inch, the TrueType
+    font of the product's name (None: Bitstream Vera), and the label style (None: the automatic layout)."""
 
     sheet: str = "L7651"
     dpi: int = 300
     font: Path | None = None
+    style: str | None = None
 
 
 @dataclass(frozen=True)
