@@ -6,11 +6,11 @@ Separate from `pdf.py`, so that a worker process does not import reportlab's can
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from pathlib import Path
+from dataclasses import astuple
 
-from rmfab.label.content import Label
-from rmfab.label.layout import Artwork, make_artwork
-from rmfab.label.typeface import choose_font, chosen_font
+from rmfab.label.compose import Composition
+from rmfab.label.content import Label, UnitFacts
+from rmfab.label.design import LabelDesign, draw_design
 from rmfab.secret import Secret
 from rmfab.workers.crew import cores, open_crew
 from rmfab.workers.feeding import chunked
@@ -18,35 +18,41 @@ from rmfab.workers.feeding import chunked
 _WORTH_SPREADING = 200
 _LABELS_AT_ONCE = 16
 
-PlainLabel = tuple[str, str, str, str, str]
+PlainLabel = tuple[str, str, str, str, str, str, tuple[str, ...]]
 
 
-def make_artworks(labels: Sequence[Label], width: float, height: float) -> Generator[Artwork, None, None]:
-    """Yield the drawings of *labels* on *width* x *height* mm, in order. Raise InputError as `make_artwork` does."""
+def draw_labels(labels: Sequence[Label], design: LabelDesign, dot: float | None) -> Generator[Composition, None, None]:
+    """Yield the drawings of *labels* for pages, in order. Raise InputError as `draw_design` does.
+
+    *dot*: the size of a dot in mm if all lengths are to be whole dots.
+    """
     jobs = cores() if len(labels) >= _WORTH_SPREADING else 1
-    with open_crew(_Drawer, (width, height, chosen_font()), jobs) as crew:
-        for _, artworks in crew.run(_Drawer.draw, chunked(map(_plain, labels), _LABELS_AT_ONCE if jobs > 1 else 1)):
-            yield from artworks
+    with open_crew(_Drawer, (design, dot), jobs) as crew:
+        for _, drawn in crew.run(_Drawer.draw, chunked(map(_plain, labels), _LABELS_AT_ONCE if jobs > 1 else 1)):
+            yield from drawn
 
 
 def _plain(label: Label) -> PlainLabel:
     # A Secret cannot be pickled. The plain values go through a pipe that no other process reads.
-    return label.product, label.serial, label.service_name, label.pop.reveal(), label.payload.reveal()
+    secrets = label.pop.reveal(), label.payload.reveal()
+    return label.product, label.serial, label.service_name, *secrets, label.node_id, astuple(label.facts)
 
 
 class _Drawer:
-    """The worker that draws labels of one size."""
+    """The worker that draws labels of one design."""
 
-    def __init__(self, order: tuple[float, float, Path | None]) -> None:
-        self._width, self._height, font = order
-        if font != chosen_font():  # in a process of its own
-            choose_font(font)
+    def __init__(self, order: tuple[LabelDesign, float | None]) -> None:
+        self._design, self._dot = order
 
-    def draw(self, labels: Sequence[PlainLabel]) -> list[Artwork]:
+    def draw(self, labels: Sequence[PlainLabel]) -> list[Composition]:
         """Return the drawings of a chunk of labels."""
-        return [self._artwork(*label) for label in labels]
+        return [self._drawn(*label) for label in labels]
 
-    def _artwork(self, product: str, serial: str, name: str, pop: str, payload: str) -> Artwork:
-        artwork = make_artwork(Label(product, serial, name, Secret(pop), Secret(payload)), self._width, self._height)
-        _ = artwork.symbol.path  # now, on all cores: it is kept, and the pages are made on one
-        return artwork
+    def _drawn(
+        self, product: str, serial: str, name: str, pop: str, payload: str, node_id: str, facts: tuple[str, ...]
+    ) -> Composition:
+        label = Label(product, serial, name, Secret(pop), Secret(payload), node_id, UnitFacts(*facts))
+        made = draw_design(label, self._design, self._dot, on_paper=True)
+        if made.drawing.code is not None:
+            _ = made.drawing.code.symbol.path  # now, on all cores: it is kept, and the pages are made on one
+        return made

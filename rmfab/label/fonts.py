@@ -68,6 +68,16 @@ def load_font(path: Path, *, bold: bool = False) -> LabelFont:
     return LabelFont(name, path, bold)
 
 
+@lru_cache(maxsize=64)
+def registered(font: LabelFont) -> str:
+    """Return the name of *font* for reportlab, which has it from now on, also if a different process measured it."""
+    try:
+        getFont(font.name)
+    except KeyError:
+        registerFont(TTFont(font.name, str(font.path)))
+    return font.name
+
+
 def width_on_paper(text: str, font: LabelFont, size: float) -> float:
     """Return the width in mm of *text* on a page."""
     return float(stringWidth(text, font.name, size)) * MM

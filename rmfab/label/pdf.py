@@ -14,6 +14,7 @@ from reportlab.pdfgen.canvas import Canvas
 
 from rmfab.errors import InputError
 from rmfab.label.drawing import Drawing, DrawnBarcode, DrawnCode, DrawnLogo, drawing_of
+from rmfab.label.fonts import registered
 from rmfab.label.layout import Artwork
 from rmfab.label.logo import PAGE_DOT
 from rmfab.label.sheets import Cell, Sheet
@@ -89,7 +90,7 @@ def _draw_at(canvas: Canvas, artwork: Artwork | Drawing, cell: Cell, page_height
     if drawing.logo is not None:
         _draw_logo(canvas, drawing.logo)
     for text in drawing.texts:
-        canvas.setFont(text.font.name, text.size)
+        canvas.setFont(registered(text.font), text.size)
         canvas.drawString(text.x / MM, -text.baseline / MM, text.text)
     if drawing.barcode is not None:
         canvas.saveState()

@@ -9,29 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from threading import Lock
 
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
-from rmfab.errors import IntegrityError
-from rmfab.label.compose import compose
 from rmfab.label.content import Label
-from rmfab.label.drawing import Drawing, DrawnBarcode, DrawnCode, DrawnText, drawing_of
+from rmfab.label.design import LabelDesign, dot_of, draw_design
+from rmfab.label.drawing import Drawing, DrawnBarcode, DrawnCode, DrawnText
 from rmfab.label.fonts import pixels_of
-from rmfab.label.layout import make_artwork
 from rmfab.label.raster import Raster
-from rmfab.label.readback import Expected, codes_in, judge_code, judge_second_code
-from rmfab.label.style import LabelStyle
-from rmfab.label.style_auto import AutomaticStyle
-from rmfab.label.typeface import product_font
-from rmfab.label.warnings import LabelWarning, label_warnings
+from rmfab.label.readback import Expected, codes_in, judge_code, judge_second_code, second_codes_in
+from rmfab.label.warnings import LabelWarning
 
-LabelDesign = LabelStyle | AutomaticStyle
 _BLUR, _MOST_BLUR = 0.3, 1.0
 """Sigma of the blur in modules, and at most in dots: zxing reads every sound code with 2 dots per module after it."""
-_INCH = 25.4
-_8_DOTS_PER_MM = 203
-_one_font = Lock()
 
 
 @dataclass(frozen=True)
@@ -43,31 +33,16 @@ class LabelRaster:
     drawing: Drawing
 
 
-def dot_of(dpi: int) -> float:
-    """Return the size in mm of a dot. Printers of "203 dpi" have 8 dots per mm, those of 300 dpi 11.8."""
-    return 0.125 if dpi == _8_DOTS_PER_MM else _INCH / dpi
-
-
 def label_raster(label: Label, style: LabelDesign, dpi: int) -> LabelRaster:
     """Return *label* in *style* for a printer of *dpi* dots per inch, read back.
 
     The same label gives the same bytes. Threads may call it at once. Raise InputError if the label does not fit,
     IntegrityError if a code does not read back.
     """
-    drawing, warnings = _drawing(label, style, dot_of(dpi))
-    image = draw_on_dots(drawing, dot_of(dpi))
-    judge_image(image, label, drawing, dot_of(dpi))
-    return LabelRaster(Raster.of_image(image), warnings, drawing)
-
-
-def _drawing(label: Label, style: LabelDesign, dot: float) -> tuple[Drawing, tuple[LabelWarning, ...]]:
-    if isinstance(style, LabelStyle):
-        composition = compose(label, style, dot)
-        return composition.drawing, composition.warnings
-    with _one_font, product_font(style.product_font):  # reportlab's fonts, and the chosen one, are the process's
-        width, height = (round(side / dot) * dot for side in (style.width, style.height))
-        artwork = make_artwork(label, width, height, dot)
-        return drawing_of(artwork, dot), label_warnings([label], [artwork.layout])
+    made = draw_design(label, style, dot_of(dpi))
+    image = draw_on_dots(made.drawing, dot_of(dpi))
+    judge_image(image, label, made.drawing, dot_of(dpi))
+    return LabelRaster(Raster.of_image(image), made.warnings, made.drawing)
 
 
 def draw_on_dots(drawing: Drawing, dot: float) -> Image.Image:
@@ -128,12 +103,10 @@ def judge_image(image: Image.Image, label: Label, drawing: Drawing, dot: float) 
 
 def judge_codes(image: Image.Image, label: Label, drawing: Drawing, where: str = "bitmap") -> None:
     """Raise IntegrityError if *image* does not have exactly the codes of *drawing*. *where* is for messages."""
-    if drawing.code is not None:
-        judge_code(codes_in(image), Expected(label.serial, label.payload), where)
-    elif codes_in(image):
-        raise IntegrityError("a label without a QR code has one", where=label.serial, cause="label-mismatch")
+    payload = None if drawing.code is None else label.payload
+    judge_code(codes_in(image), Expected(label.serial, payload), where)
     if drawing.barcode is not None:
-        judge_second_code(image, drawing.barcode.barcode, label.serial, where)
+        judge_second_code(second_codes_in(image, drawing.barcode.barcode.kind), label.serial, where)
 
 
 def _around(image: Image.Image, code: DrawnCode, dot: float) -> Image.Image:

@@ -17,8 +17,9 @@ import zxingcpp
 from PIL import Image, ImageDraw
 
 from rmfab.errors import InputError, IntegrityError
-from rmfab.label.barcode import FORMATS, Barcode
+from rmfab.label.barcode import FORMATS
 from rmfab.label.sheets import Cell, Sheet
+from rmfab.label.style import BarcodeKind
 from rmfab.label.symbol import QUIET_ZONE, Symbol
 from rmfab.secret import Secret
 
@@ -29,18 +30,24 @@ _BLANK = 250
 
 @dataclass(frozen=True)
 class Reading:
-    """The content of one label position of a page: the payloads of its codes, and whether it is blank."""
+    """The content of one label position of a page: the payloads of its QR codes, whether it is blank, and the texts of
+    its codes of the second kind."""
 
     codes: tuple[bytes, ...] = field(repr=False)
     blank: bool
+    second: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Expected:
-    """The expected content of one label position of a page."""
+    """The expected content of one label position of a page.
+
+    *payload* None: it must not have a QR code. *second*: it has a second code, with the serial.
+    """
 
     serial: str
-    payload: Secret[str]
+    payload: Secret[str] | None
+    second: bool = False
 
 
 def codes_in(image: Image.Image) -> tuple[bytes, ...]:
@@ -51,12 +58,17 @@ def codes_in(image: Image.Image) -> tuple[bytes, ...]:
     return tuple(bytes(code.bytes) for code in found)
 
 
-def judge_second_code(image: Image.Image, wanted: Barcode, serial: str, where: str) -> None:
-    """Raise IntegrityError if *image* does not have the second code *wanted*, once and with its text."""
-    found = zxingcpp.read_barcodes(image, formats=FORMATS[wanted.kind], try_rotate=False, try_downscale=False)
-    if [code.text for code in found] != [wanted.text]:
+def second_codes_in(image: Image.Image, kind: BarcodeKind) -> tuple[str, ...]:
+    """Return the texts of the codes of *kind* in *image*."""
+    found = zxingcpp.read_barcodes(image, formats=FORMATS[kind], try_rotate=False, try_downscale=False)
+    return tuple(code.text for code in found)
+
+
+def judge_second_code(found: Sequence[str], serial: str, where: str) -> None:
+    """Raise IntegrityError if *found*, the second codes of a label, are not one with its *serial*."""
+    if list(found) != [serial]:
         raise IntegrityError(
-            f"the {wanted.kind} code of {serial} cannot be read back",
+            f"the second code of {serial} cannot be read back",
             where=where,
             hint="give [barcode] more room",
             cause="label-unreadable",
@@ -82,9 +94,9 @@ def page_images(pdf: bytes, dpi: int, pages: Sequence[int] | None = None) -> Ite
             yield bitmap.to_pil()
 
 
-def read_page(image: Image.Image, sheet: Sheet, dpi: int) -> list[Reading]:
-    """Return what each label position of *image*, a page of *sheet*, contains."""
-    return [_read_cell(image, cell, dpi) for cell in sheet.cells()]
+def read_page(image: Image.Image, sheet: Sheet, dpi: int, second: BarcodeKind | None = None) -> list[Reading]:
+    """Return what each label position of *image*, a page of *sheet*, contains. *second*: the kind of second codes."""
+    return [_read_cell(image, cell, dpi, second) for cell in sheet.cells()]
 
 
 def judge_page(
@@ -98,15 +110,26 @@ def judge_page(
     for place, (reading, wanted) in enumerate(zip(readings, expected, strict=True), start=1):
         where = f"page {page}, label {place}"
         if wanted is not None:
-            judge_code(reading.codes, wanted, where, serials)
+            _judge_label(reading, wanted, where, serials)
         elif not reading.blank:
             raise IntegrityError("a label that should be blank is printed", where=where, cause="label-misplaced")
+
+
+def _judge_label(reading: Reading, wanted: Expected, where: str, serials: Mapping[bytes, str]) -> None:
+    if wanted.payload is None and reading.blank:
+        raise IntegrityError(f"the label of {wanted.serial} is blank", where=where, cause="label-unreadable")
+    judge_code(reading.codes, wanted, where, serials)
+    if wanted.second:
+        judge_second_code(reading.second, wanted.serial, where)
 
 
 def judge_code(
     codes: Sequence[bytes], wanted: Expected, where: str, serials: Mapping[bytes, str] | None = None
 ) -> None:
     """Raise IntegrityError if the *codes* of one label position are not exactly the *wanted* one."""
+    if wanted.payload is None:
+        _judge_no_code(codes, wanted.serial, where)
+        return
     payload = wanted.payload.reveal().encode()
     if len(codes) == 1 and codes[0] == payload:
         return
@@ -117,6 +140,12 @@ def judge_code(
     other = (serials or {}).get(next((code for code in codes if code != payload), b""))
     held = f"the code of {other}" if other else "an unknown code"
     raise IntegrityError(f"the label of {wanted.serial} has {held}", where=where, hint=_HINT, cause="label-mismatch")
+
+
+def _judge_no_code(codes: Sequence[bytes], serial: str, where: str) -> None:
+    if codes:
+        what = f"the label of {serial} has a QR code and should have none"
+        raise IntegrityError(what, where=where, cause="label-mismatch")
 
 
 _HINT = (
@@ -178,16 +207,12 @@ def _fill_rectangles(image: Image.Image, corner: tuple[float, float], scale: tup
         draw.rectangle((round(left), round(top), round(right) - 1, round(bottom) - 1), fill=0)
 
 
-def _read_cell(image: Image.Image, cell: Cell, dpi: int) -> Reading:
-    cut = cell_image(image, cell, dpi)
+def _read_cell(image: Image.Image, cell: Cell, dpi: int, second: BarcodeKind | None) -> Reading:
+    cut = image.crop(_pixels(cell, dpi, 0.0))
     darkest = image.crop(_pixels(cell, dpi, _EDGE)).getextrema()[0]
-    blank = isinstance(darkest, int | float) and darkest >= _BLANK
-    return Reading(() if blank else codes_in(cut), blank)
-
-
-def cell_image(image: Image.Image, cell: Cell, dpi: int) -> Image.Image:
-    """Return the part of a page that is *cell*."""
-    return image.crop(_pixels(cell, dpi, 0.0))
+    if isinstance(darkest, int | float) and darkest >= _BLANK:
+        return Reading((), blank=True)
+    return Reading(codes_in(cut), False, () if second is None else second_codes_in(cut, second))
 
 
 def _pixels(cell: Cell, dpi: int, inset: float) -> tuple[int, int, int, int]:

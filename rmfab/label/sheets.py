@@ -82,6 +82,12 @@ SHEETS = (
 )
 
 
+def single_label_sheet(width: float, height: float) -> Sheet:
+    """Return the sheet for one label per page, as label printers with a driver want it."""
+    size = (width, height)
+    return Sheet(f"{width:g}x{height:g}", size, size, 1, 1, (0.0, 0.0), size)
+
+
 def sheet(name: str) -> Sheet:
     """Return the sheet *name*; case, spaces and the maker's name are ignored. Raise InputError if there is none."""
     wanted = _plain(name)

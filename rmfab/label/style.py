@@ -194,6 +194,16 @@ class LabelStyle:
         return tuple(item for item in items if item is not None and item.box is None)
 
     @property
+    def has_code(self) -> bool:
+        """Whether it has a QR code."""
+        return self.qr is not None
+
+    @property
+    def second_code(self) -> BarcodeKind | None:
+        """The kind of its second code, None without one."""
+        return None if self.barcode is None else self.barcode.kind
+
+    @property
     def only_code(self) -> bool:
         """Whether the QR code is alone on the label."""
         return not self.texts and self.logo is None and self.barcode is None

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from rmfab.label.style import BarcodeKind
+
 AUTOMATIC = "auto"
 """The name by which `--style` chooses it."""
 _LONGEST = 30.0
@@ -25,6 +27,16 @@ class AutomaticStyle:
     def for_media(cls, width: float, height: float | None, product_font: Path | None = None) -> AutomaticStyle:
         """Return the style for the labels in a printer. A continuous roll (no *height*) is cut after 30 mm at most."""
         return cls(width, min(width, _LONGEST) if height is None else height, product_font)
+
+    @property
+    def has_code(self) -> bool:
+        """Whether it has a QR code."""
+        return True
+
+    @property
+    def second_code(self) -> BarcodeKind | None:
+        """The kind of its second code, None without one."""
+        return None
 
     def __str__(self) -> str:
         return self.name

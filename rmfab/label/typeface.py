@@ -43,7 +43,6 @@ def choose_font(path: Path | None) -> None:
     reportlab keeps its fonts per process, and so does this.
     """
     before, _chosen[0] = _chosen[0], path
-    _letters.cache_clear()
     try:
         _letters(Face.PRODUCT)
     except InputError:
@@ -70,21 +69,27 @@ def chosen_font() -> Path | None:
 def font_name(face: Face) -> str:
     """Return the name of *face* for reportlab, which has it from now on."""
     _letters(face)
-    return _name(face)
+    return _name(face, _own(face))
 
 
-def _name(face: Face) -> str:
+def _own(face: Face) -> Path | None:
+    return _chosen[0] if face is Face.PRODUCT else None
+
+
+def _name(face: Face, own: Path | None) -> str:
     """Return the name of *face*, a new one for each font: reportlab does not replace a font that it has."""
-    own = _chosen[0] if face is Face.PRODUCT else None
     return f"{face.value}-{own}" if own is not None else face.value
 
 
-@cache
 def _letters(face: Face) -> frozenset[int]:
     """Register *face*; return the code points that it has glyphs for."""
-    own = _chosen[0] if face is Face.PRODUCT else None
+    return _letters_of(face, _own(face))
+
+
+@cache
+def _letters_of(face: Face, own: Path | None) -> frozenset[int]:
     try:
-        font = TTFont(_name(face), str(own or _FILES[face]))
+        font = TTFont(_name(face, own), str(own or _FILES[face]))
     except (TTFError, OSError) as error:
         raise InputError(
             f"cannot use this font: {one_line(str(error))}",

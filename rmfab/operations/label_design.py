@@ -7,8 +7,8 @@ from pathlib import Path
 
 from rmfab.errors import ComplaintsError, InputError, RmfabError, UsageError
 from rmfab.files import shipped_files, write_file
+from rmfab.label.design import LabelDesign
 from rmfab.label.flow import judge_geometry
-from rmfab.label.print_raster import LabelDesign
 from rmfab.label.style import LabelStyle, parse_label_size
 from rmfab.label.style_auto import AUTOMATIC, AutomaticStyle
 from rmfab.label.style_file import FOLDER, load_style, read_style, style_files

@@ -10,8 +10,9 @@ from PIL import Image, ImageDraw
 from rmfab.errors import UsageError
 from rmfab.files import write_file
 from rmfab.label.content import Label
+from rmfab.label.design import LabelDesign, dot_of
 from rmfab.label.picture import png
-from rmfab.label.print_raster import LabelDesign, LabelRaster, dot_of, label_raster
+from rmfab.label.print_raster import LabelRaster, label_raster
 from rmfab.label.sample_label import sample_label
 from rmfab.label.sheets import sheet
 from rmfab.label.style import LabelStyle, Shape

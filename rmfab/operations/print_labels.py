@@ -12,12 +12,11 @@ from typing import Any
 
 from rmfab.errors import InputError, UsageError, one_line
 from rmfab.label.content import NO_FACTS, Label, Placeholder, label_of
+from rmfab.label.design import LabelDesign
 from rmfab.label.make_sheet import FinishedSheet, make_sheet
 from rmfab.label.picture import Picture, make_png, make_styled_png, make_styled_svg, make_svg
-from rmfab.label.print_raster import LabelDesign
-from rmfab.label.sheets import Sheet, sheet
+from rmfab.label.sheets import Sheet, sheet, single_label_sheet
 from rmfab.label.style import LabelStyle
-from rmfab.label.styled_sheet import make_styled_sheet, single_label_sheet
 from rmfab.label.typeface import Face, lacking, product_font
 from rmfab.label.unit_facts import facts_of
 from rmfab.label.warnings import LabelWarning
@@ -301,9 +300,7 @@ def _write(
 
 def _sheet(request: LabelRequest, labels: Sequence[Label], plan: _Plan) -> FinishedSheet:
     start, marks = request.start_at, request.cut_marks
-    if isinstance(plan.design, LabelStyle):
-        return make_styled_sheet(labels, plan.design, plan.paper, plan.dpi, start, cut_marks=marks)
-    return make_sheet(labels, plan.paper, plan.dpi, start, cut_marks=marks)
+    return make_sheet(labels, plan.paper, plan.dpi, start, design=plan.design, cut_marks=marks)
 
 
 def _picture(form: LabelForm, label: Label, plan: _Plan) -> Picture:

@@ -12,9 +12,10 @@ from PIL import Image
 from rmfab.errors import InputError, IntegrityError
 from rmfab.label.compose import compose
 from rmfab.label.content import NO_FACTS, Placeholder
+from rmfab.label.design import dot_of
 from rmfab.label.drawing import Drawing
 from rmfab.label.fonts import width_on_paper
-from rmfab.label.print_raster import dot_of, judge_image, label_raster
+from rmfab.label.print_raster import judge_image, label_raster
 from rmfab.label.style import LabelStyle
 from rmfab.label.text import MM
 from rmfab.secret import Secret
@@ -240,5 +241,5 @@ def test_a_second_code_is_read_back(tmp_path: Path) -> None:
     image = made.raster.image()
     judge_image(image, known(), made.drawing, DOT)
     image.paste(255, (200, 240, 240, 320))
-    with pytest.raises(IntegrityError, match="code128 code of LMP-000001 cannot be read back"):
+    with pytest.raises(IntegrityError, match="the second code of LMP-000001 cannot be read back"):
         judge_image(image, known(), made.drawing, DOT)

@@ -20,7 +20,8 @@ from PIL import Image, ImageDraw
 from rmfab.errors import InputError, IntegrityError
 from rmfab.files import shipped_files
 from rmfab.label.content import Label
-from rmfab.label.print_raster import dot_of, draw_on_dots, judge_image, label_raster
+from rmfab.label.design import dot_of
+from rmfab.label.print_raster import draw_on_dots, judge_image, label_raster
 from rmfab.label.style import LabelStyle, Shape, StyleCode, StyleText
 from rmfab.label.style_auto import AutomaticStyle
 from rmfab.label.style_file import read_style
@@ -212,7 +213,7 @@ def test_a_code_on_a_label_without_one_is_caught() -> None:
     made = label_raster(known(), SHIPPED["pack-62x29"], 203)
     image = made.raster.image()
     image.paste(printed("minimal-10", 203), (0, 0))
-    with pytest.raises(IntegrityError, match="without a QR code has one"):
+    with pytest.raises(IntegrityError, match="has a QR code and should have none"):
         judge_image(image, known(), made.drawing, dot_of(203))
 
 

@@ -14,13 +14,16 @@ from PIL import Image
 
 from rmfab.errors import InputError, IntegrityError
 from rmfab.files import shipped_files
-from rmfab.label import styled_sheet
+from rmfab.label import make_sheet as module
+from rmfab.label.design import draw_design
+from rmfab.label.make_sheet import make_sheet
+from rmfab.label.pdf import sheet_pdf
 from rmfab.label.picture import make_styled_png, make_styled_svg
 from rmfab.label.print_raster import label_raster
-from rmfab.label.sheets import Sheet, sheet
+from rmfab.label.sheets import Sheet, sheet, single_label_sheet
 from rmfab.label.style import LabelStyle
 from rmfab.label.style_file import read_style
-from rmfab.label.styled_sheet import make_styled_sheet, single_label_sheet
+from rmfab.label.verify_sheet import verify_sheet
 from tests.label.sample import NODE_ID, known, style_of
 from tests.label.test_compose import logo
 
@@ -31,7 +34,7 @@ L7160 = sheet("L7160")
 def made(style: LabelStyle, on: Sheet, count: int = 4, start_at: int = 1) -> bytes:
     form = "compact" if style.name == "minimal-10" else "json"
     labels = [known(number, form) for number in range(1, count + 1)]
-    return make_styled_sheet(labels, style, on, 300, start_at, cut_marks=False).pdf
+    return make_sheet(labels, on, 300, start_at, design=style).pdf
 
 
 def read(pdf: bytes) -> list[list[str]]:
@@ -81,15 +84,23 @@ def test_the_same_labels_give_the_same_bytes() -> None:
     assert made(SHIPPED["plug-40x30"], L7160) == made(SHIPPED["plug-40x30"], L7160)
 
 
+@pytest.mark.parametrize("name", ["plug-40x30", "pack-62x29"])
+def test_hundreds_of_labels_are_drawn_and_read_in_other_processes(name: str) -> None:
+    """The sheet is the same as one that a single process makes; facts of the unit arrive, and a fault is found."""
+    style, wanted = SHIPPED[name], [known(number) for number in range(1, 202)]
+    many = make_sheet(wanted, L7160, 200, design=style)
+    assert many.pdf == sheet_pdf((draw_design(one, style, on_paper=True).drawing for one in wanted), L7160)
+    swapped = [wanted[1], wanted[0], *wanted[2:]]
+    with pytest.raises(IntegrityError, match=r"page 1, label 1: the (label|second code) of LMP-000002"):
+        verify_sheet(many.pdf, swapped, L7160, 200, design=style)
+
+
 def test_a_carton_s_label_has_no_pop_in_any_file() -> None:
     """PDF, PNG and SVG of it are the same for two labels that differ in their PoP only."""
     style, one = SHIPPED["pack-62x29"], known(1)
     other = replace(one, pop=known(2).pop, payload=known(2).payload)
     page = single_label_sheet(style.width, style.height)
-    assert (
-        make_styled_sheet([one], style, page, cut_marks=False).pdf
-        == make_styled_sheet([other], style, page, cut_marks=False).pdf
-    )
+    assert make_sheet([one], page, design=style).pdf == make_sheet([other], page, design=style).pdf
     assert make_styled_png(one, style, 203).data == make_styled_png(other, style, 203).data
     assert make_styled_svg(one, style).data == make_styled_svg(other, style).data
     assert NODE_ID.encode() not in make_styled_svg(one, style).data
@@ -97,16 +108,14 @@ def test_a_carton_s_label_has_no_pop_in_any_file() -> None:
 
 def test_swapped_and_blank_labels_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     """The page is compared with the labels that it should have, place by place."""
-    style, draw = SHIPPED["plug-40x30"], styled_sheet.sheet_pdf
+    style, draw = SHIPPED["plug-40x30"], module.sheet_pdf
     monkeypatch.setattr(
-        styled_sheet, "sheet_pdf", lambda drawings, *rest, **marks: draw(reversed([*drawings]), *rest, **marks)
+        module, "sheet_pdf", lambda drawings, *rest, **marks: draw(reversed([*drawings]), *rest, **marks)
     )
-    with pytest.raises(IntegrityError, match="the label of LMP-000001 has an unknown code"):
+    with pytest.raises(IntegrityError, match="the label of LMP-000001 has the code of LMP-000002"):
         made(style, L7160, 2)
-    monkeypatch.setattr(
-        styled_sheet, "sheet_pdf", lambda drawings, *rest, **marks: draw([*drawings][:1], *rest, **marks)
-    )
-    with pytest.raises(IntegrityError, match="the label of LMP-000002 is blank"):
+    monkeypatch.setattr(module, "sheet_pdf", lambda drawings, *rest, **marks: draw([*drawings][:1], *rest, **marks))
+    with pytest.raises(IntegrityError, match="the code of LMP-000002 cannot be read back"):
         made(style, L7160, 2)
 
 
@@ -157,7 +166,7 @@ def test_a_page_for_a_label_printer_has_whole_dots() -> None:
     """On one label per page every edge of the code is on a dot of the printer: rendered, it is black or white."""
     style = SHIPPED["plug-40x30"]
     page = single_label_sheet(style.width, style.height)
-    document = pypdfium2.PdfDocument(make_styled_sheet([known()], style, page, 203, cut_marks=False).pdf)
+    document = pypdfium2.PdfDocument(make_sheet([known()], page, 203, design=style).pdf)
     image = document[0].render(scale=8 * 25.4 / 72).to_pil().convert("L")
     document.close()
     code = image.crop((0, 56, 160, 230)).histogram()
