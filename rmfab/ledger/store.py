@@ -416,6 +416,10 @@ class Ledger(Inquiry):
             outcomes.labelled(connection, self.id, station, serials, ts, details or {})
             yield
 
+    def sending(self, station: str, event: Event, seen: Standing) -> None:
+        """Record that a printer is about to get a label. See `outcomes.sending`."""
+        self._add(station, lambda connection: outcomes.sending(connection, self.id, station, event, seen))
+
     @contextmanager
     def exporting(self, event: Event, *, station: str) -> Iterator[None]:
         """Record an export when the block ends; nothing if it fails. Raise ValueError unless it is one."""
