@@ -217,8 +217,8 @@ def refuse_handed_over(identity: LedgerIdentity) -> None:
 class BatchCount:
     """The counts of one batch: *states* by state, *labelled* for identities with a label.
 
-    *sent*, *printed*, *scanned*: those with a label that is known to be so (see `rmfab.ledger.label_words`). *doubtful*:
-    those of which it is in doubt whether a label came out.
+    *sent*, *printed*, *scanned*: those with a label that is known to be so (see `rmfab.ledger.label_words`).
+    *doubtful*: those of which it is in doubt whether a label came out.
     """
 
     batch: Batch

@@ -38,8 +38,8 @@ _WORDS: Mapping[str, Callable[[BatchCount], int]] = {
 def as_table(counts: Sequence[BatchCount], ts: str) -> tuple[tuple[str, ...], list[tuple[object, ...]]]:
     """Return the heads and rows of a table at the ledger time *ts*.
 
-    It has no column for a rare state in which no identity is, or for what is known of no label. A batch that is open, or a handover that has expired, is
-    marked: nothing can be claimed from it.
+    It has no column for a rare state in which no identity is, or for what is known of no label. A batch that is open,
+    or a handover that has expired, is marked: nothing can be claimed from it.
     """
     states = [state for state in State if state not in _RARE or any(count.states.get(state, 0) for count in counts)]
     words = [word for word, number in _WORDS.items() if any(number(count) for count in counts)]

@@ -10,6 +10,7 @@ from rmfab.board.esp.loader import Loader
 from rmfab.board.esp.payload import blank_md5
 from rmfab.errors import BatchUsedUp, InputError, one_line
 from rmfab.identity.factory_image import factory_image
+from rmfab.label.scan import may_hold_pop
 from rmfab.ledger.claim_terms import Carried, Claim, refuse_given
 from rmfab.ledger.events import Outcome, timestamp
 from rmfab.line.carried import carried_in
@@ -76,7 +77,10 @@ def _scanned(visit: Visit, mac: str, codes: CodeDesk) -> str:
     """Return the serial with the code that the operator scans; ask again for one that cannot be this board's."""
     job = visit.job
     while True:
-        scanned = codes.code(visit.slot.name, visit.say, visit.keep_going)
+        scanned = codes.code(visit.slot.name, "scan or type the code of this board", visit.say, visit.keep_going)
+        if may_hold_pop(scanned):
+            visit.warn("this is the QR code of a label; scan the code of the board")
+            continue
         try:
             serial = job.product.serial.of_code(job.product.scan.code(scanned))
             refuse_given(job.ledger.identity_by_serial(serial), serial, mac)
