@@ -45,8 +45,8 @@ class Keyboard:
 KEYBOARDS = (
     Keyboard(
         "German",
-        "^1234567890ß´qwertzuiopü+#asdfghjklöäyxcvbnm,.-" + "°!\"§$%&/()=?`QWERTZUIOPÜ*'ASDFGHJKLÖÄYXCVBNM;:_",
-        dead="^´`",
+        "^1234567890ß´qwertzuiopü+#asdfghjklöäyxcvbnm,.-" + "°!\"§$%&/()=?`QWERTZUIOPÜ*'ASDFGHJKLÖÄYXCVBNM;:_",  # noqa: RUF001
+        dead="^´`",  # noqa: RUF001
     ),
     Keyboard(
         "French",
@@ -59,8 +59,8 @@ KEYBOARDS = (
     ),
     Keyboard(
         "Spanish",
-        "º1234567890'¡qwertyuiop`+çasdfghjklñ´zxcvbnm,.-" + 'ª!"·$%&/()=?¿QWERTYUIOP^*ÇASDFGHJKLÑ¨ZXCVBNM;:_',
-        dead="`´^¨",
+        "º1234567890'¡qwertyuiop`+çasdfghjklñ´zxcvbnm,.-" + 'ª!"·$%&/()=?¿QWERTYUIOP^*ÇASDFGHJKLÑ¨ZXCVBNM;:_',  # noqa: RUF001
+        dead="`´^¨",  # noqa: RUF001
     ),
     Keyboard(
         "Italian",
@@ -71,4 +71,4 @@ KEYBOARDS = (
 
 def from_input_method(text: str) -> bool:
     """Return whether *text* has letters that only an input method for Chinese, Japanese or Korean types."""
-    return any("\u2e80" <= letter <= "\uffef" or letter in "“”‘’…—、。" for letter in text)
+    return any("\u2e80" <= letter <= "\uffef" or letter in "“”‘’…—、。" for letter in text)  # noqa: RUF001

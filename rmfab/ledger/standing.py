@@ -54,6 +54,10 @@ class Standing:
         """Whether the identity is bound to a board."""
         return self.state.bound
 
+    @property
+    def scanned(self) -> bool:
+        """Whether the last label was read on its board."""
+        return self.scanned_ts is not None and self.scanned_ts >= (self.labelled_ts or "")
 
     @property
     def label_facts(self) -> tuple[int, int, str | None]:

@@ -464,6 +464,11 @@ class Ledger(Inquiry):
         with self._database.reading() as connection:
             return queries.by_serial(connection, serial)
 
+    def identities_named(self, service_name: str) -> tuple[LedgerIdentity, ...]:
+        """Return the identities with this service name, in any state: one per batch at most."""
+        with self._database.reading() as connection:
+            return tuple(queries.by_service_name(connection, service_name))
+
     def identity_by_mac(self, mac: str) -> LedgerIdentity | None:
         """Return the identity of the live unit with this MAC. Raise InputError if *mac* is not a MAC."""
         with self._database.reading() as connection:

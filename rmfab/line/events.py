@@ -59,9 +59,10 @@ class LabelState(StrEnum):
             return cls("in doubt")
         if not standing.labelled_count:
             return cls("missing")
-        times = {"made": standing.labelled_ts, "sent": standing.sent_ts, "printed": standing.printed_ts}
-        last = max((ts or "", word) for word, ts in times.items() if word == "made" or ts == standing.labelled_ts)
-        return cls(last[1])
+        if standing.scanned:
+            return cls("scanned")
+        last = standing.labelled_ts
+        return cls("printed" if last == standing.printed_ts else "sent" if last == standing.sent_ts else "made")
 
     @classmethod
     def after(cls, word: LabelWord) -> Self:

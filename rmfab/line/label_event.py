@@ -1,4 +1,4 @@
-"""The ledger's events about labels that a printer prints: what is known, of which printer, and why there is one more."""
+"""The ledger's events about labels that a printer prints: what is known, and why there is one more."""
 
 from __future__ import annotations
 

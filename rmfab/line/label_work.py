@@ -14,8 +14,11 @@ from rmfab.line.scan_back import ScanBack
 from rmfab.secret import Secret
 
 if TYPE_CHECKING:
-    from rmfab.line.stages import Bound
-    from rmfab.line.visit import Visit
+    from rmfab.identity.identity import Identity
+    from rmfab.ledger.records import LedgerIdentity
+
+Draw = Callable[["Identity", "LedgerIdentity", int, str], Raster]
+"""Draws the label of an identity and its record, for a printer's dots per inch, with the name of a slot."""
 
 _YES, _NO = frozenset({"y", "yes"}), frozenset({"n", "no"})
 
@@ -23,9 +26,9 @@ _YES, _NO = frozenset({"y", "yes"}), frozenset({"n", "no"})
 @dataclass(frozen=True)
 class LabelWork:
     """The *queue* before the printer, None without one; *scans*, None if labels are not scanned; the *desk* for the
-    operator's answers, None if nobody answers. *draw* returns the label of a unit for a printer's dots per inch."""
+    operator's answers, None if nobody answers."""
 
-    draw: Callable[[Visit, Bound, int], Raster]
+    draw: Draw
     queue: LabelQueue | None = None
     scans: ScanBack | None = None
     desk: CodeDesk | None = None

@@ -31,6 +31,7 @@ from rmfab.product.vocabulary import (
     ConsoleMode,
     Credentials,
     KeyKind,
+    LabelPrinting,
     NodeIdKind,
     QrForm,
     Security,
@@ -184,7 +185,13 @@ def _label(table: Table, root: Path) -> LabelPolicy:
         sheet=table.text("sheet", "L7651"),
         dpi=table.integer("dpi", 300, 150, 1200),
         font=root / font if font else None,
+        printing=table.choice("print", LabelPrinting, LabelPrinting.OFF),
+        required=table.boolean("required", False),
+        scan=table.boolean("scan", False),
+        wait=table.number("wait", 300.0, 0.0, 86400.0),
     )
+    if policy.required and not policy.prints:
+        table.complain("required", "a label is only required if the line prints it", 'set print = "pass" too')
     table.finish()
     return policy
 

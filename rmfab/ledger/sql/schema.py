@@ -151,6 +151,12 @@ Index(
     sqlite_where=identity.c.state != "void",
 )
 
+Index(
+    "ix_identity_doubt",
+    identity.c.doubt_ts,
+    sqlite_where=identity.c.doubt_ts.is_not(None),
+)
+
 chain = Table(
     "chain",
     metadata,

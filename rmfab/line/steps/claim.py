@@ -13,10 +13,12 @@ from rmfab.identity.factory_image import factory_image
 from rmfab.label.scan import may_hold_pop
 from rmfab.ledger.claim_terms import Carried, Claim, refuse_given
 from rmfab.ledger.events import Outcome, timestamp
+from rmfab.ledger.records import LedgerIdentity
 from rmfab.line.carried import carried_in
 from rmfab.line.code_desk import CodeDesk
 from rmfab.line.ending import Ending, Passed, Seen
 from rmfab.line.events import Step
+from rmfab.line.job import Job
 from rmfab.line.stages import Claimed, Writable
 from rmfab.line.step_record import StepRecord
 from rmfab.line.visit import Visit
@@ -34,7 +36,7 @@ def claim(visit: Visit, stage: Writable) -> Passed[Claimed]:
     """
     job = visit.job
     held = job.ledger.identity_by_mac(stage.mac)
-    if held is not None and held.finished and not job.again and job.serial in (None, held.serial):
+    if held is not None and _finished(job, held) and not job.again and job.serial in (None, held.serial):
         visit.is_unit(held)
         raise Seen(f"verified and labelled already, so it is not flashed; {_AGAIN}")
     own = None if held is None else factory_image(visit.open_identity(held), job.product)
@@ -57,6 +59,11 @@ def claim(visit: Visit, stage: Writable) -> Passed[Claimed]:
             f"{record.serial} replaces it: if the board has a label, destroy it"
         )
     return Passed(Claimed(stage.loader, stage.mac, stage.firmware, record), _measured(claimed))
+
+
+def _finished(job: Job, held: LedgerIdentity) -> bool:
+    """Return whether nothing is left to be done: verified, labelled, and the label scanned if it has to be."""
+    return held.finished and (held.standing.scanned or not job.product.label.scan)
 
 
 def _given(visit: Visit, mac: str) -> str | None:

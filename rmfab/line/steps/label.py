@@ -15,7 +15,7 @@ from rmfab.label.printers.printer import PrinterFault
 from rmfab.ledger.events import timestamp
 from rmfab.ledger.label_words import LabelWord
 from rmfab.ledger.records import LedgerIdentity
-from rmfab.line.ending import Passed, Skipped
+from rmfab.line.ending import NoLabel, Passed, Skipped
 from rmfab.line.events import LabelState
 from rmfab.line.label_event import LabelledUnit, label_event
 from rmfab.line.label_queue import LabelOrder, LabelQueue, in_doubt, settle
@@ -34,7 +34,10 @@ def label(visit: Visit, stage: Identified | AsNew) -> Passed[Identified | AsNew]
     if policy.prints and work.queue is None and not policy.scan:
         raise Skipped("station.toml has no [printer]; use `rmfab label` for sheets and pictures")
     task = _Task(visit, stage.bound, work)
-    skipped = task.print_label(work.queue) if policy.prints and work.queue is not None else None
+    try:
+        skipped = task.print_label(work.queue) if policy.prints and work.queue is not None else None
+    except PrinterFault as fault:
+        raise NoLabel(fault.what, where=fault.where, hint=fault.hint, cause=fault.cause) from fault
     if policy.scan and work.scans is not None:
         task.scan(work.scans)
         skipped = None
@@ -70,12 +73,13 @@ class _Task:
         """Have the label on the board scanned. Raise WrongLabel or WrongScan, InputError if nobody scans."""
         visit = self.visit
         if not self._now().standing.labelled_count:
-            raise PrinterFault("the unit has no label to scan", cause="label-missing")
+            raise NoLabel(
+                "the unit has no label to scan",
+                hint=f"print it with `rmfab label {self._serial}`",
+            )
         printed = self._printed(self.bound.record)
         scans.check(
-            ScanOrder(
-                visit.slot.name, self._serial, printed, self._owner, visit.say, visit.warn, visit.keep_going
-            )
+            ScanOrder(visit.slot.name, self._serial, printed, self._owner, visit.say, visit.warn, visit.keep_going)
         )
         self._note(LabelWord.SCANNED)
 
@@ -94,7 +98,8 @@ class _Task:
         def note(word: LabelWord, fault: PrinterFault | None = None, *, by_operator: bool = False) -> None:
             self._note(word, queue.address, fault, by_operator=by_operator)
 
-        raster = self.work.draw(visit, self.bound, queue.dpi)
+        identity = visit.open_identity(self.bound.record)
+        raster = self.work.draw(identity, self.bound.record, queue.dpi, visit.slot.name)
         return LabelOrder(self._serial, raster, note, visit.say, visit.warn, self._ask, visit.keep_going)
 
     def _note(

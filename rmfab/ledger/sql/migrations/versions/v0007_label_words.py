@@ -16,3 +16,5 @@ def upgrade() -> None:
         op.add_column("identity", count)
         op.add_column("identity", sa.Column(f"{word}_ts", sa.String(32)))
     op.add_column("identity", sa.Column("doubt_ts", sa.String(32)))
+    doubtful = sa.text("doubt_ts IS NOT NULL")
+    op.create_index("ix_identity_doubt", "identity", ["doubt_ts"], sqlite_where=doubtful, postgresql_where=doubtful)
