@@ -7,12 +7,12 @@ stops the slots of both units. A scan is compared in constant time, and nothing 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from rmfab.errors import StationError
-from rmfab.identity.qr import Payload
+from rmfab.identity.qr import Payload, parse_payload
 from rmfab.label.scan import WrongScan, is_label_of, parse_scan, same_label
 from rmfab.ledger.records import LedgerIdentity
 from rmfab.ledger.states import State
@@ -74,11 +74,10 @@ class ScanBack:
                     raise
                 order.warn(f"{error.what}; {error.hint}")
                 continue
-            if self._fits(order, scanned):
-                return
-            owner = order.owner(scanned)
+            owner = None if is_label_of(scanned, order.printed) else order.owner(scanned)
             if owner is None or owner.serial != self._last or repeated:
-                raise self._wrong(order, owner, scanned)
+                self._judge(order, scanned, owner)
+                return
             repeated = True  # a scanner reads twice if its trigger is held
             order.warn(f"this is the label of {owner.serial} again; scan the label on the board of this slot")
         raise WrongScan("the label cannot be scanned", hint="print it again, or clean the scanner")
@@ -92,43 +91,61 @@ class ScanBack:
 
         return self._scanner.code(order.slot, f"scan the label on the board of {order.serial}", order.say, keep_going)
 
-    def _fits(self, order: ScanOrder, scanned: Payload) -> bool:
-        """Return whether *scanned* is the label of the unit. Raise WrongLabel for an outdated one."""
-        if not is_label_of(scanned, order.printed):
-            return False
-        if not same_label(scanned, order.printed):
-            raise WrongLabel(
-                "the label has the right PoP, but was made for different settings",
-                where=order.serial,
-                hint=f"destroy it, and print it again: `rmfab label {order.serial} --print --reason outdated`",
-                cause="label-outdated",
-            )
+    def _judge(self, order: ScanOrder, scanned: Payload, owner: LedgerIdentity | None) -> None:
+        """Raise WrongLabel unless *scanned* is the label of the unit; stop the unit that it belongs to instead."""
+        try:
+            judge_label(order.serial, order.printed, scanned, owner, order.slot, self._slots)
+        except WrongLabel as error:
+            if owner is not None and error.cause == WrongLabel.cause:
+                with self._lock:
+                    self._swapped[owner.serial] = error
+            raise
         with self._lock:
             self._last = order.serial
-        return True
-
-    def _wrong(self, order: ScanOrder, owner: LedgerIdentity | None, scanned: Payload) -> WrongLabel:
-        """Return why the label is the wrong one; stop the unit that it belongs to."""
-        if owner is None:
-            return foreign_label(order.serial, order.printed, scanned)
-        if owner.state is State.VOID:
-            return void_label(owner.serial, order.serial)
-        with self._lock:
-            place = self._slots.get(owner.serial)
-            at = f" (slot {place})" if place else ""
-            what = f"the board of {order.serial} (slot {order.slot}) has the label of {owner.serial}{at}"
-            error = WrongLabel(what, hint=_SWAP.format(f"{order.serial} and {owner.serial}"))
-            self._swapped[owner.serial] = error
-        return error
 
 
-_SWAP = "stop: take the labels of {} off, put each on its own board, then scan both with `rmfab scan --unit SERIAL`"
+_SWAP = "take the labels of {} and {} off, put each on its own board, then scan both: `rmfab scan --unit SERIAL`"
+
+
+def judge_label(
+    serial: str,
+    printed: Secret[str],
+    scanned: Payload,
+    owner: LedgerIdentity | None,
+    slot: str | None = None,
+    slots: Mapping[str, str] | None = None,
+) -> None:
+    """Raise WrongLabel unless *scanned* is the label of *serial*, with the code *printed*.
+
+    *owner* is the unit that it belongs to, None if this ledger has none. *slot*: that of the unit; *slots*: those of
+    others.
+    """
+    if is_label_of(scanned, printed):
+        if same_label(scanned, printed):
+            return
+        raise WrongLabel(
+            "the label has the right PoP, but was made for different settings",
+            where=serial,
+            hint=f"destroy it, and print it again: `rmfab label {serial} --print --reason outdated`",
+            cause="label-outdated",
+        )
+    if owner is None:
+        raise foreign_label(serial, printed, scanned)
+    if owner.state is State.VOID:
+        raise void_label(owner.serial, serial)
+    other = _placed(owner.serial, (slots or {}).get(owner.serial))
+    raise WrongLabel(
+        f"the board of {_placed(serial, slot)} has the label of {other}",
+        hint=_SWAP.format(serial, owner.serial),
+    )
+
+
+def _placed(serial: str, slot: str | None) -> str:
+    return serial if slot is None else f"{serial} (slot {slot})"
 
 
 def foreign_label(serial: str, printed: Secret[str], scanned: Payload) -> WrongLabel:
     """Return the error for a label that is no unit's here."""
-    from rmfab.identity.qr import parse_payload
-
     if parse_payload(printed.reveal()).name == scanned.name:
         what = "the label has the name of this unit, and a different PoP: it is an old one, or of a different ledger"
     else:

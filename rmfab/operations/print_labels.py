@@ -77,7 +77,7 @@ def print_labels(workspace: Workspace, request: LabelRequest, terminal: Terminal
     InputError for a unit that cannot have a label.
     """
     paper = _paper(workspace, request)
-    bound = _named_units(workspace, request.units, terminal)
+    bound = units_to_label(workspace, request.units, terminal)
     _report(bound, terminal)
     labels = tuple(label_of(workspace.open_identity(one), workspace.product) for one in bound)
     details: dict[str, Any] = {"form": request.form.value}
@@ -108,7 +108,7 @@ def _paper(workspace: Workspace, request: LabelRequest) -> Sheet:
         raise InputError(error.what, where=place, hint=error.hint, cause=error.cause) from None
 
 
-def _named_units(workspace: Workspace, units: Sequence[str], terminal: Terminal) -> list[LedgerIdentity]:
+def units_to_label(workspace: Workspace, units: Sequence[str], terminal: Terminal) -> list[LedgerIdentity]:
     """Return the identities that *units* name, without void ones, each once, in order. Raise InputError."""
     of_batch, of_serial = partial(_of_batch, workspace, terminal), partial(_of_serial, workspace)
     chosen = named_units(workspace, units, of_batch, of_serial)

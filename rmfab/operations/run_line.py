@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -43,7 +43,7 @@ from rmfab.operations.accept_release import AcceptRequest, judge_again, judge_fo
 from rmfab.operations.find_release import releases_in, remember_release
 from rmfab.operations.line_run import LineRun
 from rmfab.operations.pool import hold_pool, more_identities
-from rmfab.operations.terminal import UNATTENDED, Scan, Terminal
+from rmfab.operations.terminal import UNATTENDED, Terminal, scanned_lines
 from rmfab.product.serial import SerialSource
 from rmfab.product.vocabulary import CloudProof
 from rmfab.workspace.workspace import LEDGER_ENVIRONMENT, Workspace
@@ -153,7 +153,7 @@ def _desk_and_labels(
 
     *here*: the ledger was reached, and can be asked for labels in doubt.
     """
-    policy, lines = workspace.product.label, _lines(terminal)
+    policy, lines = workspace.product.label, scanned_lines(terminal)
     works = Step.LABEL in request.steps and (policy.prints or policy.scan)
     desk = CodeDesk(lines, [slot.name for slot in slots]) if request.scan or works else None
     if not works:
@@ -177,13 +177,6 @@ def _lease(
     lease = StationLease(workspace, lease_size(workspace), request.batch, terminal)
     lease.enter()
     return lease
-
-
-def _lines(terminal: Terminal) -> Iterator[str]:
-    """Yield what the scanner reads; a code that it reads on behalf of a slot comes after the name of the slot."""
-    for one in terminal.inputs():
-        if isinstance(one, Scan):
-            yield from (one.text,) if one.slot is None else (one.slot, one.text)
 
 
 def _check_radio(job: Job, workspace: Workspace, slots: tuple[Slot, ...], *, loop: bool) -> None:

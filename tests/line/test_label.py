@@ -1,4 +1,4 @@
-"""The step `label` on virtual boards: one printer for all slots, its faults, and what the ledger knows of each label."""
+"""The step `label` on virtual boards: one printer for all slots, its faults, and what the ledger knows."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def printing(tmp_path_factory):
     """A factory whose product prints labels, with four identities."""
-    factory = found(tmp_path_factory.mktemp("printing") / "ws", units=4, edits=(("[label]", '[label]\nprint = "pass"'),))
-    return factory
+    edits = (("[label]", '[label]\nprint = "pass"'),)
+    return found(tmp_path_factory.mktemp("printing") / "ws", units=4, edits=edits)
 
 
 @pytest.fixture
@@ -38,4 +38,3 @@ def test_units_that_pass_get_their_labels(factory, tmp_path):
     assert said.summary["labels"] == {"printed": 2}
     assert words(factory, "LMP-000001") == ["sending", "printed"]
     assert len(list((tmp_path / "labels").glob("*.png"))) == 2
-    print(said.events)
