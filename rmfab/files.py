@@ -84,6 +84,15 @@ def shipped(folder: str, name: str) -> Path:
     raise FileNotFoundError(f"{folder}/{name} is not installed; searched {', '.join(map(str, places))}")
 
 
+def shipped_files(folder: str, suffix: str) -> list[Path]:
+    """Return the files that end with *suffix* in a folder below `templates/`, found as `shipped` finds them, sorted."""
+    package = Path(__file__).parent
+    for place in (package / folder, package.parent / folder):
+        if place.is_dir():
+            return sorted(place.glob(f"*{suffix}"))
+    return []
+
+
 def read_input(path: Path, what: str = "file", *, most: int = _LARGEST_INPUT) -> bytes:
     """Return the bytes of an input file. Raise InputError if it is missing, unreadable or longer than *most* bytes."""
     try:

@@ -17,6 +17,7 @@ import zxingcpp
 from PIL import Image, ImageDraw
 
 from rmfab.errors import InputError, IntegrityError
+from rmfab.label.barcode import FORMATS, Barcode
 from rmfab.label.sheets import Cell, Sheet
 from rmfab.label.symbol import QUIET_ZONE, Symbol
 from rmfab.secret import Secret
@@ -48,6 +49,18 @@ def codes_in(image: Image.Image) -> tuple[bytes, ...]:
         image, formats=zxingcpp.BarcodeFormat.QRCode, try_rotate=False, try_downscale=False, try_invert=False
     )
     return tuple(bytes(code.bytes) for code in found)
+
+
+def judge_second_code(image: Image.Image, wanted: Barcode, serial: str) -> None:
+    """Raise IntegrityError if *image* does not have the second code *wanted*, once and with its text."""
+    found = zxingcpp.read_barcodes(image, formats=FORMATS[wanted.kind], try_rotate=False, try_downscale=False)
+    if [code.text for code in found] != [wanted.text]:
+        raise IntegrityError(
+            f"the {wanted.kind} code of {serial} cannot be read back",
+            where="bitmap",
+            hint="give [barcode] more room",
+            cause="label-unreadable",
+        )
 
 
 def picture(symbol: Symbol, dots: int = 4) -> Image.Image:

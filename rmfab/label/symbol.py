@@ -6,7 +6,7 @@ does not make it larger (ISO/IEC 18004: levels L, M, Q, H restore about 7, 15, 2
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, unique
 from functools import lru_cache
@@ -49,18 +49,8 @@ class Symbol:
         return len(self.modules)
 
     def rectangles(self) -> Iterator[tuple[int, int, int, int]]:
-        """Yield the dark modules as a few disjoint rectangles (column, row, columns, rows), from row 0 at the top.
-
-        A run of a row grows downwards as long as the next row has the same run.
-        """
-        growing: dict[tuple[int, int], int] = {}
-        for row, modules in enumerate((*self.modules, b"")):
-            here = set(_runs(modules))
-            for run in [run for run in growing if run not in here]:
-                top = growing.pop(run)
-                yield run[0], top, run[1], row - top
-            for run in sorted(here):
-                growing.setdefault(run, row)
+        """Yield the dark modules as `rectangles_of` does."""
+        return rectangles_of(self.modules)
 
 
 def encode(payload: Secret[str], at_least: Level = Level.L) -> Symbol:
@@ -104,6 +94,21 @@ def _smallest_version(octets: int, level: Level) -> int:
     except (DataOverflowError, ValueError) as error:
         raise InputError(f"payload of {octets} bytes is too long for a QR code") from error
     return code.version
+
+
+def rectangles_of(rows: Sequence[bytes]) -> Iterator[tuple[int, int, int, int]]:
+    """Yield dark modules as a few disjoint rectangles (column, row, columns, rows), from row 0 at the top.
+
+    A run of a row grows downwards as long as the next row has the same run.
+    """
+    growing: dict[tuple[int, int], int] = {}
+    for row, modules in enumerate((*rows, b"")):
+        here = set(_runs(modules))
+        for run in [run for run in growing if run not in here]:
+            top = growing.pop(run)
+            yield run[0], top, run[1], row - top
+        for run in sorted(here):
+            growing.setdefault(run, row)
 
 
 def _runs(modules: bytes) -> Iterator[tuple[int, int]]:

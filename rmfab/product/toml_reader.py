@@ -141,6 +141,11 @@ class Walker:
             value = {}
         return Table(self, f"[{name}]", value)
 
+    def has(self, name: str) -> bool:
+        """Return whether the file has the table *name*, which may be absent."""
+        self._known.append(name)
+        return name in self._data
+
     def tables(self, name: str) -> list[Table]:
         """Return the tables of the array of tables `[[name]]`, in order."""
         self._known.append(name)

@@ -1,0 +1,66 @@
+"""A logo: a PNG in black and white, as large as its place, by a threshold or dithered."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+from PIL import Image
+
+from rmfab.errors import InputError, one_line
+from rmfab.label.style import LogoMethod
+
+PAGE_DPI = 600
+"""Dots per inch of a logo on a page."""
+_MOST_PIXELS = 4_000_000
+_MIDDLE_GREY = 128
+
+
+@dataclass(frozen=True)
+class Logo:
+    """A logo: *data* is its PNG file."""
+
+    data: bytes = field(repr=False)
+    method: LogoMethod
+
+    @property
+    def proportion(self) -> float:
+        """The width, in units of the height."""
+        width, height = _grey(self.data).size
+        return width / height
+
+    def on_dots(self, width: int, height: int) -> Image.Image:
+        """Return the logo in *width* x *height* dots, 0 for black and 255 for white."""
+        return _on_dots(self.data, self.method, width, height)
+
+
+def judge_logo(data: bytes) -> str | None:
+    """Return what is wrong with a PNG file, None if nothing is."""
+    try:
+        _grey(data)
+    except InputError as error:
+        return error.what
+    return None
+
+
+@lru_cache(maxsize=16)
+def _grey(data: bytes) -> Image.Image:
+    """Return a PNG in grey on white. Raise InputError if it is not one, or has more than 4 million pixels."""
+    try:
+        with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
+            if image.width * image.height > _MOST_PIXELS:
+                raise InputError(f"{image.width} x {image.height} pixels are too many for a logo")
+            seen = image.convert("RGBA")
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise InputError(f"not a PNG: {one_line(str(error))}") from error
+    paper = Image.new("RGBA", seen.size, "white")
+    return Image.alpha_composite(paper, seen).convert("L")
+
+
+@lru_cache(maxsize=64)
+def _on_dots(data: bytes, method: LogoMethod, width: int, height: int) -> Image.Image:
+    scaled = _grey(data).resize((width, height), Image.Resampling.LANCZOS)
+    if method is LogoMethod.DITHER:
+        return scaled.convert("1", dither=Image.Dither.FLOYDSTEINBERG).convert("L")
+    return scaled.point([0] * _MIDDLE_GREY + [255] * (256 - _MIDDLE_GREY))
