@@ -69,6 +69,11 @@ KEYBOARDS = (
 )
 
 
+def with_caps_lock(text: str) -> str:
+    """Return *text* with the cases of its letters swapped; a letter without two cases stays."""
+    return "".join(letter.swapcase() if len(letter.swapcase()) == 1 else letter for letter in text)
+
+
 def from_input_method(text: str) -> bool:
     """Return whether *text* has letters that only an input method for Chinese, Japanese or Korean types."""
     return any("\u2e80" <= letter <= "\uffef" or letter in "“”‘’…—、。" for letter in text)  # noqa: RUF001

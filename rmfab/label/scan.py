@@ -15,7 +15,7 @@ from difflib import SequenceMatcher
 
 from rmfab.errors import InputError, StationError
 from rmfab.identity.qr import URL_PREFIX, Payload, parse_payload
-from rmfab.label.keyboards import KEYBOARDS, Keyboard, from_input_method
+from rmfab.label.keyboards import KEYBOARDS, Keyboard, from_input_method, with_caps_lock
 from rmfab.secret import Secret
 
 TEST_CODE = "RMFAB-TEST " + "".join(map(chr, range(0x21, 0x7F))) + ".END"
@@ -60,7 +60,7 @@ def may_hold_pop(text: str) -> bool:
     try:
         parse_scan(text)
     except WrongScan as error:
-        return error.cause != WrongScan.cause
+        return error.cause != WrongScan.cause or "{" in text
     return True
 
 
@@ -91,6 +91,8 @@ def _key(payload: Payload) -> bytes:
 
 def _payload_in(text: str) -> Payload | None:
     """Return the one payload in *text*, with at most a few characters around it; None if there is none."""
+    if _are_two(text):
+        return None
     start, found = _find(text)
     around = len(text) - len(found) - (len(URL_PREFIX) if URL_PREFIX in text else 0)
     if not found or around > _MOST_ADDED or start > _MOST_ADDED + len(URL_PREFIX):
@@ -100,6 +102,20 @@ def _payload_in(text: str) -> Payload | None:
     except InputError:
         return None
     return payload if payload.name else None
+
+
+def _are_two(text: str) -> bool:
+    """Return whether *text* has more than one code."""
+    return text.count("{") > 1 or ("{" not in text and text.count("NP:") > 1)
+
+
+def _is_other_json(text: str) -> bool:
+    """Return whether *text* is whole, and not the code of a label."""
+    try:
+        parse_payload(text)
+    except InputError:
+        return False
+    return True
 
 
 def _find(text: str) -> tuple[int, str]:
@@ -115,13 +131,13 @@ def _diagnosed(text: str) -> WrongScan:
     """Return why *text* is not the code of a label, as far as it shows. Pure."""
     if (keyboard := _keyboard_of(text)) is not None:
         return keyboard
-    if text.count("{") > 1 or text.count("NP:") > 1:
+    if _are_two(text):
         return WrongScan(
             "two codes came as one line",
             hint=f"the scanner must send Enter after each code; {_SET_UP}",
             cause="scanner-setup",
         )
-    if text.lstrip().startswith('{"') or "NP:" in text[: _MOST_ADDED + 3]:
+    if not _is_other_json(text) and ('{"' in text[:_MOST_ADDED] or "NP:" in text[:_MOST_ADDED]):
         return WrongScan(
             "the code was cut short, or characters are missing",
             hint=f"scan it again; if that happens again, {_SET_UP}",
@@ -134,13 +150,13 @@ def _diagnosed(text: str) -> WrongScan:
 
 def _keyboard_of(text: str) -> WrongScan | None:
     """Return the error if *text* is a label's code that was typed on the wrong keyboard."""
-    if _payload_in(text.swapcase()) is not None:
+    if _payload_in(with_caps_lock(text)) is not None:
         return _wrong_keyboard(None, caps=True)
     if from_input_method(text):
         return _input_method()
     for keyboard in KEYBOARDS:
         for caps in (False, True):
-            plain = text.swapcase() if caps else text
+            plain = with_caps_lock(text) if caps else text
             if _payload_in(keyboard.meant(plain)) is not None or _begins_json(plain, keyboard):
                 return _wrong_keyboard(keyboard.name, caps=caps)
     return None
@@ -183,7 +199,7 @@ def judge_test(text: str) -> str:
         return _added(before, after)
     if code:
         raise _diagnosed(text if TEST_CODE in after else "")
-    if TEST_CODE.swapcase() in text:
+    if with_caps_lock(TEST_CODE) in text:
         raise _wrong_keyboard(None, caps=True)
     if from_input_method(text):
         raise _input_method()
@@ -191,14 +207,18 @@ def judge_test(text: str) -> str:
 
 
 def _added(before: str, after: str) -> str:
-    added = [f"{len(one)} characters {place} it" for one, place in ((before, "before"), (after, "after")) if one]
+    added = [
+        f"{len(one)} character{'' if len(one) == 1 else 's'} {place} it"
+        for one, place in ((before, "before"), (after, "after"))
+        if one
+    ]
     return " and ".join(added)
 
 
 def _judged_unlike(text: str) -> WrongScan:
     """Return what happened to the test code on its way, if *text* is what is left of it."""
     tries = {(None, False): TEST_CODE} | {
-        (keyboard.name, caps): keyboard.typed(TEST_CODE.swapcase() if caps else TEST_CODE)
+        (keyboard.name, caps): with_caps_lock(keyboard.typed(TEST_CODE)) if caps else keyboard.typed(TEST_CODE)
         for keyboard in KEYBOARDS
         for caps in (False, True)
     }

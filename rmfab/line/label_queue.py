@@ -48,6 +48,18 @@ class LabelOrder:
     keep_going: Callable[[], None]
 
 
+def fault_now(printer: LabelPrinter) -> PrinterFault | None:
+    """Return why *printer* cannot print now, as far as it says; None if it can."""
+    try:
+        faults = printer.status().faults
+    except PrinterFault as fault:
+        return fault
+    if not faults:
+        return None
+    first = faults[0]
+    return PrinterFault(first.meaning.rstrip("."), where=printer.address, hint=first.remedy, cause=first.value)
+
+
 def print_once(printer: LabelPrinter, raster: Raster, note: Note, copies: int = 1) -> LabelWord:
     """Print one job, and record it before its first byte and after its last. Return `sent` or `printed`.
 
@@ -143,7 +155,7 @@ class LabelQueue:
     def _await_ready(self, order: LabelOrder) -> None:
         """Wait until the printer has no fault; raise the fault when patience has ended."""
         was_away = False
-        while (fault := self._fault()) is not None:
+        while (fault := fault_now(self._printer)) is not None:
             was_away = True
             self._tell(order, fault)
             if self._is_late():
@@ -152,16 +164,6 @@ class LabelQueue:
         if was_away:
             self._faulty_since = self._told = None
             order.say("the printer is ready again")
-
-    def _fault(self) -> PrinterFault | None:
-        try:
-            faults = self._printer.status().faults
-        except PrinterFault as fault:
-            return fault
-        if not faults:
-            return None
-        first = faults[0]
-        return PrinterFault(first.meaning.rstrip("."), where=self.address, hint=first.remedy, cause=first.value)
 
     def _tell(self, order: LabelOrder, fault: PrinterFault) -> None:
         """Tell the operator what to do, once until the printer is ready again, unless the fault changes."""

@@ -12,7 +12,7 @@ from rmfab.ledger.events import Event, timestamp
 from rmfab.ledger.label_words import MOST_COPIES, LabelWord
 from rmfab.ledger.records import LedgerIdentity
 from rmfab.line.label_event import LabelledUnit, label_event
-from rmfab.line.label_queue import in_doubt, print_once
+from rmfab.line.label_queue import fault_now, in_doubt, print_once
 from rmfab.operations.draw_label import draw_label
 from rmfab.operations.line_labels import no_printer
 from rmfab.operations.named_unit import named_unit
@@ -177,6 +177,8 @@ class _Job:
             )
         product = self._workspace.product
         raster = draw_label(product, self._workspace.open_identity(unit), unit, self._printer.dpi)
+        if (fault := fault_now(self._printer)) is not None:
+            raise fault
         teller = _Teller(self._workspace, unit, self._printer.address, self._copies, reason)
         word = print_once(self._printer, raster, teller.tell, self._copies)
         return PrintedLabel(unit.serial, word, self._copies)

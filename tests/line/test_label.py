@@ -1,40 +1,177 @@
-"""The step `label` on virtual boards: one printer for all slots, its faults, and what the ledger knows."""
+"""The step `label` on virtual boards: one printer for all slots, its faults, scans, and what the ledger knows."""
 
 from __future__ import annotations
 
-import pytest
+import json
+import os
+import subprocess
+import sys
 
+import pytest
+import zxingcpp
+from PIL import Image
+
+from rmfab.label.scan import TEST_CODE
 from rmfab.ledger.events import EventKind
-from tests.line.floor import copied, found, serve, spec
+from tests.line.floor import beside, copied, found, serve, spec
+from tests.patience import PATIENCE
+from tests.terminal import environment, process
+from tests.terminal import words as words_of
 
 pytestmark = pytest.mark.slow
+
+PRINTS = (("[label]", '[label]\nprint = "pass"\nwait = 0.0'),)
 
 
 @pytest.fixture(scope="module")
 def printing(tmp_path_factory):
     """A factory whose product prints labels, with four identities."""
-    edits = (("[label]", '[label]\nprint = "pass"'),)
-    return found(tmp_path_factory.mktemp("printing") / "ws", units=4, edits=edits)
+    return found(tmp_path_factory.mktemp("printing") / "ws", units=4, edits=PRINTS)
 
 
 @pytest.fixture
 def factory(printing, tmp_path):
     factory = copied(printing, tmp_path / "ws")
-    (factory.root / "station.toml").write_text(f'[printer]\naddress = "file://{tmp_path}/labels"\n')
+    (factory.root / "station.toml").write_text(f'[printer]\naddress = "file://{tmp_path}/printer"\n')
     return factory
 
 
+@pytest.fixture
+def scanner(monkeypatch):
+    """Stdin as a scanner types into it; return the function that types a line."""
+    read, write = os.pipe()
+    with os.fdopen(read) as stdin, os.fdopen(write, "w", buffering=1) as typed:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        yield lambda line: typed.write(f"{line}\n")
+
+
 def words(factory, serial):
+    """Return what the ledger knows of the labels of a unit, in order."""
     with factory.ledger() as ledger:
         events = [one.event for one in ledger.history(serial)]
     return [event.details["word"] for event in events if event.kind is EventKind.LABEL]
 
 
+def printed(folder):
+    """Return the service names on the labels that came out, in order."""
+    pictures = [Image.open(path) for path in sorted(folder.glob("*.png"))]
+    codes = [zxingcpp.read_barcodes(picture.convert("L")) for picture in pictures]
+    return [json.loads(code.text)["name"] for found in codes for code in found]
+
+
+def command(factory, *argv):
+    return process("-C", factory.root, *argv, cwd=factory.root.parent)
+
+
+def well(factory, *argv, stdin=""):
+    """Return stdout and stderr of a command that succeeds."""
+    argv = words_of("-C", factory.root, *argv)
+    done = subprocess.run(argv, input=stdin, env=environment(), capture_output=True, text=True, timeout=PATIENCE)
+    assert done.returncode == 0, done.stderr
+    return done.stdout, done.stderr
+
+
 def test_units_that_pass_get_their_labels(factory, tmp_path):
-    """Each label is one file in the printer's folder, recorded before and after it; the summary counts them."""
+    """One label for each, readable and in the order in which they finished; the unit is finished then."""
     with serve([spec(index=index) for index in range(2)]) as boards:
         said = factory.run(*(board.url for board in boards))
-        assert said.code == 0, said.words
-    assert said.summary["labels"] == {"printed": 2}
-    assert words(factory, "LMP-000001") == ["sending", "printed"]
-    assert len(list((tmp_path / "labels").glob("*.png"))) == 2
+        assert (said.code, said.summary["labels"]) == (0, {"printed": 2}), said.words
+        order = [unit["serial"] for unit in said.units]
+        assert printed(tmp_path / "printer") == [factory.identity(serial).service_name for serial in order]
+        assert {unit["label"] for unit in said.units} == {"printed"}
+        assert words(factory, "LMP-000001") == ["sending", "printed"]
+        again = factory.run(boards[0].url, extra=("--again",))
+        assert again.step("label")["outcome"] == "SKIP"
+        assert factory.run(boards[1].url).verdict == ("SEEN", None)
+    assert len(printed(tmp_path / "printer")) == 2
+    assert "printed" in command(factory, "status").out.splitlines()[0]
+    trace = command(factory, "trace", "LMP-000001").out
+    assert "printed       once" in trace
+    assert "label      sending" in trace
+    factory.check()
+
+
+def test_a_printer_that_fails_is_no_fault_of_the_unit(factory, tmp_path):
+    """The unit keeps its PASS and lacks its label; the exit code is the station's. The label is printed later, once."""
+    (tmp_path / "printer").write_text("in the way")
+    with serve([spec()]) as (board,):
+        said = factory.run(board.url)
+    assert (said.code, said.unit["outcome"], said.unit["label"]) == (4, "PASS", "missing")
+    assert said.step("label")["outcome"] == "ERROR"
+    assert (said.step("label")["class"], said.unit["class"]) == ("printer-folder", "printer-folder")
+    assert "LMP-000001 has no label" in said.words
+    assert "rmfab label LMP-000001 --print" in said.words
+    assert factory.states() == {"LMP-000001": "verified"}
+    assert words(factory, "LMP-000001") == []
+    command(factory, "label", "LMP-000001", "--print").refused(4, "LMP-000001 is not sent")
+    (tmp_path / "printer").unlink()
+    assert well(factory, "label", "LMP-000001", "--print")[0] == "LMP-000001  printed\n"
+    command(factory, "label", "LMP-000001", "--print").refused(3, "printed before", "--reason")
+    assert len(printed(tmp_path / "printer")) == 1
+    _, warned = well(factory, "label", "LMP-000001", "--print", "--reason", "torn", "--copies", "2")
+    assert "two keys to one device" in warned
+    assert words(factory, "LMP-000001") == ["sending", "printed"] * 2
+    with factory.ledger() as ledger:
+        assert ledger.identity_by_serial("LMP-000001").standing.printed_count == 3
+
+
+def test_a_required_label(factory, tmp_path):
+    """Without its label the unit is an ERROR of the station; without a printer the line does not start."""
+    factory.edit("wait = 0.0", "wait = 0.0\nrequired = true")
+    (tmp_path / "printer").write_text("in the way")
+    with serve([spec()]) as (board,):
+        said = factory.run(board.url)
+        assert (said.code, said.verdict) == (4, ("ERROR", "printer-folder"))
+        (factory.root / "station.toml").unlink()
+        assert factory.run(board.url).refusal == (3, ["no-printer"])
+
+
+def scans(event):
+    return event["event"] == "log" and event["text"].startswith("scan the label on the board of")
+
+
+def payload(factory, serial):
+    from rmfab.label.content import label_of
+
+    return label_of(factory.identity(serial), factory.workspace.product).payload.reveal()
+
+
+def test_labels_are_scanned_on_their_boards(factory, scanner, tmp_path):
+    """A swapped pair is found at the first scan and stops both units; put right, each is proven, and nothing is leaked.
+
+    The scanner is proven first, once per shift.
+    """
+    factory.edit("wait = 0.0", "wait = 0.0\nscan = true")
+    scanner(TEST_CODE)
+
+    def asked():
+        return [event["serial"] for event in factory.events() if scans(event)]
+
+    def swap():
+        factory.wait_for(lambda event: event["event"] == "step" and event["step"] == "reset", 2)
+        factory.wait_for(scans)
+        (first,) = asked()
+        scanner(payload(factory, "LMP-000002" if first == "LMP-000001" else "LMP-000001"))
+
+    with serve([spec(index=index) for index in range(2)]) as boards:
+        with beside(swap):
+            said = factory.run(*(board.url for board in boards))
+        assert (said.code, {(one["outcome"], one["class"]) for one in said.units}) == (4, {("ERROR", "label-swapped")})
+        assert all("LMP-000001" in one["reason"] and "LMP-000002" in one["reason"] for one in said.units)
+        assert len(printed(tmp_path / "printer")) == 2
+        whose, _ = well(factory, "scan", stdin=f"]Q1{payload(factory, 'LMP-000002')}\n")
+        assert whose.startswith("LMP-000002  verified  batch lamp-0001")
+
+        def right():
+            factory.wait_for(scans)
+            scanner(payload(factory, *asked()))
+
+        with beside(right):
+            said = factory.run(boards[0].url)
+        serial = said.unit["serial"]
+        assert (said.code, said.unit["label"], said.steps()["label"]) == (0, "scanned", "PASS"), said.words
+        assert len(printed(tmp_path / "printer")) == 2
+    assert words(factory, serial) == ["sending", "printed", "scanned"]
+    secret = factory.identity(serial).pop.reveal()
+    assert secret not in said.words + json.dumps(said.events)
+    assert secret not in (factory.root / "ledger.db").read_bytes().decode("latin-1")
