@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import re
 
 from rmfab.errors import RmfabError
 from rmfab.files import locked, make_folder, write_file
 from rmfab.label.printers.address import FolderPlace
 from rmfab.label.printers.configuration import PrinterConfig
+from rmfab.label.printers.document import png_of
 from rmfab.label.printers.printer import Delivery, PrinterFault, PrinterStatus
 from rmfab.label.raster import Raster
 
@@ -49,7 +49,7 @@ class FolderPrinter:
             with locked(self._folder / ".lock"):
                 first = self._next()
                 for number in range(first, first + copies):
-                    write_file(self._folder / f"{number:06}.png", self._png(label), secret=True)
+                    write_file(self._folder / f"{number:06}.png", png_of(label, self.dpi), secret=True)
                     begun = True
         except (RmfabError, OSError) as error:
             raise self._fault(error, in_doubt=begun) from error
@@ -58,11 +58,6 @@ class FolderPrinter:
     def _next(self) -> int:
         found = (_NUMBERED.fullmatch(path.name) for path in self._folder.iterdir())
         return 1 + max((int(one[1]) for one in found if one), default=0)
-
-    def _png(self, label: Raster) -> bytes:
-        stream = io.BytesIO()
-        label.image().convert("1").save(stream, "PNG", dpi=(self.dpi, self.dpi))
-        return stream.getvalue()
 
     def _fault(self, error: RmfabError | OSError, *, in_doubt: bool = False) -> PrinterFault:
         what = error.what if isinstance(error, RmfabError) else (error.strerror or str(error))
