@@ -101,6 +101,7 @@ class Cause(StrEnum):
     CA_EXPIRED = "ca-expired"
     CA_KEY = "ca-key"
     CARRIED_CONFLICT = "carried-conflict"
+    CARTON_STYLE = "carton-style"
     CERTIFICATE = "certificate"
     CHAIN = "chain"
     CHANGED_MEANWHILE = "changed-meanwhile"

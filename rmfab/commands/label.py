@@ -1,4 +1,4 @@
-"""`rmfab label`: print labels on sheets, as pictures, or on the terminal."""
+"""`rmfab label`: print labels on sheets, as pictures, or on the terminal; list, copy and preview label styles."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rmfab.commands import terminal
+from rmfab.commands.label_printing import PRINTER_OPTIONS, PrinterOptions, printer_options
 from rmfab.commands.leaf import Leaf
 from rmfab.commands.options import FILE, force_option
 from rmfab.errors import printable
@@ -21,24 +22,30 @@ FORMS = ("pdf", "png", "svg", "terminal")
 
 
 @click.command("label", cls=Leaf)
-@click.argument("units", metavar="BATCH|SERIAL...", nargs=-1, required=True)
+@click.argument("units", metavar="[BATCH|SERIAL]...", nargs=-1)
 @click.option("-o", "--output", type=FILE, help="A .pdf sheet, a .png or .svg, or a folder of pictures.")
+@click.option("--style", metavar="NAME", help='Label style, or "auto" (default: product.toml, else auto).')
+@click.option("--size", metavar="WxH", help="Size of a label in mm, such as 40x30; a PDF has one per page.")
 @click.option("--sheet", help="Label sheet, such as L7651; also the size of pictures (default: product.toml).")
 @click.option("--start-at", type=int, default=1, show_default=True, help="First free label of the sheet.")
 @click.option(
     "--format", "form", type=click.Choice(FORMS), help="Format (default: by the suffix of -o, else terminal)."
 )
+@click.option("--dpi", type=click.IntRange(150, 1200), help="Dots per inch (default: product.toml).")
 @click.option("--cut-marks", is_flag=True, help="Print cut marks at the corners of every label.")
+@click.option(
+    "--preview", type=FILE, metavar="FILE", help="Write one label as a PNG, of a unit or a sample; records nothing."
+)
+@click.option("--styles", "listed", is_flag=True, help="List the label styles.")
+@click.option("--copy-style", metavar="NAME", help="Copy a style that comes with rmfab, to change it.")
 @force_option
-@click.option("--print", "prints", is_flag=True, help="Print on the station's printer, one label after the other.")
-@click.option("--reason", help="With --print: why units get one more label; recorded in the ledger.")
-@click.option("--copies", type=int, default=1, show_default=True, help="With --print: labels per unit.")
-@click.option("--came-out", type=click.Choice(("yes", "no")), help="Settle a label in doubt: is there a whole one?")
-def command(output: Path | None, form: str | None, **options: Any) -> None:
+@printer_options
+def command(**options: Any) -> None:
     """Print labels as PDF sheets, pictures or on the terminal.
 
-    A label is a QR code beside product, serial, service name and PoP. Every code on the finished page is read back and
-    compared before anything is written. The ledger records each print; file and record come together or not at all.
+    A label is a QR code beside product, serial, service name and PoP, or what its style says (templates/labels). Every
+    code on the finished page is read back and compared before anything is written. The ledger records each print; file
+    and record come together or not at all.
 
     \b
     rmfab label lamp-0001 --sheet L7651 -o labels.pdf
@@ -46,53 +53,113 @@ def command(output: Path | None, form: str | None, **options: Any) -> None:
     rmfab label LMP-000017                         on the terminal
     rmfab label LMP-000017 --print                 on the station's printer
     rmfab label LMP-000017 --print --reason torn   once more
+    rmfab label --style plug-40x30 --preview label.png
+    rmfab label lamp-0001 --style plug-40x30 -o labels.pdf
     """
-    prints, came_out = options.pop("prints"), options.pop("came_out")
-    reason, copies = options.pop("reason"), options.pop("copies")
-    if prints or came_out or reason is not None or copies != 1:
-        _alone("--print and --came-out", prints != (came_out is not None), output, form, **options)
-        _on_printer(options["units"], came_out, reason, copies)
-        return
+    printing = PrinterOptions(*(options.pop(name) for name in PRINTER_OPTIONS))
+    if printing.given:
+        printing.run(**options)
+    else:
+        _on_files(**options)
+
+
+def _on_files(preview: Path | None, listed: bool, copy_style: str | None, **options: Any) -> None:
+    if listed:
+        _list_styles()
+    elif copy_style is not None:
+        _copy_style(copy_style, force=options["force"])
+    elif preview is not None:
+        _preview(preview, **options)
+    else:
+        _print(**options)
+
+
+def _print(output: Path | None, form: str | None, units: tuple[str, ...], **options: Any) -> None:
     from rmfab.operations.print_labels import LabelForm, LabelRequest, print_labels
 
-    request = LabelRequest(form=LabelForm(form or _form_of(output)), output=output, **options)
+    if not units:
+        raise click.UsageError("Missing argument 'BATCH|SERIAL...'.")
+    request = LabelRequest(units, LabelForm(form or _form_of(output)), output, **options)
     if terminal.json_wanted() and output is None:
         raise click.UsageError("JSON never has the code, which contains the PoP; pass -o FILE")
     labels = print_labels(terminal.workspace(), request, terminal.TERMINAL)
     if terminal.json_wanted():
-        units = [{"serial": label.serial, "service_name": label.service_name} for label in labels]
-        terminal.document({"output": str(output) if output else None, "form": request.form.value, "labels": units})
+        made = [{"serial": label.serial, "service_name": label.service_name} for label in labels]
+        terminal.document({"output": str(output) if output else None, "form": request.form.value, "labels": made})
     elif output is None:
         _show_codes(labels)
 
 
-def _alone(names: str, one: bool, output: Path | None, form: str | None, **options: Any) -> None:
-    """Raise UsageError unless *one* of the options *names* was given, without those of files."""
-    files = (output, form, options["sheet"], options["cut_marks"] or None, options["force"] or None)
-    if not one or any(value is not None for value in files) or options["start_at"] != 1:
-        raise click.UsageError(f"{names} exclude each other and the options of files, which --reason is not for")
+def _preview(
+    path: Path, units: tuple[str, ...], style: str | None, size: str | None, dpi: int | None, **others: Any
+) -> None:
+    from rmfab.operations.preview_label import PreviewRequest, preview_label
 
-
-def _on_printer(units: tuple[str, ...], came_out: str | None, reason: str | None, copies: int) -> None:
-    """Print on the station's printer, or settle labels in doubt."""
-    from rmfab.operations.print_on_printer import PrintRequest, print_on_printer, settle_labels
-
-    workspace = terminal.workspace()
-    if came_out is not None:
-        if reason is not None or copies != 1:
-            raise click.UsageError("--reason and --copies need --print")
-        settled = settle_labels(workspace, units, came_out == "yes", terminal.TERMINAL)
-        labels = [{"serial": one.serial, "labels": one.standing.labelled_count} for one in settled]
-        terminal.show({"printer": None, "labels": labels}, None)
-        return
-    printed = []
-    for label in print_on_printer(workspace, PrintRequest(units, copies, reason), terminal.TERMINAL):
-        printed.append({"serial": label.serial, "label": label.word.value, "copies": label.copies})
-        if not terminal.json_wanted():
-            terminal.data(f"{label.serial}  {label.word.value}")
+    if others["output"] or others["form"] or others["sheet"] or len(units) > 1:
+        raise click.UsageError("--preview writes one label: no -o, --format or --sheet, and at most one serial")
+    serial = units[0] if units else None
+    request = PreviewRequest(path, serial, style, size, dpi, force=others["force"])
+    seen = preview_label(terminal.workspace(), request, terminal.TERMINAL)
     if terminal.json_wanted():
-        config = workspace.station.printer
-        terminal.document({"printer": config.address.text if config else None, "labels": printed})
+        raster = seen.made.raster
+        terminal.document(
+            {
+                "output": str(path),
+                "serial": serial,
+                "style": seen.design.name,
+                "width": seen.design.width,
+                "height": seen.design.height,
+                "dpi": seen.dpi,
+                "dots": [raster.width, raster.height],
+                "module": seen.module,
+                "module_dots": seen.module_dots,
+                "warnings": [warning.what for warning in seen.made.warnings],
+            }
+        )
+
+
+def _list_styles() -> None:
+    from rmfab.operations.label_design import list_styles
+
+    styles = list_styles(terminal.workspace(), terminal.TERMINAL)
+    if terminal.json_wanted():
+        named = [
+            {
+                "name": each.style.name,
+                "title": each.style.title,
+                "width": each.style.width,
+                "height": each.style.height,
+                "shape": each.style.shape.value,
+                "sheet": each.style.sheet,
+                "pop": each.style.shows_pop,
+                "file": str(each.style.file),
+                "own": each.own,
+                "default": each.chosen,
+            }
+            for each in styles
+        ]
+        terminal.document({"styles": named})
+        return
+    rows: list[tuple[object, ...]] = [
+        (
+            f"{each.style.name}{' *' if each.chosen else ''}",
+            f"{each.style.width:g} x {each.style.height:g}",
+            "workspace" if each.own else "rmfab",
+            each.style.title,
+        )
+        for each in styles
+    ]
+    terminal.table(("style", "mm", "from", "what"), rows)
+
+
+def _copy_style(name: str, *, force: bool) -> None:
+    from rmfab.operations.label_design import copy_style
+
+    path = copy_style(terminal.workspace(), name, force=force)
+    if terminal.json_wanted():
+        terminal.document({"file": str(path)})
+    else:
+        click.echo(str(path))
 
 
 def _form_of(output: Path | None) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import zxingcpp
 
@@ -59,7 +60,7 @@ def make_barcode(kind: BarcodeKind, text: str) -> Barcode:
         shown = memoryview(made.to_image(scale=1, add_quiet_zones=False))
     except (ValueError, RuntimeError) as error:
         raise InputError(f"this text has no {kind.value} code", where=text) from error
-    rows: list[list[int]] = shown.tolist()
+    rows: Any = shown.tolist()
     if kind is BarcodeKind.CODE_128:
         rows = rows[:1]
     return Barcode(kind, text, tuple(bytes(grey == 0 for grey in row) for row in rows))

@@ -38,6 +38,11 @@ class DrawnCode:
     module: float
     quiet_zone: int = QUIET_ZONE
 
+    @property
+    def module_height(self) -> float:
+        """The height of a module, which is a square."""
+        return self.module
+
 
 @dataclass(frozen=True)
 class DrawnBarcode:

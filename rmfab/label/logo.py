@@ -11,8 +11,8 @@ from PIL import Image
 from rmfab.errors import InputError, one_line
 from rmfab.label.style import LogoMethod
 
-PAGE_DPI = 600
-"""Dots per inch of a logo on a page."""
+PAGE_DOT = 25.4 / 600
+"""The size in mm of a dot of a logo on a page."""
 _MOST_PIXELS = 4_000_000
 _MIDDLE_GREY = 128
 

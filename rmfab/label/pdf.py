@@ -9,20 +9,26 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable
 
+from reportlab.lib.utils import ImageReader
 from reportlab.pdfgen.canvas import Canvas
 
 from rmfab.errors import InputError
+from rmfab.label.drawing import Drawing, DrawnBarcode, DrawnCode, DrawnLogo, drawing_of
 from rmfab.label.layout import Artwork
+from rmfab.label.logo import PAGE_DOT
 from rmfab.label.sheets import Cell, Sheet
 from rmfab.label.text import MM
-from rmfab.label.typeface import font_name
 
 _MARK_LENGTH = 1.0
 _MARK_GREY = 0.6
 
 
-def sheet_pdf(artworks: Iterable[Artwork], sheet: Sheet, start_at: int = 1, *, cut_marks: bool = False) -> bytes:
+def sheet_pdf(
+    artworks: Iterable[Artwork | Drawing], sheet: Sheet, start_at: int = 1, *, cut_marks: bool = False
+) -> bytes:
     """Return the PDF of *artworks*, the first at label *start_at* (from 1) of the first page.
+
+    A drawing that is smaller than the labels of the sheet stands in their middle.
 
     Raise InputError if *start_at* is not on the sheet, or there are no labels.
     """
@@ -74,27 +80,40 @@ def _canvas(stream: io.BytesIO, width: float, height: float) -> Canvas:
     return canvas
 
 
-def _draw_at(canvas: Canvas, artwork: Artwork, cell: Cell, page_height: float) -> None:
-    """Draw a label into its cell. PDF coordinates start at the bottom of the page."""
+def _draw_at(canvas: Canvas, artwork: Artwork | Drawing, cell: Cell, page_height: float) -> None:
+    """Draw a label into the middle of its cell. PDF coordinates start at the bottom of the page."""
+    drawing = artwork if isinstance(artwork, Drawing) else drawing_of(artwork)
+    x, y = cell.x + (cell.width - drawing.width) / 2, cell.y + (cell.height - drawing.height) / 2
     canvas.saveState()
-    canvas.translate(cell.x / MM, (page_height - cell.y) / MM)
-    _draw_text(canvas, artwork)
-    _draw_code(canvas, artwork)
+    canvas.translate(x / MM, (page_height - y) / MM)
+    if drawing.logo is not None:
+        _draw_logo(canvas, drawing.logo)
+    for text in drawing.texts:
+        canvas.setFont(text.font.name, text.size)
+        canvas.drawString(text.x / MM, -text.baseline / MM, text.text)
+    if drawing.barcode is not None:
+        canvas.saveState()
+        _draw_modules(canvas, drawing.barcode, drawing.barcode.barcode.rectangles())
+        canvas.restoreState()
+    if drawing.code is not None:
+        _draw_modules(canvas, drawing.code, drawing.code.symbol.rectangles())
     canvas.restoreState()
 
 
-def _draw_text(canvas: Canvas, artwork: Artwork) -> None:
-    for run in artwork.layout.runs:
-        canvas.setFont(font_name(run.face), run.size)
-        canvas.drawString(run.x / MM, -run.baseline / MM, run.text)
+def _draw_logo(canvas: Canvas, place: DrawnLogo) -> None:
+    dots = max(1, round(place.width / PAGE_DOT)), max(1, round(place.height / PAGE_DOT))
+    image = ImageReader(place.logo.on_dots(*dots))
+    x, y = place.x / MM, -(place.y + place.height) / MM
+    canvas.drawImage(image, x, y, place.width / MM, place.height / MM)
 
 
-def _draw_code(canvas: Canvas, artwork: Artwork) -> None:
-    layout = artwork.layout
-    canvas.translate(layout.code[0] / MM, -layout.code[1] / MM)
-    canvas.scale(layout.module / MM, layout.module / MM)
+def _draw_modules(
+    canvas: Canvas, place: DrawnCode | DrawnBarcode, rectangles: Iterable[tuple[int, int, int, int]]
+) -> None:
+    canvas.translate(place.x / MM, -place.y / MM)
+    canvas.scale(place.module / MM, place.module_height / MM)
     path = canvas.beginPath()
-    for column, row, columns, rows in artwork.symbol.rectangles():
+    for column, row, columns, rows in rectangles:
         path.rect(column, -row - rows, columns, rows)
     canvas.drawPath(path, stroke=0, fill=1)
 

@@ -119,16 +119,21 @@ def _modules(rows: tuple[bytes, ...], size: tuple[int, int]) -> Image.Image:
 
 def judge_image(image: Image.Image, label: Label, drawing: Drawing, dot: float) -> None:
     """Raise IntegrityError if the codes in *image* are not those of *label*, also blurred and with more or less ink."""
-    wanted = Expected(label.serial, label.payload)
-    if drawing.code is None:
-        if codes_in(image):
-            raise IntegrityError("a label without a QR code has one", where=label.serial, cause="label-mismatch")
-    else:
-        judge_code(codes_in(image), wanted, "bitmap")
+    judge_codes(image, label, drawing)
+    if drawing.code is not None:
+        wanted = Expected(label.serial, label.payload)
         for worse, what in _worse(_around(image, drawing.code, dot), round(drawing.code.module / dot)):
             judge_code(codes_in(worse), wanted, what)
+
+
+def judge_codes(image: Image.Image, label: Label, drawing: Drawing, where: str = "bitmap") -> None:
+    """Raise IntegrityError if *image* does not have exactly the codes of *drawing*. *where* is for messages."""
+    if drawing.code is not None:
+        judge_code(codes_in(image), Expected(label.serial, label.payload), where)
+    elif codes_in(image):
+        raise IntegrityError("a label without a QR code has one", where=label.serial, cause="label-mismatch")
     if drawing.barcode is not None:
-        judge_second_code(image, drawing.barcode.barcode, label.serial)
+        judge_second_code(image, drawing.barcode.barcode, label.serial, where)
 
 
 def _around(image: Image.Image, code: DrawnCode, dot: float) -> Image.Image:

@@ -51,13 +51,13 @@ def codes_in(image: Image.Image) -> tuple[bytes, ...]:
     return tuple(bytes(code.bytes) for code in found)
 
 
-def judge_second_code(image: Image.Image, wanted: Barcode, serial: str) -> None:
+def judge_second_code(image: Image.Image, wanted: Barcode, serial: str, where: str) -> None:
     """Raise IntegrityError if *image* does not have the second code *wanted*, once and with its text."""
     found = zxingcpp.read_barcodes(image, formats=FORMATS[wanted.kind], try_rotate=False, try_downscale=False)
     if [code.text for code in found] != [wanted.text]:
         raise IntegrityError(
             f"the {wanted.kind} code of {serial} cannot be read back",
-            where="bitmap",
+            where=where,
             hint="give [barcode] more room",
             cause="label-unreadable",
         )
@@ -145,37 +145,49 @@ def read_svg(data: bytes) -> tuple[bytes, ...]:
 
     This is not a general SVG renderer: it supports a white background, and translated and scaled paths of rectangles.
     """
+    return codes_in(svg_image(data))
+
+
+def svg_image(data: bytes) -> Image.Image:
+    """Return the codes of an SVG file as `read_svg` sees them, as an image."""
     text = data.decode()
     box = re.search(r"viewBox='0 0 ([\d.]+) ([\d.]+)'", text)
     if box is None:
-        return ()
+        return Image.new("L", (1, 1), 255)
     image = Image.new("L", (round(float(box[1]) * _SVG_DOTS), round(float(box[2]) * _SVG_DOTS)), 255)
     for path in _SVG_PATH.finditer(text):
-        _fill_rectangles(image, float(path["x"]), float(path["y"]), float(path["scale"]), path["d"])
-    return codes_in(image)
+        scale = float(path["scale"]), float(path["down"] or path["scale"])
+        _fill_rectangles(image, (float(path["x"]), float(path["y"])), scale, path["d"])
+    return image
 
 
 _SVG_DOTS = 24.0
 _SVG_PATH = re.compile(
-    r"<path transform='translate\((?P<x>[\d.]+) (?P<y>[\d.]+)\) scale\((?P<scale>[\d.]+)\)'[^>]* d='(?P<d>[^']*)'"
+    r"<path transform='translate\((?P<x>[\d.]+) (?P<y>[\d.]+)\) scale\((?P<scale>[\d.]+)(?: (?P<down>[\d.]+))?\)'"
+    r"[^>]* d='(?P<d>[^']*)'"
 )
 _SVG_RECTANGLE = re.compile(r"M(\d+) (\d+)h(\d+)v(\d+)h-\3z")
 
 
-def _fill_rectangles(image: Image.Image, x: float, y: float, scale: float, path: str) -> None:
+def _fill_rectangles(image: Image.Image, corner: tuple[float, float], scale: tuple[float, float], path: str) -> None:
     draw = ImageDraw.Draw(image)
     for rectangle in _SVG_RECTANGLE.finditer(path):
         column, row, columns, rows = map(int, rectangle.groups())
-        left, top = (x + column * scale) * _SVG_DOTS, (y + row * scale) * _SVG_DOTS
-        right, bottom = left + columns * scale * _SVG_DOTS, top + rows * scale * _SVG_DOTS
+        left, top = (corner[0] + column * scale[0]) * _SVG_DOTS, (corner[1] + row * scale[1]) * _SVG_DOTS
+        right, bottom = left + columns * scale[0] * _SVG_DOTS, top + rows * scale[1] * _SVG_DOTS
         draw.rectangle((round(left), round(top), round(right) - 1, round(bottom) - 1), fill=0)
 
 
 def _read_cell(image: Image.Image, cell: Cell, dpi: int) -> Reading:
-    cut = image.crop(_pixels(cell, dpi, 0.0))
+    cut = cell_image(image, cell, dpi)
     darkest = image.crop(_pixels(cell, dpi, _EDGE)).getextrema()[0]
     blank = isinstance(darkest, int | float) and darkest >= _BLANK
     return Reading(() if blank else codes_in(cut), blank)
+
+
+def cell_image(image: Image.Image, cell: Cell, dpi: int) -> Image.Image:
+    """Return the part of a page that is *cell*."""
+    return image.crop(_pixels(cell, dpi, 0.0))
 
 
 def _pixels(cell: Cell, dpi: int, inset: float) -> tuple[int, int, int, int]:

@@ -194,9 +194,14 @@ class LabelStyle:
         return tuple(item for item in items if item is not None and item.box is None)
 
     @property
+    def placeholders(self) -> frozenset[Placeholder]:
+        """The placeholders of all texts."""
+        return frozenset().union(*(each.placeholders for each in self.texts))
+
+    @property
     def shows_pop(self) -> bool:
         """Whether a label contains the PoP."""
-        return self.qr is not None or any(Placeholder.POP in each.placeholders for each in self.texts)
+        return self.qr is not None or Placeholder.POP in self.placeholders
 
     def resized(self, width: float, height: float) -> LabelStyle:
         """Return the style on a label of a different size; what has a box stays where it is."""

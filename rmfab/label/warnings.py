@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from rmfab.label.content import Label
@@ -37,9 +37,14 @@ def remarks(label: Label, layout: Layout) -> Iterator[LabelWarning]:
 
 def label_warnings(labels: Sequence[Label], layouts: Sequence[Layout]) -> tuple[LabelWarning, ...]:
     """Return the warnings about many labels, each once, with the number of labels."""
+    return counted_warnings(remarks(label, layout) for label, layout in zip(labels, layouts, strict=True))
+
+
+def counted_warnings(of_labels: Iterable[Iterable[LabelWarning]]) -> tuple[LabelWarning, ...]:
+    """Return the warnings *of_labels*, each once, with the number of labels."""
     found: dict[LabelWarning, int] = {}
-    for label, layout in zip(labels, layouts, strict=True):
-        for notice in remarks(label, layout):
+    for warnings in of_labels:
+        for notice in warnings:
             found[notice] = found.get(notice, 0) + 1
     return tuple(
         LabelWarning(f"{notice.what} ({number} label{'s' if number > 1 else ''})", notice.hint)

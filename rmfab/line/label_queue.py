@@ -33,7 +33,7 @@ class Note(Protocol):
 
 @dataclass(frozen=True)
 class LabelOrder:
-    """One label to print: that of *serial*, as *raster*.
+    """One job to print: *copies* of the label of *serial*, as *raster*.
 
     *ask* asks the operator a yes-or-no question and returns the answer, None if nobody can answer. *keep_going* raises
     to give up.
@@ -46,6 +46,7 @@ class LabelOrder:
     warn: Callable[[str], None]
     ask: Callable[[str], bool | None]
     keep_going: Callable[[], None]
+    copies: int = 1
 
 
 def fault_now(printer: LabelPrinter) -> PrinterFault | None:
@@ -125,7 +126,7 @@ class LabelQueue:
     def _try(self, order: LabelOrder) -> LabelWord | None:
         """Print the label once; return None if it certainly did not come out, and may be tried again."""
         try:
-            word = print_once(self._printer, order.raster, order.note)
+            word = print_once(self._printer, order.raster, order.note, order.copies)
         except PrinterFault as fault:
             self._tell(order, fault)
             if fault.in_doubt:

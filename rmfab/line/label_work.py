@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from rmfab.label.raster import Raster
 from rmfab.label.scan import WrongScan, is_label_of, parse_scan
 from rmfab.line.code_desk import CodeDesk
 from rmfab.line.label_queue import LabelQueue
@@ -15,20 +14,38 @@ from rmfab.secret import Secret
 
 if TYPE_CHECKING:
     from rmfab.identity.identity import Identity
+    from rmfab.label.print_raster import LabelRaster
+    from rmfab.ledger.events import StoredEvent
     from rmfab.ledger.records import LedgerIdentity
 
-Draw = Callable[["Identity", "LedgerIdentity", int, str], Raster]
-"""Draws the label of an identity and its record, for a printer's dots per inch, with the name of a slot."""
+
+class Draw(Protocol):
+    """Draws labels."""
+
+    def __call__(
+        self,
+        identity: Identity,
+        record: LedgerIdentity,
+        history: Callable[[], Sequence[StoredEvent]],
+        dpi: int,
+        slot: str = "",
+    ) -> LabelRaster:
+        """Return the label of *identity* for a printer's dots per inch; *slot* is where the board is."""
+
 
 _YES, _NO = frozenset({"y", "yes"}), frozenset({"n", "no"})
 
 
 @dataclass(frozen=True)
 class LabelWork:
-    """The *queue* before the printer, None without one; *scans*, None if labels are not scanned; the *desk* for the
-    operator's answers, None if nobody answers."""
+    """*draw* draws a label, of which each unit gets *copies*.
+
+    The *queue* before the printer, None without one; *scans*, None if labels are not scanned; the *desk* for the
+    operator's answers, None if nobody answers.
+    """
 
     draw: Draw
+    copies: int = 1
     queue: LabelQueue | None = None
     scans: ScanBack | None = None
     desk: CodeDesk | None = None

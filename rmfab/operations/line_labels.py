@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
-from functools import partial
 from pathlib import Path
 
 from rmfab.errors import InputError
@@ -15,7 +14,7 @@ from rmfab.line.code_desk import CodeDesk
 from rmfab.line.label_queue import LabelQueue
 from rmfab.line.label_work import LabelWork
 from rmfab.line.scan_back import ScanBack
-from rmfab.operations.draw_label import draw_label
+from rmfab.operations.draw_label import LabelArtist
 from rmfab.operations.terminal import Terminal, counted
 from rmfab.workspace.workspace import Workspace
 
@@ -41,7 +40,10 @@ def line_labels(workspace: Workspace, desk: CodeDesk | None, doubtful: Sequence[
     queue = _queue(workspace, terminal) if policy.prints else None
     scans = ScanBack(desk) if policy.scan and desk is not None else None
     answers = desk if terminal.interactive or policy.scan else None
-    return LabelWork(partial(draw_label, workspace.product), queue, scans, answers)
+    artist = LabelArtist.of(workspace)
+    if policy.prints:
+        artist.judge_for_line()
+    return LabelWork(artist.draw, artist.design.copies, queue, scans, answers)
 
 
 def _queue(workspace: Workspace, terminal: Terminal) -> LabelQueue | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from enum import StrEnum, unique
 from functools import partial
@@ -11,16 +11,21 @@ from pathlib import Path
 from typing import Any
 
 from rmfab.errors import InputError, UsageError, one_line
-from rmfab.label.content import Label, label_of
-from rmfab.label.make_sheet import make_sheet
-from rmfab.label.picture import make_png, make_svg
+from rmfab.label.content import NO_FACTS, Label, Placeholder, label_of
+from rmfab.label.make_sheet import FinishedSheet, make_sheet
+from rmfab.label.picture import Picture, make_png, make_styled_png, make_styled_svg, make_svg
+from rmfab.label.print_raster import LabelDesign
 from rmfab.label.sheets import Sheet, sheet
+from rmfab.label.style import LabelStyle
+from rmfab.label.styled_sheet import make_styled_sheet, single_label_sheet
 from rmfab.label.typeface import Face, lacking, product_font
+from rmfab.label.unit_facts import facts_of
 from rmfab.label.warnings import LabelWarning
 from rmfab.ledger.events import timestamp
 from rmfab.ledger.records import LedgerIdentity
 from rmfab.ledger.states import State
 from rmfab.operations.git_warning import warn_of_git
+from rmfab.operations.label_design import label_design
 from rmfab.operations.named_unit import named_unit, named_units
 from rmfab.operations.terminal import UNATTENDED, Terminal, counted
 from rmfab.staging import folder_of_files, staged_files
@@ -43,8 +48,10 @@ class LabelForm(StrEnum):
 class LabelRequest:
     """Labels of *units* (batches and serials) in *form*, as the file or folder *output*; None for the terminal.
 
-    *sheet*: its name, or None for the product's; *start_at*: the first free label of the sheet, counted from 1. Raise
-    UsageError if *form* and *output* do not fit together, or if *start_at* is below 1.
+    *sheet*: its name, or None for the product's; *start_at*: the first free label of the sheet, counted from 1.
+    *style*: a label style, "auto" for none, None for that of product.toml; *size* in mm, such as "40x30": without a
+    sheet, a PDF has one label per page. Raise UsageError if *form* and *output* do not fit together, or if *start_at*
+    is below 1.
     """
 
     units: tuple[str, ...]
@@ -54,8 +61,15 @@ class LabelRequest:
     start_at: int = 1
     cut_marks: bool = False
     force: bool = False
+    style: str | None = None
+    size: str | None = None
+    dpi: int | None = None
 
     def __post_init__(self) -> None:
+        if self.sheet and self.size:
+            raise UsageError("--sheet and --size exclude each other: a sheet has the size of its labels")
+        if self.form is LabelForm.TERMINAL and (self.style or self.size):
+            raise UsageError("a terminal shows the code only: pass -o FILE for a label in a style or size")
         if (self.output is None) != (self.form is LabelForm.TERMINAL):
             raise UsageError("either -o FILE or --format terminal is required, not both")
         if self.start_at < 1:
@@ -76,35 +90,101 @@ def print_labels(workspace: Workspace, request: LabelRequest, terminal: Terminal
     other does not happen (see `rmfab.staging`). Raise IntegrityError if a code does not read back,
     InputError for a unit that cannot have a label.
     """
-    paper = _paper(workspace, request)
+    plan = _plan(workspace, request)
     bound = units_to_label(workspace, request.units, terminal)
     _report(bound, terminal)
-    labels = tuple(label_of(workspace.open_identity(one), workspace.product) for one in bound)
-    details: dict[str, Any] = {"form": request.form.value}
-    if request.form is LabelForm.PDF:
-        details["sheet"] = paper.name
-    record = workspace.ledger.labelling(
-        [one.name for one in bound], station=workspace.station.name, ts=timestamp(workspace.now()), details=details
-    )
+    labels = _labels(workspace, bound, plan.design)
+    record = _record(workspace, request, plan, bound)
     if request.form is LabelForm.TERMINAL:
         _judge_few(labels)
         with record:
             pass
     else:
         with product_font(workspace.product.label.font):
-            _judge_letters(workspace.product.name)
-            _write(workspace, request, labels, paper, terminal, record)
+            if not isinstance(plan.design, LabelStyle):
+                _judge_letters(workspace.product.name)
+            _write(request, labels, plan, terminal, record)
     if request.output is not None:
-        _warn_of_git(request.output, request.form, labels, terminal)
-        terminal.say(f"{counted(len(labels), 'label')} in {request.output}, all codes read back; they contain the PoP")
+        _report_file(request.output, request.form, labels, plan.design, terminal)
     return labels
 
 
-def _paper(workspace: Workspace, request: LabelRequest) -> Sheet:
+def labels_of(
+    workspace: Workspace, units: Sequence[str], design: LabelDesign, terminal: Terminal = UNATTENDED
+) -> tuple[Label, ...]:
+    """Return the contents of the labels of *units* in *design*. Raise InputError as `print_labels`."""
+    return _labels(workspace, units_to_label(workspace, units, terminal), design)
+
+
+def _labels(workspace: Workspace, bound: Sequence[LedgerIdentity], design: LabelDesign) -> tuple[Label, ...]:
+    """Return the contents of the labels. The history of a unit is read only if its release is printed."""
+    asked = design.placeholders if isinstance(design, LabelStyle) else frozenset()
+    product = workspace.product
+    labels = []
+    for one in bound:
+        history = workspace.ledger.history(one.name) if Placeholder.RELEASE in asked else ()
+        facts = facts_of(one, history) if asked else NO_FACTS
+        labels.append(label_of(workspace.open_identity(one), product, facts))
+    return tuple(labels)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """How labels are made: their *design*, at *dpi*, a PDF on *paper*."""
+
+    design: LabelDesign
+    paper: Sheet
+    dpi: int
+
+
+def _plan(workspace: Workspace, request: LabelRequest) -> _Plan:
+    """Return how the labels of *request* are made. A style without a sheet gets a page for each label."""
+    usual = _paper(workspace, request.sheet)
+    design = label_design(workspace, request.style, request.size, usual.label)
+    styled = isinstance(design, LabelStyle)
+    if styled and request.sheet and request.form is not LabelForm.PDF:
+        raise UsageError("--sheet is for PDF: a picture has the size of its style", hint="--size WxH changes the size")
+    if isinstance(design, LabelStyle) and design.sheet and not request.sheet:
+        paper = _paper(workspace, design.sheet)
+    elif request.size or (styled and not request.sheet):
+        paper = single_label_sheet(design.width, design.height)
+    else:
+        paper = usual
+    return _Plan(design, paper, request.dpi or workspace.product.label.dpi)
+
+
+def _record(
+    workspace: Workspace, request: LabelRequest, plan: _Plan, bound: Sequence[LedgerIdentity]
+) -> AbstractContextManager[None]:
+    """Return the context that records the labels. One without the PoP, as for a carton, is not the unit's label."""
+    if not plan.design.shows_pop:
+        return nullcontext()
+    details: dict[str, Any] = {"form": request.form.value}
+    if request.form is LabelForm.PDF:
+        details["sheet"] = plan.paper.name
+    if isinstance(plan.design, LabelStyle):
+        details["style"] = plan.design.name
+    return workspace.ledger.labelling(
+        [one.name for one in bound], station=workspace.station.name, ts=timestamp(workspace.now()), details=details
+    )
+
+
+def _report_file(
+    output: Path, form: LabelForm, labels: Sequence[Label], design: LabelDesign, terminal: Terminal
+) -> None:
+    made = f"{counted(len(labels), 'label')} in {output}, all codes read back"
+    if design.shows_pop:
+        _warn_of_git(output, form, labels, terminal)
+        terminal.say(f"{made}; they contain the PoP")
+    else:
+        terminal.say(f"{made}; they have no PoP, and do not count as labels of the units")
+
+
+def _paper(workspace: Workspace, named: str | None) -> Sheet:
     try:
-        return sheet(request.sheet or workspace.product.label.sheet)
+        return sheet(named or workspace.product.label.sheet)
     except InputError as error:
-        place = "--sheet" if request.sheet else "product.toml: [label] sheet"
+        place = "--sheet" if named else "product.toml: [label] sheet"
         raise InputError(error.what, where=place, hint=error.hint, cause=error.cause) from None
 
 
@@ -190,17 +270,18 @@ def _judge_few(labels: Sequence[Label]) -> None:
 
 
 def _write(
-    workspace: Workspace,
     request: LabelRequest,
     labels: Sequence[Label],
-    paper: Sheet,
+    plan: _Plan,
     terminal: Terminal,
     record: AbstractContextManager[None],
 ) -> None:
     """Write the file or the folder of pictures, and *record* it: both or neither."""
     if request.form is LabelForm.PDF:
         with staged_files(request.file, force=request.force) as staged:
-            staged.add(request.file, _sheet(workspace, request, labels, paper, terminal))
+            finished = _sheet(request, labels, plan)
+            _warn_of(finished.warnings, terminal)
+            staged.add(request.file, finished.pdf)
             staged.publish(record)
         return
     one_file = request.file.suffix.lower() == f".{request.form}"
@@ -212,25 +293,25 @@ def _write(
         names = [request.file.name] if one_file else [f"{label.serial}.{request.form}" for label in labels]
         staged = stack.enter_context(staged_files(folder / names[0], force=request.force))
         for label, name in zip(labels, names, strict=True):
-            staged.add(folder / name, _picture(workspace, request, label, paper, terminal))
+            picture = _picture(request.form, label, plan)
+            _warn_of(picture.warnings, terminal)
+            staged.add(folder / name, picture.data)
         staged.publish(record)
 
 
-def _sheet(
-    workspace: Workspace, request: LabelRequest, labels: Sequence[Label], paper: Sheet, terminal: Terminal
-) -> bytes:
-    dpi = workspace.product.label.dpi
-    finished = make_sheet(labels, paper, dpi, request.start_at, cut_marks=request.cut_marks)
-    _warn_of(finished.warnings, terminal)
-    return finished.pdf
+def _sheet(request: LabelRequest, labels: Sequence[Label], plan: _Plan) -> FinishedSheet:
+    start, marks = request.start_at, request.cut_marks
+    if isinstance(plan.design, LabelStyle):
+        return make_styled_sheet(labels, plan.design, plan.paper, plan.dpi, start, cut_marks=marks)
+    return make_sheet(labels, plan.paper, plan.dpi, start, cut_marks=marks)
 
 
-def _picture(workspace: Workspace, request: LabelRequest, label: Label, paper: Sheet, terminal: Terminal) -> bytes:
-    dpi = workspace.product.label.dpi
-    png = request.form is LabelForm.PNG
-    picture = make_png(label, *paper.label, dpi) if png else make_svg(label, *paper.label)
-    _warn_of(picture.warnings, terminal)
-    return picture.data
+def _picture(form: LabelForm, label: Label, plan: _Plan) -> Picture:
+    design, png = plan.design, form is LabelForm.PNG
+    if isinstance(design, LabelStyle):
+        return make_styled_png(label, design, plan.dpi) if png else make_styled_svg(label, design)
+    size = (design.width, design.height)
+    return make_png(label, *size, plan.dpi) if png else make_svg(label, *size)
 
 
 def _warn_of_git(output: Path, form: LabelForm, labels: Sequence[Label], terminal: Terminal) -> None:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from rmfab.errors import InputError, UsageError
 from rmfab.label.printers.open_printer import open_printer
 from rmfab.label.printers.printer import LabelPrinter, PrinterFault
+from rmfab.label.raster import Raster
 from rmfab.ledger.events import Event, timestamp
 from rmfab.ledger.label_words import MOST_COPIES, LabelWord
 from rmfab.ledger.records import LedgerIdentity
 from rmfab.line.label_event import LabelledUnit, label_event
-from rmfab.line.label_queue import fault_now, in_doubt, print_once
-from rmfab.operations.draw_label import draw_label
+from rmfab.line.label_queue import Note, fault_now, in_doubt, print_once
+from rmfab.operations.draw_label import LabelArtist
 from rmfab.operations.line_labels import no_printer
 from rmfab.operations.named_unit import named_unit
 from rmfab.operations.print_labels import units_to_label
@@ -27,15 +29,19 @@ _MOST_NAMED = 8
 class PrintRequest:
     """Labels of *units* (batches and serials), *copies* of each; *reason* is why units get one more label.
 
+    *style* and *size* are those of the product and the printer if they are None, *copies* those of the style.
+
     Raise UsageError for copies that no printer should make, or an empty reason.
     """
 
     units: tuple[str, ...]
-    copies: int = 1
+    copies: int | None = None
     reason: str | None = None
+    style: str | None = None
+    size: str | None = None
 
     def __post_init__(self) -> None:
-        if not 1 <= self.copies <= MOST_COPIES:
+        if self.copies is not None and not 1 <= self.copies <= MOST_COPIES:
             raise UsageError(f"--copies must be 1 to {MOST_COPIES}")
         if self.reason is not None and not self.reason.strip():
             raise UsageError("--reason is empty: say why the label is printed again")
@@ -43,7 +49,7 @@ class PrintRequest:
 
 @dataclass(frozen=True)
 class PrintedLabel:
-    """A label that was printed: *word* is `sent` or `printed`."""
+    """Labels of one unit that were printed: *word* is `sent` or `printed`."""
 
     serial: str
     word: LabelWord
@@ -55,16 +61,19 @@ def print_on_printer(
 ) -> Iterator[PrintedLabel]:
     """Print the labels one after the other, and yield each that is out.
 
-    Units that have a label are skipped, unless there is a reason; a label in doubt is asked for first. Raise
-    PrinterFault at the first fault, with what is out, in doubt and not sent; InputError for a unit that cannot have a
-    label, and (cause `reprint-reason`) if one more label needs a reason.
+    Units that have a label are skipped, unless there is a reason; a label in doubt is asked for first. Labels for
+    cartons, whose style has no PoP, are not recorded, and may be printed as often as anyone likes.
+
+    Raise PrinterFault at the first fault, with what is out, in doubt and not sent; InputError for a unit that cannot
+    have a label, and (cause `reprint-reason`) if one more label needs a reason.
     """
     if workspace.station.printer is None:
         raise no_printer("--print needs a printer")
-    printer = open_printer(workspace.station.printer)
-    chosen = units_to_label(workspace, request.units, terminal)
-    due, reason = _due(chosen, request.reason, terminal)
-    job = _Job(workspace, printer, request.copies, reason, terminal)
+    artist = LabelArtist.of(workspace, request.style, request.size)
+    due, reason = units_to_label(workspace, request.units, terminal), request.reason
+    if artist.design.shows_pop:
+        due, reason = _due(due, reason, terminal)
+    job = _Job(workspace, open_printer(workspace.station.printer), artist, request.copies, reason, terminal)
     out: list[str] = []
     for number, unit in enumerate(due):
         try:
@@ -91,8 +100,8 @@ def settle_labels(
 
 
 def _due(
-    chosen: Sequence[LedgerIdentity], reason: str | None, terminal: Terminal
-) -> tuple[Sequence[LedgerIdentity], str | None]:
+    chosen: list[LedgerIdentity], reason: str | None, terminal: Terminal
+) -> tuple[list[LedgerIdentity], str | None]:
     """Return the units to print, and the reason for those that have a label. Without a reason they are skipped."""
     fresh = [one for one in chosen if not one.standing.labelled_count or one.standing.doubt_ts]
     if reason is not None or len(fresh) == len(chosen):
@@ -155,33 +164,53 @@ class _Job:
     """The printing of *copies* for each of several units on *printer*, with the *reason* for one more label."""
 
     def __init__(
-        self, workspace: Workspace, printer: LabelPrinter, copies: int, reason: str | None, terminal: Terminal
+        self,
+        workspace: Workspace,
+        printer: LabelPrinter,
+        artist: LabelArtist,
+        copies: int | None,
+        reason: str | None,
+        terminal: Terminal,
     ) -> None:
         self._workspace = workspace
         self._printer = printer
-        self._copies = copies
+        self._artist = artist
+        self._copies = copies or artist.design.copies
         self._reason = reason
         self._terminal = terminal
+        self._warned = False
 
     def print_label(self, unit: LedgerIdentity) -> PrintedLabel | None:
         """Print the label of *unit*; return None if the one in doubt is there."""
+        if not self._artist.design.shows_pop:
+            return self._print(unit, _unrecorded)
         if unit.standing.doubt_ts is not None:
             if self._settle(unit):
                 return None
             unit = named_unit(self._workspace, unit.serial)
-        reason = self._reason if unit.standing.labelled_count else None
-        if unit.standing.labelled_count:
+        if before := unit.standing.labelled_count:
             self._terminal.warn(
-                f"{unit.serial} has had {counted(unit.standing.labelled_count, 'label')} before: destroy the others",
+                f"{unit.serial} has had {counted(before, 'label')} before: destroy the others",
                 "two labels with one PoP are two keys to one device",
             )
-        product = self._workspace.product
-        raster = draw_label(product, self._workspace.open_identity(unit), unit, self._printer.dpi)
+        reason = self._reason if before else None
+        return self._print(unit, _Teller(self._workspace, unit, self._printer.address, self._copies, reason).tell)
+
+    def _print(self, unit: LedgerIdentity, note: Note) -> PrintedLabel:
         if (fault := fault_now(self._printer)) is not None:
             raise fault
-        teller = _Teller(self._workspace, unit, self._printer.address, self._copies, reason)
-        word = print_once(self._printer, raster, teller.tell, self._copies)
+        word = print_once(self._printer, self._raster(unit), note, self._copies)
         return PrintedLabel(unit.serial, word, self._copies)
+
+    def _raster(self, unit: LedgerIdentity) -> Raster:
+        """Return the bitmap of the label; warn once of what may not be readable."""
+        workspace = self._workspace
+        history = partial(workspace.ledger.history, unit.name)
+        made = self._artist.draw(workspace.open_identity(unit), unit, history, self._printer.dpi)
+        for warning in made.warnings if not self._warned else ():
+            self._terminal.warn(warning.what, warning.hint)
+        self._warned = True
+        return made.raster
 
     def _settle(self, unit: LedgerIdentity) -> bool:
         """Return whether the label in doubt is there, as the operator says. Raise InputError if nobody can tell."""
@@ -195,6 +224,10 @@ class _Job:
         there = self._terminal.confirm(f"Is there a whole label for {unit.serial}?")
         _Teller(self._workspace, unit).tell(LabelWord.PRINTED if there else LabelWord.NOT_PRINTED, by_operator=True)
         return there
+
+
+def _unrecorded(word: LabelWord, fault: PrinterFault | None = None, *, by_operator: bool = False) -> None:
+    """Record nothing: the label is not that of a unit."""
 
 
 def _stopped(

@@ -94,8 +94,8 @@ class ReleasePolicy:
 
 @dataclass(frozen=True)
 class LabelPolicy:
-    """`[label]`: the default sheet of `rmfab label`, the resolution for reading it back, in dots per inch, and the
-    TrueType font of the product's name (None: Bitstream Vera).
+    """`[label]`: the default sheet of `rmfab label`, the resolution for reading it back, in dots per inch, the TrueType
+    font of the product's name (None: Bitstream Vera), and the label style (None: the automatic layout).
 
     *printing*: when the line prints labels. A unit without its label is not done if it is *required*. *scan*: each
     label is scanned on its board. *wait*: how long units wait for a printer that is not ready, in seconds.
@@ -104,6 +104,7 @@ class LabelPolicy:
     sheet: str = "L7651"
     dpi: int = 300
     font: Path | None = None
+    style: str | None = None
     printing: LabelPrinting = LabelPrinting.OFF
     required: bool = False
     scan: bool = False

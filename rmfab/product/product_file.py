@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from rmfab.files import is_safe_name
 from rmfab.product.deployment import read_deployment
 from rmfab.product.product import (
     MQTT_HOST_PLACEHOLDER,
@@ -185,6 +186,7 @@ def _label(table: Table, root: Path) -> LabelPolicy:
         sheet=table.text("sheet", "L7651"),
         dpi=table.integer("dpi", 300, 150, 1200),
         font=root / font if font else None,
+        style=table.text("style", "", check=_bad_style) or None,
         printing=table.choice("print", LabelPrinting, LabelPrinting.OFF),
         required=table.boolean("required", False),
         scan=table.boolean("scan", False),
@@ -309,6 +311,10 @@ def _bad_ssid(ssid: str) -> str | None:
 
 def _bad_label(label: str) -> str | None:
     return None if _LABEL.fullmatch(label) else f'"{label}" is not a partition label (1 to 15 of A-Z a-z 0-9 _ -)'
+
+
+def _bad_style(name: str) -> str | None:
+    return None if not name or is_safe_name(name) else f'"{name}" is not the name of a label style'
 
 
 def _unquotable(text: str) -> bool:

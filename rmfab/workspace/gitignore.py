@@ -20,7 +20,12 @@ _SECRET = (
     "/labels*",
     "/factory-wifi.toml",
 )
-_NEW = """# secret, or specific to this host
+_NEW = """# labels and sheets show the PoP, logos of label styles do not
+*.pdf
+*.png
+*.svg
+!/templates/labels/*.png
+# secret, or specific to this host
 {}
 /station.toml
 /images/
@@ -29,10 +34,6 @@ _NEW = """# secret, or specific to this host
 /cloud/
 /state/
 /.releases
-# labels and sheets show the PoP
-*.pdf
-*.png
-*.svg
 """
 """For a folder of its own. In a firmware's, the wider patterns would hide files of the firmware."""
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from rmfab.label.scan import TEST_CODE
 from rmfab.ledger.events import EventKind
-from tests.line.floor import beside, copied, found, serve, spec
+from tests.line.floor import Factory, beside, copied, found, serve, spec
 from tests.patience import PATIENCE
 from tests.terminal import environment, process
 from tests.terminal import words as words_of
@@ -162,12 +162,15 @@ def test_labels_are_scanned_on_their_boards(factory, scanner, tmp_path):
         whose, _ = well(factory, "scan", stdin=f"]Q1{payload(factory, 'LMP-000002')}\n")
         assert whose.startswith("LMP-000002  verified  batch lamp-0001")
 
+        later = Factory(factory.root)  # without the events of the earlier run
+
         def right():
-            factory.wait_for(scans)
-            scanner(payload(factory, *asked()))
+            later.wait_for(scans)
+            (asked,) = [event["serial"] for event in later.events() if scans(event)]
+            scanner(payload(factory, asked))
 
         with beside(right):
-            said = factory.run(boards[0].url)
+            said = later.run(boards[0].url)
         serial = said.unit["serial"]
         assert (said.code, said.unit["label"], said.steps()["label"]) == (0, "scanned", "PASS"), said.words
         assert len(printed(tmp_path / "printer")) == 2

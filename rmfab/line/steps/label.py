@@ -7,6 +7,7 @@ that is at fault is never the fault of the unit.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from rmfab.errors import InputError
 from rmfab.identity.qr import Payload
@@ -99,8 +100,10 @@ class _Task:
             self._note(word, queue.address, fault, by_operator=by_operator)
 
         identity = visit.open_identity(self.bound.record)
-        raster = self.work.draw(identity, self.bound.record, queue.dpi, visit.slot.name)
-        return LabelOrder(self._serial, raster, note, visit.say, visit.warn, self._ask, visit.keep_going)
+        history = partial(visit.job.ledger.history, self.bound.record.name)
+        made = self.work.draw(identity, self._now(), history, queue.dpi, visit.slot.name)
+        say, warn = visit.say, visit.warn
+        return LabelOrder(self._serial, made.raster, note, say, warn, self._ask, visit.keep_going, self.work.copies)
 
     def _note(
         self,
@@ -120,6 +123,7 @@ class _Task:
                 unit,
                 word,
                 printer=printer,
+                copies=self.work.copies if printer else 1,
                 cause=cause,
                 reason=reason,
                 by_operator=by_operator,
