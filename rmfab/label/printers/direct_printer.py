@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -15,7 +15,7 @@ from rmfab.causes import Cause
 from rmfab.label.printers.address import DevicePlace, TcpPlace
 from rmfab.label.printers.configuration import PrinterConfig
 from rmfab.label.printers.faults import fault_of, judge_dpi, judge_media, judge_size
-from rmfab.label.printers.links import Link, open_link
+from rmfab.label.printers.links import RETRY, Link, open_link
 from rmfab.label.printers.patience import Patience
 from rmfab.label.printers.printer import Delivery, PrinterFault, PrinterStatus
 
@@ -89,13 +89,13 @@ class DirectPrinter:
 
     def status(self) -> PrinterStatus:
         """Ask the printer. Raise PrinterFault if it cannot be reached, or has answered before and does not now."""
-        with self._opened() as link:
-            return self._ask(link).status
+        with self._opened() as (_, answer):
+            return answer.status
 
     def print_label(self, label: Raster, copies: int = 1) -> Delivery:
         """Print *label* as one job. Raise PrinterFault; nothing is ever sent twice."""
-        with self._opened() as link:
-            answer = self._ready(link)
+        with self._opened() as (link, first):
+            answer = self._ready(link, first)
             self._judge(label, answer)
             silent = not answer.status.answers
             job = self._dialect.job(label, copies, answer.status, after_silence=silent and self._unclean)
@@ -114,27 +114,36 @@ class DirectPrinter:
             return Delivery.SENT if silent else Delivery.PRINTED
 
     @contextmanager
-    def _opened(self) -> Iterator[Link]:
-        with open_link(self._place, self.address, self._patience) as link:
-            yield link
+    def _opened(self) -> Iterator[tuple[Link, Answer]]:
+        """Open the link and ask. A connection that ends before the first answer is one too many: try for a while."""
+        end = time.monotonic() + self._patience.busy
+        with ExitStack() as stack:
+            while True:
+                link = stack.enter_context(open_link(self._place, self.address, self._patience))
+                try:
+                    answer = self._ask(link)
+                    break
+                except PrinterFault as fault:
+                    if fault.cause != Cause.PRINTER_GONE or isinstance(self._place, DevicePlace):
+                        raise
+                    if time.monotonic() >= end:
+                        what = "the printer closes the connection at once"
+                        raise fault_of(Cause.PRINTER_BUSY, self.address, what) from None
+                stack.close()
+                time.sleep(RETRY)
+            yield link, answer
 
     def _ask(self, link: Link) -> Answer:
-        """Ask. A connection that ends before the first answer belongs to a client that is one too many."""
-        try:
-            answer = self._dialect.ask(link, self._patience)
-        except PrinterFault as fault:
-            if fault.cause == Cause.PRINTER_GONE and isinstance(self._place, TcpPlace):
-                what = "the printer closes the connection at once"
-                raise fault_of(Cause.PRINTER_BUSY, self.address, what) from None
-            raise
+        """Ask. Raise PrinterFault if a printer that has answered before does not now."""
+        answer = self._dialect.ask(link, self._patience)
         if self._answers and not answer.status.answers:
             raise fault_of(Cause.PRINTER_SILENT, self.address)
         self._answers = answer.status.answers
         return answer
 
-    def _ready(self, link: Link) -> Answer:
+    def _ready(self, link: Link, answer: Answer) -> Answer:
         """Return the answer of a printer that can print now; clear half a label, and wait for older ones."""
-        answer, end = self._ask(link), time.monotonic() + self._patience.busy
+        end = time.monotonic() + self._patience.busy
         if answer.half_job:
             self._dialect.cancel(link, self._patience)
             answer = self._ask(link)

@@ -24,7 +24,8 @@ from rmfab.label.printers.printer import PrinterFault
 
 _PIECE = 1 << 14
 _MOST_ANSWER = 1 << 16
-_RETRY = 0.2  # seconds between attempts to get the only connection
+RETRY = 0.2
+"""Seconds between attempts to get the only connection of a printer."""
 _NO_HOST = (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN, errno.EADDRNOTAVAIL, errno.EINVAL)
 
 
@@ -199,7 +200,7 @@ def _connected(place: TcpPlace, address: str, patience: Patience) -> Iterator[so
             if time.monotonic() >= end:
                 what = f"connection refused at port {place.port}"
                 raise fault_of(Cause.PRINTER_REFUSED, address, what) from None
-            time.sleep(_RETRY)
+            time.sleep(RETRY)
         except socket.gaierror as error:
             raise fault_of(Cause.PRINTER_DNS, address, f"no address for {place.host}: {error.strerror}") from None
         except TimeoutError:
@@ -233,7 +234,7 @@ def _opened(place: DevicePlace, address: str, patience: Patience) -> int:
                 raise _unopened(error, place, address) from None
         if time.monotonic() >= end:
             raise fault_of(Cause.PRINTER_BUSY, address, "a different program uses this device")
-        time.sleep(_RETRY)
+        time.sleep(RETRY)
 
 
 def _open_once(place: DevicePlace) -> int:

@@ -51,8 +51,8 @@ class QlDialect:
         return Answer(status, Cause.PRINTER_BUSY if packet.printing else None)
 
     def cancel(self, link: Link, patience: Patience) -> None:
-        """Clear the buffer."""
-        link.send(CLEAR, patience.answer)
+        """Clear the buffer, and wait until that is done."""
+        self.ask(link, patience)
 
     def job(self, label: Raster, copies: int, status: PrinterStatus, *, after_silence: bool) -> bytes:  # noqa: ARG002
         """Return the job for the roll that the printer reports, else the configured one."""

@@ -73,6 +73,7 @@ class TsplDialect:
     def cancel(self, link: Link, patience: Patience) -> None:
         """Cancel all that is in its buffer. Older printers do not know the command; a reset would cut the network."""
         link.send(_CANCEL_ALL, patience.answer)
+        self._status(link, patience.answer)  # it is obeyed before the link is closed
 
     def job(self, label: Raster, copies: int, status: PrinterStatus, *, after_silence: bool) -> bytes:  # noqa: ARG002
         """Return the job."""

@@ -11,7 +11,7 @@ from rmfab.label.printers.direct_printer import SILENCE, Answer
 from rmfab.label.printers.faults import fault_of
 from rmfab.label.printers.links import Link, exchange
 from rmfab.label.printers.patience import Patience
-from rmfab.label.printers.printer import PrinterStatus
+from rmfab.label.printers.printer import PrinterFault, PrinterStatus
 from rmfab.label.printers.zpl import zpl_job
 from rmfab.label.printers.zpl_status import ZplAnswer, is_whole, parse_answer
 
@@ -63,7 +63,10 @@ class ZplDialect:
         while True:
             told = parse_answer(exchange(link, _STATUS, is_whole, patience.answer))
             now = time.monotonic()
-            if told is not None and (idle_since := self._idle_since(told, idle_since, now)) is not None:
+            if told is not None and told.urgent:
+                raise self._fault(told, link, patience)
+            idle_since = None if told is None or not told.idle else idle_since or now
+            if idle_since is not None:
                 if now - idle_since >= patience.settle:
                     return
             elif now >= end:
@@ -71,10 +74,7 @@ class ZplDialect:
                 raise fault_of(cause, self._config.address.text)
             link.receive(patience.poll)
 
-    def _idle_since(self, told: ZplAnswer, since: float | None, now: float) -> float | None:
-        """Return since when the printer is idle, None if it is not. Raise PrinterFault for a fault."""
-        if told.urgent:
-            raise fault_of(told.urgent[0], self._config.address.text)
-        if not told.idle:
-            return None
-        return now if since is None else since
+    def _fault(self, told: ZplAnswer, link: Link, patience: Patience) -> PrinterFault:
+        """Return the error for *told*. ~HS says only that the printer pauses if its cutter or head is at fault."""
+        more = parse_answer(exchange(link, _ALL, is_whole, patience.answer)) or told
+        return fault_of((*more.urgent, *told.urgent)[0], self._config.address.text)
