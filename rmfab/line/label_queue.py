@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 from rmfab.label.printers.printer import LabelPrinter, PrinterFault
@@ -33,14 +33,14 @@ class Note(Protocol):
 
 @dataclass(frozen=True)
 class LabelOrder:
-    """One job to print: *copies* of the label of *serial*, as *raster*.
+    """One job to print: *copies* of the label of *serial*; *draw* draws it for a printer's dots per inch.
 
     *ask* asks the operator a yes-or-no question and returns the answer, None if nobody can answer. *keep_going* raises
     to give up.
     """
 
     serial: str
-    raster: Raster = field(repr=False)
+    draw: Callable[[int], Raster]
     note: Note
     say: Callable[[str], None]
     warn: Callable[[str], None]
@@ -107,11 +107,6 @@ class LabelQueue:
         """The address of the printer."""
         return self._printer.address
 
-    @property
-    def dpi(self) -> int:
-        """The dots per inch of the printer. Raise PrinterFault if only the printer knows, and it does not answer."""
-        return self._printer.dpi
-
     def print_label(self, order: LabelOrder) -> LabelWord:
         """Print the label when it is its turn; return `sent` or `printed`.
 
@@ -126,7 +121,8 @@ class LabelQueue:
     def _try(self, order: LabelOrder) -> LabelWord | None:
         """Print the label once; return None if it certainly did not come out, and may be tried again."""
         try:
-            word = print_once(self._printer, order.raster, order.note, order.copies)
+            raster = order.draw(self._printer.dpi)
+            word = print_once(self._printer, raster, order.note, order.copies)
         except PrinterFault as fault:
             self._tell(order, fault)
             if fault.in_doubt:
@@ -148,6 +144,7 @@ class LabelQueue:
             self._await_ready(order)
         except PrinterFault as still:
             raise in_doubt(still, order.serial) from fault
+        self._is_back(order)
         word = settle(order)
         if word is None:
             raise in_doubt(fault, order.serial) from fault
@@ -163,8 +160,12 @@ class LabelQueue:
                 raise fault
             self._pause(order)
         if was_away:
-            self._faulty_since = self._told = None
+            self._is_back(order)
+
+    def _is_back(self, order: LabelOrder) -> None:
+        if self._told is not None:
             order.say("the printer is ready again")
+        self._faulty_since = self._told = None
 
     def _tell(self, order: LabelOrder, fault: PrinterFault) -> None:
         """Tell the operator what to do, once until the printer is ready again, unless the fault changes."""

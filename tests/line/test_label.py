@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import subprocess
@@ -13,8 +15,13 @@ from PIL import Image
 
 from rmfab.label.scan import TEST_CODE
 from rmfab.ledger.events import EventKind
-from tests.line.floor import Factory, beside, copied, found, serve, spec
-from tests.patience import PATIENCE
+from rmfab.operations.advance import completed
+from rmfab.operations.generate import GenerateRequest, generate
+from rmfab.operations.terminal import Unattended
+from rmfab.virtual.printers.spec import PrinterKind
+from tests.label.printers.bench import printing as virtual_printer
+from tests.line.floor import Factory, beside, copied, found, ports, serve, spec
+from tests.patience import PATIENCE, until
 from tests.terminal import environment, process
 from tests.terminal import words as words_of
 
@@ -41,6 +48,15 @@ def scanner(monkeypatch):
     """Stdin as a scanner types into it; return the function that types a line."""
     read, write = os.pipe()
     with os.fdopen(read) as stdin, os.fdopen(write, "w", buffering=1) as typed:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        yield lambda line: typed.write(f"{line}\n")
+
+
+@pytest.fixture
+def operator(monkeypatch):
+    """A terminal at which an operator types; return the function that types a line."""
+    master, slave = os.openpty()
+    with os.fdopen(slave) as stdin, os.fdopen(master, "w", buffering=1) as typed:
         monkeypatch.setattr(sys, "stdin", stdin)
         yield lambda line: typed.write(f"{line}\n")
 
@@ -178,3 +194,67 @@ def test_labels_are_scanned_on_their_boards(factory, scanner, tmp_path):
     secret = factory.identity(serial).pop.reveal()
     assert secret not in said.words + json.dumps(said.events)
     assert secret not in (factory.root / "ledger.db").read_bytes().decode("latin-1")
+
+
+def test_eight_slots_share_a_printer_that_runs_out_of_labels(printing, operator, tmp_path):
+    """In mid-batch half a label comes out. The operator is told once, loads labels, and looks; no label is lost or
+    doubled, and the ledger has what is known of each."""
+    factory = copied(printing, tmp_path / "ws")
+    with contextlib.redirect_stderr(io.StringIO()):
+        completed(generate(factory.workspace, GenerateRequest(4, jobs=1), Unattended()))
+    factory.edit("wait = 0.0", "wait = 600.0")
+
+    def said(*texts):
+        return lambda event: event["event"] == "log" and any(text in event["text"] for text in texts)
+
+    def mend():
+        factory.wait_for(said("printer zpl+tcp"))
+        printer.control("fix")
+        factory.wait_for(said("is there a whole label"))
+        operator("what?")
+        operator("n")
+
+    with virtual_printer(PrinterKind.ZPL, tmp_path) as printer:
+        printer.control("fault half-label=3")
+        (factory.root / "station.toml").write_text(f'[printer]\naddress = "{printer.address}"\n')
+        with serve([spec(index=index) for index in range(8)]) as boards, beside(mend):
+            run = factory.run(*(board.url for board in boards))
+        names = [Image.open(path) for path in printer.labels]
+    assert (run.code, run.summary["labels"], run.summary["passed"]) == (0, {"printed": 8}, 8), run.words
+    assert len([event for event in run.events if said("printer zpl+tcp")(event)]) == 1
+    serials = [unit["serial"] for unit in run.units]
+    codes = [code.text for picture in names for code in zxingcpp.read_barcodes(picture.convert("L"))]
+    found = [json.loads(code)["name"] for code in codes]
+    assert sorted(found) == sorted(factory.identity(serial).service_name for serial in serials)
+    known = [words(factory, serial) for serial in serials]
+    assert known.count(["sending", "printed"]) == 7
+    assert ["sending", "not-printed", "sending", "printed"] in known
+    factory.check()
+
+
+def test_a_kill_in_the_middle_of_a_label_leaves_it_in_doubt(factory, tmp_path):
+    """The ledger never has a label that may not have come out. The next run names it; nobody prints it by himself."""
+    with virtual_printer(PrinterKind.ZPL, tmp_path) as printer:
+        printer.control("fault stuck")
+        (factory.root / "station.toml").write_text(f'[printer]\naddress = "{printer.address}"\n')
+        with serve([spec(), spec(index=1)]) as (board, other):
+            argv = words_of("-C", factory.root, "run", *ports(board.url), "--json")
+            with subprocess.Popen(argv, env=environment(), stdout=subprocess.DEVNULL) as line:
+                until(lambda: printer.state()["waiting"])
+                line.kill()
+            assert words(factory, "LMP-000001") == ["sending"]
+            printer.control("fix")
+            until(lambda: printer.labels)  # it did come out, after all
+            run = factory.run(other.url)
+            assert (run.code, run.unit["label"]) == (0, "printed")
+            assert "1 label is in doubt: LMP-000001" in run.words
+            again = factory.run(board.url, extra=("--again",))
+        assert (again.code, again.unit["outcome"], again.unit["label"]) == (4, "PASS", "in doubt")
+        assert again.unit["class"] == "label-doubt"
+        command(factory, "label", "LMP-000001", "--print").refused(3, "in doubt", "--came-out")
+        assert "in doubt" in command(factory, "status").out
+        well(factory, "label", "LMP-000001", "--came-out", "yes")
+        command(factory, "label", "LMP-000001", "--print").refused(3, "--reason")
+        assert len(printer.labels) == 2
+    assert words(factory, "LMP-000001") == ["sending", "printed"]
+    factory.check()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -19,10 +19,10 @@ from rmfab.line.label_queue import LabelOrder, LabelQueue
 from rmfab.line.label_work import yes_or_no
 from rmfab.line.scan_back import ScanBack, ScanOrder, WrongLabel
 from rmfab.secret import Secret
+from tests.label.printers.bench import KINDS, noise, printed, printer_at, printing
 from tests.patience import until
 
 READY, EMPTY = PrinterStatus(True), PrinterStatus(True, faults=(Cause.PRINTER,))
-DOT = Raster(8, 1, b"\x80")
 
 
 @dataclass
@@ -59,8 +59,10 @@ class Operator:
     stopped: bool = False
 
     def order(self, serial: str = "LMP-000001", width: int = 8) -> LabelOrder:
-        raster = Raster(width, 1, bytes(-(-width // 8)))
-        return LabelOrder(serial, raster, self.note, self.heard.append, self.heard.append, self.ask, self.go_on)
+        def draw(_dpi: int) -> Raster:
+            return Raster(width, 1, bytes(-(-width // 8)))
+
+        return LabelOrder(serial, draw, self.note, self.heard.append, self.heard.append, self.ask, self.go_on)
 
     def note(self, word: LabelWord, fault: PrinterFault | None = None, *, by_operator: bool = False) -> None:
         self.words.append(word.value + ("!" if by_operator else ""))
@@ -171,6 +173,7 @@ def test_stopping_ends_the_wait():
     with pytest.raises(Aborted):
         waiting.print_label(operator.order())
     assert operator.words == []
+    waiting._look = 0.0
     assert waiting.print_label(Operator().order()) is LabelWord.PRINTED
 
 
@@ -272,3 +275,40 @@ def test_a_label_that_is_no_units(name):
 def test_an_answer_is_yes_no_or_the_label_itself(text, answer):
     """Anything else is asked again."""
     assert yes_or_no(text, Secret(CODE % 1)) is answer
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("fault", ["paper-out=3", "half-label=3"])
+def test_a_printer_that_runs_out_of_labels_in_mid_batch(kind, fault, tmp_path):
+    """Eight slots share one printer: no label is lost or doubled, each is recorded, and the operator is told once.
+
+    The operator looks: the last label before the paper ended is whole, and stays the only one; half a label is not.
+    """
+    operators = [Operator() for _ in range(8)]
+    with printing(kind, tmp_path) as handle:
+        handle.control(f"fault {fault}")
+        waiting = LabelQueue(printer_at(handle), 60.0, look=0.02)
+        threads = []
+        for number, operator in enumerate(operators):
+            order = replace(
+                operator.order(f"LMP-{number}"),
+                draw=lambda _, seed=number: noise(seed),
+                ask=lambda _, seed=number: any(printed(path) == noise(seed) for path in handle.labels),
+            )
+            threads.append(threading.Thread(target=waiting.print_label, args=(order,)))
+            threads[-1].start()
+        heard = lambda: [text for operator in operators for text in operator.heard if "printer" in text]  # noqa: E731
+        until(heard)
+        handle.control("fix")
+        for thread in threads:
+            thread.join()
+        pictures = [printed(path) for path in handle.labels]
+    whole = [seed for picture in pictures for seed in range(8) if picture == noise(seed)]
+    assert sorted(whole) == list(range(8))
+    assert len(pictures) == 8 + fault.startswith("half")
+    (doubtful,) = [one.words for one in operators if one.words != ["sending", "printed"]]
+    settled = ["not-printed!", "sending", "printed"] if fault.startswith("half") else ["printed!"]
+    assert doubtful == ["sending", *settled]
+    told = [text.partition(":")[0] for text in heard()]
+    assert told.count("the printer is ready again") == 1
+    assert len(told) == 2

@@ -13,6 +13,7 @@ from rmfab.errors import InputError
 from rmfab.identity.qr import Payload
 from rmfab.label.content import label_of
 from rmfab.label.printers.printer import PrinterFault
+from rmfab.label.raster import Raster
 from rmfab.ledger.events import timestamp
 from rmfab.ledger.label_words import LabelWord
 from rmfab.ledger.records import LedgerIdentity
@@ -99,11 +100,13 @@ class _Task:
         def note(word: LabelWord, fault: PrinterFault | None = None, *, by_operator: bool = False) -> None:
             self._note(word, queue.address, fault, by_operator=by_operator)
 
-        identity = visit.open_identity(self.bound.record)
-        history = partial(visit.job.ledger.history, self.bound.record.name)
-        made = self.work.draw(identity, self._now(), history, queue.dpi, visit.slot.name)
         say, warn = visit.say, visit.warn
-        return LabelOrder(self._serial, made.raster, note, say, warn, self._ask, visit.keep_going, self.work.copies)
+        return LabelOrder(self._serial, self._draw, note, say, warn, self._ask, visit.keep_going, self.work.copies)
+
+    def _draw(self, dpi: int) -> Raster:
+        visit, record = self.visit, self._now()
+        history = partial(visit.job.ledger.history, record.name)
+        return self.work.draw(visit.open_identity(record), record, history, dpi, visit.slot.name).raster
 
     def _note(
         self,
