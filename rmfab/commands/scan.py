@@ -13,9 +13,9 @@ from rmfab.commands.options import FILE
 
 @click.command("scan", cls=Leaf)
 @click.argument("image", type=FILE, metavar="[PICTURE]", required=False)
-@click.option("--unit", metavar="SERIAL", help="The unit that the label must belong to; the ledger records the scan.")
+@click.option("--serial", help="The unit that the label must belong to; the ledger records the scan.")
 @click.option("--test", is_flag=True, help="Scan the test code instead, which proves the scanner.")
-def command(image: Path | None, unit: str | None, test: bool) -> None:
+def command(image: Path | None, serial: str | None, test: bool) -> None:
     """Tell which unit a scanned label belongs to.
 
     Reads the QR code of the label from a scanner at the terminal, which is not shown, from a line on stdin, or from a
@@ -23,18 +23,18 @@ def command(image: Path | None, unit: str | None, test: bool) -> None:
 
     \b
     rmfab scan
-    rmfab scan --unit LMP-000017         the label must be this unit's
+    rmfab scan --serial LMP-000017       the label must be this unit's
     rmfab scan photo.jpg
     rmfab scan --test                    once per shift, and after changes
     """
     from rmfab.operations.scan_label import ScanRequest, scan_label
 
-    if test and (image is not None or unit is not None):
+    if test and (image is not None or serial is not None):
         raise click.UsageError("--test reads the test code only")
     if test:
         _test()
         return
-    label = scan_label(terminal.workspace(), ScanRequest(unit, image), terminal.TERMINAL)
+    label = scan_label(terminal.workspace(), ScanRequest(serial, image), terminal.TERMINAL)
     one, standing = label.identity, label.identity.standing
     document = {
         "serial": one.serial,

@@ -104,7 +104,7 @@ class ScanBack:
             self._last = order.serial
 
 
-_SWAP = "take the labels of {} and {} off, put each on its own board, then scan both: `rmfab scan --unit SERIAL`"
+_SWAP = "take the labels of {} and {} off, put each on its own board, then scan both: `rmfab scan --serial SERIAL`"
 
 
 def judge_label(

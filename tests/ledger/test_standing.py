@@ -92,6 +92,14 @@ def test_a_label_is_in_doubt_from_the_first_byte_until_its_end_is_known():
     assert (standing.sent_ts, standing.scanned_count, standing.scanned_ts) == (now(5), 1, now(6))
 
 
+def test_a_merge_by_an_earlier_version_knows_no_words():
+    """The standing in its details has none of the words of labels: they are zero."""
+    columns = {"state": "verified", "mac": mac(1), "labelled_count": 2, "labelled_ts": now(1), "handover": 1}
+    event = Event(now(2), EventKind.MERGE, serial="A", mac=mac(1), details={"standing": columns})
+    standing = project(Standing(), event)
+    assert (standing.labelled_count, standing.printed_count, standing.doubt_ts) == (2, 0, None)
+
+
 @pytest.mark.parametrize("copies", [0, -1, 10**9, True, "2", None, 1.5])
 def test_a_count_of_copies_that_no_rmfab_wrote_is_one(copies):
     """Events of a return were written elsewhere: odd copies count as one label, an unknown word changes nothing."""
