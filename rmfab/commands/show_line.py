@@ -22,7 +22,7 @@ def show_line(request: LineRequest, junit: Path | None = None) -> None:
     from rmfab.operations.run_line import run_line
 
     workspace = terminal.workspace()
-    with terminal.unseen() if workspace.product.label.scan else nullcontext():
+    with terminal.unseen() if workspace.product.label.scan_back else nullcontext():
         run = run_line(workspace, request, terminal.TERMINAL)
         show_run(run, junit, single=len(run.slots) == 1 and not request.loop, asks=run.asks)
 

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
+from rmfab.label.printers.faults import fault_of
 from rmfab.label.printers.printer import LabelPrinter, PrinterFault
 from rmfab.label.raster import Raster
 from rmfab.ledger.label_words import LabelWord
@@ -57,8 +58,7 @@ def fault_now(printer: LabelPrinter) -> PrinterFault | None:
         return fault
     if not faults:
         return None
-    first = faults[0]
-    return PrinterFault(first.meaning.rstrip("."), where=printer.address, hint=first.remedy, cause=first.value)
+    return fault_of(faults[0], printer.address)
 
 
 def print_once(printer: LabelPrinter, raster: Raster, note: Note, copies: int = 1) -> LabelWord:

@@ -38,8 +38,8 @@ def line_labels(workspace: Workspace, desk: CodeDesk | None, doubtful: Sequence[
             f"look whether there is one: `rmfab label {one} --came-out yes`, or no, settles it",
         )
     queue = _queue(workspace, terminal) if policy.prints else None
-    scans = ScanBack(desk) if policy.scan and desk is not None else None
-    answers = desk if terminal.interactive or policy.scan else None
+    scans = ScanBack(desk) if policy.scan_back and desk is not None else None
+    answers = desk if terminal.interactive or policy.scan_back else None
     artist = LabelArtist.of(workspace)
     if policy.prints:
         artist.judge_for_line()

@@ -154,13 +154,13 @@ def _desk_and_labels(
     *here*: the ledger was reached, and can be asked for labels in doubt.
     """
     policy, lines = workspace.product.label, scanned_lines(terminal)
-    works = Step.LABEL in request.steps and (policy.prints or policy.scan)
+    works = Step.LABEL in request.steps and (policy.prints or policy.scan_back)
     desk = CodeDesk(lines, [slot.name for slot in slots]) if request.scan or works else None
     if not works:
         return desk, None
     from rmfab.operations.line_labels import line_labels, prove_scanner
 
-    if policy.scan:
+    if policy.scan_back:
         prove_scanner(workspace, lines, terminal)
     doubtful = workspace.inquiry.labels_in_doubt() if here and policy.prints else ()
     return desk, line_labels(workspace, desk, doubtful, terminal)

@@ -97,23 +97,23 @@ class LabelPolicy:
     """`[label]`: the default sheet of `rmfab label`, the resolution for reading it back, in dots per inch, the TrueType
     font of the product's name (None: Bitstream Vera), and the label style (None: the automatic layout).
 
-    *printing*: when the line prints labels. A unit without its label is not done if it is *required*. *scan*: each
-    label is scanned on its board. *wait*: how long units wait for a printer that is not ready, in seconds.
+    *print*: when the line prints labels. A unit without its label is not done if it is *required*. *scan_back*:
+    each label is scanned on its board. *wait*: how long units wait for a printer that is not ready, in seconds.
     """
 
     sheet: str = "L7651"
     dpi: int = 300
     font: Path | None = None
     style: str | None = None
-    printing: LabelPrinting = LabelPrinting.OFF
+    print: LabelPrinting = LabelPrinting.OFF
     required: bool = False
-    scan: bool = False
+    scan_back: bool = False
     wait: float = 300.0
 
     @property
     def prints(self) -> bool:
         """Whether the line prints the label of a unit that passes."""
-        return self.printing is LabelPrinting.PASS
+        return self.print is LabelPrinting.PASS
 
 
 @dataclass(frozen=True)

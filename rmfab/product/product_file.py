@@ -187,9 +187,9 @@ def _label(table: Table, root: Path) -> LabelPolicy:
         dpi=table.integer("dpi", 300, 150, 1200),
         font=root / font if font else None,
         style=table.text("style", "", check=_bad_style) or None,
-        printing=table.choice("print", LabelPrinting, LabelPrinting.OFF),
+        print=table.choice("print", LabelPrinting, LabelPrinting.OFF),
         required=table.boolean("required", False),
-        scan=table.boolean("scan", False),
+        scan_back=table.boolean("scan_back", False),
         wait=table.number("wait", 300.0, 0.0, 86400.0),
     )
     if policy.required and not policy.prints:

@@ -69,10 +69,11 @@ def _word(event: Event) -> str:
 
 
 def _printer(event: Event) -> str:
-    """Return which printer got a label, and how many copies, empty for any other event."""
+    """Return which printer got a label, how many copies, and whether a person looked; empty for any other event."""
     printer = event.details.get("printer") if event.kind is EventKind.LABEL else None
     copies = copies_in(event.details)
-    return "" if not isinstance(printer, str) else f"{printer} x{copies}" if copies > 1 else printer
+    where = "" if not isinstance(printer, str) else f"{printer} x{copies}" if copies > 1 else printer
+    return f"{where}  (seen by the operator)".strip() if event.details.get("by") == "operator" else where
 
 
 def _release(named: Mapping[str, Any]) -> str:

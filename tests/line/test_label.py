@@ -157,7 +157,7 @@ def test_labels_are_scanned_on_their_boards(factory, scanner, tmp_path):
 
     The scanner is proven first, once per shift.
     """
-    factory.edit("wait = 0.0", "wait = 0.0\nscan = true")
+    factory.edit("wait = 0.0", "wait = 0.0\nscan_back = true")
     scanner(TEST_CODE)
 
     def asked():

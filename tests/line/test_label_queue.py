@@ -99,7 +99,7 @@ def test_a_printer_that_is_not_ready_is_waited_for_and_told_once():
     queue(printer).print_label(operator.order())
     assert operator.words == ["sending", "printed"]
     warning, ready = operator.heard
-    assert Cause.PRINTER.remedy in warning
+    assert Cause.PRINTER.remedy.rstrip(".") in warning
     assert ready == "the printer is ready again"
 
 

@@ -63,7 +63,7 @@ def claim(visit: Visit, stage: Writable) -> Passed[Claimed]:
 
 def _finished(job: Job, held: LedgerIdentity) -> bool:
     """Return whether nothing is left to be done: verified, labelled, and the label scanned if it has to be."""
-    return held.finished and (held.standing.scanned or not job.product.label.scan)
+    return held.finished and (held.standing.scanned or not job.product.label.scan_back)
 
 
 def _given(visit: Visit, mac: str) -> str | None:

@@ -31,16 +31,16 @@ from rmfab.secret import Secret
 def label(visit: Visit, stage: Identified | AsNew) -> Passed[Identified | AsNew]:
     """Print the unit's label and have it scanned, as far as the product says."""
     work, policy = visit.job.labels, visit.job.product.label
-    if work is None or not (policy.prints or policy.scan):
+    if work is None or not (policy.prints or policy.scan_back):
         raise Skipped("product.toml prints no labels on the line ([label] print)")
-    if policy.prints and work.queue is None and not policy.scan:
+    if policy.prints and work.queue is None and not policy.scan_back:
         raise Skipped("station.toml has no [printer]; use `rmfab label` for sheets and pictures")
     task = _Task(visit, stage.bound, work)
     try:
         skipped = task.print_label(work.queue) if policy.prints and work.queue is not None else None
     except PrinterFault as fault:
         raise NoLabel(fault.what, where=fault.where, hint=fault.hint, cause=fault.cause) from fault
-    if policy.scan and work.scans is not None:
+    if policy.scan_back and work.scans is not None:
         task.scan(work.scans)
         skipped = None
     return Passed(stage, visit.measured, skipped=skipped)
