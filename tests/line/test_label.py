@@ -27,7 +27,7 @@ from tests.terminal import words as words_of
 
 pytestmark = pytest.mark.slow
 
-PRINTS = (("[label]", '[label]\nprint = "pass"\nwait = 0.0'),)
+PRINTS = (('print = "off"', 'print = "pass"'), ("wait = 300", "wait = 0.0"))
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +133,7 @@ def test_a_printer_that_fails_is_no_fault_of_the_unit(factory, tmp_path):
 
 def test_a_required_label(factory, tmp_path):
     """Without its label the unit is an ERROR of the station; without a printer the line does not start."""
-    factory.edit("wait = 0.0", "wait = 0.0\nrequired = true")
+    factory.edit("required = false", "required = true")
     (tmp_path / "printer").write_text("in the way")
     with serve([spec()]) as (board,):
         said = factory.run(board.url)
@@ -157,7 +157,7 @@ def test_labels_are_scanned_on_their_boards(factory, scanner, tmp_path):
 
     The scanner is proven first, once per shift.
     """
-    factory.edit("wait = 0.0", "wait = 0.0\nscan_back = true")
+    factory.edit("scan_back = false", "scan_back = true")
     scanner(TEST_CODE)
 
     def asked():
