@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rmfab.commands import terminal
+from rmfab.commands.label_printing import PRINTER_OPTIONS, PrinterOptions, printer_options
 from rmfab.commands.leaf import Leaf
 from rmfab.commands.options import FILE, force_option
 from rmfab.errors import printable
@@ -38,7 +39,8 @@ FORMS = ("pdf", "png", "svg", "terminal")
 @click.option("--styles", "listed", is_flag=True, help="List the label styles.")
 @click.option("--copy-style", metavar="NAME", help="Copy a style that comes with rmfab, to change it.")
 @force_option
-def command(preview: Path | None, listed: bool, copy_style: str | None, **options: Any) -> None:
+@printer_options
+def command(**options: Any) -> None:
     """Print labels as PDF sheets, pictures or on the terminal.
 
     A label is a QR code beside product, serial, service name and PoP, or what its style says (templates/labels). Every
@@ -49,9 +51,19 @@ def command(preview: Path | None, listed: bool, copy_style: str | None, **option
     rmfab label lamp-0001 --sheet L7651 -o labels.pdf
     rmfab label LMP-000017 -o LMP-000017.png
     rmfab label LMP-000017                         on the terminal
+    rmfab label LMP-000017 --print                 on the station's printer
+    rmfab label LMP-000017 --print --reason torn   once more
     rmfab label --style plug-40x30 --preview label.png
     rmfab label lamp-0001 --style plug-40x30 -o labels.pdf
     """
+    printing = PrinterOptions(*(options.pop(name) for name in PRINTER_OPTIONS))
+    if printing.given:
+        printing.run(**options)
+    else:
+        _on_files(**options)
+
+
+def _on_files(preview: Path | None, listed: bool, copy_style: str | None, **options: Any) -> None:
     if listed:
         _list_styles()
     elif copy_style is not None:

@@ -99,9 +99,9 @@ class UnitLines:
         reasons: Pieces = []
         for step in self._steps.pop(ended.slot, []):
             bad = step.outcome not in (Outcome.PASS, Outcome.SKIP)
-            if step.step not in _SHOWN and not bad:
+            if not (bad or step.step in _SHOWN or "label" in step.measurements):
                 continue
-            pieces += [(f"  {step.step} ", None), (step.outcome.value, COLOURS[step.outcome])]
+            pieces += [(f"  {step.step} ", None), (_result(step), COLOURS[step.outcome])]
             pieces.append((f" {step.seconds:.1f}s", None))
             if bad:
                 reasons.append((f"\n    {step.step}: {_quoted(step.reason)}", None))
@@ -110,10 +110,18 @@ class UnitLines:
         elif not reasons and ended.reason:
             reasons.append((f"\n    {_quoted(ended.reason)}", None))
         end: Pieces = [("   ", None), (ended.outcome.value, COLOURS[ended.outcome])]
+        if ended.lacks_label:
+            end.append((f" label {ended.label}", COLOURS[Outcome.ERROR]))
         if self._single and (ended.outcome is Outcome.ERROR or isinstance(ended.error, IntegrityError)):
             reasons = []
         place: Pieces = [(f"  {_quoted(ended.slot)}", "bright_black")] if ended.serial or ended.mac else []
         return [*pieces, *end, *place, *reasons]
+
+
+def _result(step: StepEnded) -> str:
+    """Return the outcome of a step; of a label, what is known of it."""
+    known = step.measurements.get("label")
+    return str(known) if known is not None and step.outcome in (Outcome.PASS, Outcome.SKIP) else step.outcome.value
 
 
 def _quoted(text: str | None) -> str:

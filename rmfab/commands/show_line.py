@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from contextlib import closing
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,8 +21,10 @@ def show_line(request: LineRequest, junit: Path | None = None) -> None:
     """Run and show the line of the workspace. Raise the error that determines the exit code."""
     from rmfab.operations.run_line import run_line
 
-    run = run_line(terminal.workspace(), request, terminal.TERMINAL)
-    show_run(run, junit, single=len(run.slots) == 1 and not request.loop, asks=request.scan)
+    workspace = terminal.workspace()
+    with terminal.unseen() if workspace.product.label.scan_back else nullcontext():
+        run = run_line(workspace, request, terminal.TERMINAL)
+        show_run(run, junit, single=len(run.slots) == 1 and not request.loop, asks=run.asks)
 
 
 def show_run(run: LineRun, junit: Path | None = None, *, single: bool, asks: bool = False) -> None:

@@ -168,6 +168,26 @@ TERMINAL = CommandTerminal()
 
 
 @contextmanager
+def unseen() -> Iterator[None]:
+    """Let the terminal not show what is typed or scanned: it may contain a PoP. ^C still works."""
+    try:
+        import termios
+
+        source = sys.stdin.fileno()
+        before = termios.tcgetattr(source)
+    except (ImportError, ValueError, OSError, termios.error):  # no terminal, or a host without such settings
+        yield
+        return
+    silent = [*before]
+    silent[3] &= ~termios.ECHO
+    termios.tcsetattr(source, termios.TCSANOW, silent)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(source, termios.TCSANOW, before)
+
+
+@contextmanager
 def drawn(undraw: Callable[[], None]) -> Iterator[None]:
     """Let all that is printed call *undraw*, which takes a live display off the terminal; call it at the end, too."""
     given = _globals()

@@ -16,18 +16,21 @@ from rmfab.ledger.states import State
 
 COUNTS = """
 SELECT batch.id, batch.name, batch.product, batch.policy, batch.size, batch.chunk_size, batch.first_n, batch.state,
-       batch.digest, batch.created_ts, identity.state, COUNT(identity.id), COUNT(identity.labelled_ts)
+       batch.digest, batch.created_ts, identity.state, COUNT(identity.id), COUNT(identity.labelled_ts),
+       COUNT(identity.sent_ts), COUNT(identity.printed_ts), COUNT(identity.scanned_ts), COUNT(identity.doubt_ts)
 FROM batch LEFT JOIN identity ON identity.batch_id = batch.id
 WHERE CAST(:name AS TEXT) IS NULL OR batch.name = :name
 GROUP BY batch.id, identity.state
 ORDER BY batch.id
 """
 """One row per batch and state: the fields of `Batch` (its state for `closed`), the state of identities, how many there
-are, and how many of them have a label.
+are, and how many of them have a label, one that was sent, printed, scanned, or is in doubt.
 
 A batch without identities has one row with the state NULL. *name* NULL selects all batches.
 """
 
+_LABELS = ("labelled", "sent", "printed", "scanned", "doubtful")
+"""The fields of `BatchCount` in the last columns of `COUNTS`."""
 _CLOSED = [field.name for field in fields(Batch)].index("closed")
 
 
@@ -35,12 +38,13 @@ def counted(rows: Iterable[Sequence[Any]]) -> tuple[BatchCount, ...]:
     """Return the counts in the rows of `COUNTS`, one per batch."""
     found: dict[Batch, BatchCount] = {}
     for row in rows:
-        *columns, state, number, labelled = row
+        *columns, state, number = row[: -len(_LABELS)]
         columns[_CLOSED] = columns[_CLOSED] == "closed"
         batch = Batch(*columns)
         before = found.get(batch) or BatchCount(batch, dict.fromkeys(State, 0), 0)
         states = dict(before.states) if state is None else {**before.states, State(state): number}
-        found[batch] = BatchCount(batch, states, before.labelled + labelled)
+        labels = zip(_LABELS, row[-len(_LABELS) :], strict=True)
+        found[batch] = BatchCount(batch, states, **{name: getattr(before, name) + more for name, more in labels})
     return tuple(found.values())
 
 

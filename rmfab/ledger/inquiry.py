@@ -85,6 +85,11 @@ class Inquiry(ABC):
         with self._asking() as ask:
             return questions.claimable(ask, product, ts)
 
+    def labels_in_doubt(self) -> tuple[str, ...]:
+        """Return the serials of the units of which it is in doubt whether a label came out, the oldest doubt first."""
+        with self._asking() as ask:
+            return questions.labels_in_doubt(ask)
+
     def first_chunk(self, batch: str) -> Chunk | None:
         """Return the first chunk of *batch*, None if it has none yet. Raise InputError as `batch` does."""
         with self._asking() as ask:

@@ -17,6 +17,7 @@ from rmfab.ledger import chains
 from rmfab.ledger.batches import keys_digest
 from rmfab.ledger.chains import append
 from rmfab.ledger.events import Event, EventKind
+from rmfab.ledger.label_words import LabelWord, word_in
 from rmfab.ledger.queries import (
     PAGE,
     batch_value,
@@ -45,14 +46,15 @@ _RECORDED = (EventKind.STEP, EventKind.UNIT, EventKind.UPDATE)
 
 
 def record(connection: Connection, ledger_id: str, station: str, events: Iterable[Event]) -> None:
-    """Add steps, verdicts and updates that units are told, and change the state of a unit if an event contains one.
+    """Add steps, verdicts, updates that units are told, and what is known of labels that printers print; change the
+    state of a unit if an event contains one.
 
     Raise InputError for an unknown serial or a state that is not allowed next, BoardConflict (cause `mac-mismatch`)
     for an event whose MAC is not the unit's, ValueError for events that have their own function.
     """
     said = list(events)
-    if any(event.kind not in _RECORDED for event in said):
-        raise ValueError("record() accepts only steps, verdicts and updates; use claim(), void() or labelled()")
+    if any(event.kind not in _RECORDED and not _of_printer(event) for event in said):
+        raise ValueError("record() accepts only steps, verdicts, updates and words of labels; use claim() or void()")
     if any(event.state not in (None, State.FLASHED, State.VERIFIED, State.FAILED) for event in said):
         raise ValueError("a step can only set the state flashed, verified or failed")
     _take(connection, ledger_id, station, said)
@@ -109,6 +111,24 @@ def labelled(
     while some := list(islice(remaining, PAGE)):
         events = [Event(ts, EventKind.LABEL, serial=serial, details=details) for serial in some]
         _take(connection, ledger_id, station, events)
+
+
+def sending(connection: Connection, ledger_id: str, station: str, event: Event, seen: Standing) -> None:
+    """Record that a printer is about to get a label of the unit whose standing was *seen*.
+
+    Raise InputError for an unknown serial, and (cause `changed-meanwhile`) if the unit's labels are different now.
+    """
+    if event.details.get("word") != LabelWord.SENDING:
+        raise ValueError("sending() accepts only the intention to print")
+    now = dict(_standings(connection, {event.serial or ""}))
+    if any(standing.label_facts != seen.label_facts for _, standing in now.values()):
+        raise InputError(
+            "a label of this unit was printed meanwhile",
+            where=event.serial,
+            hint="see `rmfab trace`, and run the command again if it should have one more",
+            cause="changed-meanwhile",
+        )
+    _take(connection, ledger_id, station, [event])
 
 
 def checked(connection: Connection, ledger_id: str, station: str, events: Iterable[Event]) -> None:
@@ -224,6 +244,10 @@ def _take(
                 changed[serial] = after
         said.append(event)
     append(connection, ledger_id, station, said, standing_changes(changed))
+
+
+def _of_printer(event: Event) -> bool:
+    return event.kind is EventKind.LABEL and word_in(event.details) is not None
 
 
 def _projected(standing: Standing, event: Event, misfits: list[str] | None) -> tuple[Event, Standing]:

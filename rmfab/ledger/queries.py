@@ -156,6 +156,13 @@ def by_serial(connection: Connection, serial: str, *, lock: bool = False) -> Led
     return by_name(connection, serial, lock=lock) or _one(connection, "given_serial", serial, lock)
 
 
+def by_service_name(connection: Connection, service_name: str) -> Iterator[LedgerIdentity]:
+    """Yield the identities with this service name, in any state; names are unique in a batch only."""
+    table = schema.identity
+    query = identities_query().where(table.c.service_name == service_name).order_by(table.c.id)
+    return (identity_value(row._mapping) for row in connection.execute(query))
+
+
 def names_of(connection: Connection, serials: Iterable[str]) -> dict[str, str]:
     """Return the names of the live units that were given one of these serials, by serial."""
     table = schema.identity

@@ -37,6 +37,10 @@ _CLAIMABLE = f"""
   AND EXISTS (SELECT 1 FROM identity WHERE identity.batch_id = batch.id AND identity.state = 'generated')
 ORDER BY id
 """  # noqa: S608
+_DOUBTFUL = (
+    "SELECT COALESCE(given_serial, serial) FROM identity WHERE doubt_ts IS NOT NULL AND state <> 'void'"
+    " ORDER BY doubt_ts, id LIMIT 1000"
+)
 _FIRST_CHUNK = """
 SELECT id, number, first, size, wrapped_key, digest FROM chunk WHERE batch_id = :batch ORDER BY id LIMIT 1
 """
@@ -162,6 +166,11 @@ def claimable(ask: Ask, product: str, ts: str) -> tuple[Batch, ...]:
     """Return the closed batches of *product* that have an identity to claim at *ts*, oldest first."""
     found = map(_batch, ask(_CLAIMABLE, {"product": product}))
     return tuple(batch for batch in found if not batch.expired(ts))
+
+
+def labels_in_doubt(ask: Ask) -> tuple[str, ...]:
+    """Return the serials of the units of which it is in doubt whether a label came out, the oldest doubt first."""
+    return tuple(serial for (serial,) in ask(_DOUBTFUL, {}))
 
 
 def first_chunk(ask: Ask, name: str) -> Chunk | None:

@@ -215,11 +215,19 @@ def refuse_handed_over(identity: LedgerIdentity) -> None:
 
 @dataclass(frozen=True)
 class BatchCount:
-    """The counts of one batch: *states* by state, *labelled* for identities with a label."""
+    """The counts of one batch: *states* by state, *labelled* for identities with a label.
+
+    *sent*, *printed*, *scanned*: those with a label that is known to be so (see `rmfab.ledger.label_words`).
+    *doubtful*: those of which it is in doubt whether a label came out.
+    """
 
     batch: Batch
     states: dict[State, int]
     labelled: int
+    sent: int = 0
+    printed: int = 0
+    scanned: int = 0
+    doubtful: int = 0
 
 
 def record_octets(columns: Any) -> bytes:

@@ -12,6 +12,7 @@ from typing import Any
 
 from rmfab.errors import BoardConflict, InputError
 from rmfab.ledger.events import Event, EventKind, Outcome
+from rmfab.ledger.label_words import LabelWord, copies_in, word_in
 from rmfab.ledger.states import State, allowed
 
 
@@ -21,8 +22,10 @@ class Standing:
 
     *given_serial* is the serial that the identity got with its board, None before, or if it was made with one.
     *attempts* counts claims. *flashed_ts*, *verified_ts*, *cause* and *reason* (of the last FAIL or ERROR, or of the
-    void) cover the time since the last claim. *labelled_ts* is the time of the last label. *handover*: the number of
-    the handover in which it left this pool.
+    void) cover the time since the last claim. *labelled_count* counts all labels; those that a printer took (*sent*) or
+    proved (*printed*), and those that were read on the board (*scanned*), are counted besides. Each `_ts` of them is
+    the time of the last one. *doubt_ts*: since when it is in doubt whether a label came out. *handover*: the number
+    of the handover in which it left this pool.
     """
 
     state: State = State.GENERATED
@@ -35,6 +38,13 @@ class Standing:
     void_ts: str | None = None
     labelled_count: int = 0
     labelled_ts: str | None = None
+    sent_count: int = 0
+    sent_ts: str | None = None
+    printed_count: int = 0
+    printed_ts: str | None = None
+    scanned_count: int = 0
+    scanned_ts: str | None = None
+    doubt_ts: str | None = None
     cause: str | None = None
     reason: str | None = None
     handover: int | None = None
@@ -43,6 +53,21 @@ class Standing:
     def live(self) -> bool:
         """Whether the identity is bound to a board."""
         return self.state.bound
+
+    @property
+    def may_have_label(self) -> bool:
+        """Whether a label was made, or one may have come out of a printer."""
+        return self.labelled_count > 0 or self.doubt_ts is not None
+
+    @property
+    def scanned(self) -> bool:
+        """Whether the last label was read on its board."""
+        return self.scanned_ts is not None and self.scanned_ts >= (self.labelled_ts or "")
+
+    @property
+    def label_facts(self) -> tuple[int, int, str | None]:
+        """What printing a label changes: two that are equal mean that nothing was printed in between."""
+        return self.labelled_count, self.scanned_count, self.doubt_ts
 
 
 def project(standing: Standing, event: Event) -> Standing:
@@ -101,9 +126,28 @@ def _noted(standing: Standing, event: Event) -> Standing:
     What happens in the cloud is about the identity, not about the unit on the line.
     """
     if event.kind is EventKind.LABEL:
-        return replace(standing, labelled_count=standing.labelled_count + 1, labelled_ts=event.ts)
+        return _with_label(standing, event)
     if event.outcome in (Outcome.FAIL, Outcome.ERROR) and not event.kind.of_cloud:
         return replace(standing, cause=event.cause, reason=event.reason)
+    return standing
+
+
+def _with_label(standing: Standing, event: Event) -> Standing:
+    """Apply what is known of a label. A word of a later version changes nothing."""
+    ts, word, copies = event.ts, word_in(event.details), copies_in(event.details)
+    if word == LabelWord.SENDING:
+        return replace(standing, doubt_ts=ts)
+    if word == LabelWord.NOT_PRINTED:
+        return replace(standing, doubt_ts=None)
+    if word == LabelWord.SCANNED:
+        return replace(standing, scanned_count=standing.scanned_count + 1, scanned_ts=ts)
+    if word is not None and word not in (LabelWord.SENT, LabelWord.PRINTED):
+        return standing
+    standing = replace(standing, labelled_count=standing.labelled_count + copies, labelled_ts=ts)
+    if word == LabelWord.SENT:
+        return replace(standing, sent_count=standing.sent_count + copies, sent_ts=ts, doubt_ts=None)
+    if word == LabelWord.PRINTED:
+        return replace(standing, printed_count=standing.printed_count + copies, printed_ts=ts, doubt_ts=None)
     return standing
 
 

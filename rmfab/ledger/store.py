@@ -416,6 +416,10 @@ class Ledger(Inquiry):
             outcomes.labelled(connection, self.id, station, serials, ts, details or {})
             yield
 
+    def sending(self, station: str, event: Event, seen: Standing) -> None:
+        """Record that a printer is about to get a label. See `outcomes.sending`."""
+        self._add(station, lambda connection: outcomes.sending(connection, self.id, station, event, seen))
+
     @contextmanager
     def exporting(self, event: Event, *, station: str) -> Iterator[None]:
         """Record an export when the block ends; nothing if it fails. Raise ValueError unless it is one."""
@@ -459,6 +463,11 @@ class Ledger(Inquiry):
         """Return the identity with this serial."""
         with self._database.reading() as connection:
             return queries.by_serial(connection, serial)
+
+    def identities_named(self, service_name: str) -> tuple[LedgerIdentity, ...]:
+        """Return the identities with this service name, in any state: one per batch at most."""
+        with self._database.reading() as connection:
+            return tuple(queries.by_service_name(connection, service_name))
 
     def identity_by_mac(self, mac: str) -> LedgerIdentity | None:
         """Return the identity of the live unit with this MAC. Raise InputError if *mac* is not a MAC."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from rmfab.errors import InputError
 from rmfab.signals import SLICE_SECONDS
@@ -16,12 +16,14 @@ from rmfab.signals import SLICE_SECONDS
 
 @dataclass
 class _Question:
-    """A question of *slot*: *say* prompts the operator. *asked* once that was done; *code* is the answer."""
+    """A question of *slot*: *say* gives the operator the *prompt*. *asked* once that was done; *code* is the answer,
+    which may contain a PoP."""
 
     slot: str
+    prompt: str
     say: Callable[[str], None]
     asked: bool = False
-    code: str | None = None
+    code: str | None = field(default=None, repr=False)
 
 
 class CodeDesk:
@@ -35,12 +37,12 @@ class CodeDesk:
         self._reader: threading.Thread | None = None
         self._ended = False
 
-    def code(self, slot: str, say: Callable[[str], None], keep_going: Callable[[], None]) -> str:
-        """Prompt with *say* when it is the turn of *slot*, and return its code. *keep_going* raises to give up.
+    def code(self, slot: str, prompt: str, say: Callable[[str], None], keep_going: Callable[[], None]) -> str:
+        """Say *prompt* when it is the turn of *slot*, and return its code. *keep_going* raises to give up.
 
         Raise InputError (cause `no-terminal`) if no more codes come.
         """
-        question = _Question(slot, say)
+        question = _Question(slot, prompt, say)
         with self._changed:
             self._waiting.append(question)
             self._read_lines()
@@ -67,14 +69,14 @@ class CodeDesk:
         with self._changed:
             if self._ended and question.code is None:
                 raise InputError(
-                    "no code for this board: the terminal has ended",
+                    "no code and no answer for this board: the terminal has ended",
                     where=question.slot,
                     hint="run rmfab on a terminal, or pipe one code per line into it",
                     cause="no-terminal",
                 )
             if self._waiting and self._waiting[0] is question and not question.asked:
                 question.asked = True
-                question.say("scan or type the code of this board")
+                question.say(question.prompt)
             if question.code is None:
                 self._changed.wait(SLICE_SECONDS)
 

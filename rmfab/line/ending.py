@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from rmfab.board.esp.facts import BoardRefused
-from rmfab.errors import BoardConflict, RmfabError, UnitFault
+from rmfab.errors import BoardConflict, RmfabError, StationError, UnitFault
 from rmfab.ledger.events import Outcome
 
 S_co = TypeVar("S_co", covariant=True)
@@ -28,6 +28,12 @@ class Seen(Exception):
 
 class Skipped(Exception):
     """The step does not apply here; the text is the reason."""
+
+
+class NoLabel(StationError):
+    """The unit has no label, or it is in doubt whether it has one, because of the station's printer."""
+
+    cause = "label-missing"
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,16 @@ Commands render them; `to_json` is their form for `--json`. They contain no secr
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum, unique
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from rmfab.errors import RmfabError
 from rmfab.ledger.events import Outcome
+from rmfab.ledger.label_words import LabelWord
+from rmfab.ledger.standing import Standing
 
 
 @unique
@@ -31,6 +34,40 @@ class Step(StrEnum):
     RESET = "reset"
     RECHECK = "recheck"
     LABEL = "label"
+
+
+@unique
+class LabelState(StrEnum):
+    """What is known of a unit's label at the end of its visit."""
+
+    MISSING = "missing"
+    IN_DOUBT = "in doubt"
+    SENT = "sent"
+    PRINTED = "printed"
+    SCANNED = "scanned"
+    MADE = "made"
+
+    @property
+    def there(self) -> bool:
+        """Whether the unit has a label, as far as anyone can tell."""
+        return self not in (LabelState.MISSING, LabelState.IN_DOUBT)
+
+    @classmethod
+    def of(cls, standing: Standing) -> Self:
+        """Return what *standing* says; MADE is a label of a sheet or picture."""
+        if standing.doubt_ts is not None:
+            return cls("in doubt")
+        if not standing.labelled_count:
+            return cls("missing")
+        if standing.scanned:
+            return cls("scanned")
+        last = standing.labelled_ts
+        return cls("printed" if last == standing.printed_ts else "sent" if last == standing.sent_ts else "made")
+
+    @classmethod
+    def after(cls, word: LabelWord) -> Self:
+        """Return what is known after *word*."""
+        return cls({"sending": "in doubt", "not-printed": "missing"}.get(word.value, word.value))
 
 
 class Origin(NamedTuple):
@@ -84,7 +121,10 @@ class StepEnded(LineEvent):
 
 @dataclass(frozen=True)
 class UnitEnded(LineEvent):
-    """The verdict of a unit, with the first cause that was not good. Commands derive exit codes from *error*."""
+    """The verdict of a unit, with the first cause that was not good. Commands derive exit codes from *error*.
+
+    *label*: what is known of its label, None if the run did not come to it.
+    """
 
     outcome: Outcome
     cause: str | None
@@ -92,6 +132,12 @@ class UnitEnded(LineEvent):
     seconds: float
     log: str | None
     error: RmfabError | None = field(default=None, compare=False)
+    label: LabelState | None = None
+
+    @property
+    def lacks_label(self) -> bool:
+        """Whether the unit passed, and nobody knows of a label for it."""
+        return self.outcome is Outcome.PASS and self.label is not None and not self.label.there
 
 
 @dataclass(frozen=True)
@@ -146,6 +192,7 @@ def to_json(event: LineEvent) -> dict[str, Any] | None:
                 "reason": event.reason,
                 "seconds": round(event.seconds, 3),
                 "log": event.log,
+                "label": None if event.label is None else event.label.value,
             }
         case Message():
             return {"event": "log", **base, "level": event.level, "text": event.text}
@@ -157,16 +204,19 @@ def to_json(event: LineEvent) -> dict[str, Any] | None:
 @dataclass
 class Summary:
     """Counts of units by verdict. Every `UnitEnded` counts, also that of an aborted unit. *seen*: finished units that
-    came back, and were left as they are."""
+    came back, and were left as they are. *labels* counts what is known of the labels of all units that came to it."""
 
     passed: int = 0
     failed: int = 0
     errors: int = 0
     aborted: int = 0
     seen: int = 0
+    labels: Counter[LabelState] = field(default_factory=Counter)
 
     def count(self, ended: UnitEnded) -> None:
         """Add one verdict."""
+        if ended.label is not None:
+            self.labels[ended.label] += 1
         match ended.outcome:
             case Outcome.PASS | Outcome.MARGINAL:
                 self.passed += 1
@@ -188,6 +238,7 @@ class Summary:
             "errors": self.errors,
             "aborted": self.aborted,
             "seen": self.seen,
+            "labels": {state.value: count for state, count in sorted(self.labels.items())},
         }
 
 

@@ -247,6 +247,8 @@ def _request(ended: UnitEnded | None) -> str:
     """Return what the operator should do with a slot after the verdict *ended*, None before the first board."""
     if ended is None:
         return "insert a board"
+    if ended.lacks_label:
+        return "remove the board and set it apart: its label is missing; insert the next one"
     if ended.outcome is not Outcome.ERROR:
         return "remove the board and insert the next one"
     if isinstance(ended.error, PortError):

@@ -157,6 +157,18 @@ class LeasedLedger:
             raise must_wait(f"serial {serial} belongs to a board that it has bound")
         return leased
 
+    def identities_named(self, service_name: str) -> tuple[LedgerIdentity, ...]:
+        """See `LineLedger.identities_named`: those of the lease count, once."""
+        there: tuple[LedgerIdentity, ...] = ()
+        if self._here:
+            try:
+                there = self._server().identities_named(service_name)
+            except Away as error:
+                self._lose(error)
+        known = {one.name for one in there}
+        leased = self._lease.identities_named(service_name)
+        return (*there, *(LeasedIdentity(**_fields(one)) for one in leased if one.name not in known))
+
     def hint_for_unknown(self, term: str) -> str | None:
         """See `LineLedger.hint_for_unknown`."""
         return self._asked(lambda ledger: ledger.hint_for_unknown(term))

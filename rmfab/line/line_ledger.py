@@ -37,6 +37,9 @@ class LineLedger(Protocol):
     def identity_by_serial(self, serial: str) -> LedgerIdentity | None:
         """Return the identity with this serial."""
 
+    def identities_named(self, service_name: str) -> tuple[LedgerIdentity, ...]:
+        """Return the identities with this service name, one per batch at most."""
+
     def hint_for_unknown(self, term: str) -> str | None:
         """Return a hint for *term*, which names no unit."""
 

@@ -75,6 +75,10 @@ class Recorder:
         """Record that the unit is about to be told to install a different release."""
         self._write(event)
 
+    def label(self, event: Event) -> None:
+        """Record what became known of the unit's label."""
+        self._write(event)
+
     def _write(self, event: Event) -> None:
         self._job.ledger.record(self._job.station, [*self._waiting, event])
         self._waiting.clear()

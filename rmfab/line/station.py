@@ -24,6 +24,9 @@ tcp_port = 8883                     # default: 443
 ca = "broker-ca.crt"                # CA of the broker's certificate; default: those of the system
 witness_cert = "witness.crt"        # a client that may see everything; default: none
 witness_key = "witness.key"
+
+[printer]                           # the label printer; all keys: rmfab/label/printers/configuration.py
+address = "zpl+tcp://10.0.0.9:9100"
 """
 
 from __future__ import annotations
@@ -41,6 +44,7 @@ from rmfab.board.port import ROM_BAUD, plugged_in
 from rmfab.board.restart import Auto, FixtureCommand, Restart, Unwired
 from rmfab.errors import InputError, UsageError
 from rmfab.files import is_safe_name
+from rmfab.label.printers.configuration import PrinterConfig, read_printer
 from rmfab.ledger.sql.server_address import ServerAddress, is_url
 from rmfab.product.product_file import bad_host
 from rmfab.product.toml_reader import Table, Walker, load_toml
@@ -100,7 +104,8 @@ class Station:
     """The host's name in the ledger, its slots in the order of the file, its radio, and the ledger if it names one.
 
     *lease*: how many identities it has in a lease, for when the ledger's server is away. *broker*: where it reaches the
-    broker of the units, None if the file does not have a table `[cloud]`.
+    broker of the units, None if the file does not have a table `[cloud]`. *printer*: its label
+    printer, None without one.
     """
 
     name: str
@@ -109,6 +114,7 @@ class Station:
     ledger: Path | str | None = None
     lease: int = 0
     broker: StationBroker | None = None
+    printer: PrinterConfig | None = None
 
 
 def host_station() -> Station:
@@ -128,12 +134,13 @@ def load_station(path: Path) -> Station:
     table.finish()
     radio = _radio(walker.table("provisioning"), path.resolve().parent)
     broker = _broker(walker.table("cloud"), path.resolve().parent) if "cloud" in data else None
+    printer = read_printer(walker.table("printer")) if "printer" in data else None
     slots = tuple(_slot(slot) for slot in walker.tables("slot"))
     for what, values in (("name", [slot.name for slot in slots]), ("port", [slot.link.address for slot in slots])):
         for value in sorted(value for value, times in Counter(values).items() if times > 1):
             walker.complain("[[slot]]", f'two slots have the same {what} "{value}"')
     walker.finish()
-    return Station(name, slots, radio, ledger, lease, broker)
+    return Station(name, slots, radio, ledger, lease, broker, printer)
 
 
 def _ledger(table: Table, root: Path) -> Path | str | None:

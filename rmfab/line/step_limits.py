@@ -36,7 +36,7 @@ def limit_of(step: Step, job: Job) -> float | None:
     """Return the limit of *step* in seconds.
 
     None if the step keeps its own (`provision` and `recheck`, whose radio is shared, and `cloud`), waits for the
-    operator (`claim`, for a code), or does nothing (`label`).
+    operator (`claim`, for a code; `label`, for the printer and a scan).
     """
     policy = job.product.verify
     boots = 2 * (policy.boot_timeout + policy.settle)

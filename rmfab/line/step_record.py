@@ -9,7 +9,7 @@ from rmfab.errors import RmfabError
 from rmfab.ledger.events import Event, EventKind
 from rmfab.ledger.states import State
 from rmfab.line.ending import Ending
-from rmfab.line.events import Origin, Step, StepEnded, UnitEnded
+from rmfab.line.events import LabelState, Origin, Step, StepEnded, UnitEnded
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,9 @@ class StepRecord:
 class UnitRecord:
     """A unit's verdict: the first ending that was not good, or PASS.
 
-    *log* is the whole path of its console's file. The ledger records it relative to *root*, the workspace, which may
-    move; a file elsewhere keeps its whole path.
+    *label*: what is known of its label, None if the run did not come to it. *log* is the whole path of its console's
+    file. The ledger records it relative to *root*, the workspace, which may move; a file elsewhere keeps its whole
+    path.
     """
 
     origin: Origin
@@ -60,6 +61,7 @@ class UnitRecord:
     seconds: float
     log: str | None = None
     root: Path | None = None
+    label: LabelState | None = None
 
     def for_ledger(self) -> Event:
         """Return the event of the ledger."""
@@ -85,4 +87,6 @@ class UnitRecord:
         """Return the event of the line."""
         ending = self.ending
         error = ending.error if isinstance(ending.error, RmfabError) else None
-        return UnitEnded(*self.origin, ending.outcome, ending.cause, ending.reason, self.seconds, self.log, error)
+        return UnitEnded(
+            *self.origin, ending.outcome, ending.cause, ending.reason, self.seconds, self.log, error, self.label
+        )

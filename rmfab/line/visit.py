@@ -16,7 +16,7 @@ from rmfab.ledger.events import timestamp
 from rmfab.ledger.records import LedgerIdentity
 from rmfab.ledger.states import State
 from rmfab.line.connection import BoardConnection
-from rmfab.line.events import LineEvent, Message, Origin
+from rmfab.line.events import LabelState, LineEvent, Message, Origin
 from rmfab.line.job import Job, PreparedRelease
 from rmfab.line.proofs import Proofs
 from rmfab.line.recorder import Recorder
@@ -35,7 +35,8 @@ class Visit:
     *keep_going* raises Aborted if the operator stops the line. *began* is when the current step started (monotonic).
     *record* is the unit's record in the ledger, once known, and *state* its current state. *secrets* are removed from
     all output. *measured* contains the measurements of the current step, which are reported even if it fails.
-    *holds_network*: the unit was given Wi-Fi credentials. *until_end* closes what is open until the end of the visit.
+    *label*: what is known of its label, None before the step that prints it. *holds_network*: the unit was given Wi-Fi
+    credentials. *until_end* closes what is open until the end of the visit.
     """
 
     job: Job
@@ -49,6 +50,7 @@ class Visit:
     state: State | None = None
     secrets: list[Secret[str]] = field(default_factory=list)
     measured: dict[str, Any] = field(default_factory=dict)
+    label: LabelState | None = None
     holds_network: bool = False
     until_end: ExitStack = field(default_factory=ExitStack)
 

@@ -14,8 +14,8 @@ from rmfab.ledger.events import Outcome, timestamp
 from rmfab.ledger.states import State, allowed
 from rmfab.line.connection import BoardConnection
 from rmfab.line.console_log import write_console_log
-from rmfab.line.ending import Aborted, Ending, Passed, Skipped, ending_of, judge_error
-from rmfab.line.events import LineEvent, Message, Origin, Step, StepStarted, UnitEnded
+from rmfab.line.ending import Aborted, Ending, NoLabel, Passed, Skipped, ending_of, judge_error
+from rmfab.line.events import LabelState, LineEvent, Message, Origin, Step, StepStarted, UnitEnded
 from rmfab.line.job import Job
 from rmfab.line.listening import judge_meanwhile
 from rmfab.line.recorder import Recorder
@@ -62,7 +62,7 @@ class Worker:
             visit.until_end.close()
             board.close()
         log = write_console_log(visit)
-        return self._end(visit.origin(), worst, log)
+        return self._end(visit.origin(), worst, log, visit.label)
 
     def _keep_going(self) -> None:
         """Raise Aborted if the operator has stopped the line, StepOverdue if the step has reached its limit.
@@ -99,8 +99,17 @@ class Worker:
         for step in self._job.steps:
             ending = self._step(visit, step)
             if not ending.good:
-                return ending
+                return self._verdict(ending)
         return Ending(Outcome.PASS)
+
+    def _verdict(self, ending: Ending) -> Ending:
+        """Return the verdict of a unit of which a step did not pass.
+
+        A unit that passed all its tests keeps its PASS without a label, unless the product requires one.
+        """
+        if not isinstance(ending.error, NoLabel) or self._job.product.label.required:
+            return ending
+        return Ending(Outcome.PASS, ending.cause, f"label missing: {ending.reason}")
 
     def _step(self, visit: Visit, step: Step, *, in_order: bool = True) -> Ending:
         """Run and record *step*; one that is not *in_order* proves nothing, and so does not change the unit's state."""
@@ -172,9 +181,9 @@ class Worker:
         except RmfabError as error:
             visit.warn(f"cannot restart the board: {error}")
 
-    def _end(self, origin: Origin, worst: Ending, log: str | None = None) -> UnitEnded:
+    def _end(self, origin: Origin, worst: Ending, log: str | None = None, label: LabelState | None = None) -> UnitEnded:
         """Record the verdict in the ledger and report it. A PASS that the ledger refuses is none."""
-        record = UnitRecord(origin, worst, time.monotonic() - self._started, log, self._job.root)
+        record = UnitRecord(origin, worst, time.monotonic() - self._started, log, self._job.root, label)
         try:
             self._recorder.unit(record)
         except RmfabError as refused:

@@ -14,6 +14,8 @@ def named_unit(workspace: Workspace, serial: str) -> LedgerIdentity:
     identity = workspace.ledger.identity_by_serial(serial)
     if identity is None:
         hint = workspace.ledger.hint_for_unknown(serial, batches=True) or "`rmfab status` lists the batches"
+        if serial == "check":
+            hint = "`rmfab scan` tells whose label it is"
         raise InputError(f'"{serial}" is neither a batch nor a serial', hint=hint)
     return identity
 

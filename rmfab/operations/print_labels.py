@@ -90,7 +90,7 @@ def print_labels(workspace: Workspace, request: LabelRequest, terminal: Terminal
     InputError for a unit that cannot have a label.
     """
     plan = _plan(workspace, request)
-    bound = _named_units(workspace, request.units, terminal)
+    bound = units_to_label(workspace, request.units, terminal)
     _report(bound, terminal)
     labels = _labels(workspace, bound, plan.design)
     record = _record(workspace, request, plan, bound)
@@ -112,7 +112,7 @@ def labels_of(
     workspace: Workspace, units: Sequence[str], design: LabelDesign, terminal: Terminal = UNATTENDED
 ) -> tuple[Label, ...]:
     """Return the contents of the labels of *units* in *design*. Raise InputError as `print_labels`."""
-    return _labels(workspace, _named_units(workspace, units, terminal), design)
+    return _labels(workspace, units_to_label(workspace, units, terminal), design)
 
 
 def _labels(workspace: Workspace, bound: Sequence[LedgerIdentity], design: LabelDesign) -> tuple[Label, ...]:
@@ -187,7 +187,7 @@ def _paper(workspace: Workspace, named: str | None) -> Sheet:
         raise InputError(error.what, where=place, hint=error.hint, cause=error.cause) from None
 
 
-def _named_units(workspace: Workspace, units: Sequence[str], terminal: Terminal) -> list[LedgerIdentity]:
+def units_to_label(workspace: Workspace, units: Sequence[str], terminal: Terminal) -> list[LedgerIdentity]:
     """Return the identities that *units* name, without void ones, each once, in order. Raise InputError."""
     of_batch, of_serial = partial(_of_batch, workspace, terminal), partial(_of_serial, workspace)
     chosen = named_units(workspace, units, of_batch, of_serial)

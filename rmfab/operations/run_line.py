@@ -10,19 +10,18 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Generator, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rmfab.board.port import absent_ports
-from rmfab.errors import InputError, IntegrityError, RmfabError, StationError, UnitsFailed, UsageError
-from rmfab.files import writer_in
-from rmfab.ledger.events import Outcome, timestamp
+from rmfab.errors import InputError, StationError, UsageError
+from rmfab.ledger.events import timestamp
 from rmfab.line.code_desk import CodeDesk
 from rmfab.line.doctor import refuse_without_radio
-from rmfab.line.events import LineEvent, Step, Summary, UnitEnded
+from rmfab.line.events import Step
 from rmfab.line.floor import Floor
 from rmfab.line.job import (
     FLASH_STEPS,
@@ -42,13 +41,15 @@ from rmfab.line.radio.factory_network import FactoryNetwork, load_network
 from rmfab.line.station import Slot, refuse_same_port, slots_for
 from rmfab.operations.accept_release import AcceptRequest, judge_again, judge_for_line, record_acceptance
 from rmfab.operations.find_release import releases_in, remember_release
+from rmfab.operations.line_run import LineRun
 from rmfab.operations.pool import hold_pool, more_identities
-from rmfab.operations.terminal import UNATTENDED, Scan, Terminal
+from rmfab.operations.terminal import UNATTENDED, Terminal, scanned_lines
 from rmfab.product.serial import SerialSource
 from rmfab.product.vocabulary import CloudProof
 from rmfab.workspace.workspace import LEDGER_ENVIRONMENT, Workspace
 
 if TYPE_CHECKING:
+    from rmfab.line.label_work import LabelWork
     from rmfab.line.line_witness import LineWitness
     from rmfab.operations.leasing import StationLease
 
@@ -99,69 +100,6 @@ class LineRequest:
         return AcceptRequest(self.release, self.allow_unknown, self.allow_downgrade)
 
 
-@dataclass
-class LineRun:
-    """A line, ready to run on *slots*, with its console logs in *logs*. *ended* and *summary* grow while `events` is
-    read."""
-
-    floor: Floor
-    slots: tuple[Slot, ...]
-    logs: Path
-    codes: CodeDesk | None = None
-    summary: Summary = field(default_factory=Summary)
-    ended: list[UnitEnded] = field(default_factory=list)
-
-    def stop(self) -> None:
-        """Abort every unit as soon as its step waits."""
-        self.floor.stop()
-
-    def events(self) -> Generator[LineEvent, None, None]:
-        """Run the line and yield its events as they happen.
-
-        After every slot has ended, raise the error that determines the exit code: IntegrityError, a bug,
-        KeyboardInterrupt after `stop`, UnitsFailed, StationError or InputError, in this order.
-        """
-        bug: Exception | None = None
-        try:
-            with writer_in(self.logs):
-                for event in self.floor.events():
-                    if isinstance(event, UnitEnded):
-                        self.summary.count(event)
-                        self.ended.append(event)
-                    yield event
-        except Exception as error:  # noqa: BLE001 - raised below, unless a unit's IntegrityError outranks it
-            bug = error
-        finally:
-            if self.codes is not None:
-                self.codes.close()
-        self._raise_worst(bug)
-
-    def _raise_worst(self, bug: Exception | None) -> None:
-        errors = [error for error in (self.floor.stopped_by, *(unit.error for unit in self.ended)) if error is not None]
-        integrity = _first(errors, IntegrityError)
-        if integrity is not None:
-            raise integrity
-        if bug is not None:
-            raise bug
-        if self.floor.stopped:
-            raise KeyboardInterrupt
-        self._raise_failed()
-        for kind in (StationError, InputError):
-            chosen = _first(errors, kind)
-            if chosen is not None:
-                raise chosen
-        undecided = self.summary.errors + self.summary.aborted
-        if undecided:
-            raise StationError(f"{undecided} of {len(self.ended)} units ended without a verdict of PASS or FAIL")
-
-    def _raise_failed(self) -> None:
-        if not self.summary.failed:
-            return
-        named = next((unit.serial or unit.mac for unit in self.ended if unit.outcome is Outcome.FAIL), None)
-        tail = f"; see `rmfab trace {named}`" if named else ""
-        raise UnitsFailed(f"{self.summary.failed} of {len(self.ended)} units failed{tail}")
-
-
 def run_line(workspace: Workspace, request: LineRequest, terminal: Terminal = UNATTENDED) -> LineRun:
     """Check *request* and return the line, ready to run; reading its events runs it.
 
@@ -194,8 +132,9 @@ def run_line(workspace: Workspace, request: LineRequest, terminal: Terminal = UN
         _check(workspace.lease, lease.names())
     air, witness = _air(workspace, steps, terminal), _witness(workspace, steps, terminal)
     job = _job(workspace, request, steps, firmware, lease, air, witness)
-    if request.scan:
-        job = replace(job, codes=CodeDesk(_lines(terminal), [slot.name for slot in slots]))
+    desk, labels = _desk_and_labels(workspace, request, slots, terminal, here=lease is None)
+    asks = request.scan or (labels is not None and labels.scans is not None)
+    job = replace(job, codes=desk if request.scan else None, labels=labels)
     floor = Floor(job, slots, loop=request.loop)
     _check_radio(job, workspace, slots, loop=request.loop)
     if Step.IDENTIFY in steps:
@@ -204,7 +143,27 @@ def run_line(workspace: Workspace, request: LineRequest, terminal: Terminal = UN
         remember_release(workspace.root, workspace.release_path(request.acceptance.path))
         for one in (workspace,) if lease is None else lease.followers:
             record_acceptance(one, firmware.accepted, request.acceptance, terminal)
-    return LineRun(floor, slots, job.logs, job.codes)
+    return LineRun(floor, slots, job.logs, desk, asks)
+
+
+def _desk_and_labels(
+    workspace: Workspace, request: LineRequest, slots: tuple[Slot, ...], terminal: Terminal, *, here: bool
+) -> tuple[CodeDesk | None, LabelWork | None]:
+    """Return the desk for what the operator scans and types, and what the step `label` works with; None without.
+
+    *here*: the ledger was reached, and can be asked for labels in doubt.
+    """
+    policy, lines = workspace.product.label, scanned_lines(terminal)
+    works = Step.LABEL in request.steps and (policy.prints or policy.scan_back)
+    desk = CodeDesk(lines, [slot.name for slot in slots]) if request.scan or works else None
+    if not works:
+        return desk, None
+    from rmfab.operations.line_labels import line_labels, prove_scanner
+
+    if policy.scan_back:
+        prove_scanner(workspace, lines, terminal)
+    doubtful = workspace.inquiry.labels_in_doubt() if here and policy.prints else ()
+    return desk, line_labels(workspace, desk, doubtful, terminal)
 
 
 def _lease(
@@ -218,13 +177,6 @@ def _lease(
     lease = StationLease(workspace, lease_size(workspace), request.batch, terminal)
     lease.enter()
     return lease
-
-
-def _lines(terminal: Terminal) -> Iterator[str]:
-    """Yield what the scanner reads; a code that it reads on behalf of a slot comes after the name of the slot."""
-    for one in terminal.inputs():
-        if isinstance(one, Scan):
-            yield from (one.text,) if one.slot is None else (one.slot, one.text)
 
 
 def _check_radio(job: Job, workspace: Workspace, slots: tuple[Slot, ...], *, loop: bool) -> None:
@@ -412,7 +364,3 @@ def _check(workspace: Workspace, names: Iterable[str]) -> None:
     for name in names:
         workspace.check_policy(name)
         workspace.check_key(name)
-
-
-def _first(errors: list[RmfabError], kind: type[RmfabError]) -> RmfabError | None:
-    return next((error for error in errors if isinstance(error, kind)), None)

@@ -60,6 +60,13 @@ class Terminal(Protocol):
         """Yield key presses and scans as they come, until the terminal ends."""
 
 
+def scanned_lines(terminal: Terminal) -> Iterator[str]:
+    """Yield what the scanner reads; a code that it reads on behalf of a slot comes after the name of the slot."""
+    for one in terminal.inputs():
+        if isinstance(one, Scan):
+            yield from (one.text,) if one.slot is None else (one.slot, one.text)
+
+
 class Unattended:
     """A terminal without an operator: messages go to the logger `rmfab`, and questions raise InputError."""
 

@@ -19,6 +19,7 @@ from rmfab.product.vocabulary import (
     ConsoleMode,
     Credentials,
     KeyKind,
+    LabelPrinting,
     NodeIdKind,
     QrForm,
     Security,
@@ -94,12 +95,25 @@ class ReleasePolicy:
 @dataclass(frozen=True)
 class LabelPolicy:
     """`[label]`: the default sheet of `rmfab label`, the resolution for reading it back, in dots per inch, the TrueType
-    font of the product's name (None: Bitstream Vera), and the label style (None: the automatic layout)."""
+    font of the product's name (None: Bitstream Vera), and the label style (None: the automatic layout).
+
+    *print*: when the line prints labels. A unit without its label is not done if it is *required*. *scan_back*:
+    each label is scanned on its board. *wait*: how long units wait for a printer that is not ready, in seconds.
+    """
 
     sheet: str = "L7651"
     dpi: int = 300
     font: Path | None = None
     style: str | None = None
+    print: LabelPrinting = LabelPrinting.OFF
+    required: bool = False
+    scan_back: bool = False
+    wait: float = 300.0
+
+    @property
+    def prints(self) -> bool:
+        """Whether the line prints the label of a unit that passes."""
+        return self.print is LabelPrinting.PASS
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,7 @@ from rmfab.product.vocabulary import (
     ConsoleMode,
     Credentials,
     KeyKind,
+    LabelPrinting,
     NodeIdKind,
     QrForm,
     Security,
@@ -186,7 +187,13 @@ def _label(table: Table, root: Path) -> LabelPolicy:
         dpi=table.integer("dpi", 300, 150, 1200),
         font=root / font if font else None,
         style=table.text("style", "", check=_bad_style) or None,
+        print=table.choice("print", LabelPrinting, LabelPrinting.OFF),
+        required=table.boolean("required", False),
+        scan_back=table.boolean("scan_back", False),
+        wait=table.number("wait", 300.0, 0.0, 86400.0),
     )
+    if policy.required and not policy.prints:
+        table.complain("required", "a label is only required if the line prints it", 'set print = "pass" too')
     table.finish()
     return policy
 

@@ -166,6 +166,14 @@ class CloudKind(Enum):
 
 
 @unique
+class LabelPrinting(Enum):
+    """When the line prints labels: not at all, or as soon as a unit has passed all its tests."""
+
+    OFF = "off"
+    PASS = "pass"  # noqa: S105
+
+
+@unique
 class QrForm(Enum):
     """The form of the QR payload: JSON, or the compact form of CONFIG_APP_NETWORK_PROV_COMPACT_QR."""
 

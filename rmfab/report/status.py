@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,21 +26,29 @@ class OutLease:
 
 
 _RARE = (State.QUARANTINED, State.HANDED_OVER)
+_WORDS: Mapping[str, Callable[[BatchCount], int]] = {
+    "sent": lambda count: count.sent,
+    "printed": lambda count: count.printed,
+    "scanned": lambda count: count.scanned,
+    "in doubt": lambda count: count.doubtful,
+}
+"""What is known of the labels that printers printed."""
 
 
 def as_table(counts: Sequence[BatchCount], ts: str) -> tuple[tuple[str, ...], list[tuple[object, ...]]]:
     """Return the heads and rows of a table at the ledger time *ts*.
 
-    It has no column for a rare state in which no identity is. A batch that is open, or a handover that has expired, is
-    marked: nothing can be claimed from it.
+    It has no column for a rare state in which no identity is, or for what is known of no label. A batch that is open,
+    or a handover that has expired, is marked: nothing can be claimed from it.
     """
     states = [state for state in State if state not in _RARE or any(count.states.get(state, 0) for count in counts)]
-    return ("batch", "product", "size", *(state.value for state in states), "labelled"), [
-        _row(count, states, ts) for count in counts
+    words = [word for word, number in _WORDS.items() if any(number(count) for count in counts)]
+    return ("batch", "product", "size", *(state.value for state in states), "labelled", *words), [
+        _row(count, states, words, ts) for count in counts
     ]
 
 
-def _row(count: BatchCount, states: Sequence[State], ts: str) -> tuple[object, ...]:
+def _row(count: BatchCount, states: Sequence[State], words: Sequence[str], ts: str) -> tuple[object, ...]:
     mark = " (expired)" if count.batch.expired(ts) else "" if count.batch.closed else " (open)"
     return (
         count.batch.name + mark,
@@ -48,6 +56,7 @@ def _row(count: BatchCount, states: Sequence[State], ts: str) -> tuple[object, .
         count.batch.size,
         *(count.states.get(state, 0) for state in states),
         count.labelled,
+        *(_WORDS[word](count) for word in words),
     )
 
 
@@ -62,6 +71,10 @@ def as_json(count: BatchCount, leases: Sequence[OutLease] = ()) -> dict[str, Any
         "until": count.batch.origin.until if count.batch.origin else None,
         "states": {state.value: count.states.get(state, 0) for state in State},
         "labelled": count.labelled,
+        "sent": count.sent,
+        "printed": count.printed,
+        "scanned": count.scanned,
+        "in_doubt": count.doubtful,
         "leases": [
             {"station": one.station, "out": one.out, "since": one.since}
             for one in leases

@@ -6,8 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from rmfab.ledger.events import EventKind, StoredEvent
+from rmfab.ledger.events import Event, EventKind, StoredEvent
+from rmfab.ledger.label_words import copies_in, word_in
 from rmfab.ledger.records import LedgerIdentity
+from rmfab.report import label_facts
 from rmfab.report.cloud_record import cloud_records
 
 _CONNECTED = frozenset({"config", "connected"})
@@ -30,10 +32,7 @@ def as_lines(identities: Sequence[LedgerIdentity], events: Sequence[StoredEvent]
             yield f"  board         {identity.mac}"
         if connected := _first_connected(identity, events):
             yield f"  connected     first {connected}"
-        if identity.standing.labelled_count:
-            count = identity.standing.labelled_count
-            often = "once" if count == 1 else f"{count} times, last"
-            yield f"  labelled      {often} {identity.standing.labelled_ts}"
+        yield from label_facts.as_lines(identity.standing)
         for record in cloud_records(events, identity.name):
             yield f"  registered    {record.registered or 'no'} in {record.cloud}"
             if record.connected:
@@ -54,16 +53,29 @@ def _line(stored: StoredEvent) -> str:
     event = stored.event
     where = f"{stored.station}/{event.slot}" if event.slot else stored.station
     what = event.step or event.kind.value
-    outcome = event.outcome.value if event.outcome else ""
+    outcome = event.outcome.value if event.outcome else _word(event)
     seconds = f"{event.seconds:.1f}s" if event.seconds is not None else ""
     reason = f"({': '.join(filter(None, (event.cause, event.reason)))})" if event.reason else ""
     log = f"log {event.details['log']}" if event.details.get("log") else ""
     if log and event.details.get("log_missing"):
         log += " (not here)"
     release = _release(event.details["release"]) if "release" in event.details else ""
-    cloud = f"in {event.details['cloud']}" if event.kind in _IN_A_CLOUD else ""
-    parts = (event.ts, f"{what:<9}", f"{outcome:<7}", f"{seconds:>6}", where, cloud, reason, release, log)
+    place = f"in {event.details['cloud']}" if event.kind in _IN_A_CLOUD else _printer(event)
+    parts = (event.ts, f"{what:<9}", f"{outcome:<7}", f"{seconds:>6}", where, place, reason, release, log)
     return "  ".join(part for part in parts if part).rstrip()
+
+
+def _word(event: Event) -> str:
+    """Return what became known of a label, empty for any other event."""
+    return (word_in(event.details) or "") if event.kind is EventKind.LABEL else ""
+
+
+def _printer(event: Event) -> str:
+    """Return which printer got a label, how many copies, and whether a person looked; empty for any other event."""
+    printer = event.details.get("printer") if event.kind is EventKind.LABEL else None
+    copies = copies_in(event.details)
+    where = "" if not isinstance(printer, str) else f"{printer} x{copies}" if copies > 1 else printer
+    return f"{where}  (seen by the operator)".strip() if event.details.get("by") == "operator" else where
 
 
 def _release(named: Mapping[str, Any]) -> str:
@@ -97,6 +109,7 @@ def _identity(identity: LedgerIdentity, events: Sequence[StoredEvent]) -> dict[s
         "flashed": standing.flashed_ts,
         "verified": standing.verified_ts,
         "labelled": standing.labelled_count,
+        "labels": label_facts.as_json(standing),
         "first_connected": _first_connected(identity, events),
         "clouds": [asdict(record) for record in cloud_records(events, identity.name)],
     }

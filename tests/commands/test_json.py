@@ -106,6 +106,7 @@ PROOFS = {
     ),
     "reconcile": Proof("reconcile --release build --port {port}", "reconcile --port A9", FLASHED),
     "void": Proof("void LMP-000001 --reason lost", "void no --reason lost"),
+    "scan": Proof("scan one.png", "scan no.png", ("label LMP-000001 -o one.png",)),
     "label": Proof("label LMP-000001 -o one.png", "label no -o no.png"),
     "status": Proof("status", "status no-batch"),
     "trace": Proof("trace LMP-000001", "trace no"),

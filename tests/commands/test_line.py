@@ -243,7 +243,15 @@ def test_json_ends_with_a_summary(terminal: Terminal, lamp: Path, build: Path) -
     assert said.code == 4
     found = [json.loads(line) for line in said.out.splitlines()]
     assert [event["class"] for event in found if event["event"] == "unit"] == ["port-absent"] * 2
-    assert found[-1] == {"event": "summary", "passed": 0, "failed": 0, "errors": 2, "aborted": 0, "seen": 0}
+    assert found[-1] == {
+        "event": "summary",
+        "passed": 0,
+        "failed": 0,
+        "errors": 2,
+        "aborted": 0,
+        "seen": 0,
+        "labels": {},
+    }
 
 
 def ended(outcome: Outcome, error: RmfabError | None = None) -> UnitEnded:

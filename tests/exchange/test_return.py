@@ -12,7 +12,9 @@ import pytest
 from rmfab.errors import BatchUsedUp
 from rmfab.ledger.claim_terms import Carried, Wish
 from rmfab.ledger.events import EventKind
+from rmfab.ledger.label_words import LabelWord
 from rmfab.ledger.states import State
+from rmfab.line.label_event import LabelledUnit, label_event
 from rmfab.release.container import locate
 from tests.exchange.sides import BATCH, NOON, Side, mac
 
@@ -51,6 +53,21 @@ def test_units_come_home(owner: Side, factory: Side) -> None:
         theirs = [one.event for one in there.ledger.history("LMP-000001")]
     assert [one for one in ours if one.kind not in (EventKind.HANDOVER, EventKind.MERGE)] == theirs
     assert "flash" in owner.well("trace", mac(1)).out
+
+
+def test_what_a_factory_knows_of_labels_comes_home(owner: Side, factory: Side) -> None:
+    """Labels that it sent, printed and scanned, and one in doubt, are known to the owner after the merge."""
+    owner.give(factory, "1.handover", "--count", "3")
+    factory.work(1, 2)
+    with factory.open() as workspace:
+        for serial, words in (("LMP-000001", ("sending", "printed", "scanned")), ("LMP-000002", ("sending",))):
+            events = [label_event(NOON, LabelledUnit(serial), LabelWord(word), printer="file:///x") for word in words]
+            workspace.ledger.record(workspace.station.name, events)
+    owner.well("merge", returned(factory, "1.return"))
+    first, second = (owner.unit(serial) for serial in ("LMP-000001", "LMP-000002"))
+    assert (first.printed_count, first.scanned_ts, first.doubt_ts) == (1, NOON, None)
+    assert (second.printed_count, second.doubt_ts) == (0, NOON)
+    owner.well("ledger", "check")
 
 
 def test_the_line_goes_on_after_a_return(owner: Side, factory: Side) -> None:

@@ -114,6 +114,27 @@ def test_labels_and_reprints_are_events(ledger):
     assert ledger.identity_by_serial("LMP-000001").standing.labelled_count == 2
 
 
+def test_what_is_known_of_a_printed_label(ledger):
+    """The words are recorded as events; the ledger rebuilds the counts from them, and nothing else may be recorded."""
+
+    def word(name, second):
+        return Event(now(second), EventKind.LABEL, serial="LMP-000001", details={"word": name, "printer": "file:///x"})
+
+    seen = ledger.identity_by_serial("LMP-000001").standing
+    ledger.sending(STATION, word("sending", 1), seen)
+    assert ledger.counts()[0].doubtful == 1
+    with pytest.raises(InputError) as caught:
+        ledger.sending(STATION, word("sending", 2), seen)
+    assert caught.value.cause == "changed-meanwhile"
+    ledger.record(STATION, [word("printed", 3), word("scanned", 4)])
+    (count, *_) = ledger.counts()
+    assert (count.labelled, count.sent, count.printed, count.scanned, count.doubtful) == (1, 0, 1, 1, 0)
+    assert ledger.check() == ()
+    assert ledger.rebuild() == 0
+    with pytest.raises(ValueError, match="words of labels"):
+        ledger.record(STATION, [Event(now(), EventKind.LABEL, serial="LMP-000001")])
+
+
 def test_counts_name_every_state(ledger):
     """The counts cover each batch, each state, and the free identities."""
     make(ledger, "second", size=3)

@@ -76,6 +76,37 @@ def test_an_event_of_another_board_moves_nothing():
     assert caught.value.cause == "mac-mismatch"
 
 
+def labelled(word, second, **details):
+    return Event(now(second), EventKind.LABEL, serial="A", details={"word": word, **details})
+
+
+def test_a_label_is_in_doubt_from_the_first_byte_until_its_end_is_known():
+    """The intention to print is no label; sent, printed, or not printed ends the doubt, and copies count."""
+    standing = project(Standing(), labelled("sending", 1))
+    assert (standing.doubt_ts, standing.labelled_count) == (now(1), 0)
+    standing = project(project(standing, labelled("not-printed", 2)), labelled("sending", 3))
+    standing = project(standing, labelled("printed", 4, copies=2))
+    assert standing == Standing(labelled_count=2, labelled_ts=now(4), printed_count=2, printed_ts=now(4))
+    standing = project(project(standing, labelled("sent", 5)), labelled("scanned", 6))
+    assert (standing.labelled_count, standing.sent_count, standing.printed_count) == (3, 1, 2)
+    assert (standing.sent_ts, standing.scanned_count, standing.scanned_ts) == (now(5), 1, now(6))
+
+
+def test_a_merge_by_an_earlier_version_knows_no_words():
+    """The standing in its details has none of the words of labels: they are zero."""
+    columns = {"state": "verified", "mac": mac(1), "labelled_count": 2, "labelled_ts": now(1), "handover": 1}
+    event = Event(now(2), EventKind.MERGE, serial="A", mac=mac(1), details={"standing": columns})
+    standing = project(Standing(), event)
+    assert (standing.labelled_count, standing.printed_count, standing.doubt_ts) == (2, 0, None)
+
+
+@pytest.mark.parametrize("copies", [0, -1, 10**9, True, "2", None, 1.5])
+def test_a_count_of_copies_that_no_rmfab_wrote_is_one(copies):
+    """Events of a return were written elsewhere: odd copies count as one label, an unknown word changes nothing."""
+    assert project(Standing(), labelled("sent", 1, copies=copies)).labelled_count == 1
+    assert project(Standing(), labelled("burned", 1, copies=copies)) == Standing()
+
+
 def test_labels_are_counted():
     """Printing a label counts it and sets its time; the state stays."""
     standing = Standing()

@@ -56,7 +56,7 @@ def test_a_finished_unit_is_seen(back, command):
     assert "verified and labelled already" in said.unit["reason"]
     assert "--again" in said.unit["reason"]
     assert said.summary == {
-        "event": "summary", "passed": 0, "failed": 0, "errors": 0, "aborted": 0, "seen": 1
+        "event": "summary", "passed": 0, "failed": 0, "errors": 0, "aborted": 0, "seen": 1, "labels": {}
     }  # fmt: skip
     assert restarts >= 2  # into the loader, and back
     with factory.ledger() as ledger:

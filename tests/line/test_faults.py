@@ -123,6 +123,7 @@ def test_nothing_else(batch):
         "errors": counts.count("ERROR"),
         "aborted": 0,
         "seen": 0,
+        "labels": {},
     }
     factory.check()
 

@@ -187,7 +187,9 @@ class Slots:
         asked = threading.Event()
 
         def work() -> None:
-            self.got[slot] = self.desk.code(slot, say, asked.set)  # called as soon as the desk has the question
+            self.got[slot] = self.desk.code(
+                slot, "scan it", say, asked.set
+            )  # called as soon as the desk has the question
 
         thread = threading.Thread(target=work)
         thread.start()
@@ -230,8 +232,8 @@ def test_a_closed_desk(scanner):
     """A desk that is closed, or whose lines have ended, answers no question."""
     desk = CodeDesk(iter(()), ["A1"])
     with pytest.raises(InputError, match="terminal has ended"):
-        desk.code("A1", lambda _: None, lambda: None)
+        desk.code("A1", "scan it", lambda _: None, lambda: None)
     closed = CodeDesk(lines(sys.stdin), ["A1"])
     closed.close()
     with pytest.raises(InputError, match="terminal has ended"):
-        closed.code("A1", lambda _: None, lambda: None)
+        closed.code("A1", "scan it", lambda _: None, lambda: None)

@@ -8,6 +8,8 @@ from rmfab.board.esp.loader import SlotLink
 from rmfab.board.port import PluggedIn
 from rmfab.board.restart import Auto, FixtureCommand, Unwired
 from rmfab.errors import ComplaintsError, InputError
+from rmfab.label.printers.configuration import Encoding
+from rmfab.label.printers.media import Media
 from rmfab.line.station import JOINED, NMCLI, Radio, Slot, Station, StationBroker, host_station, load_station, slots_for
 
 GOOD = """
@@ -222,3 +224,35 @@ def test_bad_broker(tmp_path, line, key):
     with pytest.raises(ComplaintsError) as caught:
         load(tmp_path, f"[cloud]\n{line}\n")
     assert [one.where for one in caught.value.complaints] == [f"station.toml: [cloud] {key}"]
+
+
+def test_printer(tmp_path):
+    """[printer] has an address, and says about dots, labels and darkness only what it is asked to."""
+    station = load(tmp_path, '[printer]\naddress = "zpl+tcp://10.0.0.9"\ndpi = 300\nmedia = "40x30"\ndarkness = 0\n')
+    printer = station.printer
+    assert (printer.address.text, printer.dpi, printer.media) == ("zpl+tcp://10.0.0.9", 300, Media(40, 30))
+    assert (printer.darkness, printer.speed, printer.encoding) == (0, None, Encoding.RUN_LENGTH)
+    assert load(tmp_path, "").printer is None
+
+
+@pytest.mark.parametrize(
+    ("table", "key"),
+    [
+        ("", "address"),
+        ('address = "10.0.0.9"', "address"),
+        ('address = "file:///x"\ndpi = 20', "dpi"),
+        ('address = "file:///x"\nmedia = "A4"', "media"),
+        ('address = "file:///x"\nmedia = "40x3000"', "media"),
+        ('address = "file:///x"\ndarkness = 10', "darkness"),
+        ('address = "tspl+tcp://x"\ndarkness = 16', "darkness"),
+        ('address = "ql+tcp://x"\nspeed = 2', "speed"),
+        ('address = "ql+tcp://x"\nencoding = "z64"', "encoding"),
+        ('address = "zpl+tcp://x"\nencoding = "zlib"', "encoding"),
+        ('adress = "zpl+tcp://x"', "adress"),
+    ],
+)
+def test_bad_printer(tmp_path, table, key):
+    """Each mistake in [printer] is reported with its key."""
+    with pytest.raises(ComplaintsError) as caught:
+        load(tmp_path, f"[printer]\n{table}\n")
+    assert [error.where for error in caught.value.complaints] == [f"station.toml: [printer] {key}"]

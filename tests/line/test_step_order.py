@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from rmfab.line.ending import Skipped
 from rmfab.line.events import Step
 from rmfab.line.stages import AsNew, OnSlot
 from rmfab.line.step_order import take_step
+from rmfab.product.product import LabelPolicy
 
 
 @pytest.mark.parametrize("step", [one for one in Step if one not in (Step.DETECT, Step.BOOT, Step.RESET)])
@@ -17,7 +20,8 @@ def test_a_step_out_of_order(step):
         take_step(step, None, OnSlot())
 
 
-def test_nothing_prints_labels_yet():
-    """The label step reports that no printer is configured."""
-    with pytest.raises(Skipped, match="no printer"):
-        take_step(Step.LABEL, None, AsNew(None))
+def test_a_product_that_prints_no_labels():
+    """The label step is skipped, unless the product prints or scans labels on the line."""
+    job = SimpleNamespace(labels=None, product=SimpleNamespace(label=LabelPolicy()))
+    with pytest.raises(Skipped, match="prints no labels"):
+        take_step(Step.LABEL, SimpleNamespace(job=job), AsNew(None))

@@ -8,8 +8,9 @@ import pytest
 
 from rmfab.ledger.events import Event, EventKind, Outcome, StoredEvent
 from rmfab.ledger.records import Batch, BatchCount
+from rmfab.ledger.standing import Standing
 from rmfab.ledger.states import State
-from rmfab.report import status, trace
+from rmfab.report import label_facts, status, trace
 
 TS = "2026-03-01T12:00:00.000Z"
 
@@ -56,6 +57,24 @@ def test_the_trace_as_json() -> None:
     )
     (document,) = json.loads(json.dumps(trace.as_json([], [event])))["events"]
     assert (document["class"], document["outcome"], document["details"]) == ("panic", "FAIL", {"restarts": 2})
+
+
+def test_what_is_known_of_labels() -> None:
+    """Status, trace and their JSON have the words of labels; status only has columns for words that occur."""
+    ts = "2026-11-28T12:00:00.000Z"
+    counts = [BatchCount(batch(), {}, 3, printed=2, scanned=1), BatchCount(batch(), {}, 0, doubtful=1)]
+    heads, rows = status.as_table(counts, ts)
+    assert heads[-4:] == ("labelled", "printed", "scanned", "in doubt")
+    assert [row[-4:] for row in rows] == [(3, 2, 1, 0), (0, 0, 0, 1)]
+    assert [status.as_json(counts[1])[name] for name in ("sent", "printed", "scanned", "in_doubt")] == [0, 0, 0, 1]
+    details = {"word": "sent", "printer": "zpl+tcp://10.0.0.9:9100", "copies": 2}
+    (line,) = trace.as_lines([], [stored(kind=EventKind.LABEL, reason="smeared", details=details)])
+    assert "label      sent" in line
+    assert line.endswith("zpl+tcp://10.0.0.9:9100 x2  (smeared)")
+    standing = Standing(labelled_count=3, labelled_ts=ts, printed_count=2, printed_ts=ts, doubt_ts=ts)
+    lines = list(label_facts.as_lines(standing))
+    assert [line.split()[0] for line in lines] == ["labelled", "printed", "in"]
+    assert label_facts.as_json(standing)["scanned"] == {"count": 0, "last": None}
 
 
 def test_status() -> None:

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum, unique
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from rmfab.causes import Cause
 from rmfab.errors import StationError
-from rmfab.label.raster import Raster
+from rmfab.label.printers.media import Media as Media
+
+if TYPE_CHECKING:
+    from rmfab.label.raster import Raster
 
 
 @unique
@@ -21,14 +24,6 @@ class Delivery(StrEnum):
 
     SENT = "sent"
     PRINTED = "printed"
-
-
-@dataclass(frozen=True)
-class Media:
-    """The labels in a printer, in mm. *height* is None for a continuous roll."""
-
-    width: float
-    height: float | None = None
 
 
 @dataclass(frozen=True)

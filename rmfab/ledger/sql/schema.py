@@ -111,6 +111,13 @@ identity = Table(
     Column("void_ts", String(32)),
     Column("labelled_count", Integer, nullable=False, default=0),
     Column("labelled_ts", String(32)),
+    Column("sent_count", Integer, nullable=False, server_default="0"),
+    Column("sent_ts", String(32)),
+    Column("printed_count", Integer, nullable=False, server_default="0"),
+    Column("printed_ts", String(32)),
+    Column("scanned_count", Integer, nullable=False, server_default="0"),
+    Column("scanned_ts", String(32)),
+    Column("doubt_ts", String(32)),
     Column("cause", Text),
     Column("reason", Text),
     Column("handover", Integer),
@@ -142,6 +149,12 @@ Index(
     identity.c.given_serial,
     unique=True,
     sqlite_where=identity.c.state != "void",
+)
+
+Index(
+    "ix_identity_doubt",
+    identity.c.doubt_ts,
+    sqlite_where=identity.c.doubt_ts.is_not(None),
 )
 
 chain = Table(

@@ -10,12 +10,15 @@ from rmfab.board.esp.loader import Loader
 from rmfab.board.esp.payload import blank_md5
 from rmfab.errors import BatchUsedUp, InputError, one_line
 from rmfab.identity.factory_image import factory_image
+from rmfab.label.scan import may_hold_pop
 from rmfab.ledger.claim_terms import Carried, Claim, refuse_given
 from rmfab.ledger.events import Outcome, timestamp
+from rmfab.ledger.records import LedgerIdentity
 from rmfab.line.carried import carried_in
 from rmfab.line.code_desk import CodeDesk
 from rmfab.line.ending import Ending, Passed, Seen
 from rmfab.line.events import Step
+from rmfab.line.job import Job
 from rmfab.line.stages import Claimed, Writable
 from rmfab.line.step_record import StepRecord
 from rmfab.line.visit import Visit
@@ -33,7 +36,7 @@ def claim(visit: Visit, stage: Writable) -> Passed[Claimed]:
     """
     job = visit.job
     held = job.ledger.identity_by_mac(stage.mac)
-    if held is not None and held.finished and not job.again and job.serial in (None, held.serial):
+    if held is not None and _finished(job, held) and not job.again and job.serial in (None, held.serial):
         visit.is_unit(held)
         raise Seen(f"verified and labelled already, so it is not flashed; {_AGAIN}")
     own = None if held is None else factory_image(visit.open_identity(held), job.product)
@@ -58,6 +61,11 @@ def claim(visit: Visit, stage: Writable) -> Passed[Claimed]:
     return Passed(Claimed(stage.loader, stage.mac, stage.firmware, record), _measured(claimed))
 
 
+def _finished(job: Job, held: LedgerIdentity) -> bool:
+    """Return whether nothing is left to be done: verified, labelled, and the label scanned if it has to be."""
+    return held.finished and (held.standing.scanned or not job.product.label.scan_back)
+
+
 def _given(visit: Visit, mac: str) -> str | None:
     """Return the serial that comes with the board *mac*, None if the product counts serials, or no code is at hand."""
     job, pattern = visit.job, visit.job.product.serial
@@ -76,7 +84,10 @@ def _scanned(visit: Visit, mac: str, codes: CodeDesk) -> str:
     """Return the serial with the code that the operator scans; ask again for one that cannot be this board's."""
     job = visit.job
     while True:
-        scanned = codes.code(visit.slot.name, visit.say, visit.keep_going)
+        scanned = codes.code(visit.slot.name, "scan or type the code of this board", visit.say, visit.keep_going)
+        if may_hold_pop(scanned):
+            visit.warn("this is the QR code of a label; scan the code of the board")
+            continue
         try:
             serial = job.product.serial.of_code(job.product.scan.code(scanned))
             refuse_given(job.ledger.identity_by_serial(serial), serial, mac)
