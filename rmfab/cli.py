@@ -120,7 +120,12 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Resolve the command as Click does, and suggest one for a misspelt name."""
+        """Resolve the command as Click does, and suggest one for a misspelt name.
+
+        `label check` is `scan`: `label` takes the names of units, so it cannot have a command of its own.
+        """
+        if args[:2] == ["label", "check"]:
+            args = ["scan", *args[2:]]
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as error:

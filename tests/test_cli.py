@@ -72,6 +72,12 @@ def test_the_table_is_the_folder() -> None:
     assert there == set(cli.COMMANDS)
 
 
+def test_label_check_is_scan(terminal: Terminal) -> None:
+    """`rmfab label check` is `rmfab scan`, and a batch or serial may have any other name."""
+    assert terminal.well("label", "check", "--help") == terminal.well("scan", "--help")
+    assert terminal.well("label", "--help").startswith("Usage: rmfab label")
+
+
 def test_help_lists_the_table(terminal: Terminal) -> None:
     """`rmfab --help` lists every command with its line, in the order of a unit's life."""
     out = terminal.well("--help")

@@ -16,7 +16,7 @@ from rmfab.commands.options import FILE
 @click.option("--serial", help="The unit that the label must belong to; the ledger records the scan.")
 @click.option("--test", is_flag=True, help="Scan the test code instead, which proves the scanner.")
 def command(image: Path | None, serial: str | None, test: bool) -> None:
-    """Tell which unit a scanned label belongs to.
+    """Tell which unit a scanned label belongs to; `rmfab label check` is the same.
 
     Reads the QR code of the label from a scanner at the terminal, which is not shown, from a line on stdin, or from a
     picture. The code contains the PoP, so it is never an argument.
