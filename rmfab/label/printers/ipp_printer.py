@@ -6,6 +6,7 @@ when the job is queued: it may come out hours later, beside a different board.
 
 from __future__ import annotations
 
+import math
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -14,7 +15,7 @@ from rmfab.causes import Cause
 from rmfab.label.printers.address import IppPlace
 from rmfab.label.printers.configuration import PrinterConfig
 from rmfab.label.printers.direct_printer import Dialect
-from rmfab.label.printers.faults import MM_PER_INCH, fault_of, judge_dpi, judge_media, judge_size
+from rmfab.label.printers.faults import fault_of, judge_dpi, judge_media, judge_size
 from rmfab.label.printers.ipp import Attributes, Operation, Tag
 from rmfab.label.printers.ipp_client import IppClient
 from rmfab.label.printers.ipp_status import WANTED, QueueState, queue_state
@@ -114,9 +115,11 @@ class IppPrinter:
         """Return the attributes of a job; that of a raw queue has its copies and its size in its language."""
         if self._dialect is not None:
             return {}
-        width, height = (dots / dpi * MM_PER_INCH for dots in (label.width, label.height))
+        from rmfab.label.printers.document import page_points
+
+        width, height = (math.ceil(points * 2540 / 72) / 100 for points in page_points(label, dpi))
         media = self._config.media or Media(width, height)
-        name = f"custom_label_{media.width:.5g}x{media.height or height:.5g}mm"
+        name = f"custom_label_{media.width:g}x{media.height or height:g}mm"
         return {
             "copies": (Tag.INTEGER, (copies,)),
             "media": (Tag.KEYWORD, (name,)),
