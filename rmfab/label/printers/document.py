@@ -25,11 +25,15 @@ def page_points(label: Raster, dpi: int) -> tuple[int, int]:
 
 
 def pdf_of(label: Raster, dpi: int) -> bytes:
-    """Return a PDF with one page that has the bitmap in its top left corner, dot for dot."""
+    """Return a PDF with one page that has the bitmap in its top left corner, dot for dot.
+
+    PDF counts from the bottom, so the bitmap starts a whole number of dots above that.
+    """
     wide, tall = page_points(label, dpi)
     width, height = label.width * _POINTS / dpi, label.height * _POINTS / dpi
+    below = int((tall - height) * dpi / _POINTS) * _POINTS / dpi
     picture = zlib.compress(label.data.translate(_INVERTED))
-    page = f"{width:.4f} 0 0 {height:.4f} 0 {tall - height:.4f} cm /L Do".encode()
+    page = f"{width:.4f} 0 0 {height:.4f} 0 {below:.4f} cm /L Do".encode()
     image = (
         f"/Type /XObject /Subtype /Image /Width {label.width} /Height {label.height} /ColorSpace /DeviceGray"
         " /BitsPerComponent 1 /Interpolate false /Filter /FlateDecode"
