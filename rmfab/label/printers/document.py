@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import io
+import math
 import zlib
 
 from rmfab.label.raster import Raster
 
-_POINTS = 72.0
+_POINTS = 72
 _INVERTED = bytes(255 - value for value in range(256))
 
 
@@ -18,11 +19,21 @@ def png_of(label: Raster, dpi: int) -> bytes:
     return stream.getvalue()
 
 
+def page_points(label: Raster, dpi: int) -> tuple[int, int]:
+    """Return width and height of the page for *label*, in whole points: drivers round a page down to them."""
+    return math.ceil(label.width * _POINTS / dpi), math.ceil(label.height * _POINTS / dpi)
+
+
 def pdf_of(label: Raster, dpi: int) -> bytes:
-    """Return a PDF with one page that the bitmap fills, dot for dot."""
-    width, height = (f"{dots * _POINTS / dpi:.4f}" for dots in (label.width, label.height))
+    """Return a PDF with one page that has the bitmap in its top left corner, dot for dot.
+
+    PDF counts from the bottom, so the bitmap starts a whole number of dots above that.
+    """
+    wide, tall = page_points(label, dpi)
+    width, height = label.width * _POINTS / dpi, label.height * _POINTS / dpi
+    below = int((tall - height) * dpi / _POINTS) * _POINTS / dpi
     picture = zlib.compress(label.data.translate(_INVERTED))
-    page = f"{width} 0 0 {height} 0 0 cm /L Do".encode()
+    page = f"{width:.4f} 0 0 {height:.4f} 0 {below:.4f} cm /L Do".encode()
     image = (
         f"/Type /XObject /Subtype /Image /Width {label.width} /Height {label.height} /ColorSpace /DeviceGray"
         " /BitsPerComponent 1 /Interpolate false /Filter /FlateDecode"
@@ -30,7 +41,7 @@ def pdf_of(label: Raster, dpi: int) -> bytes:
     return _pdf(
         b"<< /Type /Catalog /Pages 2 0 R >>",
         b"<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
-        f"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 {width} {height}] /Contents 4 0 R"
+        f"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 {wide} {tall}] /Contents 4 0 R"
         " /Resources << /XObject << /L 5 0 R >> >> >>".encode(),
         _stream("", page),
         _stream(image, picture),

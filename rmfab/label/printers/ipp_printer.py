@@ -6,6 +6,7 @@ when the job is queued: it may come out hours later, beside a different board.
 
 from __future__ import annotations
 
+import math
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -14,10 +15,10 @@ from rmfab.causes import Cause
 from rmfab.label.printers.address import IppPlace
 from rmfab.label.printers.configuration import PrinterConfig
 from rmfab.label.printers.direct_printer import Dialect
-from rmfab.label.printers.faults import MM_PER_INCH, fault_of, judge_dpi, judge_media, judge_size
-from rmfab.label.printers.ipp import Attributes, Operation, Tag
+from rmfab.label.printers.faults import fault_of, judge_dpi, judge_media, judge_size
+from rmfab.label.printers.ipp import Attributes, Operation, Tag, Value
 from rmfab.label.printers.ipp_client import IppClient
-from rmfab.label.printers.ipp_status import WANTED, QueueState, queue_state
+from rmfab.label.printers.ipp_status import WANTED, QueueState, media_name, queue_state
 from rmfab.label.printers.media import Media
 from rmfab.label.printers.patience import Patience
 from rmfab.label.printers.printer import Delivery, PrinterFault, PrinterStatus
@@ -68,7 +69,7 @@ class IppPrinter:
         dpi = self._config.dpi or state.status.dpi or self._usual_dpi
         judge_size(label, state.status.media or self._config.media, dpi, self.address)
         kind, document = self._document(label, copies, dpi, state)
-        job = self._start(kind, document, self._job_attributes(label, copies, dpi))
+        job = self._start(kind, document, self._job_attributes(label, copies, dpi, state))
         try:
             self._follow(job, copies)
         except BaseException as error:
@@ -110,18 +111,21 @@ class IppPrinter:
             return "image/png", png_of(label, dpi)
         raise fault_of(Cause.PRINTER_FORMAT, self.address)
 
-    def _job_attributes(self, label: Raster, copies: int, dpi: int) -> Attributes:
+    def _job_attributes(self, label: Raster, copies: int, dpi: int, state: QueueState) -> Attributes:
         """Return the attributes of a job; that of a raw queue has its copies and its size in its language."""
+        from rmfab.label.printers.document import page_points
+
         if self._dialect is not None:
             return {}
-        width, height = (dots / dpi * MM_PER_INCH for dots in (label.width, label.height))
+        width, height = (math.ceil(points * 2540 / 72) / 100 for points in page_points(label, dpi))
         media = self._config.media or Media(width, height)
-        name = f"custom_label_{media.width:.5g}x{media.height or height:.5g}mm"
-        return {
-            "copies": (Tag.INTEGER, (copies,)),
-            "media": (Tag.KEYWORD, (name,)),
-            "print-scaling": (Tag.KEYWORD, ("none",)),
-        }
+        name = media_name(media.width, media.height or height, state.sizes)
+        attributes: dict[str, tuple[Tag, tuple[Value, ...]]] = {"copies": (Tag.INTEGER, (copies,))}
+        if name is not None:
+            attributes["media"] = (Tag.KEYWORD, (name,))
+        if state.may_scale:
+            attributes["print-scaling"] = (Tag.KEYWORD, ("none",))
+        return attributes
 
     def _start(self, kind: str, document: bytes, job: Attributes) -> int:
         """Send the job and return its number."""

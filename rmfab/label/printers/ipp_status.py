@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from rmfab.causes import Cause
+from rmfab.label.printers.faults import MM_PER_INCH
 from rmfab.label.printers.ipp import IppAnswer
 from rmfab.label.printers.media import Media
 from rmfab.label.printers.printer import PrinterStatus
@@ -25,6 +26,8 @@ WANTED = (
     "media-ready",
     "device-uri",
     "queued-job-count",
+    "media-supported",
+    "print-scaling-supported",
 )
 _STOPPED = 5
 _SEVERITY = re.compile(r"-(?:report|warning|error)\Z")
@@ -58,14 +61,19 @@ _REASONS = {
 
 @dataclass(frozen=True)
 class QueueState:
-    """A queue: its *status*, the *formats* that it takes, *waiting* jobs, and two facts: a queue that *is_raw* has no
-    driver; one that *proves* reports the end of a job only when the printer itself does."""
+    """A queue: its *status*, the *formats* that it takes, its *sizes* as PWG names, *waiting* jobs, and three facts:
+
+    one that *is_raw* has no driver, one that *proves* reports the end of a job only when the printer itself does, and
+    one that *may_scale* makes a page fit its labels unless that is ruled out.
+    """
 
     status: PrinterStatus
     formats: frozenset[str]
     waiting: int
     is_raw: bool
     proves: bool
+    may_scale: bool
+    sizes: tuple[str, ...] = ()
 
 
 def queue_state(answer: IppAnswer, configured_dpi: int | None) -> QueueState:
@@ -84,6 +92,8 @@ def queue_state(answer: IppAnswer, configured_dpi: int | None) -> QueueState:
         answer.number("queued-job-count"),
         model is not None and "raw printer" in model.lower(),
         device is None or device.startswith(_PROVEN),
+        "none" in answer.texts("print-scaling-supported"),
+        answer.texts("media-supported"),
     )
 
 
@@ -101,9 +111,28 @@ def _dpi(answer: IppAnswer, configured: int | None) -> int | None:
 
 def _media(answer: IppAnswer) -> Media | None:
     """Return the labels in the printer, if it has only one kind of them."""
-    sizes = {found.groups() for name in answer.texts("media-ready") if (found := _SIZE.search(name))}
-    if len(sizes) != 1:
+    sizes = {size for name in answer.texts("media-ready") if (size := _size(name))}
+    return Media(*sizes.pop()) if len(sizes) == 1 else None
+
+
+def _size(name: str) -> tuple[float, float] | None:
+    """Return the size in a PWG name such as `iso_a7_74x105mm`, in mm."""
+    found = _SIZE.search(name)
+    if found is None:
         return None
-    width, height, unit = sizes.pop()
-    scale = 25.4 if unit == "in" else 1.0
-    return Media(round(float(width) * scale, 2), round(float(height) * scale, 2))
+    scale = MM_PER_INCH if found[3] == "in" else 1.0
+    return round(float(found[1]) * scale, 2), round(float(found[2]) * scale, 2)
+
+
+def media_name(width: float, height: float, supported: Iterable[str]) -> str | None:
+    """Return the name of a size in mm that a queue accepts: a custom one within its limits, else the very same one.
+
+    A printer may reject a whole job for the name of a size that it does not know.
+    """
+    sizes = {name: size for name in supported if (size := _size(name))}
+    least = next((size for name, size in sizes.items() if name.startswith("custom_min_")), None)
+    most = next((size for name, size in sizes.items() if name.startswith("custom_max_")), None)
+    if least and most and least[0] <= width <= most[0] and least[1] <= height <= most[1]:
+        return f"custom_label_{width:g}x{height:g}mm"
+    same = (name for name, size in sizes.items() if abs(size[0] - width) <= 1 and abs(size[1] - height) <= 1)
+    return next((name for name in same if not name.startswith(("custom_min_", "custom_max_"))), None)

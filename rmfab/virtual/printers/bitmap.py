@@ -26,6 +26,12 @@ class Bitmap:
         value = int.from_bytes(row, "big")
         self.rows[top] |= (value << shift if shift >= 0 else value >> -shift) & ((1 << self.width) - 1)
 
+    def turn(self, width: int, height: int) -> None:
+        """Turn the part of *width* x *height* dots upside down; the rest is lost."""
+        part = self.piece(0, 0, width, height)
+        turned = (int(f"{row:0{width}b}"[::-1], 2) for row in reversed(part.rows))
+        self.rows = [row << (self.width - width) for row in turned]
+
     def piece(self, left: int, top: int, width: int, height: int) -> Bitmap:
         """Return the part from (*left*, *top*), with white dots beside and below the page."""
         found = Bitmap(width)

@@ -19,8 +19,12 @@ from rmfab.virtual.printers.mechanism import Mechanism, Page
 
 _MOST = 1 << 24
 _TALLEST = 32_000
-_IMMEDIATE = re.compile(rb"~(HQ[A-Z]{2}|SD[0-9]{2}|[A-GI-Z][A-Z]|H[A-PR-Z])")
+_IMMEDIATE = re.compile(rb"~(HQ[A-Z]{2}|SD[0-9]{2}|(?!DG|HQ|SD)[A-Z]{2})")
+_DOWNLOAD = re.compile(rb"~DG([^~^]*)(?=[~^])")
 _GRAPHIC = re.compile(r"A,([0-9]{1,8}),([0-9]{1,8}),([0-9]{1,4}),(.*)", re.DOTALL)
+_STORED = re.compile(r"(?:R:)?([A-Z0-9]{1,8}\.GRF),([0-9]{1,8}),([0-9]{1,4}),(.*)", re.DOTALL)
+_NAMED = re.compile(r"(?:R:)?([A-Z0-9]{1,8}\.GRF)")
+_MOST_STORED = 64
 _PAIR = re.compile(r"([0-9]{1,5})(?:,([0-9]{1,5}))?")
 _NIBBLES = frozenset("0123456789ABCDEF")
 
@@ -37,6 +41,8 @@ class ZplReader:
         self._length = mechanism.spec.dots(mechanism.spec.height or 0)
         self._origin = self._home = (0, 0)
         self._copies = 1
+        self._stored: dict[str, tuple[int, bytes]] = {}
+        self._inverted = self._has_field = False
 
     def feed(self, data: bytes) -> None:
         """Read *data*."""
@@ -55,6 +61,10 @@ class ZplReader:
             self._pending = self._pending[found.end() :]
             self._obey_before(before)
             self._obey_tilde(found[1])
+            return True
+        if found := _DOWNLOAD.match(self._pending.lstrip()):
+            self._store(found[1].decode("latin-1"))
+            self._pending = self._pending.lstrip()[found.end() :]
             return True
         start = self._pending.find(b"^")
         end = self._pending.find(b"^", start + 1)
@@ -91,6 +101,7 @@ class ZplReader:
         match name:
             case "XA" if self._page is None:
                 self._page, self._copies = Bitmap(self._mechanism.spec.head_dots), 1
+                self._has_field = False
             case "XZ":
                 self._end_format()
             case "PW" if found := _PAIR.match(value):
@@ -100,11 +111,18 @@ class ZplReader:
             case "LH" if found := _PAIR.match(value):
                 self._home = (int(found[1]), int(found[2] or 0))
             case "FO" if found := _PAIR.match(value):
-                self._origin = (int(found[1]), int(found[2] or 0))
+                self._origin, self._has_field = (int(found[1]), int(found[2] or 0)), True
             case "PQ" if found := _PAIR.match(value):
                 self._copies = max(int(found[1]), 1)
             case "GF" if self._page is not None:
                 self._draw(self._page, value)
+            case "XG" if self._page is not None and (found := _NAMED.match(value)):
+                row_bytes, data = self._stored.get(found[1], (1, b""))
+                self._draw_rows(self._page, data, row_bytes)
+            case "ID" if found := _NAMED.match(value):
+                self._stored.pop(found[1], None)
+            case "PO":
+                self._inverted = value.startswith("I")
 
     def _draw(self, page: Bitmap, value: str) -> None:
         """Draw a graphic field; one that is damaged is dropped."""
@@ -112,7 +130,17 @@ class ZplReader:
         if found is None or not int(found[3]):
             return
         row_bytes, total = int(found[3]), int(found[2])
-        data = _decoded("".join(found[4].split()), row_bytes, total)
+        self._draw_rows(page, _decoded("".join(found[4].split()), row_bytes, total), row_bytes)
+
+    def _store(self, value: str) -> None:
+        """Keep a picture that ~DG downloads; one that is damaged is dropped."""
+        found = _STORED.fullmatch(value.strip())
+        if found is not None and int(found[3]) and len(self._stored) < _MOST_STORED:
+            data = _decoded("".join(found[4].split()), int(found[3]), int(found[2]))
+            self._stored[found[1]] = (int(found[3]), data)
+
+    def _draw_rows(self, page: Bitmap, data: bytes, row_bytes: int) -> None:
+        """Draw a picture at the place of the field. What is wider than ^PW is lost."""
         left, top = self._home[0] + self._origin[0], self._home[1] + self._origin[1]
         clip = ((1 << self._width) - 1) << (page.width - self._width)
         for number in range(min(len(data) // row_bytes, _TALLEST)):
@@ -122,8 +150,10 @@ class ZplReader:
 
     def _end_format(self) -> None:
         page, self._page = self._page, None
-        if page is None:
+        if page is None or not self._has_field:
             return
+        if self._inverted:
+            page.turn(self._width, self._length)
         if self._mechanism.spec.height is None:
             page.rows = (page.rows + [0] * self._length)[: self._length]
         self._mechanism.add(Page(page, self._copies))
