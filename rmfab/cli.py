@@ -51,6 +51,7 @@ COMMANDS = {
     "reconcile": "Compare boards with the ledger after an interruption.",
     "void": "Retire identities for good.",
     "label": "Print labels as PDF sheets, pictures or on the terminal.",
+    "units": "List units with their verdicts.",
     "status": "Count the units of each batch by state.",
     "trace": "Show the history of a unit, or the units that got a release.",
     "handover": "Hand identities over to a factory, in a file that only its station can open.",

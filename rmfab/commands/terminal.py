@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -227,21 +227,38 @@ def document(value: Any) -> None:
     _json(value, indent=2)
 
 
+def documents(values: Iterable[Any]) -> None:
+    """Print one JSON document, the list of *values*, while they are made: a list of a million needs little memory."""
+    before = "[\n"
+    for value in values:
+        _globals().told = True
+        sys.stdout.write(before)
+        before = ",\n"
+        sys.stdout.write(_json_text(value, indent=None))
+    _globals().told = True
+    sys.stdout.write("[]\n" if before == "[\n" else "\n]\n")
+    sys.stdout.flush()
+
+
 def json_line(value: Any) -> None:
     """Print one JSON object on one line, at once."""
     _json(value, indent=None)
 
 
 def _json(value: Any, indent: int | None) -> None:
-    import json
-
-    has_all_letters = (sys.stdout.encoding or "").lower().startswith("utf")
-    text = json.dumps(value, indent=indent, ensure_ascii=not has_all_letters)
-    text = "".join(map(_json_letter, text)) if printable(text) != text else text
+    text = _json_text(value, indent)
     _undraw()
     _globals().told = True
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
+
+
+def _json_text(value: Any, indent: int | None) -> str:
+    import json
+
+    has_all_letters = (sys.stdout.encoding or "").lower().startswith("utf")
+    text = json.dumps(value, indent=indent, ensure_ascii=not has_all_letters)
+    return "".join(map(_json_letter, text)) if printable(text) != text else text
 
 
 def _json_letter(letter: str) -> str:
