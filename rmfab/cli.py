@@ -53,6 +53,7 @@ COMMANDS = {
     "label": "Print labels as PDF sheets, pictures or on the terminal.",
     "units": "List units with their verdicts.",
     "status": "Count the units of each batch by state.",
+    "report": "Write a report of a batch or a shift, for people and spreadsheets.",
     "trace": "Show the history of a unit, or the units that got a release.",
     "handover": "Hand identities over to a factory, in a file that only its station can open.",
     "receive": "Receive a handover, and make or extend the workspace here.",

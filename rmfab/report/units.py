@@ -11,6 +11,7 @@ from rmfab.errors import UsageError
 from rmfab.ledger.events import EventKind, Outcome
 from rmfab.ledger.histories import PastEvent, UnitHistory
 from rmfab.ledger.states import State
+from rmfab.report.period import ALWAYS, Period
 from rmfab.report.runs import UnitRun, runs_of
 from rmfab.report.yields import DECIDED, PASSED, deciding
 
@@ -51,17 +52,19 @@ class ListedUnit:
     release_digest: str | None
     replaces: str | None
     replaced_by: str | None
+    chain: str | None
 
 
 COLUMNS = tuple(field.name for field in fields(ListedUnit))
 """The columns of the list as CSV, and the keys of a unit as JSON (`cause` is `class` there)."""
 
 
-def listed(history: UnitHistory, runs: Sequence[UnitRun] | None = None) -> ListedUnit:
-    """Return the row of a unit; *runs*: those of the history, if they are known."""
-    runs = tuple(runs_of(history.events)) if runs is None else runs
+def listed(history: UnitHistory, every: Sequence[UnitRun] | None = None, period: Period = ALWAYS) -> ListedUnit:
+    """Return the row of a unit, with its runs in *period*; *every*: the runs of the history, if they are known."""
+    every = tuple(runs_of(history.events)) if every is None else every
+    runs = [run for run in every if period.contains(run.end.ts)]
     standing, last = history.standing, runs[-1] if runs else None
-    decided = deciding(runs)
+    decided, first = deciding(runs), deciding(every)[:1]
     release = _release(history.events)
     links = _links(history.events)
     blamed = last.end if last is not None else standing
@@ -75,7 +78,7 @@ def listed(history: UnitHistory, runs: Sequence[UnitRun] | None = None) -> Liste
         verdict=None if last is None else last.outcome.value,
         cause=blamed.cause,
         reason=blamed.reason,
-        first_pass=_short(decided[0]) if decided else None,
+        first_pass=_short(first[0]) if first and period.contains(first[0].end.ts) else None,
         final=_short(decided[-1]) if decided else None,
         station=_last(history.events, "station"),
         slot=_last(history.events, "slot"),
@@ -89,6 +92,7 @@ def listed(history: UnitHistory, runs: Sequence[UnitRun] | None = None) -> Liste
         release_digest=release.get("digest"),
         replaces=links.get("replaces"),
         replaced_by=links.get("replaced_by"),
+        chain=history.events[-1].chain if history.events else None,
     )
 
 
