@@ -8,7 +8,7 @@ import click
 
 from rmfab.commands import terminal
 from rmfab.commands.leaf import Leaf
-from rmfab.commands.options import force_option, output_option
+from rmfab.commands.options import force_option, operator_option, output_option
 
 
 @click.command("report", cls=Leaf)
@@ -18,6 +18,7 @@ from rmfab.commands.options import force_option, output_option
 @click.option("--until", metavar="TIME", help="Until before this time.")
 @click.option("--shift", metavar="SHIFT", help="One shift: current, last, or when it starts, such as 14:00.")
 @force_option
+@operator_option
 def command(
     batch: str | None, output: Path, since: str | None, until: str | None, shift: str | None, force: bool
 ) -> None:

@@ -28,13 +28,17 @@ _LONGEST_LINE = 4096
 
 @dataclass
 class Globals:
-    """The global options: *folder* (-C), *quiet* (-q: only warnings and errors on stderr), *json* (--json).
+    """The global options: *folder* (-C), *quiet* (-q: only warnings and errors on stderr), *json* (--json),
+    *operator* (--operator).
+
     *told*: JSON was printed on stdout. *unread*: a line was stopped because the reader of stdout has gone. *undraw*
-    takes the live display off the terminal, None if there is none."""
+    takes the live display off the terminal, None if there is none.
+    """
 
     folder: Path | None = None
     quiet: bool = False
     json: bool = False
+    operator: str | None = None
     told: bool = False
     unread: bool = False
     undraw: Callable[[], None] | None = None
@@ -94,6 +98,9 @@ def nearest_workspace() -> Workspace | None:
 
 def _mended(opened: Workspace) -> Workspace:
     from rmfab.workspace.modes import mend_modes
+
+    if (operator := _globals().operator) is not None:
+        opened.badge.pass_to(operator)
 
     for what, hint in mend_modes(opened.root, opened.ledger_path):
         TERMINAL.warn(what, hint)

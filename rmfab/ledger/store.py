@@ -49,6 +49,7 @@ from rmfab.ledger import (
     releases,
 )
 from rmfab.ledger.audit import AuditFinding
+from rmfab.ledger.badge import Badge, wear
 from rmfab.ledger.batches import BatchOrder, Taken
 from rmfab.ledger.claim_terms import ALONE, Around, Carried, Claim, Wish
 from rmfab.ledger.events import Event, EventKind, StoredEvent, normal_mac
@@ -76,11 +77,15 @@ T = TypeVar("T")
 
 
 class Ledger(Inquiry):
-    """Identities, the boards bound to them, and what happened to each. Created by `open`; a context manager."""
+    """Identities, the boards bound to them, and what happened to each. Created by `open`; a context manager.
+
+    *badge* names who works with it: each event gets that name.
+    """
 
     def __init__(self, database: Database, ledger_id: str, host: PoolHost) -> None:
         super().__init__(ledger_id, host, database.shown)
         self._database = database
+        self.badge = Badge()
 
     @classmethod
     def open(
@@ -174,6 +179,7 @@ class Ledger(Inquiry):
         *taking*: a later part will. *alone*: no other host may change the ledger at that time.
         """
         with self._database.writing(alone=alone) as connection:
+            wear(connection, self.badge)
             self._judge(connection, taking=taking)
             if station is not None:
                 self._occupy(connection, station)
@@ -186,6 +192,7 @@ class Ledger(Inquiry):
         """
 
         def added(connection: Connection) -> T:
+            wear(connection, self.badge)
             self._judge(connection)
             self._occupy(connection, station)
             return work(connection)
@@ -202,6 +209,7 @@ class Ledger(Inquiry):
         with self._record.hold() as hold:
 
             def taken(connection: Connection) -> tuple[T, PoolStanding | None, Mapping[str, Head]]:
+                wear(connection, self.badge)
                 known = hold.read()
                 self._occupy(connection, station)  # before the chain of the station is locked, as everywhere
                 with foresee(connection, [*_judging(known), *asked]):
@@ -224,6 +232,7 @@ class Ledger(Inquiry):
         """
         with self._record.hold() as hold:
             with self._database.writing() as connection:
+                wear(connection, self.badge)
                 known = hold.read()
                 self._occupy(connection, station)
                 held = self._judged(connection, known)
@@ -252,6 +261,7 @@ class Ledger(Inquiry):
         """Make this host the holder of the pool, whoever was before. See `pool.adopt`."""
         with self._record.hold() as hold:
             with self._database.writing() as connection:
+                wear(connection, self.badge)
                 own = station if self.shared else None
                 holding = pool.next_holding(connection, hold.read(), self._host, reason, own)
                 # First the record: if this ends in between, ledger and record disagree, and nobody gives identities.

@@ -19,6 +19,7 @@ from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from rmfab.errors import BatchUsedUp, InputError, IntegrityError, LedgerError, RmfabError
+from rmfab.ledger.badge import signed
 from rmfab.ledger.claim_terms import ALONE, Around, Carried, Claim, Wish
 from rmfab.ledger.events import Event, StoredEvent, normal_mac, timestamp
 from rmfab.ledger.records import LedgerIdentity
@@ -112,7 +113,8 @@ class LeasedLedger:
 
     def record(self, station: str, events: Iterable[Event]) -> None:
         """See `LineLedger.record`."""
-        said, after = tuple(events), self._stock.spool.heads()
+        said = tuple(signed(event, self._lease.badge.name) for event in events)
+        after = self._stock.spool.heads()
         mac = next((event.mac for event in reversed(said) if event.mac is not None), None)
         with self._changing:
             if mac in self._at_home:

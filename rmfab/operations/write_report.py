@@ -19,7 +19,7 @@ from rmfab.ledger.store import Ledger
 from rmfab.operations.read_ledger import ledger_to_read
 from rmfab.operations.terminal import UNATTENDED, Terminal
 from rmfab.report.document import ReportDocument, ReportHead
-from rmfab.report.numbers import Numbers
+from rmfab.report.numbers import ReportNumbers
 from rmfab.report.period import ALWAYS, Period
 from rmfab.report.runs import runs_of
 from rmfab.report.sections import sections, totals
@@ -103,7 +103,7 @@ def _report(workspace: Workspace, request: ReportRequest, spool: _Spool, termina
     ledger, shifts = ledger_to_read(workspace, terminal), workspace.station.shifts
     period = request.period
     chains = ledger.chain_heads()  # first: they vouch for all that is read afterwards, and perhaps for less
-    numbers = Numbers(period, shifts)
+    numbers = ReportNumbers(period, shifts)
     batches: dict[str, None] = {}
     for history in ledger.histories(request.batch, since=period.since):
         events = tuple(event for event in history.events if period.until is None or event.ts < period.until)
@@ -130,7 +130,7 @@ def _head(workspace: Workspace, ledger: Ledger, period: Period, batches: tuple[s
         batches=batches,
         period=period,
         made=timestamp(workspace.now()),
-        by=None,
+        by=workspace.badge.name,
         station=workspace.station.name,
         tool=_version(),
         ledger=ledger.id,

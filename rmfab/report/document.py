@@ -8,7 +8,7 @@ from typing import Any
 
 from rmfab.errors import InputError
 from rmfab.line.shifts import LocalTime
-from rmfab.report.numbers import Numbers
+from rmfab.report.numbers import ReportNumbers
 from rmfab.report.period import Period
 from rmfab.report.sections import Section
 from rmfab.report.units import ListedUnit
@@ -54,7 +54,7 @@ class ReportDocument:
     head: ReportHead
     totals: dict[str, Any]
     sections: tuple[Section, ...]
-    numbers: Numbers
+    numbers: ReportNumbers
     units: Callable[[], Iterator[ListedUnit]]
     local: LocalTime
 

@@ -1,6 +1,6 @@
 """The numbers of a report: what the units of a batch or a shift add up to. Pure; memory grows with slots, not units.
 
-`Numbers.add` takes one unit after the other; every form of the report shows what is here and computes nothing itself.
+`ReportNumbers.add` takes one unit after the other; every form of the report shows what is here and computes nothing itself.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from rmfab.line.shifts import Shifts
 from rmfab.report.measurements import Measured, measurements_in
 from rmfab.report.period import Period
 from rmfab.report.runs import UnitRun
-from rmfab.report.spread import Limits, Spread
+from rmfab.report.spread import NO_LIMITS, Limits, Spread
 from rmfab.report.units import ListedUnit
 from rmfab.report.yields import Ratio, Tally, deciding, rolled, together
 
@@ -64,13 +64,13 @@ class MeasurementNumbers:
 
     step: str
     unit: str = ""
-    limits: Limits = field(default_factory=Limits)
+    limits: Limits = NO_LIMITS
     every: Spread = field(default_factory=Spread)
     slots: dict[SlotKey, Spread] = field(default_factory=lambda: defaultdict(Spread))
 
 
 @dataclass
-class Numbers:
+class ReportNumbers:
     """The numbers of units in *period*; *shifts* cut time into pieces.
 
     *states* and *verdicts* count all units, *first* and *final* those with a verdict, *marginal* those that passed
@@ -164,6 +164,10 @@ class Numbers:
             self.runs[Outcome.ERROR.value] += one.count
             self.slots[key].runs[Outcome.ERROR.value] += one.count
             self.errors[key, one.cause] += one.count
+
+    def measured(self) -> list[tuple[tuple[str, str], MeasurementNumbers]]:
+        """Return the measurements by step and name, those with limits first."""
+        return sorted(self.measurements.items(), key=lambda one: (one[1].limits == NO_LIMITS, one[0]))
 
     @property
     def rolled(self) -> float | None:

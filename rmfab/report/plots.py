@@ -21,7 +21,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from rmfab.errors import one_line
 from rmfab.line.shifts import LocalTime
-from rmfab.report.numbers import MeasurementNumbers, Numbers
+from rmfab.report.numbers import MeasurementNumbers, ReportNumbers
 from rmfab.report.sections import Section
 from rmfab.report.yields import Tally
 
@@ -42,6 +42,7 @@ _SETTINGS: dict[Any, Any] = {
 }
 _BLUE, _ORANGE, _DARK, _PALE = "#0072b2", "#d55e00", "#333333", "#c9d6df"
 """Blue and orange of Okabe and Ito, which colour-blind people tell apart. FAIL is hatched as well."""
+_ABOVE: dict[str, Any] = {"loc": "lower right", "ncols": 2, "frameon": False, "bbox_to_anchor": (1, 1)}
 _WIDE = 7.1  # inches: the width of A4 between its margins
 _MOST_BARS = 16
 _LONGEST_NAME = 28
@@ -50,7 +51,7 @@ _MOST_HISTOGRAMS = 4
 Drawn = Callable[[Axes], None]
 
 
-def plots(numbers: Numbers, sections: Mapping[str, Section]) -> dict[str, str]:
+def plots(numbers: ReportNumbers, sections: Mapping[str, Section]) -> dict[str, str]:
     """Return the plots of the sections that have something to show, as SVG by the name of the section."""
     local = numbers.shifts.local
     drawn: dict[str, tuple[float, Drawn, str]] = {}
@@ -91,7 +92,7 @@ def _over_time(axes: Axes, pieces: Mapping[datetime, Tally], local: LocalTime) -
     right.yaxis.set_major_formatter(PercentFormatter(1.0))
     right.set_ylabel("first-pass yield")
     right.spines["right"].set_visible(True)
-    axes.legend(loc="lower right", ncols=2, frameon=False, bbox_to_anchor=(1, 1))
+    axes.legend(**_ABOVE)
 
 
 def _steps(axes: Axes, rows: list[dict[str, Any]]) -> None:
@@ -104,7 +105,7 @@ def _steps(axes: Axes, rows: list[dict[str, Any]]) -> None:
     axes.plot(most, range(len(timed)), "|", color=_DARK, label="95 %")
     axes.set_xlabel("seconds")
     axes.set_xlim(left=0)
-    axes.legend(loc="lower right", frameon=False)
+    axes.legend(**_ABOVE)
 
 
 def _pareto(axes: Axes, rows: list[dict[str, Any]]) -> None:
@@ -127,7 +128,8 @@ def _slots(axes: Axes, rows: list[dict[str, Any]]) -> None:
     for place, row in enumerate(judged):
         colour = _ORANGE if row["suspect"] else _BLUE
         axes.hlines(place, row["low"], row["high"], color=colour, linewidth=1.5)
-        axes.plot(row["yield"], place, "s" if row["suspect"] else "o", color=colour, markersize=5)
+        shape = "s" if row["suspect"] else "o"
+        axes.plot(row["yield"], place, shape, color=colour, markersize=5, clip_on=False)
         told = f"{row['passed']} of {row['passed'] + row['failed']}{', suspect' if row['suspect'] else ''}"
         axes.annotate(told, (1.02, place), va="center", annotation_clip=False)
     axes.set_xlim(0, 1)
@@ -142,10 +144,9 @@ def _lying(axes: Axes, names: Sequence[str]) -> None:
     axes.tick_params(axis="y", length=0)
 
 
-def _histograms(numbers: Numbers) -> dict[str, str]:
+def _histograms(numbers: ReportNumbers) -> dict[str, str]:
     """Return the histograms of the measurements with limits, then of the others, at most four."""
-    ordered = sorted(numbers.measurements.items(), key=lambda one: (one[1].limits.low is None, one[0]))
-    chosen = [(f"{step}: {name}", one) for (step, name), one in ordered if one.every.count][:_MOST_HISTOGRAMS]
+    chosen = [(f"{step}: {name}", one) for (step, name), one in numbers.measured()][:_MOST_HISTOGRAMS]
     if not chosen:
         return {}
 

@@ -166,7 +166,7 @@ def _shown(value: Any, kind: Kind, local: LocalTime) -> str:
         case Kind.SHARE:
             return _share(value)
         case Kind.NUMBER:
-            return f"{value:g}"
+            return f"{value:.4g}"
         case Kind.TIME:
             return _time(value, local)
         case Kind.FLAG:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from rmfab.ledger.events import timestamp
 from rmfab.ledger.histories import ChainHead
-from rmfab.report.numbers import Numbers, SlotKey
+from rmfab.report.numbers import ReportNumbers, SlotKey
 from rmfab.report.spread import LEAST_VALUES, Limits, Spread
 from rmfab.report.yields import Ratio, Tally
 
@@ -61,7 +61,7 @@ _UNITS = (
 _STATION_AND_SLOT = (SectionColumn("station", "station"), SectionColumn("slot", "slot"))
 
 
-def totals(numbers: Numbers) -> dict[str, Any]:
+def totals(numbers: ReportNumbers) -> dict[str, Any]:
     """Return the totals of the report."""
     first, final = numbers.first.ratio, numbers.final.ratio
     return {
@@ -88,7 +88,7 @@ def _yield(ratio: Ratio) -> dict[str, Any]:
     }
 
 
-def sections(numbers: Numbers, chains: Iterable[ChainHead]) -> tuple[Section, ...]:
+def sections(numbers: ReportNumbers, chains: Iterable[ChainHead]) -> tuple[Section, ...]:
     """Return all sections, in the order of the report."""
     return (
         _over_time("hours", "Yield by hour", "hour", numbers.by_hour),
@@ -113,7 +113,7 @@ def _counts(tally: Tally) -> tuple[int, int, float | None]:
     return tally.passed, tally.failed, _rounded(tally.ratio.value)
 
 
-def _steps(numbers: Numbers) -> Section:
+def _steps(numbers: ReportNumbers) -> Section:
     columns = (
         SectionColumn("step", "step"),
         SectionColumn("units", "units", Kind.COUNT),
@@ -141,7 +141,7 @@ def _steps(numbers: Numbers) -> Section:
     return Section("steps", "Steps", columns, rows, note)
 
 
-def _causes(numbers: Numbers) -> Section:
+def _causes(numbers: ReportNumbers) -> Section:
     columns = (
         SectionColumn("step", "step"),
         SectionColumn("class", "cause"),
@@ -153,14 +153,14 @@ def _causes(numbers: Numbers) -> Section:
     return Section("causes", "Causes of FAIL", columns, tuple(_pareto(numbers)), note)
 
 
-def _pareto(numbers: Numbers) -> Iterator[tuple[Any, ...]]:
+def _pareto(numbers: ReportNumbers) -> Iterator[tuple[Any, ...]]:
     whole, seen = sum(numbers.causes.values()), 0
     for (step, cause), count in sorted(numbers.causes.items(), key=lambda one: (-one[1], one[0])):
         seen += count
         yield step, cause, count, _rounded(count / whole), _rounded(seen / whole)
 
 
-def _errors(numbers: Numbers) -> Section:
+def _errors(numbers: ReportNumbers) -> Section:
     columns = (*_STATION_AND_SLOT, SectionColumn("class", "cause"), SectionColumn("runs", "runs", Kind.COUNT))
     ordered = sorted(numbers.errors.items(), key=lambda one: (-one[1], one[0]))
     rows = tuple((*slot, cause, count) for (slot, cause), count in ordered)
@@ -168,7 +168,7 @@ def _errors(numbers: Numbers) -> Section:
     return Section("errors", "Errors of the station", columns, rows, note)
 
 
-def _slots(numbers: Numbers) -> Section:
+def _slots(numbers: ReportNumbers) -> Section:
     columns = (
         *_STATION_AND_SLOT,
         *_UNITS,
@@ -187,7 +187,7 @@ def _slots(numbers: Numbers) -> Section:
     return Section("slots", "Slots", columns, rows, note)
 
 
-def _slot(numbers: Numbers, key: SlotKey) -> tuple[Any, ...]:
+def _slot(numbers: ReportNumbers, key: SlotKey) -> tuple[Any, ...]:
     slot = numbers.slots[key]
     ratio = slot.first.ratio
     low, high = ratio.interval or (None, None)
@@ -203,7 +203,7 @@ def _slot(numbers: Numbers, key: SlotKey) -> tuple[Any, ...]:
     )
 
 
-def _measurements(numbers: Numbers) -> Section:
+def _measurements(numbers: ReportNumbers) -> Section:
     columns = (
         SectionColumn("step", "step"),
         SectionColumn("name", "measurement"),
@@ -213,17 +213,18 @@ def _measurements(numbers: Numbers) -> Section:
         SectionColumn("min", "min", Kind.NUMBER),
         SectionColumn("mean", "mean", Kind.NUMBER),
         SectionColumn("max", "max", Kind.NUMBER),
-        SectionColumn("deviation", "deviation", Kind.NUMBER),
-        SectionColumn("low_limit", "low limit", Kind.NUMBER),
+        SectionColumn("deviation", "sigma", Kind.NUMBER),
+        SectionColumn("low_limit", "LSL", Kind.NUMBER),
         SectionColumn("marginal_limit", "marginal", Kind.NUMBER),
-        SectionColumn("high_limit", "high limit", Kind.NUMBER),
+        SectionColumn("high_limit", "USL", Kind.NUMBER),
         SectionColumn("cpk", "Cpk", Kind.NUMBER),
     )
     rows = []
-    for (step, name), one in sorted(numbers.measurements.items()):
+    for (step, name), one in numbers.measured():
         rows.append((step, name, one.unit, "", "", *_spread(one.every, one.limits)))
         rows += [(step, name, one.unit, *key, *_spread(one.slots[key], one.limits)) for key in sorted(one.slots)]
     note = (
+        "LSL, USL: the limits below and above which a unit fails; sigma: the standard deviation. "
         f"A Cpk of fewer than {LEAST_VALUES} values says little, nor does one of all slots together if they differ; "
         "1.33 is a usual limit."
     )
@@ -244,7 +245,7 @@ def _spread(spread: Spread, limits: Limits) -> tuple[Any, ...]:
     )
 
 
-def _releases(numbers: Numbers) -> Section:
+def _releases(numbers: ReportNumbers) -> Section:
     columns = (
         SectionColumn("version", "version"),
         SectionColumn("digest", "digest (SHA-256)"),
@@ -254,7 +255,7 @@ def _releases(numbers: Numbers) -> Section:
     return Section("releases", "Releases", columns, rows, "With which the units were flashed last.")
 
 
-def _operators(numbers: Numbers) -> Section:
+def _operators(numbers: ReportNumbers) -> Section:
     columns = (SectionColumn("operator", "operator"), SectionColumn("runs", "runs", Kind.COUNT))
     rows = tuple((name, count) for name, count in sorted(numbers.operators.items()) if name)
     return Section("operators", "Operators", columns, rows)

@@ -23,6 +23,9 @@ class Limits:
     marginal: float | None = None
 
 
+NO_LIMITS = Limits()
+
+
 @dataclass
 class Spread:
     """Values that were added, as their statistics."""

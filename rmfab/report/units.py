@@ -82,7 +82,7 @@ def listed(history: UnitHistory, every: Sequence[UnitRun] | None = None, period:
         final=_short(decided[-1]) if decided else None,
         station=_last(history.events, "station"),
         slot=_last(history.events, "slot"),
-        operator=_operator(history.events),
+        operator=_operator(last.end if last is not None else (history.events or (None,))[-1]),
         attempts=sum(run.outcome in DECIDED for run in runs),
         runs=len(runs),
         labels=standing.labelled_count,
@@ -149,8 +149,8 @@ def _last(events: Sequence[PastEvent], name: str) -> str | None:
     return next((value for value in values if value is not None), None)
 
 
-def _operator(events: Sequence[PastEvent]) -> str | None:
-    return _text(events[-1].details.get("operator")) if events else None
+def _operator(event: PastEvent | None) -> str | None:
+    return None if event is None else _text(event.details.get("operator"))
 
 
 def _release(events: Sequence[PastEvent]) -> Mapping[str, str | None]:

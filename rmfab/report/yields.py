@@ -27,7 +27,7 @@ _Z = 1.959963984540054
 """The quantile of the normal distribution for an interval of 95 %."""
 
 
-class Verdict(Protocol):
+class RunVerdict(Protocol):
     """A run of a unit, as far as its yield depends on it."""
 
     @property
@@ -39,7 +39,7 @@ class Verdict(Protocol):
         """Whether the run proved the unit, and did not only flash it."""
 
 
-V = TypeVar("V", bound=Verdict)
+V = TypeVar("V", bound=RunVerdict)
 
 
 def deciding(runs: Sequence[V]) -> Sequence[V]:
