@@ -50,6 +50,7 @@ COMMANDS = {
     "reset": "Factory-reset units and prove that their identity is untouched.",
     "reconcile": "Compare boards with the ledger after an interruption.",
     "void": "Retire identities for good.",
+    "reidentify": "Give the board of a returned unit a different identity.",
     "label": "Print labels as PDF sheets, pictures or on the terminal.",
     "units": "List units with their verdicts.",
     "status": "Count the units of each batch by state.",

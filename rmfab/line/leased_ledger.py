@@ -105,9 +105,11 @@ class LeasedLedger:
                 self._lose(error)
             except BatchUsedUp:
                 # The server has no unit of this board, and nothing that it carries. If the lease has one, it is void.
-                if not self._left(order.ts) or self._lease.identity_by_mac(order.mac) is not None:
+                if not self._left(order.ts) or self._lease.identity_by_mac(order.mac) is not None or wish.replaces:
                     raise
                 return self._claim_here(order)
+        if wish.replaces is not None:
+            raise must_wait("only it may replace an identity", order.mac)
         self._judge(order)
         return self._claim_here(order)
 

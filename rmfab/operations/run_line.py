@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from rmfab.board.port import absent_ports
 from rmfab.errors import InputError, IntegrityError, RmfabError, StationError, UnitsFailed, UsageError
 from rmfab.files import writer_in
+from rmfab.ledger.claim_terms import Replacement
 from rmfab.ledger.events import Outcome, timestamp
 from rmfab.line.code_desk import CodeDesk
 from rmfab.line.doctor import refuse_without_radio
@@ -67,7 +68,8 @@ class LineRequest:
     bundle or build folder, None for the product's. *batch* and *serial* limit what is claimed. *again*: also flash
     units that are verified and labelled. *scan*: ask for the code of each board that gets its serial from one. *loop*
     continues with one board after the other. *console_reset*: use the firmware's own factory reset. *update* is what
-    `try_update` offers; the steps are then those of an update.
+    `try_update` offers; the steps are then those of an update. *replaces*: the identity that the one board has, and is
+    to lose.
     """
 
     steps: tuple[Step, ...] = RUN_STEPS
@@ -83,6 +85,7 @@ class LineRequest:
     loop: bool = False
     console_reset: bool = False
     update: UpdatePlan | None = None
+    replaces: Replacement | None = None
     allow_unknown: bool = False
     allow_downgrade: bool = False
 
@@ -318,6 +321,7 @@ def _job(
         again=request.again,
         console_reset=request.console_reset,
         update=request.update,
+        replaces=request.replaces,
         root=workspace.root,
         find_release=releases_in(workspace.root),
         more=more_identities(workspace),

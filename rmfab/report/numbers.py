@@ -1,6 +1,7 @@
 """The numbers of a report: what the units of a batch or a shift add up to. Pure; memory grows with slots, not units.
 
-`ReportNumbers.add` takes one unit after the other; every form of the report shows what is here and computes nothing itself.
+`ReportNumbers.add` takes one unit after the other; every form of the report shows what is here and computes
+nothing itself.
 """
 
 from __future__ import annotations

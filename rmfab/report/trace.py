@@ -8,10 +8,12 @@ from typing import Any
 
 from rmfab.ledger.events import EventKind, StoredEvent
 from rmfab.ledger.records import LedgerIdentity
+from rmfab.ledger.succession import PREDECESSOR, SUCCESSOR
 from rmfab.report.cloud_record import cloud_records
 
 _CONNECTED = frozenset({"config", "connected"})
 """Measurements that a step `cloud` only has if the unit was connected."""
+_OTHERS = ((PREDECESSOR, "replaces"), (SUCCESSOR, "replaced by"))
 _IN_A_CLOUD = frozenset({EventKind.REGISTER, EventKind.LOOKUP})
 
 
@@ -61,8 +63,9 @@ def _line(stored: StoredEvent) -> str:
     if log and event.details.get("log_missing"):
         log += " (not here)"
     release = _release(event.details["release"]) if "release" in event.details else ""
+    other = " ".join(f"{word} {event.details[key]}" for key, word in _OTHERS if key in event.details)
     cloud = f"in {event.details['cloud']}" if event.kind in _IN_A_CLOUD else ""
-    parts = (event.ts, f"{what:<9}", f"{outcome:<7}", f"{seconds:>6}", where, cloud, reason, release, log)
+    parts = (event.ts, f"{what:<9}", f"{outcome:<7}", f"{seconds:>6}", where, cloud, other, reason, release, log)
     return "  ".join(part for part in parts if part).rstrip()
 
 

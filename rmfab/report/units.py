@@ -11,12 +11,13 @@ from rmfab.errors import UsageError
 from rmfab.ledger.events import EventKind, Outcome
 from rmfab.ledger.histories import PastEvent, UnitHistory
 from rmfab.ledger.states import State
+from rmfab.ledger.succession import PREDECESSOR, SUCCESSOR
 from rmfab.report.period import ALWAYS, Period
 from rmfab.report.runs import UnitRun, runs_of
 from rmfab.report.yields import DECIDED, PASSED, deciding
 
 _DIGEST = re.compile(r"[0-9a-f]{8,64}")
-_LINKS = (("replaces", EventKind.CLAIM, "predecessor"), ("replaced_by", EventKind.VOID, "successor"))
+_LINKS = (("replaces", EventKind.CLAIM, PREDECESSOR), ("replaced_by", EventKind.VOID, SUCCESSOR))
 
 
 @dataclass(frozen=True)
