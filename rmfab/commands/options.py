@@ -25,6 +25,12 @@ KEY_VARIABLE = "RMFAB_KEY_PASSPHRASE_FILE"
 output_option = click.option("-o", "--output", type=FILE, required=True, metavar="FILE", help="The file to write.")
 force_option = click.option("--force", is_flag=True, help="Replace an existing file.")
 junit_option = click.option("--junit", type=FILE, metavar="FILE", help="Also write a JUnit report for CI.")
+_metrics_option = click.option(
+    "--metrics",
+    type=FILE,
+    metavar="FILE",
+    help="Also write metrics for node_exporter's textfile collector, after every unit; the name ends with .prom.",
+)
 allow_files_option = click.option(
     "--allow-files",
     multiple=True,
@@ -187,6 +193,11 @@ def claim_options(function: F) -> F:
     for option in (_scan_option, _again_option, _serial_option, _batch_option, _downgrade_option):
         function = option(function)
     return function
+
+
+def files_options(function: F) -> F:
+    """Add the options of files that a line writes besides: --junit, --metrics."""
+    return junit_option(_metrics_option(function))
 
 
 def unit_url_option(function: F) -> F:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
@@ -11,7 +10,7 @@ from rmfab.commands import terminal
 from rmfab.commands.leaf import Leaf
 from rmfab.commands.options import (
     baud_option,
-    junit_option,
+    files_options,
     operator_option,
     release_option,
     slot_names,
@@ -31,9 +30,9 @@ from rmfab.commands.options import (
 @baud_option
 @release_option
 @unknown_option
-@junit_option
+@files_options
 @operator_option
-def command(junit: Path | None, **options: Any) -> None:
+def command(**options: Any) -> None:
     """Give the board of a returned unit a different identity.
 
     The identity that it has is void for good, and the board is claimed for a new one, in one transaction of the
@@ -49,6 +48,6 @@ def command(junit: Path | None, **options: Any) -> None:
 
     job = reidentify(terminal.workspace(), ReidentifyRequest(**options), terminal.TERMINAL)
     try:
-        show_run(job.run, junit, single=True)
+        show_run(job.run, single=True)
     finally:
         job.tell(terminal.TERMINAL)

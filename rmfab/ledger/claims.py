@@ -1,8 +1,8 @@
 """Claims: which identity a board gets.
 
 A claim is one durable transaction, committed before the first byte is written to flash. The steps that led to it and
-the step that it is are events of the same transaction, and so is the void of an identity that it replaces. The rules, in
-order:
+the step that it is are events of the same transaction, and so is the void of an identity that it replaces. The rules,
+in order:
 
 1. Check the identity that the flash already contains. If it is an identity of this ledger and bound to a different
    board, this board is a clone. If it is bound to none (its image was flashed without the line, or it is in quarantine

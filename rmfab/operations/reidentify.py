@@ -35,6 +35,8 @@ class ReidentifyRequest:
     release: Path | None = None
     allow_unknown: bool = False
     allow_downgrade: bool = False
+    junit: Path | None = None
+    metrics: Path | None = None
 
     def __post_init__(self) -> None:
         if not self.reason.strip():
@@ -50,6 +52,8 @@ class ReidentifyRequest:
             batch=self.batch,
             allow_unknown=self.allow_unknown,
             allow_downgrade=self.allow_downgrade,
+            junit=self.junit,
+            metrics=self.metrics,
             replaces=replaces,
         )
 

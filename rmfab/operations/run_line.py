@@ -44,6 +44,7 @@ from rmfab.line.station import Slot, refuse_same_port, slots_for
 from rmfab.operations.accept_release import AcceptRequest, judge_again, judge_for_line, record_acceptance
 from rmfab.operations.find_release import releases_in, remember_release
 from rmfab.operations.pool import hold_pool, more_identities
+from rmfab.operations.run_files import NO_FILES, RunFiles
 from rmfab.operations.terminal import UNATTENDED, Scan, Terminal
 from rmfab.product.serial import SerialSource
 from rmfab.product.vocabulary import CloudProof
@@ -52,6 +53,7 @@ from rmfab.workspace.workspace import LEDGER_ENVIRONMENT, Workspace
 if TYPE_CHECKING:
     from rmfab.line.line_witness import LineWitness
     from rmfab.operations.leasing import StationLease
+    from rmfab.report.metrics import MetricsFile
 
 __all__ = ["FLASH_STEPS", "RESET_STEPS", "RUN_STEPS", "VERIFY_STEPS", "LineRequest", "LineRun", "run_line"]
 
@@ -69,7 +71,7 @@ class LineRequest:
     units that are verified and labelled. *scan*: ask for the code of each board that gets its serial from one. *loop*
     continues with one board after the other. *console_reset*: use the firmware's own factory reset. *update* is what
     `try_update` offers; the steps are then those of an update. *replaces*: the identity that the one board has, and is
-    to lose.
+    to lose. *junit*, *metrics*: the files that are written besides.
     """
 
     steps: tuple[Step, ...] = RUN_STEPS
@@ -88,6 +90,8 @@ class LineRequest:
     replaces: Replacement | None = None
     allow_unknown: bool = False
     allow_downgrade: bool = False
+    junit: Path | None = None
+    metrics: Path | None = None
 
     def __post_init__(self) -> None:
         updates = (UPDATE_STEPS, THERE_AND_BACK_STEPS)
@@ -111,6 +115,7 @@ class LineRun:
     slots: tuple[Slot, ...]
     logs: Path
     codes: CodeDesk | None = None
+    files: RunFiles = NO_FILES
     summary: Summary = field(default_factory=Summary)
     ended: list[UnitEnded] = field(default_factory=list)
 
@@ -126,11 +131,12 @@ class LineRun:
         """
         bug: Exception | None = None
         try:
-            with writer_in(self.logs):
+            with writer_in(self.logs), self.files:
                 for event in self.floor.events():
                     if isinstance(event, UnitEnded):
                         self.summary.count(event)
                         self.ended.append(event)
+                    self.files.take(event)
                     yield event
         except Exception as error:  # noqa: BLE001 - raised below, unless a unit's IntegrityError outranks it
             bug = error
@@ -207,7 +213,19 @@ def run_line(workspace: Workspace, request: LineRequest, terminal: Terminal = UN
         remember_release(workspace.root, workspace.release_path(request.acceptance.path))
         for one in (workspace,) if lease is None else lease.followers:
             record_acceptance(one, firmware.accepted, request.acceptance, terminal)
-    return LineRun(floor, slots, job.logs, job.codes)
+    files = RunFiles(request.junit, _metrics(workspace, request.metrics), terminal.warn)
+    return LineRun(floor, slots, job.logs, job.codes, files)
+
+
+def _metrics(workspace: Workspace, path: Path | None) -> MetricsFile | None:
+    """Return the metrics file, which can be written; None for no path. Raise UsageError, InputError, StationError."""
+    if path is None:
+        return None
+    from rmfab.report.metrics import MetricsFile
+
+    metrics = MetricsFile(path, workspace.product.name, workspace.station.name)
+    metrics.begin()
+    return metrics
 
 
 def _lease(
