@@ -57,7 +57,7 @@ def write_page(stream: BinaryIO, report: ReportDocument) -> None:
     drawn = plots(report.numbers, {section.name: section for section in report.sections})
     note = _note(report)
     parts = environment.from_string(_part("report.html")).stream(
-        policy=_policy(css, script),
+        policy=Markup(_policy(css, script)),  # noqa: S704 - ours
         css=Markup(css),  # noqa: S704 - ours
         script=Markup(script),  # noqa: S704 - ours
         plots={name: Markup(svg) for name, svg in drawn.items()},  # noqa: S704 - ElementTree has escaped it
