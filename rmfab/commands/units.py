@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from dataclasses import astuple
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -65,10 +64,10 @@ def command(batch: str | None, states: tuple[str, ...], since: str | None, as_cs
 
 def _print_csv(units: Iterator[ListedUnit]) -> None:
     from rmfab.report.spreadsheet_text import write_rows
-    from rmfab.report.units import COLUMNS
+    from rmfab.report.units import COLUMNS, row_of
 
     first = list(_first(units))  # an error comes before the head
-    write_rows(sys.stdout, COLUMNS, map(astuple, chain(first, units)))
+    write_rows(sys.stdout, COLUMNS, map(row_of, chain(first, units)))
     sys.stdout.flush()
 
 

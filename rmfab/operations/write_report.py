@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Iterator
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Self
@@ -23,7 +23,7 @@ from rmfab.report.numbers import ReportNumbers
 from rmfab.report.period import ALWAYS, Period
 from rmfab.report.runs import runs_of
 from rmfab.report.sections import sections, totals
-from rmfab.report.units import ListedUnit, listed
+from rmfab.report.units import ListedUnit, listed, row_of
 from rmfab.workspace.workspace import Workspace
 
 FORMS = (".html", ".json", ".csv", ".xlsx")
@@ -88,7 +88,7 @@ class _Spool:
 
     def add(self, unit: ListedUnit) -> None:
         """Add a row."""
-        self._file.write(json.dumps(astuple(unit)) + "\n")
+        self._file.write(json.dumps(row_of(unit)) + "\n")
 
     def units(self) -> Iterator[ListedUnit]:
         """Yield all rows."""

@@ -7,6 +7,7 @@ The other numbers are book-keeping, such as bytes written.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from math import isfinite
 from typing import Any, NamedTuple
@@ -25,6 +26,7 @@ _UNITS = {
 }
 _LONGEST = 40
 _SUFFIX = "_limits"
+_SIGN = re.compile(rf'"(?:{"|".join(_UNITS)}|value)":|{_SUFFIX}":')
 
 
 class Measured(NamedTuple):
@@ -34,6 +36,11 @@ class Measured(NamedTuple):
     value: float
     unit: str
     limits: Limits
+
+
+def may_measure(details: str) -> bool:
+    """Return whether *details*, as JSON, may contain a measurement: most steps have none, and need not be parsed."""
+    return _SIGN.search(details) is not None
 
 
 def measurements_in(details: Mapping[str, Any]) -> Iterator[Measured]:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from rmfab.ledger.events import Outcome
 from rmfab.ledger.histories import LostRuns, PastEvent
 from rmfab.line.shifts import Shifts
-from rmfab.report.measurements import Measured, measurements_in
+from rmfab.report.measurements import Measured, may_measure, measurements_in
 from rmfab.report.period import Period
 from rmfab.report.runs import UnitRun
 from rmfab.report.spread import NO_LIMITS, Limits, Spread
@@ -146,8 +146,9 @@ class ReportNumbers:
         numbers.outcomes[step.outcome or ""] += 1
         if step.seconds is not None and step.outcome in (Outcome.PASS, Outcome.MARGINAL):
             numbers.seconds.add(step.seconds)
-        for measured in measurements_in(step.details):
-            self._add_measured(step, measured)
+        if may_measure(step.details_text):
+            for measured in measurements_in(step.details):
+                self._add_measured(step, measured)
 
     def _add_measured(self, step: PastEvent, measured: Measured) -> None:
         key = (step.step or "", measured.name)

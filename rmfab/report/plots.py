@@ -11,6 +11,7 @@ import io
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from math import floor
 from typing import Any
 from xml.etree import ElementTree as ET
 
@@ -45,6 +46,7 @@ _BLUE, _ORANGE, _DARK, _PALE = "#0072b2", "#d55e00", "#333333", "#c9d6df"
 _ABOVE: dict[str, Any] = {"loc": "lower right", "ncols": 2, "frameon": False, "bbox_to_anchor": (1, 1)}
 _WIDE = 7.1  # inches: the width of A4 between its margins
 _MOST_BARS = 16
+_MOST_HOURS = 48
 _LONGEST_NAME = 28
 _MOST_HISTOGRAMS = 4
 
@@ -55,7 +57,7 @@ def plots(numbers: ReportNumbers, sections: Mapping[str, Section]) -> dict[str, 
     """Return the plots of the sections that have something to show, as SVG by the name of the section."""
     local = numbers.shifts.local
     drawn: dict[str, tuple[float, Drawn, str]] = {}
-    pieces = numbers.by_hour if len(numbers.by_hour) <= 48 else numbers.by_shift
+    pieces = numbers.by_hour if few_hours(numbers) else numbers.by_shift
     if pieces:
         drawn["time"] = (2.2, lambda axes: _over_time(axes, pieces, local), "First passes over time")
     for name, draw, text in (
@@ -68,6 +70,11 @@ def plots(numbers: ReportNumbers, sections: Mapping[str, Section]) -> dict[str, 
             drawn[name] = (0.7 + 0.24 * len(rows), _drawing(draw, sections[name]), text)
     done = {name: _svg(name, height, draw, text) for name, (height, draw, text) in drawn.items()}
     return done | _histograms(numbers)
+
+
+def few_hours(numbers: ReportNumbers) -> bool:
+    """Return whether people can read the yield by hour; of a longer time they get it by shift."""
+    return len(numbers.by_hour) <= _MOST_HOURS
 
 
 def _drawing(draw: Callable[[Axes, list[dict[str, Any]]], None], section: Section) -> Drawn:
@@ -124,6 +131,8 @@ def _pareto(axes: Axes, rows: list[dict[str, Any]]) -> None:
 def _slots(axes: Axes, rows: list[dict[str, Any]]) -> None:
     """Draw the yield of each slot in its interval; a suspect slot is orange, and named so."""
     judged = [row for row in rows if row["yield"] is not None]
+    if not judged:
+        return
     _lying(axes, [f"{row['station']} {row['slot']}" for row in judged])
     for place, row in enumerate(judged):
         colour = _ORANGE if row["suspect"] else _BLUE
@@ -131,8 +140,8 @@ def _slots(axes: Axes, rows: list[dict[str, Any]]) -> None:
         shape = "s" if row["suspect"] else "o"
         axes.plot(row["yield"], place, shape, color=colour, markersize=5, clip_on=False)
         told = f"{row['passed']} of {row['passed'] + row['failed']}{', suspect' if row['suspect'] else ''}"
-        axes.annotate(told, (1.02, place), va="center", annotation_clip=False)
-    axes.set_xlim(0, 1)
+        axes.annotate(told, (1.02, place), xycoords=("axes fraction", "data"), va="center", annotation_clip=False)
+    axes.set_xlim(min(0.9, floor(10 * min(row["low"] for row in judged)) / 10), 1)
     axes.xaxis.set_major_formatter(PercentFormatter(1.0))
     axes.set_xlabel("first-pass yield, with its 95 % interval")
 

@@ -27,7 +27,7 @@ try:
     from jinja2 import Environment
     from markupsafe import Markup
 
-    from rmfab.report.plots import plots
+    from rmfab.report.plots import few_hours, plots
 except ImportError:
     raise missing_extra(".html") from None
 
@@ -64,7 +64,7 @@ def write_page(stream: BinaryIO, report: ReportDocument) -> None:
         title=printable(_title(report)),
         head=[printable(line) for line in _head(report)],
         tiles=list(_tiles(report)),
-        sections=report.sections,
+        sections=[section for section in report.sections if section.name != "hours" or few_hours(report.numbers)],
         verdicts=_VERDICTS,
         unit_columns=UNIT_COLUMNS,
         units=_rows(report, only_bad=bool(note)),

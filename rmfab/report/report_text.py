@@ -5,12 +5,11 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterator
-from dataclasses import astuple
 from typing import Any, BinaryIO
 
 from rmfab.report.document import ReportDocument
 from rmfab.report.spreadsheet_text import write_rows
-from rmfab.report.units import COLUMNS, as_json
+from rmfab.report.units import COLUMNS, as_json, row_of
 
 CSV_COLUMNS = (*COLUMNS, "trust_version", "ledger", "chain_events", "chain_hash")
 _BOM = b"\xef\xbb\xbf"
@@ -41,4 +40,4 @@ def _sealed(report: ReportDocument) -> Iterator[tuple[object, ...]]:
     heads = {row[1]: (row[2], row[3]) for row in report.section("chains").rows}
     trust = None if report.head.trust is None else report.head.trust[0]
     for unit in report.units():
-        yield (*astuple(unit), trust, report.head.ledger, *heads.get(unit.chain or "", (None, None)))
+        yield (*row_of(unit), trust, report.head.ledger, *heads.get(unit.chain or "", (None, None)))

@@ -8,7 +8,6 @@ be a formula if a person typed it gets Excel's own fence, the prefix that is not
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from rmfab.errors import printable
 from rmfab.report.document import ReportDocument, missing_extra
 from rmfab.report.sections import Kind, Section
 from rmfab.report.spreadsheet_text import is_formula
-from rmfab.report.units import COLUMNS
+from rmfab.report.units import COLUMNS, row_of
 
 try:
     import xlsxwriter
@@ -82,7 +81,7 @@ def write_xlsx(path: Path, report: ReportDocument) -> None:
     for section in report.sections:
         book.sheet(*_sheet(section))
     kinds = [Kind.NUMBER if name == "seconds" else _unit_kind(name) for name in COLUMNS]
-    book.sheet("Units", COLUMNS, map(astuple, report.units()), kinds)
+    book.sheet("Units", COLUMNS, map(row_of, report.units()), kinds)
     book.book.close()
 
 

@@ -5,6 +5,7 @@ JSON takes the keys of the columns, XLSX and the page their titles. Yields are 0
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,6 +17,8 @@ from rmfab.ledger.histories import ChainHead
 from rmfab.report.numbers import ReportNumbers, SlotKey
 from rmfab.report.spread import LEAST_VALUES, Limits, Spread
 from rmfab.report.yields import Ratio, Tally
+
+_NUMBER = re.compile(r"([0-9]+)")
 
 
 @unique
@@ -179,7 +182,7 @@ def _slots(numbers: ReportNumbers) -> Section:
         SectionColumn("median", "median s", Kind.NUMBER),
         SectionColumn("per_hour", "units/h", Kind.NUMBER),
     )
-    rows = tuple(_slot(numbers, key) for key in sorted(numbers.slots))
+    rows = tuple(_slot(numbers, key) for key in sorted(numbers.slots, key=_natural))
     note = (
         "From and to: the 95 % interval of the yield (Wilson). A slot is suspect if that lies below the yield of all "
         "other slots, over at least 20 boards. Units per hour in which the slot was occupied."
@@ -222,7 +225,10 @@ def _measurements(numbers: ReportNumbers) -> Section:
     rows = []
     for (step, name), one in numbers.measured():
         rows.append((step, name, one.unit, "", "", *_spread(one.every, one.limits)))
-        rows += [(step, name, one.unit, *key, *_spread(one.slots[key], one.limits)) for key in sorted(one.slots)]
+        rows += [
+            (step, name, one.unit, *key, *_spread(one.slots[key], one.limits))
+            for key in sorted(one.slots, key=_natural)
+        ]
     note = (
         "LSL, USL: the limits below and above which a unit fails; sigma: the standard deviation. "
         f"A Cpk of fewer than {LEAST_VALUES} values says little, nor does one of all slots together if they differ; "
@@ -272,6 +278,11 @@ def _chains(chains: Iterable[ChainHead]) -> Section:
     rows = tuple((one.station, one.chain, one.head.seq, one.head.hash, one.merged) for one in chains)
     note = "The ledger from which this report was made is the one whose chains contain these events."
     return Section("chains", "Seal", columns, rows, note)
+
+
+def _natural(key: SlotKey) -> tuple[str, list[tuple[int, str]]]:
+    """Return the key that sorts A2 before A10."""
+    return key.station, [(int(part[:18]), "") if part.isdecimal() else (0, part) for part in _NUMBER.split(key.slot)]
 
 
 def _rounded(value: float | None, digits: int = 4) -> float | None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from operator import attrgetter
 from typing import Any
 
 from rmfab.errors import UsageError
@@ -58,6 +59,7 @@ class ListedUnit:
 
 COLUMNS = tuple(field.name for field in fields(ListedUnit))
 """The columns of the list as CSV, and the keys of a unit as JSON (`cause` is `class` there)."""
+_KEYS = tuple("class" if name == "cause" else name for name in COLUMNS)
 
 
 def listed(history: UnitHistory, every: Sequence[UnitRun] | None = None, period: Period = ALWAYS) -> ListedUnit:
@@ -97,9 +99,13 @@ def listed(history: UnitHistory, every: Sequence[UnitRun] | None = None, period:
     )
 
 
+row_of: Callable[[ListedUnit], tuple[Any, ...]] = attrgetter(*COLUMNS)
+"""Returns the cells of a unit in the order of `COLUMNS`; `astuple`, which copies deeply, takes ten times as long."""
+
+
 def as_json(unit: ListedUnit) -> dict[str, Any]:
     """Return the JSON object of a unit."""
-    return {"class" if name == "cause" else name: value for name, value in asdict(unit).items()}
+    return dict(zip(_KEYS, row_of(unit), strict=True))
 
 
 @dataclass(frozen=True)
