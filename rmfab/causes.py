@@ -240,6 +240,7 @@ class Cause(StrEnum):
     NO_MOSQUITTO = "no-mosquitto"
     NO_PAHO = "no-paho"
     NO_PSYCOPG = "no-psycopg"
+    NO_REPORTS = "no-reports"
     NO_STATE_FOLDER = "no-state-folder"
     NODE_TAKEN = "node-taken"
     NOT_NVS = "not-nvs"

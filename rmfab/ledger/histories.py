@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -17,6 +16,7 @@ from rmfab.ledger.records import Batch
 from rmfab.ledger.sql import schema
 from rmfab.ledger.standing import Standing
 from rmfab.ledger.states import State
+from rmfab.ledger.stored_events import details_in
 
 _KINDS = (EventKind.STEP, EventKind.UNIT, EventKind.CLAIM, EventKind.VOID)
 
@@ -40,14 +40,8 @@ class PastEvent(NamedTuple):
 
     @property
     def details(self) -> Mapping[str, Any]:
-        """The details. An edited row may have any; `rmfab ledger check` finds it."""
-        if self.details_text == "{}":
-            return {}
-        try:
-            value = json.loads(self.details_text)
-        except (ValueError, RecursionError):
-            return {}
-        return value if isinstance(value, dict) else {}
+        """The details."""
+        return {} if self.details_text == "{}" else details_in(self.details_text)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from rmfab.errors import InputError
+from rmfab.errors import StationError
 from rmfab.line.shifts import LocalTime
 from rmfab.report.numbers import ReportNumbers
 from rmfab.report.period import Period
@@ -63,10 +63,10 @@ class ReportDocument:
         return next(one for one in self.sections if one.name == name)
 
 
-def missing_extra(form: str) -> InputError:
+def missing_extra(form: str) -> StationError:
     """Return the error of an installation that cannot write reports of this *form*."""
-    return InputError(
+    return StationError(
         f"writing {form} requires the extra `reports`",
         hint="run `pip install '.[reports]'` in rmfab's checkout, or write a report as .json or .csv",
-        cause="no-extra",
+        cause="no-reports",
     )
