@@ -37,7 +37,7 @@ def command(batch: str | None, states: tuple[str, ...], since: str | None, as_cs
     \b
     rmfab units lamp-0001 --state failed
     rmfab units --since today --cause panic
-    rmfab units lamp-0001 --csv > lamp-0001.csv
+    rmfab units lamp-0001 --csv
     """
     from rmfab.operations.list_units import UnitQuery, list_units
     from rmfab.report.period import period

@@ -17,6 +17,8 @@ import pytest
 
 from tests.patience import PATIENCE
 
+pytestmark = pytest.mark.peers
+
 
 def find() -> str:
     """Return the program; skip the test without it."""
